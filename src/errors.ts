@@ -1,0 +1,113 @@
+/**
+ * What can go wrong, one class a cause. Every class has a stable `code`; HTTP statuses are decided in
+ * `http.ts` alone. No message ever holds a token.
+ */
+
+/** Base of every error that a caller may want to catch. */
+export class OnAppUpdateError extends Error {
+  /** Stable name of the cause, for programs; the message is for people. */
+  readonly code: string;
+
+  /** `code` never changes between versions; `message` may. */
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+/** One thing that is wrong with a request: where, what was there, what should have been. */
+export interface InputIssue {
+  /** Wire path of the field, such as `data.VERSION`; empty for the body as a whole. */
+  readonly path: string;
+  /** What was seen, described without any token's value. */
+  readonly saw: string;
+  /** What would have been right. */
+  readonly wanted: string;
+}
+
+/** The request is not what Bitrix24 sends: garbage, a missing or a malformed field. */
+export class InputError extends OnAppUpdateError {
+  /** Everything that is wrong, in the order of the fields. */
+  readonly issues: readonly InputIssue[];
+
+  /** At least one issue. */
+  constructor(issues: readonly InputIssue[]) {
+    super("input", issues.map((i) => `${i.path || "body"}: saw ${i.saw}, wanted ${i.wanted}`).join("; "));
+    this.issues = issues;
+  }
+}
+
+/** A version text that is no version. */
+export class VersionError extends OnAppUpdateError {
+  /** The text as it came. */
+  readonly raw: string;
+
+  /** `raw` is quoted in the message, cut to 40 characters. */
+  constructor(raw: string, wanted = `a version such as "3", "2.1" or "2.1.0"`) {
+    super("version", `cannot read version ${JSON.stringify(raw.slice(0, 40))}, wanted ${wanted}`);
+    this.raw = raw;
+  }
+}
+
+/** The event does not come from Bitrix24, or not for this app or portal. Thrown by plugins of phase `verify`. */
+export class NotGenuineError extends OnAppUpdateError {
+  /** `reason` reaches logs and observers, never the sender. */
+  constructor(reason: string, options?: ErrorOptions) {
+    super("not_genuine", reason, options);
+  }
+}
+
+/** Whether the event is genuine cannot be found out now: a host or the storage is down. */
+export class CannotVerifyError extends OnAppUpdateError {
+  /** `reason` reaches logs and observers, never the sender. */
+  constructor(reason: string, options?: ErrorOptions) {
+    super("cannot_verify", reason, options);
+  }
+}
+
+/** The storage failed. A failed read is this error, never "nothing stored". */
+export class StorageError extends OnAppUpdateError {
+  /** `message` says what was tried on which storage. */
+  constructor(message: string, options?: ErrorOptions) {
+    super("storage", message, options);
+  }
+}
+
+/** What is stored was written by a newer version of this library; nothing was changed. */
+export class FormatError extends OnAppUpdateError {
+  /** `what` is the stored thing, such as `portal a223…`. */
+  constructor(what: string, found: unknown, known: number) {
+    super(
+      "format",
+      `${what} has format ${String(found)}, this version of @b24/onappupdate knows ${known}; deploy the newer version`,
+    );
+  }
+}
+
+/** No portal with this `member_id` is stored. */
+export class UnknownPortalError extends OnAppUpdateError {
+  /** The `member_id` that was asked for. */
+  readonly memberId: string;
+
+  /** `memberId` is no secret. */
+  constructor(memberId: string) {
+    super("unknown_portal", `no portal ${memberId} is stored`);
+    this.memberId = memberId;
+  }
+}
+
+/** An upgrade handler failed; the portal stays on its version and the handler is tried again. */
+export class UpgradeError extends OnAppUpdateError {
+  /** Id of the upgrade. */
+  readonly upgradeId: string;
+  /** How often it was tried, this time included. */
+  readonly attempt: number;
+
+  /** `cause` is what the handler threw. */
+  constructor(upgradeId: string, attempt: number, message: string, options?: ErrorOptions) {
+    super("upgrade", `upgrade ${upgradeId} failed at attempt ${attempt}: ${message}`, options);
+    this.upgradeId = upgradeId;
+    this.attempt = attempt;
+  }
+}
