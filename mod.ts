@@ -1,11 +1,71 @@
 /**
- * Bring every customer's Bitrix24 portal from the app version it is on to the version it is on now.
+ * Brings every customer's Bitrix24 portal from the app version that it is on to the version that it should be on.
+ *
+ * An app receives ONAPPUPDATE and the events around it, makes sure that they are genuine, stores them before it
+ * answers, and runs upgrade handlers that are chosen by ranges of versions, each once for each portal.
+ *
+ * @example
+ * ```ts
+ * import { createApp, memoryStorage } from "@b24/onappupdate";
+ * import { applicationToken } from "@b24/onappupdate/application-token";
+ * import assert from "node:assert/strict";
+ *
+ * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a" })
+ *   .use(applicationToken())
+ *   .upgrade("2.0.0", ({ memberId, log }) => log.info("every portal that crosses 2.0.0", { memberId }))
+ *   .upgrade(">=2.4.0 <3.0.0", ({ log }) => log.info("portals that leave 2.4.0 and later"));
+ *
+ * const plan = await app.plan({ from: "1", to: "3" });
+ * assert.deepEqual(plan.upgrades.map(({ id }) => id), ["2.0.0"]);
+ * await app.close();
+ * ```
  *
  * @module
  */
 
+// The app
+export { type App, type AppOptions, createApp, type Fits, type Limits, type PlanQuery } from "./src/app.ts";
+export type { TickOptions, TickReport } from "./src/tick.ts";
+
+// Upgrades and versions
+export type { UpgradeContext, UpgradeOptions, UpgradeRange } from "./src/upgrade/definition.ts";
+export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";
+export { coerced, deployed, mapped, type VersionScheme } from "./src/version.ts";
+
+// Events
+export { type BodyKind, parseEvent } from "./src/wire/parse.ts";
+export type {
+  B24Event,
+  EventAuth,
+  EventBase,
+  EventNamed,
+  Extra,
+  InstallEvent,
+  KnownEvent,
+  MethodConfirmEvent,
+  PaymentEvent,
+  TestEvent,
+  UninstallEvent,
+  UnknownEvent,
+  UpdateEvent,
+  UserReadyEvent,
+} from "./src/wire/events.ts";
+export type { DecodeLimits, WireTree, WireValue } from "./src/wire/tree.ts";
+export type { RequestLimits } from "./src/http.ts";
+
+// Plugins and handlers
+export type { Context, HandlerContext } from "./src/pipeline/context.ts";
+export type { Host, Observers, Plugin, PortalStep, Proof } from "./src/pipeline/plugin.ts";
+export type {
+  ApplicationTokenDigests,
+  AppliedUpgrade,
+  Portal,
+  PortalFailure,
+  PortalTokens,
+} from "./src/portal/record.ts";
+
 // Storage
-export { memoryStorage } from "./src/storage/memory.ts";
+export { memoryStorage, type MemoryStorageOptions } from "./src/storage/memory.ts";
 export { compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
 export type {
   Entry,
@@ -17,8 +77,8 @@ export type {
   StorageCapabilities,
 } from "./src/storage/storage.ts";
 
-// Secrets and errors
-export { Secret } from "./src/secret.ts";
+// Secrets, errors, logs
+export { digestToken, Secret } from "./src/secret.ts";
 export {
   CannotVerifyError,
   FormatError,
@@ -31,3 +91,4 @@ export {
   UpgradeError,
   VersionError,
 } from "./src/errors.ts";
+export { consoleLogger, type LogFields, type Logger } from "./src/log.ts";

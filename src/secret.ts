@@ -72,3 +72,14 @@ export function redact(text: string, secrets: Iterable<Secret>): string {
   }
   return text;
 }
+
+/** SHA-256 of `text` in hexadecimal. */
+export async function digest(text: string): Promise<string> {
+  const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** What is stored of an application token: enough to recognise it, useless to who steals it. */
+export async function digestToken(token: Secret): Promise<string> {
+  return await digest(token.reveal());
+}

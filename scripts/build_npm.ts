@@ -1,0 +1,70 @@
+/**
+ * Builds the npm package: `deno pack`, then what `deno pack` cannot say (bin, engines, description, peers), then
+ * `npm pack`. Prints the path of the tarball.
+ *
+ *     deno run -A scripts/build_npm.ts [folder]
+ */
+// deno-lint-ignore-file no-console
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { read, run } from "./run.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** Fields laid over the generated package.json. */
+const overlay = {
+  description: "Bring every customer's Bitrix24 portal to the current version of your app: " +
+    "verified ONAPPUPDATE events, upgrade handlers chosen by semver range, once each, in order",
+  keywords: ["bitrix24", "onappupdate", "webhook", "middleware", "upgrade", "migration", "semver", "deno", "hono"],
+  repository: { type: "git", url: "git+https://github.com/b24/onappupdate.git" },
+  bin: { onappupdate: "src/cli/cli.js" },
+  engines: { node: ">=20.19" },
+  sideEffects: ["./src/cli/cli.js"],
+  publishConfig: { access: "public" },
+};
+
+/** Dependencies that only some export paths need: whoever uses those installs them. */
+const optionalPeers: Readonly<Record<string, string>> = { "@hono/node-server": "^2.0.0" };
+
+interface Manifest {
+  dependencies?: Record<string, string>;
+  peerDependencies?: Record<string, string>;
+  peerDependenciesMeta?: Record<string, { optional: boolean }>;
+}
+
+/**
+ * Builds the tarball into `folder`, which is emptied first, and gives its path.
+ *
+ * @throws {Error} with all that a tool printed when it fails
+ */
+export async function buildNpm(folder: string = join(root, "npm")): Promise<string> {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+
+  const raw = join(folder, "raw.tgz");
+  // Source maps would carry this machine's paths.
+  const packing = await run(process.execPath, ["pack", "--allow-dirty", "--no-source-maps", "--output", raw], {
+    cwd: root,
+  });
+  if (!packing.ok || /warning|slow type/i.test(packing.output)) throw new Error(`deno pack failed\n${packing.output}`);
+  await read("tar", ["xzf", raw], { cwd: folder });
+  rmSync(raw);
+
+  const unpacked = join(folder, "package");
+  const manifest: Manifest = { ...JSON.parse(readFileSync(join(unpacked, "package.json"), "utf8")), ...overlay };
+  for (const [name, range] of Object.entries(optionalPeers)) {
+    if (manifest.dependencies?.[name] === undefined) throw new Error(`cannot make ${name} a peer: it is no dependency`);
+    delete manifest.dependencies[name];
+    (manifest.peerDependencies ??= {})[name] = range;
+    (manifest.peerDependenciesMeta ??= {})[name] = { optional: true };
+  }
+  writeFileSync(join(unpacked, "package.json"), JSON.stringify(manifest, null, 2) + "\n");
+
+  const packed = await read("npm", ["pack", "--silent", "--json", "./package"], { cwd: folder });
+  const [{ filename }] = JSON.parse(packed);
+  return join(folder, filename);
+}
+
+if (import.meta.main) console.log(await buildNpm(...process.argv.slice(2, 3).map((folder) => resolve(folder))));

@@ -1,0 +1,80 @@
+/** An empty npm project with the packed tarball in it, as a user of the package has it, and the Nodes to run it on. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { read } from "./run.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** What of the repository the tests need beside the package. Not the sources: those are the tarball's to bring. */
+const COPIED = ["tests", "examples", "scripts", "README.md"];
+
+/** One Node to run things on. */
+export interface NodeBinary {
+  readonly path: string;
+  /** Such as `v24.1.0`. */
+  readonly version: string;
+}
+
+/** A project in a temporary folder. */
+export interface NpmProject {
+  readonly folder: string;
+  /** Adds what the tests import beside the package itself. */
+  readonly installTestPackages: () => Promise<void>;
+  /** Environment in which the tests run on `node`. */
+  readonly env: (node: NodeBinary) => Record<string, string>;
+  readonly remove: () => void;
+}
+
+/** Installs `tarball`, with its optional peers and nothing else, so that a dependency it fails to name is missed. */
+export async function createNpmProject(tarball: string): Promise<NpmProject> {
+  const folder = mkdtempSync(join(tmpdir(), "onappupdate-npm-"));
+  const install = (packages: string[]): Promise<string> =>
+    read("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", ...packages], { cwd: folder });
+  const imports = packageSpecs();
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
+  try {
+    await install([tarball]);
+    const installed = JSON.parse(readFileSync(join(folder, "node_modules/@b24/onappupdate/package.json"), "utf8"));
+    const peers = Object.keys(installed.peerDependencies ?? {});
+    if (peers.length > 0) await install(peers.map((name) => imports.get(name) ?? name));
+    for (const name of COPIED) cpSync(join(root, name), join(folder, name), { recursive: true });
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+  return {
+    folder,
+    installTestPackages: async () => {
+      await install([...imports.values()]);
+    },
+    env: (node) => ({
+      DENO_BIN: process.execPath,
+      SOURCE_DIR: root,
+      PATH: dirname(node.path) + delimiter + process.env["PATH"],
+      // By environment, so that it holds for the processes that tests start, too.
+      NODE_OPTIONS: `--disable-warning=ExperimentalWarning --import=${
+        pathToFileURL(join(folder, "scripts/node_test_hooks.mjs"))
+      }`,
+    }),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+/** By name: `name@range` of every package that deno.json maps; types are for Deno alone. */
+function packageSpecs(): Map<string, string> {
+  const { imports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as { imports: Record<string, string> };
+  const specs = Object.entries(imports).map(([name, spec]) => [name, spec.replace(/^npm:/, "")] as const);
+  return new Map(specs.filter(([name]) => !name.startsWith("@types/")));
+}
+
+/** `wanted` is a major version, which npx then fetches, or a Node by its path or name. */
+export async function findNode(wanted: string): Promise<NodeBinary> {
+  const where = ["-p", "process.execPath"];
+  const path = /^\d+$/.test(wanted)
+    ? await read("npx", ["-y", "--prefer-offline", "-p", `node@${wanted}`, "node", ...where])
+    : await read(wanted, where);
+  return { path, version: await read(path, ["--version"]) };
+}

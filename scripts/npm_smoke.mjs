@@ -1,0 +1,83 @@
+/**
+ * The package as a user of npm meets it. Run by test_npm.ts in a project that holds nothing but the package and its
+ * peers, on every Node that it supports: plain JavaScript, because the oldest strips no types.
+ */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+
+const project = new URL("../", import.meta.url);
+const require = createRequire(import.meta.url);
+const manifest = JSON.parse(readFileSync(new URL("node_modules/@b24/onappupdate/package.json", project), "utf8"));
+
+// Importing the command line runs it.
+const paths = Object.keys(manifest.exports).filter((path) => path !== "./cli");
+
+for (const path of paths) {
+  const name = join(manifest.name, path);
+  test(`import("${name}")`, async () => {
+    assert.notEqual(Object.keys(await import(name)).length, 0);
+  });
+  test(`require("${name}")`, async () => {
+    assert.deepEqual(Object.keys(require(name)).sort(), Object.keys(await import(name)).sort());
+  });
+}
+
+test("bin prints its usage", () => {
+  const [name] = Object.keys(manifest.bin);
+  const bin = new URL(`node_modules/.bin/${name}`, project);
+  assert.match(execFileSync(process.execPath, [bin.pathname, "--help"], { encoding: "utf8" }), new RegExp(name));
+});
+
+test("an app with memory storage runs an upgrade", async () => {
+  const { createApp, memoryStorage } = await import("@b24/onappupdate");
+  const ran = [];
+  const app = createApp({ storage: memoryStorage(), acknowledge: "handled" })
+    .use({ name: "trusting", phase: "verify", around: (_context, next) => next() })
+    .upgrade("2.0.0", (context) => void ran.push(context.memberId));
+  const post = (event, version) =>
+    app.fetch(
+      new Request("http://localhost/", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({
+          event,
+          data: { VERSION: version, LANGUAGE_ID: "en" },
+          ts: `${1_700_000_000 + version}`,
+          auth: {
+            domain: "portal.example",
+            member_id: "a223c6b3710f85df22e9377d6c4f7553",
+            application_token: "t".repeat(32),
+          },
+        }),
+      }),
+    );
+  assert.equal((await post("ONAPPINSTALL", 1)).status, 200);
+  assert.equal((await post("ONAPPUPDATE", 2)).status, 200);
+  assert.deepEqual(ran, ["a223c6b3710f85df22e9377d6c4f7553"]);
+  await app.close();
+});
+
+test("fileStorage() keeps what it is given, or says which Node it needs", async () => {
+  const { fileStorage } = await import("@b24/onappupdate/file-storage");
+  const folder = mkdtempSync(join(tmpdir(), "onappupdate-smoke-"));
+  const write = async () => {
+    const storage = fileStorage({ path: join(folder, "state.sqlite") });
+    await storage.put(["a"], 1);
+    const entry = await storage.get(["a"]);
+    await storage.close();
+    return entry.value;
+  };
+  try {
+    const [major, minor] = process.versions.node.split(".").map(Number);
+    if (major > 22 || (major === 22 && minor >= 13)) assert.equal(await write(), 1);
+    else await assert.rejects(write, /22\.13/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,52 @@
+/** Child processes for the scripts: what they print is kept, and shown when it matters. */
+import { spawn } from "node:child_process";
+import process from "node:process";
+
+/** How a child process ended. */
+export interface Finished {
+  readonly ok: boolean;
+  /** Exit code; 1 when a signal ended it. */
+  readonly code: number;
+  readonly stdout: string;
+  /** Both streams in the order of arrival. */
+  readonly output: string;
+}
+
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly env?: Record<string, string>;
+  /** The child is ended after this long; default 10 minutes, so that a hung child cannot hang the gate. */
+  readonly timeoutMs?: number;
+}
+
+/** Runs `command` to its end. Never rejects: a command that cannot be started has `ok: false` and says why. */
+export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+  const { cwd, env, timeoutMs = 600_000 } = options;
+  return new Promise((resolve) => {
+    let stdout = "", output = "";
+    const child = spawn(command, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, NO_COLOR: "1", ...env },
+      timeout: timeoutMs,
+      killSignal: "SIGKILL",
+      ...(cwd === undefined ? {} : { cwd }),
+    });
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text;
+      output += text;
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => output += text);
+    child.once("error", (error) => resolve({ ok: false, code: 1, stdout, output: `${output}${error.message}\n` }));
+    child.once("close", (code, signal) => {
+      if (signal !== null) output += `\n${command} was ended by ${signal}\n`;
+      resolve({ ok: code === 0, code: code ?? 1, stdout, output });
+    });
+  });
+}
+
+/** What `command` prints on stdout. @throws {Error} with all it printed when it fails */
+export async function read(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+  const { ok, code, stdout, output } = await run(command, args, options);
+  if (!ok) throw new Error(`${command} ${args.join(" ")}: exit code ${code}\n${output}`);
+  return stdout.trim();
+}

@@ -1,0 +1,320 @@
+/** The app: what a vendor builds, mounts and closes. */
+import { type AnyHandler, type Core, notify } from "./core.ts";
+import { UnknownPortalError } from "./errors.ts";
+import { type Dispatcher, isOutage, isUnexpected, refuse, type RequestLimits, respond } from "./http.ts";
+import { consoleLogger, type Logger, withFields } from "./log.ts";
+import type { Context, HandlerContext } from "./pipeline/context.ts";
+import { assertPlugins } from "./pipeline/pipeline.ts";
+import type { Plugin } from "./pipeline/plugin.ts";
+import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
+import { receive } from "./receive.ts";
+import { Secret } from "./secret.ts";
+import type { Storage } from "./storage/storage.ts";
+import {
+  defineUpgrade,
+  type Upgrade,
+  type UpgradeContext,
+  type UpgradeOptions,
+  type UpgradeRange,
+} from "./upgrade/definition.ts";
+import { makePlan, type Plan } from "./upgrade/plan.ts";
+import { coerced, parseVersion, type VersionScheme } from "./version.ts";
+import { type EventNamed, wireName } from "./wire/events.ts";
+import { DECODE_LIMITS } from "./wire/tree.ts";
+import { createTicker, type TickOptions, type TickReport } from "./tick.ts";
+import { createWorker } from "./worker.ts";
+
+/** Options of {@linkcode createApp}. */
+export interface AppOptions {
+  /** Where portals and unfinished events are kept. The app closes it when it closes. */
+  readonly storage: Storage;
+  /** `client_id` of the app, as the vendor's cabinet or the portal shows it. */
+  readonly clientId?: string;
+  /** `client_secret` of the app. */
+  readonly clientSecret?: string | Secret;
+  /**
+   * When an event is answered 200: `stored`, the default, once it is durable, before its handlers run; `handled`
+   * after them, for hosts that stop a program once it has answered. A failed handler is answered 200 too: the
+   * event is stored and tried again, while Bitrix24 would not send it again.
+   */
+  readonly acknowledge?: "stored" | "handled";
+  /** What VERSION means; default `coerced()`. */
+  readonly versions?: VersionScheme;
+  /** How much one request may cost. */
+  readonly limits?: Partial<Limits>;
+  /** Default: lines of JSON on the console. */
+  readonly logger?: Logger;
+  /** Milliseconds since 1970; default the system's. */
+  readonly clock?: () => number;
+  /** For requests of plugins; default the system's. */
+  readonly fetch?: typeof fetch;
+  /** A fresh, unguessable text; default `crypto.randomUUID`. */
+  readonly random?: () => string;
+}
+
+/** How much one request may cost, and how long the app waits. */
+export interface Limits extends RequestLimits {
+  /** Milliseconds that an answer waits for the handlers with `acknowledge: "handled"`; default 20000. */
+  readonly acknowledgeMs: number;
+  /** Milliseconds that `close()` waits for what is under way before it aborts it; default 10000. */
+  readonly closeMs: number;
+}
+
+/** What `app.plan` is asked for: a stored portal, or any two versions. */
+export type PlanQuery = { readonly memberId: string } | { readonly from: string; readonly to: string };
+
+/** What must hold of a plugin's types: its needs are met, and its keys are new. Names what is wrong. */
+export type Fits<Ctx extends object, Needs extends object, Adds extends object> = Ctx extends Needs
+  ? [keyof Adds & (keyof Ctx | keyof Context)] extends [never] ? unknown
+  : { readonly clash: `the context has "${keyof Adds & (keyof Ctx | keyof Context) & string}" already` }
+  : { readonly missing: `no plugin before this one adds "${Exclude<keyof Needs, keyof Ctx> & string}"` };
+
+/**
+ * An app. `Ctx` is what its plugins add to the context.
+ *
+ * `use`, `on` and `upgrade` change the app and return it, with its type grown; after the app has started they throw.
+ */
+export interface App<Ctx extends object = object> {
+  /**
+   * Adds a plugin. Their order is that of the onion: the first is the outermost.
+   *
+   * @throws {TypeError} after the app has started
+   */
+  readonly use: <Needs extends object = object, Adds extends object = object>(
+    plugin: Plugin<Needs, Adds> & Fits<Ctx, Needs, Adds>,
+  ) => App<Ctx & Adds>;
+  /**
+   * Registers a handler for events, by their names on the wire. It runs after the upgrades that the event causes, at
+   * least once: a crash or a failure of any handler of the event repeats it.
+   *
+   * @throws {TypeError} when a name is not in upper case, or after the app has started
+   */
+  readonly on: <Name extends string>(
+    events: Name | readonly Name[],
+    handler: (ctx: HandlerContext<EventNamed<Name>> & Ctx) => void | Promise<void>,
+  ) => App<Ctx>;
+  /**
+   * Registers an upgrade; see `UpgradeRange` for which portals. It runs at least once for a portal: a crash between
+   * its end and the record of it repeats it. Once recorded, it is not run again.
+   *
+   * @throws {TypeError} when the range is none, when another upgrade has its id, or after the app has started
+   */
+  readonly upgrade: (
+    range: UpgradeRange,
+    handler: (ctx: UpgradeContext & Ctx) => void | Promise<void>,
+    options?: UpgradeOptions,
+  ) => App<Ctx>;
+  /**
+   * Answers one request: `Deno.serve(app.fetch)`, or mounted in any router. `platform` is what the host gives besides
+   * the request; a `waitUntil` in it is told of the work after the answer.
+   *
+   * @throws {TypeError} when it is read while no plugin of phase `verify` is there, so that a server does not start
+   */
+  readonly fetch: (request: Request, ...platform: unknown[]) => Promise<Response>;
+  /**
+   * Sets the plugins up. The first `fetch` or `tick` does it too, but answers 503 where this one rejects: await it
+   * before you listen, and a mistake stops the program.
+   *
+   * @throws {TypeError} when the plugins do not fit together, or none verifies
+   */
+  readonly start: () => Promise<void>;
+  /** Does the work of stored events that is not done: after failures, crashes and restarts. */
+  readonly tick: (options?: TickOptions) => Promise<TickReport>;
+  /**
+   * What would run, without running it. `from` and `to` are read as `coerced()` reads them.
+   *
+   * @throws {UnknownPortalError} when the portal is not stored
+   * @throws {VersionError} when `from` or `to` is no version
+   */
+  readonly plan: (query: PlanQuery) => Promise<Plan>;
+  /** A stored portal, or `undefined`. */
+  readonly portal: (memberId: string) => Promise<Portal | undefined>;
+  /**
+   * Refuses new events with 503, waits for what is under way, aborts what takes longer (it is done by a later `tick`),
+   * and closes plugins and storage.
+   */
+  readonly close: () => Promise<void>;
+}
+
+/** How long `close()` waits for aborted work. */
+const ABORT_MS = 1000;
+
+const DEFAULT_LIMITS: Limits = {
+  ...DECODE_LIMITS,
+  bodyBytes: 65_536,
+  bodyTimeoutMs: 10_000,
+  acknowledgeMs: 20_000,
+  closeMs: 10_000,
+};
+
+/**
+ * Makes an app. It does nothing until a plugin of phase `verify` is added and it is given requests.
+ *
+ * @throws {TypeError} when an option is none
+ *
+ * @example
+ * ```ts
+ * import { createApp, memoryStorage } from "@b24/onappupdate";
+ * import { applicationToken } from "@b24/onappupdate/application-token";
+ * import assert from "node:assert/strict";
+ *
+ * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a" })
+ *   .use(applicationToken())
+ *   .upgrade("2.0.0", ({ memberId, log }) => log.info("moving settings", { memberId }));
+ *
+ * assert.deepEqual((await app.plan({ from: "1", to: "3" })).upgrades, [{ id: "2.0.0", range: "2.0.0" }]);
+ * assert.equal((await app.fetch(new Request("http://localhost/"))).status, 405);
+ * await app.close();
+ * ```
+ */
+export function createApp(options: AppOptions): App {
+  const { storage, clientId, clientSecret, acknowledge = "stored", versions = coerced() } = options;
+  if (typeof storage?.get !== "function") {
+    throw new TypeError("cannot create an app without storage; add one, such as memoryStorage() for trying it out");
+  }
+  const { clock = Date.now, fetch = globalThis.fetch, random = () => crypto.randomUUID() } = options;
+  const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const log = options.logger ?? consoleLogger();
+  const stopping = new AbortController();
+  const plugins: Plugin[] = [];
+  const upgrades: Upgrade[] = [];
+  const handlers = new Map<string, AnyHandler[]>();
+  const core: Core = { storage, versions, clock, log, plugins, handlers, signal: stopping.signal };
+  const worker = createWorker(core, upgrades);
+  const tick = createTicker(storage, worker);
+  let started: Promise<void> | undefined;
+  let closed: Promise<void> | undefined;
+
+  const dispatcher: Dispatcher = {
+    limits,
+    clock,
+    take: async ({ tree, event, receivedAt, platform }) => {
+      const accepted = await receive(core, tree, event, receivedAt);
+      if (accepted === undefined) return;
+      const work = worker.work(accepted);
+      keepAlive(platform, work);
+      if (acknowledge === "handled") await within(limits.acknowledgeMs, work);
+    },
+    rejected: (status, error, event) => {
+      const claims = event === undefined ? {} : { memberId: event.auth.memberId, event: wireName(event) };
+      const level = isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
+      log[level]("request refused", { status, ...claims, error });
+      notify(core, "rejected", { status, error, ...claims });
+    },
+  };
+
+  function assertOpen(what: string): void {
+    if (started !== undefined) throw new TypeError(`cannot add ${what}: the app has started`);
+  }
+
+  function start(): Promise<void> {
+    return started ??= (async () => {
+      assertPlugins(plugins);
+      const secret = typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret;
+      for (const { name, setup } of plugins) {
+        await setup?.({
+          ...(clientId === undefined ? {} : { clientId }),
+          ...(secret === undefined ? {} : { clientSecret: secret }),
+          fetch,
+          clock,
+          random,
+          log: withFields(log, { plugin: name }),
+        });
+      }
+    })();
+  }
+
+  async function answer(request: Request, ...platform: unknown[]): Promise<Response> {
+    if (closed !== undefined) return await refuse(request);
+    try {
+      await start();
+    } catch (error) {
+      log.error("the app cannot start", { error });
+      return await refuse(request);
+    }
+    return await respond(dispatcher, request, platform);
+  }
+
+  const app: App = {
+    use: (plugin) => {
+      assertOpen(`plugin "${plugin.name}"`);
+      // What it needs and adds is checked by the compiler; at run time a context is an object with keys.
+      plugins.push(plugin as unknown as Plugin);
+      return app as never;
+    },
+    on: (events, handler) => {
+      for (const event of [events].flat() as string[]) {
+        assertOpen(`a handler of ${event}`);
+        if (event === "" || event !== event.toUpperCase()) {
+          throw new TypeError(`cannot add a handler of "${event}": names of events are in upper case`);
+        }
+        handlers.set(event, [...(handlers.get(event) ?? []), handler as AnyHandler]);
+      }
+      return app;
+    },
+    upgrade: (range, handler, options) => {
+      const upgrade = defineUpgrade(range, handler, options);
+      assertOpen(`upgrade "${upgrade.id}"`);
+      if (upgrades.some(({ id }) => id === upgrade.id)) {
+        throw new TypeError(`cannot add upgrade "${upgrade.id}": another one has this id; give one of them an id`);
+      }
+      upgrades.push(upgrade);
+      return app;
+    },
+    get fetch() {
+      assertPlugins(plugins);
+      return answer;
+    },
+    start,
+    tick: async (options) => {
+      await start();
+      return await tick(options);
+    },
+    plan: async (query) => {
+      if ("from" in query) {
+        return makePlan(upgrades, { version: parseVersion(query.from), target: parseVersion(query.to) });
+      }
+      const record = await load(storage, query.memberId);
+      if (record === undefined) throw new UnknownPortalError(query.memberId);
+      return makePlan(upgrades, record);
+    },
+    portal: async (memberId) => {
+      const record = await load(storage, memberId);
+      return record === undefined ? undefined : snapshot(record);
+    },
+    close: () =>
+      closed ??= (async () => {
+        await within(limits.closeMs, worker.idle());
+        stopping.abort(new DOMException("the app is closing", "AbortError"));
+        // Handlers that heed their signal end now; what the others had to do stays in the inbox.
+        await within(ABORT_MS, worker.idle());
+        for (const { name, close } of plugins.toReversed()) {
+          try {
+            await close?.();
+          } catch (error) {
+            log.error("a plugin failed to close", { plugin: name, error });
+          }
+        }
+        await storage.close?.();
+      })(),
+  };
+  return app;
+}
+
+async function load(storage: Storage, memberId: string): Promise<PortalRecord | undefined> {
+  return readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+}
+
+/** Hosts that stop a program once it has answered have a way to be told of work that goes on. */
+function keepAlive(platform: readonly unknown[], work: Promise<unknown>): void {
+  for (const host of platform) {
+    const waitUntil = (host as { waitUntil?: unknown } | null | undefined)?.waitUntil;
+    if (typeof waitUntil === "function") waitUntil.call(host, work);
+  }
+}
+
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([work, new Promise((resolve) => timer = setTimeout(resolve, ms))]);
+  clearTimeout(timer);
+}

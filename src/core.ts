@@ -1,0 +1,66 @@
+/** What the parts of one app share. */
+import { type Logger, withFields } from "./log.ts";
+import type { HandlerContext } from "./pipeline/context.ts";
+import type { Observers, Plugin } from "./pipeline/plugin.ts";
+import type { PortalRecord } from "./portal/record.ts";
+import { redact, Secret } from "./secret.ts";
+import type { Storage } from "./storage/storage.ts";
+import type { VersionScheme } from "./version.ts";
+import { type B24Event, type Extra, wireName } from "./wire/events.ts";
+
+/** A handler of `app.on`, its event checked by name. */
+export type AnyHandler = (ctx: HandlerContext) => void | Promise<void>;
+
+/** Shared by receiving and working. */
+export interface Core {
+  readonly storage: Storage;
+  readonly versions: VersionScheme;
+  readonly clock: () => number;
+  readonly log: Logger;
+  readonly plugins: readonly Plugin[];
+  /** By name on the wire. */
+  readonly handlers: ReadonlyMap<string, readonly AnyHandler[]>;
+  /** Aborted when the app closes and has waited long enough. */
+  readonly signal: AbortSignal;
+}
+
+/** Tells every observer; none of them can change or delay what happens. */
+export function notify<Name extends keyof Observers>(
+  core: Core,
+  name: Name,
+  report: Parameters<Observers[Name]>[0],
+): void {
+  for (const { name: plugin, observe } of core.plugins) {
+    const observer = observe?.[name] as ((report: unknown) => void | Promise<void>) | undefined;
+    if (observer === undefined) continue;
+    const log = (error: unknown): void => core.log.error("an observer failed", { plugin, observer: name, error });
+    try {
+      Promise.resolve(observer(report)).catch(log);
+    } catch (error) {
+      log(error);
+    }
+  }
+}
+
+/** The app's logger with event and portal added. */
+export function eventLog(core: Core, event: B24Event): Logger {
+  return withFields(core.log, { memberId: event.auth.memberId, event: wireName(event) });
+}
+
+/** The message of whatever was thrown, without the tokens of the event and of its portal. */
+export function safeMessage(thrown: unknown, event: B24Event, record?: PortalRecord): string {
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const stored = record?.tokens;
+  return redact(message, [
+    ...secretsIn(event.auth),
+    ...secretsIn(event.auth.extra),
+    ...secretsIn(event.data),
+    ...secretsIn(event.data.extra),
+    ...secretsIn(event.extra),
+    ...(stored === undefined ? [] : [stored.accessToken, stored.refreshToken ?? ""].map((token) => new Secret(token))),
+  ]);
+}
+
+function secretsIn(values: object | Extra): Secret[] {
+  return Object.values(values).filter((value) => value instanceof Secret);
+}

@@ -1,0 +1,181 @@
+/** Request to Response: the only file that knows status codes. */
+import {
+  CannotVerifyError,
+  FormatError,
+  InputError,
+  type InputIssue,
+  NotGenuineError,
+  OnAppUpdateError,
+  StorageError,
+} from "./errors.ts";
+import type { B24Event } from "./wire/events.ts";
+import { type BodyKind, bodyKind, decodeBody, parseTree } from "./wire/parse.ts";
+import type { DecodeLimits, WireTree } from "./wire/tree.ts";
+
+/** How large and how slow a request may be. */
+export interface RequestLimits extends DecodeLimits {
+  /** Bytes of a body; default 65536. More is answered 413. */
+  readonly bodyBytes: number;
+  /** Milliseconds in which a body must have come; default 10000. Later is answered 408. */
+  readonly bodyTimeoutMs: number;
+}
+
+/** A request that is an event. */
+export interface Taken {
+  /** The event as decoded. */
+  readonly tree: WireTree;
+  readonly event: B24Event;
+  /** Milliseconds since 1970. */
+  readonly receivedAt: number;
+  /** What the host gave besides the request. */
+  readonly platform: readonly unknown[];
+}
+
+/** What answers requests. */
+export interface Dispatcher {
+  readonly limits: RequestLimits;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** Takes an event; resolves when it may be answered 200. */
+  readonly take: (taken: Taken) => Promise<void>;
+  /** Hears of every refusal. */
+  readonly rejected: (status: number, error: Error, event?: B24Event) => void;
+}
+
+/** A refusal that is about HTTP alone. */
+class HttpError extends OnAppUpdateError {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
+    super("http", message);
+    this.status = status;
+    this.headers = headers;
+  }
+}
+
+/** Answers one request of Bitrix24. Never rejects, and leaves no body unread. */
+export async function respond(
+  dispatcher: Dispatcher,
+  request: Request,
+  platform: readonly unknown[],
+): Promise<Response> {
+  const receivedAt = dispatcher.clock();
+  let event: B24Event | undefined;
+  try {
+    const kind = bodyKindOf(request);
+    const tree = decodeBody(kind, await readBody(request, dispatcher.limits), dispatcher.limits);
+    event = parseTree(tree, receivedAt);
+    await dispatcher.take({ tree, event, receivedAt, platform });
+    return new Response(null, { status: 200, headers: NO_STORE });
+  } catch (thrown) {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    const status = statusOf(error);
+    await discard(request);
+    dispatcher.rejected(status, error, event);
+    return problem(status, error);
+  }
+}
+
+/** Answers a request that the app cannot look at now. */
+export async function refuse(request: Request): Promise<Response> {
+  await discard(request);
+  return problem(503, new CannotVerifyError("the app is not running"));
+}
+
+const NO_STORE = { "cache-control": "no-store" };
+
+function bodyKindOf(request: Request): BodyKind {
+  if (request.method !== "POST") throw new HttpError(405, "Bitrix24 sends events by POST", { allow: "POST" });
+  const kind = bodyKind(request.headers.get("content-type"));
+  if (kind !== null) return kind;
+  throw new HttpError(415, "wanted application/x-www-form-urlencoded or application/json, in UTF-8");
+}
+
+async function readBody(request: Request, { bodyBytes, bodyTimeoutMs }: RequestLimits): Promise<string> {
+  const tooLarge = new HttpError(413, `wanted at most ${bodyBytes} bytes`);
+  if (Number(request.headers.get("content-length") ?? 0) > bodyBytes) throw tooLarge;
+  if (request.body === null) return "";
+  const reader = request.body.getReader();
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const tooSlow = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new HttpError(408, `wanted the body within ${bodyTimeoutMs} ms`)), bodyTimeoutMs);
+  });
+  try {
+    let text = "";
+    let size = 0;
+    while (true) {
+      const { done, value } = await Promise.race([reader.read(), tooSlow]);
+      if (done) return text + decoder.decode();
+      size += value.byteLength;
+      if (size > bodyBytes) throw tooLarge;
+      text += decoder.decode(value, { stream: true });
+    }
+  } catch (error) {
+    // A server drops the connection over a body that was neither read nor cancelled.
+    reader.cancel().catch(() => {});
+    if (error instanceof HttpError) throw error;
+    const saw = error instanceof TypeError
+      ? "bytes that are not UTF-8, or a connection that broke off"
+      : "a broken stream";
+    throw new InputError([{ path: "", saw, wanted: "text in UTF-8" }]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Frees the connection of a body that nobody began to read. */
+async function discard(request: Request): Promise<void> {
+  if (request.body === null || request.bodyUsed) return;
+  await request.body.cancel().catch(() => {});
+}
+
+function statusOf(error: Error): number {
+  if (error instanceof HttpError) return error.status;
+  if (error instanceof InputError) return 400;
+  if (error instanceof NotGenuineError) return 403;
+  // All others say that the event could not be taken now: a host, the storage, or this program.
+  return 503;
+}
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  403: "Forbidden",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  503: "Service Unavailable",
+};
+
+/** RFC 9457. Says what is wrong with the request itself; why a genuine-looking one is refused, or what is down, never. */
+function problem(status: number, error: Error): Response {
+  const issues: readonly InputIssue[] | undefined = error instanceof InputError ? error.issues : undefined;
+  const detail = error instanceof HttpError || error instanceof InputError ? { detail: error.message } : {};
+  const body = {
+    type: "about:blank",
+    title: TITLES[status],
+    status,
+    ...detail,
+    ...(issues === undefined ? {} : { issues }),
+  };
+  return new Response(JSON.stringify(body), {
+    status,
+    headers: {
+      ...NO_STORE,
+      "content-type": "application/problem+json",
+      ...(error instanceof HttpError ? error.headers : {}),
+    },
+  });
+}
+
+/** Whether a refusal needs somebody: not the storage, a host or a stranger, but this program or its set-up. */
+export function isUnexpected(error: Error): boolean {
+  return !(error instanceof OnAppUpdateError) || error instanceof FormatError;
+}
+
+/** Whether a refusal is about what the app depends on. */
+export function isOutage(error: Error): boolean {
+  return error instanceof CannotVerifyError || error instanceof StorageError;
+}

@@ -1,0 +1,106 @@
+/** Runs plugins around an event, like the skins of an onion. */
+import type { Context } from "./context.ts";
+import type { Plugin, Proof } from "./plugin.ts";
+
+/** The phase in which a plugin runs. */
+export type Phase = NonNullable<Plugin["phase"]>;
+
+/**
+ * Runs `core` inside the plugins, in their order. Resolves to what plugins proved, the later ones' facts above the
+ * earlier ones'; to `undefined` when a plugin did not call `next()`, so that `core` did not run.
+ *
+ * A failure of `core` comes out also when a plugin around it catches it: swallowing it would lose the event.
+ */
+export async function runPipeline<C extends Context>(
+  plugins: readonly Plugin[],
+  context: C,
+  core: (context: C, proof: Proof) => Promise<void>,
+): Promise<Proof | undefined> {
+  const outcome: { proof?: Proof; failure?: { readonly error: unknown } } = {};
+  const enter = async (index: number, proof: Proof): Promise<void> => {
+    const plugin = plugins[index];
+    if (plugin === undefined) {
+      try {
+        await core(context, proof);
+        outcome.proof = proof;
+      } catch (error) {
+        outcome.failure = { error };
+        throw error;
+      }
+      return;
+    }
+    if (plugin.extend !== undefined) addToContext(context, await plugin.extend(context), plugin.name);
+    if (plugin.around === undefined) return await enter(index + 1, proof);
+    let inner: Promise<void> | undefined;
+    await plugin.around(context, (more) => {
+      if (inner !== undefined) throw new Error(`plugin "${plugin.name}" called next() twice`);
+      inner = enter(index + 1, { ...proof, ...more });
+      // Whoever called next() may have thrown meanwhile; the failure comes out through `outcome` in any case.
+      inner.catch(() => {});
+      return inner;
+    });
+    // A plugin that forgot to await next() must not have its event taken for finished.
+    await inner;
+  };
+  await enter(0, {});
+  if (outcome.failure !== undefined) throw outcome.failure.error;
+  return outcome.proof;
+}
+
+function addToContext(context: object, added: object, plugin: string): void {
+  for (const key of Object.keys(added)) {
+    if (key in context) throw new Error(`plugin "${plugin}" adds "${key}" to the context, which is there already`);
+  }
+  Object.assign(context, added);
+}
+
+/** Keys that the core itself puts into a context. */
+const CORE_KEYS = [
+  "event",
+  "portal",
+  "receivedAt",
+  "log",
+  "signal",
+  "memberId",
+  "from",
+  "to",
+  "attempt",
+  "dryRun",
+  "step",
+  "pages",
+  "sleep",
+  "progress",
+] as const;
+
+/**
+ * Checks what the compiler cannot see, or was not asked to.
+ *
+ * @throws {TypeError} when two plugins have one name or add one key, when a plugin adds a key of the core, or when
+ * no plugin verifies
+ */
+export function assertPlugins(plugins: readonly Plugin[]): void {
+  const names = new Set<string>();
+  const owners = new Map<string, string>(CORE_KEYS.map((key) => [key, "the core"]));
+  for (const { name, phase, adds = [], extend } of plugins) {
+    if (names.has(name)) throw new TypeError(`cannot start: two plugins are called "${name}"; give one another name`);
+    names.add(name);
+    if (phase === "verify" && extend !== undefined) {
+      throw new TypeError(
+        `cannot start: plugin "${name}" of phase "verify" has extend(), which only phase "handle" can`,
+      );
+    }
+    for (const key of adds as readonly string[]) {
+      const owner = owners.get(key);
+      if (owner !== undefined) {
+        throw new TypeError(`cannot start: plugin "${name}" adds "${key}" to the context, which ${owner} adds already`);
+      }
+      owners.set(key, `plugin "${name}"`);
+    }
+  }
+  if (!plugins.some(({ phase, around }) => phase === "verify" && around !== undefined)) {
+    throw new TypeError(
+      'cannot start: no plugin of phase "verify", so anybody could post updates; ' +
+        "add one, such as applicationToken() of @b24/onappupdate/application-token",
+    );
+  }
+}

@@ -1,0 +1,138 @@
+/** The plugin contract: what everybody can write to add to an app. */
+import type { Logger } from "../log.ts";
+import type { B24Event } from "../wire/events.ts";
+import type { Secret } from "../secret.ts";
+import type { Context } from "./context.ts";
+
+/**
+ * Adds to the context, wraps the handling of events, or observes. `Needs` is what plugins before it must have added,
+ * `Adds` what it adds itself; the compiler checks both in `app.use`.
+ *
+ * Members are function properties, not methods, so that the compiler checks their variance.
+ *
+ * @example
+ * ```ts
+ * import type { Plugin } from "@b24/onappupdate";
+ *
+ * interface HasDatabase {
+ *   readonly database: Map<string, string>;
+ * }
+ *
+ * export function database(): Plugin<object, HasDatabase> {
+ *   const database = new Map<string, string>();
+ *   return { name: "database", adds: ["database"], extend: () => ({ database }) };
+ * }
+ *
+ * export function audit(): Plugin<HasDatabase> {
+ *   return {
+ *     name: "audit",
+ *     around: async (ctx, next) => {
+ *       await next();
+ *       ctx.database.set(ctx.event.auth.memberId, ctx.event.name);
+ *     },
+ *   };
+ * }
+ * ```
+ */
+export interface Plugin<Needs extends object = object, Adds extends object = object> {
+  /** Unique in an app. */
+  readonly name: string;
+  /**
+   * `verify`: before anything is stored, decides whether the event is genuine. `handle`, the default: around the
+   * work that an event causes, which may happen after the answer, in another process, and again after a failure.
+   */
+  readonly phase?: "verify" | "handle";
+  /** Once, before the first event. A throw stops the app from starting. */
+  readonly setup?: (host: Host) => void | Promise<void>;
+  /**
+   * Keys of `extend`'s result. Two plugins with the same key are refused at start by what they declare here, and by
+   * the compiler in any case; without it, at the first event.
+   */
+  readonly adds?: readonly (keyof Adds & string)[];
+  /** What to add to the context of an event; not in phase `verify`. */
+  readonly extend?: (ctx: Context & Needs) => Adds | Promise<Adds>;
+  /**
+   * Wraps what comes after it, onion-like in the order of `app.use`. Call `next()` once.
+   *
+   * In phase `verify`: `next(proof)` lets the event through; throw `NotGenuineError` (answered 403) when it does not
+   * match and `CannotVerifyError` (answered 503) when you cannot tell. Returning without `next()` is a refusal too.
+   *
+   * In phase `handle`: not calling `next()` skips the handlers for good. A failure of the handlers stays a failure,
+   * and is tried again, also when you catch it.
+   */
+  readonly around?: (ctx: Context & Needs & Adds, next: (proof?: Proof) => Promise<void>) => Promise<void>;
+  /** Is told what happens and never changes it: a throw is logged. */
+  readonly observe?: Partial<Observers>;
+  /** Once, when the app closes. */
+  readonly close?: () => void | Promise<void>;
+}
+
+/** What a plugin of phase `verify` found out. The core alone writes it into the portal's record. */
+export interface Proof {
+  /** This token is genuine; the stored one is kept as the previous one if it differs. */
+  readonly applicationToken?: Secret;
+  /** Where Bitrix24 itself says that the portal's REST is. */
+  readonly clientEndpoint?: string;
+  /** VERSION of which Bitrix24 itself says that it is installed. It outweighs the event's. */
+  readonly installedVersion?: string;
+}
+
+/** What the app gives to a plugin's `setup`. */
+export interface Host {
+  /** `client_id` of the app, if it was given. */
+  readonly clientId?: string;
+  /** `client_secret` of the app, if it was given. */
+  readonly clientSecret?: Secret;
+  /** For every request of a plugin: tests inject theirs. */
+  readonly fetch: typeof fetch;
+  /** Milliseconds since 1970: tests inject theirs. */
+  readonly clock: () => number;
+  /** A fresh, unguessable text: tests inject theirs. */
+  readonly random: () => string;
+  /** Adds the plugin's name to each line. */
+  readonly log: Logger;
+}
+
+/** An upgrade or a portal, in reports to observers. */
+export interface PortalStep {
+  /** The portal. */
+  readonly memberId: string;
+  /** Version it comes from. */
+  readonly from: string;
+  /** Version it goes to. */
+  readonly to: string;
+}
+
+/**
+ * What a plugin can be told. Nothing of it holds a token in readable form. Observers run in the process where it
+ * happens, and a crash may swallow a report: count on storage, not on reports.
+ */
+export interface Observers {
+  /** A genuine event is stored. */
+  readonly received: (report: { readonly event: B24Event }) => void | Promise<void>;
+  /** A request was refused with `status`. `memberId` is what it claims. */
+  readonly rejected: (
+    report: {
+      readonly status: number;
+      readonly error: Error;
+      readonly memberId?: string;
+      readonly event?: string;
+    },
+  ) => void | Promise<void>;
+  /** An event came again; nothing is run. */
+  readonly duplicate: (report: { readonly event: B24Event }) => void | Promise<void>;
+  /** A portal begins to run upgrades, in this order. */
+  readonly planned: (report: PortalStep & { readonly upgradeIds: readonly string[] }) => void | Promise<void>;
+  /** One upgrade finished. */
+  readonly applied: (report: PortalStep & { readonly upgradeId: string }) => void | Promise<void>;
+  /** A portal is on its target. */
+  readonly upgraded: (report: PortalStep) => void | Promise<void>;
+  /** A portal was asked to go down; it stays where it is. */
+  readonly downgrade: (report: PortalStep) => void | Promise<void>;
+  /** The work of an event failed; it is tried again. */
+  readonly failed: (
+    report: { readonly memberId: string; readonly event: string; readonly error: Error; readonly attempt: number },
+  ) => void | Promise<void>;
+  /** The work of an event is done. */
+  readonly handled: (report: { readonly event: B24Event }) => void | Promise<void>;
+}

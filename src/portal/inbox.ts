@@ -1,0 +1,69 @@
+/** The inbox: what was acknowledged and is not yet done. Its size is the work there is, not the number of portals. */
+import { FormatError } from "../errors.ts";
+import { digest } from "../secret.ts";
+import type { Key } from "../storage/storage.ts";
+import { type B24Event, wireName } from "../wire/events.ts";
+import type { WireTree } from "../wire/tree.ts";
+import type { StoredProof } from "./transition.ts";
+
+/** One acknowledged event. Holds its tokens, which the handlers need, until it is done. */
+export interface Delivery {
+  readonly format: typeof DELIVERY_FORMAT;
+  /** As decoded from the request. */
+  readonly event: WireTree;
+  /** Milliseconds since 1970. */
+  readonly receivedAt: number;
+  readonly proof: StoredProof;
+  /** How often its work failed. */
+  readonly attempts: number;
+  /** What the last failure said, without tokens. */
+  readonly error?: string;
+}
+
+/** Raised whenever older code could misread a delivery. */
+export const DELIVERY_FORMAT = 1;
+
+/** Under which all deliveries are. */
+export const INBOX = ["inbox"] as const;
+
+/** Where a delivery is. */
+export function deliveryKey(memberId: string, id: string): Key {
+  return [...INBOX, memberId, id];
+}
+
+/** @throws {FormatError} when newer code wrote it */
+export function readDelivery(key: Key, delivery: Delivery): Delivery {
+  if (delivery.format !== DELIVERY_FORMAT) {
+    throw new FormatError(`delivery ${key.slice(1).join(" ")}`, delivery.format, DELIVERY_FORMAT);
+  }
+  return delivery;
+}
+
+/**
+ * The same for every copy of an event, whichever handler registration it was sent for: of name, subject and `ts`,
+ * never of tokens.
+ */
+export async function deliveryId(event: B24Event): Promise<string> {
+  return `${wireName(event)}:${await subject(event)}:${event.ts}`;
+}
+
+function subject(event: B24Event): string | Promise<string> {
+  switch (event.name) {
+    case "ONAPPUPDATE":
+    case "ONAPPINSTALL":
+      return event.data.version;
+    case "ONAPPUNINSTALL":
+      return event.data.clean ? "clean" : "keep";
+    case "ONAPPPAYMENT":
+      return [event.data.code, event.data.version, event.data.status, event.data.paymentExpired].join(" ");
+    case "ONAPPMETHODCONFIRM":
+      return `${event.data.method} ${event.data.confirmed}`;
+    case "ONAPPUSERREADY":
+      return String(event.data.userId ?? "");
+    // These come in any number within one second; only all of their data tells them apart.
+    case "ONAPPTEST":
+      return digest(JSON.stringify(event.data.query));
+    case "UNKNOWN":
+      return digest(JSON.stringify(event.data.extra));
+  }
+}

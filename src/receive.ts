@@ -1,0 +1,142 @@
+/** From a typed event to a stored one: is it genuine, is it new, what does it change. */
+import { type Core, eventLog, notify } from "./core.ts";
+import { CannotVerifyError, InputError, NotGenuineError, OnAppUpdateError } from "./errors.ts";
+import { runPipeline } from "./pipeline/pipeline.ts";
+import type { Proof } from "./pipeline/plugin.ts";
+import { type Delivery, DELIVERY_FORMAT, deliveryId, deliveryKey } from "./portal/inbox.ts";
+import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
+import { announcedVersion, type Facts, nextRecord, type StoredProof } from "./portal/transition.ts";
+import { digestToken } from "./secret.ts";
+import { modify } from "./storage/modify.ts";
+import type { Entry } from "./storage/storage.ts";
+import { compareVersions } from "./version.ts";
+import { type B24Event, wireName } from "./wire/events.ts";
+import type { WireTree } from "./wire/tree.ts";
+
+/** A delivery that waits for its work. */
+export interface Accepted {
+  readonly memberId: string;
+  readonly deliveryId: string;
+}
+
+/**
+ * Verifies `event`, stores it and raises its portal's target. Resolves, once all of it is durable, to the delivery
+ * that now waits for its work; to `undefined` when there is none: a duplicate, or nothing is registered for it.
+ *
+ * @throws {NotGenuineError} when a plugin refuses it
+ * @throws {CannotVerifyError} when that cannot be decided now
+ * @throws {StorageError} when it cannot be stored
+ * @throws {InputError} when a version is unreadable, or missing where it is needed
+ */
+export async function receive(
+  core: Core,
+  tree: WireTree,
+  event: B24Event,
+  receivedAt: number,
+): Promise<Accepted | undefined> {
+  const { memberId } = event.auth;
+  const entry = await core.storage.get<PortalRecord>(portalKey(memberId));
+  const record = readRecord(entry);
+  const proof = await verify(core, event, receivedAt, record);
+  const id = causesWork(core, event) ? await deliveryId(event) : undefined;
+  if (id !== undefined && record?.deliveries.some((delivery) => delivery.id === id)) {
+    notify(core, "duplicate", { event });
+    return undefined;
+  }
+  const facts = { proof, versions: core.versions, now: receivedAt, ...(id === undefined ? {} : { deliveryId: id }) };
+  const ready = isReadyFor(record, event, facts);
+  if (id !== undefined) {
+    const delivery: Delivery = { format: DELIVERY_FORMAT, event: tree, receivedAt, proof, attempts: 0 };
+    const stored = await core.storage.put(deliveryKey(memberId, id), delivery, { ifVersion: null });
+    if (!stored.ok) {
+      notify(core, "duplicate", { event });
+      return undefined;
+    }
+  }
+  // Not ready, the delivery waits in the inbox for code that is.
+  if (ready && (await raise(core, event, facts, entry)).done) {
+    // Another copy was stored, done and removed between our reading the portal and our writing here.
+    await core.storage.delete(deliveryKey(memberId, id!));
+    notify(core, "duplicate", { event });
+    return undefined;
+  }
+  notify(core, "received", { event });
+  return id === undefined ? undefined : { memberId, deliveryId: id };
+}
+
+/** Takes the event into its portal's record; `done` when its delivery is finished already. */
+export async function raise(
+  core: Core,
+  event: B24Event,
+  facts: Facts,
+  known?: Entry<PortalRecord> | null,
+): Promise<{ readonly record: PortalRecord; readonly done: boolean }> {
+  let before: PortalRecord | undefined;
+  let done = false;
+  const record = await modify<PortalRecord>(core.storage, portalKey(event.auth.memberId), (entry) => {
+    before = readRecord(entry);
+    done = before?.deliveries.some((delivery) => delivery.id === facts.deliveryId && delivery.done) ?? false;
+    return done ? before! : nextRecord(before, event, facts);
+  }, known);
+  if (!done) reportDowngrade(core, event, facts, before);
+  return { record, done };
+}
+
+function reportDowngrade(core: Core, event: B24Event, facts: Facts, before: PortalRecord | undefined): void {
+  const to = announcedVersion(event, facts);
+  const from = before?.status === "installed" ? before.version : undefined;
+  if (from === undefined || to === undefined || compareVersions(to, from) >= 0) return;
+  const { memberId } = event.auth;
+  eventLog(core, event).warn("a version below the portal's own was announced; nothing is run", { from, to });
+  notify(core, "downgrade", { memberId, from, to });
+}
+
+/**
+ * Whether the scheme of versions knows what the event speaks of.
+ *
+ * @throws {InputError} when nobody can
+ */
+function isReadyFor(record: PortalRecord | undefined, event: B24Event, facts: Facts): boolean {
+  try {
+    nextRecord(record, event, facts);
+    return true;
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    return false;
+  }
+}
+
+async function verify(
+  core: Core,
+  event: B24Event,
+  receivedAt: number,
+  record: PortalRecord | undefined,
+): Promise<StoredProof> {
+  const plugins = core.plugins.filter(({ phase }) => phase === "verify");
+  const context = {
+    event,
+    receivedAt,
+    log: eventLog(core, event),
+    signal: core.signal,
+    ...(record === undefined ? {} : { portal: snapshot(record) }),
+  };
+  let proof: Proof | undefined;
+  try {
+    proof = await runPipeline(plugins, context, async () => {});
+  } catch (error) {
+    // What a plugin did not expect is no proof either way, and never opens the door.
+    throw error instanceof OnAppUpdateError ? error : new CannotVerifyError("a plugin failed", { cause: error });
+  }
+  if (proof === undefined) throw new NotGenuineError("a plugin did not let it through");
+  const { applicationToken, clientEndpoint, installedVersion } = proof;
+  return {
+    ...(applicationToken === undefined ? {} : { applicationTokenDigest: await digestToken(applicationToken) }),
+    ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
+    ...(installedVersion === undefined ? {} : { installedVersion }),
+  };
+}
+
+function causesWork(core: Core, event: B24Event): boolean {
+  return event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL" || core.versions.deployed !== undefined ||
+    core.handlers.has(wireName(event));
+}

@@ -1,0 +1,116 @@
+/** The only place that knows how Bitrix24's VERSION looks and how versions compare. */
+// @ts-types="@types/semver"
+import * as semver from "semver";
+import { VersionError } from "./errors.ts";
+
+/**
+ * How the VERSION that Bitrix24 sends becomes a semantic version.
+ *
+ * Bitrix24 sends an integer for Marketplace apps (`"3"`), `"1"` for ever for local apps, and its documentation
+ * shows `"2.1.0"`. Take {@linkcode coerced}, {@linkcode mapped} or {@linkcode deployed}, or write your own.
+ */
+export interface VersionScheme {
+  /** For logs. */
+  readonly name: string;
+  /**
+   * The semantic version that `raw` stands for.
+   *
+   * Throw `VersionError` when `raw` is no version at all: the request is then refused with 400. Any other error
+   * means that the app is not ready for it: the event is kept and tried again.
+   */
+  readonly parse: (raw: string) => string;
+  /** The version that the running code is itself; every verified contact raises the portal to it. */
+  readonly deployed?: string;
+}
+
+/**
+ * Reads VERSION as it is, with missing numbers taken as zero: `3` is `3.0.0`, `v2.1` is `2.1.0`. The default.
+ *
+ * @example
+ * ```ts
+ * import { coerced } from "@b24/onappupdate";
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(coerced().parse("3"), "3.0.0");
+ * assert.equal(coerced().parse("2.0.0-beta.1"), "2.0.0-beta.1");
+ * assert.throws(() => coerced().parse("latest"), /cannot read version "latest"/);
+ * ```
+ */
+export function coerced(): VersionScheme {
+  return { name: "coerced", parse: parseVersion };
+}
+
+/**
+ * Reads VERSION through a table, for Marketplace apps whose integer versions stand for releases of their own
+ * numbering. A VERSION that is not in the table is not lost: its event is kept until the table knows it.
+ *
+ * @throws {VersionError} when a value of the table is no version
+ *
+ * @example
+ * ```ts
+ * import { mapped } from "@b24/onappupdate";
+ * import assert from "node:assert/strict";
+ *
+ * const versions = mapped({ 1: "1.0.0", 2: "1.4.0" });
+ * assert.equal(versions.parse("2"), "1.4.0");
+ * assert.throws(() => versions.parse("3"), /VERSION "3" is not in the table/);
+ * ```
+ */
+export function mapped(versions: Readonly<Record<string | number, string>>): VersionScheme {
+  const table = new Map(Object.entries(versions).map(([raw, version]) => [raw, parseVersion(version)]));
+  return {
+    name: "mapped",
+    parse: (raw) => {
+      const version = table.get(raw.trim());
+      if (version === undefined) {
+        throw new RangeError(
+          `VERSION ${JSON.stringify(raw.slice(0, 40))} is not in the table of mapped(): add it and deploy`,
+        );
+      }
+      return version;
+    },
+  };
+}
+
+/**
+ * Every portal belongs on the version of the code that runs, whatever VERSION says: for local apps, whose VERSION
+ * stays `"1"` for ever.
+ *
+ * @throws {VersionError} when `version` is no version
+ *
+ * @example
+ * ```ts
+ * import { deployed } from "@b24/onappupdate";
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(deployed("2.3.0").parse("1"), "2.3.0");
+ * ```
+ */
+export function deployed(version: string): VersionScheme {
+  const current = parseVersion(version);
+  return { name: "deployed", parse: () => current, deployed: current };
+}
+
+// Up to three numbers, perhaps a pre-release; not semver.coerce, which finds a version in any text ("error 500").
+const VERSION = /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(-[0-9a-z.-]+)?(?:\+[0-9a-z.-]+)?$/i;
+
+/** @throws {VersionError} */
+export function parseVersion(raw: string): string {
+  const match = VERSION.exec(raw.trim());
+  if (match === null) throw new VersionError(raw);
+  // Number() drops leading zeros, which semver refuses and people write ("2.01").
+  const [major, minor, patch] = [match[1], match[2], match[3]].map((n) => Number(n ?? 0));
+  const version = semver.valid(`${major}.${minor}.${patch}${match[4] ?? ""}`);
+  if (version === null) throw new VersionError(raw);
+  return version;
+}
+
+/** Whether `text` is one version, in any spelling that {@linkcode parseVersion} reads. */
+export function isVersion(text: string): boolean {
+  return VERSION.test(text.trim());
+}
+
+/** Negative, zero or positive; both must be versions that {@linkcode parseVersion} made. */
+export function compareVersions(a: string, b: string): number {
+  return semver.compare(a, b);
+}

@@ -1,0 +1,154 @@
+/** Does the work of deliveries: upgrades first, then the handlers of the event; one delivery of a portal at a time. */
+import { type Core, eventLog, notify, safeMessage } from "./core.ts";
+import { runPipeline } from "./pipeline/pipeline.ts";
+import type { HandlerContext } from "./pipeline/context.ts";
+import { type Delivery, deliveryKey, readDelivery } from "./portal/inbox.ts";
+import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
+import { type Accepted, raise } from "./receive.ts";
+import { modify } from "./storage/modify.ts";
+import type { Entry } from "./storage/storage.ts";
+import type { Upgrade } from "./upgrade/definition.ts";
+import { runUpgrades } from "./upgrade/run.ts";
+import { type B24Event, wireName } from "./wire/events.ts";
+import { parseTree } from "./wire/parse.ts";
+
+/** How the work of a delivery ended; `gone`: another worker had done it. */
+export type WorkResult = "handled" | "failed" | "gone";
+
+/** Works on deliveries in this process. */
+export interface Worker {
+  /** Does the work of one delivery, after those of its portal that came before. Never rejects. */
+  readonly work: (accepted: Accepted) => Promise<WorkResult>;
+  /** Whether the delivery is being worked on, or waits for it, in this process. */
+  readonly has: (accepted: Accepted) => boolean;
+  /** Resolves when nothing is under way. */
+  readonly idle: () => Promise<void>;
+}
+
+/** A worker that runs `upgrades` and the handlers of `core`. */
+export function createWorker(core: Core, upgrades: readonly Upgrade[]): Worker {
+  /** The last piece of work of each portal that has any. */
+  const queues = new Map<string, Promise<unknown>>();
+  const deliveries = new Set<string>();
+  const name = ({ memberId, deliveryId }: Accepted): string => `${memberId} ${deliveryId}`;
+  return {
+    work: (accepted) => {
+      const { memberId } = accepted;
+      const work = (queues.get(memberId) ?? answerFirst()).then(() => handle(core, upgrades, accepted)).finally(() => {
+        deliveries.delete(name(accepted));
+        if (queues.get(memberId) === work) queues.delete(memberId);
+      });
+      queues.set(memberId, work);
+      deliveries.add(name(accepted));
+      return work;
+    },
+    has: (accepted) => deliveries.has(name(accepted)),
+    idle: async () => {
+      while (queues.size > 0) await Promise.all(queues.values());
+    },
+  };
+}
+
+/** With a storage in memory, the work would otherwise be done before the answer is sent. */
+function answerFirst(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+async function handle(core: Core, upgrades: readonly Upgrade[], accepted: Accepted): Promise<WorkResult> {
+  const { memberId, deliveryId } = accepted;
+  const key = deliveryKey(memberId, deliveryId);
+  let entry: Entry<Delivery> | null = null;
+  let event: B24Event | undefined;
+  try {
+    core.signal.throwIfAborted();
+    entry = await core.storage.get<Delivery>(key);
+    if (entry === null) return "gone";
+    const delivery = readDelivery(key, entry.value);
+    event = parseTree(delivery.event, delivery.receivedAt);
+    const record = await recordOf(core, accepted, delivery, event);
+    if (record !== "done") await run(core, upgrades, event, delivery, record);
+    await modify<PortalRecord>(
+      core.storage,
+      portalKey(memberId),
+      (portal) => markDone(readRecord(portal)!, deliveryId),
+    );
+    await core.storage.delete(key);
+    notify(core, "handled", { event });
+    return "handled";
+  } catch (error) {
+    await fail(core, accepted, entry, event, error);
+    return "failed";
+  }
+}
+
+/** The portal's record with the event in it, also when a crash or an unready scheme kept it out at first. */
+async function recordOf(
+  core: Core,
+  { memberId, deliveryId }: Accepted,
+  { proof, receivedAt }: Delivery,
+  event: B24Event,
+): Promise<PortalRecord | "done"> {
+  const record = readRecord(await core.storage.get<PortalRecord>(portalKey(memberId)));
+  const known = record?.deliveries.find(({ id }) => id === deliveryId);
+  if (known !== undefined) return known.done ? "done" : record!;
+  const raised = await raise(core, event, { deliveryId, proof, versions: core.versions, now: receivedAt });
+  return raised.done ? "done" : raised.record;
+}
+
+async function run(
+  core: Core,
+  upgrades: readonly Upgrade[],
+  event: B24Event,
+  { receivedAt }: Delivery,
+  record: PortalRecord,
+): Promise<void> {
+  const plugins = core.plugins.filter(({ phase }) => phase !== "verify");
+  const context: HandlerContext = {
+    event,
+    receivedAt,
+    portal: snapshot(record),
+    log: eventLog(core, event),
+    signal: core.signal,
+  };
+  await runPipeline(plugins, context, async (ctx) => {
+    const after = await runUpgrades(core, upgrades, ctx, record);
+    const handlers = core.handlers.get(wireName(event)) ?? [];
+    const portal = snapshot(after);
+    for (const handler of handlers) await handler({ ...ctx, portal });
+  });
+}
+
+function markDone(record: PortalRecord, deliveryId: string): PortalRecord {
+  return {
+    ...record,
+    deliveries: record.deliveries.map((delivery) =>
+      delivery.id === deliveryId ? { ...delivery, done: true } : delivery
+    ),
+  };
+}
+
+async function fail(
+  core: Core,
+  { memberId, deliveryId }: Accepted,
+  entry: Entry<Delivery> | null,
+  event: B24Event | undefined,
+  thrown: unknown,
+): Promise<void> {
+  if (core.signal.aborted) {
+    core.log.info("the app is closing; the work of an event is left for the next tick", { memberId, deliveryId });
+    return;
+  }
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const attempt = (entry?.value.attempts ?? 0) + 1;
+  const message = event === undefined ? error.message : safeMessage(error, event);
+  core.log.error("the work of an event failed; it is tried again", { memberId, deliveryId, attempt, error: message });
+  notify(core, "failed", { memberId, event: event === undefined ? deliveryId : wireName(event), error, attempt });
+  if (entry === null) return;
+  try {
+    const failed: Delivery = { ...entry.value, attempts: attempt, error: message };
+    await core.storage.put(entry.key, failed, { ifVersion: entry.version });
+  } catch (cause) {
+    // The delivery is in the inbox all the same; only the count of its attempts is behind.
+    core.log.error("cannot record a failed attempt", { memberId, deliveryId, error: cause });
+  }
+}

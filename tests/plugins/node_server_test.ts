@@ -1,0 +1,297 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { Agent, get, type IncomingMessage } from "node:http";
+import { connect } from "node:net";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import type { Writable } from "node:stream";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { Servable } from "@b24/onappupdate/node-server";
+
+const globals = { Request, Response, Headers, fetch };
+const { serve } = await import("@b24/onappupdate/node-server");
+
+/** A promise to settle by hand. */
+function gate(): { opened: Promise<void>; open: () => void } {
+  let open: () => void = () => {};
+  const opened = new Promise<void>((resolve) => open = resolve);
+  return { opened, open };
+}
+
+interface SlowApp extends Servable {
+  readonly log: string[];
+  readonly asked: Promise<void>;
+}
+
+/** An app that answers when `mayAnswer` is settled, and notes what happens to it. */
+function slowApp(mayAnswer: Promise<void> = Promise.resolve()): SlowApp {
+  const log: string[] = [];
+  const asked = gate();
+  return {
+    log,
+    asked: asked.opened,
+    fetch: async (): Promise<Response> => {
+      log.push("asked");
+      asked.open();
+      await mayAnswer;
+      log.push("answered");
+      return new Response("done");
+    },
+    close: (): Promise<void> => {
+      log.push("closed");
+      return Promise.resolve();
+    },
+  };
+}
+
+test("serve() leaves the global Request, Response, Headers and fetch as they are", async () => {
+  const server = await serve(slowApp(), { port: 0 });
+  await server.close();
+  assert.deepEqual({ Request, Response, Headers, fetch }, globals);
+  for (const [name, value] of Object.entries(globals)) {
+    assert.equal(Reflect.get(globalThis, name), value, name);
+  }
+});
+
+test("serve() hands over the request and gives back the app's answer", async () => {
+  const server = await serve({
+    fetch: async (request) => {
+      const { method, url, headers } = request;
+      return Response.json({
+        method,
+        path: new URL(url).pathname,
+        test: headers.get("x-test"),
+        body: await request.text(),
+      }, {
+        status: 202,
+        headers: { "x-answer": "yes" },
+      });
+    },
+    close: () => Promise.resolve(),
+  }, { port: 0 });
+  const response = await fetch(`${server.url}/events?a=1`, {
+    method: "POST",
+    body: "тело",
+    headers: { "x-test": "1" },
+  });
+  assert.equal(response.status, 202);
+  assert.equal(response.headers.get("x-answer"), "yes");
+  assert.deepEqual(await response.json(), { method: "POST", path: "/events", test: "1", body: "тело" });
+  await server.close();
+});
+
+test("serve() gives the app Node's own request beside the standard one", async () => {
+  let address: unknown;
+  const server = await serve({
+    fetch: (_request, platform) => {
+      address = (platform as { incoming: IncomingMessage }).incoming.socket.remoteAddress;
+      return Promise.resolve(new Response());
+    },
+    close: () => Promise.resolve(),
+  }, { port: 0 });
+  await (await fetch(server.url)).text();
+  assert.equal(address, "127.0.0.1");
+  await server.close();
+});
+
+test("serve() listens on this host alone by default and says where", async () => {
+  const told: unknown[] = [];
+  const server = await serve(slowApp(), { port: 0, onListen: (listening) => told.push(listening) });
+  assert.equal(server.hostname, "127.0.0.1");
+  assert.notEqual(server.port, 0);
+  assert.equal(server.url, `http://127.0.0.1:${server.port}`);
+  assert.deepEqual(told, [{ hostname: server.hostname, port: server.port, url: server.url }]);
+  await server.close();
+});
+
+test("serve() keeps answering after a request that is no HTTP", async () => {
+  const server = await serve(slowApp(), { port: 0 });
+  const socket = connect(server.port, server.hostname);
+  socket.end("no http\r\n\r\n");
+  socket.resume();
+  await once(socket, "close");
+  assert.equal(await (await fetch(server.url)).text(), "done");
+  await server.close();
+});
+
+test("serve() names the port that is in use", async () => {
+  const first = await serve(slowApp(), { port: 0 });
+  await assert.rejects(serve(slowApp(), { port: first.port }), (error: Error) => {
+    assert.equal(
+      error.message,
+      `cannot listen on 127.0.0.1:${first.port}: the port is in use, wanted a free one`,
+    );
+    assert.equal((error.cause as { code?: string }).code, "EADDRINUSE");
+    return true;
+  });
+  await first.close();
+});
+
+test("serve() refuses options out of range", async () => {
+  for (const graceMs of [-1, NaN, Infinity, 2 ** 31]) {
+    await assert.rejects(serve(slowApp(), { port: 0, graceMs }), RangeError, `graceMs ${graceMs}`);
+  }
+  for (const port of [-1, 65536, 1.5]) {
+    await assert.rejects(serve(slowApp(), { port }), RangeError, `port ${port}`);
+  }
+});
+
+test("serve() listens to its signals until it is closed, and to none when told so", async () => {
+  const count = (): number[] => ["SIGTERM", "SIGINT"].map((signal) => process.listenerCount(signal));
+  const [terms = 0, ints = 0] = count();
+  const quiet = await serve(slowApp(), { port: 0, signals: [] });
+  assert.deepEqual(count(), [terms, ints]);
+  const server = await serve(slowApp(), { port: 0 });
+  assert.deepEqual(count(), [terms + 1, ints + 1]);
+  await server.close();
+  assert.deepEqual(count(), [terms, ints]);
+  await quiet.close();
+});
+
+test("NodeServer.close() finishes the request in flight, then closes the app", async () => {
+  const { opened, open } = gate();
+  const app = slowApp(opened);
+  const server = await serve(app, { port: 0 });
+  const response = fetch(server.url);
+  await app.asked;
+  const closed = server.close();
+  open();
+  assert.equal(await (await response).text(), "done");
+  assert.equal((await response).headers.get("connection"), "close");
+  await closed;
+  assert.deepEqual(app.log, ["asked", "answered", "closed"]);
+});
+
+test("NodeServer.close() accepts no connection any more", async () => {
+  const { opened, open } = gate();
+  const app = slowApp(opened);
+  const server = await serve(app, { port: 0 });
+  const response = fetch(server.url);
+  await app.asked;
+  const closed = server.close();
+  await assert.rejects(once(connect(server.port, server.hostname), "connect"), { code: "ECONNREFUSED" });
+  open();
+  await (await response).text();
+  await closed;
+});
+
+test("NodeServer.close() does not wait for a client that keeps its connection", async () => {
+  const app = slowApp();
+  const server = await serve(app, { port: 0 });
+  const agent = new Agent({ keepAlive: true });
+  await new Promise<void>((resolve, reject) => {
+    get(server.url, { agent }, (response) => response.resume().once("end", resolve)).once("error", reject);
+  });
+  assert.equal(Object.keys(agent.freeSockets).length, 1, "the client holds its connection");
+  await server.close();
+  assert.deepEqual(app.log, ["asked", "answered", "closed"]);
+  agent.destroy();
+});
+
+test("NodeServer.close() cuts a request that outlasts graceMs and closes the app all the same", async () => {
+  const app = slowApp(new Promise(() => {}));
+  const server = await serve(app, { port: 0, graceMs: 1 });
+  const response = assert.rejects(fetch(server.url));
+  await app.asked;
+  await server.close();
+  await response;
+  assert.deepEqual(app.log, ["asked", "closed"]);
+});
+
+test("NodeServer.close() says so when the app does not close within graceMs", async () => {
+  const app = { ...slowApp(), close: () => new Promise<void>(() => {}) };
+  const server = await serve(app, { port: 0, graceMs: 1 });
+  await assert.rejects(server.close(), {
+    message: "cannot close the app: still at work after 1 ms, wanted it to finish within graceMs",
+  });
+  await assert.rejects(server.finished, /still at work/);
+});
+
+test("NodeServer.close() passes on what the app's close throws", async () => {
+  const failure = new Error("storage gone");
+  const server = await serve({ ...slowApp(), close: () => Promise.reject(failure) }, { port: 0 });
+  await assert.rejects(server.close(), failure);
+});
+
+test("NodeServer.close() closes once, however often it is called", async () => {
+  const app = slowApp();
+  const server = await serve(app, { port: 0 });
+  const first = server.close();
+  assert.equal(server.close(), first);
+  assert.equal(server.finished, first);
+  await first;
+  await server.close();
+  assert.deepEqual(app.log, ["closed"]);
+});
+
+interface Child {
+  readonly stdin: Writable;
+  readonly kill: (signal: "SIGINT" | "SIGTERM") => void;
+  /** The next line that it prints. */
+  readonly line: () => Promise<string>;
+  /** What it printed after the last line taken, and how it ended. */
+  readonly end: () => Promise<{ lines: string[]; code: number | null; signal: string | null }>;
+}
+
+function startChild(): Child {
+  const file = fileURLToPath(new URL("./node_server_child.ts", import.meta.url));
+  const args = process.versions.deno === undefined ? [file] : ["run", "-A", file];
+  const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
+  const exited = once(child, "exit") as Promise<[number | null, string | null]>;
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const line = async (): Promise<string> => (await lines.next()).value ?? "";
+  return {
+    stdin: child.stdin,
+    // Not child.kill(): on Deno that also closes the child's stdin.
+    kill: (signal) => process.kill(child.pid!, signal),
+    line,
+    end: async () => {
+      const [code, signal] = await exited;
+      const rest: string[] = [];
+      for (let next = await lines.next(); !next.done; next = await lines.next()) rest.push(next.value);
+      return { lines: rest, code, signal };
+    },
+  };
+}
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  test(`serve() ends with exit code 0 at ${signal}, after the request in flight`, async () => {
+    const child = startChild();
+    const url = await child.line();
+    const response = fetch(url);
+    assert.equal(await child.line(), "request");
+    child.kill(signal);
+    await refused(url);
+    child.stdin.end("answer\n");
+    assert.equal(await (await response).text(), "finished");
+    assert.deepEqual(await child.end(), { lines: ["app closed"], code: 0, signal: null });
+  });
+}
+
+test("serve() ends at once with exit code 1 at a second signal", async () => {
+  const child = startChild();
+  const url = await child.line();
+  const response = assert.rejects(fetch(url));
+  assert.equal(await child.line(), "request");
+  child.kill("SIGTERM");
+  await refused(url);
+  child.kill("SIGTERM");
+  assert.deepEqual(await child.end(), { lines: [], code: 1, signal: null });
+  await response;
+});
+
+/** Until nothing listens at `url` any more. */
+async function refused(url: string): Promise<void> {
+  const { port, hostname } = new URL(url);
+  for (;;) {
+    const socket = connect(Number(port), hostname);
+    try {
+      await once(socket, "connect");
+      socket.destroy();
+    } catch {
+      return;
+    }
+  }
+}
