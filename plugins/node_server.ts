@@ -174,9 +174,9 @@ async function listen(server: Server, hostname: string, port: number): Promise<L
 }
 
 async function stop(server: Server, requests: Set<ServerResponse>, app: Servable, graceMs: number): Promise<void> {
+  // Closes idle connections, too.
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   for (const response of requests) if (!response.headersSent) response.setHeader("connection", "close");
-  server.closeIdleConnections();
   if (!await settlesWithin(closed, graceMs)) server.closeAllConnections();
   if (!await settlesWithin(app.close(), graceMs)) {
     throw new Error(`cannot close the app: still at work after ${graceMs} ms, wanted it to finish within graceMs`);

@@ -11,6 +11,7 @@ const source = /^(mod|src\/.+|plugins\/.+)\.ts$/;
 
 // Absent on Node 20, where a test may start npm.
 nodeModule.registerHooks?.({
+  // deno-lint-ignore explicit-function-return-type -- JavaScript has none
   resolve(specifier, context, nextResolve) {
     if (/^\.{0,2}\/|^file:/.test(specifier) && context.parentURL?.startsWith(project)) {
       const url = new URL(specifier, context.parentURL).href;

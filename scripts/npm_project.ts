@@ -53,6 +53,7 @@ export async function createNpmProject(tarball: string): Promise<NpmProject> {
     env: (node) => ({
       DENO_BIN: process.execPath,
       SOURCE_DIR: root,
+      NPM_TARBALL: tarball,
       PATH: dirname(node.path) + delimiter + process.env["PATH"],
       // By environment, so that it holds for the processes that tests start, too.
       NODE_OPTIONS: `--disable-warning=ExperimentalWarning --import=${

@@ -10,6 +10,7 @@ export interface Finished {
   readonly stdout: string;
   /** Both streams in the order of arrival. */
   readonly output: string;
+  readonly seconds: number;
 }
 
 export interface RunOptions {
@@ -24,6 +25,9 @@ export function run(command: string, args: readonly string[], options: RunOption
   const { cwd, env, timeoutMs = 600_000 } = options;
   return new Promise((resolve) => {
     let stdout = "", output = "";
+    const start = performance.now();
+    const finish = (code: number): void =>
+      resolve({ ok: code === 0, code, stdout, output, seconds: (performance.now() - start) / 1000 });
     const child = spawn(command, args, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NO_COLOR: "1", ...env },
@@ -36,10 +40,13 @@ export function run(command: string, args: readonly string[], options: RunOption
       output += text;
     });
     child.stderr.setEncoding("utf8").on("data", (text: string) => output += text);
-    child.once("error", (error) => resolve({ ok: false, code: 1, stdout, output: `${output}${error.message}\n` }));
+    child.once("error", (error) => {
+      output += `${error.message}\n`;
+      finish(1);
+    });
     child.once("close", (code, signal) => {
       if (signal !== null) output += `\n${command} was ended by ${signal}\n`;
-      resolve({ ok: code === 0, code: code ?? 1, stdout, output });
+      finish(code ?? 1);
     });
   });
 }

@@ -7,45 +7,49 @@
  * the package as a user meets it (npm_smoke.mjs): every export imported and required, the command line, a small app.
  */
 // deno-lint-ignore-file no-console
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { buildNpm } from "./build_npm.ts";
 import { createNpmProject, findNode, type NodeBinary, type NpmProject } from "./npm_project.ts";
-import { type Finished, run } from "./run.ts";
-import { readReport, type TestReport } from "./test_report.ts";
+import { describe, runTests, type TestRun, total } from "./test_run.ts";
 
-/** Oldest Node that the package runs on. Its type stripping does not reach the tests, so it gets the smoke test only. */
+/** Nodes on which the whole test tree runs. */
+export const NODES: readonly string[] = ["22", "24"];
+/** Oldest Node that the package supports. It strips no types, so it cannot run the tests: it gets the smoke test only. */
 const OLDEST = "20";
 
-/** What `run` gave, as counted tests: a run that fails without a failed test still counts as one. */
-async function nodeTest(node: NodeBinary, project: NpmProject, files: string[]): Promise<TestReport & Finished> {
-  const path = join(project.folder, "report.xml");
-  rmSync(path, { force: true });
-  const reporters = [["spec", "stdout"], ["junit", path]].flatMap(([reporter, destination]) => [
-    `--test-reporter=${reporter}`,
-    `--test-reporter-destination=${destination}`,
-  ]);
-  const finished = await run(node.path, ["--test", "--test-concurrency=4", ...reporters, ...files], {
-    cwd: project.folder,
-    env: project.env(node),
-    timeoutMs: 20 * 60_000,
-  });
-  const report = readReport(readText(path));
-  if (finished.ok ? report.passed.length > 0 : report.failed.length > 0) return { ...finished, ...report };
-  return {
-    ...finished,
-    ok: false,
-    ...report,
-    failed: [...report.failed, finished.ok ? "no test ran" : "the run itself"],
-  };
+/** What ran on npm's side. */
+export interface NpmTests {
+  /** The package as a user meets it, on every Node. */
+  readonly smoke: readonly TestRun[];
+  /** The test tree. */
+  readonly tests: readonly TestRun[];
 }
 
-function readText(path: string): string {
+/** Builds, installs and tests; `report` hears of every run as soon as it has ended. */
+export async function testNpm(wanted: readonly string[], report: (run: TestRun) => void): Promise<NpmTests> {
+  const nodes: NodeBinary[] = [];
+  for (const name of wanted) nodes.push(await findNode(name));
+  const oldest = await oldestNode();
+  const project = await createNpmProject(await buildNpm());
+  const runAll = async (title: string, on: readonly NodeBinary[], files: readonly string[]): Promise<TestRun[]> => {
+    const runs: TestRun[] = [];
+    for (const node of on) {
+      const run = await nodeTest(`Node ${node.version} ${title}`, node, project, files);
+      report(run);
+      runs.push(run);
+    }
+    return runs;
+  };
   try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
+    const smoke = await runAll("package", [oldest, ...nodes], ["scripts/npm_smoke.mjs"]);
+    await project.installTestPackages();
+    const files = readdirSync(join(project.folder, "tests"), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith("_test.ts")).sort().map((file) => join("tests", file));
+    return { smoke, tests: await runAll("tests", nodes, files) };
+  } finally {
+    project.remove();
   }
 }
 
@@ -55,31 +59,25 @@ async function oldestNode(): Promise<NodeBinary> {
   return own?.version.startsWith(`v${OLDEST}.`) ? own : await findNode(OLDEST);
 }
 
-async function main(wanted: string[]): Promise<number> {
-  const nodes: NodeBinary[] = [];
-  for (const name of wanted) nodes.push(await findNode(name));
-  const project = await createNpmProject(await buildNpm());
-  const sum = { passed: 0, failed: 0 };
-  const lines: string[] = [];
-  const check = async (title: string, node: NodeBinary, files: string[]): Promise<void> => {
-    const { ok, output, passed, failed } = await nodeTest(node, project, files);
-    const line = `node ${node.version} ${title}: ${passed.length} passed, ${failed.length} failed`;
-    if (!ok || failed.length > 0) console.log(`${output}\n${line}\n${failed.map((name) => `  ${name}\n`).join("")}`);
-    sum.passed += passed.length;
-    sum.failed += failed.length || (ok ? 0 : 1);
-    lines.push(line);
-  };
-  try {
-    for (const node of [await oldestNode(), ...nodes]) await check("package", node, ["scripts/npm_smoke.mjs"]);
-    await project.installTestPackages();
-    const files = readdirSync(join(project.folder, "tests"), { recursive: true, encoding: "utf8" })
-      .filter((file) => file.endsWith("_test.ts")).sort().map((file) => join("tests", file));
-    for (const node of nodes) await check("tests", node, files);
-  } finally {
-    project.remove();
-  }
-  console.log([...lines, "", `${sum.passed} passed, ${sum.failed} failed`].join("\n"));
-  return sum.failed === 0 && sum.passed > 0 ? 0 : 1;
+function nodeTest(name: string, node: NodeBinary, project: NpmProject, files: readonly string[]): Promise<TestRun> {
+  const reporter = (kind: string, destination: string): string[] => [
+    `--test-reporter=${kind}`,
+    `--test-reporter-destination=${destination}`,
+  ];
+  return runTests(
+    name,
+    node.path,
+    (
+      report,
+    ) => ["--test", "--test-concurrency=4", ...reporter("spec", "stdout"), ...reporter("junit", report), ...files],
+    { cwd: project.folder, env: project.env(node) },
+  );
 }
 
-if (import.meta.main) process.exitCode = await main(process.argv.length > 2 ? process.argv.slice(2) : ["22", "24"]);
+if (import.meta.main) {
+  const [, , ...wanted] = process.argv;
+  const { smoke, tests } = await testNpm(wanted.length > 0 ? wanted : NODES, (run) => console.log(describe(run)));
+  const runs = [...smoke, ...tests];
+  console.log(`\n${total(runs)}`);
+  process.exitCode = tests.length > 0 && runs.every(({ failed }) => failed.length === 0) ? 0 : 1;
+}

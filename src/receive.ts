@@ -3,7 +3,7 @@ import { type Core, eventLog, notify } from "./core.ts";
 import { CannotVerifyError, InputError, NotGenuineError, OnAppUpdateError } from "./errors.ts";
 import { runPipeline } from "./pipeline/pipeline.ts";
 import type { Proof } from "./pipeline/plugin.ts";
-import { type Delivery, DELIVERY_FORMAT, deliveryId, deliveryKey } from "./portal/inbox.ts";
+import { type Delivery, DELIVERY_FORMAT, deliveryId, deliveryKey, receiptKey } from "./portal/inbox.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { announcedVersion, type Facts, nextRecord, type StoredProof } from "./portal/transition.ts";
 import { digestToken } from "./secret.ts";
@@ -38,48 +38,46 @@ export async function receive(
   const entry = await core.storage.get<PortalRecord>(portalKey(memberId));
   const record = readRecord(entry);
   const proof = await verify(core, event, receivedAt, record);
-  const id = causesWork(core, event) ? await deliveryId(event) : undefined;
-  if (id !== undefined && record?.deliveries.some((delivery) => delivery.id === id)) {
-    notify(core, "duplicate", { event });
-    return undefined;
-  }
-  const facts = { proof, versions: core.versions, now: receivedAt, ...(id === undefined ? {} : { deliveryId: id }) };
+  const facts = { proof, versions: core.versions, receivedAt };
   const ready = isReadyFor(record, event, facts);
-  if (id !== undefined) {
-    const delivery: Delivery = { format: DELIVERY_FORMAT, event: tree, receivedAt, proof, attempts: 0 };
-    const stored = await core.storage.put(deliveryKey(memberId, id), delivery, { ifVersion: null });
-    if (!stored.ok) {
-      notify(core, "duplicate", { event });
-      return undefined;
-    }
+  // Not ready, the event waits in the inbox for code that is.
+  const take = async (): Promise<void> => {
+    if (ready) await raise(core, event, facts, entry);
+    if (ready) reportDowngrade(core, event, facts, record);
+  };
+  if (!causesWork(core, event)) {
+    await take();
+    notify(core, "received", { event });
+    return undefined;
   }
-  // Not ready, the delivery waits in the inbox for code that is.
-  if (ready && (await raise(core, event, facts, entry)).done) {
-    // Another copy was stored, done and removed between our reading the portal and our writing here.
-    await core.storage.delete(deliveryKey(memberId, id!));
+  const id = await deliveryId(event);
+  const key = deliveryKey(memberId, id);
+  const delivery: Delivery = { format: DELIVERY_FORMAT, event: tree, receivedAt, proof, attempts: 0 };
+  const stored = await core.storage.put(key, delivery, { ifVersion: null });
+  // Looked for only now: a copy that is done was in the inbox, or has its receipt.
+  if (!stored.ok || await core.storage.get(receiptKey(memberId, id)) !== null) {
+    if (stored.ok) await core.storage.delete(key);
     notify(core, "duplicate", { event });
     return undefined;
   }
+  await take();
   notify(core, "received", { event });
-  return id === undefined ? undefined : { memberId, deliveryId: id };
+  return { memberId, deliveryId: id };
 }
 
-/** Takes the event into its portal's record; `done` when its delivery is finished already. */
+/** Takes the event into its portal's record; resolves to the record then. */
 export async function raise(
   core: Core,
   event: B24Event,
   facts: Facts,
   known?: Entry<PortalRecord> | null,
-): Promise<{ readonly record: PortalRecord; readonly done: boolean }> {
-  let before: PortalRecord | undefined;
-  let done = false;
-  const record = await modify<PortalRecord>(core.storage, portalKey(event.auth.memberId), (entry) => {
-    before = readRecord(entry);
-    done = before?.deliveries.some((delivery) => delivery.id === facts.deliveryId && delivery.done) ?? false;
-    return done ? before! : nextRecord(before, event, facts);
-  }, known);
-  if (!done) reportDowngrade(core, event, facts, before);
-  return { record, done };
+): Promise<PortalRecord> {
+  return await modify<PortalRecord>(
+    core.storage,
+    portalKey(event.auth.memberId),
+    (entry) => nextRecord(readRecord(entry), event, facts),
+    known,
+  );
 }
 
 function reportDowngrade(core: Core, event: B24Event, facts: Facts, before: PortalRecord | undefined): void {

@@ -66,8 +66,9 @@ export class Secret {
  * quote a token. Values shorter than 8 characters are left: they would blank out ordinary words.
  */
 export function redact(text: string, secrets: Iterable<Secret>): string {
-  for (const secret of secrets) {
-    const value = secret.reveal();
+  // Longest first: of a value that begins another one, the rest of the other would be left.
+  const values = Array.from(secrets, (secret) => secret.reveal()).sort((a, b) => b.length - a.length);
+  for (const value of values) {
     if (value.length >= 8) text = text.replaceAll(value, REDACTED);
   }
   return text;

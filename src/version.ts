@@ -96,18 +96,22 @@ const VERSION = /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(-[0-9a-z.-]+)?(?:\+[0-9a-z.-]+
 
 /** @throws {VersionError} */
 export function parseVersion(raw: string): string {
-  const match = VERSION.exec(raw.trim());
-  if (match === null) throw new VersionError(raw);
-  // Number() drops leading zeros, which semver refuses and people write ("2.01").
-  const [major, minor, patch] = [match[1], match[2], match[3]].map((n) => Number(n ?? 0));
-  const version = semver.valid(`${major}.${minor}.${patch}${match[4] ?? ""}`);
+  const version = readVersion(raw);
   if (version === null) throw new VersionError(raw);
   return version;
 }
 
 /** Whether `text` is one version, in any spelling that {@linkcode parseVersion} reads. */
 export function isVersion(text: string): boolean {
-  return VERSION.test(text.trim());
+  return readVersion(text) !== null;
+}
+
+function readVersion(raw: string): string | null {
+  const match = VERSION.exec(raw.trim());
+  if (match === null) return null;
+  // Number() drops leading zeros, which semver refuses and people write ("2.01").
+  const [major, minor, patch] = [match[1], match[2], match[3]].map((n) => Number(n ?? 0));
+  return semver.valid(`${major}.${minor}.${patch}${match[4] ?? ""}`);
 }
 
 /** Negative, zero or positive; both must be versions that {@linkcode parseVersion} made. */

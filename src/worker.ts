@@ -2,10 +2,17 @@
 import { type Core, eventLog, notify, safeMessage } from "./core.ts";
 import { runPipeline } from "./pipeline/pipeline.ts";
 import type { HandlerContext } from "./pipeline/context.ts";
-import { type Delivery, deliveryKey, readDelivery } from "./portal/inbox.ts";
-import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
+import {
+  type Delivery,
+  DELIVERY_FORMAT,
+  deliveryKey,
+  readDelivery,
+  type Receipt,
+  RECEIPT_MS,
+  receiptKey,
+} from "./portal/inbox.ts";
+import { type PortalRecord, snapshot } from "./portal/record.ts";
 import { type Accepted, raise } from "./receive.ts";
-import { modify } from "./storage/modify.ts";
 import type { Entry } from "./storage/storage.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
 import { runUpgrades } from "./upgrade/run.ts";
@@ -57,21 +64,26 @@ function answerFirst(): Promise<void> {
 async function handle(core: Core, upgrades: readonly Upgrade[], accepted: Accepted): Promise<WorkResult> {
   const { memberId, deliveryId } = accepted;
   const key = deliveryKey(memberId, deliveryId);
+  const receipt = receiptKey(memberId, deliveryId);
   let entry: Entry<Delivery> | null = null;
   let event: B24Event | undefined;
   try {
     core.signal.throwIfAborted();
     entry = await core.storage.get<Delivery>(key);
     if (entry === null) return "gone";
+    if (await core.storage.get<Receipt>(receipt) !== null) {
+      // Done, but a crash came before its end.
+      await core.storage.delete(key);
+      return "gone";
+    }
     const delivery = readDelivery(key, entry.value);
-    event = parseTree(delivery.event, delivery.receivedAt);
-    const record = await recordOf(core, accepted, delivery, event);
-    if (record !== "done") await run(core, upgrades, event, delivery, record);
-    await modify<PortalRecord>(
-      core.storage,
-      portalKey(memberId),
-      (portal) => markDone(readRecord(portal)!, deliveryId),
-    );
+    const { proof, receivedAt } = delivery;
+    event = parseTree(delivery.event, receivedAt);
+    // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
+    const record = await raise(core, event, { proof, receivedAt, versions: core.versions });
+    await run(core, upgrades, event, receivedAt, record);
+    // In this order: whoever comes between finds the one or the other.
+    await core.storage.put<Receipt>(receipt, { format: DELIVERY_FORMAT }, { ttlMs: RECEIPT_MS });
     await core.storage.delete(key);
     notify(core, "handled", { event });
     return "handled";
@@ -81,25 +93,11 @@ async function handle(core: Core, upgrades: readonly Upgrade[], accepted: Accept
   }
 }
 
-/** The portal's record with the event in it, also when a crash or an unready scheme kept it out at first. */
-async function recordOf(
-  core: Core,
-  { memberId, deliveryId }: Accepted,
-  { proof, receivedAt }: Delivery,
-  event: B24Event,
-): Promise<PortalRecord | "done"> {
-  const record = readRecord(await core.storage.get<PortalRecord>(portalKey(memberId)));
-  const known = record?.deliveries.find(({ id }) => id === deliveryId);
-  if (known !== undefined) return known.done ? "done" : record!;
-  const raised = await raise(core, event, { deliveryId, proof, versions: core.versions, now: receivedAt });
-  return raised.done ? "done" : raised.record;
-}
-
 async function run(
   core: Core,
   upgrades: readonly Upgrade[],
   event: B24Event,
-  { receivedAt }: Delivery,
+  receivedAt: number,
   record: PortalRecord,
 ): Promise<void> {
   const plugins = core.plugins.filter(({ phase }) => phase !== "verify");
@@ -116,15 +114,6 @@ async function run(
     const portal = snapshot(after);
     for (const handler of handlers) await handler({ ...ctx, portal });
   });
-}
-
-function markDone(record: PortalRecord, deliveryId: string): PortalRecord {
-  return {
-    ...record,
-    deliveries: record.deliveries.map((delivery) =>
-      delivery.id === deliveryId ? { ...delivery, done: true } : delivery
-    ),
-  };
 }
 
 async function fail(

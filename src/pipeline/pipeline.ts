@@ -9,7 +9,8 @@ export type Phase = NonNullable<Plugin["phase"]>;
  * Runs `core` inside the plugins, in their order. Resolves to what plugins proved, the later ones' facts above the
  * earlier ones'; to `undefined` when a plugin did not call `next()`, so that `core` did not run.
  *
- * A failure of `core` comes out also when a plugin around it catches it: swallowing it would lose the event.
+ * A failure of `core` comes out also when a plugin around it catches it: swallowing it would lose the event. So does
+ * the failure of a plugin that kept `core` from running.
  */
 export async function runPipeline<C extends Context>(
   plugins: readonly Plugin[],
@@ -17,6 +18,7 @@ export async function runPipeline<C extends Context>(
   core: (context: C, proof: Proof) => Promise<void>,
 ): Promise<Proof | undefined> {
   const outcome: { proof?: Proof; failure?: { readonly error: unknown } } = {};
+  let inside: { readonly error: unknown } | undefined;
   const enter = async (index: number, proof: Proof): Promise<void> => {
     const plugin = plugins[index];
     if (plugin === undefined) {
@@ -35,15 +37,16 @@ export async function runPipeline<C extends Context>(
     await plugin.around(context, (more) => {
       if (inner !== undefined) throw new Error(`plugin "${plugin.name}" called next() twice`);
       inner = enter(index + 1, { ...proof, ...more });
-      // Whoever called next() may have thrown meanwhile; the failure comes out through `outcome` in any case.
-      inner.catch(() => {});
+      // Whoever called next() may have thrown meanwhile, or catch this.
+      inner.catch((error) => inside ??= { error });
       return inner;
     });
     // A plugin that forgot to await next() must not have its event taken for finished.
     await inner;
   };
   await enter(0, {});
-  if (outcome.failure !== undefined) throw outcome.failure.error;
+  const failure = outcome.failure ?? (outcome.proof === undefined ? inside : undefined);
+  if (failure !== undefined) throw failure.error;
   return outcome.proof;
 }
 

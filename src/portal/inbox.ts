@@ -31,6 +31,19 @@ export function deliveryKey(memberId: string, id: string): Key {
   return [...INBOX, memberId, id];
 }
 
+/** Where it stands that a delivery is done. */
+export function receiptKey(memberId: string, id: string): Key {
+  return ["receipt", memberId, id];
+}
+
+/** What stands there: that it does is all that matters. */
+export interface Receipt {
+  readonly format: typeof DELIVERY_FORMAT;
+}
+
+/** How long a repeated event is recognised, in milliseconds: 30 days. */
+export const RECEIPT_MS = 30 * 24 * 60 * 60 * 1000;
+
 /** @throws {FormatError} when newer code wrote it */
 export function readDelivery(key: Key, delivery: Delivery): Delivery {
   if (delivery.format !== DELIVERY_FORMAT) {

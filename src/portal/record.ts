@@ -86,11 +86,11 @@ export interface PortalRecord extends Omit<Portal, "tokens"> {
     /** `ts` of the event that brought them: an older event does not replace them. */
     readonly ts: number;
   };
-  /** `ts` of the event that began this installation, and of the one that ended it. */
+  /** Latest `ts` of an event that shows the app installed, and of one that removed it. */
   readonly installedTs: number;
   readonly uninstalledTs?: number;
-  /** The latest deliveries: a repeated one is recognised here after its inbox entry is gone. */
-  readonly deliveries: readonly { readonly id: string; readonly done: boolean }[];
+  /** `ts` of the newest event that was taken in. */
+  readonly latestTs: number;
 }
 
 /** Raised whenever older code could misread a record. */
@@ -111,7 +111,7 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
 
 /** The record without what only the core needs, tokens wrapped. */
 export function snapshot(record: PortalRecord): Portal {
-  const { format: _, deliveries: _d, installedTs: _i, uninstalledTs: _u, tokens, ...portal } = record;
+  const { format: _, latestTs: _l, installedTs: _i, uninstalledTs: _u, tokens, ...portal } = record;
   if (tokens === undefined) return portal;
   const { accessToken, refreshToken, ts: _t, ...rest } = tokens;
   return {

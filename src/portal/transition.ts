@@ -1,6 +1,6 @@
 /**
  * What an event makes of a portal's record. A pure function: an event raises the level that the portal should be on,
- * so repeated, reordered and late events end in the same record.
+ * so repeated, reordered and late events end in the same record, and taking one in twice is taking it in once.
  */
 import { InputError, VersionError } from "../errors.ts";
 import type { B24Event } from "../wire/events.ts";
@@ -9,12 +9,10 @@ import { PORTAL_FORMAT, type PortalRecord } from "./record.ts";
 
 /** What is known besides the event. */
 export interface Facts {
-  /** To recognise a repetition; absent when the event causes no work. */
-  readonly deliveryId?: string;
   readonly proof: StoredProof;
   readonly versions: VersionScheme;
-  /** Milliseconds since 1970. */
-  readonly now: number;
+  /** When the event came, in milliseconds since 1970. */
+  readonly receivedAt: number;
 }
 
 /** What plugins of phase `verify` proved, as it can be stored. */
@@ -24,9 +22,6 @@ export interface StoredProof {
   readonly installedVersion?: string;
 }
 
-/** How many deliveries a record remembers. Events of an app's life are rare: this is years of them. */
-const REMEMBERED_DELIVERIES = 64;
-
 /**
  * The record after `event`; `record` itself when nothing changes.
  *
@@ -34,7 +29,7 @@ const REMEMBERED_DELIVERIES = 64;
  * @throws whatever else the scheme throws when it is not ready for a version
  */
 export function nextRecord(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
-  const next = remember(withFacts(life(record, event, facts), event, facts), facts.deliveryId);
+  const next = withFacts(life(record, event, facts), event, facts);
   return JSON.stringify(next) === JSON.stringify(record) ? record! : next;
 }
 
@@ -68,95 +63,116 @@ function readable(raw: string, versions: VersionScheme): string | undefined {
 }
 
 function life(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
-  if (event.name === "ONAPPUNINSTALL") return uninstalled(record, event);
+  if (event.name === "ONAPPUNINSTALL") return uninstalled(record, event, facts);
   if (record === undefined || beginsAnew(record, event, facts)) return installed(record, event, facts);
-  const version = record.status === "installed" ? announcedVersion(event, facts) : undefined;
+  if (record.status === "uninstalled") return record;
+  const known = { ...record, installedTs: Math.max(record.installedTs, installationTs(event, facts)) };
+  const version = announcedVersion(event, facts);
   if (version === undefined || (record.target !== undefined && compareVersions(version, record.target) <= 0)) {
-    return record;
+    return known;
   }
-  return { ...record, baseline: record.baseline ?? version, version: record.version ?? version, target: version };
+  return { ...known, baseline: record.baseline ?? version, version: record.version ?? version, target: version };
+}
+
+/** Seconds since 1970; a `ts` in the future, which proves nothing, must not outrank all events that are to come. */
+function sentTs({ ts }: B24Event, { receivedAt }: Facts): number {
+  return Math.min(ts, Math.floor(receivedAt / 1000));
+}
+
+/** When the app was there according to `event`: a removal that is older is the late one of an earlier installation. */
+function installationTs(event: B24Event, facts: Facts): number {
+  return event.name === "ONAPPINSTALL" || event.name === "ONAPPUPDATE" ? sentTs(event, facts) : 0;
 }
 
 /** Whether a removed portal is there again: a newer installation, or Bitrix24's own word for it. */
-function beginsAnew(record: PortalRecord, event: B24Event, { proof }: Facts): boolean {
+function beginsAnew(record: PortalRecord, event: B24Event, facts: Facts): boolean {
   if (record.status === "installed") return false;
-  const isNewer = event.ts > (record.uninstalledTs ?? 0);
-  return isNewer && (event.name === "ONAPPINSTALL" || proof.installedVersion !== undefined);
+  const isNewer = sentTs(event, facts) >= (record.uninstalledTs ?? 0);
+  return isNewer && (event.name === "ONAPPINSTALL" || facts.proof.installedVersion !== undefined);
 }
 
 function installed(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
   const target = announcedVersion(event, facts);
-  const version = event.name === "ONAPPUPDATE" ? startOf(event.data.previousVersion, target, facts.versions) : target;
+  const version = startOf(event, target, facts.versions);
+  return {
+    ...blank(event, facts),
+    generation: (record?.generation ?? 0) + 1,
+    ...(version === undefined ? {} : { baseline: version, version }),
+    ...(target === undefined ? {} : { target }),
+    ...(record?.applicationToken === undefined ? {} : { applicationToken: record.applicationToken }),
+    latestTs: record?.latestTs ?? 0,
+  };
+}
+
+function blank(event: B24Event, facts: Facts): PortalRecord {
   return {
     format: PORTAL_FORMAT,
     memberId: event.auth.memberId,
     domain: event.auth.domain,
     status: "installed",
-    generation: (record?.generation ?? 0) + 1,
-    ...(version === undefined ? {} : { baseline: version, version }),
-    ...(target === undefined ? {} : { target }),
+    generation: 0,
     applied: [],
-    ...(record?.applicationToken === undefined ? {} : { applicationToken: record.applicationToken }),
-    installedTs: event.ts,
-    deliveries: record?.deliveries ?? [],
+    installedTs: sentTs(event, facts),
+    latestTs: 0,
   };
 }
 
-/** PREVIOUS_VERSION counts only here: of a portal that is known, the stored version is the better one. */
-function startOf(previousVersion: string | undefined, target: string | undefined, versions: VersionScheme): string {
-  if (previousVersion === undefined) {
-    throw new InputError([{
-      path: "data.PREVIOUS_VERSION",
-      saw: "nothing",
-      wanted: "the version that the portal comes from, for it is not known here yet",
-    }]);
+/**
+ * Where a portal begins that is new here. PREVIOUS_VERSION counts only for that: of a portal that is known, the stored
+ * version is the better one.
+ */
+function startOf(event: B24Event, target: string | undefined, versions: VersionScheme): string | undefined {
+  if (event.name !== "ONAPPUPDATE" && event.name !== "ONAPPINSTALL") return target;
+  const { path, raw } = event.name === "ONAPPINSTALL"
+    ? { path: "data.VERSION", raw: event.data.version }
+    : { path: "data.PREVIOUS_VERSION", raw: event.data.previousVersion };
+  if (raw === undefined) {
+    throw new InputError([
+      { path, saw: "nothing", wanted: "the version that the portal comes from, for it is not known here yet" },
+    ]);
   }
-  const start = readVersion("data.PREVIOUS_VERSION", previousVersion, versions);
+  const start = readVersion(path, raw, versions);
   return target !== undefined && compareVersions(start, target) > 0 ? target : start;
 }
 
-function uninstalled(record: PortalRecord | undefined, event: B24Event): PortalRecord {
+function uninstalled(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
+  const ts = sentTs(event, facts);
   if (record === undefined) {
-    return {
-      format: PORTAL_FORMAT,
-      memberId: event.auth.memberId,
-      domain: event.auth.domain,
-      status: "uninstalled",
-      generation: 0,
-      applied: [],
-      installedTs: 0,
-      uninstalledTs: event.ts,
-      deliveries: [],
-    };
+    return { ...blank(event, facts), status: "uninstalled", installedTs: 0, uninstalledTs: ts };
   }
   // The late removal of an earlier installation.
-  if (event.ts < record.installedTs) return record;
+  if (ts < record.installedTs) return record;
   const { tokens: _t, failure: _f, ...rest } = record;
-  return { ...rest, status: "uninstalled", uninstalledTs: Math.max(event.ts, record.uninstalledTs ?? 0) };
+  return { ...rest, status: "uninstalled", uninstalledTs: Math.max(ts, record.uninstalledTs ?? 0) };
 }
 
-function withFacts(record: PortalRecord, event: B24Event, { proof, now }: Facts): PortalRecord {
-  const digest = proof.applicationTokenDigest;
+function withFacts(record: PortalRecord, event: B24Event, facts: Facts): PortalRecord {
+  const ts = sentTs(event, facts);
+  // What a late event was sent with is neither the address nor the token of today.
+  if (ts < record.latestTs) return { ...record, ...tokensOf(record, event, ts) };
+  const { clientEndpoint, applicationTokenDigest: digest } = facts.proof;
   const known = record.applicationToken;
   return {
     ...record,
     domain: event.auth.domain,
-    ...(proof.clientEndpoint === undefined ? {} : { clientEndpoint: proof.clientEndpoint }),
+    latestTs: ts,
+    ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
     ...(digest === undefined || digest === known?.current ? {} : {
       applicationToken: {
         current: digest,
-        ...(known === undefined ? {} : { previous: { digest: known.current, replacedAt: now } }),
+        ...(known === undefined ? {} : { previous: { digest: known.current, replacedAt: facts.receivedAt } }),
       },
     }),
-    ...tokensOf(record, event),
+    ...tokensOf(record, event, ts),
   };
 }
 
-function tokensOf({ status, tokens }: PortalRecord, { auth, ts }: B24Event): Pick<PortalRecord, "tokens"> {
+function tokensOf({ status, tokens }: PortalRecord, { auth }: B24Event, ts: number): Pick<PortalRecord, "tokens"> {
   const { accessToken, refreshToken, expiresAt, userId, scope } = auth;
   if (status === "uninstalled" || accessToken === undefined || expiresAt === undefined) return {};
-  // Neither an older pair nor half a pair replaces one that works.
-  if (tokens !== undefined && (ts < tokens.ts || refreshToken === undefined)) return {};
+  // Half a pair never replaces a whole one, nor an older pair a newer one.
+  const gain = Number(refreshToken !== undefined) - Number(tokens?.refreshToken !== undefined);
+  if (tokens !== undefined && (gain < 0 || (gain === 0 && ts < tokens.ts))) return {};
   return {
     tokens: {
       accessToken: accessToken.reveal(),
@@ -167,12 +183,4 @@ function tokensOf({ status, tokens }: PortalRecord, { auth, ts }: B24Event): Pic
       ts,
     },
   };
-}
-
-function remember(record: PortalRecord, id: string | undefined): PortalRecord {
-  if (id === undefined || record.deliveries.some((delivery) => delivery.id === id)) return record;
-  const deliveries = [...record.deliveries, { id, done: false }];
-  // Those that still wait for their work are never forgotten.
-  const oldestDone = deliveries.length > REMEMBERED_DELIVERIES ? deliveries.findIndex(({ done }) => done) : -1;
-  return { ...record, deliveries: oldestDone < 0 ? deliveries : deliveries.toSpliced(oldestDone, 1) };
 }

@@ -114,7 +114,7 @@ export function fakeBitrix24(
   return {
     fetch: async (input, init) => {
       requests++;
-      const request = new Request(input, init);
+      const request = input instanceof Request ? input : new Request(input, init);
       const { pathname, searchParams } = new URL(request.url);
       const sent = request.method === "POST" ? new URLSearchParams(await request.text()) : searchParams;
       if (pathname.replace(/\.json$/, "") !== "/rest/app.info") {

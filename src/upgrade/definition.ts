@@ -11,9 +11,10 @@ import { compareVersions, isVersion, parseVersion } from "../version.ts";
  * - `"2.0.0"`, a milestone: every portal that crosses it (`version < 2.0.0 <= target`). `"2"` is `"2.0.0"`.
  * - `">=1.4.0 <2.0.0"`: portals whose version is in it, when they leave it upwards; its milestone is its upper bound.
  * - `{ from: "1.x", to: ">=2.1.0" }`: portals whose version is in `from` and whose target is in `to`, when their
- *   version was not in `to` before; its milestone is the lowest version of `to`.
+ *   version was not in `to` before; its milestone is the lowest version of `to`, a pre-release only if `to` names one.
  *
- * Pre-releases are versions like others, ordered before their release: `2.0.0-beta.1` is in `<2.0.0`.
+ * Pre-releases are versions like others, ordered before their release: `2.0.0-beta.1` is in `<2.0.0` and in `2.x`, and
+ * not in `1.x`, `^1.4.0` or `<2`, which end below the first pre-release of 2.0.0.
  */
 export type UpgradeRange = string | { readonly from: string; readonly to: string };
 
@@ -61,6 +62,9 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   readonly timeoutMs?: number;
 }
 
+/** Above it, about 25 days, timers fire at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
 /** @throws {TypeError} when the range is none, never matches, or has no milestone; or the time-out is no duration */
 export function defineUpgrade<Context extends UpgradeContext>(
   range: UpgradeRange,
@@ -68,8 +72,10 @@ export function defineUpgrade<Context extends UpgradeContext>(
   { id, timeoutMs }: UpgradeOptions = {},
 ): Upgrade<Context> {
   const text = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
-  if (timeoutMs !== undefined && !(timeoutMs > 0)) {
-    throw new TypeError(`cannot register upgrade ${quote(text)}: timeoutMs is ${timeoutMs}, wanted more than 0`);
+  if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
+    throw new TypeError(
+      `cannot register upgrade ${quote(text)}: timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMEOUT_MS}`,
+    );
   }
   return {
     id: id ?? text,
@@ -116,6 +122,9 @@ function fromTo(range: { readonly from: string; readonly to: string }, text: str
   const to = parseRange(range.to, text);
   if (semver.subset(from, to, PRERELEASES)) {
     throw new TypeError(`cannot register upgrade ${quote(text)}: "from" lies in "to", so no portal ever gets there`);
+  }
+  if (semver.gtr(semver.minVersion(from)!, to, PRERELEASES)) {
+    throw new TypeError(`cannot register upgrade ${quote(text)}: "from" is above "to", and no portal ever goes down`);
   }
   return {
     milestone: { version: semver.minVersion(to)!.version, after: false },

@@ -72,45 +72,38 @@ export function parseTree(tree: WireTree, receivedAt: number): B24Event {
   return event as unknown as B24Event;
 }
 
+// Each check says what is wanted: of a union, zod reports the check that failed inside when only one did.
+const sized = (min: number, max: number, wanted: string) =>
+  z.string({ error: wanted }).min(min, wanted).max(max, wanted);
 const integer = (wanted: string) =>
-  z.union([z.int().nonnegative(), z.string().regex(/^\d{1,15}$/).transform(Number)], { error: wanted });
+  z.union([z.int().nonnegative(wanted), z.string().regex(/^\d{1,15}$/, wanted).transform(Number)], { error: wanted });
 const text = (max: number, wanted = `a text of 1 to ${max} characters`) =>
-  z.union([z.string().min(1).max(max), z.number().transform(String)], { error: wanted });
-const token = (wanted = "a token of 1 to 255 characters") =>
-  z.string({ error: wanted }).min(1, { error: wanted }).max(255, { error: wanted }).transform((t) => new Secret(t));
+  z.union([sized(1, max, wanted), z.number().transform(String)], { error: wanted });
+const TOKEN = "a token of 1 to 255 characters";
+const token = () => sized(1, 255, TOKEN).transform((t) => new Secret(t));
 // An event that belongs to no user may carry the keys of the tokens without values.
-const userToken = z.union([z.literal("").transform(() => undefined), token()], {
-  error: "a token of 1 to 255 characters",
-})
-  .optional();
+const userToken = z.union([z.literal("").transform(() => undefined), token()], { error: TOKEN }).optional();
 const flag = (wanted = `"Y" or "N"`) =>
   z.union([
     z.union([z.literal("Y"), z.literal("1"), z.literal(1), z.literal(true)]).transform(() => true),
     z.union([z.literal("N"), z.literal("0"), z.literal(0), z.literal(false)]).transform(() => false),
   ], { error: wanted });
-const version = z.union([z.string().min(1).max(32), z.int().nonnegative().transform(String)], {
-  // JSON's 1.10 is the number 1.1: which version was meant is lost already.
-  error: `a version as text or as an integer, such as "3" or "2.1.0"`,
-});
-const previousVersion = z.union([z.literal("").transform(() => undefined), version], {
-  error: `a version as text or as an integer, such as "2" or "2.0.3"`,
-}).optional();
-const languageId = z.string({ error: `a language such as "de"` }).max(16, { error: `a language such as "de"` })
+// Longer than any version and shorter than any token: one in the wrong place must not be quoted later.
+// JSON's 1.10 is the number 1.1: which version was meant is lost already.
+const VERSION = `a version as text or as an integer, such as "3" or "2.1.0"`;
+const version = z.union([sized(1, 24, VERSION), z.int().nonnegative(VERSION).transform(String)], { error: VERSION });
+const previousVersion = z.union([z.literal("").transform(() => undefined), version], { error: VERSION }).optional();
+const languageId = sized(0, 16, `a language such as "de"`).optional();
+const scope = sized(0, 8192, "scopes separated by commas").transform((s) => s.split(/[\s,]+/).filter(Boolean))
   .optional();
-const scope = z.string({ error: "scopes separated by commas" }).max(8192).transform((s) =>
-  s.split(/[\s,]+/).filter(Boolean)
-)
-  .optional();
+const address = sized(0, 2048, "an address").optional();
 const unixSeconds = () => integer("unix time in seconds");
 const oauth = {
   refresh_token: userToken,
   expires: unixSeconds().optional(),
   expires_in: integer("seconds").optional(),
   scope,
-  status: text(16).optional(),
   user_id: integer("the number of a user").optional(),
-  client_endpoint: z.string({ error: "an address" }).max(2048).optional(),
-  server_endpoint: z.string({ error: "an address" }).max(2048).optional(),
 };
 const authFields = {
   member_id: z.string({ error: "32 hexadecimal digits" }).regex(/^[0-9a-f]{32}$/i, { error: "32 hexadecimal digits" })
@@ -118,6 +111,9 @@ const authFields = {
   domain: z.string({ error: "a host name" }).regex(/^[^\s/?#@\\]{1,260}$/, { error: "a host name" }),
   access_token: userToken,
   ...oauth,
+  status: text(16).optional(),
+  client_endpoint: address,
+  server_endpoint: address,
 };
 const EVENT_NAME = z.string({ error: "the name of an event in upper case" })
   .regex(/^(?=.*[A-Z])[A-Z0-9_.:-]{1,100}$/, { error: "the name of an event in upper case" });
@@ -128,14 +124,13 @@ function mapOf(sent: unknown): unknown {
 }
 
 function schemaOf<Data extends z.ZodRawShape>(data: Data, applicationToken: "required" | "optional") {
-  const wanted = "a token of 1 to 255 characters";
   return z.object({
     ts: unixSeconds(),
     event_handler_id: text(64).optional(),
     data: z.preprocess(mapOf, z.object(data, { error: "an object" })),
     auth: z.object({
       ...authFields,
-      application_token: applicationToken === "required" ? token(wanted) : token(wanted).optional(),
+      application_token: applicationToken === "required" ? token() : token().optional(),
     }, { error: "an object" }),
   });
 }

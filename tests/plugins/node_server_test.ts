@@ -177,6 +177,22 @@ test("NodeServer.close() accepts no connection any more", async () => {
   await closed;
 });
 
+test("NodeServer.close() answers a request that has half arrived, and ends its connection", async () => {
+  const app = slowApp();
+  const server = await serve(app, { port: 0 });
+  const socket = connect(server.port, server.hostname).setEncoding("utf8");
+  socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n");
+  // The server has seen the half once it has answered another.
+  await (await fetch(server.url)).text();
+  const closed = server.close();
+  socket.write("\r\n");
+  let answer = "";
+  for await (const text of socket) answer += text;
+  assert.match(answer, /^HTTP\/1\.1 200 OK\r\n[\s\S]*^connection: close\r\n[\s\S]*done/im);
+  await closed;
+  assert.deepEqual(app.log.at(-1), "closed");
+});
+
 test("NodeServer.close() does not wait for a client that keeps its connection", async () => {
   const app = slowApp();
   const server = await serve(app, { port: 0 });

@@ -1,0 +1,33 @@
+/**
+ * An app on Deno: `CLIENT_ID=app.5f3a deno run -A examples/deno.ts`
+ *
+ * On Deno Deploy the file system is not kept: take `memoryStorage()` for a first try only.
+ */
+import { createApp } from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
+import { fileStorage } from "@b24/onappupdate/file-storage";
+
+const oauthHost = Deno.env.get("OAUTH_HOST"); // a stand-in for Bitrix24's own, to try things out
+const app = createApp({
+  storage: fileStorage({ path: Deno.env.get("DATABASE") ?? "portals.db" }),
+  clientId: Deno.env.get("CLIENT_ID") ?? "",
+})
+  .use(applicationToken(oauthHost === undefined ? {} : { oauthHosts: [oauthHost] }))
+  .upgrade("2.0.0", ({ memberId, log }) => log.info("moving settings", { memberId }))
+  .upgrade("3.0.0", ({ memberId, log }) => log.info("adding the new report", { memberId }))
+  .on("ONAPPUNINSTALL", ({ event, log }) => log.info("goodbye", { clean: event.data.clean }));
+
+await app.start();
+const server = Deno.serve({ port: Number(Deno.env.get("PORT") ?? 8000), hostname: "127.0.0.1" }, app.fetch);
+
+// What failed, or was left by a restart, is tried again once a minute.
+const timer = setInterval(() => app.tick(), 60_000);
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, async () => {
+    clearInterval(timer);
+    await server.shutdown();
+    await app.close();
+    Deno.exit(0);
+  });
+}

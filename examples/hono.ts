@@ -1,0 +1,28 @@
+/**
+ * The app as one route of a Hono application: `CLIENT_ID=app.5f3a deno run -A examples/hono.ts`
+ */
+import process from "node:process";
+import { Hono } from "hono";
+import { createApp } from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
+import { fileStorage } from "@b24/onappupdate/file-storage";
+import { serve } from "@b24/onappupdate/node-server";
+
+const { CLIENT_ID = "", DATABASE = "portals.db", OAUTH_HOST, PORT = "8000" } = process.env;
+const app = createApp({ storage: fileStorage({ path: DATABASE }), clientId: CLIENT_ID })
+  // OAUTH_HOST is a stand-in for Bitrix24's own, to try things out.
+  .use(applicationToken(OAUTH_HOST === undefined ? {} : { oauthHosts: [OAUTH_HOST] }))
+  .upgrade("2.0.0", ({ memberId, log }) => log.info("moving settings", { memberId }))
+  .upgrade("3.0.0", ({ memberId, log }) => log.info("adding the new report", { memberId }));
+await app.start();
+
+const site = new Hono();
+site.get("/", (c) => c.text("The pages of the application are here."));
+site.all("/b24/events", (c) => app.fetch(c.req.raw));
+
+// `serve` takes anything that answers requests and can be closed. On Deno, `Deno.serve(site.fetch)` does too.
+const server = await serve({ fetch: (request) => Promise.resolve(site.fetch(request)), close: app.close }, {
+  port: Number(PORT),
+  hostname: "127.0.0.1",
+});
+console.log(`Listening on ${server.url}`);

@@ -1,0 +1,24 @@
+/**
+ * An app on Node 22.13 or later: `CLIENT_ID=app.5f3a node examples/node.ts`
+ */
+import process from "node:process";
+import { createApp } from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
+import { fileStorage } from "@b24/onappupdate/file-storage";
+import { serve } from "@b24/onappupdate/node-server";
+
+const { CLIENT_ID = "", DATABASE = "portals.db", OAUTH_HOST, PORT = "8000" } = process.env;
+const app = createApp({ storage: fileStorage({ path: DATABASE }), clientId: CLIENT_ID })
+  // OAUTH_HOST is a stand-in for Bitrix24's own, to try things out.
+  .use(applicationToken(OAUTH_HOST === undefined ? {} : { oauthHosts: [OAUTH_HOST] }))
+  .upgrade("2.0.0", ({ memberId, log }) => log.info("moving settings", { memberId }))
+  .upgrade("3.0.0", ({ memberId, log }) => log.info("adding the new report", { memberId }))
+  .on("ONAPPUNINSTALL", ({ event, log }) => log.info("goodbye", { clean: event.data.clean }));
+
+await app.start();
+// Ends in order at SIGINT and SIGTERM: no new requests, those in flight finished, then the app closed.
+const server = await serve(app, { port: Number(PORT), hostname: "127.0.0.1" });
+console.log(`Listening on ${server.url}`);
+
+// What failed, or was left by a restart, is tried again once a minute.
+setInterval(() => app.tick(), 60_000).unref();

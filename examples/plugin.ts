@@ -1,0 +1,46 @@
+/**
+ * A plugin of one's own: tells a chat of upgrades that ended and of those that failed. `deno run examples/plugin.ts`
+ */
+import { createApp, memoryStorage, type Plugin } from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
+import { fakeBitrix24 } from "@b24/onappupdate/testing";
+
+/** What the plugin adds to the context of handlers. */
+interface Notifications {
+  readonly notify: (text: string) => Promise<void>;
+}
+
+function notifications(send: (text: string) => Promise<void>): Plugin<object, Notifications> {
+  return {
+    name: "notifications",
+    adds: ["notify"],
+    extend: ({ event }) => ({ notify: (text) => send(`${event.auth.domain}: ${text}`) }),
+    observe: {
+      upgraded: ({ memberId, from, to }) => send(`${memberId} went from ${from} to ${to}`),
+      failed: ({ memberId, attempt }) => send(`${memberId} failed at attempt ${attempt}`),
+    },
+  };
+}
+
+const bitrix24 = fakeBitrix24({ clientId: "app.5f3a" });
+const app = createApp({
+  storage: memoryStorage(),
+  clientId: "app.5f3a",
+  acknowledge: "handled",
+  fetch: bitrix24.fetch,
+})
+  .use(applicationToken())
+  .use(notifications((text) => Promise.resolve(console.log(text))))
+  .upgrade("3.0.0", ({ notify }) => notify("the new report is there"));
+
+const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
+for (const send of [() => portal.install(2), () => portal.update(3)]) {
+  await app.fetch(
+    new Request("http://localhost/", {
+      method: "POST",
+      body: send(),
+      headers: { "content-type": "application/x-www-form-urlencoded" },
+    }),
+  );
+}
+await app.close();

@@ -1,0 +1,101 @@
+/** The battery that every storage passes: the contract of `Storage` in numbered clauses, a case for each. */
+import type { Storage } from "../storage/storage.ts";
+import type { Clause, Trial } from "./storage_clause.ts";
+import { endClauses, expiryClauses } from "./storage_end_clauses.ts";
+import { listClauses } from "./storage_list_clauses.ts";
+import { valueClauses } from "./storage_value_clauses.ts";
+import { writeClauses } from "./storage_write_clauses.ts";
+
+/** Options of {@linkcode storageConformance}. */
+export interface StorageConformanceOptions {
+  /** Ends the name of every test, such as `memoryStorage`. */
+  readonly name: string;
+  /** The test function of the runner, such as `test` of `node:test` or `Deno.test`. */
+  readonly test: (name: string, fn: () => Promise<void>) => void;
+  /**
+   * A fresh and empty storage; called for every test. `clock` is what the storage has to measure time with when the
+   * option `clock` is `"injected"`, and can be left alone when it is `"real"`.
+   */
+  readonly create: (clock: () => number) => Storage | Promise<Storage>;
+  /**
+   * `"injected"`: the storage measures time with the clock that `create` is given, and the battery moves it.
+   * `"real"`: the storage has the clock of its backend, and the battery waits, some half a second in all.
+   */
+  readonly clock: "injected" | "real";
+  /** Called after every test, also after a failed one, and has to close the storage; default: `close`, if there is. */
+  readonly dispose?: (storage: Storage) => void | Promise<void>;
+}
+
+const clauses: readonly Clause[] = [
+  ...valueClauses,
+  ...writeClauses,
+  ...expiryClauses,
+  ...listClauses,
+  ...endClauses,
+];
+
+/** The clauses by number: what a storage promises to whoever uses it. */
+export const STORAGE_CLAUSES: Readonly<Record<string, string>> = Object.freeze(
+  Object.fromEntries(clauses.map(({ number, says }) => [number, says])),
+);
+
+/**
+ * Registers a test for each of {@linkcode STORAGE_CLAUSES}, named by number, sentence and `name`. For authors of
+ * storages: one that passes can be given to `createApp`. A failed test says what it saw and what it wanted.
+ *
+ * After `close` a storage may reject every call or go on as before; what it may not do is to answer as if it
+ * were empty.
+ *
+ * @example
+ * ```ts
+ * import { memoryStorage } from "@b24/onappupdate";
+ * import { storageConformance } from "@b24/onappupdate/testing";
+ * import { test } from "node:test";
+ *
+ * storageConformance({
+ *   name: "memoryStorage",
+ *   test,
+ *   clock: "injected",
+ *   create: (clock) => memoryStorage({ clock }),
+ * });
+ * ```
+ */
+export function storageConformance({ name, test, create, clock, dispose }: StorageConformanceOptions): void {
+  for (const { number, says, holds } of clauses) {
+    test(`${number} ${says} (${name})`, async () => {
+      const time = clock === "injected" ? injectedTime() : REAL_TIME;
+      const storage = await create(time.now);
+      try {
+        await holds({ storage, ...time });
+      } catch (error) {
+        const saw = error instanceof Error ? error.message : String(error);
+        throw new Error(`${number} ${says}: ${saw}`, { cause: error });
+      } finally {
+        if (dispose) await dispose(storage);
+        else await storage.close?.();
+      }
+    });
+  }
+}
+
+type Time = Omit<Trial, "storage">;
+
+function injectedTime(): Time {
+  let now = 1_785_300_000_000;
+  return {
+    now: () => now,
+    toleranceMs: 0,
+    elapse: (ms) => {
+      now += ms;
+      return Promise.resolve();
+    },
+  };
+}
+
+const REAL_TIME: Time = {
+  now: Date.now,
+  // The backend may be another host.
+  toleranceMs: 60_000,
+  // Timers fire a little early, and backends look at their clocks only now and then.
+  elapse: (ms) => new Promise((resolve) => setTimeout(resolve, ms + 20)),
+};

@@ -1,0 +1,124 @@
+/**
+ * `application/x-www-form-urlencoded` bodies with nested values, written as PHP reads them: what Bitrix24 sends.
+ *
+ * PHP's dots and spaces in names become underscores; here they stay. A NUL does not end a name, either.
+ */
+import { checkKey, checkText, DECODE_LIMITS, type DecodeLimits, inputError } from "./tree.ts";
+import type { WireTree, WireValue } from "./tree.ts";
+
+/**
+ * Decodes a form as PHP's `$_POST` does: `a[b]=1` is a map in a map, `a[]=1` an array; of repeated names the last
+ * wins. Names that PHP drops (empty, or with a bracket in front) are dropped.
+ *
+ * @throws {InputError} when bytes are not UTF-8, or a limit is exceeded; nothing after that field is looked at
+ */
+export function decodeForm(body: string, limits: Partial<DecodeLimits> = {}): WireTree {
+  const all = { ...DECODE_LIMITS, ...limits };
+  const top = new Branch();
+  let fields = 0;
+  let equals = -1;
+  for (let start = 0, end: number; start < body.length; start = end + 1) {
+    end = indexOrEnd(body, "&", start);
+    if (end === start) continue;
+    if (++fields > all.fields) throw inputError([], `more than ${all.fields} fields`, `at most ${all.fields}`);
+    // Found once and kept: many names without a value must not search the rest of the body each.
+    if (equals < start) equals = indexOrEnd(body, "=", start);
+    const rawName = body.slice(start, Math.min(equals, end));
+    const name = unescaped(rawName, [rawName]);
+    if (name === "" || name.startsWith("[")) continue;
+    const path = split(name, all);
+    const value = unescaped(body.slice(equals + 1, end), path);
+    checkText(path, value, all);
+    const key = path.pop() ?? "";
+    let branch = top;
+    for (const parent of path) branch = branch.child(parent);
+    branch.set(key, value);
+  }
+  return top.toTree();
+}
+
+function indexOrEnd(text: string, sought: string, from: number): number {
+  const index = text.indexOf(sought, from);
+  return index < 0 ? text.length : index;
+}
+
+function unescaped(raw: string, path: readonly string[]): string {
+  const spaced = raw.includes("+") ? raw.replaceAll("+", " ") : raw;
+  if (!spaced.includes("%")) return spaced;
+  try {
+    return decodeURIComponent(spaced);
+  } catch {
+    // Either a % that escapes nothing, which PHP leaves as it is, or bytes that are not UTF-8.
+  }
+  try {
+    return decodeURIComponent(spaced.replace(/%(?![\da-f]{2})/gi, "%25"));
+  } catch {
+    throw inputError(path, "bytes that are not UTF-8", "UTF-8");
+  }
+}
+
+/**
+ * `a[b][]` as `a`, `b` and an empty key. A bracket that is never closed is part of the name; text after a closing
+ * bracket is ignored.
+ */
+function split(name: string, limits: DecodeLimits): string[] {
+  let open = name.indexOf("[");
+  let close = open < 0 ? -1 : name.indexOf("]", open);
+  const path = [close < 0 ? name : name.slice(0, open)];
+  while (close >= 0) {
+    if (path.length >= limits.depth) {
+      throw inputError(path, `more than ${limits.depth} levels`, `at most ${limits.depth}`);
+    }
+    path.push(name.slice(open + 1, close));
+    open = close + 1;
+    close = name[open] === "[" ? name.indexOf("]", open) : -1;
+  }
+  for (const key of path) checkKey(path, key, limits);
+  return path;
+}
+
+/** An integer as PHP writes it; with more digits than these, JavaScript could not count on from it. */
+const INTEGER = /^(?:0|-?[1-9]\d{0,14})$/;
+
+/** A map that is being filled. It keeps the order in which keys came, which objects do not for integers. */
+class Branch {
+  readonly #entries = new Map<string, string | Branch>();
+  /** The key of the next `[]`: one above the highest integer key. */
+  #next: number | undefined;
+
+  set(key: string, value: string): void {
+    this.#entries.set(this.#counted(key), value);
+  }
+
+  /** The branch at `key`, made where there is none; a text that was there is lost, as in PHP. */
+  child(key: string): Branch {
+    const counted = this.#counted(key);
+    const there = this.#entries.get(counted);
+    if (there instanceof Branch) return there;
+    const made = new Branch();
+    this.#entries.set(counted, made);
+    return made;
+  }
+
+  toTree(): WireTree {
+    const tree: Record<string, WireValue> = Object.create(null);
+    for (const [key, value] of this.#entries) tree[key] = value instanceof Branch ? value.#toValue() : value;
+    return tree;
+  }
+
+  /** An array when the keys are 0, 1, 2 and so on in this order, as PHP's `json_encode` decides. */
+  #toValue(): WireValue {
+    let index = 0;
+    for (const key of this.#entries.keys()) {
+      if (key !== String(index++)) return this.toTree();
+    }
+    return Array.from(this.#entries.values(), (value) => value instanceof Branch ? value.#toValue() : value);
+  }
+
+  /** `key`, or the next index where it is empty. */
+  #counted(key: string): string {
+    const counted = key === "" ? String(this.#next ?? 0) : key;
+    if (INTEGER.test(counted)) this.#next = Math.max(this.#next ?? -Infinity, Number(counted) + 1);
+    return counted;
+  }
+}

@@ -1,0 +1,83 @@
+/** `application/json` bodies, as proxies, queues and Bitrix24's own documentation write them. */
+import { checkKey, checkText, DECODE_LIMITS, type DecodeLimits, inputError, isTree } from "./tree.ts";
+import type { WireTree, WireValue } from "./tree.ts";
+
+/**
+ * Decodes a JSON object; of repeated keys the last wins.
+ *
+ * @throws {InputError} when the body is no JSON, no object, exceeds a limit, or has a number that is too large
+ */
+export function decodeJson(body: string, limits: Partial<DecodeLimits> = {}): WireTree {
+  const parsed = parse(body);
+  if (!isTree(parsed)) throw inputError([], kind(parsed), "an object");
+  const all = { ...DECODE_LIMITS, ...limits };
+  return copyTree(parsed, { limits: all, path: [], left: all.fields });
+}
+
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    // The engine's message quotes the body, and the body may hold tokens.
+    const saw = body === "" ? "nothing" : `${body.length} characters that are not JSON`;
+    throw inputError([], saw, "a JSON object");
+  }
+}
+
+/** Where the copy is, and what is left of the limit of fields. */
+interface Progress {
+  readonly limits: DecodeLimits;
+  readonly path: string[];
+  left: number;
+}
+
+// The limit of depth is checked before each descent, so that no body can exhaust the stack.
+function copyTree(from: object, progress: Progress): WireTree {
+  const tree: Record<string, WireValue> = Object.create(null);
+  for (const [key, value] of entries(from, progress)) tree[key] = copy(key, value, progress);
+  return tree;
+}
+
+function copyArray(from: readonly unknown[], progress: Progress): readonly WireValue[] {
+  return entries(from, progress).map(([key, value]) => copy(key, value, progress));
+}
+
+function entries(container: object, progress: Progress): [string, unknown][] {
+  const { limits, path } = progress;
+  if (path.length >= limits.depth) {
+    throw inputError(path, `more than ${limits.depth} levels`, `at most ${limits.depth}`);
+  }
+  const found = Object.entries(container);
+  progress.left -= found.length;
+  if (progress.left < 0) throw inputError([], `more than ${limits.fields} fields`, `at most ${limits.fields}`);
+  return found;
+}
+
+function copy(key: string, value: unknown, progress: Progress): WireValue {
+  const { limits, path } = progress;
+  path.push(key);
+  checkKey(path, key, limits);
+  const copied = copyValue(value, progress);
+  path.pop();
+  return copied;
+}
+
+function copyValue(value: unknown, progress: Progress): WireValue {
+  if (typeof value === "string") {
+    checkText(progress.path, value, progress.limits);
+    return value;
+  }
+  if (typeof value === "number") {
+    // JSON.parse makes Infinity of 1e999, which no JSON can hold when it is stored.
+    if (!Number.isFinite(value)) throw inputError(progress.path, "a number that is too large", "a number below 1e308");
+    return value;
+  }
+  if (Array.isArray(value)) return copyArray(value, progress);
+  return typeof value === "object" && value !== null ? copyTree(value, progress) : value as boolean | null;
+}
+
+function kind(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "string" ? `a text of ${value.length} characters` : `a ${typeof value}`;
+}

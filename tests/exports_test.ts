@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+/**
+ * What every export path gives at run time. A name that goes away breaks somebody's program; one that comes is a
+ * promise: both belong in the changelog.
+ */
+const EXPORTS: Readonly<Record<string, readonly string[]>> = {
+  ".": [],
+  "./application-token": [],
+  "./file-storage": ["fileStorage"],
+  "./node-server": ["serve"],
+  "./testing": [],
+};
+/** Importing the command line runs it; it exports nothing. */
+const RUNS = ["./cli"];
+
+const root = process.env["SOURCE_DIR"] ?? fileURLToPath(new URL("..", import.meta.url));
+const manifest = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+
+test("every export path is pinned here", () => {
+  assert.deepEqual(Object.keys(manifest.exports).sort(), [...Object.keys(EXPORTS), ...RUNS].sort());
+});
+
+for (const [path, names] of Object.entries(EXPORTS)) {
+  const name = path.replace(/^\./, "@b24/onappupdate");
+  test(`${name} exports what it did`, async () => {
+    assert.deepEqual(Object.keys(await import(name)).sort(), [...names].sort());
+  });
+}

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join, posix } from "node:path";
+import process from "node:process";
+import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { buildNpm } from "../../scripts/build_npm.ts";
+import { imports, scan } from "../../scripts/source_scan.ts";
+
+interface Manifest {
+  readonly name: string;
+  readonly exports: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly peerDependencies: Readonly<Record<string, string>>;
+  readonly peerDependenciesMeta: unknown;
+  readonly bin: Readonly<Record<string, string>>;
+  readonly engines: unknown;
+  readonly repository: unknown;
+}
+
+const root = process.env["SOURCE_DIR"] ?? fileURLToPath(new URL("../..", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "onappupdate-tarball-"));
+const unpacked = join(folder, "package");
+let files: string[] = [];
+let manifest: Manifest;
+
+const read = (file: string): string => readFileSync(join(unpacked, file), "utf8");
+
+before(async () => {
+  // On Node the tests run beside the tarball that they have installed.
+  const tarball = process.env["NPM_TARBALL"] ?? await buildNpm(join(folder, "npm"));
+  execFileSync("tar", ["xzf", tarball, "-C", folder]);
+  files = readdirSync(unpacked, { recursive: true, withFileTypes: true, encoding: "utf8" })
+    .filter((entry) => entry.isFile())
+    .map((entry) => posix.join(entry.parentPath.slice(unpacked.length + 1), entry.name)).sort();
+  manifest = JSON.parse(read("package.json"));
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("npm tarball", () => {
+  it("holds compiled modules, their types and four texts, and nothing else", () => {
+    const texts = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
+    const modules = files.filter((file) => /^(mod|src\/.+|plugins\/.+)(\.js|\.d\.ts)$/.test(file));
+    assert.deepEqual(files.filter((file) => !modules.includes(file)), texts);
+    assert.ok(modules.includes("mod.js") && modules.includes("mod.d.ts"));
+  });
+
+  it("names no path of this machine, no source map and no registry", () => {
+    for (const file of files) {
+      const text = read(file);
+      for (const path of [root, homedir() + "/", tmpdir() + "/onappupdate"]) {
+        assert.ok(!text.includes(path), `${file} names ${path}`);
+      }
+      assert.doesNotMatch(text, /file:\/\/\/|sourceMappingURL|registry\.[a-z]+\.[a-z]+|npm\.jsr\.io/, file);
+    }
+  });
+
+  it("has a module and its types for every export of deno.json", () => {
+    const { exports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+    assert.deepEqual(Object.keys(manifest.exports), Object.keys(exports));
+    for (const targets of Object.values(manifest.exports)) {
+      for (const target of Object.values(targets)) assert.ok(existsSync(join(unpacked, target)), target);
+      assert.match(targets["types"] ?? "", /\.d\.ts$/);
+    }
+  });
+
+  it("imports only its own files, builtins of Node, and packages that it names", () => {
+    const named = [manifest.dependencies, manifest.peerDependencies].flatMap((packages) => Object.keys(packages));
+    for (const file of files.filter((file) => file.endsWith(".js"))) {
+      for (const { specifier } of imports(scan(read(file)))) {
+        if (specifier.startsWith(".")) assert.ok(files.includes(posix.join(posix.dirname(file), specifier)), specifier);
+        else assert.ok(specifier.startsWith("node:") || named.includes(specifier), `${file} imports ${specifier}`);
+      }
+    }
+  });
+
+  it("asks for two packages, and for a third where it is used", () => {
+    assert.deepEqual(Object.keys(manifest.dependencies).sort(), ["semver", "zod"]);
+    assert.deepEqual(manifest.peerDependencies, { "@hono/node-server": "^2.0.0" });
+    assert.deepEqual(manifest.peerDependenciesMeta, { "@hono/node-server": { optional: true } });
+  });
+
+  it("says what deno pack cannot say", () => {
+    assert.deepEqual(manifest.engines, { node: ">=20.19" });
+    assert.deepEqual(manifest.repository, { type: "git", url: "git+https://github.com/b24/onappupdate.git" });
+    assert.deepEqual(manifest.bin, { onappupdate: "src/cli/cli.js" });
+    assert.match(read("src/cli/cli.js"), /^#!\/usr\/bin\/env node\n/);
+  });
+});

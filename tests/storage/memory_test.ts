@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Key, memoryStorage, type Storage } from "@b24/onappupdate";
+import { storageConformance } from "@b24/onappupdate/testing";
+
+storageConformance({ name: "memoryStorage", test, clock: "injected", create: (clock) => memoryStorage({ clock }) });
+storageConformance({ name: "memoryStorage by the real clock", test, clock: "real", create: () => memoryStorage() });
+
+/** A storage that asks the time once for each entry with an end that it looks at, and how often it has. */
+function watched(): { storage: Storage; looksOf: (run: () => Promise<unknown>) => Promise<number>; now: number } {
+  let looks = 0;
+  const clock = (): number => {
+    looks++;
+    return watch.now;
+  };
+  const watch = {
+    storage: memoryStorage({ clock }),
+    now: 1_785_300_000_000,
+    looksOf: async (run: () => Promise<unknown>): Promise<number> => {
+      looks = 0;
+      await run();
+      return looks;
+    },
+  };
+  return watch;
+}
+
+async function countOf(entries: AsyncIterable<unknown>): Promise<number> {
+  let count = 0;
+  for await (const _ of entries) count++;
+  return count;
+}
+
+test("memoryStorage() says that it forgets and is shared with nobody, and needs no closing", () => {
+  const { name, capabilities, close } = memoryStorage();
+  assert.deepEqual({ name, capabilities, close }, {
+    name: "memory",
+    capabilities: { durable: false, scope: "process" },
+    close: undefined,
+  });
+});
+
+test("memoryStorage() shares nothing with another", async () => {
+  await memoryStorage().put(["a"], 1);
+  assert.equal(await memoryStorage().get(["a"]), null);
+});
+
+test("put() names the key of a value that JSON cannot say, and keeps what JSON said", async () => {
+  const cycle: unknown[] = [];
+  cycle.push(cycle);
+  const storage = memoryStorage();
+  await assert.rejects(storage.put(["a", "b"], undefined), {
+    name: "TypeError",
+    message: 'cannot store undefined under ["a","b"], wanted what JSON can say',
+  });
+  await assert.rejects(storage.put(["a", "b"], cycle), ({ message, cause }: Error) => {
+    assert.equal(message, 'cannot store object under ["a","b"], wanted what JSON can say');
+    return cause instanceof TypeError;
+  });
+});
+
+for (const ttlMs of [NaN, Infinity, -Infinity]) {
+  test(`put() refuses a ttlMs of ${ttlMs} and writes nothing`, async () => {
+    const storage = memoryStorage();
+    await assert.rejects(storage.put(["a"], 1, { ttlMs }), {
+      name: "TypeError",
+      message: `cannot store ["a"] for ${ttlMs} milliseconds, wanted a finite number`,
+    });
+    assert.equal(await storage.get(["a"]), null);
+  });
+}
+
+test("list() looks at what is under the prefix, after `after` and within `limit`, and at nothing else", async () => {
+  const { storage, looksOf } = watched();
+  const ttlMs = 60_000;
+  for (let i = 0; i < 500; i++) {
+    await storage.put(["many", String(i).padStart(3, "0")], i, { ttlMs });
+    if (i < 5) await storage.put(["few", String(i)], i, { ttlMs });
+  }
+  assert.equal(await looksOf(() => countOf(storage.list(["few"]))), 5);
+  assert.equal(await looksOf(() => countOf(storage.list(["many"], { after: ["many", "489"] }))), 10);
+  assert.equal(await looksOf(() => countOf(storage.list([], { after: ["many", "489"] }))), 10);
+  assert.equal(await looksOf(() => countOf(storage.list([], { limit: 3 }))), 3);
+});
+
+test("put() of entries that expire and are never asked for does not pile them up", async () => {
+  const watch = watched();
+  for (let i = 0; i < 1000; i++) {
+    watch.now += 1;
+    await watch.storage.put(["once", String(i)], i, { ttlMs: 10 });
+  }
+  watch.now += 10;
+  const left = await watch.looksOf(() => countOf(watch.storage.list([])));
+  assert.ok(left <= 30, `${left} expired entries are still held`);
+});
+
+test("list() is in order while a queue is filled at one end and emptied at the other", async () => {
+  const storage = memoryStorage();
+  const key = (i: number): Key => ["queue", String(i).padStart(4, "0")];
+  const seen: unknown[] = [];
+  for (let i = 0; i < 300; i++) {
+    await storage.put(key((i * 7) % 300), i);
+    if (i % 3 < 2) continue;
+    for await (const entry of storage.list(["queue"], { limit: 1 })) {
+      seen.push(entry.key);
+      await storage.delete(entry.key);
+    }
+  }
+  assert.equal(seen.length, 100);
+  const left: Key[] = [];
+  for await (const entry of storage.list(["queue"])) left.push(entry.key);
+  assert.equal(left.length, 200);
+  assert.deepEqual([...seen, ...left].map(String).toSorted(), Array.from({ length: 300 }, (_, i) => String(key(i))));
+  assert.deepEqual(left.map(String), left.map(String).toSorted());
+});
