@@ -252,11 +252,11 @@ function open(
     // meet a new file one makes the tables while the others wait.
     db.exec("BEGIN IMMEDIATE");
     if (isNew(db, file)) db.exec(SCHEMA);
+    const statements = prepare(db);
+    statements.sweep.run(clock());
     db.exec("COMMIT");
     useWal(db, busyTimeoutMs);
     db.exec("PRAGMA synchronous = FULL");
-    const statements = prepare(db);
-    statements.sweep.run(clock());
     return { db, statements };
   } catch (error) {
     db.close();

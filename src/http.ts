@@ -93,35 +93,53 @@ function bodyKindOf(request: Request): BodyKind {
 }
 
 async function readBody(request: Request, { bodyBytes, bodyTimeoutMs }: RequestLimits): Promise<string> {
-  const tooLarge = new HttpError(413, `wanted at most ${bodyBytes} bytes`);
-  if (Number(request.headers.get("content-length") ?? 0) > bodyBytes) throw tooLarge;
+  const tooLarge = (): HttpError => new HttpError(413, `wanted at most ${bodyBytes} bytes`);
+  if (Number(request.headers.get("content-length") ?? 0) > bodyBytes) throw tooLarge();
   if (request.body === null) return "";
   const reader = request.body.getReader();
-  const decoder = new TextDecoder("utf-8", { fatal: true });
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const tooSlow = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new HttpError(408, `wanted the body within ${bodyTimeoutMs} ms`)), bodyTimeoutMs);
-  });
+  let expired = false;
+  // A read that waits ends when its stream is cancelled.
+  const timer = setTimeout(() => {
+    expired = true;
+    reader.cancel().catch(() => {});
+  }, bodyTimeoutMs);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
   try {
-    let text = "";
-    let size = 0;
     while (true) {
-      const { done, value } = await Promise.race([reader.read(), tooSlow]);
-      if (done) return text + decoder.decode();
+      const { done, value } = await reader.read();
+      if (expired) throw new HttpError(408, `wanted the body within ${bodyTimeoutMs} ms`);
+      if (done) return decode(chunks, size);
+      chunks.push(value);
       size += value.byteLength;
-      if (size > bodyBytes) throw tooLarge;
-      text += decoder.decode(value, { stream: true });
+      if (size > bodyBytes) throw tooLarge();
     }
   } catch (error) {
     // A server drops the connection over a body that was neither read nor cancelled.
     reader.cancel().catch(() => {});
-    if (error instanceof HttpError) throw error;
-    const saw = error instanceof TypeError
-      ? "bytes that are not UTF-8, or a connection that broke off"
-      : "a broken stream";
-    throw new InputError([{ path: "", saw, wanted: "text in UTF-8" }]);
+    if (error instanceof OnAppUpdateError) throw error;
+    throw new InputError([{ path: "", saw: "a connection that broke off", wanted: "a whole body" }]);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+const UTF_8 = new TextDecoder("utf-8", { fatal: true });
+
+function decode(chunks: readonly Uint8Array[], size: number): string {
+  let bytes = chunks[0] ?? new Uint8Array();
+  if (chunks.length > 1) {
+    bytes = new Uint8Array(size);
+    let offset = 0;
+    for (const chunk of chunks) {
+      bytes.set(chunk, offset);
+      offset += chunk.byteLength;
+    }
+  }
+  try {
+    return UTF_8.decode(bytes);
+  } catch {
+    throw new InputError([{ path: "", saw: "bytes that are not UTF-8", wanted: "UTF-8" }]);
   }
 }
 

@@ -17,6 +17,8 @@ import type { WireTree } from "./wire/tree.ts";
 export interface Accepted {
   readonly memberId: string;
   readonly deliveryId: string;
+  /** What whoever has just stored it knows of it. */
+  readonly fresh?: { readonly entry: Entry<Delivery>; readonly event: B24Event };
 }
 
 /**
@@ -39,14 +41,9 @@ export async function receive(
   const record = readRecord(entry);
   const proof = await verify(core, event, receivedAt, record);
   const facts = { proof, versions: core.versions, receivedAt };
-  const ready = isReadyFor(record, event, facts);
-  // Not ready, the event waits in the inbox for code that is.
-  const take = async (): Promise<void> => {
-    if (ready) await raise(core, event, facts, entry);
-    if (ready) reportDowngrade(core, event, facts, record);
-  };
+  const next = firstNext(record, event, facts);
   if (!causesWork(core, event)) {
-    await take();
+    if (next !== undefined) await raise(core, event, facts, { entry, next });
     notify(core, "received", { event });
     return undefined;
   }
@@ -60,23 +57,28 @@ export async function receive(
     notify(core, "duplicate", { event });
     return undefined;
   }
-  await take();
+  // Without a next record, the event waits in the inbox for code that has one.
+  if (next !== undefined) {
+    await raise(core, event, facts, { entry, next });
+    reportDowngrade(core, event, facts, record);
+  }
   notify(core, "received", { event });
-  return { memberId, deliveryId: id };
+  const fresh = { entry: { key, value: delivery, version: stored.version }, event };
+  return { memberId, deliveryId: id, fresh };
 }
 
-/** Takes the event into its portal's record; resolves to the record then. */
+/** Takes the event into its portal's record; resolves to the record then. `known` saves reading and thinking twice. */
 export async function raise(
   core: Core,
   event: B24Event,
   facts: Facts,
-  known?: Entry<PortalRecord> | null,
+  known?: { readonly entry: Entry<PortalRecord> | null; readonly next: PortalRecord },
 ): Promise<PortalRecord> {
   return await modify<PortalRecord>(
     core.storage,
     portalKey(event.auth.memberId),
-    (entry) => nextRecord(readRecord(entry), event, facts),
-    known,
+    (entry) => known !== undefined && entry === known.entry ? known.next : nextRecord(readRecord(entry), event, facts),
+    known?.entry,
   );
 }
 
@@ -90,17 +92,16 @@ function reportDowngrade(core: Core, event: B24Event, facts: Facts, before: Port
 }
 
 /**
- * Whether the scheme of versions knows what the event speaks of.
+ * The record with the event in it; `undefined` when the scheme of versions is not ready for it.
  *
- * @throws {InputError} when nobody can
+ * @throws {InputError} when no scheme can be
  */
-function isReadyFor(record: PortalRecord | undefined, event: B24Event, facts: Facts): boolean {
+function firstNext(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord | undefined {
   try {
-    nextRecord(record, event, facts);
-    return true;
+    return nextRecord(record, event, facts);
   } catch (error) {
     if (error instanceof InputError) throw error;
-    return false;
+    return undefined;
   }
 }
 

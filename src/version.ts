@@ -111,10 +111,18 @@ function readVersion(raw: string): string | null {
   if (match === null) return null;
   // Number() drops leading zeros, which semver refuses and people write ("2.01").
   const [major, minor, patch] = [match[1], match[2], match[3]].map((n) => Number(n ?? 0));
-  return semver.valid(`${major}.${minor}.${patch}${match[4] ?? ""}`);
+  const version = `${major}.${minor}.${patch}${match[4] ?? ""}`;
+  // Without a pre-release, numbers are all there is to check; semver takes a while for it.
+  if (match[4] === undefined && [major, minor, patch].every(Number.isSafeInteger)) return version;
+  return semver.valid(version);
+}
+
+/** Whether `raw` says more of the same than `coarse`: `2.1.0`, and `v2.1`, of `2`. */
+export function refines(raw: string, coarse: string): boolean {
+  return raw.trim().replace(/^v/i, "").startsWith(`${coarse.trim()}.`);
 }
 
 /** Negative, zero or positive; both must be versions that {@linkcode parseVersion} made. */
 export function compareVersions(a: string, b: string): number {
-  return semver.compare(a, b);
+  return a === b ? 0 : semver.compare(a, b);
 }

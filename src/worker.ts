@@ -63,34 +63,37 @@ function answerFirst(): Promise<void> {
 
 async function handle(core: Core, upgrades: readonly Upgrade[], accepted: Accepted): Promise<WorkResult> {
   const { memberId, deliveryId } = accepted;
-  const key = deliveryKey(memberId, deliveryId);
-  const receipt = receiptKey(memberId, deliveryId);
-  let entry: Entry<Delivery> | null = null;
+  let entry: Entry<Delivery> | undefined;
   let event: B24Event | undefined;
   try {
     core.signal.throwIfAborted();
-    entry = await core.storage.get<Delivery>(key);
-    if (entry === null) return "gone";
-    if (await core.storage.get<Receipt>(receipt) !== null) {
-      // Done, but a crash came before its end.
-      await core.storage.delete(key);
-      return "gone";
-    }
-    const delivery = readDelivery(key, entry.value);
-    const { proof, receivedAt } = delivery;
-    event = parseTree(delivery.event, receivedAt);
+    entry = accepted.fresh?.entry ?? await find(core, accepted);
+    if (entry === undefined) return "gone";
+    const { proof, receivedAt, event: tree } = readDelivery(entry.key, entry.value);
+    event = accepted.fresh?.event ?? parseTree(tree, receivedAt);
     // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
     const record = await raise(core, event, { proof, receivedAt, versions: core.versions });
     await run(core, upgrades, event, receivedAt, record);
     // In this order: whoever comes between finds the one or the other.
-    await core.storage.put<Receipt>(receipt, { format: DELIVERY_FORMAT }, { ttlMs: RECEIPT_MS });
-    await core.storage.delete(key);
+    const receipt: Receipt = { format: DELIVERY_FORMAT };
+    await core.storage.put(receiptKey(memberId, deliveryId), receipt, { ttlMs: RECEIPT_MS });
+    await core.storage.delete(entry.key);
     notify(core, "handled", { event });
     return "handled";
   } catch (error) {
     await fail(core, accepted, entry, event, error);
     return "failed";
   }
+}
+
+/** The delivery, if it is still to be worked on. */
+async function find(core: Core, { memberId, deliveryId }: Accepted): Promise<Entry<Delivery> | undefined> {
+  const entry = await core.storage.get<Delivery>(deliveryKey(memberId, deliveryId));
+  if (entry === null) return undefined;
+  if (await core.storage.get<Receipt>(receiptKey(memberId, deliveryId)) === null) return entry;
+  // Done, but a crash came before its end.
+  await core.storage.delete(entry.key);
+  return undefined;
 }
 
 async function run(
@@ -119,7 +122,7 @@ async function run(
 async function fail(
   core: Core,
   { memberId, deliveryId }: Accepted,
-  entry: Entry<Delivery> | null,
+  entry: Entry<Delivery> | undefined,
   event: B24Event | undefined,
   thrown: unknown,
 ): Promise<void> {
@@ -132,7 +135,7 @@ async function fail(
   const message = event === undefined ? error.message : safeMessage(error, event);
   core.log.error("the work of an event failed; it is tried again", { memberId, deliveryId, attempt, error: message });
   notify(core, "failed", { memberId, event: event === undefined ? deliveryId : wireName(event), error, attempt });
-  if (entry === null) return;
+  if (entry === undefined) return;
   try {
     const failed: Delivery = { ...entry.value, attempts: attempt, error: message };
     await core.storage.put(entry.key, failed, { ifVersion: entry.version });

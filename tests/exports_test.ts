@@ -10,11 +10,33 @@ import { fileURLToPath } from "node:url";
  * promise: both belong in the changelog.
  */
 const EXPORTS: Readonly<Record<string, readonly string[]>> = {
-  ".": [],
-  "./application-token": [],
+  ".": [
+    "CannotVerifyError",
+    "FormatError",
+    "InputError",
+    "NotGenuineError",
+    "OnAppUpdateError",
+    "Secret",
+    "StorageError",
+    "UnknownPortalError",
+    "UpgradeError",
+    "VersionError",
+    "coerced",
+    "compareKeys",
+    "consoleLogger",
+    "createApp",
+    "decodeKey",
+    "deployed",
+    "digestToken",
+    "encodeKey",
+    "mapped",
+    "memoryStorage",
+    "parseEvent",
+  ],
+  "./application-token": ["applicationToken"],
   "./file-storage": ["fileStorage"],
   "./node-server": ["serve"],
-  "./testing": [],
+  "./testing": ["STORAGE_CLAUSES", "fakeBitrix24", "storageConformance"],
 };
 /** Importing the command line runs it; it exports nothing. */
 const RUNS = ["./cli"];

@@ -1,72 +1,154 @@
 /**
- * `app.fetch` with memory storage beside a bare Hono handler that reads and parses the same body and answers: requests
- * per second as a ratio, in one process, on interleaved rounds. Runs on Deno and on Node.
+ * `app.fetch` with memory storage beside a bare Hono handler that only reads and parses the same body and answers:
+ * requests per second over HTTP as a ratio. Both are served by the same server in processes of their own, and loaded in
+ * turn, round by round.
  *
  *     deno run -A scripts/bench/dispatch.ts
  *     node scripts/bench/dispatch.ts          (in a project that has the package installed)
  */
 // deno-lint-ignore-file no-console
+import { type ChildProcess, spawn } from "node:child_process";
+import { connect } from "node:net";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { Hono } from "hono";
-import { createApp, memoryStorage } from "@b24/onappupdate";
+import { createApp, memoryStorage, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
+import { serve } from "@b24/onappupdate/node-server";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 
-const ROUNDS = 15;
-const REQUESTS = 2000;
+/** Runs on Node too. */
+export const runtimes = ["deno", "node"] as const;
+
 const WANTED = 0.6;
-const FORM = { "content-type": "application/x-www-form-urlencoded" };
+const ROUNDS = 9;
+const ROUND_MS = 700;
+const CONNECTIONS = 16;
+/** One portal a connection: events of one portal are worked on in turn. */
+const MEMBER_IDS = Array.from({ length: CONNECTIONS }, (_, i) => i.toString(16).padStart(32, "a"));
+const onDeno = "Deno" in globalThis;
 
-const hono = new Hono();
-hono.post("/", async (c) => {
-  await c.req.parseBody();
-  return c.body(null, 200);
-});
+type Handler = (request: Request) => Promise<Response>;
 
-const quiet = (): void => {};
-const bitrix24 = fakeBitrix24({ clientId: "app.5f3a" });
-const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
-const app = createApp({
-  storage: memoryStorage(),
-  clientId: "app.5f3a",
-  fetch: bitrix24.fetch,
-  logger: { debug: quiet, info: quiet, warn: quiet, error: quiet },
-}).use(applicationToken()).upgrade("2", () => {});
+function bareHono(): Handler {
+  const hono = new Hono();
+  hono.post("/", async (c) => {
+    await c.req.parseBody();
+    return c.body(null, 200);
+  });
+  return (request) => Promise.resolve(hono.fetch(request));
+}
 
-type Handler = (request: Request) => Response | Promise<Response>;
-
-async function rate(handler: Handler, bodies: readonly string[]): Promise<number> {
-  const begin = performance.now();
-  for (const body of bodies) {
-    const response = await handler(new Request("http://localhost/", { method: "POST", body, headers: FORM }));
-    if (response.status !== 200) throw new Error(`answered ${response.status}: ${await response.text()}`);
+/** An app that has seen its portal installed: what comes then is verified, stored and worked on. */
+async function installedApp(): Promise<Handler> {
+  const quiet = (): void => {};
+  const bitrix24 = fakeBitrix24({ clientId: "app.5f3a" });
+  const counting: Plugin = { name: "counting", around: (_ctx, next) => next() };
+  const app = createApp({
+    storage: memoryStorage(),
+    clientId: "app.5f3a",
+    fetch: bitrix24.fetch,
+    logger: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+  }).use(applicationToken()).use(counting).upgrade("2", () => {});
+  const headers = { "content-type": "application/x-www-form-urlencoded" };
+  for (const memberId of MEMBER_IDS) {
+    const body = bitrix24.portal({ memberId }).install(2);
+    await app.fetch(new Request("http://localhost/", { method: "POST", body, headers }));
   }
-  return bodies.length / (performance.now() - begin) * 1000;
+  return app.fetch;
+}
+
+async function serveChild(kind: string): Promise<void> {
+  const handler = kind === "hono" ? bareHono() : await installedApp();
+  if (onDeno) {
+    Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: ({ port }) => console.log(`port ${port}`) }, handler);
+  } else {
+    const { port } = await serve({ fetch: handler, close: () => Promise.resolve() }, { port: 0 });
+    console.log(`port ${port}`);
+  }
+}
+
+async function start(kind: string): Promise<{ readonly child: ChildProcess; readonly port: number }> {
+  const file = fileURLToPath(import.meta.url);
+  const args = onDeno ? ["run", "-A", "--no-check", file, kind] : [file, kind];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const port = await new Promise<number>((resolve, reject) => {
+    child.stdout!.on("data", (data) => resolve(Number(/port (\d+)/.exec(String(data))?.[1])));
+    child.on("exit", () => reject(new Error(`the server of ${kind} ended`)));
+  });
+  return { child, port };
+}
+
+let sent = 0;
+
+/** Requests as they go over the wire, each with a `ts` of its own unless `repeated`. */
+function requests(memberId: string, repeated: boolean): () => string {
+  const portal = fakeBitrix24({ clientId: "app.5f3a" }).portal({ memberId });
+  portal.install(2);
+  const body = portal.update(2);
+  const head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-www-form-urlencoded\r\n" +
+    `content-length: ${body.length}\r\n\r\n`;
+  return () => head + (repeated ? body : body.replace(/&ts=\d+/, `&ts=${1785303600 + sent++}`));
+}
+
+/** Requests per second. */
+async function load(port: number, repeated: boolean): Promise<number> {
+  let answered = 0;
+  let running = true;
+  const begin = performance.now();
+  const connections = MEMBER_IDS.map((memberId) =>
+    new Promise<void>((resolve, reject) => {
+      const request = requests(memberId, repeated);
+      const socket = connect(port, "127.0.0.1", () => socket.write(request()));
+      socket.setNoDelay(true);
+      socket.on("error", reject);
+      socket.on("close", () => resolve());
+      socket.on("data", (data) => {
+        // One request at a time on a connection, and no bodies: what comes is one answer.
+        if (!String(data).startsWith("HTTP/1.1 200")) return reject(new Error(`answered ${data}`));
+        answered++;
+        if (running) socket.write(request());
+        else socket.destroy();
+      });
+    })
+  );
+  setTimeout(() => running = false, ROUND_MS);
+  await Promise.all(connections);
+  return answered / (performance.now() - begin) * 1000;
 }
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
-await app.fetch(new Request("http://localhost/", { method: "POST", body: portal.install(1), headers: FORM }));
-const repeated = portal.update(2);
-const rates = { hono: [] as number[], fresh: [] as number[], repeated: [] as number[] };
-for (let round = 0; round < ROUNDS; round++) {
-  // Every body of `fresh` is a new event, stored and worked on; the same bodies go to Hono.
-  const fresh = Array.from({ length: REQUESTS }, () => portal.update(2));
-  rates.hono.push(await rate((request) => hono.fetch(request), fresh));
-  rates.fresh.push(await rate(app.fetch, fresh));
-  rates.repeated.push(await rate(app.fetch, fresh.map(() => repeated)));
+async function compare(): Promise<void> {
+  const [hono, app] = await Promise.all([start("hono"), start("app")]);
+  try {
+    const ratios = { fresh: [] as number[], repeated: [] as number[] };
+    const rates: number[] = [];
+    for (let round = 0; round <= ROUNDS; round++) {
+      const bare = await load(hono.port, false);
+      const fresh = await load(app.port, false);
+      const repeated = await load(app.port, true);
+      if (round === 0) continue; // warms up
+      rates.push(bare);
+      ratios.fresh.push(fresh / bare);
+      ratios.repeated.push(repeated / bare);
+    }
+    const runtime = onDeno ? "Deno" : `Node ${process.versions.node}`;
+    console.log(`${runtime}: a bare Hono handler answers ${Math.round(median(rates))} requests/s`);
+    for (const [kind, values] of Object.entries(ratios)) {
+      const ratio = median(values);
+      console.log(`${runtime}: app.fetch, ${kind} events: ${ratio.toFixed(2)} of that, wanted ${WANTED}`);
+      if (ratio < WANTED) process.exitCode = 1;
+    }
+  } finally {
+    for (const { child } of [hono, app]) {
+      child.removeAllListeners("exit");
+      child.kill();
+    }
+  }
 }
-await app.close();
 
-const runtime = "Deno" in globalThis ? "Deno" : `Node ${process.versions.node}`;
-const bare = median(rates.hono);
-console.log(`${runtime}: a bare Hono handler answers ${Math.round(bare)} requests/s`);
-let good = true;
-for (const kind of ["fresh", "repeated"] as const) {
-  const ratio = median(rates[kind]) / bare;
-  good &&= ratio >= WANTED;
-  console.log(`${runtime}: app.fetch, ${kind} events: ${ratio.toFixed(2)} of that (wanted ${WANTED})`);
-}
-if (!good) process.exitCode = 1;
+const kind = process.argv[2];
+await (kind === undefined ? compare() : serveChild(kind));

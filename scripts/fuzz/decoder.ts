@@ -29,9 +29,9 @@ export interface FuzzReport {
 }
 
 /**
- * Decodes `count` bodies of each of `kinds`.
+ * Decodes `count` bodies, of the `kinds` by turns.
  *
- * @throws {AssertionError} with the body, at the first that breaks a promise
+ * @throws {Error} at the first body that breaks a promise; it quotes the body
  */
 export function fuzz(seed: number, count: number, kinds: readonly Kind[] = ["form", "json"]): FuzzReport {
   const random = randomNumbers(seed);
@@ -85,66 +85,19 @@ const below = (random: Random, end: number): number => Math.floor(random() * end
 const pick = <T>(random: Random, from: readonly T[]): T => from[below(random, from.length)]!;
 const times = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make);
 
-const NAMES = [
-  "a",
-  "b",
-  "event",
-  "__proto__",
-  "constructor",
-  "prototype",
-  "hasOwnProperty",
-  "toString",
-  "10",
-  "-3",
-  "007",
-];
-const ODD_NAMES = ["a.b", "a b", "&=+;", "%5B", "%zz", "\u0000", "\u2028", "ключ", "😀", "'", '"', "\\", "0x1", "1.5"];
+const NAMES = "a b event __proto__ constructor prototype hasOwnProperty toString 10 -3 007".split(" ");
+// None has a backslash: once V8 (13.6 and 15.0 do so) has seen such a key, JSON.parse takes escaped keys for it.
+const ODD_NAMES = ["a.b", "a b", "&=+;", "%5B", "%zz", "\u0000", "\u2028", "ключ", "😀", "'", '"', "0x1", "1.5"];
 const TOKENS: Readonly<Record<Kind, readonly string[]>> = {
   form: [
-    ...[
-      "&",
-      "&",
-      "&a[",
-      "=",
-      "=",
-      "[",
-      "]",
-      "[]",
-      "[][]",
-      "[0]",
-      "[1]",
-      "[-1]",
-      "[01]",
-      "[999999999999999]",
-      "%5B",
-      "%5d",
-    ],
-    ...["%", "%zz", "%4", "%00", "%25", "%26", "%3D", "%2B", "+", "%C3%A9", "%C3", "%FF", "%ED%A0%80", "%F4%90%80%80"],
+    ..."& & &a[ = = [ ] [] [][] [0] [1] [-1] [01] [999999999999999] + \\".split(" "),
+    ..."% %zz %4 %00 %25 %26 %3D %2B %5B %5d %C3%A9 %C3 %FF %ED%A0%80 %F4%90%80%80".split(" "),
     ...NAMES,
     ...ODD_NAMES,
   ],
   json: [
-    ...[
-      "{",
-      "}",
-      "[",
-      "]",
-      ":",
-      ",",
-      '"',
-      "{}",
-      "[]",
-      '{"a":',
-      '"b":',
-      '":',
-      "null",
-      "true",
-      "-1",
-      "1e999",
-      "01",
-      "\\ud800",
-    ],
-    ...["\n", "\ufeff", "NaN", '"__proto__":{', '"\\u005f_proto__":1', '{"constructor":{"prototype":'],
+    ...`{ } [ ] : , " {} [] {"a": "b": ": null true -1 1e999 01 NaN \\ud800 \n \ufeff`.split(" "),
+    ...`"__proto__":{ "\\u005f_proto__":1 {"constructor":{"prototype":`.split(" "),
     ...NAMES,
     ...ODD_NAMES,
   ],
@@ -220,7 +173,7 @@ function value(kind: Kind, random: Random, depth: number): WireValue {
   if (kind === "json" && random() < 0.5) {
     return pick(random, [0, -1.5, 1e21, true, false, null, [], Object.create(null)]);
   }
-  return pick(random, ["", "3", "crm,user", "https://a.b/?c=d&e=f", ...ODD_NAMES]);
+  return pick(random, ["", "3", "crm,user", "\\", "https://a.b/?c=d&e=f", ...ODD_NAMES]);
 }
 
 /** As PHP's `http_build_query` or a browser writes it: brackets escaped or not, a space as `+` or as `%20`. */
@@ -266,8 +219,13 @@ function checkError(error: InputError): void {
   }
 }
 
-function prototypes(): unknown {
-  return [Object, Array, String, Function, Map].map((made) => Object.getOwnPropertyDescriptors(made.prototype));
+/** Every property of the prototypes that a decoder could reach. */
+function prototypes(): readonly unknown[] {
+  return [Object, Array, String, Function, Map].flatMap(({ prototype }) =>
+    Reflect.ownKeys(prototype).flatMap((
+      key,
+    ) => [key, ...Object.values(Object.getOwnPropertyDescriptor(prototype, key)!)])
+  );
 }
 
 if (import.meta.main) {

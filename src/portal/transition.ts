@@ -4,7 +4,7 @@
  */
 import { InputError, VersionError } from "../errors.ts";
 import type { B24Event } from "../wire/events.ts";
-import { compareVersions, type VersionScheme } from "../version.ts";
+import { compareVersions, refines, type VersionScheme } from "../version.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "./record.ts";
 
 /** What is known besides the event. */
@@ -30,7 +30,13 @@ export interface StoredProof {
  */
 export function nextRecord(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
   const next = withFacts(life(record, event, facts), event, facts);
-  return JSON.stringify(next) === JSON.stringify(record) ? record! : next;
+  return record !== undefined && isSame(next, record) ? record : next;
+}
+
+/** Parts that did not change are the same objects. */
+function isSame(a: PortalRecord, b: PortalRecord): boolean {
+  const keys = Object.keys(a) as (keyof PortalRecord)[];
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }
 
 /** The version that the portal is on according to `event`, and to Bitrix24 itself where that was asked. */
@@ -39,8 +45,8 @@ export function announcedVersion(event: B24Event, { proof, versions }: Facts): s
   const said = event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL" ? event.data.version : undefined;
   const proved = proof.installedVersion;
   if (said === undefined) return proved === undefined ? undefined : readable(proved, versions);
-  // app.info knows an integer where the event may say more of the same: 2 and "2.1.0".
-  const agree = proved === undefined || said.replace(/^v/i, "").startsWith(`${proved}.`);
+  // app.info knows an integer where the event may say more of the same.
+  const agree = proved === undefined || refines(said, proved);
   return readVersion("data.VERSION", agree ? said : proved, versions);
 }
 
@@ -173,6 +179,7 @@ function tokensOf({ status, tokens }: PortalRecord, { auth }: B24Event, ts: numb
   // Half a pair never replaces a whole one, nor an older pair a newer one.
   const gain = Number(refreshToken !== undefined) - Number(tokens?.refreshToken !== undefined);
   if (tokens !== undefined && (gain < 0 || (gain === 0 && ts < tokens.ts))) return {};
+  if (tokens?.accessToken === accessToken.reveal() && tokens.ts === ts) return {};
   return {
     tokens: {
       accessToken: accessToken.reveal(),

@@ -63,7 +63,7 @@ export const listClauses: readonly Clause[] = [
         );
         await storage.put(after, 1);
       }
-      await fill(storage, [["p"], ["p", "a"], ["p", "b"]]);
+      await fill(storage, [["o", "zz"], ["p"], ["p", "a"], ["p", "b"], ["pb"]]);
       for (
         const [after, wanted] of [
           [["o", "z"], [["p"], ["p", "a"], ["p", "b"]]],

@@ -99,14 +99,18 @@ export const valueClauses: readonly Clause[] = [
   },
   {
     number: "2.5",
-    says: "a value is copied in when put is called: changing it afterwards changes nothing",
+    says: "key and value are copied in when put is called: changing them afterwards changes nothing",
     holds: async ({ storage }) => {
+      const key: [string, ...string[]] = ["portal", "a223"];
       const value = { list: [1] };
-      const writing = storage.put(KEY, value);
+      const writing = storage.put(key, value);
+      key.push("more");
       value.list.push(2);
       await writing;
+      key.push("more");
       value.list.push(3);
-      same((await storage.get(KEY))?.value, { list: [1] }, "the value");
+      const saw = (await listed(storage, [])).map(({ key, value }) => ({ key, value }));
+      same(saw, [{ key: [...KEY], value: { list: [1] } }], "what is stored");
     },
   },
   {

@@ -77,7 +77,7 @@ function split(name: string, limits: DecodeLimits): string[] {
   return path;
 }
 
-/** An integer as PHP writes it; with more digits than these, JavaScript could not count on from it. */
+/** An integer as PHP writes it; with more digits, it is a name: JavaScript could not count on. */
 const INTEGER = /^(?:0|-?[1-9]\d{0,14})$/;
 
 /** A map that is being filled. It keeps the order in which keys came, which objects do not for integers. */
@@ -117,8 +117,9 @@ class Branch {
 
   /** `key`, or the next index where it is empty. */
   #counted(key: string): string {
-    const counted = key === "" ? String(this.#next ?? 0) : key;
-    if (INTEGER.test(counted)) this.#next = Math.max(this.#next ?? -Infinity, Number(counted) + 1);
-    return counted;
+    if (key !== "" && !INTEGER.test(key)) return key;
+    const index = key === "" ? this.#next ?? 0 : Number(key);
+    this.#next = Math.max(this.#next ?? -Infinity, index + 1);
+    return String(index);
   }
 }

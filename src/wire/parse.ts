@@ -55,15 +55,14 @@ export function parseEvent(body: string, kind: BodyKind = "form", receivedAt: nu
 
 /** @throws {InputError} naming each field that is missing or malformed */
 export function parseTree(tree: WireTree, receivedAt: number): B24Event {
-  const name = check(z.object({ event: EVENT_NAME }), tree).event;
+  const { event: name } = check(NAMED, tree);
   const known = Object.hasOwn(EVENTS, name) ? EVENTS[name as KnownEvent["name"]] : undefined;
-  const { ts, event_handler_id, auth, data } = check(known?.schema ?? UNKNOWN_SCHEMA, tree);
-  const wireData = isTree(tree.data) ? tree.data : {};
+  const { ts, event_handler_id, auth, data } = check(known?.schema ?? UNKNOWN_SCHEMA, texts(tree));
   const event = {
     name: known === undefined ? "UNKNOWN" : name,
-    data: { ...(known?.data(data as never, receivedAt)), extra: extra(wireData, known?.keys ?? NO_KEYS) },
-    auth: toAuth(auth, receivedAt, extra(tree.auth as WireTree, AUTH_KEYS)),
-    ts,
+    data: { ...known?.data(data as never, receivedAt), extra: extra(tree.data, known?.keys ?? NO_KEYS) },
+    auth: { ...toAuth(auth, receivedAt), extra: extra(tree.auth, AUTH_KEYS) },
+    ts: Number(ts),
     ...optional("handlerId", event_handler_id),
     extra: extra(tree, TOP_KEYS),
     ...(known === undefined ? { wireName: name } : {}),
@@ -72,68 +71,75 @@ export function parseTree(tree: WireTree, receivedAt: number): B24Event {
   return event as unknown as B24Event;
 }
 
-// Each check says what is wanted: of a union, zod reports the check that failed inside when only one did.
-const sized = (min: number, max: number, wanted: string) =>
-  z.string({ error: wanted }).min(min, wanted).max(max, wanted);
-const integer = (wanted: string) =>
-  z.union([z.int().nonnegative(wanted), z.string().regex(/^\d{1,15}$/, wanted).transform(Number)], { error: wanted });
-const text = (max: number, wanted = `a text of 1 to ${max} characters`) =>
-  z.union([sized(1, max, wanted), z.number().transform(String)], { error: wanted });
-const TOKEN = "a token of 1 to 255 characters";
-const token = () => sized(1, 255, TOKEN).transform((t) => new Secret(t));
-// An event that belongs to no user may carry the keys of the tokens without values.
-const userToken = z.union([z.literal("").transform(() => undefined), token()], { error: TOKEN }).optional();
-const flag = (wanted = `"Y" or "N"`) =>
-  z.union([
-    z.union([z.literal("Y"), z.literal("1"), z.literal(1), z.literal(true)]).transform(() => true),
-    z.union([z.literal("N"), z.literal("0"), z.literal(0), z.literal(false)]).transform(() => false),
-  ], { error: wanted });
-// Longer than any version and shorter than any token: one in the wrong place must not be quoted later.
-// JSON's 1.10 is the number 1.1: which version was meant is lost already.
-const VERSION = `a version as text or as an integer, such as "3" or "2.1.0"`;
-const version = z.union([sized(1, 24, VERSION), z.int().nonnegative(VERSION).transform(String)], { error: VERSION });
-const previousVersion = z.union([z.literal("").transform(() => undefined), version], { error: VERSION }).optional();
-const languageId = sized(0, 16, `a language such as "de"`).optional();
-const scope = sized(0, 8192, "scopes separated by commas").transform((s) => s.split(/[\s,]+/).filter(Boolean))
-  .optional();
-const address = sized(0, 2048, "an address").optional();
-const unixSeconds = () => integer("unix time in seconds");
-const oauth = {
-  refresh_token: userToken,
-  expires: unixSeconds().optional(),
-  expires_in: integer("seconds").optional(),
-  scope,
-  user_id: integer("the number of a user").optional(),
-};
-const authFields = {
-  member_id: z.string({ error: "32 hexadecimal digits" }).regex(/^[0-9a-f]{32}$/i, { error: "32 hexadecimal digits" })
-    .toLowerCase(),
-  domain: z.string({ error: "a host name" }).regex(/^[^\s/?#@\\]{1,260}$/, { error: "a host name" }),
-  access_token: userToken,
-  ...oauth,
-  status: text(16).optional(),
-  client_endpoint: address,
-  server_endpoint: address,
-};
-const EVENT_NAME = z.string({ error: "the name of an event in upper case" })
-  .regex(/^(?=.*[A-Z])[A-Z0-9_.:-]{1,100}$/, { error: "the name of an event in upper case" });
+/**
+ * The tree as a form would have brought it, as far as events have fields: numbers as texts, and a map without entries,
+ * which PHP writes as nothing, as "" or as [], as a map. A fraction stays a number: JSON's 1.10 is 1.1, and which version
+ * was meant is lost already.
+ */
+function texts({ event_handler_id, ts, data, auth }: WireTree): unknown {
+  return fieldTexts({ event_handler_id, ts, data: fieldTexts(mapOf(data)), auth: fieldTexts(auth) });
+}
 
-/** PHP writes a map without entries as nothing, as "", or as []. */
-function mapOf(sent: unknown): unknown {
+function mapOf(sent: WireValue | undefined): WireValue {
   return sent === undefined || sent === "" || (Array.isArray(sent) && sent.length === 0) ? {} : sent;
 }
 
-function schemaOf<Data extends z.ZodRawShape>(data: Data, applicationToken: "required" | "optional") {
-  return z.object({
-    ts: unixSeconds(),
-    event_handler_id: text(64).optional(),
-    data: z.preprocess(mapOf, z.object(data, { error: "an object" })),
+function fieldTexts(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  // A form has no numbers: nothing is copied then.
+  let copy: Record<string, unknown> | undefined;
+  for (const [key, field] of Object.entries(value)) {
+    if (Number.isInteger(field)) (copy ??= { ...value } as Record<string, unknown>)[key] = String(field);
+  }
+  return copy ?? value;
+}
+
+// Every field is a text here, which its check compiles to a few comparisons; what it means is read afterwards.
+const text = (pattern: RegExp, wanted: string) => z.string({ error: wanted }).regex(pattern, wanted);
+const digits = (wanted: string) => text(/^\d{1,15}$/, wanted);
+const sized = (min: number, max: number, wanted = `a text of ${min} to ${max} characters`) =>
+  z.string({ error: wanted }).min(min, wanted).max(max, wanted);
+const token = sized(1, 255, "a token of 1 to 255 characters");
+// An event that belongs to no user may carry the keys of the tokens without values.
+const userToken = sized(0, 255, "a token of 1 to 255 characters").optional();
+const yesNo = text(/^[YN10]$/, `"Y" or "N"`);
+const oneZero = text(/^[YN10]$/, "0 or 1");
+// Longer than any version and shorter than any token: one in the wrong place must not be quoted later.
+const VERSION = `a version as text or as an integer, such as "3" or "2.1.0"`;
+const version = sized(1, 24, VERSION);
+const languageId = sized(0, 16, `a language such as "de"`).optional();
+const address = sized(0, 2048, "an address").optional();
+const oauth = {
+  refresh_token: userToken,
+  expires: digits("unix time in seconds").optional(),
+  expires_in: digits("seconds").optional(),
+  scope: sized(0, 8192, "scopes separated by commas").optional(),
+  user_id: digits("the number of a user").optional(),
+};
+const authFields = {
+  member_id: text(/^[0-9a-f]{32}$/i, "32 hexadecimal digits"),
+  domain: text(/^[^\s/?#@\\]{1,260}$/, "a host name"),
+  access_token: userToken,
+  ...oauth,
+  status: sized(1, 16).optional(),
+  client_endpoint: address,
+  server_endpoint: address,
+};
+const NAMED = z.object({
+  event: text(/^(?=.*[A-Z])[A-Z0-9_.:-]{1,100}$/, "the name of an event in upper case"),
+});
+
+const schemaOf = <Data extends z.ZodRawShape>(data: Data, applicationToken: "required" | "optional") =>
+  z.object({
+    ts: digits("unix time in seconds"),
+    event_handler_id: sized(1, 64).optional(),
+    data: z.object(data, { error: "an object" }),
     auth: z.object({
       ...authFields,
-      application_token: applicationToken === "required" ? token() : token().optional(),
+      application_token: applicationToken === "required" ? token : token.optional(),
     }, { error: "an object" }),
   });
-}
+type Auth = z.output<ReturnType<typeof schemaOf>>["auth"];
 
 const UNKNOWN_SCHEMA = schemaOf({}, "optional");
 const NO_KEYS: ReadonlySet<string> = new Set();
@@ -161,135 +167,164 @@ function kind<Data extends z.ZodRawShape, Out extends object>(
 /** The type says that every known event has its entry, and that each entry makes the data of its event. */
 const EVENTS: { readonly [Name in KnownEvent["name"]]: EventKind } = {
   ONAPPUPDATE: kind(
-    { VERSION: version, PREVIOUS_VERSION: previousVersion, LANGUAGE_ID: languageId },
+    { VERSION: version, PREVIOUS_VERSION: sized(0, 24, VERSION).optional(), LANGUAGE_ID: languageId },
     (d): DataOf<"ONAPPUPDATE"> => ({
       version: d.VERSION,
-      ...optional("previousVersion", d.PREVIOUS_VERSION),
+      ...optional("previousVersion", d.PREVIOUS_VERSION || undefined),
       ...optional("languageId", d.LANGUAGE_ID),
     }),
   ),
   ONAPPINSTALL: kind(
-    { VERSION: version, ACTIVE: flag().optional(), INSTALLED: flag().optional(), LANGUAGE_ID: languageId },
+    { VERSION: version, ACTIVE: yesNo.optional(), INSTALLED: yesNo.optional(), LANGUAGE_ID: languageId },
     (d): DataOf<"ONAPPINSTALL"> => ({
       version: d.VERSION,
-      ...optional("active", d.ACTIVE),
-      ...optional("installed", d.INSTALLED),
+      ...optional("active", isYes(d.ACTIVE)),
+      ...optional("installed", isYes(d.INSTALLED)),
       ...optional("languageId", d.LANGUAGE_ID),
     }),
   ),
   ONAPPUNINSTALL: kind(
-    { CLEAN: flag("0 or 1"), LANGUAGE_ID: languageId },
-    (d): DataOf<"ONAPPUNINSTALL"> => ({ clean: d.CLEAN, ...optional("languageId", d.LANGUAGE_ID) }),
+    { CLEAN: oneZero, LANGUAGE_ID: languageId },
+    (d): DataOf<"ONAPPUNINSTALL"> => ({ clean: isYes(d.CLEAN)!, ...optional("languageId", d.LANGUAGE_ID) }),
   ),
   ONAPPPAYMENT: kind(
     {
-      CODE: text(255),
+      CODE: sized(1, 255),
       VERSION: version,
-      STATUS: text(16),
-      PAYMENT_EXPIRED: flag(),
-      DAYS: z.union([z.int(), z.string().regex(/^-?\d{1,6}$/).transform(Number)], { error: "a number of days" })
-        .optional(),
+      STATUS: sized(1, 16),
+      PAYMENT_EXPIRED: yesNo,
+      DAYS: text(/^-?\d{1,6}$/, "a number of days").optional(),
       LANGUAGE_ID: languageId,
     },
     (d): DataOf<"ONAPPPAYMENT"> => ({
       code: d.CODE,
       version: d.VERSION,
       status: d.STATUS,
-      paymentExpired: d.PAYMENT_EXPIRED,
-      ...optional("days", d.DAYS),
+      paymentExpired: isYes(d.PAYMENT_EXPIRED)!,
+      ...optional("days", numberOf(d.DAYS)),
       ...optional("languageId", d.LANGUAGE_ID),
     }),
     "optional",
   ),
   ONAPPMETHODCONFIRM: kind(
-    { TOKEN: token(), METHOD: text(255), CONFIRMED: flag("0 or 1"), LANGUAGE_ID: languageId },
+    { TOKEN: token, METHOD: sized(1, 255), CONFIRMED: oneZero, LANGUAGE_ID: languageId },
     (d): DataOf<"ONAPPMETHODCONFIRM"> => ({
-      token: d.TOKEN,
+      token: new Secret(d.TOKEN),
       method: d.METHOD,
-      confirmed: d.CONFIRMED,
+      confirmed: isYes(d.CONFIRMED)!,
       ...optional("languageId", d.LANGUAGE_ID),
     }),
   ),
   ONAPPTEST: kind(
     // event.test takes anything: a list, and nothing at all, too.
     {
-      QUERY: z.preprocess(mapOf, z.custom<WireTree | readonly WireValue[]>(isMapOrList, "an object")),
+      QUERY: z.custom<WireTree | readonly WireValue[] | "" | undefined>(isQuery, "an object").optional(),
       LANGUAGE_ID: languageId,
     },
-    (d): DataOf<"ONAPPTEST"> => ({ query: d.QUERY, ...optional("languageId", d.LANGUAGE_ID) }),
+    (d): DataOf<"ONAPPTEST"> => ({ query: d.QUERY || {}, ...optional("languageId", d.LANGUAGE_ID) }),
   ),
   ONAPPUSERREADY: kind(
-    { access_token: token(), ...oauth },
+    { access_token: token, ...oauth },
     (d, receivedAt): DataOf<"ONAPPUSERREADY"> => ({
-      accessToken: d.access_token,
-      ...optional("refreshToken", d.refresh_token),
+      accessToken: new Secret(d.access_token),
+      ...optional("refreshToken", secretOf(d.refresh_token)),
       expiresAt: expiry(d, receivedAt),
-      scope: d.scope ?? [],
-      ...optional("userId", d.user_id),
+      scope: scopesOf(d.scope),
+      ...optional("userId", numberOf(d.user_id)),
     }),
     "optional",
   ),
 };
 
-function isMapOrList(value: unknown): boolean {
-  return typeof value === "object" && value !== null;
-}
-
 type DataOf<Name extends KnownEvent["name"]> = Omit<Extract<KnownEvent, { name: Name }>["data"], "extra">;
 
-function toAuth(auth: z.output<ReturnType<typeof schemaOf>>["auth"], receivedAt: number, extra: Extra): EventAuth {
-  return {
-    memberId: auth.member_id,
+function isQuery(value: unknown): boolean {
+  return value === undefined || value === "" || (typeof value === "object" && value !== null);
+}
+
+function isYes(flag: string | undefined): boolean | undefined {
+  return flag === undefined ? undefined : flag === "Y" || flag === "1";
+}
+
+function numberOf(digits: string | undefined): number | undefined {
+  return digits === undefined ? undefined : Number(digits);
+}
+
+function secretOf(token: string | undefined): Secret | undefined {
+  return token === undefined || token === "" ? undefined : new Secret(token);
+}
+
+function scopesOf(scope: string | undefined): readonly string[] {
+  return scope?.split(/[\s,]+/).filter(Boolean) ?? [];
+}
+
+function toAuth(auth: Auth, receivedAt: number): Omit<EventAuth, "extra"> {
+  const accessToken = secretOf(auth.access_token);
+  // Only what is there gets a key; one object that grows, for this is done for every request.
+  const typed: { -readonly [Key in keyof Omit<EventAuth, "extra">]: EventAuth[Key] } = {
+    memberId: auth.member_id.toLowerCase(),
     domain: auth.domain,
-    ...optional("applicationToken", auth.application_token),
-    ...optional("accessToken", auth.access_token),
-    ...optional("refreshToken", auth.refresh_token),
-    ...(auth.access_token === undefined ? {} : { expiresAt: expiry(auth, receivedAt) }),
-    scope: auth.scope ?? [],
-    ...optional("status", auth.status),
-    ...optional("userId", auth.user_id),
-    ...optional("clientEndpoint", auth.client_endpoint),
-    ...optional("serverEndpoint", auth.server_endpoint),
-    extra,
+    scope: scopesOf(auth.scope),
   };
+  if (auth.application_token !== undefined) typed.applicationToken = new Secret(auth.application_token);
+  if (accessToken !== undefined) {
+    typed.accessToken = accessToken;
+    typed.expiresAt = expiry(auth, receivedAt);
+  }
+  if (auth.refresh_token) typed.refreshToken = new Secret(auth.refresh_token);
+  if (auth.status !== undefined) typed.status = auth.status;
+  if (auth.user_id !== undefined) typed.userId = Number(auth.user_id);
+  if (auth.client_endpoint !== undefined) typed.clientEndpoint = auth.client_endpoint;
+  if (auth.server_endpoint !== undefined) typed.serverEndpoint = auth.server_endpoint;
+  return typed;
 }
 
 /** An access token lives for an hour unless something else is said. */
-const ACCESS_TOKEN_SECONDS = 3600;
+const ACCESS_TOKEN_SECONDS = "3600";
 
-function expiry(said: { expires?: number | undefined; expires_in?: number | undefined }, receivedAt: number): number {
+function expiry(said: Pick<Auth, "expires" | "expires_in">, receivedAt: number): number {
   return said.expires !== undefined
-    ? said.expires * 1000
-    : receivedAt + (said.expires_in ?? ACCESS_TOKEN_SECONDS) * 1000;
+    ? Number(said.expires) * 1000
+    : receivedAt + Number(said.expires_in ?? ACCESS_TOKEN_SECONDS) * 1000;
 }
 
 /** Keys whose values are kept from being printed, whatever else they are. */
 const SECRET_KEY = /token|secret|password/i;
 
-function extra(tree: WireTree, known: ReadonlySet<string>): Extra {
-  // Without a prototype, a key such as `__proto__` is a key like any other.
-  const rest: Record<string, Extra[string]> = Object.create(null);
-  for (const [key, value] of Object.entries(tree)) {
-    if (!known.has(key)) rest[key] = typeof value === "string" && SECRET_KEY.test(key) ? new Secret(value) : value;
+const NO_EXTRA: Extra = Object.freeze(Object.create(null));
+
+function extra(tree: WireValue | undefined, known: ReadonlySet<string>): Extra {
+  if (!isTree(tree)) return NO_EXTRA;
+  let rest: Record<string, Extra[string]> | undefined;
+  for (const key of Object.keys(tree)) {
+    if (known.has(key)) continue;
+    // Without a prototype, a key such as `__proto__` is a key like any other.
+    rest ??= Object.create(null) as Record<string, Extra[string]>;
+    const value = tree[key]!;
+    rest[key] = typeof value === "string" && SECRET_KEY.test(key) ? new Secret(value) : value;
   }
-  return rest;
+  return rest ?? NO_EXTRA;
 }
 
 function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
   return value === undefined ? {} : { [key]: value } as { [P in K]: V };
 }
 
-function check<T>(schema: z.ZodType<T>, tree: WireTree): T {
+function check<T>(schema: z.ZodType<T>, tree: unknown): T {
   const result = schema.safeParse(tree);
   if (result.success) return result.data;
-  throw new InputError(result.error.issues.map((issue): InputIssue => {
-    const path = issue.path.map(String);
-    return { path: path.join("."), saw: describe(valueAt(tree, path), path), wanted: issue.message };
-  }));
+  // One issue a field: of an array, zod says that it is no text, and that it is too short for one.
+  const issues = new Map<string, InputIssue>();
+  for (const issue of result.error.issues) {
+    const keys = issue.path.map(String);
+    const path = keys.join(".");
+    if (!issues.has(path)) issues.set(path, { path, saw: describe(valueAt(tree, keys), keys), wanted: issue.message });
+  }
+  throw new InputError([...issues.values()]);
 }
 
-function valueAt(tree: WireTree, path: readonly string[]): WireValue | undefined {
-  let value: WireValue | undefined = tree;
+function valueAt(tree: unknown, path: readonly string[]): WireValue | undefined {
+  let value: WireValue | undefined = tree as WireTree;
   for (const key of path) value = isTree(value) && Object.hasOwn(value, key) ? value[key] : undefined;
   return value;
 }

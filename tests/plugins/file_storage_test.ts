@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import type { DatabaseSync } from "node:sqlite";
@@ -107,7 +107,7 @@ describe("fileStorage()", () => {
     assert.equal(versions.size, 3);
   });
 
-  it("writes in WAL mode, and each commit through to the disk", async () => {
+  it("writes in WAL mode", async () => {
     await open().put(["a"], 1);
     assert.ok(statSync(`${path}-wal`).size > 0);
     assert.equal(valueOf(raw(), "PRAGMA journal_mode"), "wal");
@@ -133,15 +133,12 @@ describe("fileStorage()", () => {
     assert.equal((await open().get(["a"]))?.value, 1);
   });
 
-  it("takes a path that looks like a URL of SQLite for a path", async () => {
-    const here = process.cwd();
-    process.chdir(folder);
-    try {
-      await open({ path: "file:app.db?mode=memory" }).put(["a"], 1);
-    } finally {
-      process.chdir(here);
-    }
-    assert.ok(existsSync(join(folder, "file:app.db?mode=memory")));
+  it("takes a URL of SQLite for a path", () => {
+    const url = "file:/none/app.db?mode=memory";
+    assert.throws(
+      () => open({ path: url }),
+      (error: Error) => error.message.startsWith(`cannot open ${resolve(url)}: `),
+    );
   });
 
   for (const wrong of ["", ":memory:"]) {
@@ -220,7 +217,7 @@ describe("fileStorage() refuses at once, naming it and leaving it as it was,", (
 
   const OUR_ID = 0x42323455;
   const TABLE = "CREATE TABLE entries (key, value); INSERT INTO entries VALUES (1, 2);";
-  const files: readonly { readonly what: string; readonly make: () => void; readonly says: RegExp }[] = [
+  const files: readonly { readonly what: string; readonly make: () => unknown; readonly says: RegExp }[] = [
     { what: "a file of text", make: () => writeFileSync(path, "hello\n"), says: /file is not a database/ },
     { what: "a file of zeros", make: () => writeFileSync(path, new Uint8Array(8192)), says: /file is not a database/ },
     { what: "a database of nobody", make: () => execute(TABLE), says: /a database of another program/ },
@@ -241,23 +238,18 @@ describe("fileStorage() refuses at once, naming it and leaving it as it was,", (
     },
     {
       what: "a file of ours of which the second half is lost",
-      make: () => {
-        execute(`PRAGMA application_id = ${OUR_ID}; PRAGMA user_version = 1; ${TABLE}`);
-        rmSync(path);
-        fillAndClose();
+      make: async () => {
+        const storage = open();
+        await storage.put(["a"], "x".repeat(10_000));
+        await storage.close?.();
         writeFileSync(path, readFileSync(path).subarray(0, 4096));
       },
       says: /malformed/,
     },
   ];
-  function fillAndClose(): void {
-    const storage = fileStorage({ path });
-    void storage.put(["a"], "x".repeat(10_000));
-    void storage.close?.();
-  }
   for (const { what, make, says } of files) {
-    it(what, () => {
-      make();
+    it(what, async () => {
+      await make();
       const before = readFileSync(path);
       assert.throws(() => open(), (error: Error) => {
         assert.ok(error instanceof StorageError, String(error));

@@ -400,6 +400,15 @@ export const BROKEN: readonly Broken[] = [
     caught: ["6.5"],
   },
   {
+    does: "lists from `after` on, also when that is before the prefix",
+    make: (storage) =>
+      listing(storage, (entries, prefix, options) => {
+        const upTo = entries.findLastIndex(({ key }) => prefix.every((part, i) => part === key[i]));
+        return select(entries.slice(0, upTo + 1), options.after ? [] : prefix, options);
+      }),
+    caught: ["6.5"],
+  },
+  {
     does: "ignores `limit`",
     make: (storage) =>
       listing(storage, (entries, prefix, { limit: _, ...options }) => select(entries, prefix, options)),
