@@ -4,6 +4,7 @@
  *
  * The app keeps its portals in a file in a temporary folder. A stand-in for Bitrix24's OAuth host runs beside it.
  */
+// deno-lint-ignore-file no-console
 import { createApp, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
@@ -17,13 +18,10 @@ const paint = (code: number) => (text: string): string => colours ? `\x1b[${code
 const [bold, red, green, yellow, grey] = [paint(1), paint(31), paint(32), paint(33), paint(90)];
 
 // The stand-in for Bitrix24: its OAuth host listens, its portal sends what we tell it to.
-let oauthHost = "";
 const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, oauthHost: "https://oauth.bitrix24.tech" });
-const oauthServer = Deno.serve({
-  port: 0,
-  hostname: "127.0.0.1",
-  onListen: ({ port }) => void (oauthHost = `http://127.0.0.1:${port}`),
-}, bitrix24.fetch);
+const listen = { port: 0, hostname: "127.0.0.1", onListen: (): void => {} };
+const oauthServer = Deno.serve(listen, (request) => bitrix24.fetch(request));
+const oauthHost = `http://127.0.0.1:${oauthServer.addr.port}`;
 const portal = bitrix24.portal({ memberId: MEMBER_ID });
 
 let version = 2;
@@ -64,12 +62,8 @@ const app = createApp({
   .on("ONAPPUNINSTALL", ({ event }) => tell(`${grey("handler ")} says goodbye, clean: ${event.data.clean}`));
 await app.start();
 
-let url = "";
-const server = Deno.serve({
-  port: serving ? Number(Deno.env.get("PORT") ?? 8000) : 0,
-  hostname: "127.0.0.1",
-  onListen: ({ port }) => void (url = `http://127.0.0.1:${port}/`),
-}, app.fetch);
+const server = Deno.serve({ ...listen, port: serving ? Number(Deno.env.get("PORT") ?? 8000) : 0 }, app.fetch);
+const url = `http://127.0.0.1:${server.addr.port}/`;
 
 async function stop(): Promise<void> {
   await server.shutdown();

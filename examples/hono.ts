@@ -1,6 +1,7 @@
 /**
  * The app as one route of a Hono application: `CLIENT_ID=app.5f3a deno run -A examples/hono.ts`
  */
+// deno-lint-ignore-file no-console
 import process from "node:process";
 import { Hono } from "hono";
 import { createApp } from "@b24/onappupdate";

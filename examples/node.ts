@@ -1,6 +1,7 @@
 /**
  * An app on Node 22.13 or later: `CLIENT_ID=app.5f3a node examples/node.ts`
  */
+// deno-lint-ignore-file no-console
 import process from "node:process";
 import { createApp } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";

@@ -1,6 +1,7 @@
 /**
  * A plugin of one's own: tells a chat of upgrades that ended and of those that failed. `deno run examples/plugin.ts`
  */
+// deno-lint-ignore-file no-console
 import { createApp, memoryStorage, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";

@@ -23,7 +23,7 @@ export interface ApplicationTokenOptions {
   readonly graceMs?: number;
   /** Where access tokens are proved; default Bitrix24's two OAuth hosts. No payload can add one. */
   readonly oauthHosts?: readonly string[];
-  /** Milliseconds that one proof may take; default 5000. */
+  /** Milliseconds that one host may take for a proof; default 5000. A second host is asked when the first is down. */
   readonly timeoutMs?: number;
   /** How often forged posts can make us ask Bitrix24. What is above is answered 503 without asking. */
   readonly proofs?: Partial<ProofLimits>;
@@ -56,6 +56,7 @@ const DEFAULTS = {
  * | differs | has none | refused |
  * | none: the portal is unknown or was removed | has an access token | proved, then the portal is stored |
  * | none: the portal is unknown | has no access token | refused |
+ * | equal, but the portal was removed | ONAPPINSTALL without an access token | refused |
  *
  * Proved means: one of `oauthHosts` says that the access token belongs to this app (`clientId`) on this portal
  * (`member_id`). The portal's address is taken from that answer, never from the event. A host that is down or does
@@ -113,13 +114,15 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
       const { applicationToken, accessToken } = event.auth;
       const stored = await isStored(applicationToken, portal, ctx.receivedAt);
       // A removed portal needs more than the token of its past to be taken for installed again.
-      if (stored && (portal?.status === "installed" || accessToken === undefined)) return await next();
+      const revives = portal?.status !== "installed" && (accessToken !== undefined || event.name === "ONAPPINSTALL");
+      if (stored && !revives) return await next();
       if (accessToken === undefined) {
-        throw new NotGenuineError(
-          portal === undefined
-            ? "the portal is unknown, and there is no access token to prove it by"
-            : "application_token is not the stored one, and there is no access token to prove it by",
-        );
+        const why = portal === undefined
+          ? "the portal is unknown"
+          : stored
+          ? "the portal was removed"
+          : "application_token is not the stored one";
+        throw new NotGenuineError(`${why}, and there is no access token to prove it by`);
       }
       const proof = await prove!(event, portal);
       ctx.log.info("access token proved", { portal: portal === undefined ? "unknown" : "known" });
@@ -270,6 +273,7 @@ async function appInfo(
   timeoutMs: number,
 ): Promise<AppInfo | string> {
   let answer: z.output<typeof ANSWER>;
+  let status: number;
   try {
     const signal = AbortSignal.timeout(timeoutMs);
     const response = await fetch(`${host}/rest/app.info`, {
@@ -280,16 +284,18 @@ async function appInfo(
     });
     // Errors come with HTTP 200 too, and refusals with 400 and 401: the body is read always.
     answer = ANSWER.parse(JSON.parse(await readText(response, signal)));
+    status = response.status;
   } catch (error) {
     // The causes of fetch and JSON may quote what they were given.
     const name = error instanceof Error ? error.name : "Error";
     throw new CannotVerifyError(`${host} gave no answer that could be read (${name})`);
   }
   if ("error" in answer) {
-    const code = answer.error.slice(0, 60);
-    if (REFUSALS.has(code.toLowerCase())) return code;
-    throw new CannotVerifyError(`${host} answered ${JSON.stringify(code)}`);
+    const code = answer.error.replaceAll(token.reveal(), "[redacted]").slice(0, 60);
+    if (status < 500 && REFUSALS.has(code.toLowerCase())) return code;
+    throw new CannotVerifyError(`${host} answered ${status} ${JSON.stringify(code)}`);
   }
+  if (status >= 500) throw new CannotVerifyError(`${host} answered ${status}`);
   const { client_id, install } = answer.result;
   return {
     clientId: client_id,

@@ -26,15 +26,28 @@ export function run(command: string, args: readonly string[], options: RunOption
   return new Promise((resolve) => {
     let stdout = "", output = "";
     const start = performance.now();
-    const finish = (code: number): void =>
+    const finish = (code: number): void => {
+      clearTimeout(timer);
       resolve({ ok: code === 0, code, stdout, output, seconds: (performance.now() - start) / 1000 });
+    };
     const child = spawn(command, args, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NO_COLOR: "1", ...env },
-      timeout: timeoutMs,
-      killSignal: "SIGKILL",
       ...(cwd === undefined ? {} : { cwd }),
     });
+    // Not the option of spawn(): on Node that outlives a command that could not be started.
+    let timer = setTimeout(() => {
+      output += `\n${command} takes longer than ${timeoutMs} ms\n`;
+      // Not child.kill(): on Deno it works once.
+      if (child.pid !== undefined) process.kill(child.pid, "SIGTERM");
+      timer = setTimeout(() => {
+        if (child.pid !== undefined) process.kill(child.pid, "SIGKILL");
+        // A grandchild that lives on would keep the streams open.
+        child.stdout.destroy();
+        child.stderr.destroy();
+        finish(1);
+      }, 5000);
+    }, timeoutMs);
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       stdout += text;
       output += text;

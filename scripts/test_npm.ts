@@ -69,7 +69,14 @@ function nodeTest(name: string, node: NodeBinary, project: NpmProject, files: re
     node.path,
     (
       report,
-    ) => ["--test", "--test-concurrency=4", ...reporter("spec", "stdout"), ...reporter("junit", report), ...files],
+    ) => [
+      "--test",
+      "--test-concurrency=4",
+      "--test-timeout=120000",
+      ...reporter("spec", "stdout"),
+      ...reporter("junit", report),
+      ...files,
+    ],
     { cwd: project.folder, env: project.env(node) },
   );
 }

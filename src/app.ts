@@ -174,6 +174,9 @@ export function createApp(options: AppOptions): App {
   }
   const { clock = Date.now, fetch = globalThis.fetch, random = () => crypto.randomUUID() } = options;
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
+  for (const [name, limit] of Object.entries(limits)) {
+    if (!(limit > 0)) throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted more than 0`);
+  }
   const log = options.logger ?? consoleLogger();
   const stopping = new AbortController();
   const plugins: Plugin[] = [];

@@ -92,55 +92,79 @@ function bodyKindOf(request: Request): BodyKind {
   throw new HttpError(415, "wanted application/x-www-form-urlencoded or application/json, in UTF-8");
 }
 
-async function readBody(request: Request, { bodyBytes, bodyTimeoutMs }: RequestLimits): Promise<string> {
-  const tooLarge = (): HttpError => new HttpError(413, `wanted at most ${bodyBytes} bytes`);
-  if (Number(request.headers.get("content-length") ?? 0) > bodyBytes) throw tooLarge();
-  if (request.body === null) return "";
-  const reader = request.body.getReader();
-  let expired = false;
-  // A read that waits ends when its stream is cancelled.
-  const timer = setTimeout(() => {
-    expired = true;
-    reader.cancel().catch(() => {});
-  }, bodyTimeoutMs);
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  try {
-    while (true) {
-      const { done, value } = await reader.read();
-      if (expired) throw new HttpError(408, `wanted the body within ${bodyTimeoutMs} ms`);
-      if (done) return decode(chunks, size);
-      chunks.push(value);
-      size += value.byteLength;
-      if (size > bodyBytes) throw tooLarge();
-    }
-  } catch (error) {
-    // A server drops the connection over a body that was neither read nor cancelled.
-    reader.cancel().catch(() => {});
-    if (error instanceof OnAppUpdateError) throw error;
-    throw new InputError([{ path: "", saw: "a connection that broke off", wanted: "a whole body" }]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-const UTF_8 = new TextDecoder("utf-8", { fatal: true });
-
-function decode(chunks: readonly Uint8Array[], size: number): string {
-  let bytes = chunks[0] ?? new Uint8Array();
-  if (chunks.length > 1) {
-    bytes = new Uint8Array(size);
-    let offset = 0;
-    for (const chunk of chunks) {
-      bytes.set(chunk, offset);
-      offset += chunk.byteLength;
-    }
-  }
+async function readBody(request: Request, limits: RequestLimits): Promise<string> {
+  const announced = request.headers.get("content-length");
+  if (Number(announced ?? 0) > limits.bodyBytes) throw tooLarge(limits);
+  // A server holds a body to its announced length, and reads one as a whole several times faster than in pieces.
+  const bytes = await (announced === null ? readPieces(request, limits) : readWhole(request, limits));
+  if (bytes.byteLength > limits.bodyBytes) throw tooLarge(limits);
   try {
     return UTF_8.decode(bytes);
   } catch {
     throw new InputError([{ path: "", saw: "bytes that are not UTF-8", wanted: "UTF-8" }]);
   }
+}
+
+const UTF_8 = new TextDecoder("utf-8", { fatal: true });
+
+function tooLarge({ bodyBytes }: RequestLimits): HttpError {
+  return new HttpError(413, `wanted at most ${bodyBytes} bytes`);
+}
+
+function tooSlow({ bodyTimeoutMs }: RequestLimits): HttpError {
+  return new HttpError(408, `wanted the body within ${bodyTimeoutMs} ms`);
+}
+
+function brokenOff(): InputError {
+  return new InputError([{ path: "", saw: "a connection that broke off", wanted: "a whole body" }]);
+}
+
+function readWhole(request: Request, limits: RequestLimits): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(tooSlow(limits)), limits.bodyTimeoutMs);
+    request.arrayBuffer().then((buffer) => resolve(new Uint8Array(buffer)), () => reject(brokenOff()))
+      .finally(() => clearTimeout(timer));
+  });
+}
+
+async function readPieces(request: Request, limits: RequestLimits): Promise<Uint8Array> {
+  if (request.body === null) return new Uint8Array();
+  const reader = request.body.getReader();
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  let expired = false;
+  // A read that waits ends when its stream is cancelled.
+  const timer = setTimeout(() => {
+    expired = true;
+    reader.cancel().catch(() => {});
+  }, limits.bodyTimeoutMs);
+  try {
+    while (true) {
+      const { done, value } = await reader.read();
+      if (expired) throw tooSlow(limits);
+      if (done) return joined(pieces, size);
+      pieces.push(value);
+      size += value.byteLength;
+      if (size > limits.bodyBytes) throw tooLarge(limits);
+    }
+  } catch (error) {
+    // A server drops the connection over a body that was neither read nor cancelled.
+    reader.cancel().catch(() => {});
+    throw error instanceof HttpError ? error : brokenOff();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function joined(pieces: readonly Uint8Array[], size: number): Uint8Array {
+  if (pieces.length === 1) return pieces[0]!;
+  const bytes = new Uint8Array(size);
+  let offset = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, offset);
+    offset += piece.byteLength;
+  }
+  return bytes;
 }
 
 /** Frees the connection of a body that nobody began to read. */

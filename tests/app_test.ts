@@ -363,6 +363,15 @@ describe("createApp()", () => {
     assert.throws(() => createApp(options).use(observer).fetch, /no plugin of phase "verify"/);
   });
 
+  test("refuses limits that limit nothing", () => {
+    for (const limits of [{ bodyBytes: NaN }, { depth: 0 }, { bodyTimeoutMs: -1 }]) {
+      assert.throws(
+        () => createApp({ ...options, limits }),
+        /cannot create an app with limits\.\w+ (NaN|0|-1), wanted/,
+      );
+    }
+  });
+
   test("refuses to be made without a storage", () => {
     assert.throws(() => createApp({} as never), /without storage; add one/);
   });

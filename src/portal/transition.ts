@@ -128,7 +128,8 @@ function blank(event: B24Event, facts: Facts): PortalRecord {
  * version is the better one.
  */
 function startOf(event: B24Event, target: string | undefined, versions: VersionScheme): string | undefined {
-  if (event.name !== "ONAPPUPDATE" && event.name !== "ONAPPINSTALL") return target;
+  const saysStart = event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL";
+  if (!saysStart || versions.deployed !== undefined) return target;
   const { path, raw } = event.name === "ONAPPINSTALL"
     ? { path: "data.VERSION", raw: event.data.version }
     : { path: "data.PREVIOUS_VERSION", raw: event.data.previousVersion };

@@ -1,4 +1,5 @@
 /** Order and encoding of keys, the same for every adapter. */
+// deno-lint-ignore-file no-control-regex -- the encoding of keys uses two of them
 import type { Key } from "./storage.ts";
 
 /** @throws {TypeError} when `key` is empty, or a part is no well-formed text and so has no place in the order. */
@@ -50,13 +51,11 @@ export function compareText(a: string, b: string): number {
  */
 export function encodeKey(key: readonly string[]): string {
   assertParts(key);
-  // deno-lint-ignore no-control-regex -- the two characters that the encoding itself uses
   return key.map((part) => part.replace(/[\0\x01]/g, (c) => c === "\0" ? "\x01\x01" : "\x01\x02") + "\0").join("");
 }
 
 /** The key that {@linkcode encodeKey} made `text` of. */
 export function decodeKey(text: string): string[] {
-  // deno-lint-ignore no-control-regex -- the two escapes of encodeKey
   return text.split("\0").slice(0, -1).map((part) =>
     part.replace(/\x01([\x01\x02])/g, (_, c) => c === "\x01" ? "\0" : "\x01")
   );

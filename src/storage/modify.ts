@@ -1,8 +1,9 @@
 /** Read-modify-write on one key: the only way in which the core changes what is shared. */
 import { StorageError } from "../errors.ts";
+import { encodeKey } from "./key.ts";
 import type { Entry, Key, Storage } from "./storage.ts";
 
-/** Each lost race means that another writer succeeded, so this many in a row is a storage that does not work. */
+/** Each lost race means that another process succeeded, so this many in a row is a storage that does not work. */
 const ATTEMPTS = 100;
 
 /**
@@ -19,13 +20,40 @@ export async function modify<T>(
   change: (entry: Entry<T> | null) => T,
   known?: Entry<T> | null,
 ): Promise<T> {
-  let entry = known === undefined ? await storage.get<T>(key) : known;
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const value = change(entry);
-    if (value === entry?.value) return value;
-    const result = await storage.put(key, value, { ifVersion: entry?.version ?? null });
-    if (result.ok) return value;
-    entry = await storage.get<T>(key);
+  const leave = await takeTurn(storage, key);
+  try {
+    let entry = known === undefined ? await storage.get<T>(key) : known;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const value = change(entry);
+      if (value === entry?.value) return value;
+      const result = await storage.put(key, value, { ifVersion: entry?.version ?? null });
+      if (result.ok) return value;
+      entry = await storage.get<T>(key);
+    }
+  } finally {
+    leave();
   }
   throw new StorageError(`cannot write ${JSON.stringify(key)}: ${storage.name} refused ${ATTEMPTS} writes in a row`);
+}
+
+/** The last writer in line for each key, by storage. */
+const lines = new WeakMap<Storage, Map<string, Promise<void>>>();
+
+/**
+ * Writers of one process wait for one another: racing, each round of them would have one winner. Races with other
+ * processes are what compare-and-set is for.
+ */
+async function takeTurn(storage: Storage, key: Key): Promise<() => void> {
+  const line = lines.get(storage) ?? new Map<string, Promise<void>>();
+  lines.set(storage, line);
+  const name = encodeKey(key);
+  const before = line.get(name);
+  let leave: (() => void) | undefined;
+  const turn = new Promise<void>((resolve) => leave = resolve);
+  line.set(name, turn);
+  await before;
+  return () => {
+    if (line.get(name) === turn) line.delete(name);
+    leave!();
+  };
 }

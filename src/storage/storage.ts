@@ -14,7 +14,7 @@ export interface Entry<T> {
   readonly value: T;
   /** Opaque; another one after every write, and never used again for this key, not even after a deletion. */
   readonly version: string;
-  /** When the entry ends, in milliseconds since 1970; absent: never. */
+  /** When the entry ends, in milliseconds since 1970: at this instant it is absent already. Without it: never. */
   readonly expiresAt?: number;
 }
 
@@ -52,8 +52,11 @@ export interface StorageCapabilities {
 }
 
 /**
- * Keys and values with compare-and-set. Values are what JSON can say; `undefined` members are dropped as JSON
- * drops them. Every method throws `StorageError` when the backend fails: a failed read is an error, never "absent".
+ * Keys and values with compare-and-set. Values are what JSON can say, copied when `put` is called; `undefined` members
+ * are dropped as JSON drops them, and what JSON cannot say at all is a `TypeError`. Every method throws `StorageError`
+ * when the backend fails: a failed read is an error, never "absent". A `signal` that is aborted already rejects with its
+ * reason, and nothing is done.
+ *
  * Members are function properties, not methods, so that the compiler checks their variance.
  */
 export interface Storage {
@@ -76,6 +79,6 @@ export interface Storage {
    * entry at most once.
    */
   readonly list: <T>(prefix: readonly string[], options?: ListOptions) => AsyncIterable<Entry<T>>;
-  /** Lets go of what the storage holds open. */
+  /** Lets go of what the storage holds open. May be called again; after it, the other methods reject or go on as before. */
   readonly close?: () => Promise<void>;
 }

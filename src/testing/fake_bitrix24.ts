@@ -33,7 +33,9 @@ export interface FakeUpdateOptions {
 
 /** One portal. Its methods change it as Bitrix24 would, and return the body of the event that tells the app. */
 export interface FakePortal {
+  /** As it was given. */
   readonly memberId: string;
+  /** Host name. */
   readonly domain: string;
   /** Installs the app. A portal that had it before gets another `application_token`. */
   readonly install: (version: number) => string;

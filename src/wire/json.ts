@@ -57,6 +57,7 @@ function copy(key: string, value: unknown, progress: Progress): WireValue {
   const { limits, path } = progress;
   path.push(key);
   checkKey(path, key, limits);
+  checkWellFormed(path, key);
   const copied = copyValue(value, progress);
   path.pop();
   return copied;
@@ -65,6 +66,7 @@ function copy(key: string, value: unknown, progress: Progress): WireValue {
 function copyValue(value: unknown, progress: Progress): WireValue {
   if (typeof value === "string") {
     checkText(progress.path, value, progress.limits);
+    checkWellFormed(progress.path, value);
     return value;
   }
   if (typeof value === "number") {
@@ -74,6 +76,11 @@ function copyValue(value: unknown, progress: Progress): WireValue {
   }
   if (Array.isArray(value)) return copyArray(value, progress);
   return typeof value === "object" && value !== null ? copyTree(value, progress) : value as boolean | null;
+}
+
+/** JSON can escape half of a character, which no UTF-8 and so no storage can hold. */
+function checkWellFormed(path: readonly string[], text: string): void {
+  if (/\p{Surrogate}/u.test(text)) throw inputError(path, "half of a surrogate pair", "whole characters");
 }
 
 function kind(value: unknown): string {

@@ -87,9 +87,10 @@ function mapOf(sent: WireValue | undefined): WireValue {
 function fieldTexts(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   // A form has no numbers: nothing is copied then.
+  const fields = value as Record<string, unknown>;
   let copy: Record<string, unknown> | undefined;
-  for (const [key, field] of Object.entries(value)) {
-    if (Number.isInteger(field)) (copy ??= { ...value } as Record<string, unknown>)[key] = String(field);
+  for (const key of Object.keys(fields)) {
+    if (Number.isInteger(fields[key])) (copy ??= { ...fields })[key] = String(fields[key]);
   }
   return copy ?? value;
 }

@@ -324,7 +324,7 @@ const TOP_FIELDS: Readonly<Record<string, Field>> = {
   "*event_handler_id": TEXT(64),
   "auth": {
     wanted: "an object",
-    bad: [[[], "an array"], [["x"], "an array"], [null, "null"], EMPTY, ["x", '"x"'], [1, "1"], [true, "true"]],
+    bad: [[[], "an array"], [["x"], "an array"], [null, "null"], EMPTY, ["x", '"x"'], [1.5, "1.5"], [true, "true"]],
   },
   "auth.member_id": {
     wanted: "32 hexadecimal digits",
@@ -371,9 +371,9 @@ const TOP_FIELDS: Readonly<Record<string, Field>> = {
 const OPTIONAL_APPLICATION_TOKEN = { "auth.application_token": undefined, "*auth.application_token": REQUIRED_TOKEN };
 const DATA_FIELD: Field = {
   wanted: "an object",
-  bad: [[["x"], "an array"], [null, "null"], ["x", '"x"'], [1, "1"], [true, "true"]],
+  bad: [[["x"], "an array"], [null, "null"], ["x", '"x"'], [1.5, "1.5"], [true, "true"]],
 };
-const NO_MAP: readonly Bad[] = [["x", '"x"'], [1, '"1"'], [null, "null"], [true, "true"]];
+const NO_MAP: readonly Bad[] = [["x", '"x"'], [1.5, "1.5"], [null, "null"], [true, "true"]];
 const FIELDS: Readonly<Record<keyof typeof DATA, Readonly<Record<string, Field | undefined>>>> = {
   ONAPPUPDATE: {
     "data.VERSION": { ...VERSION, bad: [...VERSION.bad, EMPTY] },
