@@ -291,8 +291,8 @@ async function appInfo(
     throw new CannotVerifyError(`${host} gave no answer that could be read (${name})`);
   }
   if ("error" in answer) {
+    if (status < 500 && REFUSALS.has(answer.error.toLowerCase())) return answer.error;
     const code = answer.error.replaceAll(token.reveal(), "[redacted]").slice(0, 60);
-    if (status < 500 && REFUSALS.has(code.toLowerCase())) return code;
     throw new CannotVerifyError(`${host} answered ${status} ${JSON.stringify(code)}`);
   }
   if (status >= 500) throw new CannotVerifyError(`${host} answered ${status}`);

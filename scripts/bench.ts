@@ -1,6 +1,6 @@
 /**
- * Runs every benchmark of scripts/bench/ in a process of its own: on Deno, and, when its opening comment says "on Node",
- * on Node against the packed package. A benchmark fails by its exit code.
+ * Runs every benchmark of scripts/bench/ in a process of its own: on Deno, and on Node against the packed package,
+ * unless its opening comment says "Deno only". A benchmark fails by its exit code.
  *
  *     deno task bench [node]
  *
@@ -21,7 +21,7 @@ const folder = "scripts/bench";
 const files = readdirSync(join(root, folder)).filter((file) => file.endsWith(".ts")).sort();
 const openingComment = (file: string): string =>
   /^\/\*\*[\s\S]*?\*\//.exec(readFileSync(join(root, folder, file), "utf8"))?.[0] ?? "";
-const onNode = files.filter((file) => /\bon\s(\*\s)?Node\b/.test(openingComment(file)));
+const onNode = files.filter((file) => !openingComment(file).includes("Deno only"));
 
 let failed = 0;
 async function bench(runtime: string, file: string, child: Promise<Finished>): Promise<void> {

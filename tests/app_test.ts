@@ -114,6 +114,31 @@ describe("an app", () => {
     assert.deepEqual(await Promise.all(told), ["handled"]);
   });
 
+  test("takes hundreds of events of one portal at once", async () => {
+    const { app, portal, send, reports } = rig();
+    const seen = new Set<string>();
+    app.on("ONCRMDEALADD", ({ event }) => void seen.add(String(event.data.extra.ID)));
+    await send(portal.install(1));
+    const events = Array.from({ length: 300 }, (_, i) => portal.event("ONCRMDEALADD", { ID: String(i) }));
+    const statuses = await Promise.all(events.map(send));
+    assert.deepEqual(new Set(statuses), new Set([200]));
+    assert.equal(seen.size, 300);
+    assert.equal(reports.filter(({ name }) => name === "handled").length, 301);
+    assert.equal((await app.portal(MEMBER_ID))?.tokens?.accessToken.reveal().slice(0, 10), "acce55012d");
+  });
+
+  test("tells events of one second apart by their data", async () => {
+    const { app, portal, send } = rig();
+    const seen: unknown[] = [];
+    app.on("ONCRMDEALADD", ({ event }) => void seen.push(event.data.extra.ID));
+    await send(portal.install(1));
+    const first = portal.event("ONCRMDEALADD", { ID: "1" });
+    assert.equal(await send(first), 200);
+    assert.equal(await send(first.replace("%5BID%5D=1", "%5BID%5D=2")), 200);
+    assert.equal(await send(first), 200);
+    assert.deepEqual(seen, ["1", "2"]);
+  });
+
   test("a failed handler is answered 200, kept, and does not hold up another portal", async () => {
     const { app, bitrix24, portal, send, names } = rig();
     const other = bitrix24.portal({ memberId: "b".repeat(32) });

@@ -9,26 +9,20 @@ export type Phase = NonNullable<Plugin["phase"]>;
  * Runs `core` inside the plugins, in their order. Resolves to what plugins proved, the later ones' facts above the
  * earlier ones'; to `undefined` when a plugin did not call `next()`, so that `core` did not run.
  *
- * A failure of `core` comes out also when a plugin around it catches it: swallowing it would lose the event. So does
- * the failure of a plugin that kept `core` from running.
+ * A failure of `core` or of an inner plugin comes out also when a plugin around it catches it: swallowing it would lose
+ * the event.
  */
 export async function runPipeline<C extends Context>(
   plugins: readonly Plugin[],
   context: C,
   core: (context: C, proof: Proof) => Promise<void>,
 ): Promise<Proof | undefined> {
-  const outcome: { proof?: Proof; failure?: { readonly error: unknown } } = {};
-  let inside: { readonly error: unknown } | undefined;
+  let proved: Proof | undefined;
   const enter = async (index: number, proof: Proof): Promise<void> => {
     const plugin = plugins[index];
     if (plugin === undefined) {
-      try {
-        await core(context, proof);
-        outcome.proof = proof;
-      } catch (error) {
-        outcome.failure = { error };
-        throw error;
-      }
+      await core(context, proof);
+      proved = proof;
       return;
     }
     if (plugin.extend !== undefined) addToContext(context, await plugin.extend(context), plugin.name);
@@ -37,17 +31,15 @@ export async function runPipeline<C extends Context>(
     await plugin.around(context, (more) => {
       if (inner !== undefined) throw new Error(`plugin "${plugin.name}" called next() twice`);
       inner = enter(index + 1, { ...proof, ...more });
-      // Whoever called next() may have thrown meanwhile, or catch this.
-      inner.catch((error) => inside ??= { error });
+      // Whoever called next() may throw before anybody waits for this.
+      inner.catch(() => {});
       return inner;
     });
-    // A plugin that forgot to await next() must not have its event taken for finished.
+    // A plugin that did not await next(), or caught its failure, must not have its event taken for finished.
     await inner;
   };
   await enter(0, {});
-  const failure = outcome.failure ?? (outcome.proof === undefined ? inside : undefined);
-  if (failure !== undefined) throw failure.error;
-  return outcome.proof;
+  return proved;
 }
 
 function addToContext(context: object, added: object, plugin: string): void {

@@ -57,8 +57,8 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
    * In phase `verify`: `next(proof)` lets the event through; throw `NotGenuineError` (answered 403) when it does not
    * match and `CannotVerifyError` (answered 503) when you cannot tell. Returning without `next()` is a refusal too.
    *
-   * In phase `handle`: not calling `next()` skips the handlers for good. A failure of the handlers stays a failure,
-   * and is tried again, also when you catch it.
+   * In phase `handle`: not calling `next()` skips the handlers for good. A failure of the handlers, or of a plugin
+   * after this one, stays a failure, and is tried again, also when you catch it.
    */
   readonly around?: (ctx: Context & Needs & Adds, next: (proof?: Proof) => Promise<void>) => Promise<void>;
   /** Is told what happens and never changes it: a throw is logged. */
