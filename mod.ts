@@ -67,6 +67,7 @@ export type {
 // Storage
 export { memoryStorage, type MemoryStorageOptions } from "./src/storage/memory.ts";
 export { compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
+export { decodeValue, encodeValue, endOf } from "./src/storage/value.ts";
 export type {
   Entry,
   Key,

@@ -14,7 +14,10 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import {
   compareKeys,
   decodeKey,
+  decodeValue,
   encodeKey,
+  encodeValue,
+  endOf,
   type Entry,
   FormatError,
   type Key,
@@ -97,16 +100,16 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
       const bytes = toBytes(key);
       return access(`get ${JSON.stringify(key)} from`, () => {
         const row = statements.get.get(bytes, clock());
-        return row === undefined ? null : toEntry<T>(row);
+        return row === undefined ? null : toEntry<T>(file, row);
       });
     },
 
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
       signal?.throwIfAborted();
       const bytes = toBytes(key);
-      const text = toText(key, value);
+      const text = encodeValue(key, value);
       const now = clock();
-      const expiresAt = ttlMs === undefined ? null : now + finite(key, ttlMs);
+      const expiresAt = endOf(key, now, ttlMs) ?? null;
       // Other processes write too, and a deleted entry leaves no counter behind.
       const version = crypto.randomUUID();
       const changes = write(`put ${JSON.stringify(key)} into`, () => {
@@ -147,7 +150,7 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
           () => statements.page.all(above, below, clock(), size),
         );
         for (const row of page) {
-          const entry = access(`list ${JSON.stringify(prefix)} of`, () => toEntry<T>(row));
+          const entry = access(`list ${JSON.stringify(prefix)} of`, () => toEntry<T>(file, row));
           if (entry.expiresAt !== undefined && entry.expiresAt <= clock()) continue;
           yield entry;
           left--;
@@ -341,33 +344,17 @@ function rangeOf(prefix: readonly string[]): { above: Uint8Array; below: Uint8Ar
   return { above, below: Uint8Array.of(...above, 1) };
 }
 
-function toText(key: Key, value: unknown): string {
-  let text: string | undefined;
-  let cause: unknown;
-  try {
-    text = JSON.stringify(value);
-  } catch (error) {
-    cause = error;
-  }
-  if (text !== undefined) return text;
-  throw new TypeError(`cannot store ${typeof value} under ${JSON.stringify(key)}, wanted what JSON can say`, { cause });
-}
-
-function finite(key: Key, ttlMs: number): number {
-  if (Number.isFinite(ttlMs)) return ttlMs;
-  throw new TypeError(`cannot store ${JSON.stringify(key)} for ${ttlMs} milliseconds, wanted a finite number`);
-}
-
-function toEntry<T>(row: Record<string, unknown>): Entry<T> {
-  const { key, value, version, expires_at: expiresAt } = row as {
+function toEntry<T>(file: string, row: Record<string, unknown>): Entry<T> {
+  const { key: bytes, value, version, expires_at: expiresAt } = row as {
     key: Uint8Array;
     value: string;
     version: string;
     expires_at: number | null;
   };
+  const key = decodeKey(decoder.decode(bytes)) as unknown as Key;
   return {
-    key: decodeKey(decoder.decode(key)) as unknown as Key,
-    value: JSON.parse(value),
+    key,
+    value: decodeValue(file, key, value),
     version,
     ...(expiresAt === null ? {} : { expiresAt }),
   };

@@ -28,15 +28,18 @@ export async function runPipeline<C extends Context>(
     if (plugin.extend !== undefined) addToContext(context, await plugin.extend(context), plugin.name);
     if (plugin.around === undefined) return await enter(index + 1, proof);
     let inner: Promise<void> | undefined;
-    await plugin.around(context, (more) => {
-      if (inner !== undefined) throw new Error(`plugin "${plugin.name}" called next() twice`);
-      inner = enter(index + 1, { ...proof, ...more });
-      // Whoever called next() may throw before anybody waits for this.
-      inner.catch(() => {});
-      return inner;
-    });
-    // A plugin that did not await next(), or caught its failure, must not have its event taken for finished.
-    await inner;
+    try {
+      await plugin.around(context, (more) => {
+        if (inner !== undefined) throw new Error(`plugin "${plugin.name}" called next() twice`);
+        inner = enter(index + 1, { ...proof, ...more });
+        // Whoever called next() may throw before anybody waits for this.
+        inner.catch(() => {});
+        return inner;
+      });
+    } finally {
+      // Whatever became of the plugin: work that it did not wait for is not over, and a failure that it caught is one.
+      await inner;
+    }
   };
   await enter(0, {});
   return proved;

@@ -2,6 +2,7 @@
 /** Entries in the memory of this process: the reference for what a storage does. */
 import { assertKey, compareKeys, compareText } from "./key.ts";
 import type { Entry, Key, ListOptions, Storage } from "./storage.ts";
+import { decodeValue, encodeValue, endOf } from "./value.ts";
 
 /** Options of {@linkcode memoryStorage}. */
 export interface MemoryStorageOptions {
@@ -70,8 +71,8 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
       signal?.throwIfAborted();
       assertKey(key);
-      const text = toText(key, value);
-      const expiresAt = ttlMs === undefined ? undefined : clock() + finite(key, ttlMs);
+      const text = encodeValue(key, value);
+      const expiresAt = endOf(key, clock(), ttlMs);
       const found = live(root.find(key));
       if (ifVersion !== undefined && ifVersion !== (found?.version ?? null)) return { ok: false };
       const version = String(++versions);
@@ -216,22 +217,10 @@ function firstNotBefore(parts: readonly string[], part: string): number {
 }
 
 function toEntry<T>({ key, text, version, expiresAt }: Stored): Entry<T> {
-  return { key: [...key], value: JSON.parse(text), version, ...(expiresAt === undefined ? {} : { expiresAt }) };
-}
-
-function toText(key: Key, value: unknown): string {
-  let text: string | undefined;
-  let cause: unknown;
-  try {
-    text = JSON.stringify(value);
-  } catch (error) {
-    cause = error;
-  }
-  if (text !== undefined) return text;
-  throw new TypeError(`cannot store ${typeof value} under ${JSON.stringify(key)}, wanted what JSON can say`, { cause });
-}
-
-function finite(key: Key, ttlMs: number): number {
-  if (Number.isFinite(ttlMs)) return ttlMs;
-  throw new TypeError(`cannot store ${JSON.stringify(key)} for ${ttlMs} milliseconds, wanted a finite number`);
+  return {
+    key: [...key],
+    value: decodeValue<T>("memory", key, text),
+    version,
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+  };
 }
