@@ -3,7 +3,7 @@ import { type Logger, withFields } from "./log.ts";
 import type { HandlerContext } from "./pipeline/context.ts";
 import type { Observers, Plugin } from "./pipeline/plugin.ts";
 import type { PortalRecord } from "./portal/record.ts";
-import { redact, Secret } from "./secret.ts";
+import { redactError, Secret } from "./secret.ts";
 import type { Storage } from "./storage/storage.ts";
 import type { VersionScheme } from "./version.ts";
 import { type B24Event, type Extra, wireName } from "./wire/events.ts";
@@ -47,11 +47,10 @@ export function eventLog(core: Core, event: B24Event): Logger {
   return withFields(core.log, { memberId: event.auth.memberId, event: wireName(event) });
 }
 
-/** The message of whatever was thrown, without the tokens of the event and of its portal. */
-export function safeMessage(thrown: unknown, event: B24Event, record?: PortalRecord): string {
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
+/** Whatever was thrown over `event`, without the tokens of the event and of its portal. */
+export function safeError(thrown: unknown, event: B24Event, record?: PortalRecord): Error {
   const stored = record?.tokens;
-  return redact(message, [
+  return redactError(thrown, [
     ...secretsIn(event.auth),
     ...secretsIn(event.auth.extra),
     ...secretsIn(event.data),

@@ -42,7 +42,9 @@ export async function receive(
   const proof = await verify(core, event, receivedAt, record);
   const facts = { proof, versions: core.versions, receivedAt };
   const next = firstNext(record, event, facts);
-  if (!causesWork(core, event)) {
+  // What was proved may be a version of which no other event told.
+  const raises = next !== undefined && next.target !== record?.target;
+  if (!causesWork(core, event) && !raises) {
     if (next !== undefined) await raise(core, event, facts, { entry, next });
     notify(core, "received", { event });
     return undefined;

@@ -74,6 +74,29 @@ export function redact(text: string, secrets: Iterable<Secret>): string {
   return text;
 }
 
+/**
+ * A copy of `thrown` that can be logged and handed on: of the same class, with its causes, and with the values of
+ * `secrets` taken out of every text. Objects that hang on it (a request, a response) are left behind.
+ */
+export function redactError(thrown: unknown, secrets: readonly Secret[]): Error {
+  if (!(thrown instanceof Error)) return new Error(redact(String(thrown), secrets));
+  const copy = Object.create(Object.getPrototypeOf(thrown)) as Error;
+  for (const key of Object.getOwnPropertyNames(thrown)) {
+    const { value, enumerable = false } = Object.getOwnPropertyDescriptor(thrown, key)!;
+    // Where `stack` is an accessor, reading it gives its text.
+    const read: unknown = value ?? thrown[key as keyof Error];
+    const safe = key === "cause"
+      ? redactError(read, secrets)
+      : typeof read === "string"
+      ? redact(read, secrets)
+      : typeof read === "object" || typeof read === "function"
+      ? undefined
+      : read;
+    if (safe !== undefined) Object.defineProperty(copy, key, { value: safe, enumerable, configurable: true });
+  }
+  return copy;
+}
+
 /** SHA-256 of `text` in hexadecimal. */
 export async function digest(text: string): Promise<string> {
   const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));

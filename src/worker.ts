@@ -1,5 +1,5 @@
 /** Does the work of deliveries: upgrades first, then the handlers of the event; one delivery of a portal at a time. */
-import { type Core, eventLog, notify, safeMessage } from "./core.ts";
+import { type Core, eventLog, notify, safeError } from "./core.ts";
 import { runPipeline } from "./pipeline/pipeline.ts";
 import type { HandlerContext } from "./pipeline/context.ts";
 import {
@@ -13,6 +13,7 @@ import {
 } from "./portal/inbox.ts";
 import { type PortalRecord, snapshot } from "./portal/record.ts";
 import { type Accepted, raise } from "./receive.ts";
+import { redactError } from "./secret.ts";
 import type { Entry } from "./storage/storage.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
 import { runUpgrades } from "./upgrade/run.ts";
@@ -65,6 +66,7 @@ async function handle(core: Core, upgrades: readonly Upgrade[], accepted: Accept
   const { memberId, deliveryId } = accepted;
   let entry: Entry<Delivery> | undefined;
   let event: B24Event | undefined;
+  let record: PortalRecord | undefined;
   try {
     core.signal.throwIfAborted();
     entry = accepted.fresh?.entry ?? await find(core, accepted);
@@ -72,7 +74,7 @@ async function handle(core: Core, upgrades: readonly Upgrade[], accepted: Accept
     const { proof, receivedAt, event: tree } = readDelivery(entry.key, entry.value);
     event = accepted.fresh?.event ?? parseTree(tree, receivedAt);
     // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
-    const record = await raise(core, event, { proof, receivedAt, versions: core.versions });
+    record = await raise(core, event, { proof, receivedAt, versions: core.versions });
     await run(core, upgrades, event, receivedAt, record);
     // In this order: whoever comes between finds the one or the other.
     const receipt: Receipt = { format: DELIVERY_FORMAT };
@@ -81,7 +83,7 @@ async function handle(core: Core, upgrades: readonly Upgrade[], accepted: Accept
     notify(core, "handled", { event });
     return "handled";
   } catch (error) {
-    await fail(core, accepted, entry, event, error);
+    await fail(core, accepted, { entry, event, record }, error);
     return "failed";
   }
 }
@@ -122,22 +124,24 @@ async function run(
 async function fail(
   core: Core,
   { memberId, deliveryId }: Accepted,
-  entry: Entry<Delivery> | undefined,
-  event: B24Event | undefined,
+  { entry, event, record }: {
+    readonly entry: Entry<Delivery> | undefined;
+    readonly event: B24Event | undefined;
+    readonly record: PortalRecord | undefined;
+  },
   thrown: unknown,
 ): Promise<void> {
   if (core.signal.aborted) {
     core.log.info("the app is closing; the work of an event is left for the next tick", { memberId, deliveryId });
     return;
   }
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const error = event === undefined ? redactError(thrown, []) : safeError(thrown, event, record);
   const attempt = (entry?.value.attempts ?? 0) + 1;
-  const message = event === undefined ? error.message : safeMessage(error, event);
-  core.log.error("the work of an event failed; it is tried again", { memberId, deliveryId, attempt, error: message });
+  core.log.error("the work of an event failed; it is tried again", { memberId, deliveryId, attempt, error });
   notify(core, "failed", { memberId, event: event === undefined ? deliveryId : wireName(event), error, attempt });
   if (entry === undefined) return;
   try {
-    const failed: Delivery = { ...entry.value, attempts: attempt, error: message };
+    const failed: Delivery = { ...entry.value, attempts: attempt, error: error.message };
     await core.storage.put(entry.key, failed, { ifVersion: entry.version });
   } catch (cause) {
     // The delivery is in the inbox all the same; only the count of its attempts is behind.

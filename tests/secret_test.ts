@@ -71,6 +71,13 @@ describe("Secret", () => {
     });
   }
 
+  for (const inspector of ["nodejs.util.inspect.custom", "Deno.customInspect"]) {
+    it(`answers ${inspector} itself, on any runtime`, () => {
+      const answer = Reflect.get(secret, Symbol.for(inspector)) as () => unknown;
+      assert.equal(answer.call(secret), "[redacted]");
+    });
+  }
+
   it("reveal() gives the value", () => {
     for (const value of [VALUE, "", "Ключ", "\0"]) assert.equal(new Secret(value).reveal(), value);
   });

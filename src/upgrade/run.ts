@@ -1,5 +1,5 @@
 /** One portal's journey from its version to its target. */
-import { type Core, notify, safeMessage } from "../core.ts";
+import { type Core, notify, safeError } from "../core.ts";
 import { UpgradeError } from "../errors.ts";
 import { withFields } from "../log.ts";
 import type { HandlerContext } from "../pipeline/context.ts";
@@ -64,10 +64,11 @@ async function runOne(
       (signal) =>
         upgrade.handler({ ...added, ...step, attempt, portal: snapshot(record), log, signal } satisfies UpgradeContext),
     );
-  } catch (cause) {
+  } catch (thrown) {
     // Cut off by the app's own end, the attempt says nothing about the upgrade.
     if (ctx.signal.aborted) throw ctx.signal.reason;
-    const message = safeMessage(cause, ctx.event, record);
+    const cause = safeError(thrown, ctx.event, record);
+    const { message } = cause;
     log.warn("upgrade failed; the portal stays on its version", { error: message });
     await change(core, step.memberId, (current) => ({
       ...current,

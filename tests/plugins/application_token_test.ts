@@ -260,6 +260,7 @@ const ANSWERS: readonly (readonly [name: string, status: 200 | 403 | 503, answer
   ["invalid_token", 403, () => Response.json({ error: "invalid_token" }, { status: 401 })],
   ["NO_AUTH_FOUND", 403, () => Response.json({ error: "NO_AUTH_FOUND" }, { status: 401 })],
   ["NOT_INSTALLED", 403, () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 })],
+  ["invalid_grant", 403, () => Response.json({ error: "invalid_grant" }, { status: 400 })],
   ["invalid_client", 403, () => Response.json({ error: "invalid_client" }, { status: 400 })],
   ["WRONG_CLIENT with HTTP 200", 403, () => Response.json({ error: "WRONG_CLIENT" })],
   ["WRONG_CLIENT beside a result", 403, () => Response.json({ error: "WRONG_CLIENT", ...appInfo() })],
@@ -343,6 +344,20 @@ describe("applicationToken() takes from the OAuth host", () => {
     await assertRefused(made, made.portal.install(2), 503);
     assert.equal(cancelled, made.asked.length);
     assert(pulled <= 12 * made.asked.length, `${pulled} pieces of 8 KiB`);
+  });
+
+  test("no body that drips, not even from a fetch that is deaf to its signal", async () => {
+    const made = scene({ timeoutMs: 20 });
+    made.answer = () =>
+      new Response(
+        new ReadableStream({
+          pull: async (controller) => {
+            await new Promise((resolve) => setTimeout(resolve, 1));
+            controller.enqueue(new TextEncoder().encode(" "));
+          },
+        }),
+      );
+    await assertRefused(made, made.portal.install(3), 503);
   });
 
   test("the address of the portal, never that of the event", async () => {
@@ -886,7 +901,12 @@ describe("applicationToken() refuses to start", () => {
     const host of [
       ...["", "oauth.bitrix.info", "//oauth.bitrix.info", "https://", "garbage", "https://[::1"],
       ...["http://oauth.bitrix.info", "ftp://oauth.bitrix.info", "file:///etc/passwd", "javascript:alert(1)"],
-      ...["https://user@oauth.bitrix.info", "https://user:pw@oauth.bitrix.info", "http://user@127.0.0.1"],
+      ...[
+        "https://user@oauth.bitrix.info",
+        "https://user:pw@oauth.bitrix.info",
+        "https://:pw@oauth.bitrix.info",
+        "http://user@127.0.0.1",
+      ],
       ...["http://127.0.0.1.evil.example", "http://localhost.evil.example", "http://evil.example#localhost"],
       ...["http://0.0.0.0", "http://10.0.0.1", "http://[::2]"],
     ]

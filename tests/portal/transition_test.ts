@@ -354,6 +354,12 @@ describe("nextRecord(): a removal", () => {
     });
   }
 
+  it("that is overtaken by a later one keeps the time of the later one", () => {
+    const removed = next(next(live(["install2"]), uninstall({ hour: 6 })), uninstall({ hour: 4 }));
+    assert.equal(next(removed, install("4", { hour: 5 })).status, "uninstalled");
+    assert.equal(next(removed, install("4", { hour: 7 })).status, "installed");
+  });
+
   it("of an earlier installation changes nothing of a later one", () => {
     const record = live(["install4"])!;
     assert.equal(next(record, uninstall({ hour: 4 })), record);
