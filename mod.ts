@@ -40,6 +40,7 @@ export type {
   EventBase,
   EventNamed,
   Extra,
+  ExtraValue,
   InstallEvent,
   KnownEvent,
   MethodConfirmEvent,

@@ -85,7 +85,8 @@ export interface App<Ctx extends object = object> {
   ) => App<Ctx & Adds>;
   /**
    * Registers a handler for events, by their names on the wire. It runs after the upgrades that the event causes, at
-   * least once: a crash or a failure of any handler of the event repeats it.
+   * least once: a crash or a failure of any handler of the event repeats it. Handlers of ONAPPUNINSTALL do not run for
+   * a late removal of an earlier installation.
    *
    * @throws {TypeError} when a name is not in upper case, or after the app has started
    */
@@ -121,7 +122,7 @@ export interface App<Ctx extends object = object> {
   /** Does the work of stored events that is not done: after failures, crashes and restarts. */
   readonly tick: (options?: TickOptions) => Promise<TickReport>;
   /**
-   * What would run, without running it. `from` and `to` are read as `coerced()` reads them.
+   * What would run, without running it: nothing for a removed portal. `from` and `to` are read as `coerced()` does.
    *
    * @throws {UnknownPortalError} when the portal is not stored
    * @throws {VersionError} when `from` or `to` is no version
@@ -280,7 +281,7 @@ export function createApp(options: AppOptions): App {
       }
       const record = await load(storage, query.memberId);
       if (record === undefined) throw new UnknownPortalError(query.memberId);
-      return makePlan(upgrades, record);
+      return makePlan(upgrades, record.status === "installed" ? record : {});
     },
     portal: async (memberId) => {
       const record = await load(storage, memberId);

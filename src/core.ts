@@ -6,7 +6,7 @@ import type { PortalRecord } from "./portal/record.ts";
 import { redactError, Secret } from "./secret.ts";
 import type { Storage } from "./storage/storage.ts";
 import type { VersionScheme } from "./version.ts";
-import { type B24Event, type Extra, wireName } from "./wire/events.ts";
+import { type B24Event, wireName } from "./wire/events.ts";
 
 /** A handler of `app.on`, its event checked by name. */
 export type AnyHandler = (ctx: HandlerContext) => void | Promise<void>;
@@ -51,15 +51,12 @@ export function eventLog(core: Core, event: B24Event): Logger {
 export function safeError(thrown: unknown, event: B24Event, record?: PortalRecord): Error {
   const stored = record?.tokens;
   return redactError(thrown, [
-    ...secretsIn(event.auth),
-    ...secretsIn(event.auth.extra),
-    ...secretsIn(event.data),
-    ...secretsIn(event.data.extra),
-    ...secretsIn(event.extra),
+    ...secretsIn(event),
     ...(stored === undefined ? [] : [stored.accessToken, stored.refreshToken ?? ""].map((token) => new Secret(token))),
   ]);
 }
 
-function secretsIn(values: object | Extra): Secret[] {
-  return Object.values(values).filter((value) => value instanceof Secret);
+function secretsIn(value: unknown): Secret[] {
+  if (value instanceof Secret) return [value];
+  return typeof value === "object" && value !== null ? Object.values(value).flatMap(secretsIn) : [];
 }

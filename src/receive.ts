@@ -49,7 +49,7 @@ export async function receive(
     notify(core, "received", { event });
     return undefined;
   }
-  const id = await deliveryId(event);
+  const id = await deliveryId(event, tree);
   const key = deliveryKey(memberId, id);
   const delivery: Delivery = { format: DELIVERY_FORMAT, event: tree, receivedAt, proof, attempts: 0 };
   const stored = await core.storage.put(key, delivery, { ifVersion: null });

@@ -81,19 +81,15 @@ export function redact(text: string, secrets: Iterable<Secret>): string {
 export function redactError(thrown: unknown, secrets: readonly Secret[]): Error {
   if (!(thrown instanceof Error)) return new Error(redact(String(thrown), secrets));
   const copy = Object.create(Object.getPrototypeOf(thrown)) as Error;
-  for (const key of Object.getOwnPropertyNames(thrown)) {
-    const { value, enumerable = false } = Object.getOwnPropertyDescriptor(thrown, key)!;
-    // Where `stack` is an accessor, reading it gives its text.
-    const read: unknown = value ?? thrown[key as keyof Error];
-    const safe = key === "cause"
-      ? redactError(read, secrets)
-      : typeof read === "string"
-      ? redact(read, secrets)
-      : typeof read === "object" || typeof read === "function"
-      ? undefined
-      : read;
-    if (safe !== undefined) Object.defineProperty(copy, key, { value: safe, enumerable, configurable: true });
+  const define = (key: string, value: unknown, enumerable: boolean): void =>
+    void Object.defineProperty(copy, key, { value, enumerable, configurable: true });
+  for (const [key, value] of Object.entries(thrown)) {
+    if (typeof value === "string") define(key, redact(value, secrets), true);
+    else if (typeof value !== "object" && typeof value !== "function") define(key, value, true);
   }
+  // Own properties of the copy in any case: those of a DOMException are accessors that want the original.
+  for (const key of ["name", "message", "stack"] as const) define(key, redact(String(thrown[key]), secrets), false);
+  if (thrown.cause !== undefined) define("cause", redactError(thrown.cause, secrets), false);
   return copy;
 }
 

@@ -113,6 +113,11 @@ async function run(
     log: eventLog(core, event),
     signal: core.signal,
   };
+  if (event.name === "ONAPPUNINSTALL" && record.status === "installed") {
+    // Its handlers would wipe what the newer installation has.
+    context.log.warn("the removal of an earlier installation came late; its handlers are not run");
+    return;
+  }
   await runPipeline(plugins, context, async (ctx) => {
     const after = await runUpgrades(core, upgrades, ctx, record);
     const handlers = core.handlers.get(wireName(event)) ?? [];

@@ -127,7 +127,7 @@ describe("an app", () => {
     assert.equal((await app.portal(MEMBER_ID))?.tokens?.accessToken.reveal().slice(0, 10), "acce55012d");
   });
 
-  test("tells events of one second apart by their data", async () => {
+  test("tells events of one second apart by their data, also where it looks like a token", async () => {
     const { app, portal, send } = rig();
     const seen: unknown[] = [];
     app.on("ONCRMDEALADD", ({ event }) => void seen.push(event.data.extra.ID));
@@ -137,6 +137,10 @@ describe("an app", () => {
     assert.equal(await send(first.replace("%5BID%5D=1", "%5BID%5D=2")), 200);
     assert.equal(await send(first), 200);
     assert.deepEqual(seen, ["1", "2"]);
+    const second = portal.event("ONCRMDEALADD", { TOKEN_ID: "1" });
+    await send(second);
+    await send(second.replace("TOKEN_ID%5D=1", "TOKEN_ID%5D=2"));
+    assert.equal(seen.length, 4);
   });
 
   test("a failed handler is answered 200, kept, and does not hold up another portal", async () => {
@@ -253,19 +257,20 @@ describe("an app", () => {
   test("an installation after a removal begins anew; late events of the old one change nothing", async () => {
     const { app, portal, send } = rig();
     const ran: number[] = [];
-    app.upgrade("3", ({ portal }) => void ran.push(portal.generation));
+    app.upgrade("3", ({ portal }) => void ran.push(portal.generation)).on("ONAPPUNINSTALL", () => void ran.push(0));
     await send(portal.install(2));
     const lateUpdate = portal.event("ONAPPUPDATE", { VERSION: "3", PREVIOUS_VERSION: "2" }, { tokenless: true });
     const lateRemoval = portal.event("ONAPPUNINSTALL", { CLEAN: "1" }, { tokenless: true });
     await send(portal.uninstall());
     assert.equal(await send(lateUpdate), 200);
     assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
+    assert.deepEqual((await app.plan({ memberId: MEMBER_ID })).direction, "none");
     await send(portal.install(2));
     assert.equal((await app.portal(MEMBER_ID))?.generation, 2);
     assert.equal(await send(lateRemoval), 200);
     assert.equal((await app.portal(MEMBER_ID))?.status, "installed");
     await send(portal.update(3));
-    assert.deepEqual(ran, [2]);
+    assert.deepEqual(ran, [0, 2], "the handler of the removal ran for the first one only");
   });
 
   test("deployed(): any verified contact raises the portal to the version of the code", async () => {

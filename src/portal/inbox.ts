@@ -54,13 +54,13 @@ export function readDelivery(key: Key, delivery: Delivery): Delivery {
 
 /**
  * The same for every copy of an event, whichever handler registration it was sent for: of name, subject and `ts`,
- * never of tokens.
+ * never of the tokens of `auth`.
  */
-export async function deliveryId(event: B24Event): Promise<string> {
-  return `${wireName(event)}:${await subject(event)}:${event.ts}`;
+export async function deliveryId(event: B24Event, tree: WireTree): Promise<string> {
+  return `${wireName(event)}:${await subject(event, tree)}:${event.ts}`;
 }
 
-function subject(event: B24Event): string | Promise<string> {
+function subject(event: B24Event, tree: WireTree): string | Promise<string> {
   switch (event.name) {
     case "ONAPPUPDATE":
     case "ONAPPINSTALL":
@@ -75,8 +75,7 @@ function subject(event: B24Event): string | Promise<string> {
       return String(event.data.userId ?? "");
     // These come in any number within one second; only all of their data tells them apart.
     case "ONAPPTEST":
-      return digest(JSON.stringify(event.data.query));
     case "UNKNOWN":
-      return digest(JSON.stringify(event.data.extra));
+      return digest(JSON.stringify(tree.data ?? null));
   }
 }

@@ -36,7 +36,13 @@ export interface EventAuth {
 }
 
 /** Keys that this library does not know, kept as they came, with values that look like tokens wrapped. */
-export type Extra = { readonly [key: string]: WireTree[string] | Secret };
+export interface Extra {
+  /** By its key on the wire. */
+  readonly [key: string]: ExtraValue;
+}
+
+/** A value under a key that this library does not know. */
+export type ExtraValue = string | number | boolean | null | Secret | readonly ExtraValue[] | Extra;
 
 /** What every event has. */
 export interface EventBase<Name extends string, Data> {

@@ -2,7 +2,7 @@
 import * as z from "zod";
 import { InputError, type InputIssue } from "../errors.ts";
 import { Secret } from "../secret.ts";
-import type { B24Event, EventAuth, Extra, KnownEvent } from "./events.ts";
+import type { B24Event, EventAuth, Extra, ExtraValue, KnownEvent } from "./events.ts";
 import { decodeForm } from "./form.ts";
 import { decodeJson } from "./json.ts";
 import { type DecodeLimits, isTree, type WireTree, type WireValue } from "./tree.ts";
@@ -63,7 +63,7 @@ export function parseTree(tree: WireTree, receivedAt: number): B24Event {
     data: { ...known?.data(data as never, receivedAt), extra: extra(tree.data, known?.keys ?? NO_KEYS) },
     auth: { ...toAuth(auth, receivedAt), extra: extra(tree.auth, AUTH_KEYS) },
     ts: Number(ts),
-    ...optional("handlerId", event_handler_id),
+    ...optional("handlerId", event_handler_id || undefined),
     extra: extra(tree, TOP_KEYS),
     ...(known === undefined ? { wireName: name } : {}),
   };
@@ -98,6 +98,8 @@ function fieldTexts(value: unknown): unknown {
 // Every field is a text here, which its check compiles to a few comparisons; what it means is read afterwards.
 const text = (pattern: RegExp, wanted: string) => z.string({ error: wanted }).regex(pattern, wanted);
 const digits = (wanted: string) => text(/^\d{1,15}$/, wanted);
+// Nothing depends on these; a genuine event with one of them empty must not be lost for it.
+const digitsOrEmpty = (wanted: string) => text(/^\d{0,15}$/, wanted).optional();
 const sized = (min: number, max: number, wanted = `a text of ${min} to ${max} characters`) =>
   z.string({ error: wanted }).min(min, wanted).max(max, wanted);
 const token = sized(1, 255, "a token of 1 to 255 characters");
@@ -112,17 +114,17 @@ const languageId = sized(0, 16, `a language such as "de"`).optional();
 const address = sized(0, 2048, "an address").optional();
 const oauth = {
   refresh_token: userToken,
-  expires: digits("unix time in seconds").optional(),
-  expires_in: digits("seconds").optional(),
+  expires: digitsOrEmpty("unix time in seconds"),
+  expires_in: digitsOrEmpty("seconds"),
   scope: sized(0, 8192, "scopes separated by commas").optional(),
-  user_id: digits("the number of a user").optional(),
+  user_id: digitsOrEmpty("the number of a user"),
 };
 const authFields = {
   member_id: text(/^[0-9a-f]{32}$/i, "32 hexadecimal digits"),
   domain: text(/^[^\s/?#@\\]{1,260}$/, "a host name"),
   access_token: userToken,
   ...oauth,
-  status: sized(1, 16).optional(),
+  status: sized(0, 16, "a text of 1 to 16 characters").optional(),
   client_endpoint: address,
   server_endpoint: address,
 };
@@ -133,7 +135,7 @@ const NAMED = z.object({
 const schemaOf = <Data extends z.ZodRawShape>(data: Data, applicationToken: "required" | "optional") =>
   z.object({
     ts: digits("unix time in seconds"),
-    event_handler_id: sized(1, 64).optional(),
+    event_handler_id: sized(0, 64, "a text of 1 to 64 characters").optional(),
     data: z.object(data, { error: "an object" }),
     auth: z.object({
       ...authFields,
@@ -248,7 +250,7 @@ function isYes(flag: string | undefined): boolean | undefined {
 }
 
 function numberOf(digits: string | undefined): number | undefined {
-  return digits === undefined ? undefined : Number(digits);
+  return digits === undefined || digits === "" ? undefined : Number(digits);
 }
 
 function secretOf(token: string | undefined): Secret | undefined {
@@ -273,8 +275,8 @@ function toAuth(auth: Auth, receivedAt: number): Omit<EventAuth, "extra"> {
     typed.expiresAt = expiry(auth, receivedAt);
   }
   if (auth.refresh_token) typed.refreshToken = new Secret(auth.refresh_token);
-  if (auth.status !== undefined) typed.status = auth.status;
-  if (auth.user_id !== undefined) typed.userId = Number(auth.user_id);
+  if (auth.status) typed.status = auth.status;
+  if (auth.user_id) typed.userId = Number(auth.user_id);
   if (auth.client_endpoint !== undefined) typed.clientEndpoint = auth.client_endpoint;
   if (auth.server_endpoint !== undefined) typed.serverEndpoint = auth.server_endpoint;
   return typed;
@@ -284,9 +286,9 @@ function toAuth(auth: Auth, receivedAt: number): Omit<EventAuth, "extra"> {
 const ACCESS_TOKEN_SECONDS = "3600";
 
 function expiry(said: Pick<Auth, "expires" | "expires_in">, receivedAt: number): number {
-  return said.expires !== undefined
+  return said.expires
     ? Number(said.expires) * 1000
-    : receivedAt + Number(said.expires_in ?? ACCESS_TOKEN_SECONDS) * 1000;
+    : receivedAt + Number(said.expires_in || ACCESS_TOKEN_SECONDS) * 1000;
 }
 
 /** Keys whose values are kept from being printed, whatever else they are. */
@@ -296,15 +298,20 @@ const NO_EXTRA: Extra = Object.freeze(Object.create(null));
 
 function extra(tree: WireValue | undefined, known: ReadonlySet<string>): Extra {
   if (!isTree(tree)) return NO_EXTRA;
-  let rest: Record<string, Extra[string]> | undefined;
+  let rest: Record<string, ExtraValue> | undefined;
   for (const key of Object.keys(tree)) {
     if (known.has(key)) continue;
     // Without a prototype, a key such as `__proto__` is a key like any other.
-    rest ??= Object.create(null) as Record<string, Extra[string]>;
-    const value = tree[key]!;
-    rest[key] = typeof value === "string" && SECRET_KEY.test(key) ? new Secret(value) : value;
+    rest ??= Object.create(null) as Record<string, ExtraValue>;
+    rest[key] = extraValue(key, tree[key]!);
   }
   return rest ?? NO_EXTRA;
+}
+
+function extraValue(key: string, value: WireValue): ExtraValue {
+  if (typeof value === "string") return SECRET_KEY.test(key) ? new Secret(value) : value;
+  if (isTree(value)) return extra(value, NO_KEYS);
+  return Array.isArray(value) ? value.map((item) => extraValue(key, item)) : value as number | boolean | null;
 }
 
 function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {

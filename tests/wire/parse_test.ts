@@ -278,6 +278,8 @@ const INTEGER = (wanted: string): Field => ({
     ["1".repeat(16), `"${"1".repeat(16)}"`],
   ],
 });
+/** As missing when it is empty: a genuine event must not be lost for what nothing depends on. */
+const OR_EMPTY = ({ wanted, bad }: Field): Field => ({ wanted, bad: bad.filter((one) => one !== EMPTY) });
 const FLAG = (wanted: string): Field => ({
   wanted,
   bad: [
@@ -321,7 +323,7 @@ const TOP_FIELDS: Readonly<Record<string, Field>> = {
     ],
   },
   "ts": INTEGER("unix time in seconds"),
-  "*event_handler_id": TEXT(64),
+  "*event_handler_id": OR_EMPTY(TEXT(64)),
   "auth": {
     wanted: "an object",
     bad: [[[], "an array"], [["x"], "an array"], [null, "null"], EMPTY, ["x", '"x"'], [1.5, "1.5"], [true, "true"]],
@@ -360,11 +362,11 @@ const TOP_FIELDS: Readonly<Record<string, Field>> = {
   "auth.application_token": REQUIRED_TOKEN,
   "*auth.access_token": TOKEN,
   "*auth.refresh_token": TOKEN,
-  "*auth.expires": INTEGER("unix time in seconds"),
-  "*auth.expires_in": INTEGER("seconds"),
+  "*auth.expires": OR_EMPTY(INTEGER("unix time in seconds")),
+  "*auth.expires_in": OR_EMPTY(INTEGER("seconds")),
   "*auth.scope": SCOPE,
-  "*auth.status": TEXT(16),
-  "*auth.user_id": INTEGER("the number of a user"),
+  "*auth.status": OR_EMPTY(TEXT(16)),
+  "*auth.user_id": OR_EMPTY(INTEGER("the number of a user")),
   "*auth.client_endpoint": ADDRESS,
   "*auth.server_endpoint": ADDRESS,
 };
@@ -410,10 +412,10 @@ const FIELDS: Readonly<Record<keyof typeof DATA, Readonly<Record<string, Field |
     ...OPTIONAL_APPLICATION_TOKEN,
     "data.access_token": REQUIRED_TOKEN,
     "*data.refresh_token": TOKEN,
-    "*data.expires": INTEGER("unix time in seconds"),
-    "*data.expires_in": INTEGER("seconds"),
+    "*data.expires": OR_EMPTY(INTEGER("unix time in seconds")),
+    "*data.expires_in": OR_EMPTY(INTEGER("seconds")),
     "*data.scope": SCOPE,
-    "*data.user_id": INTEGER("the number of a user"),
+    "*data.user_id": OR_EMPTY(INTEGER("the number of a user")),
   },
   ONCRMDEALADD: OPTIONAL_APPLICATION_TOKEN,
 };
@@ -630,6 +632,14 @@ describe("parseEvent() tells empty texts from missing keys:", () => {
   it("PREVIOUS_VERSION without a value is none", () => {
     const event = parseJson(edit(body("ONAPPUPDATE"), ["data", "PREVIOUS_VERSION"], ""));
     assert.equal("previousVersion" in event.data, false);
+  });
+  it("fields that nothing depends on are as good as missing", () => {
+    const event = parsed("event_handler_id", "") as Record<string, unknown>;
+    assert.equal("handlerId" in event, false);
+    for (const [path, key] of [["status", "status"], ["user_id", "userId"]] as const) {
+      assert.equal(key in auth(`auth.${path}`, ""), false, path);
+    }
+    for (const path of ["auth.expires", "auth.expires_in"]) assert.equal(typeof auth(path, "")["expiresAt"], "number");
   });
   it("scope without a value is empty", () => assert.deepEqual(auth("auth.scope", "")["scope"], []));
   it("endpoints and LANGUAGE_ID stay as they are", () => {
