@@ -1,6 +1,6 @@
 /** The app: what a vendor builds, mounts and closes. */
 import { type AnyHandler, type Core, notify, safeError } from "./core.ts";
-import { UnknownPortalError } from "./errors.ts";
+import { InputError, UnknownPortalError } from "./errors.ts";
 import { type Dispatcher, isOutage, isUnexpected, refuse, type RequestLimits, respond } from "./http.ts";
 import { consoleLogger, type Logger, withFields } from "./log.ts";
 import type { Context, HandlerContext } from "./pipeline/context.ts";
@@ -8,7 +8,7 @@ import { assertPlugins } from "./pipeline/pipeline.ts";
 import type { Plugin } from "./pipeline/plugin.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { receive } from "./receive.ts";
-import { redactError, Secret } from "./secret.ts";
+import { Secret } from "./secret.ts";
 import type { Storage } from "./storage/storage.ts";
 import {
   defineUpgrade,
@@ -200,7 +200,8 @@ export function createApp(options: AppOptions): App {
       if (acknowledge === "handled") await within(limits.acknowledgeMs, work);
     },
     rejected: (status, thrown, event) => {
-      const error = event === undefined ? redactError(thrown, []) : safeError(thrown, event);
+      // Issues are made without tokens, and would be left behind by the copy.
+      const error = event === undefined || thrown instanceof InputError ? thrown : safeError(thrown, event);
       const claims = event === undefined ? {} : { memberId: event.auth.memberId, event: wireName(event) };
       const level = isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
       log[level]("request refused", { status, ...claims, error });
