@@ -192,8 +192,8 @@ export function createApp(options: AppOptions): App {
   const dispatcher: Dispatcher = {
     limits,
     clock,
-    take: async ({ tree, event, receivedAt, platform }) => {
-      const accepted = await receive(core, tree, event, receivedAt);
+    take: async (incoming, platform) => {
+      const accepted = await receive(core, incoming);
       if (accepted === undefined) return;
       const work = worker.work(accepted);
       keepAlive(platform, work);

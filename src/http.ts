@@ -8,9 +8,10 @@ import {
   OnAppUpdateError,
   StorageError,
 } from "./errors.ts";
+import type { Incoming } from "./receive.ts";
 import type { B24Event } from "./wire/events.ts";
-import { type BodyKind, bodyKind, decodeBody, parseTree } from "./wire/parse.ts";
-import type { DecodeLimits, WireTree } from "./wire/tree.ts";
+import { type Body, type BodyKind, bodyKind, decodeBody, parseTree } from "./wire/parse.ts";
+import type { DecodeLimits } from "./wire/tree.ts";
 
 /** How large and how slow a request may be. */
 export interface RequestLimits extends DecodeLimits {
@@ -20,24 +21,13 @@ export interface RequestLimits extends DecodeLimits {
   readonly bodyTimeoutMs: number;
 }
 
-/** A request that is an event. */
-export interface Taken {
-  /** The event as decoded. */
-  readonly tree: WireTree;
-  readonly event: B24Event;
-  /** Milliseconds since 1970. */
-  readonly receivedAt: number;
-  /** What the host gave besides the request. */
-  readonly platform: readonly unknown[];
-}
-
 /** What answers requests. */
 export interface Dispatcher {
   readonly limits: RequestLimits;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
-  /** Takes an event; resolves when it may be answered 200. */
-  readonly take: (taken: Taken) => Promise<void>;
+  /** Takes an event; resolves when it may be answered 200. `platform`: what the host gave besides the request. */
+  readonly take: (incoming: Incoming, platform: readonly unknown[]) => Promise<void>;
   /** Hears of every refusal. */
   readonly rejected: (status: number, error: Error, event?: B24Event) => void;
 }
@@ -63,11 +53,11 @@ export async function respond(
   const receivedAt = dispatcher.clock();
   let event: B24Event | undefined;
   try {
-    const kind = bodyKindOf(request);
-    const tree = decodeBody(kind, await readBody(request, dispatcher.limits), dispatcher.limits);
+    const body: Body = { kind: bodyKindOf(request), text: await readBody(request, dispatcher.limits) };
+    const tree = decodeBody(body, dispatcher.limits);
     event = parseTree(tree, receivedAt);
-    await dispatcher.take({ tree, event, receivedAt, platform });
-    return new Response(null, { status: 200, headers: NO_STORE });
+    await dispatcher.take({ body, tree, event, receivedAt }, platform);
+    return new Response();
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
     const status = statusOf(error);
@@ -83,8 +73,6 @@ export async function refuse(request: Request): Promise<Response> {
   return problem(503, new CannotVerifyError("the app is not running"));
 }
 
-const NO_STORE = { "cache-control": "no-store" };
-
 function bodyKindOf(request: Request): BodyKind {
   if (request.method !== "POST") throw new HttpError(405, "Bitrix24 sends events by POST", { allow: "POST" });
   const kind = bodyKind(request.headers.get("content-type"));
@@ -93,6 +81,7 @@ function bodyKindOf(request: Request): BodyKind {
 }
 
 async function readBody(request: Request, limits: RequestLimits): Promise<string> {
+  if (request.bodyUsed) throw new TypeError("cannot read the body of a request: it was read before the app got it");
   const announced = request.headers.get("content-length");
   if (Number(announced ?? 0) > limits.bodyBytes) throw tooLarge(limits);
   // A server holds a body to its announced length, and reads one as a whole several times faster than in pieces.
@@ -205,7 +194,7 @@ function problem(status: number, error: Error): Response {
   return new Response(JSON.stringify(body), {
     status,
     headers: {
-      ...NO_STORE,
+      "cache-control": "no-store",
       "content-type": "application/problem+json",
       ...(error instanceof HttpError ? error.headers : {}),
     },

@@ -11,7 +11,18 @@ import { modify } from "./storage/modify.ts";
 import type { Entry } from "./storage/storage.ts";
 import { compareVersions } from "./version.ts";
 import { type B24Event, wireName } from "./wire/events.ts";
+import type { Body } from "./wire/parse.ts";
 import type { WireTree } from "./wire/tree.ts";
+
+/** An event that came, and what it was made of. */
+export interface Incoming {
+  readonly body: Body;
+  /** The body, decoded. */
+  readonly tree: WireTree;
+  readonly event: B24Event;
+  /** Milliseconds since 1970. */
+  readonly receivedAt: number;
+}
 
 /** A delivery that waits for its work. */
 export interface Accepted {
@@ -32,9 +43,7 @@ export interface Accepted {
  */
 export async function receive(
   core: Core,
-  tree: WireTree,
-  event: B24Event,
-  receivedAt: number,
+  { body, tree, event, receivedAt }: Incoming,
 ): Promise<Accepted | undefined> {
   const { memberId } = event.auth;
   const entry = await core.storage.get<PortalRecord>(portalKey(memberId));
@@ -51,7 +60,7 @@ export async function receive(
   }
   const id = await deliveryId(event, tree);
   const key = deliveryKey(memberId, id);
-  const delivery: Delivery = { format: DELIVERY_FORMAT, event: tree, receivedAt, proof, attempts: 0 };
+  const delivery: Delivery = { format: DELIVERY_FORMAT, body, receivedAt, proof, attempts: 0 };
   const stored = await core.storage.put(key, delivery, { ifVersion: null });
   // Looked for only now: a copy that is done was in the inbox, or has its receipt.
   if (!stored.ok || await core.storage.get(receiptKey(memberId, id)) !== null) {

@@ -18,7 +18,8 @@ import type { Entry } from "./storage/storage.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
 import { runUpgrades } from "./upgrade/run.ts";
 import { type B24Event, wireName } from "./wire/events.ts";
-import { parseTree } from "./wire/parse.ts";
+import { decodeBody, parseTree } from "./wire/parse.ts";
+import type { DecodeLimits } from "./wire/tree.ts";
 
 /** How the work of a delivery ended; `gone`: another worker had done it. */
 export type WorkResult = "handled" | "failed" | "gone";
@@ -57,6 +58,9 @@ export function createWorker(core: Core, upgrades: readonly Upgrade[]): Worker {
   };
 }
 
+/** What is in the inbox was let in once: limits that have become tighter since must not keep it there. */
+const UNLIMITED: DecodeLimits = { fields: Infinity, depth: Infinity, keyLength: Infinity, valueLength: Infinity };
+
 /** With a storage in memory, the work would otherwise be done before the answer is sent. */
 function answerFirst(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
@@ -71,8 +75,8 @@ async function handle(core: Core, upgrades: readonly Upgrade[], accepted: Accept
     core.signal.throwIfAborted();
     entry = accepted.fresh?.entry ?? await find(core, accepted);
     if (entry === undefined) return "gone";
-    const { proof, receivedAt, event: tree } = readDelivery(entry.key, entry.value);
-    event = accepted.fresh?.event ?? parseTree(tree, receivedAt);
+    const { body, proof, receivedAt } = readDelivery(entry.key, entry.value);
+    event = accepted.fresh?.event ?? parseTree(decodeBody(body, UNLIMITED), receivedAt);
     // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
     record = await raise(core, event, { proof, receivedAt, versions: core.versions });
     await run(core, upgrades, event, receivedAt, record);

@@ -20,6 +20,7 @@ export interface Connection {
 export async function openConnection(port: number): Promise<Connection> {
   const socket = connect(port, "127.0.0.1");
   let received = "";
+  const closed = Promise.withResolvers<void>();
   let ended = false;
   let changed = Promise.withResolvers<void>();
   const wake = (): void => {
@@ -35,6 +36,7 @@ export async function openConnection(port: number): Promise<Connection> {
   socket.on("error", () => {});
   socket.on("close", () => {
     ended = true;
+    closed.resolve();
     wake();
   });
   await once(socket, "connect");
@@ -53,9 +55,8 @@ export async function openConnection(port: number): Promise<Connection> {
       }
     },
     close: async () => {
-      if (ended) return;
       socket.destroy();
-      await once(socket, "close");
+      await closed.promise;
     },
   };
 }

@@ -3,14 +3,15 @@ import { FormatError } from "../errors.ts";
 import { digest } from "../secret.ts";
 import type { Key } from "../storage/storage.ts";
 import { type B24Event, wireName } from "../wire/events.ts";
+import type { Body } from "../wire/parse.ts";
 import type { WireTree } from "../wire/tree.ts";
 import type { StoredProof } from "./transition.ts";
 
 /** One acknowledged event. Holds its tokens, which the handlers need, until it is done. */
 export interface Delivery {
   readonly format: typeof DELIVERY_FORMAT;
-  /** As decoded from the request. */
-  readonly event: WireTree;
+  /** As Bitrix24 sent it. */
+  readonly body: Body;
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
   readonly proof: StoredProof;

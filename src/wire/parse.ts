@@ -10,6 +10,12 @@ import { type DecodeLimits, isTree, type WireTree, type WireValue } from "./tree
 /** How a body is written. */
 export type BodyKind = "form" | "json";
 
+/** A body as it came. */
+export interface Body {
+  readonly kind: BodyKind;
+  readonly text: string;
+}
+
 /** The kind of body that a `Content-Type` announces; `null` for any other, and for a charset that is not UTF-8. */
 export function bodyKind(contentType: string | null): BodyKind | null {
   const [type, ...parameters] = (contentType ?? "").toLowerCase().split(";").map((part) => part.trim());
@@ -24,8 +30,8 @@ export function bodyKind(contentType: string | null): BodyKind | null {
  *
  * @throws {InputError} when it is not what `kind` says, or exceeds a limit
  */
-export function decodeBody(kind: BodyKind, body: string, limits?: Partial<DecodeLimits>): WireTree {
-  return kind === "form" ? decodeForm(body, limits) : decodeJson(body, limits);
+export function decodeBody({ kind, text }: Body, limits?: Partial<DecodeLimits>): WireTree {
+  return kind === "form" ? decodeForm(text, limits) : decodeJson(text, limits);
 }
 
 /**
@@ -50,7 +56,7 @@ export function decodeBody(kind: BodyKind, body: string, limits?: Partial<Decode
  * ```
  */
 export function parseEvent(body: string, kind: BodyKind = "form", receivedAt: number = Date.now()): B24Event {
-  return parseTree(decodeBody(kind, body), receivedAt);
+  return parseTree(decodeBody({ kind, text: body }), receivedAt);
 }
 
 /** @throws {InputError} naming each field that is missing or malformed */
