@@ -39,12 +39,8 @@ export interface ProofLimits {
   readonly unknown: number;
 }
 
-const DEFAULTS = {
-  graceMs: 24 * 60 * 60 * 1000,
-  oauthHosts: ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"],
-  timeoutMs: 5000,
-  proofs: { perPortal: 6, known: 300, unknown: 120 },
-};
+const DAY_MS = 24 * 60 * 60 * 1000;
+const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"];
 
 /**
  * Verifies events by their `application_token`:
@@ -64,7 +60,7 @@ const DEFAULTS = {
  *
  * Needs `clientId` in `createApp`. The limits of proofs count in one process.
  *
- * @throws {TypeError} at start, without `clientId` or with a host that is no https address
+ * @throws {TypeError} when a limit is no number or a host no https address; and at start, without `clientId`
  *
  * @example
  * ```ts
@@ -77,9 +73,16 @@ const DEFAULTS = {
  * ```
  */
 export function applicationToken(options: ApplicationTokenOptions = {}): Plugin {
-  const { graceMs, timeoutMs, oauthHosts } = { ...DEFAULTS, ...options };
+  const { graceMs = DAY_MS, oauthHosts = OAUTH_HOSTS, timeoutMs = 5000, proofs = {} } = options;
+  const { perPortal = 6, known = 300, unknown = 120 } = proofs;
+  const limits = { perPortal, known, unknown };
   const hosts = oauthHosts.map(originOf);
-  const limits = { ...DEFAULTS.proofs, ...options.proofs };
+  // A limit that is no number would limit nothing.
+  for (const [name, value] of Object.entries({ graceMs, timeoutMs, ...limits })) {
+    if (!(value >= 0 && value < Infinity)) {
+      throw new TypeError(`cannot verify with ${name} ${value}, wanted a number from 0`);
+    }
+  }
   let prove: ((event: B24Event, portal: Portal | undefined) => Promise<Proof>) | undefined;
 
   /** Tokens that were accepted, by their digests: hashing costs more than all the rest of an event. */

@@ -96,12 +96,15 @@ async function readBody(request: Request, limits: RequestLimits): Promise<string
 
 const UTF_8 = new TextDecoder("utf-8", { fatal: true });
 
-function tooLarge({ bodyBytes }: RequestLimits): HttpError {
-  return new HttpError(413, `wanted at most ${bodyBytes} bytes`);
+/** What is still to come of a body stands between its connection and the next request: nobody is to send one. */
+const CLOSE = { connection: "close" };
+
+function tooLarge({ bodyBytes }: RequestLimits, headers?: Readonly<Record<string, string>>): HttpError {
+  return new HttpError(413, `wanted at most ${bodyBytes} bytes`, headers);
 }
 
 function tooSlow({ bodyTimeoutMs }: RequestLimits): HttpError {
-  return new HttpError(408, `wanted the body within ${bodyTimeoutMs} ms`);
+  return new HttpError(408, `wanted the body within ${bodyTimeoutMs} ms`, CLOSE);
 }
 
 function brokenOff(): InputError {
@@ -134,7 +137,7 @@ async function readPieces(request: Request, limits: RequestLimits): Promise<Uint
       if (done) return joined(pieces, size);
       pieces.push(value);
       size += value.byteLength;
-      if (size > limits.bodyBytes) throw tooLarge(limits);
+      if (size > limits.bodyBytes) throw tooLarge(limits, CLOSE);
     }
   } catch (error) {
     // A server drops the connection over a body that was neither read nor cancelled.

@@ -82,23 +82,32 @@ export function parseTree(tree: WireTree, receivedAt: number): B24Event {
  * which PHP writes as nothing, as "" or as [], as a map. A fraction stays a number: JSON's 1.10 is 1.1, and which version
  * was meant is lost already.
  */
-function texts({ event_handler_id, ts, data, auth }: WireTree): unknown {
-  return fieldTexts({ event_handler_id, ts, data: fieldTexts(mapOf(data)), auth: fieldTexts(auth) });
+function texts({ event_handler_id, ts, data, auth }: WireTree): object {
+  return {
+    event_handler_id: textOf(event_handler_id),
+    ts: textOf(ts),
+    data: fieldTexts(mapOf(data)),
+    auth: fieldTexts(auth),
+  };
 }
 
 function mapOf(sent: WireValue | undefined): WireValue {
   return sent === undefined || sent === "" || (Array.isArray(sent) && sent.length === 0) ? {} : sent;
 }
 
-function fieldTexts(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+function textOf(field: WireValue | undefined): WireValue | undefined {
+  return typeof field === "number" && Number.isInteger(field) ? String(field) : field;
+}
+
+function fieldTexts(value: WireValue | undefined): WireValue | undefined {
+  if (!isTree(value)) return value;
   // A form has no numbers: nothing is copied then.
-  const fields = value as Record<string, unknown>;
-  let copy: Record<string, unknown> | undefined;
-  for (const key of Object.keys(fields)) {
-    if (Number.isInteger(fields[key])) (copy ??= { ...fields })[key] = String(fields[key]);
+  for (const key in value) {
+    if (typeof value[key] === "number") {
+      return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, textOf(field)!]));
+    }
   }
-  return copy ?? value;
+  return value;
 }
 
 // Every field is a text here, which its check compiles to a few comparisons; what it means is read afterwards.

@@ -918,4 +918,29 @@ describe("applicationToken() refuses to start", () => {
       });
     });
   }
+
+  for (
+    const options of [
+      { graceMs: NaN },
+      { timeoutMs: -1 },
+      { timeoutMs: Infinity },
+      { proofs: { perPortal: NaN } },
+      { proofs: { unknown: Infinity } },
+    ]
+  ) {
+    test(`with a limit that limits nothing: ${inspect(options)}`, () => {
+      assert.throws(
+        () => applicationToken(options),
+        /^TypeError: cannot verify with \w+ -?\w+, wanted a number from 0$/,
+      );
+    });
+  }
+
+  test("with undefined in the place of a limit: the default holds", async () => {
+    const { send, bitrix24, portal } = rig({}, { proofs: { perPortal: undefined as never } });
+    portal.install(2);
+    const forged = (i: number): string => portal.event("ONAPPTEST", {}).replace(/acce55/, `f${i}`);
+    for (let i = 0; i < 20; i++) await send(forged(i));
+    assert.equal(bitrix24.requests(), 6);
+  });
 });
