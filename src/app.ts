@@ -173,7 +173,9 @@ export function createApp(options: AppOptions): App {
   if (typeof storage?.get !== "function") {
     throw new TypeError("cannot create an app without storage; add one, such as memoryStorage() for trying it out");
   }
-  const { clock = Date.now, fetch = globalThis.fetch, random = () => crypto.randomUUID() } = options;
+  const { clock = Date.now, random = () => crypto.randomUUID() } = options;
+  // Wrapped, for as a member of another object a host's own fetch may refuse to be called.
+  const fetch: typeof globalThis.fetch = (...args) => (options.fetch ?? globalThis.fetch)(...args);
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
   for (const [name, limit] of Object.entries(limits)) {
     if (!(limit > 0)) throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted more than 0`);

@@ -196,6 +196,11 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
     ["a number that is infinite", json((sent) => void (sent.ts = 0)).replace(":0", ":1e999"), /^ts: saw a number that/],
     ["a name on the prototype", '{"__proto__":{"event":"ONAPPUPDATE"}}', NO_NAME],
     ["a repeated name, of which the last wins", '{"event":"ONAPPUPDATE","event":"x"}', NAME('"x"')],
+    [
+      "half a character",
+      json(set("data", { VERSION: "\ud83d" })),
+      /^data\.VERSION: saw half of a surrogate pair, wanted/,
+    ],
     ["an event that is null", json((sent) => void (sent.event = null)), NAME("null")],
     ["an event in a list", json((sent) => void (sent.event = ["ONAPPUPDATE"])), NAME("an array")],
     ["data that is null", json((sent) => void (sent.data = null)), /^data: saw null, wanted an object$/],

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { inspect } from "node:util";
 import {
   type App,
   type AppOptions,
@@ -458,6 +459,27 @@ describe("403 and 503 give nothing away", () => {
       "the app cannot start": () => broken.fetch(post(GOOD)),
     });
   });
+});
+
+test("what plugins and storages throw is told without the tokens of the event", async () => {
+  const tokens = [...new URLSearchParams(GOOD)].filter(([name]) => /token/.test(name)).map(([, token]) => token);
+  const fail = (): Promise<never> => {
+    const cause = Object.assign(new Error(`sent ${tokens.join()}`), { command: { args: tokens }, url: `/?${tokens}` });
+    return Promise.reject(new TypeError(`cannot write ${tokens.join()}`, { cause }));
+  };
+  const careless: Plugin = { name: "careless", phase: "verify", around: fail };
+  const tried = [
+    believing({ storage: { ...memoryStorage(), get: fail } }),
+    believing({ storage: { ...memoryStorage(), put: fail } }),
+    (({ app, ...rest }) => ({ app: app.use(careless), ...rest }))(believing()),
+  ];
+  for (const { app, lines, reports } of tried) {
+    assert.equal((await app.fetch(post(GOOD))).status, 503);
+    assert(lines.length > 0 && reports.some(({ name }) => name === "rejected"));
+    const seen = [...lines, JSON.stringify(reports), inspect(reports, { depth: Infinity, showHidden: true })].join();
+    assert.match(seen, /\[redacted\]/);
+    for (const token of tokens) assert(!seen.includes(token), seen);
+  }
 });
 
 describe("a storage that fails", () => {

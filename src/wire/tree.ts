@@ -52,10 +52,14 @@ export function inputError(path: readonly string[], saw: string, wanted: string)
   return new InputError([{ path: path.map(shown).join("."), saw, wanted }]);
 }
 
-/** Whoever sent the body chose its keys: in a log they take little room and do nothing. */
+/**
+ * Whoever sent the body chose its keys: in a log they take little room and do nothing. A long one may be a token in
+ * the wrong place; only its beginning is shown.
+ */
 function shown(key: string): string {
   if (key === "") return '""';
-  const printable = JSON.stringify(key.slice(0, 40)).slice(1, -1)
+  const isLong = key.length > 24;
+  const printable = JSON.stringify(isLong ? key.slice(0, 8) : key).slice(1, -1)
     .replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
-  return key.length > 40 ? `${printable}…` : printable;
+  return isLong ? `${printable}…` : printable;
 }

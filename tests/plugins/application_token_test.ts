@@ -830,7 +830,8 @@ test("applicationToken() shows no token to anybody", async () => {
   made.app.upgrade("5", ({ portal, log }) => {
     log.info("upgrading", { portal });
     see(portal);
-    throw new Error("not yet");
+    const token = portal.tokens?.accessToken.reveal();
+    throw new Error(`no ${token}`, { cause: new TypeError(`cannot reach https://example.bitrix24.de/?auth=${token}`) });
   }).on(["ONAPPINSTALL", "ONAPPUSERREADY", "ONAPPMETHODCONFIRM", "ONCRMDEALADD"], (ctx) => {
     ctx.log.info("handling", { event: ctx.event });
     see(ctx);
