@@ -49,9 +49,9 @@ const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"]
  * |---|---|---|
  * | equal, or the previous one within `graceMs` | any | accepted |
  * | differs | has an access token | proved, then the new token is stored |
- * | differs | has none | refused |
+ * | differs | has none, or is ONAPPUNINSTALL, which a token cannot prove | refused |
  * | none: the portal is unknown or was removed | has an access token | proved, then the portal is stored |
- * | none: the portal is unknown | has no access token | refused |
+ * | none: the portal is unknown | has no access token, or is ONAPPUNINSTALL | refused |
  * | equal, but the portal was removed | ONAPPINSTALL without an access token | refused |
  *
  * Proved means: one of `oauthHosts` says that the access token belongs to this app (`clientId`) on this portal
@@ -119,13 +119,14 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
       // A removed portal needs more than the token of its past to be taken for installed again.
       const revives = portal?.status !== "installed" && (accessToken !== undefined || event.name === "ONAPPINSTALL");
       if (stored && !revives) return await next();
-      if (accessToken === undefined) {
+      // What would be proved is that the app is installed: of a removal, the opposite.
+      if (accessToken === undefined || event.name === "ONAPPUNINSTALL") {
         const why = portal === undefined
           ? "the portal is unknown"
           : stored
           ? "the portal was removed"
           : "application_token is not the stored one";
-        throw new NotGenuineError(`${why}, and there is no access token to prove it by`);
+        throw new NotGenuineError(`${why}, and there is no access token to prove ${event.name} by`);
       }
       const proof = await prove!(event, portal);
       ctx.log.info("access token proved", { portal: portal === undefined ? "unknown" : "known" });

@@ -189,6 +189,8 @@ export function createApp(options: AppOptions): App {
   const worker = createWorker(core, upgrades);
   const tick = createTicker(storage, worker);
   let started: Promise<void> | undefined;
+  /** From the end of the start to the beginning of the close. */
+  let running = false;
   let closed: Promise<void> | undefined;
 
   const dispatcher: Dispatcher = {
@@ -229,10 +231,15 @@ export function createApp(options: AppOptions): App {
           log: withFields(log, { plugin: name }),
         });
       }
+      running = closed === undefined;
     })();
   }
 
-  async function answer(request: Request, ...platform: unknown[]): Promise<Response> {
+  function answer(request: Request, ...platform: unknown[]): Promise<Response> {
+    return running ? respond(dispatcher, request, platform) : startAndAnswer(request, platform);
+  }
+
+  async function startAndAnswer(request: Request, platform: readonly unknown[]): Promise<Response> {
     if (closed !== undefined) return await refuse(request);
     try {
       await start();
@@ -292,6 +299,7 @@ export function createApp(options: AppOptions): App {
     },
     close: () =>
       closed ??= (async () => {
+        running = false;
         await within(limits.closeMs, worker.idle());
         stopping.abort(new DOMException("the app is closing", "AbortError"));
         // Handlers that heed their signal end now; what the others had to do stays in the inbox.

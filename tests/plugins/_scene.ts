@@ -1,4 +1,6 @@
 /** An app with the token plugin, an OAuth host whose answers a test chooses, and a look into the storage. */
+import assert from "node:assert/strict";
+import { inspect } from "node:util";
 import { type AppOptions, memoryStorage, type Storage } from "@b24/onappupdate";
 import type { ApplicationTokenOptions } from "@b24/onappupdate/application-token";
 import { CLIENT_ID, MEMBER_ID, type Rig, rig } from "../_app.ts";
@@ -97,9 +99,56 @@ export function changed(body: string, fields: Readonly<Record<string, string | u
   return form.toString();
 }
 
+/** Takes the tokens of a user out. */
 export const TOKENLESS = {
   "auth[access_token]": undefined,
   "auth[refresh_token]": undefined,
   "auth[expires]": undefined,
   "auth[expires_in]": undefined,
 } as const;
+
+/** An application token of nobody. */
+export const MADE_UP = { "auth[application_token]": "f".repeat(32) };
+const ERRORS: Readonly<Record<number, { readonly name: string; readonly code: string; readonly level: string }>> = {
+  403: { name: "NotGenuineError", code: "not_genuine", level: "info" },
+  503: { name: "CannotVerifyError", code: "cannot_verify", level: "warn" },
+};
+
+/** A portal that is known: installed at 2. */
+export async function known(made: Scene): Promise<string> {
+  const install = made.portal.install(2);
+  assert.equal(await made.send(install), 200);
+  made.forget();
+  return install;
+}
+
+/** Sends what must not get in: nothing changes, and one observer and one log line say which of the two it was. */
+export async function assertRefused(made: Scene, body: string, status: 403 | 503): Promise<void> {
+  const before = await made.stored();
+  made.reports.length = made.lines.length = 0;
+  assert.equal(await made.send(body), status);
+  assert.deepEqual(await made.stored(), before);
+  const { name, code, level } = ERRORS[status]!;
+  const [report, ...others] = made.reports;
+  assert(report?.name === "rejected" && others.length === 0, inspect(made.reports));
+  assert.equal(report.status, status);
+  assert.equal(report.error.name, name);
+  assert.equal((report.error as { code?: string }).code, code);
+  const refusals = made.lines.map((line) => JSON.parse(line)).filter(({ message }) => message === "request refused");
+  assert.deepEqual(refusals.map((line) => [line.level, line.status, line.error.name]), [[level, status, name]]);
+}
+
+/** A storage whose first reads all wait until there are `count` of them: the events that read then meet. */
+export function meeting(count: number): Storage {
+  const storage = memoryStorage();
+  const met = Promise.withResolvers<void>();
+  let readers = 0;
+  return {
+    ...storage,
+    get: async (...args) => {
+      if (++readers === count) met.resolve();
+      await met.promise;
+      return await storage.get(...args);
+    },
+  };
+}
