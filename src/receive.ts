@@ -3,7 +3,7 @@ import { type Core, eventLog, notify } from "./core.ts";
 import { CannotVerifyError, InputError, NotGenuineError, OnAppUpdateError } from "./errors.ts";
 import { runPipeline } from "./pipeline/pipeline.ts";
 import type { Proof } from "./pipeline/plugin.ts";
-import { type Delivery, DELIVERY_FORMAT, deliveryId, deliveryKey, receiptKey } from "./portal/inbox.ts";
+import { type Delivery, DELIVERY_FORMAT, deliveryId, deliveryKey, type Receipt, receiptKey } from "./portal/inbox.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { announcedVersion, type Facts, nextRecord, type StoredProof } from "./portal/transition.ts";
 import { digestToken } from "./secret.ts";
@@ -46,24 +46,32 @@ export async function receive(
   { body, tree, event, receivedAt }: Incoming,
 ): Promise<Accepted | undefined> {
   const { memberId } = event.auth;
-  const entry = await core.storage.get<PortalRecord>(portalKey(memberId));
+  const id = causesWork(core, event) ? await deliveryId(event, tree) : undefined;
+  const [entry, receipt] = await Promise.all([
+    core.storage.get<PortalRecord>(portalKey(memberId)),
+    id === undefined ? null : core.storage.get<Receipt>(receiptKey(memberId, id)),
+  ]);
   const record = readRecord(entry);
   const proof = await verify(core, event, receivedAt, record);
+  if (receipt !== null) {
+    notify(core, "duplicate", { event });
+    return undefined;
+  }
   const facts = { proof, versions: core.versions, receivedAt };
   const next = firstNext(record, event, facts);
   // What was proved may be a version of which no other event told.
   const raises = next !== undefined && next.target !== record?.target;
-  if (!causesWork(core, event) && !raises) {
+  if (id === undefined && !raises) {
     if (next !== undefined) await raise(core, event, facts, { entry, next });
     notify(core, "received", { event });
     return undefined;
   }
-  const id = await deliveryId(event, tree);
-  const key = deliveryKey(memberId, id);
+  const deliveryName = id ?? await deliveryId(event, tree);
+  const key = deliveryKey(memberId, deliveryName);
   const delivery: Delivery = { format: DELIVERY_FORMAT, body, receivedAt, proof, attempts: 0 };
   const stored = await core.storage.put(key, delivery, { ifVersion: null });
-  // Looked for only now: a copy that is done was in the inbox, or has its receipt.
-  if (!stored.ok || await core.storage.get(receiptKey(memberId, id)) !== null) {
+  // Again, for another copy may have been finished since: whoever is done leaves the inbox only after its receipt.
+  if (!stored.ok || await core.storage.get<Receipt>(receiptKey(memberId, deliveryName)) !== null) {
     if (stored.ok) await core.storage.delete(key);
     notify(core, "duplicate", { event });
     return undefined;
@@ -75,7 +83,7 @@ export async function receive(
   }
   notify(core, "received", { event });
   const fresh = { entry: { key, value: delivery, version: stored.version }, event };
-  return { memberId, deliveryId: id, fresh };
+  return { memberId, deliveryId: deliveryName, fresh };
 }
 
 /** Takes the event into its portal's record; resolves to the record then. `known` saves reading and thinking twice. */
