@@ -372,7 +372,8 @@ test("applicationToken() shows no token to anybody", async () => {
   seen.push(...made.lines);
   assert(made.names().includes("failed") && made.names().includes("rejected") && made.names().includes("received"));
   assert(tokens.size > 40 && seen.length > 100);
+  // Nor the beginning of one, as a text that is cut would show it.
   for (const token of tokens) {
-    for (const text of seen) assert(!text.includes(token), `${token} in ${text.slice(0, 2000)}`);
+    for (const text of seen) assert(!text.includes(token.slice(0, 20)), `${token} in ${text.slice(0, 2000)}`);
   }
 });

@@ -363,6 +363,7 @@ describe("applicationToken() takes from the OAuth host", () => {
         "http://example.bitrix24.de/rest/",
         "https://user:pw@example.bitrix24.de/rest/",
         "https://user@evil.example/",
+        "https://:pw@evil.example/",
       ],
       ...["//example.bitrix24.de/rest/", "example.bitrix24.de", "garbage", "", "https://", "https://[::1/"],
       ...["javascript:alert(1)", "file:///etc/passwd", "data:text/plain,x", "ftp://example.bitrix24.de/"],
