@@ -29,7 +29,10 @@ export interface ApplicationTokenOptions {
   readonly proofs?: Partial<ProofLimits>;
 }
 
-/** How many proofs are made in a minute. */
+/**
+ * How many proofs are made in a minute. Whoever uses one up with forged posts delays what it is for: of `unknown`, new
+ * installations; of `perPortal`, changed tokens of that portal. Events with the stored token need no proof.
+ */
 export interface ProofLimits {
   /** For one `member_id`; default 6. */
   readonly perPortal: number;

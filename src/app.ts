@@ -2,7 +2,7 @@
 import { type AnyHandler, type Core, notify, safeError } from "./core.ts";
 import { InputError, UnknownPortalError } from "./errors.ts";
 import { type Dispatcher, isOutage, isUnexpected, refuse, type RequestLimits, respond } from "./http.ts";
-import { consoleLogger, type Logger, withFields } from "./log.ts";
+import { consoleLogger, type Logger, withFields, withoutThrows } from "./log.ts";
 import type { Context, HandlerContext } from "./pipeline/context.ts";
 import { assertPlugins } from "./pipeline/pipeline.ts";
 import type { Plugin } from "./pipeline/plugin.ts";
@@ -180,7 +180,7 @@ export function createApp(options: AppOptions): App {
   for (const [name, limit] of Object.entries(limits)) {
     if (!(limit > 0)) throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted more than 0`);
   }
-  const log = options.logger ?? consoleLogger();
+  const log = withoutThrows(options.logger ?? consoleLogger());
   const stopping = new AbortController();
   const plugins: Plugin[] = [];
   const upgrades: Upgrade[] = [];
@@ -240,12 +240,12 @@ export function createApp(options: AppOptions): App {
   }
 
   async function startAndAnswer(request: Request, platform: readonly unknown[]): Promise<Response> {
-    if (closed !== undefined) return await refuse(request);
+    if (closed !== undefined) return refuse(request);
     try {
       await start();
     } catch (error) {
       log.error("the app cannot start", { error });
-      return await refuse(request);
+      return refuse(request);
     }
     return await respond(dispatcher, request, platform);
   }

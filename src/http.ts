@@ -61,15 +61,15 @@ export async function respond(
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
     const status = statusOf(error);
-    await discard(request);
+    discard(request);
     dispatcher.rejected(status, error, event);
     return problem(status, error);
   }
 }
 
 /** Answers a request that the app cannot look at now. */
-export async function refuse(request: Request): Promise<Response> {
-  await discard(request);
+export function refuse(request: Request): Response {
+  discard(request);
   return problem(503, new CannotVerifyError("the app is not running"));
 }
 
@@ -159,10 +159,10 @@ function joined(pieces: readonly Uint8Array[], size: number): Uint8Array {
   return bytes;
 }
 
-/** Frees the connection of a body that nobody began to read. */
-async function discard(request: Request): Promise<void> {
+/** Frees the connection of a body that nobody began to read. Not waited for: the answer does not depend on it. */
+function discard(request: Request): void {
   if (request.body === null || request.bodyUsed) return;
-  await request.body.cancel().catch(() => {});
+  request.body.cancel().catch(() => {});
 }
 
 function statusOf(error: Error): number {

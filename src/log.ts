@@ -51,3 +51,15 @@ export function withFields(logger: Logger, fields: LogFields): Logger {
     error: (message, more) => logger.error(message, { ...fields, ...more }),
   };
 }
+
+/** `logger`, with its own failures kept to itself: an event must not be refused because it could not be logged. */
+export function withoutThrows(logger: Logger): Logger {
+  const safe = (level: keyof Logger) => (message: string, fields?: LogFields): void => {
+    try {
+      logger[level](message, fields);
+    } catch {
+      // There is nobody left to tell.
+    }
+  };
+  return { debug: safe("debug"), info: safe("info"), warn: safe("warn"), error: safe("error") };
+}

@@ -393,6 +393,16 @@ describe("createApp()", () => {
     assert.throws(() => createApp(options).use(observer).fetch, /no plugin of phase "verify"/);
   });
 
+  test("a logger that throws refuses no event", async () => {
+    const boom = (): void => {
+      throw new Error("the log is full");
+    };
+    const { app, portal, send } = rig({ logger: { debug: boom, info: boom, warn: boom, error: boom } });
+    assert.equal(await send(portal.install(1)), 200);
+    assert.equal(await send("garbage"), 400);
+    await app.close();
+  });
+
   test("refuses limits that limit nothing", () => {
     for (const limits of [{ bodyBytes: NaN }, { depth: 0 }, { bodyTimeoutMs: -1 }]) {
       assert.throws(

@@ -136,7 +136,7 @@ const oauth = {
 };
 const authFields = {
   member_id: text(/^[0-9a-f]{32}$/i, "32 hexadecimal digits"),
-  domain: text(/^[^\s/?#@\\]{1,260}$/, "a host name"),
+  domain: text(/^([\p{L}\p{N}._-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?$/iu, "a host name"),
   access_token: userToken,
   ...oauth,
   status: sized(0, 16, "a text of 1 to 16 characters").optional(),
