@@ -45,6 +45,72 @@ describe("an app", () => {
     assert.equal(names().filter((name) => name === "duplicate").length, 4);
   });
 
+  test("a repeated event that is done writes nothing", async () => {
+    const storage = memoryStorage();
+    let writes = 0;
+    const counting: typeof storage = {
+      ...storage,
+      put: (...args) => {
+        writes++;
+        return storage.put(...args);
+      },
+    };
+    const { portal, send, names } = rig({ storage: counting });
+    const body = portal.install(2);
+    await send(body);
+    const before = writes;
+    assert.equal(await send(body), 200);
+    assert.equal(writes, before);
+    assert.equal(names().at(-1), "duplicate");
+  });
+
+  test("a copy that another process finishes between our looking and our storing is not run again", async () => {
+    const storage = memoryStorage();
+    const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
+    const body = bitrix24.portal({ memberId: MEMBER_ID }).install(2);
+    let runs = 0;
+    const make = (over: typeof storage) =>
+      createApp({ storage: over, acknowledge: "handled", logger: recordingLogger().logger }).use(trusting)
+        .on("ONAPPINSTALL", () => void runs++);
+    const other = make(storage);
+    let overtaken = false;
+    const slow: typeof storage = {
+      ...storage,
+      get: async (key, options) => {
+        const entry = await storage.get<never>(key, options);
+        if (key[0] === "receipt" && !overtaken) {
+          overtaken = true;
+          assert.equal((await other.fetch(post(body))).status, 200);
+        }
+        return entry;
+      },
+    };
+    assert.equal((await make(slow).fetch(post(body))).status, 200);
+    assert.equal(runs, 1);
+    assert.deepEqual(await other.tick(), { handled: 0, failed: 0 });
+  });
+
+  test("tokens that a handler's error quotes reach neither log nor observer nor storage", async () => {
+    const storage = memoryStorage();
+    const { app, portal, send, reports, lines } = rig({ storage });
+    app.on("ONAPPINSTALL", ({ event }) => {
+      throw new Error("refused", { cause: new Error(`auth=${event.auth.accessToken!.reveal()}`) });
+    }).on("ONAPPTEST", ({ event }) => {
+      throw new Error(`auth=${event.auth.refreshToken!.reveal()}`);
+    });
+    await send(portal.install(2));
+    await send(portal.event("ONAPPTEST", {}));
+    const failed = reports.filter((report) => report.name === "failed");
+    assert.equal(failed.length, 2);
+    assert.equal((failed[0]!.error.cause as Error).message, "auth=[redacted]");
+    assert.equal(failed[1]!.error.message, "auth=[redacted]");
+    for (const { error } of failed) assert.doesNotMatch(`${error.stack} ${error.cause}`, /acce55|fe5fe5/);
+    assert.doesNotMatch(lines.join(), /acce55|fe5fe5/);
+    for await (const { value } of storage.list<{ readonly error: string }>(["inbox"])) {
+      assert.match(value.error, /^(refused|auth=\[redacted\])$/);
+    }
+  });
+
   test("keeps a portal on its version while an upgrade fails, and tries it again", async () => {
     const { app, portal, send, reports, lines } = rig();
     let broken = true;
