@@ -12,7 +12,7 @@ import { type Import, imports, lineOf, scan } from "./source_scan.ts";
 
 /** Parts of `src/`, and `mod.ts`, from the bottom up: a part imports from its own layer and those before it. */
 const LAYERS: readonly (readonly string[])[] = [
-  ["errors", "secret", "log"],
+  ["errors", "secret", "log", "deadline"],
   ["wire", "version", "storage"],
   ["portal", "pipeline"],
   ["core"],

@@ -1,5 +1,6 @@
 /** The app: what a vendor builds, mounts and closes. */
 import { type AnyHandler, type Core, notify, safeError } from "./core.ts";
+import { createDeadline } from "./deadline.ts";
 import { InputError, UnknownPortalError } from "./errors.ts";
 import { type Dispatcher, isOutage, isUnexpected, refuse, type RequestLimits, respond } from "./http.ts";
 import { consoleLogger, type Logger, withFields, withoutThrows } from "./log.ts";
@@ -195,6 +196,7 @@ export function createApp(options: AppOptions): App {
 
   const dispatcher: Dispatcher = {
     limits,
+    bodyDeadline: createDeadline(limits.bodyTimeoutMs),
     clock,
     take: async (incoming, platform) => {
       const accepted = await receive(core, incoming);

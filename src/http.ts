@@ -1,4 +1,5 @@
 /** Request to Response: the only file that knows status codes. */
+import type { Deadline } from "./deadline.ts";
 import {
   CannotVerifyError,
   FormatError,
@@ -24,6 +25,8 @@ export interface RequestLimits extends DecodeLimits {
 /** What answers requests. */
 export interface Dispatcher {
   readonly limits: RequestLimits;
+  /** Of `limits.bodyTimeoutMs`. */
+  readonly bodyDeadline: Deadline;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   /** Takes an event; resolves when it may be answered 200. `platform`: what the host gave besides the request. */
@@ -53,7 +56,7 @@ export async function respond(
   const receivedAt = dispatcher.clock();
   let event: B24Event | undefined;
   try {
-    const body: Body = { kind: bodyKindOf(request), text: await readBody(request, dispatcher.limits) };
+    const body: Body = { kind: bodyKindOf(request), text: await readBody(request, dispatcher) };
     const tree = decodeBody(body, dispatcher.limits);
     event = parseTree(tree, receivedAt);
     await dispatcher.take({ body, tree, event, receivedAt }, platform);
@@ -80,12 +83,13 @@ function bodyKindOf(request: Request): BodyKind {
   throw new HttpError(415, "wanted application/x-www-form-urlencoded or application/json, in UTF-8");
 }
 
-async function readBody(request: Request, limits: RequestLimits): Promise<string> {
+async function readBody(request: Request, dispatcher: Dispatcher): Promise<string> {
+  const { limits } = dispatcher;
   if (request.bodyUsed) throw new TypeError("cannot read the body of a request: it was read before the app got it");
   const announced = request.headers.get("content-length");
   if (Number(announced ?? 0) > limits.bodyBytes) throw tooLarge(limits);
   // A server holds a body to its announced length, and reads one as a whole several times faster than in pieces.
-  const bytes = await (announced === null ? readPieces(request, limits) : readWhole(request, limits));
+  const bytes = await (announced === null ? readPieces(request, dispatcher) : readWhole(request, dispatcher));
   if (bytes.byteLength > limits.bodyBytes) throw tooLarge(limits);
   try {
     return UTF_8.decode(bytes);
@@ -111,25 +115,30 @@ function brokenOff(): InputError {
   return new InputError([{ path: "", saw: "a connection that broke off", wanted: "a whole body" }]);
 }
 
-function readWhole(request: Request, limits: RequestLimits): Promise<Uint8Array> {
+function readWhole(request: Request, { limits, bodyDeadline }: Dispatcher): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(tooSlow(limits)), limits.bodyTimeoutMs);
-    request.arrayBuffer().then((buffer) => resolve(new Uint8Array(buffer)), () => reject(brokenOff()))
-      .finally(() => clearTimeout(timer));
+    const inTime = bodyDeadline(() => reject(tooSlow(limits)));
+    request.arrayBuffer().then((buffer) => {
+      inTime();
+      resolve(new Uint8Array(buffer));
+    }, () => {
+      inTime();
+      reject(brokenOff());
+    });
   });
 }
 
-async function readPieces(request: Request, limits: RequestLimits): Promise<Uint8Array> {
+async function readPieces(request: Request, { limits, bodyDeadline }: Dispatcher): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array();
   const reader = request.body.getReader();
   const pieces: Uint8Array[] = [];
   let size = 0;
   let expired = false;
   // A read that waits ends when its stream is cancelled.
-  const timer = setTimeout(() => {
+  const inTime = bodyDeadline(() => {
     expired = true;
     reader.cancel().catch(() => {});
-  }, limits.bodyTimeoutMs);
+  });
   try {
     while (true) {
       const { done, value } = await reader.read();
@@ -144,7 +153,7 @@ async function readPieces(request: Request, limits: RequestLimits): Promise<Uint
     reader.cancel().catch(() => {});
     throw error instanceof HttpError ? error : brokenOff();
   } finally {
-    clearTimeout(timer);
+    inTime();
   }
 }
 

@@ -29,7 +29,12 @@ export interface Accepted {
   readonly memberId: string;
   readonly deliveryId: string;
   /** What whoever has just stored it knows of it. */
-  readonly fresh?: { readonly entry: Entry<Delivery>; readonly event: B24Event };
+  readonly fresh?: {
+    readonly entry: Entry<Delivery>;
+    readonly event: B24Event;
+    /** Absent while the event is not in it. */
+    readonly record?: PortalRecord;
+  };
 }
 
 /**
@@ -77,12 +82,10 @@ export async function receive(
     return undefined;
   }
   // Without a next record, the event waits in the inbox for code that has one.
-  if (next !== undefined) {
-    await raise(core, event, facts, { entry, next });
-    reportDowngrade(core, event, facts, record);
-  }
+  const raised = next === undefined ? {} : { record: await raise(core, event, facts, { entry, next }) };
+  if (next !== undefined) reportDowngrade(core, event, facts, record);
   notify(core, "received", { event });
-  const fresh = { entry: { key, value: delivery, version: stored.version }, event };
+  const fresh = { entry: { key, value: delivery, version: stored.version }, event, ...raised };
   return { memberId, deliveryId: deliveryName, fresh };
 }
 

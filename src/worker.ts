@@ -43,7 +43,10 @@ export function createWorker(core: Core, upgrades: readonly Upgrade[]): Worker {
   return {
     work: (accepted) => {
       const { memberId } = accepted;
-      const work = (queues.get(memberId) ?? answerFirst()).then(() => handle(core, upgrades, accepted)).finally(() => {
+      const before = queues.get(memberId);
+      // What comes before may change the record.
+      const known = before === undefined ? accepted.fresh?.record : undefined;
+      const work = (before ?? answerFirst()).then(() => handle(core, upgrades, accepted, known)).finally(() => {
         deliveries.delete(name(accepted));
         if (queues.get(memberId) === work) queues.delete(memberId);
       });
@@ -61,12 +64,24 @@ export function createWorker(core: Core, upgrades: readonly Upgrade[]): Worker {
 /** What is in the inbox was let in once: limits that have become tighter since must not keep it there. */
 const UNLIMITED: DecodeLimits = { fields: Infinity, depth: Infinity, keyLength: Infinity, valueLength: Infinity };
 
-/** With a storage in memory, the work would otherwise be done before the answer is sent. */
+let answered: Promise<void> | undefined;
+
+/** With a storage in memory, the work would otherwise be done before the answer is sent. One timer for all at once. */
 function answerFirst(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+  return answered ??= new Promise((resolve) =>
+    setTimeout(() => {
+      answered = undefined;
+      resolve();
+    }, 0)
+  );
 }
 
-async function handle(core: Core, upgrades: readonly Upgrade[], accepted: Accepted): Promise<WorkResult> {
+async function handle(
+  core: Core,
+  upgrades: readonly Upgrade[],
+  accepted: Accepted,
+  known: PortalRecord | undefined,
+): Promise<WorkResult> {
   const { memberId, deliveryId } = accepted;
   let entry: Entry<Delivery> | undefined;
   let event: B24Event | undefined;
@@ -78,7 +93,7 @@ async function handle(core: Core, upgrades: readonly Upgrade[], accepted: Accept
     const { body, proof, receivedAt } = readDelivery(entry.key, entry.value);
     event = accepted.fresh?.event ?? parseTree(decodeBody(body, UNLIMITED), receivedAt);
     // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
-    record = await raise(core, event, { proof, receivedAt, versions: core.versions });
+    record = known ?? await raise(core, event, { proof, receivedAt, versions: core.versions });
     await run(core, upgrades, event, receivedAt, record);
     // In this order: whoever comes between finds the one or the other.
     const receipt: Receipt = { format: DELIVERY_FORMAT };

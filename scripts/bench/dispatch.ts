@@ -122,20 +122,21 @@ function median(values: readonly number[]): number {
 }
 
 async function compare(): Promise<void> {
-  const [hono, app] = await Promise.all([start("hono"), start("app")]);
+  const runtime = onDeno ? "Deno" : `Node ${process.versions.node}`;
+  const servers = await Promise.all([start("hono"), start("app"), start("app")]);
   try {
+    const [hono, fresh, repeated] = servers;
     const ratios = { fresh: [] as number[], repeated: [] as number[] };
     const rates: number[] = [];
     for (let round = 0; round <= ROUNDS; round++) {
-      const bare = await load(hono.port, false);
-      const fresh = await load(app.port, false);
-      const repeated = await load(app.port, true);
+      const bare = await load(hono!.port, false);
+      const ofFresh = await load(fresh!.port, false);
+      const ofRepeated = await load(repeated!.port, true);
       if (round === 0) continue; // warms up
       rates.push(bare);
-      ratios.fresh.push(fresh / bare);
-      ratios.repeated.push(repeated / bare);
+      ratios.fresh.push(ofFresh / bare);
+      ratios.repeated.push(ofRepeated / bare);
     }
-    const runtime = onDeno ? "Deno" : `Node ${process.versions.node}`;
     console.log(`${runtime}: a bare Hono handler answers ${Math.round(median(rates))} requests/s`);
     for (const [kind, values] of Object.entries(ratios)) {
       const ratio = median(values);
@@ -143,7 +144,7 @@ async function compare(): Promise<void> {
       if (ratio < WANTED) process.exitCode = 1;
     }
   } finally {
-    for (const { child } of [hono, app]) {
+    for (const { child } of servers) {
       child.removeAllListeners("exit");
       child.kill();
     }

@@ -23,16 +23,14 @@ export function decodeForm(body: string, limits: Partial<DecodeLimits> = {}): Wi
     if (++fields > all.fields) throw inputError([], `more than ${all.fields} fields`, `at most ${all.fields}`);
     // Found once and kept: many names without a value must not search the rest of the body each.
     if (equals < start) equals = indexOrEnd(body, "=", start);
-    const rawName = body.slice(start, Math.min(equals, end));
-    const name = unescaped(rawName, [rawName]);
-    if (name === "" || name.startsWith("[")) continue;
-    const path = split(name, all);
+    const path = pathOf(body.slice(start, Math.min(equals, end)), all);
+    if (path === undefined) continue;
     const value = unescaped(body.slice(equals + 1, end), path);
     checkText(path, value, all);
-    const key = path.pop() ?? "";
+    const last = path.length - 1;
     let branch = top;
-    for (const parent of path) branch = branch.child(parent);
-    branch.set(key, value);
+    for (let i = 0; i < last; i++) branch = branch.child(path[i]!);
+    branch.set(path[last]!, value);
   }
   return top.toTree();
 }
@@ -55,6 +53,32 @@ function unescaped(raw: string, path: readonly string[]): string {
   } catch {
     throw inputError(path, "bytes that are not UTF-8", "UTF-8");
   }
+}
+
+/** Paths by the names of fields as they came: those of real events are always the same. */
+const paths = new Map<string, readonly string[]>();
+/** In which anybody may send names; more than the events have by far. */
+const MOST_PATHS = 256;
+const LONGEST_NAME = 64;
+
+/** The keys that lead to a field's value; `undefined` for a name that PHP drops. */
+function pathOf(rawName: string, limits: DecodeLimits): readonly string[] | undefined {
+  const known = paths.get(rawName);
+  if (known !== undefined && isWithin(known, limits)) return known;
+  // A slice would keep its whole body in memory.
+  const copy = rawName.length > LONGEST_NAME ? undefined : Array.from(rawName).join("");
+  const name = unescaped(copy ?? rawName, [rawName]);
+  if (name === "" || name.startsWith("[")) return undefined;
+  const path = split(name, limits);
+  if (copy !== undefined) {
+    if (paths.size >= MOST_PATHS) paths.clear();
+    paths.set(copy, path);
+  }
+  return path;
+}
+
+function isWithin(path: readonly string[], limits: DecodeLimits): boolean {
+  return path.length <= limits.depth && path.every((key) => key.length <= limits.keyLength);
 }
 
 /**

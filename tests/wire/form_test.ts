@@ -301,6 +301,25 @@ describe("decodeForm() takes what is at a limit and refuses one more", () => {
   }
 });
 
+test("decodeForm() holds a name to the limits that it is given, whatever limits it was read under before", () => {
+  const cases = [["one[two][three]=1", { depth: 2 }], ["a[longer][b]=1", { keyLength: 5 }]] as const;
+  for (const [body, narrow] of cases) {
+    for (let times = 0; times < 2; times++) {
+      decodeForm(body);
+      assert.match(refusal(body, narrow).wanted, /^at most [25]$/);
+    }
+  }
+});
+
+test("decodeForm() reads many names that are all different as it reads few", () => {
+  const names = Array.from({ length: 1000 }, (_, i) => `a${i}[b%5B${i}]`);
+  for (let times = 0; times < 2; times++) {
+    for (const [i, name] of names.entries()) {
+      assert.deepEqual(plain(decodeForm(`${name}=${i}`)), { [`a${i}`]: { [`b[${i}`]: `${i}` } });
+    }
+  }
+});
+
 test("decodeForm() looks at nothing after the field that exceeds a limit", () => {
   const notUtf8 = "&z=%FF";
   assert.equal(refusal("a=1&".repeat(10_000) + notUtf8).saw, "more than 256 fields");
