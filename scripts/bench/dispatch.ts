@@ -3,6 +3,9 @@
  * requests per second over HTTP as a ratio. Both are served by the same server in processes of their own, and loaded in
  * turn, round by round.
  *
+ * Both get the same body again and again, which the app verifies and recognises. What events cost that are all new, and
+ * so also stored, worked on and remembered, is printed beside it.
+ *
  *     deno run -A scripts/bench/dispatch.ts
  *     node scripts/bench/dispatch.ts          (in a project that has the package installed)
  */
@@ -16,9 +19,6 @@ import { createApp, memoryStorage, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { serve } from "@b24/onappupdate/node-server";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-
-/** Runs on Node too. */
-export const runtimes = ["deno", "node"] as const;
 
 const WANTED = 0.6;
 const ROUNDS = 9;
@@ -123,28 +123,26 @@ function median(values: readonly number[]): number {
 
 async function compare(): Promise<void> {
   const runtime = onDeno ? "Deno" : `Node ${process.versions.node}`;
-  const servers = await Promise.all([start("hono"), start("app"), start("app")]);
+  const [hono, same, fresh] = await Promise.all([start("hono"), start("app"), start("app")]);
   try {
-    const [hono, fresh, repeated] = servers;
-    const ratios = { fresh: [] as number[], repeated: [] as number[] };
     const rates: number[] = [];
+    const ratios = { same: [] as number[], fresh: [] as number[] };
     for (let round = 0; round <= ROUNDS; round++) {
-      const bare = await load(hono!.port, false);
-      const ofFresh = await load(fresh!.port, false);
-      const ofRepeated = await load(repeated!.port, true);
+      const bare = await load(hono.port, true);
+      const ofSame = await load(same.port, true);
+      const ofFresh = await load(fresh.port, false);
       if (round === 0) continue; // warms up
       rates.push(bare);
+      ratios.same.push(ofSame / bare);
       ratios.fresh.push(ofFresh / bare);
-      ratios.repeated.push(ofRepeated / bare);
     }
+    const ratio = median(ratios.same);
     console.log(`${runtime}: a bare Hono handler answers ${Math.round(median(rates))} requests/s`);
-    for (const [kind, values] of Object.entries(ratios)) {
-      const ratio = median(values);
-      console.log(`${runtime}: app.fetch, ${kind} events: ${ratio.toFixed(2)} of that, wanted ${WANTED}`);
-      if (ratio < WANTED) process.exitCode = 1;
-    }
+    console.log(`${runtime}: app.fetch, the same body: ${ratio.toFixed(2)} of that, wanted ${WANTED}`);
+    console.log(`${runtime}: app.fetch, only new events: ${median(ratios.fresh).toFixed(2)} of that`);
+    if (ratio < WANTED) process.exitCode = 1;
   } finally {
-    for (const { child } of servers) {
+    for (const { child } of [hono, same, fresh]) {
       child.removeAllListeners("exit");
       child.kill();
     }
