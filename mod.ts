@@ -66,6 +66,8 @@ export type {
 } from "./src/portal/record.ts";
 
 // Storage
+export { type CopyOptions, type CopyProgress, type CopyReport, copyStorage } from "./src/storage/copy.ts";
+export { encrypted, type EncryptedOptions } from "./src/storage/encrypted.ts";
 export { memoryStorage, type MemoryStorageOptions } from "./src/storage/memory.ts";
 export { compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
 export { decodeValue, encodeValue, endOf } from "./src/storage/value.ts";
@@ -83,6 +85,8 @@ export type {
 export { digestToken, Secret } from "./src/secret.ts";
 export {
   CannotVerifyError,
+  CopyError,
+  type CopyProblem,
   FormatError,
   InputError,
   type InputIssue,

@@ -12,12 +12,12 @@ import { type Import, imports, lineOf, scan } from "./source_scan.ts";
 
 /** Parts of `src/`, and `mod.ts`, from the bottom up: a part imports from its own layer and those before it. */
 const LAYERS: readonly (readonly string[])[] = [
-  ["errors", "secret", "log", "deadline"],
+  ["errors", "secret", "log", "deadline", "surroundings"],
   ["wire", "version", "storage"],
   ["portal", "pipeline"],
   ["core"],
   ["upgrade"],
-  ["receive", "worker", "tick"],
+  ["receive", "worker", "tick", "start_checks"],
   ["http"],
   ["app"],
   ["mod"],
@@ -39,6 +39,8 @@ interface Area {
 
 const AREAS: readonly Area[] = [
   { files: /^mod\.ts$/, local: /^src\//, packages: /^$/, packed: true },
+  // Asks the runtime where it is, for the warnings at the start, and for nothing else.
+  { files: /^src\/surroundings\.ts$/, local: /^$/, packages: /^$/, runtime: true, packed: true },
   { files: /^src\/cli\//, local: /^(src\/|mod\.ts$)/, packages: /^node:/, runtime: true, packed: true },
   { files: /^src\//, local: /^(src\/|mod\.ts$)/, packages: /^(zod|semver)$/, packed: true },
   { files: /^plugins\//, local: /^mod\.ts$/, packages: /^(?!@b24\/)/, runtime: true, packed: true },

@@ -10,6 +10,7 @@ import type { Plugin } from "./pipeline/plugin.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { receive } from "./receive.ts";
 import { Secret } from "./secret.ts";
+import { startWarnings } from "./start_checks.ts";
 import type { Storage } from "./storage/storage.ts";
 import {
   defineUpgrade,
@@ -222,6 +223,7 @@ export function createApp(options: AppOptions): App {
   function start(): Promise<void> {
     return started ??= (async () => {
       assertPlugins(plugins);
+      for (const { message, fields } of startWarnings(storage)) log.warn(message, fields);
       const secret = typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret;
       for (const { name, setup } of plugins) {
         await setup?.({

@@ -85,6 +85,32 @@ export class FormatError extends OnAppUpdateError {
   }
 }
 
+/** An entry that `copyStorage` did not bring over. */
+export interface CopyProblem {
+  /** Its key. */
+  readonly key: readonly string[];
+  /** The target has none, or another one, or takes none of this size. */
+  readonly problem: "missing" | "different" | "too large";
+}
+
+/** `copyStorage` went through everything, and the target does not have all that the source has. */
+export class CopyError extends OnAppUpdateError {
+  /** Each entry that is not there as it should be, in the order of the keys. */
+  readonly problems: readonly CopyProblem[];
+
+  /** `from` and `to` are the names of the storages; at least one problem. */
+  constructor(from: string, to: string, problems: readonly CopyProblem[]) {
+    const some = problems.slice(0, 3).map(({ key, problem }) => `${JSON.stringify(key)} (${problem})`).join(", ");
+    const rest = problems.length > 3 ? ` and ${problems.length - 3} more` : "";
+    super(
+      "copy",
+      `cannot copy all of ${from} to ${to}, all else is there: ${some}${rest}; stop what writes to them and repeat, ` +
+        `with overwrite: true if ${from} is right`,
+    );
+    this.problems = problems;
+  }
+}
+
 /** No portal with this `member_id` is stored. */
 export class UnknownPortalError extends OnAppUpdateError {
   /** The `member_id` that was asked for. */

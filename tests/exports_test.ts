@@ -12,6 +12,7 @@ import { fileURLToPath } from "node:url";
 const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ".": [
     "CannotVerifyError",
+    "CopyError",
     "FormatError",
     "InputError",
     "NotGenuineError",
@@ -24,6 +25,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "coerced",
     "compareKeys",
     "consoleLogger",
+    "copyStorage",
     "createApp",
     "decodeKey",
     "decodeValue",
@@ -31,6 +33,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "digestToken",
     "encodeKey",
     "encodeValue",
+    "encrypted",
     "endOf",
     "mapped",
     "memoryStorage",

@@ -49,6 +49,8 @@ export interface StorageCapabilities {
   readonly scope: "process" | "host" | "network";
   /** Largest value in bytes of its JSON; absent: no limit of its own. */
   readonly maxValueBytes?: number;
+  /** Who reads the backend cannot read the values. An app on a storage that outlives it and lacks this warns of it. */
+  readonly encrypted?: boolean;
 }
 
 /**
