@@ -3,7 +3,15 @@ import { type Core, eventLog, notify } from "./core.ts";
 import { CannotVerifyError, InputError, NotGenuineError, OnAppUpdateError } from "./errors.ts";
 import { runPipeline } from "./pipeline/pipeline.ts";
 import type { Proof } from "./pipeline/plugin.ts";
-import { type Delivery, DELIVERY_FORMAT, deliveryId, deliveryKey, type Receipt, receiptKey } from "./portal/inbox.ts";
+import {
+  type Delivery,
+  DELIVERY_FORMAT,
+  deliveryId,
+  deliveryKey,
+  isDone,
+  type Receipt,
+  receiptKey,
+} from "./portal/inbox.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { announcedVersion, type Facts, nextRecord, type StoredProof } from "./portal/transition.ts";
 import { digestToken } from "./secret.ts";
@@ -58,7 +66,7 @@ export async function receive(
   ]);
   const record = readRecord(entry);
   const proof = await verify(core, event, receivedAt, record);
-  if (receipt !== null) {
+  if (isDone(receipt)) {
     notify(core, "duplicate", { event });
     return undefined;
   }
@@ -76,7 +84,7 @@ export async function receive(
   const delivery: Delivery = { format: DELIVERY_FORMAT, body, receivedAt, proof, attempts: 0 };
   const stored = await core.storage.put(key, delivery, { ifVersion: null });
   // Again, for another copy may have been finished since: whoever is done leaves the inbox only after its receipt.
-  if (!stored.ok || await core.storage.get<Receipt>(receiptKey(memberId, deliveryName)) !== null) {
+  if (!stored.ok || isDone(await core.storage.get<Receipt>(receiptKey(memberId, deliveryName)))) {
     if (stored.ok) await core.storage.delete(key);
     notify(core, "duplicate", { event });
     return undefined;

@@ -1,11 +1,13 @@
 /** Does the work of deliveries: upgrades first, then the handlers of the event; one delivery of a portal at a time. */
 import { type Core, eventLog, notify, safeError } from "./core.ts";
+import { FormatError } from "./errors.ts";
 import { runPipeline } from "./pipeline/pipeline.ts";
 import type { HandlerContext } from "./pipeline/context.ts";
 import {
   type Delivery,
   DELIVERY_FORMAT,
   deliveryKey,
+  isDone,
   readDelivery,
   type Receipt,
   RECEIPT_MS,
@@ -97,7 +99,7 @@ async function handle(
     await run(core, upgrades, event, receivedAt, record);
     // In this order: whoever comes between finds the one or the other.
     const receipt: Receipt = { format: DELIVERY_FORMAT };
-    await core.storage.put(receiptKey(memberId, deliveryId), receipt, { ttlMs: RECEIPT_MS });
+    await core.storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
     await core.storage.delete(entry.key);
     notify(core, "handled", { event });
     return "handled";
@@ -111,7 +113,7 @@ async function handle(
 async function find(core: Core, { memberId, deliveryId }: Accepted): Promise<Entry<Delivery> | undefined> {
   const entry = await core.storage.get<Delivery>(deliveryKey(memberId, deliveryId));
   if (entry === null) return undefined;
-  if (await core.storage.get<Receipt>(receiptKey(memberId, deliveryId)) === null) return entry;
+  if (!isDone(await core.storage.get<Receipt>(receiptKey(memberId, deliveryId)))) return entry;
   // Done, but a crash came before its end.
   await core.storage.delete(entry.key);
   return undefined;
@@ -163,7 +165,8 @@ async function fail(
   const attempt = (entry?.value.attempts ?? 0) + 1;
   core.log.error("the work of an event failed; it is tried again", { memberId, deliveryId, attempt, error });
   notify(core, "failed", { memberId, event: event === undefined ? deliveryId : wireName(event), error, attempt });
-  if (entry === undefined) return;
+  // What newer code wrote is not even written to for the count.
+  if (entry === undefined || thrown instanceof FormatError) return;
   try {
     const failed: Delivery = { ...entry.value, attempts: attempt, error: error.message };
     await core.storage.put(entry.key, failed, { ifVersion: entry.version });

@@ -1,7 +1,7 @@
 /** The inbox: what was acknowledged and is not yet done. Its size is the work there is, not the number of portals. */
 import { FormatError } from "../errors.ts";
 import { digest } from "../secret.ts";
-import type { Key } from "../storage/storage.ts";
+import type { Entry, Key } from "../storage/storage.ts";
 import { type B24Event, wireName } from "../wire/events.ts";
 import type { Body } from "../wire/parse.ts";
 import type { WireTree } from "../wire/tree.ts";
@@ -47,10 +47,18 @@ export const RECEIPT_MS = 30 * 24 * 60 * 60 * 1000;
 
 /** @throws {FormatError} when newer code wrote it */
 export function readDelivery(key: Key, delivery: Delivery): Delivery {
-  if (delivery.format !== DELIVERY_FORMAT) {
-    throw new FormatError(`delivery ${key.slice(1).join(" ")}`, delivery.format, DELIVERY_FORMAT);
-  }
+  assertFormat("delivery", key, delivery);
   return delivery;
+}
+
+/** @throws {FormatError} when newer code wrote it: there, it may mean something else */
+export function isDone(receipt: Entry<Receipt> | null): boolean {
+  if (receipt !== null) assertFormat("receipt", receipt.key, receipt.value);
+  return receipt !== null;
+}
+
+function assertFormat(what: string, key: Key, { format }: { readonly format: unknown }): void {
+  if (format !== DELIVERY_FORMAT) throw new FormatError(`${what} ${key.slice(1).join(" ")}`, format, DELIVERY_FORMAT);
 }
 
 /**
