@@ -25,10 +25,15 @@
 
 // The app
 export { type App, type AppOptions, createApp, type Fits, type Limits, type PlanQuery } from "./src/app.ts";
+export type { Admin, PortalCount, PortalFilter, Run } from "./src/admin.ts";
+export type { PortalState } from "./src/portal/census.ts";
+export type { RollbackReport, RolledBackStep } from "./src/upgrade/rollback.ts";
 export type { TickOptions, TickReport } from "./src/tick.ts";
 
 // Upgrades and versions
 export type { UpgradeContext, UpgradeOptions, UpgradeRange } from "./src/upgrade/definition.ts";
+export type { Page, StepOptions, Steps, StepScope } from "./src/upgrade/steps.ts";
+export { Fatal, RetryAfter, type RetryPolicy } from "./src/retry.ts";
 export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";
 export { coerced, deployed, mapped, type VersionScheme } from "./src/version.ts";
 
@@ -56,13 +61,15 @@ export type { RequestLimits } from "./src/http.ts";
 
 // Plugins and handlers
 export type { Context, HandlerContext } from "./src/pipeline/context.ts";
-export type { Host, Observers, Plugin, PortalStep, Proof } from "./src/pipeline/plugin.ts";
+export type { Host, Observers, Plugin, PortalStep, Proof, UpgradeFailure, UpgradeStep } from "./src/pipeline/plugin.ts";
 export type {
   ApplicationTokenDigests,
   AppliedUpgrade,
   Portal,
   PortalFailure,
+  PortalRun,
   PortalTokens,
+  Progress,
 } from "./src/portal/record.ts";
 
 // Storage

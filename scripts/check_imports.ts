@@ -12,12 +12,12 @@ import { type Import, imports, lineOf, scan } from "./source_scan.ts";
 
 /** Parts of `src/`, and `mod.ts`, from the bottom up: a part imports from its own layer and those before it. */
 const LAYERS: readonly (readonly string[])[] = [
-  ["errors", "secret", "log", "deadline", "surroundings"],
+  ["errors", "secret", "log", "deadline", "retry", "surroundings"],
   ["wire", "version", "storage"],
   ["portal", "pipeline"],
   ["core"],
   ["upgrade"],
-  ["receive", "worker", "tick", "start_checks"],
+  ["announce", "receive", "worker", "tick", "admin", "start_checks"],
   ["http"],
   ["app"],
   ["mod"],

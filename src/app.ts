@@ -1,4 +1,5 @@
 /** The app: what a vendor builds, mounts and closes. */
+import { type Admin, createAdmin } from "./admin.ts";
 import { type AnyHandler, type Core, notify, safeError } from "./core.ts";
 import { createDeadline } from "./deadline.ts";
 import { InputError, UnknownPortalError } from "./errors.ts";
@@ -9,8 +10,9 @@ import { assertPlugins } from "./pipeline/pipeline.ts";
 import type { Plugin } from "./pipeline/plugin.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { receive } from "./receive.ts";
+import { assertRetryPolicy, type RetryPolicy } from "./retry.ts";
 import { Secret } from "./secret.ts";
-import { startWarnings } from "./start_checks.ts";
+import { isLongLived, startWarnings } from "./start_checks.ts";
 import type { Storage } from "./storage/storage.ts";
 import {
   defineUpgrade,
@@ -44,6 +46,14 @@ export interface AppOptions {
   readonly versions?: VersionScheme;
   /** How much one request may cost. */
   readonly limits?: Partial<Limits>;
+  /** How often, and after which waits, upgrades and handlers that fail are tried again. */
+  readonly retry?: RetryPolicy;
+  /**
+   * Milliseconds between two ticks that the app does by itself from its start to its end; `false`: none. Default 30000,
+   * and none in places that stop a program which has nothing to answer (Deno Deploy, AWS Lambda, Cloud Run): there call
+   * `app.tick()` from `Deno.cron`, a timer of the host, or a route.
+   */
+  readonly tickEveryMs?: number | false;
   /** Default: lines of JSON on the console. */
   readonly logger?: Logger;
   /** Milliseconds since 1970; default the system's. */
@@ -60,6 +70,13 @@ export interface Limits extends RequestLimits {
   readonly acknowledgeMs: number;
   /** Milliseconds that `close()` waits for what is under way before it aborts it; default 10000. */
   readonly closeMs: number;
+  /**
+   * Milliseconds after which a portal at whose work a process stopped is taken over by another one; default 30000. It is
+   * renewed while the work goes on, at a third of this.
+   */
+  readonly leaseMs: number;
+  /** Milliseconds after a removal for which runs and results are kept; default 2592000000, 30 days. */
+  readonly retentionMs: number;
 }
 
 /** What `app.plan` is asked for: a stored portal, or any two versions. */
@@ -130,6 +147,8 @@ export interface App<Ctx extends object = object> {
    * @throws {VersionError} when `from` or `to` is no version
    */
   readonly plan: (query: PlanQuery) => Promise<Plan>;
+  /** For people: what stands still, and what to do about it. */
+  readonly admin: Admin;
   /** A stored portal, or `undefined`. */
   readonly portal: (memberId: string) => Promise<Portal | undefined>;
   /**
@@ -138,6 +157,8 @@ export interface App<Ctx extends object = object> {
    */
   readonly close: () => Promise<void>;
 }
+
+const TICK_EVERY_MS = 30_000;
 
 /** How long `close()` waits for aborted work. */
 const ABORT_MS = 1000;
@@ -148,6 +169,8 @@ const DEFAULT_LIMITS: Limits = {
   bodyTimeoutMs: 10_000,
   acknowledgeMs: 20_000,
   closeMs: 10_000,
+  leaseMs: 30_000,
+  retentionMs: 30 * 24 * 60 * 60 * 1000,
 };
 
 /**
@@ -187,9 +210,20 @@ export function createApp(options: AppOptions): App {
   const plugins: Plugin[] = [];
   const upgrades: Upgrade[] = [];
   const handlers = new Map<string, AnyHandler[]>();
-  const core: Core = { storage, versions, clock, log, plugins, handlers, signal: stopping.signal };
+  const retry = options.retry ?? {};
+  assertRetryPolicy("the app", retry);
+  const { leaseMs, retentionMs } = limits;
+  const core: Core = {
+    ...{ storage, versions, clock, random, log, plugins, handlers, signal: stopping.signal },
+    ...{ retry, leaseMs, retentionMs },
+  };
   const worker = createWorker(core, upgrades);
-  const tick = createTicker(storage, worker);
+  const tick = createTicker(core, worker);
+  const everyMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
+  if (everyMs !== false && !(everyMs > 0)) {
+    throw new TypeError(`cannot create an app with tickEveryMs ${everyMs}, wanted more than 0, or false`);
+  }
+  let ticker: { readonly stop: () => void } | undefined;
   let started: Promise<void> | undefined;
   /** From the end of the start to the beginning of the close. */
   let running = false;
@@ -236,6 +270,7 @@ export function createApp(options: AppOptions): App {
         });
       }
       running = closed === undefined;
+      if (running && everyMs !== false) ticker = tickEvery(everyMs, () => tick(), log);
     })();
   }
 
@@ -297,6 +332,9 @@ export function createApp(options: AppOptions): App {
       if (record === undefined) throw new UnknownPortalError(query.memberId);
       return makePlan(upgrades, record.status === "installed" ? record : {});
     },
+    admin: createAdmin(core, upgrades, (memberId) => {
+      if (running) worker.visit(memberId);
+    }),
     portal: async (memberId) => {
       const record = await load(storage, memberId);
       return record === undefined ? undefined : snapshot(record);
@@ -304,6 +342,7 @@ export function createApp(options: AppOptions): App {
     close: () =>
       closed ??= (async () => {
         running = false;
+        ticker?.stop();
         await within(limits.closeMs, worker.idle());
         stopping.abort(new DOMException("the app is closing", "AbortError"));
         // Handlers that heed their signal end now; what the others had to do stays in the inbox.
@@ -323,6 +362,18 @@ export function createApp(options: AppOptions): App {
 
 async function load(storage: Storage, memberId: string): Promise<PortalRecord | undefined> {
   return readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+}
+
+/** Ticks until it is stopped, never two at a time. Does not keep a process alive. */
+function tickEvery(ms: number, tick: () => Promise<unknown>, log: Logger): { readonly stop: () => void } {
+  let isOver = true;
+  const timer = setInterval(() => {
+    if (!isOver) return;
+    isOver = false;
+    tick().catch((error) => log.error("a tick failed; the next one goes on", { error })).finally(() => isOver = true);
+  }, ms);
+  (timer as { unref?: () => void }).unref?.();
+  return { stop: () => clearInterval(timer) };
 }
 
 /** Hosts that stop a program once it has answered have a way to be told of work that goes on. */

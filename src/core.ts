@@ -3,6 +3,7 @@ import { type Logger, withFields } from "./log.ts";
 import type { HandlerContext } from "./pipeline/context.ts";
 import type { Observers, Plugin } from "./pipeline/plugin.ts";
 import type { PortalRecord } from "./portal/record.ts";
+import type { RetryPolicy } from "./retry.ts";
 import { redactError, Secret } from "./secret.ts";
 import type { Storage } from "./storage/storage.ts";
 import type { VersionScheme } from "./version.ts";
@@ -16,6 +17,14 @@ export interface Core {
   readonly storage: Storage;
   readonly versions: VersionScheme;
   readonly clock: () => number;
+  /** A fresh, unguessable text. */
+  readonly random: () => string;
+  /** How long a worker has a portal without renewing it, in milliseconds. */
+  readonly leaseMs: number;
+  /** Of upgrades and handlers that have none of their own. */
+  readonly retry: RetryPolicy;
+  /** How long what a removed portal leaves is kept, in milliseconds. */
+  readonly retentionMs: number;
   readonly log: Logger;
   readonly plugins: readonly Plugin[];
   /** By name on the wire. */

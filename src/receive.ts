@@ -12,8 +12,9 @@ import {
   type Receipt,
   receiptKey,
 } from "./portal/inbox.ts";
+import { arrived, planVisit } from "./portal/schedule.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
-import { announcedVersion, type Facts, nextRecord, type StoredProof } from "./portal/transition.ts";
+import { announcedVersion, awaitingVersion, type Facts, nextRecord, type StoredProof } from "./portal/transition.ts";
 import { digestToken } from "./secret.ts";
 import { modify } from "./storage/modify.ts";
 import type { Entry } from "./storage/storage.ts";
@@ -37,12 +38,16 @@ export interface Accepted {
   readonly memberId: string;
   readonly deliveryId: string;
   /** What whoever has just stored it knows of it. */
-  readonly fresh?: {
-    readonly entry: Entry<Delivery>;
-    readonly event: B24Event;
-    /** Absent while the event is not in it. */
-    readonly record?: PortalRecord;
-  };
+  readonly fresh: Fresh;
+}
+
+/** A delivery that this process has stored, and the record that it raised. */
+export interface Fresh {
+  readonly delivery: Entry<Delivery>;
+  readonly event: B24Event;
+  readonly record: Entry<PortalRecord>;
+  /** The portal had no other work when the record was raised. */
+  readonly isAlone: boolean;
 }
 
 /**
@@ -58,11 +63,12 @@ export async function receive(
   core: Core,
   { body, tree, event, receivedAt }: Incoming,
 ): Promise<Accepted | undefined> {
+  const { storage } = core;
   const { memberId } = event.auth;
   const id = causesWork(core, event) ? await deliveryId(event, tree) : undefined;
   const [entry, receipt] = await Promise.all([
-    core.storage.get<PortalRecord>(portalKey(memberId)),
-    id === undefined ? null : core.storage.get<Receipt>(receiptKey(memberId, id)),
+    storage.get<PortalRecord>(portalKey(memberId)),
+    id === undefined ? null : storage.get<Receipt>(receiptKey(memberId, id)),
   ]);
   const record = readRecord(entry);
   const proof = await verify(core, event, receivedAt, record);
@@ -73,49 +79,64 @@ export async function receive(
   const facts = { proof, versions: core.versions, receivedAt };
   const next = firstNext(record, event, facts);
   // What was proved may be a version of which no other event told.
-  const raises = next !== undefined && next.target !== record?.target;
+  const raises = record === undefined || (next !== undefined && next.target !== record.target);
   if (id === undefined && !raises) {
-    if (next !== undefined) await raise(core, event, facts, { entry, next });
+    if (next !== undefined) await raise(core, event, facts, entry);
     notify(core, "received", { event });
     return undefined;
   }
-  const deliveryName = id ?? await deliveryId(event, tree);
-  const key = deliveryKey(memberId, deliveryName);
+  const name = id ?? await deliveryId(event, tree);
+  const key = deliveryKey(memberId, name);
   const delivery: Delivery = { format: DELIVERY_FORMAT, body, receivedAt, proof, attempts: 0 };
-  const stored = await core.storage.put(key, delivery, { ifVersion: null });
-  // Again, for another copy may have been finished since: whoever is done leaves the inbox only after its receipt.
-  if (!stored.ok || isDone(await core.storage.get<Receipt>(receiptKey(memberId, deliveryName)))) {
-    if (stored.ok) await core.storage.delete(key);
+  // If this process ends before the work does, another one takes it up when the lease would have ended.
+  const at = core.clock() + core.leaseMs;
+  const [stored, visit] = await Promise.all([
+    storage.put(key, delivery, { ifVersion: null }),
+    planVisit(storage, memberId, at, record),
+  ]);
+  let isAlone = false;
+  const [isOver, raised] = await Promise.all([
+    // Again, for another copy may have been finished since: whoever is done leaves the inbox only after its receipt.
+    storage.get<Receipt>(receiptKey(memberId, name)).then(isDone),
+    modify<PortalRecord>(storage, portalKey(memberId), (found) => {
+      const current = readRecord(found);
+      isAlone = current?.due === undefined && current?.lease === undefined;
+      return arrived(taken(current, event, facts), at);
+    }, entry),
+  ]);
+  await visit(core, raised!.value);
+  // Another copy of it is on its way or done.
+  if (!stored.ok || isOver) {
+    if (stored.ok) await storage.delete(key);
     notify(core, "duplicate", { event });
     return undefined;
   }
-  // Without a next record, the event waits in the inbox for code that has one.
-  const raised = next === undefined ? {} : { record: await raise(core, event, facts, { entry, next }) };
-  if (next !== undefined) reportDowngrade(core, event, facts, record);
+  reportDowngrade(core, event, facts, record);
   notify(core, "received", { event });
-  const fresh = { entry: { key, value: delivery, version: stored.version }, event, ...raised };
-  return { memberId, deliveryId: deliveryName, fresh };
+  const fresh = { delivery: { key, value: delivery, version: stored.version }, event, record: raised!, isAlone };
+  return { memberId, deliveryId: name, fresh };
 }
 
-/** Takes the event into its portal's record; resolves to the record then. `known` saves reading and thinking twice. */
+/** Takes the event into its portal's record. `known` saves reading it. */
 export async function raise(
   core: Core,
   event: B24Event,
   facts: Facts,
-  known?: { readonly entry: Entry<PortalRecord> | null; readonly next: PortalRecord },
-): Promise<PortalRecord> {
-  return await modify<PortalRecord>(
-    core.storage,
-    portalKey(event.auth.memberId),
-    (entry) => known !== undefined && entry === known.entry ? known.next : nextRecord(readRecord(entry), event, facts),
-    known?.entry,
-  );
+  known?: Entry<PortalRecord> | null,
+): Promise<void> {
+  const change = (entry: Entry<PortalRecord> | null): PortalRecord => nextRecord(readRecord(entry), event, facts);
+  await modify<PortalRecord>(core.storage, portalKey(event.auth.memberId), change, known);
+}
+
+/** The record with the event in it; where the scheme of versions is not ready for it, the event waits for one that is. */
+function taken(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
+  return firstNext(record, event, facts) ?? record ?? awaitingVersion(event, facts);
 }
 
 function reportDowngrade(core: Core, event: B24Event, facts: Facts, before: PortalRecord | undefined): void {
-  const to = announcedVersion(event, facts);
   const from = before?.status === "installed" ? before.version : undefined;
-  if (from === undefined || to === undefined || compareVersions(to, from) >= 0) return;
+  const to = firstNext(before, event, facts) === undefined ? undefined : announcedVersion(event, facts);
+  if (to === undefined || from === undefined || compareVersions(to, from) >= 0) return;
   const { memberId } = event.auth;
   eventLog(core, event).warn("a version below the portal's own was announced; nothing is run", { from, to });
   notify(core, "downgrade", { memberId, from, to });
@@ -166,6 +187,7 @@ async function verify(
 }
 
 function causesWork(core: Core, event: B24Event): boolean {
-  return event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL" || core.versions.deployed !== undefined ||
+  return event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL" || event.name === "ONAPPUNINSTALL" ||
+    core.versions.deployed !== undefined ||
     core.handlers.has(wireName(event));
 }

@@ -16,13 +16,15 @@ interface Place {
   readonly variable: string;
   /** Files are an instance's own, and end with it. */
   readonly losesFiles: boolean;
+  /** It stops a program that has nothing to answer: a timer would not fire when it should. */
+  readonly stopsIdle?: true;
 }
 
 // Cloud Run may be on Kubernetes, and says more.
 const PLACES: readonly Place[] = [
-  { name: "Deno Deploy", variable: "DENO_DEPLOYMENT_ID", losesFiles: true },
-  { name: "AWS Lambda", variable: "AWS_LAMBDA_FUNCTION_NAME", losesFiles: true },
-  { name: "Cloud Run", variable: "K_SERVICE", losesFiles: true },
+  { name: "Deno Deploy", variable: "DENO_DEPLOYMENT_ID", losesFiles: true, stopsIdle: true },
+  { name: "AWS Lambda", variable: "AWS_LAMBDA_FUNCTION_NAME", losesFiles: true, stopsIdle: true },
+  { name: "Cloud Run", variable: "K_SERVICE", losesFiles: true, stopsIdle: true },
   { name: "Heroku", variable: "DYNO", losesFiles: true },
   { name: "Kubernetes", variable: "KUBERNETES_SERVICE_HOST", losesFiles: false },
 ];
@@ -55,6 +57,11 @@ export function startWarnings(storage: Storage, around: Surroundings = surroundi
     );
   }
   return warnings;
+}
+
+/** Whether a timer of this process can be counted on. */
+export function isLongLived(around: Surroundings = surroundings()): boolean {
+  return placeOf(around)?.stopsIdle !== true;
 }
 
 function placeOf({ variable, isWorker }: Surroundings): Omit<Place, "variable"> | undefined {

@@ -1,15 +1,18 @@
-/** Finds and does the work that failures, crashes and restarts have left in the inbox. */
-import { type Delivery, INBOX } from "./portal/inbox.ts";
-import type { Accepted } from "./receive.ts";
-import type { Key, Storage } from "./storage/storage.ts";
-import type { Worker } from "./worker.ts";
+/** Finds the portals that have work to do now, and has it done. */
+import { createDeploySweep } from "./announce.ts";
+import { type Core, notify } from "./core.ts";
+import { portalKey, type PortalRecord } from "./portal/record.ts";
+import { type Due, listDue } from "./portal/schedule.ts";
+import type { Visit, Worker } from "./worker.ts";
 
 /** Options of `app.tick`. */
 export interface TickOptions {
-  /** At most this many events; default 100. The next tick goes on with those after them. */
+  /** At most this many portals; default 100. The next tick goes on with the others. */
   readonly limit?: number;
   /** Portals at a time; default 8. */
   readonly concurrency?: number;
+  /** Milliseconds after which no further portal is begun; default 30000. */
+  readonly budgetMs?: number;
 }
 
 /** What `app.tick` did. */
@@ -20,37 +23,58 @@ export interface TickReport {
   readonly failed: number;
 }
 
-/** Ticks over one inbox, each going on where the one before ended, so that failing events do not starve others. */
-export function createTicker(storage: Storage, worker: Worker): (options?: TickOptions) => Promise<TickReport> {
-  let after: Key | undefined;
-  return async ({ limit = 100, concurrency = 8 } = {}) => {
-    const waiting = new Map<string, Accepted[]>();
-    let found = 0;
-    for await (const { key } of storage.list<Delivery>(INBOX, after === undefined ? {} : { after })) {
-      const accepted = { memberId: key[1]!, deliveryId: key[2]! };
-      after = key;
-      if (worker.has(accepted)) continue;
-      waiting.set(accepted.memberId, [...(waiting.get(accepted.memberId) ?? []), accepted]);
-      if (++found >= limit) break;
-    }
-    if (found < limit) after = undefined;
-    return await workOn(worker, waiting.values(), concurrency);
-  };
-}
+/** What belongs to no record is left by crashes, and by writers that are not done yet: these it is not taken from. */
+const STALE_MS = 60 * 60 * 1000;
 
-/** Portals side by side, the events of one in turn. */
-async function workOn(worker: Worker, portals: Iterator<Accepted[]>, concurrency: number): Promise<TickReport> {
-  let handled = 0;
-  let failed = 0;
-  const next = async (): Promise<void> => {
-    for (let portal = portals.next(); !portal.done; portal = portals.next()) {
-      for (const accepted of portal.value) {
-        const result = await worker.work(accepted);
-        if (result === "handled") handled++;
-        if (result === "failed") failed++;
+/** Ticks over one schedule; any number of processes may. */
+export function createTicker(
+  core: Core,
+  worker: Worker,
+): (options?: TickOptions) => Promise<TickReport> {
+  const { storage, clock } = core;
+
+  async function tidy({ key, memberId, at }: Due): Promise<void> {
+    if (at > clock() - STALE_MS) return;
+    const entry = await storage.get<PortalRecord>(portalKey(memberId));
+    if (entry?.value.due !== at) await storage.delete(key);
+  }
+
+  const sweep = createDeploySweep(core);
+
+  return async ({ limit = 100, concurrency = 8, budgetMs = 30_000 } = {}) => {
+    const end = performance.now() + budgetMs;
+    await sweep(limit);
+    const due = listDue(storage, clock());
+    const seen = new Set<string>();
+    let begun = 0;
+    let handled = 0;
+    let failed = 0;
+
+    async function next(): Promise<Due | undefined> {
+      while (begun < limit && performance.now() < end) {
+        const { done, value } = await due.next();
+        if (done) return undefined;
+        if (seen.has(value.memberId) || worker.isAt(value.memberId)) continue;
+        seen.add(value.memberId);
+        begun++;
+        return value;
+      }
+      return undefined;
+    }
+
+    async function work(): Promise<void> {
+      for (let found = await next(); found !== undefined; found = await next()) {
+        const visit: Visit = await worker.visit(found.memberId);
+        // One at which another worker is costs next to nothing, and must not keep others from their turn.
+        if (visit.isBusy) begun--;
+        handled += visit.handled;
+        failed += visit.failed;
+        await tidy(found);
       }
     }
+
+    await Promise.all(Array.from({ length: concurrency }, work));
+    notify(core, "ticked", { handled, failed });
+    return { handled, failed };
   };
-  await Promise.all(Array.from({ length: concurrency }, next));
-  return { handled, failed };
 }

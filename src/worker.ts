@@ -1,64 +1,112 @@
-/** Does the work of deliveries: upgrades first, then the handlers of the event; one delivery of a portal at a time. */
+/** Does the work that portals have: upgrades first, then the handlers of each event; one worker a portal. */
+import { storeUnannounced, unannounced } from "./announce.ts";
 import { type Core, eventLog, notify, safeError } from "./core.ts";
-import { FormatError } from "./errors.ts";
+import { FormatError, UpgradeError } from "./errors.ts";
 import { runPipeline } from "./pipeline/pipeline.ts";
 import type { HandlerContext } from "./pipeline/context.ts";
 import {
   type Delivery,
   DELIVERY_FORMAT,
-  deliveryKey,
+  INBOX,
   isDone,
   readDelivery,
   type Receipt,
   RECEIPT_MS,
   receiptKey,
 } from "./portal/inbox.ts";
-import { type PortalRecord, snapshot } from "./portal/record.ts";
-import { type Accepted, raise } from "./receive.ts";
+import { censusOf, enter } from "./portal/census.ts";
+import { type HeldPortal, holdPortal, LeaseLostError } from "./portal/lease.ts";
+import { purge, purged } from "./portal/purge.ts";
+import { snapshot } from "./portal/record.ts";
+import { schedule, unschedule } from "./portal/schedule.ts";
+import { nextRecord } from "./portal/transition.ts";
+import type { Accepted, Fresh } from "./receive.ts";
+import { chanceOf, waitAfter } from "./retry.ts";
 import { redactError } from "./secret.ts";
-import type { Entry } from "./storage/storage.ts";
+import type { Entry, Key } from "./storage/storage.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
-import { runUpgrades } from "./upgrade/run.ts";
+import { readiness, runUpgrades } from "./upgrade/run.ts";
+import { Suspended } from "./upgrade/steps.ts";
 import { type B24Event, wireName } from "./wire/events.ts";
 import { decodeBody, parseTree } from "./wire/parse.ts";
 import type { DecodeLimits } from "./wire/tree.ts";
 
-/** How the work of a delivery ended; `gone`: another worker had done it. */
-export type WorkResult = "handled" | "failed" | "gone";
+/** How the work of a delivery ended; `left`: it waits, or another worker does it. */
+export type WorkResult = "handled" | "failed" | "left";
 
-/** Works on deliveries in this process. */
+/** What was done of the work of one portal. */
+export interface Visit {
+  readonly handled: number;
+  readonly failed: number;
+  /** Another worker has the portal. */
+  readonly isBusy?: true;
+}
+
+/** Works on portals in this process. */
 export interface Worker {
-  /** Does the work of one delivery, after those of its portal that came before. Never rejects. */
+  /** Does the work of one delivery, with that of its portal that came before. Never rejects. */
   readonly work: (accepted: Accepted) => Promise<WorkResult>;
-  /** Whether the delivery is being worked on, or waits for it, in this process. */
-  readonly has: (accepted: Accepted) => boolean;
+  /** Does all the work that a portal has now, when nobody is at it. Never rejects. */
+  readonly visit: (memberId: string) => Promise<Visit>;
+  /** Whether this process is at work on the portal. */
+  readonly isAt: (memberId: string) => boolean;
   /** Resolves when nothing is under way. */
   readonly idle: () => Promise<void>;
 }
 
+/** A portal that this process is at work on. */
+interface Line {
+  /** Deliveries that no visit has looked at. */
+  readonly fresh: Map<string, Fresh>;
+  /** Who waits for which delivery. */
+  readonly waiters: Map<string, ((result: WorkResult) => void)[]>;
+  readonly done: Promise<Visit>;
+}
+
+/** Tells how the work of a delivery ended. */
+type Settle = (deliveryId: string, result: WorkResult) => void;
+
 /** A worker that runs `upgrades` and the handlers of `core`. */
 export function createWorker(core: Core, upgrades: readonly Upgrade[]): Worker {
-  /** The last piece of work of each portal that has any. */
-  const queues = new Map<string, Promise<unknown>>();
-  const deliveries = new Set<string>();
-  const name = ({ memberId, deliveryId }: Accepted): string => `${memberId} ${deliveryId}`;
+  const lines = new Map<string, Line>();
+
+  function begin(memberId: string): Line {
+    const fresh: Line["fresh"] = new Map();
+    const waiters: Line["waiters"] = new Map();
+    const settle: Settle = (deliveryId, result) => {
+      fresh.delete(deliveryId);
+      for (const resolve of waiters.get(deliveryId) ?? []) resolve(result);
+      waiters.delete(deliveryId);
+    };
+    const done = answerFirst().then(async () => {
+      let total: Visit = { handled: 0, failed: 0 };
+      let [known] = fresh.values();
+      do {
+        const begun = [...waiters.keys()];
+        fresh.clear();
+        const visit = await visitPortal(core, upgrades, memberId, known, settle);
+        total = { ...visit, handled: total.handled + visit.handled, failed: total.failed + visit.failed };
+        for (const deliveryId of begun) settle(deliveryId, "left");
+        known = undefined;
+      } while (fresh.size > 0);
+      return total;
+    }).finally(() => lines.delete(memberId));
+    const line = { fresh, waiters, done };
+    lines.set(memberId, line);
+    return line;
+  }
+
   return {
-    work: (accepted) => {
-      const { memberId } = accepted;
-      const before = queues.get(memberId);
-      // What comes before may change the record.
-      const known = before === undefined ? accepted.fresh?.record : undefined;
-      const work = (before ?? answerFirst()).then(() => handle(core, upgrades, accepted, known)).finally(() => {
-        deliveries.delete(name(accepted));
-        if (queues.get(memberId) === work) queues.delete(memberId);
-      });
-      queues.set(memberId, work);
-      deliveries.add(name(accepted));
-      return work;
-    },
-    has: (accepted) => deliveries.has(name(accepted)),
+    work: ({ memberId, deliveryId, fresh }) =>
+      new Promise((resolve) => {
+        const line = lines.get(memberId) ?? begin(memberId);
+        line.fresh.set(deliveryId, fresh);
+        line.waiters.set(deliveryId, [...line.waiters.get(deliveryId) ?? [], resolve]);
+      }),
+    visit: (memberId) => (lines.get(memberId) ?? begin(memberId)).done,
+    isAt: (memberId) => lines.has(memberId),
     idle: async () => {
-      while (queues.size > 0) await Promise.all(queues.values());
+      while (lines.size > 0) await Promise.all(Array.from(lines.values(), ({ done }) => done));
     },
   };
 }
@@ -78,100 +126,256 @@ function answerFirst(): Promise<void> {
   );
 }
 
-async function handle(
+/** Does what a portal has to do, if no other worker is at it. Never rejects. */
+async function visitPortal(
   core: Core,
   upgrades: readonly Upgrade[],
-  accepted: Accepted,
-  known: PortalRecord | undefined,
-): Promise<WorkResult> {
-  const { memberId, deliveryId } = accepted;
-  let entry: Entry<Delivery> | undefined;
-  let event: B24Event | undefined;
-  let record: PortalRecord | undefined;
+  memberId: string,
+  known: Fresh | undefined,
+  settle: Settle,
+): Promise<Visit> {
+  let handled = 0;
+  let failed = 0;
+  let held: HeldPortal | undefined;
   try {
-    core.signal.throwIfAborted();
-    entry = accepted.fresh?.entry ?? await find(core, accepted);
-    if (entry === undefined) return "gone";
-    const { body, proof, receivedAt } = readDelivery(entry.key, entry.value);
-    event = accepted.fresh?.event ?? parseTree(decodeBody(body, UNLIMITED), receivedAt);
-    // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
-    record = known ?? await raise(core, event, { proof, receivedAt, versions: core.versions });
-    await run(core, upgrades, event, receivedAt, record);
-    // In this order: whoever comes between finds the one or the other.
-    const receipt: Receipt = { format: DELIVERY_FORMAT };
-    await core.storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
-    await core.storage.delete(entry.key);
-    notify(core, "handled", { event });
-    return "handled";
+    if (core.signal.aborted) return { handled, failed };
+    held = await holdPortal(core, memberId, known?.record);
+    if (held === undefined) return { handled, failed, isBusy: true };
+    let isFree = false;
+    const isAlone = known?.isAlone && held.record().arrivals === known.record.value.arrivals;
+    for (let first = isAlone ? known : undefined; !isFree; first = undefined) {
+      const { arrivals } = held.record();
+      const outcomes = new Map<string, Outcome>();
+      for await (const item of first === undefined ? inboxOf(core, memberId) : [first.delivery]) {
+        outcomes.set(item.key.at(-1)!, await handle(core, upgrades, held, item, first?.event));
+      }
+      const journey = readiness(upgrades, held.record(), core.clock());
+      // A portal below its target is work, also when what told of the target is done.
+      if (journey.state === "ready" && outcomes.size === 0) {
+        await storeUnannounced(core, held.record());
+        continue;
+      }
+      const next = [
+        await keepHouse(core, held),
+        journey.state === "waiting" ? journey.until : undefined,
+        ...Array.from(outcomes.values(), ({ at }) => at),
+      ];
+      isFree = await leave(core, held, arrivals, earliest(next));
+      // After the portal is free: some hosts stop a program once it has answered.
+      for (const [deliveryId, { result }] of outcomes) {
+        if (result === "handled") handled++;
+        if (result === "failed") failed++;
+        settle(deliveryId, result);
+      }
+    }
   } catch (error) {
-    await fail(core, accepted, { entry, event, record }, error);
-    return "failed";
+    if (error instanceof LeaseLostError) {
+      core.log.warn("another worker has taken a portal over; this one stops", { memberId });
+    } else if (core.signal.aborted) {
+      core.log.info("the app is closing; the work of a portal is left for the next tick", { memberId });
+      // Without this, it is taken up when the lease has run out.
+      if (held !== undefined) await leave(core, held, undefined, core.clock()).catch(() => {});
+    } else if (error instanceof FormatError) {
+      core.log.warn("a portal is left for newer code", { memberId, error });
+    } else {
+      core.log.error("the work of a portal failed; it is taken up again", { memberId, error });
+      failed++;
+    }
+  } finally {
+    held?.stop();
+  }
+  return { handled, failed };
+}
+
+/** The deliveries of a portal; those that are read together in the order in which they came. */
+async function* inboxOf({ storage }: Core, memberId: string): AsyncGenerator<Entry<Delivery>> {
+  const prefix: Key = [...INBOX, memberId];
+  let after: Key | undefined;
+  while (true) {
+    const page: Entry<Delivery>[] = [];
+    const options = after === undefined ? { limit: AT_ONCE } : { limit: AT_ONCE, after };
+    for await (const entry of storage.list<Delivery>(prefix, options)) page.push(entry);
+    yield* page.toSorted((a, b) => a.value.receivedAt - b.value.receivedAt);
+    if (page.length < AT_ONCE) return;
+    after = page.at(-1)!.key;
   }
 }
 
-/** The delivery, if it is still to be worked on. */
-async function find(core: Core, { memberId, deliveryId }: Accepted): Promise<Entry<Delivery> | undefined> {
-  const entry = await core.storage.get<Delivery>(deliveryKey(memberId, deliveryId));
-  if (entry === null) return undefined;
-  if (!isDone(await core.storage.get<Receipt>(receiptKey(memberId, deliveryId)))) return entry;
-  // Done, but a crash came before its end.
-  await core.storage.delete(entry.key);
-  return undefined;
+/** How many deliveries of a portal are in memory at once. */
+const AT_ONCE = 100;
+
+function earliest(times: readonly (number | undefined)[]): number | undefined {
+  const known = times.filter((at) => at !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+}
+
+/** Gives the portal back, unless deliveries have come since `arrivals`. `nextAt`: when there is work again. */
+async function leave(
+  { storage }: Core,
+  held: HeldPortal,
+  arrivals: number | undefined,
+  nextAt: number | undefined,
+): Promise<boolean> {
+  const { memberId, due } = held.record();
+  const census = censusOf(held.record());
+  if (census !== held.record().census) await enter(storage, held.record());
+  if (nextAt !== undefined && nextAt !== due) await schedule(storage, nextAt, memberId);
+  const isFree = await held.release((record) => {
+    if (arrivals !== undefined && record.arrivals !== arrivals) return undefined;
+    const { due: _, ...rest } = record;
+    return { ...rest, census, ...(nextAt === undefined ? {} : { due: nextAt }) };
+  });
+  if (isFree && due !== undefined && due !== nextAt) await unschedule(storage, due, memberId);
+  return isFree;
+}
+
+/** Sees to what a removed portal leaves; gives the time of the next look, if there is to be one. */
+async function keepHouse(core: Core, held: HeldPortal): Promise<number | undefined> {
+  const { status, purgeAt, memberId } = held.record();
+  if (status === "installed") return undefined;
+  const at = purgeAt ?? core.clock() + core.retentionMs;
+  if (at <= core.clock()) {
+    await purge(core.storage, memberId);
+    await held.update(purged);
+    return undefined;
+  }
+  if (purgeAt === undefined) {
+    await held.update((record) => record.status === "installed" ? record : { ...record, purgeAt: at });
+  }
+  return at;
+}
+
+/** How long what newer code wrote is left alone before it is looked at again, in milliseconds. */
+const NEWER_MS = 60_000;
+
+interface Outcome {
+  readonly result: WorkResult;
+  /** When it is to be looked at again. */
+  readonly at?: number;
+}
+
+async function handle(
+  core: Core,
+  upgrades: readonly Upgrade[],
+  held: HeldPortal,
+  entry: Entry<Delivery>,
+  parsed: B24Event | undefined,
+): Promise<Outcome> {
+  const { storage } = core;
+  const [, memberId, deliveryId] = entry.key as [string, string, string];
+  let event = parsed;
+  try {
+    core.signal.throwIfAborted();
+    const delivery = readDelivery(entry.key, entry.value);
+    // Done, but a crash came before its end; or stored once more while another copy was being done.
+    if (parsed === undefined && isDone(await storage.get<Receipt>(receiptKey(memberId, deliveryId)))) {
+      await storage.delete(entry.key);
+      return { result: "left" };
+    }
+    const wait = waitOf(delivery);
+    if (wait !== undefined && wait > core.clock()) {
+      return { result: "left", ...(wait === Infinity ? {} : { at: wait }) };
+    }
+    const { body, proof, receivedAt } = delivery;
+    event ??= body === undefined
+      ? unannounced(held.record(), delivery.announced!, receivedAt)
+      : parseTree(decodeBody(body, UNLIMITED), receivedAt);
+    const facts = { proof, receivedAt, versions: core.versions };
+    // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
+    const sent = event;
+    if (body !== undefined && nextRecord(held.record(), sent, facts) !== held.record()) {
+      await held.update((record) => nextRecord(record, sent, facts));
+    }
+    const blocked = readiness(upgrades, held.record(), core.clock());
+    // What waits for its upgrades is not begun; other events go on without them.
+    if (event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL") {
+      if (blocked.state === "parked") return { result: "left" };
+      if (blocked.state === "waiting") return { result: "left", at: blocked.until };
+    }
+    await run(core, upgrades, held, event, receivedAt);
+    // In this order: whoever comes between finds the one or the other.
+    const receipt: Receipt = { format: DELIVERY_FORMAT };
+    await storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
+    await storage.delete(entry.key);
+    notify(core, "handled", { event });
+    return { result: "handled" };
+  } catch (error) {
+    if (core.signal.aborted || error instanceof LeaseLostError) throw error;
+    if (error instanceof Suspended) return { result: "left", at: error.until };
+    if (error instanceof FormatError) {
+      core.log.warn("an event is left for newer code", { memberId, deliveryId, error });
+      return { result: "failed", at: core.clock() + NEWER_MS };
+    }
+    return await fail(core, held, entry, event, error);
+  }
+}
+
+/** Until when a delivery waits, in milliseconds since 1970; for ever when it is parked. */
+function waitOf({ attempts, retryAt }: Delivery): number | undefined {
+  return attempts === 0 ? retryAt : retryAt ?? Infinity;
 }
 
 async function run(
   core: Core,
   upgrades: readonly Upgrade[],
+  held: HeldPortal,
   event: B24Event,
   receivedAt: number,
-  record: PortalRecord,
 ): Promise<void> {
   const plugins = core.plugins.filter(({ phase }) => phase !== "verify");
   const context: HandlerContext = {
     event,
     receivedAt,
-    portal: snapshot(record),
+    portal: snapshot(held.record()),
     log: eventLog(core, event),
-    signal: core.signal,
+    signal: AbortSignal.any([core.signal, held.signal]),
   };
-  if (event.name === "ONAPPUNINSTALL" && record.status === "installed") {
+  if (event.name === "ONAPPUNINSTALL" && held.record().status === "installed") {
     // Its handlers would wipe what the newer installation has.
     context.log.warn("the removal of an earlier installation came late; its handlers are not run");
     return;
   }
   await runPipeline(plugins, context, async (ctx) => {
-    const after = await runUpgrades(core, upgrades, ctx, record);
+    await runUpgrades(core, upgrades, held, ctx);
     const handlers = core.handlers.get(wireName(event)) ?? [];
-    const portal = snapshot(after);
+    const portal = snapshot(held.record());
     for (const handler of handlers) await handler({ ...ctx, portal });
   });
+  held.signal.throwIfAborted();
 }
 
 async function fail(
   core: Core,
-  { memberId, deliveryId }: Accepted,
-  { entry, event, record }: {
-    readonly entry: Entry<Delivery> | undefined;
-    readonly event: B24Event | undefined;
-    readonly record: PortalRecord | undefined;
-  },
+  held: HeldPortal,
+  entry: Entry<Delivery>,
+  event: B24Event | undefined,
   thrown: unknown,
-): Promise<void> {
-  if (core.signal.aborted) {
-    core.log.info("the app is closing; the work of an event is left for the next tick", { memberId, deliveryId });
-    return;
+): Promise<Outcome> {
+  const { memberId } = held.record();
+  const error = event === undefined ? redactError(thrown, []) : safeError(thrown, event, held.record());
+  const name = event === undefined ? entry.key.at(-1)! : wireName(event);
+  const fields = { memberId, event: name, error };
+  if (thrown instanceof UpgradeError) {
+    // What is to be known of it is in the portal's record.
+    notify(core, "failed", { ...fields, attempt: thrown.attempt });
+    const blocked = held.record().failure?.retryAt;
+    return { result: "failed", ...(blocked === undefined ? {} : { at: blocked }) };
   }
-  const error = event === undefined ? redactError(thrown, []) : safeError(thrown, event, record);
-  const attempt = (entry?.value.attempts ?? 0) + 1;
-  core.log.error("the work of an event failed; it is tried again", { memberId, deliveryId, attempt, error });
-  notify(core, "failed", { memberId, event: event === undefined ? deliveryId : wireName(event), error, attempt });
-  // What newer code wrote is not even written to for the count.
-  if (entry === undefined || thrown instanceof FormatError) return;
-  try {
-    const failed: Delivery = { ...entry.value, attempts: attempt, error: error.message };
-    await core.storage.put(entry.key, failed, { ifVersion: entry.version });
-  } catch (cause) {
-    // The delivery is in the inbox all the same; only the count of its attempts is behind.
-    core.log.error("cannot record a failed attempt", { memberId, deliveryId, error: cause });
-  }
+  const attempt = entry.value.attempts + 1;
+  const wait = waitAfter(thrown, attempt, core.retry, chanceOf(core.random()));
+  const retryAt = wait === undefined ? undefined : core.clock() + wait;
+  core.log.error(retryAt === undefined ? "an event is parked" : "the work of an event failed; it is tried again", {
+    ...fields,
+    attempt,
+  });
+  notify(core, "failed", { ...fields, attempt });
+  const { retryAt: _, ...delivery } = entry.value;
+  const failed: Delivery = {
+    ...delivery,
+    attempts: attempt,
+    error: error.message,
+    ...(retryAt === undefined ? {} : { retryAt }),
+  };
+  await core.storage.put(entry.key, failed, { ifVersion: entry.version });
+  return { result: "failed", ...(retryAt === undefined ? {} : { at: retryAt }) };
 }

@@ -60,6 +60,11 @@ export function recorder(): { readonly plugin: Plugin; readonly reports: Report[
     "downgrade",
     "failed",
     "handled",
+    "stepStarted",
+    "stepFinished",
+    "stepFailed",
+    "retried",
+    "parked",
   ];
   return {
     plugin: { name: "recorder", observe: Object.fromEntries(names.map((name) => [name, observer(name)])) },
@@ -80,6 +85,16 @@ export interface Rig {
   readonly names: () => string[];
   /** Posts a body and gives the status. */
   readonly send: (body: string) => Promise<number>;
+  /** Of the app. */
+  readonly clock: () => number;
+  /** Moves the clock of the app past every wait. */
+  readonly later: () => void;
+}
+
+/** A clock that goes with the system's, and can be moved. */
+export function movableClock(): { readonly clock: () => number; readonly later: () => void } {
+  let ahead = 0;
+  return { clock: () => Date.now() + ahead, later: () => void (ahead += 2 * 60 * 60 * 1000) };
 }
 
 /** An app with the token plugin over a fake Bitrix24 with one portal. */
@@ -87,8 +102,10 @@ export function rig(options: Partial<AppOptions> = {}, token: ApplicationTokenOp
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
   const { logger, lines } = recordingLogger();
   const { plugin, reports, names } = recorder();
+  const { clock, later } = movableClock();
   const app = createApp({
     storage: memoryStorage(),
+    clock,
     clientId: CLIENT_ID,
     acknowledge: "handled",
     logger,
@@ -102,6 +119,8 @@ export function rig(options: Partial<AppOptions> = {}, token: ApplicationTokenOp
     lines,
     reports,
     names,
+    clock,
+    later,
     send: async (body) => {
       const response = await app.fetch(post(body));
       await response.body?.cancel();

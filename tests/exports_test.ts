@@ -13,10 +13,12 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ".": [
     "CannotVerifyError",
     "CopyError",
+    "Fatal",
     "FormatError",
     "InputError",
     "NotGenuineError",
     "OnAppUpdateError",
+    "RetryAfter",
     "Secret",
     "StorageError",
     "UnknownPortalError",

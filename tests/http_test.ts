@@ -12,7 +12,7 @@ import {
   type Storage,
 } from "@b24/onappupdate";
 import { serve } from "@b24/onappupdate/node-server";
-import { FORM, MEMBER_ID, post, recorder, recordingLogger, rig, trusting } from "./_app.ts";
+import { FORM, MEMBER_ID, movableClock, post, recorder, recordingLogger, rig, trusting } from "./_app.ts";
 import { BAD_REQUESTS, type BadRequest, fixture, fixtureTokens, GOOD, GOOD_REQUESTS } from "./_bad_requests.ts";
 import { chunked, openConnection, type Reply, request } from "./_raw_http.ts";
 
@@ -540,7 +540,8 @@ describe("a storage that fails", () => {
           let failed = true;
           for (let nth = 1; failed; nth++) {
             const storage = failingAt(nth, when, lasting);
-            const { app } = believing({ storage, acknowledge });
+            const { clock, later } = movableClock();
+            const { app } = believing({ storage, acknowledge, clock });
             let runs = 0;
             app.upgrade("3", () => void runs++);
             const works: Promise<unknown>[] = [];
@@ -553,6 +554,7 @@ describe("a storage that fails", () => {
             failed = storage.heal() >= nth;
             assert([200, 503].includes(status), `call ${nth}: ${status}`);
             if (status === 503) assert.equal(await send(), 200, `call ${nth}: the event is refused for ever`);
+            later();
             await app.tick();
             const portal = await app.portal(MEMBER_ID);
             assert.deepEqual(

@@ -103,6 +103,28 @@ export interface PortalStep {
   readonly to: string;
 }
 
+/** A step of an upgrade, in reports to observers. */
+export interface UpgradeStep extends PortalStep {
+  /** Id of the upgrade. */
+  readonly upgradeId: string;
+  /** Name of the step. */
+  readonly step: string;
+  /** 1 at the first time. */
+  readonly attempt: number;
+}
+
+/** An upgrade that failed, in reports to observers. */
+export interface UpgradeFailure extends PortalStep {
+  /** Id of the upgrade. */
+  readonly upgradeId: string;
+  /** Name of the step that failed, if it was in one. */
+  readonly step?: string;
+  /** How often it has failed in a row. */
+  readonly attempt: number;
+  /** Without tokens. */
+  readonly error: Error;
+}
+
 /**
  * What a plugin can be told. Nothing of it holds a token in readable form. Observers run in the process where it
  * happens, and a crash may swallow a report: count on storage, not on reports.
@@ -123,6 +145,16 @@ export interface Observers {
   readonly duplicate: (report: { readonly event: B24Event }) => void | Promise<void>;
   /** A portal begins to run upgrades, in this order. */
   readonly planned: (report: PortalStep & { readonly upgradeIds: readonly string[] }) => void | Promise<void>;
+  /** A step of an upgrade, or a page of one, begins. */
+  readonly stepStarted: (report: UpgradeStep) => void | Promise<void>;
+  /** A step of an upgrade, or a page of one, has ended well. */
+  readonly stepFinished: (report: UpgradeStep) => void | Promise<void>;
+  /** A step of an upgrade failed; `retried` or `parked` follows. */
+  readonly stepFailed: (report: UpgradeStep & { readonly error: Error }) => void | Promise<void>;
+  /** An upgrade failed and is tried again at `at`, in milliseconds since 1970. */
+  readonly retried: (report: UpgradeFailure & { readonly at: number }) => void | Promise<void>;
+  /** An upgrade failed for good, and waits for `app.admin.retry`, `skip` or `rollback`. */
+  readonly parked: (report: UpgradeFailure) => void | Promise<void>;
   /** One upgrade finished. */
   readonly applied: (report: PortalStep & { readonly upgradeId: string }) => void | Promise<void>;
   /** A portal is on its target. */
@@ -133,6 +165,8 @@ export interface Observers {
   readonly failed: (
     report: { readonly memberId: string; readonly event: string; readonly error: Error; readonly attempt: number },
   ) => void | Promise<void>;
+  /** A tick is over. */
+  readonly ticked: (report: { readonly handled: number; readonly failed: number }) => void | Promise<void>;
   /** The work of an event is done. */
   readonly handled: (report: { readonly event: B24Event }) => void | Promise<void>;
 }

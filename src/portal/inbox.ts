@@ -10,15 +10,19 @@ import type { StoredProof } from "./transition.ts";
 /** One acknowledged event. Holds its tokens, which the handlers need, until it is done. */
 export interface Delivery {
   readonly format: typeof DELIVERY_FORMAT;
-  /** As Bitrix24 sent it. */
-  readonly body: Body;
+  /** As Bitrix24 sent it; absent for an update of which nothing was sent. */
+  readonly body?: Body;
+  /** Of an update of which nothing was sent: the version. */
+  readonly announced?: string;
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
   readonly proof: StoredProof;
-  /** How often its work failed. */
+  /** How often its handlers failed. */
   readonly attempts: number;
   /** What the last failure said, without tokens. */
   readonly error?: string;
+  /** When they are tried again, in milliseconds since 1970; absent after failures: it is parked. */
+  readonly retryAt?: number;
 }
 
 /** Raised whenever older code could misread a delivery. */

@@ -13,18 +13,80 @@ export interface AppliedUpgrade {
   readonly to: string;
   /** When it finished, in milliseconds since 1970. */
   readonly at: number;
+  /** It did not run: `app.admin.skip` took it for done. */
+  readonly skipped?: true;
 }
 
 /** Why a portal is not on its target. */
 export interface PortalFailure {
   /** The upgrade that failed. */
   readonly upgradeId: string;
+  /** Version that the portal was going to. */
+  readonly to: string;
+  /** The step of it that failed, if it was in one. */
+  readonly step?: string;
   /** What it said, without tokens. */
   readonly message: string;
-  /** How often in a row it has failed. */
+  /** How often in a row it has failed: of the step, if it was in one. */
   readonly attempts: number;
   /** When it last failed, in milliseconds since 1970. */
   readonly at: number;
+  /** When it is tried again, in milliseconds since 1970; absent when it is parked: then it waits for a person. */
+  readonly retryAt?: number;
+}
+
+/** How far a run says that it is. */
+export interface Progress {
+  /** Of whatever the upgrade counts. */
+  readonly done: number;
+  /** Absent when it is not known. */
+  readonly total?: number;
+  /** For people. */
+  readonly note?: string;
+}
+
+/** A portal's journey from its version to its target, while it lasts. */
+export interface PortalRun {
+  /** Sorts by time among the runs of its portal. */
+  readonly id: string;
+  /** Version that it began on. */
+  readonly from: string;
+  /** When it began, in milliseconds since 1970. */
+  readonly startedAt: number;
+  /** The upgrade that runs or is to run next, and how often it has been begun since it last went well. */
+  readonly current?: { readonly upgradeId: string; readonly attempt: number };
+  /** Absent while nothing has told. */
+  readonly progress?: Progress;
+  /** Until when a `sleep` lasts, in milliseconds since 1970. */
+  readonly wakeAt?: number;
+}
+
+/** What a step left behind. */
+export interface StepRecord {
+  /** `begun` and not known to have ended, `done`, or taken back by its `undo`. */
+  readonly state: "begun" | "done" | "undone";
+  /** How often it has been begun. */
+  readonly attempts: number;
+  /** When it last began or ended, in milliseconds since 1970. */
+  readonly at: number;
+  /** What it gave, if that is small; absent also for `undefined`. */
+  readonly result?: unknown;
+  /** Where what it gave is, if that is large. */
+  readonly stored?: string;
+  /** Of `pages`: where to go on. */
+  readonly cursor?: unknown;
+  /** Of `pages`: how much is done. */
+  readonly done?: number;
+  /** Of `sleep`: until when, in milliseconds since 1970. */
+  readonly wakeAt?: number;
+}
+
+/** The steps of one upgrade, in the order in which they began. */
+export interface UpgradeJournal {
+  /** Id of the upgrade. */
+  readonly upgradeId: string;
+  /** By name. */
+  readonly steps: Readonly<Record<string, StepRecord>>;
 }
 
 /** OAuth tokens of a portal, as the last event with tokens brought them. */
@@ -71,14 +133,24 @@ export interface Portal {
   readonly applied: readonly AppliedUpgrade[];
   /** Absent while all is well. */
   readonly failure?: PortalFailure;
+  /** Absent while the portal is on its target. */
+  readonly run?: PortalRun;
   /** Absent until an event brought them, and after an uninstall. */
   readonly tokens?: PortalTokens;
   /** Absent until one was proved. */
   readonly applicationToken?: ApplicationTokenDigests;
 }
 
+/** Who works on a portal. Whatever he writes, he writes by compare-and-set on the record that holds his lease. */
+export interface Lease {
+  /** Unique for every time that a lease is taken. */
+  readonly owner: string;
+  /** In milliseconds since 1970: after it, another may take it. */
+  readonly until: number;
+}
+
 /** What is stored: the snapshot with revealed tokens, and what only the core needs. */
-export interface PortalRecord extends Omit<Portal, "tokens"> {
+export interface PortalRecord extends Omit<Portal, "tokens" | "run"> {
   readonly format: typeof PORTAL_FORMAT;
   readonly tokens?: Omit<PortalTokens, "accessToken" | "refreshToken"> & {
     readonly accessToken: string;
@@ -91,6 +163,21 @@ export interface PortalRecord extends Omit<Portal, "tokens"> {
   readonly uninstalledTs?: number;
   /** `ts` of the newest event that was taken in. */
   readonly latestTs: number;
+  /** With the journal of the upgrades of this run, the current one last. */
+  readonly run?: PortalRun & { readonly journal: readonly UpgradeJournal[] };
+  /** How many runs were rolled back: a step that runs again after that is another one for the outside. */
+  readonly rollbacks?: number;
+  /** Counts deliveries: whoever has worked on all sees whether another has come since. */
+  readonly arrivals?: number;
+  /** Counts leases. */
+  readonly fence?: number;
+  readonly lease?: Lease;
+  /** As what the portal is counted. */
+  readonly census?: string;
+  /** Under which time the portal is in the schedule, in milliseconds since 1970. */
+  readonly due?: number;
+  /** When what a removed portal leaves is purged, in milliseconds since 1970. */
+  readonly purgeAt?: number;
 }
 
 /** Raised whenever older code could misread a record. */
@@ -111,15 +198,24 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
 
 /** The record without what only the core needs, tokens wrapped. */
 export function snapshot(record: PortalRecord): Portal {
-  const { format: _, latestTs: _l, installedTs: _i, uninstalledTs: _u, tokens, ...portal } = record;
-  if (tokens === undefined) return portal;
-  const { accessToken, refreshToken, ts: _t, ...rest } = tokens;
-  return {
-    ...portal,
-    tokens: {
+  const { memberId, domain, status, generation, applied } = record;
+  const portal: { -readonly [Key in keyof Portal]: Portal[Key] } = { memberId, domain, status, generation, applied };
+  for (const key of OPTIONAL) {
+    if (record[key] !== undefined) portal[key] = record[key] as never;
+  }
+  if (record.run !== undefined) {
+    const { journal: _, ...run } = record.run;
+    portal.run = run;
+  }
+  if (record.tokens !== undefined) {
+    const { accessToken, refreshToken, ts: _, ...rest } = record.tokens;
+    portal.tokens = {
       ...rest,
       accessToken: new Secret(accessToken),
       ...(refreshToken === undefined ? {} : { refreshToken: new Secret(refreshToken) }),
-    },
-  };
+    };
+  }
+  return portal;
 }
+
+const OPTIONAL = ["clientEndpoint", "baseline", "version", "target", "failure", "applicationToken"] as const;

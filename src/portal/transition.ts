@@ -33,6 +33,11 @@ export function nextRecord(record: PortalRecord | undefined, event: B24Event, fa
   return record !== undefined && isSame(next, record) ? record : next;
 }
 
+/** The record of a portal that is new, at an event whose version the code cannot read yet. */
+export function awaitingVersion(event: B24Event, facts: Facts): PortalRecord {
+  return withFacts(blank(event, facts), event, facts);
+}
+
 /** Parts that did not change are the same objects. */
 function isSame(a: PortalRecord, b: PortalRecord): boolean {
   const keys = Object.keys(a) as (keyof PortalRecord)[];
@@ -72,12 +77,14 @@ function life(record: PortalRecord | undefined, event: B24Event, facts: Facts): 
   if (event.name === "ONAPPUNINSTALL") return uninstalled(record, event, facts);
   if (record === undefined || beginsAnew(record, event, facts)) return installed(record, event, facts);
   if (record.status === "uninstalled") return record;
+  if (record.generation === 0) return installed(record, event, facts);
   const known = { ...record, installedTs: Math.max(record.installedTs, installationTs(event, facts)) };
   const version = announcedVersion(event, facts);
   if (version === undefined || (record.target !== undefined && compareVersions(version, record.target) <= 0)) {
     return known;
   }
-  return { ...known, baseline: record.baseline ?? version, version: record.version ?? version, target: version };
+  const start = record.version ?? (saysStart(event) ? startOf(event, version, facts.versions) : version) ?? version;
+  return { ...known, baseline: record.baseline ?? start, version: start, target: version };
 }
 
 /** Seconds since 1970; a `ts` in the future, which proves nothing, must not outrank all events that are to come. */
@@ -102,11 +109,24 @@ function installed(record: PortalRecord | undefined, event: B24Event, facts: Fac
   const version = startOf(event, target, facts.versions);
   return {
     ...blank(event, facts),
+    ...workOf(record),
     generation: (record?.generation ?? 0) + 1,
     ...(version === undefined ? {} : { baseline: version, version }),
     ...(target === undefined ? {} : { target }),
     ...(record?.applicationToken === undefined ? {} : { applicationToken: record.applicationToken }),
     latestTs: record?.latestTs ?? 0,
+  };
+}
+
+/** What is about the work on a portal rather than about the portal. */
+function workOf(record: PortalRecord | undefined): Partial<PortalRecord> {
+  const { arrivals, fence, lease, due, census } = record ?? {};
+  return {
+    ...(census === undefined ? {} : { census }),
+    ...(arrivals === undefined ? {} : { arrivals }),
+    ...(fence === undefined ? {} : { fence }),
+    ...(lease === undefined ? {} : { lease }),
+    ...(due === undefined ? {} : { due }),
   };
 }
 
@@ -123,13 +143,16 @@ function blank(event: B24Event, facts: Facts): PortalRecord {
   };
 }
 
+function saysStart(event: B24Event): event is Extract<B24Event, { name: "ONAPPUPDATE" | "ONAPPINSTALL" }> {
+  return event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL";
+}
+
 /**
  * Where a portal begins that is new here. PREVIOUS_VERSION counts only for that: of a portal that is known, the stored
  * version is the better one.
  */
 function startOf(event: B24Event, target: string | undefined, versions: VersionScheme): string | undefined {
-  const saysStart = event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL";
-  if (!saysStart || versions.deployed !== undefined) return target;
+  if (!saysStart(event) || versions.deployed !== undefined) return target;
   const { path, raw } = event.name === "ONAPPINSTALL"
     ? { path: "data.VERSION", raw: event.data.version }
     : { path: "data.PREVIOUS_VERSION", raw: event.data.previousVersion };

@@ -6,8 +6,9 @@ import type { Entry, Key, Storage } from "./storage.ts";
 const ATTEMPTS = 100;
 
 /**
- * Applies `change` to the value under `key` until no other writer comes between reading and writing. `change` may
- * run several times and must have no effects; when it returns what it was given, nothing is written.
+ * Applies `change` to the entry under `key` until no other writer comes between reading and writing. `change` may
+ * run several times and must have no effects; when it returns what it was given, or `undefined`, nothing is written.
+ * Resolves to the entry then; to `null` when there is none.
  *
  * `known` is an entry read before, to save reading it again.
  *
@@ -16,17 +17,17 @@ const ATTEMPTS = 100;
 export async function modify<T>(
   storage: Storage,
   key: Key,
-  change: (entry: Entry<T> | null) => T,
+  change: (entry: Entry<T> | null) => T | undefined,
   known?: Entry<T> | null,
-): Promise<T> {
+): Promise<Entry<T> | null> {
   const leave = await takeTurn(storage, key);
   try {
     let entry = known === undefined ? await storage.get<T>(key) : known;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const value = change(entry);
-      if (value === entry?.value) return value;
+      if (value === undefined || value === entry?.value) return entry;
       const result = await storage.put(key, value, { ifVersion: entry?.version ?? null });
-      if (result.ok) return value;
+      if (result.ok) return { key, value, version: result.version };
       entry = await storage.get<T>(key);
     }
   } finally {

@@ -4,6 +4,8 @@ import * as semver from "semver";
 import type { Logger } from "../log.ts";
 import type { Portal } from "../portal/record.ts";
 import { compareVersions, isVersion, parseVersion } from "../version.ts";
+import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
+import type { Steps } from "./steps.ts";
 
 /**
  * For which step of versions an upgrade is.
@@ -19,7 +21,7 @@ import { compareVersions, isVersion, parseVersion } from "../version.ts";
 export type UpgradeRange = string | { readonly from: string; readonly to: string };
 
 /** What an upgrade handler is given, plus what plugins added. */
-export interface UpgradeContext {
+export interface UpgradeContext extends Steps {
   /** The portal that is upgraded. */
   readonly memberId: string;
   /** Version that the portal is on. */
@@ -32,7 +34,10 @@ export interface UpgradeContext {
   readonly portal: Portal;
   /** Adds portal and upgrade to each line. */
   readonly log: Logger;
-  /** Aborted at the time-out of the upgrade, and when the app closes and has waited long enough. */
+  /**
+   * Aborted at the time-out of the upgrade, when another worker takes the portal over, and when the app closes and has
+   * waited long enough.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -42,6 +47,8 @@ export interface UpgradeOptions {
   readonly id?: string;
   /** Milliseconds after which an attempt has failed and its `signal` is aborted; default none. */
   readonly timeoutMs?: number;
+  /** How often it is tried; default the app's. */
+  readonly retry?: RetryPolicy;
 }
 
 /** A version on the way: `after` means just above it. */
@@ -60,6 +67,7 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   readonly covers: (version: string, target: string) => boolean;
   readonly handler: (ctx: Context) => void | Promise<void>;
   readonly timeoutMs?: number;
+  readonly retry?: RetryPolicy;
 }
 
 /** Above it, about 25 days, timers fire at once. */
@@ -69,7 +77,7 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 export function defineUpgrade<Context extends UpgradeContext>(
   range: UpgradeRange,
   handler: (ctx: Context) => void | Promise<void>,
-  { id, timeoutMs }: UpgradeOptions = {},
+  { id, timeoutMs, retry }: UpgradeOptions = {},
 ): Upgrade<Context> {
   const text = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
   if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
@@ -77,12 +85,14 @@ export function defineUpgrade<Context extends UpgradeContext>(
       `cannot register upgrade ${quote(text)}: timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMEOUT_MS}`,
     );
   }
+  if (retry !== undefined) assertRetryPolicy(`upgrade ${quote(text)}`, retry);
   return {
     id: id ?? text,
     range: text,
     ...(typeof range !== "string" ? fromTo(range, text) : isVersion(range) ? milestone(range) : leaving(text)),
     handler,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(retry === undefined ? {} : { retry }),
   };
 }
 

@@ -3,125 +3,214 @@ import { type Core, notify, safeError } from "../core.ts";
 import { UpgradeError } from "../errors.ts";
 import { withFields } from "../log.ts";
 import type { HandlerContext } from "../pipeline/context.ts";
-import { portalKey, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
-import { modify } from "../storage/modify.ts";
+import { putRun } from "../portal/history.ts";
+import type { HeldPortal } from "../portal/lease.ts";
+import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
+import { compareVersions } from "../version.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import { dueUpgrades } from "./plan.ts";
+import { chanceOf, mostAttempts, RetryAfter, type RetryPolicy, waitAfter } from "../retry.ts";
+import { type Attempt, beginAttempt, stepOf, withStep } from "./steps.ts";
+import { withTimeout } from "./timeout.ts";
+
+/** Whether a portal's run can go on now, later, or not without a person. */
+export type Readiness =
+  | { readonly state: "arrived" | "ready" | "parked" }
+  | { readonly state: "waiting"; readonly until: number };
+
+/** What hinders the run of `record` from going on at `now`. */
+export function readiness(upgrades: readonly Upgrade[], record: PortalRecord, now: number): Readiness {
+  const { status, version, target, failure, run } = record;
+  if (status !== "installed" || version === undefined || target === undefined) return { state: "arrived" };
+  if (compareVersions(version, target) >= 0) return { state: "arrived" };
+  // An upgrade that the code has no more holds up nothing, and a new target is a new try.
+  if (failure !== undefined && failure.to === target && isDue(upgrades, record, failure.upgradeId)) {
+    if (failure.retryAt === undefined) return { state: "parked" };
+    if (failure.retryAt > now) return { state: "waiting", until: failure.retryAt };
+  }
+  const { wakeAt } = run ?? {};
+  return wakeAt !== undefined && wakeAt > now ? { state: "waiting", until: wakeAt } : { state: "ready" };
+}
+
+function isDue(upgrades: readonly Upgrade[], record: PortalRecord, upgradeId: string): boolean {
+  return dueUpgrades(upgrades, record).some(({ id }) => id === upgradeId);
+}
 
 /**
  * Runs what is due for the portal of `ctx`, in order, and records each upgrade as it finishes; the version moves when
- * all have finished. Resolves to the record then.
+ * all have finished. Does nothing for a run that cannot go on now.
  *
  * @throws {UpgradeError} when an upgrade fails: the version stays where it was, and the failure is in the record
+ * @throws {Suspended} when an upgrade sleeps
+ * @throws {LeaseLostError} when another worker has taken the portal over
  */
 export async function runUpgrades(
   core: Core,
   upgrades: readonly Upgrade[],
+  held: HeldPortal,
   ctx: HandlerContext,
-  record: PortalRecord,
-): Promise<PortalRecord> {
+): Promise<void> {
   let announced = false;
-  while (record.status === "installed") {
-    const { memberId, version, target } = record;
-    if (version === undefined || target === undefined || version === target) break;
-    const step = { memberId, from: version, to: target };
+  while (readiness(upgrades, held.record(), core.clock()).state === "ready") {
+    const record = held.record();
+    const step = { memberId: record.memberId, from: record.version!, to: record.target! };
     const due = dueUpgrades(upgrades, record);
     if (!announced) notify(core, "planned", { ...step, upgradeIds: due.map(({ id }) => id) });
     announced = true;
     const [upgrade] = due;
     if (upgrade === undefined) {
-      record = await change(core, memberId, (current) => arrive(current, target));
+      await arrive(core, held, step.to);
       notify(core, "upgraded", step);
-      ctx.log.info("portal upgraded", { from: version, to: target });
+      ctx.log.info("portal upgraded", { from: step.from, to: step.to });
     } else {
-      record = await runOne(core, ctx, record, upgrade, step);
+      await runOne(core, held, ctx, upgrade, step);
       notify(core, "applied", { ...step, upgradeId: upgrade.id });
     }
   }
-  return record;
 }
 
-function arrive(record: PortalRecord, version: string): PortalRecord {
-  const { failure: _, ...rest } = record;
-  return { ...rest, version };
-}
-
-async function runOne(
-  core: Core,
-  ctx: HandlerContext,
-  record: PortalRecord,
-  upgrade: Upgrade,
-  step: { readonly memberId: string; readonly from: string; readonly to: string },
-): Promise<PortalRecord> {
-  const { id } = upgrade;
-  const attempt = record.failure?.upgradeId === id ? record.failure.attempts + 1 : 1;
-  const log = withFields(ctx.log, { upgradeId: id, attempt });
-  const { event: _e, receivedAt: _r, ...added } = ctx;
-  try {
-    await withTimeout(
-      ctx.signal,
-      upgrade.timeoutMs,
-      (signal) =>
-        upgrade.handler({ ...added, ...step, attempt, portal: snapshot(record), log, signal } satisfies UpgradeContext),
-    );
-  } catch (thrown) {
-    // Cut off by the app's own end, the attempt says nothing about the upgrade.
-    if (ctx.signal.aborted) throw ctx.signal.reason;
-    const cause = safeError(thrown, ctx.event, record);
-    const { message } = cause;
-    log.warn("upgrade failed; the portal stays on its version", { error: message });
-    await change(core, step.memberId, (current) => ({
-      ...current,
-      failure: { upgradeId: id, message, attempts: attempt, at: core.clock() },
-    }));
-    throw new UpgradeError(id, attempt, message, { cause });
-  }
-  return await change(core, step.memberId, ({ failure: _, ...current }) => ({
-    ...current,
-    applied: [...current.applied, { id, from: step.from, to: step.to, at: core.clock() }],
-  }));
-}
-
-async function change(
-  core: Core,
-  memberId: string,
-  update: (record: PortalRecord) => PortalRecord,
-): Promise<PortalRecord> {
-  return await modify<PortalRecord>(core.storage, portalKey(memberId), (entry) => {
-    const record = readRecord(entry);
-    if (record === undefined) {
-      throw new Error(`portal ${memberId} vanished from ${core.storage.name} during its upgrade`);
-    }
-    return update(record);
+/** The version moves only if the target has not risen meanwhile beyond what was run for. */
+async function arrive(core: Core, held: HeldPortal, version: string): Promise<void> {
+  const { run } = held.record();
+  if (run !== undefined) await putRun(core, held.record(), version);
+  await held.update((record) => {
+    const { failure: _f, run: _r, ...rest } = record;
+    return { ...rest, version };
   });
 }
 
-/** Runs `work` with a signal of its own, and stops waiting for it when that is aborted. */
-async function withTimeout(
-  outer: AbortSignal,
-  timeoutMs: number | undefined,
-  work: (signal: AbortSignal) => void | Promise<void>,
-): Promise<void> {
-  const controller = new AbortController();
-  const stop = (): void => controller.abort(outer.reason);
-  outer.addEventListener("abort", stop, { once: true });
-  const timer = timeoutMs === undefined ? undefined : setTimeout(
-    () => controller.abort(new DOMException(`it took longer than ${timeoutMs} ms`, "TimeoutError")),
-    timeoutMs,
-  );
+interface Leg {
+  readonly memberId: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** The record with the upgrade begun once more. */
+function begun(record: PortalRecord, { id }: Upgrade, now: number, from: string): PortalRecord {
+  const run = record.run ?? { id: String(now).padStart(14, "0"), from, startedAt: now, journal: [] };
+  const attempt = run.current?.upgradeId === id ? run.current.attempt + 1 : 1;
+  const { wakeAt: _, ...rest } = run;
+  const journal = run.journal.some(({ upgradeId }) => upgradeId === id)
+    ? run.journal
+    : [...run.journal, { upgradeId: id, steps: {} }];
+  return { ...record, run: { ...rest, current: { upgradeId: id, attempt }, journal } };
+}
+
+async function runOne(core: Core, held: HeldPortal, ctx: HandlerContext, upgrade: Upgrade, leg: Leg): Promise<void> {
+  const { id } = upgrade;
+  const retry = upgrade.retry ?? core.retry;
+  const record = await held.update((record) => begun(record, upgrade, core.clock(), leg.from));
+  const failures = record.failure?.upgradeId === id ? record.failure.attempts : 0;
+  const begins = record.run!.current!.attempt;
+  const attempt = Math.max(failures + 1, begins);
+  const log = withFields(ctx.log, { upgradeId: id, attempt });
+  const signal = AbortSignal.any([ctx.signal, held.signal]);
+  const report = (step: string, attempt: number) => ({ ...leg, upgradeId: id, step, attempt });
+  const one = beginAttempt({
+    ...core,
+    held,
+    upgradeId: id,
+    retry,
+    signal,
+    started: (step, attempt) => notify(core, "stepStarted", report(step, attempt)),
+    finishedStep: (step, attempt) => notify(core, "stepFinished", report(step, attempt)),
+  });
   try {
-    const { signal } = controller;
-    outer.throwIfAborted();
-    await Promise.race([
-      work(signal),
-      new Promise<never>((_, reject) => {
-        signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      }),
-    ]);
-    // A handler that ends because it was told to has not done its work.
-    signal.throwIfAborted();
-  } finally {
-    clearTimeout(timer);
-    outer.removeEventListener("abort", stop);
+    if (begins > mostAttempts(retry)) {
+      throw new Error(`it was begun ${begins - 1} times, and its process ended each time`);
+    }
+    const { event: _e, receivedAt: _r, ...added } = ctx;
+    await withTimeout(
+      signal,
+      upgrade.timeoutMs,
+      (signal) =>
+        upgrade.handler(
+          { ...added, ...one.steps, ...leg, attempt, portal: snapshot(record), log, signal } satisfies UpgradeContext,
+        ),
+    );
+    const suspended = one.suspended();
+    if (suspended !== undefined) throw suspended;
+  } catch (thrown) {
+    one.end();
+    held.signal.throwIfAborted();
+    await stopped(core, held, ctx, { upgrade, retry, leg, attempt, one, thrown });
   }
+  one.end();
+  await held.update((now) => {
+    // Removed, or installed anew, while the handler ran.
+    if (now.run?.current?.upgradeId !== id || now.generation !== record.generation) return now;
+    const { failure: _f, run: { current: _c, ...run }, ...current } = now as PortalRecord & {
+      run: NonNullable<PortalRecord["run"]>;
+    };
+    return { ...current, run, applied: [...current.applied, { id, from: leg.from, to: leg.to, at: core.clock() }] };
+  });
+}
+
+interface Stopped {
+  readonly upgrade: Upgrade;
+  readonly retry: RetryPolicy;
+  readonly leg: Leg;
+  readonly attempt: number;
+  readonly one: Attempt;
+  readonly thrown: unknown;
+}
+
+/** Records why an attempt did not reach its end, and throws it. */
+async function stopped(core: Core, held: HeldPortal, ctx: HandlerContext, what: Stopped): Promise<never> {
+  const { upgrade: { id }, retry, leg, attempt, one, thrown } = what;
+  const suspended = one.suspended();
+  if (suspended !== undefined) {
+    await held.update((record) => uncounted(record, { wakeAt: suspended.until }));
+    throw suspended;
+  }
+  const failed = one.failedStep(thrown);
+  const step = failed?.name;
+  // Cut off by the app's own end, the attempt says nothing about the upgrade.
+  if (ctx.signal.aborted) {
+    await held.update((record) => uncounted(record, {}, id, step));
+    throw ctx.signal.reason;
+  }
+  const record = held.record();
+  const cause = safeError(thrown, ctx.event, record);
+  const { message } = cause;
+  const isCounted = !(thrown instanceof RetryAfter);
+  const attempts = step === undefined ? attempt : stepOf(record, id, step)?.attempts ?? attempt;
+  const wait = waitAfter(thrown, attempts, failed?.retry ?? retry, chanceOf(core.random()));
+  const at = core.clock();
+  const failure: PortalFailure = {
+    upgradeId: id,
+    to: leg.to,
+    ...(step === undefined ? {} : { step }),
+    message,
+    attempts: isCounted ? attempts : attempts - 1,
+    at,
+    ...(wait === undefined ? {} : { retryAt: at + wait }),
+  };
+  await held.update((record) => ({
+    ...(step !== undefined || !isCounted ? uncounted(record, {}, id, isCounted ? undefined : step) : record),
+    failure,
+  }));
+  const fields = { error: message, ...(step === undefined ? {} : { step }) };
+  const report = { ...leg, upgradeId: id, ...(step === undefined ? {} : { step }), error: cause, attempt: attempts };
+  if (step !== undefined) notify(core, "stepFailed", { ...report, step });
+  if (failure.retryAt === undefined) {
+    ctx.log.error("upgrade parked: it waits for app.admin.retry or skip", { upgradeId: id, attempt, ...fields });
+    notify(core, "parked", report);
+  } else {
+    ctx.log.warn("upgrade failed; it is tried again", { upgradeId: id, attempt, ...fields, retryAt: failure.retryAt });
+    notify(core, "retried", { ...report, at: failure.retryAt });
+  }
+  throw new UpgradeError(id, attempts, message, { cause });
+}
+
+/** The record as if this attempt at the upgrade, and at the step, had not been begun. */
+function uncounted(record: PortalRecord, more: { wakeAt?: number }, upgradeId?: string, step?: string): PortalRecord {
+  const { run } = record;
+  if (run?.current === undefined) return record;
+  const current = { ...run.current, attempt: run.current.attempt - 1 };
+  const changed = { ...record, run: { ...run, ...more, current } };
+  const known = upgradeId === undefined || step === undefined ? undefined : stepOf(record, upgradeId, step);
+  return known === undefined
+    ? changed
+    : withStep(changed, upgradeId!, step!, { ...known, attempts: known.attempts - 1 });
 }

@@ -15,7 +15,7 @@ import {
   Secret,
 } from "@b24/onappupdate";
 import { assertPlugins, runPipeline } from "../../src/pipeline/pipeline.ts";
-import { MEMBER_ID, post, recorder, recordingLogger, trusting } from "../_app.ts";
+import { MEMBER_ID, movableClock, post, recorder, recordingLogger, trusting } from "../_app.ts";
 
 const BODY = `event=ONAPPINSTALL&ts=1785300000&data[VERSION]=2&auth[member_id]=${MEMBER_ID}&auth[domain]=x.de` +
   "&auth[application_token]=51856fefc120afa4b628cc82d3935cce";
@@ -436,7 +436,8 @@ describe("an app's pipeline", () => {
     const { logger, lines } = recordingLogger();
     const { plugin, names } = recorder();
     const handled: string[] = [];
-    const app = createApp({ storage: memoryStorage(), acknowledge: "handled", logger });
+    const { clock, later } = movableClock();
+    const app = createApp({ storage: memoryStorage(), acknowledge: "handled", logger, clock });
     for (const each of [...plugins, plugin]) app.use(each);
     app.on("ONAPPINSTALL", () => void handled.push("handler"));
     return {
@@ -445,7 +446,10 @@ describe("an app's pipeline", () => {
         await response.body?.cancel();
         return response.status;
       },
-      tick: () => app.tick(),
+      tick: () => {
+        later();
+        return app.tick();
+      },
       stored: async () => await app.portal(MEMBER_ID) !== undefined,
       lines,
       names,
@@ -562,9 +566,11 @@ describe("an app's pipeline", () => {
           storage: memoryStorage(),
           acknowledge: "handled",
           logger,
-          clock: () => 1_785_300_000_000,
+          clock: () => now,
+          random: () => "always the same",
         })
           .use(trusting).use({ name: "observer", observe: observe as Partial<Observers> }).use(plugin);
+        let now = 1_785_300_000_000;
         let broken = true;
         const seen: string[] = [];
         app.upgrade("3", ({ from, to }) => {
@@ -579,6 +585,7 @@ describe("an app's pipeline", () => {
           statuses.push(response.status);
         }
         broken = false;
+        now += 3_600_000;
         const ticked = await app.tick();
         await later();
         await later();

@@ -315,7 +315,7 @@ describe("nextRecord(): a removal", () => {
   });
 
   it("keeps what a reinstallation is compared with, and no tokens and no failure", () => {
-    const failure = { upgradeId: "3", message: "broken", attempts: 2, at: 1 };
+    const failure = { upgradeId: "3", to: "3.0.0", message: "broken", attempts: 2, at: 1 };
     const before = { ...live(["install2", "update4"])!, failure, applied: [{ id: "3", from: "2", to: "4", at: 1 }] };
     const { tokens, failure: gone, ...removed } = next(before, uninstall({ hour: 4 }));
     assert.deepEqual([tokens, gone], [undefined, undefined]);
@@ -422,7 +422,7 @@ describe("nextRecord(): the target", () => {
   it("keeps what failed and what is applied", () => {
     const busy: PortalRecord = {
       ...installed,
-      failure: { upgradeId: "3", message: "broken", attempts: 2, at: 1 },
+      failure: { upgradeId: "3", to: "3.0.0", message: "broken", attempts: 2, at: 1 },
       applied: [{ id: "2.5", from: "2.0.0", to: "3.0.0", at: 1 }],
     };
     const { failure, applied } = next(busy, update("2", "4", { hour: 2 }));
@@ -455,7 +455,7 @@ describe("nextRecord(): the target", () => {
     assert.deepEqual([record.status, record.version, record.target], ["installed", undefined, undefined]);
     assert.equal("target" in record || "version" in record || "baseline" in record, false);
     const told = next(record, update("2", "3", { hour: 2 }));
-    assert.deepEqual([told.baseline, told.version, told.target], ["3.0.0", "3.0.0", "3.0.0"]);
+    assert.deepEqual([told.baseline, told.version, told.target], ["2.0.0", "2.0.0", "3.0.0"]);
   });
 });
 

@@ -477,6 +477,7 @@ describe("an app on encrypted(fileStorage)", () => {
       const right = rig({ storage: encrypted(reopen(), old) });
       let upgraded = 0;
       right.app.upgrade("3", () => void upgraded++);
+      right.later();
       assert.deepEqual(await right.app.tick(), { handled: 1, failed: 0 });
       assert.equal((await right.app.portal(MEMBER_ID))?.version, "3.0.0");
       await right.app.close();

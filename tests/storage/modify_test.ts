@@ -37,19 +37,21 @@ describe("modify()", () => {
     const storage = memoryStorage();
     const known = await storage.get<number>(KEY);
     await storage.put(KEY, 41);
-    assert.equal(await modify<number>(storage, KEY, increment, known), 42);
+    assert.equal((await modify<number>(storage, KEY, increment, known))?.value, 42);
   });
 
   test("writes nothing when nothing changes", async () => {
     const { storage, calls } = counting(memoryStorage());
     await modify<number>(storage, KEY, increment);
-    assert.equal(await modify<number>(storage, KEY, (entry) => entry!.value), 1);
+    assert.equal((await modify<number>(storage, KEY, (entry) => entry!.value))?.value, 1);
+    assert.equal((await modify<number>(storage, KEY, () => undefined))?.value, 1);
+    assert.equal(await modify<number>(storage, ["nothing"], () => undefined), null);
     assert.equal(calls.put, 1);
   });
 
   test("does not read what the caller has read", async () => {
     const { storage, calls } = counting(memoryStorage());
-    assert.equal(await modify<number>(storage, KEY, increment, null), 1);
+    assert.equal((await modify<number>(storage, KEY, increment, null))?.value, 1);
     assert.equal(calls.get, 0);
   });
 
@@ -71,6 +73,6 @@ describe("modify()", () => {
     });
     const next = modify<number>(storage, KEY, increment);
     await assert.rejects(failing, RangeError);
-    assert.equal(await next, 1);
+    assert.equal((await next)?.value, 1);
   });
 });

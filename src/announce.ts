@@ -1,0 +1,89 @@
+/** Updates of which no event told: they are stored and worked on like those that one told of. */
+import type { Core } from "./core.ts";
+import { type Delivery, DELIVERY_FORMAT, deliveryKey } from "./portal/inbox.ts";
+import { portalKey, type PortalRecord, readRecord } from "./portal/record.ts";
+import { arrived, planVisit } from "./portal/schedule.ts";
+import { modify } from "./storage/modify.ts";
+import type { Entry, Key } from "./storage/storage.ts";
+import { compareVersions } from "./version.ts";
+import type { UpdateEvent } from "./wire/events.ts";
+
+/** The event that should have told of `version`: without tokens, and sent now. */
+export function unannounced(record: PortalRecord, version: string, at: number): UpdateEvent {
+  const { memberId, domain, version: previousVersion } = record;
+  return {
+    name: "ONAPPUPDATE",
+    data: { version, ...(previousVersion === undefined ? {} : { previousVersion }), extra: {} },
+    auth: { memberId, domain, scope: [], extra: {} },
+    ts: Math.floor(at / 1000),
+    extra: {},
+  };
+}
+
+/** Stores the work of bringing the portal of `record` to its target. */
+export async function storeUnannounced({ storage, clock }: Core, record: PortalRecord): Promise<void> {
+  const { memberId, target } = record;
+  const now = clock();
+  const delivery: Delivery = { format: DELIVERY_FORMAT, announced: target!, receivedAt: now, proof: {}, attempts: 0 };
+  await storage.put(deliveryKey(memberId, `ONAPPUPDATE:${target}:unannounced:${now}`), delivery, { ifVersion: null });
+}
+
+/** Raises the target of a portal to `version`, and has it looked at. Does nothing where it is there. */
+export async function announce(core: Core, memberId: string, version: string): Promise<void> {
+  const { storage } = core;
+  const read = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+  if (read === undefined || !isBelow(read, version)) return;
+  const now = core.clock();
+  const visit = await planVisit(storage, memberId, now, read);
+  const raised = await modify<PortalRecord>(storage, portalKey(memberId), (entry) => {
+    const record = readRecord(entry);
+    return record === undefined || !isBelow(record, version) ? undefined : arrived({ ...record, target: version }, now);
+  });
+  await visit(core, raised?.value ?? read);
+}
+
+function isBelow({ status, target, version: on }: PortalRecord, version: string): boolean {
+  if (status !== "installed") return false;
+  const known = target ?? on;
+  return known !== undefined && compareVersions(known, version) < 0;
+}
+
+/** How far the raising to the version of this code is. */
+interface Sweep {
+  readonly version: string;
+  /** Absent once it is through. */
+  readonly after?: string;
+  readonly isDone?: true;
+}
+
+const SWEEP: Key = ["deployed"];
+
+/** Raises all portals to the version that is deployed, some at a call; does nothing once all are. */
+export function createDeploySweep(core: Core): (limit: number) => Promise<void> {
+  let isDone = core.versions.deployed === undefined;
+  return async (limit) => {
+    const version = core.versions.deployed;
+    if (isDone || version === undefined) return;
+    const entry = await core.storage.get<Sweep>(SWEEP);
+    // Newer code is at it already.
+    if (entry !== null && compareVersions(entry.value.version, version) > 0) return;
+    const begun: Sweep = entry?.value.version === version ? entry.value : { version };
+    if (!begun.isDone) await sweepOn(core, entry, begun, limit);
+    isDone = begun.isDone ?? false;
+  };
+}
+
+async function sweepOn(core: Core, entry: Entry<Sweep> | null, sweep: Sweep, limit: number): Promise<void> {
+  const portals: Key = ["portal"];
+  const options = sweep.after === undefined ? { limit } : { limit, after: portalKey(sweep.after) };
+  let last: string | undefined;
+  for await (const { key } of core.storage.list<PortalRecord>(portals, options)) {
+    last = key[1]!;
+    await announce(core, last, sweep.version);
+  }
+  const next: Sweep = last === undefined
+    ? { version: sweep.version, isDone: true }
+    : { version: sweep.version, after: last };
+  // Another process that was faster has the same done.
+  await core.storage.put(SWEEP, next, { ifVersion: entry?.version ?? null });
+}

@@ -1,0 +1,74 @@
+/** Runs that are over: what was run, and what rolling back needs. */
+import { FormatError } from "../errors.ts";
+import type { Key, Storage } from "../storage/storage.ts";
+import type { PortalRecord, UpgradeJournal } from "./record.ts";
+
+/** One run that is over. */
+export interface FinishedRun {
+  readonly format: typeof RUN_FORMAT;
+  /** Sorts by time among the runs of its portal. */
+  readonly id: string;
+  /** Version that it began on. */
+  readonly from: string;
+  /** Version that it reached. */
+  readonly to: string;
+  /** In milliseconds since 1970. */
+  readonly startedAt: number;
+  /** In milliseconds since 1970. */
+  readonly finishedAt: number;
+  /** In order. */
+  readonly journal: readonly UpgradeJournal[];
+}
+
+/** Raised whenever older code could misread a run. */
+export const RUN_FORMAT = 1;
+
+/** Under which the runs of a portal are. */
+export function runsOf(memberId: string): Key {
+  return ["run", memberId];
+}
+
+/** Keeps the run of `record`, which has reached `to`. May be called again for the same run. */
+export async function putRun(
+  { storage, clock }: { readonly storage: Storage; readonly clock: () => number },
+  record: PortalRecord,
+  to: string,
+): Promise<void> {
+  const { id, from, startedAt, journal } = record.run!;
+  const run: FinishedRun = { format: RUN_FORMAT, id, from, to, startedAt, finishedAt: clock(), journal };
+  await storage.put([...runsOf(record.memberId), id], run);
+  await forgetOldRuns(storage, record.memberId);
+}
+
+/** Runs of a portal that are over, the latest first. */
+export async function finishedRuns(storage: Storage, memberId: string): Promise<FinishedRun[]> {
+  const runs: FinishedRun[] = [];
+  for await (const { key, value } of storage.list<FinishedRun>(runsOf(memberId))) {
+    if (value.format !== RUN_FORMAT) throw new FormatError(`run ${key.slice(1).join(" ")}`, value.format, RUN_FORMAT);
+    runs.push(value);
+  }
+  return runs.reverse();
+}
+
+/** The last run of a portal that is over. */
+export async function latestRun(storage: Storage, memberId: string): Promise<FinishedRun | undefined> {
+  return (await finishedRuns(storage, memberId))[0];
+}
+
+/** How many runs of a portal are kept. */
+const KEPT = 20;
+
+/** Deletes all but the latest runs, and the results of their steps. */
+export async function forgetOldRuns(storage: Storage, memberId: string): Promise<void> {
+  for (const { id, journal } of (await finishedRuns(storage, memberId)).slice(KEPT)) {
+    for (const { stored } of journal.flatMap(({ steps }) => Object.values(steps))) {
+      if (stored !== undefined) await storage.delete(resultKey(memberId, stored));
+    }
+    await storage.delete([...runsOf(memberId), id]);
+  }
+}
+
+/** Where results of steps are that would make the portal's record large. */
+export function resultKey(memberId: string, id: string): Key {
+  return ["result", memberId, id];
+}

@@ -1,0 +1,122 @@
+/**
+ * One worker a portal, across processes. The lease is inside the portal's record, and all that its holder writes goes
+ * through a compare-and-set that finds the lease there: once another has taken it over, whatever the clocks say, the
+ * old holder writes nothing more.
+ */
+import { StorageError } from "../errors.ts";
+import { modify } from "../storage/modify.ts";
+import type { Entry, Storage } from "../storage/storage.ts";
+import { portalKey, type PortalRecord, readRecord } from "./record.ts";
+
+/** Another worker has taken the portal over, or the lease could not be renewed in time. */
+export class LeaseLostError extends StorageError {
+  /** `why` ends the message. */
+  constructor(memberId: string, why: string, options?: ErrorOptions) {
+    super(`cannot go on with portal ${memberId}: ${why}`, options);
+  }
+}
+
+/** What leases are made with. */
+export interface LeaseOptions {
+  readonly storage: Storage;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** A fresh, unguessable text. */
+  readonly random: () => string;
+  /** How long a lease lasts that is not renewed, in milliseconds. */
+  readonly leaseMs: number;
+}
+
+/** A portal that this worker alone works on, until it is released or the lease is lost. */
+export interface HeldPortal {
+  /** As this worker last wrote or read it. */
+  readonly record: () => PortalRecord;
+  /** Higher than that of every holder before. */
+  readonly fence: number;
+  /** Aborted when the lease is lost. */
+  readonly signal: AbortSignal;
+  /**
+   * Applies `change` to the record and renews the lease.
+   *
+   * @throws {LeaseLostError} when another worker has the portal
+   */
+  readonly update: (change: (record: PortalRecord) => PortalRecord) => Promise<PortalRecord>;
+  /**
+   * Applies `change` and gives the lease back, unless `change` gives `undefined`. Resolves to whether it did.
+   *
+   * @throws {LeaseLostError} when another worker has the portal
+   */
+  readonly release: (change: (record: PortalRecord) => PortalRecord | undefined) => Promise<boolean>;
+  /** Stops renewing: a lease that was not released runs out. */
+  readonly stop: () => void;
+}
+
+/** Takes a portal; `undefined` when there is none, or another worker has it. `known` saves reading it. */
+export async function holdPortal(
+  { storage, clock, random, leaseMs }: LeaseOptions,
+  memberId: string,
+  known?: Entry<PortalRecord>,
+): Promise<HeldPortal | undefined> {
+  const owner = random();
+  const key = portalKey(memberId);
+  const lost = new AbortController();
+  const lose = (why: string, options?: ErrorOptions): LeaseLostError => {
+    const error = new LeaseLostError(memberId, why, options);
+    lost.abort(error);
+    return error;
+  };
+  const leased = (record: PortalRecord): PortalRecord => ({ ...record, lease: { owner, until: clock() + leaseMs } });
+
+  const taken = await modify<PortalRecord>(storage, key, (entry) => {
+    const record = readRecord(entry);
+    if (record === undefined || (record.lease !== undefined && record.lease.until > clock())) return undefined;
+    return { ...leased(record), fence: (record.fence ?? 0) + 1 };
+  }, known);
+  if (taken?.value.lease?.owner !== owner) return undefined;
+
+  let entry = taken;
+  /** By the clock of this process, which nobody sets. */
+  let renewedAt = performance.now();
+
+  async function write(change: (record: PortalRecord) => PortalRecord | undefined): Promise<PortalRecord> {
+    lost.signal.throwIfAborted();
+    const written = await modify<PortalRecord>(storage, key, (found) => {
+      const record = readRecord(found);
+      if (record?.lease?.owner !== owner) throw lose("another worker has taken it over");
+      return change(record);
+    }, entry);
+    entry = written!;
+    renewedAt = performance.now();
+    return entry.value;
+  }
+
+  async function renew(): Promise<void> {
+    try {
+      await write(leased);
+    } catch (error) {
+      // One that failed is tried again with the next, as long as nobody else can have taken the portal.
+      if (performance.now() - renewedAt > leaseMs) lose("its lease could not be renewed in time", { cause: error });
+    }
+  }
+
+  const timer = setInterval(renew, leaseMs / 3);
+  const stop = (): void => clearInterval(timer);
+  return {
+    record: () => entry.value,
+    fence: entry.value.fence!,
+    signal: lost.signal,
+    update: (change) => write((record) => leased(change(record))),
+    release: async (change) => {
+      const after = await write((record) => {
+        const changed = change(record);
+        if (changed === undefined) return undefined;
+        const { lease: _, ...rest } = changed;
+        return rest;
+      });
+      const released = after.lease?.owner !== owner;
+      if (released) stop();
+      return released;
+    },
+    stop,
+  };
+}

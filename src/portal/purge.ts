@@ -1,0 +1,27 @@
+/** What becomes of a portal that removed the app. */
+import type { Storage } from "../storage/storage.ts";
+import { runsOf } from "./history.ts";
+import type { PortalRecord } from "./record.ts";
+
+/** Deletes what is kept beside the record: runs and the results of their steps. */
+export async function purge(storage: Storage, memberId: string): Promise<void> {
+  for (const prefix of [runsOf(memberId), ["result", memberId]]) {
+    for await (const { key } of storage.list(prefix)) await storage.delete(key);
+  }
+}
+
+/** The record with no more than it takes to tell late events from forged ones, and a new installation from an old one. */
+export function purged(record: PortalRecord): PortalRecord {
+  const { format, memberId, status, generation, installedTs, uninstalledTs, latestTs } = record;
+  const { applicationToken, arrivals, fence, lease, due, census } = record;
+  return {
+    ...{ format, memberId, domain: "", status, generation, applied: [], installedTs, latestTs },
+    ...(uninstalledTs === undefined ? {} : { uninstalledTs }),
+    ...(applicationToken === undefined ? {} : { applicationToken }),
+    ...(arrivals === undefined ? {} : { arrivals }),
+    ...(fence === undefined ? {} : { fence }),
+    ...(lease === undefined ? {} : { lease }),
+    ...(due === undefined ? {} : { due }),
+    ...(census === undefined ? {} : { census }),
+  };
+}

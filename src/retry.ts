@@ -1,0 +1,98 @@
+/** When what failed is tried again. */
+import { OnAppUpdateError } from "./errors.ts";
+
+/** How often, and after which waits, something that failed is tried again. */
+export interface RetryPolicy {
+  /** How often it is tried in all before it is parked; default 10. */
+  readonly attempts?: number;
+  /** Milliseconds before the second attempt; each further wait is twice as long. Default 30000. */
+  readonly firstMs?: number;
+  /** Milliseconds that a wait has at most; default 3600000, an hour. */
+  readonly mostMs?: number;
+}
+
+/**
+ * Thrown by a handler or a step: try again after this long, and do not count this attempt. For a portal that says when
+ * it can be asked again.
+ *
+ * @example
+ * ```ts
+ * import { createApp, memoryStorage, RetryAfter } from "@b24/onappupdate";
+ *
+ * createApp({ storage: memoryStorage() }).upgrade("2.0.0", async () => {
+ *   const busy = await Promise.resolve(true);
+ *   if (busy) throw new RetryAfter(60_000, "the portal is being moved");
+ * });
+ * ```
+ */
+export class RetryAfter extends OnAppUpdateError {
+  /** Milliseconds to wait. */
+  readonly afterMs: number;
+
+  /** @throws {TypeError} when `afterMs` is no finite number from 0 */
+  constructor(afterMs: number, message: string = "not now", options?: ErrorOptions) {
+    super("retry_after", message, options);
+    if (!Number.isFinite(afterMs) || afterMs < 0) {
+      throw new TypeError(`cannot retry after ${afterMs} milliseconds, wanted a finite number from 0`);
+    }
+    this.afterMs = afterMs;
+  }
+}
+
+/**
+ * Thrown by a handler or a step: trying again would not help. The run is parked at once, and waits for a person.
+ *
+ * @example
+ * ```ts
+ * import { createApp, Fatal, memoryStorage } from "@b24/onappupdate";
+ *
+ * createApp({ storage: memoryStorage() }).upgrade("2.0.0", ({ portal }) => {
+ *   if (portal.domain.endsWith(".example")) throw new Fatal("this portal has data that nobody can read");
+ * });
+ * ```
+ */
+export class Fatal extends OnAppUpdateError {
+  /** `message` reaches the portal's record. */
+  constructor(message: string, options?: ErrorOptions) {
+    super("fatal", message, options);
+  }
+}
+
+const DEFAULTS: Required<RetryPolicy> = { attempts: 10, firstMs: 30_000, mostMs: 3_600_000 };
+
+/** @throws {TypeError} naming `what` when a number is none */
+export function assertRetryPolicy(what: string, policy: RetryPolicy): void {
+  for (const [name, least] of [["attempts", 1], ["firstMs", 0], ["mostMs", 0]] as const) {
+    const value = policy[name];
+    if (value === undefined || (value >= least && (name !== "attempts" || Number.isInteger(value)))) continue;
+    throw new TypeError(`cannot use ${name} ${value} for ${what}, wanted a number from ${least}`);
+  }
+}
+
+/**
+ * Milliseconds until the next attempt after `attempts` of them; `undefined`: park it. Waits double, less up to a half
+ * by chance, so that portals that failed together do not come back together. `chance` is from 0 to 1.
+ */
+export function waitAfter(
+  error: unknown,
+  attempts: number,
+  policy: RetryPolicy,
+  chance: number,
+): number | undefined {
+  if (error instanceof RetryAfter) return error.afterMs;
+  const { attempts: most, firstMs, mostMs } = { ...DEFAULTS, ...policy };
+  if (error instanceof Fatal || attempts >= most) return undefined;
+  return Math.ceil(Math.min(mostMs, firstMs * 2 ** (attempts - 1)) * (1 - chance / 2));
+}
+
+/** How often a thing is tried before it is parked. */
+export function mostAttempts(policy: RetryPolicy): number {
+  return policy.attempts ?? DEFAULTS.attempts;
+}
+
+/** A number from 0 up to 1, made of a text that nobody can guess. */
+export function chanceOf(text: string): number {
+  let hash = 2166136261;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 16777619);
+  return (hash >>> 0) / 2 ** 32;
+}

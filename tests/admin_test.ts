@@ -1,0 +1,215 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { Fatal, memoryStorage, UnknownPortalError } from "@b24/onappupdate";
+import { MEMBER_ID, rig } from "./_app.ts";
+
+type Made = ReturnType<typeof rig>;
+
+async function updated(made: Made): Promise<void> {
+  await made.send(made.portal.install(2));
+  await made.send(made.portal.update(3));
+}
+
+/** Waits for the work that a call has begun: its last report is `handled`. */
+async function idle({ names }: Made): Promise<void> {
+  const before = names().filter((name) => name === "handled").length;
+  while (names().filter((name) => name === "handled").length === before) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+describe("admin.retry()", () => {
+  it("has a parked portal tried again now, its attempts counted from the beginning", async () => {
+    const made = rig();
+    let broken = true;
+    const attempts: number[] = [];
+    made.app.upgrade("3", async ({ step }) => {
+      await step("one", ({ attempt }) => {
+        attempts.push(attempt);
+        if (broken) throw new Fatal("no");
+      });
+    });
+    await updated(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.failure?.retryAt, undefined);
+    broken = false;
+    await made.app.admin.retry(MEMBER_ID);
+    await idle(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    assert.deepEqual(attempts, [1, 1]);
+  });
+
+  it("has a parked event tried again", async () => {
+    const made = rig({ retry: { attempts: 1 } });
+    let broken = true;
+    let runs = 0;
+    made.app.on("ONAPPTEST", () => {
+      runs++;
+      if (broken) throw new Error("no");
+    });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.event("ONAPPTEST", {}));
+    made.later();
+    assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 });
+    broken = false;
+    await made.app.admin.retry(MEMBER_ID);
+    await idle(made);
+    assert.equal(runs, 2);
+  });
+
+  it("rejects for a portal that is not stored", async () => {
+    await assert.rejects(rig().app.admin.retry(MEMBER_ID), UnknownPortalError);
+  });
+});
+
+describe("admin.skip()", () => {
+  it("takes an upgrade for done and goes on with the next", async () => {
+    const made = rig();
+    const ran: string[] = [];
+    made.app.upgrade("2.5", () => Promise.reject(new Fatal("no")), { id: "broken" })
+      .upgrade("3", () => void ran.push("3"));
+    await updated(made);
+    await assert.rejects(made.app.admin.skip(MEMBER_ID, "another"), { code: "not_due" });
+    await made.app.admin.skip(MEMBER_ID, "broken");
+    await idle(made);
+    const { version, applied, failure } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, failure, ran], ["3.0.0", undefined, ["3"]]);
+    assert.deepEqual(applied.map(({ id, skipped }) => [id, skipped]), [["broken", true], ["3", undefined]]);
+  });
+});
+
+describe("admin.rollback()", () => {
+  it("takes back finished steps in reverse, and says of which there was no way", async () => {
+    const made = rig();
+    const done: string[] = [];
+    let fails = true;
+    made.app.upgrade("2.5", async ({ step }) => {
+      await step("a", () => ({ id: 1 }), { undo: ({ id }) => void done.push(`undo a ${id}`) });
+    }).upgrade("3", async ({ step }) => {
+      await step("b", () => "B", { undo: (result) => void done.push(`undo b ${result}`) });
+      await step("c", () => {});
+      await step("d", () => {
+        done.push("d");
+        if (fails) throw new Fatal("no");
+      }, { undo: () => void done.push("undo d") });
+    });
+    await updated(made);
+    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID), {
+      undone: [{ upgradeId: "3", step: "b" }, { upgradeId: "2.5", step: "a" }],
+      without: [{ upgradeId: "3", step: "c" }],
+    });
+    assert.deepEqual(done, ["d", "undo b B", "undo a 1"]);
+    const portal = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([portal.version, portal.target, portal.failure?.message], ["2.0.0", "3.0.0", "rolled back"]);
+    made.later();
+    assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 }, "it is parked");
+    fails = false;
+    await made.app.admin.retry(MEMBER_ID);
+    await idle(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+  });
+
+  it("takes back the last run that is over, and goes on where an undo failed", async () => {
+    const made = rig();
+    const done: string[] = [];
+    let fails = true;
+    made.app.upgrade("3", async ({ step }) => {
+      await step("a", () => {}, {
+        undo: () => {
+          if (fails) throw new Error("the portal is down");
+          done.push("a");
+        },
+      });
+      await step("b", () => {}, { undo: () => void done.push("b") });
+    });
+    await updated(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /the portal is down/);
+    fails = false;
+    assert.deepEqual((await made.app.admin.rollback(MEMBER_ID)).undone, [{ upgradeId: "3", step: "a" }]);
+    assert.deepEqual(done, ["b", "a"]);
+    const { version, applied } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, applied], ["2.0.0", []]);
+  });
+
+  it("gives steps that run again after it another idempotency key", async () => {
+    const made = rig();
+    const keys: string[] = [];
+    made.app.upgrade("3", async ({ step }) => {
+      await step("a", ({ idempotencyKey }) => void keys.push(idempotencyKey));
+    });
+    await updated(made);
+    await made.app.admin.rollback(MEMBER_ID);
+    await made.app.admin.retry(MEMBER_ID);
+    await idle(made);
+    assert.equal(keys.length, 2);
+    assert.notEqual(keys[0], keys[1]);
+  });
+
+  it("rejects when there is nothing to roll back", async () => {
+    const made = rig();
+    await made.send(made.portal.install(2));
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID), { code: "nothing_to_roll_back" });
+  });
+});
+
+describe("admin.portals(), counts() and runs()", () => {
+  it("tell portals apart by version and state", async () => {
+    const made = rig();
+    made.app.upgrade("3", ({ memberId }) => {
+      if (memberId.startsWith("c")) throw new Fatal("no");
+      if (memberId.startsWith("d")) throw new Error("not yet");
+    });
+    const ids = [..."abcde"].map((digit) => digit.repeat(32));
+    for (const memberId of ids) {
+      const portal = made.bitrix24.portal({ memberId });
+      await made.send(portal.install(2));
+      if (!memberId.startsWith("a")) await made.send(portal.update(3));
+      if (memberId.startsWith("e")) await made.send(portal.uninstall());
+    }
+    const { admin } = made.app;
+    assert.deepEqual(await admin.counts(), [
+      { status: "current", count: 1, version: "2.0.0" },
+      { status: "current", count: 1, version: "3.0.0" },
+      { status: "parked", count: 1, version: "2.0.0" },
+      { status: "uninstalled", count: 1, version: "3.0.0" },
+      { status: "upgrading", count: 1, version: "2.0.0" },
+    ]);
+    const members = async (filter: Parameters<typeof admin.portals>[0]): Promise<string> =>
+      (await admin.portals(filter)).map(({ memberId }) => memberId[0]).join("");
+    assert.equal(await members({}), "abcde");
+    assert.equal(await members({ version: "2.0.0" }), "acd");
+    assert.equal(await members({ status: "parked" }), "c");
+    assert.equal(await members({ after: ids[1]!, limit: 2 }), "cd");
+    assert.equal(await members({ after: ids[4]! }), "");
+    const [run] = await admin.runs(ids[1]!);
+    assert.deepEqual([run?.from, run?.to, run?.upgrades], ["2.0.0", "3.0.0", [{ upgradeId: "3", steps: [] }]]);
+  });
+});
+
+describe("what a removed portal leaves", () => {
+  it("is its tokens not at all, and the rest for as long as retentionMs says", async () => {
+    const storage = memoryStorage();
+    let now = Date.now();
+    const made = rig({ storage, clock: () => now, limits: { retentionMs: 1000 } });
+    made.app.upgrade("3", async ({ step }) => {
+      await step("large", () => "x".repeat(50_000));
+    });
+    await updated(made);
+    await made.send(made.portal.uninstall());
+    const keys = async (): Promise<string[]> => {
+      const found: string[] = [];
+      for await (const { key } of storage.list([])) found.push(key[0]);
+      return [...new Set(found)];
+    };
+    assert.equal((await made.app.portal(MEMBER_ID))?.tokens, undefined);
+    assert((await keys()).includes("result"));
+    now += 1000;
+    await made.app.tick();
+    assert.deepEqual(await keys(), ["census", "portal", "receipt"]);
+    const { status, generation, applied, applicationToken } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([status, generation, applied], ["uninstalled", 1, []]);
+    assert(applicationToken?.current);
+    await made.send(made.portal.install(3));
+    assert.equal((await made.app.portal(MEMBER_ID))?.generation, 2);
+  });
+});
