@@ -20,12 +20,8 @@ const app = createApp({
 await app.start();
 const server = Deno.serve({ port: Number(Deno.env.get("PORT") ?? 8000), hostname: "127.0.0.1" }, app.fetch);
 
-// What failed, or was left by a restart, is tried again once a minute.
-const timer = setInterval(() => app.tick(), 60_000);
-
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.addSignalListener(signal, async () => {
-    clearInterval(timer);
     await server.shutdown();
     await app.close();
     Deno.exit(0);

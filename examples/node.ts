@@ -20,6 +20,3 @@ await app.start();
 // Ends in order at SIGINT and SIGTERM: no new requests, those in flight finished, then the app closed.
 const server = await serve(app, { port: Number(PORT), hostname: "127.0.0.1" });
 console.log(`Listening on ${server.url}`);
-
-// What failed, or was left by a restart, is tried again once a minute.
-setInterval(() => app.tick(), 60_000).unref();
