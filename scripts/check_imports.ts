@@ -42,6 +42,8 @@ const AREAS: readonly Area[] = [
   // Asks the runtime where it is, for the warnings at the start, and for nothing else.
   { files: /^src\/surroundings\.ts$/, local: /^$/, packages: /^$/, runtime: true, packed: true },
   { files: /^src\/cli\//, local: /^(src\/|mod\.ts$)/, packages: /^node:/, runtime: true, packed: true },
+  // Starts processes: tests run where there are some.
+  { files: /^src\/testing\//, local: /^(src\/|mod\.ts$)/, packages: /^node:/, runtime: true, packed: true },
   { files: /^src\//, local: /^(src\/|mod\.ts$)/, packages: /^(zod|semver)$/, packed: true },
   { files: /^plugins\//, local: /^mod\.ts$/, packages: /^(?!@b24\/)/, runtime: true, packed: true },
   { files: /^examples\//, local: /^examples\//, packages: /./, runtime: true },

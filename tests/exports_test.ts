@@ -44,7 +44,14 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./application-token": ["applicationToken"],
   "./file-storage": ["fileStorage"],
   "./node-server": ["serve"],
-  "./testing": ["STORAGE_CLAUSES", "fakeBitrix24", "storageConformance"],
+  "./testing": [
+    "STORAGE_CLAUSES",
+    "crashEverywhere",
+    "fakeBitrix24",
+    "faulty",
+    "storageConformance",
+    "storageWorker",
+  ],
 };
 /** Importing the command line runs it; it exports nothing. */
 const RUNS = ["./cli"];

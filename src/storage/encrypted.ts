@@ -77,7 +77,8 @@ export function encrypted(storage: Storage, { keys, current, acceptPlain = false
   // Not quoted: it may be a key that was given in the wrong place.
   if (writing === undefined) throw new TypeError(`cannot encrypt: current is the id of no key, wanted one of ${ids}`);
   const name = `encrypted ${storage.name}`;
-  const { maxValueBytes } = storage.capabilities;
+  const { maxValueBytes: most } = storage.capabilities;
+  const maxValueBytes = most === undefined ? undefined : roomIn(most, current);
 
   async function unseal<T>(key: Key, entry: Entry<unknown>): Promise<Entry<T>> {
     const unreadable = (why: string, options?: ErrorOptions): StorageError =>
@@ -110,7 +111,7 @@ export function encrypted(storage: Storage, { keys, current, acceptPlain = false
     capabilities: {
       ...storage.capabilities,
       encrypted: true,
-      ...(maxValueBytes === undefined ? {} : { maxValueBytes: roomIn(maxValueBytes, current) }),
+      ...(maxValueBytes === undefined ? {} : { maxValueBytes }),
     },
 
     get: async <T>(key: Key, options?: { readonly signal?: AbortSignal }) => {
@@ -123,6 +124,10 @@ export function encrypted(storage: Storage, { keys, current, acceptPlain = false
       const place: Key = [...key];
       const copy = { ...options };
       const bytes = encoder.encode(encodeValue(place, value));
+      if (bytes.length > (maxValueBytes ?? Infinity)) {
+        const sizes = `it has ${bytes.length} bytes of JSON, wanted at most ${maxValueBytes}`;
+        throw new StorageError(`cannot put ${JSON.stringify(key)} into ${name}: ${sizes}`);
+      }
       const iv = crypto.getRandomValues(new Uint8Array(IV_BYTES));
       const algorithm = { name: "AES-GCM", iv, additionalData: placeOf(current, place) };
       const sealed = await crypto.subtle.encrypt(algorithm, await writing, bytes);

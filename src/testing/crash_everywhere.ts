@@ -2,7 +2,7 @@
  * Ends the process of an app before and after everything that it does outside of itself, alone and in pairs, starts it
  * again, and looks whether it comes to the same end.
  */
-import { type App, type Logger, memoryStorage, type Storage } from "../../mod.ts";
+import { type App, type Entry, type ListOptions, type Logger, memoryStorage, type Storage } from "../../mod.ts";
 
 /** What an app is built with, so that it can be ended anywhere. Give all of it to `createApp`. */
 export interface CrashEnvironment {
@@ -212,9 +212,9 @@ async function live(options: CrashEverywhereOptions, ends: readonly End[]): Prom
       get: (key, o) => guarded(() => `get ${JSON.stringify(key)}`, () => durable.get(key, o)),
       put: (key, value, o) => guarded(() => `put ${JSON.stringify(key)}`, () => durable.put(key, value, o)),
       delete: (key, o) => guarded(() => `delete ${JSON.stringify(key)}`, () => durable.delete(key, o)),
-      list: async function* (prefix, o) {
+      list: async function* <T>(prefix: readonly string[], o?: ListOptions): AsyncGenerator<Entry<T>> {
         await guarded(() => `list ${JSON.stringify(prefix)}`, () => {});
-        for await (const entry of durable.list<never>(prefix, o)) {
+        for await (const entry of durable.list<T>(prefix, o)) {
           if (hasEnded) throw new Ended();
           yield entry;
         }

@@ -1,5 +1,6 @@
 /** What a clause of the storage battery is, and what its cases are written with. */
 import type { Entry, Key, ListOptions, Storage } from "../storage/storage.ts";
+import type { Remote } from "./storage_worker.ts";
 
 /** What a clause is tried on. */
 export interface Trial {
@@ -10,12 +11,37 @@ export interface Trial {
   readonly toleranceMs: number;
   /** Lets this many milliseconds pass for the storage. */
   readonly elapse: (ms: number) => Promise<void>;
+  /** Starts a process that opens the entries of `storage`; there for clauses that need it. */
+  readonly start?: () => Remote;
+  /** There for clauses that need one of its members. */
+  readonly backend?: StorageBackend;
+}
+
+/**
+ * What can be done to the backend of a storage. Each member adds the clauses that need it. After each test `start`, `delay`
+ * with 0 and `drain` are called, also when all is well.
+ */
+export interface StorageBackend {
+  /** Goes away: what is called does not reach it. Wants `start` beside it. */
+  readonly stop?: () => Promise<void>;
+  /** Comes back, with its entries. */
+  readonly start?: () => Promise<void>;
+  /** Takes this many milliseconds more for every call from now on. */
+  readonly delay?: (ms: number) => Promise<void>;
+  /** Does the next write, and its answer does not arrive. */
+  readonly loseReply?: () => Promise<void>;
+  /** Has no room for 20 KB more. Wants `drain` beside it. */
+  readonly fill?: () => Promise<void>;
+  /** Has room again. */
+  readonly drain?: () => Promise<void>;
 }
 
 /** One sentence of the contract and how to find out whether it holds. */
 export interface Clause {
   readonly number: string;
   readonly says: string;
+  /** What of the options it cannot be tried without; default nothing. */
+  readonly needs?: "worker" | keyof StorageBackend;
   readonly holds: (trial: Trial) => Promise<void>;
 }
 

@@ -1,9 +1,12 @@
 /** The battery that every storage passes: the contract of `Storage` in numbered clauses, a case for each. */
 import type { Storage } from "../storage/storage.ts";
-import type { Clause, Trial } from "./storage_clause.ts";
+import type { Clause, StorageBackend, Trial } from "./storage_clause.ts";
 import { endClauses, expiryClauses } from "./storage_end_clauses.ts";
+import { faultClauses } from "./storage_fault_clauses.ts";
 import { listClauses } from "./storage_list_clauses.ts";
+import { processClauses } from "./storage_process_clauses.ts";
 import { valueClauses } from "./storage_value_clauses.ts";
+import { type Remote, startWorker, type StorageWorkerCommand } from "./storage_worker.ts";
 import { writeClauses } from "./storage_write_clauses.ts";
 
 /** Options of {@linkcode storageConformance}. */
@@ -24,6 +27,18 @@ export interface StorageConformanceOptions {
   readonly clock: "injected" | "real";
   /** Called after every test, also after a failed one, and has to close the storage; default: `close`, if there is. */
   readonly dispose?: (storage: Storage) => void | Promise<void>;
+  /**
+   * How to start a process that opens the entries of a storage that `create` made, and runs `storageWorker` on it. Adds
+   * the clauses about several processes, which use the clock of the system.
+   */
+  readonly worker?: (storage: Storage) => StorageWorkerCommand;
+  /** What can be done to the backend of a storage that `create` made: adds the clauses about lost answers and faults. */
+  readonly backend?: {
+    /** Of one storage. */
+    readonly of: (storage: Storage) => StorageBackend | Promise<StorageBackend>;
+    /** The members that `of` gives. */
+    readonly can: readonly (keyof StorageBackend)[];
+  };
 }
 
 const clauses: readonly Clause[] = [
@@ -32,6 +47,8 @@ const clauses: readonly Clause[] = [
   ...expiryClauses,
   ...listClauses,
   ...endClauses,
+  ...processClauses,
+  ...faultClauses,
 ];
 
 /** The clauses by number: what a storage promises to whoever uses it. */
@@ -41,7 +58,8 @@ export const STORAGE_CLAUSES: Readonly<Record<string, string>> = Object.freeze(
 
 /**
  * Registers a test for each of {@linkcode STORAGE_CLAUSES}, named by number, sentence and `name`. For authors of
- * storages: one that passes can be given to `createApp`. A failed test says what it saw and what it wanted.
+ * storages: one that passes can be given to `createApp`. A failed test says what it saw and what it wanted. The clauses
+ * from 8 on need `worker`, or a member of `backend`, and are left out without it.
  *
  * After `close` a storage may reject every call or go on as before; what it may not do is to answer as if it
  * were empty.
@@ -60,25 +78,44 @@ export const STORAGE_CLAUSES: Readonly<Record<string, string>> = Object.freeze(
  * });
  * ```
  */
-export function storageConformance({ name, test, create, clock, dispose }: StorageConformanceOptions): void {
-  for (const { number, says, holds } of clauses) {
+export function storageConformance(options: StorageConformanceOptions): void {
+  const { name, test, create, clock, dispose, worker, backend } = options;
+  for (const { number, says, needs, holds } of clauses) {
+    if (needs === "worker" ? worker === undefined : needs !== undefined && !backend?.can.includes(needs)) continue;
     test(`${number} ${says} (${name})`, async () => {
       const time = clock === "injected" ? injectedTime() : REAL_TIME;
       const storage = await create(time.now);
+      const remotes: Remote[] = [];
+      const start = (): Remote => {
+        const remote = startWorker(worker!(storage));
+        remotes.push(remote);
+        return remote;
+      };
+      const hurt = needs === undefined || needs === "worker" ? undefined : await backend!.of(storage);
       try {
-        await holds({ storage, ...time });
+        await holds({ storage, ...time, start, ...(hurt === undefined ? {} : { backend: hurt }) });
       } catch (error) {
         const saw = error instanceof Error ? error.message : String(error);
         throw new Error(`${number} ${says}: ${saw}`, { cause: error });
       } finally {
-        if (dispose) await dispose(storage);
-        else await storage.close?.();
+        for (const remote of remotes) remote.signal("SIGKILL");
+        await Promise.all(remotes.map(({ gone }) => gone));
+        await heal(hurt);
+        if (dispose === undefined) await storage.close?.();
+        else await dispose(storage);
       }
     });
   }
 }
 
-type Time = Omit<Trial, "storage">;
+/** So that what follows, `dispose` first, finds the backend as it was. */
+async function heal(backend: StorageBackend | undefined): Promise<void> {
+  await backend?.start?.();
+  await backend?.delay?.(0);
+  await backend?.drain?.();
+}
+
+type Time = Pick<Trial, "now" | "toleranceMs" | "elapse">;
 
 function injectedTime(): Time {
   let now = 1_785_300_000_000;

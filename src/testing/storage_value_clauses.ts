@@ -87,7 +87,7 @@ export const valueClauses: readonly Clause[] = [
   },
   {
     number: "2.4",
-    says: "__proto__, constructor and prototype are members like others and touch no prototype",
+    says: "`__proto__`, `constructor` and `prototype` are members like others and touch no prototype",
     holds: async ({ storage }) => {
       const text = `{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"prototype":2}`;
       await storage.put(KEY, JSON.parse(text));
@@ -137,6 +137,21 @@ export const valueClauses: readonly Clause[] = [
       for (const value of [undefined, () => 1, Symbol("s"), 1n, cycle]) {
         await refused(() => storage.put(KEY, value), isTypeError, `put of ${typeof value}`);
       }
+      same(await storage.get(KEY), { key: [...KEY], value: 1, version }, "the entry before");
+    },
+  },
+  {
+    number: "2.8",
+    says: "a value larger than maxValueBytes is refused by an error that says the limit, and nothing is written",
+    holds: async ({ storage }) => {
+      const { maxValueBytes } = storage.capabilities;
+      if (maxValueBytes === undefined) return;
+      const version = await write(storage, KEY, 1);
+      // Without its quotes it would just fit.
+      const large = "x".repeat(maxValueBytes);
+      const saysLimit = (error: unknown): boolean =>
+        error instanceof Error && error.message.replaceAll(/[,_ ]/g, "").includes(String(maxValueBytes));
+      await refused(() => storage.put(KEY, large), saysLimit, "put of what is too large");
       same(await storage.get(KEY), { key: [...KEY], value: 1, version }, "the entry before");
     },
   },

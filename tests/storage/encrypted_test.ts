@@ -18,16 +18,14 @@ import {
   StorageError,
 } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
-import { storageConformance } from "@b24/onappupdate/testing";
+import { type Faults, faulty, storageConformance } from "@b24/onappupdate/testing";
+import process from "node:process";
 import { MEMBER_ID, rig } from "../_app.ts";
+import { onDeno, root } from "../_process.ts";
+import { NEW, OLD, old, rotating } from "./_keys.ts";
 
-const OLD = "rKxJ1wXAJmoM3UEfiJcNKB5rHeVTxPZd/LvTVnIuYHI=";
-const NEW = "m+VwmUZhcRdpDFPjYrXuFpUHtOMqdXDB/TL85MQzDIE=";
 const KEY: Key = ["portal", "a223"];
 const VALUE = { accessToken: "3a0f7d66007e2a1c" };
-
-const old: EncryptedOptions = { keys: { "2026": OLD }, current: "2026" };
-const rotating: EncryptedOptions = { keys: { "2026": OLD, "2027": NEW }, current: "2027" };
 
 interface Envelope {
   readonly encrypted: number;
@@ -95,6 +93,41 @@ storageConformance({
   dispose: async (storage) => {
     await storage.close?.();
     rmSync(folders.get(storage)!, { recursive: true });
+  },
+  worker: (storage) => ({
+    command: process.execPath,
+    args: [
+      ...(onDeno ? ["run", "-A", "--no-check"] : []),
+      join(root, "tests/storage/encrypted_worker.ts"),
+      join(folders.get(storage)!, "app.db"),
+    ],
+  }),
+});
+
+const faultsOf = new WeakMap<Storage, Faults>();
+storageConformance({
+  ...injected,
+  name: "encrypted(memoryStorage with faults)",
+  create: (clock) => {
+    const faults: Faults = {};
+    const storage = encrypted(faulty(memoryStorage({ clock }), faults, 1), rotating);
+    faultsOf.set(storage, faults);
+    return storage;
+  },
+  backend: {
+    can: ["stop", "start", "delay", "loseReply", "fill", "drain"],
+    of: (storage) => {
+      const set = (change: Faults): Promise<void> =>
+        Promise.resolve(void Object.assign(faultsOf.get(storage)!, change));
+      return {
+        stop: () => set({ unavailable: 1 }),
+        start: () => set({ unavailable: 0 }),
+        delay: (delayMs) => set({ delayMs }),
+        loseReply: () => set({ loseReplies: 1 }),
+        fill: () => set({ full: 1 }),
+        drain: () => set({ full: 0 }),
+      };
+    },
   },
 });
 

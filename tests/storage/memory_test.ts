@@ -1,9 +1,37 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Key, memoryStorage, type Storage } from "@b24/onappupdate";
-import { storageConformance } from "@b24/onappupdate/testing";
+import { type Faults, faulty, storageConformance } from "@b24/onappupdate/testing";
 
 storageConformance({ name: "memoryStorage", test, clock: "injected", create: (clock) => memoryStorage({ clock }) });
+
+const faultsOf = new WeakMap<Storage, Faults>();
+storageConformance({
+  name: "memoryStorage with faults",
+  test,
+  clock: "injected",
+  create: (clock) => {
+    const faults: Faults = {};
+    const storage = faulty(memoryStorage({ clock }), faults, 1);
+    faultsOf.set(storage, faults);
+    return storage;
+  },
+  backend: {
+    can: ["stop", "start", "delay", "loseReply", "fill", "drain"],
+    of: (storage) => {
+      const faults = faultsOf.get(storage)!;
+      const set = (change: Faults) => (): Promise<void> => Promise.resolve(void Object.assign(faults, change));
+      return {
+        stop: set({ unavailable: 1 }),
+        start: set({ unavailable: 0 }),
+        delay: (delayMs) => set({ delayMs })(),
+        loseReply: set({ loseReplies: 1 }),
+        fill: set({ full: 1 }),
+        drain: set({ full: 0 }),
+      };
+    },
+  },
+});
 storageConformance({ name: "memoryStorage by the real clock", test, clock: "real", create: () => memoryStorage() });
 
 /** A storage that asks the time once for each entry with an end that it looks at, and how often it has. */

@@ -7,7 +7,9 @@ import {
   type ListOptions,
   memoryStorage,
   type Storage,
+  StorageError,
 } from "@b24/onappupdate";
+import type { Faults } from "@b24/onappupdate/testing";
 
 export interface Broken {
   /** Ends the sentence "a storage that …". */
@@ -15,6 +17,13 @@ export interface Broken {
   /** What replaces members of a right `storage`. */
   readonly make: (storage: Storage, clock: () => number) => Partial<Storage>;
   /** At least these clauses fail. */
+  readonly caught: readonly string[];
+}
+
+/** What replaces members of a right storage whose faults the battery injects. */
+export interface BrokenUnderFaults {
+  readonly does: string;
+  readonly make: (storage: Storage, faults: Faults) => Partial<Storage>;
   readonly caught: readonly string[];
 }
 
@@ -112,6 +121,11 @@ export const BROKEN: readonly Broken[] = [
       put: (key, value, options) => put(key, typeof value === "string" ? value.slice(0, 16384) : value, options),
     }),
     caught: ["2.2"],
+  },
+  {
+    does: "takes more than it says that it takes",
+    make: ({ capabilities }) => ({ capabilities: { ...capabilities, maxValueBytes: 60_000 } }),
+    caught: ["2.8"],
   },
   {
     does: "copies a value otherwise than JSON",
@@ -492,6 +506,140 @@ export const BROKEN: readonly Broken[] = [
       };
     },
     caught: ["7.2"],
+  },
+];
+
+/** The first answer counts, then the second, if the first was an error. */
+async function again<R>(run: () => Promise<R>): Promise<R> {
+  try {
+    return await run();
+  } catch {
+    return await run();
+  }
+}
+
+export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
+  {
+    does: "tries again what may have been done, and tells the second answer",
+    make: ({ put, delete: remove }) => ({
+      put: (key, value, options) => again(() => put(key, value, options)),
+      delete: (key, options) => again(() => remove(key, options)),
+    }),
+    caught: ["9.2", "9.3", "9.4"],
+  },
+  {
+    does: "takes a lost answer for a refusal",
+    make: ({ put, delete: remove }) => ({
+      put: (key, value, options) => put(key, value, options).catch(() => refusal),
+      delete: (key, options) => remove(key, options).catch(() => refusal),
+    }),
+    caught: ["9.1", "9.2", "9.3", "9.4"],
+  },
+  {
+    does: "gives what it has read before, until a write of its own was answered",
+    make: ({ get, put }) => {
+      const known = new Map<string, Entry<never> | null>();
+      return {
+        get: async <T>(key: Key, options?: GetOptions) => {
+          const name = encodeKey(key);
+          if (!known.has(name)) known.set(name, await get<never>(key, options));
+          return known.get(name) as Entry<T> | null;
+        },
+        put: async (key, value, options) => {
+          const result = await put(key, value, options);
+          if (result.ok) known.delete(encodeKey(key));
+          return result;
+        },
+      };
+    },
+    caught: ["9.5"],
+  },
+  {
+    does: "takes an outage for nothing stored",
+    make: ({ get, list }) => ({
+      get: (key, options) => get<never>(key, options).catch(() => null),
+      list: async function* <T>(prefix: readonly string[], options?: ListOptions): AsyncGenerator<Entry<T>> {
+        try {
+          yield* list<T>(prefix, options);
+        } catch {
+          // As if that were all.
+        }
+      },
+    }),
+    caught: ["10.1", "10.2", "10.3"],
+  },
+  {
+    does: "lets errors of its backend out as they are",
+    make: ({ get }) => ({
+      get: (key, options) =>
+        get<never>(key, options).catch((error) => {
+          throw new Error(error.message);
+        }),
+    }),
+    caught: ["10.1"],
+  },
+  {
+    does: "never comes back",
+    make: ({ get }) => {
+      let isDead = false;
+      return {
+        get: async <T>(key: Key, options?: GetOptions) => {
+          try {
+            if (!isDead) return await get<T>(key, options);
+          } catch {
+            isDead = true;
+          }
+          throw new StorageError("cannot get: it was down once");
+        },
+      };
+    },
+    caught: ["10.3"],
+  },
+  {
+    does: "looks at the signal only before and after a call",
+    make: ({ get, put, delete: remove, list }) => {
+      const late = async <R>(signal: AbortSignal | undefined, run: () => Promise<R>): Promise<R> => {
+        signal?.throwIfAborted();
+        const result = await run();
+        signal?.throwIfAborted();
+        return result;
+      };
+      return {
+        get: (key, { signal } = {}) => late(signal, () => get<never>(key)),
+        put: (key, value, { signal, ...options } = {}) => late(signal, () => put(key, value, options)),
+        delete: (key, { signal, ...options } = {}) => late(signal, () => remove(key, options)),
+        list: (prefix, { signal: _, ...options } = {}) => list(prefix, options),
+      };
+    },
+    caught: ["10.4"],
+  },
+  {
+    does: "takes a slow answer for none",
+    make: ({ get }, faults) => ({
+      get: (key, options) => faults.delayMs ? Promise.resolve(null) : get<never>(key, options),
+    }),
+    caught: ["10.5"],
+  },
+  {
+    does: "makes room by deleting what was there",
+    make: ({ put, delete: remove }) => ({
+      put: async (key, value, options) => {
+        try {
+          return await put(key, value, options);
+        } catch (error) {
+          await remove(key);
+          throw error;
+        }
+      },
+    }),
+    caught: ["10.6"],
+  },
+  {
+    does: "drops what there is no room for without a word",
+    make: ({ put }) => ({
+      put: (key, value, options) => put(key, value, options).catch(() => ({ ok: true, version: "none" })),
+    }),
+    caught: ["10.6", "10.7"],
   },
 ];
 

@@ -1,0 +1,93 @@
+/** Storages that are right in one process and wrong in several, by the clauses that have to find out. */
+import type { Entry, Key, Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate";
+import { closeSync, openSync, rmSync } from "node:fs";
+
+export interface BrokenWorker {
+  /** At least these clauses fail. */
+  readonly caught: readonly string[];
+  readonly make: (storage: Storage, path: string) => Partial<Storage>;
+}
+
+type Put = Storage["put"];
+
+/** Asks first and writes then, whatever happens in between. */
+function readThenWrite({ get, put }: Storage): Put {
+  return async (key, value, options = {}) => {
+    const { ifVersion } = options;
+    if (ifVersion !== undefined && ifVersion !== ((await get(key))?.version ?? null)) return { ok: false };
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    return await put(key, value);
+  };
+}
+
+/** Keeps a lock beside the file for as long as a call takes. */
+async function locked<R>(path: string, run: () => Promise<R>): Promise<R> {
+  const lock = `${path}.lock`;
+  for (let tries = 0;; tries++) {
+    try {
+      closeSync(openSync(lock, "wx"));
+      break;
+    } catch {
+      if (tries === 200) throw new StorageError(`cannot write ${path}: it is locked`);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  }
+  try {
+    return await run();
+  } finally {
+    rmSync(lock);
+  }
+}
+
+export const BROKEN_WORKERS: Readonly<Record<string, BrokenWorker>> = {
+  "reads, then writes": {
+    caught: ["8.1", "8.2", "8.3"],
+    make: (storage) => ({ put: readThenWrite(storage) }),
+  },
+  "remembers what it has read": {
+    caught: ["8.4"],
+    make: ({ get }) => {
+      const known = new Map<string, Entry<never> | null>();
+      return {
+        get: async <T>(key: Key) => {
+          const name = key.join();
+          if (!known.get(name)) known.set(name, await get<never>(key));
+          return known.get(name) as Entry<T> | null;
+        },
+      };
+    },
+  },
+  "takes the version that it wrote last for the entry's": {
+    caught: ["8.4"],
+    make: ({ get, put }) => ({
+      put: async (key, value, options) => {
+        const result = await put(key, value, options);
+        return result.ok ? result : await put(key, value, { ifVersion: (await get(key))?.version ?? null });
+      },
+    }),
+  },
+  "says that it has written before it has": {
+    caught: ["8.5"],
+    make: ({ put }) => {
+      let last: Promise<unknown> = Promise.resolve();
+      return {
+        put: (key, value, options) => {
+          last = last.then(() => new Promise((resolve) => setTimeout(resolve, 5))).then(() => put(key, value, options));
+          return Promise.resolve({ ok: true, version: "soon" });
+        },
+      };
+    },
+  },
+  "leaves its lock behind when it is killed": {
+    caught: ["8.5"],
+    make: ({ put }, path) => ({
+      put: (key, value, options) =>
+        locked(path, async () => {
+          const result = await put(key, value, options);
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          return result;
+        }),
+    }),
+  },
+};

@@ -1,0 +1,9 @@
+/** A worker of the storage battery on a file, which does right; and some that do not. */
+import { fileStorage } from "@b24/onappupdate/file-storage";
+import { storageWorker } from "@b24/onappupdate/testing";
+import process from "node:process";
+import { BROKEN_WORKERS } from "./_broken_workers.ts";
+
+const [, , path, how] = process.argv as [string, string, string, string | undefined];
+const storage = fileStorage({ path });
+await storageWorker(how === undefined ? storage : { ...storage, ...BROKEN_WORKERS[how]!.make(storage, path) });
