@@ -4,6 +4,7 @@
  *
  * - `deno`: on Deno, whatever runtime the tests run on. Without it: on the runtime of the tests; `node` says the same
  *   to the reader (on Deno such a block runs on its Node compatibility).
+ * - `redis`: a Redis server of its own takes the place of the one at 127.0.0.1:6379.
  * - `serve`: it serves until stopped. It is sent one POST, then SIGTERM. Any free port takes the place of the one that
  *   it names.
  *
@@ -13,6 +14,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join, posix } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -25,8 +28,8 @@ export interface Snippet {
   readonly code: string;
 }
 
-type Tag = "deno" | "node" | "serve";
-const TAGS: readonly string[] = ["deno", "node", "serve"] satisfies Tag[];
+type Tag = "deno" | "node" | "redis" | "serve";
+const TAGS: readonly string[] = ["deno", "node", "redis", "serve"] satisfies Tag[];
 
 /** How a snippet ended: all it printed, and what was wrong with that. */
 export interface Outcome {
@@ -107,6 +110,36 @@ export function moduleOf(snippet: Snippet, folder: string): string {
  * where `folder` is.
  */
 export async function execute(snippet: Snippet, folder: string, root: string): Promise<Outcome> {
+  if (!snippet.tags.includes("redis")) return await run(snippet, folder, root);
+  const redis = await startRedis();
+  try {
+    return await run({ ...snippet, code: snippet.code.replaceAll(":6379", `:${redis.port}`) }, folder, root);
+  } finally {
+    redis.stop();
+  }
+}
+
+/** A Redis server that keeps nothing, on a free port of this host. */
+async function startRedis(): Promise<{ readonly port: number; readonly stop: () => void }> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", tmpdir()];
+  const server = spawn("redis-server", args, { stdio: ["ignore", "pipe", "ignore"] });
+  await new Promise<void>((resolve, reject) => {
+    server.on("error", (cause) => {
+      reject(new Error("cannot start redis-server, wanted it on the PATH (apt-get install redis-server)", { cause }));
+    });
+    server.on("exit", (code) => reject(new Error(`redis-server ended with exit code ${code}`)));
+    server.stdout.setEncoding("utf8").on("data", (text: string) => {
+      if (text.includes("Ready to accept connections")) resolve();
+    });
+  });
+  return { port, stop: () => void process.kill(server.pid!, "SIGKILL") };
+}
+
+async function run(snippet: Snippet, folder: string, root: string): Promise<Outcome> {
   const path = moduleOf(snippet, folder);
   const onDeno = process.versions.deno !== undefined || snippet.tags.includes("deno");
   const args = onDeno

@@ -98,7 +98,7 @@ describe("blocks()", () => {
   it("refuses a tag that is none", () => {
     assert.throws(() => blocks(`${fence}ts no-run\n${fence}\n`, "x.md"), {
       name: "SyntaxError",
-      message: `cannot run x.md:1: saw tag "no-run", wanted one of deno, node, serve`,
+      message: `cannot run x.md:1: saw tag "no-run", wanted one of deno, node, redis, serve`,
     });
   });
 });
