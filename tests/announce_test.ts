@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { type App, createApp, deployed, memoryStorage, type Storage } from "@b24/onappupdate";
+import { MEMBER_ID, movableClock, post, recordingLogger, rig, trusting } from "./_app.ts";
+
+const IDS = [..."abcdef"].map((digit) => digit.repeat(32));
+
+/** A storage with portals of an app whose code was `version`. */
+async function installedAt(version: string): Promise<Storage> {
+  const storage = memoryStorage();
+  const { app, bitrix24, send } = rig({ storage, versions: deployed(version) });
+  for (const memberId of IDS) await send(bitrix24.portal({ memberId }).install(1));
+  assert.equal((await app.admin.counts())[0]?.count, IDS.length);
+  return storage;
+}
+
+function codeAt(version: string, storage: Storage, ran: string[]): App {
+  return createApp({ storage, versions: deployed(version), logger: recordingLogger().logger }).use(trusting)
+    .upgrade(version, ({ memberId, from, to }) => void ran.push(`${memberId[0]} ${from} ${to}`))
+    .on("ONAPPUPDATE", ({ event }) => void ran.push(`told ${event.data.version} ${event.auth.accessToken}`));
+}
+
+describe("tick() after a deploy of deployed()", () => {
+  it("brings every portal to the version of the code, some at a tick, each once", async () => {
+    const storage = await installedAt("2.2.0");
+    const ran: string[] = [];
+    const app = codeAt("2.3.0", storage, ran);
+    const handled: number[] = [];
+    for (let tick = 0; tick < 6; tick++) handled.push((await app.tick({ limit: 4 })).handled);
+    assert.deepEqual(handled, [4, 2, 0, 0, 0, 0]);
+    assert.deepEqual(ran.filter((text) => !text.startsWith("told")), IDS.map((id) => `${id[0]} 2.2.0 2.3.0`));
+    assert.equal(ran.filter((text) => text === "told 2.3.0 undefined").length, IDS.length);
+    assert.deepEqual(await app.admin.counts(), [{ status: "current", count: IDS.length, version: "2.3.0" }]);
+  });
+
+  it("is not done again by another process or a later start, and not undone by older code", async () => {
+    const storage = await installedAt("2.2.0");
+    const ran: string[] = [];
+    for (let start = 0; start < 3; start++) {
+      const app = codeAt("2.3.0", storage, ran);
+      for (let tick = 0; tick < 3; tick++) await app.tick();
+    }
+    const old = codeAt("2.2.0", storage, ran);
+    assert.deepEqual(await old.tick(), { handled: 0, failed: 0 });
+    assert.equal(ran.length, 2 * IDS.length);
+    assert.equal((await old.portal(IDS[0]!))?.version, "2.3.0");
+  });
+
+  it("leaves removed portals alone", async () => {
+    const storage = memoryStorage();
+    const { portal, send } = rig({ storage, versions: deployed("2.2.0") });
+    await send(portal.install(1));
+    await send(portal.uninstall());
+    const ran: string[] = [];
+    await codeAt("2.3.0", storage, ran).tick();
+    assert.deepEqual(ran, []);
+  });
+});
+
+describe("a portal below its target", () => {
+  it("is brought there also when the event that told of the target is gone", async () => {
+    const storage = memoryStorage();
+    const { clock, later } = movableClock();
+    const { portal } = rig();
+    const ran: string[] = [];
+    const make = (): App =>
+      createApp({ storage, clock, acknowledge: "handled", logger: recordingLogger().logger }).use(trusting)
+        .upgrade("3", () => void ran.push("3"));
+    const app = make();
+    await app.fetch(post(portal.install(2)));
+    const entry = (await storage.get<Record<string, unknown>>(["portal", MEMBER_ID]))!;
+    await storage.put(["portal", MEMBER_ID], { ...entry.value, target: "3.0.0", due: 1 });
+    await storage.put(["due", "00000000000001", MEMBER_ID], {});
+    later();
+    assert.deepEqual(await make().tick(), { handled: 1, failed: 0 });
+    assert.deepEqual(ran, ["3"]);
+  });
+
+  it("is due when its run is to go on, also when it was another event that told of the target", async () => {
+    const { app, portal, send, later } = rig();
+    let broken = true;
+    app.upgrade("3", () => {
+      if (broken) throw new Error("not yet");
+    });
+    await send(portal.install(2));
+    portal.update(3, { rotateToken: true }); // lost on its way
+    await send(portal.event("ONAPPTEST", {}));
+    assert.equal((await app.portal(MEMBER_ID))?.target, "3.0.0");
+    broken = false;
+    later();
+    await app.tick();
+    assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+  });
+});
+
+describe("the schedule", () => {
+  it("has no entry of a portal that has nothing to do", async () => {
+    const storage = memoryStorage();
+    const { app, portal, send } = rig({ storage });
+    app.upgrade("3", ({ step }) => step("one", () => {}));
+    await send(portal.install(2));
+    await send(portal.update(3));
+    for await (const { key } of storage.list(["due"])) assert.fail(JSON.stringify(key));
+    const record = (await storage.get<{ due?: number; lease?: object }>(["portal", MEMBER_ID]))!.value;
+    assert.deepEqual([record.due, record.lease], [undefined, undefined]);
+  });
+
+  it("loses entries that belong to no record, once no slow writer can be about to write one", async () => {
+    const storage = memoryStorage();
+    const { app } = rig({ storage });
+    const at = (ms: number): string => String(Date.now() - ms).padStart(14, "0");
+    await storage.put(["due", at(2 * 3_600_000), MEMBER_ID], {});
+    await storage.put(["due", at(60_000), IDS[1]!], {});
+    await app.tick();
+    const left: string[] = [];
+    for await (const { key } of storage.list(["due"])) left.push(key[2]!);
+    assert.deepEqual(left, [IDS[1]]);
+  });
+});
