@@ -11,6 +11,7 @@ import { closeSync, openSync } from "node:fs";
 import { resolve } from "node:path";
 import process from "node:process";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { setImmediate } from "node:timers";
 import {
   compareKeys,
   decodeKey,
@@ -37,8 +38,15 @@ export interface FileStorageOptions {
 }
 
 /**
- * Opens the file, and makes it when there is none, readable and writable by its owner only. A resolved `put` is on the
- * disk. Every call blocks for as long as the disk takes, which is what SQLite does in a process.
+ * Opens the file, and makes it when there is none, readable and writable by its owner only.
+ *
+ * A resolved `put` or `delete` is on the disk. Those that are asked for in one turn of the event loop share one commit,
+ * so many at a time cost little more than one; they are done in the order in which they were asked for, and those that
+ * fail or are refused leave the others alone. When the commit itself fails, all of them reject. `close` finishes what
+ * was asked for before it.
+ *
+ * A commit blocks the process for as long as the disk takes and while another process writes, a read for as long as it
+ * takes: SQLite does its work in the thread that calls it.
  *
  * Methods throw `TypeError` for a value that JSON cannot say and for a `ttlMs` that is no finite number.
  *
@@ -75,20 +83,65 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
   }
   const { db, statements } = attempt(`open ${file}`, () => open(file, busyTimeoutMs, clock));
   let closed = false;
-  let writes = 0;
+  let queue: Write[] = [];
+  let unswept = 0;
 
-  function access<R>(what: string, run: () => R): R {
+  function assertOpen(what: string): void {
     if (closed) throw new StorageError(`cannot ${what} ${file}: this storage is closed`);
+  }
+
+  function read<R>(what: string, run: () => R): R {
+    assertOpen(what);
     return attempt(`${what} ${file}`, run);
   }
 
-  /** The one place where entries are changed: gives how many were. */
-  function write(what: string, run: () => { readonly changes: number | bigint }): number {
-    return access(what, () => {
-      // Before the write, so that what goes wrong here is told to somebody, who may try again.
-      if (++writes % SWEEP_EVERY === 0) statements.sweep.run(clock());
-      return Number(run().changes);
+  /** The one way in which entries are changed: gives how many were, once that is on the disk. */
+  function write(what: string, signal: AbortSignal | undefined, run: Write["run"]): Promise<number> {
+    assertOpen(what);
+    return new Promise((resolve, reject) => {
+      queue.push({ action: `${what} ${file}`, signal, run, resolve, reject });
+      // Not in a microtask: those of one request all run before the next request of the same turn is looked at.
+      if (queue.length === 1) setImmediate(flush);
     });
+  }
+
+  function flush(): void {
+    const writes = queue;
+    queue = [];
+    for (const { signal, reject } of writes) if (signal?.aborted) reject(signal.reason);
+    commit(writes.filter(({ signal }) => !signal?.aborted));
+  }
+
+  /** Does all of them in one transaction, and settles them. */
+  function commit(writes: readonly Write[]): void {
+    if (writes.length === 0) return;
+    let stage: "begin" | "write" | "commit" = "begin";
+    try {
+      db.exec("BEGIN IMMEDIATE");
+      // Not the time of the calls: waiting for other processes may have taken long.
+      const now = clock();
+      sweep(writes.length, now);
+      stage = "write";
+      const changes = writes.map(({ run }) => Number(run(now).changes));
+      stage = "commit";
+      db.exec("COMMIT");
+      writes.forEach(({ resolve }, i) => resolve(changes[i]!));
+    } catch (error) {
+      rollBack(db);
+      // What one of them ran into is not to fail the others. But nothing is done again after COMMIT: what failed there
+      // may be found done when the file is recovered, and a condition would take it for the work of somebody else.
+      if (stage === "write" && writes.length > 1) writes.forEach((write) => commit([write]));
+      else writes.forEach(({ action, reject }) => reject(failure(action, error)));
+    }
+  }
+
+  /** With the writes, so that what goes wrong here is told to somebody, who may try again. */
+  function sweep(writes: number, now: number): void {
+    unswept += writes;
+    if (unswept < SWEEP_EVERY) return;
+    const limit = 2 * unswept;
+    unswept = 0;
+    statements.sweep.run(now, limit);
   }
 
   return {
@@ -98,7 +151,7 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
     get: async <T>(key: Key, { signal }: { readonly signal?: AbortSignal } = {}) => {
       signal?.throwIfAborted();
       const bytes = toBytes(key);
-      return access(`get ${JSON.stringify(key)} from`, () => {
+      return read(`get ${JSON.stringify(key)} from`, () => {
         const row = statements.get.get(bytes, clock());
         return row === undefined ? null : toEntry<T>(file, row);
       });
@@ -108,11 +161,10 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
       signal?.throwIfAborted();
       const bytes = toBytes(key);
       const text = encodeValue(key, value);
-      const now = clock();
-      const expiresAt = endOf(key, now, ttlMs) ?? null;
+      const expiresAt = endOf(key, clock(), ttlMs) ?? null;
       // Other processes write too, and a deleted entry leaves no counter behind.
       const version = crypto.randomUUID();
-      const changes = write(`put ${JSON.stringify(key)} into`, () => {
+      const changes = await write(`put ${JSON.stringify(key)} into`, signal, (now) => {
         if (ifVersion === undefined) return statements.put.run(bytes, text, version, expiresAt);
         if (ifVersion === null) return statements.create.run(bytes, text, version, expiresAt, now);
         return statements.replace.run(text, version, expiresAt, bytes, ifVersion, now);
@@ -123,9 +175,9 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
     delete: async (key, { ifVersion, signal } = {}) => {
       signal?.throwIfAborted();
       const bytes = toBytes(key);
-      const changes = write(`delete ${JSON.stringify(key)} from`, () => {
+      const changes = await write(`delete ${JSON.stringify(key)} from`, signal, (now) => {
         if (ifVersion === undefined) return statements.delete.run(bytes);
-        return statements.deleteVersion.run(bytes, ifVersion, clock());
+        return statements.deleteVersion.run(bytes, ifVersion, now);
       });
       return { ok: ifVersion === undefined || changes > 0 };
     },
@@ -135,6 +187,7 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
       { after, limit = Infinity, signal }: ListOptions = {},
     ): AsyncGenerator<Entry<T>> {
       signal?.throwIfAborted();
+      const what = `list ${JSON.stringify(prefix)} of`;
       let { above, below } = rangeOf(prefix);
       if (after !== undefined) {
         const bytes = toBytes(after);
@@ -145,12 +198,9 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
       for (let left = limit; left > 0;) {
         signal?.throwIfAborted();
         const size = Math.ceil(Math.min(left, PAGE));
-        const page = access(
-          `list ${JSON.stringify(prefix)} of`,
-          () => statements.page.all(above, below, clock(), size),
-        );
+        const page = read(what, () => statements.page.all(above, below, clock(), size));
         for (const row of page) {
-          const entry = access(`list ${JSON.stringify(prefix)} of`, () => toEntry<T>(file, row));
+          const entry = read(what, () => toEntry<T>(file, row));
           if (entry.expiresAt !== undefined && entry.expiresAt <= clock()) continue;
           yield entry;
           left--;
@@ -163,6 +213,7 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
 
     close: async () => {
       if (closed) return;
+      flush();
       closed = true;
       attempt(`close ${file}`, () => db.close());
     },
@@ -175,8 +226,18 @@ const APPLICATION_ID = 0x42323455;
 const FORMAT = 1;
 /** Rows that `list` has in memory at once. */
 const PAGE = 64;
-/** Every 64th write removes entries that have expired, at most 128 of them: twice as fast as they come. */
+/** After so many writes, those that have expired are removed, at most twice as many: twice as fast as they come. */
 const SWEEP_EVERY = 64;
+
+/** One that was asked for and is not done yet. */
+interface Write {
+  /** For errors. */
+  readonly action: string;
+  readonly signal: AbortSignal | undefined;
+  readonly run: (now: number) => { readonly changes: number | bigint };
+  readonly resolve: (changes: number) => void;
+  readonly reject: (reason: unknown) => void;
+}
 
 // With rowid: values of some kilobytes in the tree of the keys would leave few keys on a page.
 const SCHEMA = `
@@ -191,18 +252,11 @@ const SCHEMA = `
   PRAGMA user_version = ${FORMAT};
 `;
 
-interface Statements {
-  readonly get: StatementSync;
-  readonly page: StatementSync;
-  readonly put: StatementSync;
-  readonly create: StatementSync;
-  readonly replace: StatementSync;
-  readonly delete: StatementSync;
-  readonly deleteVersion: StatementSync;
-  readonly sweep: StatementSync;
-}
+type Statements = Readonly<
+  Record<"get" | "page" | "put" | "create" | "replace" | "delete" | "deleteVersion" | "sweep", StatementSync>
+>;
 
-// Each write is one statement: SQLite then does it whole or not at all, whatever other processes do.
+// Each write is one statement: it looks at what is there and changes it, with nobody in between.
 function prepare(db: DatabaseSync): Statements {
   const columns = "key, value, version, expires_at";
   const live = "(expires_at IS NULL OR expires_at > ?)";
@@ -219,7 +273,7 @@ function prepare(db: DatabaseSync): Statements {
     delete: db.prepare("DELETE FROM entries WHERE key = ?"),
     deleteVersion: db.prepare(`DELETE FROM entries WHERE key = ? AND version = ? AND ${live}`),
     sweep: db.prepare(
-      `DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_at <= ? LIMIT ${2 * SWEEP_EVERY})`,
+      "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_at <= ? LIMIT ?)",
     ),
   };
 }
@@ -251,12 +305,15 @@ function open(
   const db = new sqlite.DatabaseSync(file);
   try {
     db.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
-    // Takes the right to write at once: what cannot be written is found out now, and of several processes that
-    // meet a new file one makes the tables while the others wait.
+    // Writes nothing, and fails when the file may only be read. BEGIN IMMEDIATE would not, and would leave files beside
+    // it that may only be read either: they would be in the way for ever.
+    db.exec("BEGIN; PRAGMA user_version = 0; ROLLBACK");
+    // Takes the right to write at once: of several processes that meet a new file one makes the tables while the
+    // others wait.
     db.exec("BEGIN IMMEDIATE");
     if (isNew(db, file)) db.exec(SCHEMA);
     const statements = prepare(db);
-    statements.sweep.run(clock());
+    statements.sweep.run(clock(), 2 * SWEEP_EVERY);
     db.exec("COMMIT");
     useWal(db, busyTimeoutMs);
     db.exec("PRAGMA synchronous = FULL");
@@ -321,8 +378,22 @@ function attempt<R>(action: string, run: () => R): R {
   try {
     return run();
   } catch (error) {
-    if (error instanceof StorageError || error instanceof FormatError) throw error;
-    throw new StorageError(`cannot ${action}: ${error instanceof Error ? error.message : error}`, { cause: error });
+    throw failure(action, error);
+  }
+}
+
+function failure(action: string, error: unknown): Error {
+  if (error instanceof StorageError || error instanceof FormatError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const wanted = /unable to open|readonly/.test(message) ? ", wanted a file and a folder to write to" : "";
+  return new StorageError(`cannot ${action}: ${message}${wanted}`, { cause: error });
+}
+
+function rollBack(db: DatabaseSync): void {
+  try {
+    db.exec("ROLLBACK");
+  } catch {
+    // It fails only where there is nothing to roll back: BEGIN has failed, or SQLite did it by itself.
   }
 }
 
@@ -344,13 +415,15 @@ function rangeOf(prefix: readonly string[]): { above: Uint8Array; below: Uint8Ar
   return { above, below: Uint8Array.of(...above, 1) };
 }
 
+interface Row {
+  readonly key: Uint8Array;
+  readonly value: string;
+  readonly version: string;
+  readonly expires_at: number | null;
+}
+
 function toEntry<T>(file: string, row: Record<string, unknown>): Entry<T> {
-  const { key: bytes, value, version, expires_at: expiresAt } = row as {
-    key: Uint8Array;
-    value: string;
-    version: string;
-    expires_at: number | null;
-  };
+  const { key: bytes, value, version, expires_at: expiresAt } = row as unknown as Row;
   const key = decodeKey(decoder.decode(bytes)) as unknown as Key;
   return {
     key,

@@ -1,0 +1,294 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import type { DatabaseSync } from "node:sqlite";
+import { describe, it } from "node:test";
+import { type Key, type PutResult, type Storage, StorageError } from "@b24/onappupdate";
+import { placeOfEachTest, valueOf } from "./_file_storage.ts";
+
+const place = placeOfEachTest();
+
+/** How many transactions are in the log of the file: the last page of each says how long the file is after it. */
+function commits(): number {
+  const log = readFileSync(`${place.path}-wal`);
+  const pageSize = log.readUInt32BE(8);
+  let count = 0;
+  for (let page = 32; page < log.length; page += 24 + pageSize) if (log.readUInt32BE(page + 4) > 0) count++;
+  return count;
+}
+
+async function valuesOf(storage: Storage): Promise<unknown> {
+  const entries = await Array.fromAsync(storage.list([]));
+  return Object.fromEntries(entries.map(({ key, value }) => [key.join("/"), value]));
+}
+
+/** Settles all, and gives for each what it came to: `true`, `false` or its error. */
+async function outcomes(writes: readonly Promise<{ readonly ok: boolean }>[]): Promise<unknown[]> {
+  const settled = await Promise.allSettled(writes);
+  return settled.map((result) => result.status === "fulfilled" ? result.value.ok : result.reason);
+}
+
+function isFailure(error: unknown, message: string): void {
+  assert.ok(error instanceof StorageError, String(error));
+  assert.equal(error.message, message);
+  assert.ok(error.cause instanceof Error);
+}
+
+describe("fileStorage() commits", () => {
+  it("with synchronous FULL, on the connection that writes", () => {
+    const { connection } = place.connect();
+    const FULL = 2;
+    assert.deepEqual(
+      [valueOf(connection, "PRAGMA journal_mode"), valueOf(connection, "PRAGMA synchronous")],
+      ["wal", FULL],
+    );
+  });
+
+  it("what is asked for in one turn of the event loop at once", async () => {
+    const storage = place.open();
+    await storage.put(["before"], 0);
+    const before = commits();
+    const write = async (writer: number): Promise<void> => {
+      for (let n = 0; n < 3; n++) {
+        for (let microtasks = 0; microtasks < writer; microtasks++) await undefined;
+        if (n === 2) await storage.delete(["w", String(writer)]);
+        else assert.equal((await storage.put(["w", String(writer)], n)).ok, true);
+      }
+    };
+    await Promise.all(Array.from({ length: 64 }, (_, writer) => write(writer)));
+    assert.equal(commits() - before, 3);
+    assert.deepEqual(await valuesOf(storage), { before: 0 });
+  });
+
+  it("what is asked for in another turn by itself", async () => {
+    const storage = place.open();
+    await storage.put(["before"], 0);
+    const before = commits();
+    for (let n = 0; n < 3; n++) await storage.put(["a"], n);
+    assert.equal(commits() - before, 3);
+  });
+
+  it("before it says that it did", async () => {
+    const storage = place.open();
+    const other = place.raw();
+    const there = (): unknown => valueOf(other, "SELECT count(*) FROM entries");
+    const seen = await Promise.all(["a", "b", "c"].map((part) => storage.put([part], 1).then(there)));
+    assert.deepEqual(seen, [3, 3, 3]);
+    assert.deepEqual(await Promise.all([storage.delete(["a"]).then(there), storage.put(["b"], 2).then(there)]), [2, 2]);
+  });
+
+  it("with an outcome for each write, as if they came one after the other", async () => {
+    const storage = place.open();
+    const { version } = await storage.put(["old"], 0) as { version: string };
+    const writes = [
+      storage.put(["new"], 1, { ifVersion: null }),
+      storage.put(["new"], 2, { ifVersion: null }),
+      storage.put(["old"], 3, { ifVersion: version }),
+      storage.delete(["old"], { ifVersion: version }),
+      storage.put(["old"], 4, { ifVersion: version }),
+      storage.delete(["none"]),
+      storage.delete(["new"]),
+      storage.put(["new"], 5, { ifVersion: null }),
+    ];
+    assert.deepEqual(await outcomes(writes), [true, false, true, false, false, true, true, true]);
+    assert.deepEqual(await valuesOf(storage), { new: 5, old: 3 });
+    const last = await writes.at(-1) as PutResult & { ok: true };
+    assert.equal((await storage.get(["new"]))?.version, last.version);
+  });
+
+  it("in the order in which it was asked", async () => {
+    const storage = place.open();
+    const done: string[] = [];
+    const write = async (what: string, writing: Promise<unknown>): Promise<void> => {
+      await writing;
+      done.push(what);
+    };
+    await Promise.all([
+      write("put 1", storage.put(["a"], 1)),
+      write("put 2", storage.put(["a"], 2)),
+      write("delete", storage.delete(["a"])),
+      write("put 3", storage.put(["a"], 3)),
+    ]);
+    assert.deepEqual(done, ["put 1", "put 2", "delete", "put 3"]);
+    assert.deepEqual(await valuesOf(storage), { a: 3 });
+  });
+
+  it("by the time at which it does: what has expired since is gone", async () => {
+    let now = 1_785_300_000_000;
+    const storage = place.open({ clock: () => now });
+    const versions = await Promise.all(["a", "b", "c"].map(async (part) => {
+      const { version } = await storage.put([part], 1, { ttlMs: 1000 }) as { version: string };
+      return version;
+    }));
+    const writes = [
+      storage.put(["a"], 2, { ifVersion: versions[0]! }),
+      storage.delete(["b"], { ifVersion: versions[1]! }),
+      storage.put(["c"], 2, { ifVersion: null }),
+    ];
+    now += 1000;
+    assert.deepEqual(await outcomes(writes), [false, false, true]);
+    assert.deepEqual(await valuesOf(storage), { c: 2 });
+  });
+
+  it("nothing whose signal is aborted before it begins", async () => {
+    const storage = place.open();
+    await storage.put(["gone"], 1);
+    const givenUp = new AbortController();
+    const kept = new AbortController();
+    const writes = [
+      storage.put(["a"], 1, { signal: givenUp.signal }),
+      storage.delete(["gone"], { signal: givenUp.signal }),
+      storage.put(["b"], 1, { signal: kept.signal }),
+    ];
+    const reason = new Error("given up");
+    givenUp.abort(reason);
+    assert.deepEqual(await outcomes(writes), [reason, reason, true]);
+    kept.abort();
+    assert.deepEqual(await valuesOf(storage), { b: 1, gone: 1 });
+  });
+
+  it("what was asked for before close, and refuses what comes after", async () => {
+    const storage = place.open();
+    const writes = [storage.put(["a"], 1), storage.put(["a"], 2, { ifVersion: null }), storage.put(["b"], 1)];
+    const closing = storage.close!();
+    const late = storage.put(["c"], 1);
+    assert.deepEqual(await outcomes(writes), [true, false, true]);
+    await closing;
+    await assert.rejects(late, { message: `cannot put ["c"] into ${place.path}: this storage is closed` });
+    assert.deepEqual(await valuesOf(place.open()), { a: 1, b: 1 });
+  });
+
+  it("what removes expired entries with what is written: twice as many as that", async () => {
+    let now = 1_785_300_000_000;
+    const storage = place.open({ clock: () => now });
+    const puts = (count: number, ttlMs?: number): Promise<unknown> =>
+      Promise.all(Array.from({ length: count }, (_, i) => storage.put(["w", String(i)], i, ttlMs ? { ttlMs } : {})));
+    await puts(400, 1000);
+    now += 1000;
+    const db = place.raw();
+    const rows = (): unknown => valueOf(db, "SELECT count(*) FROM entries WHERE expires_at <= 1785300001000");
+    await storage.delete(["none"]);
+    assert.equal(rows(), 400, "a single write removes nothing else");
+    for (let i = 0; i < 100; i++) void storage.delete(["none"]);
+    await storage.delete(["none"]);
+    assert.equal(rows(), 400 - 2 * 102);
+  });
+});
+
+/** What a bad value runs into; no other does. */
+const FAILURES: readonly { readonly what: string; readonly trigger: string; readonly says: string }[] = [
+  {
+    what: "fails",
+    trigger: "BEFORE INSERT ON entries WHEN NEW.value = '\"bad\"' BEGIN SELECT RAISE(ABORT, 'bad luck'); END",
+    says: "bad luck",
+  },
+  {
+    what: "fails so that SQLite takes back the whole transaction",
+    trigger: "BEFORE INSERT ON entries WHEN NEW.value = '\"bad\"' BEGIN SELECT RAISE(ROLLBACK, 'bad luck'); END",
+    says: "bad luck",
+  },
+];
+
+const OF_COMMIT = `
+  CREATE TABLE owner (id INTEGER PRIMARY KEY);
+  CREATE TABLE owned (owner INTEGER REFERENCES owner DEFERRABLE INITIALLY DEFERRED);
+  CREATE TRIGGER failing AFTER INSERT ON entries WHEN NEW.value = '"bad"' BEGIN INSERT INTO owned VALUES (1); END;
+`;
+
+describe("fileStorage() when a commit goes wrong", () => {
+  for (const { what, trigger, says } of FAILURES) {
+    it(`rejects the write that ${what}, and only that`, async () => {
+      const storage = place.open();
+      place.execute(`CREATE TRIGGER failing ${trigger}`);
+      const { version } = await storage.put(["old"], 0) as { version: string };
+      const write = (key: Key, value: unknown, ifVersion?: string | null): Promise<PutResult> =>
+        storage.put(key, value, ifVersion === undefined ? {} : { ifVersion });
+      const [first, second, ...others] = await outcomes([
+        write(["bad"], "bad"),
+        write(["old"], "bad"),
+        write(["old"], 1, version),
+        write(["old"], 2, version),
+        write(["bad"], 3, null),
+        write(["bad"], 4, null),
+      ]);
+      isFailure(first, `cannot put ["bad"] into ${place.path}: ${says}`);
+      isFailure(second, `cannot put ["old"] into ${place.path}: ${says}`);
+      assert.deepEqual(others, [true, false, true, false]);
+      assert.deepEqual(await valuesOf(storage), { bad: 3, old: 1 });
+      assert.deepEqual(await outcomes([write(["old"], 5)]), [true]);
+      assert.deepEqual(await valuesOf(place.open()), { bad: 3, old: 5 });
+    });
+  }
+
+  it("rejects all of it when COMMIT fails: nobody is told that he was refused, or did it", async () => {
+    const storage = place.open();
+    place.execute(OF_COMMIT);
+    await storage.put(["old"], 0);
+    const [created, refused, bad, gone] = await outcomes([
+      storage.put(["new"], 1, { ifVersion: null }),
+      storage.put(["new"], 2, { ifVersion: null }),
+      storage.put(["bad"], "bad"),
+      storage.delete(["old"]),
+    ]);
+    const says = "FOREIGN KEY constraint failed";
+    isFailure(created, `cannot put ["new"] into ${place.path}: ${says}`);
+    isFailure(refused, `cannot put ["new"] into ${place.path}: ${says}`);
+    isFailure(bad, `cannot put ["bad"] into ${place.path}: ${says}`);
+    isFailure(gone, `cannot delete ["old"] from ${place.path}: ${says}`);
+    assert.deepEqual(await valuesOf(storage), { old: 0 });
+
+    const [alone] = await outcomes([storage.put(["bad"], "bad")]);
+    isFailure(alone, `cannot put ["bad"] into ${place.path}: ${says}`);
+    assert.deepEqual(await outcomes([storage.put(["new"], 3, { ifVersion: null })]), [true]);
+    assert.deepEqual(await valuesOf(place.open()), { new: 3, old: 0 });
+  });
+
+  it("rejects all of it when what has expired cannot be removed with it, and goes on with the next", async () => {
+    let now = 1_785_300_000_000;
+    const storage = place.open({ clock: () => now });
+    await storage.put(["old"], 0, { ttlMs: 1000 });
+    place.execute("CREATE TRIGGER failing BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'bad luck'); END");
+    now += 1000;
+    const failed = await outcomes(Array.from({ length: 64 }, (_, i) => storage.put(["w", String(i)], i)));
+    failed.forEach((error, i) => isFailure(error, `cannot put ["w","${i}"] into ${place.path}: bad luck`));
+    assert.deepEqual(await outcomes([storage.put(["new"], 1)]), [true]);
+    assert.deepEqual(await valuesOf(storage), { new: 1 });
+  });
+
+  it("rejects all of it when it may not begin, and does none of it later", async () => {
+    const storage = place.open({ busyTimeoutMs: 0 });
+    await storage.put(["old"], 0);
+    const db = place.raw();
+    db.exec("BEGIN IMMEDIATE");
+    const [put, deletion] = await outcomes([storage.put(["new"], 1), storage.delete(["old"])]);
+    isFailure(put, `cannot put ["new"] into ${place.path}: database is locked`);
+    isFailure(deletion, `cannot delete ["old"] from ${place.path}: database is locked`);
+    assert.deepEqual(await valuesOf(storage), { old: 0 });
+    db.exec("ROLLBACK");
+    assert.deepEqual(await outcomes([storage.put(["old"], 1)]), [true]);
+    assert.deepEqual(await valuesOf(storage), { old: 1 });
+  });
+
+  it("rejects what a full database has no room for, and goes on with what needs none", async () => {
+    const { storage, connection } = place.connect();
+    await storage.put(["old"], 0);
+    const room = (pages: number): unknown => valueOf(connection, `PRAGMA max_page_count = ${pages}`);
+    room(1);
+    const [large, small, read] = await Promise.all([
+      outcomes([storage.put(["large"], "x".repeat(50_000))]),
+      outcomes([storage.put(["old"], 1)]),
+      storage.get(["old"]),
+    ]);
+    isFailure(large[0], `cannot put ["large"] into ${place.path}: database or disk is full`);
+    assert.deepEqual(small, [true]);
+    assert.equal(read?.value, 0);
+    assert.deepEqual(await valuesOf(storage), { old: 1 });
+    room(1_000_000);
+    assert.deepEqual(await outcomes([storage.put(["large"], 2)]), [true]);
+    assert.deepEqual(await valuesOf(storage), { large: 2, old: 1 });
+    assert.equal(integrity(connection), "ok");
+  });
+});
+
+function integrity(db: DatabaseSync): unknown {
+  return valueOf(db, "PRAGMA integrity_check");
+}

@@ -1,0 +1,243 @@
+import assert from "node:assert/strict";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { FormatError, StorageError } from "@b24/onappupdate";
+import { commandOf, placeOfEachTest, start, valueOf } from "./_file_storage.ts";
+
+const place = placeOfEachTest();
+
+type Command = readonly [string, ...string[]];
+
+/** Runs it to its end, and gives what it has said. */
+async function said(command: Command): Promise<unknown> {
+  const child = start(command);
+  let output = "";
+  child.process.stdout!.on("data", (text) => output += text);
+  assert.deepEqual(await child.ended, [0, null], child.errors());
+  return JSON.parse(output);
+}
+
+/** The names and contents of what is in the folder. */
+function contents(): Record<string, string> {
+  const names = readdirSync(place.folder).sort();
+  return Object.fromEntries(names.map((name) => [name, readFileSync(join(place.folder, name), "hex")]));
+}
+
+describe("fileStorage() refuses at once, naming it and leaving it as it was,", () => {
+  const places: readonly { readonly what: string; readonly make: () => string; readonly says: RegExp }[] = [
+    {
+      what: "a folder that is not there",
+      make: () => join(place.folder, "none", "app.db"),
+      says: /no such file or directory/i,
+    },
+    {
+      what: "a path through a file",
+      make: () => {
+        writeFileSync(join(place.folder, "file"), "");
+        return join(place.folder, "file", "app.db");
+      },
+      says: /not a directory/i,
+    },
+    {
+      what: "a folder as the file",
+      make: () => {
+        mkdirSync(place.path);
+        return place.path;
+      },
+      says: /unable to open database file.*, wanted a file and a folder to write to$/,
+    },
+  ];
+  for (const { what, make, says } of places) {
+    it(what, () => {
+      const path = make();
+      assert.throws(() => place.open({ path }), (error: Error) => {
+        assert.ok(error instanceof StorageError, String(error));
+        assert.ok(error.message.startsWith(`cannot open ${path}: `), error.message);
+        assert.match(error.message, says);
+        assert.ok(error.cause instanceof Error);
+        return true;
+      });
+    });
+  }
+
+  const OUR_ID = 0x42323455;
+  const TABLE = "CREATE TABLE entries (key, value); INSERT INTO entries VALUES (1, 2);";
+  const files: readonly { readonly what: string; readonly make: () => unknown; readonly says: RegExp }[] = [
+    { what: "a file of text", make: () => writeFileSync(place.path, "hello\n"), says: /file is not a database/ },
+    {
+      what: "a file of zeros",
+      make: () => writeFileSync(place.path, new Uint8Array(8192)),
+      says: /file is not a database/,
+    },
+    { what: "a database of nobody", make: () => place.execute(TABLE), says: /a database of another program/ },
+    {
+      what: "a database of another program",
+      make: () => place.execute(`PRAGMA application_id = 1; PRAGMA user_version = 1; ${TABLE}`),
+      says: /a database of another program/,
+    },
+    {
+      what: "a database of another program in WAL mode",
+      make: () => place.execute(`PRAGMA journal_mode = WAL; PRAGMA application_id = 1; ${TABLE}`),
+      says: /a database of another program/,
+    },
+    {
+      what: "an empty database of another program",
+      make: () => place.execute("PRAGMA user_version = 7; VACUUM"),
+      says: /a database of another program/,
+    },
+    {
+      what: "a database that says that it is ours and has other tables",
+      make: () => place.execute(`PRAGMA application_id = ${OUR_ID}; PRAGMA user_version = 1; ${TABLE}`),
+      says: /no such column/,
+    },
+    {
+      what: "a file of ours of which the second half is lost",
+      make: async () => {
+        const storage = place.open();
+        await storage.put(["a"], "x".repeat(10_000));
+        await storage.close?.();
+        writeFileSync(place.path, readFileSync(place.path).subarray(0, 4096));
+      },
+      says: /malformed/,
+    },
+  ];
+  for (const { what, make, says } of files) {
+    it(what, async () => {
+      await make();
+      const before = contents();
+      assert.throws(() => place.open(), (error: Error) => {
+        assert.ok(error instanceof StorageError, String(error));
+        assert.ok(error.message.startsWith(`cannot open ${place.path}: `), error.message);
+        assert.match(error.message, says);
+        return true;
+      });
+      assert.deepEqual(contents(), before);
+    });
+  }
+
+  it("a file of a newer format", async () => {
+    await place.open().put(["a"], 1);
+    await place.close();
+    place.execute("PRAGMA user_version = 2");
+    const before = contents();
+    assert.throws(() => place.open(), (error: Error) => {
+      assert.ok(error instanceof FormatError);
+      assert.ok(error.message.startsWith(`file ${place.path} has format 2, `), error.message);
+      return true;
+    });
+    assert.deepEqual(contents(), before);
+  });
+
+  it("a file that another process keeps locked for longer than busyTimeoutMs", async () => {
+    await place.open().close?.();
+    const db = place.raw();
+    db.exec("BEGIN IMMEDIATE");
+    assert.throws(() => place.open({ busyTimeoutMs: 0 }), (error: Error) => {
+      assert.ok(error instanceof StorageError);
+      assert.equal(error.message, `cannot open ${place.path}: database is locked`);
+      return true;
+    });
+    db.exec("ROLLBACK");
+    place.open({ busyTimeoutMs: 0 });
+  });
+});
+
+/** The command for a process that keeps to the modes of files: root does so when it lacks the right not to. */
+function keepingToModes(command: Command): Command {
+  if (process.getuid?.() !== 0) return command;
+  const rights = "-dac_override,-dac_read_search";
+  // Of Debian's util-linux.
+  return ["setpriv", `--bounding-set=${rights}`, `--inh-caps=${rights}`, ...command];
+}
+
+describe("fileStorage() refuses at once, leaving all as it was, what is read-only:", () => {
+  const READ_ONLY = 0o555;
+  const WRITABLE = 0o755;
+  const READONLY = /: attempt to write a readonly database, wanted a file and a folder to write to$/;
+  const cases = [
+    { what: "a folder", make: () => rmSync(place.path), folder: READ_ONLY, says: /permission denied/i },
+    { what: "the folder of a file that is there", make: () => {}, folder: READ_ONLY, says: READONLY },
+    {
+      what: "a file",
+      make: () => chmodSync(place.path, 0o444),
+      folder: WRITABLE,
+      says: READONLY,
+    },
+  ];
+  for (const { what, make, folder, says } of cases) {
+    it(what, async () => {
+      const storage = place.open();
+      await storage.put(["a"], 1);
+      await storage.close?.();
+      make();
+      const before = contents();
+      chmodSync(place.folder, folder);
+      const answer = String(await said(keepingToModes(commandOf("file_storage_child.ts", "open", place.path))));
+      chmodSync(place.folder, WRITABLE);
+      assert.ok(answer.startsWith(`cannot open ${place.path}: `), answer);
+      assert.match(answer, says);
+      assert.deepEqual(contents(), before);
+    });
+  }
+});
+
+describe("fileStorage() on a disk that fails it", () => {
+  it("tells all whose write found no room, keeps what it acknowledged and goes on reading", async () => {
+    // No file may become larger than 400 blocks of 512 or 1024 bytes.
+    const command = commandOf("file_storage_child.ts", "fill", place.path);
+    const { acknowledged, errors, listed } = await said([
+      "sh",
+      "-c",
+      'trap "" XFSZ; ulimit -f 400; exec "$@"',
+      "sh",
+      ...command,
+    ]) as { acknowledged: number[]; errors: string[]; listed: number[] };
+    assert.ok(acknowledged.length >= 8, `acknowledged ${acknowledged.length}`);
+    assert.ok(errors.length > 0);
+    for (const error of errors) {
+      assert.match(error, /^cannot put \["fill","\d+"\] into .*app\.db: (disk I\/O error|database or disk is full)$/);
+    }
+    assert.deepEqual(listed, acknowledged);
+
+    const { storage, connection } = place.connect();
+    assert.equal(valueOf(connection, "PRAGMA integrity_check"), "ok");
+    const kept = await Array.fromAsync(storage.list<{ number: number }>(["fill"]));
+    assert.deepEqual(kept.map(({ value }) => value.number).sort((a, b) => a - b), acknowledged);
+    assert.equal((await storage.put(["fill", "more"], "x".repeat(3000))).ok, true);
+  });
+
+  it("says which entries it cannot read for damage, gives the others and changes nothing", async () => {
+    const storage = place.open();
+    for (let i = 0; i < 100; i++) await storage.put(["a", String(i)], "x".repeat(1000));
+    await storage.close?.();
+    const file = readFileSync(place.path);
+    // Every third page from the middle on.
+    for (let at = file.length / 2 - file.length / 2 % 4096; at < file.length; at += 3 * 4096) {
+      file.fill(0xaa, at, at + 4096);
+    }
+    writeFileSync(place.path, file);
+
+    const before = contents();
+    const damaged = place.open();
+    const isDamage = (error: Error): boolean => {
+      assert.ok(error instanceof StorageError, String(error));
+      assert.match(error.message, /app\.db: database disk image is malformed$/);
+      return true;
+    };
+    let read = 0;
+    for (let i = 0; i < 100; i++) {
+      try {
+        assert.equal((await damaged.get(["a", String(i)]))?.value, "x".repeat(1000));
+        read++;
+      } catch (error) {
+        isDamage(error as Error);
+      }
+    }
+    assert.ok(read > 0 && read < 100, `read ${read} of 100`);
+    await assert.rejects(() => Array.fromAsync(damaged.list([])), isDamage);
+    await damaged.close?.();
+    assert.deepEqual(contents(), before);
+  });
+});
