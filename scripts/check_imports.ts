@@ -48,7 +48,12 @@ const AREAS: readonly Area[] = [
   { files: /^plugins\//, local: /^mod\.ts$/, packages: /^(?!@b24\/)/, runtime: true, packed: true },
   { files: /^examples\//, local: /^examples\//, packages: /./, runtime: true },
   { files: /^scripts\//, local: /^(scripts\/|src\/|plugins\/|mod\.ts$)/, packages: /./, runtime: true },
-  { files: /^tests\//, local: /^(tests\/|scripts\/|src\/|plugins\/|mod\.ts$)/, packages: /./, runtime: true },
+  {
+    files: /^tests\//,
+    local: /^(tests\/|scripts\/|examples\/|src\/|plugins\/|mod\.ts$)/,
+    packages: /./,
+    runtime: true,
+  },
 ];
 
 const SKIPPED = new Set(["node_modules", "npm", "cov", "data", "fixtures"]);

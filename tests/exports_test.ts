@@ -42,8 +42,10 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "parseEvent",
   ],
   "./application-token": ["applicationToken"],
+  "./deno-kv-storage": ["denoKvStorage"],
   "./file-storage": ["fileStorage"],
   "./node-server": ["serve"],
+  "./redis-storage": ["redisStorage"],
   "./testing": [
     "STORAGE_CLAUSES",
     "crashEverywhere",

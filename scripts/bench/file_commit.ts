@@ -15,9 +15,6 @@ import process from "node:process";
 import { DatabaseSync } from "node:sqlite";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 
-/** Where `scripts/bench.ts` runs it. */
-export const runtimes = ["deno", "node"] as const;
-
 const WANTED = 5;
 const WRITERS = 64;
 const ROUNDS = 9;
