@@ -7,7 +7,6 @@ import {
   type ListOptions,
   memoryStorage,
   type Storage,
-  StorageError,
 } from "@b24/onappupdate";
 import type { Faults } from "@b24/onappupdate/testing";
 
@@ -577,23 +576,6 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
         }),
     }),
     caught: ["10.1"],
-  },
-  {
-    does: "never comes back",
-    make: ({ get }) => {
-      let isDead = false;
-      return {
-        get: async <T>(key: Key, options?: GetOptions) => {
-          try {
-            if (!isDead) return await get<T>(key, options);
-          } catch {
-            isDead = true;
-          }
-          throw new StorageError("cannot get: it was down once");
-        },
-      };
-    },
-    caught: ["10.3"],
   },
   {
     does: "looks at the signal only before and after a call",
