@@ -14,11 +14,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join, posix } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { startRedis } from "./redis_server.ts";
 
 /** One block of code. */
 export interface Snippet {
@@ -115,28 +114,8 @@ export async function execute(snippet: Snippet, folder: string, root: string): P
   try {
     return await run({ ...snippet, code: snippet.code.replaceAll(":6379", `:${redis.port}`) }, folder, root);
   } finally {
-    redis.stop();
+    await redis.stop();
   }
-}
-
-/** A Redis server that keeps nothing, on a free port of this host. */
-async function startRedis(): Promise<{ readonly port: number; readonly stop: () => void }> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", tmpdir()];
-  const server = spawn("redis-server", args, { stdio: ["ignore", "pipe", "ignore"] });
-  await new Promise<void>((resolve, reject) => {
-    server.on("error", (cause) => {
-      reject(new Error("cannot start redis-server, wanted it on the PATH (apt-get install redis-server)", { cause }));
-    });
-    server.on("exit", (code) => reject(new Error(`redis-server ended with exit code ${code}`)));
-    server.stdout.setEncoding("utf8").on("data", (text: string) => {
-      if (text.includes("Ready to accept connections")) resolve();
-    });
-  });
-  return { port, stop: () => void process.kill(server.pid!, "SIGKILL") };
 }
 
 async function run(snippet: Snippet, folder: string, root: string): Promise<Outcome> {

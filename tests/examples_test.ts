@@ -36,6 +36,7 @@ test("every example is run by these tests", () => {
     "hono.ts",
     "node.ts",
     "plugin.ts",
+    "postgres_storage.ts", // by tests/examples/postgres_storage_test.ts
   ]);
 });
 
