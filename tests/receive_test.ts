@@ -1,6 +1,33 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { MEMBER_ID, rig } from "./_app.ts";
+
+/** A storage far away: what is asked at once goes there together. */
+function faraway(): { readonly storage: Storage; readonly roundTrips: () => number } {
+  const inner = memoryStorage();
+  let roundTrips = 0;
+  let together: Promise<void> | undefined;
+  const trip = (): Promise<void> =>
+    together ??= new Promise((resolve) =>
+      setTimeout(() => {
+        roundTrips++;
+        together = undefined;
+        resolve();
+      }, 1)
+    );
+  const over = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => (...args: A): Promise<R> =>
+    trip().then(() => call(...args));
+  return {
+    storage: {
+      ...inner,
+      get: over(inner.get) as Storage["get"],
+      put: over(inner.put) as Storage["put"],
+      delete: over(inner.delete),
+    },
+    roundTrips: () => roundTrips,
+  };
+}
 
 describe("receive()", () => {
   it("runs the upgrades of a version that only a proof told of, at an event that nobody handles", async () => {
@@ -22,6 +49,22 @@ describe("receive()", () => {
     assert.equal(await send(portal.event("ONAPPTEST", { "QUERY[any]": "data" })), 200);
     assert.deepEqual(names().slice(2), ["received"]);
     assert.deepEqual(await app.tick(), { handled: 0, failed: 0 });
+    await app.close();
+  });
+
+  it("answers after three round trips to the storage, and a repeated event after one", async () => {
+    const { storage, roundTrips } = faraway();
+    const { app, portal, send } = rig({ storage });
+    await send(portal.install(2));
+    const stored = rig({ storage, acknowledge: "stored" });
+    const update = portal.update(3);
+    let before = roundTrips();
+    assert.equal(await stored.send(update), 200);
+    assert.equal(roundTrips() - before, 3);
+    await stored.app.close();
+    before = roundTrips();
+    assert.equal(await send(update), 200);
+    assert.equal(roundTrips() - before, 1);
     await app.close();
   });
 });
