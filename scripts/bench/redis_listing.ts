@@ -1,0 +1,88 @@
+/**
+ * What `redisStorage` takes to list ten entries under a prefix: with a million entries in the database as a ratio to a
+ * thousand. Two servers of its own, asked in turn, round by round. Needs about 500 MB.
+ *
+ *     deno run -A scripts/bench/redis_listing.ts
+ *     node scripts/bench/redis_listing.ts          (in a project that has the package installed)
+ */
+// deno-lint-ignore-file no-console
+import process from "node:process";
+import type { Storage } from "@b24/onappupdate";
+import { redisStorage } from "@b24/onappupdate/redis-storage";
+import { createClient } from "redis";
+import { type RedisServer, startRedis } from "../redis_server.ts";
+
+const WANTED = 2;
+const ROUNDS = 41;
+const CALLS = 100;
+const [FEW, MANY] = [1000, 1_000_000];
+
+/** Stores as the storage does, without a round trip for each: half before and half after what is listed. */
+const FILL = `
+  for i = ARGV[1], ARGV[2] - 1 do
+    local key = string.format("%s\\0%07d\\0", i % 2 == 0 and "before" or "past", i)
+    redis.call("SET", "{onappupdate}:entry:" .. key, "1 " .. ARGV[3] .. " - " .. i)
+    redis.call("ZADD", "{onappupdate}:keys", 0, key)
+  end`;
+
+type Send = (args: string[]) => Promise<unknown>;
+
+async function fill(send: Send, storage: Storage, count: number): Promise<void> {
+  for (let i = 0; i < 50; i++) await storage.put(["listed", String(i)], i);
+  for (let from = 50; from < count; from += 10_000) {
+    const to = Math.min(from + 10_000, count);
+    await send(["EVAL", FILL, "0", String(from), String(to), crypto.randomUUID()]);
+  }
+  const { length } = await Array.fromAsync(storage.list(["past"], { limit: 100 }));
+  const stored = await send(["ZCARD", "{onappupdate}:keys"]);
+  if (length !== 100 || Number(stored) !== count) throw new Error(`stored ${stored} entries, wanted ${count}`);
+}
+
+/** Milliseconds for each of some listings. */
+async function measure(storage: Storage): Promise<number> {
+  const begin = performance.now();
+  for (let i = 0; i < CALLS; i++) {
+    const { length } = await Array.fromAsync(storage.list(["listed"], { limit: 10 }));
+    if (length !== 10) throw new Error(`listed ${length} entries`);
+  }
+  return (performance.now() - begin) / CALLS;
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
+const servers: RedisServer[] = [];
+const closers: (() => void)[] = [];
+try {
+  const storages: Storage[] = [];
+  for (const count of [FEW, MANY]) {
+    const server = await startRedis(["--appendonly", "no"]);
+    servers.push(server);
+    const client = createClient({ socket: { host: "127.0.0.1", port: server.port } });
+    await client.connect();
+    closers.push(() => client.destroy());
+    const storage = redisStorage(client, { timeoutMs: 60_000 });
+    await fill((args) => client.sendCommand(args), storage, count);
+    storages.push(storage);
+  }
+  const [few, many] = storages as [Storage, Storage];
+  const [ofFew, ratios]: [number[], number[]] = [[], []];
+  for (let round = 0; round <= ROUNDS; round++) {
+    // Whoever comes first in a round may pay for what the other left behind.
+    const first = round % 2 === 0 ? await measure(many) : undefined;
+    const fewMs = await measure(few);
+    const manyMs = first ?? await measure(many);
+    if (round === 0) continue; // warms up
+    ofFew.push(fewMs);
+    ratios.push(manyMs / fewMs);
+  }
+  const runtime = "Deno" in globalThis ? "Deno" : `Node ${process.versions.node}`;
+  const ratio = median(ratios);
+  console.log(`${runtime}: ten entries of ${FEW} are listed in ${median(ofFew).toFixed(2)} ms`);
+  console.log(`${runtime}: ten of ${MANY} take ${ratio.toFixed(2)} times that, wanted at most ${WANTED}`);
+  if (ratio > WANTED) process.exitCode = 1;
+} finally {
+  for (const close of closers) close();
+  for (const { stop } of servers) await stop();
+}
