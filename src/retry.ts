@@ -29,7 +29,11 @@ export class RetryAfter extends OnAppUpdateError {
   /** Milliseconds to wait. */
   readonly afterMs: number;
 
-  /** @throws {TypeError} when `afterMs` is no finite number from 0 */
+  /**
+   * `message` reaches the portal's record.
+   *
+   * @throws {TypeError} when `afterMs` is no finite number from 0
+   */
   constructor(afterMs: number, message: string = "not now", options?: ErrorOptions) {
     super("retry_after", message, options);
     if (!Number.isFinite(afterMs) || afterMs < 0) {

@@ -35,6 +35,7 @@ export interface StepOptions<T> {
 
 /** What one page did, and where the next one begins; `next: null` after the last one. */
 export interface Page<C> {
+  /** Where the next page begins; `null`: this was the last. */
   readonly next: C | null;
   /** How much this page did, of whatever is counted. */
   readonly done: number;
