@@ -17,7 +17,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["portal", "pipeline"],
   ["core"],
   ["upgrade"],
-  ["announce", "receive", "worker", "tick", "admin", "start_checks"],
+  ["announce", "receive", "visit", "worker", "tick", "admin", "start_checks"],
   ["http"],
   ["app"],
   ["mod"],

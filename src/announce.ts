@@ -2,8 +2,7 @@
 import type { Core } from "./core.ts";
 import { type Delivery, DELIVERY_FORMAT, deliveryKey } from "./portal/inbox.ts";
 import { portalKey, type PortalRecord, readRecord } from "./portal/record.ts";
-import { arrived, planVisit } from "./portal/schedule.ts";
-import { modify } from "./storage/modify.ts";
+import { arrived, planVisit, writeDue } from "./portal/schedule.ts";
 import type { Entry, Key } from "./storage/storage.ts";
 import { compareVersions } from "./version.ts";
 import type { UpdateEvent } from "./wire/events.ts";
@@ -34,12 +33,14 @@ export async function announce(core: Core, memberId: string, version: string): P
   const read = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
   if (read === undefined || !isBelow(read, version)) return;
   const now = core.clock();
-  const visit = await planVisit(storage, memberId, now, read);
-  const raised = await modify<PortalRecord>(storage, portalKey(memberId), (entry) => {
-    const record = readRecord(entry);
-    return record === undefined || !isBelow(record, version) ? undefined : arrived({ ...record, target: version }, now);
-  });
-  await visit(core, raised?.value ?? read);
+  const isPlanned = await planVisit(storage, memberId, now, read);
+  await writeDue(
+    core,
+    memberId,
+    { at: now, isPlanned },
+    (record) =>
+      record === undefined || !isBelow(record, version) ? undefined : arrived({ ...record, target: version }, now),
+  );
 }
 
 function isBelow({ status, target, version: on }: PortalRecord, version: string): boolean {

@@ -25,7 +25,7 @@ import { makePlan, type Plan } from "./upgrade/plan.ts";
 import { coerced, parseVersion, type VersionScheme } from "./version.ts";
 import { type EventNamed, wireName } from "./wire/events.ts";
 import { DECODE_LIMITS } from "./wire/tree.ts";
-import { createTicker, type TickOptions, type TickReport } from "./tick.ts";
+import { createTicker, tickEvery, type TickOptions, type TickReport } from "./tick.ts";
 import { createWorker } from "./worker.ts";
 
 /** Options of {@linkcode createApp}. */
@@ -362,18 +362,6 @@ export function createApp(options: AppOptions): App {
 
 async function load(storage: Storage, memberId: string): Promise<PortalRecord | undefined> {
   return readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-}
-
-/** Ticks until it is stopped, never two at a time. Does not keep a process alive. */
-function tickEvery(ms: number, tick: () => Promise<unknown>, log: Logger): { readonly stop: () => void } {
-  let isOver = true;
-  const timer = setInterval(() => {
-    if (!isOver) return;
-    isOver = false;
-    tick().catch((error) => log.error("a tick failed; the next one goes on", { error })).finally(() => isOver = true);
-  }, ms);
-  (timer as { unref?: () => void }).unref?.();
-  return { stop: () => clearInterval(timer) };
 }
 
 /** Hosts that stop a program once it has answered have a way to be told of work that goes on. */

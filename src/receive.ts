@@ -12,7 +12,7 @@ import {
   type Receipt,
   receiptKey,
 } from "./portal/inbox.ts";
-import { arrived, planVisit } from "./portal/schedule.ts";
+import { arrived, planVisit, writeDue } from "./portal/schedule.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { announcedVersion, awaitingVersion, type Facts, nextRecord, type StoredProof } from "./portal/transition.ts";
 import { digestToken } from "./secret.ts";
@@ -90,7 +90,7 @@ export async function receive(
   const delivery: Delivery = { format: DELIVERY_FORMAT, body, receivedAt, proof, attempts: 0 };
   // If this process ends before the work does, another one takes it up when the lease would have ended.
   const at = core.clock() + core.leaseMs;
-  const [stored, visit] = await Promise.all([
+  const [stored, isPlanned] = await Promise.all([
     storage.put(key, delivery, { ifVersion: null }),
     planVisit(storage, memberId, at, record),
   ]);
@@ -98,13 +98,11 @@ export async function receive(
   const [isOver, raised] = await Promise.all([
     // Again, for another copy may have been finished since: whoever is done leaves the inbox only after its receipt.
     storage.get<Receipt>(receiptKey(memberId, name)).then(isDone),
-    modify<PortalRecord>(storage, portalKey(memberId), (found) => {
-      const current = readRecord(found);
+    writeDue(core, memberId, { at, isPlanned }, (current) => {
       isAlone = current?.due === undefined && current?.lease === undefined;
       return arrived(taken(current, event, facts), at);
     }, entry),
   ]);
-  await visit(core, raised!.value);
   // Another copy of it is on its way or done.
   if (!stored.ok || isOver) {
     if (stored.ok) await storage.delete(key);

@@ -1,9 +1,11 @@
 /** Finds the portals that have work to do now, and has it done. */
 import { createDeploySweep } from "./announce.ts";
 import { type Core, notify } from "./core.ts";
+import type { Logger } from "./log.ts";
 import { portalKey, type PortalRecord } from "./portal/record.ts";
 import { type Due, listDue } from "./portal/schedule.ts";
-import type { Visit, Worker } from "./worker.ts";
+import type { Visit } from "./visit.ts";
+import type { Worker } from "./worker.ts";
 
 /** Options of `app.tick`. */
 export interface TickOptions {
@@ -77,4 +79,16 @@ export function createTicker(
     notify(core, "ticked", { handled, failed });
     return { handled, failed };
   };
+}
+
+/** Ticks until it is stopped, never two at a time. Does not keep a process alive. */
+export function tickEvery(ms: number, tick: () => Promise<unknown>, log: Logger): { readonly stop: () => void } {
+  let isOver = true;
+  const timer = setInterval(() => {
+    if (!isOver) return;
+    isOver = false;
+    tick().catch((error) => log.error("a tick failed; the next one goes on", { error })).finally(() => isOver = true);
+  }, ms);
+  (timer as { unref?: () => void }).unref?.();
+  return { stop: () => clearInterval(timer) };
 }

@@ -80,22 +80,32 @@ export async function holdPortal(
 
   async function write(change: (record: PortalRecord) => PortalRecord | undefined): Promise<PortalRecord> {
     lost.signal.throwIfAborted();
+    let writtenAt = renewedAt;
     const written = await modify<PortalRecord>(storage, key, (found) => {
       const record = readRecord(found);
+      // The lease counts from here, however long the storage takes.
+      writtenAt = performance.now();
       if (record?.lease?.owner !== owner) throw lose("another worker has taken it over");
       return change(record);
     }, entry);
     entry = written!;
-    renewedAt = performance.now();
+    renewedAt = writtenAt;
     return entry.value;
   }
 
+  const late = (options?: ErrorOptions): LeaseLostError => lose("its lease could not be renewed in time", options);
+
   async function renew(): Promise<void> {
+    // A storage that hangs says nothing. After a standstill it is to say first whether somebody has taken the portal.
+    const left = Math.max(leaseMs / 3, leaseMs - (performance.now() - renewedAt));
+    const timer = setTimeout(() => late(), left);
     try {
       await write(leased);
     } catch (error) {
       // One that failed is tried again with the next, as long as nobody else can have taken the portal.
-      if (performance.now() - renewedAt > leaseMs) lose("its lease could not be renewed in time", { cause: error });
+      if (performance.now() - renewedAt > leaseMs) late({ cause: error });
+    } finally {
+      clearTimeout(timer);
     }
   }
 

@@ -2,8 +2,9 @@
  * Which portals have work, and from when on: an index beside the records, so that finding work costs what there is to
  * do. An entry that no record speaks of is harmless; a record that has work and no entry would be forgotten.
  */
-import type { Key, Storage } from "../storage/storage.ts";
-import type { PortalRecord } from "./record.ts";
+import { modify } from "../storage/modify.ts";
+import type { Entry, Key, Storage } from "../storage/storage.ts";
+import { portalKey, type PortalRecord, readRecord } from "./record.ts";
 
 /** One portal that has work. */
 export interface Due {
@@ -31,22 +32,46 @@ export async function unschedule(storage: Storage, at: number, memberId: string)
 }
 
 /**
- * Puts a portal that is to have work into the schedule while its record is not written yet: `record` is what was read of
- * it before. What it gives is to be called once the record is written, and makes entry and record agree.
+ * Puts a portal that is to have work at `at` into the schedule, before its record says so. `record` is what was read of
+ * it: one that is due by then needs no more. Resolves to whether it did; {@linkcode writeDue} wants to know.
  */
 export async function planVisit(
   storage: Storage,
   memberId: string,
   at: number,
   record: PortalRecord | undefined,
-): Promise<(now: { readonly clock: () => number }, written: PortalRecord) => Promise<void>> {
+): Promise<boolean> {
   const isPlanned = record?.due === undefined || record.due > at;
   if (isPlanned) await schedule(storage, at, memberId);
-  return async ({ clock }, { due }) => {
-    // Had this process stood still, somebody may have found an entry without work, and have removed it.
-    if (due === at && (!isPlanned || clock() >= at)) await schedule(storage, at, memberId);
-    if (due !== at && isPlanned) await unschedule(storage, at, memberId);
-  };
+  return isPlanned;
+}
+
+/** Applies `change`, after which the portal may be due at `at`, and makes schedule and record agree. */
+export async function writeDue(
+  core: { readonly storage: Storage; readonly clock: () => number },
+  memberId: string,
+  { at, isPlanned }: { readonly at: number; readonly isPlanned: boolean },
+  change: (record: PortalRecord | undefined) => PortalRecord | undefined,
+  known?: Entry<PortalRecord> | null,
+): Promise<Entry<PortalRecord> | null> {
+  const { storage, clock } = core;
+  let isMissing = false;
+  const written = await modify<PortalRecord>(storage, portalKey(memberId), (entry) => {
+    const next = change(readRecord(entry));
+    // Whoever was at the portal has left it since, and has taken along what the schedule had. Were the record written
+    // first, a crash would leave it due at a time of which the schedule does not know, and nobody would come.
+    isMissing = !isPlanned && next?.due === at;
+    return isMissing ? undefined : next;
+  }, known);
+  if (isMissing) {
+    await schedule(storage, at, memberId);
+    return await writeDue(core, memberId, { at, isPlanned: true }, change, written);
+  }
+  const isDue = written?.value.due === at;
+  // Had this process stood still, somebody may have found an entry without work, and have removed it.
+  if (isPlanned && isDue && clock() >= at) await schedule(storage, at, memberId);
+  if (isPlanned && !isDue) await unschedule(storage, at, memberId);
+  return written;
 }
 
 /** The record of a portal that has one more delivery, and is to be looked at from `at` on. */

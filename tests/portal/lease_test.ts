@@ -165,4 +165,21 @@ describe("holdPortal()", () => {
     assert.match(String(held.signal.reason), /could not be renewed in time/);
     held.stop();
   });
+
+  it("is lost when the storage hangs for as long as it lasts", async () => {
+    const storage = await stored();
+    const leaseMs = 60;
+    let hangs = false;
+    const hanging: Storage = {
+      ...storage,
+      put: (...args) => hangs ? new Promise(() => {}) : storage.put(...args),
+    };
+    const held = (await holdPortal({ ...processOn(hanging, { now: 5 }), leaseMs }, MEMBER_ID))!;
+    hangs = true;
+    // The test never ends where nobody tells the holder.
+    await new Promise<void>((resolve) => held.signal.addEventListener("abort", () => resolve()));
+    assert.match(String(held.signal.reason), /could not be renewed in time/);
+    await assert.rejects(held.update((record) => record), LeaseLostError);
+    held.stop();
+  });
 });
