@@ -1,11 +1,9 @@
 /** Real processes over one storage, events that come as they like, and somebody who kills and stops the processes. */
 import { createApp, type Portal, type Storage } from "@b24/onappupdate";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { type ChildProcess, spawn } from "node:child_process";
-import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FORM, trusting } from "../_app.ts";
-import { onDeno, root } from "../_process.ts";
+import { createCrew, type Crew, LEASE_MS, WORKERS } from "./_crew.ts";
 import { seeded, shuffled } from "./_seeded.ts";
 import { openStorage, type Place, placeFor, type StorageName } from "./_storages.ts";
 import { STEPS } from "./_upgrades.ts";
@@ -37,20 +35,6 @@ export interface ChaosReport {
   readonly restedAfterMs: number;
 }
 
-const LEASE_MS = 900;
-const BEAT_MS = 50;
-const WORKERS = 3;
-
-/** One after the other in the place of one worker. */
-interface Worker {
-  readonly name: string;
-  readonly child: ChildProcess;
-  readonly life: { readonly beats: number[]; killedAt?: number };
-  readonly ended: Promise<void>;
-  url?: string;
-  errors: string;
-}
-
 /** Makes chaos, and tells what came of it. */
 export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   const place = await placeFor(options.storage);
@@ -62,87 +46,6 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
     await crew.end();
     await witness.close();
     await place.remove();
-  }
-}
-
-interface Crew {
-  /** In their places. */
-  readonly workers: Worker[];
-  /** All that there were. */
-  readonly all: Worker[];
-  readonly kill: (index: number) => Promise<void>;
-  readonly pause: (index: number, ms: number) => Promise<void>;
-  readonly end: () => Promise<void>;
-}
-
-function createCrew(place: Place, witness: Witness): Crew {
-  const all: Worker[] = [];
-  const start = (): Worker => {
-    const worker = startWorker(place, witness, `worker-${all.length}`);
-    all.push(worker);
-    return worker;
-  };
-  const workers = Array.from({ length: WORKERS }, start);
-  const end = async (worker: Worker): Promise<void> => {
-    signal(worker, "SIGKILL");
-    await worker.ended;
-    worker.life.killedAt ??= Date.now();
-  };
-  return {
-    workers,
-    all,
-    kill: async (index) => {
-      await end(workers[index]!);
-      workers[index] = start();
-    },
-    pause: async (index, ms) => {
-      const worker = workers[index]!;
-      signal(worker, "SIGSTOP");
-      await sleep(ms);
-      signal(worker, "SIGCONT");
-    },
-    end: async () => {
-      await Promise.all(all.map(end));
-    },
-  };
-}
-
-function startWorker(place: Place, witness: Witness, name: string): Worker {
-  const settings = {
-    ...{ storage: place.name, at: place.at, witness: witness.url, leaseMs: LEASE_MS, beatMs: BEAT_MS, name },
-  };
-  const child = spawn(
-    process.execPath,
-    [...(onDeno ? ["run", "-A", "--no-check"] : []), "tests/chaos/_chaos_worker.ts", JSON.stringify(settings)],
-    { cwd: root, env: { ...process.env, NO_COLOR: "1" }, stdio: ["ignore", "pipe", "pipe"] },
-  );
-  const life: Worker["life"] = { beats: [] };
-  const ended = new Promise<void>((resolve) => {
-    child.on("error", () => resolve());
-    child.on("close", () => resolve());
-  });
-  const worker: Worker = { name, child, life, ended, errors: "" };
-  let rest = "";
-  child.stdout!.setEncoding("utf8").on("data", (text: string) => {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop()!;
-    for (const line of lines) {
-      if (line.startsWith("http")) worker.url = line;
-      else life.beats.push(Number(line));
-    }
-  });
-  child.stderr!.setEncoding("utf8").on("data", (text: string) => worker.errors += text);
-  void ended.then(() => life.killedAt ??= Date.now());
-  return worker;
-}
-
-function signal({ child, life }: Worker, name: "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
-  if (life.killedAt !== undefined) return;
-  try {
-    process.kill(child.pid!, name);
-  } catch (error) {
-    // It has ended, and its end is not told of yet.
-    if ((error as { code?: string }).code !== "ESRCH") throw error;
   }
 }
 
