@@ -8,7 +8,7 @@ import { type FinishedRun, finishedRuns } from "./portal/history.ts";
 import { type Delivery, INBOX } from "./portal/inbox.ts";
 import { holdPortal } from "./portal/lease.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
-import { arrived, planVisit, writeDue } from "./portal/schedule.ts";
+import { arrived, dueAt, planVisit, writeDue } from "./portal/schedule.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
 import { dueUpgrades } from "./upgrade/plan.ts";
 import { rollBack, type RollbackReport } from "./upgrade/rollback.ts";
@@ -96,11 +96,11 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
 
   /** Changes a record and has its portal looked at now. */
   async function change(memberId: string, what: (record: PortalRecord) => PortalRecord): Promise<void> {
-    const now = core.clock();
-    const isPlanned = await planVisit(storage, memberId, now, await load(memberId));
-    await writeDue(core, memberId, { at: now, isPlanned }, (record) => {
+    const due = dueAt(core.clock(), core.random());
+    const isPlanned = await planVisit(storage, memberId, due, await load(memberId));
+    await writeDue(core, memberId, { due, isPlanned }, (record) => {
       if (record === undefined) throw new UnknownPortalError(memberId);
-      return arrived(what(record), now);
+      return arrived(what(record), due);
     });
     wake(memberId);
   }

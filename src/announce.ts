@@ -2,7 +2,7 @@
 import type { Core } from "./core.ts";
 import { type Delivery, DELIVERY_FORMAT, deliveryKey } from "./portal/inbox.ts";
 import { portalKey, type PortalRecord, readRecord } from "./portal/record.ts";
-import { arrived, planVisit, writeDue } from "./portal/schedule.ts";
+import { arrived, dueAt, planVisit, writeDue } from "./portal/schedule.ts";
 import type { Entry, Key } from "./storage/storage.ts";
 import { compareVersions } from "./version.ts";
 import type { UpdateEvent } from "./wire/events.ts";
@@ -32,14 +32,14 @@ export async function announce(core: Core, memberId: string, version: string): P
   const { storage } = core;
   const read = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
   if (read === undefined || !isBelow(read, version)) return;
-  const now = core.clock();
-  const isPlanned = await planVisit(storage, memberId, now, read);
+  const due = dueAt(core.clock(), core.random());
+  const isPlanned = await planVisit(storage, memberId, due, read);
   await writeDue(
     core,
     memberId,
-    { at: now, isPlanned },
+    { due, isPlanned },
     (record) =>
-      record === undefined || !isBelow(record, version) ? undefined : arrived({ ...record, target: version }, now),
+      record === undefined || !isBelow(record, version) ? undefined : arrived({ ...record, target: version }, due),
   );
 }
 

@@ -3,7 +3,7 @@ import { createDeploySweep } from "./announce.ts";
 import { type Core, notify } from "./core.ts";
 import type { Logger } from "./log.ts";
 import { portalKey, type PortalRecord } from "./portal/record.ts";
-import { type Due, listDue } from "./portal/schedule.ts";
+import { type Due, listDue, timeOf } from "./portal/schedule.ts";
 import type { Visit } from "./visit.ts";
 import type { Worker } from "./worker.ts";
 
@@ -35,10 +35,10 @@ export function createTicker(
 ): (options?: TickOptions) => Promise<TickReport> {
   const { storage, clock } = core;
 
-  async function tidy({ key, memberId, at }: Due): Promise<void> {
-    if (at > clock() - STALE_MS) return;
+  async function tidy({ key, memberId, due }: Due): Promise<void> {
+    if (timeOf(due) > clock() - STALE_MS) return;
     const entry = await storage.get<PortalRecord>(portalKey(memberId));
-    if (entry?.value.due !== at) await storage.delete(key);
+    if (entry?.value.due !== due) await storage.delete(key);
   }
 
   const sweep = createDeploySweep(core);

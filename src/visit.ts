@@ -18,7 +18,7 @@ import { censusOf, enter } from "./portal/census.ts";
 import { type HeldPortal, holdPortal, LeaseLostError } from "./portal/lease.ts";
 import { purge, purged } from "./portal/purge.ts";
 import { snapshot } from "./portal/record.ts";
-import { schedule, unschedule } from "./portal/schedule.ts";
+import { dueAt, schedule, timeOf, unschedule } from "./portal/schedule.ts";
 import { nextRecord } from "./portal/transition.ts";
 import type { Fresh } from "./receive.ts";
 import { chanceOf, waitAfter } from "./retry.ts";
@@ -130,7 +130,7 @@ function earliest(times: readonly (number | undefined)[]): number | undefined {
 
 /** Gives the portal back, unless deliveries have come since `arrivals`. `nextAt`: when there is work again. */
 async function leave(
-  { storage }: Core,
+  { storage, random }: Core,
   held: HeldPortal,
   arrivals: number | undefined,
   nextAt: number | undefined,
@@ -138,13 +138,15 @@ async function leave(
   const { memberId, due } = held.record();
   const census = censusOf(held.record());
   if (census !== held.record().census) await enter(storage, held.record());
-  if (nextAt !== undefined && nextAt !== due) await schedule(storage, nextAt, memberId);
+  const isSame = due !== undefined && nextAt !== undefined && timeOf(due) === Math.floor(nextAt);
+  const next = isSame || nextAt === undefined ? due : dueAt(nextAt, random());
+  if (next !== undefined && next !== due) await schedule(storage, next, memberId);
   const isFree = await held.release((record) => {
     if (arrivals !== undefined && record.arrivals !== arrivals) return undefined;
     const { due: _, ...rest } = record;
-    return { ...rest, census, ...(nextAt === undefined ? {} : { due: nextAt }) };
+    return { ...rest, census, ...(nextAt === undefined ? {} : { due: next! }) };
   });
-  if (isFree && due !== undefined && due !== nextAt) await unschedule(storage, due, memberId);
+  if (isFree && due !== undefined && (nextAt === undefined || due !== next)) await unschedule(storage, due, memberId);
   return isFree;
 }
 

@@ -77,15 +77,17 @@ export async function startRedis(...args: readonly string[]): Promise<RedisServe
         if (/Ready to accept connections/.test(log)) resolve();
       });
     });
-    // Ends the server when this process is gone, however it went: its standard input ends then.
-    const script = `cat > /dev/null; kill -9 ${server.pid}; rm -rf "$0"`;
+    // Ends the server and removes its files when this process is gone without a line to it. In the background of its shell,
+    // as Deno takes its own children along when it ends.
+    const script = `exec 3<&0; (read -r line <&3 || { kill -9 ${server.pid}; rm -rf "$0"; }) & wait`;
     guard = spawn("sh", ["-c", script, folder], { stdio: ["pipe", "ignore", "ignore"] });
+    guard.stdin!.on("error", () => {});
   }
 
-  async function end(signal: NodeJS.Signals): Promise<void> {
-    if (guard?.exitCode === null && guard.signalCode === null) process.kill(guard.pid!, "SIGKILL");
+  async function stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     if (server.exitCode === null && server.signalCode === null) process.kill(server.pid!, signal);
     await ended;
+    guard?.stdin?.end("\n");
   }
 
   try {
@@ -97,7 +99,7 @@ export async function startRedis(...args: readonly string[]): Promise<RedisServe
   return {
     port,
     start,
-    stop: (signal) => end(signal ?? "SIGTERM"),
+    stop,
     pause: () => void process.kill(server.pid!, "SIGSTOP"),
     resume: () => void process.kill(server.pid!, "SIGCONT"),
     command: async <R>(name: string, ...args: readonly string[]) => {
@@ -109,7 +111,7 @@ export async function startRedis(...args: readonly string[]): Promise<RedisServe
       }
     },
     remove: async () => {
-      await end("SIGKILL");
+      await stop("SIGKILL");
       rmSync(folder, { recursive: true, force: true });
     },
   };
@@ -231,20 +233,18 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   }
 }
 
-let nextPort = 10_000 + process.pid * 41 % 20_000;
-
-/** Below those that the system gives to connections: they could take the port of a server that is started again. */
+/**
+ * Below those that the system gives to connections: they could take the port of a server that is started again. By chance,
+ * as test files that run at once in one process must not all choose the same.
+ */
 async function freePort(): Promise<number> {
-  for (;; nextPort++) {
-    const server = createServer().listen(nextPort, "127.0.0.1");
-    const free = await Promise.race([
-      once(server, "listening").then(() => true),
-      once(server, "error").then(() => false),
-    ])
-      .catch(() => false);
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    const free = await once(server, "listening").then(() => true, () => false);
     if (!free) continue;
     server.close();
     await once(server, "close");
-    return nextPort++;
+    return port;
   }
 }

@@ -64,7 +64,7 @@ describe("what newer code wrote is neither worked on nor written over:", () => {
     const key = ["inbox", MEMBER_ID, DELIVERY] as const;
     await storage.put(key, { format: 1, body: {}, receivedAt: 0, proof: {}, attempts: 0 });
     const before = await storage.get(key);
-    await storage.put(["due", "00000000000001", MEMBER_ID], {});
+    await storage.put(["due", "00000000000001-x", MEMBER_ID], {});
     assert.equal((await app.tick()).failed, 1);
     assert.deepEqual(await storage.get(key), before);
     assert.equal(ran(), 0);

@@ -174,8 +174,8 @@ export interface PortalRecord extends Omit<Portal, "tokens" | "run"> {
   readonly lease?: Lease;
   /** As what the portal is counted. */
   readonly census?: string;
-  /** Under which time the portal is in the schedule, in milliseconds since 1970. */
-  readonly due?: number;
+  /** Under what the portal is in the schedule. */
+  readonly due?: string;
   /** When what a removed portal leaves is purged, in milliseconds since 1970. */
   readonly purgeAt?: number;
 }

@@ -10,47 +10,61 @@ import { portalKey, type PortalRecord, readRecord } from "./record.ts";
 export interface Due {
   readonly key: Key;
   readonly memberId: string;
-  /** Milliseconds since 1970. */
-  readonly at: number;
+  /** As the portal's record has it, if the two agree. */
+  readonly due: string;
 }
 
 const SCHEDULE = ["due"] as const;
+/** Of the time in milliseconds since 1970, up to the year 5138. */
+const DIGITS = 14;
 
-/** In order of time as text, up to the year 5138. */
-function dueKey(at: number, memberId: string): Key {
-  return [...SCHEDULE, String(Math.max(0, Math.floor(at))).padStart(14, "0"), memberId];
+/**
+ * A time from which on a portal is to be looked at, in milliseconds since 1970, as a text that sorts by time. `unique` is
+ * a text that nothing else has: who takes his own entry away must not take another's with it.
+ */
+export function dueAt(at: number, unique: string): string {
+  return `${String(Math.max(0, Math.floor(at))).padStart(DIGITS, "0")}-${unique}`;
 }
 
-/** Has the portal looked at from `at` on. */
-export async function schedule(storage: Storage, at: number, memberId: string): Promise<void> {
-  await storage.put(dueKey(at, memberId), {});
+/** The time of which {@linkcode dueAt} made `due`. */
+export function timeOf(due: string): number {
+  return Number(due.slice(0, DIGITS));
+}
+
+function dueKey(due: string, memberId: string): Key {
+  return [...SCHEDULE, due, memberId];
+}
+
+/** Has the portal looked at from `due` on. */
+export async function schedule(storage: Storage, due: string, memberId: string): Promise<void> {
+  await storage.put(dueKey(due, memberId), {});
 }
 
 /** Takes back what {@linkcode schedule} did. */
-export async function unschedule(storage: Storage, at: number, memberId: string): Promise<void> {
-  await storage.delete(dueKey(at, memberId));
+export async function unschedule(storage: Storage, due: string, memberId: string): Promise<void> {
+  await storage.delete(dueKey(due, memberId));
 }
 
 /**
- * Puts a portal that is to have work at `at` into the schedule, before its record says so. `record` is what was read of
+ * Puts a portal that is to have work at `due` into the schedule, before its record says so. `record` is what was read of
  * it: one that is due by then needs no more. Resolves to whether it did; {@linkcode writeDue} wants to know.
  */
 export async function planVisit(
   storage: Storage,
   memberId: string,
-  at: number,
+  due: string,
   record: PortalRecord | undefined,
 ): Promise<boolean> {
-  const isPlanned = record?.due === undefined || record.due > at;
-  if (isPlanned) await schedule(storage, at, memberId);
+  const isPlanned = record?.due === undefined || record.due > due;
+  if (isPlanned) await schedule(storage, due, memberId);
   return isPlanned;
 }
 
-/** Applies `change`, after which the portal may be due at `at`, and makes schedule and record agree. */
+/** Applies `change`, after which the portal may be due at `due`, and makes schedule and record agree. */
 export async function writeDue(
   core: { readonly storage: Storage; readonly clock: () => number },
   memberId: string,
-  { at, isPlanned }: { readonly at: number; readonly isPlanned: boolean },
+  { due, isPlanned }: { readonly due: string; readonly isPlanned: boolean },
   change: (record: PortalRecord | undefined) => PortalRecord | undefined,
   known?: Entry<PortalRecord> | null,
 ): Promise<Entry<PortalRecord> | null> {
@@ -60,30 +74,31 @@ export async function writeDue(
     const next = change(readRecord(entry));
     // Whoever was at the portal has left it since, and has taken along what the schedule had. Were the record written
     // first, a crash would leave it due at a time of which the schedule does not know, and nobody would come.
-    isMissing = !isPlanned && next?.due === at;
+    isMissing = !isPlanned && next?.due === due;
     return isMissing ? undefined : next;
   }, known);
   if (isMissing) {
-    await schedule(storage, at, memberId);
-    return await writeDue(core, memberId, { at, isPlanned: true }, change, written);
+    await schedule(storage, due, memberId);
+    return await writeDue(core, memberId, { due, isPlanned: true }, change, written);
   }
-  const isDue = written?.value.due === at;
+  const isDue = written?.value.due === due;
   // Had this process stood still, somebody may have found an entry without work, and have removed it.
-  if (isPlanned && isDue && clock() >= at) await schedule(storage, at, memberId);
-  if (isPlanned && !isDue) await unschedule(storage, at, memberId);
+  if (isPlanned && isDue && clock() >= timeOf(due)) await schedule(storage, due, memberId);
+  if (isPlanned && !isDue) await unschedule(storage, due, memberId);
   return written;
 }
 
-/** The record of a portal that has one more delivery, and is to be looked at from `at` on. */
-export function arrived(record: PortalRecord, at: number): PortalRecord {
-  return { ...record, arrivals: (record.arrivals ?? 0) + 1, due: Math.min(record.due ?? at, at) };
+/** The record of a portal that has one more delivery, and is to be looked at from `due` on. */
+export function arrived(record: PortalRecord, due: string): PortalRecord {
+  const earliest = record.due !== undefined && record.due < due ? record.due : due;
+  return { ...record, arrivals: (record.arrivals ?? 0) + 1, due: earliest };
 }
 
 /** The portals that are due at `now`, the longest waiting ones first. */
 export async function* listDue(storage: Storage, now: number): AsyncGenerator<Due> {
   for await (const { key } of storage.list(SCHEDULE)) {
-    const at = Number(key[1]);
-    if (at > now) return;
-    yield { key, memberId: key[2]!, at };
+    const [, due, memberId] = key as readonly [string, string, string];
+    if (timeOf(due) > now) return;
+    yield { key, memberId, due };
   }
 }

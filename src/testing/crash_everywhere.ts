@@ -279,8 +279,8 @@ async function live(options: CrashEverywhereOptions, ends: readonly End[]): Prom
 
 async function hasWork(storage: Storage): Promise<boolean> {
   for await (const { key } of storage.list(["due"])) {
-    const record = await storage.get<{ due?: number }>(["portal", key[2]!]);
-    if (record?.value.due === Number(key[1])) return true;
+    const record = await storage.get<{ due?: string }>(["portal", key[2]!]);
+    if (record?.value.due === key[1]) return true;
   }
   return false;
 }

@@ -9,7 +9,7 @@ import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis 
 const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 const WORKER = fileURLToPath(new URL("redis_storage_worker.ts", import.meta.url));
 
-const server = await startRedis();
+const server = await startRedis("--appendonly", "no");
 after(() => server.remove());
 
 interface Opened extends OpenClient {
@@ -27,7 +27,7 @@ for (const [library, clock] of [["node-redis", "injected"], ["node-redis", "real
       const proxy = await startProxy(server.port);
       const { client, close } = await connectRedis(library, [proxy.port]);
       const prefix = `case ${opened.size}`;
-      const options = { prefix, timeoutMs: 1500 };
+      const options = { prefix, timeoutMs: 2500 };
       const storage = redisStorage(client, clock === "injected" ? { ...options, clock: time } : options);
       const args = [...RUNTIME, WORKER, library, String(server.port), prefix];
       opened.set(storage, { client, close, proxy, command: { command: process.execPath, args } });

@@ -2,11 +2,21 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type Entry, memoryStorage, type Storage } from "@b24/onappupdate";
 import { PORTAL_FORMAT, portalKey, type PortalRecord } from "../../src/portal/record.ts";
-import { arrived, listDue, planVisit, schedule, unschedule, writeDue } from "../../src/portal/schedule.ts";
+import {
+  arrived,
+  dueAt,
+  listDue,
+  planVisit,
+  schedule,
+  timeOf,
+  unschedule,
+  writeDue,
+} from "../../src/portal/schedule.ts";
 
 const MEMBER_ID = "a".repeat(32);
 const KEY = portalKey(MEMBER_ID);
-const AT = 1000;
+const AT = dueAt(1000, "at");
+const EARLY = dueAt(500, "early");
 const RECORD: PortalRecord = {
   format: PORTAL_FORMAT,
   memberId: MEMBER_ID,
@@ -18,17 +28,17 @@ const RECORD: PortalRecord = {
   latestTs: 1,
 };
 
-async function scheduled(storage: Storage): Promise<number[]> {
-  const times: number[] = [];
-  for await (const { at } of listDue(storage, Infinity)) times.push(at);
+async function scheduled(storage: Storage): Promise<string[]> {
+  const times: string[] = [];
+  for await (const { due } of listDue(storage, Infinity)) times.push(due);
   return times;
 }
 
 /** What a delivery at `AT` leaves, and what the schedule had whenever a record was written. */
 async function deliver(
-  before: number | undefined,
+  before: string | undefined,
   meanwhile: (storage: Storage) => Promise<unknown> = () => Promise.resolve(),
-): Promise<{ readonly due: number | undefined; readonly schedule: number[]; readonly isAlwaysKnown: boolean }> {
+): Promise<{ readonly due: string | undefined; readonly schedule: string[]; readonly isAlwaysKnown: boolean }> {
   const storage = memoryStorage();
   const record: PortalRecord = before === undefined ? RECORD : { ...RECORD, due: before };
   await storage.put(KEY, record);
@@ -47,13 +57,13 @@ async function deliver(
   const isPlanned = await planVisit(watched, MEMBER_ID, AT, known.value);
   await meanwhile(storage);
   const core = { storage: watched, clock: () => 1 };
-  const written = await writeDue(core, MEMBER_ID, { at: AT, isPlanned }, (now) => arrived(now!, AT), known);
+  const written = await writeDue(core, MEMBER_ID, { due: AT, isPlanned }, (now) => arrived(now!, AT), known);
   return { due: written?.value.due, schedule: await scheduled(storage), isAlwaysKnown };
 }
 
 describe("writeDue()", () => {
   it("schedules a portal that had no work, or has work later", async () => {
-    for (const before of [undefined, 2000]) {
+    for (const before of [undefined, dueAt(2000, "later")]) {
       const { due, schedule, isAlwaysKnown } = await deliver(before);
       assert.equal(due, AT);
       assert(schedule.includes(AT));
@@ -62,22 +72,41 @@ describe("writeDue()", () => {
   });
 
   it("leaves the schedule alone where the portal is due earlier", async () => {
-    assert.deepEqual(await deliver(500), { due: 500, schedule: [500], isAlwaysKnown: true });
+    assert.deepEqual(await deliver(EARLY), { due: EARLY, schedule: [EARLY], isAlwaysKnown: true });
   });
 
   it("takes back its entry when the portal has become due earlier meanwhile", async () => {
     const outcome = await deliver(undefined, async (storage) => {
-      await schedule(storage, 700, MEMBER_ID);
-      await storage.put(KEY, { ...RECORD, due: 700 });
+      await schedule(storage, EARLY, MEMBER_ID);
+      await storage.put(KEY, { ...RECORD, due: EARLY });
     });
-    assert.deepEqual(outcome, { due: 700, schedule: [700], isAlwaysKnown: true });
+    assert.deepEqual(outcome, { due: EARLY, schedule: [EARLY], isAlwaysKnown: true });
   });
 
   it("never leaves a record due at a time that the schedule does not have, when another worker has just left", async () => {
-    const outcome = await deliver(500, async (storage) => {
+    const outcome = await deliver(EARLY, async (storage) => {
       await storage.put(KEY, RECORD);
-      await unschedule(storage, 500, MEMBER_ID);
+      await unschedule(storage, EARLY, MEMBER_ID);
     });
     assert.deepEqual(outcome, { due: AT, schedule: [AT], isAlwaysKnown: true });
+  });
+
+  it("keeps its entry when a worker that was scheduled for the same time takes its own away", async () => {
+    const other = dueAt(1000, "another");
+    const outcome = await deliver(undefined, async (storage) => {
+      await schedule(storage, other, MEMBER_ID);
+      await unschedule(storage, other, MEMBER_ID);
+    });
+    assert.deepEqual(outcome, { due: AT, schedule: [AT], isAlwaysKnown: true });
+  });
+});
+
+describe("dueAt()", () => {
+  it("sorts by time, whatever makes it unique, and gives the time back", () => {
+    const times = [0, 1, 999, 1000, 1_785_400_000_000, 9_999_999_999_999];
+    const texts = times.map((at, i) => dueAt(at + 0.5, i % 2 === 0 ? "z" : "a"));
+    assert.deepEqual(texts.toSorted(), texts);
+    assert.deepEqual(texts.map(timeOf), times);
+    assert.equal(timeOf(dueAt(-5, "x")), 0);
   });
 });
