@@ -72,7 +72,7 @@ function nodeTest(name: string, node: NodeBinary, project: NpmProject, files: re
     ) => [
       "--test",
       "--test-concurrency=4",
-      "--test-timeout=120000",
+      "--test-timeout=300000",
       ...reporter("spec", "stdout"),
       ...reporter("junit", report),
       ...files,

@@ -99,6 +99,7 @@ export async function holdPortal(
     // A storage that hangs says nothing. After a standstill it is to say first whether somebody has taken the portal.
     const left = Math.max(leaseMs / 3, leaseMs - (performance.now() - renewedAt));
     const timer = setTimeout(() => late(), left);
+    letGo(timer);
     try {
       await write(leased);
     } catch (error) {
@@ -110,6 +111,7 @@ export async function holdPortal(
   }
 
   const timer = setInterval(renew, leaseMs / 3);
+  letGo(timer);
   const stop = (): void => clearInterval(timer);
   return {
     record: () => entry.value,
@@ -129,4 +131,9 @@ export async function holdPortal(
     },
     stop,
   };
+}
+
+/** A program that has nothing left but leases to renew may end, where its runtime allows that to be said. */
+function letGo(timer: unknown): void {
+  (timer as { readonly unref?: () => void }).unref?.();
 }

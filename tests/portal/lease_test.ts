@@ -35,6 +35,12 @@ function processOn(
 
 const recordOf = async (storage: Storage): Promise<PortalRecord> => (await storage.get<PortalRecord>(KEY))!.value;
 
+/** Leases do not keep a process alive, so that a test which waits for one has to. */
+async function awake<T>(promise: Promise<T>): Promise<T> {
+  const timer = setInterval(() => {}, 1000);
+  return await promise.finally(() => clearInterval(timer));
+}
+
 describe("holdPortal()", () => {
   it("gives a portal to one of many that want it at once", async () => {
     const storage = await stored();
@@ -149,7 +155,7 @@ describe("holdPortal()", () => {
       },
     };
     const kept = (await holdPortal({ ...processOn(watched, { now: 5 }), leaseMs }, MEMBER_ID))!;
-    assert.equal((await renewed.promise)?.until, 65);
+    assert.equal((await awake(renewed.promise))?.until, 65);
     assert.equal(kept.signal.aborted, false);
     kept.stop();
 
@@ -161,7 +167,7 @@ describe("holdPortal()", () => {
     };
     const held = (await holdPortal({ ...processOn(failing, { now: 5 }), leaseMs }, MEMBER_ID))!;
     isDown = true;
-    await new Promise<void>((resolve) => held.signal.addEventListener("abort", () => resolve()));
+    await awake(new Promise<void>((resolve) => held.signal.addEventListener("abort", () => resolve())));
     assert.match(String(held.signal.reason), /could not be renewed in time/);
     held.stop();
   });
@@ -177,7 +183,7 @@ describe("holdPortal()", () => {
     const held = (await holdPortal({ ...processOn(hanging, { now: 5 }), leaseMs }, MEMBER_ID))!;
     hangs = true;
     // The test never ends where nobody tells the holder.
-    await new Promise<void>((resolve) => held.signal.addEventListener("abort", () => resolve()));
+    await awake(new Promise<void>((resolve) => held.signal.addEventListener("abort", () => resolve())));
     assert.match(String(held.signal.reason), /could not be renewed in time/);
     await assert.rejects(held.update((record) => record), LeaseLostError);
     held.stop();
