@@ -117,14 +117,14 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
     if (writes.length === 0) return;
     let stage: "begin" | "write" | "commit" = "begin";
     try {
-      db.exec("BEGIN IMMEDIATE");
+      statements.begin.run();
       // Not the time of the calls: waiting for other processes may have taken long.
       const now = clock();
       sweep(writes.length, now);
       stage = "write";
       const changes = writes.map(({ run }) => Number(run(now).changes));
       stage = "commit";
-      db.exec("COMMIT");
+      statements.commit.run();
       writes.forEach(({ resolve }, i) => resolve(changes[i]!));
     } catch (error) {
       rollBack(db);
@@ -253,7 +253,10 @@ const SCHEMA = `
 `;
 
 type Statements = Readonly<
-  Record<"get" | "page" | "put" | "create" | "replace" | "delete" | "deleteVersion" | "sweep", StatementSync>
+  Record<
+    "begin" | "commit" | "get" | "page" | "put" | "create" | "replace" | "delete" | "deleteVersion" | "sweep",
+    StatementSync
+  >
 >;
 
 // Each write is one statement: it looks at what is there and changes it, with nobody in between.
@@ -263,6 +266,8 @@ function prepare(db: DatabaseSync): Statements {
   const upsert = `INSERT INTO entries (${columns}) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
     SET value = excluded.value, version = excluded.version, expires_at = excluded.expires_at`;
   return {
+    begin: db.prepare("BEGIN IMMEDIATE"),
+    commit: db.prepare("COMMIT"),
     get: db.prepare(`SELECT ${columns} FROM entries WHERE key = ? AND ${live}`),
     page: db.prepare(`SELECT ${columns} FROM entries WHERE key > ? AND key < ? AND ${live} ORDER BY key LIMIT ?`),
     put: db.prepare(upsert),
