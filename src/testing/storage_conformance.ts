@@ -91,8 +91,9 @@ export function storageConformance(options: StorageConformanceOptions): void {
         remotes.push(remote);
         return remote;
       };
-      const hurt = needs === undefined || needs === "worker" ? undefined : await backend!.of(storage);
+      let hurt: StorageBackend | undefined;
       try {
+        if (needs !== undefined && needs !== "worker") hurt = await backend!.of(storage);
         await holds({ storage, ...time, start, ...(hurt === undefined ? {} : { backend: hurt }) });
       } catch (error) {
         const saw = error instanceof Error ? error.message : String(error);
@@ -100,9 +101,12 @@ export function storageConformance(options: StorageConformanceOptions): void {
       } finally {
         for (const remote of remotes) remote.signal("SIGKILL");
         await Promise.all(remotes.map(({ gone }) => gone));
-        await heal(hurt);
-        if (dispose === undefined) await storage.close?.();
-        else await dispose(storage);
+        try {
+          await heal(hurt);
+        } finally {
+          if (dispose === undefined) await storage.close?.();
+          else await dispose(storage);
+        }
       }
     });
   }

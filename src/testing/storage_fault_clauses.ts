@@ -229,6 +229,18 @@ export const faultClauses: readonly Clause[] = [
   },
   {
     number: "10.7",
+    says: "when there is no room, a deletion is done, or an error that changes nothing",
+    needs: "fill",
+    holds: async ({ storage, backend }) => {
+      const version = await write(storage, KEY, 1);
+      await backend!.fill!();
+      // A disk that is full may have no room for the note that something is gone.
+      const isDone = await okOrUnknown(() => storage.delete(KEY, { ifVersion: version }), "delete");
+      same(await storage.get(KEY), isDone ? null : { key: [...KEY], value: 1, version }, "get after it");
+    },
+  },
+  {
+    number: "10.8",
     says: "when there is room again, put works as before",
     needs: "fill",
     holds: async ({ storage, backend }) => {

@@ -127,6 +127,26 @@ export const BROKEN: readonly Broken[] = [
     caught: ["2.8"],
   },
   {
+    does: "does not say how large what it refuses is",
+    make: (storage) => limited(storage, () => new RangeError("cannot put: wanted 60000 bytes at most")),
+    caught: ["2.8"],
+  },
+  {
+    does: "writes as much of a value as there may be, and refuses it then",
+    make: (storage) => {
+      const refusing = limited(storage, (bytes) => new RangeError(`cannot put ${bytes} bytes: wanted 60000 at most`));
+      return {
+        ...refusing,
+        put: (key, value, options) =>
+          refusing.put!(key, value, options).catch(async (error) => {
+            await storage.put(key, String(value).slice(0, 50_000), options);
+            throw error;
+          }),
+      };
+    },
+    caught: ["2.8"],
+  },
+  {
     does: "copies a value otherwise than JSON",
     make: (storage) => {
       const values = new Map<string, unknown>();
@@ -508,6 +528,18 @@ export const BROKEN: readonly Broken[] = [
   },
 ];
 
+/** Takes 60 000 bytes of JSON at most, and refuses more by what `refusalOf` makes. */
+function limited({ capabilities, put }: Storage, refusalOf: (bytes: number) => Error): Partial<Storage> {
+  return {
+    capabilities: { ...capabilities, maxValueBytes: 60_000 },
+    put: async (key, value, options) => {
+      const bytes = new TextEncoder().encode(JSON.stringify(value)).length;
+      if (bytes > 60_000) throw refusalOf(bytes);
+      return await put(key, value, options);
+    },
+  };
+}
+
 /** The first answer counts, then the second, if the first was an error. */
 async function again<R>(run: () => Promise<R>): Promise<R> {
   try {
@@ -568,6 +600,52 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["10.1", "10.2", "10.3"],
   },
   {
+    does: "ends a listing where its backend went away",
+    make: ({ list }) => ({
+      list: async function* <T>(prefix: readonly string[], options?: ListOptions): AsyncGenerator<Entry<T>> {
+        let hasBegun = false;
+        try {
+          for await (const entry of list<T>(prefix, options)) {
+            hasBegun = true;
+            yield entry;
+          }
+        } catch (error) {
+          if (!hasBegun) throw error;
+        }
+      },
+    }),
+    caught: ["10.2"],
+  },
+  {
+    does: "never calls its backend again after an outage",
+    make: ({ get }) => {
+      let outage: unknown;
+      return {
+        get: (key, options) => {
+          if (outage !== undefined) return Promise.reject(outage);
+          return get<never>(key, options).catch((error) => {
+            outage = error;
+            throw error;
+          });
+        },
+      };
+    },
+    caught: ["10.3"],
+  },
+  {
+    does: "begins empty after an outage",
+    make: ({ get }, faults) => {
+      let wasDown = false;
+      return {
+        get: (key, options) => {
+          wasDown ||= faults.unavailable === 1;
+          return wasDown && faults.unavailable === 0 ? Promise.resolve(null) : get<never>(key, options);
+        },
+      };
+    },
+    caught: ["10.3"],
+  },
+  {
     does: "lets errors of its backend out as they are",
     make: ({ get }) => ({
       get: (key, options) =>
@@ -617,11 +695,52 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["10.6"],
   },
   {
+    does: "writes as much as there is room for",
+    make: (storage, faults) => ({
+      put: (key, value, options) =>
+        storage.put(key, value, options).catch(async (error) => {
+          if (faults.full !== 1) throw error;
+          faults.full = 0;
+          await storage.put(key, String(value).slice(0, 100), options);
+          faults.full = 1;
+          throw error;
+        }),
+    }),
+    caught: ["10.6"],
+  },
+  {
+    does: "says that it cannot delete for want of room when it has",
+    make: ({ delete: remove }, faults) => ({
+      delete: async (key, options) => {
+        const result = await remove(key, options);
+        if (faults.full === 1) throw new StorageError("cannot delete: it is full");
+        return result;
+      },
+    }),
+    caught: ["10.7"],
+  },
+  {
+    does: "writes no more once it was full",
+    make: ({ put }) => {
+      let full: unknown;
+      return {
+        put: (key, value, options) => {
+          if (full !== undefined) return Promise.reject(full);
+          return put(key, value, options).catch((error) => {
+            full = error;
+            throw error;
+          });
+        },
+      };
+    },
+    caught: ["10.8"],
+  },
+  {
     does: "drops what there is no room for without a word",
     make: ({ put }) => ({
       put: (key, value, options) => put(key, value, options).catch(() => ({ ok: true, version: "none" })),
     }),
-    caught: ["10.6", "10.7"],
+    caught: ["10.6", "10.8"],
   },
 ];
 
