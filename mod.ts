@@ -68,9 +68,14 @@ export type {
   Portal,
   PortalFailure,
   PortalRun,
-  PortalTokens,
+  PortalWait,
   Progress,
 } from "./src/portal/record.ts";
+
+// Access to portals
+export type { Access, AccessOptions, PortalAccess } from "./src/access/portal_access.ts";
+export type { AppInfo } from "./src/access/oauth.ts";
+export type { CheckPolicy, CheckProblem, CheckReport } from "./src/check.ts";
 
 // Storage
 export { type CopyOptions, type CopyProgress, type CopyReport, copyStorage } from "./src/storage/copy.ts";
@@ -91,17 +96,23 @@ export type {
 // Secrets, errors, logs
 export { digestToken, Secret } from "./src/secret.ts";
 export {
+  AddressError,
+  B24Error,
+  type B24Failure,
   CannotVerifyError,
   CopyError,
   type CopyProblem,
   FormatError,
   InputError,
   type InputIssue,
+  NoAccessError,
   NotGenuineError,
   OnAppUpdateError,
   StorageError,
   UnknownPortalError,
+  UnreachableError,
   UpgradeError,
   VersionError,
+  type WaitReason,
 } from "./src/errors.ts";
 export { consoleLogger, type LogFields, type Logger } from "./src/log.ts";

@@ -7,12 +7,17 @@ import { createApp } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 
-const oauthHost = Deno.env.get("OAUTH_HOST"); // a stand-in for Bitrix24's own, to try things out
+const clientSecret = Deno.env.get("CLIENT_SECRET");
+const oauthHost = Deno.env.get("OAUTH_HOST");
 const app = createApp({
   storage: fileStorage({ path: Deno.env.get("DATABASE") ?? "portals.db" }),
   clientId: Deno.env.get("CLIENT_ID") ?? "",
+  // Without it, access tokens cannot be renewed: nothing calls a portal an hour after its last event.
+  ...(clientSecret === undefined ? {} : { clientSecret }),
+  // A stand-in for Bitrix24's own, to try things out.
+  ...(oauthHost === undefined ? {} : { oauthHosts: [oauthHost] }),
 })
-  .use(applicationToken(oauthHost === undefined ? {} : { oauthHosts: [oauthHost] }))
+  .use(applicationToken())
   .upgrade("2.0.0", ({ memberId, log }) => log.info("moving settings", { memberId }))
   .upgrade("3.0.0", ({ memberId, log }) => log.info("adding the new report", { memberId }))
   .on("ONAPPUNINSTALL", ({ event, log }) => log.info("goodbye", { clean: event.data.clean }));

@@ -8,10 +8,16 @@ import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { serve } from "@b24/onappupdate/node-server";
 
-const { CLIENT_ID = "", DATABASE = "portals.db", OAUTH_HOST, PORT = "8000" } = process.env;
-const app = createApp({ storage: fileStorage({ path: DATABASE }), clientId: CLIENT_ID })
-  // OAUTH_HOST is a stand-in for Bitrix24's own, to try things out.
-  .use(applicationToken(OAUTH_HOST === undefined ? {} : { oauthHosts: [OAUTH_HOST] }))
+const { CLIENT_ID = "", CLIENT_SECRET, DATABASE = "portals.db", OAUTH_HOST, PORT = "8000" } = process.env;
+const app = createApp({
+  storage: fileStorage({ path: DATABASE }),
+  clientId: CLIENT_ID,
+  // Without it, access tokens cannot be renewed: nothing calls a portal an hour after its last event.
+  ...(CLIENT_SECRET === undefined ? {} : { clientSecret: CLIENT_SECRET }),
+  // A stand-in for Bitrix24's own, to try things out.
+  ...(OAUTH_HOST === undefined ? {} : { oauthHosts: [OAUTH_HOST] }),
+})
+  .use(applicationToken())
   .upgrade("2.0.0", ({ memberId, log }) => log.info("moving settings", { memberId }))
   .upgrade("3.0.0", ({ memberId, log }) => log.info("adding the new report", { memberId }))
   .on("ONAPPUNINSTALL", ({ event, log }) => log.info("goodbye", { clean: event.data.clean }));

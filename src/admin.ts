@@ -186,7 +186,7 @@ function isDue(upgrades: readonly Upgrade[], record: PortalRecord, upgradeId: st
 
 /** The record with nothing that its run has to wait for, and no attempt counted. */
 function fromTheBeginning(record: PortalRecord): PortalRecord {
-  const { failure: _, ...rest } = record;
+  const { failure: _f, waits: _s, ...rest } = record;
   const { run } = record;
   if (run === undefined) return rest;
   const { current: _c, wakeAt: _w, ...others } = run;

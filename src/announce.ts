@@ -27,11 +27,11 @@ export async function storeUnannounced({ storage, clock }: Core, record: PortalR
   await storage.put(deliveryKey(memberId, `ONAPPUPDATE:${target}:unannounced:${now}`), delivery, { ifVersion: null });
 }
 
-/** Raises the target of a portal to `version`, and has it looked at. Does nothing where it is there. */
-export async function announce(core: Core, memberId: string, version: string): Promise<void> {
+/** Raises the target of a portal to `version`, and has it looked at. Resolves to whether it did: it may be there. */
+export async function announce(core: Core, memberId: string, version: string): Promise<boolean> {
   const { storage } = core;
   const read = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-  if (read === undefined || !isBelow(read, version)) return;
+  if (read === undefined || !isBelow(read, version)) return false;
   const due = dueAt(core.clock(), core.random());
   const isPlanned = await planVisit(storage, memberId, due, read);
   await writeDue(
@@ -41,6 +41,7 @@ export async function announce(core: Core, memberId: string, version: string): P
     (record) =>
       record === undefined || !isBelow(record, version) ? undefined : arrived({ ...record, target: version }, due),
   );
+  return true;
 }
 
 function isBelow({ status, target, version: on }: PortalRecord, version: string): boolean {

@@ -1,5 +1,10 @@
 /** The app: what a vendor builds, mounts and closes. */
+import { createAccess } from "./access/access.ts";
+import { guardedFetch, oauthOrigin, portalAddress } from "./access/address.ts";
+import { createOAuth } from "./access/oauth.ts";
+import type { PortalAccess } from "./access/portal_access.ts";
 import { type Admin, createAdmin } from "./admin.ts";
+import { type CheckPolicy, type CheckReport, createChecks } from "./check.ts";
 import { type AnyHandler, type Core, notify, safeError } from "./core.ts";
 import { createDeadline } from "./deadline.ts";
 import { InputError, UnknownPortalError } from "./errors.ts";
@@ -14,6 +19,7 @@ import { assertRetryPolicy, type RetryPolicy } from "./retry.ts";
 import { Secret } from "./secret.ts";
 import { isLongLived, startWarnings } from "./start_checks.ts";
 import type { Storage } from "./storage/storage.ts";
+import { addressesOf } from "./surroundings.ts";
 import {
   defineUpgrade,
   type Upgrade,
@@ -54,6 +60,21 @@ export interface AppOptions {
    * `app.tick()` from `Deno.cron`, a timer of the host, or a route.
    */
   readonly tickEveryMs?: number | false;
+  /**
+   * How often Bitrix24 is asked about portals of which no event told; `false`: only by `app.check`. Needs `clientId`, and
+   * for portals that are silent `clientSecret`.
+   */
+  readonly checks?: Partial<CheckPolicy> | false;
+  /** Bitrix24's OAuth hosts, which alone are believed; default its own two. No payload can add one. */
+  readonly oauthHosts?: readonly string[];
+  /** Milliseconds that one OAuth host may take for an answer; default 5000. */
+  readonly oauthTimeoutMs?: number;
+  /**
+   * Hosts of portals that may be called though they are not in Bitrix24's cloud, such as `"crm.example.com"` or
+   * `"crm.example.com:8443"`; also when they are private. Any other host is called only when an OAuth host said that it
+   * is a portal's, and when it is public.
+   */
+  readonly portalHosts?: readonly string[];
   /** Default: lines of JSON on the console. */
   readonly logger?: Logger;
   /** Milliseconds since 1970; default the system's. */
@@ -147,6 +168,16 @@ export interface App<Ctx extends object = object> {
    * @throws {VersionError} when `from` or `to` is no version
    */
   readonly plan: (query: PlanQuery) => Promise<Plan>;
+  /**
+   * Asks Bitrix24 which version of the app a portal has, and raises its target to it, as an event would have. Says also
+   * why a portal gets no events. Portals are checked after contacts and now and then by themselves (`checks`).
+   *
+   * @throws {UnknownPortalError} when the portal is not stored
+   * @throws {UnreachableError} when no OAuth host answers
+   */
+  readonly check: (memberId: string) => Promise<CheckReport>;
+  /** Access tokens of portals, and where to use them: for what `rest()` does not do. */
+  readonly access: PortalAccess;
   /** For people: what stands still, and what to do about it. */
   readonly admin: Admin;
   /** A stored portal, or `undefined`. */
@@ -159,6 +190,10 @@ export interface App<Ctx extends object = object> {
 }
 
 const TICK_EVERY_MS = 30_000;
+
+const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"];
+
+const DEFAULT_CHECKS: CheckPolicy = { afterContactMs: 15 * 60 * 1000, silentMs: 7 * 24 * 60 * 60 * 1000 };
 
 /** How long `close()` waits for aborted work. */
 const ABORT_MS = 1000;
@@ -216,8 +251,45 @@ export function createApp(options: AppOptions): App {
   const core: Core = {
     ...{ storage, versions, clock, random, log, plugins, handlers, signal: stopping.signal },
     ...{ retry, leaseMs, retentionMs },
+    givenTokens: (memberId) => access.given(memberId),
   };
-  const worker = createWorker(core, upgrades);
+  if (typeof clientSecret === "string" && clientSecret.trim() === "") {
+    throw new TypeError("cannot create an app with an empty clientSecret; leave it out, or give the app's");
+  }
+  const secret = typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret;
+  const { oauthTimeoutMs = 5000, portalHosts = [] } = options;
+  const oauthHosts = (options.oauthHosts ?? OAUTH_HOSTS).map(oauthOrigin);
+  if (oauthHosts.length === 0) throw new TypeError("cannot create an app without oauthHosts to ask");
+  if (!(oauthTimeoutMs > 0 && oauthTimeoutMs <= 60_000)) {
+    throw new TypeError(`cannot create an app with oauthTimeoutMs ${oauthTimeoutMs}, wanted 1 to 60000`);
+  }
+  const endpointOf = (said: string | undefined): string | undefined => {
+    if (said === undefined) return undefined;
+    try {
+      return portalAddress(said, { hosts: portalHosts }).href;
+    } catch (error) {
+      log.warn("an address that an OAuth host gave is refused", { error });
+      return undefined;
+    }
+  };
+  const oauth = createOAuth({ fetch, clock, hosts: oauthHosts, endpointOf, timeoutMs: oauthTimeoutMs });
+  const keys = {
+    ...(clientId === undefined ? {} : { clientId }),
+    ...(secret === undefined ? {} : { clientSecret: secret }),
+  };
+  // Longer than all hosts may take together.
+  const refreshMs = oauthTimeoutMs * (oauthHosts.length + 1) + 10_000;
+  const access = createAccess({ storage, clock, random, log, oauth, refreshMs, portalHosts, ...keys });
+  const canCheck = options.checks !== false && clientId !== undefined && clientId !== "";
+  const policy = canCheck ? { ...DEFAULT_CHECKS, ...options.checks } : undefined;
+  for (const [name, ms] of Object.entries(policy ?? {})) {
+    if (!(ms >= 0)) throw new TypeError(`cannot create an app with checks.${name} ${ms}, wanted a number from 0`);
+  }
+  const wake = (memberId: string): void => {
+    if (running) worker.visit(memberId);
+  };
+  const checks = createChecks({ core, access, policy, canRenew: secret !== undefined, wake });
+  const worker = createWorker(core, upgrades, checks);
   const tick = createTicker(core, worker);
   const everyMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
   if (everyMs !== false && !(everyMs > 0)) {
@@ -235,6 +307,8 @@ export function createApp(options: AppOptions): App {
     clock,
     take: async (incoming, platform) => {
       const accepted = await receive(core, incoming);
+      const check = checks.afterContact(incoming.event.auth.memberId);
+      if (check !== undefined) keepAlive(platform, check);
       if (accepted === undefined) return;
       const work = worker.work(accepted);
       keepAlive(platform, work);
@@ -242,7 +316,7 @@ export function createApp(options: AppOptions): App {
     },
     rejected: (status, thrown, event) => {
       // Issues are made without tokens, and would be left behind by the copy.
-      const error = event === undefined || thrown instanceof InputError ? thrown : safeError(thrown, event);
+      const error = event === undefined || thrown instanceof InputError ? thrown : safeError(core, thrown, event);
       const claims = event === undefined ? {} : { memberId: event.auth.memberId, event: wireName(event) };
       const level = isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
       log[level]("request refused", { status, ...claims, error });
@@ -258,12 +332,13 @@ export function createApp(options: AppOptions): App {
     return started ??= (async () => {
       assertPlugins(plugins);
       for (const { message, fields } of startWarnings(storage)) log.warn(message, fields);
-      const secret = typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret;
       for (const { name, setup } of plugins) {
         await setup?.({
-          ...(clientId === undefined ? {} : { clientId }),
-          ...(secret === undefined ? {} : { clientSecret: secret }),
+          ...keys,
           fetch,
+          portalFetch: guardedFetch({ fetch, hosts: portalHosts, lookup: addressesOf }),
+          access,
+          appInfo: oauth.appInfo,
           clock,
           random,
           log: withFields(log, { plugin: name }),
@@ -332,9 +407,9 @@ export function createApp(options: AppOptions): App {
       if (record === undefined) throw new UnknownPortalError(query.memberId);
       return makePlan(upgrades, record.status === "installed" ? record : {});
     },
-    admin: createAdmin(core, upgrades, (memberId) => {
-      if (running) worker.visit(memberId);
-    }),
+    check: checks.check,
+    access,
+    admin: createAdmin(core, upgrades, wake),
     portal: async (memberId) => {
       const record = await load(storage, memberId);
       return record === undefined ? undefined : snapshot(record);
@@ -343,7 +418,7 @@ export function createApp(options: AppOptions): App {
       closed ??= (async () => {
         running = false;
         ticker?.stop();
-        await within(limits.closeMs, worker.idle());
+        await within(limits.closeMs, Promise.all([worker.idle(), checks.idle()]));
         stopping.abort(new DOMException("the app is closing", "AbortError"));
         // Handlers that heed their signal end now; what the others had to do stays in the inbox.
         await within(ABORT_MS, worker.idle());

@@ -25,6 +25,8 @@ export interface Core {
   readonly retry: RetryPolicy;
   /** How long what a removed portal leaves is kept, in milliseconds. */
   readonly retentionMs: number;
+  /** Access tokens of a portal that were given out lately: what is thrown may quote them. */
+  readonly givenTokens: (memberId: string) => readonly Secret[];
   readonly log: Logger;
   readonly plugins: readonly Plugin[];
   /** By name on the wire. */
@@ -56,13 +58,11 @@ export function eventLog(core: Core, event: B24Event): Logger {
   return withFields(core.log, { memberId: event.auth.memberId, event: wireName(event) });
 }
 
-/** Whatever was thrown over `event`, without the tokens of the event and of its portal. */
-export function safeError(thrown: unknown, event: B24Event, record?: PortalRecord): Error {
-  const stored = record?.tokens;
-  return redactError(thrown, [
-    ...secretsIn(event),
-    ...(stored === undefined ? [] : [stored.accessToken, stored.refreshToken ?? ""].map((token) => new Secret(token))),
-  ]);
+/** Whatever was thrown over `event`, without the tokens of the event, of its portal, and those that were given out. */
+export function safeError(core: Core, thrown: unknown, event: B24Event, record?: PortalRecord): Error {
+  const stored = (record?.tokens ?? []).flatMap(({ accessToken, refreshToken = "" }) => [accessToken, refreshToken]);
+  const given = core.givenTokens(event.auth.memberId);
+  return redactError(thrown, [...secretsIn(event), ...given, ...stored.map((token) => new Secret(token))]);
 }
 
 function secretsIn(value: unknown): Secret[] {

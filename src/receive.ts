@@ -176,11 +176,13 @@ async function verify(
     throw error instanceof OnAppUpdateError ? error : new CannotVerifyError("a plugin failed", { cause: error });
   }
   if (proof === undefined) throw new NotGenuineError("a plugin did not let it through");
-  const { applicationToken, clientEndpoint, installedVersion } = proof;
+  const { applicationToken, clientEndpoint, installedVersion, scope, tokens } = proof;
   return {
     ...(applicationToken === undefined ? {} : { applicationTokenDigest: await digestToken(applicationToken) }),
     ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
     ...(installedVersion === undefined ? {} : { installedVersion }),
+    ...(scope === undefined ? {} : { scope }),
+    ...(tokens === undefined ? {} : { tokens }),
   };
 }
 

@@ -1,5 +1,5 @@
 /** When what failed is tried again. */
-import { OnAppUpdateError } from "./errors.ts";
+import { B24Error, NoAccessError, OnAppUpdateError, type WaitReason } from "./errors.ts";
 
 /** How often, and after which waits, something that failed is tried again. */
 export interface RetryPolicy {
@@ -73,6 +73,30 @@ export function assertRetryPolicy(what: string, policy: RetryPolicy): void {
   }
 }
 
+/** How long a portal waits for what nobody here can hasten before it is tried again, in milliseconds. */
+export const WAIT_MS = 60 * 60 * 1000;
+
+/** What `error`, or a cause of it, says that a portal has to be given before trying again is of use. */
+export function waitReasonOf(error: unknown): WaitReason | undefined {
+  const cause = decisive(error);
+  return cause instanceof B24Error || cause instanceof NoAccessError ? cause.waitsFor : undefined;
+}
+
+/** The first of `error` and its causes that says itself when to try again. */
+function decisive(error: unknown): unknown {
+  for (let cause = error, depth = 0; cause instanceof Error && depth < 10; cause = cause.cause, depth++) {
+    if (cause instanceof RetryAfter || cause instanceof Fatal) return cause;
+    if (cause instanceof NoAccessError) return cause;
+    if (cause instanceof B24Error && (cause.isFinal || cause.waitsFor !== undefined)) return cause;
+  }
+  return error;
+}
+
+/** Whether trying `error` again counts as an attempt. */
+export function isCounted(error: unknown): boolean {
+  return !(decisive(error) instanceof RetryAfter) && waitReasonOf(error) === undefined;
+}
+
 /**
  * Milliseconds until the next attempt after `attempts` of them; `undefined`: park it. Waits double, less up to a half
  * by chance, so that portals that failed together do not come back together. `chance` is from 0 to 1.
@@ -83,9 +107,12 @@ export function waitAfter(
   policy: RetryPolicy,
   chance: number,
 ): number | undefined {
-  if (error instanceof RetryAfter) return error.afterMs;
+  const cause = decisive(error);
+  if (cause instanceof RetryAfter) return cause.afterMs;
+  if (waitReasonOf(cause) !== undefined) return WAIT_MS;
   const { attempts: most, firstMs, mostMs } = { ...DEFAULTS, ...policy };
-  if (error instanceof Fatal || attempts >= most) return undefined;
+  const isFinal = cause instanceof Fatal || (cause instanceof B24Error && cause.isFinal);
+  if (isFinal || attempts >= most) return undefined;
   return Math.ceil(Math.min(mostMs, firstMs * 2 ** (attempts - 1)) * (1 - chance / 2));
 }
 

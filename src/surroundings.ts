@@ -45,3 +45,8 @@ function orUndefined<T>(look: () => T): T | undefined {
     return undefined;
   }
 }
+
+/** The addresses of a host; `undefined` where the runtime does not let us look. */
+export function addressesOf(_host: string): Promise<readonly string[] | undefined> {
+  return Promise.resolve(undefined);
+}

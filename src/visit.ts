@@ -1,5 +1,6 @@
 /** One look at a portal: takes it, does what is due, upgrades first and then the handlers of each event, and leaves. */
 import { storeUnannounced, unannounced } from "./announce.ts";
+import type { Checks } from "./check.ts";
 import { type Core, eventLog, notify, safeError } from "./core.ts";
 import { FormatError, UpgradeError } from "./errors.ts";
 import { runPipeline } from "./pipeline/pipeline.ts";
@@ -17,15 +18,15 @@ import {
 import { censusOf, enter } from "./portal/census.ts";
 import { type HeldPortal, holdPortal, LeaseLostError } from "./portal/lease.ts";
 import { purge, purged } from "./portal/purge.ts";
-import { snapshot } from "./portal/record.ts";
+import { type PortalRecord, snapshot } from "./portal/record.ts";
 import { dueAt, schedule, timeOf, unschedule } from "./portal/schedule.ts";
 import { nextRecord } from "./portal/transition.ts";
 import type { Fresh } from "./receive.ts";
-import { chanceOf, waitAfter } from "./retry.ts";
+import { chanceOf, waitAfter, waitReasonOf } from "./retry.ts";
 import { redactError } from "./secret.ts";
 import type { Entry, Key } from "./storage/storage.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
-import { readiness, runUpgrades } from "./upgrade/run.ts";
+import { missingScope, readiness, runUpgrades, waitFor } from "./upgrade/run.ts";
 import { Suspended } from "./upgrade/steps.ts";
 import { type B24Event, wireName } from "./wire/events.ts";
 import { decodeBody, parseTree } from "./wire/parse.ts";
@@ -49,6 +50,7 @@ export type Settle = (deliveryId: string, result: WorkResult) => void;
 export async function visitPortal(
   core: Core,
   upgrades: readonly Upgrade[],
+  checks: Checks,
   memberId: string,
   known: Fresh | undefined,
   settle: Settle,
@@ -60,6 +62,11 @@ export async function visitPortal(
     if (core.signal.aborted) return { handled, failed };
     held = await holdPortal(core, memberId, known?.record);
     if (held === undefined) return { handled, failed, isBusy: true };
+    if (isToBeChecked(core, upgrades, checks, held.record())) {
+      await checks.atVisit(memberId);
+      // What the check has written.
+      await held.update((record) => record);
+    }
     let isFree = false;
     const isAlone = known?.isAlone && held.record().arrivals === known.record.value.arrivals;
     for (let first = isAlone ? known : undefined; !isFree; first = undefined) {
@@ -77,6 +84,7 @@ export async function visitPortal(
       const next = [
         await keepHouse(core, held),
         journey.state === "waiting" ? journey.until : undefined,
+        checks.dueAt(held.record()),
         ...Array.from(outcomes.values(), ({ at }) => at),
       ];
       isFree = await leave(core, held, arrivals, earliest(next));
@@ -104,6 +112,18 @@ export async function visitPortal(
     held?.stop();
   }
   return { handled, failed };
+}
+
+/** Not more often than this a portal is asked for a scope that an upgrade needs, in milliseconds. */
+const SCOPE_MS = 15 * 60 * 1000;
+
+/** Whether Bitrix24 is to be asked about a portal before it is worked on. */
+function isToBeChecked(core: Core, upgrades: readonly Upgrade[], checks: Checks, record: PortalRecord): boolean {
+  const now = core.clock();
+  if ((checks.dueAt(record) ?? Infinity) <= now) return true;
+  const { waits, check } = record;
+  const mayHaveChanged = waits === undefined ? missingScope(upgrades, record).length > 0 : waits.until <= now;
+  return mayHaveChanged && now - (check?.at ?? -Infinity) >= SCOPE_MS;
 }
 
 /** The deliveries of a portal; those that are read together in the order in which they came. */
@@ -217,6 +237,10 @@ async function handle(
       if (blocked.state === "waiting") return { result: "left", at: blocked.until };
     }
     await run(core, upgrades, held, event, receivedAt);
+    // It was what this event waited for.
+    if (entry.value.retryAt !== undefined && held.record().waits !== undefined) {
+      await held.update(({ waits: _, ...record }) => record);
+    }
     // In this order: whoever comes between finds the one or the other.
     const receipt: Receipt = { format: DELIVERY_FORMAT };
     await storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
@@ -276,7 +300,7 @@ async function fail(
   thrown: unknown,
 ): Promise<Outcome> {
   const { memberId } = held.record();
-  const error = event === undefined ? redactError(thrown, []) : safeError(thrown, event, held.record());
+  const error = event === undefined ? redactError(thrown, []) : safeError(core, thrown, event, held.record());
   const name = event === undefined ? entry.key.at(-1)! : wireName(event);
   const fields = { memberId, event: name, error };
   if (thrown instanceof UpgradeError) {
@@ -284,6 +308,14 @@ async function fail(
     notify(core, "failed", { ...fields, attempt: thrown.attempt });
     const blocked = held.record().failure?.retryAt;
     return { result: "failed", ...(blocked === undefined ? {} : { at: blocked }) };
+  }
+  const { retryAt: _, ...delivery } = entry.value;
+  const reason = waitReasonOf(thrown);
+  if (reason !== undefined) {
+    await waitFor(core, held, reason, `${name}: ${error.message}`);
+    const { until } = held.record().waits!;
+    await core.storage.put(entry.key, { ...delivery, retryAt: until } satisfies Delivery, { ifVersion: entry.version });
+    return { result: "left", at: until };
   }
   const attempt = entry.value.attempts + 1;
   const wait = waitAfter(thrown, attempt, core.retry, chanceOf(core.random()));
@@ -293,7 +325,6 @@ async function fail(
     attempt,
   });
   notify(core, "failed", { ...fields, attempt });
-  const { retryAt: _, ...delivery } = entry.value;
   const failed: Delivery = {
     ...delivery,
     attempts: attempt,

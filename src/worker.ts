@@ -1,4 +1,5 @@
 /** Who is at work on which portal in this process: one visit a portal at a time. */
+import type { Checks } from "./check.ts";
 import type { Core } from "./core.ts";
 import type { Accepted, Fresh } from "./receive.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
@@ -26,7 +27,7 @@ interface Line {
 }
 
 /** A worker that runs `upgrades` and the handlers of `core`. */
-export function createWorker(core: Core, upgrades: readonly Upgrade[]): Worker {
+export function createWorker(core: Core, upgrades: readonly Upgrade[], checks: Checks): Worker {
   const lines = new Map<string, Line>();
 
   function begin(memberId: string): Line {
@@ -44,7 +45,7 @@ export function createWorker(core: Core, upgrades: readonly Upgrade[]): Worker {
         do {
           const begun = [...waiters.keys()];
           fresh.clear();
-          const visit = await visitPortal(core, upgrades, memberId, known, settle);
+          const visit = await visitPortal(core, upgrades, checks, memberId, known, settle);
           total = { ...visit, handled: total.handled + visit.handled, failed: total.failed + visit.failed };
           for (const deliveryId of begun) settle(deliveryId, "left");
           known = undefined;

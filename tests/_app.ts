@@ -110,6 +110,8 @@ export function rig(options: Partial<AppOptions> = {}, token: ApplicationTokenOp
     acknowledge: "handled",
     logger,
     fetch: bitrix24.fetch,
+    // What asks Bitrix24 unasked has tests of its own.
+    checks: false,
     ...options,
   }).use(applicationToken(token)).use(plugin);
   return {

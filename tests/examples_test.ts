@@ -107,7 +107,7 @@ describe("examples/demo.ts", () => {
       /^ {2}refused {2}403: /,
       /^Updated to 4, with another application_token POST 200$/,
       /^ {2}arrived {2}at 4\.0\.0$/,
-      /"accessToken": "\[redacted\]"/,
+      /"clientEndpoint": "https:/,
       /^Removed POST 200$/,
       /"status": "uninstalled"/,
       /^Every outcome was the expected one\.$/,

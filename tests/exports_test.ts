@@ -11,17 +11,21 @@ import { fileURLToPath } from "node:url";
  */
 const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ".": [
+    "AddressError",
+    "B24Error",
     "CannotVerifyError",
     "CopyError",
     "Fatal",
     "FormatError",
     "InputError",
+    "NoAccessError",
     "NotGenuineError",
     "OnAppUpdateError",
     "RetryAfter",
     "Secret",
     "StorageError",
     "UnknownPortalError",
+    "UnreachableError",
     "UpgradeError",
     "VersionError",
     "coerced",

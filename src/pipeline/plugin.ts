@@ -1,4 +1,7 @@
 /** The plugin contract: what everybody can write to add to an app. */
+import type { AppInfo } from "../access/oauth.ts";
+import type { PortalAccess } from "../access/portal_access.ts";
+import type { WaitReason } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { B24Event } from "../wire/events.ts";
 import type { Secret } from "../secret.ts";
@@ -61,6 +64,12 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
    * after this one, stays a failure, and is tried again, also when you catch it.
    */
   readonly around?: (ctx: Context & Needs & Adds, next: (proof?: Proof) => Promise<void>) => Promise<void>;
+  /**
+   * What keeps the portal from working as it should, one text for people each; it may put right what it finds. Called by
+   * `app.check`, after contacts and by the sweep of silent portals, with an ONAPPUPDATE that did not come. A throw is
+   * reported like a finding.
+   */
+  readonly check?: (ctx: Context & Needs & Adds) => Promise<readonly string[]>;
   /** Is told what happens and never changes it: a throw is logged. */
   readonly observe?: Partial<Observers>;
   /** Once, when the app closes. */
@@ -75,6 +84,10 @@ export interface Proof {
   readonly clientEndpoint?: string;
   /** VERSION of which Bitrix24 itself says that it is installed. It outweighs the event's. */
   readonly installedVersion?: string;
+  /** What Bitrix24 itself says that the portal lets the app do. */
+  readonly scope?: readonly string[];
+  /** The event's access token is genuine: whose it is, and what it allows. Unproved tokens are never used. */
+  readonly tokens?: { readonly userId?: number; readonly scope: readonly string[] };
 }
 
 /** What the app gives to a plugin's `setup`. */
@@ -83,8 +96,25 @@ export interface Host {
   readonly clientId?: string;
   /** `client_secret` of the app, if it was given. */
   readonly clientSecret?: Secret;
-  /** For every request of a plugin: tests inject theirs. */
+  /** For requests to hosts of the vendor's own choice: tests inject theirs. */
   readonly fetch: typeof fetch;
+  /**
+   * For requests to portals, and to any other host that was not the vendor's choice: https to public hosts only, and
+   * redirects are handed back instead of followed.
+   *
+   * @throws {AddressError} out of the promise, when the host is refused
+   */
+  readonly portalFetch: typeof fetch;
+  /** What it takes to call portals: their addresses and access tokens. */
+  readonly access: PortalAccess;
+  /**
+   * Asks the app's OAuth hosts whose an access token is; `server` is where an event says that it comes from, and is
+   * asked first if it is one of them.
+   *
+   * @throws {B24Error} out of the promise, when a host refuses the token
+   * @throws {UnreachableError} out of the promise, when that cannot be found out now
+   */
+  readonly appInfo: (accessToken: Secret, server?: string) => Promise<AppInfo>;
   /** Milliseconds since 1970: tests inject theirs. */
   readonly clock: () => number;
   /** A fresh, unguessable text: tests inject theirs. */
@@ -155,6 +185,23 @@ export interface Observers {
   readonly retried: (report: UpgradeFailure & { readonly at: number }) => void | Promise<void>;
   /** An upgrade failed for good, and waits for `app.admin.retry`, `skip` or `rollback`. */
   readonly parked: (report: UpgradeFailure) => void | Promise<void>;
+  /** A portal waits for what nobody here can hasten; it is looked at again at `until`, in milliseconds since 1970. */
+  readonly waiting: (
+    report: {
+      readonly memberId: string;
+      readonly for: WaitReason;
+      readonly message: string;
+      readonly until: number;
+    },
+  ) => void | Promise<void>;
+  /** Bitrix24 was asked about a portal of which no event told. */
+  readonly checked: (
+    report: {
+      readonly memberId: string;
+      readonly isRaised: boolean;
+      readonly problems: readonly { readonly code: string; readonly message: string }[];
+    },
+  ) => void | Promise<void>;
   /** One upgrade finished. */
   readonly applied: (report: PortalStep & { readonly upgradeId: string }) => void | Promise<void>;
   /** A portal is on its target. */

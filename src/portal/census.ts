@@ -7,8 +7,11 @@ import { modify } from "../storage/modify.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
 import type { PortalRecord } from "./record.ts";
 
-/** Where a portal is on its way: on its target, on the way to it, waiting for a person, or without the app. */
-export type PortalState = "current" | "upgrading" | "parked" | "uninstalled";
+/**
+ * Where a portal is on its way: on its target, on the way to it, `waiting` for what the customer or the vendor has to do
+ * (`portal.waits` says what), `parked` after a failure, or without the app.
+ */
+export type PortalState = "current" | "upgrading" | "waiting" | "parked" | "uninstalled";
 
 /** A portal in the census. */
 export interface Counted {
@@ -33,9 +36,10 @@ const DIGITS = 3;
 
 /** Where the portal of `record` is on its way. */
 export function stateOf(record: PortalRecord): PortalState {
-  const { status, version, target, failure } = record;
+  const { status, version, target, failure, waits } = record;
   if (status === "uninstalled") return "uninstalled";
   if (version === target) return "current";
+  if (waits !== undefined) return "waiting";
   return failure !== undefined && failure.to === target && failure.retryAt === undefined ? "parked" : "upgrading";
 }
 

@@ -1,7 +1,7 @@
 /** Our record of one customer's Bitrix24: one key, one value, changed by compare-and-set. */
-import { FormatError } from "../errors.ts";
-import { Secret } from "../secret.ts";
+import { FormatError, type WaitReason } from "../errors.ts";
 import type { Entry, Key } from "../storage/storage.ts";
+import type { StoredTokens } from "./tokens.ts";
 
 /** An upgrade that ran for a portal. */
 export interface AppliedUpgrade {
@@ -89,18 +89,16 @@ export interface UpgradeJournal {
   readonly steps: Readonly<Record<string, StepRecord>>;
 }
 
-/** OAuth tokens of a portal, as the last event with tokens brought them. */
-export interface PortalTokens {
-  /** Lives for an hour. */
-  readonly accessToken: Secret;
-  /** Lives for 180 days. */
-  readonly refreshToken?: Secret;
-  /** End of the access token in milliseconds since 1970. */
-  readonly expiresAt: number;
-  /** Whose tokens they are. */
-  readonly userId?: number;
-  /** What they allow. */
-  readonly scope: readonly string[];
+/** What the work on a portal waits for, and nobody here can hasten. */
+export interface PortalWait {
+  /** What the portal lacks. */
+  readonly for: WaitReason;
+  /** For people, without tokens. */
+  readonly message: string;
+  /** Since when, in milliseconds since 1970. */
+  readonly since: number;
+  /** When it is looked at again, in milliseconds since 1970, if nothing tells of it before. */
+  readonly until: number;
 }
 
 /** The application token of a portal, as a digest: enough to compare with, useless to a thief. */
@@ -135,8 +133,10 @@ export interface Portal {
   readonly failure?: PortalFailure;
   /** Absent while the portal is on its target. */
   readonly run?: PortalRun;
-  /** Absent until an event brought them, and after an uninstall. */
-  readonly tokens?: PortalTokens;
+  /** Absent while nothing has to be waited for. */
+  readonly waits?: PortalWait;
+  /** What the portal lets the app do, as Bitrix24 itself said last; absent until it was asked. */
+  readonly scope?: readonly string[];
   /** Absent until one was proved. */
   readonly applicationToken?: ApplicationTokenDigests;
 }
@@ -149,15 +149,23 @@ export interface Lease {
   readonly until: number;
 }
 
-/** What is stored: the snapshot with revealed tokens, and what only the core needs. */
-export interface PortalRecord extends Omit<Portal, "tokens" | "run"> {
+/** When Bitrix24 was last asked about a portal. */
+export interface Check {
+  /** In milliseconds since 1970. */
+  readonly at: number;
+  /** It did not answer. */
+  readonly hasFailed?: true;
+}
+
+/** What is stored: the snapshot with the tokens, and what only the core needs. */
+export interface PortalRecord extends Omit<Portal, "run"> {
   readonly format: typeof PORTAL_FORMAT;
-  readonly tokens?: Omit<PortalTokens, "accessToken" | "refreshToken"> & {
-    readonly accessToken: string;
-    readonly refreshToken?: string;
-    /** `ts` of the event that brought them: an older event does not replace them. */
-    readonly ts: number;
-  };
+  /** Absent until an event brought some, and after an uninstall. */
+  readonly tokens?: readonly StoredTokens[];
+  /** Who refreshes tokens of this portal: one at a time. */
+  readonly refreshing?: { readonly id: string; readonly until: number };
+  /** Absent until it was asked. */
+  readonly check?: Check;
   /** Latest `ts` of an event that shows the app installed, and of one that removed it. */
   readonly installedTs: number;
   readonly uninstalledTs?: number;
@@ -196,7 +204,7 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
   return entry.value;
 }
 
-/** The record without what only the core needs, tokens wrapped. */
+/** The record without what only the core needs. */
 export function snapshot(record: PortalRecord): Portal {
   const { memberId, domain, status, generation, applied } = record;
   const portal: { -readonly [Key in keyof Portal]: Portal[Key] } = { memberId, domain, status, generation, applied };
@@ -207,15 +215,9 @@ export function snapshot(record: PortalRecord): Portal {
     const { journal: _, ...run } = record.run;
     portal.run = run;
   }
-  if (record.tokens !== undefined) {
-    const { accessToken, refreshToken, ts: _, ...rest } = record.tokens;
-    portal.tokens = {
-      ...rest,
-      accessToken: new Secret(accessToken),
-      ...(refreshToken === undefined ? {} : { refreshToken: new Secret(refreshToken) }),
-    };
-  }
   return portal;
 }
 
-const OPTIONAL = ["clientEndpoint", "baseline", "version", "target", "failure", "applicationToken"] as const;
+const OPTIONAL = [
+  ...["clientEndpoint", "baseline", "version", "target", "failure", "applicationToken", "waits", "scope"] as const,
+];

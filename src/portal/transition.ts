@@ -4,8 +4,10 @@
  */
 import { InputError, VersionError } from "../errors.ts";
 import type { B24Event } from "../wire/events.ts";
+import { WAIT_MS } from "../retry.ts";
 import { compareVersions, refines, type VersionScheme } from "../version.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "./record.ts";
+import { type ProvedTokens, tokensIn, withTokens } from "./tokens.ts";
 
 /** What is known besides the event. */
 export interface Facts {
@@ -20,6 +22,8 @@ export interface StoredProof {
   readonly applicationTokenDigest?: string;
   readonly clientEndpoint?: string;
   readonly installedVersion?: string;
+  readonly scope?: readonly string[];
+  readonly tokens?: ProvedTokens;
 }
 
 /**
@@ -172,46 +176,62 @@ function uninstalled(record: PortalRecord | undefined, event: B24Event, facts: F
   }
   // The late removal of an earlier installation.
   if (ts < record.installedTs) return record;
-  const { tokens: _t, failure: _f, ...rest } = record;
+  const { tokens: _t, failure: _f, waits: _w, refreshing: _r, check: _c, ...rest } = record;
   return { ...rest, status: "uninstalled", uninstalledTs: Math.max(ts, record.uninstalledTs ?? 0) };
 }
 
 function withFacts(record: PortalRecord, event: B24Event, facts: Facts): PortalRecord {
   const ts = sentTs(event, facts);
   // What a late event was sent with is neither the address nor the token of today.
-  if (ts < record.latestTs) return { ...record, ...tokensOf(record, event, ts) };
-  const { clientEndpoint, applicationTokenDigest: digest } = facts.proof;
+  if (ts < record.latestTs) return { ...record, ...tokensOf(record, event, ts, facts) };
+  const { clientEndpoint, applicationTokenDigest: digest, scope } = facts.proof;
   const known = record.applicationToken;
   return {
-    ...record,
+    ...withWait(record, event, facts),
     domain: event.auth.domain,
     latestTs: ts,
     ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
+    ...(scope === undefined || isSameScope(scope, record.scope) ? {} : { scope }),
+    ...(facts.proof.tokens === undefined || (record.check?.at ?? 0) >= facts.receivedAt
+      ? {}
+      : { check: { at: facts.receivedAt } }),
     ...(digest === undefined || digest === known?.current ? {} : {
       applicationToken: {
         current: digest,
         ...(known === undefined ? {} : { previous: { digest: known.current, replacedAt: facts.receivedAt } }),
       },
     }),
-    ...tokensOf(record, event, ts),
+    ...tokensOf(record, event, ts, facts),
   };
 }
 
-function tokensOf({ status, tokens }: PortalRecord, { auth }: B24Event, ts: number): Pick<PortalRecord, "tokens"> {
-  const { accessToken, refreshToken, expiresAt, userId, scope } = auth;
-  if (status === "uninstalled" || accessToken === undefined || expiresAt === undefined) return {};
-  // Half a pair never replaces a whole one, nor an older pair a newer one.
-  const gain = Number(refreshToken !== undefined) - Number(tokens?.refreshToken !== undefined);
-  if (tokens !== undefined && (gain < 0 || (gain === 0 && ts < tokens.ts))) return {};
-  if (tokens?.accessToken === accessToken.reveal() && tokens.ts === ts) return {};
-  return {
-    tokens: {
-      accessToken: accessToken.reveal(),
-      ...(refreshToken === undefined ? {} : { refreshToken: refreshToken.reveal() }),
-      expiresAt,
-      ...(userId === undefined ? {} : { userId }),
-      scope,
-      ts,
-    },
-  };
+/** The record with what `event` says of what the portal waits for. */
+function withWait(record: PortalRecord, event: B24Event, { receivedAt }: Facts): PortalRecord {
+  const { waits, ...rest } = record;
+  if (record.status === "uninstalled") return record;
+  if (event.name === "ONAPPPAYMENT" && event.data.paymentExpired && waits?.for !== "payment") {
+    const message = "the paid period of the app is over";
+    return { ...rest, waits: { for: "payment", message, since: receivedAt, until: receivedAt + WAIT_MS } };
+  }
+  if (waits === undefined || waits.since > receivedAt) return record;
+  const isOver = event.name === "ONAPPINSTALL" || event.name === "ONAPPUPDATE" ||
+    (event.name === "ONAPPPAYMENT" && !event.data.paymentExpired && waits.for === "payment") ||
+    (event.auth.accessToken !== undefined && (waits.for === "authorisation" || waits.for === "administrator"));
+  return isOver ? rest : record;
+}
+
+function isSameScope(a: readonly string[], b: readonly string[] | undefined): boolean {
+  return b !== undefined && a.join() === b.join();
+}
+
+/** The record with the tokens of `event`. */
+function tokensOf(
+  { status, tokens }: PortalRecord,
+  event: B24Event,
+  ts: number,
+  { proof }: Facts,
+): Pick<PortalRecord, "tokens"> {
+  if (status === "uninstalled") return {};
+  const taken = tokensIn(event, ts, proof.tokens).reduce(withTokens, tokens);
+  return taken === undefined ? {} : { tokens: taken };
 }

@@ -49,6 +49,11 @@ export interface UpgradeOptions {
   readonly timeoutMs?: number;
   /** How often it is tried; default the app's. */
   readonly retry?: RetryPolicy;
+  /**
+   * What the portal must have granted before it runs, such as `"crm"` or `["crm", "tasks"]`. Until it has, the portal
+   * waits, which is no failure; an administrator grants it when he updates the app.
+   */
+  readonly requires?: { readonly scope: string | readonly string[] };
 }
 
 /** A version on the way: `after` means just above it. */
@@ -68,6 +73,8 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   readonly handler: (ctx: Context) => void | Promise<void>;
   readonly timeoutMs?: number;
   readonly retry?: RetryPolicy;
+  /** Scopes that the portal must have granted. */
+  readonly scope: readonly string[];
 }
 
 /** Above it, about 25 days, timers fire at once. */
@@ -77,7 +84,7 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 export function defineUpgrade<Context extends UpgradeContext>(
   range: UpgradeRange,
   handler: (ctx: Context) => void | Promise<void>,
-  { id, timeoutMs, retry }: UpgradeOptions = {},
+  { id, timeoutMs, retry, requires }: UpgradeOptions = {},
 ): Upgrade<Context> {
   const text = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
   if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
@@ -91,9 +98,21 @@ export function defineUpgrade<Context extends UpgradeContext>(
     range: text,
     ...(typeof range !== "string" ? fromTo(range, text) : isVersion(range) ? milestone(range) : leaving(text)),
     handler,
+    scope: scopeOf(requires, text),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(retry === undefined ? {} : { retry }),
   };
+}
+
+function scopeOf(requires: UpgradeOptions["requires"], text: string): readonly string[] {
+  const scope = requires === undefined ? [] : [requires.scope].flat();
+  for (const name of scope as unknown[]) {
+    if (typeof name === "string" && /^[^\s,]+$/.test(name)) continue;
+    throw new TypeError(
+      `cannot register upgrade ${quote(text)}: requires.scope has ${JSON.stringify(name)}, wanted names such as "crm"`,
+    );
+  }
+  return scope as readonly string[];
 }
 
 /** In the order in which upgrades run; equal ones stay in the order of registration. */

@@ -1,6 +1,6 @@
 /** One portal's journey from its version to its target. */
 import { type Core, notify, safeError } from "../core.ts";
-import { UpgradeError } from "../errors.ts";
+import { UpgradeError, type WaitReason } from "../errors.ts";
 import { withFields } from "../log.ts";
 import type { HandlerContext } from "../pipeline/context.ts";
 import { putRun } from "../portal/history.ts";
@@ -9,8 +9,8 @@ import { type PortalFailure, type PortalRecord, snapshot } from "../portal/recor
 import { compareVersions } from "../version.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import { dueUpgrades } from "./plan.ts";
-import { chanceOf, mostAttempts, RetryAfter, type RetryPolicy, waitAfter } from "../retry.ts";
-import { type Attempt, beginAttempt, stepOf, withStep } from "./steps.ts";
+import { chanceOf, isCounted, mostAttempts, type RetryPolicy, WAIT_MS, waitAfter, waitReasonOf } from "../retry.ts";
+import { type Attempt, beginAttempt, stepOf, Suspended, withStep } from "./steps.ts";
 import { withTimeout } from "./timeout.ts";
 
 /** Whether a portal's run can go on now, later, or not without a person. */
@@ -20,9 +20,10 @@ export type Readiness =
 
 /** What hinders the run of `record` from going on at `now`. */
 export function readiness(upgrades: readonly Upgrade[], record: PortalRecord, now: number): Readiness {
-  const { status, version, target, failure, run } = record;
+  const { status, version, target, failure, run, waits } = record;
   if (status !== "installed" || version === undefined || target === undefined) return { state: "arrived" };
   if (compareVersions(version, target) >= 0) return { state: "arrived" };
+  if (waits !== undefined && waits.until > now) return { state: "waiting", until: waits.until };
   // An upgrade that the code has no more holds up nothing, and a new target is a new try.
   if (failure !== undefined && failure.to === target && isDue(upgrades, record, failure.upgradeId)) {
     if (failure.retryAt === undefined) return { state: "parked" };
@@ -34,6 +35,13 @@ export function readiness(upgrades: readonly Upgrade[], record: PortalRecord, no
 
 function isDue(upgrades: readonly Upgrade[], record: PortalRecord, upgradeId: string): boolean {
   return dueUpgrades(upgrades, record).some(({ id }) => id === upgradeId);
+}
+
+/** Scopes that the next upgrade of a portal needs, and that the portal has not granted. */
+export function missingScope(upgrades: readonly Upgrade[], record: PortalRecord): readonly string[] {
+  if (record.status !== "installed") return [];
+  const granted = record.scope ?? record.tokens?.flatMap(({ scope }) => scope) ?? [];
+  return dueUpgrades(upgrades, record)[0]?.scope.filter((name) => !granted.includes(name)) ?? [];
 }
 
 /**
@@ -62,6 +70,9 @@ export async function runUpgrades(
       await arrive(core, held, step.to);
       notify(core, "upgraded", step);
       ctx.log.info("portal upgraded", { from: step.from, to: step.to });
+    } else if (missingScope(upgrades, record).length > 0) {
+      await waitFor(core, held, "scope", `upgrade ${upgrade.id} needs ${missingScope(upgrades, record).join(", ")}`);
+      throw new Suspended(held.record().waits!.until);
     } else {
       await runOne(core, held, ctx, upgrade, step);
       notify(core, "applied", { ...step, upgradeId: upgrade.id });
@@ -69,12 +80,24 @@ export async function runUpgrades(
   }
 }
 
+/** Records what a portal waits for. */
+export async function waitFor(core: Core, held: HeldPortal, reason: WaitReason, message: string): Promise<void> {
+  const now = core.clock();
+  const { waits } = await held.update((record) => {
+    const since = record.waits?.for === reason ? record.waits.since : now;
+    return { ...record, waits: { for: reason, message, since, until: now + WAIT_MS } };
+  });
+  const { memberId } = held.record();
+  core.log.warn("a portal waits", { memberId, for: reason, why: message });
+  notify(core, "waiting", { memberId, for: reason, message, until: waits!.until });
+}
+
 /** The version moves only if the target has not risen meanwhile beyond what was run for. */
 async function arrive(core: Core, held: HeldPortal, version: string): Promise<void> {
   const { run } = held.record();
   if (run !== undefined) await putRun(core, held.record(), version);
   await held.update((record) => {
-    const { failure: _f, run: _r, ...rest } = record;
+    const { failure: _f, run: _r, waits: _w, ...rest } = record;
     return { ...rest, version };
   });
 }
@@ -139,7 +162,7 @@ async function runOne(core: Core, held: HeldPortal, ctx: HandlerContext, upgrade
   await held.update((now) => {
     // Removed, or installed anew, while the handler ran.
     if (now.run?.current?.upgradeId !== id || now.generation !== record.generation) return now;
-    const { failure: _f, run: { current: _c, ...run }, ...current } = now as PortalRecord & {
+    const { failure: _f, waits: _w, run: { current: _c, ...run }, ...current } = now as PortalRecord & {
       run: NonNullable<PortalRecord["run"]>;
     };
     return { ...current, run, applied: [...current.applied, { id, from: leg.from, to: leg.to, at: core.clock() }] };
@@ -171,9 +194,10 @@ async function stopped(core: Core, held: HeldPortal, ctx: HandlerContext, what: 
     throw ctx.signal.reason;
   }
   const record = held.record();
-  const cause = safeError(thrown, ctx.event, record);
+  const cause = safeError(core, thrown, ctx.event, record);
   const { message } = cause;
-  const isCounted = !(thrown instanceof RetryAfter);
+  const counts = isCounted(thrown);
+  const reason = waitReasonOf(thrown);
   const attempts = step === undefined ? attempt : stepOf(record, id, step)?.attempts ?? attempt;
   const wait = waitAfter(thrown, attempts, failed?.retry ?? retry, chanceOf(core.random()));
   const at = core.clock();
@@ -182,17 +206,24 @@ async function stopped(core: Core, held: HeldPortal, ctx: HandlerContext, what: 
     to: leg.to,
     ...(step === undefined ? {} : { step }),
     message,
-    attempts: isCounted ? attempts : attempts - 1,
+    attempts: counts ? attempts : attempts - 1,
     at,
     ...(wait === undefined ? {} : { retryAt: at + wait }),
   };
-  await held.update((record) => ({
-    ...(step !== undefined || !isCounted ? uncounted(record, {}, id, isCounted ? undefined : step) : record),
-    failure,
-  }));
+  await held.update((record) => {
+    const after = step !== undefined || !counts ? uncounted(record, {}, id, counts ? undefined : step) : record;
+    // What waits has not failed.
+    if (reason !== undefined) return after;
+    const { waits: _, ...rest } = after;
+    return { ...rest, failure };
+  });
   const fields = { error: message, ...(step === undefined ? {} : { step }) };
   const report = { ...leg, upgradeId: id, ...(step === undefined ? {} : { step }), error: cause, attempt: attempts };
   if (step !== undefined) notify(core, "stepFailed", { ...report, step });
+  if (reason !== undefined) {
+    await waitFor(core, held, reason, `upgrade ${id}: ${message}`);
+    throw new Suspended(held.record().waits!.until);
+  }
   if (failure.retryAt === undefined) {
     ctx.log.error("upgrade parked: it waits for app.admin.retry or skip", { upgradeId: id, attempt, ...fields });
     notify(core, "parked", report);

@@ -272,7 +272,8 @@ function secretOf(token: string | undefined): Secret | undefined {
   return token === undefined || token === "" ? undefined : new Secret(token);
 }
 
-function scopesOf(scope: string | undefined): readonly string[] {
+/** Separated by commas in reality, and by spaces in some of the documentation. */
+export function scopesOf(scope: string | undefined): readonly string[] {
   return scope?.split(/[\s,]+/).filter(Boolean) ?? [];
 }
 

@@ -141,7 +141,7 @@ describe("applicationToken() over a real connection", () => {
   for (const [name, answer] of HANGING) {
     test(`a host ${name} cannot check`, async () => {
       const host = await listen(answer);
-      const made = scene({ oauthHosts: [host.url], timeoutMs: 50 }, { fetch: globalThis.fetch });
+      const made = scene({}, { oauthHosts: [host.url], oauthTimeoutMs: 50, fetch: globalThis.fetch });
       await assertRefused(made, made.portal.install(1), 503);
       await host.close();
     });
@@ -157,7 +157,7 @@ describe("applicationToken() over a real connection", () => {
       const host = await listen((_, response) => {
         response.writeHead(status, { location: `${evil.url}/rest/app.info` }).end();
       });
-      const made = scene({ oauthHosts: [host.url] }, { fetch: globalThis.fetch });
+      const made = scene({}, { oauthHosts: [host.url], fetch: globalThis.fetch });
       await assertRefused(made, made.portal.install(3), 503);
       assert.equal(stolen, 0);
       await host.close();
@@ -174,7 +174,7 @@ describe("applicationToken() over a real connection", () => {
       assert.doesNotMatch(JSON.stringify(request.rawHeaders), /acce55/);
       response.end(JSON.stringify(appInfo()));
     });
-    const made = scene({ oauthHosts: [host.url] }, { fetch: globalThis.fetch });
+    const made = scene({}, { oauthHosts: [host.url], fetch: globalThis.fetch });
     const install = made.portal.install(3);
     assert.equal(await made.send(install), 200);
     const token = new URLSearchParams(install).get("auth[access_token]");
@@ -323,10 +323,13 @@ test("applicationToken() shows no token to anybody", async () => {
   const broken = (): never => {
     throw new TypeError(`cannot reach https://oauth.bitrix.info/rest/app.info?auth=${[...tokens].join()}`);
   };
-  made.app.upgrade("5", ({ portal, log }) => {
+  // When the access tokens of the events live.
+  made.now = 1785300000_000;
+  made.app.upgrade("5", async ({ memberId, portal, log }) => {
     log.info("upgrading", { portal });
     see(portal);
-    const token = portal.tokens?.accessToken.reveal();
+    const token = (await made.app.access.get(memberId)).accessToken.reveal();
+    tokens.add(token);
     throw new Error(`no ${token}`, { cause: new TypeError(`cannot reach https://example.bitrix24.de/?auth=${token}`) });
   }).on(["ONAPPINSTALL", "ONAPPUSERREADY", "ONAPPMETHODCONFIRM", "ONCRMDEALADD"], (ctx) => {
     ctx.log.info("handling", { event: ctx.event });

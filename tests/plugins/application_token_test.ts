@@ -335,7 +335,7 @@ describe("applicationToken() takes from the OAuth host", () => {
   });
 
   test("no body that drips, not even from a fetch that is deaf to its signal", async () => {
-    const made = scene({ timeoutMs: 20 });
+    const made = scene({}, { oauthTimeoutMs: 20 });
     made.answer = () =>
       new Response(
         new ReadableStream({
@@ -470,7 +470,7 @@ describe("applicationToken() asks", () => {
   });
 
   test("its own host alone where the options say so", async () => {
-    const made = scene({ oauthHosts: ["https://oauth.example.org/ignored/?path"] });
+    const made = scene({}, { oauthHosts: ["https://oauth.example.org/ignored/?path"] });
     assert.equal(await made.send(made.portal.install(3)), 200);
     assert.deepEqual(made.asked.map(({ url }) => url), ["https://oauth.example.org/rest/app.info"]);
   });
@@ -509,9 +509,11 @@ describe("applicationToken() refuses to start", () => {
     });
   }
 
-  test("without hosts to ask", async () => {
-    const app = createApp({ storage: memoryStorage(), clientId: CLIENT_ID }).use(applicationToken({ oauthHosts: [] }));
-    await assert.rejects(app.start(), { name: "TypeError", message: /no oauthHosts to ask/ });
+  test("without hosts to ask", () => {
+    assert.throws(
+      () => createApp({ storage: memoryStorage(), oauthHosts: [] }),
+      /^TypeError: .* without oauthHosts to ask$/,
+    );
   });
 
   for (
@@ -529,7 +531,7 @@ describe("applicationToken() refuses to start", () => {
     ]
   ) {
     test(`with ${inspect(host)} among its hosts`, () => {
-      assert.throws(() => applicationToken({ oauthHosts: ["https://oauth.bitrix.info", host] }), {
+      assert.throws(() => createApp({ storage: memoryStorage(), oauthHosts: ["https://oauth.bitrix.info", host] }), {
         name: "TypeError",
         message: /^cannot use ".*" as an OAuth host, wanted an address such as "https:\/\/oauth\.bitrix\.info"$/,
       });
@@ -539,8 +541,8 @@ describe("applicationToken() refuses to start", () => {
   for (
     const options of [
       { graceMs: NaN },
-      { timeoutMs: -1 },
-      { timeoutMs: Infinity },
+      { graceMs: -1 },
+      { graceMs: Infinity },
       { proofs: { perPortal: NaN } },
       { proofs: { unknown: Infinity } },
     ]

@@ -1,0 +1,248 @@
+/** Asks Bitrix24 about portals: an update may come without an event, and a portal may get no events at all. */
+import { announce, unannounced } from "./announce.ts";
+import type { CoreAccess } from "./access/access.ts";
+import { type Core, eventLog, notify } from "./core.ts";
+import { B24Error, NoAccessError, UnknownPortalError } from "./errors.ts";
+import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
+import { runPipeline } from "./pipeline/pipeline.ts";
+import { modify } from "./storage/modify.ts";
+import { chanceOf } from "./retry.ts";
+import { redactError } from "./secret.ts";
+
+/** How often Bitrix24 is asked about a portal of which no event told. */
+export interface CheckPolicy {
+  /** Milliseconds between two checks that contacts of a portal cause; default 900000, 15 minutes. */
+  readonly afterContactMs: number;
+  /** Milliseconds of silence after which `tick()` checks a portal; default 604800000, a week. Needs `clientSecret`. */
+  readonly silentMs: number;
+}
+
+/** Something that keeps a portal from getting events, or from its version. */
+export interface CheckProblem {
+  /**
+   * `uninstalled`, `not_installed` (no events come before the app's installer calls `installFinish`), `payment`,
+   * `authorisation`, `scope`, `configuration`, or the name of the plugin that found it.
+   */
+  readonly code: string;
+  /** For people, without tokens. */
+  readonly message: string;
+}
+
+/** What `app.check` found out. */
+export interface CheckReport {
+  /** The portal. */
+  readonly memberId: string;
+  /** Version that Bitrix24 says is installed, as the app's scheme reads it; absent where that could not be found out. */
+  readonly installed?: string;
+  /** Version that the portal's data is on. */
+  readonly version?: string;
+  /** Version that it should be on. */
+  readonly target?: string;
+  /** The target has risen by this check. */
+  readonly isRaised: boolean;
+  /** `L` local, `F` free, `D` demo, `T` trial, `P` paid, `S` subscription; absent where it could not be found out. */
+  readonly status?: string;
+  /** What the portal lets the app do; absent where it could not be found out. */
+  readonly scope?: readonly string[];
+  /** Why the portal gets no events, or does not reach its version; empty when all is well. */
+  readonly problems: readonly CheckProblem[];
+}
+
+/** Checks portals. */
+export interface Checks {
+  /**
+   * @throws {UnknownPortalError} when the portal is not stored
+   * @throws {UnreachableError} when no OAuth host answers
+   */
+  readonly check: (memberId: string) => Promise<CheckReport>;
+  /** After a contact: checks the portal; `undefined` when that was done lately. Never rejects. */
+  readonly afterContact: (memberId: string) => Promise<void> | undefined;
+  /** When silence is to be broken, in milliseconds since 1970; `undefined`: never. */
+  readonly dueAt: (record: PortalRecord) => number | undefined;
+  /** The same as `check`, at a visit: never rejects, and remembers that it was tried. */
+  readonly atVisit: (memberId: string) => Promise<void>;
+  /** Resolves when no check is under way. */
+  readonly idle: () => Promise<void>;
+}
+
+/** After one that failed, in milliseconds. */
+const AGAIN_MS = 60 * 60 * 1000;
+/** Portals of which this process remembers when it checked them. */
+const REMEMBERED = 10_000;
+
+/** What checks are made with. */
+export interface ChecksOptions {
+  readonly core: Core;
+  readonly access: CoreAccess;
+  readonly policy: CheckPolicy | undefined;
+  /** Tokens of portals that were silent can be renewed. */
+  readonly canRenew: boolean;
+  /** Has the work of a portal begun. */
+  readonly wake: (memberId: string) => void;
+}
+
+/** The checks of an app; without a policy, none but those that are asked for. */
+export function createChecks({ core, access, policy, canRenew, wake }: ChecksOptions): Checks {
+  const { storage, clock } = core;
+  const underWay = new Set<Promise<unknown>>();
+  const lately = new Map<string, number>();
+
+  async function load(memberId: string): Promise<PortalRecord> {
+    const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+    if (record === undefined) throw new UnknownPortalError(memberId);
+    return record;
+  }
+
+  async function check(memberId: string): Promise<CheckReport> {
+    const before = await load(memberId);
+    const problems: CheckProblem[] = [];
+    if (before.status === "uninstalled") {
+      const problem = { code: "uninstalled", message: "the app was removed from the portal" };
+      return report(before, { isRaised: false, problems: [problem] });
+    }
+    try {
+      const info = await access.inspect(memberId);
+      const installed = info.version === undefined ? undefined : read(info.version);
+      if (!info.isInstalled) {
+        const message = "the app is not installed to its end; no events come before its installer calls installFinish";
+        problems.push({ code: "not_installed", message });
+      }
+      const isRaised = installed !== undefined && await announce(core, memberId, installed);
+      const record = await load(memberId);
+      if (isRaised || (before.waits !== undefined && record.waits === undefined)) wake(memberId);
+      problems.push(...waitProblems(record), ...await pluginProblems(record));
+      const { scope, status } = info;
+      return report(await load(memberId), {
+        ...{ isRaised, problems, scope },
+        ...(installed === undefined ? {} : { installed }),
+        ...(status === undefined ? {} : { status }),
+      });
+    } catch (error) {
+      if (!(error instanceof NoAccessError || error instanceof B24Error) || error.waitsFor === undefined) throw error;
+      return report(await load(memberId), {
+        isRaised: false,
+        problems: [{ code: error.waitsFor, message: error.message }],
+      });
+    }
+  }
+
+  function read(raw: string): string | undefined {
+    // What the running code says counts for a local app, whose VERSION says nothing.
+    if (core.versions.deployed !== undefined) return core.versions.deployed;
+    try {
+      return core.versions.parse(raw);
+    } catch (error) {
+      core.log.warn("the version that is installed cannot be read", { error });
+      return undefined;
+    }
+  }
+
+  /** What plugins find, each asked in the context of an event that did not come. */
+  async function pluginProblems(record: PortalRecord): Promise<CheckProblem[]> {
+    const asked = core.plugins.filter(({ check }) => check !== undefined);
+    if (asked.length === 0) return [];
+    const event = unannounced(record, record.target ?? record.version ?? "", clock());
+    const context = {
+      event,
+      receivedAt: clock(),
+      portal: snapshot(record),
+      log: eventLog(core, event),
+      signal: core.signal,
+    };
+    const found: CheckProblem[] = [];
+    const extending = core.plugins.filter(({ phase, extend }) => phase !== "verify" && extend !== undefined)
+      .map(({ name, extend }) => ({ name, extend: extend! }));
+    await runPipeline(extending, context, async (context) => {
+      for (const { name, check } of asked) {
+        try {
+          for (const message of await check!(context)) found.push({ code: name, message });
+        } catch (error) {
+          found.push({ code: name, message: `it could not be checked: ${redactError(error, []).message}` });
+        }
+      }
+    });
+    return found;
+  }
+
+  /** Checks, and remembers also a failure, so that the next one comes later. */
+  async function attempt(memberId: string): Promise<void> {
+    try {
+      const { problems, isRaised } = await check(memberId);
+      const codes = problems.map(({ code }) => code);
+      core.log[problems.length === 0 ? "info" : "warn"]("portal checked", { memberId, isRaised, problems: codes });
+      notify(core, "checked", { memberId, isRaised, problems });
+    } catch (error) {
+      core.log.warn("a portal could not be checked; it is tried again", { memberId, error: redactError(error, []) });
+    }
+    try {
+      const at = clock();
+      await modify<PortalRecord>(storage, portalKey(memberId), (entry) => {
+        const record = readRecord(entry);
+        // Somebody has asked, and been answered.
+        if (record === undefined || (record.check?.at ?? 0) >= at - 1000) return record;
+        return { ...record, check: { at, hasFailed: true } };
+      });
+    } catch (error) {
+      core.log.warn("that a portal was checked could not be stored", { memberId, error });
+    }
+  }
+
+  function tracked<T>(work: Promise<T>): Promise<T> {
+    underWay.add(work);
+    const done = (): boolean => underWay.delete(work);
+    work.then(done, done);
+    return work;
+  }
+
+  return {
+    check: (memberId) => tracked(check(memberId)),
+    afterContact: (memberId) => {
+      if (policy === undefined) return undefined;
+      const now = clock();
+      const isRecent = (at: number | undefined): boolean => at !== undefined && now - at < policy.afterContactMs;
+      if (isRecent(lately.get(memberId))) return undefined;
+      if (lately.size >= REMEMBERED) lately.clear();
+      lately.set(memberId, now);
+      return tracked((async () => {
+        try {
+          const record = await load(memberId);
+          if (record.status === "installed" && record.tokens !== undefined && !isRecent(record.check?.at)) {
+            await attempt(memberId);
+          }
+        } catch (error) {
+          core.log.warn("a portal could not be checked after a contact", { memberId, error });
+        }
+      })());
+    },
+    dueAt: (record) => {
+      if (policy === undefined || !canRenew || record.status !== "installed" || record.tokens === undefined) {
+        return undefined;
+      }
+      const { check, latestTs, memberId } = record;
+      if (check?.hasFailed) return check.at + AGAIN_MS;
+      // Not all at once, where many were installed at once.
+      const heard = Math.max(latestTs * 1000, check?.at ?? 0);
+      return Math.floor(heard + policy.silentMs * (0.9 + 0.2 * chanceOf(memberId)));
+    },
+    atVisit: (memberId) => tracked(attempt(memberId)),
+    idle: async () => {
+      while (underWay.size > 0) await Promise.allSettled(underWay);
+    },
+  };
+}
+
+function waitProblems({ waits }: PortalRecord): CheckProblem[] {
+  return waits === undefined ? [] : [{ code: waits.for, message: waits.message }];
+}
+
+function report(
+  { memberId, version, target }: PortalRecord,
+  found: Omit<CheckReport, "memberId" | "version" | "target">,
+): CheckReport {
+  return {
+    memberId,
+    ...(version === undefined ? {} : { version }),
+    ...(target === undefined ? {} : { target }),
+    ...found,
+  };
+}
