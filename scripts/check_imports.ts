@@ -14,10 +14,10 @@ import { type Import, imports, lineOf, scan } from "./source_scan.ts";
 const LAYERS: readonly (readonly string[])[] = [
   ["errors", "secret", "log", "deadline", "retry", "surroundings"],
   ["wire", "version", "storage"],
-  ["portal", "pipeline"],
+  ["portal", "pipeline", "access"],
   ["core"],
   ["upgrade"],
-  ["announce", "receive", "visit", "worker", "tick", "admin", "start_checks"],
+  ["announce", "check", "receive", "visit", "worker", "tick", "admin", "start_checks"],
   ["http"],
   ["app"],
   ["mod"],

@@ -317,8 +317,9 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     },
     another: (memberId, tried, { signal } = {}) => best(memberId, tried, signal),
     moved: async (memberId, access, location, { signal } = {}) => {
-      const origin = URL.canParse(location) ? new URL(location).origin : location;
-      const address = portalAddress(`${origin}/rest/`, { hosts: portalHosts });
+      // Of an address that is none, the guard says so.
+      const root = URL.canParse("/rest/", location) ? new URL("/rest/", location).href : location;
+      const address = portalAddress(root, { hosts: portalHosts });
       if (!isCloudHost(address.hostname) && !portalHosts.includes(address.host)) {
         const record = await load(memberId);
         const tokens = record.tokens?.find(({ accessToken }) => access.accessToken.equals(accessToken));

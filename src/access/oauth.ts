@@ -158,12 +158,16 @@ export function createOAuth({ fetch, clock, hosts, endpointOf, timeoutMs }: OAut
     }
     const failure = FAILURE.safeParse(answer).data;
     if (failure !== undefined) {
-      const clean = (value: string): string => redact(value, secrets).slice(0, 200);
-      const code = clean(failure.error).slice(0, 60);
+      // Codes are words; what is none, and any text that is as long as a token, may be what nobody is to read.
+      const code = /^[a-z_]{1,60}$/i.test(failure.error) ? failure.error : "an unknown error";
+      const description = redact(failure.error_description ?? "", secrets).slice(0, 200).replace(
+        /[\w.-]{24,}/g,
+        "[redacted]",
+      );
       if (status >= 500 || !ANSWERS.has(code.toLowerCase())) {
-        throw new UnreachableError(`${host} answered ${status} ${JSON.stringify(code)}`);
+        throw new UnreachableError(`${host} answered ${status} ${code}`);
       }
-      throw new B24Error({ code, description: clean(failure.error_description ?? ""), status, method });
+      throw new B24Error({ code, description, status, method });
     }
     const known = schema.safeParse(answer);
     if (known.success && status < 400) return known.data;
