@@ -56,7 +56,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
   const { storage, clock, random, log, oauth, refreshMs, clientId, clientSecret, portalHosts } = settings;
   /** What is under way in this process, by portal and user, so that many askers are one. */
   const renewals = new Map<string, Promise<void>>();
-  const proofs = new Map<string, Promise<void>>();
+  const proofs = new Map<string, Promise<AppInfo | undefined>>();
   const given = new Map<string, readonly Secret[]>();
 
   async function load(memberId: string): Promise<PortalRecord> {
@@ -98,7 +98,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     return token;
   }
 
-  function once(running: Map<string, Promise<void>>, name: string, run: () => Promise<void>): Promise<void> {
+  function once<T>(running: Map<string, Promise<T>>, name: string, run: () => Promise<T>): Promise<T> {
     const known = running.get(name);
     if (known !== undefined) return known;
     const started = run().finally(() => running.delete(name));
@@ -106,19 +106,22 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     return started;
   }
 
-  /** Finds out whose `tokens` are, and remembers it; those that are not this portal's are dropped. */
-  function prove(memberId: string, tokens: StoredTokens): Promise<void> {
+  /**
+   * Finds out whose `tokens` are, and remembers it; those that are not this portal's are dropped. Resolves to what was
+   * said of the portal, if it was.
+   */
+  function prove(memberId: string, tokens: StoredTokens): Promise<AppInfo | undefined> {
     return once(proofs, tokens.accessToken, async () => {
-      if (tokens.expiresAt <= clock()) return await renewTokens(memberId, tokens);
+      if (tokens.expiresAt <= clock()) return void await renewTokens(memberId, tokens);
       try {
-        await ask(memberId, tokens);
+        return await ask(memberId, tokens);
       } catch (error) {
         if (!(error instanceof B24Error)) throw error;
         const code = error.code.toLowerCase();
         if (code === "expired_token" || code === "invalid_token" || code === "no_auth_found") {
-          return await renewTokens(memberId, tokens);
+          return void await renewTokens(memberId, tokens);
         }
-        if (code === "wrong_client") return await drop(memberId, tokens, "they are another app's");
+        if (code === "wrong_client") return void await drop(memberId, tokens, "they are another app's");
         throw error;
       }
     });
@@ -343,7 +346,9 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     inspect: async (memberId, { signal } = {}) => {
       // First what has not been proved: it is the newest, and often better than what is stored.
       for (const tokens of ranked((await load(memberId)).tokens, clock())) {
-        if (tokens.isProved !== true && tokens.expiresAt > clock()) await attempt(() => prove(memberId, tokens));
+        if (tokens.isProved === true || tokens.expiresAt <= clock()) continue;
+        const info = await attempt(() => prove(memberId, tokens));
+        if (info !== undefined) return info;
       }
       for (let round = 0; round < 2; round++) {
         const access = await best(memberId, [], signal);
@@ -363,14 +368,13 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     },
   };
 
-  async function attempt(run: () => Promise<void>): Promise<void> {
+  async function attempt<T>(run: () => Promise<T>): Promise<T | undefined> {
     try {
-      await run();
+      return await run();
     } catch (error) {
-      if (!(error instanceof B24Error || error instanceof UnreachableError || error instanceof NoAccessError)) {
-        throw error;
-      }
+      if (!(error instanceof B24Error || error instanceof NoAccessError)) throw error;
       log.info("tokens of an event could not be proved", { error });
+      return undefined;
     }
   }
 }
@@ -446,8 +450,8 @@ function pause(ms: number): Promise<void> {
 }
 
 /** Many may wait for one work: whoever gives up leaves it to the others. */
-async function abortable(work: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return await work;
+async function abortable(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return void await work;
   signal.throwIfAborted();
   let stop: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {
