@@ -1,12 +1,5 @@
 /** Access to portals over their records: tokens are proved before they are used, and renewed by one process at a time. */
-import {
-  AddressError,
-  B24Error,
-  NoAccessError,
-  StorageError,
-  UnknownPortalError,
-  UnreachableError,
-} from "../errors.ts";
+import { AddressError, B24Error, NoAccessError, StorageError, UnknownPortalError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { portalKey, type PortalRecord, readRecord } from "../portal/record.ts";
 import { ranked, type StoredTokens, withTokens } from "../portal/tokens.ts";
