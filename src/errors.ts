@@ -68,9 +68,13 @@ export class CannotVerifyError extends OnAppUpdateError {
 
 /** The storage failed. A failed read is this error, never "nothing stored". */
 export class StorageError extends OnAppUpdateError {
+  /** Set where one entry alone cannot be read: others may be, and a listing can go on after it. */
+  readonly unreadableKey?: readonly [string, ...string[]];
+
   /** `message` says what was tried on which storage. */
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: ErrorOptions & { readonly unreadableKey?: readonly [string, ...string[]] }) {
     super("storage", message, options);
+    if (options?.unreadableKey !== undefined) this.unreadableKey = options.unreadableKey;
   }
 }
 

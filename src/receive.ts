@@ -122,7 +122,7 @@ export async function raise(
   facts: Facts,
   known?: Entry<PortalRecord> | null,
 ): Promise<void> {
-  const change = (entry: Entry<PortalRecord> | null): PortalRecord => nextRecord(readRecord(entry), event, facts);
+  const change = (entry: Entry<PortalRecord> | null): PortalRecord => taken(readRecord(entry), event, facts);
   await modify<PortalRecord>(core.storage, portalKey(event.auth.memberId), change, known);
 }
 

@@ -18,10 +18,10 @@ import {
 import { censusOf, enter } from "./portal/census.ts";
 import { type HeldPortal, holdPortal, LeaseLostError } from "./portal/lease.ts";
 import { purge, purged } from "./portal/purge.ts";
-import { type PortalRecord, snapshot } from "./portal/record.ts";
+import { portalKey, type PortalRecord, snapshot } from "./portal/record.ts";
 import { dueAt, schedule, timeOf, unschedule } from "./portal/schedule.ts";
 import { nextRecord } from "./portal/transition.ts";
-import type { Fresh } from "./receive.ts";
+import { type Fresh, raise } from "./receive.ts";
 import { chanceOf, waitAfter, waitReasonOf } from "./retry.ts";
 import { redactError } from "./secret.ts";
 import type { Entry, Key } from "./storage/storage.ts";
@@ -61,6 +61,7 @@ export async function visitPortal(
   try {
     if (core.signal.aborted) return { handled, failed };
     held = await holdPortal(core, memberId, known?.record);
+    if (held === undefined && await adopt(core, memberId)) held = await holdPortal(core, memberId);
     if (held === undefined) return { handled, failed, isBusy: true };
     if (isToBeChecked(core, upgrades, checks, held.record())) {
       await checks.atVisit(memberId);
@@ -112,6 +113,23 @@ export async function visitPortal(
     held?.stop();
   }
   return { handled, failed };
+}
+
+/**
+ * Makes the record of a portal of which a delivery was stored, and the record was not: a crash came between the two.
+ * Resolves to whether it did.
+ */
+async function adopt(core: Core, memberId: string): Promise<boolean> {
+  if (await core.storage.get(portalKey(memberId)) !== null) return false;
+  let isThere = false;
+  for await (const { key, value } of inboxOf(core, memberId)) {
+    const { body, proof, receivedAt } = readDelivery(key, value);
+    if (body === undefined) continue;
+    const event = parseTree(decodeBody(body, UNLIMITED), receivedAt);
+    await raise(core, event, { proof, receivedAt, versions: core.versions });
+    isThere = true;
+  }
+  return isThere;
 }
 
 /** Not more often than this a portal is asked for a scope that an upgrade needs, in milliseconds. */

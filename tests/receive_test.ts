@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { memoryStorage, type Storage, StorageError } from "@b24/onappupdate";
 import { MEMBER_ID, rig } from "./_app.ts";
 
 /** A storage far away: what is asked at once goes there together. */
@@ -65,6 +65,27 @@ describe("receive()", () => {
     before = roundTrips();
     assert.equal(await send(update), 200);
     assert.equal(roundTrips() - before, 1);
+    await app.close();
+  });
+
+  it("loses nothing of a portal whose delivery was stored, and whose record was not", async () => {
+    const storage = memoryStorage();
+    let isBroken = true;
+    const crashing: Storage = {
+      ...storage,
+      put: (key, value, options) =>
+        isBroken && key[0] === "portal" ? Promise.reject(new StorageError("crash")) : storage.put(key, value, options),
+    };
+    const { app, portal, send, later } = rig({ storage: crashing });
+    app.upgrade("3", () => {});
+    portal.install(2);
+    assert.equal(await send(portal.update(3)), 503);
+    isBroken = false;
+    assert.equal(await app.portal(MEMBER_ID), undefined);
+    later();
+    await app.tick();
+    const { version, applied } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, applied.map(({ id }) => id)], ["3.0.0", ["3"]]);
     await app.close();
   });
 });

@@ -2,6 +2,7 @@
  * Which portals have work, and from when on: an index beside the records, so that finding work costs what there is to
  * do. An entry that no record speaks of is harmless; a record that has work and no entry would be forgotten.
  */
+import { StorageError } from "../errors.ts";
 import { modify } from "../storage/modify.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
 import { portalKey, type PortalRecord, readRecord } from "./record.ts";
@@ -96,9 +97,27 @@ export function arrived(record: PortalRecord, due: string): PortalRecord {
 
 /** The portals that are due at `now`, the longest waiting ones first. */
 export async function* listDue(storage: Storage, now: number): AsyncGenerator<Due> {
-  for await (const { key } of storage.list(SCHEDULE)) {
-    const [, due, memberId] = key as readonly [string, string, string];
-    if (timeOf(due) > now) return;
-    yield { key, memberId, due };
+  let after: Key | undefined;
+  while (true) {
+    try {
+      for await (const { key } of storage.list(SCHEDULE, after === undefined ? {} : { after })) {
+        const due = dueOf(key);
+        if (timeOf(due.due) > now) return;
+        yield due;
+      }
+      return;
+    } catch (error) {
+      // The key says all that there is to know: what cannot be decrypted must not keep the others from their turn.
+      if (!(error instanceof StorageError) || error.unreadableKey === undefined) throw error;
+      after = error.unreadableKey;
+      const due = dueOf(after);
+      if (timeOf(due.due) > now) return;
+      yield due;
+    }
   }
+}
+
+function dueOf(key: Key): Due {
+  const [, due, memberId] = key as readonly [string, string, string];
+  return { key, memberId, due };
 }

@@ -82,7 +82,7 @@ export function encrypted(storage: Storage, { keys, current, acceptPlain = false
 
   async function unseal<T>(key: Key, entry: Entry<unknown>): Promise<Entry<T>> {
     const unreadable = (why: string, options?: ErrorOptions): StorageError =>
-      new StorageError(`cannot read ${JSON.stringify(key)} of ${name}: ${why}`, options);
+      new StorageError(`cannot read ${JSON.stringify(key)} of ${name}: ${why}`, { ...options, unreadableKey: key });
     const { value } = entry;
     if (!isEnvelope(value)) {
       if (acceptPlain) return entry as Entry<T>;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Entry, memoryStorage, type Storage } from "@b24/onappupdate";
+import { encrypted, type Entry, memoryStorage, type Storage } from "@b24/onappupdate";
 import { PORTAL_FORMAT, portalKey, type PortalRecord } from "../../src/portal/record.ts";
 import {
   arrived,
@@ -108,5 +108,22 @@ describe("dueAt()", () => {
     assert.deepEqual(texts.toSorted(), texts);
     assert.deepEqual(texts.map(timeOf), times);
     assert.equal(timeOf(dueAt(-5, "x")), 0);
+  });
+});
+
+describe("listDue()", () => {
+  it("gives also portals whose entry cannot be decrypted, and goes on after them", async () => {
+    const inner = memoryStorage();
+    const keys = (id: string): { keys: Record<string, string>; current: string } => ({
+      keys: { [id]: btoa(id.repeat(32).slice(0, 32)) },
+      current: id,
+    });
+    const [now, gone] = [encrypted(inner, keys("now")), encrypted(inner, keys("gone"))];
+    for (const [i, storage] of [now, gone, gone, now].entries()) await schedule(storage, dueAt(i, "x"), String(i));
+    const members: string[] = [];
+    for await (const { memberId } of listDue(now, 10)) members.push(memberId);
+    assert.deepEqual(members, ["0", "1", "2", "3"]);
+    for await (const { memberId } of listDue(now, 1)) members.push(memberId);
+    assert.deepEqual(members.slice(4), ["0", "1"]);
   });
 });
