@@ -71,7 +71,10 @@ export function createTicker(
         if (visit.isBusy) begun--;
         handled += visit.handled;
         failed += visit.failed;
-        await tidy(found);
+        // One portal that cannot be read must not keep the others from their turn.
+        await tidy(found).catch((error) =>
+          core.log.warn("an entry of the schedule could not be tidied", { memberId: found.memberId, error })
+        );
       }
     }
 
