@@ -503,6 +503,8 @@ describe("an app on encrypted(fileStorage)", () => {
       const before = await entries();
       const wrong = rig({ storage: encrypted(reopen(), { keys: { "2026": NEW }, current: "2026" }) });
       assert.equal(await wrong.send(wrong.portal.install(2)), 503);
+      assert.deepEqual(await wrong.app.tick(), { handled: 0, failed: 0 });
+      wrong.later();
       assert.deepEqual(await wrong.app.tick(), { handled: 0, failed: 1 });
       await wrong.app.close();
       assert.deepEqual(await entries(), before);
