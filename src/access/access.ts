@@ -51,6 +51,10 @@ export function createAccess(settings: AccessSettings): CoreAccess {
   const renewals = new Map<string, Promise<void>>();
   const proofs = new Map<string, Promise<AppInfo | undefined>>();
   const given = new Map<string, readonly Secret[]>();
+  /** Pairs that the storage did not take, by the refresh token that they were got for. */
+  const unstored = new Map<string, RenewedTokens>();
+  /** Turns of this process that the storage still shows. */
+  const over = new Set<string>();
 
   async function load(memberId: string): Promise<PortalRecord> {
     const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
@@ -104,7 +108,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
    * said of the portal, if it was.
    */
   function prove(memberId: string, tokens: StoredTokens): Promise<AppInfo | undefined> {
-    return once(proofs, tokens.accessToken, async () => {
+    return once(proofs, `${memberId} ${tokens.accessToken}`, async () => {
       if (tokens.expiresAt <= clock()) return void await renewTokens(memberId, tokens);
       try {
         return await ask(memberId, tokens);
@@ -126,7 +130,8 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     try {
       info = await oauth.appInfo(new Secret(tokens.accessToken), tokens.server, signal);
     } catch (error) {
-      if (error instanceof B24Error) await refused(memberId, error);
+      // Of a token that is not proved, this may be about another portal.
+      if (error instanceof B24Error && tokens.isProved === true) await refused(memberId, error);
       throw error;
     }
     const isOurs = info.memberId === memberId && (clientId === undefined || info.clientId === clientId);
@@ -169,28 +174,46 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       if (refreshToken === undefined) return await drop(memberId, tokens, "the access token has ended");
       let renewed: RenewedTokens;
       try {
-        renewed = await oauth.refresh(new Secret(refreshToken), { clientId, clientSecret }, server);
+        renewed = unstored.get(refreshToken) ??
+          await oauth.refresh(new Secret(refreshToken), { clientId, clientSecret }, server);
       } catch (error) {
         if (!(error instanceof B24Error)) throw error;
         if (error.code.toLowerCase() !== "invalid_grant") {
-          await refused(memberId, error);
+          if (tokens.isProved === true) await refused(memberId, error);
           throw error;
         }
         // Whoever was faster has stored what it got.
         if (!isCurrent(await load(memberId), tokens)) return;
         return await drop(memberId, tokens, "the OAuth host takes the refresh token no more");
       }
-      if (renewed.memberId !== memberId) return await drop(memberId, tokens, "they are another portal's");
+      if (renewed.memberId !== memberId) {
+        await handOver(refreshToken, renewed);
+        return await drop(memberId, tokens, "they are another portal's");
+      }
+      unstored.set(refreshToken, renewed);
       await stored(memberId, (record) => {
         const { refreshing: _, ...rest } = renewedIn(record, tokens, renewed, clock());
         return record.refreshing === undefined || record.refreshing.id === id
           ? rest
           : { ...rest, refreshing: record.refreshing };
       });
+      unstored.delete(refreshToken);
       isDone = true;
       log.info("tokens of a portal are renewed", { memberId, owner: tokens.owner, userId: tokens.userId });
     } finally {
       if (!isDone) await giveTurnBack(memberId, id);
+    }
+  }
+
+  /** Gives what was renewed by mistake to whom it belongs: his own pair is dead since. */
+  async function handOver(refreshToken: string, renewed: RenewedTokens): Promise<void> {
+    try {
+      await change(renewed.memberId, (record) => {
+        const own = record.tokens?.find((one) => one.refreshToken === refreshToken);
+        return own === undefined ? record : renewedIn(record, own, renewed, clock());
+      });
+    } catch (error) {
+      if (!(error instanceof UnknownPortalError)) throw error;
     }
   }
 
@@ -218,7 +241,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       const record = await change(memberId, (record) => {
         isOver = !isCurrent(record, tokens);
         const other = record.refreshing;
-        const isTaken = other !== undefined && clock() < other.until + WAIT_MS &&
+        const isTaken = other !== undefined && !over.has(other.id) && clock() < other.until + WAIT_MS &&
           !(other.id === seen && performance.now() - since > refreshMs);
         if (isOver || isTaken) return record;
         return { ...record, refreshing: { id, until: clock() + refreshMs } };
@@ -237,7 +260,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
         return refreshing?.id === id ? rest : record;
       });
     } catch (error) {
-      // It runs out by itself.
+      over.add(id);
       log.warn("who refreshes tokens could not be stored", { memberId, error });
     }
   }

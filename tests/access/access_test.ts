@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { memoryStorage } from "@b24/onappupdate";
+import { memoryStorage, type Storage, StorageError } from "@b24/onappupdate";
 import { MEMBER_ID } from "../_app.ts";
 import { type Branch, branch, ENDPOINT, NOW, office, withPair } from "./_office.ts";
 
@@ -46,6 +46,32 @@ describe("access.get()", () => {
     made.office.expire();
     await assert.rejects(made.app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "authorisation" });
     assert.equal((await made.record()).tokens, undefined);
+  });
+
+  it("hands a pair of another portal that it has refreshed to that portal, whose own is dead since", async () => {
+    const other = "b".repeat(32);
+    const made = branch();
+    const pair = made.office.pair(1, other);
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair), "auth[member_id]": other });
+    await made.app.access.get(other);
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair) });
+    made.office.expire();
+    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "NoAccessError" });
+    made.office.expire();
+    const spent = await made.app.access.get(other);
+    assert.notEqual(spent.accessToken.reveal(), pair.access);
+    assert.equal((await made.app.access.renew(other, spent)).clientEndpoint, ENDPOINT);
+  });
+
+  it("does not take for its own what is said of a token that is not proved", async () => {
+    const made = await installed();
+    await made.app.access.get(MEMBER_ID);
+    made.now += 60_000;
+    await made.send("ONAPPUPDATE", { "data[VERSION]": "2", ...withPair({ access: "access-of-elsewhere" }, 7) });
+    made.office.answer = ({ token }) =>
+      token === "access-of-elsewhere" ? Response.json({ error: "NOT_INSTALLED" }, { status: 401 }) : undefined;
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems, []);
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits, undefined);
   });
 
   it("renews a token that is about to end, and stores the new pair before it gives it out", async () => {
@@ -152,6 +178,25 @@ describe("access.renew()", () => {
     made.office.expire();
     await assert.rejects(made.app.access.renew(MEMBER_ID, last), { name: "NoAccessError", waitsFor: "authorisation" });
     assert.equal((await made.record()).tokens, undefined);
+  });
+
+  it("loses no new pair while the storage is down", async () => {
+    const inner = memoryStorage();
+    let isDown = false;
+    const storage: Storage = {
+      ...inner,
+      put: (...args) => isDown ? Promise.reject(new StorageError("down")) : inner.put(...args),
+    };
+    const made = await installed({ storage });
+    const spent = await made.app.access.get(MEMBER_ID);
+    made.office.expire();
+    made.office.answer = ({ kind }) => void (isDown = kind === "token");
+    await assert.rejects(made.app.access.renew(MEMBER_ID, spent), { name: "StorageError" });
+    made.office.answer = undefined;
+    isDown = false;
+    const renewed = await made.app.access.renew(MEMBER_ID, spent);
+    assert.equal(renewed.accessToken.reveal(), (await made.record()).tokens?.[0]?.accessToken);
+    assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
   });
 
   const INCOMPLETE: Readonly<Record<string, () => Response>> = {
