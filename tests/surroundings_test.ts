@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import process from "node:process";
-import { surroundings } from "../src/surroundings.ts";
+import { addressesOf, surroundings } from "../src/surroundings.ts";
 
 const denied = (): never => {
   throw new Error("denied");
@@ -14,8 +14,8 @@ function deno(state: string): { Deno: NonNullable<NonNullable<Parameters<typeof 
     Deno: {
       env: { get: (name) => state === "granted" ? `${name} of Deno` : denied() },
       permissions: {
-        querySync: ({ name, variable }) => {
-          assert.deepEqual([name, variable], ["env", "A"]);
+        querySync: (wanted) => {
+          assert.deepEqual(wanted, { name: "env", variable: "A" });
           return { state };
         },
       },
@@ -61,5 +61,46 @@ describe("surroundings()", () => {
       const { variable, isWorker } = surroundings(runtime);
       assert.deepEqual([variable("A"), isWorker], [undefined, false]);
     }
+  });
+});
+
+describe("addressesOf()", () => {
+  const found = [{ address: "93.184.216.34" }, { address: "2606:4700::1111" }];
+  const process = (lookup: () => Promise<unknown>) => ({
+    getBuiltinModule: (name: string) => name === "node:dns" ? { promises: { lookup } } : denied(),
+  });
+  const asked = (state: string) => ({
+    env: { get: denied },
+    permissions: {
+      querySync: (wanted: object): { state: string } => {
+        assert.deepEqual(wanted, { name: "net", host: "crm.customer.com" });
+        return { state };
+      },
+    },
+  });
+
+  it("are all that the resolver gives", async () => {
+    const runtime = { process: process(() => Promise.resolve(found)) };
+    const addresses = ["93.184.216.34", "2606:4700::1111"];
+    assert.deepEqual(await addressesOf("crm.customer.com", runtime), addresses);
+    assert.deepEqual(await addressesOf("crm.customer.com", { ...runtime, Deno: asked("granted") }), addresses);
+  });
+
+  it("are those of this host", async () => {
+    for (const address of (await addressesOf("localhost"))!) assert.match(address, /^(127\.|::1$)/);
+  });
+
+  it("are undefined where nobody lets us look, and nobody is asked for it", async () => {
+    const runtime = { process: process(() => Promise.reject(new Error("not implemented"))) };
+    assert.equal(await addressesOf("crm.customer.com", runtime), undefined);
+    assert.equal(await addressesOf("crm.customer.com", {}), undefined);
+    assert.equal(await addressesOf("crm.customer.com", { process: { getBuiltinModule: denied } }), undefined);
+    const never = { process: process(denied), Deno: asked("prompt") };
+    assert.equal(await addressesOf("crm.customer.com", never), undefined);
+  });
+
+  it("rejects for a host that is not known", async () => {
+    const lookup = (): Promise<never> => Promise.reject(Object.assign(new Error("no"), { code: "ENOTFOUND" }));
+    await assert.rejects(addressesOf("crm.customer.com", { process: process(lookup) }), { code: "ENOTFOUND" });
   });
 });
