@@ -7,6 +7,7 @@ import {
   type ListOptions,
   memoryStorage,
   type Storage,
+  StorageError,
 } from "@b24/onappupdate";
 import type { Faults } from "@b24/onappupdate/testing";
 
