@@ -72,8 +72,7 @@ function assertPublicName(host: string, refuse: (why: string) => AddressError): 
   if (host.endsWith(".")) throw refuse("its name ends with a dot");
   if (!host.includes(".")) throw refuse("its name is of a private network");
   if (!NAME.test(host)) throw refuse("its name is no name of a host");
-  const labels = host.split(".");
-  if (PRIVATE_NAMES.includes(labels.at(-1)!)) throw refuse("its name is of a private network");
+  if (PRIVATE_NAMES.includes(host.slice(host.lastIndexOf(".") + 1))) throw refuse("its name is of a private network");
 }
 
 /** The host alone: whatever else there is may be a secret. */
@@ -127,7 +126,7 @@ function isIn(bytes: readonly number[], range: Range): boolean {
 /** The bytes of an address as lookups give it; `undefined` of anything else. */
 function bytesOf(ip: string): number[] | undefined {
   if (/^\d{1,3}(\.\d{1,3}){3}$/.test(ip)) {
-    const bytes = ip.split(".").map(Number);
+    const bytes = ip.match(/\d+/g)!.map(Number);
     return bytes.every((byte) => byte <= 255) ? bytes : undefined;
   }
   // The parser of URLs knows all spellings of IPv6; zones are of the host that looked.
@@ -135,7 +134,7 @@ function bytesOf(ip: string): number[] | undefined {
   if (!ip.includes(":") || !URL.canParse(literal)) return undefined;
   const [head, tail] = new URL(literal).hostname.slice(1, -1).split("::") as [string, string?];
   const groups = (text: string | undefined): number[] =>
-    text === undefined || text === "" ? [] : text.split(":").map((group) => parseInt(group, 16));
+    text === undefined || text === "" ? [] : text.split(":").map((group) => Number(`0x${group}`));
   const [first, last] = [groups(head), groups(tail)];
   const all = [...first, ...new Array<number>(8 - first.length - last.length).fill(0), ...last];
   return all.flatMap((group) => [group >> 8, group & 255]);
