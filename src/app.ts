@@ -1,6 +1,6 @@
 /** The app: what a vendor builds, mounts and closes. */
 import { createAccess } from "./access/access.ts";
-import { guardedFetch, oauthOrigin, portalAddress } from "./access/address.ts";
+import { guardedFetch, oauthOrigin, portalEndpoint, portalHost } from "./access/address.ts";
 import { createOAuth } from "./access/oauth.ts";
 import type { PortalAccess } from "./access/portal_access.ts";
 import { type Admin, createAdmin } from "./admin.ts";
@@ -257,7 +257,8 @@ export function createApp(options: AppOptions): App {
     throw new TypeError("cannot create an app with an empty clientSecret; leave it out, or give the app's");
   }
   const secret = typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret;
-  const { oauthTimeoutMs = 5000, portalHosts = [] } = options;
+  const { oauthTimeoutMs = 5000 } = options;
+  const portalHosts = (options.portalHosts ?? []).map(portalHost);
   const oauthHosts = (options.oauthHosts ?? OAUTH_HOSTS).map(oauthOrigin);
   if (oauthHosts.length === 0) throw new TypeError("cannot create an app without oauthHosts to ask");
   if (!(oauthTimeoutMs > 0 && oauthTimeoutMs <= 60_000)) {
@@ -266,7 +267,7 @@ export function createApp(options: AppOptions): App {
   const endpointOf = (said: string | undefined): string | undefined => {
     if (said === undefined) return undefined;
     try {
-      return portalAddress(said, { hosts: portalHosts }).href;
+      return portalEndpoint(said, { hosts: portalHosts });
     } catch (error) {
       log.warn("an address that an OAuth host gave is refused", { error });
       return undefined;

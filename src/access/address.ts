@@ -3,34 +3,16 @@ import { AddressError } from "../errors.ts";
 
 /** Hosts that are called besides those of the cloud. */
 export interface AddressOptions {
-  /** Of the vendor's own choice, such as `"crm.example.com"` or `"crm.example.com:8443"`; these may be private. */
+  /** Of the vendor's own choice, as {@linkcode portalHost} spells them; these may be private. */
   readonly hosts?: readonly string[];
 }
 
-/** Domains under which Bitrix24 runs its cloud. Who owns one of them is Bitrix24; any other top-level domain is not. */
-const CLOUD = [
-  ...[
-    "com",
-    "ru",
-    "de",
-    "eu",
-    "fr",
-    "it",
-    "pl",
-    "es",
-    "in",
-    "by",
-    "kz",
-    "cn",
-    "vn",
-    "id",
-    "uk",
-    "jp",
-    "mx",
-    "co",
-  ],
-  ...["com.br", "com.tr"],
-].map((ending) => `.bitrix24.${ending}`);
+/**
+ * Domains under which Bitrix24 runs its cloud, by its help desk and the code of its portals. With another ending, the
+ * name is anybody's, or may be soon: under `bitrix24.ua` there is nothing any more.
+ */
+const CLOUD = "com ru by kz uz eu de fr it pl es uk in co mx cn id jp vn com.br com.tr".split(" ")
+  .map((ending) => `.bitrix24.${ending}`);
 
 /** Whether `host` is a portal of Bitrix24's cloud. */
 export function isCloudHost(host: string): boolean {
@@ -38,10 +20,10 @@ export function isCloudHost(host: string): boolean {
 }
 
 /** Names that are somebody's own network, or nobody's. */
-const PRIVATE_NAMES = [
-  ...["localhost", "local", "localdomain", "internal", "intranet", "private", "corp", "home", "lan", "arpa"],
-  ...["test", "example", "invalid", "onion", "alt"],
-];
+const PRIVATE_NAMES = new Set([
+  ...["localhost", "local", "localdomain", "internal", "intranet", "intra", "private", "corp", "home", "lan", "arpa"],
+  ...["test", "example", "invalid", "onion", "alt", "mail", "domain", "dhcp", "workgroup", "docker", "consul"],
+]);
 
 const NAME = /^(?=.{4,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
@@ -55,16 +37,49 @@ export function portalAddress(text: string, { hosts = [] }: AddressOptions = {})
   const refuse = (why: string): AddressError => new AddressError(`cannot call ${shown(text)}: ${why}`);
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined) throw refuse("it is no address");
-  // What a parser leaves out without a word, others may read another way.
+  // What a parser leaves out or puts in without a word, others may read another way.
   if (/[\0-\x20\x7f\\]/.test(text)) throw refuse("it has a space, a control character or a backslash");
-  if (url.protocol !== "https:") throw refuse("wanted https");
-  if (url.username !== "" || url.password !== "" || text.split(/[/?#]/)[2]?.includes("@")) {
-    throw refuse("it names a user");
-  }
+  const [, authority] = /^https:\/\/([^/?#]+)/i.exec(text) ?? [];
+  if (authority === undefined) throw refuse("wanted https");
+  if (authority.includes("@")) throw refuse("it names a user");
   if (hosts.includes(url.host)) return url;
   if (url.port !== "") throw refuse("it has a port, wanted none");
   assertPublicName(url.hostname, refuse);
   return url;
+}
+
+/**
+ * The address of a portal's REST, with a slash at its end.
+ *
+ * @throws {AddressError} when {@linkcode portalAddress} refuses it, or it is not where a portal's REST is
+ */
+export function portalEndpoint(text: string, options: AddressOptions = {}): string {
+  const { href, origin, host } = portalAddress(text, options);
+  const endpoint = `${origin}/rest/`;
+  // Methods are added to it: after a `?` or a `#` they would be lost.
+  if (href !== endpoint && `${href}/` !== endpoint) {
+    throw new AddressError(`cannot call ${JSON.stringify(host)}: its path is not "/rest/"`);
+  }
+  return endpoint;
+}
+
+const OWN_HOST = /^(\[.+\]|[a-z0-9_-]+(\.[a-z0-9_-]+)*)(:\d+)?$/;
+
+/**
+ * A host of the vendor's own choice, spelt as in addresses.
+ *
+ * @throws {TypeError} when it is no host, with a port or without one
+ */
+export function portalHost(text: string): string {
+  const url = URL.canParse(`https://${text}/`) ? new URL(`https://${text}/`) : undefined;
+  if (url === undefined || /[\s/?#@\\]/.test(text) || !OWN_HOST.test(url.host)) {
+    throw new TypeError(
+      `cannot call portals at ${
+        JSON.stringify(text)
+      }, wanted a host such as "crm.example.com" or "crm.example.com:8443"`,
+    );
+  }
+  return url.host;
 }
 
 function assertPublicName(host: string, refuse: (why: string) => AddressError): void {
@@ -72,7 +87,7 @@ function assertPublicName(host: string, refuse: (why: string) => AddressError): 
   if (host.endsWith(".")) throw refuse("its name ends with a dot");
   if (!host.includes(".")) throw refuse("its name is of a private network");
   if (!NAME.test(host)) throw refuse("its name is no name of a host");
-  if (PRIVATE_NAMES.includes(host.slice(host.lastIndexOf(".") + 1))) throw refuse("its name is of a private network");
+  if (PRIVATE_NAMES.has(host.slice(host.lastIndexOf(".") + 1))) throw refuse("its name is of a private network");
 }
 
 /** The host alone: whatever else there is may be a secret. */
@@ -86,11 +101,15 @@ const CLOSED_V4 = ranges([
   ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"],
   ...["192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"],
   ...["224.0.0.0/4", "240.0.0.0/4"],
+  // Azure's own service to the machines in it.
+  "168.63.129.16/32",
 ]);
 
 /** Of IPv6, what is public is in one range; of that, these are not, or lead to an IPv4 address that is not seen here. */
 const OPEN_V6 = ranges(["2000::/3"]);
 const CLOSED_V6 = ranges(["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"]);
+/** Of these, the IPv4 address in them counts: the second is how hosts without IPv4 see those without IPv6. */
+const WITH_V4 = ranges(["::ffff:0:0/96", "64:ff9b::/96"]);
 
 interface Range {
   readonly bytes: readonly number[];
@@ -101,13 +120,12 @@ interface Range {
 export function isPublicAddress(ip: string): boolean {
   const bytes = bytesOf(ip);
   if (bytes === undefined) return false;
-  if (bytes.length === 4) return !CLOSED_V4.some((range) => isIn(bytes, range));
-  // An IPv4 address in the clothes of IPv6.
-  if (isIn(bytes, MAPPED)) return !CLOSED_V4.some((range) => isIn(bytes.slice(12), range));
-  return OPEN_V6.some((range) => isIn(bytes, range)) && !CLOSED_V6.some((range) => isIn(bytes, range));
+  const within = (closed: readonly Range[], bytes: readonly number[]): boolean =>
+    closed.some((range) => isIn(bytes, range));
+  if (bytes.length === 4) return !within(CLOSED_V4, bytes);
+  if (within(WITH_V4, bytes)) return !within(CLOSED_V4, bytes.slice(12));
+  return within(OPEN_V6, bytes) && !within(CLOSED_V6, bytes);
 }
-
-const [MAPPED] = ranges(["::ffff:0:0/96"]) as [Range];
 
 function ranges(texts: readonly string[]): Range[] {
   return texts.map((text) => {
@@ -125,13 +143,14 @@ function isIn(bytes: readonly number[], range: Range): boolean {
 
 /** The bytes of an address as lookups give it; `undefined` of anything else. */
 function bytesOf(ip: string): number[] | undefined {
-  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(ip)) {
+  // Without zeros in front: to some they make a number octal.
+  if (/^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}$/.test(ip)) {
     const bytes = ip.match(/\d+/g)!.map(Number);
     return bytes.every((byte) => byte <= 255) ? bytes : undefined;
   }
-  // The parser of URLs knows all spellings of IPv6; zones are of the host that looked.
-  const literal = `http://[${ip.replace(/%.*$/, "")}]/`;
-  if (!ip.includes(":") || !URL.canParse(literal)) return undefined;
+  // The parser of URLs knows all spellings of IPv6.
+  const literal = `http://[${ip}]/`;
+  if (!/^[\da-f:.]+$/i.test(ip) || !URL.canParse(literal)) return undefined;
   const [head, tail] = new URL(literal).hostname.slice(1, -1).split("::") as [string, string?];
   const groups = (text: string | undefined): number[] =>
     text === undefined || text === "" ? [] : text.split(":").map((group) => Number(`0x${group}`));
@@ -145,6 +164,8 @@ export interface GuardOptions extends AddressOptions {
   readonly fetch: typeof fetch;
   /** The addresses of a host; `undefined` where that cannot be seen. Rejects where the host is not known. */
   readonly lookup: (host: string) => Promise<readonly string[] | undefined>;
+  /** Milliseconds since any point, never going back; default those of the process. */
+  readonly clock?: () => number;
 }
 
 /** How long what a lookup gave holds, in milliseconds, and of how many hosts. */
@@ -153,28 +174,36 @@ const LOOKUPS = 1000;
 
 /**
  * A fetch that calls hosts which {@linkcode portalAddress} lets through, and hands redirects back. Of a host outside of
- * the cloud, it looks first where its name leads. Between the look and the connection, that may change.
+ * the cloud, it looks first where its name leads. Between the look and the connection, that may change: only what stands
+ * between the program and the network can prevent it, such as a proxy that lets public addresses through and no others.
+ *
+ * A name that is not known rejects as a connection would, with a `TypeError`: that may be over soon.
  */
-export function guardedFetch({ fetch, lookup, hosts = [] }: GuardOptions): typeof globalThis.fetch {
+export function guardedFetch(
+  { fetch, lookup, hosts = [], clock = () => performance.now() }: GuardOptions,
+): typeof globalThis.fetch {
   const looks = new Map<
     string,
     { readonly until: number; readonly addresses: Promise<readonly string[] | undefined> }
   >();
 
-  async function assertPublic(host: string): Promise<void> {
+  function look(host: string): Promise<readonly string[] | undefined> {
     const known = looks.get(host);
-    let addresses = known !== undefined && known.until > performance.now() ? known.addresses : undefined;
-    if (addresses === undefined) {
-      if (looks.size >= LOOKUPS) looks.clear();
-      addresses = lookup(host);
-      looks.set(host, { until: performance.now() + LOOKUP_MS, addresses });
-      // A host that is not known now may be at the next call.
-      addresses.catch(() => looks.delete(host));
-    }
+    if (known !== undefined && known.until > clock()) return known.addresses;
+    if (looks.size >= LOOKUPS) looks.clear();
+    const addresses = lookup(host);
+    looks.set(host, { until: clock() + LOOKUP_MS, addresses });
+    // A host that is not known now may be at the next call.
+    addresses.catch(() => looks.delete(host));
+    return addresses;
+  }
+
+  async function assertPublic(host: string, signal: AbortSignal | null): Promise<void> {
     let found: readonly string[] | undefined;
     try {
-      found = await addresses;
+      found = await abortable(look(host), signal);
     } catch (cause) {
+      signal?.throwIfAborted();
       throw new TypeError(`cannot find host ${host}`, { cause });
     }
     if (found === undefined || (found.length > 0 && found.every(isPublicAddress))) return;
@@ -182,13 +211,35 @@ export function guardedFetch({ fetch, lookup, hosts = [] }: GuardOptions): typeo
   }
 
   return async (input, init) => {
-    const url = portalAddress(typeof input === "string" ? input : input instanceof URL ? input.href : input.url, {
-      hosts,
-    });
-    if (!isCloudHost(url.hostname) && !hosts.includes(url.host)) await assertPublic(url.hostname);
-    const request = input instanceof Request ? input : url;
-    return await fetch(request, { ...init, redirect: "manual", referrerPolicy: "no-referrer" });
+    const request = input instanceof Request ? input : undefined;
+    const url = portalAddress(request?.url ?? String(input), { hosts });
+    if (!isCloudHost(url.hostname) && !hosts.includes(url.host)) {
+      await assertPublic(url.hostname, init?.signal ?? request?.signal ?? null);
+    }
+    const response = await fetch(request ?? url, { ...init, redirect: "manual", referrerPolicy: "no-referrer" });
+    // Browsers hide where a redirect leads, and what stands in for `fetch` may follow it all the same.
+    if (response.redirected || response.type === "opaqueredirect") {
+      await response.body?.cancel();
+      throw new AddressError(`cannot follow a redirect of ${url.host}: it was not handed back`);
+    }
+    return response;
   };
+}
+
+/** Waits no longer than the caller does: some resolvers take their time, and others wait for the same look. */
+async function abortable<T>(work: Promise<T>, signal: AbortSignal | null): Promise<T> {
+  if (signal === null) return await work;
+  signal.throwIfAborted();
+  let stop: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop!);
+  }
 }
 
 /**

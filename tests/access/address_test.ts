@@ -1,7 +1,24 @@
 import assert from "node:assert/strict";
+import { BlockList } from "node:net";
 import { describe, it } from "node:test";
 import { AddressError } from "@b24/onappupdate";
-import { guardedFetch, isCloudHost, isPublicAddress, oauthOrigin, portalAddress } from "../../src/access/address.ts";
+import {
+  guardedFetch,
+  isCloudHost,
+  isPublicAddress,
+  oauthOrigin,
+  portalAddress,
+  portalEndpoint,
+  portalHost,
+} from "../../src/access/address.ts";
+
+/** Numbers from 0 to below 2 ** 32, the same at each run. */
+function seeded(seed: number): () => number {
+  return () => {
+    seed = Math.imul(seed ^ (seed >>> 15), 0x2c1b3c6d) + 0x9e3779b9 | 0;
+    return (seed ^ (seed >>> 13)) >>> 0;
+  };
+}
 
 describe("portalAddress() takes", () => {
   const cases: Readonly<Record<string, string>> = {
@@ -11,6 +28,9 @@ describe("portalAddress() takes", () => {
     "https://crm.customer.com:443/rest/": "https://crm.customer.com/rest/",
     "https://портал.рф/rest/": "https://xn--80awhdgm.xn--p1ai/rest/",
     "https://a_b.customer.com/rest/": "https://a_b.customer.com/rest/",
+    "HTTPS://crm.customer.com/rest/?a=@&b=1.2.3.4#@": "https://crm.customer.com/rest/?a=@&b=1.2.3.4#@",
+    "https://10.0.0.1.customer.com/rest/": "https://10.0.0.1.customer.com/rest/",
+    "https://localhost.customer.com/rest/": "https://localhost.customer.com/rest/",
   };
   for (const [text, href] of Object.entries(cases)) {
     it(text, () => assert.equal(portalAddress(text).href, href));
@@ -39,6 +59,21 @@ describe("portalAddress() refuses", () => {
     ...["localhost", "LOCALHOST", "localhost.", "a.localhost", "portal", "bitrix", "intranet", "metadata"],
     ...["metadata.google.internal", "bitrix.local", "bitrix.lan", "bitrix.home", "bitrix.corp", "bitrix.intranet"],
     ...["router.home.arpa", "1.0.0.127.in-addr.arpa", "a.test", "a.example", "a.invalid", "a.onion", "a.localdomain"],
+    ...[
+      "portal.localhost.",
+      "METADATA.GOOGLE.INTERNAL",
+      "instance-data",
+      "instance-data.ec2.internal",
+      "host.docker.internal",
+    ],
+    ...[
+      "kubernetes.default.svc.cluster.local",
+      "redis.service.consul",
+      "a.mail",
+      "lоcalhost",
+      "ｌｏｃａｌｈｏｓｔ",
+      "a.lｏcal",
+    ],
     ...["example.bitrix24.de.", "a..de", ".bitrix24.de", "-a.de", "a-.de", "a.d-", `${"a".repeat(64)}.de`],
     ...[`${"a.".repeat(130)}de`, "a.1", "*.bitrix24.de", "a!b.de", "a,b.de"],
   ];
@@ -51,10 +86,54 @@ describe("portalAddress() refuses", () => {
     ...["https://example.bitrix24.de:80/", "https://example.bitrix24.de:8443/", "https://example.bitrix24.de:0/"],
     ...["https://example\t.bitrix24.de/", "https://exam\nple.bitrix24.de/", " https://example.bitrix24.de/"],
     ...["https://example.bitrix24.de/\0", "https://evil.com\0.bitrix24.de/", "https://evil%2ecom%00.bitrix24.de/"],
+    ...["https:example.bitrix24.de/rest/", "https:/example.bitrix24.de/rest/", "https:////example.bitrix24.de/rest/"],
+    ...["https:/@example.bitrix24.de/rest/", "https://example.bitrix24.de@/rest/", "https://?example.bitrix24.de"],
+    ...["https://example.bitrix24.de:443@evil.com/", "https://example.bitrix24.de%40evil.com/"],
     ...["https://evil.com%2f.bitrix24.de/", "https://evil.com%23.bitrix24.de/", "https://[bitrix24.de]/"],
   ];
   for (const text of [...[...IPS, ...NAMES].map((host) => `https://${host}/rest/`), ...SHAPES]) {
     it(JSON.stringify(text).slice(0, 80), () => assert.throws(() => portalAddress(text), AddressError));
+  }
+
+  it("every IPv4 address in every spelling", () => {
+    const random = seeded(1);
+    const spell = [
+      (n: number): string => String(n),
+      (n: number): string => `0x${n.toString(16)}`,
+      (n: number): string => `0X${n.toString(16).toUpperCase().padStart(8, "0")}`,
+      (n: number): string => `0${n.toString(8)}`,
+      (n: number): string => [...String(n)].map((digit) => String.fromCodePoint(0xff10 + Number(digit))).join(""),
+      (n: number): string => [...String(n)].map((digit) => `%3${digit}`).join(""),
+    ];
+    for (let i = 0; i < 2000; i++) {
+      const ip = random();
+      const bytes = [ip >>> 24, ip >>> 16 & 255, ip >>> 8 & 255, ip & 255];
+      // The last of 1 to 4 parts holds what the others leave.
+      const parts = [[ip], [bytes[0]!, ip & 0xffffff], [bytes[0]!, bytes[1]!, ip & 0xffff], bytes][i % 4]!;
+      const host = parts.map((part) => spell[random() % spell.length]!(part)).join(
+        [".", "。", "．", "｡", "%2e"][i % 5],
+      );
+      for (const text of [`https://${host}/rest/`, `https://${host}./rest/`]) {
+        assert.throws(() => portalAddress(text), AddressError, text);
+      }
+    }
+  });
+
+  const REASONS: Readonly<Record<string, string>> = {
+    "x": '"": it is no address',
+    "https://example.com\\x/": '"example.com": it has a space, a control character or a backslash',
+    "http://example.com/": '"example.com": wanted https',
+    "https://@example.com/": '"example.com": it names a user',
+    "https://example.com:8443/": '"example.com:8443": it has a port, wanted none',
+    "https://2130706433/": '"127.0.0.1": it is an IP address, wanted a name',
+    "https://[::1]/": '"[::1]": it is an IP address, wanted a name',
+    "https://example.com./": '"example.com.": its name ends with a dot',
+    "https://bitrix/": '"bitrix": its name is of a private network',
+    "https://bitrix.office.lan/": '"bitrix.office.lan": its name is of a private network',
+    "https://-a.com/": '"-a.com": its name is no name of a host',
+  };
+  for (const [text, reason] of Object.entries(REASONS)) {
+    it(`${text} as ${reason}`, () => assert.throws(() => portalAddress(text), { message: `cannot call ${reason}` }));
   }
 
   it("without quoting more than the host", () => {
@@ -65,11 +144,62 @@ describe("portalAddress() refuses", () => {
   });
 });
 
+describe("portalEndpoint()", () => {
+  const ENDPOINT = "https://crm.customer.com/rest/";
+  for (const text of [ENDPOINT, "https://crm.customer.com/rest", "https://CRM.customer.com:443/x/../rest/"]) {
+    it(`takes ${text}`, () => assert.equal(portalEndpoint(text), ENDPOINT));
+  }
+  it("takes hosts of the vendor's choice", () => {
+    const hosts = ["10.0.0.5:8443"];
+    assert.equal(portalEndpoint("https://10.0.0.5:8443/rest/", { hosts }), "https://10.0.0.5:8443/rest/");
+  });
+  const PATHS = [
+    ...["", "/", "/rest/app.info", "/rest//", "/REST/", "/rest/1/webhook/", "/x/rest/", "/rest/../", "/rest/%2e%2e/"],
+    ...["/rest/?", "/rest/?x=", "/rest/#", "/rest/#x", "/rest?x", "/rest;x/"],
+  ];
+  for (const path of PATHS) {
+    it(`refuses ${JSON.stringify(path)}`, () => {
+      const error = { name: "AddressError", message: 'cannot call "crm.customer.com": its path is not "/rest/"' };
+      assert.throws(() => portalEndpoint(`https://crm.customer.com${path}`), error);
+    });
+  }
+  it("refuses what portalAddress() refuses", () => {
+    assert.throws(() => portalEndpoint("https://10.0.0.5/rest/"), AddressError);
+  });
+});
+
+describe("portalHost()", () => {
+  const cases: Readonly<Record<string, string>> = {
+    "crm.example.com": "crm.example.com",
+    "CRM.Example.com:8443": "crm.example.com:8443",
+    "crm.example.com:443": "crm.example.com",
+    "портал.рф": "xn--80awhdgm.xn--p1ai",
+    "bitrix": "bitrix",
+    "10.0.0.5": "10.0.0.5",
+    "[FD00::0:5]:8443": "[fd00::5]:8443",
+  };
+  for (const [text, host] of Object.entries(cases)) {
+    it(`spells ${text} as addresses do`, () => {
+      assert.equal(portalHost(text), host);
+      assert.equal(portalAddress(`https://${text}/rest/`, { hosts: [portalHost(text)] }).host, host);
+    });
+  }
+  const WRONG = [
+    ...["", " ", "https://crm.example.com", "crm.example.com/", "crm.example.com/rest/", "user@crm.example.com"],
+    ...["crm.example.com:x", "crm.example.com:99999", "fd00::5", "*.example.com", "a b", "a\\b"],
+    ...["crm.example.com?", "crm.example.com#", ".example.com", "crm..example.com", "crm.example.com."],
+  ];
+  for (const text of WRONG) {
+    it(`refuses ${JSON.stringify(text)}`, () => assert.throws(() => portalHost(text), TypeError));
+  }
+});
+
 describe("isCloudHost()", () => {
   const cases: Readonly<Record<string, boolean>> = {
     "example.bitrix24.de": true,
     "a.b.bitrix24.com": true,
     "example.bitrix24.com.br": true,
+    "example.bitrix24.uz": true,
     "bitrix24.de": false,
     ".bitrix24.de": false,
     "xbitrix24.de": false,
@@ -81,6 +211,16 @@ describe("isCloudHost()", () => {
   };
   for (const [host, isCloud] of Object.entries(cases)) {
     it(`${host}: ${isCloud}`, () => assert.equal(isCloudHost(host), isCloud));
+  }
+
+  const ELSEWHERE = [
+    ...["https://evil.com#.bitrix24.de", "https://evil.com/.bitrix24.de", "https://evil.com?.bitrix24.de"],
+    ...["https://evil.com/?example.bitrix24.de", "https://bitrix24.de.evil.com/", "https://example-bitrix24.de/"],
+    ...["https://example.bitrix24.ua/", "https://example.bitrix24.co.uk/", "https://example.bitrix24.site/"],
+    ...["https://example.xn--bitrx24-g2a.de/", "https://example.bitrix24.de.com/", "https://oauth.bitrix24.tech/"],
+  ];
+  for (const text of ELSEWHERE) {
+    it(`is false of ${text}`, () => assert.equal(isCloudHost(portalAddress(text).hostname), false));
   }
 
   it("a letter that only looks like one is another name", () => {
@@ -103,7 +243,14 @@ describe("isPublicAddress()", () => {
     "192.0.1.1",
     "223.255.255.255",
   ];
-  const PUBLIC_V6 = ["2606:4700::1111", "2a00:1450:4001:830::200e", "::ffff:8.8.8.8", "2400:cb00:2048:1::c629:d7a2"];
+  const PUBLIC_V6 = [
+    "2606:4700::1111",
+    "2a00:1450:4001:830::200e",
+    "::ffff:8.8.8.8",
+    "2400:cb00:2048:1::c629:d7a2",
+    "64:ff9b::808:808",
+    "64:ff9b::8.8.8.8",
+  ];
   const CLOSED = [
     ...[
       "0.0.0.0",
@@ -116,7 +263,18 @@ describe("isPublicAddress()", () => {
       "127.255.0.1",
     ],
     ...["169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.168.0.1", "198.18.0.1"],
-    ...["198.19.255.255", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255"],
+    ...[
+      "198.19.255.255",
+      "198.51.100.1",
+      "203.0.113.1",
+      "168.63.129.16",
+      "100.100.100.200",
+      "192.0.0.192",
+      "224.0.0.1",
+      "239.1.1.1",
+      "240.0.0.1",
+      "255.255.255.255",
+    ],
     ...[
       "::",
       "::1",
@@ -128,7 +286,23 @@ describe("isPublicAddress()", () => {
       "fc00::1",
       "fd12::1",
     ],
-    ...["ff02::1", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1", "2001::1", "2001:db8::1", "2002:7f00:1::", "3fff::1"],
+    ...[
+      "ff02::1",
+      "64:ff9b::7f00:1",
+      "64:ff9b::a9fe:a9fe",
+      "64:ff9b:1::1",
+      "64:ff9b::1:808:808",
+      "fd00:ec2::254",
+      "::ffff:0:808:808",
+      "0:0:0:0:0:0:0:1",
+      "0000::0001",
+      "::FFFF:10.0.0.1",
+      "100::1",
+      "2001::1",
+      "2001:db8::1",
+      "2002:7f00:1::",
+      "3fff::1",
+    ],
     ...["fec0::1", "5f00::1"],
     ...[
       "",
@@ -141,12 +315,60 @@ describe("isPublicAddress()", () => {
       ":::",
       "1::2::3",
       "8.8.8.8.",
+      "08.8.8.8",
+      "8.8.8.010",
+      " 8.8.8.8",
+      "2606:4700::1111]:80/[",
+      "2606:4700::1111%eth0",
+      "2606:4700::1111/64",
       "[::1]",
       "g::1",
     ],
   ];
   for (const ip of [...PUBLIC, ...PUBLIC_V6]) it(`${ip}: public`, () => assert.equal(isPublicAddress(ip), true));
   for (const ip of CLOSED) it(`${JSON.stringify(ip)}: not public`, () => assert.equal(isPublicAddress(ip), false));
+
+  it("says what the lists of another maker say, at and beside each end of a range, and anywhere", () => {
+    const v4: [string, number][] = [
+      ...[["0.0.0.0", 8], ["10.0.0.0", 8], ["100.64.0.0", 10], ["127.0.0.0", 8], ["169.254.0.0", 16]],
+      ...[["172.16.0.0", 12], ["192.0.0.0", 24], ["192.0.2.0", 24], ["192.88.99.0", 24], ["192.168.0.0", 16]],
+      ...[["198.18.0.0", 15], ["198.51.100.0", 24], ["203.0.113.0", 24], ["224.0.0.0", 3], ["168.63.129.16", 32]],
+    ] as [string, number][];
+    const v6: [string, number][] = [
+      ...[["::", 3], ["4000::", 2], ["8000::", 1], ["2001::", 23], ["2001:db8::", 32], ["2002::", 16], ["3fff::", 20]],
+    ] as [string, number][];
+    // Apart: some runtimes hold IPv4 addresses against ranges of IPv6 too.
+    const closed = { ipv4: new BlockList(), ipv6: new BlockList() };
+    for (const [ip, bits] of v4) closed.ipv4.addSubnet(ip, bits, "ipv4");
+    for (const [ip, bits] of v6) closed.ipv6.addSubnet(ip, bits, "ipv6");
+    const random = seeded(2);
+    const dotted = (n: number): string => [24, 16, 8, 0].map((shift) => n >>> shift & 255).join(".");
+    const ips = Array.from({ length: 5000 }, random);
+    for (const [ip, bits] of v4) {
+      const first = ip.split(".").reduce((n, byte) => n * 256 + Number(byte), 0);
+      const end = first + 2 ** (32 - bits);
+      ips.push(...[first - 1, first, end - 1, end].filter((n) => n >= 0 && n < 2 ** 32));
+    }
+    for (const ip of ips.map(dotted)) assert.equal(isPublicAddress(ip), !closed.ipv4.check(ip, "ipv4"), ip);
+    const starts = [
+      "2000",
+      "2001",
+      "2002",
+      "3fff",
+      "2001:1ff",
+      "2001:200",
+      "2001:db8",
+      "2001:db9",
+      "3fff:fff",
+      "3fff:1000",
+    ];
+    for (let i = 0; i < 5000; i++) {
+      const groups = Array.from({ length: 8 }, () => (random() >>> 16).toString(16));
+      const start = i % 2 === 0 ? [] : starts[random() % starts.length]!.split(":");
+      const ip = [...start, ...groups].slice(0, 8).join(":");
+      assert.equal(isPublicAddress(ip), !closed.ipv6.check(ip, "ipv6"), ip);
+    }
+  });
 });
 
 describe("guardedFetch()", () => {
@@ -155,14 +377,17 @@ describe("guardedFetch()", () => {
     readonly called: { readonly url: string; readonly redirect?: RequestRedirect }[];
     readonly looked: string[];
     addresses: readonly string[] | undefined | Error;
+    now: number;
   }
   function scene(hosts: readonly string[] = []): Scene {
     const made: Scene = {
       called: [],
       looked: [],
       addresses: ["93.184.216.34"],
+      now: 0,
       fetch: guardedFetch({
         hosts,
+        clock: () => made.now,
         lookup: (host) => {
           made.looked.push(host);
           const { addresses } = made;
@@ -227,6 +452,87 @@ describe("guardedFetch()", () => {
     assert.equal((await made.fetch(CUSTOMER)).status, 200);
   });
 
+  it("looks again after half a minute, so that a name which leads elsewhere now is refused", async () => {
+    const made = scene();
+    await made.fetch(CUSTOMER);
+    made.addresses = ["127.0.0.1"];
+    made.now = 29_999;
+    await made.fetch(CUSTOMER);
+    made.now = 30_000;
+    await assert.rejects(made.fetch(CUSTOMER), { name: "AddressError" });
+    assert.equal(made.looked.length, 2);
+  });
+
+  it("remembers a thousand looks and no more", async () => {
+    const made = scene();
+    for (let i = 0; i < 1001; i++) await made.fetch(`https://crm${i}.customer.com/rest/`);
+    await made.fetch("https://crm1000.customer.com/rest/");
+    assert.equal(made.looked.length, 1001);
+    await made.fetch("https://crm0.customer.com/rest/");
+    assert.equal(made.looked.length, 1002);
+  });
+
+  it("waits for a look no longer than its caller", async () => {
+    const called: unknown[] = [];
+    const guarded = guardedFetch({
+      lookup: () => new Promise(() => {}),
+      fetch: (input) => Promise.resolve(new Response(String(called.push(input)))),
+    });
+    const stop = new AbortController();
+    const waiting = [
+      guarded(CUSTOMER, { signal: stop.signal }),
+      guarded(new Request(CUSTOMER, { signal: stop.signal })),
+    ];
+    stop.abort(new Error("no more"));
+    for (const one of waiting) await assert.rejects(one, /^Error: no more$/);
+    await assert.rejects(guarded(CUSTOMER, { signal: stop.signal }), /^Error: no more$/);
+    assert.deepEqual(called, []);
+  });
+
+  it("tells nobody who refers, whatever the caller asks", async () => {
+    const seen: unknown[] = [];
+    const guarded = guardedFetch({
+      lookup: () => Promise.resolve(["93.184.216.34"]),
+      fetch: (_, init) => Promise.resolve(new Response(String(seen.push(init?.referrerPolicy)))),
+    });
+    await guarded(CUSTOMER, { referrer: "about:client", referrerPolicy: "unsafe-url" });
+    assert.deepEqual(seen, ["no-referrer"]);
+  });
+
+  it("keeps the method, the body and the headers of a Request", async () => {
+    const guarded = guardedFetch({
+      lookup: () => Promise.resolve(["93.184.216.34"]),
+      fetch: async (input, init) => {
+        const request = new Request(input, init);
+        return Response.json([request.method, request.redirect, request.headers.get("x-a"), await request.text()]);
+      },
+    });
+    const request = new Request(CUSTOMER, { method: "POST", body: "x=1", headers: { "x-a": "1" }, redirect: "follow" });
+    assert.deepEqual(await (await guarded(request)).json(), ["POST", "manual", "1", "x=1"]);
+  });
+
+  it("calls nobody for what is no address, Request or URL", async () => {
+    const made = scene();
+    for (const input of [{ url: CUSTOMER }, 1, undefined, { href: CUSTOMER, toString: () => "https://10.0.0.1/" }]) {
+      await assert.rejects(made.fetch(input as never), { name: "AddressError" });
+    }
+    assert.deepEqual(made.called, []);
+  });
+
+  it("hands redirects back, and is loud where they were followed or are hidden", async () => {
+    const answer = async (response: Response): Promise<Response> =>
+      await guardedFetch({ lookup: () => Promise.resolve(undefined), fetch: () => Promise.resolve(response) })(
+        CUSTOMER,
+      );
+    const headers = { location: "https://renamed.bitrix24.de/rest/" };
+    assert.equal((await answer(new Response(null, { status: 302, headers }))).status, 302);
+    for (const lie of [{ redirected: true }, { type: "opaqueredirect" }]) {
+      const response = new Response("x");
+      for (const [name, value] of Object.entries(lie)) Object.defineProperty(response, name, { value });
+      await assert.rejects(answer(response), { name: "AddressError" });
+    }
+  });
+
   it("calls where the runtime does not let us look", async () => {
     const made = scene();
     made.addresses = undefined;
@@ -235,8 +541,28 @@ describe("guardedFetch()", () => {
 });
 
 describe("oauthOrigin()", () => {
-  it("takes https addresses, and loopback for tests", () => {
-    assert.equal(oauthOrigin("https://oauth.bitrix.info/rest/?x"), "https://oauth.bitrix.info");
-    assert.equal(oauthOrigin("http://127.0.0.1:8000"), "http://127.0.0.1:8000");
-  });
+  const cases: Readonly<Record<string, string>> = {
+    "https://oauth.bitrix.info": "https://oauth.bitrix.info",
+    "https://oauth.bitrix.info/rest/?x": "https://oauth.bitrix.info",
+    "https://OAuth.Bitrix.info:443": "https://oauth.bitrix.info",
+    "https://oauth.office.local:8443": "https://oauth.office.local:8443",
+    "http://127.0.0.1:8000": "http://127.0.0.1:8000",
+    "http://localhost:8000/": "http://localhost:8000",
+    "http://[::1]:8000": "http://[::1]:8000",
+  };
+  for (const [text, origin] of Object.entries(cases)) it(text, () => assert.equal(oauthOrigin(text), origin));
+
+  const WRONG = [
+    ...["", "oauth.bitrix.info", "//oauth.bitrix.info", "http://oauth.bitrix.info", "ftp://127.0.0.1", "file:///x"],
+    ...["http://127.0.0.2", "http://localhost.evil.com", "http://evil.localhost", "https://u@oauth.bitrix.info"],
+    ...["https://:p@oauth.bitrix.info", "data:text/plain,x", "javascript:1"],
+  ];
+  for (const text of WRONG) {
+    it(`refuses ${JSON.stringify(text)}`, () => {
+      assert.throws(() => oauthOrigin(text), {
+        name: "TypeError",
+        message: /^cannot use ".*" as an OAuth host, wanted/,
+      });
+    });
+  }
 });
