@@ -81,6 +81,11 @@ export interface AppOptions {
   readonly clock?: () => number;
   /** For requests of plugins; default the system's. */
   readonly fetch?: typeof fetch;
+  /**
+   * The addresses that the name of a host leads to, before a portal outside of the cloud is called; default what the
+   * runtime's resolver says. `undefined`: they cannot be seen.
+   */
+  readonly lookup?: (host: string) => Promise<readonly string[] | undefined>;
   /** A fresh, unguessable text; default `crypto.randomUUID`. */
   readonly random?: () => string;
 }
@@ -337,7 +342,7 @@ export function createApp(options: AppOptions): App {
         await setup?.({
           ...keys,
           fetch,
-          portalFetch: guardedFetch({ fetch, hosts: portalHosts, lookup: addressesOf }),
+          portalFetch: guardedFetch({ fetch, hosts: portalHosts, lookup: options.lookup ?? addressesOf }),
           access,
           appInfo: oauth.appInfo,
           clock,
