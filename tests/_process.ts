@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 export const onDeno = "Deno" in globalThis;
 
 /** `DENO_BIN` names Deno where the tests themselves run on Node. */
-const denoBin = onDeno ? process.execPath : process.env.DENO_BIN ?? "deno";
+export const denoBin: string = onDeno ? process.execPath : process.env.DENO_BIN ?? "deno";
 
 /** The root of the project, or of the project that has the package installed. */
 export const root: string = fileURLToPath(new URL("../", import.meta.url));

@@ -1,82 +1,66 @@
 /**
- * A local Bitrix24: an OAuth host that knows whose access token is whose, and portals that send the events of an
- * app's life. For tests and demonstrations.
+ * A local Bitrix24: OAuth hosts that know whose tokens are whose, portals with their REST, and the sender of the events
+ * of an app's life. For tests and demonstrations.
  */
+import { createPortal } from "./fake_create_portal.ts";
+import { failing, type FakeFailOptions, type FakeFaultOptions, losing } from "./fake_faults.ts";
+import { answerOAuth } from "./fake_oauth.ts";
+import type { FakePortal, FakePortalOptions } from "./fake_portal.ts";
+import { decodeRequest, following } from "./fake_request.ts";
+import { answerRest } from "./fake_rest.ts";
+import { createSender, type FakeHandler, type FakeSent } from "./fake_sender.ts";
+import { type FakeServer, startServer } from "./fake_server.ts";
+import type { FakeCall, FakeRateLimit, World } from "./fake_state.ts";
 
 /** Options of {@linkcode fakeBitrix24}. */
 export interface FakeBitrix24Options {
   /** `client_id` of the app that the portals have. */
   readonly clientId: string;
-  /** Where {@linkcode FakeBitrix24.fetch} is reached; default `https://oauth.bitrix24.tech`. */
+  /** `client_secret` without which no token is refreshed; default any. */
+  readonly clientSecret?: string;
+  /** The one OAuth host; default `https://oauth.bitrix24.tech`, with `https://oauth.bitrix.info` beside it. */
   readonly oauthHost?: string;
+  /** Milliseconds since 1970, by which tokens end and events are sent; default the system's, for tokens. */
+  readonly clock?: () => number;
+  /** How long access tokens live, in seconds; default 3600. */
+  readonly accessTokenSeconds?: number;
+  /** How many requests each portal takes; default any number. */
+  readonly rateLimit?: FakeRateLimit;
+  /** Where events are sent: an app's `fetch`, or its address. */
+  readonly handler?: FakeHandler;
 }
 
-/** Options of {@linkcode FakeBitrix24.portal}. */
-export interface FakePortalOptions {
-  /** 32 hexadecimal digits. */
-  readonly memberId: string;
-  /** Default `example.bitrix24.de`. */
-  readonly domain?: string;
-  /** `client_id` of the app that the portal has; default that of the OAuth host. */
-  readonly clientId?: string;
-  /** Seconds since 1970 of the first event; each further one is an hour later. Default 1785300000. */
-  readonly ts?: number;
-}
-
-/** Options of {@linkcode FakePortal.update}. */
-export interface FakeUpdateOptions {
-  /** The portal has another `application_token` from now on. */
-  readonly rotateToken?: boolean;
-  /** The event belongs to no user, so it carries no access token. */
-  readonly tokenless?: boolean;
-}
-
-/** One portal. Its methods change it as Bitrix24 would, and return the body of the event that tells the app. */
-export interface FakePortal {
-  /** As it was given. */
-  readonly memberId: string;
-  /** Host name. */
-  readonly domain: string;
-  /** Installs the app. A portal that had it before gets another `application_token`. */
-  readonly install: (version: number) => string;
-  /** Moves the app to another version. */
-  readonly update: (to: number, options?: FakeUpdateOptions) => string;
-  /** Removes the app; its access tokens end. */
-  readonly uninstall: (options?: { readonly clean?: boolean }) => string;
-  /** Any event, with the portal's tokens unless `tokenless`. Keys of `data` as on the wire. */
-  readonly event: (
-    name: string,
-    data: Readonly<Record<string, string>>,
-    options?: { readonly tokenless?: boolean },
-  ) => string;
-  /** An access token of this portal that the OAuth host knows. */
-  readonly accessToken: () => string;
-}
-
-/** OAuth host and portals. */
+/** OAuth hosts and portals. */
 export interface FakeBitrix24 {
-  /** Answers `app.info` as the OAuth host does: to inject into an app, or to serve. */
+  /**
+   * Answers for the OAuth hosts and every portal: to inject into an app, or to serve. Rejects, as `fetch` does, with a
+   * `TypeError` for any other host. Loopback addresses are taken for the OAuth host, being served.
+   */
   readonly fetch: (input: Request | URL | string, init?: RequestInit) => Promise<Response>;
-  /** How many requests the OAuth host has had. */
+  /** How many requests the OAuth hosts have had. */
   readonly requests: () => number;
   /** Makes a portal without the app. */
   readonly portal: (options: FakePortalOptions) => FakePortal;
-}
-
-interface PortalState {
-  readonly clientId: string;
-  readonly memberId: string;
-  readonly domain: string;
-  version: number | undefined;
-  installations: number;
-  rotations: number;
-  tokens: number;
-  ts: number;
+  /** Every call of a method, at portals and OAuth hosts, in the order in which they came; never with a token. */
+  readonly calls: () => readonly FakeCall[];
+  /** How often a refresh token was given for a new pair. */
+  readonly refreshes: () => number;
+  /** Every event that was to be sent, and what became of it. */
+  readonly events: () => readonly FakeSent[];
+  /** Resolves when events that methods asked for, such as `event.test`, have been sent. */
+  readonly settled: () => Promise<void>;
+  /** Changes where events are sent. */
+  readonly deliverTo: (handler: FakeHandler) => void;
+  /** {@linkcode FakePortal.fail} for whatever portal, and for tokens that are nobody's. */
+  readonly fail: (code: string, options?: FakeFailOptions) => void;
+  /** {@linkcode FakePortal.lose} for whatever portal, and for tokens that are nobody's. */
+  readonly lose: (options?: FakeFaultOptions) => void;
+  /** Listens on a free loopback port, for apps in other processes: see {@linkcode forwardingFetch}. */
+  readonly serve: () => Promise<FakeServer>;
 }
 
 /**
- * Starts a fake Bitrix24. It keeps no sockets: inject `fetch` into `createApp`, or serve it and name its address in
- * `oauthHosts`.
+ * Starts a fake Bitrix24. It keeps no sockets: inject `fetch` into `createApp`, or serve it.
  *
  * @example
  * ```ts
@@ -85,7 +69,7 @@ interface PortalState {
  * import { fakeBitrix24 } from "@b24/onappupdate/testing";
  * import assert from "node:assert/strict";
  *
- * const bitrix24 = fakeBitrix24({ clientId: "app.5f3a" });
+ * const bitrix24 = fakeBitrix24({ clientId: "app.5f3a", handler: (request) => app.fetch(request) });
  * const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
  * const app = createApp({
  *   storage: memoryStorage(),
@@ -93,139 +77,115 @@ interface PortalState {
  *   acknowledge: "handled",
  *   fetch: bitrix24.fetch,
  * }).use(applicationToken());
- * const post = (body: string) =>
- *   app.fetch(
- *     new Request("http://localhost/", {
- *       method: "POST",
- *       body,
- *       headers: { "content-type": "application/x-www-form-urlencoded" },
- *     }),
- *   );
  *
- * assert.equal((await post(portal.install(2))).status, 200);
- * assert.equal((await post(portal.update(3))).status, 200);
+ * assert.deepEqual(await portal.sends.install(2), [200]);
+ * assert.deepEqual(await portal.sends.update(3, { duplicate: 1 }), [200, 200]);
  * assert.equal((await app.portal(portal.memberId))?.version, "3.0.0");
  * await app.close();
  * ```
+ *
+ * @example A portal's REST, and what goes wrong there
+ * ```ts
+ * import { fakeBitrix24 } from "@b24/onappupdate/testing";
+ * import assert from "node:assert/strict";
+ *
+ * const bitrix24 = fakeBitrix24({ clientId: "app.5f3a" });
+ * const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
+ * portal.install(1);
+ * const call = (method: string, params: object) =>
+ *   bitrix24.fetch(`https://${portal.domain}/rest/${method}`, {
+ *     method: "POST",
+ *     headers: { "content-type": "application/json" },
+ *     body: JSON.stringify({ ...params, auth: portal.accessToken() }),
+ *   });
+ *
+ * portal.data("crm.deal.list", [{ ID: "1", TITLE: "Chairs" }, { ID: "2", TITLE: "Tables" }]);
+ * const { result } = await (await call("crm.deal.list", { filter: { ">ID": 1 } })).json();
+ * assert.deepEqual(result, [{ ID: "2", TITLE: "Tables" }]);
+ *
+ * portal.fail("QUERY_LIMIT_EXCEEDED");
+ * assert.equal((await call("profile", {})).status, 503);
+ * assert.equal((await call("profile", {})).status, 200);
+ * ```
  */
-export function fakeBitrix24(
-  { clientId, oauthHost = "https://oauth.bitrix24.tech" }: FakeBitrix24Options,
-): FakeBitrix24 {
-  const owners = new Map<string, PortalState>();
-  let requests = 0;
-  return {
-    fetch: async (input, init) => {
-      requests++;
-      const request = input instanceof Request ? input : new Request(input, init);
-      const { pathname, searchParams } = new URL(request.url);
-      const sent = request.method === "POST" ? new URLSearchParams(await request.text()) : searchParams;
-      if (pathname.replace(/\.json$/, "") !== "/rest/app.info") {
-        return answer(404, { error: "ERROR_METHOD_NOT_FOUND", error_description: "Method not found!" });
-      }
-      return appInfo(owners.get(sent.get("auth") ?? ""));
+export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
+  const { oauthHost = OAUTH_HOSTS[0], clock, rateLimit } = options;
+  const sender = createSender(options.handler);
+  const underWay = new Set<Promise<unknown>>();
+  const world: World = {
+    clientId: options.clientId,
+    clientSecret: options.clientSecret,
+    oauthHosts: new Set(
+      (options.oauthHost === undefined ? OAUTH_HOSTS : [oauthHost]).map((host) => new URL(host).host),
+    ),
+    oauthOrigin: new URL(oauthHost).origin,
+    accessTokenSeconds: options.accessTokenSeconds ?? 3600,
+    now: clock ?? Date.now,
+    hasClock: clock !== undefined,
+    accessTokens: new Map(),
+    refreshTokens: new Map(),
+    portals: [],
+    hosts: new Map(),
+    formerHosts: new Map(),
+    calls: [],
+    faults: [],
+    pairs: 0,
+    requests: 0,
+    refreshes: 0,
+    emit: (portal, body) => {
+      const sending = sender.send(portal, body).finally(() => underWay.delete(sending));
+      underWay.add(sending);
     },
-    requests: () => requests,
-    portal: ({ memberId, domain = "example.bitrix24.de", clientId: other = clientId, ts = 1785300000 }) =>
-      fakePortal(
-        { clientId: other, memberId, domain, version: undefined, installations: 0, rotations: 0, tokens: 0, ts },
-        owners,
-        oauthHost,
-      ),
+  };
+  const fetch: FakeBitrix24["fetch"] = (input, init) =>
+    following(new Request(input, init), (request) => unlessAborted(request, answer(world, request)));
+  return {
+    fetch,
+    requests: () => world.requests,
+    portal: (options) => createPortal(world, sender, { ...(rateLimit === undefined ? {} : { rateLimit }), ...options }),
+    calls: () => [...world.calls],
+    refreshes: () => world.refreshes,
+    events: sender.sent,
+    settled: async () => void await Promise.all(underWay),
+    deliverTo: sender.deliverTo,
+    fail: (code, options) => failing(world, undefined, code, options),
+    lose: (options) => losing(world, undefined, options),
+    serve: () => startServer(fetch),
   };
 }
 
-function appInfo(portal: PortalState | undefined): Response {
-  if (portal === undefined) {
-    return answer(401, { error: "expired_token", error_description: "The access token provided has expired." });
+const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"] as const;
+const LOOPBACK = new Set(["127.0.0.1", "localhost", "[::1]"]);
+
+async function answer(world: World, request: Request): Promise<Response> {
+  const { host, hostname, protocol, pathname, search } = new URL(request.url);
+  if (world.oauthHosts.has(host)) return await answerOAuth(world, await decodeRequest(request));
+  const portals = protocol === "https:" ? world.hosts.get(host) : undefined;
+  if (portals !== undefined && portals.length > 0) {
+    return await answerRest(world, portals, await decodeRequest(request));
   }
-  if (portal.version === undefined) {
-    return answer(401, { error: "NOT_INSTALLED", error_description: "Application not installed" });
+  const moved = world.formerHosts.get(host);
+  if (moved !== undefined) {
+    return new Response(null, { status: 302, headers: { location: `https://${moved.domain}${pathname}${search}` } });
   }
-  return answer(200, {
-    result: {
-      client_id: portal.clientId,
-      scope: SCOPE,
-      expires: portal.ts + 3600,
-      user_id: 1,
-      install: {
-        installed: true,
-        version: portal.version,
-        status: "S",
-        scope: SCOPE,
-        domain: `https://${portal.domain}`,
-        uri: "",
-        client_endpoint: `https://${portal.domain}/rest/`,
-        member_id: portal.memberId,
-        member_type: "B24",
-      },
-    },
+  if (LOOPBACK.has(hostname)) return await answerOAuth(world, await decodeRequest(request));
+  throw new TypeError(`fetch failed: there is no host ${host}`);
+}
+
+/** As `fetch` has it: an abort ends the wait for the answer, and its body. */
+async function unlessAborted(request: Request, answering: Promise<Response>): Promise<Response> {
+  const { signal } = request;
+  signal.throwIfAborted();
+  let stop: () => void;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
   });
-}
-
-function answer(status: number, body: object): Response {
-  return Response.json(body, { status });
-}
-
-const SCOPE = "crm,placement,user_brief";
-
-function fakePortal(portal: PortalState, owners: Map<string, PortalState>, oauthHost: string): FakePortal {
-  const { memberId, domain } = portal;
-  const hex = (kind: string, count: number, length: number): string =>
-    `${kind}${count.toString(16).padStart(4, "0")}${memberId}${memberId}${memberId}`.slice(0, length);
-  const accessToken = (): string => {
-    const token = hex("acce55", ++portal.tokens, 70);
-    owners.set(token, portal);
-    return token;
-  };
-  const event: FakePortal["event"] = (name, data, { tokenless = false } = {}) => {
-    const body = new URLSearchParams({ event: name });
-    for (const [key, value] of Object.entries(data)) body.append(`data[${key}]`, value);
-    body.append("ts", String(portal.ts));
-    const auth: Record<string, string> = {
-      ...(tokenless ? {} : {
-        access_token: accessToken(),
-        expires: String(portal.ts + 3600),
-        expires_in: "3600",
-        scope: SCOPE,
-      }),
-      domain,
-      server_endpoint: `${oauthHost}/rest/`,
-      ...(tokenless ? {} : { status: "S" }),
-      client_endpoint: `https://${domain}/rest/`,
-      member_id: memberId,
-      ...(tokenless ? {} : { user_id: "1", refresh_token: hex("fe5fe5", portal.tokens, 70) }),
-      application_token: hex(`a99${portal.installations}${portal.rotations}`, portal.installations, 32),
-    };
-    for (const [key, value] of Object.entries(auth)) body.append(`auth[${key}]`, value);
-    portal.ts += 3600;
-    return body.toString();
-  };
-  return {
-    memberId,
-    domain,
-    accessToken,
-    event,
-    install: (version) => {
-      portal.version = version;
-      portal.installations++;
-      return event("ONAPPINSTALL", { VERSION: String(version), ACTIVE: "Y", INSTALLED: "Y", LANGUAGE_ID: "ru" });
-    },
-    update: (to, { rotateToken = false, tokenless = false } = {}) => {
-      const previous = portal.version;
-      portal.version = to;
-      if (rotateToken) portal.rotations++;
-      return event(
-        "ONAPPUPDATE",
-        { VERSION: String(to), PREVIOUS_VERSION: String(previous ?? ""), LANGUAGE_ID: "de" },
-        {
-          tokenless,
-        },
-      );
-    },
-    uninstall: ({ clean = true } = {}) => {
-      const body = event("ONAPPUNINSTALL", { LANGUAGE_ID: "ru", CLEAN: clean ? "1" : "0" }, { tokenless: true });
-      portal.version = undefined;
-      return body;
-    },
-  };
+  try {
+    const { body, status, headers } = await Promise.race([answering, aborted]);
+    const ending = body === null ? null : body.pipeThrough(new TransformStream(), { signal });
+    return new Response(ending, { status, headers });
+  } finally {
+    signal.removeEventListener("abort", stop!);
+  }
 }

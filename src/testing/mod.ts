@@ -14,11 +14,28 @@ export {
   type CrashReport,
   type RepeatedCall,
 } from "./crash_everywhere.ts";
-export {
-  type FakeBitrix24,
-  fakeBitrix24,
-  type FakeBitrix24Options,
-  type FakePortal,
-  type FakePortalOptions,
-  type FakeUpdateOptions,
-} from "./fake_bitrix24.ts";
+export { type FakeBitrix24, fakeBitrix24, type FakeBitrix24Options } from "./fake_bitrix24.ts";
+export type {
+  FakeInstallOptions,
+  FakePortal,
+  FakePortalOptions,
+  FakePortalState,
+  FakeSends,
+  FakeUninstallOptions,
+  FakeUpdateOptions,
+  FakeUserOptions,
+  FakeUserReadyOptions,
+} from "./fake_portal.ts";
+export type { FakeEventOptions } from "./fake_event.ts";
+export type { FakeDelivery, FakeHandler, FakeSent } from "./fake_sender.ts";
+export { type FakeAnswers, fakeAnswers, type FakeFailOptions, type FakeFaultOptions } from "./fake_faults.ts";
+export { type FakeServer, forwardingFetch } from "./fake_server.ts";
+export type {
+  FakeCall,
+  FakeMethod,
+  FakeRateLimit,
+  FakeRegistration,
+  FakeRegistrations,
+  FakeTokens,
+} from "./fake_state.ts";
+export type { FakeParams } from "./fake_request.ts";

@@ -471,6 +471,7 @@ describe("applicationToken() asks", () => {
 
   test("its own host alone where the options say so", async () => {
     const made = scene({}, { oauthHosts: ["https://oauth.example.org/ignored/?path"] });
+    made.answer = () => Response.json(appInfo());
     assert.equal(await made.send(made.portal.install(3)), 200);
     assert.deepEqual(made.asked.map(({ url }) => url), ["https://oauth.example.org/rest/app.info"]);
   });
