@@ -581,32 +581,35 @@ function createCaller(host: Host, lanes: Lanes, settings: Settings): Caller {
     const { memberId, method, repeatable, signal } = call;
     const secrets = new Set<string>();
     const clean = cleaner(secrets);
-    let by = identity.now ?? await access.get(memberId, { signal });
+    let known = identity.now;
     let [moves, attempt, limited, blocked, isRenewed] = [0, 1, 0, 0, false];
     while (true) {
-      secrets.add(by.accessToken.reveal());
-      const ended = await lanes.run(memberId, signal, async (fill) => {
+      const [ended, by] = await lanes.run(memberId, signal, async (fill) => {
+        // Not before its turn: by then, the call before it may have renewed the token.
+        const by = known ?? await access.get(memberId, { signal });
+        secrets.add(by.accessToken.reveal());
         const ended = await send(host, by, call, settings, clean);
         if ("error" in ended && isCode(ended.error, "query_limit_exceeded")) fill(backOff(++limited));
-        return ended;
+        return [ended, by] as const;
       });
+      known = by;
       if ("result" in ended) return { ...ended, by, clean };
       if ("location" in ended) {
         if (moves++ === MOVES) {
           throw new AddressError(`cannot follow portal ${memberId}: it has redirected more than ${MOVES} times`);
         }
-        by = await moved(memberId, by, ended.location, signal);
+        known = await moved(memberId, by, ended.location, signal);
         continue;
       }
       const { error, resetAt, isLasting } = ended;
       if (isCode(error, "expired_token", "invalid_token", "no_auth_found")) {
         if (isRenewed) throw error;
         isRenewed = true;
-        by = await access.renew(memberId, by, { signal });
+        known = await access.renew(memberId, by, { signal });
       } else if (isCode(error, "user_access_error", "access_denied")) {
         if (!await another(memberId, identity, by, signal)) throw error;
         isRenewed = false;
-        by = identity.now!;
+        known = identity.now!;
       } else if (isCode(error, "query_limit_exceeded")) {
         if (limited === LIMITED) throw error;
       } else if (isCode(error, "operation_time_limit")) {
