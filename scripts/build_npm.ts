@@ -25,8 +25,11 @@ const overlay = {
   publishConfig: { access: "public" },
 };
 
-/** Dependencies that only some export paths need: whoever uses those installs them. */
-const optionalPeers: Readonly<Record<string, string>> = { "@hono/node-server": "^2.0.0" };
+/** What only some export paths need: whoever uses those installs it, and hands it in where they do not import it. */
+const optionalPeers: Readonly<Record<string, string>> = {
+  "@bitrix24/b24jssdk": "^2.2.0",
+  "@hono/node-server": "^2.0.0",
+};
 
 interface Manifest {
   dependencies?: Record<string, string>;
@@ -55,8 +58,7 @@ export async function buildNpm(folder: string = join(root, "npm")): Promise<stri
   const unpacked = join(folder, "package");
   const manifest: Manifest = { ...JSON.parse(readFileSync(join(unpacked, "package.json"), "utf8")), ...overlay };
   for (const [name, range] of Object.entries(optionalPeers)) {
-    if (manifest.dependencies?.[name] === undefined) throw new Error(`cannot make ${name} a peer: it is no dependency`);
-    delete manifest.dependencies[name];
+    delete manifest.dependencies?.[name];
     (manifest.peerDependencies ??= {})[name] = range;
     (manifest.peerDependenciesMeta ??= {})[name] = { optional: true };
   }

@@ -272,8 +272,12 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     return ranked(tokens, clock()).filter(({ expiresAt }) => canRenew || expiresAt > clock());
   }
 
-  /** The best of those that are not among `tried`; proves and renews what it must. */
-  async function best(memberId: string, tried: readonly Access[], signal?: AbortSignal): Promise<Access | undefined> {
+  /** The best of those that `isMeant`; proves and renews what it must. */
+  async function best(
+    memberId: string,
+    isMeant: (tokens: StoredTokens) => boolean,
+    signal?: AbortSignal,
+  ): Promise<Access | undefined> {
     // Each round proves, renews or drops a pair, so there are not more than there can be pairs.
     for (let round = 0; round < ROUNDS; round++) {
       signal?.throwIfAborted();
@@ -281,7 +285,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       if (record.status === "uninstalled") {
         throw new NoAccessError(memberId, "installation", "the app was removed from it");
       }
-      const [first] = usable(record).filter((tokens) => !tried.some((access) => isOf(access, tokens)))
+      const [first] = usable(record).filter(isMeant)
         .sort((a, b) => Number(b.isProved ?? false) - Number(a.isProved ?? false));
       if (first === undefined) return undefined;
       const endsSoon = canRenew && first.refreshToken !== undefined && first.expiresAt - EARLY_MS <= clock();
@@ -322,7 +326,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
 
   return {
     get: async (memberId, { signal } = {}) => {
-      const access = await best(memberId, [], signal);
+      const access = await best(memberId, anybody, signal);
       if (access === undefined) throw none(memberId);
       return access;
     },
@@ -330,11 +334,13 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       const record = await load(memberId);
       const tokens = record.tokens?.find(({ accessToken }) => spent.accessToken.equals(accessToken));
       if (tokens !== undefined) await abortable(renewTokens(memberId, tokens), signal);
-      const access = await best(memberId, [], signal);
+      const access = await best(memberId, (tokens) => isOf(spent, tokens), signal) ??
+        await best(memberId, anybody, signal);
       if (access === undefined || access.accessToken.equals(spent.accessToken)) throw none(memberId);
       return access;
     },
-    another: (memberId, tried, { signal } = {}) => best(memberId, tried, signal),
+    another: (memberId, tried, { signal } = {}) =>
+      best(memberId, (tokens) => !tried.some((access) => isOf(access, tokens)), signal),
     moved: async (memberId, access, location, { signal } = {}) => {
       // Of an address that is none, the guard says so.
       const root = URL.canParse("/rest/", location) ? new URL("/rest/", location).href : location;
@@ -367,7 +373,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
         if (info !== undefined) return info;
       }
       for (let round = 0; round < 2; round++) {
-        const access = await best(memberId, [], signal);
+        const access = await best(memberId, anybody, signal);
         const tokens = (await load(memberId)).tokens
           ?.find(({ accessToken }) => access?.accessToken.equals(accessToken));
         if (access === undefined || tokens === undefined) throw none(memberId);
@@ -455,6 +461,10 @@ function without(record: PortalRecord, { accessToken }: StoredTokens): PortalRec
 
 function isCurrent({ tokens }: PortalRecord, { accessToken }: StoredTokens): boolean {
   return tokens?.some((one) => one.accessToken === accessToken) ?? false;
+}
+
+function anybody(): boolean {
+  return true;
 }
 
 function isOf(access: Access, { owner, userId }: StoredTokens): boolean {

@@ -36,7 +36,7 @@ export interface AccessOptions {
 export interface PortalAccess {
   /** The best that there is, renewed if it is about to end. */
   readonly get: (memberId: string, options?: AccessOptions) => Promise<Access>;
-  /** After `expired_token`, `invalid_token` or `NO_AUTH_FOUND`: the same user's next access token. */
+  /** After `expired_token`, `invalid_token` or `NO_AUTH_FOUND`: the same user's next access token, or the best of another where he has none. */
   readonly renew: (memberId: string, spent: Access, options?: AccessOptions) => Promise<Access>;
   /** After `ACCESS_DENIED` or `user_access_error`: another user's, or `undefined` when all of `tried` are all there are. */
   readonly another: (

@@ -173,5 +173,4 @@ export function createPortal(world: World, sender: Sender, options: FakePortalOp
 /** The portal is reached at `domain` from now on. */
 function settle(world: World, portal: PortalState, domain: string): void {
   world.hosts.set(domain, [...world.hosts.get(domain) ?? [], portal]);
-  world.formerHosts.delete(domain);
 }

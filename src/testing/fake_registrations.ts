@@ -54,8 +54,9 @@ const EVENTS: Methods = [
     "event.unbind",
     admin(({ portal, given: raw }) => {
       const given = eventOf(raw);
-      // Whatever is not given fits all, up to every handler of the app.
-      const asked = EVENT.filter((name) => name in given && (name === "AUTH_TYPE" || !isEmpty(given[name])));
+      // Whatever is not given fits all, up to every handler of the app; but online handlers are meant, if any are.
+      const fields = EVENT.filter((name) => name in given && (name === "AUTH_TYPE" || !isEmpty(given[name])));
+      const asked = fields.length === 0 ? [] : [...fields, "EVENT_TYPE"];
       return { count: removed(portal, "events", (there) => same(there, given, ...asked)) };
     }),
   ],

@@ -132,6 +132,18 @@ describe("access.renew()", () => {
     assert.equal((await made.record()).refreshing, undefined);
   });
 
+  it("gives the same user's, also where another's is the better one", async () => {
+    const made = await installed();
+    await made.app.access.get(MEMBER_ID);
+    made.now += 60_000;
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(made.office.pair(2), 2) });
+    await made.app.check(MEMBER_ID);
+    const best = await made.app.access.get(MEMBER_ID);
+    const second = await made.app.access.another(MEMBER_ID, [best]);
+    assert.deepEqual([best.userId, second?.userId], [2, 1]);
+    assert.equal((await made.app.access.renew(MEMBER_ID, second!)).userId, 1);
+  });
+
   it("gives what another process got when it is told invalid_grant", async () => {
     const storage = memoryStorage();
     const made = await installed({ storage });

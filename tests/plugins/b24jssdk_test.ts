@@ -383,15 +383,25 @@ describe("b24sdk() follows", () => {
   });
 });
 
-test("b24sdk() calls as another user whose token there is when the first one may not", async () => {
+test("b24sdk() calls as another user whose token there is when the first one may not, for that call alone", async () => {
+  let ended: unknown;
   const scene = await play(async ({ b24sdk, event }, { join }) => {
     if (event.name !== "ONAPPINSTALL") return;
     const sdk = await b24sdk();
     await join(2);
-    await call(sdk);
-  }, (_, { calls }) => calls.length === 1 ? refusal(403, "ACCESS_DENIED") : undefined);
-  assert.deepEqual([scene.errors, scene.calls.length], [[], 2]);
-  assert.notEqual(scene.calls[1]?.params["auth"], scene.calls[0]?.params["auth"]);
+    await call(sdk, { ID: 1 });
+    await call(sdk, { ID: 2 });
+  }, ({ params: { ID, auth } }, { calls }) => {
+    if (ID === 1 && auth === calls[0]?.params["auth"]) return refusal(403, "ACCESS_DENIED");
+    // The other one's token has ended when it is first used.
+    ended ??= auth;
+    return auth === ended ? refusal(401, "expired_token") : undefined;
+  });
+  assert.deepEqual([scene.errors, refreshes(scene)], [[], 1]);
+  const [first, ...rest] = scene.calls.map(({ params }) => params["auth"]);
+  const [done, next] = rest.slice(-2);
+  assert.equal(new Set([first, ended, done]).size, 3);
+  assert.equal(next, first);
 });
 
 describe("b24sdk() keeps tokens", () => {

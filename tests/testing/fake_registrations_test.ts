@@ -240,6 +240,7 @@ describe("fakeBitrix24() registers", () => {
     const event = { event: "ONCRMDEALADD", handler: HANDLER };
     const bound = async () => (await call("event.get")).body.result;
     await call("event.bind", event);
+    assertError(await call("event.bind", { ...event, auth_type: 0 }), 400, "ERROR_CORE");
     await call("event.bind", { ...event, auth_type: 15 });
     await call("event.bind", { event: "ONCRMDEALADD", handler: HANDLER, event_type: "offline" });
     await call("event.bind", { ...event, event: "ONAPPTEST" });
@@ -250,6 +251,8 @@ describe("fakeBitrix24() registers", () => {
       ["0", 0],
     ]);
     const unbind = async (params: object) => (await call("event.unbind", params)).body.result.count;
+    assert.equal(await unbind({ ...event, auth_type: 0 }), 1);
+    await call("event.bind", event);
     assert.equal(await unbind({ ...event, auth_type: 15 }), 1);
     assert.equal(await unbind({ event: "oncrmdealadd", event_type: "offline" }), 1);
     assert.equal(await unbind({ ...event, handler: `${HANDLER}/other` }), 0);

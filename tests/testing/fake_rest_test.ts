@@ -115,15 +115,21 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("lets in only tokens of the app on this portal", async () => {
-    const { bitrix24, portal, call } = town();
+    const made = town();
+    const { bitrix24, portal, call } = made;
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.de" });
     other.install(1);
     assertError(await call("profile", { auth: "" }), 401, "NO_AUTH_FOUND", "Wrong authorization data");
     assertError(await call("profile", { auth: "of-nobody" }), 401, "invalid_token");
     assertError(await call("profile", { auth: other.accessToken() }), 401, "invalid_token");
     const auth = portal.accessToken();
-    portal.expireTokens();
+    made.now += 3_600_000 - 1;
+    assert.equal((await call("profile", { auth })).status, 200);
+    made.now++;
     assertError(await call("profile", { auth }), 401, "expired_token", "The access token provided has expired.");
+    const fresh = portal.accessToken();
+    portal.expireTokens();
+    assertError(await call("profile", { auth: fresh }), 401, "expired_token");
     portal.uninstall();
     assertError(await call("profile", { auth }), 401, "NOT_INSTALLED");
   });
@@ -162,7 +168,16 @@ describe("fakeBitrix24() as a portal's REST", () => {
       isExisting: true,
       isAvailable: false,
     });
-    assert((await call("methods")).body.result.includes("placement.bind"));
+    portal.data("user.get", []);
+    const { result } = (await call("methods")).body;
+    assert.deepEqual(
+      ["placement.bind", "user.get", "crm.automation.trigger.add"].map((name) => result.includes(name)),
+      [
+        true,
+        true,
+        false,
+      ],
+    );
   });
 
   it("knows users, and lets only administrators register", async () => {
@@ -402,6 +417,7 @@ describe("fakeBitrix24() in a list", () => {
     ]);
     assert.deepEqual(await page({ filter: { "@ID": [3, 4], "!STAGE": "WON" } }), [1, "3", undefined, 1]);
     assert.deepEqual(await page({ FILTER: { "!ID": ["1"] } }), [50, "2", 50, 119]);
+    assert.deepEqual(await page({ filter: { "<=ID": 100 }, start: 50 }), [50, "51", undefined, 100]);
     assertError(await call("crm.deal.list", { start: "x" }), 400, "ERROR_ARGUMENT");
   });
 
