@@ -76,10 +76,13 @@ describe("npm tarball", () => {
     }
   });
 
-  it("asks for two packages, and for a third where it is used", () => {
+  it("asks for two packages, and for two others where they are used", () => {
     assert.deepEqual(Object.keys(manifest.dependencies).sort(), ["semver", "zod"]);
-    assert.deepEqual(manifest.peerDependencies, { "@hono/node-server": "^2.0.0" });
-    assert.deepEqual(manifest.peerDependenciesMeta, { "@hono/node-server": { optional: true } });
+    assert.deepEqual(manifest.peerDependencies, { "@bitrix24/b24jssdk": "^2.2.0", "@hono/node-server": "^2.0.0" });
+    assert.deepEqual(manifest.peerDependenciesMeta, {
+      "@bitrix24/b24jssdk": { optional: true },
+      "@hono/node-server": { optional: true },
+    });
   });
 
   it("says what deno pack cannot say", () => {
