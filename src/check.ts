@@ -6,7 +6,7 @@ import { B24Error, NoAccessError, UnknownPortalError } from "./errors.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { runPipeline } from "./pipeline/pipeline.ts";
 import { modify } from "./storage/modify.ts";
-import { chanceOf } from "./retry.ts";
+import { chanceOf, waitReasonOf } from "./retry.ts";
 import { redactError } from "./secret.ts";
 
 /** How often Bitrix24 is asked about a portal of which no event told. */
@@ -110,7 +110,9 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
       const isRaised = installed !== undefined && await announce(core, memberId, installed);
       const record = await load(memberId);
       if (isRaised || (before.waits !== undefined && record.waits === undefined)) wake(memberId);
-      problems.push(...waitProblems(record), ...await pluginProblems(record));
+      const found = await pluginProblems(record);
+      const waits = waitProblems(await load(memberId));
+      problems.push(...waits, ...found.filter(({ code }) => code !== waits[0]?.code));
       const { scope, status } = info;
       return report(await load(memberId), {
         ...{ isRaised, problems, scope },
@@ -157,7 +159,8 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
         try {
           for (const message of await check!(context)) found.push({ code: name, message });
         } catch (error) {
-          found.push({ code: name, message: `it could not be checked: ${redactError(error, []).message}` });
+          const { message } = redactError(error, []);
+          found.push({ code: waitReasonOf(error) ?? name, message: `${name} could not be checked: ${message}` });
         }
       }
     });

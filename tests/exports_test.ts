@@ -51,6 +51,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./file-storage": ["fileStorage"],
   "./node-server": ["serve"],
   "./redis-storage": ["redisStorage"],
+  "./registrations": ["registrations"],
   "./rest": ["rest"],
   "./testing": [
     "STORAGE_CLAUSES",

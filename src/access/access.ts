@@ -278,6 +278,8 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     isMeant: (tokens: StoredTokens) => boolean,
     signal?: AbortSignal,
   ): Promise<Access | undefined> {
+    const failed = new Set<string>();
+    let failure: unknown;
     // Each round proves, renews or drops a pair, so there are not more than there can be pairs.
     for (let round = 0; round < ROUNDS; round++) {
       signal?.throwIfAborted();
@@ -285,12 +287,20 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       if (record.status === "uninstalled") {
         throw new NoAccessError(memberId, "installation", "the app was removed from it");
       }
-      const [first] = usable(record).filter(isMeant)
-        .sort((a, b) => Number(b.isProved ?? false) - Number(a.isProved ?? false));
+      const [first] = usable(record).filter((tokens) => isMeant(tokens) && !failed.has(tokens.accessToken))
+        .sort((a, b) => urgency(b) - urgency(a));
+      if (first === undefined && failure !== undefined) throw failure;
       if (first === undefined) return undefined;
       const endsSoon = canRenew && first.refreshToken !== undefined && first.expiresAt - EARLY_MS <= clock();
-      if (first.isProved !== true) await abortable(prove(memberId, first), signal);
-      else if (endsSoon) await abortable(renewTokens(memberId, first), signal);
+      if (first.isProved !== true) {
+        try {
+          await abortable(prove(memberId, first), signal);
+        } catch (error) {
+          signal?.throwIfAborted();
+          failure ??= error;
+          failed.add(first.accessToken);
+        }
+      } else if (endsSoon) await abortable(renewTokens(memberId, first), signal);
       else {
         const access = accessBy(record, first);
         if (access !== undefined) return access;
@@ -461,6 +471,12 @@ function without(record: PortalRecord, { accessToken }: StoredTokens): PortalRec
 
 function isCurrent({ tokens }: PortalRecord, { accessToken }: StoredTokens): boolean {
   return tokens?.some((one) => one.accessToken === accessToken) ?? false;
+}
+
+/** Which pair is tried first: the system user's is worth a proof, and those of people are when there is no other. */
+function urgency({ owner, isProved }: StoredTokens): number {
+  if (owner === "system") return 2;
+  return isProved === true ? 1 : 0;
 }
 
 function anybody(): boolean {

@@ -96,12 +96,24 @@ describe("access.get()", () => {
       "data[scope]": "crm",
       "data[user_id]": "9",
     });
-    await made.app.check(MEMBER_ID);
     const access = await made.app.access.get(MEMBER_ID);
     assert.deepEqual([access.isSystemUser, access.userId, access.accessToken.reveal()], [true, 9, system.access]);
     const another = await made.app.access.another(MEMBER_ID, [access]);
     assert.equal(another?.accessToken.reveal(), made.first);
     assert.equal(await made.app.access.another(MEMBER_ID, [access, another!]), undefined);
+  });
+
+  it("gives one that works where that of the system user cannot be proved", async () => {
+    const made = await installed();
+    await made.app.access.get(MEMBER_ID);
+    await made.send("ONAPPUSERREADY", {
+      "data[access_token]": "access-of-nobody",
+      "data[refresh_token]": "refresh-of-nobody",
+      "data[expires_in]": "3600",
+    });
+    assert.equal((await made.app.access.get(MEMBER_ID)).accessToken.reveal(), made.first);
+    made.office.answer = ({ token }) => token === made.first ? undefined : Promise.reject(new TypeError("down"));
+    assert.equal((await made.app.access.get(MEMBER_ID)).accessToken.reveal(), made.first);
   });
 
   it("says what to do where there is no token, or none that can be renewed", async () => {

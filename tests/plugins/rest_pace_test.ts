@@ -58,6 +58,18 @@ describe("rest({ rate })", () => {
     assert.deepEqual(done.flatMap(({ status }, i) => status === "rejected" ? [i] : []), [3]);
   });
 
+  it("takes the token when it is a call's turn, not before", async () => {
+    const made = counter();
+    const slow = Promise.withResolvers<Response>();
+    made.answer = ({ method }) => method === "slow.get" ? slow.promise : ok(method);
+    const calls = ["slow.get", "next.get"].map((method) => made.b24.call(method));
+    while (made.sent.length === 0) await new Promise((resolve) => setTimeout(resolve));
+    assert.deepEqual(made.asked, ["get"]);
+    slow.resolve(ok("slow.get"));
+    assert.deepEqual(await Promise.all(calls), ["slow.get", "next.get"]);
+    assert.deepEqual(made.asked, ["get", "get"]);
+  });
+
   it("does not let portals wait for one another", async () => {
     const made = counter();
     const slow = Promise.withResolvers<Response>();
