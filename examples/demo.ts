@@ -5,10 +5,10 @@
  * The app keeps its portals in a file in a temporary folder. A stand-in for Bitrix24's OAuth host runs beside it.
  */
 // deno-lint-ignore-file no-console
-import { createApp, type Plugin } from "@b24/onappupdate";
-import { applicationToken } from "@b24/onappupdate/application-token";
+import type { Plugin } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
+import { buildApp } from "./demo_app.ts";
 
 const CLIENT_ID = "app.5f3a2b1c";
 const MEMBER_ID = "a223c6b3710f85df22e9377d6c4f7553";
@@ -49,18 +49,14 @@ const timeline: Plugin = {
 
 const folder = await Deno.makeTempDir({ prefix: "onappupdate-" });
 const quiet = (): void => {};
-const app = createApp({
+const app = buildApp({
   storage: fileStorage({ path: `${folder}/portals.db` }),
   clientId: CLIENT_ID,
   oauthHosts: [oauthHost],
   acknowledge: "handled",
   logger: { debug: quiet, info: quiet, warn: quiet, error: quiet },
-})
-  .use(applicationToken())
-  .use(timeline)
-  .upgrade("3.0.0", ({ memberId }) => tell(`${grey("handler ")} moves the settings of ${memberId}`))
-  .upgrade("4.0.0", () => tell(`${grey("handler ")} adds the new report`))
-  .on("ONAPPUNINSTALL", ({ event }) => tell(`${grey("handler ")} says goodbye, clean: ${event.data.clean}`));
+}, (line) => tell(`${grey("handler ")} ${line}`)).use(timeline);
+
 await app.start();
 
 const server = Deno.serve({ ...listen, port: serving ? Number(Deno.env.get("PORT") ?? 8000) : 0 }, app.fetch);

@@ -3,24 +3,20 @@
  *
  * On Deno Deploy the file system is not kept: take `memoryStorage()` for a first try only.
  */
-import { createApp } from "@b24/onappupdate";
-import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
+import { buildApp } from "./app.ts";
 
 const clientSecret = Deno.env.get("CLIENT_SECRET");
 const oauthHost = Deno.env.get("OAUTH_HOST");
-const app = createApp({
+
+const app = buildApp({
   storage: fileStorage({ path: Deno.env.get("DATABASE") ?? "portals.db" }),
   clientId: Deno.env.get("CLIENT_ID") ?? "",
   // Without it, access tokens cannot be renewed: nothing calls a portal an hour after its last event.
   ...(clientSecret === undefined ? {} : { clientSecret }),
   // A stand-in for Bitrix24's own, to try things out.
   ...(oauthHost === undefined ? {} : { oauthHosts: [oauthHost] }),
-})
-  .use(applicationToken())
-  .upgrade("2.0.0", ({ memberId, log }) => log.info("moving settings", { memberId }))
-  .upgrade("3.0.0", ({ memberId, log }) => log.info("adding the new report", { memberId }))
-  .on("ONAPPUNINSTALL", ({ event, log }) => log.info("goodbye", { clean: event.data.clean }));
+});
 
 await app.start();
 const server = Deno.serve({ port: Number(Deno.env.get("PORT") ?? 8000), hostname: "127.0.0.1" }, app.fetch);

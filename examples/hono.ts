@@ -4,23 +4,20 @@
 // deno-lint-ignore-file no-console
 import process from "node:process";
 import { Hono } from "hono";
-import { createApp } from "@b24/onappupdate";
-import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { serve } from "@b24/onappupdate/node-server";
+import { buildApp } from "./app.ts";
 
 const { CLIENT_ID = "", CLIENT_SECRET, DATABASE = "portals.db", OAUTH_HOST, PORT = "8000" } = process.env;
-const app = createApp({
+
+const app = buildApp({
   storage: fileStorage({ path: DATABASE }),
   clientId: CLIENT_ID,
   // Without it, access tokens cannot be renewed: nothing calls a portal an hour after its last event.
   ...(CLIENT_SECRET === undefined ? {} : { clientSecret: CLIENT_SECRET }),
   // A stand-in for Bitrix24's own, to try things out.
   ...(OAUTH_HOST === undefined ? {} : { oauthHosts: [OAUTH_HOST] }),
-})
-  .use(applicationToken())
-  .upgrade("2.0.0", ({ memberId, log }) => log.info("moving settings", { memberId }))
-  .upgrade("3.0.0", ({ memberId, log }) => log.info("adding the new report", { memberId }));
+});
 await app.start();
 
 const site = new Hono();

@@ -2,7 +2,7 @@
  * A plugin of one's own: tells a chat of upgrades that ended and of those that failed. `deno run examples/plugin.ts`
  */
 // deno-lint-ignore-file no-console
-import { createApp, memoryStorage, type Plugin } from "@b24/onappupdate";
+import { type App, type AppOptions, createApp, memoryStorage, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 
@@ -11,7 +11,7 @@ interface Notifications {
   readonly notify: (text: string) => Promise<void>;
 }
 
-function notifications(send: (text: string) => Promise<void>): Plugin<object, Notifications> {
+export function notifications(send: (text: string) => Promise<void>): Plugin<object, Notifications> {
   return {
     name: "notifications",
     adds: ["notify"],
@@ -23,25 +23,23 @@ function notifications(send: (text: string) => Promise<void>): Plugin<object, No
   };
 }
 
-const bitrix24 = fakeBitrix24({ clientId: "app.5f3a" });
-const app = createApp({
-  storage: memoryStorage(),
-  clientId: "app.5f3a",
-  acknowledge: "handled",
-  fetch: bitrix24.fetch,
-})
-  .use(applicationToken())
-  .use(notifications((text) => Promise.resolve(console.log(text))))
-  .upgrade("3.0.0", ({ notify }) => notify("the new report is there"));
-
-const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
-for (const send of [() => portal.install(2), () => portal.update(3)]) {
-  await app.fetch(
-    new Request("http://localhost/", {
-      method: "POST",
-      body: send(),
-      headers: { "content-type": "application/x-www-form-urlencoded" },
-    }),
-  );
+export function buildApp(options: AppOptions, send: (text: string) => Promise<void>): App<Notifications> {
+  return createApp(options)
+    .use(applicationToken())
+    .use(notifications(send))
+    .upgrade("3.0.0", ({ notify }) => notify("the new report is there"));
 }
-await app.close();
+
+if (import.meta.main) {
+  const bitrix24 = fakeBitrix24({ clientId: "app.5f3a" });
+  const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
+  const app = buildApp(
+    { storage: memoryStorage(), clientId: "app.5f3a", acknowledge: "handled", fetch: bitrix24.fetch },
+    (text) => Promise.resolve(console.log(text)),
+  );
+  const headers = { "content-type": "application/x-www-form-urlencoded" };
+  for (const send of [() => portal.install(2), () => portal.update(3)]) {
+    await app.fetch(new Request("http://localhost/", { method: "POST", body: send(), headers }));
+  }
+  await app.close();
+}

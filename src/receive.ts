@@ -145,7 +145,7 @@ function reportDowngrade(core: Core, event: B24Event, facts: Facts, before: Port
  *
  * @throws {InputError} when no scheme can be
  */
-function firstNext(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord | undefined {
+export function firstNext(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord | undefined {
   try {
     return nextRecord(record, event, facts);
   } catch (error) {

@@ -21,6 +21,8 @@ export interface VersionScheme {
   readonly parse: (raw: string) => string;
   /** The version that the running code is itself; every verified contact raises the portal to it. */
   readonly deployed?: string;
+  /** The highest version that the running code knows: portals that are to go beyond it are left to newer code. */
+  readonly latest?: string;
 }
 
 /**
@@ -58,8 +60,10 @@ export function coerced(): VersionScheme {
  */
 export function mapped(versions: Readonly<Record<string | number, string>>): VersionScheme {
   const table = new Map(Object.entries(versions).map(([raw, version]) => [raw, parseVersion(version)]));
+  const latest = [...table.values()].sort(compareVersions).at(-1);
   return {
     name: "mapped",
+    ...(latest === undefined ? {} : { latest }),
     parse: (raw) => {
       const version = table.get(raw.trim());
       if (version === undefined) {
@@ -88,7 +92,7 @@ export function mapped(versions: Readonly<Record<string | number, string>>): Ver
  */
 export function deployed(version: string): VersionScheme {
   const current = parseVersion(version);
-  return { name: "deployed", parse: () => current, deployed: current };
+  return { name: "deployed", parse: () => current, deployed: current, latest: current };
 }
 
 // Up to three numbers, perhaps a pre-release; not semver.coerce, which finds a version in any text ("error 500").

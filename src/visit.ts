@@ -21,12 +21,12 @@ import { purge, purged } from "./portal/purge.ts";
 import { portalKey, type PortalRecord, snapshot } from "./portal/record.ts";
 import { dueAt, schedule, timeOf, unschedule } from "./portal/schedule.ts";
 import { nextRecord } from "./portal/transition.ts";
-import { type Fresh, raise } from "./receive.ts";
+import { firstNext, type Fresh, raise } from "./receive.ts";
 import { chanceOf, waitAfter, waitReasonOf } from "./retry.ts";
 import { redactError } from "./secret.ts";
 import type { Entry, Key } from "./storage/storage.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
-import { missingScope, readiness, runUpgrades, waitFor } from "./upgrade/run.ts";
+import { missingScope, NEWER_MS, readiness, runUpgrades, waitFor } from "./upgrade/run.ts";
 import { Suspended } from "./upgrade/steps.ts";
 import { type B24Event, wireName } from "./wire/events.ts";
 import { decodeBody, parseTree } from "./wire/parse.ts";
@@ -76,7 +76,7 @@ export async function visitPortal(
       for await (const item of first === undefined ? inboxOf(core, memberId) : [first.delivery]) {
         outcomes.set(item.key.at(-1)!, await handle(core, upgrades, held, item, first?.event));
       }
-      const journey = readiness(upgrades, held.record(), core.clock());
+      const journey = readiness(core, upgrades, held.record());
       // A portal below its target is work, also when what told of the target is done.
       if (journey.state === "ready" && outcomes.size === 0) {
         await storeUnannounced(core, held.record());
@@ -204,9 +204,6 @@ async function keepHouse(core: Core, held: HeldPortal): Promise<number | undefin
   return at;
 }
 
-/** How long what newer code wrote is left alone before it is looked at again, in milliseconds. */
-const NEWER_MS = 60_000;
-
 /** What is in the inbox was let in once: limits that have become tighter since must not keep it there. */
 const UNLIMITED: DecodeLimits = { fields: Infinity, depth: Infinity, keyLength: Infinity, valueLength: Infinity };
 
@@ -245,10 +242,16 @@ async function handle(
     const facts = { proof, receivedAt, versions: core.versions };
     // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
     const sent = event;
-    if (body !== undefined && nextRecord(held.record(), sent, facts) !== held.record()) {
-      await held.update((record) => nextRecord(record, sent, facts));
+    if (body !== undefined) {
+      const next = firstNext(held.record(), sent, facts);
+      if (next === undefined) {
+        // However long that takes: it is no failure, and must not be parked.
+        core.log.warn("an event waits for code that knows its version", { memberId, deliveryId });
+        return { result: "left", at: core.clock() + NEWER_MS };
+      }
+      if (next !== held.record()) await held.update((record) => nextRecord(record, sent, facts));
     }
-    const blocked = readiness(upgrades, held.record(), core.clock());
+    const blocked = readiness(core, upgrades, held.record());
     // What waits for its upgrades is not begun; other events go on without them.
     if (event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL") {
       if (blocked.state === "parked") return { result: "left" };

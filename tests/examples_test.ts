@@ -31,7 +31,12 @@ after(() => {
 
 test("every example is run by these tests", () => {
   assert.deepEqual(readdirSync(join(root, "examples")).sort(), [
+    "app.ts", // what deno.ts, node.ts and hono.ts serve
+    "crash_everywhere.ts",
+    "deals_app.ts", // what crash_everywhere.ts ends
+    "deals_service.ts",
     "demo.ts",
+    "demo_app.ts",
     "deno.ts",
     "hono.ts",
     "node.ts",
@@ -89,6 +94,15 @@ test("examples/plugin.ts tells of the upgrade", async () => {
   assert.equal(await exited, 0, output());
   assert.match(output(), /^example\.bitrix24\.de: the new report is there$/m);
   assert.match(output(), /^a223c6b3710f85df22e9377d6c4f7553 went from 2\.0\.0 to 3\.0\.0$/m);
+});
+
+test("examples/crash_everywhere.ts finds nothing that is unsafe", async () => {
+  const { output, exited } = run("same", "examples/crash_everywhere.ts");
+  assert.equal(await exited, 0, output());
+  assert.match(output(), /^\d{3} schedules of \d+ operations, all with the same end: portal \w+ on 3\.0\.0$/m);
+  assert.match(output(), /^Repeated, and it does no harm:$/m);
+  assert.match(output(), /^- POST https:\/\/deals\.example\/mails, in step "tell the administrator"$/m);
+  assert.doesNotMatch(output(), /cannot tell/);
 });
 
 describe("examples/demo.ts", () => {

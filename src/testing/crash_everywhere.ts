@@ -3,6 +3,18 @@
  * again, and looks whether it comes to the same end.
  */
 import { type App, type Entry, type ListOptions, type Logger, memoryStorage, type Storage } from "../../mod.ts";
+import {
+  type Call,
+  type Calls,
+  compareCalls,
+  count,
+  type CrashReport,
+  describeCall,
+  makeReport,
+} from "./crash_report.ts";
+import { describeOutcome, differenceOf, hasWork, type Outcome, outcomeOf } from "./crash_outcome.ts";
+
+export type { CrashReport, RepeatedCall } from "./crash_report.ts";
 
 /** What an app is built with, so that it can be ended anywhere. Give all of it to `createApp`. */
 export interface CrashEnvironment {
@@ -18,14 +30,19 @@ export interface CrashEnvironment {
   readonly logger: Logger;
   /** The app does not tick by itself. */
   readonly tickEveryMs: false;
+  /** It asks Bitrix24 nothing unasked: that would never come to an end. */
+  readonly checks: false;
 }
 
 /** Options of {@linkcode crashEverywhere}. */
 export interface CrashEverywhereOptions {
-  /** Builds the app as it starts: called for each process. */
+  /** Builds the app, and does not start it: called for each process. */
   readonly app: (environment: CrashEnvironment) => App<never> | App;
-  /** Bodies of events as Bitrix24 sends them, in their order; one that was not answered 200 is sent again. */
-  readonly events: readonly string[];
+  /**
+   * Bodies of events as Bitrix24 sends them, or what makes them when it is their turn, in their order; one that was not
+   * answered 200 is sent again.
+   */
+  readonly events: readonly (string | (() => string))[];
   /** Answers what the app calls, such as a fake portal; default 200 without a body. */
   readonly fetch?: (request: Request) => Response | Promise<Response>;
   /** Called before each schedule: makes what is outside of the app as it was. */
@@ -34,28 +51,6 @@ export interface CrashEverywhereOptions {
   readonly check?: (app: App) => void | Promise<void>;
   /** At most this many schedules of two ends, spread over all of them; default 1000. */
   readonly pairs?: number;
-}
-
-/** A call to the outside that was made more often than without a crash. */
-export interface RepeatedCall {
-  /** Method and address. */
-  readonly call: string;
-  /** What in it looks like the idempotency key of a step; without one, the other side cannot tell a repetition. */
-  readonly idempotencyKey?: string;
-  /** How often it was made at most. */
-  readonly times: number;
-  /** The first schedule in which it was. */
-  readonly schedule: string;
-}
-
-/** What {@linkcode crashEverywhere} saw. */
-export interface CrashReport {
-  /** How many different ends were tried. */
-  readonly schedules: number;
-  /** Operations of one life without an end: reads and writes of the storage, and calls. */
-  readonly operations: number;
-  /** Calls that were repeated. */
-  readonly repeated: readonly RepeatedCall[];
 }
 
 /** Where a process ends: at this operation, counted from its start. */
@@ -74,12 +69,13 @@ const ROUNDS = 100;
 /**
  * Runs the app once without an end, then once for each end of its process, then for pairs of ends. After each, every
  * event that was answered must be reflected: each portal has the version, the target, the status and the applied upgrades
- * that it has without an end.
+ * that it has without an end. The report says which calls were repeated, and of which the other side cannot tell.
  *
  * Handlers see an end as an error of the storage or of `fetch`, which is all that they can see of it; what they do
- * otherwise than through these two is not caught.
+ * otherwise than through these two is not caught. Portals are worked on one after the other.
  *
  * @throws {Error} when the app does not come to the same end, or `check` throws; names the operation
+ * @throws {TypeError} when `app` gives an app that has started
  *
  * @example
  * ```ts
@@ -92,49 +88,41 @@ const ROUNDS = 100;
  * const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
  * const report = await crashEverywhere({
  *   events: [portal.install(2), portal.update(3)],
- *   fetch: (request) => request.url.includes("/rest/app.info") ? bitrix24.fetch(request) : new Response(),
+ *   fetch: (request) => request.url.includes("/rest/") ? bitrix24.fetch(request) : new Response(),
  *   pairs: 20,
  *   app: (environment) =>
  *     createApp({ ...environment, clientId: "app.5f3a" }).use(applicationToken())
  *       .upgrade("3", async ({ step }) => {
  *         await step("create the pipeline", async ({ idempotencyKey }) => {
- *           await environment.fetch(`https://crm.example/pipelines/${idempotencyKey}`, { method: "PUT" });
+ *           const headers = { "idempotency-key": idempotencyKey };
+ *           await environment.fetch("https://crm.example/pipelines", { method: "POST", headers });
  *         });
  *         await environment.fetch("https://crm.example/mails", { method: "POST" }); // a mistake: in no step
  *       }),
  * });
- * const unsafe = report.repeated.filter(({ call, idempotencyKey }) => !call.includes("app.info") && !idempotencyKey);
- * assert.deepEqual(unsafe.map(({ call }) => call), ["POST https://crm.example/mails"]);
+ * assert.deepEqual(report.unsafe.map(({ call }) => call), ["POST https://crm.example/mails"]);
  * ```
  */
 export async function crashEverywhere(options: CrashEverywhereOptions): Promise<CrashReport> {
-  const calm = await live(options, []);
-  if (calm.outcome === "[]") throw new Error("the app stored no portal in the storage that it was given");
-  const repeated = new Map<string, RepeatedCall>();
+  const calm = await live(options, [], []);
+  if (calm.outcome.size === 0) throw new Error("the app stored no portal in the storage that it was given");
+  const calls = compareCalls(calm.calls);
   let schedules = 0;
 
   async function tryOut(ends: readonly End[]): Promise<Lived> {
-    const name = ends.map(({ at, when }) => `${when} operation ${at}`).join(", then ");
+    const ended: string[] = [];
+    const where = (): string => ended.map((operation, i) => `${ends[i]!.when} ${operation}`).join(", then ");
+    const counted = ends.map(({ at, when }) => `${when} operation ${at}`).join(", then ");
     let lived: Lived;
     try {
-      lived = await live(options, ends);
+      lived = await live(options, ends, ended);
     } catch (error) {
-      throw new Error(`an end ${name}: ${error instanceof Error ? error.message : error}`, { cause: error });
+      const message = error instanceof Error ? error.message : error;
+      throw new Error(`an end ${where()} (${counted}): ${message}`, { cause: error });
     }
-    const where = lived.ended.map((operation, i) => `${ends[i]!.when} ${operation}`).join(", then ");
-    if (lived.outcome !== calm.outcome) {
-      throw new Error(`an end ${where} (${name}) leaves ${lived.outcome}, wanted ${calm.outcome}`);
-    }
-    for (const [call, times] of lived.calls) {
-      if (times <= (calm.calls.get(call) ?? 0) || times <= (repeated.get(call)?.times ?? 0)) continue;
-      const idempotencyKey = /[0-9a-f]{64}/.exec(call)?.[0];
-      repeated.set(call, {
-        call: call.split("\n")[0]!,
-        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-        times,
-        schedule: where,
-      });
-    }
+    const difference = differenceOf(lived.outcome, calm.outcome);
+    if (difference !== undefined) throw new Error(`an end ${where()} (${counted}) leaves ${difference}`);
+    calls.add(lived.calls, where());
     schedules++;
     return lived;
   }
@@ -148,7 +136,10 @@ export async function crashEverywhere(options: CrashEverywhereOptions): Promise<
   const most = options.pairs ?? 1000;
   const stride = Math.max(1, pairs.length / most);
   for (let i = 0; i < pairs.length && most > 0; i += stride) await tryOut(pairs[Math.floor(i)]!);
-  return { schedules, operations: calm.operations, repeated: [...repeated.values()] };
+  return makeReport(
+    { schedules, operations: calm.operations, repeated: calls.repeated() },
+    describeOutcome(calm.outcome),
+  );
 }
 
 function ends(operations: number): End[] {
@@ -160,14 +151,11 @@ function ends(operations: number): End[] {
 }
 
 interface Lived {
-  /** What the portals are in the end, as text. */
-  readonly outcome: string;
+  /** What the portals are in the end. */
+  readonly outcome: Outcome;
   /** Of the last process. */
   readonly operations: number;
-  /** The operations at which processes ended. */
-  readonly ended: readonly string[];
-  /** How often each call was made. */
-  readonly calls: ReadonlyMap<string, number>;
+  readonly calls: Calls;
 }
 
 /** One process: what it does, and whether it has ended. */
@@ -183,11 +171,11 @@ class Ended extends Error {
   }
 }
 
-async function live(options: CrashEverywhereOptions, ends: readonly End[]): Promise<Lived> {
+/** One life. The operations at which its processes end are added to `ended`. */
+async function live(options: CrashEverywhereOptions, ends: readonly End[], ended: string[]): Promise<Lived> {
   options.reset?.();
   const durable = memoryStorage();
-  const calls = new Map<string, number>();
-  const ended: string[] = [];
+  const calls = new Map<string, { readonly call: Call; readonly times: number }>();
   const remaining = [...ends];
   let now = START;
   let texts = 0;
@@ -196,10 +184,11 @@ async function live(options: CrashEverywhereOptions, ends: readonly End[]): Prom
     const end = remaining.shift();
     let operations = 0;
     let hasEnded = false;
+    let step: string | undefined;
     const guarded = async <T>(what: () => string, run: () => T | Promise<T>): Promise<T> => {
       if (hasEnded) throw new Ended();
       const isEnd = ++operations === end?.at;
-      if (isEnd) ended.push(what());
+      if (isEnd) ended.push(step === undefined ? what() : `${what()} in step "${step}"`);
       if (isEnd && end?.when === "before") hasEnded = true;
       if (hasEnded) throw new Ended();
       const result = await run();
@@ -209,11 +198,11 @@ async function live(options: CrashEverywhereOptions, ends: readonly End[]): Prom
     };
     const storage: Storage = {
       ...durable,
-      get: (key, o) => guarded(() => `get ${JSON.stringify(key)}`, () => durable.get(key, o)),
-      put: (key, value, o) => guarded(() => `put ${JSON.stringify(key)}`, () => durable.put(key, value, o)),
-      delete: (key, o) => guarded(() => `delete ${JSON.stringify(key)}`, () => durable.delete(key, o)),
+      get: (key, o) => guarded(() => named("get", key), () => durable.get(key, o)),
+      put: (key, value, o) => guarded(() => named("put", key), () => durable.put(key, value, o)),
+      delete: (key, o) => guarded(() => named("delete", key), () => durable.delete(key, o)),
       list: async function* <T>(prefix: readonly string[], o?: ListOptions): AsyncGenerator<Entry<T>> {
-        await guarded(() => `list ${JSON.stringify(prefix)}`, () => {});
+        await guarded(() => named("list", prefix), () => {});
         for await (const entry of durable.list<T>(prefix, o)) {
           if (hasEnded) throw new Ended();
           yield entry;
@@ -221,24 +210,27 @@ async function live(options: CrashEverywhereOptions, ends: readonly End[]): Prom
       },
       close: () => Promise.resolve(),
     };
-    const call = async (request: Request): Promise<Response> => {
-      const body = await request.clone().text();
-      const name = `${request.method} ${request.url}`;
-      return await guarded(() => name, async () => {
-        const told = `${name}\n${[...request.headers].join("\n")}\n${body}`;
-        calls.set(told, (calls.get(told) ?? 0) + 1);
+    const request = async (request: Request): Promise<Response> => {
+      const call = await describeCall(request, step);
+      return await guarded(() => call.call, async () => {
+        count(calls, call);
         return await (options.fetch?.(request) ?? new Response());
       });
     };
     const silent = (): void => {};
     const app = options.app({
       storage,
-      fetch: (input, init) => call(new Request(input, init)),
+      fetch: (input, init) => request(new Request(input, init)),
       clock: () => now,
       random: () => `crash-${++texts}`,
       logger: { debug: silent, info: silent, warn: silent, error: silent },
-      tickEveryMs: false,
+      ...{ tickEveryMs: false, checks: false },
     }) as App;
+    const leave = (): void => void (step = undefined);
+    app.use({
+      name: "crashEverywhere",
+      observe: { stepStarted: (report) => void (step = report.step), stepFinished: leave, stepFailed: leave },
+    });
     return { app, hasEnded: () => hasEnded, operations: () => operations };
   }
 
@@ -256,11 +248,15 @@ async function live(options: CrashEverywhereOptions, ends: readonly End[]): Prom
     }
   }
 
-  for (const body of options.events) {
+  for (const event of options.events) {
+    const body = typeof event === "string" ? event : event();
+    let isAnswered = false;
     await survive(async (app) => {
+      if (isAnswered) return;
       const works: Promise<unknown>[] = [];
       const request = new Request("http://localhost/", { method: "POST", body, headers: FORM });
       const { status } = await app.fetch(request, { waitUntil: (work: Promise<unknown>) => works.push(work) });
+      isAnswered = status === 200 && !process.hasEnded();
       await Promise.all(works);
       if (status !== 200 && !process.hasEnded()) throw new Error(`an event is answered ${status}`);
     });
@@ -268,45 +264,16 @@ async function live(options: CrashEverywhereOptions, ends: readonly End[]): Prom
   for (let round = 0; await hasWork(durable); round++) {
     if (round === ROUNDS) throw new Error("there is work left that never ends");
     now += HOURS;
-    await survive((app) => app.tick());
+    await survive((app) => app.tick({ concurrency: 1 }));
   }
   const outcome = await outcomeOf(durable);
-  const { operations, app } = process;
+  const { app } = process;
+  const operations = process.operations();
   await options.check?.(app);
   await app.close();
-  return { outcome, operations: operations(), ended, calls };
+  return { outcome, operations, calls };
 }
 
-async function hasWork(storage: Storage): Promise<boolean> {
-  for await (const { key } of storage.list(["due"])) {
-    const record = await storage.get<{ due?: string }>(["portal", key[2]!]);
-    if (record?.value.due === key[1]) return true;
-  }
-  return false;
-}
-
-/** What is the same for every way to the end: neither times nor counts of attempts. */
-async function outcomeOf(storage: Storage): Promise<string> {
-  const portals: unknown[] = [];
-  for await (const { value } of storage.list<Outcome>(["portal"])) {
-    const { memberId, status, generation, version, target, applied, failure, lease } = value;
-    portals.push({
-      ...{ memberId, status, generation, version, target },
-      applied: applied.map(({ id, from, to }) => ({ id, from, to })),
-      failure: failure === undefined ? undefined : { upgradeId: failure.upgradeId, message: failure.message },
-      lease,
-    });
-  }
-  return JSON.stringify(portals);
-}
-
-interface Outcome {
-  readonly memberId: string;
-  readonly status: string;
-  readonly generation: number;
-  readonly version?: string;
-  readonly target?: string;
-  readonly applied: readonly { readonly id: string; readonly from: string; readonly to: string }[];
-  readonly failure?: { readonly upgradeId: string; readonly message: string };
-  readonly lease?: object;
+function named(operation: string, key: readonly string[]): string {
+  return `${operation} ${key.join("/")}`;
 }

@@ -18,11 +18,23 @@ export type Readiness =
   | { readonly state: "arrived" | "ready" | "parked" }
   | { readonly state: "waiting"; readonly until: number };
 
-/** What hinders the run of `record` from going on at `now`. */
-export function readiness(upgrades: readonly Upgrade[], record: PortalRecord, now: number): Readiness {
+/** How long what newer code wrote is left alone before it is looked at again, in milliseconds. */
+export const NEWER_MS = 60_000;
+
+/** What hinders the run of `record` from going on now. */
+export function readiness(
+  { versions, clock }: Pick<Core, "versions" | "clock">,
+  upgrades: readonly Upgrade[],
+  record: PortalRecord,
+): Readiness {
+  const now = clock();
   const { status, version, target, failure, run, waits } = record;
   if (status !== "installed" || version === undefined || target === undefined) return { state: "arrived" };
   if (compareVersions(version, target) >= 0) return { state: "arrived" };
+  // This code lacks the upgrades on the way there, and would take the portal past them.
+  if (versions.latest !== undefined && compareVersions(versions.latest, target) < 0) {
+    return { state: "waiting", until: now + NEWER_MS };
+  }
   if (waits !== undefined && waits.until > now) return { state: "waiting", until: waits.until };
   // An upgrade that the code has no more holds up nothing, and a new target is a new try.
   if (failure !== undefined && failure.to === target && isDue(upgrades, record, failure.upgradeId)) {
@@ -59,7 +71,7 @@ export async function runUpgrades(
   ctx: HandlerContext,
 ): Promise<void> {
   let announced = false;
-  while (readiness(upgrades, held.record(), core.clock()).state === "ready") {
+  while (readiness(core, upgrades, held.record()).state === "ready") {
     const record = held.record();
     const step = { memberId: record.memberId, from: record.version!, to: record.target! };
     const due = dueUpgrades(upgrades, record);

@@ -221,10 +221,13 @@ export function beginAttempt(options: AttemptOptions): Attempt {
         assertNotDeadly(name, attempts, stepOptions.retry);
         await record(name, { state: "begun", attempts, at: clock() });
         const value = await attemptAt(name, attempts, stepOptions as StepOptions<never>, run);
-        const kept = await keep(storage, memberId, name, value, random);
+        const { text, ...kept } = await keep(storage, memberId, name, value, random).catch((error) => {
+          throw failed(name, error, stepOptions.retry);
+        });
         await record(name, { state: "done", attempts, at: clock(), ...kept });
         options.finishedStep(name, attempts);
-        return remember(value);
+        // As it comes back from the storage: what works at the first time must work after an interruption.
+        return remember(text === undefined ? value : JSON.parse(text));
       }),
     pages: (name, start, page, stepOptions = {}) =>
       only(name, async (known) => {
@@ -343,14 +346,28 @@ async function keep(
   name: string,
   value: unknown,
   random: () => string,
-): Promise<Pick<StepRecord, "result" | "stored">> {
+): Promise<Pick<StepRecord, "result" | "stored"> & { readonly text?: string }> {
   if (value === undefined) return {};
-  const text = encodeValue(["step", name], value);
-  if (text.length <= INLINE) return { result: JSON.parse(text) };
+  const text = textOf(storage, name, value);
+  if (text.length <= INLINE) return { text, result: JSON.parse(text) };
   // Under a name of its own: what a worker writes that has lost its lease is never looked at.
   const stored = random();
   await storage.put(resultKey(memberId, stored), value);
-  return { stored };
+  return { text, stored };
+}
+
+/** @throws {Fatal} when it can never be stored: to do the step again would be of no use */
+function textOf({ name: where, capabilities }: Storage, name: string, value: unknown): string {
+  let text: string;
+  try {
+    text = encodeValue(["step", name], value);
+  } catch (cause) {
+    throw new Fatal(`cannot keep what step "${name}" gave: it is ${typeof value}, wanted what JSON can say`, { cause });
+  }
+  const most = capabilities.maxValueBytes ?? Infinity;
+  const size = text.length * 3 <= most ? 0 : new TextEncoder().encode(text).length;
+  if (size <= most) return text;
+  throw new Fatal(`cannot keep what step "${name}" gave: it has ${size} bytes of JSON, ${where} takes at most ${most}`);
 }
 
 async function resultOf<T>(storage: Storage, memberId: string, name: string, step: StepRecord): Promise<T> {
