@@ -7,6 +7,7 @@ import { counted, type PortalState } from "./portal/census.ts";
 import { type FinishedRun, finishedRuns } from "./portal/history.ts";
 import { type Delivery, INBOX } from "./portal/inbox.ts";
 import { holdPortal } from "./portal/lease.ts";
+import { loadPortal } from "./portal/load.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { arrived, dueAt, planVisit, writeDue } from "./portal/schedule.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
@@ -88,16 +89,10 @@ export interface Admin {
 export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (memberId: string) => void): Admin {
   const { storage } = core;
 
-  async function load(memberId: string): Promise<PortalRecord> {
-    const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-    if (record === undefined) throw new UnknownPortalError(memberId);
-    return record;
-  }
-
   /** Changes a record and has its portal looked at now. */
   async function change(memberId: string, what: (record: PortalRecord) => PortalRecord): Promise<void> {
     const due = dueAt(core.clock(), core.random());
-    const isPlanned = await planVisit(storage, memberId, due, await load(memberId));
+    const isPlanned = await planVisit(storage, memberId, due, await loadPortal(storage, memberId));
     await writeDue(core, memberId, { due, isPlanned }, (record) => {
       if (record === undefined) throw new UnknownPortalError(memberId);
       return arrived(what(record), due);
@@ -107,7 +102,7 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
 
   return {
     retry: async (memberId) => {
-      await load(memberId);
+      await loadPortal(storage, memberId);
       for await (const { key, value, version } of storage.list<Delivery>([...INBOX, memberId])) {
         if (value.attempts === 0) continue;
         const { error: _e, retryAt: _r, ...delivery } = value;
@@ -130,7 +125,7 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
         return { ...rest, ...others, applied: [...record.applied, skipped] };
       }),
     rollback: async (memberId) => {
-      await load(memberId);
+      await loadPortal(storage, memberId);
       const held = await holdPortal(core, memberId);
       if (held === undefined) {
         throw new OnAppUpdateError("busy", `cannot roll portal ${memberId} back: a worker is at it`);

@@ -2,7 +2,8 @@
 import { announce, unannounced } from "./announce.ts";
 import type { CoreAccess } from "./access/access.ts";
 import { type Core, eventLog, notify } from "./core.ts";
-import { B24Error, NoAccessError, UnknownPortalError } from "./errors.ts";
+import { B24Error, NoAccessError } from "./errors.ts";
+import { loadPortal } from "./portal/load.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { runPipeline } from "./pipeline/pipeline.ts";
 import { modify } from "./storage/modify.ts";
@@ -87,14 +88,8 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
   const underWay = new Set<Promise<unknown>>();
   const lately = new Map<string, number>();
 
-  async function load(memberId: string): Promise<PortalRecord> {
-    const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-    if (record === undefined) throw new UnknownPortalError(memberId);
-    return record;
-  }
-
   async function check(memberId: string): Promise<CheckReport> {
-    const before = await load(memberId);
+    const before = await loadPortal(storage, memberId);
     const problems: CheckProblem[] = [];
     if (before.status === "uninstalled") {
       const problem = { code: "uninstalled", message: "the app was removed from the portal" };
@@ -108,20 +103,20 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
         problems.push({ code: "not_installed", message });
       }
       const isRaised = installed !== undefined && await announce(core, memberId, installed);
-      const record = await load(memberId);
+      const record = await loadPortal(storage, memberId);
       if (isRaised || (before.waits !== undefined && record.waits === undefined)) wake(memberId);
       const found = await pluginProblems(record);
-      const waits = waitProblems(await load(memberId));
+      const waits = waitProblems(await loadPortal(storage, memberId));
       problems.push(...waits, ...found.filter(({ code }) => code !== waits[0]?.code));
       const { scope, status } = info;
-      return report(await load(memberId), {
+      return report(await loadPortal(storage, memberId), {
         ...{ isRaised, problems, scope },
         ...(installed === undefined ? {} : { installed }),
         ...(status === undefined ? {} : { status }),
       });
     } catch (error) {
       if (!(error instanceof NoAccessError || error instanceof B24Error) || error.waitsFor === undefined) throw error;
-      return report(await load(memberId), {
+      return report(await loadPortal(storage, memberId), {
         isRaised: false,
         problems: [{ code: error.waitsFor, message: error.message }],
       });
@@ -208,7 +203,7 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
       lately.set(memberId, now);
       return tracked((async () => {
         try {
-          const record = await load(memberId);
+          const record = await loadPortal(storage, memberId);
           if (record.status === "installed" && record.tokens !== undefined && !isRecent(record.check?.at)) {
             await attempt(memberId);
           }

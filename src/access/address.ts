@@ -1,5 +1,6 @@
 /** Which hosts may be called, and a fetch that calls no other. */
 import { AddressError } from "../errors.ts";
+import { abortable } from "./abortable.ts";
 
 /** Hosts that are called besides those of the cloud. */
 export interface AddressOptions {
@@ -224,22 +225,6 @@ export function guardedFetch(
     }
     return response;
   };
-}
-
-/** Waits no longer than the caller does: some resolvers take their time, and others wait for the same look. */
-async function abortable<T>(work: Promise<T>, signal: AbortSignal | null): Promise<T> {
-  if (signal === null) return await work;
-  signal.throwIfAborted();
-  let stop: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", stop!);
-  }
 }
 
 /**
