@@ -198,11 +198,9 @@ export function beginAttempt(options: AttemptOptions): Attempt {
   ): Promise<T> {
     options.started(name, attempt);
     try {
-      return await withTimeout(
-        signal,
-        timeoutMs,
-        async (own) => await run(await scopeOf(held, upgradeId, name, { attempt, signal: own, part })),
-      );
+      // Before the time begins to count: what begins after it is over could not hear of that.
+      const scope = await scopeOf(held, upgradeId, name, { attempt, signal, part });
+      return await withTimeout(signal, timeoutMs, async (own) => await run({ ...scope, signal: own }));
     } catch (error) {
       throw failed(name, error, retry);
     }
