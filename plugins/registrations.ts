@@ -5,15 +5,16 @@
  * @module
  */
 import * as z from "zod";
-import { type B24Error, type Context, Fatal, type Plugin, type Portal } from "../mod.ts";
+import { B24Error, type Context, Fatal, type Logger, type Plugin, type Portal } from "../mod.ts";
 
 /** What {@linkcode registrations} needs in the context; `rest()` adds it. */
 export interface HasB24Batch {
   /** A client of the portal's REST. */
   readonly b24: {
-    /** Calls methods; each has its own outcome. */
+    /** Calls methods; each has its own outcome. `repeatable`: also again, when nobody knows whether they were done. */
     readonly batch: (
       commands: Readonly<Record<string, readonly [method: string, params?: object]>>,
+      options?: { readonly repeatable?: boolean },
     ) => Promise<Readonly<Record<string, BatchOutcome>>>;
   };
 }
@@ -30,11 +31,11 @@ export interface EventRegistration {
   readonly event: string;
   /** Where it is sent; absent with `offline` alone. */
   readonly handler?: string;
-  /** As whose the event's tokens are sent (`auth_type`); default of whoever caused the event. */
+  /** As whose the event's tokens are sent (`auth_type`); default of whoever caused the event, and bound for whomever. */
   readonly userId?: number;
   /** It is kept in a queue on the portal instead of being sent. */
   readonly offline?: boolean;
-  /** More parameters of `event.bind`, in Bitrix24's own names. */
+  /** More parameters of `event.bind`, in Bitrix24's own names, which are in lower case here. */
   readonly params?: Readonly<Record<string, unknown>>;
 }
 
@@ -82,7 +83,7 @@ export interface MessageSenderRegistration {
 
 /** A type of user fields: `userfieldtype.add`. Known by `type`. */
 export interface UserFieldTypeRegistration {
-  /** `USER_TYPE_ID`. Never change it: fields of this type are known by it. */
+  /** `USER_TYPE_ID`, in lower case. Never change it: fields of this type are known by it. */
   readonly type: string;
   /** The page that shows a field; each type needs its own. */
   readonly handler: string;
@@ -140,7 +141,7 @@ export interface Declaration {
 export interface RegistrationChange {
   /** Of {@linkcode Declaration}. */
   readonly kind: keyof Declaration;
-  /** What it is known by, for people. */
+  /** What it is known by, for people: without the query of its handler, which may hold a secret. */
   readonly id: string;
   /** What is to be done; `keep`: nothing. */
   readonly action: "add" | "update" | "remove" | "keep";
@@ -192,7 +193,7 @@ export interface RegistrationsOptions {
  * are updated at each run, and not at checks. A placement has no update: it is unbound and bound.
  *
  * Needs an administrator's tokens, and the scopes of its kinds. Where one is missing, the other kinds are done, and the
- * portal waits for it.
+ * portal waits for it. Kinds whose methods a portal does not have, as with robots in smaller plans, are left out there.
  *
  * @throws {TypeError} when the declaration has a mistake, naming the field; a function's is found when it is called
  *
@@ -234,41 +235,52 @@ export function registrations(
   /** Compares. `isRun`: also what cannot be seen is brought up to date. */
   async function compare({ b24, portal }: RegistrationTarget, isRun: boolean): Promise<Compared> {
     const now = declared(portal.target ?? portal.version, portal);
-    const before = declared(portal.version, portal);
     const kinds = KINDS.filter(({ key }) => now[key] !== undefined);
+    // Old versions may be forgotten by now, so they are not asked for without need.
+    const before = kinds.some(({ hasOthers }) => hasOthers) ? declared(portal.version, portal) : {};
     const listed = kinds.length === 0
       ? {}
       : await b24.batch(Object.fromEntries(kinds.map(({ key, list }) => [key, [list]])));
-    const todo: Todo[] = [];
-    const errors: B24Error[] = [];
+    const compared: Compared = { todo: [], errors: [], absent: [] };
     for (const kind of kinds) {
       const outcome = listed[kind.key];
-      if (outcome?.ok) todo.push(...todoOf(kind, now, before, outcome.value, isRun));
-      else if (outcome !== undefined) errors.push(outcome.error);
+      if (outcome?.ok) compared.todo.push(...todoOf(kind, now, before, outcome.value, isRun));
+      else if (outcome?.error.code === "ERROR_METHOD_NOT_FOUND") compared.absent.push(kind);
+      else if (outcome !== undefined) compared.errors.push(outcome.error);
     }
-    return { todo, errors };
+    return compared;
   }
 
   async function apply(target: RegistrationTarget, isRun: boolean): Promise<Compared> {
-    const { todo, errors } = await compare(target, isRun);
+    const compared = await compare(target, isRun);
     // What is removed makes room for what is added: two user field types cannot have one handler.
     const order = ["remove", "update", "add", "keep"];
-    const steps = todo.toSorted((a, b) => order.indexOf(a.action) - order.indexOf(b.action));
-    const commands = steps.flatMap(({ commands, kind }) => commands.map((command) => ({ command, kind })));
-    if (commands.length === 0) return { todo, errors };
-    const outcomes = await target.b24.batch(Object.fromEntries(commands.map(({ command }, i) => [`c${i}`, command])));
-    for (const [i, { command, kind }] of commands.entries()) {
-      const outcome = outcomes[`c${i}`];
-      if (outcome?.ok === false && !isDone(kind, command[0], outcome.error)) errors.push(outcome.error);
+    const steps = compared.todo.toSorted((a, b) => order.indexOf(a.action) - order.indexOf(b.action));
+    const beaten: Step[] = [];
+    for (const { step, error } of await run(target, steps.flatMap(stepsOf))) {
+      if (error === undefined || isGone(step, error)) continue;
+      if (!isThere(step, error)) compared.errors.push(error);
+      else if (step.otherwise !== undefined) beaten.push({ ...step, command: step.otherwise, already: error });
     }
-    return { todo, errors };
+    // Another process was faster; or it is there as something else, and then cannot be updated either.
+    for (const { step, error } of await run(target, beaten)) {
+      if (error !== undefined) compared.errors.push(/_NOT_FOUND$/.test(error.code) ? step.already! : error);
+    }
+    return compared;
   }
 
-  async function applied(target: RegistrationTarget): Promise<readonly RegistrationChange[]> {
-    const { todo, errors } = await apply(target, true);
+  async function applied(target: RegistrationTarget, log?: Logger): Promise<readonly RegistrationChange[]> {
+    const { todo, errors, absent } = await apply(target, true);
     // One that can be waited for says less than one that cannot.
     const worst = errors.find(({ waitsFor }) => waitsFor === undefined) ?? errors[0];
-    if (worst !== undefined) throw worst;
+    const left = absent.map(absence);
+    if (left.length > 0) log?.warn("registrations that the portal cannot have are left out", { left });
+    if (worst !== undefined) {
+      const refused = errors.map(({ message }) => message);
+      log?.warn("some registrations were refused", { ...countsOf(todo), refused });
+      throw worst;
+    }
+    log?.info("registrations are in place", countsOf(todo));
     return todo.map(changeOf);
   }
 
@@ -279,34 +291,34 @@ export function registrations(
       if (errors[0] !== undefined) throw errors[0];
       return todo.map(changeOf);
     },
-    apply: applied,
+    apply: (target) => applied(target),
     around: async (ctx, next) => {
       const { event, portal, b24, log } = ctx;
       const isRun = event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL";
-      if (isRun && portal?.status === "installed") {
-        const changes = await applied({ b24, portal });
-        log.info("registrations are in place", countsOf(changes));
-      }
+      if (isRun && portal?.status === "installed") await applied({ b24, portal }, log);
       await next();
     },
     check: async (ctx: Context & HasB24Batch) => {
       const { portal, b24, log } = ctx;
       // One on its way has them put in place by its run.
       if (portal?.status !== "installed" || portal.version !== portal.target) return [];
-      const { todo, errors } = await (repair ? apply : compare)({ b24, portal }, false);
+      const { todo, errors, absent } = await (repair ? apply : compare)({ b24, portal }, false);
       const drift = todo.filter(({ action }) => action !== "keep");
       if (drift.length > 0) log.warn("registrations had changed", { repaired: repair, ...countsOf(drift) });
       return [
-        ...drift.map(({ kind, id, why }) => `${kind.key} ${id}: ${why}${repair ? "; put right" : ""}`),
+        ...drift.map(({ kind, id, why }) => `${kind.key} ${shown(id)}: ${why}${repair ? "; put right" : ""}`),
         ...errors.map(({ message }) => message),
+        ...absent.map(absence),
       ];
     },
   };
 }
 
 interface Compared {
-  readonly todo: readonly Todo[];
+  readonly todo: Todo[];
   readonly errors: B24Error[];
+  /** Kinds that the portal does not know. */
+  readonly absent: Kind[];
 }
 
 type Command = readonly [method: string, params: object];
@@ -317,10 +329,57 @@ interface Todo {
   readonly action: RegistrationChange["action"];
   readonly why: string;
   readonly commands: readonly Command[];
+  /** Instead of the command that adds, when it is there already. */
+  readonly otherwise?: Command | undefined;
+}
+
+/** One command on its way. */
+interface Step extends Omit<Todo, "commands"> {
+  readonly command: Command;
+  /** What the command before this one was answered. */
+  readonly already?: B24Error;
+}
+
+function stepsOf({ commands, ...about }: Todo): Step[] {
+  return commands.map((command) => ({ ...about, command }));
+}
+
+interface Ended {
+  readonly step: Step;
+  readonly error?: B24Error;
+}
+
+async function run({ b24 }: RegistrationTarget, steps: readonly Step[]): Promise<Ended[]> {
+  if (steps.length === 0) return [];
+  // Whatever it is, doing it twice does no harm.
+  const outcomes = await b24.batch(Object.fromEntries(steps.map(({ command }, i) => [`c${i}`, command])), {
+    repeatable: true,
+  });
+  return steps.map((step, i): Ended => {
+    const outcome = outcomes[`c${i}`];
+    const error = outcome?.ok === false ? outcome.error : refusalIn(outcome?.value, step.command[0]);
+    return error === undefined ? { step } : { step, error };
+  });
+}
+
+/** Open channels have their errors in the result. */
+function refusalIn(value: unknown, method: string): B24Error | undefined {
+  if (!isMap(value) || text(value.error) === "") return undefined;
+  const code = /^[\w.-]{1,80}$/.exec(text(value.error))?.[0] ?? "UNKNOWN_ERROR";
+  return new B24Error({ code, description: text(value.error_description).slice(0, 500), status: 200, method });
 }
 
 function changeOf({ kind, id, action, why }: Todo): RegistrationChange {
-  return { kind: kind.key, id, action, why };
+  return { kind: kind.key, id: shown(id), action, why };
+}
+
+/** For people: what addresses have in their query may be a secret. */
+function shown(id: string): string {
+  return id.replaceAll(/\?\S*/g, "?…");
+}
+
+function absence({ key, list }: Kind): string {
+  return `${key}: the portal has no ${list}`;
 }
 
 function countsOf(changes: readonly { readonly action: string }[]): Readonly<Record<string, number>> {
@@ -332,35 +391,46 @@ function countsOf(changes: readonly { readonly action: string }[]): Readonly<Rec
 function todoOf(kind: Kind, now: Declaration, before: Declaration, listed: unknown, isRun: boolean): Todo[] {
   const there = new Map(kind.there(listed).map((one) => [one.id, one]));
   const wanted = new Map(listOf(now, kind).map((one) => [kind.id(one), one]));
+  const known = new Set<string>();
   const todo: Todo[] = [];
   for (const [id, one] of wanted) {
-    const found = there.get(id);
+    const isSame = (other: There): boolean => !wanted.has(other.id) && kind.isAlso?.(one, other.fields) === true;
+    const found = there.get(id) ?? [...there.values()].find(isSame);
     const about = { kind, id };
     if (found === undefined) {
-      todo.push({ ...about, action: "add", why: "it is not there", commands: [kind.add(one)] });
+      const commands = [kind.add(one)];
+      todo.push({ ...about, action: "add", why: "it is not there", commands, otherwise: kind.otherwise?.(one) });
       continue;
     }
-    const differs = kind.differs?.(one, found.fields);
-    if (differs === undefined ? isRun && kind.update !== undefined : differs) {
-      const why = differs === undefined ? "whether it has changed cannot be seen" : "it is not as declared";
-      todo.push({ ...about, action: "update", why, commands: kind.update!(one) });
+    known.add(found.id);
+    const differs = kind.differs?.(one, found.fields) ?? false;
+    if (differs || (isRun && kind.isUnseen?.(one))) {
+      const why = differs ? "it is not as declared" : "whether it has changed cannot be seen";
+      todo.push({ ...about, action: "update", why, commands: kind.update!(one, found.fields) });
     } else todo.push({ ...about, action: "keep", why: "it is there", commands: [] });
   }
   const formerly = new Set(listOf(before, kind).map(kind.id));
-  for (const [id, { fields }] of there) {
-    if (wanted.has(id) || (kind.hasOthers && !formerly.has(id))) continue;
+  for (const { id, fields } of there.values()) {
+    if (known.has(id) || (kind.hasOthers && !formerly.has(id))) continue;
     todo.push({ kind, id, action: "remove", why: "it is not declared", commands: [kind.remove(fields)] });
   }
   return todo;
 }
 
-/** Whether an error says that what a command was to do is done. */
-function isDone(kind: Kind, method: string, { code, description }: B24Error): boolean {
-  if (/(add|bind|register)$/.test(method) && !/un(bind|register)$/.test(method)) {
-    return kind.already.test(code) || (code === "ERROR_CORE" && /already/i.test(description));
-  }
-  return /(delete|unbind|unregister)$/.test(method) && /NOT_FOUND$/i.test(code);
+/** Whether an error says that what was to be added is there. */
+function isThere({ kind, command: [method] }: Step, { code, description }: B24Error): boolean {
+  if (!/\.(add|bind|register)$/.test(method)) return false;
+  return kind.already.test(code) || (code === "ERROR_CORE" && /already/i.test(description));
 }
+
+/** Whether an error says that what was to be removed is not there. */
+function isGone({ action }: Step, { code, description }: B24Error): boolean {
+  if (action !== "remove") return false;
+  // Triggers have no codes of errors.
+  return GONE.test(code) || (code === "UNKNOWN_ERROR" && /not found/i.test(description));
+}
+
+const GONE = /^ERROR_((ACTIVITY|SENDER)_)?NOT_FOUND$/i;
 
 // The kinds of registrations
 
@@ -369,17 +439,28 @@ type Fields = Readonly<Record<string, unknown>>;
 /** One that is declared, of whichever kind. */
 type Wanted = Readonly<Record<string, unknown>>;
 
+/** One that is there, by what it is known by. */
+interface There {
+  readonly id: string;
+  readonly fields: Fields;
+}
+
 interface Kind {
   readonly key: keyof Declaration;
   readonly list: string;
-  /** What is there, by what it is known by. */
-  readonly there: (listed: unknown) => { readonly id: string; readonly fields: Fields }[];
+  readonly there: (listed: unknown) => There[];
   readonly id: (one: Wanted) => string;
-  /** Whether one that is there is not as declared; absent where that cannot be seen. */
+  /** Whether one that is known by something else is this one all the same. */
+  readonly isAlso?: (one: Wanted, there: Fields) => boolean;
+  /** Whether Bitrix24 lists it otherwise than it is declared. */
   readonly differs?: (one: Wanted, there: Fields) => boolean;
+  /** Whether it may have changed in what Bitrix24 does not list. */
+  readonly isUnseen?: (one: Wanted) => boolean;
   readonly add: (one: Wanted) => Command;
   /** Absent where there is nothing to it but what it is known by. */
-  readonly update?: (one: Wanted) => Command[];
+  readonly update?: (one: Wanted, there: Fields) => Command[];
+  /** What to do when adding it was answered that it is there; absent where that is well. */
+  readonly otherwise?: (one: Wanted) => Command;
   readonly remove: (there: Fields) => Command;
   /** Codes of errors that say that it is there. */
   readonly already: RegExp;
@@ -398,13 +479,21 @@ function given(params: Readonly<Record<string, unknown>>): Record<string, unknow
   return Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined));
 }
 
-function rows(listed: unknown): Fields[] {
-  // Lists with gaps become maps in PHP, and empty maps become lists.
-  return typeof listed === "object" && listed !== null ? Object.values(listed) as Fields[] : [];
+function isMap(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function codes(listed: unknown): { id: string; fields: Fields }[] {
-  return rows(listed).map((code) => ({ id: String(code), fields: { CODE: String(code) } }));
+/** Lists with gaps become maps in PHP, and empty maps become lists. */
+function values(listed: unknown): unknown[] {
+  return typeof listed === "object" && listed !== null ? Object.values(listed) : [];
+}
+
+function rows(listed: unknown): Fields[] {
+  return values(listed).filter(isMap);
+}
+
+function codes(listed: unknown): There[] {
+  return values(listed).map((code) => ({ id: text(code), fields: { CODE: text(code) } }));
 }
 
 function text(value: unknown): string {
@@ -436,18 +525,15 @@ const bindEvent = ({ event, handler, userId, offline, params }: Wanted): Command
   }),
 ];
 
-const unbindEvent = ({ event, handler, auth_type, offline }: Fields): Command => {
+const isOffline = ({ offline }: Fields): boolean => Number(offline ?? 0) === 1;
+
+const unbindEvent = (there: Fields): Command => {
+  const { event, handler, auth_type } = there;
   // Never without both: Bitrix24 would unbind every handler of the app.
   if (text(event) === "") throw new Fatal("cannot unbind an event handler: Bitrix24 lists one without an event");
-  return [
-    "event.unbind",
-    given({
-      event,
-      handler: text(handler),
-      auth_type: text(auth_type) === "" || text(auth_type) === "0" ? undefined : Number(auth_type),
-      event_type: Number(offline ?? 0) === 1 ? "offline" : undefined,
-    }),
-  ];
+  // Nor without the user: it would unbind those of all others.
+  const whose = isOffline(there) ? { event_type: "offline" } : { auth_type: Number(auth_type ?? 0) };
+  return ["event.unbind", { event, handler: text(handler), ...whose }];
 };
 
 const bindPlacement = ({ placement, handler, title, description, userId, params }: Wanted): Command => [
@@ -462,40 +548,83 @@ const bindPlacement = ({ placement, handler, title, description, userId, params 
   }),
 ];
 
-const unbindPlacement = (placement: unknown, handler: unknown, userId: unknown): Command => [
+const unbindPlacement = ({ placement, handler, userId }: Fields): Command => [
   "placement.unbind",
-  given({
-    PLACEMENT: placement,
-    HANDLER: handler,
-    USER_ID: text(userId) === "" || text(userId) === "0" ? undefined : Number(userId),
-  }),
+  // Without the user, those of all users go; portals that list no users have none.
+  given({ PLACEMENT: placement, HANDLER: handler, USER_ID: text(userId) === "" ? undefined : Number(userId) }),
 ];
 
+/** Bitrix24 makes these when something else is registered, and lists some of them. */
+const MADE = new Set(["BIZPROC_ACTIVITY_PROPERTIES_DIALOG", "DEFAULT", "SETTING_CONNECTOR", "USERFIELD_TYPE"]);
+
+function placementDiffers({ title, description, params }: Wanted, there: Fields): boolean {
+  const { LANG_ALL: texts, GROUP_NAME: group, OPTIONS: options } = (params ?? {}) as Fields;
+  if (isMap(options) && isUnlike(options, there.options)) return true;
+  const byLanguage = isMap(there.langAll) ? there.langAll : {};
+  const languages = Object.values(byLanguage);
+  if (isMap(texts)) {
+    // Bitrix24 takes no notice of title and description then. Older portals list no languages.
+    return languages.length > 0 &&
+      Object.entries(texts).some(([name, one]) => !(name in byLanguage) || isUnlike(one, byLanguage[name]));
+  }
+  return isUnlike({ title, description }, there) ||
+    (languages.length === 1 && isUnlike({ GROUP_NAME: group }, languages[0]));
+}
+
+/** Whether something in `declared` is listed otherwise. What is not listed is not known to the portal. */
+function isUnlike(declared: unknown, listed: unknown): boolean {
+  if (declared === undefined || listed === undefined) return false;
+  if (typeof declared !== "object" || declared === null) {
+    const sent = typeof declared === "boolean" ? Number(declared) : declared;
+    return text(sent).trim() !== text(typeof listed === "boolean" ? Number(listed) : listed).trim();
+  }
+  const inside = typeof listed === "object" && listed !== null ? listed as Fields : {};
+  return Object.entries(declared).some(([name, one]) => isUnlike(one, inside[name]));
+}
+
 function robots(key: "robots" | "activities", method: string): Kind {
-  const fields = ({ handler, name, userId, params }: Wanted): object =>
-    given({ HANDLER: handler, NAME: name, AUTH_USER_ID: userId, ...params as object });
+  const fields = ({ handler, name, userId, params = {} }: Wanted): object => {
+    const more = Object.entries(params as object).map(([name, value]) => [
+      name,
+      // Words to Bitrix24, for which 1 is neither.
+      typeof value === "boolean" ? (value ? "Y" : "N") : value,
+    ]);
+    return given({ HANDLER: handler, NAME: name, AUTH_USER_ID: userId, ...Object.fromEntries(more) });
+  };
+  const update = (one: Wanted): Command => [`${method}.update`, { CODE: one.code, FIELDS: fields(one) }];
   return {
     key,
     list: `${method}.list`,
     there: codes,
     id: ({ code }) => String(code),
+    isUnseen: () => true,
     add: (one) => [`${method}.add`, { CODE: one.code, ...fields(one) }],
-    update: (one) => [[`${method}.update`, { CODE: one.code, FIELDS: fields(one) }]],
+    update: (one) => [update(one)],
+    otherwise: update,
     remove: ({ CODE }) => [`${method}.delete`, { CODE }],
     already: /^ERROR_ACTIVITY_ALREADY_INSTALLED$/i,
   };
 }
+
+const updateSender = ({ code, handler, name, description }: Wanted): Command => [
+  "messageservice.sender.update",
+  given({ CODE: code, HANDLER: handler, NAME: name, DESCRIPTION: description }),
+];
 
 const KINDS: readonly Kind[] = [
   {
     key: "events",
     list: "event.get",
     there: (listed) =>
-      rows(listed).map((fields) => ({
-        id: eventId(fields.event, fields.handler, fields.auth_type, Number(fields.offline ?? 0) === 1),
+      rows(listed).filter((fields) => isOffline(fields) || text(fields.handler) !== "").map((fields) => ({
+        id: eventId(fields.event, fields.handler, fields.auth_type, isOffline(fields)),
         fields,
       })),
     id: ({ event, handler, userId, offline }) => eventId(event, handler, userId, offline === true),
+    // Who is no administrator binds for himself, whatever he asks for.
+    isAlso: ({ event, handler, userId, offline }, there) =>
+      userId === undefined && offline !== true && !isOffline(there) &&
+      eventId(event, handler, 0, false) === eventId(there.event, there.handler, 0, false),
     add: bindEvent,
     remove: unbindEvent,
     already: NEVER,
@@ -504,14 +633,15 @@ const KINDS: readonly Kind[] = [
     key: "placements",
     list: "placement.get",
     there: (listed) =>
-      rows(listed).map((fields) => ({ id: placementId(fields.placement, fields.handler, fields.userId), fields })),
+      rows(listed).filter(({ placement }) => !MADE.has(text(placement))).map((fields) => ({
+        id: placementId(fields.placement, fields.handler, fields.userId),
+        fields,
+      })),
     id: ({ placement, handler, userId }) => placementId(placement, handler, userId),
-    differs: ({ title, description }, there) =>
-      (title !== undefined && title !== text(there.title)) ||
-      (description !== undefined && description !== text(there.description)),
+    differs: placementDiffers,
     add: bindPlacement,
-    update: (one) => [unbindPlacement(one.placement, one.handler, one.userId), bindPlacement(one)],
-    remove: ({ placement, handler, userId }) => unbindPlacement(placement, handler, userId),
+    update: (one, there) => [unbindPlacement(there), bindPlacement(one)],
+    remove: unbindPlacement,
     already: NEVER,
   },
   robots("robots", "bizproc.robot"),
@@ -521,14 +651,13 @@ const KINDS: readonly Kind[] = [
     list: "messageservice.sender.list",
     there: codes,
     id: ({ code }) => String(code),
+    isUnseen: () => true,
     add: ({ code, handler, name, description }) => [
       "messageservice.sender.add",
       given({ CODE: code, TYPE: "SMS", HANDLER: handler, NAME: name, DESCRIPTION: description }),
     ],
-    update: ({ code, handler, name, description }) => [[
-      "messageservice.sender.update",
-      given({ CODE: code, HANDLER: handler, NAME: name, DESCRIPTION: description }),
-    ]],
+    update: (one) => [updateSender(one)],
+    otherwise: updateSender,
     remove: ({ CODE }) => ["messageservice.sender.delete", { CODE }],
     already: /^ERROR_SENDER_ALREADY_INSTALLED$/i,
   },
@@ -538,8 +667,8 @@ const KINDS: readonly Kind[] = [
     there: (listed) => rows(listed).map((fields) => ({ id: text(fields.USER_TYPE_ID), fields })),
     id: ({ type }) => String(type),
     differs: ({ handler, title, description }, there) =>
-      handler !== text(there.HANDLER) || title !== text(there.TITLE) ||
-      (description !== undefined && description !== text(there.DESCRIPTION)),
+      isUnlike({ HANDLER: handler, TITLE: title, DESCRIPTION: description }, there),
+    isUnseen: ({ params }) => params !== undefined,
     add: (one) => ["userfieldtype.add", userFieldType(one)],
     update: (one) => [["userfieldtype.update", userFieldType(one)]],
     remove: ({ USER_TYPE_ID }) => ["userfieldtype.delete", { USER_TYPE_ID }],
@@ -550,10 +679,10 @@ const KINDS: readonly Kind[] = [
     list: "imconnector.list",
     // By ID, the name.
     there: (listed) =>
-      typeof listed === "object" && listed !== null && !Array.isArray(listed)
-        ? Object.keys(listed).map((id) => ({ id, fields: { ID: id } }))
-        : [],
+      isMap(listed) ? Object.entries(listed).map(([id, name]) => ({ id, fields: { ID: id, NAME: name } })) : [],
     id: ({ id }) => String(id),
+    differs: ({ name }, there) => isUnlike(name, there.NAME),
+    isUnseen: () => true,
     add: registerConnector,
     update: (one) => [registerConnector(one)],
     remove: ({ ID }) => ["imconnector.unregister", { ID }],
@@ -597,19 +726,34 @@ function registerConnector({ id, name, icon, handler, params }: Wanted): Command
 const HANDLER_LENGTH = 180;
 
 const word = z.string().min(1);
+/** Bitrix24 stores these in lower case, whatever they were. */
+const lower = word.refine((id) => id === id.toLowerCase(), "wanted lower case");
 const handler = z.string().max(HANDLER_LENGTH - 1, `wanted fewer than ${HANDLER_LENGTH} characters`)
   .refine(
     (url) => URL.canParse(url) && new URL(url).protocol === "https:",
     "wanted an address that begins with https://",
   );
 const userId = z.number().int().positive().optional();
-const params = z.record(z.string(), z.unknown()).optional();
+/** `own`: have fields of their own. */
+function paramsWithout(...own: readonly string[]): z.ZodOptional<z.ZodRecord<z.ZodString, z.ZodUnknown>> {
+  const isLower = own[0] !== own[0]!.toUpperCase();
+  return z.record(z.string(), z.unknown()).superRefine((params, ctx) => {
+    for (const [name, value] of Object.entries(params)) {
+      const wire = isLower ? name.toLowerCase() : name.toUpperCase();
+      const add = (message: string): void => ctx.addIssue({ code: "custom", path: [name], message });
+      if (own.includes(wire)) add("wanted it in the field of its own");
+      else if (name !== wire) add(`wanted a name in ${isLower ? "lower" : "upper"} case`);
+      else if (wire === "PLACEMENT_HANDLER" && !handler.safeParse(value).success) add("wanted a short https: address");
+    }
+  }).optional();
+}
+
 const robot = z.strictObject({
   code: z.string().regex(/^[\w.-]+$/, "wanted letters, digits, dots, hyphens and underscores"),
   handler,
   name: z.union([word, z.record(z.string(), word)]),
   userId,
-  params,
+  params: paramsWithout("CODE", "HANDLER", "NAME", "AUTH_USER_ID"),
 });
 
 const DECLARATION = z.strictObject({
@@ -619,7 +763,7 @@ const DECLARATION = z.strictObject({
       handler: handler.optional(),
       userId,
       offline: z.boolean().optional(),
-      params,
+      params: paramsWithout("event", "handler", "auth_type", "event_type"),
     }).refine(({ handler, offline }) => handler !== undefined || offline === true, {
       path: ["handler"],
       message: "wanted an address, or offline: true",
@@ -631,7 +775,7 @@ const DECLARATION = z.strictObject({
     title: z.string().optional(),
     description: z.string().optional(),
     userId,
-    params,
+    params: paramsWithout("PLACEMENT", "HANDLER", "TITLE", "DESCRIPTION", "USER_ID"),
   })).optional(),
   robots: z.array(robot).optional(),
   activities: z.array(robot).optional(),
@@ -639,10 +783,22 @@ const DECLARATION = z.strictObject({
     z.strictObject({ code: word, handler, name: word, description: z.string().optional() }),
   ).optional(),
   userFieldTypes: z.array(
-    z.strictObject({ type: word, handler, title: word, description: z.string().optional(), params }),
+    z.strictObject({
+      type: lower,
+      handler,
+      title: word,
+      description: z.string().optional(),
+      params: paramsWithout("USER_TYPE_ID", "HANDLER", "TITLE", "DESCRIPTION"),
+    }),
   ).optional(),
   connectors: z.array(
-    z.strictObject({ id: word, name: word, icon: z.record(z.string(), z.unknown()), handler, params }),
+    z.strictObject({
+      id: lower.refine((id) => !id.includes("."), "wanted no dots"),
+      name: word,
+      icon: z.record(z.string(), z.unknown()),
+      handler,
+      params: paramsWithout("ID", "NAME", "ICON", "PLACEMENT_HANDLER"),
+    }),
   ).optional(),
   triggers: z.array(z.strictObject({ code: word, name: word })).optional(),
 });
@@ -650,15 +806,24 @@ const DECLARATION = z.strictObject({
 /** @throws {TypeError} naming each field that is wrong */
 function checked(declaration: Declaration): Declaration {
   const { success, error } = DECLARATION.safeParse(declaration);
-  const problems = success ? [] : error.issues.map(({ path, message }) => `${path.join(".") || "it"}: ${message}`);
+  const problems = success ? [] : error.issues.map(({ path, message }) => {
+    const seen = path.reduce<unknown>((value, key) => (value as Fields | undefined)?.[key as string], declaration);
+    // Texts only: of all else, the message says what it is.
+    const saw = typeof seen === "string" ? `, saw ${JSON.stringify(shown(seen).slice(0, 80))}` : "";
+    return `${path.join(".") || "it"}: ${message}${saw}`;
+  });
   if (success) {
     for (const kind of KINDS) {
       const seen = new Set<string>();
       for (const [i, one] of listOf(declaration, kind).entries()) {
         const known = kind.id(one);
-        if (seen.has(known)) problems.push(`${kind.key}.${i}: ${known} is declared twice`);
+        if (seen.has(known)) problems.push(`${kind.key}.${i}: ${shown(known)} is declared twice`);
         seen.add(known);
       }
+    }
+    const robots = new Set(declaration.robots?.map(({ code }) => code));
+    for (const [i, { code }] of (declaration.activities ?? []).entries()) {
+      if (robots.has(code)) problems.push(`activities.${i}: ${code} is a robot's code, too`);
     }
     const handlers = (declaration.userFieldTypes ?? []).map(({ handler }) => handler);
     for (const [i, handler] of handlers.entries()) {

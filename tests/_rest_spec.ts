@@ -19,32 +19,38 @@ interface Spec {
 
 const FOLDER = new URL("./fixtures/rest-spec/", import.meta.url);
 
-/** Of methods that the documentation's data lacks; `true`: required. */
-const OTHERS: Readonly<Record<string, Readonly<Record<string, boolean>>>> = {
-  "event.get": {},
-  "placement.get": {},
-  "placement.bind": {
-    ...{ PLACEMENT: true, HANDLER: true, TITLE: false, DESCRIPTION: false, GROUP_NAME: false, LANG_ALL: false },
-    ...{ OPTIONS: false, USER_ID: false, ICON: false },
-  },
-  "bizproc.robot.list": {},
-  "bizproc.activity.list": {},
-  "messageservice.sender.list": {},
-  "userfieldtype.list": {},
-  "imconnector.list": {},
-  "crm.automation.trigger.list": {},
+/** Of methods that the documentation's data lacks. */
+const OTHERS: Readonly<Record<string, readonly Param[]>> = {
+  "event.get": [],
+  "placement.get": [],
+  "placement.bind": [
+    { name: "PLACEMENT", type: "string", required: true },
+    { name: "HANDLER", type: "URL", required: true },
+    ...["TITLE", "DESCRIPTION", "GROUP_NAME"].map((name) => ({ name, type: "string", required: false })),
+    ...["LANG_ALL", "OPTIONS", "ICON"].map((name) => ({ name, type: "object", required: false })),
+    { name: "USER_ID", type: "integer", required: false },
+  ],
+  "bizproc.robot.list": [],
+  "bizproc.activity.list": [],
+  "messageservice.sender.list": [],
+  "userfieldtype.list": [],
+  "imconnector.list": [],
+  "crm.automation.trigger.list": [],
 };
 
 /** Required where another one says so. */
 const IF: Readonly<Record<string, (params: Params) => boolean>> = {
-  PLACEMENT_HANDLER: (params) => !("USE_PLACEMENT" in params) && !("ICON" in params) ? false : true,
+  PLACEMENT_HANDLER: (params) => "USE_PLACEMENT" in params || "ICON" in params,
   // An online event has one.
   handler: ({ event_type: type }) => type !== "offline",
 };
 
-/** Words for yes and no, and names by language, are texts on the wire that the documentation types otherwise. */
+/** Texts, for one language or for several: the documentation says so in words. */
+const BY_LANGUAGE = /^bizproc\..* (NAME|DESCRIPTION)$/;
+
+/** Yes and no are words on the wire. */
 const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
-  string: (value) => typeof value === "string" || (typeof value === "object" && value !== null),
+  string: (value) => typeof value === "string",
   URL: (value) => typeof value === "string" && URL.canParse(value),
   integer: Number.isInteger,
   boolean: (value) => typeof value === "boolean" || value === "Y" || value === "N",
@@ -63,12 +69,7 @@ export function checkCall(method: string, params: object = {}): void {
   }
   const known = OTHERS[method];
   if (known === undefined) throw new Error(`${method}: is no method that is known`);
-  for (const [name, isRequired] of Object.entries(known)) {
-    if (isRequired && !(name in params)) throw new Error(`${method}: lacks ${name}`);
-  }
-  for (const name of Object.keys(params)) {
-    if (!(name in known)) throw new Error(`${method}: has ${name}, which is unknown`);
-  }
+  check(method, known, {}, params as Params);
 }
 
 function check(where: string, known: readonly Param[], defs: Spec["defs"], params: Params): void {
@@ -79,7 +80,10 @@ function check(where: string, known: readonly Param[], defs: Spec["defs"], param
   for (const [name, value] of Object.entries(params)) {
     const param = known.find((one) => one.name === name);
     if (param === undefined) throw new Error(`${where}: has ${name}, which is unknown`);
-    if (TYPES[param.type]?.(value) === false) throw new Error(`${where}: ${name} is no ${param.type}`);
+    const isTyped = TYPES[param.type];
+    if (isTyped === undefined) throw new Error(`${where}: ${name} is a ${param.type}, which is no known type`);
+    const isByLanguage = BY_LANGUAGE.test(`${where} ${name}`) && TYPES["object"]!(value);
+    if (!isTyped(value) && !isByLanguage) throw new Error(`${where}: ${name} is no ${param.type}`);
     const fields = param.ref === undefined ? undefined : defs[param.ref.replace("#/defs/", "")]?.fields;
     if (fields !== undefined) check(`${where} ${name}`, fields, defs, value as Params);
   }

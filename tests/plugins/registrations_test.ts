@@ -238,7 +238,7 @@ describe("registrations().apply()", () => {
         Promise.resolve(Object.fromEntries(
           Object.entries(commands).map(([name, [method]]) => [
             name,
-            /\.(list|get)$/.test(method) ? { ok: true, value: listed[method] ?? [] } as const : {
+            /\.(list|get|update)$/.test(method) ? { ok: true, value: listed[method] ?? [] } as const : {
               ok: false,
               error: new B24Error({ code, description, status: 200, method }),
             } as const,
