@@ -1,47 +1,55 @@
-/** Real processes over one storage, events that come as they like, and somebody who kills and stops the processes. */
-import { createApp, type Portal, type Storage } from "@b24/onappupdate";
-import { fakeBitrix24 } from "@b24/onappupdate/testing";
+/** Real processes over one storage, events that come as they like, and somebody who spoils all that can be spoilt. */
+import { createApp } from "@b24/onappupdate";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FORM, trusting } from "../_app.ts";
-import { createCrew, type Crew, LEASE_MS, WORKERS } from "./_crew.ts";
-import { seeded, shuffled } from "./_seeded.ts";
-import { openStorage, type Place, placeFor, type StorageName } from "./_storages.ts";
-import { STEPS } from "./_upgrades.ts";
-import { judge, type Life, type Recorded, startWitness, type Witness } from "./_witness.ts";
-
-/** How much chaos there is to be. */
-export interface ChaosOptions {
-  readonly storage: StorageName;
-  /** An integer: of what is planned, not of what comes of it. */
-  readonly seed: number;
-  readonly portals: number;
-  /** How long events come, and processes are killed, in milliseconds. */
-  readonly stormMs: number;
-  /** How long all of it may take to come to rest after that, in milliseconds. */
-  readonly restMs: number;
-}
+import { trusting } from "../_app.ts";
+import { createCrew, type Crew, ready } from "./_crew.ts";
+import type { Life } from "./_judge.ts";
+import { breakDown, type Downtime } from "./_outages.ts";
+import { type ChaosOptions, type ChaosPlan, LEASE_MS, planChaos, WORKERS } from "./_plan.ts";
+import { createPost, type Post } from "./_post.ts";
+import { openStorage, type Place, placeFor } from "./_storages.ts";
+import { type Sent, unfinished, verdict } from "./_verdict.ts";
+import { startWitness, type Witness } from "./_witness.ts";
 
 /** What happened. */
 export interface ChaosReport {
   /** What went wrong, one line each. */
   readonly problems: readonly string[];
-  readonly sent: number;
+  /** Requests, and those that were answered 200, 503 and not at all. */
+  readonly requests: number;
   readonly acknowledged: number;
+  readonly refused: number;
+  readonly unanswered: number;
   readonly kills: number;
   readonly pauses: number;
+  readonly outages: number;
+  /** Workers whose clocks were wrong by more than a minute. */
+  readonly skewed: number;
+  /** Portals that removed the app for good, and that installed it again. */
+  readonly removed: number;
+  readonly returned: number;
   readonly effects: number;
   /** Effects of parts that had an effect before. */
   readonly repeated: number;
+  /** Effects that were refused, for somebody with a higher fence had been there. */
+  readonly late: number;
   readonly restedAfterMs: number;
 }
 
 /** Makes chaos, and tells what came of it. */
 export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
+  const plan = planChaos(options, Date.now());
   const place = await placeFor(options.storage);
   const witness = await startWitness();
-  const crew = createCrew(place, witness);
+  const crew = createCrew(WORKERS, place, witness, plan.skewOf);
   try {
-    return await storm(options, place, witness, crew);
+    await ready(crew);
+    const begun = Date.now();
+    const post = createPost(crew, begun, begun + options.stormMs + options.restMs);
+    const sending = post.sendAll(plan.sendings);
+    const downtimes = await storm(plan, begun, options.stormMs, place, crew);
+    await crew.relieve(LATER_MS);
+    return await calm(options, { plan, place, witness, crew, post, sending, downtimes });
   } finally {
     await crew.end();
     await witness.close();
@@ -49,145 +57,94 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   }
 }
 
-/** An event on its way. */
-interface Sending {
-  readonly memberId: string;
-  readonly body: string;
-  /** Of events about versions. */
-  readonly version?: number;
-  /** Of others. */
-  readonly deal?: string;
-  /** Milliseconds after the beginning. */
-  readonly at: number;
-  readonly worker: number;
-  isAcknowledged: boolean;
-}
+/** All is over by then, whoever's clock it was stored by. */
+const LATER_MS = 6 * 60_000;
 
-const VERSIONS = [1, ...Object.keys(STEPS).map(Number)];
-
-function planSendings({ seed, portals, stormMs }: ChaosOptions): Sending[] {
-  const chance = seeded(seed);
-  const bitrix24 = fakeBitrix24({ clientId: "app.5f3a2b1c" });
-  const ts = Math.floor(Date.now() / 1000) - 10 * 24 * 60 * 60;
-  const sendings: Sending[] = [];
-  for (let i = 0; i < portals; i++) {
-    const memberId = (i * 0x9e3779b1 >>> 0).toString(16).padStart(8, "0").repeat(4);
-    const portal = bitrix24.portal({ memberId, ts });
-    const events: Pick<Sending, "memberId" | "body" | "version" | "deal">[] = [];
-    for (const version of VERSIONS) {
-      const body = version === 1 ? portal.install(version) : portal.update(version);
-      events.push({ memberId, body, version });
-      const deal = `${i}-${version}`;
-      if (chance() < 0.4) events.push({ memberId, body: portal.event("ONCRMDEALADD", { ID: deal }), deal });
+async function storm(
+  { disturbances, outages }: ChaosPlan,
+  begun: number,
+  stormMs: number,
+  place: Place,
+  crew: Crew,
+): Promise<Downtime[]> {
+  const at = (ms: number): Promise<void> => sleep(Math.max(0, begun + ms - Date.now()));
+  const downtimes: Downtime[] = [];
+  const spoilStorage = async (): Promise<void> => {
+    for (const outage of outages) {
+      await at(outage.at);
+      downtimes.push(await breakDown(outage.kind, outage.ms, place, crew));
     }
-    const copies = events.flatMap((event) =>
-      Array.from({ length: chance() < 0.4 ? 2 + Math.floor(chance() * 3) : 1 }, () => event)
-    );
-    // Most come in their order, if near one another; some portals have all of it at random.
-    const order = chance() < 0.3 ? shuffled(copies, chance) : copies;
-    const first = chance() * stormMs * 0.5;
-    const span = chance() < 0.2 ? 50 : chance() * (stormMs - first);
-    order.forEach((event, n) => {
-      const at = first + span * n / order.length + chance() * 200;
-      sendings.push({ ...event, at, worker: Math.floor(chance() * WORKERS), isAcknowledged: false });
-    });
-  }
-  return sendings;
+  };
+  const spoil = async ({ at: ms, kind, worker, ms: pauseMs }: ChaosPlan["disturbances"][number]): Promise<void> => {
+    await at(ms);
+    await (kind === "kill" ? crew.kill(worker) : crew.pause(worker, pauseMs));
+  };
+  await Promise.all([spoilStorage(), ...disturbances.map(spoil), at(stormMs)]);
+  return downtimes;
 }
 
-async function send(sending: Sending, { workers }: Crew): Promise<void> {
-  // As a balancer does: to another one, if this one is not there.
-  const { url } = [workers[sending.worker]!, ...workers].find(({ url }) => url !== undefined) ?? {};
-  if (url === undefined) return;
-  try {
-    const response = await fetch(`${url}/events`, {
-      method: "POST",
-      body: sending.body,
-      headers: { "content-type": FORM },
-      signal: AbortSignal.timeout(5000),
-    });
-    await response.body?.cancel();
-    sending.isAcknowledged = response.status === 200;
-  } catch {
-    // Bitrix24 sends once: what was not acknowledged may be lost.
-  }
+interface Scene {
+  readonly plan: ChaosPlan;
+  readonly place: Place;
+  readonly witness: Witness;
+  readonly crew: Crew;
+  readonly post: Post;
+  readonly sending: Promise<void>;
+  readonly downtimes: readonly Downtime[];
 }
 
-async function storm(options: ChaosOptions, place: Place, witness: Witness, crew: Crew): Promise<ChaosReport> {
-  const { seed, stormMs, restMs } = options;
-  const sendings = planSendings(options);
-  const chance = seeded(seed + 1);
-  while (crew.workers.some(({ url }) => url === undefined)) {
-    const dead = crew.workers.find(({ life }) => life.killedAt !== undefined);
-    if (dead !== undefined) throw new Error(`a worker did not start:\n${dead.errors}`);
-    await sleep(20);
-  }
+/** Waits until all has come to rest, and looks at it. */
+async function calm({ restMs }: ChaosOptions, scene: Scene): Promise<ChaosReport> {
+  const { plan, place, witness, crew, post, sending, downtimes } = scene;
   const begun = Date.now();
-  let kills = 0;
-  let pauses = 0;
-  const disturb = async (): Promise<void> => {
-    const under: Promise<void>[] = [];
-    for (let at = 300; at < stormMs; at += 150 + chance() * 500) {
-      const index = Math.floor(chance() * WORKERS);
-      const isKill = chance() < 0.65;
-      const ms = LEASE_MS * (1.2 + chance());
-      await sleep(Math.max(0, begun + at - Date.now()));
-      if (isKill) kills++;
-      else pauses++;
-      under.push(isKill ? crew.kill(index) : crew.pause(index, ms));
-    }
-    await Promise.all(under);
-  };
-  const deliver = async (sending: Sending): Promise<void> => {
-    await sleep(Math.max(0, begun + sending.at - Date.now()));
-    await send(sending, crew);
-  };
-  await Promise.all([disturb(), ...sendings.map(deliver)]);
-
-  const calm = Date.now();
   const storage = await openStorage(place.name, place.at);
   const app = createApp({ storage, tickEveryMs: false }).use(trusting);
   try {
+    await sending;
+    const sent = sentOf(plan, post);
     const problems: string[] = [];
-    while (true) {
-      const waiting = await unfinished(storage, sendings);
-      if (waiting.length === 0) break;
-      if (Date.now() - calm > restMs) {
-        problems.push(...waiting);
-        break;
+    const rest = async (): Promise<void> => {
+      while (true) {
+        const waiting = await unfinished(storage, sent);
+        if (waiting.length === 0) return;
+        if (Date.now() - begun > restMs) return void problems.push(...waiting);
+        await sleep(300);
       }
-      await sleep(100);
-    }
-    const restedAfterMs = Date.now() - calm;
+    };
+    await rest();
+    const restedAfterMs = Date.now() - begun;
+    const look = async (): Promise<string> =>
+      JSON.stringify([
+        witness.effects.length,
+        await Promise.all(plan.late.map(({ memberId }) => app.portal(memberId))),
+      ]);
+    const before = await look();
+    await post.sendAll(plan.late.map((event) => ({ event, at: 0, worker: 0, repeats: Infinity })));
+    await rest();
+    if (await look() !== before) problems.push("late removals of earlier installations have changed something");
     await crew.end();
+    problems.push(...complaints(crew), ...post.problems(downtimes));
     const lives = new Map<string, Life>(crew.all.map(({ name, life }) => [name, life]));
-    for (const { name, errors } of crew.all) {
-      if (errors !== "") problems.push(`${name} said: ${errors.slice(0, 2000)}`);
-    }
-    for (const memberId of new Set(sendings.map(({ memberId }) => memberId))) {
-      const own = sendings.filter((sending) => sending.memberId === memberId);
-      const portal = await app.portal(memberId);
-      problems.push(...missing(memberId, own, portal, witness));
-      if (portal === undefined) continue;
-      const recorded = await recordedOf(storage, portal);
-      const plan = await app.plan({ memberId });
-      if (plan.direction !== "none") problems.push(`${memberId} has still something to do`);
-      problems.push(...judge(
-        witness.effects.filter((effect) => effect.memberId === memberId),
-        recorded,
-        lives,
-        LEASE_MS / 2,
-      ));
-    }
+    const circumstances = { lives, downtimes, leaseMs: LEASE_MS };
+    for (const one of sent) problems.push(...await verdict(one, { app, storage, witness, circumstances }));
+
     const parts = new Set(witness.effects.map(({ idempotencyKey }) => idempotencyKey));
+    const returned = new Set(plan.late.map(({ memberId }) => memberId));
+    const removed = sent.filter(({ memberId, events }) =>
+      !returned.has(memberId) && events.some(({ change }) => change === "removal")
+    );
     return {
       problems,
-      sent: sendings.length,
-      acknowledged: sendings.filter(({ isAcknowledged }) => isAcknowledged).length,
-      kills,
-      pauses,
+      ...post.counts(),
+      kills: crew.kills(),
+      pauses: plan.disturbances.filter(({ kind }) => kind === "pause").length,
+      outages: downtimes.length,
+      skewed: crew.all.filter(({ life: { skewMs } }) => Math.abs(skewMs) > 60_000 && skewMs !== LATER_MS).length,
+      removed: removed.length,
+      returned: returned.size,
       effects: witness.effects.length,
       repeated: witness.effects.length - parts.size,
+      late: witness.effects.filter(({ isRefused }) => isRefused).length,
       restedAfterMs,
     };
   } finally {
@@ -195,88 +152,20 @@ async function storm(options: ChaosOptions, place: Place, witness: Witness, crew
   }
 }
 
-/** What is looked at of a portal's record. */
-interface StoredPortal {
-  readonly version?: string;
-  readonly target?: string;
-  readonly lease?: { readonly until: number };
-  readonly due?: number;
-  readonly run?: object;
-  readonly failure?: object;
+function sentOf({ sendings }: ChaosPlan, { acknowledgedAt }: Post): Sent[] {
+  const events = Map.groupBy(new Set(sendings.map(({ event }) => event)), ({ memberId }) => memberId);
+  return Array.from(events, ([memberId, own]) => {
+    const acknowledged = own.flatMap((event) => {
+      const at = acknowledgedAt.get(event);
+      return at === undefined ? [] : [[event, at] as const];
+    });
+    return { memberId, events: own, acknowledgedAt: new Map(acknowledged) };
+  });
 }
 
-/** What is not at rest, one line each. */
-async function unfinished(storage: Storage, sendings: readonly Sending[]): Promise<string[]> {
-  const waiting: string[] = [];
-  for (const memberId of new Set(sendings.map((sending) => sending.memberId))) {
-    const entry = await storage.get<StoredPortal>(["portal", memberId]);
-    if (entry === null) continue;
-    const { version, target, lease, run, due, failure } = entry.value;
-    // Of whoever looked at a portal that was at rest, and was killed.
-    const isHeld = lease !== undefined && lease.until > Date.now();
-    if (version === target && !isHeld && run === undefined && due === undefined) continue;
-    waiting.push(`${memberId} is not at rest: ${JSON.stringify({ version, target, lease, due, failure })}`);
-  }
-  for await (const { key } of storage.list(["inbox"])) {
-    const [, memberId, id] = key as [string, string, string];
-    const ts = `&ts=${id.split(":").at(-1)}&`;
-    // Others are left by who was killed before the answer, or before taking a copy of what is done out again.
-    const isPromised = sendings.some((one) => one.isAcknowledged && one.memberId === memberId && one.body.includes(ts));
-    if (isPromised && await storage.get(["receipt", memberId, id]) === null) {
-      waiting.push(`in the inbox: ${memberId} ${id}`);
-    }
-  }
-  return waiting;
-}
-
-/** What was acknowledged and is not there. */
-function missing(
-  memberId: string,
-  sendings: readonly Sending[],
-  portal: Portal | undefined,
-  { handled }: Witness,
-): string[] {
-  const problems: string[] = [];
-  const versions = (of: readonly Sending[]): number[] => of.flatMap(({ version }) => version ?? []);
-  const acknowledged = sendings.filter(({ isAcknowledged }) => isAcknowledged);
-  const least = Math.max(0, ...versions(acknowledged));
-  const most = Math.max(0, ...versions(sendings));
-  const version = Number.parseInt(portal?.version ?? "0");
-  if (version < least || version > most) {
-    problems.push(`${memberId} is on ${version}, acknowledged was ${least}, sent was ${most}`);
-  }
-  if (portal !== undefined) {
-    const wanted = Object.keys(STEPS).filter((id) =>
-      Number(id) > Number.parseInt(portal.baseline ?? "0") && Number(id) <= version
-    );
-    const applied = portal.applied.map(({ id }) => id);
-    if (String(applied) !== String(wanted)) problems.push(`${memberId} has had ${applied}, wanted ${wanted}`);
-  }
-  for (const { deal } of acknowledged) {
-    if (deal !== undefined && !handled.has(`${memberId} ${deal}`)) problems.push(`deal ${deal} was not handled`);
-  }
-  return problems;
-}
-
-/** What is kept of the runs of a portal. */
-async function recordedOf(storage: Storage, { memberId, applied }: Portal): Promise<Recorded> {
-  const results = new Map<string, string>();
-  interface Kept {
-    readonly journal: readonly {
-      readonly upgradeId: string;
-      readonly steps: Readonly<Record<string, { readonly result?: { id: string }; readonly stored?: string }>>;
-    }[];
-  }
-  for await (const { value } of storage.list<Kept>(["run", memberId])) {
-    for (const { upgradeId, steps } of value.journal) {
-      for (const [step, { result, stored }] of Object.entries(steps)) {
-        const large = stored === undefined ? null : await storage.get<{ id: string }>(["result", memberId, stored]);
-        const id = (result ?? large?.value)?.id;
-        if (id === undefined) continue;
-        const name = `${upgradeId} ${step}`;
-        results.set(name, results.has(name) ? `${results.get(name)} and ${id}` : id);
-      }
-    }
-  }
-  return { memberId, applied: applied.map(({ id }) => id), results };
+function complaints({ all }: Crew): string[] {
+  return all.flatMap(({ name, errors, isDismissed }) => [
+    ...(errors === "" ? [] : [`${name} said: ${errors.slice(0, 2000)}`]),
+    ...(isDismissed ? [] : [`${name} ended by itself`]),
+  ]);
 }

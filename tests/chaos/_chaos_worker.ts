@@ -1,38 +1,55 @@
 /**
  * One process of the chaos: serves the app, tells the witness of all that its steps do, and prints its address and then,
- * many times a second, what time it is. Where a time is missing, it stood still.
+ * many times a second, what time it is. Where a time is missing, it stood still. On its input it is told when its storage
+ * is to fail, and when not to.
  */
-import { createApp, type LogFields, RetryAfter, type StepScope, type UpgradeContext } from "@b24/onappupdate";
+import {
+  createApp,
+  type LogFields,
+  type Plugin,
+  RetryAfter,
+  type StepScope,
+  type Storage,
+  StorageError,
+  type UpgradeContext,
+} from "@b24/onappupdate";
 import { serve } from "@b24/onappupdate/node-server";
+import { type Faults, faulty } from "@b24/onappupdate/testing";
 import { writeSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { trusting } from "../_app.ts";
+import type { WorkerSettings } from "./_crew.ts";
+import { LEASE_MS, RETENTION_MS } from "./_plan.ts";
 import { chanceFor } from "./_seeded.ts";
-import { openStorage, type StorageName } from "./_storages.ts";
+import { openStorage } from "./_storages.ts";
 import { SLEEPS_AFTER, STEPS } from "./_upgrades.ts";
 import type { Begin, End, Handled } from "./_witness.ts";
 
 const [, , settings] = process.argv;
-const { storage, at, witness, leaseMs, beatMs, name } = JSON.parse(settings!) as {
-  readonly storage: StorageName;
-  readonly at: string;
-  readonly witness: string;
-  readonly leaseMs: number;
-  readonly beatMs: number;
-  /** Of this process, unlike that of every other one. */
-  readonly name: string;
-};
+const { storage, at, witness, beatMs, name, skewMs, isFailing } = JSON.parse(settings!) as WorkerSettings;
 
 setInterval(() => void writeSync(1, `${Date.now()}\n`), beatMs);
 
-async function tell(report: Begin | End | Handled, signal?: AbortSignal): Promise<void> {
+const faults: Faults = isFailing ? { unavailable: 1 } : {};
+process.stdin.setEncoding("utf8").on("data", async (text: string) => {
+  const isToFail = text.trim().split("\n").at(-1) === "fail";
+  // A storage that goes down has done some of what it does not answer any more.
+  faults.lostReply = isToFail ? 1 : 0;
+  if (isToFail) await sleep(20);
+  faults.unavailable = faults.lostReply;
+});
+// Who started it is gone.
+process.stdin.on("end", () => process.exit());
+
+/** Says no when the witness has heard of a later holder. */
+async function tell(report: Begin | End | Handled, signal?: AbortSignal): Promise<boolean> {
   const response = await fetch(witness, {
     method: "POST",
     body: JSON.stringify(report),
     ...(signal === undefined ? {} : { signal }),
   });
   await response.body?.cancel();
+  return response.ok;
 }
 
 let effects = 0;
@@ -54,8 +71,9 @@ async function effect(
   signal.throwIfAborted();
   let isWhole = false;
   try {
-    await tell({ ...begin, ...part, at: Date.now() }, signal);
-    await sleep(chance < 0.02 ? leaseMs * 1.3 : chance * 30, undefined, { signal });
+    const isAccepted = await tell({ ...begin, ...part, at: Date.now() }, signal);
+    if (!isAccepted) throw new Error("somebody with a higher fence was here");
+    await sleep(chance < 0.02 ? LEASE_MS * 1.3 : chance * 30, undefined, { signal });
     isWhole = true;
   } finally {
     await tell({ kind: "end", id, isWhole, at: Date.now() });
@@ -66,18 +84,45 @@ async function effect(
   return id;
 }
 
-/** Where it is looked for: nothing of this is to happen. */
+/** Where it is looked for: nothing of this is to happen, except that the storage is down and that apps are removed. */
 function complain(message: string, fields: LogFields = {}): void {
   const { error } = fields;
+  if (error instanceof StorageError || String(error).endsWith("the app was removed from the portal")) return;
   const { stack } = error instanceof Error ? error : {};
   writeSync(2, `${message} ${JSON.stringify(fields)} ${stack}\n`);
 }
 
+/** As whoever starts programs would: again and again while the storage is down. */
+async function opened(): Promise<Storage> {
+  while (true) {
+    try {
+      return await openStorage(storage, at, PATIENCE_MS);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      await sleep(50);
+    }
+  }
+}
+
+/** How long the app waits for a storage that is down, in milliseconds. */
+const PATIENCE_MS = 400;
+
+/** Knows what Bitrix24 would say: without its word, a removed app is not there again before ONAPPINSTALL comes. */
+const trusting: Plugin = {
+  name: "trusting",
+  phase: "verify",
+  around: ({ event }, next) =>
+    next(
+      event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL" ? { installedVersion: event.data.version } : {},
+    ),
+};
+
 const app = createApp({
-  storage: await openStorage(storage, at),
-  limits: { leaseMs },
+  storage: faulty(await opened(), faults, 1),
+  clock: () => Date.now() + skewMs,
+  limits: { leaseMs: LEASE_MS, retentionMs: RETENTION_MS },
   retry: { attempts: 1000, firstMs: 40, mostMs: 300 },
-  tickEveryMs: 150,
+  tickEveryMs: 250,
   logger: { debug: () => {}, info: () => {}, warn: () => {}, error: (...line) => complain(...line) },
 }).use(trusting).on("ONCRMDEALADD", async ({ event }) => {
   const { data } = event as unknown as { readonly data: { readonly extra: { readonly ID: string } } };

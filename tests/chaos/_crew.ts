@@ -2,22 +2,38 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { onDeno, root } from "../_process.ts";
-import type { Place } from "./_storages.ts";
+import type { Place, StorageName } from "./_storages.ts";
 import type { Witness } from "./_witness.ts";
 
-/** How long a worker keeps a portal without a sign of life, in milliseconds. */
-export const LEASE_MS = 900;
 const BEAT_MS = 50;
-/** How many there are at a time. */
-export const WORKERS = 3;
+
+/** What a worker is started with. */
+export interface WorkerSettings {
+  readonly storage: StorageName;
+  /** Where the storage is. */
+  readonly at: string;
+  /** Address of the witness. */
+  readonly witness: string;
+  readonly beatMs: number;
+  /** Unlike that of every other process. */
+  readonly name: string;
+  /** By how much its clock is wrong, in milliseconds. */
+  readonly skewMs: number;
+  /** Its storage fails from the beginning. */
+  readonly isFailing: boolean;
+}
 
 /** One process. */
 export interface Worker {
   readonly name: string;
   readonly child: ChildProcess;
-  readonly life: { readonly beats: number[]; killedAt?: number };
+  /** What is known of it besides what it tells the witness. */
+  readonly life: { readonly beats: number[]; readonly skewMs: number; readonly bornAt: number; killedAt?: number };
   readonly ended: Promise<void>;
+  /** It was to end. */
+  isDismissed: boolean;
   url?: string;
   errors: string;
 }
@@ -25,24 +41,38 @@ export interface Worker {
 /** The workers. */
 export interface Crew {
   /** In their places. */
-  readonly workers: Worker[];
+  readonly workers: readonly Worker[];
   /** All that there were. */
-  readonly all: Worker[];
+  readonly all: readonly Worker[];
+  /** As soon as it can be reached. */
   readonly kill: (index: number) => Promise<void>;
+  /** How many were killed, and replaced. */
+  readonly kills: () => number;
   readonly pause: (index: number, ms: number) => Promise<void>;
+  /** Has every call to the storage fail, or no more. */
+  readonly setFailing: (isFailing: boolean) => void;
+  /** Kills all of them, and puts others in their places whose clocks are ahead by so much. */
+  readonly relieve: (skewMs: number) => Promise<void>;
   readonly end: () => Promise<void>;
 }
 
-/** Starts them. */
-export function createCrew(place: Place, witness: Witness): Crew {
+/** Starts so many. */
+export function createCrew(count: number, place: Place, witness: Witness, skewOf: (name: string) => number): Crew {
   const all: Worker[] = [];
-  const start = (): Worker => {
-    const worker = startWorker(place, witness, `worker-${all.length}`);
+  let isFailing = false;
+  let kills = 0;
+  const start = (skewMs?: number): Worker => {
+    const name = `worker-${all.length}`;
+    const { name: storage, at } = place;
+    const worker = startWorker({
+      ...{ storage, at, witness: witness.url, beatMs: BEAT_MS, name, skewMs: skewMs ?? skewOf(name), isFailing },
+    });
     all.push(worker);
     return worker;
   };
-  const workers = Array.from({ length: WORKERS }, start);
+  const workers = Array.from({ length: count }, () => start());
   const end = async (worker: Worker): Promise<void> => {
+    worker.isDismissed = worker.life.killedAt === undefined || worker.isDismissed;
     if (worker.life.killedAt === undefined) kill(worker);
     await worker.ended;
     worker.life.killedAt ??= Date.now();
@@ -52,10 +82,15 @@ export function createCrew(place: Place, witness: Witness): Crew {
     all,
     kill: async (index) => {
       const worker = workers[index]!;
+      // Of one that has not begun there is nothing to be cut off.
+      while (worker.url === undefined && worker.life.killedAt === undefined) await sleep(10);
       await end(worker);
       // Killed twice, it is replaced once.
-      if (workers[index] === worker) workers[index] = start();
+      if (workers[index] !== worker) return;
+      workers[index] = start();
+      kills++;
     },
+    kills: () => kills,
     pause: async (index, ms) => {
       const worker = workers[index]!;
       if (worker.life.killedAt !== undefined) return;
@@ -66,27 +101,42 @@ export function createCrew(place: Place, witness: Witness): Crew {
       });
       await once(shell, "close");
     },
+    setFailing: (toFail) => {
+      isFailing = toFail;
+      for (const { child } of workers) child.stdin!.write(toFail ? "fail\n" : "work\n");
+    },
+    relieve: async (skewMs) => {
+      await Promise.all(workers.map(end));
+      for (const index of workers.keys()) workers[index] = start(skewMs);
+    },
     end: async () => {
       await Promise.all(all.map(end));
     },
   };
 }
 
-function startWorker(place: Place, witness: Witness, name: string): Worker {
-  const settings = {
-    ...{ storage: place.name, at: place.at, witness: witness.url, leaseMs: LEASE_MS, beatMs: BEAT_MS, name },
-  };
+/** Waits until all of them can be reached. */
+export async function ready({ workers }: Crew): Promise<void> {
+  while (workers.some(({ url }) => url === undefined)) {
+    const dead = workers.find(({ life }) => life.killedAt !== undefined);
+    if (dead !== undefined) throw new Error(`a worker did not start:\n${dead.errors}`);
+    await sleep(20);
+  }
+}
+
+function startWorker(settings: WorkerSettings): Worker {
   const child = spawn(
     process.execPath,
     [...(onDeno ? ["run", "-A", "--no-check"] : []), "tests/chaos/_chaos_worker.ts", JSON.stringify(settings)],
-    { cwd: root, env: { ...process.env, NO_COLOR: "1" }, stdio: ["ignore", "pipe", "pipe"] },
+    { cwd: root, env: { ...process.env, NO_COLOR: "1" }, stdio: ["pipe", "pipe", "pipe"] },
   );
-  const life: Worker["life"] = { beats: [] };
+  const { name, skewMs } = settings;
+  const life: Worker["life"] = { beats: [], skewMs, bornAt: Date.now() };
   const ended = new Promise<void>((resolve) => {
     child.on("error", () => resolve());
     child.on("close", () => resolve());
   });
-  const worker: Worker = { name, child, life, ended, errors: "" };
+  const worker: Worker = { name, child, life, ended, isDismissed: false, errors: "" };
   let rest = "";
   child.stdout!.setEncoding("utf8").on("data", (text: string) => {
     const lines = (rest + text).split("\n");
@@ -97,6 +147,8 @@ function startWorker(place: Place, witness: Witness, name: string): Worker {
     }
   });
   child.stderr!.setEncoding("utf8").on("data", (text: string) => worker.errors += text);
+  // What it is told once it has ended goes nowhere.
+  child.stdin!.on("error", () => {});
   void ended.then(() => life.killedAt ??= Date.now());
   return worker;
 }
