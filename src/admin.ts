@@ -9,7 +9,7 @@ import { type Delivery, INBOX } from "./portal/inbox.ts";
 import { holdPortal } from "./portal/lease.ts";
 import { loadPortal } from "./portal/load.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
-import { arrived, dueAt, planVisit, writeDue } from "./portal/schedule.ts";
+import { arrived, planVisit, writeDue } from "./portal/schedule.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
 import { dueUpgrades } from "./upgrade/plan.ts";
 import { rollBack, type RollbackReport } from "./upgrade/rollback.ts";
@@ -91,12 +91,10 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
 
   /** Changes a record and has its portal looked at now. */
   async function change(memberId: string, what: (record: PortalRecord) => PortalRecord): Promise<void> {
-    const due = dueAt(core.clock(), core.random());
-    const isPlanned = await planVisit(storage, memberId, due, await loadPortal(storage, memberId));
-    await writeDue(core, memberId, { due, isPlanned }, (record) => {
-      if (record === undefined) throw new UnknownPortalError(memberId);
-      return arrived(what(record), due);
-    });
+    const read = await storage.get<PortalRecord>(portalKey(memberId));
+    if (read === null) throw new UnknownPortalError(memberId);
+    const plan = await planVisit(core, memberId, core.clock(), read);
+    await writeDue(core, plan, (record, due) => record && arrived(what(record), due));
     wake(memberId);
   }
 

@@ -2,7 +2,7 @@
 import type { Core } from "./core.ts";
 import { type Delivery, DELIVERY_FORMAT, deliveryKey } from "./portal/inbox.ts";
 import { portalKey, type PortalRecord, readRecord } from "./portal/record.ts";
-import { arrived, dueAt, planVisit, writeDue } from "./portal/schedule.ts";
+import { arrived, planVisit, writeDue } from "./portal/schedule.ts";
 import type { Entry, Key } from "./storage/storage.ts";
 import { compareVersions } from "./version.ts";
 import type { UpdateEvent } from "./wire/events.ts";
@@ -29,16 +29,13 @@ export async function storeUnannounced({ storage, clock }: Core, record: PortalR
 
 /** Raises the target of a portal to `version`, and has it looked at. Resolves to whether it did: it may be there. */
 export async function announce(core: Core, memberId: string, version: string): Promise<boolean> {
-  const { storage } = core;
-  const read = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-  if (read === undefined || !isBelow(read, version)) return false;
-  const due = dueAt(core.clock(), core.random());
-  const isPlanned = await planVisit(storage, memberId, due, read);
+  const read = await core.storage.get<PortalRecord>(portalKey(memberId));
+  const known = readRecord(read);
+  if (known === undefined || !isBelow(known, version)) return false;
   await writeDue(
     core,
-    memberId,
-    { due, isPlanned },
-    (record) =>
+    await planVisit(core, memberId, core.clock(), read),
+    (record, due) =>
       record === undefined || !isBelow(record, version) ? undefined : arrived({ ...record, target: version }, due),
   );
   return true;

@@ -12,7 +12,7 @@ import {
   type Receipt,
   receiptKey,
 } from "./portal/inbox.ts";
-import { arrived, dueAt, planVisit, writeDue } from "./portal/schedule.ts";
+import { arrived, planVisit, writeDue } from "./portal/schedule.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { announcedVersion, awaitingVersion, type Facts, nextRecord, type StoredProof } from "./portal/transition.ts";
 import { digestToken } from "./secret.ts";
@@ -89,19 +89,18 @@ export async function receive(
   const key = deliveryKey(memberId, name);
   const delivery: Delivery = { format: DELIVERY_FORMAT, body, receivedAt, proof, attempts: 0 };
   // If this process ends before the work does, another one takes it up when the lease would have ended.
-  const due = dueAt(core.clock() + core.leaseMs, core.random());
-  const [stored, isPlanned] = await Promise.all([
+  const [stored, plan] = await Promise.all([
     storage.put(key, delivery, { ifVersion: null }),
-    planVisit(storage, memberId, due, record),
+    planVisit(core, memberId, core.clock() + core.leaseMs, entry),
   ]);
   let isAlone = false;
   const [isOver, raised] = await Promise.all([
     // Again, for another copy may have been finished since: whoever is done leaves the inbox only after its receipt.
     storage.get<Receipt>(receiptKey(memberId, name)).then(isDone),
-    writeDue(core, memberId, { due, isPlanned }, (current) => {
+    writeDue(core, plan, (current, due) => {
       isAlone = current?.due === undefined && current?.lease === undefined;
       return arrived(taken(current, event, facts), due);
-    }, entry),
+    }),
   ]);
   // Another copy of it is on its way or done.
   if (!stored.ok || isOver) {

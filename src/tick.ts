@@ -2,7 +2,7 @@
 import { createDeploySweep } from "./announce.ts";
 import { type Core, notify } from "./core.ts";
 import type { Logger } from "./log.ts";
-import { portalKey, type PortalRecord } from "./portal/record.ts";
+import { portalKey } from "./portal/record.ts";
 import { type Due, listDue, timeOf } from "./portal/schedule.ts";
 import type { Visit } from "./visit.ts";
 import type { Worker } from "./worker.ts";
@@ -25,7 +25,7 @@ export interface TickReport {
   readonly failed: number;
 }
 
-/** What belongs to no record is left by crashes, and by writers that are not done yet: these it is not taken from. */
+/** Who is about to make a record is not to be kept waiting longer than this, in milliseconds. */
 const STALE_MS = 60 * 60 * 1000;
 
 /** Ticks over one schedule; any number of processes may. */
@@ -35,10 +35,13 @@ export function createTicker(
 ): (options?: TickOptions) => Promise<TickReport> {
   const { storage, clock } = core;
 
-  async function tidy({ key, memberId, due }: Due): Promise<void> {
-    if (timeOf(due) > clock() - STALE_MS) return;
-    const entry = await storage.get<PortalRecord>(portalKey(memberId));
-    if (entry?.value.due !== due) await storage.delete(key);
+  /** Removes an entry that a crash has left. The record was written since the entry was found, if the portal was `left`. */
+  async function tidy({ key, memberId, due }: Due, left: Visit["left"]): Promise<void> {
+    if (left !== undefined) {
+      if (left.due !== due) await storage.delete(key);
+    } else if (timeOf(due) <= clock() - STALE_MS && await storage.get(portalKey(memberId)) === null) {
+      await storage.delete(key);
+    }
   }
 
   const sweep = createDeploySweep(core);
@@ -67,12 +70,12 @@ export function createTicker(
     async function work(): Promise<void> {
       for (let found = await next(); found !== undefined; found = await next()) {
         const visit: Visit = await worker.visit(found.memberId);
-        // One at which another worker is costs next to nothing, and must not keep others from their turn.
-        if (visit.isBusy) begun--;
         handled += visit.handled;
         failed += visit.failed;
+        // One at which others are, or which newer code has, costs next to nothing, and must not keep the rest waiting.
+        if (visit.left === undefined && visit.failed === 0) begun--;
         // One portal that cannot be read must not keep the others from their turn.
-        await tidy(found).catch((error) =>
+        await tidy(found, visit.left).catch((error) =>
           core.log.warn("an entry of the schedule could not be tidied", { memberId: found.memberId, error })
         );
       }

@@ -39,8 +39,8 @@ export type WorkResult = "handled" | "failed" | "left";
 export interface Visit {
   readonly handled: number;
   readonly failed: number;
-  /** Another worker has the portal. */
-  readonly isBusy?: true;
+  /** How the portal was left; absent where another worker has it, where it is left to newer code, and after an error. */
+  readonly left?: { readonly due: string | undefined };
 }
 
 /** Tells how the work of a delivery ended. */
@@ -57,12 +57,13 @@ export async function visitPortal(
 ): Promise<Visit> {
   let handled = 0;
   let failed = 0;
+  let left: Visit["left"];
   let held: HeldPortal | undefined;
   try {
     if (core.signal.aborted) return { handled, failed };
     held = await holdPortal(core, memberId, known?.record);
     if (held === undefined && await adopt(core, memberId)) held = await holdPortal(core, memberId);
-    if (held === undefined) return { handled, failed, isBusy: true };
+    if (held === undefined) return { handled, failed };
     if (isToBeChecked(core, upgrades, checks, held.record())) {
       await checks.atVisit(memberId);
       // What the check has written.
@@ -89,6 +90,7 @@ export async function visitPortal(
         ...Array.from(outcomes.values(), ({ at }) => at),
       ];
       isFree = await leave(core, held, arrivals, earliest(next));
+      if (isFree) left = { due: held.record().due };
       // After the portal is free: some hosts stop a program once it has answered.
       for (const [deliveryId, { result }] of outcomes) {
         if (result === "handled") handled++;
@@ -112,7 +114,7 @@ export async function visitPortal(
   } finally {
     held?.stop();
   }
-  return { handled, failed };
+  return { handled, failed, ...(left === undefined ? {} : { left }) };
 }
 
 /**

@@ -1,6 +1,8 @@
 /**
  * Which portals have work, and from when on: an index beside the records, so that finding work costs what there is to
- * do. An entry that no record speaks of is harmless; a record that has work and no entry would be forgotten.
+ * do. A record that has work and no entry would be forgotten. An entry of which no record speaks costs a look: who plans
+ * reads the record, adds the entry and then writes the record as he read it, so once somebody else has written it, such
+ * an entry will never be spoken of.
  */
 import { StorageError } from "../errors.ts";
 import { modify } from "../storage/modify.ts";
@@ -46,46 +48,63 @@ export async function unschedule(storage: Storage, due: string, memberId: string
   await storage.delete(dueKey(due, memberId));
 }
 
-/**
- * Puts a portal that is to have work at `due` into the schedule, before its record says so. `record` is what was read of
- * it: one that is due by then needs no more. Resolves to whether it did; {@linkcode writeDue} wants to know.
- */
-export async function planVisit(
-  storage: Storage,
-  memberId: string,
-  due: string,
-  record: PortalRecord | undefined,
-): Promise<boolean> {
-  const isPlanned = record?.due === undefined || record.due > due;
-  if (isPlanned) await schedule(storage, due, memberId);
-  return isPlanned;
+/** A visit that the schedule knows of before the record does. */
+export interface PlannedVisit {
+  readonly memberId: string;
+  /** As the record is to have it. */
+  readonly due: string;
+  /** Whether the schedule has it: a portal that is due by then needs no more. */
+  readonly isPlanned: boolean;
+  /** What was read of the record before. */
+  readonly read: Entry<PortalRecord> | null;
 }
 
-/** Applies `change`, after which the portal may be due at `due`, and makes schedule and record agree. */
-export async function writeDue(
-  core: { readonly storage: Storage; readonly clock: () => number },
+/** What visits are planned with. */
+interface Planner {
+  readonly storage: Storage;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** A fresh text. */
+  readonly random: () => string;
+}
+
+/** Puts a portal that is to have work into the schedule; `at` in milliseconds since 1970. */
+export async function planVisit(
+  { storage, random }: Planner,
   memberId: string,
-  { due, isPlanned }: { readonly due: string; readonly isPlanned: boolean },
-  change: (record: PortalRecord | undefined) => PortalRecord | undefined,
-  known?: Entry<PortalRecord> | null,
+  at: number,
+  read: Entry<PortalRecord> | null,
+): Promise<PlannedVisit> {
+  const due = dueAt(at, random());
+  const known = readRecord(read)?.due;
+  const isPlanned = known === undefined || known > due;
+  if (isPlanned) await schedule(storage, due, memberId);
+  return { memberId, due, isPlanned, read };
+}
+
+/**
+ * Applies `change`, after which the portal may be due as planned, and makes schedule and record agree. Were the record
+ * written first, a crash would leave it due at a time of which the schedule does not know, and nobody would come.
+ */
+export async function writeDue(
+  planner: Planner,
+  { memberId, due, isPlanned, read }: PlannedVisit,
+  change: (record: PortalRecord | undefined, due: string) => PortalRecord | undefined,
 ): Promise<Entry<PortalRecord> | null> {
-  const { storage, clock } = core;
-  let isMissing = false;
+  const { storage, clock } = planner;
+  let isOutdated = false;
   const written = await modify<PortalRecord>(storage, portalKey(memberId), (entry) => {
-    const next = change(readRecord(entry));
-    // Whoever was at the portal has left it since, and has taken along what the schedule had. Were the record written
-    // first, a crash would leave it due at a time of which the schedule does not know, and nobody would come.
-    isMissing = !isPlanned && next?.due === due;
-    return isMissing ? undefined : next;
-  }, known);
-  if (isMissing) {
-    await schedule(storage, due, memberId);
-    return await writeDue(core, memberId, { due, isPlanned: true }, change, written);
-  }
+    const next = change(readRecord(entry), due);
+    // Whoever has written since may have found an entry that no record spoke of, and have removed it; or he has left the
+    // portal, and has taken along what the schedule had.
+    isOutdated = next?.due === due && !(isPlanned && entry?.version === read?.version);
+    return isOutdated ? undefined : next;
+  }, read);
   const isDue = written?.value.due === due;
-  // Had this process stood still, somebody may have found an entry without work, and have removed it.
-  if (isPlanned && isDue && clock() >= timeOf(due)) await schedule(storage, due, memberId);
   if (isPlanned && !isDue) await unschedule(storage, due, memberId);
+  if (isOutdated) return await writeDue(planner, await planVisit(planner, memberId, timeOf(due), written), change);
+  // Where there was no record, only time tells that nobody is about to make it: this process may have stood still.
+  if (isPlanned && isDue && read === null && clock() >= timeOf(due)) await schedule(storage, due, memberId);
   return written;
 }
 

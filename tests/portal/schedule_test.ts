@@ -15,7 +15,9 @@ import {
 
 const MEMBER_ID = "a".repeat(32);
 const KEY = portalKey(MEMBER_ID);
-const AT = dueAt(1000, "at");
+const AT = dueAt(1000, "1");
+/** Planned anew. */
+const AGAIN = dueAt(1000, "2");
 const EARLY = dueAt(500, "early");
 const RECORD: PortalRecord = {
   format: PORTAL_FORMAT,
@@ -34,7 +36,7 @@ async function scheduled(storage: Storage): Promise<string[]> {
   return times;
 }
 
-/** What a delivery at `AT` leaves, and what the schedule had whenever a record was written. */
+/** What a delivery leaves that is to be looked at `AT`, and what the schedule had whenever a record was written. */
 async function deliver(
   before: string | undefined,
   meanwhile: (storage: Storage) => Promise<unknown> = () => Promise.resolve(),
@@ -54,11 +56,17 @@ async function deliver(
       return result;
     },
   };
-  const isPlanned = await planVisit(watched, MEMBER_ID, AT, known.value);
+  const at = planner(watched);
+  const plan = await planVisit(at, MEMBER_ID, 1000, known);
   await meanwhile(storage);
-  const core = { storage: watched, clock: () => 1 };
-  const written = await writeDue(core, MEMBER_ID, { due: AT, isPlanned }, (now) => arrived(now!, AT), known);
+  const written = await writeDue(at, plan, (now, due) => arrived(now!, due));
   return { due: written?.value.due, schedule: await scheduled(storage), isAlwaysKnown };
+}
+
+/** Its clock says `now`, and its first text is "1". */
+function planner(storage: Storage, now = 1): Parameters<typeof planVisit>[0] {
+  let texts = 0;
+  return { storage, clock: () => now, random: () => String(++texts) };
 }
 
 describe("writeDue()", () => {
@@ -88,7 +96,23 @@ describe("writeDue()", () => {
       await storage.put(KEY, RECORD);
       await unschedule(storage, EARLY, MEMBER_ID);
     });
-    assert.deepEqual(outcome, { due: AT, schedule: [AT], isAlwaysKnown: true });
+    assert.deepEqual(outcome, { due: AGAIN, schedule: [AGAIN], isAlwaysKnown: true });
+  });
+
+  it("plans anew when somebody has written the record since, who may remove what he found", async () => {
+    const outcome = await deliver(undefined, (storage) => storage.put(KEY, RECORD));
+    assert.deepEqual(outcome, { due: AGAIN, schedule: [AGAIN], isAlwaysKnown: true });
+  });
+
+  it("schedules a new portal once more when it took so long that its entry may be gone", async () => {
+    for (const [now, expected] of [[999, []], [1000, [AT]]] as const) {
+      const storage = memoryStorage();
+      const plan = await planVisit(planner(storage), MEMBER_ID, 1000, null);
+      await unschedule(storage, AT, MEMBER_ID);
+      const written = await writeDue(planner(storage, now), plan, (_, due) => arrived(RECORD, due));
+      assert.equal(written?.value.due, AT);
+      assert.deepEqual(await scheduled(storage), expected);
+    }
   });
 
   it("keeps its entry when a worker that was scheduled for the same time takes its own away", async () => {
