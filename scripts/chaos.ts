@@ -1,10 +1,10 @@
 /**
- * Kills and stops workers for longer than the tests do: 200 portals, each storage for so many seconds.
+ * Kills and stops workers, and takes their storage down, for longer than the tests do: each storage for so many seconds.
  *
  *     deno run -A scripts/chaos.ts [seed] [seconds]
  *
- * Default: a seed of the moment, which it prints, and 60 seconds. The seed plans events, kills and pauses; what comes of
- * them also depends on the machine, so a failure may take some runs to come again.
+ * Default: a seed of the moment, which it prints, and 60 seconds. The seed plans events, kills, pauses, clocks and
+ * outages; what comes of them also depends on the machine, so a failure may take some runs to come again.
  */
 // deno-lint-ignore-file no-console
 import { spawn } from "node:child_process";

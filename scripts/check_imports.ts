@@ -29,6 +29,8 @@ interface Area {
   readonly files: RegExp;
   /** Files that they may import. */
   readonly local: RegExp;
+  /** Its first group names what a file is of; files of the same may import each other, too. */
+  readonly part?: RegExp;
   /** Packages that they may import, of those that deno.json names. */
   readonly packages: RegExp;
   /** May name `Deno`, `process` and the like. */
@@ -45,7 +47,14 @@ const AREAS: readonly Area[] = [
   // Starts processes: tests run where there are some.
   { files: /^src\/testing\//, local: /^(src\/|mod\.ts$)/, packages: /^node:/, runtime: true, packed: true },
   { files: /^src\//, local: /^(src\/|mod\.ts$)/, packages: /^(zod|semver)$/, packed: true },
-  { files: /^plugins\//, local: /^mod\.ts$/, packages: /^(?!@b24\/)/, runtime: true, packed: true },
+  {
+    files: /^plugins\//,
+    local: /^mod\.ts$/,
+    part: /^plugins\/(\w+)[./]/,
+    packages: /^(?!@b24\/)/,
+    runtime: true,
+    packed: true,
+  },
   { files: /^examples\//, local: /^examples\//, packages: /./, runtime: true },
   { files: /^scripts\//, local: /^(scripts\/|src\/|plugins\/|mod\.ts$)/, packages: /./, runtime: true },
   {
@@ -100,7 +109,9 @@ export function checkImports(root: string): string[] {
 
 function fileProblem(file: string, target: string, area: Area, exists: boolean): string | undefined {
   if (!exists) return `imports ${target}, which is not there`;
-  if (!area.local.test(target)) return `imports ${target}, wanted a path that fits ${area.local.source}`;
+  const [own, its] = [file, target].map((path) => area.part?.exec(path)?.[1]);
+  const isLocal = area.local.test(target) || (its !== undefined && its === own);
+  if (!isLocal) return `imports ${target}, wanted a path that fits ${area.local.source}`;
   const [from, to] = [layerOf(file), layerOf(target)];
   return from !== undefined && to !== undefined && to > from ? `imports ${target}, which is a layer above` : undefined;
 }

@@ -182,14 +182,16 @@ function fromTheBeginning(record: PortalRecord): PortalRecord {
   const { failure: _f, waits: _s, ...rest } = record;
   const { run } = record;
   if (run === undefined) return rest;
-  const { current: _c, wakeAt: _w, ...others } = run;
+  const { current, wakeAt: _w, ...others } = run;
   const journal = run.journal.map(({ upgradeId, steps }) => ({
     upgradeId,
     steps: Object.fromEntries(
       Object.entries(steps).map(([name, step]) => [name, step.state === "begun" ? { ...step, attempts: 0 } : step]),
     ),
   }));
-  return { ...rest, run: { ...others, journal } };
+  // Of one that is running just now, which goes on.
+  const begun = current === undefined ? {} : { current: { ...current, attempt: 0 } };
+  return { ...rest, run: { ...others, ...begun, journal } };
 }
 
 function shown({ journal, format: _, ...run }: FinishedRun): Run {

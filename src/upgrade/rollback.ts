@@ -7,6 +7,7 @@ import { latestRun } from "../portal/history.ts";
 import type { HeldPortal } from "../portal/lease.ts";
 import { snapshot } from "../portal/record.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
+import { type Installation, installationOf } from "./installation.ts";
 import { beginAttempt, ReplayEnd, scopeOf, stepOf, withStep } from "./steps.ts";
 
 /** What was taken back, in that order, and what could not be. */
@@ -32,9 +33,10 @@ export interface RolledBackStep {
 export async function rollBack(
   core: Core,
   upgrades: readonly Upgrade[],
-  held: HeldPortal,
+  portal: HeldPortal,
   ctx: HandlerContext,
 ): Promise<RollbackReport> {
+  const held = installationOf(portal);
   await reopen(core, held);
   const report = { undone: [] as RolledBackStep[], without: [] as RolledBackStep[] };
   for (const { upgradeId, steps } of (held.record().run?.journal ?? []).toReversed()) {
@@ -62,7 +64,7 @@ export async function rollBack(
 }
 
 /** Makes the last run that is over the one under way again, parked; does nothing while there is one. */
-async function reopen(core: Core, held: HeldPortal): Promise<void> {
+async function reopen(core: Core, held: Installation): Promise<void> {
   const { memberId, version } = held.record();
   if (held.record().run !== undefined) return;
   const last = await latestRun(core.storage, memberId);
@@ -88,7 +90,7 @@ async function reopen(core: Core, held: HeldPortal): Promise<void> {
 
 async function undoUpgrade(
   core: Core,
-  held: HeldPortal,
+  held: Installation,
   ctx: HandlerContext,
   upgrade: Upgrade,
   report: { readonly undone: RolledBackStep[]; readonly without: RolledBackStep[] },

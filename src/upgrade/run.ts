@@ -8,6 +8,7 @@ import type { HeldPortal } from "../portal/lease.ts";
 import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
 import { compareVersions } from "../version.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
+import { type Installation, installationOf, RemovedError } from "./installation.ts";
 import { dueUpgrades } from "./plan.ts";
 import { chanceOf, isCounted, mostAttempts, type RetryPolicy, WAIT_MS, waitAfter, waitReasonOf } from "../retry.ts";
 import { type Attempt, beginAttempt, stepOf, Suspended, withStep } from "./steps.ts";
@@ -70,30 +71,53 @@ export async function runUpgrades(
   held: HeldPortal,
   ctx: HandlerContext,
 ): Promise<void> {
-  let announced = false;
+  /** The generation of which that was told. */
+  let planned: number | undefined;
   while (readiness(core, upgrades, held.record()).state === "ready") {
-    const record = held.record();
-    const step = { memberId: record.memberId, from: record.version!, to: record.target! };
-    const due = dueUpgrades(upgrades, record);
-    if (!announced) notify(core, "planned", { ...step, upgradeIds: due.map(({ id }) => id) });
-    announced = true;
-    const [upgrade] = due;
-    if (upgrade === undefined) {
-      await arrive(core, held, step.to);
-      notify(core, "upgraded", step);
-      ctx.log.info("portal upgraded", { from: step.from, to: step.to });
-    } else if (missingScope(upgrades, record).length > 0) {
-      await waitFor(core, held, "scope", `upgrade ${upgrade.id} needs ${missingScope(upgrades, record).join(", ")}`);
-      throw new Suspended(held.record().waits!.until);
-    } else {
-      await runOne(core, held, ctx, upgrade, step);
-      notify(core, "applied", { ...step, upgradeId: upgrade.id });
+    const { memberId, generation, version, target } = held.record();
+    const step = { memberId, from: version!, to: target! };
+    const due = dueUpgrades(upgrades, held.record());
+    if (planned !== generation) notify(core, "planned", { ...step, upgradeIds: due.map(({ id }) => id) });
+    planned = generation;
+    try {
+      await goOn(core, upgrades, installationOf(held), ctx, due[0], step);
+    } catch (error) {
+      if (!(error instanceof RemovedError)) throw error;
+      ctx.log.info("the app was removed while its upgrades ran; nothing more is recorded of them", step);
     }
   }
 }
 
+/** Runs the upgrade, or, where there is none any more, takes the portal to its target. */
+async function goOn(
+  core: Core,
+  upgrades: readonly Upgrade[],
+  held: Installation,
+  ctx: HandlerContext,
+  upgrade: Upgrade | undefined,
+  step: Leg,
+): Promise<void> {
+  const missing = missingScope(upgrades, held.record());
+  if (upgrade === undefined) {
+    await arrive(core, held, step.to);
+    notify(core, "upgraded", step);
+    ctx.log.info("portal upgraded", { from: step.from, to: step.to });
+  } else if (missing.length > 0) {
+    await waitFor(core, held, "scope", `upgrade ${upgrade.id} needs ${missing.join(", ")}`);
+    throw new Suspended(held.record().waits!.until);
+  } else {
+    await runOne(core, held, ctx, upgrade, step);
+    notify(core, "applied", { ...step, upgradeId: upgrade.id });
+  }
+}
+
 /** Records what a portal waits for. */
-export async function waitFor(core: Core, held: HeldPortal, reason: WaitReason, message: string): Promise<void> {
+export async function waitFor(
+  core: Core,
+  held: Pick<HeldPortal, "record" | "update">,
+  reason: WaitReason,
+  message: string,
+): Promise<void> {
   const now = core.clock();
   const { waits } = await held.update((record) => {
     const since = record.waits?.for === reason ? record.waits.since : now;
@@ -105,7 +129,7 @@ export async function waitFor(core: Core, held: HeldPortal, reason: WaitReason, 
 }
 
 /** The version moves only if the target has not risen meanwhile beyond what was run for. */
-async function arrive(core: Core, held: HeldPortal, version: string): Promise<void> {
+async function arrive(core: Core, held: Installation, version: string): Promise<void> {
   const { run } = held.record();
   if (run !== undefined) await putRun(core, held.record(), version);
   await held.update((record) => {
@@ -131,7 +155,7 @@ function begun(record: PortalRecord, { id }: Upgrade, now: number, from: string)
   return { ...record, run: { ...rest, current: { upgradeId: id, attempt }, journal } };
 }
 
-async function runOne(core: Core, held: HeldPortal, ctx: HandlerContext, upgrade: Upgrade, leg: Leg): Promise<void> {
+async function runOne(core: Core, held: Installation, ctx: HandlerContext, upgrade: Upgrade, leg: Leg): Promise<void> {
   const { id } = upgrade;
   const retry = upgrade.retry ?? core.retry;
   const record = await held.update((record) => begun(record, upgrade, core.clock(), leg.from));
@@ -172,8 +196,8 @@ async function runOne(core: Core, held: HeldPortal, ctx: HandlerContext, upgrade
   }
   one.end();
   await held.update((now) => {
-    // Removed, or installed anew, while the handler ran.
-    if (now.run?.current?.upgradeId !== id || now.generation !== record.generation) return now;
+    // Begun anew by an administrator while the handler ran.
+    if (now.run?.current?.upgradeId !== id) return now;
     const { failure: _f, waits: _w, run: { current: _c, ...run }, ...current } = now as PortalRecord & {
       run: NonNullable<PortalRecord["run"]>;
     };
@@ -191,7 +215,7 @@ interface Stopped {
 }
 
 /** Records why an attempt did not reach its end, and throws it. */
-async function stopped(core: Core, held: HeldPortal, ctx: HandlerContext, what: Stopped): Promise<never> {
+async function stopped(core: Core, held: Installation, ctx: HandlerContext, what: Stopped): Promise<never> {
   const { upgrade: { id }, retry, leg, attempt, one, thrown } = what;
   const suspended = one.suspended();
   if (suspended !== undefined) {

@@ -1,11 +1,11 @@
 /** The recorded parts of an upgrade: what is finished is not run again. */
 import { resultKey } from "../portal/history.ts";
-import type { HeldPortal } from "../portal/lease.ts";
 import type { PortalRecord, Progress, StepRecord } from "../portal/record.ts";
 import { digest } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
 import { encodeValue } from "../storage/value.ts";
 import { Fatal, mostAttempts, type RetryPolicy } from "../retry.ts";
+import type { Installation } from "./installation.ts";
 import { withTimeout } from "./timeout.ts";
 
 /** What the work of a step is given. */
@@ -113,7 +113,7 @@ export interface AttemptOptions {
   readonly storage: Storage;
   readonly clock: () => number;
   readonly random: () => string;
-  readonly held: HeldPortal;
+  readonly held: Installation;
   readonly upgradeId: string;
   readonly retry: RetryPolicy;
   readonly signal: AbortSignal;
@@ -134,7 +134,7 @@ export class ReplayEnd extends Error {}
 /** Begins an attempt. */
 export function beginAttempt(options: AttemptOptions): Attempt {
   const { storage, clock, random, held, upgradeId, signal } = options;
-  const { memberId, generation } = held.record();
+  const { memberId } = held.record();
   const names = new Set<string>();
   const failures = new Map<unknown, { name: string; retry?: RetryPolicy }>();
   const finished: Undoable[] = [];
@@ -156,9 +156,6 @@ export function beginAttempt(options: AttemptOptions): Attempt {
     signal.throwIfAborted();
     if (ended) throw new Error(`cannot go on with step "${name}" of upgrade "${upgradeId}": this attempt is over`);
     if (suspended !== undefined) throw suspended;
-    const { status, generation: now } = held.record();
-    if (status === "installed" && now === generation) return;
-    throw new Fatal(`cannot go on with upgrade "${upgradeId}": the app was removed from the portal`);
   }
 
   /** Runs `work` as the step `name`; `known` is what was recorded of it. */
@@ -300,7 +297,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
 
 /** What the work of a step is given; `part` tells its pages, and its `undo`, apart. */
 export async function scopeOf(
-  { record, fence }: Pick<HeldPortal, "record" | "fence">,
+  { record, fence }: Pick<Installation, "record" | "fence">,
   upgradeId: string,
   name: string,
   { attempt, signal, part }: {

@@ -84,10 +84,10 @@ async function effect(
   return id;
 }
 
-/** Where it is looked for: nothing of this is to happen, except that the storage is down and that apps are removed. */
+/** Where it is looked for: nothing of this is to happen, except that the storage is down. */
 function complain(message: string, fields: LogFields = {}): void {
   const { error } = fields;
-  if (error instanceof StorageError || String(error).endsWith("the app was removed from the portal")) return;
+  if (error instanceof StorageError) return;
   const { stack } = error instanceof Error ? error : {};
   writeSync(2, `${message} ${JSON.stringify(fields)} ${stack}\n`);
 }

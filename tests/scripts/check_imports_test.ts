@@ -37,6 +37,11 @@ describe("checkImports() lets through", () => {
     "a plugin with its library, and builtins": {
       "plugins/redis.ts": `import { a } from "../mod.ts"; import redis from "redis"; import "node:fs"; process.exit();`,
     },
+    "a plugin in several modules": {
+      "plugins/a1.ts": `import "./a1/b.ts";`,
+      "plugins/a1/b.ts": `import "./c.ts"; import "../../mod.ts";`,
+      "plugins/a1/c.ts": "",
+    },
     "the command line, which knows a runtime": {
       "src/cli/cli.ts": `import process from "node:process"; import "../../mod.ts"; process.exit(Deno.pid);`,
     },
@@ -71,6 +76,18 @@ describe("checkImports() refuses", () => {
     "a plugin in a plugin": [
       { "plugins/a.ts": `import "./b.ts";`, "plugins/b.ts": "" },
       /^plugins\/a\.ts:1: imports plugins\/b\.ts, wanted/,
+    ],
+    "the inside of a plugin in another": [
+      { "plugins/a.ts": `import "./ab/c.ts";`, "plugins/ab/c.ts": "" },
+      /^plugins\/a\.ts:1: imports plugins\/ab\/c\.ts, wanted/,
+    ],
+    "another plugin in the inside of a plugin": [
+      { "plugins/a/c.ts": `import "../ab.ts";`, "plugins/ab.ts": "" },
+      /^plugins\/a\/c\.ts:1: imports plugins\/ab\.ts, wanted/,
+    ],
+    "the entry of a plugin in its inside": [
+      { "plugins/a.ts": `import "./a/b.ts";`, "plugins/a/b.ts": `import type {} from "../a.ts";` },
+      /^plugins\/a\.ts -> plugins\/a\/b\.ts -> plugins\/a\.ts: a cycle of imports$/,
     ],
     "the inside of the core in a plugin": [
       { "plugins/a.ts": `import "../src/errors.ts";` },
