@@ -28,6 +28,11 @@ export interface VersionScheme {
 /**
  * Reads VERSION as it is, with missing numbers taken as zero: `3` is `3.0.0`, `v2.1` is `2.1.0`. The default.
  *
+ * `latest` is the version for which the code is: portals that are to go beyond it are left to newer code. Without it, code
+ * that runs when a newer version is published takes portals there, past upgrades that it does not have.
+ *
+ * @throws {VersionError} when `latest` is no version
+ *
  * @example
  * ```ts
  * import { coerced } from "@b24/onappupdate";
@@ -38,8 +43,8 @@ export interface VersionScheme {
  * assert.throws(() => coerced().parse("latest"), /cannot read version "latest"/);
  * ```
  */
-export function coerced(): VersionScheme {
-  return { name: "coerced", parse: parseVersion };
+export function coerced({ latest }: { readonly latest?: string } = {}): VersionScheme {
+  return { name: "coerced", parse: parseVersion, ...(latest === undefined ? {} : { latest: parseVersion(latest) }) };
 }
 
 /**

@@ -3,13 +3,13 @@ import { describe, it } from "node:test";
 import {
   type App,
   type AppOptions,
+  coerced,
   createApp,
   deployed,
   Fatal,
   mapped,
   memoryStorage,
   type Storage,
-  type VersionScheme,
 } from "@b24/onappupdate";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, movableClock, OTHER_MEMBER_ID, post, recordingLogger, trusting } from "./_app.ts";
@@ -150,12 +150,19 @@ describe("an upgrade that a deploy takes away", () => {
 });
 
 describe("code that knows its latest version", () => {
-  const schemes: Readonly<Record<string, readonly [old: VersionScheme, next: VersionScheme, raw: number]>> = {
-    "deployed()": [deployed("2.2.0"), deployed("2.3.0"), 1],
-    "mapped()": [mapped({ 1: "2.2.0" }), mapped({ 1: "2.2.0", 2: "2.3.0" }), 2],
-  };
-  for (const [name, [older, newer, raw]] of Object.entries(schemes)) {
-    it(`leaves a portal alone that newer code takes further: ${name}`, async () => {
+  const schemes = [
+    { older: deployed("2.2.0"), newer: deployed("2.3.0"), raw: [1, 1], from: "2.2.0", to: "2.3.0" },
+    {
+      older: mapped({ 1: "2.2.0" }),
+      newer: mapped({ 1: "2.2.0", 2: "2.3.0" }),
+      raw: [1, 2],
+      from: "2.2.0",
+      to: "2.3.0",
+    },
+    { older: coerced({ latest: "2" }), newer: coerced({ latest: "3" }), raw: [2, 3], from: "2.0.0", to: "3.0.0" },
+  ] as const;
+  for (const { older, newer, raw, from, to } of schemes) {
+    it(`leaves a portal alone that newer code takes further: ${older.name}()`, async () => {
       const { deploy, portal, later } = office();
       const { install, update, event } = portal();
       const ran: string[] = [];
@@ -165,18 +172,18 @@ describe("code that knows its latest version", () => {
         await sleep("a while", 60_000);
         await step("two", () => void ran.push("two"));
       });
-      await send(old, install(1));
-      await send(next, update(raw));
+      await send(old, install(raw[0]));
+      await send(next, update(raw[1]));
       for (let tick = 0; tick < 3; tick++) {
         later();
         await old.tick();
       }
       await send(old, event("ONAPPTEST", {}));
       const { version, target, failure } = (await old.portal(MEMBER_ID))!;
-      assert.deepEqual([version, target, failure], ["2.2.0", "2.3.0", undefined]);
+      assert.deepEqual([version, target, failure], [from, to, undefined]);
       later();
       await next.tick();
-      assert.equal(await versionOf(next), "2.3.0");
+      assert.equal(await versionOf(next), to);
       assert.deepEqual(ran, ["one", "told", "two"]);
     });
   }

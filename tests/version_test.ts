@@ -102,6 +102,12 @@ describe("coerced()", () => {
   it("is called coerced and deploys nothing", () => {
     assert.equal(coerced().name, "coerced");
     assert.equal(coerced().deployed, undefined);
+    assert.equal(coerced().latest, undefined);
+  });
+
+  it("knows the latest version that it is told", () => {
+    assert.equal(coerced({ latest: "2.1" }).latest, "2.1.0");
+    assert.throws(() => coerced({ latest: "newest" }), VersionError);
   });
 });
 
