@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Fatal, memoryStorage, UnknownPortalError } from "@b24/onappupdate";
+import { Fatal, memoryStorage, type Storage, UnknownPortalError } from "@b24/onappupdate";
 import { MEMBER_ID, rig } from "./_app.ts";
 
 type Made = ReturnType<typeof rig>;
@@ -211,5 +211,40 @@ describe("what a removed portal leaves", () => {
     assert(applicationToken?.current);
     await made.send(made.portal.install(3));
     assert.equal((await made.app.portal(MEMBER_ID))?.generation, 2);
+  });
+
+  it("does not take along what the app has that is installed again meanwhile", async () => {
+    const storage = memoryStorage();
+    let now = Date.now();
+    let meanwhile: (() => Promise<unknown>) | undefined;
+    const stripped: unknown[] = [];
+    const hooked: Storage = {
+      ...storage,
+      put: async (key, value, options) => {
+        const next = meanwhile;
+        // The record of what is purged has no address.
+        if (next !== undefined && key[0] === "portal" && (value as { domain: string }).domain === "") {
+          meanwhile = undefined;
+          await next();
+        }
+        const result = await storage.put(key, value, options);
+        const { status, version } = value as { status?: string; version?: string };
+        if (result.ok && key[0] === "portal" && status === "installed" && version === undefined) stripped.push(value);
+        return result;
+      },
+    };
+    const options = { clock: () => now, limits: { retentionMs: 1000 } };
+    const made = rig({ ...options, storage: hooked });
+    const other = rig({ ...options, storage, acknowledge: "stored", fetch: made.bitrix24.fetch });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.uninstall());
+    now += 1000;
+    meanwhile = () => other.send(made.portal.install(3));
+    await made.app.tick();
+    assert.equal(meanwhile, undefined);
+    const { status, generation, version, domain } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([status, generation, version, domain], ["installed", 2, "3.0.0", "example.bitrix24.de"]);
+    assert.deepEqual(stripped, []);
+    assert.equal((await storage.get<{ tokens: unknown[] }>(["portal", MEMBER_ID]))?.value.tokens.length, 1);
   });
 });

@@ -18,15 +18,16 @@ export function withInfo(record: PortalRecord, info: AppInfo, now: number): Port
   };
 }
 
-/** The record with `renewed` in the place of `tokens`. */
+/** The record with `renewed` in the place of `tokens`, which the installation of that generation had. */
 export function renewedIn(
   record: PortalRecord,
+  generation: number,
   tokens: StoredTokens,
   renewed: RenewedTokens,
   now: number,
 ): PortalRecord {
-  // Removed meanwhile: nobody may keep tokens of it.
-  if (record.status === "uninstalled") return record;
+  // Removed meanwhile: nobody may keep tokens of it, and an installation that followed has its own.
+  if (record.status === "uninstalled" || record.generation !== generation) return record;
   const { userId = tokens.userId, scope, clientEndpoint } = renewed;
   const next: StoredTokens = {
     owner: tokens.owner,

@@ -93,8 +93,8 @@ export function createRenewal(settings: RenewalSettings): Renewal {
   async function refresh(memberId: string, tokens: StoredTokens): Promise<void> {
     if (clientId === undefined || clientSecret === undefined) throw none(memberId);
     const id = random();
-    const held = await takeTurn(memberId, tokens, id);
-    if (!held) return;
+    const generation = await takeTurn(memberId, tokens, id);
+    if (generation === undefined) return;
     let isDone = false;
     try {
       const { refreshToken, server } = tokens;
@@ -119,7 +119,7 @@ export function createRenewal(settings: RenewalSettings): Renewal {
       }
       unstored.set(refreshToken, renewed);
       await stored(memberId, (record) => {
-        const { refreshing: _, ...rest } = renewedIn(record, tokens, renewed, clock());
+        const { refreshing: _, ...rest } = renewedIn(record, generation, tokens, renewed, clock());
         return record.refreshing === undefined || record.refreshing.id === id
           ? rest
           : { ...rest, refreshing: record.refreshing };
@@ -137,7 +137,7 @@ export function createRenewal(settings: RenewalSettings): Renewal {
     try {
       await changePortal(storage, renewed.memberId, (record) => {
         const own = record.tokens?.find((one) => one.refreshToken === refreshToken);
-        return own === undefined ? record : renewedIn(record, own, renewed, clock());
+        return own === undefined ? record : renewedIn(record, record.generation, own, renewed, clock());
       });
     } catch (error) {
       if (!(error instanceof UnknownPortalError)) throw error;
@@ -157,10 +157,11 @@ export function createRenewal(settings: RenewalSettings): Renewal {
   }
 
   /**
-   * Waits until nobody refreshes tokens of the portal, and says that this one does; `false` when `tokens` were renewed
-   * meanwhile. Whoever died at it is waited for by the clock of this process: those of others may be wrong.
+   * Waits until nobody refreshes tokens of the portal, and says that this one does. Resolves to the generation of the
+   * installation that has `tokens`; to `undefined` when they were renewed meanwhile. Whoever died at it is waited for by the
+   * clock of this process: those of others may be wrong.
    */
-  async function takeTurn(memberId: string, tokens: StoredTokens, id: string): Promise<boolean> {
+  async function takeTurn(memberId: string, tokens: StoredTokens, id: string): Promise<number | undefined> {
     let seen: string | undefined;
     let since = 0;
     while (true) {
@@ -173,8 +174,8 @@ export function createRenewal(settings: RenewalSettings): Renewal {
         if (isOver || isTaken) return record;
         return { ...record, refreshing: { id, until: clock() + refreshMs } };
       });
-      if (isOver) return false;
-      if (record.refreshing?.id === id) return true;
+      if (isOver) return undefined;
+      if (record.refreshing?.id === id) return record.generation;
       if (record.refreshing?.id !== seen) [seen, since] = [record.refreshing?.id, performance.now()];
       await pause(LOOK_MS);
     }

@@ -10,8 +10,12 @@ export async function purge(storage: Storage, memberId: string): Promise<void> {
   }
 }
 
-/** The record with no more than it takes to tell late events from forged ones, and a new installation from an old one. */
+/**
+ * The record with no more than it takes to tell late events from forged ones, and a new installation from an old one; as it
+ * is where the app has been installed again.
+ */
 export function purged(record: PortalRecord): PortalRecord {
+  if (record.status === "installed") return record;
   const { format, memberId, status, generation, installedTs, uninstalledTs, latestTs } = record;
   const { applicationToken, arrivals, fence, lease, due, census } = record;
   return {

@@ -297,6 +297,24 @@ describe("access.renew()", () => {
     assert.equal((await made.record()).tokens, undefined);
   });
 
+  it("stores nothing of an earlier installation in the one that followed meanwhile", async () => {
+    const made = await installed();
+    const spent = await made.app.access.get(MEMBER_ID);
+    const next = made.office.pair();
+    made.office.answer = async ({ kind }) => {
+      if (kind !== "token") return undefined as never;
+      made.office.answer = undefined;
+      await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
+      made.now += 1000;
+      await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(next) });
+      const { access, refresh } = made.office.pair();
+      return Response.json({ access_token: access, refresh_token: refresh, member_id: MEMBER_ID, expires_in: 3600 });
+    };
+    const { accessToken } = await made.app.access.renew(MEMBER_ID, spent);
+    assert.equal(accessToken.reveal(), next.access);
+    assert.deepEqual((await made.record()).tokens?.map(({ accessToken }) => accessToken), [next.access]);
+  });
+
   it("rejects with the signal's reason at once, and leaves the refresh to the others", async () => {
     const made = await installed();
     const spent = await made.app.access.get(MEMBER_ID);
