@@ -3,7 +3,16 @@
  *
  * @module
  */
-import { type Access, AddressError, B24Error, type Host, type Plugin, RetryAfter, UnreachableError } from "../mod.ts";
+import type { Plugin } from "../mod.ts";
+import type { Answer } from "./rest/answers.ts";
+import { type B24Command, type B24Outcome, type BatchPortal, runBatch } from "./rest/batches.ts";
+import { type Calls, type CallSettings, createCalls } from "./rest/calls.ts";
+import { allRows, type B24Page, idOf, pageAt } from "./rest/lists.ts";
+import { assertMethod, isBatch, isRead } from "./rest/methods.ts";
+import { assertRate, type B24Rate, type B24Timer, createLanes, SYSTEM_TIMER } from "./rest/pace.ts";
+import { within } from "./rest/within.ts";
+
+export type { B24Command, B24Outcome, B24Page, B24Rate, B24Timer };
 
 /** What {@linkcode rest} adds to a context. */
 export interface HasB24 {
@@ -65,14 +74,6 @@ export interface B24Options {
   readonly repeatable?: boolean;
 }
 
-/** A method and its parameters. */
-export type B24Command =
-  | readonly [method: string, params?: object]
-  | { readonly method: string; readonly params?: object };
-
-/** How a command of a batch ended. Throw `error` to have the handler tried again, or wait, as its code demands. */
-export type B24Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: B24Error };
-
 /** Options of {@linkcode B24.batch}. */
 export interface B24BatchOptions extends B24Options {
   /** Stops at the first command that fails; those after it fail with the code `BATCH_HALTED`. Default false. */
@@ -91,30 +92,6 @@ export interface B24ListOptions extends B24Options {
 export interface B24PageOptions extends B24ListOptions {
   /** `next` of the page before; default 0. */
   readonly after?: number;
-}
-
-/** A page of a list. */
-export interface B24Page<T> {
-  /** Its rows. */
-  readonly items: readonly T[];
-  /** What to give as `after` for the next one; `null`: this was the last. */
-  readonly next: number | null;
-}
-
-/** How many requests a portal takes. */
-export interface B24Rate {
-  /** At once, after a pause; 50, and 250 for Enterprise. */
-  readonly burst: number;
-  /** Each second; 2, and 5 for Enterprise. */
-  readonly perSecond: number;
-}
-
-/** How time is told and waited for: for tests. */
-export interface B24Timer {
-  /** Milliseconds since any fixed time, which only rise. */
-  readonly now: () => number;
-  /** Resolves after `ms` milliseconds. Nobody waits for it any longer once the signal is aborted. */
-  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 /** Options of {@linkcode rest}. */
@@ -204,16 +181,16 @@ export function rest(options: RestOptions = {}): Rest {
   assertRange({ longestWaitMs }, 0);
   const rateOf = (memberId: string): B24Rate => assertRate(typeof rate === "function" ? rate(memberId) : rate);
   if (typeof rate !== "function") assertRate(rate);
-  const settings: Settings = { timer, timeoutMs, answerBytes, attempts, longestWaitMs };
+  const settings: CallSettings = { timer, timeoutMs, answerBytes, attempts, longestWaitMs };
   const lanes = createLanes(rateOf, timer);
   const closing = new AbortController();
-  let caller: Caller | undefined;
+  let calls: Calls | undefined;
 
   function portal(memberId: string, signal?: AbortSignal): B24 {
-    if (caller === undefined) {
+    if (calls === undefined) {
       throw new TypeError(`cannot call portal ${memberId} before the app has started; await app.start() first`);
     }
-    return clientOf(caller, memberId, signal === undefined ? [closing.signal] : [closing.signal, signal]);
+    return clientOf(calls, memberId, signal === undefined ? [closing.signal] : [closing.signal, signal]);
   }
 
   return {
@@ -223,7 +200,7 @@ export function rest(options: RestOptions = {}): Rest {
       if (typeof host.access?.get !== "function" || typeof host.portalFetch !== "function") {
         throw new TypeError("cannot start: rest() needs an app that gives access to portals");
       }
-      caller = createCaller(host, lanes, settings);
+      calls = createCalls(host, lanes, settings);
     },
     extend: ({ event, signal }) => ({ b24: portal(event.auth.memberId, signal) }),
     portal: (memberId) => portal(memberId),
@@ -241,41 +218,24 @@ function assertRange(values: Readonly<Record<string, number>>, least: number): v
   }
 }
 
-function assertRate(rate: B24Rate): B24Rate {
-  const { burst, perSecond } = rate;
-  if (burst >= 1 && burst < Infinity && perSecond > 0 && perSecond < Infinity) return rate;
-  throw new TypeError(
-    `cannot call portals ${perSecond} times a second and ${burst} at once, wanted at least 1 at once`,
-  );
-}
-
-const SYSTEM_TIMER: B24Timer = {
-  now: () => performance.now(),
-  sleep: (ms, signal) =>
-    new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
-    }),
-};
-
-// One portal's client
-
-/** Rows of a page, everywhere in Bitrix24's REST. */
-const PAGE = 50;
-/** Commands of a batch. */
-const BATCH = 50;
-
-function clientOf(caller: Caller, memberId: string, signals: readonly AbortSignal[]): B24 {
-  function abortable<T>({ signal }: B24Options, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return within(signal === undefined ? signals : [...signals, signal], undefined, work);
+/** One portal's client; its calls end when one of `signals` is aborted. */
+function clientOf(calls: Calls, memberId: string, signals: readonly AbortSignal[]): B24 {
+  /** The portal, called with these options. */
+  function portalWith({ signal, timeoutMs, repeatable }: B24Options): BatchPortal {
+    const all = signal === undefined ? signals : [...signals, signal];
+    return {
+      ask: async (method, params, reads, identity) => {
+        assertMethod(method);
+        if (timeoutMs !== undefined) assertRange({ timeoutMs }, 1);
+        const call = { memberId, method, params, repeatable: repeatable ?? reads, timeoutMs };
+        return await within(all, undefined, (signal) => calls.ask({ ...call, signal }, identity));
+      },
+      another: (identity) => within(all, undefined, (signal) => calls.another(memberId, identity, signal)),
+    };
   }
 
-  async function ask(method: string, params: object, options: B24Options, as?: Identity): Promise<Answer> {
-    assertMethod(method);
-    const { timeoutMs, repeatable = isRead(method) } = options;
-    if (timeoutMs !== undefined) assertRange({ timeoutMs }, 1);
-    const call = { memberId, method, params, repeatable, timeoutMs };
-    return await abortable(options, (signal) => caller.ask({ ...call, signal }, as));
+  async function ask(method: string, params: object, options: B24Options): Promise<Answer> {
+    return await portalWith(options).ask(method, params, isRead(method), { tried: [] });
   }
 
   async function page<T>(
@@ -283,593 +243,18 @@ function clientOf(caller: Caller, memberId: string, signals: readonly AbortSigna
     params: object = {},
     { after = 0, by = idOf(method, params), key, ...options }: B24PageOptions = {},
   ): Promise<B24Page<T>> {
-    if (by === "start") {
-      const { result, next, status } = await ask(method, { ...params, start: after }, options);
-      const items = rowsOf<T>(result, key, method, status);
-      if (next === undefined || next === null) return { items, next: null };
-      return { items, next: risen(Number(next), after, method, status) };
-    }
-    const { result, status } = await ask(method, byId(params, by, after), options);
-    const items = rowsOf<T>(result, key, method, status);
-    if (items.length < PAGE) return { items, next: null };
-    const last: unknown = items.at(-1);
-    const id = isMap(last) ? last[by] ?? last[by.toLowerCase()] : undefined;
-    return { items, next: risen(Number(id), after, method, status) };
-  }
-
-  async function* list<T>(method: string, params?: object, options?: B24ListOptions): AsyncGenerator<T> {
-    for (let after: number | null = 0; after !== null;) {
-      const { items, next }: B24Page<T> = await page<T>(method, params, { ...options, after });
-      yield* items;
-      after = next;
-    }
-  }
-
-  /** One request of a batch; what other users may do is asked of them. */
-  async function run(commands: readonly Command[], { halt = false, ...options }: B24BatchOptions): Promise<Outcomes> {
-    const outcomes: Outcomes = new Map();
-    const identity: Identity = { tried: [] };
-    for (let left = commands; left.length > 0;) {
-      const cmd = Object.fromEntries(left.map(({ name, text }) => [name, text]));
-      const repeatable = left.every(({ method }) => isRead(method));
-      const answer = await ask("batch", { halt: halt ? 1 : 0, cmd }, { repeatable, ...options }, identity);
-      for (const [name, outcome] of outcomesOf(left, answer, halt)) outcomes.set(name, outcome);
-      left = left.filter(({ name }) => isDenied(outcomes.get(name)));
-      // Results that such commands have of others, or others of them, were in the request that is over.
-      if (halt || commands.some(({ isLinked }) => isLinked)) break;
-      if (left.length === 0) break;
-      if (!await abortable(options, (signal) => caller.another(memberId, identity, answer.by, signal))) break;
-    }
-    return outcomes;
+    return await pageAt<T>({ after, by, key }, params, (params) => ask(method, params, options));
   }
 
   return {
     call: async <T>(method: string, params: object = {}, options: B24Options = {}) => {
-      if (method.toLowerCase() === "batch") throw new TypeError("cannot call batch by its name, wanted b24.batch()");
+      if (isBatch(method)) throw new TypeError("cannot call batch by its name, wanted b24.batch()");
       return (await ask(method, params, options)).result as T;
     },
-    batch: async (commands, options = {}) => {
-      const all = Object.entries(commands).map(([name, command]) => commandOf(name, command as B24Command));
-      if (all.length > BATCH && all.some(({ isLinked }) => isLinked)) {
-        throw new TypeError(`cannot link ${all.length} commands by $result, wanted ${BATCH} at most: one request`);
-      }
-      const outcomes: Outcomes = new Map();
-      for (let at = 0, isHalted = false; at < all.length; at += BATCH) {
-        const some = all.slice(at, at + BATCH);
-        const ended: Outcomes = isHalted ? new Map(some.map(notRun)) : await run(some, options);
-        for (const [name, outcome] of ended) outcomes.set(name, outcome);
-        isHalted ||= options.halt === true && Array.from(ended.values()).some(({ ok }) => !ok);
-      }
-      return Object.fromEntries(outcomes) as never;
-    },
+    batch: async (commands, { halt = false, ...options } = {}) =>
+      Object.fromEntries(await runBatch(commands, halt, portalWith(options))) as never,
     page,
-    list,
-  };
-}
-
-/** Names of methods go into addresses. */
-function assertMethod(method: string): void {
-  if (/^[a-z]\w*(\.\w+)*$/i.test(method)) return;
-  throw new TypeError(`cannot call ${JSON.stringify(method)}, wanted the name of a method, such as "crm.deal.list"`);
-}
-
-const READ = /(^|\.)(get|list|fields|getlist|getfields|current|info|profile|time|scope|methods|events)$/i;
-
-/** Whether a method only reads. */
-function isRead(method: string): boolean {
-  // Takes the events that it gives off the queue.
-  return READ.test(method) && method.toLowerCase() !== "event.offline.get";
-}
-
-// Lists
-
-const BY_ID = /^crm\.(lead|deal|contact|company|quote|activity|product)\.list$|^tasks\.task\.list$/i;
-
-/** The name of the ID in a method's filter, or `"start"`. */
-function idOf(method: string, params: object): string {
-  const order = Object.entries((params as Params)[nameIn(params, "order")] ?? {});
-  const by = /^crm\.item\.list$/i.test(method) ? "id" : BY_ID.test(method) ? "ID" : "start";
-  return order.every((one) => one.join(" ").toLowerCase() === `${by} asc`.toLowerCase()) ? by : "start";
-}
-
-type Params = Readonly<Record<string, unknown>>;
-
-/** A parameter as the caller has written it: older methods take any case. */
-function nameIn(params: object, name: string): string {
-  return Object.keys(params).find((key) => key.toLowerCase() === name) ?? name;
-}
-
-function byId(params: object, by: string, after: number): object {
-  const given = params as Params;
-  const filter = nameIn(params, "filter");
-  const select = nameIn(params, "select");
-  const fields = given[select];
-  const lacksId = Array.isArray(fields) && fields.length > 0 && !fields.includes(by) && !fields.includes("*");
-  // The caller's own lower bound holds for the first page; after that, ours is the higher one.
-  const bound = after === 0 ? {} : { [`>${by}`]: after };
-  return {
-    ...given,
-    [filter]: { ...(given[filter] as object | undefined), ...bound },
-    [nameIn(params, "order")]: { [by]: "ASC" },
-    ...(lacksId ? { [select]: [...fields, by] } : {}),
-    start: -1,
-  };
-}
-
-/** A method that does not heed where a page begins would be listed for ever. */
-function risen(next: number, after: number, method: string, status: number): number {
-  if (next > after) return next;
-  throw unexpected(method, status, `the page that begins at ${after} does not say where the next one does`);
-}
-
-function rowsOf<T>(result: unknown, key: string | undefined, method: string, status: number): readonly T[] {
-  const held = key === undefined || Array.isArray(result) ? result : isMap(result) ? result[key] : undefined;
-  if (Array.isArray(held)) return held;
-  if (isMap(held)) {
-    const values = Object.values(held);
-    // Lists with gaps become maps in PHP.
-    if (Object.keys(held).every((name) => /^\d+$/.test(name))) return values as T[];
-    const [rows, ...others] = values.filter((value) => Array.isArray(value));
-    if (key === undefined && rows !== undefined && others.length === 0) return rows;
-  }
-  throw unexpected(method, status, "no list of rows is in the result; give its key, if it has one");
-}
-
-// Batches
-
-interface Command {
-  readonly name: string;
-  readonly method: string;
-  /** As Bitrix24 takes it: the method and its parameters as a query. */
-  readonly text: string;
-  /** Has results of others. */
-  readonly isLinked: boolean;
-}
-
-type Outcomes = Map<string, B24Outcome<unknown>>;
-
-function commandOf(name: string, command: B24Command): Command {
-  const { method, params = {} } = "method" in command ? command : { method: command[0], params: command[1] };
-  assertMethod(method);
-  if (method.toLowerCase() === "batch") throw new TypeError(`cannot call batch in a batch, as command ${name} does`);
-  // As JSON has them: dates and the like become texts, and what is undefined goes.
-  const json = JSON.stringify(params);
-  const query = pairsOf(JSON.parse(json)).map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
-  const text = query === "" ? method : `${method}?${query}`;
-  return { name, method, text, isLinked: json.includes("$result[") };
-}
-
-/** The texts in a value, by their names in PHP's brackets. */
-function pairsOf(value: unknown, name?: string): [name: string, text: string][] {
-  if (typeof value === "object" && value !== null) {
-    return Object.entries(value).flatMap(([key, inner]) =>
-      pairsOf(inner, name === undefined ? key : `${name}[${key}]`)
-    );
-  }
-  return [[name!, typeof value === "boolean" ? String(Number(value)) : String(value ?? "")]];
-}
-
-/** What became of each command. */
-function outcomesOf(commands: readonly Command[], { result, status, clean }: Answer, halt: boolean): Outcomes {
-  const [values, errors] = ["result", "result_error"].map((key) => {
-    const held = isMap(result) ? result[key] : undefined;
-    if (!isMap(held) && !Array.isArray(held)) throw unexpected("batch", status, `no ${key} is in the result`);
-    // Empty maps come as lists, and so do those whose names are 0, 1 and so on.
-    return new Map(Object.entries(held));
-  }) as [Map<string, unknown>, Map<string, unknown>];
-  const isHalted = halt && errors.size > 0;
-  return new Map(commands.map((command): NamedOutcome => {
-    const { name, method } = command;
-    if (errors.has(name)) {
-      const { code, description } = failureOf(errors.get(name)) ?? UNKNOWN;
-      return failed(name, new B24Error({ code: codeOf(code, clean), description: clean(description), status, method }));
-    }
-    if (values.has(name)) return [name, { ok: true, value: values.get(name) }];
-    if (isHalted) return notRun(command);
-    return failed(name, unexpected(method, status, "the batch has no answer to this command"));
-  }));
-}
-
-type NamedOutcome = [name: string, outcome: B24Outcome<unknown>];
-
-function failed(name: string, error: B24Error): NamedOutcome {
-  return [name, { ok: false, error }];
-}
-
-function notRun({ name, method }: Command): NamedOutcome {
-  return failed(
-    name,
-    new B24Error({ code: "BATCH_HALTED", description: "a command before it failed", status: 200, method }),
-  );
-}
-
-function isDenied(outcome: B24Outcome<unknown> | undefined): boolean {
-  return outcome?.ok === false && outcome.error.waitsFor === "administrator";
-}
-
-// Requests and what to make of their answers
-
-type Settings = Required<Omit<RestOptions, "rate">>;
-
-interface Call {
-  readonly memberId: string;
-  readonly method: string;
-  readonly params: object;
-  readonly repeatable: boolean;
-  readonly timeoutMs: number | undefined;
-  readonly signal: AbortSignal;
-}
-
-/** As whom calls are done: `tried` may not, and `now` may. */
-interface Identity {
-  readonly tried: Access[];
-  now?: Access;
-}
-
-interface Answer {
-  readonly result: unknown;
-  readonly next: unknown;
-  readonly status: number;
-  /** As whom it was asked. */
-  readonly by: Access;
-  /** Takes tokens out of texts of the portal. */
-  readonly clean: Clean;
-}
-
-type Clean = (text: string) => string;
-
-interface Failed {
-  readonly error: B24Error | UnreachableError;
-  /** Seconds since 1970. */
-  readonly resetAt?: number;
-  /** Would be the same again. */
-  readonly isLasting?: true;
-}
-
-type Ended = Omit<Answer, "by" | "clean"> | Failed | { readonly location: string };
-
-interface Caller {
-  readonly ask: (call: Call, identity?: Identity) => Promise<Answer>;
-  /** Takes another user; `false`: all were tried. */
-  readonly another: (memberId: string, identity: Identity, denied: Access, signal: AbortSignal) => Promise<boolean>;
-}
-
-/** How often a call follows its portal, and comes back to one that has too much to do. */
-const MOVES = 2;
-const LIMITED = 6;
-const BLOCKED = 3;
-/** Bitrix24 counts the time of methods in windows of this length, in milliseconds. */
-const WINDOW_MS = 10 * 60 * 1000;
-
-/** Milliseconds, twice as long each time, less up to a half by chance: processes must not come back together. */
-function backOff(attempt: number): number {
-  return 1000 * 2 ** (attempt - 1) * (1 - Math.random() / 2);
-}
-
-function createCaller(host: Host, lanes: Lanes, settings: Settings): Caller {
-  const { access, log } = host;
-  const { timer, attempts, longestWaitMs } = settings;
-  const pause = (ms: number, signal: AbortSignal): Promise<void> =>
-    within([signal], undefined, (signal) => timer.sleep(ms, signal));
-
-  async function moved(memberId: string, from: Access, location: string, signal: AbortSignal): Promise<Access> {
-    const to = URL.canParse(location, from.clientEndpoint) ? new URL(location, from.clientEndpoint) : undefined;
-    const token = from.accessToken.reveal().toLowerCase();
-    // Whoever has our token may have put it in there, and what is refused is quoted.
-    if (to === undefined || to.username !== "" || to.password !== "" || to.host.includes(token)) {
-      throw new AddressError(`cannot follow portal ${memberId}: it redirects to what is no address of a portal`);
-    }
-    return await access.moved(memberId, from, `${to.protocol}//${to.host}/rest/`, { signal });
-  }
-
-  async function remember(memberId: string, error: B24Error): Promise<void> {
-    try {
-      await access.refused(memberId, error);
-    } catch (failure) {
-      log.warn("what a portal refused could not be stored", { memberId, error: failure });
-    }
-  }
-
-  async function another(memberId: string, identity: Identity, by: Access, signal: AbortSignal): Promise<boolean> {
-    identity.tried.push(by);
-    const next = await access.another(memberId, identity.tried, { signal });
-    if (next !== undefined) identity.now = next;
-    return next !== undefined;
-  }
-
-  async function ask(call: Call, identity: Identity = { tried: [] }): Promise<Answer> {
-    const { memberId, method, repeatable, signal } = call;
-    const secrets = new Set<string>();
-    const clean = cleaner(secrets);
-    let known = identity.now;
-    let [moves, attempt, limited, blocked, isRenewed] = [0, 1, 0, 0, false];
-    while (true) {
-      const [ended, by] = await lanes.run(memberId, signal, async (fill) => {
-        // Not before its turn: by then, the call before it may have renewed the token.
-        const by = known ?? await access.get(memberId, { signal });
-        secrets.add(by.accessToken.reveal());
-        const ended = await send(host, by, call, settings, clean);
-        if ("error" in ended && isCode(ended.error, "query_limit_exceeded")) fill(backOff(++limited));
-        return [ended, by] as const;
-      });
-      known = by;
-      if ("result" in ended) return { ...ended, by, clean };
-      if ("location" in ended) {
-        if (moves++ === MOVES) {
-          throw new AddressError(`cannot follow portal ${memberId}: it has redirected more than ${MOVES} times`);
-        }
-        known = await moved(memberId, by, ended.location, signal);
-        continue;
-      }
-      const { error, resetAt, isLasting } = ended;
-      if (isCode(error, "expired_token", "invalid_token", "no_auth_found")) {
-        if (isRenewed) throw error;
-        isRenewed = true;
-        known = await access.renew(memberId, by, { signal });
-      } else if (isCode(error, "user_access_error", "access_denied")) {
-        if (!await another(memberId, identity, by, signal)) throw error;
-        isRenewed = false;
-        known = identity.now!;
-      } else if (isCode(error, "query_limit_exceeded")) {
-        if (limited === LIMITED) throw error;
-      } else if (isCode(error, "operation_time_limit")) {
-        const untilMs = resetAt === undefined ? WINDOW_MS / 10 : resetAt * 1000 - host.clock();
-        const waitMs = Math.min(Math.max(untilMs, 1000), WINDOW_MS) * (1 + Math.random() / 10);
-        if (waitMs > longestWaitMs || ++blocked > BLOCKED) {
-          const message = `${method} has used up its time on portal ${memberId}`;
-          throw new RetryAfter(Math.ceil(waitMs), message, { cause: error });
-        }
-        await pause(waitMs, signal);
-      } else if (error instanceof UnreachableError || isCode(error, "internal_server_error", UNEXPECTED)) {
-        if (!repeatable || isLasting || attempt >= attempts) throw error;
-        log.info("a call is repeated", { memberId, method, attempt, error: error.message });
-        await pause(backOff(attempt++), signal);
-      } else {
-        if (isCode(error, "payment_required", "not_installed")) await remember(memberId, error as B24Error);
-        throw error;
-      }
-    }
-  }
-
-  return { ask, another };
-}
-
-const UNEXPECTED = "error_unexpected_answer";
-
-function isCode(error: Error & { readonly code: string }, ...codes: readonly string[]): boolean {
-  return codes.includes(error.code.toLowerCase());
-}
-
-function unexpected(method: string, status: number, description: string): B24Error {
-  return new B24Error({ code: UNEXPECTED.toUpperCase(), description, status, method });
-}
-
-/** One request. */
-async function send(host: Host, by: Access, call: Call, settings: Settings, clean: Clean): Promise<Ended> {
-  const { method, params, signal } = call;
-  const { timeoutMs = settings.timeoutMs } = call;
-  const body = JSON.stringify({ ...params, auth: by.accessToken.reveal() });
-  const url = `${by.clientEndpoint}${method}`;
-  const headers = { "content-type": "application/json", accept: "application/json" };
-  try {
-    return await within([signal], timeoutMs, async (signal) => {
-      const response = await host.portalFetch(url, { method: "POST", headers, body, redirect: "manual", signal });
-      const { status } = response;
-      const location = response.headers.get("location");
-      if ([301, 302, 307, 308].includes(status) && location !== null) {
-        response.body?.cancel().catch(() => {});
-        return { location };
-      }
-      const type = clean(response.headers.get("content-type") ?? "");
-      const kind = /^[\w.+-]{1,40}\/[\w.+-]{1,60}/.exec(type)?.[0] ?? "something without a type";
-      const bytes = await readBytes(response, settings.answerBytes, signal);
-      if (bytes === undefined) {
-        const error = unexpected(method, status, `more than ${settings.answerBytes} bytes`);
-        return { error, isLasting: true };
-      }
-      return understood(bytes, { method, status, kind, clean });
-    });
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof AddressError) throw error;
-    return { error: unreachable(by, method, timeoutMs, error, clean) };
-  }
-}
-
-async function readBytes(response: Response, limit: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
-  const reader = response.body?.getReader();
-  if (reader === undefined) return new Uint8Array();
-  const stop = (): void => void reader.cancel().catch(() => {});
-  signal.addEventListener("abort", stop, { once: true });
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  while (true) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    size += value.byteLength;
-    if (size > limit) return void stop();
-    chunks.push(value);
-  }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return bytes;
-}
-
-function understood(
-  bytes: Uint8Array,
-  { method, status, kind, clean }: {
-    readonly method: string;
-    readonly status: number;
-    readonly kind: string;
-    readonly clean: Clean;
-  },
-): Ended {
-  let answer: unknown;
-  try {
-    answer = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch {
-    // Of a proxy, a login page or half an answer; what it says is nobody's business here.
-  }
-  if (!isMap(answer)) return { error: unexpected(method, status, `${kind} that is no JSON object`) };
-  const failure = failureOf(answer);
-  if (failure !== undefined) {
-    const { code, description } = failure;
-    const error = new B24Error({ code: codeOf(code, clean), description: clean(description), status, method });
-    const resetAt = isMap(answer.time) ? Number(answer.time.operating_reset_at) : NaN;
-    return resetAt > 0 ? { error, resetAt } : { error };
-  }
-  if (status >= 300 || !Object.hasOwn(answer, "result")) {
-    return { error: unexpected(method, status, "JSON without result or error") };
-  }
-  return { result: answer.result, next: answer.next, status };
-}
-
-const UNKNOWN = { code: "", description: "" };
-
-/** The error in an answer. They come with any status, and some without a code. */
-function failureOf(answer: unknown): { readonly code: string; readonly description: string } | undefined {
-  if (!isMap(answer)) return undefined;
-  const { error, error_description: description } = answer;
-  if (isMap(error)) return { code: textOf(error.code), description: textOf(error.message) };
-  const isSaid = typeof error === "number" || typeof error === "string";
-  if (!isSaid || (error === "" && Object.hasOwn(answer, "result"))) return undefined;
-  return { code: textOf(error), description: textOf(description) };
-}
-
-function textOf(value: unknown): string {
-  return typeof value === "string" || typeof value === "number" ? String(value) : "";
-}
-
-/** Codes are words, and what is none may be anything. */
-function codeOf(code: string, clean: Clean): string {
-  return /^[\w .:-]{1,80}$/.exec(clean(code))?.[0] ?? "UNKNOWN_ERROR";
-}
-
-function isMap(value: unknown): value is Params {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** Takes `secrets` out of texts, and what may be other tokens. */
-function cleaner(secrets: ReadonlySet<string>): Clean {
-  return (text) => {
-    for (const secret of secrets) if (secret.length >= 8) text = text.replaceAll(secret, "[redacted]");
-    return text.replaceAll(/[\da-f]{32,}/gi, "[redacted]").slice(0, 500);
-  };
-}
-
-function unreachable(by: Access, method: string, timeoutMs: number, thrown: unknown, clean: Clean): UnreachableError {
-  const { host } = new URL(by.clientEndpoint);
-  const { name, cause } = thrown instanceof Error ? thrown : new Error();
-  if (name === "TimeoutError") return new UnreachableError(`${host} did not answer ${method} in ${timeoutMs} ms`);
-  // Neither the message nor the cause: they may quote what was sent.
-  const code = isMap(cause) ? textOf(cause.code) : "";
-  const why = [code, name].map(clean).find((word) => /^\w{1,40}$/.test(word)) ?? "Error";
-  return new UnreachableError(`${host} gave no answer to ${method} (${why})`);
-}
-
-/** Runs `work` with a signal that any of `outer` and the time-out abort, and then waits for it no longer. */
-async function within<T>(
-  outer: readonly AbortSignal[],
-  timeoutMs: number | undefined,
-  work: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  for (const one of outer) one.throwIfAborted();
-  const controller = new AbortController();
-  const { signal } = controller;
-  const expire = (): void => controller.abort(new DOMException(`it took longer than ${timeoutMs} ms`, "TimeoutError"));
-  const timer = timeoutMs === undefined ? undefined : setTimeout(expire, timeoutMs);
-  const links = outer.map((one) => ({ one, stop: (): void => controller.abort(one.reason) }));
-  for (const { one, stop } of links) one.addEventListener("abort", stop, { once: true });
-  try {
-    const aborted = new Promise<never>((_, reject) => {
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    });
-    return await Promise.race([work(signal), aborted]);
-  } finally {
-    clearTimeout(timer);
-    for (const { one, stop } of links) one.removeEventListener("abort", stop);
-  }
-}
-
-// The pace
-
-interface Lanes {
-  /**
-   * Runs `work`, a request, once those of the portal that came before are over and the portal takes it. `fill`: the
-   * portal takes none for so many milliseconds.
-   */
-  readonly run: <T>(
-    memberId: string,
-    signal: AbortSignal,
-    work: (fill: (ms: number) => void) => Promise<T>,
-  ) => Promise<T>;
-}
-
-/** What goes to one portal. */
-interface Lane {
-  isBusy: boolean;
-  /** In the order in which they came. */
-  readonly waiting: Set<() => void>;
-  /** When Bitrix24 has forgotten all requests so far, if its bucket leaks as fast as ours. */
-  emptyAt: number;
-}
-
-function createLanes(rateOf: (memberId: string) => B24Rate, timer: B24Timer): Lanes {
-  const lanes = new Map<string, Lane>();
-
-  async function turn(lane: Lane, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    if (!lane.isBusy) return void (lane.isBusy = true);
-    await new Promise<void>((resolve, reject) => {
-      const go = (): void => {
-        signal.removeEventListener("abort", stop);
-        resolve();
-      };
-      const stop = (): void => {
-        lane.waiting.delete(go);
-        reject(signal.reason);
-      };
-      lane.waiting.add(go);
-      signal.addEventListener("abort", stop, { once: true });
-    });
-  }
-
-  function leave(memberId: string, lane: Lane): void {
-    const [next] = lane.waiting;
-    if (next === undefined) lane.isBusy = false;
-    else {
-      lane.waiting.delete(next);
-      next();
-    }
-    // The longest unused are first, and an idle one with an empty bucket is as good as none.
-    lanes.delete(memberId);
-    lanes.set(memberId, lane);
-    for (const [idle, { isBusy, emptyAt }] of lanes) {
-      if (isBusy || emptyAt > timer.now()) break;
-      lanes.delete(idle);
-    }
-  }
-
-  return {
-    run: async (memberId, signal, work) => {
-      const { burst, perSecond } = rateOf(memberId);
-      const gapMs = 1000 / perSecond;
-      const roomMs = (burst - 1) * gapMs;
-      const lane = lanes.get(memberId) ?? { isBusy: false, waiting: new Set(), emptyAt: -Infinity };
-      lanes.set(memberId, lane);
-      await turn(lane, signal);
-      try {
-        const waitMs = lane.emptyAt - roomMs - timer.now();
-        if (waitMs > 0) await within([signal], undefined, (signal) => timer.sleep(waitMs, signal));
-        lane.emptyAt = Math.max(lane.emptyAt, timer.now()) + gapMs;
-        return await work((ms) => lane.emptyAt = Math.max(lane.emptyAt, timer.now() + ms + roomMs));
-      } finally {
-        leave(memberId, lane);
-      }
-    },
+    list: <T>(method: string, params?: object, options?: B24ListOptions) =>
+      allRows((after) => page<T>(method, params, { ...options, after })),
   };
 }
