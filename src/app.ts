@@ -316,9 +316,9 @@ export function createApp(options: AppOptions): App {
       const check = checks.afterContact(incoming.event.auth.memberId);
       if (check !== undefined) keepAlive(platform, check);
       if (accepted === undefined) return;
-      const work = worker.work(accepted);
-      keepAlive(platform, work);
-      if (acknowledge === "handled") await within(limits.acknowledgeMs, work);
+      const { result, end } = worker.work(accepted);
+      keepAlive(platform, end);
+      if (acknowledge === "handled") await within(limits.acknowledgeMs, result);
     },
     rejected: (status, thrown, event) => {
       // Issues are made without tokens, and would be left behind by the copy.

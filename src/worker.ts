@@ -7,14 +7,22 @@ import { type Settle, type Visit, visitPortal, type WorkResult } from "./visit.t
 
 /** Works on portals in this process. */
 export interface Worker {
-  /** Does the work of one delivery, with that of its portal that came before. Never rejects. */
-  readonly work: (accepted: Accepted) => Promise<WorkResult>;
+  /** Does the work of one delivery, with that of its portal that came before. */
+  readonly work: (accepted: Accepted) => Work;
   /** Does all the work that a portal has now, when nobody is at it. Never rejects. */
   readonly visit: (memberId: string) => Promise<Visit>;
   /** Whether this process is at work on the portal. */
   readonly isAt: (memberId: string) => boolean;
   /** Resolves when nothing is under way. */
   readonly idle: () => Promise<void>;
+}
+
+/** Work that is under way; nothing of it rejects. */
+export interface Work {
+  /** How that of the delivery ended. */
+  readonly result: Promise<WorkResult>;
+  /** All that there is to do at its portal is done. */
+  readonly end: Promise<void>;
 }
 
 /** A portal that this process is at work on. */
@@ -62,12 +70,14 @@ export function createWorker(core: Core, upgrades: readonly Upgrade[], checks: C
   }
 
   return {
-    work: ({ memberId, deliveryId, fresh }) =>
-      new Promise((resolve) => {
-        const line = lines.get(memberId) ?? begin(memberId);
-        line.fresh.set(deliveryId, fresh);
+    work: ({ memberId, deliveryId, fresh }) => {
+      const line = lines.get(memberId) ?? begin(memberId);
+      line.fresh.set(deliveryId, fresh);
+      const result = new Promise<WorkResult>((resolve) => {
         line.waiters.set(deliveryId, [...line.waiters.get(deliveryId) ?? [], resolve]);
-      }),
+      });
+      return { result, end: line.done.then(() => {}) };
+    },
     visit: (memberId) => (lines.get(memberId) ?? begin(memberId)).done,
     isAt: (memberId) => lines.has(memberId),
     idle: async () => {

@@ -195,11 +195,17 @@ describe("an app", () => {
   });
 
   test("tells the host of the work that goes on after the answer", async () => {
-    const { app, portal } = rig({ acknowledge: "stored" });
+    const storage = memoryStorage();
+    const { app, portal, names } = rig({ acknowledge: "stored", storage });
     const told: Promise<unknown>[] = [];
     const platform = { waitUntil: (work: Promise<unknown>): void => void told.push(work) };
     await app.fetch(post(portal.install(1)), "env", undefined, null, platform);
-    assert.deepEqual(await Promise.all(told), ["handled"]);
+    assert.deepEqual([told.length, names()], [1, ["received"]]);
+    await Promise.all(told);
+    assert.deepEqual(names(), ["received", "handled"]);
+    // The host may end the program now: nobody is to wait for its lease, or to look for more.
+    assert.equal((await storage.get<{ lease?: object }>(["portal", MEMBER_ID]))?.value.lease, undefined);
+    for await (const { key } of storage.list(["due"])) assert.fail(`${key.join()} is left in the schedule`);
   });
 
   test("takes hundreds of events of one portal at once", async () => {
