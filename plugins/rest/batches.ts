@@ -81,7 +81,9 @@ function commandOf(name: string, command: B24Command): Command {
   if (isBatch(method)) throw new TypeError(`cannot call batch in a batch, as command ${name} does`);
   // As JSON has them: dates and the like become texts, and what is undefined goes.
   const json = JSON.stringify(params);
-  const query = pairsOf(JSON.parse(json)).map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
+  // Half an emoji, as a text that was cut off has it, cannot be encoded.
+  const encoded = (text: string): string => encodeURIComponent(text.toWellFormed());
+  const query = pairsOf(JSON.parse(json)).map((pair) => pair.map(encoded).join("=")).join("&");
   const text = query === "" ? method : `${method}?${query}`;
   return { name, method, text, isLinked: json.includes("$result[") };
 }

@@ -43,12 +43,14 @@ describe("b24.batch()", () => {
         params: { yes: true, no: false, none: null, gone: undefined, empty: [], map: {}, n: 1.5, at: new Date(0) },
       },
       order: ["task.commentitem.add", [7, { POST_MESSAGE: "text" }]],
+      cut: ["task.commentitem.add", [7, { POST_MESSAGE: "well done 👍".slice(0, -1) }]],
     });
     assert.deepEqual(seen, [
       ["user.current", {}],
       ["crm.deal.add", { fields: { TITLE: "A & B = ä [x]?", PHONE: [{ VALUE: "+1" }, { VALUE: "2" }] } }],
       ["crm.deal.update", { yes: "1", no: "0", none: "", n: "1.5", at: "1970-01-01T00:00:00.000Z" }],
       ["task.commentitem.add", { 0: "7", 1: { POST_MESSAGE: "text" } }],
+      ["task.commentitem.add", { 0: "7", 1: { POST_MESSAGE: "well done \ufffd" } }],
     ]);
     assert.deepEqual(made.sent[0]?.params.halt, 0);
     assertNoToken(made);
