@@ -77,11 +77,14 @@ export interface Admin {
    * @throws whatever an `undo` throws; called again, it goes on there
    */
   readonly rollback: (memberId: string) => Promise<RollbackReport>;
-  /** Portals in the order of their `member_id`. */
+  /** Portals in the order of their `member_id`. `version` and `status` are those at the end of the last work on a portal. */
   readonly portals: (filter?: PortalFilter) => Promise<readonly Portal[]>;
   /** The last 20 runs of a portal that are over, the latest first. */
   readonly runs: (memberId: string) => Promise<readonly Run[]>;
-  /** How many portals there are by version and state; costs a fraction of reading them. */
+  /**
+   * How many portals there are by version and state, as the last work on each has left it; costs a fraction of reading
+   * them. A portal counts from the end of its first work on.
+   */
   readonly counts: () => Promise<readonly PortalCount[]>;
 }
 

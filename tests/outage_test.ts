@@ -61,14 +61,16 @@ async function whileRedisIsDown(library: RedisLibrary, takeDown: TakeDown): Prom
   };
   const sendAll = (bodies: readonly string[]): Promise<number[]> => Promise.all(bodies.map(send));
   const all = (status: number, count: number): number[] => Array<number>(count).fill(status);
-  const versions = async (): Promise<(string | undefined)[]> =>
-    (await app.admin.portals()).map(({ version }) => version);
+  const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
+  const portals = Array.from(
+    { length: PORTALS },
+    (_, i) => bitrix24.portal({ memberId: i.toString(16).padStart(32, "0") }),
+  );
+  const versions = async (): Promise<(string | undefined)[]> => {
+    const found = await Promise.all(portals.map(({ memberId }) => app.portal(memberId)));
+    return found.map((portal) => portal?.version);
+  };
   try {
-    const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
-    const portals = Array.from(
-      { length: PORTALS },
-      (_, i) => bitrix24.portal({ memberId: i.toString(16).padStart(32, "0") }),
-    );
     assert.deepEqual(await sendAll(portals.map((portal) => portal.install(2))), all(200, PORTALS));
     const updates = portals.map((portal) => portal.update(3));
     const [begun, later] = [updates.slice(0, PORTALS / 2), updates.slice(PORTALS / 2)];
