@@ -166,6 +166,16 @@ describe("registrations() and one handler for several users", () => {
     assert.deepEqual(both.changes, [`event.bind ${JSON.stringify(EVENT)}`]);
   });
 
+  // Bitrix24 has no user for it, and refuses it a second time.
+  it("knows an offline event by its event alone, whoever is declared for it", async () => {
+    const offline = { event: "ONCRMDEALADD", offline: true, userId: 1 };
+    const at = portalThat({ "event.get": [{ event: "ONCRMDEALADD", connector_id: "", offline: 1 }] });
+    await registrations({ events: [offline] }).apply(at);
+    assert.deepEqual(at.changes, []);
+    const twice = { events: [offline, { event: "ONCRMDEALADD", offline: true }] };
+    assert.throws(() => registrations(twice), /events\.1: ONCRMDEALADD offline is declared twice/);
+  });
+
   it("never unbinds an online event that is listed without a handler", async () => {
     const at = portalThat({ "event.get": [{ event: "ONCRMDEALADD", handler: "" }, { event: "ONCRMLEADADD" }] });
     await registrations({ events: [] }).apply(at);
@@ -297,6 +307,19 @@ describe("registrations() and what a portal answers", () => {
     assert.deepEqual(at.changes, []);
     assert.equal((await check({ connectors: [{ ...CONNECTOR, name: "We" }] }, at)).length, 1);
     assert.deepEqual(methodsOf(at), ["imconnector.register"]);
+  });
+
+  it("does not say of what was refused that it was put right", async () => {
+    const at = portalThat({
+      "bizproc.robot.add": refusal("ERROR_WRONG_HANDLER_URL", "Wrong handler URL", "bizproc.robot.add"),
+    });
+    const [robot, trigger, error, ...others] = await check({
+      robots: [ROBOT],
+      triggers: [{ code: "paid", name: "Paid" }],
+    }, at);
+    assert.deepEqual([robot, trigger], ["robots rate: it is not there", "triggers paid: it is not there; put right"]);
+    assert.match(error!, /ERROR_WRONG_HANDLER_URL/);
+    assert.deepEqual(others, []);
   });
 
   it("sends at each run what is not listed of a user field type", async () => {

@@ -1,0 +1,31 @@
+/** The client of the portal's REST that is needed, and what it answers. */
+import { B24Error } from "../../mod.ts";
+import { isMap, text } from "./listed.ts";
+
+/** What {@linkcode registrations} needs in the context; `rest()` adds it. */
+export interface HasB24Batch {
+  /** A client of the portal's REST. */
+  readonly b24: {
+    /** Calls methods; each has its own outcome. `repeatable`: also again, when nobody knows whether they were done. */
+    readonly batch: (
+      commands: Readonly<Record<string, readonly [method: string, params?: object]>>,
+      options?: { readonly repeatable?: boolean },
+    ) => Promise<Readonly<Record<string, BatchOutcome>>>;
+  };
+}
+
+/** How a command of a batch ended. */
+export type BatchOutcome = { readonly ok: true; readonly value: unknown } | {
+  readonly ok: false;
+  readonly error: B24Error;
+};
+
+/** What went wrong with a command. */
+export function errorOf(outcome: BatchOutcome, method: string): B24Error | undefined {
+  if (!outcome.ok) return outcome.error;
+  // Open channels have their errors in the result.
+  if (!isMap(outcome.value) || text(outcome.value.error) === "") return undefined;
+  const { error, error_description: description } = outcome.value;
+  const code = /^[\w.-]{1,80}$/.exec(text(error))?.[0] ?? "UNKNOWN_ERROR";
+  return new B24Error({ code, description: text(description).slice(0, 500), status: 200, method });
+}
