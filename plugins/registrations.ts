@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Context, Fatal, type Logger, type Plugin, type Portal } from "../mod.ts";
+import { B24Error, type Context, Fatal, type Logger, type Plugin, type Portal } from "../mod.ts";
 import { apply } from "./registrations/applying.ts";
 import type { BatchOutcome, HasB24Batch } from "./registrations/batch.ts";
 import { compare, type Comparison, type RegistrationChange } from "./registrations/changes.ts";
@@ -54,7 +54,7 @@ export interface Registrations extends Plugin<HasB24Batch> {
    * Adds, updates and removes until the portal has what is declared. Done twice is done once; two at the same time do no
    * harm. Resolves to what was done.
    *
-   * @throws {B24Error} when something was refused: all else is done by then
+   * @throws {B24Error} and all else that `b24.batch` throws, when something was refused: all else is done by then
    */
   readonly apply: (target: RegistrationTarget) => Promise<readonly RegistrationChange[]>;
 }
@@ -133,7 +133,7 @@ export function registrations(
     const changes = todo.map(({ change }) => change);
     if (absent.length > 0) log?.warn("registrations that the portal cannot have are left out", { left: absent });
     // One that can be waited for says less than one that cannot.
-    const worst = errors.find(({ waitsFor }) => waitsFor === undefined) ?? errors[0];
+    const worst = errors.find((error) => !(error instanceof B24Error) || error.waitsFor === undefined) ?? errors[0];
     if (worst !== undefined) {
       const refused = errors.map(({ message }) => message);
       log?.warn("some registrations were refused", { ...countsOf(changes), refused });

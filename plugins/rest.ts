@@ -34,12 +34,13 @@ export interface B24 {
    */
   readonly call: <T = unknown>(method: string, params?: object, options?: B24Options) => Promise<T>;
   /**
-   * Calls methods, 50 in a request, one after the other. Resolves also when commands fail: each has its own outcome.
+   * Calls methods, 50 in a request, one after the other. Resolves also when commands fail: each has its own outcome. When
+   * a request fails after others were answered, its commands have that error, and those after it `BATCH_HALTED`.
    * Commands with `$result[name]` get what earlier ones of the same request answered. Bitrix24 takes parameters of
    * commands as texts: `true` is sent as `1`, `false` as `0`, `null` as an empty text, and empty lists are left out.
    *
    * @throws {TypeError} when a command is `batch`, or when more than 50 are to have results of one another
-   * @throws {B24Error} and all else that `call` throws, when a request as a whole fails
+   * @throws {B24Error} and all else that `call` throws, when the first request as a whole fails
    */
   readonly batch: <Results extends object>(
     commands: { readonly [Name in keyof Results]: B24Command },

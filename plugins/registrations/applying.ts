@@ -1,5 +1,5 @@
 /** Brings a portal to what is declared. */
-import type { B24Error } from "../../mod.ts";
+import { B24Error, type OnAppUpdateError } from "../../mod.ts";
 import { errorOf, type HasB24Batch } from "./batch.ts";
 import type { RegistrationChange, Todo } from "./changes.ts";
 import type { Command } from "./kind.ts";
@@ -7,7 +7,7 @@ import type { Command } from "./kind.ts";
 /** What could not be done. */
 export interface Refusal {
   readonly todo: Todo;
-  readonly error: B24Error;
+  readonly error: OnAppUpdateError;
 }
 
 /** One command on its way. */
@@ -24,7 +24,7 @@ export async function apply(b24: HasB24Batch["b24"], todo: readonly Todo[]): Pro
   const sorted = todo.toSorted((a, b) => ORDER.indexOf(a.change.action) - ORDER.indexOf(b.change.action));
   const steps = sorted.flatMap((todo) => todo.commands.map((command): Step => ({ todo, command })));
   const refusals: Refusal[] = [];
-  const beaten: (Step & { readonly already: B24Error })[] = [];
+  const beaten: (Step & { readonly already: OnAppUpdateError })[] = [];
   for (const { step, error } of await run(b24, steps)) {
     const { todo } = step;
     if (isGone(step, error)) continue;
@@ -42,7 +42,7 @@ export async function apply(b24: HasB24Batch["b24"], todo: readonly Todo[]): Pro
 async function run<S extends Step>(
   b24: HasB24Batch["b24"],
   steps: readonly S[],
-): Promise<readonly { readonly step: S; readonly error: B24Error }[]> {
+): Promise<readonly { readonly step: S; readonly error: OnAppUpdateError }[]> {
   if (steps.length === 0) return [];
   const commands = Object.fromEntries(steps.map(({ command }, i) => [`c${i}`, command]));
   // Whatever it is, doing it twice does no harm.
@@ -54,16 +54,22 @@ async function run<S extends Step>(
 }
 
 /** Whether an error says that what was to be added is there. */
-function isThere({ command: [method] }: Step, { code, description }: B24Error): boolean {
+function isThere({ command: [method] }: Step, error: OnAppUpdateError): boolean {
+  const { code } = error;
   if (!/\.(add|bind|register)$/.test(method)) return false;
   return /^ERROR_(ACTIVITY|SENDER)_ALREADY_INSTALLED$/i.test(code) ||
-    (code === "ERROR_CORE" && /already/i.test(description));
+    (code === "ERROR_CORE" && /already/i.test(descriptionOf(error)));
 }
 
 /** Whether an error says that what was to be removed is not there. */
-function isGone({ todo }: Step, { code, description }: B24Error): boolean {
+function isGone({ todo }: Step, error: OnAppUpdateError): boolean {
+  const { code } = error;
   if (todo.change.action !== "remove") return false;
   // Triggers have no codes of errors.
   return /^ERROR_((ACTIVITY|SENDER)_)?NOT_FOUND$/i.test(code) ||
-    (code === "UNKNOWN_ERROR" && /not found/i.test(description));
+    (code === "UNKNOWN_ERROR" && /not found/i.test(descriptionOf(error)));
+}
+
+function descriptionOf(error: OnAppUpdateError): string {
+  return error instanceof B24Error ? error.description : "";
 }

@@ -1,5 +1,5 @@
 /** The client of the portal's REST that is needed, and what it answers. */
-import { B24Error } from "../../mod.ts";
+import { B24Error, type OnAppUpdateError } from "../../mod.ts";
 import { isMap, text } from "./listed.ts";
 
 /** What {@linkcode registrations} needs in the context; `rest()` adds it. */
@@ -17,11 +17,11 @@ export interface HasB24Batch {
 /** How a command of a batch ended. */
 export type BatchOutcome = { readonly ok: true; readonly value: unknown } | {
   readonly ok: false;
-  readonly error: B24Error;
+  readonly error: OnAppUpdateError;
 };
 
 /** What went wrong with a command. */
-export function errorOf(outcome: BatchOutcome, method: string): B24Error | undefined {
+export function errorOf(outcome: BatchOutcome, method: string): OnAppUpdateError | undefined {
   if (!outcome.ok) return outcome.error;
   // Open channels have their errors in the result.
   if (!isMap(outcome.value) || text(outcome.value.error) === "") return undefined;

@@ -1,5 +1,5 @@
 /** Compares what is declared with what a portal has. */
-import type { B24Error } from "../../mod.ts";
+import type { OnAppUpdateError } from "../../mod.ts";
 import type { HasB24Batch } from "./batch.ts";
 import type { Declaration } from "./declaration.ts";
 import type { Command, Declared, Kind } from "./kind.ts";
@@ -32,7 +32,7 @@ export interface Todo {
 export interface Comparison {
   readonly todo: readonly Todo[];
   /** Why kinds could not be listed. */
-  readonly errors: readonly B24Error[];
+  readonly errors: readonly OnAppUpdateError[];
   /** Kinds that the portal does not know, for people. */
   readonly absent: readonly string[];
 }
@@ -54,13 +54,13 @@ export async function compare(
   if (kinds.length === 0) return { todo: [], errors: [], absent: [] };
   const former = kinds.some(({ hasOthers }) => hasOthers) ? before() : {};
   const todo: Todo[] = [];
-  const errors: B24Error[] = [];
+  const errors: OnAppUpdateError[] = [];
   const absent: string[] = [];
   const listed = await b24.batch(Object.fromEntries(kinds.map(({ key, list }) => [key, [list]])));
   for (const kind of kinds) {
     const outcome = listed[kind.key]!;
     if (outcome.ok) todo.push(...todoOf(kind, now, former, kind.there(outcome.value), isRun));
-    else if (outcome.error.code !== "ERROR_METHOD_NOT_FOUND") errors.push(outcome.error);
+    else if (!/^ERROR_METHOD_NOT_FOUND$/i.test(outcome.error.code)) errors.push(outcome.error);
     else absent.push(`${kind.key}: the portal has no ${kind.list}`);
   }
   return { todo, errors, absent };

@@ -1,5 +1,5 @@
 /** Batches: many commands in a request. */
-import { B24Error } from "../../mod.ts";
+import { B24Error, OnAppUpdateError } from "../../mod.ts";
 import { type Answer, isMap, refusal, refusalIn, unexpected } from "./answers.ts";
 import type { Identity } from "./calls.ts";
 import { assertMethod, isBatch, isRead } from "./methods.ts";
@@ -9,8 +9,14 @@ export type B24Command =
   | readonly [method: string, params?: object]
   | { readonly method: string; readonly params?: object };
 
-/** How a command of a batch ended. Throw `error` to have the handler tried again, or wait, as its code demands. */
-export type B24Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: B24Error };
+/**
+ * How a command of a batch ended. `error` is a `B24Error` where the portal refused; where nobody knows whether it was done,
+ * it is what `call` throws. Throw it to have the handler tried again, or wait, as its code demands.
+ */
+export type B24Outcome<T> = { readonly ok: true; readonly value: T } | {
+  readonly ok: false;
+  readonly error: OnAppUpdateError;
+};
 
 /** Commands of a request. */
 const BATCH = 50;
@@ -23,7 +29,8 @@ export interface BatchPortal {
 }
 
 /**
- * Runs commands, as many in a request as it holds.
+ * Runs commands, as many in a request as it holds. Once a request was answered, one that fails is told in the outcomes of
+ * its commands: what was done must not be forgotten.
  *
  * @throws {TypeError} when a command is `batch` or no method, or when results would have to go from request to request
  */
@@ -37,11 +44,18 @@ export async function runBatch(
     throw new TypeError(`cannot link ${all.length} commands by $result, wanted ${BATCH} at most: one request`);
   }
   const outcomes: Outcomes = new Map();
-  for (let at = 0, isHalted = false; at < all.length; at += BATCH) {
+  for (let at = 0, isOver = false; at < all.length; at += BATCH) {
     const some = all.slice(at, at + BATCH);
-    const ended: Outcomes = isHalted ? new Map(some.map(notRun)) : await runRequest(some, halt, portal);
+    let ended: Outcomes;
+    try {
+      ended = isOver ? new Map(some.map(notRun)) : await runRequest(some, halt, portal);
+      isOver ||= halt && Array.from(ended.values()).some(({ ok }) => !ok);
+    } catch (error) {
+      if (outcomes.size === 0 || !(error instanceof OnAppUpdateError)) throw error;
+      ended = new Map(some.map(({ name }) => failed(name, error)));
+      isOver = true;
+    }
     for (const [name, outcome] of ended) outcomes.set(name, outcome);
-    isHalted ||= halt && Array.from(ended.values()).some(({ ok }) => !ok);
   }
   return outcomes;
 }
@@ -53,14 +67,30 @@ async function runRequest(commands: readonly Command[], halt: boolean, portal: B
   for (let left = commands; left.length > 0;) {
     const cmd = Object.fromEntries(left.map(({ name, text }) => [name, text]));
     const reads = left.every(({ method }) => isRead(method));
-    const answer = await portal.ask("batch", { halt: halt ? 1 : 0, cmd }, reads, identity);
-    for (const [name, outcome] of outcomesOf(left, answer, halt)) outcomes.set(name, outcome);
+    try {
+      const answer = await portal.ask("batch", { halt: halt ? 1 : 0, cmd }, reads, identity);
+      for (const [name, outcome] of outcomesOf(left, answer, halt)) outcomes.set(name, outcome);
+    } catch (error) {
+      if (outcomes.size === 0 || !(error instanceof OnAppUpdateError)) throw error;
+      for (const { name } of left) outcomes.set(...failed(name, error));
+      break;
+    }
     left = left.filter(({ name }) => isDenied(outcomes.get(name)));
     // Results that such commands have of others, or others of them, were in the request that is over.
     if (halt || commands.some(({ isLinked }) => isLinked)) break;
-    if (left.length === 0 || !await portal.another(identity)) break;
+    if (left.length === 0 || !await hasAnother(portal, identity)) break;
   }
   return outcomes;
+}
+
+/** Whether another user may be asked; that of none is known does not take away what the first one was answered. */
+async function hasAnother(portal: BatchPortal, identity: Identity): Promise<boolean> {
+  try {
+    return await portal.another(identity);
+  } catch (error) {
+    if (error instanceof OnAppUpdateError) return false;
+    throw error;
+  }
 }
 
 interface Command {
@@ -121,17 +151,22 @@ function mapIn(answer: Answer, key: "result" | "result_error"): ReadonlyMap<stri
 
 type NamedOutcome = [name: string, outcome: B24Outcome<unknown>];
 
-function failed(name: string, error: B24Error): NamedOutcome {
+function failed(name: string, error: OnAppUpdateError): NamedOutcome {
   return [name, { ok: false, error }];
 }
 
 function notRun({ name, method }: Command): NamedOutcome {
   return failed(
     name,
-    new B24Error({ code: "BATCH_HALTED", description: "a command before it failed", status: 200, method }),
+    new B24Error({
+      code: "BATCH_HALTED",
+      description: "it was not begun, as one before it failed",
+      status: 200,
+      method,
+    }),
   );
 }
 
 function isDenied(outcome: B24Outcome<unknown> | undefined): boolean {
-  return outcome?.ok === false && outcome.error.waitsFor === "administrator";
+  return outcome?.ok === false && outcome.error instanceof B24Error && outcome.error.waitsFor === "administrator";
 }

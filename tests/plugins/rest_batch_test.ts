@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { B24Error, UnreachableError } from "@b24/onappupdate";
 import type { B24Command, B24Outcome } from "@b24/onappupdate/rest";
 // @ts-types="@types/qs"
 import qs from "qs";
@@ -148,6 +149,36 @@ describe("b24.batch()", () => {
     await failure(made, made.b24.batch({ a: ["a.a"] }), { code: "insufficient_scope", waitsFor: "scope" });
   });
 
+  it("forgets nothing of what was done when a later request fails", async () => {
+    const failures = {
+      insufficient_scope: () => refusal(403, "insufficient_scope"),
+      unreachable: () => Promise.reject(new TypeError("connection refused")),
+    };
+    for (const [code, fail] of Object.entries(failures)) {
+      const made = counter();
+      made.answer = (sent, count) => count === 1 ? batch(sent, () => ({ result: 1 })) : fail();
+      const done = await made.b24.batch(numbered(120, "crm.deal.add"));
+      const kinds = Array.from({ length: 120 }, (_, i) => i < 50 ? 1 : i < 100 ? code : "BATCH_HALTED");
+      assert.deepEqual(Object.values(codes(done)), kinds);
+      // Adds are not repeated, and what comes after is not begun.
+      assert.equal(made.sent.length, 2);
+      assertNoToken(made);
+    }
+  });
+
+  it("forgets nothing of what was done when another user cannot be asked", async () => {
+    const made = counter();
+    made.users = 2;
+    const act: Act = (method) => method === "a.may" ? { result: 1 } : error("ACCESS_DENIED");
+    made.answer = (sent, count) => count === 1 ? batch(sent, act) : Promise.reject(new TypeError("connection refused"));
+    const commands: Record<string, B24Command> = { a: ["a.may"], b: ["b.may.not"] };
+    assert.deepEqual(codes(await made.b24.batch(commands)), { a: 1, b: "unreachable" });
+
+    made.answer = (sent) => batch(sent, act);
+    Object.assign(made.access, { another: () => Promise.reject(new UnreachableError("no OAuth host answers")) });
+    assert.deepEqual(codes(await made.b24.batch(commands)), { a: 1, b: "ACCESS_DENIED" });
+  });
+
   it("quotes no token of errors of commands", async () => {
     const made = counter();
     made.answer = ({ auth }) =>
@@ -206,7 +237,7 @@ describe("b24.batch()", () => {
       ["b", "c", "d"],
       ["c", "d"],
     ]);
-    assert(!done.d.ok);
+    assert(!done.d.ok && done.d.error instanceof B24Error);
     assert.equal(done.d.error.waitsFor, "administrator");
   });
 
