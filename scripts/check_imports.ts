@@ -17,7 +17,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["portal", "pipeline", "access"],
   ["core"],
   ["upgrade"],
-  ["announce", "check", "receive", "visit", "worker", "tick", "admin", "start_checks"],
+  ["announce", "check", "receive", "handle", "visit", "worker", "tick", "admin", "start_checks"],
   ["http"],
   ["app"],
   ["mod"],

@@ -2,7 +2,7 @@
 import { unannounced } from "./announce.ts";
 import { type Core, eventLog } from "./core.ts";
 import { OnAppUpdateError, UnknownPortalError } from "./errors.ts";
-import { runPipeline } from "./pipeline/pipeline.ts";
+import { runExtended } from "./pipeline/pipeline.ts";
 import { counted, type PortalState } from "./portal/census.ts";
 import { type FinishedRun, finishedRuns } from "./portal/history.ts";
 import { type Delivery, INBOX } from "./portal/inbox.ts";
@@ -141,9 +141,8 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
           log: eventLog(core, event),
           signal: AbortSignal.any([core.signal, held.signal]),
         };
-        const plugins = core.plugins.filter(({ phase }) => phase !== "verify");
         let report: RollbackReport = { undone: [], without: [] };
-        await runPipeline(plugins, context, async (ctx) => {
+        await runExtended(core.plugins, context, async (ctx) => {
           report = await rollBack(core, upgrades, held, ctx);
         });
         return report;

@@ -19,12 +19,16 @@ export function unannounced(record: PortalRecord, version: string, at: number): 
   };
 }
 
-/** Stores the work of bringing the portal of `record` to its target. */
-export async function storeUnannounced({ storage, clock }: Core, record: PortalRecord): Promise<void> {
-  const { memberId, target } = record;
+/** Stores the work of bringing the portal of `record` to its target; `undefined` when it is stored already. */
+export async function storeUnannounced(
+  { storage, clock }: Core,
+  { memberId, target }: PortalRecord,
+): Promise<Entry<Delivery> | undefined> {
   const now = clock();
-  const delivery: Delivery = { format: DELIVERY_FORMAT, announced: target!, receivedAt: now, proof: {}, attempts: 0 };
-  await storage.put(deliveryKey(memberId, `ONAPPUPDATE:${target}:unannounced:${now}`), delivery, { ifVersion: null });
+  const key = deliveryKey(memberId, `ONAPPUPDATE:${target}:unannounced:${now}`);
+  const value: Delivery = { format: DELIVERY_FORMAT, announced: target!, receivedAt: now, proof: {}, attempts: 0 };
+  const stored = await storage.put(key, value, { ifVersion: null });
+  return stored.ok ? { key, value, version: stored.version } : undefined;
 }
 
 /** Raises the target of a portal to `version`, and has it looked at. Resolves to whether it did: it may be there. */

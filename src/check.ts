@@ -5,7 +5,7 @@ import { type Core, eventLog, notify } from "./core.ts";
 import { B24Error, NoAccessError } from "./errors.ts";
 import { loadPortal } from "./portal/load.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
-import { runPipeline } from "./pipeline/pipeline.ts";
+import { runExtended } from "./pipeline/pipeline.ts";
 import { modify } from "./storage/modify.ts";
 import { chanceOf, waitReasonOf } from "./retry.ts";
 import { redactError } from "./secret.ts";
@@ -147,9 +147,7 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
       signal: core.signal,
     };
     const found: CheckProblem[] = [];
-    const extending = core.plugins.filter(({ phase, extend }) => phase !== "verify" && extend !== undefined)
-      .map(({ name, extend }) => ({ name, extend: extend! }));
-    await runPipeline(extending, context, async (context) => {
+    await runExtended(core.plugins, context, async (context) => {
       for (const { name, check } of asked) {
         try {
           for (const message of await check!(context)) found.push({ code: name, message });

@@ -1,39 +1,20 @@
 /** One look at a portal: takes it, does what is due, upgrades first and then the handlers of each event, and leaves. */
-import { storeUnannounced, unannounced } from "./announce.ts";
+import { storeUnannounced } from "./announce.ts";
 import type { Checks } from "./check.ts";
-import { type Core, eventLog, notify, safeError } from "./core.ts";
-import { FormatError, UpgradeError } from "./errors.ts";
-import { runPipeline } from "./pipeline/pipeline.ts";
-import type { HandlerContext } from "./pipeline/context.ts";
-import {
-  type Delivery,
-  DELIVERY_FORMAT,
-  INBOX,
-  isDone,
-  readDelivery,
-  type Receipt,
-  RECEIPT_MS,
-  receiptKey,
-} from "./portal/inbox.ts";
+import type { Core } from "./core.ts";
+import { FormatError } from "./errors.ts";
+import { eventIn, handleDelivery, type Outcome, tellsVersion, type WorkResult } from "./handle.ts";
 import { censusOf, enter } from "./portal/census.ts";
+import { type Delivery, INBOX, readDelivery } from "./portal/inbox.ts";
 import { type HeldPortal, holdPortal, LeaseLostError } from "./portal/lease.ts";
 import { purge, purged } from "./portal/purge.ts";
-import { portalKey, type PortalRecord, snapshot } from "./portal/record.ts";
+import { portalKey, type PortalRecord } from "./portal/record.ts";
 import { dueAt, schedule, timeOf, unschedule } from "./portal/schedule.ts";
-import { nextRecord } from "./portal/transition.ts";
-import { firstNext, type Fresh, raise } from "./receive.ts";
-import { chanceOf, waitAfter, waitReasonOf } from "./retry.ts";
-import { redactError } from "./secret.ts";
+import { type Fresh, raise } from "./receive.ts";
 import type { Entry, Key } from "./storage/storage.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
-import { missingScope, NEWER_MS, readiness, runUpgrades, waitFor } from "./upgrade/run.ts";
-import { Suspended } from "./upgrade/steps.ts";
-import { type B24Event, wireName } from "./wire/events.ts";
-import { decodeBody, parseTree } from "./wire/parse.ts";
-import type { DecodeLimits } from "./wire/tree.ts";
-
-/** How the work of a delivery ended; `left`: it waits, or another worker does it. */
-export type WorkResult = "handled" | "failed" | "left";
+import { missingScope, readiness } from "./upgrade/run.ts";
+import type { B24Event } from "./wire/events.ts";
 
 /** What was done of the work of one portal. */
 export interface Visit {
@@ -73,24 +54,20 @@ export async function visitPortal(
     const isAlone = known?.isAlone && held.record().arrivals === known.record.value.arrivals;
     for (let first = isAlone ? known : undefined; !isFree; first = undefined) {
       const { arrivals } = held.record();
-      const outcomes = new Map<string, Outcome>();
-      for await (const item of first === undefined ? inboxOf(core, memberId) : [first.delivery]) {
-        outcomes.set(item.key.at(-1)!, await handle(core, upgrades, held, item, first?.event));
-      }
+      const { outcomes, isTold } = await handleAll(core, upgrades, held, first);
       const journey = readiness(core, upgrades, held.record());
       // A portal below its target is work, also when what told of the target is done.
-      if (journey.state === "ready" && outcomes.size === 0) {
-        await storeUnannounced(core, held.record());
-        continue;
+      if (journey.state === "ready" && !isTold) await storeUnannounced(core, held.record());
+      else {
+        const next = [
+          await keepHouse(core, held),
+          journey.state === "waiting" ? journey.until : undefined,
+          checks.dueAt(held.record()),
+          ...Array.from(outcomes.values(), ({ at }) => at),
+        ];
+        isFree = await leave(core, held, arrivals, earliest(next));
+        if (isFree) left = { due: held.record().due };
       }
-      const next = [
-        await keepHouse(core, held),
-        journey.state === "waiting" ? journey.until : undefined,
-        checks.dueAt(held.record()),
-        ...Array.from(outcomes.values(), ({ at }) => at),
-      ];
-      isFree = await leave(core, held, arrivals, earliest(next));
-      if (isFree) left = { due: held.record().due };
       // After the portal is free: some hosts stop a program once it has answered.
       for (const [deliveryId, { result }] of outcomes) {
         if (result === "handled") handled++;
@@ -117,6 +94,39 @@ export async function visitPortal(
   return { handled, failed, ...(left === undefined ? {} : { left }) };
 }
 
+/** What became of the deliveries of a portal. */
+interface Handled {
+  /** By their ids. */
+  readonly outcomes: ReadonlyMap<string, Outcome>;
+  /** There was one whose work the upgrades are. */
+  readonly isTold: boolean;
+}
+
+/** Does the work of all deliveries, or of the `first` if it is alone. */
+async function handleAll(
+  core: Core,
+  upgrades: readonly Upgrade[],
+  held: HeldPortal,
+  first: Fresh | undefined,
+): Promise<Handled> {
+  const outcomes = new Map<string, Outcome>();
+  let isTold = false;
+  const handle = async (item: Entry<Delivery>, event?: B24Event): Promise<void> => {
+    isTold ||= tellsVersion(item);
+    outcomes.set(item.key.at(-1)!, await handleDelivery(core, upgrades, held, item, event));
+  };
+  const { memberId } = held.record();
+  for await (const item of first === undefined ? inboxOf(core, memberId) : [first.delivery]) {
+    // Its handlers are those of a version that the portal is not on yet.
+    if (!isTold && !tellsVersion(item) && readiness(core, upgrades, held.record()).state === "ready") {
+      const update = await storeUnannounced(core, held.record());
+      if (update !== undefined) await handle(update);
+    }
+    await handle(item, first?.event);
+  }
+  return { outcomes, isTold };
+}
+
 /**
  * Makes the record of a portal of which a delivery was stored, and the record was not: a crash came between the two.
  * Resolves to whether it did.
@@ -127,7 +137,7 @@ async function adopt(core: Core, memberId: string): Promise<boolean> {
   for await (const { key, value } of inboxOf(core, memberId)) {
     const { body, proof, receivedAt } = readDelivery(key, value);
     if (body === undefined) continue;
-    const event = parseTree(decodeBody(body, UNLIMITED), receivedAt);
+    const event = eventIn(body, receivedAt);
     await raise(core, event, { proof, receivedAt, versions: core.versions });
     isThere = true;
   }
@@ -146,7 +156,7 @@ function isToBeChecked(core: Core, upgrades: readonly Upgrade[], checks: Checks,
   return mayHaveChanged && now - (check?.at ?? -Infinity) >= SCOPE_MS;
 }
 
-/** The deliveries of a portal; those that are read together in the order in which they came. */
+/** The deliveries of a portal; of those that are read together the ones that tell of versions first, then as they came. */
 async function* inboxOf({ storage }: Core, memberId: string): AsyncGenerator<Entry<Delivery>> {
   const prefix: Key = [...INBOX, memberId];
   let after: Key | undefined;
@@ -154,7 +164,9 @@ async function* inboxOf({ storage }: Core, memberId: string): AsyncGenerator<Ent
     const page: Entry<Delivery>[] = [];
     const options = after === undefined ? { limit: AT_ONCE } : { limit: AT_ONCE, after };
     for await (const entry of storage.list<Delivery>(prefix, options)) page.push(entry);
-    yield* page.toSorted((a, b) => a.value.receivedAt - b.value.receivedAt);
+    yield* page.toSorted((a, b) =>
+      Number(tellsVersion(b)) - Number(tellsVersion(a)) || a.value.receivedAt - b.value.receivedAt
+    );
     if (page.length < AT_ONCE) return;
     after = page.at(-1)!.key;
   }
@@ -204,156 +216,4 @@ async function keepHouse(core: Core, held: HeldPortal): Promise<number | undefin
     await held.update((record) => record.status === "installed" ? record : { ...record, purgeAt: at });
   }
   return at;
-}
-
-/** What is in the inbox was let in once: limits that have become tighter since must not keep it there. */
-const UNLIMITED: DecodeLimits = { fields: Infinity, depth: Infinity, keyLength: Infinity, valueLength: Infinity };
-
-interface Outcome {
-  readonly result: WorkResult;
-  /** When it is to be looked at again. */
-  readonly at?: number;
-}
-
-async function handle(
-  core: Core,
-  upgrades: readonly Upgrade[],
-  held: HeldPortal,
-  entry: Entry<Delivery>,
-  parsed: B24Event | undefined,
-): Promise<Outcome> {
-  const { storage } = core;
-  const [, memberId, deliveryId] = entry.key as [string, string, string];
-  let event = parsed;
-  try {
-    core.signal.throwIfAborted();
-    const delivery = readDelivery(entry.key, entry.value);
-    // Done, but a crash came before its end; or stored once more while another copy was being done.
-    if (parsed === undefined && isDone(await storage.get<Receipt>(receiptKey(memberId, deliveryId)))) {
-      await storage.delete(entry.key);
-      return { result: "left" };
-    }
-    const wait = waitOf(delivery);
-    if (wait !== undefined && wait > core.clock()) {
-      return { result: "left", ...(wait === Infinity ? {} : { at: wait }) };
-    }
-    const { body, proof, receivedAt } = delivery;
-    event ??= body === undefined
-      ? unannounced(held.record(), delivery.announced!, receivedAt)
-      : parseTree(decodeBody(body, UNLIMITED), receivedAt);
-    const facts = { proof, receivedAt, versions: core.versions };
-    // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
-    const sent = event;
-    if (body !== undefined) {
-      const next = firstNext(held.record(), sent, facts);
-      if (next === undefined) {
-        // However long that takes: it is no failure, and must not be parked.
-        core.log.warn("an event waits for code that knows its version", { memberId, deliveryId });
-        return { result: "left", at: core.clock() + NEWER_MS };
-      }
-      if (next !== held.record()) await held.update((record) => nextRecord(record, sent, facts));
-    }
-    const blocked = readiness(core, upgrades, held.record());
-    // What waits for its upgrades is not begun; other events go on without them.
-    if (event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL") {
-      if (blocked.state === "parked") return { result: "left" };
-      if (blocked.state === "waiting") return { result: "left", at: blocked.until };
-    }
-    await run(core, upgrades, held, event, receivedAt);
-    // It was what this event waited for.
-    if (entry.value.retryAt !== undefined && held.record().waits !== undefined) {
-      await held.update(({ waits: _, ...record }) => record);
-    }
-    // In this order: whoever comes between finds the one or the other.
-    const receipt: Receipt = { format: DELIVERY_FORMAT };
-    await storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
-    await storage.delete(entry.key);
-    notify(core, "handled", { event });
-    return { result: "handled" };
-  } catch (error) {
-    if (core.signal.aborted || error instanceof LeaseLostError) throw error;
-    if (error instanceof Suspended) return { result: "left", at: error.until };
-    if (error instanceof FormatError) {
-      core.log.warn("an event is left for newer code", { memberId, deliveryId, error });
-      return { result: "failed", at: core.clock() + NEWER_MS };
-    }
-    return await fail(core, held, entry, event, error);
-  }
-}
-
-/** Until when a delivery waits, in milliseconds since 1970; for ever when it is parked. */
-function waitOf({ attempts, retryAt }: Delivery): number | undefined {
-  return attempts === 0 ? retryAt : retryAt ?? Infinity;
-}
-
-async function run(
-  core: Core,
-  upgrades: readonly Upgrade[],
-  held: HeldPortal,
-  event: B24Event,
-  receivedAt: number,
-): Promise<void> {
-  const plugins = core.plugins.filter(({ phase }) => phase !== "verify");
-  const context: HandlerContext = {
-    event,
-    receivedAt,
-    portal: snapshot(held.record()),
-    log: eventLog(core, event),
-    signal: AbortSignal.any([core.signal, held.signal]),
-  };
-  if (event.name === "ONAPPUNINSTALL" && held.record().status === "installed") {
-    // Its handlers would wipe what the newer installation has.
-    context.log.warn("the removal of an earlier installation came late; its handlers are not run");
-    return;
-  }
-  await runPipeline(plugins, context, async (ctx) => {
-    await runUpgrades(core, upgrades, held, ctx);
-    const handlers = core.handlers.get(wireName(event)) ?? [];
-    const portal = snapshot(held.record());
-    for (const handler of handlers) await handler({ ...ctx, portal });
-  });
-  held.signal.throwIfAborted();
-}
-
-async function fail(
-  core: Core,
-  held: HeldPortal,
-  entry: Entry<Delivery>,
-  event: B24Event | undefined,
-  thrown: unknown,
-): Promise<Outcome> {
-  const { memberId } = held.record();
-  const error = event === undefined ? redactError(thrown, []) : safeError(core, thrown, event, held.record());
-  const name = event === undefined ? entry.key.at(-1)! : wireName(event);
-  const fields = { memberId, event: name, error };
-  if (thrown instanceof UpgradeError) {
-    // What is to be known of it is in the portal's record.
-    notify(core, "failed", { ...fields, attempt: thrown.attempt });
-    const blocked = held.record().failure?.retryAt;
-    return { result: "failed", ...(blocked === undefined ? {} : { at: blocked }) };
-  }
-  const { retryAt: _, ...delivery } = entry.value;
-  const reason = waitReasonOf(thrown);
-  if (reason !== undefined) {
-    await waitFor(core, held, reason, `${name}: ${error.message}`);
-    const { until } = held.record().waits!;
-    await core.storage.put(entry.key, { ...delivery, retryAt: until } satisfies Delivery, { ifVersion: entry.version });
-    return { result: "left", at: until };
-  }
-  const attempt = entry.value.attempts + 1;
-  const wait = waitAfter(thrown, attempt, core.retry, chanceOf(core.random()));
-  const retryAt = wait === undefined ? undefined : core.clock() + wait;
-  core.log.error(retryAt === undefined ? "an event is parked" : "the work of an event failed; it is tried again", {
-    ...fields,
-    attempt,
-  });
-  notify(core, "failed", { ...fields, attempt });
-  const failed: Delivery = {
-    ...delivery,
-    attempts: attempt,
-    error: error.message,
-    ...(retryAt === undefined ? {} : { retryAt }),
-  };
-  await core.storage.put(entry.key, failed, { ifVersion: entry.version });
-  return { result: "failed", ...(retryAt === undefined ? {} : { at: retryAt }) };
 }

@@ -3,7 +3,8 @@ import type { Checks } from "./check.ts";
 import type { Core } from "./core.ts";
 import type { Accepted, Fresh } from "./receive.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
-import { type Settle, type Visit, visitPortal, type WorkResult } from "./visit.ts";
+import type { WorkResult } from "./handle.ts";
+import { type Settle, type Visit, visitPortal } from "./visit.ts";
 
 /** Works on portals in this process. */
 export interface Worker {

@@ -45,6 +45,16 @@ export async function runPipeline<C extends Context>(
   return proved;
 }
 
+/** Runs `core` with what plugins add to the context: not around an event, and nothing else of theirs. */
+export async function runExtended<C extends Context>(
+  plugins: readonly Plugin[],
+  context: C,
+  core: (context: C) => Promise<void>,
+): Promise<void> {
+  const extending = plugins.filter(({ phase, extend }) => phase !== "verify" && extend !== undefined);
+  await runPipeline(extending.map(({ name, extend }) => ({ name, extend: extend! })), context, core);
+}
+
 function addToContext(context: object, added: object, plugin: string): void {
   for (const key of Object.keys(added)) {
     if (key in context) throw new Error(`plugin "${plugin}" adds "${key}" to the context, which is there already`);

@@ -145,8 +145,8 @@ export interface UpgradeStep extends PortalStep {
 
 /** An upgrade that failed, in reports to observers. */
 export interface UpgradeFailure extends PortalStep {
-  /** Id of the upgrade. */
-  readonly upgradeId: string;
+  /** Id of the upgrade; absent when a plugin failed before it, such as one that puts registrations back. */
+  readonly upgradeId?: string;
   /** Name of the step that failed, if it was in one. */
   readonly step?: string;
   /** How often it has failed in a row. */

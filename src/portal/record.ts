@@ -19,8 +19,8 @@ export interface AppliedUpgrade {
 
 /** Why a portal is not on its target. */
 export interface PortalFailure {
-  /** The upgrade that failed. */
-  readonly upgradeId: string;
+  /** The upgrade that failed; absent when a plugin did before it, such as one that puts registrations back. */
+  readonly upgradeId?: string;
   /** Version that the portal was going to. */
   readonly to: string;
   /** The step of it that failed, if it was in one. */

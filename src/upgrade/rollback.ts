@@ -55,9 +55,10 @@ export async function rollBack(
     return {
       ...rest,
       rollbacks: (record.rollbacks ?? 0) + 1,
-      ...(upgradeId === undefined || record.target === undefined
-        ? {}
-        : { failure: { upgradeId, to: record.target, message: "rolled back", attempts: 0, at: core.clock() } }),
+      failure: {
+        ...(upgradeId === undefined ? {} : { upgradeId }),
+        ...{ to: record.target!, message: "rolled back", attempts: 0, at: core.clock() },
+      },
     };
   });
   return report;

@@ -38,7 +38,8 @@ export function readiness(
   }
   if (waits !== undefined && waits.until > now) return { state: "waiting", until: waits.until };
   // An upgrade that the code has no more holds up nothing, and a new target is a new try.
-  if (failure !== undefined && failure.to === target && isDue(upgrades, record, failure.upgradeId)) {
+  const isAgain = failure !== undefined && failure.to === target;
+  if (isAgain && (failure.upgradeId === undefined || isDue(upgrades, record, failure.upgradeId))) {
     if (failure.retryAt === undefined) return { state: "parked" };
     if (failure.retryAt > now) return { state: "waiting", until: failure.retryAt };
   }
