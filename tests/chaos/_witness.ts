@@ -53,6 +53,8 @@ export interface Witness {
 export async function startWitness(): Promise<Witness> {
   const effects: Effect[] = [];
   const byId = new Map<string, Effect>();
+  /** Of effects whose beginning is still to come: a request that is cut off may be read after the next one. */
+  const early = new Map<string, Effect["end"]>();
   const handled = new Set<string>();
   const fences = new Map<string, number>();
   /** Whether it is let. */
@@ -62,14 +64,16 @@ export async function startWitness(): Promise<Witness> {
       return true;
     }
     if (report.kind === "end") {
-      // Without its beginning it was cut off before it did anything.
-      const effect = byId.get(report.id);
-      if (effect !== undefined) effect.end = { isWhole: report.isWhole, at: report.at };
+      const { id, isWhole, at } = report;
+      const effect = byId.get(id);
+      if (effect === undefined) early.set(id, { isWhole, at });
+      else effect.end = { isWhole, at };
       return true;
     }
     const { id, memberId, fence } = report;
     const highest = fences.get(memberId) ?? 0;
-    const effect: Effect = { ...report, isRefused: fence < highest };
+    const end = early.get(id);
+    const effect: Effect = { ...report, isRefused: fence < highest, ...(end === undefined ? {} : { end }) };
     effects.push(effect);
     byId.set(id, effect);
     fences.set(memberId, Math.max(highest, fence));
