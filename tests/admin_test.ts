@@ -82,7 +82,8 @@ describe("admin.rollback()", () => {
     const made = rig();
     const done: string[] = [];
     let fails = true;
-    made.app.upgrade("2.5", async ({ step }) => {
+    made.app.upgrade("2.5", async ({ step, dryRun }) => {
+      done.push(`begin, dryRun ${dryRun}`);
       await step("a", () => ({ id: 1 }), { undo: ({ id }) => void done.push(`undo a ${id}`) });
     }).upgrade("3", async ({ step }) => {
       await step("b", () => "B", { undo: (result) => void done.push(`undo b ${result}`) });
@@ -97,7 +98,10 @@ describe("admin.rollback()", () => {
       undone: [{ upgradeId: "3", step: "b" }, { upgradeId: "2.5", step: "a" }],
       without: [{ upgradeId: "3", step: "c" }],
     });
-    assert.deepEqual(done, ["d", "undo b B", "undo a 1"]);
+    assert.deepEqual(done, [
+      ...["begin, dryRun false", "d", "undo b B"],
+      ...["begin, dryRun true", "undo a 1"],
+    ]);
     const portal = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([portal.version, portal.target, portal.failure?.message], ["2.0.0", "3.0.0", "rolled back"]);
     made.later();

@@ -30,6 +30,11 @@ export interface UpgradeContext extends Steps {
   readonly to: string;
   /** 1 at the first time, and one more after each failure in a row. */
   readonly attempt: number;
+  /**
+   * True while the handler is run only to learn of its steps, to roll it back: no step is run then, and it ends at the
+   * first one that is not done. What it does outside of steps is to be left out.
+   */
+  readonly dryRun: boolean;
   /** As it was when this upgrade began. */
   readonly portal: Portal;
   /** Adds portal and upgrade to each line. */

@@ -110,7 +110,10 @@ async function undoUpgrade(
   try {
     // Up to the first step that is not done: it gives what the steps gave, and how to take them back.
     await upgrade.handler(
-      { ...added, ...one.steps, ...leg, attempt: 1, portal: snapshot(record), log, signal } satisfies UpgradeContext,
+      {
+        ...{ ...added, ...one.steps, ...leg, attempt: 1, dryRun: true },
+        ...{ portal: snapshot(record), log, signal },
+      } satisfies UpgradeContext,
     );
   } catch (error) {
     if (!(error instanceof ReplayEnd)) log.warn("a handler that is replayed to be rolled back failed", { error });

@@ -185,7 +185,10 @@ async function runOne(core: Core, held: Installation, ctx: HandlerContext, upgra
       upgrade.timeoutMs,
       (signal) =>
         upgrade.handler(
-          { ...added, ...one.steps, ...leg, attempt, portal: snapshot(record), log, signal } satisfies UpgradeContext,
+          {
+            ...{ ...added, ...one.steps, ...leg, attempt, dryRun: false },
+            ...{ portal: snapshot(record), log, signal },
+          } satisfies UpgradeContext,
         ),
     );
     const suspended = one.suspended();
