@@ -123,8 +123,10 @@ export interface AttemptOptions {
   readonly finishedStep: (step: string, attempt: number) => void;
 }
 
-/** Characters of JSON up to which a result is kept in the portal's record. */
+/** Characters of JSON up to which a result is kept in the portal's record, which is written at each step. */
 const INLINE = 8192;
+/** Those that all results of a run have there together: some storages take no record of any size. */
+const INLINE_IN_ALL = 65_536;
 /** Between two records of progress, in milliseconds. */
 const PROGRESS_MS = 1000;
 
@@ -216,7 +218,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
         assertNotDeadly(name, attempts, stepOptions.retry);
         await record(name, { state: "begun", attempts, at: clock() });
         const value = await attemptAt(name, attempts, stepOptions as StepOptions<never>, run);
-        const { text, ...kept } = await keep(storage, memberId, name, value, random).catch((error) => {
+        const { text, ...kept } = await keep(storage, held.record(), name, value, random).catch((error) => {
           throw failed(name, error, stepOptions.retry);
         });
         await record(name, { state: "done", attempts, at: clock(), ...kept });
@@ -337,18 +339,26 @@ export function withStep(record: PortalRecord, upgradeId: string, name: string, 
 
 async function keep(
   storage: Storage,
-  memberId: string,
+  record: PortalRecord,
   name: string,
   value: unknown,
   random: () => string,
 ): Promise<Pick<StepRecord, "result" | "stored"> & { readonly text?: string }> {
   if (value === undefined) return {};
   const text = textOf(storage, name, value);
-  if (text.length <= INLINE) return { text, result: JSON.parse(text) };
+  if (text.length <= INLINE && text.length + inlineIn(record) <= INLINE_IN_ALL) {
+    return { text, result: JSON.parse(text) };
+  }
   // Under a name of its own: what a worker writes that has lost its lease is never looked at.
   const stored = random();
-  await storage.put(resultKey(memberId, stored), value);
+  await storage.put(resultKey(record.memberId, stored), value);
   return { text, stored };
+}
+
+/** Characters of JSON of the results that are in a record. */
+function inlineIn({ run }: PortalRecord): number {
+  const results = run?.journal.flatMap(({ steps }) => Object.values(steps).map(({ result }) => result)) ?? [];
+  return JSON.stringify(results).length;
 }
 
 /** @throws {Fatal} when it can never be stored: to do the step again would be of no use */

@@ -76,6 +76,28 @@ describe("step()", () => {
     assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
+  it("gives the results of many steps again, which the portal's record does not grow by without end", async () => {
+    const storage = memoryStorage();
+    let attempts = 0;
+    const resultOf = (i: number): string => String(i).repeat(2000);
+    const { update, again, app } = await portalOn2(
+      async ({ step }) => {
+        attempts++;
+        for (let i = 0; i < 60; i++) {
+          assert.equal(await step(`step ${i}`, () => attempts === 1 && resultOf(i)), resultOf(i));
+        }
+        if (attempts === 1) throw new Error("not yet");
+      },
+      {},
+      { storage },
+    );
+    await update();
+    const record = JSON.stringify(await storage.get(["portal", MEMBER_ID]));
+    assert(record.length > 60_000 && record.length < 80_000, `${record.length} characters`);
+    await again();
+    assert.deepEqual([attempts, (await app.portal(MEMBER_ID))?.version], [2, "3.0.0"]);
+  });
+
   it("has one idempotency key for all attempts at it, another one for every step, portal and generation", async () => {
     const keys: string[] = [];
     const attempts: number[] = [];
