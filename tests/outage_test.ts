@@ -36,7 +36,7 @@ async function whileRedisIsDown(library: RedisLibrary, takeDown: TakeDown): Prom
   const gate = new Promise<void>((resolve) => pass = resolve);
   let waiting = 0;
   const app = createApp({
-    storage: redisStorage(client, { timeoutMs: 300 }),
+    storage: redisStorage(client, { timeoutMs: 1500 }),
     logger: recordingLogger().logger,
     limits: { leaseMs: 1500 },
     retry: { attempts: 1000, firstMs: 50, mostMs: 200 },
