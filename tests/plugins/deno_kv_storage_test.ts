@@ -625,12 +625,12 @@ describe("denoKvStorage() on a database that", () => {
     });
 
     it(`stays locked: ${name} fails`, async () => {
-      const storage = open({ timeoutMs: 30 });
+      const storage = open({ timeoutMs: 300 });
       way.before = () => {
         throw locked;
       };
       const message =
-        /^cannot \w+ \["portal","a223"\] (into|from|of) Deno KV: only locks of other processes for 30 milliseconds$/;
+        /^cannot \w+ \["portal","a223"\] (into|from|of) Deno KV: only locks of other processes for 300 milliseconds$/;
       await assert.rejects(call(storage, KEY), (error: Error) => {
         assert.equal((error.cause as Error).cause, locked);
         return storageError(message)(error);
@@ -748,12 +748,12 @@ describe("denoKvStorage() on a database that", () => {
   });
 
   it("never answers between two pages: list fails", async () => {
-    const storage = open({ timeoutMs: 20 });
+    const storage = open({ timeoutMs: 1000 });
     for (let i = 0; i < 70; i++) await storage.put(["n", String(i)], i);
     let count = 0;
     await assert.rejects(async () => {
       for await (const _ of storage.list(["n"])) if (++count === 1) way.before = () => new Promise(() => {});
-    }, storageError('cannot list ["n"] of Deno KV: no answer for 20 milliseconds'));
+    }, storageError('cannot list ["n"] of Deno KV: no answer for 1000 milliseconds'));
     assert.equal(count, 64);
   });
 
