@@ -105,7 +105,7 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
     retry: async (memberId) => {
       await loadPortal(storage, memberId);
       for await (const { key, value, version } of storage.list<Delivery>([...INBOX, memberId])) {
-        if (value.attempts === 0) continue;
+        if (value.attempts === 0 && value.retryAt === undefined) continue;
         const { error: _e, retryAt: _r, ...delivery } = value;
         await storage.put(key, { ...delivery, attempts: 0 }, { ifVersion: version });
       }

@@ -190,7 +190,7 @@ async function fail(
   const again = retryAt === undefined ? {} : { retryAt };
   const failed: Delivery = { ...delivery, attempts, error: error.message, ...again };
   await core.storage.put(entry.key, failed, { ifVersion: entry.version });
-  if (tellsVersion(entry)) await hinder(core, held, { attempts: attempt, at: core.clock(), ...again }, error);
+  if (tellsVersion(entry)) await hinder(core, held, { attempts, at: core.clock(), ...again }, error, attempt);
   return { result: "failed", ...(retryAt === undefined ? {} : { at: retryAt }) };
 }
 
@@ -200,6 +200,7 @@ async function hinder(
   held: HeldPortal,
   when: Pick<PortalFailure, "attempts" | "at" | "retryAt">,
   error: Error,
+  attempt: number,
 ): Promise<void> {
   const isHindered = ({ status, version, target }: PortalRecord): boolean =>
     status === "installed" && version !== undefined && target !== undefined && compareVersions(version, target) < 0;
@@ -207,7 +208,7 @@ async function hinder(
     isHindered(record) ? { ...record, failure: { to: record.target!, message: error.message, ...when } } : record
   );
   if (!isHindered(held.record())) return;
-  const report = { memberId, from: version!, to: target!, attempt: when.attempts, error };
+  const report = { memberId, from: version!, to: target!, attempt, error };
   if (when.retryAt === undefined) notify(core, "parked", report);
   else notify(core, "retried", { ...report, at: when.retryAt });
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Fatal, memoryStorage, type Storage, UnknownPortalError } from "@b24/onappupdate";
+import { B24Error, Fatal, memoryStorage, RetryAfter, type Storage, UnknownPortalError } from "@b24/onappupdate";
 import { MEMBER_ID, rig } from "./_app.ts";
 
 type Made = ReturnType<typeof rig>;
@@ -54,6 +54,28 @@ describe("admin.retry()", () => {
     await made.app.admin.retry(MEMBER_ID);
     await idle(made);
     assert.equal(runs, 2);
+  });
+
+  it("has what waits tried again now, whether it is counted or not", async () => {
+    const errors = [
+      new Error("counted"),
+      new RetryAfter(3_600_000),
+      new B24Error({ code: "PAYMENT_REQUIRED", description: "", status: 402, method: "profile" }),
+    ];
+    for (const error of errors) {
+      const made = rig();
+      let runs = 0;
+      made.app.on("ONAPPTEST", () => {
+        if (++runs === 1) throw error;
+      });
+      await made.send(made.portal.install(2));
+      await made.send(made.portal.event("ONAPPTEST", {}));
+      assert.deepEqual([await made.app.tick(), runs], [{ handled: 0, failed: 0 }, 1]);
+      await made.app.admin.retry(MEMBER_ID);
+      await idle(made);
+      assert.equal(runs, 2, String(error));
+      await made.app.close();
+    }
   });
 
   it("rejects for a portal that is not stored", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createApp, Fatal, memoryStorage, OnAppUpdateError, RetryAfter } from "@b24/onappupdate";
+import { createApp, Fatal, memoryStorage, OnAppUpdateError, type Plugin, RetryAfter } from "@b24/onappupdate";
+import { MEMBER_ID, rig } from "./_app.ts";
 import { chanceOf, waitAfter } from "../src/retry.ts";
 
 const broken = new Error("broken");
@@ -51,6 +52,37 @@ describe("RetryAfter and Fatal", () => {
     assert.deepEqual([new Fatal("no").code, new Fatal("no").name], ["fatal", "Fatal"]);
     for (const ms of [-1, NaN, Infinity]) assert.throws(() => new RetryAfter(ms), TypeError);
   });
+});
+
+describe("RetryAfter outside of upgrades", () => {
+  /** What throws it, and of which event. */
+  const THROWN = ["a handler of ONAPPTEST", "a handler of ONAPPUPDATE", "a plugin around ONAPPUPDATE"];
+  for (const where of THROWN) {
+    it(`is not counted when ${where} throws it`, async () => {
+      const { app, portal, send, later } = rig({ retry: { attempts: 1 } });
+      let calls = 0;
+      const busy = (): void => {
+        if (++calls < 4) throw new RetryAfter(7000, "busy");
+      };
+      const around: Plugin["around"] = async ({ event }, next) => {
+        if (where.startsWith("a plugin") && event.name === "ONAPPUPDATE") busy();
+        await next();
+      };
+      app.use({ name: "busy", around }).upgrade("3", () => {});
+      if (where.startsWith("a handler")) app.on(where.split(" ").at(-1)!, busy);
+      await send(portal.install(2));
+      await send(portal.update(3));
+      if (where.endsWith("ONAPPTEST")) await send(portal.event("ONAPPTEST", {}));
+      for (let i = 0; i < 3; i++) {
+        if (where.startsWith("a plugin")) assert.equal((await app.portal(MEMBER_ID))!.failure!.attempts, 0);
+        later();
+        await app.tick();
+      }
+      const { version, failure } = (await app.portal(MEMBER_ID))!;
+      assert.deepEqual([calls, version, failure], [4, "3.0.0", undefined]);
+      await app.close();
+    });
+  }
 });
 
 describe("a retry policy", () => {
