@@ -37,48 +37,34 @@ import {
   encodeValue,
   endOf,
   type Entry,
-  FormatError,
   type Key,
   type ListOptions,
   type Storage,
   StorageError,
 } from "../mod.ts";
+import {
+  type Found,
+  type Known,
+  MAX_VALUE_BYTES,
+  NAME,
+  pack,
+  type Packed,
+  parseVersion,
+  toEntry,
+  toFound,
+  versionOf,
+} from "./deno_kv_storage/entries.ts";
+import {
+  collect,
+  type Committed,
+  type KvAtomicLike,
+  type KvEntryLike,
+  type KvKeyLike,
+  type KvLike,
+} from "./deno_kv_storage/kv.ts";
+import { type Ask, patiently } from "./deno_kv_storage/patiently.ts";
 
-/** A key of Deno KV. */
-export type KvKeyLike = readonly (string | number | boolean | Uint8Array)[];
-
-/** What Deno KV gives for a key; without versionstamp there is nothing. */
-export interface KvEntryLike {
-  /** As it was set. */
-  readonly value: unknown;
-  /** Greater after every write. */
-  readonly versionstamp: string | null;
-}
-
-/** What is used of a `Deno.Kv`, and of a `Kv` of `npm:@deno/kv`. */
-export interface KvLike {
-  /** Reads one key. */
-  readonly get: (key: KvKeyLike) => Promise<KvEntryLike>;
-  /** Reads the keys from `start` up to, and without, `end`. */
-  readonly list: (
-    range: { readonly start: KvKeyLike; readonly end: KvKeyLike },
-    options: { readonly limit: number; readonly batchSize: number },
-  ) => AsyncIterable<KvEntryLike>;
-  /** Begins a write. */
-  readonly atomic: () => KvAtomicLike;
-}
-
-/** What is used of a `Deno.AtomicOperation`: every step gives the operation with it. */
-export interface KvAtomicLike {
-  /** Only if the key has this versionstamp; `null`: only if there is nothing. */
-  readonly check: (check: { readonly key: KvKeyLike; readonly versionstamp: string | null }) => KvAtomicLike;
-  /** Sets a key; `expireIn` milliseconds later or some time after that, the backend removes it. */
-  readonly set: (key: KvKeyLike, value: unknown, options: { readonly expireIn?: number }) => KvAtomicLike;
-  /** Removes a key. */
-  readonly delete: (key: KvKeyLike) => KvAtomicLike;
-  /** Does all of it, or nothing when a check fails. */
-  readonly commit: () => Promise<{ readonly ok: true; readonly versionstamp: string } | { readonly ok: false }>;
-}
+export type { KvAtomicLike, KvEntryLike, KvKeyLike, KvLike };
 
 /** Options of {@linkcode denoKvStorage}. */
 export interface DenoKvStorageOptions {
@@ -208,7 +194,7 @@ export function denoKvStorage(
 
   return {
     name: "deno-kv",
-    capabilities: { durable: scope !== "process", scope, maxValueBytes: MAX_PARTS * PART_BYTES },
+    capabilities: { durable: scope !== "process", scope, maxValueBytes: MAX_VALUE_BYTES },
 
     get: async <T>(key: Key, { signal }: { readonly signal?: AbortSignal } = {}) => {
       signal?.throwIfAborted();
@@ -298,163 +284,11 @@ export function denoKvStorage(
   };
 }
 
-const NAME = "Deno KV";
-/** Of what is stored. A change that older versions of this library would misread raises it. */
-const FORMAT = 1;
 /** Deno KV takes 2048; a listing that goes on after a key needs two. */
 const MAX_KEY_BYTES = 2046;
-/** Deno KV takes 65,536 for a value and 819,200 for an atomic operation, keys included. */
-const PART_BYTES = 65_536;
-const MAX_PARTS = 12;
 /** Entries that `list` has in memory at once. */
 const PAGE = 64;
-/** Clocks of hosts differ: a backend that is ahead must not remove what others still have to see, or a part of it. */
-const GRACE_MS = 60_000;
-/** A hundred years; Deno KV refuses numbers that are too large. */
-const MAX_EXPIRE_MS = 3.2e12;
-/** Pauses before what another process has kept from being done is tried again. */
-const FIRST_PAUSE_MS = 5;
-const LAST_PAUSE_MS = 160;
 /** A part of a key that comes before every text. */
 const NO_BYTES = new Uint8Array();
 
 const encoder = new TextEncoder();
-
-type Committed = Awaited<ReturnType<KvAtomicLike["commit"]>>;
-
-/** What a write knows of the entry that it replaces. */
-interface Known {
-  readonly versionstamp: string;
-  /** Another one for every write. */
-  readonly writeId: string;
-  /** How many parts there are; without them the value is in the entry. */
-  readonly parts?: number | undefined;
-  readonly expiresAt?: number | undefined;
-}
-
-interface Found extends Known {
-  /** Not taken from the key in the database: `npm:@deno/kv` takes a first U+FEFF off its parts. */
-  readonly key: Key;
-  readonly value?: unknown;
-}
-
-/** What a write stores. */
-interface Packed extends Omit<Known, "versionstamp"> {
-  readonly entry: Uint8Array;
-  readonly chunks: readonly Uint8Array[];
-  readonly expiry: { readonly expireIn?: number };
-}
-
-function pack(key: Key, text: string, expiresAt: number | undefined, ttlMs = 0): Packed {
-  const writeId = crypto.randomUUID();
-  const head = JSON.stringify({ format: FORMAT, writeId, key, expiresAt }).slice(0, -1);
-  const expireIn = Math.ceil(Math.min(Math.max(ttlMs, 0), MAX_EXPIRE_MS)) + GRACE_MS;
-  const rest = { writeId, expiresAt, expiry: expiresAt === undefined ? {} : { expireIn } };
-
-  const whole = encoder.encode(`${head},"value":${text}}`);
-  if (whole.length <= PART_BYTES) return { ...rest, entry: whole, chunks: [] };
-  const bytes = encoder.encode(text);
-  const parts = Math.ceil(bytes.length / PART_BYTES);
-  if (parts <= MAX_PARTS) {
-    const chunks = Array.from({ length: parts }, (_, i) => bytes.slice(i * PART_BYTES, (i + 1) * PART_BYTES));
-    return { ...rest, parts, entry: encoder.encode(`${head},"parts":${parts}}`), chunks };
-  }
-  throw new StorageError(
-    `cannot put ${JSON.stringify(key)} into ${NAME}: the value has ${bytes.length} bytes, ` +
-      `wanted ${MAX_PARTS * PART_BYTES} at most`,
-  );
-}
-
-function toFound({ value: bytes, versionstamp }: KvEntryLike): Found | null {
-  if (versionstamp === null) return null;
-  let stored: Partial<Found> & { readonly format?: unknown } | null | undefined;
-  try {
-    stored = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes as Uint8Array));
-  } catch {
-    // Its error would quote what is stored, which may be a token.
-  }
-  if (typeof stored?.format !== "number") throw new Error("what is stored there is not of this storage");
-  if (stored.format !== FORMAT) throw new FormatError(`an entry in ${NAME}`, stored.format, FORMAT);
-  return { ...stored as Found, versionstamp };
-}
-
-function toEntry<T>(found: Found): Entry<T> {
-  const { key, value, expiresAt } = found;
-  return { key, value: value as T, version: versionOf(found), ...(expiresAt === undefined ? {} : { expiresAt }) };
-}
-
-/** A version says all that a write has to know of the entry, so that it need not read it first. */
-function versionOf({ versionstamp, writeId, parts = 0, expiresAt = Infinity }: Known): string {
-  return [versionstamp, writeId, parts, expiresAt].join(" ");
-}
-
-/** `undefined` when no entry can have this version. */
-function parseVersion(version: string): Known | undefined {
-  const [versionstamp = "", writeId = "", parts, expiresAt] = version.split(" ");
-  if (!/^[0-9a-f]{20}$/.test(versionstamp)) return undefined;
-  return { versionstamp, writeId, parts: Number(parts), expiresAt: Number(expiresAt) };
-}
-
-async function collect(entries: AsyncIterable<KvEntryLike>): Promise<KvEntryLike[]> {
-  const collected: KvEntryLike[] = [];
-  for await (const entry of entries) collected.push(entry);
-  return collected;
-}
-
-/** Requests something of the backend, until it is not kept from it by another process. */
-type Ask = <R>(request: () => Promise<R>) => Promise<R>;
-
-/** Runs what may take its time, or fail in the backend. */
-async function patiently<R>(
-  action: string,
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
-  run: (ask: Ask) => Promise<R>,
-): Promise<R> {
-  let locked: unknown;
-  let ended: { readonly error: unknown } | undefined;
-  let end: (error: unknown) => void = () => {};
-  const over = new Promise<never>((_, reject) => {
-    end = (error) => {
-      ended = { error };
-      reject(error);
-    };
-  });
-  over.catch(() => {}); // at that moment, nobody may be waiting
-
-  const timer = setTimeout(() => {
-    const saw = locked === undefined ? "no answer" : "only locks of other processes";
-    end(new Error(`${saw} for ${timeoutMs} milliseconds`, { cause: locked }));
-  }, timeoutMs);
-  const abort = (): void => end(signal?.reason);
-  signal?.addEventListener("abort", abort);
-
-  const ask: Ask = async (request) => {
-    for (let pauseMs = FIRST_PAUSE_MS;; pauseMs = Math.min(2 * pauseMs, LAST_PAUSE_MS)) {
-      if (ended !== undefined) throw ended.error;
-      try {
-        return await Promise.race([over, request()]);
-      } catch (error) {
-        if (!isLocked(error)) throw error;
-        locked = error;
-      }
-      await Promise.race([over, new Promise((resolve) => setTimeout(resolve, pauseMs))]);
-    }
-  };
-  try {
-    return await run(ask);
-  } catch (error) {
-    if (signal?.aborted || error instanceof StorageError || error instanceof FormatError) throw error;
-    // The other lines are where in the library it happened.
-    const [reason] = String(error instanceof Error ? error.message : error).split("\n");
-    throw new StorageError(`cannot ${action} ${NAME}: ${reason}`, { cause: error });
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
-  }
-}
-
-/** SQLite says so before it has done anything. */
-function isLocked(error: unknown): boolean {
-  return error instanceof Error && /database (table )?is locked/.test(error.message);
-}
