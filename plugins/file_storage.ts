@@ -7,25 +7,20 @@
  *
  * @module
  */
-import { closeSync, openSync } from "node:fs";
 import { resolve } from "node:path";
-import process from "node:process";
-import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { setImmediate } from "node:timers";
 import {
   compareKeys,
-  decodeKey,
-  decodeValue,
-  encodeKey,
   encodeValue,
   endOf,
   type Entry,
-  FormatError,
   type Key,
   type ListOptions,
   type Storage,
   StorageError,
 } from "../mod.ts";
+import { attempt, failure, openDatabase, rollBack } from "./file_storage/database.ts";
+import { rangeOf, toBytes, toEntry } from "./file_storage/entries.ts";
 
 /** Options of {@linkcode fileStorage}. */
 export interface FileStorageOptions {
@@ -81,7 +76,10 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
   if (!Number.isInteger(busyTimeoutMs) || busyTimeoutMs < 0) {
     throw new TypeError(`cannot wait ${busyTimeoutMs} milliseconds for ${file}, wanted a whole number from 0`);
   }
-  const { db, statements } = attempt(`open ${file}`, () => open(file, busyTimeoutMs, clock));
+  const { db, statements } = attempt(
+    `open ${file}`,
+    () => openDatabase(file, busyTimeoutMs, { now: clock(), limit: 2 * SWEEP_EVERY }),
+  );
   let closed = false;
   let queue: Write[] = [];
   let unswept = 0;
@@ -220,10 +218,6 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
   };
 }
 
-/** In the header of the file, where SQLite leaves a place for it: tells our files from those of others. */
-const APPLICATION_ID = 0x42323455;
-/** Of the tables. A change that older versions of this library would misread raises it. */
-const FORMAT = 1;
 /** Rows that `list` has in memory at once. */
 const PAGE = 64;
 /** After so many writes, those that have expired are removed, at most twice as many: twice as fast as they come. */
@@ -239,50 +233,6 @@ interface Write {
   readonly reject: (reason: unknown) => void;
 }
 
-// With rowid: values of some kilobytes in the tree of the keys would leave few keys on a page.
-const SCHEMA = `
-  CREATE TABLE entries (
-    key BLOB NOT NULL PRIMARY KEY,
-    value TEXT NOT NULL,
-    version TEXT NOT NULL,
-    expires_at REAL
-  ) STRICT;
-  CREATE INDEX entries_by_end ON entries (expires_at) WHERE expires_at IS NOT NULL;
-  PRAGMA application_id = ${APPLICATION_ID};
-  PRAGMA user_version = ${FORMAT};
-`;
-
-type Statements = Readonly<
-  Record<
-    "begin" | "commit" | "get" | "page" | "put" | "create" | "replace" | "delete" | "deleteVersion" | "sweep",
-    StatementSync
-  >
->;
-
-// Each write is one statement: it looks at what is there and changes it, with nobody in between.
-function prepare(db: DatabaseSync): Statements {
-  const columns = "key, value, version, expires_at";
-  const live = "(expires_at IS NULL OR expires_at > ?)";
-  const upsert = `INSERT INTO entries (${columns}) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
-    SET value = excluded.value, version = excluded.version, expires_at = excluded.expires_at`;
-  return {
-    begin: db.prepare("BEGIN IMMEDIATE"),
-    commit: db.prepare("COMMIT"),
-    get: db.prepare(`SELECT ${columns} FROM entries WHERE key = ? AND ${live}`),
-    page: db.prepare(`SELECT ${columns} FROM entries WHERE key > ? AND key < ? AND ${live} ORDER BY key LIMIT ?`),
-    put: db.prepare(upsert),
-    create: db.prepare(`${upsert} WHERE entries.expires_at <= ?`),
-    replace: db.prepare(
-      `UPDATE entries SET value = ?, version = ?, expires_at = ? WHERE key = ? AND version = ? AND ${live}`,
-    ),
-    delete: db.prepare("DELETE FROM entries WHERE key = ?"),
-    deleteVersion: db.prepare(`DELETE FROM entries WHERE key = ? AND version = ? AND ${live}`),
-    sweep: db.prepare(
-      "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_at <= ? LIMIT ?)",
-    ),
-  };
-}
-
 function absolute(path: string): string {
   if (path === "" || path === ":memory:") {
     throw new TypeError(
@@ -291,149 +241,4 @@ function absolute(path: string): string {
   }
   // An absolute path is never taken for one of SQLite's file: URLs.
   return resolve(path);
-}
-
-function open(
-  file: string,
-  busyTimeoutMs: number,
-  clock: () => number,
-): { readonly db: DatabaseSync; readonly statements: Statements } {
-  // Not imported: then the rest of the package would not load on a Node that has no node:sqlite.
-  const sqlite = process.getBuiltinModule?.("node:sqlite");
-  if (sqlite === undefined) {
-    throw new StorageError(
-      `cannot open ${file}: this runtime (Node ${process.versions.node}) has no node:sqlite, ` +
-        "wanted Node 22.13 or later, or Deno",
-    );
-  }
-  createPrivate(file);
-  const db = new sqlite.DatabaseSync(file);
-  try {
-    db.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
-    // Writes nothing, and fails when the file may only be read. BEGIN IMMEDIATE would not, and would leave files beside
-    // it that may only be read either: they would be in the way for ever.
-    db.exec("BEGIN; PRAGMA user_version = 0; ROLLBACK");
-    // Takes the right to write at once: of several processes that meet a new file one makes the tables while the
-    // others wait.
-    db.exec("BEGIN IMMEDIATE");
-    if (isNew(db, file)) db.exec(SCHEMA);
-    const statements = prepare(db);
-    statements.sweep.run(clock(), 2 * SWEEP_EVERY);
-    db.exec("COMMIT");
-    useWal(db, busyTimeoutMs);
-    db.exec("PRAGMA synchronous = FULL");
-    return { db, statements };
-  } catch (error) {
-    db.close();
-    throw error;
-  }
-}
-
-/**
- * SQLite would make the file readable by everybody. A file that is there is not even opened here: closing it would
- * take away the locks that another storage of this process has on it.
- */
-function createPrivate(file: string): void {
-  try {
-    closeSync(openSync(file, "wx", 0o600));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-}
-
-function isNew(db: DatabaseSync, file: string): boolean {
-  const application = pragma(db, "application_id");
-  const format = pragma(db, "user_version");
-  const empty = db.prepare("SELECT 1 FROM sqlite_schema").get() === undefined;
-  if (application === 0 && format === 0 && empty) return true;
-  if (application !== APPLICATION_ID) {
-    throw new StorageError(`cannot open ${file}: it is a database of another program, wanted one of this storage`);
-  }
-  if (format !== FORMAT) throw new FormatError(`file ${file}`, format, FORMAT);
-  return false;
-}
-
-function pragma(db: DatabaseSync, text: string): unknown {
-  return Object.values(db.prepare(`PRAGMA ${text}`).get() ?? {})[0];
-}
-
-/** Two processes that change a new file at once are both told that it is busy, without waiting for each other. */
-function useWal(db: DatabaseSync, busyTimeoutMs: number): void {
-  const deadline = performance.now() + busyTimeoutMs;
-  for (;;) {
-    try {
-      const mode = pragma(db, "journal_mode = WAL");
-      if (mode !== "wal") throw new Error(`its file system gives journal mode ${mode}, wanted wal`);
-      return;
-    } catch (error) {
-      if (performance.now() >= deadline || !isBusy(error)) throw error;
-    }
-    // This does wait.
-    db.exec("BEGIN IMMEDIATE; COMMIT");
-  }
-}
-
-function isBusy(error: unknown): boolean {
-  const SQLITE_BUSY = 5;
-  return (((error as { errcode?: number }).errcode ?? 0) & 0xff) === SQLITE_BUSY;
-}
-
-/** Runs what may fail in SQLite or in the file system. */
-function attempt<R>(action: string, run: () => R): R {
-  try {
-    return run();
-  } catch (error) {
-    throw failure(action, error);
-  }
-}
-
-function failure(action: string, error: unknown): Error {
-  if (error instanceof StorageError || error instanceof FormatError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  const wanted = /unable to open|readonly/.test(message) ? ", wanted a file and a folder to write to" : "";
-  return new StorageError(`cannot ${action}: ${message}${wanted}`, { cause: error });
-}
-
-function rollBack(db: DatabaseSync): void {
-  try {
-    db.exec("ROLLBACK");
-  } catch {
-    // It fails only where there is nothing to roll back: BEGIN has failed, or SQLite did it by itself.
-  }
-}
-
-const encoder = new TextEncoder();
-// By default a decoder swallows a first U+FEFF.
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-function toBytes(key: Key): Uint8Array {
-  if (key.length === 0) throw new TypeError("cannot use an empty key, wanted at least one part");
-  return encoder.encode(encodeKey(key));
-}
-
-/** The keys under `prefix` are those between, and without, `above` and `below`. */
-function rangeOf(prefix: readonly string[]): { above: Uint8Array; below: Uint8Array } {
-  // No UTF-8 has 0xff, so it is above every key.
-  if (prefix.length === 0) return { above: new Uint8Array(), below: Uint8Array.of(0xff) };
-  // The last byte is 0, so nothing is between the bytes without it and the bytes with it.
-  const above = encoder.encode(encodeKey(prefix)).slice(0, -1);
-  return { above, below: Uint8Array.of(...above, 1) };
-}
-
-interface Row {
-  readonly key: Uint8Array;
-  readonly value: string;
-  readonly version: string;
-  readonly expires_at: number | null;
-}
-
-function toEntry<T>(file: string, row: Record<string, unknown>): Entry<T> {
-  const { key: bytes, value, version, expires_at: expiresAt } = row as unknown as Row;
-  const key = decodeKey(decoder.decode(bytes)) as unknown as Key;
-  return {
-    key,
-    value: decodeValue(file, key, value),
-    version,
-    ...(expiresAt === null ? {} : { expiresAt }),
-  };
 }
