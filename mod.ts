@@ -24,7 +24,8 @@
  */
 
 // The app
-export { type App, type AppOptions, createApp, type Fits, type Limits, type PlanQuery } from "./src/app.ts";
+export { type App, createApp, type Fits, type PlanQuery } from "./src/app.ts";
+export type { AppOptions, Limits } from "./src/app_options.ts";
 export type { Admin, PortalCount, PortalFilter, Run } from "./src/admin.ts";
 export type { PortalState } from "./src/portal/census.ts";
 export type { RollbackReport, RolledBackStep } from "./src/upgrade/rollback.ts";

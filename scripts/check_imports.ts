@@ -19,6 +19,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["upgrade"],
   ["announce", "check", "receive", "handle", "visit", "worker", "tick", "admin", "start_checks"],
   ["http"],
+  ["app_options"],
   ["app"],
   ["mod"],
   ["testing", "cli"],

@@ -1,25 +1,24 @@
 /** The app: what a vendor builds, mounts and closes. */
 import { createAccess } from "./access/access.ts";
-import { guardedFetch, oauthOrigin, portalEndpoint, portalHost } from "./access/address.ts";
+import { guardedFetch, portalEndpoint } from "./access/address.ts";
 import { createOAuth } from "./access/oauth.ts";
 import type { PortalAccess } from "./access/portal_access.ts";
 import { type Admin, createAdmin } from "./admin.ts";
-import { type CheckPolicy, type CheckReport, createChecks } from "./check.ts";
+import { type AppOptions, settingsOf } from "./app_options.ts";
+import { type CheckReport, createChecks } from "./check.ts";
 import { type AnyHandler, type Core, notify, safeError } from "./core.ts";
 import { createDeadline } from "./deadline.ts";
 import { InputError, UnknownPortalError } from "./errors.ts";
-import { type Dispatcher, isOutage, isUnexpected, refuse, type RequestLimits, respond } from "./http.ts";
-import { consoleLogger, type Logger, withFields, withoutThrows } from "./log.ts";
+import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "./http.ts";
+import { withFields } from "./log.ts";
 import type { Context, HandlerContext } from "./pipeline/context.ts";
 import { assertPlugins } from "./pipeline/pipeline.ts";
 import type { Plugin } from "./pipeline/plugin.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { receive } from "./receive.ts";
-import { assertRetryPolicy, type RetryPolicy } from "./retry.ts";
-import { Secret } from "./secret.ts";
-import { isLongLived, startWarnings } from "./start_checks.ts";
+import { startWarnings } from "./start_checks.ts";
 import type { Storage } from "./storage/storage.ts";
-import { addressesOf } from "./surroundings.ts";
+import { createTicker, tickEvery, type TickOptions, type TickReport } from "./tick.ts";
 import {
   defineUpgrade,
   type Upgrade,
@@ -28,82 +27,9 @@ import {
   type UpgradeRange,
 } from "./upgrade/definition.ts";
 import { makePlan, type Plan } from "./upgrade/plan.ts";
-import { coerced, parseVersion, type VersionScheme } from "./version.ts";
+import { parseVersion } from "./version.ts";
 import { type EventNamed, wireName } from "./wire/events.ts";
-import { DECODE_LIMITS } from "./wire/tree.ts";
-import { createTicker, tickEvery, type TickOptions, type TickReport } from "./tick.ts";
 import { createWorker } from "./worker.ts";
-
-/** Options of {@linkcode createApp}. */
-export interface AppOptions {
-  /** Where portals and unfinished events are kept. The app closes it when it closes. */
-  readonly storage: Storage;
-  /** `client_id` of the app, as the vendor's cabinet or the portal shows it. */
-  readonly clientId?: string;
-  /** `client_secret` of the app. */
-  readonly clientSecret?: string | Secret;
-  /**
-   * When an event is answered 200: `stored`, the default, once it is durable, before its handlers run; `handled`
-   * after them, for hosts that stop a program once it has answered. A failed handler is answered 200 too: the
-   * event is stored and tried again, while Bitrix24 would not send it again.
-   */
-  readonly acknowledge?: "stored" | "handled";
-  /** What VERSION means; default `coerced()`. */
-  readonly versions?: VersionScheme;
-  /** How much one request may cost. */
-  readonly limits?: Partial<Limits>;
-  /** How often, and after which waits, upgrades and handlers that fail are tried again. */
-  readonly retry?: RetryPolicy;
-  /**
-   * Milliseconds between two ticks that the app does by itself from its start to its end; `false`: none. Default 30000,
-   * and none in places that stop a program which has nothing to answer (Deno Deploy, AWS Lambda, Cloud Run): there call
-   * `app.tick()` from `Deno.cron`, a timer of the host, or a route.
-   */
-  readonly tickEveryMs?: number | false;
-  /**
-   * How often Bitrix24 is asked about portals of which no event told; `false`: only by `app.check`. Needs `clientId`, and
-   * for portals that are silent `clientSecret`.
-   */
-  readonly checks?: Partial<CheckPolicy> | false;
-  /** Bitrix24's OAuth hosts, which alone are believed; default its own two. No payload can add one. */
-  readonly oauthHosts?: readonly string[];
-  /** Milliseconds that one OAuth host may take for an answer; default 5000. */
-  readonly oauthTimeoutMs?: number;
-  /**
-   * Hosts of portals that may be called though they are not in Bitrix24's cloud, such as `"crm.example.com"` or
-   * `"crm.example.com:8443"`; also when they are private. Any other host is called only when an OAuth host said that it
-   * is a portal's, and when it is public.
-   */
-  readonly portalHosts?: readonly string[];
-  /** Default: lines of JSON on the console. */
-  readonly logger?: Logger;
-  /** Milliseconds since 1970; default the system's. */
-  readonly clock?: () => number;
-  /** For requests of plugins; default the system's. */
-  readonly fetch?: typeof fetch;
-  /**
-   * The addresses that the name of a host leads to, before a portal outside of the cloud is called; default what the
-   * runtime's resolver says. `undefined`: they cannot be seen.
-   */
-  readonly lookup?: (host: string) => Promise<readonly string[] | undefined>;
-  /** A fresh, unguessable text; default `crypto.randomUUID`. */
-  readonly random?: () => string;
-}
-
-/** How much one request may cost, and how long the app waits. */
-export interface Limits extends RequestLimits {
-  /** Milliseconds that an answer waits for the handlers with `acknowledge: "handled"`; default 20000. */
-  readonly acknowledgeMs: number;
-  /** Milliseconds that `close()` waits for what is under way before it aborts it; default 10000. */
-  readonly closeMs: number;
-  /**
-   * Milliseconds after which a portal at whose work a process stopped is taken over by another one; default 30000. It is
-   * renewed while the work goes on, at a third of this.
-   */
-  readonly leaseMs: number;
-  /** Milliseconds after a removal for which runs and results are kept; default 2592000000, 30 days. */
-  readonly retentionMs: number;
-}
 
 /** What `app.plan` is asked for: a stored portal, or any two versions. */
 export type PlanQuery = { readonly memberId: string } | { readonly from: string; readonly to: string };
@@ -194,24 +120,8 @@ export interface App<Ctx extends object = object> {
   readonly close: () => Promise<void>;
 }
 
-const TICK_EVERY_MS = 30_000;
-
-const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"];
-
-const DEFAULT_CHECKS: CheckPolicy = { afterContactMs: 15 * 60 * 1000, silentMs: 7 * 24 * 60 * 60 * 1000 };
-
 /** How long `close()` waits for aborted work. */
 const ABORT_MS = 1000;
-
-const DEFAULT_LIMITS: Limits = {
-  ...DECODE_LIMITS,
-  bodyBytes: 65_536,
-  bodyTimeoutMs: 10_000,
-  acknowledgeMs: 20_000,
-  closeMs: 10_000,
-  leaseMs: 30_000,
-  retentionMs: 30 * 24 * 60 * 60 * 1000,
-};
 
 /**
  * Makes an app. It does nothing until a plugin of phase `verify` is added and it is given requests.
@@ -234,41 +144,18 @@ const DEFAULT_LIMITS: Limits = {
  * ```
  */
 export function createApp(options: AppOptions): App {
-  const { storage, clientId, clientSecret, acknowledge = "stored", versions = coerced() } = options;
-  if (typeof storage?.get !== "function") {
-    throw new TypeError("cannot create an app without storage; add one, such as memoryStorage() for trying it out");
-  }
-  const { clock = Date.now, random = () => crypto.randomUUID() } = options;
-  // Wrapped, for as a member of another object a host's own fetch may refuse to be called.
-  const fetch: typeof globalThis.fetch = (...args) => (options.fetch ?? globalThis.fetch)(...args);
-  const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
-  for (const [name, limit] of Object.entries(limits)) {
-    if (!(limit > 0)) throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted more than 0`);
-  }
-  const log = withoutThrows(options.logger ?? consoleLogger());
+  const settings = settingsOf(options);
+  const { storage, versions, clock, random, log, fetch, limits, retry, oauthHosts, portalHosts, keys } = settings;
   const stopping = new AbortController();
   const plugins: Plugin[] = [];
   const upgrades: Upgrade[] = [];
   const handlers = new Map<string, AnyHandler[]>();
-  const retry = options.retry ?? {};
-  assertRetryPolicy("the app", retry);
   const { leaseMs, retentionMs } = limits;
   const core: Core = {
     ...{ storage, versions, clock, random, log, plugins, handlers, signal: stopping.signal },
     ...{ retry, leaseMs, retentionMs },
     givenTokens: (memberId) => access.given(memberId),
   };
-  if (typeof clientSecret === "string" && clientSecret.trim() === "") {
-    throw new TypeError("cannot create an app with an empty clientSecret; leave it out, or give the app's");
-  }
-  const secret = typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret;
-  const { oauthTimeoutMs = 5000 } = options;
-  const portalHosts = (options.portalHosts ?? []).map(portalHost);
-  const oauthHosts = (options.oauthHosts ?? OAUTH_HOSTS).map(oauthOrigin);
-  if (oauthHosts.length === 0) throw new TypeError("cannot create an app without oauthHosts to ask");
-  if (!(oauthTimeoutMs > 0 && oauthTimeoutMs <= 60_000)) {
-    throw new TypeError(`cannot create an app with oauthTimeoutMs ${oauthTimeoutMs}, wanted 1 to 60000`);
-  }
   const endpointOf = (said: string | undefined): string | undefined => {
     if (said === undefined) return undefined;
     try {
@@ -278,29 +165,17 @@ export function createApp(options: AppOptions): App {
       return undefined;
     }
   };
-  const oauth = createOAuth({ fetch, clock, hosts: oauthHosts, endpointOf, timeoutMs: oauthTimeoutMs });
-  const keys = {
-    ...(clientId === undefined ? {} : { clientId }),
-    ...(secret === undefined ? {} : { clientSecret: secret }),
-  };
+  const oauth = createOAuth({ fetch, clock, hosts: oauthHosts, endpointOf, timeoutMs: settings.oauthTimeoutMs });
   // Longer than all hosts may take together.
-  const refreshMs = oauthTimeoutMs * (oauthHosts.length + 1) + 10_000;
+  const refreshMs = settings.oauthTimeoutMs * (oauthHosts.length + 1) + 10_000;
   const access = createAccess({ storage, clock, random, log, oauth, refreshMs, portalHosts, ...keys });
-  const canCheck = options.checks !== false && clientId !== undefined && clientId !== "";
-  const policy = canCheck ? { ...DEFAULT_CHECKS, ...options.checks } : undefined;
-  for (const [name, ms] of Object.entries(policy ?? {})) {
-    if (!(ms >= 0)) throw new TypeError(`cannot create an app with checks.${name} ${ms}, wanted a number from 0`);
-  }
   const wake = (memberId: string): void => {
     if (running) worker.visit(memberId);
   };
-  const checks = createChecks({ core, access, policy, canRenew: secret !== undefined, wake });
+  const canRenew = keys.clientSecret !== undefined;
+  const checks = createChecks({ core, access, policy: settings.checks, canRenew, wake });
   const worker = createWorker(core, upgrades, checks);
   const tick = createTicker(core, worker);
-  const everyMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
-  if (everyMs !== false && !(everyMs > 0)) {
-    throw new TypeError(`cannot create an app with tickEveryMs ${everyMs}, wanted more than 0, or false`);
-  }
   let ticker: { readonly stop: () => void } | undefined;
   let started: Promise<void> | undefined;
   /** From the end of the start to the beginning of the close. */
@@ -318,7 +193,7 @@ export function createApp(options: AppOptions): App {
       if (accepted === undefined) return;
       const { result, end } = worker.work(accepted);
       keepAlive(platform, end);
-      if (acknowledge === "handled") await within(limits.acknowledgeMs, result);
+      if (settings.acknowledge === "handled") await within(limits.acknowledgeMs, result);
     },
     rejected: (status, thrown, event) => {
       // Issues are made without tokens, and would be left behind by the copy.
@@ -342,7 +217,7 @@ export function createApp(options: AppOptions): App {
         await setup?.({
           ...keys,
           fetch,
-          portalFetch: guardedFetch({ fetch, hosts: portalHosts, lookup: options.lookup ?? addressesOf }),
+          portalFetch: guardedFetch({ fetch, hosts: portalHosts, lookup: settings.lookup }),
           access,
           appInfo: oauth.appInfo,
           clock,
@@ -351,7 +226,7 @@ export function createApp(options: AppOptions): App {
         });
       }
       running = closed === undefined;
-      if (running && everyMs !== false) ticker = tickEvery(everyMs, () => tick(), log);
+      if (running && settings.tickEveryMs !== false) ticker = tickEvery(settings.tickEveryMs, () => tick(), log);
     })();
   }
 
