@@ -1,11 +1,10 @@
 /** The recorded parts of an upgrade: what is finished is not run again. */
-import { resultKey } from "../portal/history.ts";
 import type { PortalRecord, Progress, StepRecord } from "../portal/record.ts";
 import { digest } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
-import { encodeValue } from "../storage/value.ts";
 import { Fatal, mostAttempts, type RetryPolicy } from "../retry.ts";
 import type { Installation } from "./installation.ts";
+import { keepResult, resultOf } from "./results.ts";
 import { withTimeout } from "./timeout.ts";
 
 /** What the work of a step is given. */
@@ -123,10 +122,6 @@ export interface AttemptOptions {
   readonly finishedStep: (step: string, attempt: number) => void;
 }
 
-/** Characters of JSON up to which a result is kept in the portal's record, which is written at each step. */
-const INLINE = 8192;
-/** Those that all results of a run have there together: some storages take no record of any size. */
-const INLINE_IN_ALL = 65_536;
 /** Between two records of progress, in milliseconds. */
 const PROGRESS_MS = 1000;
 
@@ -218,7 +213,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
         assertNotDeadly(name, attempts, stepOptions.retry);
         await record(name, { state: "begun", attempts, at: clock() });
         const value = await attemptAt(name, attempts, stepOptions as StepOptions<never>, run);
-        const { text, ...kept } = await keep(storage, held.record(), name, value, random).catch((error) => {
+        const { text, ...kept } = await keepResult(storage, held.record(), name, value, random).catch((error) => {
           throw failed(name, error, stepOptions.retry);
         });
         await record(name, { state: "done", attempts, at: clock(), ...kept });
@@ -335,49 +330,4 @@ export function withStep(record: PortalRecord, upgradeId: string, name: string, 
     return { ...one, steps };
   });
   return { ...record, run: { ...run, journal } };
-}
-
-async function keep(
-  storage: Storage,
-  record: PortalRecord,
-  name: string,
-  value: unknown,
-  random: () => string,
-): Promise<Pick<StepRecord, "result" | "stored"> & { readonly text?: string }> {
-  if (value === undefined) return {};
-  const text = textOf(storage, name, value);
-  if (text.length <= INLINE && text.length + inlineIn(record) <= INLINE_IN_ALL) {
-    return { text, result: JSON.parse(text) };
-  }
-  // Under a name of its own: what a worker writes that has lost its lease is never looked at.
-  const stored = random();
-  await storage.put(resultKey(record.memberId, stored), value);
-  return { text, stored };
-}
-
-/** Characters of JSON of the results that are in a record. */
-function inlineIn({ run }: PortalRecord): number {
-  const results = run?.journal.flatMap(({ steps }) => Object.values(steps).map(({ result }) => result)) ?? [];
-  return JSON.stringify(results).length;
-}
-
-/** @throws {Fatal} when it can never be stored: to do the step again would be of no use */
-function textOf({ name: where, capabilities }: Storage, name: string, value: unknown): string {
-  let text: string;
-  try {
-    text = encodeValue(["step", name], value);
-  } catch (cause) {
-    throw new Fatal(`cannot keep what step "${name}" gave: it is ${typeof value}, wanted what JSON can say`, { cause });
-  }
-  const most = capabilities.maxValueBytes ?? Infinity;
-  const size = text.length * 3 <= most ? 0 : new TextEncoder().encode(text).length;
-  if (size <= most) return text;
-  throw new Fatal(`cannot keep what step "${name}" gave: it has ${size} bytes of JSON, ${where} takes at most ${most}`);
-}
-
-async function resultOf<T>(storage: Storage, memberId: string, name: string, step: StepRecord): Promise<T> {
-  if (step.stored === undefined) return step.result as T;
-  const entry = await storage.get<T>(resultKey(memberId, step.stored));
-  if (entry === null) throw new Fatal(`cannot go on: what step "${name}" gave is gone from ${storage.name}`);
-  return entry.value;
 }
