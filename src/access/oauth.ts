@@ -2,7 +2,7 @@
 import * as z from "zod";
 import { B24Error, UnreachableError } from "../errors.ts";
 import { redact, type Secret } from "../secret.ts";
-import { scopesOf } from "../wire/parse.ts";
+import { scopesOf } from "../wire/schemas.ts";
 
 /** What an OAuth host says of an access token, its owner and its portal. */
 export interface AppInfo {
