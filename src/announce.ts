@@ -21,11 +21,11 @@ export function unannounced(record: PortalRecord, version: string, at: number): 
 
 /** Stores the work of bringing the portal of `record` to its target; `undefined` when it is stored already. */
 export async function storeUnannounced(
-  { storage, clock }: Core,
+  { storage, clock, random }: Core,
   { memberId, target }: PortalRecord,
 ): Promise<Entry<Delivery> | undefined> {
   const now = clock();
-  const key = deliveryKey(memberId, `ONAPPUPDATE:${target}:unannounced:${now}`);
+  const key = deliveryKey(memberId, `ONAPPUPDATE:${target}:unannounced:${now}:${random()}`);
   const value: Delivery = { format: DELIVERY_FORMAT, announced: target!, receivedAt: now, proof: {}, attempts: 0 };
   const stored = await storage.put(key, value, { ifVersion: null });
   return stored.ok ? { key, value, version: stored.version } : undefined;

@@ -57,7 +57,7 @@ export async function visitPortal(
       const { outcomes, isTold } = await handleAll(core, upgrades, held, first);
       const journey = readiness(core, upgrades, held.record());
       // A portal below its target is work, also when what told of the target is done.
-      if (journey.state === "ready" && !isTold) await storeUnannounced(core, held.record());
+      if (journey.state === "ready" && !isTold()) await storeUnannounced(core, held.record());
       else {
         const next = [
           await keepHouse(core, held),
@@ -98,8 +98,8 @@ export async function visitPortal(
 interface Handled {
   /** By their ids. */
   readonly outcomes: ReadonlyMap<string, Outcome>;
-  /** There was one whose work the upgrades are. */
-  readonly isTold: boolean;
+  /** Whether one whose work the upgrades are was worked on, or can be by now. */
+  readonly isTold: () => boolean;
 }
 
 /** Does the work of all deliveries, or of the `first` if it is alone. */
@@ -110,15 +110,18 @@ async function handleAll(
   first: Fresh | undefined,
 ): Promise<Handled> {
   const outcomes = new Map<string, Outcome>();
-  let isTold = false;
+  const told: Outcome[] = [];
   const handle = async (item: Entry<Delivery>, event?: B24Event): Promise<void> => {
-    isTold ||= tellsVersion(item);
-    outcomes.set(item.key.at(-1)!, await handleDelivery(core, upgrades, held, item, event));
+    const outcome = await handleDelivery(core, upgrades, held, item, event);
+    outcomes.set(item.key.at(-1)!, outcome);
+    if (tellsVersion(item)) told.push(outcome);
   };
+  // One that is left alone, such as a parked one, brings the portal nowhere.
+  const isTold = (): boolean => told.some(({ result, at }) => result !== "left" || (at ?? Infinity) <= core.clock());
   const { memberId } = held.record();
   for await (const item of first === undefined ? inboxOf(core, memberId) : [first.delivery]) {
     // Its handlers are those of a version that the portal is not on yet.
-    if (!isTold && !tellsVersion(item) && readiness(core, upgrades, held.record()).state === "ready") {
+    if (!isTold() && !tellsVersion(item) && readiness(core, upgrades, held.record()).state === "ready") {
       const update = await storeUnannounced(core, held.record());
       if (update !== undefined) await handle(update);
     }

@@ -9,6 +9,7 @@ import process from "node:process";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster } from "redis";
 import type { IoredisClient, NodeRedisClient } from "@b24/onappupdate/redis-storage";
+import { until } from "./_until.ts";
 
 export type RedisLibrary = "node-redis" | "ioredis";
 
@@ -222,15 +223,6 @@ export async function startProxy(target: number): Promise<RedisProxy> {
     loseReply: (meanwhile = () => {}) => void (lose = { meanwhile }),
     sent: () => sent,
   };
-}
-
-/** Waits until `holds`, or fails after 30 seconds. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + 30_000;
-  while (!await holds()) {
-    if (Date.now() > end) throw new Error(`saw 30 seconds pass, wanted that ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 /**

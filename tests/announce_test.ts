@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type App, createApp, deployed, memoryStorage, type Storage } from "@b24/onappupdate";
+import { type App, createApp, deployed, Fatal, memoryStorage, RetryAfter, type Storage } from "@b24/onappupdate";
 import { MEMBER_ID, movableClock, post, recordingLogger, rig, trusting } from "./_app.ts";
+import { until } from "./_until.ts";
 
 const IDS = [..."abcdef"].map((digit) => digit.repeat(32));
 
@@ -58,6 +59,51 @@ describe("tick() after a deploy of deployed()", () => {
 });
 
 describe("a portal below its target", () => {
+  const STUCK: Readonly<Record<string, Error>> = {
+    "is parked": new Fatal("no"),
+    "is to be tried again later": new RetryAfter(10 * 24 * 60 * 60 * 1000),
+  };
+  for (const [how, error] of Object.entries(STUCK)) {
+    it(`is brought there while the event of an earlier update ${how}`, async () => {
+      const made = rig({ clientSecret: "client-secret-0123456789abcdef", checks: {} });
+      const { app, portal, send, later } = made;
+      const ran: string[] = [];
+      app.on("ONAPPUPDATE", ({ event }) => {
+        ran.push(`handler ${event.data.version}`);
+        if (event.data.version === "3") throw error;
+      });
+      app.upgrade("4", () => void ran.push("upgrade"));
+      await send(portal.install(2));
+      await send(portal.update(3));
+      assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+      later();
+      portal.update(4); // and nobody is told
+      assert.equal((await app.check(MEMBER_ID)).target, "4.0.0");
+      // The check has woken its work.
+      await until("the portal is on 4.0.0", async () => (await app.portal(MEMBER_ID))?.version === "4.0.0");
+      assert.deepEqual(ran, ["handler 3", "upgrade", "handler 4.0.0"]);
+      await app.close();
+    });
+  }
+
+  it("needs no other work than its event, also when a sleep of its run is over before the portal is left", async () => {
+    let now = Date.now();
+    const { app, portal, send } = rig({ clock: () => now += 100 });
+    const told: unknown[] = [];
+    app.on("ONAPPUPDATE", ({ event }) => void told.push(event.data.version));
+    app.upgrade("3", async ({ sleep }) => {
+      for (let i = 0; i < 10; i++) await sleep(`nap ${i}`, 50 + 50 * i);
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    await until("the portal is on 3", async () => {
+      await app.tick();
+      return (await app.portal(MEMBER_ID))?.version === "3.0.0";
+    });
+    assert.deepEqual(told, ["3"]);
+    await app.close();
+  });
+
   it("is brought there also when the event that told of the target is gone", async () => {
     const storage = memoryStorage();
     const { clock, later } = movableClock();

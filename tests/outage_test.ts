@@ -5,7 +5,8 @@ import { serve } from "@b24/onappupdate/node-server";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, FORM, MEMBER_ID, post, recordingLogger, rig, trusting } from "./_app.ts";
-import { connectRedis, type RedisLibrary, type RedisServer, startRedis, until } from "./_redis.ts";
+import { connectRedis, type RedisLibrary, type RedisServer, startRedis } from "./_redis.ts";
+import { until } from "./_until.ts";
 
 /** Takes the server down; what is given brings it back. */
 type TakeDown = (server: RedisServer) => Promise<() => unknown>;

@@ -3,7 +3,8 @@ import { after, afterEach, beforeEach, describe, it } from "node:test";
 import { inspect } from "node:util";
 import { type Key, type Storage, StorageError } from "@b24/onappupdate";
 import { type NodeRedisClient, redisStorage, type RedisStorageOptions } from "@b24/onappupdate/redis-storage";
-import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis, until } from "../_redis.ts";
+import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis } from "../_redis.ts";
+import { until } from "../_until.ts";
 
 const KEY: Key = ["portal", "a223"];
 const LIBRARIES = ["node-redis", "ioredis"] as const;
