@@ -3,10 +3,10 @@ import { unannounced } from "./announce.ts";
 import { type Core, eventLog } from "./core.ts";
 import { OnAppUpdateError, UnknownPortalError } from "./errors.ts";
 import { runExtended } from "./pipeline/pipeline.ts";
-import { counted, type PortalState } from "./portal/census.ts";
+import { censusOf, counted, enter, type PortalState } from "./portal/census.ts";
 import { type FinishedRun, finishedRuns } from "./portal/history.ts";
 import { type Delivery, INBOX } from "./portal/inbox.ts";
-import { holdPortal } from "./portal/lease.ts";
+import { type HeldPortal, holdPortal } from "./portal/lease.ts";
 import { loadPortal } from "./portal/load.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { arrived, planVisit, writeDue } from "./portal/schedule.ts";
@@ -101,6 +101,15 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
     wake(memberId);
   }
 
+  /** Gives a portal back as it is now, counted, and has what has come since `arrivals` taken up. */
+  async function putBack(held: HeldPortal, arrivals: number | undefined): Promise<void> {
+    const { memberId } = held.record();
+    const census = censusOf(held.record());
+    await enter(storage, held.record());
+    await held.release((record) => ({ ...record, census }));
+    if (held.record().arrivals !== arrivals) wake(memberId);
+  }
+
   return {
     retry: async (memberId) => {
       await loadPortal(storage, memberId);
@@ -131,8 +140,9 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
       if (held === undefined) {
         throw new OnAppUpdateError("busy", `cannot roll portal ${memberId} back: a worker is at it`);
       }
+      const record = held.record();
+      const { arrivals } = record;
       try {
-        const record = held.record();
         const event = unannounced(record, record.target ?? "", core.clock());
         const context = {
           event,
@@ -147,7 +157,7 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
         });
         return report;
       } finally {
-        await held.release((record) => record).catch(() => {});
+        await putBack(held, arrivals).catch(() => {});
         held.stop();
       }
     },

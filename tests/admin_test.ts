@@ -157,6 +157,29 @@ describe("admin.rollback()", () => {
     assert.deepEqual([version, applied], ["2.0.0", []]);
   });
 
+  it("is counted, and takes up what came meanwhile", async () => {
+    const made = rig();
+    const { app, portal } = made;
+    const begun = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    app.upgrade("3", async ({ step }) => {
+      await step("a", () => {}, { undo: () => (begun.resolve(), goOn.promise) });
+    });
+    const heard: string[] = [];
+    app.on("ONCRMDEALADD", () => void heard.push("deal"));
+    await updated(made);
+    const rollback = app.admin.rollback(MEMBER_ID);
+    await begun.promise;
+    await made.send(portal.event("ONCRMDEALADD", { ID: "7" }));
+    assert.deepEqual(heard, []);
+    goOn.resolve();
+    await rollback;
+    assert.deepEqual(await app.admin.counts(), [{ status: "parked", version: "2.0.0", count: 1 }]);
+    assert.deepEqual((await app.admin.portals({ status: "parked" })).map(({ memberId }) => memberId), [MEMBER_ID]);
+    await idle(made);
+    assert.deepEqual(heard, ["deal"]);
+  });
+
   it("gives steps that run again after it another idempotency key", async () => {
     const made = rig();
     const keys: string[] = [];
