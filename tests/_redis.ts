@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -63,27 +63,35 @@ export async function startRedis(...args: readonly string[]): Promise<RedisServe
   let guard: ChildProcess | undefined;
   let ended: Promise<unknown> = Promise.resolve();
 
-  async function start(): Promise<void> {
+  /** Whether it runs: somebody who looks for a free port may have this one just now. */
+  async function begin(): Promise<boolean> {
     server = spawn("redis-server", options, { stdio: ["ignore", "pipe", "ignore"] });
     let log = "";
-    await new Promise<void>((resolve, reject) => {
+    const isUp = await new Promise<boolean>((resolve, reject) => {
       server.on("error", (error) => {
         const reason = "cannot start redis-server, wanted Redis 5 or later on the PATH (apt-get install redis-server)";
         reject(new Error(`${reason}: ${error.message}`));
       });
       ended = new Promise((resolve) => server.on("close", resolve));
-      server.on("exit", (code) => reject(new Error(`redis-server ended with exit code ${code}:\n${log}`)));
+      server.on("close", (code) => {
+        if (/Address already in use/.test(log)) resolve(false);
+        else reject(new Error(`redis-server ended with exit code ${code}:\n${log}`));
+      });
       server.stdout!.on("data", (text) => {
         log += text;
-        if (/Ready to accept connections/.test(log)) resolve();
+        if (/Ready to accept connections/.test(log)) resolve(true);
       });
     });
+    if (!isUp) return false;
     // Ends the server and removes its files when this process is gone without a line to it. In the background of its shell,
     // as Deno takes its own children along when it ends.
     const script = `exec 3<&0; (read -r line <&3 || { kill -9 ${server.pid}; rm -rf "$0"; }) & wait`;
     guard = spawn("sh", ["-c", script, folder], { stdio: ["pipe", "ignore", "ignore"] });
     guard.stdin!.on("error", () => {});
+    return true;
   }
+
+  const start = (): Promise<void> => until(`redis-server gets port ${port}`, begin);
 
   async function stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     if (server.exitCode === null && server.signalCode === null) process.kill(server.pid!, signal);
@@ -205,8 +213,7 @@ export async function startProxy(target: number): Promise<RedisProxy> {
   });
   const start = async (): Promise<void> => {
     if (server.listening) return;
-    server.listen(port, "127.0.0.1");
-    await once(server, "listening");
+    await until(`the proxy gets port ${port}`, () => listens(server, port));
   };
   await start();
   return {
@@ -232,11 +239,19 @@ export async function startProxy(target: number): Promise<RedisProxy> {
 async function freePort(): Promise<number> {
   for (;;) {
     const port = 10_000 + Math.floor(Math.random() * 20_000);
-    const server = createServer().listen(port, "127.0.0.1");
-    const free = await once(server, "listening").then(() => true, () => false);
-    if (!free) continue;
+    const server = createServer();
+    if (!await listens(server, port)) continue;
     server.close();
     await once(server, "close");
     return port;
   }
+}
+
+/** Has a server listen; resolves to whether nobody else does. */
+async function listens(server: Server, port: number): Promise<boolean> {
+  server.listen(port, "127.0.0.1");
+  return await once(server, "listening").then(() => true, ({ code }) => {
+    if (code === "EADDRINUSE") return false;
+    throw new Error(`cannot listen on port ${port}: ${code}`);
+  });
 }
