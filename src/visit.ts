@@ -9,7 +9,7 @@ import { type Delivery, INBOX, readDelivery } from "./portal/inbox.ts";
 import { type HeldPortal, holdPortal, LeaseLostError } from "./portal/lease.ts";
 import { purge, purged } from "./portal/purge.ts";
 import { portalKey, type PortalRecord } from "./portal/record.ts";
-import { dueAt, schedule, timeOf, unschedule } from "./portal/schedule.ts";
+import { arrived, dueAt, replan, schedule } from "./portal/schedule.ts";
 import { type Fresh, raise } from "./receive.ts";
 import type { Entry, Key } from "./storage/storage.ts";
 import type { Upgrade } from "./upgrade/definition.ts";
@@ -81,7 +81,7 @@ export async function visitPortal(
     } else if (core.signal.aborted) {
       core.log.info("the app is closing; the work of a portal is left for the next tick", { memberId });
       // Without this, it is taken up when the lease has run out.
-      if (held !== undefined) await leave(core, held, undefined, core.clock()).catch(() => {});
+      if (held !== undefined) await handBack(core, held).catch(() => {});
     } else if (error instanceof FormatError) {
       core.log.warn("a portal is left for newer code", { memberId, error });
     } else {
@@ -185,24 +185,26 @@ function earliest(times: readonly (number | undefined)[]): number | undefined {
 
 /** Gives the portal back, unless deliveries have come since `arrivals`. `nextAt`: when there is work again. */
 async function leave(
-  { storage, random }: Core,
+  core: Core,
   held: HeldPortal,
   arrivals: number | undefined,
   nextAt: number | undefined,
 ): Promise<boolean> {
-  const { memberId, due } = held.record();
   const census = censusOf(held.record());
-  if (census !== held.record().census) await enter(storage, held.record());
-  const isSame = due !== undefined && nextAt !== undefined && timeOf(due) === Math.floor(nextAt);
-  const next = isSame || nextAt === undefined ? due : dueAt(nextAt, random());
-  if (next !== undefined && next !== due) await schedule(storage, next, memberId);
-  const isFree = await held.release((record) => {
-    if (arrivals !== undefined && record.arrivals !== arrivals) return undefined;
-    const { due: _, ...rest } = record;
-    return { ...rest, census, ...(nextAt === undefined ? {} : { due: next! }) };
-  });
-  if (isFree && due !== undefined && (nextAt === undefined || due !== next)) await unschedule(storage, due, memberId);
-  return isFree;
+  if (census !== held.counted) await enter(core.storage, held.record());
+  return await replan(core, held.record(), nextAt, (due) =>
+    held.release((record) => {
+      if (record.arrivals !== arrivals) return undefined;
+      const { due: _, dueLater: _l, ...rest } = record;
+      return { ...rest, census, ...(due === undefined ? {} : { due }) };
+    }));
+}
+
+/** Gives the portal back with its work not done, to be looked at now. */
+async function handBack(core: Core, held: HeldPortal): Promise<void> {
+  const due = dueAt(core.clock(), core.random());
+  await schedule(core.storage, due, held.record().memberId);
+  await held.release((record) => arrived(record, due));
 }
 
 /** Sees to what a removed portal leaves; gives the time of the next look, if there is to be one. */

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { B24Error, Fatal, memoryStorage, RetryAfter, type Storage, UnknownPortalError } from "@b24/onappupdate";
+import {
+  B24Error,
+  Fatal,
+  memoryStorage,
+  RetryAfter,
+  type Storage,
+  StorageError,
+  UnknownPortalError,
+} from "@b24/onappupdate";
 import { MEMBER_ID, rig } from "./_app.ts";
 
 type Made = ReturnType<typeof rig>;
@@ -232,6 +240,36 @@ describe("admin.portals(), counts() and runs()", () => {
     assert.equal(await members({ after: ids[4]! }), "");
     const [run] = await admin.runs(ids[1]!);
     assert.deepEqual([run?.from, run?.to, run?.upgrades], ["2.0.0", "3.0.0", [{ upgradeId: "3", steps: [] }]]);
+  });
+});
+
+describe("admin.counts()", () => {
+  it("is right also after a worker that ended between counting a portal and writing that down", async () => {
+    const inner = memoryStorage();
+    let fails = false;
+    let isCounted = false;
+    const storage: Storage = {
+      ...inner,
+      put: (key, value, options) => {
+        if (fails && isCounted) throw new StorageError("gone");
+        isCounted = key[0] === "census";
+        return inner.put(key, value, options);
+      },
+    };
+    const made = rig({ storage });
+    const { app, portal, send, later } = made;
+    await send(portal.install(2));
+    assert.deepEqual(await app.admin.counts(), [{ status: "current", version: "2.0.0", count: 1 }]);
+    isCounted = false;
+    fails = true;
+    await send(portal.uninstall());
+    assert.deepEqual(await app.admin.counts(), [{ status: "uninstalled", version: "2.0.0", count: 1 }]);
+    fails = false;
+    await send(portal.install(2));
+    later();
+    await app.tick();
+    assert.deepEqual(await app.admin.counts(), [{ status: "current", version: "2.0.0", count: 1 }]);
+    await app.close();
   });
 });
 

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import { type App, createApp, deployed, Fatal, memoryStorage, RetryAfter, type Storage } from "@b24/onappupdate";
 import { MEMBER_ID, movableClock, post, recordingLogger, rig, trusting } from "./_app.ts";
 import { until } from "./_until.ts";
+import { portalKey, type PortalRecord } from "../src/portal/record.ts";
 
 const IDS = [..."abcdef"].map((digit) => digit.repeat(32));
 
@@ -149,6 +150,34 @@ describe("the schedule", () => {
     for await (const { key } of storage.list(["due"])) assert.fail(JSON.stringify(key));
     const record = (await storage.get<{ due?: string; lease?: object }>(["portal", MEMBER_ID]))!.value;
     assert.deepEqual([record.due, record.lease], [undefined, undefined]);
+  });
+
+  it("has one entry of a portal that is to be checked some day, however many events come", async () => {
+    const storage = memoryStorage();
+    let now = Date.now();
+    const made = rig({ storage, clock: () => now, checks: {}, clientSecret: "client-secret-0123456789abcdef" });
+    const { app, portal, send } = made;
+    app.on("ONCRMDEALADD", () => {});
+    await send(portal.install(2));
+    const entries = async (): Promise<string[]> => {
+      const found: string[] = [];
+      for await (const { key } of storage.list(["due"])) found.push(key[1]!);
+      return found;
+    };
+    const [first] = await entries();
+    for (let i = 1; i <= 30; i++) {
+      now += 60_000;
+      await send(portal.event("ONCRMDEALADD", { ID: `${i}` }));
+    }
+    const { due, dueLater } = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!.value;
+    assert.deepEqual(await entries(), [due]);
+    assert.deepEqual([due, dueLater], [first, undefined], "half an hour earlier does as well");
+    now += 6 * 24 * 60 * 60 * 1000;
+    await send(portal.event("ONCRMDEALADD", { ID: "31" }));
+    const [later, ...others] = await entries();
+    assert(later! > due!, "but days earlier would be in vain");
+    assert.deepEqual(others, []);
+    await app.close();
   });
 
   it("loses entries that belong to no record, once no slow writer can be about to write one", async () => {

@@ -33,6 +33,8 @@ export interface HeldPortal {
   readonly record: () => PortalRecord;
   /** Higher than that of every holder before. */
   readonly fence: number;
+  /** As what the portal was counted when it was taken. Until it is given back, its record does not say: a holder may end. */
+  readonly counted: string | undefined;
   /** Aborted when the lease is lost. */
   readonly signal: AbortSignal;
   /**
@@ -67,10 +69,13 @@ export async function holdPortal(
   };
   const leased = (record: PortalRecord): PortalRecord => ({ ...record, lease: { owner, until: clock() + leaseMs } });
 
+  let counted: string | undefined;
   const taken = await modify<PortalRecord>(storage, key, (entry) => {
     const record = readRecord(entry);
     if (record === undefined || (record.lease !== undefined && record.lease.until > clock())) return undefined;
-    return { ...leased(record), fence: (record.fence ?? 0) + 1 };
+    const { census, ...rest } = record;
+    counted = census;
+    return { ...leased(rest), fence: (record.fence ?? 0) + 1 };
   }, known);
   if (taken?.value.lease?.owner !== owner) return undefined;
 
@@ -116,6 +121,7 @@ export async function holdPortal(
   return {
     record: () => entry.value,
     fence: entry.value.fence!,
+    counted,
     signal: lost.signal,
     update: (change) => write((record) => leased(change(record))),
     release: async (change) => {

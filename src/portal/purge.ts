@@ -17,7 +17,7 @@ export async function purge(storage: Storage, memberId: string): Promise<void> {
 export function purged(record: PortalRecord): PortalRecord {
   if (record.status === "installed") return record;
   const { format, memberId, status, generation, installedTs, uninstalledTs, latestTs } = record;
-  const { applicationToken, arrivals, fence, lease, due, census } = record;
+  const { applicationToken, arrivals, fence, lease, due, dueLater, census } = record;
   return {
     ...{ format, memberId, domain: "", status, generation, applied: [], installedTs, latestTs },
     ...(uninstalledTs === undefined ? {} : { uninstalledTs }),
@@ -26,6 +26,7 @@ export function purged(record: PortalRecord): PortalRecord {
     ...(fence === undefined ? {} : { fence }),
     ...(lease === undefined ? {} : { lease }),
     ...(due === undefined ? {} : { due }),
+    ...(dueLater === undefined ? {} : { dueLater }),
     ...(census === undefined ? {} : { census }),
   };
 }

@@ -184,6 +184,8 @@ export interface PortalRecord extends Omit<Portal, "run"> {
   readonly census?: string;
   /** Under what the portal is in the schedule. */
   readonly due?: string;
+  /** Under what it is there, too, since something earlier has come up. */
+  readonly dueLater?: readonly string[];
   /** When what a removed portal leaves is purged, in milliseconds since 1970. */
   readonly purgeAt?: number;
 }

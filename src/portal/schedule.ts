@@ -110,8 +110,37 @@ export async function writeDue(
 
 /** The record of a portal that has one more delivery, and is to be looked at from `due` on. */
 export function arrived(record: PortalRecord, due: string): PortalRecord {
-  const earliest = record.due !== undefined && record.due < due ? record.due : due;
-  return { ...record, arrivals: (record.arrivals ?? 0) + 1, due: earliest };
+  const next = { ...record, arrivals: (record.arrivals ?? 0) + 1 };
+  if (record.due === undefined || record.due === due) return { ...next, due };
+  if (record.due < due) return next;
+  return { ...next, due, dueLater: [...record.dueLater ?? [], record.due] };
+}
+
+/**
+ * Has a portal that a worker leaves looked at again at `nextAt`, if at all: `release` writes the record with the new `due`
+ * and resolves to whether it did. An entry that the schedule has already does as well when it comes no later and not
+ * much earlier: a look in vain now and then costs less than an entry for each event of a portal.
+ */
+export async function replan(
+  { storage, clock, random }: Planner,
+  { memberId, due, dueLater = [] }: PortalRecord,
+  nextAt: number | undefined,
+  release: (due: string | undefined) => Promise<boolean>,
+): Promise<boolean> {
+  const now = clock();
+  const planned = due === undefined ? dueLater : [...dueLater, due];
+  const does = (at: number): boolean => nextAt !== undefined && at <= nextAt && at - now >= (nextAt - now) / 2;
+  const kept = planned.find((one) => does(timeOf(one)));
+  const next = nextAt === undefined ? undefined : kept ?? dueAt(nextAt, random());
+  if (next !== undefined && kept === undefined) await schedule(storage, next, memberId);
+  const isFree = await release(next);
+  const outdated = isFree
+    ? planned.filter((one) => one !== next)
+    : kept === undefined && next !== undefined
+    ? [next]
+    : [];
+  await Promise.all(outdated.map((one) => unschedule(storage, one, memberId)));
+  return isFree;
 }
 
 /** The portals that are due at `now`, the longest waiting ones first. */

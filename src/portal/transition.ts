@@ -124,13 +124,14 @@ function installed(record: PortalRecord | undefined, event: B24Event, facts: Fac
 
 /** What is about the work on a portal rather than about the portal. */
 function workOf(record: PortalRecord | undefined): Partial<PortalRecord> {
-  const { arrivals, fence, lease, due, census } = record ?? {};
+  const { arrivals, fence, lease, due, dueLater, census } = record ?? {};
   return {
     ...(census === undefined ? {} : { census }),
     ...(arrivals === undefined ? {} : { arrivals }),
     ...(fence === undefined ? {} : { fence }),
     ...(lease === undefined ? {} : { lease }),
     ...(due === undefined ? {} : { due }),
+    ...(dueLater === undefined ? {} : { dueLater }),
   };
 }
 
