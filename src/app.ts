@@ -85,7 +85,8 @@ export interface App<Ctx extends object = object> {
   readonly fetch: (request: Request, ...platform: unknown[]) => Promise<Response>;
   /**
    * Sets the plugins up. The first `fetch` or `tick` does it too, but answers 503 where this one rejects: await it
-   * before you listen, and a mistake stops the program.
+   * before you listen, and a mistake stops the program. A program that only calls `check` or `admin` works on no portal
+   * before it; plugins that `check` and `admin.rollback` run may need it.
    *
    * @throws {TypeError} when the plugins do not fit together, or none verifies
    */
