@@ -166,7 +166,7 @@ export interface PortalRecord extends Omit<Portal, "run"> {
   readonly refreshing?: { readonly id: string; readonly until: number };
   /** Absent until it was asked. */
   readonly check?: Check;
-  /** Latest `ts` of an event that shows the app installed, and of one that removed it. */
+  /** Latest `ts` of an event that shows the app installed, and of one that removed it, be it an installation ago. */
   readonly installedTs: number;
   readonly uninstalledTs?: number;
   /** `ts` of the newest event that was taken in. */

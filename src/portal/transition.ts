@@ -33,6 +33,8 @@ export interface StoredProof {
  * @throws whatever else the scheme throws when it is not ready for a version
  */
 export function nextRecord(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
+  // What was sent before the app was removed is of that installation, also when it has been installed again since.
+  if (record?.uninstalledTs !== undefined && sentTs(event, facts) < record.uninstalledTs) return record;
   const next = withFacts(life(record, event, facts), event, facts);
   return record !== undefined && isSame(next, record) ? record : next;
 }
@@ -118,6 +120,7 @@ function installed(record: PortalRecord | undefined, event: B24Event, facts: Fac
     ...(version === undefined ? {} : { baseline: version, version }),
     ...(target === undefined ? {} : { target }),
     ...(record?.applicationToken === undefined ? {} : { applicationToken: record.applicationToken }),
+    ...(record?.uninstalledTs === undefined ? {} : { uninstalledTs: record.uninstalledTs }),
     latestTs: record?.latestTs ?? 0,
   };
 }

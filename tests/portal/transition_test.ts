@@ -319,7 +319,7 @@ describe("nextRecord(): a removal", () => {
     assert.equal(next(removed, install("2", { hour: 1 }), proved("A", "2")).status, "uninstalled");
     assert.deepEqual(
       next(removed, install("2", { hour: 5 })),
-      { ...next(undefined, install("2", { hour: 5 })), generation: 1 },
+      { ...next(undefined, install("2", { hour: 5 })), generation: 1, uninstalledTs: START + 4 * 3600 },
     );
   });
 
@@ -373,6 +373,15 @@ describe("nextRecord(): a removal", () => {
     const record = live(["install4"])!;
     assert.equal(next(record, uninstall({ hour: 4 })), record);
     assert.equal(next(live(["install2", "update5"]), uninstall({ hour: 4 })).status, "installed");
+  });
+
+  it("separates installations: an event of the one before, late or done again, changes nothing of the next", () => {
+    const again = next(next(live(["install2", "update4"]), uninstall({ hour: 4 })), install("3", { hour: 5 }));
+    assert.deepEqual([again.generation, again.version, again.target], [2, "3.0.0", "3.0.0"]);
+    for (const late of [update("3", "4", { hour: 3 }), install("4", { hour: 1 }), payment({ hour: 2 })]) {
+      assert.equal(next(again, late, proved("Z", "4")), again);
+    }
+    assert.equal(next(again, update("3", "4", { hour: 6 })).target, "4.0.0");
   });
 
   it("counts against installations and updates alone, which show that the app is there", () => {
