@@ -138,6 +138,14 @@ async function lived(seed: number, story: string[]): Promise<Life> {
     mails.unshift(mail);
   }
 
+  const recordNow = async (): Promise<PortalRecord | undefined> =>
+    (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))?.value;
+
+  /** Waits for what goes on behind answers and calls. */
+  async function rest(): Promise<void> {
+    do await pause(2); while (((await recordNow())?.lease?.until ?? 0) > now);
+  }
+
   /** What a person does may be refused, in words. */
   async function ask(what: string, does: (app: App) => Promise<unknown>): Promise<void> {
     story.push(`  ${what}`);
@@ -224,12 +232,13 @@ async function lived(seed: number, story: string[]): Promise<Life> {
     now += i < 5 ? 2 * HOUR : 4 * DAY;
     if (i === 3) await ask("check", () => app.check(MEMBER_ID));
     if (i === 4) await ask("retry", () => app.admin.retry(MEMBER_ID));
-    await pause(1);
+    await rest();
     story.push(`  tick ${JSON.stringify(await app.tick())}`);
+    await rest();
   }
   await app.close();
 
-  const record = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))?.value;
+  const record = await recordNow();
   assert(isRefused || (record?.status === "installed") === isInstalled, `saw ${record?.status}`);
   assert.equal(record?.lease, undefined);
   assert(
