@@ -3,10 +3,10 @@ import { unannounced } from "./announce.ts";
 import { type Core, eventLog } from "./core.ts";
 import { OnAppUpdateError, UnknownPortalError } from "./errors.ts";
 import { runExtended } from "./pipeline/pipeline.ts";
-import { censusOf, counted, enter, type PortalState } from "./portal/census.ts";
+import { borrowPortal } from "./portal/borrow.ts";
+import { counted, type PortalState } from "./portal/census.ts";
 import { type FinishedRun, finishedRuns } from "./portal/history.ts";
 import { type Delivery, INBOX } from "./portal/inbox.ts";
-import { type HeldPortal, holdPortal } from "./portal/lease.ts";
 import { loadPortal } from "./portal/load.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { arrived, planVisit, writeDue } from "./portal/schedule.ts";
@@ -101,15 +101,6 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
     wake(memberId);
   }
 
-  /** Gives a portal back as it is now, counted, and has what has come since `arrivals` taken up. */
-  async function putBack(held: HeldPortal, arrivals: number | undefined): Promise<void> {
-    const { memberId } = held.record();
-    const census = censusOf(held.record());
-    await enter(storage, held.record());
-    await held.release((record) => ({ ...record, census }));
-    if (held.record().arrivals !== arrivals) wake(memberId);
-  }
-
   return {
     retry: async (memberId) => {
       await loadPortal(storage, memberId);
@@ -136,13 +127,8 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
       }),
     rollback: async (memberId) => {
       await loadPortal(storage, memberId);
-      const held = await holdPortal(core, memberId);
-      if (held === undefined) {
-        throw new OnAppUpdateError("busy", `cannot roll portal ${memberId} back: a worker is at it`);
-      }
-      const record = held.record();
-      const { arrivals } = record;
-      try {
+      const rolledBack = await borrowPortal({ ...core, wake }, memberId, async (held) => {
+        const record = held.record();
         const event = unannounced(record, record.target ?? "", core.clock());
         const context = {
           event,
@@ -156,10 +142,11 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
           report = await rollBack(core, upgrades, held, ctx);
         });
         return report;
-      } finally {
-        await putBack(held, arrivals).catch(() => {});
-        held.stop();
+      });
+      if (rolledBack === undefined) {
+        throw new OnAppUpdateError("busy", `cannot roll portal ${memberId} back: a worker is at it`);
       }
+      return rolledBack.result;
     },
     portals: async ({ version, status, after, limit = 100 } = {}) => {
       const found: Portal[] = [];

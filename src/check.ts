@@ -3,9 +3,11 @@ import { announce, unannounced } from "./announce.ts";
 import type { CoreAccess } from "./access/access.ts";
 import { type Core, eventLog, notify } from "./core.ts";
 import { B24Error, NoAccessError } from "./errors.ts";
+import { borrowPortal } from "./portal/borrow.ts";
 import { loadPortal } from "./portal/load.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { runExtended } from "./pipeline/pipeline.ts";
+import type { Plugin } from "./pipeline/plugin.ts";
 import { modify } from "./storage/modify.ts";
 import { chanceOf, waitReasonOf } from "./retry.ts";
 import { redactError } from "./secret.ts";
@@ -68,6 +70,9 @@ export interface Checks {
 
 /** After one that failed, in milliseconds. */
 const AGAIN_MS = 60 * 60 * 1000;
+/** How often, and how far apart in milliseconds, a portal that plugins are to check is tried to be had. */
+const HOLD_ATTEMPTS = 20;
+const HOLD_MS = 100;
 /** Portals of which this process remembers when it checked them. */
 const REMEMBERED = 10_000;
 
@@ -88,7 +93,8 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
   const underWay = new Set<Promise<unknown>>();
   const lately = new Map<string, number>();
 
-  async function check(memberId: string): Promise<CheckReport> {
+  /** `isHeld`: whoever asks has the portal. */
+  async function check(memberId: string, isHeld: boolean): Promise<CheckReport> {
     const before = await loadPortal(storage, memberId);
     const problems: CheckProblem[] = [];
     if (before.status === "uninstalled") {
@@ -104,8 +110,9 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
       }
       const isRaised = installed !== undefined && await announce(core, memberId, installed);
       const record = await loadPortal(storage, memberId);
+      // Under a visit's lease, or else under one of their own: what they compare with must not change meanwhile.
+      const found = isHeld ? await pluginProblems(record, core.signal) : await pluginsOf(memberId);
       if (isRaised || (before.waits !== undefined && record.waits === undefined)) wake(memberId);
-      const found = await pluginProblems(record);
       const waits = waitProblems(await loadPortal(storage, memberId));
       problems.push(...waits, ...found.filter(({ code }) => code !== waits[0]?.code));
       const { scope, status } = info;
@@ -134,21 +141,36 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
     }
   }
 
+  const asked = (): readonly Plugin[] => core.plugins.filter(({ check }) => check !== undefined);
+
+  /** What plugins find while no worker is at the portal: one that goes on being worked on is left to its run. */
+  async function pluginsOf(memberId: string): Promise<readonly CheckProblem[]> {
+    if (asked().length === 0) return [];
+    for (let attempt = 0; attempt < HOLD_ATTEMPTS; attempt++) {
+      if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, HOLD_MS));
+      const found = await borrowPortal({ ...core, wake }, memberId, async (held) => {
+        const signal = AbortSignal.any([core.signal, held.signal]);
+        return await pluginProblems(held.record(), signal);
+      });
+      if (found !== undefined) return found.result;
+    }
+    core.log.info("plugins do not check a portal that is being worked on", { memberId });
+    return [];
+  }
+
   /** What plugins find, each asked in the context of an event that did not come. */
-  async function pluginProblems(record: PortalRecord): Promise<CheckProblem[]> {
-    const asked = core.plugins.filter(({ check }) => check !== undefined);
-    if (asked.length === 0) return [];
+  async function pluginProblems(record: PortalRecord, signal: AbortSignal): Promise<CheckProblem[]> {
     const event = unannounced(record, record.target ?? record.version ?? "", clock());
     const context = {
       event,
       receivedAt: clock(),
       portal: snapshot(record),
       log: eventLog(core, event),
-      signal: core.signal,
+      signal,
     };
     const found: CheckProblem[] = [];
     await runExtended(core.plugins, context, async (context) => {
-      for (const { name, check } of asked) {
+      for (const { name, check } of asked()) {
         try {
           for (const message of await check!(context)) found.push({ code: name, message });
         } catch (error) {
@@ -161,9 +183,12 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
   }
 
   /** Checks, and remembers also a failure, so that the next one comes later. */
-  async function attempt(memberId: string): Promise<void> {
+  async function attempt(memberId: string, isHeld: boolean): Promise<void> {
+    // A refusal is an answer.
+    let isAnswered = false;
     try {
-      const { problems, isRaised } = await check(memberId);
+      const { problems, isRaised } = await check(memberId, isHeld);
+      isAnswered = true;
       const codes = problems.map(({ code }) => code);
       core.log[problems.length === 0 ? "info" : "warn"]("portal checked", { memberId, isRaised, problems: codes });
       notify(core, "checked", { memberId, isRaised, problems });
@@ -176,7 +201,7 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
         const record = readRecord(entry);
         // Somebody has asked, and been answered.
         if (record === undefined || (record.check?.at ?? 0) >= at - 1000) return record;
-        return { ...record, check: { at, hasFailed: true } };
+        return { ...record, check: isAnswered ? { at } : { at, hasFailed: true } };
       });
     } catch (error) {
       core.log.warn("that a portal was checked could not be stored", { memberId, error });
@@ -191,7 +216,7 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
   }
 
   return {
-    check: (memberId) => tracked(check(memberId)),
+    check: (memberId) => tracked(check(memberId, false)),
     afterContact: (memberId) => {
       if (policy === undefined) return undefined;
       const now = clock();
@@ -203,7 +228,7 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
         try {
           const record = await loadPortal(storage, memberId);
           if (record.status === "installed" && record.tokens !== undefined && !isRecent(record.check?.at)) {
-            await attempt(memberId);
+            await attempt(memberId, false);
           }
         } catch (error) {
           core.log.warn("a portal could not be checked after a contact", { memberId, error });
@@ -220,7 +245,7 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
       const heard = Math.max(latestTs * 1000, check?.at ?? 0);
       return Math.floor(heard + policy.silentMs * (0.9 + 0.2 * chanceOf(memberId)));
     },
-    atVisit: (memberId) => tracked(attempt(memberId)),
+    atVisit: (memberId) => tracked(attempt(memberId, true)),
     idle: async () => {
       while (underWay.size > 0) await Promise.allSettled(underWay);
     },

@@ -79,7 +79,8 @@ export async function receive(
   const facts = { proof, versions: core.versions, receivedAt };
   const next = firstNext(record, event, facts);
   // What was proved may be a version of which no other event told.
-  const raises = record === undefined || (next !== undefined && next.target !== record.target);
+  const raises = record === undefined ||
+    (next !== undefined && (next.target !== record.target || isFree(record, next)));
   if (id === undefined && !raises) {
     if (next !== undefined) await raise(core, event, facts, entry);
     notify(core, "received", { event });
@@ -112,6 +113,12 @@ export async function receive(
   notify(core, "received", { event });
   const fresh = { delivery: { key, value: delivery, version: stored.version }, event, record: raised!, isAlone };
   return { memberId, deliveryId: name, fresh };
+}
+
+/** Whether what kept a portal from its target is over, or it can be asked about itself from now on. */
+function isFree(record: PortalRecord, next: PortalRecord): boolean {
+  const goesOn = record.waits !== undefined && next.waits === undefined && next.version !== next.target;
+  return goesOn || (record.tokens === undefined && next.tokens !== undefined);
 }
 
 /** Takes the event into its portal's record. `known` saves reading it. */

@@ -87,14 +87,28 @@ function decisive(error: unknown): unknown {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 10; cause = cause.cause, depth++) {
     if (cause instanceof RetryAfter || cause instanceof Fatal) return cause;
     if (cause instanceof NoAccessError) return cause;
-    if (cause instanceof B24Error && (cause.isFinal || cause.waitsFor !== undefined)) return cause;
+    if (cause instanceof B24Error && (cause.isFinal || cause.waitsFor !== undefined || laterMs(cause))) return cause;
   }
   return error;
 }
 
+/**
+ * What is over by itself, by Bitrix24's codes in small letters, and after how many milliseconds at the latest: a portal that
+ * has had too many requests, and a method that has used up its time of ten minutes.
+ */
+const LATER: ReadonlyMap<string, number> = new Map([["query_limit_exceeded", 10_000], [
+  "operation_time_limit",
+  600_000,
+]]);
+
+function laterMs(error: unknown): number | undefined {
+  return error instanceof B24Error ? LATER.get(error.code.toLowerCase()) : undefined;
+}
+
 /** Whether trying `error` again counts as an attempt. */
 export function isCounted(error: unknown): boolean {
-  return !(decisive(error) instanceof RetryAfter) && waitReasonOf(error) === undefined;
+  const cause = decisive(error);
+  return !(cause instanceof RetryAfter) && waitReasonOf(cause) === undefined && laterMs(cause) === undefined;
 }
 
 /**
@@ -110,6 +124,8 @@ export function waitAfter(
   const cause = decisive(error);
   if (cause instanceof RetryAfter) return cause.afterMs;
   if (waitReasonOf(cause) !== undefined) return WAIT_MS;
+  const later = laterMs(cause);
+  if (later !== undefined) return later;
   const { attempts: most, firstMs, mostMs } = { ...DEFAULTS, ...policy };
   const isFinal = cause instanceof Fatal || (cause instanceof B24Error && cause.isFinal);
   if (isFinal || attempts >= most) return undefined;

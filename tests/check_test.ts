@@ -71,6 +71,12 @@ describe("app.check()", () => {
       assert.deepEqual(await codes(), [problem]);
       assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, problem);
       made.office.answer = undefined;
+      if (problem === "payment") {
+        assert.deepEqual(await codes(), ["payment"], "that the app is there does not say that it is paid for");
+        made.now += MINUTE;
+        const paid = { "data[CODE]": "app", "data[VERSION]": "2", "data[STATUS]": "P", "data[PAYMENT_EXPIRED]": "N" };
+        assert.equal(await made.send("ONAPPPAYMENT", paid), 200);
+      }
       assert.deepEqual(await codes(), []);
       assert.equal((await made.app.portal(MEMBER_ID))?.waits, undefined);
     }
@@ -349,10 +355,10 @@ describe("a payment that lapses", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "payment");
     made.office.version = 3;
     // Bitrix24's word for it that the app is there says nothing about the payment.
-    made.office.answer = () => Response.json({ error: "PAYMENT_REQUIRED" }, { status: 402 });
-    await made.app.check(MEMBER_ID);
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["payment"]);
     assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "payment");
-    made.office.answer = undefined;
+    await soon();
+    assert.deepEqual(ran, []);
     made.now += MINUTE;
     assert.equal(await pay("N"), 200);
     assert.equal((await made.app.portal(MEMBER_ID))?.waits, undefined);

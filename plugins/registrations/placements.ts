@@ -10,7 +10,10 @@ export const placements: Kind<"placements"> = {
   key: "placements",
   list: "placement.get",
   there: (listed) =>
-    rows(listed).filter(({ placement }) => !MADE.has(text(placement))).map((fields) => ({
+    // Unbound without its handler, all of its placement would go.
+    rows(listed).filter(({ placement, handler }) => !MADE.has(text(placement)) && text(handler) !== "").map((
+      fields,
+    ) => ({
       id: idOf(fields.placement, fields.handler, fields.userId),
       fields,
     })),

@@ -1,8 +1,8 @@
 /** Access to portals over their records: tokens are proved before they are used, and renewed by one process at a time. */
-import { AddressError, B24Error, NoAccessError } from "../errors.ts";
+import { AddressError, B24Error, NoAccessError, UnreachableError } from "../errors.ts";
 import { changePortal, loadPortal } from "../portal/load.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import { ranked, type StoredTokens, withTokens } from "../portal/tokens.ts";
+import { ownerOf, ranked, type StoredTokens, withTokens } from "../portal/tokens.ts";
 import { Secret } from "../secret.ts";
 import { abortable } from "./abortable.ts";
 import { isCloudHost, portalAddress } from "./address.ts";
@@ -86,14 +86,17 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     });
   }
 
-  /** `app.info` with `tokens`, and what it says into the record; `undefined`, and they are dropped, if they are others'. */
+  /**
+   * `app.info` with `tokens`, and what it says into the record; `undefined` if they are others', and dropped, or if the
+   * portal has them no more.
+   */
   async function ask(memberId: string, tokens: StoredTokens, signal?: AbortSignal): Promise<AppInfo | undefined> {
     let info: AppInfo;
     try {
       info = await oauth.appInfo(new Secret(tokens.accessToken), tokens.server, signal);
     } catch (error) {
       // Of a token that is not proved, this may be about another portal.
-      if (error instanceof B24Error && tokens.isProved === true) await refused(memberId, error);
+      if (error instanceof B24Error && tokens.isProved === true) await refused(memberId, error, tokens);
       throw error;
     }
     const isOurs = info.memberId === memberId && (clientId === undefined || info.clientId === clientId);
@@ -101,18 +104,23 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       await drop(memberId, tokens, info.memberId === memberId ? "they are another app's" : "they are another portal's");
       return undefined;
     }
+    let isOutdated = false;
     await changePortal(storage, memberId, (record) => {
       const known = record.tokens?.find(({ accessToken }) => accessToken === tokens.accessToken);
+      isOutdated = known === undefined;
+      if (known === undefined) return record;
       const { userId = tokens.userId, tokenScope } = info;
-      const proved = known === undefined ? record.tokens : withTokens(record.tokens, {
+      const proved = withTokens(record.tokens, {
         ...known,
+        owner: ownerOf(record.tokens, known, userId),
         ...(userId === undefined ? {} : { userId }),
         ...(tokenScope.length === 0 ? {} : { scope: tokenScope }),
         isProved: true,
       });
       return withInfo({ ...record, ...(proved === undefined ? {} : { tokens: proved }) }, info, clock());
     });
-    return info;
+    // Of an installation that has gone since, it says nothing about the one that followed.
+    return isOutdated ? undefined : info;
   }
 
   /** The tokens that can be used now, the best first. */
@@ -148,8 +156,18 @@ export function createAccess(settings: AccessSettings): CoreAccess {
           failure ??= error;
           failed.add(first.accessToken);
         }
-      } else if (endsSoon) await abortable(renew(memberId, first), signal);
-      else {
+      } else if (endsSoon) {
+        try {
+          await abortable(renew(memberId, first), signal);
+        } catch (error) {
+          if (!(error instanceof UnreachableError)) throw error;
+          // It is good for some seconds yet, or that of another is.
+          const access = first.expiresAt > clock() ? accessBy(record, first) : undefined;
+          if (access !== undefined) return access;
+          failure ??= error;
+          failed.add(first.accessToken);
+        }
+      } else {
         const access = accessBy(record, first);
         if (access !== undefined) return access;
         const info = await ask(memberId, first, signal);
@@ -170,10 +188,11 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     renew: async (memberId, spent, { signal } = {}) => {
       const record = await load(memberId);
       const tokens = record.tokens?.find(({ accessToken }) => spent.accessToken.equals(accessToken));
-      if (tokens !== undefined) await abortable(renew(memberId, tokens), signal);
-      const access = await best(memberId, (tokens) => isOf(spent, tokens), signal) ??
-        await best(memberId, anybody, signal);
-      if (access === undefined || access.accessToken.equals(spent.accessToken)) throw none(memberId);
+      if (tokens !== undefined && canRenew) await abortable(renew(memberId, tokens), signal);
+      const isNew = ({ accessToken }: StoredTokens): boolean => !spent.accessToken.equals(accessToken);
+      const access = await best(memberId, (tokens) => isOf(spent, tokens) && isNew(tokens), signal) ??
+        await best(memberId, isNew, signal);
+      if (access === undefined) throw none(memberId);
       return access;
     },
     another: (memberId, tried, { signal } = {}) =>

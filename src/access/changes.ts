@@ -1,13 +1,14 @@
 /** What becomes of a portal's record by what an OAuth host says. Pure functions. */
 import type { PortalRecord } from "../portal/record.ts";
-import { type StoredTokens, withTokens } from "../portal/tokens.ts";
+import { ownerOf, type StoredTokens, withTokens } from "../portal/tokens.ts";
 import type { AppInfo, RenewedTokens } from "./oauth.ts";
 
 /** The record with what an OAuth host said of its portal. */
 export function withInfo(record: PortalRecord, info: AppInfo, now: number): PortalRecord {
   const { clientEndpoint } = info;
   const { waits, ...rest } = record;
-  const isOver = waits === undefined || waits.for === "payment" || waits.for === "installation" ||
+  // Whether the app is paid for is not in it; that the portal has the app and a token of it works is.
+  const isOver = waits === undefined || waits.for === "installation" || waits.for === "authorisation" ||
     (waits.for === "scope" && info.scope.join() !== record.scope?.join());
   return {
     ...rest,
@@ -30,7 +31,7 @@ export function renewedIn(
   if (record.status === "uninstalled" || record.generation !== generation) return record;
   const { userId = tokens.userId, scope, clientEndpoint } = renewed;
   const next: StoredTokens = {
-    owner: tokens.owner,
+    owner: ownerOf(record.tokens, tokens, renewed.userId),
     ...(tokens.isAdmin === undefined ? {} : { isAdmin: tokens.isAdmin }),
     ...(userId === undefined ? {} : { userId }),
     accessToken: renewed.accessToken,

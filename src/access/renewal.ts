@@ -37,8 +37,8 @@ export interface Renewal {
   readonly renew: (memberId: string, tokens: StoredTokens) => Promise<void>;
   /** Takes tokens out of the record. */
   readonly drop: (memberId: string, tokens: StoredTokens, why: string) => Promise<void>;
-  /** Remembers what is about the portal as a whole. */
-  readonly refused: (memberId: string, error: B24Error) => Promise<void>;
+  /** Remembers what is about the portal as a whole; what was said of `tokens` only if it has them still. */
+  readonly refused: (memberId: string, error: B24Error, tokens?: StoredTokens) => Promise<void>;
   /** That there is no token to call the portal with. */
   readonly none: (memberId: string) => NoAccessError;
 }
@@ -64,12 +64,12 @@ export function createRenewal(settings: RenewalSettings): Renewal {
     await changePortal(storage, memberId, (record) => without(record, tokens));
   }
 
-  async function refused(memberId: string, error: B24Error): Promise<void> {
+  async function refused(memberId: string, error: B24Error, tokens?: StoredTokens): Promise<void> {
     const { waitsFor } = error;
     if (waitsFor !== "payment" && waitsFor !== "installation") return;
     const now = clock();
     await changePortal(storage, memberId, (record) => {
-      if (record.status === "uninstalled") return record;
+      if (record.status === "uninstalled" || (tokens !== undefined && !isCurrent(record, tokens))) return record;
       const since = record.waits?.for === waitsFor ? record.waits.since : now;
       const message = error.description === "" ? error.code : `${error.code}: ${error.description}`;
       return { ...record, waits: { for: waitsFor, message, since, until: now + WAIT_MS } };
@@ -106,7 +106,7 @@ export function createRenewal(settings: RenewalSettings): Renewal {
       } catch (error) {
         if (!(error instanceof B24Error)) throw error;
         if (error.code.toLowerCase() !== "invalid_grant") {
-          if (tokens.isProved === true) await refused(memberId, error);
+          if (tokens.isProved === true) await refused(memberId, error, tokens);
           throw error;
         }
         // Whoever was faster has stored what it got.

@@ -32,8 +32,9 @@ export interface ProvedTokens {
   readonly scope: readonly string[];
 }
 
-/** People of whom a portal keeps tokens; beyond, those that are oldest go. */
+/** People of whom a portal keeps tokens that are proved, and that are not; beyond, those that are oldest go. */
 const MOST_USERS = 4;
+const MOST_UNPROVED = 2;
 
 /** The tokens that `event` brings; `ts` in seconds since 1970. */
 export function tokensIn(event: B24Event, ts: number, proved: ProvedTokens | undefined): StoredTokens[] {
@@ -105,10 +106,34 @@ function kept(all: readonly StoredTokens[], next: StoredTokens): readonly Stored
     if (one.isProved === true && next.isProved !== true) return true;
     return one.ts > next.ts && isWhole(one) === isWhole(next);
   });
-  const surplus = left.filter(({ owner }) => owner === "user")
-    .sort((a, b) => Number(b.isProved ?? false) - Number(a.isProved ?? false) || b.ts - a.ts)
-    .slice(MOST_USERS);
-  return left.filter((one) => !surplus.includes(one));
+  // Not all events say of an administrator that he is one.
+  const isKnown = next.isProved === true && next.userId !== undefined &&
+    all.some((one) => one.isAdmin === true && one.isProved === true && isSameUser(one, next));
+  const marked = isKnown ? left.map((one) => one === next ? { ...next, isAdmin: true as const } : one) : left;
+  const surplus = [...surplusOf(marked, true, MOST_USERS), ...surplusOf(marked, false, MOST_UNPROVED)];
+  return marked.filter((one) => !surplus.includes(one));
+}
+
+/** Of the people whose tokens are proved, or are not, those beyond `most`: an administrator is worth more than others. */
+function surplusOf(tokens: readonly StoredTokens[], isProved: boolean, most: number): readonly StoredTokens[] {
+  return tokens.filter((one) => one.owner === "user" && (one.isProved ?? false) === isProved)
+    .sort((a, b) => Number(b.isAdmin ?? false) - Number(a.isAdmin ?? false) || b.ts - a.ts)
+    .slice(most);
+}
+
+/**
+ * Whose `tokens` are, once an OAuth host has said that they are `userId`'s. Whoever opens the app can send
+ * ONAPPUSERREADY with tokens of his own: they do not take the place of the app's user that is known.
+ */
+export function ownerOf(
+  stored: readonly StoredTokens[] | undefined,
+  tokens: StoredTokens,
+  userId: number | undefined,
+): StoredTokens["owner"] {
+  if (tokens.owner === "user" || tokens.isProved === true) return tokens.owner;
+  const isAsSaid = tokens.userId === undefined || tokens.userId === userId;
+  const known = stored?.filter(({ owner, isProved }) => owner === "system" && isProved === true) ?? [];
+  return isAsSaid && known.every((one) => one.userId === userId) ? "system" : "user";
 }
 
 function isSameUser(a: StoredTokens, b: StoredTokens): boolean {

@@ -220,7 +220,9 @@ function withWait(record: PortalRecord, event: B24Event, { receivedAt }: Facts):
   if (waits === undefined || waits.since > receivedAt) return record;
   const isOver = event.name === "ONAPPINSTALL" || event.name === "ONAPPUPDATE" ||
     (event.name === "ONAPPPAYMENT" && !event.data.paymentExpired && waits.for === "payment") ||
-    (event.auth.accessToken !== undefined && (waits.for === "authorisation" || waits.for === "administrator"));
+    (event.name === "ONAPPMETHODCONFIRM" && waits.for === "confirmation") ||
+    ((event.auth.accessToken !== undefined || event.name === "ONAPPUSERREADY") &&
+      (waits.for === "authorisation" || waits.for === "administrator"));
   return isOver ? rest : record;
 }
 

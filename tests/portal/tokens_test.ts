@@ -43,8 +43,27 @@ describe("withTokens() keeps", () => {
       pair("t", { owner: "system", userId: 8, ts: 11 }),
     ], "t"],
     "of more than four people the latest": [
-      [1, 2, 3, 4, 5, 6].map((userId) => pair(String(userId), { userId, ts: 100 - userId })),
+      [1, 2, 3, 4, 5, 6].map((userId) => pair(String(userId), { userId, ts: 100 - userId, ...proved })),
       "1,2,3,4",
+    ],
+    "of more than two people that are not proved the latest": [
+      [1, 2, 3, 4].map((userId) => pair(String(userId), { userId, ts: 100 - userId })),
+      "1,2",
+    ],
+    "an administrator's that is not proved beside four people's that are": [
+      [
+        ...[1, 2, 3, 4].map((userId) => pair(String(userId), { userId, ts: userId, ...proved })),
+        pair("new", { userId: 5, ts: 9, isAdmin: true }),
+        pair("others", { userId: 6, ts: 10 }),
+        pair("more", { userId: 7, ts: 11 }),
+      ],
+      "1,2,3,4,new,more",
+    ],
+    "of more than four people an administrator's": [
+      [1, 2, 3, 4, 5].map((userId) =>
+        pair(String(userId), { userId, ts: userId, ...proved, ...(userId === 1 ? { isAdmin: true } : {}) })
+      ),
+      "1,3,4,5",
     ],
     "of more than four people those that are proved": [
       [1, 2, 3, 4, 5, 6].map((userId) => pair(String(userId), { userId, ts: userId, ...(userId < 3 ? proved : {}) })),
@@ -55,7 +74,7 @@ describe("withTokens() keeps", () => {
         pair("s", { owner: "system", ts: 1 }),
         ...[1, 2, 3, 4, 5].map((id) => pair(String(id), { userId: id, ts: 9 + id })),
       ],
-      "s,2,3,4,5",
+      "s,4,5",
     ],
   };
   for (const [name, [pairs, kept]] of Object.entries(cases)) {
@@ -66,6 +85,14 @@ describe("withTokens() keeps", () => {
     const stored = withTokens(undefined, pair("a", { isProved: true }))!;
     assert.equal(withTokens(stored, pair("a")), stored);
     assert.equal(withTokens(stored, pair("a", { isProved: true })), stored);
+  });
+
+  it("that somebody is an administrator, also where a later event does not say so", () => {
+    const admin = pair("a", { userId: 1, isAdmin: true, isProved: true });
+    const isAdmin = (next: StoredTokens): unknown[] => withTokens([admin], next)!.map((one) => one.isAdmin);
+    assert.deepEqual(isAdmin(pair("b", { userId: 1, ts: 99, isProved: true })), [true]);
+    assert.deepEqual(isAdmin(pair("b", { userId: 1, ts: 99 })), [true, undefined], "but not by what nobody has proved");
+    assert.deepEqual(isAdmin(pair("b", { userId: 2, ts: 99, isProved: true })), [true, undefined]);
   });
 
   it("what an event said of a pair when an OAuth host says whose it is", () => {
