@@ -337,6 +337,70 @@ describe("a handler that meets a wall", () => {
   });
 });
 
+describe("what a portal waits for", () => {
+  const portalOn2 = async (made: Branch): Promise<void> => {
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2" });
+    made.now += MINUTE;
+    await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
+  };
+
+  it("is over when the app's user comes with tokens, and its upgrades go on at once", async () => {
+    const made = branch();
+    const ran: string[] = [];
+    made.app.upgrade("3", async () => {
+      await made.app.access.get(MEMBER_ID);
+      ran.push("3");
+    });
+    await portalOn2(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "authorisation");
+    made.now += MINUTE;
+    made.office.version = 3;
+    const { access, refresh } = made.office.pair(9);
+    const pair = { "data[access_token]": access, "data[refresh_token]": refresh };
+    await made.send("ONAPPUSERREADY", { ...pair, "data[expires_in]": "3600", "data[user_id]": "9" });
+    await soon();
+    assert.deepEqual([ran, (await made.app.portal(MEMBER_ID))?.waits], [["3"], undefined]);
+  });
+
+  it("is over when the call that had to be confirmed was", async () => {
+    const made = branch();
+    let isConfirmed = false;
+    made.app.upgrade("3", () => {
+      if (isConfirmed) return;
+      throw new B24Error({ code: "METHOD_CONFIRM_WAITING", description: "", status: 401, method: "crm.deal.delete" });
+    });
+    await portalOn2(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "confirmation");
+    isConfirmed = true;
+    made.now += MINUTE;
+    await made.send("ONAPPMETHODCONFIRM", {
+      "data[TOKEN]": "abcdef0123456789",
+      "data[METHOD]": "crm.deal.delete",
+      "data[CONFIRMED]": "1",
+    });
+    await soon();
+    const { version, waits } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, waits], ["3.0.0", undefined]);
+  });
+});
+
+describe("a portal that Bitrix24 knows no more", () => {
+  it("is asked about once a week, as one that is well", async () => {
+    const made = branch({ checks: {} });
+    await install(made);
+    await soon();
+    made.office.answer = () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 });
+    const before = made.office.asked.length;
+    for (let hour = 0; hour < 4 * 7 * 24; hour += 6) {
+      made.now += 6 * 60 * MINUTE;
+      await made.app.tick();
+    }
+    const asked = made.office.asked.length - before;
+    assert(asked >= 3 && asked <= 8, `saw ${asked} requests in four weeks`);
+    await made.app.close();
+  });
+});
+
 describe("a payment that lapses", () => {
   it("pauses upgrades until it is made, and deletes nothing", async () => {
     const made = branch();

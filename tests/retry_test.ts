@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createApp, Fatal, memoryStorage, OnAppUpdateError, type Plugin, RetryAfter } from "@b24/onappupdate";
+import { B24Error, createApp, Fatal, memoryStorage, OnAppUpdateError, type Plugin, RetryAfter } from "@b24/onappupdate";
 import { MEMBER_ID, rig } from "./_app.ts";
-import { chanceOf, waitAfter } from "../src/retry.ts";
+import { chanceOf, isCounted, waitAfter } from "../src/retry.ts";
 
 const broken = new Error("broken");
 
@@ -28,6 +28,18 @@ describe("waitAfter()", () => {
   it("obeys RetryAfter at every attempt, and Fatal at the first", () => {
     assert.equal(waitAfter(new RetryAfter(7), 99, { attempts: 1 }, 0.5), 7);
     assert.equal(waitAfter(new Fatal("no"), 1, {}, 0), undefined);
+  });
+});
+
+describe("Bitrix24's limits", () => {
+  it("are waited for, and not counted: a method's time for its ten minutes", () => {
+    const limits = { OPERATION_TIME_LIMIT: 600_000, QUERY_LIMIT_EXCEEDED: 10_000 };
+    for (const [code, waitMs] of Object.entries(limits)) {
+      const error = new B24Error({ code, description: "", status: 429, method: "crm.deal.update" });
+      for (const thrown of [error, new Error("while moving deals", { cause: error })]) {
+        assert.deepEqual([isCounted(thrown), waitAfter(thrown, 99, { attempts: 3 }, 0)], [false, waitMs]);
+      }
+    }
   });
 });
 

@@ -135,6 +135,8 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     signal?: AbortSignal,
   ): Promise<Access | undefined> {
     const failed = new Set<string>();
+    /** Whose pair this call has renewed: that it ends soon again is no reason to renew it once more. */
+    const renewed = new Set<string>();
     let failure: unknown;
     // Each round proves, renews or drops a pair, so there are not more than there can be pairs.
     for (let round = 0; round < ROUNDS; round++) {
@@ -147,7 +149,9 @@ export function createAccess(settings: AccessSettings): CoreAccess {
         .sort((a, b) => urgency(b) - urgency(a));
       if (first === undefined && failure !== undefined) throw failure;
       if (first === undefined) return undefined;
-      const endsSoon = canRenew && first.refreshToken !== undefined && first.expiresAt - EARLY_MS <= clock();
+      const who = `${first.owner} ${first.userId}`;
+      const endsSoon = canRenew && first.refreshToken !== undefined && first.expiresAt - EARLY_MS <= clock() &&
+        !renewed.has(who);
       if (first.isProved !== true) {
         try {
           await abortable(prove(memberId, first), signal);
@@ -157,6 +161,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
           failed.add(first.accessToken);
         }
       } else if (endsSoon) {
+        renewed.add(who);
         try {
           await abortable(renew(memberId, first), signal);
         } catch (error) {

@@ -7,6 +7,7 @@ import { registrations } from "@b24/onappupdate/registrations";
 import { rest } from "@b24/onappupdate/rest";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, movableClock, recorder, recordingLogger } from "../_app.ts";
+import { until } from "../_until.ts";
 
 const HANDLER = "https://app.example.com/b24";
 const REFUSED = "ERROR_ACTIVITY_VALIDATION_FAILURE";
@@ -117,6 +118,47 @@ describe("registrations() in every run", () => {
     assert.deepEqual((await app.admin.rollback(MEMBER_ID)).undone.map(({ step }) => step), ["one"]);
     assert.deepEqual([undone, portal.calls().length], [["one"], before]);
     await app.close();
+  });
+});
+
+describe("a check of registrations", () => {
+  it("that began before an update does not put back what the version before had", async () => {
+    const [bitrix24, storage, { clock }] = [fakeBitrix24({ clientId: CLIENT_ID }), memoryStorage(), movableClock()];
+    const portal = bitrix24.portal({ memberId: MEMBER_ID, scope: ["crm", "bizproc"] });
+    const process = (fetch: typeof globalThis.fetch): App =>
+      createApp({
+        ...{ storage: { ...storage, close: () => Promise.resolve() }, clock, fetch, clientId: CLIENT_ID },
+        ...{
+          clientSecret: "client-secret-0123456789abcdef",
+          acknowledge: "handled",
+          tickEveryMs: false,
+          checks: false,
+        },
+        logger: recordingLogger().logger,
+      }).use(applicationToken()).use(rest()).use(registrations((version) => ({
+        robots: [{ code: `rate-${version[0]}`, handler: `${HANDLER}/rate`, name: "Rate" }],
+      })));
+    const [begun, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const slow = process(async (input, init) => {
+      if (String(input).includes("/rest/batch")) {
+        begun.resolve();
+        await goOn.promise;
+      }
+      return await bitrix24.fetch(input, init);
+    });
+    const fast = process(bitrix24.fetch);
+    bitrix24.deliverTo((request) => fast.fetch(request));
+    await portal.sends.install(2);
+    await slow.start();
+    const checking = slow.check(MEMBER_ID);
+    await begun.promise;
+    await portal.sends.update(3);
+    goOn.resolve();
+    await checking;
+    await until("the portal is on 3", async () => (await fast.portal(MEMBER_ID))?.version === "3.0.0");
+    await slow.close();
+    assert.deepEqual(portal.registrations().robots.map(({ CODE }) => CODE), ["rate-3"]);
+    await fast.close();
   });
 });
 
