@@ -57,6 +57,9 @@ type Params = Readonly<Record<string, unknown>>;
 /** The name of the ID in a method's filter, or `"start"`. */
 export function idOf(method: string, params: object): string {
   const order = Object.entries((params as Params)[nameIn(params, "order")] ?? {});
+  // Beside alternatives, the ID would be one more of them.
+  const hasLogic = Object.keys((params as Params)[nameIn(params, "filter")] ?? {}).some((key) => /^logic$/i.test(key));
+  if (hasLogic) return "start";
   const by = /^crm\.item\.list$/i.test(method) ? "id" : BY_ID.test(method) ? "ID" : "start";
   return order.every((one) => one.join(" ").toLowerCase() === `${by} asc`.toLowerCase()) ? by : "start";
 }

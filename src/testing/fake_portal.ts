@@ -120,7 +120,7 @@ export interface FakePortal {
   readonly update: (to: number, options?: FakeUpdateOptions) => string;
   /** Removes the app: its tokens end, and what it registered is gone. */
   readonly uninstall: (options?: FakeUninstallOptions) => string;
-  /** The paid period ends: REST and OAuth host answer `PAYMENT_REQUIRED`, and there are no events. */
+  /** The paid period ends: REST and `oauth/token` answer `PAYMENT_REQUIRED`, and there are no events. */
   readonly stopPayment: () => string;
   /** The app is paid for. */
   readonly pay: () => string;

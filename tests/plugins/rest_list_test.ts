@@ -57,6 +57,18 @@ describe("b24.list()", () => {
     });
   }
 
+  it("pages by start where the filter has alternatives, of which the ID would be one", async () => {
+    const made = counter();
+    const expected = rows(120, "id");
+    made.answer = byStart(expected, "items");
+    const filter = { logic: "OR", 0: { title: "a" }, 1: { title: "b" } };
+    assert.deepEqual(await all(made, "crm.item.list", { entityTypeId: 2, filter }), expected);
+    assert.deepEqual(
+      made.sent.map(({ params }) => [params.filter, params.start]),
+      [0, 50, 100].map((at) => [filter, at]),
+    );
+  });
+
   for (const [method, key] of [["user.get"], ["lists.element.get"], ["crm.type.list", "types"]] as const) {
     it(`pages ${method} by start and next`, async () => {
       for (const count of [0, 50, 51, 150]) {
