@@ -8,7 +8,7 @@ import { type AppOptions, settingsOf } from "./app_options.ts";
 import { type CheckReport, createChecks } from "./check.ts";
 import { type AnyHandler, type Core, notify, safeError } from "./core.ts";
 import { createDeadline } from "./deadline.ts";
-import { InputError, UnknownPortalError } from "./errors.ts";
+import { CannotVerifyError, InputError, UnknownPortalError } from "./errors.ts";
 import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "./http.ts";
 import { withFields } from "./log.ts";
 import type { Context, HandlerContext } from "./pipeline/context.ts";
@@ -188,8 +188,13 @@ export function createApp(options: AppOptions): App {
     bodyDeadline: createDeadline(limits.bodyTimeoutMs),
     clock,
     take: async (incoming, platform) => {
-      const accepted = await receive(core, incoming);
-      const check = checks.afterContact(incoming.event.auth.memberId);
+      const { memberId } = incoming.event.auth;
+      const accepted = await receive(core, incoming).catch((error) => {
+        const planned = error instanceof CannotVerifyError ? checks.afterDoubt(memberId) : undefined;
+        if (planned !== undefined) keepAlive(platform, planned);
+        throw error;
+      });
+      const check = checks.afterContact(memberId);
       if (check !== undefined) keepAlive(platform, check);
       if (accepted === undefined) return;
       const { result, end } = worker.work(accepted);

@@ -8,6 +8,7 @@ import { loadPortal } from "./portal/load.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "./portal/record.ts";
 import { runExtended } from "./pipeline/pipeline.ts";
 import type { Plugin } from "./pipeline/plugin.ts";
+import { arrived, planVisit, writeDue } from "./portal/schedule.ts";
 import { modify } from "./storage/modify.ts";
 import { chanceOf, waitReasonOf } from "./retry.ts";
 import { redactError } from "./secret.ts";
@@ -60,6 +61,11 @@ export interface Checks {
   readonly check: (memberId: string) => Promise<CheckReport>;
   /** After a contact: checks the portal; `undefined` when that was done lately. Never rejects. */
   readonly afterContact: (memberId: string) => Promise<void> | undefined;
+  /**
+   * After an event that nobody could verify, and that does not come again: has a stored portal checked in an hour.
+   * `undefined` when that was done lately. Never rejects.
+   */
+  readonly afterDoubt: (memberId: string) => Promise<void> | undefined;
   /** When silence is to be broken, in milliseconds since 1970; `undefined`: never. */
   readonly dueAt: (record: PortalRecord) => number | undefined;
   /** The same as `check`, at a visit: never rejects, and remembers that it was tried. */
@@ -215,25 +221,55 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
     return work;
   }
 
+  /** Whether the portal was not looked at for a while in this process, and is now. */
+  function isTurn(memberId: string, everyMs: number): boolean {
+    const now = clock();
+    if (now - (lately.get(memberId) ?? -Infinity) < everyMs) return false;
+    if (lately.size >= REMEMBERED) lately.clear();
+    lately.set(memberId, now);
+    return true;
+  }
+
+  async function checkSoon(memberId: string): Promise<void> {
+    const now = clock();
+    const read = await storage.get<PortalRecord>(portalKey(memberId));
+    const known = readRecord(read);
+    if (known?.status !== "installed" || known.tokens === undefined) return;
+    const plan = await planVisit(core, memberId, now + AGAIN_MS, read);
+    await writeDue(
+      core,
+      plan,
+      (record, due) => record && arrived({ ...record, check: { at: now, hasFailed: true } }, due),
+    );
+  }
+
   return {
     check: (memberId) => tracked(check(memberId, false)),
     afterContact: (memberId) => {
-      if (policy === undefined) return undefined;
+      if (policy === undefined || !isTurn(memberId, policy.afterContactMs)) return undefined;
       const now = clock();
-      const isRecent = (at: number | undefined): boolean => at !== undefined && now - at < policy.afterContactMs;
-      if (isRecent(lately.get(memberId))) return undefined;
-      if (lately.size >= REMEMBERED) lately.clear();
-      lately.set(memberId, now);
       return tracked((async () => {
         try {
           const record = await loadPortal(storage, memberId);
-          if (record.status === "installed" && record.tokens !== undefined && !isRecent(record.check?.at)) {
+          const isRecent = record.check !== undefined && now - record.check.at < policy.afterContactMs;
+          if (record.status === "installed" && record.tokens !== undefined && !isRecent) {
             await attempt(memberId, false);
           }
         } catch (error) {
           core.log.warn("a portal could not be checked after a contact", { memberId, error });
         }
       })());
+    },
+    afterDoubt: (memberId) => {
+      if (policy === undefined || !canRenew || !isTurn(`doubt ${memberId}`, AGAIN_MS)) return undefined;
+      return tracked(
+        checkSoon(memberId).catch((error) =>
+          core.log.warn("a check of a portal whose event could not be verified could not be planned", {
+            memberId,
+            error,
+          })
+        ),
+      );
     },
     dueAt: (record) => {
       if (policy === undefined || !canRenew || record.status !== "installed" || record.tokens === undefined) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { B24Error, deployed, NoAccessError, type Plugin } from "@b24/onappupdate";
-import { MEMBER_ID, recorder } from "./_app.ts";
+import { MEMBER_ID, recorder, rig } from "./_app.ts";
 import { type Branch, branch, withPair } from "./access/_office.ts";
 
 const MINUTE = 60_000;
@@ -381,6 +381,23 @@ describe("what a portal waits for", () => {
     await soon();
     const { version, waits } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([version, waits], ["3.0.0", undefined]);
+  });
+});
+
+describe("an event that nobody can verify just now", () => {
+  it("is made up for by a check within hours, for it does not come again", async () => {
+    const { app, portal, send, later } = rig({ checks: {}, clientSecret: "client-secret-0123456789abcdef" });
+    await send(portal.install(2));
+    await soon();
+    const update = portal.update(3, { rotateToken: true });
+    portal.lose({ at: "oauth", method: "app.info", times: 2 });
+    assert.equal(await send(update), 503);
+    await soon();
+    later();
+    await app.tick();
+    await soon();
+    assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+    await app.close();
   });
 });
 
