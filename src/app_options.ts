@@ -3,6 +3,7 @@ import { oauthOrigin, portalHost } from "./access/address.ts";
 import type { CheckPolicy } from "./check.ts";
 import type { RequestLimits } from "./http.ts";
 import { consoleLogger, type Logger, withoutThrows } from "./log.ts";
+import { isDuration, LONGEST_TIMER_MS } from "./deadline.ts";
 import { assertRetryPolicy, type RetryPolicy } from "./retry.ts";
 import { Secret } from "./secret.ts";
 import { isLongLived } from "./start_checks.ts";
@@ -126,6 +127,9 @@ const DEFAULT_LIMITS: Limits = {
   retentionMs: 30 * 24 * 60 * 60 * 1000,
 };
 
+/** Limits that timers keep. */
+const TIMERS: ReadonlySet<string> = new Set(["bodyTimeoutMs", "acknowledgeMs", "closeMs", "leaseMs"]);
+
 /** @throws {TypeError} naming the option that is none */
 export function settingsOf(options: AppOptions): Settings {
   const { storage, retry = {}, oauthTimeoutMs = 5000 } = options;
@@ -135,6 +139,16 @@ export function settingsOf(options: AppOptions): Settings {
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
   for (const [name, limit] of Object.entries(limits)) {
     if (!(limit > 0)) throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted more than 0`);
+    if (TIMERS.has(name) && !isDuration(limit)) {
+      throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted 1 to ${LONGEST_TIMER_MS}`);
+    }
+  }
+  const { acknowledge = "stored", versions = coerced() } = options;
+  if (acknowledge !== "stored" && acknowledge !== "handled") {
+    throw new TypeError(`cannot create an app with acknowledge ${acknowledge}, wanted "stored" or "handled"`);
+  }
+  if (typeof versions?.parse !== "function") {
+    throw new TypeError("cannot create an app with versions that cannot parse, wanted a scheme, such as coerced()");
   }
   assertRetryPolicy("the app", retry);
   const keys = keysOf(options);
@@ -145,13 +159,13 @@ export function settingsOf(options: AppOptions): Settings {
     throw new TypeError(`cannot create an app with oauthTimeoutMs ${oauthTimeoutMs}, wanted 1 to 60000`);
   }
   const tickEveryMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
-  if (tickEveryMs !== false && !(tickEveryMs > 0)) {
-    throw new TypeError(`cannot create an app with tickEveryMs ${tickEveryMs}, wanted more than 0, or false`);
+  if (tickEveryMs !== false && !isDuration(tickEveryMs)) {
+    const wanted = `1 to ${LONGEST_TIMER_MS}, or false`;
+    throw new TypeError(`cannot create an app with tickEveryMs ${tickEveryMs}, wanted ${wanted}`);
   }
   return {
     ...{ storage, limits, retry, keys, portalHosts, oauthHosts, oauthTimeoutMs, tickEveryMs },
-    acknowledge: options.acknowledge ?? "stored",
-    versions: options.versions ?? coerced(),
+    ...{ acknowledge, versions },
     checks: checksOf(options),
     log: withoutThrows(options.logger ?? consoleLogger()),
     clock: options.clock ?? Date.now,

@@ -1,5 +1,13 @@
 /** Time-outs of one length that share a timer: one for each request would cost more than to read its body. */
 
+/** Above it, about 25 days, timers fire at once; in milliseconds. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Whether a timer can wait for `ms` milliseconds. */
+export function isDuration(ms: unknown): ms is number {
+  return typeof ms === "number" && ms > 0 && ms <= LONGEST_TIMER_MS;
+}
+
 /** Calls `expire` once the time is over, unless what it returns is called before. */
 export type Deadline = (expire: () => void) => () => void;
 

@@ -82,10 +82,12 @@ export async function handleDelivery(
     // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
     const sent = event;
     if (body !== undefined) {
-      const next = firstNext(held.record(), sent, facts);
+      let reason: unknown;
+      const next = firstNext(held.record(), sent, facts, (error) => reason = error);
       if (next === undefined) {
         // However long that takes: it is no failure, and must not be parked.
-        core.log.warn("an event waits for code that knows its version", { memberId, deliveryId });
+        const error = safeError(core, reason, sent, held.record());
+        core.log.warn("an event waits for code that knows its version", { memberId, deliveryId, error });
         return { result: "left", at: core.clock() + NEWER_MS };
       }
       if (next !== held.record()) await held.update((record) => nextRecord(record, sent, facts));

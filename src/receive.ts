@@ -147,15 +147,21 @@ function reportDowngrade(core: Core, event: B24Event, facts: Facts, before: Port
 }
 
 /**
- * The record with the event in it; `undefined` when the scheme of versions is not ready for it.
+ * The record with the event in it; `undefined` when the scheme of versions is not ready for it, as `notReady` is told.
  *
  * @throws {InputError} when no scheme can be
  */
-export function firstNext(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord | undefined {
+export function firstNext(
+  record: PortalRecord | undefined,
+  event: B24Event,
+  facts: Facts,
+  notReady: (error: unknown) => void = () => {},
+): PortalRecord | undefined {
   try {
     return nextRecord(record, event, facts);
   } catch (error) {
     if (error instanceof InputError) throw error;
+    notReady(error);
     return undefined;
   }
 }

@@ -47,6 +47,11 @@ export function createTicker(
   const sweep = createDeploySweep(core);
 
   return async ({ limit = 100, concurrency = 8, budgetMs = 30_000 } = {}) => {
+    for (const [name, value] of Object.entries({ limit, concurrency })) {
+      if (Number.isInteger(value) && value > 0) continue;
+      throw new TypeError(`cannot tick with ${name} ${value}, wanted a whole number from 1`);
+    }
+    if (!(budgetMs >= 0)) throw new TypeError(`cannot tick with budgetMs ${budgetMs}, wanted a number from 0`);
     const end = performance.now() + budgetMs;
     await sweep(limit);
     const due = listDue(storage, clock());

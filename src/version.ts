@@ -105,8 +105,9 @@ const VERSION = /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(-[0-9a-z.-]+)?(?:\+[0-9a-z.-]+
 
 /** @throws {VersionError} */
 export function parseVersion(raw: string): string {
-  const version = readVersion(raw);
-  if (version === null) throw new VersionError(raw);
+  // What comes from the environment may be missing.
+  const version = typeof raw === "string" ? readVersion(raw) : null;
+  if (version === null) throw new VersionError(String(raw));
   return version;
 }
 

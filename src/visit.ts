@@ -4,6 +4,7 @@ import type { Checks } from "./check.ts";
 import type { Core } from "./core.ts";
 import { FormatError } from "./errors.ts";
 import { eventIn, handleDelivery, type Outcome, tellsVersion, type WorkResult } from "./handle.ts";
+import { whenReturned } from "./portal/borrow.ts";
 import { censusOf, enter } from "./portal/census.ts";
 import { type Delivery, INBOX, readDelivery } from "./portal/inbox.ts";
 import { type HeldPortal, holdPortal, LeaseLostError } from "./portal/lease.ts";
@@ -42,7 +43,9 @@ export async function visitPortal(
   let held: HeldPortal | undefined;
   try {
     if (core.signal.aborted) return { handled, failed };
-    held = await holdPortal(core, memberId, known?.record);
+    // What is known of it is what it was then.
+    const wasThere = await whenReturned(core.storage, memberId);
+    held = await holdPortal(core, memberId, wasThere ? known?.record : undefined);
     if (held === undefined && await adopt(core, memberId)) held = await holdPortal(core, memberId);
     if (held === undefined) return { handled, failed };
     if (isToBeChecked(core, upgrades, checks, held.record())) {

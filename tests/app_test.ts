@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createApp, deployed, mapped, memoryStorage, type Plugin, Secret, type UpgradeContext } from "@b24/onappupdate";
+import {
+  coerced,
+  createApp,
+  deployed,
+  mapped,
+  memoryStorage,
+  type Plugin,
+  Secret,
+  type UpgradeContext,
+} from "@b24/onappupdate";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, post, recordingLogger, rig, trusting } from "./_app.ts";
 
@@ -507,6 +516,27 @@ describe("createApp()", () => {
         /cannot create an app with limits\.\w+ (NaN|0|-1), wanted/,
       );
     }
+  });
+
+  test("refuses what it does not know, and what no timer can wait for", () => {
+    const mistakes: readonly (readonly [options: object, message: RegExp])[] = [
+      [{ limits: { closeMs: Infinity } }, /limits\.closeMs Infinity, wanted 1 to 2147483647/],
+      [{ tickEveryMs: 2 ** 32 }, /tickEveryMs 4294967296, wanted 1 to 2147483647, or false/],
+      [{ tickEveryMs: true }, /tickEveryMs true, wanted 1 to/],
+      [{ acknowledge: "handeld" }, /acknowledge handeld, wanted "stored" or "handled"/],
+      [{ versions: coerced }, /versions that cannot parse, wanted a scheme/],
+      [{ versions: "2.0.0" }, /versions that cannot parse, wanted a scheme/],
+    ];
+    for (const [mistake, message] of mistakes) assert.throws(() => createApp({ ...options, ...mistake }), message);
+    assert.throws(() => deployed(undefined as never), { name: "VersionError", message: /"undefined"/ });
+  });
+
+  test("refuses to tick without an end or a beginning", async () => {
+    const { app } = rig();
+    await assert.rejects(app.tick({ concurrency: 0 }), /cannot tick with concurrency 0, wanted a whole number from 1/);
+    await assert.rejects(app.tick({ limit: NaN }), /cannot tick with limit NaN/);
+    await assert.rejects(app.tick({ budgetMs: -1 }), /cannot tick with budgetMs -1, wanted a number from 0/);
+    await app.close();
   });
 
   test("refuses to be made without a storage", () => {

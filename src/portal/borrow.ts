@@ -1,6 +1,8 @@
 /** Taking a portal for something other than its work: nobody works on it meanwhile, and what comes is taken up after. */
 import { censusOf, enter } from "./census.ts";
+import type { Storage } from "../storage/storage.ts";
 import { type HeldPortal, holdPortal, type LeaseOptions } from "./lease.ts";
+import { timeOf } from "./schedule.ts";
 
 /** What portals are borrowed with. */
 export interface Borrower extends LeaseOptions {
@@ -14,26 +16,56 @@ export async function borrowPortal<T>(
   memberId: string,
   use: (held: HeldPortal) => Promise<T>,
 ): Promise<{ readonly result: T } | undefined> {
-  const held = await holdPortal(borrower, memberId);
-  if (held === undefined) return undefined;
-  const { arrivals } = held.record();
+  const here = borrowedOf(borrower.storage);
+  await here.get(memberId);
+  const over = Promise.withResolvers<void>();
+  here.set(memberId, over.promise);
   try {
-    return { result: await use(held) };
+    const held = await holdPortal(borrower, memberId);
+    if (held === undefined) return undefined;
+    const { arrivals } = held.record();
+    try {
+      return { result: await use(held) };
+    } finally {
+      // One that was lost is another's.
+      await giveBack(borrower, held, arrivals).catch(() => {});
+      held.stop();
+    }
   } finally {
-    // One that was lost is another's.
-    await giveBack(borrower, held, arrivals).catch(() => {});
-    held.stop();
+    if (here.get(memberId) === over.promise) here.delete(memberId);
+    over.resolve();
   }
 }
 
-/** Gives a portal back as it is now, counted, and has what has come since `arrivals` taken up. */
+/**
+ * Resolves when this process has not borrowed the portal, or not any more: a worker of its own waits for that. Whether it
+ * was there all the time is what is told.
+ */
+export async function whenReturned(storage: Storage, memberId: string): Promise<boolean> {
+  const returned = borrowedOf(storage).get(memberId);
+  await returned;
+  return returned === undefined;
+}
+
+/** What this process has borrowed, by storage. */
+const borrowed = new WeakMap<Storage, Map<string, Promise<void>>>();
+
+function borrowedOf(storage: Storage): Map<string, Promise<void>> {
+  const known = borrowed.get(storage) ?? new Map<string, Promise<void>>();
+  borrowed.set(storage, known);
+  return known;
+}
+
+/** Gives a portal back as it is now, counted, and has taken up what has come since `arrivals`, or was to be just now. */
 async function giveBack(
-  { storage, wake }: Borrower,
+  { storage, clock, leaseMs, wake }: Borrower,
   held: HeldPortal,
   arrivals: number | undefined,
 ): Promise<void> {
   const census = censusOf(held.record());
   if (census !== held.counted) await enter(storage, held.record());
   await held.release((record) => ({ ...record, census }));
-  if (held.record().arrivals !== arrivals) wake(held.record().memberId);
+  const { memberId, arrivals: now, due } = held.record();
+  // Whoever wanted to do it found the portal taken.
+  if (now !== arrivals || (due !== undefined && timeOf(due) <= clock() + leaseMs)) wake(memberId);
 }

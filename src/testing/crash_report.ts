@@ -43,6 +43,8 @@ export interface Call {
   readonly method: string;
   readonly url: URL;
   readonly body: string;
+  /** What of the body says what is asked for. */
+  readonly content: string;
   readonly idempotencyKey?: string;
   /** The step in which it was made. */
   readonly step?: string;
@@ -55,10 +57,27 @@ export async function describeCall(request: Request, step: string | undefined): 
   const idempotencyKey = request.headers.get("idempotency-key") ?? keyIn([url, body, ...request.headers].join("\n"));
   return {
     call: `${method} ${url}`,
-    ...{ method, url: new URL(url), body },
+    ...{ method, url: new URL(url), body, content: withoutAuth(body) },
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
     ...(step === undefined ? {} : { step }),
   };
+}
+
+/** The body without the access token of Bitrix24's REST: who calls again, after it was renewed, asks for the same. */
+function withoutAuth(body: string): string {
+  const map = mapIn(body);
+  if (map === undefined) return body.replace(/(^|&)auth=[^&]*/, "");
+  const { auth: _, ...content } = map;
+  return JSON.stringify(content);
+}
+
+function mapIn(body: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The key of a step, or one that was made of it, such as `…:2`. */
@@ -71,7 +90,7 @@ export type Calls = ReadonlyMap<string, { readonly call: Call; readonly times: n
 
 /** Counts calls: those are the same that ask for the same. */
 export function count(calls: Map<string, { readonly call: Call; readonly times: number }>, call: Call): void {
-  const id = `${call.call}\n${call.idempotencyKey ?? ""}\n${call.body}`;
+  const id = `${call.call}\n${call.idempotencyKey ?? ""}\n${call.content}`;
   calls.set(id, { call, times: (calls.get(id)?.times ?? 0) + 1 });
 }
 
@@ -123,14 +142,21 @@ function problemOf(call: Call, first: ReadonlyMap<string, Call>): string | undef
   if (isHarmless(call)) return undefined;
   if (call.idempotencyKey === undefined) return "it has no idempotency key";
   const other = first.get(placeOfKey(call));
-  const isOwn = other === undefined || (other.call === call.call && other.body === call.body);
+  const isOwn = other === undefined || (other.call === call.call && other.content === call.content);
   return isOwn ? undefined : `its idempotency key is that of another call, ${other.call}`;
 }
 
-/** Bitrix24 is asked by POST, too. */
-function isHarmless({ method, url }: Call): boolean {
-  return /^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) ||
-    /\/rest\/.*?[\w.]+\.(get|list|fields|info)(\.json)?$/.test(url.pathname) || url.pathname.startsWith("/oauth/token");
+/** Bitrix24 is asked by POST, too; and what is registered is known by its code, so that it is there once. */
+const HARMLESS =
+  /\.(get|list|fields|info)$|^(event|placement)\.(un)?bind$|^(bizproc\.(robot|activity)|messageservice\.sender|userfieldtype|crm\.automation\.trigger)\.(add|update|delete)$|^imconnector\.(un)?register$/;
+
+function isHarmless({ method, url, body }: Call): boolean {
+  if (/^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) || url.pathname.startsWith("/oauth/token")) return true;
+  const called = /\/rest\/(?:.*\/)?([\w.]+?)(\.json)?$/.exec(url.pathname)?.[1];
+  if (called === undefined) return false;
+  if (called !== "batch") return HARMLESS.test(called);
+  const commands = Object.values(mapIn(body)?.["cmd"] ?? {});
+  return commands.length > 0 && commands.every((text) => HARMLESS.test(String(text).split("?")[0]!));
 }
 
 /** The report of all that was found. `end`: where the portals are in the end. */

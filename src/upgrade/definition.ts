@@ -4,6 +4,7 @@ import * as semver from "semver";
 import type { Logger } from "../log.ts";
 import type { Portal } from "../portal/record.ts";
 import { compareVersions, isVersion, parseVersion } from "../version.ts";
+import { isDuration, LONGEST_TIMER_MS } from "../deadline.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
 import type { Steps } from "./steps.ts";
 
@@ -82,9 +83,6 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   readonly scope: readonly string[];
 }
 
-/** Above it, about 25 days, timers fire at once. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-
 /** @throws {TypeError} when the range is none, never matches, or has no milestone; or the time-out is no duration */
 export function defineUpgrade<Context extends UpgradeContext>(
   range: UpgradeRange,
@@ -92,9 +90,9 @@ export function defineUpgrade<Context extends UpgradeContext>(
   { id, timeoutMs, retry, requires }: UpgradeOptions = {},
 ): Upgrade<Context> {
   const text = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
-  if (timeoutMs !== undefined && !(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
+  if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
     throw new TypeError(
-      `cannot register upgrade ${quote(text)}: timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMEOUT_MS}`,
+      `cannot register upgrade ${quote(text)}: timeoutMs is ${timeoutMs}, wanted 1 to ${LONGEST_TIMER_MS}`,
     );
   }
   if (retry !== undefined) assertRetryPolicy(`upgrade ${quote(text)}`, retry);

@@ -1,8 +1,9 @@
 /** The recorded parts of an upgrade: what is finished is not run again. */
+import { isDuration, LONGEST_TIMER_MS } from "../deadline.ts";
 import type { PortalRecord, Progress, StepRecord } from "../portal/record.ts";
 import { digest } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
-import { Fatal, mostAttempts, type RetryPolicy } from "../retry.ts";
+import { assertRetryPolicy, Fatal, mostAttempts, type RetryPolicy } from "../retry.ts";
 import type { Installation } from "./installation.ts";
 import { keepResult, resultOf } from "./results.ts";
 import { withTimeout } from "./timeout.ts";
@@ -124,6 +125,8 @@ export interface AttemptOptions {
 
 /** Between two records of progress, in milliseconds. */
 const PROGRESS_MS = 1000;
+/** The end of the times that a date can be, in milliseconds since 1970. */
+const LAST_MS = 8.64e15;
 
 /** The end of a replay. */
 export class ReplayEnd extends Error {}
@@ -178,6 +181,19 @@ export function beginAttempt(options: AttemptOptions): Attempt {
     throw failed(name, new Fatal(`step "${name}" was begun ${attempt - 1} times, and its process ended each time`));
   }
 
+  /** Trying again would not help. */
+  function assertOptions(name: string, { retry, timeoutMs }: StepOptions<never>): void {
+    try {
+      if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
+        throw new TypeError(`timeoutMs is ${timeoutMs}, wanted 1 to ${LONGEST_TIMER_MS}`);
+      }
+      if (retry !== undefined) assertRetryPolicy("it", retry);
+    } catch (error) {
+      const { message } = error as TypeError;
+      throw failed(name, new Fatal(`cannot run step "${name}": ${message}`));
+    }
+  }
+
   function failed(name: string, error: unknown, retry?: RetryPolicy): unknown {
     failures.set(error, { name, ...(retry === undefined ? {} : { retry }) });
     return error;
@@ -203,6 +219,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
   const steps: Steps = {
     step: <T>(name: string, run: (scope: StepScope) => T | Promise<T>, stepOptions: StepOptions<T> = {}) =>
       only(name, async (known) => {
+        assertOptions(name, stepOptions as StepOptions<never>);
         const { undo } = stepOptions;
         const remember = (value: T): T => {
           finished.push({ name, ...(undo === undefined ? {} : { undo: (scope) => undo(value, scope) }) });
@@ -223,6 +240,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
       }),
     pages: (name, start, page, stepOptions = {}) =>
       only(name, async (known) => {
+        assertOptions(name, stepOptions as StepOptions<never>);
         if (known?.state === "done") {
           finished.push({ name });
           return known.done ?? 0;
@@ -259,6 +277,9 @@ export function beginAttempt(options: AttemptOptions): Attempt {
       only(name, async (known) => {
         const now = clock();
         const wakeAt = known?.wakeAt ?? now + ms;
+        if (!(ms >= 0 && wakeAt <= LAST_MS)) {
+          throw failed(name, new Fatal(`cannot sleep "${name}" for ${ms} milliseconds, wanted a number from 0`));
+        }
         if (known?.state !== "done") {
           const isOver = wakeAt <= now;
           await record(name, { state: isOver ? "done" : "begun", attempts: 1, at: now, wakeAt });

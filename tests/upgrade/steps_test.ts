@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createApp, Fatal, memoryStorage, RetryAfter, type Storage } from "@b24/onappupdate";
+import { createApp, Fatal, memoryStorage, RetryAfter, type Storage, type UpgradeContext } from "@b24/onappupdate";
 import { MEMBER_ID, movableClock, post, recorder, recordingLogger, rig, trusting } from "../_app.ts";
 
 /** A portal on 2 and an app whose upgrade to 3 is `handler`. */
@@ -318,6 +318,28 @@ describe("sleep()", () => {
     assert.equal(await send(portal.uninstall()), 200);
     assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
   });
+});
+
+describe("what steps and sleeps are told", () => {
+  const MISTAKES: Readonly<Record<string, (ctx: UpgradeContext) => Promise<unknown>>> = {
+    'cannot run step "one": timeoutMs is Infinity, wanted 1 to 2147483647': ({ step }) =>
+      step("one", () => {}, { timeoutMs: Infinity }),
+    'cannot run step "one": timeoutMs is 2592000000, wanted 1 to 2147483647': ({ pages }) =>
+      pages("one", 0, () => Promise.resolve({ next: null, done: 1 }), { timeoutMs: 2_592_000_000 }),
+    'cannot run step "one": cannot use attempts 0 for it, wanted a number from 1': ({ step }) =>
+      step("one", () => {}, { retry: { attempts: 0 } }),
+    'cannot sleep "a while" for NaN milliseconds, wanted a number from 0': ({ sleep }) => sleep("a while", NaN),
+    'cannot sleep "a while" for Infinity milliseconds, wanted a number from 0': ({ sleep }) =>
+      sleep("a while", Infinity),
+  };
+  for (const [message, handler] of Object.entries(MISTAKES)) {
+    it(`is parked at once with what was wanted: ${message}`, async () => {
+      const { app, update } = await portalOn2(async (ctx) => void await handler(ctx));
+      await update();
+      const { failure } = (await app.portal(MEMBER_ID))!;
+      assert.deepEqual([failure?.message, failure?.attempts, failure?.retryAt], [message, 1, undefined]);
+    });
+  }
 });
 
 describe("a failure", () => {
