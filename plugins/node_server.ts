@@ -45,7 +45,8 @@ export interface NodeServerOptions {
   readonly signals?: readonly StopSignal[];
   /**
    * How long in milliseconds requests in flight, and after them the app, may take to finish once the server is told
-   * to stop; default 10,000 for each of the two.
+   * to stop; default 15,000 for each of the two. More than `limits.closeMs` of the app and a second: what is under way
+   * then is aborted and given back, not cut off.
    */
   readonly graceMs?: number;
   /** Called once, as soon as connections are accepted. */
@@ -105,7 +106,7 @@ const SERVER_OPTIONS = {
  * ```
  */
 export async function serve(app: Servable, options: NodeServerOptions = {}): Promise<NodeServer> {
-  const { port = 8000, hostname = "127.0.0.1", signals = ["SIGINT", "SIGTERM"], graceMs = 10_000 } = options;
+  const { port = 8000, hostname = "127.0.0.1", signals = ["SIGINT", "SIGTERM"], graceMs = 15_000 } = options;
   if (!(graceMs >= 0 && graceMs <= LONGEST_TIMER_MS)) {
     throw new RangeError(`cannot serve with graceMs ${graceMs}, wanted milliseconds from 0 to ${LONGEST_TIMER_MS}`);
   }

@@ -253,6 +253,11 @@ export function createApp(options: AppOptions): App {
 
   const app: App = {
     use: (plugin) => {
+      if (typeof plugin !== "object" || typeof plugin?.name !== "string") {
+        throw new TypeError(
+          `cannot add a ${typeof plugin} as a plugin, wanted what its function gives, as applicationToken()`,
+        );
+      }
       assertOpen(`plugin "${plugin.name}"`);
       // What it needs and adds is checked by the compiler; at run time a context is an object with keys.
       plugins.push(plugin as unknown as Plugin);

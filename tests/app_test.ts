@@ -518,6 +518,39 @@ describe("createApp()", () => {
     }
   });
 
+  test("that is closed in the middle of a step has made no attempt at it, however often", async () => {
+    const storage = memoryStorage();
+    let closes = 0;
+    const attempts: number[] = [];
+    const made = (): ReturnType<typeof rig> => {
+      const one = rig({
+        storage: { ...storage, close: () => Promise.resolve() },
+        limits: { closeMs: 5 },
+        retry: { attempts: 2 },
+      });
+      one.app.upgrade("3", ({ step }) =>
+        step("long", async ({ attempt, signal }) => {
+          attempts.push(attempt);
+          if (++closes > 4) return;
+          await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+        }));
+      return one;
+    };
+    const first = made();
+    await first.send(first.portal.install(2));
+    void first.send(first.portal.update(3));
+    for (let one = first; closes < 5; one = made()) {
+      if (one !== first) void one.app.tick();
+      const before = closes;
+      while (closes === before) await new Promise((resolve) => setTimeout(resolve, 1));
+      if (closes < 5) await one.app.close();
+      else {while ((await one.app.portal(MEMBER_ID))?.version !== "3.0.0") {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        }}
+    }
+    assert.deepEqual(attempts, [1, 1, 1, 1, 1]);
+  });
+
   test("refuses what it does not know, and what no timer can wait for", () => {
     const mistakes: readonly (readonly [options: object, message: RegExp])[] = [
       [{ limits: { closeMs: Infinity } }, /limits\.closeMs Infinity, wanted 1 to 2147483647/],
@@ -537,6 +570,11 @@ describe("createApp()", () => {
     await assert.rejects(app.tick({ limit: NaN }), /cannot tick with limit NaN/);
     await assert.rejects(app.tick({ budgetMs: -1 }), /cannot tick with budgetMs -1, wanted a number from 0/);
     await app.close();
+  });
+
+  test("refuses a plugin's function for the plugin that it makes", () => {
+    const factory = (): Plugin => trusting;
+    assert.throws(() => createApp(options).use(factory as never), /cannot add a function as a plugin, wanted what its/);
   });
 
   test("refuses to be made without a storage", () => {

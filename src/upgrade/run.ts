@@ -172,6 +172,7 @@ async function runOne(core: Core, held: Installation, ctx: HandlerContext, upgra
     upgradeId: id,
     retry,
     signal,
+    closing: core.signal,
     started: (step, attempt) => notify(core, "stepStarted", report(step, attempt)),
     finishedStep: (step, attempt) => notify(core, "stepFinished", report(step, attempt)),
   });

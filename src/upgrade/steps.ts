@@ -117,6 +117,8 @@ export interface AttemptOptions {
   readonly upgradeId: string;
   readonly retry: RetryPolicy;
   readonly signal: AbortSignal;
+  /** Aborted when the app closes: what that ends is no attempt. */
+  readonly closing?: AbortSignal;
   /** Nothing is run any more: at the first step that is not done the attempt ends. For rolling back. */
   readonly isReplay?: boolean;
   readonly started: (step: string, attempt: number) => void;
@@ -212,8 +214,18 @@ export function beginAttempt(options: AttemptOptions): Attempt {
       const scope = await scopeOf(held, upgradeId, name, { attempt, signal, part });
       return await withTimeout(signal, timeoutMs, async (own) => await run({ ...scope, signal: own }));
     } catch (error) {
+      if (options.closing?.aborted) await takeBack(name, attempt);
       throw failed(name, error, retry);
     }
+  }
+
+  /** Has an attempt not counted. Where that cannot be stored, it counts. */
+  async function takeBack(name: string, attempts: number): Promise<void> {
+    await held.update((record) => {
+      const step = stepOf(record, upgradeId, name);
+      if (step?.state !== "begun" || step.attempts !== attempts) return record;
+      return withStep(record, upgradeId, name, { ...step, attempts: attempts - 1 });
+    }).catch(() => {});
   }
 
   const steps: Steps = {
