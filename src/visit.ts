@@ -43,9 +43,9 @@ export async function visitPortal(
   let held: HeldPortal | undefined;
   try {
     if (core.signal.aborted) return { handled, failed };
-    // What is known of it is what it was then.
-    const wasThere = await whenReturned(core.storage, memberId);
-    held = await holdPortal(core, memberId, wasThere ? known?.record : undefined);
+    await whenReturned(core.storage, memberId);
+    // What is known of it is what it was then: whoever had it may have given it back since.
+    held = await holdPortal(core, memberId, known?.record.value.lease === undefined ? known?.record : undefined);
     if (held === undefined && await adopt(core, memberId)) held = await holdPortal(core, memberId);
     if (held === undefined) return { handled, failed };
     if (isToBeChecked(core, upgrades, checks, held.record())) {

@@ -37,14 +37,9 @@ export async function borrowPortal<T>(
   }
 }
 
-/**
- * Resolves when this process has not borrowed the portal, or not any more: a worker of its own waits for that. Whether it
- * was there all the time is what is told.
- */
-export async function whenReturned(storage: Storage, memberId: string): Promise<boolean> {
-  const returned = borrowedOf(storage).get(memberId);
-  await returned;
-  return returned === undefined;
+/** Resolves when this process has not borrowed the portal, or not any more: a worker of its own waits for that. */
+export async function whenReturned(storage: Storage, memberId: string): Promise<void> {
+  await borrowedOf(storage).get(memberId);
 }
 
 /** What this process has borrowed, by storage. */

@@ -188,7 +188,10 @@ function withFacts(record: PortalRecord, event: B24Event, facts: Facts): PortalR
   const ts = sentTs(event, facts);
   // What a late event was sent with is neither the address nor the token of today.
   if (ts < record.latestTs) return { ...record, ...tokensOf(record, event, ts, facts) };
-  const { clientEndpoint, applicationTokenDigest: digest, scope } = facts.proof;
+  const { applicationTokenDigest: digest } = facts.proof;
+  // What Bitrix24 has said since is newer; an event that waits is taken in again whenever it is tried.
+  const isOutdated = (record.check?.at ?? 0) > facts.receivedAt;
+  const { clientEndpoint, scope }: StoredProof = isOutdated ? {} : facts.proof;
   const known = record.applicationToken;
   return {
     ...withWait(record, event, facts),

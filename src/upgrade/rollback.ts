@@ -1,5 +1,5 @@
 /** Takes back what upgrades did, by the `undo` of their finished steps. */
-import type { Core } from "../core.ts";
+import { type Core, safeError } from "../core.ts";
 import { OnAppUpdateError } from "../errors.ts";
 import { withFields } from "../log.ts";
 import type { HandlerContext } from "../pipeline/context.ts";
@@ -38,6 +38,12 @@ export async function rollBack(
 ): Promise<RollbackReport> {
   const held = installationOf(portal);
   await reopen(core, held);
+  // What is taken back is to be done again.
+  await held.update((record) => {
+    const { startedAt = Infinity, journal = [] } = record.run ?? {};
+    const ids = new Set(journal.map(({ upgradeId }) => upgradeId));
+    return { ...record, applied: record.applied.filter(({ id, at }) => !(ids.has(id) && at >= startedAt)) };
+  });
   const report = { undone: [] as RolledBackStep[], without: [] as RolledBackStep[] };
   for (const { upgradeId, steps } of (held.record().run?.journal ?? []).toReversed()) {
     const upgrade = upgrades.find(({ id }) => id === upgradeId);
@@ -69,15 +75,18 @@ async function reopen(core: Core, held: Installation): Promise<void> {
   const { memberId, version } = held.record();
   if (held.record().run !== undefined) return;
   const last = await latestRun(core.storage, memberId);
-  if (last === undefined || last.to !== version) {
+  const { applied } = held.record();
+  // Those of an earlier installation are none of this one's.
+  const isOurs = last?.journal.every(({ upgradeId }) =>
+    applied.some(({ id, at }) => id === upgradeId && at >= last.startedAt)
+  );
+  if (last === undefined || last.to !== version || !isOurs) {
     throw new OnAppUpdateError("nothing_to_roll_back", `cannot roll portal ${memberId} back: no run of it is stored`);
   }
   const { id, from, startedAt, journal } = last;
-  const ids = new Set(journal.map(({ upgradeId }) => upgradeId));
   await held.update((record) => ({
     ...record,
     version: from,
-    applied: record.applied.filter((applied) => !(ids.has(applied.id) && applied.at >= startedAt)),
     run: { id, from, startedAt, journal },
     failure: {
       upgradeId: journal[0]!.upgradeId,
@@ -116,7 +125,10 @@ async function undoUpgrade(
       } satisfies UpgradeContext,
     );
   } catch (error) {
-    if (!(error instanceof ReplayEnd)) log.warn("a handler that is replayed to be rolled back failed", { error });
+    if (!(error instanceof ReplayEnd)) {
+      const safe = safeError(core, error, ctx.event, held.record());
+      log.warn("a handler that is replayed to be rolled back failed", { error: safe });
+    }
   }
   one.end();
   for (const { name, undo } of one.finished.toReversed()) {

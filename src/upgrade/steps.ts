@@ -313,7 +313,12 @@ export function beginAttempt(options: AttemptOptions): Attempt {
   return {
     steps,
     failedStep: (error) => {
-      for (let cause = error; cause !== undefined; cause = cause instanceof Error ? cause.cause : undefined) {
+      let cause = error;
+      for (
+        let depth = 0;
+        cause !== undefined && depth < 10;
+        depth++, cause = cause instanceof Error ? cause.cause : undefined
+      ) {
         const failed = failures.get(cause);
         if (failed !== undefined) return failed;
       }
