@@ -189,6 +189,53 @@ describe("admin.rollback()", () => {
     assert.deepEqual(heard, ["deal"]);
   });
 
+  it("has what it took back done again, also what was finished before the run was parked", async () => {
+    const made = rig();
+    const done: string[] = [];
+    let broken = true;
+    made.app.upgrade(
+      "3",
+      ({ step }) => step("a", () => void done.push("do 3"), { undo: () => void done.push("undo 3") }),
+    )
+      .upgrade("4", () => {
+        if (broken) throw new Fatal("no");
+        done.push("do 4");
+      });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.update(4));
+    await made.app.admin.rollback(MEMBER_ID);
+    assert.deepEqual((await made.app.portal(MEMBER_ID))?.applied, []);
+    broken = false;
+    await made.app.admin.retry(MEMBER_ID);
+    await idle(made);
+    assert.deepEqual(done, ["do 3", "undo 3", "do 3", "do 4"]);
+  });
+
+  it("takes nothing back of an earlier installation", async () => {
+    const made = rig();
+    made.app.upgrade("3", ({ step }) => step("a", () => {}, { undo: () => assert.fail("it was undone") }));
+    await updated(made);
+    await made.send(made.portal.uninstall());
+    await made.send(made.portal.install(3));
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID), { code: "nothing_to_roll_back" });
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+  });
+
+  it("logs no token that a replayed handler throws", async () => {
+    const made = rig({ clientSecret: "client-secret-0123456789abcdef" });
+    let token = "";
+    made.app.upgrade("3", async ({ step, dryRun }) => {
+      token = (await made.app.access.get(MEMBER_ID)).accessToken.reveal();
+      if (dryRun) throw new Error(`refused ${token}`);
+      await step("a", () => {});
+    });
+    await updated(made);
+    await made.app.admin.rollback(MEMBER_ID);
+    const line = made.lines.find((text) => text.includes("replayed"))!;
+    assert.match(line, /refused/);
+    assert.doesNotMatch(made.lines.join(), new RegExp(token));
+  });
+
   it("gives steps that run again after it another idempotency key", async () => {
     const made = rig();
     const keys: string[] = [];

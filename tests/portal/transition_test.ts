@@ -384,6 +384,13 @@ describe("nextRecord(): a removal", () => {
     assert.equal(next(again, update("3", "4", { hour: 6 })).target, "4.0.0");
   });
 
+  it("leaves what Bitrix24 has said since, when the portal's last event is taken in again", () => {
+    const event = update("2", "3", { hour: 2 });
+    const before = next(live(["install2"]), event, { ...proved("A", "3"), scope: ["crm"] });
+    const checked = { ...before, scope: ["crm", "task"], check: { at: Number.MAX_SAFE_INTEGER } };
+    assert.deepEqual(next(checked, event, { ...proved("A", "3"), scope: ["crm"] }).scope, ["crm", "task"]);
+  });
+
   it("counts against installations and updates alone, which show that the app is there", () => {
     const paid = next(live(["install2"]), payment({ hour: 6 }));
     assert.equal(next(paid, uninstall({ hour: 4 })).status, "uninstalled");

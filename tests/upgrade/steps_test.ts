@@ -342,6 +342,38 @@ describe("what steps and sleeps are told", () => {
   }
 });
 
+describe("what is thrown", () => {
+  const circle = new Error("one");
+  circle.cause = new Error("two", { cause: circle });
+  const THROWN: Readonly<Record<string, unknown>> = {
+    "an error that is a cause of itself": circle,
+    "what is no text": Object.create(null),
+    "an error whose message throws": Object.defineProperty(new Error(), "message", {
+      get: () => {
+        throw new Error("no message");
+      },
+    }),
+  };
+  for (const [name, thrown] of Object.entries(THROWN)) {
+    it(`is a failure as any other: ${name}`, async () => {
+      const { app, send, portal, lines } = rig();
+      app.upgrade("3", ({ step }) =>
+        step("one", () => {
+          throw thrown;
+        })).on("ONCRMDEALADD", () => {
+          throw thrown;
+        });
+      await send(portal.install(2));
+      await send(portal.update(3));
+      const { failure } = (await app.portal(MEMBER_ID))!;
+      assert.deepEqual([failure?.upgradeId, failure?.attempts], ["3", 1]);
+      assert.equal(await send(portal.event("ONCRMDEALADD", { ID: "1" })), 200);
+      assert.match(lines.join(), /the work of an event failed; it is tried again/);
+      assert.doesNotMatch(lines.join(), /the work of a portal failed/);
+    });
+  }
+});
+
 describe("a failure", () => {
   it("is tried again after waits that double, up to a limit, and is parked at the end", async () => {
     let now = Date.now();
