@@ -193,7 +193,7 @@ function fromTheBeginning(record: PortalRecord): PortalRecord {
   return { ...rest, run: { ...others, ...begun, journal } };
 }
 
-function shown({ journal, format: _, ...run }: FinishedRun): Run {
+function shown({ journal, format: _, generation: _g, ...run }: FinishedRun): Run {
   const upgrades = journal.map(({ upgradeId, steps }) => ({ upgradeId, steps: Object.keys(steps) }));
   return { ...run, upgrades };
 }

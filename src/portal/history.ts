@@ -8,6 +8,8 @@ export interface FinishedRun {
   readonly format: typeof RUN_FORMAT;
   /** Sorts by time among the runs of its portal. */
   readonly id: string;
+  /** Of the installation. */
+  readonly generation: number;
   /** Version that it began on. */
   readonly from: string;
   /** Version that it reached. */
@@ -35,7 +37,8 @@ export async function putRun(
   to: string,
 ): Promise<void> {
   const { id, from, startedAt, journal } = record.run!;
-  const run: FinishedRun = { format: RUN_FORMAT, id, from, to, startedAt, finishedAt: clock(), journal };
+  const { generation } = record;
+  const run: FinishedRun = { format: RUN_FORMAT, id, generation, from, to, startedAt, finishedAt: clock(), journal };
   await storage.put([...runsOf(record.memberId), id], run);
   await forgetOldRuns(storage, record.memberId);
 }

@@ -75,12 +75,8 @@ async function reopen(core: Core, held: Installation): Promise<void> {
   const { memberId, version } = held.record();
   if (held.record().run !== undefined) return;
   const last = await latestRun(core.storage, memberId);
-  const { applied } = held.record();
   // Those of an earlier installation are none of this one's.
-  const isOurs = last?.journal.every(({ upgradeId }) =>
-    applied.some(({ id, at }) => id === upgradeId && at >= last.startedAt)
-  );
-  if (last === undefined || last.to !== version || !isOurs) {
+  if (last === undefined || last.to !== version || last.generation !== held.record().generation) {
     throw new OnAppUpdateError("nothing_to_roll_back", `cannot roll portal ${memberId} back: no run of it is stored`);
   }
   const { id, from, startedAt, journal } = last;
