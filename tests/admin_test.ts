@@ -211,6 +211,24 @@ describe("admin.rollback()", () => {
     assert.deepEqual(done, ["do 3", "undo 3", "do 3", "do 4"]);
   });
 
+  it("parks a run that waits, also where an undo fails", async () => {
+    const made = rig();
+    made.app.upgrade("3", async ({ step }) => {
+      await step("a", () => {}, {
+        undo: () => {
+          throw new Error("the portal is down");
+        },
+      });
+      throw new RetryAfter(1000);
+    });
+    await updated(made);
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /the portal is down/);
+    made.later();
+    assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 });
+    const { version, failure } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, failure?.message, failure?.retryAt], ["2.0.0", "it is being rolled back", undefined]);
+  });
+
   it("takes nothing back of an earlier installation", async () => {
     const made = rig();
     made.app.upgrade("3", ({ step }) => step("a", () => {}, { undo: () => assert.fail("it was undone") }));

@@ -38,11 +38,19 @@ export async function rollBack(
 ): Promise<RollbackReport> {
   const held = installationOf(portal);
   await reopen(core, held);
-  // What is taken back is to be done again.
+  // What is taken back is to be done again, and not before somebody says so, also where an undo fails.
   await held.update((record) => {
     const { startedAt = Infinity, journal = [] } = record.run ?? {};
     const ids = new Set(journal.map(({ upgradeId }) => upgradeId));
-    return { ...record, applied: record.applied.filter(({ id, at }) => !(ids.has(id) && at >= startedAt)) };
+    const upgradeId = journal[0]?.upgradeId ?? record.failure?.upgradeId;
+    return {
+      ...record,
+      applied: record.applied.filter(({ id, at }) => !(ids.has(id) && at >= startedAt)),
+      failure: {
+        ...(upgradeId === undefined ? {} : { upgradeId }),
+        ...{ to: record.target!, message: "it is being rolled back", attempts: 0, at: core.clock() },
+      },
+    };
   });
   const report = { undone: [] as RolledBackStep[], without: [] as RolledBackStep[] };
   for (const { upgradeId, steps } of (held.record().run?.journal ?? []).toReversed()) {
