@@ -24,22 +24,22 @@
  */
 
 // The app
-export { type App, createApp, type Fits, type PlanQuery } from "./src/app.ts";
-export type { AppOptions, Limits } from "./src/app_options.ts";
-export type { Admin, PortalCount, PortalFilter, Run } from "./src/admin.ts";
-export type { PortalState } from "./src/portal/census.ts";
+export { type App, createApp, type Fits, type PlanQuery } from "./src/app/app.ts";
+export type { AppOptions, Limits } from "./src/app/options.ts";
+export type { Admin, PortalCount, PortalFilter, Run } from "./src/app/admin/admin.ts";
+export type { PortalState } from "./src/portal/state_index.ts";
 export type { RollbackReport, RolledBackStep } from "./src/upgrade/rollback.ts";
-export type { TickOptions, TickReport } from "./src/tick.ts";
+export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 
 // Upgrades and versions
 export type { UpgradeContext, UpgradeOptions, UpgradeRange } from "./src/upgrade/definition.ts";
-export type { Page, StepOptions, Steps, StepScope } from "./src/upgrade/steps.ts";
+export type { Page, StepOptions, Steps, StepScope } from "./src/upgrade/step_engine.ts";
 export { Fatal, RetryAfter, type RetryPolicy } from "./src/retry.ts";
 export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";
 export { coerced, deployed, mapped, type VersionScheme } from "./src/version.ts";
 
 // Events
-export { type BodyKind, parseEvent } from "./src/wire/parse.ts";
+export { type BodyKind, parseEvent } from "./src/bitrix24/parse.ts";
 export type {
   B24Event,
   EventAuth,
@@ -56,13 +56,15 @@ export type {
   UnknownEvent,
   UpdateEvent,
   UserReadyEvent,
-} from "./src/wire/events.ts";
-export type { DecodeLimits, WireTree, WireValue } from "./src/wire/tree.ts";
-export type { RequestLimits } from "./src/http.ts";
+} from "./src/bitrix24/events.ts";
+export type { DecodeLimits, WireTree, WireValue } from "./src/bitrix24/tree.ts";
+export type { RequestLimits } from "./src/intake/http.ts";
 
 // Plugins and handlers
-export type { Context, HandlerContext } from "./src/pipeline/context.ts";
-export type { Host, Observers, Plugin, PortalStep, Proof, UpgradeFailure, UpgradeStep } from "./src/pipeline/plugin.ts";
+export type { Context, HandlerContext } from "./src/plugin/context.ts";
+export type { Plugin, Proof } from "./src/plugin/plugin.ts";
+export type { Host } from "./src/plugin/host.ts";
+export type { Observers, PortalStep, UpgradeFailure, UpgradeStep } from "./src/plugin/observers.ts";
 export type {
   ApplicationTokenDigests,
   AppliedUpgrade,
@@ -74,9 +76,9 @@ export type {
 } from "./src/portal/record.ts";
 
 // Access to portals
-export type { Access, AccessOptions, PortalAccess } from "./src/access/portal_access.ts";
-export type { AppInfo } from "./src/access/oauth.ts";
-export type { CheckPolicy, CheckProblem, CheckReport } from "./src/check.ts";
+export type { Access, AccessOptions, PortalAccess } from "./src/credentials/contract.ts";
+export type { AppInfo } from "./src/bitrix24/oauth_client.ts";
+export type { CheckPolicy, CheckProblem, CheckReport } from "./src/worker/checks.ts";
 
 // Storage
 export { type CopyOptions, type CopyProgress, type CopyReport, copyStorage } from "./src/storage/copy.ts";
@@ -98,8 +100,6 @@ export type {
 export { digestToken, Secret } from "./src/secret.ts";
 export {
   AddressError,
-  B24Error,
-  type B24Failure,
   CannotVerifyError,
   CopyError,
   type CopyProblem,
@@ -116,4 +116,5 @@ export {
   VersionError,
   type WaitReason,
 } from "./src/errors.ts";
-export { consoleLogger, type LogFields, type Logger } from "./src/log.ts";
+export { B24Error, type B24Failure } from "./src/bitrix24/b24_error.ts";
+export { consoleLogger, type LogFields, type Logger } from "./src/logger.ts";

@@ -129,66 +129,6 @@ export type WaitReason =
   | "installation"
   | "configuration";
 
-/** What Bitrix24's codes of errors say that nobody here can hasten. */
-const WAITS: ReadonlyMap<string, WaitReason> = new Map([
-  ["expired_token", "authorisation"],
-  ["invalid_token", "authorisation"],
-  ["no_auth_found", "authorisation"],
-  ["invalid_grant", "authorisation"],
-  ["wrong_client", "authorisation"],
-  ["invalid_client", "configuration"],
-  ["not_installed", "installation"],
-  ["payment_required", "payment"],
-  ["insufficient_scope", "scope"],
-  ["invalid_scope", "scope"],
-  ["user_access_error", "administrator"],
-  ["access_denied", "administrator"],
-  ["method_confirm_waiting", "confirmation"],
-]);
-
-/** After these, trying again makes it worse, or is no use. */
-const FINAL: ReadonlySet<string> = new Set(["overload_limit", "method_confirm_denied"]);
-
-/** What a {@linkcode B24Error} is made of. */
-export interface B24Failure {
-  /** Bitrix24's own, such as `QUERY_LIMIT_EXCEEDED`, as it was written. */
-  readonly code: string;
-  /** `error_description`, without tokens. */
-  readonly description: string;
-  /** Of HTTP; errors come with 200 too. */
-  readonly status: number;
-  /** The REST method that was called, such as `crm.deal.list`. */
-  readonly method: string;
-}
-
-/**
- * Bitrix24 answered with an error: the portal's REST, or an OAuth host. Thrown out of a handler, it makes its portal wait
- * (`waitsFor`), be tried again, or be parked (`isFinal`), as its code demands.
- */
-export class B24Error extends OnAppUpdateError {
-  /** In Bitrix24's words, without tokens. */
-  readonly description: string;
-  /** Of HTTP; errors come with 200 too. */
-  readonly status: number;
-  /** The REST method that was called. */
-  readonly method: string;
-  /** Set where trying again is no use before somebody has done this. */
-  readonly waitsFor?: WaitReason;
-  /** Trying again is no use at all. */
-  readonly isFinal: boolean;
-
-  /** The texts must not hold a token. */
-  constructor({ code, description, status, method }: B24Failure, options?: ErrorOptions) {
-    super(code, `${method} answered ${status} ${code}${description === "" ? "" : `: ${description}`}`, options);
-    this.description = description;
-    this.status = status;
-    this.method = method;
-    const waitsFor = WAITS.get(code.toLowerCase());
-    if (waitsFor !== undefined) this.waitsFor = waitsFor;
-    this.isFinal = FINAL.has(code.toLowerCase());
-  }
-}
-
 /** A host of Bitrix24 gave no answer, or none that can be read: what was asked may have been done all the same. */
 export class UnreachableError extends OnAppUpdateError {
   /** `message` names the host and what came instead, without tokens. */

@@ -1,5 +1,6 @@
 /** When what failed is tried again. */
-import { B24Error, NoAccessError, OnAppUpdateError, type WaitReason } from "./errors.ts";
+import { NoAccessError, OnAppUpdateError, type WaitReason } from "./errors.ts";
+import { B24Error } from "./bitrix24/b24_error.ts";
 
 /** How often, and after which waits, something that failed is tried again. */
 export interface RetryPolicy {

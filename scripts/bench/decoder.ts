@@ -10,8 +10,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 // @ts-types="@types/qs"
 import qs from "qs";
-import { decodeForm } from "../../src/wire/form.ts";
-import { DECODE_LIMITS } from "../../src/wire/tree.ts";
+import { decodeForm } from "../../src/bitrix24/form.ts";
+import { DECODE_LIMITS } from "../../src/bitrix24/tree.ts";
 
 const ROUNDS = 31;
 /** How often a round decodes each fixture. */

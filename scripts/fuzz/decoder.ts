@@ -11,9 +11,9 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { InputError } from "../../src/errors.ts";
-import { decodeForm } from "../../src/wire/form.ts";
-import { decodeJson } from "../../src/wire/json.ts";
-import { DECODE_LIMITS, isTree, type WireTree, type WireValue } from "../../src/wire/tree.ts";
+import { decodeForm } from "../../src/bitrix24/form.ts";
+import { decodeJson } from "../../src/bitrix24/json.ts";
+import { DECODE_LIMITS, isTree, type WireTree, type WireValue } from "../../src/bitrix24/tree.ts";
 
 /** Milliseconds that no body of this generator may take: far above what any takes, far below what a hang is. */
 const SLOW_MS = 250;

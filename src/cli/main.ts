@@ -1,7 +1,7 @@
 /** The command line, apart from the process that it runs in. */
 import { InputError } from "../errors.ts";
 import { parseVersion } from "../version.ts";
-import { parseEvent } from "../wire/parse.ts";
+import { parseEvent } from "../bitrix24/parse.ts";
 
 /** What the command line needs of its process. */
 export interface Terminal {

@@ -2,10 +2,10 @@
 import { FormatError } from "../errors.ts";
 import { digest } from "../secret.ts";
 import type { Entry, Key } from "../storage/storage.ts";
-import { type B24Event, wireName } from "../wire/events.ts";
-import type { Body } from "../wire/parse.ts";
-import type { WireTree } from "../wire/tree.ts";
-import type { StoredProof } from "./transition.ts";
+import { type B24Event, wireName } from "../bitrix24/events.ts";
+import type { Body } from "../bitrix24/parse.ts";
+import type { WireTree } from "../bitrix24/tree.ts";
+import type { StoredProof } from "./apply_event.ts";
 
 /** One acknowledged event. Holds its tokens, which the handlers need, until it is done. */
 export interface Delivery {

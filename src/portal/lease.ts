@@ -4,7 +4,7 @@
  * old holder writes nothing more.
  */
 import { StorageError } from "../errors.ts";
-import { modify } from "../storage/modify.ts";
+import { modify } from "../storage/update.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { portalKey, type PortalRecord, readRecord } from "./record.ts";
 

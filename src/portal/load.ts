@@ -1,6 +1,6 @@
 /** Reading and changing the record of a portal that has to be there. */
 import { UnknownPortalError } from "../errors.ts";
-import { modify } from "../storage/modify.ts";
+import { modify } from "../storage/update.ts";
 import type { Storage } from "../storage/storage.ts";
 import { portalKey, type PortalRecord, readRecord } from "./record.ts";
 

@@ -5,7 +5,7 @@
  * an entry will never be spoken of.
  */
 import { StorageError } from "../errors.ts";
-import { modify } from "../storage/modify.ts";
+import { modify } from "../storage/update.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
 import { portalKey, type PortalRecord, readRecord } from "./record.ts";
 

@@ -2,7 +2,7 @@
  * The OAuth tokens of a portal: a pair for each user that Bitrix24 gave us tokens of. A pair that an event brought counts
  * for nothing until an OAuth host has said whose it is: it may be another portal's, and does not push out one that works.
  */
-import type { B24Event } from "../wire/events.ts";
+import type { B24Event } from "../bitrix24/events.ts";
 
 /** The access token of one user, and most times what it can be renewed by. */
 export interface StoredTokens {

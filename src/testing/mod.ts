@@ -3,9 +3,9 @@
  *
  * @module
  */
-export { STORAGE_CLAUSES, storageConformance, type StorageConformanceOptions } from "./storage_conformance.ts";
-export type { StorageBackend } from "./storage_clause.ts";
-export { storageWorker, type StorageWorkerCommand } from "./storage_worker.ts";
+export { STORAGE_CLAUSES, storageConformance, type StorageConformanceOptions } from "./storage/conformance.ts";
+export type { StorageBackend } from "./storage/requirement.ts";
+export { storageWorker, type StorageWorkerCommand } from "./storage/worker.ts";
 export { type Faults, faulty } from "./faulty.ts";
 export {
   type CrashEnvironment,
@@ -13,8 +13,8 @@ export {
   type CrashEverywhereOptions,
   type CrashReport,
   type RepeatedCall,
-} from "./crash_everywhere.ts";
-export { type FakeBitrix24, fakeBitrix24, type FakeBitrix24Options } from "./fake_bitrix24.ts";
+} from "./crash/crash_everywhere.ts";
+export { type FakeBitrix24, fakeBitrix24, type FakeBitrix24Options } from "./bitrix24/bitrix24.ts";
 export type {
   FakeInstallOptions,
   FakePortal,
@@ -25,11 +25,11 @@ export type {
   FakeUpdateOptions,
   FakeUserOptions,
   FakeUserReadyOptions,
-} from "./fake_portal.ts";
-export type { FakeEventOptions } from "./fake_event.ts";
-export type { FakeDelivery, FakeHandler, FakeSent } from "./fake_sender.ts";
-export { type FakeAnswers, fakeAnswers, type FakeFailOptions, type FakeFaultOptions } from "./fake_faults.ts";
-export { type FakeServer, forwardingFetch } from "./fake_server.ts";
+} from "./bitrix24/portal.ts";
+export type { FakeEventOptions } from "./bitrix24/event.ts";
+export type { FakeDelivery, FakeHandler, FakeSent } from "./bitrix24/sender.ts";
+export { type FakeAnswers, fakeAnswers, type FakeFailOptions, type FakeFaultOptions } from "./bitrix24/faults.ts";
+export { type FakeServer, forwardingFetch } from "./bitrix24/server.ts";
 export type {
   FakeCall,
   FakeMethod,
@@ -37,5 +37,5 @@ export type {
   FakeRegistration,
   FakeRegistrations,
   FakeTokens,
-} from "./fake_state.ts";
-export type { FakeParams } from "./fake_request.ts";
+} from "./bitrix24/state.ts";
+export type { FakeParams } from "./bitrix24/request.ts";

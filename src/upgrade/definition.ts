@@ -1,12 +1,12 @@
 /** What `app.upgrade` was given, made ready for choosing. */
 // @ts-types="@types/semver"
 import * as semver from "semver";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/record.ts";
 import { compareVersions, isVersion, parseVersion } from "../version.ts";
-import { isDuration, LONGEST_TIMER_MS } from "../deadline.ts";
+import { isDuration, LONGEST_TIMER_MS } from "../async/deadline.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
-import type { Steps } from "./steps.ts";
+import type { Steps } from "./step_engine.ts";
 
 /**
  * For which step of versions an upgrade is.

@@ -1,14 +1,14 @@
 /** Takes back what upgrades did, by the `undo` of their finished steps. */
-import { type Core, safeError } from "../core.ts";
+import { type Core, safeError } from "../plugin/runtime.ts";
 import { OnAppUpdateError } from "../errors.ts";
-import { withFields } from "../log.ts";
-import type { HandlerContext } from "../pipeline/context.ts";
-import { latestRun } from "../portal/history.ts";
+import { withFields } from "../logger.ts";
+import type { HandlerContext } from "../plugin/context.ts";
+import { latestRun } from "../portal/run_history.ts";
 import type { HeldPortal } from "../portal/lease.ts";
 import { snapshot } from "../portal/record.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import { type Installation, installationOf } from "./installation.ts";
-import { beginAttempt, ReplayEnd, scopeOf, stepOf, withStep } from "./steps.ts";
+import { beginAttempt, ReplayEnd, scopeOf, stepOf, withStep } from "./step_engine.ts";
 
 /** What was taken back, in that order, and what could not be. */
 export interface RollbackReport {

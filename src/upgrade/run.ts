@@ -1,9 +1,9 @@
 /** One portal's journey from its version to its target. */
-import { type Core, notify, safeError } from "../core.ts";
+import { type Core, notify, safeError } from "../plugin/runtime.ts";
 import { UpgradeError, type WaitReason } from "../errors.ts";
-import { withFields } from "../log.ts";
-import type { HandlerContext } from "../pipeline/context.ts";
-import { putRun } from "../portal/history.ts";
+import { withFields } from "../logger.ts";
+import type { HandlerContext } from "../plugin/context.ts";
+import { putRun } from "../portal/run_history.ts";
 import type { HeldPortal } from "../portal/lease.ts";
 import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
 import { compareVersions } from "../version.ts";
@@ -11,8 +11,8 @@ import type { Upgrade, UpgradeContext } from "./definition.ts";
 import { type Installation, installationOf, RemovedError } from "./installation.ts";
 import { dueUpgrades } from "./plan.ts";
 import { chanceOf, isCounted, mostAttempts, type RetryPolicy, WAIT_MS, waitAfter, waitReasonOf } from "../retry.ts";
-import { type Attempt, beginAttempt, stepOf, Suspended, withStep } from "./steps.ts";
-import { withTimeout } from "./timeout.ts";
+import { type Attempt, beginAttempt, stepOf, Suspended, withStep } from "./step_engine.ts";
+import { withTimeout } from "../async/with_timeout.ts";
 
 /** Whether a portal's run can go on now, later, or not without a person. */
 export type Readiness =

@@ -1,7 +1,7 @@
 /** Real processes over one storage, events that come as they like, and somebody who spoils all that can be spoilt. */
 import { createApp } from "@b24/onappupdate";
 import { setTimeout as sleep } from "node:timers/promises";
-import { trusting } from "../_app.ts";
+import { trusting } from "../support/app.ts";
 import { createCrew, type Crew, ready } from "./_crew.ts";
 import type { Life } from "./_judge.ts";
 import { breakDown, type Downtime } from "./_outages.ts";

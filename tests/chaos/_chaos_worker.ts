@@ -20,7 +20,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { WorkerSettings } from "./_crew.ts";
 import { LEASE_MS, RETENTION_MS } from "./_plan.ts";
-import { chanceFor } from "./_seeded.ts";
+import { chanceFor } from "../support/seeded.ts";
 import { openStorage } from "./_storages.ts";
 import { SLEEPS_AFTER, STEPS } from "./_upgrades.ts";
 import type { Begin, End, Handled } from "./_witness.ts";

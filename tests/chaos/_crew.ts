@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { onDeno, root } from "../_process.ts";
+import { onDeno, root } from "../support/process.ts";
 import type { Place, StorageName } from "./_storages.ts";
 import type { Witness } from "./_witness.ts";
 

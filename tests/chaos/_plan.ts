@@ -1,7 +1,7 @@
 /** What is to come, all of it by the seed: events, and what happens to processes, to clocks and to the storage. */
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { type OutageKind, OUTAGES } from "./_outages.ts";
-import { chanceFor, seeded, shuffled } from "./_seeded.ts";
+import { chanceFor, seeded, shuffled } from "../support/seeded.ts";
 import type { StorageName } from "./_storages.ts";
 import { STEPS } from "./_upgrades.ts";
 

@@ -1,6 +1,6 @@
 /** Sends events to the workers, as a balancer would, and remembers what was answered. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { FORM } from "../_app.ts";
+import { FORM } from "../support/app.ts";
 import type { Crew } from "./_crew.ts";
 import type { Downtime } from "./_outages.ts";
 import type { PlannedEvent, Sending } from "./_plan.ts";

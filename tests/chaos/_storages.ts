@@ -7,8 +7,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "redis";
-import { type RedisServer, startRedis } from "../_redis.ts";
-import { openKv } from "../plugins/_deno_kv.ts";
+import { type RedisServer, startRedis } from "../support/redis.ts";
+import { openKv } from "../support/deno_kv.ts";
 
 export type StorageName = "file" | "redis" | "deno-kv";
 

@@ -1,0 +1,66 @@
+/** Taking a portal for something other than its work: nobody works on it meanwhile, and what comes is taken up after. */
+import { censusOf, enter } from "./state_index.ts";
+import type { Storage } from "../storage/storage.ts";
+import { type HeldPortal, holdPortal, type LeaseOptions } from "./lease.ts";
+import { timeOf } from "./schedule.ts";
+
+/** What portals are borrowed with. */
+export interface Borrower extends LeaseOptions {
+  /** Has the work of a portal begun. */
+  readonly wake: (memberId: string) => void;
+}
+
+/** Runs `use` while no worker is at the portal; resolves to `undefined`, and does nothing, when one is. */
+export async function borrowPortal<T>(
+  borrower: Borrower,
+  memberId: string,
+  use: (held: HeldPortal) => Promise<T>,
+): Promise<{ readonly result: T } | undefined> {
+  const here = borrowedOf(borrower.storage);
+  await here.get(memberId);
+  const over = Promise.withResolvers<void>();
+  here.set(memberId, over.promise);
+  try {
+    const held = await holdPortal(borrower, memberId);
+    if (held === undefined) return undefined;
+    const { arrivals } = held.record();
+    try {
+      return { result: await use(held) };
+    } finally {
+      // One that was lost is another's.
+      await giveBack(borrower, held, arrivals).catch(() => {});
+      held.stop();
+    }
+  } finally {
+    if (here.get(memberId) === over.promise) here.delete(memberId);
+    over.resolve();
+  }
+}
+
+/** Resolves when this process has not borrowed the portal, or not any more: a worker of its own waits for that. */
+export async function whenReturned(storage: Storage, memberId: string): Promise<void> {
+  await borrowedOf(storage).get(memberId);
+}
+
+/** What this process has borrowed, by storage. */
+const borrowed = new WeakMap<Storage, Map<string, Promise<void>>>();
+
+function borrowedOf(storage: Storage): Map<string, Promise<void>> {
+  const known = borrowed.get(storage) ?? new Map<string, Promise<void>>();
+  borrowed.set(storage, known);
+  return known;
+}
+
+/** Gives a portal back as it is now, counted, and has taken up what has come since `arrivals`, or was to be just now. */
+async function giveBack(
+  { storage, clock, leaseMs, wake }: Borrower,
+  held: HeldPortal,
+  arrivals: number | undefined,
+): Promise<void> {
+  const census = censusOf(held.record());
+  if (census !== held.counted) await enter(storage, held.record());
+  await held.release((record) => ({ ...record, census }));
+  const { memberId, arrivals: now, due } = held.record();
+  // Whoever wanted to do it found the portal taken.
+  if (now !== arrivals || (due !== undefined && timeOf(due) <= clock() + leaseMs)) wake(memberId);
+}

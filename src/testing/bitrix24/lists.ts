@@ -1,0 +1,73 @@
+/** List methods over rows: filter, order, select and pages as Bitrix24 has them. */
+import { Refusal } from "./errors.ts";
+import { type FakeParams, isMap, textOf, valueOf } from "./request.ts";
+import type { ListState, MethodResult } from "./state.ts";
+
+/** How many rows a page has. */
+const PAGE = 50;
+
+type Row = ListState["rows"][number];
+
+/** A page of rows: `filter`, `order`, `select` and `start` as Bitrix24 has them. */
+export function listed({ rows, key }: ListState, params: FakeParams): MethodResult {
+  const start = Number(textOf(params, "start") || 0);
+  if (!Number.isInteger(start)) throw new Refusal("ERROR_ARGUMENT", { description: "Argument 'start' is wrong" });
+  const found = rows.filter(matcher(valueOf(params, "filter"))).toSorted(comparer(valueOf(params, "order")));
+  const isCounted = start >= 0;
+  const first = isCounted ? start : 0;
+  const page = found.slice(first, first + PAGE).map(selector(valueOf(params, "select")));
+  const result = key === undefined ? page : { [key]: page };
+  if (!isCounted) return { result };
+  const next = first + PAGE < found.length ? { next: first + PAGE } : {};
+  return { result, ...next, total: found.length };
+}
+
+const COMPARISONS: Readonly<Record<string, (order: number) => boolean>> = {
+  "": (order) => order === 0,
+  ">": (order) => order > 0,
+  ">=": (order) => order >= 0,
+  "<": (order) => order < 0,
+  "<=": (order) => order <= 0,
+  "=": (order) => order === 0,
+  "!": (order) => order !== 0,
+  "!=": (order) => order !== 0,
+};
+
+function matcher(filter: unknown): (row: Row) => boolean {
+  const conditions = Object.entries(isMap(filter) ? filter : {}).map(([key, wanted]) => {
+    const [, operator = "", field = ""] = /^([<>=!@]*)(.*)$/.exec(key)!;
+    const holds = COMPARISONS[operator];
+    if (holds === undefined || Array.isArray(wanted)) {
+      const all = Array.isArray(wanted) ? wanted : [wanted];
+      const isNot = operator.startsWith("!");
+      return (row: Row): boolean => all.some((one) => compared(row[field], one) === 0) !== isNot;
+    }
+    return (row: Row): boolean => holds(compared(row[field], wanted));
+  });
+  return (row) => conditions.every((condition) => condition(row));
+}
+
+function comparer(order: unknown): (a: Row, b: Row) => number {
+  const fields = Object.entries(isMap(order) ? order : {});
+  return (a, b) => {
+    for (const [field, direction] of fields) {
+      const difference = compared(a[field], b[field]);
+      if (difference !== 0) return /^desc/i.test(String(direction)) ? -difference : difference;
+    }
+    return 0;
+  };
+}
+
+function selector(select: unknown): (row: Row) => Row {
+  const fields = Array.isArray(select) ? select.map(String) : [];
+  if (fields.length === 0 || fields.includes("*")) return (row) => row;
+  return (row) => Object.fromEntries(fields.filter((field) => field in row).map((field) => [field, row[field]]));
+}
+
+/** Numbers, also those that are texts, by what they count; all else by its text. */
+function compared(a: unknown, b: unknown): number {
+  const [left, right] = [String(a ?? ""), String(b ?? "")];
+  const isNumeric = [left, right].every((side) => side !== "" && Number.isFinite(Number(side)));
+  if (isNumeric) return Number(left) - Number(right);
+  return left === right ? 0 : left < right ? -1 : 1;
+}

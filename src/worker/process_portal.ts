@@ -1,0 +1,227 @@
+/** One look at a portal: takes it, does what is due, upgrades first and then the handlers of each event, and leaves. */
+import { storeUnannounced } from "./missed_updates.ts";
+import type { Checks } from "./checks.ts";
+import type { Core } from "../plugin/runtime.ts";
+import { FormatError } from "../errors.ts";
+import { eventIn, handleDelivery, type Outcome, tellsVersion, type WorkResult } from "./process_delivery.ts";
+import { whenReturned } from "../portal/exclusive.ts";
+import { censusOf, enter } from "../portal/state_index.ts";
+import { type Delivery, INBOX, readDelivery } from "../portal/inbox.ts";
+import { type HeldPortal, holdPortal, LeaseLostError } from "../portal/lease.ts";
+import { purge, purged } from "../portal/purge.ts";
+import { portalKey, type PortalRecord } from "../portal/record.ts";
+import { arrived, dueAt, replan, schedule } from "../portal/schedule.ts";
+import { type Fresh, raise } from "../intake/accept.ts";
+import type { Entry, Key } from "../storage/storage.ts";
+import type { Upgrade } from "../upgrade/definition.ts";
+import { missingScope, readiness } from "../upgrade/run.ts";
+import type { B24Event } from "../bitrix24/events.ts";
+
+/** What was done of the work of one portal. */
+export interface Visit {
+  readonly handled: number;
+  readonly failed: number;
+  /** How the portal was left; absent where another worker has it, where it is left to newer code, and after an error. */
+  readonly left?: { readonly due: string | undefined };
+}
+
+/** Tells how the work of a delivery ended. */
+export type Settle = (deliveryId: string, result: WorkResult) => void;
+
+/** Does what a portal has to do, if no other worker is at it. Never rejects. */
+export async function visitPortal(
+  core: Core,
+  upgrades: readonly Upgrade[],
+  checks: Checks,
+  memberId: string,
+  known: Fresh | undefined,
+  settle: Settle,
+): Promise<Visit> {
+  let handled = 0;
+  let failed = 0;
+  let left: Visit["left"];
+  let held: HeldPortal | undefined;
+  try {
+    if (core.signal.aborted) return { handled, failed };
+    await whenReturned(core.storage, memberId);
+    // What is known of it is what it was then: whoever had it may have given it back since.
+    held = await holdPortal(core, memberId, known?.record.value.lease === undefined ? known?.record : undefined);
+    if (held === undefined && await adopt(core, memberId)) held = await holdPortal(core, memberId);
+    if (held === undefined) return { handled, failed };
+    if (isToBeChecked(core, upgrades, checks, held.record())) {
+      await checks.atVisit(memberId);
+      // What the check has written.
+      await held.update((record) => record);
+    }
+    let isFree = false;
+    const isAlone = known?.isAlone && held.record().arrivals === known.record.value.arrivals;
+    for (let first = isAlone ? known : undefined; !isFree; first = undefined) {
+      const { arrivals } = held.record();
+      const { outcomes, isTold } = await handleAll(core, upgrades, held, first);
+      const journey = readiness(core, upgrades, held.record());
+      // A portal below its target is work, also when what told of the target is done.
+      if (journey.state === "ready" && !isTold()) await storeUnannounced(core, held.record());
+      else {
+        const next = [
+          await keepHouse(core, held),
+          journey.state === "waiting" ? journey.until : undefined,
+          checks.dueAt(held.record()),
+          ...Array.from(outcomes.values(), ({ at }) => at),
+        ];
+        isFree = await leave(core, held, arrivals, earliest(next));
+        if (isFree) left = { due: held.record().due };
+      }
+      // After the portal is free: some hosts stop a program once it has answered.
+      for (const [deliveryId, { result }] of outcomes) {
+        if (result === "handled") handled++;
+        if (result === "failed") failed++;
+        settle(deliveryId, result);
+      }
+    }
+  } catch (error) {
+    if (error instanceof LeaseLostError) {
+      core.log.warn("another worker has taken a portal over; this one stops", { memberId });
+    } else if (core.signal.aborted) {
+      core.log.info("the app is closing; the work of a portal is left for the next tick", { memberId });
+      // Without this, it is taken up when the lease has run out.
+      if (held !== undefined) await handBack(core, held).catch(() => {});
+    } else if (error instanceof FormatError) {
+      core.log.warn("a portal is left for newer code", { memberId, error });
+    } else {
+      core.log.error("the work of a portal failed; it is taken up again", { memberId, error });
+      failed++;
+    }
+  } finally {
+    held?.stop();
+  }
+  return { handled, failed, ...(left === undefined ? {} : { left }) };
+}
+
+/** What became of the deliveries of a portal. */
+interface Handled {
+  /** By their ids. */
+  readonly outcomes: ReadonlyMap<string, Outcome>;
+  /** Whether one whose work the upgrades are was worked on, or can be by now. */
+  readonly isTold: () => boolean;
+}
+
+/** Does the work of all deliveries, or of the `first` if it is alone. */
+async function handleAll(
+  core: Core,
+  upgrades: readonly Upgrade[],
+  held: HeldPortal,
+  first: Fresh | undefined,
+): Promise<Handled> {
+  const outcomes = new Map<string, Outcome>();
+  const told: Outcome[] = [];
+  const handle = async (item: Entry<Delivery>, event?: B24Event): Promise<void> => {
+    const outcome = await handleDelivery(core, upgrades, held, item, event);
+    outcomes.set(item.key.at(-1)!, outcome);
+    if (tellsVersion(item)) told.push(outcome);
+  };
+  // One that is left alone, such as a parked one, brings the portal nowhere.
+  const isTold = (): boolean => told.some(({ result, at }) => result !== "left" || (at ?? Infinity) <= core.clock());
+  const { memberId } = held.record();
+  for await (const item of first === undefined ? inboxOf(core, memberId) : [first.delivery]) {
+    // Its handlers are those of a version that the portal is not on yet.
+    if (!isTold() && !tellsVersion(item) && readiness(core, upgrades, held.record()).state === "ready") {
+      const update = await storeUnannounced(core, held.record());
+      if (update !== undefined) await handle(update);
+    }
+    await handle(item, first?.event);
+  }
+  return { outcomes, isTold };
+}
+
+/**
+ * Makes the record of a portal of which a delivery was stored, and the record was not: a crash came between the two.
+ * Resolves to whether it did.
+ */
+async function adopt(core: Core, memberId: string): Promise<boolean> {
+  if (await core.storage.get(portalKey(memberId)) !== null) return false;
+  let isThere = false;
+  for await (const { key, value } of inboxOf(core, memberId)) {
+    const { body, proof, receivedAt } = readDelivery(key, value);
+    if (body === undefined) continue;
+    const event = eventIn(body, receivedAt);
+    await raise(core, event, { proof, receivedAt, versions: core.versions });
+    isThere = true;
+  }
+  return isThere;
+}
+
+/** Not more often than this a portal is asked for a scope that an upgrade needs, in milliseconds. */
+const SCOPE_MS = 15 * 60 * 1000;
+
+/** Whether Bitrix24 is to be asked about a portal before it is worked on. */
+function isToBeChecked(core: Core, upgrades: readonly Upgrade[], checks: Checks, record: PortalRecord): boolean {
+  const now = core.clock();
+  if ((checks.dueAt(record) ?? Infinity) <= now) return true;
+  const { waits, check } = record;
+  const mayHaveChanged = waits === undefined ? missingScope(upgrades, record).length > 0 : waits.until <= now;
+  return mayHaveChanged && now - (check?.at ?? -Infinity) >= SCOPE_MS;
+}
+
+/** The deliveries of a portal; of those that are read together the ones that tell of versions first, then as they came. */
+async function* inboxOf({ storage }: Core, memberId: string): AsyncGenerator<Entry<Delivery>> {
+  const prefix: Key = [...INBOX, memberId];
+  let after: Key | undefined;
+  while (true) {
+    const page: Entry<Delivery>[] = [];
+    const options = after === undefined ? { limit: AT_ONCE } : { limit: AT_ONCE, after };
+    for await (const entry of storage.list<Delivery>(prefix, options)) page.push(entry);
+    yield* page.toSorted((a, b) =>
+      Number(tellsVersion(b)) - Number(tellsVersion(a)) || a.value.receivedAt - b.value.receivedAt
+    );
+    if (page.length < AT_ONCE) return;
+    after = page.at(-1)!.key;
+  }
+}
+
+/** How many deliveries of a portal are in memory at once. */
+const AT_ONCE = 100;
+
+function earliest(times: readonly (number | undefined)[]): number | undefined {
+  const known = times.filter((at) => at !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+}
+
+/** Gives the portal back, unless deliveries have come since `arrivals`. `nextAt`: when there is work again. */
+async function leave(
+  core: Core,
+  held: HeldPortal,
+  arrivals: number | undefined,
+  nextAt: number | undefined,
+): Promise<boolean> {
+  const census = censusOf(held.record());
+  if (census !== held.counted) await enter(core.storage, held.record());
+  return await replan(core, held.record(), nextAt, (due) =>
+    held.release((record) => {
+      if (record.arrivals !== arrivals) return undefined;
+      const { due: _, dueLater: _l, ...rest } = record;
+      return { ...rest, census, ...(due === undefined ? {} : { due }) };
+    }));
+}
+
+/** Gives the portal back with its work not done, to be looked at now. */
+async function handBack(core: Core, held: HeldPortal): Promise<void> {
+  const due = dueAt(core.clock(), core.random());
+  await schedule(core.storage, due, held.record().memberId);
+  await held.release((record) => arrived(record, due));
+}
+
+/** Sees to what a removed portal leaves; gives the time of the next look, if there is to be one. */
+async function keepHouse(core: Core, held: HeldPortal): Promise<number | undefined> {
+  const { status, purgeAt, memberId } = held.record();
+  if (status === "installed") return undefined;
+  const at = purgeAt ?? core.clock() + core.retentionMs;
+  if (at <= core.clock()) {
+    await purge(core.storage, memberId);
+    await held.update(purged);
+    return undefined;
+  }
+  if (purgeAt === undefined) {
+    await held.update((record) => record.status === "installed" ? record : { ...record, purgeAt: at });
+  }
+  return at;
+}

@@ -1,0 +1,159 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fakeBitrix24 } from "@b24/onappupdate/testing";
+import { CLIENT_ID, FORM, MEMBER_ID } from "../support/app.ts";
+import { root, run } from "../support/process.ts";
+
+const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
+let oauthServer: Server;
+let folder: string;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), "onappupdate-examples-"));
+  oauthServer = createServer(async (incoming, outgoing) => {
+    let body = "";
+    for await (const chunk of incoming) body += chunk;
+    const response = await bitrix24.fetch(`http://localhost${incoming.url}`, { method: "POST", body });
+    outgoing.writeHead(response.status, { "content-type": "application/json" }).end(await response.text());
+  });
+  await new Promise<void>((resolve) => oauthServer.listen(0, "127.0.0.1", resolve));
+});
+
+after(() => {
+  oauthServer.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test("every example is run by these tests", () => {
+  assert.deepEqual(readdirSync(join(root, "examples")).sort(), [
+    "app.ts", // what deno.ts, node.ts and hono.ts serve
+    "crash_everywhere.ts",
+    "deals_app.ts", // what crash_everywhere.ts ends
+    "deals_service.ts",
+    "demo.ts",
+    "demo_app.ts",
+    "deno.ts",
+    "hono.ts",
+    "node.ts",
+    "plugin.ts",
+    "postgres_storage.ts", // by tests/examples/postgres_storage_test.ts
+  ]);
+});
+
+for (
+  const { file, runtime, path } of [
+    { file: "deno.ts", runtime: "deno", path: "/" },
+    { file: "node.ts", runtime: "same", path: "/" },
+    { file: "hono.ts", runtime: "same", path: "/b24/events" },
+  ] as const
+) {
+  test(`examples/${file} takes a portal's life over HTTP, refuses a forged event, and ends in order`, async () => {
+    const portal = bitrix24.portal({ memberId: MEMBER_ID });
+    const { stop, output, printed, exited } = run(runtime, `examples/${file}`, {
+      env: {
+        PORT: "0",
+        CLIENT_ID,
+        DATABASE: join(folder, `${file}.db`),
+        OAUTH_HOST: `http://127.0.0.1:${(oauthServer.address() as AddressInfo).port}`,
+      },
+    });
+    try {
+      const [, origin] = await printed(/Listening on (http:\/\/[^\s/]+)/);
+      const send = async (body: string): Promise<number> => {
+        const response = await fetch(`${origin}${path}`, { method: "POST", body, headers: { "content-type": FORM } });
+        await response.body?.cancel();
+        return response.status;
+      };
+      assert.equal(await send(portal.install(2)), 200);
+      const update = portal.update(3);
+      assert.equal(
+        await send(
+          update.replace(/application_token%5D=[^&]+/, "application_token%5D=0000")
+            .replace(/access_token%5D=[^&]+/, "access_token%5D=0000"),
+        ),
+        403,
+      );
+      assert.equal(await send(update), 200);
+      await printed(/portal upgraded.*"to":"3\.0\.0"/);
+      assert.match(output(), /adding the new report/);
+      assert.doesNotMatch(output(), /acce55|fe5fe5/);
+    } finally {
+      stop();
+    }
+    assert.equal(await exited, 0, output());
+  });
+}
+
+test("examples/plugin.ts tells of the upgrade", async () => {
+  const { output, exited } = run("same", "examples/plugin.ts");
+  assert.equal(await exited, 0, output());
+  assert.match(output(), /^example\.bitrix24\.de: the new report is there$/m);
+  assert.match(output(), /^a223c6b3710f85df22e9377d6c4f7553 went from 2\.0\.0 to 3\.0\.0$/m);
+});
+
+test("examples/crash_everywhere.ts finds nothing that is unsafe", async () => {
+  const { output, exited } = run("same", "examples/crash_everywhere.ts");
+  assert.equal(await exited, 0, output());
+  assert.match(output(), /^\d{3} schedules of \d+ operations, all with the same end: portal \w+ on 3\.0\.0$/m);
+  assert.match(output(), /^Repeated, and it does no harm:$/m);
+  assert.match(output(), /^- POST https:\/\/deals\.example\/mails, in step "tell the administrator"$/m);
+  assert.doesNotMatch(output(), /cannot tell/);
+});
+
+describe("examples/demo.ts", () => {
+  test("shows a portal's life and exits 0 because every outcome was the expected one", async () => {
+    const { output, exited } = run("deno", "examples/demo.ts");
+    assert.equal(await exited, 0, output());
+    const lines = [
+      /^Installed at 2 POST 200$/,
+      /^ {2}accepted ONAPPINSTALL$/,
+      /^Updated to 3 POST 200$/,
+      /^ {2}upgraded by "3\.0\.0" on the way 2\.0\.0 -> 3\.0\.0$/,
+      /^ {2}arrived {2}at 3\.0\.0$/,
+      /^The same event again POST 200$/,
+      /^ {2}repeated ONAPPUPDATE: nothing is run$/,
+      /^A stolen member_id and made-up tokens POST 403$/,
+      /^ {2}refused {2}403: /,
+      /^Updated to 4, with another application_token POST 200$/,
+      /^ {2}arrived {2}at 4\.0\.0$/,
+      /"clientEndpoint": "https:/,
+      /^Removed POST 200$/,
+      /"status": "uninstalled"/,
+      /^Every outcome was the expected one\.$/,
+    ];
+    let rest = output().split("\n");
+    for (const line of lines) {
+      const at = rest.findIndex((text) => line.test(text));
+      assert.notEqual(at, -1, `${line} is missing, or out of order, in\n${output()}`);
+      rest = rest.slice(at + 1);
+    }
+    assert.doesNotMatch(output(), /acce55|fe5fe5|a99/);
+  });
+
+  test("--serve serves the same app until it is stopped, and says how to post to it", async () => {
+    const { stop, output, printed, exited } = run("deno", "examples/demo.ts", {
+      args: ["--serve"],
+      env: { PORT: "0" },
+    });
+    try {
+      for (
+        const [title, status] of [["Forge an update", 403], ["Install the app", 200], ["Update it to 3", 200]] as const
+      ) {
+        const [, body, url] = await printed(new RegExp(`${title}.*\n +curl -i -d '([^']+)' (\\S+)\n`));
+        const response = await fetch(url!, { method: "POST", body: body!, headers: { "content-type": FORM } });
+        await response.body?.cancel();
+        assert.equal(response.status, status, title);
+      }
+      await printed(/arrived {2}at 3\.0\.0/);
+      await printed(/Update it to 4/);
+    } finally {
+      stop();
+    }
+    assert.equal(await exited, 0, output());
+  });
+});

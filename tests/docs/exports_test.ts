@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+/**
+ * What every export path gives at run time. A name that goes away breaks somebody's program; one that comes is a
+ * promise: both belong in the changelog.
+ */
+const EXPORTS: Readonly<Record<string, readonly string[]>> = {
+  ".": [
+    "AddressError",
+    "B24Error",
+    "CannotVerifyError",
+    "CopyError",
+    "Fatal",
+    "FormatError",
+    "InputError",
+    "NoAccessError",
+    "NotGenuineError",
+    "OnAppUpdateError",
+    "RetryAfter",
+    "Secret",
+    "StorageError",
+    "UnknownPortalError",
+    "UnreachableError",
+    "UpgradeError",
+    "VersionError",
+    "coerced",
+    "compareKeys",
+    "consoleLogger",
+    "copyStorage",
+    "createApp",
+    "decodeKey",
+    "decodeValue",
+    "deployed",
+    "digestToken",
+    "encodeKey",
+    "encodeValue",
+    "encrypted",
+    "endOf",
+    "mapped",
+    "memoryStorage",
+    "parseEvent",
+  ],
+  "./application-token": ["applicationToken"],
+  "./b24jssdk": ["b24jssdk"],
+  "./deno-kv-storage": ["denoKvStorage"],
+  "./file-storage": ["fileStorage"],
+  "./node-server": ["serve"],
+  "./redis-storage": ["redisStorage"],
+  "./registrations": ["registrations"],
+  "./rest": ["rest"],
+  "./testing": [
+    "STORAGE_CLAUSES",
+    "crashEverywhere",
+    "fakeAnswers",
+    "fakeBitrix24",
+    "faulty",
+    "forwardingFetch",
+    "storageConformance",
+    "storageWorker",
+  ],
+};
+/** Importing the command line runs it; it exports nothing. */
+const RUNS = ["./cli"];
+
+const root = process.env["SOURCE_DIR"] ?? fileURLToPath(new URL("../..", import.meta.url));
+const manifest = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+
+test("every export path is pinned here", () => {
+  assert.deepEqual(Object.keys(manifest.exports).sort(), [...Object.keys(EXPORTS), ...RUNS].sort());
+});
+
+for (const [path, names] of Object.entries(EXPORTS)) {
+  const name = path.replace(/^\./, "@b24/onappupdate");
+  test(`${name} exports what it did`, async () => {
+    assert.deepEqual(Object.keys(await import(name)).sort(), [...names].sort());
+  });
+}

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { after, before, describe, it, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { type Storage, StorageError } from "@b24/onappupdate";
+import { type StorageBackend, storageConformance } from "@b24/onappupdate/testing";
+import { type PostgresClient, postgresStorage } from "../../examples/postgres_storage.ts";
+import { root } from "../support/process.ts";
+import { type Postgres, startPostgres } from "./_postgres.ts";
+
+let postgres: Postgres;
+before(async () => {
+  postgres = await startPostgres();
+});
+after(() => postgres.close());
+
+const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
+const WORKER = fileURLToPath(new URL("postgres_storage_worker.ts", import.meta.url));
+const backends = new Map<Storage, StorageBackend>();
+
+storageConformance({
+  name: "examples/postgres_storage.ts",
+  test,
+  clock: "real",
+  create: async () => {
+    await postgres.exec("TRUNCATE b24_entries");
+    const { client, backend } = hurt(postgres.client);
+    const storage = postgresStorage(client);
+    backends.set(storage, backend);
+    return storage;
+  },
+  worker: () => ({ command: process.execPath, args: [...RUNTIME, WORKER, String(postgres.port)] }),
+  backend: {
+    of: (storage) => backends.get(storage)!,
+    can: ["stop", "start", "delay", "loseReply", "fill", "drain"],
+  },
+});
+
+/** A client between which and the server things go wrong. */
+function hurt(client: PostgresClient): { readonly client: PostgresClient; readonly backend: Required<StorageBackend> } {
+  let isDown = false, isFull = false, loses = false, delayMs = 0;
+  return {
+    client: {
+      query: async (sql, params) => {
+        if (isDown) throw new Error("connect ECONNREFUSED");
+        if (isFull && /^(INSERT|UPDATE)/.test(sql)) throw new Error("could not extend file: No space left on device");
+        const result = await client.query(sql, params);
+        // After the statement: one that is given up must not be done when the next test has begun.
+        if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
+        if (!loses || !/^(INSERT|UPDATE|DELETE)/.test(sql)) return result;
+        loses = false;
+        throw new Error("Connection terminated unexpectedly");
+      },
+    },
+    backend: {
+      stop: () => Promise.resolve(void (isDown = true)),
+      start: () => Promise.resolve(void (isDown = false)),
+      delay: (ms) => Promise.resolve(void (delayMs = ms)),
+      loseReply: () => Promise.resolve(void (loses = true)),
+      fill: () => Promise.resolve(void (isFull = true)),
+      drain: () => Promise.resolve(void (isFull = false)),
+    },
+  };
+}
+
+describe("examples/postgres_storage.ts", () => {
+  it("removes what has expired at every 64th write", async () => {
+    await postgres.exec("TRUNCATE b24_entries");
+    const storage = postgresStorage(postgres.client);
+    for (let i = 0; i < 63; i++) await storage.put(["gone", String(i)], 1, { ttlMs: 0 });
+    await storage.put(["stays"], 1, { ttlMs: 3_600_000 });
+    const { rows } = await postgres.client.query("SELECT count(*)::int AS count FROM b24_entries");
+    assert.deepEqual(rows, [{ count: 1 }]);
+  });
+
+  it("gives up after its deadline, whatever the client does", async () => {
+    const storage = postgresStorage({ query: () => new Promise(() => {}) }, { timeoutMs: 5 });
+    await assert.rejects(storage.get(["a"]), {
+      name: "StorageError",
+      message: `cannot get ["a"] from postgres: no answer within 5 ms`,
+    });
+  });
+
+  it("says that a put whose answer was lost is done", async () => {
+    const { client, backend } = hurt(postgres.client);
+    const storage = postgresStorage(client);
+    await backend.loseReply();
+    const { ok } = await storage.put(["lost"], 1);
+    assert.equal(ok, true);
+  });
+
+  it("fails by a StorageError without its table", async () => {
+    await postgres.exec("ALTER TABLE b24_entries RENAME TO hidden");
+    try {
+      await assert.rejects(postgresStorage(postgres.client).get(["a"]), (error) => {
+        assert(error instanceof StorageError);
+        assert.equal(error.message, `cannot get ["a"] from postgres: relation "b24_entries" does not exist`);
+        return true;
+      });
+    } finally {
+      await postgres.exec("ALTER TABLE hidden RENAME TO b24_entries");
+    }
+  });
+});
+
+describe("docs/writing-a-storage.md", () => {
+  // Documentation is where the sources are: on Node the tests run beside the packed package.
+  const read = (file: string): string => readFileSync(join(process.env["SOURCE_DIR"] ?? root, file), "utf8");
+  const squeezed = (text: string): string => text.replaceAll(/\s+/g, "");
+
+  it("quotes the example and its tests as they are", () => {
+    const sources = [
+      "examples/postgres_storage.ts",
+      "tests/docs/postgres_storage_test.ts",
+      "tests/docs/postgres_storage_worker.ts",
+    ].map((file) => squeezed(read(file)));
+    const quotes = [...read("docs/writing-a-storage.md").matchAll(/^```typescript\n([\s\S]*?)^```$/gm)];
+    assert(quotes.length > 0);
+    for (const [, quote] of quotes) {
+      assert(sources.some((source) => source.includes(squeezed(quote!))), `no file has\n${quote}`);
+    }
+  });
+
+  it("says truly that the example has less than 100 lines", () => {
+    assert(read("examples/postgres_storage.ts").trimEnd().split("\n").length < 100);
+  });
+});

@@ -1,0 +1,597 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { inspect } from "node:util";
+import {
+  type App,
+  type AppOptions,
+  CannotVerifyError,
+  createApp,
+  memoryStorage,
+  NotGenuineError,
+  type Plugin,
+  type Storage,
+} from "@b24/onappupdate";
+import { serve } from "@b24/onappupdate/node-server";
+import { FORM, MEMBER_ID, movableClock, post, recorder, recordingLogger, rig, trusting } from "../../support/app.ts";
+import {
+  BAD_REQUESTS,
+  type BadRequest,
+  fixture,
+  fixtureTokens,
+  GOOD,
+  GOOD_REQUESTS,
+} from "../../support/bad_requests.ts";
+import { chunked, openConnection, type Reply, request } from "../../support/raw_http.ts";
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  403: "Forbidden",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  503: "Service Unavailable",
+};
+const TOKENS = fixtureTokens();
+const encode = (text: string | Uint8Array): Uint8Array =>
+  typeof text === "string" ? new TextEncoder().encode(text) : text;
+
+interface Tried {
+  readonly app: App;
+  readonly storage: Storage;
+  readonly lines: string[];
+  readonly reports: ReturnType<typeof recorder>["reports"];
+}
+
+/** An app that believes everything, so that what is refused is refused for its form. */
+function believing(options: Partial<AppOptions> = {}): Tried {
+  const storage = options.storage ?? memoryStorage();
+  const { logger, lines } = recordingLogger();
+  const { plugin, reports } = recorder();
+  const app = createApp({ acknowledge: "handled", logger, ...options, storage }).use(trusting).use(plugin);
+  return { app, storage, lines, reports };
+}
+
+async function stored(storage: Storage): Promise<unknown[]> {
+  const all: unknown[] = [];
+  for await (const { key, value, version } of storage.list([])) all.push([key, value, version]);
+  return all;
+}
+
+/** RFC 9457, and no more than the sender may know. */
+function assertProblem({ status, headers, body }: Reply, wanted: number, detail?: RegExp): void {
+  assert.equal(status, wanted, body);
+  assert.equal(headers.get("content-type"), "application/problem+json");
+  assert.equal(headers.get("cache-control"), "no-store");
+  assert.equal(headers.get("allow"), wanted === 405 ? "POST" : null);
+  const problem = JSON.parse(body);
+  assert.equal(problem.type, "about:blank");
+  assert.equal(problem.title, TITLES[wanted]);
+  assert.equal(problem.status, wanted);
+  if (detail === undefined) assert.deepEqual(Object.keys(problem), ["type", "title", "status"]);
+  else assert.match(problem.detail, detail);
+  if (wanted === 400) {
+    assert.equal(
+      problem.issues.map((issue: Record<string, string>) =>
+        `${issue.path || "body"}: saw ${issue.saw}, wanted ${issue.wanted}`
+      ).join("; "),
+      problem.detail,
+    );
+  }
+  assert(body.length < 2000, body);
+  for (const token of TOKENS) assert(!body.includes(token), body);
+}
+
+async function replyOf(response: Response): Promise<Reply> {
+  return { status: response.status, headers: response.headers, body: await response.text() };
+}
+
+function requestOf({ method = "POST", type = FORM, body }: Pick<BadRequest, "method" | "type" | "body">): Request {
+  return new Request("http://localhost/b24/events?secret=1", {
+    method,
+    ...(body === "" ? {} : { body: encode(body) as Uint8Array<ArrayBuffer> }),
+    headers: type === null ? {} : { "content-type": type },
+  });
+}
+
+describe("app.fetch refuses", () => {
+  for (const bad of BAD_REQUESTS) {
+    test(`${bad.name}: ${bad.status}`, async () => {
+      const { app, storage, lines, reports } = believing();
+      await app.fetch(post(fixture("install.form")));
+      const before = await stored(storage);
+      lines.length = reports.length = 0;
+      assertProblem(await replyOf(await app.fetch(requestOf(bad))), bad.status, bad.detail);
+      assert.deepEqual(await stored(storage), before);
+      assert.deepEqual(reports.map((report) => [report.name, "status" in report && report.status]), [
+        ["rejected", bad.status],
+      ]);
+      assert.equal(lines.length, 1);
+      for (const token of TOKENS) assert(!lines[0]!.includes(token), lines[0]);
+      assert.equal((await app.fetch(post(GOOD))).status, 200);
+      assert.notDeepEqual(await stored(storage), before);
+    });
+  }
+});
+
+for (
+  const [name, value, detail] of [
+    ["comes from nowhere", "", /^data\.PREVIOUS_VERSION: saw nothing, wanted the version that the portal comes from/],
+    ["comes from what is no version", "?", /^data\.PREVIOUS_VERSION: saw "\?", wanted a version that can be read$/],
+  ] as const
+) {
+  test(`app.fetch refuses the first event of a portal that ${name}: 400`, async () => {
+    const { app, storage } = believing();
+    const reply = await replyOf(await app.fetch(post(`${GOOD}&data[PREVIOUS_VERSION]=${value}`)));
+    assertProblem(reply, 400, detail);
+    assert.deepEqual(await stored(storage), []);
+    assert.equal((await app.fetch(post(GOOD))).status, 200);
+  });
+}
+
+describe("app.fetch takes", () => {
+  for (const [name, type, body] of GOOD_REQUESTS) {
+    test(name, async () => {
+      const { app } = believing();
+      assert.equal((await app.fetch(post(encode(body) as Uint8Array<ArrayBuffer>, type))).status, 200);
+      assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+      assert.deepEqual(Object.keys(Object.prototype), []);
+    });
+  }
+});
+
+interface Listening {
+  readonly name: string;
+  readonly port: number;
+  readonly close: () => Promise<void>;
+}
+
+/** The servers that this runtime has. */
+async function listen(app: App): Promise<Listening[]> {
+  const node = await serve(app, { port: 0, signals: [], graceMs: 1000 });
+  const servers = [{ name: "node:http", port: node.port, close: node.close }];
+  const { Deno } = globalThis as {
+    Deno?: {
+      serve: (options: object, handler: App["fetch"]) => { addr: { port: number }; shutdown: () => Promise<void> };
+    };
+  };
+  if (Deno !== undefined) {
+    const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, app.fetch);
+    servers.push({ name: "Deno.serve", port: server.addr.port, close: () => server.shutdown() });
+  }
+  return servers;
+}
+
+/** A request in both ways to say where its body ends. */
+function framed(
+  { method = "POST", type = FORM, body }: Pick<BadRequest, "method" | "type" | "body">,
+): Map<"sized" | "chunked", Uint8Array> {
+  const bytes = encode(body);
+  const headers = { "content-type": type ?? undefined };
+  if (bytes.byteLength === 0) {
+    return new Map([["sized", request(method, method === "POST" ? { ...headers, "content-length": "0" } : headers)]]);
+  }
+  return new Map([
+    ["sized", request(method, { ...headers, "content-length": String(bytes.byteLength) }, bytes)],
+    ["chunked", request(method, { ...headers, "transfer-encoding": "chunked" }, chunked(bytes))],
+  ]);
+}
+
+/** Whether the server takes no other request on the connection; a server may say so once more than the app. */
+function closes({ headers }: Reply): boolean {
+  return headers.get("connection")?.includes("close") ?? false;
+}
+
+const GOOD_BYTES = [...framed({ body: GOOD }).values()];
+
+describe("over a real connection", () => {
+  const { app, storage, reports } = believing();
+  let refusal = Promise.withResolvers<void>();
+  app.use({ name: "waiting", observe: { rejected: () => refusal.resolve() } });
+  const hasty = believing({ limits: { bodyTimeoutMs: 200 } });
+  let servers: Listening[] = [];
+  let hastyServers: Listening[] = [];
+  before(async () => {
+    servers = await listen(app);
+    hastyServers = await listen(hasty.app);
+    // Repeated from here on: whatever is written now is not by it.
+    await app.fetch(post(GOOD));
+  });
+  after(async () => {
+    for (const { close } of [...servers, ...hastyServers].toReversed()) await close();
+  });
+
+  for (const bad of BAD_REQUESTS) {
+    test(`${bad.name}: ${bad.status}, and the next request on the connection is answered`, async () => {
+      const before = await stored(storage);
+      for (const { port } of servers) {
+        for (const [framing, bytes] of framed(bad)) {
+          let connection = await openConnection(port);
+          const reply = await connection.send(bytes, bad.method);
+          if (bad.method === "HEAD") assert.equal(reply.status, bad.status);
+          else assertProblem(reply, bad.status, bad.detail);
+          // Whose body is too large while its end is not known cannot go on.
+          const ends = bad.status === 413 && framing === "chunked";
+          assert.equal(closes(reply), ends);
+          if (ends) {
+            await connection.close();
+            connection = await openConnection(port);
+          }
+          for (const good of GOOD_BYTES) assert.equal((await connection.send(good)).status, 200);
+          await connection.close();
+        }
+      }
+      assert.deepEqual(await stored(storage), before);
+    });
+  }
+
+  for (const [name, type, body] of GOOD_REQUESTS) {
+    test(`${name}: 200`, async () => {
+      for (const { port } of servers) {
+        const connection = await openConnection(port);
+        for (const bytes of framed({ type, body }).values()) assert.equal((await connection.send(bytes)).status, 200);
+        await connection.close();
+      }
+    });
+  }
+
+  for (
+    const framing of [
+      { "content-length": "10", "transfer-encoding": "chunked" },
+      { "transfer-encoding": "chunked", "content-length": "10" },
+      { "content-length": "-1" },
+      { "content-length": "0x10" },
+      { "content-length": "10, 11" },
+      { "transfer-encoding": "chunked, identity" },
+    ]
+  ) {
+    test(`a body whose end is unclear (${Object.values(framing).join(" and ")}) is none: 400`, async () => {
+      for (const { port } of servers) {
+        const connection = await openConnection(port);
+        const bytes = request("POST", { "content-type": FORM, ...framing }, chunked(encode(GOOD)));
+        assert.equal((await connection.send(bytes)).status, 400);
+        await connection.close();
+      }
+    });
+  }
+
+  test("a body in pieces of one byte: 200", async () => {
+    for (const { port } of servers) {
+      const connection = await openConnection(port);
+      const bytes = request("POST", { "content-type": FORM, "transfer-encoding": "chunked" }, chunked(encode(GOOD), 1));
+      assert.equal((await connection.send(bytes)).status, 200);
+      await connection.close();
+    }
+  });
+
+  for (const [framing, body] of [["content-length", "abc"], ["transfer-encoding", "3\r\nabc\r\n"]] as const) {
+    const half = request(
+      "POST",
+      { "content-type": FORM, [framing]: framing === "content-length" ? String(GOOD.length) : "chunked" },
+      encode(body),
+    );
+
+    test(`a body that comes too slowly (${framing}): 408`, async () => {
+      for (const { port } of hastyServers) {
+        const connection = await openConnection(port);
+        const reply = await connection.send(half);
+        assertProblem(reply, 408, /^wanted the body within 200 ms$/);
+        assert(closes(reply));
+        await connection.close();
+        const next = await openConnection(port);
+        for (const good of GOOD_BYTES) assert.equal((await next.send(good)).status, 200);
+        await next.close();
+      }
+    });
+
+    test(`a connection that breaks in the middle of a body (${framing}) changes nothing`, async () => {
+      const before = await stored(storage);
+      for (const { port } of servers) {
+        reports.length = 0;
+        refusal = Promise.withResolvers();
+        const connection = await openConnection(port);
+        connection.socket.write(half);
+        const next = await openConnection(port);
+        for (const good of GOOD_BYTES) assert.equal((await next.send(good)).status, 200);
+        await connection.close();
+        for (const good of GOOD_BYTES) assert.equal((await next.send(good)).status, 200);
+        await next.close();
+        await refusal.promise;
+        const refused = reports.flatMap((report) => report.name === "rejected" ? report.error.message : []);
+        assert.deepEqual(refused, ["body: saw a connection that broke off, wanted a whole body"]);
+      }
+      assert.deepEqual(await stored(storage), before);
+    });
+  }
+});
+
+describe("the body", () => {
+  interface Watched {
+    readonly request: Request;
+    readonly seen: { pulled: number; cancelled: number };
+  }
+
+  /** A request whose body is `pieces`, and then `end`. */
+  function watched(
+    pieces: readonly (string | Uint8Array)[],
+    end: "close" | "hang" | "repeat" | "drip" | Error,
+    { method = "POST", type = FORM, headers = {} }: {
+      readonly method?: string;
+      readonly type?: string;
+      readonly headers?: Readonly<Record<string, string>>;
+    } = {},
+  ): Watched {
+    const seen = { pulled: 0, cancelled: 0 };
+    const body = new ReadableStream({
+      pull: async (controller) => {
+        const piece = pieces[end === "repeat" || end === "drip" ? seen.pulled % pieces.length : seen.pulled];
+        seen.pulled++;
+        if (end === "drip") await new Promise((resolve) => setTimeout(resolve, 1));
+        if (piece !== undefined) controller.enqueue(encode(piece));
+        else if (end instanceof Error) controller.error(end);
+        else if (end === "close") controller.close();
+        else await new Promise(() => {});
+      },
+      cancel: () => void seen.cancelled++,
+    }, { highWaterMark: 0 });
+    const init: RequestInit & { duplex: "half" } = {
+      method,
+      body,
+      headers: { "content-type": type, ...headers },
+      duplex: "half",
+    };
+    return { request: new Request("http://localhost/", init), seen };
+  }
+
+  test("is cancelled unread where it is not needed", async () => {
+    const unread: readonly (readonly [number, Parameters<typeof watched>[2]])[] = [
+      [405, { method: "PUT" }],
+      [415, { type: "text/plain" }],
+      [413, { headers: { "content-length": "65537" } }],
+      [413, { headers: { "content-length": "99999999999999999999" } }],
+    ];
+    for (const [status, options] of unread) {
+      const { request, seen } = watched([GOOD], "hang", options);
+      assert.equal((await believing().app.fetch(request)).status, status);
+      assert.deepEqual(seen, { pulled: 0, cancelled: 1 });
+    }
+  });
+
+  test("is cancelled where the app is closed, or cannot start", async () => {
+    const closed = believing().app;
+    await closed.close();
+    const broken = believing().app.use({ name: "broken", setup: () => Promise.reject(new Error("no database")) });
+    for (const app of [closed, broken]) {
+      const { request, seen } = watched([GOOD], "hang");
+      assertProblem(await replyOf(await app.fetch(request)), 503);
+      assert.deepEqual(seen, { pulled: 0, cancelled: 1 });
+    }
+  });
+
+  test("is cancelled as soon as it is too large, and not read to its end", async () => {
+    const { request, seen } = watched(["a".repeat(8192)], "repeat");
+    assertProblem(await replyOf(await believing().app.fetch(request)), 413, /65536 bytes/);
+    assert.deepEqual(seen, { pulled: 9, cancelled: 1 });
+  });
+
+  test("that is larger than it was announced is too large", async () => {
+    const { request } = watched(["a".repeat(50_000), "a".repeat(50_000)], "close", {
+      headers: { "content-length": "10" },
+    });
+    assertProblem(await replyOf(await believing().app.fetch(request)), 413, /65536 bytes/);
+  });
+
+  test("is cancelled when it takes too long, whether it hangs or drips", async () => {
+    for (const end of ["hang", "drip"] as const) {
+      const { request, seen } = watched(["a"], end);
+      const { app } = believing({ limits: { bodyTimeoutMs: 20 } });
+      assertProblem(await replyOf(await app.fetch(request)), 408, /^wanted the body within 20 ms$/);
+      assert.equal(seen.cancelled, 1);
+    }
+  });
+
+  test("is read to its end where it is an event, in pieces of any size", async () => {
+    const bytes = encode(fixture("test.form"));
+    for (const size of [1, 7, 4096]) {
+      const pieces: Uint8Array[] = [];
+      for (let start = 0; start < bytes.byteLength; start += size) pieces.push(bytes.subarray(start, start + size));
+      const { request, seen } = watched(pieces, "close");
+      const { app } = believing();
+      let query: unknown;
+      app.on("ONAPPTEST", ({ event }) => void (query = event.data.query));
+      assert.equal((await app.fetch(request)).status, 200);
+      assert.deepEqual(JSON.parse(JSON.stringify(query)), { any: "data", nested: { deep: "Привет" } });
+      assert.deepEqual(seen, { pulled: pieces.length + 1, cancelled: 0 });
+    }
+  });
+
+  test("that breaks off is no body: 400, whatever broke it", async () => {
+    for (const error of [new TypeError("connection reset"), new DOMException("gone", "AbortError")]) {
+      const { app, storage } = believing();
+      const { request } = watched([GOOD.slice(0, 100)], error);
+      assertProblem(await replyOf(await app.fetch(request)), 400, /^body: saw a connection that broke off/);
+      assert.deepEqual(await stored(storage), []);
+      assert.equal((await app.fetch(post(GOOD))).status, 200);
+    }
+  });
+
+  test("that somebody read before the app is the program's mistake: 503, and an error in the log", async () => {
+    const { app, lines } = believing();
+    const used = post(GOOD);
+    await used.text();
+    assertProblem(await replyOf(await app.fetch(used)), 503);
+    assert.match(lines.join(), /"level":"error".*it was read before the app got it/);
+  });
+});
+
+describe("403 and 503 give nothing away", () => {
+  async function answers(status: number, reasons: Readonly<Record<string, () => Promise<Response>>>): Promise<void> {
+    const seen = new Map<string, string>();
+    for (const [reason, answer] of Object.entries(reasons)) {
+      const response = await answer();
+      const reply = await replyOf(response);
+      assertProblem(reply, status);
+      seen.set(JSON.stringify([[...reply.headers], reply.body, response.statusText]), reason);
+    }
+    assert.equal(seen.size, 1, [...seen.values()].join());
+  }
+  const verifying = (around: NonNullable<Plugin["around"]>) => (): Promise<Response> => {
+    const app = createApp({ storage: memoryStorage(), logger: recordingLogger().logger });
+    return app.use({ name: "verifying", phase: "verify", around }).fetch(post(GOOD));
+  };
+
+  test("the same bytes for every reason of 403", async () => {
+    const { app, portal, send, bitrix24 } = rig();
+    await send(portal.install(2));
+    const stranger = bitrix24.portal({ memberId: "b".repeat(32) });
+    const other = bitrix24.portal({ memberId: MEMBER_ID, clientId: "app.0ther" });
+    other.install(1);
+    await answers(403, {
+      "another token": () => app.fetch(post(portal.update(3, { rotateToken: true, tokenless: true }))),
+      "unknown portal": () => app.fetch(post(stranger.event("ONAPPINSTALL", { VERSION: "1" }, { tokenless: true }))),
+      "unknown access token": () => app.fetch(post(GOOD)),
+      "not installed": () => app.fetch(post(stranger.event("ONAPPINSTALL", { VERSION: "1" }))),
+      "another app": () =>
+        app.fetch(post(`${other.event("ONAPPINSTALL", { VERSION: "1" })}&auth[application_token]=0`)),
+      "a plugin's own": verifying(() => Promise.reject(new NotGenuineError("the address is not Bitrix24's"))),
+      "no next()": verifying(() => Promise.resolve()),
+    });
+  });
+
+  test("the same bytes for every reason of 503", async () => {
+    const down = (): Promise<never> => Promise.reject(new Error(`down: ${[...TOKENS].join()}`));
+    const failing = (method: "get" | "put") => (): Promise<Response> =>
+      believing({ storage: { ...memoryStorage(), [method]: down } }).app.fetch(post(GOOD));
+    const { app, portal } = rig({ fetch: down });
+    const flooded = rig({}, { proofs: { unknown: 0 } });
+    const newer = memoryStorage();
+    await newer.put(["portal", MEMBER_ID], { format: 99 });
+    const closed = believing().app;
+    await closed.close();
+    const broken = believing().app.use({ name: "broken", setup: down });
+    await answers(503, {
+      "the OAuth host is down": () => app.fetch(post(portal.install(1))),
+      "too many proofs": () => flooded.app.fetch(post(flooded.portal.install(1))),
+      "storage cannot read": failing("get"),
+      "storage cannot write": failing("put"),
+      "a newer format": () => believing({ storage: newer }).app.fetch(post(GOOD)),
+      "a plugin cannot tell": verifying(() => Promise.reject(new CannotVerifyError("no list of addresses"))),
+      "a plugin fails": verifying(down),
+      "a plugin throws what is no error": verifying(() => Promise.reject(null)),
+      "next() twice": verifying(async (_ctx, next) => {
+        await next();
+        await next();
+      }),
+      "the app is closed": () => closed.fetch(post(GOOD)),
+      "the app cannot start": () => broken.fetch(post(GOOD)),
+    });
+  });
+});
+
+test("what plugins and storages throw is told without the tokens of the event", async () => {
+  const tokens = [...new URLSearchParams(GOOD)].filter(([name]) => /token/.test(name)).map(([, token]) => token);
+  const fail = (): Promise<never> => {
+    const cause = Object.assign(new Error(`sent ${tokens.join()}`), { command: { args: tokens }, url: `/?${tokens}` });
+    return Promise.reject(new TypeError(`cannot write ${tokens.join()}`, { cause }));
+  };
+  const careless: Plugin = { name: "careless", phase: "verify", around: fail };
+  const tried = [
+    believing({ storage: { ...memoryStorage(), get: fail } }),
+    believing({ storage: { ...memoryStorage(), put: fail } }),
+    (({ app, ...rest }) => ({ app: app.use(careless), ...rest }))(believing()),
+  ];
+  for (const { app, lines, reports } of tried) {
+    assert.equal((await app.fetch(post(GOOD))).status, 503);
+    assert(lines.length > 0 && reports.some(({ name }) => name === "rejected"));
+    const seen = [...lines, JSON.stringify(reports), inspect(reports, { depth: Infinity, showHidden: true })].join();
+    assert.match(seen, /\[redacted\]/);
+    for (const token of tokens) assert(!seen.includes(token), seen);
+  }
+});
+
+describe("a storage that fails", () => {
+  const FAILURES = ["before", "after"] as const;
+
+  /** A storage whose `nth` call fails, and with `lasting` all after it, until it is healed; `after` its effect. */
+  function failingAt(nth: number, when: typeof FAILURES[number], lasting: boolean): Storage & { heal: () => number } {
+    const inner = memoryStorage();
+    let calls = 0;
+    let healed = false;
+    const failing =
+      <Args extends unknown[], Result>(call: (...args: Args) => Promise<Result>) =>
+      async (...args: Args): Promise<Result> => {
+        calls++;
+        const fails = !healed && (lasting ? calls >= nth : calls === nth);
+        if (fails && when === "before") throw new Error(`call ${nth} failed`);
+        const result = await call(...args);
+        if (fails) throw new Error(`call ${nth} failed after its effect`);
+        return result;
+      };
+    return {
+      ...inner,
+      get: failing(inner.get) as Storage["get"],
+      put: failing(inner.put) as Storage["put"],
+      delete: failing(inner.delete),
+      heal: () => {
+        healed = true;
+        return calls;
+      },
+    };
+  }
+
+  for (const acknowledge of ["stored", "handled"] as const) {
+    for (const lasting of [false, true]) {
+      for (const when of FAILURES) {
+        const how = `${lasting ? "from then on" : "once"}, ${when} the effect`;
+        test(`acknowledge "${acknowledge}": no false 200 wherever it fails ${how}`, async () => {
+          let failed = true;
+          for (let nth = 1; failed; nth++) {
+            const storage = failingAt(nth, when, lasting);
+            const { clock, later } = movableClock();
+            const { app } = believing({ storage, acknowledge, clock });
+            let runs = 0;
+            app.upgrade("3", () => void runs++);
+            const works: Promise<unknown>[] = [];
+            const send = async (): Promise<number> => {
+              const response = await app.fetch(post(GOOD), { waitUntil: (work: Promise<unknown>) => works.push(work) });
+              await Promise.all(works);
+              return response.status;
+            };
+            const status = await send();
+            failed = storage.heal() >= nth;
+            assert([200, 503].includes(status), `call ${nth}: ${status}`);
+            if (status === 503) assert.equal(await send(), 200, `call ${nth}: the event is refused for ever`);
+            later();
+            await app.tick();
+            const portal = await app.portal(MEMBER_ID);
+            assert.deepEqual(
+              [portal?.version, portal?.applied.length],
+              ["3.0.0", 1],
+              `call ${nth}, answered ${status}`,
+            );
+            assert(runs >= 1 && runs <= (lasting || when === "after" ? 3 : 2), `call ${nth}: ${runs} runs`);
+            assert.deepEqual(await app.tick(), { handled: 0, failed: 0 }, `call ${nth}`);
+            const after = runs;
+            assert.equal(await send(), 200);
+            assert.equal(runs, after, `call ${nth}: a copy ran`);
+            if (!failed) assert(nth > 5, "nothing failed");
+          }
+        });
+      }
+    }
+  }
+});
+
+test("an observer or a handler that fails does not keep the answer from the sender", async () => {
+  const fail = (): never => {
+    throw new Error("broken");
+  };
+  const observer: Plugin = {
+    name: "observer",
+    observe: { rejected: fail, received: fail, handled: () => Promise.reject(1) },
+  };
+  const { app } = believing();
+  app.use(observer).on("ONAPPUPDATE", fail);
+  assert.equal((await app.fetch(post(GOOD))).status, 200);
+  assert.equal((await app.fetch(post(""))).status, 400);
+});

@@ -1,0 +1,382 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, test } from "node:test";
+import { inspect } from "node:util";
+import { MEMBER_ID, OTHER_MEMBER_ID, post } from "../../support/app.ts";
+import {
+  type Answer,
+  appInfo,
+  assertRefused,
+  changed,
+  HOSTS,
+  known,
+  MADE_UP,
+  meeting,
+  type Scene,
+  scene,
+  TOKENLESS,
+} from "../../support/scene.ts";
+
+describe("applicationToken() is flooded", () => {
+  const forged = (body: string, i: number, memberId = MEMBER_ID): string =>
+    changed(body, {
+      "auth[member_id]": memberId,
+      "auth[access_token]": `acce55-forged-${i}`,
+      "auth[application_token]": `forged-${i}`,
+      "auth[server_endpoint]": undefined,
+    });
+
+  for (const together of [false, true]) {
+    const how = together ? "at once" : "in turn";
+
+    test(`1,000 forged posts for one portal, ${how}: 6 proofs a minute, real events pass`, async () => {
+      const made = scene();
+      await known(made);
+      made.now += 60_000;
+      const model = made.portal.update(3);
+      const statuses: Record<number, number> = {};
+      const attack = async (i: number): Promise<void> => {
+        const status = await made.send(forged(model, i));
+        statuses[status] = (statuses[status] ?? 0) + 1;
+        if (i % 100 === 0) assert.equal(await made.send(made.portal.update(10 + i)), 200);
+      };
+      if (together) await Promise.all(Array.from({ length: 1000 }, (_, i) => attack(i)));
+      else for (let i = 0; i < 1000; i++) await attack(i);
+      assert.deepEqual(statuses, { 403: 6, 503: 994 });
+      assert.equal(made.asked.length, 6 * HOSTS.length);
+      assert.equal((await made.app.portal(MEMBER_ID))?.version, "910.0.0");
+      await assertRefused(made, made.portal.update(2000, { rotateToken: true }), 503);
+      made.now += 60_000;
+      assert.equal(await made.send(made.portal.update(2001, { rotateToken: true })), 200);
+    });
+
+    test(`1,000 made-up member_ids, ${how}: 120 proofs a minute, known portals have their own`, async () => {
+      const made = scene();
+      await known(made);
+      made.now += 60_000;
+      const before = await made.stored();
+      const model = made.portal.update(3);
+      const statuses: Record<number, number> = {};
+      const attack = async (i: number): Promise<void> => {
+        const status = await made.send(forged(model, i, i.toString(16).padStart(32, "0")));
+        statuses[status] = (statuses[status] ?? 0) + 1;
+      };
+      if (together) await Promise.all(Array.from({ length: 1000 }, (_, i) => attack(i)));
+      else for (let i = 0; i < 1000; i++) await attack(i);
+      assert.deepEqual(statuses, { 403: 120, 503: 880 });
+      assert.equal(made.asked.length, 120 * HOSTS.length);
+      assert.deepEqual(await made.stored(), before);
+      assert.equal(await made.send(made.portal.update(4)), 200);
+      assert.equal(await made.send(made.portal.update(5, { rotateToken: true })), 200);
+      const stranger = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID });
+      const install = stranger.install(1);
+      assert.equal(await made.send(install), 503);
+      made.now += 60_000;
+      assert.equal(await made.send(install), 200);
+    });
+  }
+
+  test("one token, posted 1,000 times at once, is asked about once", async () => {
+    const made = scene({}, { storage: meeting(1000) });
+    const body = forged(made.portal.update(3), 0);
+    const answered = await Promise.all(Array.from({ length: 1000 }, () => made.send(body)));
+    assert.deepEqual(new Set(answered), new Set([403]));
+    assert.equal(made.asked.length, HOSTS.length);
+  });
+
+  test("the limits are options; those of known portals hold for all of them together", async () => {
+    const made = scene({ proofs: { perPortal: 2, known: 3, unknown: 1 } });
+    const other = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID });
+    assert.equal(await made.send(made.portal.install(1)), 200);
+    assert.equal(await made.send(other.install(1)), 503);
+    made.now += 60_000;
+    assert.equal(await made.send(other.install(1)), 200);
+    const statuses: number[] = [];
+    for (const portal of [made.portal, made.portal, made.portal, other, other]) {
+      statuses.push(await made.send(portal.update(2, { rotateToken: true })));
+    }
+    // Of `other`, the one proof of its installation counts, too.
+    assert.deepEqual(statuses, [200, 200, 503, 200, 503]);
+  });
+});
+
+/** A real host on this machine. */
+async function listen(answer: RequestListener): Promise<{ url: string; close: () => Promise<void> }> {
+  const server = createServer(answer);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+describe("applicationToken() over a real connection", () => {
+  const HANGING: readonly (readonly [name: string, answer: RequestListener])[] = [
+    ["that never answers", () => {}],
+    ["that sends headers only", (_, response) => void response.writeHead(200).flushHeaders()],
+    ["that sends half a body", (_, response) => void response.writeHead(200).write(`{"result":{`)],
+    ["that announces more than it sends", (_, response) => {
+      response.writeHead(200, { "content-length": "1000" });
+      response.write("{}");
+      response.socket?.end();
+    }],
+    ["that hangs up", (request) => void request.socket.destroy()],
+    ["that never ends", (_, response) => {
+      response.writeHead(200);
+      const more = (): void => {
+        while (!response.destroyed && response.write(" ".repeat(16_384)));
+      };
+      response.on("drain", more);
+      more();
+    }],
+  ];
+  for (const [name, answer] of HANGING) {
+    test(`a host ${name} cannot check`, async () => {
+      const host = await listen(answer);
+      const made = scene({}, { oauthHosts: [host.url], oauthTimeoutMs: 50, fetch: globalThis.fetch });
+      await assertRefused(made, made.portal.install(1), 503);
+      await host.close();
+    });
+  }
+
+  for (const status of [301, 302, 303, 307, 308]) {
+    test(`a redirect (${status}) is not followed`, async () => {
+      let stolen = 0;
+      const evil = await listen((_, response) => {
+        stolen++;
+        response.end(JSON.stringify(appInfo()));
+      });
+      const host = await listen((_, response) => {
+        response.writeHead(status, { location: `${evil.url}/rest/app.info` }).end();
+      });
+      const made = scene({}, { oauthHosts: [host.url], fetch: globalThis.fetch });
+      await assertRefused(made, made.portal.install(3), 503);
+      assert.equal(stolen, 0);
+      await host.close();
+      await evil.close();
+    });
+  }
+
+  test("the access token is in the body, never in the address", async () => {
+    const seen: string[] = [];
+    const host = await listen(async (request, response) => {
+      let body = "";
+      for await (const chunk of request) body += chunk;
+      seen.push(`${request.method} ${request.url} ${request.headers["content-type"]} ${body}`);
+      assert.doesNotMatch(JSON.stringify(request.rawHeaders), /acce55/);
+      response.end(JSON.stringify(appInfo()));
+    });
+    const made = scene({}, { oauthHosts: [host.url], fetch: globalThis.fetch });
+    const install = made.portal.install(3);
+    assert.equal(await made.send(install), 200);
+    const token = new URLSearchParams(install).get("auth[access_token]");
+    assert.deepEqual(seen, [
+      `POST /rest/app.info application/x-www-form-urlencoded;charset=UTF-8 auth=${token}`,
+    ]);
+    await host.close();
+  });
+});
+
+describe("a portal whose member_id is stolen", () => {
+  interface Theft extends Scene {
+    /** A real event of the victim, to forge from. */
+    readonly model: string;
+    /** A valid access token of the attacker's own portal, same app. */
+    readonly own: string;
+    /** A valid access token of another app on the victim's portal. */
+    readonly otherApp: string;
+  }
+
+  async function theft(): Promise<Theft> {
+    const made = scene({ proofs: { perPortal: 1000 } });
+    await known(made);
+    const attacker = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "attacker.bitrix24.de" });
+    assert.equal(await made.send(attacker.install(2)), 200);
+    const other = made.bitrix24.portal({ memberId: MEMBER_ID, clientId: "app.0ther", domain: "example.bitrix24.de" });
+    other.install(1);
+    return { ...made, model: made.portal.update(3), own: attacker.accessToken(), otherApp: other.accessToken() };
+  }
+
+  const HIS_HOSTS = {
+    "auth[client_endpoint]": "https://evil.example/rest/",
+    "auth[server_endpoint]": "https://evil.example/rest/",
+    "auth[domain]": "evil.example",
+  };
+  const DATA: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    ONAPPUPDATE: { "data[VERSION]": "99", "data[PREVIOUS_VERSION]": "1" },
+    ONAPPINSTALL: { "data[VERSION]": "99" },
+    ONAPPUNINSTALL: { "data[CLEAN]": "1" },
+    ONAPPPAYMENT: { "data[CODE]": "a", "data[VERSION]": "99", "data[STATUS]": "S", "data[PAYMENT_EXPIRED]": "Y" },
+    ONAPPUSERREADY: { "data[access_token]": "acce55-his", "data[refresh_token]": "fe5fe5-his" },
+    ONAPPMETHODCONFIRM: { "data[TOKEN]": "acce55-his", "data[METHOD]": "user.get", "data[CONFIRMED]": "1" },
+    ONAPPTEST: { "data[QUERY][a]": "1" },
+    ONCRMDEALADD: { "data[FIELDS][ID]": "1" },
+  };
+  const NEEDS_TOKEN = ["ONAPPUPDATE", "ONAPPINSTALL", "ONAPPUNINSTALL", "ONAPPMETHODCONFIRM", "ONAPPTEST"];
+
+  for (const [event, data] of Object.entries(DATA)) {
+    test(`no forged ${event} gets in`, async () => {
+      const made = await theft();
+      const accessTokens = {
+        none: undefined,
+        "made up": "acce55-made-up",
+        "of his own portal": made.own,
+        "of another app here": made.otherApp,
+      };
+      for (const applicationToken of [MADE_UP["auth[application_token]"], undefined]) {
+        if (applicationToken === undefined && NEEDS_TOKEN.includes(event)) continue;
+        for (const accessToken of Object.values(accessTokens)) {
+          for (const addresses of [{}, HIS_HOSTS]) {
+            const body = changed(made.model, {
+              ...(accessToken === undefined ? TOKENLESS : { "auth[access_token]": accessToken }),
+              ...addresses,
+              ...data,
+              event,
+              "auth[application_token]": applicationToken,
+            });
+            await assertRefused(made, body, 403);
+          }
+        }
+      }
+      for (const { url } of made.asked) assert(HOSTS.some((host) => url === `${host}/rest/app.info`), url);
+      const before = (await made.app.portal(MEMBER_ID))!;
+      assert.deepEqual([before.version, before.status, before.domain], ["2.0.0", "installed", "example.bitrix24.de"]);
+      assert.equal(await made.send(made.portal.update(4, { tokenless: true })), 200);
+      const after = (await made.app.portal(MEMBER_ID))!;
+      assert.equal(after.version, "4.0.0");
+      assert.equal(after.clientEndpoint, "https://example.bitrix24.de/rest/");
+      assert.deepEqual(after.applicationToken, before.applicationToken);
+      assert.equal(await made.send(made.portal.uninstall()), 200);
+      assert.equal((await made.app.portal(MEMBER_ID))?.status, "uninstalled");
+    });
+  }
+
+  test("no second member_id smuggles his token in", async () => {
+    const made = await theft();
+    const his = { "auth[access_token]": made.own, ...MADE_UP };
+    const body = changed(made.model, { ...his, "auth[member_id]": undefined });
+    const bodies = [
+      `${body}&auth[member_id]=${OTHER_MEMBER_ID}&auth[member_id]=${MEMBER_ID}`,
+      `${body}&auth[member_id]=${MEMBER_ID.toUpperCase()}`,
+      `member_id=${OTHER_MEMBER_ID}&${body}&auth[member_id]=${MEMBER_ID}&member_id=${OTHER_MEMBER_ID}`,
+      `${body}&auth[member_id]=${MEMBER_ID}&auth[extra][member_id]=${OTHER_MEMBER_ID}`,
+      `${body}&auth[__proto__][member_id]=${OTHER_MEMBER_ID}&auth[member_id]=${MEMBER_ID}`,
+    ];
+    for (const forged of bodies) await assertRefused(made, forged, 403);
+    const before = await made.stored();
+    for (
+      const broken of [
+        `${body}&auth[member_id][]=${OTHER_MEMBER_ID}&auth[member_id][]=${MEMBER_ID}`,
+        `${body}&auth[member_id]=${OTHER_MEMBER_ID},${MEMBER_ID}`,
+        `${body}&auth[member_id]=${MEMBER_ID}%00`,
+        `${body}&auth[member_id]=${MEMBER_ID}%0A`,
+        `${body}&auth[member_id]=%20${MEMBER_ID}`,
+      ]
+    ) {
+      assert.equal(await made.send(broken), 400);
+    }
+    assert.deepEqual(await made.stored(), before);
+  });
+
+  test("what his own portal may send changes his own record only", async () => {
+    const made = await theft();
+    const record = async (memberId: string): Promise<unknown> => (await made.storage.get(["portal", memberId]))?.value;
+    const before = await record(MEMBER_ID);
+    const own = changed(made.model, {
+      ...HIS_HOSTS,
+      "auth[access_token]": made.own,
+      "auth[application_token]": new URLSearchParams(made.model).get("auth[application_token]")!,
+      "auth[member_id]": OTHER_MEMBER_ID,
+    });
+    assert.equal(await made.send(own), 200);
+    assert.deepEqual(await record(MEMBER_ID), before);
+    assert.equal((await made.app.portal(OTHER_MEMBER_ID))?.clientEndpoint, "https://attacker.bitrix24.de/rest/");
+  });
+});
+
+test("applicationToken() shows no token to anybody", async () => {
+  const seen: string[] = [];
+  const see = (value: unknown): void => {
+    const { Deno } = globalThis as { Deno?: { inspect: (value: unknown, options: object) => string } };
+    seen.push(inspect(value, { depth: Infinity, showHidden: true }), String(value), JSON.stringify(value));
+    if (Deno !== undefined) seen.push(Deno.inspect(value, { depth: 100, showHidden: true }));
+    if (value instanceof Error) seen.push(value.message, String(value.stack), inspect(value.cause));
+  };
+  const made = scene({ proofs: { perPortal: 1000 } });
+  const { portal } = made;
+  const tokens = new Set<string>();
+  const send = async (body: string, contentType?: string): Promise<void> => {
+    for (const [name, value] of new URLSearchParams(body)) {
+      if (/token/i.test(name) && value.length >= 8) tokens.add(value);
+    }
+    const response = await made.app.fetch(contentType === undefined ? post(body) : post(body, contentType));
+    seen.push(await response.text(), JSON.stringify([...response.headers]), response.statusText);
+  };
+  const broken = (): never => {
+    throw new TypeError(`cannot reach https://oauth.bitrix.info/rest/app.info?auth=${[...tokens].join()}`);
+  };
+  // When the access tokens of the events live.
+  made.now = 1785300000_000;
+  made.app.upgrade("5", async ({ memberId, portal, log }) => {
+    log.info("upgrading", { portal });
+    see(portal);
+    const token = (await made.app.access.get(memberId)).accessToken.reveal();
+    tokens.add(token);
+    throw new Error(`no ${token}`, { cause: new TypeError(`cannot reach https://example.bitrix24.de/?auth=${token}`) });
+  }).on(["ONAPPINSTALL", "ONAPPUSERREADY", "ONAPPMETHODCONFIRM", "ONCRMDEALADD"], (ctx) => {
+    ctx.log.info("handling", { event: ctx.event });
+    see(ctx);
+  });
+  await send(portal.install(2));
+  await send(portal.install(2));
+  await send(portal.update(3, { rotateToken: true }));
+  await send(portal.update(4, { rotateToken: true, tokenless: true }));
+  await send(changed(portal.update(4), { "auth[access_token]": "acce55-of-nobody" }));
+  await send(portal.event("ONAPPUSERREADY", { access_token: "acce55-system", refresh_token: "fe5fe5-system" }));
+  await send(portal.event("ONAPPMETHODCONFIRM", { TOKEN: "acce55-confirmed", METHOD: "user.get", CONFIRMED: "1" }));
+  await send(`${portal.event("ONCRMDEALADD", { token: "acce55-unknown" })}&auth[other_token]=acce55-other`);
+  await send(portal.update(5));
+  await made.app.tick();
+  for (const field of ["auth[member_id]", "auth[domain]", "auth[access_token]", "ts", "data[VERSION]", "event"]) {
+    await send(changed(portal.update(6), { [field]: undefined }));
+    await send(`${portal.update(6)}&${field}[]=1`);
+    await send(changed(portal.update(6), { [field]: "acce55 in the wrong place of 32 c", auth_token: "acce55-top" }));
+  }
+  await send(portal.update(6), "application/json");
+  await send(portal.update(6), "text/plain");
+  const answers: Answer[] = [
+    broken,
+    () => Promise.reject(new DOMException([...tokens].join(), "TimeoutError")),
+    async (request) => new Response(await request.text()),
+    async (request) => Response.json({ error: (await request.text()).slice("auth=".length) }),
+    async (request) => Response.json({ error: `no ${(await request.text()).slice("auth=".length)}` }, { status: 500 }),
+    async (request) => Response.json({ result: await request.text() }),
+  ];
+  for (const answer of answers) {
+    made.answer = answer;
+    await send(portal.update(7, { rotateToken: true }));
+    await send(
+      changed(portal.update(7, { rotateToken: true }), { "auth[access_token]": "acce55-short-of-32-chars-12345678" }),
+    );
+  }
+  see(made.reports);
+  for (const report of made.reports) {
+    see(report);
+    if ("error" in report) see(report.error);
+  }
+  seen.push(...made.lines);
+  assert(made.names().includes("failed") && made.names().includes("rejected") && made.names().includes("received"));
+  assert(tokens.size > 40 && seen.length > 100);
+  // Nor the beginning of one, as a text that is cut would show it.
+  for (const token of tokens) {
+    for (const text of seen) assert(!text.includes(token.slice(0, 20)), `${token} in ${text.slice(0, 2000)}`);
+  }
+});

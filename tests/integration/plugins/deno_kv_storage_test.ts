@@ -1,0 +1,855 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { afterEach, beforeEach, describe, it, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { createApp, type Entry, FormatError, type Key, type Storage, StorageError } from "@b24/onappupdate";
+import {
+  denoKvStorage,
+  type DenoKvStorageOptions,
+  type KvEntryLike,
+  type KvLike,
+} from "@b24/onappupdate/deno-kv-storage";
+import { storageConformance, type StorageWorkerCommand } from "@b24/onappupdate/testing";
+import { hurting, kvBehind, type OpenKv, openKv, type Way } from "../../support/deno_kv.ts";
+
+const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
+const WORKER = fileURLToPath(new URL("deno_kv_storage_worker.ts", import.meta.url));
+
+function commandOf(storage: Storage): StorageWorkerCommand {
+  return { command: process.execPath, args: [...RUNTIME, WORKER, opened.get(storage)!.path] };
+}
+
+interface Opened {
+  readonly path: string;
+  readonly way: Way;
+  readonly close: () => void;
+}
+
+const opened = new Map<Storage, Opened>();
+for (const clock of ["injected", "real"] as const) {
+  storageConformance({
+    name: `denoKvStorage, ${clock} clock`,
+    test,
+    clock,
+    create: async (time) => {
+      const folder = mkdtempSync(join(tmpdir(), "deno-kv-storage-"));
+      const path = join(folder, "app.db");
+      const kv = await openKv(path);
+      const way: Way = {};
+      const storage = denoKvStorage(kvBehind(kv, way), clock === "injected" ? { clock: time } : {});
+      const close = (): void => {
+        kv.close();
+        rmSync(folder, { recursive: true });
+      };
+      opened.set(storage, { path, way, close });
+      return storage;
+    },
+    dispose: (storage) => opened.get(storage)!.close(),
+    // Processes have the clock of the system.
+    ...(clock === "real" ? { worker: commandOf } : {}),
+    backend: {
+      of: (storage) => hurting(opened.get(storage)!.way),
+      can: ["stop", "start", "delay", "loseReply", "fill", "drain"],
+    },
+  });
+}
+
+const KEY: Key = ["portal", "a223"];
+/** Of a value in parts. */
+const LONG = "x".repeat(100_000);
+
+let kv: OpenKv;
+let way: Way;
+/** What was asked of the database, in order. */
+let requests: string[];
+let now: number;
+
+beforeEach(async () => {
+  kv = await openKv(":memory:");
+  requests = [];
+  way = {};
+  now = 1_785_300_000_000;
+});
+afterEach(() => kv.close());
+
+/** A storage over `kv` at the end of `way`. */
+function open(options: DenoKvStorageOptions = {}): Storage {
+  const counting: Way = {
+    before: (method) => {
+      requests.push(method);
+      return way.before?.(method);
+    },
+    after: (committed) => way.after?.(committed),
+  };
+  return denoKvStorage(kvBehind(kv, counting), { clock: () => now, ...options });
+}
+
+/** What is in the database. */
+async function raw(): Promise<Raw[]> {
+  return await all(kv.list({ start: [""], end: [true] }, { limit: 1000, batchSize: 100 })) as Raw[];
+}
+
+interface Raw extends KvEntryLike {
+  readonly key: readonly string[];
+}
+
+function fromBytes(bytes: unknown): Record<string, unknown> {
+  return JSON.parse(new TextDecoder().decode(bytes as Uint8Array));
+}
+
+function toBytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+async function partsLeft(): Promise<number> {
+  return (await raw()).filter(({ key }) => key[1] === "part").length;
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const collected: T[] = [];
+  for await (const item of items) collected.push(item);
+  return collected;
+}
+
+/** Every method, for what is the same for all. */
+const METHODS: readonly { readonly name: string; readonly call: Call }[] = [
+  { name: "get", call: (storage, key, options) => storage.get(key, options) },
+  { name: "put", call: (storage, key, options) => storage.put(key, 1, options) },
+  {
+    name: "put where nothing is",
+    call: (storage, key, options) => storage.put(key, 1, { ifVersion: null, ...options }),
+  },
+  { name: "delete", call: (storage, key, options) => storage.delete(key, options) },
+  { name: "list", call: (storage, key, options) => all(storage.list(key, options)) },
+];
+type Call = (storage: Storage, key: Key, options?: { readonly signal: AbortSignal }) => Promise<unknown>;
+
+/** For `assert.rejects`. */
+function storageError(message: string | RegExp, cause?: unknown): (error: Error) => true {
+  return (error) => {
+    assert.ok(error instanceof StorageError, String(error));
+    if (typeof message === "string") assert.equal(error.message, message);
+    else assert.match(error.message, message);
+    if (cause !== undefined) assert.equal(error.cause, cause);
+    return true;
+  };
+}
+
+describe("denoKvStorage()", () => {
+  it("says what it promises, by who shares the database", () => {
+    const maxValueBytes = 786_432;
+    assert.equal(open().name, "deno-kv");
+    assert.deepEqual(open().capabilities, { durable: true, scope: "host", maxValueBytes });
+    assert.deepEqual(open({ scope: "network" }).capabilities, { durable: true, scope: "network", maxValueBytes });
+    assert.deepEqual(open({ scope: "process" }).capabilities, { durable: false, scope: "process", maxValueBytes });
+  });
+
+  it("stores an entry where its user can see it, in a format that every runtime reads", async () => {
+    await open().put(KEY, { version: "2.0.0", name: "Ромашка" }, { ttlMs: 1000 });
+    const [{ key, value }] = await raw() as [Raw];
+    assert.deepEqual(key, ["onappupdate", "entry", "portal", "a223"]);
+    const { writeId, ...rest } = fromBytes(value);
+    assert.match(String(writeId), /^[0-9a-f-]{36}$/);
+    assert.deepEqual(rest, {
+      format: 1,
+      key: ["portal", "a223"],
+      value: { version: "2.0.0", name: "Ромашка" },
+      expiresAt: now + 1000,
+    });
+  });
+
+  it("keeps to its prefix", async () => {
+    const one = open({ prefix: ["apps", "one"] });
+    const other = open({ prefix: ["apps", "one", "entry"] });
+    await kv.atomic().set(["apps", "one"], "theirs", {}).set(["apps", "one", "entries", "x"], "theirs", {}).commit();
+    await one.put(["a"], 1);
+    await other.put(["a"], 2);
+    await other.put(["b"], LONG);
+    assert.deepEqual((await all(other.list([]))).map(({ key }) => key), [["a"], ["b"]]);
+    assert.equal((await one.get(["a"]))?.value, 1);
+    assert.equal((await all(denoKvStorage(kv, { prefix: [] }).list([]))).length, 0);
+  });
+
+  it("leaves the handle open: it is the user's", async () => {
+    const app = createApp({ storage: open() });
+    await app.close();
+    assert.equal((await open().put(KEY, 1)).ok, true);
+  });
+
+  it("fails after the handle was closed", async () => {
+    const closed = await openKv(":memory:");
+    const storage = denoKvStorage(closed);
+    closed.close();
+    for (const { call } of METHODS) {
+      await assert.rejects(call(storage, KEY), storageError(/^cannot .* Deno KV: [^\n]+$/));
+    }
+  });
+
+  for (const timeoutMs of [0, -1, NaN, 2 ** 31, Infinity]) {
+    it(`refuses a timeoutMs of ${timeoutMs}`, () => {
+      assert.throws(() => open({ timeoutMs }), {
+        name: "TypeError",
+        message: `cannot wait ${timeoutMs} milliseconds for Deno KV, wanted more than 0 and less than 2^31`,
+      });
+    });
+  }
+
+  it("refuses a prefix that is no text", () => {
+    assert.throws(() => open({ prefix: ["\ud800"] }), { name: "TypeError", message: /well-formed text/ });
+  });
+
+  it("takes keys of 2046 bytes, and refuses longer ones without asking", async () => {
+    const storage = open();
+    // "onappupdate", "entry" and the end of each part take 22 bytes; a U+0000 takes two.
+    for (const longest of ["x".repeat(2024), "\0".repeat(1012), "я".repeat(1012)]) {
+      await storage.put([longest], 1);
+      await storage.put([longest], 2, { ifVersion: (await storage.get([longest]))!.version });
+      assert.deepEqual(await all(storage.list([], { after: [longest] })), []);
+      assert.deepEqual((await all(storage.list([longest]))).map(({ value }) => value), [2]);
+      assert.deepEqual(await storage.delete([longest]), { ok: true });
+
+      requests = [];
+      const longer: Key = [`${longest}x`];
+      const message = /^cannot use \["[^"]{1,60}… in Deno KV: it has 2047 bytes there, wanted 2046 at most$/;
+      for (const { call } of METHODS) await assert.rejects(call(storage, longer), storageError(message));
+      await assert.rejects(all(storage.list([], { after: longer })), storageError(message));
+      assert.deepEqual(requests, []);
+    }
+  });
+});
+
+describe("denoKvStorage() keeps large values in parts:", () => {
+  /** What an entry holds beside a value. */
+  const HEAD_BYTES = `{"format":1,"writeId":"${crypto.randomUUID()}","key":["portal","a223"],"value":}`.length;
+  const values: readonly { readonly what: string; readonly value: string; readonly parts: number }[] = [
+    { what: "as much as fits an entry", value: "x".repeat(65_534 - HEAD_BYTES), parts: 0 },
+    { what: "a byte more", value: "x".repeat(65_535 - HEAD_BYTES), parts: 1 },
+    { what: "one full part", value: "x".repeat(65_534), parts: 1 },
+    { what: "one full part and a byte", value: "x".repeat(65_535), parts: 2 },
+    { what: "characters that two parts share", value: "\u{1F600}".repeat(50_000), parts: 4 },
+    { what: "as much as there may be", value: "x".repeat(786_430), parts: 12 },
+    { what: "the same in characters of three bytes each", value: "\uffff".repeat(262_143), parts: 12 },
+  ];
+  for (const { what, value, parts } of values) {
+    it(what, async () => {
+      const storage = open();
+      const longestKey: Key = ["\uffff".repeat(674)];
+      for (const key of [KEY, longestKey]) {
+        const { version } = await storage.put(key, value) as { version: string };
+        if (key === KEY) assert.equal(await partsLeft(), parts);
+        const entry = { key, value, version };
+        // Not deepEqual, which would print what differs.
+        assert.equal(JSON.stringify(await storage.get(key)) === JSON.stringify(entry), true, "get");
+        assert.equal(JSON.stringify(await all(storage.list([]))) === JSON.stringify([entry]), true, "list");
+        assert.deepEqual(await storage.delete(key, { ifVersion: version }), { ok: true });
+        assert.equal((await raw()).length, 0);
+      }
+    });
+  }
+
+  it("refuses more, naming size and limit, and writes nothing", async () => {
+    const storage = open();
+    for (const [value, bytes] of [["x".repeat(786_431), 786_433], ["я".repeat(500_000), 1_000_002]] as const) {
+      await assert.rejects(
+        storage.put(KEY, value),
+        storageError(
+          `cannot put ["portal","a223"] into Deno KV: the value has ${bytes} bytes, wanted 786432 at most`,
+        ),
+      );
+    }
+    assert.deepEqual(requests, []);
+  });
+
+  const ends: readonly { readonly what: string; readonly end: (storage: Storage, version: string) => unknown }[] = [
+    { what: "put", end: (storage) => storage.put(KEY, 1) },
+    { what: "put with the version", end: (storage, ifVersion) => storage.put(KEY, 1, { ifVersion }) },
+    { what: "delete", end: (storage) => storage.delete(KEY) },
+    { what: "delete with the version", end: (storage, ifVersion) => storage.delete(KEY, { ifVersion }) },
+    {
+      what: "put where nothing is, once it has expired",
+      end: (storage) => {
+        now += 60_000;
+        return storage.put(KEY, 1, { ifVersion: null });
+      },
+    },
+  ];
+  for (const { what, end } of ends) {
+    it(`${what} leaves none behind`, async () => {
+      const storage = open();
+      const { version } = await storage.put(KEY, LONG, { ttlMs: 60_000 }) as { version: string };
+      assert.equal(await partsLeft(), 2);
+      assert.deepEqual({ ok: true, ...await end(storage, version) as object }.ok, true);
+      assert.equal(await partsLeft(), 0);
+    });
+  }
+
+  it("a refused write changes none", async () => {
+    const storage = open();
+    await storage.put(KEY, LONG);
+    await storage.put(KEY, "y".repeat(200_000), { ifVersion: null });
+    assert.deepEqual(await storage.delete(KEY, { ifVersion: "none" }), { ok: false });
+    assert.equal((await storage.get(KEY))?.value === LONG, true);
+    assert.equal(await partsLeft(), 2);
+  });
+
+  /** Once, between the reading of an entry and that of its parts. */
+  function betweenReads(run: () => Promise<unknown>): void {
+    way.before = async (method) => {
+      if (method !== "list") return;
+      way.before = undefined;
+      await run();
+    };
+  }
+
+  it("get gives the next value when the entry is replaced while it is read", async () => {
+    const storage = open();
+    for (const next of ["short", "y".repeat(200_000)]) {
+      await storage.put(KEY, LONG);
+      betweenReads(() => denoKvStorage(kv).put(KEY, next));
+      assert.equal((await storage.get(KEY))?.value === next, true);
+    }
+  });
+
+  it("get gives nothing when the entry is deleted or expires while it is read", async () => {
+    const storage = open();
+    await storage.put(KEY, LONG);
+    betweenReads(() => denoKvStorage(kv).delete(KEY));
+    assert.equal(await storage.get(KEY), null);
+
+    await storage.put(KEY, LONG, { ttlMs: 1000 });
+    betweenReads(async () => {
+      now += 1000;
+      for (const { key } of await raw()) if (key[1] === "part") await kv.atomic().delete(key).commit();
+    });
+    assert.equal(await storage.get(KEY), null);
+  });
+
+  it("list gives what is there when it comes to an entry", async () => {
+    const storage = open();
+    for (const part of ["a", "b", "c", "d"]) await storage.put([part], LONG);
+    const seen: unknown[] = [];
+    for await (const { key, value } of storage.list<string>([])) {
+      seen.push([key[0], value.length]);
+      if (key[0] !== "a") continue;
+      await storage.put(["b"], "b");
+      await storage.delete(["c"]);
+    }
+    assert.deepEqual(seen, [["a", 100_000], ["b", 1], ["d", 100_000]]);
+  });
+
+  it("an entry of which parts are missing is an error, not an absence", async () => {
+    const storage = open();
+    await storage.put(KEY, LONG);
+    const [part] = (await raw()).filter(({ key }) => key[1] === "part");
+    await kv.atomic().delete(part!.key).commit();
+    const missing = storageError(/^cannot (get|list) .* Deno KV: parts of what is stored there are missing$/);
+    await assert.rejects(storage.get(KEY), missing);
+    await assert.rejects(all(storage.list([])), missing);
+    assert.deepEqual(await storage.delete(KEY), { ok: true });
+  });
+
+  it("many readers and writers at once see whole values, and the last one's parts are left", async () => {
+    const storage = open();
+    const texts = ["a", "b", "c"].map((letter, i) => letter.repeat(70_000 * i + 10_000));
+    await storage.put(KEY, texts[0]);
+    await Promise.all([
+      ...texts.map(async (text) => {
+        for (let i = 0; i < 10; i++) await storage.put(KEY, text);
+      }),
+      ...texts.map(async () => {
+        for (let i = 0; i < 20; i++) assert.ok(texts.includes((await storage.get<string>(KEY))!.value), "a torn value");
+      }),
+    ]);
+    const { length } = (await storage.get<string>(KEY))!.value;
+    assert.equal(await partsLeft(), length === 10_000 ? 0 : Math.ceil(length / 65_536));
+  });
+});
+
+describe("denoKvStorage() expires entries", () => {
+  it("by its own deadline, while the backend still has them", async () => {
+    const storage = open();
+    const { version } = await storage.put(KEY, 1, { ttlMs: 1000 }) as { version: string };
+    now += 1000;
+    assert.equal((await raw()).length, 1);
+    assert.equal(await storage.get(KEY), null);
+    assert.deepEqual(await all(storage.list([])), []);
+    assert.deepEqual(await storage.put(KEY, 2, { ifVersion: version }), { ok: false });
+    assert.deepEqual(await storage.delete(KEY, { ifVersion: version }), { ok: false });
+    assert.equal((await storage.put(KEY, 2, { ifVersion: null })).ok, true);
+    assert.deepEqual(await storage.put(KEY, 3, { ifVersion: version }), { ok: false });
+  });
+
+  it("a moment before which they are there", async () => {
+    const storage = open();
+    const { version } = await storage.put(KEY, 1, { ttlMs: 1000 }) as { version: string };
+    now += 999;
+    assert.deepEqual(await storage.put(KEY, 2, { ifVersion: null }), { ok: false });
+    assert.equal((await storage.put(KEY, 2, { ifVersion: version })).ok, true);
+  });
+
+  const times: readonly { readonly ttlMs: number | undefined; readonly expireIn: number | undefined }[] = [
+    { ttlMs: undefined, expireIn: undefined },
+    { ttlMs: 1000, expireIn: 61_000 },
+    { ttlMs: 0.5, expireIn: 60_001 },
+    { ttlMs: 0, expireIn: 60_000 },
+    { ttlMs: -5000, expireIn: 60_000 },
+    { ttlMs: 1e300, expireIn: 3_200_000_060_000 },
+  ];
+  for (const { ttlMs, expireIn } of times) {
+    it(`with ttlMs ${ttlMs} has the backend remove them after ${expireIn}`, async () => {
+      const saw: unknown[] = [];
+      const spying: KvLike = {
+        get: (key) => kv.get(key),
+        list: (range, options) => kv.list(range, options),
+        atomic: () => {
+          const operation = kv.atomic();
+          const set = operation.set.bind(operation);
+          return Object.assign(operation, {
+            set: (...args: Parameters<typeof set>) => {
+              saw.push(args[2].expireIn);
+              return set(...args);
+            },
+          });
+        },
+      };
+      const storage = denoKvStorage(spying, { clock: () => now });
+      for (const [part, value] of [["a", 1], ["b", LONG]] as const) {
+        await storage.put([part], value, ttlMs === undefined ? {} : { ttlMs });
+      }
+      assert.deepEqual(saw, [expireIn, expireIn, expireIn, expireIn], "of the entry, and of two parts and their entry");
+      assert.equal(await storage.get(["a"]) === null, ttlMs !== undefined && ttlMs <= 0);
+    });
+  }
+});
+
+describe("denoKvStorage() asks the database for no more than", () => {
+  const entry = (storage: Storage): Promise<Entry<unknown> | null> => storage.get(KEY);
+  const costs: readonly {
+    readonly what: string;
+    readonly stored?: unknown;
+    readonly wanted: readonly string[];
+    readonly run: (storage: Storage, version: string) => Promise<unknown>;
+  }[] = [
+    { what: "get of nothing", wanted: ["get"], run: entry },
+    { what: "get of an entry", stored: 1, wanted: ["get"], run: entry },
+    { what: "get of one in parts", stored: LONG, wanted: ["get", "list"], run: entry },
+    { what: "put of a new one", wanted: ["commit"], run: (storage) => storage.put(KEY, 2) },
+    {
+      what: "put where nothing is",
+      wanted: ["commit"],
+      run: (storage) => storage.put(KEY, LONG, { ifVersion: null }),
+    },
+    {
+      what: "put with the version, over one in parts",
+      stored: LONG,
+      wanted: ["commit"],
+      run: (storage, ifVersion) => storage.put(KEY, 2, { ifVersion }),
+    },
+    { what: "put over one", stored: 1, wanted: ["commit", "get", "commit"], run: (storage) => storage.put(KEY, 2) },
+    { what: "delete of nothing", wanted: ["get"], run: (storage) => storage.delete(KEY) },
+    { what: "delete", stored: 1, wanted: ["get", "commit"], run: (storage) => storage.delete(KEY) },
+    {
+      what: "delete with the version, of one in parts",
+      stored: LONG,
+      wanted: ["commit"],
+      run: (storage, ifVersion) => storage.delete(KEY, { ifVersion }),
+    },
+    { what: "list", stored: 1, wanted: ["list"], run: (storage) => all(storage.list(["portal"])) },
+    {
+      what: "list of one in parts",
+      stored: LONG,
+      wanted: ["list", "get", "list"],
+      run: (storage) => all(storage.list([])),
+    },
+    {
+      what: "list of as many as wanted",
+      stored: 1,
+      wanted: ["list"],
+      run: (storage) => all(storage.list([], { limit: 1 })),
+    },
+  ];
+  for (const { what, stored, wanted, run } of costs) {
+    it(what, async () => {
+      const storage = open();
+      const version = stored === undefined ? "" : (await storage.put(KEY, stored) as { version: string }).version;
+      requests = [];
+      await run(storage, version);
+      assert.deepEqual(requests, wanted);
+    });
+  }
+});
+
+describe("denoKvStorage() tells a lost reply from a conflict:", () => {
+  const lost = new Error("connection reset");
+
+  /** The next commit is done, and its reply lost. */
+  function loseReply(meanwhile?: () => Promise<unknown>): void {
+    way.after = async () => {
+      way.after = undefined;
+      await meanwhile?.();
+      throw lost;
+    };
+  }
+
+  /** The next commit is done twice, as clients do that repeat requests by themselves. */
+  function repeat(meanwhile?: () => Promise<unknown>): KvLike {
+    return {
+      get: (key) => kv.get(key),
+      list: (range, options) => kv.list(range, options),
+      atomic: () => {
+        const operation = kv.atomic();
+        const commit = operation.commit.bind(operation);
+        return Object.assign(operation, {
+          commit: async () => {
+            await commit();
+            await meanwhile?.();
+            return await commit();
+          },
+        });
+      },
+    };
+  }
+
+  const puts: readonly { readonly what: string; readonly put: (storage: Storage, version: string) => unknown }[] = [
+    { what: "put", put: (storage) => storage.put(["new"], 2) },
+    { what: "put where nothing is", put: (storage) => storage.put(["new"], 2, { ifVersion: null }) },
+    { what: "put with the version", put: (storage, ifVersion) => storage.put(KEY, 2, { ifVersion }) },
+    { what: "put of a value in parts", put: (storage, ifVersion) => storage.put(KEY, LONG, { ifVersion }) },
+  ];
+  for (const { what, put } of puts) {
+    it(`${what} is ok when it was done`, async () => {
+      for (const how of ["lost", "repeated"] as const) {
+        const storage = open();
+        await storage.delete(["new"]);
+        const { version } = await storage.put(KEY, 1) as { version: string };
+        if (how === "lost") loseReply();
+        const result = await put(how === "lost" ? storage : denoKvStorage(repeat(), { clock: () => now }), version);
+        const [entry] = (await all(storage.list([]))).filter(({ value }) => value !== 1);
+        assert.deepEqual(result, { ok: true, version: entry?.version }, how);
+      }
+    });
+
+    it(`${what} fails when it cannot be known`, async () => {
+      const storage = open();
+      const { version } = await storage.put(KEY, 1) as { version: string };
+      loseReply(async () => {
+        await denoKvStorage(kv).put(KEY, "of another");
+        await denoKvStorage(kv).put(["new"], "of another");
+      });
+      await assert.rejects(
+        async () => await put(storage, version),
+        storageError(/^cannot put \["[^\]]+"\] into Deno KV: connection reset$/, lost),
+      );
+    });
+
+    it(`${what} fails when it was not done`, async () => {
+      const storage = open();
+      const { version } = await storage.put(KEY, 1) as { version: string };
+      const before = await raw();
+      way.before = (method) => {
+        if (method === "commit") throw lost;
+      };
+      await assert.rejects(async () => await put(storage, version), storageError(/: connection reset$/, lost));
+      assert.deepEqual(await raw(), before);
+      assert.equal(requests.filter((method) => method === "commit").length, 2, "the first one, and one that failed");
+    });
+  }
+
+  it("put fails by what went wrong first when it cannot be looked up", async () => {
+    const storage = open();
+    way.before = (method) => {
+      throw method === "commit" ? lost : new Error("gone for good");
+    };
+    await assert.rejects(storage.put(KEY, 1), storageError(/: connection reset$/, lost));
+  });
+
+  it("delete fails, as it cannot be looked up", async () => {
+    const storage = open();
+    for (const what of ["delete", "delete with the version"]) {
+      const { version } = await storage.put(KEY, 1) as { version: string };
+      loseReply();
+      await assert.rejects(
+        storage.delete(KEY, what === "delete" ? {} : { ifVersion: version }),
+        storageError('cannot delete ["portal","a223"] from Deno KV: connection reset', lost),
+      );
+      assert.equal(await storage.get(KEY), null);
+    }
+  });
+
+  it("put and delete without a version do it whatever others write meanwhile", async () => {
+    for (const next of ["short", LONG]) {
+      for (const run of [() => open().put(KEY, 2), () => open().delete(KEY)]) {
+        await open().put(KEY, LONG);
+        let others = 3;
+        way.before = async (method) => {
+          if (method === "commit" && others-- > 0) await denoKvStorage(kv).put(KEY, next);
+        };
+        assert.equal((await run()).ok, true);
+        way = {};
+        assert.equal(others, -1, "tried three times in vain");
+        assert.equal(await partsLeft(), 0);
+      }
+      assert.equal(await open().get(KEY), null);
+    }
+  });
+
+  it("a refusal is one when another has written", async () => {
+    const storage = open();
+    const { version } = await storage.put(KEY, 1) as { version: string };
+    await denoKvStorage(kv).put(KEY, 2);
+    assert.deepEqual(await storage.put(KEY, 3, { ifVersion: version }), { ok: false });
+    assert.deepEqual(await storage.put(KEY, 3, { ifVersion: null }), { ok: false });
+    assert.deepEqual(await storage.delete(KEY, { ifVersion: version }), { ok: false });
+  });
+});
+
+describe("denoKvStorage() on a database that", () => {
+  const locked = new TypeError("database is locked");
+
+  for (const { name, call } of METHODS) {
+    it(`is locked now and then: ${name} tries again`, async () => {
+      const storage = open();
+      await storage.put(["portal", "other"], 1);
+      let times = 3;
+      way.before = () => {
+        if (times-- > 0) throw locked;
+      };
+      await call(storage, KEY);
+      assert.ok(times <= 0);
+    });
+
+    it(`stays locked: ${name} fails`, async () => {
+      const storage = open({ timeoutMs: 300 });
+      way.before = () => {
+        throw locked;
+      };
+      const message =
+        /^cannot \w+ \["portal","a223"\] (into|from|of) Deno KV: only locks of other processes for 300 milliseconds$/;
+      await assert.rejects(call(storage, KEY), (error: Error) => {
+        assert.equal((error.cause as Error).cause, locked);
+        return storageError(message)(error);
+      });
+      const { length } = requests;
+      assert.ok(length > 1, "tried again");
+      way.before = undefined;
+      await open({ timeoutMs: 5000 }).get(KEY);
+      assert.equal(requests.length, length + 1, "the call that failed goes on");
+    });
+
+    it(`never answers: ${name} fails`, async () => {
+      const storage = open({ timeoutMs: 20 });
+      way.before = () => new Promise(() => {});
+      await assert.rejects(
+        call(storage, KEY),
+        storageError(/^cannot \w+ \["portal","a223"\] (into|from|of) Deno KV: no answer for 20 milliseconds$/),
+      );
+      assert.equal(requests.length, 1);
+    });
+
+    it(`never answers: ${name} is given up by its signal, for its reason`, async () => {
+      const storage = open();
+      const reason = new Error("given up");
+      const controller = new AbortController();
+      way.before = () => {
+        controller.abort(reason);
+        return new Promise(() => {});
+      };
+      await assert.rejects(call(storage, KEY, { signal: controller.signal }), (error) => error === reason);
+      assert.equal(requests.length, 1);
+    });
+
+    it(`stays locked: ${name} is given up by its signal`, async () => {
+      const storage = open();
+      const controller = new AbortController();
+      let times = 0;
+      way.before = () => {
+        if (++times === 3) controller.abort(locked);
+        throw locked;
+      };
+      await assert.rejects(call(storage, KEY, { signal: controller.signal }), (error) => error === locked);
+      assert.equal(requests.length, 3);
+    });
+
+    it(`fails: ${name} says so, with the first line of the reason`, async () => {
+      const storage = open();
+      const cause = new Error("disk I/O error\n\nStack backtrace:\n   0: <unknown>");
+      way.before = () => {
+        throw cause;
+      };
+      const message = /^cannot \w+ \["portal","a223"\] (into|from|of) Deno KV: disk I\/O error$/;
+      await assert.rejects(call(storage, KEY), storageError(message, cause));
+    });
+
+    it(`holds an entry of a newer format: ${name} refuses and leaves it`, async () => {
+      const storage = open();
+      const newer = toBytes('{"format":2,"value":{"of":"a later version"}}');
+      const place = ["onappupdate", "entry", ...KEY];
+      await kv.atomic().set(place, newer, {}).commit();
+      await assert.rejects(call(storage, KEY), (error: Error) => {
+        assert.ok(error instanceof FormatError, String(error));
+        assert.match(error.message, /has format 2, .* knows 1/);
+        return true;
+      });
+      assert.deepEqual(fromBytes((await kv.get(place)).value), fromBytes(newer));
+    });
+
+    it(`holds what is not ours at the place of an entry: ${name} refuses and leaves it`, async () => {
+      const storage = open();
+      const place = ["onappupdate", "entry", ...KEY];
+      for (const theirs of ["secret", null, 5n, { format: 1 }, ...["", "secret", "null", "[1]"].map(toBytes)]) {
+        await kv.atomic().set(place, theirs, {}).commit();
+        const { versionstamp } = await kv.get(place);
+        // No word of what is there: it may be a token.
+        await assert.rejects(call(storage, KEY), storageError(/: what is stored there is not of this storage$/));
+        assert.equal((await kv.get(place)).versionstamp, versionstamp);
+      }
+    });
+  }
+
+  it("answers: no timer and no listener is left behind", async () => {
+    const { setTimeout, clearTimeout } = globalThis;
+    const timers = new Set<unknown>();
+    let listeners = 0;
+    const { signal } = new AbortController();
+    const { addEventListener, removeEventListener } = signal;
+    Object.assign(signal, {
+      addEventListener: (...args: Parameters<typeof addEventListener>) => {
+        listeners++;
+        addEventListener.apply(signal, args);
+      },
+      removeEventListener: (...args: Parameters<typeof removeEventListener>) => {
+        listeners--;
+        removeEventListener.apply(signal, args);
+      },
+    });
+    Object.assign(globalThis, {
+      setTimeout: (...args: Parameters<typeof setTimeout>) => {
+        const timer = setTimeout(...args);
+        timers.add(timer);
+        return timer;
+      },
+      clearTimeout: (timer: number) => {
+        timers.delete(timer);
+        clearTimeout(timer);
+      },
+    });
+    try {
+      for (const { call } of METHODS) await call(open(), KEY, { signal });
+      assert.deepEqual([timers.size, listeners], [0, 0]);
+    } finally {
+      Object.assign(globalThis, { setTimeout, clearTimeout });
+    }
+  });
+
+  it("never answers between two pages: list fails", async () => {
+    const storage = open({ timeoutMs: 1000 });
+    for (let i = 0; i < 70; i++) await storage.put(["n", String(i)], i);
+    let count = 0;
+    await assert.rejects(async () => {
+      for await (const _ of storage.list(["n"])) if (++count === 1) way.before = () => new Promise(() => {});
+    }, storageError('cannot list ["n"] of Deno KV: no answer for 1000 milliseconds'));
+    assert.equal(count, 64);
+  });
+
+  it("holds damaged parts: the error does not show them", async () => {
+    const storage = open();
+    await storage.put(KEY, LONG);
+    const [first] = (await raw()).filter(({ key }) => key[1] === "part");
+    await kv.atomic().set(first!.key, toBytes('"secret"'), {}).commit();
+    const damaged = storageError('cannot get ["portal","a223"] from Deno KV: what is stored there is no JSON');
+    await assert.rejects(storage.get(KEY), damaged);
+    await assert.rejects(all(storage.list([])), damaged);
+  });
+});
+
+describe("denoKvStorage() in several processes", () => {
+  let folder: string;
+  let path: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "deno-kv-storage-"));
+    path = join(folder, "app.db");
+  });
+  afterEach(() => {
+    for (const { kill } of children.splice(0)) kill();
+    rmSync(folder, { recursive: true });
+  });
+
+  it("reads whole values and leaves no part behind while two write to one key", async () => {
+    const file = await openKv(path);
+    const storage = denoKvStorage(file, { timeoutMs: 60_000 });
+    try {
+      await storage.put(["shared"], "a");
+      const writers = ["a", "b"].map((letter) => start(path, "replace", letter));
+      const ended = Promise.all(writers.map(({ ended }) => ended));
+      let running = true;
+      ended.then(() => running = false);
+      while (running) assert.match((await storage.get<string>(["shared"]))!.value, /^(a+|b+)$/);
+      assert.deepEqual(await ended, [[0, null], [0, null]], writers.map(({ errors }) => errors()).join());
+
+      const { value, key } = (await storage.get<string>(["shared"]))!;
+      assert.deepEqual([key, value.length], [["shared"], 140_000]);
+      const left = await all(file.list({ start: [""], end: [true] }, { limit: 100, batchSize: 100 }));
+      assert.equal(left.length, 1 + 3, "the entry and its parts");
+    } finally {
+      file.close();
+    }
+  });
+
+  it("loses no acknowledged write of one that is killed, and leaves no value without a part", async () => {
+    let next = 0;
+    for (const writes of [1, 7, 40, 80]) {
+      const child = start(path, "write", String(next));
+      const acknowledged: number[] = [];
+      for await (const line of createInterface({ input: child.output })) {
+        acknowledged.push(Number(line));
+        if (acknowledged.length === writes) child.kill();
+      }
+      assert.deepEqual(await child.ended, [null, "SIGKILL"], child.errors());
+      assert.ok(acknowledged.length >= writes);
+
+      const file = await openKv(path);
+      try {
+        const storage = denoKvStorage(file);
+        for (const n of acknowledged) {
+          assert.equal((await storage.get<{ n: number }>(["written", String(n)]))?.value.n, n);
+        }
+        const last = (await storage.get<number>(["last"]))!.value;
+        assert.ok(last >= acknowledged.at(-1)!, `the last is ${last}, acknowledged was ${acknowledged.at(-1)}`);
+        next = last + 1;
+      } finally {
+        file.close();
+      }
+    }
+  });
+});
+
+interface Child {
+  readonly output: NodeJS.ReadableStream;
+  readonly errors: () => string;
+  readonly ended: Promise<unknown[]>;
+  readonly kill: () => void;
+}
+
+/** Ended after each test, so that a failed one leaves none running. */
+const children: Child[] = [];
+
+function start(path: string, job: string, text: string): Child {
+  const child = spawn(process.execPath, [...RUNTIME, WORKER, path, job, text], { stdio: ["ignore", "pipe", "pipe"] });
+  let errors = "";
+  child.stderr.on("data", (text) => errors += text);
+  const started: Child = {
+    output: child.stdout,
+    errors: () => errors,
+    ended: once(child, "close"),
+    // Deno's `child.kill()` forgets how a child ended.
+    kill: () => void (child.exitCode ?? child.signalCode ?? process.kill(child.pid!, "SIGKILL")),
+  };
+  children.push(started);
+  return started;
+}

@@ -1,0 +1,60 @@
+import process from "node:process";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { Storage } from "@b24/onappupdate";
+import { redisStorage } from "@b24/onappupdate/redis-storage";
+import { storageConformance, type StorageWorkerCommand } from "@b24/onappupdate/testing";
+import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis } from "../../../support/redis.ts";
+
+const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
+const WORKER = fileURLToPath(new URL("redis_storage_worker.ts", import.meta.url));
+
+const server = await startRedis("--appendonly", "no");
+after(() => server.remove());
+
+interface Opened extends OpenClient {
+  readonly proxy: RedisProxy;
+  readonly command: StorageWorkerCommand;
+}
+
+const opened = new Map<Storage, Opened>();
+for (const [library, clock] of [["node-redis", "injected"], ["node-redis", "real"], ["ioredis", "real"]] as const) {
+  storageConformance({
+    name: `redisStorage, ${library}, ${clock} clock`,
+    test,
+    clock,
+    create: async (time) => {
+      const proxy = await startProxy(server.port);
+      const { client, close } = await connectRedis(library, [proxy.port]);
+      const prefix = `case ${opened.size}`;
+      const options = { prefix, timeoutMs: 2500 };
+      const storage = redisStorage(client, clock === "injected" ? { ...options, clock: time } : options);
+      const args = [...RUNTIME, WORKER, library, String(server.port), prefix];
+      opened.set(storage, { client, close, proxy, command: { command: process.execPath, args } });
+      // It knows the time of the server then, so that the next answer to a write is that it was done.
+      await storage.delete(["none"]);
+      return storage;
+    },
+    dispose: async (storage) => {
+      const { close, proxy } = opened.get(storage)!;
+      close();
+      await proxy.stop();
+    },
+    // Processes have the clock of the system.
+    ...(clock === "real" ? { worker: (storage) => opened.get(storage)!.command } : {}),
+    backend: {
+      of: (storage) => {
+        const { stop, start, delay, loseReply } = opened.get(storage)!.proxy;
+        return {
+          stop,
+          start,
+          delay: (ms) => Promise.resolve(delay(ms)),
+          loseReply: () => Promise.resolve(loseReply()),
+          fill: async () => void await server.command("CONFIG", "SET", "maxmemory", "1mb"),
+          drain: async () => void await server.command("CONFIG", "SET", "maxmemory", "0"),
+        };
+      },
+      can: ["stop", "start", "delay", "loseReply", "fill", "drain"],
+    },
+  });
+}

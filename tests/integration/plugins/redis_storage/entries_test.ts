@@ -1,0 +1,294 @@
+import assert from "node:assert/strict";
+import { after, afterEach, beforeEach, describe, it } from "node:test";
+import { Cluster, Redis } from "ioredis";
+import { createClient, createCluster, createSentinel } from "redis";
+import { createApp, FormatError, type Key, type Storage, StorageError } from "@b24/onappupdate";
+import { type IoredisClient, type NodeRedisClient, redisStorage } from "@b24/onappupdate/redis-storage";
+import { connectRedis, type OpenClient, startRedis } from "../../../support/redis.ts";
+
+const KEY: Key = ["portal", "a223"];
+const PLACE = "{onappupdate}:entry:portal\0a223\0";
+
+const server = await startRedis();
+after(() => server.remove());
+
+let opened: OpenClient;
+let storage: Storage;
+beforeEach(async () => {
+  await server.command("FLUSHALL");
+  opened = await connectRedis("node-redis", [server.port]);
+  storage = redisStorage(opened.client);
+});
+afterEach(() => opened.close());
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const collected: T[] = [];
+  for await (const item of items) collected.push(item);
+  return collected;
+}
+
+/** Every method, for what is the same for all. */
+const METHODS: readonly { readonly name: string; readonly call: (storage: Storage) => Promise<unknown> }[] = [
+  { name: "get", call: (storage) => storage.get(KEY) },
+  { name: "put", call: (storage) => storage.put(KEY, 1) },
+  { name: "put with a ttlMs", call: (storage) => storage.put(KEY, 1, { ttlMs: 1000 }) },
+  { name: "put where nothing is", call: (storage) => storage.put(KEY, 1, { ifVersion: null }) },
+  { name: "put over a version", call: (storage) => storage.put(KEY, 1, { ifVersion: "x" }) },
+  { name: "delete", call: (storage) => storage.delete(KEY) },
+  { name: "delete of a version", call: (storage) => storage.delete(KEY, { ifVersion: "x" }) },
+  { name: "list", call: (storage) => all(storage.list([])) },
+];
+
+/** How often the server was asked for each command while `run` ran, without what clients ask for by themselves. */
+async function commands(run: () => Promise<unknown>): Promise<Record<string, number>> {
+  await server.command("CONFIG", "RESETSTAT");
+  await run();
+  const stats = await server.command("INFO", "commandstats");
+  const calls = [...stats.matchAll(/cmdstat_([a-z|]+):calls=(\d+)/g)].map(([, name, count]) => [name, Number(count)]);
+  return Object.fromEntries(
+    calls.filter(([name]) => !/^(config|info|hello|client|auth|select|ping)/.test(String(name))),
+  );
+}
+
+describe("redisStorage()", () => {
+  it("says what it promises, by what is said of the server", () => {
+    const { client } = opened;
+    assert.equal(storage.name, "redis");
+    assert.deepEqual(storage.capabilities, { durable: false, scope: "network" });
+    assert.deepEqual(redisStorage(client, { durable: true }).capabilities, { durable: true, scope: "network" });
+  });
+
+  it("takes every client of both libraries", () => {
+    // None of them is connected. What counts is that the compiler takes them, too.
+    const node = { host: "127.0.0.1", port: server.port };
+    const clients = [
+      createClient(),
+      createCluster({ rootNodes: [{ socket: node }] }),
+      createSentinel({ name: "main", sentinelRootNodes: [node] }),
+      new Redis({ lazyConnect: true }),
+      new Cluster([node], { lazyConnect: true }),
+    ] satisfies (NodeRedisClient | IoredisClient)[];
+    for (const client of clients) assert.equal(redisStorage(client).name, "redis");
+  });
+
+  for (const [title, client] of [["nothing", undefined], ["an object", {}], ["a text", "redis://127.0.0.1"]] as const) {
+    it(`refuses ${title} in the place of a client`, () => {
+      assert.throws(() => redisStorage(client as unknown as NodeRedisClient), {
+        name: "TypeError",
+        message: "cannot use this client, wanted one of redis (node-redis) or of ioredis",
+      });
+    });
+  }
+
+  for (const prefix of ["", "{a}", "a}", "\ud800"]) {
+    it(`refuses the prefix ${JSON.stringify(prefix)}`, () => {
+      assert.throws(() => redisStorage(opened.client, { prefix }), {
+        name: "TypeError",
+        message: /^cannot .*, wanted /,
+      });
+    });
+  }
+
+  for (const timeoutMs of [0, -1, NaN, 2 ** 31, Infinity]) {
+    it(`refuses a timeoutMs of ${timeoutMs}`, () => {
+      assert.throws(() => redisStorage(opened.client, { timeoutMs }), {
+        name: "TypeError",
+        message: `cannot wait ${timeoutMs} milliseconds for Redis, wanted more than 0 and less than 2^31`,
+      });
+    });
+  }
+
+  it("stores an entry as text, and its key where it is listed and where it ends", async () => {
+    const value = { version: "2.0.0", name: "Ромашка" };
+    const { version } = await storage.put(KEY, value) as { readonly version: string };
+    assert.equal(await server.command("GET", PLACE), `1 ${version} - ${JSON.stringify(value)}`);
+    assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:keys", "0", "-1"), ["portal\0a223\0"]);
+    assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:ends", "0", "-1"), []);
+
+    await storage.put(KEY, value, { ttlMs: 60_000 });
+    const { expiresAt } = (await storage.get(KEY))!;
+    assert.match(await server.command("GET", PLACE), new RegExp(`^1 \\S{36} ${expiresAt} \\{`));
+    assert.equal(Number(await server.command("ZSCORE", "{onappupdate}:ends", "portal\0a223\0")), expiresAt);
+    assert.ok(await server.command<number>("PTTL", PLACE) > 0);
+
+    await storage.put(KEY, value);
+    assert.equal(await server.command<number>("PTTL", PLACE), -1);
+    assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:ends", "0", "-1"), []);
+  });
+
+  it("leaves nothing of an entry that was deleted, and nothing of a write for longer than it may be repeated", async () => {
+    await storage.put(KEY, 1, { ttlMs: 60_000 });
+    await storage.delete(KEY);
+    for (const key of await server.command<string[]>("KEYS", "*")) {
+      assert.match(key, /^\{onappupdate\}:done:/);
+      const ms = await server.command<number>("PTTL", key);
+      assert.ok(ms > 0 && ms <= 6000, `${key} ends in ${ms} milliseconds`);
+    }
+  });
+
+  it("keeps to its prefix", async () => {
+    const [one, other] = ["a", "a:entry"].map((prefix) => redisStorage(opened.client, { prefix })) as [
+      Storage,
+      Storage,
+    ];
+    await server.command("SET", "a", "theirs");
+    await one.put(["x"], 1);
+    await other.put(["x"], 2);
+    await other.put(["y"], 3);
+    assert.deepEqual((await all(other.list([]))).map(({ key }) => key), [["x"], ["y"]]);
+    assert.equal((await one.get(["x"]))?.value, 1);
+    assert.equal((await all(storage.list([]))).length, 0);
+  });
+
+  it("leaves the client open: it is the user's", async () => {
+    const app = createApp({ storage });
+    await app.close();
+    assert.equal((await storage.put(KEY, 1)).ok, true);
+  });
+
+  it("asks once for each call, after the first write, and never for all keys of the database", async () => {
+    for (let i = 0; i < 200; i++) await storage.put(["many", String(i)], i);
+    const once = async (run: () => Promise<unknown>): Promise<number> => {
+      const { evalsha = 0, ...others } = await commands(run);
+      const { eval: whole = 0, scan = 0, keys = 0 } = others;
+      assert.deepEqual({ whole, scan, keys }, { whole: 0, scan: 0, keys: 0 });
+      return evalsha;
+    };
+    await all(storage.list(["none"]));
+    await storage.get(KEY);
+    assert.equal(await once(() => storage.get(KEY)), 1, "get");
+    assert.equal(await once(() => storage.put(KEY, 1)), 1, "put");
+    assert.equal(await once(() => storage.put(KEY, 1, { ifVersion: null })), 1, "put that is refused");
+    assert.equal(await once(() => storage.delete(KEY)), 1, "delete");
+    assert.equal(await once(() => all(storage.list(["many"], { limit: 64 }))), 1, "list of 64");
+    assert.equal(await once(() => all(storage.list(["many"]))), 4, "list of 200");
+  });
+
+  it("lists among many entries that have ended as if they were not there, and removes them", async () => {
+    let now = 1_785_300_000_000;
+    const storage = redisStorage(opened.client, { clock: () => now });
+    const puts = Array.from({ length: 3000 }, (_, i) => storage.put(["many", String(i)], i, { ttlMs: 1000 }));
+    await Promise.all([...puts, storage.put(["many", "last"], "there")]);
+    now += 1000;
+    const listed = async (): Promise<unknown[]> => (await all(storage.list(["many"]))).map(({ value }) => value);
+    const first = await commands(async () => assert.deepEqual(await listed(), ["there"]));
+    assert.ok(first["evalsha"]! <= 4, `asked ${first["evalsha"]} times`);
+    const second = await commands(async () => assert.deepEqual(await listed(), ["there"]));
+    assert.equal(second["evalsha"], 1);
+    const left = (await server.command<string[]>("KEYS", "*")).filter((key) => !key.includes(":done:"));
+    assert.deepEqual(left.sort(), ["{onappupdate}:entry:many\0last\0", "{onappupdate}:keys"]);
+  });
+
+  it("removes with each write that ends some of those that have ended", async () => {
+    let now = 1_785_300_000_000;
+    const storage = redisStorage(opened.client, { clock: () => now });
+    for (let i = 0; i < 10; i++) await storage.put(["old", String(i)], i, { ttlMs: 1000 });
+    now += 1000;
+    for (let i = 0; i < 5; i++) await storage.put(["new", String(i)], i, { ttlMs: 1000 });
+    assert.equal(await server.command("ZCARD", "{onappupdate}:keys"), 5);
+    assert.equal(await server.command("ZCARD", "{onappupdate}:ends"), 5);
+  });
+
+  it("puts right what a key among the keys has lost", async () => {
+    await storage.put(KEY, 1);
+    await server.command("DEL", PLACE);
+    assert.deepEqual(await all(storage.list([])), []);
+    assert.equal(await server.command("ZCARD", "{onappupdate}:keys"), 0);
+  });
+
+  it("works for a user who has no rights but those it names", async () => {
+    const rights = ["EVAL", "EVALSHA", "TIME", "EXISTS", "GET", "GETRANGE", "SET", "DEL", "ZADD", "ZREM", "ZSCORE"];
+    rights.push("ZRANGEBYLEX", "ZRANGEBYSCORE");
+    const user = ["SETUSER", "few", "on", ">secret", "~{onappupdate}:*", "-@all", "+@connection"];
+    await server.command("ACL", ...user, ...rights.map((name) => `+${name.toLowerCase()}`));
+    const client = createClient({ socket: { port: server.port }, username: "few", password: "secret" });
+    client.on("error", () => {});
+    await client.connect();
+    try {
+      const few = redisStorage(client);
+      for (const { call } of METHODS) await call(few);
+      await few.put(["ends"], 1, { ttlMs: 1 });
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      await all(few.list([]));
+      await few.put(["ends"], 1, { ttlMs: 1000 });
+      await few.put(["ends"], 1);
+      await assert.rejects(redisStorage(client, { prefix: "theirs" }).put(KEY, 1), (error: Error) => {
+        assert.ok(error instanceof StorageError);
+        assert.match(error.message, /^cannot put \["portal","a223"\] into Redis: .*(NOPERM|permission)/);
+        return true;
+      });
+    } finally {
+      client.destroy();
+    }
+  });
+});
+
+describe("redisStorage() where there is", () => {
+  const theirs: readonly { readonly what: string; readonly set: readonly [string, ...string[]] }[] = [
+    { what: "a list", set: ["RPUSH", PLACE, "secret"] },
+    { what: "a hash", set: ["HSET", PLACE, "of", "secret"] },
+    { what: "other text", set: ["SET", PLACE, "secret"] },
+    { what: "long other text", set: ["SET", PLACE, "secret ".repeat(20)] },
+    { what: "text that begins with a number", set: ["SET", PLACE, "0 secrets"] },
+    { what: "text that begins as ours", set: ["SET", PLACE, '1 {"secret":1}'] },
+  ];
+  for (const { what, set } of theirs) {
+    it(`${what} of others in the place of an entry: every method fails, shows nothing of it and leaves it`, async () => {
+      await server.command("ZADD", "{onappupdate}:keys", "0", "portal\0a223\0");
+      await server.command(...set);
+      const before = await server.command("DUMP", PLACE);
+      for (const { name, call } of METHODS) {
+        await assert.rejects(call(storage), (error: Error) => {
+          assert.ok(error instanceof StorageError, `${name}: ${error}`);
+          assert.match(error.message, /: (WRONGTYPE|what is stored there is not of this storage)/, name);
+          assert.doesNotMatch(error.message, /secret/);
+          return true;
+        }, name);
+        assert.equal(await server.command("DUMP", PLACE), before, name);
+      }
+    });
+  }
+
+  for (const name of ["keys", "ends"]) {
+    it(`something of others in the place of the ${name}: a put fails and writes nothing`, async () => {
+      await server.command("SET", `{onappupdate}:${name}`, "theirs");
+      await assert.rejects(storage.put(KEY, 1, { ttlMs: 1000 }), StorageError);
+      assert.equal(await server.command("GET", `{onappupdate}:${name}`), "theirs");
+      assert.equal(await storage.get(KEY), null);
+    });
+  }
+
+  it("an entry of a newer format: every method refuses and leaves it", async () => {
+    const newer = `2 ${crypto.randomUUID()} - {"of":"a later version"}`;
+    await server.command("ZADD", "{onappupdate}:keys", "0", "portal\0a223\0");
+    await server.command("SET", PLACE, newer);
+    for (const { name, call } of METHODS) {
+      await assert.rejects(call(storage), (error: Error) => {
+        assert.ok(error instanceof FormatError, `${name}: ${error}`);
+        assert.match(error.message, /has format 2, .* knows 1/);
+        return true;
+      }, name);
+      assert.equal(await server.command("GET", PLACE), newer, name);
+    }
+  });
+
+  it("an entry of a much newer format, of another shape: it is known by its beginning", async () => {
+    await server.command("SET", PLACE, "10 some other way ");
+    for (const { name, call } of METHODS.filter(({ name }) => name !== "list")) {
+      await assert.rejects(call(storage), FormatError, name);
+    }
+    assert.equal(await server.command("GET", PLACE), "10 some other way ");
+  });
+
+  it("damaged JSON: the error does not show it", async () => {
+    await storage.put(KEY, "secret");
+    const text = await server.command("GET", PLACE);
+    await server.command("SET", PLACE, text.slice(0, -1));
+    for (const call of [() => storage.get(KEY), () => all(storage.list([]))]) {
+      await assert.rejects(call(), {
+        name: "StorageError",
+        message: 'cannot get ["portal","a223"] from Redis: what is stored there is no JSON',
+      });
+    }
+  });
+});

@@ -1,0 +1,271 @@
+import assert from "node:assert/strict";
+import { after, afterEach, beforeEach, describe, it } from "node:test";
+import { inspect } from "node:util";
+import { type Key, type Storage, StorageError } from "@b24/onappupdate";
+import { type NodeRedisClient, redisStorage, type RedisStorageOptions } from "@b24/onappupdate/redis-storage";
+import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis } from "../../../support/redis.ts";
+import { until } from "../../../support/until.ts";
+
+const KEY: Key = ["portal", "a223"];
+const LIBRARIES = ["node-redis", "ioredis"] as const;
+
+const server = await startRedis();
+after(() => server.remove());
+
+let direct: OpenClient;
+/** Of a client that nothing happens to but what happens to the server. */
+let other: Storage;
+beforeEach(async () => {
+  await server.command("FLUSHALL");
+  direct = await connectRedis("node-redis", [server.port]);
+  other = redisStorage(direct.client);
+});
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  direct.close();
+  for (const close of closers.splice(0)) await close();
+});
+
+/** For `assert.rejects`. */
+function storageError(reason: RegExp): (error: Error) => true {
+  return (error) => {
+    assert.ok(error instanceof StorageError, String(error));
+    assert.match(error.message, reason);
+    return true;
+  };
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const collected: T[] = [];
+  for await (const item of items) collected.push(item);
+  return collected;
+}
+
+/** Every method, for what is the same for all. */
+const METHODS: readonly { readonly name: string; readonly call: (storage: Storage) => Promise<unknown> }[] = [
+  { name: "get", call: (storage) => storage.get(KEY) },
+  { name: "put", call: (storage) => storage.put(KEY, "late") },
+  { name: "put where nothing is", call: (storage) => storage.put(["new"], "late", { ifVersion: null }) },
+  { name: "delete", call: (storage) => storage.delete(KEY) },
+  { name: "list", call: (storage) => all(storage.list([])) },
+];
+
+for (const library of LIBRARIES) {
+  const open = async (options: RedisStorageOptions = {}, port = server.port): Promise<Storage> => {
+    const { client, close } = await connectRedis(library, [port]);
+    closers.push(close);
+    const storage = redisStorage(client, options);
+    // It knows the server's clock and scripts then. On a busy host that may take more than a short timeoutMs.
+    await until("the server answers", () => storage.delete(["none"]).then(() => true, () => false));
+    return storage;
+  };
+  const openBehind = async (options?: RedisStorageOptions): Promise<{ storage: Storage; proxy: RedisProxy }> => {
+    const proxy = await startProxy(server.port);
+    closers.push(proxy.stop);
+    return { storage: await open(options, proxy.port), proxy };
+  };
+
+  describe(`redisStorage() of ${library}, when the server`, () => {
+    it("is stopped: every method fails in time; started again: it goes on, and nothing comes late", async () => {
+      const storage = await open({ timeoutMs: 300 });
+      await other.put(KEY, 1);
+      await server.stop();
+      try {
+        for (const { call } of METHODS) {
+          await assert.rejects(
+            call(storage),
+            storageError(/^cannot \w+ \[.*\] (from|into|of) Redis: no (connection|answer) for 300 milliseconds$/),
+          );
+        }
+      } finally {
+        await server.start();
+      }
+      await until("it has a connection again", () => storage.get(KEY).then(() => true, () => false));
+      // A queue would have gone before what is asked now.
+      assert.deepEqual((await all(other.list([]))).map(({ key, value }) => [key, value]), [[KEY, 1]]);
+      await until("it writes again", () => storage.put(KEY, 2).then(({ ok }) => ok, () => false));
+    });
+
+    it("is back before the deadline: the call goes on by itself", async () => {
+      const { storage, proxy } = await openBehind();
+      await proxy.stop();
+      const result = storage.put(KEY, 1, { ifVersion: null });
+      setTimeout(proxy.start, 100);
+      assert.equal((await result).ok, true);
+    });
+
+    it("hangs: every method fails in time; goes on: what was asked for meanwhile is not done any more", async () => {
+      const storage = await open({ timeoutMs: 200 });
+      await other.put(KEY, 1);
+      server.pause();
+      try {
+        for (const { call } of METHODS) {
+          await assert.rejects(call(storage), storageError(/ Redis: no answer for 200 milliseconds$/));
+        }
+      } finally {
+        server.resume();
+      }
+      await until("it answers again", () => storage.get(KEY).then(() => true, () => false));
+      assert.deepEqual((await all(other.list([]))).map(({ key, value }) => [key, value]), [[KEY, 1]]);
+    });
+
+    it("is killed: what was acknowledged is there", async () => {
+      const storage = await open({ timeoutMs: 2000 });
+      const acknowledged: number[] = [];
+      const writing = (async () => {
+        for (let n = 0;; n++) {
+          await storage.put(["written", String(n).padStart(6, "0")], n);
+          acknowledged.push(n);
+        }
+      })();
+      await until("some are written", () => acknowledged.length > 50);
+      await server.stop("SIGKILL");
+      await assert.rejects(writing, storageError(/ Redis: no (connection|answer) for 2000 milliseconds$/));
+      await server.start();
+      await until("it has a connection again", () => storage.get(KEY).then(() => true, () => false));
+      const there = (await all(storage.list<number>(["written"]))).map(({ value }) => value);
+      assert.deepEqual(there.slice(0, acknowledged.length), acknowledged);
+    });
+
+    for (const meanwhile of ["nothing", "another write", "a deletion"]) {
+      it(`did a write and its reply is lost, with ${meanwhile} after it: it is ok, and not done twice`, async () => {
+        const { storage, proxy } = await openBehind();
+        const after = async (): Promise<void> => {
+          if (meanwhile === "another write") await other.put(KEY, "other");
+          if (meanwhile === "a deletion") await other.delete(KEY);
+        };
+        for (const what of ["put", "create", "compare-and-set", "delete", "compare-and-delete"]) {
+          await other.delete(KEY);
+          const before = what === "create" ? undefined : await other.put(KEY, "before");
+          const ifVersion = before?.ok ? before.version : null;
+          proxy.loseReply(after);
+          const result = await (what === "put"
+            ? storage.put(KEY, "mine")
+            : what === "delete"
+            ? storage.delete(KEY)
+            : what === "compare-and-delete"
+            ? storage.delete(KEY, { ifVersion: ifVersion! })
+            : storage.put(KEY, "mine", { ifVersion }));
+          assert.equal(result.ok, true, what);
+          const mine = what.endsWith("delete") ? undefined : "mine";
+          const wanted = { "nothing": mine, "another write": "other", "a deletion": undefined }[meanwhile];
+          assert.equal((await other.get(KEY))?.value, wanted, what);
+        }
+      });
+    }
+
+    it("has forgotten the scripts: they are sent again", async () => {
+      const storage = await open();
+      await storage.put(KEY, 1);
+      for (const { name, call } of METHODS) {
+        await server.command("SCRIPT", "FLUSH");
+        await assert.doesNotReject(call(storage), name);
+      }
+    });
+
+    it("is a replica: it says so, and reading works", async () => {
+      const storage = await open();
+      await storage.put(KEY, 1);
+      await server.command("REPLICAOF", "127.0.0.1", "1");
+      try {
+        await assert.rejects(storage.put(KEY, 2), storageError(/^cannot put .* into Redis: READONLY /));
+        await assert.rejects(storage.delete(KEY), storageError(/^cannot delete .* from Redis: READONLY /));
+        assert.equal((await storage.get(KEY))?.value, 1);
+        assert.equal((await all(storage.list([]))).length, 1);
+      } finally {
+        await server.command("REPLICAOF", "NO", "ONE");
+      }
+    });
+
+    it("has no room: nothing of a put is done, the error does not show its value, and delete works", async () => {
+      const storage = await open();
+      await storage.put(KEY, 1, { ttlMs: 60_000 });
+      const entries = async (): Promise<string[]> =>
+        (await server.command<string[]>("KEYS", "*")).filter((key) => !key.includes(":done:")).sort();
+      const before = await entries();
+      await server.command("CONFIG", "SET", "maxmemory", "1mb");
+      try {
+        for (const key of [KEY, ["new"] as const]) {
+          await assert.rejects(storage.put(key, "secret", { ttlMs: 1000 }), (error: Error) => {
+            storageError(/^cannot put .* into Redis: OOM /)(error);
+            assert.doesNotMatch(inspect(error, { depth: Infinity, showHidden: true }), /secret/);
+            return true;
+          });
+        }
+        assert.deepEqual(await entries(), before);
+        assert.equal((await storage.delete(KEY)).ok, true);
+        assert.equal(await storage.get(KEY), null);
+      } finally {
+        await server.command("CONFIG", "SET", "maxmemory", "0");
+      }
+    });
+
+    it("is not there any more as the client was closed: every method fails at once", async () => {
+      const { client, close } = await connectRedis(library, [server.port]);
+      const storage = redisStorage(client);
+      close();
+      for (const { call } of METHODS) {
+        await assert.rejects(
+          call(storage),
+          storageError(/ Redis: the client is closed, wanted one that is connected$/),
+        );
+      }
+    });
+  });
+}
+
+describe("redisStorage() of a client that", () => {
+  const client = (evalSha: NodeRedisClient["evalSha"]): NodeRedisClient => ({
+    isOpen: true,
+    isReady: true,
+    evalSha,
+    eval: evalSha,
+  });
+
+  it("is never answered: no more than a hundred commands are left in it by callers that gave up", async () => {
+    let sent = 0;
+    const storage = redisStorage(
+      client(() => {
+        sent++;
+        return new Promise(() => {});
+      }),
+      { timeoutMs: 30 },
+    );
+    for (const wanted of [60, 120, 120]) {
+      const calls = Array.from({ length: 60 }, () => storage.get(KEY));
+      const settled = await Promise.allSettled(calls);
+      assert.ok(settled.every(({ status }) => status === "rejected"));
+      assert.equal(sent, wanted);
+    }
+  });
+
+  for (const code of ["LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN"]) {
+    it(`is answered ${code}, which passes: it is asked again`, async () => {
+      let tries = 0;
+      const storage = redisStorage(
+        client(() => ++tries < 3 ? Promise.reject(new Error(`${code} wait`)) : Promise.resolve(null)),
+      );
+      assert.equal(await storage.get(KEY), null);
+      assert.equal(tries, 3);
+    });
+  }
+
+  it("is answered by a refusal: it is not asked again, and the error has it as cause, without the command", async () => {
+    let tries = 0;
+    const refusal = Object.assign(new Error("NOPERM this user has no permissions"), { command: { args: ["secret"] } });
+    const storage = redisStorage(client(() => {
+      tries++;
+      return Promise.reject(refusal);
+    }));
+    for (const { call } of METHODS) {
+      tries = 0;
+      await assert.rejects(call(storage), (error: Error) => {
+        storageError(/^cannot .* Redis: NOPERM this user has no permissions$/)(error);
+        assert.equal((error.cause as Error).message, refusal.message);
+        assert.equal("command" in (error.cause as Error), false);
+        return true;
+      });
+      assert.equal(tries, 1);
+    }
+  });
+});

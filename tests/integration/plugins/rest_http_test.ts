@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { after, describe, it } from "node:test";
+import { gzipSync } from "node:zlib";
+import type { RestOptions } from "@b24/onappupdate/rest";
+import { type Counter, counter, failure } from "../../unit/plugins/rest/_rest.ts";
+
+type Handle = (body: string, response: ServerResponse, request: IncomingMessage) => void;
+
+/** A portal behind real sockets: what the runtime's own `fetch` makes of its answers. */
+async function served(handle: Handle, options: RestOptions = {}): Promise<Counter> {
+  const server = createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    handle(body, response, request);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return counter(options, {
+    fetch: (input, init) =>
+      fetch(
+        String(input).replace(/^https:\/\/[^/]+/, (origin) => {
+          return `http://127.0.0.1:${port}/${new URL(origin).hostname}`;
+        }),
+        init,
+      ),
+  });
+}
+
+describe("rest() over HTTP", () => {
+  it("is answered", async () => {
+    const made = await served((body, response, { url, headers }) => {
+      const { auth, ...params } = JSON.parse(body);
+      response.end(JSON.stringify({ result: { url, type: headers["content-type"], auth, params } }));
+    });
+    assert.deepEqual(await made.b24.call("crm.deal.add", { fields: { TITLE: "ä" } }), {
+      url: "/example.bitrix24.de/rest/crm.deal.add",
+      type: "application/json",
+      auth: made.tokens[0],
+      params: { fields: { TITLE: "ä" } },
+    });
+  });
+
+  for (const status of [301, 302, 307, 308]) {
+    it(`sees a redirect by ${status} instead of following it`, async () => {
+      const made = await served((body, response, { url, method }) => {
+        if (url!.includes("new.bitrix24.de")) response.end(JSON.stringify({ result: [method, JSON.parse(body).id] }));
+        else response.writeHead(status, { location: "https://new.bitrix24.de/rest/crm.deal.get" }).end("moved");
+      });
+      assert.deepEqual(await made.b24.call("crm.deal.get", { id: 7 }), ["POST", 7]);
+      assert.deepEqual(made.asked, ["get", "moved https://new.bitrix24.de/rest/"]);
+    });
+  }
+
+  const BROKEN: Readonly<Record<string, Handle>> = {
+    "hangs up": (_body, response) => void response.socket!.destroy(),
+    "hangs up in the middle": (_body, response) => {
+      response.writeHead(200, { "content-length": "1000" }).write('{"result": ');
+      setTimeout(() => response.socket?.destroy(), 20);
+    },
+  };
+  for (const [what, handle] of Object.entries(BROKEN)) {
+    it(`does not know what a portal that ${what} has done`, async () => {
+      let asked = 0;
+      const made = await served((...args) => {
+        asked++;
+        handle(...args);
+      });
+      await failure(made, made.b24.call("crm.deal.add"), { name: "UnreachableError" });
+      assert.equal(asked, 1);
+      await failure(made, made.b24.call("crm.deal.list"), { name: "UnreachableError" });
+      assert.equal(asked, 4);
+    });
+  }
+
+  it("hangs up on a portal that takes too long", async () => {
+    const closed = Promise.withResolvers<void>();
+    const made = await served((_body, response) => {
+      response.on("close", closed.resolve);
+      response.writeHead(200).write(" ");
+    }, { timeoutMs: 50 });
+    await failure(made, made.b24.call("crm.deal.add"), { name: "UnreachableError" });
+    await closed.promise;
+  });
+
+  it("counts the bytes of what it reads, not of what is sent", async () => {
+    const bomb = gzipSync(JSON.stringify({ result: "x".repeat(2 ** 22) }));
+    assert(bomb.length < 2 ** 16);
+    const made = await served((_body, response) => {
+      response.writeHead(200, { "content-encoding": "gzip", "content-type": "application/json" }).end(bomb);
+    }, { answerBytes: 2 ** 20 });
+    await failure(made, made.b24.call("crm.deal.add"), { code: "ERROR_UNEXPECTED_ANSWER" });
+  });
+});

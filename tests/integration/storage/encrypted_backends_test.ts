@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it, test } from "node:test";
+import { copyStorage, encrypted, type Key, type Storage } from "@b24/onappupdate";
+import { denoKvStorage } from "@b24/onappupdate/deno-kv-storage";
+import { fileStorage } from "@b24/onappupdate/file-storage";
+import { redisStorage } from "@b24/onappupdate/redis-storage";
+import { storageConformance } from "@b24/onappupdate/testing";
+import { connectRedis, type RedisServer, startCluster, startRedis } from "../../support/redis.ts";
+import { openKv } from "../../support/deno_kv.ts";
+import { rotating } from "../../support/keys.ts";
+
+type Cluster = Awaited<ReturnType<typeof startCluster>>;
+
+let server: RedisServer;
+let cluster: Cluster;
+before(async () => {
+  [server, cluster] = await Promise.all([startRedis("--appendonly", "no"), startCluster()]);
+});
+after(() => Promise.all([server?.remove(), cluster?.remove()]));
+
+const closers = new WeakMap<Storage, () => void>();
+
+function closing(storage: Storage, close: () => void): Storage {
+  closers.set(storage, close);
+  return storage;
+}
+
+let cases = 0;
+
+async function overRedis(
+  library: "node-redis" | "ioredis",
+  ports: readonly number[],
+  clock?: () => number,
+): Promise<Storage> {
+  const { client, close } = await connectRedis(library, ports);
+  const prefix = `encrypted ${++cases}`;
+  return closing(
+    encrypted(redisStorage(client, clock === undefined ? { prefix } : { prefix, clock }), rotating),
+    close,
+  );
+}
+
+async function overKv(clock?: () => number): Promise<Storage> {
+  const kv = await openKv(":memory:");
+  return closing(encrypted(denoKvStorage(kv, clock === undefined ? {} : { clock }), rotating), () => kv.close());
+}
+
+const BACKENDS: Readonly<Record<string, (clock?: () => number) => Promise<Storage>>> = {
+  "denoKvStorage": overKv,
+  "redisStorage, node-redis": (clock) => overRedis("node-redis", [server.port], clock),
+  "redisStorage, ioredis": (clock) => overRedis("ioredis", [server.port], clock),
+  "redisStorage, cluster, node-redis": (clock) => overRedis("node-redis", cluster.ports, clock),
+  "redisStorage, cluster, ioredis": (clock) => overRedis("ioredis", cluster.ports, clock),
+};
+
+for (const [name, create] of Object.entries(BACKENDS)) {
+  storageConformance({
+    name: `encrypted(${name})`,
+    test,
+    clock: "injected",
+    create,
+    dispose: (storage) => closers.get(storage)!(),
+  });
+}
+
+describe("copyStorage() from a file", () => {
+  for (const [name, create] of Object.entries(BACKENDS)) {
+    it(`to encrypted(${name}) and back loses nothing`, async () => {
+      const folder = mkdtempSync(join(tmpdir(), "moving-"));
+      const from = fileStorage({ path: join(folder, "from.db") });
+      const back = fileStorage({ path: join(folder, "back.db") });
+      const to = await create();
+      try {
+        const keys = Array.from({ length: 150 }, (_, i): Key => ["moved", `${i}`, i % 2 === 0 ? "\0" : "\u{1F600}"]);
+        for (const [i, key] of keys.entries()) {
+          await from.put(key, { i, text: "x".repeat(i * 20) }, i % 5 === 0 ? { ttlMs: 3_600_000 } : {});
+        }
+        assert.deepEqual(await copyStorage(from, to), { copied: 150, same: 0, extra: 0 });
+        assert.deepEqual(await copyStorage(from, to), { copied: 0, same: 150, extra: 0 });
+        assert.deepEqual(await copyStorage(to, back), { copied: 150, same: 0, extra: 0 });
+        assert.deepEqual(await copyStorage(from, back), { copied: 0, same: 150, extra: 0 });
+      } finally {
+        closers.get(to)!();
+        await from.close?.();
+        await back.close?.();
+        rmSync(folder, { recursive: true });
+      }
+    });
+  }
+});

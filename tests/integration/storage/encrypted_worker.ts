@@ -1,0 +1,8 @@
+/** A worker of the storage battery on an encrypted file. */
+import { encrypted } from "@b24/onappupdate";
+import { fileStorage } from "@b24/onappupdate/file-storage";
+import { storageWorker } from "@b24/onappupdate/testing";
+import process from "node:process";
+import { rotating } from "../../support/keys.ts";
+
+await storageWorker(encrypted(fileStorage({ path: process.argv[2]! }), rotating));

@@ -1,0 +1,297 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import {
+  type App,
+  type AppOptions,
+  coerced,
+  createApp,
+  deployed,
+  Fatal,
+  mapped,
+  memoryStorage,
+  type Storage,
+} from "@b24/onappupdate";
+import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+import {
+  CLIENT_ID,
+  MEMBER_ID,
+  movableClock,
+  OTHER_MEMBER_ID,
+  post,
+  recordingLogger,
+  trusting,
+} from "../support/app.ts";
+import { openStorage, placeFor, type StorageName } from "../chaos/_storages.ts";
+
+/** One storage that outlives deploys, and portals. */
+function office(storage: Storage = memoryStorage()): {
+  /** Code that is deployed: an app without upgrades yet. */
+  readonly deploy: (options?: Partial<AppOptions>) => App;
+  readonly portal: (memberId?: string) => FakePortal;
+  readonly later: () => void;
+} {
+  const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
+  const { clock, later } = movableClock();
+  const { logger } = recordingLogger();
+  return {
+    deploy: (options) => createApp({ storage, clock, logger, acknowledge: "handled", ...options }).use(trusting),
+    portal: (memberId = MEMBER_ID) => bitrix24.portal({ memberId }),
+    later,
+  };
+}
+
+async function send(app: App, body: string): Promise<void> {
+  assert.equal((await app.fetch(post(body))).status, 200);
+}
+
+async function versionOf(app: App, memberId: string = MEMBER_ID): Promise<string | undefined> {
+  return (await app.portal(memberId))?.version;
+}
+
+describe("an upgrade that a deploy registers", () => {
+  it("runs for portals that are below it, and for none that have passed it or began above it", async () => {
+    const { deploy, portal } = office();
+    const old = deploy().upgrade("3", ({ memberId }) => {
+      if (memberId === MEMBER_ID) throw new Fatal("not here");
+    });
+    const [below, beyond, above] = [portal(), portal(OTHER_MEMBER_ID), portal("c".repeat(32))];
+    for (const one of [below, beyond]) {
+      await send(old, one.install(2));
+      await send(old, one.update(3));
+    }
+    await send(old, above.install(3));
+    assert.deepEqual([await versionOf(old), await versionOf(old, OTHER_MEMBER_ID)], ["2.0.0", "3.0.0"]);
+
+    const ran: string[] = [];
+    const next = deploy().upgrade("3", ({ memberId }) => void ran.push(`3 ${memberId[0]}`))
+      .upgrade("2.5", ({ memberId }) => void ran.push(`2.5 ${memberId[0]}`));
+    for (const one of [below, beyond, above]) {
+      await send(next, one.update(4));
+      assert.equal(await versionOf(next, one.memberId), "4.0.0");
+    }
+    assert.deepEqual(ran, ["2.5 a", "3 a"]);
+  });
+
+  it("comes before one that is under way, which goes on with the steps that it has", async () => {
+    const { deploy, portal, later } = office();
+    const ran: string[] = [];
+    const three = (app: App): App =>
+      app.upgrade("3", async ({ step, sleep }) => {
+        await step("first", () => void ran.push("3 first"));
+        await sleep("a while", 60_000);
+        await step("second", () => void ran.push("3 second"));
+      });
+    const { install, update } = portal();
+    const old = three(deploy());
+    await send(old, install(2));
+    await send(old, update(3));
+    later();
+    const next = three(deploy()).upgrade("2.5", ({ step }) => step("only", () => void ran.push("2.5 only")));
+    await next.tick();
+    assert.deepEqual(ran, ["3 first", "2.5 only", "3 second"]);
+    assert.deepEqual((await next.portal(MEMBER_ID))?.applied.map(({ id }) => id), ["2.5", "3"]);
+  });
+
+  it("is another one than before when its id has changed, and runs where that one was not passed", async () => {
+    const { deploy, portal } = office();
+    const ran: string[] = [];
+    const { install, update } = portal();
+    const old = deploy().upgrade("2.5", () => void ran.push("old id"), { id: "reports" })
+      .upgrade("3", () => Promise.reject(new Fatal("not yet")));
+    await send(old, install(2));
+    await send(old, update(3));
+    const next = deploy().upgrade("2.5", () => void ran.push("new id"), { id: "reports-2" }).upgrade("3", () => {});
+    await send(next, update(4));
+    assert.deepEqual(ran, ["old id", "new id"]);
+  });
+});
+
+describe("an upgrade that a deploy takes away", () => {
+  for (const how of ["sleeps", "waits for its next attempt"]) {
+    it(`does not hold up a portal for which it ${how}, and stays in the history of its run`, async () => {
+      const { deploy, portal, later } = office();
+      const { install, update } = portal();
+      const ran: string[] = [];
+      const old = deploy().upgrade("2.5", async ({ step, sleep }) => {
+        await step("one", () => 1, { undo: () => void ran.push("undo") });
+        if (how === "sleeps") await sleep("a while", 60_000);
+        throw new Error("not yet");
+      }).upgrade("3", () => {});
+      await send(old, install(2));
+      await send(old, update(3));
+      assert.equal(await versionOf(old), "2.0.0");
+      later();
+      const next = deploy().upgrade("3", ({ step }) => step("three", () => void ran.push("3")));
+      assert.deepEqual(await next.tick(), { handled: 1, failed: 0 });
+      const { version, failure, run, applied } = (await next.portal(MEMBER_ID))!;
+      assert.deepEqual([version, failure, run, applied.map(({ id }) => id)], ["3.0.0", undefined, undefined, ["3"]]);
+      const [finished] = await next.admin.runs(MEMBER_ID);
+      assert.deepEqual(finished?.upgrades.map(({ upgradeId }) => upgradeId), ["2.5", "3"]);
+      // Nothing is left that would know how.
+      const { undone, without } = await next.admin.rollback(MEMBER_ID);
+      assert.deepEqual(undone, []);
+      assert(without.some(({ upgradeId, step }) => upgradeId === "2.5" && step === "one"));
+      assert.deepEqual(ran, ["3"]);
+    });
+  }
+
+  it("and had parked a portal holds it up no longer than to its next event, or to admin.retry", async () => {
+    for (const how of ["event", "retry"] as const) {
+      const { deploy, portal, later } = office();
+      const { install, update, event } = portal();
+      const old = deploy().upgrade("3", () => Promise.reject(new Fatal("no")));
+      await send(old, install(2));
+      await send(old, update(3));
+      const next = deploy().on("ONAPPTEST", () => {});
+      later();
+      assert.deepEqual(await next.tick(), { handled: 0, failed: 0 });
+      assert.equal(await versionOf(next), "2.0.0");
+      if (how === "event") await send(next, event("ONAPPTEST", {}));
+      else {
+        await next.start();
+        await next.admin.retry(MEMBER_ID);
+        await next.close();
+      }
+      assert.equal(await versionOf(next), "3.0.0", how);
+    }
+  });
+});
+
+describe("code that knows its latest version", () => {
+  const schemes = [
+    { older: deployed("2.2.0"), newer: deployed("2.3.0"), raw: [1, 1], from: "2.2.0", to: "2.3.0" },
+    {
+      older: mapped({ 1: "2.2.0" }),
+      newer: mapped({ 1: "2.2.0", 2: "2.3.0" }),
+      raw: [1, 2],
+      from: "2.2.0",
+      to: "2.3.0",
+    },
+    { older: coerced({ latest: "2" }), newer: coerced({ latest: "3" }), raw: [2, 3], from: "2.0.0", to: "3.0.0" },
+  ] as const;
+  for (const { older, newer, raw, from, to } of schemes) {
+    it(`leaves a portal alone that newer code takes further: ${older.name}()`, async () => {
+      const { deploy, portal, later } = office();
+      const { install, update, event } = portal();
+      const ran: string[] = [];
+      const old = deploy({ versions: older }).on("ONAPPTEST", () => void ran.push("told"));
+      const next = deploy({ versions: newer }).upgrade("2.3.0", async ({ step, sleep }) => {
+        await step("one", () => void ran.push("one"));
+        await sleep("a while", 60_000);
+        await step("two", () => void ran.push("two"));
+      });
+      await send(old, install(raw[0]));
+      await send(next, update(raw[1]));
+      for (let tick = 0; tick < 3; tick++) {
+        later();
+        await old.tick();
+      }
+      await send(old, event("ONAPPTEST", {}));
+      const { version, target, failure } = (await old.portal(MEMBER_ID))!;
+      assert.deepEqual([version, target, failure], [from, to, undefined]);
+      later();
+      await next.tick();
+      assert.equal(await versionOf(next), to);
+      assert.deepEqual(ran, ["one", "told", "two"]);
+    });
+  }
+});
+
+describe("an event of a VERSION that mapped() does not know yet", () => {
+  it("waits for the code that knows it, however long that takes", async () => {
+    const { deploy, portal, later } = office();
+    const { install, update } = portal();
+    const old = deploy({ versions: mapped({ 1: "1.0.0" }), retry: { attempts: 2 } });
+    await send(old, install(1));
+    await send(old, update(2));
+    for (let tick = 0; tick < 20; tick++) {
+      later();
+      await old.tick();
+    }
+    const ran: string[] = [];
+    const next = deploy({ versions: mapped({ 1: "1.0.0", 2: "1.4.0" }) })
+      .upgrade("1.4.0", ({ from, to }) => void ran.push(`${from} -> ${to}`));
+    later();
+    await next.tick();
+    assert.deepEqual([ran, await versionOf(next)], [["1.0.0 -> 1.4.0"], "1.4.0"]);
+  });
+});
+
+describe("what a step gave", () => {
+  it("is the same at the first time as after an interruption: what JSON makes of it", async () => {
+    const { deploy, portal, later } = office();
+    const { install, update } = portal();
+    const given: unknown[] = [];
+    const app = deploy().upgrade("3", async ({ step, attempt }) => {
+      given.push(await step("when", () => ({ at: new Date(0), gone: undefined, list: [undefined] })));
+      if (attempt === 1) throw new Error("not yet");
+    });
+    await send(app, install(2));
+    await send(app, update(3));
+    later();
+    await app.tick();
+    const kept = { at: "1970-01-01T00:00:00.000Z", list: [null] };
+    assert.deepEqual(given, [kept, kept]);
+  });
+
+  it("parks the run at once when JSON cannot say it", async () => {
+    const { deploy, portal } = office();
+    const { install, update } = portal();
+    const app = deploy().upgrade("3", ({ step }) => step("helper", () => () => 1).then(() => {}));
+    await send(app, install(2));
+    await send(app, update(3));
+    const { failure } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([failure?.step, failure?.retryAt], ["helper", undefined]);
+    assert.match(failure!.message, /cannot keep what step "helper" gave: it is function, wanted what JSON can say/);
+  });
+
+  for (const name of ["file", "deno-kv", "redis"] satisfies StorageName[]) {
+    it(`is given again after a deploy, up to the largest value that ${name} takes`, async () => {
+      const place = await placeFor(name);
+      const storage = await openStorage(name, place.at);
+      try {
+        const { deploy, portal, later } = office(storage);
+        const { install, update } = portal();
+        const bytes = Math.min(storage.capabilities.maxValueBytes ?? Infinity, 2 ** 21);
+        const large = "x".repeat(bytes - 2);
+        const given: boolean[] = [];
+        let runs = 0;
+        const upgrade = (app: App, isBroken: boolean): App =>
+          app.upgrade("3", async ({ step }) => {
+            given.push(
+              await step("large", () => {
+                runs++;
+                return large;
+              }) === large,
+            );
+            if (isBroken) throw new Error("not yet");
+          });
+        const old = upgrade(deploy(), true);
+        await send(old, install(2));
+        await send(old, update(3));
+        later();
+        const next = upgrade(deploy(), false);
+        await next.tick();
+        assert.deepEqual([given, runs, await versionOf(next)], [[true, true], 1, "3.0.0"]);
+      } finally {
+        await storage.close?.();
+        await place.remove();
+      }
+    });
+  }
+
+  it("parks the run at once when the storage cannot take it, and says how large it is and may be", async () => {
+    const inner = memoryStorage();
+    const { deploy, portal } = office({
+      ...inner,
+      capabilities: { ...inner.capabilities, maxValueBytes: 20_000 },
+    });
+    const { install, update } = portal();
+    const app = deploy().upgrade("3", ({ step }) => step("large", () => "x".repeat(30_000)).then(() => {}));
+    await send(app, install(2));
+    await send(app, update(3));
+    const { version, failure } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, failure?.step, failure?.retryAt], ["2.0.0", "large", undefined]);
+    assert.match(failure!.message, /step "large" gave: it has 30002 bytes of JSON, memory takes at most 20000/);
+  });
+});

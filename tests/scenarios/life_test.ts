@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { createApp, encrypted, type Storage } from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
+import { fileStorage } from "@b24/onappupdate/file-storage";
+import { serve } from "@b24/onappupdate/node-server";
+import { redisStorage } from "@b24/onappupdate/redis-storage";
+import { registrations } from "@b24/onappupdate/registrations";
+import { rest } from "@b24/onappupdate/rest";
+import { fakeBitrix24 } from "@b24/onappupdate/testing";
+import { CLIENT_ID, MEMBER_ID, recordingLogger } from "../support/app.ts";
+import { connectRedis, startRedis } from "../support/redis.ts";
+
+const CLIENT_SECRET = "client-secret-0123456789abcdef";
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+
+interface Place {
+  readonly storage: Storage;
+  readonly end: () => Promise<void>;
+}
+
+const PLACES: Readonly<Record<string, () => Promise<Place>>> = {
+  "a file": () => {
+    const folder = mkdtempSync(join(tmpdir(), "onappupdate-life-"));
+    const end = (): Promise<void> => Promise.resolve(rmSync(folder, { recursive: true }));
+    return Promise.resolve({ storage: fileStorage({ path: join(folder, "portals.db") }), end });
+  },
+  Redis: async () => {
+    const server = await startRedis();
+    const { client, close } = await connectRedis("node-redis", [server.port]);
+    const end = async (): Promise<void> => {
+      close();
+      await server.remove();
+    };
+    return { storage: redisStorage(client), end };
+  },
+};
+
+const HANDLER = "https://app.example.com/b24";
+/** What version 3 has, version 2 has not. */
+const declared = (version: string) => ({
+  events: [{ event: "ONCRMDEALADD", handler: `${HANDLER}/events` }],
+  placements: [{ placement: "CRM_DEAL_DETAIL_TAB", handler: `${HANDLER}/deal`, title: "Rating" }],
+  robots: [
+    { code: "rate", handler: `${HANDLER}/rate`, name: "Rate" },
+    ...(version >= "3" ? [{ code: "forget", handler: `${HANDLER}/forget`, name: "Forget" }] : []),
+  ],
+});
+
+describe("a portal's life, over HTTP", () => {
+  for (const [name, open] of Object.entries(PLACES)) {
+    it(`on ${name}: at its end version, registrations and tokens are right`, async () => {
+      const place = await open();
+      let ahead = 0;
+      const clock = (): number => Date.now() + ahead;
+      const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, clock });
+      const portal = bitrix24.portal({ memberId: MEMBER_ID, scope: ["crm", "placement", "bizproc"] });
+      const { logger, lines } = recordingLogger();
+      const ran: string[] = [];
+      const portals = rest({ rate: { burst: 1000, perSecond: 1000 } });
+      const key = "rKxJ1wXAJmoM3UEfiJcNKB5rHeVTxPZd/LvTVnIuYHI=";
+      const app = createApp({
+        storage: encrypted(place.storage, { keys: { one: key }, current: "one" }),
+        clientId: CLIENT_ID,
+        clientSecret: CLIENT_SECRET,
+        clock,
+        fetch: bitrix24.fetch,
+        acknowledge: "handled",
+        tickEveryMs: false,
+        logger,
+      })
+        .use(applicationToken())
+        .use(portals)
+        .use(registrations(declared))
+        .upgrade("3", async ({ b24, step }) => {
+          ran.push("3");
+          await step("field", () => b24.call("profile"));
+        })
+        .upgrade("4", () => void ran.push("4"))
+        .upgrade("5", () => void ran.push("5"));
+      await app.start();
+      const server = await serve(app, { hostname: "127.0.0.1", port: 0 });
+      bitrix24.deliverTo(server.url);
+
+      const pass = async (ms: number): Promise<void> => {
+        ahead += ms;
+        await app.tick();
+      };
+      const version = async (): Promise<string | undefined> => (await app.portal(MEMBER_ID))?.version;
+      const codes = (): string[] => {
+        const { events, placements, robots } = portal.registrations();
+        return [...events, ...placements, ...robots].map((one) => String(one.CODE ?? one.PLACEMENT ?? one.EVENT))
+          .sort();
+      };
+      const ALL = ["CRM_DEAL_DETAIL_TAB", "ONCRMDEALADD", "forget", "rate"];
+
+      assert.deepEqual(await portal.sends.install(2), [200]);
+      assert.deepEqual([await version(), codes()], ["2.0.0", ["CRM_DEAL_DETAIL_TAB", "ONCRMDEALADD", "rate"]]);
+
+      // The first update, with another application token, twice.
+      await pass(DAY);
+      assert.deepEqual(await portal.sends.update(3, { rotateToken: true, duplicate: 1 }), [200, 200]);
+      assert.deepEqual([await version(), ran, codes()], ["3.0.0", ["3"], ALL]);
+
+      // The second is lost, and the portal silent: the sweep finds it.
+      await pass(DAY);
+      assert.deepEqual(await portal.sends.update(4, { lose: true }), []);
+      await pass(8 * DAY);
+      await pass(MINUTE);
+      assert.deepEqual([await version(), ran], ["4.0.0", ["3", "4"]]);
+
+      // The third takes all registrations away.
+      await pass(DAY);
+      assert.deepEqual(await portal.sends.update(5, { dropRegistrations: true }), [200]);
+      assert.deepEqual([await version(), ran, codes()], ["5.0.0", ["3", "4", "5"], ALL]);
+
+      // Renamed: the first call is redirected.
+      portal.rename("renamed.bitrix24.de");
+      await portals.portal(MEMBER_ID).call("profile");
+      assert.equal((await app.portal(MEMBER_ID))?.clientEndpoint, "https://renamed.bitrix24.de/rest/");
+
+      // Not paid for, so no events come, and an update has to wait; paid again.
+      await pass(MINUTE);
+      assert.deepEqual(await portal.sends.stopPayment(), [200]);
+      await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { code: "PAYMENT_REQUIRED" });
+      assert.equal((await app.portal(MEMBER_ID))?.waits?.for, "payment");
+      assert.deepEqual((await app.check(MEMBER_ID)).problems.map(({ code }) => code), ["payment"]);
+      await pass(40 * DAY);
+      assert.deepEqual(await portal.sends.pay(), [200]);
+      assert.equal((await app.portal(MEMBER_ID))?.waits, undefined);
+      await portals.portal(MEMBER_ID).call("profile");
+
+      // Removed: nothing of its tokens is left, and nobody calls it.
+      await pass(DAY);
+      assert.deepEqual(await portal.sends.uninstall(), [200]);
+      await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { name: "NoAccessError" });
+      assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
+
+      // Installed again, later.
+      await pass(DAY);
+      assert.deepEqual(await portal.sends.install(5), [200]);
+      const last = (await app.portal(MEMBER_ID))!;
+      assert.deepEqual([last.status, last.generation, last.version, last.target, last.waits], [
+        ...["installed", 2, "5.0.0", "5.0.0", undefined],
+      ]);
+      assert.deepEqual([codes(), ran], [ALL, ["3", "4", "5"]]);
+      assert.equal(last.clientEndpoint, "https://renamed.bitrix24.de/rest/");
+      assert.equal((await portals.portal(MEMBER_ID).call<{ ADMIN: boolean }>("profile")).ADMIN, true);
+      assert.deepEqual((await app.check(MEMBER_ID)).problems, []);
+      assert.doesNotMatch(lines.join(), /client-secret|acce55|fe5fe5/);
+
+      await server.close();
+      await place.end();
+    });
+  }
+});

@@ -1,0 +1,77 @@
+/** Runs modules as real processes, on the runtime of the tests or on Deno. */
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+export const onDeno = "Deno" in globalThis;
+
+/** `DENO_BIN` names Deno where the tests themselves run on Node. */
+export const denoBin: string = onDeno ? process.execPath : process.env.DENO_BIN ?? "deno";
+
+/** The root of the project, or of the project that has the package installed. */
+export const root: string = fileURLToPath(new URL("../../", import.meta.url));
+
+export interface Running {
+  /** All that it has printed. */
+  readonly output: () => string;
+  /** The first match of `pattern` in the output, once it is there; rejects when the process ends before. */
+  readonly printed: (pattern: RegExp) => Promise<RegExpExecArray>;
+  /** Asks it to stop. */
+  readonly stop: () => void;
+  /** Exit code, once it has ended; `null` after a signal. */
+  readonly exited: Promise<number | null>;
+}
+
+/** Starts `file`, a path from the root. */
+export function run(
+  runtime: "deno" | "same",
+  file: string,
+  { args = [], env = {} }: { readonly args?: readonly string[]; readonly env?: Readonly<Record<string, string>> } = {},
+): Running {
+  const deno = onDeno || runtime === "deno";
+  const child = spawn(
+    deno ? denoBin : process.execPath,
+    [...(deno ? ["run", "-A", "--no-check"] : []), file, ...args],
+    {
+      cwd: root,
+      env: { ...process.env, NO_COLOR: "1", ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
+  let output = "";
+  let changed = Promise.withResolvers<void>();
+  const wake = (): void => {
+    changed.resolve();
+    changed = Promise.withResolvers<void>();
+  };
+  for (const stream of [child.stdout, child.stderr]) {
+    stream!.setEncoding("utf8");
+    stream!.on("data", (text: string) => {
+      output += text;
+      wake();
+    });
+  }
+  let ended = false;
+  const exited = new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => {
+      ended = true;
+      wake();
+      resolve(code);
+    });
+  });
+  return {
+    output: () => output,
+    printed: async (pattern) => {
+      while (true) {
+        const match = pattern.exec(output);
+        if (match !== null) return match;
+        if (ended) throw new Error(`${file} ended without printing ${pattern}:\n${output}`);
+        await changed.promise;
+      }
+    },
+    // Deno's `child.kill()` forgets the exit code of a child that ends by itself after it.
+    stop: () => void process.kill(child.pid!, "SIGTERM"),
+    exited,
+  };
+}

@@ -1,0 +1,154 @@
+/** An app with the token plugin, an OAuth host whose answers a test chooses, and a look into the storage. */
+import assert from "node:assert/strict";
+import { inspect } from "node:util";
+import { type AppOptions, memoryStorage, type Storage } from "@b24/onappupdate";
+import type { ApplicationTokenOptions } from "@b24/onappupdate/application-token";
+import { CLIENT_ID, MEMBER_ID, type Rig, rig } from "./app.ts";
+
+export const HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"] as const;
+
+/** One request to an OAuth host. */
+export interface Asked {
+  readonly url: string;
+  readonly method: string;
+  readonly auth: string | null;
+  readonly redirect: string;
+}
+
+export type Answer = (request: Request) => Response | Promise<Response>;
+
+export interface Scene extends Rig {
+  readonly storage: Storage;
+  /** Requests so far. */
+  readonly asked: Asked[];
+  /** What the hosts answer from now on; `undefined`: the truth. */
+  answer: Answer | undefined;
+  /** Milliseconds since 1970. */
+  now: number;
+  /** All that is stored, without versions. */
+  readonly stored: () => Promise<unknown[]>;
+  /** All lines and reports from now on are empty again. */
+  readonly forget: () => void;
+}
+
+export function scene(token: ApplicationTokenOptions = {}, options: Partial<AppOptions> = {}): Scene {
+  const storage = options.storage ?? memoryStorage();
+  const asked: Asked[] = [];
+  const app = rig({
+    storage,
+    clock: () => made.now,
+    fetch: async (input, init) => {
+      const request = new Request(input, init);
+      const { url, method, redirect } = request;
+      const auth = new URLSearchParams(await request.clone().text()).get("auth");
+      asked.push({ url, method, auth, redirect });
+      return await (made.answer ?? app.bitrix24.fetch)(request);
+    },
+    ...options,
+  }, token);
+  const made: Scene = {
+    ...app,
+    storage,
+    asked,
+    answer: undefined,
+    now: Date.UTC(2027, 0, 1),
+    stored: async () => {
+      const all: unknown[] = [];
+      for await (const { key, value } of storage.list([])) all.push([key, value]);
+      return all;
+    },
+    forget: () => {
+      for (const list of [asked, app.lines, app.reports]) list.length = 0;
+    },
+  };
+  return made;
+}
+
+/** What `app.info` answers of a portal; `install` and `result` change it. */
+export function appInfo(
+  install: Readonly<Record<string, unknown>> = {},
+  result: Readonly<Record<string, unknown>> = {},
+): object {
+  return {
+    result: {
+      client_id: CLIENT_ID,
+      scope: "crm",
+      expires: 1785303600,
+      user_id: 1,
+      install: {
+        installed: true,
+        version: 3,
+        status: "S",
+        domain: "https://example.bitrix24.de",
+        client_endpoint: "https://example.bitrix24.de/rest/",
+        member_id: MEMBER_ID,
+        ...install,
+      },
+      ...result,
+    },
+  };
+}
+
+/** The body with fields replaced or, for `undefined`, taken out. Names as on the wire, such as `auth[domain]`. */
+export function changed(body: string, fields: Readonly<Record<string, string | undefined>>): string {
+  const form = new URLSearchParams(body);
+  for (const [name, value] of Object.entries(fields)) {
+    if (value === undefined) form.delete(name);
+    else form.set(name, value);
+  }
+  return form.toString();
+}
+
+/** Takes the tokens of a user out. */
+export const TOKENLESS = {
+  "auth[access_token]": undefined,
+  "auth[refresh_token]": undefined,
+  "auth[expires]": undefined,
+  "auth[expires_in]": undefined,
+} as const;
+
+/** An application token of nobody. */
+export const MADE_UP = { "auth[application_token]": "f".repeat(32) };
+const ERRORS: Readonly<Record<number, { readonly name: string; readonly code: string; readonly level: string }>> = {
+  403: { name: "NotGenuineError", code: "not_genuine", level: "info" },
+  503: { name: "CannotVerifyError", code: "cannot_verify", level: "warn" },
+};
+
+/** A portal that is known: installed at 2. */
+export async function known(made: Scene): Promise<string> {
+  const install = made.portal.install(2);
+  assert.equal(await made.send(install), 200);
+  made.forget();
+  return install;
+}
+
+/** Sends what must not get in: nothing changes, and one observer and one log line say which of the two it was. */
+export async function assertRefused(made: Scene, body: string, status: 403 | 503): Promise<void> {
+  const before = await made.stored();
+  made.reports.length = made.lines.length = 0;
+  assert.equal(await made.send(body), status);
+  assert.deepEqual(await made.stored(), before);
+  const { name, code, level } = ERRORS[status]!;
+  const [report, ...others] = made.reports;
+  assert(report?.name === "rejected" && others.length === 0, inspect(made.reports));
+  assert.equal(report.status, status);
+  assert.equal(report.error.name, name);
+  assert.equal((report.error as { code?: string }).code, code);
+  const refusals = made.lines.map((line) => JSON.parse(line)).filter(({ message }) => message === "request refused");
+  assert.deepEqual(refusals.map((line) => [line.level, line.status, line.error.name]), [[level, status, name]]);
+}
+
+/** A storage whose first reads all wait until there are `count` of them: the events that read then meet. */
+export function meeting(count: number): Storage {
+  const storage = memoryStorage();
+  const met = Promise.withResolvers<void>();
+  let readers = 0;
+  return {
+    ...storage,
+    get: async (...args) => {
+      if (++readers === count) met.resolve();
+      await met.promise;
+      return await storage.get(...args);
+    },
+  };
+}

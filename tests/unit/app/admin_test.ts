@@ -1,0 +1,403 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import {
+  B24Error,
+  Fatal,
+  memoryStorage,
+  RetryAfter,
+  type Storage,
+  StorageError,
+  UnknownPortalError,
+} from "@b24/onappupdate";
+import { MEMBER_ID, rig } from "../../support/app.ts";
+
+type Made = ReturnType<typeof rig>;
+
+async function updated(made: Made): Promise<void> {
+  await made.send(made.portal.install(2));
+  await made.send(made.portal.update(3));
+}
+
+/** Waits for the work that a call has begun: its last report is `handled`. */
+async function idle({ names }: Made): Promise<void> {
+  const before = names().filter((name) => name === "handled").length;
+  while (names().filter((name) => name === "handled").length === before) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+describe("admin.retry()", () => {
+  it("has a parked portal tried again now, its attempts counted from the beginning", async () => {
+    const made = rig();
+    let broken = true;
+    const attempts: number[] = [];
+    made.app.upgrade("3", async ({ step }) => {
+      await step("one", ({ attempt }) => {
+        attempts.push(attempt);
+        if (broken) throw new Fatal("no");
+      });
+    });
+    await updated(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.failure?.retryAt, undefined);
+    broken = false;
+    await made.app.admin.retry(MEMBER_ID);
+    await idle(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    assert.deepEqual(attempts, [1, 1]);
+  });
+
+  it("has a parked event tried again", async () => {
+    const made = rig({ retry: { attempts: 1 } });
+    let broken = true;
+    let runs = 0;
+    made.app.on("ONAPPTEST", () => {
+      runs++;
+      if (broken) throw new Error("no");
+    });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.event("ONAPPTEST", {}));
+    made.later();
+    assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 });
+    broken = false;
+    await made.app.admin.retry(MEMBER_ID);
+    await idle(made);
+    assert.equal(runs, 2);
+  });
+
+  it("has what waits tried again now, whether it is counted or not", async () => {
+    const errors = [
+      new Error("counted"),
+      new RetryAfter(3_600_000),
+      new B24Error({ code: "PAYMENT_REQUIRED", description: "", status: 402, method: "profile" }),
+    ];
+    for (const error of errors) {
+      const made = rig();
+      let runs = 0;
+      made.app.on("ONAPPTEST", () => {
+        if (++runs === 1) throw error;
+      });
+      await made.send(made.portal.install(2));
+      await made.send(made.portal.event("ONAPPTEST", {}));
+      assert.deepEqual([await made.app.tick(), runs], [{ handled: 0, failed: 0 }, 1]);
+      await made.app.admin.retry(MEMBER_ID);
+      await idle(made);
+      assert.equal(runs, 2, String(error));
+      await made.app.close();
+    }
+  });
+
+  it("rejects for a portal that is not stored", async () => {
+    await assert.rejects(rig().app.admin.retry(MEMBER_ID), UnknownPortalError);
+  });
+});
+
+describe("admin.skip()", () => {
+  it("takes an upgrade for done and goes on with the next", async () => {
+    const made = rig();
+    const ran: string[] = [];
+    made.app.upgrade("2.5", () => Promise.reject(new Fatal("no")), { id: "broken" })
+      .upgrade("3", () => void ran.push("3"));
+    await updated(made);
+    await assert.rejects(made.app.admin.skip(MEMBER_ID, "another"), { code: "not_due" });
+    await made.app.admin.skip(MEMBER_ID, "broken");
+    await idle(made);
+    const { version, applied, failure } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, failure, ran], ["3.0.0", undefined, ["3"]]);
+    assert.deepEqual(applied.map(({ id, skipped }) => [id, skipped]), [["broken", true], ["3", undefined]]);
+  });
+});
+
+describe("admin.rollback()", () => {
+  it("takes back finished steps in reverse, and says of which there was no way", async () => {
+    const made = rig();
+    const done: string[] = [];
+    let fails = true;
+    made.app.upgrade("2.5", async ({ step, dryRun }) => {
+      done.push(`begin, dryRun ${dryRun}`);
+      await step("a", () => ({ id: 1 }), { undo: ({ id }) => void done.push(`undo a ${id}`) });
+    }).upgrade("3", async ({ step }) => {
+      await step("b", () => "B", { undo: (result) => void done.push(`undo b ${result}`) });
+      await step("c", () => {});
+      await step("d", () => {
+        done.push("d");
+        if (fails) throw new Fatal("no");
+      }, { undo: () => void done.push("undo d") });
+    });
+    await updated(made);
+    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID), {
+      undone: [{ upgradeId: "3", step: "b" }, { upgradeId: "2.5", step: "a" }],
+      without: [{ upgradeId: "3", step: "c" }],
+    });
+    assert.deepEqual(done, [
+      ...["begin, dryRun false", "d", "undo b B"],
+      ...["begin, dryRun true", "undo a 1"],
+    ]);
+    const portal = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([portal.version, portal.target, portal.failure?.message], ["2.0.0", "3.0.0", "rolled back"]);
+    made.later();
+    assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 }, "it is parked");
+    fails = false;
+    await made.app.admin.retry(MEMBER_ID);
+    await idle(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+  });
+
+  it("takes back the last run that is over, and goes on where an undo failed", async () => {
+    const made = rig();
+    const done: string[] = [];
+    let fails = true;
+    made.app.upgrade("3", async ({ step }) => {
+      await step("a", () => {}, {
+        undo: () => {
+          if (fails) throw new Error("the portal is down");
+          done.push("a");
+        },
+      });
+      await step("b", () => {}, { undo: () => void done.push("b") });
+    });
+    await updated(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /the portal is down/);
+    fails = false;
+    assert.deepEqual((await made.app.admin.rollback(MEMBER_ID)).undone, [{ upgradeId: "3", step: "a" }]);
+    assert.deepEqual(done, ["b", "a"]);
+    const { version, applied } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, applied], ["2.0.0", []]);
+  });
+
+  it("is counted, and takes up what came meanwhile", async () => {
+    const made = rig();
+    const { app, portal } = made;
+    const begun = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    app.upgrade("3", async ({ step }) => {
+      await step("a", () => {}, { undo: () => (begun.resolve(), goOn.promise) });
+    });
+    const heard: string[] = [];
+    app.on("ONCRMDEALADD", () => void heard.push("deal"));
+    await updated(made);
+    const rollback = app.admin.rollback(MEMBER_ID);
+    await begun.promise;
+    const sent = made.send(portal.event("ONCRMDEALADD", { ID: "7" }));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.deepEqual(heard, []);
+    goOn.resolve();
+    await rollback;
+    assert.deepEqual(await app.admin.counts(), [{ status: "parked", version: "2.0.0", count: 1 }]);
+    assert.deepEqual((await app.admin.portals({ status: "parked" })).map(({ memberId }) => memberId), [MEMBER_ID]);
+    assert.equal(await sent, 200);
+    assert.deepEqual(heard, ["deal"]);
+  });
+
+  it("has what it took back done again, also what was finished before the run was parked", async () => {
+    const made = rig();
+    const done: string[] = [];
+    let broken = true;
+    made.app.upgrade(
+      "3",
+      ({ step }) => step("a", () => void done.push("do 3"), { undo: () => void done.push("undo 3") }),
+    )
+      .upgrade("4", () => {
+        if (broken) throw new Fatal("no");
+        done.push("do 4");
+      });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.update(4));
+    await made.app.admin.rollback(MEMBER_ID);
+    assert.deepEqual((await made.app.portal(MEMBER_ID))?.applied, []);
+    broken = false;
+    await made.app.admin.retry(MEMBER_ID);
+    await idle(made);
+    assert.deepEqual(done, ["do 3", "undo 3", "do 3", "do 4"]);
+  });
+
+  it("parks a run that waits, also where an undo fails", async () => {
+    const made = rig();
+    made.app.upgrade("3", async ({ step }) => {
+      await step("a", () => {}, {
+        undo: () => {
+          throw new Error("the portal is down");
+        },
+      });
+      throw new RetryAfter(1000);
+    });
+    await updated(made);
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /the portal is down/);
+    made.later();
+    assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 });
+    const { version, failure } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, failure?.message, failure?.retryAt], ["2.0.0", "it is being rolled back", undefined]);
+  });
+
+  it("takes nothing back of an earlier installation", async () => {
+    const made = rig();
+    made.app.upgrade("3", ({ step }) => step("a", () => {}, { undo: () => assert.fail("it was undone") }));
+    await updated(made);
+    await made.send(made.portal.uninstall());
+    await made.send(made.portal.install(3));
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID), { code: "nothing_to_roll_back" });
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+  });
+
+  it("logs no token that a replayed handler throws", async () => {
+    const made = rig({ clientSecret: "client-secret-0123456789abcdef" });
+    let token = "";
+    made.app.upgrade("3", async ({ step, dryRun }) => {
+      token = (await made.app.access.get(MEMBER_ID)).accessToken.reveal();
+      if (dryRun) throw new Error(`refused ${token}`);
+      await step("a", () => {});
+    });
+    await updated(made);
+    await made.app.admin.rollback(MEMBER_ID);
+    const line = made.lines.find((text) => text.includes("replayed"))!;
+    assert.match(line, /refused/);
+    assert.doesNotMatch(made.lines.join(), new RegExp(token));
+  });
+
+  it("gives steps that run again after it another idempotency key", async () => {
+    const made = rig();
+    const keys: string[] = [];
+    made.app.upgrade("3", async ({ step }) => {
+      await step("a", ({ idempotencyKey }) => void keys.push(idempotencyKey));
+    });
+    await updated(made);
+    await made.app.admin.rollback(MEMBER_ID);
+    await made.app.admin.retry(MEMBER_ID);
+    await idle(made);
+    assert.equal(keys.length, 2);
+    assert.notEqual(keys[0], keys[1]);
+  });
+
+  it("rejects when there is nothing to roll back", async () => {
+    const made = rig();
+    await made.send(made.portal.install(2));
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID), { code: "nothing_to_roll_back" });
+  });
+});
+
+describe("admin.portals(), counts() and runs()", () => {
+  it("tell portals apart by version and state", async () => {
+    const made = rig();
+    made.app.upgrade("3", ({ memberId }) => {
+      if (memberId.startsWith("c")) throw new Fatal("no");
+      if (memberId.startsWith("d")) throw new Error("not yet");
+    });
+    const ids = [..."abcde"].map((digit) => digit.repeat(32));
+    for (const memberId of ids) {
+      const portal = made.bitrix24.portal({ memberId });
+      await made.send(portal.install(2));
+      if (!memberId.startsWith("a")) await made.send(portal.update(3));
+      if (memberId.startsWith("e")) await made.send(portal.uninstall());
+    }
+    const { admin } = made.app;
+    assert.deepEqual(await admin.counts(), [
+      { status: "current", count: 1, version: "2.0.0" },
+      { status: "current", count: 1, version: "3.0.0" },
+      { status: "parked", count: 1, version: "2.0.0" },
+      { status: "uninstalled", count: 1, version: "3.0.0" },
+      { status: "upgrading", count: 1, version: "2.0.0" },
+    ]);
+    const members = async (filter: Parameters<typeof admin.portals>[0]): Promise<string> =>
+      (await admin.portals(filter)).map(({ memberId }) => memberId[0]).join("");
+    assert.equal(await members({}), "abcde");
+    assert.equal(await members({ version: "2.0.0" }), "acd");
+    assert.equal(await members({ status: "parked" }), "c");
+    assert.equal(await members({ after: ids[1]!, limit: 2 }), "cd");
+    assert.equal(await members({ after: ids[4]! }), "");
+    const [run] = await admin.runs(ids[1]!);
+    assert.deepEqual([run?.from, run?.to, run?.upgrades], ["2.0.0", "3.0.0", [{ upgradeId: "3", steps: [] }]]);
+  });
+});
+
+describe("admin.counts()", () => {
+  it("is right also after a worker that ended between counting a portal and writing that down", async () => {
+    const inner = memoryStorage();
+    let fails = false;
+    let isCounted = false;
+    const storage: Storage = {
+      ...inner,
+      put: (key, value, options) => {
+        if (fails && isCounted) throw new StorageError("gone");
+        isCounted = key[0] === "census";
+        return inner.put(key, value, options);
+      },
+    };
+    const made = rig({ storage });
+    const { app, portal, send, later } = made;
+    await send(portal.install(2));
+    assert.deepEqual(await app.admin.counts(), [{ status: "current", version: "2.0.0", count: 1 }]);
+    isCounted = false;
+    fails = true;
+    await send(portal.uninstall());
+    assert.deepEqual(await app.admin.counts(), [{ status: "uninstalled", version: "2.0.0", count: 1 }]);
+    fails = false;
+    await send(portal.install(2));
+    later();
+    await app.tick();
+    assert.deepEqual(await app.admin.counts(), [{ status: "current", version: "2.0.0", count: 1 }]);
+    await app.close();
+  });
+});
+
+describe("what a removed portal leaves", () => {
+  it("is its tokens not at all, and the rest for as long as retentionMs says", async () => {
+    const storage = memoryStorage();
+    let now = Date.now();
+    const made = rig({ storage, clock: () => now, limits: { retentionMs: 1000 } });
+    made.app.upgrade("3", async ({ step }) => {
+      await step("large", () => "x".repeat(50_000));
+    });
+    await updated(made);
+    await made.send(made.portal.uninstall());
+    const keys = async (): Promise<string[]> => {
+      const found: string[] = [];
+      for await (const { key } of storage.list([])) found.push(key[0]);
+      return [...new Set(found)];
+    };
+    await assert.rejects(made.app.access.get(MEMBER_ID), /the app was removed from it/);
+    assert((await keys()).includes("result"));
+    now += 1000;
+    await made.app.tick();
+    assert.deepEqual(await keys(), ["census", "portal", "receipt"]);
+    const { status, generation, applied, applicationToken } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([status, generation, applied], ["uninstalled", 1, []]);
+    assert(applicationToken?.current);
+    await made.send(made.portal.install(3));
+    assert.equal((await made.app.portal(MEMBER_ID))?.generation, 2);
+  });
+
+  it("does not take along what the app has that is installed again meanwhile", async () => {
+    const storage = memoryStorage();
+    let now = Date.now();
+    let meanwhile: (() => Promise<unknown>) | undefined;
+    const stripped: unknown[] = [];
+    const hooked: Storage = {
+      ...storage,
+      put: async (key, value, options) => {
+        const next = meanwhile;
+        // The record of what is purged has no address.
+        if (next !== undefined && key[0] === "portal" && (value as { domain: string }).domain === "") {
+          meanwhile = undefined;
+          await next();
+        }
+        const result = await storage.put(key, value, options);
+        const { status, version } = value as { status?: string; version?: string };
+        if (result.ok && key[0] === "portal" && status === "installed" && version === undefined) stripped.push(value);
+        return result;
+      },
+    };
+    const options = { clock: () => now, limits: { retentionMs: 1000 } };
+    const made = rig({ ...options, storage: hooked });
+    const other = rig({ ...options, storage, acknowledge: "stored", fetch: made.bitrix24.fetch });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.uninstall());
+    now += 1000;
+    meanwhile = () => other.send(made.portal.install(3));
+    await made.app.tick();
+    assert.equal(meanwhile, undefined);
+    const { status, generation, version, domain } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([status, generation, version, domain], ["installed", 2, "3.0.0", "example.bitrix24.de"]);
+    assert.deepEqual(stripped, []);
+    assert.equal((await storage.get<{ tokens: unknown[] }>(["portal", MEMBER_ID]))?.value.tokens.length, 1);
+  });
+});

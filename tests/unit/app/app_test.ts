@@ -1,0 +1,684 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import {
+  coerced,
+  createApp,
+  deployed,
+  mapped,
+  memoryStorage,
+  type Plugin,
+  Secret,
+  type UpgradeContext,
+} from "@b24/onappupdate";
+import { fakeBitrix24 } from "@b24/onappupdate/testing";
+import { CLIENT_ID, MEMBER_ID, post, recordingLogger, rig, trusting } from "../../support/app.ts";
+
+describe("an app", () => {
+  test("brings a portal from install to update to removal", async () => {
+    // Within the hour of the last event's access token.
+    const { app, portal, send, names } = rig({ clock: () => 1785303660_000 });
+    const ran: string[] = [];
+    app.upgrade("3", (ctx) => void ran.push(`${ctx.memberId} ${ctx.from} -> ${ctx.to} #${ctx.attempt}`))
+      .on(["ONAPPINSTALL", "ONAPPUNINSTALL"], ({ event }) => void ran.push(event.name));
+    assert.equal(await send(portal.install(2)), 200);
+    assert.equal(await send(portal.update(3)), 200);
+    const updated = (await app.portal(MEMBER_ID))!;
+    assert.equal(updated.version, "3.0.0");
+    assert.deepEqual(updated.applied.map(({ id, from, to }) => ({ id, from, to })), [
+      { id: "3", from: "2.0.0", to: "3.0.0" },
+    ]);
+    assert.equal(updated.clientEndpoint, "https://example.bitrix24.de/rest/");
+    assert((await app.access.get(MEMBER_ID)).accessToken instanceof Secret);
+    assert.equal(await send(portal.uninstall()), 200);
+    const removed = (await app.portal(MEMBER_ID))!;
+    assert.equal(removed.status, "uninstalled");
+    await assert.rejects(app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "installation" });
+    assert.deepEqual(ran, ["ONAPPINSTALL", `${MEMBER_ID} 2.0.0 -> 3.0.0 #1`, "ONAPPUNINSTALL"]);
+    assert.deepEqual(names(), [
+      ...["received", "handled"],
+      ...["received", "planned", "applied", "upgraded", "handled"],
+      ...["received", "handled"],
+    ]);
+    await app.close();
+  });
+
+  test("runs nothing for a repeated event, before and after it is done", async () => {
+    const { app, portal, send, names } = rig();
+    let runs = 0;
+    app.upgrade("3", () => void runs++).on("ONAPPUPDATE", () => void runs++);
+    await send(portal.install(2));
+    const update = portal.update(3);
+    assert.deepEqual(await Promise.all([send(update), send(update), send(update)]), [200, 200, 200]);
+    assert.equal(await send(update), 200);
+    assert.equal(await send(`${update}&event_handler_id=77`), 200);
+    assert.equal(runs, 2);
+    assert.equal(names().filter((name) => name === "duplicate").length, 4);
+  });
+
+  test("runs an upgrade once for updates that come while it runs", async () => {
+    const { app, portal, send } = rig();
+    const ran: string[] = [];
+    for (const version of ["3", "4"]) {
+      app.upgrade(version, async ({ from, to }) => {
+        ran.push(`${version}: ${from} -> ${to}`);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      });
+    }
+    await send(portal.install(2));
+    await Promise.all([send(portal.update(3)), send(portal.update(4))]);
+    assert.deepEqual(ran.map((text) => text.slice(0, 1)), ["3", "4"]);
+    assert.equal((await app.portal(MEMBER_ID))?.version, "4.0.0");
+  });
+
+  test("a repeated event that is done writes nothing", async () => {
+    const storage = memoryStorage();
+    let writes = 0;
+    const counting: typeof storage = {
+      ...storage,
+      put: (...args) => {
+        writes++;
+        return storage.put(...args);
+      },
+    };
+    const { portal, send, names } = rig({ storage: counting });
+    const body = portal.install(2);
+    await send(body);
+    const before = writes;
+    assert.equal(await send(body), 200);
+    assert.equal(writes, before);
+    assert.equal(names().at(-1), "duplicate");
+  });
+
+  test("a copy that another process finishes between our looking and our storing is not run again", async () => {
+    const storage = memoryStorage();
+    const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
+    const body = bitrix24.portal({ memberId: MEMBER_ID }).install(2);
+    let runs = 0;
+    const make = (over: typeof storage) =>
+      createApp({ storage: over, acknowledge: "handled", logger: recordingLogger().logger }).use(trusting)
+        .on("ONAPPINSTALL", () => void runs++);
+    const other = make(storage);
+    let overtaken = false;
+    const slow: typeof storage = {
+      ...storage,
+      get: async (key, options) => {
+        const entry = await storage.get<never>(key, options);
+        if (key[0] === "receipt" && !overtaken) {
+          overtaken = true;
+          assert.equal((await other.fetch(post(body))).status, 200);
+        }
+        return entry;
+      },
+    };
+    assert.equal((await make(slow).fetch(post(body))).status, 200);
+    assert.equal(runs, 1);
+    assert.deepEqual(await other.tick(), { handled: 0, failed: 0 });
+  });
+
+  test("tokens that a handler's error quotes reach neither log nor observer nor storage", async () => {
+    const storage = memoryStorage();
+    const { app, portal, send, reports, lines } = rig({ storage });
+    app.on("ONAPPINSTALL", ({ event }) => {
+      throw new Error("refused", { cause: new Error(`auth=${event.auth.accessToken!.reveal()}`) });
+    }).on("ONAPPTEST", ({ event }) => {
+      throw new Error(`auth=${event.auth.refreshToken!.reveal()}`);
+    });
+    await send(portal.install(2));
+    await send(portal.event("ONAPPTEST", {}));
+    const failed = reports.filter((report) => report.name === "failed");
+    assert.equal(failed.length, 2);
+    assert.equal((failed[0]!.error.cause as Error).message, "auth=[redacted]");
+    assert.equal(failed[1]!.error.message, "auth=[redacted]");
+    for (const { error } of failed) assert.doesNotMatch(`${error.stack} ${error.cause}`, /acce55|fe5fe5/);
+    assert.doesNotMatch(lines.join(), /acce55|fe5fe5/);
+    for await (const { value } of storage.list<{ readonly error: string }>(["inbox"])) {
+      assert.match(value.error, /^(refused|auth=\[redacted\])$/);
+    }
+  });
+
+  test("keeps a portal on its version while an upgrade fails, and tries it again", async () => {
+    const { app, portal, send, reports, lines, later } = rig();
+    let broken = true;
+    const attempts: number[] = [];
+    let token: string | null = null;
+    app.upgrade("2.5", () => {}, { id: "before" }).upgrade("3", ({ attempt }) => {
+      attempts.push(attempt);
+      if (broken) throw new Error(`no answer to ${token}`);
+    });
+    await send(portal.install(2));
+    const update = portal.update(3);
+    token = new URLSearchParams(update).get("auth[access_token]");
+    assert.equal(await send(update), 200);
+    const failed = (await app.portal(MEMBER_ID))!;
+    assert.equal(failed.version, "2.0.0");
+    assert.equal(failed.target, "3.0.0");
+    assert.deepEqual(failed.applied.map(({ id }) => id), ["before"]);
+    assert.equal(failed.failure?.upgradeId, "3");
+    assert.equal(failed.failure?.message, "no answer to [redacted]");
+    assert.deepEqual(await app.tick(), { handled: 0, failed: 0 }, "not before its time");
+    later();
+    assert.deepEqual(await app.tick(), { handled: 0, failed: 1 });
+    broken = false;
+    later();
+    assert.deepEqual(await app.tick(), { handled: 1, failed: 0 });
+    assert.deepEqual(await app.tick(), { handled: 0, failed: 0 });
+    const upgraded = (await app.portal(MEMBER_ID))!;
+    assert.equal(upgraded.version, "3.0.0");
+    assert.equal(upgraded.failure, undefined);
+    assert.deepEqual(upgraded.applied.map(({ id }) => id), ["before", "3"]);
+    assert.deepEqual(attempts, [1, 2, 3]);
+    const failures = reports.filter((report) => report.name === "failed");
+    assert.equal(failures.length, 2);
+    assert.equal((failures[0]!.error as { code?: string }).code, "upgrade");
+    for (const line of lines) assert.doesNotMatch(line, /acce55|fe5fe5/);
+  });
+
+  test("an upgrade that failed runs at the next event of its portal", async () => {
+    const { app, portal, send } = rig();
+    let broken = true;
+    app.upgrade("3", () => {
+      if (broken) throw new Error("not yet");
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    broken = false;
+    await send(portal.update(4));
+    const record = (await app.portal(MEMBER_ID))!;
+    assert.equal(record.version, "4.0.0");
+    assert.deepEqual(record.applied.map(({ id, from, to }) => [id, from, to]), [["3", "2.0.0", "4.0.0"]]);
+  });
+
+  test("acknowledge: stored answers before the handlers run, handled after them", async () => {
+    for (const acknowledge of ["stored", "handled"] as const) {
+      const { app, portal, send } = rig({ acknowledge });
+      let done = false;
+      app.on("ONAPPINSTALL", async () => {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        done = true;
+      });
+      assert.equal(await send(portal.install(1)), 200);
+      assert.equal(done, acknowledge === "handled");
+      await app.close();
+      assert.equal(done, true);
+    }
+  });
+
+  test("tells the host of the work that goes on after the answer", async () => {
+    const storage = memoryStorage();
+    const { app, portal, names } = rig({ acknowledge: "stored", storage });
+    const told: Promise<unknown>[] = [];
+    const platform = { waitUntil: (work: Promise<unknown>): void => void told.push(work) };
+    await app.fetch(post(portal.install(1)), "env", undefined, null, platform);
+    assert.deepEqual([told.length, names()], [1, ["received"]]);
+    await Promise.all(told);
+    assert.deepEqual(names(), ["received", "handled"]);
+    // The host may end the program now: nobody is to wait for its lease, or to look for more.
+    assert.equal((await storage.get<{ lease?: object }>(["portal", MEMBER_ID]))?.value.lease, undefined);
+    for await (const { key } of storage.list(["due"])) assert.fail(`${key.join()} is left in the schedule`);
+  });
+
+  test("takes hundreds of events of one portal at once", async () => {
+    const { app, portal, send, reports } = rig();
+    const seen = new Set<string>();
+    app.on("ONCRMDEALADD", ({ event }) => void seen.add(String(event.data.extra.ID)));
+    await send(portal.install(1));
+    const events = Array.from({ length: 300 }, (_, i) => portal.event("ONCRMDEALADD", { ID: String(i) }));
+    const statuses = await Promise.all(events.map(send));
+    assert.deepEqual(new Set(statuses), new Set([200]));
+    assert.equal(seen.size, 300);
+    assert.equal(reports.filter(({ name }) => name === "handled").length, 301);
+  });
+
+  test("tells events of one second apart by their data, also where it looks like a token", async () => {
+    const { app, portal, send } = rig();
+    const seen: unknown[] = [];
+    app.on("ONCRMDEALADD", ({ event }) => void seen.push(event.data.extra.ID));
+    await send(portal.install(1));
+    const first = portal.event("ONCRMDEALADD", { ID: "1" });
+    assert.equal(await send(first), 200);
+    assert.equal(await send(first.replace("%5BID%5D=1", "%5BID%5D=2")), 200);
+    assert.equal(await send(first), 200);
+    assert.deepEqual(seen, ["1", "2"]);
+    const second = portal.event("ONCRMDEALADD", { TOKEN_ID: "1" });
+    await send(second);
+    await send(second.replace("TOKEN_ID%5D=1", "TOKEN_ID%5D=2"));
+    assert.equal(seen.length, 4);
+  });
+
+  test("a failed handler is answered 200, kept, and does not hold up another portal", async () => {
+    const { app, bitrix24, portal, send, names, later } = rig();
+    const other = bitrix24.portal({ memberId: "b".repeat(32) });
+    app.on("ONAPPINSTALL", ({ event }) => {
+      if (event.auth.memberId === MEMBER_ID) throw new Error("broken");
+    });
+    assert.equal(await send(portal.install(1)), 200);
+    assert.equal(await send(other.install(1)), 200);
+    assert.deepEqual(names(), ["received", "failed", "received", "handled"]);
+    later();
+    assert.deepEqual(await app.tick(), { handled: 0, failed: 1 });
+  });
+
+  test("tick() does not let events that fail starve the others", async () => {
+    const { app, bitrix24, send, later } = rig();
+    let broken = true;
+    app.on("ONAPPINSTALL", ({ event }) => {
+      if (broken || event.auth.memberId.startsWith("a")) throw new Error("broken");
+    });
+    for (const digit of "abc") await send(bitrix24.portal({ memberId: digit.repeat(32) }).install(1));
+    broken = false;
+    later();
+    let handled = 0;
+    for (let tick = 0; tick < 3; tick++) handled += (await app.tick({ limit: 1 })).handled;
+    assert.equal(handled, 2);
+    later();
+    assert.deepEqual(await app.tick(), { handled: 0, failed: 1 });
+  });
+
+  test("another process does the work that a crash left behind", async () => {
+    const storage = { ...memoryStorage() };
+    const first = rig({ storage });
+    await first.send(first.portal.install(2));
+    // The process ends between the delivery, with its entry in the schedule, and the portal's record.
+    const put = storage.put;
+    let writes = 0;
+    const crashing = {
+      ...storage,
+      put:
+        ((...args: Parameters<typeof put>) =>
+          ++writes <= 2 ? put(...args) : Promise.reject(new Error("the process ended"))) as typeof put,
+    };
+    const crashed = createApp({ storage: crashing, logger: recordingLogger().logger }).use(trusting);
+    assert.equal((await crashed.fetch(post(first.portal.update(3)))).status, 503);
+    const ran: string[] = [];
+    first.later();
+    const second = createApp({ storage, clock: first.clock, logger: recordingLogger().logger }).use(trusting)
+      .upgrade("3", ({ from, to }) => void ran.push(`${from} -> ${to}`));
+    assert.deepEqual(await second.tick(), { handled: 1, failed: 0 });
+    assert.deepEqual(ran, ["2.0.0 -> 3.0.0"]);
+    assert.equal((await second.portal(MEMBER_ID))?.version, "3.0.0");
+  });
+
+  test("an update that is lost is made up for by the next one", async () => {
+    const { app, portal, send } = rig();
+    const ran: string[] = [];
+    for (const version of ["2", "3", "4"]) app.upgrade(version, () => void ran.push(version));
+    await send(portal.install(1));
+    portal.update(2);
+    portal.update(3);
+    await send(portal.update(4));
+    assert.deepEqual(ran, ["2", "3", "4"]);
+  });
+
+  test("updates that overtake each other end in the same record", async () => {
+    const { app, portal, send, names } = rig();
+    const ran: string[] = [];
+    for (const version of ["2", "3"]) app.upgrade(version, () => void ran.push(version));
+    await send(portal.install(1));
+    const early = portal.update(2);
+    await send(portal.update(3));
+    assert.equal(await send(early), 200);
+    assert.deepEqual(ran, ["2", "3"]);
+    assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+    assert(names().includes("downgrade"));
+  });
+
+  test("takes the rest of a portal's life from the stored version, not from PREVIOUS_VERSION", async () => {
+    const { app, portal, send } = rig();
+    const froms: string[] = [];
+    app.upgrade("9", ({ from }) => void froms.push(from));
+    await send(portal.install(3));
+    await send(portal.update(9).replace("PREVIOUS_VERSION%5D=3", "PREVIOUS_VERSION%5D=7"));
+    assert.deepEqual(froms, ["3.0.0"]);
+  });
+
+  test("a portal seen first at an update starts from PREVIOUS_VERSION", async () => {
+    const { app, portal, send } = rig();
+    const ran: string[] = [];
+    for (const version of ["3", "5"]) app.upgrade(version, ({ from }) => void ran.push(`${version} from ${from}`));
+    portal.install(4);
+    await send(portal.update(5));
+    assert.deepEqual(ran, ["5 from 4.0.0"]);
+    const stranger = rig();
+    stranger.portal.install(4);
+    const refused = await stranger.app.fetch(
+      post(stranger.portal.update(5).replace(/&data%5BPREVIOUS_VERSION%5D=4/, "")),
+    );
+    assert.equal(refused.status, 400);
+    assert.match((await refused.json()).detail, /^data\.PREVIOUS_VERSION: saw nothing, wanted the version/);
+  });
+
+  test("a fresh installation runs no upgrades; a second ONAPPINSTALL with a newer VERSION is an update", async () => {
+    const { app, portal, send } = rig();
+    const ran: string[] = [];
+    for (const version of ["2", "3"]) app.upgrade(version, () => void ran.push(version));
+    await send(portal.install(2));
+    assert.deepEqual(ran, []);
+    portal.update(3);
+    await send(portal.event("ONAPPINSTALL", { VERSION: "3", ACTIVE: "Y", INSTALLED: "Y", LANGUAGE_ID: "ru" }));
+    assert.deepEqual(ran, ["3"]);
+  });
+
+  test("an installation after a removal begins anew; late events of the old one change nothing", async () => {
+    const { app, portal, send } = rig();
+    const ran: number[] = [];
+    app.upgrade("3", ({ portal }) => void ran.push(portal.generation)).on("ONAPPUNINSTALL", () => void ran.push(0));
+    await send(portal.install(2));
+    const lateUpdate = portal.event("ONAPPUPDATE", { VERSION: "3", PREVIOUS_VERSION: "2" }, { tokenless: true });
+    const lateRemoval = portal.event("ONAPPUNINSTALL", { CLEAN: "1" }, { tokenless: true });
+    await send(portal.uninstall());
+    assert.equal(await send(lateUpdate), 200);
+    assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
+    assert.deepEqual((await app.plan({ memberId: MEMBER_ID })).direction, "none");
+    await send(portal.install(2));
+    assert.equal((await app.portal(MEMBER_ID))?.generation, 2);
+    assert.equal(await send(lateRemoval), 200);
+    assert.equal((await app.portal(MEMBER_ID))?.status, "installed");
+    await send(portal.update(3));
+    assert.deepEqual(ran, [0, 2], "the handler of the removal ran for the first one only");
+  });
+
+  test("deployed(): any verified contact raises the portal to the version of the code", async () => {
+    const storage = memoryStorage();
+    const old = rig({ storage, versions: deployed("2.2.0") });
+    await old.send(old.portal.install(1));
+    assert.equal((await old.app.portal(MEMBER_ID))?.version, "2.2.0");
+    const ran: string[] = [];
+    const app = createApp({
+      storage,
+      versions: deployed("2.3.0"),
+      logger: recordingLogger().logger,
+      acknowledge: "handled",
+    })
+      .use(trusting).upgrade("2.3.0", ({ from, to }) => void ran.push(`${from} -> ${to}`));
+    await app.fetch(post(old.portal.event("ONAPPTEST", {})));
+    assert.deepEqual(ran, ["2.2.0 -> 2.3.0"]);
+  });
+
+  test("mapped(): an event of a VERSION that the table lacks waits for the code that has it", async () => {
+    const storage = memoryStorage();
+    const first = rig({ storage, versions: mapped({ 2: "1.4.0" }) });
+    await first.send(first.portal.install(2));
+    assert.equal(await first.send(first.portal.update(3)), 200);
+    assert.equal((await first.app.portal(MEMBER_ID))?.target, "1.4.0");
+    const ran: string[] = [];
+    first.later();
+    const next = createApp({
+      storage,
+      clock: first.clock,
+      versions: mapped({ 2: "1.4.0", 3: "2.0.0" }),
+      logger: recordingLogger().logger,
+    }).use(trusting).upgrade("2.0.0", ({ from, to }) => void ran.push(`${from} -> ${to}`));
+    assert.deepEqual(await next.tick(), { handled: 1, failed: 0 });
+    assert.deepEqual(ran, ["1.4.0 -> 2.0.0"]);
+  });
+
+  test("timeoutMs ends an attempt and aborts its signal", async () => {
+    const { app, portal, send } = rig();
+    let reason: unknown;
+    app.upgrade("2", ({ signal }) =>
+      new Promise<void>((resolve) =>
+        signal.addEventListener("abort", () => {
+          reason = signal.reason;
+          resolve();
+        })
+      ), { timeoutMs: 5 });
+    await send(portal.install(1));
+    await send(portal.update(2));
+    assert.equal((reason as Error).name, "TimeoutError");
+    assert.match((await app.portal(MEMBER_ID))!.failure!.message, /longer than 5 ms/);
+  });
+
+  test("close() waits for what is under way, then aborts it and leaves it in the inbox", async () => {
+    const storage = { ...memoryStorage(), close: async () => {} };
+    const { app, portal, send, names } = rig({ storage, acknowledge: "stored", limits: { closeMs: 5 } });
+    let aborted = false;
+    const begun = new Promise<void>((begin) => {
+      app.upgrade("2", ({ signal }) => {
+        begin();
+        return new Promise<void>((_, reject) =>
+          signal.addEventListener("abort", () => {
+            aborted = true;
+            reject(signal.reason);
+          })
+        );
+      });
+    });
+    await send(portal.install(1));
+    await send(portal.update(2));
+    await begun;
+    await app.close();
+    assert.equal(aborted, true);
+    assert(!names().includes("failed"), "an attempt that the app itself cut off is no failure");
+    assert.equal(await send(portal.update(3)), 503);
+    const next = createApp({ storage, logger: recordingLogger().logger }).use(trusting);
+    assert.equal((await next.tick()).failed, 0);
+    assert.equal((await next.portal(MEMBER_ID))?.version, "2.0.0");
+    assert.deepEqual(await next.tick(), { handled: 0, failed: 0 });
+  });
+
+  test("plan() says what would run without running it", async () => {
+    const { app, portal, send } = rig();
+    app.upgrade("2", () => {}).upgrade("3", () => assert.fail("plan() ran it"), { id: "three" });
+    assert.deepEqual(await app.plan({ from: "1", to: "v3.0" }), {
+      from: "1.0.0",
+      to: "3.0.0",
+      direction: "up",
+      upgrades: [{ id: "2", range: "2" }, { id: "three", range: "3" }],
+      skipped: [],
+    });
+    await send(portal.install(1));
+    await send(portal.update(2));
+    assert.equal((await app.plan({ memberId: MEMBER_ID })).direction, "none");
+    await assert.rejects(app.plan({ memberId: "0".repeat(32) }), {
+      name: "UnknownPortalError",
+      code: "unknown_portal",
+    });
+    await assert.rejects(app.plan({ from: "latest", to: "3" }), { name: "VersionError", raw: "latest" });
+  });
+
+  test("refuses records of a newer format and changes nothing", async () => {
+    const storage = memoryStorage();
+    const { portal, send } = rig({ storage });
+    const future = { format: 2, memberId: MEMBER_ID, news: true };
+    await storage.put(["portal", MEMBER_ID], future);
+    assert.equal(await send(portal.install(1)), 503);
+    assert.deepEqual((await storage.get(["portal", MEMBER_ID]))?.value, future);
+  });
+});
+
+describe("createApp()", () => {
+  const options = { storage: memoryStorage(), logger: recordingLogger().logger };
+
+  test("refuses to start without a plugin that verifies, and says what to add", async () => {
+    await assert.rejects(
+      createApp(options).start(),
+      /no plugin of phase "verify".*add one, such as applicationToken\(\)/,
+    );
+    assert.throws(() => createApp(options).fetch, /no plugin of phase "verify"/);
+    const observer: Plugin = { name: "observer", phase: "verify", observe: {} };
+    assert.throws(() => createApp(options).use(observer).fetch, /no plugin of phase "verify"/);
+  });
+
+  test("a logger that throws refuses no event", async () => {
+    const boom = (): void => {
+      throw new Error("the log is full");
+    };
+    const { app, portal, send } = rig({ logger: { debug: boom, info: boom, warn: boom, error: boom } });
+    assert.equal(await send(portal.install(1)), 200);
+    assert.equal(await send("garbage"), 400);
+    await app.close();
+  });
+
+  test("refuses limits that limit nothing", () => {
+    for (const limits of [{ bodyBytes: NaN }, { depth: 0 }, { bodyTimeoutMs: -1 }]) {
+      assert.throws(
+        () => createApp({ ...options, limits }),
+        /cannot create an app with limits\.\w+ (NaN|0|-1), wanted/,
+      );
+    }
+  });
+
+  test("that is closed in the middle of a step has made no attempt at it, however often", async () => {
+    const storage = memoryStorage();
+    let closes = 0;
+    const attempts: number[] = [];
+    const made = (): ReturnType<typeof rig> => {
+      const one = rig({
+        storage: { ...storage, close: () => Promise.resolve() },
+        limits: { closeMs: 5 },
+        retry: { attempts: 2 },
+      });
+      one.app.upgrade("3", ({ step }) =>
+        step("long", async ({ attempt, signal }) => {
+          attempts.push(attempt);
+          if (++closes > 4) return;
+          await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+        }));
+      return one;
+    };
+    const first = made();
+    await first.send(first.portal.install(2));
+    void first.send(first.portal.update(3));
+    for (let one = first; closes < 5; one = made()) {
+      if (one !== first) void one.app.tick();
+      const before = closes;
+      while (closes === before) await new Promise((resolve) => setTimeout(resolve, 1));
+      if (closes < 5) await one.app.close();
+      else {while ((await one.app.portal(MEMBER_ID))?.version !== "3.0.0") {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        }}
+    }
+    assert.deepEqual(attempts, [1, 1, 1, 1, 1]);
+  });
+
+  test("refuses what it does not know, and what no timer can wait for", () => {
+    const mistakes: readonly (readonly [options: object, message: RegExp])[] = [
+      [{ limits: { closeMs: Infinity } }, /limits\.closeMs Infinity, wanted 1 to 2147483647/],
+      [{ tickEveryMs: 2 ** 32 }, /tickEveryMs 4294967296, wanted 1 to 2147483647, or false/],
+      [{ tickEveryMs: true }, /tickEveryMs true, wanted 1 to/],
+      [{ acknowledge: "handeld" }, /acknowledge handeld, wanted "stored" or "handled"/],
+      [{ versions: coerced }, /versions that cannot parse, wanted a scheme/],
+      [{ versions: "2.0.0" }, /versions that cannot parse, wanted a scheme/],
+    ];
+    for (const [mistake, message] of mistakes) assert.throws(() => createApp({ ...options, ...mistake }), message);
+    assert.throws(() => deployed(undefined as never), { name: "VersionError", message: /"undefined"/ });
+  });
+
+  test("refuses to tick without an end or a beginning", async () => {
+    const { app } = rig();
+    await assert.rejects(app.tick({ concurrency: 0 }), /cannot tick with concurrency 0, wanted a whole number from 1/);
+    await assert.rejects(app.tick({ limit: NaN }), /cannot tick with limit NaN/);
+    await assert.rejects(app.tick({ budgetMs: -1 }), /cannot tick with budgetMs -1, wanted a number from 0/);
+    await app.close();
+  });
+
+  test("refuses a plugin's function for the plugin that it makes", () => {
+    const factory = (): Plugin => trusting;
+    assert.throws(() => createApp(options).use(factory as never), /cannot add a function as a plugin, wanted what its/);
+  });
+
+  test("refuses to be made without a storage", () => {
+    assert.throws(() => createApp({} as never), /without storage; add one/);
+  });
+
+  for (
+    const [mistake, build, message] of [
+      [
+        "two plugins of one name",
+        () => createApp(options).use(trusting).use(trusting),
+        /two plugins are called "trusting"/,
+      ],
+      [
+        "two plugins that add one key",
+        () =>
+          createApp(options).use(trusting).use({ name: "a", adds: ["b24"], extend: () => ({ b24: 1 }) })
+            .use({ name: "b", adds: ["b24"], extend: () => ({ b24: 2 }) } as never),
+        /plugin "b" adds "b24" to the context, which plugin "a" adds already/,
+      ],
+      [
+        "a plugin that adds a key of the core",
+        () =>
+          createApp(options).use(trusting).use({ name: "a", adds: ["event"], extend: () => ({ event: 1 }) } as never),
+        /plugin "a" adds "event" to the context, which the core adds already/,
+      ],
+      [
+        "a plugin that extends the context of phase verify",
+        () => createApp(options).use({ ...trusting, extend: () => ({ a: 1 }) }),
+        /of phase "verify" has extend\(\)/,
+      ],
+    ] as const
+  ) {
+    test(`refuses to start with ${mistake}`, async () => {
+      await assert.rejects(build().start(), message);
+    });
+  }
+
+  test("refuses what is added after the start, twice, or is no event", async () => {
+    const app = createApp(options).use(trusting).upgrade("2", () => {});
+    assert.throws(() => app.upgrade("2", () => {}), /another one has this id/);
+    assert.throws(() => app.on("onappupdate", () => {}), /upper case/);
+    await app.start();
+    assert.throws(() => app.use({ name: "late" }), /cannot add plugin "late": the app has started/);
+    assert.throws(() => app.on("ONAPPTEST", () => {}), /the app has started/);
+    assert.throws(() => app.upgrade("3", () => {}), /the app has started/);
+  });
+
+  test("answers 503 when a plugin cannot be set up", async () => {
+    const { logger, lines } = recordingLogger();
+    const app = createApp({ ...options, logger }).use(trusting).use({
+      name: "broken",
+      setup: () => {
+        throw new Error("no database");
+      },
+    });
+    const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
+    const response = await app.fetch(post(bitrix24.portal({ memberId: MEMBER_ID }).install(1)));
+    assert.equal(response.status, 503);
+    assert.match(lines.join(), /no database/);
+  });
+});
+
+test("types: what plugins add reaches handlers, unmet needs and clashes do not compile", () => {
+  const app = createApp({ storage: memoryStorage() });
+  interface HasB24 {
+    readonly b24: { readonly call: (method: string) => Promise<unknown> };
+  }
+  const rest: Plugin<object, HasB24> = { name: "rest", extend: () => ({ b24: { call: () => Promise.resolve(1) } }) };
+  const notifier: Plugin<HasB24, { readonly notify: () => void }> = {
+    name: "notifier",
+    extend: ({ b24 }) => ({ notify: () => void b24.call("im.notify") }),
+  };
+  // @ts-expect-error no plugin before this one adds "b24"
+  app.use(notifier);
+  const grown = app.use(rest);
+  // @ts-expect-error the context has "b24" already
+  grown.use({ name: "other", extend: () => ({ b24: 1 }) });
+  // @ts-expect-error the context has "event" already
+  app.use({ name: "event", extend: () => ({ event: 1 }) });
+  const whole = createApp({ storage: memoryStorage() }).use(rest).use(notifier);
+  whole.upgrade("2", ({ b24, notify }) => {
+    notify();
+    void b24.call("app.info");
+  });
+  whole.on("ONAPPUPDATE", ({ event, b24 }) => {
+    const version: string = event.data.version;
+    void b24.call(version);
+    // @ts-expect-error an update has no CLEAN
+    event.data.clean;
+  });
+  whole.on("ONCRMDEALADD", ({ event }) => {
+    const name: "UNKNOWN" = event.name;
+    const wire: string = event.wireName;
+    void [name, wire];
+  });
+  whole.on(["ONAPPINSTALL", "ONAPPUNINSTALL"], ({ event }) => {
+    if (event.name === "ONAPPUNINSTALL") event.data.clean satisfies boolean;
+    else event.data.version satisfies string;
+  });
+  // @ts-expect-error handlers of an app without the plugin have no b24
+  createApp({ storage: memoryStorage() }).upgrade("2", ({ b24 }) => void b24);
+  const needsMore = (_ctx: UpgradeContext & { readonly more: number }): void => {};
+  // @ts-expect-error nobody adds "more"
+  whole.upgrade("3", needsMore);
+  assert(true);
+});

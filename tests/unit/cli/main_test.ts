@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { main } from "../../../src/cli/main.ts";
+
+const fixtures = fileURLToPath(new URL("../../fixtures/", import.meta.url));
+
+async function run(args: readonly string[], stdin = ""): Promise<{ code: number; out: string; err: string }> {
+  let out = "";
+  let err = "";
+  const code = await main(args, {
+    read: (path) => Promise.resolve(path === "-" ? stdin : readFileSync(path, "utf8")),
+    out: (line) => void (out += `${line}\n`),
+    err: (line) => void (err += `${line}\n`),
+  });
+  return { code, out, err };
+}
+
+describe("onappupdate decode", () => {
+  test("prints the event of a form and of JSON without its tokens", async () => {
+    for (const file of ["update-documented.form", "update-documented.json"]) {
+      const { code, out, err } = await run(["decode", `${fixtures}${file}`]);
+      assert.equal(code, 0, err);
+      assert.match(out, /"name": "ONAPPUPDATE"/);
+      assert.match(out, /"accessToken": "\[redacted\]"/);
+      assert.match(out, /VERSION 2\.1\.0 is 2\.1\.0/);
+      assert.doesNotMatch(out, /lh8ze36o|5f1ih5ts|c917d38f/);
+    }
+  });
+
+  test("reads standard input and says what is wrong with a body", async () => {
+    const { code, out, err } = await run(["decode"], "event=ONAPPUPDATE&ts=1&data[LANGUAGE_ID]=de");
+    assert.equal(code, 1);
+    assert.equal(out, "");
+    assert.match(err, /^data\.VERSION: saw nothing, wanted a version/m);
+    assert.match(err, /^auth: saw nothing, wanted an object/m);
+  });
+
+  test("says when a file cannot be read", async () => {
+    const { code, err } = await run(["decode", `${fixtures}none`]);
+    assert.equal(code, 1);
+    assert.match(err, /^cannot read .*none: /);
+  });
+
+  for (const args of [[], ["encode"], ["decode", "a", "b"]]) {
+    test(`answers ${JSON.stringify(args)} with its usage`, async () => {
+      const { code, err } = await run(args);
+      assert.equal(code, 2);
+      assert.match(err, /^Usage: onappupdate decode/);
+    });
+  }
+
+  test("--help prints the usage", async () => {
+    assert.match((await run(["--help"])).out, /^Usage/);
+  });
+});

@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import { setTimeout as pause } from "node:timers/promises";
+import { describe, it } from "node:test";
+import { createApp, memoryStorage } from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
+import { fakeBitrix24 } from "@b24/onappupdate/testing";
+import { CLIENT_ID, MEMBER_ID, recordingLogger, rig } from "../../support/app.ts";
+import { branch, withPair } from "../../support/office.ts";
+
+const MINUTE = 60_000;
+type Made = ReturnType<typeof branch>;
+
+async function install(made: Made): Promise<void> {
+  await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(made.office.pair(1), 1) });
+}
+
+async function installAgain(made: Made): Promise<void> {
+  made.now += MINUTE;
+  await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "0" });
+  made.now += MINUTE;
+  await install(made);
+}
+
+describe("what an OAuth host said of an earlier installation", () => {
+  it("raises no version of the next, and moves it nowhere", async () => {
+    const made = branch();
+    await install(made);
+    await made.app.access.get(MEMBER_ID);
+    const gate = Promise.withResolvers<void>();
+    const old = {
+      ...{ installed: true, version: 5, status: "S", scope: "crm", member_id: MEMBER_ID },
+      client_endpoint: "https://old.bitrix24.de/rest/",
+    };
+    const result = { client_id: CLIENT_ID, scope: "crm", user_id: 1, install: old };
+    let isFirst = true;
+    made.office.answer = ({ kind }) => {
+      if (kind !== "app.info" || !isFirst) return undefined;
+      isFirst = false;
+      return gate.promise.then(() => Response.json({ result }));
+    };
+    const checking = made.app.check(MEMBER_ID);
+    await pause(20);
+    await installAgain(made);
+    gate.resolve();
+    await checking;
+    const { generation, target, clientEndpoint } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([generation, target], [2, "2.0.0"]);
+    assert.notEqual(clientEndpoint, old.client_endpoint);
+    await made.app.close();
+  });
+
+  it("does not make the next wait", async () => {
+    const made = branch();
+    await install(made);
+    const access = await made.app.access.get(MEMBER_ID);
+    const gate = Promise.withResolvers<void>();
+    made.office.answer = ({ kind }) =>
+      kind === "token"
+        ? gate.promise.then(() => Response.json({ error: "NOT_INSTALLED" }, { status: 401 }))
+        : undefined;
+    const renewing = made.app.access.renew(MEMBER_ID, access);
+    await pause(20);
+    await installAgain(made);
+    gate.resolve();
+    await assert.rejects(renewing, { code: "NOT_INSTALLED" });
+    const { generation, waits } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([generation, waits], [2, undefined]);
+    await made.app.close();
+  });
+});
+
+describe("a renewal of which nobody answers in full", () => {
+  const half = ({ kind }: { readonly kind: string }): Response | undefined =>
+    kind === "token" ? Response.json({ access_token: "x" }) : undefined;
+
+  it("leaves what is good for some seconds yet in use", async () => {
+    const made = branch();
+    await install(made);
+    const first = await made.app.access.get(MEMBER_ID);
+    made.office.answer = half;
+    made.now += 59.2 * MINUTE;
+    assert((await made.app.access.get(MEMBER_ID)).accessToken.equals(first.accessToken));
+    made.now += MINUTE;
+    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "UnreachableError" });
+    await made.app.close();
+  });
+
+  it("leaves what another user has in use", async () => {
+    const made = branch();
+    await install(made);
+    const system = made.office.pair(9);
+    await made.send("ONAPPUSERREADY", {
+      "data[access_token]": system.access,
+      "data[refresh_token]": system.refresh,
+      "data[expires_in]": "3600",
+      "data[user_id]": "9",
+    });
+    assert.equal((await made.app.access.get(MEMBER_ID)).userId, 9);
+    made.now += 50 * MINUTE;
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(made.office.pair(7), 7) });
+    await made.app.check(MEMBER_ID);
+    made.office.answer = half;
+    made.now += 11 * MINUTE;
+    assert.equal((await made.app.access.get(MEMBER_ID)).userId, 7);
+    await made.app.close();
+  });
+
+  it("is not needed where there is no secret, and another user's token lives", async () => {
+    const made = branch({ clientSecret: undefined as never });
+    await install(made);
+    const spent = await made.app.access.get(MEMBER_ID);
+    made.now += MINUTE;
+    await made.send("ONCRMDEALADD", withPair(made.office.pair(7), 7));
+    assert.equal((await made.app.access.renew(MEMBER_ID, spent)).userId, 7);
+    await made.app.close();
+  });
+});
+
+describe("tokens that live no longer than they are renewed early", () => {
+  it("are renewed once at a call", async () => {
+    const now = Date.UTC(2026, 10, 1);
+    const clock = (): number => now;
+    const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clock, accessTokenSeconds: 50 });
+    const app = createApp({
+      ...{ storage: memoryStorage(), clock, clientId: CLIENT_ID, clientSecret: "client-secret-0123456789abcdef" },
+      ...{ acknowledge: "handled", fetch: bitrix24.fetch, tickEveryMs: false, checks: false },
+      logger: recordingLogger().logger,
+    }).use(applicationToken());
+    bitrix24.deliverTo((request) => app.fetch(request));
+    await bitrix24.portal({ memberId: MEMBER_ID }).sends.install(2);
+    assert.equal((await app.access.get(MEMBER_ID)).userId, 1);
+    assert.equal(bitrix24.refreshes(), 1);
+    await app.close();
+  });
+});
+
+describe("ONAPPUSERREADY of whoever opens the app, with tokens of his own", () => {
+  for (const said of ["1000", "7"]) {
+    it(`does not take the place of the app's user, saying that he is ${said}`, async () => {
+      const { app, portal, send } = rig({ clientSecret: "client-secret-0123456789abcdef" });
+      await send(portal.install(2));
+      await send(portal.userReady());
+      const before = await app.access.get(MEMBER_ID);
+      assert.deepEqual([before.isSystemUser, before.userId], [true, 1000]);
+      const own = portal.tokens(7);
+      const data = {
+        access_token: own.accessToken,
+        refresh_token: own.refreshToken,
+        expires_in: "3600",
+        user_id: said,
+      };
+      assert.equal(await send(portal.event("ONAPPUSERREADY", data, { tokenless: true })), 200);
+      const after = await app.access.get(MEMBER_ID);
+      assert.deepEqual([after.isSystemUser, after.userId], [true, 1000]);
+      const other = await app.access.another(MEMBER_ID, [after]);
+      assert.deepEqual([other?.isSystemUser, await app.access.another(MEMBER_ID, [after, other!]) !== undefined], [
+        false,
+        true,
+      ]);
+      await app.close();
+    });
+  }
+
+  it("does not do so either when his token has ended, and is renewed", async () => {
+    const { app, portal, send, later } = rig({ clientSecret: "client-secret-0123456789abcdef" });
+    await send(portal.install(2));
+    await send(portal.userReady());
+    await app.access.get(MEMBER_ID);
+    const own = portal.tokens(7);
+    const data = { access_token: own.accessToken, refresh_token: own.refreshToken, expires_in: "1", user_id: "1000" };
+    assert.equal(await send(portal.event("ONAPPUSERREADY", data, { tokenless: true })), 200);
+    later();
+    const { isSystemUser, userId } = await app.access.get(MEMBER_ID);
+    assert.deepEqual([isSystemUser, userId], [true, 1000]);
+    await app.close();
+  });
+});

@@ -1,0 +1,400 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { memoryStorage, type Storage, StorageError } from "@b24/onappupdate";
+import { MEMBER_ID } from "../../support/app.ts";
+import { type Branch, branch, ENDPOINT, NOW, office, withPair } from "../../support/office.ts";
+
+/** A portal that was installed with a pair of user 1. */
+async function installed(options: Parameters<typeof branch>[0] = {}): Promise<Branch & { readonly first: string }> {
+  const made = branch(options);
+  const pair = made.office.pair();
+  assert.equal(await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair) }), 200);
+  return Object.assign(made, { first: pair.access });
+}
+
+const HOUR = 3_600_000;
+
+describe("access.get()", () => {
+  it("proves the pair of an event before it gives it out, once", async () => {
+    const { app, office, first } = await installed();
+    const access = await app.access.get(MEMBER_ID);
+    assert.equal(access.accessToken.reveal(), first);
+    assert.equal(access.clientEndpoint, ENDPOINT);
+    assert.deepEqual([access.userId, access.isSystemUser, access.scope], [1, false, ["crm", "placement"]]);
+    await app.access.get(MEMBER_ID);
+    assert.deepEqual(office.asked.map(({ kind, host }) => [kind, host]), [["app.info", "oauth.bitrix24.tech"]]);
+  });
+
+  it("does not give out a pair of another portal, or of another app, and keeps the one that works", async () => {
+    for (const [memberId, clientId] of [["b".repeat(32), undefined], [MEMBER_ID, "app.another"]] as const) {
+      const made = await installed();
+      await made.app.access.get(MEMBER_ID);
+      made.now += 60_000;
+      const swapped = made.office.pair(1, memberId, clientId);
+      await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2", ...withPair(swapped) });
+      assert.equal((await made.app.access.get(MEMBER_ID)).accessToken.reveal(), made.first);
+      await made.app.check(MEMBER_ID);
+      assert.equal((await made.app.access.get(MEMBER_ID)).accessToken.reveal(), made.first);
+      assert.deepEqual((await made.record()).tokens?.map(({ accessToken }) => accessToken), [made.first]);
+    }
+  });
+
+  it("does not refresh another portal's pair into this one", async () => {
+    const made = branch();
+    const swapped = made.office.pair(1, "b".repeat(32));
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(swapped) });
+    made.office.expire();
+    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "authorisation" });
+    assert.equal((await made.record()).tokens, undefined);
+  });
+
+  it("hands a pair of another portal that it has refreshed to that portal, whose own is dead since", async () => {
+    const other = "b".repeat(32);
+    const made = branch();
+    const pair = made.office.pair(1, other);
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair), "auth[member_id]": other });
+    await made.app.access.get(other);
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair) });
+    made.office.expire();
+    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "NoAccessError" });
+    made.office.expire();
+    const spent = await made.app.access.get(other);
+    assert.notEqual(spent.accessToken.reveal(), pair.access);
+    assert.equal((await made.app.access.renew(other, spent)).clientEndpoint, ENDPOINT);
+  });
+
+  it("does not take for its own what is said of a token that is not proved", async () => {
+    const made = await installed();
+    await made.app.access.get(MEMBER_ID);
+    made.now += 60_000;
+    await made.send("ONAPPUPDATE", { "data[VERSION]": "2", ...withPair({ access: "access-of-elsewhere" }, 7) });
+    made.office.answer = ({ token }) =>
+      token === "access-of-elsewhere" ? Response.json({ error: "NOT_INSTALLED" }, { status: 401 }) : undefined;
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems, []);
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits, undefined);
+  });
+
+  it("renews a token that is about to end, and stores the new pair before it gives it out", async () => {
+    const made = await installed();
+    await made.app.access.get(MEMBER_ID);
+    made.now += HOUR - 30_000;
+    const access = await made.app.access.get(MEMBER_ID);
+    assert.notEqual(access.accessToken.reveal(), made.first);
+    const { tokens } = await made.record();
+    assert.deepEqual(tokens?.map(({ accessToken }) => accessToken), [access.accessToken.reveal()]);
+    assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
+  });
+
+  it("gives the system user's before an administrator's", async () => {
+    const made = await installed();
+    await made.app.access.get(MEMBER_ID);
+    const system = made.office.pair(9);
+    await made.send("ONAPPUSERREADY", {
+      "data[access_token]": system.access,
+      "data[refresh_token]": system.refresh,
+      "data[expires_in]": "3600",
+      "data[scope]": "crm",
+      "data[user_id]": "9",
+    });
+    const access = await made.app.access.get(MEMBER_ID);
+    assert.deepEqual([access.isSystemUser, access.userId, access.accessToken.reveal()], [true, 9, system.access]);
+    const another = await made.app.access.another(MEMBER_ID, [access]);
+    assert.equal(another?.accessToken.reveal(), made.first);
+    assert.equal(await made.app.access.another(MEMBER_ID, [access, another!]), undefined);
+  });
+
+  it("gives one that works where that of the system user cannot be proved", async () => {
+    const made = await installed();
+    await made.app.access.get(MEMBER_ID);
+    await made.send("ONAPPUSERREADY", {
+      "data[access_token]": "access-of-nobody",
+      "data[refresh_token]": "refresh-of-nobody",
+      "data[expires_in]": "3600",
+    });
+    assert.equal((await made.app.access.get(MEMBER_ID)).accessToken.reveal(), made.first);
+    made.office.answer = ({ token }) => token === made.first ? undefined : Promise.reject(new TypeError("down"));
+    assert.equal((await made.app.access.get(MEMBER_ID)).accessToken.reveal(), made.first);
+  });
+
+  it("says what to do where there is no token, or none that can be renewed", async () => {
+    await assert.rejects(branch().app.access.get(MEMBER_ID), { name: "UnknownPortalError" });
+    const bare = branch();
+    await bare.send("ONAPPINSTALL", { "data[VERSION]": "2" });
+    await assert.rejects(bare.app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "authorisation" });
+    const made = await installed({ clientSecret: undefined as never });
+    made.now += 2 * HOUR;
+    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "configuration" });
+    await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
+    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "installation" });
+  });
+});
+
+describe("access.renew()", () => {
+  it("refreshes once for many calls in two apps over one storage", async () => {
+    const storage = memoryStorage();
+    const made = await installed({ storage });
+    const other = branch({ storage, office: made.office });
+    const spent = await made.app.access.get(MEMBER_ID);
+    made.office.expire();
+    const renewed = await Promise.all(
+      Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? made : other).app.access.renew(MEMBER_ID, spent)),
+    );
+    assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
+    assert.equal(new Set(renewed.map(({ accessToken }) => accessToken.reveal())).size, 1);
+    assert.equal((await made.record()).refreshing, undefined);
+  });
+
+  it("gives the same user's, also where another's is the better one", async () => {
+    const made = await installed();
+    await made.app.access.get(MEMBER_ID);
+    made.now += 60_000;
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(made.office.pair(2), 2) });
+    await made.app.check(MEMBER_ID);
+    const best = await made.app.access.get(MEMBER_ID);
+    const second = await made.app.access.another(MEMBER_ID, [best]);
+    assert.deepEqual([best.userId, second?.userId], [2, 1]);
+    assert.equal((await made.app.access.renew(MEMBER_ID, second!)).userId, 1);
+  });
+
+  it("gives what another process got when it is told invalid_grant", async () => {
+    const storage = memoryStorage();
+    const made = await installed({ storage });
+    const spent = await made.app.access.get(MEMBER_ID);
+    made.office.expire();
+    // One that does not know of the turn: an older deploy.
+    made.office.answer = (asked) => {
+      if (asked.kind !== "token") return undefined;
+      made.office.answer = undefined;
+      return made.office.fetch("https://oauth.bitrix24.tech/oauth/token/", {
+        method: "POST",
+        body: new URLSearchParams({
+          grant_type: "refresh_token",
+          client_id: "app.5f3a2b1c",
+          client_secret: "secret-of-the-app-0123456789",
+          refresh_token: asked.token,
+        }),
+      }).then(async (response) => {
+        const { access_token, refresh_token } = await response.json();
+        const entry = (await storage.get<{ tokens: object[] }>(["portal", MEMBER_ID]))!;
+        const [tokens] = entry.value.tokens;
+        await storage.put(["portal", MEMBER_ID], {
+          ...entry.value,
+          tokens: [{ ...tokens, accessToken: access_token, refreshToken: refresh_token, expiresAt: NOW + HOUR }],
+        });
+        return Response.json({ error: "invalid_grant" }, { status: 400 });
+      });
+    };
+    const renewed = await made.app.access.renew(MEMBER_ID, spent);
+    assert.equal(renewed.accessToken.reveal(), (await made.record()).tokens?.[0]?.accessToken);
+    assert.notEqual(renewed.accessToken.reveal(), spent.accessToken.reveal());
+  });
+
+  it("gives another user's, or says that the portal needs a new authorisation, when the pair is dead", async () => {
+    const made = await installed();
+    const spent = await made.app.access.get(MEMBER_ID);
+    const second = made.office.pair(2);
+    made.now += 60_000;
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(second, 2) });
+    made.office.answer = ({ kind }) =>
+      kind === "token" ? Response.json({ error: "invalid_grant" }, { status: 400 }) : undefined;
+    assert.equal((await made.app.access.renew(MEMBER_ID, spent)).accessToken.reveal(), second.access);
+    const last = await made.app.access.get(MEMBER_ID);
+    made.office.expire();
+    await assert.rejects(made.app.access.renew(MEMBER_ID, last), { name: "NoAccessError", waitsFor: "authorisation" });
+    assert.equal((await made.record()).tokens, undefined);
+  });
+
+  it("loses no new pair while the storage is down", async () => {
+    const inner = memoryStorage();
+    let isDown = false;
+    const storage: Storage = {
+      ...inner,
+      put: (...args) => isDown ? Promise.reject(new StorageError("down")) : inner.put(...args),
+    };
+    const made = await installed({ storage });
+    const spent = await made.app.access.get(MEMBER_ID);
+    made.office.expire();
+    made.office.answer = ({ kind }) => void (isDown = kind === "token");
+    await assert.rejects(made.app.access.renew(MEMBER_ID, spent), { name: "StorageError" });
+    made.office.answer = undefined;
+    isDown = false;
+    const renewed = await made.app.access.renew(MEMBER_ID, spent);
+    assert.equal(renewed.accessToken.reveal(), (await made.record()).tokens?.[0]?.accessToken);
+    assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
+  });
+
+  const INCOMPLETE: Readonly<Record<string, () => Response>> = {
+    "without a refresh token": () =>
+      Response.json({ access_token: "a-new-one", member_id: MEMBER_ID, expires_in: 3600 }),
+    "with an empty access token": () =>
+      Response.json({ access_token: "", refresh_token: "r", member_id: MEMBER_ID, expires_in: 3600 }),
+    "without a member_id": () => Response.json({ access_token: "a-new-one", refresh_token: "r", expires_in: 3600 }),
+    "of no object": () => Response.json(null),
+    "of HTML": () => new Response("<html>maintenance</html>", { headers: { "content-type": "text/html" } }),
+    "of half a JSON": () => new Response('{"access_token": "a'),
+    "with status 500": () => new Response("{}", { status: 500 }),
+    "with an error of its own": () => Response.json({ error: "server_error" }, { status: 500 }),
+    "that redirects": () => new Response(null, { status: 302, headers: { location: "https://evil.example/" } }),
+  };
+  for (const [name, answer] of Object.entries(INCOMPLETE)) {
+    it(`keeps the pair after an answer ${name}`, async () => {
+      const made = await installed();
+      const spent = await made.app.access.get(MEMBER_ID);
+      const before = (await made.record()).tokens;
+      made.office.expire();
+      made.office.answer = ({ kind }) => kind === "token" ? answer() : undefined;
+      await assert.rejects(made.app.access.renew(MEMBER_ID, spent), { name: "UnreachableError" });
+      assert.deepEqual((await made.record()).tokens, before);
+      assert.equal((await made.record()).refreshing, undefined);
+      assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
+      made.office.answer = undefined;
+      assert.equal((await made.app.access.renew(MEMBER_ID, spent)).clientEndpoint, ENDPOINT);
+    });
+  }
+
+  it("marks the portal for PAYMENT_REQUIRED and NOT_INSTALLED, and asks for the vendor's keys after invalid_client", async () => {
+    const codes = { PAYMENT_REQUIRED: "payment", NOT_INSTALLED: "installation", invalid_client: undefined } as const;
+    for (const [code, waits] of Object.entries(codes)) {
+      const made = await installed();
+      const spent = await made.app.access.get(MEMBER_ID);
+      made.office.expire();
+      made.office.answer = ({ kind }) => kind === "token" ? Response.json({ error: code }, { status: 400 }) : undefined;
+      await assert.rejects(made.app.access.renew(MEMBER_ID, spent), {
+        name: "B24Error",
+        code,
+        waitsFor: waits ?? "configuration",
+      });
+      assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, waits);
+      assert.equal((await made.record()).tokens?.length, 1);
+    }
+  });
+
+  it("takes the turn over from a process that died at it", async () => {
+    const made = await installed({ oauthTimeoutMs: 1 });
+    const spent = await made.app.access.get(MEMBER_ID).catch(() => undefined) ?? await made.app.access.get(MEMBER_ID);
+    made.office.expire();
+    const entry = (await made.storage.get<object>(["portal", MEMBER_ID]))!;
+    await made.storage.put(["portal", MEMBER_ID], {
+      ...entry.value,
+      refreshing: { id: "dead", until: made.now - 2 * HOUR },
+    });
+    await made.app.access.renew(MEMBER_ID, spent).catch(() => {});
+    assert.equal((await made.record()).refreshing, undefined);
+  });
+
+  it("stores nothing of a portal that was removed meanwhile", async () => {
+    const made = await installed();
+    const spent = await made.app.access.get(MEMBER_ID);
+    made.office.answer = ({ kind }) => {
+      if (kind !== "token") return undefined;
+      made.office.answer = undefined;
+      return made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" }).then(() => {
+        const { access, refresh } = made.office.pair();
+        return Response.json({ access_token: access, refresh_token: refresh, member_id: MEMBER_ID, expires_in: 3600 });
+      });
+    };
+    await assert.rejects(made.app.access.renew(MEMBER_ID, spent), { name: "NoAccessError", waitsFor: "installation" });
+    assert.equal((await made.record()).tokens, undefined);
+  });
+
+  it("stores nothing of an earlier installation in the one that followed meanwhile", async () => {
+    const made = await installed();
+    const spent = await made.app.access.get(MEMBER_ID);
+    const next = made.office.pair();
+    made.office.answer = async ({ kind }) => {
+      if (kind !== "token") return undefined as never;
+      made.office.answer = undefined;
+      await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
+      made.now += 1000;
+      await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(next) });
+      const { access, refresh } = made.office.pair();
+      return Response.json({ access_token: access, refresh_token: refresh, member_id: MEMBER_ID, expires_in: 3600 });
+    };
+    const { accessToken } = await made.app.access.renew(MEMBER_ID, spent);
+    assert.equal(accessToken.reveal(), next.access);
+    assert.deepEqual((await made.record()).tokens?.map(({ accessToken }) => accessToken), [next.access]);
+  });
+
+  it("rejects with the signal's reason at once, and leaves the refresh to the others", async () => {
+    const made = await installed();
+    const spent = await made.app.access.get(MEMBER_ID);
+    made.office.expire();
+    let go: (() => void) | undefined;
+    const gate = new Promise<void>((resolve) => go = resolve);
+    made.office.answer = async () => {
+      await gate;
+      return undefined as never;
+    };
+    const stop = new AbortController();
+    const impatient = made.app.access.renew(MEMBER_ID, spent, { signal: stop.signal });
+    const patient = made.app.access.renew(MEMBER_ID, spent);
+    stop.abort(new Error("no more"));
+    await assert.rejects(impatient, /no more/);
+    go!();
+    assert.notEqual((await patient).accessToken.reveal(), spent.accessToken.reveal());
+  });
+});
+
+describe("access.moved()", () => {
+  it("follows a portal within the cloud, and remembers it", async () => {
+    const made = await installed();
+    const access = await made.app.access.get(MEMBER_ID);
+    const moved = await made.app.access.moved(
+      MEMBER_ID,
+      access,
+      "https://renamed.bitrix24.de/rest/crm.deal.list.json?x=1",
+    );
+    assert.equal(moved.clientEndpoint, "https://renamed.bitrix24.de/rest/");
+    assert.equal((await made.app.access.get(MEMBER_ID)).clientEndpoint, "https://renamed.bitrix24.de/rest/");
+  });
+
+  it("follows a portal to a host of its own only when an OAuth host says that it is there", async () => {
+    const made = await installed();
+    const access = await made.app.access.get(MEMBER_ID);
+    const there = "https://crm.customer.com/rest/app.info";
+    await assert.rejects(made.app.access.moved(MEMBER_ID, access, there), { name: "AddressError" });
+    assert.equal((await made.app.access.get(MEMBER_ID)).clientEndpoint, ENDPOINT);
+    made.office.endpoint = "https://crm.customer.com/rest/";
+    assert.equal(
+      (await made.app.access.moved(MEMBER_ID, access, there)).clientEndpoint,
+      "https://crm.customer.com/rest/",
+    );
+  });
+
+  for (
+    const location of [
+      "http://renamed.bitrix24.de/rest/",
+      "https://127.0.0.1/rest/",
+      "https://user@renamed.bitrix24.de/rest/",
+      "/rest/",
+      "",
+      "https://bitrix24.de.evil.example/rest/",
+    ]
+  ) {
+    it(`refuses ${JSON.stringify(location)}`, async () => {
+      const made = await installed();
+      const access = await made.app.access.get(MEMBER_ID);
+      await assert.rejects(made.app.access.moved(MEMBER_ID, access, location), { name: "AddressError" });
+      assert.equal((await made.app.access.get(MEMBER_ID)).clientEndpoint, ENDPOINT);
+    });
+  }
+});
+
+describe("tokens", () => {
+  it("are in no line of the log and in no error", async () => {
+    const at = office();
+    const made = await installed({ office: at });
+    const spent = await made.app.access.get(MEMBER_ID);
+    at.expire();
+    const seen: string[] = [];
+    for (const text of ["expired_token", `no ${made.first}`]) {
+      at.answer = ({ token }) =>
+        Response.json({ error: text, error_description: `${token} or ${made.first}` }, { status: 400 });
+      await made.app.access.renew(MEMBER_ID, spent).catch((error) => seen.push(String(error), String(error.stack)));
+    }
+    at.answer = ({ token }) => Promise.reject(new TypeError(`cannot send ${token}`));
+    await made.app.access.renew(MEMBER_ID, spent).catch((error) => seen.push(String(error), JSON.stringify(error)));
+    assert(seen.length >= 5);
+    assert.doesNotMatch(`${seen.join()} ${made.lines.join()}`, /access-\d|refresh-\d|secret-of/);
+  });
+});

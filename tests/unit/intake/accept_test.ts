@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { memoryStorage, type Storage, StorageError } from "@b24/onappupdate";
+import { MEMBER_ID, rig } from "../../support/app.ts";
+
+/** A storage far away: what is asked at once goes there together. */
+function faraway(): { readonly storage: Storage; readonly roundTrips: () => number } {
+  const inner = memoryStorage();
+  let roundTrips = 0;
+  let together: Promise<void> | undefined;
+  const trip = (): Promise<void> =>
+    together ??= new Promise((resolve) =>
+      setTimeout(() => {
+        roundTrips++;
+        together = undefined;
+        resolve();
+      }, 1)
+    );
+  const over = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => (...args: A): Promise<R> =>
+    trip().then(() => call(...args));
+  return {
+    storage: {
+      ...inner,
+      get: over(inner.get) as Storage["get"],
+      put: over(inner.put) as Storage["put"],
+      delete: over(inner.delete),
+    },
+    roundTrips: () => roundTrips,
+  };
+}
+
+describe("receive()", () => {
+  it("runs the upgrades of a version that only a proof told of, at an event that nobody handles", async () => {
+    const { app, portal, send, names } = rig();
+    app.upgrade("3", () => {});
+    await send(portal.install(2));
+    // Its update is lost on the way, and the token is another one since.
+    portal.update(3, { rotateToken: true });
+    assert.equal(await send(portal.event("ONAPPTEST", { "QUERY[any]": "data" })), 200);
+    const { version, target, applied } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, target, applied.map(({ id }) => id)], ["3.0.0", "3.0.0", ["3"]]);
+    // One more than was sent: the update that was lost has its own handlers.
+    assert.deepEqual(names().slice(2), ["received", "planned", "applied", "upgraded", "handled", "handled"]);
+    await app.close();
+  });
+
+  it("keeps no work for an event that nobody handles and that tells nothing new", async () => {
+    const { app, portal, send, names } = rig();
+    await send(portal.install(2));
+    assert.equal(await send(portal.event("ONAPPTEST", { "QUERY[any]": "data" })), 200);
+    assert.deepEqual(names().slice(2), ["received"]);
+    assert.deepEqual(await app.tick(), { handled: 0, failed: 0 });
+    await app.close();
+  });
+
+  it("answers after three round trips to the storage, and a repeated event after one", async () => {
+    const { storage, roundTrips } = faraway();
+    const { app, portal, send } = rig({ storage });
+    await send(portal.install(2));
+    const stored = rig({ storage, acknowledge: "stored" });
+    const update = portal.update(3);
+    let before = roundTrips();
+    assert.equal(await stored.send(update), 200);
+    assert.equal(roundTrips() - before, 3);
+    await stored.app.close();
+    before = roundTrips();
+    assert.equal(await send(update), 200);
+    assert.equal(roundTrips() - before, 1);
+    await app.close();
+  });
+
+  it("loses nothing of a portal whose delivery was stored, and whose record was not", async () => {
+    const storage = memoryStorage();
+    let isBroken = true;
+    const crashing: Storage = {
+      ...storage,
+      put: (key, value, options) =>
+        isBroken && key[0] === "portal" ? Promise.reject(new StorageError("crash")) : storage.put(key, value, options),
+    };
+    const { app, portal, send, later } = rig({ storage: crashing });
+    app.upgrade("3", () => {});
+    portal.install(2);
+    assert.equal(await send(portal.update(3)), 503);
+    isBroken = false;
+    assert.equal(await app.portal(MEMBER_ID), undefined);
+    later();
+    await app.tick();
+    const { version, applied } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, applied.map(({ id }) => id)], ["3.0.0", ["3"]]);
+    await app.close();
+  });
+});

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import process from "node:process";
+import { addressesOf, surroundings } from "../../../src/net/runtime.ts";
+
+const denied = (): never => {
+  throw new Error("denied");
+};
+const env = { A: "1" };
+
+/** A Deno that has the variable, and that asks its user when it is read without a permission. */
+function deno(state: string): { Deno: NonNullable<NonNullable<Parameters<typeof surroundings>[0]>["Deno"]> } {
+  return {
+    Deno: {
+      env: { get: (name) => state === "granted" ? `${name} of Deno` : denied() },
+      permissions: {
+        querySync: (wanted) => {
+          assert.deepEqual(wanted, { name: "env", variable: "A" });
+          return { state };
+        },
+      },
+    },
+  };
+}
+
+describe("surroundings()", () => {
+  it("are those of this program", () => {
+    process.env["ONAPPUPDATE_TEST"] = "here";
+    assert.equal(surroundings().variable("ONAPPUPDATE_TEST"), "here");
+    delete process.env["ONAPPUPDATE_TEST"];
+    assert.equal(surroundings().variable("ONAPPUPDATE_TEST"), undefined);
+    assert.equal(surroundings().isWorker, false);
+  });
+
+  it("has the variables of Node, and what node:cluster says", () => {
+    const getBuiltinModule = (name: string): unknown => name === "node:cluster" ? { isWorker: true } : denied();
+    const { variable, isWorker } = surroundings({ process: { env, getBuiltinModule } });
+    assert.deepEqual([variable("A"), variable("B"), isWorker], ["1", undefined, true]);
+  });
+
+  it("has the variables of Deno only with the permission, which it does not ask for", () => {
+    assert.equal(surroundings({ ...deno("granted"), process: { env } }).variable("A"), "A of Deno");
+    for (const state of ["prompt", "denied"]) {
+      let read = 0;
+      const runtime = deno(state);
+      const counting = { ...runtime.Deno, env: { get: (): string => String(++read) } };
+      assert.equal(surroundings({ Deno: counting, process: { env } }).variable("A"), undefined);
+      assert.equal(read, 0);
+    }
+  });
+
+  it("is empty where nothing is known, and where looking fails", () => {
+    const throwing = {
+      get env(): never {
+        return denied();
+      },
+      getBuiltinModule: denied,
+    };
+    const lacking = { env: { get: denied } } as unknown as NonNullable<ReturnType<typeof deno>["Deno"]>;
+    for (const runtime of [{}, { process: {} }, { process: throwing }, { Deno: lacking, process: { env } }]) {
+      const { variable, isWorker } = surroundings(runtime);
+      assert.deepEqual([variable("A"), isWorker], [undefined, false]);
+    }
+  });
+});
+
+describe("addressesOf()", () => {
+  const found = [{ address: "93.184.216.34" }, { address: "2606:4700::1111" }];
+  const process = (lookup: () => Promise<unknown>) => ({
+    getBuiltinModule: (name: string) => name === "node:dns" ? { promises: { lookup } } : denied(),
+  });
+  const asked = (state: string) => ({
+    env: { get: denied },
+    permissions: {
+      querySync: (wanted: object): { state: string } => {
+        assert.deepEqual(wanted, { name: "net", host: "crm.customer.com" });
+        return { state };
+      },
+    },
+  });
+
+  it("are all that the resolver gives", async () => {
+    const runtime = { process: process(() => Promise.resolve(found)) };
+    const addresses = ["93.184.216.34", "2606:4700::1111"];
+    assert.deepEqual(await addressesOf("crm.customer.com", runtime), addresses);
+    assert.deepEqual(await addressesOf("crm.customer.com", { ...runtime, Deno: asked("granted") }), addresses);
+  });
+
+  it("are those of this host", async () => {
+    for (const address of (await addressesOf("localhost"))!) assert.match(address, /^(127\.|::1$)/);
+  });
+
+  it("are undefined where nobody lets us look, and nobody is asked for it", async () => {
+    const runtime = { process: process(() => Promise.reject(new Error("not implemented"))) };
+    assert.equal(await addressesOf("crm.customer.com", runtime), undefined);
+    assert.equal(await addressesOf("crm.customer.com", {}), undefined);
+    assert.equal(await addressesOf("crm.customer.com", { process: { getBuiltinModule: denied } }), undefined);
+    const never = { process: process(denied), Deno: asked("prompt") };
+    assert.equal(await addressesOf("crm.customer.com", never), undefined);
+  });
+
+  it("rejects for a host that is not known", async () => {
+    const lookup = (): Promise<never> => Promise.reject(Object.assign(new Error("no"), { code: "ENOTFOUND" }));
+    await assert.rejects(addressesOf("crm.customer.com", { process: process(lookup) }), { code: "ENOTFOUND" });
+  });
+});

@@ -1,0 +1,621 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import {
+  type B24Event,
+  CannotVerifyError,
+  type Context,
+  createApp,
+  type Logger,
+  memoryStorage,
+  NotGenuineError,
+  type Observers,
+  parseEvent,
+  type Plugin,
+  type Proof,
+  Secret,
+} from "@b24/onappupdate";
+import { assertPlugins, runPipeline } from "../../../src/plugin/pipeline.ts";
+import { MEMBER_ID, movableClock, post, recorder, recordingLogger, trusting } from "../../support/app.ts";
+
+const BODY = `event=ONAPPINSTALL&ts=1785300000&data[VERSION]=2&auth[member_id]=${MEMBER_ID}&auth[domain]=x.de` +
+  "&auth[application_token]=51856fefc120afa4b628cc82d3935cce";
+
+const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+function context(): Context {
+  const event: B24Event = parseEvent(BODY);
+  return { event, receivedAt: 0, log: silent, signal: new AbortController().signal };
+}
+
+/** Notes when it begins and ends. */
+function skin(name: string, seen: string[]): Plugin {
+  return {
+    name,
+    around: async (_ctx, next) => {
+      seen.push(`${name} in`);
+      await next();
+      seen.push(`${name} out`);
+    },
+  };
+}
+
+/** A core that notes its runs. */
+function noting(seen: string[]): () => Promise<void> {
+  return () => {
+    seen.push("core");
+    return Promise.resolve();
+  };
+}
+
+type Around = NonNullable<Plugin["around"]>;
+
+/** Does not wait for what it began. */
+const neglect: Around = (_ctx, next) => {
+  next();
+  return Promise.resolve();
+};
+
+/** One plugin around a core that notes its runs, or fails. */
+async function runAround(around: Around, failure?: Error): Promise<{ proof: Proof | undefined; runs: number }> {
+  let runs = 0;
+  const proof = await runPipeline([{ name: "tested", around }], context(), () => {
+    runs++;
+    return failure === undefined ? Promise.resolve() : Promise.reject(failure);
+  });
+  return { proof, runs };
+}
+
+const later = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
+
+describe("runPipeline() order", () => {
+  it("is that of an onion: the first plugin is the outermost", async () => {
+    const seen: string[] = [];
+    await runPipeline(["a", "b", "c"].map((name) => skin(name, seen)), context(), async () => {
+      await later();
+      seen.push("core");
+    });
+    assert.deepEqual(seen, ["a in", "b in", "c in", "core", "c out", "b out", "a out"]);
+  });
+
+  it("extends each context before its own around, and after the around of the plugin before", async () => {
+    const seen: string[] = [];
+    const plugin = (name: string): Plugin => ({
+      ...skin(name, seen),
+      extend: async () => {
+        await later();
+        seen.push(`${name} extends`);
+        return {};
+      },
+    });
+    await runPipeline([plugin("a"), plugin("b")], context(), noting(seen));
+    assert.deepEqual(seen, ["a extends", "a in", "b extends", "b in", "core", "b out", "a out"]);
+  });
+
+  it("gives what a plugin added to its own around, to later plugins and to the core", async () => {
+    const seen: unknown[] = [];
+    const one: Plugin<object, { one: number }> = {
+      name: "one",
+      extend: () => ({ one: 1 }),
+      around: async (ctx, next) => {
+        seen.push(ctx.one);
+        await next();
+      },
+    };
+    const two: Plugin<{ one: number }, { two: number }> = { name: "two", extend: ({ one }) => ({ two: one + 1 }) };
+    await runPipeline([one, two] as unknown as Plugin[], context(), (ctx) => {
+      const { one, two, event } = ctx as Context & { one: number; two: number };
+      seen.push(one, two, event.name);
+      return Promise.resolve();
+    });
+    assert.deepEqual(seen, [1, 1, 2, "ONAPPINSTALL"]);
+  });
+
+  it("without plugins runs the core", async () => {
+    const seen: string[] = [];
+    assert.deepEqual(await runPipeline([], context(), noting(seen)), {});
+    assert.deepEqual(seen, ["core"]);
+  });
+
+  it("passes over plugins that only observe", async () => {
+    const seen: string[] = [];
+    await runPipeline(
+      [{ name: "observer", observe: {} }, skin("a", seen)],
+      context(),
+      noting(seen),
+    );
+    assert.deepEqual(seen, ["a in", "core", "a out"]);
+  });
+});
+
+describe("runPipeline() next()", () => {
+  it("not called: the core does not run, and nothing is proved", async () => {
+    assert.deepEqual(await runAround(async () => {}), { proof: undefined, runs: 0 });
+  });
+
+  it("not called by an inner plugin: those outside go on", async () => {
+    const seen: string[] = [];
+    const plugins = [skin("outer", seen), { name: "skips", around: async () => {} }, skin("inner", seen)];
+    assert.equal(await runPipeline(plugins, context(), noting(seen)), undefined);
+    assert.deepEqual(seen, ["outer in", "outer out"]);
+  });
+
+  it("twice is an error, and runs the core once", async () => {
+    const seen: string[] = [];
+    const twice: Plugin = {
+      name: "twice",
+      around: async (_ctx, next) => {
+        await next();
+        await next();
+      },
+    };
+    await assert.rejects(runPipeline([twice], context(), noting(seen)), {
+      name: "Error",
+      message: 'plugin "twice" called next() twice',
+    });
+    assert.deepEqual(seen, ["core"]);
+  });
+
+  it("twice at once is an error, and runs the core once", async () => {
+    const seen: string[] = [];
+    const twice: Plugin = {
+      name: "twice",
+      around: async (_ctx, next) => {
+        await Promise.all([next(), next()]);
+      },
+    };
+    await assert.rejects(runPipeline([twice], context(), noting(seen)), /called next\(\) twice/);
+    assert.deepEqual(seen, ["core"]);
+  });
+
+  it("again after a failure is no second try", async () => {
+    let runs = 0;
+    const again: Plugin = { name: "again", around: (_ctx, next) => next().catch(() => next()) };
+    const core = (): Promise<void> => Promise.reject(new Error(`failure ${++runs}`));
+    await assert.rejects(runPipeline([again], context(), core), { message: "failure 1" });
+    assert.equal(runs, 1);
+  });
+
+  it("not awaited: the work is waited for all the same", async () => {
+    let done = false;
+    const hasty: Plugin = { name: "hasty", around: neglect };
+    const proof = await runPipeline([hasty], context(), async () => {
+      await later();
+      done = true;
+    });
+    assert.equal(done, true);
+    assert.deepEqual(proof, {});
+  });
+
+  it("not awaited by a plugin that fails: the work is waited for all the same", async () => {
+    let done = false;
+    const failure = new Error("broken");
+    const hasty: Plugin = {
+      name: "hasty",
+      around: (_ctx, next) => {
+        next();
+        throw failure;
+      },
+    };
+    const core = async (): Promise<void> => {
+      await later();
+      done = true;
+    };
+    await assert.rejects(runPipeline([hasty], context(), core), failure);
+    assert.equal(done, true);
+  });
+
+  it("not awaited: its failure comes out", async () => {
+    const failure = new Error("broken");
+    await assert.rejects(runAround(neglect, failure), failure);
+  });
+});
+
+describe("runPipeline() failures", () => {
+  const failure = new Error("broken");
+
+  it("of the core come out", async () => {
+    await assert.rejects(runAround((_ctx, next) => next(), failure), failure);
+  });
+
+  it("that are no errors come out as they are", async () => {
+    const core = (): Promise<void> => Promise.reject("a text");
+    await assert.rejects(runPipeline([], context(), core), (thrown) => thrown === "a text");
+    const undefinedCore = (): Promise<void> => Promise.reject(undefined);
+    await assert.rejects(runPipeline([skin("a", [])], context(), undefinedCore), (thrown) => thrown === undefined);
+  });
+
+  it("of the core come out also when a plugin catches them", async () => {
+    await assert.rejects(runAround((_ctx, next) => next().catch(() => {}), failure), failure);
+  });
+
+  it("of the core come out above what a plugin makes of them", async () => {
+    const around: Around = (_ctx, next) =>
+      next().catch((cause) => {
+        throw new Error("wrapped", { cause });
+      });
+    await assert.rejects(runAround(around, failure), failure);
+  });
+
+  it("of the core come out when the plugin that did not wait for it ends well", async () => {
+    const around: Around = async (_ctx, next) => {
+      next().catch(() => {});
+      await later();
+    };
+    await assert.rejects(runAround(around, failure), failure);
+  });
+
+  it("of a plugin before next() keep the core from running", async () => {
+    const seen: string[] = [];
+    const plugins: Plugin[] = [{ name: "broken", around: () => Promise.reject(failure) }];
+    await assert.rejects(runPipeline(plugins, context(), noting(seen)), failure);
+    assert.deepEqual(seen, []);
+  });
+
+  it("of a plugin after next() come out, though the core has run", async () => {
+    const around: Around = async (_ctx, next) => {
+      await next();
+      throw failure;
+    };
+    await assert.rejects(runAround(around), failure);
+  });
+
+  const inner: Readonly<Record<string, Plugin>> = {
+    "around": { name: "inner", around: () => Promise.reject(failure) },
+    "a synchronous around": {
+      name: "inner",
+      around: () => {
+        throw failure;
+      },
+    },
+    "extend": { name: "inner", extend: () => Promise.reject(failure) },
+    "a synchronous extend": {
+      name: "inner",
+      extend: () => {
+        throw failure;
+      },
+    },
+    "a clash of keys": { name: "inner", extend: () => ({ event: 1 }) },
+  };
+  for (const [what, plugin] of Object.entries(inner)) {
+    it(`of an inner plugin's ${what}, which kept the core from running, come out also when an outer one catches them`, async () => {
+      const seen: string[] = [];
+      const outer: Plugin = { name: "outer", around: (_ctx, next) => next().catch(() => {}) };
+      await assert.rejects(
+        runPipeline([outer, plugin], context(), noting(seen)),
+        (thrown) => thrown === failure || /adds "event"/.test(String(thrown)),
+      );
+      assert.deepEqual(seen, []);
+    });
+  }
+
+  it("of an inner plugin after the core has run come out, too", async () => {
+    const outer: Plugin = { name: "outer", around: (_ctx, next) => next().catch(() => {}) };
+    const inner: Plugin = { name: "inner", around: (_ctx, next) => next().then(() => Promise.reject(failure)) };
+    await assert.rejects(runPipeline([outer, inner], context(), async () => {}), failure);
+  });
+});
+
+describe("runPipeline() proof", () => {
+  const proves = (name: string, proof?: Proof): Plugin => ({
+    name,
+    phase: "verify",
+    around: (_ctx, next) => next(proof),
+  });
+  const token = new Secret("51856fefc120afa4b628cc82d3935cce");
+
+  it("gathers the facts of all plugins, the later ones' above the earlier ones'", async () => {
+    let seen: Proof | undefined;
+    const proof = await runPipeline(
+      [
+        proves("a", { applicationToken: token, installedVersion: "1" }),
+        proves("b"),
+        proves("c", { installedVersion: "2", clientEndpoint: "https://x.de/rest/" }),
+      ],
+      context(),
+      (_ctx, proof) => {
+        seen = proof;
+        return Promise.resolve();
+      },
+    );
+    assert.deepEqual(Object.keys(proof ?? {}).sort(), ["applicationToken", "clientEndpoint", "installedVersion"]);
+    assert.equal(proof?.applicationToken, token);
+    assert.equal(proof?.installedVersion, "2");
+    assert.equal(seen, proof);
+  });
+
+  it("is nothing where a later plugin does not let the event through", async () => {
+    const plugins = [proves("a", { applicationToken: token }), { name: "b", around: async () => {} }];
+    assert.equal(await runPipeline(plugins, context(), async () => {}), undefined);
+  });
+});
+
+describe("runPipeline() context", () => {
+  const extends_ = (name: string, added: () => object): Plugin => ({ name, extend: added });
+
+  const clashes: Readonly<Record<string, readonly [plugins: Plugin[], message: string]>> = {
+    "a key of the core": [
+      [extends_("b", () => ({ event: 1 }))],
+      'plugin "b" adds "event" to the context, which is there already',
+    ],
+    "a key of another plugin": [
+      [extends_("a", () => ({ database: 1 })), extends_("b", () => ({ database: 2 }))],
+      'plugin "b" adds "database" to the context, which is there already',
+    ],
+    "a key that every object has": [
+      [extends_("b", () => ({ toString: 1 }))],
+      'plugin "b" adds "toString" to the context, which is there already',
+    ],
+  };
+  for (const [name, [plugins, message]] of Object.entries(clashes)) {
+    it(`refuses ${name} at the first event, without \`adds\``, async () => {
+      const seen: string[] = [];
+      await assert.rejects(runPipeline(plugins, context(), noting(seen)), { message });
+      assert.deepEqual(seen, []);
+    });
+  }
+
+  it("takes nothing in when one of several keys clashes", async () => {
+    const ctx = context();
+    await assert.rejects(runPipeline([extends_("b", () => ({ mine: 1, log: 2 }))], ctx, async () => {}));
+    assert.equal("mine" in ctx, false);
+    assert.equal(ctx.log, silent);
+  });
+});
+
+describe("assertPlugins()", () => {
+  const verifier: Plugin = { name: "verifier", phase: "verify", around: (_ctx, next) => next() };
+  const cases: Readonly<Record<string, readonly [plugins: Plugin[], message: string]>> = {
+    "no plugin": [
+      [],
+      'cannot start: no plugin of phase "verify", so anybody could post updates; ' +
+      "add one, such as applicationToken() of @b24/onappupdate/application-token",
+    ],
+    "no plugin that verifies": [
+      [{ name: "a", around: (_ctx, next) => next() }, { name: "b", phase: "handle" }],
+      'cannot start: no plugin of phase "verify", so anybody could post updates; ' +
+      "add one, such as applicationToken() of @b24/onappupdate/application-token",
+    ],
+    "a plugin that verifies nothing": [
+      [{ name: "a", phase: "verify" }],
+      'cannot start: no plugin of phase "verify", so anybody could post updates; ' +
+      "add one, such as applicationToken() of @b24/onappupdate/application-token",
+    ],
+    "two plugins of one name": [
+      [verifier, { name: "verifier" }],
+      'cannot start: two plugins are called "verifier"; give one another name',
+    ],
+    "two plugins that add one key": [
+      [verifier, { name: "a", adds: ["database"] as never }, { name: "b", adds: ["other", "database"] as never }],
+      'cannot start: plugin "b" adds "database" to the context, which plugin "a" adds already',
+    ],
+    "one plugin that adds one key twice": [
+      [verifier, { name: "a", adds: ["database", "database"] as never }],
+      'cannot start: plugin "a" adds "database" to the context, which plugin "a" adds already',
+    ],
+    "a plugin that verifies and extends": [
+      [{ ...verifier, extend: () => ({}) }],
+      'cannot start: plugin "verifier" of phase "verify" has extend(), which only phase "handle" can',
+    ],
+  };
+  for (const [name, [plugins, message]] of Object.entries(cases)) {
+    it(`refuses ${name}`, () => assert.throws(() => assertPlugins(plugins), { name: "TypeError", message }));
+  }
+
+  const coreKeys = ["event", "portal", "receivedAt", "log", "signal", "memberId", "from", "to", "attempt", "dryRun"];
+  for (const key of [...coreKeys, "step", "pages", "sleep", "progress"]) {
+    it(`refuses a plugin that adds the core's ${key}`, () => {
+      assert.throws(() => assertPlugins([verifier, { name: "a", adds: [key] as never }]), {
+        name: "TypeError",
+        message: `cannot start: plugin "a" adds "${key}" to the context, which the core adds already`,
+      });
+    });
+  }
+
+  it("takes plugins that fit together", () => {
+    assertPlugins([
+      verifier,
+      { name: "second", phase: "verify", around: (_ctx, next) => next() },
+      { name: "a", adds: ["database"] as never },
+      { name: "b", adds: ["toString"] as never },
+    ]);
+  });
+});
+
+describe("an app's pipeline", () => {
+  function app(...plugins: Plugin[]): ReturnType<typeof parts> {
+    return parts(plugins);
+  }
+  function parts(plugins: readonly Plugin[]): {
+    post: () => Promise<number>;
+    tick: () => Promise<object>;
+    stored: () => Promise<boolean>;
+    lines: string[];
+    names: () => string[];
+    handled: string[];
+  } {
+    const { logger, lines } = recordingLogger();
+    const { plugin, names } = recorder();
+    const handled: string[] = [];
+    const { clock, later } = movableClock();
+    const app = createApp({ storage: memoryStorage(), acknowledge: "handled", logger, clock });
+    for (const each of [...plugins, plugin]) app.use(each);
+    app.on("ONAPPINSTALL", () => void handled.push("handler"));
+    return {
+      post: async () => {
+        const response = await app.fetch(post(BODY));
+        await response.body?.cancel();
+        return response.status;
+      },
+      tick: () => {
+        later();
+        return app.tick();
+      },
+      stored: async () => await app.portal(MEMBER_ID) !== undefined,
+      lines,
+      names,
+      handled,
+    };
+  }
+
+  it("runs plugins of phase handle around the handlers, in the order of use()", async () => {
+    const seen: string[] = [];
+    const { post, handled } = app(trusting, skin("a", seen), skin("b", seen));
+    assert.equal(await post(), 200);
+    assert.deepEqual(seen, ["a in", "b in", "b out", "a out"]);
+    assert.deepEqual(handled, ["handler"]);
+  });
+
+  it("not calling next() skips the handlers for good", async () => {
+    const { post, tick, handled, names } = app(trusting, { name: "skips", around: async () => {} });
+    assert.equal(await post(), 200);
+    assert.deepEqual(await tick(), { handled: 0, failed: 0 });
+    assert.deepEqual(handled, []);
+    assert.deepEqual(names(), ["received", "handled"]);
+  });
+
+  it("a plugin that fails is tried again, also when another one catches it", async () => {
+    let broken = true;
+    const fragile: Plugin = {
+      name: "fragile",
+      extend: () => {
+        if (broken) throw new Error("no database");
+        return {};
+      },
+    };
+    const careless: Plugin = { name: "careless", around: (_ctx, next) => next().catch(() => {}) };
+    const { post, tick, handled, names } = app(trusting, careless, fragile);
+    assert.equal(await post(), 200);
+    assert.deepEqual(await tick(), { handled: 0, failed: 1 });
+    broken = false;
+    assert.deepEqual(await tick(), { handled: 1, failed: 0 });
+    assert.deepEqual(handled, ["handler"]);
+    assert.deepEqual(names(), ["received", "failed", "failed", "handled"]);
+  });
+
+  it("a clash at the first event keeps it for the code that has none", async () => {
+    const { post, tick, handled, lines } = app(trusting, { name: "clash", extend: () => ({ log: 1 }) });
+    assert.equal(await post(), 200);
+    assert.deepEqual(await tick(), { handled: 0, failed: 1 });
+    assert.deepEqual(handled, []);
+    assert.match(lines.join("\n"), /plugin \\"clash\\" adds \\"log\\" to the context/);
+  });
+
+  const verdicts: Readonly<Record<string, readonly [around: Around, status: number]>> = {
+    "that lets it through": [(_ctx, next) => next(), 200],
+    "that does not call next()": [async () => {}, 403],
+    "that finds it not genuine": [() => Promise.reject(new NotGenuineError("no")), 403],
+    "that cannot tell": [() => Promise.reject(new CannotVerifyError("down")), 503],
+    "that fails": [() => Promise.reject(new TypeError("x is undefined")), 503],
+    "that fails without a promise": [
+      () => {
+        throw new TypeError("x is undefined");
+      },
+      503,
+    ],
+    "that calls next() twice": [(_ctx, next) => next().then(() => next()), 503],
+    "that lets it through and fails then": [(_ctx, next) => next().then(() => Promise.reject(new Error("late"))), 503],
+  };
+  for (const [name, [around, status]] of Object.entries(verdicts)) {
+    const verifier: Plugin = { name: "verifier", phase: "verify", around };
+    const careless: Plugin = { name: "careless", phase: "verify", around: (_ctx, next) => next().catch(() => {}) };
+    it(`answers ${status} with a verifier ${name}`, async () => {
+      const { post, stored, handled } = app(verifier);
+      assert.equal(await post(), status);
+      assert.equal(await stored(), status === 200);
+      assert.equal(handled.length, status === 200 ? 1 : 0);
+    });
+    it(`answers ${status} with a verifier ${name} before one that lets it through`, async () => {
+      const { post, stored } = app(verifier, trusting);
+      assert.equal(await post(), status);
+      assert.equal(await stored(), status === 200);
+    });
+    it(`answers ${status} with a verifier ${name} inside one that catches everything`, async () => {
+      const { post, stored } = app(careless, verifier);
+      assert.equal(await post(), status);
+      assert.equal(await stored(), status === 200);
+    });
+  }
+
+  const throws: Readonly<Record<string, () => void | Promise<void>>> = {
+    "an observer that throws": () => {
+      throw new Error("observer is broken");
+    },
+    "an observer that rejects": () => Promise.reject(new Error("observer is broken")),
+    "an observer that rejects later": async () => {
+      await later();
+      throw new Error("observer is broken");
+    },
+  };
+  const observed = [
+    "received",
+    "rejected",
+    "duplicate",
+    "planned",
+    "applied",
+    "upgraded",
+    "failed",
+    "handled",
+  ] as const;
+  for (const [name, observer] of Object.entries(throws)) {
+    it(`${name} changes nothing, and is logged`, async () => {
+      const lives = [undefined, observer].map(async (observer) => {
+        const { logger, lines } = recordingLogger();
+        const { plugin, names } = recorder();
+        const observe = Object.fromEntries(observed.map((name) => [name, observer ?? ((): void => {})]));
+        const app = createApp({
+          storage: memoryStorage(),
+          acknowledge: "handled",
+          logger,
+          clock: () => now,
+          random: () => "always the same",
+        })
+          .use(trusting).use({ name: "observer", observe: observe as Partial<Observers> }).use(plugin);
+        let now = 1_785_300_000_000;
+        let broken = true;
+        const seen: string[] = [];
+        app.upgrade("3", ({ from, to }) => {
+          if (broken) throw new Error("not yet");
+          seen.push(`${from} -> ${to}`);
+        });
+        const update = BODY.replace("INSTALL", "UPDATE").replace("VERSION]=2", "VERSION]=3&data[PREVIOUS_VERSION]=2");
+        const statuses: number[] = [];
+        for (const body of [BODY, BODY, update, "garbage"]) {
+          const response = await app.fetch(post(body));
+          await response.body?.cancel();
+          statuses.push(response.status);
+        }
+        broken = false;
+        now += 3_600_000;
+        const ticked = await app.tick();
+        await later();
+        await later();
+        const portal = await app.portal(MEMBER_ID);
+        await app.close();
+        return { statuses, ticked, seen, names: names(), portal: JSON.stringify(portal), lines };
+      });
+      const [calm, shaken] = await Promise.all(lives);
+      assert.deepEqual({ ...shaken, lines: [] }, { ...calm, lines: [] });
+      assert.deepEqual(calm?.statuses, [200, 200, 200, 400]);
+      assert.deepEqual(calm?.seen, ["2.0.0 -> 3.0.0"]);
+      const logged = shaken!.lines.map((line) => JSON.parse(line)).filter(({ message }) =>
+        message === "an observer failed"
+      );
+      assert.deepEqual(new Set(logged.map(({ observer }) => observer)), new Set(observed));
+      assert(
+        logged.every(({ level, plugin, error }) =>
+          level === "error" && plugin === "observer" && error.message === "observer is broken"
+        ),
+      );
+      assert.equal(shaken!.lines.length - logged.length, calm!.lines.length);
+    });
+  }
+
+  it("an observer that never ends holds nothing up", async () => {
+    const { post, names } = app(trusting, {
+      name: "endless",
+      observe: { received: () => new Promise(() => {}), handled: () => new Promise(() => {}) },
+    });
+    assert.equal(await post(), 200);
+    assert.deepEqual(names(), ["received", "handled"]);
+  });
+});

@@ -1,0 +1,166 @@
+/** A portal that answers what a test says, access to it, and time that passes only when somebody waits. */
+import assert from "node:assert/strict";
+import { inspect } from "node:util";
+import { type Access, AddressError, type B24Error, type Host, type PortalAccess, Secret } from "@b24/onappupdate";
+import { type B24, type B24Timer, type Rest, rest, type RestOptions } from "@b24/onappupdate/rest";
+import { MEMBER_ID, recordingLogger } from "../../../support/app.ts";
+
+export const ENDPOINT = "https://example.bitrix24.de/rest/";
+export const NOW = 1_785_300_000_000;
+
+/** A request as it came. */
+export interface Sent {
+  readonly url: string;
+  readonly http: string;
+  readonly redirect: string;
+  readonly contentType: string | null;
+  readonly host: string;
+  /** Of REST. */
+  readonly method: string;
+  readonly params: Readonly<Record<string, unknown>>;
+  readonly auth: unknown;
+}
+
+export type Answer = (sent: Sent, count: number) => Response | Promise<Response>;
+
+/** All that a client can reach. */
+export interface Counter {
+  readonly plugin: Rest;
+  readonly host: Host;
+  readonly b24: B24;
+  readonly sent: Sent[];
+  /** What was asked of the access, in words. */
+  readonly asked: string[];
+  /** Milliseconds of each wait. */
+  readonly waits: number[];
+  readonly lines: string[];
+  readonly access: PortalAccess;
+  readonly timer: B24Timer;
+  /** What portals answer from now on. */
+  answer: Answer;
+  /** Milliseconds since 1970. */
+  now: number;
+  /** Users whose tokens there are. */
+  users: number;
+  /** Nothing can be called without having been issued here. */
+  readonly tokens: string[];
+}
+
+/** The answer to a call that went well. */
+export function ok(result: unknown, more: object = {}): Response {
+  return Response.json({ result, ...more });
+}
+
+/** The answer to a call that did not. */
+export function refusal(status: number, error: unknown, more: object = {}): Response {
+  return Response.json({ error, error_description: `about ${error}`, ...more }, { status });
+}
+
+/** A plugin that was set up, without an app around it. */
+export function counter(options: RestOptions = {}, given: { readonly fetch?: typeof fetch } = {}): Counter {
+  const { logger, lines } = recordingLogger();
+  const tokens: string[] = [];
+  const asked: string[] = [];
+  const endpoints = new Map<string, string>();
+  const latest = new Map<string, Access>();
+  const make = (memberId: string, userId: number): Access => {
+    // Words, so that nothing but being known gives them away.
+    const token = `access_${tokens.length + 1}_zyxwvutsrqponm`;
+    tokens.push(token);
+    const access: Access = {
+      clientEndpoint: endpoints.get(memberId) ?? ENDPOINT,
+      accessToken: new Secret(token),
+      expiresAt: made.now + 3_600_000,
+      isSystemUser: false,
+      userId,
+      scope: ["crm"],
+    };
+    latest.set(`${memberId} ${userId}`, access);
+    return access;
+  };
+  const access: PortalAccess = {
+    get: (memberId) => {
+      asked.push("get");
+      return Promise.resolve(latest.get(`${memberId} 1`) ?? make(memberId, 1));
+    },
+    renew: (memberId, spent) => {
+      asked.push(`renew ${spent.userId}`);
+      return Promise.resolve(make(memberId, spent.userId!));
+    },
+    another: (memberId, tried) => {
+      asked.push(`another ${tried.map(({ userId }) => userId)}`);
+      for (let userId = 1; userId <= made.users; userId++) {
+        if (!tried.some((one) => one.userId === userId)) return Promise.resolve(make(memberId, userId));
+      }
+      return Promise.resolve(undefined);
+    },
+    moved: (memberId, from, location) => {
+      asked.push(`moved ${location}`);
+      const { hostname } = new URL(location);
+      if (!hostname.endsWith(".bitrix24.de")) return Promise.reject(new AddressError(`cannot follow to ${hostname}`));
+      endpoints.set(memberId, `https://${hostname}/rest/`);
+      return Promise.resolve({ ...from, clientEndpoint: `https://${hostname}/rest/` });
+    },
+    refused: (_memberId, error: B24Error) => {
+      asked.push(`refused ${error.code}`);
+      return Promise.resolve();
+    },
+  };
+  const portalFetch: typeof fetch = given.fetch ?? (async (input, init) => {
+    const request = new Request(input, init);
+    const { url, method: http, redirect, headers } = request;
+    const { auth, ...params } = await request.json();
+    const { host, pathname } = new URL(url);
+    const method = pathname.replace("/rest/", "");
+    const contentType = headers.get("content-type");
+    const sent: Sent = { url, http, redirect, contentType, host, method, params, auth };
+    made.sent.push(sent);
+    return await made.answer(sent, made.sent.length);
+  });
+  let elapsed = 0;
+  const timer: B24Timer = {
+    now: () => elapsed,
+    sleep: (ms) => {
+      made.waits.push(ms);
+      elapsed += ms;
+      made.now += ms;
+      return Promise.resolve();
+    },
+  };
+  const host = { access, portalFetch, clock: () => made.now, log: logger } as Partial<Host> as Host;
+  const plugin = rest({ timer, ...options });
+  plugin.setup!(host);
+  const made: Counter = {
+    ...{ plugin, host, access, timer, lines, tokens, asked },
+    b24: plugin.portal(MEMBER_ID),
+    sent: [],
+    waits: [],
+    answer: () => ok(true),
+    now: NOW,
+    users: 1,
+  };
+  return made;
+}
+
+/** What `work` rejects with, which must be as `expected`, and hold no token; neither may addresses and the log. */
+export async function failure(
+  made: Counter,
+  work: Promise<unknown>,
+  expected: Readonly<Record<string, unknown>>,
+): Promise<Error> {
+  const outcome = await work.then((value) => ({ value }), (error) => ({ error }));
+  assert("error" in outcome, `resolved to ${inspect(outcome)}`);
+  const { error } = outcome;
+  assert(error instanceof Error);
+  assert.deepEqual(Object.fromEntries(Object.keys(expected).map((key) => [key, error[key as keyof Error]])), expected);
+  assertNoToken(made, error);
+  return error;
+}
+
+/** Neither `seen` nor addresses nor the log hold a token. */
+export function assertNoToken(made: Counter, ...seen: readonly unknown[]): void {
+  const texts = [inspect(seen, { depth: 20, showHidden: true }), JSON.stringify(seen), ...made.lines];
+  for (let one = seen[0]; one instanceof Error; one = one.cause) texts.push(one.message, one.stack ?? "");
+  texts.push(...made.sent.map(({ url }) => url));
+  for (const token of made.tokens) for (const text of texts) assert(!text.includes(token), text);
+}

@@ -1,0 +1,450 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { B24Error, RetryAfter } from "@b24/onappupdate";
+import { MEMBER_ID } from "../../../support/app.ts";
+import { type Answer, type Counter, counter, failure, NOW, ok, refusal } from "./_rest.ts";
+
+/** Refuses the first `count` requests. */
+function first(count: number, refused: () => Response): Answer {
+  return (_sent, at) => at <= count ? refused() : ok("done");
+}
+
+/** The rows of the table of codes that end in an error at once. */
+const THROWN: readonly (readonly [code: string, status: number, waitsFor: string | undefined, isFinal: boolean])[] = [
+  ["insufficient_scope", 403, "scope", false],
+  ["invalid_scope", 403, "scope", false],
+  ["METHOD_CONFIRM_WAITING", 401, "confirmation", false],
+  ["METHOD_CONFIRM_DENIED", 403, undefined, true],
+  ["OVERLOAD_LIMIT", 503, undefined, true],
+  ["WRONG_CLIENT", 200, "authorisation", false],
+  ["invalid_client", 400, "configuration", false],
+  ["invalid_grant", 400, "authorisation", false],
+  ["ERROR_CORE", 400, undefined, false],
+  ["ERROR_METHOD_NOT_FOUND", 404, undefined, false],
+  ["Access denied", 400, undefined, false],
+];
+
+describe("b24.call() and the errors of Bitrix24", () => {
+  for (const [code, status, waitsFor, isFinal] of THROWN) {
+    it(`throws ${code}`, async () => {
+      const made = counter();
+      made.answer = () => refusal(status, code);
+      const error = await failure(made, made.b24.call("crm.deal.list"), {
+        name: "B24Error",
+        code,
+        status,
+        method: "crm.deal.list",
+        description: `about ${code}`,
+        isFinal,
+      });
+      assert.equal((error as B24Error).waitsFor, waitsFor);
+      assert.equal(made.sent.length, 1);
+    });
+
+    it(`sees ${code} in an answer of HTTP 200`, async () => {
+      const made = counter();
+      made.answer = () => refusal(200, code);
+      await failure(made, made.b24.call("crm.deal.list"), { name: "B24Error", code, status: 200 });
+    });
+  }
+
+  for (const code of ["expired_token", "invalid_token", "NO_AUTH_FOUND"]) {
+    it(`renews the token once after ${code}, and repeats any method`, async () => {
+      const made = counter();
+      made.answer = first(1, () => refusal(401, code));
+      assert.equal(await made.b24.call("crm.deal.add"), "done");
+      assert.deepEqual(made.asked, ["get", "renew 1"]);
+      assert.deepEqual(made.sent.map(({ auth }) => auth), made.tokens);
+      made.answer = () => refusal(401, code);
+      await failure(made, made.b24.call("crm.deal.add"), { code, waitsFor: "authorisation" });
+      assert.deepEqual(made.asked, ["get", "renew 1", "get", "renew 1"]);
+      assert.equal(made.sent.length, 4);
+    });
+  }
+
+  for (const code of ["user_access_error", "ACCESS_DENIED"]) {
+    it(`asks as the other users after ${code}, each of whom may have an expired token`, async () => {
+      const made = counter();
+      made.users = 3;
+      const answers = [
+        refusal(403, code),
+        refusal(401, "expired_token"),
+        refusal(403, code),
+        refusal(401, "expired_token"),
+        ok("as the third"),
+      ];
+      made.answer = (_sent, count) => answers[count - 1]!;
+      assert.equal(await made.b24.call("crm.deal.add"), "as the third");
+      assert.deepEqual(made.asked, ["get", "another 1", "renew 2", "another 1,2", "renew 3"]);
+    });
+
+    it(`throws ${code} when all were tried`, async () => {
+      const made = counter();
+      made.users = 2;
+      made.answer = () => refusal(403, code);
+      await failure(made, made.b24.call("crm.deal.add"), { code, waitsFor: "administrator" });
+      assert.deepEqual(made.asked, ["get", "another 1", "another 1,2"]);
+      assert.equal(made.sent.length, 2);
+    });
+  }
+
+  for (const [code, waitsFor] of [["PAYMENT_REQUIRED", "payment"], ["NOT_INSTALLED", "installation"]] as const) {
+    it(`has ${code} remembered, and throws it also when that fails`, async () => {
+      const made = counter();
+      made.answer = () => refusal(401, code);
+      await failure(made, made.b24.call("profile"), { name: "B24Error", code, waitsFor });
+      assert.deepEqual(made.asked, ["get", `refused ${code}`]);
+      Object.assign(made.access, { refused: () => Promise.reject(new Error("storage is down")) });
+      await failure(made, made.b24.call("profile"), { name: "B24Error", code, waitsFor });
+      assert.match(made.lines.join(), /storage is down/);
+      assert.equal(made.sent.length, 2);
+    });
+  }
+
+  it("waits longer after each QUERY_LIMIT_EXCEEDED, and repeats any method", async () => {
+    const made = counter();
+    made.answer = first(4, () => refusal(503, "QUERY_LIMIT_EXCEEDED"));
+    assert.equal(await made.b24.call("crm.deal.add"), "done");
+    assert.equal(made.sent.length, 5);
+    assert.equal(made.waits.length, 4);
+    for (const [index, ms] of made.waits.entries()) {
+      const most = 1000 * 2 ** index;
+      assert(ms >= most / 2 && ms <= most, `${made.waits}`);
+    }
+    made.answer = () => refusal(503, "QUERY_LIMIT_EXCEEDED");
+    await failure(made, made.b24.call("crm.deal.add"), { code: "QUERY_LIMIT_EXCEEDED", isFinal: false });
+    assert.equal(made.sent.length, 11);
+  });
+
+  it("leaves a portal alone after QUERY_LIMIT_EXCEEDED, whoever calls it", async () => {
+    const made = counter({ rate: { burst: 3, perSecond: 2 } });
+    made.answer = first(1, () => refusal(503, "QUERY_LIMIT_EXCEEDED"));
+    await Promise.all(["a", "b", "c"].map((name) => made.b24.call(`crm.${name}.add`)));
+    assert.deepEqual(made.sent.map(({ method }) => method), ["crm.a.add", "crm.b.add", "crm.c.add", "crm.a.add"]);
+    const [back, ...others] = made.waits;
+    assert(back! >= 500 && back! <= 1000);
+    // The bucket is full as far as Bitrix24 is concerned: the others come one by one.
+    assert.deepEqual(others.map(Math.round), [500, 500]);
+  });
+
+  it("waits until operating_reset_at after OPERATION_TIME_LIMIT, and repeats any method", async () => {
+    const made = counter();
+    const time = { operating_reset_at: NOW / 1000 + 20 };
+    made.answer = first(1, () => refusal(429, "OPERATION_TIME_LIMIT", { time }));
+    assert.equal(await made.b24.call("crm.deal.add"), "done");
+    assert.equal(made.waits.length, 1);
+    assert(made.waits[0]! >= 20_000 && made.waits[0]! <= 22_000);
+  });
+
+  /** When the portal says that it is over, in seconds from now, and the milliseconds that come of it. */
+  const RESETS: readonly (readonly [at: unknown, least: number])[] = [
+    [120, 120_000],
+    [10 ** 9, 600_000],
+    [undefined, 60_000],
+    ["soon", 60_000],
+    [null, 60_000],
+  ];
+  for (const [at, least] of RESETS) {
+    it(`throws RetryAfter after OPERATION_TIME_LIMIT for ${at} seconds`, async () => {
+      const made = counter();
+      const reset = typeof at === "number" ? NOW / 1000 + at : at;
+      made.answer = () => refusal(429, "OPERATION_TIME_LIMIT", { time: { operating_reset_at: reset } });
+      const error = await failure(made, made.b24.call("crm.deal.list"), { name: "RetryAfter" }) as RetryAfter;
+      assert(error instanceof RetryAfter && error.cause instanceof B24Error);
+      assert.equal(error.cause.code, "OPERATION_TIME_LIMIT");
+      assert(error.afterMs >= least && error.afterMs <= least * 1.1 + 1);
+      assert.deepEqual(made.waits, []);
+    });
+  }
+
+  it("does not come back for ever to a method that is blocked again and again", async () => {
+    const made = counter();
+    const time = { operating_reset_at: NOW / 1000 - 100 };
+    made.answer = () => refusal(429, "OPERATION_TIME_LIMIT", { time });
+    await failure(made, made.b24.call("crm.deal.list"), { name: "RetryAfter" });
+    assert.equal(made.sent.length, 4);
+  });
+
+  it("takes an error without a code for one", async () => {
+    const made = counter();
+    for (
+      const [answer, description] of [
+        [{ error: "", error_description: "ID is not defined or invalid." }, "ID is not defined or invalid."],
+        [{ error: 0, error_description: "none" }, "none"],
+        [{ error: { code: "BITRIX_REST_V3", message: "as version 3 has it" } }, "as version 3 has it"],
+      ] as const
+    ) {
+      made.answer = () => Response.json(answer, { status: 400 });
+      await failure(made, made.b24.call("crm.deal.get"), { name: "B24Error", description });
+    }
+    made.answer = () => Response.json({ error: "", error_description: "none" }, { status: 400 });
+    await failure(made, made.b24.call("crm.deal.get"), { code: "UNKNOWN_ERROR" });
+    made.answer = () => Response.json({ error: "", result: 5 });
+    assert.equal(await made.b24.call("crm.deal.get"), 5);
+  });
+});
+
+/** Ends after which nobody knows what was done. */
+const AMBIGUOUS: Readonly<Record<string, Answer>> = {
+  INTERNAL_SERVER_ERROR: () => refusal(500, "INTERNAL_SERVER_ERROR"),
+  ERROR_UNEXPECTED_ANSWER: () => refusal(500, "ERROR_UNEXPECTED_ANSWER"),
+  "a page of HTML": () => new Response("<h1>502</h1>", { status: 502, headers: { "content-type": "text/html" } }),
+  "half an answer": () => new Response('{"result": [{"ID": "1"', { headers: { "content-type": "application/json" } }),
+  "a network that fails": () => Promise.reject(new TypeError("fetch failed")),
+};
+
+describe("b24.call() that may have been done", () => {
+  for (const [what, answer] of Object.entries(AMBIGUOUS)) {
+    for (const method of ["crm.deal.list", "crm.deal.get", "crm.deal.fields", "app.info", "profile", "user.current"]) {
+      it(`repeats ${method} after ${what}`, async () => {
+        const made = counter();
+        made.answer = (sent, count) => count < 3 ? answer(sent, count) : ok("done");
+        assert.equal(await made.b24.call(method), "done");
+        assert.equal(made.waits.length, 2);
+        assert(made.waits[0]! <= 1000 && made.waits[1]! > 999, `${made.waits}`);
+      });
+    }
+
+    for (const method of ["crm.deal.add", "crm.deal.update", "event.offline.get", "event.bind", "some.widget"]) {
+      it(`does not repeat ${method} after ${what}`, async () => {
+        const made = counter();
+        made.answer = answer;
+        await failure(made, made.b24.call(method), {});
+        assert.equal(made.sent.length, 1);
+      });
+    }
+
+    it(`gives up after ${what}`, async () => {
+      const made = counter({ attempts: 2 });
+      made.answer = answer;
+      await failure(made, made.b24.call("crm.deal.list"), {});
+      assert.equal(made.sent.length, 2);
+    });
+
+    it(`heeds repeatable after ${what}`, async () => {
+      const made = counter();
+      made.answer = (sent, count) => count % 2 === 1 ? answer(sent, count) : ok("done");
+      assert.equal(await made.b24.call("crm.deal.update", {}, { repeatable: true }), "done");
+      await failure(made, made.b24.call("crm.deal.list", {}, { repeatable: false }), {});
+      assert.equal(made.sent.length, 3);
+    });
+  }
+});
+
+describe("b24.call() of a portal that has moved", () => {
+  const moved = (status: number, location: string): Response => new Response(null, { status, headers: { location } });
+
+  for (const status of [301, 302, 307, 308]) {
+    it(`posts again, as it was, to where access says after ${status}`, async () => {
+      const made = counter();
+      made.answer = ({ host, method }) =>
+        host === "example.bitrix24.de" ? moved(status, `https://new.bitrix24.de/rest/${method}`) : ok("done");
+      assert.equal(await made.b24.call("crm.deal.add", { fields: { TITLE: "x" } }), "done");
+      const [before, after] = made.sent;
+      assert.deepEqual(after, { ...before, url: "https://new.bitrix24.de/rest/crm.deal.add", host: "new.bitrix24.de" });
+      assert.deepEqual(made.asked, ["get", "moved https://new.bitrix24.de/rest/"]);
+    });
+  }
+
+  it("follows twice, and no further", async () => {
+    const made = counter();
+    made.answer = (_sent, count) => moved(302, `https://p${count}.bitrix24.de/rest/`);
+    await failure(made, made.b24.call("crm.deal.add"), { name: "AddressError" });
+    assert.deepEqual(made.sent.map(({ host }) => host), [
+      "example.bitrix24.de",
+      "p1.bitrix24.de",
+      "p2.bitrix24.de",
+    ]);
+  });
+
+  it("goes nowhere that access refuses", async () => {
+    const made = counter();
+    made.answer = () => moved(302, "https://evil.example/rest/profile");
+    await failure(made, made.b24.call("profile"), { name: "AddressError" });
+    assert.equal(made.sent.length, 1);
+  });
+
+  const ODD: Readonly<Record<string, (token: string) => string>> = {
+    "no address": () => "https://",
+    "user info": () => "https://user@new.bitrix24.de/rest/",
+    "a token as user": (token) => `https://${token}@evil.example/`,
+    "a token as host": (token) => `https://${token}.evil.example/`,
+  };
+  for (const [what, location] of Object.entries(ODD)) {
+    it(`does not ask about ${what}`, async () => {
+      const made = counter();
+      made.answer = ({ auth }) => moved(302, location(String(auth)));
+      await failure(made, made.b24.call("profile"), { name: "AddressError" });
+      assert.deepEqual(made.asked, ["get"]);
+    });
+  }
+
+  it("asks about the host alone, whatever else the address holds", async () => {
+    const made = counter();
+    made.answer = ({ auth, host }) =>
+      host === "new.bitrix24.de" ? ok("done") : moved(302, `https://NEW.bitrix24.de/${auth}?auth=${auth}#${auth}`);
+    assert.equal(await made.b24.call("profile"), "done");
+    assert.deepEqual(made.asked, ["get", "moved https://new.bitrix24.de/rest/"]);
+  });
+
+  for (const status of [303, 300, 304]) {
+    it(`takes ${status} for no move`, async () => {
+      const made = counter();
+      made.answer = () => moved(status, "https://new.bitrix24.de/rest/");
+      await failure(made, made.b24.call("crm.deal.add"), { name: "B24Error", code: "ERROR_UNEXPECTED_ANSWER", status });
+      assert.equal(made.sent.length, 1);
+    });
+  }
+});
+
+describe("b24.call() and a hostile portal", () => {
+  const unexpected = async (made: Counter, description: RegExp, options = {}): Promise<void> => {
+    const call = made.b24.call("crm.deal.add", {}, options);
+    const error = await failure(made, call, { name: "B24Error", code: "ERROR_UNEXPECTED_ANSWER" }) as B24Error;
+    assert.match(error.description, description);
+  };
+
+  const BODIES: Readonly<Record<string, readonly [body: BodyInit | null, type: string, description: RegExp]>> = {
+    "HTML": ["<html>of a proxy</html>", "text/html; charset=utf-8", /^text\/html that is no JSON object$/],
+    "nothing": [null, "", /^something without a type that is no JSON object$/],
+    "half of JSON": ['{"result": {"ID": ', "application/json", /^application\/json that is no JSON object$/],
+    "a list": ["[1, 2]", "application/json", /no JSON object/],
+    "a text": ['"result"', "application/json", /no JSON object/],
+    "null": ["null", "application/json", /no JSON object/],
+    "broken UTF-8": [
+      new TextEncoder().encode('{"result": "?"}').map((byte) => byte === 0x3f ? 0xff : byte),
+      "application/json",
+      /no JSON object/,
+    ],
+    "JSON without a result": ['{"time": {}}', "application/json", /without result or error/],
+    "a prototype's result": ['{"__proto__": {"result": 1}}', "application/json", /without result or error/],
+    "deep JSON": [`{"result": ${"[".repeat(200_000)}`, "application/json", /no JSON object/],
+    "a content type that is none": ["x", "text/html<script>", /^text\/html that is no JSON object$/],
+    "a content type without an end": ["x", `text/${"x".repeat(7000)}`, /^text\/x{60} that/],
+  };
+  for (const [what, [body, type, description]] of Object.entries(BODIES)) {
+    it(`takes ${what} for no answer, and quotes none of it`, async () => {
+      const made = counter();
+      made.answer = () => new Response(body, { headers: type === "" ? {} : { "content-type": type } });
+      await unexpected(made, description);
+    });
+  }
+
+  it("takes a result with a status of failure for no answer", async () => {
+    const made = counter();
+    made.answer = () => Response.json({ result: true }, { status: 500 });
+    await unexpected(made, /without result or error/);
+  });
+
+  it("quotes no token, wherever the portal puts it", async () => {
+    const made = counter();
+    const answers: ((token: string) => Response)[] = [
+      (token) => Response.json({ error: token, error_description: token }, { status: 400 }),
+      (token) => Response.json({ error: "ERROR_CORE", error_description: `your token is ${token}!` }, { status: 400 }),
+      (token) => Response.json({ error: `E ${token}`, error_description: token.toUpperCase() }),
+      (token) => new Response(token, { headers: { "content-type": `${token}/x` } }),
+      (token) => new Response(token, { headers: { "content-type": `x/${token}` } }),
+      (token) => new Response(null, { status: 302, headers: { location: `https://${token}/` } }),
+      () => {
+        throw Object.assign(new Error("failed"), { name: made.tokens[0], cause: { code: made.tokens[0] } });
+      },
+      () => {
+        throw new TypeError(`error sending request for url (https://x/?auth=${made.tokens[0]})`);
+      },
+    ];
+    for (const answer of answers) {
+      made.answer = ({ auth }) => answer(String(auth));
+      await failure(made, made.b24.call("crm.deal.add"), {});
+      await failure(made, made.b24.call("crm.deal.list"), {});
+    }
+    made.answer = () =>
+      Response.json({ error: "ERROR_CORE", error_description: `${"f".repeat(70)} is another's` }, { status: 400 });
+    await failure(made, made.b24.call("profile"), { description: "[redacted] is another's" });
+  });
+
+  it("quotes the token before the renewed one neither", async () => {
+    const made = counter();
+    made.answer = (_sent, count) =>
+      count === 1 ? refusal(401, "expired_token") : refusal(400, "ERROR_CORE", { error_description: made.tokens[0] });
+    await failure(made, made.b24.call("profile"), { description: "[redacted]" });
+  });
+
+  it("cuts descriptions, and takes codes that are none for unknown", async () => {
+    const made = counter();
+    made.answer = () => Response.json({ error: "<script>", error_description: "long ".repeat(1000) });
+    const error = await failure(made, made.b24.call("profile"), { code: "UNKNOWN_ERROR" }) as B24Error;
+    assert.equal(error.description.length, 500);
+  });
+
+  it("reads no more than answerBytes, and does not ask for it twice", async () => {
+    const made = counter({ answerBytes: 10_000 });
+    let given = 0;
+    let isCancelled = false;
+    made.answer = () =>
+      new Response(
+        new ReadableStream({
+          pull: (controller) => {
+            given += 4096;
+            controller.enqueue(new Uint8Array(4096).fill(0x20));
+          },
+          cancel: () => void (isCancelled = true),
+        }),
+      );
+    await unexpected(made, /^more than 10000 bytes$/);
+    await failure(made, made.b24.call("crm.deal.list"), { code: "ERROR_UNEXPECTED_ANSWER" });
+    assert.equal(made.sent.length, 2);
+    assert(isCancelled && given <= 2 * 5 * 4096, `${given}`);
+    made.answer = () => ok("x".repeat(9_980));
+    assert.equal((await made.b24.call<string>("profile")).length, 9_980);
+  });
+
+  const SLOW: Readonly<Record<string, () => Response | Promise<Response>>> = {
+    "answers nothing": () => new Promise(() => {}),
+    "sends its answer byte by byte": () =>
+      new Response(
+        new ReadableStream({
+          pull: async (controller) => {
+            await new Promise((resolve) => setTimeout(resolve, 5));
+            controller.enqueue(new Uint8Array([0x20]));
+          },
+        }),
+      ),
+  };
+  for (const [what, answer] of Object.entries(SLOW)) {
+    it(`gives up a portal that ${what}, and lets the next call through`, async () => {
+      const made = counter({ timeoutMs: 100 });
+      made.answer = answer;
+      await failure(made, made.b24.call("crm.deal.add"), {
+        name: "UnreachableError",
+        message: "example.bitrix24.de did not answer crm.deal.add in 100 ms",
+      });
+      await failure(made, made.b24.call("crm.deal.add", {}, { timeoutMs: 10 }), { name: "UnreachableError" });
+      assert.equal(made.sent.length, 2);
+      made.answer = () => ok("done");
+      assert.equal(await made.b24.call("profile"), "done");
+    });
+  }
+
+  it("tells which network error it was", async () => {
+    const made = counter();
+    made.answer = () => Promise.reject(new TypeError("fetch failed", { cause: { code: "ECONNREFUSED" } }));
+    await failure(made, made.b24.call("crm.deal.add"), {
+      name: "UnreachableError",
+      message: "example.bitrix24.de gave no answer to crm.deal.add (ECONNREFUSED)",
+    });
+  });
+
+  it("hands on what the guard of addresses says", async () => {
+    const { AddressError } = await import("@b24/onappupdate");
+    const made = counter({}, { fetch: () => Promise.reject(new AddressError("127.0.0.1 is not public")) });
+    await failure(made, made.b24.call("profile"), { name: "AddressError", message: "127.0.0.1 is not public" });
+  });
+
+  it("keeps portals apart: what one has refused says nothing of another", async () => {
+    const made = counter();
+    made.answer = first(1, () => refusal(503, "QUERY_LIMIT_EXCEEDED"));
+    const other = made.plugin.portal("b".repeat(32));
+    await Promise.all([made.plugin.portal(MEMBER_ID).call("a.get"), other.call("b.get")]);
+    assert.deepEqual(made.sent.map(({ method }) => method), ["a.get", "b.get", "a.get"]);
+  });
+});

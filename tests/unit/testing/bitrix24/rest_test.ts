@@ -1,0 +1,433 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { fakeAnswers } from "@b24/onappupdate/testing";
+import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
+import { assertError, NOW, read, TECH, town } from "../../../support/fake.ts";
+
+/** The table of errors: code and HTTP status. */
+const ERRORS: readonly (readonly [code: string, status: number])[] = [
+  ["expired_token", 401],
+  ["invalid_token", 401],
+  ["NO_AUTH_FOUND", 401],
+  ["invalid_grant", 400],
+  ["invalid_client", 400],
+  ["WRONG_CLIENT", 200],
+  ["NOT_INSTALLED", 401],
+  ["PAYMENT_REQUIRED", 401],
+  ["insufficient_scope", 403],
+  ["invalid_scope", 403],
+  ["user_access_error", 403],
+  ["ACCESS_DENIED", 403],
+  ["METHOD_CONFIRM_WAITING", 401],
+  ["METHOD_CONFIRM_DENIED", 403],
+  ["QUERY_LIMIT_EXCEEDED", 503],
+  ["OPERATION_TIME_LIMIT", 429],
+  ["OVERLOAD_LIMIT", 503],
+  ["INTERNAL_SERVER_ERROR", 500],
+  ["ERROR_UNEXPECTED_ANSWER", 500],
+];
+
+const REST = "https://example.bitrix24.de/rest";
+
+describe("fakeBitrix24() as a portal's REST", () => {
+  for (const [code, status] of ERRORS) {
+    it(`answers ${code} with HTTP ${status}, once`, async () => {
+      const { portal, call } = town();
+      portal.fail(code);
+      const answered = await call("profile");
+      assertError(answered, status, code);
+      assert.notEqual(answered.body.error_description, "");
+      assert.equal((await call("profile")).status, 200);
+    });
+  }
+
+  it("fails only what it is told to, as often as it is told to", async () => {
+    const { portal, call } = town();
+    portal.fail("OPERATION_TIME_LIMIT", { method: "profile", times: 2, resetAt: 1_785_400_600 });
+    assert.equal((await call("scope")).status, 200);
+    const { body } = await call("profile");
+    assert.deepEqual(body.time, { operating: 480, operating_reset_at: 1_785_400_600 });
+    assertError(await call("profile"), 429, "OPERATION_TIME_LIMIT");
+    assert.equal((await call("profile")).status, 200);
+    portal.fail("PAYMENT_REQUIRED", { status: 402, description: "Pay!" });
+    assertError(await call("profile"), 402, "PAYMENT_REQUIRED", "Pay!");
+  });
+
+  it("fails and loses calls that were done", async () => {
+    const { portal, call } = town();
+    const placement = { PLACEMENT: "LEFT_MENU", HANDLER: "https://app.example/1" };
+    portal.fail("INTERNAL_SERVER_ERROR", { method: "placement.bind", after: "effect" });
+    assertError(await call("placement.bind", placement), 500, "INTERNAL_SERVER_ERROR");
+    assert.equal(portal.registrations().placements.length, 1);
+    portal.lose({ after: "effect" });
+    await assert.rejects(call("placement.bind", { ...placement, HANDLER: "https://app.example/2" }), {
+      name: "TypeError",
+    });
+    assert.equal(portal.registrations().placements.length, 2);
+    portal.lose();
+    await assert.rejects(call("placement.bind", { ...placement, HANDLER: "https://app.example/3" }), {
+      name: "TypeError",
+    });
+    assert.equal(portal.registrations().placements.length, 2);
+  });
+
+  it("reads parameters from forms, JSON and the query, with PHP's brackets", async () => {
+    const { bitrix24, portal } = town();
+    portal.answer("crm.deal.add", ({ params }) => params);
+    const auth = portal.accessToken();
+    const wanted = { fields: { TITLE: "Ha&lo", TAGS: ["a", "b"] } };
+    const form = `fields[TITLE]=Ha%26lo&fields%5BTAGS%5D[]=a&fields[TAGS][]=b`;
+    const send = async (url: string, type?: string, body?: string) => {
+      const init = body === undefined ? {} : { method: "POST", body, headers: { "content-type": type! } };
+      return (await read(await bitrix24.fetch(url, init))).body.result;
+    };
+    const FORM = "application/x-www-form-urlencoded";
+    assert.deepEqual(await send(`${REST}/crm.deal.add.json`, FORM, `${form}&auth=${auth}`), wanted);
+    assert.deepEqual(await send(`${REST}/crm.deal.add/?${form}&auth=${auth}`), wanted);
+    assert.deepEqual(await send(`${REST}/crm.deal.add?auth=${auth}`, FORM, form), wanted);
+    const json = JSON.stringify({ ...wanted, n: 1, auth });
+    assert.deepEqual(await send(`${REST}/crm.deal.add`, "application/json", json), { ...wanted, n: 1 });
+    const { body } = await read(
+      await bitrix24.fetch(`${REST}/crm.deal.add?auth=${auth}`, {
+        method: "POST",
+        body: new URLSearchParams({ "a[b]": "1" }),
+      }),
+    );
+    assert.deepEqual(body.result, { a: { b: "1" } });
+  });
+
+  it("answers with the time of the call", async () => {
+    const { call } = town();
+    const { body } = await call("profile");
+    assert.deepEqual(body, {
+      result: { ID: "1", ADMIN: true, NAME: "Ada", LAST_NAME: "", PERSONAL_GENDER: "", TIME_ZONE: "" },
+      time: {
+        start: NOW / 1000,
+        finish: NOW / 1000,
+        duration: 0,
+        processing: 0,
+        date_start: "2026-07-30T08:26:40+00:00",
+        date_finish: "2026-07-30T08:26:40+00:00",
+        operating_reset_at: NOW / 1000 + 600,
+        operating: 0,
+      },
+    });
+  });
+
+  it("lets in only tokens of the app on this portal", async () => {
+    const made = town();
+    const { bitrix24, portal, call } = made;
+    const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.de" });
+    other.install(1);
+    assertError(await call("profile", { auth: "" }), 401, "NO_AUTH_FOUND", "Wrong authorization data");
+    assertError(await call("profile", { auth: "of-nobody" }), 401, "invalid_token");
+    assertError(await call("profile", { auth: other.accessToken() }), 401, "invalid_token");
+    const auth = portal.accessToken();
+    made.now += 3_600_000 - 1;
+    assert.equal((await call("profile", { auth })).status, 200);
+    made.now++;
+    assertError(await call("profile", { auth }), 401, "expired_token", "The access token provided has expired.");
+    const fresh = portal.accessToken();
+    portal.expireTokens();
+    assertError(await call("profile", { auth: fresh }), 401, "expired_token");
+    portal.uninstall();
+    assertError(await call("profile", { auth }), 401, "NOT_INSTALLED");
+  });
+
+  it("tells portals of one host apart by the token", async () => {
+    const { bitrix24, portal, call } = town();
+    const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID });
+    other.install(7);
+    assert.equal((await call("app.info")).body.result.VERSION, 2);
+    assert.equal((await call("app.info", { auth: other.accessToken() })).body.result.VERSION, 7);
+    assert.deepEqual([portal.calls().length, other.calls().length], [1, 1]);
+  });
+
+  it("refuses while the app is not paid for", async () => {
+    const { portal, call } = town();
+    const ended = new URLSearchParams(portal.stopPayment());
+    assert.deepEqual([ended.get("event"), ended.get("data[PAYMENT_EXPIRED]")], ["ONAPPPAYMENT", "Y"]);
+    assertError(await call("profile"), 401, "PAYMENT_REQUIRED", "Payment required");
+    const paid = new URLSearchParams(portal.pay());
+    assert.deepEqual([paid.get("data[PAYMENT_EXPIRED]"), paid.has("auth[refresh_token]")], ["N", false]);
+    assert.equal((await call("profile")).status, 200);
+  });
+
+  it("refuses methods outside of the scope, and those that it does not have", async () => {
+    const { portal, call } = town();
+    assertError(await call("bizproc.robot.list"), 403, "insufficient_scope");
+    portal.grant("bizproc");
+    assert.deepEqual((await call("bizproc.robot.list")).body.result, []);
+    assert.deepEqual((await call("scope")).body.result, ["crm", "placement", "user_brief", "bizproc"]);
+    portal.revoke("bizproc", "crm");
+    assertError(await call("bizproc.robot.list"), 403, "insufficient_scope");
+    assertError(await call("crm.automation.trigger.list"), 403, "insufficient_scope");
+    assert.deepEqual(portal.state().scope, ["placement", "user_brief"]);
+    assertError(await call("crm.deal.nothing"), 404, "ERROR_METHOD_NOT_FOUND", "Method not found!");
+    assert.deepEqual((await call("method.get", { name: "crm.automation.trigger.add" })).body.result, {
+      isExisting: true,
+      isAvailable: false,
+    });
+    portal.data("user.get", []);
+    const { result } = (await call("methods")).body;
+    assert.deepEqual(
+      ["placement.bind", "user.get", "crm.automation.trigger.add"].map((name) => result.includes(name)),
+      [
+        true,
+        true,
+        false,
+      ],
+    );
+  });
+
+  it("knows users, and lets only administrators register", async () => {
+    const { portal, call } = town();
+    portal.user(2, { name: "Bob" });
+    const auth = portal.accessToken(2);
+    assert.deepEqual((await call("profile", { auth })).body.result.ADMIN, false);
+    const event = { event: "ONCRMDEALADD", handler: "https://app.example/" };
+    assertError(await call("event.bind", { ...event, auth }), 403, "ACCESS_DENIED", "Access denied!");
+    portal.user(2, { admin: true });
+    assert.equal((await call("event.bind", { ...event, auth })).body.result, true);
+    portal.user(2, { active: false });
+    assertError(await call("profile", { auth }), 403, "user_access_error");
+    assert.equal((await call("profile")).status, 200);
+    assert.deepEqual(portal.calls().map(({ userId }) => userId), [2, 2, 2, 2, 1]);
+  });
+
+  it("gives the app a user of its own", async () => {
+    const { portal, call, refresh } = town();
+    const body = new URLSearchParams(portal.userReady({ userId: 77 }));
+    assert.deepEqual([body.get("event"), body.get("data[user_id]"), body.get("data[expires_in]")], [
+      "ONAPPUSERREADY",
+      "77",
+      "3600",
+    ]);
+    assert.equal(body.has("auth[access_token]"), false);
+    const { result } = (await call("profile", { auth: body.get("data[access_token]") })).body;
+    assert.deepEqual([result.ID, result.ADMIN], ["77", true]);
+    assert.equal((await refresh(body.get("data[refresh_token]")!)).body.user_id, 77);
+  });
+
+  it("takes as many requests as its bucket holds, which empties with time", async () => {
+    const made = town({ rateLimit: { perSecond: 2, bucket: 50 } });
+    const statuses = async (count: number) =>
+      (await Promise.all(Array.from({ length: count }, () => made.call("profile")))).map(({ status }) => status);
+    assert.deepEqual(await statuses(52), [...Array.from({ length: 50 }, () => 200), 503, 503]);
+    made.now += 1000;
+    assert.deepEqual(await statuses(3), [200, 200, 503]);
+    const other = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "b.bitrix24.de" });
+    other.install(1);
+    const url = `https://b.bitrix24.de/rest/profile?auth=${other.accessToken()}`;
+    assert.equal((await made.bitrix24.fetch(url)).status, 200);
+  });
+
+  it("redirects from the address that it had", async () => {
+    const { bitrix24, portal, call, refresh } = town();
+    const { accessToken: auth, refreshToken } = portal.tokens();
+    portal.rename("new.bitrix24.com");
+    assert.equal(portal.domain, "new.bitrix24.com");
+    const init = { method: "POST", body: new URLSearchParams({ auth }) };
+    const moved = await bitrix24.fetch(`${REST}/crm.deal.list.json`, { ...init, redirect: "manual" });
+    assert.deepEqual([moved.status, moved.headers.get("location")], [
+      302,
+      "https://new.bitrix24.com/rest/crm.deal.list.json",
+    ]);
+    // Whoever follows loses the body.
+    assertError(await read(await bitrix24.fetch(`${REST}/profile`, init)), 401, "NO_AUTH_FOUND");
+    await assert.rejects(bitrix24.fetch(`${REST}/profile`, { ...init, redirect: "error" }), { name: "TypeError" });
+    assert.equal((await call("profile")).status, 200);
+    assert.equal((await refresh(refreshToken)).body.client_endpoint, "https://new.bitrix24.com/rest/");
+    const info = await read(await bitrix24.fetch(`${TECH}/rest/app.info?auth=${auth}`));
+    assert.equal(info.body.result.install.client_endpoint, "https://new.bitrix24.com/rest/");
+    assert.equal(new URLSearchParams(portal.update(3)).get("auth[domain]"), "new.bitrix24.com");
+    portal.rename("example.bitrix24.de");
+    assert.equal((await call("profile")).status, 200);
+  });
+
+  it("answers methods as it is told, and records what they were asked", async () => {
+    const { bitrix24, portal, call } = town();
+    portal.answer("crm.deal.get", ({ params, userId }) => ({ ID: params["id"], ASSIGNED_BY_ID: userId }));
+    assert.deepEqual((await call("crm.deal.get", { id: 5 })).body.result, { ID: 5, ASSIGNED_BY_ID: 1 });
+    portal.answer("crm.deal.get", undefined);
+    assertError(await call("crm.deal.get", { id: 5 }), 404, "ERROR_METHOD_NOT_FOUND");
+    const about = { memberId: MEMBER_ID, method: "crm.deal.get", at: "portal", params: { id: 5 }, userId: 1 };
+    assert.deepEqual(bitrix24.calls(), [
+      { ...about, status: 200 },
+      { ...about, status: 404, error: "ERROR_METHOD_NOT_FOUND" },
+    ]);
+  });
+
+  it("gives answers that are none", async () => {
+    const { bitrix24, portal } = town();
+    const ask = (answer: () => Response, init: RequestInit = {}) => {
+      portal.answer("profile", answer);
+      return bitrix24.fetch(`${REST}/profile?auth=${portal.accessToken()}`, { redirect: "manual", ...init });
+    };
+    assert.match(await (await ask(() => fakeAnswers.html(502))).text(), /<html>/);
+    await assert.rejects((await ask(fakeAnswers.halfJson)).json(), { name: "SyntaxError" });
+    assert.deepEqual(await (await ask(fakeAnswers.wrongJson)).json(), ["result"]);
+    assert.equal((await (await ask(() => fakeAnswers.oversized(3_000_000))).arrayBuffer()).byteLength, 3_000_000);
+    assert.equal((await ask(() => fakeAnswers.empty(504))).status, 504);
+    assert.equal(
+      (await ask(() => fakeAnswers.redirect("http://10.0.0.1/"))).headers.get("location"),
+      "http://10.0.0.1/",
+    );
+    for (const answer of [fakeAnswers.hanging, () => fakeAnswers.dripping(1)]) {
+      const stop = new AbortController();
+      const response = await ask(answer, { signal: stop.signal });
+      assert.equal(response.status, 200);
+      const body = response.text();
+      stop.abort(new Error("enough"));
+      await assert.rejects(body, { message: "enough" });
+    }
+  });
+
+  it("ends the wait of whoever aborts", async () => {
+    const { bitrix24, portal } = town();
+    portal.answer("profile", () => new Promise(() => {}));
+    const stop = new AbortController();
+    const asking = bitrix24.fetch(`${REST}/profile?auth=${portal.accessToken()}`, { signal: stop.signal });
+    stop.abort(new Error("enough"));
+    await assert.rejects(asking, { message: "enough" });
+    await assert.rejects(bitrix24.fetch(`${REST}/profile`, { signal: stop.signal }), { message: "enough" });
+  });
+});
+
+describe("fakeBitrix24() in a batch", () => {
+  it("runs commands in their order, with errors of their own", async () => {
+    const { portal, call } = town();
+    portal.data("crm.deal.list", Array.from({ length: 60 }, (_, i) => ({ ID: String(i + 1) })));
+    portal.answer("crm.deal.add", () => 7);
+    const { status, body } = await call("batch", {
+      halt: 0,
+      cmd: {
+        list: "crm.deal.list?filter[>ID]=5&select[]=ID",
+        no: "crm.deal.nothing",
+        scope: "bizproc.robot.list",
+        nested: "batch?cmd[a]=profile",
+        bad: "event.bind?event=ONCRMDEALADD",
+        add: "crm.deal.add?fields[TITLE]=a",
+      },
+    });
+    assert.equal(status, 200);
+    const { result } = body;
+    assert.deepEqual([result.result.list.length, result.result.list[0], result.result.add], [50, { ID: "6" }, 7]);
+    assert.deepEqual(Object.keys(result.result), ["list", "add"]);
+    assert.deepEqual([result.result_total, result.result_next], [{ list: 55 }, { list: 50 }]);
+    assert.deepEqual(result.result_error, {
+      no: { error: "ERROR_METHOD_NOT_FOUND", error_description: "Method not found!" },
+      scope: {
+        error: "insufficient_scope",
+        error_description: "The request requires higher privileges than provided by the access token",
+      },
+      nested: { error: "ERROR_BATCH_METHOD_NOT_ALLOWED", error_description: "Method is not allowed for batch usage" },
+      bad: { error: "ERROR_ARGUMENT", error_description: "Argument 'HANDLER' is null or empty", argument: "HANDLER" },
+    });
+    assert.deepEqual(Object.keys(result.result_time), ["list", "add"]);
+    assert.deepEqual(Object.keys(result.result_time.list).includes("operating_reset_at"), true);
+    assert.deepEqual(portal.calls().map(({ method, isInBatch, error }) => [method, isInBatch, error]), [
+      ["batch", undefined, undefined],
+      ["crm.deal.list", true, undefined],
+      ["crm.deal.nothing", true, "ERROR_METHOD_NOT_FOUND"],
+      ["bizproc.robot.list", true, "insufficient_scope"],
+      ["event.bind", true, "ERROR_ARGUMENT"],
+      ["crm.deal.add", true, undefined],
+    ]);
+  });
+
+  it("writes maps as PHP does: empty ones and counted ones as lists", async () => {
+    const { call } = town();
+    assert.deepEqual((await call("batch", {})).body.result, {
+      result: [],
+      result_error: [],
+      result_total: [],
+      result_next: [],
+      result_time: [],
+    });
+    const { result } = (await call("batch", { cmd: ["scope", "profile"] })).body;
+    assert(Array.isArray(result.result) && result.result[1].ID === "1");
+    assert.deepEqual(Object.keys((await call("batch", { cmd: ["no", "profile"] })).body.result.result), ["1"]);
+  });
+
+  it("stops at the first error with halt", async () => {
+    const { call } = town();
+    const { result } = (await call("batch", { halt: 1, cmd: { a: "profile", b: "no", c: "profile" } })).body;
+    assert.deepEqual([Object.keys(result.result), Object.keys(result.result_error)], [["a"], ["b"]]);
+  });
+
+  it("runs 50 commands, and refuses each above", async () => {
+    const { call } = town();
+    const { result } = (await call("batch", { cmd: Array.from({ length: 52 }, () => "profile") })).body;
+    assert.equal(result.result.length, 50);
+    assert.deepEqual(Object.keys(result.result_error), ["50", "51"]);
+    assert.equal(result.result_error["51"].error, "ERROR_BATCH_LENGTH_EXCEEDED");
+  });
+
+  it("puts results into later commands", async () => {
+    const { portal, call } = town();
+    portal.data("crm.deal.list", [{ ID: "8", TAGS: ["x"] }]);
+    portal.answer("crm.deal.update", ({ params }) => params);
+    const { result } = (await call("batch", {
+      cmd: {
+        deals: "crm.deal.list",
+        one:
+          "crm.deal.update?id=$result[deals][0][ID]&fields[T]=no%20$result[deals][0][ID]!&tags=$result[deals][0][TAGS]",
+        none: { method: "crm.deal.update", params: { id: "$result[deals][5][ID]" } },
+      },
+    })).body;
+    assert.deepEqual(result.result.one, { id: "8", fields: { T: "no 8!" }, tags: ["x"] });
+    assert.deepEqual(result.result.none, { id: "" });
+  });
+
+  it("fails single commands, and what is answered raw as its error", async () => {
+    const { portal, call } = town();
+    portal.fail("ACCESS_DENIED", { method: "scope" });
+    portal.answer("crm.deal.add", () => Response.json({ error: "", error_description: "Not found" }, { status: 400 }));
+    const { result } = (await call("batch", { cmd: { a: "scope", b: "profile", c: "crm.deal.add" } })).body;
+    assert.deepEqual(Object.keys(result.result), ["b"]);
+    assert.deepEqual(result.result_error, {
+      a: { error: "ACCESS_DENIED", error_description: "Access denied!" },
+      c: { error: "", error_description: "Not found" },
+    });
+  });
+});
+
+describe("fakeBitrix24() in a list", () => {
+  const rows = Array.from({ length: 120 }, (_, i) => ({ ID: String(i + 1), STAGE: i % 2 === 0 ? "NEW" : "WON" }));
+
+  it("gives pages of 50 with what is next, and how many there are", async () => {
+    const { portal, call } = town();
+    portal.data("crm.deal.list", rows);
+    const page = async (params: object) => {
+      const { result, next, total } = (await call("crm.deal.list", params)).body;
+      return [result.length, result[0]?.ID, next, total];
+    };
+    assert.deepEqual(await page({}), [50, "1", 50, 120]);
+    assert.deepEqual(await page({ start: 50 }), [50, "51", 100, 120]);
+    assert.deepEqual(await page({ start: "100" }), [20, "101", undefined, 120]);
+    assert.deepEqual(await page({ start: 150 }), [0, undefined, undefined, 120]);
+    assert.deepEqual(await page({ start: -1 }), [50, "1", undefined, undefined]);
+    assert.deepEqual(await page({ start: -1, filter: { ">ID": 100 } }), [20, "101", undefined, undefined]);
+    assert.deepEqual(await page({ order: { ID: "DESC" }, filter: { "<=ID": 9, STAGE: "NEW" } }), [
+      5,
+      "9",
+      undefined,
+      5,
+    ]);
+    assert.deepEqual(await page({ filter: { "@ID": [3, 4], "!STAGE": "WON" } }), [1, "3", undefined, 1]);
+    assert.deepEqual(await page({ FILTER: { "!ID": ["1"] } }), [50, "2", 50, 119]);
+    assert.deepEqual(await page({ filter: { "<=ID": 100 }, start: 50 }), [50, "51", undefined, 100]);
+    assertError(await call("crm.deal.list", { start: "x" }), 400, "ERROR_ARGUMENT");
+  });
+
+  it("puts rows where the method has them, reads them at each call, and gives what is selected", async () => {
+    const { portal, call } = town();
+    const items: { id: number; title: string }[] = [{ id: 2, title: "b" }, { id: 1, title: "a" }];
+    portal.data("crm.item.list", items, { key: "items" });
+    const ask = async () => (await call("crm.item.list", { order: { id: "asc" }, select: ["title"] })).body.result;
+    assert.deepEqual(await ask(), { items: [{ title: "a" }, { title: "b" }] });
+    items.push({ id: 0, title: "z" });
+    assert.equal((await ask()).items[0].title, "z");
+  });
+});

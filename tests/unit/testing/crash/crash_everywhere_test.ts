@@ -1,0 +1,240 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { type AppOptions, createApp, Fatal, memoryStorage } from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
+import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+import { crashEverywhere, type CrashEverywhereOptions } from "../../../../src/testing/crash/crash_everywhere.ts";
+import { CLIENT_ID, MEMBER_ID } from "../../../support/app.ts";
+
+type Environment = Parameters<CrashEverywhereOptions["app"]>[0];
+
+/** A portal that is installed at 2, and updated to 3 and to 4, each time anew. */
+function scene(): Required<Pick<CrashEverywhereOptions, "events" | "fetch" | "reset">> {
+  let bitrix24: FakeBitrix24;
+  let portal: FakePortal;
+  return {
+    reset: () => {
+      bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
+      portal = bitrix24.portal({ memberId: MEMBER_ID });
+    },
+    events: [() => portal.install(2), () => portal.update(3), () => portal.update(4)],
+    fetch: (request) => request.url.includes("app.info") ? bitrix24.fetch(request) : new Response(),
+  };
+}
+
+function app(
+  environment: Environment,
+  { acknowledge = "handled", checks = false }: Pick<Partial<AppOptions>, "acknowledge" | "checks"> = {},
+): ReturnType<typeof createApp> {
+  return createApp({ ...environment, acknowledge, checks, clientId: CLIENT_ID }).use(applicationToken());
+}
+
+describe("crashEverywhere()", () => {
+  for (const acknowledge of ["stored", "handled"] as const) {
+    it(`finds no end from which an app with acknowledge "${acknowledge}" does not come back`, async () => {
+      const report = await crashEverywhere({
+        ...scene(),
+        pairs: 100,
+        app: (environment) =>
+          app(environment, { acknowledge, checks: {} })
+            .on(
+              "ONAPPUPDATE",
+              async () => void await environment.fetch("https://mail.example/told", { method: "POST" }),
+            )
+            .upgrade("3", async ({ step, sleep }) => {
+              const id = await step("create", async ({ idempotencyKey }) => {
+                await environment.fetch(`https://crm.example/${idempotencyKey}`, { method: "PUT" });
+                return 7;
+              });
+              assert.equal(id, 7);
+              await sleep("until it is there", 60_000);
+              await step("use", () => {});
+            })
+            .upgrade("4", async ({ pages }) => {
+              const all = await pages("deals", 0, async (cursor, { idempotencyKey }) => {
+                await environment.fetch(`https://crm.example/deals/${cursor}?${idempotencyKey}`);
+                return { next: cursor < 2 ? cursor + 1 : null, done: 1 };
+              });
+              assert.equal(all, 3);
+            }),
+      });
+      assert(report.operations > 40 && report.schedules > 2 * report.operations, JSON.stringify(report));
+      const crm = report.repeated.filter(({ call }) => call.includes("crm.example"));
+      assert.deepEqual(crm.map(({ step }) => step), ["create", "deals", "deals", "deals"]);
+      for (const { idempotencyKey, times } of crm) assert(idempotencyKey !== undefined && times <= 3);
+      assert.deepEqual(report.unsafe.map(({ call, step }) => [call, step]), [
+        ["POST https://mail.example/told", undefined],
+      ]);
+    });
+  }
+
+  it("says of which repeated calls the other side cannot tell, and why", async () => {
+    const { unsafe, repeated, text } = await crashEverywhere({
+      ...scene(),
+      pairs: 0,
+      app: ({ fetch, ...environment }) => {
+        const post = async (path: string, key?: string, body = ""): Promise<void> => {
+          const headers: Record<string, string> = key === undefined ? {} : { "idempotency-key": key };
+          await fetch(`https://crm.example/${path}`, { method: "POST", headers, body });
+        };
+        return app({ ...environment, fetch }).upgrade("3", async ({ step, memberId }) => {
+          await post("outside");
+          await post("outside, with a key", `greeting of ${memberId}`);
+          await step("without a key", () => post("add"));
+          await step("two in one", async ({ idempotencyKey }) => {
+            await post("first", idempotencyKey);
+            await post("second", idempotencyKey);
+            await post("third", `${idempotencyKey}:third`);
+          });
+          await step("two of a kind", async ({ idempotencyKey }) => {
+            for (const deal of ["a", "b"]) await post("deals", undefined, JSON.stringify({ deal, idempotencyKey }));
+          });
+          await step("elsewhere", async ({ idempotencyKey }) => {
+            await post("here", idempotencyKey);
+            await fetch("https://mail.example/", { method: "POST", body: idempotencyKey });
+          });
+          await step("no harm", async () => {
+            for (const method of ["GET", "PUT", "DELETE"]) await fetch("https://crm.example/", { method });
+            await fetch("https://example.bitrix24.de/rest/crm.deal.list.json", { method: "POST" });
+          });
+        });
+      },
+    });
+    assert.deepEqual(unsafe.map(({ call, step, problem }) => [call.slice(25), step, problem]), [
+      ["outside", undefined, "it has no idempotency key"],
+      ["add", "without a key", "it has no idempotency key"],
+      ["second", "two in one", "its idempotency key is that of another call, POST https://crm.example/first"],
+      ["deals", "two of a kind", "its idempotency key is that of another call, POST https://crm.example/deals"],
+    ]);
+    for (const call of ["first", "third", "here", "outside,%20with%20a%20key"]) {
+      assert(repeated.some((one) => one.call === `POST https://crm.example/${call}` && one.idempotencyKey), call);
+    }
+    assert.equal(repeated.filter(({ step }) => step === "no harm").length, 4);
+    assert(text.includes(`
+Repeated, and the other side cannot tell:
+- POST https://crm.example/outside, in no step: it has no idempotency key
+  up to 2 instead of 1, as with an end after POST https://crm.example/outside
+- POST https://crm.example/add, in step "without a key": it has no idempotency key
+  up to 2 instead of 1, as with an end after POST https://crm.example/add in step "without a key"
+`));
+  });
+
+  it("finds a handler that does not do the same again, and says what it leaves", async () => {
+    await assert.rejects(
+      crashEverywhere({
+        ...scene(),
+        app: (environment) =>
+          app(environment).upgrade("4", ({ attempt }) => {
+            if (attempt > 1) throw new Fatal("it was begun before");
+          }),
+      }),
+      new RegExp(
+        `^Error: an end \\w+ put portal/${MEMBER_ID} \\(\\w+ operation \\d+\\) leaves portal ${MEMBER_ID} with ` +
+          `version "3\\.0\\.0" instead of "4\\.0\\.0", applied \\[\\] instead of \\["4"\\], ` +
+          `failure "4: it was begun before" instead of undefined`,
+      ),
+    );
+  });
+
+  it("sends no event again that was answered", async () => {
+    const made = scene();
+    let answers: number[] = [];
+    const most: number[] = [];
+    await crashEverywhere({
+      ...made,
+      reset: () => {
+        made.reset();
+        answers = [];
+      },
+      app: (environment) => {
+        const real = app(environment, { acknowledge: "stored" }).upgrade("3", () => {});
+        const fetch = async (request: Request, ...platform: unknown[]): Promise<Response> => {
+          const ts = Number(new URLSearchParams(await request.clone().text()).get("ts"));
+          const response = await real.fetch(request, ...platform);
+          if (response.status === 200) answers.push(ts);
+          return response;
+        };
+        return Object.create(real, { fetch: { value: fetch } });
+      },
+      check: () => void most.push(answers.length),
+      pairs: 0,
+    });
+    assert.deepEqual([...new Set(most)], [3]);
+  });
+
+  it("finds an app that forgets what it answered", async () => {
+    const forgetful = ({ storage, ...environment }: Environment): Environment => ({
+      ...environment,
+      storage: {
+        ...storage,
+        put: async (key, value, options) => {
+          if (key[0] === "due") return { ok: true, version: "1" }; // nobody will look
+          return await storage.put(key, value, options);
+        },
+      },
+    });
+    await assert.rejects(
+      crashEverywhere({
+        ...scene(),
+        app: (environment) => app(forgetful(environment), { acknowledge: "stored" }).upgrade("4", () => {}),
+      }),
+      /leaves portal \w+ with .*version "\d\.0\.0" instead of "4\.0\.0"/,
+    );
+  });
+
+  it("comes to an end with an app that would check silent portals for ever", async () => {
+    const { schedules } = await crashEverywhere({
+      ...scene(),
+      app: (environment) =>
+        createApp({ ...environment, clientId: CLIENT_ID, clientSecret: "secret" }).use(applicationToken()),
+      // What it reads at the end is no operation.
+      check: async (app) => assert.equal((await app.portal(MEMBER_ID))?.version, "4.0.0"),
+      pairs: 0,
+    });
+    assert(schedules > 0);
+  });
+
+  it("refuses an app that has started", async () => {
+    const started = (environment: Environment): ReturnType<typeof createApp> => {
+      const made = app(environment);
+      made.start();
+      return made;
+    };
+    await assert.rejects(crashEverywhere({ ...scene(), app: started }), /"crashEverywhere".*has started/);
+  });
+
+  it("finds a handler that counts on memory which an end takes from it", async () => {
+    const made = (): CrashEverywhereOptions => {
+      let invoices = 0;
+      const made = scene();
+      return {
+        ...made,
+        pairs: 0,
+        reset: () => {
+          made.reset();
+          invoices = 0;
+        },
+        app: (environment) =>
+          app(environment).upgrade("3", async ({ step }) => {
+            await step("bill", () => void invoices++); // a mistake: an effect without the idempotency key
+          }),
+        check: () => assert.equal(invoices, 1, `${invoices} invoices`),
+      };
+    };
+    await assert.rejects(
+      crashEverywhere(made()),
+      /^Error: an end before put portal\/\w+ in step "bill" \(before operation \d+\): 2 invoices/,
+    );
+  });
+
+  it("refuses an app that does not use the storage that it is given", async () => {
+    await assert.rejects(
+      crashEverywhere({
+        ...scene(),
+        app: (environment) =>
+          createApp({ ...environment, clientId: CLIENT_ID, storage: memoryStorage() }).use(applicationToken()),
+      }),
+      /stored no portal in the storage that it was given/,
+    );
+  });
+});

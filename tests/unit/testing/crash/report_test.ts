@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import {
+  type Call,
+  compareCalls,
+  count,
+  describeCall,
+  type RepeatedCall,
+} from "../../../../src/testing/crash/report.ts";
+
+const KEY = "0123456789abcdef".repeat(4);
+
+async function called(method: string, params: object, form = false): Promise<Call> {
+  const text = form ? new URLSearchParams(params as Record<string, string>).toString() : JSON.stringify(params);
+  const request = new Request(`https://example.bitrix24.de/rest/${method}`, { method: "POST", body: text });
+  return await describeCall(request, undefined);
+}
+
+/** What is told of a life that made these calls, when the calm one made `calm`. */
+function compared(calm: readonly Call[], life: readonly Call[]): readonly RepeatedCall[] {
+  const counted = (calls: readonly Call[]): Map<string, { readonly call: Call; readonly times: number }> => {
+    const counts = new Map<string, { readonly call: Call; readonly times: number }>();
+    for (const call of calls) count(counts, call);
+    return counts;
+  };
+  const { add, repeated } = compareCalls(counted(calm));
+  add(counted(life), "an end");
+  return repeated();
+}
+
+describe("the report of crashEverywhere()", () => {
+  for (const form of [false, true]) {
+    it(`takes a call for the same after its access token was renewed, as ${form ? "a form" : "JSON"}`, async () => {
+      const [first, later] = await Promise.all(
+        ["one", "two"].map((auth) => called("crm.deal.add.json", { auth, XML_ID: KEY }, form)),
+      );
+      assert.deepEqual(compared([first!], [later!]), []);
+      const [twice] = compared([first!], [first!, later!]);
+      assert.deepEqual([twice?.times, twice?.expected, twice?.problem], [2, 1, undefined]);
+      const other = await called("crm.deal.add.json", { auth: "one", XML_ID: KEY, TITLE: "other" }, form);
+      assert.match(compared([first!], [other])[0]?.problem ?? "", /is that of another call/);
+    });
+  }
+
+  it("knows that registrations are there once, also in a batch, and that deals are not", async () => {
+    const problem = async (method: string, params: object): Promise<unknown> => {
+      const call = await called(method, params);
+      return compared([call], [call, call])[0]?.problem;
+    };
+    const registering = { a: "event.bind?event=ONCRMDEALADD", b: "bizproc.robot.add?CODE=r", c: "placement.get" };
+    assert.equal(await problem("batch", { cmd: registering }), undefined);
+    assert.equal(await problem("event.bind.json", {}), undefined);
+    const lacking = "it has no idempotency key";
+    assert.equal(await problem("batch", { cmd: { ...registering, d: "crm.deal.add?fields[TITLE]=x" } }), lacking);
+    assert.equal(await problem("batch", { cmd: {} }), lacking);
+    assert.equal(await problem("crm.deal.add", {}), lacking);
+  });
+});

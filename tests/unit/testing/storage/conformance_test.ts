@@ -1,0 +1,224 @@
+import assert from "node:assert/strict";
+import { describe, it, test } from "node:test";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { fileStorage } from "@b24/onappupdate/file-storage";
+import {
+  type Faults,
+  faulty,
+  STORAGE_CLAUSES,
+  type StorageBackend,
+  storageConformance,
+  type StorageWorkerCommand,
+} from "@b24/onappupdate/testing";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { onDeno, root } from "../../../support/process.ts";
+import { BROKEN, BROKEN_UNDER_FAULTS } from "./_broken_storages.ts";
+import { BROKEN_WORKERS } from "../../../integration/testing/_broken_workers.ts";
+
+type Tests = readonly { readonly name: string; readonly fn: () => Promise<void> }[];
+
+function register(options: Partial<Parameters<typeof storageConformance>[0]> = {}): Tests {
+  const tests: { name: string; fn: () => Promise<void> }[] = [];
+  storageConformance({
+    name: "mine",
+    test: (name, fn) => tests.push({ name, fn }),
+    clock: "injected",
+    create: (clock) => memoryStorage({ clock }),
+    ...options,
+  });
+  return tests;
+}
+
+/** The options for storages on files that workers share, `how` of `_broken_workers.ts`. */
+function onFiles(how?: string): Partial<Parameters<typeof storageConformance>[0]> {
+  const paths = new WeakMap<Storage, string>();
+  return {
+    create: (clock) => {
+      const path = join(mkdtempSync(join(tmpdir(), "worker-")), "app.db");
+      const storage = fileStorage({ path, clock });
+      paths.set(storage, path);
+      return storage;
+    },
+    dispose: async (storage) => {
+      await storage.close?.();
+      rmSync(join(paths.get(storage)!, ".."), { recursive: true });
+    },
+    worker: (storage): StorageWorkerCommand => ({
+      command: process.execPath,
+      args: [
+        ...(onDeno ? ["run", "-A", "--no-check"] : []),
+        join(root, "tests/integration/testing/file_worker.ts"),
+        paths.get(storage)!,
+        ...(how === undefined ? [] : [how]),
+      ],
+    }),
+  };
+}
+
+/** The options for storages in memory whose faults the battery injects, some with other members. */
+function withFaults(
+  make: (storage: Storage, faults: Faults) => Partial<Storage> = () => ({}),
+): Partial<Parameters<typeof storageConformance>[0]> {
+  const faultsOf = new WeakMap<Storage, Faults>();
+  const of = (storage: Storage): StorageBackend => {
+    const set = (change: Faults): Promise<void> => Promise.resolve(void Object.assign(faultsOf.get(storage)!, change));
+    return {
+      stop: () => set({ unavailable: 1 }),
+      start: () => set({ unavailable: 0 }),
+      delay: (delayMs) => set({ delayMs }),
+      loseReply: () => set({ loseReplies: 1 }),
+      fill: () => set({ full: 1 }),
+      drain: () => set({ full: 0 }),
+    };
+  };
+  return {
+    create: (clock) => {
+      const faults: Faults = {};
+      const right = faulty(memoryStorage({ clock }), faults, 1);
+      const storage = { ...right, ...make(right, faults) };
+      faultsOf.set(storage, faults);
+      return storage;
+    },
+    backend: { of, can: ["stop", "start", "delay", "loseReply", "fill", "drain"] },
+  };
+}
+
+/** The clauses that need an option which memory alone does not give. */
+const NEEDY = /^(8|9|10)\./;
+
+/** The message of each test that fails, by the number of its clause. */
+async function failures(tests: Tests): Promise<Map<string, string>> {
+  const failed = new Map<string, string>();
+  for (const { name, fn } of tests) {
+    await fn().catch((error: Error) => failed.set(name.split(" ")[0]!, error.message));
+  }
+  return failed;
+}
+
+test("storageConformance() registers one test for each clause, named by number, sentence and storage", () => {
+  assert.deepEqual(
+    register().map(({ name }) => name),
+    Object.entries(STORAGE_CLAUSES).filter(([number]) => !NEEDY.test(number))
+      .map(([number, says]) => `${number} ${says} (mine)`),
+  );
+});
+
+test("storageConformance() leaves out the clauses whose needs it is not given, and those alone", () => {
+  const numbers = (options: Parameters<typeof register>[0]): string[] =>
+    register(options).map(({ name }) => name.split(" ")[0]!).filter((number) => NEEDY.test(number));
+  const all = Object.keys(STORAGE_CLAUSES).filter((number) => NEEDY.test(number));
+  assert.deepEqual(numbers({}), []);
+  assert.deepEqual(numbers({ ...onFiles(), ...withFaults() }), all);
+  const some = { of: () => ({}), can: ["delay"] } as const;
+  assert.deepEqual(numbers({ backend: some }), ["10.4", "10.5"]);
+});
+
+test("STORAGE_CLAUSES is in order, without a number or a sentence twice", () => {
+  const numbers = Object.keys(STORAGE_CLAUSES);
+  assert.ok(numbers.length > 0);
+  assert.equal(new Set(Object.values(STORAGE_CLAUSES)).size, numbers.length);
+  assert.deepEqual(numbers, numbers.toSorted((a, b) => a.localeCompare(b, "en", { numeric: true })));
+  assert.ok(Object.isFrozen(STORAGE_CLAUSES));
+});
+
+test("storageConformance() passes the reference, also with faults, and one that processes share", async () => {
+  assert.deepEqual(await failures(register()), new Map());
+  assert.deepEqual(await failures(register(withFaults())), new Map());
+  const shared = register(onFiles()).filter(({ name }) => name.startsWith("8."));
+  assert.equal(shared.length, 5);
+  assert.deepEqual(await failures(shared), new Map());
+});
+
+test("storageConformance() closes every storage, also after a failed test", async () => {
+  let created = 0, closed = 0;
+  const create = (): Storage => {
+    created++;
+    return { ...memoryStorage(), get: () => Promise.reject(new Error("down")), close: count };
+  };
+  const count = (): Promise<void> => {
+    closed++;
+    return Promise.resolve();
+  };
+  const failed = await failures(register({ create }));
+  assert.ok(failed.size > 10);
+  assert.equal(closed, created + 2, "clause 7.2 closes twice more");
+});
+
+test("storageConformance() leaves closing to `dispose` when there is one", async () => {
+  const created: Storage[] = [], disposed: Storage[] = [];
+  const tests = register({
+    create: async () => {
+      created.push(memoryStorage());
+      return await Promise.resolve(created.at(-1)!);
+    },
+    dispose: async (storage) => {
+      await Promise.resolve();
+      disposed.push(storage);
+    },
+  });
+  await failures(tests);
+  assert.equal(created.length, tests.length);
+  assert.deepEqual(disposed, created);
+});
+
+test("storageConformance() names the clause, what it saw and what it wanted, and keeps the cause", async () => {
+  const broken = register({ create: (clock) => ({ ...memoryStorage({ clock }), get: () => Promise.resolve(null) }) });
+  await assert.rejects(broken.find(({ name }) => name.startsWith("3.2 "))!.fn(), (error: Error) => {
+    assert.equal(error.message, `3.2 ${STORAGE_CLAUSES["3.2"]}: the value: saw undefined, wanted 1`);
+    assert.ok(error.cause instanceof Error);
+    return true;
+  });
+});
+
+describe("storageConformance() catches a storage that", () => {
+  for (const { does, make, caught } of BROKEN) {
+    it(does, async () => {
+      const create = (clock: () => number): Storage => {
+        const storage = memoryStorage({ clock });
+        return { ...storage, ...make(storage, clock) };
+      };
+      const found = await failures(register({ create }));
+      assert.deepEqual(caught.filter((number) => !found.has(number)), [], `found ${[...found.keys()]}`);
+    });
+  }
+});
+
+describe("storageConformance() catches a storage that, when its backend fails,", () => {
+  for (const { does, make, caught } of BROKEN_UNDER_FAULTS) {
+    it(does, async () => {
+      const found = await failures(register(withFaults(make)).filter(({ name }) => /^(9|10)\./.test(name)));
+      assert.deepEqual(caught.filter((number) => !found.has(number)), [], `found ${[...found.keys()]}`);
+    });
+  }
+});
+
+describe("storageConformance() catches a storage that, in several processes,", () => {
+  for (const [does, { caught }] of Object.entries(BROKEN_WORKERS)) {
+    it(does, async () => {
+      const tests = register(onFiles(does)).filter(({ name }) => caught.includes(name.split(" ")[0]!));
+      assert.deepEqual([...(await failures(tests)).keys()], caught);
+    });
+  }
+});
+
+test("storageConformance() says when a worker does not start", async () => {
+  const [first] = register({ worker: () => ({ command: process.execPath, args: ["no such file"] }) })
+    .filter(({ name }) => name.startsWith("8.1 "));
+  await assert.rejects(first!.fn(), /ended without an answer/);
+});
+
+test("docs/storage-contract.md says each clause as the battery does", () => {
+  const page = readFileSync(join(process.env["SOURCE_DIR"] ?? root, "docs/storage-contract.md"), "utf8");
+  const said = [...page.matchAll(/^- \*\*(\d+\.\d+)\*\* ([\s\S]*?)\.$(?=\n\n|\n- |\n$)/gm)]
+    .map(([, number, says]) => [number, says!.replaceAll(/\s+/g, " ")]);
+  assert.deepEqual(said, Object.entries(STORAGE_CLAUSES));
+});
+
+test("STORAGE_CLAUSES has none that lets every broken storage pass", () => {
+  const broken = [...BROKEN, ...BROKEN_UNDER_FAULTS, ...Object.values(BROKEN_WORKERS)];
+  const caught = new Set(broken.flatMap(({ caught }) => caught));
+  assert.deepEqual(Object.keys(STORAGE_CLAUSES).filter((number) => !caught.has(number)), []);
+});

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { type App, createApp, memoryStorage, type Portal, type Storage } from "@b24/onappupdate";
+import { fakeBitrix24 } from "@b24/onappupdate/testing";
+import { CLIENT_ID, MEMBER_ID, movableClock, post, recordingLogger, trusting } from "../../support/app.ts";
+
+interface Life {
+  readonly portal: Portal;
+  /** What steps did, with the generation that their handler knew. */
+  readonly effects: readonly string[];
+  /** How often the portal's record was written from the update on. */
+  readonly writes: number;
+  readonly lines: readonly string[];
+}
+
+/**
+ * An update from 2 to 4, during which the app is removed and installed again `on` a version, and may be updated to 4: before
+ * the portal's record is written for the `moment`th time.
+ */
+async function reinstalled(moment: number, on: number, isUpdated: boolean): Promise<Life> {
+  const storage = memoryStorage();
+  const { clock, later } = movableClock();
+  const { logger, lines } = recordingLogger();
+  const portal = fakeBitrix24({ clientId: CLIENT_ID }).portal({ memberId: MEMBER_ID });
+  const works: Promise<unknown>[] = [];
+  const host = { waitUntil: (work: Promise<unknown>): void => void works.push(work) };
+  const send = async (app: App, body: string): Promise<void> => {
+    const { status } = await app.fetch(post(body), host);
+    assert.equal(status, 200);
+  };
+  const shared = { clock, logger, checks: false, tickEveryMs: false } as const;
+  /** Another process, which takes events while the first one is at the portal. */
+  const other = createApp({ ...shared, storage, acknowledge: "stored" }).use(trusting).upgrade("3", () => {})
+    .upgrade("4", () => {});
+  let writes = 0;
+  let isCounting = false;
+  const hooked: Storage = {
+    ...storage,
+    put: async (key, value, options) => {
+      if (isCounting && key[0] === "portal" && writes++ === moment) {
+        isCounting = false;
+        await send(other, portal.uninstall());
+        await send(other, portal.install(on));
+        if (isUpdated) await send(other, portal.update(4));
+        isCounting = true;
+      }
+      return await storage.put(key, value, options);
+    },
+  };
+  const effects: string[] = [];
+  const app = createApp({ ...shared, storage: hooked, acknowledge: "handled" }).use(trusting);
+  for (const version of ["3", "4"]) {
+    app.upgrade(version, async ({ step, progress, portal: { generation } }) => {
+      for (const name of ["first", "second"]) {
+        await step(name, () => void effects.push(`${generation}: ${version} ${name}`));
+      }
+      await progress(1, 1);
+    });
+  }
+  await send(app, portal.install(2));
+  isCounting = true;
+  await send(app, portal.update(4));
+  await Promise.all(works);
+  for (let i = 0; i < 5; i++) {
+    later();
+    await app.tick();
+  }
+  const life = { portal: (await app.portal(MEMBER_ID))!, effects, writes, lines };
+  await Promise.all([app.close(), other.close()]);
+  return life;
+}
+
+describe("an app that is removed and installed again while its upgrades run", () => {
+  const cases = [
+    { on: 4, isUpdated: false, version: "4.0.0", ran: [] },
+    { on: 3, isUpdated: false, version: "3.0.0", ran: [] },
+    { on: 3, isUpdated: true, version: "4.0.0", ran: ["4"] },
+    { on: 1, isUpdated: true, version: "4.0.0", ran: ["3", "4"] },
+  ];
+  for (const { on, isUpdated, version, ran } of cases) {
+    const then = isUpdated ? `on ${on}, and updated` : `on ${on}`;
+    it(`${then}: at whatever moment, the newer installation has its own upgrades, and none of the older`, async () => {
+      const { writes } = await reinstalled(Infinity, on, isUpdated);
+      assert(writes > 10, `${writes} writes`);
+      // Before its own second write the event itself comes late, and its version counts: none is lost.
+      for (let moment = 2; moment < writes; moment++) {
+        const where = `before write ${moment}`;
+        const { portal, effects, lines } = await reinstalled(moment, on, isUpdated);
+        const { status, generation, applied, failure } = portal;
+        const { version: is, target } = portal;
+        assert.deepEqual({ status, generation, is, target }, {
+          status: "installed",
+          generation: 2,
+          is: version,
+          target: version,
+        }, where);
+        assert.equal(failure, undefined, where);
+        assert.deepEqual(applied.map(({ id }) => id), ran, where);
+        const own = effects.filter((effect) => effect.startsWith("2:"));
+        assert.deepEqual(own, ran.flatMap((id) => [`2: ${id} first`, `2: ${id} second`]), where);
+        assert.deepEqual(lines.filter((line) => line.includes('"error"')), [], where);
+      }
+    });
+  }
+});

@@ -1,0 +1,450 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { B24Error, deployed, NoAccessError, type Plugin } from "@b24/onappupdate";
+import { MEMBER_ID, recorder, rig } from "../../support/app.ts";
+import { type Branch, branch, withPair } from "../../support/office.ts";
+
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+
+async function installed(options: Parameters<typeof branch>[0] = {}): Promise<Branch> {
+  const made = branch(options);
+  await install(made);
+  return made;
+}
+
+async function install(made: Branch): Promise<void> {
+  const pair = made.office.pair();
+  assert.equal(await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair) }), 200);
+}
+
+/** Work that nobody waits for. */
+const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+
+describe("app.check()", () => {
+  it("raises the target to what is installed, and the upgrades run", async () => {
+    const made = branch();
+    const ran: string[] = [];
+    made.app.upgrade("3", ({ from, to }) => void ran.push(`${from} -> ${to}`));
+    await install(made);
+    made.office.version = 3;
+    const report = await made.app.check(MEMBER_ID);
+    assert.deepEqual(report, {
+      memberId: MEMBER_ID,
+      version: "2.0.0",
+      target: "3.0.0",
+      installed: "3.0.0",
+      isRaised: true,
+      status: "S",
+      scope: ["crm", "placement"],
+      problems: [],
+    });
+    await soon();
+    assert.deepEqual(ran, ["2.0.0 -> 3.0.0"]);
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    assert.equal((await made.app.check(MEMBER_ID)).isRaised, false);
+  });
+
+  it("never lowers the target", async () => {
+    const made = await installed();
+    made.office.version = 1;
+    const { isRaised, installed: version, target } = await made.app.check(MEMBER_ID);
+    assert.deepEqual([isRaised, version, target], [false, "1.0.0", "2.0.0"]);
+  });
+
+  it("takes the running code's version for a local app", async () => {
+    const made = await installed({ versions: deployed("2.3.0") });
+    made.office.version = 1;
+    assert.equal((await made.app.check(MEMBER_ID)).installed, "2.3.0");
+  });
+
+  it("says why no events come", async () => {
+    await assert.rejects(branch().app.check(MEMBER_ID), { name: "UnknownPortalError" });
+    const made = await installed();
+    const codes = async (): Promise<string[]> => (await made.app.check(MEMBER_ID)).problems.map(({ code }) => code);
+    made.office.isInstalled = false;
+    assert.deepEqual(await codes(), ["not_installed"]);
+    made.office.isInstalled = true;
+    assert.deepEqual(await codes(), []);
+    for (const [code, problem] of [["PAYMENT_REQUIRED", "payment"], ["NOT_INSTALLED", "installation"]] as const) {
+      made.office.answer = () => Response.json({ error: code }, { status: 401 });
+      assert.deepEqual(await codes(), [problem]);
+      assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, problem);
+      made.office.answer = undefined;
+      if (problem === "payment") {
+        assert.deepEqual(await codes(), ["payment"], "that the app is there does not say that it is paid for");
+        made.now += MINUTE;
+        const paid = { "data[CODE]": "app", "data[VERSION]": "2", "data[STATUS]": "P", "data[PAYMENT_EXPIRED]": "N" };
+        assert.equal(await made.send("ONAPPPAYMENT", paid), 200);
+      }
+      assert.deepEqual(await codes(), []);
+      assert.equal((await made.app.portal(MEMBER_ID))?.waits, undefined);
+    }
+    made.office.answer = () => Promise.reject(new TypeError("down"));
+    await assert.rejects(made.app.check(MEMBER_ID), { name: "UnreachableError" });
+    made.office.answer = ({ kind }) =>
+      Response.json({ error: kind === "token" ? "invalid_grant" : "expired_token" }, { status: 400 });
+    assert.deepEqual(await codes(), ["authorisation"]);
+    await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
+    assert.deepEqual(await codes(), ["uninstalled"]);
+  });
+
+  it("asks plugins, in a context with what others added, and goes on where one fails", async () => {
+    const made = branch();
+    const adding: Plugin<object, { readonly colour: string }> = {
+      name: "adding",
+      adds: ["colour"],
+      extend: () => ({ colour: "blue" }),
+    };
+    const asking: Plugin<{ readonly colour: string }> = {
+      name: "asking",
+      check: ({ colour, event, portal }) =>
+        Promise.resolve([`${colour} ${event.name} ${portal?.memberId === MEMBER_ID}`, "two"]),
+    };
+    const failing: Plugin = { name: "failing", check: () => Promise.reject(new Error("no")) };
+    made.app.use(adding).use(failing as Plugin<{ readonly colour: string }>).use(asking);
+    await install(made);
+    const { problems } = await made.app.check(MEMBER_ID);
+    assert.deepEqual(problems, [
+      { code: "failing", message: "failing could not be checked: no" },
+      { code: "asking", message: "blue ONAPPUPDATE true" },
+      { code: "asking", message: "two" },
+    ]);
+  });
+});
+
+describe("a contact", () => {
+  it("has the portal checked, at most once in afterContactMs", async () => {
+    const made = branch({ checks: { afterContactMs: 15 * MINUTE } });
+    const told = recorder();
+    made.app.use(told.plugin).upgrade("3", () => {});
+    await install(made);
+    await soon();
+    assert.equal(made.office.asked.length, 1);
+    made.office.version = 3;
+    for (let i = 0; i < 5; i++) {
+      made.now += 1000;
+      await made.send("ONCRMDEALADD", { "data[ID]": String(i) });
+    }
+    await soon();
+    assert.equal(made.office.asked.length, 1);
+    made.now += 15 * MINUTE;
+    await made.send("ONCRMDEALADD", { "data[ID]": "9" });
+    await soon();
+    assert.equal(made.office.asked.length, 2);
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+  });
+
+  it("costs nothing with checks: false, without clientId, and of a removed portal", async () => {
+    for (const options of [{ checks: false }, { clientId: undefined as never, checks: {} }] as const) {
+      const made = await installed(options);
+      await soon();
+      assert.equal(made.office.asked.length, 0);
+    }
+    const made = await installed({ checks: {} });
+    await soon();
+    const before = made.office.asked.length;
+    made.now += DAY;
+    await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
+    await soon();
+    assert.equal(made.office.asked.length, before);
+  });
+
+  it("is answered 200 also when the OAuth host is down, and the portal is checked later", async () => {
+    const made = branch({ checks: {} });
+    made.office.answer = () => Promise.reject(new TypeError("down"));
+    await install(made);
+    await soon();
+    assert.equal(made.office.asked.length, 2);
+    made.office.answer = undefined;
+    made.office.version = 4;
+    made.now += 61 * MINUTE;
+    await made.app.tick();
+    assert.equal((await made.app.portal(MEMBER_ID))?.target, "4.0.0");
+  });
+});
+
+describe("a silent portal", () => {
+  it("is checked by tick() after silentMs, give or take a tenth, and finds the update that nobody announced", async () => {
+    const made = branch({ checks: { silentMs: 7 * DAY } });
+    const ran: string[] = [];
+    made.app.upgrade("3", ({ to }) => void ran.push(to));
+    await install(made);
+    await soon();
+    made.office.version = 3;
+    made.now += 6 * DAY;
+    await made.app.tick();
+    assert.deepEqual([made.office.asked.length, ran], [1, []]);
+    made.now += 2 * DAY;
+    await made.app.tick();
+    await made.app.tick();
+    // The access token of the installation is long dead.
+    assert.deepEqual(made.office.asked.map(({ kind }) => kind), ["app.info", "token", "app.info"]);
+    assert.deepEqual(ran, ["3.0.0"]);
+    await made.app.tick();
+    assert.equal(made.office.asked.length, 3);
+    made.now += 8 * DAY;
+    await made.app.tick();
+    assert.equal(made.office.asked.length, 5);
+  });
+
+  it("that cannot be checked is not asked about again at once, and costs other portals nothing", async () => {
+    const made = await installed({ checks: {} });
+    await soon();
+    made.now += 8 * DAY;
+    made.office.answer = () => Promise.reject(new TypeError("down"));
+    await made.app.tick();
+    const { length } = made.office.asked;
+    await made.app.tick();
+    assert.equal(made.office.asked.length, length);
+    made.now += 61 * MINUTE;
+    await made.app.tick();
+    assert(made.office.asked.length > length);
+  });
+});
+
+describe("requires.scope", () => {
+  it("holds an upgrade back until the portal has granted it, as waiting and not as failed", async () => {
+    const made = branch({ checks: {} });
+    const told = recorder();
+    const ran: string[] = [];
+    made.app.use(told.plugin)
+      .upgrade("3", () => void ran.push("3"))
+      .upgrade("4", () => void ran.push("4"), { requires: { scope: ["crm", "tasks"] } });
+    await install(made);
+    made.office.version = 4;
+    await made.send("ONAPPUPDATE", { "data[VERSION]": "4", "data[PREVIOUS_VERSION]": "2" });
+    const held = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual(ran, ["3"]);
+    assert.deepEqual([held.version, held.target, held.failure], ["2.0.0", "4.0.0", undefined]);
+    assert.deepEqual([held.waits?.for, held.waits?.message], ["scope", "upgrade 4 needs tasks"]);
+    assert.deepEqual((await made.app.admin.portals({ status: "waiting" })).length, 1);
+    assert.deepEqual((await made.app.admin.counts()).map(({ status }) => status), ["waiting"]);
+    for (let hour = 0; hour < 30; hour++) {
+      made.now += 61 * MINUTE;
+      await made.app.tick();
+    }
+    assert.deepEqual(ran, ["3"]);
+    assert.equal(told.names().filter((name) => name === "parked" || name === "failed").length, 0);
+    made.office.scope = "crm,placement,tasks";
+    made.now += 61 * MINUTE;
+    await made.app.tick();
+    assert.deepEqual(ran, ["3", "4"]);
+    const arrived = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([arrived.version, arrived.waits, arrived.scope], ["4.0.0", undefined, [
+      "crm",
+      "placement",
+      "tasks",
+    ]]);
+  });
+
+  it("is taken up at once when a check finds that it was granted", async () => {
+    const made = branch();
+    const ran: string[] = [];
+    made.app.upgrade("3", () => void ran.push("3"), { requires: { scope: "tasks" } });
+    await install(made);
+    await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "scope");
+    made.office.scope = "tasks";
+    await made.app.check(MEMBER_ID);
+    await soon();
+    assert.deepEqual(ran, ["3"]);
+  });
+
+  it("refuses what is no scope", () => {
+    for (const scope of ["", "crm,tasks", "a b", [""], [1 as never]]) {
+      assert.throws(
+        () => branch().app.upgrade("3", () => {}, { requires: { scope } }),
+        /^TypeError: .*requires\.scope/,
+      );
+    }
+  });
+});
+
+describe("a handler that meets a wall", () => {
+  const error = (code: string): B24Error =>
+    new B24Error({ code, description: "in words", status: 403, method: "crm.deal.add" });
+
+  it("waits, without an attempt being counted, and goes on when the hour is over", async () => {
+    for (
+      const [thrown, reason] of [
+        [error("insufficient_scope"), "scope"],
+        [error("ACCESS_DENIED"), "administrator"],
+        [error("METHOD_CONFIRM_WAITING"), "confirmation"],
+        [error("PAYMENT_REQUIRED"), "payment"],
+        [new NoAccessError(MEMBER_ID, "authorisation", "no token"), "authorisation"],
+        [new Error("while moving deals", { cause: error("insufficient_scope") }), "scope"],
+      ] as const
+    ) {
+      for (const inStep of [false, true]) {
+        const made = branch({ retry: { attempts: 2 } });
+        let wall = true;
+        const attempts: number[] = [];
+        const meet = (attempt: number): void => {
+          attempts.push(attempt);
+          if (wall) throw thrown;
+        };
+        made.app.upgrade("3", ({ attempt, step }) => inStep ? step("one", (s) => meet(s.attempt)) : meet(attempt));
+        await install(made);
+        await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
+        for (let i = 0; i < 4; i++) {
+          assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, reason);
+          await made.app.tick();
+          made.now += 61 * MINUTE;
+          await made.app.tick();
+        }
+        assert.deepEqual([(await made.app.portal(MEMBER_ID))?.failure, new Set(attempts)], [undefined, new Set([1])]);
+        wall = false;
+        made.now += 61 * MINUTE;
+        await made.app.tick();
+        const portal = (await made.app.portal(MEMBER_ID))!;
+        assert.deepEqual([portal.version, portal.waits], ["3.0.0", undefined]);
+      }
+    }
+  });
+
+  it("is parked where trying again makes it worse", async () => {
+    for (const code of ["OVERLOAD_LIMIT", "METHOD_CONFIRM_DENIED"]) {
+      const made = branch();
+      made.app.upgrade("3", () => Promise.reject(error(code)));
+      await install(made);
+      await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
+      const { failure } = (await made.app.portal(MEMBER_ID))!;
+      assert.deepEqual([failure?.attempts, failure?.retryAt], [1, undefined]);
+    }
+  });
+
+  it("and is a handler of app.on or a plugin waits too", async () => {
+    const made = branch();
+    let wall = true;
+    let begun = 0;
+    made.app.use({
+      name: "wall",
+      around: async (_ctx, next) => {
+        begun++;
+        if (wall) throw error("insufficient_scope");
+        await next();
+      },
+    });
+    await install(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "scope");
+    await made.app.tick();
+    assert.equal(begun, 1);
+    wall = false;
+    made.now += 61 * MINUTE;
+    await made.app.tick();
+    assert.deepEqual([begun, (await made.app.portal(MEMBER_ID))?.waits], [2, undefined]);
+  });
+});
+
+describe("what a portal waits for", () => {
+  const portalOn2 = async (made: Branch): Promise<void> => {
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2" });
+    made.now += MINUTE;
+    await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
+  };
+
+  it("is over when the app's user comes with tokens, and its upgrades go on at once", async () => {
+    const made = branch();
+    const ran: string[] = [];
+    made.app.upgrade("3", async () => {
+      await made.app.access.get(MEMBER_ID);
+      ran.push("3");
+    });
+    await portalOn2(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "authorisation");
+    made.now += MINUTE;
+    made.office.version = 3;
+    const { access, refresh } = made.office.pair(9);
+    const pair = { "data[access_token]": access, "data[refresh_token]": refresh };
+    await made.send("ONAPPUSERREADY", { ...pair, "data[expires_in]": "3600", "data[user_id]": "9" });
+    await soon();
+    assert.deepEqual([ran, (await made.app.portal(MEMBER_ID))?.waits], [["3"], undefined]);
+  });
+
+  it("is over when the call that had to be confirmed was", async () => {
+    const made = branch();
+    let isConfirmed = false;
+    made.app.upgrade("3", () => {
+      if (isConfirmed) return;
+      throw new B24Error({ code: "METHOD_CONFIRM_WAITING", description: "", status: 401, method: "crm.deal.delete" });
+    });
+    await portalOn2(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "confirmation");
+    isConfirmed = true;
+    made.now += MINUTE;
+    await made.send("ONAPPMETHODCONFIRM", {
+      "data[TOKEN]": "abcdef0123456789",
+      "data[METHOD]": "crm.deal.delete",
+      "data[CONFIRMED]": "1",
+    });
+    await soon();
+    const { version, waits } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, waits], ["3.0.0", undefined]);
+  });
+});
+
+describe("an event that nobody can verify just now", () => {
+  it("is made up for by a check within hours, for it does not come again", async () => {
+    const { app, portal, send, later } = rig({ checks: {}, clientSecret: "client-secret-0123456789abcdef" });
+    await send(portal.install(2));
+    await soon();
+    const update = portal.update(3, { rotateToken: true });
+    portal.lose({ at: "oauth", method: "app.info", times: 2 });
+    assert.equal(await send(update), 503);
+    await soon();
+    later();
+    await app.tick();
+    await soon();
+    assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+    await app.close();
+  });
+});
+
+describe("a portal that Bitrix24 knows no more", () => {
+  it("is asked about once a week, as one that is well", async () => {
+    const made = branch({ checks: {} });
+    await install(made);
+    await soon();
+    made.office.answer = () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 });
+    const before = made.office.asked.length;
+    for (let hour = 0; hour < 4 * 7 * 24; hour += 6) {
+      made.now += 6 * 60 * MINUTE;
+      await made.app.tick();
+    }
+    const asked = made.office.asked.length - before;
+    assert(asked >= 3 && asked <= 8, `saw ${asked} requests in four weeks`);
+    await made.app.close();
+  });
+});
+
+describe("a payment that lapses", () => {
+  it("pauses upgrades until it is made, and deletes nothing", async () => {
+    const made = branch();
+    const ran: string[] = [];
+    made.app.upgrade("3", () => void ran.push("3"));
+    await install(made);
+    const pay = (expired: "Y" | "N"): Promise<number> =>
+      made.send("ONAPPPAYMENT", {
+        "data[CODE]": "app",
+        "data[VERSION]": "2",
+        "data[STATUS]": "P",
+        "data[PAYMENT_EXPIRED]": expired,
+      });
+    made.now += MINUTE;
+    assert.equal(await pay("Y"), 200);
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "payment");
+    made.office.version = 3;
+    // Bitrix24's word for it that the app is there says nothing about the payment.
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["payment"]);
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "payment");
+    await soon();
+    assert.deepEqual(ran, []);
+    made.now += MINUTE;
+    assert.equal(await pay("N"), 200);
+    assert.equal((await made.app.portal(MEMBER_ID))?.waits, undefined);
+    await made.app.check(MEMBER_ID);
+    await soon();
+    assert.deepEqual(ran, ["3"]);
+  });
+});

@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { PORTAL_FORMAT, portalKey, type PortalRecord } from "../../../src/portal/record.ts";
+import { dueAt, listDue, schedule } from "../../../src/portal/schedule.ts";
+import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+
+/** What the schedule has, whose portals are due or not. */
+async function scheduled(storage: Storage): Promise<string[]> {
+  const members: string[] = [];
+  for await (const { memberId } of listDue(storage, Infinity)) members.push(memberId);
+  return members;
+}
+
+describe("tick()", () => {
+  it("removes what crashes have left in the schedule, and keeps what is to come", async () => {
+    const storage = memoryStorage();
+    const { app, portal, send, clock } = rig({ storage });
+    app.upgrade("3", ({ step, sleep }) => step("one", () => 1).then(() => sleep("a while", 60_000)));
+    await send(portal.install(2));
+    await send(portal.update(3));
+    assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
+    for (let i = 1; i <= 5; i++) await schedule(storage, dueAt(clock() - i, `${i}`), MEMBER_ID);
+    await app.tick();
+    assert.deepEqual(await scheduled(storage), [MEMBER_ID, MEMBER_ID, MEMBER_ID, MEMBER_ID, MEMBER_ID]);
+    for (let i = 0; i < 4; i++) await app.tick();
+    assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
+    const { due } = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!.value;
+    for await (const entry of listDue(storage, Infinity)) assert.equal(entry.due, due);
+    await app.close();
+  });
+
+  it("gives every portal its turn, however many are left to other workers or to newer code", async () => {
+    const storage = memoryStorage();
+    const { app, portal, send, clock, later } = rig({ storage });
+    let isBroken = true;
+    app.upgrade("3", () => isBroken ? Promise.reject(new Error("not yet")) : undefined);
+    await send(portal.install(2));
+    await send(portal.update(3));
+    const others = ["held", "newer", "without a record"].flatMap((kind) =>
+      Array.from({ length: 50 }, (_, i) => ({ kind, memberId: `${kind} ${i}` }))
+    );
+    for (const { kind, memberId } of others) {
+      const due = dueAt(clock() - 1000, memberId);
+      await schedule(storage, due, memberId);
+      const record = { memberId, status: "installed", applied: [], due };
+      const lease = { owner: "another", until: clock() + 1e9 };
+      if (kind === "held") await storage.put(portalKey(memberId), { ...record, format: PORTAL_FORMAT, lease });
+      if (kind === "newer") await storage.put(portalKey(memberId), { ...record, format: PORTAL_FORMAT + 1 });
+    }
+    isBroken = false;
+    later();
+    assert.deepEqual(await app.tick({ limit: 10 }), { handled: 1, failed: 0 });
+    assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+    // Nobody is to be forgotten; what has no record after hours was left by a crash.
+    const kept = others.filter(({ kind }) => kind !== "without a record").map(({ memberId }) => memberId);
+    assert.deepEqual((await scheduled(storage)).toSorted(), kept.toSorted());
+    await app.close();
+  });
+
+  it("leaves alone what is about to get its record", async () => {
+    const storage = memoryStorage();
+    const { app, clock } = rig({ storage });
+    await schedule(storage, dueAt(clock() - 30 * 60_000, "1"), OTHER_MEMBER_ID);
+    await app.tick();
+    assert.deepEqual(await scheduled(storage), [OTHER_MEMBER_ID]);
+    await app.close();
+  });
+});
