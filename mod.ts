@@ -26,15 +26,15 @@
 // The app
 export { type App, createApp, type Fits, type PlanQuery } from "./src/app/app.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
-export type { Admin, PortalCount, PortalFilter, Run } from "./src/app/admin/admin.ts";
+export type { Admin, FinishedRun, PortalCount, PortalFilter } from "./src/app/admin/admin.ts";
 export type { PortalState } from "./src/portal/state_index.ts";
 export type { RollbackReport, RolledBackStep } from "./src/upgrade/rollback.ts";
 export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 
 // Upgrades and versions
 export type { UpgradeContext, UpgradeOptions, UpgradeRange } from "./src/upgrade/definition.ts";
-export type { Page, StepOptions, Steps, StepScope } from "./src/upgrade/step_engine.ts";
-export { Fatal, RetryAfter, type RetryPolicy } from "./src/retry.ts";
+export type { PageResult, StepOptions, Steps, StepScope } from "./src/upgrade/step_engine.ts";
+export { NonRetriableError, RetryAfterError, type RetryPolicy } from "./src/retry.ts";
 export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";
 export { coerced, deployed, mapped, type VersionScheme } from "./src/version.ts";
 
@@ -62,21 +62,21 @@ export type { RequestLimits } from "./src/intake/http.ts";
 
 // Plugins and handlers
 export type { Context, HandlerContext } from "./src/plugin/context.ts";
-export type { Plugin, Proof } from "./src/plugin/plugin.ts";
-export type { Host } from "./src/plugin/host.ts";
-export type { Observers, PortalStep, UpgradeFailure, UpgradeStep } from "./src/plugin/observers.ts";
+export type { Plugin, Verification } from "./src/plugin/plugin.ts";
+export type { PluginHost } from "./src/plugin/host.ts";
+export type { Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {
   ApplicationTokenDigests,
   AppliedUpgrade,
   Portal,
+  PortalBlock,
   PortalFailure,
   PortalRun,
-  PortalWait,
-  Progress,
+  RunProgress,
 } from "./src/portal/record.ts";
 
 // Access to portals
-export type { Access, AccessOptions, PortalAccess } from "./src/credentials/contract.ts";
+export type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider } from "./src/credentials/contract.ts";
 export type { AppInfo } from "./src/bitrix24/oauth_client.ts";
 export type { CheckPolicy, CheckProblem, CheckReport } from "./src/worker/checks.ts";
 
@@ -85,7 +85,7 @@ export { type CopyOptions, type CopyProgress, type CopyReport, copyStorage } fro
 export { encrypted, type EncryptedOptions } from "./src/storage/encrypted.ts";
 export { memoryStorage, type MemoryStorageOptions } from "./src/storage/memory.ts";
 export { compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
-export { decodeValue, encodeValue, endOf } from "./src/storage/value.ts";
+export { decodeValue, encodeValue, expiryOf } from "./src/storage/value.ts";
 export type {
   Entry,
   Key,
@@ -100,21 +100,21 @@ export type {
 export { digestToken, Secret } from "./src/secret.ts";
 export {
   AddressError,
+  type BlockedReason,
   CannotVerifyError,
   CopyError,
   type CopyProblem,
   FormatError,
   InputError,
   type InputIssue,
-  NoAccessError,
-  NotGenuineError,
+  NoCredentialsError,
+  NotAuthenticError,
   OnAppUpdateError,
   StorageError,
   UnknownPortalError,
   UnreachableError,
   UpgradeError,
   VersionError,
-  type WaitReason,
 } from "./src/errors.ts";
 export { B24Error, type B24Failure } from "./src/bitrix24/b24_error.ts";
 export { consoleLogger, type LogFields, type Logger } from "./src/logger.ts";

@@ -2,7 +2,14 @@
  * An upgrade in earnest: version 3 moves what a portal has in the vendor's own service into a pipeline of its own.
  * `crash_everywhere.ts` ends it everywhere and looks whether it comes to the same end.
  */
-import { type App, type AppOptions, createApp, Fatal, RetryAfter, type StepScope } from "@b24/onappupdate";
+import {
+  type App,
+  type AppOptions,
+  createApp,
+  NonRetriableError,
+  RetryAfterError,
+  type StepScope,
+} from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 
 const SERVICE = "https://deals.example";
@@ -18,8 +25,10 @@ export function buildApp(options: AppOptions): App {
       signal,
     });
     const { status, headers } = response;
-    if (status === 429) throw new RetryAfter(1000 * Number(headers.get("retry-after") ?? 60), "the service is busy");
-    if (status === 422) throw new Fatal(`the service refuses ${call}`); // asking again would not help
+    if (status === 429) {
+      throw new RetryAfterError(1000 * Number(headers.get("retry-after") ?? 60), "the service is busy");
+    }
+    if (status === 422) throw new NonRetriableError(`the service refuses ${call}`); // asking again would not help
     if (!response.ok) throw new Error(`the service answers ${status} to ${call}`);
     return await response.json();
   }
@@ -49,7 +58,7 @@ export function buildApp(options: AppOptions): App {
         },
       );
       await step("tell the administrator", (scope) => ask("POST /mails", scope, { memberId, text: "It is there" }));
-    }, { id: "own-pipeline", retry: { attempts: 20 } });
+    }, { id: "own-pipeline", retry: { maxAttempts: 20 } });
 }
 
 interface Copied {

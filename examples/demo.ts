@@ -35,13 +35,14 @@ const tell = (line: string): void => {
 const timeline: Plugin = {
   name: "timeline",
   observe: {
-    received: ({ event }) => tell(`${green("accepted")} ${event.name}`),
-    duplicate: ({ event }) => tell(`${yellow("repeated")} ${event.name}: nothing is run`),
-    rejected: ({ status, error }) => tell(`${red("refused ")} ${status}: ${error.message}`),
-    applied: ({ upgradeId, from, to }) => tell(`${green("upgraded")} by "${upgradeId}" on the way ${from} -> ${to}`),
-    upgraded: ({ to }) => tell(`${green("arrived ")} at ${to}`),
-    failed: ({ error }) => tell(`${red("failed  ")} ${error.message}`),
-    handled: () => {
+    eventReceived: ({ event }) => tell(`${green("accepted")} ${event.name}`),
+    duplicateReceived: ({ event }) => tell(`${yellow("repeated")} ${event.name}: nothing is run`),
+    eventRejected: ({ status, error }) => tell(`${red("refused ")} ${status}: ${error.message}`),
+    upgradeApplied: ({ upgradeId, from, to }) =>
+      tell(`${green("upgraded")} by "${upgradeId}" on the way ${from} -> ${to}`),
+    portalUpgraded: ({ to }) => tell(`${green("arrived ")} at ${to}`),
+    eventFailed: ({ error }) => tell(`${red("failed  ")} ${error.message}`),
+    eventHandled: () => {
       if (serving) invite(`Update it to ${++version}:`, portal.update(version));
     },
   },

@@ -17,8 +17,8 @@ export function notifications(send: (text: string) => Promise<void>): Plugin<obj
     adds: ["notify"],
     extend: ({ event }) => ({ notify: (text) => send(`${event.auth.domain}: ${text}`) }),
     observe: {
-      upgraded: ({ memberId, from, to }) => send(`${memberId} went from ${from} to ${to}`),
-      failed: ({ memberId, attempt }) => send(`${memberId} failed at attempt ${attempt}`),
+      portalUpgraded: ({ memberId, from, to }) => send(`${memberId} went from ${from} to ${to}`),
+      eventFailed: ({ memberId, attempt }) => send(`${memberId} failed at attempt ${attempt}`),
     },
   };
 }

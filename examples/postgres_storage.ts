@@ -1,5 +1,5 @@
 /** A storage of one's own: a table of PostgreSQL. `docs/writing-a-storage.md` goes through it, step by step. */
-import { decodeKey, decodeValue, encodeKey, encodeValue, endOf, StorageError } from "@b24/onappupdate";
+import { decodeKey, decodeValue, encodeKey, encodeValue, expiryOf, StorageError } from "@b24/onappupdate";
 import type { Entry, Key, ListOptions, Storage } from "@b24/onappupdate";
 
 /** What is called of a `Pool` of `pg`. Whoever opened it closes it. */
@@ -52,7 +52,7 @@ export function postgresStorage(client: PostgresClient, { timeoutMs = 5000 } = {
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
       const what = `put ${JSON.stringify(key)} into`;
       const version = crypto.randomUUID();
-      const row = [toBytes(key), encodeValue(key, value), version, endOf(key, 0, ttlMs) ?? null];
+      const row = [toBytes(key), encodeValue(key, value), version, expiryOf(key, 0, ttlMs) ?? null];
       if (++writes % 64 === 0) await run("remove what has expired from", signal, SWEEP);
       try {
         const sql = typeof ifVersion === "string" ? REPLACE : PUT;

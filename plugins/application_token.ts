@@ -10,13 +10,13 @@ import {
   CannotVerifyError,
   type Context,
   digestToken,
-  type Host,
-  NotGenuineError,
+  NotAuthenticError,
   type Plugin,
+  type PluginHost,
   type Portal,
-  type Proof,
   Secret,
   UnreachableError,
+  type Verification,
 } from "../mod.ts";
 
 /** Options of {@linkcode applicationToken}. */
@@ -82,7 +82,7 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
       throw new TypeError(`cannot verify with ${name} ${value}, wanted a number from 0`);
     }
   }
-  let prove: ((event: B24Event, portal: Portal | undefined) => Promise<Proof>) | undefined;
+  let prove: ((event: B24Event, portal: Portal | undefined) => Promise<Verification>) | undefined;
 
   /** Tokens that were accepted, by their digests: hashing costs more than all the rest of an event. */
   const accepted = new Map<string, Secret>();
@@ -124,7 +124,7 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
           : stored
           ? "the portal was removed"
           : "application_token is not the stored one";
-        throw new NotGenuineError(`${why}, and there is no access token to prove ${event.name} by`);
+        throw new NotAuthenticError(`${why}, and there is no access token to prove ${event.name} by`);
       }
       const proof = await prove!(event, portal);
       ctx.log.info("access token proved", { portal: portal === undefined ? "unknown" : "known" });
@@ -137,9 +137,9 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
 const ACCEPTED_TOKENS = 1000;
 
 function prover(
-  { clientId, appInfo, clock, log }: Host,
+  { clientId, appInfo, clock, log }: PluginHost,
   limits: ProofLimits,
-): (event: B24Event, portal: Portal | undefined) => Promise<Proof> {
+): (event: B24Event, portal: Portal | undefined) => Promise<Verification> {
   if (clientId === undefined || clientId === "") {
     throw new TypeError(
       "cannot start: applicationToken() needs clientId in createApp(), or there is nothing to prove against",
@@ -157,13 +157,13 @@ function prover(
     return running;
   }
 
-  /** @throws {NotGenuineError} when it is nobody's */
+  /** @throws {NotAuthenticError} when it is nobody's */
   async function ask(token: Secret, server: string | undefined): Promise<AppInfo> {
     try {
       return await appInfo(token, server);
     } catch (error) {
       if (error instanceof B24Error && REFUSALS.has(error.code.toLowerCase())) {
-        throw new NotGenuineError(`the OAuth host refuses the access token: ${error.code}`);
+        throw new NotAuthenticError(`the OAuth host refuses the access token: ${error.code}`);
       }
       if (!(error instanceof B24Error || error instanceof UnreachableError)) throw error;
       throw new CannotVerifyError(error.message);
@@ -176,8 +176,8 @@ function prover(
       throw new CannotVerifyError("too many proofs in this minute");
     }
     const info = await lookUp(accessToken!, serverEndpoint);
-    if (!new Secret(info.clientId).equals(clientId)) throw new NotGenuineError("the access token is another app's");
-    if (info.memberId !== memberId) throw new NotGenuineError("the access token is another portal's");
+    if (!new Secret(info.clientId).equals(clientId)) throw new NotAuthenticError("the access token is another app's");
+    if (info.memberId !== memberId) throw new NotAuthenticError("the access token is another portal's");
     const { clientEndpoint, version, userId, tokenScope, scope } = info;
     if (clientEndpoint === undefined) log.warn("the OAuth host gave no address of the portal", { memberId });
     return {

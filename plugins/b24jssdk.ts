@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Context, Host, Plugin } from "../mod.ts";
+import type { Context, Plugin, PluginHost } from "../mod.ts";
 import { signedFetch } from "./b24jssdk/fetch.ts";
 import {
   assertClass,
@@ -33,7 +33,7 @@ export interface HasB24Sdk<S extends Sdk = Sdk> {
    * Its calls reject with the SDK's own errors, whose `cause` is a {@linkcode B24Error} where the handler's portal has to
    * wait; and, like this function, with the following.
    *
-   * @throws {NoAccessError} when there is no token to call the portal with
+   * @throws {NoCredentialsError} when there is no token to call the portal with
    * @throws {UnreachableError} when the portal does not answer
    * @throws {AddressError} when the portal is, or has moved to, where no token may go
    * @throws {B24Error} when the portal refuses also a renewed token, answers what cannot be read, or must not be asked again
@@ -83,11 +83,11 @@ export interface B24JsSdkOptions<S extends Sdk> {
  */
 export function b24jssdk<S extends Sdk>({ B24OAuth, configure }: B24JsSdkOptions<S>): Plugin<object, HasB24Sdk<S>> {
   assertClass(B24OAuth);
-  let host: Host | undefined;
+  let host: PluginHost | undefined;
   const ends = new WeakMap<HasB24Sdk<S>["b24sdk"], () => Promise<void>>();
 
   async function open(memberId: string, signal: AbortSignal): Promise<S> {
-    const access = await host!.access.get(memberId, { signal });
+    const access = await host!.credentials.get(memberId, { signal });
     const sdk = new B24OAuth(authOf(memberId, access), { clientId: WORD, clientSecret: WORD }, SETTINGS);
     sdk.setLogger(SILENT);
     takeOver(sdk, signedFetch(host!, memberId, access, signal), signal);

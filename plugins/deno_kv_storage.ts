@@ -35,8 +35,8 @@ import {
   decodeValue,
   encodeKey,
   encodeValue,
-  endOf,
   type Entry,
+  expiryOf,
   type Key,
   type ListOptions,
   type Storage,
@@ -205,7 +205,7 @@ export function denoKvStorage(
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
       signal?.throwIfAborted();
       const place = placeOfEntry(key);
-      const packed = pack(key, encodeValue(key, value), endOf(key, clock(), ttlMs), ttlMs);
+      const packed = pack(key, encodeValue(key, value), expiryOf(key, clock(), ttlMs), ttlMs);
       const wanted = typeof ifVersion === "string" ? parseVersion(ifVersion) : null;
       if (wanted === undefined || (wanted !== null && isOver(wanted))) return { ok: false };
       return await patiently(`put ${JSON.stringify(key)} into`, timeoutMs, signal, async (ask) => {

@@ -12,8 +12,8 @@ import { setImmediate } from "node:timers";
 import {
   compareKeys,
   encodeValue,
-  endOf,
   type Entry,
+  expiryOf,
   type Key,
   type ListOptions,
   type Storage,
@@ -159,7 +159,7 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
       signal?.throwIfAborted();
       const bytes = toBytes(key);
       const text = encodeValue(key, value);
-      const expiresAt = endOf(key, clock(), ttlMs) ?? null;
+      const expiresAt = expiryOf(key, clock(), ttlMs) ?? null;
       // Other processes write too, and a deleted entry leaves no counter behind.
       const version = crypto.randomUUID();
       const changes = await write(`put ${JSON.stringify(key)} into`, signal, (now) => {

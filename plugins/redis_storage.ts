@@ -49,8 +49,8 @@ import {
   decodeKey,
   encodeKey,
   encodeValue,
-  endOf,
   type Entry,
+  expiryOf,
   type Key,
   type ListOptions,
   type Storage,
@@ -199,7 +199,7 @@ export function redisStorage(
       const copy: Key = [...key];
       const place = placeOf(copy);
       const text = encodeValue(copy, value);
-      endOf(copy, 0, ttlMs); // throws for what is no duration
+      expiryOf(copy, 0, ttlMs); // throws for what is no duration
       const version = crypto.randomUUID();
       const what: What = { action: () => `put ${JSON.stringify(copy)} into`, signal };
       const put = [`${beginningOf(version)}- ${text}`, ...ttlMs === undefined ? [] : [String(ttlMs)]];

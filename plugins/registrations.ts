@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { B24Error, type Context, Fatal, type Logger, type Plugin, type Portal } from "../mod.ts";
+import { B24Error, type Context, type Logger, NonRetriableError, type Plugin, type Portal } from "../mod.ts";
 import { apply } from "./registrations/applying.ts";
 import type { BatchOutcome, HasB24Batch } from "./registrations/batch.ts";
 import { compare, type Comparison, type RegistrationChange } from "./registrations/changes.ts";
@@ -116,7 +116,7 @@ export function registrations(
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
       // Trying again would not help, and a person is to see it.
-      throw new Fatal(error.message, { cause: error });
+      throw new NonRetriableError(error.message, { cause: error });
     }
   }
 
@@ -133,7 +133,7 @@ export function registrations(
     const changes = todo.map(({ change }) => change);
     if (absent.length > 0) log?.warn("registrations that the portal cannot have are left out", { left: absent });
     // One that can be waited for says less than one that cannot.
-    const worst = errors.find((error) => !(error instanceof B24Error) || error.waitsFor === undefined) ?? errors[0];
+    const worst = errors.find((error) => !(error instanceof B24Error) || error.blockedOn === undefined) ?? errors[0];
     if (worst !== undefined) {
       const refused = errors.map(({ message }) => message);
       log?.warn("some registrations were refused", { ...countsOf(changes), refused });

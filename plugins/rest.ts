@@ -28,8 +28,8 @@ export interface B24 {
    *
    * @throws {B24Error} when the portal refuses, or answers what cannot be read (`ERROR_UNEXPECTED_ANSWER`)
    * @throws {UnreachableError} when it does not answer
-   * @throws {RetryAfter} when the method has used up its time on the portal for longer than `longestWaitMs`
-   * @throws {NoAccessError} when there is no token to call it with
+   * @throws {RetryAfterError} when the method has used up its time on the portal for longer than `longestWaitMs`
+   * @throws {NoCredentialsError} when there is no token to call it with
    * @throws {AddressError} when it is, or has moved to, where no token may go
    */
   readonly call: <T = unknown>(method: string, params?: object, options?: B24Options) => Promise<T>;
@@ -110,7 +110,7 @@ export interface RestOptions {
   readonly attempts?: number;
   /**
    * Milliseconds for which a call waits at most when Bitrix24 has blocked its method for the time it takes; where it is
-   * longer, it rejects with `RetryAfter`. Default 30000.
+   * longer, it rejects with `RetryAfterError`. Default 30000.
    */
   readonly longestWaitMs?: number;
   /** Default the system's. */
@@ -138,7 +138,7 @@ export interface Rest extends Plugin<object, HasB24> {
  * | `user_access_error`, `ACCESS_DENIED` | it is repeated as each other user whose tokens there are |
  * | `PAYMENT_REQUIRED`, `NOT_INSTALLED` | it is remembered of the portal, and thrown |
  * | `QUERY_LIMIT_EXCEEDED` | the portal is left alone for a while, longer each time, and the call repeated |
- * | `OPERATION_TIME_LIMIT` | waited for until the portal's `operating_reset_at`, or `RetryAfter` |
+ * | `OPERATION_TIME_LIMIT` | waited for until the portal's `operating_reset_at`, or `RetryAfterError` |
  * | `INTERNAL_SERVER_ERROR`, `ERROR_UNEXPECTED_ANSWER`, nothing, no JSON | repeated if it only reads (`repeatable`) |
  * | a redirect | asked of `host.access` whether the portal has moved there, and repeated there, twice at most |
  * | any other error, also with HTTP 200 | thrown as `B24Error`; `UNKNOWN_ERROR` where it has no code |
@@ -198,7 +198,7 @@ export function rest(options: RestOptions = {}): Rest {
     name: "rest",
     adds: ["b24"],
     setup: (host) => {
-      if (typeof host.access?.get !== "function" || typeof host.portalFetch !== "function") {
+      if (typeof host.credentials?.get !== "function" || typeof host.portalFetch !== "function") {
         throw new TypeError("cannot start: rest() needs an app that gives access to portals");
       }
       calls = createCalls(host, lanes, settings);

@@ -51,10 +51,10 @@ export class VersionError extends OnAppUpdateError {
 }
 
 /** The event does not come from Bitrix24, or not for this app or portal. Thrown by plugins of phase `verify`. */
-export class NotGenuineError extends OnAppUpdateError {
+export class NotAuthenticError extends OnAppUpdateError {
   /** `reason` reaches logs and observers, never the sender. */
   constructor(reason: string, options?: ErrorOptions) {
-    super("not_genuine", reason, options);
+    super("not_authentic", reason, options);
   }
 }
 
@@ -117,15 +117,15 @@ export class CopyError extends OnAppUpdateError {
 
 /**
  * What a portal has to be given before work on it can go on: a `scope`, a `payment`, an administrator's `confirmation`
- * of a method, an `administrator`'s token, a new `authorisation`, the `installation` of the app; or what the vendor has
+ * of a method, an `administrator`'s token, a new `authorization`, the `installation` of the app; or what the vendor has
  * to put right, the `configuration` of `clientId` and `clientSecret`.
  */
-export type WaitReason =
+export type BlockedReason =
   | "scope"
   | "payment"
   | "confirmation"
   | "administrator"
-  | "authorisation"
+  | "authorization"
   | "installation"
   | "configuration";
 
@@ -138,14 +138,14 @@ export class UnreachableError extends OnAppUpdateError {
 }
 
 /** There is no access token to call a portal with. Thrown out of a handler, it makes its portal wait. */
-export class NoAccessError extends OnAppUpdateError {
+export class NoCredentialsError extends OnAppUpdateError {
   /** What has to be done before. */
-  readonly waitsFor: WaitReason;
+  readonly blockedOn: BlockedReason;
 
   /** `why` ends the message. */
-  constructor(memberId: string, waitsFor: WaitReason, why: string, options?: ErrorOptions) {
-    super("no_access", `cannot call portal ${memberId}: ${why}`, options);
-    this.waitsFor = waitsFor;
+  constructor(memberId: string, blockedOn: BlockedReason, why: string, options?: ErrorOptions) {
+    super("no_credentials", `cannot call portal ${memberId}: ${why}`, options);
+    this.blockedOn = blockedOn;
   }
 }
 

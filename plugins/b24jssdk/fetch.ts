@@ -1,5 +1,12 @@
 /** The fetch that an SDK is given. */
-import { type Access, AddressError, B24Error, type Host, OnAppUpdateError, UnreachableError } from "../../mod.ts";
+import {
+  AddressError,
+  B24Error,
+  OnAppUpdateError,
+  type PluginHost,
+  type PortalCredentials,
+  UnreachableError,
+} from "../../mod.ts";
 
 /** Bitrix24's words for a token that is to be renewed, and for a user who may not. */
 const SPENT = ["expired_token", "invalid_token", "no_auth_found"];
@@ -14,9 +21,9 @@ const MOVES = 2;
  * token, and follows the portal where it has moved, so that the SDK sees neither.
  */
 export function signedFetch(
-  { access, portalFetch, log }: Host,
+  { credentials, portalFetch, log }: PluginHost,
   memberId: string,
-  first: Access,
+  first: PortalCredentials,
   over: AbortSignal,
 ): typeof fetch {
   const root = new URL(first.clientEndpoint).href;
@@ -26,7 +33,11 @@ export function signedFetch(
   let current = first;
 
   /** What comes after `from`, once for all calls that went out with it. */
-  function after(from: Access, known: Following, find: () => Promise<Access>): Promise<Access> {
+  function after(
+    from: PortalCredentials,
+    known: Following,
+    find: () => Promise<PortalCredentials>,
+  ): Promise<PortalCredentials> {
     const found = known.get(from) ?? find().then((next) => {
       if (current === from) current = next;
       return next;
@@ -36,7 +47,7 @@ export function signedFetch(
     return found;
   }
 
-  async function send(sent: Sent, by: Access, signal: AbortSignal): Promise<Answer> {
+  async function send(sent: Sent, by: PortalCredentials, signal: AbortSignal): Promise<Answer> {
     const token = by.accessToken.reveal();
     const { path, headers, params } = sent;
     const method = /[^/]*$/.exec(path.split("?")[0]!)![0];
@@ -68,32 +79,32 @@ export function signedFetch(
   }
 
   async function call(sent: Sent, signal: AbortSignal): Promise<Response> {
-    const tried: Access[] = [];
+    const tried: PortalCredentials[] = [];
     let [by, moved, isRenewed] = [current, 0, false];
     while (true) {
       const { response, error, movedTo } = await send(sent, by, signal);
       if (movedTo !== undefined) {
         if (moved++ === MOVES) throw new AddressError(`cannot follow portal ${memberId}: it redirects again and again`);
-        by = await after(by, moves, () => access.moved(memberId, by, movedTo, { signal: over }));
+        by = await after(by, moves, () => credentials.moved(memberId, by, movedTo, { signal: over }));
         continue;
       }
       const code = error?.code.toLowerCase() ?? "";
       if (SPENT.includes(code)) {
         if (isRenewed) throw error;
         isRenewed = true;
-        by = await after(by, renewals, () => access.renew(memberId, by, { signal: over }));
+        by = await after(by, renewals, () => credentials.refresh(memberId, by, { signal: over }));
         continue;
       }
       if (DENIED.includes(code)) {
         tried.push(by);
-        const other = await access.another(memberId, tried, { signal });
+        const other = await credentials.another(memberId, tried, { signal });
         if (other !== undefined) {
           [by, isRenewed] = [other, false];
           continue;
         }
       }
-      if (error?.waitsFor !== undefined) {
-        await access.refused(memberId, error)
+      if (error?.blockedOn !== undefined) {
+        await credentials.refused(memberId, error)
           .catch((cause) => log.warn("what a portal refused could not be stored", { memberId, error: cause }));
       }
       // The SDK would repeat it.
@@ -116,7 +127,7 @@ export function signedFetch(
 }
 
 /** What comes after an access that is spent. */
-type Following = WeakMap<Access, Promise<Access>>;
+type Following = WeakMap<PortalCredentials, Promise<PortalCredentials>>;
 
 /** A request of the SDK. */
 interface Sent {

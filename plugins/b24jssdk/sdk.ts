@@ -1,5 +1,5 @@
 /** What is used of the SDK, and what it is given. */
-import type { Access } from "../../mod.ts";
+import type { PortalCredentials } from "../../mod.ts";
 
 /** What is used of the SDK's class `B24OAuth`. */
 export interface SdkClass<S extends Sdk> {
@@ -112,7 +112,7 @@ export const SILENT: SdkLogger = {
 };
 
 /** For a portal that is called by `access`: no secret is in it. */
-export function authOf(memberId: string, { clientEndpoint, userId = 0, scope }: Access): SdkAuth {
+export function authOf(memberId: string, { clientEndpoint, userId = 0, scope }: PortalCredentials): SdkAuth {
   return {
     applicationToken: WORD,
     userId,

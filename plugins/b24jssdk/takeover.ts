@@ -52,7 +52,7 @@ function understood(thrown: unknown, method: string): unknown {
   if (thrown instanceof Error && typeof code === "string" && typeof status === "number") {
     const said = new B24Error({ code, description: thrown.message, status, method });
     // By this, the app knows what the portal has to wait for.
-    if (said.waitsFor !== undefined || said.isFinal) Object.defineProperty(thrown, "cause", { value: said });
+    if (said.blockedOn !== undefined || said.isFinal) Object.defineProperty(thrown, "cause", { value: said });
   }
   return thrown;
 }

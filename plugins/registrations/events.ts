@@ -1,5 +1,5 @@
 /** Event handlers. */
-import { Fatal } from "../../mod.ts";
+import { NonRetriableError } from "../../mod.ts";
 import { type Command, type Declared, given, type Kind } from "./kind.ts";
 import { type Fields, rows, text } from "./listed.ts";
 
@@ -43,7 +43,9 @@ function bind({ event, handler, userId, offline, params }: Declared<"events">): 
 function unbind(there: Fields): Command {
   const { event, handler, auth_type } = there;
   // Never without both: Bitrix24 would unbind every handler of the app.
-  if (text(event) === "") throw new Fatal("cannot unbind an event handler: Bitrix24 lists one without an event");
+  if (text(event) === "") {
+    throw new NonRetriableError("cannot unbind an event handler: Bitrix24 lists one without an event");
+  }
   // Nor without the user: it would unbind those of all others.
   const whose = isOffline(there) ? { event_type: "offline" } : { auth_type: Number(auth_type ?? 0) };
   return ["event.unbind", { event, handler: text(handler), ...whose }];

@@ -168,5 +168,5 @@ function notRun({ name, method }: Command): NamedOutcome {
 }
 
 function isDenied(outcome: B24Outcome<unknown> | undefined): boolean {
-  return outcome?.ok === false && outcome.error instanceof B24Error && outcome.error.waitsFor === "administrator";
+  return outcome?.ok === false && outcome.error instanceof B24Error && outcome.error.blockedOn === "administrator";
 }

@@ -1,5 +1,5 @@
 /** One call: as many requests as it takes until the portal has done it, or has refused for good. */
-import { type Access, AddressError, type B24Error, type Host, RetryAfter } from "../../mod.ts";
+import { AddressError, type B24Error, type PluginHost, type PortalCredentials, RetryAfterError } from "../../mod.ts";
 import type { Answer } from "./answers.ts";
 import { meaningOf } from "./codes.ts";
 import type { B24Timer, Lanes } from "./pace.ts";
@@ -20,8 +20,8 @@ export interface Call {
 
 /** As whom a portal is called: `tried` may not, and `now` may, or is to be asked; absent: as whoever is best. */
 export interface Identity {
-  readonly tried: Access[];
-  now?: Access | undefined;
+  readonly tried: PortalCredentials[];
+  now?: PortalCredentials | undefined;
 }
 
 /** Calls portals. */
@@ -53,25 +53,30 @@ function backOff(attempt: number): number {
 }
 
 /** Calls portals in `lanes`, with what `host` knows of them. */
-export function createCalls(host: Host, lanes: Lanes, settings: CallSettings): Calls {
-  const { access, log } = host;
+export function createCalls(host: PluginHost, lanes: Lanes, settings: CallSettings): Calls {
+  const { credentials, log } = host;
   const { timer, answerBytes, attempts, longestWaitMs } = settings;
   const pause = (ms: number, signal: AbortSignal): Promise<void> =>
     within([signal], undefined, (signal) => timer.sleep(ms, signal));
 
-  async function moved(memberId: string, from: Access, location: string, signal: AbortSignal): Promise<Access> {
+  async function moved(
+    memberId: string,
+    from: PortalCredentials,
+    location: string,
+    signal: AbortSignal,
+  ): Promise<PortalCredentials> {
     const to = URL.canParse(location, from.clientEndpoint) ? new URL(location, from.clientEndpoint) : undefined;
     const token = from.accessToken.reveal().toLowerCase();
     // Whoever has our token may have put it in there, and what is refused is quoted.
     if (to === undefined || to.username !== "" || to.password !== "" || to.host.includes(token)) {
       throw new AddressError(`cannot follow portal ${memberId}: it redirects to what is no address of a portal`);
     }
-    return await access.moved(memberId, from, `${to.protocol}//${to.host}/rest/`, { signal });
+    return await credentials.moved(memberId, from, `${to.protocol}//${to.host}/rest/`, { signal });
   }
 
   async function remember(memberId: string, error: B24Error): Promise<void> {
     try {
-      await access.refused(memberId, error);
+      await credentials.refused(memberId, error);
     } catch (failure) {
       log.warn("what a portal refused could not be stored", { memberId, error: failure });
     }
@@ -85,7 +90,7 @@ export function createCalls(host: Host, lanes: Lanes, settings: CallSettings): C
 
   async function another(memberId: string, identity: Identity, signal: AbortSignal): Promise<boolean> {
     if (identity.now !== undefined) identity.tried.push(identity.now);
-    identity.now = await access.another(memberId, identity.tried, { signal });
+    identity.now = await credentials.another(memberId, identity.tried, { signal });
     return identity.now !== undefined;
   }
 
@@ -97,7 +102,7 @@ export function createCalls(host: Host, lanes: Lanes, settings: CallSettings): C
     while (true) {
       const [ended, by] = await lanes.run(memberId, signal, async (fill) => {
         // Not before its turn: by then, the call before it may have renewed the token.
-        const by = identity.now ?? await access.get(memberId, { signal });
+        const by = identity.now ?? await credentials.get(memberId, { signal });
         secrets.add(by.accessToken.reveal());
         const ended = await send(host.portalFetch, { method, params, by, timeoutMs, answerBytes, clean, signal });
         if ("error" in ended && meaningOf(ended.error) === "limited") fill(backOff(++limited));
@@ -117,7 +122,7 @@ export function createCalls(host: Host, lanes: Lanes, settings: CallSettings): C
         case "spent":
           if (isRenewed) throw error;
           isRenewed = true;
-          identity.now = await access.renew(memberId, by, { signal });
+          identity.now = await credentials.refresh(memberId, by, { signal });
           break;
         case "denied":
           if (!await another(memberId, identity, signal)) throw error;
@@ -130,7 +135,7 @@ export function createCalls(host: Host, lanes: Lanes, settings: CallSettings): C
           const waitMs = blockedMs(resetAt);
           if (waitMs > longestWaitMs || ++blocked > BLOCKED) {
             const message = `${method} has used up its time on portal ${memberId}`;
-            throw new RetryAfter(Math.ceil(waitMs), message, { cause: error });
+            throw new RetryAfterError(Math.ceil(waitMs), message, { cause: error });
           }
           await pause(waitMs, signal);
           break;

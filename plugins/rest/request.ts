@@ -1,5 +1,5 @@
 /** One request to a portal. */
-import { type Access, AddressError, B24Error, UnreachableError } from "../../mod.ts";
+import { AddressError, B24Error, type PortalCredentials, UnreachableError } from "../../mod.ts";
 import { type Answer, isMap, readAnswer, type Refused, textOf, unexpected } from "./answers.ts";
 import type { Clean } from "./redaction.ts";
 import { within } from "./within.ts";
@@ -8,7 +8,7 @@ import { within } from "./within.ts";
 export interface PortalRequest {
   readonly method: string;
   readonly params: object;
-  readonly by: Access;
+  readonly by: PortalCredentials;
   readonly timeoutMs: number;
   /** How many bytes the answer may have. */
   readonly answerBytes: number;

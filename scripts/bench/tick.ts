@@ -43,7 +43,7 @@ function memberId(kind: string, n: number): string {
 
 /** An app with ten portals whose upgrade never ends well, so that they are due again after each tick. */
 async function withTenDue(storage: Storage): Promise<App> {
-  const retry = { attempts: 1_000_000, firstMs: 1000, mostMs: 1000 };
+  const retry = { attempts: 1_000_000, initialDelayMs: 1000, maxDelayMs: 1000 };
   const app = createApp({ storage, logger, retry, clock: () => now, acknowledge: "handled", tickEveryMs: false })
     .use(trusting).upgrade("3", () => Promise.reject(new Error("never")));
   for (let n = 0; n < DUE; n++) {

@@ -1,13 +1,13 @@
 /** The app: what a vendor builds, mounts and closes. */
-import { createAccess } from "../credentials/provider.ts";
+import { createCredentials } from "../credentials/provider.ts";
 import { guardedFetch } from "../net/guarded_fetch.ts";
 import { portalEndpoint } from "../bitrix24/hosts.ts";
 import { createOAuth } from "../bitrix24/oauth_client.ts";
-import type { PortalAccess } from "../credentials/contract.ts";
+import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import { type Admin, createAdmin } from "./admin/admin.ts";
 import { type AppOptions, settingsOf } from "./options.ts";
 import { type CheckReport, createChecks } from "../worker/checks.ts";
-import { type AnyHandler, type Core, notify, safeError } from "../plugin/runtime.ts";
+import { type AnyHandler, type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import { createDeadline } from "../async/deadline.ts";
 import { CannotVerifyError, InputError, UnknownPortalError } from "../errors.ts";
 import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
@@ -16,7 +16,7 @@ import type { Context, HandlerContext } from "../plugin/context.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
-import { receive } from "../intake/accept.ts";
+import { acceptEvent } from "../intake/accept.ts";
 import { startWarnings } from "./startup_warnings.ts";
 import type { Storage } from "../storage/storage.ts";
 import { createTicker, tickEvery, type TickOptions, type TickReport } from "../worker/tick.ts";
@@ -110,7 +110,7 @@ export interface App<Ctx extends object = object> {
    */
   readonly check: (memberId: string) => Promise<CheckReport>;
   /** Access tokens of portals, and where to use them: for what `rest()` does not do. */
-  readonly access: PortalAccess;
+  readonly credentials: PortalCredentialsProvider;
   /** For people: what stands still, and what to do about it. */
   readonly admin: Admin;
   /** A stored portal, or `undefined`. */
@@ -147,21 +147,21 @@ const ABORT_MS = 1000;
  */
 export function createApp(options: AppOptions): App {
   const settings = settingsOf(options);
-  const { storage, versions, clock, random, log, fetch, limits, retry, oauthHosts, portalHosts, keys } = settings;
+  const { storage, versions, clock, random, log, fetch, limits, retry, oauthHosts, extraPortalHosts, keys } = settings;
   const stopping = new AbortController();
   const plugins: Plugin[] = [];
   const upgrades: Upgrade[] = [];
   const handlers = new Map<string, AnyHandler[]>();
   const { leaseMs, retentionMs } = limits;
-  const core: Core = {
+  const core: AppRuntime = {
     ...{ storage, versions, clock, random, log, plugins, handlers, signal: stopping.signal },
     ...{ retry, leaseMs, retentionMs },
-    givenTokens: (memberId) => access.given(memberId),
+    issuedTokens: (memberId) => credentials.issued(memberId),
   };
   const endpointOf = (said: string | undefined): string | undefined => {
     if (said === undefined) return undefined;
     try {
-      return portalEndpoint(said, { hosts: portalHosts });
+      return portalEndpoint(said, { hosts: extraPortalHosts });
     } catch (error) {
       log.warn("an address that an OAuth host gave is refused", { error });
       return undefined;
@@ -170,12 +170,12 @@ export function createApp(options: AppOptions): App {
   const oauth = createOAuth({ fetch, clock, hosts: oauthHosts, endpointOf, timeoutMs: settings.oauthTimeoutMs });
   // Longer than all hosts may take together.
   const refreshMs = settings.oauthTimeoutMs * (oauthHosts.length + 1) + 10_000;
-  const access = createAccess({ storage, clock, random, log, oauth, refreshMs, portalHosts, ...keys });
+  const credentials = createCredentials({ storage, clock, random, log, oauth, refreshMs, extraPortalHosts, ...keys });
   const wake = (memberId: string): void => {
-    if (running) worker.visit(memberId);
+    if (running) worker.process(memberId);
   };
-  const canRenew = keys.clientSecret !== undefined;
-  const checks = createChecks({ core, access, policy: settings.checks, canRenew, wake });
+  const canRefresh = keys.clientSecret !== undefined;
+  const checks = createChecks({ core, access: credentials, policy: settings.checks, canRefresh, wake });
   const worker = createWorker(core, upgrades, checks);
   const tick = createTicker(core, worker);
   let ticker: { readonly stop: () => void } | undefined;
@@ -190,8 +190,8 @@ export function createApp(options: AppOptions): App {
     clock,
     take: async (incoming, platform) => {
       const { memberId } = incoming.event.auth;
-      const accepted = await receive(core, incoming).catch((error) => {
-        const planned = error instanceof CannotVerifyError ? checks.afterDoubt(memberId) : undefined;
+      const accepted = await acceptEvent(core, incoming).catch((error) => {
+        const planned = error instanceof CannotVerifyError ? checks.afterUnverified(memberId) : undefined;
         if (planned !== undefined) keepAlive(platform, planned);
         throw error;
       });
@@ -208,7 +208,7 @@ export function createApp(options: AppOptions): App {
       const claims = event === undefined ? {} : { memberId: event.auth.memberId, event: wireName(event) };
       const level = isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
       log[level]("request refused", { status, ...claims, error });
-      notify(core, "rejected", { status, error, ...claims });
+      notify(core, "eventRejected", { status, error, ...claims });
     },
   };
 
@@ -224,8 +224,8 @@ export function createApp(options: AppOptions): App {
         await setup?.({
           ...keys,
           fetch,
-          portalFetch: guardedFetch({ fetch, hosts: portalHosts, lookup: settings.lookup }),
-          access,
+          portalFetch: guardedFetch({ fetch, hosts: extraPortalHosts, lookup: settings.lookup }),
+          credentials,
           appInfo: oauth.appInfo,
           clock,
           random,
@@ -301,7 +301,7 @@ export function createApp(options: AppOptions): App {
       return makePlan(upgrades, record.status === "installed" ? record : {});
     },
     check: checks.check,
-    access,
+    credentials,
     admin: createAdmin(core, upgrades, wake),
     portal: async (memberId) => {
       const record = await load(storage, memberId);

@@ -52,7 +52,7 @@ export interface AppOptions {
    * `"crm.example.com:8443"`; also when they are private. Any other host is called only when an OAuth host said that it
    * is a portal's, and when it is public.
    */
-  readonly portalHosts?: readonly string[];
+  readonly extraPortalHosts?: readonly string[];
   /** Default: lines of JSON on the console. */
   readonly logger?: Logger;
   /** Milliseconds since 1970; default the system's. */
@@ -95,7 +95,7 @@ export interface Settings extends
       | "tickEveryMs"
       | "oauthHosts"
       | "oauthTimeoutMs"
-      | "portalHosts"
+      | "extraPortalHosts"
       | "clock"
       | "fetch"
       | "lookup"
@@ -115,7 +115,7 @@ const TICK_EVERY_MS = 30_000;
 
 const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"];
 
-const DEFAULT_CHECKS: CheckPolicy = { afterContactMs: 15 * 60 * 1000, silentMs: 7 * 24 * 60 * 60 * 1000 };
+const DEFAULT_CHECKS: CheckPolicy = { afterContactMs: 15 * 60 * 1000, silentPortalMs: 7 * 24 * 60 * 60 * 1000 };
 
 const DEFAULT_LIMITS: Limits = {
   ...DECODE_LIMITS,
@@ -152,7 +152,7 @@ export function settingsOf(options: AppOptions): Settings {
   }
   assertRetryPolicy("the app", retry);
   const keys = keysOf(options);
-  const portalHosts = (options.portalHosts ?? []).map(portalHost);
+  const extraPortalHosts = (options.extraPortalHosts ?? []).map(portalHost);
   const oauthHosts = (options.oauthHosts ?? OAUTH_HOSTS).map(oauthOrigin);
   if (oauthHosts.length === 0) throw new TypeError("cannot create an app without oauthHosts to ask");
   if (!(oauthTimeoutMs > 0 && oauthTimeoutMs <= 60_000)) {
@@ -164,7 +164,7 @@ export function settingsOf(options: AppOptions): Settings {
     throw new TypeError(`cannot create an app with tickEveryMs ${tickEveryMs}, wanted ${wanted}`);
   }
   return {
-    ...{ storage, limits, retry, keys, portalHosts, oauthHosts, oauthTimeoutMs, tickEveryMs },
+    ...{ storage, limits, retry, keys, extraPortalHosts, oauthHosts, oauthTimeoutMs, tickEveryMs },
     ...{ acknowledge, versions },
     checks: checksOf(options),
     log: withoutThrows(options.logger ?? consoleLogger()),

@@ -1,13 +1,13 @@
 /** Errors that Bitrix24 answers with, and what each of its codes means. */
-import { OnAppUpdateError, type WaitReason } from "../errors.ts";
+import { type BlockedReason, OnAppUpdateError } from "../errors.ts";
 
 /** What Bitrix24's codes of errors say that nobody here can hasten. */
-const WAITS: ReadonlyMap<string, WaitReason> = new Map([
-  ["expired_token", "authorisation"],
-  ["invalid_token", "authorisation"],
-  ["no_auth_found", "authorisation"],
-  ["invalid_grant", "authorisation"],
-  ["wrong_client", "authorisation"],
+const WAITS: ReadonlyMap<string, BlockedReason> = new Map([
+  ["expired_token", "authorization"],
+  ["invalid_token", "authorization"],
+  ["no_auth_found", "authorization"],
+  ["invalid_grant", "authorization"],
+  ["wrong_client", "authorization"],
   ["invalid_client", "configuration"],
   ["not_installed", "installation"],
   ["payment_required", "payment"],
@@ -35,7 +35,7 @@ export interface B24Failure {
 
 /**
  * Bitrix24 answered with an error: the portal's REST, or an OAuth host. Thrown out of a handler, it makes its portal wait
- * (`waitsFor`), be tried again, or be parked (`isFinal`), as its code demands.
+ * (`blockedOn`), be tried again, or be parked (`isFinal`), as its code demands.
  */
 export class B24Error extends OnAppUpdateError {
   /** In Bitrix24's words, without tokens. */
@@ -45,7 +45,7 @@ export class B24Error extends OnAppUpdateError {
   /** The REST method that was called. */
   readonly method: string;
   /** Set where trying again is no use before somebody has done this. */
-  readonly waitsFor?: WaitReason;
+  readonly blockedOn?: BlockedReason;
   /** Trying again is no use at all. */
   readonly isFinal: boolean;
 
@@ -55,8 +55,8 @@ export class B24Error extends OnAppUpdateError {
     this.description = description;
     this.status = status;
     this.method = method;
-    const waitsFor = WAITS.get(code.toLowerCase());
-    if (waitsFor !== undefined) this.waitsFor = waitsFor;
+    const blockedOn = WAITS.get(code.toLowerCase());
+    if (blockedOn !== undefined) this.blockedOn = blockedOn;
     this.isFinal = FINAL.has(code.toLowerCase());
   }
 }

@@ -29,7 +29,7 @@ export interface AppInfo {
 }
 
 /** A pair of tokens that is new. */
-export interface RenewedTokens {
+export interface RefreshedTokens {
   readonly memberId: string;
   readonly accessToken: string;
   readonly refreshToken: string;
@@ -73,7 +73,7 @@ export interface OAuth {
     refreshToken: Secret,
     app: { readonly clientId: string; readonly clientSecret: Secret },
     server?: string,
-  ) => Promise<RenewedTokens>;
+  ) => Promise<RefreshedTokens>;
 }
 
 const text = z.union([z.string(), z.number()]).transform(String);
@@ -241,7 +241,7 @@ function infoOf({ result }: z.output<typeof APP_INFO>, endpointOf: EndpointOf): 
 
 const NO: ReadonlySet<string> = new Set(["false", "N", "0", ""]);
 
-function pairOf(pair: z.output<typeof PAIR>, asked: number, endpointOf: EndpointOf): Omit<RenewedTokens, "server"> {
+function pairOf(pair: z.output<typeof PAIR>, asked: number, endpointOf: EndpointOf): Omit<RefreshedTokens, "server"> {
   const { expires, expires_in: lasts } = pair;
   const clientEndpoint = endpointOf(pair.client_endpoint);
   return {

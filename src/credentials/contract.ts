@@ -3,7 +3,7 @@ import type { B24Error } from "../bitrix24/b24_error.ts";
 import type { Secret } from "../secret.ts";
 
 /** One way to call a portal, as one of its users. */
-export interface Access {
+export interface PortalCredentials {
   /** Where the portal's REST is, with a slash at its end; only ever an address that was proved. */
   readonly clientEndpoint: string;
   /** Give it to nobody but `clientEndpoint`. */
@@ -18,8 +18,8 @@ export interface Access {
   readonly scope: readonly string[];
 }
 
-/** Options of {@linkcode PortalAccess}. */
-export interface AccessOptions {
+/** Options of {@linkcode PortalCredentialsProvider}. */
+export interface CredentialsOptions {
   /** Rejects with its reason once it is aborted. */
   readonly signal?: AbortSignal;
 }
@@ -30,27 +30,36 @@ export interface AccessOptions {
  * at a time refreshes the tokens of a portal, and the others are given what it got.
  *
  * Every function rejects with {@linkcode UnknownPortalError} for a portal that is not stored, with
- * {@linkcode StorageError} when the storage fails, and with {@linkcode B24Error} when Bitrix24 refuses: its `waitsFor`
+ * {@linkcode StorageError} when the storage fails, and with {@linkcode B24Error} when Bitrix24 refuses: its `blockedOn`
  * says what the portal lacks.
  */
-export interface PortalAccess {
+export interface PortalCredentialsProvider {
   /** The best that there is, renewed if it is about to end. */
-  readonly get: (memberId: string, options?: AccessOptions) => Promise<Access>;
+  readonly get: (memberId: string, options?: CredentialsOptions) => Promise<PortalCredentials>;
   /** After `expired_token`, `invalid_token` or `NO_AUTH_FOUND`: the same user's next access token, or the best of another where he has none. */
-  readonly renew: (memberId: string, spent: Access, options?: AccessOptions) => Promise<Access>;
+  readonly refresh: (
+    memberId: string,
+    spent: PortalCredentials,
+    options?: CredentialsOptions,
+  ) => Promise<PortalCredentials>;
   /** After `ACCESS_DENIED` or `user_access_error`: another user's, or `undefined` when all of `tried` are all there are. */
   readonly another: (
     memberId: string,
-    tried: readonly Access[],
-    options?: AccessOptions,
-  ) => Promise<Access | undefined>;
+    tried: readonly PortalCredentials[],
+    options?: CredentialsOptions,
+  ) => Promise<PortalCredentials | undefined>;
   /**
    * After a redirect to `location`: the portal was renamed. Remembers the new address, if it is one of Bitrix24's cloud
    * or an OAuth host says that it is this portal's, and gives the access there.
    *
    * @throws {AddressError} when it is neither
    */
-  readonly moved: (memberId: string, access: Access, location: string, options?: AccessOptions) => Promise<Access>;
+  readonly moved: (
+    memberId: string,
+    access: PortalCredentials,
+    location: string,
+    options?: CredentialsOptions,
+  ) => Promise<PortalCredentials>;
   /** The portal answered with an error that is about the portal as a whole, such as `PAYMENT_REQUIRED`: it is remembered. */
   readonly refused: (memberId: string, error: B24Error) => Promise<void>;
 }

@@ -1,5 +1,5 @@
 /** Access to portals over their records: tokens are proved before they are used, and renewed by one process at a time. */
-import { AddressError, NoAccessError, UnreachableError } from "../errors.ts";
+import { AddressError, NoCredentialsError, UnreachableError } from "../errors.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
 import { changePortal, loadPortal } from "../portal/load.ts";
 import type { PortalRecord } from "../portal/record.ts";
@@ -9,22 +9,22 @@ import { abortable } from "../async/abortable.ts";
 import { isCloudHost, portalAddress } from "../bitrix24/hosts.ts";
 import { withInfo } from "./store.ts";
 import type { AppInfo } from "../bitrix24/oauth_client.ts";
-import { once } from "../async/coalesce.ts";
-import type { Access, AccessOptions, PortalAccess } from "./contract.ts";
-import { createRenewal, type RenewalSettings } from "./refresh.ts";
+import { coalesce } from "../async/coalesce.ts";
+import type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider } from "./contract.ts";
+import { createRefresher, type RefreshSettings } from "./refresh.ts";
 
 /** What access is given out with. */
-export interface AccessSettings extends RenewalSettings {
+export interface CredentialsSettings extends RefreshSettings {
   /** Hosts of portals besides those of the cloud. */
-  readonly portalHosts: readonly string[];
+  readonly extraPortalHosts: readonly string[];
 }
 
 /** What the core asks besides what plugins can. */
-export interface CoreAccess extends PortalAccess {
+export interface CoreCredentials extends PortalCredentialsProvider {
   /** The access tokens of a portal that were given out last. */
-  readonly given: (memberId: string) => readonly Secret[];
+  readonly issued: (memberId: string) => readonly Secret[];
   /** Asks an OAuth host about a portal, and remembers what it says. */
-  readonly inspect: (memberId: string, options?: AccessOptions) => Promise<AppInfo>;
+  readonly inspect: (memberId: string, options?: CredentialsOptions) => Promise<AppInfo>;
 }
 
 /** Portals whose given tokens are remembered, and how many of each. */
@@ -34,18 +34,18 @@ const GIVEN = 4;
 const EARLY_MS = 60_000;
 
 /** Of the portals in `storage`. */
-export function createAccess(settings: AccessSettings): CoreAccess {
-  const { storage, clock, log, oauth, clientId, portalHosts } = settings;
-  const { canRenew, renew, drop, refused, none } = createRenewal(settings);
+export function createCredentials(settings: CredentialsSettings): CoreCredentials {
+  const { storage, clock, log, oauth, clientId, extraPortalHosts } = settings;
+  const { canRefresh, refresh, drop, refused, none } = createRefresher(settings);
   /** What is under way in this process, so that many askers are one. */
   const proofs = new Map<string, Promise<AppInfo | undefined>>();
   const given = new Map<string, readonly Secret[]>();
   const load = (memberId: string): Promise<PortalRecord> => loadPortal(storage, memberId);
 
   /** Gives `record`'s access by `tokens`, if there is all that it takes. */
-  function accessBy(record: PortalRecord, tokens: StoredTokens): Access | undefined {
+  function accessBy(record: PortalRecord, tokens: StoredTokens): PortalCredentials | undefined {
     const { clientEndpoint } = record;
-    if (clientEndpoint === undefined || tokens.isProved !== true) return undefined;
+    if (clientEndpoint === undefined || tokens.isVerified !== true) return undefined;
     const accessToken = remembered(record.memberId, new Secret(tokens.accessToken));
     return {
       clientEndpoint,
@@ -71,15 +71,15 @@ export function createAccess(settings: AccessSettings): CoreAccess {
    * said of the portal, if it was.
    */
   function prove(memberId: string, tokens: StoredTokens): Promise<AppInfo | undefined> {
-    return once(proofs, `${memberId} ${tokens.accessToken}`, async () => {
-      if (tokens.expiresAt <= clock()) return void await renew(memberId, tokens);
+    return coalesce(proofs, `${memberId} ${tokens.accessToken}`, async () => {
+      if (tokens.expiresAt <= clock()) return void await refresh(memberId, tokens);
       try {
         return await ask(memberId, tokens);
       } catch (error) {
         if (!(error instanceof B24Error)) throw error;
         const code = error.code.toLowerCase();
         if (code === "expired_token" || code === "invalid_token" || code === "no_auth_found") {
-          return void await renew(memberId, tokens);
+          return void await refresh(memberId, tokens);
         }
         if (code === "wrong_client") return void await drop(memberId, tokens, "they are another app's");
         throw error;
@@ -97,7 +97,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       info = await oauth.appInfo(new Secret(tokens.accessToken), tokens.server, signal);
     } catch (error) {
       // Of a token that is not proved, this may be about another portal.
-      if (error instanceof B24Error && tokens.isProved === true) await refused(memberId, error, tokens);
+      if (error instanceof B24Error && tokens.isVerified === true) await refused(memberId, error, tokens);
       throw error;
     }
     const isOurs = info.memberId === memberId && (clientId === undefined || info.clientId === clientId);
@@ -116,7 +116,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
         owner: ownerOf(record.tokens, known, userId),
         ...(userId === undefined ? {} : { userId }),
         ...(tokenScope.length === 0 ? {} : { scope: tokenScope }),
-        isProved: true,
+        isVerified: true,
       });
       return withInfo({ ...record, ...(proved === undefined ? {} : { tokens: proved }) }, info, clock());
     });
@@ -126,7 +126,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
 
   /** The tokens that can be used now, the best first. */
   function usable({ tokens }: PortalRecord): StoredTokens[] {
-    return ranked(tokens, clock()).filter(({ expiresAt }) => canRenew || expiresAt > clock());
+    return ranked(tokens, clock()).filter(({ expiresAt }) => canRefresh || expiresAt > clock());
   }
 
   /** The best of those that `isMeant`; proves and renews what it must. */
@@ -134,7 +134,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     memberId: string,
     isMeant: (tokens: StoredTokens) => boolean,
     signal?: AbortSignal,
-  ): Promise<Access | undefined> {
+  ): Promise<PortalCredentials | undefined> {
     const failed = new Set<string>();
     /** Whose pair this call has renewed: that it ends soon again is no reason to renew it once more. */
     const renewed = new Set<string>();
@@ -144,16 +144,16 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       signal?.throwIfAborted();
       const record = await load(memberId);
       if (record.status === "uninstalled") {
-        throw new NoAccessError(memberId, "installation", "the app was removed from it");
+        throw new NoCredentialsError(memberId, "installation", "the app was removed from it");
       }
       const [first] = usable(record).filter((tokens) => isMeant(tokens) && !failed.has(tokens.accessToken))
         .sort((a, b) => urgency(b) - urgency(a));
       if (first === undefined && failure !== undefined) throw failure;
       if (first === undefined) return undefined;
       const who = `${first.owner} ${first.userId}`;
-      const endsSoon = canRenew && first.refreshToken !== undefined && first.expiresAt - EARLY_MS <= clock() &&
+      const endsSoon = canRefresh && first.refreshToken !== undefined && first.expiresAt - EARLY_MS <= clock() &&
         !renewed.has(who);
-      if (first.isProved !== true) {
+      if (first.isVerified !== true) {
         try {
           await abortable(prove(memberId, first), signal);
         } catch (error) {
@@ -164,7 +164,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       } else if (endsSoon) {
         renewed.add(who);
         try {
-          await abortable(renew(memberId, first), signal);
+          await abortable(refresh(memberId, first), signal);
         } catch (error) {
           if (!(error instanceof UnreachableError)) throw error;
           // It is good for some seconds yet, or that of another is.
@@ -178,7 +178,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
         if (access !== undefined) return access;
         const info = await ask(memberId, first, signal);
         if (info !== undefined && info.clientEndpoint === undefined) {
-          throw new NoAccessError(memberId, "authorisation", "no OAuth host has said where it is");
+          throw new NoCredentialsError(memberId, "authorization", "no OAuth host has said where it is");
         }
       }
     }
@@ -191,10 +191,10 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       if (access === undefined) throw none(memberId);
       return access;
     },
-    renew: async (memberId, spent, { signal } = {}) => {
+    refresh: async (memberId, spent, { signal } = {}) => {
       const record = await load(memberId);
       const tokens = record.tokens?.find(({ accessToken }) => spent.accessToken.equals(accessToken));
-      if (tokens !== undefined && canRenew) await abortable(renew(memberId, tokens), signal);
+      if (tokens !== undefined && canRefresh) await abortable(refresh(memberId, tokens), signal);
       const isNew = ({ accessToken }: StoredTokens): boolean => !spent.accessToken.equals(accessToken);
       const access = await best(memberId, (tokens) => isOf(spent, tokens) && isNew(tokens), signal) ??
         await best(memberId, isNew, signal);
@@ -206,8 +206,8 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     moved: async (memberId, access, location, { signal } = {}) => {
       // Of an address that is none, the guard says so.
       const root = URL.canParse("/rest/", location) ? new URL("/rest/", location).href : location;
-      const address = portalAddress(root, { hosts: portalHosts });
-      if (!isCloudHost(address.hostname) && !portalHosts.includes(address.host)) {
+      const address = portalAddress(root, { hosts: extraPortalHosts });
+      if (!isCloudHost(address.hostname) && !extraPortalHosts.includes(address.host)) {
         const record = await load(memberId);
         const tokens = record.tokens?.find(({ accessToken }) => access.accessToken.equals(accessToken));
         const info = tokens === undefined ? undefined : await ask(memberId, tokens, signal);
@@ -226,11 +226,11 @@ export function createAccess(settings: AccessSettings): CoreAccess {
       return { ...access, clientEndpoint: address.href };
     },
     refused,
-    given: (memberId) => given.get(memberId) ?? [],
+    issued: (memberId) => given.get(memberId) ?? [],
     inspect: async (memberId, { signal } = {}) => {
       // First what has not been proved: it is the newest, and often better than what is stored.
       for (const tokens of ranked((await load(memberId)).tokens, clock())) {
-        if (tokens.isProved === true || tokens.expiresAt <= clock()) continue;
+        if (tokens.isVerified === true || tokens.expiresAt <= clock()) continue;
         const info = await attempt(() => prove(memberId, tokens));
         if (info !== undefined) return info;
       }
@@ -243,9 +243,9 @@ export function createAccess(settings: AccessSettings): CoreAccess {
           const info = await ask(memberId, tokens, signal);
           if (info !== undefined) return info;
         } catch (error) {
-          const isSpent = error instanceof B24Error && error.waitsFor === "authorisation";
+          const isSpent = error instanceof B24Error && error.blockedOn === "authorization";
           if (!isSpent || round > 0) throw error;
-          await abortable(renew(memberId, tokens), signal);
+          await abortable(refresh(memberId, tokens), signal);
         }
       }
       throw none(memberId);
@@ -256,7 +256,7 @@ export function createAccess(settings: AccessSettings): CoreAccess {
     try {
       return await run();
     } catch (error) {
-      if (!(error instanceof B24Error || error instanceof NoAccessError)) throw error;
+      if (!(error instanceof B24Error || error instanceof NoCredentialsError)) throw error;
       log.info("tokens of an event could not be proved", { error });
       return undefined;
     }
@@ -266,15 +266,15 @@ export function createAccess(settings: AccessSettings): CoreAccess {
 const ROUNDS = 16;
 
 /** Which pair is tried first: the system user's is worth a proof, and those of people are when there is no other. */
-function urgency({ owner, isProved }: StoredTokens): number {
+function urgency({ owner, isVerified }: StoredTokens): number {
   if (owner === "system") return 2;
-  return isProved === true ? 1 : 0;
+  return isVerified === true ? 1 : 0;
 }
 
 function anybody(): boolean {
   return true;
 }
 
-function isOf(access: Access, { owner, userId }: StoredTokens): boolean {
+function isOf(access: PortalCredentials, { owner, userId }: StoredTokens): boolean {
   return access.isSystemUser ? owner === "system" : owner === "user" && access.userId === userId;
 }

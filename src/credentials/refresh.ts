@@ -1,19 +1,19 @@
 /** Renewing the tokens of portals: in whatever number of processes, one at a time does it for a portal. */
-import { NoAccessError, StorageError, UnknownPortalError } from "../errors.ts";
+import { NoCredentialsError, StorageError, UnknownPortalError } from "../errors.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
 import type { Logger } from "../logger.ts";
 import { changePortal, loadPortal } from "../portal/load.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
-import { WAIT_MS } from "../retry.ts";
+import { BLOCKED_RETRY_MS } from "../retry.ts";
 import { Secret } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
-import { isCurrent, renewedIn, without } from "./store.ts";
-import type { OAuth, RenewedTokens } from "../bitrix24/oauth_client.ts";
-import { once } from "../async/coalesce.ts";
+import { isCurrent, without, withRefreshed } from "./store.ts";
+import type { OAuth, RefreshedTokens } from "../bitrix24/oauth_client.ts";
+import { coalesce } from "../async/coalesce.ts";
 
 /** What tokens are renewed with. */
-export interface RenewalSettings {
+export interface RefreshSettings {
   readonly storage: Storage;
   readonly clock: () => number;
   readonly random: () => string;
@@ -26,22 +26,22 @@ export interface RenewalSettings {
 }
 
 /** Renews tokens, and remembers what Bitrix24 says of those that cannot be. */
-export interface Renewal {
+export interface Refresher {
   /** Whether there is all that it takes. */
-  readonly canRenew: boolean;
+  readonly canRefresh: boolean;
   /**
    * Has `tokens` renewed: by this process, or by the one that is at it. They are replaced in the record, or gone from it.
    *
    * @throws {B24Error} when an OAuth host refuses for another reason than that they are dead
    * @throws {UnreachableError} when no whole pair came
    */
-  readonly renew: (memberId: string, tokens: StoredTokens) => Promise<void>;
+  readonly refresh: (memberId: string, tokens: StoredTokens) => Promise<void>;
   /** Takes tokens out of the record. */
   readonly drop: (memberId: string, tokens: StoredTokens, why: string) => Promise<void>;
   /** Remembers what is about the portal as a whole; what was said of `tokens` only if it has them still. */
   readonly refused: (memberId: string, error: B24Error, tokens?: StoredTokens) => Promise<void>;
   /** That there is no token to call the portal with. */
-  readonly none: (memberId: string) => NoAccessError;
+  readonly none: (memberId: string) => NoCredentialsError;
 }
 
 /** Between two looks at who refreshes. */
@@ -50,13 +50,13 @@ const LOOK_MS = 100;
 const STORE_ATTEMPTS = 5;
 
 /** Over the records in `storage`. */
-export function createRenewal(settings: RenewalSettings): Renewal {
+export function createRefresher(settings: RefreshSettings): Refresher {
   const { storage, clock, random, log, oauth, refreshMs, clientId, clientSecret } = settings;
-  const canRenew = clientId !== undefined && clientSecret !== undefined;
+  const canRefresh = clientId !== undefined && clientSecret !== undefined;
   /** What is under way in this process, so that many askers are one. */
   const renewals = new Map<string, Promise<void>>();
   /** Pairs that the storage did not take, by the refresh token that they were got for. */
-  const unstored = new Map<string, RenewedTokens>();
+  const unstored = new Map<string, RefreshedTokens>();
   /** Turns of this process that the storage still shows. */
   const over = new Set<string>();
 
@@ -66,32 +66,32 @@ export function createRenewal(settings: RenewalSettings): Renewal {
   }
 
   async function refused(memberId: string, error: B24Error, tokens?: StoredTokens): Promise<void> {
-    const { waitsFor } = error;
-    if (waitsFor !== "payment" && waitsFor !== "installation") return;
+    const { blockedOn } = error;
+    if (blockedOn !== "payment" && blockedOn !== "installation") return;
     const now = clock();
     await changePortal(storage, memberId, (record) => {
       if (record.status === "uninstalled" || (tokens !== undefined && !isCurrent(record, tokens))) return record;
-      const since = record.waits?.for === waitsFor ? record.waits.since : now;
+      const since = record.blocked?.on === blockedOn ? record.blocked.since : now;
       const message = error.description === "" ? error.code : `${error.code}: ${error.description}`;
-      return { ...record, waits: { for: waitsFor, message, since, until: now + WAIT_MS } };
+      return { ...record, blocked: { on: blockedOn, message, since, nextTryAt: now + BLOCKED_RETRY_MS } };
     });
   }
 
-  const none = (memberId: string): NoAccessError =>
-    canRenew
-      ? new NoAccessError(memberId, "authorisation", "no token of it works; the next event with tokens brings one")
-      : new NoAccessError(
+  const none = (memberId: string): NoCredentialsError =>
+    canRefresh
+      ? new NoCredentialsError(memberId, "authorization", "no token of it works; the next event with tokens brings one")
+      : new NoCredentialsError(
         memberId,
         "configuration",
         "its token has ended, and without clientSecret it cannot be renewed",
       );
 
   /** Has `tokens` renewed: by this process, or by the one that is at it. */
-  function renew(memberId: string, tokens: StoredTokens): Promise<void> {
-    return once(renewals, `${memberId} ${tokens.accessToken}`, () => refresh(memberId, tokens));
+  function refresh(memberId: string, tokens: StoredTokens): Promise<void> {
+    return coalesce(renewals, `${memberId} ${tokens.accessToken}`, () => refreshNow(memberId, tokens));
   }
 
-  async function refresh(memberId: string, tokens: StoredTokens): Promise<void> {
+  async function refreshNow(memberId: string, tokens: StoredTokens): Promise<void> {
     if (clientId === undefined || clientSecret === undefined) throw none(memberId);
     const id = random();
     const generation = await takeTurn(memberId, tokens, id);
@@ -100,14 +100,14 @@ export function createRenewal(settings: RenewalSettings): Renewal {
     try {
       const { refreshToken, server } = tokens;
       if (refreshToken === undefined) return await drop(memberId, tokens, "the access token has ended");
-      let renewed: RenewedTokens;
+      let renewed: RefreshedTokens;
       try {
         renewed = unstored.get(refreshToken) ??
           await oauth.refresh(new Secret(refreshToken), { clientId, clientSecret }, server);
       } catch (error) {
         if (!(error instanceof B24Error)) throw error;
         if (error.code.toLowerCase() !== "invalid_grant") {
-          if (tokens.isProved === true) await refused(memberId, error, tokens);
+          if (tokens.isVerified === true) await refused(memberId, error, tokens);
           throw error;
         }
         // Whoever was faster has stored what it got.
@@ -120,7 +120,7 @@ export function createRenewal(settings: RenewalSettings): Renewal {
       }
       unstored.set(refreshToken, renewed);
       await stored(memberId, (record) => {
-        const { refreshing: _, ...rest } = renewedIn(record, generation, tokens, renewed, clock());
+        const { refreshing: _, ...rest } = withRefreshed(record, generation, tokens, renewed, clock());
         return record.refreshing === undefined || record.refreshing.id === id
           ? rest
           : { ...rest, refreshing: record.refreshing };
@@ -134,11 +134,11 @@ export function createRenewal(settings: RenewalSettings): Renewal {
   }
 
   /** Gives what was renewed by mistake to whom it belongs: his own pair is dead since. */
-  async function handOver(refreshToken: string, renewed: RenewedTokens): Promise<void> {
+  async function handOver(refreshToken: string, renewed: RefreshedTokens): Promise<void> {
     try {
       await changePortal(storage, renewed.memberId, (record) => {
         const own = record.tokens?.find((one) => one.refreshToken === refreshToken);
-        return own === undefined ? record : renewedIn(record, record.generation, own, renewed, clock());
+        return own === undefined ? record : withRefreshed(record, record.generation, own, renewed, clock());
       });
     } catch (error) {
       if (!(error instanceof UnknownPortalError)) throw error;
@@ -170,7 +170,7 @@ export function createRenewal(settings: RenewalSettings): Renewal {
       const record = await changePortal(storage, memberId, (record) => {
         isOver = !isCurrent(record, tokens);
         const other = record.refreshing;
-        const isTaken = other !== undefined && !over.has(other.id) && clock() < other.until + WAIT_MS &&
+        const isTaken = other !== undefined && !over.has(other.id) && clock() < other.until + BLOCKED_RETRY_MS &&
           !(other.id === seen && performance.now() - since > refreshMs);
         if (isOver || isTaken) return record;
         return { ...record, refreshing: { id, until: clock() + refreshMs } };
@@ -194,7 +194,7 @@ export function createRenewal(settings: RenewalSettings): Renewal {
     }
   }
 
-  return { canRenew, renew, drop, refused, none };
+  return { canRefresh, refresh, drop, refused, none };
 }
 
 function pause(ms: number): Promise<void> {

@@ -1,18 +1,18 @@
 /** What becomes of a portal's record by what an OAuth host says. Pure functions. */
 import type { PortalRecord } from "../portal/record.ts";
 import { ownerOf, type StoredTokens, withTokens } from "../portal/tokens.ts";
-import type { AppInfo, RenewedTokens } from "../bitrix24/oauth_client.ts";
+import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
 
 /** The record with what an OAuth host said of its portal. */
 export function withInfo(record: PortalRecord, info: AppInfo, now: number): PortalRecord {
   const { clientEndpoint } = info;
-  const { waits, ...rest } = record;
+  const { blocked, ...rest } = record;
   // Whether the app is paid for is not in it; that the portal has the app and a token of it works is.
-  const isOver = waits === undefined || waits.for === "installation" || waits.for === "authorisation" ||
-    (waits.for === "scope" && info.scope.join() !== record.scope?.join());
+  const isOver = blocked === undefined || blocked.on === "installation" || blocked.on === "authorization" ||
+    (blocked.on === "scope" && info.scope.join() !== record.scope?.join());
   return {
     ...rest,
-    ...(isOver ? {} : { waits }),
+    ...(isOver ? {} : { blocked }),
     ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
     scope: info.scope,
     check: { at: now },
@@ -20,11 +20,11 @@ export function withInfo(record: PortalRecord, info: AppInfo, now: number): Port
 }
 
 /** The record with `renewed` in the place of `tokens`, which the installation of that generation had. */
-export function renewedIn(
+export function withRefreshed(
   record: PortalRecord,
   generation: number,
   tokens: StoredTokens,
-  renewed: RenewedTokens,
+  renewed: RefreshedTokens,
   now: number,
 ): PortalRecord {
   // Removed meanwhile: nobody may keep tokens of it, and an installation that followed has its own.
@@ -41,14 +41,14 @@ export function renewedIn(
     // Later than the event that brought the pair, whatever the clocks say.
     ts: Math.max(Math.floor(now / 1000), tokens.ts + 1),
     server: renewed.server,
-    isProved: true,
+    isVerified: true,
   };
-  const { waits, ...rest } = without(record, tokens);
-  const isOver = waits?.for === "payment" || waits?.for === "authorisation";
+  const { blocked, ...rest } = without(record, tokens);
+  const isOver = blocked?.on === "payment" || blocked?.on === "authorization";
   const all = withTokens(rest.tokens, next);
   return {
     ...rest,
-    ...(waits === undefined || isOver ? {} : { waits }),
+    ...(blocked === undefined || isOver ? {} : { blocked }),
     ...(all === undefined ? {} : { tokens: all }),
     ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
   };

@@ -1,8 +1,8 @@
 /** From a typed event to a stored one: is it genuine, is it new, what does it change. */
-import { type Core, eventLog, notify } from "../plugin/runtime.ts";
-import { CannotVerifyError, InputError, NotGenuineError, OnAppUpdateError } from "../errors.ts";
+import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
+import { CannotVerifyError, InputError, NotAuthenticError, OnAppUpdateError } from "../errors.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
-import type { Proof } from "../plugin/plugin.ts";
+import type { Verification } from "../plugin/plugin.ts";
 import {
   type Delivery,
   DELIVERY_FORMAT,
@@ -12,11 +12,17 @@ import {
   type Receipt,
   receiptKey,
 } from "../portal/inbox.ts";
-import { arrived, planVisit, writeDue } from "../portal/schedule.ts";
+import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
-import { announcedVersion, awaitingVersion, type Facts, nextRecord, type StoredProof } from "../portal/apply_event.ts";
+import {
+  announcedVersion,
+  applyEvent,
+  awaitingVersion,
+  type EventFacts,
+  type StoredVerification,
+} from "../portal/apply_event.ts";
 import { digestToken } from "../secret.ts";
-import { modify } from "../storage/update.ts";
+import { updateEntry } from "../storage/update.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import { type B24Event, wireName } from "../bitrix24/events.ts";
@@ -38,11 +44,11 @@ export interface Accepted {
   readonly memberId: string;
   readonly deliveryId: string;
   /** What whoever has just stored it knows of it. */
-  readonly fresh: Fresh;
+  readonly fresh: AcceptedDelivery;
 }
 
 /** A delivery that this process has stored, and the record that it raised. */
-export interface Fresh {
+export interface AcceptedDelivery {
   readonly delivery: Entry<Delivery>;
   readonly event: B24Event;
   readonly record: Entry<PortalRecord>;
@@ -54,13 +60,13 @@ export interface Fresh {
  * Verifies `event`, stores it and raises its portal's target. Resolves, once all of it is durable, to the delivery
  * that now waits for its work; to `undefined` when there is none: a duplicate, or nothing is registered for it.
  *
- * @throws {NotGenuineError} when a plugin refuses it
+ * @throws {NotAuthenticError} when a plugin refuses it
  * @throws {CannotVerifyError} when that cannot be decided now
  * @throws {StorageError} when it cannot be stored
  * @throws {InputError} when a version is unreadable, or missing where it is needed
  */
-export async function receive(
-  core: Core,
+export async function acceptEvent(
+  core: AppRuntime,
   { body, tree, event, receivedAt }: Incoming,
 ): Promise<Accepted | undefined> {
   const { storage } = core;
@@ -71,79 +77,79 @@ export async function receive(
     id === undefined ? null : storage.get<Receipt>(receiptKey(memberId, id)),
   ]);
   const record = readRecord(entry);
-  const proof = await verify(core, event, receivedAt, record);
+  const verification = await verify(core, event, receivedAt, record);
   if (isDone(receipt)) {
-    notify(core, "duplicate", { event });
+    notify(core, "duplicateReceived", { event });
     return undefined;
   }
-  const facts = { proof, versions: core.versions, receivedAt };
-  const next = firstNext(record, event, facts);
+  const facts = { verification, versions: core.versions, receivedAt };
+  const next = tryApplyEvent(record, event, facts);
   // What was proved may be a version of which no other event told.
   const raises = record === undefined ||
     (next !== undefined && (next.target !== record.target || isFree(record, next)));
   if (id === undefined && !raises) {
     if (next !== undefined) await raise(core, event, facts, entry);
-    notify(core, "received", { event });
+    notify(core, "eventReceived", { event });
     return undefined;
   }
   const name = id ?? await deliveryId(event, tree);
   const key = deliveryKey(memberId, name);
-  const delivery: Delivery = { format: DELIVERY_FORMAT, body, receivedAt, proof, attempts: 0 };
+  const delivery: Delivery = { format: DELIVERY_FORMAT, body, receivedAt, verification, attempts: 0 };
   // If this process ends before the work does, another one takes it up when the lease would have ended.
   const [stored, plan] = await Promise.all([
     storage.put(key, delivery, { ifVersion: null }),
-    planVisit(core, memberId, core.clock() + core.leaseMs, entry),
+    reserveEntry(core, memberId, core.clock() + core.leaseMs, entry),
   ]);
   let isAlone = false;
   const [isOver, raised] = await Promise.all([
     // Again, for another copy may have been finished since: whoever is done leaves the inbox only after its receipt.
     storage.get<Receipt>(receiptKey(memberId, name)).then(isDone),
-    writeDue(core, plan, (current, due) => {
+    commitEntry(core, plan, (current, due) => {
       isAlone = current?.due === undefined && current?.lease === undefined;
-      return arrived(taken(current, event, facts), due);
+      return withNextDelivery(taken(current, event, facts), due);
     }),
   ]);
   // Another copy of it is on its way or done.
   if (!stored.ok || isOver) {
     if (stored.ok) await storage.delete(key);
-    notify(core, "duplicate", { event });
+    notify(core, "duplicateReceived", { event });
     return undefined;
   }
   reportDowngrade(core, event, facts, record);
-  notify(core, "received", { event });
+  notify(core, "eventReceived", { event });
   const fresh = { delivery: { key, value: delivery, version: stored.version }, event, record: raised!, isAlone };
   return { memberId, deliveryId: name, fresh };
 }
 
 /** Whether what kept a portal from its target is over, or it can be asked about itself from now on. */
 function isFree(record: PortalRecord, next: PortalRecord): boolean {
-  const goesOn = record.waits !== undefined && next.waits === undefined && next.version !== next.target;
+  const goesOn = record.blocked !== undefined && next.blocked === undefined && next.version !== next.target;
   return goesOn || (record.tokens === undefined && next.tokens !== undefined);
 }
 
 /** Takes the event into its portal's record. `known` saves reading it. */
 export async function raise(
-  core: Core,
+  core: AppRuntime,
   event: B24Event,
-  facts: Facts,
+  facts: EventFacts,
   known?: Entry<PortalRecord> | null,
 ): Promise<void> {
   const change = (entry: Entry<PortalRecord> | null): PortalRecord => taken(readRecord(entry), event, facts);
-  await modify<PortalRecord>(core.storage, portalKey(event.auth.memberId), change, known);
+  await updateEntry<PortalRecord>(core.storage, portalKey(event.auth.memberId), change, known);
 }
 
 /** The record with the event in it; where the scheme of versions is not ready for it, the event waits for one that is. */
-function taken(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
-  return firstNext(record, event, facts) ?? record ?? awaitingVersion(event, facts);
+function taken(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
+  return tryApplyEvent(record, event, facts) ?? record ?? awaitingVersion(event, facts);
 }
 
-function reportDowngrade(core: Core, event: B24Event, facts: Facts, before: PortalRecord | undefined): void {
+function reportDowngrade(core: AppRuntime, event: B24Event, facts: EventFacts, before: PortalRecord | undefined): void {
   const from = before?.status === "installed" ? before.version : undefined;
-  const to = firstNext(before, event, facts) === undefined ? undefined : announcedVersion(event, facts);
+  const to = tryApplyEvent(before, event, facts) === undefined ? undefined : announcedVersion(event, facts);
   if (to === undefined || from === undefined || compareVersions(to, from) >= 0) return;
   const { memberId } = event.auth;
   eventLog(core, event).warn("a version below the portal's own was announced; nothing is run", { from, to });
-  notify(core, "downgrade", { memberId, from, to });
+  notify(core, "downgradeIgnored", { memberId, from, to });
 }
 
 /**
@@ -151,14 +157,14 @@ function reportDowngrade(core: Core, event: B24Event, facts: Facts, before: Port
  *
  * @throws {InputError} when no scheme can be
  */
-export function firstNext(
+export function tryApplyEvent(
   record: PortalRecord | undefined,
   event: B24Event,
-  facts: Facts,
+  facts: EventFacts,
   notReady: (error: unknown) => void = () => {},
 ): PortalRecord | undefined {
   try {
-    return nextRecord(record, event, facts);
+    return applyEvent(record, event, facts);
   } catch (error) {
     if (error instanceof InputError) throw error;
     notReady(error);
@@ -167,11 +173,11 @@ export function firstNext(
 }
 
 async function verify(
-  core: Core,
+  core: AppRuntime,
   event: B24Event,
   receivedAt: number,
   record: PortalRecord | undefined,
-): Promise<StoredProof> {
+): Promise<StoredVerification> {
   const plugins = core.plugins.filter(({ phase }) => phase === "verify");
   const context = {
     event,
@@ -180,15 +186,15 @@ async function verify(
     signal: core.signal,
     ...(record === undefined ? {} : { portal: snapshot(record) }),
   };
-  let proof: Proof | undefined;
+  let verified: Verification | undefined;
   try {
-    proof = await runPipeline(plugins, context, async () => {});
+    verified = await runPipeline(plugins, context, async () => {});
   } catch (error) {
-    // What a plugin did not expect is no proof either way, and never opens the door.
+    // What a plugin did not expect is no verification either way, and never opens the door.
     throw error instanceof OnAppUpdateError ? error : new CannotVerifyError("a plugin failed", { cause: error });
   }
-  if (proof === undefined) throw new NotGenuineError("a plugin did not let it through");
-  const { applicationToken, clientEndpoint, installedVersion, scope, tokens } = proof;
+  if (verified === undefined) throw new NotAuthenticError("a plugin did not let it through");
+  const { applicationToken, clientEndpoint, installedVersion, scope, tokens } = verified;
   return {
     ...(applicationToken === undefined ? {} : { applicationTokenDigest: await digestToken(applicationToken) }),
     ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
@@ -198,7 +204,7 @@ async function verify(
   };
 }
 
-function causesWork(core: Core, event: B24Event): boolean {
+function causesWork(core: AppRuntime, event: B24Event): boolean {
   return event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL" || event.name === "ONAPPUNINSTALL" ||
     core.versions.deployed !== undefined ||
     core.handlers.has(wireName(event));

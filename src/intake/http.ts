@@ -5,7 +5,7 @@ import {
   FormatError,
   InputError,
   type InputIssue,
-  NotGenuineError,
+  NotAuthenticError,
   OnAppUpdateError,
   StorageError,
 } from "../errors.ts";
@@ -177,7 +177,7 @@ function discard(request: Request): void {
 function statusOf(error: Error): number {
   if (error instanceof HttpError) return error.status;
   if (error instanceof InputError) return 400;
-  if (error instanceof NotGenuineError) return 403;
+  if (error instanceof NotAuthenticError) return 403;
   // All others say that the event could not be taken now: a host, the storage, or this program.
   return 503;
 }

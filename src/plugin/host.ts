@@ -1,11 +1,11 @@
 /** What an app passes to the setup of its plugins. */
 import type { AppInfo } from "../bitrix24/oauth_client.ts";
-import type { PortalAccess } from "../credentials/contract.ts";
+import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import type { Logger } from "../logger.ts";
 import type { Secret } from "../secret.ts";
 
 /** What the app gives to a plugin's `setup`. */
-export interface Host {
+export interface PluginHost {
   /** `client_id` of the app, if it was given. */
   readonly clientId?: string;
   /** `client_secret` of the app, if it was given. */
@@ -20,7 +20,7 @@ export interface Host {
    */
   readonly portalFetch: typeof fetch;
   /** What it takes to call portals: their addresses and access tokens. */
-  readonly access: PortalAccess;
+  readonly credentials: PortalCredentialsProvider;
   /**
    * Asks the app's OAuth hosts whose an access token is; `server` is where an event says that it comes from, and is
    * asked first if it is one of them.

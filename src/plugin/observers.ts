@@ -1,9 +1,9 @@
 /** Observers: the functions that a plugin registers to be notified. */
 import type { B24Event } from "../bitrix24/events.ts";
-import type { WaitReason } from "../errors.ts";
+import type { BlockedReason } from "../errors.ts";
 
 /** An upgrade or a portal, in reports to observers. */
-export interface PortalStep {
+export interface VersionChange {
   /** The portal. */
   readonly memberId: string;
   /** Version it comes from. */
@@ -13,7 +13,7 @@ export interface PortalStep {
 }
 
 /** A step of an upgrade, in reports to observers. */
-export interface UpgradeStep extends PortalStep {
+export interface StepReport extends VersionChange {
   /** Id of the upgrade. */
   readonly upgradeId: string;
   /** Name of the step. */
@@ -23,7 +23,7 @@ export interface UpgradeStep extends PortalStep {
 }
 
 /** An upgrade that failed, in reports to observers. */
-export interface UpgradeFailure extends PortalStep {
+export interface UpgradeFailure extends VersionChange {
   /** Id of the upgrade; absent when a plugin failed before it, such as one that puts registrations back. */
   readonly upgradeId?: string;
   /** Name of the step that failed, if it was in one. */
@@ -40,9 +40,9 @@ export interface UpgradeFailure extends PortalStep {
  */
 export interface Observers {
   /** A genuine event is stored. */
-  readonly received: (report: { readonly event: B24Event }) => void | Promise<void>;
+  readonly eventReceived: (report: { readonly event: B24Event }) => void | Promise<void>;
   /** A request was refused with `status`. `memberId` is what it claims. */
-  readonly rejected: (
+  readonly eventRejected: (
     report: {
       readonly status: number;
       readonly error: Error;
@@ -51,30 +51,30 @@ export interface Observers {
     },
   ) => void | Promise<void>;
   /** An event came again; nothing is run. */
-  readonly duplicate: (report: { readonly event: B24Event }) => void | Promise<void>;
+  readonly duplicateReceived: (report: { readonly event: B24Event }) => void | Promise<void>;
   /** A portal begins to run upgrades, in this order. */
-  readonly planned: (report: PortalStep & { readonly upgradeIds: readonly string[] }) => void | Promise<void>;
+  readonly runPlanned: (report: VersionChange & { readonly upgradeIds: readonly string[] }) => void | Promise<void>;
   /** A step of an upgrade, or a page of one, begins. */
-  readonly stepStarted: (report: UpgradeStep) => void | Promise<void>;
+  readonly stepStarted: (report: StepReport) => void | Promise<void>;
   /** A step of an upgrade, or a page of one, has ended well. */
-  readonly stepFinished: (report: UpgradeStep) => void | Promise<void>;
+  readonly stepFinished: (report: StepReport) => void | Promise<void>;
   /** A step of an upgrade failed; `retried` or `parked` follows. */
-  readonly stepFailed: (report: UpgradeStep & { readonly error: Error }) => void | Promise<void>;
+  readonly stepFailed: (report: StepReport & { readonly error: Error }) => void | Promise<void>;
   /** An upgrade failed and is tried again at `at`, in milliseconds since 1970. */
-  readonly retried: (report: UpgradeFailure & { readonly at: number }) => void | Promise<void>;
+  readonly upgradeRetryScheduled: (report: UpgradeFailure & { readonly at: number }) => void | Promise<void>;
   /** An upgrade failed for good, and waits for `app.admin.retry`, `skip` or `rollback`. */
-  readonly parked: (report: UpgradeFailure) => void | Promise<void>;
+  readonly portalParked: (report: UpgradeFailure) => void | Promise<void>;
   /** A portal waits for what nobody here can hasten; it is looked at again at `until`, in milliseconds since 1970. */
-  readonly waiting: (
+  readonly portalBlocked: (
     report: {
       readonly memberId: string;
-      readonly for: WaitReason;
+      readonly for: BlockedReason;
       readonly message: string;
       readonly until: number;
     },
   ) => void | Promise<void>;
   /** Bitrix24 was asked about a portal of which no event told. */
-  readonly checked: (
+  readonly portalChecked: (
     report: {
       readonly memberId: string;
       readonly isRaised: boolean;
@@ -82,17 +82,17 @@ export interface Observers {
     },
   ) => void | Promise<void>;
   /** One upgrade finished. */
-  readonly applied: (report: PortalStep & { readonly upgradeId: string }) => void | Promise<void>;
+  readonly upgradeApplied: (report: VersionChange & { readonly upgradeId: string }) => void | Promise<void>;
   /** A portal is on its target. */
-  readonly upgraded: (report: PortalStep) => void | Promise<void>;
+  readonly portalUpgraded: (report: VersionChange) => void | Promise<void>;
   /** A portal was asked to go down; it stays where it is. */
-  readonly downgrade: (report: PortalStep) => void | Promise<void>;
+  readonly downgradeIgnored: (report: VersionChange) => void | Promise<void>;
   /** The work of an event failed; it is tried again. */
-  readonly failed: (
+  readonly eventFailed: (
     report: { readonly memberId: string; readonly event: string; readonly error: Error; readonly attempt: number },
   ) => void | Promise<void>;
   /** A tick is over. */
-  readonly ticked: (report: { readonly handled: number; readonly failed: number }) => void | Promise<void>;
+  readonly tickFinished: (report: { readonly eventHandled: number; readonly failed: number }) => void | Promise<void>;
   /** The work of an event is done. */
-  readonly handled: (report: { readonly event: B24Event }) => void | Promise<void>;
+  readonly eventHandled: (report: { readonly event: B24Event }) => void | Promise<void>;
 }

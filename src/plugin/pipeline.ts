@@ -1,6 +1,6 @@
 /** Runs plugins around an event, like the skins of an onion. */
 import type { Context } from "./context.ts";
-import type { Plugin, Proof } from "./plugin.ts";
+import type { Plugin, Verification } from "./plugin.ts";
 
 /** The phase in which a plugin runs. */
 export type Phase = NonNullable<Plugin["phase"]>;
@@ -15,10 +15,10 @@ export type Phase = NonNullable<Plugin["phase"]>;
 export async function runPipeline<C extends Context>(
   plugins: readonly Plugin[],
   context: C,
-  core: (context: C, proof: Proof) => Promise<void>,
-): Promise<Proof | undefined> {
-  let proved: Proof | undefined;
-  const enter = async (index: number, proof: Proof): Promise<void> => {
+  core: (context: C, proof: Verification) => Promise<void>,
+): Promise<Verification | undefined> {
+  let proved: Verification | undefined;
+  const enter = async (index: number, proof: Verification): Promise<void> => {
     const plugin = plugins[index];
     if (plugin === undefined) {
       await core(context, proof);
@@ -46,7 +46,7 @@ export async function runPipeline<C extends Context>(
 }
 
 /** Runs `core` with what plugins add to the context: not around an event, and nothing else of theirs. */
-export async function runExtended<C extends Context>(
+export async function withExtensions<C extends Context>(
   plugins: readonly Plugin[],
   context: C,
   core: (context: C) => Promise<void>,

@@ -1,7 +1,7 @@
 /** The plugin contract: what everybody can write to add to an app. */
 import type { Secret } from "../secret.ts";
 import type { Context } from "./context.ts";
-import type { Host } from "./host.ts";
+import type { PluginHost } from "./host.ts";
 import type { Observers } from "./observers.ts";
 
 /**
@@ -43,7 +43,7 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
    */
   readonly phase?: "verify" | "handle";
   /** Once, before the first event. A throw stops the app from starting. */
-  readonly setup?: (host: Host) => void | Promise<void>;
+  readonly setup?: (host: PluginHost) => void | Promise<void>;
   /**
    * Keys of `extend`'s result. Two plugins with the same key are refused at start by what they declare here, and by
    * the compiler in any case; without it, at the first event.
@@ -54,13 +54,13 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   /**
    * Wraps what comes after it, onion-like in the order of `app.use`. Call `next()` once.
    *
-   * In phase `verify`: `next(proof)` lets the event through; throw `NotGenuineError` (answered 403) when it does not
+   * In phase `verify`: `next(proof)` lets the event through; throw `NotAuthenticError` (answered 403) when it does not
    * match and `CannotVerifyError` (answered 503) when you cannot tell. Returning without `next()` is a refusal too.
    *
    * In phase `handle`: not calling `next()` skips the handlers for good. A failure of the handlers, or of a plugin
    * after this one, stays a failure, and is tried again, also when you catch it.
    */
-  readonly around?: (ctx: Context & Needs & Adds, next: (proof?: Proof) => Promise<void>) => Promise<void>;
+  readonly around?: (ctx: Context & Needs & Adds, next: (proof?: Verification) => Promise<void>) => Promise<void>;
   /**
    * What keeps the portal from working as it should, one text for people each; it may put right what it finds. Called by
    * `app.check`, after contacts and by the sweep of silent portals, with an ONAPPUPDATE that did not come. A throw is
@@ -74,7 +74,7 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
 }
 
 /** What a plugin of phase `verify` found out. The core alone writes it into the portal's record. */
-export interface Proof {
+export interface Verification {
   /** This token is genuine; the stored one is kept as the previous one if it differs. */
   readonly applicationToken?: Secret;
   /** Where Bitrix24 itself says that the portal's REST is. */

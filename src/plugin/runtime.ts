@@ -15,7 +15,7 @@ import { type B24Event, wireName } from "../bitrix24/events.ts";
 export type AnyHandler = (ctx: HandlerContext) => void | Promise<void>;
 
 /** Shared by receiving and working. */
-export interface Core {
+export interface AppRuntime {
   readonly storage: Storage;
   readonly versions: VersionScheme;
   readonly clock: () => number;
@@ -28,7 +28,7 @@ export interface Core {
   /** How long what a removed portal leaves is kept, in milliseconds. */
   readonly retentionMs: number;
   /** Access tokens of a portal that were given out lately: what is thrown may quote them. */
-  readonly givenTokens: (memberId: string) => readonly Secret[];
+  readonly issuedTokens: (memberId: string) => readonly Secret[];
   readonly log: Logger;
   readonly plugins: readonly Plugin[];
   /** By name on the wire. */
@@ -39,7 +39,7 @@ export interface Core {
 
 /** Tells every observer; none of them can change or delay what happens. */
 export function notify<Name extends keyof Observers>(
-  core: Core,
+  core: AppRuntime,
   name: Name,
   report: Parameters<Observers[Name]>[0],
 ): void {
@@ -56,14 +56,14 @@ export function notify<Name extends keyof Observers>(
 }
 
 /** The app's logger with event and portal added. */
-export function eventLog(core: Core, event: B24Event): Logger {
+export function eventLog(core: AppRuntime, event: B24Event): Logger {
   return withFields(core.log, { memberId: event.auth.memberId, event: wireName(event) });
 }
 
 /** Whatever was thrown over `event`, without the tokens of the event, of its portal, and those that were given out. */
-export function safeError(core: Core, thrown: unknown, event: B24Event, record?: PortalRecord): Error {
+export function safeError(core: AppRuntime, thrown: unknown, event: B24Event, record?: PortalRecord): Error {
   const stored = (record?.tokens ?? []).flatMap(({ accessToken, refreshToken = "" }) => [accessToken, refreshToken]);
-  const given = core.givenTokens(event.auth.memberId);
+  const given = core.issuedTokens(event.auth.memberId);
   return redactError(thrown, [...secretsIn(event), ...given, ...stored.map((token) => new Secret(token))]);
 }
 

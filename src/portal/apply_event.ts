@@ -4,26 +4,26 @@
  */
 import { InputError, VersionError } from "../errors.ts";
 import type { B24Event } from "../bitrix24/events.ts";
-import { WAIT_MS } from "../retry.ts";
+import { BLOCKED_RETRY_MS } from "../retry.ts";
 import { compareVersions, refines, type VersionScheme } from "../version.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "./record.ts";
-import { type ProvedTokens, tokensIn, withTokens } from "./tokens.ts";
+import { tokensIn, type VerifiedTokens, withTokens } from "./tokens.ts";
 
 /** What is known besides the event. */
-export interface Facts {
-  readonly proof: StoredProof;
+export interface EventFacts {
+  readonly verification: StoredVerification;
   readonly versions: VersionScheme;
   /** When the event came, in milliseconds since 1970. */
   readonly receivedAt: number;
 }
 
 /** What plugins of phase `verify` proved, as it can be stored. */
-export interface StoredProof {
+export interface StoredVerification {
   readonly applicationTokenDigest?: string;
   readonly clientEndpoint?: string;
   readonly installedVersion?: string;
   readonly scope?: readonly string[];
-  readonly tokens?: ProvedTokens;
+  readonly tokens?: VerifiedTokens;
 }
 
 /**
@@ -32,7 +32,7 @@ export interface StoredProof {
  * @throws {InputError} when a version is unreadable, or the portal is new and the event does not say where it comes from
  * @throws whatever else the scheme throws when it is not ready for a version
  */
-export function nextRecord(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
+export function applyEvent(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
   // What was sent before the app was removed is of that installation, also when it has been installed again since.
   if (record?.uninstalledTs !== undefined && sentTs(event, facts) < record.uninstalledTs) return record;
   const next = withFacts(life(record, event, facts), event, facts);
@@ -40,7 +40,7 @@ export function nextRecord(record: PortalRecord | undefined, event: B24Event, fa
 }
 
 /** The record of a portal that is new, at an event whose version the code cannot read yet. */
-export function awaitingVersion(event: B24Event, facts: Facts): PortalRecord {
+export function awaitingVersion(event: B24Event, facts: EventFacts): PortalRecord {
   return withFacts(blank(event, facts), event, facts);
 }
 
@@ -51,10 +51,10 @@ function isSame(a: PortalRecord, b: PortalRecord): boolean {
 }
 
 /** The version that the portal is on according to `event`, and to Bitrix24 itself where that was asked. */
-export function announcedVersion(event: B24Event, { proof, versions }: Facts): string | undefined {
+export function announcedVersion(event: B24Event, { verification, versions }: EventFacts): string | undefined {
   if (versions.deployed !== undefined) return versions.deployed;
   const said = event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL" ? event.data.version : undefined;
-  const proved = proof.installedVersion;
+  const proved = verification.installedVersion;
   if (said === undefined) return proved === undefined ? undefined : readable(proved, versions);
   // app.info knows an integer where the event may say more of the same.
   const agree = proved === undefined || refines(said, proved);
@@ -79,9 +79,9 @@ function readable(raw: string, versions: VersionScheme): string | undefined {
   }
 }
 
-function life(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
+function life(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
   if (event.name === "ONAPPUNINSTALL") return uninstalled(record, event, facts);
-  if (record === undefined || beginsAnew(record, event, facts)) return installed(record, event, facts);
+  if (record === undefined || isReinstalled(record, event, facts)) return installed(record, event, facts);
   if (record.status === "uninstalled") return record;
   if (record.generation === 0) return installed(record, event, facts);
   const known = { ...record, installedTs: Math.max(record.installedTs, installationTs(event, facts)) };
@@ -90,34 +90,34 @@ function life(record: PortalRecord | undefined, event: B24Event, facts: Facts): 
     return known;
   }
   const start = record.version ?? (saysStart(event) ? startOf(event, version, facts.versions) : version) ?? version;
-  return { ...known, baseline: record.baseline ?? start, version: start, target: version };
+  return { ...known, initialVersion: record.initialVersion ?? start, version: start, target: version };
 }
 
 /** Seconds since 1970; a `ts` in the future, which proves nothing, must not outrank all events that are to come. */
-function sentTs({ ts }: B24Event, { receivedAt }: Facts): number {
+function sentTs({ ts }: B24Event, { receivedAt }: EventFacts): number {
   return Math.min(ts, Math.floor(receivedAt / 1000));
 }
 
 /** When the app was there according to `event`: a removal that is older is the late one of an earlier installation. */
-function installationTs(event: B24Event, facts: Facts): number {
+function installationTs(event: B24Event, facts: EventFacts): number {
   return event.name === "ONAPPINSTALL" || event.name === "ONAPPUPDATE" ? sentTs(event, facts) : 0;
 }
 
 /** Whether a removed portal is there again: a newer installation, or Bitrix24's own word for it. */
-function beginsAnew(record: PortalRecord, event: B24Event, facts: Facts): boolean {
+function isReinstalled(record: PortalRecord, event: B24Event, facts: EventFacts): boolean {
   if (record.status === "installed") return false;
   const isNewer = sentTs(event, facts) >= (record.uninstalledTs ?? 0);
-  return isNewer && (event.name === "ONAPPINSTALL" || facts.proof.installedVersion !== undefined);
+  return isNewer && (event.name === "ONAPPINSTALL" || facts.verification.installedVersion !== undefined);
 }
 
-function installed(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
+function installed(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
   const target = announcedVersion(event, facts);
   const version = startOf(event, target, facts.versions);
   return {
     ...blank(event, facts),
     ...workOf(record),
     generation: (record?.generation ?? 0) + 1,
-    ...(version === undefined ? {} : { baseline: version, version }),
+    ...(version === undefined ? {} : { initialVersion: version, version }),
     ...(target === undefined ? {} : { target }),
     ...(record?.applicationToken === undefined ? {} : { applicationToken: record.applicationToken }),
     ...(record?.uninstalledTs === undefined ? {} : { uninstalledTs: record.uninstalledTs }),
@@ -127,18 +127,18 @@ function installed(record: PortalRecord | undefined, event: B24Event, facts: Fac
 
 /** What is about the work on a portal rather than about the portal. */
 function workOf(record: PortalRecord | undefined): Partial<PortalRecord> {
-  const { arrivals, fence, lease, due, dueLater, census } = record ?? {};
+  const { inboxSequence, fencingToken, lease, due, supersededDue, indexedAs } = record ?? {};
   return {
-    ...(census === undefined ? {} : { census }),
-    ...(arrivals === undefined ? {} : { arrivals }),
-    ...(fence === undefined ? {} : { fence }),
+    ...(indexedAs === undefined ? {} : { indexedAs }),
+    ...(inboxSequence === undefined ? {} : { inboxSequence }),
+    ...(fencingToken === undefined ? {} : { fencingToken }),
     ...(lease === undefined ? {} : { lease }),
     ...(due === undefined ? {} : { due }),
-    ...(dueLater === undefined ? {} : { dueLater }),
+    ...(supersededDue === undefined ? {} : { supersededDue }),
   };
 }
 
-function blank(event: B24Event, facts: Facts): PortalRecord {
+function blank(event: B24Event, facts: EventFacts): PortalRecord {
   return {
     format: PORTAL_FORMAT,
     memberId: event.auth.memberId,
@@ -173,25 +173,25 @@ function startOf(event: B24Event, target: string | undefined, versions: VersionS
   return target !== undefined && compareVersions(start, target) > 0 ? target : start;
 }
 
-function uninstalled(record: PortalRecord | undefined, event: B24Event, facts: Facts): PortalRecord {
+function uninstalled(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
   const ts = sentTs(event, facts);
   if (record === undefined) {
     return { ...blank(event, facts), status: "uninstalled", installedTs: 0, uninstalledTs: ts };
   }
   // The late removal of an earlier installation.
   if (ts < record.installedTs) return record;
-  const { tokens: _t, failure: _f, waits: _w, refreshing: _r, check: _c, ...rest } = record;
+  const { tokens: _t, failure: _f, blocked: _w, refreshing: _r, check: _c, ...rest } = record;
   return { ...rest, status: "uninstalled", uninstalledTs: Math.max(ts, record.uninstalledTs ?? 0) };
 }
 
-function withFacts(record: PortalRecord, event: B24Event, facts: Facts): PortalRecord {
+function withFacts(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
   const ts = sentTs(event, facts);
   // What a late event was sent with is neither the address nor the token of today.
   if (ts < record.latestTs) return { ...record, ...tokensOf(record, event, ts, facts) };
-  const { applicationTokenDigest: digest } = facts.proof;
+  const { applicationTokenDigest: digest } = facts.verification;
   // What Bitrix24 has said since is newer; an event that waits is taken in again whenever it is tried.
   const isOutdated = (record.check?.at ?? 0) > facts.receivedAt;
-  const { clientEndpoint, scope }: StoredProof = isOutdated ? {} : facts.proof;
+  const { clientEndpoint, scope }: StoredVerification = isOutdated ? {} : facts.verification;
   const known = record.applicationToken;
   return {
     ...withWait(record, event, facts),
@@ -199,7 +199,7 @@ function withFacts(record: PortalRecord, event: B24Event, facts: Facts): PortalR
     latestTs: ts,
     ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
     ...(scope === undefined || isSameScope(scope, record.scope) ? {} : { scope }),
-    ...(facts.proof.tokens === undefined || (record.check?.at ?? 0) >= facts.receivedAt
+    ...(facts.verification.tokens === undefined || (record.check?.at ?? 0) >= facts.receivedAt
       ? {}
       : { check: { at: facts.receivedAt } }),
     ...(digest === undefined || digest === known?.current ? {} : {
@@ -213,19 +213,22 @@ function withFacts(record: PortalRecord, event: B24Event, facts: Facts): PortalR
 }
 
 /** The record with what `event` says of what the portal waits for. */
-function withWait(record: PortalRecord, event: B24Event, { receivedAt }: Facts): PortalRecord {
-  const { waits, ...rest } = record;
+function withWait(record: PortalRecord, event: B24Event, { receivedAt }: EventFacts): PortalRecord {
+  const { blocked, ...rest } = record;
   if (record.status === "uninstalled") return record;
-  if (event.name === "ONAPPPAYMENT" && event.data.paymentExpired && waits?.for !== "payment") {
+  if (event.name === "ONAPPPAYMENT" && event.data.paymentExpired && blocked?.on !== "payment") {
     const message = "the paid period of the app is over";
-    return { ...rest, waits: { for: "payment", message, since: receivedAt, until: receivedAt + WAIT_MS } };
+    return {
+      ...rest,
+      blocked: { on: "payment", message, since: receivedAt, nextTryAt: receivedAt + BLOCKED_RETRY_MS },
+    };
   }
-  if (waits === undefined || waits.since > receivedAt) return record;
+  if (blocked === undefined || blocked.since > receivedAt) return record;
   const isOver = event.name === "ONAPPINSTALL" || event.name === "ONAPPUPDATE" ||
-    (event.name === "ONAPPPAYMENT" && !event.data.paymentExpired && waits.for === "payment") ||
-    (event.name === "ONAPPMETHODCONFIRM" && waits.for === "confirmation") ||
+    (event.name === "ONAPPPAYMENT" && !event.data.paymentExpired && blocked.on === "payment") ||
+    (event.name === "ONAPPMETHODCONFIRM" && blocked.on === "confirmation") ||
     ((event.auth.accessToken !== undefined || event.name === "ONAPPUSERREADY") &&
-      (waits.for === "authorisation" || waits.for === "administrator"));
+      (blocked.on === "authorization" || blocked.on === "administrator"));
   return isOver ? rest : record;
 }
 
@@ -238,9 +241,9 @@ function tokensOf(
   { status, tokens }: PortalRecord,
   event: B24Event,
   ts: number,
-  { proof }: Facts,
+  { verification }: EventFacts,
 ): Pick<PortalRecord, "tokens"> {
   if (status === "uninstalled") return {};
-  const taken = tokensIn(event, ts, proof.tokens).reduce(withTokens, tokens);
+  const taken = tokensIn(event, ts, verification.tokens).reduce(withTokens, tokens);
   return taken === undefined ? {} : { tokens: taken };
 }

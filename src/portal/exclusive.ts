@@ -1,34 +1,34 @@
 /** Taking a portal for something other than its work: nobody works on it meanwhile, and what comes is taken up after. */
-import { censusOf, enter } from "./state_index.ts";
+import { indexKeyOf, updateIndex } from "./state_index.ts";
 import type { Storage } from "../storage/storage.ts";
-import { type HeldPortal, holdPortal, type LeaseOptions } from "./lease.ts";
+import { acquireLease, type LeaseOptions, type PortalLease } from "./lease.ts";
 import { timeOf } from "./schedule.ts";
 
 /** What portals are borrowed with. */
-export interface Borrower extends LeaseOptions {
+export interface LeaseUser extends LeaseOptions {
   /** Has the work of a portal begun. */
   readonly wake: (memberId: string) => void;
 }
 
 /** Runs `use` while no worker is at the portal; resolves to `undefined`, and does nothing, when one is. */
-export async function borrowPortal<T>(
-  borrower: Borrower,
+export async function withPortalLease<T>(
+  borrower: LeaseUser,
   memberId: string,
-  use: (held: HeldPortal) => Promise<T>,
+  use: (held: PortalLease) => Promise<T>,
 ): Promise<{ readonly result: T } | undefined> {
   const here = borrowedOf(borrower.storage);
   await here.get(memberId);
   const over = Promise.withResolvers<void>();
   here.set(memberId, over.promise);
   try {
-    const held = await holdPortal(borrower, memberId);
+    const held = await acquireLease(borrower, memberId);
     if (held === undefined) return undefined;
-    const { arrivals } = held.record();
+    const { inboxSequence } = held.record();
     try {
       return { result: await use(held) };
     } finally {
       // One that was lost is another's.
-      await giveBack(borrower, held, arrivals).catch(() => {});
+      await releasePortal(borrower, held, inboxSequence).catch(() => {});
       held.stop();
     }
   } finally {
@@ -38,7 +38,7 @@ export async function borrowPortal<T>(
 }
 
 /** Resolves when this process has not borrowed the portal, or not any more: a worker of its own waits for that. */
-export async function whenReturned(storage: Storage, memberId: string): Promise<void> {
+export async function whenReleased(storage: Storage, memberId: string): Promise<void> {
   await borrowedOf(storage).get(memberId);
 }
 
@@ -52,15 +52,15 @@ function borrowedOf(storage: Storage): Map<string, Promise<void>> {
 }
 
 /** Gives a portal back as it is now, counted, and has taken up what has come since `arrivals`, or was to be just now. */
-async function giveBack(
-  { storage, clock, leaseMs, wake }: Borrower,
-  held: HeldPortal,
+async function releasePortal(
+  { storage, clock, leaseMs, wake }: LeaseUser,
+  held: PortalLease,
   arrivals: number | undefined,
 ): Promise<void> {
-  const census = censusOf(held.record());
-  if (census !== held.counted) await enter(storage, held.record());
-  await held.release((record) => ({ ...record, census }));
-  const { memberId, arrivals: now, due } = held.record();
+  const indexedAs = indexKeyOf(held.record());
+  if (indexedAs !== held.indexedAs) await updateIndex(storage, held.record());
+  await held.release((record) => ({ ...record, indexedAs }));
+  const { memberId, inboxSequence: now, due } = held.record();
   // Whoever wanted to do it found the portal taken.
   if (now !== arrivals || (due !== undefined && timeOf(due) <= clock() + leaseMs)) wake(memberId);
 }

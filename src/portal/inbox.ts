@@ -5,7 +5,7 @@ import type { Entry, Key } from "../storage/storage.ts";
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import type { Body } from "../bitrix24/parse.ts";
 import type { WireTree } from "../bitrix24/tree.ts";
-import type { StoredProof } from "./apply_event.ts";
+import type { StoredVerification } from "./apply_event.ts";
 
 /** One acknowledged event. Holds its tokens, which the handlers need, until it is done. */
 export interface Delivery {
@@ -16,7 +16,7 @@ export interface Delivery {
   readonly announced?: string;
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
-  readonly proof: StoredProof;
+  readonly verification: StoredVerification;
   /** How often its handlers failed. */
   readonly attempts: number;
   /** What the last failure said, without tokens. */

@@ -4,7 +4,7 @@
  * old holder writes nothing more.
  */
 import { StorageError } from "../errors.ts";
-import { modify } from "../storage/update.ts";
+import { updateEntry } from "../storage/update.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { portalKey, type PortalRecord, readRecord } from "./record.ts";
 
@@ -28,13 +28,13 @@ export interface LeaseOptions {
 }
 
 /** A portal that this worker alone works on, until it is released or the lease is lost. */
-export interface HeldPortal {
+export interface PortalLease {
   /** As this worker last wrote or read it. */
   readonly record: () => PortalRecord;
   /** Higher than that of every holder before. */
-  readonly fence: number;
+  readonly fencingToken: number;
   /** As what the portal was counted when it was taken. Until it is given back, its record does not say: a holder may end. */
-  readonly counted: string | undefined;
+  readonly indexedAs: string | undefined;
   /** Aborted when the lease is lost. */
   readonly signal: AbortSignal;
   /**
@@ -54,11 +54,11 @@ export interface HeldPortal {
 }
 
 /** Takes a portal; `undefined` when there is none, or another worker has it. `known` saves reading it. */
-export async function holdPortal(
+export async function acquireLease(
   { storage, clock, random, leaseMs }: LeaseOptions,
   memberId: string,
   known?: Entry<PortalRecord>,
-): Promise<HeldPortal | undefined> {
+): Promise<PortalLease | undefined> {
   const owner = random();
   const key = portalKey(memberId);
   const lost = new AbortController();
@@ -69,13 +69,13 @@ export async function holdPortal(
   };
   const leased = (record: PortalRecord): PortalRecord => ({ ...record, lease: { owner, until: clock() + leaseMs } });
 
-  let counted: string | undefined;
-  const taken = await modify<PortalRecord>(storage, key, (entry) => {
+  let indexedAs: string | undefined;
+  const taken = await updateEntry<PortalRecord>(storage, key, (entry) => {
     const record = readRecord(entry);
     if (record === undefined || (record.lease !== undefined && record.lease.until > clock())) return undefined;
-    const { census, ...rest } = record;
-    counted = census;
-    return { ...leased(rest), fence: (record.fence ?? 0) + 1 };
+    const { indexedAs: before, ...rest } = record;
+    indexedAs = before;
+    return { ...leased(rest), fencingToken: (record.fencingToken ?? 0) + 1 };
   }, known);
   if (taken?.value.lease?.owner !== owner) return undefined;
 
@@ -86,7 +86,7 @@ export async function holdPortal(
   async function write(change: (record: PortalRecord) => PortalRecord | undefined): Promise<PortalRecord> {
     lost.signal.throwIfAborted();
     let writtenAt = renewedAt;
-    const written = await modify<PortalRecord>(storage, key, (found) => {
+    const written = await updateEntry<PortalRecord>(storage, key, (found) => {
       const record = readRecord(found);
       // The lease counts from here, however long the storage takes.
       writtenAt = performance.now();
@@ -120,8 +120,8 @@ export async function holdPortal(
   const stop = (): void => clearInterval(timer);
   return {
     record: () => entry.value,
-    fence: entry.value.fence!,
-    counted,
+    fencingToken: entry.value.fencingToken!,
+    indexedAs,
     signal: lost.signal,
     update: (change) => write((record) => leased(change(record))),
     release: async (change) => {

@@ -1,6 +1,6 @@
 /** Reading and changing the record of a portal that has to be there. */
 import { UnknownPortalError } from "../errors.ts";
-import { modify } from "../storage/update.ts";
+import { updateEntry } from "../storage/update.ts";
 import type { Storage } from "../storage/storage.ts";
 import { portalKey, type PortalRecord, readRecord } from "./record.ts";
 
@@ -21,7 +21,7 @@ export async function changePortal(
   memberId: string,
   change: (record: PortalRecord) => PortalRecord,
 ): Promise<PortalRecord> {
-  const written = await modify<PortalRecord>(storage, portalKey(memberId), (entry) => {
+  const written = await updateEntry<PortalRecord>(storage, portalKey(memberId), (entry) => {
     const record = readRecord(entry);
     if (record === undefined) throw new UnknownPortalError(memberId);
     return change(record);

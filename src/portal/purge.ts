@@ -17,16 +17,16 @@ export async function purge(storage: Storage, memberId: string): Promise<void> {
 export function purged(record: PortalRecord): PortalRecord {
   if (record.status === "installed") return record;
   const { format, memberId, status, generation, installedTs, uninstalledTs, latestTs } = record;
-  const { applicationToken, arrivals, fence, lease, due, dueLater, census } = record;
+  const { applicationToken, inboxSequence, fencingToken, lease, due, supersededDue, indexedAs } = record;
   return {
     ...{ format, memberId, domain: "", status, generation, applied: [], installedTs, latestTs },
     ...(uninstalledTs === undefined ? {} : { uninstalledTs }),
     ...(applicationToken === undefined ? {} : { applicationToken }),
-    ...(arrivals === undefined ? {} : { arrivals }),
-    ...(fence === undefined ? {} : { fence }),
+    ...(inboxSequence === undefined ? {} : { inboxSequence }),
+    ...(fencingToken === undefined ? {} : { fencingToken }),
     ...(lease === undefined ? {} : { lease }),
     ...(due === undefined ? {} : { due }),
-    ...(dueLater === undefined ? {} : { dueLater }),
-    ...(census === undefined ? {} : { census }),
+    ...(supersededDue === undefined ? {} : { supersededDue }),
+    ...(indexedAs === undefined ? {} : { indexedAs }),
   };
 }

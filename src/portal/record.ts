@@ -1,5 +1,5 @@
 /** Our record of one customer's Bitrix24: one key, one value, changed by compare-and-set. */
-import { FormatError, type WaitReason } from "../errors.ts";
+import { type BlockedReason, FormatError } from "../errors.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import type { StoredTokens } from "./tokens.ts";
 
@@ -36,7 +36,7 @@ export interface PortalFailure {
 }
 
 /** How far a run says that it is. */
-export interface Progress {
+export interface RunProgress {
   /** Of whatever the upgrade counts. */
   readonly done: number;
   /** Absent when it is not known. */
@@ -56,7 +56,7 @@ export interface PortalRun {
   /** The upgrade that runs or is to run next, and how often it has been begun since it last went well. */
   readonly current?: { readonly upgradeId: string; readonly attempt: number };
   /** Absent while nothing has told. */
-  readonly progress?: Progress;
+  readonly progress?: RunProgress;
   /** Until when a `sleep` lasts, in milliseconds since 1970. */
   readonly wakeAt?: number;
 }
@@ -90,15 +90,15 @@ export interface UpgradeJournal {
 }
 
 /** What the work on a portal waits for, and nobody here can hasten. */
-export interface PortalWait {
+export interface PortalBlock {
   /** What the portal lacks. */
-  readonly for: WaitReason;
+  readonly on: BlockedReason;
   /** For people, without tokens. */
   readonly message: string;
   /** Since when, in milliseconds since 1970. */
   readonly since: number;
   /** When it is looked at again, in milliseconds since 1970, if nothing tells of it before. */
-  readonly until: number;
+  readonly nextTryAt: number;
 }
 
 /** The application token of a portal, as a digest: enough to compare with, useless to a thief. */
@@ -122,7 +122,7 @@ export interface Portal {
   /** Counts installations. */
   readonly generation: number;
   /** Version that this installation began with: what was upgraded before it is not run for it. */
-  readonly baseline?: string;
+  readonly initialVersion?: string;
   /** Version that the portal's data is on; absent while nothing has told. */
   readonly version?: string;
   /** Version that it should be on. */
@@ -134,7 +134,7 @@ export interface Portal {
   /** Absent while the portal is on its target. */
   readonly run?: PortalRun;
   /** Absent while nothing has to be waited for. */
-  readonly waits?: PortalWait;
+  readonly blocked?: PortalBlock;
   /** What the portal lets the app do, as Bitrix24 itself said last; absent until it was asked. */
   readonly scope?: readonly string[];
   /** Absent until one was proved. */
@@ -176,16 +176,16 @@ export interface PortalRecord extends Omit<Portal, "run"> {
   /** How many runs were rolled back: a step that runs again after that is another one for the outside. */
   readonly rollbacks?: number;
   /** Counts deliveries: whoever has worked on all sees whether another has come since. */
-  readonly arrivals?: number;
+  readonly inboxSequence?: number;
   /** Counts leases. */
-  readonly fence?: number;
+  readonly fencingToken?: number;
   readonly lease?: Lease;
   /** As what the portal is counted. */
-  readonly census?: string;
+  readonly indexedAs?: string;
   /** Under what the portal is in the schedule. */
   readonly due?: string;
   /** Under what it is there, too, since something earlier has come up. */
-  readonly dueLater?: readonly string[];
+  readonly supersededDue?: readonly string[];
   /** When what a removed portal leaves is purged, in milliseconds since 1970. */
   readonly purgeAt?: number;
 }
@@ -221,5 +221,14 @@ export function snapshot(record: PortalRecord): Portal {
 }
 
 const OPTIONAL = [
-  ...["clientEndpoint", "baseline", "version", "target", "failure", "applicationToken", "waits", "scope"] as const,
+  ...[
+    "clientEndpoint",
+    "initialVersion",
+    "version",
+    "target",
+    "failure",
+    "applicationToken",
+    "blocked",
+    "scope",
+  ] as const,
 ];

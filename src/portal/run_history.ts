@@ -4,7 +4,7 @@ import type { Key, Storage } from "../storage/storage.ts";
 import type { PortalRecord, UpgradeJournal } from "./record.ts";
 
 /** One run that is over. */
-export interface FinishedRun {
+export interface StoredRun {
   readonly format: typeof RUN_FORMAT;
   /** Sorts by time among the runs of its portal. */
   readonly id: string;
@@ -38,15 +38,15 @@ export async function putRun(
 ): Promise<void> {
   const { id, from, startedAt, journal } = record.run!;
   const { generation } = record;
-  const run: FinishedRun = { format: RUN_FORMAT, id, generation, from, to, startedAt, finishedAt: clock(), journal };
+  const run: StoredRun = { format: RUN_FORMAT, id, generation, from, to, startedAt, finishedAt: clock(), journal };
   await storage.put([...runsOf(record.memberId), id], run);
   await forgetOldRuns(storage, record.memberId);
 }
 
 /** Runs of a portal that are over, the latest first. */
-export async function finishedRuns(storage: Storage, memberId: string): Promise<FinishedRun[]> {
-  const runs: FinishedRun[] = [];
-  for await (const { key, value } of storage.list<FinishedRun>(runsOf(memberId))) {
+export async function finishedRuns(storage: Storage, memberId: string): Promise<StoredRun[]> {
+  const runs: StoredRun[] = [];
+  for await (const { key, value } of storage.list<StoredRun>(runsOf(memberId))) {
     if (value.format !== RUN_FORMAT) throw new FormatError(`run ${key.slice(1).join(" ")}`, value.format, RUN_FORMAT);
     runs.push(value);
   }
@@ -54,7 +54,7 @@ export async function finishedRuns(storage: Storage, memberId: string): Promise<
 }
 
 /** The last run of a portal that is over. */
-export async function latestRun(storage: Storage, memberId: string): Promise<FinishedRun | undefined> {
+export async function latestRun(storage: Storage, memberId: string): Promise<StoredRun | undefined> {
   return (await finishedRuns(storage, memberId))[0];
 }
 

@@ -5,7 +5,7 @@
  * an entry will never be spoken of.
  */
 import { StorageError } from "../errors.ts";
-import { modify } from "../storage/update.ts";
+import { updateEntry } from "../storage/update.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
 import { portalKey, type PortalRecord, readRecord } from "./record.ts";
 
@@ -49,7 +49,7 @@ export async function unschedule(storage: Storage, due: string, memberId: string
 }
 
 /** A visit that the schedule knows of before the record does. */
-export interface PlannedVisit {
+export interface Reservation {
   readonly memberId: string;
   /** As the record is to have it. */
   readonly due: string;
@@ -69,12 +69,12 @@ interface Planner {
 }
 
 /** Puts a portal that is to have work into the schedule; `at` in milliseconds since 1970. */
-export async function planVisit(
+export async function reserveEntry(
   { storage, random }: Planner,
   memberId: string,
   at: number,
   read: Entry<PortalRecord> | null,
-): Promise<PlannedVisit> {
+): Promise<Reservation> {
   const due = dueAt(at, random());
   const known = readRecord(read)?.due;
   const isPlanned = known === undefined || known > due;
@@ -86,14 +86,14 @@ export async function planVisit(
  * Applies `change`, after which the portal may be due as planned, and makes schedule and record agree. Were the record
  * written first, a crash would leave it due at a time of which the schedule does not know, and nobody would come.
  */
-export async function writeDue(
+export async function commitEntry(
   planner: Planner,
-  { memberId, due, isPlanned, read }: PlannedVisit,
+  { memberId, due, isPlanned, read }: Reservation,
   change: (record: PortalRecord | undefined, due: string) => PortalRecord | undefined,
 ): Promise<Entry<PortalRecord> | null> {
   const { storage, clock } = planner;
   let isOutdated = false;
-  const written = await modify<PortalRecord>(storage, portalKey(memberId), (entry) => {
+  const written = await updateEntry<PortalRecord>(storage, portalKey(memberId), (entry) => {
     const next = change(readRecord(entry), due);
     // Whoever has written since may have found an entry that no record spoke of, and have removed it; or he has left the
     // portal, and has taken along what the schedule had.
@@ -102,18 +102,20 @@ export async function writeDue(
   }, read);
   const isDue = written?.value.due === due;
   if (isPlanned && !isDue) await unschedule(storage, due, memberId);
-  if (isOutdated) return await writeDue(planner, await planVisit(planner, memberId, timeOf(due), written), change);
+  if (isOutdated) {
+    return await commitEntry(planner, await reserveEntry(planner, memberId, timeOf(due), written), change);
+  }
   // Where there was no record, only time tells that nobody is about to make it: this process may have stood still.
   if (isPlanned && isDue && read === null && clock() >= timeOf(due)) await schedule(storage, due, memberId);
   return written;
 }
 
 /** The record of a portal that has one more delivery, and is to be looked at from `due` on. */
-export function arrived(record: PortalRecord, due: string): PortalRecord {
-  const next = { ...record, arrivals: (record.arrivals ?? 0) + 1 };
+export function withNextDelivery(record: PortalRecord, due: string): PortalRecord {
+  const next = { ...record, arrivals: (record.inboxSequence ?? 0) + 1 };
   if (record.due === undefined || record.due === due) return { ...next, due };
   if (record.due < due) return next;
-  return { ...next, due, dueLater: [...record.dueLater ?? [], record.due] };
+  return { ...next, due, supersededDue: [...record.supersededDue ?? [], record.due] };
 }
 
 /**
@@ -121,14 +123,14 @@ export function arrived(record: PortalRecord, due: string): PortalRecord {
  * and resolves to whether it did. An entry that the schedule has already does as well when it comes no later and not
  * much earlier: a look in vain now and then costs less than an entry for each event of a portal.
  */
-export async function replan(
+export async function rescheduleEntry(
   { storage, clock, random }: Planner,
-  { memberId, due, dueLater = [] }: PortalRecord,
+  { memberId, due, supersededDue: supersededDue = [] }: PortalRecord,
   nextAt: number | undefined,
   release: (due: string | undefined) => Promise<boolean>,
 ): Promise<boolean> {
   const now = clock();
-  const planned = due === undefined ? dueLater : [...dueLater, due];
+  const planned = due === undefined ? supersededDue : [...supersededDue, due];
   const does = (at: number): boolean => nextAt !== undefined && at <= nextAt && at - now >= (nextAt - now) / 2;
   const kept = planned.find((one) => does(timeOf(one)));
   const next = nextAt === undefined ? undefined : kept ?? dueAt(nextAt, random());

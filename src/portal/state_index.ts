@@ -3,18 +3,18 @@
  * A portal is in the part that its `member_id` begins with, so the parts together are in the order of portals.
  */
 import { FormatError } from "../errors.ts";
-import { modify } from "../storage/update.ts";
+import { updateEntry } from "../storage/update.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
 import type { PortalRecord } from "./record.ts";
 
 /**
- * Where a portal is on its way: on its target, on the way to it, `waiting` for what the customer or the vendor has to do
+ * Where a portal is on its way: on its target, on the way to it, `blocked` for what the customer or the vendor has to do
  * (`portal.waits` says what), `parked` after a failure, or without the app.
  */
-export type PortalState = "current" | "upgrading" | "waiting" | "parked" | "uninstalled";
+export type PortalState = "current" | "upgrading" | "blocked" | "parked" | "uninstalled";
 
 /** A portal in the census. */
-export interface Counted {
+export interface IndexedPortal {
   readonly memberId: string;
   readonly state: PortalState;
   /** Absent while nothing has told. */
@@ -36,34 +36,34 @@ const DIGITS = 3;
 
 /** Where the portal of `record` is on its way. */
 export function stateOf(record: PortalRecord): PortalState {
-  const { status, version, target, failure, waits } = record;
+  const { status, version, target, failure, blocked } = record;
   if (status === "uninstalled") return "uninstalled";
   if (version === target) return "current";
-  if (waits !== undefined) return "waiting";
+  if (blocked !== undefined) return "blocked";
   return failure !== undefined && failure.to === target && failure.retryAt === undefined ? "parked" : "upgrading";
 }
 
 /** What is told apart in the census, as one text. */
-export function censusOf(record: PortalRecord): string {
+export function indexKeyOf(record: PortalRecord): string {
   return `${stateOf(record)} ${record.version ?? ""}`;
 }
 
 /** Enters the portal of `record`; what a later holder of the portal has written stays. */
-export async function enter(storage: Storage, record: PortalRecord): Promise<void> {
-  const { memberId, version, fence = 0 } = record;
+export async function updateIndex(storage: Storage, record: PortalRecord): Promise<void> {
+  const { memberId, version, fencingToken: fencingToken = 0 } = record;
   const state = stateOf(record);
   const key: Key = [...CENSUS, memberId.slice(0, DIGITS)];
-  await modify<Part>(storage, key, (entry) => {
+  await updateEntry<Part>(storage, key, (entry) => {
     const portals = entry === null ? {} : read(entry).portals;
     const known = portals[memberId];
-    if (known !== undefined && known[0] > fence) return undefined;
-    const counted = version === undefined ? [fence, state] as const : [fence, state, version] as const;
-    return { format: CENSUS_FORMAT, portals: { ...portals, [memberId]: counted } };
+    if (known !== undefined && known[0] > fencingToken) return undefined;
+    const listIndex = version === undefined ? [fencingToken, state] as const : [fencingToken, state, version] as const;
+    return { format: CENSUS_FORMAT, portals: { ...portals, [memberId]: listIndex } };
   });
 }
 
 /** All portals that are counted, in the order of their `member_id`; with `after` only those after it. */
-export async function* counted(storage: Storage, after?: string): AsyncGenerator<Counted> {
+export async function* counted(storage: Storage, after?: string): AsyncGenerator<IndexedPortal> {
   // The part of `after` itself may have more.
   const options = after === undefined ? {} : { after: [...CENSUS, after.slice(0, DIGITS - 1)] as unknown as Key };
   for await (const entry of storage.list<Part>(CENSUS, options)) {

@@ -21,23 +21,23 @@ export interface StoredTokens {
   /** The OAuth host that the event named, or that renewed them: to be asked first, if it is one of the app's. */
   readonly server?: string;
   /** An OAuth host has said that they are this app's, on this portal. */
-  readonly isProved?: true;
+  readonly isVerified?: true;
   /** Of who installed or updated the app, which administrators alone can. */
   readonly isAdmin?: true;
 }
 
 /** What an OAuth host said of the access token of an event. */
-export interface ProvedTokens {
+export interface VerifiedTokens {
   readonly userId?: number;
   readonly scope: readonly string[];
 }
 
 /** People of whom a portal keeps tokens that are proved, and that are not; beyond, those that are oldest go. */
-const MOST_USERS = 4;
-const MOST_UNPROVED = 2;
+const MAX_USERS = 4;
+const MAX_UNVERIFIED_USERS = 2;
 
 /** The tokens that `event` brings; `ts` in seconds since 1970. */
-export function tokensIn(event: B24Event, ts: number, proved: ProvedTokens | undefined): StoredTokens[] {
+export function tokensIn(event: B24Event, ts: number, proved: VerifiedTokens | undefined): StoredTokens[] {
   const { auth } = event;
   const found: StoredTokens[] = [];
   if (auth.accessToken !== undefined && auth.expiresAt !== undefined) {
@@ -51,7 +51,7 @@ export function tokensIn(event: B24Event, ts: number, proved: ProvedTokens | und
       scope: proved?.scope ?? auth.scope,
       ts,
       ...serverOf(event),
-      ...(proved === undefined ? {} : { isProved: true }),
+      ...(proved === undefined ? {} : { isVerified: true }),
       ...(event.name === "ONAPPINSTALL" || event.name === "ONAPPUPDATE" ? { isAdmin: true } : {}),
     });
   }
@@ -83,7 +83,7 @@ export function withTokens(
   const all = stored ?? [];
   const same = all.find(({ accessToken }) => accessToken === next.accessToken);
   if (same !== undefined) {
-    const isNews = next.isProved && !same.isProved || !next.isProved === !same.isProved && next.ts > same.ts;
+    const isNews = next.isVerified && !same.isVerified || !next.isVerified === !same.isVerified && next.ts > same.ts;
     if (!isNews) return stored;
     // What proves a pair seldom knows all of it.
     const both = { ...same, ...next };
@@ -103,20 +103,20 @@ function kept(all: readonly StoredTokens[], next: StoredTokens): readonly Stored
   const isWhole = ({ refreshToken }: StoredTokens): boolean => refreshToken !== undefined;
   const left = all.filter((one) => {
     if (one === next || !isSameUser(one, next)) return true;
-    if (one.isProved === true && next.isProved !== true) return true;
+    if (one.isVerified === true && next.isVerified !== true) return true;
     return one.ts > next.ts && isWhole(one) === isWhole(next);
   });
   // Not all events say of an administrator that he is one.
-  const isKnown = next.isProved === true && next.userId !== undefined &&
-    all.some((one) => one.isAdmin === true && one.isProved === true && isSameUser(one, next));
+  const isKnown = next.isVerified === true && next.userId !== undefined &&
+    all.some((one) => one.isAdmin === true && one.isVerified === true && isSameUser(one, next));
   const marked = isKnown ? left.map((one) => one === next ? { ...next, isAdmin: true as const } : one) : left;
-  const surplus = [...surplusOf(marked, true, MOST_USERS), ...surplusOf(marked, false, MOST_UNPROVED)];
+  const surplus = [...surplusOf(marked, true, MAX_USERS), ...surplusOf(marked, false, MAX_UNVERIFIED_USERS)];
   return marked.filter((one) => !surplus.includes(one));
 }
 
 /** Of the people whose tokens are proved, or are not, those beyond `most`: an administrator is worth more than others. */
-function surplusOf(tokens: readonly StoredTokens[], isProved: boolean, most: number): readonly StoredTokens[] {
-  return tokens.filter((one) => one.owner === "user" && (one.isProved ?? false) === isProved)
+function surplusOf(tokens: readonly StoredTokens[], isVerified: boolean, most: number): readonly StoredTokens[] {
+  return tokens.filter((one) => one.owner === "user" && (one.isVerified ?? false) === isVerified)
     .sort((a, b) => Number(b.isAdmin ?? false) - Number(a.isAdmin ?? false) || b.ts - a.ts)
     .slice(most);
 }
@@ -130,9 +130,9 @@ export function ownerOf(
   tokens: StoredTokens,
   userId: number | undefined,
 ): StoredTokens["owner"] {
-  if (tokens.owner === "user" || tokens.isProved === true) return tokens.owner;
+  if (tokens.owner === "user" || tokens.isVerified === true) return tokens.owner;
   const isAsSaid = tokens.userId === undefined || tokens.userId === userId;
-  const known = stored?.filter(({ owner, isProved }) => owner === "system" && isProved === true) ?? [];
+  const known = stored?.filter(({ owner, isVerified }) => owner === "system" && isVerified === true) ?? [];
   return isAsSaid && known.every((one) => one.userId === userId) ? "system" : "user";
 }
 

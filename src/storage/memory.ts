@@ -2,7 +2,7 @@
 /** Entries in the memory of this process: the reference for what a storage does. */
 import { assertKey, compareKeys, compareText } from "./key.ts";
 import type { Entry, Key, ListOptions, Storage } from "./storage.ts";
-import { decodeValue, encodeValue, endOf } from "./value.ts";
+import { decodeValue, encodeValue, expiryOf } from "./value.ts";
 
 /** Options of {@linkcode memoryStorage}. */
 export interface MemoryStorageOptions {
@@ -72,7 +72,7 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
       signal?.throwIfAborted();
       assertKey(key);
       const text = encodeValue(key, value);
-      const expiresAt = endOf(key, clock(), ttlMs);
+      const expiresAt = expiryOf(key, clock(), ttlMs);
       const found = live(root.find(key));
       if (ifVersion !== undefined && ifVersion !== (found?.version ?? null)) return { ok: false };
       const version = String(++versions);

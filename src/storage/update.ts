@@ -14,7 +14,7 @@ const ATTEMPTS = 100;
  *
  * @throws {StorageError} when the storage fails, or refuses every write
  */
-export async function modify<T>(
+export async function updateEntry<T>(
   storage: Storage,
   key: Key,
   change: (entry: Entry<T> | null) => T | undefined,

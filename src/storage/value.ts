@@ -37,7 +37,7 @@ export function decodeValue<T>(storage: string, key: Key, text: string): T {
  *
  * @throws {TypeError} when `ttlMs` is no finite number
  */
-export function endOf(key: Key, now: number, ttlMs: number | undefined): number | undefined {
+export function expiryOf(key: Key, now: number, ttlMs: number | undefined): number | undefined {
   if (ttlMs === undefined) return undefined;
   if (Number.isFinite(ttlMs)) return now + ttlMs;
   throw new TypeError(`cannot store ${JSON.stringify(key)} for ${ttlMs} milliseconds, wanted a finite number`);

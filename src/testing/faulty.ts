@@ -36,7 +36,7 @@ export interface Faults {
  * await assert.rejects(storage.get(["key"]), { code: "storage" });
  * ```
  */
-export function faulty(storage: Storage, faults: Faults, seed: number): Storage {
+export function faultyStorage(storage: Storage, faults: Faults, seed: number): Storage {
   if (!Number.isInteger(seed)) throw new TypeError(`cannot make faults of seed ${seed}, wanted an integer`);
   const chance = randomOf(seed);
   // One number for each question, asked or not: a fault that is switched on does not move the others.

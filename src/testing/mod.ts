@@ -3,10 +3,10 @@
  *
  * @module
  */
-export { STORAGE_CLAUSES, storageConformance, type StorageConformanceOptions } from "./storage/conformance.ts";
+export { STORAGE_REQUIREMENTS, storageConformance, type StorageConformanceOptions } from "./storage/conformance.ts";
 export type { StorageBackend } from "./storage/requirement.ts";
 export { storageWorker, type StorageWorkerCommand } from "./storage/worker.ts";
-export { type Faults, faulty } from "./faulty.ts";
+export { type Faults, faultyStorage } from "./faulty.ts";
 export {
   type CrashEnvironment,
   crashEverywhere,

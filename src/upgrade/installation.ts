@@ -1,6 +1,6 @@
 /** What is about one installation of the app must not reach the next: the app may be removed while its upgrades run. */
 import { OnAppUpdateError } from "../errors.ts";
-import type { HeldPortal } from "../portal/lease.ts";
+import type { PortalLease } from "../portal/lease.ts";
 import type { PortalRecord } from "../portal/record.ts";
 
 /** The app was removed from the portal since the work on it began; it may be there again, as another installation. */
@@ -20,14 +20,14 @@ export interface Installation {
    * @throws {RemovedError} when the record is of another installation, or of none: that one is not changed
    * @throws {LeaseLostError} when another worker has the portal
    */
-  readonly update: HeldPortal["update"];
+  readonly update: PortalLease["update"];
   /** Those of the portal that is held. */
-  readonly fence: number;
+  readonly fencingToken: number;
   readonly signal: AbortSignal;
 }
 
 /** The installation that a portal has now. */
-export function installationOf({ record, update, fence, signal }: HeldPortal): Installation {
+export function installationOf({ record, update, fencingToken, signal }: PortalLease): Installation {
   const { memberId, generation } = record();
   const isThere = (one: PortalRecord): boolean => one.status === "installed" && one.generation === generation;
   const own = (one: PortalRecord): PortalRecord => {
@@ -37,7 +37,7 @@ export function installationOf({ record, update, fence, signal }: HeldPortal): I
   return {
     record: () => own(record()),
     update: async (change) => own(await update((one) => isThere(one) ? change(one) : one)),
-    fence,
+    fencingToken,
     signal,
   };
 }

@@ -25,20 +25,20 @@ export interface Plan {
 }
 
 /** Where a portal is and where it should be. */
-export interface Journey {
+export interface UpgradePath {
   readonly version?: string;
   readonly target?: string;
   readonly applied?: readonly { readonly id: string }[];
 }
 
 /** The upgrades that `journey` needs and has not had: by milestone, then as they were registered. */
-export function dueUpgrades<U extends Upgrade>(upgrades: readonly U[], journey: Journey): U[] {
+export function dueUpgrades<U extends Upgrade>(upgrades: readonly U[], journey: UpgradePath): U[] {
   const applied = new Set(journey.applied?.map(({ id }) => id));
   return covering(upgrades, journey).filter(({ id }) => !applied.has(id));
 }
 
 /** The same for people. */
-export function makePlan(upgrades: readonly Upgrade[], journey: Journey): Plan {
+export function makePlan(upgrades: readonly Upgrade[], journey: UpgradePath): Plan {
   const { version, target } = journey;
   const due = new Set(dueUpgrades(upgrades, journey));
   const planned = ({ id, range }: Upgrade): PlannedUpgrade => ({ id, range });
@@ -52,7 +52,7 @@ export function makePlan(upgrades: readonly Upgrade[], journey: Journey): Plan {
   };
 }
 
-function covering<U extends Upgrade>(upgrades: readonly U[], { version, target }: Journey): U[] {
+function covering<U extends Upgrade>(upgrades: readonly U[], { version, target }: UpgradePath): U[] {
   if (version === undefined || target === undefined || compareVersions(version, target) >= 0) return [];
   return upgrades.filter((upgrade) => upgrade.covers(version, target))
     .sort((a, b) => compareMilestones(a.milestone, b.milestone));

@@ -1,10 +1,10 @@
 /** Takes back what upgrades did, by the `undo` of their finished steps. */
-import { type Core, safeError } from "../plugin/runtime.ts";
+import { type AppRuntime, safeError } from "../plugin/runtime.ts";
 import { OnAppUpdateError } from "../errors.ts";
 import { withFields } from "../logger.ts";
 import type { HandlerContext } from "../plugin/context.ts";
 import { latestRun } from "../portal/run_history.ts";
-import type { HeldPortal } from "../portal/lease.ts";
+import type { PortalLease } from "../portal/lease.ts";
 import { snapshot } from "../portal/record.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import { type Installation, installationOf } from "./installation.ts";
@@ -31,9 +31,9 @@ export interface RolledBackStep {
  * is on the version then on which that run began, and parked. Done again after a failure, it goes on where it was.
  */
 export async function rollBack(
-  core: Core,
+  core: AppRuntime,
   upgrades: readonly Upgrade[],
-  portal: HeldPortal,
+  portal: PortalLease,
   ctx: HandlerContext,
 ): Promise<RollbackReport> {
   const held = installationOf(portal);
@@ -79,7 +79,7 @@ export async function rollBack(
 }
 
 /** Makes the last run that is over the one under way again, parked; does nothing while there is one. */
-async function reopen(core: Core, held: Installation): Promise<void> {
+async function reopen(core: AppRuntime, held: Installation): Promise<void> {
   const { memberId, version } = held.record();
   if (held.record().run !== undefined) return;
   const last = await latestRun(core.storage, memberId);
@@ -103,7 +103,7 @@ async function reopen(core: Core, held: Installation): Promise<void> {
 }
 
 async function undoUpgrade(
-  core: Core,
+  core: AppRuntime,
   held: Installation,
   ctx: HandlerContext,
   upgrade: Upgrade,

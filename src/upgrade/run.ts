@@ -1,16 +1,24 @@
 /** One portal's journey from its version to its target. */
-import { type Core, notify, safeError } from "../plugin/runtime.ts";
-import { UpgradeError, type WaitReason } from "../errors.ts";
+import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
+import { type BlockedReason, UpgradeError } from "../errors.ts";
 import { withFields } from "../logger.ts";
 import type { HandlerContext } from "../plugin/context.ts";
 import { putRun } from "../portal/run_history.ts";
-import type { HeldPortal } from "../portal/lease.ts";
+import type { PortalLease } from "../portal/lease.ts";
 import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
 import { compareVersions } from "../version.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import { type Installation, installationOf, RemovedError } from "./installation.ts";
 import { dueUpgrades } from "./plan.ts";
-import { chanceOf, isCounted, mostAttempts, type RetryPolicy, WAIT_MS, waitAfter, waitReasonOf } from "../retry.ts";
+import {
+  BLOCKED_RETRY_MS,
+  blockedReasonOf,
+  countsAsAttempt,
+  maxAttemptsOf,
+  nextRetryDelay,
+  type RetryPolicy,
+  unitHash,
+} from "../retry.ts";
 import { type Attempt, beginAttempt, stepOf, Suspended, withStep } from "./step_engine.ts";
 import { withTimeout } from "../async/with_timeout.ts";
 
@@ -24,19 +32,19 @@ export const NEWER_MS = 60_000;
 
 /** What hinders the run of `record` from going on now. */
 export function readiness(
-  { versions, clock }: Pick<Core, "versions" | "clock">,
+  { versions, clock }: Pick<AppRuntime, "versions" | "clock">,
   upgrades: readonly Upgrade[],
   record: PortalRecord,
 ): Readiness {
   const now = clock();
-  const { status, version, target, failure, run, waits } = record;
+  const { status, version, target, failure, run, blocked } = record;
   if (status !== "installed" || version === undefined || target === undefined) return { state: "arrived" };
   if (compareVersions(version, target) >= 0) return { state: "arrived" };
   // This code lacks the upgrades on the way there, and would take the portal past them.
   if (versions.latest !== undefined && compareVersions(versions.latest, target) < 0) {
     return { state: "waiting", until: now + NEWER_MS };
   }
-  if (waits !== undefined && waits.until > now) return { state: "waiting", until: waits.until };
+  if (blocked !== undefined && blocked.nextTryAt > now) return { state: "waiting", until: blocked.nextTryAt };
   // An upgrade that the code has no more holds up nothing, and a new target is a new try.
   const isAgain = failure !== undefined && failure.to === target;
   if (isAgain && (failure.upgradeId === undefined || isDue(upgrades, record, failure.upgradeId))) {
@@ -67,9 +75,9 @@ export function missingScope(upgrades: readonly Upgrade[], record: PortalRecord)
  * @throws {LeaseLostError} when another worker has taken the portal over
  */
 export async function runUpgrades(
-  core: Core,
+  core: AppRuntime,
   upgrades: readonly Upgrade[],
-  held: HeldPortal,
+  held: PortalLease,
   ctx: HandlerContext,
 ): Promise<void> {
   /** The generation of which that was told. */
@@ -78,10 +86,10 @@ export async function runUpgrades(
     const { memberId, generation, version, target } = held.record();
     const step = { memberId, from: version!, to: target! };
     const due = dueUpgrades(upgrades, held.record());
-    if (planned !== generation) notify(core, "planned", { ...step, upgradeIds: due.map(({ id }) => id) });
+    if (planned !== generation) notify(core, "runPlanned", { ...step, upgradeIds: due.map(({ id }) => id) });
     planned = generation;
     try {
-      await goOn(core, upgrades, installationOf(held), ctx, due[0], step);
+      await runNextUpgrade(core, upgrades, installationOf(held), ctx, due[0], step);
     } catch (error) {
       if (!(error instanceof RemovedError)) throw error;
       ctx.log.info("the app was removed while its upgrades ran; nothing more is recorded of them", step);
@@ -90,8 +98,8 @@ export async function runUpgrades(
 }
 
 /** Runs the upgrade, or, where there is none any more, takes the portal to its target. */
-async function goOn(
-  core: Core,
+async function runNextUpgrade(
+  core: AppRuntime,
   upgrades: readonly Upgrade[],
   held: Installation,
   ctx: HandlerContext,
@@ -100,41 +108,41 @@ async function goOn(
 ): Promise<void> {
   const missing = missingScope(upgrades, held.record());
   if (upgrade === undefined) {
-    await arrive(core, held, step.to);
-    notify(core, "upgraded", step);
+    await completeRun(core, held, step.to);
+    notify(core, "portalUpgraded", step);
     ctx.log.info("portal upgraded", { from: step.from, to: step.to });
   } else if (missing.length > 0) {
-    await waitFor(core, held, "scope", `upgrade ${upgrade.id} needs ${missing.join(", ")}`);
-    throw new Suspended(held.record().waits!.until);
+    await recordBlock(core, held, "scope", `upgrade ${upgrade.id} needs ${missing.join(", ")}`);
+    throw new Suspended(held.record().blocked!.nextTryAt);
   } else {
     await runOne(core, held, ctx, upgrade, step);
-    notify(core, "applied", { ...step, upgradeId: upgrade.id });
+    notify(core, "upgradeApplied", { ...step, upgradeId: upgrade.id });
   }
 }
 
 /** Records what a portal waits for. */
-export async function waitFor(
-  core: Core,
-  held: Pick<HeldPortal, "record" | "update">,
-  reason: WaitReason,
+export async function recordBlock(
+  core: AppRuntime,
+  held: Pick<PortalLease, "record" | "update">,
+  reason: BlockedReason,
   message: string,
 ): Promise<void> {
   const now = core.clock();
-  const { waits } = await held.update((record) => {
-    const since = record.waits?.for === reason ? record.waits.since : now;
-    return { ...record, waits: { for: reason, message, since, until: now + WAIT_MS } };
+  const { blocked } = await held.update((record) => {
+    const since = record.blocked?.on === reason ? record.blocked.since : now;
+    return { ...record, blocked: { on: reason, message, since, nextTryAt: now + BLOCKED_RETRY_MS } };
   });
   const { memberId } = held.record();
   core.log.warn("a portal waits", { memberId, for: reason, why: message });
-  notify(core, "waiting", { memberId, for: reason, message, until: waits!.until });
+  notify(core, "portalBlocked", { memberId, for: reason, message, until: blocked!.nextTryAt });
 }
 
 /** The version moves only if the target has not risen meanwhile beyond what was run for. */
-async function arrive(core: Core, held: Installation, version: string): Promise<void> {
+async function completeRun(core: AppRuntime, held: Installation, version: string): Promise<void> {
   const { run } = held.record();
   if (run !== undefined) await putRun(core, held.record(), version);
   await held.update((record) => {
-    const { failure: _f, run: _r, waits: _w, ...rest } = record;
+    const { failure: _f, run: _r, blocked: _w, ...rest } = record;
     return { ...rest, version };
   });
 }
@@ -156,7 +164,13 @@ function begun(record: PortalRecord, { id }: Upgrade, now: number, from: string)
   return { ...record, run: { ...rest, current: { upgradeId: id, attempt }, journal } };
 }
 
-async function runOne(core: Core, held: Installation, ctx: HandlerContext, upgrade: Upgrade, leg: Leg): Promise<void> {
+async function runOne(
+  core: AppRuntime,
+  held: Installation,
+  ctx: HandlerContext,
+  upgrade: Upgrade,
+  leg: Leg,
+): Promise<void> {
   const { id } = upgrade;
   const retry = upgrade.retry ?? core.retry;
   const record = await held.update((record) => begun(record, upgrade, core.clock(), leg.from));
@@ -177,7 +191,7 @@ async function runOne(core: Core, held: Installation, ctx: HandlerContext, upgra
     finishedStep: (step, attempt) => notify(core, "stepFinished", report(step, attempt)),
   });
   try {
-    if (begins > mostAttempts(retry)) {
+    if (begins > maxAttemptsOf(retry)) {
       throw new Error(`it was begun ${begins - 1} times, and its process ended each time`);
     }
     const { event: _e, receivedAt: _r, ...added } = ctx;
@@ -203,7 +217,7 @@ async function runOne(core: Core, held: Installation, ctx: HandlerContext, upgra
   await held.update((now) => {
     // Begun anew by an administrator while the handler ran.
     if (now.run?.current?.upgradeId !== id) return now;
-    const { failure: _f, waits: _w, run: { current: _c, ...run }, ...current } = now as PortalRecord & {
+    const { failure: _f, blocked: _w, run: { current: _c, ...run }, ...current } = now as PortalRecord & {
       run: NonNullable<PortalRecord["run"]>;
     };
     return { ...current, run, applied: [...current.applied, { id, from: leg.from, to: leg.to, at: core.clock() }] };
@@ -220,7 +234,7 @@ interface Stopped {
 }
 
 /** Records why an attempt did not reach its end, and throws it. */
-async function stopped(core: Core, held: Installation, ctx: HandlerContext, what: Stopped): Promise<never> {
+async function stopped(core: AppRuntime, held: Installation, ctx: HandlerContext, what: Stopped): Promise<never> {
   const { upgrade: { id }, retry, leg, attempt, one, thrown } = what;
   const suspended = one.suspended();
   if (suspended !== undefined) {
@@ -237,10 +251,10 @@ async function stopped(core: Core, held: Installation, ctx: HandlerContext, what
   const record = held.record();
   const cause = safeError(core, thrown, ctx.event, record);
   const { message } = cause;
-  const counts = isCounted(thrown);
-  const reason = waitReasonOf(thrown);
+  const counts = countsAsAttempt(thrown);
+  const reason = blockedReasonOf(thrown);
   const attempts = step === undefined ? attempt : stepOf(record, id, step)?.attempts ?? attempt;
-  const wait = waitAfter(thrown, attempts, failed?.retry ?? retry, chanceOf(core.random()));
+  const wait = nextRetryDelay(thrown, attempts, failed?.retry ?? retry, unitHash(core.random()));
   const at = core.clock();
   const failure: PortalFailure = {
     upgradeId: id,
@@ -255,22 +269,22 @@ async function stopped(core: Core, held: Installation, ctx: HandlerContext, what
     const after = step !== undefined || !counts ? uncounted(record, {}, id, counts ? undefined : step) : record;
     // What waits has not failed.
     if (reason !== undefined) return after;
-    const { waits: _, ...rest } = after;
+    const { blocked: _, ...rest } = after;
     return { ...rest, failure };
   });
   const fields = { error: message, ...(step === undefined ? {} : { step }) };
   const report = { ...leg, upgradeId: id, ...(step === undefined ? {} : { step }), error: cause, attempt: attempts };
   if (step !== undefined) notify(core, "stepFailed", { ...report, step });
   if (reason !== undefined) {
-    await waitFor(core, held, reason, `upgrade ${id}: ${message}`);
-    throw new Suspended(held.record().waits!.until);
+    await recordBlock(core, held, reason, `upgrade ${id}: ${message}`);
+    throw new Suspended(held.record().blocked!.nextTryAt);
   }
   if (failure.retryAt === undefined) {
     ctx.log.error("upgrade parked: it waits for app.admin.retry or skip", { upgradeId: id, attempt, ...fields });
-    notify(core, "parked", report);
+    notify(core, "portalParked", report);
   } else {
     ctx.log.warn("upgrade failed; it is tried again", { upgradeId: id, attempt, ...fields, retryAt: failure.retryAt });
-    notify(core, "retried", { ...report, at: failure.retryAt });
+    notify(core, "upgradeRetryScheduled", { ...report, at: failure.retryAt });
   }
   throw new UpgradeError(id, attempts, message, { cause });
 }

@@ -1,9 +1,9 @@
 /** The recorded parts of an upgrade: what is finished is not run again. */
 import { isDuration, LONGEST_TIMER_MS } from "../async/deadline.ts";
-import type { PortalRecord, Progress, StepRecord } from "../portal/record.ts";
+import type { PortalRecord, RunProgress, StepRecord } from "../portal/record.ts";
 import { digest } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
-import { assertRetryPolicy, Fatal, mostAttempts, type RetryPolicy } from "../retry.ts";
+import { assertRetryPolicy, maxAttemptsOf, NonRetriableError, type RetryPolicy } from "../retry.ts";
 import type { Installation } from "./installation.ts";
 import { keepResult, resultOf } from "./step_results.ts";
 import { withTimeout } from "../async/with_timeout.ts";
@@ -18,7 +18,7 @@ export interface StepScope {
   /** 1 at the first time, and one more for each time that it was begun since. */
   readonly attempt: number;
   /** Rises each time that a worker takes the portal: whoever has seen a higher one can refuse a lower one. */
-  readonly fence: number;
+  readonly fencingToken: number;
   /** Aborted at the time-out of the step or of the upgrade, when the app closes, and when another worker takes over. */
   readonly signal: AbortSignal;
 }
@@ -34,7 +34,7 @@ export interface StepOptions<T> {
 }
 
 /** What one page did, and where the next one begins; `next: null` after the last one. */
-export interface Page<C> {
+export interface PageResult<C> {
   /** Where the next page begins; `null`: this was the last. */
   readonly next: C | null;
   /** How much this page did, of whatever is counted. */
@@ -52,7 +52,7 @@ export interface Steps {
    * Runs `run` at least once, and records what it gave (anything that JSON can say, or nothing): from then on it is not
    * run again, and what it gave is given again.
    *
-   * @throws {Fatal} when the name is used twice, or while another step runs
+   * @throws {NonRetriableError} when the name is used twice, or while another step runs
    */
   readonly step: <T>(
     name: string,
@@ -66,7 +66,7 @@ export interface Steps {
   readonly pages: <C>(
     name: string,
     start: C,
-    page: (cursor: C, scope: StepScope) => Page<C> | Promise<Page<C>>,
+    page: (cursor: C, scope: StepScope) => PageResult<C> | Promise<PageResult<C>>,
     options?: Omit<StepOptions<number>, "undo">,
   ) => Promise<number>;
   /**
@@ -143,7 +143,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
   let active: string | undefined;
   let suspended: Suspended | undefined;
   let ended = false;
-  let progress: Progress | undefined;
+  let progress: RunProgress | undefined;
   let progressAt = -Infinity;
 
   /** Records `step`, with the progress that is not recorded yet. */
@@ -164,8 +164,8 @@ export function beginAttempt(options: AttemptOptions): Attempt {
   async function only<T>(name: string, work: (known: StepRecord | undefined) => Promise<T>): Promise<T> {
     const what = `step "${name}" of upgrade "${upgradeId}"`;
     assertGoesOn(name);
-    if (names.has(name)) throw new Fatal(`cannot begin ${what}: the name is used twice`);
-    if (active !== undefined) throw new Fatal(`cannot begin ${what}: step "${active}" is still running`);
+    if (names.has(name)) throw new NonRetriableError(`cannot begin ${what}: the name is used twice`);
+    if (active !== undefined) throw new NonRetriableError(`cannot begin ${what}: step "${active}" is still running`);
     names.add(name);
     active = name;
     try {
@@ -179,8 +179,11 @@ export function beginAttempt(options: AttemptOptions): Attempt {
 
   /** An attempt that neither ended nor failed took its process with it. */
   function assertNotDeadly(name: string, attempt: number, retry: RetryPolicy = options.retry): void {
-    if (attempt <= mostAttempts(retry)) return;
-    throw failed(name, new Fatal(`step "${name}" was begun ${attempt - 1} times, and its process ended each time`));
+    if (attempt <= maxAttemptsOf(retry)) return;
+    throw failed(
+      name,
+      new NonRetriableError(`step "${name}" was begun ${attempt - 1} times, and its process ended each time`),
+    );
   }
 
   /** Trying again would not help. */
@@ -192,7 +195,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
       if (retry !== undefined) assertRetryPolicy("it", retry);
     } catch (error) {
       const { message } = error as TypeError;
-      throw failed(name, new Fatal(`cannot run step "${name}": ${message}`));
+      throw failed(name, new NonRetriableError(`cannot run step "${name}": ${message}`));
     }
   }
 
@@ -266,7 +269,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
         await record(name, { state: "begun", attempts, at: clock(), cursor, done });
         while (true) {
           const at = cursor as typeof start;
-          const result: Page<typeof start> = await attemptAt(
+          const result: PageResult<typeof start> = await attemptAt(
             name,
             attempts,
             stepOptions as StepOptions<never>,
@@ -290,7 +293,10 @@ export function beginAttempt(options: AttemptOptions): Attempt {
         const now = clock();
         const wakeAt = known?.wakeAt ?? now + ms;
         if (!(ms >= 0 && wakeAt <= LAST_MS)) {
-          throw failed(name, new Fatal(`cannot sleep "${name}" for ${ms} milliseconds, wanted a number from 0`));
+          throw failed(
+            name,
+            new NonRetriableError(`cannot sleep "${name}" for ${ms} milliseconds, wanted a number from 0`),
+          );
         }
         if (known?.state !== "done") {
           const isOver = wakeAt <= now;
@@ -332,7 +338,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
 
 /** What the work of a step is given; `part` tells its pages, and its `undo`, apart. */
 export async function scopeOf(
-  { record, fence }: Pick<Installation, "record" | "fence">,
+  { record, fencingToken }: Pick<Installation, "record" | "fencingToken">,
   upgradeId: string,
   name: string,
   { attempt, signal, part }: {
@@ -343,10 +349,10 @@ export async function scopeOf(
 ): Promise<StepScope> {
   const { memberId, generation, rollbacks = 0 } = record();
   const place = [memberId, generation, rollbacks, upgradeId, name, ...(part === undefined ? [] : [part])];
-  return { idempotencyKey: await digest(JSON.stringify(place)), attempt, fence, signal };
+  return { idempotencyKey: await digest(JSON.stringify(place)), attempt, fencingToken, signal };
 }
 
-function withProgress(record: PortalRecord, progress: Progress | undefined): PortalRecord {
+function withProgress(record: PortalRecord, progress: RunProgress | undefined): PortalRecord {
   if (progress === undefined || record.run === undefined) return record;
   return { ...record, run: { ...record.run, progress } };
 }

@@ -1,7 +1,7 @@
 /** What steps gave: in the portal's record, or beside it where it is large. */
 import { resultKey } from "../portal/run_history.ts";
 import type { PortalRecord, StepRecord } from "../portal/record.ts";
-import { Fatal } from "../retry.ts";
+import { NonRetriableError } from "../retry.ts";
 import type { Storage } from "../storage/storage.ts";
 import { encodeValue } from "../storage/value.ts";
 
@@ -13,7 +13,7 @@ const INLINE_IN_ALL = 65_536;
 /**
  * Stores `value`, unless it can be in the record; `text` is its JSON.
  *
- * @throws {Fatal} when it can never be stored
+ * @throws {NonRetriableError} when it can never be stored
  */
 export async function keepResult(
   storage: Storage,
@@ -39,24 +39,31 @@ function inlineIn({ run }: PortalRecord): number {
   return JSON.stringify(results).length;
 }
 
-/** @throws {Fatal} when it can never be stored: to do the step again would be of no use */
+/** @throws {NonRetriableError} when it can never be stored: to do the step again would be of no use */
 function textOf({ name: where, capabilities }: Storage, name: string, value: unknown): string {
   let text: string;
   try {
     text = encodeValue(["step", name], value);
   } catch (cause) {
-    throw new Fatal(`cannot keep what step "${name}" gave: it is ${typeof value}, wanted what JSON can say`, { cause });
+    throw new NonRetriableError(
+      `cannot keep what step "${name}" gave: it is ${typeof value}, wanted what JSON can say`,
+      { cause },
+    );
   }
   const most = capabilities.maxValueBytes ?? Infinity;
   const size = text.length * 3 <= most ? 0 : new TextEncoder().encode(text).length;
   if (size <= most) return text;
-  throw new Fatal(`cannot keep what step "${name}" gave: it has ${size} bytes of JSON, ${where} takes at most ${most}`);
+  throw new NonRetriableError(
+    `cannot keep what step "${name}" gave: it has ${size} bytes of JSON, ${where} takes at most ${most}`,
+  );
 }
 
-/** @throws {Fatal} when it is gone */
+/** @throws {NonRetriableError} when it is gone */
 export async function resultOf<T>(storage: Storage, memberId: string, name: string, step: StepRecord): Promise<T> {
   if (step.stored === undefined) return step.result as T;
   const entry = await storage.get<T>(resultKey(memberId, step.stored));
-  if (entry === null) throw new Fatal(`cannot go on: what step "${name}" gave is gone from ${storage.name}`);
+  if (entry === null) {
+    throw new NonRetriableError(`cannot go on: what step "${name}" gave is gone from ${storage.name}`);
+  }
   return entry.value;
 }

@@ -1,17 +1,17 @@
 /** Asks Bitrix24 about portals: an update may come without an event, and a portal may get no events at all. */
-import { announce, unannounced } from "./missed_updates.ts";
-import type { CoreAccess } from "../credentials/provider.ts";
-import { type Core, eventLog, notify } from "../plugin/runtime.ts";
-import { NoAccessError } from "../errors.ts";
+import { raiseTarget, syntheticUpdateEvent } from "./missed_updates.ts";
+import type { CoreCredentials } from "../credentials/provider.ts";
+import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
+import { NoCredentialsError } from "../errors.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
-import { borrowPortal } from "../portal/exclusive.ts";
+import { withPortalLease } from "../portal/exclusive.ts";
 import { loadPortal } from "../portal/load.ts";
 import { portalKey, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
-import { runExtended } from "../plugin/pipeline.ts";
+import { withExtensions } from "../plugin/pipeline.ts";
 import type { Plugin } from "../plugin/plugin.ts";
-import { arrived, planVisit, writeDue } from "../portal/schedule.ts";
-import { modify } from "../storage/update.ts";
-import { chanceOf, waitReasonOf } from "../retry.ts";
+import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
+import { updateEntry } from "../storage/update.ts";
+import { blockedReasonOf, unitHash } from "../retry.ts";
 import { redactError } from "../redact.ts";
 
 /** How often Bitrix24 is asked about a portal of which no event told. */
@@ -19,14 +19,14 @@ export interface CheckPolicy {
   /** Milliseconds between two checks that contacts of a portal cause; default 900000, 15 minutes. */
   readonly afterContactMs: number;
   /** Milliseconds of silence after which `tick()` checks a portal; default 604800000, a week. Needs `clientSecret`. */
-  readonly silentMs: number;
+  readonly silentPortalMs: number;
 }
 
 /** Something that keeps a portal from getting events, or from its version. */
 export interface CheckProblem {
   /**
    * `uninstalled`, `not_installed` (no events come before the app's installer calls `installFinish`), `payment`,
-   * `authorisation`, `scope`, `configuration`, or the name of the plugin that found it.
+   * `authorization`, `scope`, `configuration`, or the name of the plugin that found it.
    */
   readonly code: string;
   /** For people, without tokens. */
@@ -66,11 +66,11 @@ export interface Checks {
    * After an event that nobody could verify, and that does not come again: has a stored portal checked in an hour.
    * `undefined` when that was done lately. Never rejects.
    */
-  readonly afterDoubt: (memberId: string) => Promise<void> | undefined;
+  readonly afterUnverified: (memberId: string) => Promise<void> | undefined;
   /** When silence is to be broken, in milliseconds since 1970; `undefined`: never. */
   readonly dueAt: (record: PortalRecord) => number | undefined;
   /** The same as `check`, at a visit: never rejects, and remembers that it was tried. */
-  readonly atVisit: (memberId: string) => Promise<void>;
+  readonly underLease: (memberId: string) => Promise<void>;
   /** Resolves when no check is under way. */
   readonly idle: () => Promise<void>;
 }
@@ -85,17 +85,17 @@ const REMEMBERED = 10_000;
 
 /** What checks are made with. */
 export interface ChecksOptions {
-  readonly core: Core;
-  readonly access: CoreAccess;
+  readonly core: AppRuntime;
+  readonly access: CoreCredentials;
   readonly policy: CheckPolicy | undefined;
   /** Tokens of portals that were silent can be renewed. */
-  readonly canRenew: boolean;
+  readonly canRefresh: boolean;
   /** Has the work of a portal begun. */
   readonly wake: (memberId: string) => void;
 }
 
 /** The checks of an app; without a policy, none but those that are asked for. */
-export function createChecks({ core, access, policy, canRenew, wake }: ChecksOptions): Checks {
+export function createChecks({ core, access, policy, canRefresh, wake }: ChecksOptions): Checks {
   const { storage, clock } = core;
   const underWay = new Set<Promise<unknown>>();
   const lately = new Map<string, number>();
@@ -115,11 +115,11 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
         const message = "the app is not installed to its end; no events come before its installer calls installFinish";
         problems.push({ code: "not_installed", message });
       }
-      const isRaised = installed !== undefined && await announce(core, memberId, installed);
+      const isRaised = installed !== undefined && await raiseTarget(core, memberId, installed);
       const record = await loadPortal(storage, memberId);
       // Under a visit's lease, or else under one of their own: what they compare with must not change meanwhile.
       const found = isHeld ? await pluginProblems(record, core.signal) : await pluginsOf(memberId);
-      if (isRaised || (before.waits !== undefined && record.waits === undefined)) wake(memberId);
+      if (isRaised || (before.blocked !== undefined && record.blocked === undefined)) wake(memberId);
       const waits = waitProblems(await loadPortal(storage, memberId));
       problems.push(...waits, ...found.filter(({ code }) => code !== waits[0]?.code));
       const { scope, status } = info;
@@ -129,10 +129,12 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
         ...(status === undefined ? {} : { status }),
       });
     } catch (error) {
-      if (!(error instanceof NoAccessError || error instanceof B24Error) || error.waitsFor === undefined) throw error;
+      if (!(error instanceof NoCredentialsError || error instanceof B24Error) || error.blockedOn === undefined) {
+        throw error;
+      }
       return report(await loadPortal(storage, memberId), {
         isRaised: false,
-        problems: [{ code: error.waitsFor, message: error.message }],
+        problems: [{ code: error.blockedOn, message: error.message }],
       });
     }
   }
@@ -155,7 +157,7 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
     if (asked().length === 0) return [];
     for (let attempt = 0; attempt < HOLD_ATTEMPTS; attempt++) {
       if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, HOLD_MS));
-      const found = await borrowPortal({ ...core, wake }, memberId, async (held) => {
+      const found = await withPortalLease({ ...core, wake }, memberId, async (held) => {
         const signal = AbortSignal.any([core.signal, held.signal]);
         return await pluginProblems(held.record(), signal);
       });
@@ -167,7 +169,7 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
 
   /** What plugins find, each asked in the context of an event that did not come. */
   async function pluginProblems(record: PortalRecord, signal: AbortSignal): Promise<CheckProblem[]> {
-    const event = unannounced(record, record.target ?? record.version ?? "", clock());
+    const event = syntheticUpdateEvent(record, record.target ?? record.version ?? "", clock());
     const context = {
       event,
       receivedAt: clock(),
@@ -176,13 +178,13 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
       signal,
     };
     const found: CheckProblem[] = [];
-    await runExtended(core.plugins, context, async (context) => {
+    await withExtensions(core.plugins, context, async (context) => {
       for (const { name, check } of asked()) {
         try {
           for (const message of await check!(context)) found.push({ code: name, message });
         } catch (error) {
           const { message } = redactError(error, []);
-          found.push({ code: waitReasonOf(error) ?? name, message: `${name} could not be checked: ${message}` });
+          found.push({ code: blockedReasonOf(error) ?? name, message: `${name} could not be checked: ${message}` });
         }
       }
     });
@@ -198,13 +200,13 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
       isAnswered = true;
       const codes = problems.map(({ code }) => code);
       core.log[problems.length === 0 ? "info" : "warn"]("portal checked", { memberId, isRaised, problems: codes });
-      notify(core, "checked", { memberId, isRaised, problems });
+      notify(core, "portalChecked", { memberId, isRaised, problems });
     } catch (error) {
       core.log.warn("a portal could not be checked; it is tried again", { memberId, error: redactError(error, []) });
     }
     try {
       const at = clock();
-      await modify<PortalRecord>(storage, portalKey(memberId), (entry) => {
+      await updateEntry<PortalRecord>(storage, portalKey(memberId), (entry) => {
         const record = readRecord(entry);
         // Somebody has asked, and been answered.
         if (record === undefined || (record.check?.at ?? 0) >= at - 1000) return record;
@@ -236,11 +238,11 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
     const read = await storage.get<PortalRecord>(portalKey(memberId));
     const known = readRecord(read);
     if (known?.status !== "installed" || known.tokens === undefined) return;
-    const plan = await planVisit(core, memberId, now + AGAIN_MS, read);
-    await writeDue(
+    const plan = await reserveEntry(core, memberId, now + AGAIN_MS, read);
+    await commitEntry(
       core,
       plan,
-      (record, due) => record && arrived({ ...record, check: { at: now, hasFailed: true } }, due),
+      (record, due) => record && withNextDelivery({ ...record, check: { at: now, hasFailed: true } }, due),
     );
   }
 
@@ -261,8 +263,8 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
         }
       })());
     },
-    afterDoubt: (memberId) => {
-      if (policy === undefined || !canRenew || !isTurn(`doubt ${memberId}`, AGAIN_MS)) return undefined;
+    afterUnverified: (memberId) => {
+      if (policy === undefined || !canRefresh || !isTurn(`doubt ${memberId}`, AGAIN_MS)) return undefined;
       return tracked(
         checkSoon(memberId).catch((error) =>
           core.log.warn("a check of a portal whose event could not be verified could not be planned", {
@@ -273,24 +275,24 @@ export function createChecks({ core, access, policy, canRenew, wake }: ChecksOpt
       );
     },
     dueAt: (record) => {
-      if (policy === undefined || !canRenew || record.status !== "installed" || record.tokens === undefined) {
+      if (policy === undefined || !canRefresh || record.status !== "installed" || record.tokens === undefined) {
         return undefined;
       }
       const { check, latestTs, memberId } = record;
       if (check?.hasFailed) return check.at + AGAIN_MS;
       // Not all at once, where many were installed at once.
       const heard = Math.max(latestTs * 1000, check?.at ?? 0);
-      return Math.floor(heard + policy.silentMs * (0.9 + 0.2 * chanceOf(memberId)));
+      return Math.floor(heard + policy.silentPortalMs * (0.9 + 0.2 * unitHash(memberId)));
     },
-    atVisit: (memberId) => tracked(attempt(memberId, true)),
+    underLease: (memberId) => tracked(attempt(memberId, true)),
     idle: async () => {
       while (underWay.size > 0) await Promise.allSettled(underWay);
     },
   };
 }
 
-function waitProblems({ waits }: PortalRecord): CheckProblem[] {
-  return waits === undefined ? [] : [{ code: waits.for, message: waits.message }];
+function waitProblems({ blocked }: PortalRecord): CheckProblem[] {
+  return blocked === undefined ? [] : [{ code: blocked.on, message: blocked.message }];
 }
 
 function report(

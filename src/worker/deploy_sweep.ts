@@ -1,9 +1,9 @@
 /** Raises all portals to the version of the running code. */
-import type { Core } from "../plugin/runtime.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
 import { portalKey, type PortalRecord } from "../portal/record.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
-import { announce } from "./missed_updates.ts";
+import { raiseTarget } from "./missed_updates.ts";
 
 /** How far the raising to the version of this code is. */
 interface Sweep {
@@ -16,7 +16,7 @@ interface Sweep {
 const SWEEP: Key = ["deployed"];
 
 /** Raises all portals to the version that is deployed, some at a call; does nothing once all are. */
-export function createDeploySweep(core: Core): (limit: number) => Promise<void> {
+export function createDeploySweep(core: AppRuntime): (limit: number) => Promise<void> {
   let isDone = core.versions.deployed === undefined;
   return async (limit) => {
     const version = core.versions.deployed;
@@ -30,13 +30,13 @@ export function createDeploySweep(core: Core): (limit: number) => Promise<void> 
   };
 }
 
-async function sweepOn(core: Core, entry: Entry<Sweep> | null, sweep: Sweep, limit: number): Promise<void> {
+async function sweepOn(core: AppRuntime, entry: Entry<Sweep> | null, sweep: Sweep, limit: number): Promise<void> {
   const portals: Key = ["portal"];
   const options = sweep.after === undefined ? { limit } : { limit, after: portalKey(sweep.after) };
   let last: string | undefined;
   for await (const { key } of core.storage.list<PortalRecord>(portals, options)) {
     last = key[1]!;
-    await announce(core, last, sweep.version);
+    await raiseTarget(core, last, sweep.version);
   }
   const next: Sweep = last === undefined
     ? { version: sweep.version, isDone: true }

@@ -1,14 +1,14 @@
 /** Updates of which no event told: they are stored and worked on like those that one told of. */
 import type { UpdateEvent } from "../bitrix24/events.ts";
-import type { Core } from "../plugin/runtime.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
 import { type Delivery, DELIVERY_FORMAT, deliveryKey } from "../portal/inbox.ts";
 import { portalKey, type PortalRecord, readRecord } from "../portal/record.ts";
-import { arrived, planVisit, writeDue } from "../portal/schedule.ts";
+import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 
 /** The event that should have told of `version`: without tokens, and sent now. */
-export function unannounced(record: PortalRecord, version: string, at: number): UpdateEvent {
+export function syntheticUpdateEvent(record: PortalRecord, version: string, at: number): UpdateEvent {
   const { memberId, domain, version: previousVersion } = record;
   return {
     name: "ONAPPUPDATE",
@@ -20,27 +20,35 @@ export function unannounced(record: PortalRecord, version: string, at: number): 
 }
 
 /** Stores the work of bringing the portal of `record` to its target; `undefined` when it is stored already. */
-export async function storeUnannounced(
-  { storage, clock, random }: Core,
+export async function enqueueMissedUpdate(
+  { storage, clock, random }: AppRuntime,
   { memberId, target }: PortalRecord,
 ): Promise<Entry<Delivery> | undefined> {
   const now = clock();
   const key = deliveryKey(memberId, `ONAPPUPDATE:${target}:unannounced:${now}:${random()}`);
-  const value: Delivery = { format: DELIVERY_FORMAT, announced: target!, receivedAt: now, proof: {}, attempts: 0 };
+  const value: Delivery = {
+    format: DELIVERY_FORMAT,
+    announced: target!,
+    receivedAt: now,
+    verification: {},
+    attempts: 0,
+  };
   const stored = await storage.put(key, value, { ifVersion: null });
   return stored.ok ? { key, value, version: stored.version } : undefined;
 }
 
 /** Raises the target of a portal to `version`, and has it looked at. Resolves to whether it did: it may be there. */
-export async function announce(core: Core, memberId: string, version: string): Promise<boolean> {
+export async function raiseTarget(core: AppRuntime, memberId: string, version: string): Promise<boolean> {
   const read = await core.storage.get<PortalRecord>(portalKey(memberId));
   const known = readRecord(read);
   if (known === undefined || !isBelow(known, version)) return false;
-  await writeDue(
+  await commitEntry(
     core,
-    await planVisit(core, memberId, core.clock(), read),
+    await reserveEntry(core, memberId, core.clock(), read),
     (record, due) =>
-      record === undefined || !isBelow(record, version) ? undefined : arrived({ ...record, target: version }, due),
+      record === undefined || !isBelow(record, version)
+        ? undefined
+        : withNextDelivery({ ...record, target: version }, due),
   );
   return true;
 }

@@ -1,6 +1,6 @@
 /** The work of one delivery: upgrades for one that tells of a version, the handlers of its event, and what follows a failure. */
-import { unannounced } from "./missed_updates.ts";
-import { type Core, eventLog, notify, safeError } from "../plugin/runtime.ts";
+import { syntheticUpdateEvent } from "./missed_updates.ts";
+import { type AppRuntime, eventLog, notify, safeError } from "../plugin/runtime.ts";
 import { FormatError, UpgradeError } from "../errors.ts";
 import type { HandlerContext } from "../plugin/context.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
@@ -13,15 +13,15 @@ import {
   RECEIPT_MS,
   receiptKey,
 } from "../portal/inbox.ts";
-import { type HeldPortal, LeaseLostError } from "../portal/lease.ts";
+import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
-import { nextRecord } from "../portal/apply_event.ts";
-import { firstNext } from "../intake/accept.ts";
-import { chanceOf, isCounted, waitAfter, waitReasonOf } from "../retry.ts";
+import { applyEvent } from "../portal/apply_event.ts";
+import { tryApplyEvent } from "../intake/accept.ts";
+import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import { redactError } from "../redact.ts";
 import type { Entry } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
-import { NEWER_MS, readiness, runUpgrades, waitFor } from "../upgrade/run.ts";
+import { NEWER_MS, readiness, recordBlock, runUpgrades } from "../upgrade/run.ts";
 import { Suspended } from "../upgrade/step_engine.ts";
 import { compareVersions } from "../version.ts";
 import { type B24Event, wireName } from "../bitrix24/events.ts";
@@ -52,10 +52,10 @@ export function tellsVersion({ key }: Entry<Delivery>): boolean {
 }
 
 /** Does the work of one delivery. Rejects only when its portal is not held any more, or the app closes. */
-export async function handleDelivery(
-  core: Core,
+export async function processDelivery(
+  core: AppRuntime,
   upgrades: readonly Upgrade[],
-  held: HeldPortal,
+  held: PortalLease,
   entry: Entry<Delivery>,
   parsed: B24Event | undefined,
 ): Promise<Outcome> {
@@ -74,23 +74,23 @@ export async function handleDelivery(
     if (wait !== undefined && wait > core.clock()) {
       return { result: "left", ...(wait === Infinity ? {} : { at: wait }) };
     }
-    const { body, proof, receivedAt } = delivery;
+    const { body, verification, receivedAt } = delivery;
     event ??= body === undefined
-      ? unannounced(held.record(), delivery.announced!, receivedAt)
+      ? syntheticUpdateEvent(held.record(), delivery.announced!, receivedAt)
       : eventIn(body, receivedAt);
-    const facts = { proof, receivedAt, versions: core.versions };
+    const facts = { verification: verification, receivedAt, versions: core.versions };
     // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
     const sent = event;
     if (body !== undefined) {
       let reason: unknown;
-      const next = firstNext(held.record(), sent, facts, (error) => reason = error);
+      const next = tryApplyEvent(held.record(), sent, facts, (error) => reason = error);
       if (next === undefined) {
         // However long that takes: it is no failure, and must not be parked.
         const error = safeError(core, reason, sent, held.record());
         core.log.warn("an event waits for code that knows its version", { memberId, deliveryId, error });
         return { result: "left", at: core.clock() + NEWER_MS };
       }
-      if (next !== held.record()) await held.update((record) => nextRecord(record, sent, facts));
+      if (next !== held.record()) await held.update((record) => applyEvent(record, sent, facts));
     }
     const blocked = readiness(core, upgrades, held.record());
     // What waits for its upgrades is not begun; other events go on without them.
@@ -100,14 +100,14 @@ export async function handleDelivery(
     }
     await run(core, tellsVersion(entry) ? upgrades : undefined, held, event, receivedAt);
     // It was what this event waited for.
-    if (entry.value.retryAt !== undefined && held.record().waits !== undefined) {
-      await held.update(({ waits: _, ...record }) => record);
+    if (entry.value.retryAt !== undefined && held.record().blocked !== undefined) {
+      await held.update(({ blocked: _, ...record }) => record);
     }
     // In this order: whoever comes between finds the one or the other.
     const receipt: Receipt = { format: DELIVERY_FORMAT };
     await storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
     await storage.delete(entry.key);
-    notify(core, "handled", { event });
+    notify(core, "eventHandled", { event });
     return { result: "handled" };
   } catch (error) {
     if (core.signal.aborted || error instanceof LeaseLostError) throw error;
@@ -127,9 +127,9 @@ function waitOf({ attempts, retryAt }: Delivery): number | undefined {
 
 /** Without `upgrades`, none is run. */
 async function run(
-  core: Core,
+  core: AppRuntime,
   upgrades: readonly Upgrade[] | undefined,
-  held: HeldPortal,
+  held: PortalLease,
   event: B24Event,
   receivedAt: number,
 ): Promise<void> {
@@ -156,8 +156,8 @@ async function run(
 }
 
 async function fail(
-  core: Core,
-  held: HeldPortal,
+  core: AppRuntime,
+  held: PortalLease,
   entry: Entry<Delivery>,
   event: B24Event | undefined,
   thrown: unknown,
@@ -168,38 +168,40 @@ async function fail(
   const fields = { memberId, event: name, error };
   if (thrown instanceof UpgradeError) {
     // What is to be known of it is in the portal's record.
-    notify(core, "failed", { ...fields, attempt: thrown.attempt });
+    notify(core, "eventFailed", { ...fields, attempt: thrown.attempt });
     const blocked = held.record().failure?.retryAt;
     return { result: "failed", ...(blocked === undefined ? {} : { at: blocked }) };
   }
   const { retryAt: _, ...delivery } = entry.value;
-  const reason = waitReasonOf(thrown);
+  const reason = blockedReasonOf(thrown);
   if (reason !== undefined) {
-    await waitFor(core, held, reason, `${name}: ${error.message}`);
-    const { until } = held.record().waits!;
-    await core.storage.put(entry.key, { ...delivery, retryAt: until } satisfies Delivery, { ifVersion: entry.version });
-    return { result: "left", at: until };
+    await recordBlock(core, held, reason, `${name}: ${error.message}`);
+    const { nextTryAt } = held.record().blocked!;
+    await core.storage.put(entry.key, { ...delivery, retryAt: nextTryAt } satisfies Delivery, {
+      ifVersion: entry.version,
+    });
+    return { result: "left", at: nextTryAt };
   }
   const attempt = entry.value.attempts + 1;
-  const wait = waitAfter(thrown, attempt, core.retry, chanceOf(core.random()));
+  const wait = nextRetryDelay(thrown, attempt, core.retry, unitHash(core.random()));
   const retryAt = wait === undefined ? undefined : core.clock() + wait;
   core.log.error(retryAt === undefined ? "an event is parked" : "the work of an event failed; it is tried again", {
     ...fields,
     attempt,
   });
-  notify(core, "failed", { ...fields, attempt });
-  const attempts = isCounted(thrown) ? attempt : attempt - 1;
+  notify(core, "eventFailed", { ...fields, attempt });
+  const attempts = countsAsAttempt(thrown) ? attempt : attempt - 1;
   const again = retryAt === undefined ? {} : { retryAt };
   const failed: Delivery = { ...delivery, attempts, error: error.message, ...again };
   await core.storage.put(entry.key, failed, { ifVersion: entry.version });
-  if (tellsVersion(entry)) await hinder(core, held, { attempts, at: core.clock(), ...again }, error, attempt);
+  if (tellsVersion(entry)) await recordBlocked(core, held, { attempts, at: core.clock(), ...again }, error, attempt);
   return { result: "failed", ...(retryAt === undefined ? {} : { at: retryAt }) };
 }
 
 /** Records that a portal is kept from its target by what is no upgrade. */
-async function hinder(
-  core: Core,
-  held: HeldPortal,
+async function recordBlocked(
+  core: AppRuntime,
+  held: PortalLease,
   when: Pick<PortalFailure, "attempts" | "at" | "retryAt">,
   error: Error,
   attempt: number,
@@ -211,6 +213,6 @@ async function hinder(
   );
   if (!isHindered(held.record())) return;
   const report = { memberId, from: version!, to: target!, attempt, error };
-  if (when.retryAt === undefined) notify(core, "parked", report);
-  else notify(core, "retried", { ...report, at: when.retryAt });
+  if (when.retryAt === undefined) notify(core, "portalParked", report);
+  else notify(core, "upgradeRetryScheduled", { ...report, at: when.retryAt });
 }

@@ -1,24 +1,24 @@
 /** One look at a portal: takes it, does what is due, upgrades first and then the handlers of each event, and leaves. */
-import { storeUnannounced } from "./missed_updates.ts";
+import { enqueueMissedUpdate } from "./missed_updates.ts";
 import type { Checks } from "./checks.ts";
-import type { Core } from "../plugin/runtime.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
 import { FormatError } from "../errors.ts";
-import { eventIn, handleDelivery, type Outcome, tellsVersion, type WorkResult } from "./process_delivery.ts";
-import { whenReturned } from "../portal/exclusive.ts";
-import { censusOf, enter } from "../portal/state_index.ts";
+import { eventIn, type Outcome, processDelivery, tellsVersion, type WorkResult } from "./process_delivery.ts";
+import { whenReleased } from "../portal/exclusive.ts";
+import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
 import { type Delivery, INBOX, readDelivery } from "../portal/inbox.ts";
-import { type HeldPortal, holdPortal, LeaseLostError } from "../portal/lease.ts";
+import { acquireLease, LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { purge, purged } from "../portal/purge.ts";
 import { portalKey, type PortalRecord } from "../portal/record.ts";
-import { arrived, dueAt, replan, schedule } from "../portal/schedule.ts";
-import { type Fresh, raise } from "../intake/accept.ts";
+import { dueAt, rescheduleEntry, schedule, withNextDelivery } from "../portal/schedule.ts";
+import { type AcceptedDelivery, raise } from "../intake/accept.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { missingScope, readiness } from "../upgrade/run.ts";
 import type { B24Event } from "../bitrix24/events.ts";
 
 /** What was done of the work of one portal. */
-export interface Visit {
+export interface ProcessedPortal {
   readonly handled: number;
   readonly failed: number;
   /** How the portal was left; absent where another worker has it, where it is left to newer code, and after an error. */
@@ -29,46 +29,46 @@ export interface Visit {
 export type Settle = (deliveryId: string, result: WorkResult) => void;
 
 /** Does what a portal has to do, if no other worker is at it. Never rejects. */
-export async function visitPortal(
-  core: Core,
+export async function processPortal(
+  core: AppRuntime,
   upgrades: readonly Upgrade[],
   checks: Checks,
   memberId: string,
-  known: Fresh | undefined,
+  known: AcceptedDelivery | undefined,
   settle: Settle,
-): Promise<Visit> {
+): Promise<ProcessedPortal> {
   let handled = 0;
   let failed = 0;
-  let left: Visit["left"];
-  let held: HeldPortal | undefined;
+  let left: ProcessedPortal["left"];
+  let held: PortalLease | undefined;
   try {
     if (core.signal.aborted) return { handled, failed };
-    await whenReturned(core.storage, memberId);
+    await whenReleased(core.storage, memberId);
     // What is known of it is what it was then: whoever had it may have given it back since.
-    held = await holdPortal(core, memberId, known?.record.value.lease === undefined ? known?.record : undefined);
-    if (held === undefined && await adopt(core, memberId)) held = await holdPortal(core, memberId);
+    held = await acquireLease(core, memberId, known?.record.value.lease === undefined ? known?.record : undefined);
+    if (held === undefined && await recreateRecord(core, memberId)) held = await acquireLease(core, memberId);
     if (held === undefined) return { handled, failed };
     if (isToBeChecked(core, upgrades, checks, held.record())) {
-      await checks.atVisit(memberId);
+      await checks.underLease(memberId);
       // What the check has written.
       await held.update((record) => record);
     }
     let isFree = false;
-    const isAlone = known?.isAlone && held.record().arrivals === known.record.value.arrivals;
+    const isAlone = known?.isAlone && held.record().inboxSequence === known.record.value.inboxSequence;
     for (let first = isAlone ? known : undefined; !isFree; first = undefined) {
-      const { arrivals } = held.record();
-      const { outcomes, isTold } = await handleAll(core, upgrades, held, first);
+      const { inboxSequence } = held.record();
+      const { outcomes, isTold } = await processDeliveries(core, upgrades, held, first);
       const journey = readiness(core, upgrades, held.record());
       // A portal below its target is work, also when what told of the target is done.
-      if (journey.state === "ready" && !isTold()) await storeUnannounced(core, held.record());
+      if (journey.state === "ready" && !isTold()) await enqueueMissedUpdate(core, held.record());
       else {
         const next = [
-          await keepHouse(core, held),
+          await purgeIfExpired(core, held),
           journey.state === "waiting" ? journey.until : undefined,
           checks.dueAt(held.record()),
           ...Array.from(outcomes.values(), ({ at }) => at),
         ];
-        isFree = await leave(core, held, arrivals, earliest(next));
+        isFree = await releaseIfIdle(core, held, inboxSequence, earliest(next));
         if (isFree) left = { due: held.record().due };
       }
       // After the portal is free: some hosts stop a program once it has answered.
@@ -84,7 +84,7 @@ export async function visitPortal(
     } else if (core.signal.aborted) {
       core.log.info("the app is closing; the work of a portal is left for the next tick", { memberId });
       // Without this, it is taken up when the lease has run out.
-      if (held !== undefined) await handBack(core, held).catch(() => {});
+      if (held !== undefined) await releaseUnfinished(core, held).catch(() => {});
     } else if (error instanceof FormatError) {
       core.log.warn("a portal is left for newer code", { memberId, error });
     } else {
@@ -106,16 +106,16 @@ interface Handled {
 }
 
 /** Does the work of all deliveries, or of the `first` if it is alone. */
-async function handleAll(
-  core: Core,
+async function processDeliveries(
+  core: AppRuntime,
   upgrades: readonly Upgrade[],
-  held: HeldPortal,
-  first: Fresh | undefined,
+  held: PortalLease,
+  first: AcceptedDelivery | undefined,
 ): Promise<Handled> {
   const outcomes = new Map<string, Outcome>();
   const told: Outcome[] = [];
   const handle = async (item: Entry<Delivery>, event?: B24Event): Promise<void> => {
-    const outcome = await handleDelivery(core, upgrades, held, item, event);
+    const outcome = await processDelivery(core, upgrades, held, item, event);
     outcomes.set(item.key.at(-1)!, outcome);
     if (tellsVersion(item)) told.push(outcome);
   };
@@ -125,7 +125,7 @@ async function handleAll(
   for await (const item of first === undefined ? inboxOf(core, memberId) : [first.delivery]) {
     // Its handlers are those of a version that the portal is not on yet.
     if (!isTold() && !tellsVersion(item) && readiness(core, upgrades, held.record()).state === "ready") {
-      const update = await storeUnannounced(core, held.record());
+      const update = await enqueueMissedUpdate(core, held.record());
       if (update !== undefined) await handle(update);
     }
     await handle(item, first?.event);
@@ -137,14 +137,14 @@ async function handleAll(
  * Makes the record of a portal of which a delivery was stored, and the record was not: a crash came between the two.
  * Resolves to whether it did.
  */
-async function adopt(core: Core, memberId: string): Promise<boolean> {
+async function recreateRecord(core: AppRuntime, memberId: string): Promise<boolean> {
   if (await core.storage.get(portalKey(memberId)) !== null) return false;
   let isThere = false;
   for await (const { key, value } of inboxOf(core, memberId)) {
-    const { body, proof, receivedAt } = readDelivery(key, value);
+    const { body, verification, receivedAt } = readDelivery(key, value);
     if (body === undefined) continue;
     const event = eventIn(body, receivedAt);
-    await raise(core, event, { proof, receivedAt, versions: core.versions });
+    await raise(core, event, { verification, receivedAt, versions: core.versions });
     isThere = true;
   }
   return isThere;
@@ -154,16 +154,16 @@ async function adopt(core: Core, memberId: string): Promise<boolean> {
 const SCOPE_MS = 15 * 60 * 1000;
 
 /** Whether Bitrix24 is to be asked about a portal before it is worked on. */
-function isToBeChecked(core: Core, upgrades: readonly Upgrade[], checks: Checks, record: PortalRecord): boolean {
+function isToBeChecked(core: AppRuntime, upgrades: readonly Upgrade[], checks: Checks, record: PortalRecord): boolean {
   const now = core.clock();
   if ((checks.dueAt(record) ?? Infinity) <= now) return true;
-  const { waits, check } = record;
-  const mayHaveChanged = waits === undefined ? missingScope(upgrades, record).length > 0 : waits.until <= now;
+  const { blocked, check } = record;
+  const mayHaveChanged = blocked === undefined ? missingScope(upgrades, record).length > 0 : blocked.nextTryAt <= now;
   return mayHaveChanged && now - (check?.at ?? -Infinity) >= SCOPE_MS;
 }
 
 /** The deliveries of a portal; of those that are read together the ones that tell of versions first, then as they came. */
-async function* inboxOf({ storage }: Core, memberId: string): AsyncGenerator<Entry<Delivery>> {
+async function* inboxOf({ storage }: AppRuntime, memberId: string): AsyncGenerator<Entry<Delivery>> {
   const prefix: Key = [...INBOX, memberId];
   let after: Key | undefined;
   while (true) {
@@ -187,31 +187,31 @@ function earliest(times: readonly (number | undefined)[]): number | undefined {
 }
 
 /** Gives the portal back, unless deliveries have come since `arrivals`. `nextAt`: when there is work again. */
-async function leave(
-  core: Core,
-  held: HeldPortal,
+async function releaseIfIdle(
+  core: AppRuntime,
+  held: PortalLease,
   arrivals: number | undefined,
   nextAt: number | undefined,
 ): Promise<boolean> {
-  const census = censusOf(held.record());
-  if (census !== held.counted) await enter(core.storage, held.record());
-  return await replan(core, held.record(), nextAt, (due) =>
+  const indexedAs = indexKeyOf(held.record());
+  if (indexedAs !== held.indexedAs) await updateIndex(core.storage, held.record());
+  return await rescheduleEntry(core, held.record(), nextAt, (due) =>
     held.release((record) => {
-      if (record.arrivals !== arrivals) return undefined;
-      const { due: _, dueLater: _l, ...rest } = record;
-      return { ...rest, census, ...(due === undefined ? {} : { due }) };
+      if (record.inboxSequence !== arrivals) return undefined;
+      const { due: _, supersededDue: _l, ...rest } = record;
+      return { ...rest, indexedAs, ...(due === undefined ? {} : { due }) };
     }));
 }
 
 /** Gives the portal back with its work not done, to be looked at now. */
-async function handBack(core: Core, held: HeldPortal): Promise<void> {
+async function releaseUnfinished(core: AppRuntime, held: PortalLease): Promise<void> {
   const due = dueAt(core.clock(), core.random());
   await schedule(core.storage, due, held.record().memberId);
-  await held.release((record) => arrived(record, due));
+  await held.release((record) => withNextDelivery(record, due));
 }
 
 /** Sees to what a removed portal leaves; gives the time of the next look, if there is to be one. */
-async function keepHouse(core: Core, held: HeldPortal): Promise<number | undefined> {
+async function purgeIfExpired(core: AppRuntime, held: PortalLease): Promise<number | undefined> {
   const { status, purgeAt, memberId } = held.record();
   if (status === "installed") return undefined;
   const at = purgeAt ?? core.clock() + core.retentionMs;

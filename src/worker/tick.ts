@@ -1,10 +1,10 @@
 /** Finds the portals that have work to do now, and has it done. */
 import { createDeploySweep } from "./deploy_sweep.ts";
-import { type Core, notify } from "../plugin/runtime.ts";
+import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import type { Logger } from "../logger.ts";
 import { portalKey } from "../portal/record.ts";
 import { type Due, listDue, timeOf } from "../portal/schedule.ts";
-import type { Visit } from "./process_portal.ts";
+import type { ProcessedPortal } from "./process_portal.ts";
 import type { Worker } from "./worker.ts";
 
 /** Options of `app.tick`. */
@@ -30,13 +30,13 @@ const STALE_MS = 60 * 60 * 1000;
 
 /** Ticks over one schedule; any number of processes may. */
 export function createTicker(
-  core: Core,
+  core: AppRuntime,
   worker: Worker,
 ): (options?: TickOptions) => Promise<TickReport> {
   const { storage, clock } = core;
 
   /** Removes an entry that a crash has left. The record was written since the entry was found, if the portal was `left`. */
-  async function tidy({ key, memberId, due }: Due, left: Visit["left"]): Promise<void> {
+  async function tidy({ key, memberId, due }: Due, left: ProcessedPortal["left"]): Promise<void> {
     if (left !== undefined) {
       if (left.due !== due) await storage.delete(key);
     } else if (timeOf(due) <= clock() - STALE_MS && await storage.get(portalKey(memberId)) === null) {
@@ -57,14 +57,14 @@ export function createTicker(
     const due = listDue(storage, clock());
     const seen = new Set<string>();
     let begun = 0;
-    let handled = 0;
+    let eventHandled = 0;
     let failed = 0;
 
     async function next(): Promise<Due | undefined> {
       while (begun < limit && performance.now() < end) {
         const { done, value } = await due.next();
         if (done) return undefined;
-        if (seen.has(value.memberId) || worker.isAt(value.memberId)) continue;
+        if (seen.has(value.memberId) || worker.isProcessing(value.memberId)) continue;
         seen.add(value.memberId);
         begun++;
         return value;
@@ -74,8 +74,8 @@ export function createTicker(
 
     async function work(): Promise<void> {
       for (let found = await next(); found !== undefined; found = await next()) {
-        const visit: Visit = await worker.visit(found.memberId);
-        handled += visit.handled;
+        const visit: ProcessedPortal = await worker.process(found.memberId);
+        eventHandled += visit.handled;
         failed += visit.failed;
         // One at which others are, or which newer code has, costs next to nothing, and must not keep the rest waiting.
         if (visit.left === undefined && visit.failed === 0) begun--;
@@ -87,8 +87,8 @@ export function createTicker(
     }
 
     await Promise.all(Array.from({ length: concurrency }, work));
-    notify(core, "ticked", { handled, failed });
-    return { handled, failed };
+    notify(core, "tickFinished", { eventHandled, failed });
+    return { handled: eventHandled, failed };
   };
 }
 

@@ -1,19 +1,19 @@
 /** Who is at work on which portal in this process: one visit a portal at a time. */
 import type { Checks } from "./checks.ts";
-import type { Core } from "../plugin/runtime.ts";
-import type { Accepted, Fresh } from "../intake/accept.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
+import type { Accepted, AcceptedDelivery } from "../intake/accept.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import type { WorkResult } from "./process_delivery.ts";
-import { type Settle, type Visit, visitPortal } from "./process_portal.ts";
+import { type ProcessedPortal, processPortal, type Settle } from "./process_portal.ts";
 
 /** Works on portals in this process. */
 export interface Worker {
   /** Does the work of one delivery, with that of its portal that came before. */
   readonly work: (accepted: Accepted) => Work;
   /** Does all the work that a portal has now, when nobody is at it. Never rejects. */
-  readonly visit: (memberId: string) => Promise<Visit>;
+  readonly process: (memberId: string) => Promise<ProcessedPortal>;
   /** Whether this process is at work on the portal. */
-  readonly isAt: (memberId: string) => boolean;
+  readonly isProcessing: (memberId: string) => boolean;
   /** Resolves when nothing is under way. */
   readonly idle: () => Promise<void>;
 }
@@ -29,14 +29,14 @@ export interface Work {
 /** A portal that this process is at work on. */
 interface Line {
   /** Deliveries that no visit has looked at. */
-  readonly fresh: Map<string, Fresh>;
+  readonly fresh: Map<string, AcceptedDelivery>;
   /** Who waits for which delivery. */
   readonly waiters: Map<string, ((result: WorkResult) => void)[]>;
-  readonly done: Promise<Visit>;
+  readonly done: Promise<ProcessedPortal>;
 }
 
 /** A worker that runs `upgrades` and the handlers of `core`. */
-export function createWorker(core: Core, upgrades: readonly Upgrade[], checks: Checks): Worker {
+export function createWorker(core: AppRuntime, upgrades: readonly Upgrade[], checks: Checks): Worker {
   const lines = new Map<string, Line>();
 
   function begin(memberId: string): Line {
@@ -48,13 +48,13 @@ export function createWorker(core: Core, upgrades: readonly Upgrade[], checks: C
       waiters.delete(deliveryId);
     };
     const done = answerFirst().then(async () => {
-      let total: Visit = { handled: 0, failed: 0 };
+      let total: ProcessedPortal = { handled: 0, failed: 0 };
       let [known] = fresh.values();
       try {
         do {
           const begun = [...waiters.keys()];
           fresh.clear();
-          const visit = await visitPortal(core, upgrades, checks, memberId, known, settle);
+          const visit = await processPortal(core, upgrades, checks, memberId, known, settle);
           total = { ...visit, handled: total.handled + visit.handled, failed: total.failed + visit.failed };
           for (const deliveryId of begun) settle(deliveryId, "left");
           known = undefined;
@@ -79,8 +79,8 @@ export function createWorker(core: Core, upgrades: readonly Upgrade[], checks: C
       });
       return { result, end: line.done.then(() => {}) };
     },
-    visit: (memberId) => (lines.get(memberId) ?? begin(memberId)).done,
-    isAt: (memberId) => lines.has(memberId),
+    process: (memberId) => (lines.get(memberId) ?? begin(memberId)).done,
+    isProcessing: (memberId) => lines.has(memberId),
     idle: async () => {
       while (lines.size > 0) await Promise.all(Array.from(lines.values(), ({ done }) => done));
     },

@@ -7,14 +7,14 @@ import {
   createApp,
   type LogFields,
   type Plugin,
-  RetryAfter,
+  RetryAfterError,
   type StepScope,
   type Storage,
   StorageError,
   type UpgradeContext,
 } from "@b24/onappupdate";
 import { serve } from "@b24/onappupdate/node-server";
-import { type Faults, faulty } from "@b24/onappupdate/testing";
+import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { writeSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -63,10 +63,19 @@ async function effect(
   page?: number,
 ): Promise<string> {
   const { memberId, portal: { generation } } = ctx;
-  const { idempotencyKey, fence, attempt, signal } = scope;
+  const { idempotencyKey, fencingToken, attempt, signal } = scope;
   const id = `${name}.${effects++}`;
   const part = { upgradeId, step, ...(page === undefined ? {} : { page }) };
-  const begin = { kind: "begin", id, process: name, memberId, generation, idempotencyKey, fence, attempt } as const;
+  const begin = {
+    kind: "begin",
+    id,
+    process: name,
+    memberId,
+    generation,
+    idempotencyKey,
+    fence: fencingToken,
+    attempt,
+  } as const;
   const chance = chanceFor(id);
   signal.throwIfAborted();
   let isWhole = false;
@@ -79,7 +88,7 @@ async function effect(
     await tell({ kind: "end", id, isWhole, at: Date.now() });
   }
   // It was done, and looks as if it was not.
-  if (chance > 0.95) throw new RetryAfter(40);
+  if (chance > 0.95) throw new RetryAfterError(40);
   if (chance > 0.85) throw new Error("this step fails at times");
   return id;
 }
@@ -118,10 +127,10 @@ const trusting: Plugin = {
 };
 
 const app = createApp({
-  storage: faulty(await opened(), faults, 1),
+  storage: faultyStorage(await opened(), faults, 1),
   clock: () => Date.now() + skewMs,
   limits: { leaseMs: LEASE_MS, retentionMs: RETENTION_MS },
-  retry: { attempts: 1000, firstMs: 40, mostMs: 300 },
+  retry: { maxAttempts: 1000, initialDelayMs: 40, maxDelayMs: 300 },
   tickEveryMs: 250,
   logger: { debug: () => {}, info: () => {}, warn: () => {}, error: (...line) => complain(...line) },
 }).use(trusting).on("ONCRMDEALADD", async ({ event }) => {

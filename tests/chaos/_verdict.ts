@@ -74,7 +74,7 @@ function state({ memberId, events, acknowledgedAt }: Sent, portal: Portal | unde
   const removals = changes.filter(({ change }) => change === "removal").length;
   const lost = events.filter((event) => !acknowledgedAt.has(event));
   if (removals > 0 && lost.length > 0) return [`${memberId}: ${lost.length} events were never answered 200`];
-  const { status, generation = 0, version, baseline } = portal ?? {};
+  const { status, generation = 0, version, initialVersion } = portal ?? {};
   if (changes.at(-1)?.change === "removal") {
     const isRight = status === "uninstalled" && generation <= removals && version === undefined;
     return isRight ? [] : [`${memberId} was removed, and is ${status}, generation ${generation}, on ${version}`];
@@ -88,7 +88,7 @@ function state({ memberId, events, acknowledgedAt }: Sent, portal: Portal | unde
   if (status !== "installed" || generation < 1 || generation > removals + 1) {
     problems.push(`${memberId} is ${status}, generation ${generation}, after ${removals} removals`);
   }
-  const begun = Number.parseInt(baseline ?? "0");
+  const begun = Number.parseInt(initialVersion ?? "0");
   const wanted = Object.keys(STEPS).filter((id) => Number(id) > begun && Number(id) <= on);
   const applied = portal.applied.map(({ id }) => id);
   if (String(applied) !== String(wanted)) problems.push(`${memberId} has had ${applied}, wanted ${wanted}`);

@@ -4,9 +4,17 @@
  */
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
-import { type App, createApp, Fatal, mapped, memoryStorage, OnAppUpdateError, RetryAfter } from "@b24/onappupdate";
+import {
+  type App,
+  createApp,
+  mapped,
+  memoryStorage,
+  NonRetriableError,
+  OnAppUpdateError,
+  RetryAfterError,
+} from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
-import { fakeBitrix24, type Faults, faulty } from "@b24/onappupdate/testing";
+import { fakeBitrix24, type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { portalKey, type PortalRecord } from "../../src/portal/record.ts";
 import { listDue } from "../../src/portal/schedule.ts";
 import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../support/app.ts";
@@ -84,8 +92,8 @@ async function lived(seed: number, story: string[]): Promise<Life> {
     if (!isStorm || chance() >= throws) return;
     const error = pick([
       () => new Error("it went wrong"),
-      () => new Fatal("it cannot go right"),
-      () => new RetryAfter(pick([0, HOUR, 10 * DAY])),
+      () => new NonRetriableError("it cannot go right"),
+      () => new RetryAfterError(pick([0, HOUR, 10 * DAY])),
     ])();
     story.push(`    ${where}: ${error.message}`);
     throw error;
@@ -97,7 +105,7 @@ async function lived(seed: number, story: string[]): Promise<Life> {
     const id = ++started;
     let texts = 0;
     const app = createApp({
-      storage: { ...faulty(storage, faults, seed + id), close: () => Promise.resolve() },
+      storage: { ...faultyStorage(storage, faults, seed + id), close: () => Promise.resolve() },
       ...{ clock, clientId: CLIENT_ID, clientSecret: "client-secret-0123456789abcdef" },
       random: () => `${id}-${++texts}`,
       acknowledge: pick(["stored", "handled"]),

@@ -6,9 +6,9 @@ import {
   coerced,
   createApp,
   deployed,
-  Fatal,
   mapped,
   memoryStorage,
+  NonRetriableError,
   type Storage,
 } from "@b24/onappupdate";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
@@ -52,7 +52,7 @@ describe("an upgrade that a deploy registers", () => {
   it("runs for portals that are below it, and for none that have passed it or began above it", async () => {
     const { deploy, portal } = office();
     const old = deploy().upgrade("3", ({ memberId }) => {
-      if (memberId === MEMBER_ID) throw new Fatal("not here");
+      if (memberId === MEMBER_ID) throw new NonRetriableError("not here");
     });
     const [below, beyond, above] = [portal(), portal(OTHER_MEMBER_ID), portal("c".repeat(32))];
     for (const one of [below, beyond]) {
@@ -97,7 +97,7 @@ describe("an upgrade that a deploy registers", () => {
     const ran: string[] = [];
     const { install, update } = portal();
     const old = deploy().upgrade("2.5", () => void ran.push("old id"), { id: "reports" })
-      .upgrade("3", () => Promise.reject(new Fatal("not yet")));
+      .upgrade("3", () => Promise.reject(new NonRetriableError("not yet")));
     await send(old, install(2));
     await send(old, update(3));
     const next = deploy().upgrade("2.5", () => void ran.push("new id"), { id: "reports-2" }).upgrade("3", () => {});
@@ -139,7 +139,7 @@ describe("an upgrade that a deploy takes away", () => {
     for (const how of ["event", "retry"] as const) {
       const { deploy, portal, later } = office();
       const { install, update, event } = portal();
-      const old = deploy().upgrade("3", () => Promise.reject(new Fatal("no")));
+      const old = deploy().upgrade("3", () => Promise.reject(new NonRetriableError("no")));
       await send(old, install(2));
       await send(old, update(3));
       const next = deploy().on("ONAPPTEST", () => {});
@@ -201,7 +201,7 @@ describe("an event of a VERSION that mapped() does not know yet", () => {
   it("waits for the code that knows it, however long that takes", async () => {
     const { deploy, portal, later } = office();
     const { install, update } = portal();
-    const old = deploy({ versions: mapped({ 1: "1.0.0" }), retry: { attempts: 2 } });
+    const old = deploy({ versions: mapped({ 1: "1.0.0" }), retry: { maxAttempts: 2 } });
     await send(old, install(1));
     await send(old, update(2));
     for (let tick = 0; tick < 20; tick++) {

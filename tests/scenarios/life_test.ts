@@ -127,24 +127,24 @@ describe("a portal's life, over HTTP", () => {
       await pass(MINUTE);
       assert.deepEqual(await portal.sends.stopPayment(), [200]);
       await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { code: "PAYMENT_REQUIRED" });
-      assert.equal((await app.portal(MEMBER_ID))?.waits?.for, "payment");
+      assert.equal((await app.portal(MEMBER_ID))?.blocked?.on, "payment");
       assert.deepEqual((await app.check(MEMBER_ID)).problems.map(({ code }) => code), ["payment"]);
       await pass(40 * DAY);
       assert.deepEqual(await portal.sends.pay(), [200]);
-      assert.equal((await app.portal(MEMBER_ID))?.waits, undefined);
+      assert.equal((await app.portal(MEMBER_ID))?.blocked, undefined);
       await portals.portal(MEMBER_ID).call("profile");
 
       // Removed: nothing of its tokens is left, and nobody calls it.
       await pass(DAY);
       assert.deepEqual(await portal.sends.uninstall(), [200]);
-      await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { name: "NoAccessError" });
+      await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { name: "NoCredentialsError" });
       assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
 
       // Installed again, later.
       await pass(DAY);
       assert.deepEqual(await portal.sends.install(5), [200]);
       const last = (await app.portal(MEMBER_ID))!;
-      assert.deepEqual([last.status, last.generation, last.version, last.target, last.waits], [
+      assert.deepEqual([last.status, last.generation, last.version, last.target, last.blocked], [
         ...["installed", 2, "5.0.0", "5.0.0", undefined],
       ]);
       assert.deepEqual([codes(), ran], [ALL, ["3", "4", "5"]]);

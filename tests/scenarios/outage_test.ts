@@ -40,7 +40,7 @@ async function whileRedisIsDown(library: RedisLibrary, takeDown: TakeDown): Prom
     storage: redisStorage(client, { timeoutMs: 1500 }),
     logger: recordingLogger().logger,
     limits: { leaseMs: 1500 },
-    retry: { attempts: 1000, firstMs: 50, mostMs: 200 },
+    retry: { maxAttempts: 1000, initialDelayMs: 50, maxDelayMs: 200 },
     tickEveryMs: 100,
     checks: false,
   }).use(trusting).upgrade("3", async ({ memberId, step }) => {

@@ -122,9 +122,9 @@ describe(`${PROCESSES} processes with 50 calls each on a token that has ended`, 
     };
     const apps = [await alone(), await alone()] as const;
     portal.expireTokens();
-    const access = await Promise.all(apps.map(({ access }) => access.get(MEMBER_ID)));
-    await apps[0].access.renew(MEMBER_ID, access[0]!);
-    await assert.rejects(apps[1].access.renew(MEMBER_ID, access[1]!), { name: "NoAccessError" });
+    const access = await Promise.all(apps.map(({ credentials }) => credentials.get(MEMBER_ID)));
+    await apps[0].credentials.refresh(MEMBER_ID, access[0]!);
+    await assert.rejects(apps[1].credentials.refresh(MEMBER_ID, access[1]!), { name: "NoCredentialsError" });
     for (const app of apps) await app.close();
   });
 });

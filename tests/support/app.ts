@@ -51,20 +51,20 @@ export function recorder(): { readonly plugin: Plugin; readonly reports: Report[
     reports.push({ name, ...report } as Report);
   };
   const names = [
-    "received",
-    "rejected",
-    "duplicate",
-    "planned",
-    "applied",
-    "upgraded",
-    "downgrade",
-    "failed",
-    "handled",
+    "eventReceived",
+    "eventRejected",
+    "duplicateReceived",
+    "runPlanned",
+    "upgradeApplied",
+    "portalUpgraded",
+    "downgradeIgnored",
+    "eventFailed",
+    "eventHandled",
     "stepStarted",
     "stepFinished",
     "stepFailed",
-    "retried",
-    "parked",
+    "upgradeRetryScheduled",
+    "portalParked",
   ];
   return {
     plugin: { name: "recorder", observe: Object.fromEntries(names.map((name) => [name, observer(name)])) },

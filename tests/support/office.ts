@@ -125,7 +125,7 @@ export interface Branch {
   readonly lines: string[];
   readonly send: (event: string, fields: Readonly<Record<string, string>>) => Promise<number>;
   /** What is stored of the portal. */
-  readonly record: () => Promise<Record<string, unknown> & { tokens?: { accessToken: string; isProved?: true }[] }>;
+  readonly record: () => Promise<Record<string, unknown> & { tokens?: { accessToken: string; isVerified?: true }[] }>;
   now: number;
 }
 

@@ -110,7 +110,7 @@ export const TOKENLESS = {
 /** An application token of nobody. */
 export const MADE_UP = { "auth[application_token]": "f".repeat(32) };
 const ERRORS: Readonly<Record<number, { readonly name: string; readonly code: string; readonly level: string }>> = {
-  403: { name: "NotGenuineError", code: "not_genuine", level: "info" },
+  403: { name: "NotAuthenticError", code: "not_authentic", level: "info" },
   503: { name: "CannotVerifyError", code: "cannot_verify", level: "warn" },
 };
 
@@ -130,7 +130,7 @@ export async function assertRefused(made: Scene, body: string, status: 403 | 503
   assert.deepEqual(await made.stored(), before);
   const { name, code, level } = ERRORS[status]!;
   const [report, ...others] = made.reports;
-  assert(report?.name === "rejected" && others.length === 0, inspect(made.reports));
+  assert(report?.name === "eventRejected" && others.length === 0, inspect(made.reports));
   assert.equal(report.status, status);
   assert.equal(report.error.name, name);
   assert.equal((report.error as { code?: string }).code, code);

@@ -1,33 +1,41 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { B24Error, createApp, Fatal, memoryStorage, OnAppUpdateError, type Plugin, RetryAfter } from "@b24/onappupdate";
+import {
+  B24Error,
+  createApp,
+  memoryStorage,
+  NonRetriableError,
+  OnAppUpdateError,
+  type Plugin,
+  RetryAfterError,
+} from "@b24/onappupdate";
 import { MEMBER_ID, rig } from "../support/app.ts";
-import { chanceOf, isCounted, waitAfter } from "../../src/retry.ts";
+import { countsAsAttempt, nextRetryDelay, unitHash } from "../../src/retry.ts";
 
 const broken = new Error("broken");
 
 describe("waitAfter()", () => {
-  it("doubles from firstMs to mostMs, and parks at the last attempt", () => {
-    const policy = { attempts: 5, firstMs: 100, mostMs: 350 };
-    assert.deepEqual([1, 2, 3, 4, 5, 6].map((n) => waitAfter(broken, n, policy, 0)), [
+  it("doubles from initialDelayMs to maxDelayMs, and parks at the last attempt", () => {
+    const policy = { attempts: 5, initialDelayMs: 100, maxDelayMs: 350 };
+    assert.deepEqual([1, 2, 3, 4, 5, 6].map((n) => nextRetryDelay(broken, n, policy, 0)), [
       ...[100, 200, 350, 350],
       ...[undefined, undefined],
     ]);
   });
 
   it("takes up to a half away by chance, and never all", () => {
-    const waits = [0, 0.25, 0.5, 1].map((chance) => waitAfter(broken, 1, { firstMs: 1000 }, chance));
+    const waits = [0, 0.25, 0.5, 1].map((chance) => nextRetryDelay(broken, 1, { initialDelayMs: 1000 }, chance));
     assert.deepEqual(waits, [1000, 875, 750, 500]);
   });
 
   it("has defaults of 10 attempts, from 30 seconds to an hour", () => {
-    const waits = Array.from({ length: 10 }, (_, i) => waitAfter(broken, i + 1, {}, 0));
+    const waits = Array.from({ length: 10 }, (_, i) => nextRetryDelay(broken, i + 1, {}, 0));
     assert.deepEqual(waits.map((ms) => ms && ms / 1000), [30, 60, 120, 240, 480, 960, 1920, 3600, 3600, undefined]);
   });
 
-  it("obeys RetryAfter at every attempt, and Fatal at the first", () => {
-    assert.equal(waitAfter(new RetryAfter(7), 99, { attempts: 1 }, 0.5), 7);
-    assert.equal(waitAfter(new Fatal("no"), 1, {}, 0), undefined);
+  it("obeys RetryAfterError at every attempt, and Fatal at the first", () => {
+    assert.equal(nextRetryDelay(new RetryAfterError(7), 99, { maxAttempts: 1 }, 0.5), 7);
+    assert.equal(nextRetryDelay(new NonRetriableError("no"), 1, {}, 0), undefined);
   });
 });
 
@@ -37,7 +45,7 @@ describe("Bitrix24's limits", () => {
     for (const [code, waitMs] of Object.entries(limits)) {
       const error = new B24Error({ code, description: "", status: 429, method: "crm.deal.update" });
       for (const thrown of [error, new Error("while moving deals", { cause: error })]) {
-        assert.deepEqual([isCounted(thrown), waitAfter(thrown, 99, { attempts: 3 }, 0)], [false, waitMs]);
+        assert.deepEqual([countsAsAttempt(thrown), nextRetryDelay(thrown, 99, { maxAttempts: 3 }, 0)], [false, waitMs]);
       }
     }
   });
@@ -45,8 +53,8 @@ describe("Bitrix24's limits", () => {
 
 describe("chanceOf()", () => {
   it("is the same for a text, from 0 up to 1, and spread", () => {
-    const chances = Array.from({ length: 1000 }, (_, i) => chanceOf(`text ${i}`));
-    assert.deepEqual(chances, Array.from({ length: 1000 }, (_, i) => chanceOf(`text ${i}`)));
+    const chances = Array.from({ length: 1000 }, (_, i) => unitHash(`text ${i}`));
+    assert.deepEqual(chances, Array.from({ length: 1000 }, (_, i) => unitHash(`text ${i}`)));
     assert(chances.every((chance) => chance >= 0 && chance < 1));
     for (let tenth = 0; tenth < 10; tenth++) {
       const share = chances.filter((chance) => Math.floor(chance * 10) === tenth).length;
@@ -55,26 +63,26 @@ describe("chanceOf()", () => {
   });
 });
 
-describe("RetryAfter and Fatal", () => {
+describe("RetryAfterError and Fatal", () => {
   it("are errors of this package with codes, and keep their cause", () => {
     const cause = new Error("503");
-    const later = new RetryAfter(10, "busy", { cause });
+    const later = new RetryAfterError(10, "busy", { cause });
     assert(later instanceof OnAppUpdateError);
     assert.deepEqual([later.code, later.afterMs, later.message, later.cause], ["retry_after", 10, "busy", cause]);
-    assert.deepEqual([new Fatal("no").code, new Fatal("no").name], ["fatal", "Fatal"]);
-    for (const ms of [-1, NaN, Infinity]) assert.throws(() => new RetryAfter(ms), TypeError);
+    assert.deepEqual([new NonRetriableError("no").code, new NonRetriableError("no").name], ["fatal", "Fatal"]);
+    for (const ms of [-1, NaN, Infinity]) assert.throws(() => new RetryAfterError(ms), TypeError);
   });
 });
 
-describe("RetryAfter outside of upgrades", () => {
+describe("RetryAfterError outside of upgrades", () => {
   /** What throws it, and of which event. */
   const THROWN = ["a handler of ONAPPTEST", "a handler of ONAPPUPDATE", "a plugin around ONAPPUPDATE"];
   for (const where of THROWN) {
     it(`is not counted when ${where} throws it`, async () => {
-      const { app, portal, send, later } = rig({ retry: { attempts: 1 } });
+      const { app, portal, send, later } = rig({ retry: { maxAttempts: 1 } });
       let calls = 0;
       const busy = (): void => {
-        if (++calls < 4) throw new RetryAfter(7000, "busy");
+        if (++calls < 4) throw new RetryAfterError(7000, "busy");
       };
       const around: Plugin["around"] = async ({ event }, next) => {
         if (where.startsWith("a plugin") && event.name === "ONAPPUPDATE") busy();
@@ -98,7 +106,7 @@ describe("RetryAfter outside of upgrades", () => {
 });
 
 describe("a retry policy", () => {
-  const bad = [{ attempts: 0 }, { attempts: 1.5 }, { firstMs: -1 }, { mostMs: NaN }];
+  const bad = [{ attempts: 0 }, { attempts: 1.5 }, { initialDelayMs: -1 }, { maxDelayMs: NaN }];
   for (const retry of bad) {
     it(`of ${JSON.stringify(retry)} is refused, naming what was seen`, () => {
       const [name, value] = Object.entries(retry)[0]!;

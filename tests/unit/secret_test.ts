@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { format, inspect } from "node:util";
-import { digestToken, InputError, NotGenuineError, Secret, UpgradeError } from "@b24/onappupdate";
+import { digestToken, InputError, NotAuthenticError, Secret, UpgradeError } from "@b24/onappupdate";
 import { digest } from "../../src/secret.ts";
 import { redact, redactError } from "../../src/redact.ts";
 import { run } from "../support/process.ts";
@@ -27,7 +27,7 @@ describe("Secret", () => {
     "toLocaleString()": () => secret.toLocaleString(),
     "JSON": () => JSON.stringify(nested),
     "JSON with a replacer": () => JSON.stringify({ secret }, (_, value) => value),
-    "an error's message": () => new NotGenuineError(`refused ${secret}`).message,
+    "an error's message": () => new NotAuthenticError(`refused ${secret}`).message,
     "an error's stack and cause": () => inspect(new Error(`refused ${secret}`, { cause: secret })),
     "an AggregateError": () => inspect(new AggregateError([new Error("x", { cause: { secret } })], String(secret))),
     "URLSearchParams": () =>

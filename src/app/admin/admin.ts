@@ -1,15 +1,15 @@
 /** What a person does about portals: looks at them, and decides what the app cannot. */
-import { unannounced } from "../../worker/missed_updates.ts";
-import { type Core, eventLog } from "../../plugin/runtime.ts";
+import { syntheticUpdateEvent } from "../../worker/missed_updates.ts";
+import { type AppRuntime, eventLog } from "../../plugin/runtime.ts";
 import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
-import { runExtended } from "../../plugin/pipeline.ts";
-import { borrowPortal } from "../../portal/exclusive.ts";
+import { withExtensions } from "../../plugin/pipeline.ts";
+import { withPortalLease } from "../../portal/exclusive.ts";
 import { counted, type PortalState } from "../../portal/state_index.ts";
-import { type FinishedRun, finishedRuns } from "../../portal/run_history.ts";
+import { finishedRuns, type StoredRun } from "../../portal/run_history.ts";
 import { type Delivery, INBOX } from "../../portal/inbox.ts";
 import { loadPortal } from "../../portal/load.ts";
 import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
-import { arrived, planVisit, writeDue } from "../../portal/schedule.ts";
+import { commitEntry, reserveEntry, withNextDelivery } from "../../portal/schedule.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import { dueUpgrades } from "../../upgrade/plan.ts";
 import { rollBack, type RollbackReport } from "../../upgrade/rollback.ts";
@@ -37,7 +37,7 @@ export interface PortalCount {
 }
 
 /** A run that is over. */
-export interface Run {
+export interface FinishedRun {
   /** Sorts by time among the runs of its portal. */
   readonly id: string;
   /** Version that it began on. */
@@ -80,7 +80,7 @@ export interface Admin {
   /** Portals in the order of their `member_id`. `version` and `status` are those at the end of the last work on a portal. */
   readonly portals: (filter?: PortalFilter) => Promise<readonly Portal[]>;
   /** The last 20 runs of a portal that are over, the latest first. */
-  readonly runs: (memberId: string) => Promise<readonly Run[]>;
+  readonly runs: (memberId: string) => Promise<readonly FinishedRun[]>;
   /**
    * How many portals there are by version and state, as the last work on each has left it; costs a fraction of reading
    * them. A portal counts from the end of its first work on.
@@ -89,15 +89,15 @@ export interface Admin {
 }
 
 /** The admin of an app. `wake` has the work of a portal begun in this process. */
-export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (memberId: string) => void): Admin {
+export function createAdmin(core: AppRuntime, upgrades: readonly Upgrade[], wake: (memberId: string) => void): Admin {
   const { storage } = core;
 
   /** Changes a record and has its portal looked at now. */
   async function change(memberId: string, what: (record: PortalRecord) => PortalRecord): Promise<void> {
     const read = await storage.get<PortalRecord>(portalKey(memberId));
     if (read === null) throw new UnknownPortalError(memberId);
-    const plan = await planVisit(core, memberId, core.clock(), read);
-    await writeDue(core, plan, (record, due) => record && arrived(what(record), due));
+    const plan = await reserveEntry(core, memberId, core.clock(), read);
+    await commitEntry(core, plan, (record, due) => record && withNextDelivery(what(record), due));
     wake(memberId);
   }
 
@@ -127,9 +127,9 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
       }),
     rollback: async (memberId) => {
       await loadPortal(storage, memberId);
-      const rolledBack = await borrowPortal({ ...core, wake }, memberId, async (held) => {
+      const rolledBack = await withPortalLease({ ...core, wake }, memberId, async (held) => {
         const record = held.record();
-        const event = unannounced(record, record.target ?? "", core.clock());
+        const event = syntheticUpdateEvent(record, record.target ?? "", core.clock());
         const context = {
           event,
           receivedAt: core.clock(),
@@ -138,7 +138,7 @@ export function createAdmin(core: Core, upgrades: readonly Upgrade[], wake: (mem
           signal: AbortSignal.any([core.signal, held.signal]),
         };
         let report: RollbackReport = { undone: [], without: [] };
-        await runExtended(core.plugins, context, async (ctx) => {
+        await withExtensions(core.plugins, context, async (ctx) => {
           report = await rollBack(core, upgrades, held, ctx);
         });
         return report;
@@ -178,7 +178,7 @@ function isDue(upgrades: readonly Upgrade[], record: PortalRecord, upgradeId: st
 
 /** The record with nothing that its run has to wait for, and no attempt counted. */
 function fromTheBeginning(record: PortalRecord): PortalRecord {
-  const { failure: _f, waits: _s, ...rest } = record;
+  const { failure: _f, blocked: _s, ...rest } = record;
   const { run } = record;
   if (run === undefined) return rest;
   const { current, wakeAt: _w, ...others } = run;
@@ -193,7 +193,7 @@ function fromTheBeginning(record: PortalRecord): PortalRecord {
   return { ...rest, run: { ...others, ...begun, journal } };
 }
 
-function shown({ journal, format: _, generation: _g, ...run }: FinishedRun): Run {
+function shown({ journal, format: _, generation: _g, ...run }: StoredRun): FinishedRun {
   const upgrades = journal.map(({ upgradeId, steps }) => ({ upgradeId, steps: Object.keys(steps) }));
   return { ...run, upgrades };
 }

@@ -52,12 +52,12 @@ const clauses: readonly Clause[] = [
 ];
 
 /** The clauses by number: what a storage promises to whoever uses it. */
-export const STORAGE_CLAUSES: Readonly<Record<string, string>> = Object.freeze(
+export const STORAGE_REQUIREMENTS: Readonly<Record<string, string>> = Object.freeze(
   Object.fromEntries(clauses.map(({ number, says }) => [number, says])),
 );
 
 /**
- * Registers a test for each of {@linkcode STORAGE_CLAUSES}, named by number, sentence and `name`. For authors of
+ * Registers a test for each of {@linkcode STORAGE_REQUIREMENTS}, named by number, sentence and `name`. For authors of
  * storages: one that passes can be given to `createApp`. A failed test says what it saw and what it wanted. The clauses
  * from 8 on need `worker`, or a member of `backend`, and are left out without it.
  *

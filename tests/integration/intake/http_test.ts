@@ -7,7 +7,7 @@ import {
   CannotVerifyError,
   createApp,
   memoryStorage,
-  NotGenuineError,
+  NotAuthenticError,
   type Plugin,
   type Storage,
 } from "@b24/onappupdate";
@@ -104,7 +104,7 @@ describe("app.fetch refuses", () => {
       assertProblem(await replyOf(await app.fetch(requestOf(bad))), bad.status, bad.detail);
       assert.deepEqual(await stored(storage), before);
       assert.deepEqual(reports.map((report) => [report.name, "status" in report && report.status]), [
-        ["rejected", bad.status],
+        ["eventRejected", bad.status],
       ]);
       assert.equal(lines.length, 1);
       for (const token of TOKENS) assert(!lines[0]!.includes(token), lines[0]);
@@ -187,7 +187,7 @@ const GOOD_BYTES = [...framed({ body: GOOD }).values()];
 describe("over a real connection", () => {
   const { app, storage, reports } = believing();
   let refusal = Promise.withResolvers<void>();
-  app.use({ name: "waiting", observe: { rejected: () => refusal.resolve() } });
+  app.use({ name: "waiting", observe: { eventRejected: () => refusal.resolve() } });
   const hasty = believing({ limits: { bodyTimeoutMs: 200 } });
   let servers: Listening[] = [];
   let hastyServers: Listening[] = [];
@@ -297,7 +297,7 @@ describe("over a real connection", () => {
         for (const good of GOOD_BYTES) assert.equal((await next.send(good)).status, 200);
         await next.close();
         await refusal.promise;
-        const refused = reports.flatMap((report) => report.name === "rejected" ? report.error.message : []);
+        const refused = reports.flatMap((report) => report.name === "eventRejected" ? report.error.message : []);
         assert.deepEqual(refused, ["body: saw a connection that broke off, wanted a whole body"]);
       }
       assert.deepEqual(await stored(storage), before);
@@ -453,7 +453,7 @@ describe("403 and 503 give nothing away", () => {
       "not installed": () => app.fetch(post(stranger.event("ONAPPINSTALL", { VERSION: "1" }))),
       "another app": () =>
         app.fetch(post(`${other.event("ONAPPINSTALL", { VERSION: "1" })}&auth[application_token]=0`)),
-      "a plugin's own": verifying(() => Promise.reject(new NotGenuineError("the address is not Bitrix24's"))),
+      "a plugin's own": verifying(() => Promise.reject(new NotAuthenticError("the address is not Bitrix24's"))),
       "no next()": verifying(() => Promise.resolve()),
     });
   });
@@ -502,7 +502,7 @@ test("what plugins and storages throw is told without the tokens of the event", 
   ];
   for (const { app, lines, reports } of tried) {
     assert.equal((await app.fetch(post(GOOD))).status, 503);
-    assert(lines.length > 0 && reports.some(({ name }) => name === "rejected"));
+    assert(lines.length > 0 && reports.some(({ name }) => name === "eventRejected"));
     const seen = [...lines, JSON.stringify(reports), inspect(reports, { depth: Infinity, showHidden: true })].join();
     assert.match(seen, /\[redacted\]/);
     for (const token of tokens) assert(!seen.includes(token), seen);
@@ -588,7 +588,7 @@ test("an observer or a handler that fails does not keep the answer from the send
   };
   const observer: Plugin = {
     name: "observer",
-    observe: { rejected: fail, received: fail, handled: () => Promise.reject(1) },
+    observe: { eventRejected: fail, eventReceived: fail, eventHandled: () => Promise.reject(1) },
   };
   const { app } = believing();
   app.use(observer).on("ONAPPUPDATE", fail);

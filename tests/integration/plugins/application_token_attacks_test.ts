@@ -328,7 +328,7 @@ test("applicationToken() shows no token to anybody", async () => {
   made.app.upgrade("5", async ({ memberId, portal, log }) => {
     log.info("upgrading", { portal });
     see(portal);
-    const token = (await made.app.access.get(memberId)).accessToken.reveal();
+    const token = (await made.app.credentials.get(memberId)).accessToken.reveal();
     tokens.add(token);
     throw new Error(`no ${token}`, { cause: new TypeError(`cannot reach https://example.bitrix24.de/?auth=${token}`) });
   }).on(["ONAPPINSTALL", "ONAPPUSERREADY", "ONAPPMETHODCONFIRM", "ONCRMDEALADD"], (ctx) => {
@@ -373,7 +373,10 @@ test("applicationToken() shows no token to anybody", async () => {
     if ("error" in report) see(report.error);
   }
   seen.push(...made.lines);
-  assert(made.names().includes("failed") && made.names().includes("rejected") && made.names().includes("received"));
+  assert(
+    made.names().includes("eventFailed") && made.names().includes("eventRejected") &&
+      made.names().includes("eventReceived"),
+  );
   assert(tokens.size > 40 && seen.length > 100);
   // Nor the beginning of one, as a text that is cut would show it.
   for (const token of tokens) {

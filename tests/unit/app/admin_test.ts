@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
   B24Error,
-  Fatal,
   memoryStorage,
-  RetryAfter,
+  NonRetriableError,
+  RetryAfterError,
   type Storage,
   StorageError,
   UnknownPortalError,
@@ -20,8 +20,8 @@ async function updated(made: Made): Promise<void> {
 
 /** Waits for the work that a call has begun: its last report is `handled`. */
 async function idle({ names }: Made): Promise<void> {
-  const before = names().filter((name) => name === "handled").length;
-  while (names().filter((name) => name === "handled").length === before) {
+  const before = names().filter((name) => name === "eventHandled").length;
+  while (names().filter((name) => name === "eventHandled").length === before) {
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
@@ -34,7 +34,7 @@ describe("admin.retry()", () => {
     made.app.upgrade("3", async ({ step }) => {
       await step("one", ({ attempt }) => {
         attempts.push(attempt);
-        if (broken) throw new Fatal("no");
+        if (broken) throw new NonRetriableError("no");
       });
     });
     await updated(made);
@@ -47,7 +47,7 @@ describe("admin.retry()", () => {
   });
 
   it("has a parked event tried again", async () => {
-    const made = rig({ retry: { attempts: 1 } });
+    const made = rig({ retry: { maxAttempts: 1 } });
     let broken = true;
     let runs = 0;
     made.app.on("ONAPPTEST", () => {
@@ -67,7 +67,7 @@ describe("admin.retry()", () => {
   it("has what waits tried again now, whether it is counted or not", async () => {
     const errors = [
       new Error("counted"),
-      new RetryAfter(3_600_000),
+      new RetryAfterError(3_600_000),
       new B24Error({ code: "PAYMENT_REQUIRED", description: "", status: 402, method: "profile" }),
     ];
     for (const error of errors) {
@@ -95,7 +95,7 @@ describe("admin.skip()", () => {
   it("takes an upgrade for done and goes on with the next", async () => {
     const made = rig();
     const ran: string[] = [];
-    made.app.upgrade("2.5", () => Promise.reject(new Fatal("no")), { id: "broken" })
+    made.app.upgrade("2.5", () => Promise.reject(new NonRetriableError("no")), { id: "broken" })
       .upgrade("3", () => void ran.push("3"));
     await updated(made);
     await assert.rejects(made.app.admin.skip(MEMBER_ID, "another"), { code: "not_due" });
@@ -120,7 +120,7 @@ describe("admin.rollback()", () => {
       await step("c", () => {});
       await step("d", () => {
         done.push("d");
-        if (fails) throw new Fatal("no");
+        if (fails) throw new NonRetriableError("no");
       }, { undo: () => void done.push("undo d") });
     });
     await updated(made);
@@ -198,7 +198,7 @@ describe("admin.rollback()", () => {
       ({ step }) => step("a", () => void done.push("do 3"), { undo: () => void done.push("undo 3") }),
     )
       .upgrade("4", () => {
-        if (broken) throw new Fatal("no");
+        if (broken) throw new NonRetriableError("no");
         done.push("do 4");
       });
     await made.send(made.portal.install(2));
@@ -219,7 +219,7 @@ describe("admin.rollback()", () => {
           throw new Error("the portal is down");
         },
       });
-      throw new RetryAfter(1000);
+      throw new RetryAfterError(1000);
     });
     await updated(made);
     await assert.rejects(made.app.admin.rollback(MEMBER_ID), /the portal is down/);
@@ -243,7 +243,7 @@ describe("admin.rollback()", () => {
     const made = rig({ clientSecret: "client-secret-0123456789abcdef" });
     let token = "";
     made.app.upgrade("3", async ({ step, dryRun }) => {
-      token = (await made.app.access.get(MEMBER_ID)).accessToken.reveal();
+      token = (await made.app.credentials.get(MEMBER_ID)).accessToken.reveal();
       if (dryRun) throw new Error(`refused ${token}`);
       await step("a", () => {});
     });
@@ -279,7 +279,7 @@ describe("admin.portals(), counts() and runs()", () => {
   it("tell portals apart by version and state", async () => {
     const made = rig();
     made.app.upgrade("3", ({ memberId }) => {
-      if (memberId.startsWith("c")) throw new Fatal("no");
+      if (memberId.startsWith("c")) throw new NonRetriableError("no");
       if (memberId.startsWith("d")) throw new Error("not yet");
     });
     const ids = [..."abcde"].map((digit) => digit.repeat(32));
@@ -354,7 +354,7 @@ describe("what a removed portal leaves", () => {
       for await (const { key } of storage.list([])) found.push(key[0]);
       return [...new Set(found)];
     };
-    await assert.rejects(made.app.access.get(MEMBER_ID), /the app was removed from it/);
+    await assert.rejects(made.app.credentials.get(MEMBER_ID), /the app was removed from it/);
     assert((await keys()).includes("result"));
     now += 1000;
     await made.app.tick();

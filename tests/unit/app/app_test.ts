@@ -28,16 +28,16 @@ describe("an app", () => {
       { id: "3", from: "2.0.0", to: "3.0.0" },
     ]);
     assert.equal(updated.clientEndpoint, "https://example.bitrix24.de/rest/");
-    assert((await app.access.get(MEMBER_ID)).accessToken instanceof Secret);
+    assert((await app.credentials.get(MEMBER_ID)).accessToken instanceof Secret);
     assert.equal(await send(portal.uninstall()), 200);
     const removed = (await app.portal(MEMBER_ID))!;
     assert.equal(removed.status, "uninstalled");
-    await assert.rejects(app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "installation" });
+    await assert.rejects(app.credentials.get(MEMBER_ID), { name: "NoCredentialsError", blockedOn: "installation" });
     assert.deepEqual(ran, ["ONAPPINSTALL", `${MEMBER_ID} 2.0.0 -> 3.0.0 #1`, "ONAPPUNINSTALL"]);
     assert.deepEqual(names(), [
-      ...["received", "handled"],
-      ...["received", "planned", "applied", "upgraded", "handled"],
-      ...["received", "handled"],
+      ...["eventReceived", "eventHandled"],
+      ...["eventReceived", "runPlanned", "upgradeApplied", "portalUpgraded", "eventHandled"],
+      ...["eventReceived", "eventHandled"],
     ]);
     await app.close();
   });
@@ -52,7 +52,7 @@ describe("an app", () => {
     assert.equal(await send(update), 200);
     assert.equal(await send(`${update}&event_handler_id=77`), 200);
     assert.equal(runs, 2);
-    assert.equal(names().filter((name) => name === "duplicate").length, 4);
+    assert.equal(names().filter((name) => name === "duplicateReceived").length, 4);
   });
 
   test("runs an upgrade once for updates that come while it runs", async () => {
@@ -86,7 +86,7 @@ describe("an app", () => {
     const before = writes;
     assert.equal(await send(body), 200);
     assert.equal(writes, before);
-    assert.equal(names().at(-1), "duplicate");
+    assert.equal(names().at(-1), "duplicateReceived");
   });
 
   test("a copy that another process finishes between our looking and our storing is not run again", async () => {
@@ -125,7 +125,7 @@ describe("an app", () => {
     });
     await send(portal.install(2));
     await send(portal.event("ONAPPTEST", {}));
-    const failed = reports.filter((report) => report.name === "failed");
+    const failed = reports.filter((report) => report.name === "eventFailed");
     assert.equal(failed.length, 2);
     assert.equal((failed[0]!.error.cause as Error).message, "auth=[redacted]");
     assert.equal(failed[1]!.error.message, "auth=[redacted]");
@@ -167,7 +167,7 @@ describe("an app", () => {
     assert.equal(upgraded.failure, undefined);
     assert.deepEqual(upgraded.applied.map(({ id }) => id), ["before", "3"]);
     assert.deepEqual(attempts, [1, 2, 3]);
-    const failures = reports.filter((report) => report.name === "failed");
+    const failures = reports.filter((report) => report.name === "eventFailed");
     assert.equal(failures.length, 2);
     assert.equal((failures[0]!.error as { code?: string }).code, "upgrade");
     for (const line of lines) assert.doesNotMatch(line, /acce55|fe5fe5/);
@@ -209,9 +209,9 @@ describe("an app", () => {
     const told: Promise<unknown>[] = [];
     const platform = { waitUntil: (work: Promise<unknown>): void => void told.push(work) };
     await app.fetch(post(portal.install(1)), "env", undefined, null, platform);
-    assert.deepEqual([told.length, names()], [1, ["received"]]);
+    assert.deepEqual([told.length, names()], [1, ["eventReceived"]]);
     await Promise.all(told);
-    assert.deepEqual(names(), ["received", "handled"]);
+    assert.deepEqual(names(), ["eventReceived", "eventHandled"]);
     // The host may end the program now: nobody is to wait for its lease, or to look for more.
     assert.equal((await storage.get<{ lease?: object }>(["portal", MEMBER_ID]))?.value.lease, undefined);
     for await (const { key } of storage.list(["due"])) assert.fail(`${key.join()} is left in the schedule`);
@@ -226,7 +226,7 @@ describe("an app", () => {
     const statuses = await Promise.all(events.map(send));
     assert.deepEqual(new Set(statuses), new Set([200]));
     assert.equal(seen.size, 300);
-    assert.equal(reports.filter(({ name }) => name === "handled").length, 301);
+    assert.equal(reports.filter(({ name }) => name === "eventHandled").length, 301);
   });
 
   test("tells events of one second apart by their data, also where it looks like a token", async () => {
@@ -253,7 +253,7 @@ describe("an app", () => {
     });
     assert.equal(await send(portal.install(1)), 200);
     assert.equal(await send(other.install(1)), 200);
-    assert.deepEqual(names(), ["received", "failed", "received", "handled"]);
+    assert.deepEqual(names(), ["eventReceived", "eventFailed", "eventReceived", "eventHandled"]);
     later();
     assert.deepEqual(await app.tick(), { handled: 0, failed: 1 });
   });
@@ -319,7 +319,7 @@ describe("an app", () => {
     assert.equal(await send(early), 200);
     assert.deepEqual(ran, ["2", "3"]);
     assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
-    assert(names().includes("downgrade"));
+    assert(names().includes("downgradeIgnored"));
   });
 
   test("takes the rest of a portal's life from the stored version, not from PREVIOUS_VERSION", async () => {
@@ -448,7 +448,7 @@ describe("an app", () => {
     await begun;
     await app.close();
     assert.equal(aborted, true);
-    assert(!names().includes("failed"), "an attempt that the app itself cut off is no failure");
+    assert(!names().includes("eventFailed"), "an attempt that the app itself cut off is no failure");
     assert.equal(await send(portal.update(3)), 503);
     const next = createApp({ storage, logger: recordingLogger().logger }).use(trusting);
     assert.equal((await next.tick()).failed, 0);
@@ -526,7 +526,7 @@ describe("createApp()", () => {
       const one = rig({
         storage: { ...storage, close: () => Promise.resolve() },
         limits: { closeMs: 5 },
-        retry: { attempts: 2 },
+        retry: { maxAttempts: 2 },
       });
       one.app.upgrade("3", ({ step }) =>
         step("long", async ({ attempt, signal }) => {

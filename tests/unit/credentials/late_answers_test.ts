@@ -25,7 +25,7 @@ describe("what an OAuth host said of an earlier installation", () => {
   it("raises no version of the next, and moves it nowhere", async () => {
     const made = branch();
     await install(made);
-    await made.app.access.get(MEMBER_ID);
+    await made.app.credentials.get(MEMBER_ID);
     const gate = Promise.withResolvers<void>();
     const old = {
       ...{ installed: true, version: 5, status: "S", scope: "crm", member_id: MEMBER_ID },
@@ -52,19 +52,19 @@ describe("what an OAuth host said of an earlier installation", () => {
   it("does not make the next wait", async () => {
     const made = branch();
     await install(made);
-    const access = await made.app.access.get(MEMBER_ID);
+    const access = await made.app.credentials.get(MEMBER_ID);
     const gate = Promise.withResolvers<void>();
     made.office.answer = ({ kind }) =>
       kind === "token"
         ? gate.promise.then(() => Response.json({ error: "NOT_INSTALLED" }, { status: 401 }))
         : undefined;
-    const renewing = made.app.access.renew(MEMBER_ID, access);
+    const renewing = made.app.credentials.refresh(MEMBER_ID, access);
     await pause(20);
     await installAgain(made);
     gate.resolve();
     await assert.rejects(renewing, { code: "NOT_INSTALLED" });
-    const { generation, waits } = (await made.app.portal(MEMBER_ID))!;
-    assert.deepEqual([generation, waits], [2, undefined]);
+    const { generation, blocked } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([generation, blocked], [2, undefined]);
     await made.app.close();
   });
 });
@@ -76,12 +76,12 @@ describe("a renewal of which nobody answers in full", () => {
   it("leaves what is good for some seconds yet in use", async () => {
     const made = branch();
     await install(made);
-    const first = await made.app.access.get(MEMBER_ID);
+    const first = await made.app.credentials.get(MEMBER_ID);
     made.office.answer = half;
     made.now += 59.2 * MINUTE;
-    assert((await made.app.access.get(MEMBER_ID)).accessToken.equals(first.accessToken));
+    assert((await made.app.credentials.get(MEMBER_ID)).accessToken.equals(first.accessToken));
     made.now += MINUTE;
-    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "UnreachableError" });
+    await assert.rejects(made.app.credentials.get(MEMBER_ID), { name: "UnreachableError" });
     await made.app.close();
   });
 
@@ -95,23 +95,23 @@ describe("a renewal of which nobody answers in full", () => {
       "data[expires_in]": "3600",
       "data[user_id]": "9",
     });
-    assert.equal((await made.app.access.get(MEMBER_ID)).userId, 9);
+    assert.equal((await made.app.credentials.get(MEMBER_ID)).userId, 9);
     made.now += 50 * MINUTE;
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(made.office.pair(7), 7) });
     await made.app.check(MEMBER_ID);
     made.office.answer = half;
     made.now += 11 * MINUTE;
-    assert.equal((await made.app.access.get(MEMBER_ID)).userId, 7);
+    assert.equal((await made.app.credentials.get(MEMBER_ID)).userId, 7);
     await made.app.close();
   });
 
   it("is not needed where there is no secret, and another user's token lives", async () => {
     const made = branch({ clientSecret: undefined as never });
     await install(made);
-    const spent = await made.app.access.get(MEMBER_ID);
+    const spent = await made.app.credentials.get(MEMBER_ID);
     made.now += MINUTE;
     await made.send("ONCRMDEALADD", withPair(made.office.pair(7), 7));
-    assert.equal((await made.app.access.renew(MEMBER_ID, spent)).userId, 7);
+    assert.equal((await made.app.credentials.refresh(MEMBER_ID, spent)).userId, 7);
     await made.app.close();
   });
 });
@@ -128,7 +128,7 @@ describe("tokens that live no longer than they are renewed early", () => {
     }).use(applicationToken());
     bitrix24.deliverTo((request) => app.fetch(request));
     await bitrix24.portal({ memberId: MEMBER_ID }).sends.install(2);
-    assert.equal((await app.access.get(MEMBER_ID)).userId, 1);
+    assert.equal((await app.credentials.get(MEMBER_ID)).userId, 1);
     assert.equal(bitrix24.refreshes(), 1);
     await app.close();
   });
@@ -140,7 +140,7 @@ describe("ONAPPUSERREADY of whoever opens the app, with tokens of his own", () =
       const { app, portal, send } = rig({ clientSecret: "client-secret-0123456789abcdef" });
       await send(portal.install(2));
       await send(portal.userReady());
-      const before = await app.access.get(MEMBER_ID);
+      const before = await app.credentials.get(MEMBER_ID);
       assert.deepEqual([before.isSystemUser, before.userId], [true, 1000]);
       const own = portal.tokens(7);
       const data = {
@@ -150,10 +150,10 @@ describe("ONAPPUSERREADY of whoever opens the app, with tokens of his own", () =
         user_id: said,
       };
       assert.equal(await send(portal.event("ONAPPUSERREADY", data, { tokenless: true })), 200);
-      const after = await app.access.get(MEMBER_ID);
+      const after = await app.credentials.get(MEMBER_ID);
       assert.deepEqual([after.isSystemUser, after.userId], [true, 1000]);
-      const other = await app.access.another(MEMBER_ID, [after]);
-      assert.deepEqual([other?.isSystemUser, await app.access.another(MEMBER_ID, [after, other!]) !== undefined], [
+      const other = await app.credentials.another(MEMBER_ID, [after]);
+      assert.deepEqual([other?.isSystemUser, await app.credentials.another(MEMBER_ID, [after, other!]) !== undefined], [
         false,
         true,
       ]);
@@ -165,12 +165,12 @@ describe("ONAPPUSERREADY of whoever opens the app, with tokens of his own", () =
     const { app, portal, send, later } = rig({ clientSecret: "client-secret-0123456789abcdef" });
     await send(portal.install(2));
     await send(portal.userReady());
-    await app.access.get(MEMBER_ID);
+    await app.credentials.get(MEMBER_ID);
     const own = portal.tokens(7);
     const data = { access_token: own.accessToken, refresh_token: own.refreshToken, expires_in: "1", user_id: "1000" };
     assert.equal(await send(portal.event("ONAPPUSERREADY", data, { tokenless: true })), 200);
     later();
-    const { isSystemUser, userId } = await app.access.get(MEMBER_ID);
+    const { isSystemUser, userId } = await app.credentials.get(MEMBER_ID);
     assert.deepEqual([isSystemUser, userId], [true, 1000]);
     await app.close();
   });

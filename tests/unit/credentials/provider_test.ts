@@ -17,24 +17,24 @@ const HOUR = 3_600_000;
 describe("access.get()", () => {
   it("proves the pair of an event before it gives it out, once", async () => {
     const { app, office, first } = await installed();
-    const access = await app.access.get(MEMBER_ID);
+    const access = await app.credentials.get(MEMBER_ID);
     assert.equal(access.accessToken.reveal(), first);
     assert.equal(access.clientEndpoint, ENDPOINT);
     assert.deepEqual([access.userId, access.isSystemUser, access.scope], [1, false, ["crm", "placement"]]);
-    await app.access.get(MEMBER_ID);
+    await app.credentials.get(MEMBER_ID);
     assert.deepEqual(office.asked.map(({ kind, host }) => [kind, host]), [["app.info", "oauth.bitrix24.tech"]]);
   });
 
   it("does not give out a pair of another portal, or of another app, and keeps the one that works", async () => {
     for (const [memberId, clientId] of [["b".repeat(32), undefined], [MEMBER_ID, "app.another"]] as const) {
       const made = await installed();
-      await made.app.access.get(MEMBER_ID);
+      await made.app.credentials.get(MEMBER_ID);
       made.now += 60_000;
       const swapped = made.office.pair(1, memberId, clientId);
       await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2", ...withPair(swapped) });
-      assert.equal((await made.app.access.get(MEMBER_ID)).accessToken.reveal(), made.first);
+      assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);
       await made.app.check(MEMBER_ID);
-      assert.equal((await made.app.access.get(MEMBER_ID)).accessToken.reveal(), made.first);
+      assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);
       assert.deepEqual((await made.record()).tokens?.map(({ accessToken }) => accessToken), [made.first]);
     }
   });
@@ -44,7 +44,10 @@ describe("access.get()", () => {
     const swapped = made.office.pair(1, "b".repeat(32));
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(swapped) });
     made.office.expire();
-    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "authorisation" });
+    await assert.rejects(made.app.credentials.get(MEMBER_ID), {
+      name: "NoCredentialsError",
+      blockedOn: "authorization",
+    });
     assert.equal((await made.record()).tokens, undefined);
   });
 
@@ -53,32 +56,32 @@ describe("access.get()", () => {
     const made = branch();
     const pair = made.office.pair(1, other);
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair), "auth[member_id]": other });
-    await made.app.access.get(other);
+    await made.app.credentials.get(other);
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair) });
     made.office.expire();
-    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "NoAccessError" });
+    await assert.rejects(made.app.credentials.get(MEMBER_ID), { name: "NoCredentialsError" });
     made.office.expire();
-    const spent = await made.app.access.get(other);
+    const spent = await made.app.credentials.get(other);
     assert.notEqual(spent.accessToken.reveal(), pair.access);
-    assert.equal((await made.app.access.renew(other, spent)).clientEndpoint, ENDPOINT);
+    assert.equal((await made.app.credentials.refresh(other, spent)).clientEndpoint, ENDPOINT);
   });
 
   it("does not take for its own what is said of a token that is not proved", async () => {
     const made = await installed();
-    await made.app.access.get(MEMBER_ID);
+    await made.app.credentials.get(MEMBER_ID);
     made.now += 60_000;
     await made.send("ONAPPUPDATE", { "data[VERSION]": "2", ...withPair({ access: "access-of-elsewhere" }, 7) });
     made.office.answer = ({ token }) =>
       token === "access-of-elsewhere" ? Response.json({ error: "NOT_INSTALLED" }, { status: 401 }) : undefined;
     assert.deepEqual((await made.app.check(MEMBER_ID)).problems, []);
-    assert.equal((await made.app.portal(MEMBER_ID))?.waits, undefined);
+    assert.equal((await made.app.portal(MEMBER_ID))?.blocked, undefined);
   });
 
   it("renews a token that is about to end, and stores the new pair before it gives it out", async () => {
     const made = await installed();
-    await made.app.access.get(MEMBER_ID);
+    await made.app.credentials.get(MEMBER_ID);
     made.now += HOUR - 30_000;
-    const access = await made.app.access.get(MEMBER_ID);
+    const access = await made.app.credentials.get(MEMBER_ID);
     assert.notEqual(access.accessToken.reveal(), made.first);
     const { tokens } = await made.record();
     assert.deepEqual(tokens?.map(({ accessToken }) => accessToken), [access.accessToken.reveal()]);
@@ -87,7 +90,7 @@ describe("access.get()", () => {
 
   it("gives the system user's before an administrator's", async () => {
     const made = await installed();
-    await made.app.access.get(MEMBER_ID);
+    await made.app.credentials.get(MEMBER_ID);
     const system = made.office.pair(9);
     await made.send("ONAPPUSERREADY", {
       "data[access_token]": system.access,
@@ -96,36 +99,45 @@ describe("access.get()", () => {
       "data[scope]": "crm",
       "data[user_id]": "9",
     });
-    const access = await made.app.access.get(MEMBER_ID);
+    const access = await made.app.credentials.get(MEMBER_ID);
     assert.deepEqual([access.isSystemUser, access.userId, access.accessToken.reveal()], [true, 9, system.access]);
-    const another = await made.app.access.another(MEMBER_ID, [access]);
+    const another = await made.app.credentials.another(MEMBER_ID, [access]);
     assert.equal(another?.accessToken.reveal(), made.first);
-    assert.equal(await made.app.access.another(MEMBER_ID, [access, another!]), undefined);
+    assert.equal(await made.app.credentials.another(MEMBER_ID, [access, another!]), undefined);
   });
 
   it("gives one that works where that of the system user cannot be proved", async () => {
     const made = await installed();
-    await made.app.access.get(MEMBER_ID);
+    await made.app.credentials.get(MEMBER_ID);
     await made.send("ONAPPUSERREADY", {
       "data[access_token]": "access-of-nobody",
       "data[refresh_token]": "refresh-of-nobody",
       "data[expires_in]": "3600",
     });
-    assert.equal((await made.app.access.get(MEMBER_ID)).accessToken.reveal(), made.first);
+    assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);
     made.office.answer = ({ token }) => token === made.first ? undefined : Promise.reject(new TypeError("down"));
-    assert.equal((await made.app.access.get(MEMBER_ID)).accessToken.reveal(), made.first);
+    assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);
   });
 
   it("says what to do where there is no token, or none that can be renewed", async () => {
-    await assert.rejects(branch().app.access.get(MEMBER_ID), { name: "UnknownPortalError" });
+    await assert.rejects(branch().app.credentials.get(MEMBER_ID), { name: "UnknownPortalError" });
     const bare = branch();
     await bare.send("ONAPPINSTALL", { "data[VERSION]": "2" });
-    await assert.rejects(bare.app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "authorisation" });
+    await assert.rejects(bare.app.credentials.get(MEMBER_ID), {
+      name: "NoCredentialsError",
+      blockedOn: "authorization",
+    });
     const made = await installed({ clientSecret: undefined as never });
     made.now += 2 * HOUR;
-    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "configuration" });
+    await assert.rejects(made.app.credentials.get(MEMBER_ID), {
+      name: "NoCredentialsError",
+      blockedOn: "configuration",
+    });
     await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
-    await assert.rejects(made.app.access.get(MEMBER_ID), { name: "NoAccessError", waitsFor: "installation" });
+    await assert.rejects(made.app.credentials.get(MEMBER_ID), {
+      name: "NoCredentialsError",
+      blockedOn: "installation",
+    });
   });
 });
 
@@ -134,10 +146,10 @@ describe("access.renew()", () => {
     const storage = memoryStorage();
     const made = await installed({ storage });
     const other = branch({ storage, office: made.office });
-    const spent = await made.app.access.get(MEMBER_ID);
+    const spent = await made.app.credentials.get(MEMBER_ID);
     made.office.expire();
     const renewed = await Promise.all(
-      Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? made : other).app.access.renew(MEMBER_ID, spent)),
+      Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? made : other).app.credentials.refresh(MEMBER_ID, spent)),
     );
     assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
     assert.equal(new Set(renewed.map(({ accessToken }) => accessToken.reveal())).size, 1);
@@ -146,20 +158,20 @@ describe("access.renew()", () => {
 
   it("gives the same user's, also where another's is the better one", async () => {
     const made = await installed();
-    await made.app.access.get(MEMBER_ID);
+    await made.app.credentials.get(MEMBER_ID);
     made.now += 60_000;
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(made.office.pair(2), 2) });
     await made.app.check(MEMBER_ID);
-    const best = await made.app.access.get(MEMBER_ID);
-    const second = await made.app.access.another(MEMBER_ID, [best]);
+    const best = await made.app.credentials.get(MEMBER_ID);
+    const second = await made.app.credentials.another(MEMBER_ID, [best]);
     assert.deepEqual([best.userId, second?.userId], [2, 1]);
-    assert.equal((await made.app.access.renew(MEMBER_ID, second!)).userId, 1);
+    assert.equal((await made.app.credentials.refresh(MEMBER_ID, second!)).userId, 1);
   });
 
   it("gives what another process got when it is told invalid_grant", async () => {
     const storage = memoryStorage();
     const made = await installed({ storage });
-    const spent = await made.app.access.get(MEMBER_ID);
+    const spent = await made.app.credentials.get(MEMBER_ID);
     made.office.expire();
     // One that does not know of the turn: an older deploy.
     made.office.answer = (asked) => {
@@ -184,23 +196,26 @@ describe("access.renew()", () => {
         return Response.json({ error: "invalid_grant" }, { status: 400 });
       });
     };
-    const renewed = await made.app.access.renew(MEMBER_ID, spent);
+    const renewed = await made.app.credentials.refresh(MEMBER_ID, spent);
     assert.equal(renewed.accessToken.reveal(), (await made.record()).tokens?.[0]?.accessToken);
     assert.notEqual(renewed.accessToken.reveal(), spent.accessToken.reveal());
   });
 
   it("gives another user's, or says that the portal needs a new authorisation, when the pair is dead", async () => {
     const made = await installed();
-    const spent = await made.app.access.get(MEMBER_ID);
+    const spent = await made.app.credentials.get(MEMBER_ID);
     const second = made.office.pair(2);
     made.now += 60_000;
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(second, 2) });
     made.office.answer = ({ kind }) =>
       kind === "token" ? Response.json({ error: "invalid_grant" }, { status: 400 }) : undefined;
-    assert.equal((await made.app.access.renew(MEMBER_ID, spent)).accessToken.reveal(), second.access);
-    const last = await made.app.access.get(MEMBER_ID);
+    assert.equal((await made.app.credentials.refresh(MEMBER_ID, spent)).accessToken.reveal(), second.access);
+    const last = await made.app.credentials.get(MEMBER_ID);
     made.office.expire();
-    await assert.rejects(made.app.access.renew(MEMBER_ID, last), { name: "NoAccessError", waitsFor: "authorisation" });
+    await assert.rejects(made.app.credentials.refresh(MEMBER_ID, last), {
+      name: "NoCredentialsError",
+      blockedOn: "authorization",
+    });
     assert.equal((await made.record()).tokens, undefined);
   });
 
@@ -212,13 +227,13 @@ describe("access.renew()", () => {
       put: (...args) => isDown ? Promise.reject(new StorageError("down")) : inner.put(...args),
     };
     const made = await installed({ storage });
-    const spent = await made.app.access.get(MEMBER_ID);
+    const spent = await made.app.credentials.get(MEMBER_ID);
     made.office.expire();
     made.office.answer = ({ kind }) => void (isDown = kind === "token");
-    await assert.rejects(made.app.access.renew(MEMBER_ID, spent), { name: "StorageError" });
+    await assert.rejects(made.app.credentials.refresh(MEMBER_ID, spent), { name: "StorageError" });
     made.office.answer = undefined;
     isDown = false;
-    const renewed = await made.app.access.renew(MEMBER_ID, spent);
+    const renewed = await made.app.credentials.refresh(MEMBER_ID, spent);
     assert.equal(renewed.accessToken.reveal(), (await made.record()).tokens?.[0]?.accessToken);
     assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
   });
@@ -239,16 +254,16 @@ describe("access.renew()", () => {
   for (const [name, answer] of Object.entries(INCOMPLETE)) {
     it(`keeps the pair after an answer ${name}`, async () => {
       const made = await installed();
-      const spent = await made.app.access.get(MEMBER_ID);
+      const spent = await made.app.credentials.get(MEMBER_ID);
       const before = (await made.record()).tokens;
       made.office.expire();
       made.office.answer = ({ kind }) => kind === "token" ? answer() : undefined;
-      await assert.rejects(made.app.access.renew(MEMBER_ID, spent), { name: "UnreachableError" });
+      await assert.rejects(made.app.credentials.refresh(MEMBER_ID, spent), { name: "UnreachableError" });
       assert.deepEqual((await made.record()).tokens, before);
       assert.equal((await made.record()).refreshing, undefined);
       assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
       made.office.answer = undefined;
-      assert.equal((await made.app.access.renew(MEMBER_ID, spent)).clientEndpoint, ENDPOINT);
+      assert.equal((await made.app.credentials.refresh(MEMBER_ID, spent)).clientEndpoint, ENDPOINT);
     });
   }
 
@@ -256,35 +271,36 @@ describe("access.renew()", () => {
     const codes = { PAYMENT_REQUIRED: "payment", NOT_INSTALLED: "installation", invalid_client: undefined } as const;
     for (const [code, waits] of Object.entries(codes)) {
       const made = await installed();
-      const spent = await made.app.access.get(MEMBER_ID);
+      const spent = await made.app.credentials.get(MEMBER_ID);
       made.office.expire();
       made.office.answer = ({ kind }) => kind === "token" ? Response.json({ error: code }, { status: 400 }) : undefined;
-      await assert.rejects(made.app.access.renew(MEMBER_ID, spent), {
+      await assert.rejects(made.app.credentials.refresh(MEMBER_ID, spent), {
         name: "B24Error",
         code,
-        waitsFor: waits ?? "configuration",
+        blockedOn: waits ?? "configuration",
       });
-      assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, waits);
+      assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, waits);
       assert.equal((await made.record()).tokens?.length, 1);
     }
   });
 
   it("takes the turn over from a process that died at it", async () => {
     const made = await installed({ oauthTimeoutMs: 1 });
-    const spent = await made.app.access.get(MEMBER_ID).catch(() => undefined) ?? await made.app.access.get(MEMBER_ID);
+    const spent = await made.app.credentials.get(MEMBER_ID).catch(() => undefined) ??
+      await made.app.credentials.get(MEMBER_ID);
     made.office.expire();
     const entry = (await made.storage.get<object>(["portal", MEMBER_ID]))!;
     await made.storage.put(["portal", MEMBER_ID], {
       ...entry.value,
       refreshing: { id: "dead", until: made.now - 2 * HOUR },
     });
-    await made.app.access.renew(MEMBER_ID, spent).catch(() => {});
+    await made.app.credentials.refresh(MEMBER_ID, spent).catch(() => {});
     assert.equal((await made.record()).refreshing, undefined);
   });
 
   it("stores nothing of a portal that was removed meanwhile", async () => {
     const made = await installed();
-    const spent = await made.app.access.get(MEMBER_ID);
+    const spent = await made.app.credentials.get(MEMBER_ID);
     made.office.answer = ({ kind }) => {
       if (kind !== "token") return undefined;
       made.office.answer = undefined;
@@ -293,13 +309,16 @@ describe("access.renew()", () => {
         return Response.json({ access_token: access, refresh_token: refresh, member_id: MEMBER_ID, expires_in: 3600 });
       });
     };
-    await assert.rejects(made.app.access.renew(MEMBER_ID, spent), { name: "NoAccessError", waitsFor: "installation" });
+    await assert.rejects(made.app.credentials.refresh(MEMBER_ID, spent), {
+      name: "NoCredentialsError",
+      blockedOn: "installation",
+    });
     assert.equal((await made.record()).tokens, undefined);
   });
 
   it("stores nothing of an earlier installation in the one that followed meanwhile", async () => {
     const made = await installed();
-    const spent = await made.app.access.get(MEMBER_ID);
+    const spent = await made.app.credentials.get(MEMBER_ID);
     const next = made.office.pair();
     made.office.answer = async ({ kind }) => {
       if (kind !== "token") return undefined as never;
@@ -310,14 +329,14 @@ describe("access.renew()", () => {
       const { access, refresh } = made.office.pair();
       return Response.json({ access_token: access, refresh_token: refresh, member_id: MEMBER_ID, expires_in: 3600 });
     };
-    const { accessToken } = await made.app.access.renew(MEMBER_ID, spent);
+    const { accessToken } = await made.app.credentials.refresh(MEMBER_ID, spent);
     assert.equal(accessToken.reveal(), next.access);
     assert.deepEqual((await made.record()).tokens?.map(({ accessToken }) => accessToken), [next.access]);
   });
 
   it("rejects with the signal's reason at once, and leaves the refresh to the others", async () => {
     const made = await installed();
-    const spent = await made.app.access.get(MEMBER_ID);
+    const spent = await made.app.credentials.get(MEMBER_ID);
     made.office.expire();
     let go: (() => void) | undefined;
     const gate = new Promise<void>((resolve) => go = resolve);
@@ -326,8 +345,8 @@ describe("access.renew()", () => {
       return undefined as never;
     };
     const stop = new AbortController();
-    const impatient = made.app.access.renew(MEMBER_ID, spent, { signal: stop.signal });
-    const patient = made.app.access.renew(MEMBER_ID, spent);
+    const impatient = made.app.credentials.refresh(MEMBER_ID, spent, { signal: stop.signal });
+    const patient = made.app.credentials.refresh(MEMBER_ID, spent);
     stop.abort(new Error("no more"));
     await assert.rejects(impatient, /no more/);
     go!();
@@ -338,25 +357,25 @@ describe("access.renew()", () => {
 describe("access.moved()", () => {
   it("follows a portal within the cloud, and remembers it", async () => {
     const made = await installed();
-    const access = await made.app.access.get(MEMBER_ID);
-    const moved = await made.app.access.moved(
+    const access = await made.app.credentials.get(MEMBER_ID);
+    const moved = await made.app.credentials.moved(
       MEMBER_ID,
       access,
       "https://renamed.bitrix24.de/rest/crm.deal.list.json?x=1",
     );
     assert.equal(moved.clientEndpoint, "https://renamed.bitrix24.de/rest/");
-    assert.equal((await made.app.access.get(MEMBER_ID)).clientEndpoint, "https://renamed.bitrix24.de/rest/");
+    assert.equal((await made.app.credentials.get(MEMBER_ID)).clientEndpoint, "https://renamed.bitrix24.de/rest/");
   });
 
   it("follows a portal to a host of its own only when an OAuth host says that it is there", async () => {
     const made = await installed();
-    const access = await made.app.access.get(MEMBER_ID);
+    const access = await made.app.credentials.get(MEMBER_ID);
     const there = "https://crm.customer.com/rest/app.info";
-    await assert.rejects(made.app.access.moved(MEMBER_ID, access, there), { name: "AddressError" });
-    assert.equal((await made.app.access.get(MEMBER_ID)).clientEndpoint, ENDPOINT);
+    await assert.rejects(made.app.credentials.moved(MEMBER_ID, access, there), { name: "AddressError" });
+    assert.equal((await made.app.credentials.get(MEMBER_ID)).clientEndpoint, ENDPOINT);
     made.office.endpoint = "https://crm.customer.com/rest/";
     assert.equal(
-      (await made.app.access.moved(MEMBER_ID, access, there)).clientEndpoint,
+      (await made.app.credentials.moved(MEMBER_ID, access, there)).clientEndpoint,
       "https://crm.customer.com/rest/",
     );
   });
@@ -373,9 +392,9 @@ describe("access.moved()", () => {
   ) {
     it(`refuses ${JSON.stringify(location)}`, async () => {
       const made = await installed();
-      const access = await made.app.access.get(MEMBER_ID);
-      await assert.rejects(made.app.access.moved(MEMBER_ID, access, location), { name: "AddressError" });
-      assert.equal((await made.app.access.get(MEMBER_ID)).clientEndpoint, ENDPOINT);
+      const access = await made.app.credentials.get(MEMBER_ID);
+      await assert.rejects(made.app.credentials.moved(MEMBER_ID, access, location), { name: "AddressError" });
+      assert.equal((await made.app.credentials.get(MEMBER_ID)).clientEndpoint, ENDPOINT);
     });
   }
 });
@@ -384,16 +403,20 @@ describe("tokens", () => {
   it("are in no line of the log and in no error", async () => {
     const at = office();
     const made = await installed({ office: at });
-    const spent = await made.app.access.get(MEMBER_ID);
+    const spent = await made.app.credentials.get(MEMBER_ID);
     at.expire();
     const seen: string[] = [];
     for (const text of ["expired_token", `no ${made.first}`]) {
       at.answer = ({ token }) =>
         Response.json({ error: text, error_description: `${token} or ${made.first}` }, { status: 400 });
-      await made.app.access.renew(MEMBER_ID, spent).catch((error) => seen.push(String(error), String(error.stack)));
+      await made.app.credentials.refresh(MEMBER_ID, spent).catch((error) =>
+        seen.push(String(error), String(error.stack))
+      );
     }
     at.answer = ({ token }) => Promise.reject(new TypeError(`cannot send ${token}`));
-    await made.app.access.renew(MEMBER_ID, spent).catch((error) => seen.push(String(error), JSON.stringify(error)));
+    await made.app.credentials.refresh(MEMBER_ID, spent).catch((error) =>
+      seen.push(String(error), JSON.stringify(error))
+    );
     assert(seen.length >= 5);
     assert.doesNotMatch(`${seen.join()} ${made.lines.join()}`, /access-\d|refresh-\d|secret-of/);
   });

@@ -40,7 +40,14 @@ describe("receive()", () => {
     const { version, target, applied } = (await app.portal(MEMBER_ID))!;
     assert.deepEqual([version, target, applied.map(({ id }) => id)], ["3.0.0", "3.0.0", ["3"]]);
     // One more than was sent: the update that was lost has its own handlers.
-    assert.deepEqual(names().slice(2), ["received", "planned", "applied", "upgraded", "handled", "handled"]);
+    assert.deepEqual(names().slice(2), [
+      "eventReceived",
+      "runPlanned",
+      "upgradeApplied",
+      "portalUpgraded",
+      "eventHandled",
+      "eventHandled",
+    ]);
     await app.close();
   });
 
@@ -48,7 +55,7 @@ describe("receive()", () => {
     const { app, portal, send, names } = rig();
     await send(portal.install(2));
     assert.equal(await send(portal.event("ONAPPTEST", { "QUERY[any]": "data" })), 200);
-    assert.deepEqual(names().slice(2), ["received"]);
+    assert.deepEqual(names().slice(2), ["eventReceived"]);
     assert.deepEqual(await app.tick(), { handled: 0, failed: 0 });
     await app.close();
   });

@@ -7,12 +7,12 @@ import {
   createApp,
   type Logger,
   memoryStorage,
-  NotGenuineError,
+  NotAuthenticError,
   type Observers,
   parseEvent,
   type Plugin,
-  type Proof,
   Secret,
+  type Verification,
 } from "@b24/onappupdate";
 import { assertPlugins, runPipeline } from "../../../src/plugin/pipeline.ts";
 import { MEMBER_ID, movableClock, post, recorder, recordingLogger, trusting } from "../../support/app.ts";
@@ -56,7 +56,7 @@ const neglect: Around = (_ctx, next) => {
 };
 
 /** One plugin around a core that notes its runs, or fails. */
-async function runAround(around: Around, failure?: Error): Promise<{ proof: Proof | undefined; runs: number }> {
+async function runAround(around: Around, failure?: Error): Promise<{ proof: Verification | undefined; runs: number }> {
   let runs = 0;
   const proof = await runPipeline([{ name: "tested", around }], context(), () => {
     runs++;
@@ -296,7 +296,7 @@ describe("runPipeline() failures", () => {
 });
 
 describe("runPipeline() proof", () => {
-  const proves = (name: string, proof?: Proof): Plugin => ({
+  const proves = (name: string, proof?: Verification): Plugin => ({
     name,
     phase: "verify",
     around: (_ctx, next) => next(proof),
@@ -304,7 +304,7 @@ describe("runPipeline() proof", () => {
   const token = new Secret("51856fefc120afa4b628cc82d3935cce");
 
   it("gathers the facts of all plugins, the later ones' above the earlier ones'", async () => {
-    let seen: Proof | undefined;
+    let seen: Verification | undefined;
     const proof = await runPipeline(
       [
         proves("a", { applicationToken: token, installedVersion: "1" }),
@@ -470,7 +470,7 @@ describe("an app's pipeline", () => {
     assert.equal(await post(), 200);
     assert.deepEqual(await tick(), { handled: 0, failed: 0 });
     assert.deepEqual(handled, []);
-    assert.deepEqual(names(), ["received", "handled"]);
+    assert.deepEqual(names(), ["eventReceived", "eventHandled"]);
   });
 
   it("a plugin that fails is tried again, also when another one catches it", async () => {
@@ -489,7 +489,7 @@ describe("an app's pipeline", () => {
     broken = false;
     assert.deepEqual(await tick(), { handled: 1, failed: 0 });
     assert.deepEqual(handled, ["handler"]);
-    assert.deepEqual(names(), ["received", "failed", "failed", "handled"]);
+    assert.deepEqual(names(), ["eventReceived", "eventFailed", "eventFailed", "eventHandled"]);
   });
 
   it("a clash at the first event keeps it for the code that has none", async () => {
@@ -503,7 +503,7 @@ describe("an app's pipeline", () => {
   const verdicts: Readonly<Record<string, readonly [around: Around, status: number]>> = {
     "that lets it through": [(_ctx, next) => next(), 200],
     "that does not call next()": [async () => {}, 403],
-    "that finds it not genuine": [() => Promise.reject(new NotGenuineError("no")), 403],
+    "that finds it not genuine": [() => Promise.reject(new NotAuthenticError("no")), 403],
     "that cannot tell": [() => Promise.reject(new CannotVerifyError("down")), 503],
     "that fails": [() => Promise.reject(new TypeError("x is undefined")), 503],
     "that fails without a promise": [
@@ -547,14 +547,14 @@ describe("an app's pipeline", () => {
     },
   };
   const observed = [
-    "received",
-    "rejected",
-    "duplicate",
-    "planned",
-    "applied",
-    "upgraded",
-    "failed",
-    "handled",
+    "eventReceived",
+    "eventRejected",
+    "duplicateReceived",
+    "runPlanned",
+    "upgradeApplied",
+    "portalUpgraded",
+    "eventFailed",
+    "eventHandled",
   ] as const;
   for (const [name, observer] of Object.entries(throws)) {
     it(`${name} changes nothing, and is logged`, async () => {
@@ -613,9 +613,9 @@ describe("an app's pipeline", () => {
   it("an observer that never ends holds nothing up", async () => {
     const { post, names } = app(trusting, {
       name: "endless",
-      observe: { received: () => new Promise(() => {}), handled: () => new Promise(() => {}) },
+      observe: { eventReceived: () => new Promise(() => {}), eventHandled: () => new Promise(() => {}) },
     });
     assert.equal(await post(), 200);
-    assert.deepEqual(names(), ["received", "handled"]);
+    assert.deepEqual(names(), ["eventReceived", "eventHandled"]);
   });
 });

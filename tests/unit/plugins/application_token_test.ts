@@ -482,8 +482,8 @@ describe("applicationToken() asks", () => {
     const answered = await Promise.all(Array.from({ length: 50 }, () => made.send(install)));
     assert.deepEqual(new Set(answered), new Set([200]));
     assert.equal(made.asked.length, 1);
-    assert.equal(made.names().filter((name) => name === "received").length, 1);
-    assert.equal(made.names().filter((name) => name === "duplicate").length, 49);
+    assert.equal(made.names().filter((name) => name === "eventReceived").length, 1);
+    assert.equal(made.names().filter((name) => name === "duplicateReceived").length, 49);
   });
 
   test("again when the host was down for all copies", async () => {

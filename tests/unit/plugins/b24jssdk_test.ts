@@ -221,7 +221,7 @@ describe("b24sdk() renews", () => {
     const scene = await play(callOnce, () => refusal(401, "expired_token"));
     assert.deepEqual([scene.calls.length, refreshes(scene)], [2, 1]);
     assert.deepEqual(scene.errors.map(({ name }) => name), ["B24Error"]);
-    assert.equal((await scene.app.portal(MEMBER_ID))?.waits?.for, "authorisation");
+    assert.equal((await scene.app.portal(MEMBER_ID))?.blocked?.on, "authorization");
   });
 });
 
@@ -233,9 +233,9 @@ describe("b24sdk() rejects", () => {
       office.answer = ({ kind }) => kind === "token" ? refusal(400, "invalid_grant") : undefined;
       await call(sdk);
     });
-    assert.deepEqual(scene.errors.map(({ name }) => name), ["NoAccessError"]);
+    assert.deepEqual(scene.errors.map(({ name }) => name), ["NoCredentialsError"]);
     assert.deepEqual([scene.calls.length, refreshes(scene)], [1, 1]);
-    assert.equal((await scene.app.portal(MEMBER_ID))?.waits?.for, "authorisation");
+    assert.equal((await scene.app.portal(MEMBER_ID))?.blocked?.on, "authorization");
   });
 
   it("when there is no token, and can be called again", async () => {
@@ -249,7 +249,7 @@ describe("b24sdk() rejects", () => {
     assert.deepEqual([names, scene.errors, scene.calls.length], [["UnreachableError"], [], 1]);
   });
 
-  const cases: readonly [what: string, answer: Answer, name: string, code: string, waitsFor?: string][] = [
+  const cases: readonly [what: string, answer: Answer, name: string, code: string, blockedOn?: string][] = [
     ["no answer", () => Promise.reject(new TypeError("cut off")), "UnreachableError", "unreachable"],
     ["HTML", () => new Response("<html>", { status: 502 }), "B24Error", "ERROR_UNEXPECTED_ANSWER"],
     ["HTML that says 200", () => new Response("<html>"), "B24Error", "ERROR_UNEXPECTED_ANSWER"],
@@ -263,12 +263,12 @@ describe("b24sdk() rejects", () => {
     ["insufficient_scope", () => refusal(403, "insufficient_scope"), "AjaxError", "insufficient_scope", "scope"],
     ["ACCESS_DENIED", () => refusal(403, "ACCESS_DENIED"), "AjaxError", "ACCESS_DENIED", "administrator"],
   ];
-  for (const [what, answer, name, code, waitsFor] of cases) {
-    it(`${what} without a second call${waitsFor === undefined ? "" : `, and the portal waits for: ${waitsFor}`}`, async () => {
+  for (const [what, answer, name, code, blockedOn] of cases) {
+    it(`${what} without a second call${blockedOn === undefined ? "" : `, and the portal waits for: ${blockedOn}`}`, async () => {
       const scene = await play(callOnce, answer);
       assert.deepEqual(scene.errors.map((error) => [error.name, (error as AjaxError).code]), [[name, code]]);
       assert.equal(scene.calls.length, 1);
-      assert.equal((await scene.app.portal(MEMBER_ID))?.waits?.for, waitsFor);
+      assert.equal((await scene.app.portal(MEMBER_ID))?.blocked?.on, blockedOn);
     });
   }
 
@@ -289,7 +289,7 @@ describe("b24sdk() rejects", () => {
       () => Response.json({ error }, { status: 402 }),
     );
     assert.deepEqual(scene.errors.map(({ message }) => message), ["about it"]);
-    assert.equal((await scene.app.portal(MEMBER_ID))?.waits?.for, "payment");
+    assert.equal((await scene.app.portal(MEMBER_ID))?.blocked?.on, "payment");
   });
 
   it("what was remembered of the portal also where the handler goes on", async () => {

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { type B24Event, coerced, deployed, InputError, mapped, parseEvent, type VersionScheme } from "@b24/onappupdate";
 import { type PortalRecord, snapshot } from "../../../src/portal/record.ts";
 import type { StoredTokens } from "../../../src/portal/tokens.ts";
-import { announcedVersion, nextRecord, type StoredProof } from "../../../src/portal/apply_event.ts";
+import { announcedVersion, applyEvent, type StoredVerification } from "../../../src/portal/apply_event.ts";
 import { MEMBER_ID } from "../../support/app.ts";
 
 /** Seconds since 1970 at which the lives of these tests begin. */
@@ -59,10 +59,10 @@ const payment = (sent: Sent = {}): B24Event =>
 function next(
   record: PortalRecord | undefined,
   event: B24Event,
-  proof: StoredProof = {},
+  verification: StoredVerification = {},
   { versions = coerced(), receivedAt = RECEIVED_AT }: { versions?: VersionScheme; receivedAt?: number } = {},
 ): PortalRecord {
-  return nextRecord(freeze(record), event, { proof, versions, receivedAt });
+  return applyEvent(freeze(record), event, { verification, versions, receivedAt });
 }
 
 /** Whoever changes what is frozen, throws. */
@@ -74,13 +74,13 @@ function freeze<T>(value: T): T {
   return value;
 }
 
-/** An event with the proof that it came with. */
+/** An event with the verification that it came with. */
 interface Step {
   readonly event: B24Event;
-  readonly proof: StoredProof;
+  readonly verification: StoredVerification;
 }
 
-const proved = (applicationTokenDigest: string, installedVersion: string): StoredProof => ({
+const proved = (applicationTokenDigest: string, installedVersion: string): StoredVerification => ({
   applicationTokenDigest,
   installedVersion,
   clientEndpoint: "https://example.bitrix24.de/rest/",
@@ -88,12 +88,12 @@ const proved = (applicationTokenDigest: string, installedVersion: string): Store
 
 /** The life of one portal: the token changes with an update, and again when it is installed anew. */
 const LIFE = {
-  install2: { event: install("2", { hour: 1 }), proof: proved("A", "2") },
-  update3: { event: update("2", "3", { hour: 2 }), proof: proved("A", "3") },
-  update4: { event: update("3", "4", { hour: 3 }), proof: proved("B", "4") },
-  removal: { event: uninstall({ hour: 4 }), proof: { applicationTokenDigest: "B" } },
-  install4: { event: install("4", { hour: 5 }), proof: proved("C", "4") },
-  update5: { event: update("4", "5", { hour: 6 }), proof: proved("C", "5") },
+  install2: { event: install("2", { hour: 1 }), verification: proved("A", "2") },
+  update3: { event: update("2", "3", { hour: 2 }), verification: proved("A", "3") },
+  update4: { event: update("3", "4", { hour: 3 }), verification: proved("B", "4") },
+  removal: { event: uninstall({ hour: 4 }), verification: { applicationTokenDigest: "B" } },
+  install4: { event: install("4", { hour: 5 }), verification: proved("C", "4") },
+  update5: { event: update("4", "5", { hour: 6 }), verification: proved("C", "5") },
 } as const satisfies Readonly<Record<string, Step>>;
 type Name = keyof typeof LIFE;
 
@@ -101,23 +101,24 @@ type Name = keyof typeof LIFE;
 function live(names: readonly Name[], proofOf: ProofOf = alwaysProved): PortalRecord | undefined {
   let record: PortalRecord | undefined;
   for (const name of names) {
-    const proof = proofOf(LIFE[name], record);
-    if (proof !== undefined) record = next(record, LIFE[name].event, proof);
+    const verification = proofOf(LIFE[name], record);
+    if (verification !== undefined) record = next(record, LIFE[name].event, verification);
   }
   return record;
 }
 
 /** What is proved of a step; `undefined` refuses it. */
-type ProofOf = (step: Step, record: PortalRecord | undefined) => StoredProof | undefined;
+type ProofOf = (step: Step, record: PortalRecord | undefined) => StoredVerification | undefined;
 
-const alwaysProved: ProofOf = ({ proof }) => proof;
+const alwaysProved: ProofOf = ({ verification }) => verification;
 
-/** As `applicationToken()` does it: a known token needs no proof, and without tokens there is none. */
-const provedWhereNeeded: ProofOf = ({ event, proof }, record) => {
+/** As `applicationToken()` does it: a known token needs no verification, and without tokens there is none. */
+const provedWhereNeeded: ProofOf = ({ event, verification }, record) => {
   const { current, previous } = record?.applicationToken ?? {};
-  const known = proof.applicationTokenDigest === current || proof.applicationTokenDigest === previous?.digest;
+  const known = verification.applicationTokenDigest === current ||
+    verification.applicationTokenDigest === previous?.digest;
   if (known && (record?.status === "installed" || event.auth.accessToken === undefined)) return {};
-  return event.auth.accessToken === undefined ? undefined : proof;
+  return event.auth.accessToken === undefined ? undefined : verification;
 };
 
 /** The tokens of the one user that these events have. */
@@ -136,9 +137,20 @@ function* permutations<T>(values: readonly T[]): Generator<T[]> {
 describe("nextRecord() in order", () => {
   it("takes a portal through its life", () => {
     const states = (Object.keys(LIFE) as Name[]).map((_, i, names) => {
-      const { status, generation, baseline, version, target, applicationToken, tokens } = live(names.slice(0, i + 1))!;
+      const { status, generation, initialVersion, version, target, applicationToken, tokens } = live(
+        names.slice(0, i + 1),
+      )!;
       const { current, previous } = applicationToken!;
-      return [status, generation, baseline, version, target, current, previous?.digest, pair(tokens)?.accessToken];
+      return [
+        status,
+        generation,
+        initialVersion,
+        version,
+        target,
+        current,
+        previous?.digest,
+        pair(tokens)?.accessToken,
+      ];
     });
     assert.deepEqual(states, [
       ["installed", 1, "2.0.0", "2.0.0", "2.0.0", "A", undefined, "access at 1"],
@@ -151,7 +163,7 @@ describe("nextRecord() in order", () => {
   });
 
   it("makes a whole record of the first event", () => {
-    assert.deepEqual(next(undefined, LIFE.update3.event, LIFE.update3.proof), {
+    assert.deepEqual(next(undefined, LIFE.update3.event, LIFE.update3.verification), {
       format: 1,
       memberId: MEMBER_ID,
       domain: "example.bitrix24.de",
@@ -255,13 +267,13 @@ for (const [mode, proofOf] of Object.entries(PROOFS)) {
         install4: "4.0.0",
         update5: "4.0.0",
       };
-      everyOrder(whole, ({ generation, baseline, version }, order) => {
-        assert.equal(version, baseline);
+      everyOrder(whole, ({ generation, initialVersion, version }, order) => {
+        assert.equal(version, initialVersion);
         // A removal before everything else leaves nothing that older events could begin.
         const first = order.find((name) => name !== "removal")!;
         const removedFirst = order[0] === "removal" && proofOf === alwaysProved;
         const renewed = removedFirst || generation === 2;
-        assert.equal(baseline, renewed ? "4.0.0" : starts[first]);
+        assert.equal(initialVersion, renewed ? "4.0.0" : starts[first]);
         assert(generation === 1 || (generation === 2 && !removedFirst));
       });
     });
@@ -291,8 +303,8 @@ for (const [mode, proofOf] of Object.entries(PROOFS)) {
       for (const order of permutations(whole)) {
         const record = live(order, proofOf);
         const last = LIFE[order.at(-1)!];
-        const proof = proofOf(last, record);
-        if (proof !== undefined) assert.equal(next(record, last.event, proof), record, order.join(", "));
+        const verification = proofOf(last, record);
+        if (verification !== undefined) assert.equal(next(record, last.event, verification), record, order.join(", "));
       }
     });
 
@@ -301,8 +313,8 @@ for (const [mode, proofOf] of Object.entries(PROOFS)) {
         const record = live(order, proofOf);
         for (const again of [order, order.toReversed(), whole]) {
           const twice = again.reduce((current, name) => {
-            const proof = proofOf(LIFE[name], current);
-            return proof === undefined ? current : next(current, LIFE[name].event, proof);
+            const verification = proofOf(LIFE[name], current);
+            return verification === undefined ? current : next(current, LIFE[name].event, verification);
           }, record);
           assert.deepEqual({ ...twice, applicationToken: undefined }, { ...record, applicationToken: undefined });
           assert.equal(twice?.applicationToken?.current, record?.applicationToken?.current);
@@ -333,11 +345,16 @@ describe("nextRecord(): a removal", () => {
 
   it("is ended by a new installation, which begins with nothing applied", () => {
     const before = { ...live(["install2"])!, applied: [{ id: "3", from: "2", to: "4", at: 1 }] };
-    const { applied, generation, baseline } = next(next(before, uninstall({ hour: 4 })), install("4", { hour: 5 }));
-    assert.deepEqual([applied, generation, baseline], [[], 2, "4.0.0"]);
+    const { applied, generation, initialVersion } = next(
+      next(before, uninstall({ hour: 4 })),
+      install("4", { hour: 5 }),
+    );
+    assert.deepEqual([applied, generation, initialVersion], [[], 2, "4.0.0"]);
   });
 
-  const afterwards: Readonly<Record<string, readonly [event: B24Event, proof: StoredProof, status: string]>> = {
+  const afterwards: Readonly<
+    Record<string, readonly [event: B24Event, verification: StoredVerification, status: string]>
+  > = {
     "a newer installation": [install("4", { hour: 5 }), {}, "installed"],
     "an installation of the same second that comes after it": [install("4", { hour: 4 }), {}, "installed"],
     "an older installation": [install("4", { hour: 3 }), {}, "uninstalled"],
@@ -353,10 +370,10 @@ describe("nextRecord(): a removal", () => {
     "a newer payment of which Bitrix24 says it is installed": [payment({ hour: 5 }), proved("B", "4"), "installed"],
     "another removal": [uninstall({ hour: 6 }), {}, "uninstalled"],
   };
-  for (const [name, [late, proof, status]] of Object.entries(afterwards)) {
+  for (const [name, [late, verification, status]] of Object.entries(afterwards)) {
     it(`is ${status === "installed" ? "" : "not "}ended by ${name}`, () => {
       const removed = live(["install2", "update3", "removal"])!;
-      const after = next(removed, late, proof);
+      const after = next(removed, late, verification);
       assert.equal(after.status, status);
       assert.equal(after.generation, status === "installed" ? 2 : 1);
       assert.equal("tokens" in after, status === "installed");
@@ -429,7 +446,7 @@ describe("nextRecord(): the target", () => {
       return record.target;
     });
     assert.deepEqual(targets, ["3.0.0", "3.0.0", "5.0.0", "5.0.0", "5.0.0", "5.0.0", "5.0.0", "10.0.0"]);
-    assert.deepEqual([record.version, record.baseline], ["2.0.0", "2.0.0"]);
+    assert.deepEqual([record.version, record.initialVersion], ["2.0.0", "2.0.0"]);
   });
 
   it("is raised by a second installation event, which apps without an interface get at an update", () => {
@@ -439,8 +456,8 @@ describe("nextRecord(): the target", () => {
 
   it("keeps the stored version, whatever PREVIOUS_VERSION says", () => {
     for (const previous of ["1", "2.5", "9", "latest"]) {
-      const { version, baseline } = next(installed, update(previous, "3", { hour: 2 }));
-      assert.deepEqual([version, baseline], ["2.0.0", "2.0.0"]);
+      const { version, initialVersion } = next(installed, update(previous, "3", { hour: 2 }));
+      assert.deepEqual([version, initialVersion], ["2.0.0", "2.0.0"]);
     }
   });
 
@@ -464,15 +481,15 @@ describe("nextRecord(): the target", () => {
   for (const [previous, to, version, target] of first) {
     it(`of a portal that nobody knows, at an update from ${previous} to ${to}`, () => {
       const record = next(undefined, update(previous, to));
-      assert.deepEqual([record.baseline, record.version, record.target], [version, version, target]);
+      assert.deepEqual([record.initialVersion, record.version, record.target], [version, version, target]);
     });
   }
 
   it("of a portal that nobody knows is what Bitrix24 says, where a late installation says less", () => {
     const record = next(undefined, install("2"), proved("A", "4"));
-    assert.deepEqual([record.baseline, record.version, record.target], ["2.0.0", "2.0.0", "4.0.0"]);
+    assert.deepEqual([record.initialVersion, record.version, record.target], ["2.0.0", "2.0.0", "4.0.0"]);
     const above = next(undefined, install("4"), proved("A", "2"));
-    assert.deepEqual([above.baseline, above.version, above.target], ["2.0.0", "2.0.0", "2.0.0"]);
+    assert.deepEqual([above.initialVersion, above.version, above.target], ["2.0.0", "2.0.0", "2.0.0"]);
   });
 
   it("is unknown while nothing has told", () => {
@@ -480,7 +497,7 @@ describe("nextRecord(): the target", () => {
     assert.deepEqual([record.status, record.version, record.target], ["installed", undefined, undefined]);
     assert.equal("target" in record || "version" in record || "baseline" in record, false);
     const told = next(record, update("2", "3", { hour: 2 }));
-    assert.deepEqual([told.baseline, told.version, told.target], ["2.0.0", "2.0.0", "3.0.0"]);
+    assert.deepEqual([told.initialVersion, told.version, told.target], ["2.0.0", "2.0.0", "3.0.0"]);
   });
 });
 
@@ -502,33 +519,33 @@ describe("announcedVersion()", () => {
   ];
   for (const [version, installedVersion, announced] of said) {
     it(`of ${version} where Bitrix24 says ${installedVersion ?? "nothing"}`, () => {
-      const proof = installedVersion === undefined ? {} : { installedVersion };
-      const facts = { proof, versions: coerced(), receivedAt: RECEIVED_AT };
+      const verification = installedVersion === undefined ? {} : { installedVersion };
+      const facts = { verification, versions: coerced(), receivedAt: RECEIVED_AT };
       assert.equal(announcedVersion(install(version), facts), announced);
       assert.equal(announcedVersion(update("1", version), facts), announced);
       // A payment's VERSION is not that of the installation.
       assert.equal(
         announcedVersion(payment(), facts),
-        proof.installedVersion && coerced().parse(proof.installedVersion),
+        verification.installedVersion && coerced().parse(verification.installedVersion),
       );
     });
   }
 
   it("of other events, when what is proved cannot be read, is none", () => {
     for (const versions of [coerced(), mapped({ 1: "1.0.0" })]) {
-      const facts = { proof: { installedVersion: "latest" }, versions, receivedAt: RECEIVED_AT };
+      const facts = { verification: { installedVersion: "latest" }, versions, receivedAt: RECEIVED_AT };
       assert.equal(announcedVersion(payment(), facts), undefined);
     }
   });
 
   it("of code that is deployed is its own, at any event", () => {
-    const facts = { proof: proved("A", "1"), versions: deployed("2.3.0"), receivedAt: RECEIVED_AT };
+    const facts = { verification: proved("A", "1"), versions: deployed("2.3.0"), receivedAt: RECEIVED_AT };
     for (const event of [install("1"), update("1", "latest"), payment(), uninstall()]) {
       assert.equal(announcedVersion(event, facts), "2.3.0");
     }
   });
 
-  it("raises a portal by proof alone", () => {
+  it("raises a portal by verification alone", () => {
     const record = next(live(["install2"]), payment({ hour: 2 }), proved("A", "3"));
     assert.deepEqual([record.version, record.target], ["2.0.0", "3.0.0"]);
   });
@@ -538,8 +555,8 @@ describe("nextRecord() with another scheme", () => {
   it("deployed(): a portal's start is the deployed version too, and needs no PREVIOUS_VERSION", () => {
     const versions = deployed("2.3.0");
     for (const event of [install("1"), update("1", "1"), bare("ONAPPUPDATE", { VERSION: "1" }), payment()]) {
-      const { baseline, version, target } = next(undefined, event, {}, { versions });
-      assert.deepEqual([baseline, version, target], ["2.3.0", "2.3.0", "2.3.0"]);
+      const { initialVersion, version, target } = next(undefined, event, {}, { versions });
+      assert.deepEqual([initialVersion, version, target], ["2.3.0", "2.3.0", "2.3.0"]);
     }
     const known = next(undefined, install("1"), {}, { versions });
     const { version, target } = next(known, payment({ hour: 2 }), {}, { versions: deployed("2.4.0") });
@@ -548,8 +565,8 @@ describe("nextRecord() with another scheme", () => {
 
   it("mapped(): what the table lacks throws, and nothing is changed", () => {
     const versions = mapped({ 1: "1.0.0", 2: "1.4.0" });
-    const { baseline, target } = next(undefined, update("1", "2"), {}, { versions });
-    assert.deepEqual([baseline, target], ["1.0.0", "1.4.0"]);
+    const { initialVersion, target } = next(undefined, update("1", "2"), {}, { versions });
+    assert.deepEqual([initialVersion, target], ["1.0.0", "1.4.0"]);
     for (const event of [install("3"), update("1", "3"), update("0", "2")]) {
       assert.throws(() => next(undefined, event, {}, { versions }), RangeError);
     }
@@ -561,7 +578,7 @@ function bare(name: string, data: Readonly<Record<string, string>>): B24Event {
 }
 
 describe("nextRecord() refuses", () => {
-  const cases: Readonly<Record<string, readonly [event: B24Event, proof: StoredProof, issue: object]>> = {
+  const cases: Readonly<Record<string, readonly [event: B24Event, verification: StoredVerification, issue: object]>> = {
     "a VERSION that cannot be read": [update("1", "latest"), {}, {
       path: "data.VERSION",
       saw: '"latest"',
@@ -583,9 +600,9 @@ describe("nextRecord() refuses", () => {
       wanted: "the version that the portal comes from, for it is not known here yet",
     }],
   };
-  for (const [name, [event, proof, issue]] of Object.entries(cases)) {
+  for (const [name, [event, verification, issue]] of Object.entries(cases)) {
     it(`${name}, of a portal that nobody knows`, () => {
-      assert.throws(() => next(undefined, event, proof), (error: unknown) => {
+      assert.throws(() => next(undefined, event, verification), (error: unknown) => {
         assert(error instanceof InputError);
         assert.deepEqual(error.issues, [issue]);
         return true;
@@ -710,7 +727,7 @@ describe("snapshot()", () => {
   it("shows a record without its tokens, and without what only the core needs", () => {
     const portal = snapshot(live(["install2", "update3"])!);
     assert.deepEqual(Object.keys(portal).sort(), [
-      ...["applicationToken", "applied", "baseline", "clientEndpoint", "domain", "generation", "memberId"],
+      ...["applicationToken", "applied", "clientEndpoint", "domain", "generation", "memberId"],
       ...["status", "target", "version"],
     ]);
     assert.doesNotMatch(JSON.stringify(portal), /access at|refresh at/);

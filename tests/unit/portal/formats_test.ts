@@ -49,7 +49,7 @@ describe("what newer code wrote is neither worked on nor written over:", () => {
     const { app, storage, send, update, ran, names, later, lines } = await afterNewerCode(key);
     const before = await storage.get(key);
     assert.equal(await send(update), 200);
-    assert.equal(names().at(-1), "duplicate");
+    assert.equal(names().at(-1), "duplicateReceived");
     for (let tick = 0; tick < 2; tick++) {
       later();
       assert.deepEqual(await app.tick(), { handled: 0, failed: 1 });

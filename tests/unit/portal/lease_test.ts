@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { holdPortal, LeaseLostError } from "../../../src/portal/lease.ts";
+import { acquireLease, LeaseLostError } from "../../../src/portal/lease.ts";
 import { PORTAL_FORMAT, portalKey, type PortalRecord } from "../../../src/portal/record.ts";
 
 const MEMBER_ID = "a".repeat(32);
@@ -29,7 +29,7 @@ function processOn(
   time: { now: number },
   skew = 0,
   leaseMs = 30_000,
-): Parameters<typeof holdPortal>[0] {
+): Parameters<typeof acquireLease>[0] {
   return { storage, clock: () => time.now + skew, random: () => crypto.randomUUID(), leaseMs };
 }
 
@@ -46,25 +46,25 @@ describe("holdPortal()", () => {
     const storage = await stored();
     const time = { now: 1_000_000 };
     const held = await Promise.all(
-      Array.from({ length: 20 }, () => holdPortal(processOn(storage, time), MEMBER_ID)),
+      Array.from({ length: 20 }, () => acquireLease(processOn(storage, time), MEMBER_ID)),
     );
     assert.equal(held.filter((one) => one !== undefined).length, 1);
     for (const one of held) one?.stop();
   });
 
   it("gives none that is not stored", async () => {
-    assert.equal(await holdPortal(processOn(memoryStorage(), { now: 1 }), MEMBER_ID), undefined);
+    assert.equal(await acquireLease(processOn(memoryStorage(), { now: 1 }), MEMBER_ID), undefined);
   });
 
   it("gives a portal again once it is released, with a higher fence", async () => {
     const storage = await stored();
     const time = { now: 1_000_000 };
-    const first = (await holdPortal(processOn(storage, time), MEMBER_ID))!;
-    assert.equal(await holdPortal(processOn(storage, time), MEMBER_ID), undefined);
+    const first = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
+    assert.equal(await acquireLease(processOn(storage, time), MEMBER_ID), undefined);
     assert.equal(await first.release((record) => record), true);
     assert.equal((await recordOf(storage)).lease, undefined);
-    const second = (await holdPortal(processOn(storage, time), MEMBER_ID))!;
-    assert(second.fence > first.fence);
+    const second = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
+    assert(second.fencingToken > first.fencingToken);
     await assert.rejects(first.update((record) => record), LeaseLostError);
     second.stop();
   });
@@ -72,14 +72,14 @@ describe("holdPortal()", () => {
   it("keeps a portal whose holder renews it by writing, and gives up one that is not renewed", async () => {
     const storage = await stored();
     const time = { now: 1_000_000 };
-    const first = (await holdPortal(processOn(storage, time), MEMBER_ID))!;
+    const first = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
     time.now += 29_000;
     await first.update((record) => record);
     time.now += 29_000;
-    assert.equal(await holdPortal(processOn(storage, time), MEMBER_ID), undefined);
+    assert.equal(await acquireLease(processOn(storage, time), MEMBER_ID), undefined);
     time.now += 1000;
-    const second = (await holdPortal(processOn(storage, time), MEMBER_ID))!;
-    assert(second.fence > first.fence);
+    const second = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
+    assert(second.fencingToken > first.fencingToken);
     first.stop();
     second.stop();
   });
@@ -87,9 +87,9 @@ describe("holdPortal()", () => {
   it("lets an old holder write nothing after a take-over, and tells it", async () => {
     const storage = await stored();
     const time = { now: 1_000_000 };
-    const old = (await holdPortal(processOn(storage, time), MEMBER_ID))!;
+    const old = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
     time.now += 30_000;
-    const next = (await holdPortal(processOn(storage, time), MEMBER_ID))!;
+    const next = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
     await next.update((record) => ({ ...record, version: "2.0.0" }));
     const before = await storage.get(KEY);
     await assert.rejects(old.update((record) => ({ ...record, version: "9.0.0" })), LeaseLostError);
@@ -107,8 +107,8 @@ describe("holdPortal()", () => {
     it(`lets one of two write whose clocks are ${skew} ms apart`, async () => {
       const storage = await stored();
       const time = { now: 1_000_000 };
-      const holder = (await holdPortal(processOn(storage, time, skew), MEMBER_ID))!;
-      const other = await holdPortal(processOn(storage, time), MEMBER_ID);
+      const holder = (await acquireLease(processOn(storage, time, skew), MEMBER_ID))!;
+      const other = await acquireLease(processOn(storage, time), MEMBER_ID);
       // A holder whose clock is behind is taken over early; one whose clock is ahead, late.
       assert.equal(other !== undefined, skew < 0);
       if (other === undefined) await holder.update((record) => ({ ...record, version: "2.0.0" }));
@@ -124,7 +124,7 @@ describe("holdPortal()", () => {
 
   it("loses no change that another writer of the record makes meanwhile", async () => {
     const storage = await stored();
-    const held = (await holdPortal(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
+    const held = (await acquireLease(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
     const { value, version } = (await storage.get<PortalRecord>(KEY))!;
     await storage.put(KEY, { ...value, target: "4.0.0" }, { ifVersion: version });
     await held.update((record) => ({ ...record, version: "2.0.0" }));
@@ -135,7 +135,7 @@ describe("holdPortal()", () => {
 
   it("keeps a portal that its last look at it does not give back", async () => {
     const storage = await stored();
-    const held = (await holdPortal(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
+    const held = (await acquireLease(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
     assert.equal(await held.release(() => undefined), false);
     await held.update((record) => record);
     held.stop();
@@ -154,7 +154,7 @@ describe("holdPortal()", () => {
         return result;
       },
     };
-    const kept = (await holdPortal({ ...processOn(watched, { now: 5 }), leaseMs }, MEMBER_ID))!;
+    const kept = (await acquireLease({ ...processOn(watched, { now: 5 }), leaseMs }, MEMBER_ID))!;
     assert.equal((await awake(renewed.promise))?.until, 65);
     assert.equal(kept.signal.aborted, false);
     kept.stop();
@@ -165,7 +165,7 @@ describe("holdPortal()", () => {
       ...other,
       put: (...args) => isDown ? Promise.reject(new Error("down")) : other.put(...args),
     };
-    const held = (await holdPortal({ ...processOn(failing, { now: 5 }), leaseMs }, MEMBER_ID))!;
+    const held = (await acquireLease({ ...processOn(failing, { now: 5 }), leaseMs }, MEMBER_ID))!;
     isDown = true;
     await awake(new Promise<void>((resolve) => held.signal.addEventListener("abort", () => resolve())));
     assert.match(String(held.signal.reason), /could not be renewed in time/);
@@ -180,7 +180,7 @@ describe("holdPortal()", () => {
       ...storage,
       put: (...args) => hangs ? new Promise(() => {}) : storage.put(...args),
     };
-    const held = (await holdPortal({ ...processOn(hanging, { now: 5 }), leaseMs }, MEMBER_ID))!;
+    const held = (await acquireLease({ ...processOn(hanging, { now: 5 }), leaseMs }, MEMBER_ID))!;
     hangs = true;
     // The test never ends where nobody tells the holder.
     await awake(new Promise<void>((resolve) => held.signal.addEventListener("abort", () => resolve())));

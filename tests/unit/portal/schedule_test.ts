@@ -3,14 +3,14 @@ import { describe, it } from "node:test";
 import { encrypted, type Entry, memoryStorage, type Storage } from "@b24/onappupdate";
 import { PORTAL_FORMAT, portalKey, type PortalRecord } from "../../../src/portal/record.ts";
 import {
-  arrived,
+  commitEntry,
   dueAt,
   listDue,
-  planVisit,
+  reserveEntry,
   schedule,
   timeOf,
   unschedule,
-  writeDue,
+  withNextDelivery,
 } from "../../../src/portal/schedule.ts";
 
 const MEMBER_ID = "a".repeat(32);
@@ -57,14 +57,14 @@ async function deliver(
     },
   };
   const at = planner(watched);
-  const plan = await planVisit(at, MEMBER_ID, 1000, known);
+  const plan = await reserveEntry(at, MEMBER_ID, 1000, known);
   await meanwhile(storage);
-  const written = await writeDue(at, plan, (now, due) => arrived(now!, due));
+  const written = await commitEntry(at, plan, (now, due) => withNextDelivery(now!, due));
   return { due: written?.value.due, schedule: await scheduled(storage), isAlwaysKnown };
 }
 
 /** Its clock says `now`, and its first text is "1". */
-function planner(storage: Storage, now = 1): Parameters<typeof planVisit>[0] {
+function planner(storage: Storage, now = 1): Parameters<typeof reserveEntry>[0] {
   let texts = 0;
   return { storage, clock: () => now, random: () => String(++texts) };
 }
@@ -107,9 +107,9 @@ describe("writeDue()", () => {
   it("schedules a new portal once more when it took so long that its entry may be gone", async () => {
     for (const [now, expected] of [[999, []], [1000, [AT]]] as const) {
       const storage = memoryStorage();
-      const plan = await planVisit(planner(storage), MEMBER_ID, 1000, null);
+      const plan = await reserveEntry(planner(storage), MEMBER_ID, 1000, null);
       await unschedule(storage, AT, MEMBER_ID);
-      const written = await writeDue(planner(storage, now), plan, (_, due) => arrived(RECORD, due));
+      const written = await commitEntry(planner(storage, now), plan, (_, due) => withNextDelivery(RECORD, due));
       assert.equal(written?.value.due, AT);
       assert.deepEqual(await scheduled(storage), expected);
     }

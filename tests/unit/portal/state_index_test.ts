@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { counted, enter, stateOf } from "../../../src/portal/state_index.ts";
+import { counted, stateOf, updateIndex } from "../../../src/portal/state_index.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 
 function record(memberId: string, more: Partial<PortalRecord> = {}): PortalRecord {
@@ -41,8 +41,8 @@ describe("the census", () => {
 
   it("counts each portal once, in their order, in its latest state", async () => {
     const storage = memoryStorage();
-    for (const id of ids.toReversed()) await enter(storage, record(id));
-    await enter(storage, record(ids[1]!, { target: "3.0.0", fence: 2 }));
+    for (const id of ids.toReversed()) await updateIndex(storage, record(id));
+    await updateIndex(storage, record(ids[1]!, { target: "3.0.0", fencingToken: 2 }));
     const states = ids.toSorted().map((id) => `${id} ${id === ids[1] ? "upgrading" : "current"} 2.0.0`);
     assert.deepEqual(await all(storage), states);
     for (const [i, id] of ids.toSorted().entries()) assert.deepEqual(await all(storage, id), states.slice(i + 1), id);
@@ -50,22 +50,22 @@ describe("the census", () => {
 
   it("keeps what a later holder of the portal wrote", async () => {
     const storage = memoryStorage();
-    await enter(storage, record(ids[0]!, { fence: 7, version: "3.0.0", target: "3.0.0" }));
-    await enter(storage, record(ids[0]!, { fence: 6 }));
+    await updateIndex(storage, record(ids[0]!, { fencingToken: 7, version: "3.0.0", target: "3.0.0" }));
+    await updateIndex(storage, record(ids[0]!, { fencingToken: 6 }));
     assert.deepEqual(await all(storage), [`${ids[0]} current 3.0.0`]);
   });
 
   it("loses none of many that are entered at once", async () => {
     const storage = memoryStorage();
     const many = Array.from({ length: 200 }, (_, i) => `abc${i.toString(16).padStart(29, "0")}`);
-    await Promise.all(many.map((id) => enter(storage, record(id))));
+    await Promise.all(many.map((id) => updateIndex(storage, record(id))));
     assert.equal((await all(storage)).length, 200);
   });
 
   it("costs a fraction of reading the portals", async () => {
     const storage = memoryStorage();
     const many = Array.from({ length: 200 }, (_, i) => `${(i % 4).toString().repeat(3)}${i}`.padEnd(32, "0"));
-    for (const id of many) await enter(storage, record(id));
+    for (const id of many) await updateIndex(storage, record(id));
     let parts = 0;
     for await (const _ of storage.list(["census"])) parts++;
     assert.equal(parts, 4);
@@ -74,7 +74,7 @@ describe("the census", () => {
   it("refuses what newer code wrote", async () => {
     const storage = memoryStorage();
     await storage.put(["census", "00f"], { format: 2, portals: {} });
-    await assert.rejects(enter(storage, record(ids[0]!)), { code: "format" });
+    await assert.rejects(updateIndex(storage, record(ids[0]!)), { code: "format" });
     await assert.rejects(all(storage), { code: "format" });
   });
 });

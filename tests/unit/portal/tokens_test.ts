@@ -24,18 +24,18 @@ function after(...pairs: StoredTokens[]): string {
 }
 
 describe("withTokens() keeps", () => {
-  const proved = { isProved: true } as const;
+  const verified = { isVerified: true } as const;
   const cases: Readonly<Record<string, readonly [pairs: readonly StoredTokens[], kept: string]>> = {
-    "the newer of two that are not proved": [[pair("a"), pair("b", { ts: 11 })], "b"],
-    "the newer of two that are not proved, in any order": [[pair("b", { ts: 11 }), pair("a")], "b"],
-    "a proved one beside a newer one that is not": [[pair("a", proved), pair("b", { ts: 11 })], "a,b"],
-    "a proved one, and no older one that is not": [[pair("a", { ...proved, ts: 11 }), pair("b")], "a"],
-    "what is proved, and nothing that it replaces": [[
-      pair("a", proved),
+    "the newer of two that are not verified": [[pair("a"), pair("b", { ts: 11 })], "b"],
+    "the newer of two that are not verified, in any order": [[pair("b", { ts: 11 }), pair("a")], "b"],
+    "a verified one beside a newer one that is not": [[pair("a", verified), pair("b", { ts: 11 })], "a,b"],
+    "a verified one, and no older one that is not": [[pair("a", { ...verified, ts: 11 }), pair("b")], "a"],
+    "what is verified, and nothing that it replaces": [[
+      pair("a", verified),
       pair("b", { ts: 11 }),
-      pair("b", { ...proved, ts: 11 }),
+      pair("b", { ...verified, ts: 11 }),
     ], "b"],
-    "a newer one that is not proved when an older one is": [[pair("b", { ts: 12 }), pair("a", proved)], "b"],
+    "a newer one that is not verified when an older one is": [[pair("b", { ts: 12 }), pair("a", verified)], "b"],
     "those of different users apart": [[pair("a"), pair("b", { userId: 2 })], "a,b"],
     "the system user's apart from those of people": [[pair("a"), pair("s", { owner: "system" })], "a,s"],
     "one system user's, whatever its number": [[
@@ -43,16 +43,16 @@ describe("withTokens() keeps", () => {
       pair("t", { owner: "system", userId: 8, ts: 11 }),
     ], "t"],
     "of more than four people the latest": [
-      [1, 2, 3, 4, 5, 6].map((userId) => pair(String(userId), { userId, ts: 100 - userId, ...proved })),
+      [1, 2, 3, 4, 5, 6].map((userId) => pair(String(userId), { userId, ts: 100 - userId, ...verified })),
       "1,2,3,4",
     ],
-    "of more than two people that are not proved the latest": [
+    "of more than two people that are not verified the latest": [
       [1, 2, 3, 4].map((userId) => pair(String(userId), { userId, ts: 100 - userId })),
       "1,2",
     ],
-    "an administrator's that is not proved beside four people's that are": [
+    "an administrator's that is not verified beside four people's that are": [
       [
-        ...[1, 2, 3, 4].map((userId) => pair(String(userId), { userId, ts: userId, ...proved })),
+        ...[1, 2, 3, 4].map((userId) => pair(String(userId), { userId, ts: userId, ...verified })),
         pair("new", { userId: 5, ts: 9, isAdmin: true }),
         pair("others", { userId: 6, ts: 10 }),
         pair("more", { userId: 7, ts: 11 }),
@@ -61,12 +61,12 @@ describe("withTokens() keeps", () => {
     ],
     "of more than four people an administrator's": [
       [1, 2, 3, 4, 5].map((userId) =>
-        pair(String(userId), { userId, ts: userId, ...proved, ...(userId === 1 ? { isAdmin: true } : {}) })
+        pair(String(userId), { userId, ts: userId, ...verified, ...(userId === 1 ? { isAdmin: true } : {}) })
       ),
       "1,3,4,5",
     ],
-    "of more than four people those that are proved": [
-      [1, 2, 3, 4, 5, 6].map((userId) => pair(String(userId), { userId, ts: userId, ...(userId < 3 ? proved : {}) })),
+    "of more than four people those that are verified": [
+      [1, 2, 3, 4, 5, 6].map((userId) => pair(String(userId), { userId, ts: userId, ...(userId < 3 ? verified : {}) })),
       "1,2,5,6",
     ],
     "the system user's when many people come": [
@@ -82,24 +82,28 @@ describe("withTokens() keeps", () => {
   }
 
   it("the same list when the same pair comes again", () => {
-    const stored = withTokens(undefined, pair("a", { isProved: true }))!;
+    const stored = withTokens(undefined, pair("a", { isVerified: true }))!;
     assert.equal(withTokens(stored, pair("a")), stored);
-    assert.equal(withTokens(stored, pair("a", { isProved: true })), stored);
+    assert.equal(withTokens(stored, pair("a", { isVerified: true })), stored);
   });
 
   it("that somebody is an administrator, also where a later event does not say so", () => {
-    const admin = pair("a", { userId: 1, isAdmin: true, isProved: true });
+    const admin = pair("a", { userId: 1, isAdmin: true, isVerified: true });
     const isAdmin = (next: StoredTokens): unknown[] => withTokens([admin], next)!.map((one) => one.isAdmin);
-    assert.deepEqual(isAdmin(pair("b", { userId: 1, ts: 99, isProved: true })), [true]);
-    assert.deepEqual(isAdmin(pair("b", { userId: 1, ts: 99 })), [true, undefined], "but not by what nobody has proved");
-    assert.deepEqual(isAdmin(pair("b", { userId: 2, ts: 99, isProved: true })), [true, undefined]);
+    assert.deepEqual(isAdmin(pair("b", { userId: 1, ts: 99, isVerified: true })), [true]);
+    assert.deepEqual(
+      isAdmin(pair("b", { userId: 1, ts: 99 })),
+      [true, undefined],
+      "but not by what nobody has verified",
+    );
+    assert.deepEqual(isAdmin(pair("b", { userId: 2, ts: 99, isVerified: true })), [true, undefined]);
   });
 
   it("what an event said of a pair when an OAuth host says whose it is", () => {
     const event = pair("a", { isAdmin: true, server: "https://oauth.bitrix.info" });
     const { userId: _, ...anonymous } = event;
-    const [stored] = withTokens([anonymous], pair("a", { isProved: true, userId: 5 }))!;
-    assert.deepEqual(stored, { ...event, isProved: true, userId: 5 });
+    const [stored] = withTokens([anonymous], pair("a", { isVerified: true, userId: 5 }))!;
+    assert.deepEqual(stored, { ...event, isVerified: true, userId: 5 });
   });
 });
 

@@ -18,7 +18,7 @@ import {
   StorageError,
 } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
-import { type Faults, faulty, storageConformance } from "@b24/onappupdate/testing";
+import { type Faults, faultyStorage, storageConformance } from "@b24/onappupdate/testing";
 import process from "node:process";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { onDeno, root } from "../../support/process.ts";
@@ -110,7 +110,7 @@ storageConformance({
   name: "encrypted(memoryStorage with faults)",
   create: (clock) => {
     const faults: Faults = {};
-    const storage = encrypted(faulty(memoryStorage({ clock }), faults, 1), rotating);
+    const storage = encrypted(faultyStorage(memoryStorage({ clock }), faults, 1), rotating);
     faultsOf.set(storage, faults);
     return storage;
   },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Key, memoryStorage, type Storage } from "@b24/onappupdate";
-import { type Faults, faulty, storageConformance } from "@b24/onappupdate/testing";
+import { type Faults, faultyStorage, storageConformance } from "@b24/onappupdate/testing";
 
 storageConformance({ name: "memoryStorage", test, clock: "injected", create: (clock) => memoryStorage({ clock }) });
 
@@ -12,7 +12,7 @@ storageConformance({
   clock: "injected",
   create: (clock) => {
     const faults: Faults = {};
-    const storage = faulty(memoryStorage({ clock }), faults, 1);
+    const storage = faultyStorage(memoryStorage({ clock }), faults, 1);
     faultsOf.set(storage, faults);
     return storage;
   },

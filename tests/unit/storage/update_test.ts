@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { modify } from "../../../src/storage/update.ts";
+import { updateEntry } from "../../../src/storage/update.ts";
 
 const KEY = ["counter"] as const;
 
@@ -28,7 +28,7 @@ const increment = (entry: { readonly value: number } | null): number => (entry?.
 describe("modify()", () => {
   test("loses no change of 300 concurrent writers, and lets them wait instead of race", async () => {
     const { storage, calls } = counting(memoryStorage());
-    await Promise.all(Array.from({ length: 300 }, () => modify<number>(storage, KEY, increment)));
+    await Promise.all(Array.from({ length: 300 }, () => updateEntry<number>(storage, KEY, increment)));
     assert.equal((await storage.get<number>(KEY))?.value, 300);
     assert.equal(calls.put, 300);
   });
@@ -37,29 +37,29 @@ describe("modify()", () => {
     const storage = memoryStorage();
     const known = await storage.get<number>(KEY);
     await storage.put(KEY, 41);
-    assert.equal((await modify<number>(storage, KEY, increment, known))?.value, 42);
+    assert.equal((await updateEntry<number>(storage, KEY, increment, known))?.value, 42);
   });
 
   test("writes nothing when nothing changes", async () => {
     const { storage, calls } = counting(memoryStorage());
-    await modify<number>(storage, KEY, increment);
-    assert.equal((await modify<number>(storage, KEY, (entry) => entry!.value))?.value, 1);
-    assert.equal((await modify<number>(storage, KEY, () => undefined))?.value, 1);
-    assert.equal(await modify<number>(storage, ["nothing"], () => undefined), null);
+    await updateEntry<number>(storage, KEY, increment);
+    assert.equal((await updateEntry<number>(storage, KEY, (entry) => entry!.value))?.value, 1);
+    assert.equal((await updateEntry<number>(storage, KEY, () => undefined))?.value, 1);
+    assert.equal(await updateEntry<number>(storage, ["nothing"], () => undefined), null);
     assert.equal(calls.put, 1);
   });
 
   test("does not read what the caller has read", async () => {
     const { storage, calls } = counting(memoryStorage());
-    assert.equal((await modify<number>(storage, KEY, increment, null))?.value, 1);
+    assert.equal((await updateEntry<number>(storage, KEY, increment, null))?.value, 1);
     assert.equal(calls.get, 0);
   });
 
   test("gives up on a storage that refuses every write, and lets the next one in", async () => {
     const storage = memoryStorage();
     const refusing: Storage = { ...storage, put: () => Promise.resolve({ ok: false }) };
-    const waiting = modify<number>(refusing, KEY, increment);
-    await assert.rejects(modify<number>(refusing, KEY, increment), {
+    const waiting = updateEntry<number>(refusing, KEY, increment);
+    await assert.rejects(updateEntry<number>(refusing, KEY, increment), {
       name: "StorageError",
       message: 'cannot write ["counter"]: memory refused 100 writes in a row',
     });
@@ -68,10 +68,10 @@ describe("modify()", () => {
 
   test("a change that throws comes out and lets the next writer in", async () => {
     const storage = memoryStorage();
-    const failing = modify<number>(storage, KEY, () => {
+    const failing = updateEntry<number>(storage, KEY, () => {
       throw new RangeError("no");
     });
-    const next = modify<number>(storage, KEY, increment);
+    const next = updateEntry<number>(storage, KEY, increment);
     await assert.rejects(failing, RangeError);
     assert.equal((await next)?.value, 1);
   });

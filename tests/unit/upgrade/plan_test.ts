@@ -8,7 +8,7 @@ import {
   type UpgradeRange,
 } from "@b24/onappupdate";
 import { compareMilestones, defineUpgrade, type Upgrade } from "../../../src/upgrade/definition.ts";
-import { dueUpgrades, type Journey, makePlan } from "../../../src/upgrade/plan.ts";
+import { dueUpgrades, makePlan, type UpgradePath } from "../../../src/upgrade/plan.ts";
 import { trusting } from "../../support/app.ts";
 
 function define(range: UpgradeRange, options?: UpgradeOptions): Upgrade {
@@ -16,7 +16,7 @@ function define(range: UpgradeRange, options?: UpgradeOptions): Upgrade {
 }
 
 /** Ids of what is due, in order. */
-function due(ranges: readonly UpgradeRange[], journey: Journey): string[] {
+function due(ranges: readonly UpgradeRange[], journey: UpgradePath): string[] {
   return dueUpgrades(ranges.map((range) => define(range)), journey).map(({ id }) => id);
 }
 
@@ -102,7 +102,7 @@ describe("dueUpgrades() selects", () => {
   }
 
   const everything = ["1.0.0", "2.0.0", "1.x", "<=1.9.9", { from: "1.x", to: "2.x" }];
-  const none: Readonly<Record<string, Journey>> = {
+  const none: Readonly<Record<string, UpgradePath>> = {
     "the same version again": { version: "1.5.0", target: "1.5.0" },
     "a downgrade": { version: "2.0.0", target: "1.5.0" },
     "a downgrade from a release to its pre-release": { version: "2.0.0", target: "2.0.0-rc.1" },
@@ -220,7 +220,7 @@ describe("compareMilestones()", () => {
 
 describe("makePlan()", () => {
   const upgrades = [define("3.0.0", { id: "three" }), define("2.0.0"), define("1.x"), define("9.0.0")];
-  const plans: Readonly<Record<string, readonly [journey: Journey, plan: object]>> = {
+  const plans: Readonly<Record<string, readonly [journey: UpgradePath, plan: object]>> = {
     "up": [{ version: "1.0.0", target: "3.0.0", applied: [{ id: "2.0.0" }] }, {
       from: "1.0.0",
       to: "3.0.0",

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createApp, Fatal, memoryStorage, RetryAfter, type Storage, type UpgradeContext } from "@b24/onappupdate";
+import {
+  createApp,
+  memoryStorage,
+  NonRetriableError,
+  RetryAfterError,
+  type Storage,
+  type UpgradeContext,
+} from "@b24/onappupdate";
 import { MEMBER_ID, movableClock, post, recorder, recordingLogger, rig, trusting } from "../../support/app.ts";
 
 /** A portal on 2 and an app whose upgrade to 3 is `handler`. */
@@ -327,7 +334,7 @@ describe("what steps and sleeps are told", () => {
     'cannot run step "one": timeoutMs is 2592000000, wanted 1 to 2147483647': ({ pages }) =>
       pages("one", 0, () => Promise.resolve({ next: null, done: 1 }), { timeoutMs: 2_592_000_000 }),
     'cannot run step "one": cannot use attempts 0 for it, wanted a number from 1': ({ step }) =>
-      step("one", () => {}, { retry: { attempts: 0 } }),
+      step("one", () => {}, { retry: { maxAttempts: 0 } }),
     'cannot sleep "a while" for NaN milliseconds, wanted a number from 0': ({ sleep }) => sleep("a while", NaN),
     'cannot sleep "a while" for Infinity milliseconds, wanted a number from 0': ({ sleep }) =>
       sleep("a while", Infinity),
@@ -379,7 +386,7 @@ describe("a failure", () => {
     let now = Date.now();
     const { app, update, names } = await portalOn2(
       () => Promise.reject(new Error("never")),
-      { retry: { attempts: 6, firstMs: 1000, mostMs: 5000 } },
+      { retry: { maxAttempts: 6, initialDelayMs: 1000, maxDelayMs: 5000 } },
       { clock: () => now, random: () => "" },
     );
     await update();
@@ -398,23 +405,23 @@ describe("a failure", () => {
     assert.deepEqual(waits, [1000, 2000, 4000, 5000, 5000].map((ms) => Math.ceil(ms * ratio)));
     const { failure } = (await app.portal(MEMBER_ID))!;
     assert.deepEqual([failure!.upgradeId, failure!.attempts, failure!.message], ["3", 6, "never"]);
-    assert.equal(names().filter((name) => name === "retried").length, 5);
-    assert.equal(names().filter((name) => name === "parked").length, 1);
+    assert.equal(names().filter((name) => name === "upgradeRetryScheduled").length, 5);
+    assert.equal(names().filter((name) => name === "portalParked").length, 1);
     now += 10 ** 9;
     assert.deepEqual(await app.tick(), { handled: 0, failed: 0 });
   });
 
-  it("RetryAfter says when, and is not counted; Fatal parks at once", async () => {
+  it("RetryAfterError says when, and is not counted; Fatal parks at once", async () => {
     let now = Date.now();
     let calls = 0;
     const { app, update } = await portalOn2(
       async ({ step }) => {
         await step("call", () => {
-          if (++calls < 5) throw new RetryAfter(7000, "busy");
-          throw new Fatal("broken data");
+          if (++calls < 5) throw new RetryAfterError(7000, "busy");
+          throw new NonRetriableError("broken data");
         });
       },
-      { retry: { attempts: 2 } },
+      { retry: { maxAttempts: 2 } },
       { clock: () => now },
     );
     await update();
@@ -431,7 +438,7 @@ describe("a failure", () => {
   it("of a parked run is tried anew when the portal gets another target", async () => {
     let broken = true;
     const { app, portal, send, update } = await portalOn2(() => {
-      if (broken) throw new Fatal("a bug in this version");
+      if (broken) throw new NonRetriableError("a bug in this version");
     });
     await update();
     assert.equal((await app.portal(MEMBER_ID))?.failure?.retryAt, undefined);
@@ -465,8 +472,17 @@ describe("a failure", () => {
     broken = false;
     await again();
     assert.deepEqual(names().slice(2), [
-      ...["received", "planned", "stepStarted", "stepFinished", "stepStarted", "stepFailed", "retried", "failed"],
-      ...["planned", "stepStarted", "stepFinished", "applied", "upgraded", "handled"],
+      ...[
+        "eventReceived",
+        "runPlanned",
+        "stepStarted",
+        "stepFinished",
+        "stepStarted",
+        "stepFailed",
+        "upgradeRetryScheduled",
+        "eventFailed",
+      ],
+      ...["runPlanned", "stepStarted", "stepFinished", "upgradeApplied", "portalUpgraded", "eventHandled"],
     ]);
   });
 });
@@ -498,8 +514,8 @@ describe("a process that ends during a step", () => {
       createApp({ storage, clock, logger: recordingLogger().logger }).use(trusting)
         .upgrade("3", async ({ step }) => {
           await step("one", () => void keys.push("one"));
-          await step("two", async ({ idempotencyKey, attempt, fence }) => {
-            keys.push(`${idempotencyKey} #${attempt} ^${fence}`);
+          await step("two", async ({ idempotencyKey, attempt, fencingToken }) => {
+            keys.push(`${idempotencyKey} #${attempt} ^${fencingToken}`);
             await during();
           });
         });
@@ -543,7 +559,7 @@ describe("a process that ends during a step", () => {
             begun();
             return new Promise(() => {});
           });
-        }, { retry: { attempts: 3 } });
+        }, { retry: { maxAttempts: 3 } });
       if (life === 0) {
         await app.fetch(post(portal.install(2)));
         app.fetch(post(portal.update(3)));

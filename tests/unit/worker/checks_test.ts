@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { B24Error, deployed, NoAccessError, type Plugin } from "@b24/onappupdate";
+import { B24Error, deployed, NoCredentialsError, type Plugin } from "@b24/onappupdate";
 import { MEMBER_ID, recorder, rig } from "../../support/app.ts";
 import { type Branch, branch, withPair } from "../../support/office.ts";
 
@@ -69,7 +69,7 @@ describe("app.check()", () => {
     for (const [code, problem] of [["PAYMENT_REQUIRED", "payment"], ["NOT_INSTALLED", "installation"]] as const) {
       made.office.answer = () => Response.json({ error: code }, { status: 401 });
       assert.deepEqual(await codes(), [problem]);
-      assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, problem);
+      assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, problem);
       made.office.answer = undefined;
       if (problem === "payment") {
         assert.deepEqual(await codes(), ["payment"], "that the app is there does not say that it is paid for");
@@ -78,13 +78,13 @@ describe("app.check()", () => {
         assert.equal(await made.send("ONAPPPAYMENT", paid), 200);
       }
       assert.deepEqual(await codes(), []);
-      assert.equal((await made.app.portal(MEMBER_ID))?.waits, undefined);
+      assert.equal((await made.app.portal(MEMBER_ID))?.blocked, undefined);
     }
     made.office.answer = () => Promise.reject(new TypeError("down"));
     await assert.rejects(made.app.check(MEMBER_ID), { name: "UnreachableError" });
     made.office.answer = ({ kind }) =>
       Response.json({ error: kind === "token" ? "invalid_grant" : "expired_token" }, { status: 400 });
-    assert.deepEqual(await codes(), ["authorisation"]);
+    assert.deepEqual(await codes(), ["authorization"]);
     await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
     assert.deepEqual(await codes(), ["uninstalled"]);
   });
@@ -165,8 +165,8 @@ describe("a contact", () => {
 });
 
 describe("a silent portal", () => {
-  it("is checked by tick() after silentMs, give or take a tenth, and finds the update that nobody announced", async () => {
-    const made = branch({ checks: { silentMs: 7 * DAY } });
+  it("is checked by tick() after silentPortalMs, give or take a tenth, and finds the update that nobody announced", async () => {
+    const made = branch({ checks: { silentPortalMs: 7 * DAY } });
     const ran: string[] = [];
     made.app.upgrade("3", ({ to }) => void ran.push(to));
     await install(made);
@@ -217,21 +217,21 @@ describe("requires.scope", () => {
     const held = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual(ran, ["3"]);
     assert.deepEqual([held.version, held.target, held.failure], ["2.0.0", "4.0.0", undefined]);
-    assert.deepEqual([held.waits?.for, held.waits?.message], ["scope", "upgrade 4 needs tasks"]);
-    assert.deepEqual((await made.app.admin.portals({ status: "waiting" })).length, 1);
-    assert.deepEqual((await made.app.admin.counts()).map(({ status }) => status), ["waiting"]);
+    assert.deepEqual([held.blocked?.on, held.blocked?.message], ["scope", "upgrade 4 needs tasks"]);
+    assert.deepEqual((await made.app.admin.portals({ status: "blocked" })).length, 1);
+    assert.deepEqual((await made.app.admin.counts()).map(({ status }) => status), ["blocked"]);
     for (let hour = 0; hour < 30; hour++) {
       made.now += 61 * MINUTE;
       await made.app.tick();
     }
     assert.deepEqual(ran, ["3"]);
-    assert.equal(told.names().filter((name) => name === "parked" || name === "failed").length, 0);
+    assert.equal(told.names().filter((name) => name === "portalParked" || name === "eventFailed").length, 0);
     made.office.scope = "crm,placement,tasks";
     made.now += 61 * MINUTE;
     await made.app.tick();
     assert.deepEqual(ran, ["3", "4"]);
     const arrived = (await made.app.portal(MEMBER_ID))!;
-    assert.deepEqual([arrived.version, arrived.waits, arrived.scope], ["4.0.0", undefined, [
+    assert.deepEqual([arrived.version, arrived.blocked, arrived.scope], ["4.0.0", undefined, [
       "crm",
       "placement",
       "tasks",
@@ -244,7 +244,7 @@ describe("requires.scope", () => {
     made.app.upgrade("3", () => void ran.push("3"), { requires: { scope: "tasks" } });
     await install(made);
     await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
-    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "scope");
+    assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "scope");
     made.office.scope = "tasks";
     await made.app.check(MEMBER_ID);
     await soon();
@@ -272,12 +272,12 @@ describe("a handler that meets a wall", () => {
         [error("ACCESS_DENIED"), "administrator"],
         [error("METHOD_CONFIRM_WAITING"), "confirmation"],
         [error("PAYMENT_REQUIRED"), "payment"],
-        [new NoAccessError(MEMBER_ID, "authorisation", "no token"), "authorisation"],
+        [new NoCredentialsError(MEMBER_ID, "authorization", "no token"), "authorization"],
         [new Error("while moving deals", { cause: error("insufficient_scope") }), "scope"],
       ] as const
     ) {
       for (const inStep of [false, true]) {
-        const made = branch({ retry: { attempts: 2 } });
+        const made = branch({ retry: { maxAttempts: 2 } });
         let wall = true;
         const attempts: number[] = [];
         const meet = (attempt: number): void => {
@@ -288,7 +288,7 @@ describe("a handler that meets a wall", () => {
         await install(made);
         await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
         for (let i = 0; i < 4; i++) {
-          assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, reason);
+          assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, reason);
           await made.app.tick();
           made.now += 61 * MINUTE;
           await made.app.tick();
@@ -298,7 +298,7 @@ describe("a handler that meets a wall", () => {
         made.now += 61 * MINUTE;
         await made.app.tick();
         const portal = (await made.app.portal(MEMBER_ID))!;
-        assert.deepEqual([portal.version, portal.waits], ["3.0.0", undefined]);
+        assert.deepEqual([portal.version, portal.blocked], ["3.0.0", undefined]);
       }
     }
   });
@@ -327,13 +327,13 @@ describe("a handler that meets a wall", () => {
       },
     });
     await install(made);
-    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "scope");
+    assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "scope");
     await made.app.tick();
     assert.equal(begun, 1);
     wall = false;
     made.now += 61 * MINUTE;
     await made.app.tick();
-    assert.deepEqual([begun, (await made.app.portal(MEMBER_ID))?.waits], [2, undefined]);
+    assert.deepEqual([begun, (await made.app.portal(MEMBER_ID))?.blocked], [2, undefined]);
   });
 });
 
@@ -348,18 +348,18 @@ describe("what a portal waits for", () => {
     const made = branch();
     const ran: string[] = [];
     made.app.upgrade("3", async () => {
-      await made.app.access.get(MEMBER_ID);
+      await made.app.credentials.get(MEMBER_ID);
       ran.push("3");
     });
     await portalOn2(made);
-    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "authorisation");
+    assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "authorization");
     made.now += MINUTE;
     made.office.version = 3;
     const { access, refresh } = made.office.pair(9);
     const pair = { "data[access_token]": access, "data[refresh_token]": refresh };
     await made.send("ONAPPUSERREADY", { ...pair, "data[expires_in]": "3600", "data[user_id]": "9" });
     await soon();
-    assert.deepEqual([ran, (await made.app.portal(MEMBER_ID))?.waits], [["3"], undefined]);
+    assert.deepEqual([ran, (await made.app.portal(MEMBER_ID))?.blocked], [["3"], undefined]);
   });
 
   it("is over when the call that had to be confirmed was", async () => {
@@ -370,7 +370,7 @@ describe("what a portal waits for", () => {
       throw new B24Error({ code: "METHOD_CONFIRM_WAITING", description: "", status: 401, method: "crm.deal.delete" });
     });
     await portalOn2(made);
-    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "confirmation");
+    assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "confirmation");
     isConfirmed = true;
     made.now += MINUTE;
     await made.send("ONAPPMETHODCONFIRM", {
@@ -379,8 +379,8 @@ describe("what a portal waits for", () => {
       "data[CONFIRMED]": "1",
     });
     await soon();
-    const { version, waits } = (await made.app.portal(MEMBER_ID))!;
-    assert.deepEqual([version, waits], ["3.0.0", undefined]);
+    const { version, blocked } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, blocked], ["3.0.0", undefined]);
   });
 });
 
@@ -433,16 +433,16 @@ describe("a payment that lapses", () => {
       });
     made.now += MINUTE;
     assert.equal(await pay("Y"), 200);
-    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "payment");
+    assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "payment");
     made.office.version = 3;
     // Bitrix24's word for it that the app is there says nothing about the payment.
     assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["payment"]);
-    assert.equal((await made.app.portal(MEMBER_ID))?.waits?.for, "payment");
+    assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "payment");
     await soon();
     assert.deepEqual(ran, []);
     made.now += MINUTE;
     assert.equal(await pay("N"), 200);
-    assert.equal((await made.app.portal(MEMBER_ID))?.waits, undefined);
+    assert.equal((await made.app.portal(MEMBER_ID))?.blocked, undefined);
     await made.app.check(MEMBER_ID);
     await soon();
     assert.deepEqual(ran, ["3"]);

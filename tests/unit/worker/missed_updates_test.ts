@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type App, createApp, deployed, Fatal, memoryStorage, RetryAfter, type Storage } from "@b24/onappupdate";
+import {
+  type App,
+  createApp,
+  deployed,
+  memoryStorage,
+  NonRetriableError,
+  RetryAfterError,
+  type Storage,
+} from "@b24/onappupdate";
 import { MEMBER_ID, movableClock, post, recordingLogger, rig, trusting } from "../../support/app.ts";
 import { until } from "../../support/until.ts";
 import { portalKey, type PortalRecord } from "../../../src/portal/record.ts";
@@ -61,8 +69,8 @@ describe("tick() after a deploy of deployed()", () => {
 
 describe("a portal below its target", () => {
   const STUCK: Readonly<Record<string, Error>> = {
-    "is parked": new Fatal("no"),
-    "is to be tried again later": new RetryAfter(10 * 24 * 60 * 60 * 1000),
+    "is parked": new NonRetriableError("no"),
+    "is to be tried again later": new RetryAfterError(10 * 24 * 60 * 60 * 1000),
   };
   for (const [how, error] of Object.entries(STUCK)) {
     it(`is brought there while the event of an earlier update ${how}`, async () => {
@@ -169,9 +177,9 @@ describe("the schedule", () => {
       now += 60_000;
       await send(portal.event("ONCRMDEALADD", { ID: `${i}` }));
     }
-    const { due, dueLater } = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!.value;
+    const { due, supersededDue } = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!.value;
     assert.deepEqual(await entries(), [due]);
-    assert.deepEqual([due, dueLater], [first, undefined], "half an hour earlier does as well");
+    assert.deepEqual([due, supersededDue], [first, undefined], "half an hour earlier does as well");
     now += 6 * 24 * 60 * 60 * 1000;
     await send(portal.event("ONCRMDEALADD", { ID: "31" }));
     const [later, ...others] = await entries();

@@ -272,7 +272,7 @@ describe("registrations().apply()", () => {
   it("does the other kinds where one lacks its scope, and says what it lacks then", async () => {
     const { portal, b24, known } = await scene(undefined, { scope: ["crm", "placement"] });
     const plugin = registrations({ robots: ALL.robots!, placements: ALL.placements!, events: ALL.events!.slice(0, 1) });
-    await assert.rejects(plugin.apply({ b24, portal: await known() }), { name: "B24Error", waitsFor: "scope" });
+    await assert.rejects(plugin.apply({ b24, portal: await known() }), { name: "B24Error", blockedOn: "scope" });
     assert.deepEqual(there(portal.registrations()), [
       ...["events ONCRMDEALADD", "placements CRM_DEAL_DETAIL_TAB", "placements LEFT_MENU"],
     ]);
@@ -370,7 +370,7 @@ describe("registrations() in an app", () => {
 
   it("has the portal wait for a scope that is missing, and goes on when it is there", async () => {
     const { portal, app } = await scene({ robots: ALL.robots! }, { scope: ["crm"] });
-    const waits = async (): Promise<string | undefined> => (await app.portal(MEMBER_ID))?.waits?.for;
+    const waits = async (): Promise<string | undefined> => (await app.portal(MEMBER_ID))?.blocked?.on;
     assert.equal(await waits(), "scope");
     portal.grant("bizproc");
     await portal.sends.update(3);

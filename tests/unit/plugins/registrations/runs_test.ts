@@ -1,7 +1,7 @@
 /** Registrations are the first step of every run, whatever began it, and of nothing else. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type App, createApp, deployed, Fatal, memoryStorage, type Storage } from "@b24/onappupdate";
+import { type App, createApp, deployed, memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { registrations } from "@b24/onappupdate/registrations";
 import { rest } from "@b24/onappupdate/rest";
@@ -40,7 +40,7 @@ async function scene(): Promise<Scene> {
 async function sceneAt(
   bitrix24: ReturnType<typeof fakeBitrix24>,
   portal: FakePortal,
-  { storage = memoryStorage(), code, attempts = 3 }: SceneOptions,
+  { storage = memoryStorage(), code, attempts: maxAttempts = 3 }: SceneOptions,
 ): Promise<Scene> {
   const [ran, undone]: [string[], string[]] = [[], []];
   const { plugin, reports } = recorder();
@@ -50,7 +50,7 @@ async function sceneAt(
   };
   const app = createApp({
     ...{ storage, clock, clientId: CLIENT_ID, clientSecret: "client-secret-0123456789abcdef", fetch: bitrix24.fetch },
-    ...{ acknowledge: "handled", tickEveryMs: false, checks: false, retry: { attempts } },
+    ...{ acknowledge: "handled", tickEveryMs: false, checks: false, retry: { maxAttempts } },
     logger: recordingLogger().logger,
     ...(code === undefined ? {} : { versions: deployed(code) }),
   }).use(applicationToken()).use(plugin).use(rest({ rate: { burst: 1000, perSecond: 1000 }, attempts: 1 }))
@@ -61,7 +61,7 @@ async function sceneAt(
     .upgrade("4", async ({ step }) => {
       await step("one", () => 1, { undo: () => void undone.push("one") });
       await step("two", () => {
-        throw new Fatal("this step fails");
+        throw new NonRetriableError("this step fails");
       });
     })
     .on("ONAPPTEST", () => saw("the handler"));
@@ -173,12 +173,17 @@ describe("a portal whose registrations are refused", () => {
     await portal.sends.update(3);
     const of = (wanted: string): unknown[] =>
       reports.flatMap((report) => report.name === wanted && "attempt" in report ? [report.attempt] : []);
-    assert.deepEqual([await statuses(app), of("retried"), of("parked")], [["upgrading on 2.0.0"], [1], []]);
+    assert.deepEqual([await statuses(app), of("upgradeRetryScheduled"), of("portalParked")], [["upgrading on 2.0.0"], [
+      1,
+    ], []]);
     for (let i = 0; i < 4; i++) {
       later();
       await app.tick();
     }
-    assert.deepEqual([await statuses(app), of("retried"), of("parked")], [["parked on 2.0.0"], [1, 2], [3]]);
+    assert.deepEqual([await statuses(app), of("upgradeRetryScheduled"), of("portalParked")], [["parked on 2.0.0"], [
+      1,
+      2,
+    ], [3]]);
     const { upgradeId, to, message, attempts } = (await app.portal(MEMBER_ID))!.failure!;
     assert.deepEqual([upgradeId, to, attempts], [undefined, "3.0.0", 3]);
     assert.match(message, new RegExp(REFUSED));

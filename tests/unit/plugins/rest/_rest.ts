@@ -1,7 +1,14 @@
 /** A portal that answers what a test says, access to it, and time that passes only when somebody waits. */
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
-import { type Access, AddressError, type B24Error, type Host, type PortalAccess, Secret } from "@b24/onappupdate";
+import {
+  AddressError,
+  type B24Error,
+  type PluginHost,
+  type PortalCredentials,
+  type PortalCredentialsProvider,
+  Secret,
+} from "@b24/onappupdate";
 import { type B24, type B24Timer, type Rest, rest, type RestOptions } from "@b24/onappupdate/rest";
 import { MEMBER_ID, recordingLogger } from "../../../support/app.ts";
 
@@ -26,7 +33,7 @@ export type Answer = (sent: Sent, count: number) => Response | Promise<Response>
 /** All that a client can reach. */
 export interface Counter {
   readonly plugin: Rest;
-  readonly host: Host;
+  readonly host: PluginHost;
   readonly b24: B24;
   readonly sent: Sent[];
   /** What was asked of the access, in words. */
@@ -34,7 +41,7 @@ export interface Counter {
   /** Milliseconds of each wait. */
   readonly waits: number[];
   readonly lines: string[];
-  readonly access: PortalAccess;
+  readonly access: PortalCredentialsProvider;
   readonly timer: B24Timer;
   /** What portals answer from now on. */
   answer: Answer;
@@ -62,12 +69,12 @@ export function counter(options: RestOptions = {}, given: { readonly fetch?: typ
   const tokens: string[] = [];
   const asked: string[] = [];
   const endpoints = new Map<string, string>();
-  const latest = new Map<string, Access>();
-  const make = (memberId: string, userId: number): Access => {
+  const latest = new Map<string, PortalCredentials>();
+  const make = (memberId: string, userId: number): PortalCredentials => {
     // Words, so that nothing but being known gives them away.
     const token = `access_${tokens.length + 1}_zyxwvutsrqponm`;
     tokens.push(token);
-    const access: Access = {
+    const access: PortalCredentials = {
       clientEndpoint: endpoints.get(memberId) ?? ENDPOINT,
       accessToken: new Secret(token),
       expiresAt: made.now + 3_600_000,
@@ -78,12 +85,12 @@ export function counter(options: RestOptions = {}, given: { readonly fetch?: typ
     latest.set(`${memberId} ${userId}`, access);
     return access;
   };
-  const access: PortalAccess = {
+  const credentials: PortalCredentialsProvider = {
     get: (memberId) => {
       asked.push("get");
       return Promise.resolve(latest.get(`${memberId} 1`) ?? make(memberId, 1));
     },
-    renew: (memberId, spent) => {
+    refresh: (memberId, spent) => {
       asked.push(`renew ${spent.userId}`);
       return Promise.resolve(make(memberId, spent.userId!));
     },
@@ -127,11 +134,11 @@ export function counter(options: RestOptions = {}, given: { readonly fetch?: typ
       return Promise.resolve();
     },
   };
-  const host = { access, portalFetch, clock: () => made.now, log: logger } as Partial<Host> as Host;
+  const host = { credentials, portalFetch, clock: () => made.now, log: logger } as Partial<PluginHost> as PluginHost;
   const plugin = rest({ timer, ...options });
   plugin.setup!(host);
   const made: Counter = {
-    ...{ plugin, host, access, timer, lines, tokens, asked },
+    ...{ plugin, host, access: credentials, timer, lines, tokens, asked },
     b24: plugin.portal(MEMBER_ID),
     sent: [],
     waits: [],

@@ -146,7 +146,7 @@ describe("b24.batch()", () => {
   it("rejects when the request as a whole fails", async () => {
     const made = counter();
     made.answer = () => refusal(403, "insufficient_scope");
-    await failure(made, made.b24.batch({ a: ["a.a"] }), { code: "insufficient_scope", waitsFor: "scope" });
+    await failure(made, made.b24.batch({ a: ["a.a"] }), { code: "insufficient_scope", blockedOn: "scope" });
   });
 
   it("forgets nothing of what was done when a later request fails", async () => {
@@ -238,7 +238,7 @@ describe("b24.batch()", () => {
       ["c", "d"],
     ]);
     assert(!done.d.ok && done.d.error instanceof B24Error);
-    assert.equal(done.d.error.waitsFor, "administrator");
+    assert.equal(done.d.error.blockedOn, "administrator");
   });
 
   it("asks no other user where commands hang together", async () => {

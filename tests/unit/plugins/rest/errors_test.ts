@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { B24Error, RetryAfter } from "@b24/onappupdate";
+import { B24Error, RetryAfterError } from "@b24/onappupdate";
 import { MEMBER_ID } from "../../../support/app.ts";
 import { type Answer, type Counter, counter, failure, NOW, ok, refusal } from "./_rest.ts";
 
@@ -10,22 +10,22 @@ function first(count: number, refused: () => Response): Answer {
 }
 
 /** The rows of the table of codes that end in an error at once. */
-const THROWN: readonly (readonly [code: string, status: number, waitsFor: string | undefined, isFinal: boolean])[] = [
+const THROWN: readonly (readonly [code: string, status: number, blockedOn: string | undefined, isFinal: boolean])[] = [
   ["insufficient_scope", 403, "scope", false],
   ["invalid_scope", 403, "scope", false],
   ["METHOD_CONFIRM_WAITING", 401, "confirmation", false],
   ["METHOD_CONFIRM_DENIED", 403, undefined, true],
   ["OVERLOAD_LIMIT", 503, undefined, true],
-  ["WRONG_CLIENT", 200, "authorisation", false],
+  ["WRONG_CLIENT", 200, "authorization", false],
   ["invalid_client", 400, "configuration", false],
-  ["invalid_grant", 400, "authorisation", false],
+  ["invalid_grant", 400, "authorization", false],
   ["ERROR_CORE", 400, undefined, false],
   ["ERROR_METHOD_NOT_FOUND", 404, undefined, false],
   ["Access denied", 400, undefined, false],
 ];
 
 describe("b24.call() and the errors of Bitrix24", () => {
-  for (const [code, status, waitsFor, isFinal] of THROWN) {
+  for (const [code, status, blockedOn, isFinal] of THROWN) {
     it(`throws ${code}`, async () => {
       const made = counter();
       made.answer = () => refusal(status, code);
@@ -37,7 +37,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
         description: `about ${code}`,
         isFinal,
       });
-      assert.equal((error as B24Error).waitsFor, waitsFor);
+      assert.equal((error as B24Error).blockedOn, blockedOn);
       assert.equal(made.sent.length, 1);
     });
 
@@ -56,7 +56,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
       assert.deepEqual(made.asked, ["get", "renew 1"]);
       assert.deepEqual(made.sent.map(({ auth }) => auth), made.tokens);
       made.answer = () => refusal(401, code);
-      await failure(made, made.b24.call("crm.deal.add"), { code, waitsFor: "authorisation" });
+      await failure(made, made.b24.call("crm.deal.add"), { code, blockedOn: "authorization" });
       assert.deepEqual(made.asked, ["get", "renew 1", "get", "renew 1"]);
       assert.equal(made.sent.length, 4);
     });
@@ -82,20 +82,20 @@ describe("b24.call() and the errors of Bitrix24", () => {
       const made = counter();
       made.users = 2;
       made.answer = () => refusal(403, code);
-      await failure(made, made.b24.call("crm.deal.add"), { code, waitsFor: "administrator" });
+      await failure(made, made.b24.call("crm.deal.add"), { code, blockedOn: "administrator" });
       assert.deepEqual(made.asked, ["get", "another 1", "another 1,2"]);
       assert.equal(made.sent.length, 2);
     });
   }
 
-  for (const [code, waitsFor] of [["PAYMENT_REQUIRED", "payment"], ["NOT_INSTALLED", "installation"]] as const) {
+  for (const [code, blockedOn] of [["PAYMENT_REQUIRED", "payment"], ["NOT_INSTALLED", "installation"]] as const) {
     it(`has ${code} remembered, and throws it also when that fails`, async () => {
       const made = counter();
       made.answer = () => refusal(401, code);
-      await failure(made, made.b24.call("profile"), { name: "B24Error", code, waitsFor });
+      await failure(made, made.b24.call("profile"), { name: "B24Error", code, blockedOn });
       assert.deepEqual(made.asked, ["get", `refused ${code}`]);
       Object.assign(made.access, { refused: () => Promise.reject(new Error("storage is down")) });
-      await failure(made, made.b24.call("profile"), { name: "B24Error", code, waitsFor });
+      await failure(made, made.b24.call("profile"), { name: "B24Error", code, blockedOn });
       assert.match(made.lines.join(), /storage is down/);
       assert.equal(made.sent.length, 2);
     });
@@ -145,12 +145,12 @@ describe("b24.call() and the errors of Bitrix24", () => {
     [null, 60_000],
   ];
   for (const [at, least] of RESETS) {
-    it(`throws RetryAfter after OPERATION_TIME_LIMIT for ${at} seconds`, async () => {
+    it(`throws RetryAfterError after OPERATION_TIME_LIMIT for ${at} seconds`, async () => {
       const made = counter();
       const reset = typeof at === "number" ? NOW / 1000 + at : at;
       made.answer = () => refusal(429, "OPERATION_TIME_LIMIT", { time: { operating_reset_at: reset } });
-      const error = await failure(made, made.b24.call("crm.deal.list"), { name: "RetryAfter" }) as RetryAfter;
-      assert(error instanceof RetryAfter && error.cause instanceof B24Error);
+      const error = await failure(made, made.b24.call("crm.deal.list"), { name: "RetryAfterError" }) as RetryAfterError;
+      assert(error instanceof RetryAfterError && error.cause instanceof B24Error);
       assert.equal(error.cause.code, "OPERATION_TIME_LIMIT");
       assert(error.afterMs >= least && error.afterMs <= least * 1.1 + 1);
       assert.deepEqual(made.waits, []);
@@ -161,7 +161,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
     const made = counter();
     const time = { operating_reset_at: NOW / 1000 - 100 };
     made.answer = () => refusal(429, "OPERATION_TIME_LIMIT", { time });
-    await failure(made, made.b24.call("crm.deal.list"), { name: "RetryAfter" });
+    await failure(made, made.b24.call("crm.deal.list"), { name: "RetryAfterError" });
     assert.equal(made.sent.length, 4);
   });
 

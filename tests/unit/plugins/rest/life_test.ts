@@ -108,7 +108,7 @@ describe("rest() in the life of a portal", () => {
     await b24.call("profile");
     portal.stopPayment();
     await assert.rejects(b24.call("profile"), { name: "B24Error", code: "PAYMENT_REQUIRED" });
-    assert.equal((await app.portal(MEMBER_ID))?.waits?.for, "payment");
+    assert.equal((await app.portal(MEMBER_ID))?.blocked?.on, "payment");
     await portal.sends.pay();
     assert.notEqual(await b24.call("profile"), undefined);
     await app.close();
@@ -214,8 +214,8 @@ describe("an upgrade that calls its portal", () => {
       app.upgrade("3.0.0", async ({ b24 }) => void await b24.call("bizproc.robot.list"))
     );
     await portal.sends.update(3);
-    assert.equal((await app.portal(MEMBER_ID))?.waits?.for, "scope");
-    assert.equal((await app.admin.portals({ status: "waiting" })).length, 1);
+    assert.equal((await app.portal(MEMBER_ID))?.blocked?.on, "scope");
+    assert.equal((await app.admin.portals({ status: "blocked" })).length, 1);
     await app.close();
   });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { HandlerContext, Host } from "@b24/onappupdate";
+import type { HandlerContext, PluginHost } from "@b24/onappupdate";
 import { type B24, rest, type RestOptions } from "@b24/onappupdate/rest";
 import { MEMBER_ID } from "../../../support/app.ts";
 import { branch, office, withPair } from "../../../support/office.ts";
@@ -54,7 +54,7 @@ describe("rest()", () => {
 
   it("does not start in an app that gives no access", () => {
     for (const host of [{}, { access: {} }, { access: { get: () => {} } }]) {
-      assert.throws(() => rest().setup!(host as unknown as Host), {
+      assert.throws(() => rest().setup!(host as unknown as PluginHost), {
         name: "TypeError",
         message: /needs an app that gives access/,
       });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type AppOptions, createApp, Fatal, memoryStorage } from "@b24/onappupdate";
+import { type AppOptions, createApp, memoryStorage, NonRetriableError } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { crashEverywhere, type CrashEverywhereOptions } from "../../../../src/testing/crash/crash_everywhere.ts";
@@ -125,7 +125,7 @@ Repeated, and the other side cannot tell:
         ...scene(),
         app: (environment) =>
           app(environment).upgrade("4", ({ attempt }) => {
-            if (attempt > 1) throw new Fatal("it was begun before");
+            if (attempt > 1) throw new NonRetriableError("it was begun before");
           }),
       }),
       new RegExp(

@@ -4,8 +4,8 @@ import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import {
   type Faults,
-  faulty,
-  STORAGE_CLAUSES,
+  faultyStorage,
+  STORAGE_REQUIREMENTS,
   type StorageBackend,
   storageConformance,
   type StorageWorkerCommand,
@@ -77,7 +77,7 @@ function withFaults(
   return {
     create: (clock) => {
       const faults: Faults = {};
-      const right = faulty(memoryStorage({ clock }), faults, 1);
+      const right = faultyStorage(memoryStorage({ clock }), faults, 1);
       const storage = { ...right, ...make(right, faults) };
       faultsOf.set(storage, faults);
       return storage;
@@ -101,7 +101,7 @@ async function failures(tests: Tests): Promise<Map<string, string>> {
 test("storageConformance() registers one test for each clause, named by number, sentence and storage", () => {
   assert.deepEqual(
     register().map(({ name }) => name),
-    Object.entries(STORAGE_CLAUSES).filter(([number]) => !NEEDY.test(number))
+    Object.entries(STORAGE_REQUIREMENTS).filter(([number]) => !NEEDY.test(number))
       .map(([number, says]) => `${number} ${says} (mine)`),
   );
 });
@@ -109,19 +109,19 @@ test("storageConformance() registers one test for each clause, named by number, 
 test("storageConformance() leaves out the clauses whose needs it is not given, and those alone", () => {
   const numbers = (options: Parameters<typeof register>[0]): string[] =>
     register(options).map(({ name }) => name.split(" ")[0]!).filter((number) => NEEDY.test(number));
-  const all = Object.keys(STORAGE_CLAUSES).filter((number) => NEEDY.test(number));
+  const all = Object.keys(STORAGE_REQUIREMENTS).filter((number) => NEEDY.test(number));
   assert.deepEqual(numbers({}), []);
   assert.deepEqual(numbers({ ...onFiles(), ...withFaults() }), all);
   const some = { of: () => ({}), can: ["delay"] } as const;
   assert.deepEqual(numbers({ backend: some }), ["10.4", "10.5"]);
 });
 
-test("STORAGE_CLAUSES is in order, without a number or a sentence twice", () => {
-  const numbers = Object.keys(STORAGE_CLAUSES);
+test("STORAGE_REQUIREMENTS is in order, without a number or a sentence twice", () => {
+  const numbers = Object.keys(STORAGE_REQUIREMENTS);
   assert.ok(numbers.length > 0);
-  assert.equal(new Set(Object.values(STORAGE_CLAUSES)).size, numbers.length);
+  assert.equal(new Set(Object.values(STORAGE_REQUIREMENTS)).size, numbers.length);
   assert.deepEqual(numbers, numbers.toSorted((a, b) => a.localeCompare(b, "en", { numeric: true })));
-  assert.ok(Object.isFrozen(STORAGE_CLAUSES));
+  assert.ok(Object.isFrozen(STORAGE_REQUIREMENTS));
 });
 
 test("storageConformance() passes the reference, also with faults, and one that processes share", async () => {
@@ -167,7 +167,7 @@ test("storageConformance() leaves closing to `dispose` when there is one", async
 test("storageConformance() names the clause, what it saw and what it wanted, and keeps the cause", async () => {
   const broken = register({ create: (clock) => ({ ...memoryStorage({ clock }), get: () => Promise.resolve(null) }) });
   await assert.rejects(broken.find(({ name }) => name.startsWith("3.2 "))!.fn(), (error: Error) => {
-    assert.equal(error.message, `3.2 ${STORAGE_CLAUSES["3.2"]}: the value: saw undefined, wanted 1`);
+    assert.equal(error.message, `3.2 ${STORAGE_REQUIREMENTS["3.2"]}: the value: saw undefined, wanted 1`);
     assert.ok(error.cause instanceof Error);
     return true;
   });
@@ -214,11 +214,11 @@ test("docs/storage-contract.md says each clause as the battery does", () => {
   const page = readFileSync(join(process.env["SOURCE_DIR"] ?? root, "docs/storage-contract.md"), "utf8");
   const said = [...page.matchAll(/^- \*\*(\d+\.\d+)\*\* ([\s\S]*?)\.$(?=\n\n|\n- |\n$)/gm)]
     .map(([, number, says]) => [number, says!.replaceAll(/\s+/g, " ")]);
-  assert.deepEqual(said, Object.entries(STORAGE_CLAUSES));
+  assert.deepEqual(said, Object.entries(STORAGE_REQUIREMENTS));
 });
 
-test("STORAGE_CLAUSES has none that lets every broken storage pass", () => {
+test("STORAGE_REQUIREMENTS has none that lets every broken storage pass", () => {
   const broken = [...BROKEN, ...BROKEN_UNDER_FAULTS, ...Object.values(BROKEN_WORKERS)];
   const caught = new Set(broken.flatMap(({ caught }) => caught));
-  assert.deepEqual(Object.keys(STORAGE_CLAUSES).filter((number) => !caught.has(number)), []);
+  assert.deepEqual(Object.keys(STORAGE_REQUIREMENTS).filter((number) => !caught.has(number)), []);
 });
