@@ -104,6 +104,7 @@ export {
   CannotVerifyError,
   CopyError,
   type CopyProblem,
+  type ErrorCode,
   FormatError,
   InputError,
   type InputIssue,

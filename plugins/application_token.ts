@@ -29,7 +29,7 @@ export interface ApplicationTokenOptions {
 
 /**
  * How many proofs are made in a minute. Whoever uses one up with forged posts delays what it is for: of `unknown`, new
- * installations; of `perPortal`, changed tokens of that portal. Events with the stored token need no proof.
+ * installations; of `perPortal`, changed tokens of that portal. Events with the stored token need no verification.
  */
 export interface ProofLimits {
   /** For one `member_id`; default 6. */
@@ -126,9 +126,9 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
           : "application_token is not the stored one";
         throw new NotAuthenticError(`${why}, and there is no access token to prove ${event.name} by`);
       }
-      const proof = await prove!(event, portal);
+      const verification = await prove!(event, portal);
       ctx.log.info("access token proved", { portal: portal === undefined ? "unknown" : "known" });
-      await next({ ...proof, ...(applicationToken === undefined ? {} : { applicationToken }) });
+      await next({ ...verification, ...(applicationToken === undefined ? {} : { applicationToken }) });
     },
   };
 }
@@ -162,8 +162,8 @@ function prover(
     try {
       return await appInfo(token, server);
     } catch (error) {
-      if (error instanceof B24Error && REFUSALS.has(error.code.toLowerCase())) {
-        throw new NotAuthenticError(`the OAuth host refuses the access token: ${error.code}`);
+      if (error instanceof B24Error && REFUSALS.has(error.b24Code.toLowerCase())) {
+        throw new NotAuthenticError(`the OAuth host refuses the access token: ${error.b24Code}`);
       }
       if (!(error instanceof B24Error || error instanceof UnreachableError)) throw error;
       throw new CannotVerifyError(error.message);

@@ -3,13 +3,36 @@
  * `http.ts` alone. No message ever holds a token.
  */
 
-/** Base of every error that a caller may want to catch. */
+/** The stable names of all errors of this package, for programs that branch on them. */
+export type ErrorCode =
+  | "address"
+  | "bitrix24"
+  | "busy"
+  | "cannot_verify"
+  | "copy"
+  | "format"
+  | "http"
+  | "input"
+  | "no_credentials"
+  | "non_retriable"
+  | "not_authentic"
+  | "not_due"
+  | "nothing_to_roll_back"
+  | "removed"
+  | "retry_after"
+  | "storage"
+  | "unknown_portal"
+  | "unreachable"
+  | "upgrade"
+  | "version";
+
+/** The base class of all errors of this package. */
 export class OnAppUpdateError extends Error {
   /** Stable name of the cause, for programs; the message is for people. */
-  readonly code: string;
+  readonly code: ErrorCode;
 
   /** `code` never changes between versions; `message` may. */
-  constructor(code: string, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = new.target.name;
     this.code = code;

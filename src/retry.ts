@@ -59,7 +59,7 @@ export class RetryAfterError extends OnAppUpdateError {
 export class NonRetriableError extends OnAppUpdateError {
   /** `message` reaches the portal's record. */
   constructor(message: string, options?: ErrorOptions) {
-    super("fatal", message, options);
+    super("non_retriable", message, options);
   }
 }
 
@@ -103,7 +103,7 @@ const LATER: ReadonlyMap<string, number> = new Map([["query_limit_exceeded", 10_
 ]]);
 
 function laterMs(error: unknown): number | undefined {
-  return error instanceof B24Error ? LATER.get(error.code.toLowerCase()) : undefined;
+  return error instanceof B24Error ? LATER.get(error.b24Code.toLowerCase()) : undefined;
 }
 
 /** Whether trying `error` again counts as an attempt. */

@@ -88,7 +88,7 @@ export function signedFetch(
         by = await after(by, moves, () => credentials.moved(memberId, by, movedTo, { signal: over }));
         continue;
       }
-      const code = error?.code.toLowerCase() ?? "";
+      const code = error?.b24Code.toLowerCase() ?? "";
       if (SPENT.includes(code)) {
         if (isRenewed) throw error;
         isRenewed = true;

@@ -1,6 +1,6 @@
 /** Brings a portal to what is declared. */
 import { B24Error, type OnAppUpdateError } from "../../mod.ts";
-import { errorOf, type HasB24Batch } from "./batch.ts";
+import { b24CodeOf, errorOf, type HasB24Batch } from "./batch.ts";
 import type { RegistrationChange, Todo } from "./changes.ts";
 import type { Command } from "./kind.ts";
 
@@ -33,7 +33,7 @@ export async function apply(b24: HasB24Batch["b24"], todo: readonly Todo[]): Pro
   }
   // Another process was faster; or it is there as something else, and then cannot be updated either.
   for (const { step: { todo, already }, error } of await run(b24, beaten)) {
-    refusals.push({ todo, error: /_NOT_FOUND$/.test(error.code) ? already : error });
+    refusals.push({ todo, error: /_NOT_FOUND$/.test(b24CodeOf(error)) ? already : error });
   }
   return refusals;
 }
@@ -55,7 +55,7 @@ async function run<S extends Step>(
 
 /** Whether an error says that what was to be added is there. */
 function isThere({ command: [method] }: Step, error: OnAppUpdateError): boolean {
-  const { code } = error;
+  const code = b24CodeOf(error);
   if (!/\.(add|bind|register)$/.test(method)) return false;
   return /^ERROR_(ACTIVITY|SENDER)_ALREADY_INSTALLED$/i.test(code) ||
     (code === "ERROR_CORE" && /already/i.test(descriptionOf(error)));
@@ -63,7 +63,7 @@ function isThere({ command: [method] }: Step, error: OnAppUpdateError): boolean 
 
 /** Whether an error says that what was to be removed is not there. */
 function isGone({ todo }: Step, error: OnAppUpdateError): boolean {
-  const { code } = error;
+  const code = b24CodeOf(error);
   if (todo.change.action !== "remove") return false;
   // Triggers have no codes of errors.
   return /^ERROR_((ACTIVITY|SENDER)_)?NOT_FOUND$/i.test(code) ||

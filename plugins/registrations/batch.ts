@@ -29,3 +29,8 @@ export function errorOf(outcome: BatchOutcome, method: string): OnAppUpdateError
   const code = /^[\w.-]{1,80}$/.exec(text(error))?.[0] ?? "UNKNOWN_ERROR";
   return new B24Error({ code, description: text(description).slice(0, 500), status: 200, method });
 }
+
+/** Bitrix24's own code of an error; empty if the error is not an answer of Bitrix24. */
+export function b24CodeOf(error: OnAppUpdateError): string {
+  return error instanceof B24Error ? error.b24Code : "";
+}

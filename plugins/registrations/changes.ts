@@ -1,6 +1,6 @@
 /** Compares what is declared with what a portal has. */
 import type { OnAppUpdateError } from "../../mod.ts";
-import type { HasB24Batch } from "./batch.ts";
+import { b24CodeOf, type HasB24Batch } from "./batch.ts";
 import type { Declaration } from "./declaration.ts";
 import type { Command, Declared, Kind } from "./kind.ts";
 import { declaredOf, KINDS } from "./kinds.ts";
@@ -60,7 +60,7 @@ export async function compare(
   for (const kind of kinds) {
     const outcome = listed[kind.key]!;
     if (outcome.ok) todo.push(...todoOf(kind, now, former, kind.there(outcome.value), isRun));
-    else if (!/^ERROR_METHOD_NOT_FOUND$/i.test(outcome.error.code)) errors.push(outcome.error);
+    else if (!/^ERROR_METHOD_NOT_FOUND$/i.test(b24CodeOf(outcome.error))) errors.push(outcome.error);
     else absent.push(`${kind.key}: the portal has no ${kind.list}`);
   }
   return { todo, errors, absent };

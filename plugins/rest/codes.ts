@@ -28,5 +28,5 @@ const MEANINGS: ReadonlyMap<string, Meaning> = new Map([
 
 /** `undefined`: the error is the caller's. */
 export function meaningOf(error: B24Error | UnreachableError): Meaning | undefined {
-  return error instanceof UnreachableError ? "unclear" : MEANINGS.get(error.code.toLowerCase());
+  return error instanceof UnreachableError ? "unclear" : MEANINGS.get(error.b24Code.toLowerCase());
 }

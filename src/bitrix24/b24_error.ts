@@ -38,6 +38,8 @@ export interface B24Failure {
  * (`blockedOn`), be tried again, or be parked (`isFinal`), as its code demands.
  */
 export class B24Error extends OnAppUpdateError {
+  /** Bitrix24's own code as it was sent, such as `QUERY_LIMIT_EXCEEDED`. */
+  readonly b24Code: string;
   /** In Bitrix24's words, without tokens. */
   readonly description: string;
   /** Of HTTP; errors come with 200 too. */
@@ -51,7 +53,8 @@ export class B24Error extends OnAppUpdateError {
 
   /** The texts must not hold a token. */
   constructor({ code, description, status, method }: B24Failure, options?: ErrorOptions) {
-    super(code, `${method} answered ${status} ${code}${description === "" ? "" : `: ${description}`}`, options);
+    super("bitrix24", `${method} answered ${status} ${code}${description === "" ? "" : `: ${description}`}`, options);
+    this.b24Code = code;
     this.description = description;
     this.status = status;
     this.method = method;

@@ -210,7 +210,7 @@ export function createOAuth({ fetch, clock, hosts, endpointOf, timeoutMs }: OAut
           return { ...pairOf(await ask(host, "oauth/token", fields, PAIR), asked, endpointOf), server: host };
         } catch (error) {
           // Another host may know a token that this one does not; of any other end, nobody knows what it did.
-          if (!(error instanceof B24Error) || error.code.toLowerCase() !== "invalid_grant" || host === server) {
+          if (!(error instanceof B24Error) || error.b24Code.toLowerCase() !== "invalid_grant" || host === server) {
             throw error;
           }
           refusal = error;

@@ -77,7 +77,7 @@ export function createCredentials(settings: CredentialsSettings): CoreCredential
         return await ask(memberId, tokens);
       } catch (error) {
         if (!(error instanceof B24Error)) throw error;
-        const code = error.code.toLowerCase();
+        const code = error.b24Code.toLowerCase();
         if (code === "expired_token" || code === "invalid_token" || code === "no_auth_found") {
           return void await refresh(memberId, tokens);
         }

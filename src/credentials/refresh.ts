@@ -72,7 +72,7 @@ export function createRefresher(settings: RefreshSettings): Refresher {
     await changePortal(storage, memberId, (record) => {
       if (record.status === "uninstalled" || (tokens !== undefined && !isCurrent(record, tokens))) return record;
       const since = record.blocked?.on === blockedOn ? record.blocked.since : now;
-      const message = error.description === "" ? error.code : `${error.code}: ${error.description}`;
+      const message = error.description === "" ? error.b24Code : `${error.b24Code}: ${error.description}`;
       return { ...record, blocked: { on: blockedOn, message, since, nextTryAt: now + BLOCKED_RETRY_MS } };
     });
   }
@@ -106,7 +106,7 @@ export function createRefresher(settings: RefreshSettings): Refresher {
           await oauth.refresh(new Secret(refreshToken), { clientId, clientSecret }, server);
       } catch (error) {
         if (!(error instanceof B24Error)) throw error;
-        if (error.code.toLowerCase() !== "invalid_grant") {
+        if (error.b24Code.toLowerCase() !== "invalid_grant") {
           if (tokens.isVerified === true) await refused(memberId, error, tokens);
           throw error;
         }

@@ -6,7 +6,7 @@ import type { Plugin, Verification } from "./plugin.ts";
 export type Phase = NonNullable<Plugin["phase"]>;
 
 /**
- * Runs `core` inside the plugins, in their order. Resolves to what plugins proved, the later ones' facts above the
+ * Runs `core` inside the plugins, in their order. Resolves to what plugins verified, the later ones' facts above the
  * earlier ones'; to `undefined` when a plugin did not call `next()`, so that `core` did not run.
  *
  * A failure of `core` or of an inner plugin comes out also when a plugin around it catches it: swallowing it would lose
@@ -15,23 +15,23 @@ export type Phase = NonNullable<Plugin["phase"]>;
 export async function runPipeline<C extends Context>(
   plugins: readonly Plugin[],
   context: C,
-  core: (context: C, proof: Verification) => Promise<void>,
+  core: (context: C, verification: Verification) => Promise<void>,
 ): Promise<Verification | undefined> {
-  let proved: Verification | undefined;
-  const enter = async (index: number, proof: Verification): Promise<void> => {
+  let verified: Verification | undefined;
+  const enter = async (index: number, verification: Verification): Promise<void> => {
     const plugin = plugins[index];
     if (plugin === undefined) {
-      await core(context, proof);
-      proved = proof;
+      await core(context, verification);
+      verified = verification;
       return;
     }
     if (plugin.extend !== undefined) addToContext(context, await plugin.extend(context), plugin.name);
-    if (plugin.around === undefined) return await enter(index + 1, proof);
+    if (plugin.around === undefined) return await enter(index + 1, verification);
     let inner: Promise<void> | undefined;
     try {
       await plugin.around(context, (more) => {
         if (inner !== undefined) throw new Error(`plugin "${plugin.name}" called next() twice`);
-        inner = enter(index + 1, { ...proof, ...more });
+        inner = enter(index + 1, { ...verification, ...more });
         // Whoever called next() may throw before anybody waits for this.
         inner.catch(() => {});
         return inner;
@@ -42,7 +42,7 @@ export async function runPipeline<C extends Context>(
     }
   };
   await enter(0, {});
-  return proved;
+  return verified;
 }
 
 /** Runs `core` with what plugins add to the context: not around an event, and nothing else of theirs. */

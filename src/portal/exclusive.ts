@@ -51,16 +51,16 @@ function borrowedOf(storage: Storage): Map<string, Promise<void>> {
   return known;
 }
 
-/** Gives a portal back as it is now, counted, and has taken up what has come since `arrivals`, or was to be just now. */
+/** Gives a portal back as it is now, counted, and has taken up what has come since `inboxSequence`, or was to be just now. */
 async function releasePortal(
   { storage, clock, leaseMs, wake }: LeaseUser,
   held: PortalLease,
-  arrivals: number | undefined,
+  inboxSequence: number | undefined,
 ): Promise<void> {
   const indexedAs = indexKeyOf(held.record());
   if (indexedAs !== held.indexedAs) await updateIndex(storage, held.record());
   await held.release((record) => ({ ...record, indexedAs }));
   const { memberId, inboxSequence: now, due } = held.record();
   // Whoever wanted to do it found the portal taken.
-  if (now !== arrivals || (due !== undefined && timeOf(due) <= clock() + leaseMs)) wake(memberId);
+  if (now !== inboxSequence || (due !== undefined && timeOf(due) <= clock() + leaseMs)) wake(memberId);
 }

@@ -112,7 +112,7 @@ export async function commitEntry(
 
 /** The record of a portal that has one more delivery, and is to be looked at from `due` on. */
 export function withNextDelivery(record: PortalRecord, due: string): PortalRecord {
-  const next = { ...record, arrivals: (record.inboxSequence ?? 0) + 1 };
+  const next = { ...record, inboxSequence: (record.inboxSequence ?? 0) + 1 };
   if (record.due === undefined || record.due === due) return { ...next, due };
   if (record.due < due) return next;
   return { ...next, due, supersededDue: [...record.supersededDue ?? [], record.due] };
@@ -125,7 +125,7 @@ export function withNextDelivery(record: PortalRecord, due: string): PortalRecor
  */
 export async function rescheduleEntry(
   { storage, clock, random }: Planner,
-  { memberId, due, supersededDue: supersededDue = [] }: PortalRecord,
+  { memberId, due, supersededDue = [] }: PortalRecord,
   nextAt: number | undefined,
   release: (due: string | undefined) => Promise<boolean>,
 ): Promise<boolean> {

@@ -78,7 +78,7 @@ export async function processDelivery(
     event ??= body === undefined
       ? syntheticUpdateEvent(held.record(), delivery.announced!, receivedAt)
       : eventIn(body, receivedAt);
-    const facts = { verification: verification, receivedAt, versions: core.versions };
+    const facts = { verification, receivedAt, versions: core.versions };
     // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
     const sent = event;
     if (body !== undefined) {

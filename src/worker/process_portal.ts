@@ -186,18 +186,18 @@ function earliest(times: readonly (number | undefined)[]): number | undefined {
   return known.length === 0 ? undefined : Math.min(...known);
 }
 
-/** Gives the portal back, unless deliveries have come since `arrivals`. `nextAt`: when there is work again. */
+/** Gives the portal back, unless deliveries have come since `inboxSequence`. `nextAt`: when there is work again. */
 async function releaseIfIdle(
   core: AppRuntime,
   held: PortalLease,
-  arrivals: number | undefined,
+  inboxSequence: number | undefined,
   nextAt: number | undefined,
 ): Promise<boolean> {
   const indexedAs = indexKeyOf(held.record());
   if (indexedAs !== held.indexedAs) await updateIndex(core.storage, held.record());
   return await rescheduleEntry(core, held.record(), nextAt, (due) =>
     held.release((record) => {
-      if (record.inboxSequence !== arrivals) return undefined;
+      if (record.inboxSequence !== inboxSequence) return undefined;
       const { due: _, supersededDue: _l, ...rest } = record;
       return { ...rest, indexedAs, ...(due === undefined ? {} : { due }) };
     }));

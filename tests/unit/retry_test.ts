@@ -16,7 +16,7 @@ const broken = new Error("broken");
 
 describe("waitAfter()", () => {
   it("doubles from initialDelayMs to maxDelayMs, and parks at the last attempt", () => {
-    const policy = { attempts: 5, initialDelayMs: 100, maxDelayMs: 350 };
+    const policy = { maxAttempts: 5, initialDelayMs: 100, maxDelayMs: 350 };
     assert.deepEqual([1, 2, 3, 4, 5, 6].map((n) => nextRetryDelay(broken, n, policy, 0)), [
       ...[100, 200, 350, 350],
       ...[undefined, undefined],
@@ -69,7 +69,10 @@ describe("RetryAfterError and Fatal", () => {
     const later = new RetryAfterError(10, "busy", { cause });
     assert(later instanceof OnAppUpdateError);
     assert.deepEqual([later.code, later.afterMs, later.message, later.cause], ["retry_after", 10, "busy", cause]);
-    assert.deepEqual([new NonRetriableError("no").code, new NonRetriableError("no").name], ["fatal", "Fatal"]);
+    assert.deepEqual([new NonRetriableError("no").code, new NonRetriableError("no").name], [
+      "non_retriable",
+      "NonRetriableError",
+    ]);
     for (const ms of [-1, NaN, Infinity]) assert.throws(() => new RetryAfterError(ms), TypeError);
   });
 });
@@ -106,7 +109,7 @@ describe("RetryAfterError outside of upgrades", () => {
 });
 
 describe("a retry policy", () => {
-  const bad = [{ attempts: 0 }, { attempts: 1.5 }, { initialDelayMs: -1 }, { maxDelayMs: NaN }];
+  const bad = [{ maxAttempts: 0 }, { maxAttempts: 1.5 }, { initialDelayMs: -1 }, { maxDelayMs: NaN }];
   for (const retry of bad) {
     it(`of ${JSON.stringify(retry)} is refused, naming what was seen`, () => {
       const [name, value] = Object.entries(retry)[0]!;

@@ -96,6 +96,6 @@ describe("rest() over HTTP", () => {
     const made = await served((_body, response) => {
       response.writeHead(200, { "content-encoding": "gzip", "content-type": "application/json" }).end(bomb);
     }, { answerBytes: 2 ** 20 });
-    await failure(made, made.b24.call("crm.deal.add"), { code: "ERROR_UNEXPECTED_ANSWER" });
+    await failure(made, made.b24.call("crm.deal.add"), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
   });
 });

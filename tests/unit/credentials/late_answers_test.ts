@@ -62,7 +62,7 @@ describe("what an OAuth host said of an earlier installation", () => {
     await pause(20);
     await installAgain(made);
     gate.resolve();
-    await assert.rejects(renewing, { code: "NOT_INSTALLED" });
+    await assert.rejects(renewing, { b24Code: "NOT_INSTALLED" });
     const { generation, blocked } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([generation, blocked], [2, undefined]);
     await made.app.close();

@@ -276,7 +276,7 @@ describe("access.renew()", () => {
       made.office.answer = ({ kind }) => kind === "token" ? Response.json({ error: code }, { status: 400 }) : undefined;
       await assert.rejects(made.app.credentials.refresh(MEMBER_ID, spent), {
         name: "B24Error",
-        code,
+        b24Code: code,
         blockedOn: waits ?? "configuration",
       });
       assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, waits);

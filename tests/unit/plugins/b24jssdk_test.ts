@@ -2,7 +2,7 @@ import { type AjaxError, B24OAuth } from "@bitrix24/b24jssdk";
 import assert from "node:assert/strict";
 import { describe, it, test } from "node:test";
 import { inspect } from "node:util";
-import { type App, createApp, type HandlerContext, memoryStorage, type Plugin } from "@b24/onappupdate";
+import { type App, B24Error, createApp, type HandlerContext, memoryStorage, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { b24jssdk, type B24JsSdkOptions, type HasB24Sdk, type SdkClass } from "@b24/onappupdate/b24jssdk";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
@@ -17,6 +17,9 @@ import {
   office,
   withPair,
 } from "../../support/office.ts";
+
+/** Bitrix24\'s code of an error of ours or of the SDK. */
+const codeOf = (error: Error): string => error instanceof B24Error ? error.b24Code : (error as AjaxError).code;
 
 /** A request that a portal got. */
 interface Call {
@@ -266,7 +269,7 @@ describe("b24sdk() rejects", () => {
   for (const [what, answer, name, code, blockedOn] of cases) {
     it(`${what} without a second call${blockedOn === undefined ? "" : `, and the portal waits for: ${blockedOn}`}`, async () => {
       const scene = await play(callOnce, answer);
-      assert.deepEqual(scene.errors.map((error) => [error.name, (error as AjaxError).code]), [[name, code]]);
+      assert.deepEqual(scene.errors.map((error) => [error.name, codeOf(error)]), [[name, code]]);
       assert.equal(scene.calls.length, 1);
       assert.equal((await scene.app.portal(MEMBER_ID))?.blocked?.on, blockedOn);
     });
@@ -278,7 +281,7 @@ describe("b24sdk() rejects", () => {
       ({ signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
       { configure: (sdk) => void (sdk.getHttpClient("v2" as never).ajaxClient.defaults.timeout = 10) },
     );
-    assert.deepEqual(scene.errors.map((error) => (error as AjaxError).code), ["REQUEST_TIMEOUT"]);
+    assert.deepEqual(scene.errors.map((error) => codeOf(error)), ["REQUEST_TIMEOUT"]);
     assert.equal(scene.calls.length, 1);
   });
 
@@ -298,7 +301,7 @@ describe("b24sdk() rejects", () => {
       () => refusal(200, "PAYMENT_REQUIRED"),
     );
     assert.deepEqual(scene.errors, []);
-    assert.equal((await scene.record())["waits"] !== undefined, true);
+    assert.equal((await scene.record())["blocked"] !== undefined, true);
   });
 
   it("a call that is under way when the app closes", async () => {
@@ -382,7 +385,7 @@ describe("b24sdk() follows", () => {
   it("no answer 303, which says that the call was done", async () => {
     const answer = new Response(null, { status: 303, headers: { location: `${NEW}/rest/` } });
     const scene = await play(callOnce, () => answer);
-    assert.deepEqual(scene.errors.map((error) => (error as AjaxError).code), ["ERROR_UNEXPECTED_ANSWER"]);
+    assert.deepEqual(scene.errors.map((error) => codeOf(error)), ["ERROR_UNEXPECTED_ANSWER"]);
     assert.equal(scene.calls.length, 1);
   });
 

@@ -172,7 +172,7 @@ describe("nextRecord() in order", () => {
       applied: [],
       installedTs: START + 7200,
       latestTs: START + 7200,
-      baseline: "2.0.0",
+      initialVersion: "2.0.0",
       version: "2.0.0",
       target: "3.0.0",
       clientEndpoint: "https://example.bitrix24.de/rest/",
@@ -495,7 +495,7 @@ describe("nextRecord(): the target", () => {
   it("is unknown while nothing has told", () => {
     const record = next(undefined, payment());
     assert.deepEqual([record.status, record.version, record.target], ["installed", undefined, undefined]);
-    assert.equal("target" in record || "version" in record || "baseline" in record, false);
+    assert.equal("target" in record || "version" in record || "initialVersion" in record, false);
     const told = next(record, update("2", "3", { hour: 2 }));
     assert.deepEqual([told.initialVersion, told.version, told.target], ["2.0.0", "2.0.0", "3.0.0"]);
   });
@@ -727,7 +727,7 @@ describe("snapshot()", () => {
   it("shows a record without its tokens, and without what only the core needs", () => {
     const portal = snapshot(live(["install2", "update3"])!);
     assert.deepEqual(Object.keys(portal).sort(), [
-      ...["applicationToken", "applied", "clientEndpoint", "domain", "generation", "memberId"],
+      ...["applicationToken", "applied", "clientEndpoint", "domain", "generation", "initialVersion", "memberId"],
       ...["status", "target", "version"],
     ]);
     assert.doesNotMatch(JSON.stringify(portal), /access at|refresh at/);

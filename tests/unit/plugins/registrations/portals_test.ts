@@ -252,7 +252,7 @@ describe("registrations() and what a portal answers", () => {
   it("sees the error in a result, as open channels have it", async () => {
     const error = "APPLICATION_REGISTRATION_ERROR";
     const at = portalThat({ "imconnector.register": { result: false, error, error_description: "No" } });
-    await assert.rejects(registrations({ connectors: [CONNECTOR] }).apply(at), { name: "B24Error", code: error });
+    await assert.rejects(registrations({ connectors: [CONNECTOR] }).apply(at), { name: "B24Error", b24Code: error });
   });
 
   it("takes a trigger that is gone for removed", async () => {
@@ -267,7 +267,7 @@ describe("registrations() and what a portal answers", () => {
   it("does not take a method that is not there for done", async () => {
     const error = refusal("ERROR_METHOD_NOT_FOUND", "Method not found!", "bizproc.robot.delete");
     const at = portalThat({ "bizproc.robot.list": ["old"], "bizproc.robot.delete": error });
-    await assert.rejects(registrations({ robots: [] }).apply(at), { code: "ERROR_METHOD_NOT_FOUND" });
+    await assert.rejects(registrations({ robots: [] }).apply(at), { b24Code: "ERROR_METHOD_NOT_FOUND" });
   });
 
   it("does without kinds that the portal's plan does not have, and says so", async () => {
@@ -294,7 +294,7 @@ describe("registrations() and what a portal answers", () => {
   it("does not take an activity of the same code for the robot", async () => {
     const at = await installed();
     await registrations({ activities: [ROBOT] }).apply(at);
-    await assert.rejects(registrations({ robots: [ROBOT] }).apply(at), { code: "ERROR_ACTIVITY_ALREADY_INSTALLED" });
+    await assert.rejects(registrations({ robots: [ROBOT] }).apply(at), { b24Code: "ERROR_ACTIVITY_ALREADY_INSTALLED" });
     await registrations({ activities: [], robots: [ROBOT] }).apply(at);
     assert.deepEqual(at.fake.registrations().activities, []);
     assert.equal(at.fake.registrations().robots.length, 1);
@@ -372,7 +372,7 @@ describe("registrations() and what a portal answers", () => {
     const plugin = registrations({ events: [EVENT], robots: [ROBOT], triggers: [{ code: "paid", name: "Paid" }] });
     let isNext = false;
     const running = plugin.around!(ctx as never, () => Promise.resolve(void (isNext = true)));
-    await assert.rejects(running, { code: "ERROR_EVENT_NOT_FOUND" });
+    await assert.rejects(running, { b24Code: "ERROR_EVENT_NOT_FOUND" });
     assert.equal(isNext, false);
     const all = lines.join("\n");
     assert.match(all, /ERROR_EVENT_NOT_FOUND/);

@@ -261,7 +261,9 @@ describe("registrations().apply()", () => {
       const others = [["ERROR_CORE", "Something else"], ["ERROR_HANDLER_URL_MATCH", description]] as const;
       for (const [other, words] of others) {
         // Only this message says it, and only with this code.
-        await assert.rejects(registrations(only(kind)).apply({ b24: answers(other, words), portal }), { code: other });
+        await assert.rejects(registrations(only(kind)).apply({ b24: answers(other, words), portal }), {
+          b24Code: other,
+        });
       }
     }
     listed = { "bizproc.robot.list": ["gone"] };
@@ -420,7 +422,10 @@ describe("registrations() refuses", () => {
   it("all of that in what a function gives, and parks the portal for a person to see", async () => {
     const { b24, known } = await scene();
     const plugin = registrations(() => ({ triggers: [{ code: "", name: "A" }] }));
-    await assert.rejects(plugin.plan({ b24, portal: await known() }), { name: "Fatal", message: /triggers\.0\.code/ });
+    await assert.rejects(plugin.plan({ b24, portal: await known() }), {
+      name: "NonRetriableError",
+      message: /triggers\.0\.code/,
+    });
   });
 
   it("nothing of 179 characters", () => {

@@ -109,7 +109,7 @@ export function counter(options: RestOptions = {}, given: { readonly fetch?: typ
       return Promise.resolve({ ...from, clientEndpoint: `https://${hostname}/rest/` });
     },
     refused: (_memberId, error: B24Error) => {
-      asked.push(`refused ${error.code}`);
+      asked.push(`refused ${error.b24Code}`);
       return Promise.resolve();
     },
   };

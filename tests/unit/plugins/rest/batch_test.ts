@@ -29,7 +29,11 @@ const error = (code: string): object => ({ error: code, error_description: `abou
 const numbered = (count: number, method: string): Record<string, B24Command> =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`c${i}`, [method, { n: i }]]));
 const codes = (outcomes: Readonly<Record<string, B24Outcome<unknown>>>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(outcomes).map(([name, one]) => [name, one.ok ? one.value : one.error.code]));
+  Object.fromEntries(
+    Object.entries(outcomes).map((
+      [name, one],
+    ) => [name, one.ok ? one.value : (one.error as B24Error).b24Code ?? one.error.code]),
+  );
 
 describe("b24.batch()", () => {
   it("sends parameters as PHP reads them", async () => {
@@ -139,14 +143,14 @@ describe("b24.batch()", () => {
     it(`refuses the answer ${JSON.stringify(result)}`, async () => {
       const made = counter();
       made.answer = () => ok(result);
-      await failure(made, made.b24.batch({ a: ["a.a"] }), { code: "ERROR_UNEXPECTED_ANSWER", method: "batch" });
+      await failure(made, made.b24.batch({ a: ["a.a"] }), { b24Code: "ERROR_UNEXPECTED_ANSWER", method: "batch" });
     });
   }
 
   it("rejects when the request as a whole fails", async () => {
     const made = counter();
     made.answer = () => refusal(403, "insufficient_scope");
-    await failure(made, made.b24.batch({ a: ["a.a"] }), { code: "insufficient_scope", blockedOn: "scope" });
+    await failure(made, made.b24.batch({ a: ["a.a"] }), { b24Code: "insufficient_scope", blockedOn: "scope" });
   });
 
   it("forgets nothing of what was done when a later request fails", async () => {
@@ -213,7 +217,7 @@ describe("b24.batch()", () => {
     made.answer = (sent, count) =>
       count % 2 === 1 ? refusal(500, "INTERNAL_SERVER_ERROR") : batch(sent, () => ({ result: 1 }));
     assert.deepEqual(codes(await made.b24.batch({ a: ["a.get"], b: ["b.list"] })), { a: 1, b: 1 });
-    await failure(made, made.b24.batch({ a: ["a.get"], b: ["b.add"] }), { code: "INTERNAL_SERVER_ERROR" });
+    await failure(made, made.b24.batch({ a: ["a.get"], b: ["b.add"] }), { b24Code: "INTERNAL_SERVER_ERROR" });
     made.sent.length = 0;
     assert.deepEqual(codes(await made.b24.batch({ b: ["b.update"] }, { repeatable: true })), { b: 1 });
   });

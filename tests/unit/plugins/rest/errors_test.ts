@@ -31,7 +31,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
       made.answer = () => refusal(status, code);
       const error = await failure(made, made.b24.call("crm.deal.list"), {
         name: "B24Error",
-        code,
+        b24Code: code,
         status,
         method: "crm.deal.list",
         description: `about ${code}`,
@@ -44,7 +44,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
     it(`sees ${code} in an answer of HTTP 200`, async () => {
       const made = counter();
       made.answer = () => refusal(200, code);
-      await failure(made, made.b24.call("crm.deal.list"), { name: "B24Error", code, status: 200 });
+      await failure(made, made.b24.call("crm.deal.list"), { name: "B24Error", b24Code: code, status: 200 });
     });
   }
 
@@ -56,7 +56,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
       assert.deepEqual(made.asked, ["get", "renew 1"]);
       assert.deepEqual(made.sent.map(({ auth }) => auth), made.tokens);
       made.answer = () => refusal(401, code);
-      await failure(made, made.b24.call("crm.deal.add"), { code, blockedOn: "authorization" });
+      await failure(made, made.b24.call("crm.deal.add"), { b24Code: code, blockedOn: "authorization" });
       assert.deepEqual(made.asked, ["get", "renew 1", "get", "renew 1"]);
       assert.equal(made.sent.length, 4);
     });
@@ -82,7 +82,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
       const made = counter();
       made.users = 2;
       made.answer = () => refusal(403, code);
-      await failure(made, made.b24.call("crm.deal.add"), { code, blockedOn: "administrator" });
+      await failure(made, made.b24.call("crm.deal.add"), { b24Code: code, blockedOn: "administrator" });
       assert.deepEqual(made.asked, ["get", "another 1", "another 1,2"]);
       assert.equal(made.sent.length, 2);
     });
@@ -92,10 +92,10 @@ describe("b24.call() and the errors of Bitrix24", () => {
     it(`has ${code} remembered, and throws it also when that fails`, async () => {
       const made = counter();
       made.answer = () => refusal(401, code);
-      await failure(made, made.b24.call("profile"), { name: "B24Error", code, blockedOn });
+      await failure(made, made.b24.call("profile"), { name: "B24Error", b24Code: code, blockedOn });
       assert.deepEqual(made.asked, ["get", `refused ${code}`]);
       Object.assign(made.access, { refused: () => Promise.reject(new Error("storage is down")) });
-      await failure(made, made.b24.call("profile"), { name: "B24Error", code, blockedOn });
+      await failure(made, made.b24.call("profile"), { name: "B24Error", b24Code: code, blockedOn });
       assert.match(made.lines.join(), /storage is down/);
       assert.equal(made.sent.length, 2);
     });
@@ -112,7 +112,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
       assert(ms >= most / 2 && ms <= most, `${made.waits}`);
     }
     made.answer = () => refusal(503, "QUERY_LIMIT_EXCEEDED");
-    await failure(made, made.b24.call("crm.deal.add"), { code: "QUERY_LIMIT_EXCEEDED", isFinal: false });
+    await failure(made, made.b24.call("crm.deal.add"), { b24Code: "QUERY_LIMIT_EXCEEDED", isFinal: false });
     assert.equal(made.sent.length, 11);
   });
 
@@ -151,7 +151,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
       made.answer = () => refusal(429, "OPERATION_TIME_LIMIT", { time: { operating_reset_at: reset } });
       const error = await failure(made, made.b24.call("crm.deal.list"), { name: "RetryAfterError" }) as RetryAfterError;
       assert(error instanceof RetryAfterError && error.cause instanceof B24Error);
-      assert.equal(error.cause.code, "OPERATION_TIME_LIMIT");
+      assert.equal(error.cause.b24Code, "OPERATION_TIME_LIMIT");
       assert(error.afterMs >= least && error.afterMs <= least * 1.1 + 1);
       assert.deepEqual(made.waits, []);
     });
@@ -178,7 +178,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
       await failure(made, made.b24.call("crm.deal.get"), { name: "B24Error", description });
     }
     made.answer = () => Response.json({ error: "", error_description: "none" }, { status: 400 });
-    await failure(made, made.b24.call("crm.deal.get"), { code: "UNKNOWN_ERROR" });
+    await failure(made, made.b24.call("crm.deal.get"), { b24Code: "UNKNOWN_ERROR" });
     made.answer = () => Response.json({ error: "", result: 5 });
     assert.equal(await made.b24.call("crm.deal.get"), 5);
   });
@@ -291,7 +291,11 @@ describe("b24.call() of a portal that has moved", () => {
     it(`takes ${status} for no move`, async () => {
       const made = counter();
       made.answer = () => moved(status, "https://new.bitrix24.de/rest/");
-      await failure(made, made.b24.call("crm.deal.add"), { name: "B24Error", code: "ERROR_UNEXPECTED_ANSWER", status });
+      await failure(made, made.b24.call("crm.deal.add"), {
+        name: "B24Error",
+        b24Code: "ERROR_UNEXPECTED_ANSWER",
+        status,
+      });
       assert.equal(made.sent.length, 1);
     });
   }
@@ -300,7 +304,7 @@ describe("b24.call() of a portal that has moved", () => {
 describe("b24.call() and a hostile portal", () => {
   const unexpected = async (made: Counter, description: RegExp, options = {}): Promise<void> => {
     const call = made.b24.call("crm.deal.add", {}, options);
-    const error = await failure(made, call, { name: "B24Error", code: "ERROR_UNEXPECTED_ANSWER" }) as B24Error;
+    const error = await failure(made, call, { name: "B24Error", b24Code: "ERROR_UNEXPECTED_ANSWER" }) as B24Error;
     assert.match(error.description, description);
   };
 
@@ -372,7 +376,7 @@ describe("b24.call() and a hostile portal", () => {
   it("cuts descriptions, and takes codes that are none for unknown", async () => {
     const made = counter();
     made.answer = () => Response.json({ error: "<script>", error_description: "long ".repeat(1000) });
-    const error = await failure(made, made.b24.call("profile"), { code: "UNKNOWN_ERROR" }) as B24Error;
+    const error = await failure(made, made.b24.call("profile"), { b24Code: "UNKNOWN_ERROR" }) as B24Error;
     assert.equal(error.description.length, 500);
   });
 
@@ -391,7 +395,7 @@ describe("b24.call() and a hostile portal", () => {
         }),
       );
     await unexpected(made, /^more than 10000 bytes$/);
-    await failure(made, made.b24.call("crm.deal.list"), { code: "ERROR_UNEXPECTED_ANSWER" });
+    await failure(made, made.b24.call("crm.deal.list"), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
     assert.equal(made.sent.length, 2);
     assert(isCancelled && given <= 2 * 5 * 4096, `${given}`);
     made.answer = () => ok("x".repeat(9_980));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type App, type AppOptions, createApp, memoryStorage } from "@b24/onappupdate";
+import { type App, type AppOptions, type B24Error, createApp, memoryStorage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { type B24, type B24Command, type HasB24, type Rest, rest, type RestOptions } from "@b24/onappupdate/rest";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal, type FakePortalOptions } from "@b24/onappupdate/testing";
@@ -107,7 +107,7 @@ describe("rest() in the life of a portal", () => {
     const { b24, portal, app } = await life();
     await b24.call("profile");
     portal.stopPayment();
-    await assert.rejects(b24.call("profile"), { name: "B24Error", code: "PAYMENT_REQUIRED" });
+    await assert.rejects(b24.call("profile"), { name: "B24Error", b24Code: "PAYMENT_REQUIRED" });
     assert.equal((await app.portal(MEMBER_ID))?.blocked?.on, "payment");
     await portal.sends.pay();
     assert.notEqual(await b24.call("profile"), undefined);
@@ -175,7 +175,7 @@ describe("rest() in the life of a portal", () => {
     });
     assert(done.me.ok && done.deal.ok && !done.bad.ok);
     assert.deepEqual(done.deal.value.fields, { TITLE: "A & B", ASSIGNED_BY_ID: done.me.value.ID });
-    assert.equal(done.bad.error.code, "ERROR_METHOD_NOT_FOUND");
+    assert.equal((done.bad.error as B24Error).b24Code, "ERROR_METHOD_NOT_FOUND");
     const many: Record<string, B24Command> = Object.fromEntries(
       Array.from({ length: 75 }, (_, i) => [`c${i}`, ["crm.deal.add", { fields: { N: i } }]]),
     );

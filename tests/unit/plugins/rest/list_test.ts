@@ -148,29 +148,29 @@ describe("b24.list()", () => {
     it(`refuses ${JSON.stringify(result)} as rows`, async () => {
       const made = counter();
       made.answer = () => ok(result);
-      await failure(made, all(made, "some.list"), { code: "ERROR_UNEXPECTED_ANSWER", method: "some.list" });
+      await failure(made, all(made, "some.list"), { b24Code: "ERROR_UNEXPECTED_ANSWER", method: "some.list" });
     });
   }
 
   it("refuses a key that is not there", async () => {
     const made = counter();
     made.answer = () => ok({ items: [] });
-    await failure(made, all(made, "some.list", {}, { key: "tasks" }), { code: "ERROR_UNEXPECTED_ANSWER" });
+    await failure(made, all(made, "some.list", {}, { key: "tasks" }), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
   });
 
   it("does not go round in circles with a method that heeds no filter, order or start", async () => {
     const made = counter();
     made.answer = () => ok(rows(50, "ID"));
-    await failure(made, all(made, "crm.deal.list"), { code: "ERROR_UNEXPECTED_ANSWER" });
+    await failure(made, all(made, "crm.deal.list"), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
     assert.equal(made.sent.length, 2);
     made.answer = () => ok(rows(50, "NAME"));
-    await failure(made, all(made, "crm.deal.list"), { code: "ERROR_UNEXPECTED_ANSWER" });
+    await failure(made, all(made, "crm.deal.list"), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
     for (const next of [50, 0, -1, "x", {}]) {
       made.answer = () => ok(rows(50, "ID"), { next });
-      await failure(made, all(made, "user.get"), { code: "ERROR_UNEXPECTED_ANSWER" });
+      await failure(made, all(made, "user.get"), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
     }
     made.answer = () => ok(Array.from({ length: 50 }, () => null));
-    await failure(made, all(made, "crm.deal.list"), { code: "ERROR_UNEXPECTED_ANSWER" });
+    await failure(made, all(made, "crm.deal.list"), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
   });
 
   it("asks for nothing before the first row is wanted, and for nothing after the last that is", async () => {
