@@ -33,8 +33,8 @@ export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 
 // Upgrades and versions
 export type { UpgradeContext, UpgradeOptions, UpgradeRange } from "./src/upgrade/definition.ts";
-export type { PageResult, StepOptions, Steps, StepScope } from "./src/upgrade/step_engine.ts";
-export { NonRetriableError, RetryAfterError, type RetryPolicy } from "./src/retry.ts";
+export type { PageResult, StepOptions, Steps, StepScope } from "./src/upgrade/steps.ts";
+export type { RetryPolicy } from "./src/retry.ts";
 export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";
 export { coerced, deployed, mapped, type VersionScheme } from "./src/version.ts";
 
@@ -80,42 +80,21 @@ export type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider }
 export type { AppInfo } from "./src/bitrix24/oauth_client.ts";
 export type { CheckPolicy, CheckProblem, CheckReport } from "./src/worker/checks.ts";
 
-// Storage
-export { type CopyOptions, type CopyProgress, type CopyReport, copyStorage } from "./src/storage/copy.ts";
+// Storage; everything else about it is in ./storage
 export { encrypted, type EncryptedOptions } from "./src/storage/encrypted.ts";
 export { memoryStorage, type MemoryStorageOptions } from "./src/storage/memory.ts";
-export { compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
-export { decodeValue, encodeValue, expiryOf } from "./src/storage/value.ts";
-export type {
-  Entry,
-  Key,
-  ListOptions,
-  PutOptions,
-  PutResult,
-  Storage,
-  StorageCapabilities,
-} from "./src/storage/storage.ts";
+export type { Storage } from "./src/storage/storage.ts";
 
-// Secrets, errors, logs
+// Secrets, logs, and the errors that handlers and plugins throw or catch; all errors are in ./errors
 export { digestToken, Secret } from "./src/secret.ts";
 export {
-  AddressError,
   type BlockedReason,
   CannotVerifyError,
-  CopyError,
-  type CopyProblem,
   type ErrorCode,
-  FormatError,
-  InputError,
-  type InputIssue,
-  NoCredentialsError,
+  NonRetriableError,
   NotAuthenticError,
   OnAppUpdateError,
-  StorageError,
-  UnknownPortalError,
-  UnreachableError,
-  UpgradeError,
-  VersionError,
+  RetryAfterError,
 } from "./src/errors.ts";
-export { B24Error, type B24Failure } from "./src/bitrix24/b24_error.ts";
+export { B24Error } from "./src/bitrix24/b24_error.ts";
 export { consoleLogger, type LogFields, type Logger } from "./src/logger.ts";

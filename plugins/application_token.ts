@@ -15,9 +15,9 @@ import {
   type PluginHost,
   type Portal,
   Secret,
-  UnreachableError,
   type Verification,
 } from "../mod.ts";
+import { UnreachableError } from "../errors.ts";
 
 /** Options of {@linkcode applicationToken}. */
 export interface ApplicationTokenOptions {

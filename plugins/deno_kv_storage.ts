@@ -30,6 +30,8 @@
  *
  * @module
  */
+import type { Storage } from "../mod.ts";
+import { StorageError } from "../errors.ts";
 import {
   compareKeys,
   decodeValue,
@@ -39,9 +41,7 @@ import {
   expiryOf,
   type Key,
   type ListOptions,
-  type Storage,
-  StorageError,
-} from "../mod.ts";
+} from "../storage.ts";
 import {
   type Found,
   type Known,

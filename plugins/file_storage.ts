@@ -9,16 +9,9 @@
  */
 import { resolve } from "node:path";
 import { setImmediate } from "node:timers";
-import {
-  compareKeys,
-  encodeValue,
-  type Entry,
-  expiryOf,
-  type Key,
-  type ListOptions,
-  type Storage,
-  StorageError,
-} from "../mod.ts";
+import type { Storage } from "../mod.ts";
+import { StorageError } from "../errors.ts";
+import { compareKeys, encodeValue, type Entry, expiryOf, type Key, type ListOptions } from "../storage.ts";
 import { attempt, failure, openDatabase, rollBack } from "./file_storage/database.ts";
 import { rangeOf, toBytes, toEntry } from "./file_storage/entries.ts";
 

@@ -44,6 +44,7 @@
  *
  * @module
  */
+import type { Storage } from "../mod.ts";
 import {
   compareKeys,
   decodeKey,
@@ -53,8 +54,7 @@ import {
   expiryOf,
   type Key,
   type ListOptions,
-  type Storage,
-} from "../mod.ts";
+} from "../storage.ts";
 import { createAsk, type What } from "./redis_storage/ask.ts";
 import { connectionOf, type IoredisClient, type NodeRedisClient } from "./redis_storage/connection.ts";
 import { beginningOf, rangeOf, strange, textOf, toEntry } from "./redis_storage/entries.ts";

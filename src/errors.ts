@@ -206,3 +206,54 @@ export class UpgradeError extends OnAppUpdateError {
     this.attempt = attempt;
   }
 }
+
+/**
+ * Thrown by a handler or a step: try again after this long, and do not count this attempt. For a portal that says when
+ * it can be asked again.
+ *
+ * @example
+ * ```ts
+ * import { createApp, memoryStorage, RetryAfterError } from "@b24/onappupdate";
+ *
+ * createApp({ storage: memoryStorage() }).upgrade("2.0.0", async () => {
+ *   const busy = await Promise.resolve(true);
+ *   if (busy) throw new RetryAfterError(60_000, "the portal is being moved");
+ * });
+ * ```
+ */
+export class RetryAfterError extends OnAppUpdateError {
+  /** Milliseconds to wait. */
+  readonly afterMs: number;
+
+  /**
+   * `message` reaches the portal's record.
+   *
+   * @throws {TypeError} when `afterMs` is no finite number from 0
+   */
+  constructor(afterMs: number, message: string = "not now", options?: ErrorOptions) {
+    super("retry_after", message, options);
+    if (!Number.isFinite(afterMs) || afterMs < 0) {
+      throw new TypeError(`cannot retry after ${afterMs} milliseconds, wanted a finite number from 0`);
+    }
+    this.afterMs = afterMs;
+  }
+}
+
+/**
+ * Thrown by a handler or a step: trying again would not help. The run is parked at once, and waits for a person.
+ *
+ * @example
+ * ```ts
+ * import { createApp, Fatal, memoryStorage } from "@b24/onappupdate";
+ *
+ * createApp({ storage: memoryStorage() }).upgrade("2.0.0", ({ portal }) => {
+ *   if (portal.domain.endsWith(".example")) throw new Fatal("this portal has data that nobody can read");
+ * });
+ * ```
+ */
+export class NonRetriableError extends OnAppUpdateError {
+  /** `message` reaches the portal's record. */
+  constructor(message: string, options?: ErrorOptions) {
+    super("non_retriable", message, options);
+  }
+}

@@ -1,12 +1,6 @@
 /** The fetch that an SDK is given. */
-import {
-  AddressError,
-  B24Error,
-  OnAppUpdateError,
-  type PluginHost,
-  type PortalCredentials,
-  UnreachableError,
-} from "../../mod.ts";
+import { B24Error, OnAppUpdateError, type PluginHost, type PortalCredentials } from "../../mod.ts";
+import { AddressError, UnreachableError } from "../../errors.ts";
 
 /** Bitrix24's words for a token that is to be renewed, and for a user who may not. */
 const SPENT = ["expired_token", "invalid_token", "no_auth_found"];

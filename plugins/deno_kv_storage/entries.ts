@@ -1,5 +1,6 @@
 /** Entries as they are in the database, whole or in parts. */
-import { type Entry, FormatError, type Key, StorageError } from "../../mod.ts";
+import { FormatError, StorageError } from "../../errors.ts";
+import type { Entry, Key } from "../../storage.ts";
 import type { KvEntryLike } from "./kv.ts";
 
 /** For errors. */

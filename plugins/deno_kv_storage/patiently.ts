@@ -1,5 +1,5 @@
 /** Time-outs, signals, and the locks of other processes. */
-import { FormatError, StorageError } from "../../mod.ts";
+import { FormatError, StorageError } from "../../errors.ts";
 import { NAME } from "./entries.ts";
 
 /** Pauses before what another process has kept from being done is tried again. */

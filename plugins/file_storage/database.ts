@@ -2,7 +2,7 @@
 import { closeSync, openSync } from "node:fs";
 import process from "node:process";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { FormatError, StorageError } from "../../mod.ts";
+import { FormatError, StorageError } from "../../errors.ts";
 
 /** In the header of the file, where SQLite leaves a place for it: tells our files from those of others. */
 const APPLICATION_ID = 0x42323455;

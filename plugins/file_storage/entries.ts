@@ -1,5 +1,5 @@
 /** Entries and their keys, as they are in the tables. */
-import { decodeKey, decodeValue, encodeKey, type Entry, type Key } from "../../mod.ts";
+import { decodeKey, decodeValue, encodeKey, type Entry, type Key } from "../../storage.ts";
 
 const encoder = new TextEncoder();
 // By default a decoder swallows a first U+FEFF.

@@ -1,6 +1,6 @@
 /** Asks the server, again and again until there is an answer or time is up. */
 import { setTimeout } from "node:timers";
-import { StorageError } from "../../mod.ts";
+import { StorageError } from "../../errors.ts";
 import type { Connection } from "./connection.ts";
 import type { Script } from "./scripts.ts";
 

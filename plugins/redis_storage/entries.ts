@@ -1,5 +1,6 @@
 /** Entries and their keys, as the server has them. */
-import { decodeValue, encodeKey, type Entry, FormatError, type Key, StorageError } from "../../mod.ts";
+import { FormatError, StorageError } from "../../errors.ts";
+import { decodeValue, encodeKey, type Entry, type Key } from "../../storage.ts";
 
 /** Of what is stored, a digit. A change that older versions of this library would misread raises it. */
 export const FORMAT = 1;

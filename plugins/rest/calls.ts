@@ -1,5 +1,6 @@
 /** One call: as many requests as it takes until the portal has done it, or has refused for good. */
-import { AddressError, type B24Error, type PluginHost, type PortalCredentials, RetryAfterError } from "../../mod.ts";
+import { type B24Error, type PluginHost, type PortalCredentials, RetryAfterError } from "../../mod.ts";
+import { AddressError } from "../../errors.ts";
 import type { Answer } from "./answers.ts";
 import { meaningOf } from "./codes.ts";
 import type { B24Timer, Lanes } from "./pace.ts";

@@ -1,5 +1,6 @@
 /** What Bitrix24's codes of errors mean for a call. */
-import { type B24Error, UnreachableError } from "../../mod.ts";
+import type { B24Error } from "../../mod.ts";
+import { UnreachableError } from "../../errors.ts";
 
 /**
  * - `spent`: the token has ended, and the user's next one will do

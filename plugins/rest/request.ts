@@ -1,5 +1,6 @@
 /** One request to a portal. */
-import { AddressError, B24Error, type PortalCredentials, UnreachableError } from "../../mod.ts";
+import { B24Error, type PortalCredentials } from "../../mod.ts";
+import { AddressError, UnreachableError } from "../../errors.ts";
 import { type Answer, isMap, readAnswer, type Refused, textOf, unexpected } from "./answers.ts";
 import type { Clean } from "./redaction.ts";
 import { within } from "./within.ts";

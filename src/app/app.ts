@@ -15,7 +15,8 @@ import { withFields } from "../logger.ts";
 import type { Context, HandlerContext } from "../plugin/context.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
 import type { Plugin } from "../plugin/plugin.ts";
-import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { type Portal, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { portalKey } from "../portal/keys.ts";
 import { acceptEvent } from "../intake/accept.ts";
 import { startWarnings } from "./startup_warnings.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -81,7 +82,7 @@ export interface App<Ctx extends object = object> {
    * Answers one request: `Deno.serve(app.fetch)`, or mounted in any router. `platform` is what the host gives besides
    * the request; a `waitUntil` in it is told of the work after the answer.
    *
-   * @throws {TypeError} when it is read while no plugin of phase `verify` is there, so that a server does not start
+   * Answers 503 while the app cannot start, for example because no plugin of phase `verify` was added.
    */
   readonly fetch: (request: Request, ...platform: unknown[]) => Promise<Response>;
   /**
@@ -283,10 +284,7 @@ export function createApp(options: AppOptions): App {
       upgrades.push(upgrade);
       return app;
     },
-    get fetch() {
-      assertPlugins(plugins);
-      return answer;
-    },
+    fetch: answer,
     start,
     tick: async (options) => {
       await start();

@@ -1,17 +1,16 @@
 /** Access to portals over their records: tokens are proved before they are used, and renewed by one process at a time. */
-import { AddressError, NoCredentialsError, UnreachableError } from "../errors.ts";
+import { abortable } from "../async/abortable.ts";
+import { coalesce } from "../async/coalesce.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
-import { changePortal, loadPortal } from "../portal/load.ts";
-import type { PortalRecord } from "../portal/record.ts";
+import { isCloudHost, portalAddress } from "../bitrix24/hosts.ts";
+import type { AppInfo } from "../bitrix24/oauth_client.ts";
+import { AddressError, NoCredentialsError, UnreachableError } from "../errors.ts";
+import { changePortal, loadPortal, type PortalRecord } from "../portal/record.ts";
 import { ownerOf, ranked, type StoredTokens, withTokens } from "../portal/tokens.ts";
 import { Secret } from "../secret.ts";
-import { abortable } from "../async/abortable.ts";
-import { isCloudHost, portalAddress } from "../bitrix24/hosts.ts";
-import { withInfo } from "./store.ts";
-import type { AppInfo } from "../bitrix24/oauth_client.ts";
-import { coalesce } from "../async/coalesce.ts";
 import type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider } from "./contract.ts";
 import { createRefresher, type RefreshSettings } from "./refresh.ts";
+import { withInfo } from "./store.ts";
 
 /** What access is given out with. */
 export interface CredentialsSettings extends RefreshSettings {

@@ -1,16 +1,15 @@
 /** Renewing the tokens of portals: in whatever number of processes, one at a time does it for a portal. */
-import { NoCredentialsError, StorageError, UnknownPortalError } from "../errors.ts";
+import { coalesce } from "../async/coalesce.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
+import type { OAuth, RefreshedTokens } from "../bitrix24/oauth_client.ts";
+import { NoCredentialsError, StorageError, UnknownPortalError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import { changePortal, loadPortal } from "../portal/load.ts";
-import type { PortalRecord } from "../portal/record.ts";
+import { changePortal, loadPortal, type PortalRecord } from "../portal/record.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
 import { BLOCKED_RETRY_MS } from "../retry.ts";
 import { Secret } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
 import { isCurrent, without, withRefreshed } from "./store.ts";
-import type { OAuth, RefreshedTokens } from "../bitrix24/oauth_client.ts";
-import { coalesce } from "../async/coalesce.ts";
 
 /** What tokens are renewed with. */
 export interface RefreshSettings {

@@ -1,33 +1,26 @@
 /** From a typed event to a stored one: is it genuine, is it new, what does it change. */
-import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
-import { CannotVerifyError, InputError, NotAuthenticError, OnAppUpdateError } from "../errors.ts";
-import { runPipeline } from "../plugin/pipeline.ts";
-import type { Verification } from "../plugin/plugin.ts";
-import {
-  type Delivery,
-  DELIVERY_FORMAT,
-  deliveryId,
-  deliveryKey,
-  isDone,
-  type Receipt,
-  receiptKey,
-} from "../portal/inbox.ts";
-import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
-import { portalKey, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
-import {
-  announcedVersion,
-  applyEvent,
-  awaitingVersion,
-  type EventFacts,
-  type StoredVerification,
-} from "../portal/apply_event.ts";
-import { digestToken } from "../secret.ts";
-import { updateEntry } from "../storage/update.ts";
-import type { Entry } from "../storage/storage.ts";
-import { compareVersions } from "../version.ts";
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import type { Body } from "../bitrix24/parse.ts";
 import type { WireTree } from "../bitrix24/tree.ts";
+import { CannotVerifyError, NotAuthenticError, OnAppUpdateError } from "../errors.ts";
+import { runPipeline } from "../plugin/pipeline.ts";
+import type { Verification } from "../plugin/plugin.ts";
+import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
+import {
+  announcedVersion,
+  applyOrDefer,
+  type EventFacts,
+  type StoredVerification,
+  storeEvent,
+  tryApplyEvent,
+} from "../portal/apply_event.ts";
+import { type Delivery, DELIVERY_FORMAT, deliveryId, isDone, type Receipt } from "../portal/inbox.ts";
+import { deliveryKey, portalKey, receiptKey } from "../portal/keys.ts";
+import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
+import { digestToken } from "../secret.ts";
+import type { Entry } from "../storage/storage.ts";
+import { compareVersions } from "../version.ts";
 
 /** An event that came, and what it was made of. */
 export interface Incoming {
@@ -88,7 +81,7 @@ export async function acceptEvent(
   const raises = record === undefined ||
     (next !== undefined && (next.target !== record.target || isFree(record, next)));
   if (id === undefined && !raises) {
-    if (next !== undefined) await raise(core, event, facts, entry);
+    if (next !== undefined) await storeEvent(core.storage, event, facts, entry);
     notify(core, "eventReceived", { event });
     return undefined;
   }
@@ -106,7 +99,7 @@ export async function acceptEvent(
     storage.get<Receipt>(receiptKey(memberId, name)).then(isDone),
     commitEntry(core, plan, (current, due) => {
       isAlone = current?.due === undefined && current?.lease === undefined;
-      return withNextDelivery(taken(current, event, facts), due);
+      return withNextDelivery(applyOrDefer(current, event, facts), due);
     }),
   ]);
   // Another copy of it is on its way or done.
@@ -127,22 +120,6 @@ function isFree(record: PortalRecord, next: PortalRecord): boolean {
   return goesOn || (record.tokens === undefined && next.tokens !== undefined);
 }
 
-/** Takes the event into its portal's record. `known` saves reading it. */
-export async function raise(
-  core: AppRuntime,
-  event: B24Event,
-  facts: EventFacts,
-  known?: Entry<PortalRecord> | null,
-): Promise<void> {
-  const change = (entry: Entry<PortalRecord> | null): PortalRecord => taken(readRecord(entry), event, facts);
-  await updateEntry<PortalRecord>(core.storage, portalKey(event.auth.memberId), change, known);
-}
-
-/** The record with the event in it; where the scheme of versions is not ready for it, the event waits for one that is. */
-function taken(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
-  return tryApplyEvent(record, event, facts) ?? record ?? awaitingVersion(event, facts);
-}
-
 function reportDowngrade(core: AppRuntime, event: B24Event, facts: EventFacts, before: PortalRecord | undefined): void {
   const from = before?.status === "installed" ? before.version : undefined;
   const to = tryApplyEvent(before, event, facts) === undefined ? undefined : announcedVersion(event, facts);
@@ -150,26 +127,6 @@ function reportDowngrade(core: AppRuntime, event: B24Event, facts: EventFacts, b
   const { memberId } = event.auth;
   eventLog(core, event).warn("a version below the portal's own was announced; nothing is run", { from, to });
   notify(core, "downgradeIgnored", { memberId, from, to });
-}
-
-/**
- * The record with the event in it; `undefined` when the scheme of versions is not ready for it, as `notReady` is told.
- *
- * @throws {InputError} when no scheme can be
- */
-export function tryApplyEvent(
-  record: PortalRecord | undefined,
-  event: B24Event,
-  facts: EventFacts,
-  notReady: (error: unknown) => void = () => {},
-): PortalRecord | undefined {
-  try {
-    return applyEvent(record, event, facts);
-  } catch (error) {
-    if (error instanceof InputError) throw error;
-    notReady(error);
-    return undefined;
-  }
 }
 
 async function verify(

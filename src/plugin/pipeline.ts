@@ -73,7 +73,7 @@ const CORE_KEYS = [
   "from",
   "to",
   "attempt",
-  "dryRun",
+  "mode",
   "step",
   "pages",
   "sleep",

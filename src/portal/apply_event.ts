@@ -2,11 +2,14 @@
  * What an event makes of a portal's record. A pure function: an event raises the level that the portal should be on,
  * so repeated, reordered and late events end in the same record, and taking one in twice is taking it in once.
  */
-import { InputError, VersionError } from "../errors.ts";
 import type { B24Event } from "../bitrix24/events.ts";
+import { InputError, VersionError } from "../errors.ts";
 import { BLOCKED_RETRY_MS } from "../retry.ts";
+import type { Entry, Storage } from "../storage/storage.ts";
+import { updateEntry } from "../storage/update.ts";
 import { compareVersions, refines, type VersionScheme } from "../version.ts";
-import { PORTAL_FORMAT, type PortalRecord } from "./record.ts";
+import { portalKey } from "./keys.ts";
+import { PORTAL_FORMAT, type PortalRecord, readRecord } from "./record.ts";
 import { tokensIn, type VerifiedTokens, withTokens } from "./tokens.ts";
 
 /** What is known besides the event. */
@@ -246,4 +249,40 @@ function tokensOf(
   if (status === "uninstalled") return {};
   const taken = tokensIn(event, ts, verification.tokens).reduce(withTokens, tokens);
   return taken === undefined ? {} : { tokens: taken };
+}
+
+/** Takes the event into its portal's record. `known` saves reading it. */
+export async function storeEvent(
+  storage: Storage,
+  event: B24Event,
+  facts: EventFacts,
+  known?: Entry<PortalRecord> | null,
+): Promise<void> {
+  const change = (entry: Entry<PortalRecord> | null): PortalRecord => applyOrDefer(readRecord(entry), event, facts);
+  await updateEntry<PortalRecord>(storage, portalKey(event.auth.memberId), change, known);
+}
+
+/** The record with the event in it; where the scheme of versions is not ready for it, the event waits for one that is. */
+export function applyOrDefer(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
+  return tryApplyEvent(record, event, facts) ?? record ?? awaitingVersion(event, facts);
+}
+
+/**
+ * The record with the event in it; `undefined` when the scheme of versions is not ready for it, as `notReady` is told.
+ *
+ * @throws {InputError} when no scheme can be
+ */
+export function tryApplyEvent(
+  record: PortalRecord | undefined,
+  event: B24Event,
+  facts: EventFacts,
+  notReady: (error: unknown) => void = () => {},
+): PortalRecord | undefined {
+  try {
+    return applyEvent(record, event, facts);
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    notReady(error);
+    return undefined;
+  }
 }

@@ -1,10 +1,10 @@
 /** The inbox: what was acknowledged and is not yet done. Its size is the work there is, not the number of portals. */
-import { FormatError } from "../errors.ts";
-import { digest } from "../secret.ts";
-import type { Entry, Key } from "../storage/storage.ts";
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import type { Body } from "../bitrix24/parse.ts";
 import type { WireTree } from "../bitrix24/tree.ts";
+import { FormatError } from "../errors.ts";
+import { digest } from "../secret.ts";
+import type { Entry, Key } from "../storage/storage.ts";
 import type { StoredVerification } from "./apply_event.ts";
 
 /** One acknowledged event. Holds its tokens, which the handlers need, until it is done. */
@@ -27,19 +27,6 @@ export interface Delivery {
 
 /** Raised whenever older code could misread a delivery. */
 export const DELIVERY_FORMAT = 1;
-
-/** Under which all deliveries are. */
-export const INBOX = ["inbox"] as const;
-
-/** Where a delivery is. */
-export function deliveryKey(memberId: string, id: string): Key {
-  return [...INBOX, memberId, id];
-}
-
-/** Where it stands that a delivery is done. */
-export function receiptKey(memberId: string, id: string): Key {
-  return ["receipt", memberId, id];
-}
 
 /** What stands there: that it does is all that matters. */
 export interface Receipt {

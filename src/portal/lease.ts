@@ -6,7 +6,8 @@
 import { StorageError } from "../errors.ts";
 import { updateEntry } from "../storage/update.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
-import { portalKey, type PortalRecord, readRecord } from "./record.ts";
+import { type PortalRecord, readRecord } from "./record.ts";
+import { portalKey } from "./keys.ts";
 
 /** Another worker has taken the portal over, or the lease could not be renewed in time. */
 export class LeaseLostError extends StorageError {

@@ -1,6 +1,6 @@
 /** What becomes of a portal that removed the app. */
 import type { Storage } from "../storage/storage.ts";
-import { runsOf } from "./run_history.ts";
+import { runsOf } from "./keys.ts";
 import type { PortalRecord } from "./record.ts";
 
 /** Deletes what is kept beside the record: runs and the results of their steps. */

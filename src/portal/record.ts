@@ -1,6 +1,8 @@
 /** Our record of one customer's Bitrix24: one key, one value, changed by compare-and-set. */
-import { type BlockedReason, FormatError } from "../errors.ts";
-import type { Entry, Key } from "../storage/storage.ts";
+import { type BlockedReason, FormatError, UnknownPortalError } from "../errors.ts";
+import type { Entry, Key, Storage } from "../storage/storage.ts";
+import { updateEntry } from "../storage/update.ts";
+import { portalKey } from "./keys.ts";
 import type { StoredTokens } from "./tokens.ts";
 
 /** An upgrade that ran for a portal. */
@@ -193,11 +195,6 @@ export interface PortalRecord extends Omit<Portal, "run"> {
 /** Raised whenever older code could misread a record. */
 export const PORTAL_FORMAT = 1;
 
-/** Where the record of a portal is. */
-export function portalKey(memberId: string): Key {
-  return ["portal", memberId];
-}
-
 /** @throws {FormatError} when newer code wrote it: older code must not write over what it does not know */
 export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | undefined {
   if (entry === null) return undefined;
@@ -232,3 +229,28 @@ const OPTIONAL = [
     "scope",
   ] as const,
 ];
+
+/** @throws {UnknownPortalError} when the portal is not stored */
+export async function loadPortal(storage: Storage, memberId: string): Promise<PortalRecord> {
+  const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+  if (record === undefined) throw new UnknownPortalError(memberId);
+  return record;
+}
+
+/**
+ * Applies `change`, which may run several times, and resolves to the record then.
+ *
+ * @throws {UnknownPortalError} when the portal is not stored
+ */
+export async function changePortal(
+  storage: Storage,
+  memberId: string,
+  change: (record: PortalRecord) => PortalRecord,
+): Promise<PortalRecord> {
+  const written = await updateEntry<PortalRecord>(storage, portalKey(memberId), (entry) => {
+    const record = readRecord(entry);
+    if (record === undefined) throw new UnknownPortalError(memberId);
+    return change(record);
+  });
+  return written!.value;
+}

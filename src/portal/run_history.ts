@@ -1,6 +1,7 @@
 /** Runs that are over: what was run, and what rolling back needs. */
 import { FormatError } from "../errors.ts";
-import type { Key, Storage } from "../storage/storage.ts";
+import type { Storage } from "../storage/storage.ts";
+import { resultKey, runsOf } from "./keys.ts";
 import type { PortalRecord, UpgradeJournal } from "./record.ts";
 
 /** One run that is over. */
@@ -24,11 +25,6 @@ export interface StoredRun {
 
 /** Raised whenever older code could misread a run. */
 export const RUN_FORMAT = 1;
-
-/** Under which the runs of a portal are. */
-export function runsOf(memberId: string): Key {
-  return ["run", memberId];
-}
 
 /** Keeps the run of `record`, which has reached `to`. May be called again for the same run. */
 export async function putRun(
@@ -69,9 +65,4 @@ export async function forgetOldRuns(storage: Storage, memberId: string): Promise
     }
     await storage.delete([...runsOf(memberId), id]);
   }
-}
-
-/** Where results of steps are that would make the portal's record large. */
-export function resultKey(memberId: string, id: string): Key {
-  return ["result", memberId, id];
 }

@@ -5,9 +5,10 @@
  * an entry will never be spoken of.
  */
 import { StorageError } from "../errors.ts";
-import { updateEntry } from "../storage/update.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
-import { portalKey, type PortalRecord, readRecord } from "./record.ts";
+import { updateEntry } from "../storage/update.ts";
+import { dueKey, portalKey, SCHEDULE } from "./keys.ts";
+import { type PortalRecord, readRecord } from "./record.ts";
 
 /** One portal that has work. */
 export interface Due {
@@ -16,8 +17,6 @@ export interface Due {
   /** As the portal's record has it, if the two agree. */
   readonly due: string;
 }
-
-const SCHEDULE = ["due"] as const;
 /** Of the time in milliseconds since 1970, up to the year 5138. */
 const DIGITS = 14;
 
@@ -32,10 +31,6 @@ export function dueAt(at: number, unique: string): string {
 /** The time of which {@linkcode dueAt} made `due`. */
 export function timeOf(due: string): number {
   return Number(due.slice(0, DIGITS));
-}
-
-function dueKey(due: string, memberId: string): Key {
-  return [...SCHEDULE, due, memberId];
 }
 
 /** Has the portal looked at from `due` on. */

@@ -3,8 +3,9 @@
  * A portal is in the part that its `member_id` begins with, so the parts together are in the order of portals.
  */
 import { FormatError } from "../errors.ts";
-import { updateEntry } from "../storage/update.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
+import { updateEntry } from "../storage/update.ts";
+import { STATE_INDEX } from "./keys.ts";
 import type { PortalRecord } from "./record.ts";
 
 /**
@@ -23,14 +24,12 @@ export interface IndexedPortal {
 
 /** By `member_id`: the fence of who wrote it, the state, and the version, if it is known. */
 interface Part {
-  readonly format: typeof CENSUS_FORMAT;
+  readonly format: typeof INDEX_FORMAT;
   readonly portals: Readonly<Record<string, readonly [fence: number, state: PortalState, version?: string]>>;
 }
 
 /** Raised whenever older code could misread a part. */
-const CENSUS_FORMAT = 1;
-
-const CENSUS: Key = ["census"];
+const INDEX_FORMAT = 1;
 /** 4096 parts: some hundred portals in each where there are a million. */
 const DIGITS = 3;
 
@@ -52,21 +51,21 @@ export function indexKeyOf(record: PortalRecord): string {
 export async function updateIndex(storage: Storage, record: PortalRecord): Promise<void> {
   const { memberId, version, fencingToken: fencingToken = 0 } = record;
   const state = stateOf(record);
-  const key: Key = [...CENSUS, memberId.slice(0, DIGITS)];
+  const key: Key = [...STATE_INDEX, memberId.slice(0, DIGITS)];
   await updateEntry<Part>(storage, key, (entry) => {
     const portals = entry === null ? {} : read(entry).portals;
     const known = portals[memberId];
     if (known !== undefined && known[0] > fencingToken) return undefined;
     const listIndex = version === undefined ? [fencingToken, state] as const : [fencingToken, state, version] as const;
-    return { format: CENSUS_FORMAT, portals: { ...portals, [memberId]: listIndex } };
+    return { format: INDEX_FORMAT, portals: { ...portals, [memberId]: listIndex } };
   });
 }
 
 /** All portals that are counted, in the order of their `member_id`; with `after` only those after it. */
 export async function* counted(storage: Storage, after?: string): AsyncGenerator<IndexedPortal> {
   // The part of `after` itself may have more.
-  const options = after === undefined ? {} : { after: [...CENSUS, after.slice(0, DIGITS - 1)] as unknown as Key };
-  for await (const entry of storage.list<Part>(CENSUS, options)) {
+  const options = after === undefined ? {} : { after: [...STATE_INDEX, after.slice(0, DIGITS - 1)] as unknown as Key };
+  for await (const entry of storage.list<Part>(STATE_INDEX, options)) {
     const { portals } = read(entry);
     for (const memberId of Object.keys(portals).sort()) {
       if (after !== undefined && memberId <= after) continue;
@@ -77,6 +76,6 @@ export async function* counted(storage: Storage, after?: string): AsyncGenerator
 }
 
 function read({ key, value }: Entry<Part>): Part {
-  if (value.format !== CENSUS_FORMAT) throw new FormatError(`census ${key.at(-1)}`, value.format, CENSUS_FORMAT);
+  if (value.format !== INDEX_FORMAT) throw new FormatError(`census ${key.at(-1)}`, value.format, INDEX_FORMAT);
   return value;
 }

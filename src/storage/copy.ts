@@ -53,7 +53,8 @@ export interface CopyReport {
  *
  * @example
  * ```ts
- * import { copyStorage, memoryStorage } from "@b24/onappupdate";
+ * import { memoryStorage } from "@b24/onappupdate";
+ * import { copyStorage } from "@b24/onappupdate/storage";
  * import assert from "node:assert/strict";
  *
  * const [from, to] = [memoryStorage(), memoryStorage()];

@@ -1,5 +1,7 @@
 /** A storage that fails as storages do: for tests of what is built on one. */
-import { encodeValue, type Entry, type Key, type ListOptions, type Storage, StorageError } from "../../mod.ts";
+import type { Storage } from "../../mod.ts";
+import { StorageError } from "../../errors.ts";
+import { encodeValue, type Entry, type Key, type ListOptions } from "../../storage.ts";
 
 /** What goes wrong, read at every call: change it while a test runs. Shares are from 0, never, to 1, always. */
 export interface Faults {

@@ -6,7 +6,7 @@ import type { Portal } from "../portal/record.ts";
 import { compareVersions, isVersion, parseVersion } from "../version.ts";
 import { isDuration, LONGEST_TIMER_MS } from "../async/deadline.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
-import type { Steps } from "./step_engine.ts";
+import type { Steps } from "./steps.ts";
 
 /**
  * For which step of versions an upgrade is.
@@ -32,10 +32,10 @@ export interface UpgradeContext extends Steps {
   /** 1 at the first time, and one more after each failure in a row. */
   readonly attempt: number;
   /**
-   * True while the handler is run only to learn of its steps, to roll it back: no step is run then, and it ends at the
-   * first one that is not done. What it does outside of steps is to be left out.
+   * `"run"`: an ordinary attempt. `"rollback"`: the handler runs only to find the `undo` functions of its finished steps.
+   * No step runs then, and the handler ends at its first step that is not done: skip effects outside of steps.
    */
-  readonly dryRun: boolean;
+  readonly mode: "run" | "rollback";
   /** As it was when this upgrade began. */
   readonly portal: Portal;
   /** Adds portal and upgrade to each line. */

@@ -124,7 +124,7 @@ async function undoUpgrade(
     // Up to the first step that is not done: it gives what the steps gave, and how to take them back.
     await upgrade.handler(
       {
-        ...{ ...added, ...one.steps, ...leg, attempt: 1, dryRun: true },
+        ...{ ...added, ...one.steps, ...leg, attempt: 1, mode: "rollback" },
         ...{ portal: snapshot(record), log, signal },
       } satisfies UpgradeContext,
     );

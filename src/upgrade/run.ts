@@ -201,7 +201,7 @@ async function runOne(
       (signal) =>
         upgrade.handler(
           {
-            ...{ ...added, ...one.steps, ...leg, attempt, dryRun: false },
+            ...{ ...added, ...one.steps, ...leg, attempt, mode: "run" },
             ...{ portal: snapshot(record), log, signal },
           } satisfies UpgradeContext,
         ),

@@ -1,7 +1,7 @@
 /** What steps gave: in the portal's record, or beside it where it is large. */
-import { resultKey } from "../portal/run_history.ts";
+import { resultKey } from "../portal/keys.ts";
 import type { PortalRecord, StepRecord } from "../portal/record.ts";
-import { NonRetriableError } from "../retry.ts";
+import { NonRetriableError } from "../errors.ts";
 import type { Storage } from "../storage/storage.ts";
 import { encodeValue } from "../storage/value.ts";
 

@@ -1,18 +1,18 @@
 /** Asks Bitrix24 about portals: an update may come without an event, and a portal may get no events at all. */
-import { raiseTarget, syntheticUpdateEvent } from "./missed_updates.ts";
-import type { CoreCredentials } from "../credentials/provider.ts";
-import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
-import { NoCredentialsError } from "../errors.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
-import { withPortalLease } from "../portal/exclusive.ts";
-import { loadPortal } from "../portal/load.ts";
-import { portalKey, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import type { CoreCredentials } from "../credentials/provider.ts";
+import { NoCredentialsError } from "../errors.ts";
 import { withExtensions } from "../plugin/pipeline.ts";
 import type { Plugin } from "../plugin/plugin.ts";
+import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
+import { withPortalLease } from "../portal/exclusive.ts";
+import { loadPortal, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { portalKey } from "../portal/keys.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
-import { updateEntry } from "../storage/update.ts";
-import { blockedReasonOf, unitHash } from "../retry.ts";
 import { redactError } from "../redact.ts";
+import { blockedReasonOf, unitHash } from "../retry.ts";
+import { updateEntry } from "../storage/update.ts";
+import { raiseTarget, syntheticUpdateEvent } from "./missed_updates.ts";
 
 /** How often Bitrix24 is asked about a portal of which no event told. */
 export interface CheckPolicy {

@@ -1,8 +1,9 @@
 /** Updates of which no event told: they are stored and worked on like those that one told of. */
 import type { UpdateEvent } from "../bitrix24/events.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import { type Delivery, DELIVERY_FORMAT, deliveryKey } from "../portal/inbox.ts";
-import { portalKey, type PortalRecord, readRecord } from "../portal/record.ts";
+import { type Delivery, DELIVERY_FORMAT } from "../portal/inbox.ts";
+import { deliveryKey, portalKey } from "../portal/keys.ts";
+import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";

@@ -1,32 +1,24 @@
 /** The work of one delivery: upgrades for one that tells of a version, the handlers of its event, and what follows a failure. */
-import { syntheticUpdateEvent } from "./missed_updates.ts";
-import { type AppRuntime, eventLog, notify, safeError } from "../plugin/runtime.ts";
+import { type B24Event, wireName } from "../bitrix24/events.ts";
+import { type Body, decodeBody, parseTree } from "../bitrix24/parse.ts";
+import type { DecodeLimits } from "../bitrix24/tree.ts";
 import { FormatError, UpgradeError } from "../errors.ts";
 import type { HandlerContext } from "../plugin/context.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
-import {
-  type Delivery,
-  DELIVERY_FORMAT,
-  isDone,
-  readDelivery,
-  type Receipt,
-  RECEIPT_MS,
-  receiptKey,
-} from "../portal/inbox.ts";
+import { type AppRuntime, eventLog, notify, safeError } from "../plugin/runtime.ts";
+import { applyEvent, tryApplyEvent } from "../portal/apply_event.ts";
+import { type Delivery, DELIVERY_FORMAT, isDone, readDelivery, type Receipt, RECEIPT_MS } from "../portal/inbox.ts";
+import { receiptKey } from "../portal/keys.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
-import { applyEvent } from "../portal/apply_event.ts";
-import { tryApplyEvent } from "../intake/accept.ts";
-import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import { redactError } from "../redact.ts";
+import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { NEWER_MS, readiness, recordBlock, runUpgrades } from "../upgrade/run.ts";
 import { Suspended } from "../upgrade/step_engine.ts";
 import { compareVersions } from "../version.ts";
-import { type B24Event, wireName } from "../bitrix24/events.ts";
-import { type Body, decodeBody, parseTree } from "../bitrix24/parse.ts";
-import type { DecodeLimits } from "../bitrix24/tree.ts";
+import { syntheticUpdateEvent } from "./missed_updates.ts";
 
 /** How the work of a delivery ended; `left`: it waits, or another worker does it. */
 export type WorkResult = "handled" | "failed" | "left";

@@ -1,21 +1,23 @@
 /** One look at a portal: takes it, does what is due, upgrades first and then the handlers of each event, and leaves. */
-import { enqueueMissedUpdate } from "./missed_updates.ts";
-import type { Checks } from "./checks.ts";
-import type { AppRuntime } from "../plugin/runtime.ts";
+import type { B24Event } from "../bitrix24/events.ts";
 import { FormatError } from "../errors.ts";
-import { eventIn, type Outcome, processDelivery, tellsVersion, type WorkResult } from "./process_delivery.ts";
+import type { AcceptedDelivery } from "../intake/accept.ts";
+import { storeEvent } from "../portal/apply_event.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
 import { whenReleased } from "../portal/exclusive.ts";
-import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
-import { type Delivery, INBOX, readDelivery } from "../portal/inbox.ts";
+import { type Delivery, readDelivery } from "../portal/inbox.ts";
+import { INBOX, portalKey } from "../portal/keys.ts";
 import { acquireLease, LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { purge, purged } from "../portal/purge.ts";
-import { portalKey, type PortalRecord } from "../portal/record.ts";
+import type { PortalRecord } from "../portal/record.ts";
 import { dueAt, rescheduleEntry, schedule, withNextDelivery } from "../portal/schedule.ts";
-import { type AcceptedDelivery, raise } from "../intake/accept.ts";
+import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { missingScope, readiness } from "../upgrade/run.ts";
-import type { B24Event } from "../bitrix24/events.ts";
+import type { Checks } from "./checks.ts";
+import { enqueueMissedUpdate } from "./missed_updates.ts";
+import { eventIn, type Outcome, processDelivery, tellsVersion, type WorkResult } from "./process_delivery.ts";
 
 /** What was done of the work of one portal. */
 export interface ProcessedPortal {
@@ -144,7 +146,7 @@ async function recreateRecord(core: AppRuntime, memberId: string): Promise<boole
     const { body, verification, receivedAt } = readDelivery(key, value);
     if (body === undefined) continue;
     const event = eventIn(body, receivedAt);
-    await raise(core, event, { verification, receivedAt, versions: core.versions });
+    await storeEvent(core.storage, event, { verification, receivedAt, versions: core.versions });
     isThere = true;
   }
   return isThere;

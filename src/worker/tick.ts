@@ -2,7 +2,7 @@
 import { createDeploySweep } from "./deploy_sweep.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import type { Logger } from "../logger.ts";
-import { portalKey } from "../portal/record.ts";
+import { portalKey } from "../portal/keys.ts";
 import { type Due, listDue, timeOf } from "../portal/schedule.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
 import type { Worker } from "./worker.ts";

@@ -10,9 +10,9 @@ import {
   RetryAfterError,
   type StepScope,
   type Storage,
-  StorageError,
   type UpgradeContext,
 } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
 import { serve } from "@b24/onappupdate/node-server";
 import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { writeSync } from "node:fs";

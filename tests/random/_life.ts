@@ -15,7 +15,8 @@ import {
 } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24, type Faults, faultyStorage } from "@b24/onappupdate/testing";
-import { portalKey, type PortalRecord } from "../../src/portal/record.ts";
+import type { PortalRecord } from "../../src/portal/record.ts";
+import { portalKey } from "../../src/portal/keys.ts";
 import { listDue } from "../../src/portal/schedule.ts";
 import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../support/app.ts";
 import { seeded } from "../support/seeded.ts";

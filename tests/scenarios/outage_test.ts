@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createApp, type Entry, type ListOptions, memoryStorage, type Storage, StorageError } from "@b24/onappupdate";
+import { createApp, memoryStorage, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
+import type { Entry, ListOptions } from "@b24/onappupdate/storage";
 import { serve } from "@b24/onappupdate/node-server";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";

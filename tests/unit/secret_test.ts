@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { format, inspect } from "node:util";
-import { digestToken, InputError, NotAuthenticError, Secret, UpgradeError } from "@b24/onappupdate";
+import { digestToken, NotAuthenticError, Secret } from "@b24/onappupdate";
+import { InputError, UpgradeError } from "@b24/onappupdate/errors";
 import { digest } from "../../src/secret.ts";
 import { redact, redactError } from "../../src/redact.ts";
 import { run } from "../support/process.ts";

@@ -1,18 +1,18 @@
 /** What a person does about portals: looks at them, and decides what the app cannot. */
-import { syntheticUpdateEvent } from "../../worker/missed_updates.ts";
-import { type AppRuntime, eventLog } from "../../plugin/runtime.ts";
 import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
 import { withExtensions } from "../../plugin/pipeline.ts";
+import { type AppRuntime, eventLog } from "../../plugin/runtime.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
-import { counted, type PortalState } from "../../portal/state_index.ts";
+import type { Delivery } from "../../portal/inbox.ts";
+import { INBOX, portalKey } from "../../portal/keys.ts";
+import { loadPortal, type Portal, type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
 import { finishedRuns, type StoredRun } from "../../portal/run_history.ts";
-import { type Delivery, INBOX } from "../../portal/inbox.ts";
-import { loadPortal } from "../../portal/load.ts";
-import { type Portal, portalKey, type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../../portal/schedule.ts";
+import { counted, type PortalState } from "../../portal/state_index.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import { dueUpgrades } from "../../upgrade/plan.ts";
 import { rollBack, type RollbackReport } from "../../upgrade/rollback.ts";
+import { syntheticUpdateEvent } from "../../worker/missed_updates.ts";
 
 /** Which portals {@linkcode Admin.portals} gives. */
 export interface PortalFilter {

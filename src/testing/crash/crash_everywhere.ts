@@ -2,7 +2,8 @@
  * Ends the process of an app before and after everything that it does outside of itself, alone and in pairs, starts it
  * again, and looks whether it comes to the same end.
  */
-import { type App, type Entry, type ListOptions, type Logger, memoryStorage, type Storage } from "../../../mod.ts";
+import { type App, type Logger, memoryStorage, type Storage } from "../../../mod.ts";
+import type { Entry, ListOptions } from "../../../storage.ts";
 import { type Call, type Calls, compareCalls, count, type CrashReport, describeCall, makeReport } from "./report.ts";
 import { describeOutcome, differenceOf, hasWork, type Outcome, outcomeOf } from "./outcome.ts";
 

@@ -1,5 +1,7 @@
 /** Clauses 9 and 10 of the storage battery: lost answers, and backends that are down, slow or full. */
-import { type Entry, type Key, type Storage, StorageError } from "../../../mod.ts";
+import type { Storage } from "../../../mod.ts";
+import { StorageError } from "../../../errors.ts";
+import type { Entry, Key } from "../../../storage.ts";
 import { check, type Clause, listed, refused, same, write } from "./requirement.ts";
 
 const KEY: Key = ["portal", "a223"];

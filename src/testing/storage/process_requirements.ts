@@ -1,5 +1,5 @@
 /** Clause 8 of the storage battery: several processes. */
-import type { Entry, Key, PutResult } from "../../../mod.ts";
+import type { Entry, Key, PutResult } from "../../../storage.ts";
 import { check, type Clause, listed, same, write } from "./requirement.ts";
 import { fillOf } from "./worker.ts";
 

@@ -2,7 +2,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import type { Key, PutOptions, Storage } from "../../../mod.ts";
+import type { Storage } from "../../../mod.ts";
+import type { Key, PutOptions } from "../../../storage.ts";
 
 /** How to start a process that runs {@linkcode storageWorker}. */
 export interface StorageWorkerCommand {

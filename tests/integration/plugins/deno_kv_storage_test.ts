@@ -8,7 +8,9 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, it, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { createApp, type Entry, FormatError, type Key, type Storage, StorageError } from "@b24/onappupdate";
+import { createApp, type Storage } from "@b24/onappupdate";
+import { FormatError, StorageError } from "@b24/onappupdate/errors";
+import type { Entry, Key } from "@b24/onappupdate/storage";
 import {
   denoKvStorage,
   type DenoKvStorageOptions,

@@ -1,5 +1,5 @@
 /** Copies one file storage to another, and is killed at one of its writes, or tells what it did. */
-import { copyStorage } from "@b24/onappupdate";
+import { copyStorage } from "@b24/onappupdate/storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import process from "node:process";
 

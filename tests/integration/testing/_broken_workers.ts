@@ -1,6 +1,7 @@
 /** Storages that are right in one process and wrong in several, by the clauses that have to find out. */
-import type { Entry, Key, Storage } from "@b24/onappupdate";
-import { StorageError } from "@b24/onappupdate";
+import type { Storage } from "@b24/onappupdate";
+import type { Entry, Key } from "@b24/onappupdate/storage";
+import { StorageError } from "@b24/onappupdate/errors";
 import { closeSync, openSync, rmSync } from "node:fs";
 
 export interface BrokenWorker {

@@ -1,14 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import {
-  B24Error,
-  memoryStorage,
-  NonRetriableError,
-  RetryAfterError,
-  type Storage,
-  StorageError,
-  UnknownPortalError,
-} from "@b24/onappupdate";
+import { B24Error, memoryStorage, NonRetriableError, RetryAfterError, type Storage } from "@b24/onappupdate";
+import { StorageError, UnknownPortalError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 
 type Made = ReturnType<typeof rig>;
@@ -112,8 +105,8 @@ describe("admin.rollback()", () => {
     const made = rig();
     const done: string[] = [];
     let fails = true;
-    made.app.upgrade("2.5", async ({ step, dryRun }) => {
-      done.push(`begin, dryRun ${dryRun}`);
+    made.app.upgrade("2.5", async ({ step, mode }) => {
+      done.push(`begin, mode ${mode}`);
       await step("a", () => ({ id: 1 }), { undo: ({ id }) => void done.push(`undo a ${id}`) });
     }).upgrade("3", async ({ step }) => {
       await step("b", () => "B", { undo: (result) => void done.push(`undo b ${result}`) });
@@ -129,8 +122,8 @@ describe("admin.rollback()", () => {
       without: [{ upgradeId: "3", step: "c" }],
     });
     assert.deepEqual(done, [
-      ...["begin, dryRun false", "d", "undo b B"],
-      ...["begin, dryRun true", "undo a 1"],
+      ...["begin, mode run", "d", "undo b B"],
+      ...["begin, mode rollback", "undo a 1"],
     ]);
     const portal = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([portal.version, portal.target, portal.failure?.message], ["2.0.0", "3.0.0", "rolled back"]);
@@ -242,9 +235,9 @@ describe("admin.rollback()", () => {
   it("logs no token that a replayed handler throws", async () => {
     const made = rig({ clientSecret: "client-secret-0123456789abcdef" });
     let token = "";
-    made.app.upgrade("3", async ({ step, dryRun }) => {
+    made.app.upgrade("3", async ({ step, mode }) => {
       token = (await made.app.credentials.get(MEMBER_ID)).accessToken.reveal();
-      if (dryRun) throw new Error(`refused ${token}`);
+      if (mode === "rollback") throw new Error(`refused ${token}`);
       await step("a", () => {});
     });
     await updated(made);
@@ -318,7 +311,7 @@ describe("admin.counts()", () => {
       ...inner,
       put: (key, value, options) => {
         if (fails && isCounted) throw new StorageError("gone");
-        isCounted = key[0] === "census";
+        isCounted = key[0] === "index";
         return inner.put(key, value, options);
       },
     };
@@ -358,7 +351,7 @@ describe("what a removed portal leaves", () => {
     assert((await keys()).includes("result"));
     now += 1000;
     await made.app.tick();
-    assert.deepEqual(await keys(), ["census", "portal", "receipt"]);
+    assert.deepEqual(await keys(), ["index", "portal", "receipt"]);
     const { status, generation, applied, applicationToken } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([status, generation, applied], ["uninstalled", 1, []]);
     assert(applicationToken?.current);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, it, test } from "node:test";
-import { InputError } from "@b24/onappupdate";
+import { InputError } from "@b24/onappupdate/errors";
 import { fuzz } from "../../../scripts/fuzz/decoder.ts";
 import { decodeForm } from "../../../src/bitrix24/form.ts";
 import { DECODE_LIMITS, type DecodeLimits, type WireTree } from "../../../src/bitrix24/tree.ts";

@@ -4,13 +4,13 @@ import { describe, it } from "node:test";
 import {
   type B24Event,
   type EventNamed,
-  InputError,
   type KnownEvent,
   parseEvent,
   Secret,
   type UnknownEvent,
   type WireTree,
 } from "@b24/onappupdate";
+import { InputError } from "@b24/onappupdate/errors";
 import { bodyKind } from "../../../src/bitrix24/parse.ts";
 
 const RECEIVED_AT = 1_785_312_005_000;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { memoryStorage, type Storage, StorageError } from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
 import { MEMBER_ID } from "../../support/app.ts";
 import { type Branch, branch, ENDPOINT, NOW, office, withPair } from "../../support/office.ts";
 

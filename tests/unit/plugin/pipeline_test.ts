@@ -401,7 +401,7 @@ describe("assertPlugins()", () => {
     it(`refuses ${name}`, () => assert.throws(() => assertPlugins(plugins), { name: "TypeError", message }));
   }
 
-  const coreKeys = ["event", "portal", "receivedAt", "log", "signal", "memberId", "from", "to", "attempt", "dryRun"];
+  const coreKeys = ["event", "portal", "receivedAt", "log", "signal", "memberId", "from", "to", "attempt", "mode"];
   for (const key of [...coreKeys, "step", "pages", "sleep", "progress"]) {
     it(`refuses a plugin that adds the core's ${key}`, () => {
       assert.throws(() => assertPlugins([verifier, { name: "a", adds: [key] as never }]), {

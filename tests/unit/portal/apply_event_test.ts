@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type B24Event, coerced, deployed, InputError, mapped, parseEvent, type VersionScheme } from "@b24/onappupdate";
+import { type B24Event, coerced, deployed, mapped, parseEvent, type VersionScheme } from "@b24/onappupdate";
+import { InputError } from "@b24/onappupdate/errors";
 import { type PortalRecord, snapshot } from "../../../src/portal/record.ts";
 import type { StoredTokens } from "../../../src/portal/tokens.ts";
 import { announcedVersion, applyEvent, type StoredVerification } from "../../../src/portal/apply_event.ts";

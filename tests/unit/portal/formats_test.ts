@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Key, memoryStorage, type Storage } from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import type { Key } from "@b24/onappupdate/storage";
 import { MEMBER_ID, type Rig, rig } from "../../support/app.ts";
 
 /** The id of the delivery of `portal.update(3)` after `portal.install(2)`. */

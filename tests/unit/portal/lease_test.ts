@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { acquireLease, LeaseLostError } from "../../../src/portal/lease.ts";
-import { PORTAL_FORMAT, portalKey, type PortalRecord } from "../../../src/portal/record.ts";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { portalKey } from "../../../src/portal/keys.ts";
 
 const MEMBER_ID = "a".repeat(32);
 const KEY = portalKey(MEMBER_ID);

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { encrypted, type Entry, memoryStorage, type Storage } from "@b24/onappupdate";
-import { PORTAL_FORMAT, portalKey, type PortalRecord } from "../../../src/portal/record.ts";
+import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
+import type { Entry } from "@b24/onappupdate/storage";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { portalKey } from "../../../src/portal/keys.ts";
 import {
   commitEntry,
   dueAt,

@@ -67,13 +67,13 @@ describe("the census", () => {
     const many = Array.from({ length: 200 }, (_, i) => `${(i % 4).toString().repeat(3)}${i}`.padEnd(32, "0"));
     for (const id of many) await updateIndex(storage, record(id));
     let parts = 0;
-    for await (const _ of storage.list(["census"])) parts++;
+    for await (const _ of storage.list(["index"])) parts++;
     assert.equal(parts, 4);
   });
 
   it("refuses what newer code wrote", async () => {
     const storage = memoryStorage();
-    await storage.put(["census", "00f"], { format: 2, portals: {} });
+    await storage.put(["index", "00f"], { format: 2, portals: {} });
     await assert.rejects(updateIndex(storage, record(ids[0]!)), { code: "format" });
     await assert.rejects(all(storage), { code: "format" });
   });

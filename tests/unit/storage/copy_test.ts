@@ -7,21 +7,17 @@ import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
+import { CopyError, type CopyProblem, StorageError } from "@b24/onappupdate/errors";
 import {
   compareKeys,
-  CopyError,
   type CopyOptions,
-  type CopyProblem,
   type CopyProgress,
   type CopyReport,
   copyStorage,
-  encrypted,
   type Entry,
   type Key,
-  memoryStorage,
-  type Storage,
-  StorageError,
-} from "@b24/onappupdate";
+} from "@b24/onappupdate/storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 
 const HOUR_MS = 3_600_000;

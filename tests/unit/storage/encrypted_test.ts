@@ -4,19 +4,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, mock, test } from "node:test";
-import {
-  compareKeys,
-  encodeKey,
-  encodeValue,
-  encrypted,
-  type EncryptedOptions,
-  FormatError,
-  type Key,
-  memoryStorage,
-  Secret,
-  type Storage,
-  StorageError,
-} from "@b24/onappupdate";
+import { encrypted, type EncryptedOptions, memoryStorage, Secret, type Storage } from "@b24/onappupdate";
+import { FormatError, StorageError } from "@b24/onappupdate/errors";
+import { compareKeys, encodeKey, encodeValue, type Key } from "@b24/onappupdate/storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { type Faults, faultyStorage, storageConformance } from "@b24/onappupdate/testing";
 import process from "node:process";

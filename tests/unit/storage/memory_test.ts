@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Key, memoryStorage, type Storage } from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import type { Key } from "@b24/onappupdate/storage";
 import { type Faults, faultyStorage, storageConformance } from "@b24/onappupdate/testing";
 
 storageConformance({ name: "memoryStorage", test, clock: "injected", create: (clock) => memoryStorage({ clock }) });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { B24Error, deployed, NoCredentialsError, type Plugin } from "@b24/onappupdate";
+import { B24Error, deployed, type Plugin } from "@b24/onappupdate";
+import { NoCredentialsError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, recorder, rig } from "../../support/app.ts";
 import { type Branch, branch, withPair } from "../../support/office.ts";
 

@@ -11,7 +11,8 @@ import {
 } from "@b24/onappupdate";
 import { MEMBER_ID, movableClock, post, recordingLogger, rig, trusting } from "../../support/app.ts";
 import { until } from "../../support/until.ts";
-import { portalKey, type PortalRecord } from "../../../src/portal/record.ts";
+import type { PortalRecord } from "../../../src/portal/record.ts";
+import { portalKey } from "../../../src/portal/keys.ts";
 
 const IDS = [..."abcdef"].map((digit) => digit.repeat(32));
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { PORTAL_FORMAT, portalKey, type PortalRecord } from "../../../src/portal/record.ts";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { portalKey } from "../../../src/portal/keys.ts";
 import { dueAt, listDue, schedule } from "../../../src/portal/schedule.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
 

@@ -1,5 +1,5 @@
 /** A process that works on a file storage, for the tests that hinder one, kill one, or share a file between several. */
-import { StorageError } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { writeSync } from "node:fs";
 import process from "node:process";

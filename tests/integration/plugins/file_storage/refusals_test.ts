@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync 
 import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
-import { FormatError, StorageError } from "@b24/onappupdate";
+import { FormatError, StorageError } from "@b24/onappupdate/errors";
 import { commandOf, placeOfEachTest, start, valueOf } from "./_file_storage.ts";
 
 const place = placeOfEachTest();

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { after, afterEach, beforeEach, describe, it } from "node:test";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster, createSentinel } from "redis";
-import { createApp, FormatError, type Key, type Storage, StorageError } from "@b24/onappupdate";
+import { createApp, type Storage } from "@b24/onappupdate";
+import { FormatError, StorageError } from "@b24/onappupdate/errors";
+import type { Key } from "@b24/onappupdate/storage";
 import { type IoredisClient, type NodeRedisClient, redisStorage } from "@b24/onappupdate/redis-storage";
 import { connectRedis, type OpenClient, startRedis } from "../../../support/redis.ts";
 

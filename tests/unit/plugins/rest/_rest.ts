@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import {
-  AddressError,
   type B24Error,
   type PluginHost,
   type PortalCredentials,
   type PortalCredentialsProvider,
   Secret,
 } from "@b24/onappupdate";
+import { AddressError } from "@b24/onappupdate/errors";
 import { type B24, type B24Timer, type Rest, rest, type RestOptions } from "@b24/onappupdate/rest";
 import { MEMBER_ID, recordingLogger } from "../../../support/app.ts";
 

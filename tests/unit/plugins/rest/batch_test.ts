@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { B24Error, UnreachableError } from "@b24/onappupdate";
+import { B24Error } from "@b24/onappupdate";
+import { UnreachableError } from "@b24/onappupdate/errors";
 import type { B24Command, B24Outcome } from "@b24/onappupdate/rest";
 // @ts-types="@types/qs"
 import qs from "qs";

@@ -439,7 +439,7 @@ describe("b24.call() and a hostile portal", () => {
   });
 
   it("hands on what the guard of addresses says", async () => {
-    const { AddressError } = await import("@b24/onappupdate");
+    const { AddressError } = await import("@b24/onappupdate/errors");
     const made = counter({}, { fetch: () => Promise.reject(new AddressError("127.0.0.1 is not public")) });
     await failure(made, made.b24.call("profile"), { name: "AddressError", message: "127.0.0.1 is not public" });
   });

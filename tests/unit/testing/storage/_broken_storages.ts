@@ -1,14 +1,7 @@
 /** Storages that do one thing wrong, as adapters do, and the clauses that have to find out. */
-import {
-  compareKeys,
-  encodeKey,
-  type Entry,
-  type Key,
-  type ListOptions,
-  memoryStorage,
-  type Storage,
-  StorageError,
-} from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
+import { compareKeys, encodeKey, type Entry, type Key, type ListOptions } from "@b24/onappupdate/storage";
 import type { Faults } from "@b24/onappupdate/testing";
 
 export interface Broken {

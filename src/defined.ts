@@ -1,0 +1,11 @@
+/** Object literals without absent members, for `exactOptionalPropertyTypes`. */
+
+/** `T` with every member that may be `undefined` made optional, and never `undefined`. */
+export type Defined<T extends object> =
+  & { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
+  & { [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined> };
+
+/** Returns a copy of `members` without those that are `undefined`. Usage: `{ a, ...defined({ b, c }) }`. */
+export function defined<T extends object>(members: T): Defined<T> {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Defined<T>;
+}

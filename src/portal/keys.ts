@@ -1,0 +1,50 @@
+/**
+ * Every key under which the core stores something. Each key has one owner module, and an entry lives until its owner
+ * deletes it or its TTL expires. `docs/architecture.md` has the table.
+ */
+import type { Key } from "../storage/storage.ts";
+
+/** Prefix of all portal records. Owner: `record.ts`. Kept forever; a removed portal is reduced by `purge.ts`. */
+export const PORTALS = ["portal"] as const;
+
+/** Key of a portal's record. */
+export function portalKey(memberId: string): Key {
+  return [...PORTALS, memberId];
+}
+
+/** Prefix of all deliveries. Owner: `inbox.ts`. Deleted when the work of the delivery is done. */
+export const INBOX = ["inbox"] as const;
+
+/** Key of a delivery. */
+export function deliveryKey(memberId: string, id: string): Key {
+  return [...INBOX, memberId, id];
+}
+
+/** Key that marks a delivery as done. Owner: `inbox.ts`. TTL: 30 days. */
+export function receiptKey(memberId: string, id: string): Key {
+  return ["receipt", memberId, id];
+}
+
+/** Prefix of the finished runs of a portal. Owner: `run_history.ts`. The last 20 are kept. */
+export function runsOf(memberId: string): Key {
+  return ["run", memberId];
+}
+
+/** Key of a step result that is too large for the portal's record. Owner: `run_history.ts`. Deleted with its run. */
+export function resultKey(memberId: string, id: string): Key {
+  return ["result", memberId, id];
+}
+
+/** Prefix of the state index. Owner: `state_index.ts`. One entry for each prefix of `member_id`, kept forever. */
+export const STATE_INDEX: Key = ["index"];
+
+/** Prefix of the schedule. Owner: `schedule.ts`. Deleted when the portal is no longer due at that time. */
+export const SCHEDULE = ["due"] as const;
+
+/** Key of a schedule entry. */
+export function dueKey(due: string, memberId: string): Key {
+  return [...SCHEDULE, due, memberId];
+}
+
+/** Key of the progress of the deploy sweep. Owner: `worker/deploy_sweep.ts`. One entry. */
+export const DEPLOY_SWEEP: Key = ["deployed"];

@@ -1,0 +1,36 @@
+/**
+ * The storage contract, and everything for writing, encrypting, copying and testing with a storage.
+ *
+ * @example
+ * ```ts
+ * import { encodeKey, memoryStorage } from "@b24/onappupdate/storage";
+ * import assert from "node:assert/strict";
+ *
+ * const storage = memoryStorage();
+ * await storage.put(["greeting"], "hello");
+ * assert.equal((await storage.get<string>(["greeting"]))?.value, "hello");
+ * assert.equal(typeof encodeKey(["greeting"]), "string");
+ * ```
+ *
+ * @module
+ */
+
+// The contract
+export type {
+  Entry,
+  Key,
+  ListOptions,
+  PutOptions,
+  PutResult,
+  Storage,
+  StorageCapabilities,
+} from "./src/storage/storage.ts";
+
+// For adapters
+export { compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
+export { decodeValue, encodeValue, expiryOf } from "./src/storage/value.ts";
+
+// Storages
+export { memoryStorage, type MemoryStorageOptions } from "./src/storage/memory.ts";
+export { encrypted, type EncryptedOptions } from "./src/storage/encrypted.ts";
+export { type CopyOptions, type CopyProgress, type CopyReport, copyStorage } from "./src/storage/copy.ts";
