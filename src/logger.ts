@@ -1,48 +1,75 @@
-/** Where the app writes what its operator should know. */
+/** The logger interface, and the logger that writes to the console. */
 
-/** Details of a log line. `Secret`s among them print as `[redacted]`. */
+/** Fields of a log line. A `Secret` among them prints as `[redacted]`. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** What the app needs of a logger; `console`-like loggers fit after naming their methods so. */
+/**
+ * The logger of an app. Any logger with these four methods fits; for pino, swap the arguments:
+ * `info: (message, fields) => pino.info(fields, message)`.
+ *
+ * Messages are short and stable; values are in the fields. Every line of this package has an `event` field with a stable
+ * name such as `upgrade.failed`. Errors are under `err` as plain objects `{ name, code, message, cause }`, without tokens.
+ */
 export interface Logger {
-  /** Steps on the way, for debugging. */
+  /** Details for debugging: events accepted, duplicates, verifications, leases, schedule entries. */
   readonly debug: (message: string, fields?: LogFields) => void;
-  /** What happened. */
+  /** Normal events: the app started, an event was accepted, a portal was upgraded. */
   readonly info: (message: string, fields?: LogFields) => void;
-  /** What is wrong outside, and was dealt with. */
+  /** A problem that the app handles itself, such as an upgrade that is retried. */
   readonly warn: (message: string, fields?: LogFields) => void;
-  /** What needs somebody. */
+  /** A problem that needs an operator. */
   readonly error: (message: string, fields?: LogFields) => void;
 }
 
 /**
- * Writes one line of JSON an event to the console: `info` and above, or all with `level: "debug"`.
+ * Returns a logger that writes one line of JSON per log line to the console, with `time` (ISO 8601), `level`, `message`
+ * and the fields.
+ *
+ * @param options `level`: the lowest level that is written.
+ * @default options.level "info"
  *
  * @example
  * ```ts
  * import { consoleLogger } from "@b24/onappupdate";
  *
- * consoleLogger().info("portal upgraded", { memberId: "a223c6b3710f85df22e9377d6c4f7553", to: "3.0.0" });
+ * consoleLogger().info("portal upgraded", { event: "portal.upgraded", to: "3.0.0" });
  * ```
  */
 export function consoleLogger(options: { readonly level?: "debug" | "info" } = {}): Logger {
   const line = (level: "debug" | "info" | "warn" | "error") => (message: string, fields: LogFields = {}): void => {
+    const time = new Date().toISOString();
     // deno-lint-ignore no-console -- this is the one place that writes to it
-    console[level](JSON.stringify({ level, message, ...fields }, plain));
+    console[level](JSON.stringify({ time, level, message, ...fields }, plainValue));
   };
   const debug = options.level === "debug" ? line("debug") : (): void => {};
   return { debug, info: line("info"), warn: line("warn"), error: line("error") };
 }
 
-/** Errors have no JSON of their own. Their stack is left out: it repeats the message of every cause. */
-function plain(_key: string, value: unknown): unknown {
+/** Returns what `JSON.stringify` writes for a value that has no JSON of its own. */
+function plainValue(_key: string, value: unknown): unknown {
   if (typeof value === "bigint") return String(value);
-  if (!(value instanceof Error)) return value;
-  const { name, message, cause } = value;
-  return { name, message, ...("code" in value ? { code: value.code } : {}), ...(cause === undefined ? {} : { cause }) };
+  return value instanceof Error ? plainError(value) : value;
 }
 
-/** `logger` with `fields` added to each of its lines. */
+/** The maximum number of nested causes that are logged. */
+const MAX_CAUSES = 10;
+
+/** Returns an error as a plain object. The stack is left out: it repeats the message of every cause. */
+function plainError(error: Error, depth: number = 0): LogFields {
+  const { name, message, cause } = error;
+  const { code, b24Code } = error as { readonly code?: unknown; readonly b24Code?: unknown };
+  return {
+    name,
+    ...(code === undefined ? {} : { code }),
+    ...(b24Code === undefined ? {} : { b24Code }),
+    message,
+    ...(cause === undefined || depth >= MAX_CAUSES
+      ? {}
+      : { cause: cause instanceof Error ? plainError(cause, depth + 1) : String(cause) }),
+  };
+}
+
+/** Returns `logger` with `fields` added to each of its lines; fields of a line win. */
 export function withFields(logger: Logger, fields: LogFields): Logger {
   return {
     debug: (message, more) => logger.debug(message, { ...fields, ...more }),
@@ -52,13 +79,21 @@ export function withFields(logger: Logger, fields: LogFields): Logger {
   };
 }
 
-/** `logger`, with its own failures kept to itself: an event must not be refused because it could not be logged. */
-export function withoutThrows(logger: Logger): Logger {
-  const safe = (level: keyof Logger) => (message: string, fields?: LogFields): void => {
+/**
+ * Returns `logger` as the core calls it: errors in fields become plain objects, and a logger that throws is ignored, for
+ * an event must not be refused because it could not be logged.
+ */
+export function coreLogger(logger: Logger): Logger {
+  const safe = (level: keyof Logger) => (message: string, fields: LogFields = {}): void => {
     try {
-      logger[level](message, fields);
+      logger[level](
+        message,
+        Object.fromEntries(
+          Object.entries(fields).map(([key, value]) => [key, value instanceof Error ? plainError(value) : value]),
+        ),
+      );
     } catch {
-      // There is nobody left to tell.
+      // A logger that fails cannot report that.
     }
   };
   return { debug: safe("debug"), info: safe("info"), warn: safe("warn"), error: safe("error") };

@@ -148,14 +148,28 @@ const ABORT_MS = 1000;
  */
 export function createApp(options: AppOptions): App {
   const settings = settingsOf(options);
-  const { storage, versions, clock, random, log, fetch, limits, retry, oauthHosts, extraPortalHosts, keys } = settings;
+  const {
+    storage,
+    versions,
+    clock,
+    random,
+    time,
+    digest,
+    log,
+    fetch,
+    limits,
+    retry,
+    oauthHosts,
+    extraPortalHosts,
+    keys,
+  } = settings;
   const stopping = new AbortController();
   const plugins: Plugin[] = [];
   const upgrades: Upgrade[] = [];
   const handlers = new Map<string, AnyHandler[]>();
   const { leaseMs, retentionMs } = limits;
   const core: AppRuntime = {
-    ...{ storage, versions, clock, random, log, plugins, handlers, signal: stopping.signal },
+    ...{ storage, versions, clock, random, time, digest, log, plugins, handlers, signal: stopping.signal },
     ...{ retry, leaseMs, retentionMs },
     issuedTokens: (memberId) => credentials.issued(memberId),
   };

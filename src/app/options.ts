@@ -2,10 +2,11 @@
 import { oauthOrigin, portalHost } from "../bitrix24/hosts.ts";
 import type { CheckPolicy } from "../worker/checks.ts";
 import type { RequestLimits } from "../intake/http.ts";
-import { consoleLogger, type Logger, withoutThrows } from "../logger.ts";
+import { consoleLogger, coreLogger, type Logger } from "../logger.ts";
 import { isDuration, LONGEST_TIMER_MS } from "../async/deadline.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
-import { Secret } from "../secret.ts";
+import { digest, Secret } from "../secret.ts";
+import { systemTime, type Time } from "../async/time.ts";
 import { isLongLived } from "./startup_warnings.ts";
 import type { Storage } from "../storage/storage.ts";
 import { addressesOf } from "../net/runtime.ts";
@@ -103,6 +104,10 @@ export interface Settings extends
     >
   > {
   readonly limits: Limits;
+  /** Timers and the monotonic clock. */
+  readonly time: Time;
+  /** SHA-256 of a string, in hexadecimal. */
+  readonly digest: (text: string) => Promise<string>;
   /** Never throws. */
   readonly log: Logger;
   /** Of the app, as far as they are known. */
@@ -167,12 +172,14 @@ export function settingsOf(options: AppOptions): Settings {
     ...{ storage, limits, retry, keys, extraPortalHosts, oauthHosts, oauthTimeoutMs, tickEveryMs },
     ...{ acknowledge, versions },
     checks: checksOf(options),
-    log: withoutThrows(options.logger ?? consoleLogger()),
+    log: coreLogger(options.logger ?? consoleLogger()),
     clock: options.clock ?? Date.now,
     // Wrapped, for as a member of another object a host's own fetch may refuse to be called.
     fetch: (...args) => (options.fetch ?? globalThis.fetch)(...args),
     lookup: options.lookup ?? addressesOf,
     random: options.random ?? (() => crypto.randomUUID()),
+    time: systemTime,
+    digest,
   };
 }
 

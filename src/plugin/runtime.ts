@@ -1,4 +1,5 @@
 /** What the parts of one app share. */
+import type { Time } from "../async/time.ts";
 import { type Logger, withFields } from "../logger.ts";
 import type { HandlerContext } from "./context.ts";
 import type { Plugin } from "./plugin.ts";
@@ -19,8 +20,12 @@ export interface AppRuntime {
   readonly storage: Storage;
   readonly versions: VersionScheme;
   readonly clock: () => number;
-  /** A fresh, unguessable text. */
+  /** Returns a fresh, unguessable string. */
   readonly random: () => string;
+  /** Timers and the monotonic clock. */
+  readonly time: Time;
+  /** SHA-256 of a string, in hexadecimal. */
+  readonly digest: (text: string) => Promise<string>;
   /** How long a worker has a portal without renewing it, in milliseconds. */
   readonly leaseMs: number;
   /** Of upgrades and handlers that have none of their own. */
@@ -57,7 +62,7 @@ export function notify<Name extends keyof Observers>(
 
 /** The app's logger with event and portal added. */
 export function eventLog(core: AppRuntime, event: B24Event): Logger {
-  return withFields(core.log, { memberId: event.auth.memberId, event: wireName(event) });
+  return withFields(core.log, { memberId: event.auth.memberId, eventName: wireName(event) });
 }
 
 /** Whatever was thrown over `event`, without the tokens of the event, of its portal, and those that were given out. */
