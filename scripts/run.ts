@@ -1,11 +1,11 @@
-/** Child processes for the scripts: what they print is kept, and shown when it matters. */
+/** Child processes for the scripts: their output is kept, and shown if it matters. */
 import { spawn } from "node:child_process";
 import process from "node:process";
 
 /** How a child process ended. */
 export interface Finished {
   readonly ok: boolean;
-  /** Exit code; 1 when a signal ended it. */
+  /** Exit code; 1 if a signal ended it. */
   readonly code: number;
   readonly stdout: string;
   /** Both streams in the order of arrival. */
@@ -15,38 +15,74 @@ export interface Finished {
 
 export interface RunOptions {
   readonly cwd?: string;
-  readonly env?: Record<string, string>;
-  /** The child is ended after this long; default 10 minutes, so that a hung child cannot hang the gate. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Time limit (ms), so that a child that hangs cannot hang the gate. @default 600_000 */
   readonly timeoutMs?: number;
 }
 
-/** Runs `command` to its end. Never rejects: a command that cannot be started has `ok: false` and says why. */
+/** Time (ms) between asking a process group to end and killing it. */
+const GRACE_MS = 5000;
+
+/** The process groups that run. A child leads a group of its own, so the terminal's Ctrl-C does not reach it. */
+const groups = new Set<number>();
+let isForwarding = false;
+
+function forwardSignals(): void {
+  if (isForwarding) return;
+  isForwarding = true;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      for (const group of groups) kill(group, "SIGKILL");
+      process.exit(130);
+    });
+  }
+}
+
+function kill(group: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-group, signal);
+  } catch {
+    // The group has ended.
+  }
+}
+
+/**
+ * Runs `command` to its end. At the time limit its whole process group gets SIGINT, at which `deno test` names the tests
+ * that were running, and SIGKILL after that. Never rejects: a command that cannot be started has `ok: false` and the
+ * reason in `output`.
+ */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   const { cwd, env, timeoutMs = 600_000 } = options;
   return new Promise((resolve) => {
     let stdout = "", output = "";
     const start = performance.now();
-    const finish = (code: number): void => {
-      clearTimeout(timer);
-      resolve({ ok: code === 0, code, stdout, output, seconds: (performance.now() - start) / 1000 });
-    };
+    forwardSignals();
     const child = spawn(command, args, {
+      detached: true,
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NO_COLOR: "1", ...env },
       ...(cwd === undefined ? {} : { cwd }),
     });
+    const group = child.pid;
+    if (group !== undefined) groups.add(group);
+    let isLate = false;
+    const finish = (code: number): void => {
+      clearTimeout(timer);
+      if (group !== undefined) groups.delete(group);
+      resolve({ ok: code === 0 && !isLate, code, stdout, output, seconds: (performance.now() - start) / 1000 });
+    };
     // Not the option of spawn(): on Node that outlives a command that could not be started.
     let timer = setTimeout(() => {
-      output += `\n${command} takes longer than ${timeoutMs} ms\n`;
-      // Not child.kill(): on Deno it works once.
-      if (child.pid !== undefined) process.kill(child.pid, "SIGTERM");
+      isLate = true;
+      output += `\n${command} takes longer than ${timeoutMs / 1000} s and is stopped\n`;
+      if (group !== undefined) kill(group, "SIGINT");
       timer = setTimeout(() => {
-        if (child.pid !== undefined) process.kill(child.pid, "SIGKILL");
-        // A grandchild that lives on would keep the streams open.
+        if (group !== undefined) kill(group, "SIGKILL");
+        // A grandchild that left the group would keep the streams open.
         child.stdout.destroy();
         child.stderr.destroy();
         finish(1);
-      }, 5000);
+      }, GRACE_MS);
     }, timeoutMs);
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       stdout += text;
@@ -59,12 +95,14 @@ export function run(command: string, args: readonly string[], options: RunOption
     });
     child.once("close", (code, signal) => {
       if (signal !== null) output += `\n${command} was ended by ${signal}\n`;
+      // What a test left running.
+      if (group !== undefined) kill(group, "SIGKILL");
       finish(code ?? 1);
     });
   });
 }
 
-/** What `command` prints on stdout. @throws {Error} with all it printed when it fails */
+/** Returns the stdout of `command`. @throws {Error} with the whole output if it fails */
 export async function read(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
   const { ok, code, stdout, output } = await run(command, args, options);
   if (!ok) throw new Error(`${command} ${args.join(" ")}: exit code ${code}\n${output}`);

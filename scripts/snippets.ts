@@ -114,7 +114,7 @@ export async function execute(snippet: Snippet, folder: string, root: string): P
   try {
     return await run({ ...snippet, code: snippet.code.replaceAll(":6379", `:${redis.port}`) }, folder, root);
   } finally {
-    await redis.stop();
+    await redis.remove();
   }
 }
 

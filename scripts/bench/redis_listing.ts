@@ -57,7 +57,7 @@ const closers: (() => void)[] = [];
 try {
   const storages: Storage[] = [];
   for (const count of [FEW, MANY]) {
-    const server = await startRedis(["--appendonly", "no"]);
+    const server = await startRedis("--appendonly", "no");
     servers.push(server);
     const client = createClient({ socket: { host: "127.0.0.1", port: server.port } });
     await client.connect();
@@ -84,5 +84,5 @@ try {
   if (ratio > WANTED) process.exitCode = 1;
 } finally {
   for (const close of closers) close();
-  for (const { stop } of servers) await stop();
+  for (const { remove } of servers) await remove();
 }

@@ -28,7 +28,7 @@ const bitrix24 = fakeBitrix24({ clientId: "app.5f3a" });
 let portals = 0;
 const newPortal = (): FakePortal => bitrix24.portal({ memberId: (++portals).toString(16).padStart(32, "0") });
 
-const server = await startRedis();
+const server = await startRedis("--appendonly", "no");
 let roundTrips = 0;
 const proxy = createServer((client) => {
   const upstream = connect(server.port, "127.0.0.1").setNoDelay(true);
@@ -89,4 +89,4 @@ const ioredis = new Redis(port, "127.0.0.1");
 await measure("ioredis", redisStorage(ioredis));
 ioredis.disconnect();
 proxy.close();
-await server.stop();
+await server.remove();

@@ -198,8 +198,8 @@ async function redis(
 /** Starts a server with nothing in it, and gives its port once it answers. */
 async function startServer(folder: string, isDurable: boolean): Promise<number> {
   const durability = isDurable ? ["--appendonly", "yes", "--appendfsync", "always"] : ["--appendonly", "no"];
-  const server = await startRedis(durability, mkdtempSync(join(folder, "redis-")));
-  closers.push(server.stop);
+  const server = await startRedis(...durability, "--dir", mkdtempSync(join(folder, "redis-")));
+  closers.push(server.remove);
   return server.port;
 }
 

@@ -144,10 +144,10 @@ const kv = await openKv(join(folder, "kv.db"));
 await measure("Deno KV", denoKvStorage(kv), addingToKv(kv));
 kv.close();
 
-const server = await startRedis(["--appendonly", "no"], folder);
+const server = await startRedis("--appendonly", "no");
 const client = createClient({ socket: { port: server.port, host: "127.0.0.1" } });
 await client.connect();
 await measure("Redis", redisStorage(client));
 await client.close();
-await server.stop();
+await server.remove();
 rmSync(folder, { recursive: true });

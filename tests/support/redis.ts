@@ -1,15 +1,14 @@
-/** Real Redis servers on this host, alone or as a cluster, and a proxy that hurts what passes. */
-import { type ChildProcess, spawn } from "node:child_process";
+/** Clients of Redis, clusters, and a proxy that injects faults. */
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { connect, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster } from "redis";
 import type { IoredisClient, NodeRedisClient } from "@b24/onappupdate/redis-storage";
+import { freePort, listens, type RedisServer, sendCommand, startRedis } from "../../scripts/redis_server.ts";
 import { until } from "./until.ts";
+
+export { type RedisServer, startRedis };
 
 export type RedisLibrary = "node-redis" | "ioredis";
 
@@ -36,94 +35,17 @@ export async function connectRedis(library: RedisLibrary, ports: readonly number
   return { client, close: () => client.destroy() };
 }
 
-export interface RedisServer {
-  readonly port: number;
-  /** Ends it, as its administrator would, or by another signal; what was written stays. */
-  readonly stop: (signal?: "SIGKILL") => Promise<void>;
-  /** Starts it again, on its port, with what was written. */
-  readonly start: () => Promise<void>;
-  /** Has it hang: connections stay, and nothing is answered until `resume`. */
-  readonly pause: () => void;
-  readonly resume: () => void;
-  /** Sends a command, on a connection of its own, and gives the reply. */
-  readonly command: <R = string>(name: string, ...args: readonly string[]) => Promise<R>;
-  /** Ends it and removes its files. */
-  readonly remove: () => Promise<void>;
-}
+/** A server that tests share. */
+export type SharedRedis = Pick<RedisServer, "port" | "command" | "remove">;
 
-/** A server with nothing in it, once it answers. Each write is on its disk before it is acknowledged. */
-export async function startRedis(...args: readonly string[]): Promise<RedisServer> {
-  const folder = mkdtempSync(join(tmpdir(), "onappupdate-redis-"));
-  const port = await freePort();
-  const options = [
-    ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder],
-    ...["--save", "", "--appendonly", "yes", "--appendfsync", "always", ...args],
-  ];
-  let server: ChildProcess;
-  let guard: ChildProcess | undefined;
-  let ended: Promise<unknown> = Promise.resolve();
-
-  /** Whether it runs: somebody who looks for a free port may have this one just now. */
-  async function begin(): Promise<boolean> {
-    server = spawn("redis-server", options, { stdio: ["ignore", "pipe", "ignore"] });
-    let log = "";
-    const isUp = await new Promise<boolean>((resolve, reject) => {
-      server.on("error", (error) => {
-        const reason = "cannot start redis-server, wanted Redis 5 or later on the PATH (apt-get install redis-server)";
-        reject(new Error(`${reason}: ${error.message}`));
-      });
-      ended = new Promise((resolve) => server.on("close", resolve));
-      server.on("close", (code) => {
-        if (/Address already in use/.test(log)) resolve(false);
-        else reject(new Error(`redis-server ended with exit code ${code}:\n${log}`));
-      });
-      server.stdout!.on("data", (text) => {
-        log += text;
-        if (/Ready to accept connections/.test(log)) resolve(true);
-      });
-    });
-    if (!isUp) return false;
-    // Ends the server and removes its files when this process is gone without a line to it. In the background of its shell,
-    // as Deno takes its own children along when it ends.
-    const script = `exec 3<&0; (read -r line <&3 || { kill -9 ${server.pid}; rm -rf "$0"; }) & wait`;
-    guard = spawn("sh", ["-c", script, folder], { stdio: ["pipe", "ignore", "ignore"] });
-    guard.stdin!.on("error", () => {});
-    return true;
-  }
-
-  const start = (): Promise<void> => until(`redis-server gets port ${port}`, begin);
-
-  async function stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
-    if (server.exitCode === null && server.signalCode === null) process.kill(server.pid!, signal);
-    await ended;
-    guard?.stdin?.end("\n");
-  }
-
-  try {
-    await start();
-  } catch (error) {
-    rmSync(folder, { recursive: true, force: true });
-    throw error;
-  }
-  return {
-    port,
-    start,
-    stop,
-    pause: () => void process.kill(server.pid!, "SIGSTOP"),
-    resume: () => void process.kill(server.pid!, "SIGCONT"),
-    command: async <R>(name: string, ...args: readonly string[]) => {
-      const connection = new Redis(port, "127.0.0.1", { retryStrategy: null });
-      try {
-        return await connection.call(name, ...args) as R;
-      } finally {
-        connection.disconnect();
-      }
-    },
-    remove: async () => {
-      await stop("SIGKILL");
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
+/**
+ * Returns the server that the test runner has started for all files, or a new one if there is none. Several files use it
+ * at once, each with a prefix of its own: they must not stop it, change its settings or delete keys of others.
+ */
+export async function sharedRedis(): Promise<SharedRedis> {
+  const port = Number(process.env["TEST_REDIS_PORT"]);
+  if (!port) return await startRedis("--appendonly", "no");
+  return { port, command: (name, ...args) => sendCommand(port, name, ...args), remove: () => Promise.resolve() };
 }
 
 export interface RedisCluster {
@@ -230,28 +152,4 @@ export async function startProxy(target: number): Promise<RedisProxy> {
     loseReply: (meanwhile = () => {}) => void (lose = { meanwhile }),
     sent: () => sent,
   };
-}
-
-/**
- * Below those that the system gives to connections: they could take the port of a server that is started again. By chance,
- * as test files that run at once in one process must not all choose the same.
- */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
-    const server = createServer();
-    if (!await listens(server, port)) continue;
-    server.close();
-    await once(server, "close");
-    return port;
-  }
-}
-
-/** Has a server listen; resolves to whether nobody else does. */
-async function listens(server: Server, port: number): Promise<boolean> {
-  server.listen(port, "127.0.0.1");
-  return await once(server, "listening").then(() => true, ({ code }) => {
-    if (code === "EADDRINUSE") return false;
-    throw new Error(`cannot listen on port ${port}: ${code}`);
-  });
 }
