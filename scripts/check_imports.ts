@@ -1,5 +1,5 @@
 /**
- * Checks who imports whom. The tables say what is allowed; whatever they do not name is refused.
+ * Checks the import direction of the whole tree, types included, on the module graph that `deno info --json` reports.
  *
  *     deno run -A scripts/check_imports.ts [folder]
  */
@@ -8,134 +8,133 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { type Import, imports, lineOf, scan } from "./source_scan.ts";
+import { moduleGraph } from "./module_graph.ts";
 
-/** Parts of `src/`, and `mod.ts`, from the bottom up: a part imports from its own layer and those before it. */
-const LAYERS: readonly (readonly string[])[] = [
-  ["errors", "secret", "log", "deadline", "retry", "surroundings"],
-  ["wire", "version", "storage"],
-  ["portal", "pipeline", "access"],
-  ["core"],
-  ["upgrade"],
-  ["announce", "check", "receive", "handle", "visit", "worker", "tick", "admin", "start_checks"],
-  ["http"],
-  ["app_options"],
-  ["app"],
-  ["mod"],
-  ["testing", "cli"],
+/**
+ * The parts of the package, from the bottom up: a part imports itself and the rows above it in this table, never
+ * another part of its own row. A part is a folder of `src/` or a module directly in it; the modules in the root count
+ * as `mod.ts`, `storage.ts` and `errors.ts`.
+ */
+const RANKS: readonly (readonly string[])[] = [
+  ["src/errors.ts", "src/secret.ts", "src/logger.ts", "src/defined.ts", "src/async"],
+  ["src/version.ts", "src/redact.ts", "src/storage"],
+  ["src/bitrix24"],
+  ["src/net", "src/retry.ts"],
+  ["src/portal"],
+  ["src/credentials"],
+  ["src/plugin"],
+  ["src/upgrade", "src/verify", "src/intake"],
+  ["src/worker"],
+  ["src/app"],
+  ["mod.ts", "storage.ts", "errors.ts"],
+  ["src/testing", "src/cli", "plugins"],
 ];
 
+/** Imports that the ranks would allow: the worker finishes what intake accepts, and neither knows the other. */
+const FORBIDDEN: readonly (readonly [from: RegExp, to: RegExp])[] = [[/^src\/worker\//, /^src\/intake\//]];
+
+/** Rules for the files of a folder, besides the ranks. The first that matches applies. */
 interface Area {
-  /** Which files it is about; the first area that fits counts. */
   readonly files: RegExp;
-  /** Files that they may import. */
+  /** Local files that may be imported. */
   readonly local: RegExp;
-  /** Its first group names what a file is of; files of the same may import each other, too. */
-  readonly part?: RegExp;
-  /** Packages that they may import, of those that deno.json names. */
+  /** Packages and builtin modules that may be imported. */
   readonly packages: RegExp;
-  /** May name `Deno`, `process` and the like. */
-  readonly runtime?: true;
-  /** Is packed: `deno pack` makes the package of an `import("literal")` a hard dependency. */
-  readonly packed?: true;
+  /** The first group names a unit; files of one unit may import each other. */
+  readonly unit?: RegExp;
+  /** Part of the package: `deno pack` makes a literal dynamic import a hard dependency. */
+  readonly shipped?: true;
 }
 
 const AREAS: readonly Area[] = [
-  { files: /^mod\.ts$/, local: /^src\//, packages: /^$/, packed: true },
-  // Asks the runtime where it is, for the warnings at the start, and for nothing else.
-  { files: /^src\/surroundings\.ts$/, local: /^$/, packages: /^$/, runtime: true, packed: true },
-  { files: /^src\/cli\//, local: /^(src\/|mod\.ts$)/, packages: /^node:/, runtime: true, packed: true },
-  // Starts processes: tests run where there are some.
-  { files: /^src\/testing\//, local: /^(src\/|mod\.ts$)/, packages: /^node:/, runtime: true, packed: true },
-  { files: /^src\//, local: /^(src\/|mod\.ts$)/, packages: /^(zod|semver)$/, packed: true },
+  { files: /^(mod|storage|errors)\.ts$/, local: /^src\//, packages: /^$/, shipped: true },
+  { files: /^src\/(cli|testing)\//, local: /^(src\/|(mod|storage|errors)\.ts$)/, packages: /^node:/, shipped: true },
+  { files: /^src\//, local: /^src\//, packages: /^(zod|semver)$/, shipped: true },
   {
     files: /^plugins\//,
-    local: /^mod\.ts$/,
-    part: /^plugins\/(\w+)[./]/,
+    local: /^(mod|storage|errors)\.ts$/,
     packages: /^(?!@b24\/)/,
-    runtime: true,
-    packed: true,
+    unit: /^plugins\/(\w+)[./]/,
+    shipped: true,
   },
-  { files: /^examples\//, local: /^examples\//, packages: /./, runtime: true },
-  { files: /^scripts\//, local: /^(scripts\/|src\/|plugins\/|mod\.ts$)/, packages: /./, runtime: true },
-  {
-    files: /^tests\//,
-    local: /^(tests\/|scripts\/|examples\/|src\/|plugins\/|mod\.ts$)/,
-    packages: /./,
-    runtime: true,
-  },
+  { files: /^examples\//, local: /^examples\//, packages: /./ },
+  { files: /^scripts\//, local: /^((scripts|src|plugins|tests\/support)\/|(mod|storage|errors)\.ts$)/, packages: /./ },
+  { files: /^tests\//, local: /./, packages: /./ },
 ];
 
-const SKIPPED = new Set(["node_modules", "npm", "cov", "data", "fixtures"]);
-const RUNTIME = /(?<![\w$.]|\.\s)(?:globalThis\??\.)?(Deno|process|Buffer|require|__dirname|__filename)\b(?!\s*\??:)/g;
-
-/** What is wrong in the tree under `root`, one line each; empty when all is well. */
-export function checkImports(root: string): string[] {
+/** Returns the problems of the tree under `root`, one line each; empty if there are none. */
+export async function checkImports(root: string): Promise<string[]> {
   const { name, imports: mapped = {} } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
-  const packages = [name, ...Object.keys(mapped)];
-  const files = ["", "src", "plugins", "examples", "scripts", "tests"].flatMap((folder) => modules(root, folder));
+  const packages: string[] = [name, ...Object.keys(mapped)];
+  const files = modulesIn(root);
   const problems: string[] = [];
   const graph = new Map<string, string[]>();
-  for (const file of files) {
-    const text = readFileSync(join(root, file), "utf8");
+  for (const { file, imports } of await moduleGraph(root, files)) {
     const area = AREAS.find(({ files }) => files.test(file));
-    if (area === undefined) {
-      problems.push(`${file}: is in no area that check_imports.ts knows`);
-      continue;
-    }
-    if (layerOf(file) === -1) problems.push(`${file}: has no layer in check_imports.ts`);
-    const scanned = scan(text);
-    const report = (position: number, problem: string): number =>
-      problems.push(`${file}:${lineOf(text, position)}: ${problem}`);
-    const targets: string[] = [];
-    for (const found of imports(scanned)) {
-      const target = /^\.{1,2}\//.test(found.specifier) ? posix.join(posix.dirname(file), found.specifier) : undefined;
-      if (target !== undefined) targets.push(target);
-      const problem = target === undefined
-        ? packageProblem(found, area, packages)
+    if (area === undefined) problems.push(`${file}: no rule of check_imports.ts covers it`);
+    if (rankOf(file) === -1) problems.push(`${file}: has no rank in check_imports.ts`);
+    graph.set(file, []);
+    for (const { specifier, line, isDynamic } of imports) {
+      const target = /^\.{1,2}\//.test(specifier) ? posix.join(posix.dirname(file), specifier) : undefined;
+      if (target !== undefined) graph.get(file)!.push(target);
+      const problem = area === undefined
+        ? undefined
+        : target === undefined
+        ? packageProblem(specifier, area, packages, isDynamic)
         : fileProblem(file, target, area, existsSync(join(root, target)));
-      if (problem !== undefined) report(found.start, problem);
-    }
-    graph.set(file, targets);
-    if (area.runtime) continue;
-    for (const { 1: name, index } of scanned.code.matchAll(RUNTIME)) {
-      report(index, `names ${name}, and the core knows no runtime`);
-    }
-    for (const { value, start } of scanned.strings) {
-      if (/^node:/.test(value)) report(start, `names ${value}, and the core knows no runtime`);
+      if (problem !== undefined) problems.push(`${file}:${line}: ${problem}`);
     }
   }
-  return [...problems, ...cycles(graph)];
+  return [...problems.sort(), ...cyclesOf(graph)];
 }
 
 function fileProblem(file: string, target: string, area: Area, exists: boolean): string | undefined {
-  if (!exists) return `imports ${target}, which is not there`;
-  const [own, its] = [file, target].map((path) => area.part?.exec(path)?.[1]);
-  const isLocal = area.local.test(target) || (its !== undefined && its === own);
-  if (!isLocal) return `imports ${target}, wanted a path that fits ${area.local.source}`;
-  const [from, to] = [layerOf(file), layerOf(target)];
-  return from !== undefined && to !== undefined && to > from ? `imports ${target}, which is a layer above` : undefined;
+  if (!exists) return `imports ${target}, which does not exist`;
+  if (FORBIDDEN.some(([from, to]) => from.test(file) && to.test(target))) {
+    return `imports ${target}, which is forbidden`;
+  }
+  const [own, other] = [file, target].map((path) => area.unit?.exec(path)?.[1]);
+  if (!area.local.test(target) && (own === undefined || own !== other)) {
+    return `imports ${target}, wanted a path that matches ${area.local.source}`;
+  }
+  const [from, to] = [rankOf(file), rankOf(target)];
+  if (from === undefined || to === undefined || to < from || partOf(file) === partOf(target)) return undefined;
+  return to > from
+    ? `imports ${target}, which has a higher rank`
+    : own !== undefined && own === other
+    ? undefined
+    : `imports ${target}, another part of the same rank`;
 }
 
-function packageProblem({ specifier, dynamic }: Import, area: Area, packages: string[]): string | undefined {
-  const known = specifier.startsWith("node:") ||
-    packages.some((name) => specifier === name || specifier.startsWith(`${name}/`));
-  if (!known) return `imports ${specifier}, wanted a key of "imports" in deno.json`;
-  if (!area.packages.test(specifier)) return `imports ${specifier}, wanted a package that fits ${area.packages.source}`;
-  if (area.packed && dynamic && !specifier.startsWith("node:")) {
-    return `imports ${specifier} dynamically by a literal, which makes it a hard dependency on npm`;
+function packageProblem(
+  written: string,
+  area: Area,
+  packages: readonly string[],
+  isDynamic: boolean,
+): string | undefined {
+  const known = written.startsWith("node:") ||
+    packages.some((name) => written === name || written.startsWith(`${name}/`));
+  if (!known) return `imports ${written}, wanted a key of "imports" in deno.json`;
+  if (!area.packages.test(written)) return `imports ${written}, wanted a package that matches ${area.packages.source}`;
+  if (area.shipped && isDynamic && !written.startsWith("node:")) {
+    return `imports ${written} dynamically by a literal, which makes it a hard dependency on npm`;
   }
   return undefined;
 }
 
-/** Index in LAYERS; -1: should have one; undefined: no part of the layered core. */
-function layerOf(file: string): number | undefined {
-  const part = /^src\/([^/]+?)(?:\.ts)?(?:\/|$)/.exec(file)?.[1] ?? (file === "mod.ts" ? "mod" : undefined);
-  return part === undefined ? undefined : LAYERS.findIndex((layer) => layer.includes(part));
+/** Returns the part of the package that a file belongs to. */
+function partOf(file: string): string {
+  return /^(src\/[^/]+|plugins|[^/]+\.ts)/.exec(file)?.[0] ?? file;
 }
 
-/** One line for every cycle, named from its first file in the alphabet. */
-function cycles(graph: ReadonlyMap<string, readonly string[]>): string[] {
+/** Returns the rank of a file: -1 if it should have one, `undefined` outside of the package. */
+function rankOf(file: string): number | undefined {
+  if (!/^(src|plugins)\/|^[^/]+\.ts$/.test(file)) return undefined;
+  return RANKS.findIndex((parts) => parts.includes(partOf(file)));
+}
+
+/** Returns one line for each cycle, named from its first file in the alphabet. */
+function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[] {
   const found = new Set<string>();
   const done = new Set<string>();
   const visit = (file: string, path: readonly string[]): void => {
@@ -153,18 +152,25 @@ function cycles(graph: ReadonlyMap<string, readonly string[]>): string[] {
   return [...found].sort().map((cycle) => `${cycle}: a cycle of imports`);
 }
 
-/** The modules of a folder of `root` and the folders in it; of `root` itself only its own. */
-function modules(root: string, folder: string): string[] {
-  if (!existsSync(join(root, folder))) return [];
-  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
-    const path = posix.join(folder, entry.name);
-    if (entry.isDirectory()) return folder === "" || SKIPPED.has(entry.name) ? [] : modules(root, path);
-    return /\.m?[jt]s$/.test(entry.name) ? [path] : [];
-  }).sort();
+const FOLDERS = ["src", "plugins", "examples", "scripts", "tests"];
+const SKIPPED = new Set(["node_modules", "fixtures", "data"]);
+
+/** Returns the modules under `root`, as paths from there. */
+function modulesIn(root: string): string[] {
+  const walk = (folder: string): string[] =>
+    readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+      const path = posix.join(folder, entry.name);
+      if (entry.isDirectory()) {
+        const isTop = folder === "";
+        return (isTop ? FOLDERS.includes(entry.name) : !SKIPPED.has(entry.name)) ? walk(path) : [];
+      }
+      return /\.m?[jt]s$/.test(entry.name) ? [path] : [];
+    });
+  return walk("").sort();
 }
 
 if (import.meta.main) {
-  const problems = checkImports(process.argv[2] ?? fileURLToPath(new URL("..", import.meta.url)));
+  const problems = await checkImports(process.argv[2] ?? fileURLToPath(new URL("..", import.meta.url)));
   for (const problem of problems) console.log(problem);
   process.exitCode = problems.length === 0 ? 0 : 1;
 }

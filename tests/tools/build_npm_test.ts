@@ -7,7 +7,7 @@ import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { buildNpm } from "../../scripts/build_npm.ts";
-import { imports, scan } from "../../scripts/source_scan.ts";
+import { moduleGraph } from "../../scripts/module_graph.ts";
 
 interface Manifest {
   readonly name: string;
@@ -42,7 +42,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 describe("npm tarball", () => {
   it("holds compiled modules, their types and four texts, and nothing else", () => {
     const texts = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
-    const modules = files.filter((file) => /^(mod|src\/.+|plugins\/.+)(\.js|\.d\.ts)$/.test(file));
+    const modules = files.filter((file) => /^(mod|storage|errors|src\/.+|plugins\/.+)(\.js|\.d\.ts)$/.test(file));
     assert.deepEqual(files.filter((file) => !modules.includes(file)), texts);
     assert.ok(modules.includes("mod.js") && modules.includes("mod.d.ts"));
   });
@@ -66,10 +66,10 @@ describe("npm tarball", () => {
     }
   });
 
-  it("imports only its own files, builtins of Node, and packages that it names", () => {
+  it("imports only its own files, builtins of Node, and packages that it names", async () => {
     const named = [manifest.dependencies, manifest.peerDependencies].flatMap((packages) => Object.keys(packages));
-    for (const file of files.filter((file) => file.endsWith(".js"))) {
-      for (const { specifier } of imports(scan(read(file)))) {
+    for (const { file, imports } of await moduleGraph(unpacked, files.filter((file) => file.endsWith(".js")))) {
+      for (const { specifier } of imports) {
         if (specifier.startsWith(".")) assert.ok(files.includes(posix.join(posix.dirname(file), specifier)), specifier);
         else assert.ok(specifier.startsWith("node:") || named.includes(specifier), `${file} imports ${specifier}`);
       }
