@@ -1,7 +1,7 @@
 /**
  * Serves an app on Node, through `@hono/node-server`, and stops without losing a request.
  *
- * Runs on Node 20 and later, and on Deno's Node compatibility; on Deno itself `Deno.serve(app.fetch)` does.
+ * Runs on Node 22.13 and later, and on Deno's Node compatibility; on Deno itself `Deno.serve(app.fetch)` does.
  *
  * @module
  */

@@ -20,7 +20,7 @@ const overlay = {
   keywords: ["bitrix24", "onappupdate", "webhook", "middleware", "upgrade", "migration", "semver", "deno", "hono"],
   repository: { type: "git", url: "git+https://github.com/b24/onappupdate.git" },
   bin: { onappupdate: "src/cli/cli.js" },
-  engines: { node: ">=20.19" },
+  engines: { node: ">=22.13" },
   sideEffects: ["./src/cli/cli.js"],
   publishConfig: { access: "public" },
 };
@@ -51,7 +51,9 @@ export async function buildNpm(folder: string = join(root, "npm")): Promise<stri
   const packing = await run(process.execPath, ["pack", "--allow-dirty", "--no-source-maps", "--output", raw], {
     cwd: root,
   });
-  if (!packing.ok || /warning|slow type/i.test(packing.output)) throw new Error(`deno pack failed\n${packing.output}`);
+  if (!packing.ok || /\bwarning\b|slow type/i.test(packing.output)) {
+    throw new Error(`deno pack failed\n${packing.output}`);
+  }
   await read("tar", ["xzf", raw], { cwd: folder });
   rmSync(raw);
 

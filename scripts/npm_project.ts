@@ -1,4 +1,4 @@
-/** An empty npm project with the packed tarball in it, as a user of the package has it, and the Nodes to run it on. */
+/** An npm project with the packed tarball installed, as a user of the package has it, and the Nodes to run it on. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
@@ -8,8 +8,8 @@ import { read } from "./run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** What of the repository the tests need beside the package. Not the sources: those are the tarball's to bring. */
-const COPIED = ["tests", "examples", "scripts", "README.md"];
+/** What the tests need beside the package. Not the sources: those come from the tarball. */
+const COPIED = ["tests/unit", "tests/integration", "tests/support", "tests/fixtures", "scripts"];
 
 /** One Node to run things on. */
 export interface NodeBinary {
@@ -21,14 +21,14 @@ export interface NodeBinary {
 /** A project in a temporary folder. */
 export interface NpmProject {
   readonly folder: string;
-  /** Adds what the tests import beside the package itself. */
+  /** Installs what the tests import beside the package itself. */
   readonly installTestPackages: () => Promise<void>;
   /** Environment in which the tests run on `node`. */
   readonly env: (node: NodeBinary) => Record<string, string>;
   readonly remove: () => void;
 }
 
-/** Installs `tarball`, with its optional peers and nothing else, so that a dependency it fails to name is missed. */
+/** Installs `tarball` and its optional peers and nothing else, so that a dependency that it does not name is missed. */
 export async function createNpmProject(tarball: string): Promise<NpmProject> {
   const folder = mkdtempSync(join(tmpdir(), "onappupdate-npm-"));
   const install = (packages: string[]): Promise<string> =>
@@ -51,11 +51,8 @@ export async function createNpmProject(tarball: string): Promise<NpmProject> {
       await install([...imports.values()]);
     },
     env: (node) => ({
-      DENO_BIN: process.execPath,
-      SOURCE_DIR: root,
-      NPM_TARBALL: tarball,
       PATH: dirname(node.path) + delimiter + process.env["PATH"],
-      // By environment, so that it holds for the processes that tests start, too.
+      // By environment, so that the processes that tests start get it, too.
       NODE_OPTIONS: `--disable-warning=ExperimentalWarning --import=${
         pathToFileURL(join(folder, "scripts/node_test_hooks.mjs"))
       }`,
@@ -64,14 +61,14 @@ export async function createNpmProject(tarball: string): Promise<NpmProject> {
   };
 }
 
-/** By name: `name@range` of every package that deno.json maps; types are for Deno alone. */
+/** Returns `name@range` of every package that deno.json maps, by name, without types, which only Deno needs. */
 function packageSpecs(): Map<string, string> {
   const { imports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as { imports: Record<string, string> };
   const specs = Object.entries(imports).map(([name, spec]) => [name, spec.replace(/^npm:/, "")] as const);
   return new Map(specs.filter(([name]) => !name.startsWith("@types/")));
 }
 
-/** `wanted` is a major version, which npx then fetches, or a Node by its path or name. */
+/** Finds a Node: `wanted` is a major version, which npx fetches if need be, or the path or name of a binary. */
 export async function findNode(wanted: string): Promise<NodeBinary> {
   const where = ["-p", "process.execPath"];
   const path = /^\d+$/.test(wanted)

@@ -1,6 +1,6 @@
 /**
- * The package as a user of npm meets it. Run by test_npm.ts in a project that holds nothing but the package and its
- * peers, on every Node that it supports: plain JavaScript, because the oldest strips no types.
+ * The package as a user of npm meets it, in plain JavaScript. test_npm.ts runs it in a project that holds nothing but the
+ * package and its peers, on every Node that the package supports.
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -68,21 +68,15 @@ test("an app with memory storage runs an upgrade", async () => {
   await app.close();
 });
 
-test("fileStorage() keeps what it is given, or says which Node it needs", async () => {
+test("fileStorage() keeps what is put into it", async () => {
   const { fileStorage } = await import("@b24/onappupdate/file-storage");
   const folder = mkdtempSync(join(tmpdir(), "onappupdate-smoke-"));
-  const write = async () => {
-    const storage = fileStorage({ path: join(folder, "state.sqlite") });
-    await storage.put(["a"], 1);
-    const entry = await storage.get(["a"]);
-    await storage.close();
-    return entry.value;
-  };
+  const storage = fileStorage({ path: join(folder, "state.sqlite") });
   try {
-    const [major, minor] = process.versions.node.split(".").map(Number);
-    if (major > 22 || (major === 22 && minor >= 13)) assert.equal(await write(), 1);
-    else await assert.rejects(write, /22\.13/);
+    await storage.put(["a"], 1);
+    assert.equal((await storage.get(["a"])).value, 1);
   } finally {
+    await storage.close();
     rmSync(folder, { recursive: true, force: true });
   }
 });

@@ -1,19 +1,26 @@
 /**
- * The one gate: everything that has to hold before a commit, cheap checks first.
+ * The gate: everything that must hold before a commit.
  *
- *     deno task ok
+ *     deno task ok [--without-test]
  *
- * One line a check, the whole output of one that fails, and at the end the tests of Deno and of every Node together.
+ * First the checks that only read the tree, then the tests of `deno task test`, then everything else. One line a part, and
+ * the whole output of a part that fails. The last line is the sum of all tests.
+ *
+ * `--without-test` takes the results of `deno task test` from the folder that TEST_REPORTS names, where that has written
+ * them, instead of running it again.
  */
 // deno-lint-ignore-file no-console
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { buildNpm } from "./build_npm.ts";
+import { createNpmProject, findNode, type NpmProject } from "./npm_project.ts";
 import { run } from "./run.ts";
-import { NODES, testNpm } from "./test_npm.ts";
+import { reported, testOnDeno, TIERS, withRedis } from "./test.ts";
+import { NODES, smokeTest, testOnNode } from "./test_npm.ts";
 import { missingIn, type TestReport } from "./test_report.ts";
-import { describe, runTests, type TestRun, total, verdict } from "./test_run.ts";
+import { describe, type TestRun, total, verdict } from "./test_run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { exports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as { exports: Record<string, string> };
@@ -22,55 +29,104 @@ interface Check {
   readonly name: string;
   /** Arguments of Deno. */
   readonly args: readonly string[];
-  /** Fails the check when it is printed. */
+  /** Fails the check if it is printed. */
   readonly forbidden?: RegExp;
 }
 
-/** What only reads the tree, and is quick. */
+/** What only reads the tree. */
 const CHECKS: readonly Check[] = [
   { name: "format", args: ["fmt", "--check"] },
   { name: "lint", args: ["lint"] },
   { name: "imports", args: ["run", "-A", "scripts/check_imports.ts"] },
   { name: "types", args: ["check"] },
   { name: "doc comments", args: ["doc", "--lint", ...Object.values(exports)] },
-  // Slow types are errors; what it only warns of counts in the score of JSR.
+  // Slow types are errors; a warning would lower the score on JSR.
   { name: "publish", args: ["publish", "--dry-run", "--allow-dirty"], forbidden: /\bwarning\b/i },
 ];
 
+/** The tiers that run on Deno alone, after those of `deno task test`. */
+const DENO_TIERS = ["tools", "docs", "random", "scenarios", "chaos"];
+/** The Node on which the integration tests and the snippets for Node run. */
+const MAIN_NODE = "24";
+
 async function passes({ name, args, forbidden }: Check): Promise<boolean> {
   const { ok, output, seconds } = await run(process.execPath, args, { cwd: root });
-  const good = ok && !forbidden?.test(output);
-  console.log(`${good ? "" : `${output}\n`}${verdict(good, name, seconds)}`);
-  return good;
+  const isGood = ok && !forbidden?.test(output);
+  console.log(`${isGood ? "" : `${output}\n`}${verdict(isGood, name, seconds)}`);
+  return isGood;
 }
 
-/** Reports what `run` did not run although `other` did: both run the same tree. */
-function sameTests(run: TestRun, other: TestRun): TestReport {
-  const missing = missingIn(run, other);
-  for (const test of missing) console.log(`${run.name}: did not run, while ${other.name} did: ${test}`);
-  return { passed: [], failed: missing };
+function report(run: TestRun): TestRun {
+  console.log(describe(run));
+  return run;
 }
 
-async function main(): Promise<TestReport[]> {
+/** Fails for each test that only one of two runs of a tier has executed: Deno and Node run the same tests. */
+function sameTests(name: string, run: TestReport, other: TestReport): TestReport {
+  if (run.failed.length + other.failed.length > 0) return { passed: [], failed: [] };
+  const failed = [
+    ...missingIn(run, other).map((test) => `ran on Deno only: ${test}`),
+    ...missingIn(other, run).map((test) => `ran on Node only: ${test}`),
+  ];
+  for (const test of failed) console.log(`${name} ${test}`);
+  return { passed: [], failed };
+}
+
+const isGood = ({ failed }: TestReport): boolean => failed.length === 0;
+
+async function onNode(project: NpmProject, onDeno: ReadonlyMap<string, TestReport>): Promise<TestReport[]> {
+  const results: TestReport[] = [];
+  for (const [tier, versions] of [["unit", NODES], ["integration", [MAIN_NODE]]] as const) {
+    for (const version of versions) {
+      const run = report(await testOnNode(tier, await findNode(version), project));
+      results.push(run, sameTests(run.name, run, onDeno.get(tier)!));
+    }
+  }
+  return results;
+}
+
+async function main(withTest: boolean): Promise<TestReport[]> {
+  const building = buildNpm();
+  building.catch(() => {}); // Reported where it is awaited.
   const checks = await Promise.all(CHECKS.map(passes));
   const refused = CHECKS.filter((_, i) => !checks[i]);
   if (refused.length > 0) return [{ passed: [], failed: refused.map(({ name }) => name) }];
 
-  const report = (run: TestRun): void => console.log(describe(run));
-  const args = (path: string): string[] => ["test", "-A", "--parallel", `--junit-path=${path}`];
-  const deno = await runTests("Deno tests", process.execPath, args, { cwd: root });
-  report(deno);
-  if (deno.failed.length > 0) return [deno];
+  const onDeno = new Map<string, TestReport>();
+  for (const tier of TIERS) onDeno.set(tier, withTest ? report(await testOnDeno(tier)) : reported(tier));
+  const results = [...onDeno.values()];
+  if (!results.every(isGood)) return results;
 
-  const { smoke, tests } = await testNpm(NODES, report);
-  const compared = tests.filter(({ failed }) => failed.length === 0)
-    .flatMap((run) => [sameTests(run, deno), sameTests(deno, run)]);
-  return [deno, ...smoke, ...tests, ...compared];
+  const tarball = await building;
+  const project = await createNpmProject(tarball);
+  try {
+    for (const version of NODES) results.push(report(await smokeTest(await findNode(version), project)));
+    await project.installTestPackages();
+    const env = {
+      TEST_TARBALL: tarball,
+      TEST_NPM_PROJECT: project.folder,
+      TEST_NODE: (await findNode(MAIN_NODE)).path,
+    };
+    // The tests on Node compute and those on Deno mostly wait, so they share two cores well.
+    const lanes = await Promise.all([
+      onNode(project, onDeno),
+      (async () => {
+        const runs: TestRun[] = [];
+        for (const tier of DENO_TIERS) runs.push(report(await testOnDeno(tier, env)));
+        return runs;
+      })(),
+    ]);
+    return [...results, ...lanes.flat()];
+  } finally {
+    project.remove();
+  }
 }
 
-const results = await main().catch((error: unknown): TestReport[] => {
+const start = performance.now();
+const withTest = !process.argv.includes("--without-test");
+const results = await withRedis(() => main(withTest)).catch((error: unknown): TestReport[] => {
   console.log(error);
   return [{ passed: [], failed: ["(the gate itself)"] }];
 });
-console.log(`\n${total(results)}`);
-process.exitCode = results.every(({ failed }) => failed.length === 0) ? 0 : 1;
+console.log(`${verdict(results.every(isGood), "all of it", (performance.now() - start) / 1000)}\n\n${total(results)}`);
+process.exitCode = results.every(isGood) ? 0 : 1;

@@ -1,10 +1,10 @@
 /**
- * Packs the npm package, installs it into an empty project and runs the whole test tree against it.
+ * Packs the npm package, installs it into an empty project, and runs the unit and integration tests against it.
  *
- *     deno run -A scripts/test_npm.ts [node ...]
+ *     deno task test:npm [node ...]
  *
- * Each `node` is a major version or the path of a binary; default 22 and 24. Before the tests, those and Node 20 check
- * the package as a user meets it (npm_smoke.mjs): every export imported and required, the command line, a small app.
+ * Each `node` is a major version or the path of a binary; default 22, 24 and 26. Before the tests, each of them checks the
+ * package as a user meets it (npm_smoke.mjs): every export imported and required, the command line, a small app.
  */
 // deno-lint-ignore-file no-console
 import { readdirSync } from "node:fs";
@@ -12,54 +12,33 @@ import { join } from "node:path";
 import process from "node:process";
 import { buildNpm } from "./build_npm.ts";
 import { createNpmProject, findNode, type NodeBinary, type NpmProject } from "./npm_project.ts";
-import { describe, runTests, type TestRun, total } from "./test_run.ts";
+import { TIERS, withRedis } from "./test.ts";
+import { deadlineFactor, describe, runTests, type TestRun, total } from "./test_run.ts";
 
-/** Nodes on which the whole test tree runs. */
-export const NODES: readonly string[] = ["22", "24"];
-/** Oldest Node that the package supports. It strips no types, so it cannot run the tests: it gets the smoke test only. */
-const OLDEST = "20";
+/** The Nodes that the package supports. */
+export const NODES: readonly string[] = ["22", "24", "26"];
 
-/** What ran on npm's side. */
-export interface NpmTests {
-  /** The package as a user meets it, on every Node. */
-  readonly smoke: readonly TestRun[];
-  /** The test tree. */
-  readonly tests: readonly TestRun[];
+/** Arguments of `node --test` by tier. */
+const NODE_ARGS: Readonly<Record<string, readonly string[]>> = {
+  // In one process; the name of the option that Node 22 knows as well.
+  unit: ["--experimental-test-isolation=none"],
+  // A process for each file. Files are mostly waiting, so more than there are cores.
+  integration: ["--test-concurrency=4", `--test-timeout=${600_000 * deadlineFactor()}`],
+};
+
+/** Checks the package as a user meets it. It must come before `installTestPackages`. */
+export async function smokeTest(node: NodeBinary, project: NpmProject): Promise<TestRun> {
+  return await nodeTest(`package on Node ${node.version}`, node, project, ["scripts/npm_smoke.mjs"]);
 }
 
-/** Builds, installs and tests; `report` hears of every run as soon as it has ended. */
-export async function testNpm(wanted: readonly string[], report: (run: TestRun) => void): Promise<NpmTests> {
-  const nodes: NodeBinary[] = [];
-  for (const name of wanted) nodes.push(await findNode(name));
-  const oldest = await oldestNode();
-  const project = await createNpmProject(await buildNpm());
-  const runAll = async (title: string, on: readonly NodeBinary[], files: readonly string[]): Promise<TestRun[]> => {
-    const runs: TestRun[] = [];
-    for (const node of on) {
-      const run = await nodeTest(`Node ${node.version} ${title}`, node, project, files);
-      report(run);
-      runs.push(run);
-    }
-    return runs;
-  };
-  try {
-    const smoke = await runAll("package", [oldest, ...nodes], ["scripts/npm_smoke.mjs"]);
-    await project.installTestPackages();
-    const files = readdirSync(join(project.folder, "tests"), { recursive: true, encoding: "utf8" })
-      .filter((file) => file.endsWith("_test.ts")).sort().map((file) => join("tests", file));
-    return { smoke, tests: await runAll("tests", nodes, files) };
-  } finally {
-    project.remove();
-  }
+/** Runs a tier of `tests/` on `node` against the installed package. */
+export async function testOnNode(tier: string, node: NodeBinary, project: NpmProject): Promise<TestRun> {
+  const files = readdirSync(join(project.folder, "tests", tier), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith("_test.ts")).sort().map((file) => join("tests", tier, file));
+  return await nodeTest(`${tier} on Node ${node.version}`, node, project, [...NODE_ARGS[tier] ?? [], ...files]);
 }
 
-/** The machine's own one saves a download. */
-async function oldestNode(): Promise<NodeBinary> {
-  const own = await findNode("node").catch(() => undefined);
-  return own?.version.startsWith(`v${OLDEST}.`) ? own : await findNode(OLDEST);
-}
-
-function nodeTest(name: string, node: NodeBinary, project: NpmProject, files: readonly string[]): Promise<TestRun> {
+function nodeTest(name: string, node: NodeBinary, project: NpmProject, args: readonly string[]): Promise<TestRun> {
   const reporter = (kind: string, destination: string): string[] => [
     `--test-reporter=${kind}`,
     `--test-reporter-destination=${destination}`,
@@ -67,24 +46,37 @@ function nodeTest(name: string, node: NodeBinary, project: NpmProject, files: re
   return runTests(
     name,
     node.path,
-    (
-      report,
-    ) => [
-      "--test",
-      "--test-concurrency=4",
-      "--test-timeout=300000",
-      ...reporter("spec", "stdout"),
-      ...reporter("junit", report),
-      ...files,
-    ],
+    (report) => ["--test", ...reporter("spec", "stdout"), ...reporter("junit", report), ...args],
     { cwd: project.folder, env: project.env(node) },
   );
 }
 
+async function main(wanted: readonly string[]): Promise<TestRun[]> {
+  const nodes: NodeBinary[] = [];
+  for (const name of wanted) nodes.push(await findNode(name));
+  const project = await createNpmProject(await buildNpm());
+  const runs: TestRun[] = [];
+  const report = (run: TestRun): void => {
+    console.log(describe(run));
+    runs.push(run);
+  };
+  try {
+    for (const node of nodes) report(await smokeTest(node, project));
+    await project.installTestPackages();
+    await withRedis(async () => {
+      for (const node of nodes) {
+        for (const tier of TIERS) report(await testOnNode(tier, node, project));
+      }
+    });
+  } finally {
+    project.remove();
+  }
+  return runs;
+}
+
 if (import.meta.main) {
   const [, , ...wanted] = process.argv;
-  const { smoke, tests } = await testNpm(wanted.length > 0 ? wanted : NODES, (run) => console.log(describe(run)));
-  const runs = [...smoke, ...tests];
+  const runs = await main(wanted.length > 0 ? wanted : NODES);
   console.log(`\n${total(runs)}`);
-  process.exitCode = tests.length > 0 && runs.every(({ failed }) => failed.length === 0) ? 0 : 1;
+  process.exitCode = runs.length > 0 && runs.every(({ failed }) => failed.length === 0) ? 0 : 1;
 }
