@@ -92,7 +92,7 @@ export interface Observers {
     report: { readonly memberId: string; readonly event: string; readonly error: Error; readonly attempt: number },
   ) => void | Promise<void>;
   /** A tick is over. */
-  readonly tickFinished: (report: { readonly eventHandled: number; readonly failed: number }) => void | Promise<void>;
+  readonly tickFinished: (report: { readonly handled: number; readonly failed: number }) => void | Promise<void>;
   /** The work of an event is done. */
   readonly eventHandled: (report: { readonly event: B24Event }) => void | Promise<void>;
 }

@@ -57,7 +57,7 @@ export function createTicker(
     const due = listDue(storage, clock());
     const seen = new Set<string>();
     let begun = 0;
-    let eventHandled = 0;
+    let handled = 0;
     let failed = 0;
 
     async function next(): Promise<Due | undefined> {
@@ -75,7 +75,7 @@ export function createTicker(
     async function work(): Promise<void> {
       for (let found = await next(); found !== undefined; found = await next()) {
         const visit: ProcessedPortal = await worker.process(found.memberId);
-        eventHandled += visit.handled;
+        handled += visit.handled;
         failed += visit.failed;
         // One at which others are, or which newer code has, costs next to nothing, and must not keep the rest waiting.
         if (visit.left === undefined && visit.failed === 0) begun--;
@@ -87,8 +87,8 @@ export function createTicker(
     }
 
     await Promise.all(Array.from({ length: concurrency }, work));
-    notify(core, "tickFinished", { eventHandled, failed });
-    return { handled: eventHandled, failed };
+    notify(core, "tickFinished", { handled, failed });
+    return { handled, failed };
   };
 }
 
