@@ -162,7 +162,7 @@ function prover(
     try {
       return await appInfo(token, server);
     } catch (error) {
-      if (error instanceof B24Error && REFUSALS.has(error.b24Code.toLowerCase())) {
+      if (error instanceof B24Error && error.failsVerification) {
         throw new NotAuthenticError(`the OAuth host refuses the access token: ${error.b24Code}`);
       }
       if (!(error instanceof B24Error || error instanceof UnreachableError)) throw error;
@@ -205,14 +205,3 @@ function proofBudget(limits: ProofLimits, clock: () => number): (memberId: strin
     return true;
   };
 }
-
-/** What these mean is known: the token is not one of this app on an installed portal. Anything else proves nothing. */
-const REFUSALS = new Set([
-  "expired_token",
-  "invalid_client",
-  "invalid_grant",
-  "invalid_token",
-  "no_auth_found",
-  "not_installed",
-  "wrong_client",
-]);

@@ -42,17 +42,8 @@ function decisive(error: unknown): unknown {
   return error;
 }
 
-/**
- * What is over by itself, by Bitrix24's codes in small letters, and after how many milliseconds at the latest: a portal that
- * has had too many requests, and a method that has used up its time of ten minutes.
- */
-const LATER: ReadonlyMap<string, number> = new Map([["query_limit_exceeded", 10_000], [
-  "operation_time_limit",
-  600_000,
-]]);
-
 function laterMs(error: unknown): number | undefined {
-  return error instanceof B24Error ? LATER.get(error.b24Code.toLowerCase()) : undefined;
+  return error instanceof B24Error ? error.retryAfterMs : undefined;
 }
 
 /** Whether trying `error` again counts as an attempt. */

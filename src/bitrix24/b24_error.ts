@@ -1,65 +1,70 @@
-/** Errors that Bitrix24 answers with, and what each of its codes means. */
+/** The error that stands for an error answer of Bitrix24. */
+import { defined } from "../defined.ts";
 import { type BlockedReason, OnAppUpdateError } from "../errors.ts";
+import { meaningOf } from "./error_codes.ts";
 
-/** What Bitrix24's codes of errors say that nobody here can hasten. */
-const WAITS: ReadonlyMap<string, BlockedReason> = new Map([
-  ["expired_token", "authorization"],
-  ["invalid_token", "authorization"],
-  ["no_auth_found", "authorization"],
-  ["invalid_grant", "authorization"],
-  ["wrong_client", "authorization"],
-  ["invalid_client", "configuration"],
-  ["not_installed", "installation"],
-  ["payment_required", "payment"],
-  ["insufficient_scope", "scope"],
-  ["invalid_scope", "scope"],
-  ["user_access_error", "administrator"],
-  ["access_denied", "administrator"],
-  ["method_confirm_waiting", "confirmation"],
-]);
-
-/** After these, trying again makes it worse, or is no use. */
-const FINAL: ReadonlySet<string> = new Set(["overload_limit", "method_confirm_denied"]);
-
-/** What a {@linkcode B24Error} is made of. */
+/** An error answer of Bitrix24, to make a {@linkcode B24Error} of. */
 export interface B24Failure {
-  /** Bitrix24's own, such as `QUERY_LIMIT_EXCEEDED`, as it was written. */
+  /** Bitrix24's own code as it was sent, such as `QUERY_LIMIT_EXCEEDED`. */
   readonly code: string;
   /** `error_description`, without tokens. */
   readonly description: string;
-  /** Of HTTP; errors come with 200 too. */
+  /** HTTP status; Bitrix24 sends errors with 200 too. */
   readonly status: number;
   /** The REST method that was called, such as `crm.deal.list`. */
   readonly method: string;
 }
 
 /**
- * Bitrix24 answered with an error: the portal's REST, or an OAuth host. Thrown out of a handler, it makes its portal wait
- * (`blockedOn`), be tried again, or be parked (`isFinal`), as its code demands.
+ * Bitrix24 answered with an error: the portal's REST, or an OAuth host.
+ *
+ * If a handler throws it, the portal is blocked (`blockedOn`), tried again after `retryAfterMs`, parked (`isFinal`), or
+ * tried again by the retry policy. For a plugin that calls portals by itself, the other members say whether to repeat the
+ * call; `credentials.call` does most of it.
  */
 export class B24Error extends OnAppUpdateError {
   /** Bitrix24's own code as it was sent, such as `QUERY_LIMIT_EXCEEDED`. */
   readonly b24Code: string;
-  /** In Bitrix24's words, without tokens. */
+  /** Bitrix24's `error_description`, without tokens. */
   readonly description: string;
-  /** Of HTTP; errors come with 200 too. */
+  /** HTTP status; Bitrix24 sends errors with 200 too. */
   readonly status: number;
-  /** The REST method that was called. */
+  /** The REST method that was called, such as `crm.deal.list`. */
   readonly method: string;
-  /** Set where trying again is no use before somebody has done this. */
+  /** What the portal needs before another attempt can succeed; absent if the portal needs nothing. */
   readonly blockedOn?: BlockedReason;
-  /** Trying again is no use at all. */
+  /** Another attempt cannot succeed, or makes it worse. */
   readonly isFinal: boolean;
+  /** Milliseconds after which the cause is over by itself, such as a limit; absent if that is not known. */
+  readonly retryAfterMs?: number;
+  /** The limit that was exceeded: too many requests to the portal, or too much operating time of the method. */
+  readonly limit?: "requests" | "operating_time";
+  /** The access token is invalid or expired: refresh the token pair, then repeat the call. */
+  readonly refusesToken: boolean;
+  /** The user may not do this; another user of the portal may. */
+  readonly needsOtherUser: boolean;
+  /** The call may have taken effect: repeat it only if it may run twice. */
+  readonly mayHaveTakenEffect: boolean;
+  /**
+   * As the answer of an OAuth host to `app.info`: the access token is not one of this app on an installed portal. Any
+   * other error leaves that open.
+   */
+  readonly failsVerification: boolean;
 
-  /** The texts must not hold a token. */
+  /** `code` and `description` must not contain a token. */
   constructor({ code, description, status, method }: B24Failure, options?: ErrorOptions) {
     super("bitrix24", `${method} answered ${status} ${code}${description === "" ? "" : `: ${description}`}`, options);
+    const meaning = meaningOf(code, description);
     this.b24Code = code;
     this.description = description;
     this.status = status;
     this.method = method;
-    const blockedOn = WAITS.get(code.toLowerCase());
-    if (blockedOn !== undefined) this.blockedOn = blockedOn;
-    this.isFinal = FINAL.has(code.toLowerCase());
+    this.isFinal = meaning.isFinal ?? false;
+    this.refusesToken = meaning.refusesToken ?? false;
+    this.needsOtherUser = meaning.needsOtherUser ?? false;
+    this.mayHaveTakenEffect = meaning.mayHaveTakenEffect ?? false;
+    this.failsVerification = meaning.failsVerification ?? false;
+    const { blockedOn, retryAfterMs, limit } = meaning;
+    Object.assign(this, defined({ blockedOn, retryAfterMs, limit }));
   }
 }
