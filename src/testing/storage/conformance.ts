@@ -39,6 +39,13 @@ export interface StorageConformanceOptions {
     /** The members that `of` gives. */
     readonly can: readonly (keyof StorageBackend)[];
   };
+  /**
+   * Max time (ms) for the storage to notice that its backend is down, and to work again once it is back. A slow backend
+   * takes a tenth of it for each call. Minimum: 1.
+   *
+   * @default 30_000
+   */
+  readonly faultTimeoutMs?: number;
 }
 
 const clauses: readonly Clause[] = [
@@ -79,7 +86,7 @@ export const STORAGE_REQUIREMENTS: Readonly<Record<string, string>> = Object.fre
  * ```
  */
 export function storageConformance(options: StorageConformanceOptions): void {
-  const { name, test, create, clock, dispose, worker, backend } = options;
+  const { name, test, create, clock, dispose, worker, backend, faultTimeoutMs = 30_000 } = options;
   for (const { number, says, needs, holds } of clauses) {
     if (needs === "worker" ? worker === undefined : needs !== undefined && !backend?.can.includes(needs)) continue;
     test(`${number} ${says} (${name})`, async () => {
@@ -94,7 +101,7 @@ export function storageConformance(options: StorageConformanceOptions): void {
       let hurt: StorageBackend | undefined;
       try {
         if (needs !== undefined && needs !== "worker") hurt = await backend!.of(storage);
-        await holds({ storage, ...time, start, ...(hurt === undefined ? {} : { backend: hurt }) });
+        await holds({ storage, ...time, faultTimeoutMs, start, ...(hurt === undefined ? {} : { backend: hurt }) });
       } catch (error) {
         const saw = error instanceof Error ? error.message : String(error);
         throw new Error(`${number} ${says}: ${saw}`, { cause: error });

@@ -11,6 +11,8 @@ export interface Trial {
   readonly toleranceMs: number;
   /** Lets this many milliseconds pass for the storage. */
   readonly elapse: (ms: number) => Promise<void>;
+  /** Max time (ms) for the storage to notice a fault of its backend, and the end of one. */
+  readonly faultTimeoutMs: number;
   /** Starts a process that opens the entries of `storage`; there for clauses that need it. */
   readonly start?: () => Remote;
   /** There for clauses that need one of its members. */
