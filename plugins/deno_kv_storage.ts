@@ -94,7 +94,7 @@ export interface DenoKvStorageOptions {
  * @throws {TypeError} when a part of `prefix` is no well-formed text, or `timeoutMs` is not above 0 and below 2^31
  *
  * @example
- * ```ts deno
+ * ```ts
  * import { createApp } from "@b24/onappupdate";
  * import { denoKvStorage } from "@b24/onappupdate/deno-kv-storage";
  * import assert from "node:assert/strict";

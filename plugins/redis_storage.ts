@@ -94,7 +94,7 @@ export interface RedisStorageOptions {
  * `timeoutMs` is not above 0 and below 2^31
  *
  * @example
- * ```ts deno redis
+ * ```ts
  * import { createApp } from "@b24/onappupdate";
  * import { redisStorage } from "@b24/onappupdate/redis-storage";
  * import { createClient } from "redis";
