@@ -26,11 +26,11 @@ export interface Faults {
  * @example
  * ```ts
  * import { memoryStorage } from "@b24/onappupdate";
- * import { type Faults, faulty } from "@b24/onappupdate/testing";
+ * import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
  * import assert from "node:assert/strict";
  *
  * const faults: Faults = { loseReplies: 1 };
- * const storage = faulty(memoryStorage(), faults, 1);
+ * const storage = faultyStorage(memoryStorage(), faults, 1);
  * await assert.rejects(storage.put(["key"], "written"), { code: "storage" });
  * assert.equal((await storage.get(["key"]))?.value, "written");
  *
