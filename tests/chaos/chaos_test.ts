@@ -1,7 +1,7 @@
 /** `scripts/chaos.ts` runs it for longer, by the environment. */
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import process from "node:process";
+import { describe, it } from "../support/test.ts";
 import { chaos } from "./_chaos.ts";
 import { planChaos } from "./_plan.ts";
 

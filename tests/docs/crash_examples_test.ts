@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import type { App } from "@b24/onappupdate";
 import {
   type CrashEnvironment,
@@ -15,6 +14,7 @@ import { type DealsService, dealsService } from "../../examples/deals_service.ts
 import { buildApp as buildDemoApp } from "../../examples/demo_app.ts";
 import { buildApp as buildPluginApp } from "../../examples/plugin.ts";
 import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
+import { describe, it } from "../support/test.ts";
 
 /** What is outside of an app, made anew for each schedule. */
 interface World {

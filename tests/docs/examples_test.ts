@@ -4,10 +4,10 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, FORM, MEMBER_ID } from "../support/app.ts";
 import { root, run } from "../support/process.ts";
+import { after, before, describe, test } from "../support/test.ts";
 
 const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
 let oauthServer: Server;

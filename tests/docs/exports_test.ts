@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { test } from "../support/test.ts";
 
 /**
  * What every export path gives at run time. A name that goes away breaks somebody's program; one that comes is a

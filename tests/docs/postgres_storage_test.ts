@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { after, before, describe, it, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { type StorageBackend, storageConformance } from "@b24/onappupdate/testing";
 import { type PostgresClient, postgresStorage } from "../../examples/postgres_storage.ts";
 import { root } from "../support/process.ts";
+import { after, before, describe, it, test } from "../support/test.ts";
 import { type Postgres, startPostgres } from "./_postgres.ts";
 
 let postgres: Postgres;

@@ -1,7 +1,7 @@
 /** `LIVES=10000 deno test -A tests/lives` is the long form; `LIFE=7` is the first one's seed, and with `LIVES=1` the only one. */
 import assert from "node:assert/strict";
 import process from "node:process";
-import { test } from "node:test";
+import { test } from "../support/test.ts";
 import { live } from "./_life.ts";
 
 const { LIFE = "1", LIVES = "60" } = process.env;

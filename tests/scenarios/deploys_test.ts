@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import {
   type App,
   type AppOptions,
@@ -22,6 +21,7 @@ import {
   trusting,
 } from "../support/app.ts";
 import { openStorage, placeFor, type StorageName } from "../chaos/_storages.ts";
+import { describe, it } from "../support/test.ts";
 
 /** One storage that outlives deploys, and portals. */
 function office(storage: Storage = memoryStorage()): {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { it } from "node:test";
 import { memoryStorage } from "@b24/onappupdate";
 import { OTHER_MEMBER_ID, rig } from "../support/app.ts";
+import { it } from "../support/test.ts";
 
 const POSTS = 20_000;
 const TOGETHER = 500;

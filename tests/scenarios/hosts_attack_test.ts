@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { type App, createApp, memoryStorage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { type HasB24, rest } from "@b24/onappupdate/rest";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../support/app.ts";
+import { describe, it } from "../support/test.ts";
 
 const CLIENT_SECRET = "client-secret-0123456789abcdef";
 

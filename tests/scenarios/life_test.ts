@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, it } from "node:test";
 import { createApp, encrypted, type Storage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
@@ -13,6 +12,7 @@ import { rest } from "@b24/onappupdate/rest";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, recordingLogger } from "../support/app.ts";
 import { connectRedis, startRedis } from "../support/redis.ts";
+import { describe, it } from "../support/test.ts";
 
 const CLIENT_SECRET = "client-secret-0123456789abcdef";
 const MINUTE = 60_000;

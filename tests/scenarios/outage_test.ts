@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { createApp, memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Entry, ListOptions } from "@b24/onappupdate/storage";
@@ -8,6 +7,7 @@ import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, FORM, MEMBER_ID, post, recordingLogger, rig, trusting } from "../support/app.ts";
 import { connectRedis, type RedisLibrary, type RedisServer, startRedis } from "../support/redis.ts";
+import { describe, it } from "../support/test.ts";
 import { until } from "../support/until.ts";
 
 /** Takes the server down; what is given brings it back. */

@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { describe, it } from "node:test";
 import { createApp, memoryStorage, type Storage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
@@ -14,6 +13,7 @@ import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../support/app.ts";
 import { denoBin, onDeno, root } from "../support/process.ts";
 import { connectRedis, startRedis } from "../support/redis.ts";
+import { describe, it } from "../support/test.ts";
 
 const CLIENT_SECRET = "client-secret-0123456789abcdef";
 const PROCESSES = 3;

@@ -1,8 +1,12 @@
-/** Waits until `holds`, or fails after 30 seconds. */
+import { checkDeadline, waitFor } from "./test.ts";
+
+/** Waits until `holds`, as long as the deadline of the test allows. `what` is named in the error of a missed deadline. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + 30_000;
-  while (!await holds()) {
-    if (Date.now() > end) throw new Error(`saw 30 seconds pass, wanted that ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  const poll = async (): Promise<void> => {
+    while (!await holds()) {
+      checkDeadline();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  await waitFor(what, poll());
 }

@@ -4,10 +4,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { homedir, tmpdir } from "node:os";
 import { join, posix } from "node:path";
 import process from "node:process";
-import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { buildNpm } from "../../scripts/build_npm.ts";
 import { moduleGraph } from "../../scripts/module_graph.ts";
+import { after, before, describe, it } from "../support/test.ts";
 
 interface Manifest {
   readonly name: string;

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { describe, it } from "node:test";
 import { checkImports } from "../../scripts/check_imports.ts";
+import { describe, it } from "../support/test.ts";
 
 /** Returns the problems of a tree of these files and a few correct ones. */
 async function problems(files: Readonly<Record<string, string>>): Promise<string[]> {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import plugin from "../../scripts/lint_rules.ts";
-import { describe, it } from "node:test";
+import { describe, it } from "../support/test.ts";
 
 /** The messages of both rules for a module. */
 function messages(file: string, text: string): string[] {

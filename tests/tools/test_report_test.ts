@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { missingIn, readReport } from "../../scripts/test_report.ts";
+import { test } from "../support/test.ts";
 
 // The same tests, as either runtime reports them.
 const DENO = `<?xml version="1.0" encoding="UTF-8"?>

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
-import { describe as group, it, test } from "node:test";
 import { describe, runTests, type TestRun, total } from "../../scripts/test_run.ts";
+import { describe as group, it, test } from "../support/test.ts";
 
 const PASSED = `<testsuites><testcase name="a"/></testsuites>`;
 const FAILED = `<testsuites><testcase name="a"/><testcase name="b"><failure/></testcase></testsuites>`;

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import {
   B24Error,
   createApp,
@@ -11,6 +10,7 @@ import {
 } from "@b24/onappupdate";
 import { MEMBER_ID, rig } from "../support/app.ts";
 import { countsAsAttempt, nextRetryDelay, unitHash } from "../../src/retry.ts";
+import { describe, it } from "../support/test.ts";
 
 const broken = new Error("broken");
 

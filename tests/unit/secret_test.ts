@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { format, inspect } from "node:util";
 import { digestToken, NotAuthenticError, Secret } from "@b24/onappupdate";
 import { InputError, UpgradeError } from "@b24/onappupdate/errors";
 import { digest } from "../../src/secret.ts";
 import { redact, redactError } from "../../src/redact.ts";
 import { run } from "../support/process.ts";
+import { describe, it } from "../support/test.ts";
 
 const VALUE = "3a0f7d66007e2a1c0056b0f100000001";
 

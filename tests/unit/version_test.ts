@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
-import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { coerced, deployed, mapped, OnAppUpdateError } from "@b24/onappupdate";
 import { VersionError } from "@b24/onappupdate/errors";
 import { compareVersions, isVersion, parseVersion, refines } from "../../src/version.ts";
+import { describe, it } from "../support/test.ts";
 
 const HUGE = "9007199254740991";
 

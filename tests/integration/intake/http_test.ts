@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
 import { inspect } from "node:util";
 import {
   type App,
@@ -22,6 +21,7 @@ import {
   GOOD_REQUESTS,
 } from "../../support/bad_requests.ts";
 import { chunked, openConnection, type Reply, request } from "../../support/raw_http.ts";
+import { after, before, describe, test } from "../../support/test.ts";
 
 const TITLES: Readonly<Record<number, string>> = {
   400: "Bad Request",

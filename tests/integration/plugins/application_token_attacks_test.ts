@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { describe, test } from "node:test";
 import { inspect } from "node:util";
 import { MEMBER_ID, OTHER_MEMBER_ID, post } from "../../support/app.ts";
 import {
@@ -18,6 +17,7 @@ import {
   scene,
   TOKENLESS,
 } from "../../support/scene.ts";
+import { describe, test } from "../../support/test.ts";
 
 describe("applicationToken() is flooded", () => {
   const forged = (body: string, i: number, memberId = MEMBER_ID): string =>

@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { afterEach, beforeEach, describe, it, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { createApp, type Storage } from "@b24/onappupdate";
 import { FormatError, StorageError } from "@b24/onappupdate/errors";
@@ -19,6 +18,7 @@ import {
 } from "@b24/onappupdate/deno-kv-storage";
 import { storageConformance, type StorageWorkerCommand } from "@b24/onappupdate/testing";
 import { hurting, kvBehind, type OpenKv, openKv, type Way } from "../../support/deno_kv.ts";
+import { afterEach, beforeEach, describe, it, test } from "../../support/test.ts";
 
 const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 const WORKER = fileURLToPath(new URL("deno_kv_storage_worker.ts", import.meta.url));

@@ -6,9 +6,9 @@ import { connect } from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import type { Writable } from "node:stream";
-import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Servable } from "@b24/onappupdate/node-server";
+import { test } from "../../support/test.ts";
 
 const globals = { Request, Response, Headers, fetch };
 const { serve } = await import("@b24/onappupdate/node-server");

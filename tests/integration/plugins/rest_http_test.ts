@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { after, describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import type { RestOptions } from "@b24/onappupdate/rest";
+import { after, describe, it } from "../../support/test.ts";
 import { type Counter, counter, failure } from "../../unit/plugins/rest/_rest.ts";
 
 type Handle = (body: string, response: ServerResponse, request: IncomingMessage) => void;

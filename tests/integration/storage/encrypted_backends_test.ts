@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, it, test } from "node:test";
 import { encrypted, type Storage } from "@b24/onappupdate";
 import { copyStorage, type Key } from "@b24/onappupdate/storage";
 import { denoKvStorage } from "@b24/onappupdate/deno-kv-storage";
@@ -12,6 +11,7 @@ import { storageConformance } from "@b24/onappupdate/testing";
 import { connectRedis, type RedisServer, startCluster, startRedis } from "../../support/redis.ts";
 import { openKv } from "../../support/deno_kv.ts";
 import { rotating } from "../../support/keys.ts";
+import { after, before, describe, it, test } from "../../support/test.ts";
 
 type Cluster = Awaited<ReturnType<typeof startCluster>>;
 

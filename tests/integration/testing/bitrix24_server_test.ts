@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { fakeAnswers, forwardingFetch } from "@b24/onappupdate/testing";
 import { run } from "../../support/process.ts";
 import { assertError, read, TECH, town } from "../../support/fake.ts";
+import { describe, it } from "../../support/test.ts";
 
 describe("FakeBitrix24.serve() and forwardingFetch()", () => {
   it("stand for all hosts, in whatever way they are asked", async () => {

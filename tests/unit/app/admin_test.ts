@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { B24Error, memoryStorage, NonRetriableError, RetryAfterError, type Storage } from "@b24/onappupdate";
 import { StorageError, UnknownPortalError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, rig } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
 
 type Made = ReturnType<typeof rig>;
 

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
 import {
   coerced,
   createApp,
@@ -12,6 +11,7 @@ import {
 } from "@b24/onappupdate";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, post, recordingLogger, rig, trusting } from "../../support/app.ts";
+import { describe, test } from "../../support/test.ts";
 
 describe("an app", () => {
   test("brings a portal from install to update to removal", async () => {

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, it, test } from "node:test";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import type { StorageCapabilities } from "@b24/onappupdate/storage";
 import { startWarnings } from "../../../src/app/startup_warnings.ts";
 import { post, rig } from "../../support/app.ts";
 import { run } from "../../support/process.ts";
+import { describe, it, test } from "../../support/test.ts";
 
 const MEMORY: StorageCapabilities = { durable: false, scope: "process" };
 const FILE: StorageCapabilities = { durable: true, scope: "host" };

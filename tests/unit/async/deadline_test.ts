@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { createDeadline } from "../../../src/async/deadline.ts";
+import { test } from "../../support/test.ts";
 
 test("createDeadline() expires what waits, in order, and nothing that was in time", async () => {
   const deadline = createDeadline(5);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { B24Error } from "../../../src/bitrix24/b24_error.ts";
 import { type ErrorCodeMeaning, meaningOf } from "../../../src/bitrix24/error_codes.ts";
+import { describe, it } from "../../support/test.ts";
 
 const REFUSED_TOKEN: ErrorCodeMeaning = {
   blockedOn: "authorization",

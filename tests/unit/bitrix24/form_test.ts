@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
-import { describe, it, test } from "node:test";
 import { InputError } from "@b24/onappupdate/errors";
 import { fuzz } from "../../../scripts/fuzz/decoder.ts";
 import { decodeForm } from "../../../src/bitrix24/form.ts";
 import { DECODE_LIMITS, type DecodeLimits, type WireTree } from "../../../src/bitrix24/tree.ts";
+import { describe, it, test } from "../../support/test.ts";
 
 const folder = new URL("../../fixtures/", import.meta.url);
 const fixture = (file: string): string => readFileSync(new URL(file, folder), "utf8");

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { describe, it, test } from "node:test";
 import { InputError } from "@b24/onappupdate/errors";
 import { fuzz } from "../../../scripts/fuzz/decoder.ts";
 import { decodeJson } from "../../../src/bitrix24/json.ts";
 import { DECODE_LIMITS, type DecodeLimits } from "../../../src/bitrix24/tree.ts";
+import { describe, it, test } from "../../support/test.ts";
 
 test("decodeJson() reads the documented event", () => {
   const body = readFileSync(new URL("../../fixtures/update-documented.json", import.meta.url), "utf8");

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { describe, it } from "node:test";
 import {
   type B24Event,
   type EventNamed,
@@ -12,6 +11,7 @@ import {
 } from "@b24/onappupdate";
 import { InputError } from "@b24/onappupdate/errors";
 import { bodyKind } from "../../../src/bitrix24/parse.ts";
+import { describe, it } from "../../support/test.ts";
 
 const RECEIVED_AT = 1_785_312_005_000;
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { main } from "../../../src/cli/main.ts";
+import { describe, test } from "../../support/test.ts";
 
 const fixtures = fileURLToPath(new URL("../../fixtures/", import.meta.url));
 

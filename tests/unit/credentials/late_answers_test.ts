@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
-import { describe, it } from "node:test";
 import { createApp, memoryStorage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, recordingLogger, rig } from "../../support/app.ts";
 import { branch, withPair } from "../../support/office.ts";
+import { describe, it } from "../../support/test.ts";
 
 const MINUTE = 60_000;
 type Made = ReturnType<typeof branch>;

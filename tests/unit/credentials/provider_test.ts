@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { MEMBER_ID } from "../../support/app.ts";
 import { type Branch, branch, ENDPOINT, NOW, office, withPair } from "../../support/office.ts";
+import { describe, it } from "../../support/test.ts";
 
 /** A portal that was installed with a pair of user 1. */
 async function installed(options: Parameters<typeof branch>[0] = {}): Promise<Branch & { readonly first: string }> {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, rig } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
 
 /** A storage far away: what is asked at once goes there together. */
 function faraway(): { readonly storage: Storage; readonly roundTrips: () => number } {

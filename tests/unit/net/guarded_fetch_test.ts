@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { BlockList } from "node:net";
-import { describe, it } from "node:test";
 import { AddressError } from "@b24/onappupdate/errors";
 import { guardedFetch } from "../../../src/net/guarded_fetch.ts";
 import { isCloudHost, oauthOrigin, portalAddress, portalEndpoint, portalHost } from "../../../src/bitrix24/hosts.ts";
 import { isPublicAddress } from "../../../src/net/public_ip.ts";
+import { describe, it } from "../../support/test.ts";
 
 /** Numbers from 0 to below 2 ** 32, the same at each run. */
 function seeded(seed: number): () => number {

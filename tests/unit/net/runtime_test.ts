@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import process from "node:process";
 import { addressesOf, surroundings } from "../../../src/net/runtime.ts";
+import { describe, it } from "../../support/test.ts";
 
 const denied = (): never => {
   throw new Error("denied");

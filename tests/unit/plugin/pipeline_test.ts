@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import {
   type B24Event,
   CannotVerifyError,
@@ -16,6 +15,7 @@ import {
 } from "@b24/onappupdate";
 import { assertPlugins, runPipeline } from "../../../src/plugin/pipeline.ts";
 import { MEMBER_ID, movableClock, post, recorder, recordingLogger, trusting } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
 
 const BODY = `event=ONAPPINSTALL&ts=1785300000&data[VERSION]=2&auth[member_id]=${MEMBER_ID}&auth[domain]=x.de` +
   "&auth[application_token]=51856fefc120afa4b628cc82d3935cce";

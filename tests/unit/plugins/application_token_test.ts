@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
 import { inspect } from "node:util";
 import { createApp, digestToken, memoryStorage, Secret } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
@@ -16,6 +15,7 @@ import {
   scene,
   TOKENLESS,
 } from "../../support/scene.ts";
+import { describe, test } from "../../support/test.ts";
 
 const HOUR = 3_600_000;
 

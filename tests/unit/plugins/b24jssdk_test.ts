@@ -1,6 +1,5 @@
 import { type AjaxError, B24OAuth } from "@bitrix24/b24jssdk";
 import assert from "node:assert/strict";
-import { describe, it, test } from "node:test";
 import { inspect } from "node:util";
 import { type App, B24Error, createApp, type HandlerContext, memoryStorage, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
@@ -17,6 +16,7 @@ import {
   office,
   withPair,
 } from "../../support/office.ts";
+import { describe, it, test } from "../../support/test.ts";
 
 /** Bitrix24\'s code of an error of ours or of the SDK. */
 const codeOf = (error: Error): string => error instanceof B24Error ? error.b24Code : (error as AjaxError).code;

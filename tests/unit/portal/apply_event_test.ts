@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { type B24Event, coerced, deployed, mapped, parseEvent, type VersionScheme } from "@b24/onappupdate";
 import { InputError } from "@b24/onappupdate/errors";
 import { type PortalRecord, snapshot } from "../../../src/portal/record.ts";
 import type { StoredTokens } from "../../../src/portal/tokens.ts";
 import { announcedVersion, applyEvent, type StoredVerification } from "../../../src/portal/apply_event.ts";
 import { MEMBER_ID } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
 
 /** Seconds since 1970 at which the lives of these tests begin. */
 const START = 1_785_300_000;

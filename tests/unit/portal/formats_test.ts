@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import type { Key } from "@b24/onappupdate/storage";
 import { MEMBER_ID, type Rig, rig } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
 
 /** The id of the delivery of `portal.update(3)` after `portal.install(2)`. */
 const DELIVERY = "ONAPPUPDATE:3:1785303600";

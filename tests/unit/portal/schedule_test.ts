@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import type { Entry } from "@b24/onappupdate/storage";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
@@ -14,6 +13,7 @@ import {
   unschedule,
   withNextDelivery,
 } from "../../../src/portal/schedule.ts";
+import { describe, it } from "../../support/test.ts";
 
 const MEMBER_ID = "a".repeat(32);
 const KEY = portalKey(MEMBER_ID);

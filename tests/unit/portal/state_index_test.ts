@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { counted, stateOf, updateIndex } from "../../../src/portal/state_index.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { describe, it } from "../../support/test.ts";
 
 function record(memberId: string, more: Partial<PortalRecord> = {}): PortalRecord {
   return {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { ranked, type StoredTokens, withTokens } from "../../../src/portal/tokens.ts";
+import { describe, it } from "../../support/test.ts";
 
 const NOW = 1_785_300_000_000;
 

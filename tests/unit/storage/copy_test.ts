@@ -5,7 +5,6 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import { CopyError, type CopyProblem, StorageError } from "@b24/onappupdate/errors";
@@ -19,6 +18,7 @@ import {
   type Key,
 } from "@b24/onappupdate/storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
+import { describe, it } from "../../support/test.ts";
 
 const HOUR_MS = 3_600_000;
 const NOW = 1_785_300_000_000;

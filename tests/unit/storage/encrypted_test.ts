@@ -3,7 +3,6 @@ import { createCipheriv, createDecipheriv } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, it, mock, test } from "node:test";
 import { encrypted, type EncryptedOptions, memoryStorage, Secret, type Storage } from "@b24/onappupdate";
 import { FormatError, StorageError } from "@b24/onappupdate/errors";
 import { compareKeys, encodeKey, encodeValue, type Key } from "@b24/onappupdate/storage";
@@ -13,6 +12,7 @@ import process from "node:process";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { onDeno, root } from "../../support/process.ts";
 import { NEW, OLD, old, rotating } from "../../support/keys.ts";
+import { describe, it, mock, test } from "../../support/test.ts";
 
 const KEY: Key = ["portal", "a223"];
 const VALUE = { accessToken: "3a0f7d66007e2a1c" };

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import type { Key } from "@b24/onappupdate/storage";
 import { type Faults, faultyStorage, storageConformance } from "@b24/onappupdate/testing";
+import { test } from "../../support/test.ts";
 
 storageConformance({ name: "memoryStorage", test, clock: "injected", create: (clock) => memoryStorage({ clock }) });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { updateEntry } from "../../../src/storage/update.ts";
+import { describe, test } from "../../support/test.ts";
 
 const KEY = ["counter"] as const;
 

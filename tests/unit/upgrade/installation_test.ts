@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { type App, createApp, memoryStorage, type Portal, type Storage } from "@b24/onappupdate";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, movableClock, post, recordingLogger, trusting } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
 
 interface Life {
   readonly portal: Portal;

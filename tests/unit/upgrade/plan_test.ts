@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import {
   createApp,
   memoryStorage,
@@ -10,6 +9,7 @@ import {
 import { compareMilestones, defineUpgrade, type Upgrade } from "../../../src/upgrade/definition.ts";
 import { dueUpgrades, makePlan, type UpgradePath } from "../../../src/upgrade/plan.ts";
 import { trusting } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
 
 function define(range: UpgradeRange, options?: UpgradeOptions): Upgrade {
   return defineUpgrade(range, () => {}, options);

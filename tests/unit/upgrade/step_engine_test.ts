@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import {
   createApp,
   memoryStorage,
@@ -9,6 +8,7 @@ import {
   type UpgradeContext,
 } from "@b24/onappupdate";
 import { MEMBER_ID, movableClock, post, recorder, recordingLogger, rig, trusting } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
 
 /** A portal on 2 and an app whose upgrade to 3 is `handler`. */
 async function portalOn2(

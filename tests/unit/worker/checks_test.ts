@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { B24Error, deployed, type Plugin } from "@b24/onappupdate";
 import { NoCredentialsError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, recorder, rig } from "../../support/app.ts";
 import { type Branch, branch, withPair } from "../../support/office.ts";
+import { describe, it } from "../../support/test.ts";
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;

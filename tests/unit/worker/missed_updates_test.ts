@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import {
   type App,
   createApp,
@@ -13,6 +12,7 @@ import { MEMBER_ID, movableClock, post, recordingLogger, rig, trusting } from ".
 import { until } from "../../support/until.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
+import { describe, it } from "../../support/test.ts";
 
 const IDS = [..."abcdef"].map((digit) => digit.repeat(32));
 

@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { DatabaseSync } from "node:sqlite";
-import { afterEach, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Storage } from "@b24/onappupdate";
 import { fileStorage, type FileStorageOptions } from "@b24/onappupdate/file-storage";
+import { afterEach, beforeEach } from "../../../support/test.ts";
 
 /** How to start `script`, a file of this folder, on the runtime of the tests. */
 export function commandOf(script: string, ...args: readonly string[]): [string, ...string[]] {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
-import { describe, it } from "node:test";
 import type { Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Key, PutResult } from "@b24/onappupdate/storage";
+import { describe, it } from "../../../support/test.ts";
 import { placeOfEachTest, valueOf } from "./_file_storage.ts";
 
 const place = placeOfEachTest();

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import type { DatabaseSync } from "node:sqlite";
-import { describe, it, test } from "node:test";
 import type { Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { storageConformance } from "@b24/onappupdate/testing";
+import { describe, it, test } from "../../../support/test.ts";
 import { commandOf, connect, placeOfEachTest, valueOf } from "./_file_storage.ts";
 
 interface Opened {

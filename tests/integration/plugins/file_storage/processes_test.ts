@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { describe, it } from "node:test";
+import { describe, it } from "../../../support/test.ts";
 import { commandOf, placeOfEachTest, start, valueOf } from "./_file_storage.ts";
 
 const place = placeOfEachTest();

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { describe, it } from "node:test";
 import { FormatError, StorageError } from "@b24/onappupdate/errors";
+import { describe, it } from "../../../support/test.ts";
 import { commandOf, placeOfEachTest, start, valueOf } from "./_file_storage.ts";
 
 const place = placeOfEachTest();

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import process from "node:process";
-import { after, describe, it, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Storage } from "@b24/onappupdate";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { storageConformance, type StorageWorkerCommand } from "@b24/onappupdate/testing";
 import { connectRedis, type OpenClient, startCluster } from "../../../support/redis.ts";
+import { after, describe, it, test } from "../../../support/test.ts";
 
 const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 const WORKER = fileURLToPath(new URL("redis_storage_worker.ts", import.meta.url));

@@ -1,10 +1,10 @@
 import process from "node:process";
-import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Storage } from "@b24/onappupdate";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { storageConformance, type StorageWorkerCommand } from "@b24/onappupdate/testing";
 import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis } from "../../../support/redis.ts";
+import { after, test } from "../../../support/test.ts";
 
 const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 const WORKER = fileURLToPath(new URL("redis_storage_worker.ts", import.meta.url));

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { after, afterEach, beforeEach, describe, it } from "node:test";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster, createSentinel } from "redis";
 import { createApp, type Storage } from "@b24/onappupdate";
@@ -7,6 +6,7 @@ import { FormatError, StorageError } from "@b24/onappupdate/errors";
 import type { Key } from "@b24/onappupdate/storage";
 import { type IoredisClient, type NodeRedisClient, redisStorage } from "@b24/onappupdate/redis-storage";
 import { connectRedis, type OpenClient, startRedis } from "../../../support/redis.ts";
+import { after, afterEach, beforeEach, describe, it } from "../../../support/test.ts";
 
 const KEY: Key = ["portal", "a223"];
 const PLACE = "{onappupdate}:entry:portal\0a223\0";

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { after, afterEach, beforeEach, describe, it } from "node:test";
 import { inspect } from "node:util";
 import type { Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Key } from "@b24/onappupdate/storage";
 import { type NodeRedisClient, redisStorage, type RedisStorageOptions } from "@b24/onappupdate/redis-storage";
 import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis } from "../../../support/redis.ts";
+import { after, afterEach, beforeEach, describe, it } from "../../../support/test.ts";
 import { until } from "../../../support/until.ts";
 
 const KEY: Key = ["portal", "a223"];

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { B24Error, createApp, memoryStorage, type Portal } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import {
@@ -13,6 +12,7 @@ import { rest } from "@b24/onappupdate/rest";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, recordingLogger } from "../../../support/app.ts";
 import { checkCall } from "../../../support/rest_spec.ts";
+import { describe, it } from "../../../support/test.ts";
 
 const URL_ = "https://app.example.com/b24";
 const EVENT = { event: "ONCRMDEALADD", handler: `${URL_}/events` };

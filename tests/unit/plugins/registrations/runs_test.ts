@@ -1,12 +1,12 @@
 /** Registrations are the first step of every run, whatever began it, and of nothing else. */
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { type App, createApp, deployed, memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { registrations } from "@b24/onappupdate/registrations";
 import { rest } from "@b24/onappupdate/rest";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, movableClock, recorder, recordingLogger } from "../../../support/app.ts";
+import { describe, it } from "../../../support/test.ts";
 import { until } from "../../../support/until.ts";
 
 const HANDLER = "https://app.example.com/b24";

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { B24Error } from "@b24/onappupdate";
 import { UnreachableError } from "@b24/onappupdate/errors";
 import type { B24Command, B24Outcome } from "@b24/onappupdate/rest";
 // @ts-types="@types/qs"
 import qs from "qs";
+import { describe, it } from "../../../support/test.ts";
 import { assertNoToken, counter, failure, ok, refusal, type Sent } from "./_rest.ts";
 
 /** What the portal does with one command: a result, or an error. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { B24Error, RetryAfterError } from "@b24/onappupdate";
 import { MEMBER_ID } from "../../../support/app.ts";
+import { describe, it } from "../../../support/test.ts";
 import { type Answer, type Counter, counter, failure, NOW, ok, refusal } from "./_rest.ts";
 
 /** Refuses the first `count` requests. */

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { type App, type AppOptions, type B24Error, createApp, memoryStorage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { type B24, type B24Command, type HasB24, type Rest, rest, type RestOptions } from "@b24/onappupdate/rest";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal, type FakePortalOptions } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, recordingLogger } from "../../../support/app.ts";
+import { describe, it } from "../../../support/test.ts";
 
 interface Life {
   readonly app: App<HasB24>;

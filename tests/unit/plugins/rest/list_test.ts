@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import type { B24ListOptions } from "@b24/onappupdate/rest";
+import { describe, it } from "../../../support/test.ts";
 import { type Counter, counter, failure, ok, type Sent } from "./_rest.ts";
 
 type Row = Readonly<Record<string, unknown>>;

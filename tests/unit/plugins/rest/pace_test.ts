@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
+import { describe, it } from "../../../support/test.ts";
 import { counter, failure, ok, refusal } from "./_rest.ts";
 
 describe("rest({ rate })", () => {

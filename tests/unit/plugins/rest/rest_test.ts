@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import type { HandlerContext, PluginHost } from "@b24/onappupdate";
 import { type B24, rest, type RestOptions } from "@b24/onappupdate/rest";
 import { MEMBER_ID } from "../../../support/app.ts";
 import { branch, office, withPair } from "../../../support/office.ts";
+import { describe, it } from "../../../support/test.ts";
 import { assertNoToken, counter, ENDPOINT, failure, ok } from "./_rest.ts";
 
 describe("rest()", () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
 import { assertError, CLIENT_SECRET, INFO, NOW, TECH, town } from "../../../support/fake.ts";
+import { describe, it } from "../../../support/test.ts";
 
 const HOUR = 3_600_000;
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import type { FakeRegistrations } from "@b24/onappupdate/testing";
 import { assertError, type Town, town } from "../../../support/fake.ts";
+import { describe, it } from "../../../support/test.ts";
 
 const HANDLER = "https://app.example/b24";
 const SCOPE = ["crm", "placement", "bizproc", "messageservice", "imopenlines"];

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { fakeAnswers } from "@b24/onappupdate/testing";
 import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
 import { assertError, NOW, read, TECH, town } from "../../../support/fake.ts";
+import { describe, it } from "../../../support/test.ts";
 
 /** The table of errors: code and HTTP status. */
 const ERRORS: readonly (readonly [code: string, status: number])[] = [

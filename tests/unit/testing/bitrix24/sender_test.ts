@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { createApp, memoryStorage, parseEvent } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID } from "../../../support/app.ts";
 import { NOW, type Town, town } from "../../../support/fake.ts";
+import { describe, it } from "../../../support/test.ts";
 
 interface Post extends Town {
   /** Events that came, by name and version. */

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import { type AppOptions, createApp, memoryStorage, NonRetriableError } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { crashEverywhere, type CrashEverywhereOptions } from "../../../../src/testing/crash/crash_everywhere.ts";
 import { CLIENT_ID, MEMBER_ID } from "../../../support/app.ts";
+import { describe, it } from "../../../support/test.ts";
 
 type Environment = Parameters<CrashEverywhereOptions["app"]>[0];
 

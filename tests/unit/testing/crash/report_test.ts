@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
 import {
   type Call,
   compareCalls,
@@ -7,6 +6,7 @@ import {
   describeCall,
   type RepeatedCall,
 } from "../../../../src/testing/crash/report.ts";
+import { describe, it } from "../../../support/test.ts";
 
 const KEY = "0123456789abcdef".repeat(4);
 

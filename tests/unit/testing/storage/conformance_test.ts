@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { describe, it, test } from "node:test";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import {
@@ -17,6 +16,7 @@ import process from "node:process";
 import { onDeno, root } from "../../../support/process.ts";
 import { BROKEN, BROKEN_UNDER_FAULTS } from "./_broken_storages.ts";
 import { BROKEN_WORKERS } from "../../../integration/testing/_broken_workers.ts";
+import { describe, it, test } from "../../../support/test.ts";
 
 type Tests = readonly { readonly name: string; readonly fn: () => Promise<void> }[];
 
