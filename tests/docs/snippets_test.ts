@@ -1,104 +1,115 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import { after, describe, it, test } from "node:test";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { run } from "../../scripts/run.ts";
-import { blocks, collect, denoBinary, execute, moduleOf, type Outcome, type Snippet } from "../../scripts/snippets.ts";
+import { sharedRedis } from "../support/redis.ts";
+import { after, describe, it, test } from "../support/test.ts";
+import { nodeProject } from "./_npm_project.ts";
+import { blocks, check, collect, type Outcome, runAll, serve, type Snippet, write } from "./_snippets.ts";
 
-const project = fileURLToPath(new URL("../..", import.meta.url));
-/** Where documentation and sources are: on Node the tests run beside the packed package, which has neither. */
-const root = process.env["SOURCE_DIR"] ?? project;
-// On Node, packages are looked for in the folders above the module.
-const folder = mkdtempSync(join(process.versions.deno === undefined ? project : tmpdir(), "snippets-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const redis = await sharedRedis();
+const project = await nodeProject();
+const folders = {
+  deno: mkdtempSync(join(tmpdir(), "snippets-")),
+  // Packages are looked for in the folders above the module.
+  node: mkdtempSync(join(project.folder, "snippets-")),
+};
+after(async () => {
+  for (const folder of Object.values(folders)) rmSync(folder, { recursive: true, force: true });
+  project.remove();
+  await redis.remove();
+});
 
-const SIMULTANEOUS = 4;
+const modules = collect().map((snippet) => ({
+  ...snippet,
+  path: write(snippet, folders[snippet.tags.includes("node") ? "node" : "deno"], redis.port),
+}));
+const servers = modules.filter(({ tags }) => tags.includes("serve"));
+const programs = modules.filter(({ tags }) => tags.length === 0);
+const onNode = modules.filter(({ tags }) => tags.join() === "node");
 
-/** Starts all, a few at a time. */
-function start(snippets: readonly Snippet[]): Promise<Outcome>[] {
-  const lanes = Array.from({ length: SIMULTANEOUS }, (): Promise<unknown> => Promise.resolve());
-  return snippets.map((snippet, i) => {
-    const outcome = lanes[i % SIMULTANEOUS]!.then(() => execute(snippet, folder, root));
-    lanes[i % SIMULTANEOUS] = outcome;
-    return outcome;
-  });
+function pass(place: string, { problem, output }: Outcome): void {
+  assert.ok(problem === undefined, `${place} ${problem}\n${output}`);
 }
 
-const snippets = collect(root);
-const outcomes = start(snippets);
+test("snippets pass the type check", async () => {
+  pass("a snippet", await check(modules.map(({ path }) => path)));
+});
 
 describe("snippet", () => {
-  for (const [i, { place, tags }] of snippets.entries()) {
-    it([place, ...tags].join(" "), async () => {
-      const { problem, output } = await outcomes[i]!;
-      assert.ok(problem === undefined, `${place} ${problem}\n${output}`);
+  const running = runAll(programs.map(({ path }) => path));
+  running.catch(() => {}); // Reported by each test.
+  for (const { place, path } of programs) {
+    it(`${place} runs to its end`, async () => {
+      const { ended, output } = await running;
+      pass(place, ended.has(path) ? { output } : { output, problem: "does not run to its end" });
+    });
+  }
+
+  it("tests pass", async () => pass("a snippet", await running));
+
+  for (const { place, path } of onNode) {
+    it(`${place} runs to its end on Node`, async () => {
+      const { ok, output } = await run(project.node, ["--disable-warning=ExperimentalWarning", path]);
+      pass(place, ok ? { output } : { output, problem: "fails" });
+    });
+  }
+
+  for (const { place, path, tags } of servers) {
+    it(`${place} serves`, async () => {
+      pass(place, await serve(path, tags.includes("node") ? project.node : undefined));
     });
   }
 });
 
-test("snippets pass the type check", async () => {
-  const paths = snippets.map((snippet) => moduleOf(snippet, folder));
-  const { ok, output } = await run(denoBinary(), ["check", "--config", join(root, "deno.json"), ...paths]);
-  assert.ok(ok, output);
-});
+describe("runAll() and serve() report", () => {
+  const module = (code: string): string => write({ place: "x", tags: [], code }, folders.deno, redis.port);
 
-describe("execute() tells", () => {
-  const cases: Readonly<Record<string, readonly [tags: Snippet["tags"], code: string, problem: RegExp | undefined]>> = {
-    "a program that ends well": [[], "export {};", undefined],
-    "a program that throws": [[], "throw new Error('x');", /^ended with exit code 1$/],
-    "a failed assertion": [[], "import assert from 'node:assert/strict'; assert.equal(1, 2);", /exit code 1$/],
-    "a Deno program": [["deno"], "Deno.mainModule;", undefined],
-    "a server on Deno": [
-      ["deno", "serve"],
-      "Deno.serve({ port: 1 }, () => new Response('', { status: 400 }));",
-      undefined,
-    ],
-    "a server on Deno that fails": [["deno", "serve"], "Deno.serve(() => Promise.reject('x'));", /^answered 500/],
-    "a server on Node": [
-      ["node", "serve"],
-      `import { createServer } from "node:http";
-       const server = createServer((_, response) => response.end("x"));
-       server.listen(1);`,
-      undefined,
-    ],
-    "no server": [["serve"], "export {};", /^ended before it listened$/],
-  };
-  for (const [name, [tags, code, problem]] of Object.entries(cases)) {
-    it(name, async () => {
-      const outcome = await execute({ place: name, tags, code }, folder, root);
-      if (problem === undefined) assert.equal(outcome.problem, undefined, outcome.output);
-      else assert.match(outcome.problem ?? "", problem);
-    });
-  }
+  it("programs that throw, and tests that fail", async () => {
+    const good = module("export {};");
+    const bad = module("await Promise.reject(new Error('no'));");
+    const test = module("import { test } from 'node:test'; test('a', () => { throw new Error('no'); });");
+    const { ended, problem } = await runAll([good, bad, test]);
+    assert.deepEqual([...ended].sort(), [good, test].sort());
+    assert.equal(problem, "has a test that fails");
+  });
+
+  it("programs that do not serve, and servers that fail", async () => {
+    assert.match((await serve(module("export {};"))).problem!, /^ended before it listened$/);
+    assert.match((await serve(module("Deno.serve(() => Promise.reject('x'));"))).problem!, /^answered 500/);
+  });
 });
 
 describe("blocks()", () => {
   const fence = "```";
+  const taken = (text: string): Snippet[] => blocks(text, "x.md");
+
   it("takes ts blocks with their place and tags, and no others", () => {
     const text =
-      `# x\n\n${fence}ts deno serve\na\n\nb\n${fence}\n\n${fence}sh\nc\n${fence}\n\n${fence}ts\nd\n${fence}\n`;
-    assert.deepEqual(blocks(text, "x.md"), [
-      { place: "x.md:3", tags: ["deno", "serve"], code: "a\n\nb\n" },
+      `# x\n\n${fence}ts node serve\na\n\nb\n${fence}\n\n${fence}sh\nc\n${fence}\n\n${fence}ts\nd\n${fence}\n`;
+    assert.deepEqual(taken(text), [
+      { place: "x.md:3", tags: ["node", "serve"], code: "a\n\nb\n" },
       { place: "x.md:13", tags: [], code: "d\n" },
     ]);
   });
-  it("takes the indent of a list away", () => {
-    assert.equal(blocks(`- x\n\n  ${fence}ts\n  a {\n    b\n  }\n  ${fence}\n`, "x.md")[0]?.code, "a {\n  b\n}\n");
+
+  it("removes the indent of a list", () => {
+    assert.equal(taken(`- x\n\n  ${fence}ts\n  a {\n    b\n  }\n  ${fence}\n`)[0]?.code, "a {\n  b\n}\n");
   });
+
   it("puts hidden lines before the block that follows", () => {
     const text = `${fence}ts\na\n${fence}\n\n<!-- before\nhidden\n-->\n${fence}ts\nb\n${fence}\n`;
-    assert.deepEqual(blocks(text, "x.md").map(({ place, code }) => [place, code]), [
+    assert.deepEqual(taken(text).map(({ place, code }) => [place, code]), [
       ["x.md:1", "a\n"],
       ["x.md:8", "hidden\nb\n"],
     ]);
   });
-  it("refuses a tag that is none", () => {
-    assert.throws(() => blocks(`${fence}ts no-run\n${fence}\n`, "x.md"), {
+
+  it("refuses an unknown tag", () => {
+    assert.throws(() => taken(`${fence}ts no-run\n${fence}\n`), {
       name: "SyntaxError",
-      message: `cannot run x.md:1: saw tag "no-run", wanted one of deno, node, redis, serve`,
+      message: `cannot run x.md:1: saw tag "no-run", wanted one of node, serve`,
     });
   });
 });

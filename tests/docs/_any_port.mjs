@@ -1,5 +1,5 @@
 /**
- * Loaded before a snippet: servers of Node take any free port in the place of the one that they name, and say which.
+ * Loaded before a snippet: servers of Node listen on any free port instead of the one that they name, and print it.
  * `Deno.serve` has DENO_SERVE_ADDRESS for that, and prints its address itself.
  */
 // deno-lint-ignore-file no-console explicit-function-return-type -- JavaScript has none
