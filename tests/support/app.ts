@@ -85,6 +85,8 @@ export interface Rig {
   readonly names: () => string[];
   /** Posts a body and gives the status. */
   readonly send: (body: string) => Promise<number>;
+  /** Resolves when all work that the requests so far have started is done. */
+  readonly settled: () => Promise<void>;
   /** Of the app. */
   readonly clock: () => number;
   /** Moves the clock of the app past every wait. */
@@ -97,12 +99,37 @@ export function movableClock(): { readonly clock: () => number; readonly later: 
   return { clock: () => Date.now() + ahead, later: () => void (ahead += 2 * 60 * 60 * 1000) };
 }
 
+/** The work that an app goes on with after its answers. */
+export interface BackgroundWork {
+  /** Passed to `app.fetch` after the request. */
+  readonly platform: { readonly waitUntil: (work: Promise<unknown>) => void };
+  /** Resolves when all work that was reported so far is done. */
+  readonly settled: () => Promise<void>;
+}
+
+export function backgroundWork(): BackgroundWork {
+  const works = new Set<Promise<unknown>>();
+  return {
+    platform: {
+      waitUntil: (work) => {
+        works.add(work);
+        const done = (): boolean => works.delete(work);
+        work.then(done, done);
+      },
+    },
+    settled: async () => {
+      while (works.size > 0) await Promise.allSettled(works);
+    },
+  };
+}
+
 /** An app with the token plugin over a fake Bitrix24 with one portal. */
 export function rig(options: Partial<AppOptions> = {}, token: ApplicationTokenOptions = {}): Rig {
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
   const { logger, lines } = recordingLogger();
   const { plugin, reports, names } = recorder();
   const { clock, later } = movableClock();
+  const { platform, settled } = backgroundWork();
   const app = createApp({
     storage: memoryStorage(),
     clock,
@@ -123,8 +150,9 @@ export function rig(options: Partial<AppOptions> = {}, token: ApplicationTokenOp
     names,
     clock,
     later,
+    settled,
     send: async (body) => {
-      const response = await app.fetch(post(body));
+      const response = await app.fetch(post(body), platform);
       await response.body?.cancel();
       return response.status;
     },

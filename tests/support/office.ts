@@ -1,6 +1,6 @@
 /** An OAuth host that can be told what to do, and apps that use it over one storage. */
 import { type App, type AppOptions, createApp, memoryStorage, type Plugin, type Storage } from "@b24/onappupdate";
-import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "./app.ts";
+import { backgroundWork, CLIENT_ID, MEMBER_ID, post, recordingLogger } from "./app.ts";
 
 export const CLIENT_SECRET = "secret-of-the-app-0123456789";
 export const NOW = 1_785_300_000_000;
@@ -124,6 +124,8 @@ export interface Branch {
   readonly storage: Storage;
   readonly lines: string[];
   readonly send: (event: string, fields: Readonly<Record<string, string>>) => Promise<number>;
+  /** Resolves when all work that the requests so far have started is done. */
+  readonly settled: () => Promise<void>;
   /** What is stored of the portal. */
   readonly record: () => Promise<Record<string, unknown> & { tokens?: { accessToken: string; isVerified?: true }[] }>;
   now: number;
@@ -133,6 +135,7 @@ export interface Branch {
 export function branch(options: Partial<AppOptions> & { readonly office?: Office } = {}): Branch {
   const { office: at = office(), storage = memoryStorage(), ...others } = options;
   const { logger, lines } = recordingLogger();
+  const { platform, settled } = backgroundWork();
   const app = createApp({
     storage,
     clientId: CLIENT_ID,
@@ -149,6 +152,7 @@ export function branch(options: Partial<AppOptions> & { readonly office?: Office
     office: at,
     storage,
     lines,
+    settled,
     now: NOW,
     record: async () => (await storage.get<Awaited<ReturnType<Branch["record"]>>>(["portal", MEMBER_ID]))!.value,
     send: async (event, fields) => {
@@ -160,7 +164,7 @@ export function branch(options: Partial<AppOptions> & { readonly office?: Office
         "auth[application_token]": "0123456789abcdef0123456789abcdef",
         ...fields,
       });
-      const response = await app.fetch(post(body.toString()));
+      const response = await app.fetch(post(body.toString()), platform);
       await response.body?.cancel();
       return response.status;
     },

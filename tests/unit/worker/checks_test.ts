@@ -4,6 +4,7 @@ import { NoCredentialsError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, recorder, rig } from "../../support/app.ts";
 import { type Branch, branch, withPair } from "../../support/office.ts";
 import { describe, it } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -19,8 +20,10 @@ async function install(made: Branch): Promise<void> {
   assert.equal(await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair) }), 200);
 }
 
-/** Work that nobody waits for. */
-const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+/** What a check raises is worked on after it. */
+async function reaches(made: Pick<Branch, "app">, version: string): Promise<void> {
+  await until(`the portal is on ${version}`, async () => (await made.app.portal(MEMBER_ID))?.version === version);
+}
 
 describe("app.check()", () => {
   it("raises the target to what is installed, and the upgrades run", async () => {
@@ -40,9 +43,8 @@ describe("app.check()", () => {
       scope: ["crm", "placement"],
       problems: [],
     });
-    await soon();
+    await reaches(made, "3.0.0");
     assert.deepEqual(ran, ["2.0.0 -> 3.0.0"]);
-    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
     assert.equal((await made.app.check(MEMBER_ID)).isRaised, false);
   });
 
@@ -120,34 +122,34 @@ describe("a contact", () => {
     const told = recorder();
     made.app.use(told.plugin).upgrade("3", () => {});
     await install(made);
-    await soon();
+    await made.settled();
     assert.equal(made.office.asked.length, 1);
     made.office.version = 3;
     for (let i = 0; i < 5; i++) {
       made.now += 1000;
       await made.send("ONCRMDEALADD", { "data[ID]": String(i) });
     }
-    await soon();
+    await made.settled();
     assert.equal(made.office.asked.length, 1);
     made.now += 15 * MINUTE;
     await made.send("ONCRMDEALADD", { "data[ID]": "9" });
-    await soon();
+    await made.settled();
     assert.equal(made.office.asked.length, 2);
-    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    await reaches(made, "3.0.0");
   });
 
   it("costs nothing with checks: false, without clientId, and of a removed portal", async () => {
     for (const options of [{ checks: false }, { clientId: undefined as never, checks: {} }] as const) {
       const made = await installed(options);
-      await soon();
+      await made.settled();
       assert.equal(made.office.asked.length, 0);
     }
     const made = await installed({ checks: {} });
-    await soon();
+    await made.settled();
     const before = made.office.asked.length;
     made.now += DAY;
     await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
-    await soon();
+    await made.settled();
     assert.equal(made.office.asked.length, before);
   });
 
@@ -155,7 +157,7 @@ describe("a contact", () => {
     const made = branch({ checks: {} });
     made.office.answer = () => Promise.reject(new TypeError("down"));
     await install(made);
-    await soon();
+    await made.settled();
     assert.equal(made.office.asked.length, 2);
     made.office.answer = undefined;
     made.office.version = 4;
@@ -171,7 +173,7 @@ describe("a silent portal", () => {
     const ran: string[] = [];
     made.app.upgrade("3", ({ to }) => void ran.push(to));
     await install(made);
-    await soon();
+    await made.settled();
     made.office.version = 3;
     made.now += 6 * DAY;
     await made.app.tick();
@@ -191,7 +193,7 @@ describe("a silent portal", () => {
 
   it("that cannot be checked is not asked about again at once, and costs other portals nothing", async () => {
     const made = await installed({ checks: {} });
-    await soon();
+    await made.settled();
     made.now += 8 * DAY;
     made.office.answer = () => Promise.reject(new TypeError("down"));
     await made.app.tick();
@@ -248,7 +250,7 @@ describe("requires.scope", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "scope");
     made.office.scope = "tasks";
     await made.app.check(MEMBER_ID);
-    await soon();
+    await reaches(made, "3.0.0");
     assert.deepEqual(ran, ["3"]);
   });
 
@@ -359,7 +361,7 @@ describe("what a portal waits for", () => {
     const { access, refresh } = made.office.pair(9);
     const pair = { "data[access_token]": access, "data[refresh_token]": refresh };
     await made.send("ONAPPUSERREADY", { ...pair, "data[expires_in]": "3600", "data[user_id]": "9" });
-    await soon();
+    await reaches(made, "3.0.0");
     assert.deepEqual([ran, (await made.app.portal(MEMBER_ID))?.blocked], [["3"], undefined]);
   });
 
@@ -379,7 +381,7 @@ describe("what a portal waits for", () => {
       "data[METHOD]": "crm.deal.delete",
       "data[CONFIRMED]": "1",
     });
-    await soon();
+    await reaches(made, "3.0.0");
     const { version, blocked } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([version, blocked], ["3.0.0", undefined]);
   });
@@ -387,17 +389,16 @@ describe("what a portal waits for", () => {
 
 describe("an event that nobody can verify just now", () => {
   it("is made up for by a check within hours, for it does not come again", async () => {
-    const { app, portal, send, later } = rig({ checks: {}, clientSecret: "client-secret-0123456789abcdef" });
+    const { app, portal, send, settled, later } = rig({ checks: {}, clientSecret: "client-secret-0123456789abcdef" });
     await send(portal.install(2));
-    await soon();
+    await settled();
     const update = portal.update(3, { rotateToken: true });
     portal.lose({ at: "oauth", method: "app.info", times: 2 });
     assert.equal(await send(update), 503);
-    await soon();
+    await settled();
     later();
     await app.tick();
-    await soon();
-    assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+    await reaches({ app }, "3.0.0");
     await app.close();
   });
 });
@@ -406,7 +407,7 @@ describe("a portal that Bitrix24 knows no more", () => {
   it("is asked about once a week, as one that is well", async () => {
     const made = branch({ checks: {} });
     await install(made);
-    await soon();
+    await made.settled();
     made.office.answer = () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 });
     const before = made.office.asked.length;
     for (let hour = 0; hour < 4 * 7 * 24; hour += 6) {
@@ -439,13 +440,13 @@ describe("a payment that lapses", () => {
     // Bitrix24's word for it that the app is there says nothing about the payment.
     assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["payment"]);
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "payment");
-    await soon();
+    await made.app.tick();
     assert.deepEqual(ran, []);
     made.now += MINUTE;
     assert.equal(await pay("N"), 200);
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked, undefined);
     await made.app.check(MEMBER_ID);
-    await soon();
+    await reaches(made, "3.0.0");
     assert.deepEqual(ran, ["3"]);
   });
 });
