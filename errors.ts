@@ -29,6 +29,7 @@ export {
   NonRetriableError,
   NotAuthenticError,
   OnAppUpdateError,
+  PortalMovedError,
   RetryAfterError,
   StorageError,
   UnknownPortalError,

@@ -76,7 +76,12 @@ export type {
 } from "./src/portal/record.ts";
 
 // Access to portals
-export type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider } from "./src/credentials/contract.ts";
+export type {
+  CredentialsOptions,
+  PortalCallOptions,
+  PortalCredentials,
+  PortalCredentialsProvider,
+} from "./src/credentials/contract.ts";
 export type { AppInfo } from "./src/bitrix24/oauth_client.ts";
 export type { CheckPolicy, CheckProblem, CheckReport } from "./src/worker/checks.ts";
 

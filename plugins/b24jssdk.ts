@@ -1,6 +1,6 @@
 /**
- * Gives handlers the official JavaScript SDK of Bitrix24 for the portal of their event: adds `b24sdk` to every context.
- * The SDK, `@bitrix24/b24jssdk` from 2.2, is yours to install and to pass in.
+ * The official JavaScript SDK of Bitrix24 in handlers, for the portal of their event: adds `b24sdk` to every context. You
+ * install the SDK, `@bitrix24/b24jssdk` 2.2 or later, and pass it in.
  *
  * @module
  */
@@ -9,16 +9,16 @@ import { signedFetch } from "./b24jssdk/fetch.ts";
 import {
   assertClass,
   authOf,
+  PLACEHOLDER,
   type Sdk,
+  SDK_SETTINGS,
   type SdkAuth,
   type SdkClass,
   type SdkHttp,
   type SdkLogger,
   type SdkSecret,
   type SdkSettings,
-  SETTINGS,
   SILENT,
-  WORD,
 } from "./b24jssdk/sdk.ts";
 import { takeOver } from "./b24jssdk/takeover.ts";
 
@@ -27,38 +27,41 @@ export type { Sdk, SdkAuth, SdkClass, SdkHttp, SdkLogger, SdkSecret, SdkSettings
 /** What {@linkcode b24jssdk} adds to a context. */
 export interface HasB24Sdk<S extends Sdk = Sdk> {
   /**
-   * The SDK of the event's portal, the same one each time. Made at the first call, and destroyed after the event: what
-   * it is asked then rejects.
+   * Returns the SDK of the event's portal, the same one each time. It is created at the first call, and destroyed after
+   * the event; its calls then reject.
    *
-   * Its calls reject with the SDK's own errors, whose `cause` is a {@linkcode B24Error} where the handler's portal has to
-   * wait; and, like this function, with the following.
+   * The SDK's calls reject with the SDK's own errors, whose `cause` is a {@linkcode B24Error} if the portal is blocked on
+   * something. Like this function, they also reject with the following errors.
    *
-   * @throws {NoCredentialsError} when there is no token to call the portal with
-   * @throws {UnreachableError} when the portal does not answer
-   * @throws {AddressError} when the portal is, or has moved to, where no token may go
-   * @throws {B24Error} when the portal refuses also a renewed token, answers what cannot be read, or must not be asked again
+   * @throws {NoCredentialsError} if no token of the portal can be used
+   * @throws {UnreachableError} if the portal does not answer
+   * @throws {AddressError} if the portal is at, or has moved to, an address that may not be called
+   * @throws {B24Error} if the portal refuses a refreshed token too, sends an unreadable answer, or must not be called again
    */
   readonly b24sdk: () => Promise<S>;
 }
 
 /** Options of {@linkcode b24jssdk}. */
 export interface B24JsSdkOptions<S extends Sdk> {
-  /** The class of that name, of `@bitrix24/b24jssdk`, or one that extends it. */
+  /** The class `B24OAuth` of `@bitrix24/b24jssdk`, or a class that extends it. */
   readonly B24OAuth: SdkClass<S>;
-  /** Prepares each SDK before it is used: for limits of an Enterprise portal, a logger, or a time-out other than 70 seconds. */
+  /**
+   * Prepares each SDK before it is used: for the limits of an Enterprise portal, a logger, or a timeout other than 70
+   * seconds.
+   */
   readonly configure?: (sdk: S, memberId: string) => void | Promise<void>;
 }
 
 /**
- * Adds `b24sdk()` to every context: an instance of your `B24OAuth` for the event's portal. Nothing is read and nothing
- * requested before it is called.
+ * Adds `b24sdk()` to every context: an instance of your `B24OAuth` for the event's portal. Before it is called, nothing is
+ * read and nothing is requested.
  *
- * The SDK never has a token: the access token is put in as a request goes out, by `host.access`, which renews it for one
- * process at a time and stores it before it is used. Requests go through `host.portalFetch`: to the portal's REST only, and
- * redirects are followed only to where the portal has moved. Calls that were cut off are not repeated, since they
- * may have been done; `configure` can set the SDK's `retryOnNetworkError`.
+ * The SDK never has a token. The access token is added when a request is sent, by `host.credentials`, which refreshes it
+ * in one process at a time and stores it before it is used. Requests are sent by `host.portalFetch`, to the portal's REST
+ * API only, and redirects are followed only to the portal's own new address. A call that was cut off may have taken effect
+ * and is not repeated; `configure` can set the SDK's `retryOnNetworkError`.
  *
- * @throws {TypeError} when `B24OAuth` lacks what is used of it
+ * @throws {TypeError} if `B24OAuth` lacks a function that is used
  *
  * @example
  * ```ts
@@ -84,13 +87,15 @@ export interface B24JsSdkOptions<S extends Sdk> {
 export function b24jssdk<S extends Sdk>({ B24OAuth, configure }: B24JsSdkOptions<S>): Plugin<object, HasB24Sdk<S>> {
   assertClass(B24OAuth);
   let host: PluginHost | undefined;
-  const ends = new WeakMap<HasB24Sdk<S>["b24sdk"], () => Promise<void>>();
+  const destroyers = new WeakMap<HasB24Sdk<S>["b24sdk"], () => Promise<void>>();
 
-  async function open(memberId: string, signal: AbortSignal): Promise<S> {
-    const access = await host!.credentials.get(memberId, { signal });
-    const sdk = new B24OAuth(authOf(memberId, access), { clientId: WORD, clientSecret: WORD }, SETTINGS);
+  async function create(memberId: string, signal: AbortSignal): Promise<S> {
+    const credentials = await host!.credentials.get(memberId, { signal });
+    const secret = { clientId: PLACEHOLDER, clientSecret: PLACEHOLDER };
+    const sdk = new B24OAuth(authOf(memberId, credentials), secret, SDK_SETTINGS);
     sdk.setLogger(SILENT);
-    takeOver(sdk, signedFetch(host!, memberId, access, signal), signal);
+    const root = new URL(credentials.clientEndpoint).href;
+    takeOver(sdk, signedFetch(host!, memberId, root, signal), signal);
     await configure?.(sdk, memberId);
     return sdk;
   }
@@ -99,21 +104,21 @@ export function b24jssdk<S extends Sdk>({ B24OAuth, configure }: B24JsSdkOptions
     const { memberId } = event.auth;
     const over = new AbortController();
     const either = AbortSignal.any([signal, over.signal]);
-    let made: Promise<S> | undefined;
+    let created: Promise<S> | undefined;
     const b24sdk = (): Promise<S> => {
-      if (made !== undefined) return made;
+      if (created !== undefined) return created;
       if (either.aborted) return Promise.reject(either.reason);
-      const opened = made = open(memberId, either);
-      // It can be asked for again.
-      opened.catch(() => made = undefined);
-      return opened;
+      const creating = created = create(memberId, either);
+      // The next call tries again.
+      creating.catch(() => created = undefined);
+      return creating;
     };
-    ends.set(b24sdk, async () => {
-      over.abort(new Error(`cannot use the SDK of portal ${memberId} any more: its event is over`));
+    destroyers.set(b24sdk, async () => {
+      over.abort(new Error(`cannot use the SDK of portal ${memberId}: its event is over`));
       try {
-        (await made?.catch(() => undefined))?.destroy();
-      } catch (error) {
-        host!.log.warn("an SDK could not be destroyed", { memberId, error });
+        (await created?.catch(() => undefined))?.destroy();
+      } catch (err) {
+        host!.log.warn("SDK not destroyed", { event: "b24jssdk.destroy_failed", memberId, err });
       }
     });
     return { b24sdk };
@@ -122,15 +127,15 @@ export function b24jssdk<S extends Sdk>({ B24OAuth, configure }: B24JsSdkOptions
   return {
     name: "b24jssdk",
     adds: ["b24sdk"],
-    setup: (given) => {
-      host = given;
+    setup: (appHost) => {
+      host = appHost;
     },
     extend,
     around: async ({ b24sdk }, next) => {
       try {
         await next();
       } finally {
-        await ends.get(b24sdk)!();
+        await destroyers.get(b24sdk)!();
       }
     },
   };

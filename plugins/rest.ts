@@ -1,126 +1,173 @@
 /**
- * Calls the REST of portals, at their pace and by their rules: adds `b24` to every context.
+ * A client of the REST API of portals, which keeps their limits and recovers from refused tokens: adds `b24` to every
+ * context.
  *
  * @module
  */
 import type { Plugin } from "../mod.ts";
+import { abortable } from "./rest/abortable.ts";
 import type { Answer } from "./rest/answers.ts";
-import { type B24Command, type B24Outcome, type BatchPortal, runBatch } from "./rest/batches.ts";
-import { type Calls, type CallSettings, createCalls } from "./rest/calls.ts";
+import { type B24Command, type B24Outcome, runBatch } from "./rest/batches.ts";
+import { type CallSettings, createCalls, type RunCall } from "./rest/calls.ts";
 import { allRows, type B24Page, idOf, pageAt } from "./rest/lists.ts";
 import { assertMethod, isBatch, isRead } from "./rest/methods.ts";
-import { assertRate, type B24Rate, type B24Timer, createLanes, SYSTEM_TIMER } from "./rest/pace.ts";
-import { within } from "./rest/within.ts";
+import { assertRate, type B24Rate, type B24Timer, createRequestQueues, SYSTEM_TIMER } from "./rest/pace.ts";
 
 export type { B24Command, B24Outcome, B24Page, B24Rate, B24Timer };
 
 /** What {@linkcode rest} adds to a context. */
 export interface HasB24 {
-  /** The portal of the event. Its calls end when the event's work is aborted. */
+  /** The portal of the event. Its calls reject once the work on the event is aborted. */
   readonly b24: B24;
 }
 
-/** Calls the REST of one portal. */
+/** The REST API of one portal. */
 export interface B24 {
   /**
-   * Calls a method and resolves to its `result`. `params` by name, or an array for methods that know them by their
-   * order; they are sent as JSON.
+   * Calls a method and resolves to its `result`. `params` are sent as JSON: an object with names, or an array for methods
+   * whose parameters have an order instead.
    *
-   * @throws {B24Error} when the portal refuses, or answers what cannot be read (`ERROR_UNEXPECTED_ANSWER`)
-   * @throws {UnreachableError} when it does not answer
-   * @throws {RetryAfterError} when the method has used up its time on the portal for longer than `longestWaitMs`
-   * @throws {NoCredentialsError} when there is no token to call it with
-   * @throws {AddressError} when it is, or has moved to, where no token may go
+   * @throws {B24Error} if the portal refuses, or sends an unreadable answer (`ERROR_UNEXPECTED_ANSWER`)
+   * @throws {UnreachableError} if the portal does not answer
+   * @throws {RetryAfterError} if the method has used up its operating time for longer than `longestWaitMs`
+   * @throws {NoCredentialsError} if no token of the portal can be used
+   * @throws {AddressError} if the portal is at, or has moved to, an address that may not be called
    */
   readonly call: <T = unknown>(method: string, params?: object, options?: B24Options) => Promise<T>;
   /**
-   * Calls methods, 50 in a request, one after the other. Resolves also when commands fail: each has its own outcome. When
-   * a request fails after others were answered, its commands have that error, and those after it `BATCH_HALTED`.
-   * Commands with `$result[name]` get what earlier ones of the same request answered. Bitrix24 takes parameters of
-   * commands as texts: `true` is sent as `1`, `false` as `0`, `null` as an empty text, and empty lists are left out.
+   * Runs commands in their order, 50 in a request. Each command has its own outcome; a failed command does not reject. If
+   * a request fails after another one was answered, its commands have that error, and the commands after it have
+   * `BATCH_HALTED`.
    *
-   * @throws {TypeError} when a command is `batch`, or when more than 50 are to have results of one another
-   * @throws {B24Error} and all else that `call` throws, when the first request as a whole fails
+   * `$result[name]` in a parameter is replaced by the result of an earlier command of the same request. Bitrix24 takes the
+   * parameters of commands as strings: `true` is sent as `1`, `false` as `0`, `null` as an empty string, and empty lists are
+   * left out.
+   *
+   * @throws {TypeError} if a command is `batch`, or if more than 50 commands use `$result`
+   * @throws {B24Error} and everything else that `call` throws, if the first request fails as a whole
    */
   readonly batch: <Results extends object>(
     commands: { readonly [Name in keyof Results]: B24Command },
     options?: B24BatchOptions,
   ) => Promise<{ readonly [Name in keyof Results]: B24Outcome<Results[Name]> }>;
   /**
-   * One page of a list, for `pages()` of an upgrade, which goes on at `next` after an interruption.
+   * Returns one page of a list: for `pages()` of an upgrade, which continues at `next` after an interruption.
    *
-   * By ID, without counting and without leaving out rows when others are deleted meanwhile: `crm.item.list`,
-   * `tasks.task.list` and `crm.*.list` of leads, deals, contacts, companies, quotes, activities and products, unless
-   * `params` orders them otherwise; and with the option `by` any method that filters by `>ID`, orders by ID, and takes
-   * `start: -1`. All others by `start` and `next`, which makes Bitrix24 count all rows for each page.
+   * `crm.item.list`, `tasks.task.list`, and `crm.*.list` of leads, deals, contacts, companies, quotes, activities and
+   * products are paged by ID, unless `params` order them otherwise. Bitrix24 then does not count the rows, and no row is
+   * skipped if others are deleted meanwhile. With the option `by`, so is any other method that filters by `>ID`, orders by
+   * ID, and accepts `start: -1`. All other methods are paged by `start` and `next`, and Bitrix24 counts all rows for each
+   * page.
    *
-   * @throws {B24Error} and all else that `call` throws; `ERROR_UNEXPECTED_ANSWER` also when no rows come, or the same
-   * again
+   * @throws {B24Error} and everything else that `call` throws; `ERROR_UNEXPECTED_ANSWER` also if the answer has no rows, or
+   * the next page does not come after this one
    */
   readonly page: <T = unknown>(method: string, params?: object, options?: B24PageOptions) => Promise<B24Page<T>>;
-  /** All rows of a list, page by page: see `page`. Nothing is called before the first row is asked for. */
+  /** Yields all rows of a list, page by page; see `page`. The first call is made when the first row is requested. */
   readonly list: <T = unknown>(method: string, params?: object, options?: B24ListOptions) => AsyncIterable<T>;
 }
 
 /** Options of {@linkcode B24}'s functions. */
 export interface B24Options {
-  /** The call rejects with its reason once it is aborted. */
+  /** If it is aborted, the call rejects with its reason. */
   readonly signal?: AbortSignal;
-  /** Milliseconds that one request may take; default that of {@linkcode RestOptions}. */
+  /**
+   * Timeout of one request in milliseconds. Minimum: 1.
+   *
+   * @default `timeoutMs` of {@linkcode RestOptions}
+   */
   readonly timeoutMs?: number;
   /**
-   * Whether the call may be done twice, so that it can be repeated when nobody knows whether it was done. Default: what
-   * only reads, by its name (`*.get`, `*.list`, `*.fields`, `app.info`, `profile` and the like).
+   * Whether the call may run twice: then it is repeated if it may or may not have run.
+   *
+   * @default true for methods that only read by their name (`*.get`, `*.list`, `*.fields`, `app.info`, `profile` and the
+   * like)
    */
   readonly repeatable?: boolean;
 }
 
 /** Options of {@linkcode B24.batch}. */
 export interface B24BatchOptions extends B24Options {
-  /** Stops at the first command that fails; those after it fail with the code `BATCH_HALTED`. Default false. */
+  /**
+   * Stops at the first command that fails. The commands after it are not run and have the code `BATCH_HALTED`.
+   *
+   * @default false
+   */
   readonly halt?: boolean;
 }
 
 /** Options of {@linkcode B24.list}. */
 export interface B24ListOptions extends B24Options {
-  /** Name of the ID in the method's filter and order, such as `"ID"` or `"id"`; `"start"`: not by ID. */
+  /**
+   * Name of the ID in the method's filter and order, such as `"ID"` or `"id"`; `"start"` pages by row numbers instead.
+   *
+   * @default depends on the method; see {@linkcode B24.page}
+   */
   readonly by?: string;
-  /** Where in the result the rows are, such as `"items"`. Default: the result itself, or the only list in it. */
+  /**
+   * Key of the rows in the result, such as `"items"`.
+   *
+   * @default the result itself, or the only list in it
+   */
   readonly key?: string;
 }
 
 /** Options of {@linkcode B24.page}. */
 export interface B24PageOptions extends B24ListOptions {
-  /** `next` of the page before; default 0. */
+  /**
+   * `next` of the page before.
+   *
+   * @default 0
+   */
   readonly after?: number;
 }
 
 /** Options of {@linkcode rest}. */
 export interface RestOptions {
   /**
-   * How fast portals are called by this process; default `{ burst: 50, perSecond: 2 }`, what Bitrix24 allows. For
-   * Enterprise portals `{ burst: 250, perSecond: 5 }`; a function says it for each portal.
+   * Rate at which this process calls a portal. Use `{ burst: 250, perSecond: 5 }` for Enterprise portals; a function returns
+   * the rate of each portal.
+   *
+   * @default { burst: 50, perSecond: 2 }
    */
   readonly rate?: B24Rate | ((memberId: string) => B24Rate);
-  /** Milliseconds that one request may take; default 70000: Bitrix24 itself gives up after 60 seconds. */
+  /**
+   * Timeout of one request in milliseconds. Bitrix24 itself stops after 60 seconds. Minimum: 1.
+   *
+   * @default 70000
+   */
   readonly timeoutMs?: number;
-  /** How many bytes one answer may have; default 33554432, 32 MiB. */
+  /**
+   * Maximum size of an answer in bytes. Minimum: 1.
+   *
+   * @default 33554432
+   */
   readonly answerBytes?: number;
-  /** How often in all is called what may be repeated when nobody knows whether it was done; default 3. */
+  /**
+   * Maximum number of requests for a call that may run twice, if it may or may not have run. Minimum: 1.
+   *
+   * @default 3
+   */
   readonly attempts?: number;
   /**
-   * Milliseconds for which a call waits at most when Bitrix24 has blocked its method for the time it takes; where it is
-   * longer, it rejects with `RetryAfterError`. Default 30000.
+   * Maximum time in milliseconds that a call waits for a method that has used up its operating time; if it takes longer,
+   * the call rejects with `RetryAfterError`. Minimum: 0.
+   *
+   * @default 30000
    */
   readonly longestWaitMs?: number;
-  /** Default the system's. */
+  /**
+   * Clock and timer, to be replaced in tests.
+   *
+   * @default the system's
+   */
   readonly timer?: B24Timer;
 }
 
-/** The plugin, and its clients for other code than handlers. */
+/** The plugin, with clients for code outside of handlers. */
 export interface Rest extends Plugin<object, HasB24> {
   /**
-   * Calls a stored portal from the vendor's own routes, for example.
+   * Returns a client of a stored portal, for example for the vendor's own routes.
    *
    * @throws {TypeError} before the app has started
    */
@@ -128,22 +175,22 @@ export interface Rest extends Plugin<object, HasB24> {
 }
 
 /**
- * Adds `b24` to every context, a client of the REST of the event's portal. One request at a time goes to a portal, and
- * not more than it takes (`rate`); portals do not wait for one another. Tokens come from `host.access` and go into
- * bodies of requests only, never into addresses, errors or logs.
+ * Adds `b24` to every context, a client of the REST API of the event's portal. It sends one request at a time to a portal,
+ * no faster than `rate`; portals do not wait for one another. Tokens come from `host.credentials` and are sent in bodies of
+ * requests only: they are never part of a URL, an error or a log line.
  *
- * | Bitrix24 answers | what happens |
+ * | Bitrix24 answers | reaction |
  * |---|---|
- * | `expired_token`, `invalid_token`, `NO_AUTH_FOUND` | the token is renewed once, and the call repeated |
- * | `user_access_error`, `ACCESS_DENIED` | it is repeated as each other user whose tokens there are |
- * | `PAYMENT_REQUIRED`, `NOT_INSTALLED` | it is remembered of the portal, and thrown |
- * | `QUERY_LIMIT_EXCEEDED` | the portal is left alone for a while, longer each time, and the call repeated |
- * | `OPERATION_TIME_LIMIT` | waited for until the portal's `operating_reset_at`, or `RetryAfterError` |
- * | `INTERNAL_SERVER_ERROR`, `ERROR_UNEXPECTED_ANSWER`, nothing, no JSON | repeated if it only reads (`repeatable`) |
- * | a redirect | asked of `host.access` whether the portal has moved there, and repeated there, twice at most |
- * | any other error, also with HTTP 200 | thrown as `B24Error`; `UNKNOWN_ERROR` where it has no code |
+ * | `expired_token`, `invalid_token`, `NO_AUTH_FOUND` | the token pair is refreshed once, and the call repeated |
+ * | `user_access_error`, `ACCESS_DENIED`, `INVALID_CREDENTIALS` | the call is repeated as every other user whose tokens are stored |
+ * | `PAYMENT_REQUIRED`, `NOT_INSTALLED` and the like | the portal is marked as blocked, and the error thrown |
+ * | `QUERY_LIMIT_EXCEEDED` | the portal gets no requests for a while, longer each time, and the call is repeated |
+ * | `OPERATION_TIME_LIMIT` | the call waits until the portal's `operating_reset_at`, or rejects with `RetryAfterError` |
+ * | `INTERNAL_SERVER_ERROR`, `ERROR_UNEXPECTED_ANSWER`, no answer, no JSON | the call is repeated if it may run twice (`repeatable`) |
+ * | a redirect | the call is repeated at the new address, if it is confirmed to be the portal's; at most twice |
+ * | any other error, also with HTTP 200 | it is thrown as `B24Error`, with the code `UNKNOWN_ERROR` if it has none |
  *
- * @throws {TypeError} when an option is out of its range; and at start, when the app gives no access to portals
+ * @throws {TypeError} if an option is out of its range; at start, if the app provides no credentials of portals
  *
  * @example
  * ```ts
@@ -183,25 +230,25 @@ export function rest(options: RestOptions = {}): Rest {
   const rateOf = (memberId: string): B24Rate => assertRate(typeof rate === "function" ? rate(memberId) : rate);
   if (typeof rate !== "function") assertRate(rate);
   const settings: CallSettings = { timer, timeoutMs, answerBytes, attempts, longestWaitMs };
-  const lanes = createLanes(rateOf, timer);
+  const queues = createRequestQueues(rateOf, timer);
   const closing = new AbortController();
-  let calls: Calls | undefined;
+  let run: RunCall | undefined;
 
   function portal(memberId: string, signal?: AbortSignal): B24 {
-    if (calls === undefined) {
+    if (run === undefined) {
       throw new TypeError(`cannot call portal ${memberId} before the app has started; await app.start() first`);
     }
-    return clientOf(calls, memberId, signal === undefined ? [closing.signal] : [closing.signal, signal]);
+    return clientOf(run, memberId, signal === undefined ? [closing.signal] : [closing.signal, signal]);
   }
 
   return {
     name: "rest",
     adds: ["b24"],
     setup: (host) => {
-      if (typeof host.credentials?.get !== "function" || typeof host.portalFetch !== "function") {
-        throw new TypeError("cannot start: rest() needs an app that gives access to portals");
+      if (typeof host.credentials?.call !== "function" || typeof host.portalFetch !== "function") {
+        throw new TypeError("cannot start: rest() needs an app that provides credentials of portals");
       }
-      calls = createCalls(host, lanes, settings);
+      run = createCalls(host, queues, settings);
     },
     extend: ({ event, signal }) => ({ b24: portal(event.auth.memberId, signal) }),
     portal: (memberId) => portal(memberId),
@@ -209,34 +256,41 @@ export function rest(options: RestOptions = {}): Rest {
   };
 }
 
-/** The longest that a timer can wait. */
-const LONGEST_MS = 2 ** 31 - 1;
+/** The maximum delay of a timer, in milliseconds. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-function assertRange(values: Readonly<Record<string, number>>, least: number): void {
+function assertRange(values: Readonly<Record<string, number>>, min: number): void {
   for (const [name, value] of Object.entries(values)) {
-    if (value >= least && value <= LONGEST_MS) continue;
-    throw new TypeError(`cannot call portals with ${name} ${value}, wanted a number from ${least} to ${LONGEST_MS}`);
+    if (value >= min && value <= MAX_TIMER_MS) continue;
+    throw new TypeError(`cannot call portals with ${name} ${value}, wanted a number from ${min} to ${MAX_TIMER_MS}`);
   }
 }
 
-/** One portal's client; its calls end when one of `signals` is aborted. */
-function clientOf(calls: Calls, memberId: string, signals: readonly AbortSignal[]): B24 {
-  /** The portal, called with these options. */
-  function portalWith({ signal, timeoutMs, repeatable }: B24Options): BatchPortal {
+/** What a call of {@linkcode clientOf} sends and reads. */
+interface Request<T> {
+  readonly params: () => object;
+  readonly isRead: () => boolean;
+  readonly read: (answer: Answer) => T;
+}
+
+/** Returns the client of one portal; its calls end once one of `signals` is aborted. */
+function clientOf(run: RunCall, memberId: string, signals: readonly AbortSignal[]): B24 {
+  async function send<T>(
+    method: string,
+    { params, isRead, read }: Request<T>,
+    { signal, timeoutMs, repeatable }: B24Options,
+  ): Promise<T> {
+    assertMethod(method);
+    if (timeoutMs !== undefined) assertRange({ timeoutMs }, 1);
+    const isRepeatable = repeatable === undefined ? isRead : () => repeatable;
+    const call = { memberId, method, params, isRepeatable, read, timeoutMs };
     const all = signal === undefined ? signals : [...signals, signal];
-    return {
-      ask: async (method, params, reads, identity) => {
-        assertMethod(method);
-        if (timeoutMs !== undefined) assertRange({ timeoutMs }, 1);
-        const call = { memberId, method, params, repeatable: repeatable ?? reads, timeoutMs };
-        return await within(all, undefined, (signal) => calls.ask({ ...call, signal }, identity));
-      },
-      another: (identity) => within(all, undefined, (signal) => calls.another(memberId, identity, signal)),
-    };
+    return await abortable({ signals: all }, (signal) => run({ ...call, signal }));
   }
 
   async function ask(method: string, params: object, options: B24Options): Promise<Answer> {
-    return await portalWith(options).ask(method, params, isRead(method), { tried: [] });
+    const request = { params: () => params, isRead: () => isRead(method), read: (answer: Answer) => answer };
+    return await send(method, request, options);
   }
 
   async function page<T>(
@@ -252,8 +306,10 @@ function clientOf(calls: Calls, memberId: string, signals: readonly AbortSignal[
       if (isBatch(method)) throw new TypeError("cannot call batch by its name, wanted b24.batch()");
       return (await ask(method, params, options)).result as T;
     },
-    batch: async (commands, { halt = false, ...options } = {}) =>
-      Object.fromEntries(await runBatch(commands, halt, portalWith(options))) as never,
+    batch: async (commands, { halt = false, ...options } = {}) => {
+      const outcomes = await runBatch(commands, halt, (request) => send("batch", request, options));
+      return Object.fromEntries(outcomes) as never;
+    },
     page,
     list: <T>(method: string, params?: object, options?: B24ListOptions) =>
       allRows((after) => page<T>(method, params, { ...options, after })),

@@ -18,6 +18,7 @@ export type ErrorCode =
   | "not_authentic"
   | "not_due"
   | "nothing_to_roll_back"
+  | "portal_moved"
   | "removed"
   | "retry_after"
   | "storage"
@@ -177,6 +178,21 @@ export class AddressError extends OnAppUpdateError {
   /** `reason` names the host and what is wrong with it. */
   constructor(reason: string, options?: ErrorOptions) {
     super("address", reason, options);
+  }
+}
+
+/**
+ * A portal redirected a request instead of answering it: it was renamed. The function that `credentials.call` runs throws
+ * it, and `call` follows the portal.
+ */
+export class PortalMovedError extends OnAppUpdateError {
+  /** The `Location` header as it was sent. The portal may have put a token into it: do not log it. */
+  readonly location: string;
+
+  /** `location` is not part of the message. */
+  constructor(location: string) {
+    super("portal_moved", "the portal redirects to another address");
+    this.location = location;
   }
 }
 

@@ -1,145 +1,49 @@
-/** The fetch that an SDK is given. */
+/** The `fetch` that an SDK is given: it adds the access token, and recovers from refused tokens and moved portals. */
 import { B24Error, OnAppUpdateError, type PluginHost, type PortalCredentials } from "../../mod.ts";
-import { AddressError, UnreachableError } from "../../errors.ts";
+import { AddressError, PortalMovedError, UnreachableError } from "../../errors.ts";
 
-/** Bitrix24's words for a token that is to be renewed, and for a user who may not. */
-const SPENT = ["expired_token", "invalid_token", "no_auth_found"];
-const DENIED = ["access_denied", "user_access_error"];
-/** Answers that leave a call undone, and say where to do it. */
+/** Statuses of redirects after which the portal has not done what it was asked. */
 const REDIRECTS = [301, 302, 307, 308];
-/** How often one call follows its portal. */
-const MOVES = 2;
+
+/** Maximum size of an answer in bytes: 32 MiB. */
+const MAX_ANSWER_BYTES = 32 * 2 ** 20;
 
 /**
- * A fetch that sends what the SDK sends, but with the access token in it, and to the portal's REST only. It renews the
- * token, and follows the portal where it has moved, so that the SDK sees neither.
+ * Returns a `fetch` that sends the SDK's requests with an access token, and to the portal's REST API only. Refused tokens
+ * and redirects are handled by `host.credentials`: the SDK sees neither.
+ *
+ * `root` is the address of the REST API that the SDK was made with; requests end once `over` is aborted.
  */
-export function signedFetch(
-  { credentials, portalFetch, log }: PluginHost,
-  memberId: string,
-  first: PortalCredentials,
-  over: AbortSignal,
-): typeof fetch {
-  const root = new URL(first.clientEndpoint).href;
-  const renewals: Following = new WeakMap();
-  const moves: Following = new WeakMap();
-  /** What the next call goes out with. */
-  let current = first;
-
-  /** What comes after `from`, once for all calls that went out with it. */
-  function after(
-    from: PortalCredentials,
-    known: Following,
-    find: () => Promise<PortalCredentials>,
-  ): Promise<PortalCredentials> {
-    const found = known.get(from) ?? find().then((next) => {
-      if (current === from) current = next;
-      return next;
-    });
-    known.set(from, found);
-    found.catch(() => known.delete(from));
-    return found;
-  }
-
-  async function send(sent: Sent, by: PortalCredentials, signal: AbortSignal): Promise<Answer> {
-    const token = by.accessToken.reveal();
-    const { path, headers, params } = sent;
-    const method = /[^/]*$/.exec(path.split("?")[0]!)![0];
-    const body = JSON.stringify({ ...params, auth: token });
-    let status: number, location: string | null, text: string;
-    try {
-      const url = `${by.clientEndpoint}${path}`;
-      const response = await portalFetch(url, { method: "POST", headers, body, redirect: "manual", signal });
-      ({ status } = response);
-      location = response.headers.get("location");
-      text = await textOf(response);
-    } catch (error) {
-      signal.throwIfAborted();
-      if (error instanceof OnAppUpdateError) throw error;
-      // Neither its message nor its cause: they may quote what was sent.
-      throw new UnreachableError(`portal ${memberId} gave no answer to ${method}`);
-    }
-    if (REDIRECTS.includes(status) && location !== null) {
-      // Whoever has our token may have put it in there, and what is refused is quoted.
-      const to = URL.canParse(location, root) ? new URL("/rest/", new URL(location, root)).href : "";
-      return { movedTo: to.includes(token.toLowerCase()) ? "" : to };
-    }
-    // Errors may quote the token; results have it in addresses of files, for example.
-    const clean = text.replaceAll(token, "[redacted]");
-    const error = errorIn(clean, status, method);
-    const shown = error === undefined ? text : clean;
-    const response = new Response(shown, { status, headers: { "content-type": "application/json" } });
-    return error === undefined ? { response } : { response, error };
-  }
-
-  async function call(sent: Sent, signal: AbortSignal): Promise<Response> {
-    const tried: PortalCredentials[] = [];
-    let [by, moved, isRenewed] = [current, 0, false];
-    while (true) {
-      const { response, error, movedTo } = await send(sent, by, signal);
-      if (movedTo !== undefined) {
-        if (moved++ === MOVES) throw new AddressError(`cannot follow portal ${memberId}: it redirects again and again`);
-        by = await after(by, moves, () => credentials.moved(memberId, by, movedTo, { signal: over }));
-        continue;
-      }
-      const code = error?.b24Code.toLowerCase() ?? "";
-      if (SPENT.includes(code)) {
-        if (isRenewed) throw error;
-        isRenewed = true;
-        by = await after(by, renewals, () => credentials.refresh(memberId, by, { signal: over }));
-        continue;
-      }
-      if (DENIED.includes(code)) {
-        tried.push(by);
-        const other = await credentials.another(memberId, tried, { signal });
-        if (other !== undefined) {
-          [by, isRenewed] = [other, false];
-          continue;
-        }
-      }
-      if (error?.blockedOn !== undefined) {
-        await credentials.refused(memberId, error)
-          .catch((cause) => log.warn("what a portal refused could not be stored", { memberId, error: cause }));
-      }
-      // The SDK would repeat it.
-      if (error?.isFinal === true) throw error;
-      return response!;
-    }
-  }
-
+export function signedFetch(host: PluginHost, memberId: string, root: string, over: AbortSignal): typeof fetch {
   return async (input, init) => {
     const request = new Request(input, init);
     const signal = AbortSignal.any([request.signal, over]);
     try {
       signal.throwIfAborted();
-      return await call(await sentBy(request, root, memberId), signal);
+      return await call(host, memberId, await readRequest(request, root, memberId), signal);
     } catch (error) {
-      // Of the codes that the SDK throws without calling again.
+      // One of the codes that the SDK throws without repeating the request.
       throw Object.assign(new Error(String(error), { cause: error }), { code: "JSSDK_UNKNOWN_ERROR" });
     }
   };
 }
 
-/** What comes after an access that is spent. */
-type Following = WeakMap<PortalCredentials, Promise<PortalCredentials>>;
-
 /** A request of the SDK. */
-interface Sent {
-  /** From the root of the portal's REST. */
+interface SdkRequest {
+  /** Relative to the portal's REST API. */
   readonly path: string;
   readonly headers: Headers;
   readonly params: object;
 }
 
+/** An answer, and the error of Bitrix24 in it. */
 interface Answer {
-  readonly response?: Response;
-  /** What Bitrix24 says in it. */
+  readonly response: Response;
   readonly error?: B24Error;
-  /** Root of a REST; empty where it is none. */
-  readonly movedTo?: string;
 }
 
-async function sentBy(request: Request, root: string, memberId: string): Promise<Sent> {
+/** @throws {AddressError} if the request is not one of JSON to the portal's REST API */
+async function readRequest(request: Request, root: string, memberId: string): Promise<SdkRequest> {
   const { url, method, headers } = request;
   const type = headers.get("content-type") ?? "nothing";
   if (!url.startsWith(root) || method !== "POST" || !type.startsWith("application/json")) {
@@ -154,43 +58,103 @@ async function sentBy(request: Request, root: string, memberId: string): Promise
   return { path: url.slice(root.length).replace(/^\/+/, ""), headers: kept, params: JSON.parse(await request.text()) };
 }
 
-/** How many bytes an answer may have, 32 MiB. */
-const ANSWER_BYTES = 32 * 2 ** 20;
+async function call(
+  host: PluginHost,
+  memberId: string,
+  request: SdkRequest,
+  signal: AbortSignal,
+): Promise<Response> {
+  const last: { answer?: Answer } = {};
+  const attempt = async (credentials: PortalCredentials): Promise<Response> => {
+    const answer = last.answer = await send(host, memberId, request, credentials, signal);
+    if (answer.error !== undefined) throw answer.error;
+    return answer.response;
+  };
+  try {
+    return await host.credentials.call(memberId, attempt, { signal });
+  } catch (error) {
+    const { answer } = last;
+    const refusal = answer?.error;
+    // Other errors are not about the answer. After a final error or a refused token, the SDK would repeat the request.
+    if (answer === undefined || refusal !== error || refusal?.isFinal || refusal?.refusesToken) throw error;
+    // The SDK makes its own error of it.
+    return answer.response;
+  }
+}
 
-/** @throws {TypeError} when it is too long */
-async function textOf(response: Response): Promise<string> {
+/**
+ * Sends a request once.
+ *
+ * @throws {PortalMovedError} if the portal redirects
+ * @throws {UnreachableError} if the portal does not answer
+ * @throws {B24Error} if the answer is not one of Bitrix24
+ */
+async function send(
+  { portalFetch }: PluginHost,
+  memberId: string,
+  { path, headers, params }: SdkRequest,
+  { clientEndpoint, accessToken }: PortalCredentials,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const token = accessToken.reveal();
+  const method = /[^/]*$/.exec(path.split("?")[0]!)![0];
+  const body = JSON.stringify({ ...params, auth: token });
+  let status: number, location: string | null, text: string;
+  try {
+    const init: RequestInit = { method: "POST", headers, body, redirect: "manual", signal };
+    const response = await portalFetch(`${clientEndpoint}${path}`, init);
+    ({ status } = response);
+    location = response.headers.get("location");
+    text = await readText(response);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof OnAppUpdateError) throw error;
+    // Neither its message nor its cause: they may quote the request.
+    throw new UnreachableError(`portal ${memberId} did not answer ${method}`);
+  }
+  if (REDIRECTS.includes(status) && location !== null) throw new PortalMovedError(location);
+  // An error may quote the token and is redacted. A result may need it, for example in the URL of a file.
+  const redacted = text.replaceAll(token, "[redacted]");
+  const error = errorIn(redacted, status, method);
+  const response = new Response(error === undefined ? text : redacted, {
+    status,
+    headers: { "content-type": "application/json" },
+  });
+  return error === undefined ? { response } : { response, error };
+}
+
+/** @throws {TypeError} if the body is too long */
+async function readText(response: Response): Promise<string> {
   const decoder = new TextDecoder();
   let [text, bytes] = ["", 0];
   for await (const chunk of response.body ?? []) {
     bytes += chunk.byteLength;
-    if (bytes > ANSWER_BYTES) throw new TypeError(`cannot read more than ${ANSWER_BYTES} bytes`);
+    if (bytes > MAX_ANSWER_BYTES) throw new TypeError(`cannot read more than ${MAX_ANSWER_BYTES} bytes`);
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();
 }
 
 /**
- * The error that an answer is, in either version of REST.
+ * Returns the error in an answer, in the form of either version of REST.
  *
- * @throws {B24Error} when it is nothing that Bitrix24 answers
+ * @throws {B24Error} if it is not an answer of Bitrix24
  */
 function errorIn(text: string, status: number, method: string): B24Error | undefined {
   let answer: unknown;
   try {
     answer = JSON.parse(text);
   } catch {
-    // Told below.
+    // Not JSON: refused below.
   }
   if (typeof answer !== "object" || answer === null || Array.isArray(answer)) {
-    throw new B24Error({ code: "ERROR_UNEXPECTED_ANSWER", description: "it is no JSON of Bitrix24's", status, method });
+    const description = "the answer is not a JSON object";
+    throw new B24Error({ code: "ERROR_UNEXPECTED_ANSWER", description, status, method });
   }
-  const { error, error_description: told } = answer as {
-    readonly error?: unknown;
-    readonly error_description?: unknown;
-  };
+  const { error, error_description } = answer as { readonly error?: unknown; readonly error_description?: unknown };
   const [code, description] = typeof error === "object" && error !== null
     ? [(error as { readonly code?: unknown }).code, (error as { readonly message?: unknown }).message]
-    : [error, told];
+    : [error, error_description];
   if (typeof code !== "string" || code === "") return undefined;
   return new B24Error({ code, description: typeof description === "string" ? description : "", status, method });
 }

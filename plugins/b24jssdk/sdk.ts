@@ -1,75 +1,75 @@
-/** What is used of the SDK, and what it is given. */
+/** The parts of the SDK that the plugin uses, and what it passes to them. */
 import type { PortalCredentials } from "../../mod.ts";
 
-/** What is used of the SDK's class `B24OAuth`. */
+/** The SDK's class `B24OAuth`, as far as it is used. */
 export interface SdkClass<S extends Sdk> {
-  /** Makes an SDK for one portal. */
+  /** Creates an SDK for one portal. */
   new (auth: SdkAuth, secret: SdkSecret, options: SdkSettings): S;
-  /** Tells which functions it has. */
+  /** Shows which functions the class has. */
   readonly prototype: S;
 }
 
-/** What is used of the SDK. */
+/** An SDK, as far as it is used. */
 export interface Sdk {
-  /** Takes the place of the SDK's own way to renew tokens. */
+  /** Replaces the SDK's own refresh of tokens. */
   readonly setCustomRefreshAuth: (refresh: () => Promise<never>) => void;
-  /** Its addresses, by the versions of REST. */
+  /** Returns the SDK's addresses by version of REST. */
   readonly getTargetOriginWithPath: () => ReadonlyMap<unknown, string>;
-  /** The client of a version of REST. */
+  /** Returns the client of a version of REST. */
   readonly getHttpClient: (version: never) => SdkHttp;
-  /** Without one, the SDK writes to the console. */
+  /** Sets the logger; without one, the SDK writes to the console. */
   readonly setLogger: (logger: SdkLogger) => void;
-  /** Ends it. */
+  /** Ends the SDK. */
   readonly destroy: () => void;
 }
 
-/** What is used of the SDK's client of one version of REST. */
+/** The SDK's client of one version of REST, as far as it is used. */
 export interface SdkHttp {
-  /** Of axios. */
+  /** The instance of axios. */
   readonly ajaxClient: { readonly defaults: object };
-  /** What everything goes through. */
+  /** Makes every call. */
   call: (...args: never[]) => Promise<unknown>;
 }
 
-/** The SDK's `B24OAuthParams`, with words in the place of all secrets. */
+/** The SDK's `B24OAuthParams`, with placeholders instead of secrets. */
 export interface SdkAuth {
-  /** A word. */
+  /** A placeholder. */
   readonly applicationToken: string;
-  /** 0 where Bitrix24 did not say. */
+  /** 0 if Bitrix24 did not say. */
   readonly userId: number;
-  /** The portal. */
+  /** `member_id` of the portal. */
   readonly memberId: string;
-  /** A word. */
+  /** A placeholder. */
   readonly accessToken: string;
-  /** A word. */
+  /** A placeholder. */
   readonly refreshToken: string;
-  /** Seconds since 1970, far away. */
+  /** Seconds since 1970; never reached. */
   readonly expires: number;
-  /** Seconds. */
+  /** Lifetime in seconds. */
   readonly expiresIn: number;
-  /** With commas. */
+  /** Separated by commas. */
   readonly scope: string;
   /** Host of the portal. */
   readonly domain: string;
-  /** The portal's REST. */
+  /** Address of the portal's REST API. */
   readonly clientEndpoint: string;
-  /** Of no host. */
+  /** Address of no host. */
   readonly serverEndpoint: string;
-  /** `L`: the SDK makes no difference. */
+  /** `L`; the SDK does not use it. */
   readonly status: "L";
 }
 
-/** The SDK's `B24OAuthSecret`, with words in the place of all secrets. */
+/** The SDK's `B24OAuthSecret`, with placeholders instead of secrets. */
 export interface SdkSecret {
-  /** A word. */
+  /** A placeholder. */
   readonly clientId: string;
-  /** A word. */
+  /** A placeholder. */
   readonly clientSecret: string;
 }
 
-/** What the SDK is made with besides. */
+/** The SDK's options. */
 export interface SdkSettings {
-  /** In all that is not named here, the SDK's own. */
+  /** Everything that is not named here keeps the SDK's default. */
   readonly restrictionParams: { readonly retryOnNetworkError: boolean };
 }
 
@@ -81,10 +81,10 @@ export type SdkLogger = Readonly<
   >
 >;
 
-/** Without these, the SDK would renew tokens by itself, or send them by itself. */
+/** Functions without which the SDK would refresh and send tokens by itself. */
 const USED = ["setCustomRefreshAuth", "getTargetOriginWithPath", "getHttpClient", "setLogger", "destroy"] as const;
 
-/** @throws {TypeError} naming what it lacks */
+/** @throws {TypeError} if the class lacks a function; the message names it */
 export function assertClass(B24OAuth: Partial<SdkClass<Sdk>> | undefined): void {
   const prototype: Partial<Sdk> | undefined = B24OAuth?.prototype;
   const missing = USED.filter((name) => typeof prototype?.[name] !== "function");
@@ -92,40 +92,40 @@ export function assertClass(B24OAuth: Partial<SdkClass<Sdk>> | undefined): void 
   throw new TypeError(`cannot use this B24OAuth: it has no ${missing[0]}(), ${WANTED}`);
 }
 
-/** For errors. */
+/** The end of error messages about the class. */
 export const WANTED = "wanted the class of @bitrix24/b24jssdk 2.2 or later";
 
-/** What the SDK is given for every secret: what it does not have it can neither log nor send. */
-export const WORD = "kept-by-onappupdate";
+/** The placeholder of every secret: the SDK can neither log nor send what it does not have. */
+export const PLACEHOLDER = "kept-by-onappupdate";
 
-/** Calls that were cut off may have been done. */
-export const SETTINGS: SdkSettings = { restrictionParams: { retryOnNetworkError: false } };
+/** A call that was cut off is not repeated, because it may have taken effect. */
+export const SDK_SETTINGS: SdkSettings = { restrictionParams: { retryOnNetworkError: false } };
 
-/** Bitrix24 itself gives up after 60 seconds; the SDK would, after 30. */
+/** Timeout of a request in milliseconds: Bitrix24 stops after 60 seconds, and the SDK's default is 30. */
 export const TIMEOUT_MS = 70_000;
 
 const silent = (): Promise<void> => Promise.resolve();
-/** Says nothing. */
+/** A logger that discards everything. */
 export const SILENT: SdkLogger = {
   ...{ log: silent, debug: silent, info: silent, notice: silent, warning: silent },
   ...{ error: silent, critical: silent, alert: silent, emergency: silent },
 };
 
-/** For a portal that is called by `access`: no secret is in it. */
+/** Returns the SDK's parameters for a portal, without secrets. */
 export function authOf(memberId: string, { clientEndpoint, userId = 0, scope }: PortalCredentials): SdkAuth {
   return {
-    applicationToken: WORD,
+    applicationToken: PLACEHOLDER,
     userId,
     memberId,
-    accessToken: WORD,
-    refreshToken: WORD,
-    // The portal says when a token has ended.
+    accessToken: PLACEHOLDER,
+    refreshToken: PLACEHOLDER,
+    // The portal, not the SDK, decides when a token has expired.
     expires: 253402300799,
     expiresIn: 3600,
     scope: scope.join(","),
     domain: new URL(clientEndpoint).host,
     clientEndpoint,
-    // Should the SDK ever go to its OAuth host after all: a name that is nobody's.
+    // If the SDK calls its OAuth host after all, it calls a name that nobody can have.
     serverEndpoint: "https://oauth.invalid/rest/",
     status: "L",
   };

@@ -1,8 +1,13 @@
-/** What an SDK sends, and what becomes of it. */
+/** Replaces how an SDK sends its requests, and translates the errors of its calls. */
 import { B24Error, OnAppUpdateError } from "../../mod.ts";
 import { type Sdk, TIMEOUT_MS, WANTED } from "./sdk.ts";
 
-/** Has all that `sdk` sends go through `fetch`, and what becomes of it understood by the app. */
+/**
+ * Makes `sdk` send all its requests by `fetch`. Its calls reject once `signal` is aborted, and with errors that the app
+ * understands.
+ *
+ * @throws {TypeError} if the SDK does not send its requests by axios
+ */
 export function takeOver(sdk: Sdk, fetch: typeof globalThis.fetch, signal: AbortSignal): void {
   for (const version of sdk.getTargetOriginWithPath().keys()) {
     const http = sdk.getHttpClient(version as never);
@@ -14,45 +19,45 @@ export function takeOver(sdk: Sdk, fetch: typeof globalThis.fetch, signal: Abort
     const call = http.call.bind(http);
     http.call = async (...args) => {
       try {
-        return await unlessAborted(signal, () => call(...args));
+        return await abortable(signal, () => call(...args));
       } catch (error) {
         signal.throwIfAborted();
-        throw understood(error, String(args[0]));
+        throw translated(error, String(args[0]));
       }
     };
   }
-  // `fetch` renews tokens, and never answers that one has ended: this is another host's answer to the word.
+  // `fetch` never answers that a token has expired, so another host has refused the placeholder of a token.
   sdk.setCustomRefreshAuth(() =>
     Promise.reject(new TypeError(`cannot use this SDK: its requests do not go through axios' fetch, ${WANTED}`))
   );
 }
 
-/** The SDK has no signal of its own, and may wait for long before it calls again. */
-async function unlessAborted<T>(signal: AbortSignal, run: () => Promise<T>): Promise<T> {
+/** Runs `work`, and rejects with the signal's reason once it is aborted: the SDK takes no signal, and may wait for long. */
+async function abortable<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   signal.throwIfAborted();
-  let stop: (() => void) | undefined;
+  let abort: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener("abort", stop);
+    abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort);
   });
   try {
-    return await Promise.race([run(), aborted]);
+    return await Promise.race([work(), aborted]);
   } finally {
-    signal.removeEventListener("abort", stop!);
+    signal.removeEventListener("abort", abort!);
   }
 }
 
-/** What an SDK's call threw, or what made it throw that. */
-function understood(thrown: unknown, method: string): unknown {
-  for (let at = thrown, depth = 0; at instanceof Error && depth < 5; depth++) {
-    if (at instanceof OnAppUpdateError) return at;
-    at = (at as { readonly originalError?: unknown }).originalError ?? at.cause;
+/** Returns the error of this package that an SDK's error was made of, or the SDK's error with a `B24Error` as its cause. */
+function translated(thrown: unknown, method: string): unknown {
+  for (let error = thrown, depth = 0; error instanceof Error && depth < 5; depth++) {
+    if (error instanceof OnAppUpdateError) return error;
+    error = (error as { readonly originalError?: unknown }).originalError ?? error.cause;
   }
   const { code, status } = Object(thrown) as { readonly code?: unknown; readonly status?: unknown };
   if (thrown instanceof Error && typeof code === "string" && typeof status === "number") {
-    const said = new B24Error({ code, description: thrown.message, status, method });
-    // By this, the app knows what the portal has to wait for.
-    if (said.blockedOn !== undefined || said.isFinal) Object.defineProperty(thrown, "cause", { value: said });
+    const cause = new B24Error({ code, description: thrown.message, status, method });
+    // The app reads from it what the portal is blocked on.
+    if (cause.blockedOn !== undefined || cause.isFinal) Object.defineProperty(thrown, "cause", { value: cause });
   }
   return thrown;
 }

@@ -1,41 +1,41 @@
-/** Reads what portals answer, which may be anything. */
+/** Reads the answers of portals, which may be anything. */
 import { B24Error } from "../../mod.ts";
-import type { Clean } from "./redaction.ts";
+import type { Redact } from "./redaction.ts";
 
-/** Where something comes from that a portal says. */
+/** The request that was answered. */
 export interface Source {
   readonly method: string;
-  /** Of HTTP. */
+  /** HTTP status of the answer. */
   readonly status: number;
-  readonly clean: Clean;
+  readonly redact: Redact;
 }
 
-/** The portal has done what it was asked. */
+/** The answer of a portal that did what it was asked. */
 export interface Answer extends Source {
   readonly result: unknown;
   readonly next: unknown;
 }
 
-/** The portal has not. */
-export interface Refused {
+/** The answer of a portal that refused. */
+export interface Refusal {
   readonly error: B24Error;
-  /** When a method may be called again, in seconds since 1970. */
+  /** When a method that has used up its operating time may be called again, in seconds since 1970. */
   readonly resetAt?: number;
 }
 
-/** What the body of an answer says. */
-export function readAnswer(body: BufferSource, contentType: string, source: Source): Answer | Refused {
+/** Returns what the body of an answer says. */
+export function readAnswer(body: BufferSource, contentType: string, source: Source): Answer | Refusal {
   let answer: unknown;
   try {
     answer = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
   } catch {
-    // Of a proxy, a login page or half an answer; what it says is nobody's business here.
+    // The page of a proxy, a login page, or half an answer. It is not quoted.
   }
   if (!isMap(answer)) {
-    const type = /^[\w.+-]{1,40}\/[\w.+-]{1,60}/.exec(source.clean(contentType))?.[0] ?? "something without a type";
-    return { error: unexpected(source, `${type} that is no JSON object`) };
+    const type = /^[\w.+-]{1,40}\/[\w.+-]{1,60}/.exec(source.redact(contentType))?.[0] ?? "something without a type";
+    return { error: unexpected(source, `${type} that is not a JSON object`) };
   }
-  const error = refusalIn(answer, source);
+  const error = errorIn(answer, source);
   if (error !== undefined) {
     const resetAt = isMap(answer.time) ? Number(answer.time.operating_reset_at) : NaN;
     return resetAt > 0 ? { error, resetAt } : { error };
@@ -46,34 +46,34 @@ export function readAnswer(body: BufferSource, contentType: string, source: Sour
   return { ...source, result: answer.result, next: answer.next };
 }
 
-/** The error in an answer, or in that of a command. They come with any status, and some without a code. */
-export function refusalIn(answer: unknown, source: Source): B24Error | undefined {
+/** Returns the error in an answer, or in the answer to a command. Errors come with any status, and some without a code. */
+export function errorIn(answer: unknown, source: Source): B24Error | undefined {
   if (!isMap(answer)) return undefined;
   const { error, error_description: description } = answer;
   if (isMap(error)) return refusal(error.code, error.message, source);
-  const isSaid = typeof error === "number" || typeof error === "string";
-  if (!isSaid || (error === "" && Object.hasOwn(answer, "result"))) return undefined;
+  const isCode = typeof error === "number" || typeof error === "string";
+  if (!isCode || (error === "" && Object.hasOwn(answer, "result"))) return undefined;
   return refusal(error, description, source);
 }
 
-/** An error that is made of what a portal says, whatever that is. */
-export function refusal(code: unknown, description: unknown, { method, status, clean }: Source): B24Error {
-  // Codes are words, and what is none may be anything.
-  const word = /^[\w .:-]{1,80}$/.exec(clean(textOf(code)))?.[0] ?? "UNKNOWN_ERROR";
-  return new B24Error({ code: word, description: clean(textOf(description)), status, method });
+/** Returns an error with a code and a description as a portal sent them, whatever they are. */
+export function refusal(code: unknown, description: unknown, { method, status, redact }: Source): B24Error {
+  // A code is a word; anything else may be anything.
+  const word = /^[\w .:-]{1,80}$/.exec(redact(stringOf(code)))?.[0] ?? "UNKNOWN_ERROR";
+  return new B24Error({ code: word, description: redact(stringOf(description)), status, method });
 }
 
-/** The error for an answer that cannot be what was asked for. */
+/** Returns the error for an answer that does not fit the request. */
 export function unexpected({ method, status }: Source, description: string): B24Error {
   return new B24Error({ code: "ERROR_UNEXPECTED_ANSWER", description, status, method });
 }
 
-/** An empty text for what is none. */
-export function textOf(value: unknown): string {
+/** Returns a string or number as a string, and an empty string for anything else. */
+export function stringOf(value: unknown): string {
   return typeof value === "string" || typeof value === "number" ? String(value) : "";
 }
 
-/** Whether it is an object of JSON. */
+/** Whether it is a JSON object. */
 export function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

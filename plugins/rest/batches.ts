@@ -1,7 +1,6 @@
-/** Batches: many commands in a request. */
+/** Batches: many commands in one request. */
 import { B24Error, OnAppUpdateError } from "../../mod.ts";
-import { type Answer, isMap, refusal, refusalIn, unexpected } from "./answers.ts";
-import type { Identity } from "./calls.ts";
+import { type Answer, errorIn, isMap, refusal, unexpected } from "./answers.ts";
 import { assertMethod, isBatch, isRead } from "./methods.ts";
 
 /** A method and its parameters. */
@@ -10,132 +9,136 @@ export type B24Command =
   | { readonly method: string; readonly params?: object };
 
 /**
- * How a command of a batch ended. `error` is a `B24Error` where the portal refused; where nobody knows whether it was done,
- * it is what `call` throws. Throw it to have the handler tried again, or wait, as its code demands.
+ * The outcome of a command of a batch. `error` is a `B24Error` if the portal refused the command, and otherwise what `call`
+ * throws: the command may then have run. Throw it to let the handler fail with it.
  */
 export type B24Outcome<T> = { readonly ok: true; readonly value: T } | {
   readonly ok: false;
   readonly error: OnAppUpdateError;
 };
 
-/** Commands of a request. */
-const BATCH = 50;
+/** Maximum number of commands in a request. */
+const MAX_COMMANDS = 50;
 
-/** A portal, called with the options of the batch. */
-export interface BatchPortal {
-  /** `reads`: calling the method twice does no harm. */
-  readonly ask: (method: string, params: object, reads: boolean, identity: Identity) => Promise<Answer>;
-  readonly another: (identity: Identity) => Promise<boolean>;
+/** A request with commands, as often as it is sent. */
+export interface BatchRequest {
+  /** Returns the parameters of the next request. */
+  readonly params: () => object;
+  /** Whether the next request only reads. */
+  readonly isRead: () => boolean;
+  /** Reads an answer. If it throws an error with `needsOtherUser`, the request is repeated as another user. */
+  readonly read: (answer: Answer) => void;
 }
 
+/** Sends the method `batch` to a portal. */
+export type SendBatch = (request: BatchRequest) => Promise<void>;
+
 /**
- * Runs commands, as many in a request as it holds. Once a request was answered, one that fails is told in the outcomes of
- * its commands: what was done must not be forgotten.
+ * Runs commands, as many in a request as it can hold. Once a request was answered, later failures are outcomes of their
+ * commands, so that the caller learns what was done.
  *
- * @throws {TypeError} when a command is `batch` or no method, or when results would have to go from request to request
+ * @throws {TypeError} if a command is `batch` or not a method, or if linked commands need more than one request
  */
 export async function runBatch(
   commands: Readonly<Record<string, B24Command>>,
   halt: boolean,
-  portal: BatchPortal,
+  sendBatch: SendBatch,
 ): Promise<Outcomes> {
-  const all = Object.entries(commands).map(([name, command]) => commandOf(name, command));
-  if (all.length > BATCH && all.some(({ isLinked }) => isLinked)) {
-    throw new TypeError(`cannot link ${all.length} commands by $result, wanted ${BATCH} at most: one request`);
+  const all = Object.entries(commands).map(([name, command]) => encodeCommand(name, command));
+  if (all.length > MAX_COMMANDS && all.some(({ isLinked }) => isLinked)) {
+    throw new TypeError(
+      `cannot link ${all.length} commands by $result, wanted at most ${MAX_COMMANDS}, which fit into one request`,
+    );
   }
   const outcomes: Outcomes = new Map();
-  for (let at = 0, isOver = false; at < all.length; at += BATCH) {
-    const some = all.slice(at, at + BATCH);
-    let ended: Outcomes;
+  for (let start = 0, isHalted = false; start < all.length; start += MAX_COMMANDS) {
+    const part = all.slice(start, start + MAX_COMMANDS);
+    let partOutcomes: Outcomes;
     try {
-      ended = isOver ? new Map(some.map(notRun)) : await runRequest(some, halt, portal);
-      isOver ||= halt && Array.from(ended.values()).some(({ ok }) => !ok);
+      partOutcomes = isHalted ? new Map(part.map(notRun)) : await runRequest(part, halt, sendBatch);
+      isHalted ||= halt && Array.from(partOutcomes.values()).some(({ ok }) => !ok);
     } catch (error) {
       if (outcomes.size === 0 || !(error instanceof OnAppUpdateError)) throw error;
-      ended = new Map(some.map(({ name }) => failed(name, error)));
-      isOver = true;
+      partOutcomes = new Map(part.map(({ name }) => failed(name, error)));
+      isHalted = true;
     }
-    for (const [name, outcome] of ended) outcomes.set(name, outcome);
+    for (const [name, outcome] of partOutcomes) outcomes.set(name, outcome);
   }
   return outcomes;
 }
 
-/** One request of a batch; what other users may do is asked of them. */
-async function runRequest(commands: readonly Command[], halt: boolean, portal: BatchPortal): Promise<Outcomes> {
+/** Runs the commands of one request. Commands that the user may not run are sent again as other users. */
+async function runRequest(commands: readonly Command[], halt: boolean, sendBatch: SendBatch): Promise<Outcomes> {
   const outcomes: Outcomes = new Map();
-  const identity: Identity = { tried: [] };
-  for (let left = commands; left.length > 0;) {
-    const cmd = Object.fromEntries(left.map(({ name, text }) => [name, text]));
-    const reads = left.every(({ method }) => isRead(method));
-    try {
-      const answer = await portal.ask("batch", { halt: halt ? 1 : 0, cmd }, reads, identity);
-      for (const [name, outcome] of outcomesOf(left, answer, halt)) outcomes.set(name, outcome);
-    } catch (error) {
-      if (outcomes.size === 0 || !(error instanceof OnAppUpdateError)) throw error;
-      for (const { name } of left) outcomes.set(...failed(name, error));
-      break;
-    }
-    left = left.filter(({ name }) => isDenied(outcomes.get(name)));
-    // Results that such commands have of others, or others of them, were in the request that is over.
-    if (halt || commands.some(({ isLinked }) => isLinked)) break;
-    if (left.length === 0 || !await hasAnother(portal, identity)) break;
-  }
-  return outcomes;
-}
-
-/** Whether another user may be asked; that of none is known does not take away what the first one was answered. */
-async function hasAnother(portal: BatchPortal, identity: Identity): Promise<boolean> {
+  // After a repeated request, linked commands would lack the results of those that are not repeated.
+  const isRepeatable = !halt && !commands.some(({ isLinked }) => isLinked);
+  let left = commands;
+  /** The refusal after which another user is looked for. */
+  let denied: B24Error | undefined;
   try {
-    return await portal.another(identity);
+    await sendBatch({
+      params: () => {
+        denied = undefined;
+        return { halt: halt ? 1 : 0, cmd: Object.fromEntries(left.map(({ name, query }) => [name, query])) };
+      },
+      isRead: () => left.every(({ method }) => isRead(method)),
+      read: (answer) => {
+        for (const [name, outcome] of outcomesOf(left, answer, halt)) outcomes.set(name, outcome);
+        if (!isRepeatable) return;
+        left = left.filter(({ name }) => deniedError(outcomes.get(name)) !== undefined);
+        denied = deniedError(outcomes.get(left[0]?.name ?? ""));
+        if (denied !== undefined) throw denied;
+      },
+    });
   } catch (error) {
-    if (error instanceof OnAppUpdateError) return false;
-    throw error;
+    if (outcomes.size === 0 || !(error instanceof OnAppUpdateError)) throw error;
+    // If there is no other user, or none can be found out, the outcomes that the first user got stay.
+    if (denied === undefined) { for (const { name } of left) outcomes.set(...failed(name, error)); }
   }
+  return outcomes;
 }
 
 interface Command {
   readonly name: string;
   readonly method: string;
-  /** As Bitrix24 takes it: the method and its parameters as a query. */
-  readonly text: string;
-  /** Has results of others. */
+  /** The method and its parameters as a query, which is how Bitrix24 takes commands. */
+  readonly query: string;
+  /** It uses the result of another command. */
   readonly isLinked: boolean;
 }
 
-/** By the names of the commands. */
+/** The outcomes of commands, by name. */
 export type Outcomes = Map<string, B24Outcome<unknown>>;
 
-function commandOf(name: string, command: B24Command): Command {
+function encodeCommand(name: string, command: B24Command): Command {
   const { method, params = {} } = "method" in command ? command : { method: command[0], params: command[1] };
   assertMethod(method);
   if (isBatch(method)) throw new TypeError(`cannot call batch in a batch, as command ${name} does`);
-  // As JSON has them: dates and the like become texts, and what is undefined goes.
+  // As JSON has them: dates and the like become strings, and undefined members are left out.
   const json = JSON.stringify(params);
-  // Half an emoji, as a text that was cut off has it, cannot be encoded.
+  // `encodeURIComponent` throws for half of a surrogate pair, which a string that was cut can end with.
   const encoded = (text: string): string => encodeURIComponent(text.toWellFormed());
-  const query = pairsOf(JSON.parse(json)).map((pair) => pair.map(encoded).join("=")).join("&");
-  const text = query === "" ? method : `${method}?${query}`;
-  return { name, method, text, isLinked: json.includes("$result[") };
+  const query = formFields(JSON.parse(json)).map((field) => field.map(encoded).join("=")).join("&");
+  return { name, method, query: query === "" ? method : `${method}?${query}`, isLinked: json.includes("$result[") };
 }
 
-/** The texts in a value, by their names in PHP's brackets. */
-function pairsOf(value: unknown, name?: string): [name: string, text: string][] {
+/** Returns the fields of a form that holds `value`, with names in PHP's brackets. */
+function formFields(value: unknown, name?: string): [name: string, text: string][] {
   if (typeof value === "object" && value !== null) {
     return Object.entries(value).flatMap(([key, inner]) =>
-      pairsOf(inner, name === undefined ? key : `${name}[${key}]`)
+      formFields(inner, name === undefined ? key : `${name}[${key}]`)
     );
   }
   return [[name!, typeof value === "boolean" ? String(Number(value)) : String(value ?? "")]];
 }
 
-/** What became of each command. */
 function outcomesOf(commands: readonly Command[], answer: Answer, halt: boolean): Outcomes {
   const [values, errors] = [mapIn(answer, "result"), mapIn(answer, "result_error")];
   const isHalted = halt && errors.size > 0;
   return new Map(commands.map((command): NamedOutcome => {
     const { name, method } = command;
     const source = { ...answer, method };
-    if (errors.has(name)) return failed(name, refusalIn(errors.get(name), source) ?? refusal("", "", source));
+    if (errors.has(name)) return failed(name, errorIn(errors.get(name), source) ?? refusal("", "", source));
     if (values.has(name)) return [name, { ok: true, value: values.get(name) }];
     if (isHalted) return notRun(command);
     return failed(name, unexpected(source, "the batch has no answer to this command"));
@@ -143,9 +146,9 @@ function outcomesOf(commands: readonly Command[], answer: Answer, halt: boolean)
 }
 
 function mapIn(answer: Answer, key: "result" | "result_error"): ReadonlyMap<string, unknown> {
-  const held = isMap(answer.result) ? answer.result[key] : undefined;
-  // Empty maps come as lists, and so do those whose names are 0, 1 and so on.
-  if (isMap(held) || Array.isArray(held)) return new Map(Object.entries(held));
+  const map = isMap(answer.result) ? answer.result[key] : undefined;
+  // PHP sends an empty map as a list, and a map with the names 0, 1 and so on too.
+  if (isMap(map) || Array.isArray(map)) return new Map(Object.entries(map));
   throw unexpected(answer, `no ${key} is in the result`);
 }
 
@@ -156,17 +159,12 @@ function failed(name: string, error: OnAppUpdateError): NamedOutcome {
 }
 
 function notRun({ name, method }: Command): NamedOutcome {
-  return failed(
-    name,
-    new B24Error({
-      code: "BATCH_HALTED",
-      description: "it was not begun, as one before it failed",
-      status: 200,
-      method,
-    }),
-  );
+  const description = "not run, because a command before it failed";
+  return failed(name, new B24Error({ code: "BATCH_HALTED", description, status: 200, method }));
 }
 
-function isDenied(outcome: B24Outcome<unknown> | undefined): boolean {
-  return outcome?.ok === false && outcome.error instanceof B24Error && outcome.error.blockedOn === "administrator";
+/** Returns the error of a command that another user may run. */
+function deniedError(outcome: B24Outcome<unknown> | undefined): B24Error | undefined {
+  const error = outcome?.ok === false ? outcome.error : undefined;
+  return error instanceof B24Error && error.needsOtherUser ? error : undefined;
 }

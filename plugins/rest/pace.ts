@@ -1,23 +1,23 @@
-/** How fast portals are called. */
-import { within } from "./within.ts";
+/** Queues of requests: one request at a time for each portal, and no faster than the portal allows. */
+import { abortable } from "./abortable.ts";
 
-/** How many requests a portal takes. */
+/** How many requests a portal allows. */
 export interface B24Rate {
-  /** At once, after a pause; 50, and 250 for Enterprise. */
+  /** Requests at once after a pause. Minimum: 1. Bitrix24 allows 50, and 250 on Enterprise portals. */
   readonly burst: number;
-  /** Each second; 2, and 5 for Enterprise. */
+  /** Requests each second after that; more than 0. Bitrix24 allows 2, and 5 on Enterprise portals. */
   readonly perSecond: number;
 }
 
-/** How time is told and waited for: for tests. */
+/** A clock and a timer, to be replaced in tests. */
 export interface B24Timer {
-  /** Milliseconds since any fixed time, which only rise. */
+  /** Milliseconds since an arbitrary point; never goes back. */
   readonly now: () => number;
-  /** Resolves after `ms` milliseconds. Nobody waits for it any longer once the signal is aborted. */
+  /** Resolves after `ms` milliseconds. Once the signal is aborted, nobody waits for it. */
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
-/** The runtime's. */
+/** The clock and the timers of the system. */
 export const SYSTEM_TIMER: B24Timer = {
   now: () => performance.now(),
   sleep: (ms, signal) =>
@@ -27,93 +27,94 @@ export const SYSTEM_TIMER: B24Timer = {
     }),
 };
 
-/** @throws {TypeError} when it is none */
+/** @throws {TypeError} if a number is out of its range */
 export function assertRate(rate: B24Rate): B24Rate {
   const { burst, perSecond } = rate;
   if (burst >= 1 && burst < Infinity && perSecond > 0 && perSecond < Infinity) return rate;
   throw new TypeError(
-    `cannot call portals ${perSecond} times a second and ${burst} at once, wanted at least 1 at once`,
+    `cannot call portals with burst ${burst} and perSecond ${perSecond}, wanted burst from 1 and perSecond above 0`,
   );
 }
 
-/** What goes to portals, one request at a time to each. */
-export interface Lanes {
+/** The queues of requests of all portals. */
+export interface RequestQueues {
   /**
-   * Runs `work`, a request, once those of the portal that came before are over and the portal takes it. `fill`: the
-   * portal takes none for so many milliseconds.
+   * Runs `request` when the earlier requests of the portal have ended and its rate allows another. `holdOff(ms)` keeps
+   * the queue from sending anything for that time.
    */
   readonly run: <T>(
     memberId: string,
     signal: AbortSignal,
-    work: (fill: (ms: number) => void) => Promise<T>,
+    request: (holdOff: (ms: number) => void) => Promise<T>,
   ) => Promise<T>;
 }
 
-/** What goes to one portal. */
-interface Lane {
+/** The queue of one portal. */
+interface Queue {
   isBusy: boolean;
-  /** In the order in which they came. */
+  /** Starts the requests that wait, in the order in which they came. */
   readonly waiting: Set<() => void>;
-  /** When Bitrix24 has forgotten all requests so far, if its bucket leaks as fast as ours. */
+  /** When the portal's bucket is empty again, by our clock. */
   emptyAt: number;
 }
 
 /**
- * Lets portals have as many requests as `rateOf` says.
+ * Returns queues that send at the rate of each portal.
  *
- * A portal's bucket holds `burst` requests and leaks `perSecond` of them: `emptyAt` tells how full it is.
+ * Bitrix24 keeps a leaky bucket for each portal: it holds `burst` requests and leaks `perSecond` of them. `emptyAt` is our
+ * estimate of how full it is.
  */
-export function createLanes(rateOf: (memberId: string) => B24Rate, timer: B24Timer): Lanes {
-  const lanes = new Map<string, Lane>();
+export function createRequestQueues(rateOf: (memberId: string) => B24Rate, timer: B24Timer): RequestQueues {
+  const queues = new Map<string, Queue>();
 
-  async function turn(lane: Lane, signal: AbortSignal): Promise<void> {
+  async function enter(queue: Queue, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (!lane.isBusy) return void (lane.isBusy = true);
+    if (!queue.isBusy) return void (queue.isBusy = true);
     await new Promise<void>((resolve, reject) => {
-      const go = (): void => {
-        signal.removeEventListener("abort", stop);
+      const start = (): void => {
+        signal.removeEventListener("abort", abort);
         resolve();
       };
-      const stop = (): void => {
-        lane.waiting.delete(go);
+      const abort = (): void => {
+        queue.waiting.delete(start);
         reject(signal.reason);
       };
-      lane.waiting.add(go);
-      signal.addEventListener("abort", stop, { once: true });
+      queue.waiting.add(start);
+      signal.addEventListener("abort", abort, { once: true });
     });
   }
 
-  function leave(memberId: string, lane: Lane): void {
-    const [next] = lane.waiting;
-    if (next === undefined) lane.isBusy = false;
+  function leave(memberId: string, queue: Queue): void {
+    const [next] = queue.waiting;
+    if (next === undefined) queue.isBusy = false;
     else {
-      lane.waiting.delete(next);
+      queue.waiting.delete(next);
       next();
     }
-    // The longest unused are first, and an idle one with an empty bucket is as good as none.
-    lanes.delete(memberId);
-    lanes.set(memberId, lane);
-    for (const [idle, { isBusy, emptyAt }] of lanes) {
+    // Keeps the queue used last at the end, and removes idle ones: an empty bucket needs no memory.
+    queues.delete(memberId);
+    queues.set(memberId, queue);
+    for (const [other, { isBusy, emptyAt }] of queues) {
       if (isBusy || emptyAt > timer.now()) break;
-      lanes.delete(idle);
+      queues.delete(other);
     }
   }
 
   return {
-    run: async (memberId, signal, work) => {
+    run: async (memberId, signal, request) => {
       const { burst, perSecond } = rateOf(memberId);
       const gapMs = 1000 / perSecond;
       const roomMs = (burst - 1) * gapMs;
-      const lane = lanes.get(memberId) ?? { isBusy: false, waiting: new Set(), emptyAt: -Infinity };
-      lanes.set(memberId, lane);
-      await turn(lane, signal);
+      const queue = queues.get(memberId) ?? { isBusy: false, waiting: new Set(), emptyAt: -Infinity };
+      queues.set(memberId, queue);
+      await enter(queue, signal);
       try {
-        const waitMs = lane.emptyAt - roomMs - timer.now();
-        if (waitMs > 0) await within([signal], undefined, (signal) => timer.sleep(waitMs, signal));
-        lane.emptyAt = Math.max(lane.emptyAt, timer.now()) + gapMs;
-        return await work((ms) => lane.emptyAt = Math.max(lane.emptyAt, timer.now() + ms + roomMs));
+        const waitMs = queue.emptyAt - roomMs - timer.now();
+        if (waitMs > 0) await abortable({ signals: [signal] }, (signal) => timer.sleep(waitMs, signal));
+        queue.emptyAt = Math.max(queue.emptyAt, timer.now()) + gapMs;
+        return await request((ms) => queue.emptyAt = Math.max(queue.emptyAt, timer.now() + ms + roomMs));
       } finally {
-        leave(memberId, lane);
+        leave(memberId, queue);
       }
     },
   };

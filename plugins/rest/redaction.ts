@@ -1,10 +1,10 @@
-/** Keeps tokens out of what portals say. */
+/** Keeps tokens out of the strings that portals send. */
 
-/** Takes tokens out of a text, and cuts it. */
-export type Clean = (text: string) => string;
+/** Returns a string without tokens, cut to 500 characters. */
+export type Redact = (text: string) => string;
 
-/** Takes `secrets` out of texts, also those that come to them later, and what may be other tokens. */
-export function cleaner(secrets: ReadonlySet<string>): Clean {
+/** Returns a function that removes `secrets`, also those that are added later, and whatever else looks like a token. */
+export function redactor(secrets: ReadonlySet<string>): Redact {
   return (text) => {
     for (const secret of secrets) if (secret.length >= 8) text = text.replaceAll(secret, "[redacted]");
     return text.replaceAll(/[\da-f]{32,}/gi, "[redacted]").slice(0, 500);

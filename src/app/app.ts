@@ -2,7 +2,7 @@
 import { createCredentials } from "../credentials/provider.ts";
 import { guardedFetch } from "../net/guarded_fetch.ts";
 import { portalEndpoint } from "../bitrix24/hosts.ts";
-import { createOAuth } from "../bitrix24/oauth_client.ts";
+import { createOAuthClient } from "../bitrix24/oauth_client.ts";
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import { type Admin, createAdmin } from "./admin/admin.ts";
 import { type AppOptions, settingsOf } from "./options.ts";
@@ -182,10 +182,17 @@ export function createApp(options: AppOptions): App {
       return undefined;
     }
   };
-  const oauth = createOAuth({ fetch, clock, hosts: oauthHosts, endpointOf, timeoutMs: settings.oauthTimeoutMs });
+  const oauth = createOAuthClient({
+    ...{ fetch, clock, time, endpointOf },
+    hosts: oauthHosts,
+    timeoutMs: settings.oauthTimeoutMs,
+  });
   // Longer than all hosts may take together.
   const refreshMs = settings.oauthTimeoutMs * (oauthHosts.length + 1) + 10_000;
-  const credentials = createCredentials({ storage, clock, random, log, oauth, refreshMs, extraPortalHosts, ...keys });
+  const credentials = createCredentials({
+    ...{ storage, clock, time, random, log, oauth, refreshMs, extraPortalHosts },
+    ...keys,
+  });
   const wake = (memberId: string): void => {
     if (running) worker.process(memberId);
   };
@@ -240,7 +247,7 @@ export function createApp(options: AppOptions): App {
           ...keys,
           fetch,
           portalFetch: guardedFetch({ fetch, hosts: extraPortalHosts, lookup: settings.lookup }),
-          credentials,
+          credentials: credentials.provider,
           appInfo: oauth.appInfo,
           clock,
           random,
@@ -313,7 +320,7 @@ export function createApp(options: AppOptions): App {
       return makePlan(upgrades, record.status === "installed" ? record : {});
     },
     check: checks.check,
-    credentials,
+    credentials: credentials.provider,
     admin: createAdmin(core, upgrades, wake),
     portal: async (memberId) => {
       const record = await load(storage, memberId);

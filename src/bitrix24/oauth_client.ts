@@ -1,73 +1,77 @@
-/** Bitrix24's OAuth hosts: they alone say whose an access token is, and give out new ones. */
+/** Client of Bitrix24's OAuth hosts: only they say who owns an access token, and only they issue new ones. */
 import * as z from "zod";
+import type { Time } from "../async/time.ts";
+import { defined } from "../defined.ts";
 import { UnreachableError } from "../errors.ts";
-import { B24Error } from "./b24_error.ts";
-import type { Secret } from "../secret.ts";
 import { redact } from "../redact.ts";
+import type { Secret } from "../secret.ts";
+import { B24Error } from "./b24_error.ts";
+import { meaningOf } from "./error_codes.ts";
 import { scopesOf } from "./schemas.ts";
 
-/** What an OAuth host says of an access token, its owner and its portal. */
+/** `app.info`: what an OAuth host says about an access token, its owner and its portal. */
 export interface AppInfo {
-  /** Of the app that the token is for. */
+  /** `client_id` of the app that the token was issued to. */
   readonly clientId: string;
-  /** Of the portal that the token is for. */
+  /** `member_id` of the portal that the token is for, in lower case. */
   readonly memberId: string;
-  /** Whose token it is. */
+  /** The user who owns the token; absent if Bitrix24 does not say. */
   readonly userId?: number;
-  /** What the token allows. */
+  /** Scopes of the token. */
   readonly tokenScope: readonly string[];
-  /** Where the portal's REST is. */
+  /** Address of the portal's REST API, with a slash at its end; absent if the host sent none that may be called. */
   readonly clientEndpoint?: string;
-  /** VERSION of the app that is installed. */
+  /** VERSION of the installed app, as it was sent. */
   readonly version?: string;
-  /** False until the app's installer has called `installFinish`: no events come before. */
+  /** False until the app's installer has called `installFinish`; the portal sends no events before that. */
   readonly isInstalled: boolean;
   /** `L` local, `F` free, `D` demo, `T` trial, `P` paid, `S` subscription. */
   readonly status?: string;
-  /** What the portal lets the app do. */
+  /** Scopes that the portal has granted to the app. */
   readonly scope: readonly string[];
 }
 
-/** A pair of tokens that is new. */
+/** A new token pair. */
 export interface RefreshedTokens {
   readonly memberId: string;
   readonly accessToken: string;
   readonly refreshToken: string;
-  /** End of the access token in milliseconds since 1970. */
+  /** Expiry of the access token, in milliseconds since 1970. */
   readonly expiresAt: number;
   readonly scope: readonly string[];
   readonly userId?: number;
   readonly clientEndpoint?: string;
-  /** The host that gave it. */
+  /** Origin of the host that issued the pair. */
   readonly server: string;
 }
 
-/** What OAuth hosts are asked with. */
-export interface OAuthOptions {
+/** Options of {@linkcode createOAuthClient}. */
+export interface OAuthClientOptions {
   readonly fetch: typeof fetch;
   readonly clock: () => number;
-  /** Origins. No payload can add one. */
+  readonly time: Pick<Time, "setTimer">;
+  /** Origins of the OAuth hosts. They are fixed: no payload can add one. */
   readonly hosts: readonly string[];
-  /** The address of a portal as it may be called; `undefined` where none may. */
-  readonly endpointOf: (said: string | undefined) => string | undefined;
-  /** Milliseconds that one host may take. */
+  /** Returns the address of a portal's REST API in its one spelling, or `undefined` if it may not be called. */
+  readonly endpointOf: (sent: string | undefined) => string | undefined;
+  /** Timeout of a request to one host, in milliseconds. */
   readonly timeoutMs: number;
 }
 
-/** Asks the OAuth hosts of the app. */
-export interface OAuth {
+/** Calls the OAuth hosts of the app. */
+export interface OAuthClient {
   /**
-   * `app.info`. Asks the host of `server` first, if it is one of the app's, and the others where that one is down.
+   * Calls `app.info`. `server` is asked first if it is one of the app's hosts; the other hosts are asked if it is down.
    *
-   * @throws {B24Error} when a host refuses the token
-   * @throws {UnreachableError} when no host knows the token and not all could be asked
+   * @throws {B24Error} if a host refuses the token
+   * @throws {UnreachableError} if no host knows the token and at least one could not be asked
    */
   readonly appInfo: (token: Secret, server?: string, signal?: AbortSignal) => Promise<AppInfo>;
   /**
-   * A new pair for a refresh token, which may be dead from then on.
+   * Exchanges a refresh token for a new token pair. The refresh token may be invalid from then on.
    *
-   * @throws {B24Error} when the host refuses
-   * @throws {UnreachableError} when it does not answer, or not with a whole pair: nobody knows whether the token is dead
+   * @throws {B24Error} if the host refuses
+   * @throws {UnreachableError} if the host does not answer, or not with a complete pair: the refresh token may be invalid
    */
   readonly refresh: (
     refreshToken: Secret,
@@ -79,7 +83,7 @@ export interface OAuth {
 const text = z.union([z.string(), z.number()]).transform(String);
 const number = z.coerce.number().int().optional().catch(undefined);
 const scope = z.union([z.string(), z.array(z.string())]).optional().catch(undefined)
-  .transform((said) => typeof said === "string" ? scopesOf(said) : said ?? []);
+  .transform((sent) => typeof sent === "string" ? scopesOf(sent) : sent ?? []);
 
 const FAILURE = z.object({ error: text, error_description: text.optional().catch(undefined) });
 const APP_INFO = z.object({
@@ -97,7 +101,7 @@ const APP_INFO = z.object({
     }),
   }),
 });
-const PAIR = z.object({
+const TOKEN_PAIR = z.object({
   access_token: z.string().min(1),
   refresh_token: z.string().min(1),
   member_id: z.string().min(1).toLowerCase(),
@@ -108,84 +112,22 @@ const PAIR = z.object({
   client_endpoint: z.string().optional().catch(undefined),
 });
 
-/** What these mean is known: the token is not one of this app on an installed portal. */
-export const REFUSALS: ReadonlySet<string> = new Set([
-  "expired_token",
-  "invalid_client",
-  "invalid_grant",
-  "invalid_token",
-  "no_auth_found",
-  "not_installed",
-  "wrong_client",
-]);
+/** Maximum size of an answer in bytes, far above that of a real one. */
+const MAX_ANSWER_BYTES = 65_536;
 
-/** Besides those that refuse a token, codes that are an answer and not an outage. */
-const ANSWERS: ReadonlySet<string> = new Set([...REFUSALS, "payment_required", "invalid_request", "invalid_scope"]);
-
-/** Far above what is answered. */
-const ANSWER_BYTES = 65_536;
-
-/** Asks `hosts`. */
-export function createOAuth({ fetch, clock, hosts, endpointOf, timeoutMs }: OAuthOptions): OAuth {
-  const firstFrom = (server: string | undefined): string[] =>
+/** Returns a client of `hosts`. */
+export function createOAuthClient(options: OAuthClientOptions): OAuthClient {
+  const { clock, hosts, endpointOf } = options;
+  const startingWith = (server: string | undefined): string[] =>
     hosts.toSorted((a, b) => Number(b === server) - Number(a === server));
-
-  async function ask<T>(
-    host: string,
-    method: "app.info" | "oauth/token",
-    fields: Readonly<Record<string, string | Secret>>,
-    schema: z.ZodType<T>,
-    signal?: AbortSignal,
-  ): Promise<T> {
-    const secrets = Object.values(fields).filter((field) => typeof field !== "string");
-    const path = method === "app.info" ? "/rest/app.info" : "/oauth/token/";
-    const body = new URLSearchParams();
-    for (const [name, field] of Object.entries(fields)) {
-      body.set(name, typeof field === "string" ? field : field.reveal());
-    }
-    let status: number;
-    let answer: unknown;
-    try {
-      const deadline = AbortSignal.timeout(timeoutMs);
-      const both = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
-      const response = await fetch(`${host}${path}`, { method: "POST", body, redirect: "manual", signal: both });
-      status = response.status;
-      // Errors come with HTTP 200 too, and refusals with 400 and 401: the body is read always.
-      answer = JSON.parse(await readText(response, both));
-    } catch (error) {
-      signal?.throwIfAborted();
-      // The causes of fetch and JSON may quote what they were given.
-      const name = error instanceof Error ? error.name : "Error";
-      throw new UnreachableError(`${host} gave no answer that could be read (${name})`);
-    }
-    const failure = FAILURE.safeParse(answer).data;
-    if (failure !== undefined) {
-      // Codes are words; what is none, and any text that is as long as a token, may be what nobody is to read.
-      const code = /^[a-z_]{1,60}$/i.test(failure.error) ? failure.error : "an unknown error";
-      const description = redact(failure.error_description ?? "", secrets).slice(0, 200).replace(
-        /[\w.-]{24,}/g,
-        "[redacted]",
-      );
-      if (status >= 500 || !ANSWERS.has(code.toLowerCase())) {
-        throw new UnreachableError(`${host} answered ${status} ${code}`);
-      }
-      throw new B24Error({ code, description, status, method });
-    }
-    const known = schema.safeParse(answer);
-    if (known.success && status < 400) return known.data;
-    const lacks = known.error?.issues.map(({ path }) => path.join(".")).join(", ");
-    throw new UnreachableError(
-      `${host} answered ${status}${lacks === undefined ? "" : `, and not what it should at ${lacks || "its top"}`}`,
-    );
-  }
 
   return {
     appInfo: async (token, server, signal) => {
       let refusal: B24Error | undefined;
       let outage: unknown;
-      for (const host of firstFrom(server)) {
+      for (const host of startingWith(server)) {
         try {
-          return infoOf(await ask(host, "app.info", { auth: token }, APP_INFO, signal), endpointOf);
+          return infoFrom(await post(options, host, "app.info", { auth: token }, APP_INFO, signal), endpointOf);
         } catch (error) {
           signal?.throwIfAborted();
           if (error instanceof B24Error) {
@@ -204,15 +146,15 @@ export function createOAuth({ fetch, clock, hosts, endpointOf, timeoutMs }: OAut
         refresh_token: refreshToken,
       };
       let refusal: unknown;
-      for (const host of firstFrom(server)) {
+      for (const host of startingWith(server)) {
         try {
-          const asked = clock();
-          return { ...pairOf(await ask(host, "oauth/token", fields, PAIR), asked, endpointOf), server: host };
+          const sentAt = clock();
+          const pair = await post(options, host, "oauth/token", fields, TOKEN_PAIR);
+          return { ...tokensFrom(pair, sentAt, endpointOf), server: host };
         } catch (error) {
-          // Another host may know a token that this one does not; of any other end, nobody knows what it did.
-          if (!(error instanceof B24Error) || error.b24Code.toLowerCase() !== "invalid_grant" || host === server) {
-            throw error;
-          }
+          // Another host may know a token that this one does not. After any other error, the token may be used up.
+          const isUnknownToken = error instanceof B24Error && meaningOf(error.b24Code).refusesRefreshToken === true;
+          if (!isUnknownToken || host === server) throw error;
           refusal = error;
         }
       }
@@ -221,38 +163,101 @@ export function createOAuth({ fetch, clock, hosts, endpointOf, timeoutMs }: OAut
   };
 }
 
-type EndpointOf = OAuthOptions["endpointOf"];
+/**
+ * Sends one request to an OAuth host and returns its answer, checked by `schema`.
+ *
+ * @throws {B24Error} if the host answers with an error code on purpose
+ * @throws {UnreachableError} after a timeout, a network failure, an outage of the host, or an answer that is incomplete
+ */
+async function post<T>(
+  { fetch, time, timeoutMs }: OAuthClientOptions,
+  host: string,
+  method: "app.info" | "oauth/token",
+  fields: Readonly<Record<string, string | Secret>>,
+  schema: z.ZodType<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  const path = method === "app.info" ? "/rest/app.info" : "/oauth/token/";
+  const body = new URLSearchParams();
+  for (const [name, field] of Object.entries(fields)) {
+    body.set(name, typeof field === "string" ? field : field.reveal());
+  }
+  const timeout = new AbortController();
+  const cancel = time.setTimer(() => timeout.abort(new DOMException("timed out", "TimeoutError")), timeoutMs);
+  let status: number;
+  let answer: unknown;
+  try {
+    const either = signal === undefined ? timeout.signal : AbortSignal.any([timeout.signal, signal]);
+    const response = await fetch(`${host}${path}`, { method: "POST", body, redirect: "manual", signal: either });
+    status = response.status;
+    // The status says little: errors come with 200 too, and refusals with 400 and 401.
+    answer = JSON.parse(await readText(response, either));
+  } catch (error) {
+    signal?.throwIfAborted();
+    // Only the name: messages and causes of fetch and JSON.parse may quote the tokens.
+    const name = error instanceof Error ? error.name : "Error";
+    throw new UnreachableError(`${host} sent no readable answer (${name})`);
+  } finally {
+    cancel();
+  }
+  const secrets = Object.values(fields).filter((field) => typeof field !== "string");
+  const failure = FAILURE.safeParse(answer).data;
+  if (failure !== undefined) throw errorFrom(failure, { host, method, status }, secrets);
+  const checked = schema.safeParse(answer);
+  if (checked.success && status < 400) return checked.data;
+  const missing = checked.error?.issues.map(({ path }) => path.join(".") || "its top level").join(", ");
+  throw new UnreachableError(
+    `${host} answered ${status}${missing === undefined ? "" : `, and is missing or has malformed ${missing}`}`,
+  );
+}
 
-function infoOf({ result }: z.output<typeof APP_INFO>, endpointOf: EndpointOf): AppInfo {
-  const { install } = result;
-  const clientEndpoint = endpointOf(install.client_endpoint);
+function errorFrom(
+  failure: z.output<typeof FAILURE>,
+  { host, method, status }: { readonly host: string; readonly method: string; readonly status: number },
+  secrets: readonly Secret[],
+): B24Error | UnreachableError {
+  // A code is a word. Anything else, and any long word of the description, may be a token.
+  const code = /^[a-z_]{1,60}$/i.test(failure.error) ? failure.error : "an unknown error";
+  const description = redact(failure.error_description ?? "", secrets).slice(0, 200)
+    .replace(/[\w.-]{24,}/g, "[redacted]");
+  return status < 500 && meaningOf(code).isOAuthAnswer === true
+    ? new B24Error({ code, description, status, method })
+    : new UnreachableError(`${host} answered ${status} ${code}`);
+}
+
+type EndpointOf = OAuthClientOptions["endpointOf"];
+
+function infoFrom({ result }: z.output<typeof APP_INFO>, endpointOf: EndpointOf): AppInfo {
+  const { user_id: userId, install } = result;
+  const { version, status } = install;
   return {
     clientId: result.client_id,
     memberId: install.member_id,
-    ...(result.user_id === undefined ? {} : { userId: result.user_id }),
     tokenScope: result.scope,
-    ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
-    ...(install.version === undefined ? {} : { version: install.version }),
-    isInstalled: install.installed === undefined || !NO.has(String(install.installed)),
-    ...(install.status === undefined ? {} : { status: install.status }),
+    isInstalled: install.installed === undefined || !NOT_INSTALLED.has(String(install.installed)),
     scope: install.scope,
+    ...defined({ userId, clientEndpoint: endpointOf(install.client_endpoint), version, status }),
   };
 }
 
-const NO: ReadonlySet<string> = new Set(["false", "N", "0", ""]);
+const NOT_INSTALLED: ReadonlySet<string> = new Set(["false", "N", "0", ""]);
 
-function pairOf(pair: z.output<typeof PAIR>, asked: number, endpointOf: EndpointOf): Omit<RefreshedTokens, "server"> {
-  const { expires, expires_in: lasts } = pair;
-  const clientEndpoint = endpointOf(pair.client_endpoint);
+function tokensFrom(
+  pair: z.output<typeof TOKEN_PAIR>,
+  sentAt: number,
+  endpointOf: EndpointOf,
+): Omit<RefreshedTokens, "server"> {
+  const { expires, expires_in: lifetimeSeconds } = pair;
   return {
     memberId: pair.member_id,
     accessToken: pair.access_token,
     refreshToken: pair.refresh_token,
-    // How long it lasts is by our clock, and when it ends by the host's. Where neither is said, it is an hour.
-    expiresAt: lasts === undefined && expires !== undefined ? expires * 1000 : asked + (lasts ?? 3600) * 1000,
+    // The lifetime is measured by our clock, `expires` by the host's. Without either, an access token lives for an hour.
+    expiresAt: lifetimeSeconds === undefined && expires !== undefined
+      ? expires * 1000
+      : sentAt + (lifetimeSeconds ?? 3600) * 1000,
     scope: pair.scope,
-    ...(pair.user_id === undefined ? {} : { userId: pair.user_id }),
-    ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
+    ...defined({ userId: pair.user_id, clientEndpoint: endpointOf(pair.client_endpoint) }),
   };
 }
 
@@ -263,7 +268,7 @@ async function readText(response: Response, signal: AbortSignal): Promise<string
   for await (const chunk of response.body ?? []) {
     signal.throwIfAborted();
     size += chunk.byteLength;
-    if (size > ANSWER_BYTES) throw new RangeError("the answer is too large");
+    if (size > MAX_ANSWER_BYTES) throw new RangeError("the answer is too large");
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();

@@ -1,65 +1,104 @@
-/** What it takes to call a portal: its address and one of its access tokens. */
-import type { B24Error } from "../bitrix24/b24_error.ts";
+/** Public contract of portal credentials: who to call a portal as, and calls that recover from refused tokens. */
 import type { Secret } from "../secret.ts";
 
-/** One way to call a portal, as one of its users. */
+/** What it takes to call a portal as one of its users. */
 export interface PortalCredentials {
-  /** Where the portal's REST is, with a slash at its end; only ever an address that was proved. */
+  /** Address of the portal's REST API, with a slash at its end. Always an address that was verified. */
   readonly clientEndpoint: string;
-  /** Give it to nobody but `clientEndpoint`. */
+  /** Send it to `clientEndpoint` only, and never log it. */
   readonly accessToken: Secret;
-  /** End of the access token in milliseconds since 1970. */
+  /** Expiry of the access token, in milliseconds since 1970. */
   readonly expiresAt: number;
-  /** The app's own user on the portal, rather than a person. */
+  /** The user is the app's own user on the portal, not a person. */
   readonly isSystemUser: boolean;
-  /** Absent where Bitrix24 did not say. */
+  /** The user; absent if Bitrix24 did not say. */
   readonly userId?: number;
-  /** What the token allows. */
+  /** Scopes of the access token. */
   readonly scope: readonly string[];
 }
 
 /** Options of {@linkcode PortalCredentialsProvider}. */
 export interface CredentialsOptions {
-  /** Rejects with its reason once it is aborted. */
+  /** If it is aborted, the function rejects with its reason. A refresh that others wait for goes on. */
   readonly signal?: AbortSignal;
 }
 
+/** Options of {@linkcode PortalCredentialsProvider.call}. */
+export interface PortalCallOptions extends CredentialsOptions {
+  /**
+   * Runs each attempt, together with the choice of its credentials. Use it to queue the calls of a portal: an attempt that
+   * waited then uses the tokens that are current when it starts. It must run its argument once and return the result.
+   *
+   * @default runs each attempt at once
+   */
+  readonly enqueue?: <T>(attempt: () => Promise<T>) => Promise<T>;
+}
+
 /**
- * Gives out what it takes to call portals, and renews it. A pair of tokens is kept for each user of a portal that events
- * brought: the system user's is given first, then the latest of an administrator. In whatever number of processes, one
- * at a time refreshes the tokens of a portal, and the others are given what it got.
+ * Provides the credentials of portals. A token pair is kept for each user whose tokens an event brought. A pair is used
+ * only after an OAuth host has verified it: the system user's first, then the newest pair of an administrator.
  *
- * Every function rejects with {@linkcode UnknownPortalError} for a portal that is not stored, with
- * {@linkcode StorageError} when the storage fails, and with {@linkcode B24Error} when Bitrix24 refuses: its `blockedOn`
- * says what the portal lacks.
+ * A token pair is refreshed by one process at a time and stored before it is used; all other processes wait for it.
+ *
+ * Every function rejects with
+ *
+ * - {@linkcode UnknownPortalError} if the portal is not stored;
+ * - {@linkcode NoCredentialsError} if no token of the portal can be used; its `blockedOn` says what is needed;
+ * - {@linkcode B24Error} if an OAuth host refuses;
+ * - {@linkcode UnreachableError} if no OAuth host answers;
+ * - {@linkcode StorageError} if the storage fails.
  */
 export interface PortalCredentialsProvider {
-  /** The best that there is, renewed if it is about to end. */
+  /** Returns the best credentials of a portal, refreshed if they expire within a minute. */
   readonly get: (memberId: string, options?: CredentialsOptions) => Promise<PortalCredentials>;
-  /** After `expired_token`, `invalid_token` or `NO_AUTH_FOUND`: the same user's next access token, or the best of another where he has none. */
+  /**
+   * Returns the next credentials of the same user after the portal refused `refused` as expired or invalid, or the best
+   * credentials of another user if the token pair cannot be refreshed.
+   */
   readonly refresh: (
     memberId: string,
-    spent: PortalCredentials,
+    refused: PortalCredentials,
     options?: CredentialsOptions,
   ) => Promise<PortalCredentials>;
-  /** After `ACCESS_DENIED` or `user_access_error`: another user's, or `undefined` when all of `tried` are all there are. */
-  readonly another: (
-    memberId: string,
-    tried: readonly PortalCredentials[],
-    options?: CredentialsOptions,
-  ) => Promise<PortalCredentials | undefined>;
   /**
-   * After a redirect to `location`: the portal was renamed. Remembers the new address, if it is one of Bitrix24's cloud
-   * or an OAuth host says that it is this portal's, and gives the access there.
+   * Runs `attempt` with the best credentials of a portal, and repeats it with others if that helps. It resolves to what
+   * `attempt` resolves to. Whether `attempt` is repeated depends on what it throws:
    *
-   * @throws {AddressError} when it is neither
+   * | `attempt` throws | `call` |
+   * |---|---|
+   * | `B24Error` with `refusesToken` | refreshes the token pair and repeats, once for each user |
+   * | `B24Error` with `needsOtherUser` | repeats as every other user of the portal, then throws it |
+   * | `B24Error` with `blockedOn` `"payment"` or `"installation"` | records on the portal what it is blocked on, then throws it |
+   * | `PortalMovedError` | checks and records the new address, and repeats there, at most twice |
+   * | anything else | throws it |
+   *
+   * `attempt` may run several times, one at a time, so it must throw one of these only if the portal did not do what it
+   * was asked.
+   *
+   * @throws {AddressError} if the portal redirects to an address that is not confirmed to be its own, or more than twice
+   *
+   * @example
+   * ```ts
+   * import { B24Error, type PluginHost } from "@b24/onappupdate";
+   * import { PortalMovedError } from "@b24/onappupdate/errors";
+   *
+   * export function profileOf({ credentials, portalFetch }: PluginHost, memberId: string): Promise<unknown> {
+   *   return credentials.call(memberId, async ({ clientEndpoint, accessToken }) => {
+   *     const body = JSON.stringify({ auth: accessToken.reveal() });
+   *     const headers = { "content-type": "application/json" };
+   *     const response = await portalFetch(`${clientEndpoint}profile`, { method: "POST", headers, body });
+   *     const location = response.headers.get("location");
+   *     if (location !== null) throw new PortalMovedError(location);
+   *     const { result, error: code, error_description: description = "" } = await response.json();
+   *     if (code === undefined) return result;
+   *     throw new B24Error({ code, description, status: response.status, method: "profile" });
+   *   });
+   * }
+   * ```
    */
-  readonly moved: (
+  readonly call: <T>(
     memberId: string,
-    access: PortalCredentials,
-    location: string,
-    options?: CredentialsOptions,
-  ) => Promise<PortalCredentials>;
-  /** The portal answered with an error that is about the portal as a whole, such as `PAYMENT_REQUIRED`: it is remembered. */
-  readonly refused: (memberId: string, error: B24Error) => Promise<void>;
+    attempt: (credentials: PortalCredentials) => Promise<T>,
+    options?: PortalCallOptions,
+  ) => Promise<T>;
 }

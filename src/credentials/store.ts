@@ -1,68 +1,78 @@
-/** What becomes of a portal's record by what an OAuth host says. Pure functions. */
+/** Changes of a portal's record after an OAuth host has answered. Pure functions. */
+import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
+import { defined } from "../defined.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import { ownerOf, type StoredTokens, withTokens } from "../portal/tokens.ts";
-import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
 
-/** The record with what an OAuth host said of its portal. */
-export function withInfo(record: PortalRecord, info: AppInfo, now: number): PortalRecord {
-  const { clientEndpoint } = info;
+/** Returns the record with `app.info` of its portal applied, and `tokens`, which were sent for it, marked as verified. */
+export function withVerified(record: PortalRecord, tokens: StoredTokens, info: AppInfo, now: number): PortalRecord {
+  const { userId = tokens.userId, tokenScope } = info;
+  const all = withTokens(record.tokens, {
+    ...tokens,
+    owner: ownerOf(record.tokens, tokens, userId),
+    ...defined({ userId }),
+    ...(tokenScope.length === 0 ? {} : { scope: tokenScope }),
+    isVerified: true,
+  });
+  return withInfo({ ...record, ...defined({ tokens: all }) }, info, now);
+}
+
+/** Returns the record with `app.info` of its portal applied. */
+function withInfo(record: PortalRecord, info: AppInfo, now: number): PortalRecord {
   const { blocked, ...rest } = record;
-  // Whether the app is paid for is not in it; that the portal has the app and a token of it works is.
+  // The answer shows that the portal has the app and that a token works, but not whether the app is paid for.
   const isOver = blocked === undefined || blocked.on === "installation" || blocked.on === "authorization" ||
     (blocked.on === "scope" && info.scope.join() !== record.scope?.join());
   return {
     ...rest,
     ...(isOver ? {} : { blocked }),
-    ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
+    ...defined({ clientEndpoint: info.clientEndpoint }),
     scope: info.scope,
     check: { at: now },
   };
 }
 
-/** The record with `renewed` in the place of `tokens`, which the installation of that generation had. */
+/** Returns the record with `tokens`, which the installation of that generation had, replaced by `refreshed`. */
 export function withRefreshed(
   record: PortalRecord,
   generation: number,
   tokens: StoredTokens,
-  renewed: RefreshedTokens,
+  refreshed: RefreshedTokens,
   now: number,
 ): PortalRecord {
-  // Removed meanwhile: nobody may keep tokens of it, and an installation that followed has its own.
+  // If the app was removed meanwhile, its tokens must not be kept, and a later installation has its own.
   if (record.status === "uninstalled" || record.generation !== generation) return record;
-  const { userId = tokens.userId, scope, clientEndpoint } = renewed;
+  const { userId = tokens.userId, scope, clientEndpoint } = refreshed;
   const next: StoredTokens = {
-    owner: ownerOf(record.tokens, tokens, renewed.userId),
-    ...(tokens.isAdmin === undefined ? {} : { isAdmin: tokens.isAdmin }),
-    ...(userId === undefined ? {} : { userId }),
-    accessToken: renewed.accessToken,
-    refreshToken: renewed.refreshToken,
-    expiresAt: renewed.expiresAt,
+    owner: ownerOf(record.tokens, tokens, refreshed.userId),
+    ...defined({ isAdmin: tokens.isAdmin, userId }),
+    accessToken: refreshed.accessToken,
+    refreshToken: refreshed.refreshToken,
+    expiresAt: refreshed.expiresAt,
     scope: scope.length === 0 ? tokens.scope : scope,
-    // Later than the event that brought the pair, whatever the clocks say.
+    // Later than the event that brought the pair, also if the clocks differ.
     ts: Math.max(Math.floor(now / 1000), tokens.ts + 1),
-    server: renewed.server,
+    server: refreshed.server,
     isVerified: true,
   };
   const { blocked, ...rest } = without(record, tokens);
   const isOver = blocked?.on === "payment" || blocked?.on === "authorization";
-  const all = withTokens(rest.tokens, next);
   return {
     ...rest,
-    ...(blocked === undefined || isOver ? {} : { blocked }),
-    ...(all === undefined ? {} : { tokens: all }),
-    ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
+    ...(isOver ? {} : defined({ blocked })),
+    ...defined({ tokens: withTokens(rest.tokens, next), clientEndpoint }),
   };
 }
 
-/** The record without these tokens. */
+/** Returns the record without these tokens. */
 export function without(record: PortalRecord, { accessToken }: StoredTokens): PortalRecord {
-  const tokens = record.tokens?.filter((one) => one.accessToken !== accessToken) ?? [];
-  if (tokens.length === (record.tokens?.length ?? 0)) return record;
+  const kept = record.tokens?.filter((tokens) => tokens.accessToken !== accessToken) ?? [];
+  if (kept.length === (record.tokens?.length ?? 0)) return record;
   const { tokens: _, ...rest } = record;
-  return tokens.length === 0 ? rest : { ...rest, tokens };
+  return kept.length === 0 ? rest : { ...rest, tokens: kept };
 }
 
 /** Whether the record still has these tokens. */
-export function isCurrent({ tokens }: PortalRecord, { accessToken }: StoredTokens): boolean {
-  return tokens?.some((one) => one.accessToken === accessToken) ?? false;
+export function isCurrent(record: PortalRecord, { accessToken }: StoredTokens): boolean {
+  return record.tokens?.some((tokens) => tokens.accessToken === accessToken) ?? false;
 }

@@ -1,6 +1,6 @@
 /** Asks Bitrix24 about portals: an update may come without an event, and a portal may get no events at all. */
 import { B24Error } from "../bitrix24/b24_error.ts";
-import type { CoreCredentials } from "../credentials/provider.ts";
+import type { AppCredentials } from "../credentials/provider.ts";
 import { NoCredentialsError } from "../errors.ts";
 import { withExtensions } from "../plugin/pipeline.ts";
 import type { Plugin } from "../plugin/plugin.ts";
@@ -86,7 +86,7 @@ const REMEMBERED = 10_000;
 /** What checks are made with. */
 export interface ChecksOptions {
   readonly core: AppRuntime;
-  readonly access: CoreCredentials;
+  readonly access: AppCredentials;
   readonly policy: CheckPolicy | undefined;
   /** Tokens of portals that were silent can be renewed. */
   readonly canRefresh: boolean;

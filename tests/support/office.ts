@@ -1,5 +1,14 @@
 /** An OAuth host that can be told what to do, and apps that use it over one storage. */
-import { type App, type AppOptions, createApp, memoryStorage, type Plugin, type Storage } from "@b24/onappupdate";
+import {
+  type App,
+  type AppOptions,
+  B24Error,
+  createApp,
+  memoryStorage,
+  type Plugin,
+  type PortalCredentials,
+  type Storage,
+} from "@b24/onappupdate";
 import { backgroundWork, CLIENT_ID, MEMBER_ID, post, recordingLogger } from "./app.ts";
 
 export const CLIENT_SECRET = "secret-of-the-app-0123456789";
@@ -185,4 +194,17 @@ export function withPair(
     "auth[user_id]": String(userId),
     "auth[server_endpoint]": "https://oauth.bitrix24.tech/rest/",
   };
+}
+
+/** Returns the credentials that a call uses one after the other if no user of the portal may do what it asks. */
+export async function usersTried({ credentials }: App): Promise<readonly PortalCredentials[]> {
+  const tried: PortalCredentials[] = [];
+  const denied = new B24Error({ code: "ACCESS_DENIED", description: "", status: 403, method: "profile" });
+  await credentials.call(MEMBER_ID, (user) => {
+    tried.push(user);
+    return Promise.reject(denied);
+  }).catch((error) => {
+    if (error !== denied) throw error;
+  });
+  return tried;
 }

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { StorageError } from "@b24/onappupdate/errors";
+import { PortalMovedError, StorageError } from "@b24/onappupdate/errors";
 import { MEMBER_ID } from "../../support/app.ts";
-import { type Branch, branch, ENDPOINT, NOW, office, withPair } from "../../support/office.ts";
+import { type Branch, branch, ENDPOINT, NOW, office, usersTried, withPair } from "../../support/office.ts";
 import { describe, it } from "../../support/test.ts";
 
-/** A portal that was installed with a pair of user 1. */
+/** A portal that was installed with a token pair of user 1. */
 async function installed(options: Parameters<typeof branch>[0] = {}): Promise<Branch & { readonly first: string }> {
   const made = branch(options);
   const pair = made.office.pair();
@@ -15,8 +15,8 @@ async function installed(options: Parameters<typeof branch>[0] = {}): Promise<Br
 
 const HOUR = 3_600_000;
 
-describe("access.get()", () => {
-  it("proves the pair of an event before it gives it out, once", async () => {
+describe("credentials.get()", () => {
+  it("verifies the token pair of an event once, before it returns it", async () => {
     const { app, office, first } = await installed();
     const access = await app.credentials.get(MEMBER_ID);
     assert.equal(access.accessToken.reveal(), first);
@@ -26,7 +26,7 @@ describe("access.get()", () => {
     assert.deepEqual(office.asked.map(({ kind, host }) => [kind, host]), [["app.info", "oauth.bitrix24.tech"]]);
   });
 
-  it("does not give out a pair of another portal, or of another app, and keeps the one that works", async () => {
+  it("drops the token pair of another portal or app, and keeps the pair that works", async () => {
     for (const [memberId, clientId] of [["b".repeat(32), undefined], [MEMBER_ID, "app.another"]] as const) {
       const made = await installed();
       await made.app.credentials.get(MEMBER_ID);
@@ -40,7 +40,7 @@ describe("access.get()", () => {
     }
   });
 
-  it("does not refresh another portal's pair into this one", async () => {
+  it("does not store another portal's token pair after a refresh", async () => {
     const made = branch();
     const swapped = made.office.pair(1, "b".repeat(32));
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(swapped) });
@@ -52,7 +52,7 @@ describe("access.get()", () => {
     assert.equal((await made.record()).tokens, undefined);
   });
 
-  it("hands a pair of another portal that it has refreshed to that portal, whose own is dead since", async () => {
+  it("stores another portal's token pair that it has refreshed for that portal, whose own is invalid since", async () => {
     const other = "b".repeat(32);
     const made = branch();
     const pair = made.office.pair(1, other);
@@ -67,7 +67,7 @@ describe("access.get()", () => {
     assert.equal((await made.app.credentials.refresh(other, spent)).clientEndpoint, ENDPOINT);
   });
 
-  it("does not take for its own what is said of a token that is not proved", async () => {
+  it("does not block the portal for the refusal of an unverified token", async () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
     made.now += 60_000;
@@ -78,7 +78,7 @@ describe("access.get()", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked, undefined);
   });
 
-  it("renews a token that is about to end, and stores the new pair before it gives it out", async () => {
+  it("refreshes a token that is about to expire, and stores the new pair before it returns it", async () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
     made.now += HOUR - 30_000;
@@ -89,7 +89,7 @@ describe("access.get()", () => {
     assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
   });
 
-  it("gives the system user's before an administrator's", async () => {
+  it("prefers the system user to an administrator", async () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
     const system = made.office.pair(9);
@@ -102,12 +102,11 @@ describe("access.get()", () => {
     });
     const access = await made.app.credentials.get(MEMBER_ID);
     assert.deepEqual([access.isSystemUser, access.userId, access.accessToken.reveal()], [true, 9, system.access]);
-    const another = await made.app.credentials.another(MEMBER_ID, [access]);
-    assert.equal(another?.accessToken.reveal(), made.first);
-    assert.equal(await made.app.credentials.another(MEMBER_ID, [access, another!]), undefined);
+    const tokens = (await usersTried(made.app)).map(({ accessToken }) => accessToken.reveal());
+    assert.deepEqual(tokens, [system.access, made.first]);
   });
 
-  it("gives one that works where that of the system user cannot be proved", async () => {
+  it("returns a token that works if the system user's cannot be verified", async () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
     await made.send("ONAPPUSERREADY", {
@@ -120,7 +119,7 @@ describe("access.get()", () => {
     assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);
   });
 
-  it("says what to do where there is no token, or none that can be renewed", async () => {
+  it("rejects with what is needed if there is no token, or none that can be refreshed", async () => {
     await assert.rejects(branch().app.credentials.get(MEMBER_ID), { name: "UnknownPortalError" });
     const bare = branch();
     await bare.send("ONAPPINSTALL", { "data[VERSION]": "2" });
@@ -142,8 +141,8 @@ describe("access.get()", () => {
   });
 });
 
-describe("access.renew()", () => {
-  it("refreshes once for many calls in two apps over one storage", async () => {
+describe("credentials.refresh()", () => {
+  it("refreshes once for many calls of two apps that share a storage", async () => {
     const storage = memoryStorage();
     const made = await installed({ storage });
     const other = branch({ storage, office: made.office });
@@ -157,19 +156,18 @@ describe("access.renew()", () => {
     assert.equal((await made.record()).refreshing, undefined);
   });
 
-  it("gives the same user's, also where another's is the better one", async () => {
+  it("returns the same user's token, also if another user is preferred", async () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
     made.now += 60_000;
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(made.office.pair(2), 2) });
     await made.app.check(MEMBER_ID);
-    const best = await made.app.credentials.get(MEMBER_ID);
-    const second = await made.app.credentials.another(MEMBER_ID, [best]);
-    assert.deepEqual([best.userId, second?.userId], [2, 1]);
+    const [best, second] = await usersTried(made.app);
+    assert.deepEqual([best?.userId, second?.userId], [2, 1]);
     assert.equal((await made.app.credentials.refresh(MEMBER_ID, second!)).userId, 1);
   });
 
-  it("gives what another process got when it is told invalid_grant", async () => {
+  it("returns the token that another process has received if the answer is invalid_grant", async () => {
     const storage = memoryStorage();
     const made = await installed({ storage });
     const spent = await made.app.credentials.get(MEMBER_ID);
@@ -202,7 +200,7 @@ describe("access.renew()", () => {
     assert.notEqual(renewed.accessToken.reveal(), spent.accessToken.reveal());
   });
 
-  it("gives another user's, or says that the portal needs a new authorisation, when the pair is dead", async () => {
+  it("returns another user's token, or rejects with authorization, if the pair is invalid", async () => {
     const made = await installed();
     const spent = await made.app.credentials.get(MEMBER_ID);
     const second = made.office.pair(2);
@@ -220,7 +218,7 @@ describe("access.renew()", () => {
     assert.equal((await made.record()).tokens, undefined);
   });
 
-  it("loses no new pair while the storage is down", async () => {
+  it("keeps a new pair while the storage is down", async () => {
     const inner = memoryStorage();
     let isDown = false;
     const storage: Storage = {
@@ -268,7 +266,7 @@ describe("access.renew()", () => {
     });
   }
 
-  it("marks the portal for PAYMENT_REQUIRED and NOT_INSTALLED, and asks for the vendor's keys after invalid_client", async () => {
+  it("blocks the portal after PAYMENT_REQUIRED and NOT_INSTALLED, and rejects with configuration after invalid_client", async () => {
     const codes = { PAYMENT_REQUIRED: "payment", NOT_INSTALLED: "installation", invalid_client: undefined } as const;
     for (const [code, waits] of Object.entries(codes)) {
       const made = await installed();
@@ -285,7 +283,7 @@ describe("access.renew()", () => {
     }
   });
 
-  it("takes the turn over from a process that died at it", async () => {
+  it("takes over the lock of a process that crashed", async () => {
     const made = await installed({ oauthTimeoutMs: 1 });
     const spent = await made.app.credentials.get(MEMBER_ID).catch(() => undefined) ??
       await made.app.credentials.get(MEMBER_ID);
@@ -299,7 +297,7 @@ describe("access.renew()", () => {
     assert.equal((await made.record()).refreshing, undefined);
   });
 
-  it("stores nothing of a portal that was removed meanwhile", async () => {
+  it("stores nothing if the app was removed meanwhile", async () => {
     const made = await installed();
     const spent = await made.app.credentials.get(MEMBER_ID);
     made.office.answer = ({ kind }) => {
@@ -317,7 +315,7 @@ describe("access.renew()", () => {
     assert.equal((await made.record()).tokens, undefined);
   });
 
-  it("stores nothing of an earlier installation in the one that followed meanwhile", async () => {
+  it("stores no token of an earlier installation in the one that followed meanwhile", async () => {
     const made = await installed();
     const spent = await made.app.credentials.get(MEMBER_ID);
     const next = made.office.pair();
@@ -335,7 +333,7 @@ describe("access.renew()", () => {
     assert.deepEqual((await made.record()).tokens?.map(({ accessToken }) => accessToken), [next.access]);
   });
 
-  it("rejects with the signal's reason at once, and leaves the refresh to the others", async () => {
+  it("rejects with the signal's reason at once, and goes on with the refresh for the others", async () => {
     const made = await installed();
     const spent = await made.app.credentials.get(MEMBER_ID);
     made.office.expire();
@@ -355,30 +353,41 @@ describe("access.renew()", () => {
   });
 });
 
-describe("access.moved()", () => {
-  it("follows a portal within the cloud, and remembers it", async () => {
+describe("credentials.call() of a portal that redirects", () => {
+  /** Returns the address of the second attempt, after the first one was redirected. */
+  async function follow({ app }: Branch, location: string): Promise<string> {
+    let isFirst = true;
+    return await app.credentials.call(MEMBER_ID, ({ clientEndpoint }) => {
+      if (!isFirst) return Promise.resolve(clientEndpoint);
+      isFirst = false;
+      return Promise.reject(new PortalMovedError(location));
+    });
+  }
+
+  it("follows it within the cloud, and stores the new address", async () => {
     const made = await installed();
-    const access = await made.app.credentials.get(MEMBER_ID);
-    const moved = await made.app.credentials.moved(
-      MEMBER_ID,
-      access,
-      "https://renamed.bitrix24.de/rest/crm.deal.list.json?x=1",
-    );
-    assert.equal(moved.clientEndpoint, "https://renamed.bitrix24.de/rest/");
+    const location = "https://renamed.bitrix24.de/rest/crm.deal.list.json?x=1";
+    assert.equal(await follow(made, location), "https://renamed.bitrix24.de/rest/");
     assert.equal((await made.app.credentials.get(MEMBER_ID)).clientEndpoint, "https://renamed.bitrix24.de/rest/");
+    assert.equal(made.lines.filter((line) => line.includes("portal moved")).length, 1);
   });
 
-  it("follows a portal to a host of its own only when an OAuth host says that it is there", async () => {
+  it("follows it to another host only if an OAuth host says that it is there", async () => {
     const made = await installed();
-    const access = await made.app.credentials.get(MEMBER_ID);
-    const there = "https://crm.customer.com/rest/app.info";
-    await assert.rejects(made.app.credentials.moved(MEMBER_ID, access, there), { name: "AddressError" });
+    const location = "https://crm.customer.com/rest/app.info";
+    await assert.rejects(follow(made, location), { name: "AddressError" });
     assert.equal((await made.app.credentials.get(MEMBER_ID)).clientEndpoint, ENDPOINT);
     made.office.endpoint = "https://crm.customer.com/rest/";
-    assert.equal(
-      (await made.app.credentials.moved(MEMBER_ID, access, there)).clientEndpoint,
-      "https://crm.customer.com/rest/",
-    );
+    assert.equal(await follow(made, location), "https://crm.customer.com/rest/");
+  });
+
+  it("asks once for calls that are redirected together", async () => {
+    const made = await installed();
+    await made.app.credentials.get(MEMBER_ID);
+    made.office.endpoint = "https://crm.customer.com/rest/";
+    made.office.asked.length = 0;
+    await Promise.all(Array.from({ length: 20 }, () => follow(made, "https://crm.customer.com/rest/profile")));
+    assert.equal(made.office.asked.length, 1);
   });
 
   for (
@@ -386,22 +395,21 @@ describe("access.moved()", () => {
       "http://renamed.bitrix24.de/rest/",
       "https://127.0.0.1/rest/",
       "https://user@renamed.bitrix24.de/rest/",
-      "/rest/",
-      "",
+      "https://",
+      "//attacker.example.org/",
       "https://bitrix24.de.evil.example/rest/",
     ]
   ) {
     it(`refuses ${JSON.stringify(location)}`, async () => {
       const made = await installed();
-      const access = await made.app.credentials.get(MEMBER_ID);
-      await assert.rejects(made.app.credentials.moved(MEMBER_ID, access, location), { name: "AddressError" });
+      await assert.rejects(follow(made, location), { name: "AddressError" });
       assert.equal((await made.app.credentials.get(MEMBER_ID)).clientEndpoint, ENDPOINT);
     });
   }
 });
 
 describe("tokens", () => {
-  it("are in no line of the log and in no error", async () => {
+  it("are in no log line and in no error", async () => {
     const at = office();
     const made = await installed({ office: at });
     const spent = await made.app.credentials.get(MEMBER_ID);

@@ -1,15 +1,10 @@
-/** A portal that answers what a test says, access to it, and time that passes only when somebody waits. */
+/** A portal that answers as a test says, credentials of it, and time that passes only when somebody waits. */
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
-import {
-  type B24Error,
-  type PluginHost,
-  type PortalCredentials,
-  type PortalCredentialsProvider,
-  Secret,
-} from "@b24/onappupdate";
+import { type PluginHost, type PortalCredentials, Secret } from "@b24/onappupdate";
 import { AddressError } from "@b24/onappupdate/errors";
 import { type B24, type B24Timer, type Rest, rest, type RestOptions } from "@b24/onappupdate/rest";
+import { type CallRecovery, createPortalCall } from "../../../../src/credentials/portal_call.ts";
 import { MEMBER_ID, recordingLogger } from "../../../support/app.ts";
 
 export const ENDPOINT = "https://example.bitrix24.de/rest/";
@@ -36,12 +31,13 @@ export interface Counter {
   readonly host: PluginHost;
   readonly b24: B24;
   readonly sent: Sent[];
-  /** What was asked of the access, in words. */
+  /** The calls of the credentials, in words. */
   readonly asked: string[];
   /** Milliseconds of each wait. */
   readonly waits: number[];
   readonly lines: string[];
-  readonly access: PortalCredentialsProvider;
+  /** What the client recovers with; its members can be replaced. */
+  readonly recovery: CallRecovery;
   readonly timer: B24Timer;
   /** What portals answer from now on. */
   answer: Answer;
@@ -85,31 +81,32 @@ export function counter(options: RestOptions = {}, given: { readonly fetch?: typ
     latest.set(`${memberId} ${userId}`, access);
     return access;
   };
-  const credentials: PortalCredentialsProvider = {
+  const recovery: CallRecovery = {
+    log: logger,
     get: (memberId) => {
       asked.push("get");
       return Promise.resolve(latest.get(`${memberId} 1`) ?? make(memberId, 1));
     },
-    refresh: (memberId, spent) => {
-      asked.push(`renew ${spent.userId}`);
-      return Promise.resolve(make(memberId, spent.userId!));
+    refresh: (memberId, refused) => {
+      asked.push(`refresh ${refused.userId}`);
+      return Promise.resolve(make(memberId, refused.userId!));
     },
-    another: (memberId, tried) => {
-      asked.push(`another ${tried.map(({ userId }) => userId)}`);
+    otherUser: (memberId, denied) => {
+      asked.push(`other user than ${denied.map(({ userId }) => userId)}`);
       for (let userId = 1; userId <= made.users; userId++) {
-        if (!tried.some((one) => one.userId === userId)) return Promise.resolve(make(memberId, userId));
+        if (!denied.some((one) => one.userId === userId)) return Promise.resolve(make(memberId, userId));
       }
       return Promise.resolve(undefined);
     },
-    moved: (memberId, from, location) => {
-      asked.push(`moved ${location}`);
-      const { hostname } = new URL(location);
+    follow: (memberId, from, endpoint) => {
+      asked.push(`follow ${endpoint}`);
+      const { hostname } = new URL(endpoint);
       if (!hostname.endsWith(".bitrix24.de")) return Promise.reject(new AddressError(`cannot follow to ${hostname}`));
       endpoints.set(memberId, `https://${hostname}/rest/`);
       return Promise.resolve({ ...from, clientEndpoint: `https://${hostname}/rest/` });
     },
-    refused: (_memberId, error: B24Error) => {
-      asked.push(`refused ${error.b24Code}`);
+    recordRefusal: (_memberId, error) => {
+      asked.push(`record ${error.b24Code}`);
       return Promise.resolve();
     },
   };
@@ -134,11 +131,17 @@ export function counter(options: RestOptions = {}, given: { readonly fetch?: typ
       return Promise.resolve();
     },
   };
+  const credentials = {
+    get: recovery.get,
+    refresh: recovery.refresh,
+    // Looked up at each call: tests replace members of it.
+    call: createPortalCall(recovery),
+  };
   const host = { credentials, portalFetch, clock: () => made.now, log: logger } as Partial<PluginHost> as PluginHost;
   const plugin = rest({ timer, ...options });
   plugin.setup!(host);
   const made: Counter = {
-    ...{ plugin, host, access: credentials, timer, lines, tokens, asked },
+    ...{ plugin, host, recovery, timer, lines, tokens, asked },
     b24: plugin.portal(MEMBER_ID),
     sent: [],
     waits: [],

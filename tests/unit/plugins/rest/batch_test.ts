@@ -180,7 +180,7 @@ describe("b24.batch()", () => {
     assert.deepEqual(codes(await made.b24.batch(commands)), { a: 1, b: "unreachable" });
 
     made.answer = (sent) => batch(sent, act);
-    Object.assign(made.access, { another: () => Promise.reject(new UnreachableError("no OAuth host answers")) });
+    Object.assign(made.recovery, { otherUser: () => Promise.reject(new UnreachableError("no OAuth host answers")) });
     assert.deepEqual(codes(await made.b24.batch(commands)), { a: 1, b: "ACCESS_DENIED" });
   });
 

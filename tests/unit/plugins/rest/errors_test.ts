@@ -53,11 +53,11 @@ describe("b24.call() and the errors of Bitrix24", () => {
       const made = counter();
       made.answer = first(1, () => refusal(401, code));
       assert.equal(await made.b24.call("crm.deal.add"), "done");
-      assert.deepEqual(made.asked, ["get", "renew 1"]);
+      assert.deepEqual(made.asked, ["get", "refresh 1"]);
       assert.deepEqual(made.sent.map(({ auth }) => auth), made.tokens);
       made.answer = () => refusal(401, code);
       await failure(made, made.b24.call("crm.deal.add"), { b24Code: code, blockedOn: "authorization" });
-      assert.deepEqual(made.asked, ["get", "renew 1", "get", "renew 1"]);
+      assert.deepEqual(made.asked, ["get", "refresh 1", "get", "refresh 1"]);
       assert.equal(made.sent.length, 4);
     });
   }
@@ -75,7 +75,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
       ];
       made.answer = (_sent, count) => answers[count - 1]!;
       assert.equal(await made.b24.call("crm.deal.add"), "as the third");
-      assert.deepEqual(made.asked, ["get", "another 1", "renew 2", "another 1,2", "renew 3"]);
+      assert.deepEqual(made.asked, ["get", "other user than 1", "refresh 2", "other user than 1,2", "refresh 3"]);
     });
 
     it(`throws ${code} when all were tried`, async () => {
@@ -83,7 +83,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
       made.users = 2;
       made.answer = () => refusal(403, code);
       await failure(made, made.b24.call("crm.deal.add"), { b24Code: code, blockedOn: "administrator" });
-      assert.deepEqual(made.asked, ["get", "another 1", "another 1,2"]);
+      assert.deepEqual(made.asked, ["get", "other user than 1", "other user than 1,2"]);
       assert.equal(made.sent.length, 2);
     });
   }
@@ -93,8 +93,8 @@ describe("b24.call() and the errors of Bitrix24", () => {
       const made = counter();
       made.answer = () => refusal(401, code);
       await failure(made, made.b24.call("profile"), { name: "B24Error", b24Code: code, blockedOn });
-      assert.deepEqual(made.asked, ["get", `refused ${code}`]);
-      Object.assign(made.access, { refused: () => Promise.reject(new Error("storage is down")) });
+      assert.deepEqual(made.asked, ["get", `record ${code}`]);
+      Object.assign(made.recovery, { recordRefusal: () => Promise.reject(new Error("storage is down")) });
       await failure(made, made.b24.call("profile"), { name: "B24Error", b24Code: code, blockedOn });
       assert.match(made.lines.join(), /storage is down/);
       assert.equal(made.sent.length, 2);
@@ -242,7 +242,7 @@ describe("b24.call() of a portal that has moved", () => {
       assert.equal(await made.b24.call("crm.deal.add", { fields: { TITLE: "x" } }), "done");
       const [before, after] = made.sent;
       assert.deepEqual(after, { ...before, url: "https://new.bitrix24.de/rest/crm.deal.add", host: "new.bitrix24.de" });
-      assert.deepEqual(made.asked, ["get", "moved https://new.bitrix24.de/rest/"]);
+      assert.deepEqual(made.asked, ["get", "follow https://new.bitrix24.de/rest/"]);
     });
   }
 
@@ -284,7 +284,7 @@ describe("b24.call() of a portal that has moved", () => {
     made.answer = ({ auth, host }) =>
       host === "new.bitrix24.de" ? ok("done") : moved(302, `https://NEW.bitrix24.de/${auth}?auth=${auth}#${auth}`);
     assert.equal(await made.b24.call("profile"), "done");
-    assert.deepEqual(made.asked, ["get", "moved https://new.bitrix24.de/rest/"]);
+    assert.deepEqual(made.asked, ["get", "follow https://new.bitrix24.de/rest/"]);
   });
 
   for (const status of [303, 300, 304]) {
@@ -309,21 +309,21 @@ describe("b24.call() and a hostile portal", () => {
   };
 
   const BODIES: Readonly<Record<string, readonly [body: BodyInit | null, type: string, description: RegExp]>> = {
-    "HTML": ["<html>of a proxy</html>", "text/html; charset=utf-8", /^text\/html that is no JSON object$/],
-    "nothing": [null, "", /^something without a type that is no JSON object$/],
-    "half of JSON": ['{"result": {"ID": ', "application/json", /^application\/json that is no JSON object$/],
-    "a list": ["[1, 2]", "application/json", /no JSON object/],
-    "a text": ['"result"', "application/json", /no JSON object/],
-    "null": ["null", "application/json", /no JSON object/],
+    "HTML": ["<html>of a proxy</html>", "text/html; charset=utf-8", /^text\/html that is not a JSON object$/],
+    "nothing": [null, "", /^something without a type that is not a JSON object$/],
+    "half of JSON": ['{"result": {"ID": ', "application/json", /^application\/json that is not a JSON object$/],
+    "a list": ["[1, 2]", "application/json", /not a JSON object/],
+    "a text": ['"result"', "application/json", /not a JSON object/],
+    "null": ["null", "application/json", /not a JSON object/],
     "broken UTF-8": [
       new TextEncoder().encode('{"result": "?"}').map((byte) => byte === 0x3f ? 0xff : byte),
       "application/json",
-      /no JSON object/,
+      /not a JSON object/,
     ],
     "JSON without a result": ['{"time": {}}', "application/json", /without result or error/],
     "a prototype's result": ['{"__proto__": {"result": 1}}', "application/json", /without result or error/],
-    "deep JSON": [`{"result": ${"[".repeat(200_000)}`, "application/json", /no JSON object/],
-    "a content type that is none": ["x", "text/html<script>", /^text\/html that is no JSON object$/],
+    "deep JSON": [`{"result": ${"[".repeat(200_000)}`, "application/json", /not a JSON object/],
+    "a content type that is none": ["x", "text/html<script>", /^text\/html that is not a JSON object$/],
     "a content type without an end": ["x", `text/${"x".repeat(7000)}`, /^text\/x{60} that/],
   };
   for (const [what, [body, type, description]] of Object.entries(BODIES)) {
@@ -434,7 +434,7 @@ describe("b24.call() and a hostile portal", () => {
     made.answer = () => Promise.reject(new TypeError("fetch failed", { cause: { code: "ECONNREFUSED" } }));
     await failure(made, made.b24.call("crm.deal.add"), {
       name: "UnreachableError",
-      message: "example.bitrix24.de gave no answer to crm.deal.add (ECONNREFUSED)",
+      message: "example.bitrix24.de did not answer crm.deal.add (ECONNREFUSED)",
     });
   });
 

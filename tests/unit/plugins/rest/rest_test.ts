@@ -53,10 +53,10 @@ describe("rest()", () => {
   });
 
   it("does not start in an app that gives no access", () => {
-    for (const host of [{}, { access: {} }, { access: { get: () => {} } }]) {
+    for (const host of [{}, { credentials: {} }, { credentials: { call: () => {} } }]) {
       assert.throws(() => rest().setup!(host as unknown as PluginHost), {
         name: "TypeError",
-        message: /needs an app that gives access/,
+        message: /needs an app that provides credentials/,
       });
     }
   });

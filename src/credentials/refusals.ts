@@ -1,0 +1,39 @@
+/** What is stored after Bitrix24 has refused: a token pair is dropped, or the portal is blocked. */
+import type { B24Error } from "../bitrix24/b24_error.ts";
+import { changePortal } from "../portal/record.ts";
+import type { StoredTokens } from "../portal/tokens.ts";
+import { BLOCKED_RETRY_MS } from "../retry.ts";
+import type { CredentialsSettings } from "./settings.ts";
+import { isCurrent, without } from "./store.ts";
+
+/** Removes a token pair from the record of its portal. */
+export async function dropTokens(
+  { storage, log }: CredentialsSettings,
+  memberId: string,
+  tokens: StoredTokens,
+  reason: string,
+): Promise<void> {
+  const { owner, userId } = tokens;
+  log.warn("token pair dropped", { event: "credentials.dropped", memberId, owner, userId, reason });
+  await changePortal(storage, memberId, (record) => without(record, tokens));
+}
+
+/**
+ * Records that a portal is blocked, if the error is about the portal as a whole: it was not paid for, or the app is not
+ * installed. An answer about `tokens` counts only while the portal still has them.
+ */
+export async function recordRefusal(
+  { storage, clock }: CredentialsSettings,
+  memberId: string,
+  { blockedOn, b24Code, description }: B24Error,
+  tokens?: StoredTokens,
+): Promise<void> {
+  if (blockedOn !== "payment" && blockedOn !== "installation") return;
+  const now = clock();
+  const message = description === "" ? b24Code : `${b24Code}: ${description}`;
+  await changePortal(storage, memberId, (record) => {
+    if (record.status === "uninstalled" || (tokens !== undefined && !isCurrent(record, tokens))) return record;
+    const since = record.blocked?.on === blockedOn ? record.blocked.since : now;
+    return { ...record, blocked: { on: blockedOn, message, since, nextTryAt: now + BLOCKED_RETRY_MS } };
+  });
+}

@@ -1,0 +1,124 @@
+/** Selects the token pair that a portal is called with, after verifying or refreshing it if needed. */
+import { abortable } from "../async/abortable.ts";
+import { defined } from "../defined.ts";
+import { NoCredentialsError, UnreachableError } from "../errors.ts";
+import { loadPortal, type PortalRecord } from "../portal/record.ts";
+import { ranked, type StoredTokens } from "../portal/tokens.ts";
+import type { PortalCredentials } from "./contract.ts";
+import type { IssuedTokens } from "./issued_tokens.ts";
+import type { Refresh } from "./refresh.ts";
+import { appKeys, type CredentialsSettings } from "./settings.ts";
+import type { TokenVerifier } from "./verify_tokens.ts";
+
+/** Returns the best credentials among the token pairs that `isWanted` accepts, or `undefined` if none can be used. */
+export type SelectCredentials = (
+  memberId: string,
+  isWanted: (tokens: StoredTokens) => boolean,
+  signal?: AbortSignal,
+) => Promise<PortalCredentials | undefined>;
+
+/** What {@linkcode createSelect} needs besides the settings. */
+export interface SelectOptions {
+  readonly refresh: Refresh;
+  readonly verifier: TokenVerifier;
+  readonly issued: IssuedTokens;
+}
+
+/** An access token that expires within this time, in milliseconds, is refreshed before it is used. */
+const REFRESH_BEFORE_MS = 60_000;
+
+/** Maximum number of rounds. Each round verifies, refreshes or skips one of the few pairs that a portal can have. */
+const MAX_ROUNDS = 16;
+
+/** Returns the selection among the token pairs in the settings' storage. */
+export function createSelect(settings: CredentialsSettings, options: SelectOptions): SelectCredentials {
+  const { refresh, verifier, issued } = options;
+  const { storage, clock } = settings;
+  const canRefresh = appKeys(settings) !== undefined;
+
+  function candidates({ tokens }: PortalRecord): StoredTokens[] {
+    return ranked(tokens, clock())
+      .filter(({ expiresAt }) => canRefresh || expiresAt > clock())
+      .sort((a, b) => priority(b) - priority(a));
+  }
+
+  function expiresSoon({ refreshToken, expiresAt }: StoredTokens): boolean {
+    return canRefresh && refreshToken !== undefined && expiresAt - REFRESH_BEFORE_MS <= clock();
+  }
+
+  return async (memberId, isWanted, signal) => {
+    /** Access tokens of the pairs that failed in this call. */
+    const skipped = new Set<string>();
+    /** Users whose pair this call has refreshed: a pair that lives no longer than a minute is not refreshed again. */
+    const refreshed = new Set<string>();
+    let failure: unknown;
+
+    /** Waits for `work` on a pair; if it fails so that another pair may be better, the pair is skipped. */
+    async function skipIf(
+      isSkippable: (error: unknown) => boolean,
+      { accessToken }: StoredTokens,
+      work: Promise<unknown>,
+    ): Promise<void> {
+      try {
+        await abortable(work, signal);
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!isSkippable(error)) throw error;
+        failure ??= error;
+        skipped.add(accessToken);
+      }
+    }
+
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      signal?.throwIfAborted();
+      const record = await loadPortal(storage, memberId);
+      if (record.status === "uninstalled") {
+        throw new NoCredentialsError(memberId, "installation", "the app was removed from it");
+      }
+      const tokens = candidates(record).find((tokens) => isWanted(tokens) && !skipped.has(tokens.accessToken));
+      if (tokens === undefined && failure !== undefined) throw failure;
+      if (tokens === undefined) return undefined;
+      if (tokens.isVerified !== true) {
+        await skipIf(() => true, tokens, verifier.verify(memberId, tokens));
+        continue;
+      }
+      const user = `${tokens.owner} ${tokens.userId}`;
+      if (expiresSoon(tokens) && !refreshed.has(user)) {
+        refreshed.add(user);
+        await skipIf((error) => error instanceof UnreachableError, tokens, refresh(memberId, tokens));
+        // If no OAuth host answers, the old token is good for its last seconds.
+        if (!skipped.has(tokens.accessToken) || tokens.expiresAt <= clock()) continue;
+      }
+      const credentials = toCredentials(record, tokens, issued);
+      if (credentials !== undefined) return credentials;
+      const info = await verifier.appInfo(memberId, tokens, signal);
+      if (info !== undefined && info.clientEndpoint === undefined) {
+        throw new NoCredentialsError(memberId, "authorization", "no OAuth host has sent an address of it");
+      }
+    }
+    return undefined;
+  };
+}
+
+/** The order of selection: the system user's pair is worth a verification, a person's only if there is no verified one. */
+function priority({ owner, isVerified }: StoredTokens): number {
+  if (owner === "system") return 2;
+  return isVerified === true ? 1 : 0;
+}
+
+/** Returns the credentials of a verified pair, or `undefined` if the address of the portal is not known. */
+function toCredentials(
+  { memberId, clientEndpoint }: PortalRecord,
+  { accessToken, expiresAt, owner, userId, scope }: StoredTokens,
+  issued: IssuedTokens,
+): PortalCredentials | undefined {
+  if (clientEndpoint === undefined) return undefined;
+  return {
+    clientEndpoint,
+    accessToken: issued.issue(memberId, accessToken),
+    expiresAt,
+    isSystemUser: owner === "system",
+    ...defined({ userId }),
+    scope,
+  };
+}
