@@ -3,6 +3,7 @@
  * through a compare-and-set that finds the lease there: once another has taken it over, whatever the clocks say, the
  * old holder writes nothing more.
  */
+import type { Time } from "../async/time.ts";
 import { StorageError } from "../errors.ts";
 import { updateEntry } from "../storage/update.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
@@ -22,6 +23,7 @@ export interface LeaseOptions {
   readonly storage: Storage;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
+  readonly time: Pick<Time, "monotonic" | "setTimer">;
   /** A fresh, unguessable text. */
   readonly random: () => string;
   /** How long a lease lasts that is not renewed, in milliseconds. */
@@ -54,9 +56,12 @@ export interface PortalLease {
   readonly stop: () => void;
 }
 
+/** A program that has nothing left but leases to renew may end. */
+const LET_GO = { keepAlive: false };
+
 /** Takes a portal; `undefined` when there is none, or another worker has it. `known` saves reading it. */
 export async function acquireLease(
-  { storage, clock, random, leaseMs }: LeaseOptions,
+  { storage, clock, time, random, leaseMs }: LeaseOptions,
   memberId: string,
   known?: Entry<PortalRecord>,
 ): Promise<PortalLease | undefined> {
@@ -82,7 +87,7 @@ export async function acquireLease(
 
   let entry = taken;
   /** By the clock of this process, which nobody sets. */
-  let renewedAt = performance.now();
+  let renewedAt = time.monotonic();
 
   async function write(change: (record: PortalRecord) => PortalRecord | undefined): Promise<PortalRecord> {
     lost.signal.throwIfAborted();
@@ -90,7 +95,7 @@ export async function acquireLease(
     const written = await updateEntry<PortalRecord>(storage, key, (found) => {
       const record = readRecord(found);
       // The lease counts from here, however long the storage takes.
-      writtenAt = performance.now();
+      writtenAt = time.monotonic();
       if (record?.lease?.owner !== owner) throw lose("another worker has taken it over");
       return change(record);
     }, entry);
@@ -103,22 +108,30 @@ export async function acquireLease(
 
   async function renew(): Promise<void> {
     // A storage that hangs says nothing. After a standstill it is to say first whether somebody has taken the portal.
-    const left = Math.max(leaseMs / 3, leaseMs - (performance.now() - renewedAt));
-    const timer = setTimeout(() => late(), left);
-    letGo(timer);
+    const left = Math.max(leaseMs / 3, leaseMs - (time.monotonic() - renewedAt));
+    const cancel = time.setTimer(() => late(), left, LET_GO);
     try {
       await write(leased);
     } catch (error) {
       // One that failed is tried again with the next, as long as nobody else can have taken the portal.
-      if (performance.now() - renewedAt > leaseMs) late({ cause: error });
+      if (time.monotonic() - renewedAt > leaseMs) late({ cause: error });
     } finally {
-      clearTimeout(timer);
+      cancel();
     }
   }
 
-  const timer = setInterval(renew, leaseMs / 3);
-  letGo(timer);
-  const stop = (): void => clearInterval(timer);
+  let stop = (): void => {};
+  const renewLater = (): void => {
+    stop = time.setTimer(
+      () => {
+        renewLater();
+        void renew();
+      },
+      leaseMs / 3,
+      LET_GO,
+    );
+  };
+  renewLater();
   return {
     record: () => entry.value,
     fencingToken: entry.value.fencingToken!,
@@ -136,11 +149,6 @@ export async function acquireLease(
       if (released) stop();
       return released;
     },
-    stop,
+    stop: () => stop(),
   };
-}
-
-/** A program that has nothing left but leases to renew may end, where its runtime allows that to be said. */
-function letGo(timer: unknown): void {
-  (timer as { readonly unref?: () => void }).unref?.();
 }

@@ -4,6 +4,7 @@ import { acquireLease, LeaseLostError } from "../../../src/portal/lease.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
 import { describe, it } from "../../support/test.ts";
+import { virtualTime } from "../../support/time.ts";
 
 const MEMBER_ID = "a".repeat(32);
 const KEY = portalKey(MEMBER_ID);
@@ -29,18 +30,17 @@ function processOn(
   storage: Storage,
   time: { now: number },
   skew = 0,
-  leaseMs = 30_000,
 ): Parameters<typeof acquireLease>[0] {
-  return { storage, clock: () => time.now + skew, random: () => crypto.randomUUID(), leaseMs };
+  return {
+    storage,
+    clock: () => time.now + skew,
+    time: virtualTime(),
+    random: () => crypto.randomUUID(),
+    leaseMs: 30_000,
+  };
 }
 
 const recordOf = async (storage: Storage): Promise<PortalRecord> => (await storage.get<PortalRecord>(KEY))!.value;
-
-/** Leases do not keep a process alive, so that a test which waits for one has to. */
-async function awake<T>(promise: Promise<T>): Promise<T> {
-  const timer = setInterval(() => {}, 1000);
-  return await promise.finally(() => clearInterval(timer));
-}
 
 describe("holdPortal()", () => {
   it("gives a portal to one of many that want it at once", async () => {
@@ -144,21 +144,19 @@ describe("holdPortal()", () => {
 
   it("renews by itself, and is lost when the storage does not answer for as long as it lasts", async () => {
     const storage = await stored();
-    const leaseMs = 60;
-    const renewed = Promise.withResolvers<PortalRecord["lease"]>();
-    let puts = 0;
-    const watched: Storage = {
-      ...storage,
-      put: async (key, value, options) => {
-        const result = await storage.put(key, value, options);
-        if (++puts === 3) renewed.resolve((value as unknown as PortalRecord).lease);
-        return result;
-      },
-    };
-    const kept = (await acquireLease({ ...processOn(watched, { now: 5 }), leaseMs }, MEMBER_ID))!;
-    assert.equal((await awake(renewed.promise))?.until, 65);
+    const time = virtualTime();
+    const on = (storage: Storage): Parameters<typeof acquireLease>[0] => ({
+      ...processOn(storage, { now: 5 }),
+      ...{ time, clock: time.now, leaseMs: 60 },
+    });
+    const begun = time.now();
+    const kept = (await acquireLease(on(storage), MEMBER_ID))!;
+    await time.elapse(90);
+    assert.equal((await recordOf(storage)).lease?.until, begun + 80 + 60);
     assert.equal(kept.signal.aborted, false);
     kept.stop();
+    await time.elapse(100);
+    assert.equal((await recordOf(storage)).lease?.until, begun + 80 + 60, "a lease that is stopped is not renewed");
 
     const other = await stored();
     let isDown = false;
@@ -166,25 +164,28 @@ describe("holdPortal()", () => {
       ...other,
       put: (...args) => isDown ? Promise.reject(new Error("down")) : other.put(...args),
     };
-    const held = (await acquireLease({ ...processOn(failing, { now: 5 }), leaseMs }, MEMBER_ID))!;
+    const held = (await acquireLease(on(failing), MEMBER_ID))!;
     isDown = true;
-    await awake(new Promise<void>((resolve) => held.signal.addEventListener("abort", () => resolve())));
+    await time.elapse(60);
+    assert.equal(held.signal.aborted, false);
+    await time.elapse(20);
     assert.match(String(held.signal.reason), /could not be renewed in time/);
     held.stop();
   });
 
   it("is lost when the storage hangs for as long as it lasts", async () => {
     const storage = await stored();
-    const leaseMs = 60;
+    const time = virtualTime();
     let hangs = false;
     const hanging: Storage = {
       ...storage,
       put: (...args) => hangs ? new Promise(() => {}) : storage.put(...args),
     };
-    const held = (await acquireLease({ ...processOn(hanging, { now: 5 }), leaseMs }, MEMBER_ID))!;
+    const held = (await acquireLease({ ...processOn(hanging, { now: 5 }), time, leaseMs: 60 }, MEMBER_ID))!;
     hangs = true;
-    // The test never ends where nobody tells the holder.
-    await awake(new Promise<void>((resolve) => held.signal.addEventListener("abort", () => resolve())));
+    await time.elapse(59);
+    assert.equal(held.signal.aborted, false);
+    await time.elapse(1);
     assert.match(String(held.signal.reason), /could not be renewed in time/);
     await assert.rejects(held.update((record) => record), LeaseLostError);
     held.stop();
