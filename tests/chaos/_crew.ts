@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { onDeno, root } from "../support/process.ts";
+import { root, runArgs } from "../support/process.ts";
 import type { Place, StorageName } from "./_storages.ts";
 import type { Witness } from "./_witness.ts";
 
@@ -127,7 +127,7 @@ export async function ready({ workers }: Crew): Promise<void> {
 function startWorker(settings: WorkerSettings): Worker {
   const child = spawn(
     process.execPath,
-    [...(onDeno ? ["run", "-A", "--no-check"] : []), "tests/chaos/_chaos_worker.ts", JSON.stringify(settings)],
+    [...runArgs, "tests/chaos/_chaos_worker.ts", JSON.stringify(settings)],
     { cwd: root, env: { ...process.env, NO_COLOR: "1" }, stdio: ["pipe", "pipe", "pipe"] },
   );
   const { name, skewMs } = settings;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,12 +8,19 @@ import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, FORM, MEMBER_ID } from "../support/app.ts";
 import { root, run } from "../support/process.ts";
 import { after, before, describe, test } from "../support/test.ts";
+import { type NodeProject, nodeProject } from "./_npm_project.ts";
 
 const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
 let oauthServer: Server;
 let folder: string;
+/** Node, and the folder with the package and the examples. */
+let node: { readonly command: string; readonly cwd: string };
+let project: NodeProject;
 
 before(async () => {
+  project = await nodeProject();
+  cpSync(join(root, "examples"), join(project.folder, "examples"), { recursive: true });
+  node = { command: project.node, cwd: project.folder };
   folder = mkdtempSync(join(tmpdir(), "onappupdate-examples-"));
   oauthServer = createServer(async (incoming, outgoing) => {
     let body = "";
@@ -27,6 +34,7 @@ before(async () => {
 after(() => {
   oauthServer.close();
   rmSync(folder, { recursive: true, force: true });
+  project.remove();
 });
 
 test("every example is run by these tests", () => {
@@ -41,20 +49,21 @@ test("every example is run by these tests", () => {
     "hono.ts",
     "node.ts",
     "plugin.ts",
-    "postgres_storage.ts", // by tests/examples/postgres_storage_test.ts
+    "postgres_storage.ts", // by postgres_storage_test.ts
   ]);
 });
 
 for (
-  const { file, runtime, path } of [
-    { file: "deno.ts", runtime: "deno", path: "/" },
-    { file: "node.ts", runtime: "same", path: "/" },
-    { file: "hono.ts", runtime: "same", path: "/b24/events" },
+  const { file, onNode, path } of [
+    { file: "deno.ts", onNode: false, path: "/" },
+    { file: "node.ts", onNode: true, path: "/" },
+    { file: "hono.ts", onNode: true, path: "/b24/events" },
   ] as const
 ) {
   test(`examples/${file} takes a portal's life over HTTP, refuses a forged event, and ends in order`, async () => {
     const portal = bitrix24.portal({ memberId: MEMBER_ID });
-    const { stop, output, printed, exited } = run(runtime, `examples/${file}`, {
+    const { stop, output, printed, exited } = run(`examples/${file}`, {
+      ...(onNode ? { on: node } : {}),
       env: {
         PORT: "0",
         CLIENT_ID,
@@ -90,14 +99,14 @@ for (
 }
 
 test("examples/plugin.ts tells of the upgrade", async () => {
-  const { output, exited } = run("same", "examples/plugin.ts");
+  const { output, exited } = run("examples/plugin.ts");
   assert.equal(await exited, 0, output());
   assert.match(output(), /^example\.bitrix24\.de: the new report is there$/m);
   assert.match(output(), /^a223c6b3710f85df22e9377d6c4f7553 went from 2\.0\.0 to 3\.0\.0$/m);
 });
 
 test("examples/crash_everywhere.ts finds nothing that is unsafe", async () => {
-  const { output, exited } = run("same", "examples/crash_everywhere.ts");
+  const { output, exited } = run("examples/crash_everywhere.ts");
   assert.equal(await exited, 0, output());
   assert.match(output(), /^\d{3} schedules of \d+ operations, all with the same end: portal \w+ on 3\.0\.0$/m);
   assert.match(output(), /^Repeated, and it does no harm:$/m);
@@ -107,7 +116,7 @@ test("examples/crash_everywhere.ts finds nothing that is unsafe", async () => {
 
 describe("examples/demo.ts", () => {
   test("shows a portal's life and exits 0 because every outcome was the expected one", async () => {
-    const { output, exited } = run("deno", "examples/demo.ts");
+    const { output, exited } = run("examples/demo.ts");
     assert.equal(await exited, 0, output());
     const lines = [
       /^Installed at 2 POST 200$/,
@@ -136,7 +145,7 @@ describe("examples/demo.ts", () => {
   });
 
   test("--serve serves the same app until it is stopped, and says how to post to it", async () => {
-    const { stop, output, printed, exited } = run("deno", "examples/demo.ts", {
+    const { stop, output, printed, exited } = run("examples/demo.ts", {
       args: ["--serve"],
       env: { PORT: "0" },
     });

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { test } from "../support/test.ts";
 
@@ -67,7 +66,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
 /** Importing the command line runs it; it exports nothing. */
 const RUNS = ["./cli"];
 
-const root = process.env["SOURCE_DIR"] ?? fileURLToPath(new URL("../..", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
 
 test("every export path is pinned here", () => {

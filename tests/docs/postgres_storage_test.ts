@@ -7,7 +7,7 @@ import type { Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { type StorageBackend, storageConformance } from "@b24/onappupdate/testing";
 import { type PostgresClient, postgresStorage } from "../../examples/postgres_storage.ts";
-import { root } from "../support/process.ts";
+import { root, runArgs } from "../support/process.ts";
 import { after, before, describe, it, test } from "../support/test.ts";
 import { type Postgres, startPostgres } from "./_postgres.ts";
 
@@ -17,7 +17,6 @@ before(async () => {
 });
 after(() => postgres.close());
 
-const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 const WORKER = fileURLToPath(new URL("postgres_storage_worker.ts", import.meta.url));
 const backends = new Map<Storage, StorageBackend>();
 
@@ -32,7 +31,7 @@ storageConformance({
     backends.set(storage, backend);
     return storage;
   },
-  worker: () => ({ command: process.execPath, args: [...RUNTIME, WORKER, String(postgres.port)] }),
+  worker: () => ({ command: process.execPath, args: [...runArgs, WORKER, String(postgres.port)] }),
   backend: {
     of: (storage) => backends.get(storage)!,
     can: ["stop", "start", "delay", "loseReply", "fill", "drain"],
@@ -108,7 +107,7 @@ describe("examples/postgres_storage.ts", () => {
 
 describe("docs/writing-a-storage.md", () => {
   // Documentation is where the sources are: on Node the tests run beside the packed package.
-  const read = (file: string): string => readFileSync(join(process.env["SOURCE_DIR"] ?? root, file), "utf8");
+  const read = (file: string): string => readFileSync(join(root, file), "utf8");
   const squeezed = (text: string): string => text.replaceAll(/\s+/g, "");
 
   it("quotes the example and its tests as they are", () => {

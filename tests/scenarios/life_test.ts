@@ -11,7 +11,7 @@ import { registrations } from "@b24/onappupdate/registrations";
 import { rest } from "@b24/onappupdate/rest";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, recordingLogger } from "../support/app.ts";
-import { connectRedis, startRedis } from "../support/redis.ts";
+import { connectRedis, sharedRedis } from "../support/redis.ts";
 import { describe, it } from "../support/test.ts";
 
 const CLIENT_SECRET = "client-secret-0123456789abcdef";
@@ -30,13 +30,13 @@ const PLACES: Readonly<Record<string, () => Promise<Place>>> = {
     return Promise.resolve({ storage: fileStorage({ path: join(folder, "portals.db") }), end });
   },
   Redis: async () => {
-    const server = await startRedis();
+    const server = await sharedRedis();
     const { client, close } = await connectRedis("node-redis", [server.port]);
     const end = async (): Promise<void> => {
       close();
       await server.remove();
     };
-    return { storage: redisStorage(client), end };
+    return { storage: redisStorage(client, { prefix: `life ${crypto.randomUUID()}` }), end };
   },
 };
 

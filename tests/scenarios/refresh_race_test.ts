@@ -11,7 +11,7 @@ import { fileStorage } from "@b24/onappupdate/file-storage";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../support/app.ts";
-import { denoBin, onDeno, root } from "../support/process.ts";
+import { root, runArgs } from "../support/process.ts";
 import { connectRedis, startRedis } from "../support/redis.ts";
 import { describe, it } from "../support/test.ts";
 
@@ -51,9 +51,7 @@ function worker(place: Place, bitrix24: string): {
 } {
   const file = "tests/scenarios/refresh_worker.ts";
   const args = [file, place.kind, place.at, bitrix24, MEMBER_ID, CLIENT_ID, CLIENT_SECRET];
-  const child = onDeno
-    ? spawn(denoBin, ["run", "-A", "--no-check", ...args], { cwd: root, stdio: ["pipe", "pipe", "inherit"] })
-    : spawn(process.execPath, args, { cwd: root, stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [...runArgs, ...args], { cwd: root, stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
   return {
     line: async () => {

@@ -1,15 +1,20 @@
-/** Runs modules as real processes, on the runtime of the tests or on Deno. */
+/** Runs modules as real processes. */
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
-export const onDeno = "Deno" in globalThis;
+/** Arguments that go before the path of a module on the runtime of the tests. */
+export const runArgs: readonly string[] = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 
-/** `DENO_BIN` names Deno where the tests themselves run on Node. */
-export const denoBin: string = onDeno ? process.execPath : process.env.DENO_BIN ?? "deno";
-
-/** The root of the project, or of the project that has the package installed. */
+/** The root of the repository, or on Node of the project that has the package installed. */
 export const root: string = fileURLToPath(new URL("../../", import.meta.url));
+
+export interface RunOptions {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Another runtime than that of the tests: its path, and the folder that `file` is relative to. */
+  readonly on?: { readonly command: string; readonly cwd: string };
+}
 
 export interface Running {
   /** All that it has printed. */
@@ -23,21 +28,12 @@ export interface Running {
 }
 
 /** Starts `file`, a path from the root. */
-export function run(
-  runtime: "deno" | "same",
-  file: string,
-  { args = [], env = {} }: { readonly args?: readonly string[]; readonly env?: Readonly<Record<string, string>> } = {},
-): Running {
-  const deno = onDeno || runtime === "deno";
-  const child = spawn(
-    deno ? denoBin : process.execPath,
-    [...(deno ? ["run", "-A", "--no-check"] : []), file, ...args],
-    {
-      cwd: root,
-      env: { ...process.env, NO_COLOR: "1", ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-    },
-  );
+export function run(file: string, { args = [], env = {}, on }: RunOptions = {}): Running {
+  const child = spawn(on?.command ?? process.execPath, [...(on === undefined ? runArgs : []), file, ...args], {
+    cwd: on?.cwd ?? root,
+    env: { ...process.env, NO_COLOR: "1", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let output = "";
   let changed = Promise.withResolvers<void>();
   const wake = (): void => {

@@ -4,7 +4,6 @@ import { digestToken, NotAuthenticError, Secret } from "@b24/onappupdate";
 import { InputError, UpgradeError } from "@b24/onappupdate/errors";
 import { digest } from "../../src/secret.ts";
 import { redact, redactError } from "../../src/redact.ts";
-import { run } from "../support/process.ts";
 import { describe, it } from "../support/test.ts";
 
 const VALUE = "3a0f7d66007e2a1c0056b0f100000001";
@@ -42,13 +41,6 @@ describe("Secret", () => {
       assert.doesNotMatch(text, new RegExp(VALUE));
     });
   }
-
-  it("prints as [redacted] in Deno's console and inspector", async () => {
-    const { output, exited } = run("deno", "tests/integration/secret_child.ts");
-    assert.equal(await exited, 0, output());
-    assert(output().match(/\[redacted\]/g)!.length >= 8, output());
-    assert.doesNotMatch(output(), new RegExp(VALUE));
-  });
 
   const hidden: Readonly<Record<string, () => unknown>> = {
     "inspect() without custom inspection": () => inspect(secret, { customInspect: false, showHidden: true }),

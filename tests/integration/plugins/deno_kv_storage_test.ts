@@ -18,13 +18,13 @@ import {
 } from "@b24/onappupdate/deno-kv-storage";
 import { storageConformance, type StorageWorkerCommand } from "@b24/onappupdate/testing";
 import { hurting, kvBehind, type OpenKv, openKv, type Way } from "../../support/deno_kv.ts";
+import { runArgs } from "../../support/process.ts";
 import { afterEach, beforeEach, describe, it, test } from "../../support/test.ts";
 
-const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 const WORKER = fileURLToPath(new URL("deno_kv_storage_worker.ts", import.meta.url));
 
 function commandOf(storage: Storage): StorageWorkerCommand {
-  return { command: process.execPath, args: [...RUNTIME, WORKER, opened.get(storage)!.path] };
+  return { command: process.execPath, args: [...runArgs, WORKER, opened.get(storage)!.path] };
 }
 
 interface Opened {
@@ -842,7 +842,7 @@ interface Child {
 const children: Child[] = [];
 
 function start(path: string, job: string, text: string): Child {
-  const child = spawn(process.execPath, [...RUNTIME, WORKER, path, job, text], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [...runArgs, WORKER, path, job, text], { stdio: ["ignore", "pipe", "pipe"] });
   let errors = "";
   child.stderr.on("data", (text) => errors += text);
   const started: Child = {

@@ -2,23 +2,25 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { encrypted, type Storage } from "@b24/onappupdate";
 import { copyStorage, type Key } from "@b24/onappupdate/storage";
 import { denoKvStorage } from "@b24/onappupdate/deno-kv-storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { storageConformance } from "@b24/onappupdate/testing";
-import { connectRedis, type RedisServer, startCluster, startRedis } from "../../support/redis.ts";
+import { connectRedis, type SharedRedis, sharedRedis, startCluster } from "../../support/redis.ts";
 import { openKv } from "../../support/deno_kv.ts";
 import { rotating } from "../../support/keys.ts";
+import { root, runArgs } from "../../support/process.ts";
 import { after, before, describe, it, test } from "../../support/test.ts";
 
 type Cluster = Awaited<ReturnType<typeof startCluster>>;
 
-let server: RedisServer;
+let server: SharedRedis;
 let cluster: Cluster;
 before(async () => {
-  [server, cluster] = await Promise.all([startRedis("--appendonly", "no"), startCluster()]);
+  [server, cluster] = await Promise.all([sharedRedis(), startCluster()]);
 });
 after(() => Promise.all([server?.remove(), cluster?.remove()]));
 
@@ -29,6 +31,8 @@ function closing(storage: Storage, close: () => void): Storage {
   return storage;
 }
 
+/** Unlike that of any other run: the server is shared. */
+const run = crypto.randomUUID();
 let cases = 0;
 
 async function overRedis(
@@ -37,7 +41,7 @@ async function overRedis(
   clock?: () => number,
 ): Promise<Storage> {
   const { client, close } = await connectRedis(library, ports);
-  const prefix = `encrypted ${++cases}`;
+  const prefix = `encrypted ${run} ${++cases}`;
   return closing(
     encrypted(redisStorage(client, clock === undefined ? { prefix } : { prefix, clock }), rotating),
     close,
@@ -66,6 +70,31 @@ for (const [name, create] of Object.entries(BACKENDS)) {
     dispose: (storage) => closers.get(storage)!(),
   });
 }
+
+const folders = new Map<Storage, string>();
+storageConformance({
+  name: "encrypted(fileStorage)",
+  test,
+  clock: "injected",
+  create: (clock) => {
+    const folder = mkdtempSync(join(tmpdir(), "encrypted-"));
+    const storage = encrypted(fileStorage({ path: join(folder, "app.db"), clock }), rotating);
+    folders.set(storage, folder);
+    return storage;
+  },
+  dispose: async (storage) => {
+    await storage.close?.();
+    rmSync(folders.get(storage)!, { recursive: true });
+  },
+  worker: (storage) => ({
+    command: process.execPath,
+    args: [
+      ...runArgs,
+      join(root, "tests/integration/storage/encrypted_worker.ts"),
+      join(folders.get(storage)!, "app.db"),
+    ],
+  }),
+});
 
 describe("copyStorage() from a file", () => {
   for (const [name, create] of Object.entries(BACKENDS)) {

@@ -54,7 +54,7 @@ describe("FakeBitrix24.serve() and forwardingFetch()", () => {
     portal.answer("crm.deal.add", ({ params }) => params);
     const server = await bitrix24.serve();
     const args = [server.url, `https://${portal.domain}/rest/`, portal.accessToken()];
-    const child = run("same", "tests/integration/testing/fake_child.ts", { args });
+    const child = run("tests/integration/testing/fake_child.ts", { args });
     assert.equal(await child.exited, 0, child.output());
     assert.match(child.output(), /\{"result":\{"fields":\{"TITLE":"from a child"\}\}/);
     assert.deepEqual(portal.calls().map(({ method, userId, status }) => [method, userId, status]), [

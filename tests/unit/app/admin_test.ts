@@ -3,6 +3,7 @@ import { B24Error, memoryStorage, NonRetriableError, RetryAfterError, type Stora
 import { StorageError, UnknownPortalError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 type Made = ReturnType<typeof rig>;
 
@@ -11,12 +12,12 @@ async function updated(made: Made): Promise<void> {
   await made.send(made.portal.update(3));
 }
 
-/** Waits for the work that a call has begun: its last report is `handled`. */
-async function idle({ names }: Made): Promise<void> {
-  const before = names().filter((name) => name === "eventHandled").length;
-  while (names().filter((name) => name === "eventHandled").length === before) {
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
+/** Makes a call and waits for the work that it starts: its last report is `eventHandled`. */
+async function worked({ names }: Made, call: () => Promise<unknown>): Promise<void> {
+  const handled = (): number => names().filter((name) => name === "eventHandled").length;
+  const before = handled();
+  await call();
+  await until("the work of the call is done", () => handled() > before);
 }
 
 describe("admin.retry()", () => {
@@ -33,8 +34,7 @@ describe("admin.retry()", () => {
     await updated(made);
     assert.equal((await made.app.portal(MEMBER_ID))?.failure?.retryAt, undefined);
     broken = false;
-    await made.app.admin.retry(MEMBER_ID);
-    await idle(made);
+    await worked(made, () => made.app.admin.retry(MEMBER_ID));
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
     assert.deepEqual(attempts, [1, 1]);
   });
@@ -52,8 +52,7 @@ describe("admin.retry()", () => {
     made.later();
     assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 });
     broken = false;
-    await made.app.admin.retry(MEMBER_ID);
-    await idle(made);
+    await worked(made, () => made.app.admin.retry(MEMBER_ID));
     assert.equal(runs, 2);
   });
 
@@ -72,8 +71,7 @@ describe("admin.retry()", () => {
       await made.send(made.portal.install(2));
       await made.send(made.portal.event("ONAPPTEST", {}));
       assert.deepEqual([await made.app.tick(), runs], [{ handled: 0, failed: 0 }, 1]);
-      await made.app.admin.retry(MEMBER_ID);
-      await idle(made);
+      await worked(made, () => made.app.admin.retry(MEMBER_ID));
       assert.equal(runs, 2, String(error));
       await made.app.close();
     }
@@ -92,8 +90,7 @@ describe("admin.skip()", () => {
       .upgrade("3", () => void ran.push("3"));
     await updated(made);
     await assert.rejects(made.app.admin.skip(MEMBER_ID, "another"), { code: "not_due" });
-    await made.app.admin.skip(MEMBER_ID, "broken");
-    await idle(made);
+    await worked(made, () => made.app.admin.skip(MEMBER_ID, "broken"));
     const { version, applied, failure } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([version, failure, ran], ["3.0.0", undefined, ["3"]]);
     assert.deepEqual(applied.map(({ id, skipped }) => [id, skipped]), [["broken", true], ["3", undefined]]);
@@ -130,8 +127,7 @@ describe("admin.rollback()", () => {
     made.later();
     assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 }, "it is parked");
     fails = false;
-    await made.app.admin.retry(MEMBER_ID);
-    await idle(made);
+    await worked(made, () => made.app.admin.retry(MEMBER_ID));
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
@@ -171,8 +167,11 @@ describe("admin.rollback()", () => {
     await updated(made);
     const rollback = app.admin.rollback(MEMBER_ID);
     await begun.promise;
+    const received = (): number => made.names().filter((name) => name === "eventReceived").length;
+    const before = received();
     const sent = made.send(portal.event("ONCRMDEALADD", { ID: "7" }));
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await until("the event is stored", () => received() > before);
+    assert.deepEqual(await app.tick(), { handled: 0, failed: 0 });
     assert.deepEqual(heard, []);
     goOn.resolve();
     await rollback;
@@ -199,8 +198,7 @@ describe("admin.rollback()", () => {
     await made.app.admin.rollback(MEMBER_ID);
     assert.deepEqual((await made.app.portal(MEMBER_ID))?.applied, []);
     broken = false;
-    await made.app.admin.retry(MEMBER_ID);
-    await idle(made);
+    await worked(made, () => made.app.admin.retry(MEMBER_ID));
     assert.deepEqual(done, ["do 3", "undo 3", "do 3", "do 4"]);
   });
 
@@ -255,8 +253,7 @@ describe("admin.rollback()", () => {
     });
     await updated(made);
     await made.app.admin.rollback(MEMBER_ID);
-    await made.app.admin.retry(MEMBER_ID);
-    await idle(made);
+    await worked(made, () => made.app.admin.retry(MEMBER_ID));
     assert.equal(keys.length, 2);
     assert.notEqual(keys[0], keys[1]);
   });

@@ -12,6 +12,7 @@ import {
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, post, recordingLogger, rig, trusting } from "../../support/app.ts";
 import { describe, test } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 describe("an app", () => {
   test("brings a portal from install to update to removal", async () => {
@@ -192,12 +193,15 @@ describe("an app", () => {
     for (const acknowledge of ["stored", "handled"] as const) {
       const { app, portal, send } = rig({ acknowledge });
       let done = false;
+      const answered = Promise.withResolvers<void>();
       app.on("ONAPPINSTALL", async () => {
-        await new Promise((resolve) => setTimeout(resolve, 1));
+        if (acknowledge === "stored") await answered.promise;
+        else await new Promise((resolve) => setTimeout(resolve, 1));
         done = true;
       });
       assert.equal(await send(portal.install(1)), 200);
       assert.equal(done, acknowledge === "handled");
+      answered.resolve();
       await app.close();
       assert.equal(done, true);
     }
@@ -542,11 +546,9 @@ describe("createApp()", () => {
     for (let one = first; closes < 5; one = made()) {
       if (one !== first) void one.app.tick();
       const before = closes;
-      while (closes === before) await new Promise((resolve) => setTimeout(resolve, 1));
+      await until("the step begins", () => closes > before);
       if (closes < 5) await one.app.close();
-      else {while ((await one.app.portal(MEMBER_ID))?.version !== "3.0.0") {
-          await new Promise((resolve) => setTimeout(resolve, 1));
-        }}
+      else await until("the portal is on 3", async () => (await one.app.portal(MEMBER_ID))?.version === "3.0.0");
     }
     assert.deepEqual(attempts, [1, 1, 1, 1, 1]);
   });

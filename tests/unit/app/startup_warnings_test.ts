@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import type { StorageCapabilities } from "@b24/onappupdate/storage";
 import { startWarnings } from "../../../src/app/startup_warnings.ts";
 import { post, rig } from "../../support/app.ts";
-import { run } from "../../support/process.ts";
-import { describe, it, test } from "../../support/test.ts";
+import { describe, it } from "../../support/test.ts";
 
 const MEMORY: StorageCapabilities = { durable: false, scope: "process" };
 const FILE: StorageCapabilities = { durable: true, scope: "host" };
@@ -104,33 +100,4 @@ describe("an app that starts", () => {
     assert.deepEqual(readable(lines), []);
     await app.close();
   });
-});
-
-test("a program is warned of its storage by the environment that it really has", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "start-"));
-  // What the machine of the tests says of itself does not count.
-  const names = ["DENO_DEPLOYMENT_ID", "K_SERVICE", "DYNO", "KUBERNETES_SERVICE_HOST", "NODE_APP_INSTANCE"];
-  const nowhere = Object.fromEntries(["AWS_LAMBDA_FUNCTION_NAME", ...names].map((name) => [name, ""]));
-  const logged = async (env: Record<string, string>, ...args: string[]): Promise<string> => {
-    const { output, exited } = run("same", "tests/integration/app/start_child.ts", {
-      args,
-      env: { ...nowhere, ...env },
-    });
-    assert.equal(await exited, 0, output());
-    return output();
-  };
-  try {
-    const lambda = { AWS_LAMBDA_FUNCTION_NAME: "b24" };
-    assert.match(
-      await logged(lambda),
-      /"warn".* in this process alone.*"storage":"memory","place":"AWS Lambda"\}\nstarted/,
-    );
-    assert.match(
-      await logged(lambda, join(folder, "app.db")),
-      /on this host alone.*"place":"AWS Lambda"\}\n.*encrypted\(\)/,
-    );
-    assert.match(await logged({}), /^\nstarted/);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 });

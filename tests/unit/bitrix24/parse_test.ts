@@ -11,7 +11,7 @@ import {
 } from "@b24/onappupdate";
 import { InputError } from "@b24/onappupdate/errors";
 import { bodyKind } from "../../../src/bitrix24/parse.ts";
-import { describe, it } from "../../support/test.ts";
+import { describe, it, mock } from "../../support/test.ts";
 
 const RECEIVED_AT = 1_785_312_005_000;
 
@@ -758,11 +758,15 @@ describe("parseEvent() reads", () => {
     assert.equal(read("auth.access_token", "t".repeat(255)).auth.accessToken?.reveal(), "t".repeat(255));
   });
   it("its own clock without a time of receipt", () => {
-    const before = Date.now();
-    const { member_id, domain, application_token } = AUTH;
-    const auth = { member_id, domain, application_token, access_token: "t" };
-    const { expiresAt = 0 } = parseEvent(toForm(edit(body("ONAPPUPDATE"), ["auth"], auth))).auth;
-    assert(expiresAt >= before + 3_600_000 && expiresAt <= Date.now() + 3_600_000);
+    const now = mock.method(Date, "now", () => 1_785_300_000_000);
+    try {
+      const { member_id, domain, application_token } = AUTH;
+      const auth = { member_id, domain, application_token, access_token: "t" };
+      const { expiresAt } = parseEvent(toForm(edit(body("ONAPPUPDATE"), ["auth"], auth))).auth;
+      assert.equal(expiresAt, 1_785_300_000_000 + 3_600_000);
+    } finally {
+      now.mock.restore();
+    }
   });
 });
 

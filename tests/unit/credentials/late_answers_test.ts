@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { setTimeout as pause } from "node:timers/promises";
 import { createApp, memoryStorage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, recordingLogger, rig } from "../../support/app.ts";
 import { branch, usersTried, withPair } from "../../support/office.ts";
 import { describe, it } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 const MINUTE = 60_000;
 type Made = ReturnType<typeof branch>;
@@ -39,7 +39,7 @@ describe("an answer about an earlier installation", () => {
       return gate.promise.then(() => Response.json({ result }));
     };
     const checking = made.app.check(MEMBER_ID);
-    await pause(20);
+    await until("the check asks", () => !isFirst);
     await installAgain(made);
     gate.resolve();
     await checking;
@@ -59,7 +59,7 @@ describe("an answer about an earlier installation", () => {
         ? gate.promise.then(() => Response.json({ error: "NOT_INSTALLED" }, { status: 401 }))
         : undefined;
     const renewing = made.app.credentials.refresh(MEMBER_ID, access);
-    await pause(20);
+    await until("the refresh asks", () => made.office.asked.at(-1)?.kind === "token");
     await installAgain(made);
     gate.resolve();
     await assert.rejects(renewing, { b24Code: "NOT_INSTALLED" });

@@ -276,13 +276,29 @@ describe("b24sdk() rejects", () => {
   }
 
   it("what takes longer than the SDK's own time-out without a second call", async () => {
-    const scene = await play(
-      callOnce,
-      ({ signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
-      { configure: (sdk) => void (sdk.getHttpClient("v2" as never).ajaxClient.defaults.timeout = 10) },
-    );
-    assert.deepEqual(scene.errors.map((error) => codeOf(error)), ["REQUEST_TIMEOUT"]);
-    assert.equal(scene.calls.length, 1);
+    const timeout = 54_321;
+    const { setTimeout } = globalThis;
+    let expire: (() => void) | undefined;
+    // It is over once the portal has the call.
+    globalThis.setTimeout = ((run: () => void, ms?: number) => {
+      if (ms !== timeout) return setTimeout(run, ms);
+      expire = run;
+    }) as typeof setTimeout;
+    try {
+      const scene = await play(
+        callOnce,
+        ({ signal }) =>
+          new Promise((_, reject) => {
+            signal.addEventListener("abort", () => reject(signal.reason));
+            expire!();
+          }),
+        { configure: (sdk) => void (sdk.getHttpClient("v2" as never).ajaxClient.defaults.timeout = timeout) },
+      );
+      assert.deepEqual(scene.errors.map((error) => codeOf(error)), ["REQUEST_TIMEOUT"]);
+      assert.equal(scene.calls.length, 1);
+    } finally {
+      globalThis.setTimeout = setTimeout;
+    }
   });
 
   it("what REST's third version refuses, by its own code", async () => {

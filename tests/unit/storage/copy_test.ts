@@ -1,11 +1,4 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import { CopyError, type CopyProblem, StorageError } from "@b24/onappupdate/errors";
 import {
@@ -17,7 +10,6 @@ import {
   type Entry,
   type Key,
 } from "@b24/onappupdate/storage";
-import { fileStorage } from "@b24/onappupdate/file-storage";
 import { describe, it } from "../../support/test.ts";
 
 const HOUR_MS = 3_600_000;
@@ -459,48 +451,5 @@ describe("copyStorage() that was interrupted", () => {
     };
     await assert.rejects(copy({ progress }), (error) => error === enough);
     assert.equal((await entries(to)).length, 64);
-  });
-
-  it("by the end of its process, again and again, is complete when it is repeated", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "copy-"));
-    const [from, to] = [join(folder, "from.db"), join(folder, "to.db")];
-    const child = async (killAt: number): Promise<{ ended: unknown[]; output: string }> => {
-      const script = fileURLToPath(new URL("../../integration/storage/copy_child.ts", import.meta.url));
-      const runtime = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
-      const child = spawn(process.execPath, [...runtime, script, from, to, String(killAt)], {
-        stdio: ["ignore", "pipe", "ignore"],
-      });
-      let output = "";
-      child.stdout.on("data", (text) => output += text);
-      return { ended: await once(child, "close"), output };
-    };
-    const read = async (path: string): Promise<Omit<Entry<unknown>, "version">[]> => {
-      const storage = fileStorage({ path });
-      const found = await entries(storage);
-      await storage.close?.();
-      return found;
-    };
-    try {
-      const source = fileStorage({ path: from });
-      await fill(source, 200);
-      for (let i = 0; i < 50; i++) await source.put(["receipt", String(i)], 1, { ttlMs: HOUR_MS });
-      await source.close?.();
-      let before = 0;
-      for (const killAt of [1, 70, 30, 65]) {
-        assert.deepEqual((await child(killAt)).ended, [null, "SIGKILL"]);
-        const { length } = await read(to);
-        assert.ok(length >= before && length < 250, `${length} after ${before}`);
-        before = length;
-      }
-      assert.ok(before > 0);
-      const { ended, output } = await child(0);
-      assert.deepEqual(ended, [0, null]);
-      assert.deepEqual(JSON.parse(output), { copied: 250 - before, same: before, extra: 0 });
-      const values = (found: Omit<Entry<unknown>, "version">[]): unknown[] =>
-        found.map(({ key, value }) => [key, value]);
-      assert.deepEqual(values(await read(to)), values(await read(from)));
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
   });
 });

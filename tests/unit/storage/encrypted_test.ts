@@ -8,9 +8,7 @@ import { FormatError, StorageError } from "@b24/onappupdate/errors";
 import { compareKeys, encodeKey, encodeValue, type Key } from "@b24/onappupdate/storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { type Faults, faultyStorage, storageConformance } from "@b24/onappupdate/testing";
-import process from "node:process";
 import { MEMBER_ID, rig } from "../../support/app.ts";
-import { onDeno, root } from "../../support/process.ts";
 import { NEW, OLD, old, rotating } from "../../support/keys.ts";
 import { describe, it, mock, test } from "../../support/test.ts";
 
@@ -54,15 +52,6 @@ function smallStorage(clock: () => number, maxValueBytes: number): Storage {
   };
 }
 
-const folders = new Map<Storage, string>();
-
-function inFile(clock: () => number): Storage {
-  const folder = mkdtempSync(join(tmpdir(), "encrypted-"));
-  const storage = encrypted(fileStorage({ path: join(folder, "app.db"), clock }), rotating);
-  folders.set(storage, folder);
-  return storage;
-}
-
 const inMemory = (clock: () => number): Storage => encrypted(memoryStorage({ clock }), rotating);
 const injected = { test, clock: "injected" } as const;
 storageConformance({ ...injected, name: "encrypted(memoryStorage)", create: inMemory });
@@ -76,24 +65,6 @@ storageConformance({
   name: "encrypted(encrypted(memoryStorage))",
   create: (clock) => encrypted(inMemory(clock), old),
 });
-storageConformance({
-  ...injected,
-  name: "encrypted(fileStorage)",
-  create: inFile,
-  dispose: async (storage) => {
-    await storage.close?.();
-    rmSync(folders.get(storage)!, { recursive: true });
-  },
-  worker: (storage) => ({
-    command: process.execPath,
-    args: [
-      ...(onDeno ? ["run", "-A", "--no-check"] : []),
-      join(root, "tests/integration/storage/encrypted_worker.ts"),
-      join(folders.get(storage)!, "app.db"),
-    ],
-  }),
-});
-
 const faultsOf = new WeakMap<Storage, Faults>();
 storageConformance({
   ...injected,

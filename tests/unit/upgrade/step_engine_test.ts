@@ -201,12 +201,14 @@ describe("step()", () => {
   it("cannot begin once its attempt is over", async () => {
     let late: Promise<unknown> | undefined;
     let ran = false;
+    const over = Promise.withResolvers<void>();
     const { update } = await portalOn2(async ({ step }) => {
-      late = new Promise((resolve) => setTimeout(resolve, 20)).then(() => step("late", () => void (ran = true)));
+      late = over.promise.then(() => step("late", () => void (ran = true)));
       late.catch(() => {});
       await Promise.resolve();
     });
     await update();
+    over.resolve();
     await assert.rejects(late!, /this attempt is over/);
     assert.equal(ran, false);
   });

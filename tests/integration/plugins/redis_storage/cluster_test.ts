@@ -5,9 +5,9 @@ import type { Storage } from "@b24/onappupdate";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { storageConformance, type StorageWorkerCommand } from "@b24/onappupdate/testing";
 import { connectRedis, type OpenClient, startCluster } from "../../../support/redis.ts";
+import { runArgs } from "../../../support/process.ts";
 import { after, describe, it, test } from "../../../support/test.ts";
 
-const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 const WORKER = fileURLToPath(new URL("redis_storage_worker.ts", import.meta.url));
 const LIBRARIES = ["node-redis", "ioredis"] as const;
 
@@ -29,7 +29,7 @@ for (const library of LIBRARIES) {
       // They fall on all three nodes.
       const prefix = `case ${opened.size}`;
       const storage = redisStorage(client, { prefix });
-      const args = [...RUNTIME, WORKER, library, cluster.ports.join(), prefix];
+      const args = [...runArgs, WORKER, library, cluster.ports.join(), prefix];
       opened.set(storage, { client, close, command: { command: process.execPath, args } });
       return storage;
     },

@@ -4,9 +4,9 @@ import type { Storage } from "@b24/onappupdate";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { storageConformance, type StorageWorkerCommand } from "@b24/onappupdate/testing";
 import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis } from "../../../support/redis.ts";
+import { runArgs } from "../../../support/process.ts";
 import { after, test } from "../../../support/test.ts";
 
-const RUNTIME = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 const WORKER = fileURLToPath(new URL("redis_storage_worker.ts", import.meta.url));
 
 const server = await startRedis("--appendonly", "no");
@@ -29,7 +29,7 @@ for (const [library, clock] of [["node-redis", "injected"], ["node-redis", "real
       const prefix = `case ${opened.size}`;
       const options = { prefix, timeoutMs: 2500 };
       const storage = redisStorage(client, clock === "injected" ? { ...options, clock: time } : options);
-      const args = [...RUNTIME, WORKER, library, String(server.port), prefix];
+      const args = [...runArgs, WORKER, library, String(server.port), prefix];
       opened.set(storage, { client, close, proxy, command: { command: process.execPath, args } });
       // It knows the time of the server then, so that the next answer to a write is that it was done.
       await storage.delete(["none"]);

@@ -113,7 +113,8 @@ export function counter(options: RestOptions = {}, given: { readonly fetch?: typ
   const portalFetch: typeof fetch = given.fetch ?? (async (input, init) => {
     const request = new Request(input, init);
     const { url, method: http, redirect, headers } = request;
-    const { auth, ...params } = await request.json();
+    // At once: a call with a short time limit may be given up before the body of a request is read.
+    const { auth, ...params } = JSON.parse(String(init?.body));
     const { host, pathname } = new URL(url);
     const method = pathname.replace("/rest/", "");
     const contentType = headers.get("content-type");

@@ -425,7 +425,7 @@ describe("b24.call() and a hostile portal", () => {
       await failure(made, made.b24.call("crm.deal.add", {}, { timeoutMs: 10 }), { name: "UnreachableError" });
       assert.equal(made.sent.length, 2);
       made.answer = () => ok("done");
-      assert.equal(await made.b24.call("profile"), "done");
+      assert.equal(await made.b24.call("profile", {}, { timeoutMs: 60_000 }), "done");
     });
   }
 

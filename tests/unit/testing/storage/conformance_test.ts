@@ -1,67 +1,21 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { fileStorage } from "@b24/onappupdate/file-storage";
 import {
   type Faults,
   faultyStorage,
   STORAGE_REQUIREMENTS,
   type StorageBackend,
-  storageConformance,
-  type StorageWorkerCommand,
+  type StorageConformanceOptions,
 } from "@b24/onappupdate/testing";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import process from "node:process";
-import { onDeno, root } from "../../../support/process.ts";
 import { BROKEN, BROKEN_UNDER_FAULTS } from "./_broken_storages.ts";
 import { BROKEN_WORKERS } from "../../../integration/testing/_broken_workers.ts";
+import { failures, register } from "../../../support/conformance.ts";
 import { describe, it, test } from "../../../support/test.ts";
-
-type Tests = readonly { readonly name: string; readonly fn: () => Promise<void> }[];
-
-function register(options: Partial<Parameters<typeof storageConformance>[0]> = {}): Tests {
-  const tests: { name: string; fn: () => Promise<void> }[] = [];
-  storageConformance({
-    name: "mine",
-    test: (name, fn) => tests.push({ name, fn }),
-    clock: "injected",
-    create: (clock) => memoryStorage({ clock }),
-    ...options,
-  });
-  return tests;
-}
-
-/** The options for storages on files that workers share, `how` of `_broken_workers.ts`. */
-function onFiles(how?: string): Partial<Parameters<typeof storageConformance>[0]> {
-  const paths = new WeakMap<Storage, string>();
-  return {
-    create: (clock) => {
-      const path = join(mkdtempSync(join(tmpdir(), "worker-")), "app.db");
-      const storage = fileStorage({ path, clock });
-      paths.set(storage, path);
-      return storage;
-    },
-    dispose: async (storage) => {
-      await storage.close?.();
-      rmSync(join(paths.get(storage)!, ".."), { recursive: true });
-    },
-    worker: (storage): StorageWorkerCommand => ({
-      command: process.execPath,
-      args: [
-        ...(onDeno ? ["run", "-A", "--no-check"] : []),
-        join(root, "tests/integration/testing/file_worker.ts"),
-        paths.get(storage)!,
-        ...(how === undefined ? [] : [how]),
-      ],
-    }),
-  };
-}
 
 /** The options for storages in memory whose faults the battery injects, some with other members. */
 function withFaults(
-  make: (storage: Storage, faults: Faults) => Partial<Storage> = () => ({}),
-): Partial<Parameters<typeof storageConformance>[0]> {
+  make?: (storage: Storage, faults: Faults) => Partial<Storage>,
+): Partial<StorageConformanceOptions> {
   const faultsOf = new WeakMap<Storage, Faults>();
   const of = (storage: Storage): StorageBackend => {
     const set = (change: Faults): Promise<void> => Promise.resolve(void Object.assign(faultsOf.get(storage)!, change));
@@ -78,25 +32,18 @@ function withFaults(
     create: (clock) => {
       const faults: Faults = {};
       const right = faultyStorage(memoryStorage({ clock }), faults, 1);
-      const storage = { ...right, ...make(right, faults) };
+      const storage = { ...right, ...make?.(right, faults) };
       faultsOf.set(storage, faults);
       return storage;
     },
     backend: { of, can: ["stop", "start", "delay", "loseReply", "fill", "drain"] },
+    // What is broken is waited for.
+    ...(make === undefined ? {} : { faultTimeoutMs: 500 }),
   };
 }
 
 /** The clauses that need an option which memory alone does not give. */
 const NEEDY = /^(8|9|10)\./;
-
-/** The message of each test that fails, by the number of its clause. */
-async function failures(tests: Tests): Promise<Map<string, string>> {
-  const failed = new Map<string, string>();
-  for (const { name, fn } of tests) {
-    await fn().catch((error: Error) => failed.set(name.split(" ")[0]!, error.message));
-  }
-  return failed;
-}
 
 test("storageConformance() registers one test for each clause, named by number, sentence and storage", () => {
   assert.deepEqual(
@@ -111,7 +58,7 @@ test("storageConformance() leaves out the clauses whose needs it is not given, a
     register(options).map(({ name }) => name.split(" ")[0]!).filter((number) => NEEDY.test(number));
   const all = Object.keys(STORAGE_REQUIREMENTS).filter((number) => NEEDY.test(number));
   assert.deepEqual(numbers({}), []);
-  assert.deepEqual(numbers({ ...onFiles(), ...withFaults() }), all);
+  assert.deepEqual(numbers({ worker: () => ({ command: "", args: [] }), ...withFaults() }), all);
   const some = { of: () => ({}), can: ["delay"] } as const;
   assert.deepEqual(numbers({ backend: some }), ["10.4", "10.5"]);
 });
@@ -124,12 +71,9 @@ test("STORAGE_REQUIREMENTS is in order, without a number or a sentence twice", (
   assert.ok(Object.isFrozen(STORAGE_REQUIREMENTS));
 });
 
-test("storageConformance() passes the reference, also with faults, and one that processes share", async () => {
+test("storageConformance() passes the reference, also with faults", async () => {
   assert.deepEqual(await failures(register()), new Map());
   assert.deepEqual(await failures(register(withFaults())), new Map());
-  const shared = register(onFiles()).filter(({ name }) => name.startsWith("8."));
-  assert.equal(shared.length, 5);
-  assert.deepEqual(await failures(shared), new Map());
 });
 
 test("storageConformance() closes every storage, also after a failed test", async () => {
@@ -193,28 +137,6 @@ describe("storageConformance() catches a storage that, when its backend fails,",
       assert.deepEqual(caught.filter((number) => !found.has(number)), [], `found ${[...found.keys()]}`);
     });
   }
-});
-
-describe("storageConformance() catches a storage that, in several processes,", () => {
-  for (const [does, { caught }] of Object.entries(BROKEN_WORKERS)) {
-    it(does, async () => {
-      const tests = register(onFiles(does)).filter(({ name }) => caught.includes(name.split(" ")[0]!));
-      assert.deepEqual([...(await failures(tests)).keys()], caught);
-    });
-  }
-});
-
-test("storageConformance() says when a worker does not start", async () => {
-  const [first] = register({ worker: () => ({ command: process.execPath, args: ["no such file"] }) })
-    .filter(({ name }) => name.startsWith("8.1 "));
-  await assert.rejects(first!.fn(), /ended without an answer/);
-});
-
-test("docs/storage-contract.md says each clause as the battery does", () => {
-  const page = readFileSync(join(process.env["SOURCE_DIR"] ?? root, "docs/storage-contract.md"), "utf8");
-  const said = [...page.matchAll(/^- \*\*(\d+\.\d+)\*\* ([\s\S]*?)\.$(?=\n\n|\n- |\n$)/gm)]
-    .map(([, number, says]) => [number, says!.replaceAll(/\s+/g, " ")]);
-  assert.deepEqual(said, Object.entries(STORAGE_REQUIREMENTS));
 });
 
 test("STORAGE_REQUIREMENTS has none that lets every broken storage pass", () => {
