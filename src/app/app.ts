@@ -246,7 +246,10 @@ export function createApp(options: AppOptions): App {
         await setup?.({
           ...keys,
           fetch,
-          portalFetch: guardedFetch({ fetch, hosts: extraPortalHosts, lookup: settings.lookup }),
+          portalFetch: guardedFetch({
+            ...{ fetch, hosts: extraPortalHosts, lookup: settings.lookup },
+            clock: time.monotonic,
+          }),
           credentials: credentials.provider,
           appInfo: oauth.appInfo,
           clock,

@@ -1,7 +1,7 @@
 /** What an operator should hear when an app starts on its storage, and before something is lost by it. */
 import type { LogFields } from "../logger.ts";
 import type { Storage } from "../storage/storage.ts";
-import { type Surroundings, surroundings } from "../net/runtime.ts";
+import { type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
 
 /** A line of the log. */
 export interface StartWarning {
@@ -30,7 +30,7 @@ const PLACES: readonly Place[] = [
 ];
 
 /** Each at most once for a storage; empty when all is well, or when the place says nothing of itself. */
-export function startWarnings(storage: Storage, around: Surroundings = surroundings()): StartWarning[] {
+export function startWarnings(storage: Storage, around: RuntimeEnvironment = runtimeEnvironment()): StartWarning[] {
   const { durable, scope, encrypted } = storage.capabilities;
   const place = placeOf(around);
   const warnings: StartWarning[] = [];
@@ -60,11 +60,11 @@ export function startWarnings(storage: Storage, around: Surroundings = surroundi
 }
 
 /** Whether a timer of this process can be counted on. */
-export function isLongLived(around: Surroundings = surroundings()): boolean {
+export function isLongLived(around: RuntimeEnvironment = runtimeEnvironment()): boolean {
   return placeOf(around)?.stopsIdle !== true;
 }
 
-function placeOf({ variable, isWorker }: Surroundings): Omit<Place, "variable"> | undefined {
+function placeOf({ variable, isWorker }: RuntimeEnvironment): Omit<Place, "variable"> | undefined {
   const place = PLACES.find((one) => variable(one.variable));
   if (place !== undefined) return place;
   // PM2 numbers its instances, and the first may be the only one.

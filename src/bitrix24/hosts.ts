@@ -1,25 +1,25 @@
-/** The hosts that may be called: portals of the cloud, the vendor's own hosts, and OAuth hosts. */
+/** Hosts that may be called: portals of the cloud, the vendor's own hosts, and OAuth hosts. */
 import { AddressError } from "../errors.ts";
 
-/** Hosts that are called besides those of the cloud. */
+/** Hosts that may be called besides public ones. */
 export interface AddressOptions {
-  /** Of the vendor's own choice, as {@linkcode portalHost} spells them; these may be private. */
+  /** Hosts that the vendor has configured, as {@linkcode portalHost} returns them; they may be private. */
   readonly hosts?: readonly string[];
 }
 
 /**
- * Domains under which Bitrix24 runs its cloud, by its help desk and the code of its portals. With another ending, the
- * name is anybody's, or may be soon: under `bitrix24.ua` there is nothing any more.
+ * Domains of Bitrix24's cloud, according to its help desk and the code of its portals. A domain with another ending is
+ * somebody else's, or may become so: `bitrix24.ua` was given up.
  */
 const CLOUD = "com ru by kz uz eu de fr it pl es uk in co mx cn id jp vn com.br com.tr".split(" ")
   .map((ending) => `.bitrix24.${ending}`);
 
-/** Whether `host` is a portal of Bitrix24's cloud. */
+/** Whether `host` is a portal in Bitrix24's cloud. */
 export function isCloudHost(host: string): boolean {
   return CLOUD.some((domain) => host.endsWith(domain) && host.length > domain.length);
 }
 
-/** Names that are somebody's own network, or nobody's. */
+/** Top-level names of private networks, and names that are reserved. */
 const PRIVATE_NAMES = new Set([
   ...["localhost", "local", "localdomain", "internal", "intranet", "intra", "private", "corp", "home", "lan", "arpa"],
   ...["test", "example", "invalid", "onion", "alt", "mail", "domain", "dhcp", "workgroup", "docker", "consul"],
@@ -28,35 +28,35 @@ const PRIVATE_NAMES = new Set([
 const NAME = /^(?=.{4,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /**
- * The address of a host that may be called, in its one spelling.
+ * Parses an address that may be called.
  *
- * @throws {AddressError} when it is not https, has a user, a password or a port, or its host is an IP address, a name of
- * a private network, or none; a host of `hosts` may be private and have the port that it is given with
+ * @throws {AddressError} if it is not https, has a user, a password or a port, or if its host is an IP address, the name
+ * of a private network, or malformed; a host among `hosts` may be private, and have the port that it is listed with
  */
 export function portalAddress(text: string, { hosts = [] }: AddressOptions = {}): URL {
   const refuse = (why: string): AddressError => new AddressError(`cannot call ${shown(text)}: ${why}`);
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined) throw refuse("it is no address");
-  // What a parser leaves out or puts in without a word, others may read another way.
-  if (/[\0-\x20\x7f\\]/.test(text)) throw refuse("it has a space, a control character or a backslash");
+  if (url === undefined) throw refuse("it is not an address");
+  // Parsers correct these silently, each in its own way.
+  if (/[\0-\x20\x7f\\]/.test(text)) throw refuse("it contains a space, a control character or a backslash");
   const [, authority] = /^https:\/\/([^/?#]+)/i.exec(text) ?? [];
   if (authority === undefined) throw refuse("wanted https");
-  if (authority.includes("@")) throw refuse("it names a user");
+  if (authority.includes("@")) throw refuse("it contains a user name");
   if (hosts.includes(url.host)) return url;
-  if (url.port !== "") throw refuse("it has a port, wanted none");
+  if (url.port !== "") throw refuse("it has a port, wanted none; list the host in extraPortalHosts to allow it");
   assertPublicName(url.hostname, refuse);
   return url;
 }
 
 /**
- * The address of a portal's REST, with a slash at its end.
+ * Returns the address of a portal's REST API, with a slash at its end.
  *
- * @throws {AddressError} when {@linkcode portalAddress} refuses it, or it is not where a portal's REST is
+ * @throws {AddressError} if {@linkcode portalAddress} refuses it, or if its path is not `/rest/`
  */
 export function portalEndpoint(text: string, options: AddressOptions = {}): string {
   const { href, origin, host } = portalAddress(text, options);
   const endpoint = `${origin}/rest/`;
-  // Methods are added to it: after a `?` or a `#` they would be lost.
+  // Methods are appended to it: after a `?` or a `#` they would be lost.
   if (href !== endpoint && `${href}/` !== endpoint) {
     throw new AddressError(`cannot call ${JSON.stringify(host)}: its path is not "/rest/"`);
   }
@@ -66,9 +66,9 @@ export function portalEndpoint(text: string, options: AddressOptions = {}): stri
 const OWN_HOST = /^(\[.+\]|[a-z0-9_-]+(\.[a-z0-9_-]+)*)(:\d+)?$/;
 
 /**
- * A host of the vendor's own choice, spelt as in addresses.
+ * Returns a host that the vendor has configured, spelled as in addresses.
  *
- * @throws {TypeError} when it is no host, with a port or without one
+ * @throws {TypeError} if it is not a host, with or without a port
  */
 export function portalHost(text: string): string {
   const url = URL.canParse(`https://${text}/`) ? new URL(`https://${text}/`) : undefined;
@@ -85,21 +85,23 @@ export function portalHost(text: string): string {
 function assertPublicName(host: string, refuse: (why: string) => AddressError): void {
   if (host.startsWith("[") || /^[\d.]+$/.test(host)) throw refuse("it is an IP address, wanted a name");
   if (host.endsWith(".")) throw refuse("its name ends with a dot");
-  if (!host.includes(".")) throw refuse("its name is of a private network");
-  if (!NAME.test(host)) throw refuse("its name is no name of a host");
-  if (PRIVATE_NAMES.has(host.slice(host.lastIndexOf(".") + 1))) throw refuse("its name is of a private network");
+  if (!host.includes(".")) throw refuse("it is the name of a private network, wanted a public one");
+  if (!NAME.test(host)) throw refuse("it is not a host name");
+  if (PRIVATE_NAMES.has(host.slice(host.lastIndexOf(".") + 1))) {
+    throw refuse("it is the name of a private network, wanted a public one");
+  }
 }
 
-/** The host alone: whatever else there is may be a secret. */
+/** Returns the host of an address, quoted. The rest of an address may contain a secret. */
 function shown(text: string): string {
   const host = URL.canParse(text) ? new URL(text).host : "";
   return JSON.stringify(host.slice(0, 100));
 }
 
 /**
- * The origin of an OAuth host. Loopback is let through for tests and demonstrations: nobody else can be there.
+ * Returns the origin of an OAuth host. Loopback addresses may be http, for tests and demonstrations.
  *
- * @throws {TypeError} when it is no https address
+ * @throws {TypeError} if it is not an https address
  */
 export function oauthOrigin(host: string): string {
   const url = URL.canParse(host) ? new URL(host) : undefined;

@@ -1,58 +1,59 @@
-/** Which hosts may be called, and a fetch that calls no other. */
+/** A `fetch` that calls public hosts and the vendor's own hosts only. */
 import { abortable } from "../async/abortable.ts";
 import { type AddressOptions, isCloudHost, portalAddress } from "../bitrix24/hosts.ts";
 import { AddressError } from "../errors.ts";
 import { isPublicAddress } from "./public_ip.ts";
 
-/** What a guarded fetch is made of. */
+/** Options of {@linkcode guardedFetch}. */
 export interface GuardOptions extends AddressOptions {
   readonly fetch: typeof fetch;
-  /** The addresses of a host; `undefined` where that cannot be seen. Rejects where the host is not known. */
+  /** Resolves to the IP addresses of a host, or to `undefined` if lookups are not possible. Rejects for an unknown host. */
   readonly lookup: (host: string) => Promise<readonly string[] | undefined>;
-  /** Milliseconds since any point, never going back; default those of the process. */
-  readonly clock?: () => number;
+  /** Milliseconds since an arbitrary point; never goes back. */
+  readonly clock: () => number;
 }
 
-/** How long what a lookup gave holds, in milliseconds, and of how many hosts. */
-const LOOKUP_MS = 30_000;
-const LOOKUPS = 1000;
+/** Lifetime of a lookup in milliseconds, and the maximum number of hosts that are remembered. */
+const LOOKUP_TTL_MS = 30_000;
+const MAX_LOOKUPS = 1000;
 
 /**
- * A fetch that calls hosts which {@linkcode portalAddress} lets through, and hands redirects back. Of a host outside of
- * the cloud, it looks first where its name leads. Between the look and the connection, that may change: only what stands
- * between the program and the network can prevent it, such as a proxy that lets public addresses through and no others.
+ * Returns a `fetch` that calls only hosts that {@linkcode portalAddress} accepts, and returns redirects instead of
+ * following them. For a host outside of the cloud, it first checks that the name resolves to public addresses only. The
+ * name can change between this check and the connection; only a proxy that lets public addresses through, and no others,
+ * can prevent that.
  *
- * A name that is not known rejects as a connection would, with a `TypeError`: that may be over soon.
+ * If a name cannot be resolved, it rejects with a `TypeError`, as `fetch` does: that may be over soon.
  */
 export function guardedFetch(
-  { fetch, lookup, hosts = [], clock = () => performance.now() }: GuardOptions,
+  { fetch, lookup, hosts = [], clock }: GuardOptions,
 ): typeof globalThis.fetch {
-  const looks = new Map<
+  const lookups = new Map<
     string,
-    { readonly until: number; readonly addresses: Promise<readonly string[] | undefined> }
+    { readonly expiresAt: number; readonly addresses: Promise<readonly string[] | undefined> }
   >();
 
-  function look(host: string): Promise<readonly string[] | undefined> {
-    const known = looks.get(host);
-    if (known !== undefined && known.until > clock()) return known.addresses;
-    if (looks.size >= LOOKUPS) looks.clear();
+  function cachedLookup(host: string): Promise<readonly string[] | undefined> {
+    const cached = lookups.get(host);
+    if (cached !== undefined && cached.expiresAt > clock()) return cached.addresses;
+    if (lookups.size >= MAX_LOOKUPS) lookups.clear();
     const addresses = lookup(host);
-    looks.set(host, { until: clock() + LOOKUP_MS, addresses });
-    // A host that is not known now may be at the next call.
-    addresses.catch(() => looks.delete(host));
+    lookups.set(host, { expiresAt: clock() + LOOKUP_TTL_MS, addresses });
+    // A failure is not cached: the next call may succeed.
+    addresses.catch(() => lookups.delete(host));
     return addresses;
   }
 
   async function assertPublic(host: string, signal: AbortSignal | null): Promise<void> {
-    let found: readonly string[] | undefined;
+    let addresses: readonly string[] | undefined;
     try {
-      found = await abortable(look(host), signal);
+      addresses = await abortable(cachedLookup(host), signal);
     } catch (cause) {
       signal?.throwIfAborted();
-      throw new TypeError(`cannot find host ${host}`, { cause });
+      throw new TypeError(`cannot resolve host ${host}`, { cause });
     }
-    if (found === undefined || (found.length > 0 && found.every(isPublicAddress))) return;
-    throw new AddressError(`cannot call ${host}: its name leads to an address that is not public`);
+    if (addresses === undefined || (addresses.length > 0 && addresses.every(isPublicAddress))) return;
+    throw new AddressError(`cannot call ${host}: it resolves to an address that is not public`);
   }
 
   return async (input, init) => {
@@ -62,10 +63,10 @@ export function guardedFetch(
       await assertPublic(url.hostname, init?.signal ?? request?.signal ?? null);
     }
     const response = await fetch(request ?? url, { ...init, redirect: "manual", referrerPolicy: "no-referrer" });
-    // Browsers hide where a redirect leads, and what stands in for `fetch` may follow it all the same.
+    // Browsers hide the target of a redirect, and a replaced `fetch` may follow it in spite of the option.
     if (response.redirected || response.type === "opaqueredirect") {
       await response.body?.cancel();
-      throw new AddressError(`cannot follow a redirect of ${url.host}: it was not handed back`);
+      throw new AddressError(`cannot call ${url.host}: it redirects, and fetch has followed or hidden the redirect`);
     }
     return response;
   };

@@ -1,20 +1,21 @@
-/** Tells IP addresses of the public internet from all others. */
+/** IP addresses of the public internet. */
 
-/** Ranges of addresses that are not on the public internet, or are not to be called there. */
+/** IPv4 ranges that are not public, or that portals cannot be in. */
 const CLOSED_V4 = ranges([
   ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"],
   ...["192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"],
   ...["224.0.0.0/4", "240.0.0.0/4"],
-  // Azure's own service to the machines in it.
+  // Azure's service for the virtual machines in it.
   "168.63.129.16/32",
 ]);
 
-/** Of IPv6, what is public is in one range; of that, these are not, or lead to an IPv4 address that is not seen here. */
+/** The range of all public IPv6 addresses. */
 const OPEN_V6 = ranges(["2000::/3"]);
 
+/** Ranges in it that are not public, or that lead to an IPv4 address that is not visible here. */
 const CLOSED_V6 = ranges(["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"]);
 
-/** Of these, the IPv4 address in them counts: the second is how hosts without IPv4 see those without IPv6. */
+/** IPv6 ranges that contain an IPv4 address, which decides. The second range (NAT64) is how IPv6-only hosts reach IPv4. */
 const WITH_V4 = ranges(["::ffff:0:0/96", "64:ff9b::/96"]);
 
 interface Range {
@@ -22,7 +23,7 @@ interface Range {
   readonly bits: number;
 }
 
-/** Whether an IP address is one of the public internet. What is none is not. */
+/** Whether `ip` is an IP address of the public internet; false if it is not an IP address. */
 export function isPublicAddress(ip: string): boolean {
   const bytes = bytesOf(ip);
   if (bytes === undefined) return false;
@@ -47,14 +48,14 @@ function isIn(bytes: readonly number[], range: Range): boolean {
   });
 }
 
-/** The bytes of an address as lookups give it; `undefined` of anything else. */
+/** Returns the bytes of an IP address, or `undefined` if it is not one. */
 function bytesOf(ip: string): number[] | undefined {
-  // Without zeros in front: to some they make a number octal.
+  // No leading zeros: some parsers read such a number as octal.
   if (/^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}$/.test(ip)) {
     const bytes = ip.match(/\d+/g)!.map(Number);
     return bytes.every((byte) => byte <= 255) ? bytes : undefined;
   }
-  // The parser of URLs knows all spellings of IPv6.
+  // The URL parser reads all spellings of IPv6.
   const literal = `http://[${ip}]/`;
   if (!/^[\da-f:.]+$/i.test(ip) || !URL.canParse(literal)) return undefined;
   const [head, tail] = new URL(literal).hostname.slice(1, -1).split("::") as [string, string?];

@@ -1,8 +1,8 @@
-/** Where the program runs. The one file of the core that looks at the runtime: for warnings, and for where names lead. */
+/** The runtime environment of the process. The only module of the core that looks at the runtime. */
 
-/** What the place says of itself. */
-export interface Surroundings {
-  /** A variable of the environment; `undefined` also when it may not be read. */
+/** What the runtime environment shows, for warnings at start. */
+export interface RuntimeEnvironment {
+  /** Returns an environment variable, or `undefined` if it is not set or may not be read. */
   readonly variable: (name: string) => string | undefined;
   /** This process is one of several that `node:cluster` started. */
   readonly isWorker: boolean;
@@ -23,14 +23,14 @@ interface Runtime {
   };
 }
 
-/** Of this program. Reading it never asks anybody for a permission, and never throws. */
-export function surroundings(runtime: Runtime = globalThis as Runtime): Surroundings {
+/** Returns the environment of this process. Reading it never throws and never prompts for a permission. */
+export function runtimeEnvironment(runtime: Runtime = globalThis as Runtime): RuntimeEnvironment {
   const { Deno: deno, process } = runtime;
   return {
     variable: (name) =>
       orUndefined(() => {
         if (deno === undefined) return process?.env?.[name];
-        // Without the permission, Deno would stop and ask who sits before it.
+        // Without the permission, Deno would stop and prompt for it.
         const { state } = deno.permissions.querySync({ name: "env", variable: name });
         return state === "granted" ? deno.env.get(name) : undefined;
       }),
@@ -41,16 +41,16 @@ export function surroundings(runtime: Runtime = globalThis as Runtime): Surround
   };
 }
 
-/** Hosts that forbid it or lack it do so in ways of their own, and none of them is worth a failed start. */
-function orUndefined<T>(look: () => T): T | undefined {
+/** Returns `undefined` if `read` throws: host environments deny access in different ways, and none is worth a failed start. */
+function orUndefined<T>(read: () => T): T | undefined {
   try {
-    return look();
+    return read();
   } catch {
     return undefined;
   }
 }
 
-/** What `node:dns` gives, of which Deno has one too. */
+/** `node:dns`, which Deno has too. */
 interface Dns {
   readonly promises: {
     readonly lookup: (host: string, options: { all: true }) => Promise<readonly { readonly address: string }[]>;
@@ -58,9 +58,10 @@ interface Dns {
 }
 
 /**
- * The addresses of a host, as a connection would find them; `undefined` where the place does not let us look.
+ * Resolves to the IP addresses of a host, as a connection would find them, or to `undefined` if the host environment does
+ * not allow lookups.
  *
- * @throws whatever the lookup says, out of the promise, of a host that is not known
+ * @throws the resolver's error, if the host name cannot be resolved
  */
 export async function addressesOf(
   host: string,
@@ -68,7 +69,7 @@ export async function addressesOf(
 ): Promise<readonly string[] | undefined> {
   const { Deno: deno, process } = runtime;
   const dns = orUndefined(() => {
-    // Without the permission, Deno would stop and ask who sits before it.
+    // Without the permission, Deno would stop and prompt for it.
     if (deno !== undefined && deno.permissions.querySync({ name: "net", host }).state !== "granted") return undefined;
     return process?.getBuiltinModule?.("node:dns") as Dns | undefined;
   });
@@ -76,7 +77,7 @@ export async function addressesOf(
   try {
     return (await dns.promises.lookup(host, { all: true })).map(({ address }) => address);
   } catch (error) {
-    // Codes of resolvers, such as ENOTFOUND; anything else is a place that has no resolver for us.
+    // Resolvers have codes such as ENOTFOUND. Any other error comes from a host environment without a resolver.
     const { code } = error as { readonly code?: unknown };
     if (typeof code === "string" && /^E[A-Z_]+$/.test(code)) throw error;
     return undefined;

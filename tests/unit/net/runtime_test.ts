@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import process from "node:process";
-import { addressesOf, surroundings } from "../../../src/net/runtime.ts";
+import { addressesOf, runtimeEnvironment } from "../../../src/net/runtime.ts";
 import { describe, it } from "../../support/test.ts";
 
 const denied = (): never => {
@@ -9,7 +9,7 @@ const denied = (): never => {
 const env = { A: "1" };
 
 /** A Deno that has the variable, and that asks its user when it is read without a permission. */
-function deno(state: string): { Deno: NonNullable<NonNullable<Parameters<typeof surroundings>[0]>["Deno"]> } {
+function deno(state: string): { Deno: NonNullable<NonNullable<Parameters<typeof runtimeEnvironment>[0]>["Deno"]> } {
   return {
     Deno: {
       env: { get: (name) => state === "granted" ? `${name} of Deno` : denied() },
@@ -23,33 +23,33 @@ function deno(state: string): { Deno: NonNullable<NonNullable<Parameters<typeof 
   };
 }
 
-describe("surroundings()", () => {
-  it("are those of this program", () => {
+describe("runtimeEnvironment()", () => {
+  it("reads this process's environment", () => {
     process.env["ONAPPUPDATE_TEST"] = "here";
-    assert.equal(surroundings().variable("ONAPPUPDATE_TEST"), "here");
+    assert.equal(runtimeEnvironment().variable("ONAPPUPDATE_TEST"), "here");
     delete process.env["ONAPPUPDATE_TEST"];
-    assert.equal(surroundings().variable("ONAPPUPDATE_TEST"), undefined);
-    assert.equal(surroundings().isWorker, false);
+    assert.equal(runtimeEnvironment().variable("ONAPPUPDATE_TEST"), undefined);
+    assert.equal(runtimeEnvironment().isWorker, false);
   });
 
-  it("has the variables of Node, and what node:cluster says", () => {
+  it("reads the variables of Node, and node:cluster", () => {
     const getBuiltinModule = (name: string): unknown => name === "node:cluster" ? { isWorker: true } : denied();
-    const { variable, isWorker } = surroundings({ process: { env, getBuiltinModule } });
+    const { variable, isWorker } = runtimeEnvironment({ process: { env, getBuiltinModule } });
     assert.deepEqual([variable("A"), variable("B"), isWorker], ["1", undefined, true]);
   });
 
-  it("has the variables of Deno only with the permission, which it does not ask for", () => {
-    assert.equal(surroundings({ ...deno("granted"), process: { env } }).variable("A"), "A of Deno");
+  it("reads the variables of Deno only with the permission, which it does not prompt for", () => {
+    assert.equal(runtimeEnvironment({ ...deno("granted"), process: { env } }).variable("A"), "A of Deno");
     for (const state of ["prompt", "denied"]) {
       let read = 0;
       const runtime = deno(state);
       const counting = { ...runtime.Deno, env: { get: (): string => String(++read) } };
-      assert.equal(surroundings({ Deno: counting, process: { env } }).variable("A"), undefined);
+      assert.equal(runtimeEnvironment({ Deno: counting, process: { env } }).variable("A"), undefined);
       assert.equal(read, 0);
     }
   });
 
-  it("is empty where nothing is known, and where looking fails", () => {
+  it("is empty if the runtime shows nothing or throws", () => {
     const throwing = {
       get env(): never {
         return denied();
@@ -58,7 +58,7 @@ describe("surroundings()", () => {
     };
     const lacking = { env: { get: denied } } as unknown as NonNullable<ReturnType<typeof deno>["Deno"]>;
     for (const runtime of [{}, { process: {} }, { process: throwing }, { Deno: lacking, process: { env } }]) {
-      const { variable, isWorker } = surroundings(runtime);
+      const { variable, isWorker } = runtimeEnvironment(runtime);
       assert.deepEqual([variable("A"), isWorker], [undefined, false]);
     }
   });
@@ -79,18 +79,18 @@ describe("addressesOf()", () => {
     },
   });
 
-  it("are all that the resolver gives", async () => {
+  it("returns all addresses of the resolver", async () => {
     const runtime = { process: process(() => Promise.resolve(found)) };
     const addresses = ["93.184.216.34", "2606:4700::1111"];
     assert.deepEqual(await addressesOf("crm.customer.com", runtime), addresses);
     assert.deepEqual(await addressesOf("crm.customer.com", { ...runtime, Deno: asked("granted") }), addresses);
   });
 
-  it("are those of this host", async () => {
+  it("resolves localhost", async () => {
     for (const address of (await addressesOf("localhost"))!) assert.match(address, /^(127\.|::1$)/);
   });
 
-  it("are undefined where nobody lets us look, and nobody is asked for it", async () => {
+  it("returns undefined if lookups are not possible, without a prompt", async () => {
     const runtime = { process: process(() => Promise.reject(new Error("not implemented"))) };
     assert.equal(await addressesOf("crm.customer.com", runtime), undefined);
     assert.equal(await addressesOf("crm.customer.com", {}), undefined);
@@ -99,7 +99,7 @@ describe("addressesOf()", () => {
     assert.equal(await addressesOf("crm.customer.com", never), undefined);
   });
 
-  it("rejects for a host that is not known", async () => {
+  it("rejects for an unknown host", async () => {
     const lookup = (): Promise<never> => Promise.reject(Object.assign(new Error("no"), { code: "ENOTFOUND" }));
     await assert.rejects(addressesOf("crm.customer.com", { process: process(lookup) }), { code: "ENOTFOUND" });
   });
