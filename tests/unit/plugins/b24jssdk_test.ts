@@ -281,8 +281,9 @@ describe("b24sdk() rejects", () => {
     let expire: (() => void) | undefined;
     // It is over once the portal has the call.
     globalThis.setTimeout = ((run: () => void, ms?: number) => {
-      if (ms !== timeout) return setTimeout(run, ms);
-      expire = run;
+      if (ms === timeout) expire = run;
+      else return setTimeout(run, ms);
+      return undefined;
     }) as typeof setTimeout;
     try {
       const scene = await play(
