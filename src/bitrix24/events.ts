@@ -1,78 +1,78 @@
-/** The events of Bitrix24 that concern an app, as TypeScript sees them: a union discriminated by `name`. */
+/** Types of the events that Bitrix24 sends to an app: a union discriminated by `name`. */
 import type { Secret } from "../secret.ts";
 import type { WireTree, WireValue } from "./tree.ts";
 
 /**
- * Who sends the event and on whose behalf: `auth` of the request.
+ * `auth` of the request: the portal, and the user on whose behalf the event was sent.
  *
- * Nothing in it is proved by being here. Of the addresses, use those of the portal's record: a forged event
- * carries addresses of the forger's choice.
+ * The fields are as they were sent, and not verified. For addresses, use the portal's record instead: a forged event
+ * carries addresses of the sender's choice.
  */
 export interface EventAuth {
-  /** The portal, for ever: 32 hexadecimal digits, lower case. No secret. */
+  /** Identifies the portal forever: 32 hexadecimal digits in lower case. It is not a secret. */
   readonly memberId: string;
-  /** Host of the portal, perhaps with a port; it changes when the portal is renamed. */
+  /** Host of the portal, possibly with a port; it changes when the portal is renamed. */
   readonly domain: string;
-  /** Shared by Bitrix24 and this app on this portal. Absent on some payment events. */
+  /** Secret that Bitrix24 and the app share for this portal. Absent in some payment events. */
   readonly applicationToken?: Secret;
-  /** Lives for an hour. Present when the event belongs to a user. */
+  /** Access token of the user, valid for an hour. Present if the event belongs to a user. */
   readonly accessToken?: Secret;
-  /** Lives for 180 days. Present when the event belongs to a user, but not on payments. */
+  /** Refresh token of the user, valid for 180 days. Present if the event belongs to a user and is not a payment. */
   readonly refreshToken?: Secret;
-  /** End of the access token in milliseconds since 1970: `expires`, else the time of receipt and `expires_in`. */
+  /** Expiry of the access token, in milliseconds since 1970: `expires`, or else the time of receipt plus `expires_in`. */
   readonly expiresAt?: number;
-  /** Scopes of the access token; empty without one. */
+  /** Scopes of the access token; empty if there is none. */
   readonly scope: readonly string[];
-  /** `L` local, `F` free, `D` demo, `T` trial, `P` paid, `S` subscription; others may come. */
+  /** `L` local, `F` free, `D` demo, `T` trial, `P` paid, `S` subscription, or another value. */
   readonly status?: string;
-  /** The user to whom the access token belongs. */
+  /** The user who owns the access token. */
   readonly userId?: number;
-  /** What the payload says; unproved. */
+  /** Address of the portal's REST API as it was sent; not verified. */
   readonly clientEndpoint?: string;
-  /** What the payload says; unproved. */
+  /** Address of the OAuth host as it was sent; not verified. */
   readonly serverEndpoint?: string;
   /** Keys that this library does not know; those that look like tokens are `Secret`s. */
   readonly extra: Extra;
 }
 
-/** Keys that this library does not know, kept as they came, with values that look like tokens wrapped. */
+/** Keys that this library does not know, kept as they were sent; values of keys that look like tokens are `Secret`s. */
 export interface Extra {
-  /** By its key on the wire. */
+  /** The value of a key as it was sent. */
   readonly [key: string]: ExtraValue;
 }
 
 /** A value under a key that this library does not know. */
 export type ExtraValue = string | number | boolean | null | Secret | readonly ExtraValue[] | Extra;
 
-/** What every event has. */
+/** The fields of every event. */
 export interface EventBase<Name extends string, Data> {
-  /** Discriminates the union. */
+  /** Name of the event; discriminates the union. */
   readonly name: Name;
   /** `data` of the request. */
   readonly data: Data & { readonly extra: Extra };
   /** `auth` of the request. */
   readonly auth: EventAuth;
-  /** When Bitrix24 says it sent the event, in **seconds** since 1970. Proves nothing. */
+  /** When Bitrix24 sent the event, in **seconds** since 1970. Not verified. */
   readonly ts: number;
-  /** Which handler registration it was sent for; absent on older portals. */
+  /** The handler registration that the event was sent for; absent on older portals. */
   readonly handlerId?: string;
   /** Top-level keys that this library does not know. */
   readonly extra: Extra;
 }
 
-/** ONAPPUPDATE: the portal moved to another version of the app. */
+/** ONAPPUPDATE: the portal was updated to another version of the app. */
 export type UpdateEvent = EventBase<"ONAPPUPDATE", {
-  /** VERSION as it came; a `VersionScheme` gives it a meaning. */
+  /** VERSION as it was sent; the app's `VersionScheme` interprets it. */
   readonly version: string;
-  /** PREVIOUS_VERSION as it came. */
+  /** PREVIOUS_VERSION as it was sent. */
   readonly previousVersion?: string;
   /** `ru`, `en`, `de`; old portals `com`. */
   readonly languageId?: string;
 }>;
 
-/** ONAPPINSTALL: the app was installed; apps without an interface get it at an update too. */
+/** ONAPPINSTALL: the app was installed. Apps without an interface receive it for updates too. */
 export type InstallEvent = EventBase<"ONAPPINSTALL", {
-  /** VERSION as it came. */
+  /** VERSION as it was sent. */
   readonly version: string;
   /** ACTIVE. */
   readonly active?: boolean;
@@ -82,7 +82,7 @@ export type InstallEvent = EventBase<"ONAPPINSTALL", {
   readonly languageId?: string;
 }>;
 
-/** ONAPPUNINSTALL: the app was removed. Never has tokens. */
+/** ONAPPUNINSTALL: the app was removed. It never carries access tokens. */
 export type UninstallEvent = EventBase<"ONAPPUNINSTALL", {
   /** CLEAN: the administrator asked to delete the app's data. */
   readonly clean: boolean;
@@ -90,17 +90,17 @@ export type UninstallEvent = EventBase<"ONAPPUNINSTALL", {
   readonly languageId?: string;
 }>;
 
-/** ONAPPPAYMENT: the app was paid for, or the paid period ended. */
+/** ONAPPPAYMENT: the app was paid for, or the paid period has ended. */
 export type PaymentEvent = EventBase<"ONAPPPAYMENT", {
   /** CODE of the app. */
   readonly code: string;
-  /** VERSION as it came. */
+  /** VERSION as it was sent. */
   readonly version: string;
   /** STATUS, as in `EventAuth.status`. */
   readonly status: string;
   /** PAYMENT_EXPIRED. */
   readonly paymentExpired: boolean;
-  /** DAYS that are left. */
+  /** DAYS that remain of the paid period. */
   readonly days?: number;
   /** As in ONAPPUPDATE. */
   readonly languageId?: string;
@@ -108,7 +108,7 @@ export type PaymentEvent = EventBase<"ONAPPPAYMENT", {
 
 /** ONAPPMETHODCONFIRM: an administrator answered the app's request to use a method. */
 export type MethodConfirmEvent = EventBase<"ONAPPMETHODCONFIRM", {
-  /** TOKEN: an access token that may now use the method. */
+  /** TOKEN: an access token that may use the method. */
   readonly token: Secret;
   /** METHOD. */
   readonly method: string;
@@ -118,9 +118,9 @@ export type MethodConfirmEvent = EventBase<"ONAPPMETHODCONFIRM", {
   readonly languageId?: string;
 }>;
 
-/** ONAPPTEST: sent by the REST method `event.test`. */
+/** ONAPPTEST: the app called the REST method `event.test`. */
 export type TestEvent = EventBase<"ONAPPTEST", {
-  /** QUERY: what the caller of `event.test` gave. */
+  /** QUERY: the parameters of `event.test`. */
   readonly query: WireTree | readonly WireValue[];
   /** As in ONAPPUPDATE. */
   readonly languageId?: string;
@@ -128,11 +128,11 @@ export type TestEvent = EventBase<"ONAPPTEST", {
 
 /** ONAPPUSERREADY: the OAuth tokens of the app's system user. */
 export type UserReadyEvent = EventBase<"ONAPPUSERREADY", {
-  /** Of the system user. */
+  /** Access token of the system user. */
   readonly accessToken: Secret;
-  /** Of the system user. */
+  /** Refresh token of the system user. */
   readonly refreshToken?: Secret;
-  /** End of the access token in milliseconds since 1970. */
+  /** Expiry of the access token, in milliseconds since 1970. */
   readonly expiresAt: number;
   /** Scopes of the access token. */
   readonly scope: readonly string[];
@@ -140,9 +140,9 @@ export type UserReadyEvent = EventBase<"ONAPPUSERREADY", {
   readonly userId?: number;
 }>;
 
-/** Any other event that Bitrix24 sends to the app. */
+/** Any other event, as the app has subscribed to it. */
 export type UnknownEvent = EventBase<"UNKNOWN", Record<never, never>> & {
-  /** The name on the wire, such as `ONCRMDEALADD`. */
+  /** Bitrix24's name of the event, such as `ONCRMDEALADD`. */
   readonly wireName: string;
 };
 
@@ -156,14 +156,14 @@ export type KnownEvent =
   | TestEvent
   | UserReadyEvent;
 
-/** Everything that may arrive. */
+/** Any event. */
 export type B24Event = KnownEvent | UnknownEvent;
 
-/** The event that is called `Name` on the wire. */
+/** The type of the event that Bitrix24 calls `Name`. */
 export type EventNamed<Name extends string> = Name extends KnownEvent["name"] ? Extract<KnownEvent, { name: Name }>
   : UnknownEvent;
 
-/** The event's name on the wire. */
+/** Returns Bitrix24's name of an event. */
 export function wireName(event: B24Event): string {
   return event.name === "UNKNOWN" ? event.wireName : event.name;
 }

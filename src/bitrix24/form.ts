@@ -1,16 +1,16 @@
 /**
- * `application/x-www-form-urlencoded` bodies with nested values, written as PHP reads them: what Bitrix24 sends.
+ * `application/x-www-form-urlencoded` bodies with nested values, in the notation of PHP: what Bitrix24 sends.
  *
- * PHP's dots and spaces in names become underscores; here they stay. A NUL does not end a name, either.
+ * Unlike PHP, dots and spaces in names do not become underscores, and a NUL does not end a name.
  */
 import { checkKey, checkText, DECODE_LIMITS, type DecodeLimits, inputError } from "./tree.ts";
 import type { WireTree, WireValue } from "./tree.ts";
 
 /**
- * Decodes a form as PHP's `$_POST` does: `a[b]=1` is a map in a map, `a[]=1` an array; of repeated names the last
- * wins. Names that PHP drops (empty, or with a bracket in front) are dropped.
+ * Decodes a form as PHP's `$_POST` does: `a[b]=1` is a map in a map, `a[]=1` is an array, and the last of repeated names
+ * wins. Names that PHP drops (empty, or beginning with a bracket) are dropped.
  *
- * @throws {InputError} when bytes are not UTF-8, or a limit is exceeded; nothing after that field is looked at
+ * @throws {InputError} if a field is not UTF-8 or exceeds a limit; the fields after it are not read
  */
 export function decodeForm(body: string, limits: Partial<DecodeLimits> = {}): WireTree {
   const all = { ...DECODE_LIMITS, ...limits };
@@ -21,7 +21,7 @@ export function decodeForm(body: string, limits: Partial<DecodeLimits> = {}): Wi
     end = indexOrEnd(body, "&", start);
     if (end === start) continue;
     if (++fields > all.fields) throw inputError([], `more than ${all.fields} fields`, `at most ${all.fields}`);
-    // Found once and kept: many names without a value must not search the rest of the body each.
+    // Searched once and kept: otherwise each name without a value would search the rest of the body.
     if (equals < start) equals = indexOrEnd(body, "=", start);
     const path = pathOf(body.slice(start, Math.min(equals, end)), all);
     if (path === undefined) continue;
@@ -46,7 +46,7 @@ function unescaped(raw: string, path: readonly string[]): string {
   try {
     return decodeURIComponent(spaced);
   } catch {
-    // Either a % that escapes nothing, which PHP leaves as it is, or bytes that are not UTF-8.
+    // Either a `%` that escapes nothing, which PHP keeps, or bytes that are not UTF-8.
   }
   try {
     return decodeURIComponent(spaced.replace(/%(?![\da-f]{2})/gi, "%25"));
@@ -55,23 +55,23 @@ function unescaped(raw: string, path: readonly string[]): string {
   }
 }
 
-/** Paths by the names of fields as they came: those of real events are always the same. */
+/** Cache of paths by the raw names of fields: the names in Bitrix24's events are always the same. */
 const paths = new Map<string, readonly string[]>();
-/** In which anybody may send names; more than the events have by far. */
-const MOST_PATHS = 256;
-const LONGEST_NAME = 64;
+/** Limits of the cache, because anybody can send names; far more than the events need. */
+const MAX_CACHED_PATHS = 256;
+const MAX_CACHED_NAME = 64;
 
-/** The keys that lead to a field's value; `undefined` for a name that PHP drops. */
+/** Returns the keys that lead to a field's value, or `undefined` for a name that PHP drops. */
 function pathOf(rawName: string, limits: DecodeLimits): readonly string[] | undefined {
-  const known = paths.get(rawName);
-  if (known !== undefined && isWithin(known, limits)) return known;
-  // A slice would keep its whole body in memory.
-  const copy = rawName.length > LONGEST_NAME ? undefined : Array.from(rawName).join("");
+  const cached = paths.get(rawName);
+  if (cached !== undefined && isWithin(cached, limits)) return cached;
+  // A copy, because a slice would keep its whole body in memory.
+  const copy = rawName.length > MAX_CACHED_NAME ? undefined : Array.from(rawName).join("");
   const name = unescaped(copy ?? rawName, [rawName]);
   if (name === "" || name.startsWith("[")) return undefined;
   const path = split(name, limits);
   if (copy !== undefined) {
-    if (paths.size >= MOST_PATHS) paths.clear();
+    if (paths.size >= MAX_CACHED_PATHS) paths.clear();
     paths.set(copy, path);
   }
   return path;
@@ -82,8 +82,8 @@ function isWithin(path: readonly string[], limits: DecodeLimits): boolean {
 }
 
 /**
- * `a[b][]` as `a`, `b` and an empty key. A bracket that is never closed is part of the name; text after a closing
- * bracket is ignored.
+ * Splits `a[b][]` into `a`, `b` and an empty key. A bracket that is not closed is part of the name, and text after a
+ * closing bracket is ignored.
  */
 function split(name: string, limits: DecodeLimits): string[] {
   let open = name.indexOf("[");
@@ -101,27 +101,27 @@ function split(name: string, limits: DecodeLimits): string[] {
   return path;
 }
 
-/** An integer as PHP writes it; with more digits, it is a name: JavaScript could not count on. */
+/** An integer key of PHP. A key with more digits than JavaScript can count with is a string. */
 const INTEGER = /^(?:0|-?[1-9]\d{0,14})$/;
 
-/** A map that is being filled. It keeps the order in which keys came, which objects do not for integers. */
+/** A map under construction. It keeps keys in their order, which objects do not for integers. */
 class Branch {
   readonly #entries = new Map<string, string | Branch>();
-  /** The key of the next `[]`: one above the highest integer key. */
+  /** Key of the next `[]`: one above the highest integer key. */
   #next: number | undefined;
 
   set(key: string, value: string): void {
     this.#entries.set(this.#counted(key), value);
   }
 
-  /** The branch at `key`, made where there is none; a text that was there is lost, as in PHP. */
+  /** Returns the branch at `key`, or creates it. As in PHP, it replaces a string. */
   child(key: string): Branch {
     const counted = this.#counted(key);
-    const there = this.#entries.get(counted);
-    if (there instanceof Branch) return there;
-    const made = new Branch();
-    this.#entries.set(counted, made);
-    return made;
+    const present = this.#entries.get(counted);
+    if (present instanceof Branch) return present;
+    const branch = new Branch();
+    this.#entries.set(counted, branch);
+    return branch;
   }
 
   toTree(): WireTree {
@@ -130,7 +130,7 @@ class Branch {
     return tree;
   }
 
-  /** An array when the keys are 0, 1, 2 and so on in this order, as PHP's `json_encode` decides. */
+  /** Returns an array if the keys are 0, 1, 2 and so on in this order, as PHP's `json_encode` does. */
   #toValue(): WireValue {
     let index = 0;
     for (const key of this.#entries.keys()) {
@@ -139,7 +139,7 @@ class Branch {
     return Array.from(this.#entries.values(), (value) => value instanceof Branch ? value.#toValue() : value);
   }
 
-  /** `key`, or the next index where it is empty. */
+  /** Returns `key`, or the next index if it is empty. */
   #counted(key: string): string {
     if (key !== "" && !INTEGER.test(key)) return key;
     const index = key === "" ? this.#next ?? 0 : Number(key);

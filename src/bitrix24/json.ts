@@ -1,11 +1,11 @@
-/** `application/json` bodies, as proxies, queues and Bitrix24's own documentation write them. */
+/** `application/json` bodies, as proxies, queues and the examples of Bitrix24's documentation have them. */
 import { checkKey, checkText, DECODE_LIMITS, type DecodeLimits, inputError, isTree } from "./tree.ts";
 import type { WireTree, WireValue } from "./tree.ts";
 
 /**
- * Decodes a JSON object; of repeated keys the last wins.
+ * Decodes a JSON object; the last of repeated keys wins.
  *
- * @throws {InputError} when the body is no JSON, no object, exceeds a limit, or has a number that is too large
+ * @throws {InputError} if the body is not JSON, not an object, exceeds a limit, or contains a number that is too large
  */
 export function decodeJson(body: string, limits: Partial<DecodeLimits> = {}): WireTree {
   const parsed = parse(body);
@@ -18,20 +18,20 @@ function parse(body: string): unknown {
   try {
     return JSON.parse(body);
   } catch {
-    // The engine's message quotes the body, and the body may hold tokens.
+    // Not the engine's message: it quotes the body, which may contain tokens.
     const saw = body === "" ? "nothing" : `${body.length} characters that are not JSON`;
     throw inputError([], saw, "a JSON object");
   }
 }
 
-/** Where the copy is, and what is left of the limit of fields. */
+/** The position of the copy, and how many more fields the limit allows. */
 interface Progress {
   readonly limits: DecodeLimits;
   readonly path: string[];
   left: number;
 }
 
-// The limit of depth is checked before each descent, so that no body can exhaust the stack.
+// The depth is checked before each descent, so that no body can exhaust the stack.
 function copyTree(from: object, progress: Progress): WireTree {
   const tree: Record<string, WireValue> = Object.create(null);
   for (const [key, value] of entries(from, progress)) tree[key] = copy(key, value, progress);
@@ -70,7 +70,7 @@ function copyValue(value: unknown, progress: Progress): WireValue {
     return value;
   }
   if (typeof value === "number") {
-    // JSON.parse makes Infinity of 1e999, which no JSON can hold when it is stored.
+    // JSON.parse reads 1e999 as Infinity, which cannot be stored as JSON.
     if (!Number.isFinite(value)) throw inputError(progress.path, "a number that is too large", "a number below 1e308");
     return value;
   }
@@ -78,7 +78,7 @@ function copyValue(value: unknown, progress: Progress): WireValue {
   return typeof value === "object" && value !== null ? copyTree(value, progress) : value as boolean | null;
 }
 
-/** JSON can escape half of a character, which no UTF-8 and so no storage can hold. */
+/** JSON can escape half of a surrogate pair, which cannot be stored as UTF-8. */
 function checkWellFormed(path: readonly string[], text: string): void {
   if (/\p{Surrogate}/u.test(text)) throw inputError(path, "half of a surrogate pair", "whole characters");
 }
@@ -86,5 +86,5 @@ function checkWellFormed(path: readonly string[], text: string): void {
 function kind(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";
-  return typeof value === "string" ? `a text of ${value.length} characters` : `a ${typeof value}`;
+  return typeof value === "string" ? `a string of ${value.length} characters` : `a ${typeof value}`;
 }

@@ -1,4 +1,4 @@
-/** From a request's body to a typed event: decoded, validated, named. */
+/** Parses a request's body into a typed event. */
 import type * as z from "zod";
 import { InputError, type InputIssue } from "../errors.ts";
 import { Secret } from "../secret.ts";
@@ -8,16 +8,16 @@ import { decodeJson } from "./json.ts";
 import { AUTH_KEYS, EVENTS, NAMED, optional, toAuth, TOP_KEYS, UNKNOWN_SCHEMA } from "./schemas.ts";
 import { type DecodeLimits, isTree, type WireTree, type WireValue } from "./tree.ts";
 
-/** How a body is written. */
+/** The format of a body. */
 export type BodyKind = "form" | "json";
 
-/** A body as it came. */
+/** A body as it was received. */
 export interface Body {
   readonly kind: BodyKind;
   readonly text: string;
 }
 
-/** The kind of body that a `Content-Type` announces; `null` for any other, and for a charset that is not UTF-8. */
+/** Returns the format that a `Content-Type` names, or `null` for any other one and for a charset that is not UTF-8. */
 export function bodyKind(contentType: string | null): BodyKind | null {
   const [type, ...parameters] = (contentType ?? "").toLowerCase().split(";").map((part) => part.trim());
   const charset = parameters.find((p) => p.startsWith("charset="))?.slice("charset=".length).replaceAll('"', "");
@@ -27,20 +27,20 @@ export function bodyKind(contentType: string | null): BodyKind | null {
 }
 
 /**
- * Decodes a body without looking at what it means.
+ * Decodes a body, without checking its fields.
  *
- * @throws {InputError} when it is not what `kind` says, or exceeds a limit
+ * @throws {InputError} if it is not in the format `kind`, or exceeds a limit
  */
 export function decodeBody({ kind, text }: Body, limits?: Partial<DecodeLimits>): WireTree {
   return kind === "form" ? decodeForm(text, limits) : decodeJson(text, limits);
 }
 
 /**
- * The typed event in a body as Bitrix24 sends it: for tools and tests; the app does it by itself.
+ * Parses a body as Bitrix24 sends it, for tools and tests; the app parses requests by itself.
  *
- * `receivedAt` is in milliseconds since 1970 and gives the end of a token that only says how long it lives.
+ * `receivedAt`, in milliseconds since 1970, determines when a token expires whose event says only how long it is valid.
  *
- * @throws {InputError} naming each field that is missing or malformed
+ * @throws {InputError} if a field is missing or malformed; it names each such field
  *
  * @example
  * ```ts
@@ -60,11 +60,15 @@ export function parseEvent(body: string, kind: BodyKind = "form", receivedAt: nu
   return parseTree(decodeBody({ kind, text: body }), receivedAt);
 }
 
-/** @throws {InputError} naming each field that is missing or malformed */
+/**
+ * Returns the typed event in a decoded body.
+ *
+ * @throws {InputError} if a field is missing or malformed; it names each such field
+ */
 export function parseTree(tree: WireTree, receivedAt: number): B24Event {
   const { event: name } = check(NAMED, tree);
   const known = Object.hasOwn(EVENTS, name) ? EVENTS[name as KnownEvent["name"]] : undefined;
-  const { ts, event_handler_id, auth, data } = check(known?.schema ?? UNKNOWN_SCHEMA, texts(tree));
+  const { ts, event_handler_id, auth, data } = check(known?.schema ?? UNKNOWN_SCHEMA, asForm(tree));
   const event = {
     name: known === undefined ? "UNKNOWN" : name,
     data: { ...known?.data(data as never, receivedAt), extra: extra(tree.data, known?.keys ?? NO_KEYS) },
@@ -74,44 +78,43 @@ export function parseTree(tree: WireTree, receivedAt: number): B24Event {
     extra: extra(tree, TOP_KEYS),
     ...(known === undefined ? { wireName: name } : {}),
   };
-  // The schema that `name` chose has checked the fields that the type of that name has.
+  // The schema of this name has checked the fields of its type.
   return event as unknown as B24Event;
 }
 
 /**
- * The tree as a form would have brought it, as far as events have fields: numbers as texts, and a map without entries,
- * which PHP writes as nothing, as "" or as [], as a map. A fraction stays a number: JSON's 1.10 is 1.1, and which version
- * was meant is lost already.
+ * Returns the fields of an event as a form has them: numbers as strings, and an empty map, which PHP writes as nothing, as
+ * "" or as [], as a map. A fraction stays a number: JSON.parse reads 1.10 as 1.1, so the version is unknown.
  */
-function texts({ event_handler_id, ts, data, auth }: WireTree): object {
+function asForm({ event_handler_id, ts, data, auth }: WireTree): object {
   return {
-    event_handler_id: textOf(event_handler_id),
-    ts: textOf(ts),
-    data: fieldTexts(mapOf(data)),
-    auth: fieldTexts(auth),
+    event_handler_id: digitsOf(event_handler_id),
+    ts: digitsOf(ts),
+    data: fieldsAsForm(mapOf(data)),
+    auth: fieldsAsForm(auth),
   };
 }
 
-function mapOf(sent: WireValue | undefined): WireValue {
-  return sent === undefined || sent === "" || (Array.isArray(sent) && sent.length === 0) ? {} : sent;
+function mapOf(value: WireValue | undefined): WireValue {
+  return value === undefined || value === "" || (Array.isArray(value) && value.length === 0) ? {} : value;
 }
 
-function textOf(field: WireValue | undefined): WireValue | undefined {
+function digitsOf(field: WireValue | undefined): WireValue | undefined {
   return typeof field === "number" && Number.isInteger(field) ? String(field) : field;
 }
 
-function fieldTexts(value: WireValue | undefined): WireValue | undefined {
+function fieldsAsForm(value: WireValue | undefined): WireValue | undefined {
   if (!isTree(value)) return value;
-  // A form has no numbers: nothing is copied then.
+  // A form has no numbers, so usually nothing is copied.
   for (const key in value) {
     if (typeof value[key] === "number") {
-      return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, textOf(field)!]));
+      return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, digitsOf(field)!]));
     }
   }
   return value;
 }
 
-/** Keys whose values are kept from being printed, whatever else they are. */
+/** Unknown keys whose values are wrapped in a `Secret`. */
 const SECRET_KEY = /token|secret|password/i;
 
 const NO_KEYS: ReadonlySet<string> = new Set();
@@ -122,7 +125,7 @@ function extra(tree: WireValue | undefined, known: ReadonlySet<string>): Extra {
   let rest: Record<string, ExtraValue> | undefined;
   for (const key of Object.keys(tree)) {
     if (known.has(key)) continue;
-    // Without a prototype, a key such as `__proto__` is a key like any other.
+    // No prototype, so that a key such as `__proto__` is a key like any other.
     rest ??= Object.create(null) as Record<string, ExtraValue>;
     rest[key] = extraValue(key, tree[key]!);
   }
@@ -138,7 +141,7 @@ function extraValue(key: string, value: WireValue): ExtraValue {
 function check<T>(schema: z.ZodType<T>, tree: unknown): T {
   const result = schema.safeParse(tree);
   if (result.success) return result.data;
-  // One issue a field: of an array, zod says that it is no text, and that it is too short for one.
+  // One issue for each field: zod reports both the type and the length of a wrong one.
   const issues = new Map<string, InputIssue>();
   for (const issue of result.error.issues) {
     const keys = issue.path.map(String);
@@ -154,15 +157,15 @@ function valueAt(tree: unknown, path: readonly string[]): WireValue | undefined 
   return value;
 }
 
-/** What was seen, for people: short plain values as they are, everything else by its kind, tokens never. */
+/** Describes a value for people: a short plain value is quoted, anything else is named by its type, and a token never is. */
 function describe(value: WireValue | undefined, path: readonly string[]): string {
   if (value === undefined) return "nothing";
-  if (value === "") return "an empty text";
+  if (value === "") return "an empty string";
   if (Array.isArray(value)) return "an array";
   if (isTree(value)) return "an object";
   if (typeof value === "string") {
     return value.length > 24 || path.some((key) => SECRET_KEY.test(key))
-      ? `a text of ${value.length} characters`
+      ? `a string of ${value.length} characters`
       : JSON.stringify(value);
   }
   return path.some((key) => SECRET_KEY.test(key)) ? `a ${value === null ? "null" : typeof value}` : String(value);

@@ -1,23 +1,23 @@
-/** What events have, by their names: checked, and read. */
+/** Schemas of events by name, and how their fields are read. */
 import * as z from "zod";
 import { Secret } from "../secret.ts";
 import type { EventAuth, KnownEvent } from "./events.ts";
 import type { WireTree, WireValue } from "./tree.ts";
 
-// Every field is a text here, which its check compiles to a few comparisons; what it means is read afterwards.
-const text = (pattern: RegExp, wanted: string) => z.string({ error: wanted }).regex(pattern, wanted);
-const digits = (wanted: string) => text(/^\d{1,15}$/, wanted);
-// Nothing depends on these; a genuine event with one of them empty must not be lost for it.
-const digitsOrEmpty = (wanted: string) => text(/^\d{0,15}$/, wanted).optional();
-const sized = (min: number, max: number, wanted = `a text of ${min} to ${max} characters`) =>
+// Every field is checked as a string, which compiles to a few comparisons, and is read afterwards.
+const matching = (pattern: RegExp, wanted: string) => z.string({ error: wanted }).regex(pattern, wanted);
+const digits = (wanted: string) => matching(/^\d{1,15}$/, wanted);
+// Nothing depends on these fields, so an event with an empty one is not refused.
+const digitsOrEmpty = (wanted: string) => matching(/^\d{0,15}$/, wanted).optional();
+const sized = (min: number, max: number, wanted = `a string of ${min} to ${max} characters`) =>
   z.string({ error: wanted }).min(min, wanted).max(max, wanted);
 const token = sized(1, 255, "a token of 1 to 255 characters");
-// An event that belongs to no user may carry the keys of the tokens without values.
+// An event without a user may have the keys of the tokens without values.
 const userToken = sized(0, 255, "a token of 1 to 255 characters").optional();
-const yesNo = text(/^[YN10]$/, `"Y" or "N"`);
-const oneZero = text(/^[YN10]$/, "0 or 1");
-// Longer than any version and shorter than any token: one in the wrong place must not be quoted later.
-const VERSION = `a version as text or as an integer, such as "3" or "2.1.0"`;
+const yesNo = matching(/^[YN10]$/, `"Y" or "N"`);
+const oneZero = matching(/^[YN10]$/, "0 or 1");
+// At most 24 characters: longer than any version and shorter than any token, so that a misplaced token is never quoted.
+const VERSION = `a version as a string or an integer, such as "3" or "2.1.0"`;
 const version = sized(1, 24, VERSION);
 const languageId = sized(0, 16, `a language such as "de"`).optional();
 const address = sized(0, 2048, "an address").optional();
@@ -29,23 +29,23 @@ const oauth = {
   user_id: digitsOrEmpty("the number of a user"),
 };
 const authFields = {
-  member_id: text(/^[0-9a-f]{32}$/i, "32 hexadecimal digits"),
-  domain: text(/^([\p{L}\p{N}._-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?$/iu, "a host name"),
+  member_id: matching(/^[0-9a-f]{32}$/i, "32 hexadecimal digits"),
+  domain: matching(/^([\p{L}\p{N}._-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?$/iu, "a host name"),
   access_token: userToken,
   ...oauth,
-  status: sized(0, 16, "a text of 1 to 16 characters").optional(),
+  status: sized(0, 16, "a string of 1 to 16 characters").optional(),
   client_endpoint: address,
   server_endpoint: address,
 };
-/** Of every event. */
+/** The schema of every event's name. */
 export const NAMED = z.object({
-  event: text(/^(?=.*[A-Z])[A-Z0-9_.:-]{1,100}$/, "the name of an event in upper case"),
+  event: matching(/^(?=.*[A-Z])[A-Z0-9_.:-]{1,100}$/, "the name of an event in upper case"),
 });
 
 const schemaOf = <Data extends z.ZodRawShape>(data: Data, applicationToken: "required" | "optional") =>
   z.object({
     ts: digits("unix time in seconds"),
-    event_handler_id: sized(0, 64, "a text of 1 to 64 characters").optional(),
+    event_handler_id: sized(0, 64, "a string of 1 to 64 characters").optional(),
     data: z.object(data, { error: "an object" }),
     auth: z.object({
       ...authFields,
@@ -54,14 +54,14 @@ const schemaOf = <Data extends z.ZodRawShape>(data: Data, applicationToken: "req
   });
 type Auth = z.output<ReturnType<typeof schemaOf>>["auth"];
 
-/** Of events that have none of their own. */
+/** The schema of events that this library does not know. */
 export const UNKNOWN_SCHEMA = schemaOf({}, "optional");
-/** Keys that have a place in an event; all others are extra. */
+/** Known keys of `auth`; all others are extra. */
 export const AUTH_KEYS: ReadonlySet<string> = new Set([...Object.keys(authFields), "application_token"]);
-/** Keys that have a place in an event; all others are extra. */
+/** Known keys at the top level; all others are extra. */
 export const TOP_KEYS: ReadonlySet<string> = new Set(["event", "event_handler_id", "data", "ts", "auth"]);
 
-/** What is to be known of an event with a name. */
+/** How events of one name are checked and read. */
 export interface EventKind {
   readonly schema: z.ZodType<z.output<ReturnType<typeof schemaOf>>>;
   readonly keys: ReadonlySet<string>;
@@ -80,7 +80,7 @@ function kind<Data extends z.ZodRawShape, Out extends object>(
   };
 }
 
-/** By name. The type says that every known event has its entry, and that each entry makes the data of its event. */
+/** Known events by name. The type checks that each has an entry, and that the entry returns the data of its event. */
 export const EVENTS: { readonly [Name in KnownEvent["name"]]: EventKind } = {
   ONAPPUPDATE: kind(
     { VERSION: version, PREVIOUS_VERSION: sized(0, 24, VERSION).optional(), LANGUAGE_ID: languageId },
@@ -109,7 +109,7 @@ export const EVENTS: { readonly [Name in KnownEvent["name"]]: EventKind } = {
       VERSION: version,
       STATUS: sized(1, 16),
       PAYMENT_EXPIRED: yesNo,
-      DAYS: text(/^-?\d{1,6}$/, "a number of days").optional(),
+      DAYS: matching(/^-?\d{1,6}$/, "a number of days").optional(),
       LANGUAGE_ID: languageId,
     },
     (d): DataOf<"ONAPPPAYMENT"> => ({
@@ -132,7 +132,7 @@ export const EVENTS: { readonly [Name in KnownEvent["name"]]: EventKind } = {
     }),
   ),
   ONAPPTEST: kind(
-    // event.test takes anything: a list, and nothing at all, too.
+    // `event.test` accepts any QUERY, also a list or nothing.
     {
       QUERY: z.custom<WireTree | readonly WireValue[] | "" | undefined>(isQuery, "an object").optional(),
       LANGUAGE_ID: languageId,
@@ -170,15 +170,15 @@ function secretOf(token: string | undefined): Secret | undefined {
   return token === undefined || token === "" ? undefined : new Secret(token);
 }
 
-/** Separated by commas in reality, and by spaces in some of the documentation. */
+/** Returns the scopes in a string: Bitrix24 separates them by commas, and some of its documentation by spaces. */
 export function scopesOf(scope: string | undefined): readonly string[] {
   return scope?.split(/[\s,]+/).filter(Boolean) ?? [];
 }
 
-/** Who sent an event, without what is extra. */
+/** Returns the known fields of `auth`. */
 export function toAuth(auth: Auth, receivedAt: number): Omit<EventAuth, "extra"> {
   const accessToken = secretOf(auth.access_token);
-  // Only what is there gets a key; one object that grows, for this is done for every request.
+  // One object that grows, because this runs for every request; absent fields get no key.
   const typed: { -readonly [Key in keyof Omit<EventAuth, "extra">]: EventAuth[Key] } = {
     memberId: auth.member_id.toLowerCase(),
     domain: auth.domain,
@@ -197,16 +197,16 @@ export function toAuth(auth: Auth, receivedAt: number): Omit<EventAuth, "extra">
   return typed;
 }
 
-/** An access token lives for an hour unless something else is said. */
-const ACCESS_TOKEN_SECONDS = "3600";
+/** Lifetime of an access token whose event does not state it. */
+const DEFAULT_LIFETIME_SECONDS = "3600";
 
-function expiry(said: Pick<Auth, "expires" | "expires_in">, receivedAt: number): number {
-  return said.expires
-    ? Number(said.expires) * 1000
-    : receivedAt + Number(said.expires_in || ACCESS_TOKEN_SECONDS) * 1000;
+function expiry(auth: Pick<Auth, "expires" | "expires_in">, receivedAt: number): number {
+  return auth.expires
+    ? Number(auth.expires) * 1000
+    : receivedAt + Number(auth.expires_in || DEFAULT_LIFETIME_SECONDS) * 1000;
 }
 
-/** The key only where there is a value. */
+/** Returns an object with the key, or an empty one if there is no value. Cheaper than `defined`, on the path of every request. */
 export function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
   return value === undefined ? {} : { [key]: value } as { [P in K]: V };
 }

@@ -1,31 +1,47 @@
-/** What a decoder makes of a body, and how much of one it takes. */
+/** Decoded bodies, and the limits of decoding. */
 import { InputError } from "../errors.ts";
 
-/** A decoded value. Forms hold texts only; numbers, booleans and `null` come from JSON. */
+/** A decoded value. Forms contain strings only; numbers, booleans and `null` come from JSON. */
 export type WireValue = string | number | boolean | null | readonly WireValue[] | WireTree;
 
 /**
- * A decoded map. It has no prototype, so that a key such as `__proto__` is a key like any other: ask
- * `Object.hasOwn(tree, key)`, it has no methods of its own.
+ * A decoded map. It has no prototype and no methods, so that a key such as `__proto__` is a key like any other: use
+ * `Object.hasOwn(tree, key)`.
  */
 export interface WireTree {
-  /** Decoded, own keys only. */
+  /** The value of a decoded key. */
   readonly [key: string]: WireValue;
 }
 
-/** How much of a body is decoded before it is refused. */
+/** Limits of a body; a body that exceeds one is refused with 400. */
 export interface DecodeLimits {
-  /** How many values: in a form `name=value` pairs, in JSON values of every kind without the outermost. Default 256. */
+  /**
+   * Maximum number of values: in a form, its fields; in JSON, values of every kind except the outermost.
+   *
+   * @default 256
+   */
   readonly fields: number;
-  /** How many containers around a value, the outermost counted: `a=1` has 1, `a[b]=1` has 2. Default 8. */
+  /**
+   * Maximum number of containers around a value, including the outermost: `a=1` has 1, `a[b]=1` has 2.
+   *
+   * @default 8
+   */
   readonly depth: number;
-  /** Of one decoded key, in characters (UTF-16 code units). Default 256. */
+  /**
+   * Maximum length of a decoded key, in UTF-16 code units.
+   *
+   * @default 256
+   */
   readonly keyLength: number;
-  /** Of one decoded text, in characters (UTF-16 code units). Default 8192. */
+  /**
+   * Maximum length of a decoded string, in UTF-16 code units.
+   *
+   * @default 8192
+   */
   readonly valueLength: number;
 }
 
-/** What Bitrix24's events never come near. */
+/** The default limits, far above Bitrix24's life-cycle events. */
 export const DECODE_LIMITS: DecodeLimits = Object.freeze({ fields: 256, depth: 8, keyLength: 256, valueLength: 8192 });
 
 /** Whether `value` is a map, not an array. */
@@ -33,28 +49,28 @@ export function isTree(value: unknown): value is WireTree {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** @throws {InputError} when `key` is longer than the limit; it is the last of `path` */
+/** @throws {InputError} if `key`, the last key of `path`, is longer than the limit */
 export function checkKey(path: readonly string[], key: string, limits: DecodeLimits): void {
   if (key.length > limits.keyLength) {
     throw inputError(path, `a key of ${key.length} characters`, `at most ${limits.keyLength}`);
   }
 }
 
-/** @throws {InputError} when `text` is longer than the limit */
+/** @throws {InputError} if `text` is longer than the limit */
 export function checkText(path: readonly string[], text: string, limits: DecodeLimits): void {
   if (text.length > limits.valueLength) {
-    throw inputError(path, `a text of ${text.length} characters`, `at most ${limits.valueLength}`);
+    throw inputError(path, `a string of ${text.length} characters`, `at most ${limits.valueLength}`);
   }
 }
 
-/** What is wrong at `path`, which is empty for the body as a whole. */
+/** Returns the error for a problem at `path`, which is empty for the body as a whole. */
 export function inputError(path: readonly string[], saw: string, wanted: string): InputError {
   return new InputError([{ path: path.map(shown).join("."), saw, wanted }]);
 }
 
 /**
- * Whoever sent the body chose its keys: in a log they take little room and do nothing. A long one may be a token in
- * the wrong place; only its beginning is shown.
+ * Returns a key for an error message. The sender has chosen it, so it is escaped and cut: a long key may be a token in the
+ * wrong place.
  */
 function shown(key: string): string {
   if (key === "") return '""';

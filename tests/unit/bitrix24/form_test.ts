@@ -277,12 +277,12 @@ const LIMITS: readonly (readonly [
   }],
   ["valueLength", (n) => `a[b]=${"v".repeat(n)}`, {
     path: "a.b",
-    saw: "a text of 8193 characters",
+    saw: "a string of 8193 characters",
     wanted: "at most 8192",
   }],
   ["valueLength", (n) => `a=${"%D0%B9".repeat(n)}`, {
     path: "a",
-    saw: "a text of 8193 characters",
+    saw: "a string of 8193 characters",
     wanted: "at most 8192",
   }],
 ];
@@ -325,7 +325,7 @@ test("decodeForm() looks at nothing after the field that exceeds a limit", () =>
   assert.equal(refusal("a=1&".repeat(10_000) + notUtf8).saw, "more than 256 fields");
   assert.equal(refusal(`a${"[b]".repeat(1000)}=%FF`).saw, "more than 8 levels");
   assert.equal(refusal(`${"k".repeat(10_000)}=%FF`).saw, "a key of 10000 characters");
-  assert.equal(refusal(`a=${"v".repeat(60_000)}${notUtf8}`).saw, "a text of 60000 characters");
+  assert.equal(refusal(`a=${"v".repeat(60_000)}${notUtf8}`).saw, "a string of 60000 characters");
 });
 
 describe("decodeForm() refuses bytes that are not UTF-8", () => {

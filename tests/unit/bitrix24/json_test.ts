@@ -78,7 +78,7 @@ describe("decodeJson() refuses what is no object, and quotes none of it", () => 
     ["null", "null"],
     ["[]", "an array"],
     [`[{"event":"ONAPPUPDATE"}]`, "an array"],
-    [`"51856fefc120"`, "a text of 12 characters"],
+    [`"51856fefc120"`, "a string of 12 characters"],
     ["51856", "a number"],
     ["true", "a boolean"],
   ];
@@ -155,7 +155,7 @@ const LIMITS: readonly (readonly [
   }],
   ["valueLength", (n) => `{"a":["${"v".repeat(n)}"]}`, {
     path: "a.0",
-    saw: "a text of 8193 characters",
+    saw: "a string of 8193 characters",
     wanted: "at most 8192",
   }],
 ];

@@ -234,8 +234,8 @@ const NO_TEXT: readonly Bad[] = [
   [null, "null"],
   [true, "true"],
 ];
-const EMPTY: Bad = ["", "an empty text"];
-const LONG = (length: number): Bad => ["x".repeat(length), `a text of ${length} characters`];
+const EMPTY: Bad = ["", "an empty string"];
+const LONG = (length: number): Bad => ["x".repeat(length), `a string of ${length} characters`];
 
 interface Field {
   readonly wanted: string;
@@ -256,7 +256,7 @@ const TOKEN: Field = {
 };
 const REQUIRED_TOKEN: Field = { ...TOKEN, bad: [...TOKEN.bad, EMPTY] };
 const VERSION: Field = {
-  wanted: 'a version as text or as an integer, such as "3" or "2.1.0"',
+  wanted: 'a version as a string or an integer, such as "3" or "2.1.0"',
   bad: [...NO_TEXT, LONG(25), [1.5, "1.5"]],
 };
 const INTEGER = (wanted: string): Field => ({
@@ -293,7 +293,7 @@ const FLAG = (wanted: string): Field => ({
   ],
 });
 const TEXT = (max: number): Field => ({
-  wanted: `a text of 1 to ${max} characters`,
+  wanted: `a string of 1 to ${max} characters`,
   bad: [...NO_TEXT, EMPTY, max < 24 ? ["x".repeat(max + 1), `"${"x".repeat(max + 1)}"`] : LONG(max + 1)],
 });
 const LANGUAGE: Field = {
@@ -335,10 +335,10 @@ const TOP_FIELDS: Readonly<Record<string, Field>> = {
       EMPTY,
       [1, '"1"'],
       ["a223", '"a223"'],
-      [`${AUTH.member_id}0`, "a text of 33 characters"],
-      [` ${AUTH.member_id}`, "a text of 33 characters"],
-      [`${AUTH.member_id}\n`, "a text of 33 characters"],
-      ["g".repeat(32), "a text of 32 characters"],
+      [`${AUTH.member_id}0`, "a string of 33 characters"],
+      [` ${AUTH.member_id}`, "a string of 33 characters"],
+      [`${AUTH.member_id}\n`, "a string of 33 characters"],
+      ["g".repeat(32), "a string of 32 characters"],
       ["../../portal", '"../../portal"'],
     ],
   },
