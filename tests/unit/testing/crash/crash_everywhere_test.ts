@@ -34,7 +34,7 @@ describe("crashEverywhere()", () => {
     it(`finds no end from which an app with acknowledge "${acknowledge}" does not come back`, async () => {
       const report = await crashEverywhere({
         ...scene(),
-        pairs: 100,
+        pairs: 10,
         app: (environment) =>
           app(environment, { acknowledge, checks: {} })
             .on(
@@ -53,14 +53,14 @@ describe("crashEverywhere()", () => {
             .upgrade("4", async ({ pages }) => {
               const all = await pages("deals", 0, async (cursor, { idempotencyKey }) => {
                 await environment.fetch(`https://crm.example/deals/${cursor}?${idempotencyKey}`);
-                return { next: cursor < 2 ? cursor + 1 : null, done: 1 };
+                return { next: cursor < 1 ? cursor + 1 : null, done: 1 };
               });
-              assert.equal(all, 3);
+              assert.equal(all, 2);
             }),
       });
       assert(report.operations > 40 && report.schedules > 2 * report.operations, JSON.stringify(report));
       const crm = report.repeated.filter(({ call }) => call.includes("crm.example"));
-      assert.deepEqual(crm.map(({ step }) => step), ["create", "deals", "deals", "deals"]);
+      assert.deepEqual(crm.map(({ step }) => step), ["create", "deals", "deals"]);
       for (const { idempotencyKey, times } of crm) assert(idempotencyKey !== undefined && times <= 3);
       assert.deepEqual(report.unsafe.map(({ call, step }) => [call, step]), [
         ["POST https://mail.example/told", undefined],
