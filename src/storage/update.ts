@@ -1,4 +1,5 @@
 /** Read-modify-write on one key: the only way in which the core changes what is shared. */
+import { createKeyedMutex, type KeyedMutex } from "../async/keyed_mutex.ts";
 import { StorageError } from "../errors.ts";
 import type { Entry, Key, Storage } from "./storage.ts";
 
@@ -20,8 +21,8 @@ export async function updateEntry<T>(
   change: (entry: Entry<T> | null) => T | undefined,
   known?: Entry<T> | null,
 ): Promise<Entry<T> | null> {
-  const leave = await takeTurn(storage, key);
-  try {
+  // Keys that share a name share a mutex, which does no harm.
+  return await mutexOf(storage)(key.join("\0"), async () => {
     let entry = known === undefined ? await storage.get<T>(key) : known;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const value = change(entry);
@@ -30,31 +31,18 @@ export async function updateEntry<T>(
       if (result.ok) return { key, value, version: result.version };
       entry = await storage.get<T>(key);
     }
-  } finally {
-    leave();
-  }
-  throw new StorageError(`cannot write ${JSON.stringify(key)}: ${storage.name} refused ${ATTEMPTS} writes in a row`);
+    throw new StorageError(`cannot write ${JSON.stringify(key)}: ${storage.name} refused ${ATTEMPTS} writes in a row`);
+  });
 }
 
-/** The last writer in line for each key, by storage. */
-const lines = new WeakMap<Storage, Map<string, Promise<void>>>();
+const mutexes = new WeakMap<Storage, KeyedMutex>();
 
 /**
- * Writers of one process wait for one another: racing, each round of them would have one winner. Races with other
- * processes are what compare-and-set is for.
+ * Returns the mutex of a storage. Writers of one process queue, because of writers that race only one wins each round.
+ * Compare-and-set is for races with other processes.
  */
-async function takeTurn(storage: Storage, key: Key): Promise<() => void> {
-  const line = lines.get(storage) ?? new Map<string, Promise<void>>();
-  lines.set(storage, line);
-  // Keys that share a name share a line, which does no harm.
-  const name = key.join("\0");
-  const before = line.get(name);
-  let leave: (() => void) | undefined;
-  const turn = new Promise<void>((resolve) => leave = resolve);
-  line.set(name, turn);
-  await before;
-  return () => {
-    if (line.get(name) === turn) line.delete(name);
-    leave!();
-  };
+function mutexOf(storage: Storage): KeyedMutex {
+  const mutex = mutexes.get(storage) ?? createKeyedMutex();
+  mutexes.set(storage, mutex);
+  return mutex;
 }
