@@ -44,7 +44,7 @@ async function served(
 }
 
 describe("rest() over HTTP", () => {
-  it("is answered", async () => {
+  it("calls a method", async () => {
     const made = await served((body, response, { url, headers }) => {
       const { auth, ...params } = JSON.parse(body);
       response.end(JSON.stringify({ result: { url, type: headers["content-type"], auth, params } }));
@@ -75,7 +75,7 @@ describe("rest() over HTTP", () => {
     },
   };
   for (const [what, handle] of Object.entries(BROKEN)) {
-    it(`does not know what a portal that ${what} has done`, async () => {
+    it(`rejects as unreachable if a portal ${what}`, async () => {
       let asked = 0;
       const made = await served((...args) => {
         asked++;
@@ -88,7 +88,7 @@ describe("rest() over HTTP", () => {
     });
   }
 
-  it("hangs up on a portal that takes too long", async () => {
+  it("closes the connection to a portal that takes too long", async () => {
     const begun = Promise.withResolvers<void>();
     const closed = Promise.withResolvers<void>();
     // However late the portal begins to answer: only then does the client learn that the time is over.
@@ -107,7 +107,7 @@ describe("rest() over HTTP", () => {
     await waitFor("the portal sees the connection close", closed.promise);
   });
 
-  it("counts the bytes of what it reads, not of what is sent", async () => {
+  it("limits the size after decompression", async () => {
     const bomb = gzipSync(JSON.stringify({ result: "x".repeat(2 ** 22) }));
     assert(bomb.length < 2 ** 16);
     const made = await served((_body, response) => {

@@ -114,7 +114,7 @@ describe("decodeForm() reads what Bitrix24 sends", () => {
     it(file, () => assert.deepEqual(plain(decodeForm(fixture(file))), FIXTURES[file]));
   }
 
-  it("the form of the documented event is its JSON with numbers as texts", () => {
+  it("the form of the documented event equals its JSON with numbers as strings", () => {
     const json = JSON.parse(
       fixture("update-documented.json"),
       (_, value) => typeof value === "number" ? String(value) : value,
@@ -205,17 +205,17 @@ test("decodeForm() keeps dots, spaces and brackets in names, where PHP writes un
   });
 });
 
-test("decodeForm() makes an empty tree of an empty body", () => {
+test("decodeForm() returns an empty tree for an empty body", () => {
   for (const body of ["", "&", "&&&"]) assert.deepEqual(Object.keys(decodeForm(body)), []);
 });
 
-test("decodeForm() makes trees without a prototype", () => {
+test("decodeForm() returns trees without a prototype", () => {
   const tree = decodeForm("a[b][c]=1&d[][e]=2") as unknown as { a: { b: object }; d: object[] };
   for (const made of [tree, tree.a, tree.a.b, tree.d[0]]) assert.equal(Object.getPrototypeOf(made), null);
   assert.equal(Object.getPrototypeOf(tree.d), Array.prototype);
 });
 
-describe("decodeForm() touches no prototype", () => {
+describe("decodeForm() does not pollute prototypes", () => {
   for (const name of ["__proto__", "constructor", "prototype", "hasOwnProperty", "toString"]) {
     const forms = [
       [`${name}=x`, `{"${name}":"x"}`],
@@ -287,21 +287,21 @@ const LIMITS: readonly (readonly [
   }],
 ];
 
-describe("decodeForm() takes what is at a limit and refuses one more", () => {
+describe("decodeForm() accepts what is at a limit and refuses one more", () => {
   for (const [name, body, issue] of LIMITS) {
     it(`${name}, ${body(2)}`, () => {
       const limit = DECODE_LIMITS[name];
       decodeForm(body(limit));
       assert.deepEqual(refusal(body(limit + 1)), issue);
     });
-    it(`${name}, ${body(2)}, given`, () => {
+    it(`${name}, ${body(2)}, with a configured limit`, () => {
       decodeForm(body(3), { [name]: 3 });
       assert.match(refusal(body(4), { [name]: 3 }).wanted, /^at most 3$/);
     });
   }
 });
 
-test("decodeForm() holds a name to the limits that it is given, whatever limits it was read under before", () => {
+test("decodeForm() applies the limits also to a cached name", () => {
   const cases = [["one[two][three]=1", { depth: 2 }], ["a[longer][b]=1", { keyLength: 5 }]] as const;
   for (const [body, narrow] of cases) {
     for (let times = 0; times < 2; times++) {
@@ -311,7 +311,7 @@ test("decodeForm() holds a name to the limits that it is given, whatever limits 
   }
 });
 
-test("decodeForm() reads many names that are all different as it reads few", () => {
+test("decodeForm() reads many different names correctly", () => {
   const names = Array.from({ length: 1000 }, (_, i) => `a${i}[b%5B${i}]`);
   for (let times = 0; times < 2; times++) {
     for (const [i, name] of names.entries()) {
@@ -320,7 +320,7 @@ test("decodeForm() reads many names that are all different as it reads few", () 
   }
 });
 
-test("decodeForm() looks at nothing after the field that exceeds a limit", () => {
+test("decodeForm() reads nothing after the field that exceeds a limit", () => {
   const notUtf8 = "&z=%FF";
   assert.equal(refusal("a=1&".repeat(10_000) + notUtf8).saw, "more than 256 fields");
   assert.equal(refusal(`a${"[b]".repeat(1000)}=%FF`).saw, "more than 8 levels");
@@ -339,7 +339,7 @@ describe("decodeForm() refuses bytes that are not UTF-8", () => {
   }
 });
 
-test("decodeForm() quotes no value and escapes the keys that it quotes", () => {
+test("decodeForm() quotes no value, and escapes the keys that it quotes", () => {
   const token = "51856fefc120afa4b628cc82d3935cce";
   const bodies = [`auth[application_token]=${token}%FF`, `auth[application_token]=${token.repeat(300)}`];
   for (const body of bodies) {

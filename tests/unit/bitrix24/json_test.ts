@@ -25,7 +25,7 @@ test("decodeJson() reads the documented event", () => {
   });
 });
 
-describe("decodeJson() keeps what JSON can say", () => {
+describe("decodeJson() keeps the values of JSON", () => {
   const bodies = [
     `{}`,
     `{"a":null,"b":true,"c":false,"d":-1.5e-7,"e":"","f":[],"g":{}}`,
@@ -35,19 +35,19 @@ describe("decodeJson() keeps what JSON can say", () => {
   ];
   for (const body of bodies) it(body, () => assert.equal(JSON.stringify(decodeJson(body)), body));
 
-  it("of repeated keys the last", () => {
+  it("the last of repeated keys", () => {
     assert.equal(JSON.stringify(decodeJson(`{"a":1,"b":2,"a":{"c":3,"c":4}}`)), `{"a":{"c":4},"b":2}`);
   });
   it("space around it", () => assert.equal(JSON.stringify(decodeJson(` \n{"a" :\t1}\r\n`)), `{"a":1}`));
 });
 
-test("decodeJson() makes trees without a prototype", () => {
+test("decodeJson() returns trees without a prototype", () => {
   const tree = decodeJson(`{"a":{"b":{}},"c":[{}]}`) as unknown as { a: { b: object }; c: object[] };
   for (const made of [tree, tree.a, tree.a.b, tree.c[0]]) assert.equal(Object.getPrototypeOf(made), null);
   assert.equal(Object.getPrototypeOf(tree.c), Array.prototype);
 });
 
-describe("decodeJson() touches no prototype", () => {
+describe("decodeJson() does not pollute prototypes", () => {
   for (const name of ["__proto__", "constructor", "prototype", "hasOwnProperty", "toString"]) {
     for (const body of [`{"${name}":{"polluted":"x"}}`, `{"a":[{"${name}":{"prototype":{"polluted":"x"}}}]}`]) {
       it(body, () => {
@@ -73,7 +73,7 @@ function refusal(body: string, limits?: Partial<DecodeLimits>): { path: string; 
   assert.fail(`decoded ${body.slice(0, 80)}`);
 }
 
-describe("decodeJson() refuses what is no object, and quotes none of it", () => {
+describe("decodeJson() refuses what is not an object, and quotes none of it", () => {
   const bodies: readonly (readonly [body: string, saw: string])[] = [
     ["null", "null"],
     ["[]", "an array"],
@@ -87,7 +87,7 @@ describe("decodeJson() refuses what is no object, and quotes none of it", () => 
   }
 });
 
-describe("decodeJson() refuses what is no JSON, and quotes none of it", () => {
+describe("decodeJson() refuses what is not JSON, and quotes none of it", () => {
   const bodies = [
     " ",
     "{",
@@ -112,7 +112,7 @@ describe("decodeJson() refuses what is no JSON, and quotes none of it", () => {
   it("an empty body", () => assert.deepEqual(refusal(""), { path: "", saw: "nothing", wanted: "a JSON object" }));
 });
 
-test("decodeJson() refuses numbers that JavaScript does not know", () => {
+test("decodeJson() refuses numbers that are too large for JavaScript", () => {
   const issue = { saw: "a number that is too large", wanted: "a number below 1e308" };
   assert.deepEqual(refusal(`{"a":[1,1e999]}`), { path: "a.1", ...issue });
   assert.deepEqual(refusal(`{"a":{"b":-1e999}}`), { path: "a.b", ...issue });
@@ -160,14 +160,14 @@ const LIMITS: readonly (readonly [
   }],
 ];
 
-describe("decodeJson() takes what is at a limit and refuses one more", () => {
+describe("decodeJson() accepts what is at a limit and refuses one more", () => {
   for (const [name, body, issue] of LIMITS) {
     it(`${name}, ${body(3)}`, () => {
       const limit = DECODE_LIMITS[name];
       decodeJson(body(limit));
       assert.deepEqual(refusal(body(limit + 1)), issue);
     });
-    it(`${name}, ${body(3)}, given`, () => {
+    it(`${name}, ${body(3)}, with a configured limit`, () => {
       decodeJson(body(3), { [name]: 3 });
       assert.match(refusal(body(4), { [name]: 3 }).wanted, /^at most 3$/);
     });

@@ -467,10 +467,10 @@ describe("parseEvent() of every event", () => {
   };
   for (const name of EVENT_NAMES) {
     const event = name === "ONCRMDEALADD" ? { name: "UNKNOWN", wireName: name } : { name };
-    it(`${name} in JSON, numbers as numbers`, () => {
+    it(`${name} in JSON, with numbers as numbers`, () => {
       assert.deepEqual(plain(parseJson(body(name))), { ...rest, ...event, data: expected[name] });
     });
-    it(`${name} as a form, numbers as texts`, () => {
+    it(`${name} as a form, with numbers as strings`, () => {
       const parsed = parseEvent(toForm(body(name)), "form", RECEIVED_AT);
       assert.deepEqual(plain(parsed), { ...rest, ...event, data: expected[name] });
     });
@@ -504,7 +504,7 @@ for (const name of EVENT_NAMES) {
       }
     }
 
-    it("names all fields that are wrong, in their order, and no token", () => {
+    it("names all wrong fields in their order, and no token", () => {
       let tree = edit(body(name), ["ts"], "x");
       tree = edit(tree, ["auth", "member_id"], "x");
       tree = edit(tree, ["auth", "user_id"], "x");
@@ -513,7 +513,7 @@ for (const name of EVENT_NAMES) {
       assert.equal(message, issues.map(({ path, saw, wanted }) => `${path}: saw ${saw}, wanted ${wanted}`).join("; "));
     });
 
-    it("never quotes a token, wherever it stands", () => {
+    it("never quotes a token in any field", () => {
       const paths = ["*data", "data.ANYTHING", ...Object.keys(fields)].map((star) => star.replace("*", "").split("."));
       const shapes: readonly ((token: string) => Json)[] = [
         (token) => token,
@@ -571,7 +571,7 @@ describe("parseEvent() of malformed forms", () => {
   }
 });
 
-describe("parseEvent() of JSON that is no event", () => {
+describe("parseEvent() of JSON that is not an event", () => {
   const cases: Readonly<Record<string, readonly [body: string, path: string]>> = {
     "null": ["null", ""],
     "an array": ["[]", ""],
@@ -590,10 +590,10 @@ describe("parseEvent() of JSON that is no event", () => {
   }
 });
 
-describe("parseEvent() takes PHP's empty maps:", () => {
+describe("parseEvent() reads PHP's empty maps:", () => {
   for (const empty of [undefined, "", []] as const) {
     const spelt = empty === undefined ? "nothing" : JSON.stringify(empty);
-    it(`data of ${spelt} where no field is needed`, () => {
+    it(`data of ${spelt} if no field is required`, () => {
       for (const name of ["ONAPPTEST", "ONCRMDEALADD"] as const) {
         const { data } = parseJson(edit(body(name), ["data"], empty));
         assert.deepEqual(plain(data), name === "ONAPPTEST" ? { query: {}, extra: {} } : { extra: {} });
@@ -611,29 +611,29 @@ describe("parseEvent() takes PHP's empty maps:", () => {
     });
   }
 
-  it("QUERY as a list stays one", () => {
+  it("QUERY stays a list", () => {
     const event = parseEvent(`${toForm(edit(body("ONAPPTEST"), ["data"], undefined))}&data[QUERY][]=a&data[QUERY][]=b`);
     assert(event.name === "ONAPPTEST");
     assert.deepEqual(event.data.query, ["a", "b"]);
   });
 });
 
-describe("parseEvent() tells empty texts from missing keys:", () => {
+describe("parseEvent() distinguishes empty strings from missing keys:", () => {
   const parsed = (path: string, value: Json): unknown =>
     plain(parseJson(edit(body("ONAPPUPDATE"), path.split("."), value)));
   const auth = (path: string, value: Json): Record<string, unknown> =>
     (parsed(path, value) as { auth: Record<string, unknown> }).auth;
 
-  it("tokens without a value are no tokens", () => {
+  it("tokens without a value are absent", () => {
     const { accessToken, refreshToken, expiresAt } = auth("auth.access_token", "");
     assert.deepEqual([accessToken, refreshToken, expiresAt], [undefined, secret(REFRESH), undefined]);
     assert.equal("refreshToken" in auth("auth.refresh_token", ""), false);
   });
-  it("PREVIOUS_VERSION without a value is none", () => {
+  it("PREVIOUS_VERSION without a value is absent", () => {
     const event = parseJson(edit(body("ONAPPUPDATE"), ["data", "PREVIOUS_VERSION"], ""));
     assert.equal("previousVersion" in event.data, false);
   });
-  it("fields that nothing depends on are as good as missing", () => {
+  it("optional fields without a value are absent", () => {
     const event = parsed("event_handler_id", "") as Record<string, unknown>;
     assert.equal("handlerId" in event, false);
     for (const [path, key] of [["status", "status"], ["user_id", "userId"]] as const) {
@@ -648,7 +648,7 @@ describe("parseEvent() tells empty texts from missing keys:", () => {
     assert(event.name === "ONAPPUPDATE");
     assert.equal(event.data.languageId, "");
   });
-  it("keys that are missing are absent, not undefined", () => {
+  it("missing keys are absent, not undefined", () => {
     const { auth, data, ...rest } = parseJson({
       event: "ONAPPUPDATE",
       ts: 1,
@@ -723,7 +723,7 @@ describe("parseEvent() reads", () => {
     ["latest", "latest"],
   ];
   for (const [value, version] of versions) {
-    it(`VERSION ${JSON.stringify(value)} as the text that it is`, () => {
+    it(`VERSION ${JSON.stringify(value)} unchanged`, () => {
       for (const name of ["ONAPPUPDATE", "ONAPPINSTALL", "ONAPPPAYMENT"] as const) {
         const event = read("data.VERSION", value, name);
         assert("version" in event.data);
@@ -738,7 +738,7 @@ describe("parseEvent() reads", () => {
   it("member_id in lower case", () => {
     assert.equal(read("auth.member_id", AUTH.member_id.toUpperCase()).auth.memberId, AUTH.member_id);
   });
-  it("hosts with a port, of one word, and in Cyrillic", () => {
+  it("hosts with a port, without a dot, and in Cyrillic", () => {
     for (const domain of ["b24.company.example:8443", "b24", "портал.рф", "[::1]:80"]) {
       assert.equal(read("auth.domain", domain).auth.domain, domain);
     }
@@ -750,14 +750,14 @@ describe("parseEvent() reads", () => {
       assert.equal(event.data.days, -3);
     }
   });
-  it("event_handler_id as a text", () => {
+  it("event_handler_id as a string", () => {
     assert.equal(read("event_handler_id", 12).handlerId, "12");
     assert.equal(read("event_handler_id", "12").handlerId, "12");
   });
   it("tokens of 255 characters", () => {
     assert.equal(read("auth.access_token", "t".repeat(255)).auth.accessToken?.reveal(), "t".repeat(255));
   });
-  it("its own clock without a time of receipt", () => {
+  it("expires_in by the system's clock without a time of receipt", () => {
     const now = mock.method(Date, "now", () => 1_785_300_000_000);
     try {
       const { member_id, domain, application_token } = AUTH;
@@ -771,7 +771,7 @@ describe("parseEvent() reads", () => {
 });
 
 describe("parseEvent() keeps unknown keys", () => {
-  it("at the top, in data and in auth, as they came", () => {
+  it("at the top level, in data and in auth, as they were sent", () => {
     let tree = edit(body("ONAPPUPDATE"), ["new_key"], { a: ["1", { b: true }] });
     tree = edit(tree, ["data", "NEW_KEY"], 7);
     tree = edit(tree, ["auth", "server_andpoint"], null);
@@ -781,14 +781,14 @@ describe("parseEvent() keeps unknown keys", () => {
     assert.deepEqual(plain(auth.extra), { server_andpoint: null });
   });
 
-  it("of an event that it knows only by name, all of its data", () => {
+  it("of an unknown event, all of its data", () => {
     const event = parseEvent(toForm(edit(body("ONCRMDEALADD"), ["data", "VERSION"], "3")));
     assert(event.name === "UNKNOWN");
     assert.equal(event.wireName, "ONCRMDEALADD");
     assert.deepEqual(plain(event.data), { extra: { FIELDS: { ID: "42" }, VERSION: "3" } });
   });
 
-  it("of ONAPPUSERREADY, the fields that its type has no place for", () => {
+  it("of ONAPPUSERREADY, the fields that its type lacks", () => {
     const data = { ...DATA.ONAPPUSERREADY, status: "L", client_endpoint: "https://x.de/rest/", member_id: "x" };
     const event = parseJson(edit(body("ONAPPUSERREADY"), ["data"], data));
     assert.deepEqual(plain(event.data.extra), {
@@ -823,13 +823,13 @@ describe("parseEvent() keeps unknown keys", () => {
     });
   }
 
-  it("prints an event without its tokens", () => {
+  it("and prints an event without its tokens", () => {
     for (const name of EVENT_NAMES) {
       assert.doesNotMatch(JSON.stringify(parseJson(body(name))), new RegExp(`${ACCESS}|${REFRESH}|${APPLICATION}`));
     }
   });
 
-  it("that are called like members of every object", () => {
+  it("that are named like members of every object", () => {
     const json = `{"event":"ONAPPUPDATE","ts":1,"__proto__":{"a":1},"constructor":"c",
       "data":{"VERSION":"3","__proto__":{"VERSION":"4","PREVIOUS_VERSION":"1"},"toString":"t"},
       "auth":{"__proto__":{"access_token":"x"},"hasOwnProperty":"h","prototype":{"b":1},
@@ -870,14 +870,14 @@ describe("parseEvent() takes no field from a prototype:", () => {
 
 describe("parseEvent() of other events", () => {
   for (const wireName of ["ONCRMDEALADD", "UNKNOWN", "ONAPPSUNINSTALL", "A", "ONIMBOTMESSAGEADD", "X.Y:Z-1_2"]) {
-    it(`${wireName} is an unknown one`, () => {
+    it(`${wireName} is unknown`, () => {
       const event = parseJson(edit(body("ONCRMDEALADD"), ["event"], wireName));
       assert(event.name === "UNKNOWN");
       assert.equal(event.wireName, wireName);
     });
   }
 
-  it("known ones have no wireName", () => {
+  it("known events have no wireName", () => {
     for (const name of EVENT_NAMES) {
       assert.equal("wireName" in parseJson(body(name)), name === "ONCRMDEALADD");
     }

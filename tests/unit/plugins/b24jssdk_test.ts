@@ -18,10 +18,10 @@ import {
 } from "../../support/office.ts";
 import { describe, it, test } from "../../support/test.ts";
 
-/** Bitrix24\'s code of an error of ours or of the SDK. */
+/** Bitrix24's code of an error of ours or of the SDK. */
 const codeOf = (error: Error): string => error instanceof B24Error ? error.b24Code : (error as AjaxError).code;
 
-/** A request that a portal got. */
+/** A request that the portal received. */
 interface Call {
   readonly url: URL;
   readonly params: Readonly<Record<string, unknown>>;
@@ -34,15 +34,15 @@ interface Scene {
   readonly office: Office;
   readonly calls: Call[];
   readonly lines: string[];
-  /** All tokens that the app has had. */
+  /** All tokens that the app has received. */
   readonly tokens: Set<string>;
-  /** Ends all access tokens. */
+  /** Lets all access tokens expire. */
   readonly expire: () => void;
-  /** What handlers have thrown. */
+  /** Errors that handlers have thrown. */
   readonly errors: Error[];
-  /** Closes the app, and waits for nothing. */
+  /** Closes the app without waiting. */
   readonly close: () => void;
-  /** Makes a pair of another user, and has an event bring it. */
+  /** Sends an event with a token pair of another user. */
   readonly join: (userId: number) => Promise<unknown>;
 }
 
@@ -61,8 +61,8 @@ function refusal(status: number, error: string, description = `about ${error}`):
 }
 
 /**
- * Has an app with the SDK run `handler` at an installation by user 1, and at each further event. `answer` is what the
- * portal says instead of what is true.
+ * Runs `handler` in an app with the SDK at an installation by user 1, and at each further event. `answer` replaces the
+ * answers of the portal.
  */
 async function play(
   handler: Handler,
@@ -161,12 +161,12 @@ describe("b24sdk() calls", () => {
     assert.deepEqual(scene.calls.map(({ params }) => params["cmd"]), [commands]);
   });
 
-  it("nobody before it is called", async () => {
+  it("nothing before it is used", async () => {
     const scene = await play(() => {});
     assert.deepEqual([scene.office.asked, scene.calls], [[], []]);
   });
 
-  it("nobody but the portal's REST", async () => {
+  it("nothing but the portal's REST", async () => {
     const scene = await play(async ({ b24sdk }) => {
       const { ajaxClient } = (await b24sdk()).getHttpClient("v2" as never);
       for (
@@ -181,8 +181,8 @@ describe("b24sdk() calls", () => {
   });
 });
 
-describe("b24sdk() renews", () => {
-  it("an ended token once for 50 calls at a time, of which some learn it when others have the next one", async () => {
+describe("b24sdk() refreshes", () => {
+  it("an expired token once for 50 concurrent calls, some of which fail after the refresh", async () => {
     const results: unknown[] = [];
     const [gone, repeated] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const scene = await play(async ({ b24sdk }, { expire }) => {
@@ -208,7 +208,7 @@ describe("b24sdk() renews", () => {
     });
   }
 
-  it("as often as tokens end during one event", async () => {
+  it("as often as tokens expire during one event", async () => {
     const scene = await play(async ({ b24sdk }, { expire }) => {
       const sdk = await b24sdk();
       for (let hour = 0; hour < 3; hour++) {
@@ -220,7 +220,7 @@ describe("b24sdk() renews", () => {
     assert.deepEqual([scene.errors, refreshes(scene)], [[], 3]);
   });
 
-  it("once for a portal that takes no token, which then waits for another", async () => {
+  it("once for a portal that refuses every token, which is then blocked", async () => {
     const scene = await play(callOnce, () => refusal(401, "expired_token"));
     assert.deepEqual([scene.calls.length, refreshes(scene)], [2, 1]);
     assert.deepEqual(scene.errors.map(({ name }) => name), ["B24Error"]);
@@ -229,7 +229,7 @@ describe("b24sdk() renews", () => {
 });
 
 describe("b24sdk() rejects", () => {
-  it("when the token cannot be renewed, and the portal waits for another", async () => {
+  it("if the token cannot be refreshed, and the portal is blocked", async () => {
     const scene = await play(async ({ b24sdk }, { expire, office }) => {
       const sdk = await b24sdk();
       expire();
@@ -241,7 +241,7 @@ describe("b24sdk() rejects", () => {
     assert.equal((await scene.app.portal(MEMBER_ID))?.blocked?.on, "authorization");
   });
 
-  it("when there is no token, and can be called again", async () => {
+  it("if there is no token, and can be called again", async () => {
     const names: string[] = [];
     const scene = await play(async ({ b24sdk }, { office }) => {
       office.answer = () => refusal(503, "down");
@@ -267,7 +267,7 @@ describe("b24sdk() rejects", () => {
     ["ACCESS_DENIED", () => refusal(403, "ACCESS_DENIED"), "AjaxError", "ACCESS_DENIED", "administrator"],
   ];
   for (const [what, answer, name, code, blockedOn] of cases) {
-    it(`${what} without a second call${blockedOn === undefined ? "" : `, and the portal waits for: ${blockedOn}`}`, async () => {
+    it(`${what} without a second call${blockedOn === undefined ? "" : `, and the portal is blocked on ${blockedOn}`}`, async () => {
       const scene = await play(callOnce, answer);
       assert.deepEqual(scene.errors.map((error) => [error.name, codeOf(error)]), [[name, code]]);
       assert.equal(scene.calls.length, 1);
@@ -275,7 +275,7 @@ describe("b24sdk() rejects", () => {
     });
   }
 
-  it("what takes longer than the SDK's own time-out without a second call", async () => {
+  it("what takes longer than the SDK's own timeout without a second call", async () => {
     const timeout = 54_321;
     const { setTimeout } = globalThis;
     let expire: (() => void) | undefined;
@@ -302,7 +302,7 @@ describe("b24sdk() rejects", () => {
     }
   });
 
-  it("what REST's third version refuses, by its own code", async () => {
+  it("what REST 3.0 refuses, by its own code", async () => {
     const error = { code: "PAYMENT_REQUIRED", message: "about it" };
     const scene = await play(
       async ({ b24sdk }) => await (await b24sdk()).actions.v3.call.make({ method: METHOD }),
@@ -312,7 +312,7 @@ describe("b24sdk() rejects", () => {
     assert.equal((await scene.app.portal(MEMBER_ID))?.blocked?.on, "payment");
   });
 
-  it("what was remembered of the portal also where the handler goes on", async () => {
+  it("and blocks the portal also if the handler ignores the error", async () => {
     const scene = await play(
       ({ b24sdk }) => b24sdk().then(call).catch(() => {}),
       () => refusal(200, "PAYMENT_REQUIRED"),
@@ -321,7 +321,7 @@ describe("b24sdk() rejects", () => {
     assert.equal((await scene.record())["blocked"] !== undefined, true);
   });
 
-  it("a call that is under way when the app closes", async () => {
+  it("a call during which the app closes", async () => {
     const scene = await play(callOnce, ({ signal }, { close }) => {
       close();
       return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
@@ -330,7 +330,7 @@ describe("b24sdk() rejects", () => {
   });
 });
 
-test("b24sdk() ends a call when the app closes, although the SDK waits to call again", async () => {
+test("b24sdk() aborts a call when the app closes while the SDK waits to repeat it", async () => {
   let retries: number | undefined;
   const scene = await play(async ({ b24sdk }) => {
     const sdk = await b24sdk();
@@ -343,7 +343,7 @@ test("b24sdk() ends a call when the app closes, although the SDK waits to call a
   assert.deepEqual([scene.calls.length, retries], [1, 0]);
 });
 
-test("b24sdk() leaves it to the SDK to call again after QUERY_LIMIT_EXCEEDED", async () => {
+test("b24sdk() lets the SDK repeat a call after QUERY_LIMIT_EXCEEDED", async () => {
   const scene = await play(
     callOnce,
     (_, { calls }) => calls.length === 1 ? refusal(503, "QUERY_LIMIT_EXCEEDED") : undefined,
@@ -365,7 +365,7 @@ describe("b24sdk() follows", () => {
   const NEW = "https://renamed.bitrix24.de";
   const redirect = (location: string): Response => new Response(null, { status: 302, headers: { location } });
 
-  it("a portal that was renamed, and remembers it", async () => {
+  it("a portal that was renamed, and stores the address", async () => {
     const scene = await play(async ({ b24sdk }) => {
       const sdk = await b24sdk();
       await call(sdk, { ID: 1 });
@@ -399,20 +399,20 @@ describe("b24sdk() follows", () => {
     });
   }
 
-  it("no answer 303, which says that the call was done", async () => {
+  it("no redirect 303, after which the call has taken effect", async () => {
     const answer = new Response(null, { status: 303, headers: { location: `${NEW}/rest/` } });
     const scene = await play(callOnce, () => answer);
     assert.deepEqual(scene.errors.map((error) => codeOf(error)), ["ERROR_UNEXPECTED_ANSWER"]);
     assert.equal(scene.calls.length, 1);
   });
 
-  it("a portal that redirects for ever no further than twice", async () => {
+  it("at most two redirects", async () => {
     const scene = await play(callOnce, () => redirect("/rest/"));
     assert.deepEqual([scene.errors.map(({ name }) => name), scene.calls.length], [["AddressError"], 3]);
   });
 });
 
-test("b24sdk() calls as another user whose token there is when the first one may not, for that call alone", async () => {
+test("b24sdk() repeats a call as another user if the first one may not, for that call only", async () => {
   let ended: unknown;
   const scene = await play(async ({ b24sdk, event }, { join }) => {
     if (event.name !== "ONAPPINSTALL") return;
@@ -434,7 +434,7 @@ test("b24sdk() calls as another user whose token there is when the first one may
 });
 
 describe("b24sdk() keeps tokens", () => {
-  /** All that the console is given while `run` runs. */
+  /** Returns everything that is written to the console while `run` runs. */
   async function consoled(run: () => Promise<unknown>): Promise<unknown[]> {
     const written: unknown[] = [];
     const names = ["debug", "log", "info", "warn", "error"] as const;
@@ -449,7 +449,7 @@ describe("b24sdk() keeps tokens", () => {
     return written;
   }
 
-  /** Whatever can be reached from `value`, however it is hidden. */
+  /** Returns everything that can be reached from `value` as a string. */
   const everything = (value: unknown): string =>
     inspect(value, { depth: Infinity, showHidden: true, maxStringLength: null });
 
@@ -484,13 +484,13 @@ describe("b24sdk() keeps tokens", () => {
     });
   }
 
-  it("out of what a portal makes an error of by a redirect", async () => {
+  it("out of the error about a redirect that contains one", async () => {
     const scene = await play(callOnce, ({ params }) => Response.redirect(`https://${params["auth"]}.example.org/`));
     assert.deepEqual(scene.errors.map(({ name }) => name), ["AddressError"]);
     for (const token of scene.tokens) assert.ok(!everything(scene.errors).includes(token));
   });
 
-  it("out of the SDK's own words on the console", async () => {
+  it("out of the SDK's own output on the console", async () => {
     const written = await consoled(() =>
       play(async ({ b24sdk }) => {
         // Of the SDK's functions the one that always has something to say.
@@ -500,7 +500,7 @@ describe("b24sdk() keeps tokens", () => {
     assert.deepEqual(written, []);
   });
 
-  it("out of requests that an SDK sends in another way", async () => {
+  it("out of requests that an SDK sends by other means", async () => {
     const bodies: string[] = [];
     const scene = await play(callOnce, undefined, {
       configure: (sdk) => {
@@ -557,7 +557,7 @@ describe("b24sdk() is destroyed", () => {
     });
   }
 
-  it("and made once for each event", async () => {
+  it("and created once for each event", async () => {
     const { Counting, made } = counting();
     const { send } = await play(async ({ b24sdk }) => assert.equal(await b24sdk(), await b24sdk()), undefined, {
       B24OAuth: Counting,
@@ -566,13 +566,13 @@ describe("b24sdk() is destroyed", () => {
     assert.equal(made.length, 2);
   });
 
-  it("and not made where nobody calls it", async () => {
+  it("and not created if it is not used", async () => {
     const { Counting, made, destroyed } = counting();
     await play(() => {}, undefined, { B24OAuth: Counting });
     assert.deepEqual([made, destroyed], [[], []]);
   });
 
-  it("and calls nobody after that", async () => {
+  it("and sends nothing after that", async () => {
     let late: (() => Promise<unknown>)[] = [];
     const scene = await play(async ({ b24sdk }) => {
       const sdk = await b24sdk();
@@ -586,7 +586,7 @@ describe("b24sdk() is destroyed", () => {
     assert.deepEqual(scene.calls, []);
   });
 
-  it("without harm to the event when that fails", async () => {
+  it("without a failure of the event if that fails", async () => {
     class Broken extends B24OAuth {
       override destroy(): void {
         throw new Error("broken");
@@ -599,7 +599,7 @@ describe("b24sdk() is destroyed", () => {
 });
 
 describe("configure()", () => {
-  it("is given each SDK before the handler, and the portal", async () => {
+  it("is called with each SDK and its portal before the handler uses it", async () => {
     const seen: unknown[] = [];
     await play(({ b24sdk }) => b24sdk().then((sdk) => seen.push(sdk)), undefined, {
       configure: async (sdk, memberId) => {
@@ -610,7 +610,7 @@ describe("configure()", () => {
     assert.deepEqual(seen.slice(1), [MEMBER_ID, seen[0]]);
   });
 
-  it("that fails is called again with the next SDK", async () => {
+  it("is called again with the next SDK after a failure", async () => {
     let times = 0;
     const scene = await play(
       async ({ b24sdk }) => {
@@ -637,7 +637,7 @@ describe("b24jssdk() refuses", () => {
   const cases: readonly [what: string, B24OAuth: unknown, message: RegExp][] = [
     ["nothing", undefined, /has no setCustomRefreshAuth\(\), wanted the class of @bitrix24\/b24jssdk 2\.2 or later$/],
     ["another class", Map, /has no setCustomRefreshAuth\(\)/],
-    ["an SDK that renews tokens by itself only", cut("setCustomRefreshAuth"), /has no setCustomRefreshAuth\(\)/],
+    ["an SDK that can only refresh tokens by itself", cut("setCustomRefreshAuth"), /has no setCustomRefreshAuth\(\)/],
     ["an SDK without clients", cut("getHttpClient"), /has no getHttpClient\(\)/],
   ];
   for (const [what, Class, message] of cases) {
@@ -647,7 +647,7 @@ describe("b24jssdk() refuses", () => {
     });
   }
 
-  it("an SDK that has no axios, when it is made", async () => {
+  it("an SDK without axios, when it is created", async () => {
     class Other extends B24OAuth {
       override getHttpClient(): ReturnType<B24OAuth["getHttpClient"]> {
         return Object.create(super.getHttpClient("v2" as never), { ajaxClient: { value: undefined } });
@@ -659,7 +659,7 @@ describe("b24jssdk() refuses", () => {
   });
 });
 
-test("b24sdk() in an upgrade lists and changes 120 deals of a portal that is renamed while its tokens end", async () => {
+test("b24sdk() in an upgrade lists and updates 120 deals of a portal that is renamed while its tokens expire", async () => {
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, clock: () => NOW });
   const portal = bitrix24.portal({ memberId: MEMBER_ID });
   const deals = Array.from({ length: 120 }, (_, i) => ({ ID: String(i + 1), TITLE: `Deal ${i + 1}` }));
@@ -704,7 +704,7 @@ test("b24sdk() in an upgrade lists and changes 120 deals of a portal that is ren
   await app.close();
 });
 
-test("b24jssdk() gives the class's own type, and takes nothing that lacks what it uses", () => {
+test("b24jssdk() has the type of the class, and refuses a class without the functions that it uses", () => {
   class Mine extends B24OAuth {
     readonly mine = true;
   }

@@ -10,14 +10,14 @@ import { MEMBER_ID, recordingLogger } from "../../../support/app.ts";
 export const ENDPOINT = "https://example.bitrix24.de/rest/";
 export const NOW = 1_785_300_000_000;
 
-/** A request as it came. */
+/** A request as the portal received it. */
 export interface Sent {
   readonly url: string;
   readonly http: string;
   readonly redirect: string;
   readonly contentType: string | null;
   readonly host: string;
-  /** Of REST. */
+  /** The REST method. */
   readonly method: string;
   readonly params: Readonly<Record<string, unknown>>;
   readonly auth: unknown;
@@ -25,7 +25,7 @@ export interface Sent {
 
 export type Answer = (sent: Sent, count: number) => Response | Promise<Response>;
 
-/** All that a client can reach. */
+/** A client, and everything that it can reach. */
 export interface Counter {
   readonly plugin: Rest;
   readonly host: PluginHost;
@@ -39,27 +39,27 @@ export interface Counter {
   /** What the client recovers with; its members can be replaced. */
   readonly recovery: CallRecovery;
   readonly timer: B24Timer;
-  /** What portals answer from now on. */
+  /** Returns the answers of portals from now on. */
   answer: Answer;
   /** Milliseconds since 1970. */
   now: number;
-  /** Users whose tokens there are. */
+  /** Number of users whose tokens are stored. */
   users: number;
-  /** Nothing can be called without having been issued here. */
+  /** All access tokens that were issued. */
   readonly tokens: string[];
 }
 
-/** The answer to a call that went well. */
+/** Returns the answer to a call that succeeds. */
 export function ok(result: unknown, more: object = {}): Response {
   return Response.json({ result, ...more });
 }
 
-/** The answer to a call that did not. */
+/** Returns the answer to a call that is refused. */
 export function refusal(status: number, error: unknown, more: object = {}): Response {
   return Response.json({ error, error_description: `about ${error}`, ...more }, { status });
 }
 
-/** A plugin that was set up, without an app around it. */
+/** Returns a plugin that was set up without an app. */
 export function counter(options: RestOptions = {}, given: { readonly fetch?: typeof fetch } = {}): Counter {
   const { logger, lines } = recordingLogger();
   const tokens: string[] = [];
@@ -67,7 +67,7 @@ export function counter(options: RestOptions = {}, given: { readonly fetch?: typ
   const endpoints = new Map<string, string>();
   const latest = new Map<string, PortalCredentials>();
   const make = (memberId: string, userId: number): PortalCredentials => {
-    // Words, so that nothing but being known gives them away.
+    // Words: only a redaction that knows them can find them.
     const token = `access_${tokens.length + 1}_zyxwvutsrqponm`;
     tokens.push(token);
     const access: PortalCredentials = {
@@ -153,7 +153,7 @@ export function counter(options: RestOptions = {}, given: { readonly fetch?: typ
   return made;
 }
 
-/** What `work` rejects with, which must be as `expected`, and hold no token; neither may addresses and the log. */
+/** Returns the error that `work` rejects with. It must have the `expected` members; no token may be in it, in URLs or logs. */
 export async function failure(
   made: Counter,
   work: Promise<unknown>,
@@ -168,7 +168,7 @@ export async function failure(
   return error;
 }
 
-/** Neither `seen` nor addresses nor the log hold a token. */
+/** Fails if `seen`, a URL or the log contains a token. */
 export function assertNoToken(made: Counter, ...seen: readonly unknown[]): void {
   const texts = [inspect(seen, { depth: 20, showHidden: true }), JSON.stringify(seen), ...made.lines];
   for (let one = seen[0]; one instanceof Error; one = one.cause) texts.push(one.message, one.stack ?? "");

@@ -62,7 +62,7 @@ describe("b24.batch()", () => {
     assertNoToken(made);
   });
 
-  it("gives each command its result or its error, and understands empty maps", async () => {
+  it("returns the result or the error of each command, and reads empty maps", async () => {
     const made = counter();
     made.answer = (sent) =>
       batch(sent, (method) => method === "a.bad" ? error("ERROR_CORE") : { result: method === "a.null" ? null : [] });
@@ -74,7 +74,7 @@ describe("b24.batch()", () => {
     assert.deepEqual(codes(await made.b24.batch({ bad: ["a.bad"] })), { bad: "ERROR_CORE" });
   });
 
-  it("takes names of any kind", async () => {
+  it("accepts any names", async () => {
     const made = counter();
     made.answer = (sent) => batch(sent, (method) => ({ result: method }));
     const names = ["0", "1", "length", "constructor", "__proto__", "a b", "ä"];
@@ -85,13 +85,13 @@ describe("b24.batch()", () => {
     ]);
   });
 
-  it("understands results of commands 0, 1 and so on, which come as a list", async () => {
+  it("reads results of commands 0, 1 and so on, which are sent as a list", async () => {
     const made = counter();
     made.answer = () => ok({ result: ["a", "b"], result_error: [] });
     assert.deepEqual(codes(await made.b24.batch({ 0: ["a.a"], 1: ["a.b"] })), { 0: "a", 1: "b" });
   });
 
-  it("asks nothing for no commands", async () => {
+  it("sends nothing if there are no commands", async () => {
     const made = counter();
     assert.deepEqual(await made.b24.batch({}), {});
     assert.deepEqual(made.asked, []);
@@ -125,7 +125,7 @@ describe("b24.batch()", () => {
   });
 
   for (const halt of [false, true]) {
-    it(`takes a missing answer for an error ${halt ? "with" : "without"} halt`, async () => {
+    it(`returns an error if the answer to a command is missing ${halt ? "with" : "without"} halt`, async () => {
       const made = counter();
       made.answer = () => ok({ result: { a: 1 }, result_error: [] });
       const done = await made.b24.batch({ a: ["a.a"], b: ["a.b"] }, { halt });
@@ -133,7 +133,7 @@ describe("b24.batch()", () => {
     });
   }
 
-  it("takes an error of any shape for one", async () => {
+  it("reads errors of any shape", async () => {
     const made = counter();
     made.answer = () => ok({ result: { a: 1 }, result_error: { a: "broken", b: null, c: { error: "" } } });
     const done = await made.b24.batch({ a: ["a.a"], b: ["a.b"], c: ["a.c"] });
@@ -154,7 +154,7 @@ describe("b24.batch()", () => {
     await failure(made, made.b24.batch({ a: ["a.a"] }), { b24Code: "insufficient_scope", blockedOn: "scope" });
   });
 
-  it("forgets nothing of what was done when a later request fails", async () => {
+  it("keeps the outcomes so far if a later request fails", async () => {
     const failures = {
       insufficient_scope: () => refusal(403, "insufficient_scope"),
       unreachable: () => Promise.reject(new TypeError("connection refused")),
@@ -171,7 +171,7 @@ describe("b24.batch()", () => {
     }
   });
 
-  it("forgets nothing of what was done when another user cannot be asked", async () => {
+  it("keeps the outcomes so far if no other user can be found", async () => {
     const made = counter();
     made.users = 2;
     const act: Act = (method) => method === "a.may" ? { result: 1 } : error("ACCESS_DENIED");
@@ -184,7 +184,7 @@ describe("b24.batch()", () => {
     assert.deepEqual(codes(await made.b24.batch(commands)), { a: 1, b: "ACCESS_DENIED" });
   });
 
-  it("quotes no token of errors of commands", async () => {
+  it("never quotes a token in errors of commands", async () => {
     const made = counter();
     made.answer = ({ auth }) =>
       ok({ result: [], result_error: { a: { error: "ERROR_CORE", error_description: `${auth}` } } });
@@ -193,7 +193,7 @@ describe("b24.batch()", () => {
     assertNoToken(made, done.a.error);
   });
 
-  it("refuses a batch in a batch, and names that are no methods, before it asks", async () => {
+  it("refuses a batch in a batch and malformed method names before it sends anything", async () => {
     const made = counter();
     for (const method of ["batch", "Batch", "profile?auth=1", "../app"]) {
       await failure(made, made.b24.batch({ a: ["a.a"], b: [method] }), { name: "TypeError" });
@@ -201,7 +201,7 @@ describe("b24.batch()", () => {
     assert.deepEqual(made.asked, []);
   });
 
-  it("links commands of one request, and refuses to link those of several", async () => {
+  it("links commands of one request, and refuses links across requests", async () => {
     const made = counter();
     const linked: Record<string, B24Command> = {
       user: ["user.current"],
@@ -213,7 +213,7 @@ describe("b24.batch()", () => {
     assert.equal(made.sent.length, 1);
   });
 
-  it("repeats after an ambiguous failure when all its commands only read", async () => {
+  it("is repeated after an ambiguous failure if all its commands only read", async () => {
     const made = counter();
     made.answer = (sent, count) =>
       count % 2 === 1 ? refusal(500, "INTERNAL_SERVER_ERROR") : batch(sent, () => ({ result: 1 }));
@@ -223,7 +223,7 @@ describe("b24.batch()", () => {
     assert.deepEqual(codes(await made.b24.batch({ b: ["b.update"] }, { repeatable: true })), { b: 1 });
   });
 
-  it("asks other users for what one may not, and for no more", async () => {
+  it("repeats as other users only the commands that were denied", async () => {
     const made = counter();
     made.users = 3;
     const may = ["a.all", "a.second", "a.third"];
@@ -246,7 +246,7 @@ describe("b24.batch()", () => {
     assert.equal(done.d.error.blockedOn, "administrator");
   });
 
-  it("asks no other user where commands hang together", async () => {
+  it("does not repeat linked commands as another user", async () => {
     const made = counter();
     made.users = 3;
     made.answer = (sent) => batch(sent, (method) => method === "a.b" ? error("ACCESS_DENIED") : { result: 1 });

@@ -49,7 +49,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
   }
 
   for (const code of ["expired_token", "invalid_token", "NO_AUTH_FOUND"]) {
-    it(`renews the token once after ${code}, and repeats any method`, async () => {
+    it(`refreshes the token pair once after ${code}, and repeats any method`, async () => {
       const made = counter();
       made.answer = first(1, () => refusal(401, code));
       assert.equal(await made.b24.call("crm.deal.add"), "done");
@@ -63,7 +63,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
   }
 
   for (const code of ["user_access_error", "ACCESS_DENIED"]) {
-    it(`asks as the other users after ${code}, each of whom may have an expired token`, async () => {
+    it(`repeats as the other users after ${code}, each of whom may have an expired token`, async () => {
       const made = counter();
       made.users = 3;
       const answers = [
@@ -78,7 +78,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
       assert.deepEqual(made.asked, ["get", "other user than 1", "refresh 2", "other user than 1,2", "refresh 3"]);
     });
 
-    it(`throws ${code} when all were tried`, async () => {
+    it(`throws ${code} if no user may`, async () => {
       const made = counter();
       made.users = 2;
       made.answer = () => refusal(403, code);
@@ -89,7 +89,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
   }
 
   for (const [code, blockedOn] of [["PAYMENT_REQUIRED", "payment"], ["NOT_INSTALLED", "installation"]] as const) {
-    it(`has ${code} remembered, and throws it also when that fails`, async () => {
+    it(`records ${code} on the portal, and throws it also if that fails`, async () => {
       const made = counter();
       made.answer = () => refusal(401, code);
       await failure(made, made.b24.call("profile"), { name: "B24Error", b24Code: code, blockedOn });
@@ -116,7 +116,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
     assert.equal(made.sent.length, 11);
   });
 
-  it("leaves a portal alone after QUERY_LIMIT_EXCEEDED, whoever calls it", async () => {
+  it("sends nothing to a portal for a while after QUERY_LIMIT_EXCEEDED", async () => {
     const made = counter({ rate: { burst: 3, perSecond: 2 } });
     made.answer = first(1, () => refusal(503, "QUERY_LIMIT_EXCEEDED"));
     await Promise.all(["a", "b", "c"].map((name) => made.b24.call(`crm.${name}.add`)));
@@ -157,7 +157,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
     });
   }
 
-  it("does not come back for ever to a method that is blocked again and again", async () => {
+  it("stops waiting for a method that is blocked again and again", async () => {
     const made = counter();
     const time = { operating_reset_at: NOW / 1000 - 100 };
     made.answer = () => refusal(429, "OPERATION_TIME_LIMIT", { time });
@@ -165,7 +165,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
     assert.equal(made.sent.length, 4);
   });
 
-  it("takes an error without a code for one", async () => {
+  it("throws UNKNOWN_ERROR if an error has no code", async () => {
     const made = counter();
     for (
       const [answer, description] of [
@@ -184,7 +184,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
   });
 });
 
-/** Ends after which nobody knows what was done. */
+/** Failures after which a call may have taken effect. */
 const AMBIGUOUS: Readonly<Record<string, Answer>> = {
   INTERNAL_SERVER_ERROR: () => refusal(500, "INTERNAL_SERVER_ERROR"),
   ERROR_UNEXPECTED_ANSWER: () => refusal(500, "ERROR_UNEXPECTED_ANSWER"),
@@ -193,7 +193,7 @@ const AMBIGUOUS: Readonly<Record<string, Answer>> = {
   "a network that fails": () => Promise.reject(new TypeError("fetch failed")),
 };
 
-describe("b24.call() that may have been done", () => {
+describe("b24.call() that may have taken effect", () => {
   for (const [what, answer] of Object.entries(AMBIGUOUS)) {
     for (const method of ["crm.deal.list", "crm.deal.get", "crm.deal.fields", "app.info", "profile", "user.current"]) {
       it(`repeats ${method} after ${what}`, async () => {
@@ -221,7 +221,7 @@ describe("b24.call() that may have been done", () => {
       assert.equal(made.sent.length, 2);
     });
 
-    it(`heeds repeatable after ${what}`, async () => {
+    it(`repeats by the option repeatable after ${what}`, async () => {
       const made = counter();
       made.answer = (sent, count) => count % 2 === 1 ? answer(sent, count) : ok("done");
       assert.equal(await made.b24.call("crm.deal.update", {}, { repeatable: true }), "done");
@@ -235,7 +235,7 @@ describe("b24.call() of a portal that has moved", () => {
   const moved = (status: number, location: string): Response => new Response(null, { status, headers: { location } });
 
   for (const status of [301, 302, 307, 308]) {
-    it(`posts again, as it was, to where access says after ${status}`, async () => {
+    it(`repeats the same request at the new address after ${status}`, async () => {
       const made = counter();
       made.answer = ({ host, method }) =>
         host === "example.bitrix24.de" ? moved(status, `https://new.bitrix24.de/rest/${method}`) : ok("done");
@@ -246,7 +246,7 @@ describe("b24.call() of a portal that has moved", () => {
     });
   }
 
-  it("follows twice, and no further", async () => {
+  it("follows at most two redirects", async () => {
     const made = counter();
     made.answer = (_sent, count) => moved(302, `https://p${count}.bitrix24.de/rest/`);
     await failure(made, made.b24.call("crm.deal.add"), { name: "AddressError" });
@@ -257,7 +257,7 @@ describe("b24.call() of a portal that has moved", () => {
     ]);
   });
 
-  it("goes nowhere that access refuses", async () => {
+  it("rejects if the new address is refused", async () => {
     const made = counter();
     made.answer = () => moved(302, "https://evil.example/rest/profile");
     await failure(made, made.b24.call("profile"), { name: "AddressError" });
@@ -271,7 +271,7 @@ describe("b24.call() of a portal that has moved", () => {
     "a token as host": (token) => `https://${token}.evil.example/`,
   };
   for (const [what, location] of Object.entries(ODD)) {
-    it(`does not ask about ${what}`, async () => {
+    it(`does not follow ${what}`, async () => {
       const made = counter();
       made.answer = ({ auth }) => moved(302, location(String(auth)));
       await failure(made, made.b24.call("profile"), { name: "AddressError" });
@@ -279,7 +279,7 @@ describe("b24.call() of a portal that has moved", () => {
     });
   }
 
-  it("asks about the host alone, whatever else the address holds", async () => {
+  it("follows to the host of the address only", async () => {
     const made = counter();
     made.answer = ({ auth, host }) =>
       host === "new.bitrix24.de" ? ok("done") : moved(302, `https://NEW.bitrix24.de/${auth}?auth=${auth}#${auth}`);
@@ -288,7 +288,7 @@ describe("b24.call() of a portal that has moved", () => {
   });
 
   for (const status of [303, 300, 304]) {
-    it(`takes ${status} for no move`, async () => {
+    it(`does not treat ${status} as a move`, async () => {
       const made = counter();
       made.answer = () => moved(status, "https://new.bitrix24.de/rest/");
       await failure(made, made.b24.call("crm.deal.add"), {
@@ -327,20 +327,20 @@ describe("b24.call() and a hostile portal", () => {
     "a content type without an end": ["x", `text/${"x".repeat(7000)}`, /^text\/x{60} that/],
   };
   for (const [what, [body, type, description]] of Object.entries(BODIES)) {
-    it(`takes ${what} for no answer, and quotes none of it`, async () => {
+    it(`rejects ${what}, and quotes none of it`, async () => {
       const made = counter();
       made.answer = () => new Response(body, { headers: type === "" ? {} : { "content-type": type } });
       await unexpected(made, description);
     });
   }
 
-  it("takes a result with a status of failure for no answer", async () => {
+  it("rejects a result with an error status", async () => {
     const made = counter();
     made.answer = () => Response.json({ result: true }, { status: 500 });
     await unexpected(made, /without result or error/);
   });
 
-  it("quotes no token, wherever the portal puts it", async () => {
+  it("never quotes a token that the portal sends back", async () => {
     const made = counter();
     const answers: ((token: string) => Response)[] = [
       (token) => Response.json({ error: token, error_description: token }, { status: 400 }),
@@ -366,21 +366,21 @@ describe("b24.call() and a hostile portal", () => {
     await failure(made, made.b24.call("profile"), { description: "[redacted] is another's" });
   });
 
-  it("quotes the token before the renewed one neither", async () => {
+  it("never quotes the token before the refreshed one either", async () => {
     const made = counter();
     made.answer = (_sent, count) =>
       count === 1 ? refusal(401, "expired_token") : refusal(400, "ERROR_CORE", { error_description: made.tokens[0] });
     await failure(made, made.b24.call("profile"), { description: "[redacted]" });
   });
 
-  it("cuts descriptions, and takes codes that are none for unknown", async () => {
+  it("cuts descriptions, and replaces malformed codes", async () => {
     const made = counter();
     made.answer = () => Response.json({ error: "<script>", error_description: "long ".repeat(1000) });
     const error = await failure(made, made.b24.call("profile"), { b24Code: "UNKNOWN_ERROR" }) as B24Error;
     assert.equal(error.description.length, 500);
   });
 
-  it("reads no more than answerBytes, and does not ask for it twice", async () => {
+  it("reads at most answerBytes, and does not repeat the call", async () => {
     const made = counter({ answerBytes: 10_000 });
     let given = 0;
     let isCancelled = false;
@@ -415,7 +415,7 @@ describe("b24.call() and a hostile portal", () => {
       ),
   };
   for (const [what, answer] of Object.entries(SLOW)) {
-    it(`gives up a portal that ${what}, and lets the next call through`, async () => {
+    it(`times out if a portal ${what}, and goes on with the next call`, async () => {
       const made = counter({ timeoutMs: 100 });
       made.answer = answer;
       await failure(made, made.b24.call("crm.deal.add"), {
@@ -429,7 +429,7 @@ describe("b24.call() and a hostile portal", () => {
     });
   }
 
-  it("tells which network error it was", async () => {
+  it("names the network error", async () => {
     const made = counter();
     made.answer = () => Promise.reject(new TypeError("fetch failed", { cause: { code: "ECONNREFUSED" } }));
     await failure(made, made.b24.call("crm.deal.add"), {
@@ -438,13 +438,13 @@ describe("b24.call() and a hostile portal", () => {
     });
   });
 
-  it("hands on what the guard of addresses says", async () => {
+  it("rejects with an AddressError of portalFetch", async () => {
     const { AddressError } = await import("@b24/onappupdate/errors");
     const made = counter({}, { fetch: () => Promise.reject(new AddressError("127.0.0.1 is not public")) });
     await failure(made, made.b24.call("profile"), { name: "AddressError", message: "127.0.0.1 is not public" });
   });
 
-  it("keeps portals apart: what one has refused says nothing of another", async () => {
+  it("does not slow down a portal because another one has refused", async () => {
     const made = counter();
     made.answer = first(1, () => refusal(503, "QUERY_LIMIT_EXCEEDED"));
     const other = made.plugin.portal("b".repeat(32));

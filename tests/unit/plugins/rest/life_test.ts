@@ -18,7 +18,7 @@ interface Life {
   now: number;
 }
 
-/** An app with `rest()` over a fake Bitrix24, by one clock that goes on when somebody waits. Version 2 is installed. */
+/** An app with `rest()` and a fake Bitrix24 on one clock, which advances when the plugin waits. Version 2 is installed. */
 async function life(
   upgrades: (app: App<HasB24>) => App<HasB24> = (app) => app,
   options: RestOptions = {},
@@ -69,7 +69,7 @@ const rows = (count: number, field: string): Record<string, unknown>[] =>
   Array.from({ length: count }, (_, i) => ({ [field]: String(2 * i + 1), TITLE: `row ${i}` }));
 
 describe("rest() in the life of a portal", () => {
-  it("has tokens renewed once, whoever comes with the old ones", async () => {
+  it("refreshes tokens once for concurrent calls with the old ones", async () => {
     const { b24, portal, bitrix24, refusals, portals, app } = await life();
     await b24.call("profile");
     portal.expireTokens();
@@ -80,7 +80,7 @@ describe("rest() in the life of a portal", () => {
     await app.close();
   });
 
-  it("asks as the administrator what the app's own user may not", async () => {
+  it("repeats as the administrator what the system user may not do", async () => {
     const { b24, portal, refusals, app } = await life();
     await portal.sends.userReady({ userId: 1000 });
     await app.check(MEMBER_ID);
@@ -103,7 +103,7 @@ describe("rest() in the life of a portal", () => {
     await app.close();
   });
 
-  it("says of the portal that the paid period is over, and goes on when it is paid", async () => {
+  it("blocks a portal whose paid period is over, and goes on once it is paid", async () => {
     const { b24, portal, app } = await life();
     await b24.call("profile");
     portal.stopPayment();
@@ -121,7 +121,7 @@ describe("rest() in the life of a portal", () => {
     await app.close();
   });
 
-  it("gets through where others call too", async () => {
+  it("succeeds if others call the portal too", async () => {
     const { b24, refusals, app } = await life(
       undefined,
       { rate: { burst: 1000, perSecond: 1000 } },
@@ -132,7 +132,7 @@ describe("rest() in the life of a portal", () => {
     await app.close();
   });
 
-  it("repeats what only reads when a connection breaks, and does nothing twice", async () => {
+  it("repeats only reading calls if a connection breaks", async () => {
     const { b24, portal, app } = await life();
     let added = 0;
     portal.answer("crm.deal.add", () => ++added);
@@ -165,7 +165,7 @@ describe("rest() in the life of a portal", () => {
     await app.close();
   });
 
-  it("batches, with results of one another", async () => {
+  it("batches linked commands", async () => {
     const { b24, portal, app } = await life();
     portal.answer("crm.deal.add", ({ params }) => params);
     const done = await b24.batch<{ me: { ID: string }; deal: { fields: unknown }; bad: unknown }>({
@@ -187,7 +187,7 @@ describe("rest() in the life of a portal", () => {
 });
 
 describe("an upgrade that calls its portal", () => {
-  it("goes on later, and without a failure, when Bitrix24 has blocked the method", async () => {
+  it("goes on later, without a failure, if the method has used up its operating time", async () => {
     let runs = 0;
     const made = await life((app) =>
       app.upgrade("3.0.0", async ({ b24, step }) => {
@@ -209,7 +209,7 @@ describe("an upgrade that calls its portal", () => {
     await app.close();
   });
 
-  it("waits for a scope that the portal has not granted", async () => {
+  it("is blocked on a scope that the portal has not granted", async () => {
     const { app, portal } = await life((app) =>
       app.upgrade("3.0.0", async ({ b24 }) => void await b24.call("bizproc.robot.list"))
     );
@@ -219,7 +219,7 @@ describe("an upgrade that calls its portal", () => {
     await app.close();
   });
 
-  it("leaves no token in the log, whatever fails", async () => {
+  it("leaves no token in the log if it fails", async () => {
     const made = await life((app) => app.upgrade("3.0.0", async ({ b24 }) => void await b24.call("crm.deal.list")));
     const { app, portal, lines } = made;
     const tokens: string[] = [];

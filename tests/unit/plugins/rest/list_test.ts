@@ -57,7 +57,7 @@ describe("b24.list()", () => {
     });
   }
 
-  it("pages by start where the filter has alternatives, of which the ID would be one", async () => {
+  it("pages by start if the filter has LOGIC", async () => {
     const made = counter();
     const expected = rows(120, "id");
     made.answer = byStart(expected, "items");
@@ -87,7 +87,7 @@ describe("b24.list()", () => {
     });
   }
 
-  it("pages by ID when it is told to, and by start when it is told to", async () => {
+  it("pages by ID or by start if `by` says so", async () => {
     const made = counter();
     made.answer = byId(rows(70, "id"), "id", "id", "products");
     assert.equal((await all(made, "catalog.product.list", {}, { by: "id" })).length, 70);
@@ -95,7 +95,7 @@ describe("b24.list()", () => {
     assert.equal((await all(made, "crm.deal.list", {}, { by: "start" })).length, 70);
   });
 
-  it("keeps what the caller filters and selects by", async () => {
+  it("keeps the caller's filter and select", async () => {
     const made = counter();
     const params = { FILTER: { ">ID": 30, STAGE_ID: "NEW" }, select: ["TITLE"], order: { id: "asc" } };
     made.answer = ({ params }) => {
@@ -109,7 +109,7 @@ describe("b24.list()", () => {
   });
 
   for (const select of [["*"], ["ID", "TITLE"], []]) {
-    it(`leaves select ${JSON.stringify(select)} as it is`, async () => {
+    it(`does not change select ${JSON.stringify(select)}`, async () => {
       const made = counter();
       made.answer = () => ok([]);
       await all(made, "crm.deal.list", { select });
@@ -118,7 +118,7 @@ describe("b24.list()", () => {
   }
 
   for (const order of [{ ID: "DESC" }, { TITLE: "ASC" }, { ID: "ASC", TITLE: "ASC" }]) {
-    it(`pages by start when the caller orders by ${JSON.stringify(order)}`, async () => {
+    it(`pages by start if the caller orders by ${JSON.stringify(order)}`, async () => {
       const made = counter();
       made.answer = byStart(rows(60, "ID"));
       assert.equal((await all(made, "crm.deal.list", { order })).length, 60);
@@ -137,7 +137,7 @@ describe("b24.list()", () => {
     "no list, but an empty one instead of a map with a key": [[], 0, { key: "items" }],
   };
   for (const [what, [result, count, options]] of Object.entries(SHAPES)) {
-    it(`takes ${what} for rows`, async () => {
+    it(`reads ${what} as rows`, async () => {
       const made = counter();
       made.answer = () => ok(result);
       assert.equal((await all(made, "some.list", {}, options)).length, count);
@@ -152,13 +152,13 @@ describe("b24.list()", () => {
     });
   }
 
-  it("refuses a key that is not there", async () => {
+  it("refuses a key that the result lacks", async () => {
     const made = counter();
     made.answer = () => ok({ items: [] });
     await failure(made, all(made, "some.list", {}, { key: "tasks" }), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
   });
 
-  it("does not go round in circles with a method that heeds no filter, order or start", async () => {
+  it("rejects if a method ignores filter, order and start", async () => {
     const made = counter();
     made.answer = () => ok(rows(50, "ID"));
     await failure(made, all(made, "crm.deal.list"), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
@@ -173,7 +173,7 @@ describe("b24.list()", () => {
     await failure(made, all(made, "crm.deal.list"), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
   });
 
-  it("asks for nothing before the first row is wanted, and for nothing after the last that is", async () => {
+  it("calls nothing before the first row is requested, and nothing after the last one", async () => {
     const made = counter();
     made.answer = byId(rows(150, "ID"), "ID", "ID");
     const list = made.b24.list("crm.deal.list");
@@ -184,7 +184,7 @@ describe("b24.list()", () => {
 });
 
 describe("b24.page()", () => {
-  it("goes on where it ended, by ID and by start", async () => {
+  it("continues at `next`, by ID and by start", async () => {
     const made = counter();
     made.answer = byId(rows(120, "ID"), "ID", "ID");
     const first = await made.b24.page<Row>("crm.deal.list");

@@ -10,7 +10,7 @@ describe("rest({ rate })", () => {
     [{ rate: { burst: 1, perSecond: 10 } }, 1, 100],
   ] as const;
   for (const [options, burst, gapMs] of RATES) {
-    it(`lets ${burst} requests through, and then one in ${gapMs} ms`, async () => {
+    it(`sends ${burst} requests at once, and then one each ${gapMs} ms`, async () => {
       const made = counter(options);
       for (let i = 0; i < burst; i++) await made.b24.call("profile");
       assert.deepEqual(made.waits, []);
@@ -35,7 +35,7 @@ describe("rest({ rate })", () => {
     assert.equal(made.waits.length, 1);
   });
 
-  it("refuses a rate of a portal that is none", async () => {
+  it("refuses an invalid rate of a portal", async () => {
     const made = counter({ rate: () => ({ burst: NaN, perSecond: 2 }) });
     await failure(made, made.b24.call("profile"), { name: "TypeError" });
     assert.equal(made.sent.length, 0);
@@ -58,7 +58,7 @@ describe("rest({ rate })", () => {
     assert.deepEqual(done.flatMap(({ status }, i) => status === "rejected" ? [i] : []), [3]);
   });
 
-  it("takes the token when it is a call's turn, not before", async () => {
+  it("gets the token when the call leaves the queue, not before", async () => {
     const made = counter();
     const slow = Promise.withResolvers<Response>();
     made.answer = ({ method }) => method === "slow.get" ? slow.promise : ok(method);
@@ -70,7 +70,7 @@ describe("rest({ rate })", () => {
     assert.deepEqual(made.asked, ["get", "get"]);
   });
 
-  it("does not let portals wait for one another", async () => {
+  it("has a queue for each portal", async () => {
     const made = counter();
     const slow = Promise.withResolvers<Response>();
     made.answer = ({ method }) => method === "slow.get" ? slow.promise : ok("at once");
@@ -81,8 +81,8 @@ describe("rest({ rate })", () => {
     assert.equal(await waiting, "late");
   });
 
-  it("forgets portals that have been idle, and only those", async () => {
-    // Whoever is forgotten has a full bucket again, so a portal that is not must wait.
+  it("removes the queues of idle portals only", async () => {
+    // A removed queue would start with an empty bucket, so a portal that must wait was not removed.
     const made = counter({ rate: { burst: 2, perSecond: 1 } });
     const call = async (memberId: string): Promise<unknown> => await made.plugin.portal(memberId).call("profile");
     for (let i = 0; i < 2; i++) await call(MEMBER_ID);
@@ -91,7 +91,7 @@ describe("rest({ rate })", () => {
     assert.deepEqual(made.waits, [1000]);
   });
 
-  it("keeps no portal in memory for longer than its bucket is in use", async () => {
+  it("keeps a queue in memory only while its bucket is in use", async () => {
     const made = counter({ rate: { burst: 50, perSecond: 1000 } });
     const { set } = Map.prototype;
     let most = 0;

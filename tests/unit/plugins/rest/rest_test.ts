@@ -7,7 +7,7 @@ import { describe, it } from "../../../support/test.ts";
 import { assertNoToken, counter, ENDPOINT, failure, ok } from "./_rest.ts";
 
 describe("rest()", () => {
-  it("gives b24 to handlers and upgrades, and to other code by portal()", async () => {
+  it("adds b24 to handlers and upgrades, and returns it to other code by portal()", async () => {
     const at = office();
     const urls: string[] = [];
     const portals = rest();
@@ -40,7 +40,7 @@ describe("rest()", () => {
     await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { name: "AbortError" });
   });
 
-  it("ends the calls of an event with its work", async () => {
+  it("aborts the calls of an event with its work", async () => {
     const made = counter();
     made.answer = () => new Promise(() => {});
     const work = new AbortController();
@@ -52,7 +52,7 @@ describe("rest()", () => {
     await failure(made, call, { message: "another worker has taken over" });
   });
 
-  it("does not start in an app that gives no access", () => {
+  it("does not start in an app without credentials of portals", () => {
     for (const host of [{}, { credentials: {} }, { credentials: { call: () => {} } }]) {
       assert.throws(() => rest().setup!(host as unknown as PluginHost), {
         name: "TypeError",
@@ -79,7 +79,7 @@ describe("rest()", () => {
 });
 
 describe("b24.call()", () => {
-  it("posts JSON to the proved address, with the token in the body only", async () => {
+  it("posts JSON to the verified address, with the token in the body only", async () => {
     const made = counter();
     made.answer = ({ params }) => ok(params);
     const params = { id: 7, fields: { TITLE: "ä", OPEN: true, NONE: [], GONE: undefined } };
@@ -100,13 +100,13 @@ describe("b24.call()", () => {
     assertNoToken(made);
   });
 
-  it("sends parameters by their order", async () => {
+  it("sends parameters that have an order", async () => {
     const made = counter();
     await made.b24.call("task.commentitem.add", [7, { POST_MESSAGE: "text" }]);
     assert.deepEqual(made.sent[0]?.params, { 0: 7, 1: { POST_MESSAGE: "text" } });
   });
 
-  it("lets no parameter take the place of the token", async () => {
+  it("does not let a parameter replace the token", async () => {
     const made = counter();
     await made.b24.call("profile", { auth: "mine" });
     assert.equal(made.sent[0]?.auth, made.tokens[0]);
@@ -130,14 +130,14 @@ describe("b24.call()", () => {
     });
   }
 
-  it("refuses batch, and what JSON has not", async () => {
+  it("refuses batch, and values that JSON does not have", async () => {
     const made = counter();
     await failure(made, made.b24.call("batch"), { name: "TypeError" });
     await failure(made, made.b24.call("crm.deal.add", { fields: { ID: 1n } }), { name: "TypeError" });
     assert.equal(made.sent.length, 0);
   });
 
-  it("rejects with the reason of its signal, before, while it waits for its turn, and in the middle", async () => {
+  it("rejects with the reason of its signal before a call, in the queue, and during the request", async () => {
     const made = counter();
     await failure(made, made.b24.call("profile", {}, { signal: AbortSignal.abort(new Error("before")) }), {
       message: "before",
@@ -154,12 +154,12 @@ describe("b24.call()", () => {
     await failure(made, calls[0]!, { message: "in the middle" });
     await new Promise((resolve) => setTimeout(resolve));
     assert.deepEqual(made.lines, []);
-    made.answer = () => ok("the next one is not held up");
-    assert.equal(await made.b24.call("profile"), "the next one is not held up");
+    made.answer = () => ok("the next call is not blocked");
+    assert.equal(await made.b24.call("profile"), "the next call is not blocked");
     assert.equal(made.sent.length, 2);
   });
 
-  it("rejects at once when it is aborted while it waits for the portal", async () => {
+  it("rejects at once if it is aborted while the queue waits", async () => {
     const controller = new AbortController();
     const made = counter({
       rate: { burst: 1, perSecond: 0.001 },
