@@ -208,7 +208,7 @@ export function createApp(options: AppOptions): App {
 
   const dispatcher: Dispatcher = {
     limits,
-    bodyDeadline: createDeadline(limits.bodyTimeoutMs),
+    bodyDeadline: createDeadline(time, limits.bodyTimeoutMs),
     clock,
     take: async (incoming, platform) => {
       const { memberId } = incoming.event.auth;

@@ -3,10 +3,9 @@ import { oauthOrigin, portalHost } from "../bitrix24/hosts.ts";
 import type { CheckPolicy } from "../worker/checks.ts";
 import type { RequestLimits } from "../intake/http.ts";
 import { consoleLogger, coreLogger, type Logger } from "../logger.ts";
-import { isDuration, LONGEST_TIMER_MS } from "../async/deadline.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
 import { digest, Secret } from "../secret.ts";
-import { systemTime, type Time } from "../async/time.ts";
+import { isDuration, MAX_TIMER_MS, systemTime, type Time } from "../async/time.ts";
 import { isLongLived } from "./startup_warnings.ts";
 import type { Storage } from "../storage/storage.ts";
 import { addressesOf } from "../net/runtime.ts";
@@ -145,7 +144,7 @@ export function settingsOf(options: AppOptions): Settings {
   for (const [name, limit] of Object.entries(limits)) {
     if (!(limit > 0)) throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted more than 0`);
     if (TIMERS.has(name) && !isDuration(limit)) {
-      throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted 1 to ${LONGEST_TIMER_MS}`);
+      throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted 1 to ${MAX_TIMER_MS}`);
     }
   }
   const { acknowledge = "stored", versions = coerced() } = options;
@@ -165,7 +164,7 @@ export function settingsOf(options: AppOptions): Settings {
   }
   const tickEveryMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
   if (tickEveryMs !== false && !isDuration(tickEveryMs)) {
-    const wanted = `1 to ${LONGEST_TIMER_MS}, or false`;
+    const wanted = `1 to ${MAX_TIMER_MS}, or false`;
     throw new TypeError(`cannot create an app with tickEveryMs ${tickEveryMs}, wanted ${wanted}`);
   }
   return {

@@ -1,19 +1,21 @@
-/** Waiting for work that others may wait for too: whoever gives up leaves it to them. */
+/** Waits for shared work until a signal is aborted; the work goes on for the other callers. */
 
-/** @throws the signal's reason, once it is aborted */
+/**
+ * Returns what `work` resolves to, and rejects as it does.
+ *
+ * @throws the reason of `signal`, as soon as it is aborted
+ */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal | null | undefined): Promise<T> {
   if (signal === undefined || signal === null) return await work;
-  signal.throwIfAborted();
-  let stop: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener("abort", stop, { once: true });
-  });
-  // When the work fails after that, nobody hears of it.
+  // The work may reject after the caller has stopped waiting.
   work.catch(() => {});
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
   try {
     return await Promise.race([work, aborted]);
   } finally {
-    signal.removeEventListener("abort", stop!);
+    signal.removeEventListener("abort", abort);
   }
 }

@@ -1,10 +1,10 @@
-/** One piece of work for all who ask for it while it is under way. */
+/** Shares one execution of work among all callers that ask for it while it runs. */
 
-/** What is under way under `name`, or what `run` begins. */
-export function coalesce<T>(running: Map<string, Promise<T>>, name: string, run: () => Promise<T>): Promise<T> {
-  const known = running.get(name);
-  if (known !== undefined) return known;
-  const started = run().finally(() => running.delete(name));
-  running.set(name, started);
+/** Returns the promise that runs under `key`; calls `run` if there is none. The promise is forgotten once it settles. */
+export function coalesce<T>(running: Map<string, Promise<T>>, key: string, run: () => Promise<T>): Promise<T> {
+  const current = running.get(key);
+  if (current !== undefined) return current;
+  const started = run().finally(() => running.delete(key));
+  running.set(key, started);
   return started;
 }

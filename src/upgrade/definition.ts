@@ -4,7 +4,7 @@ import * as semver from "semver";
 import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/record.ts";
 import { compareVersions, isVersion, parseVersion } from "../version.ts";
-import { isDuration, LONGEST_TIMER_MS } from "../async/deadline.ts";
+import { isDuration, MAX_TIMER_MS } from "../async/time.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
 import type { Steps } from "./steps.ts";
 
@@ -92,7 +92,7 @@ export function defineUpgrade<Context extends UpgradeContext>(
   const text = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
   if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
     throw new TypeError(
-      `cannot register upgrade ${quote(text)}: timeoutMs is ${timeoutMs}, wanted 1 to ${LONGEST_TIMER_MS}`,
+      `cannot register upgrade ${quote(text)}: timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMER_MS}`,
     );
   }
   if (retry !== undefined) assertRetryPolicy(`upgrade ${quote(text)}`, retry);

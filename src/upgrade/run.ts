@@ -196,6 +196,7 @@ async function runOne(
     }
     const { event: _e, receivedAt: _r, ...added } = ctx;
     await withTimeout(
+      core.time,
       signal,
       upgrade.timeoutMs,
       (signal) =>

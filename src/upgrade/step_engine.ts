@@ -1,5 +1,5 @@
 /** The recorded parts of an upgrade: what is finished is not run again. */
-import { isDuration, LONGEST_TIMER_MS } from "../async/deadline.ts";
+import { isDuration, MAX_TIMER_MS, type Time } from "../async/time.ts";
 import { withTimeout } from "../async/with_timeout.ts";
 import type { PortalRecord, RunProgress, StepRecord } from "../portal/record.ts";
 import { assertRetryPolicy, maxAttemptsOf, type RetryPolicy } from "../retry.ts";
@@ -45,6 +45,7 @@ export interface AttemptOptions {
   readonly storage: Storage;
   readonly clock: () => number;
   readonly random: () => string;
+  readonly time: Pick<Time, "setTimer">;
   readonly held: Installation;
   readonly upgradeId: string;
   readonly retry: RetryPolicy;
@@ -122,7 +123,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
   function assertOptions(name: string, { retry, timeoutMs }: StepOptions<never>): void {
     try {
       if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
-        throw new TypeError(`timeoutMs is ${timeoutMs}, wanted 1 to ${LONGEST_TIMER_MS}`);
+        throw new TypeError(`timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMER_MS}`);
       }
       if (retry !== undefined) assertRetryPolicy("it", retry);
     } catch (error) {
@@ -147,7 +148,7 @@ export function beginAttempt(options: AttemptOptions): Attempt {
     try {
       // Before the time begins to count: what begins after it is over could not hear of that.
       const scope = await scopeOf(held, upgradeId, name, { attempt, signal, part });
-      return await withTimeout(signal, timeoutMs, async (own) => await run({ ...scope, signal: own }));
+      return await withTimeout(options.time, signal, timeoutMs, async (own) => await run({ ...scope, signal: own }));
     } catch (error) {
       if (options.closing?.aborted) await takeBack(name, attempt);
       throw failed(name, error, retry);
