@@ -113,6 +113,9 @@ async function recover(
     const other = await recovery.otherUser(memberId, call.denied, call);
     if (other === undefined) throw error;
     call.isRefreshed = false;
+    const { userId, isSystemUser } = other;
+    const fields = { event: "credentials.user_changed", memberId, userId, isSystemUser };
+    recovery.log.debug("call repeated as another user", fields);
     return other;
   }
   if (error.blockedOn !== undefined) {

@@ -27,7 +27,7 @@ export interface TokenVerifier {
 
 /** Returns the verifier of the token pairs in the settings' storage. */
 export function createTokenVerifier(settings: CredentialsSettings, refresh: Refresh): TokenVerifier {
-  const { storage, clock, oauth, clientId } = settings;
+  const { storage, clock, oauth, clientId, log } = settings;
   /** Verifications of this process that are under way. */
   const running = new Map<string, Promise<AppInfo | undefined>>();
 
@@ -54,8 +54,10 @@ export function createTokenVerifier(settings: CredentialsSettings, refresh: Refr
       isCurrent = current !== undefined;
       return current === undefined ? record : withVerified(record, current, info, clock());
     });
-    // An answer about an earlier installation says nothing about the present one.
-    return isCurrent ? info : undefined;
+    // The portal may have been installed again meanwhile; the answer is about its earlier installation then.
+    if (!isCurrent) return undefined;
+    log.debug("token pair verified", { event: "credentials.verified", memberId, userId: info.userId });
+    return info;
   }
 
   async function verifyNow(memberId: string, tokens: StoredTokens): Promise<AppInfo | undefined> {

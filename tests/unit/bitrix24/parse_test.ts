@@ -278,7 +278,7 @@ const INTEGER = (wanted: string): Field => ({
     ["1".repeat(16), `"${"1".repeat(16)}"`],
   ],
 });
-/** As missing when it is empty: a genuine event must not be lost for what nothing depends on. */
+/** An optional field that counts as missing if it is empty, so that the event is not refused. */
 const OR_EMPTY = ({ wanted, bad }: Field): Field => ({ wanted, bad: bad.filter((one) => one !== EMPTY) });
 const FLAG = (wanted: string): Field => ({
   wanted,
@@ -548,8 +548,8 @@ describe("parseEvent() of malformed forms", () => {
   const cases: Readonly<Record<string, readonly [body: string, path: string, saw: string]>> = {
     "an event name as an array": [form.replace("event=", "event[]="), "event", "an array"],
     "an event name as a map": [form.replace("event=", "event[x]="), "event", "an object"],
-    "auth as a text": [`${form}&auth=x`, "auth", '"x"'],
-    "data as a text": [`${form}&data=x`, "data", '"x"'],
+    "auth as a string": [`${form}&auth=x`, "auth", '"x"'],
+    "data as a string": [`${form}&data=x`, "data", '"x"'],
     "data as a list": [`${form.replaceAll(/data\[[A-Z_]+\]=[^&]*&/g, "")}&data[]=3`, "data", "an array"],
     "VERSION as an array": [`${form}&data[VERSION][]=3`, "data.VERSION", "an array"],
     "VERSION as a map": [`${form}&data[VERSION][x]=3`, "data.VERSION", "an object"],
@@ -575,7 +575,7 @@ describe("parseEvent() of JSON that is not an event", () => {
   const cases: Readonly<Record<string, readonly [body: string, path: string]>> = {
     "null": ["null", ""],
     "an array": ["[]", ""],
-    "a text": [`"${ACCESS}"`, ""],
+    "a string": [`"${ACCESS}"`, ""],
     "a number": ["1", ""],
     "nothing": ["", ""],
     "half an object": [`{"event":"ONAPPUPDATE","auth":{"access_token":"${ACCESS}`, ""],
@@ -680,19 +680,19 @@ describe("parseEvent() reads", () => {
 
   const expiries: readonly (readonly [criterion: string, auth: JsonMap, expiresAt: number | undefined])[] = [
     ["expires before expires_in", { access_token: "t", expires: 10, expires_in: 20 }, 10_000],
-    ["expires as a text", { access_token: "t", expires: "10" }, 10_000],
+    ["expires as a string", { access_token: "t", expires: "10" }, 10_000],
     ["expires_in from the time of receipt", { access_token: "t", expires_in: 20 }, RECEIVED_AT + 20_000],
-    ["expires_in as a text", { access_token: "t", expires_in: "20" }, RECEIVED_AT + 20_000],
+    ["expires_in as a string", { access_token: "t", expires_in: "20" }, RECEIVED_AT + 20_000],
     ["expires_in of 0", { access_token: "t", expires_in: 0 }, RECEIVED_AT],
     ["an hour without both", { access_token: "t" }, RECEIVED_AT + 3_600_000],
     ["no end without an access token", { expires: 10, expires_in: 20 }, undefined],
   ];
-  for (const [criterion, said, expiresAt] of expiries) {
+  for (const [criterion, sent, expiresAt] of expiries) {
     it(`expiresAt: ${criterion}`, () => {
       const { member_id, domain, application_token } = AUTH;
-      const { auth } = read("auth", { member_id, domain, application_token, ...said });
+      const { auth } = read("auth", { member_id, domain, application_token, ...sent });
       assert.equal(auth.expiresAt, expiresAt);
-      const ready = read("data", { access_token: "t", ...said }, "ONAPPUSERREADY");
+      const ready = read("data", { access_token: "t", ...sent }, "ONAPPUSERREADY");
       assert(ready.name === "ONAPPUSERREADY");
       assert.equal(ready.data.expiresAt, expiresAt ?? 10_000);
     });

@@ -58,11 +58,11 @@ describe("an answer about an earlier installation", () => {
       kind === "token"
         ? gate.promise.then(() => Response.json({ error: "NOT_INSTALLED" }, { status: 401 }))
         : undefined;
-    const renewing = made.app.credentials.refresh(MEMBER_ID, access);
+    const refreshing = made.app.credentials.refresh(MEMBER_ID, access);
     await until("the refresh asks", () => made.office.asked.at(-1)?.kind === "token");
     await installAgain(made);
     gate.resolve();
-    await assert.rejects(renewing, { b24Code: "NOT_INSTALLED" });
+    await assert.rejects(refreshing, { b24Code: "NOT_INSTALLED" });
     const { generation, blocked } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([generation, blocked], [2, undefined]);
     await made.app.close();
@@ -135,8 +135,8 @@ describe("tokens that live for less than the minute before which they are refres
 });
 
 describe("ONAPPUSERREADY of a person who opens the app, with his own tokens", () => {
-  for (const said of ["1000", "7"]) {
-    it(`does not replace the system user, claiming to be user ${said}`, async () => {
+  for (const claimed of ["1000", "7"]) {
+    it(`does not replace the system user, claiming to be user ${claimed}`, async () => {
       const { app, portal, send } = rig({ clientSecret: "client-secret-0123456789abcdef" });
       await send(portal.install(2));
       await send(portal.userReady());
@@ -147,7 +147,7 @@ describe("ONAPPUSERREADY of a person who opens the app, with his own tokens", ()
         access_token: own.accessToken,
         refresh_token: own.refreshToken,
         expires_in: "3600",
-        user_id: said,
+        user_id: claimed,
       };
       assert.equal(await send(portal.event("ONAPPUSERREADY", data, { tokenless: true })), 200);
       const after = await app.credentials.get(MEMBER_ID);

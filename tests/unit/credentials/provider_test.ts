@@ -149,11 +149,11 @@ describe("credentials.refresh()", () => {
     const other = branch({ storage, office: made.office });
     const spent = await made.app.credentials.get(MEMBER_ID);
     made.office.expire();
-    const renewed = await Promise.all(
+    const refreshed = await Promise.all(
       Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? made : other).app.credentials.refresh(MEMBER_ID, spent)),
     );
     assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
-    assert.equal(new Set(renewed.map(({ accessToken }) => accessToken.reveal())).size, 1);
+    assert.equal(new Set(refreshed.map(({ accessToken }) => accessToken.reveal())).size, 1);
     assert.equal((await made.record()).refreshing, undefined);
   });
 
@@ -196,9 +196,9 @@ describe("credentials.refresh()", () => {
         return Response.json({ error: "invalid_grant" }, { status: 400 });
       });
     };
-    const renewed = await made.app.credentials.refresh(MEMBER_ID, spent);
-    assert.equal(renewed.accessToken.reveal(), (await made.record()).tokens?.[0]?.accessToken);
-    assert.notEqual(renewed.accessToken.reveal(), spent.accessToken.reveal());
+    const refreshed = await made.app.credentials.refresh(MEMBER_ID, spent);
+    assert.equal(refreshed.accessToken.reveal(), (await made.record()).tokens?.[0]?.accessToken);
+    assert.notEqual(refreshed.accessToken.reveal(), spent.accessToken.reveal());
   });
 
   it("returns another user's token, or rejects with authorization, if the pair is invalid", async () => {
@@ -246,8 +246,8 @@ describe("credentials.refresh()", () => {
     }
     made.office.answer = undefined;
     isDown = false;
-    const renewed = await made.app.credentials.refresh(MEMBER_ID, spent);
-    assert.equal(renewed.accessToken.reveal(), (await made.record()).tokens?.[0]?.accessToken);
+    const refreshed = await made.app.credentials.refresh(MEMBER_ID, spent);
+    assert.equal(refreshed.accessToken.reveal(), (await made.record()).tokens?.[0]?.accessToken);
     assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
   });
 

@@ -1,4 +1,4 @@
-/** A portal that answers as a test says, credentials of it, and time that passes only when somebody waits. */
+/** A portal whose answers a test chooses, its credentials, and a clock that advances when the plugin waits. */
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import { type PluginHost, type PortalCredentials, Secret } from "@b24/onappupdate";
@@ -60,7 +60,7 @@ export function refusal(status: number, error: unknown, more: object = {}): Resp
 }
 
 /** Returns a plugin that was set up without an app. */
-export function counter(options: RestOptions = {}, given: { readonly fetch?: typeof fetch } = {}): Counter {
+export function counter(options: RestOptions = {}, replaced: { readonly fetch?: typeof fetch } = {}): Counter {
   const { logger, lines } = recordingLogger();
   const tokens: string[] = [];
   const asked: string[] = [];
@@ -110,7 +110,7 @@ export function counter(options: RestOptions = {}, given: { readonly fetch?: typ
       return Promise.resolve();
     },
   };
-  const portalFetch: typeof fetch = given.fetch ?? (async (input, init) => {
+  const portalFetch: typeof fetch = replaced.fetch ?? (async (input, init) => {
     const request = new Request(input, init);
     const { url, method: http, redirect, headers } = request;
     // At once: a call with a short time limit may be given up before the body of a request is read.
@@ -171,7 +171,7 @@ export async function failure(
 /** Fails if `seen`, a URL or the log contains a token. */
 export function assertNoToken(made: Counter, ...seen: readonly unknown[]): void {
   const texts = [inspect(seen, { depth: 20, showHidden: true }), JSON.stringify(seen), ...made.lines];
-  for (let one = seen[0]; one instanceof Error; one = one.cause) texts.push(one.message, one.stack ?? "");
+  for (let error = seen[0]; error instanceof Error; error = error.cause) texts.push(error.message, error.stack ?? "");
   texts.push(...made.sent.map(({ url }) => url));
   for (const token of made.tokens) for (const text of texts) assert(!text.includes(token), text);
 }

@@ -136,7 +136,7 @@ describe("b24.call() and the errors of Bitrix24", () => {
     assert(made.waits[0]! >= 20_000 && made.waits[0]! <= 22_000);
   });
 
-  /** When the portal says that it is over, in seconds from now, and the milliseconds that come of it. */
+  /** `operating_reset_at` in seconds from now, and the minimum wait in milliseconds. */
   const RESETS: readonly (readonly [at: unknown, least: number])[] = [
     [120, 120_000],
     [10 ** 9, 600_000],
@@ -313,7 +313,7 @@ describe("b24.call() and a hostile portal", () => {
     "nothing": [null, "", /^something without a type that is not a JSON object$/],
     "half of JSON": ['{"result": {"ID": ', "application/json", /^application\/json that is not a JSON object$/],
     "a list": ["[1, 2]", "application/json", /not a JSON object/],
-    "a text": ['"result"', "application/json", /not a JSON object/],
+    "a string": ['"result"', "application/json", /not a JSON object/],
     "null": ["null", "application/json", /not a JSON object/],
     "broken UTF-8": [
       new TextEncoder().encode('{"result": "?"}').map((byte) => byte === 0x3f ? 0xff : byte),
@@ -323,7 +323,7 @@ describe("b24.call() and a hostile portal", () => {
     "JSON without a result": ['{"time": {}}', "application/json", /without result or error/],
     "a prototype's result": ['{"__proto__": {"result": 1}}', "application/json", /without result or error/],
     "deep JSON": [`{"result": ${"[".repeat(200_000)}`, "application/json", /not a JSON object/],
-    "a content type that is none": ["x", "text/html<script>", /^text\/html that is not a JSON object$/],
+    "a malformed content type": ["x", "text/html<script>", /^text\/html that is not a JSON object$/],
     "a content type without an end": ["x", `text/${"x".repeat(7000)}`, /^text\/x{60} that/],
   };
   for (const [what, [body, type, description]] of Object.entries(BODIES)) {
@@ -382,13 +382,13 @@ describe("b24.call() and a hostile portal", () => {
 
   it("reads at most answerBytes, and does not repeat the call", async () => {
     const made = counter({ answerBytes: 10_000 });
-    let given = 0;
+    let sent = 0;
     let isCancelled = false;
     made.answer = () =>
       new Response(
         new ReadableStream({
           pull: (controller) => {
-            given += 4096;
+            sent += 4096;
             controller.enqueue(new Uint8Array(4096).fill(0x20));
           },
           cancel: () => void (isCancelled = true),
@@ -397,7 +397,7 @@ describe("b24.call() and a hostile portal", () => {
     await unexpected(made, /^more than 10000 bytes$/);
     await failure(made, made.b24.call("crm.deal.list"), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
     assert.equal(made.sent.length, 2);
-    assert(isCancelled && given <= 2 * 5 * 4096, `${given}`);
+    assert(isCancelled && sent <= 2 * 5 * 4096, `${sent}`);
     made.answer = () => ok("x".repeat(9_980));
     assert.equal((await made.b24.call<string>("profile")).length, 9_980);
   });
