@@ -14,12 +14,11 @@ import {
   storeEvent,
   tryApplyEvent,
 } from "../portal/apply_event.ts";
-import { type Delivery, DELIVERY_FORMAT, deliveryId, isDone, type Receipt } from "../portal/inbox.ts";
+import { type Accepted, type Delivery, DELIVERY_FORMAT, deliveryId, isDone, type Receipt } from "../portal/inbox.ts";
 import { deliveryKey, portalKey, receiptKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
 import { digestToken } from "../secret.ts";
-import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 
 /** An event that came, and what it was made of. */
@@ -30,23 +29,6 @@ export interface Incoming {
   readonly event: B24Event;
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
-}
-
-/** A delivery that waits for its work. */
-export interface Accepted {
-  readonly memberId: string;
-  readonly deliveryId: string;
-  /** What whoever has just stored it knows of it. */
-  readonly fresh: AcceptedDelivery;
-}
-
-/** A delivery that this process has stored, and the record that it raised. */
-export interface AcceptedDelivery {
-  readonly delivery: Entry<Delivery>;
-  readonly event: B24Event;
-  readonly record: Entry<PortalRecord>;
-  /** The portal had no other work when the record was raised. */
-  readonly isAlone: boolean;
 }
 
 /**

@@ -6,6 +6,7 @@ import { FormatError } from "../errors.ts";
 import { digest } from "../secret.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import type { StoredVerification } from "./apply_event.ts";
+import type { PortalRecord } from "./record.ts";
 
 /** One acknowledged event. Holds its tokens, which the handlers need, until it is done. */
 export interface Delivery {
@@ -23,6 +24,23 @@ export interface Delivery {
   readonly error?: string;
   /** When they are tried again, in milliseconds since 1970; absent after failures: it is parked. */
   readonly retryAt?: number;
+}
+
+/** A delivery that this process has stored, and the record whose target it raised. */
+export interface AcceptedDelivery {
+  readonly delivery: Entry<Delivery>;
+  readonly event: B24Event;
+  readonly record: Entry<PortalRecord>;
+  /** The portal had no other work when the record was written. */
+  readonly isAlone: boolean;
+}
+
+/** A stored delivery whose work is to be done. */
+export interface Accepted {
+  readonly memberId: string;
+  readonly deliveryId: string;
+  /** Saves the worker from reading what this process has just written. */
+  readonly fresh: AcceptedDelivery;
 }
 
 /** Raised whenever older code could misread a delivery. */

@@ -1,7 +1,7 @@
 /** One look at a portal: takes it, does what is due, upgrades first and then the handlers of each event, and leaves. */
 import type { B24Event } from "../bitrix24/events.ts";
 import { FormatError } from "../errors.ts";
-import type { AcceptedDelivery } from "../intake/accept.ts";
+import type { AcceptedDelivery } from "../portal/inbox.ts";
 import { storeEvent } from "../portal/apply_event.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { whenReleased } from "../portal/exclusive.ts";

@@ -1,7 +1,7 @@
 /** Who is at work on which portal in this process: one visit a portal at a time. */
 import type { Checks } from "./checks.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import type { Accepted, AcceptedDelivery } from "../intake/accept.ts";
+import type { Accepted, AcceptedDelivery } from "../portal/inbox.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import type { WorkResult } from "./process_delivery.ts";
 import { type ProcessedPortal, processPortal, type Settle } from "./process_portal.ts";
