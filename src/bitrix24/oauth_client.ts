@@ -1,6 +1,7 @@
 /** Client of Bitrix24's OAuth hosts: only they say who owns an access token, and only they issue new ones. */
 import * as z from "zod";
 import type { Time } from "../async/time.ts";
+import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
 import { UnreachableError } from "../errors.ts";
 import { redact } from "../redact.ts";
@@ -175,30 +176,28 @@ async function post<T>(
   method: "app.info" | "oauth/token",
   fields: Readonly<Record<string, string | Secret>>,
   schema: z.ZodType<T>,
-  signal?: AbortSignal,
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<T> {
   const path = method === "app.info" ? "/rest/app.info" : "/oauth/token/";
   const body = new URLSearchParams();
   for (const [name, field] of Object.entries(fields)) {
     body.set(name, typeof field === "string" ? field : field.reveal());
   }
-  const timeout = new AbortController();
-  const cancel = time.setTimer(() => timeout.abort(new DOMException("timed out", "TimeoutError")), timeoutMs);
   let status: number;
   let answer: unknown;
   try {
-    const either = signal === undefined ? timeout.signal : AbortSignal.any([timeout.signal, signal]);
-    const response = await fetch(`${host}${path}`, { method: "POST", body, redirect: "manual", signal: either });
+    const { response, text } = await withTimeout(time, signal, timeoutMs, async (signal) => {
+      const response = await fetch(`${host}${path}`, { method: "POST", body, redirect: "manual", signal });
+      return { response, text: await readText(response, signal) };
+    });
     status = response.status;
     // The status says little: errors come with 200 too, and refusals with 400 and 401.
-    answer = JSON.parse(await readText(response, either));
+    answer = JSON.parse(text);
   } catch (error) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     // Only the name: messages and causes of fetch and JSON.parse may quote the tokens.
     const name = error instanceof Error ? error.name : "Error";
     throw new UnreachableError(`${host} sent no readable answer (${name})`);
-  } finally {
-    cancel();
   }
   const secrets = Object.values(fields).filter((field) => typeof field !== "string");
   const failure = FAILURE.safeParse(answer).data;
