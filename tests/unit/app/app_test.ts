@@ -498,9 +498,9 @@ describe("createApp()", () => {
       createApp(options).start(),
       /no plugin of phase "verify".*add one, such as applicationToken\(\)/,
     );
-    assert.throws(() => createApp(options).fetch, /no plugin of phase "verify"/);
     const observer: Plugin = { name: "observer", phase: "verify", observe: {} };
-    assert.throws(() => createApp(options).use(observer).fetch, /no plugin of phase "verify"/);
+    await assert.rejects(createApp(options).use(observer).start(), /no plugin of phase "verify"/);
+    assert.equal((await createApp(options).fetch(post(""))).status, 503);
   });
 
   test("a logger that throws refuses no event", async () => {
