@@ -5,7 +5,7 @@ import type { WireTree } from "../bitrix24/tree.ts";
 import { CannotVerifyError, NotAuthenticError, OnAppUpdateError } from "../errors.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
 import type { Verification } from "../plugin/plugin.ts";
-import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
+import { type AppRuntime, eventLog, makeContext, notify } from "../plugin/runtime.ts";
 import {
   announcedVersion,
   applyOrDefer,
@@ -16,7 +16,7 @@ import {
 } from "../portal/apply_event.ts";
 import { type Accepted, type Delivery, DELIVERY_FORMAT, deliveryId, isDone, type Receipt } from "../portal/inbox.ts";
 import { deliveryKey, portalKey, receiptKey } from "../portal/keys.ts";
-import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
 import { digestToken } from "../secret.ts";
 import { compareVersions } from "../version.ts";
@@ -118,13 +118,7 @@ async function verify(
   record: PortalRecord | undefined,
 ): Promise<StoredVerification> {
   const plugins = core.plugins.filter(({ phase }) => phase === "verify");
-  const context = {
-    event,
-    receivedAt,
-    log: eventLog(core, event),
-    signal: core.signal,
-    ...(record === undefined ? {} : { portal: snapshot(record) }),
-  };
+  const context = makeContext(core, event, { record, receivedAt });
   let verified: Verification | undefined;
   try {
     verified = await runPipeline(plugins, context, async () => {});

@@ -1,10 +1,10 @@
 /** What the parts of one app share. */
 import type { Time } from "../async/time.ts";
 import { type Logger, withFields } from "../logger.ts";
-import type { HandlerContext } from "./context.ts";
+import type { Context, HandlerContext } from "./context.ts";
 import type { Plugin } from "./plugin.ts";
 import type { Observers } from "./observers.ts";
-import type { PortalRecord } from "../portal/record.ts";
+import { type PortalRecord, snapshot } from "../portal/record.ts";
 import type { RetryPolicy } from "../retry.ts";
 import { Secret } from "../secret.ts";
 import { redactError } from "../redact.ts";
@@ -63,6 +63,34 @@ export function notify<Name extends keyof Observers>(
 /** The app's logger with event and portal added. */
 export function eventLog(core: AppRuntime, event: B24Event): Logger {
   return withFields(core.log, { memberId: event.auth.memberId, eventName: wireName(event) });
+}
+
+/** Returns the context of an event whose portal may be unknown, for plugins of phase `verify`. */
+export function makeContext(
+  core: AppRuntime,
+  event: B24Event,
+  { record, receivedAt = core.clock(), signal = core.signal }: {
+    readonly record?: PortalRecord | undefined;
+    readonly receivedAt?: number;
+    readonly signal?: AbortSignal;
+  } = {},
+): Context {
+  const portal = record === undefined ? {} : { portal: snapshot(record) };
+  return { event, receivedAt, log: eventLog(core, event), signal, ...portal };
+}
+
+/** Returns the context in which plugins and handlers work on an event. `leaseSignal` is aborted when the lease is lost. */
+export function makeHandlerContext(
+  core: AppRuntime,
+  event: B24Event,
+  record: PortalRecord,
+  { receivedAt, leaseSignal }: { readonly receivedAt?: number; readonly leaseSignal?: AbortSignal } = {},
+): HandlerContext {
+  const signal = leaseSignal === undefined ? core.signal : AbortSignal.any([core.signal, leaseSignal]);
+  return {
+    ...makeContext(core, event, { signal, ...(receivedAt === undefined ? {} : { receivedAt }) }),
+    portal: snapshot(record),
+  };
 }
 
 /** Whatever was thrown over `event`, without the tokens of the event, of its portal, and those that were given out. */

@@ -1,7 +1,7 @@
 /** What a person does about portals: looks at them, and decides what the app cannot. */
 import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
 import { withExtensions } from "../../plugin/pipeline.ts";
-import { type AppRuntime, eventLog } from "../../plugin/runtime.ts";
+import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
 import type { Delivery } from "../../portal/inbox.ts";
 import { INBOX, portalKey } from "../../portal/keys.ts";
@@ -130,13 +130,7 @@ export function createAdmin(core: AppRuntime, upgrades: readonly Upgrade[], wake
       const rolledBack = await withPortalLease({ ...core, wake }, memberId, async (held) => {
         const record = held.record();
         const event = syntheticUpdateEvent(record, record.target ?? "", core.clock());
-        const context = {
-          event,
-          receivedAt: core.clock(),
-          portal: snapshot(record),
-          log: eventLog(core, event),
-          signal: AbortSignal.any([core.signal, held.signal]),
-        };
+        const context = makeHandlerContext(core, event, record, { leaseSignal: held.signal });
         let report: RollbackReport = { undone: [], without: [] };
         await withExtensions(core.plugins, context, async (ctx) => {
           report = await rollBack(core, upgrades, held, ctx);
