@@ -1,73 +1,76 @@
-/** What an operator should hear when an app starts on its storage, and before something is lost by it. */
+/** Warnings about the storage that an app logs when it starts. */
 import type { LogFields } from "../logger.ts";
-import type { Storage } from "../storage/storage.ts";
 import { type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
+import type { Storage } from "../storage/storage.ts";
 
 /** A line of the log. */
-export interface StartWarning {
+export interface StartupWarning {
   readonly message: string;
   readonly fields: LogFields;
 }
 
-/** A place that may run several instances of a program. */
-interface Place {
+/** An environment that may run several instances of a program. */
+interface Host {
   readonly name: string;
-  /** One that is set there and nowhere else. */
+  /** An environment variable that is set there and nowhere else. */
   readonly variable: string;
-  /** Files are an instance's own, and end with it. */
+  /** Each instance has files of its own, which are deleted when it ends. */
   readonly losesFiles: boolean;
-  /** It stops a program that has nothing to answer: a timer would not fire when it should. */
-  readonly stopsIdle?: true;
+  /** It suspends a program that answers no request, so timers do not fire in time. */
+  readonly suspendsIdle?: true;
 }
 
-// Cloud Run may be on Kubernetes, and says more.
-const PLACES: readonly Place[] = [
-  { name: "Deno Deploy", variable: "DENO_DEPLOYMENT_ID", losesFiles: true, stopsIdle: true },
-  { name: "AWS Lambda", variable: "AWS_LAMBDA_FUNCTION_NAME", losesFiles: true, stopsIdle: true },
-  { name: "Cloud Run", variable: "K_SERVICE", losesFiles: true, stopsIdle: true },
+// In order: Cloud Run may run on Kubernetes.
+const HOSTS: readonly Host[] = [
+  { name: "Deno Deploy", variable: "DENO_DEPLOYMENT_ID", losesFiles: true, suspendsIdle: true },
+  { name: "AWS Lambda", variable: "AWS_LAMBDA_FUNCTION_NAME", losesFiles: true, suspendsIdle: true },
+  { name: "Cloud Run", variable: "K_SERVICE", losesFiles: true, suspendsIdle: true },
   { name: "Heroku", variable: "DYNO", losesFiles: true },
   { name: "Kubernetes", variable: "KUBERNETES_SERVICE_HOST", losesFiles: false },
 ];
 
-/** Each at most once for a storage; empty when all is well, or when the place says nothing of itself. */
-export function startWarnings(storage: Storage, around: RuntimeEnvironment = runtimeEnvironment()): StartWarning[] {
+/** Returns the warnings for a storage in an environment; empty if there are none or the environment is not recognized. */
+export function startupWarnings(
+  storage: Storage,
+  environment: RuntimeEnvironment = runtimeEnvironment(),
+): StartupWarning[] {
   const { durable, scope, encrypted } = storage.capabilities;
-  const place = placeOf(around);
-  const warnings: StartWarning[] = [];
-  const warn = (message: string, fields: LogFields = {}): number =>
+  const host = hostOf(environment);
+  const warnings: StartupWarning[] = [];
+  const warn = (message: string, fields: LogFields): number =>
     warnings.push({ message, fields: { storage: storage.name, ...fields } });
-  if (scope === "process" && place !== undefined) {
-    warn(
-      "this storage is in this process alone, and a program may run in several here, each of which would have portals " +
-        "of its own; use one that they share",
-      { place: place.name },
-    );
+  if (scope === "process" && host !== undefined) {
+    warn("storage is not shared between processes", {
+      event: "storage.not_shared",
+      environment: host.name,
+      hint: "several processes may run here, each with portals of its own: use a storage that they share",
+    });
   }
-  if (scope === "host" && place?.losesFiles === true) {
-    warn(
-      "this storage is on this host alone, and what is written here is lost when an instance ends; use one that all " +
-        "instances share",
-      { place: place.name },
-    );
+  if (scope === "host" && host?.losesFiles === true) {
+    warn("storage is lost when an instance ends", {
+      event: "storage.not_persistent",
+      environment: host.name,
+      hint: "files belong to one instance here: use a storage that all instances share",
+    });
   }
   if ((durable || scope !== "process") && encrypted !== true) {
-    warn(
-      "OAuth tokens of portals and events that wait can be read by whoever can read the storage; encrypted() of this " +
-        "package encrypts what is stored",
-    );
+    warn("storage is not encrypted", {
+      event: "storage.not_encrypted",
+      hint: "anyone who can read the storage can read OAuth tokens: wrap it in encrypted() of this package",
+    });
   }
   return warnings;
 }
 
-/** Whether a timer of this process can be counted on. */
-export function isLongLived(around: RuntimeEnvironment = runtimeEnvironment()): boolean {
-  return placeOf(around)?.stopsIdle !== true;
+/** Returns whether timers of this process fire in time. */
+export function isLongLived(environment: RuntimeEnvironment = runtimeEnvironment()): boolean {
+  return hostOf(environment)?.suspendsIdle !== true;
 }
 
-function placeOf({ variable, isWorker }: RuntimeEnvironment): Omit<Place, "variable"> | undefined {
-  const place = PLACES.find((one) => variable(one.variable));
-  if (place !== undefined) return place;
-  // PM2 numbers its instances, and the first may be the only one.
+function hostOf({ variable, isWorker }: RuntimeEnvironment): Omit<Host, "variable"> | undefined {
+  const host = HOSTS.find((host) => variable(host.variable));
+  if (host !== undefined) return host;
+  // PM2 numbers its instances from 0, and the first may be the only one.
   const isOneOfMany = isWorker || (variable("NODE_APP_INSTANCE") || "0") !== "0";
-  return isOneOfMany ? { name: "one of several processes of this host", losesFiles: false } : undefined;
+  return isOneOfMany ? { name: "one of several processes on this host", losesFiles: false } : undefined;
 }

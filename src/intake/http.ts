@@ -29,10 +29,10 @@ export interface Dispatcher {
   readonly bodyDeadline: Deadline;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
-  /** Takes an event; resolves when it may be answered 200. `platform`: what the host gave besides the request. */
-  readonly take: (incoming: Incoming, platform: readonly unknown[]) => Promise<void>;
-  /** Hears of every refusal. */
-  readonly rejected: (status: number, error: Error, event?: B24Event) => void;
+  /** Accepts an event, and resolves when it may be answered 200. `platform` is what the host passed besides the request. */
+  readonly accept: (incoming: Incoming, platform: readonly unknown[]) => Promise<void>;
+  /** Called for every refused request. `event` is absent if the request could not be parsed. */
+  readonly reportRejection: (status: number, error: Error, event?: B24Event) => void;
 }
 
 /** A refusal that is about HTTP alone. */
@@ -59,13 +59,13 @@ export async function respond(
     const body: Body = { kind: bodyKindOf(request), text: await readBody(request, dispatcher) };
     const tree = decodeBody(body, dispatcher.limits);
     event = parseTree(tree, receivedAt);
-    await dispatcher.take({ body, tree, event, receivedAt }, platform);
+    await dispatcher.accept({ body, tree, event, receivedAt }, platform);
     return new Response();
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
     const status = statusOf(error);
     discard(request);
-    dispatcher.rejected(status, error, event);
+    dispatcher.reportRejection(status, error, event);
     return problem(status, error);
   }
 }

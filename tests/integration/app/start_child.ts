@@ -1,4 +1,4 @@
-/** Starts an app on a storage in memory, or in the file that is named, and prints what it logs. */
+/** Starts an app on memoryStorage(), or on fileStorage() with the path in the first argument, and prints its log. */
 import { memoryStorage } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import process from "node:process";

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { run } from "../../support/process.ts";
 import { test } from "../../support/test.ts";
 
-test("a program is warned of its storage by the environment that it really has", async () => {
+test("app.start() recognizes the environment that the process really has", async () => {
   const folder = mkdtempSync(join(tmpdir(), "start-"));
-  // What the machine of the tests says of itself does not count.
+  // The environment of the machine that runs the tests must not count.
   const names = ["DENO_DEPLOYMENT_ID", "K_SERVICE", "DYNO", "KUBERNETES_SERVICE_HOST", "NODE_APP_INSTANCE"];
   const nowhere = Object.fromEntries(["AWS_LAMBDA_FUNCTION_NAME", ...names].map((name) => [name, ""]));
   const logged = async (env: Record<string, string>, ...args: string[]): Promise<string> => {
@@ -22,13 +22,13 @@ test("a program is warned of its storage by the environment that it really has",
     const lambda = { AWS_LAMBDA_FUNCTION_NAME: "b24" };
     assert.match(
       await logged(lambda),
-      /"warn".* in this process alone.*"storage":"memory","place":"AWS Lambda"\}\nstarted/,
+      /"warn".*"storage":"memory","event":"storage.not_shared","environment":"AWS Lambda".*\n.*app.started.*\nstarted/,
     );
     assert.match(
       await logged(lambda, join(folder, "app.db")),
-      /on this host alone.*"place":"AWS Lambda"\}\n.*encrypted\(\)/,
+      /"event":"storage.not_persistent","environment":"AWS Lambda".*\n.*"event":"storage.not_encrypted"/,
     );
-    assert.match(await logged({}), /^\nstarted/);
+    assert.match(await logged({}), /^\{"level":"info","message":"app started"[^\n]*\nstarted/);
   } finally {
     rmSync(folder, { recursive: true });
   }

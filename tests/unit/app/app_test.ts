@@ -576,7 +576,10 @@ describe("createApp()", () => {
 
   test("refuses a plugin's function for the plugin that it makes", () => {
     const factory = (): Plugin => trusting;
-    assert.throws(() => createApp(options).use(factory as never), /cannot add a function as a plugin, wanted what its/);
+    assert.throws(
+      () => createApp(options).use(factory as never),
+      /cannot add a function as a plugin, wanted the result of its function/,
+    );
   });
 
   test("refuses to be made without a storage", () => {
@@ -617,7 +620,7 @@ describe("createApp()", () => {
 
   test("refuses what is added after the start, twice, or is no event", async () => {
     const app = createApp(options).use(trusting).upgrade("2", () => {});
-    assert.throws(() => app.upgrade("2", () => {}), /another one has this id/);
+    assert.throws(() => app.upgrade("2", () => {}), /another upgrade has this id/);
     assert.throws(() => app.on("onappupdate", () => {}), /upper case/);
     await app.start();
     assert.throws(() => app.use({ name: "late" }), /cannot add plugin "late": the app has started/);

@@ -1,0 +1,86 @@
+/** From a request to its answer: accept the event, schedule a check of its portal, start its work, acknowledge it. */
+import { createDeadline } from "../async/deadline.ts";
+import { settlesWithin } from "../async/with_timeout.ts";
+import { type B24Event, wireName } from "../bitrix24/events.ts";
+import { CannotVerifyError, InputError } from "../errors.ts";
+import { acceptEvent, type Incoming } from "../intake/accept.ts";
+import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
+import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
+import type { Checks } from "../worker/checks.ts";
+import type { Worker } from "../worker/worker.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import type { Settings } from "./options.ts";
+
+/** The parts of an app that a request passes through. */
+export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge"> {
+  readonly runtime: AppRuntime;
+  readonly worker: Worker;
+  readonly checks: Checks;
+  readonly lifecycle: Lifecycle;
+}
+
+/** Answers one request. `platform` is what the host passes besides it. */
+export type Dispatch = (request: Request, ...platform: unknown[]) => Promise<Response>;
+
+/** Returns the function behind `app.fetch`. */
+export function createDispatch(options: DispatchOptions): Dispatch {
+  const { runtime, limits, acknowledge, worker, checks, lifecycle } = options;
+  const { clock, time, log } = runtime;
+
+  async function accept(incoming: Incoming, platform: readonly unknown[]): Promise<void> {
+    const { memberId } = incoming.event.auth;
+    const accepted = await acceptEvent(runtime, incoming).catch((error) => {
+      if (error instanceof CannotVerifyError) keepAlive(platform, checks.afterUnverified(memberId));
+      throw error;
+    });
+    keepAlive(platform, checks.afterContact(memberId));
+    if (accepted === undefined) return;
+    const { result, end } = worker.work(accepted);
+    keepAlive(platform, end);
+    if (acknowledge === "handled") await settlesWithin(time, result, limits.acknowledgeMs);
+  }
+
+  function reportRejection(status: number, thrown: Error, event?: B24Event): void {
+    // Issues never contain tokens, and the redacted copy would lose them.
+    const error = event === undefined || thrown instanceof InputError ? thrown : safeError(runtime, thrown, event);
+    const claimed = event && { memberId: event.auth.memberId, eventName: wireName(event) };
+    const level = isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
+    log[level]("request refused", { event: "request.refused", status, ...claimed, err: error });
+    notify(runtime, "eventRejected", {
+      status,
+      error,
+      ...claimed && { memberId: claimed.memberId, event: claimed.eventName },
+    });
+  }
+
+  const dispatcher: Dispatcher = {
+    limits,
+    bodyDeadline: createDeadline(time, limits.bodyTimeoutMs),
+    clock,
+    accept,
+    reportRejection,
+  };
+
+  async function startAndRespond(request: Request, platform: readonly unknown[]): Promise<Response> {
+    if (lifecycle.isClosed()) return refuse(request);
+    try {
+      await lifecycle.start();
+    } catch (err) {
+      log.error("app cannot start", { event: "app.start_failed", err });
+      return refuse(request);
+    }
+    return await respond(dispatcher, request, platform);
+  }
+
+  return (request, ...platform) =>
+    lifecycle.isRunning() ? respond(dispatcher, request, platform) : startAndRespond(request, platform);
+}
+
+/** Passes work that continues after the answer to hosts that would stop the program otherwise. */
+function keepAlive(platform: readonly unknown[], work: Promise<unknown> | undefined): void {
+  if (work === undefined) return;
+  for (const host of platform) {
+    const waitUntil = (host as { waitUntil?: unknown } | null | undefined)?.waitUntil;
+    if (typeof waitUntil === "function") waitUntil.call(host, work);
+  }
+}

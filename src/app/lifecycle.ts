@@ -1,0 +1,95 @@
+/** Start and close of an app. */
+import { settlesWithin } from "../async/with_timeout.ts";
+import { withFields } from "../logger.ts";
+import type { PluginHost } from "../plugin/host.ts";
+import { assertPlugins } from "../plugin/pipeline.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
+import type { Checks } from "../worker/checks.ts";
+import { tickEvery, type TickReport } from "../worker/tick.ts";
+import type { Worker } from "../worker/worker.ts";
+import type { Registry } from "./registry.ts";
+import { startupWarnings } from "./startup_warnings.ts";
+
+/** The state of an app, and the transitions between its states. */
+export interface Lifecycle {
+  /** Sets the plugins up and starts the ticker. Runs once: every call returns the same promise. */
+  readonly start: () => Promise<void>;
+  /** Finishes or aborts the work, then closes plugins and storage. Runs once: every call returns the same promise. */
+  readonly close: () => Promise<void>;
+  /** The app has started and is not closing. */
+  readonly isRunning: () => boolean;
+  /** `close` has been called. */
+  readonly isClosed: () => boolean;
+}
+
+/** The parts of an app that start and close with it. */
+export interface LifecycleOptions {
+  readonly runtime: AppRuntime;
+  readonly registry: Registry;
+  /** Passed to the setup of every plugin, with a logger of its own. */
+  readonly host: Omit<PluginHost, "log">;
+  readonly worker: Worker;
+  readonly checks: Checks;
+  readonly tick: () => Promise<TickReport>;
+  readonly tickEveryMs: number | false;
+  /** Milliseconds that `close` waits for work before it aborts it. */
+  readonly closeMs: number;
+  /** Aborts the signal of the runtime. */
+  readonly abort: (reason: unknown) => void;
+}
+
+/** Milliseconds that `close` waits for aborted work. */
+const ABORT_MS = 1000;
+
+/** Returns the lifecycle of an app that has not started. */
+export function createLifecycle(options: LifecycleOptions): Lifecycle {
+  const { runtime, registry, host, worker, checks, tick, tickEveryMs, closeMs, abort } = options;
+  const { storage, log, time } = runtime;
+  let started: Promise<void> | undefined;
+  let closed: Promise<void> | undefined;
+  let isRunning = false;
+  let ticker: { readonly stop: () => void } | undefined;
+
+  async function start(): Promise<void> {
+    registry.seal();
+    assertPlugins(registry.plugins);
+    for (const { message, fields } of startupWarnings(storage)) log.warn(message, fields);
+    for (const { name, setup } of registry.plugins) {
+      await setup?.({ ...host, log: withFields(log, { plugin: name }) });
+    }
+    isRunning = closed === undefined;
+    if (!isRunning) return;
+    if (tickEveryMs !== false) ticker = tickEvery(tickEveryMs, tick, log);
+    log.info("app started", {
+      event: "app.started",
+      storage: storage.name,
+      versions: runtime.versions.name,
+      plugins: registry.plugins.map(({ name }) => name),
+      upgrades: registry.upgrades.map(({ id }) => id),
+    });
+  }
+
+  async function close(): Promise<void> {
+    isRunning = false;
+    ticker?.stop();
+    await settlesWithin(time, Promise.all([worker.idle(), checks.idle()]), closeMs);
+    abort(new DOMException("the app is closing", "AbortError"));
+    // Handlers that heed their signal end now. The work of the others stays in the inbox.
+    await settlesWithin(time, worker.idle(), ABORT_MS);
+    for (const { name, close } of registry.plugins.toReversed()) {
+      try {
+        await close?.();
+      } catch (err) {
+        log.error("plugin failed to close", { event: "plugin.close_failed", plugin: name, err });
+      }
+    }
+    await storage.close?.();
+  }
+
+  return {
+    start: () => started ??= start(),
+    close: () => closed ??= close(),
+    isRunning: () => isRunning,
+    isClosed: () => closed !== undefined,
+  };
+}

@@ -1,0 +1,69 @@
+/** What a vendor registers with an app before it starts: plugins, event handlers and upgrades. */
+import type { AnyHandler } from "../plugin/runtime.ts";
+import type { Plugin } from "../plugin/plugin.ts";
+import { defineUpgrade, type Upgrade } from "../upgrade/definition.ts";
+
+/** The registrations of one app. Its collections grow until it is sealed. */
+export interface Registry {
+  readonly plugins: readonly Plugin[];
+  readonly upgrades: readonly Upgrade[];
+  /** By event name as Bitrix24 sends it. */
+  readonly handlers: ReadonlyMap<string, readonly AnyHandler[]>;
+  /** @throws {TypeError} if the value is not a plugin, or the registry is sealed */
+  readonly addPlugin: (plugin: Plugin) => void;
+  /** @throws {TypeError} if a name is not in upper case, or the registry is sealed */
+  readonly addHandler: (events: readonly string[], handler: AnyHandler) => void;
+  /** @throws {TypeError} if the id is taken, the definition is invalid, or the registry is sealed */
+  readonly addUpgrade: (...definition: Parameters<typeof defineUpgrade>) => void;
+  /** Refuses all further registrations. */
+  readonly seal: () => void;
+}
+
+/** Returns an empty registry. */
+export function createRegistry(): Registry {
+  const plugins: Plugin[] = [];
+  const upgrades: Upgrade[] = [];
+  const handlers = new Map<string, AnyHandler[]>();
+  let isSealed = false;
+
+  function assertOpen(what: string): void {
+    if (isSealed) throw new TypeError(`cannot add ${what}: the app has started`);
+  }
+
+  return {
+    plugins,
+    upgrades,
+    handlers,
+    addPlugin: (plugin) => {
+      if (typeof plugin !== "object" || typeof plugin?.name !== "string") {
+        throw new TypeError(
+          `cannot add a ${typeof plugin} as a plugin, wanted the result of its function, such as applicationToken()`,
+        );
+      }
+      assertOpen(`plugin "${plugin.name}"`);
+      plugins.push(plugin);
+    },
+    addHandler: (events, handler) => {
+      for (const event of events) {
+        assertOpen(`a handler of ${event}`);
+        if (event === "" || event !== event.toUpperCase()) {
+          throw new TypeError(`cannot add a handler of "${event}", wanted an event name in upper case`);
+        }
+        handlers.set(event, [...(handlers.get(event) ?? []), handler]);
+      }
+    },
+    addUpgrade: (...definition) => {
+      const upgrade = defineUpgrade(...definition);
+      assertOpen(`upgrade "${upgrade.id}"`);
+      if (upgrades.some(({ id }) => id === upgrade.id)) {
+        throw new TypeError(
+          `cannot add upgrade "${upgrade.id}": another upgrade has this id; set the id of one of them`,
+        );
+      }
+      upgrades.push(upgrade);
+    },
+    seal: () => {
+      isSealed = true;
+    },
+  };
+}
