@@ -1,80 +1,96 @@
-/** What `app.upgrade` was given, made ready for choosing. */
+/** The definition of an upgrade: its range, its options, and the version changes that it covers. */
 // @ts-types="@types/semver"
 import * as semver from "semver";
+import { isDuration, MAX_TIMER_MS } from "../async/time.ts";
+import { defined } from "../defined.ts";
 import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/record.ts";
-import { compareVersions, isVersion, parseVersion } from "../version.ts";
-import { isDuration, MAX_TIMER_MS } from "../async/time.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
+import { compareVersions, isVersion, parseVersion } from "../version.ts";
 import type { Steps } from "./steps.ts";
 
 /**
- * For which step of versions an upgrade is.
+ * The version changes for which an upgrade runs.
  *
- * - `"2.0.0"`, a milestone: every portal that crosses it (`version < 2.0.0 <= target`). `"2"` is `"2.0.0"`.
- * - `">=1.4.0 <2.0.0"`: portals whose version is in it, when they leave it upwards; its milestone is its upper bound.
- * - `{ from: "1.x", to: ">=2.1.0" }`: portals whose version is in `from` and whose target is in `to`, when their
- *   version was not in `to` before; its milestone is the lowest version of `to`, a pre-release only if `to` names one.
+ * - `"2.0.0"`: every portal that crosses this version (`version < 2.0.0 <= target`). `"2"` means `"2.0.0"`.
+ * - `">=1.4.0 <2.0.0"`: portals whose version is in the range, when their target is above it.
+ * - `{ from: "1.x", to: ">=2.1.0" }`: portals whose version is in `from` and not in `to`, when their target is in `to`.
  *
- * Pre-releases are versions like others, ordered before their release: `2.0.0-beta.1` is in `<2.0.0` and in `2.x`, and
- * not in `1.x`, `^1.4.0` or `<2`, which end below the first pre-release of 2.0.0.
+ * Each range has a version threshold: the version itself, the upper bound of the range, or the lowest version of `to`
+ * (a pre-release only if `to` names one). The upgrades of a run run in the order of their thresholds.
+ *
+ * Pre-releases are ordered before their release. `2.0.0-beta.1` is in `<2.0.0` and in `2.x`. It is not in `1.x`,
+ * `^1.4.0` or `<2`, which end below the first pre-release of 2.0.0.
  */
 export type UpgradeRange = string | { readonly from: string; readonly to: string };
 
-/** What an upgrade handler is given, plus what plugins added. */
+/** The argument of an upgrade handler. Plugins add to it. */
 export interface UpgradeContext extends Steps {
-  /** The portal that is upgraded. */
+  /** The `member_id` of the portal. */
   readonly memberId: string;
-  /** Version that the portal is on. */
+  /** Version of the portal before this run. */
   readonly from: string;
-  /** Version that it is going to. */
+  /** Version of the portal after this run. */
   readonly to: string;
-  /** 1 at the first time, and one more after each failure in a row. */
+  /** Number of this attempt, from 1. Attempts that sleep, are blocked or were cut off by a shutdown do not count. */
   readonly attempt: number;
   /**
-   * `"run"`: an ordinary attempt. `"rollback"`: the handler runs only to find the `undo` functions of its finished steps.
-   * No step runs then, and the handler ends at its first step that is not done: skip effects outside of steps.
+   * `"run"`: an ordinary attempt.
+   *
+   * `"rollback"`: the handler runs only to find the `undo` functions of its finished steps. No step runs, and the
+   * handler ends at its first unfinished step. Skip effects outside of steps.
    */
   readonly mode: "run" | "rollback";
-  /** As it was when this upgrade began. */
+  /** The portal as it was when this attempt began. */
   readonly portal: Portal;
-  /** Adds portal and upgrade to each line. */
+  /** Logger that adds the portal and the upgrade to each line. */
   readonly log: Logger;
-  /**
-   * Aborted at the time-out of the upgrade, when another worker takes the portal over, and when the app closes and has
-   * waited long enough.
-   */
+  /** Aborted at the timeout of the upgrade, when the lease is lost to another worker, and when the app closes. */
   readonly signal: AbortSignal;
 }
 
 /** Options of `app.upgrade`. */
 export interface UpgradeOptions {
-  /** Under which it is recorded; default the range as written. Never give an id to other work later. */
+  /**
+   * Identifies the upgrade in the records of portals. Never change it, and never reuse it for other work.
+   *
+   * @default the range as written
+   */
   readonly id?: string;
-  /** Milliseconds after which an attempt has failed and its `signal` is aborted; default none. */
+  /**
+   * Milliseconds after which an attempt fails and its `signal` is aborted. Minimum: 1. Maximum: 2147483647.
+   *
+   * @default no timeout
+   */
   readonly timeoutMs?: number;
-  /** How often it is tried; default the app's. */
+  /**
+   * When failed attempts are retried.
+   *
+   * @default the `retry` option of the app
+   */
   readonly retry?: RetryPolicy;
   /**
-   * What the portal must have granted before it runs, such as `"crm"` or `["crm", "tasks"]`. Until it has, the portal
-   * waits, which is no failure; an administrator grants it when he updates the app.
+   * Scopes that the portal must have granted, such as `"crm"` or `["crm", "tasks"]`. Until it has, the portal is blocked
+   * on `scope`, which is not a failure. An administrator grants scopes when they update the app.
+   *
+   * @default none
    */
   readonly requires?: { readonly scope: string | readonly string[] };
 }
 
-/** A version on the way: `after` means just above it. */
-interface Milestone {
+/** The version at which an upgrade runs on the way to the target. `after`: just above that version. */
+interface Threshold {
   readonly version: string;
   readonly after: boolean;
 }
 
-/** An upgrade that is registered. */
+/** A registered upgrade. */
 export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   readonly id: string;
-  /** The range as written, for people. */
+  /** The range as written. */
   readonly range: string;
-  readonly milestone: Milestone;
-  /** Whether a portal that goes from `version` to `target`, upwards, needs it. */
+  readonly threshold: Threshold;
+  /** Returns whether a portal that goes up from `version` to `target` needs this upgrade. */
   readonly covers: (version: string, target: string) => boolean;
   readonly handler: (ctx: Context) => void | Promise<void>;
   readonly timeoutMs?: number;
@@ -83,90 +99,92 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   readonly scope: readonly string[];
 }
 
-/** @throws {TypeError} when the range is none, never matches, or has no milestone; or the time-out is no duration */
+/**
+ * Returns the upgrade of `app.upgrade(range, handler, options)`.
+ *
+ * @throws {TypeError} if the range is invalid, never matches or has no upper bound, or an option is invalid
+ */
 export function defineUpgrade<Context extends UpgradeContext>(
   range: UpgradeRange,
   handler: (ctx: Context) => void | Promise<void>,
   { id, timeoutMs, retry, requires }: UpgradeOptions = {},
 ): Upgrade<Context> {
-  const text = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
+  const written = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
   if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
-    throw new TypeError(
-      `cannot register upgrade ${quote(text)}: timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMER_MS}`,
-    );
+    throw refusal(written, `timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMER_MS}`);
   }
-  if (retry !== undefined) assertRetryPolicy(`upgrade ${quote(text)}`, retry);
+  if (retry !== undefined) assertRetryPolicy(`upgrade ${JSON.stringify(written)}`, retry);
   return {
-    id: id ?? text,
-    range: text,
-    ...(typeof range !== "string" ? fromTo(range, text) : isVersion(range) ? milestone(range) : leaving(text)),
+    id: id ?? written,
+    range: written,
+    ...(typeof range !== "string" ? entering(range, written) : isVersion(range) ? crossing(range) : leaving(written)),
     handler,
-    scope: scopeOf(requires, text),
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(retry === undefined ? {} : { retry }),
+    scope: scopeOf(requires, written),
+    ...defined({ timeoutMs, retry }),
   };
 }
 
-function scopeOf(requires: UpgradeOptions["requires"], text: string): readonly string[] {
+function scopeOf(requires: UpgradeOptions["requires"], written: string): readonly string[] {
   const scope = requires === undefined ? [] : [requires.scope].flat();
   for (const name of scope as unknown[]) {
     if (typeof name === "string" && /^[^\s,]+$/.test(name)) continue;
-    throw new TypeError(
-      `cannot register upgrade ${quote(text)}: requires.scope has ${JSON.stringify(name)}, wanted names such as "crm"`,
-    );
+    throw refusal(written, `requires.scope has ${JSON.stringify(name)}, wanted names such as "crm"`);
   }
   return scope as readonly string[];
 }
 
-/** In the order in which upgrades run; equal ones stay in the order of registration. */
-export function compareMilestones(a: Milestone, b: Milestone): number {
+/** Compares thresholds by the order in which their upgrades run. */
+export function compareThresholds(a: Threshold, b: Threshold): number {
   return compareVersions(a.version, b.version) || Number(a.after) - Number(b.after);
 }
 
-type Selection = Pick<Upgrade, "milestone" | "covers">;
+type Selection = Pick<Upgrade, "threshold" | "covers">;
 
-function milestone(text: string): Selection {
-  const milestone = { version: parseVersion(text), after: false };
-  return { milestone, covers: (version, target) => crosses(milestone, version, target) };
+/** Portals that cross a version. */
+function crossing(text: string): Selection {
+  const threshold = { version: parseVersion(text), after: false };
+  return { threshold, covers: (version, target) => crosses(threshold, version, target) };
 }
 
-function leaving(text: string): Selection {
-  const range = parseRange(text, text);
+/** Portals that leave a range upwards. */
+function leaving(written: string): Selection {
+  const range = parseRange(written, written);
   const [comparators, ...others] = range.set;
   if (comparators === undefined || others.length > 0) {
-    throw new TypeError(`cannot register upgrade ${quote(text)}: it has "||"; register one upgrade for each part`);
+    throw refusal(written, `it has "||"; register one upgrade for each part`);
   }
   const upper = comparators
     .filter(({ operator, semver }) => operator !== ">" && operator !== ">=" && semver.version !== undefined)
-    .map(({ operator, semver }): Milestone => ({ version: semver.version, after: operator !== "<" }))
-    .sort(compareMilestones)[0];
+    .map(({ operator, semver }): Threshold => ({ version: semver.version, after: operator !== "<" }))
+    .sort(compareThresholds)[0];
   if (upper === undefined) {
-    throw new TypeError(
-      `cannot register upgrade ${quote(text)}: it has no upper bound, so no portal ever leaves it; ` +
-        `add one, as in ">=1.4.0 <2.0.0", or say { from, to }`,
+    throw refusal(
+      written,
+      `it has no upper bound, so no portal ever leaves it; add one, as in ">=1.4.0 <2.0.0", or use { from, to }`,
     );
   }
-  return { milestone: upper, covers: (version, target) => has(range, version) && crosses(upper, version, target) };
+  return { threshold: upper, covers: (version, target) => has(range, version) && crosses(upper, version, target) };
 }
 
-function fromTo(range: { readonly from: string; readonly to: string }, text: string): Selection {
-  const from = parseRange(range.from, text);
-  const to = parseRange(range.to, text);
+/** Portals that go from one range to another. */
+function entering(range: { readonly from: string; readonly to: string }, written: string): Selection {
+  const from = parseRange(range.from, written);
+  const to = parseRange(range.to, written);
   if (semver.subset(from, to, PRERELEASES)) {
-    throw new TypeError(`cannot register upgrade ${quote(text)}: "from" lies in "to", so no portal ever gets there`);
+    throw refusal(written, `"from" is part of "to", so no portal ever enters "to"`);
   }
   if (semver.gtr(semver.minVersion(from)!, to, PRERELEASES)) {
-    throw new TypeError(`cannot register upgrade ${quote(text)}: "from" is above "to", and no portal ever goes down`);
+    throw refusal(written, `"from" is above "to", and portals never go down`);
   }
   return {
-    milestone: { version: semver.minVersion(to)!.version, after: false },
+    threshold: { version: semver.minVersion(to)!.version, after: false },
     covers: (version, target) => has(from, version) && has(to, target) && !has(to, version),
   };
 }
 
-function crosses({ version: milestone, after }: Milestone, version: string, target: string): boolean {
-  const below = (v: string): boolean => compareVersions(v, milestone) < (after ? 1 : 0);
-  return below(version) && !below(target);
+function crosses({ version: threshold, after }: Threshold, version: string, target: string): boolean {
+  const isBelow = (v: string): boolean => compareVersions(v, threshold) < (after ? 1 : 0);
+  return isBelow(version) && !isBelow(target);
 }
 
 const PRERELEASES = { includePrerelease: true };
@@ -175,19 +193,19 @@ function has(range: semver.Range, version: string): boolean {
   return range.test(version);
 }
 
-function parseRange(range: string, text: string): semver.Range {
+function parseRange(range: string, written: string): semver.Range {
   let parsed: semver.Range | undefined;
   try {
     parsed = new semver.Range(range, PRERELEASES);
   } catch (cause) {
-    throw new TypeError(`cannot register upgrade ${quote(text)}: ${quote(range)} is no range of versions`, { cause });
+    throw refusal(written, `${JSON.stringify(range)} is not a version range`, { cause });
   }
   if (semver.minVersion(parsed) === null) {
-    throw new TypeError(`cannot register upgrade ${quote(text)}: no version is in ${quote(range)}`);
+    throw refusal(written, `no version is in ${JSON.stringify(range)}`);
   }
   return parsed;
 }
 
-function quote(text: string): string {
-  return JSON.stringify(text);
+function refusal(range: string, problem: string, options?: ErrorOptions): TypeError {
+  return new TypeError(`cannot register upgrade ${JSON.stringify(range)}: ${problem}`, options);
 }

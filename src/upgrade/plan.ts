@@ -1,59 +1,65 @@
-/** Which upgrades a portal needs, in which order. */
+/** The upgrades that a portal needs, in the order in which they run. */
+import { defined } from "../defined.ts";
 import { compareVersions } from "../version.ts";
-import { compareMilestones, type Upgrade } from "./definition.ts";
+import { compareThresholds, type Upgrade } from "./definition.ts";
 
 /** An upgrade in a plan. */
 export interface PlannedUpgrade {
-  /** Its id. */
+  /** Id of the upgrade. */
   readonly id: string;
-  /** Its range, as it was registered. */
+  /** Range of the upgrade, as registered. */
   readonly range: string;
 }
 
-/** What would run for a portal. */
+/** The result of `app.plan`: the upgrades that would run for a portal. */
 export interface Plan {
-  /** Version the portal is on; absent while nothing has told. */
+  /** Version that the portal is on; absent while it is unknown. */
   readonly from?: string;
-  /** Version it should be on. */
+  /** Version that the portal should be on; absent while it is unknown. */
   readonly to?: string;
-  /** `down` never runs anything: the portal stays where it is. */
+  /** `"down"` never runs an upgrade: the portal stays on its version. */
   readonly direction: "up" | "none" | "down";
-  /** In the order in which they run. */
+  /** Upgrades that would run, in this order. */
   readonly upgrades: readonly PlannedUpgrade[];
-  /** Those that would run if they had not been applied already. */
+  /** Upgrades that are not repeated because they were applied before. */
   readonly skipped: readonly PlannedUpgrade[];
 }
 
-/** Where a portal is and where it should be. */
+/** The part of a portal's record that decides which upgrades it needs. */
 export interface UpgradePath {
   readonly version?: string;
   readonly target?: string;
   readonly applied?: readonly { readonly id: string }[];
 }
 
-/** The upgrades that `journey` needs and has not had: by milestone, then as they were registered. */
-export function dueUpgrades<U extends Upgrade>(upgrades: readonly U[], journey: UpgradePath): U[] {
-  const applied = new Set(journey.applied?.map(({ id }) => id));
-  return covering(upgrades, journey).filter(({ id }) => !applied.has(id));
+/** Returns the upgrades that are needed and not applied yet, by threshold, then in the order of registration. */
+export function dueUpgrades<U extends Upgrade>(upgrades: readonly U[], path: UpgradePath): U[] {
+  const applied = new Set(path.applied?.map(({ id }) => id));
+  return neededUpgrades(upgrades, path).filter(({ id }) => !applied.has(id));
 }
 
-/** The same for people. */
-export function makePlan(upgrades: readonly Upgrade[], journey: UpgradePath): Plan {
-  const { version, target } = journey;
-  const due = new Set(dueUpgrades(upgrades, journey));
+/** Returns whether the upgrade with this id is due. */
+export function isUpgradeDue(upgrades: readonly Upgrade[], path: UpgradePath, upgradeId: string): boolean {
+  return dueUpgrades(upgrades, path).some(({ id }) => id === upgradeId);
+}
+
+/** Returns what `app.plan` reports. */
+export function makePlan(upgrades: readonly Upgrade[], path: UpgradePath): Plan {
+  const { version, target } = path;
+  const due = new Set(dueUpgrades(upgrades, path));
   const planned = ({ id, range }: Upgrade): PlannedUpgrade => ({ id, range });
   const order = version === undefined || target === undefined ? 0 : compareVersions(target, version);
   return {
-    ...(version === undefined ? {} : { from: version }),
-    ...(target === undefined ? {} : { to: target }),
+    ...defined({ from: version, to: target }),
     direction: order > 0 ? "up" : order < 0 ? "down" : "none",
     upgrades: [...due].map(planned),
-    skipped: covering(upgrades, journey).filter((upgrade) => !due.has(upgrade)).map(planned),
+    skipped: neededUpgrades(upgrades, path).filter((upgrade) => !due.has(upgrade)).map(planned),
   };
 }
 
-function covering<U extends Upgrade>(upgrades: readonly U[], { version, target }: UpgradePath): U[] {
+/** Returns the upgrades that are needed, whether or not they were applied. */
+function neededUpgrades<U extends Upgrade>(upgrades: readonly U[], { version, target }: UpgradePath): U[] {
   if (version === undefined || target === undefined || compareVersions(version, target) >= 0) return [];
   return upgrades.filter((upgrade) => upgrade.covers(version, target))
-    .sort((a, b) => compareMilestones(a.milestone, b.milestone));
+    .sort((a, b) => compareThresholds(a.threshold, b.threshold));
 }

@@ -10,7 +10,7 @@ import { finishedRuns, type StoredRun } from "../../portal/run_history.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../../portal/schedule.ts";
 import { counted, type PortalState } from "../../portal/state_index.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
-import { dueUpgrades } from "../../upgrade/plan.ts";
+import { isUpgradeDue } from "../../upgrade/plan.ts";
 import { rollBack, type RollbackReport } from "../../upgrade/rollback.ts";
 import { syntheticUpdateEvent } from "../../worker/missed_updates.ts";
 
@@ -114,7 +114,7 @@ export function createAdmin(core: AppRuntime, upgrades: readonly Upgrade[], wake
     skip: (memberId, upgradeId) =>
       change(memberId, (record) => {
         const { version, target } = record;
-        if (version === undefined || target === undefined || !isDue(upgrades, record, upgradeId)) {
+        if (version === undefined || target === undefined || !isUpgradeDue(upgrades, record, upgradeId)) {
           throw new OnAppUpdateError(
             "not_due",
             `cannot skip upgrade "${upgradeId}" of portal ${memberId}: it is not due`,
@@ -164,10 +164,6 @@ export function createAdmin(core: AppRuntime, upgrades: readonly Upgrade[], wake
       return [...counts.keys()].sort().map((key) => counts.get(key)!);
     },
   };
-}
-
-function isDue(upgrades: readonly Upgrade[], record: PortalRecord, upgradeId: string): boolean {
-  return dueUpgrades(upgrades, record).some(({ id }) => id === upgradeId);
 }
 
 /** The record with nothing that its run has to wait for, and no attempt counted. */

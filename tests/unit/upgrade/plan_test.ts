@@ -6,7 +6,7 @@ import {
   type UpgradeOptions,
   type UpgradeRange,
 } from "@b24/onappupdate";
-import { compareMilestones, defineUpgrade, type Upgrade } from "../../../src/upgrade/definition.ts";
+import { compareThresholds, defineUpgrade, type Upgrade } from "../../../src/upgrade/definition.ts";
 import { dueUpgrades, makePlan, type UpgradePath } from "../../../src/upgrade/plan.ts";
 import { trusting } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
@@ -15,16 +15,16 @@ function define(range: UpgradeRange, options?: UpgradeOptions): Upgrade {
   return defineUpgrade(range, () => {}, options);
 }
 
-/** Ids of what is due, in order. */
-function due(ranges: readonly UpgradeRange[], journey: UpgradePath): string[] {
-  return dueUpgrades(ranges.map((range) => define(range)), journey).map(({ id }) => id);
+/** Ids of the due upgrades, in order. */
+function due(ranges: readonly UpgradeRange[], path: UpgradePath): string[] {
+  return dueUpgrades(ranges.map((range) => define(range)), path).map(({ id }) => id);
 }
 
 function spell(range: UpgradeRange): string {
   return typeof range === "string" ? range : `${range.from} -> ${range.to}`;
 }
 
-/** For each range: from which version to which target it runs, and when it does not. */
+/** For each range: version changes for which it runs, and for which it does not. */
 const SELECTION: readonly (readonly [range: UpgradeRange, runs: readonly string[], rests: readonly string[]])[] = [
   ["2.0.0", ["1.0.0 2.0.0", "1.9.9 3.0.0", "0.0.0 2.0.0", "1.9.9 2.0.1", "2.0.0-beta.1 2.0.0", "2.0.0-0 2.0.0"], [
     ...["2.0.0 3.0.0", "2.0.1 3.0.0", "1.0.0 1.9.9", "1.0.0 2.0.0-rc.1", "2.0.0-alpha 2.0.0-rc.1", "3.0.0 4.0.0"],
@@ -44,7 +44,7 @@ const SELECTION: readonly (readonly [range: UpgradeRange, runs: readonly string[
   ]],
   [">1.4.0 <1.6.0", ["1.5.0 1.6.0", "1.4.1 2.0.0", "1.6.0-beta 1.6.0"], ["1.4.0 1.6.0", "1.4.1 1.5.9", "1.6.0 2.0.0"]],
   ["<2.0.0", ["0.1.0 2.0.0", "1.9.9 2.0.0", "2.0.0-rc.1 2.0.0"], ["1.0.0 2.0.0-rc.1", "2.0.0 2.1.0"]],
-  // Of a number that stands for all versions under it, pre-releases are part.
+  // A partial version includes the pre-releases of all versions that it stands for.
   ["<2", ["1.9.9 2.0.0", "1.9.9 2.0.0-beta.1", "1.0.0 2.0.0-0"], ["2.0.0-beta.1 2.0.0", "1.0.0 1.9.9"]],
   ["<=1.9.9", ["1.9.9 1.9.10", "1.0.0 2.0.0", "1.9.9 1.9.10-beta", "0.1.0 1.10.0"], [
     ...["1.0.0 1.9.9", "1.9.8 1.9.9", "1.9.10 2.0.0"],
@@ -69,7 +69,7 @@ const SELECTION: readonly (readonly [range: UpgradeRange, runs: readonly string[
   [">=2.0.0-beta.1 <2.0.0", ["2.0.0-beta.1 2.0.0", "2.0.0-rc.9 3.0.0"], [
     ...["2.0.0-alpha 2.0.0", "2.0.0-beta.1 2.0.0-rc.1", "1.0.0 2.0.0"],
   ]],
-  // Of several upper bounds the lowest counts.
+  // The lowest of several upper bounds counts.
   [">=1.0.0 <3.0.0 <2.0.0", ["1.0.0 2.0.0"], ["2.0.0 3.0.0", "1.0.0 1.9.9"]],
   ["<=1.9.0 <1.9.0", ["1.8.0 1.9.0"], ["1.8.0 1.8.9", "1.9.0 2.0.0"]],
 
@@ -91,9 +91,9 @@ const SELECTION: readonly (readonly [range: UpgradeRange, runs: readonly string[
 
 describe("dueUpgrades() selects", () => {
   for (const [range, runs, rests] of SELECTION) {
-    for (const [runs_, journeys] of [[true, runs], [false, rests]] as const) {
-      for (const journey of journeys) {
-        const [version, target] = journey.split(" ") as [string, string];
+    for (const [runs_, paths] of [[true, runs], [false, rests]] as const) {
+      for (const path of paths) {
+        const [version, target] = path.split(" ") as [string, string];
         it(`${spell(range)} ${runs_ ? "at" : "not at"} ${version} -> ${target}`, () => {
           assert.deepEqual(due([range], { version, target }), runs_ ? [spell(range)] : []);
         });
@@ -106,15 +106,15 @@ describe("dueUpgrades() selects", () => {
     "the same version again": { version: "1.5.0", target: "1.5.0" },
     "a downgrade": { version: "2.0.0", target: "1.5.0" },
     "a downgrade from a release to its pre-release": { version: "2.0.0", target: "2.0.0-rc.1" },
-    "a portal whose version nobody knows": { target: "2.0.0" },
-    "a portal whose target nobody knows": { version: "1.0.0" },
-    "a portal of which nothing is known": {},
+    "a portal with an unknown version": { target: "2.0.0" },
+    "a portal with an unknown target": { version: "1.0.0" },
+    "a portal with neither": {},
   };
-  for (const [name, journey] of Object.entries(none)) {
-    it(`nothing for ${name}`, () => assert.deepEqual(due(everything, journey), []));
+  for (const [name, path] of Object.entries(none)) {
+    it(`nothing for ${name}`, () => assert.deepEqual(due(everything, path), []));
   }
 
-  it("nothing where nothing is registered", () => assert.deepEqual(due([], { version: "1.0.0", target: "2.0.0" }), []));
+  it("nothing if nothing is registered", () => assert.deepEqual(due([], { version: "1.0.0", target: "2.0.0" }), []));
 });
 
 describe("dueUpgrades() skips what is applied", () => {
@@ -122,35 +122,35 @@ describe("dueUpgrades() skips what is applied", () => {
   const applied: readonly (readonly [ids: readonly string[], left: readonly string[]])[] = [
     [[], ["1.5.0", "1.x", "2.0.0", "3.0.0"]],
     [["1.5.0"], ["1.x", "2.0.0", "3.0.0"]],
-    // A later one that was added afterwards does not stand for earlier ones.
+    // An applied upgrade does not imply earlier ones.
     [["3.0.0"], ["1.5.0", "1.x", "2.0.0"]],
     [["2.0.0", "1.x", "3.0.0", "1.5.0"], []],
     [["of another app", "1.5"], ["1.5.0", "1.x", "2.0.0", "3.0.0"]],
   ];
   for (const [ids, left] of applied) {
     it(`of ${JSON.stringify(ids)}`, () => {
-      const journey = { version: "1.0.0", target: "3.0.0", applied: ids.map((id) => ({ id })) };
-      assert.deepEqual(due(ranges, journey), left);
+      const path = { version: "1.0.0", target: "3.0.0", applied: ids.map((id) => ({ id })) };
+      assert.deepEqual(due(ranges, path), left);
     });
   }
 
   it("by id, not by range", () => {
     const upgrades = [define("2.0.0", { id: "settings" }), define("2", { id: "robots" })];
-    const journey = { version: "1.0.0", target: "2.0.0", applied: [{ id: "settings" }, { id: "2.0.0" }] };
-    assert.deepEqual(dueUpgrades(upgrades, journey).map(({ id }) => id), ["robots"]);
+    const path = { version: "1.0.0", target: "2.0.0", applied: [{ id: "settings" }, { id: "2.0.0" }] };
+    assert.deepEqual(dueUpgrades(upgrades, path).map(({ id }) => id), ["robots"]);
   });
 });
 
 describe("dueUpgrades() orders", () => {
-  const orders: Readonly<Record<string, readonly [journey: string, registered: UpgradeRange[], run: string[]]>> = {
-    "by milestone": ["1.0.0 9.0.0", ["3", "2.0.0", "10.0.0", "2.5"], ["2.0.0", "2.5", "3"]],
+  const orders: Readonly<Record<string, readonly [path: string, registered: UpgradeRange[], run: string[]]>> = {
+    "by threshold": ["1.0.0 9.0.0", ["3", "2.0.0", "10.0.0", "2.5"], ["2.0.0", "2.5", "3"]],
     "by numbers": ["1.0.0 2.0.0", ["1.10", "1.9", "1.2.10", "1.2.9"], ["1.2.9", "1.2.10", "1.9", "1.10"]],
     "pre-releases before their release": [
       "1.0.0 2.0.0",
       ["2.0.0", "2.0.0-rc.1", "2.0.0-beta.10", "2.0.0-beta.9", "1.9.9"],
       ["1.9.9", "2.0.0-beta.9", "2.0.0-beta.10", "2.0.0-rc.1", "2.0.0"],
     ],
-    "equal milestones as registered": [
+    "equal thresholds as registered": [
       "1.4.0 2.0.0",
       [">=1.4.0 <2.0.0", "2.0.0", { from: "1.x", to: ">=2.0.0" }, "2", "<2.0.0"],
       [">=1.4.0 <2.0.0", "2.0.0", "1.x -> >=2.0.0", "2", "<2.0.0"],
@@ -165,7 +165,7 @@ describe("dueUpgrades() orders", () => {
       ["1.5.1", "1.5.1-0", "<=1.5.0", "=1.5.0", "2.0.0"],
       ["<=1.5.0", "=1.5.0", "1.5.1-0", "1.5.1", "2.0.0"],
     ],
-    "a milestone before the range that ends with it": ["1.4.0 2.0.0", ["<=1.5.0", "1.5.0"], ["1.5.0", "<=1.5.0"]],
+    "a version before the range that ends with it": ["1.4.0 2.0.0", ["<=1.5.0", "1.5.0"], ["1.5.0", "<=1.5.0"]],
     "^1.4.0, 1.x and <2 before the first pre-release of 2.0.0": [
       "1.4.0 2.0.0",
       ["2.0.0-0.1", "2.0.0", "^1.4.0", "1.x", "<2", "<2.0.0"],
@@ -188,9 +188,9 @@ describe("dueUpgrades() orders", () => {
       ["<=1.0.0", "2.0.0", ">=0.1.0 <3.0.0"],
     ],
   };
-  for (const [name, [journey, registered, run]] of Object.entries(orders)) {
+  for (const [name, [path, registered, run]] of Object.entries(orders)) {
     it(name, () => {
-      const [version, target] = journey.split(" ") as [string, string];
+      const [version, target] = path.split(" ") as [string, string];
       assert.deepEqual(due(registered, { version, target }), run);
     });
   }
@@ -202,7 +202,7 @@ describe("dueUpgrades() orders", () => {
   });
 });
 
-describe("compareMilestones()", () => {
+describe("compareThresholds()", () => {
   const ascending = [
     { version: "1.0.0-beta", after: false },
     { version: "1.0.0", after: false },
@@ -213,14 +213,14 @@ describe("compareMilestones()", () => {
   ];
   it("is an order", () => {
     for (const [i, a] of ascending.entries()) {
-      for (const [j, b] of ascending.entries()) assert.equal(Math.sign(compareMilestones(a, b)), Math.sign(i - j));
+      for (const [j, b] of ascending.entries()) assert.equal(Math.sign(compareThresholds(a, b)), Math.sign(i - j));
     }
   });
 });
 
 describe("makePlan()", () => {
   const upgrades = [define("3.0.0", { id: "three" }), define("2.0.0"), define("1.x"), define("9.0.0")];
-  const plans: Readonly<Record<string, readonly [journey: UpgradePath, plan: object]>> = {
+  const plans: Readonly<Record<string, readonly [path: UpgradePath, plan: object]>> = {
     "up": [{ version: "1.0.0", target: "3.0.0", applied: [{ id: "2.0.0" }] }, {
       from: "1.0.0",
       to: "3.0.0",
@@ -259,8 +259,8 @@ describe("makePlan()", () => {
     "unknown": [{}, { direction: "none", upgrades: [], skipped: [] }],
     "unknown start": [{ target: "3.0.0" }, { to: "3.0.0", direction: "none", upgrades: [], skipped: [] }],
   };
-  for (const [name, [journey, plan]] of Object.entries(plans)) {
-    it(name, () => assert.deepEqual(makePlan(upgrades, journey), plan));
+  for (const [name, [path, plan]] of Object.entries(plans)) {
+    it(name, () => assert.deepEqual(makePlan(upgrades, path), plan));
   }
 });
 
@@ -285,7 +285,7 @@ describe("app.plan({ from, to })", () => {
     });
   }
 
-  it("refuses versions that are none", async () => {
+  it("refuses what is not a version", async () => {
     await assert.rejects(app.plan({ from: "latest", to: "2" }), { name: "VersionError", raw: "latest" });
     await assert.rejects(app.plan({ from: "1", to: "1.2.3.4" }), { name: "VersionError", raw: "1.2.3.4" });
   });
@@ -300,7 +300,7 @@ describe("defineUpgrade()", () => {
     assert.equal(define({ from: "1.x", to: ">=2.1.0" }, { id: "robots" }).range, "1.x -> >=2.1.0");
   });
 
-  it("keeps its handler and its time-out", () => {
+  it("keeps its handler and its timeout", () => {
     const handler = (_ctx: UpgradeContext): void => {};
     const upgrade = defineUpgrade("2", handler, { timeoutMs: 1.5 });
     assert.equal(upgrade.handler, handler);
@@ -309,29 +309,29 @@ describe("defineUpgrade()", () => {
     assert.equal(define("2", { timeoutMs: 2 ** 31 - 1 }).timeoutMs, 2 ** 31 - 1);
   });
 
-  const noRange = (text: string, part = text): string =>
-    `cannot register upgrade ${JSON.stringify(text)}: ${JSON.stringify(part)} is no range of versions`;
+  const notARange = (text: string, part = text): string =>
+    `cannot register upgrade ${JSON.stringify(text)}: ${JSON.stringify(part)} is not a version range`;
   const empty = (text: string, part = text): string =>
     `cannot register upgrade ${JSON.stringify(text)}: no version is in ${JSON.stringify(part)}`;
   const unbounded = (text: string): string =>
     `cannot register upgrade ${JSON.stringify(text)}: it has no upper bound, so no portal ever leaves it; ` +
-    'add one, as in ">=1.4.0 <2.0.0", or say { from, to }';
+    'add one, as in ">=1.4.0 <2.0.0", or use { from, to }';
   const either = (text: string): string =>
     `cannot register upgrade ${JSON.stringify(text)}: it has "||"; register one upgrade for each part`;
   const inside = (text: string): string =>
-    `cannot register upgrade ${JSON.stringify(text)}: "from" lies in "to", so no portal ever gets there`;
+    `cannot register upgrade ${JSON.stringify(text)}: "from" is part of "to", so no portal ever enters "to"`;
   const downwards = (text: string): string =>
-    `cannot register upgrade ${JSON.stringify(text)}: "from" is above "to", and no portal ever goes down`;
+    `cannot register upgrade ${JSON.stringify(text)}: "from" is above "to", and portals never go down`;
   const refused: readonly (readonly [range: UpgradeRange, message: string])[] = [
-    ["latest", noRange("latest")],
-    ["1.2.3.4", noRange("1.2.3.4")],
-    ["2.0.0-01", noRange("2.0.0-01")],
-    ["9007199254740992", noRange("9007199254740992")],
-    [">=02.0.0 <3", noRange(">=02.0.0 <3")],
-    ["<", noRange("<")],
-    [" ^ ", noRange("^")],
-    ["１", noRange("１")],
-    ["-1", noRange("-1")],
+    ["latest", notARange("latest")],
+    ["1.2.3.4", notARange("1.2.3.4")],
+    ["2.0.0-01", notARange("2.0.0-01")],
+    ["9007199254740992", notARange("9007199254740992")],
+    [">=02.0.0 <3", notARange(">=02.0.0 <3")],
+    ["<", notARange("<")],
+    [" ^ ", notARange("^")],
+    ["１", notARange("１")],
+    ["-1", notARange("-1")],
     [">2 <1", empty(">2 <1")],
     ["<0.0.0-0", empty("<0.0.0-0")],
     [">*", empty(">*")],
@@ -343,8 +343,8 @@ describe("defineUpgrade()", () => {
     ["  ", unbounded("")],
     [">=1.0.0 || <0.5.0", either(">=1.0.0 || <0.5.0")],
     ["1.x || 3.x", either("1.x || 3.x")],
-    [{ from: "latest", to: ">=2" }, noRange("latest -> >=2", "latest")],
-    [{ from: "1.x", to: "next" }, noRange("1.x -> next", "next")],
+    [{ from: "latest", to: ">=2" }, notARange("latest -> >=2", "latest")],
+    [{ from: "1.x", to: "next" }, notARange("1.x -> next", "next")],
     [{ from: ">2 <1", to: ">=2" }, empty(">2 <1 -> >=2", ">2 <1")],
     [{ from: "1.x", to: ">3 <2" }, empty("1.x -> >3 <2", ">3 <2")],
     [{ from: "2.x", to: ">=1.0.0" }, inside("2.x -> >=1.0.0")],
@@ -366,7 +366,7 @@ describe("defineUpgrade()", () => {
   }
 
   for (const timeoutMs of [0, -1, Number.NaN, 2 ** 31, Infinity]) {
-    it(`refuses a time-out of ${timeoutMs} ms`, () => {
+    it(`refuses a timeout of ${timeoutMs} ms`, () => {
       assert.throws(() => define("2.0", { timeoutMs }), {
         name: "TypeError",
         message: `cannot register upgrade "2.0": timeoutMs is ${timeoutMs}, wanted 1 to 2147483647`,
@@ -375,8 +375,8 @@ describe("defineUpgrade()", () => {
   }
 });
 
-describe("any journey in any steps", () => {
-  /** The same numbers for a seed, in [0, 1). */
+describe("dueUpgrades(), for any path in any number of updates,", () => {
+  /** Returns a generator of the same numbers in [0, 1) for the same seed. */
   function random(seed: number): () => number {
     let state = seed;
     return () => {
@@ -395,8 +395,8 @@ describe("any journey in any steps", () => {
     )
   );
 
-  /** What each step of the journey runs, one after the other. */
-  function travel(upgrades: readonly Upgrade[], [start = "", ...stops]: readonly string[]): string[][] {
+  /** Ids of the upgrades that run at each stop. */
+  function runsAt(upgrades: readonly Upgrade[], [start = "", ...stops]: readonly string[]): string[][] {
     const applied: { id: string }[] = [];
     let version = start;
     return stops.map((target) => {
@@ -408,21 +408,21 @@ describe("any journey in any steps", () => {
   }
 
   for (let seed = 1; seed <= 300; seed++) {
-    it(`runs each milestone on its way once, in order (seed ${seed})`, () => {
+    it(`runs each threshold on the way once, in order (seed ${seed})`, () => {
       const next = random(seed);
       const pick = (): number => Math.floor(next() * versions.length);
       // In ascending order, so that an index compares as its version does.
-      const milestones = Array.from({ length: 1 + Math.floor(next() * 20) }, pick);
-      const upgrades = milestones.map((index, i) => define(versions[index]!, { id: `${i}` }));
+      const thresholds = Array.from({ length: 1 + Math.floor(next() * 20) }, pick);
+      const upgrades = thresholds.map((index, i) => define(versions[index]!, { id: `${i}` }));
       const stops = Array.from({ length: 2 + Math.floor(next() * 8) }, pick).sort((a, b) => a - b);
       const [start, end] = [stops[0]!, stops.at(-1)!];
-      const expected = milestones.map((index, i) => ({ index, id: `${i}` }))
+      const expected = thresholds.map((index, i) => ({ index, id: `${i}` }))
         .filter(({ index }) => start < index && index <= end)
         .sort((a, b) => a.index - b.index)
         .map(({ id }) => id);
 
-      const inSteps = travel(upgrades, stops.map((index) => versions[index]!));
-      const atOnce = travel(upgrades, [versions[start]!, versions[end]!]);
+      const inSteps = runsAt(upgrades, stops.map((index) => versions[index]!));
+      const atOnce = runsAt(upgrades, [versions[start]!, versions[end]!]);
       assert.deepEqual(inSteps.flat(), expected);
       assert.deepEqual(atOnce.flat(), expected);
     });
@@ -445,13 +445,13 @@ describe("any journey in any steps", () => {
       const expected = stops.slice(1).map((target, i) =>
         ranges.map(([low, high], id) => ({ low, high, id }))
           .filter(({ low, high }) => low <= stops[i]! && stops[i]! <= high && high < target)
-          // With <, the milestone is the next version; with <=, it is just above the last.
+          // With <, the threshold is the next version; with <=, it is just above the last.
           .sort((a, b) => a.high - b.high || Number(a.id % 2) - Number(b.id % 2) || a.id - b.id)
           .map(({ id }) => String(id))
       );
       const seen = new Set<string>();
       const once = expected.map((ids) => ids.filter((id) => !seen.has(id) && seen.add(id)));
-      assert.deepEqual(travel(upgrades, stops.map((index) => versions[index]!)), once);
+      assert.deepEqual(runsAt(upgrades, stops.map((index) => versions[index]!)), once);
     });
   }
 });
