@@ -1,7 +1,8 @@
-/** What an app is made of: options, and what they are where they are left out. */
+/** The options of an app, their validation and their defaults. */
 import { oauthOrigin, portalHost } from "../bitrix24/hosts.ts";
 import type { CheckPolicy } from "../worker/checks.ts";
 import type { RequestLimits } from "../intake/http.ts";
+import { defined } from "../defined.ts";
 import { consoleLogger, coreLogger, type Logger } from "../logger.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
 import { digest, Secret } from "../secret.ts";
@@ -14,76 +15,129 @@ import { DECODE_LIMITS } from "../bitrix24/tree.ts";
 
 /** Options of {@linkcode createApp}. */
 export interface AppOptions {
-  /** Where portals and unfinished events are kept. The app closes it when it closes. */
+  /** The storage of portals and of events whose work is not done. `app.close()` closes it. */
   readonly storage: Storage;
   /** `client_id` of the app, as the vendor's cabinet or the portal shows it. */
   readonly clientId?: string;
-  /** `client_secret` of the app. */
+  /** `client_secret` of the app. Without it, access tokens cannot be refreshed. */
   readonly clientSecret?: string | Secret;
   /**
-   * When an event is answered 200: `stored`, the default, once it is durable, before its handlers run; `handled`
-   * after them, for hosts that stop a program once it has answered. A failed handler is answered 200 too: the
-   * event is stored and tried again, while Bitrix24 would not send it again.
+   * When an event is answered 200: `stored`, once it is durable, before its handlers run; `handled`, after its handlers
+   * have run, for hosts that stop a program once it has answered.
+   *
+   * An event whose handler fails is answered 200 too: it is stored and tried again, and Bitrix24 would not send it again.
+   *
+   * @default "stored"
    */
   readonly acknowledge?: "stored" | "handled";
-  /** What VERSION means; default `coerced()`. */
+  /**
+   * How VERSION becomes a semantic version: `coerced()`, `mapped()`, `deployed()`, or a scheme of your own.
+   *
+   * @default coerced()
+   */
   readonly versions?: VersionScheme;
-  /** How much one request may cost. */
+  /** Limits of size and time. A limit that is left out has its default. */
   readonly limits?: Partial<Limits>;
-  /** How often, and after which waits, upgrades and handlers that fail are tried again. */
+  /** How failed upgrades and handlers are retried; those with a policy of their own override it. */
   readonly retry?: RetryPolicy;
   /**
-   * Milliseconds between two ticks that the app does by itself from its start to its end; `false`: none. Default 30000,
-   * and none in places that stop a program which has nothing to answer (Deno Deploy, AWS Lambda, Cloud Run): there call
-   * `app.tick()` from `Deno.cron`, a timer of the host, or a route.
+   * Milliseconds between two ticks that the app makes by itself while it runs, or `false` for none. Minimum: 1.
+   *
+   * The default is `false` on hosts that suspend a program that answers no request (Deno Deploy, AWS Lambda, Cloud Run):
+   * call `app.tick()` there from `Deno.cron`, a timer of the host, or a route.
+   *
+   * @default 30000
    */
   readonly tickEveryMs?: number | false;
   /**
-   * How often Bitrix24 is asked about portals of which no event told; `false`: only by `app.check`. Needs `clientId`, and
-   * for portals that are silent `clientSecret`.
+   * How often the app asks Bitrix24 about portals, to find updates whose event was lost. `false`: only `app.check` asks.
+   * Needs `clientId`; silent portals also need `clientSecret`.
+   *
+   * @default { afterContactMs: 900000, silentPortalMs: 604800000 }
    */
   readonly checks?: Partial<CheckPolicy> | false;
-  /** Bitrix24's OAuth hosts, which alone are believed; default its own two. No payload can add one. */
+  /**
+   * Origins of the OAuth hosts that may verify tokens. No event can add one. At least one.
+   *
+   * @default ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"]
+   */
   readonly oauthHosts?: readonly string[];
-  /** Milliseconds that one OAuth host may take for an answer; default 5000. */
+  /**
+   * Milliseconds that one OAuth host may take to answer. Minimum: 1. Maximum: 60000.
+   *
+   * @default 5000
+   */
   readonly oauthTimeoutMs?: number;
   /**
-   * Hosts of portals that may be called though they are not in Bitrix24's cloud, such as `"crm.example.com"` or
-   * `"crm.example.com:8443"`; also when they are private. Any other host is called only when an OAuth host said that it
-   * is a portal's, and when it is public.
+   * Hosts of on-premise portals that the app may call, such as `"crm.example.com"` or `"crm.example.com:8443"`, even if
+   * they are in a private network. Any other host outside of Bitrix24's cloud is called only if it is public and an OAuth
+   * host has confirmed that it belongs to a portal.
+   *
+   * @default []
    */
   readonly extraPortalHosts?: readonly string[];
-  /** Default: lines of JSON on the console. */
+  /**
+   * Receives the log lines of the app. An error that it throws is ignored.
+   *
+   * @default consoleLogger()
+   */
   readonly logger?: Logger;
-  /** Milliseconds since 1970; default the system's. */
+  /**
+   * Returns the time in milliseconds since 1970.
+   *
+   * @default Date.now
+   */
   readonly clock?: () => number;
-  /** For requests of plugins; default the system's. */
+  /**
+   * Used for all requests of the app and its plugins.
+   *
+   * @default globalThis.fetch
+   */
   readonly fetch?: typeof fetch;
   /**
-   * The addresses that the name of a host leads to, before a portal outside of the cloud is called; default what the
-   * runtime's resolver says. `undefined`: they cannot be seen.
+   * Resolves to the IP addresses of a host, before a portal outside of the cloud is called, or to `undefined` if lookups
+   * are not possible. Should reject if the host is unknown. By default, it asks the resolver of the runtime.
    */
   readonly lookup?: (host: string) => Promise<readonly string[] | undefined>;
-  /** A fresh, unguessable text; default `crypto.randomUUID`. */
+  /**
+   * Returns a fresh, unguessable string.
+   *
+   * @default crypto.randomUUID
+   */
   readonly random?: () => string;
 }
 
-/** How much one request may cost, and how long the app waits. */
+/** Limits of requests, and of the time that the app waits and keeps data. */
 export interface Limits extends RequestLimits {
-  /** Milliseconds that an answer waits for the handlers with `acknowledge: "handled"`; default 20000. */
+  /**
+   * Milliseconds that an answer waits for the handlers with `acknowledge: "handled"`; their work continues after it.
+   * Minimum: 1.
+   *
+   * @default 20000
+   */
   readonly acknowledgeMs: number;
-  /** Milliseconds that `close()` waits for what is under way before it aborts it; default 10000. */
+  /**
+   * Milliseconds that `close()` waits for work in progress before it aborts it. Minimum: 1.
+   *
+   * @default 10000
+   */
   readonly closeMs: number;
   /**
-   * Milliseconds after which a portal at whose work a process stopped is taken over by another one; default 30000. It is
-   * renewed while the work goes on, at a third of this.
+   * Milliseconds after which another process takes over the portals of a process that has stopped. A process that works
+   * on a portal renews its lease every third of this time. Minimum: 1.
+   *
+   * @default 30000
    */
   readonly leaseMs: number;
-  /** Milliseconds after a removal for which runs and results are kept; default 2592000000, 30 days. */
+  /**
+   * Milliseconds for which the runs and step results of a portal are kept after the app is removed from it. Minimum: 1.
+   *
+   * @default 2592000000 (30 days)
+   */
   readonly retentionMs: number;
 }
 
-/** Options that are checked, none of them left out. */
+/** Validated options with all defaults. */
 export interface Settings extends
   Required<
     Pick<
@@ -105,13 +159,13 @@ export interface Settings extends
   readonly limits: Limits;
   /** Timers and the monotonic clock. */
   readonly time: Time;
-  /** SHA-256 of a string, in hexadecimal. */
+  /** Returns the SHA-256 of a string in hexadecimal. */
   readonly digest: (text: string) => Promise<string>;
   /** Never throws. */
   readonly log: Logger;
-  /** Of the app, as far as they are known. */
+  /** The app's keys, if they are set. */
   readonly keys: { readonly clientId?: string; readonly clientSecret?: Secret };
-  /** Absent: portals are checked only when they are asked for. */
+  /** Absent: only `app.check` checks portals. */
   readonly checks: CheckPolicy | undefined;
 }
 
@@ -131,49 +185,42 @@ const DEFAULT_LIMITS: Limits = {
   retentionMs: 30 * 24 * 60 * 60 * 1000,
 };
 
-/** Limits that timers keep. */
-const TIMERS: ReadonlySet<string> = new Set(["bodyTimeoutMs", "acknowledgeMs", "closeMs", "leaseMs"]);
+/** Limits that a timer enforces. */
+const TIMER_LIMITS: ReadonlySet<string> = new Set(["bodyTimeoutMs", "acknowledgeMs", "closeMs", "leaseMs"]);
 
-/** @throws {TypeError} naming the option that is none */
+/**
+ * Returns the options of an app, validated and with all defaults.
+ *
+ * @throws {TypeError} if an option is invalid; the message names it
+ */
 export function settingsOf(options: AppOptions): Settings {
-  const { storage, retry = {}, oauthTimeoutMs = 5000 } = options;
+  const { storage, retry = {}, acknowledge = "stored", versions = coerced(), oauthTimeoutMs = 5000 } = options;
   if (typeof storage?.get !== "function") {
-    throw new TypeError("cannot create an app without storage; add one, such as memoryStorage() for trying it out");
+    throw new TypeError("cannot create an app without storage; pass one, such as memoryStorage() to try it out");
   }
-  const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
-  for (const [name, limit] of Object.entries(limits)) {
-    if (!(limit > 0)) throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted more than 0`);
-    if (TIMERS.has(name) && !isDuration(limit)) {
-      throw new TypeError(`cannot create an app with limits.${name} ${limit}, wanted 1 to ${MAX_TIMER_MS}`);
-    }
-  }
-  const { acknowledge = "stored", versions = coerced() } = options;
   if (acknowledge !== "stored" && acknowledge !== "handled") {
-    throw new TypeError(`cannot create an app with acknowledge ${acknowledge}, wanted "stored" or "handled"`);
+    throw invalid("acknowledge", acknowledge, '"stored" or "handled"');
   }
   if (typeof versions?.parse !== "function") {
-    throw new TypeError("cannot create an app with versions that cannot parse, wanted a scheme, such as coerced()");
+    throw invalid("versions", typeof versions, "a version scheme, such as coerced()");
   }
   assertRetryPolicy("the app", retry);
-  const keys = keysOf(options);
-  const extraPortalHosts = (options.extraPortalHosts ?? []).map(portalHost);
   const oauthHosts = (options.oauthHosts ?? OAUTH_HOSTS).map(oauthOrigin);
-  if (oauthHosts.length === 0) throw new TypeError("cannot create an app without oauthHosts to ask");
-  if (!(oauthTimeoutMs > 0 && oauthTimeoutMs <= 60_000)) {
-    throw new TypeError(`cannot create an app with oauthTimeoutMs ${oauthTimeoutMs}, wanted 1 to 60000`);
-  }
+  if (oauthHosts.length === 0) throw invalid("oauthHosts", "[]", "at least one host");
+  if (!(oauthTimeoutMs > 0 && oauthTimeoutMs <= 60_000)) throw invalid("oauthTimeoutMs", oauthTimeoutMs, "1 to 60000");
   const tickEveryMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
   if (tickEveryMs !== false && !isDuration(tickEveryMs)) {
-    const wanted = `1 to ${MAX_TIMER_MS}, or false`;
-    throw new TypeError(`cannot create an app with tickEveryMs ${tickEveryMs}, wanted ${wanted}`);
+    throw invalid("tickEveryMs", tickEveryMs, `1 to ${MAX_TIMER_MS}, or false`);
   }
   return {
-    ...{ storage, limits, retry, keys, extraPortalHosts, oauthHosts, oauthTimeoutMs, tickEveryMs },
-    ...{ acknowledge, versions },
+    ...{ storage, retry, acknowledge, versions, oauthHosts, oauthTimeoutMs, tickEveryMs },
+    limits: limitsOf(options),
+    keys: keysOf(options),
     checks: checksOf(options),
+    extraPortalHosts: (options.extraPortalHosts ?? []).map(portalHost),
     log: coreLogger(options.logger ?? consoleLogger()),
     clock: options.clock ?? Date.now,
-    // Wrapped, for as a member of another object a host's own fetch may refuse to be called.
+    // A function of its own: the fetch of some hosts must not be called as a member of another object.
     fetch: (...args) => (options.fetch ?? globalThis.fetch)(...args),
     lookup: options.lookup ?? addressesOf,
     random: options.random ?? (() => crypto.randomUUID()),
@@ -182,22 +229,34 @@ export function settingsOf(options: AppOptions): Settings {
   };
 }
 
+function invalid(option: string, value: unknown, wanted: string): TypeError {
+  return new TypeError(`cannot create an app with ${option} ${String(value)}, wanted ${wanted}`);
+}
+
+function limitsOf(options: AppOptions): Limits {
+  const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
+  for (const [name, limit] of Object.entries(limits)) {
+    if (!(limit > 0)) throw invalid(`limits.${name}`, limit, "more than 0");
+    if (TIMER_LIMITS.has(name) && !isDuration(limit)) throw invalid(`limits.${name}`, limit, `1 to ${MAX_TIMER_MS}`);
+  }
+  return limits;
+}
+
 function keysOf({ clientId, clientSecret }: AppOptions): Settings["keys"] {
   if (typeof clientSecret === "string" && clientSecret.trim() === "") {
-    throw new TypeError("cannot create an app with an empty clientSecret; leave it out, or give the app's");
+    throw new TypeError("cannot create an app with an empty clientSecret, wanted the app's client_secret or none");
   }
-  const secret = typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret;
-  return {
-    ...(clientId === undefined ? {} : { clientId }),
-    ...(secret === undefined ? {} : { clientSecret: secret }),
-  };
+  return defined({
+    clientId,
+    clientSecret: typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret,
+  });
 }
 
 function checksOf({ checks, clientId }: AppOptions): CheckPolicy | undefined {
   if (checks === false || clientId === undefined || clientId === "") return undefined;
   const policy = { ...DEFAULT_CHECKS, ...checks };
   for (const [name, ms] of Object.entries(policy)) {
-    if (!(ms >= 0)) throw new TypeError(`cannot create an app with checks.${name} ${ms}, wanted a number from 0`);
+    if (!(ms >= 0)) throw invalid(`checks.${name}`, ms, "a number from 0");
   }
   return policy;
 }

@@ -1,10 +1,9 @@
-/** Request to Response: the only file that knows status codes. */
+/** From a request to a response. The only module that knows HTTP status codes. */
 import type { Deadline } from "../async/deadline.ts";
 import {
   CannotVerifyError,
   FormatError,
   InputError,
-  type InputIssue,
   NotAuthenticError,
   OnAppUpdateError,
   StorageError,
@@ -14,18 +13,26 @@ import type { B24Event } from "../bitrix24/events.ts";
 import { type Body, type BodyKind, bodyKind, decodeBody, parseTree } from "../bitrix24/parse.ts";
 import type { DecodeLimits } from "../bitrix24/tree.ts";
 
-/** How large and how slow a request may be. */
+/** Limits of the size and the duration of a request. */
 export interface RequestLimits extends DecodeLimits {
-  /** Bytes of a body; default 65536. More is answered 413. */
+  /**
+   * Maximum size of a body in bytes; a larger one is answered 413. Minimum: 1.
+   *
+   * @default 65536
+   */
   readonly bodyBytes: number;
-  /** Milliseconds in which a body must have come; default 10000. Later is answered 408. */
+  /**
+   * Milliseconds within which a body must arrive; a slower one is answered 408. Minimum: 1.
+   *
+   * @default 10000
+   */
   readonly bodyTimeoutMs: number;
 }
 
-/** What answers requests. */
+/** The parts of an app that {@linkcode respond} uses. */
 export interface Dispatcher {
   readonly limits: RequestLimits;
-  /** Of `limits.bodyTimeoutMs`. */
+  /** Expires after `limits.bodyTimeoutMs`. */
   readonly bodyDeadline: Deadline;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
@@ -35,7 +42,7 @@ export interface Dispatcher {
   readonly reportRejection: (status: number, error: Error, event?: B24Event) => void;
 }
 
-/** A refusal that is about HTTP alone. */
+/** A request that is refused for its HTTP, before it is parsed. */
 class HttpError extends OnAppUpdateError {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -47,7 +54,7 @@ class HttpError extends OnAppUpdateError {
   }
 }
 
-/** Answers one request of Bitrix24. Never rejects, and leaves no body unread. */
+/** Answers one request. Never rejects, and leaves no body unread. */
 export async function respond(
   dispatcher: Dispatcher,
   request: Request,
@@ -70,14 +77,16 @@ export async function respond(
   }
 }
 
-/** Answers a request that the app cannot look at now. */
+/** Answers a request while the app is not running. */
 export function refuse(request: Request): Response {
   discard(request);
   return problem(503, new CannotVerifyError("the app is not running"));
 }
 
 function bodyKindOf(request: Request): BodyKind {
-  if (request.method !== "POST") throw new HttpError(405, "Bitrix24 sends events by POST", { allow: "POST" });
+  if (request.method !== "POST") {
+    throw new HttpError(405, "wanted the method POST", { allow: "POST" });
+  }
   const kind = bodyKind(request.headers.get("content-type"));
   if (kind !== null) return kind;
   throw new HttpError(415, "wanted application/x-www-form-urlencoded or application/json, in UTF-8");
@@ -85,11 +94,13 @@ function bodyKindOf(request: Request): BodyKind {
 
 async function readBody(request: Request, dispatcher: Dispatcher): Promise<string> {
   const { limits } = dispatcher;
-  if (request.bodyUsed) throw new TypeError("cannot read the body of a request: it was read before the app got it");
+  if (request.bodyUsed) {
+    throw new TypeError("cannot read the body of the request: it was read before it was passed to the app");
+  }
   const announced = request.headers.get("content-length");
   if (Number(announced ?? 0) > limits.bodyBytes) throw tooLarge(limits);
-  // A server holds a body to its announced length, and reads one as a whole several times faster than in pieces.
-  const bytes = await (announced === null ? readPieces(request, dispatcher) : readWhole(request, dispatcher));
+  // A server enforces the announced length, and reading a body as a whole is several times faster than in chunks.
+  const bytes = await (announced === null ? readChunks(request, dispatcher) : readWhole(request, dispatcher));
   if (bytes.byteLength > limits.bodyBytes) throw tooLarge(limits);
   try {
     return UTF_8.decode(bytes);
@@ -100,7 +111,7 @@ async function readBody(request: Request, dispatcher: Dispatcher): Promise<strin
 
 const UTF_8 = new TextDecoder("utf-8", { fatal: true });
 
-/** What is still to come of a body stands between its connection and the next request: nobody is to send one. */
+/** For answers to a partly read body: the connection cannot be used for another request. */
 const CLOSE = { connection: "close" };
 
 function tooLarge({ bodyBytes }: RequestLimits, headers?: Readonly<Record<string, string>>): HttpError {
@@ -111,64 +122,64 @@ function tooSlow({ bodyTimeoutMs }: RequestLimits): HttpError {
   return new HttpError(408, `wanted the body within ${bodyTimeoutMs} ms`, CLOSE);
 }
 
-function brokenOff(): InputError {
-  return new InputError([{ path: "", saw: "a connection that broke off", wanted: "a whole body" }]);
+function interrupted(): InputError {
+  return new InputError([{ path: "", saw: "a connection that was interrupted", wanted: "a complete body" }]);
 }
 
 function readWhole(request: Request, { limits, bodyDeadline }: Dispatcher): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    const inTime = bodyDeadline(() => reject(tooSlow(limits)));
+    const cancelTimeout = bodyDeadline(() => reject(tooSlow(limits)));
     request.arrayBuffer().then((buffer) => {
-      inTime();
+      cancelTimeout();
       resolve(new Uint8Array(buffer));
     }, () => {
-      inTime();
-      reject(brokenOff());
+      cancelTimeout();
+      reject(interrupted());
     });
   });
 }
 
-async function readPieces(request: Request, { limits, bodyDeadline }: Dispatcher): Promise<Uint8Array> {
+async function readChunks(request: Request, { limits, bodyDeadline }: Dispatcher): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array();
   const reader = request.body.getReader();
-  const pieces: Uint8Array[] = [];
+  const chunks: Uint8Array[] = [];
   let size = 0;
-  let expired = false;
-  // A read that waits ends when its stream is cancelled.
-  const inTime = bodyDeadline(() => {
-    expired = true;
+  let isExpired = false;
+  const cancelTimeout = bodyDeadline(() => {
+    isExpired = true;
+    // Ends a pending read.
     reader.cancel().catch(() => {});
   });
   try {
     while (true) {
       const { done, value } = await reader.read();
-      if (expired) throw tooSlow(limits);
-      if (done) return joined(pieces, size);
-      pieces.push(value);
+      if (isExpired) throw tooSlow(limits);
+      if (done) return concat(chunks, size);
+      chunks.push(value);
       size += value.byteLength;
       if (size > limits.bodyBytes) throw tooLarge(limits, CLOSE);
     }
   } catch (error) {
-    // A server drops the connection over a body that was neither read nor cancelled.
+    // A server drops the connection if a body is neither read nor cancelled.
     reader.cancel().catch(() => {});
-    throw error instanceof HttpError ? error : brokenOff();
+    throw error instanceof HttpError ? error : interrupted();
   } finally {
-    inTime();
+    cancelTimeout();
   }
 }
 
-function joined(pieces: readonly Uint8Array[], size: number): Uint8Array {
-  if (pieces.length === 1) return pieces[0]!;
+function concat(chunks: readonly Uint8Array[], size: number): Uint8Array {
+  if (chunks.length === 1) return chunks[0]!;
   const bytes = new Uint8Array(size);
   let offset = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, offset);
-    offset += piece.byteLength;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.byteLength;
   }
   return bytes;
 }
 
-/** Frees the connection of a body that nobody began to read. Not waited for: the answer does not depend on it. */
+/** Frees the connection of a body that was not read. Not awaited: the answer does not depend on it. */
 function discard(request: Request): void {
   if (request.body === null || request.bodyUsed) return;
   request.body.cancel().catch(() => {});
@@ -178,7 +189,7 @@ function statusOf(error: Error): number {
   if (error instanceof HttpError) return error.status;
   if (error instanceof InputError) return 400;
   if (error instanceof NotAuthenticError) return 403;
-  // All others say that the event could not be taken now: a host, the storage, or this program.
+  // Every other error means that the event cannot be accepted now: a host, the storage or this program has failed.
   return 503;
 }
 
@@ -192,17 +203,14 @@ const TITLES: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
 };
 
-/** RFC 9457. Says what is wrong with the request itself; why a genuine-looking one is refused, or what is down, never. */
+/**
+ * Returns a response with problem details (RFC 9457). It describes mistakes in the request itself; why an event was not
+ * accepted as authentic, and what has failed, is only logged.
+ */
 function problem(status: number, error: Error): Response {
-  const issues: readonly InputIssue[] | undefined = error instanceof InputError ? error.issues : undefined;
-  const detail = error instanceof HttpError || error instanceof InputError ? { detail: error.message } : {};
-  const body = {
-    type: "about:blank",
-    title: TITLES[status],
-    status,
-    ...detail,
-    ...(issues === undefined ? {} : { issues }),
-  };
+  const detail = error instanceof HttpError || error instanceof InputError ? error.message : undefined;
+  const issues = error instanceof InputError ? error.issues : undefined;
+  const body = { type: "about:blank", title: TITLES[status], status, detail, issues };
   return new Response(JSON.stringify(body), {
     status,
     headers: {
@@ -213,12 +221,12 @@ function problem(status: number, error: Error): Response {
   });
 }
 
-/** Whether a refusal needs somebody: not the storage, a host or a stranger, but this program or its set-up. */
+/** Returns whether a refusal needs an operator: this program or its setup has failed, not a host, the storage or the sender. */
 export function isUnexpected(error: Error): boolean {
   return !(error instanceof OnAppUpdateError) || error instanceof FormatError;
 }
 
-/** Whether a refusal is about what the app depends on. */
+/** Returns whether a refusal is due to a failed dependency: the storage or a host. */
 export function isOutage(error: Error): boolean {
   return error instanceof CannotVerifyError || error instanceof StorageError;
 }

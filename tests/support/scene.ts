@@ -135,7 +135,7 @@ export async function assertRefused(made: Scene, body: string, status: 403 | 503
   assert.equal(report.error.name, name);
   assert.equal((report.error as { code?: string }).code, code);
   const refusals = made.lines.map((line) => JSON.parse(line)).filter(({ message }) => message === "request refused");
-  assert.deepEqual(refusals.map((line) => [line.level, line.status, line.error.name]), [[level, status, name]]);
+  assert.deepEqual(refusals.map((line) => [line.level, line.status, line.err.name]), [[level, status, name]]);
 }
 
 /** A storage whose first reads all wait until there are `count` of them: the events that read then meet. */

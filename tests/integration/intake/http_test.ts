@@ -298,7 +298,7 @@ describe("over a real connection", () => {
         await next.close();
         await refusal.promise;
         const refused = reports.flatMap((report) => report.name === "eventRejected" ? report.error.message : []);
-        assert.deepEqual(refused, ["body: saw a connection that broke off, wanted a whole body"]);
+        assert.deepEqual(refused, ["body: saw a connection that was interrupted, wanted a complete body"]);
       }
       assert.deepEqual(await stored(storage), before);
     });
@@ -409,7 +409,7 @@ describe("the body", () => {
     for (const error of [new TypeError("connection reset"), new DOMException("gone", "AbortError")]) {
       const { app, storage } = believing();
       const { request } = watched([GOOD.slice(0, 100)], error);
-      assertProblem(await replyOf(await app.fetch(request)), 400, /^body: saw a connection that broke off/);
+      assertProblem(await replyOf(await app.fetch(request)), 400, /^body: saw a connection that was interrupted/);
       assert.deepEqual(await stored(storage), []);
       assert.equal((await app.fetch(post(GOOD))).status, 200);
     }
@@ -420,7 +420,7 @@ describe("the body", () => {
     const used = post(GOOD);
     await used.text();
     assertProblem(await replyOf(await app.fetch(used)), 503);
-    assert.match(lines.join(), /"level":"error".*it was read before the app got it/);
+    assert.match(lines.join(), /"level":"error".*it was read before it was passed to the app/);
   });
 });
 

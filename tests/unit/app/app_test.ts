@@ -559,8 +559,8 @@ describe("createApp()", () => {
       [{ tickEveryMs: 2 ** 32 }, /tickEveryMs 4294967296, wanted 1 to 2147483647, or false/],
       [{ tickEveryMs: true }, /tickEveryMs true, wanted 1 to/],
       [{ acknowledge: "handeld" }, /acknowledge handeld, wanted "stored" or "handled"/],
-      [{ versions: coerced }, /versions that cannot parse, wanted a scheme/],
-      [{ versions: "2.0.0" }, /versions that cannot parse, wanted a scheme/],
+      [{ versions: coerced }, /versions (function|string), wanted a version scheme/],
+      [{ versions: "2.0.0" }, /versions (function|string), wanted a version scheme/],
     ];
     for (const [mistake, message] of mistakes) assert.throws(() => createApp({ ...options, ...mistake }), message);
     assert.throws(() => deployed(undefined as never), { name: "VersionError", message: /"undefined"/ });
@@ -583,7 +583,7 @@ describe("createApp()", () => {
   });
 
   test("refuses to be made without a storage", () => {
-    assert.throws(() => createApp({} as never), /without storage; add one/);
+    assert.throws(() => createApp({} as never), /without storage; pass one/);
   });
 
   for (

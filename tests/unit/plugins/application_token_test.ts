@@ -513,7 +513,7 @@ describe("applicationToken() refuses to start", () => {
   test("without hosts to ask", () => {
     assert.throws(
       () => createApp({ storage: memoryStorage(), oauthHosts: [] }),
-      /^TypeError: .* without oauthHosts to ask$/,
+      /^TypeError: cannot create an app with oauthHosts \[\], wanted at least one host$/,
     );
   });
 
