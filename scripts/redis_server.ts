@@ -114,17 +114,22 @@ export async function sendCommand<R = string>(port: number, name: string, ...arg
 
 /**
  * Returns a free port below those that the system assigns to connections, which could take the port of a server that is
- * started again. It is random, so that test files that run at once do not all choose the same.
+ * started again. The port 10,000 above it, where a node of a cluster listens as well, is free, too. It is random, so that
+ * test files that run at once do not all choose the same.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
-    const server = createServer();
-    if (!await listens(server, port)) continue;
-    server.close();
-    await once(server, "close");
-    return port;
+    const port = 10_000 + Math.floor(Math.random() * 10_000);
+    if (await isFree(port) && await isFree(port + 10_000)) return port;
   }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  if (!await listens(server, port)) return false;
+  server.close();
+  await once(server, "close");
+  return true;
 }
 
 /** Makes a server listen on a port; returns false if the port is taken. */

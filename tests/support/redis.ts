@@ -60,17 +60,16 @@ export async function startCluster(): Promise<RedisCluster> {
   const nodes: RedisServer[] = [];
   const remove = async (): Promise<void> => void await Promise.all(nodes.map((node) => node.remove()));
   try {
-    const buses: number[] = [];
-    for (const [i, slots] of [["0", "5460"], ["5461", "10922"], ["10923", "16383"]].entries()) {
-      buses.push(await freePort());
+    for (const [from, to] of [[0, 5460], [5461, 10_922], [10_923, 16_383]] as const) {
       // Without --appendonly, so that a slow disk does not look like a node that is gone.
       const node = await startRedis(
-        ...["--cluster-enabled", "yes", "--cluster-port", String(buses[i]), "--cluster-announce-ip", "127.0.0.1"],
+        ...["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"],
         ...["--appendonly", "no", "--cluster-config-file", "nodes.conf"],
       );
       nodes.push(node);
-      await node.command("CLUSTER", "ADDSLOTSRANGE", ...slots);
-      if (i > 0) await node.command("CLUSTER", "MEET", "127.0.0.1", String(nodes[0]!.port), String(buses[0]));
+      const slots = Array.from({ length: to - from + 1 }, (_, i) => String(from + i));
+      await node.command("CLUSTER", "ADDSLOTS", ...slots);
+      if (node !== nodes[0]) await node.command("CLUSTER", "MEET", "127.0.0.1", String(nodes[0]!.port));
     }
     for (const node of nodes) {
       await until("all nodes of the cluster know each other", async () => {
