@@ -1,8 +1,10 @@
-/** From a typed event to a stored one: is it genuine, is it new, what does it change. */
+/** From a parsed event to a stored one: verifies it, finds duplicates, and applies it to its portal's record. */
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import type { Body } from "../bitrix24/parse.ts";
 import type { WireTree } from "../bitrix24/tree.ts";
+import { defined } from "../defined.ts";
 import { CannotVerifyError, NotAuthenticError, OnAppUpdateError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
 import type { Verification } from "../plugin/plugin.ts";
 import { type AppRuntime, eventLog, makeContext, notify } from "../plugin/runtime.ts";
@@ -14,17 +16,25 @@ import {
   storeEvent,
   tryApplyEvent,
 } from "../portal/apply_event.ts";
-import { type Accepted, type Delivery, DELIVERY_FORMAT, deliveryId, isDone, type Receipt } from "../portal/inbox.ts";
+import {
+  type Accepted,
+  type AcceptedDelivery,
+  type Delivery,
+  DELIVERY_FORMAT,
+  deliveryId,
+  isDone,
+  type Receipt,
+} from "../portal/inbox.ts";
 import { deliveryKey, portalKey, receiptKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
-import { digestToken } from "../secret.ts";
+import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 
-/** An event that came, and what it was made of. */
+/** A received event, and the request body that it was parsed from. */
 export interface Incoming {
   readonly body: Body;
-  /** The body, decoded. */
+  /** The decoded body. */
   readonly tree: WireTree;
   readonly event: B24Event;
   /** Milliseconds since 1970. */
@@ -32,20 +42,19 @@ export interface Incoming {
 }
 
 /**
- * Verifies `event`, stores it and raises its portal's target. Resolves, once all of it is durable, to the delivery
- * that now waits for its work; to `undefined` when there is none: a duplicate, or nothing is registered for it.
+ * Verifies an event, stores it and raises its portal's target. Resolves, once all of that is durable, to the delivery
+ * whose work is to be done, or to `undefined` if there is none: the event is a duplicate, or causes no work.
  *
- * @throws {NotAuthenticError} when a plugin refuses it
- * @throws {CannotVerifyError} when that cannot be decided now
- * @throws {StorageError} when it cannot be stored
- * @throws {InputError} when a version is unreadable, or missing where it is needed
+ * @throws {NotAuthenticError} if a plugin refuses the event
+ * @throws {CannotVerifyError} if the event cannot be verified now
+ * @throws {StorageError} if the event cannot be stored
+ * @throws {InputError} if a version cannot be read, or is missing where it is needed
  */
-export async function acceptEvent(
-  core: AppRuntime,
-  { body, tree, event, receivedAt }: Incoming,
-): Promise<Accepted | undefined> {
+export async function acceptEvent(core: AppRuntime, incoming: Incoming): Promise<Accepted | undefined> {
   const { storage } = core;
+  const { tree, event, receivedAt } = incoming;
   const { memberId } = event.auth;
+  const log = eventLog(core, event);
   const id = causesWork(core, event) ? await deliveryId(event, tree) : undefined;
   const [entry, receipt] = await Promise.all([
     storage.get<PortalRecord>(portalKey(memberId)),
@@ -53,62 +62,95 @@ export async function acceptEvent(
   ]);
   const record = readRecord(entry);
   const verification = await verify(core, event, receivedAt, record);
-  if (isDone(receipt)) {
-    notify(core, "duplicateReceived", { event });
-    return undefined;
-  }
-  const facts = { verification, versions: core.versions, receivedAt };
+  log.debug("event verified", {
+    event: "event.verified",
+    ...defined({ installedVersion: verification.installedVersion }),
+    hasTokens: verification.tokens !== undefined,
+  });
+  if (isDone(receipt)) return reportDuplicate(core, log, event);
+
+  const facts: EventFacts = { verification, versions: core.versions, receivedAt };
   const next = tryApplyEvent(record, event, facts);
-  // What was proved may be a version of which no other event told.
+  // Verification may have found a version that no other event announced.
   const raises = record === undefined ||
-    (next !== undefined && (next.target !== record.target || isFree(record, next)));
+    (next !== undefined && (next.target !== record.target || isUnblocked(record, next)));
   if (id === undefined && !raises) {
-    if (next !== undefined) await storeEvent(core.storage, event, facts, entry);
-    notify(core, "eventReceived", { event });
+    if (next !== undefined) await storeEvent(storage, event, facts, entry);
+    reportAccepted(core, log, event);
     return undefined;
   }
-  const name = id ?? await deliveryId(event, tree);
-  const key = deliveryKey(memberId, name);
-  const delivery: Delivery = { format: DELIVERY_FORMAT, body, receivedAt, verification, attempts: 0 };
-  // If this process ends before the work does, another one takes it up when the lease would have ended.
-  const [stored, plan] = await Promise.all([
+  const delivery = id ?? await deliveryId(event, tree);
+  const fresh = await storeDelivery(core, incoming, facts, delivery, entry);
+  if (fresh === undefined) return reportDuplicate(core, log, event);
+  reportDowngrade(core, log, event, facts, record);
+  reportAccepted(core, log, event);
+  return { memberId, deliveryId: delivery, fresh };
+}
+
+/** Stores the delivery of an event and applies the event to its portal's record; `undefined` if it is a duplicate. */
+async function storeDelivery(
+  core: AppRuntime,
+  { body, event, receivedAt }: Incoming,
+  facts: EventFacts,
+  id: string,
+  entry: Entry<PortalRecord> | null,
+): Promise<AcceptedDelivery | undefined> {
+  const { storage } = core;
+  const { memberId } = event.auth;
+  const key = deliveryKey(memberId, id);
+  const delivery: Delivery = {
+    ...{ format: DELIVERY_FORMAT, body, receivedAt },
+    ...{ verification: facts.verification, attempts: 0 },
+  };
+  // If this process crashes before the work is done, another one resumes it when a lease would have expired.
+  const [stored, reservation] = await Promise.all([
     storage.put(key, delivery, { ifVersion: null }),
     reserveEntry(core, memberId, core.clock() + core.leaseMs, entry),
   ]);
   let isAlone = false;
-  const [isOver, raised] = await Promise.all([
-    // Again, for another copy may have been finished since: whoever is done leaves the inbox only after its receipt.
-    storage.get<Receipt>(receiptKey(memberId, name)).then(isDone),
-    commitEntry(core, plan, (current, due) => {
+  const [isFinished, raised] = await Promise.all([
+    // Again: another copy may have been finished meanwhile. A receipt is written before its delivery is deleted.
+    storage.get<Receipt>(receiptKey(memberId, id)).then(isDone),
+    commitEntry(core, reservation, (current, due) => {
       isAlone = current?.due === undefined && current?.lease === undefined;
       return withNextDelivery(applyOrDefer(current, event, facts), due);
     }),
   ]);
-  // Another copy of it is on its way or done.
-  if (!stored.ok || isOver) {
-    if (stored.ok) await storage.delete(key);
-    notify(core, "duplicateReceived", { event });
-    return undefined;
+  if (stored.ok && !isFinished) {
+    return { delivery: { key, value: delivery, version: stored.version }, event, record: raised!, isAlone };
   }
-  reportDowngrade(core, event, facts, record);
+  if (stored.ok) await storage.delete(key);
+  return undefined;
+}
+
+/** Returns whether an event ends a block before the target, or brings the first tokens, so that checks can ask Bitrix24. */
+function isUnblocked(record: PortalRecord, next: PortalRecord): boolean {
+  const canResume = record.blocked !== undefined && next.blocked === undefined && next.version !== next.target;
+  return canResume || (record.tokens === undefined && next.tokens !== undefined);
+}
+
+function reportAccepted(core: AppRuntime, log: Logger, event: B24Event): void {
+  log.info("event accepted", { event: "event.accepted" });
   notify(core, "eventReceived", { event });
-  const fresh = { delivery: { key, value: delivery, version: stored.version }, event, record: raised!, isAlone };
-  return { memberId, deliveryId: name, fresh };
 }
 
-/** Whether what kept a portal from its target is over, or it can be asked about itself from now on. */
-function isFree(record: PortalRecord, next: PortalRecord): boolean {
-  const goesOn = record.blocked !== undefined && next.blocked === undefined && next.version !== next.target;
-  return goesOn || (record.tokens === undefined && next.tokens !== undefined);
+function reportDuplicate(core: AppRuntime, log: Logger, event: B24Event): undefined {
+  log.debug("event is a duplicate", { event: "event.duplicate" });
+  notify(core, "duplicateReceived", { event });
 }
 
-function reportDowngrade(core: AppRuntime, event: B24Event, facts: EventFacts, before: PortalRecord | undefined): void {
+function reportDowngrade(
+  core: AppRuntime,
+  log: Logger,
+  event: B24Event,
+  facts: EventFacts,
+  before: PortalRecord | undefined,
+): void {
   const from = before?.status === "installed" ? before.version : undefined;
   const to = tryApplyEvent(before, event, facts) === undefined ? undefined : announcedVersion(event, facts);
   if (to === undefined || from === undefined || compareVersions(to, from) >= 0) return;
-  const { memberId } = event.auth;
-  eventLog(core, event).warn("a version below the portal's own was announced; nothing is run", { from, to });
-  notify(core, "downgradeIgnored", { memberId, from, to });
+  log.warn("downgrade ignored", { event: "downgrade.ignored", from, to });
+  notify(core, "downgradeIgnored", { memberId: event.auth.memberId, from, to });
 }
 
 async function verify(
@@ -123,18 +165,15 @@ async function verify(
   try {
     verified = await runPipeline(plugins, context, async () => {});
   } catch (error) {
-    // What a plugin did not expect is no verification either way, and never opens the door.
+    // An unexpected error neither verifies the event nor refuses it.
     throw error instanceof OnAppUpdateError ? error : new CannotVerifyError("a plugin failed", { cause: error });
   }
-  if (verified === undefined) throw new NotAuthenticError("a plugin did not let it through");
+  if (verified === undefined) throw new NotAuthenticError("a plugin returned without calling next()");
   const { applicationToken, clientEndpoint, installedVersion, scope, tokens } = verified;
-  return {
-    ...(applicationToken === undefined ? {} : { applicationTokenDigest: await digestToken(applicationToken) }),
-    ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
-    ...(installedVersion === undefined ? {} : { installedVersion }),
-    ...(scope === undefined ? {} : { scope }),
-    ...(tokens === undefined ? {} : { tokens }),
-  };
+  return defined({
+    applicationTokenDigest: applicationToken && await core.digest(applicationToken.reveal()),
+    ...{ clientEndpoint, installedVersion, scope, tokens },
+  });
 }
 
 function causesWork(core: AppRuntime, event: B24Event): boolean {

@@ -106,8 +106,8 @@ describe("app.fetch refuses", () => {
       assert.deepEqual(reports.map((report) => [report.name, "status" in report && report.status]), [
         ["eventRejected", bad.status],
       ]);
-      assert.equal(lines.length, 1);
-      for (const token of TOKENS) assert(!lines[0]!.includes(token), lines[0]);
+      assert.equal(lines.filter((line) => !line.includes('"level":"debug"')).length, 1);
+      for (const token of TOKENS) assert(!lines.join().includes(token), lines.join());
       assert.equal((await app.fetch(post(GOOD))).status, 200);
       assert.notDeepEqual(await stored(storage), before);
     });
