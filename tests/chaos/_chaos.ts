@@ -2,7 +2,9 @@
 import { createApp } from "@b24/onappupdate";
 import { setTimeout as sleep } from "node:timers/promises";
 import { trusting } from "../support/app.ts";
-import { createCrew, type Crew, ready } from "./_crew.ts";
+import { waitFor } from "../support/test.ts";
+import { until } from "../support/until.ts";
+import { createCrew, type Crew, paceOf, ready } from "./_crew.ts";
 import type { Life } from "./_judge.ts";
 import { breakDown, type Downtime } from "./_outages.ts";
 import { type ChaosOptions, type ChaosPlan, LEASE_MS, planChaos, WORKERS } from "./_plan.ts";
@@ -41,17 +43,21 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   const plan = planChaos(options, Date.now());
   const place = await placeFor(options.storage);
   const witness = await startWitness();
-  const crew = createCrew(WORKERS, place, witness, plan.skewOf);
+  let crew: Crew | undefined;
   try {
+    const members = { count: WORKERS, place, witness, skewOf: plan.skewOf };
+    const pace = await paceOf(members);
+    crew = createCrew({ ...members, pace });
     await ready(crew);
     const begun = Date.now();
-    const post = createPost(crew, begun, begun + options.stormMs + options.restMs);
+    const post = createPost(crew, begun, pace);
     const sending = post.sendAll(plan.sendings);
-    const downtimes = await storm(plan, begun, options.stormMs, place, crew);
+    sending.catch(() => {});
+    const downtimes = await storm(plan, { begun, pace, stormMs: options.stormMs }, place, crew);
     await crew.relieve(LATER_MS);
-    return await calm(options, { plan, place, witness, crew, post, sending, downtimes });
+    return await calm({ plan, pace, place, witness, crew, post, sending, downtimes });
   } finally {
-    await crew.end();
+    await crew?.end();
     await witness.close();
     await place.remove();
   }
@@ -62,22 +68,21 @@ const LATER_MS = 6 * 60_000;
 
 async function storm(
   { disturbances, outages }: ChaosPlan,
-  begun: number,
-  stormMs: number,
+  { begun, pace, stormMs }: { readonly begun: number; readonly pace: number; readonly stormMs: number },
   place: Place,
   crew: Crew,
 ): Promise<Downtime[]> {
-  const at = (ms: number): Promise<void> => sleep(Math.max(0, begun + ms - Date.now()));
+  const at = (ms: number): Promise<void> => sleep(Math.max(0, begun + ms * pace - Date.now()));
   const downtimes: Downtime[] = [];
   const spoilStorage = async (): Promise<void> => {
     for (const outage of outages) {
       await at(outage.at);
-      downtimes.push(await breakDown(outage.kind, outage.ms, place, crew));
+      downtimes.push(await breakDown(outage.kind, outage.ms * pace, place, crew));
     }
   };
   const spoil = async ({ at: ms, kind, worker, ms: pauseMs }: ChaosPlan["disturbances"][number]): Promise<void> => {
     await at(ms);
-    await (kind === "kill" ? crew.kill(worker) : crew.pause(worker, pauseMs));
+    await (kind === "kill" ? crew.kill(worker) : crew.pause(worker, pauseMs * pace));
   };
   await Promise.all([spoilStorage(), ...disturbances.map(spoil), at(stormMs)]);
   return downtimes;
@@ -85,6 +90,7 @@ async function storm(
 
 interface Scene {
   readonly plan: ChaosPlan;
+  readonly pace: number;
   readonly place: Place;
   readonly witness: Witness;
   readonly crew: Crew;
@@ -94,23 +100,22 @@ interface Scene {
 }
 
 /** Waits until all has come to rest, and looks at it. */
-async function calm({ restMs }: ChaosOptions, scene: Scene): Promise<ChaosReport> {
-  const { plan, place, witness, crew, post, sending, downtimes } = scene;
+async function calm(scene: Scene): Promise<ChaosReport> {
+  const { plan, pace, place, witness, crew, post, sending, downtimes } = scene;
   const begun = Date.now();
   const storage = await openStorage(place.name, place.at);
   const app = createApp({ storage, tickEveryMs: false }).use(trusting);
   try {
-    await sending;
+    await waitFor("all events are sent", sending);
     const sent = sentOf(plan, post);
     const problems: string[] = [];
-    const rest = async (): Promise<void> => {
-      while (true) {
-        const waiting = await unfinished(storage, sent);
-        if (waiting.length === 0) return;
-        if (Date.now() - begun > restMs) return void problems.push(...waiting);
-        await sleep(300);
-      }
-    };
+    let waiting: readonly string[] = [];
+    const rest = (): Promise<void> =>
+      until(
+        () => `all is at rest, but ${waiting.length} are not:\n${waiting.slice(0, 20).join("\n")}`,
+        async () => (waiting = await unfinished(storage, sent)).length === 0,
+        300,
+      );
     await rest();
     const restedAfterMs = Date.now() - begun;
     const look = async (): Promise<string> =>
@@ -125,7 +130,7 @@ async function calm({ restMs }: ChaosOptions, scene: Scene): Promise<ChaosReport
     await crew.end();
     problems.push(...complaints(crew), ...post.problems(downtimes));
     const lives = new Map<string, Life>(crew.all.map(({ name, life }) => [name, life]));
-    const circumstances = { lives, downtimes, leaseMs: LEASE_MS };
+    const circumstances = { lives, downtimes, leaseMs: LEASE_MS * pace };
     for (const one of sent) problems.push(...await verdict(one, { app, storage, witness, circumstances }));
 
     const parts = new Set(witness.effects.map(({ idempotencyKey }) => idempotencyKey));

@@ -26,7 +26,9 @@ import { SLEEPS_AFTER, STEPS } from "./_upgrades.ts";
 import type { Begin, End, Handled } from "./_witness.ts";
 
 const [, , settings] = process.argv;
-const { storage, at, witness, beatMs, name, skewMs, isFailing } = JSON.parse(settings!) as WorkerSettings;
+const { storage, at, witness, beatMs, pace, patienceMs, name, skewMs, isFailing } = JSON.parse(
+  settings!,
+) as WorkerSettings;
 
 setInterval(() => void writeSync(1, `${Date.now()}\n`), beatMs);
 
@@ -82,7 +84,7 @@ async function effect(
   try {
     const isAccepted = await tell({ ...begin, ...part, at: Date.now() }, signal);
     if (!isAccepted) throw new Error("somebody with a higher fence was here");
-    await sleep(chance < 0.02 ? LEASE_MS * 1.3 : chance * 30, undefined, { signal });
+    await sleep(chance < 0.02 ? pace * (LEASE_MS * 1.3) : chance * 30, undefined, { signal });
     isWhole = true;
   } finally {
     await tell({ kind: "end", id, isWhole, at: Date.now() });
@@ -105,16 +107,13 @@ function complain(message: string, fields: LogFields = {}): void {
 async function opened(): Promise<Storage> {
   while (true) {
     try {
-      return await openStorage(storage, at, PATIENCE_MS);
+      return await openStorage(storage, at, patienceMs);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
       await sleep(50);
     }
   }
 }
-
-/** How long the app waits for a storage that is down, in milliseconds. */
-const PATIENCE_MS = 400;
 
 /** Knows what Bitrix24 would say: without its word, a removed app is not there again before ONAPPINSTALL comes. */
 const trusting: Plugin = {
@@ -129,7 +128,7 @@ const trusting: Plugin = {
 const app = createApp({
   storage: faultyStorage(await opened(), faults, 1),
   clock: () => Date.now() + skewMs,
-  limits: { leaseMs: LEASE_MS, retentionMs: RETENTION_MS },
+  limits: { leaseMs: LEASE_MS * pace, retentionMs: RETENTION_MS * pace },
   retry: { maxAttempts: 1000, initialDelayMs: 40, maxDelayMs: 300 },
   tickEveryMs: 250,
   logger: { debug: () => {}, info: () => {}, warn: () => {}, error: (...line) => complain(...line) },

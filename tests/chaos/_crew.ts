@@ -17,6 +17,10 @@ export interface WorkerSettings {
   /** Address of the witness. */
   readonly witness: string;
   readonly beatMs: number;
+  /** Factor of all times, 1 on an idle machine. */
+  readonly pace: number;
+  /** How long it waits for a storage that is down, in milliseconds. */
+  readonly patienceMs: number;
   /** Unlike that of every other process. */
   readonly name: string;
   /** By how much its clock is wrong, in milliseconds. */
@@ -56,16 +60,31 @@ export interface Crew {
   readonly end: () => Promise<void>;
 }
 
-/** Starts so many. */
-export function createCrew(count: number, place: Place, witness: Witness, skewOf: (name: string) => number): Crew {
+/** What a crew works with. */
+export interface CrewOptions {
+  readonly count: number;
+  readonly place: Place;
+  readonly witness: Pick<Witness, "url">;
+  readonly pace: number;
+  /** By how much the clock of a worker is wrong, in milliseconds, by its name. */
+  readonly skewOf: (name: string) => number;
+}
+
+/** Time (ms) that a worker waits for a storage that is down, times the pace: short in the storm, long after it. */
+const PATIENCE_MS = { storm: 400, calm: 5000 };
+
+/** Starts `count` workers. */
+export function createCrew({ count, place, witness, pace, skewOf }: CrewOptions): Crew {
   const all: Worker[] = [];
   let isFailing = false;
   let kills = 0;
-  const start = (skewMs?: number): Worker => {
+  const start = (calmSkewMs?: number): Worker => {
     const name = `worker-${all.length}`;
     const { name: storage, at } = place;
     const worker = startWorker({
-      ...{ storage, at, witness: witness.url, beatMs: BEAT_MS, name, skewMs: skewMs ?? skewOf(name), isFailing },
+      ...{ storage, at, witness: witness.url, beatMs: BEAT_MS, pace, name, isFailing },
+      skewMs: calmSkewMs ?? skewOf(name),
+      patienceMs: Math.round(pace * (calmSkewMs === undefined ? PATIENCE_MS.storm : PATIENCE_MS.calm)),
     });
     all.push(worker);
     return worker;
@@ -113,6 +132,24 @@ export function createCrew(count: number, place: Place, witness: Witness, skewOf
       await Promise.all(all.map(end));
     },
   };
+}
+
+/** The time (ms) in which three workers start on an idle machine of two cores. */
+const IDLE_START_MS = 700;
+
+/**
+ * Measures how much slower than an idle machine this one is, by the start of a crew: at least 1. All times of the chaos
+ * are multiplied by it, so that the machine's load does not look like the faults of workers.
+ */
+export async function paceOf(options: Omit<CrewOptions, "pace">): Promise<number> {
+  const begun = Date.now();
+  const crew = createCrew({ ...options, pace: 1 });
+  try {
+    await ready(crew);
+    return Math.max(1, (Date.now() - begun) / IDLE_START_MS);
+  } finally {
+    await crew.end();
+  }
 }
 
 /** Waits until all of them can be reached. */

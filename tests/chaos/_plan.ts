@@ -7,9 +7,9 @@ import { STEPS } from "./_upgrades.ts";
 
 /** How many processes there are at a time. */
 export const WORKERS = 3;
-/** How long a worker keeps a portal without a sign of life, in milliseconds. */
+/** How long a worker keeps a portal without a sign of life, in milliseconds; times the pace of the machine. */
 export const LEASE_MS = 900;
-/** How long what a removed portal leaves is kept, in milliseconds. */
+/** How long what a removed portal leaves is kept, in milliseconds; times the pace of the machine. */
 export const RETENTION_MS = 1000;
 /** By how much the clocks of workers are wrong, in milliseconds; a little more or less. */
 const SKEWS_MS = [-180_000, 0, 240_000] as const;
@@ -20,10 +20,8 @@ export interface ChaosOptions {
   /** An integer: of what is planned, not of what comes of it. */
   readonly seed: number;
   readonly portals: number;
-  /** How long events come, and things go wrong, in milliseconds. */
+  /** How long events come, and things go wrong, in milliseconds; times the pace of the machine. */
   readonly stormMs: number;
-  /** How long all of it may take to come to rest after that, in milliseconds. */
-  readonly restMs: number;
 }
 
 /** Something that a portal tells of, however often it is sent. */

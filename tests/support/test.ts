@@ -40,7 +40,7 @@ export const afterEach: RegisterHook = boundedHook("afterEach", runner.afterEach
  * Awaits `promise`, or rejects when the deadline of the test passes. Until then, `what` is named in the error of a test
  * that misses its deadline.
  */
-export async function waitFor<T>(what: string, promise: PromiseLike<T>): Promise<T> {
+export async function waitFor<T>(what: string | (() => string), promise: PromiseLike<T>): Promise<T> {
   const deadline = current.getStore();
   if (deadline === undefined) return await promise;
   deadline.waits.add(what);
@@ -63,7 +63,7 @@ interface Deadline {
   /** The error of `passed`, if it has rejected. */
   error?: Error;
   /** What the test waits for now. */
-  readonly waits: Set<string>;
+  readonly waits: Set<string | (() => string)>;
 }
 
 const current = new AsyncLocalStorage<Deadline>();
@@ -93,7 +93,8 @@ function withDeadline(what: string, { timeout }: TestOptions, body: Body): () =>
     const deadline: Deadline = { passed, waits: new Set() };
     // It keeps the process alive, so that a test that waits for nothing fails as well.
     const timer = setTimeout(() => {
-      const waits = [...deadline.waits].map((wait) => `, waiting for: ${wait}`).join("");
+      const waits = [...deadline.waits].map((wait) => `, waiting for: ${typeof wait === "string" ? wait : wait()}`)
+        .join("");
       deadline.error = new Error(`${what} did not end within ${ms / 1000} s${waits}`);
       reject(deadline.error);
     }, Math.min(ms, MAX_TIMER_MS));
