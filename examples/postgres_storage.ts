@@ -1,8 +1,7 @@
 /** A storage of one's own: a table of PostgreSQL. `docs/writing-a-storage.md` goes through it, step by step. */
 import { StorageError } from "@b24/onappupdate/errors";
 import { decodeKey, decodeValue, encodeKey, encodeValue, expiryOf } from "@b24/onappupdate/storage";
-import type { Storage } from "@b24/onappupdate";
-import type { Entry, Key, ListOptions } from "@b24/onappupdate/storage";
+import type { Entry, Key, ListOptions, Storage } from "@b24/onappupdate/storage";
 
 /** What is called of a `Pool` of `pg`. Whoever opened it closes it. */
 export type PostgresClient = { query: (sql: string, params?: unknown[]) => Promise<{ rows: unknown[] }> };

@@ -260,10 +260,10 @@ export class RetryAfterError extends OnAppUpdateError {
  *
  * @example
  * ```ts
- * import { createApp, Fatal, memoryStorage } from "@b24/onappupdate";
+ * import { createApp, memoryStorage, NonRetriableError } from "@b24/onappupdate";
  *
  * createApp({ storage: memoryStorage() }).upgrade("2.0.0", ({ portal }) => {
- *   if (portal.domain.endsWith(".example")) throw new Fatal("this portal has data that nobody can read");
+ *   if (portal.domain.endsWith(".example")) throw new NonRetriableError("this portal has data that nobody can read");
  * });
  * ```
  */

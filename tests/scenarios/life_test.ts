@@ -126,7 +126,7 @@ describe("a portal's life, over HTTP", () => {
       // Not paid for, so no events come, and an update has to wait; paid again.
       await pass(MINUTE);
       assert.deepEqual(await portal.sends.stopPayment(), [200]);
-      await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { code: "PAYMENT_REQUIRED" });
+      await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { b24Code: "PAYMENT_REQUIRED" });
       assert.equal((await app.portal(MEMBER_ID))?.blocked?.on, "payment");
       assert.deepEqual((await app.check(MEMBER_ID)).problems.map(({ code }) => code), ["payment"]);
       await pass(40 * DAY);
