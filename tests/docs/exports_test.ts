@@ -5,59 +5,88 @@ import { fileURLToPath } from "node:url";
 import { test } from "../support/test.ts";
 
 /**
- * What every export path gives at run time. A name that goes away breaks somebody's program; one that comes is a
- * promise: both belong in the changelog.
+ * The names that every export path has at run time. A name that goes away breaks programs, and a new one is a promise: both
+ * belong in the changelog.
  */
 const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ".": [
-    "AddressError",
     "B24Error",
     "CannotVerifyError",
-    "CopyError",
-    "Fatal",
-    "FormatError",
-    "InputError",
-    "NoCredentialsError",
+    "NonRetriableError",
     "NotAuthenticError",
     "OnAppUpdateError",
     "RetryAfterError",
     "Secret",
+    "coerced",
+    "consoleLogger",
+    "createApp",
+    "deployed",
+    "digestToken",
+    "encrypted",
+    "mapped",
+    "memoryStorage",
+    "parseEvent",
+  ],
+  "./application-token": [
+    "applicationToken",
+  ],
+  "./b24jssdk": [
+    "b24jssdk",
+  ],
+  "./deno-kv-storage": [
+    "denoKvStorage",
+  ],
+  "./errors": [
+    "AddressError",
+    "B24Error",
+    "CannotVerifyError",
+    "CopyError",
+    "FormatError",
+    "InputError",
+    "NoCredentialsError",
+    "NonRetriableError",
+    "NotAuthenticError",
+    "OnAppUpdateError",
+    "PortalMovedError",
+    "RetryAfterError",
     "StorageError",
     "UnknownPortalError",
     "UnreachableError",
     "UpgradeError",
     "VersionError",
-    "coerced",
+  ],
+  "./file-storage": [
+    "fileStorage",
+  ],
+  "./node-server": [
+    "serve",
+  ],
+  "./redis-storage": [
+    "redisStorage",
+  ],
+  "./registrations": [
+    "registrations",
+  ],
+  "./rest": [
+    "rest",
+  ],
+  "./storage": [
     "compareKeys",
-    "consoleLogger",
     "copyStorage",
-    "createApp",
     "decodeKey",
     "decodeValue",
-    "deployed",
-    "digestToken",
     "encodeKey",
     "encodeValue",
     "encrypted",
-    "endOf",
-    "mapped",
+    "expiryOf",
     "memoryStorage",
-    "parseEvent",
   ],
-  "./application-token": ["applicationToken"],
-  "./b24jssdk": ["b24jssdk"],
-  "./deno-kv-storage": ["denoKvStorage"],
-  "./file-storage": ["fileStorage"],
-  "./node-server": ["serve"],
-  "./redis-storage": ["redisStorage"],
-  "./registrations": ["registrations"],
-  "./rest": ["rest"],
   "./testing": [
     "STORAGE_REQUIREMENTS",
     "crashEverywhere",
     "fakeAnswers",
     "fakeBitrix24",
-    "faulty",
+    "faultyStorage",
     "forwardingFetch",
     "storageConformance",
     "storageWorker",
