@@ -26,7 +26,9 @@
 // The app
 export { type App, createApp, type Fits, type PlanQuery } from "./src/app/app.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
-export type { Admin, FinishedRun, PortalCount, PortalFilter } from "./src/app/admin/admin.ts";
+export type { Admin } from "./src/app/admin/admin.ts";
+export type { PortalCount, PortalFilter } from "./src/app/admin/portals.ts";
+export type { FinishedRun } from "./src/app/admin/runs.ts";
 export type { PortalState } from "./src/portal/state_index.ts";
 export type { RollbackReport, RolledBackStep } from "./src/upgrade/rollback.ts";
 export type { TickOptions, TickReport } from "./src/worker/tick.ts";

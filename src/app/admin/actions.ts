@@ -1,0 +1,101 @@
+/** What operators can do with a portal. */
+import { defined } from "../../defined.ts";
+import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
+import { withExtensions } from "../../plugin/pipeline.ts";
+import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";
+import { withPortalLease } from "../../portal/exclusive.ts";
+import type { Delivery } from "../../portal/inbox.ts";
+import { INBOX, portalKey } from "../../portal/keys.ts";
+import { loadPortal, type PortalRecord } from "../../portal/record.ts";
+import { commitEntry, reserveEntry, withNextDelivery } from "../../portal/schedule.ts";
+import type { Upgrade } from "../../upgrade/definition.ts";
+import { isUpgradeDue } from "../../upgrade/plan.ts";
+import { rollBack, type RollbackReport } from "../../upgrade/rollback.ts";
+import { syntheticUpdateEvent } from "../../worker/missed_updates.ts";
+
+/** The parts of an app that actions use. */
+export interface ActionParts {
+  readonly core: AppRuntime;
+  readonly upgrades: readonly Upgrade[];
+  /** Starts the work of a portal in this process. */
+  readonly wake: (memberId: string) => void;
+}
+
+/** Retries a portal and its events now; see `Admin.retry`. */
+export async function retry(parts: ActionParts, memberId: string): Promise<void> {
+  const { storage } = parts.core;
+  await loadPortal(storage, memberId);
+  for await (const { key, value, version } of storage.list<Delivery>([...INBOX, memberId])) {
+    if (value.attempts === 0 && value.retryAt === undefined) continue;
+    const { error: _error, retryAt: _retryAt, ...delivery } = value;
+    await storage.put(key, { ...delivery, attempts: 0 }, { ifVersion: version });
+  }
+  await changeAndWake(parts, memberId, withoutAttempts);
+}
+
+/** Marks a due upgrade as done; see `Admin.skip`. */
+export async function skip(parts: ActionParts, memberId: string, upgradeId: string): Promise<void> {
+  const { core, upgrades } = parts;
+  await changeAndWake(parts, memberId, (record) => {
+    const { version, target } = record;
+    if (version === undefined || target === undefined || !isUpgradeDue(upgrades, record, upgradeId)) {
+      throw new OnAppUpdateError("not_due", `cannot skip upgrade "${upgradeId}" of portal ${memberId}: it is not due`);
+    }
+    const skipped = { id: upgradeId, from: version, to: target, at: core.clock(), skipped: true } as const;
+    const { failure, ...rest } = record;
+    const otherFailure = failure?.upgradeId === upgradeId ? undefined : failure;
+    return { ...rest, ...defined({ failure: otherFailure }), applied: [...record.applied, skipped] };
+  });
+}
+
+/** Rolls a portal back; see `Admin.rollback`. */
+export async function rollback(parts: ActionParts, memberId: string): Promise<RollbackReport> {
+  const { core, upgrades, wake } = parts;
+  await loadPortal(core.storage, memberId);
+  const finished = await withPortalLease({ ...core, wake }, memberId, async (lease) => {
+    const record = lease.record();
+    const event = syntheticUpdateEvent(record, record.target ?? "", core.clock());
+    const context = makeHandlerContext(core, event, record, { leaseSignal: lease.signal });
+    let report: RollbackReport = { undone: [], without: [] };
+    await withExtensions(core.plugins, context, async (ctx) => {
+      report = await rollBack(core, upgrades, lease, ctx);
+    });
+    return report;
+  });
+  if (finished === undefined) {
+    throw new OnAppUpdateError(
+      "busy",
+      `cannot roll back portal ${memberId}: a worker is processing it; try again later`,
+    );
+  }
+  return finished.result;
+}
+
+/** Changes a record, schedules its portal for now, and wakes the worker. */
+async function changeAndWake(
+  { core, wake }: ActionParts,
+  memberId: string,
+  change: (record: PortalRecord) => PortalRecord,
+): Promise<void> {
+  const entry = await core.storage.get<PortalRecord>(portalKey(memberId));
+  if (entry === null) throw new UnknownPortalError(memberId);
+  const reservation = await reserveEntry(core, memberId, core.clock(), entry);
+  await commitEntry(core, reservation, (record, due) => record && withNextDelivery(change(record), due));
+  wake(memberId);
+}
+
+/** Returns the record without failure, block and wake time, and with all attempts at zero. */
+function withoutAttempts(record: PortalRecord): PortalRecord {
+  const { failure: _failure, blocked: _blocked, ...rest } = record;
+  const { run } = record;
+  if (run === undefined) return rest;
+  const { current, wakeAt: _wakeAt, ...others } = run;
+  const journal = run.journal.map(({ upgradeId, steps }) => ({
+    upgradeId,
+    steps: Object.fromEntries(
+      Object.entries(steps).map(([name, step]) => [name, step.state === "begun" ? { ...step, attempts: 0 } : step]),
+    ),
+  }));
+  // An upgrade that is running now continues.
+  return { ...rest, run: { ...others, ...defined({ current: current && { ...current, attempt: 0 } }), journal } };
+}
