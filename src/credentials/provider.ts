@@ -4,7 +4,7 @@ import { B24Error } from "../bitrix24/b24_error.ts";
 import type { AppInfo } from "../bitrix24/oauth_client.ts";
 import { NoCredentialsError } from "../errors.ts";
 import { loadPortal } from "../portal/record.ts";
-import { ranked, type StoredTokens } from "../portal/tokens.ts";
+import { rankTokens, type StoredTokens } from "../portal/tokens.ts";
 import type { Secret } from "../secret.ts";
 import type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider } from "./contract.ts";
 import { createFollow } from "./follow.ts";
@@ -95,7 +95,7 @@ function createInspect(
 
   return async (memberId, { signal } = {}) => {
     // Unverified pairs first: they are the newest.
-    for (const tokens of ranked((await loadPortal(storage, memberId)).tokens, clock())) {
+    for (const tokens of rankTokens((await loadPortal(storage, memberId)).tokens, clock())) {
       if (tokens.isVerified === true || tokens.expiresAt <= clock()) continue;
       const info = await tryToVerify(memberId, tokens);
       if (info !== undefined) return info;

@@ -3,7 +3,7 @@ import { abortable } from "../async/abortable.ts";
 import { defined } from "../defined.ts";
 import { NoCredentialsError, UnreachableError } from "../errors.ts";
 import { loadPortal, type PortalRecord } from "../portal/record.ts";
-import { ranked, type StoredTokens } from "../portal/tokens.ts";
+import { rankTokens, type StoredTokens } from "../portal/tokens.ts";
 import type { PortalCredentials } from "./contract.ts";
 import type { IssuedTokens } from "./issued_tokens.ts";
 import type { Refresh } from "./refresh.ts";
@@ -37,7 +37,7 @@ export function createSelect(settings: CredentialsSettings, options: SelectOptio
   const canRefresh = appKeys(settings) !== undefined;
 
   function candidates({ tokens }: PortalRecord): StoredTokens[] {
-    return ranked(tokens, clock())
+    return rankTokens(tokens, clock())
       .filter(({ expiresAt }) => canRefresh || expiresAt > clock())
       .sort((a, b) => priority(b) - priority(a));
   }

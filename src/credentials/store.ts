@@ -2,14 +2,14 @@
 import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { defined } from "../defined.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import { ownerOf, type StoredTokens, withTokens } from "../portal/tokens.ts";
+import { mergeTokens, type StoredTokens, verifiedOwner } from "../portal/tokens.ts";
 
 /** Returns the record with `app.info` of its portal applied, and `tokens`, which were sent for it, marked as verified. */
 export function withVerified(record: PortalRecord, tokens: StoredTokens, info: AppInfo, now: number): PortalRecord {
   const { userId = tokens.userId, tokenScope } = info;
-  const all = withTokens(record.tokens, {
+  const all = mergeTokens(record.tokens, {
     ...tokens,
-    owner: ownerOf(record.tokens, tokens, userId),
+    owner: verifiedOwner(record.tokens, tokens, userId),
     ...defined({ userId }),
     ...(tokenScope.length === 0 ? {} : { scope: tokenScope }),
     isVerified: true,
@@ -44,7 +44,7 @@ export function withRefreshed(
   if (record.status === "uninstalled" || record.generation !== generation) return record;
   const { userId = tokens.userId, scope, clientEndpoint } = refreshed;
   const next: StoredTokens = {
-    owner: ownerOf(record.tokens, tokens, refreshed.userId),
+    owner: verifiedOwner(record.tokens, tokens, refreshed.userId),
     ...defined({ isAdmin: tokens.isAdmin, userId }),
     accessToken: refreshed.accessToken,
     refreshToken: refreshed.refreshToken,
@@ -60,7 +60,7 @@ export function withRefreshed(
   return {
     ...rest,
     ...(isOver ? {} : defined({ blocked })),
-    ...defined({ tokens: withTokens(rest.tokens, next), clientEndpoint }),
+    ...defined({ tokens: mergeTokens(rest.tokens, next), clientEndpoint }),
   };
 }
 

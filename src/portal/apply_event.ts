@@ -10,7 +10,7 @@ import { updateEntry } from "../storage/update.ts";
 import { compareVersions, refines, type VersionScheme } from "../version.ts";
 import { portalKey } from "./keys.ts";
 import { PORTAL_FORMAT, type PortalRecord, readRecord } from "./record.ts";
-import { tokensIn, type VerifiedTokens, withTokens } from "./tokens.ts";
+import { mergeTokens, tokensOfEvent, type VerifiedTokens } from "./tokens.ts";
 
 /** What is known besides the event. */
 export interface EventFacts {
@@ -247,7 +247,7 @@ function tokensOf(
   { verification }: EventFacts,
 ): Pick<PortalRecord, "tokens"> {
   if (status === "uninstalled") return {};
-  const taken = tokensIn(event, ts, verification.tokens).reduce(withTokens, tokens);
+  const taken = tokensOfEvent(event, ts, verification.tokens).reduce(mergeTokens, tokens);
   return taken === undefined ? {} : { tokens: taken };
 }
 

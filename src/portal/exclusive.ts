@@ -2,17 +2,17 @@
 import { indexKeyOf, updateIndex } from "./state_index.ts";
 import type { Storage } from "../storage/storage.ts";
 import { acquireLease, type LeaseOptions, type PortalLease } from "./lease.ts";
-import { timeOf } from "./schedule.ts";
+import { entryTime } from "./schedule.ts";
 
 /** What portals are borrowed with. */
-export interface LeaseUser extends LeaseOptions {
+export interface PortalLeaseOptions extends LeaseOptions {
   /** Has the work of a portal begun. */
   readonly wake: (memberId: string) => void;
 }
 
 /** Runs `use` while no worker is at the portal; resolves to `undefined`, and does nothing, when one is. */
 export async function withPortalLease<T>(
-  borrower: LeaseUser,
+  borrower: PortalLeaseOptions,
   memberId: string,
   use: (held: PortalLease) => Promise<T>,
 ): Promise<{ readonly result: T } | undefined> {
@@ -53,7 +53,7 @@ function borrowedOf(storage: Storage): Map<string, Promise<void>> {
 
 /** Gives a portal back as it is now, counted, and has taken up what has come since `inboxSequence`, or was to be just now. */
 async function releasePortal(
-  { storage, clock, leaseMs, wake }: LeaseUser,
+  { storage, clock, leaseMs, wake }: PortalLeaseOptions,
   held: PortalLease,
   inboxSequence: number | undefined,
 ): Promise<void> {
@@ -62,5 +62,5 @@ async function releasePortal(
   await held.release((record) => ({ ...record, indexedAs }));
   const { memberId, inboxSequence: now, due } = held.record();
   // Whoever wanted to do it found the portal taken.
-  if (now !== inboxSequence || (due !== undefined && timeOf(due) <= clock() + leaseMs)) wake(memberId);
+  if (now !== inboxSequence || (due !== undefined && entryTime(due) <= clock() + leaseMs)) wake(memberId);
 }

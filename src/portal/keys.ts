@@ -26,7 +26,7 @@ export function receiptKey(memberId: string, id: string): Key {
 }
 
 /** Prefix of the finished runs of a portal. Owner: `run_history.ts`. The last 20 are kept. */
-export function runsOf(memberId: string): Key {
+export function runPrefix(memberId: string): Key {
   return ["run", memberId];
 }
 

@@ -1,7 +1,7 @@
 /** Runs that are over: what was run, and what rolling back needs. */
 import { FormatError } from "../errors.ts";
 import type { Storage } from "../storage/storage.ts";
-import { resultKey, runsOf } from "./keys.ts";
+import { resultKey, runPrefix } from "./keys.ts";
 import type { PortalRecord, UpgradeJournal } from "./record.ts";
 
 /** One run that is over. */
@@ -27,7 +27,7 @@ export interface StoredRun {
 export const RUN_FORMAT = 1;
 
 /** Keeps the run of `record`, which has reached `to`. May be called again for the same run. */
-export async function putRun(
+export async function saveRun(
   { storage, clock }: { readonly storage: Storage; readonly clock: () => number },
   record: PortalRecord,
   to: string,
@@ -35,14 +35,14 @@ export async function putRun(
   const { id, from, startedAt, journal } = record.run!;
   const { generation } = record;
   const run: StoredRun = { format: RUN_FORMAT, id, generation, from, to, startedAt, finishedAt: clock(), journal };
-  await storage.put([...runsOf(record.memberId), id], run);
-  await forgetOldRuns(storage, record.memberId);
+  await storage.put([...runPrefix(record.memberId), id], run);
+  await deleteOldRuns(storage, record.memberId);
 }
 
 /** Runs of a portal that are over, the latest first. */
-export async function finishedRuns(storage: Storage, memberId: string): Promise<StoredRun[]> {
+export async function listRuns(storage: Storage, memberId: string): Promise<StoredRun[]> {
   const runs: StoredRun[] = [];
-  for await (const { key, value } of storage.list<StoredRun>(runsOf(memberId))) {
+  for await (const { key, value } of storage.list<StoredRun>(runPrefix(memberId))) {
     if (value.format !== RUN_FORMAT) throw new FormatError(`run ${key.slice(1).join(" ")}`, value.format, RUN_FORMAT);
     runs.push(value);
   }
@@ -51,18 +51,18 @@ export async function finishedRuns(storage: Storage, memberId: string): Promise<
 
 /** The last run of a portal that is over. */
 export async function latestRun(storage: Storage, memberId: string): Promise<StoredRun | undefined> {
-  return (await finishedRuns(storage, memberId))[0];
+  return (await listRuns(storage, memberId))[0];
 }
 
 /** How many runs of a portal are kept. */
 const KEPT = 20;
 
 /** Deletes all but the latest runs, and the results of their steps. */
-export async function forgetOldRuns(storage: Storage, memberId: string): Promise<void> {
-  for (const { id, journal } of (await finishedRuns(storage, memberId)).slice(KEPT)) {
+export async function deleteOldRuns(storage: Storage, memberId: string): Promise<void> {
+  for (const { id, journal } of (await listRuns(storage, memberId)).slice(KEPT)) {
     for (const { stored } of journal.flatMap(({ steps }) => Object.values(steps))) {
       if (stored !== undefined) await storage.delete(resultKey(memberId, stored));
     }
-    await storage.delete([...runsOf(memberId), id]);
+    await storage.delete([...runPrefix(memberId), id]);
   }
 }

@@ -11,7 +11,7 @@ import { dueKey, portalKey, SCHEDULE } from "./keys.ts";
 import { type PortalRecord, readRecord } from "./record.ts";
 
 /** One portal that has work. */
-export interface Due {
+export interface ScheduleEntry {
   readonly key: Key;
   readonly memberId: string;
   /** As the portal's record has it, if the two agree. */
@@ -24,22 +24,22 @@ const DIGITS = 14;
  * A time from which on a portal is to be looked at, in milliseconds since 1970, as a text that sorts by time. `unique` is
  * a text that nothing else has: who takes his own entry away must not take another's with it.
  */
-export function dueAt(at: number, unique: string): string {
+export function entryId(at: number, unique: string): string {
   return `${String(Math.max(0, Math.floor(at))).padStart(DIGITS, "0")}-${unique}`;
 }
 
-/** The time of which {@linkcode dueAt} made `due`. */
-export function timeOf(due: string): number {
+/** The time of which {@linkcode entryId} made `due`. */
+export function entryTime(due: string): number {
   return Number(due.slice(0, DIGITS));
 }
 
 /** Has the portal looked at from `due` on. */
-export async function schedule(storage: Storage, due: string, memberId: string): Promise<void> {
+export async function addEntry(storage: Storage, due: string, memberId: string): Promise<void> {
   await storage.put(dueKey(due, memberId), {});
 }
 
-/** Takes back what {@linkcode schedule} did. */
-export async function unschedule(storage: Storage, due: string, memberId: string): Promise<void> {
+/** Takes back what {@linkcode addEntry} did. */
+export async function deleteEntry(storage: Storage, due: string, memberId: string): Promise<void> {
   await storage.delete(dueKey(due, memberId));
 }
 
@@ -70,10 +70,10 @@ export async function reserveEntry(
   at: number,
   read: Entry<PortalRecord> | null,
 ): Promise<Reservation> {
-  const due = dueAt(at, random());
+  const due = entryId(at, random());
   const known = readRecord(read)?.due;
   const isPlanned = known === undefined || known > due;
-  if (isPlanned) await schedule(storage, due, memberId);
+  if (isPlanned) await addEntry(storage, due, memberId);
   return { memberId, due, isPlanned, read };
 }
 
@@ -96,12 +96,12 @@ export async function commitEntry(
     return isOutdated ? undefined : next;
   }, read);
   const isDue = written?.value.due === due;
-  if (isPlanned && !isDue) await unschedule(storage, due, memberId);
+  if (isPlanned && !isDue) await deleteEntry(storage, due, memberId);
   if (isOutdated) {
-    return await commitEntry(planner, await reserveEntry(planner, memberId, timeOf(due), written), change);
+    return await commitEntry(planner, await reserveEntry(planner, memberId, entryTime(due), written), change);
   }
   // Where there was no record, only time tells that nobody is about to make it: this process may have stood still.
-  if (isPlanned && isDue && read === null && clock() >= timeOf(due)) await schedule(storage, due, memberId);
+  if (isPlanned && isDue && read === null && clock() >= entryTime(due)) await addEntry(storage, due, memberId);
   return written;
 }
 
@@ -127,27 +127,27 @@ export async function rescheduleEntry(
   const now = clock();
   const planned = due === undefined ? supersededDue : [...supersededDue, due];
   const does = (at: number): boolean => nextAt !== undefined && at <= nextAt && at - now >= (nextAt - now) / 2;
-  const kept = planned.find((one) => does(timeOf(one)));
-  const next = nextAt === undefined ? undefined : kept ?? dueAt(nextAt, random());
-  if (next !== undefined && kept === undefined) await schedule(storage, next, memberId);
+  const kept = planned.find((one) => does(entryTime(one)));
+  const next = nextAt === undefined ? undefined : kept ?? entryId(nextAt, random());
+  if (next !== undefined && kept === undefined) await addEntry(storage, next, memberId);
   const isFree = await release(next);
   const outdated = isFree
     ? planned.filter((one) => one !== next)
     : kept === undefined && next !== undefined
     ? [next]
     : [];
-  await Promise.all(outdated.map((one) => unschedule(storage, one, memberId)));
+  await Promise.all(outdated.map((one) => deleteEntry(storage, one, memberId)));
   return isFree;
 }
 
 /** The portals that are due at `now`, the longest waiting ones first. */
-export async function* listDue(storage: Storage, now: number): AsyncGenerator<Due> {
+export async function* listDue(storage: Storage, now: number): AsyncGenerator<ScheduleEntry> {
   let after: Key | undefined;
   while (true) {
     try {
       for await (const { key } of storage.list(SCHEDULE, after === undefined ? {} : { after })) {
         const due = dueOf(key);
-        if (timeOf(due.due) > now) return;
+        if (entryTime(due.due) > now) return;
         yield due;
       }
       return;
@@ -156,13 +156,13 @@ export async function* listDue(storage: Storage, now: number): AsyncGenerator<Du
       if (!(error instanceof StorageError) || error.unreadableKey === undefined) throw error;
       after = error.unreadableKey;
       const due = dueOf(after);
-      if (timeOf(due.due) > now) return;
+      if (entryTime(due.due) > now) return;
       yield due;
     }
   }
 }
 
-function dueOf(key: Key): Due {
+function dueOf(key: Key): ScheduleEntry {
   const [, due, memberId] = key as readonly [string, string, string];
   return { key, memberId, due };
 }

@@ -34,7 +34,7 @@ const INDEX_FORMAT = 1;
 const DIGITS = 3;
 
 /** Where the portal of `record` is on its way. */
-export function stateOf(record: PortalRecord): PortalState {
+export function portalState(record: PortalRecord): PortalState {
   const { status, version, target, failure, blocked } = record;
   if (status === "uninstalled") return "uninstalled";
   if (version === target) return "current";
@@ -44,13 +44,13 @@ export function stateOf(record: PortalRecord): PortalState {
 
 /** What is told apart in the census, as one text. */
 export function indexKeyOf(record: PortalRecord): string {
-  return `${stateOf(record)} ${record.version ?? ""}`;
+  return `${portalState(record)} ${record.version ?? ""}`;
 }
 
 /** Enters the portal of `record`; what a later holder of the portal has written stays. */
 export async function updateIndex(storage: Storage, record: PortalRecord): Promise<void> {
   const { memberId, version, fencingToken: fencingToken = 0 } = record;
-  const state = stateOf(record);
+  const state = portalState(record);
   const key: Key = [...STATE_INDEX, memberId.slice(0, DIGITS)];
   await updateEntry<Part>(storage, key, (entry) => {
     const portals = entry === null ? {} : read(entry).portals;
@@ -62,7 +62,7 @@ export async function updateIndex(storage: Storage, record: PortalRecord): Promi
 }
 
 /** All portals that are counted, in the order of their `member_id`; with `after` only those after it. */
-export async function* counted(storage: Storage, after?: string): AsyncGenerator<IndexedPortal> {
+export async function* listIndexed(storage: Storage, after?: string): AsyncGenerator<IndexedPortal> {
   // The part of `after` itself may have more.
   const options = after === undefined ? {} : { after: [...STATE_INDEX, after.slice(0, DIGITS - 1)] as unknown as Key };
   for await (const entry of storage.list<Part>(STATE_INDEX, options)) {

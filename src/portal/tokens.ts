@@ -37,7 +37,7 @@ const MAX_USERS = 4;
 const MAX_UNVERIFIED_USERS = 2;
 
 /** The tokens that `event` brings; `ts` in seconds since 1970. */
-export function tokensIn(event: B24Event, ts: number, proved: VerifiedTokens | undefined): StoredTokens[] {
+export function tokensOfEvent(event: B24Event, ts: number, proved: VerifiedTokens | undefined): StoredTokens[] {
   const { auth } = event;
   const found: StoredTokens[] = [];
   if (auth.accessToken !== undefined && auth.expiresAt !== undefined) {
@@ -76,7 +76,7 @@ function serverOf({ auth: { serverEndpoint } }: B24Event): Pick<StoredTokens, "s
 }
 
 /** `stored` with `next` taken in; `stored` itself where it is no gain. */
-export function withTokens(
+export function mergeTokens(
   stored: readonly StoredTokens[] | undefined,
   next: StoredTokens,
 ): readonly StoredTokens[] | undefined {
@@ -125,7 +125,7 @@ function surplusOf(tokens: readonly StoredTokens[], isVerified: boolean, most: n
  * Whose `tokens` are, once an OAuth host has said that they are `userId`'s. Whoever opens the app can send
  * ONAPPUSERREADY with tokens of his own: they do not take the place of the app's user that is known.
  */
-export function ownerOf(
+export function verifiedOwner(
   stored: readonly StoredTokens[] | undefined,
   tokens: StoredTokens,
   userId: number | undefined,
@@ -141,7 +141,7 @@ function isSameUser(a: StoredTokens, b: StoredTokens): boolean {
 }
 
 /** Those that can be used at `now`, or renewed, the best first: the system user's, then the latest of an administrator. */
-export function ranked(tokens: readonly StoredTokens[] | undefined, now: number): StoredTokens[] {
+export function rankTokens(tokens: readonly StoredTokens[] | undefined, now: number): StoredTokens[] {
   const worth = ({ owner, isAdmin }: StoredTokens): number => owner === "system" ? 2 : isAdmin ? 1 : 0;
   return (tokens ?? [])
     .filter(({ refreshToken, expiresAt }) => refreshToken !== undefined || expiresAt > now)

@@ -3,7 +3,7 @@ import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import { type BlockedReason, UpgradeError } from "../errors.ts";
 import { withFields } from "../logger.ts";
 import type { HandlerContext } from "../plugin/context.ts";
-import { putRun } from "../portal/run_history.ts";
+import { saveRun } from "../portal/run_history.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
 import { compareVersions } from "../version.ts";
@@ -140,7 +140,7 @@ export async function recordBlock(
 /** The version moves only if the target has not risen meanwhile beyond what was run for. */
 async function completeRun(core: AppRuntime, held: Installation, version: string): Promise<void> {
   const { run } = held.record();
-  if (run !== undefined) await putRun(core, held.record(), version);
+  if (run !== undefined) await saveRun(core, held.record(), version);
   await held.update((record) => {
     const { failure: _f, run: _r, blocked: _w, ...rest } = record;
     return { ...rest, version };

@@ -8,9 +8,9 @@ import { whenReleased } from "../portal/exclusive.ts";
 import { type Delivery, readDelivery } from "../portal/inbox.ts";
 import { INBOX, portalKey } from "../portal/keys.ts";
 import { acquireLease, LeaseLostError, type PortalLease } from "../portal/lease.ts";
-import { purge, purged } from "../portal/purge.ts";
+import { purgeRecord, purgeRuns } from "../portal/purge.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import { dueAt, rescheduleEntry, schedule, withNextDelivery } from "../portal/schedule.ts";
+import { addEntry, entryId, rescheduleEntry, withNextDelivery } from "../portal/schedule.ts";
 import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
@@ -207,8 +207,8 @@ async function releaseIfIdle(
 
 /** Gives the portal back with its work not done, to be looked at now. */
 async function releaseUnfinished(core: AppRuntime, held: PortalLease): Promise<void> {
-  const due = dueAt(core.clock(), core.random());
-  await schedule(core.storage, due, held.record().memberId);
+  const due = entryId(core.clock(), core.random());
+  await addEntry(core.storage, due, held.record().memberId);
   await held.release((record) => withNextDelivery(record, due));
 }
 
@@ -218,8 +218,8 @@ async function purgeIfExpired(core: AppRuntime, held: PortalLease): Promise<numb
   if (status === "installed") return undefined;
   const at = purgeAt ?? core.clock() + core.retentionMs;
   if (at <= core.clock()) {
-    await purge(core.storage, memberId);
-    await held.update(purged);
+    await purgeRuns(core.storage, memberId);
+    await held.update(purgeRecord);
     return undefined;
   }
   if (purgeAt === undefined) {

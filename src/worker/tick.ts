@@ -3,7 +3,7 @@ import { createDeploySweep } from "./deploy_sweep.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import type { Logger } from "../logger.ts";
 import { portalKey } from "../portal/keys.ts";
-import { type Due, listDue, timeOf } from "../portal/schedule.ts";
+import { entryTime, listDue, type ScheduleEntry } from "../portal/schedule.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
 import type { Worker } from "./worker.ts";
 
@@ -36,10 +36,10 @@ export function createTicker(
   const { storage, clock } = core;
 
   /** Removes an entry that a crash has left. The record was written since the entry was found, if the portal was `left`. */
-  async function tidy({ key, memberId, due }: Due, left: ProcessedPortal["left"]): Promise<void> {
+  async function tidy({ key, memberId, due }: ScheduleEntry, left: ProcessedPortal["left"]): Promise<void> {
     if (left !== undefined) {
       if (left.due !== due) await storage.delete(key);
-    } else if (timeOf(due) <= clock() - STALE_MS && await storage.get(portalKey(memberId)) === null) {
+    } else if (entryTime(due) <= clock() - STALE_MS && await storage.get(portalKey(memberId)) === null) {
       await storage.delete(key);
     }
   }
@@ -60,7 +60,7 @@ export function createTicker(
     let handled = 0;
     let failed = 0;
 
-    async function next(): Promise<Due | undefined> {
+    async function next(): Promise<ScheduleEntry | undefined> {
       while (begun < limit && performance.now() < end) {
         const { done, value } = await due.next();
         if (done) return undefined;

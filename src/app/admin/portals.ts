@@ -2,7 +2,7 @@
 import { defined } from "../../defined.ts";
 import { portalKey } from "../../portal/keys.ts";
 import { type Portal, type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
-import { counted, type PortalState } from "../../portal/state_index.ts";
+import { listIndexed, type PortalState } from "../../portal/state_index.ts";
 import type { Storage } from "../../storage/storage.ts";
 
 /** Selects portals for {@linkcode Admin.portals}; members that are left out select all. */
@@ -35,7 +35,7 @@ export interface PortalCount {
 export async function listPortals(storage: Storage, filter: PortalFilter = {}): Promise<Portal[]> {
   const { version, status, after, limit = 100 } = filter;
   const portals: Portal[] = [];
-  for await (const indexed of counted(storage, after)) {
+  for await (const indexed of listIndexed(storage, after)) {
     if (portals.length >= limit) break;
     if (version !== undefined && indexed.version !== version) continue;
     if (status !== undefined && indexed.state !== status) continue;
@@ -48,7 +48,7 @@ export async function listPortals(storage: Storage, filter: PortalFilter = {}): 
 /** Returns the counts in the order of state and version. */
 export async function countPortals(storage: Storage): Promise<PortalCount[]> {
   const counts = new Map<string, PortalCount>();
-  for await (const { state, version } of counted(storage)) {
+  for await (const { state, version } of listIndexed(storage)) {
     const key = `${state} ${version ?? ""}`;
     const count = (counts.get(key)?.count ?? 0) + 1;
     counts.set(key, { status: state, count, ...defined({ version }) });

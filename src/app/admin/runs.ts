@@ -1,5 +1,5 @@
 /** Finished runs, as operators see them. */
-import { finishedRuns, type StoredRun } from "../../portal/run_history.ts";
+import { listRuns, type StoredRun } from "../../portal/run_history.ts";
 import type { Storage } from "../../storage/storage.ts";
 
 /** A finished run. */
@@ -20,7 +20,7 @@ export interface FinishedRun {
 
 /** Returns the finished runs of a portal that are kept, the latest first. */
 export async function listRuns(storage: Storage, memberId: string): Promise<FinishedRun[]> {
-  return (await finishedRuns(storage, memberId)).map(summary);
+  return (await listRuns(storage, memberId)).map(summary);
 }
 
 function summary({ id, from, to, startedAt, finishedAt, journal }: StoredRun): FinishedRun {

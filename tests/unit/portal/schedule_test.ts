@@ -4,23 +4,23 @@ import type { Entry } from "@b24/onappupdate/storage";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
 import {
+  addEntry,
   commitEntry,
-  dueAt,
+  deleteEntry,
+  entryId,
+  entryTime,
   listDue,
   reserveEntry,
-  schedule,
-  timeOf,
-  unschedule,
   withNextDelivery,
 } from "../../../src/portal/schedule.ts";
 import { describe, it } from "../../support/test.ts";
 
 const MEMBER_ID = "a".repeat(32);
 const KEY = portalKey(MEMBER_ID);
-const AT = dueAt(1000, "1");
+const AT = entryId(1000, "1");
 /** Planned anew. */
-const AGAIN = dueAt(1000, "2");
-const EARLY = dueAt(500, "early");
+const AGAIN = entryId(1000, "2");
+const EARLY = entryId(500, "early");
 const RECORD: PortalRecord = {
   format: PORTAL_FORMAT,
   memberId: MEMBER_ID,
@@ -46,7 +46,7 @@ async function deliver(
   const storage = memoryStorage();
   const record: PortalRecord = before === undefined ? RECORD : { ...RECORD, due: before };
   await storage.put(KEY, record);
-  if (before !== undefined) await schedule(storage, before, MEMBER_ID);
+  if (before !== undefined) await addEntry(storage, before, MEMBER_ID);
   const known = await storage.get<PortalRecord>(KEY) as Entry<PortalRecord>;
   let isAlwaysKnown = true;
   const watched: Storage = {
@@ -73,7 +73,7 @@ function planner(storage: Storage, now = 1): Parameters<typeof reserveEntry>[0] 
 
 describe("writeDue()", () => {
   it("schedules a portal that had no work, or has work later", async () => {
-    for (const before of [undefined, dueAt(2000, "later")]) {
+    for (const before of [undefined, entryId(2000, "later")]) {
       const { due, schedule, isAlwaysKnown } = await deliver(before);
       assert.equal(due, AT);
       assert(schedule.includes(AT));
@@ -87,7 +87,7 @@ describe("writeDue()", () => {
 
   it("takes back its entry when the portal has become due earlier meanwhile", async () => {
     const outcome = await deliver(undefined, async (storage) => {
-      await schedule(storage, EARLY, MEMBER_ID);
+      await addEntry(storage, EARLY, MEMBER_ID);
       await storage.put(KEY, { ...RECORD, due: EARLY });
     });
     assert.deepEqual(outcome, { due: EARLY, schedule: [EARLY], isAlwaysKnown: true });
@@ -96,7 +96,7 @@ describe("writeDue()", () => {
   it("never leaves a record due at a time that the schedule does not have, when another worker has just left", async () => {
     const outcome = await deliver(EARLY, async (storage) => {
       await storage.put(KEY, RECORD);
-      await unschedule(storage, EARLY, MEMBER_ID);
+      await deleteEntry(storage, EARLY, MEMBER_ID);
     });
     assert.deepEqual(outcome, { due: AGAIN, schedule: [AGAIN], isAlwaysKnown: true });
   });
@@ -110,7 +110,7 @@ describe("writeDue()", () => {
     for (const [now, expected] of [[999, []], [1000, [AT]]] as const) {
       const storage = memoryStorage();
       const plan = await reserveEntry(planner(storage), MEMBER_ID, 1000, null);
-      await unschedule(storage, AT, MEMBER_ID);
+      await deleteEntry(storage, AT, MEMBER_ID);
       const written = await commitEntry(planner(storage, now), plan, (_, due) => withNextDelivery(RECORD, due));
       assert.equal(written?.value.due, AT);
       assert.deepEqual(await scheduled(storage), expected);
@@ -118,10 +118,10 @@ describe("writeDue()", () => {
   });
 
   it("keeps its entry when a worker that was scheduled for the same time takes its own away", async () => {
-    const other = dueAt(1000, "another");
+    const other = entryId(1000, "another");
     const outcome = await deliver(undefined, async (storage) => {
-      await schedule(storage, other, MEMBER_ID);
-      await unschedule(storage, other, MEMBER_ID);
+      await addEntry(storage, other, MEMBER_ID);
+      await deleteEntry(storage, other, MEMBER_ID);
     });
     assert.deepEqual(outcome, { due: AT, schedule: [AT], isAlwaysKnown: true });
   });
@@ -130,10 +130,10 @@ describe("writeDue()", () => {
 describe("dueAt()", () => {
   it("sorts by time, whatever makes it unique, and gives the time back", () => {
     const times = [0, 1, 999, 1000, 1_785_400_000_000, 9_999_999_999_999];
-    const texts = times.map((at, i) => dueAt(at + 0.5, i % 2 === 0 ? "z" : "a"));
+    const texts = times.map((at, i) => entryId(at + 0.5, i % 2 === 0 ? "z" : "a"));
     assert.deepEqual(texts.toSorted(), texts);
-    assert.deepEqual(texts.map(timeOf), times);
-    assert.equal(timeOf(dueAt(-5, "x")), 0);
+    assert.deepEqual(texts.map(entryTime), times);
+    assert.equal(entryTime(entryId(-5, "x")), 0);
   });
 });
 
@@ -145,7 +145,7 @@ describe("listDue()", () => {
       current: id,
     });
     const [now, gone] = [encrypted(inner, keys("now")), encrypted(inner, keys("gone"))];
-    for (const [i, storage] of [now, gone, gone, now].entries()) await schedule(storage, dueAt(i, "x"), String(i));
+    for (const [i, storage] of [now, gone, gone, now].entries()) await addEntry(storage, entryId(i, "x"), String(i));
     const members: string[] = [];
     for await (const { memberId } of listDue(now, 10)) members.push(memberId);
     assert.deepEqual(members, ["0", "1", "2", "3"]);

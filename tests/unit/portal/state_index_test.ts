@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { counted, stateOf, updateIndex } from "../../../src/portal/state_index.ts";
+import { listIndexed, portalState, updateIndex } from "../../../src/portal/state_index.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -13,7 +13,7 @@ function record(memberId: string, more: Partial<PortalRecord> = {}): PortalRecor
 
 async function all(storage: Storage, after?: string): Promise<string[]> {
   const found: string[] = [];
-  for await (const { memberId, state, version } of counted(storage, after)) {
+  for await (const { memberId, state, version } of listIndexed(storage, after)) {
     found.push(`${memberId} ${state} ${version}`);
   }
   return found;
@@ -32,7 +32,7 @@ const STATES: readonly (readonly [Partial<PortalRecord>, string])[] = [
 
 describe("stateOf()", () => {
   for (const [more, state] of STATES) {
-    it(`${JSON.stringify(more)} is ${state}`, () => assert.equal(stateOf(record("a", more)), state));
+    it(`${JSON.stringify(more)} is ${state}`, () => assert.equal(portalState(record("a", more)), state));
   }
 });
 

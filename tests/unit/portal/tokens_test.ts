@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ranked, type StoredTokens, withTokens } from "../../../src/portal/tokens.ts";
+import { mergeTokens, rankTokens, type StoredTokens } from "../../../src/portal/tokens.ts";
 import { describe, it } from "../../support/test.ts";
 
 const NOW = 1_785_300_000_000;
@@ -19,7 +19,7 @@ function pair(name: string, more: Partial<StoredTokens> = {}): StoredTokens {
 
 /** What is stored after all of these came, by the names of their access tokens. */
 function after(...pairs: StoredTokens[]): string {
-  const stored = pairs.reduce<readonly StoredTokens[] | undefined>(withTokens, undefined) ?? [];
+  const stored = pairs.reduce<readonly StoredTokens[] | undefined>(mergeTokens, undefined) ?? [];
   return stored.map(({ accessToken }) => accessToken.slice("access ".length)).join();
 }
 
@@ -82,14 +82,14 @@ describe("withTokens() keeps", () => {
   }
 
   it("the same list when the same pair comes again", () => {
-    const stored = withTokens(undefined, pair("a", { isVerified: true }))!;
-    assert.equal(withTokens(stored, pair("a")), stored);
-    assert.equal(withTokens(stored, pair("a", { isVerified: true })), stored);
+    const stored = mergeTokens(undefined, pair("a", { isVerified: true }))!;
+    assert.equal(mergeTokens(stored, pair("a")), stored);
+    assert.equal(mergeTokens(stored, pair("a", { isVerified: true })), stored);
   });
 
   it("that somebody is an administrator, also where a later event does not say so", () => {
     const admin = pair("a", { userId: 1, isAdmin: true, isVerified: true });
-    const isAdmin = (next: StoredTokens): unknown[] => withTokens([admin], next)!.map((one) => one.isAdmin);
+    const isAdmin = (next: StoredTokens): unknown[] => mergeTokens([admin], next)!.map((one) => one.isAdmin);
     assert.deepEqual(isAdmin(pair("b", { userId: 1, ts: 99, isVerified: true })), [true]);
     assert.deepEqual(
       isAdmin(pair("b", { userId: 1, ts: 99 })),
@@ -102,7 +102,7 @@ describe("withTokens() keeps", () => {
   it("what an event said of a pair when an OAuth host says whose it is", () => {
     const event = pair("a", { isAdmin: true, server: "https://oauth.bitrix.info" });
     const { userId: _, ...anonymous } = event;
-    const [stored] = withTokens([anonymous], pair("a", { isVerified: true, userId: 5 }))!;
+    const [stored] = mergeTokens([anonymous], pair("a", { isVerified: true, userId: 5 }))!;
     assert.deepEqual(stored, { ...event, isVerified: true, userId: 5 });
   });
 });
@@ -115,13 +115,13 @@ describe("ranked()", () => {
       pair("admin", { userId: 2, isAdmin: true, ts: 2 }),
       pair("system", { owner: "system", ts: 0 }),
     ];
-    const names = ranked(list, NOW).map(({ accessToken }) => accessToken.slice("access ".length));
+    const names = rankTokens(list, NOW).map(({ accessToken }) => accessToken.slice("access ".length));
     assert.deepEqual(names, ["system", "admin", "old admin", "user"]);
   });
 
   it("leaves out what has ended and cannot be renewed", () => {
     const { refreshToken: _, ...half } = pair("half", { expiresAt: NOW });
-    assert.deepEqual(ranked([half, pair("whole", { expiresAt: NOW })], NOW).map(({ accessToken }) => accessToken), [
+    assert.deepEqual(rankTokens([half, pair("whole", { expiresAt: NOW })], NOW).map(({ accessToken }) => accessToken), [
       "access whole",
     ]);
   });

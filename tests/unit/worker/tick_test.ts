@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
-import { dueAt, listDue, schedule } from "../../../src/portal/schedule.ts";
+import { addEntry, entryId, listDue } from "../../../src/portal/schedule.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -21,7 +21,7 @@ describe("tick()", () => {
     await send(portal.install(2));
     await send(portal.update(3));
     assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
-    for (let i = 1; i <= 5; i++) await schedule(storage, dueAt(clock() - i, `${i}`), MEMBER_ID);
+    for (let i = 1; i <= 5; i++) await addEntry(storage, entryId(clock() - i, `${i}`), MEMBER_ID);
     await app.tick();
     assert.deepEqual(await scheduled(storage), [MEMBER_ID, MEMBER_ID, MEMBER_ID, MEMBER_ID, MEMBER_ID]);
     for (let i = 0; i < 4; i++) await app.tick();
@@ -42,8 +42,8 @@ describe("tick()", () => {
       Array.from({ length: 50 }, (_, i) => ({ kind, memberId: `${kind} ${i}` }))
     );
     for (const { kind, memberId } of others) {
-      const due = dueAt(clock() - 1000, memberId);
-      await schedule(storage, due, memberId);
+      const due = entryId(clock() - 1000, memberId);
+      await addEntry(storage, due, memberId);
       const record = { memberId, status: "installed", applied: [], due };
       const lease = { owner: "another", until: clock() + 1e9 };
       if (kind === "held") await storage.put(portalKey(memberId), { ...record, format: PORTAL_FORMAT, lease });
@@ -62,7 +62,7 @@ describe("tick()", () => {
   it("leaves alone what is about to get its record", async () => {
     const storage = memoryStorage();
     const { app, clock } = rig({ storage });
-    await schedule(storage, dueAt(clock() - 30 * 60_000, "1"), OTHER_MEMBER_ID);
+    await addEntry(storage, entryId(clock() - 30 * 60_000, "1"), OTHER_MEMBER_ID);
     await app.tick();
     assert.deepEqual(await scheduled(storage), [OTHER_MEMBER_ID]);
     await app.close();
