@@ -18,10 +18,9 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Time limit (ms), so that a child that hangs cannot hang the gate. @default 600_000 */
   readonly timeoutMs?: number;
+  /** Time (ms) between asking the process group to end and killing it. @default 5000 */
+  readonly graceMs?: number;
 }
-
-/** Time (ms) between asking a process group to end and killing it. */
-const GRACE_MS = 5000;
 
 /** The process groups that run. A child leads a group of its own, so the terminal's Ctrl-C does not reach it. */
 const groups = new Set<number>();
@@ -52,7 +51,7 @@ function kill(group: number, signal: NodeJS.Signals): void {
  * reason in `output`.
  */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
-  const { cwd, env, timeoutMs = 600_000 } = options;
+  const { cwd, env, timeoutMs = 600_000, graceMs = 5000 } = options;
   return new Promise((resolve) => {
     let stdout = "", output = "";
     const start = performance.now();
@@ -82,7 +81,7 @@ export function run(command: string, args: readonly string[], options: RunOption
         child.stdout.destroy();
         child.stderr.destroy();
         finish(1);
-      }, GRACE_MS);
+      }, graceMs);
     }, timeoutMs);
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       stdout += text;

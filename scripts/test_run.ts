@@ -68,7 +68,8 @@ export function describe({ name, output, seconds, ...report }: TestRun): string 
 
 /** Returns the output without the lines of tests that passed and what those printed. */
 export function failureOutput(output: string): string {
-  const printedByPassed = /^-+ output -+\n(?:(?!-+ output end).*\n)*-+ output end -+\n(?=.* \.\.\. ok \(.*\)$)/gm;
+  const printedByPassed =
+    /(?:^.* \.\.\.\n)?^-+ output -+\n(?:(?!-+ output end).*\n)*-+ output end -+\n(?=.* \.\.\. ok \(.*\)$)/gm;
   return output.replace(printedByPassed, "").split("\n").filter((line) => !/ \.\.\. ok \(.*\)$|^\s*✔ /.test(line)).join(
     "\n",
   );
