@@ -1,52 +1,60 @@
 /**
- * Runs every benchmark of scripts/bench/ in a process of its own: on Deno, and on Node against the packed package,
- * unless its opening comment says "Deno only". A benchmark fails by its exit code.
+ * Runs benchmarks of scripts/bench/, each in a process of its own, on Deno and then on Node against the packed package. A
+ * benchmark that misses its goal exits with a code other than 0.
  *
- *     deno task bench [node]
+ *     deno task bench [--node 24] [benchmark...]
  *
- * `node` is a major version or the path of a binary; default 24.
+ * `--node` is a major version or the path of a binary. A benchmark is named as its file, without `.ts`; default all.
  */
 // deno-lint-ignore-file no-console
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { buildNpm } from "./build_npm.ts";
-import { createNpmProject, findNode, type NodeBinary, type NpmProject } from "./npm_project.ts";
+import { createNpmProject, findNode } from "./npm_project.ts";
 import { type Finished, run } from "./run.ts";
 import { verdict } from "./test_run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = "scripts/bench";
-const files = readdirSync(join(root, folder)).filter((file) => file.endsWith(".ts")).sort();
-const openingComment = (file: string): string =>
-  /^\/\*\*[\s\S]*?\*\//.exec(readFileSync(join(root, folder, file), "utf8"))?.[0] ?? "";
-const onNode = files.filter((file) => !openingComment(file).includes("Deno only"));
+/** Time limit (ms) of one benchmark. */
+const TIMEOUT_MS = 30 * 60_000;
+
+const { values: { node: wantedNode }, positionals } = parseArgs({
+  options: { node: { type: "string", default: "24" } },
+  allowPositionals: true,
+});
+const existing = readdirSync(join(root, folder)).filter((file) => /^[^_].*\.ts$/.test(file))
+  .map((file) => file.slice(0, -".ts".length)).sort();
+for (const name of positionals) {
+  if (!existing.includes(name)) throw new Error(`unknown benchmark "${name}", wanted one of ${existing.join(", ")}`);
+}
+const names = positionals.length > 0 ? positionals : existing;
 
 let failed = 0;
-async function bench(runtime: string, file: string, child: Promise<Finished>): Promise<void> {
+async function report(name: string, runtime: string, child: Promise<Finished>): Promise<void> {
   const { ok, output, seconds } = await child;
-  console.log(`${output.trimEnd()}\n${verdict(ok, `${file} on ${runtime}`, seconds)}\n`);
+  console.log(`${output.trimEnd()}\n${verdict(ok, `${name} on ${runtime}`, seconds)}\n`);
   if (!ok) failed++;
 }
 
-for (const file of files) {
-  await bench(`Deno`, file, run(process.execPath, ["run", "-A", join(folder, file)], { cwd: root }));
+for (const name of names) {
+  const args = ["run", "-A", join(folder, `${name}.ts`)];
+  await report(name, "Deno", run(process.execPath, args, { cwd: root, timeoutMs: TIMEOUT_MS }));
 }
-if (onNode.length > 0) {
-  const node: NodeBinary = await findNode(process.argv[2] ?? "24");
-  const project: NpmProject = await createNpmProject(await buildNpm());
-  try {
-    await project.installTestPackages();
-    for (const file of onNode) {
-      const options = { cwd: project.folder, env: project.env(node) };
-      await bench(`Node ${node.version}`, file, run(node.path, [join(folder, file)], options));
-    }
-  } finally {
-    project.remove();
+const node = await findNode(wantedNode);
+const project = await createNpmProject(await buildNpm());
+try {
+  await project.installTestPackages();
+  for (const name of names) {
+    const options = { cwd: project.folder, env: project.env(node), timeoutMs: TIMEOUT_MS };
+    await report(name, `Node ${node.version}`, run(node.path, [join(folder, `${name}.ts`)], options));
   }
+} finally {
+  project.remove();
 }
 
-const ran = files.length + onNode.length;
-console.log(`${ran - failed} benchmarks as wanted, ${failed} not`);
-process.exitCode = ran > 0 && failed === 0 ? 0 : 1;
+console.log(`${2 * names.length - failed} benchmarks passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;

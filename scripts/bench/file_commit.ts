@@ -1,8 +1,8 @@
 /**
- * `fileStorage` with 64 writers at once beside the same storage with one commit a put: puts per second as a ratio, in
- * one process, in turn, round by round. What bare `node:sqlite` does with one commit a put is printed beside it.
+ * Compares `fileStorage` with 64 concurrent writers, which share commits, with one writer, which commits each put: puts per
+ * second, as a ratio, in one process, in turn, round by round. The rate of bare `node:sqlite` is printed but has no goal.
  *
- * The file is in the temporary folder, or in the one that is named; one in memory has nothing to share.
+ * `folder` holds the database; default the temporary folder. It must be on a disk: in memory, a commit costs nothing.
  *
  *     deno run -A scripts/bench/file_commit.ts [folder]
  *     node scripts/bench/file_commit.ts [folder]          (in a project that has the package installed)
@@ -14,27 +14,28 @@ import { join } from "node:path";
 import process from "node:process";
 import { DatabaseSync } from "node:sqlite";
 import { fileStorage } from "@b24/onappupdate/file-storage";
+import { median, runtime } from "./_bench.ts";
 
+/** Minimum ratio of 64 writers to one. */
 const WANTED = 5;
 const WRITERS = 64;
 const ROUNDS = 9;
 const ROUND_MS = 250;
-/** As long as the record of a portal. */
+/** Makes a value about as long as a portal's record. */
 const FILL = "x".repeat(350);
-const onDeno = "Deno" in globalThis;
 
 const folder = mkdtempSync(join(process.argv[2] ?? tmpdir(), "file-commit-"));
 const storage = fileStorage({ path: join(folder, "storage.db") });
 const bare = new DatabaseSync(join(folder, "bare.db"));
 
-/** Puts per second of so many writers, each of which waits for its put before the next. */
+/** Returns the puts per second of concurrent writers, each of which awaits a put before the next. */
 async function rate(writers: number, put: (writer: number, n: number) => unknown): Promise<number> {
   let done = 0;
-  const begin = performance.now();
+  const start = performance.now();
   await Promise.all(Array.from({ length: writers }, async (_, writer) => {
-    for (let n = 0; performance.now() - begin < ROUND_MS; n++, done++) await put(writer, n);
+    for (let n = 0; performance.now() - start < ROUND_MS; n++, done++) await put(writer, n);
   }));
-  return done / (performance.now() - begin) * 1000;
+  return done / (performance.now() - start) * 1000;
 }
 
 function prepareBare(): (writer: number, n: number) => void {
@@ -45,29 +46,24 @@ function prepareBare(): (writer: number, n: number) => void {
   return (writer, n) => void upsert.run(`portal ${writer}`, JSON.stringify({ n, fill: FILL }));
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
 try {
   const put = (writer: number, n: number): Promise<unknown> => storage.put(["portal", `${writer}`], { n, fill: FILL });
   const barePut = prepareBare();
-  const alone: number[] = [];
+  const rates: number[] = [];
   const ratios = { shared: [] as number[], bare: [] as number[] };
   for (let round = 0; round <= ROUNDS; round++) {
     const one = await rate(1, put);
     const shared = await rate(WRITERS, put);
     const bareOne = await rate(1, barePut);
-    if (round === 0) continue; // warms up
-    alone.push(one);
+    if (round === 0) continue; // warm-up
+    rates.push(one);
     ratios.shared.push(shared / one);
     ratios.bare.push(bareOne / one);
   }
-  const runtime = onDeno ? "Deno" : `Node ${process.versions.node}`;
   const ratio = median(ratios.shared);
-  console.log(`${runtime}: one commit a put: ${Math.round(median(alone))} puts/s`);
-  console.log(`${runtime}: ${WRITERS} writers at once: ${ratio.toFixed(1)} times that, wanted ${WANTED}`);
-  console.log(`${runtime}: bare node:sqlite, one commit a put: ${median(ratios.bare).toFixed(2)} times that`);
+  console.log(`${runtime}: one writer: ${Math.round(median(rates))} puts/s`);
+  console.log(`${runtime}: ${WRITERS} writers: ${ratio.toFixed(1)} times that, wanted at least ${WANTED}`);
+  console.log(`${runtime}: one writer on bare node:sqlite: ${median(ratios.bare).toFixed(2)} times that`);
   if (ratio < WANTED) process.exitCode = 1;
 } finally {
   await storage.close?.();

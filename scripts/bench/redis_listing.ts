@@ -1,6 +1,6 @@
 /**
- * What `redisStorage` takes to list ten entries under a prefix: with a million entries in the database as a ratio to a
- * thousand. Two servers of its own, asked in turn, round by round. Needs about 500 MB.
+ * Compares the time in which `redisStorage` lists ten entries under a prefix, among a million entries and among a thousand,
+ * as a ratio. Starts two Redis servers, which take turns round by round; needs about 500 MB.
  *
  *     deno run -A scripts/bench/redis_listing.ts
  *     node scripts/bench/redis_listing.ts          (in a project that has the package installed)
@@ -11,13 +11,15 @@ import type { Storage } from "@b24/onappupdate";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { createClient } from "redis";
 import { type RedisServer, startRedis } from "../redis_server.ts";
+import { median, runtime } from "./_bench.ts";
 
+/** Maximum ratio. */
 const WANTED = 2;
 const ROUNDS = 41;
 const CALLS = 100;
 const [FEW, MANY] = [1000, 1_000_000];
 
-/** Stores as the storage does, without a round trip for each: half before and half after what is listed. */
+/** Writes entries as the storage does, many in one round trip: half sort before the listed ones, half after. */
 const FILL = `
   for i = ARGV[1], ARGV[2] - 1 do
     local key = string.format("%s\\0%07d\\0", i % 2 == 0 and "before" or "past", i)
@@ -38,18 +40,14 @@ async function fill(send: Send, storage: Storage, count: number): Promise<void> 
   if (length !== 100 || Number(stored) !== count) throw new Error(`stored ${stored} entries, wanted ${count}`);
 }
 
-/** Milliseconds for each of some listings. */
+/** Returns the time (ms) of one listing. */
 async function measure(storage: Storage): Promise<number> {
-  const begin = performance.now();
+  const start = performance.now();
   for (let i = 0; i < CALLS; i++) {
     const { length } = await Array.fromAsync(storage.list(["listed"], { limit: 10 }));
-    if (length !== 10) throw new Error(`listed ${length} entries`);
+    if (length !== 10) throw new Error(`listed ${length} entries, wanted 10`);
   }
-  return (performance.now() - begin) / CALLS;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+  return (performance.now() - start) / CALLS;
 }
 
 const servers: RedisServer[] = [];
@@ -69,18 +67,17 @@ try {
   const [few, many] = storages as [Storage, Storage];
   const [ofFew, ratios]: [number[], number[]] = [[], []];
   for (let round = 0; round <= ROUNDS; round++) {
-    // Whoever comes first in a round may pay for what the other left behind.
+    // The order alternates, because the first may pay for garbage that the other left.
     const first = round % 2 === 0 ? await measure(many) : undefined;
     const fewMs = await measure(few);
     const manyMs = first ?? await measure(many);
-    if (round === 0) continue; // warms up
+    if (round === 0) continue; // warm-up
     ofFew.push(fewMs);
     ratios.push(manyMs / fewMs);
   }
-  const runtime = "Deno" in globalThis ? "Deno" : `Node ${process.versions.node}`;
   const ratio = median(ratios);
-  console.log(`${runtime}: ten entries of ${FEW} are listed in ${median(ofFew).toFixed(2)} ms`);
-  console.log(`${runtime}: ten of ${MANY} take ${ratio.toFixed(2)} times that, wanted at most ${WANTED}`);
+  console.log(`${runtime}: ten entries among ${FEW}: ${median(ofFew).toFixed(2)} ms a listing`);
+  console.log(`${runtime}: ten entries among ${MANY}: ${ratio.toFixed(2)} times that, wanted at most ${WANTED}`);
   if (ratio > WANTED) process.exitCode = 1;
 } finally {
   for (const close of closers) close();

@@ -1,13 +1,13 @@
 /**
- * Every storage beside its bare client doing the same, with the same guarantee: calls per second as a ratio, in one
- * process, in turn, round by round. Each call is awaited before the next.
+ * Compares every storage with its bare client, which does the same work with the same durability: calls per second, as a
+ * ratio, in one process, in turn, round by round. Each call is awaited before the next.
  *
  *     deno run -A scripts/bench/storage.ts
  *     node scripts/bench/storage.ts          (in a project that has the package installed)
  *
- * Starts Redis servers of its own: one that is as durable as the file (`appendfsync always`), and one that keeps nothing,
- * where all that counts is what a call costs the processors of this host. Fails when a put into the file or into the
- * durable Redis has less than 0.7 of the bare client's rate.
+ * Starts two Redis servers: one that is as durable as the file (`appendfsync always`), and one without persistence, which
+ * shows the processor time of a call. Fails if puts into the file or into the durable Redis have less than 0.7 of the bare
+ * client's rate.
  */
 // deno-lint-ignore-file no-console
 import { mkdtempSync, rmSync } from "node:fs";
@@ -23,35 +23,38 @@ import { denoKvStorage } from "@b24/onappupdate/deno-kv-storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { startRedis } from "../redis_server.ts";
+import { median, runtime } from "./_bench.ts";
 
+/** Minimum ratio for puts into a durable storage. */
 const WANTED = 0.7;
-/** Of whom that is wanted, for put: those that have it on the disk when it resolves. */
-const HELD = ["file", "node-redis", "ioredis"];
-/** Many and short: how fast a call over a socket is changes from one tenth of a second to the next. */
+/** Storages whose puts are on disk when they resolve. */
+const DURABLE = ["file", "node-redis", "ioredis"];
+/** Many short rounds, because the speed of a socket varies within tenths of a second. */
 const ROUNDS = 31;
-/** What the bare client's share of a round takes, about. */
+/** Approximate time (ms) of the bare client's calls in a round. */
 const ROUND_MS = 12;
 const onDeno = "Deno" in globalThis;
 
-/** As long as the record of a portal. */
+/** About as long as a portal's record. */
 const VALUE = { format: 1, memberId: "a223c6b3710f85df22e9377d6c4f7553", settings: "x".repeat(500) };
-const ONE: Key = ["one", "portal"];
-const COUNTED: Key = ["one", "counted"];
+const RECORD: Key = ["record", "portal"];
+/** Changed by compare-and-set only. */
+const COUNTED: Key = ["record", "counted"];
 const nameOf = (key: readonly string[]): string => key.join("/");
-/** Ten entries that are listed, among a thousand that are not. */
+/** The ten entries that are listed, under `b`, among a thousand others. */
 const STORED: readonly Key[] = [["a", 500], ["b", 10], ["c", 500]].flatMap(([first, count]) =>
   Array.from({ length: Number(count) }, (_, i): Key => [String(first), String(i).padStart(3, "0")])
 );
 
-/** One call of each operation; each gives what tells that it did what it should. */
+/** One call of each operation. Each returns or resolves to true if it did what it should. */
 interface Calls {
-  /** Writes VALUE under ONE, whatever is there. */
+  /** Writes VALUE under RECORD, unconditionally. */
   readonly put: () => unknown;
-  /** Reads ONE. */
+  /** Reads RECORD. */
   readonly get: () => unknown;
-  /** Writes VALUE under COUNTED if the entry is still the one that the call before wrote. */
+  /** Writes VALUE under COUNTED if the previous call wrote the entry's current version. */
   readonly cas: () => unknown;
-  /** Reads all under `b`. */
+  /** Reads all entries under `b`. */
   readonly list: () => unknown;
 }
 
@@ -61,17 +64,17 @@ interface Contest {
   readonly bare: Calls;
 }
 
-/** What is open, to be closed at the end, the last first. */
+/** Run at the end, in reverse order. */
 const closers: (() => unknown)[] = [];
 
-/** The calls of a storage, which is filled first. */
+/** Fills a storage and returns its calls. */
 async function callsOf(storage: Storage): Promise<Calls> {
   for (const key of STORED) await storage.put(key, VALUE);
-  await storage.put(ONE, VALUE);
+  await storage.put(RECORD, VALUE);
   let { version } = await storage.put(COUNTED, VALUE) as { readonly version: string };
   return {
-    put: async () => (await storage.put(ONE, VALUE)).ok,
-    get: async () => (await storage.get<typeof VALUE>(ONE))?.value.format === 1,
+    put: async () => (await storage.put(RECORD, VALUE)).ok,
+    get: async () => (await storage.get<typeof VALUE>(RECORD))?.value.format === 1,
     cas: async () => {
       const result = await storage.put(COUNTED, VALUE, { ifVersion: version });
       if (result.ok) version = result.version;
@@ -85,7 +88,7 @@ async function callsOf(storage: Storage): Promise<Calls> {
   };
 }
 
-/** JSON texts in maps: what a program without a storage would have. */
+/** JSON strings in maps, as a program without a storage would have them. */
 async function memory(): Promise<Contest> {
   const texts = new Map<string, { readonly text: string; readonly version: number }>();
   const listed = new Map<string, string>();
@@ -95,21 +98,21 @@ async function memory(): Promise<Contest> {
   };
   for (const key of STORED) if (key[0] === "b") listed.set(nameOf(key), JSON.stringify(VALUE));
   let version = 0;
-  set(nameOf(ONE), version);
+  set(nameOf(RECORD), version);
   set(nameOf(COUNTED), version);
   return {
     name: "memory",
     own: await callsOf(memoryStorage()),
     bare: {
-      put: () => set(nameOf(ONE), 0),
-      get: () => JSON.parse(texts.get(nameOf(ONE))!.text).format === 1,
+      put: () => set(nameOf(RECORD), 0),
+      get: () => JSON.parse(texts.get(nameOf(RECORD))!.text).format === 1,
       cas: () => texts.get(nameOf(COUNTED))!.version === version && set(nameOf(COUNTED), ++version),
       list: () => Array.from(listed.values(), (text) => JSON.parse(text)).length === 10,
     },
   };
 }
 
-/** `node:sqlite` as durable as the storage is: WAL and synchronous FULL, a commit for each write. */
+/** `node:sqlite` with the storage's durability: WAL, synchronous FULL, a commit for each write. */
 async function file(folder: string): Promise<Contest> {
   const storage = fileStorage({ path: join(folder, "own.db") });
   const db = new DatabaseSync(join(folder, "bare.db"));
@@ -121,15 +124,15 @@ async function file(folder: string): Promise<Contest> {
   const get = db.prepare("SELECT value FROM entries WHERE key = ?");
   const cas = db.prepare("UPDATE entries SET value = ?, version = version + 1 WHERE key = ? AND version = ?");
   const list = db.prepare("SELECT value FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT 10");
-  // A commit each, as the storage does it: the log has its full size then.
-  for (const key of [...STORED, ONE, COUNTED]) put.run(nameOf(key), JSON.stringify(VALUE));
+  // One commit each, as in the storage, so that the write-ahead log reaches its full size.
+  for (const key of [...STORED, RECORD, COUNTED]) put.run(nameOf(key), JSON.stringify(VALUE));
   let version = 0;
   return {
     name: "file",
     own: await callsOf(storage),
     bare: {
-      put: () => put.run(nameOf(ONE), JSON.stringify(VALUE)).changes === 1,
-      get: () => JSON.parse(String(get.get(nameOf(ONE))!["value"])).format === 1,
+      put: () => put.run(nameOf(RECORD), JSON.stringify(VALUE)).changes === 1,
+      get: () => JSON.parse(String(get.get(nameOf(RECORD))!["value"])).format === 1,
       cas: () => cas.run(JSON.stringify(VALUE), nameOf(COUNTED), version++).changes === 1,
       list: () => list.all("b/", "b0").map(({ value }) => JSON.parse(String(value))).length === 10,
     },
@@ -140,14 +143,14 @@ async function denoKv(folder: string): Promise<Contest> {
   const open = onDeno ? Deno.openKv : (await import("@deno/kv")).openKv as unknown as typeof Deno.openKv;
   const [own, kv] = [await open(join(folder, "own.kv")), await open(join(folder, "bare.kv"))];
   closers.push(() => own.close(), () => kv.close());
-  for (const key of [...STORED, ONE]) await kv.set(key, VALUE);
+  for (const key of [...STORED, RECORD]) await kv.set(key, VALUE);
   let { versionstamp } = await kv.set(COUNTED, VALUE);
   return {
     name: "deno kv",
     own: await callsOf(denoKvStorage(own)),
     bare: {
-      put: async () => (await kv.set(ONE, VALUE)).ok,
-      get: async () => (await kv.get<typeof VALUE>(ONE)).value?.format === 1,
+      put: async () => (await kv.set(RECORD, VALUE)).ok,
+      get: async () => (await kv.get<typeof VALUE>(RECORD)).value?.format === 1,
       cas: async () => {
         const result = await kv.atomic().check({ key: COUNTED, versionstamp }).set(COUNTED, VALUE).commit();
         if (result.ok) versionstamp = result.versionstamp;
@@ -158,7 +161,7 @@ async function denoKv(folder: string): Promise<Contest> {
   };
 }
 
-/** `send`: a command of the bare client, by its name and arguments. */
+/** `send` sends a command by the bare client. */
 async function redis(
   name: string,
   own: Storage,
@@ -168,7 +171,7 @@ async function redis(
     redis.call("HSET", KEYS[1], "version", ARGV[2], "value", ARGV[3])
     return 1`;
   const bare = (key: Key): string => `${name}/${nameOf(key)}`;
-  for (const key of [...STORED, ONE]) {
+  for (const key of [...STORED, RECORD]) {
     await send("SET", bare(key), JSON.stringify(VALUE));
     await send("ZADD", `${name}/index`, "0", bare(key));
   }
@@ -179,8 +182,8 @@ async function redis(
     name,
     own: await callsOf(own),
     bare: {
-      put: async () => await send("SET", bare(ONE), JSON.stringify(VALUE)) === "OK",
-      get: async () => JSON.parse(String(await send("GET", bare(ONE)))).format === 1,
+      put: async () => await send("SET", bare(RECORD), JSON.stringify(VALUE)) === "OK",
+      get: async () => JSON.parse(String(await send("GET", bare(RECORD)))).format === 1,
       cas: async () => {
         const versions = [String(version), String(++version)];
         return await send("EVALSHA", sha, "1", bare(COUNTED), ...versions, JSON.stringify(VALUE)) === 1;
@@ -195,7 +198,7 @@ async function redis(
   };
 }
 
-/** Starts a server with nothing in it, and gives its port once it answers. */
+/** Starts an empty server and resolves to its port. */
 async function startServer(folder: string, isDurable: boolean): Promise<number> {
   const durability = isDurable ? ["--appendonly", "yes", "--appendfsync", "always"] : ["--appendonly", "no"];
   const server = await startRedis(...durability, "--dir", mkdtempSync(join(folder, "redis-")));
@@ -203,16 +206,16 @@ async function startServer(folder: string, isDurable: boolean): Promise<number> 
   return server.port;
 }
 
-/** Milliseconds for `count` calls. */
+/** Returns the time (ms) of `count` calls. */
 async function measure(call: () => unknown, count: number): Promise<number> {
-  const begin = performance.now();
+  const start = performance.now();
   for (let i = 0; i < count; i++) {
     if (await call() !== true) throw new Error("a call did not do what it should");
   }
-  return performance.now() - begin;
+  return performance.now() - start;
 }
 
-/** How many calls take about ROUND_MS. */
+/** Returns the number of calls that take about ROUND_MS. */
 async function calibrate(call: () => unknown): Promise<number> {
   for (let count = 8;; count *= 2) {
     const elapsed = await measure(call, count);
@@ -220,11 +223,7 @@ async function calibrate(call: () => unknown): Promise<number> {
   }
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
-/** The bare client's calls per second, and the storage's as a share of that. */
+/** Returns the bare client's calls per second, and the storage's rate as a ratio to it. */
 async function compare(
   own: () => unknown,
   bare: () => unknown,
@@ -233,7 +232,7 @@ async function compare(
   await measure(own, count);
   const rates: number[] = [], ratios: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
-    // Whoever comes first in a round may pay for what the other left behind.
+    // The order alternates, because the first may pay for garbage that the other left.
     const ownFirst = round % 2 === 0 ? await measure(own, count) : undefined;
     const ofBare = await measure(bare, count);
     const ofOwn = ownFirst ?? await measure(own, count);
@@ -249,12 +248,11 @@ async function redisContests(folder: string, isDurable: boolean): Promise<Contes
   closers.push(() => nodeRedis.close());
   const ioredis = new Redis(port, "127.0.0.1");
   closers.push(() => ioredis.quit());
-  const [one, other] = isDurable
-    ? ["node-redis", "ioredis"] as const
-    : ["node-redis (memory)", "ioredis (memory)"] as const;
+  const suffix = isDurable ? "" : " (memory)";
+  const [first, second] = [`node-redis${suffix}`, `ioredis${suffix}`];
   return [
-    await redis(one, redisStorage(nodeRedis, { prefix: one }), (...command) => nodeRedis.sendCommand(command)),
-    await redis(other, redisStorage(ioredis, { prefix: other }), (name, ...args) => ioredis.call(name, ...args)),
+    await redis(first, redisStorage(nodeRedis, { prefix: first }), (...command) => nodeRedis.sendCommand(command)),
+    await redis(second, redisStorage(ioredis, { prefix: second }), (name, ...args) => ioredis.call(name, ...args)),
   ];
 }
 
@@ -271,19 +269,19 @@ async function contests(folder: string): Promise<Contest[]> {
 const folder = mkdtempSync(join(tmpdir(), "onappupdate-bench-"));
 try {
   const line = (cells: readonly string[]): void => console.log(cells.map((cell) => cell.padEnd(21)).join("").trimEnd());
-  console.log(`${onDeno ? "Deno" : `Node ${process.versions.node}`}: share of the bare client's calls per second`);
+  console.log(`${runtime}: ratio to the bare client's calls per second`);
   line(["", "put", "get", "compare-and-set", "list(10)"]);
   for (const { name, own, bare } of await contests(folder)) {
     const cells = [name];
     for (const operation of ["put", "get", "cas", "list"] as const) {
       const { rate, ratio } = await compare(own[operation], bare[operation]);
-      const missed = operation === "put" && HELD.includes(name) && ratio < WANTED;
+      const missed = operation === "put" && DURABLE.includes(name) && ratio < WANTED;
       cells.push(`${ratio.toFixed(2)} of ${(rate / 1000).toFixed(1)}k${missed ? ` (!)` : ""}`);
       if (missed) process.exitCode = 1;
     }
     line(cells);
   }
-  if (process.exitCode === 1) console.log(`(!) wanted ${WANTED} at least`);
+  if (process.exitCode === 1) console.log(`(!) wanted at least ${WANTED}`);
 } finally {
   for (const close of closers.toReversed()) await close();
   rmSync(folder, { recursive: true, force: true });
