@@ -125,8 +125,30 @@ const trusting: Plugin = {
     ),
 };
 
+/** Tells of calls that failed, or took so long that a lease may have ended meanwhile. */
+function telling(storage: Storage): Storage {
+  const tell = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => async (...args: A): Promise<R> => {
+    const from = Date.now();
+    const cutOff = (): void => void writeSync(1, `cut-off ${from} ${Date.now()}\n`);
+    try {
+      const result = await call(...args);
+      if (Date.now() - from > LEASE_MS * pace / 3) cutOff();
+      return result;
+    } catch (error) {
+      cutOff();
+      throw error;
+    }
+  };
+  return {
+    ...storage,
+    get: tell(storage.get) as Storage["get"],
+    put: tell(storage.put) as Storage["put"],
+    delete: tell(storage.delete),
+  };
+}
+
 const app = createApp({
-  storage: faultyStorage(await opened(), faults, 1),
+  storage: telling(faultyStorage(await opened(), faults, 1)),
   clock: () => Date.now() + skewMs,
   limits: { leaseMs: LEASE_MS * pace, retentionMs: RETENTION_MS * pace },
   retry: { maxAttempts: 1000, initialDelayMs: 40, maxDelayMs: 300 },

@@ -4,10 +4,10 @@ import { once } from "node:events";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { root, runArgs } from "../support/process.ts";
+import type { Life } from "./_judge.ts";
+import { BEAT_MS } from "./_plan.ts";
 import type { Place, StorageName } from "./_storages.ts";
 import type { Witness } from "./_witness.ts";
-
-const BEAT_MS = 50;
 
 /** What a worker is started with. */
 export interface WorkerSettings {
@@ -34,7 +34,11 @@ export interface Worker {
   readonly name: string;
   readonly child: ChildProcess;
   /** What is known of it besides what it tells the witness. */
-  readonly life: { readonly beats: number[]; readonly skewMs: number; readonly bornAt: number; killedAt?: number };
+  readonly life: Life & {
+    readonly beats: number[];
+    readonly cutOff: { readonly from: number; readonly to: number }[];
+    killedAt?: number;
+  };
   readonly ended: Promise<void>;
   /** It was to end. */
   isDismissed: boolean;
@@ -168,7 +172,7 @@ function startWorker(settings: WorkerSettings): Worker {
     { cwd: root, env: { ...process.env, NO_COLOR: "1" }, stdio: ["pipe", "pipe", "pipe"] },
   );
   const { name, skewMs } = settings;
-  const life: Worker["life"] = { beats: [], skewMs, bornAt: Date.now() };
+  const life: Worker["life"] = { beats: [], cutOff: [], skewMs, bornAt: Date.now() };
   const ended = new Promise<void>((resolve) => {
     child.on("error", () => resolve());
     child.on("close", () => resolve());
@@ -179,7 +183,9 @@ function startWorker(settings: WorkerSettings): Worker {
     const lines = (rest + text).split("\n");
     rest = lines.pop()!;
     for (const line of lines) {
-      if (line.startsWith("http")) worker.url = line;
+      const [word, from, to] = line.split(" ");
+      if (word === "cut-off") life.cutOff.push({ from: Number(from), to: Number(to) });
+      else if (line.startsWith("http")) worker.url = line;
       else life.beats.push(Number(line));
     }
   });

@@ -1,4 +1,5 @@
 /** Judges what steps did outside by what was recorded of them, and by what is known of the processes. */
+import { BEAT_MS } from "./_plan.ts";
 import { PARTS, rankOf } from "./_upgrades.ts";
 import type { Effect } from "./_witness.ts";
 
@@ -7,6 +8,8 @@ export interface Life {
   readonly bornAt: number;
   /** When it said that it lives, in order. */
   readonly beats: readonly number[];
+  /** When a call to its storage failed, or took so long that a lease may have ended meanwhile. */
+  readonly cutOff: readonly { readonly from: number; readonly to: number }[];
   /** When it was killed. */
   readonly killedAt?: number;
   /** By how much its clock was wrong, in milliseconds. */
@@ -92,27 +95,27 @@ function isExcused(
   { lives, downtimes, leaseMs }: Circumstances,
 ): boolean {
   const own = lives.get(process)!;
-  const stillMs = leaseMs / 2;
-  if (longestStill(own, since, end) >= stillMs) return true;
-  if (end - overtakenAt > leaseMs * 4 / 3 + stillMs) return false;
+  // It renews three times in a lease.
+  if (stillMs(own, since, end) >= leaseMs / 3) return true;
+  if (end - overtakenAt > leaseMs * 5 / 3) return false;
   const isFastAround = lives.values().some(({ bornAt, killedAt = Infinity, skewMs }) =>
     skewMs > own.skewMs && bornAt <= end && killedAt >= since
   );
-  return isFastAround || downtimes.some(({ from, to }) => from <= end && to >= since);
+  return isFastAround || [...downtimes, ...own.cutOff].some(({ from, to }) => from <= end && to >= since);
 }
 
 function endOf({ end, process }: Effect, { lives }: Circumstances): number {
   return end?.at ?? lives.get(process)?.killedAt ?? Infinity;
 }
 
-/** The longest time between two signs of life that touches the time between `from` and `to`. */
-function longestStill({ beats, killedAt = Infinity }: Life, from: number, to: number): number {
-  let longest = 0;
+/** How late the signs of life were, together, that came between `from` and `to`: a busy machine stops a process often. */
+function stillMs({ beats, killedAt = Infinity }: Life, from: number, to: number): number {
+  let still = 0;
   for (let i = 0; i < beats.length; i++) {
     const [began, ended] = [beats[i]!, beats[i + 1] ?? killedAt];
-    if (ended >= from && began <= to && ended !== Infinity) longest = Math.max(longest, ended - began);
+    if (ended >= from && began <= to && ended !== Infinity) still += Math.max(0, ended - began - 2 * BEAT_MS);
   }
-  return longest;
+  return still;
 }
 
 /** In the order of holders nothing comes again that was followed by the next thing, which begins once it is recorded. */

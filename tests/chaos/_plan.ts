@@ -11,6 +11,8 @@ export const WORKERS = 3;
 export const LEASE_MS = 900;
 /** How long what a removed portal leaves is kept, in milliseconds; times the pace of the machine. */
 export const RETENTION_MS = 1000;
+/** Between two signs of life of a worker, in milliseconds. */
+export const BEAT_MS = 50;
 /** By how much the clocks of workers are wrong, in milliseconds; a little more or less. */
 const SKEWS_MS = [-180_000, 0, 240_000] as const;
 
@@ -154,10 +156,12 @@ function storyOf(portal: FakePortal, name: string, chance: () => number): Planne
 function planDisturbances(chance: () => number, stormMs: number): Disturbance[] {
   const disturbances: Disturbance[] = [];
   let worker = 0;
+  // One of the first three, whatever the seed, and every fifth after it.
+  const firstPause = Math.floor(chance() * 3);
   for (let at = 300; at < stormMs; at += 250 + chance() * 350) {
     // Not the last one again: it has hardly begun.
     worker = (worker + 1 + Math.floor(chance() * (WORKERS - 1))) % WORKERS;
-    const kind = chance() < 0.8 ? "kill" : "pause";
+    const kind = disturbances.length % 5 === firstPause ? "pause" : "kill";
     disturbances.push({ at, worker, kind, ms: LEASE_MS * (1.2 + 0.6 * chance()) });
   }
   return disturbances;
