@@ -1,24 +1,27 @@
-/** What plugins and handlers are given about one event. */
+/** The context of an event, as plugins and handlers receive it. */
+import type { B24Event } from "../bitrix24/events.ts";
 import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/record.ts";
-import type { B24Event } from "../bitrix24/events.ts";
 
-/** One event on its way through the app. Plugins add to it. */
+/** The context of one event. Plugins add members to it. */
 export interface Context<Event extends B24Event = B24Event> {
-  /** Typed by its `name`. */
+  /** The event; its `name` determines its type. */
   readonly event: Event;
-  /** The portal as it was when this phase began; absent in phase `verify` before the portal is known. */
+  /** The portal at the start of this phase; absent in phase `verify` if the portal is not known yet. */
   readonly portal?: Portal;
-  /** When the request came, in milliseconds since 1970. */
+  /** When the request arrived, in milliseconds since 1970. */
   readonly receivedAt: number;
-  /** Adds event and portal to each line. */
+  /** Adds `memberId` and `eventName` to each line. */
   readonly log: Logger;
-  /** Aborted when the app closes and has waited long enough. */
+  /**
+   * Aborted when the app closes and the work has not finished within `limits.closeMs`, and when another process has taken
+   * the portal over. Pass it to whatever can be aborted, such as `fetch`.
+   */
   readonly signal: AbortSignal;
 }
 
-/** What a handler of `app.on` is given: the portal is known by then. */
+/** The context of a handler of `app.on`. */
 export interface HandlerContext<Event extends B24Event = B24Event> extends Context<Event> {
-  /** The portal after the event was taken into its record, and after the upgrades that it caused. */
+  /** The portal after the event was applied to it, and after the upgrades that the event caused. */
   readonly portal: Portal;
 }

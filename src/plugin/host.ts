@@ -1,37 +1,36 @@
-/** What an app passes to the setup of its plugins. */
+/** The part of an app that plugins use. */
 import type { AppInfo } from "../bitrix24/oauth_client.ts";
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import type { Logger } from "../logger.ts";
 import type { Secret } from "../secret.ts";
 
-/** What the app gives to a plugin's `setup`. */
+/** Passed to the `setup` function of each plugin. */
 export interface PluginHost {
-  /** `client_id` of the app, if it was given. */
+  /** `client_id` of the app, if it is set. */
   readonly clientId?: string;
-  /** `client_secret` of the app, if it was given. */
+  /** `client_secret` of the app, if it is set. */
   readonly clientSecret?: Secret;
-  /** For requests to hosts of the vendor's own choice: tests inject theirs. */
+  /** Sends requests to hosts that the vendor has chosen. Use it instead of the global `fetch`, so that tests can replace it. */
   readonly fetch: typeof fetch;
   /**
-   * For requests to portals, and to any other host that was not the vendor's choice: https to public hosts only, and
-   * redirects are handed back instead of followed.
+   * Sends requests to portals, and to any other host that the vendor has not chosen: only by https and to public hosts.
+   * Redirects are returned instead of followed.
    *
-   * @throws {AddressError} out of the promise, when the host is refused
+   * Rejects with an `AddressError` if the host is refused.
    */
   readonly portalFetch: typeof fetch;
-  /** What it takes to call portals: their addresses and access tokens. */
+  /** Access tokens and addresses of portals. */
   readonly credentials: PortalCredentialsProvider;
   /**
-   * Asks the app's OAuth hosts whose an access token is; `server` is where an event says that it comes from, and is
-   * asked first if it is one of them.
+   * Asks the app's OAuth hosts to whom an access token belongs. `server` is the OAuth host that an event names; it is
+   * asked first if it is one of the app's.
    *
-   * @throws {B24Error} out of the promise, when a host refuses the token
-   * @throws {UnreachableError} out of the promise, when that cannot be found out now
+   * Rejects with a `B24Error` if a host refuses the token, and with an `UnreachableError` if no host answers.
    */
   readonly appInfo: (accessToken: Secret, server?: string) => Promise<AppInfo>;
-  /** Milliseconds since 1970: tests inject theirs. */
+  /** Returns the time in milliseconds since 1970. Use it instead of `Date.now`, so that tests can replace it. */
   readonly clock: () => number;
-  /** A fresh, unguessable text: tests inject theirs. */
+  /** Returns a fresh, unguessable string. */
   readonly random: () => string;
   /** Adds the plugin's name to each line. */
   readonly log: Logger;

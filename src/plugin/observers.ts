@@ -2,13 +2,13 @@
 import type { B24Event } from "../bitrix24/events.ts";
 import type { BlockedReason } from "../errors.ts";
 
-/** An upgrade or a portal, in reports to observers. */
+/** A portal and two of its versions, in reports to observers. */
 export interface VersionChange {
   /** The portal. */
   readonly memberId: string;
-  /** Version it comes from. */
+  /** Version at the start. */
   readonly from: string;
-  /** Version it goes to. */
+  /** Version that is to be reached, or was asked for. */
   readonly to: string;
 }
 
@@ -18,30 +18,32 @@ export interface StepReport extends VersionChange {
   readonly upgradeId: string;
   /** Name of the step. */
   readonly step: string;
-  /** 1 at the first time. */
+  /** 1 for the first attempt. */
   readonly attempt: number;
 }
 
-/** An upgrade that failed, in reports to observers. */
+/** A failed upgrade, in reports to observers. */
 export interface UpgradeFailure extends VersionChange {
-  /** Id of the upgrade; absent when a plugin failed before it, such as one that puts registrations back. */
+  /** Id of the upgrade; absent if a plugin failed before any upgrade ran. */
   readonly upgradeId?: string;
-  /** Name of the step that failed, if it was in one. */
+  /** Name of the step that failed; absent if the failure was outside of steps. */
   readonly step?: string;
-  /** How often it has failed in a row. */
+  /** Number of failures in a row, including this one. */
   readonly attempt: number;
-  /** Without tokens. */
+  /** The error, with tokens redacted. */
   readonly error: Error;
 }
 
 /**
- * What a plugin can be told. Nothing of it holds a token in readable form. Observers run in the process where it
- * happens, and a crash may swallow a report: count on storage, not on reports.
+ * The functions that a plugin can register to be notified. Tokens in reports are wrapped in `Secret` or redacted.
+ *
+ * Observers run in the process in which something happens, and a crash may lose a report: rely on the storage for facts,
+ * and on reports for monitoring. An observer that throws or rejects is logged and changes nothing.
  */
 export interface Observers {
-  /** A genuine event is stored. */
+  /** An authentic event was accepted. If it causes work, it is stored. */
   readonly eventReceived: (report: { readonly event: B24Event }) => void | Promise<void>;
-  /** A request was refused with `status`. `memberId` is what it claims. */
+  /** A request was refused with `status`. `memberId` and `event` are what the request claims, unverified. */
   readonly eventRejected: (
     report: {
       readonly status: number;
@@ -50,21 +52,24 @@ export interface Observers {
       readonly event?: string;
     },
   ) => void | Promise<void>;
-  /** An event came again; nothing is run. */
+  /** An event was received again. Nothing runs. */
   readonly duplicateReceived: (report: { readonly event: B24Event }) => void | Promise<void>;
-  /** A portal begins to run upgrades, in this order. */
+  /** A portal starts to run upgrades, in this order. */
   readonly runPlanned: (report: VersionChange & { readonly upgradeIds: readonly string[] }) => void | Promise<void>;
-  /** A step of an upgrade, or a page of one, begins. */
+  /** A step of an upgrade, or a page of one, starts. */
   readonly stepStarted: (report: StepReport) => void | Promise<void>;
-  /** A step of an upgrade, or a page of one, has ended well. */
+  /** A step of an upgrade, or a page of one, has succeeded. */
   readonly stepFinished: (report: StepReport) => void | Promise<void>;
-  /** A step of an upgrade failed; `retried` or `parked` follows. */
+  /** A step of an upgrade has failed. `upgradeRetryScheduled`, `portalBlocked` or `portalParked` follows. */
   readonly stepFailed: (report: StepReport & { readonly error: Error }) => void | Promise<void>;
-  /** An upgrade failed and is tried again at `at`, in milliseconds since 1970. */
+  /** An upgrade has failed and runs again at `at`, in milliseconds since 1970. */
   readonly upgradeRetryScheduled: (report: UpgradeFailure & { readonly at: number }) => void | Promise<void>;
-  /** An upgrade failed for good, and waits for `app.admin.retry`, `skip` or `rollback`. */
+  /** An upgrade has failed permanently. Its portal waits for `app.admin.retry`, `skip` or `rollback`. */
   readonly portalParked: (report: UpgradeFailure) => void | Promise<void>;
-  /** A portal waits for what nobody here can hasten; it is looked at again at `until`, in milliseconds since 1970. */
+  /**
+   * A portal waits for something that the customer or the vendor must do. It is tried again at `until`, in milliseconds
+   * since 1970.
+   */
   readonly portalBlocked: (
     report: {
       readonly memberId: string;
@@ -73,7 +78,7 @@ export interface Observers {
       readonly until: number;
     },
   ) => void | Promise<void>;
-  /** Bitrix24 was asked about a portal of which no event told. */
+  /** The app has asked Bitrix24 for the version of a portal. `isRaised`: this has raised the portal's target. */
   readonly portalChecked: (
     report: {
       readonly memberId: string;
@@ -81,17 +86,17 @@ export interface Observers {
       readonly problems: readonly { readonly code: string; readonly message: string }[];
     },
   ) => void | Promise<void>;
-  /** One upgrade finished. */
+  /** An upgrade has succeeded. */
   readonly upgradeApplied: (report: VersionChange & { readonly upgradeId: string }) => void | Promise<void>;
-  /** A portal is on its target. */
+  /** A portal has reached its target. */
   readonly portalUpgraded: (report: VersionChange) => void | Promise<void>;
-  /** A portal was asked to go down; it stays where it is. */
+  /** An event announced a version below the portal's own. Nothing runs. */
   readonly downgradeIgnored: (report: VersionChange) => void | Promise<void>;
-  /** The work of an event failed; it is tried again. */
+  /** The handlers of an event have failed. They run again, unless the event has used up its attempts. */
   readonly eventFailed: (
     report: { readonly memberId: string; readonly event: string; readonly error: Error; readonly attempt: number },
   ) => void | Promise<void>;
-  /** A tick is over. */
+  /** A tick has finished. */
   readonly tickFinished: (report: { readonly handled: number; readonly failed: number }) => void | Promise<void>;
   /** The work of an event is done. */
   readonly eventHandled: (report: { readonly event: B24Event }) => void | Promise<void>;

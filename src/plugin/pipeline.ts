@@ -1,16 +1,13 @@
-/** Runs plugins around an event, like the skins of an onion. */
+/** Runs the plugins of an app as a middleware chain around the work on an event. */
 import type { Context } from "./context.ts";
 import type { Plugin, Verification } from "./plugin.ts";
 
-/** The phase in which a plugin runs. */
-export type Phase = NonNullable<Plugin["phase"]>;
-
 /**
- * Runs `core` inside the plugins, in their order. Resolves to what plugins verified, the later ones' facts above the
- * earlier ones'; to `undefined` when a plugin did not call `next()`, so that `core` did not run.
+ * Runs `core` inside the plugins, the first plugin outermost. Resolves to what the plugins verified, later plugins
+ * overriding earlier ones, or to `undefined` if a plugin did not call `next()`, so that `core` did not run.
  *
- * A failure of `core` or of an inner plugin comes out also when a plugin around it catches it: swallowing it would lose
- * the event.
+ * Rejects with an error of `core` or of an inner plugin even if an outer plugin caught it: swallowing it would lose the
+ * event.
  */
 export async function runPipeline<C extends Context>(
   plugins: readonly Plugin[],
@@ -32,12 +29,12 @@ export async function runPipeline<C extends Context>(
       await plugin.around(context, (more) => {
         if (inner !== undefined) throw new Error(`plugin "${plugin.name}" called next() twice`);
         inner = enter(index + 1, { ...verification, ...more });
-        // Whoever called next() may throw before anybody waits for this.
+        // The plugin may throw before it awaits the inner chain.
         inner.catch(() => {});
         return inner;
       });
     } finally {
-      // Whatever became of the plugin: work that it did not wait for is not over, and a failure that it caught is one.
+      // Always await the inner chain: un-awaited work must finish, and errors that the plugin swallowed still count.
       await inner;
     }
   };
@@ -45,7 +42,7 @@ export async function runPipeline<C extends Context>(
   return verified;
 }
 
-/** Runs `core` with what plugins add to the context: not around an event, and nothing else of theirs. */
+/** Runs `core` with a context that plugins have extended, and without their `around`: for work without an event. */
 export async function withExtensions<C extends Context>(
   plugins: readonly Plugin[],
   context: C,
@@ -57,12 +54,12 @@ export async function withExtensions<C extends Context>(
 
 function addToContext(context: object, added: object, plugin: string): void {
   for (const key of Object.keys(added)) {
-    if (key in context) throw new Error(`plugin "${plugin}" adds "${key}" to the context, which is there already`);
+    if (key in context) throw new Error(`cannot extend the context: plugin "${plugin}" adds "${key}", which exists`);
   }
   Object.assign(context, added);
 }
 
-/** Keys that the core itself puts into a context. */
+/** The members of contexts that the core adds itself. */
 const CORE_KEYS = [
   "event",
   "portal",
@@ -81,33 +78,33 @@ const CORE_KEYS = [
 ] as const;
 
 /**
- * Checks what the compiler cannot see, or was not asked to.
+ * Checks the plugins of an app for conflicts that the compiler cannot find, or was not asked to find.
  *
- * @throws {TypeError} when two plugins have one name or add one key, when a plugin adds a key of the core, or when
- * no plugin verifies
+ * @throws {TypeError} if two plugins have one name or add one key, a plugin adds a key of the core, a plugin of phase
+ * `verify` extends the context, or no plugin verifies events
  */
 export function assertPlugins(plugins: readonly Plugin[]): void {
   const names = new Set<string>();
   const owners = new Map<string, string>(CORE_KEYS.map((key) => [key, "the core"]));
   for (const { name, phase, adds = [], extend } of plugins) {
-    if (names.has(name)) throw new TypeError(`cannot start: two plugins are called "${name}"; give one another name`);
+    if (names.has(name)) throw new TypeError(`cannot start: two plugins have the name "${name}", wanted unique names`);
     names.add(name);
     if (phase === "verify" && extend !== undefined) {
       throw new TypeError(
-        `cannot start: plugin "${name}" of phase "verify" has extend(), which only phase "handle" can`,
+        `cannot start: plugin "${name}" of phase "verify" has extend(), wanted that only in phase "handle"`,
       );
     }
     for (const key of adds as readonly string[]) {
       const owner = owners.get(key);
       if (owner !== undefined) {
-        throw new TypeError(`cannot start: plugin "${name}" adds "${key}" to the context, which ${owner} adds already`);
+        throw new TypeError(`cannot start: plugin "${name}" adds "${key}" to the context, which ${owner} adds too`);
       }
       owners.set(key, `plugin "${name}"`);
     }
   }
   if (!plugins.some(({ phase, around }) => phase === "verify" && around !== undefined)) {
     throw new TypeError(
-      'cannot start: no plugin of phase "verify", so anybody could post updates; ' +
+      'cannot start: no plugin of phase "verify", so anyone could send events; ' +
         "add one, such as applicationToken() of @b24/onappupdate/application-token",
     );
   }

@@ -1,14 +1,15 @@
-/** The plugin contract: what everybody can write to add to an app. */
+/** The plugin contract. */
 import type { Secret } from "../secret.ts";
 import type { Context } from "./context.ts";
 import type { PluginHost } from "./host.ts";
 import type { Observers } from "./observers.ts";
 
 /**
- * Adds to the context, wraps the handling of events, or observes. `Needs` is what plugins before it must have added,
- * `Adds` what it adds itself; the compiler checks both in `app.use`.
+ * A plugin verifies events, extends the context of handlers, wraps the work on events, checks portals, or observes. All
+ * members except `name` are optional.
  *
- * Members are function properties, not methods, so that the compiler checks their variance.
+ * `Needs` is what earlier plugins must add to the context, and `Adds` is what this plugin adds. `app.use` checks both at
+ * compile time.
  *
  * @example
  * ```ts
@@ -35,54 +36,64 @@ import type { Observers } from "./observers.ts";
  * ```
  */
 export interface Plugin<Needs extends object = object, Adds extends object = object> {
-  /** Unique in an app. */
+  // Function properties, not methods, so that the compiler checks their variance.
+  /** Unique within an app. */
   readonly name: string;
   /**
-   * `verify`: before anything is stored, decides whether the event is genuine. `handle`, the default: around the
-   * work that an event causes, which may happen after the answer, in another process, and again after a failure.
+   * `verify`: runs before an event is stored, and decides whether it is authentic. `handle`: runs around the work that an
+   * event causes, which may happen after the answer, in another process, and again after a failure.
+   *
+   * @default "handle"
    */
   readonly phase?: "verify" | "handle";
-  /** Once, before the first event. A throw stops the app from starting. */
+  /** Called once, before the first event. If it throws, the app does not start. */
   readonly setup?: (host: PluginHost) => void | Promise<void>;
   /**
-   * Keys of `extend`'s result. Two plugins with the same key are refused at start by what they declare here, and by
-   * the compiler in any case; without it, at the first event.
+   * The keys that `extend` returns. If two plugins declare the same key, the app does not start; a conflict that is not
+   * declared fails the first event instead. The compiler finds both.
    */
   readonly adds?: readonly (keyof Adds & string)[];
-  /** What to add to the context of an event; not in phase `verify`. */
+  /** Returns the members to add to the context of an event. Not allowed in phase `verify`. */
   readonly extend?: (ctx: Context & Needs) => Adds | Promise<Adds>;
   /**
-   * Wraps what comes after it, onion-like in the order of `app.use`. Call `next()` once.
+   * Wraps the plugins after it and the work on the event. It calls `next()` once and awaits it.
    *
-   * In phase `verify`: `next(proof)` lets the event through; throw `NotAuthenticError` (answered 403) when it does not
-   * match and `CannotVerifyError` (answered 503) when you cannot tell. Returning without `next()` is a refusal too.
+   * In phase `verify`, `next(verification)` accepts the event. Throw `NotAuthenticError` if the event is not authentic
+   * (answered 403), and `CannotVerifyError` if that cannot be decided now (answered 503). Returning without a call of
+   * `next()` refuses the event.
    *
-   * In phase `handle`: not calling `next()` skips the handlers for good. A failure of the handlers, or of a plugin
-   * after this one, stays a failure, and is tried again, also when you catch it.
+   * In phase `handle`, returning without a call of `next()` skips the handlers permanently. A failure of the handlers, or
+   * of a later plugin, is retried even if this plugin catches it.
    */
-  readonly around?: (ctx: Context & Needs & Adds, next: (proof?: Verification) => Promise<void>) => Promise<void>;
+  readonly around?: (
+    ctx: Context & Needs & Adds,
+    next: (verification?: Verification) => Promise<void>,
+  ) => Promise<void>;
   /**
-   * What keeps the portal from working as it should, one text for people each; it may put right what it finds. Called by
-   * `app.check`, after contacts and by the sweep of silent portals, with an ONAPPUPDATE that did not come. A throw is
-   * reported like a finding.
+   * Checks a portal and returns its problems, one sentence each; it may repair what it finds. An error that it throws is
+   * reported as a problem.
+   *
+   * Called by `app.check`, after contacts of the portal, and for silent portals, while no worker processes the portal.
+   * `ctx.event` is a synthetic ONAPPUPDATE.
    */
   readonly check?: (ctx: Context & Needs & Adds) => Promise<readonly string[]>;
-  /** Is told what happens and never changes it: a throw is logged. */
+  /** Functions that are notified, and that change nothing: an error that they throw is logged. */
   readonly observe?: Partial<Observers>;
-  /** Once, when the app closes. */
+  /** Called once, when the app closes, in the reverse order of `app.use`. */
   readonly close?: () => void | Promise<void>;
 }
 
-/** What a plugin of phase `verify` found out. The core alone writes it into the portal's record. */
+/** The result of a plugin of phase `verify`. The core stores it with the event and in the portal's record. */
 export interface Verification {
-  /** This token is genuine; the stored one is kept as the previous one if it differs. */
+  /** The event's `application_token`, which is authentic. If it differs from the stored one, that becomes the previous one. */
   readonly applicationToken?: Secret;
-  /** Where Bitrix24 itself says that the portal's REST is. */
+  /** The address of the portal's REST API, as Bitrix24 itself reports it. */
   readonly clientEndpoint?: string;
-  /** VERSION of which Bitrix24 itself says that it is installed. It outweighs the event's. */
+  /** The installed VERSION, as Bitrix24 itself reports it. It overrides the event's. */
   readonly installedVersion?: string;
-  /** What Bitrix24 itself says that the portal lets the app do. */
+  /** The scopes that the portal grants to the app, as Bitrix24 itself reports them. */
   readonly scope?: readonly string[];
-  /** The event's access token is genuine: whose it is, and what it allows. Unproved tokens are never used. */
+  /** The owner and the scopes of the event's access token, which is authentic. Without it, the event's tokens
+   * are stored as unverified, and not used before an OAuth host has confirmed them. */
   readonly tokens?: { readonly userId?: number; readonly scope: readonly string[] };
 }

@@ -1,48 +1,50 @@
-/** What the parts of one app share. */
+/** The parts of an app that intake, upgrades and worker share. */
 import type { Time } from "../async/time.ts";
+import { type B24Event, wireName } from "../bitrix24/events.ts";
+import { defined } from "../defined.ts";
 import { type Logger, withFields } from "../logger.ts";
-import type { Context, HandlerContext } from "./context.ts";
-import type { Plugin } from "./plugin.ts";
-import type { Observers } from "./observers.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
+import { redactError } from "../redact.ts";
 import type { RetryPolicy } from "../retry.ts";
 import { Secret } from "../secret.ts";
-import { redactError } from "../redact.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { VersionScheme } from "../version.ts";
-import { type B24Event, wireName } from "../bitrix24/events.ts";
+import type { Context, HandlerContext } from "./context.ts";
+import type { Observers } from "./observers.ts";
+import type { Plugin } from "./plugin.ts";
 
-/** A handler of `app.on`, its event checked by name. */
+/** A handler of `app.on`, without the type of its events. */
 export type AnyHandler = (ctx: HandlerContext) => void | Promise<void>;
 
-/** Shared by receiving and working. */
+/** The settings and services of one app. */
 export interface AppRuntime {
   readonly storage: Storage;
   readonly versions: VersionScheme;
+  /** Returns the time in milliseconds since 1970, as stored times are compared with. */
   readonly clock: () => number;
   /** Returns a fresh, unguessable string. */
   readonly random: () => string;
   /** Timers and the monotonic clock. */
   readonly time: Time;
-  /** SHA-256 of a string, in hexadecimal. */
+  /** Returns the SHA-256 of a string in hexadecimal. */
   readonly digest: (text: string) => Promise<string>;
-  /** How long a worker has a portal without renewing it, in milliseconds. */
+  /** Lifetime of a lease in milliseconds, unless its holder renews it. */
   readonly leaseMs: number;
-  /** Of upgrades and handlers that have none of their own. */
+  /** The policy of upgrades and handlers that have none of their own. */
   readonly retry: RetryPolicy;
-  /** How long what a removed portal leaves is kept, in milliseconds. */
+  /** Milliseconds for which runs and results are kept after a removal. */
   readonly retentionMs: number;
-  /** Access tokens of a portal that were given out lately: what is thrown may quote them. */
+  /** Returns the access tokens of a portal that were issued last: errors may quote them. */
   readonly issuedTokens: (memberId: string) => readonly Secret[];
   readonly log: Logger;
   readonly plugins: readonly Plugin[];
-  /** By name on the wire. */
+  /** By event name as Bitrix24 sends it. */
   readonly handlers: ReadonlyMap<string, readonly AnyHandler[]>;
-  /** Aborted when the app closes and has waited long enough. */
+  /** Aborted when the app closes and `limits.closeMs` has passed. */
   readonly signal: AbortSignal;
 }
 
-/** Tells every observer; none of them can change or delay what happens. */
+/** Calls an observer of every plugin that has it. Never throws, and does not wait for them. */
 export function notify<Name extends keyof Observers>(
   core: AppRuntime,
   name: Name,
@@ -51,16 +53,17 @@ export function notify<Name extends keyof Observers>(
   for (const { name: plugin, observe } of core.plugins) {
     const observer = observe?.[name] as ((report: unknown) => void | Promise<void>) | undefined;
     if (observer === undefined) continue;
-    const log = (error: unknown): void => core.log.error("an observer failed", { plugin, observer: name, error });
+    const logFailure = (err: unknown): void =>
+      core.log.error("observer failed", { event: "observer.failed", plugin, observer: name, err });
     try {
-      Promise.resolve(observer(report)).catch(log);
+      Promise.resolve(observer(report)).catch(logFailure);
     } catch (error) {
-      log(error);
+      logFailure(error);
     }
   }
 }
 
-/** The app's logger with event and portal added. */
+/** Returns the app's logger with the portal and the name of an event added to each line. */
 export function eventLog(core: AppRuntime, event: B24Event): Logger {
   return withFields(core.log, { memberId: event.auth.memberId, eventName: wireName(event) });
 }
@@ -75,8 +78,7 @@ export function makeContext(
     readonly signal?: AbortSignal;
   } = {},
 ): Context {
-  const portal = record === undefined ? {} : { portal: snapshot(record) };
-  return { event, receivedAt, log: eventLog(core, event), signal, ...portal };
+  return { event, receivedAt, log: eventLog(core, event), signal, ...defined({ portal: record && snapshot(record) }) };
 }
 
 /** Returns the context in which plugins and handlers work on an event. `leaseSignal` is aborted when the lease is lost. */
@@ -88,16 +90,17 @@ export function makeHandlerContext(
 ): HandlerContext {
   const signal = leaseSignal === undefined ? core.signal : AbortSignal.any([core.signal, leaseSignal]);
   return {
-    ...makeContext(core, event, { signal, ...(receivedAt === undefined ? {} : { receivedAt }) }),
+    ...makeContext(core, event, { signal, ...defined({ receivedAt }) }),
     portal: snapshot(record),
   };
 }
 
-/** Whatever was thrown over `event`, without the tokens of the event, of its portal, and those that were given out. */
+/** Returns a copy of a thrown value, without the tokens of its event, its portal, and those that were issued. */
 export function safeError(core: AppRuntime, thrown: unknown, event: B24Event, record?: PortalRecord): Error {
-  const stored = (record?.tokens ?? []).flatMap(({ accessToken, refreshToken = "" }) => [accessToken, refreshToken]);
-  const given = core.issuedTokens(event.auth.memberId);
-  return redactError(thrown, [...secretsIn(event), ...given, ...stored.map((token) => new Secret(token))]);
+  const stored = (record?.tokens ?? [])
+    .flatMap(({ accessToken, refreshToken = "" }) => [accessToken, refreshToken])
+    .map((token) => new Secret(token));
+  return redactError(thrown, [...secretsIn(event), ...core.issuedTokens(event.auth.memberId), ...stored]);
 }
 
 function secretsIn(value: unknown): Secret[] {

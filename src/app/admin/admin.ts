@@ -5,7 +5,7 @@ import type { Upgrade } from "../../upgrade/definition.ts";
 import type { RollbackReport } from "../../upgrade/rollback.ts";
 import { retry, rollback, skip } from "./actions.ts";
 import { countPortals, listPortals, type PortalCount, type PortalFilter } from "./portals.ts";
-import { type FinishedRun, listRuns } from "./runs.ts";
+import { type FinishedRun, listFinishedRuns } from "./runs.ts";
 
 /** Operators' functions. They have no authentication: protect the routes that call them. */
 export interface Admin {
@@ -70,7 +70,7 @@ export function createAdmin(core: AppRuntime, upgrades: readonly Upgrade[], wake
     skip: (memberId, upgradeId) => skip(parts, memberId, upgradeId),
     rollback: (memberId) => rollback(parts, memberId),
     portals: (filter) => listPortals(core.storage, filter),
-    runs: (memberId) => listRuns(core.storage, memberId),
+    runs: (memberId) => listFinishedRuns(core.storage, memberId),
     counts: () => countPortals(core.storage),
   };
 }

@@ -19,7 +19,7 @@ export interface FinishedRun {
 }
 
 /** Returns the finished runs of a portal that are kept, the latest first. */
-export async function listRuns(storage: Storage, memberId: string): Promise<FinishedRun[]> {
+export async function listFinishedRuns(storage: Storage, memberId: string): Promise<FinishedRun[]> {
   return (await listRuns(storage, memberId)).map(summary);
 }
 

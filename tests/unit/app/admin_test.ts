@@ -217,7 +217,7 @@ describe("admin.rollback()", () => {
     made.later();
     assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 });
     const { version, failure } = (await made.app.portal(MEMBER_ID))!;
-    assert.deepEqual([version, failure?.message, failure?.retryAt], ["2.0.0", "it is being rolled back", undefined]);
+    assert.deepEqual([version, failure?.message, failure?.retryAt], ["2.0.0", "rollback in progress", undefined]);
   });
 
   it("takes nothing back of an earlier installation", async () => {

@@ -591,20 +591,20 @@ describe("createApp()", () => {
       [
         "two plugins of one name",
         () => createApp(options).use(trusting).use(trusting),
-        /two plugins are called "trusting"/,
+        /two plugins have the name "trusting"/,
       ],
       [
         "two plugins that add one key",
         () =>
           createApp(options).use(trusting).use({ name: "a", adds: ["b24"], extend: () => ({ b24: 1 }) })
             .use({ name: "b", adds: ["b24"], extend: () => ({ b24: 2 }) } as never),
-        /plugin "b" adds "b24" to the context, which plugin "a" adds already/,
+        /plugin "b" adds "b24" to the context, which plugin "a" adds too/,
       ],
       [
         "a plugin that adds a key of the core",
         () =>
           createApp(options).use(trusting).use({ name: "a", adds: ["event"], extend: () => ({ event: 1 }) } as never),
-        /plugin "a" adds "event" to the context, which the core adds already/,
+        /plugin "a" adds "event" to the context, which the core adds too/,
       ],
       [
         "a plugin that extends the context of phase verify",

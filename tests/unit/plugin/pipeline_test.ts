@@ -68,7 +68,7 @@ async function runAround(around: Around, failure?: Error): Promise<{ proof: Veri
 const later = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
 
 describe("runPipeline() order", () => {
-  it("is that of an onion: the first plugin is the outermost", async () => {
+  it("puts the first plugin outermost", async () => {
     const seen: string[] = [];
     await runPipeline(["a", "b", "c"].map((name) => skin(name, seen)), context(), async () => {
       await later();
@@ -77,7 +77,7 @@ describe("runPipeline() order", () => {
     assert.deepEqual(seen, ["a in", "b in", "c in", "core", "c out", "b out", "a out"]);
   });
 
-  it("extends each context before its own around, and after the around of the plugin before", async () => {
+  it("extends the context before the plugin's own around, and inside the around of the previous plugin", async () => {
     const seen: string[] = [];
     const plugin = (name: string): Plugin => ({
       ...skin(name, seen),
@@ -91,7 +91,7 @@ describe("runPipeline() order", () => {
     assert.deepEqual(seen, ["a extends", "a in", "b extends", "b in", "core", "b out", "a out"]);
   });
 
-  it("gives what a plugin added to its own around, to later plugins and to the core", async () => {
+  it("passes what a plugin added to its own around, to later plugins and to the core", async () => {
     const seen: unknown[] = [];
     const one: Plugin<object, { one: number }> = {
       name: "one",
@@ -110,13 +110,13 @@ describe("runPipeline() order", () => {
     assert.deepEqual(seen, [1, 1, 2, "ONAPPINSTALL"]);
   });
 
-  it("without plugins runs the core", async () => {
+  it("runs the core without plugins", async () => {
     const seen: string[] = [];
     assert.deepEqual(await runPipeline([], context(), noting(seen)), {});
     assert.deepEqual(seen, ["core"]);
   });
 
-  it("passes over plugins that only observe", async () => {
+  it("skips plugins that only observe", async () => {
     const seen: string[] = [];
     await runPipeline(
       [{ name: "observer", observe: {} }, skin("a", seen)],
@@ -128,18 +128,18 @@ describe("runPipeline() order", () => {
 });
 
 describe("runPipeline() next()", () => {
-  it("not called: the core does not run, and nothing is proved", async () => {
+  it("is not called: the core does not run, and nothing is verified", async () => {
     assert.deepEqual(await runAround(async () => {}), { proof: undefined, runs: 0 });
   });
 
-  it("not called by an inner plugin: those outside go on", async () => {
+  it("is not called by an inner plugin: outer plugins continue", async () => {
     const seen: string[] = [];
     const plugins = [skin("outer", seen), { name: "skips", around: async () => {} }, skin("inner", seen)];
     assert.equal(await runPipeline(plugins, context(), noting(seen)), undefined);
     assert.deepEqual(seen, ["outer in", "outer out"]);
   });
 
-  it("twice is an error, and runs the core once", async () => {
+  it("is called twice: rejects, and runs the core once", async () => {
     const seen: string[] = [];
     const twice: Plugin = {
       name: "twice",
@@ -155,7 +155,7 @@ describe("runPipeline() next()", () => {
     assert.deepEqual(seen, ["core"]);
   });
 
-  it("twice at once is an error, and runs the core once", async () => {
+  it("is called twice at once: rejects, and runs the core once", async () => {
     const seen: string[] = [];
     const twice: Plugin = {
       name: "twice",
@@ -167,7 +167,7 @@ describe("runPipeline() next()", () => {
     assert.deepEqual(seen, ["core"]);
   });
 
-  it("again after a failure is no second try", async () => {
+  it("is called again after a failure: does not run the core again", async () => {
     let runs = 0;
     const again: Plugin = { name: "again", around: (_ctx, next) => next().catch(() => next()) };
     const core = (): Promise<void> => Promise.reject(new Error(`failure ${++runs}`));
@@ -175,7 +175,7 @@ describe("runPipeline() next()", () => {
     assert.equal(runs, 1);
   });
 
-  it("not awaited: the work is waited for all the same", async () => {
+  it("is not awaited: runPipeline() awaits the work", async () => {
     let done = false;
     const hasty: Plugin = { name: "hasty", around: neglect };
     const proof = await runPipeline([hasty], context(), async () => {
@@ -186,7 +186,7 @@ describe("runPipeline() next()", () => {
     assert.deepEqual(proof, {});
   });
 
-  it("not awaited by a plugin that fails: the work is waited for all the same", async () => {
+  it("is not awaited by a plugin that fails: runPipeline() awaits the work", async () => {
     let done = false;
     const failure = new Error("broken");
     const hasty: Plugin = {
@@ -204,7 +204,7 @@ describe("runPipeline() next()", () => {
     assert.equal(done, true);
   });
 
-  it("not awaited: its failure comes out", async () => {
+  it("is not awaited: runPipeline() rejects as the work does", async () => {
     const failure = new Error("broken");
     await assert.rejects(runAround(neglect, failure), failure);
   });
@@ -213,22 +213,22 @@ describe("runPipeline() next()", () => {
 describe("runPipeline() failures", () => {
   const failure = new Error("broken");
 
-  it("of the core come out", async () => {
+  it("of the core reject", async () => {
     await assert.rejects(runAround((_ctx, next) => next(), failure), failure);
   });
 
-  it("that are no errors come out as they are", async () => {
+  it("that are not errors reject unchanged", async () => {
     const core = (): Promise<void> => Promise.reject("a text");
     await assert.rejects(runPipeline([], context(), core), (thrown) => thrown === "a text");
     const undefinedCore = (): Promise<void> => Promise.reject(undefined);
     await assert.rejects(runPipeline([skin("a", [])], context(), undefinedCore), (thrown) => thrown === undefined);
   });
 
-  it("of the core come out also when a plugin catches them", async () => {
+  it("of the core reject even if a plugin catches them", async () => {
     await assert.rejects(runAround((_ctx, next) => next().catch(() => {}), failure), failure);
   });
 
-  it("of the core come out above what a plugin makes of them", async () => {
+  it("of the core win over errors that a plugin throws because of them", async () => {
     const around: Around = (_ctx, next) =>
       next().catch((cause) => {
         throw new Error("wrapped", { cause });
@@ -236,7 +236,7 @@ describe("runPipeline() failures", () => {
     await assert.rejects(runAround(around, failure), failure);
   });
 
-  it("of the core come out when the plugin that did not wait for it ends well", async () => {
+  it("of the core reject if a plugin did not await the core and returned", async () => {
     const around: Around = async (_ctx, next) => {
       next().catch(() => {});
       await later();
@@ -244,14 +244,14 @@ describe("runPipeline() failures", () => {
     await assert.rejects(runAround(around, failure), failure);
   });
 
-  it("of a plugin before next() keep the core from running", async () => {
+  it("of a plugin before next() prevent the core from running", async () => {
     const seen: string[] = [];
     const plugins: Plugin[] = [{ name: "broken", around: () => Promise.reject(failure) }];
     await assert.rejects(runPipeline(plugins, context(), noting(seen)), failure);
     assert.deepEqual(seen, []);
   });
 
-  it("of a plugin after next() come out, though the core has run", async () => {
+  it("of a plugin after next() reject, although the core has run", async () => {
     const around: Around = async (_ctx, next) => {
       await next();
       throw failure;
@@ -277,7 +277,7 @@ describe("runPipeline() failures", () => {
     "a clash of keys": { name: "inner", extend: () => ({ event: 1 }) },
   };
   for (const [what, plugin] of Object.entries(inner)) {
-    it(`of an inner plugin's ${what}, which kept the core from running, come out also when an outer one catches them`, async () => {
+    it(`of an inner plugin's ${what}, which prevented the core from running, reject even if an outer one catches them`, async () => {
       const seen: string[] = [];
       const outer: Plugin = { name: "outer", around: (_ctx, next) => next().catch(() => {}) };
       await assert.rejects(
@@ -288,14 +288,14 @@ describe("runPipeline() failures", () => {
     });
   }
 
-  it("of an inner plugin after the core has run come out, too", async () => {
+  it("of an inner plugin after the core has run reject too", async () => {
     const outer: Plugin = { name: "outer", around: (_ctx, next) => next().catch(() => {}) };
     const inner: Plugin = { name: "inner", around: (_ctx, next) => next().then(() => Promise.reject(failure)) };
     await assert.rejects(runPipeline([outer, inner], context(), async () => {}), failure);
   });
 });
 
-describe("runPipeline() proof", () => {
+describe("runPipeline() verification", () => {
   const proves = (name: string, proof?: Verification): Plugin => ({
     name,
     phase: "verify",
@@ -303,7 +303,7 @@ describe("runPipeline() proof", () => {
   });
   const token = new Secret("51856fefc120afa4b628cc82d3935cce");
 
-  it("gathers the facts of all plugins, the later ones' above the earlier ones'", async () => {
+  it("merges the results of all plugins, later ones overriding earlier ones", async () => {
     let seen: Verification | undefined;
     const proof = await runPipeline(
       [
@@ -323,7 +323,7 @@ describe("runPipeline() proof", () => {
     assert.equal(seen, proof);
   });
 
-  it("is nothing where a later plugin does not let the event through", async () => {
+  it("is undefined if a later plugin does not accept the event", async () => {
     const plugins = [proves("a", { applicationToken: token }), { name: "b", around: async () => {} }];
     assert.equal(await runPipeline(plugins, context(), async () => {}), undefined);
   });
@@ -335,15 +335,15 @@ describe("runPipeline() context", () => {
   const clashes: Readonly<Record<string, readonly [plugins: Plugin[], message: string]>> = {
     "a key of the core": [
       [extends_("b", () => ({ event: 1 }))],
-      'plugin "b" adds "event" to the context, which is there already',
+      'cannot extend the context: plugin "b" adds "event", which exists',
     ],
     "a key of another plugin": [
       [extends_("a", () => ({ database: 1 })), extends_("b", () => ({ database: 2 }))],
-      'plugin "b" adds "database" to the context, which is there already',
+      'cannot extend the context: plugin "b" adds "database", which exists',
     ],
     "a key that every object has": [
       [extends_("b", () => ({ toString: 1 }))],
-      'plugin "b" adds "toString" to the context, which is there already',
+      'cannot extend the context: plugin "b" adds "toString", which exists',
     ],
   };
   for (const [name, [plugins, message]] of Object.entries(clashes)) {
@@ -354,7 +354,7 @@ describe("runPipeline() context", () => {
     });
   }
 
-  it("takes nothing in when one of several keys clashes", async () => {
+  it("adds no key if one of several conflicts", async () => {
     const ctx = context();
     await assert.rejects(runPipeline([extends_("b", () => ({ mine: 1, log: 2 }))], ctx, async () => {}));
     assert.equal("mine" in ctx, false);
@@ -367,34 +367,34 @@ describe("assertPlugins()", () => {
   const cases: Readonly<Record<string, readonly [plugins: Plugin[], message: string]>> = {
     "no plugin": [
       [],
-      'cannot start: no plugin of phase "verify", so anybody could post updates; ' +
+      'cannot start: no plugin of phase "verify", so anyone could send events; ' +
       "add one, such as applicationToken() of @b24/onappupdate/application-token",
     ],
     "no plugin that verifies": [
       [{ name: "a", around: (_ctx, next) => next() }, { name: "b", phase: "handle" }],
-      'cannot start: no plugin of phase "verify", so anybody could post updates; ' +
+      'cannot start: no plugin of phase "verify", so anyone could send events; ' +
       "add one, such as applicationToken() of @b24/onappupdate/application-token",
     ],
     "a plugin that verifies nothing": [
       [{ name: "a", phase: "verify" }],
-      'cannot start: no plugin of phase "verify", so anybody could post updates; ' +
+      'cannot start: no plugin of phase "verify", so anyone could send events; ' +
       "add one, such as applicationToken() of @b24/onappupdate/application-token",
     ],
     "two plugins of one name": [
       [verifier, { name: "verifier" }],
-      'cannot start: two plugins are called "verifier"; give one another name',
+      'cannot start: two plugins have the name "verifier", wanted unique names',
     ],
     "two plugins that add one key": [
       [verifier, { name: "a", adds: ["database"] as never }, { name: "b", adds: ["other", "database"] as never }],
-      'cannot start: plugin "b" adds "database" to the context, which plugin "a" adds already',
+      'cannot start: plugin "b" adds "database" to the context, which plugin "a" adds too',
     ],
     "one plugin that adds one key twice": [
       [verifier, { name: "a", adds: ["database", "database"] as never }],
-      'cannot start: plugin "a" adds "database" to the context, which plugin "a" adds already',
+      'cannot start: plugin "a" adds "database" to the context, which plugin "a" adds too',
     ],
     "a plugin that verifies and extends": [
       [{ ...verifier, extend: () => ({}) }],
-      'cannot start: plugin "verifier" of phase "verify" has extend(), which only phase "handle" can',
+      'cannot start: plugin "verifier" of phase "verify" has extend(), wanted that only in phase "handle"',
     ],
   };
   for (const [name, [plugins, message]] of Object.entries(cases)) {
@@ -406,12 +406,12 @@ describe("assertPlugins()", () => {
     it(`refuses a plugin that adds the core's ${key}`, () => {
       assert.throws(() => assertPlugins([verifier, { name: "a", adds: [key] as never }]), {
         name: "TypeError",
-        message: `cannot start: plugin "a" adds "${key}" to the context, which the core adds already`,
+        message: `cannot start: plugin "a" adds "${key}" to the context, which the core adds too`,
       });
     });
   }
 
-  it("takes plugins that fit together", () => {
+  it("accepts plugins without conflicts", () => {
     assertPlugins([
       verifier,
       { name: "second", phase: "verify", around: (_ctx, next) => next() },
@@ -421,7 +421,7 @@ describe("assertPlugins()", () => {
   });
 });
 
-describe("an app's pipeline", () => {
+describe("the plugins of an app", () => {
   function app(...plugins: Plugin[]): ReturnType<typeof parts> {
     return parts(plugins);
   }
@@ -465,7 +465,7 @@ describe("an app's pipeline", () => {
     assert.deepEqual(handled, ["handler"]);
   });
 
-  it("not calling next() skips the handlers for good", async () => {
+  it("skips the handlers permanently if a plugin does not call next()", async () => {
     const { post, tick, handled, names } = app(trusting, { name: "skips", around: async () => {} });
     assert.equal(await post(), 200);
     assert.deepEqual(await tick(), { handled: 0, failed: 0 });
@@ -473,7 +473,7 @@ describe("an app's pipeline", () => {
     assert.deepEqual(names(), ["eventReceived", "eventHandled"]);
   });
 
-  it("a plugin that fails is tried again, also when another one catches it", async () => {
+  it("retries after a plugin has failed, even if another one catches the error", async () => {
     let broken = true;
     const fragile: Plugin = {
       name: "fragile",
@@ -492,28 +492,31 @@ describe("an app's pipeline", () => {
     assert.deepEqual(names(), ["eventReceived", "eventFailed", "eventFailed", "eventHandled"]);
   });
 
-  it("a clash at the first event keeps it for the code that has none", async () => {
+  it("keeps an event that fails on a conflict, for code without the conflict", async () => {
     const { post, tick, handled, lines } = app(trusting, { name: "clash", extend: () => ({ log: 1 }) });
     assert.equal(await post(), 200);
     assert.deepEqual(await tick(), { handled: 0, failed: 1 });
     assert.deepEqual(handled, []);
-    assert.match(lines.join("\n"), /plugin \\"clash\\" adds \\"log\\" to the context/);
+    assert.match(lines.join("\n"), /plugin \\"clash\\" adds \\"log\\", which exists/);
   });
 
   const verdicts: Readonly<Record<string, readonly [around: Around, status: number]>> = {
-    "that lets it through": [(_ctx, next) => next(), 200],
+    "that accepts the event": [(_ctx, next) => next(), 200],
     "that does not call next()": [async () => {}, 403],
-    "that finds it not genuine": [() => Promise.reject(new NotAuthenticError("no")), 403],
-    "that cannot tell": [() => Promise.reject(new CannotVerifyError("down")), 503],
+    "that finds the event not authentic": [() => Promise.reject(new NotAuthenticError("no")), 403],
+    "that cannot verify now": [() => Promise.reject(new CannotVerifyError("down")), 503],
     "that fails": [() => Promise.reject(new TypeError("x is undefined")), 503],
-    "that fails without a promise": [
+    "that fails synchronously": [
       () => {
         throw new TypeError("x is undefined");
       },
       503,
     ],
     "that calls next() twice": [(_ctx, next) => next().then(() => next()), 503],
-    "that lets it through and fails then": [(_ctx, next) => next().then(() => Promise.reject(new Error("late"))), 503],
+    "that accepts the event and fails then": [
+      (_ctx, next) => next().then(() => Promise.reject(new Error("late"))),
+      503,
+    ],
   };
   for (const [name, [around, status]] of Object.entries(verdicts)) {
     const verifier: Plugin = { name: "verifier", phase: "verify", around };
@@ -524,7 +527,7 @@ describe("an app's pipeline", () => {
       assert.equal(await stored(), status === 200);
       assert.equal(handled.length, status === 200 ? 1 : 0);
     });
-    it(`answers ${status} with a verifier ${name} before one that lets it through`, async () => {
+    it(`answers ${status} with a verifier ${name} before one that accepts the event`, async () => {
       const { post, stored } = app(verifier, trusting);
       assert.equal(await post(), status);
       assert.equal(await stored(), status === 200);
@@ -557,7 +560,7 @@ describe("an app's pipeline", () => {
     "eventHandled",
   ] as const;
   for (const [name, observer] of Object.entries(throws)) {
-    it(`${name} changes nothing, and is logged`, async () => {
+    it(`logs ${name}, and changes nothing`, async () => {
       const lives = [undefined, observer].map(async (observer) => {
         const { logger, lines } = recordingLogger();
         const { plugin, names } = recorder();
@@ -598,19 +601,19 @@ describe("an app's pipeline", () => {
       assert.deepEqual(calm?.statuses, [200, 200, 200, 400]);
       assert.deepEqual(calm?.seen, ["2.0.0 -> 3.0.0"]);
       const logged = shaken!.lines.map((line) => JSON.parse(line)).filter(({ message }) =>
-        message === "an observer failed"
+        message === "observer failed"
       );
       assert.deepEqual(new Set(logged.map(({ observer }) => observer)), new Set(observed));
       assert(
-        logged.every(({ level, plugin, error }) =>
-          level === "error" && plugin === "observer" && error.message === "observer is broken"
+        logged.every(({ level, plugin, err }) =>
+          level === "error" && plugin === "observer" && err.message === "observer is broken"
         ),
       );
       assert.equal(shaken!.lines.length - logged.length, calm!.lines.length);
     });
   }
 
-  it("an observer that never ends holds nothing up", async () => {
+  it("does not wait for an observer that never resolves", async () => {
     const { post, names } = app(trusting, {
       name: "endless",
       observe: { eventReceived: () => new Promise(() => {}), eventHandled: () => new Promise(() => {}) },
