@@ -1,6 +1,6 @@
 /**
- * Decodes generated bodies, form and JSON by turns: only an InputError may come out, no prototype may change, what is
- * decoded keeps the limits, and what was written as a form or as JSON is read back as it was. Prints the slowest body.
+ * Decodes generated bodies, form and JSON by turns. The decoder may throw nothing but an InputError, no prototype may change,
+ * a decoded tree keeps the limits, and a valid body decodes to the tree that it was written from. Prints the slowest body.
  *
  *     deno run -A scripts/fuzz/decoder.ts [seed] [bodies]
  *
@@ -14,41 +14,44 @@ import { InputError } from "../../src/errors.ts";
 import { decodeForm } from "../../src/bitrix24/form.ts";
 import { decodeJson } from "../../src/bitrix24/json.ts";
 import { DECODE_LIMITS, isTree, type WireTree, type WireValue } from "../../src/bitrix24/tree.ts";
+import { seeded } from "../../tests/support/seeded.ts";
+import { prototypes } from "./_prototypes.ts";
+import { below, pick, type Random } from "./_random.ts";
 
-/** Milliseconds that no body of this generator may take: far above what any takes, far below what a hang is. */
+/** Maximum time (ms) of a body: far above the slowest, far below a hang. */
 const SLOW_MS = 250;
 
-/** What a run saw. */
+/** Result of a run. */
 export interface FuzzReport {
-  /** Bodies that became a tree. */
+  /** Number of bodies that decoded to a tree. */
   readonly decoded: number;
-  /** Bodies that were an InputError. */
+  /** Number of bodies that threw an InputError. */
   readonly refused: number;
-  /** Of one body. */
+  /** Time (ms) of the slowest body. */
   readonly slowestMs: number;
 }
 
 /**
- * Decodes `count` bodies, of the `kinds` by turns.
+ * Decodes `count` bodies, of each of the `kinds` by turns.
  *
- * @throws {Error} at the first body that breaks a promise; it quotes the body
+ * @throws {Error} with the body, at the first that breaks a requirement
  */
 export function fuzz(seed: number, count: number, kinds: readonly Kind[] = ["form", "json"]): FuzzReport {
-  const random = randomNumbers(seed);
+  const random = seeded(seed);
   const before = prototypes();
   let decoded = 0, refused = 0, slowestMs = 0;
   for (let i = 0; i < count; i++) {
     const kind = kinds[i % kinds.length]!;
     const { body, written } = generate(kind, random);
-    const begin = performance.now();
+    const start = performance.now();
     try {
       const tree = (kind === "form" ? decodeForm : decodeJson)(body);
-      slowestMs = Math.max(slowestMs, performance.now() - begin);
+      slowestMs = Math.max(slowestMs, performance.now() - start);
       checkTree(tree);
       if (written !== undefined) assert.equal(JSON.stringify(tree), JSON.stringify(written));
       decoded++;
     } catch (error) {
-      slowestMs = Math.max(slowestMs, performance.now() - begin);
+      slowestMs = Math.max(slowestMs, performance.now() - start);
       if (!(error instanceof InputError)) throw new Error(`body ${i}: ${JSON.stringify(body)}`, { cause: error });
       checkError(error);
       assert.equal(written, undefined, `body ${i} was refused: ${error.message}`);
@@ -64,29 +67,14 @@ type Kind = "form" | "json";
 
 interface Generated {
   readonly body: string;
-  /** What must come out; absent when anything may. */
+  /** Tree that the body must decode to; absent if the body may be invalid. */
   readonly written?: WireTree;
 }
 
-type Random = () => number;
-
-/** Numbers from 0 to below 1, the same ones for the same seed (mulberry32). */
-function randomNumbers(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-const below = (random: Random, end: number): number => Math.floor(random() * end);
-const pick = <T>(random: Random, from: readonly T[]): T => from[below(random, from.length)]!;
 const times = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make);
 
 const NAMES = "a b event __proto__ constructor prototype hasOwnProperty toString 10 -3 007".split(" ");
-// None has a backslash: once V8 (13.6 and 15.0 do so) has seen such a key, JSON.parse takes escaped keys for it.
+// Without backslashes: once V8 (13.6 and 15.0) has seen a key with one, JSON.parse confuses escaped keys with it.
 const ODD_NAMES = ["a.b", "a b", "&=+;", "%5B", "%zz", "\u0000", "\u2028", "ключ", "😀", "'", '"', "0x1", "1.5"];
 const TOKENS: Readonly<Record<Kind, readonly string[]>> = {
   form: [
@@ -111,15 +99,15 @@ const fixtures = (kind: Kind): readonly string[] =>
 const FIXTURES: Readonly<Record<Kind, readonly string[]>> = { form: fixtures("form"), json: fixtures("json") };
 
 function generate(kind: Kind, random: Random): Generated {
-  const chance = random();
-  if (chance < 0.02) return { body: bomb(kind, random) };
-  if (chance < 0.35) return { body: times(below(random, 30), () => pick(random, TOKENS[kind])).join("") };
-  if (chance < 0.65) return { body: mutated(pick(random, FIXTURES[kind]), kind, random) };
+  const choice = random();
+  if (choice < 0.02) return { body: bomb(kind, random) };
+  if (choice < 0.35) return { body: times(below(random, 30), () => pick(random, TOKENS[kind])).join("") };
+  if (choice < 0.65) return { body: mutated(pick(random, FIXTURES[kind]), kind, random) };
   const written = tree(kind, random, 1);
   return { body: kind === "json" ? JSON.stringify(written) : writeForm(written, random), written };
 }
 
-/** More, deeper or longer than allowed, or just not. */
+/** Returns a body around the limits: more, deeper or longer than allowed, or just within. */
 function bomb(kind: Kind, random: Random): string {
   const count = below(random, pick(random, [20, 600, 20_000]));
   return pick(
@@ -165,7 +153,7 @@ function tree(kind: Kind, random: Random, depth: number): WireTree {
   return made;
 }
 
-/** Forms cannot hold empty containers, and hold texts only. */
+/** Returns a random value. Forms have strings only, and no empty containers. */
 function value(kind: Kind, random: Random, depth: number): WireValue {
   const nested = depth < 4 ? random() : 1;
   if (nested < 0.2) return tree(kind, random, depth + 1);
@@ -176,7 +164,7 @@ function value(kind: Kind, random: Random, depth: number): WireValue {
   return pick(random, ["", "3", "crm,user", "\\", "https://a.b/?c=d&e=f", ...ODD_NAMES]);
 }
 
-/** As PHP's `http_build_query` or a browser writes it: brackets escaped or not, a space as `+` or as `%20`. */
+/** Writes a form as PHP's `http_build_query` or a browser does: brackets escaped or not, a space as `+` or as `%20`. */
 function writeForm(top: WireTree, random: Random): string {
   const escape = (text: string): string => {
     const escaped = encodeURIComponent(text);
@@ -219,21 +207,12 @@ function checkError(error: InputError): void {
   }
 }
 
-/** Every property of the prototypes that a decoder could reach. */
-function prototypes(): readonly unknown[] {
-  return [Object, Array, String, Function, Map].flatMap(({ prototype }) =>
-    Reflect.ownKeys(prototype).flatMap((
-      key,
-    ) => [key, ...Object.values(Object.getOwnPropertyDescriptor(prototype, key)!)])
-  );
-}
-
 if (import.meta.main) {
   const [seed = "1", count = "1000000"] = process.argv.slice(2);
-  const begin = performance.now();
+  const start = performance.now();
   const { decoded, refused, slowestMs } = fuzz(Number(seed), Number(count));
-  const seconds = ((performance.now() - begin) / 1000).toFixed(1);
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
   console.log(`seed ${seed}: ${count} bodies in ${seconds} s, ${decoded} decoded, ${refused} refused`);
-  console.log(`slowest body: ${slowestMs.toFixed(1)} ms (wanted at most ${SLOW_MS})`);
+  console.log(`slowest body: ${slowestMs.toFixed(1)} ms (wanted at most ${SLOW_MS} ms)`);
   if (!(slowestMs <= SLOW_MS)) process.exitCode = 1;
 }
