@@ -1,42 +1,48 @@
-/** What is about one installation of the app must not reach the next: the app may be removed while its upgrades run. */
+/** One installation of the app on a portal: an app that is reinstalled while upgrades run must not get their results. */
 import { OnAppUpdateError } from "../errors.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import type { PortalRecord } from "../portal/record.ts";
 
-/** The app was removed from the portal since the work on it began; it may be there again, as another installation. */
+/** The app was removed from the portal while a worker worked on it. It may have been reinstalled since. */
 export class RemovedError extends OnAppUpdateError {
   constructor(memberId: string) {
-    super("removed", `cannot go on with portal ${memberId}: the app was removed from it`);
+    super("removed", `cannot continue with portal ${memberId}: the app was removed from it`);
   }
 }
 
-/** One installation on a portal that this worker holds. */
+/** The lease of a portal, restricted to one installation of the app. */
 export interface Installation {
-  /** As this worker last wrote or read it. @throws {RemovedError} when it is of another installation, or of none */
+  /**
+   * The record as this worker last read or wrote it.
+   *
+   * @throws {RemovedError} if the installation no longer exists
+   */
   readonly record: () => PortalRecord;
   /**
-   * Applies `change`, and renews the lease.
+   * Applies `change` and renews the lease. A record of another installation is not changed.
    *
-   * @throws {RemovedError} when the record is of another installation, or of none: that one is not changed
-   * @throws {LeaseLostError} when another worker has the portal
+   * @throws {RemovedError} if the installation no longer exists
+   * @throws {LeaseLostError} if another worker has taken the lease
    */
   readonly update: PortalLease["update"];
-  /** Those of the portal that is held. */
+  /** See `PortalLease`. */
   readonly fencingToken: number;
+  /** Aborted when the lease is lost. */
   readonly signal: AbortSignal;
 }
 
-/** The installation that a portal has now. */
+/** Returns the portal's current installation. */
 export function installationOf({ record, update, fencingToken, signal }: PortalLease): Installation {
   const { memberId, generation } = record();
-  const isThere = (one: PortalRecord): boolean => one.status === "installed" && one.generation === generation;
-  const own = (one: PortalRecord): PortalRecord => {
-    if (!isThere(one)) throw new RemovedError(memberId);
-    return one;
+  const isCurrent = (record: PortalRecord): boolean =>
+    record.status === "installed" && record.generation === generation;
+  const assertCurrent = (record: PortalRecord): PortalRecord => {
+    if (!isCurrent(record)) throw new RemovedError(memberId);
+    return record;
   };
   return {
-    record: () => own(record()),
-    update: async (change) => own(await update((one) => isThere(one) ? change(one) : one)),
+    record: () => assertCurrent(record()),
+    update: async (change) => assertCurrent(await update((record) => isCurrent(record) ? change(record) : record)),
     fencingToken,
     signal,
   };

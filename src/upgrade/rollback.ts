@@ -1,24 +1,26 @@
-/** Takes back what upgrades did, by the `undo` of their finished steps. */
-import { type AppRuntime, safeError } from "../plugin/runtime.ts";
+/** Rolls a run back: undoes the finished steps of its upgrades, the last one first. */
 import { OnAppUpdateError } from "../errors.ts";
-import { withFields } from "../logger.ts";
 import type { HandlerContext } from "../plugin/context.ts";
-import { latestRun } from "../portal/run_history.ts";
+import { type AppRuntime, safeError } from "../plugin/runtime.ts";
 import type { PortalLease } from "../portal/lease.ts";
-import { snapshot } from "../portal/record.ts";
-import type { Upgrade, UpgradeContext } from "./definition.ts";
+import type { PortalFailure, PortalRecord } from "../portal/record.ts";
+import { latestRun } from "../portal/run_history.ts";
+import { makeUpgradeContext } from "./attempt.ts";
+import type { Upgrade } from "./definition.ts";
 import { type Installation, installationOf } from "./installation.ts";
-import { beginAttempt, ReplayEnd, scopeOf, stepOf, withStep } from "./step_engine.ts";
+import { ReplayEnded } from "./interruptions.ts";
+import { stepOf, withStep } from "./run_record.ts";
+import { type FinishedStep, StepEngine, stepScope } from "./step_engine.ts";
 
-/** What was taken back, in that order, and what could not be. */
+/** The result of `app.admin.rollback`. */
 export interface RollbackReport {
-  /** Steps whose `undo` ran. */
+  /** Steps whose `undo` ran, in this order. */
   readonly undone: readonly RolledBackStep[];
-  /** Finished steps that have none; of upgrades that the code has no more, all steps. */
+  /** Finished steps that have no `undo`, and all finished steps of upgrades that the code no longer has. */
   readonly without: readonly RolledBackStep[];
 }
 
-/** A step of an upgrade. */
+/** A step in a rollback report. */
 export interface RolledBackStep {
   /** Id of the upgrade. */
   readonly upgradeId: string;
@@ -26,123 +28,130 @@ export interface RolledBackStep {
   readonly step: string;
 }
 
+/** A report that is being written. */
+interface Report {
+  readonly undone: RolledBackStep[];
+  readonly without: RolledBackStep[];
+}
+
 /**
- * Takes back the run that is under way or parked; without one the last run that reached the portal's version. The portal
- * is on the version then on which that run began, and parked. Done again after a failure, it goes on where it was.
+ * Rolls back the open run or, if there is none, the last run that reached the portal's version. Then the portal is on the
+ * version on which that run began, and parked. Called again after a failure, it resumes.
+ *
+ * @throws {OnAppUpdateError} with code `nothing_to_roll_back` if no such run is stored
+ * @throws {RemovedError} if the app was removed from the portal
+ * @throws the error of an `undo`
  */
 export async function rollBack(
-  core: AppRuntime,
+  runtime: AppRuntime,
   upgrades: readonly Upgrade[],
-  portal: PortalLease,
+  lease: PortalLease,
   ctx: HandlerContext,
 ): Promise<RollbackReport> {
-  const held = installationOf(portal);
-  await reopen(core, held);
-  // What is taken back is to be done again, and not before somebody says so, also where an undo fails.
-  await held.update((record) => {
+  const { clock } = runtime;
+  const installation = installationOf(lease);
+  if (installation.record().run === undefined) await reopenLastRun(runtime, installation);
+  // Parked before the first undo: if one fails, no worker may run the upgrades again.
+  await installation.update((record) => {
     const { startedAt = Infinity, journal = [] } = record.run ?? {};
     const ids = new Set(journal.map(({ upgradeId }) => upgradeId));
-    const upgradeId = journal[0]?.upgradeId ?? record.failure?.upgradeId;
-    return {
-      ...record,
-      applied: record.applied.filter(({ id, at }) => !(ids.has(id) && at >= startedAt)),
-      failure: {
-        ...(upgradeId === undefined ? {} : { upgradeId }),
-        ...{ to: record.target!, message: "it is being rolled back", attempts: 0, at: core.clock() },
-      },
-    };
+    const applied = record.applied.filter(({ id, at }) => !(ids.has(id) && at >= startedAt));
+    return { ...record, applied, failure: rollbackFailure(record, "rollback in progress", clock()) };
   });
-  const report = { undone: [] as RolledBackStep[], without: [] as RolledBackStep[] };
-  for (const { upgradeId, steps } of (held.record().run?.journal ?? []).toReversed()) {
+  const report: Report = { undone: [], without: [] };
+  for (const { upgradeId, steps } of (installation.record().run?.journal ?? []).toReversed()) {
     const upgrade = upgrades.find(({ id }) => id === upgradeId);
-    if (upgrade === undefined) {
-      for (const [step, { state }] of Object.entries(steps)) {
-        if (state === "done") report.without.push({ upgradeId, step });
-      }
+    if (upgrade !== undefined) {
+      await undoUpgrade(runtime, installation, ctx, upgrade, report);
       continue;
     }
-    await undoUpgrade(core, held, ctx, upgrade, report);
+    for (const [step, { state }] of Object.entries(steps)) {
+      if (state === "done") report.without.push({ upgradeId, step });
+    }
   }
-  await held.update((record) => {
-    const { run, ...rest } = record;
-    const upgradeId = run?.journal[0]?.upgradeId ?? record.failure?.upgradeId;
-    return {
-      ...rest,
-      rollbacks: (record.rollbacks ?? 0) + 1,
-      failure: {
-        ...(upgradeId === undefined ? {} : { upgradeId }),
-        ...{ to: record.target!, message: "rolled back", attempts: 0, at: core.clock() },
-      },
-    };
+  await installation.update((record) => {
+    const { run: _, ...rest } = record;
+    const rollbacks = (record.rollbacks ?? 0) + 1;
+    return { ...rest, rollbacks, failure: rollbackFailure(record, "rolled back", clock()) };
   });
+  ctx.log.info("run rolled back", { event: "run.rolled_back", undone: report.undone, without: report.without });
   return report;
 }
 
-/** Makes the last run that is over the one under way again, parked; does nothing while there is one. */
-async function reopen(core: AppRuntime, held: Installation): Promise<void> {
-  const { memberId, version } = held.record();
-  if (held.record().run !== undefined) return;
-  const last = await latestRun(core.storage, memberId);
-  // Those of an earlier installation are none of this one's.
-  if (last === undefined || last.to !== version || last.generation !== held.record().generation) {
-    throw new OnAppUpdateError("nothing_to_roll_back", `cannot roll portal ${memberId} back: no run of it is stored`);
-  }
-  const { id, from, startedAt, journal } = last;
-  await held.update((record) => ({
-    ...record,
-    version: from,
-    run: { id, from, startedAt, journal },
-    failure: {
-      upgradeId: journal[0]!.upgradeId,
-      to: record.target!,
-      message: "it is being rolled back",
-      attempts: 0,
-      at: core.clock(),
-    },
-  }));
+/** The failure that parks a portal from the beginning of its rollback on. */
+function rollbackFailure(record: PortalRecord, message: string, at: number): PortalFailure {
+  const upgradeId = record.run?.journal[0]?.upgradeId ?? record.failure?.upgradeId;
+  return {
+    ...(upgradeId === undefined ? {} : { upgradeId }),
+    ...{ to: record.target!, message, attempts: 0, at },
+  };
 }
 
+/** Makes the last finished run the open run of the portal, and parks it. */
+async function reopenLastRun(runtime: AppRuntime, installation: Installation): Promise<void> {
+  const { memberId, version, generation } = installation.record();
+  const last = await latestRun(runtime.storage, memberId);
+  // A run of an earlier installation cannot be rolled back.
+  if (last === undefined || last.to !== version || last.generation !== generation) {
+    throw new OnAppUpdateError(
+      "nothing_to_roll_back",
+      `cannot roll back portal ${memberId}: no run of this installation to its version is stored`,
+    );
+  }
+  const { id, from, startedAt, journal } = last;
+  await installation.update((record) => {
+    const reopened = { ...record, version: from, run: { id, from, startedAt, journal } };
+    return { ...reopened, failure: rollbackFailure(reopened, "rollback in progress", runtime.clock()) };
+  });
+}
+
+/** Undoes the finished steps of one upgrade. */
 async function undoUpgrade(
-  core: AppRuntime,
-  held: Installation,
+  runtime: AppRuntime,
+  installation: Installation,
   ctx: HandlerContext,
   upgrade: Upgrade,
-  report: { readonly undone: RolledBackStep[]; readonly without: RolledBackStep[] },
+  report: Report,
 ): Promise<void> {
-  const { id } = upgrade;
-  const record = held.record();
-  const signal = AbortSignal.any([ctx.signal, held.signal]);
-  const quiet = (): void => {};
-  const one = beginAttempt({
-    ...{ ...core, held, upgradeId: id, retry: {}, signal, isReplay: true },
-    ...{ started: quiet, finishedStep: quiet },
-  });
-  const { event: _e, receivedAt: _r, ...added } = ctx;
-  const leg = { memberId: record.memberId, from: record.run!.from, to: record.target! };
-  const log = withFields(ctx.log, { upgradeId: id });
-  try {
-    // Up to the first step that is not done: it gives what the steps gave, and how to take them back.
-    await upgrade.handler(
-      {
-        ...{ ...added, ...one.steps, ...leg, attempt: 1, mode: "rollback" },
-        ...{ portal: snapshot(record), log, signal },
-      } satisfies UpgradeContext,
-    );
-  } catch (error) {
-    if (!(error instanceof ReplayEnd)) {
-      const safe = safeError(core, error, ctx.event, held.record());
-      log.warn("a handler that is replayed to be rolled back failed", { error: safe });
-    }
-  }
-  one.end();
-  for (const { name, undo } of one.finished.toReversed()) {
+  const { id: upgradeId } = upgrade;
+  const signal = AbortSignal.any([ctx.signal, installation.signal]);
+  for (const { name, undo } of (await finishedSteps(runtime, installation, ctx, upgrade, signal)).toReversed()) {
     if (undo === undefined) {
-      report.without.push({ upgradeId: id, step: name });
+      report.without.push({ upgradeId, step: name });
       continue;
     }
-    const known = stepOf(held.record(), id, name)!;
-    await undo(await scopeOf(held, id, name, { attempt: 1, signal, part: "undo" }));
-    await held.update((current) => withStep(current, id, name, { ...known, state: "undone", at: core.clock() }));
-    report.undone.push({ upgradeId: id, step: name });
+    const step = stepOf(installation.record(), upgradeId, name)!;
+    await undo(await stepScope(runtime, installation, upgradeId, name, { attempt: 1, signal, part: "undo" }));
+    await installation.update((record) =>
+      withStep(record, upgradeId, name, { ...step, state: "undone", at: runtime.clock() })
+    );
+    report.undone.push({ upgradeId, step: name });
   }
+}
+
+/** Runs the handler of an upgrade up to its first unfinished step. Returns the finished ones, with their `undo`. */
+async function finishedSteps(
+  runtime: AppRuntime,
+  installation: Installation,
+  ctx: HandlerContext,
+  upgrade: Upgrade,
+  signal: AbortSignal,
+): Promise<readonly FinishedStep[]> {
+  const record = installation.record();
+  const engine = new StepEngine({
+    ...{ runtime, installation, upgradeId: upgrade.id, retry: {}, signal },
+    isReplay: true,
+  });
+  const change = { memberId: record.memberId, from: record.run!.from, to: record.target! };
+  const context = makeUpgradeContext(ctx, engine, record, change, { attempt: 1, mode: "rollback" });
+  try {
+    await upgrade.handler(context);
+  } catch (error) {
+    if (!(error instanceof ReplayEnded)) {
+      const err = safeError(runtime, error, ctx.event, installation.record());
+      context.log.warn("replay for a rollback failed", { event: "rollback.replay_failed", err });
+    }
+  }
+  engine.end();
+  return engine.finished;
 }

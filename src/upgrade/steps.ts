@@ -1,51 +1,70 @@
-/** The recorded parts of an upgrade, as its handler sees them. */
+/** The recorded functions of upgrade handlers, as handlers see them. */
 import type { RetryPolicy } from "../retry.ts";
 
-/** What the work of a step is given. */
+/** The argument of a step's work. */
 export interface StepScope {
   /**
-   * The same for every attempt at this step on this portal, and for no other step: hand it to whatever you call, so that
-   * it can tell a repetition. A page of `pages` has one of its own.
+   * The same for every attempt at this step on this portal, and for nothing else. Pass it to the services that you call,
+   * so that they recognize a repeat. Each page of `pages` has its own.
    */
   readonly idempotencyKey: string;
-  /** 1 at the first time, and one more for each time that it was begun since. */
+  /** Number of this attempt at the step, from 1. Attempts whose process ended count. */
   readonly attempt: number;
-  /** Rises each time that a worker takes the portal: whoever has seen a higher one can refuse a lower one. */
+  /** Rises whenever a worker takes the lease of the portal. A service can refuse a lower token than it has seen. */
   readonly fencingToken: number;
-  /** Aborted at the time-out of the step or of the upgrade, when the app closes, and when another worker takes over. */
+  /** Aborted at the timeout of the step or the upgrade, when the lease is lost to another worker, and at a shutdown. */
   readonly signal: AbortSignal;
 }
 
-/** Options of a step. `T` is what it gives. */
+/** Options of a step. `T` is the type of its result. */
 export interface StepOptions<T> {
-  /** Instead of the upgrade's. */
+  /**
+   * When failed attempts are retried.
+   *
+   * @default the retry policy of the upgrade
+   */
   readonly retry?: RetryPolicy;
-  /** Milliseconds after which an attempt has failed and its `signal` is aborted; default none. */
+  /**
+   * Milliseconds after which an attempt fails and its `signal` is aborted. Minimum: 1. Maximum: 2147483647.
+   *
+   * @default no timeout
+   */
   readonly timeoutMs?: number;
-  /** Takes back what the step did; run by `app.admin.rollback`, at least once, with what the step gave. */
+  /**
+   * Undoes the step, given its result. `app.admin.rollback` runs it at least once.
+   *
+   * @default none: a rollback reports the step as not undone
+   */
   readonly undo?: (result: T, scope: StepScope) => void | Promise<void>;
 }
 
-/** What one page did, and where the next one begins; `next: null` after the last one. */
+/** The result of one page of `pages`. */
 export interface PageResult<C> {
-  /** Where the next page begins; `null`: this was the last. */
+  /** Cursor of the next page; `null` after the last page. */
   readonly next: C | null;
-  /** How much this page did, of whatever is counted. */
+  /** Number of items that this page has processed. */
   readonly done: number;
-  /** How much there is in all, if that is known. */
+  /** Number of items of all pages, if it is known. */
   readonly total?: number;
 }
 
 /**
- * The recorded parts of an upgrade. A name is used once in an upgrade, and one step runs at a time. Steps are known by
- * their names: a deploy may reorder them; one that is gone from the code is left out, one that is new is run.
+ * The recorded functions of an upgrade handler. After an interruption the handler runs again from its start, and finished
+ * steps return their recorded results.
+ *
+ * A step is identified by its name, which must be unique in the upgrade. One step runs at a time. A deploy may add, remove
+ * and reorder steps: removed steps are ignored, and new ones run.
  */
 export interface Steps {
   /**
-   * Runs `run` at least once, and records what it gave (anything that JSON can say, or nothing): from then on it is not
-   * run again, and what it gave is given again.
+   * Runs `run` and records its result. Once recorded, the step never runs again, and its result is returned.
    *
-   * @throws {NonRetriableError} when the name is used twice, or while another step runs
+   * `run` runs at least once: a crash between its end and the record repeats it. The result must be a JSON value or
+   * `undefined`, and is returned as JSON restores it: a `Date` becomes a string.
+   *
+   * @throws {NonRetriableError} if the name is used twice, another step is running, an option is invalid, or the result
+   * cannot be stored
+   * @throws the error of `run`
    */
   readonly step: <T>(
     name: string,
@@ -53,8 +72,14 @@ export interface Steps {
     options?: StepOptions<T>,
   ) => Promise<T>;
   /**
-   * Runs `page` for one cursor after the other, from `start` until `next` is `null`, each at least once; after an
-   * interruption from the cursor that was recorded last. Resolves to all that was done.
+   * Runs `page` with one cursor after the other, from `start` until a page returns `next: null`. Resolves to the sum of
+   * `done`.
+   *
+   * The cursor is recorded after each page, and an interrupted step resumes there. So each page runs at least once, and
+   * each has its own attempts and idempotency key.
+   *
+   * @throws {NonRetriableError} if the name is used twice, another step is running, or an option is invalid
+   * @throws the error of `page`
    */
   readonly pages: <C>(
     name: string,
@@ -63,10 +88,17 @@ export interface Steps {
     options?: Omit<StepOptions<number>, "undo">,
   ) => Promise<number>;
   /**
-   * Goes on after this many milliseconds, or later, at a `tick()`, possibly in another process: the handler runs again
-   * from its beginning, and its finished steps give what they gave.
+   * Suspends the run for `ms` milliseconds. Minimum: 0.
+   *
+   * It throws to end the attempt: let the error pass. A later `tick()`, possibly in another process, runs the handler
+   * again, and then `sleep` returns.
+   *
+   * @throws {NonRetriableError} if the name is used twice, another step is running, or `ms` is not a duration
    */
   readonly sleep: (name: string, ms: number) => Promise<void>;
-  /** Tells how far the upgrade is; recorded about once a second, and with the next step. */
+  /**
+   * Reports the progress of the upgrade, as `portal.run.progress`: `done` of `total` items, and a note for people. Saved
+   * at most once a second, and with the next step.
+   */
   readonly progress: (done: number, total?: number, note?: string) => Promise<void>;
 }

@@ -15,8 +15,10 @@ import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
-import { NEWER_MS, readiness, recordBlock, runUpgrades } from "../upgrade/run.ts";
-import { Suspended } from "../upgrade/step_engine.ts";
+import { recordBlock } from "../upgrade/block.ts";
+import { Suspended } from "../upgrade/interruptions.ts";
+import { NEWER_CODE_RETRY_MS, nextAction } from "../upgrade/next_action.ts";
+import { runUpgrades } from "../upgrade/run.ts";
 import { compareVersions } from "../version.ts";
 import { syntheticUpdateEvent } from "./missed_updates.ts";
 
@@ -80,15 +82,15 @@ export async function processDelivery(
         // However long that takes: it is no failure, and must not be parked.
         const error = safeError(core, reason, sent, held.record());
         core.log.warn("an event waits for code that knows its version", { memberId, deliveryId, error });
-        return { result: "left", at: core.clock() + NEWER_MS };
+        return { result: "left", at: core.clock() + NEWER_CODE_RETRY_MS };
       }
       if (next !== held.record()) await held.update((record) => applyEvent(record, sent, facts));
     }
-    const blocked = readiness(core, upgrades, held.record());
+    const blocked = nextAction(held.record(), upgrades, core.clock(), core.versions.latest);
     // What waits for its upgrades is not begun; other events go on without them.
     if (tellsVersion(entry)) {
-      if (blocked.state === "parked") return { result: "left" };
-      if (blocked.state === "waiting") return { result: "left", at: blocked.until };
+      if (blocked.action === "parked") return { result: "left" };
+      if (blocked.action === "wait") return { result: "left", at: blocked.until };
     }
     await run(core, tellsVersion(entry) ? upgrades : undefined, held, event, receivedAt);
     // It was what this event waited for.
@@ -106,7 +108,7 @@ export async function processDelivery(
     if (error instanceof Suspended) return { result: "left", at: error.until };
     if (error instanceof FormatError) {
       core.log.warn("an event is left for newer code", { memberId, deliveryId, error });
-      return { result: "failed", at: core.clock() + NEWER_MS };
+      return { result: "failed", at: core.clock() + NEWER_CODE_RETRY_MS };
     }
     return await fail(core, held, entry, event, error);
   }

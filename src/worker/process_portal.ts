@@ -14,7 +14,7 @@ import { addEntry, entryId, rescheduleEntry, withNextDelivery } from "../portal/
 import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
-import { missingScope, readiness } from "../upgrade/run.ts";
+import { isDue, nextAction } from "../upgrade/next_action.ts";
 import type { Checks } from "./checks.ts";
 import { enqueueMissedUpdate } from "./missed_updates.ts";
 import { eventIn, type Outcome, processDelivery, tellsVersion, type WorkResult } from "./process_delivery.ts";
@@ -60,13 +60,13 @@ export async function processPortal(
     for (let first = isAlone ? known : undefined; !isFree; first = undefined) {
       const { inboxSequence } = held.record();
       const { outcomes, isTold } = await processDeliveries(core, upgrades, held, first);
-      const journey = readiness(core, upgrades, held.record());
+      const journey = nextAction(held.record(), upgrades, core.clock(), core.versions.latest);
       // A portal below its target is work, also when what told of the target is done.
-      if (journey.state === "ready" && !isTold()) await enqueueMissedUpdate(core, held.record());
+      if (isDue(journey) && !isTold()) await enqueueMissedUpdate(core, held.record());
       else {
         const next = [
           await purgeIfExpired(core, held),
-          journey.state === "waiting" ? journey.until : undefined,
+          journey.action === "wait" ? journey.until : undefined,
           checks.dueAt(held.record()),
           ...Array.from(outcomes.values(), ({ at }) => at),
         ];
@@ -126,7 +126,9 @@ async function processDeliveries(
   const { memberId } = held.record();
   for await (const item of first === undefined ? inboxOf(core, memberId) : [first.delivery]) {
     // Its handlers are those of a version that the portal is not on yet.
-    if (!isTold() && !tellsVersion(item) && readiness(core, upgrades, held.record()).state === "ready") {
+    if (
+      !isTold() && !tellsVersion(item) && isDue(nextAction(held.record(), upgrades, core.clock(), core.versions.latest))
+    ) {
       const update = await enqueueMissedUpdate(core, held.record());
       if (update !== undefined) await handle(update);
     }
@@ -160,7 +162,9 @@ function isToBeChecked(core: AppRuntime, upgrades: readonly Upgrade[], checks: C
   const now = core.clock();
   if ((checks.dueAt(record) ?? Infinity) <= now) return true;
   const { blocked, check } = record;
-  const mayHaveChanged = blocked === undefined ? missingScope(upgrades, record).length > 0 : blocked.nextTryAt <= now;
+  const mayHaveChanged = blocked === undefined
+    ? nextAction(record, upgrades, now, core.versions.latest).action === "block"
+    : blocked.nextTryAt <= now;
   return mayHaveChanged && now - (check?.at ?? -Infinity) >= SCOPE_MS;
 }
 

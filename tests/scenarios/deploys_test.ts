@@ -242,7 +242,7 @@ describe("what a step gave", () => {
     await send(app, update(3));
     const { failure } = (await app.portal(MEMBER_ID))!;
     assert.deepEqual([failure?.step, failure?.retryAt], ["helper", undefined]);
-    assert.match(failure!.message, /cannot keep what step "helper" gave: it is function, wanted what JSON can say/);
+    assert.match(failure!.message, /cannot store the result of step "helper": it is of type function, wanted a value/);
   });
 
   for (const name of ["file", "deno-kv", "redis"] satisfies StorageName[]) {
@@ -292,6 +292,6 @@ describe("what a step gave", () => {
     await send(app, update(3));
     const { version, failure } = (await app.portal(MEMBER_ID))!;
     assert.deepEqual([version, failure?.step, failure?.retryAt], ["2.0.0", "large", undefined]);
-    assert.match(failure!.message, /step "large" gave: it has 30002 bytes of JSON, memory takes at most 20000/);
+    assert.match(failure!.message, /step "large": it has 30002 bytes of JSON, memory takes at most 20000/);
   });
 });

@@ -240,7 +240,7 @@ describe("admin.rollback()", () => {
     });
     await updated(made);
     await made.app.admin.rollback(MEMBER_ID);
-    const line = made.lines.find((text) => text.includes("replayed"))!;
+    const line = made.lines.find((text) => text.includes("rollback.replay_failed"))!;
     assert.match(line, /refused/);
     assert.doesNotMatch(made.lines.join(), new RegExp(token));
   });

@@ -209,7 +209,7 @@ describe("step()", () => {
     });
     await update();
     over.resolve();
-    await assert.rejects(late!, /this attempt is over/);
+    await assert.rejects(late!, /this attempt has ended/);
     assert.equal(ran, false);
   });
 
@@ -335,7 +335,7 @@ describe("what steps and sleeps are told", () => {
       step("one", () => {}, { timeoutMs: Infinity }),
     'cannot run step "one": timeoutMs is 2592000000, wanted 1 to 2147483647': ({ pages }) =>
       pages("one", 0, () => Promise.resolve({ next: null, done: 1 }), { timeoutMs: 2_592_000_000 }),
-    'cannot run step "one": cannot use maxAttempts 0 for it, wanted a number from 1': ({ step }) =>
+    'cannot run step "one": cannot use maxAttempts 0 for it, wanted a whole number from 1': ({ step }) =>
       step("one", () => {}, { retry: { maxAttempts: 0 } }),
     'cannot sleep "a while" for NaN milliseconds, wanted a number from 0': ({ sleep }) => sleep("a while", NaN),
     'cannot sleep "a while" for Infinity milliseconds, wanted a number from 0': ({ sleep }) =>

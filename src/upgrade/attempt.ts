@@ -1,0 +1,191 @@
+/** One attempt at one upgrade, from its count in the portal's record to its outcome there. */
+import { withTimeout } from "../async/with_timeout.ts";
+import { defined } from "../defined.ts";
+import { UpgradeError } from "../errors.ts";
+import { withFields } from "../logger.ts";
+import type { HandlerContext } from "../plugin/context.ts";
+import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
+import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
+import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
+import {
+  blockedReasonOf,
+  countsAsAttempt,
+  maxAttemptsOf,
+  nextRetryDelay,
+  type RetryPolicy,
+  unitHash,
+} from "../retry.ts";
+import { recordBlock } from "./block.ts";
+import type { Upgrade, UpgradeContext } from "./definition.ts";
+import type { Installation } from "./installation.ts";
+import { Suspended } from "./interruptions.ts";
+import { stepOf, withApplied, withAttempt, withoutAttempt, withoutStepAttempt, withSleep } from "./run_record.ts";
+import { StepEngine } from "./step_engine.ts";
+import { createSteps } from "./step_kinds.ts";
+
+/** An attempt that has started. */
+interface Attempt {
+  readonly upgrade: Upgrade;
+  readonly change: VersionChange;
+  readonly retry: RetryPolicy;
+  readonly number: number;
+  readonly engine: StepEngine;
+}
+
+/**
+ * Runs the handler of an upgrade once, and records that the upgrade is applied.
+ *
+ * @throws {UpgradeError} if the handler failed; the failure is in the record
+ * @throws {Suspended} if the handler sleeps, or the portal is blocked
+ * @throws the reason of `ctx.signal` if the app closes
+ * @throws {RemovedError} if the app was removed from the portal
+ * @throws {LeaseLostError} if another worker has taken the lease
+ */
+export async function attemptUpgrade(
+  runtime: AppRuntime,
+  installation: Installation,
+  ctx: HandlerContext,
+  upgrade: Upgrade,
+  change: VersionChange,
+): Promise<void> {
+  const { id: upgradeId } = upgrade;
+  const retry = upgrade.retry ?? runtime.retry;
+  const record = await installation.update((record) => withAttempt(record, upgradeId, change.from, runtime.clock()));
+  const failures = record.failure?.upgradeId === upgradeId ? record.failure.attempts : 0;
+  const starts = record.run!.current!.attempt;
+  const number = Math.max(failures + 1, starts);
+  const signal = AbortSignal.any([ctx.signal, installation.signal]);
+  const report = (step: string, attempt: number) => ({ ...change, upgradeId, step, attempt });
+  const engine = new StepEngine({
+    ...{ runtime, installation, upgradeId, retry, signal },
+    onStepStarted: (step, attempt) => notify(runtime, "stepStarted", report(step, attempt)),
+    onStepFinished: (step, attempt) => notify(runtime, "stepFinished", report(step, attempt)),
+  });
+  try {
+    // Had the last attempt failed, it would be in the record: its process must have ended.
+    if (starts > maxAttemptsOf(retry)) {
+      throw new Error(`it was started ${starts - 1} times, and its process ended each time`);
+    }
+    const context = makeUpgradeContext(ctx, engine, record, change, { attempt: number, mode: "run" });
+    await withTimeout(
+      runtime.time,
+      signal,
+      upgrade.timeoutMs,
+      (signal) => upgrade.handler({ ...context, signal }),
+    );
+    if (engine.suspended !== undefined) throw engine.suspended;
+  } catch (error) {
+    engine.end();
+    installation.signal.throwIfAborted();
+    return await recordInterruption(runtime, installation, ctx, { upgrade, change, retry, number, engine }, error);
+  }
+  engine.end();
+  await installation.update((record) => withApplied(record, upgradeId, change.from, change.to, runtime.clock()));
+}
+
+/** Returns the argument of an upgrade handler. */
+export function makeUpgradeContext(
+  ctx: HandlerContext,
+  engine: StepEngine,
+  record: PortalRecord,
+  { memberId, from, to }: VersionChange,
+  { attempt, mode }: Pick<UpgradeContext, "attempt" | "mode">,
+): UpgradeContext {
+  const { upgradeId, signal } = engine.options;
+  const { event: _e, receivedAt: _r, ...added } = ctx;
+  return {
+    ...added,
+    ...createSteps(engine),
+    ...{ memberId, from, to, attempt, mode, signal },
+    portal: snapshot(record),
+    log: withFields(ctx.log, { upgradeId, attempt }),
+  };
+}
+
+/** Records why an attempt has not finished. Always throws. */
+async function recordInterruption(
+  runtime: AppRuntime,
+  installation: Installation,
+  ctx: HandlerContext,
+  attempt: Attempt,
+  error: unknown,
+): Promise<never> {
+  const { upgrade, engine } = attempt;
+  const { suspended } = engine;
+  if (suspended !== undefined) {
+    await installation.update((record) => withSleep(withoutAttempt(record), suspended.until));
+    throw suspended;
+  }
+  const step = engine.failedStep(error)?.name;
+  // Cut off by a shutdown.
+  if (ctx.signal.aborted) {
+    await installation.update((record) => {
+      const uncounted = withoutAttempt(record);
+      return step === undefined ? uncounted : withoutStepAttempt(uncounted, upgrade.id, step);
+    });
+    throw ctx.signal.reason;
+  }
+  return await recordFailure(runtime, installation, ctx, attempt, error);
+}
+
+/** Records that the portal is blocked, or that the upgrade is retried or parked. Always throws. */
+async function recordFailure(
+  runtime: AppRuntime,
+  installation: Installation,
+  ctx: HandlerContext,
+  { upgrade, change, retry, number, engine }: Attempt,
+  thrown: unknown,
+): Promise<never> {
+  const { id: upgradeId } = upgrade;
+  const failedStep = engine.failedStep(thrown);
+  const step = failedStep?.name;
+  const record = installation.record();
+  const error = safeError(runtime, thrown, ctx.event, record);
+  const attempts = step === undefined ? number : stepOf(record, upgradeId, step)?.attempts ?? number;
+  const isCounted = countsAsAttempt(thrown);
+  const blockedOn = blockedReasonOf(thrown);
+  const delay = nextRetryDelay(thrown, attempts, failedStep?.retry ?? retry, unitHash(runtime.random()));
+  const at = runtime.clock();
+  const failure: PortalFailure = {
+    ...{ upgradeId, to: change.to, message: error.message, at },
+    attempts: isCounted ? attempts : attempts - 1,
+    ...defined({ step, retryAt: delay === undefined ? undefined : at + delay }),
+  };
+  await installation.update((record) => {
+    // The failure of a step counts as an attempt at the step, and not at the upgrade.
+    let next = step !== undefined || !isCounted ? withoutAttempt(record) : record;
+    if (step !== undefined && !isCounted) next = withoutStepAttempt(next, upgradeId, step);
+    if (blockedOn !== undefined) return next;
+    const { blocked: _, ...rest } = next;
+    return { ...rest, failure };
+  });
+  if (step !== undefined) notify(runtime, "stepFailed", { ...change, upgradeId, step, attempt: attempts, error });
+  if (blockedOn !== undefined) {
+    throw new Suspended(await recordBlock(runtime, installation, blockedOn, `upgrade ${upgradeId}: ${error.message}`));
+  }
+  reportFailure(
+    runtime,
+    ctx,
+    { ...change, upgradeId, attempt: attempts, error, ...defined({ step }) },
+    failure.retryAt,
+  );
+  throw new UpgradeError(upgradeId, attempts, error.message, { cause: error });
+}
+
+/** Logs a failure and notifies observers. Without `retryAt` the portal is parked. */
+function reportFailure(
+  runtime: AppRuntime,
+  ctx: HandlerContext,
+  failure: UpgradeFailure,
+  retryAt: number | undefined,
+): void {
+  const { upgradeId, step, attempt, error: err } = failure;
+  const fields = { upgradeId, attempt, ...defined({ step, retryAt }), err };
+  if (retryAt === undefined) {
+    ctx.log.error("portal parked", { event: "portal.parked", ...fields });
+    notify(runtime, "portalParked", failure);
+  } else {
+    ctx.log.warn("upgrade failed", { event: "upgrade.failed", ...fields });
+    notify(runtime, "upgradeRetryScheduled", { ...failure, at: retryAt });
+  }
+}
