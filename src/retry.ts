@@ -1,84 +1,104 @@
-/** When what failed is tried again. */
+/** Whether and when failed work is retried. */
 import { B24Error } from "./bitrix24/b24_error.ts";
+import { defined } from "./defined.ts";
 import { type BlockedReason, NoCredentialsError, NonRetriableError, RetryAfterError } from "./errors.ts";
 
-/** How often, and after which waits, something that failed is tried again. */
+/** How often failed work is retried, and after which delays. */
 export interface RetryPolicy {
-  /** How often it is tried in all before it is parked; default 10. */
+  /**
+   * Maximum number of attempts, the first one included; after them, the work is parked. A whole number. Minimum: 1.
+   *
+   * @default 10
+   */
   readonly maxAttempts?: number;
-  /** Milliseconds before the second attempt; each further wait is twice as long. Default 30000. */
+  /**
+   * Milliseconds before the second attempt. Each further delay is twice as long. Up to half of a delay is taken off at
+   * random, so that portals that failed together do not retry together. Minimum: 0.
+   *
+   * @default 30000
+   */
   readonly initialDelayMs?: number;
-  /** Milliseconds that a wait has at most; default 3600000, an hour. */
+  /**
+   * Maximum delay in milliseconds. Minimum: 0.
+   *
+   * @default 3600000
+   */
   readonly maxDelayMs?: number;
 }
 
 const DEFAULTS: Required<RetryPolicy> = { maxAttempts: 10, initialDelayMs: 30_000, maxDelayMs: 3_600_000 };
 
-/** @throws {TypeError} naming `what` when a number is none */
+/** @throws {TypeError} if a number of the policy is out of range; the message names `what` it is for */
 export function assertRetryPolicy(what: string, policy: RetryPolicy): void {
-  for (const [name, least] of [["maxAttempts", 1], ["initialDelayMs", 0], ["maxDelayMs", 0]] as const) {
+  for (const name of ["maxAttempts", "initialDelayMs", "maxDelayMs"] as const) {
     const value = policy[name];
-    if (value === undefined || (value >= least && (name !== "maxAttempts" || Number.isInteger(value)))) continue;
-    throw new TypeError(`cannot use ${name} ${value} for ${what}, wanted a number from ${least}`);
+    const isValid = name === "maxAttempts" ? Number.isInteger(value) && value! >= 1 : value! >= 0;
+    if (value === undefined || isValid) continue;
+    const wanted = name === "maxAttempts" ? "a whole number from 1" : "a number from 0";
+    throw new TypeError(`cannot use ${name} ${value} for ${what}, wanted ${wanted}`);
   }
 }
 
-/** How long a portal waits for what nobody here can hasten before it is tried again, in milliseconds. */
+/** Delay (ms) before retrying a portal that is blocked on an external action. */
 export const BLOCKED_RETRY_MS = 60 * 60 * 1000;
 
-/** What `error`, or a cause of it, says that a portal has to be given before trying again is of use. */
+/** Returns what the portal needs before a retry can succeed, as `error` or one of its causes reports it. */
 export function blockedReasonOf(error: unknown): BlockedReason | undefined {
-  const cause = decisive(error);
-  return cause instanceof B24Error || cause instanceof NoCredentialsError ? cause.blockedOn : undefined;
+  const decisive = decisiveError(error);
+  return decisive instanceof B24Error || decisive instanceof NoCredentialsError ? decisive.blockedOn : undefined;
 }
 
-/** The first of `error` and its causes that says itself when to try again. */
-function decisive(error: unknown): unknown {
+/** Returns the first of `error` and its causes that determines the retry itself; `error` if the policy applies. */
+function decisiveError(error: unknown): unknown {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 10; cause = cause.cause, depth++) {
     if (cause instanceof RetryAfterError || cause instanceof NonRetriableError) return cause;
     if (cause instanceof NoCredentialsError) return cause;
-    if (cause instanceof B24Error && (cause.isFinal || cause.blockedOn !== undefined || laterMs(cause))) return cause;
+    if (cause instanceof B24Error && (cause.isFinal || cause.blockedOn !== undefined || limitDelay(cause))) {
+      return cause;
+    }
   }
   return error;
 }
 
-function laterMs(error: unknown): number | undefined {
+/** Returns the delay after which a limit of Bitrix24 is over. */
+function limitDelay(error: unknown): number | undefined {
   return error instanceof B24Error ? error.retryAfterMs : undefined;
 }
 
-/** Whether trying `error` again counts as an attempt. */
+/** Returns whether an attempt that ended with `error` counts towards `maxAttempts`. */
 export function countsAsAttempt(error: unknown): boolean {
-  const cause = decisive(error);
-  return !(cause instanceof RetryAfterError) && blockedReasonOf(cause) === undefined && laterMs(cause) === undefined;
+  const decisive = decisiveError(error);
+  return !(decisive instanceof RetryAfterError) && blockedReasonOf(decisive) === undefined &&
+    limitDelay(decisive) === undefined;
 }
 
 /**
- * Milliseconds until the next attempt after `attempts` of them; `undefined`: park it. Waits double, less up to a half
- * by chance, so that portals that failed together do not come back together. `chance` is from 0 to 1.
+ * Returns the milliseconds until the next attempt, after `attempts` counted ones, or `undefined` if the work is to be
+ * parked. `jitter` is from 0 to 1: the part of half the delay that is taken off.
  */
 export function nextRetryDelay(
   error: unknown,
   attempts: number,
   policy: RetryPolicy,
-  chance: number,
+  jitter: number,
 ): number | undefined {
-  const cause = decisive(error);
-  if (cause instanceof RetryAfterError) return cause.afterMs;
-  if (blockedReasonOf(cause) !== undefined) return BLOCKED_RETRY_MS;
-  const later = laterMs(cause);
-  if (later !== undefined) return later;
-  const { maxAttempts: most, initialDelayMs, maxDelayMs } = { ...DEFAULTS, ...policy };
-  const isFinal = cause instanceof NonRetriableError || (cause instanceof B24Error && cause.isFinal);
-  if (isFinal || attempts >= most) return undefined;
-  return Math.ceil(Math.min(maxDelayMs, initialDelayMs * 2 ** (attempts - 1)) * (1 - chance / 2));
+  const decisive = decisiveError(error);
+  if (decisive instanceof RetryAfterError) return decisive.afterMs;
+  if (blockedReasonOf(decisive) !== undefined) return BLOCKED_RETRY_MS;
+  const limitMs = limitDelay(decisive);
+  if (limitMs !== undefined) return limitMs;
+  const { maxAttempts, initialDelayMs, maxDelayMs } = { ...DEFAULTS, ...defined(policy) };
+  const isFinal = decisive instanceof NonRetriableError || (decisive instanceof B24Error && decisive.isFinal);
+  if (isFinal || attempts >= maxAttempts) return undefined;
+  return Math.ceil(Math.min(maxDelayMs, initialDelayMs * 2 ** (attempts - 1)) * (1 - jitter / 2));
 }
 
-/** How often a thing is tried before it is parked. */
+/** Returns the maximum number of attempts of a policy. */
 export function maxAttemptsOf(policy: RetryPolicy): number {
   return policy.maxAttempts ?? DEFAULTS.maxAttempts;
 }
 
-/** A number from 0 up to 1, made of a text that nobody can guess. */
+/** Returns a hash of `text` (FNV-1a) as a number from 0 up to, but not including, 1: jitter that a seed determines. */
 export function unitHash(text: string): number {
   let hash = 2166136261;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 16777619);

@@ -14,7 +14,7 @@ import { describe, it } from "../support/test.ts";
 
 const broken = new Error("broken");
 
-describe("waitAfter()", () => {
+describe("nextRetryDelay()", () => {
   it("doubles from initialDelayMs to maxDelayMs, and parks at the last attempt", () => {
     const policy = { maxAttempts: 5, initialDelayMs: 100, maxDelayMs: 350 };
     assert.deepEqual([1, 2, 3, 4, 5, 6].map((n) => nextRetryDelay(broken, n, policy, 0)), [
@@ -23,24 +23,28 @@ describe("waitAfter()", () => {
     ]);
   });
 
-  it("takes up to a half away by chance, and never all", () => {
-    const waits = [0, 0.25, 0.5, 1].map((chance) => nextRetryDelay(broken, 1, { initialDelayMs: 1000 }, chance));
+  it("takes off up to half of the delay as jitter", () => {
+    const waits = [0, 0.25, 0.5, 1].map((jitter) => nextRetryDelay(broken, 1, { initialDelayMs: 1000 }, jitter));
     assert.deepEqual(waits, [1000, 875, 750, 500]);
   });
 
-  it("has defaults of 10 attempts, from 30 seconds to an hour", () => {
+  it("has defaults of 10 attempts, and of delays from 30 seconds to an hour", () => {
     const waits = Array.from({ length: 10 }, (_, i) => nextRetryDelay(broken, i + 1, {}, 0));
     assert.deepEqual(waits.map((ms) => ms && ms / 1000), [30, 60, 120, 240, 480, 960, 1920, 3600, 3600, undefined]);
   });
 
-  it("obeys RetryAfterError at every attempt, and Fatal at the first", () => {
+  it("uses the default of a member that is undefined", () => {
+    assert.equal(nextRetryDelay(broken, 10, { maxAttempts: undefined } as object, 0), undefined);
+  });
+
+  it("returns the delay of RetryAfterError after any attempt, and undefined for NonRetriableError after the first", () => {
     assert.equal(nextRetryDelay(new RetryAfterError(7), 99, { maxAttempts: 1 }, 0.5), 7);
     assert.equal(nextRetryDelay(new NonRetriableError("no"), 1, {}, 0), undefined);
   });
 });
 
-describe("Bitrix24's limits", () => {
-  it("are waited for, and not counted: a method's time for its ten minutes", () => {
+describe("limits of Bitrix24", () => {
+  it("determine the delay and do not count as attempts: ten minutes for the operating time of a method", () => {
     const limits = { OPERATION_TIME_LIMIT: 600_000, QUERY_LIMIT_EXCEEDED: 10_000 };
     for (const [code, waitMs] of Object.entries(limits)) {
       const error = new B24Error({ code, description: "", status: 429, method: "crm.deal.update" });
@@ -51,19 +55,19 @@ describe("Bitrix24's limits", () => {
   });
 });
 
-describe("chanceOf()", () => {
-  it("is the same for a text, from 0 up to 1, and spread", () => {
-    const chances = Array.from({ length: 1000 }, (_, i) => unitHash(`text ${i}`));
-    assert.deepEqual(chances, Array.from({ length: 1000 }, (_, i) => unitHash(`text ${i}`)));
-    assert(chances.every((chance) => chance >= 0 && chance < 1));
+describe("unitHash()", () => {
+  it("is deterministic, from 0 up to 1, and evenly distributed", () => {
+    const hashes = Array.from({ length: 1000 }, (_, i) => unitHash(`text ${i}`));
+    assert.deepEqual(hashes, Array.from({ length: 1000 }, (_, i) => unitHash(`text ${i}`)));
+    assert(hashes.every((hash) => hash >= 0 && hash < 1));
     for (let tenth = 0; tenth < 10; tenth++) {
-      const share = chances.filter((chance) => Math.floor(chance * 10) === tenth).length;
+      const share = hashes.filter((hash) => Math.floor(hash * 10) === tenth).length;
       assert(share > 50 && share < 200, `${share} of 1000 in tenth ${tenth}`);
     }
   });
 });
 
-describe("RetryAfterError and Fatal", () => {
+describe("RetryAfterError and NonRetriableError", () => {
   it("are errors of this package with codes, and keep their cause", () => {
     const cause = new Error("503");
     const later = new RetryAfterError(10, "busy", { cause });
@@ -78,10 +82,9 @@ describe("RetryAfterError and Fatal", () => {
 });
 
 describe("RetryAfterError outside of upgrades", () => {
-  /** What throws it, and of which event. */
   const THROWN = ["a handler of ONAPPTEST", "a handler of ONAPPUPDATE", "a plugin around ONAPPUPDATE"];
   for (const where of THROWN) {
-    it(`is not counted when ${where} throws it`, async () => {
+    it(`does not count as an attempt if ${where} throws it`, async () => {
       const { app, portal, send, later } = rig({ retry: { maxAttempts: 1 } });
       let calls = 0;
       const busy = (): void => {
@@ -108,10 +111,10 @@ describe("RetryAfterError outside of upgrades", () => {
   }
 });
 
-describe("a retry policy", () => {
+describe("assertRetryPolicy()", () => {
   const bad = [{ maxAttempts: 0 }, { maxAttempts: 1.5 }, { initialDelayMs: -1 }, { maxDelayMs: NaN }];
   for (const retry of bad) {
-    it(`of ${JSON.stringify(retry)} is refused, naming what was seen`, () => {
+    it(`refuses ${JSON.stringify(retry)} and names the value`, () => {
       const [name, value] = Object.entries(retry)[0]!;
       const message = new RegExp(`${name} ${value}`);
       assert.throws(() => createApp({ storage: memoryStorage(), retry }), { name: "TypeError", message });
