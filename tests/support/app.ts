@@ -1,4 +1,4 @@
-/** What tests of whole apps share. */
+/** Shared by the tests of whole apps. */
 import {
   type App,
   type AppOptions,
@@ -16,7 +16,7 @@ export const MEMBER_ID = "a223c6b3710f85df22e9377d6c4f7553";
 export const OTHER_MEMBER_ID = "74ef8a46a75104de55d5d4a61b98ab6d";
 export const FORM = "application/x-www-form-urlencoded";
 
-/** A request as Bitrix24 sends it. */
+/** Returns a request as Bitrix24 sends it. */
 export function post(body: BodyInit, contentType: string | null = FORM): Request {
   return new Request("http://localhost/b24/events?secret=1", {
     method: "POST",
@@ -25,7 +25,7 @@ export function post(body: BodyInit, contentType: string | null = FORM): Request
   });
 }
 
-/** Lines that an app logged, as text. */
+/** Returns a logger that appends each line to `lines`, as JSON. */
 export function recordingLogger(): { readonly logger: Logger; readonly lines: string[] } {
   const lines: string[] = [];
   const line = (level: string) => (message: string, fields?: object): void => {
@@ -44,7 +44,7 @@ type Report = {
   readonly [Name in keyof Observers]: { readonly name: Name } & Parameters<Observers[Name]>[0];
 }[keyof Observers];
 
-/** A plugin that keeps what observers are told. */
+/** Returns a plugin that records the reports that observers receive. */
 export function recorder(): { readonly plugin: Plugin; readonly reports: Report[]; readonly names: () => string[] } {
   const reports: Report[] = [];
   const observer = (name: string) => (report: object): void => {
@@ -73,8 +73,8 @@ export function recorder(): { readonly plugin: Plugin; readonly reports: Report[
   };
 }
 
-/** Lets everything through: for tests of what comes after. */
-export const trusting: Plugin = { name: "trusting", phase: "verify", around: (_ctx, next) => next() };
+/** A verification that accepts everything, for tests of what comes after. */
+export const trustAll: Plugin = { name: "trusting", phase: "verify", around: (_ctx, next) => next() };
 
 export interface Rig {
   readonly app: App;
@@ -83,27 +83,27 @@ export interface Rig {
   readonly lines: string[];
   readonly reports: Report[];
   readonly names: () => string[];
-  /** Posts a body and gives the status. */
+  /** Posts a body and resolves to the status. */
   readonly send: (body: string) => Promise<number>;
-  /** Resolves when all work that the requests so far have started is done. */
+  /** Resolves when the background work of all requests so far is done. */
   readonly settled: () => Promise<void>;
-  /** Of the app. */
+  /** Clock of the app. */
   readonly clock: () => number;
-  /** Moves the clock of the app past every wait. */
+  /** Moves the clock of the app past every delay. */
   readonly later: () => void;
 }
 
-/** A clock that goes with the system's, and can be moved. */
+/** Returns the system's clock, and a function that moves it ahead. */
 export function movableClock(): { readonly clock: () => number; readonly later: () => void } {
   let ahead = 0;
   return { clock: () => Date.now() + ahead, later: () => void (ahead += 2 * 60 * 60 * 1000) };
 }
 
-/** The work that an app goes on with after its answers. */
+/** Work that an app does after it has answered. */
 export interface BackgroundWork {
   /** Passed to `app.fetch` after the request. */
   readonly platform: { readonly waitUntil: (work: Promise<unknown>) => void };
-  /** Resolves when all work that was reported so far is done. */
+  /** Resolves when all work so far is done. */
   readonly settled: () => Promise<void>;
 }
 
@@ -123,7 +123,7 @@ export function backgroundWork(): BackgroundWork {
   };
 }
 
-/** An app with the token plugin over a fake Bitrix24 with one portal. */
+/** Returns an app with applicationToken(), and a fake Bitrix24 with one portal. */
 export function rig(options: Partial<AppOptions> = {}, token: ApplicationTokenOptions = {}): Rig {
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
   const { logger, lines } = recordingLogger();
@@ -137,7 +137,7 @@ export function rig(options: Partial<AppOptions> = {}, token: ApplicationTokenOp
     acknowledge: "handled",
     logger,
     fetch: bitrix24.fetch,
-    // What asks Bitrix24 unasked has tests of its own.
+    // Checks call Bitrix24 on their own and have tests of their own.
     checks: false,
     ...options,
   }).use(applicationToken(token)).use(plugin);

@@ -1,10 +1,10 @@
-/** Runs the tests that `storageConformance` registers, to test the suite itself. */
+/** Registers and runs the tests of `storageConformance`, to test the suite itself. */
 import { memoryStorage } from "@b24/onappupdate";
 import { storageConformance, type StorageConformanceOptions } from "@b24/onappupdate/testing";
 
 export type Tests = readonly { readonly name: string; readonly fn: () => Promise<void> }[];
 
-/** Returns the tests for a storage in memory, or for what other options say. */
+/** Returns the tests for memory storage, or as `options` say. */
 export function register(options: Partial<StorageConformanceOptions> = {}): Tests {
   const tests: { name: string; fn: () => Promise<void> }[] = [];
   storageConformance({
@@ -17,8 +17,8 @@ export function register(options: Partial<StorageConformanceOptions> = {}): Test
   return tests;
 }
 
-/** Runs tests, and returns the message of each that fails, by the number of its requirement. */
-export async function failures(tests: Tests): Promise<Map<string, string>> {
+/** Runs tests and returns the error messages of those that fail, by the number of the requirement. */
+export async function failedRequirements(tests: Tests): Promise<Map<string, string>> {
   const failed = new Map<string, string>();
   for (const { name, fn } of tests) {
     await fn().catch((error: Error) => failed.set(name.split(" ")[0]!, error.message));

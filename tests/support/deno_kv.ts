@@ -1,13 +1,13 @@
-/** Deno KV as users of either runtime open it, and a way to hurt it. */
+/** Deno KV as users of either runtime open it, with injected faults. */
 import type { KvAtomicLike, KvEntryLike, KvLike } from "@b24/onappupdate/deno-kv-storage";
 import type { StorageBackend } from "@b24/onappupdate/testing";
 
-/** A database that is open. The handles of both libraries fit, without a cast. */
+/** An open database. The handles of both libraries have this type without a cast. */
 export interface OpenKv extends KvLike {
   readonly close: () => void;
 }
 
-/** `:memory:`, or a file that several processes may open. */
+/** Opens `:memory:`, or a file that several processes may open. */
 export async function openKv(path: string): Promise<OpenKv> {
   if ("Deno" in globalThis) return await Deno.openKv(path);
   const { openKv } = await import("@deno/kv");
@@ -16,44 +16,44 @@ export async function openKv(path: string): Promise<OpenKv> {
 
 type Committed = Awaited<ReturnType<KvAtomicLike["commit"]>>;
 
-/** What happens to requests on their way to the database and back. */
-export interface Way {
-  /** Before a request; throws, waits, or lets it through. */
+/** Faults of a database; may change while it is used. */
+export interface KvFaults {
+  /** Runs before a request. May throw, or delay the request. */
   before?: ((method: "get" | "list" | "commit") => unknown) | undefined;
-  /** After a commit was done. */
+  /** Runs after a commit. May throw: the reply is lost then. */
   after?: ((committed: Committed) => unknown) | undefined;
 }
 
-/** `kv` at the end of a way that changes while it is used. */
-export function kvBehind(kv: KvLike, way: Way): KvLike {
-  const behind = (operation: KvAtomicLike): KvAtomicLike => ({
-    check: (check) => behind(operation.check(check)),
-    set: (key, value, options) => behind(operation.set(key, value, options)),
-    delete: (key) => behind(operation.delete(key)),
+/** Returns `kv` with `faults`. */
+export function faultyKv(kv: KvLike, faults: KvFaults): KvLike {
+  const withFaults = (operation: KvAtomicLike): KvAtomicLike => ({
+    check: (check) => withFaults(operation.check(check)),
+    set: (key, value, options) => withFaults(operation.set(key, value, options)),
+    delete: (key) => withFaults(operation.delete(key)),
     commit: async () => {
-      await way.before?.("commit");
+      await faults.before?.("commit");
       const committed = await operation.commit();
-      await way.after?.(committed);
+      await faults.after?.(committed);
       return committed;
     },
   });
   return {
     get: async (key) => {
-      await way.before?.("get");
+      await faults.before?.("get");
       return await kv.get(key);
     },
     list: async function* (range, options): AsyncGenerator<KvEntryLike> {
-      await way.before?.("list");
+      await faults.before?.("list");
       yield* kv.list(range, options);
     },
-    atomic: () => behind(kv.atomic()),
+    atomic: () => withFaults(kv.atomic()),
   };
 }
 
-/** What the battery does to the database, by what happens on the way to it. */
-export function hurting(way: Way): Required<StorageBackend> {
-  const before = (run: Way["before"]) => (): Promise<void> => {
-    way.before = run;
+/** Returns the faults that the conformance suite injects, by means of `faults`. */
+export function kvBackend(faults: KvFaults): Required<StorageBackend> {
+  const before = (run: KvFaults["before"]) => (): Promise<void> => {
+    faults.before = run;
     return Promise.resolve();
   };
   return {
@@ -63,9 +63,9 @@ export function hurting(way: Way): Required<StorageBackend> {
     start: before(undefined),
     delay: (ms) => before(() => new Promise((resolve) => setTimeout(resolve, ms)))(),
     loseReply: () => {
-      way.after = ({ ok }) => {
+      faults.after = ({ ok }) => {
         if (!ok) return;
-        way.after = undefined;
+        faults.after = undefined;
         throw new Error("connection reset");
       };
       return Promise.resolve();

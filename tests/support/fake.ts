@@ -1,4 +1,4 @@
-/** What tests of the fake Bitrix24 share. */
+/** Shared by the tests of the fake Bitrix24. */
 import assert from "node:assert/strict";
 import {
   type FakeBitrix24,
@@ -14,30 +14,33 @@ export const TECH = "https://oauth.bitrix24.tech";
 export const INFO = "https://oauth.bitrix.info";
 export const NOW = 1_785_400_000_000;
 
-/** An answer, read. */
-export interface Answered {
+/** A response whose body was read. */
+export interface Answer {
   readonly status: number;
   readonly body: Awaited<ReturnType<Response["json"]>>;
 }
 
-export interface Town {
+export interface FakeSetup {
   readonly bitrix24: FakeBitrix24;
   readonly portal: FakePortal;
-  /** Calls a method of the portal in JSON, as its administrator unless `auth` is given. */
-  readonly call: (method: string, params?: object) => Promise<Answered>;
+  /** Calls a method of the portal in JSON, as its administrator unless `params` has `auth`. */
+  readonly call: (method: string, params?: object) => Promise<Answer>;
   /** Posts a form. */
-  readonly post: (url: string, fields: Readonly<Record<string, string>>) => Promise<Answered>;
-  /** Gives a refresh token for a new pair. */
+  readonly post: (url: string, fields: Readonly<Record<string, string>>) => Promise<Answer>;
+  /** Exchanges a refresh token for a new token pair. */
   readonly refresh: (
     refreshToken: string,
     fields?: Readonly<Record<string, string>>,
     host?: string,
-  ) => Promise<Answered>;
+  ) => Promise<Answer>;
   now: number;
 }
 
-/** A fake Bitrix24 by a clock that stands still, with one portal that has the app at version 2. */
-export function town(options: Partial<FakeBitrix24Options> = {}, portalOptions: Partial<FakePortalOptions> = {}): Town {
+/** Returns a fake Bitrix24 with a fixed clock and one portal, on which version 2 of the app is installed. */
+export function fakeSetup(
+  options: Partial<FakeBitrix24Options> = {},
+  portalOptions: Partial<FakePortalOptions> = {},
+): FakeSetup {
   const bitrix24 = fakeBitrix24({
     clientId: CLIENT_ID,
     clientSecret: CLIENT_SECRET,
@@ -45,9 +48,9 @@ export function town(options: Partial<FakeBitrix24Options> = {}, portalOptions: 
     ...options,
   });
   const portal = bitrix24.portal({ memberId: MEMBER_ID, ...portalOptions });
-  const post: Town["post"] = async (url, fields) =>
+  const post: FakeSetup["post"] = async (url, fields) =>
     await read(await bitrix24.fetch(url, { method: "POST", body: new URLSearchParams(fields) }));
-  const made: Town = {
+  const made: FakeSetup = {
     bitrix24,
     portal,
     now: NOW,
@@ -72,13 +75,13 @@ export function town(options: Partial<FakeBitrix24Options> = {}, portalOptions: 
   return made;
 }
 
-export async function read(response: Response): Promise<Answered> {
+export async function read(response: Response): Promise<Answer> {
   return { status: response.status, body: await response.json() };
 }
 
-/** Asserts that an answer is an error. */
+/** Asserts that an answer has this status and error code. */
 export function assertError(
-  { status, body }: Answered,
+  { status, body }: Answer,
   wantedStatus: number,
   code: string,
   description?: string,

@@ -1,4 +1,4 @@
-/** Keys to encrypt with, for tests alone. */
+/** Encryption keys for tests only. */
 import type { EncryptedOptions } from "@b24/onappupdate";
 
 export const OLD = "rKxJ1wXAJmoM3UEfiJcNKB5rHeVTxPZd/LvTVnIuYHI=";

@@ -1,33 +1,33 @@
-/** Runs modules as real processes. */
+/** Runs modules in child processes. */
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
-/** Arguments that go before the path of a module on the runtime of the tests. */
+/** Arguments of the current runtime before the path of a module. */
 export const runArgs: readonly string[] = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
 
-/** The root of the repository, or on Node of the project that has the package installed. */
+/** The root of the repository or, on Node, of the project that has the package installed. */
 export const root: string = fileURLToPath(new URL("../../", import.meta.url));
 
 export interface RunOptions {
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Another runtime than that of the tests: its path, and the folder that `file` is relative to. */
+  /** Runtime to use instead of the current one, and the folder that `file` is relative to. */
   readonly on?: { readonly command: string; readonly cwd: string };
 }
 
 export interface Running {
-  /** All that it has printed. */
+  /** Returns everything printed so far. */
   readonly output: () => string;
-  /** The first match of `pattern` in the output, once it is there; rejects when the process ends before. */
+  /** Resolves to the first match of `pattern` in the output; rejects if the process exits before it. */
   readonly printed: (pattern: RegExp) => Promise<RegExpExecArray>;
-  /** Asks it to stop. */
+  /** Sends SIGTERM. */
   readonly stop: () => void;
-  /** Exit code, once it has ended; `null` after a signal. */
+  /** Resolves to the exit code, or to null after a signal. */
   readonly exited: Promise<number | null>;
 }
 
-/** Starts `file`, a path from the root. */
+/** Starts `file`, a path relative to the root. */
 export function run(file: string, { args = [], env = {}, on }: RunOptions = {}): Running {
   const child = spawn(on?.command ?? process.execPath, [...(on === undefined ? runArgs : []), file, ...args], {
     cwd: on?.cwd ?? root,
@@ -62,11 +62,11 @@ export function run(file: string, { args = [], env = {}, on }: RunOptions = {}):
       while (true) {
         const match = pattern.exec(output);
         if (match !== null) return match;
-        if (ended) throw new Error(`${file} ended without printing ${pattern}:\n${output}`);
+        if (ended) throw new Error(`${file} exited without printing ${pattern}:\n${output}`);
         await changed.promise;
       }
     },
-    // Deno's `child.kill()` forgets the exit code of a child that ends by itself after it.
+    // Not `child.kill()`: on Deno, it loses the exit code of a child that exits by itself after the signal.
     stop: () => void process.kill(child.pid!, "SIGTERM"),
     exited,
   };

@@ -1,4 +1,4 @@
-/** HTTP byte by byte: for requests that no client library would send. */
+/** HTTP by bytes, for requests that no client library would send. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 
@@ -8,15 +8,15 @@ export interface Reply {
   readonly body: string;
 }
 
-/** One connection, kept open: one request, then its answer, at a time. */
+/** A connection that stays open and has one request at a time. */
 export interface Connection {
   readonly socket: Socket;
-  /** Writes and waits for one answer, which has no body where the method is HEAD. */
+  /** Writes bytes and resolves to one answer, which has no body if the method is HEAD. */
   readonly send: (bytes: string | Uint8Array, method?: string) => Promise<Reply>;
   readonly close: () => Promise<void>;
 }
 
-/** @throws {Error} from `send` when the server ends the connection before its answer is complete */
+/** Opens a connection. Its `send` rejects if the server ends the connection before the answer is complete. */
 export async function openConnection(port: number): Promise<Connection> {
   const socket = connect(port, "127.0.0.1");
   let received = "";
@@ -27,7 +27,7 @@ export async function openConnection(port: number): Promise<Connection> {
     changed.resolve();
     changed = Promise.withResolvers<void>();
   };
-  // One character a byte: lengths count bytes.
+  // One character per byte, so that lengths count bytes.
   socket.setEncoding("latin1");
   socket.on("data", (text: string) => {
     received += text;
@@ -61,7 +61,7 @@ export async function openConnection(port: number): Promise<Connection> {
   };
 }
 
-/** A request of HTTP/1.1; `undefined` headers are left out. */
+/** Returns a request in HTTP/1.1, without the headers that are undefined. */
 export function request(
   method: string,
   headers: Readonly<Record<string, string | undefined>>,
@@ -72,7 +72,7 @@ export function request(
   return joined([new TextEncoder().encode(head), ...body]);
 }
 
-/** `body` in pieces of at most `size` bytes, as `transfer-encoding: chunked` has them, with the last one. */
+/** Returns `body` as `transfer-encoding: chunked` has it, in chunks of at most `size` bytes. */
 export function chunked(body: Uint8Array, size = 16_384): Uint8Array {
   const encoder = new TextEncoder();
   const parts: Uint8Array[] = [];

@@ -1,6 +1,6 @@
 /**
- * Checks calls of the REST against Bitrix24's own documentation of their parameters: that all required ones are there, of
- * the right type, and none that is unknown.
+ * Checks the parameters of REST calls against Bitrix24's documentation: required ones are present, types are right, and
+ * none is unknown.
  */
 import { existsSync, readFileSync } from "node:fs";
 
@@ -8,7 +8,7 @@ interface Param {
   readonly name: string;
   readonly type: string;
   readonly required: boolean;
-  /** Where the fields of an object are described. */
+  /** Reference to the fields of an object. */
   readonly ref?: string;
 }
 
@@ -19,8 +19,8 @@ interface Spec {
 
 const FOLDER = new URL("../fixtures/rest-spec/", import.meta.url);
 
-/** Of methods that the documentation's data lacks. */
-const OTHERS: Readonly<Record<string, readonly Param[]>> = {
+/** Parameters of methods that the documentation's data lacks. */
+const UNDOCUMENTED: Readonly<Record<string, readonly Param[]>> = {
   "event.get": [],
   "placement.get": [],
   "placement.bind": [
@@ -38,17 +38,17 @@ const OTHERS: Readonly<Record<string, readonly Param[]>> = {
   "crm.automation.trigger.list": [],
 };
 
-/** Required where another one says so. */
-const IF: Readonly<Record<string, (params: Params) => boolean>> = {
+/** Conditions on other parameters under which a required parameter is required. */
+const REQUIRED_IF: Readonly<Record<string, (params: Params) => boolean>> = {
   PLACEMENT_HANDLER: (params) => "USE_PLACEMENT" in params || "ICON" in params,
-  // An online event has one.
+  // Only online events have a handler.
   handler: ({ event_type: type }) => type !== "offline",
 };
 
-/** Texts, for one language or for several: the documentation says so in words. */
+/** Strings that may also be an object with one string per language, which only the prose of the documentation says. */
 const BY_LANGUAGE = /^bizproc\..* (NAME|DESCRIPTION)$/;
 
-/** Yes and no are words on the wire. */
+/** Checks by type. Booleans may be Y and N on the wire. */
 const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
   string: (value) => typeof value === "string",
   URL: (value) => typeof value === "string" && URL.canParse(value),
@@ -60,30 +60,32 @@ const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
 
 type Params = Readonly<Record<string, unknown>>;
 
-/** @throws {Error} naming the method and what is wrong with its parameters */
+/** @throws {Error} if the method is unknown or one of its parameters is missing, unknown or of the wrong type */
 export function checkCall(method: string, params: object = {}): void {
   const file = new URL(`${method}.json`, FOLDER);
   if (existsSync(file)) {
     const { params: known, defs } = JSON.parse(readFileSync(file, "utf8")) as Spec;
     return check(method, known, defs, params as Params);
   }
-  const known = OTHERS[method];
-  if (known === undefined) throw new Error(`${method}: is no method that is known`);
+  const known = UNDOCUMENTED[method];
+  if (known === undefined) throw new Error(`unknown method ${method}`);
   check(method, known, {}, params as Params);
 }
 
 function check(where: string, known: readonly Param[], defs: Spec["defs"], params: Params): void {
   for (const { name, required } of known) {
-    const isRequired = required && (IF[name]?.(params) ?? true);
-    if (isRequired && (params[name] === undefined || params[name] === "")) throw new Error(`${where}: lacks ${name}`);
+    const isRequired = required && (REQUIRED_IF[name]?.(params) ?? true);
+    if (isRequired && (params[name] === undefined || params[name] === "")) {
+      throw new Error(`${where}: ${name} is missing`);
+    }
   }
   for (const [name, value] of Object.entries(params)) {
-    const param = known.find((one) => one.name === name);
-    if (param === undefined) throw new Error(`${where}: has ${name}, which is unknown`);
+    const param = known.find((param) => param.name === name);
+    if (param === undefined) throw new Error(`${where}: ${name} is unknown`);
     const isTyped = TYPES[param.type];
-    if (isTyped === undefined) throw new Error(`${where}: ${name} is a ${param.type}, which is no known type`);
+    if (isTyped === undefined) throw new Error(`${where}: ${name} has the unknown type ${param.type}`);
     const isByLanguage = BY_LANGUAGE.test(`${where} ${name}`) && TYPES["object"]!(value);
-    if (!isTyped(value) && !isByLanguage) throw new Error(`${where}: ${name} is no ${param.type}`);
+    if (!isTyped(value) && !isByLanguage) throw new Error(`${where}: ${name} is not of the type ${param.type}`);
     const fields = param.ref === undefined ? undefined : defs[param.ref.replace("#/defs/", "")]?.fields;
     if (fields !== undefined) check(`${where} ${name}`, fields, defs, value as Params);
   }

@@ -1,4 +1,4 @@
-/** An app with the token plugin, an OAuth host whose answers a test chooses, and a look into the storage. */
+/** An app with applicationToken(), an OAuth host with answers that a test can replace, and access to the storage. */
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import { type AppOptions, memoryStorage, type Storage } from "@b24/onappupdate";
@@ -19,15 +19,15 @@ export type Answer = (request: Request) => Response | Promise<Response>;
 
 export interface Scene extends Rig {
   readonly storage: Storage;
-  /** Requests so far. */
+  /** Requests that the OAuth hosts received. */
   readonly asked: Asked[];
-  /** What the hosts answer from now on; `undefined`: the truth. */
+  /** Replaces the answers of the hosts from now on; undefined for their own. */
   answer: Answer | undefined;
-  /** Milliseconds since 1970. */
+  /** Time (Unix ms) of the app. */
   now: number;
-  /** All that is stored, without versions. */
+  /** Returns all stored keys and values. */
   readonly stored: () => Promise<unknown[]>;
-  /** All lines and reports from now on are empty again. */
+  /** Clears the recorded requests, log lines and reports. */
   readonly forget: () => void;
 }
 
@@ -64,7 +64,7 @@ export function scene(token: ApplicationTokenOptions = {}, options: Partial<AppO
   return made;
 }
 
-/** What `app.info` answers of a portal; `install` and `result` change it. */
+/** Returns the answer of `app.info` for a portal, with `install` and `result` replacing fields. */
 export function appInfo(
   install: Readonly<Record<string, unknown>> = {},
   result: Readonly<Record<string, unknown>> = {},
@@ -89,7 +89,7 @@ export function appInfo(
   };
 }
 
-/** The body with fields replaced or, for `undefined`, taken out. Names as on the wire, such as `auth[domain]`. */
+/** Returns the body with fields replaced, or removed if undefined. Names are as on the wire, such as `auth[domain]`. */
 export function changed(body: string, fields: Readonly<Record<string, string | undefined>>): string {
   const form = new URLSearchParams(body);
   for (const [name, value] of Object.entries(fields)) {
@@ -99,7 +99,7 @@ export function changed(body: string, fields: Readonly<Record<string, string | u
   return form.toString();
 }
 
-/** Takes the tokens of a user out. */
+/** Removes the OAuth tokens from an event. */
 export const TOKENLESS = {
   "auth[access_token]": undefined,
   "auth[refresh_token]": undefined,
@@ -107,22 +107,22 @@ export const TOKENLESS = {
   "auth[expires_in]": undefined,
 } as const;
 
-/** An application token of nobody. */
-export const MADE_UP = { "auth[application_token]": "f".repeat(32) };
+/** An application_token that no portal has. */
+export const UNKNOWN_APPLICATION_TOKEN = { "auth[application_token]": "f".repeat(32) };
 const ERRORS: Readonly<Record<number, { readonly name: string; readonly code: string; readonly level: string }>> = {
   403: { name: "NotAuthenticError", code: "not_authentic", level: "info" },
   503: { name: "CannotVerifyError", code: "cannot_verify", level: "warn" },
 };
 
-/** A portal that is known: installed at 2. */
-export async function known(made: Scene): Promise<string> {
+/** Installs version 2 on the portal and returns the body of the event. */
+export async function installPortal(made: Scene): Promise<string> {
   const install = made.portal.install(2);
   assert.equal(await made.send(install), 200);
   made.forget();
   return install;
 }
 
-/** Sends what must not get in: nothing changes, and one observer and one log line say which of the two it was. */
+/** Asserts that an event is refused with this status, changes nothing stored, and is reported and logged once. */
 export async function assertRefused(made: Scene, body: string, status: 403 | 503): Promise<void> {
   const before = await made.stored();
   made.reports.length = made.lines.length = 0;
@@ -138,16 +138,16 @@ export async function assertRefused(made: Scene, body: string, status: 403 | 503
   assert.deepEqual(refusals.map((line) => [line.level, line.status, line.err.name]), [[level, status, name]]);
 }
 
-/** A storage whose first reads all wait until there are `count` of them: the events that read then meet. */
-export function meeting(count: number): Storage {
+/** Returns a storage whose first `count` reads all wait for the last of them, so that concurrent events read the same. */
+export function simultaneousReads(count: number): Storage {
   const storage = memoryStorage();
-  const met = Promise.withResolvers<void>();
+  const allRead = Promise.withResolvers<void>();
   let readers = 0;
   return {
     ...storage,
     get: async (...args) => {
-      if (++readers === count) met.resolve();
-      await met.promise;
+      if (++readers === count) allRead.resolve();
+      await allRead.promise;
       return await storage.get(...args);
     },
   };

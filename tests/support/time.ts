@@ -1,16 +1,16 @@
-/** Time that passes only when a test says so. */
+/** Time that passes only when a test lets it. */
 import type { Time } from "../../src/async/time.ts";
 
 export interface VirtualTime extends Time {
-  /** Lets `ms` milliseconds pass. Each timer fires at its time, and what it starts goes on before the next one. */
+  /** Lets `ms` milliseconds pass. Timers fire in order, and the work that one starts runs before the next fires. */
   readonly elapse: (ms: number) => Promise<void>;
 }
 
-/** Its timers do not keep a process alive. */
+/** Returns a time whose timers do not keep the process alive. */
 export function virtualTime(start = 1_785_300_000_000): VirtualTime {
   const timers = new Set<{ readonly at: number; readonly run: () => void }>();
   let passed = 0;
-  const goOn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+  const runPendingWork = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
   return {
     now: () => start + passed,
     monotonic: () => passed,
@@ -21,14 +21,14 @@ export function virtualTime(start = 1_785_300_000_000): VirtualTime {
     },
     elapse: async (ms) => {
       const end = passed + ms;
-      await goOn();
+      await runPendingWork();
       while (true) {
         const [next] = Array.from(timers).toSorted((a, b) => a.at - b.at);
         if (next === undefined || next.at > end) break;
         timers.delete(next);
         passed = next.at;
         next.run();
-        await goOn();
+        await runPendingWork();
       }
       passed = end;
     },

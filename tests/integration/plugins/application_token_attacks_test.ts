@@ -10,12 +10,12 @@ import {
   assertRefused,
   changed,
   HOSTS,
-  known,
-  MADE_UP,
-  meeting,
+  installPortal,
   type Scene,
   scene,
+  simultaneousReads,
   TOKENLESS,
+  UNKNOWN_APPLICATION_TOKEN,
 } from "../../support/scene.ts";
 import { describe, test } from "../../support/test.ts";
 
@@ -33,7 +33,7 @@ describe("applicationToken() is flooded", () => {
 
     test(`1,000 forged posts for one portal, ${how}: 6 proofs a minute, real events pass`, async () => {
       const made = scene();
-      await known(made);
+      await installPortal(made);
       made.now += 60_000;
       const model = made.portal.update(3);
       const statuses: Record<number, number> = {};
@@ -54,7 +54,7 @@ describe("applicationToken() is flooded", () => {
 
     test(`1,000 made-up member_ids, ${how}: 120 proofs a minute, known portals have their own`, async () => {
       const made = scene();
-      await known(made);
+      await installPortal(made);
       made.now += 60_000;
       const before = await made.stored();
       const model = made.portal.update(3);
@@ -79,7 +79,7 @@ describe("applicationToken() is flooded", () => {
   }
 
   test("one token, posted 1,000 times at once, is asked about once", async () => {
-    const made = scene({}, { storage: meeting(1000) });
+    const made = scene({}, { storage: simultaneousReads(1000) });
     const body = forged(made.portal.update(3), 0);
     const answered = await Promise.all(Array.from({ length: 1000 }, () => made.send(body)));
     assert.deepEqual(new Set(answered), new Set([403]));
@@ -197,7 +197,7 @@ describe("a portal whose member_id is stolen", () => {
 
   async function theft(): Promise<Theft> {
     const made = scene({ proofs: { perPortal: 1000 } });
-    await known(made);
+    await installPortal(made);
     const attacker = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "attacker.bitrix24.de" });
     assert.equal(await made.send(attacker.install(2)), 200);
     const other = made.bitrix24.portal({ memberId: MEMBER_ID, clientId: "app.0ther", domain: "example.bitrix24.de" });
@@ -231,7 +231,7 @@ describe("a portal whose member_id is stolen", () => {
         "of his own portal": made.own,
         "of another app here": made.otherApp,
       };
-      for (const applicationToken of [MADE_UP["auth[application_token]"], undefined]) {
+      for (const applicationToken of [UNKNOWN_APPLICATION_TOKEN["auth[application_token]"], undefined]) {
         if (applicationToken === undefined && NEEDS_TOKEN.includes(event)) continue;
         for (const accessToken of Object.values(accessTokens)) {
           for (const addresses of [{}, HIS_HOSTS]) {
@@ -261,7 +261,7 @@ describe("a portal whose member_id is stolen", () => {
 
   test("no second member_id smuggles his token in", async () => {
     const made = await theft();
-    const his = { "auth[access_token]": made.own, ...MADE_UP };
+    const his = { "auth[access_token]": made.own, ...UNKNOWN_APPLICATION_TOKEN };
     const body = changed(made.model, { ...his, "auth[member_id]": undefined });
     const bodies = [
       `${body}&auth[member_id]=${OTHER_MEMBER_ID}&auth[member_id]=${MEMBER_ID}`,

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { fakeAnswers, forwardingFetch } from "@b24/onappupdate/testing";
 import { run } from "../../support/process.ts";
-import { assertError, read, TECH, town } from "../../support/fake.ts";
+import { assertError, fakeSetup, read, TECH } from "../../support/fake.ts";
 import { describe, it } from "../../support/test.ts";
 
 describe("FakeBitrix24.serve() and forwardingFetch()", () => {
   it("stand for all hosts, in whatever way they are asked", async () => {
-    const { bitrix24, portal } = town();
+    const { bitrix24, portal } = fakeSetup();
     const server = await bitrix24.serve();
     const fetch = forwardingFetch(server.url);
     const auth = portal.accessToken();
@@ -27,7 +27,7 @@ describe("FakeBitrix24.serve() and forwardingFetch()", () => {
   });
 
   it("pass on redirects, broken connections, and answers without an end", async () => {
-    const { bitrix24, portal } = town();
+    const { bitrix24, portal } = fakeSetup();
     const server = await bitrix24.serve();
     const fetch = forwardingFetch(server.url);
     const { domain } = portal;
@@ -50,7 +50,7 @@ describe("FakeBitrix24.serve() and forwardingFetch()", () => {
   });
 
   it("serve apps in other processes", async () => {
-    const { bitrix24, portal } = town();
+    const { bitrix24, portal } = fakeSetup();
     portal.answer("crm.deal.add", ({ params }) => params);
     const server = await bitrix24.serve();
     const args = [server.url, `https://${portal.domain}/rest/`, portal.accessToken()];

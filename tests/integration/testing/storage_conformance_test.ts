@@ -6,7 +6,7 @@ import process from "node:process";
 import type { Storage } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import type { StorageConformanceOptions, StorageWorkerCommand } from "@b24/onappupdate/testing";
-import { failures, register } from "../../support/conformance.ts";
+import { failedRequirements, register } from "../../support/conformance.ts";
 import { root, runArgs } from "../../support/process.ts";
 import { describe, it, test } from "../../support/test.ts";
 import { BROKEN_WORKERS } from "./_broken_workers.ts";
@@ -40,14 +40,14 @@ function onFiles(how?: string): Partial<StorageConformanceOptions> {
 test("storageConformance() passes a storage that processes share", async () => {
   const shared = register(onFiles()).filter(({ name }) => name.startsWith("8."));
   assert.equal(shared.length, 5);
-  assert.deepEqual(await failures(shared), new Map());
+  assert.deepEqual(await failedRequirements(shared), new Map());
 });
 
 describe("storageConformance() catches a storage that, in several processes,", () => {
   for (const [does, { caught }] of Object.entries(BROKEN_WORKERS)) {
     it(does, async () => {
       const tests = register(onFiles(does)).filter(({ name }) => caught.includes(name.split(" ")[0]!));
-      assert.deepEqual([...(await failures(tests)).keys()], caught);
+      assert.deepEqual([...(await failedRequirements(tests)).keys()], caught);
     });
   }
 });

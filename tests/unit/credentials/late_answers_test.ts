@@ -3,15 +3,15 @@ import { createApp, memoryStorage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, recordingLogger, rig } from "../../support/app.ts";
-import { branch, usersTried, withPair } from "../../support/office.ts";
+import { testApp, tokenFields, usersTried } from "../../support/fake_oauth_host.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
 const MINUTE = 60_000;
-type Made = ReturnType<typeof branch>;
+type Made = ReturnType<typeof testApp>;
 
 async function install(made: Made): Promise<void> {
-  await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(made.office.pair(1), 1) });
+  await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(made.oauth.issueTokens(1), 1) });
 }
 
 async function installAgain(made: Made): Promise<void> {
@@ -23,7 +23,7 @@ async function installAgain(made: Made): Promise<void> {
 
 describe("an answer about an earlier installation", () => {
   it("does not raise the target of the present one, and does not change its address", async () => {
-    const made = branch();
+    const made = testApp();
     await install(made);
     await made.app.credentials.get(MEMBER_ID);
     const gate = Promise.withResolvers<void>();
@@ -33,7 +33,7 @@ describe("an answer about an earlier installation", () => {
     };
     const result = { client_id: CLIENT_ID, scope: "crm", user_id: 1, install: old };
     let isFirst = true;
-    made.office.answer = ({ kind }) => {
+    made.oauth.answer = ({ kind }) => {
       if (kind !== "app.info" || !isFirst) return undefined;
       isFirst = false;
       return gate.promise.then(() => Response.json({ result }));
@@ -50,16 +50,16 @@ describe("an answer about an earlier installation", () => {
   });
 
   it("does not block the present one", async () => {
-    const made = branch();
+    const made = testApp();
     await install(made);
     const access = await made.app.credentials.get(MEMBER_ID);
     const gate = Promise.withResolvers<void>();
-    made.office.answer = ({ kind }) =>
+    made.oauth.answer = ({ kind }) =>
       kind === "token"
         ? gate.promise.then(() => Response.json({ error: "NOT_INSTALLED" }, { status: 401 }))
         : undefined;
     const refreshing = made.app.credentials.refresh(MEMBER_ID, access);
-    await until("the refresh asks", () => made.office.asked.at(-1)?.kind === "token");
+    await until("the refresh asks", () => made.oauth.asked.at(-1)?.kind === "token");
     await installAgain(made);
     gate.resolve();
     await assert.rejects(refreshing, { b24Code: "NOT_INSTALLED" });
@@ -74,10 +74,10 @@ describe("a refresh without a complete answer", () => {
     kind === "token" ? Response.json({ access_token: "x" }) : undefined;
 
   it("leaves a token in use that is valid for some seconds", async () => {
-    const made = branch();
+    const made = testApp();
     await install(made);
     const first = await made.app.credentials.get(MEMBER_ID);
-    made.office.answer = half;
+    made.oauth.answer = half;
     made.now += 59.2 * MINUTE;
     assert((await made.app.credentials.get(MEMBER_ID)).accessToken.equals(first.accessToken));
     made.now += MINUTE;
@@ -86,9 +86,9 @@ describe("a refresh without a complete answer", () => {
   });
 
   it("leaves another user's token in use", async () => {
-    const made = branch();
+    const made = testApp();
     await install(made);
-    const system = made.office.pair(9);
+    const system = made.oauth.issueTokens(9);
     await made.send("ONAPPUSERREADY", {
       "data[access_token]": system.access,
       "data[refresh_token]": system.refresh,
@@ -97,20 +97,20 @@ describe("a refresh without a complete answer", () => {
     });
     assert.equal((await made.app.credentials.get(MEMBER_ID)).userId, 9);
     made.now += 50 * MINUTE;
-    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(made.office.pair(7), 7) });
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(made.oauth.issueTokens(7), 7) });
     await made.app.check(MEMBER_ID);
-    made.office.answer = half;
+    made.oauth.answer = half;
     made.now += 11 * MINUTE;
     assert.equal((await made.app.credentials.get(MEMBER_ID)).userId, 7);
     await made.app.close();
   });
 
   it("is not needed without clientSecret if another user's token is valid", async () => {
-    const made = branch({ clientSecret: undefined as never });
+    const made = testApp({ clientSecret: undefined as never });
     await install(made);
     const spent = await made.app.credentials.get(MEMBER_ID);
     made.now += MINUTE;
-    await made.send("ONCRMDEALADD", withPair(made.office.pair(7), 7));
+    await made.send("ONCRMDEALADD", tokenFields(made.oauth.issueTokens(7), 7));
     assert.equal((await made.app.credentials.refresh(MEMBER_ID, spent)).userId, 7);
     await made.app.close();
   });

@@ -3,14 +3,22 @@ import { setImmediate } from "node:timers";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { PortalMovedError, StorageError } from "@b24/onappupdate/errors";
 import { MEMBER_ID } from "../../support/app.ts";
-import { type Branch, branch, ENDPOINT, NOW, office, usersTried, withPair } from "../../support/office.ts";
+import {
+  ENDPOINT,
+  fakeOAuthHost,
+  NOW,
+  type TestApp,
+  testApp,
+  tokenFields,
+  usersTried,
+} from "../../support/fake_oauth_host.ts";
 import { describe, it, mock } from "../../support/test.ts";
 
 /** A portal that was installed with a token pair of user 1. */
-async function installed(options: Parameters<typeof branch>[0] = {}): Promise<Branch & { readonly first: string }> {
-  const made = branch(options);
-  const pair = made.office.pair();
-  assert.equal(await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair) }), 200);
+async function installed(options: Parameters<typeof testApp>[0] = {}): Promise<TestApp & { readonly first: string }> {
+  const made = testApp(options);
+  const pair = made.oauth.issueTokens();
+  assert.equal(await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(pair) }), 200);
   return Object.assign(made, { first: pair.access });
 }
 
@@ -18,13 +26,13 @@ const HOUR = 3_600_000;
 
 describe("credentials.get()", () => {
   it("verifies the token pair of an event once, before it returns it", async () => {
-    const { app, office, first } = await installed();
+    const { app, oauth, first } = await installed();
     const access = await app.credentials.get(MEMBER_ID);
     assert.equal(access.accessToken.reveal(), first);
     assert.equal(access.clientEndpoint, ENDPOINT);
     assert.deepEqual([access.userId, access.isSystemUser, access.scope], [1, false, ["crm", "placement"]]);
     await app.credentials.get(MEMBER_ID);
-    assert.deepEqual(office.asked.map(({ kind, host }) => [kind, host]), [["app.info", "oauth.bitrix24.tech"]]);
+    assert.deepEqual(oauth.asked.map(({ kind, host }) => [kind, host]), [["app.info", "oauth.bitrix24.tech"]]);
   });
 
   it("drops the token pair of another portal or app, and keeps the pair that works", async () => {
@@ -32,8 +40,8 @@ describe("credentials.get()", () => {
       const made = await installed();
       await made.app.credentials.get(MEMBER_ID);
       made.now += 60_000;
-      const swapped = made.office.pair(1, memberId, clientId);
-      await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2", ...withPair(swapped) });
+      const swapped = made.oauth.issueTokens(1, memberId, clientId);
+      await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2", ...tokenFields(swapped) });
       assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);
       await made.app.check(MEMBER_ID);
       assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);
@@ -42,10 +50,10 @@ describe("credentials.get()", () => {
   });
 
   it("does not store another portal's token pair after a refresh", async () => {
-    const made = branch();
-    const swapped = made.office.pair(1, "b".repeat(32));
-    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(swapped) });
-    made.office.expire();
+    const made = testApp();
+    const swapped = made.oauth.issueTokens(1, "b".repeat(32));
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(swapped) });
+    made.oauth.expireAccessTokens();
     await assert.rejects(made.app.credentials.get(MEMBER_ID), {
       name: "NoCredentialsError",
       blockedOn: "authorization",
@@ -55,14 +63,14 @@ describe("credentials.get()", () => {
 
   it("stores another portal's token pair that it has refreshed for that portal, whose own is invalid since", async () => {
     const other = "b".repeat(32);
-    const made = branch();
-    const pair = made.office.pair(1, other);
-    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair), "auth[member_id]": other });
+    const made = testApp();
+    const pair = made.oauth.issueTokens(1, other);
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(pair), "auth[member_id]": other });
     await made.app.credentials.get(other);
-    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair) });
-    made.office.expire();
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(pair) });
+    made.oauth.expireAccessTokens();
     await assert.rejects(made.app.credentials.get(MEMBER_ID), { name: "NoCredentialsError" });
-    made.office.expire();
+    made.oauth.expireAccessTokens();
     const spent = await made.app.credentials.get(other);
     assert.notEqual(spent.accessToken.reveal(), pair.access);
     assert.equal((await made.app.credentials.refresh(other, spent)).clientEndpoint, ENDPOINT);
@@ -72,8 +80,8 @@ describe("credentials.get()", () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
     made.now += 60_000;
-    await made.send("ONAPPUPDATE", { "data[VERSION]": "2", ...withPair({ access: "access-of-elsewhere" }, 7) });
-    made.office.answer = ({ token }) =>
+    await made.send("ONAPPUPDATE", { "data[VERSION]": "2", ...tokenFields({ access: "access-of-elsewhere" }, 7) });
+    made.oauth.answer = ({ token }) =>
       token === "access-of-elsewhere" ? Response.json({ error: "NOT_INSTALLED" }, { status: 401 }) : undefined;
     assert.deepEqual((await made.app.check(MEMBER_ID)).problems, []);
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked, undefined);
@@ -87,13 +95,13 @@ describe("credentials.get()", () => {
     assert.notEqual(access.accessToken.reveal(), made.first);
     const { tokens } = await made.record();
     assert.deepEqual(tokens?.map(({ accessToken }) => accessToken), [access.accessToken.reveal()]);
-    assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
+    assert.equal(made.oauth.asked.filter(({ kind }) => kind === "token").length, 1);
   });
 
   it("prefers the system user to an administrator", async () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
-    const system = made.office.pair(9);
+    const system = made.oauth.issueTokens(9);
     await made.send("ONAPPUSERREADY", {
       "data[access_token]": system.access,
       "data[refresh_token]": system.refresh,
@@ -116,13 +124,13 @@ describe("credentials.get()", () => {
       "data[expires_in]": "3600",
     });
     assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);
-    made.office.answer = ({ token }) => token === made.first ? undefined : Promise.reject(new TypeError("down"));
+    made.oauth.answer = ({ token }) => token === made.first ? undefined : Promise.reject(new TypeError("down"));
     assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);
   });
 
   it("rejects with what is needed if there is no token, or none that can be refreshed", async () => {
-    await assert.rejects(branch().app.credentials.get(MEMBER_ID), { name: "UnknownPortalError" });
-    const bare = branch();
+    await assert.rejects(testApp().app.credentials.get(MEMBER_ID), { name: "UnknownPortalError" });
+    const bare = testApp();
     await bare.send("ONAPPINSTALL", { "data[VERSION]": "2" });
     await assert.rejects(bare.app.credentials.get(MEMBER_ID), {
       name: "NoCredentialsError",
@@ -146,13 +154,13 @@ describe("credentials.refresh()", () => {
   it("refreshes once for many calls of two apps that share a storage", async () => {
     const storage = memoryStorage();
     const made = await installed({ storage });
-    const other = branch({ storage, office: made.office });
+    const other = testApp({ storage, oauth: made.oauth });
     const spent = await made.app.credentials.get(MEMBER_ID);
-    made.office.expire();
+    made.oauth.expireAccessTokens();
     const refreshed = await Promise.all(
       Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? made : other).app.credentials.refresh(MEMBER_ID, spent)),
     );
-    assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
+    assert.equal(made.oauth.asked.filter(({ kind }) => kind === "token").length, 1);
     assert.equal(new Set(refreshed.map(({ accessToken }) => accessToken.reveal())).size, 1);
     assert.equal((await made.record()).refreshing, undefined);
   });
@@ -161,7 +169,7 @@ describe("credentials.refresh()", () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
     made.now += 60_000;
-    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(made.office.pair(2), 2) });
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(made.oauth.issueTokens(2), 2) });
     await made.app.check(MEMBER_ID);
     const [best, second] = await usersTried(made.app);
     assert.deepEqual([best?.userId, second?.userId], [2, 1]);
@@ -172,12 +180,12 @@ describe("credentials.refresh()", () => {
     const storage = memoryStorage();
     const made = await installed({ storage });
     const spent = await made.app.credentials.get(MEMBER_ID);
-    made.office.expire();
+    made.oauth.expireAccessTokens();
     // One that does not know of the turn: an older deploy.
-    made.office.answer = (asked) => {
+    made.oauth.answer = (asked) => {
       if (asked.kind !== "token") return undefined;
-      made.office.answer = undefined;
-      return made.office.fetch("https://oauth.bitrix24.tech/oauth/token/", {
+      made.oauth.answer = undefined;
+      return made.oauth.fetch("https://oauth.bitrix24.tech/oauth/token/", {
         method: "POST",
         body: new URLSearchParams({
           grant_type: "refresh_token",
@@ -204,14 +212,14 @@ describe("credentials.refresh()", () => {
   it("returns another user's token, or rejects with authorization, if the pair is invalid", async () => {
     const made = await installed();
     const spent = await made.app.credentials.get(MEMBER_ID);
-    const second = made.office.pair(2);
+    const second = made.oauth.issueTokens(2);
     made.now += 60_000;
-    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(second, 2) });
-    made.office.answer = ({ kind }) =>
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(second, 2) });
+    made.oauth.answer = ({ kind }) =>
       kind === "token" ? Response.json({ error: "invalid_grant" }, { status: 400 }) : undefined;
     assert.equal((await made.app.credentials.refresh(MEMBER_ID, spent)).accessToken.reveal(), second.access);
     const last = await made.app.credentials.get(MEMBER_ID);
-    made.office.expire();
+    made.oauth.expireAccessTokens();
     await assert.rejects(made.app.credentials.refresh(MEMBER_ID, last), {
       name: "NoCredentialsError",
       blockedOn: "authorization",
@@ -228,8 +236,8 @@ describe("credentials.refresh()", () => {
     };
     const made = await installed({ storage });
     const spent = await made.app.credentials.get(MEMBER_ID);
-    made.office.expire();
-    made.office.answer = ({ kind }) => void (isDown = kind === "token");
+    made.oauth.expireAccessTokens();
+    made.oauth.answer = ({ kind }) => void (isDown = kind === "token");
     // It tries for some seconds.
     mock.timers.enable({ apis: ["setTimeout"] });
     try {
@@ -244,11 +252,11 @@ describe("credentials.refresh()", () => {
     } finally {
       mock.timers.reset();
     }
-    made.office.answer = undefined;
+    made.oauth.answer = undefined;
     isDown = false;
     const refreshed = await made.app.credentials.refresh(MEMBER_ID, spent);
     assert.equal(refreshed.accessToken.reveal(), (await made.record()).tokens?.[0]?.accessToken);
-    assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
+    assert.equal(made.oauth.asked.filter(({ kind }) => kind === "token").length, 1);
   });
 
   const INCOMPLETE: Readonly<Record<string, () => Response>> = {
@@ -269,13 +277,13 @@ describe("credentials.refresh()", () => {
       const made = await installed();
       const spent = await made.app.credentials.get(MEMBER_ID);
       const before = (await made.record()).tokens;
-      made.office.expire();
-      made.office.answer = ({ kind }) => kind === "token" ? answer() : undefined;
+      made.oauth.expireAccessTokens();
+      made.oauth.answer = ({ kind }) => kind === "token" ? answer() : undefined;
       await assert.rejects(made.app.credentials.refresh(MEMBER_ID, spent), { name: "UnreachableError" });
       assert.deepEqual((await made.record()).tokens, before);
       assert.equal((await made.record()).refreshing, undefined);
-      assert.equal(made.office.asked.filter(({ kind }) => kind === "token").length, 1);
-      made.office.answer = undefined;
+      assert.equal(made.oauth.asked.filter(({ kind }) => kind === "token").length, 1);
+      made.oauth.answer = undefined;
       assert.equal((await made.app.credentials.refresh(MEMBER_ID, spent)).clientEndpoint, ENDPOINT);
     });
   }
@@ -285,8 +293,8 @@ describe("credentials.refresh()", () => {
     for (const [code, waits] of Object.entries(codes)) {
       const made = await installed();
       const spent = await made.app.credentials.get(MEMBER_ID);
-      made.office.expire();
-      made.office.answer = ({ kind }) => kind === "token" ? Response.json({ error: code }, { status: 400 }) : undefined;
+      made.oauth.expireAccessTokens();
+      made.oauth.answer = ({ kind }) => kind === "token" ? Response.json({ error: code }, { status: 400 }) : undefined;
       await assert.rejects(made.app.credentials.refresh(MEMBER_ID, spent), {
         name: "B24Error",
         b24Code: code,
@@ -301,7 +309,7 @@ describe("credentials.refresh()", () => {
     const made = await installed({ oauthTimeoutMs: 1 });
     const spent = await made.app.credentials.get(MEMBER_ID).catch(() => undefined) ??
       await made.app.credentials.get(MEMBER_ID);
-    made.office.expire();
+    made.oauth.expireAccessTokens();
     const entry = (await made.storage.get<object>(["portal", MEMBER_ID]))!;
     await made.storage.put(["portal", MEMBER_ID], {
       ...entry.value,
@@ -314,11 +322,11 @@ describe("credentials.refresh()", () => {
   it("stores nothing if the app was removed meanwhile", async () => {
     const made = await installed();
     const spent = await made.app.credentials.get(MEMBER_ID);
-    made.office.answer = ({ kind }) => {
+    made.oauth.answer = ({ kind }) => {
       if (kind !== "token") return undefined;
-      made.office.answer = undefined;
+      made.oauth.answer = undefined;
       return made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" }).then(() => {
-        const { access, refresh } = made.office.pair();
+        const { access, refresh } = made.oauth.issueTokens();
         return Response.json({ access_token: access, refresh_token: refresh, member_id: MEMBER_ID, expires_in: 3600 });
       });
     };
@@ -332,14 +340,14 @@ describe("credentials.refresh()", () => {
   it("stores no token of an earlier installation in the one that followed meanwhile", async () => {
     const made = await installed();
     const spent = await made.app.credentials.get(MEMBER_ID);
-    const next = made.office.pair();
-    made.office.answer = async ({ kind }) => {
+    const next = made.oauth.issueTokens();
+    made.oauth.answer = async ({ kind }) => {
       if (kind !== "token") return undefined as never;
-      made.office.answer = undefined;
+      made.oauth.answer = undefined;
       await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
       made.now += 1000;
-      await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(next) });
-      const { access, refresh } = made.office.pair();
+      await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(next) });
+      const { access, refresh } = made.oauth.issueTokens();
       return Response.json({ access_token: access, refresh_token: refresh, member_id: MEMBER_ID, expires_in: 3600 });
     };
     const { accessToken } = await made.app.credentials.refresh(MEMBER_ID, spent);
@@ -350,10 +358,10 @@ describe("credentials.refresh()", () => {
   it("rejects with the signal's reason at once, and goes on with the refresh for the others", async () => {
     const made = await installed();
     const spent = await made.app.credentials.get(MEMBER_ID);
-    made.office.expire();
+    made.oauth.expireAccessTokens();
     let go: (() => void) | undefined;
     const gate = new Promise<void>((resolve) => go = resolve);
-    made.office.answer = async () => {
+    made.oauth.answer = async () => {
       await gate;
       return undefined as never;
     };
@@ -369,7 +377,7 @@ describe("credentials.refresh()", () => {
 
 describe("credentials.call() of a portal that redirects", () => {
   /** Returns the address of the second attempt, after the first one was redirected. */
-  async function follow({ app }: Branch, location: string): Promise<string> {
+  async function follow({ app }: TestApp, location: string): Promise<string> {
     let isFirst = true;
     return await app.credentials.call(MEMBER_ID, ({ clientEndpoint }) => {
       if (!isFirst) return Promise.resolve(clientEndpoint);
@@ -391,17 +399,17 @@ describe("credentials.call() of a portal that redirects", () => {
     const location = "https://crm.customer.com/rest/app.info";
     await assert.rejects(follow(made, location), { name: "AddressError" });
     assert.equal((await made.app.credentials.get(MEMBER_ID)).clientEndpoint, ENDPOINT);
-    made.office.endpoint = "https://crm.customer.com/rest/";
+    made.oauth.endpoint = "https://crm.customer.com/rest/";
     assert.equal(await follow(made, location), "https://crm.customer.com/rest/");
   });
 
   it("asks once for calls that are redirected together", async () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
-    made.office.endpoint = "https://crm.customer.com/rest/";
-    made.office.asked.length = 0;
+    made.oauth.endpoint = "https://crm.customer.com/rest/";
+    made.oauth.asked.length = 0;
     await Promise.all(Array.from({ length: 20 }, () => follow(made, "https://crm.customer.com/rest/profile")));
-    assert.equal(made.office.asked.length, 1);
+    assert.equal(made.oauth.asked.length, 1);
   });
 
   for (
@@ -424,10 +432,10 @@ describe("credentials.call() of a portal that redirects", () => {
 
 describe("tokens", () => {
   it("are in no log line and in no error", async () => {
-    const at = office();
-    const made = await installed({ office: at });
+    const at = fakeOAuthHost();
+    const made = await installed({ oauth: at });
     const spent = await made.app.credentials.get(MEMBER_ID);
-    at.expire();
+    at.expireAccessTokens();
     const seen: string[] = [];
     for (const text of ["expired_token", `no ${made.first}`]) {
       at.answer = ({ token }) =>

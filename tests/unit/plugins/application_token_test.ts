@@ -9,11 +9,11 @@ import {
   assertRefused,
   changed,
   HOSTS,
-  known,
-  MADE_UP,
-  meeting,
+  installPortal,
   scene,
+  simultaneousReads,
   TOKENLESS,
+  UNKNOWN_APPLICATION_TOKEN,
 } from "../../support/scene.ts";
 import { describe, test } from "../../support/test.ts";
 
@@ -27,7 +27,7 @@ describe("applicationToken() decides", () => {
   test("stored token, with and without tokens: accepted, nobody is asked", async () => {
     for (const tokenless of [false, true]) {
       const made = scene();
-      const install = await known(made);
+      const install = await installPortal(made);
       assert.equal(await made.send(made.portal.update(3, { tokenless })), 200);
       const record = (await made.app.portal(MEMBER_ID))!;
       assert.equal(record.version, "3.0.0");
@@ -38,7 +38,7 @@ describe("applicationToken() decides", () => {
 
   test("another token, with tokens: proved, stored, the old one kept", async () => {
     const made = scene();
-    const install = await known(made);
+    const install = await installPortal(made);
     const update = made.portal.update(3, { rotateToken: true });
     assert.equal(await made.send(update), 200);
     assert.equal(made.asked.length, 1);
@@ -54,15 +54,15 @@ describe("applicationToken() decides", () => {
 
   test("another token, without tokens: refused", async () => {
     const made = scene();
-    await known(made);
+    await installPortal(made);
     await assertRefused(made, made.portal.update(3, { rotateToken: true, tokenless: true }), 403);
     assert.equal(made.asked.length, 0);
   });
 
   test("tokens that are empty texts are none", async () => {
     const made = scene();
-    await known(made);
-    const update = changed(made.portal.update(3), { "auth[access_token]": "", ...MADE_UP });
+    await installPortal(made);
+    const update = changed(made.portal.update(3), { "auth[access_token]": "", ...UNKNOWN_APPLICATION_TOKEN });
     await assertRefused(made, update, 403);
     assert.equal(made.asked.length, 0);
   });
@@ -103,14 +103,14 @@ describe("applicationToken() decides", () => {
     const made = scene();
     const removal = { event: "ONAPPUNINSTALL", "data[CLEAN]": "1" };
     await assertRefused(made, changed(made.portal.install(2), removal), 403);
-    await known(made);
-    await assertRefused(made, changed(made.portal.update(3), { ...removal, ...MADE_UP }), 403);
+    await installPortal(made);
+    await assertRefused(made, changed(made.portal.update(3), { ...removal, ...UNKNOWN_APPLICATION_TOKEN }), 403);
     assert.equal(made.asked.length, 0);
   });
 
   test("removed portal, stored token, without tokens: accepted, stays removed", async () => {
     const made = scene();
-    await known(made);
+    await installPortal(made);
     const update = made.portal.event("ONAPPUPDATE", { VERSION: "3", PREVIOUS_VERSION: "2" }, { tokenless: true });
     const removal = made.portal.uninstall();
     assert.equal(await made.send(removal), 200);
@@ -122,7 +122,7 @@ describe("applicationToken() decides", () => {
 
   test("removed portal, stored token: an installation needs proof", async () => {
     const made = scene();
-    await known(made);
+    await installPortal(made);
     const again = made.portal.event("ONAPPINSTALL", { VERSION: "9" });
     await made.send(made.portal.uninstall());
     const late = changed(again, { ts: String(made.now / 1000) });
@@ -134,7 +134,7 @@ describe("applicationToken() decides", () => {
 
   test("removed portal, another token: proved, then installed anew; without tokens refused", async () => {
     const made = scene();
-    await known(made);
+    await installPortal(made);
     await made.send(made.portal.uninstall());
     const install = made.portal.install(4);
     await assertRefused(made, changed(install, TOKENLESS), 403);
@@ -150,7 +150,7 @@ describe("applicationToken() decides", () => {
     for (const [options, graceMs] of [[{}, 24 * HOUR], [{ graceMs: 1000 }, 1000]] as const) {
       const made = scene(options);
       const { send, portal } = made;
-      const install = await known(made);
+      const install = await installPortal(made);
       const old = { "auth[application_token]": new URLSearchParams(install).get("auth[application_token]")! };
       const rotated = portal.update(3, { rotateToken: true });
       await send(rotated);
@@ -175,7 +175,7 @@ describe("applicationToken() decides", () => {
 
   test("the token before the previous one is no token any more", async () => {
     const made = scene();
-    const install = await known(made);
+    const install = await installPortal(made);
     await made.send(made.portal.update(3, { rotateToken: true }));
     await made.send(made.portal.update(4, { rotateToken: true }));
     const first = { "auth[application_token]": new URLSearchParams(install).get("auth[application_token]")! };
@@ -186,7 +186,7 @@ describe("applicationToken() decides", () => {
     const payment = { CODE: "vendor.app", VERSION: "2", STATUS: "S", PAYMENT_EXPIRED: "N" };
     const none = { "auth[application_token]": undefined };
     const made = scene();
-    const install = await known(made);
+    const install = await installPortal(made);
     await assertRefused(made, changed(made.portal.event("ONAPPPAYMENT", payment, { tokenless: true }), none), 403);
     assert.equal(made.asked.length, 0);
     assert.equal(await made.send(changed(made.portal.event("ONAPPPAYMENT", payment), none)), 200);
@@ -212,7 +212,7 @@ describe("applicationToken() decides", () => {
 
   test("what is near the stored token is not it", async () => {
     const made = scene();
-    const token = new URLSearchParams(await known(made)).get("auth[application_token]")!;
+    const token = new URLSearchParams(await installPortal(made)).get("auth[application_token]")!;
     const near = [
       token.slice(0, -1),
       `${token}0`,
@@ -300,7 +300,7 @@ describe("applicationToken() takes from the OAuth host", () => {
   for (const [name, status, answer] of ANSWERS) {
     test(`${name}: ${status}`, async () => {
       const made = scene();
-      await known(made);
+      await installPortal(made);
       made.answer = answer;
       const update = made.portal.update(3, { rotateToken: true });
       if (status === 200) assert.equal(await made.send(update), 200);
@@ -387,7 +387,7 @@ describe("applicationToken() takes from the OAuth host", () => {
 
   test("the version that is installed rather than the one that the event claims", async () => {
     const made = scene();
-    await known(made);
+    await installPortal(made);
     made.answer = () => Response.json(appInfo({ version: 2 }));
     assert.equal(await made.send(made.portal.update(9, { rotateToken: true })), 200);
     assert.equal((await made.app.portal(MEMBER_ID))?.target, "2.0.0");
@@ -421,9 +421,9 @@ describe("applicationToken() asks", () => {
   for (const [endpoint, hosts] of ENDPOINTS) {
     test(`nobody but the OAuth hosts where the event names ${inspect(endpoint)}`, async () => {
       const made = scene();
-      await known(made);
+      await installPortal(made);
       const update = changed(made.portal.update(3), {
-        ...MADE_UP,
+        ...UNKNOWN_APPLICATION_TOKEN,
         "auth[server_endpoint]": endpoint,
         "auth[client_endpoint]": "https://evil.example/rest/",
         "auth[domain]": "evil.example",
@@ -446,12 +446,15 @@ describe("applicationToken() asks", () => {
     for (const [named, other] of [HOSTS, HOSTS.toReversed()]) {
       for (const [theirs, status] of [[200, 200], [401, 403], [500, 503]] as const) {
         const made = scene();
-        await known(made);
+        await installPortal(made);
         made.answer = ({ url }) =>
           url.startsWith(named!)
             ? Promise.reject(new TypeError("down"))
             : Response.json(theirs === 200 ? appInfo() : { error: "expired_token" }, { status: theirs });
-        const update = changed(made.portal.update(3), { ...MADE_UP, "auth[server_endpoint]": `${named}/rest/` });
+        const update = changed(made.portal.update(3), {
+          ...UNKNOWN_APPLICATION_TOKEN,
+          "auth[server_endpoint]": `${named}/rest/`,
+        });
         // That the other one does not know the token proves nothing while the one that should know it is down.
         if (status === 200) assert.equal(await made.send(update), 200);
         else await assertRefused(made, update, 503);
@@ -477,7 +480,7 @@ describe("applicationToken() asks", () => {
   });
 
   test("once for copies of one event that come together", async () => {
-    const made = scene({}, { storage: meeting(50) });
+    const made = scene({}, { storage: simultaneousReads(50) });
     const install = made.portal.install(3);
     const answered = await Promise.all(Array.from({ length: 50 }, () => made.send(install)));
     assert.deepEqual(new Set(answered), new Set([200]));
@@ -487,7 +490,7 @@ describe("applicationToken() asks", () => {
   });
 
   test("again when the host was down for all copies", async () => {
-    const made = scene({}, { storage: meeting(20) });
+    const made = scene({}, { storage: simultaneousReads(20) });
     made.answer = () => Promise.reject(new TypeError("down"));
     const install = made.portal.install(3);
     const answered = await Promise.all(Array.from({ length: 20 }, () => made.send(install)));

@@ -7,15 +7,15 @@ import { b24jssdk, type B24JsSdkOptions, type HasB24Sdk, type SdkClass } from "@
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../../support/app.ts";
 import {
-  type Branch,
-  branch,
   CLIENT_SECRET,
   ENDPOINT,
+  type FakeOAuthHost,
+  fakeOAuthHost,
   NOW,
-  type Office,
-  office,
-  withPair,
-} from "../../support/office.ts";
+  type TestApp,
+  testApp,
+  tokenFields,
+} from "../../support/fake_oauth_host.ts";
 import { describe, it, test } from "../../support/test.ts";
 
 /** Bitrix24's code of an error of ours or of the SDK. */
@@ -31,7 +31,7 @@ interface Call {
 type Answer = (call: Call, scene: Scene) => Response | undefined | Promise<Response | undefined>;
 
 interface Scene {
-  readonly office: Office;
+  readonly oauth: FakeOAuthHost;
   readonly calls: Call[];
   readonly lines: string[];
   /** All tokens that the app has received. */
@@ -46,7 +46,7 @@ interface Scene {
   readonly join: (userId: number) => Promise<unknown>;
 }
 
-interface Played extends Scene, Pick<Branch, "send" | "record"> {
+interface Played extends Scene, Pick<TestApp, "send" | "record"> {
   readonly app: App<HasB24Sdk<B24OAuth>>;
 }
 
@@ -69,7 +69,7 @@ async function play(
   answer: Answer = () => undefined,
   sdk: Partial<B24JsSdkOptions<B24OAuth>> = {},
 ): Promise<Played> {
-  const at = office();
+  const at = fakeOAuthHost();
   const ended = new Set<unknown>();
   const fetch: typeof globalThis.fetch = async (input, init) => {
     const request = new Request(input, init);
@@ -85,23 +85,23 @@ async function play(
     if (ended.has(call.params.auth)) return await answer(call, scene) ?? refusal(401, "expired_token");
     return await answer(call, scene) ?? Response.json({ result: { done: call.params.ID ?? 0 }, time: TIME });
   };
-  const made = branch({ office: { ...at, fetch }, limits: { closeMs: 1 } });
+  const made = testApp({ oauth: { ...at, fetch }, limits: { closeMs: 1 } });
   const scene: Scene = {
-    office: at,
+    oauth: at,
     calls: [],
     lines: made.lines,
     tokens: new Set(),
     expire: () => {
       for (const token of scene.tokens) ended.add(token);
-      at.expire();
+      at.expireAccessTokens();
     },
     errors: [],
     close: () => void made.app.close(),
     join: (userId) => {
-      const pair = at.pair(userId);
+      const pair = at.issueTokens(userId);
       for (const token of [pair.access, pair.refresh]) scene.tokens.add(token);
       made.now += 60_000;
-      return made.send("ONAPPTEST", withPair(pair, userId));
+      return made.send("ONAPPTEST", tokenFields(pair, userId));
     },
   };
   const app = made.app.use(b24jssdk({ B24OAuth, ...sdk }));
@@ -114,14 +114,14 @@ async function play(
       throw error;
     }
   });
-  const pair = at.pair();
+  const pair = at.issueTokens();
   for (const token of [pair.access, pair.refresh]) scene.tokens.add(token);
-  await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair) });
+  await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(pair) });
   return { ...scene, app, send: made.send, record: made.record };
 }
 
-function refreshes({ office }: Scene): number {
-  return office.asked.filter(({ kind }) => kind === "token").length;
+function refreshes({ oauth }: Scene): number {
+  return oauth.asked.filter(({ kind }) => kind === "token").length;
 }
 
 /** Calls a method with the SDK. */
@@ -163,7 +163,7 @@ describe("b24sdk() calls", () => {
 
   it("nothing before it is used", async () => {
     const scene = await play(() => {});
-    assert.deepEqual([scene.office.asked, scene.calls], [[], []]);
+    assert.deepEqual([scene.oauth.asked, scene.calls], [[], []]);
   });
 
   it("nothing but the portal's REST", async () => {
@@ -230,10 +230,10 @@ describe("b24sdk() refreshes", () => {
 
 describe("b24sdk() rejects", () => {
   it("if the token cannot be refreshed, and the portal is blocked", async () => {
-    const scene = await play(async ({ b24sdk }, { expire, office }) => {
+    const scene = await play(async ({ b24sdk }, { expire, oauth }) => {
       const sdk = await b24sdk();
       expire();
-      office.answer = ({ kind }) => kind === "token" ? refusal(400, "invalid_grant") : undefined;
+      oauth.answer = ({ kind }) => kind === "token" ? refusal(400, "invalid_grant") : undefined;
       await call(sdk);
     });
     assert.deepEqual(scene.errors.map(({ name }) => name), ["NoCredentialsError"]);
@@ -243,10 +243,10 @@ describe("b24sdk() rejects", () => {
 
   it("if there is no token, and can be called again", async () => {
     const names: string[] = [];
-    const scene = await play(async ({ b24sdk }, { office }) => {
-      office.answer = () => refusal(503, "down");
+    const scene = await play(async ({ b24sdk }, { oauth }) => {
+      oauth.answer = () => refusal(503, "down");
       await b24sdk().catch(({ name }) => names.push(name));
-      office.answer = undefined;
+      oauth.answer = undefined;
       await call(await b24sdk());
     });
     assert.deepEqual([names, scene.errors, scene.calls.length], [["UnreachableError"], [], 1]);

@@ -2,36 +2,36 @@ import assert from "node:assert/strict";
 import { B24Error, deployed, type Plugin } from "@b24/onappupdate";
 import { NoCredentialsError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, recorder, rig } from "../../support/app.ts";
-import { type Branch, branch, withPair } from "../../support/office.ts";
+import { type TestApp, testApp, tokenFields } from "../../support/fake_oauth_host.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 
-async function installed(options: Parameters<typeof branch>[0] = {}): Promise<Branch> {
-  const made = branch(options);
+async function installed(options: Parameters<typeof testApp>[0] = {}): Promise<TestApp> {
+  const made = testApp(options);
   await install(made);
   return made;
 }
 
-async function install(made: Branch): Promise<void> {
-  const pair = made.office.pair();
-  assert.equal(await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair(pair) }), 200);
+async function install(made: TestApp): Promise<void> {
+  const pair = made.oauth.issueTokens();
+  assert.equal(await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(pair) }), 200);
 }
 
 /** What a check raises is worked on after it. */
-async function reaches(made: Pick<Branch, "app">, version: string): Promise<void> {
+async function reaches(made: Pick<TestApp, "app">, version: string): Promise<void> {
   await until(`the portal is on ${version}`, async () => (await made.app.portal(MEMBER_ID))?.version === version);
 }
 
 describe("app.check()", () => {
   it("raises the target to what is installed, and the upgrades run", async () => {
-    const made = branch();
+    const made = testApp();
     const ran: string[] = [];
     made.app.upgrade("3", ({ from, to }) => void ran.push(`${from} -> ${to}`));
     await install(made);
-    made.office.version = 3;
+    made.oauth.version = 3;
     const report = await made.app.check(MEMBER_ID);
     assert.deepEqual(report, {
       memberId: MEMBER_ID,
@@ -50,30 +50,30 @@ describe("app.check()", () => {
 
   it("never lowers the target", async () => {
     const made = await installed();
-    made.office.version = 1;
+    made.oauth.version = 1;
     const { isRaised, installed: version, target } = await made.app.check(MEMBER_ID);
     assert.deepEqual([isRaised, version, target], [false, "1.0.0", "2.0.0"]);
   });
 
   it("takes the running code's version for a local app", async () => {
     const made = await installed({ versions: deployed("2.3.0") });
-    made.office.version = 1;
+    made.oauth.version = 1;
     assert.equal((await made.app.check(MEMBER_ID)).installed, "2.3.0");
   });
 
   it("says why no events come", async () => {
-    await assert.rejects(branch().app.check(MEMBER_ID), { name: "UnknownPortalError" });
+    await assert.rejects(testApp().app.check(MEMBER_ID), { name: "UnknownPortalError" });
     const made = await installed();
     const codes = async (): Promise<string[]> => (await made.app.check(MEMBER_ID)).problems.map(({ code }) => code);
-    made.office.isInstalled = false;
+    made.oauth.isInstalled = false;
     assert.deepEqual(await codes(), ["not_installed"]);
-    made.office.isInstalled = true;
+    made.oauth.isInstalled = true;
     assert.deepEqual(await codes(), []);
     for (const [code, problem] of [["PAYMENT_REQUIRED", "payment"], ["NOT_INSTALLED", "installation"]] as const) {
-      made.office.answer = () => Response.json({ error: code }, { status: 401 });
+      made.oauth.answer = () => Response.json({ error: code }, { status: 401 });
       assert.deepEqual(await codes(), [problem]);
       assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, problem);
-      made.office.answer = undefined;
+      made.oauth.answer = undefined;
       if (problem === "payment") {
         assert.deepEqual(await codes(), ["payment"], "that the app is there does not say that it is paid for");
         made.now += MINUTE;
@@ -83,9 +83,9 @@ describe("app.check()", () => {
       assert.deepEqual(await codes(), []);
       assert.equal((await made.app.portal(MEMBER_ID))?.blocked, undefined);
     }
-    made.office.answer = () => Promise.reject(new TypeError("down"));
+    made.oauth.answer = () => Promise.reject(new TypeError("down"));
     await assert.rejects(made.app.check(MEMBER_ID), { name: "UnreachableError" });
-    made.office.answer = ({ kind }) =>
+    made.oauth.answer = ({ kind }) =>
       Response.json({ error: kind === "token" ? "invalid_grant" : "expired_token" }, { status: 400 });
     assert.deepEqual(await codes(), ["authorization"]);
     await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
@@ -93,7 +93,7 @@ describe("app.check()", () => {
   });
 
   it("asks plugins, in a context with what others added, and goes on where one fails", async () => {
-    const made = branch();
+    const made = testApp();
     const adding: Plugin<object, { readonly colour: string }> = {
       name: "adding",
       adds: ["colour"],
@@ -118,23 +118,23 @@ describe("app.check()", () => {
 
 describe("a contact", () => {
   it("has the portal checked, at most once in afterContactMs", async () => {
-    const made = branch({ checks: { afterContactMs: 15 * MINUTE } });
+    const made = testApp({ checks: { afterContactMs: 15 * MINUTE } });
     const told = recorder();
     made.app.use(told.plugin).upgrade("3", () => {});
     await install(made);
     await made.settled();
-    assert.equal(made.office.asked.length, 1);
-    made.office.version = 3;
+    assert.equal(made.oauth.asked.length, 1);
+    made.oauth.version = 3;
     for (let i = 0; i < 5; i++) {
       made.now += 1000;
       await made.send("ONCRMDEALADD", { "data[ID]": String(i) });
     }
     await made.settled();
-    assert.equal(made.office.asked.length, 1);
+    assert.equal(made.oauth.asked.length, 1);
     made.now += 15 * MINUTE;
     await made.send("ONCRMDEALADD", { "data[ID]": "9" });
     await made.settled();
-    assert.equal(made.office.asked.length, 2);
+    assert.equal(made.oauth.asked.length, 2);
     await reaches(made, "3.0.0");
   });
 
@@ -142,25 +142,25 @@ describe("a contact", () => {
     for (const options of [{ checks: false }, { clientId: undefined as never, checks: {} }] as const) {
       const made = await installed(options);
       await made.settled();
-      assert.equal(made.office.asked.length, 0);
+      assert.equal(made.oauth.asked.length, 0);
     }
     const made = await installed({ checks: {} });
     await made.settled();
-    const before = made.office.asked.length;
+    const before = made.oauth.asked.length;
     made.now += DAY;
     await made.send("ONAPPUNINSTALL", { "data[CLEAN]": "1" });
     await made.settled();
-    assert.equal(made.office.asked.length, before);
+    assert.equal(made.oauth.asked.length, before);
   });
 
   it("is answered 200 also when the OAuth host is down, and the portal is checked later", async () => {
-    const made = branch({ checks: {} });
-    made.office.answer = () => Promise.reject(new TypeError("down"));
+    const made = testApp({ checks: {} });
+    made.oauth.answer = () => Promise.reject(new TypeError("down"));
     await install(made);
     await made.settled();
-    assert.equal(made.office.asked.length, 2);
-    made.office.answer = undefined;
-    made.office.version = 4;
+    assert.equal(made.oauth.asked.length, 2);
+    made.oauth.answer = undefined;
+    made.oauth.version = 4;
     made.now += 61 * MINUTE;
     await made.app.tick();
     assert.equal((await made.app.portal(MEMBER_ID))?.target, "4.0.0");
@@ -169,53 +169,53 @@ describe("a contact", () => {
 
 describe("a silent portal", () => {
   it("is checked by tick() after silentPortalMs, give or take a tenth, and finds the update that nobody announced", async () => {
-    const made = branch({ checks: { silentPortalMs: 7 * DAY } });
+    const made = testApp({ checks: { silentPortalMs: 7 * DAY } });
     const ran: string[] = [];
     made.app.upgrade("3", ({ to }) => void ran.push(to));
     await install(made);
     await made.settled();
-    made.office.version = 3;
+    made.oauth.version = 3;
     made.now += 6 * DAY;
     await made.app.tick();
-    assert.deepEqual([made.office.asked.length, ran], [1, []]);
+    assert.deepEqual([made.oauth.asked.length, ran], [1, []]);
     made.now += 2 * DAY;
     await made.app.tick();
     await made.app.tick();
     // The access token of the installation is long dead.
-    assert.deepEqual(made.office.asked.map(({ kind }) => kind), ["app.info", "token", "app.info"]);
+    assert.deepEqual(made.oauth.asked.map(({ kind }) => kind), ["app.info", "token", "app.info"]);
     assert.deepEqual(ran, ["3.0.0"]);
     await made.app.tick();
-    assert.equal(made.office.asked.length, 3);
+    assert.equal(made.oauth.asked.length, 3);
     made.now += 8 * DAY;
     await made.app.tick();
-    assert.equal(made.office.asked.length, 5);
+    assert.equal(made.oauth.asked.length, 5);
   });
 
   it("that cannot be checked is not asked about again at once, and costs other portals nothing", async () => {
     const made = await installed({ checks: {} });
     await made.settled();
     made.now += 8 * DAY;
-    made.office.answer = () => Promise.reject(new TypeError("down"));
+    made.oauth.answer = () => Promise.reject(new TypeError("down"));
     await made.app.tick();
-    const { length } = made.office.asked;
+    const { length } = made.oauth.asked;
     await made.app.tick();
-    assert.equal(made.office.asked.length, length);
+    assert.equal(made.oauth.asked.length, length);
     made.now += 61 * MINUTE;
     await made.app.tick();
-    assert(made.office.asked.length > length);
+    assert(made.oauth.asked.length > length);
   });
 });
 
 describe("requires.scope", () => {
   it("holds an upgrade back until the portal has granted it, as waiting and not as failed", async () => {
-    const made = branch({ checks: {} });
+    const made = testApp({ checks: {} });
     const told = recorder();
     const ran: string[] = [];
     made.app.use(told.plugin)
       .upgrade("3", () => void ran.push("3"))
       .upgrade("4", () => void ran.push("4"), { requires: { scope: ["crm", "tasks"] } });
     await install(made);
-    made.office.version = 4;
+    made.oauth.version = 4;
     await made.send("ONAPPUPDATE", { "data[VERSION]": "4", "data[PREVIOUS_VERSION]": "2" });
     const held = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual(ran, ["3"]);
@@ -229,7 +229,7 @@ describe("requires.scope", () => {
     }
     assert.deepEqual(ran, ["3"]);
     assert.equal(told.names().filter((name) => name === "portalParked" || name === "eventFailed").length, 0);
-    made.office.scope = "crm,placement,tasks";
+    made.oauth.scope = "crm,placement,tasks";
     made.now += 61 * MINUTE;
     await made.app.tick();
     assert.deepEqual(ran, ["3", "4"]);
@@ -242,13 +242,13 @@ describe("requires.scope", () => {
   });
 
   it("is taken up at once when a check finds that it was granted", async () => {
-    const made = branch();
+    const made = testApp();
     const ran: string[] = [];
     made.app.upgrade("3", () => void ran.push("3"), { requires: { scope: "tasks" } });
     await install(made);
     await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "scope");
-    made.office.scope = "tasks";
+    made.oauth.scope = "tasks";
     await made.app.check(MEMBER_ID);
     await reaches(made, "3.0.0");
     assert.deepEqual(ran, ["3"]);
@@ -257,7 +257,7 @@ describe("requires.scope", () => {
   it("refuses what is no scope", () => {
     for (const scope of ["", "crm,tasks", "a b", [""], [1 as never]]) {
       assert.throws(
-        () => branch().app.upgrade("3", () => {}, { requires: { scope } }),
+        () => testApp().app.upgrade("3", () => {}, { requires: { scope } }),
         /^TypeError: .*requires\.scope/,
       );
     }
@@ -280,7 +280,7 @@ describe("a handler that meets a wall", () => {
       ] as const
     ) {
       for (const inStep of [false, true]) {
-        const made = branch({ retry: { maxAttempts: 2 } });
+        const made = testApp({ retry: { maxAttempts: 2 } });
         let wall = true;
         const attempts: number[] = [];
         const meet = (attempt: number): void => {
@@ -308,7 +308,7 @@ describe("a handler that meets a wall", () => {
 
   it("is parked where trying again makes it worse", async () => {
     for (const code of ["OVERLOAD_LIMIT", "METHOD_CONFIRM_DENIED"]) {
-      const made = branch();
+      const made = testApp();
       made.app.upgrade("3", () => Promise.reject(error(code)));
       await install(made);
       await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
@@ -318,7 +318,7 @@ describe("a handler that meets a wall", () => {
   });
 
   it("and is a handler of app.on or a plugin waits too", async () => {
-    const made = branch();
+    const made = testApp();
     let wall = true;
     let begun = 0;
     made.app.use({
@@ -341,14 +341,14 @@ describe("a handler that meets a wall", () => {
 });
 
 describe("what a portal waits for", () => {
-  const portalOn2 = async (made: Branch): Promise<void> => {
+  const portalOn2 = async (made: TestApp): Promise<void> => {
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2" });
     made.now += MINUTE;
     await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
   };
 
   it("is over when the app's user comes with tokens, and its upgrades go on at once", async () => {
-    const made = branch();
+    const made = testApp();
     const ran: string[] = [];
     made.app.upgrade("3", async () => {
       await made.app.credentials.get(MEMBER_ID);
@@ -357,8 +357,8 @@ describe("what a portal waits for", () => {
     await portalOn2(made);
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "authorization");
     made.now += MINUTE;
-    made.office.version = 3;
-    const { access, refresh } = made.office.pair(9);
+    made.oauth.version = 3;
+    const { access, refresh } = made.oauth.issueTokens(9);
     const pair = { "data[access_token]": access, "data[refresh_token]": refresh };
     await made.send("ONAPPUSERREADY", { ...pair, "data[expires_in]": "3600", "data[user_id]": "9" });
     await reaches(made, "3.0.0");
@@ -366,7 +366,7 @@ describe("what a portal waits for", () => {
   });
 
   it("is over when the call that had to be confirmed was", async () => {
-    const made = branch();
+    const made = testApp();
     let isConfirmed = false;
     made.app.upgrade("3", () => {
       if (isConfirmed) return;
@@ -405,16 +405,16 @@ describe("an event that nobody can verify just now", () => {
 
 describe("a portal that Bitrix24 knows no more", () => {
   it("is asked about once a week, as one that is well", async () => {
-    const made = branch({ checks: {} });
+    const made = testApp({ checks: {} });
     await install(made);
     await made.settled();
-    made.office.answer = () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 });
-    const before = made.office.asked.length;
+    made.oauth.answer = () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 });
+    const before = made.oauth.asked.length;
     for (let hour = 0; hour < 4 * 7 * 24; hour += 6) {
       made.now += 6 * 60 * MINUTE;
       await made.app.tick();
     }
-    const asked = made.office.asked.length - before;
+    const asked = made.oauth.asked.length - before;
     assert(asked >= 3 && asked <= 8, `saw ${asked} requests in four weeks`);
     await made.app.close();
   });
@@ -422,7 +422,7 @@ describe("a portal that Bitrix24 knows no more", () => {
 
 describe("a payment that lapses", () => {
   it("pauses upgrades until it is made, and deletes nothing", async () => {
-    const made = branch();
+    const made = testApp();
     const ran: string[] = [];
     made.app.upgrade("3", () => void ran.push("3"));
     await install(made);
@@ -436,7 +436,7 @@ describe("a payment that lapses", () => {
     made.now += MINUTE;
     assert.equal(await pay("Y"), 200);
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "payment");
-    made.office.version = 3;
+    made.oauth.version = 3;
     // Bitrix24's word for it that the app is there says nothing about the payment.
     assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["payment"]);
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "payment");

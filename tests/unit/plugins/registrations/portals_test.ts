@@ -96,22 +96,26 @@ describe("checkCall(), by which these tests see that a call is as documented, re
   const robot = { CODE: "rate", HANDLER: `${URL_}/rate`, NAME: "Rate" };
   const fields = { HANDLER: robot.HANDLER, NAME: { de: "Bewerten" } };
   const cases: Readonly<Record<string, readonly [method: string, params: object, message: RegExp]>> = {
-    "a method that is not documented": ["bizproc.robot.drop", {}, /is no method/],
-    "what lacks a parameter": ["bizproc.robot.add", { ...robot, NAME: undefined }, /lacks NAME/],
-    "what lacks a field inside": ["bizproc.robot.update", { CODE: "rate", FIELDS: { NAME: "A" } }, /lacks HANDLER/],
-    "a wrong type": ["bizproc.robot.add", { ...robot, AUTH_USER_ID: "1" }, /AUTH_USER_ID is no integer/],
+    "a method that is not documented": ["bizproc.robot.drop", {}, /unknown method bizproc\.robot\.drop/],
+    "what lacks a parameter": ["bizproc.robot.add", { ...robot, NAME: undefined }, /NAME is missing/],
+    "what lacks a field inside": [
+      "bizproc.robot.update",
+      { CODE: "rate", FIELDS: { NAME: "A" } },
+      /HANDLER is missing/,
+    ],
+    "a wrong type": ["bizproc.robot.add", { ...robot, AUTH_USER_ID: "1" }, /AUTH_USER_ID is not of the type integer/],
     "a text by language where there is one": [
       "bizproc.robot.add",
       { ...robot, CODE: { de: "a" } },
-      /CODE is no string/,
+      /CODE is not of the type string/,
     ],
-    "an unknown parameter": ["bizproc.robot.add", { ...robot, COLOR: "red" }, /has COLOR, which is unknown/],
+    "an unknown parameter": ["bizproc.robot.add", { ...robot, COLOR: "red" }, /COLOR is unknown/],
     "all of that also of placement.bind": [
       "placement.bind",
       { PLACEMENT: "A", HANDLER: URL_, USER_ID: "1" },
       /USER_ID/,
     ],
-    "an event without a handler": ["event.unbind", { event: "ONAPPTEST", handler: "" }, /lacks handler/],
+    "an event without a handler": ["event.unbind", { event: "ONAPPTEST", handler: "" }, /handler is missing/],
   };
   for (const [name, [method, params, message]] of Object.entries(cases)) {
     it(name, () => assert.throws(() => checkCall(method, params), message));

@@ -2,17 +2,17 @@ import assert from "node:assert/strict";
 import type { HandlerContext, PluginHost } from "@b24/onappupdate";
 import { type B24, rest, type RestOptions } from "@b24/onappupdate/rest";
 import { MEMBER_ID } from "../../../support/app.ts";
-import { branch, office, withPair } from "../../../support/office.ts";
+import { fakeOAuthHost, testApp, tokenFields } from "../../../support/fake_oauth_host.ts";
 import { describe, it } from "../../../support/test.ts";
 import { assertNoToken, counter, ENDPOINT, failure, ok } from "./_rest.ts";
 
 describe("rest()", () => {
   it("adds b24 to handlers and upgrades, and returns it to other code by portal()", async () => {
-    const at = office();
+    const at = fakeOAuthHost();
     const urls: string[] = [];
     const portals = rest();
-    const made = branch({
-      office: {
+    const made = testApp({
+      oauth: {
         ...at,
         fetch: async (input, init) => {
           const request = new Request(input, init);
@@ -28,9 +28,9 @@ describe("rest()", () => {
     }).on("ONAPPTEST", async ({ b24 }) => {
       seen.push(await b24.call("profile"));
     });
-    const { access } = made.office.pair();
+    const { access } = made.oauth.issueTokens();
     assert.throws(() => portals.portal(MEMBER_ID), { name: "TypeError", message: /before the app has started/ });
-    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...withPair({ access }) });
+    await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields({ access }) });
     await made.send("ONAPPUPDATE", { "data[VERSION]": "3" });
     await made.send("ONAPPTEST", {});
     assert.deepEqual(await portals.portal(MEMBER_ID).call("user.current"), { auth: access });

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
-import { assertError, CLIENT_SECRET, INFO, NOW, TECH, town } from "../../../support/fake.ts";
+import { assertError, CLIENT_SECRET, fakeSetup, INFO, NOW, TECH } from "../../../support/fake.ts";
 import { describe, it } from "../../../support/test.ts";
 
 const HOUR = 3_600_000;
 
 describe("fakeBitrix24() as an OAuth host", () => {
   it("says of a token whose it is, at both hosts", async () => {
-    const { portal, post } = town();
+    const { portal, post } = fakeSetup();
     for (const host of [TECH, INFO]) {
       const { status, body } = await post(`${host}/rest/app.info`, { auth: portal.accessToken() });
       assert.equal(status, 200);
@@ -33,7 +33,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
   });
 
   it("knows only the host that it was given, besides being served on loopback", async () => {
-    const { bitrix24, portal, post } = town({ oauthHost: "https://oauth.company.example" });
+    const { bitrix24, portal, post } = fakeSetup({ oauthHost: "https://oauth.company.example" });
     const auth = portal.accessToken();
     assert.equal((await post("https://oauth.company.example/rest/app.info.json", { auth })).status, 200);
     assert.equal((await post("http://127.0.0.1:12345/rest/app.info", { auth })).status, 200);
@@ -44,7 +44,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
   });
 
   it("refuses tokens that are none, and those of an app that was removed", async () => {
-    const { portal, post } = town();
+    const { portal, post } = fakeSetup();
     const url = `${TECH}/rest/app.info`;
     const old = portal.accessToken();
     assertError(await post(url, {}), 401, "NO_AUTH_FOUND");
@@ -56,7 +56,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
   });
 
   it("gives a new pair for a refresh token, once", async () => {
-    const { bitrix24, portal, refresh, post } = town();
+    const { bitrix24, portal, refresh, post } = fakeSetup();
     const { refreshToken } = portal.tokens();
     const { status, body } = await refresh(refreshToken);
     assert.equal(status, 200);
@@ -79,7 +79,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
   });
 
   it("gives one of many who use a refresh token at once a pair", async () => {
-    const { bitrix24, portal, refresh } = town();
+    const { bitrix24, portal, refresh } = fakeSetup();
     const { refreshToken } = portal.tokens();
     const statuses = await Promise.all(Array.from({ length: 20 }, async () => (await refresh(refreshToken)).status));
     assert.deepEqual(statuses.sort(), [200, ...Array.from({ length: 19 }, () => 400)]);
@@ -87,7 +87,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
   });
 
   it("takes a GET, too", async () => {
-    const { bitrix24, portal } = town();
+    const { bitrix24, portal } = fakeSetup();
     const query = new URLSearchParams({
       grant_type: "refresh_token",
       client_id: CLIENT_ID,
@@ -98,7 +98,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
   });
 
   it("refuses what is wrong with a refresh, and keeps the refresh token alive", async () => {
-    const { bitrix24, portal, refresh } = town();
+    const { bitrix24, portal, refresh } = fakeSetup();
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "b.bitrix24.de", clientId: "app.other" });
     other.install(1);
     const { refreshToken } = portal.tokens();
@@ -114,7 +114,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
   });
 
   it("lets access tokens live for an hour, and refresh tokens for 180 days", async () => {
-    const made = town();
+    const made = fakeSetup();
     const { accessToken, refreshToken, expiresAt } = made.portal.tokens();
     assert.equal(expiresAt, NOW + HOUR);
     const info = async () => (await made.post(`${TECH}/rest/app.info`, { auth: accessToken })).status;
@@ -127,7 +127,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
   });
 
   it("ends tokens on demand, and with the app", async () => {
-    const { portal, refresh, post } = town();
+    const { portal, refresh, post } = fakeSetup();
     const first = portal.tokens();
     portal.expireTokens();
     assertError(await post(`${TECH}/rest/app.info`, { auth: first.accessToken }), 401, "expired_token");
@@ -143,7 +143,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
   });
 
   it("fails, loses and answers what it is told, and counts requests", async () => {
-    const { bitrix24, portal, post, refresh } = town();
+    const { bitrix24, portal, post, refresh } = fakeSetup();
     const info = () => post(`${TECH}/rest/app.info`, { auth: portal.accessToken() });
     const { refreshToken } = portal.tokens();
     portal.fail("WRONG_CLIENT", { at: "oauth", method: "app.info" });
@@ -172,7 +172,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
   });
 
   it("shows no token and no secret in calls and errors", async () => {
-    const { bitrix24, portal, post, refresh, call } = town();
+    const { bitrix24, portal, post, refresh, call } = fakeSetup();
     await refresh(portal.tokens().refreshToken);
     await refresh(portal.tokens().refreshToken, { client_secret: "another-secret" });
     await post(`${TECH}/rest/app.info`, { auth: portal.accessToken() });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { FakeRegistrations } from "@b24/onappupdate/testing";
-import { assertError, type Town, town } from "../../../support/fake.ts";
+import { assertError, type FakeSetup, fakeSetup } from "../../../support/fake.ts";
 import { describe, it } from "../../../support/test.ts";
 
 const HANDLER = "https://app.example/b24";
@@ -120,8 +120,8 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
-async function registered(): Promise<Town> {
-  const made = town({}, { scope: SCOPE });
+async function registered(): Promise<FakeSetup> {
+  const made = fakeSetup({}, { scope: SCOPE });
   for (const { add: [method, params], kind } of KINDS) {
     // Robots and activities share their codes.
     const own = kind === "activities" ? { ...params, CODE: "act" } : params;
@@ -130,7 +130,7 @@ async function registered(): Promise<Town> {
   return made;
 }
 
-const counts = ({ portal }: Town): Record<string, number> =>
+const counts = ({ portal }: FakeSetup): Record<string, number> =>
   Object.fromEntries(Object.entries(portal.registrations()).map(([kind, all]) => [kind, all.length]));
 const ONE = Object.fromEntries(KINDS.map(({ kind }) => [kind, 1]));
 const NONE = Object.fromEntries(KINDS.map(({ kind }) => [kind, 0]));
@@ -139,7 +139,7 @@ describe("fakeBitrix24() registers", () => {
   for (const { kind, add, list, empty = [], again, remove, gone, required, forAnybody } of KINDS) {
     const [addMethod, params] = add;
     it(`${kind}: added, listed and removed, with the words of Bitrix24 for what is twice or lacks something`, async () => {
-      const { portal, call } = town({}, { scope: SCOPE });
+      const { portal, call } = fakeSetup({}, { scope: SCOPE });
       assert.deepEqual((await call(list[0])).body.result, empty);
       for (const [parameter, code, description] of required) {
         const rest = Object.fromEntries(Object.entries(params).filter(([name]) => name !== parameter));
@@ -165,7 +165,7 @@ describe("fakeBitrix24() registers", () => {
   }
 
   it("forms as JSON", async () => {
-    const { bitrix24, portal } = town({}, { scope: SCOPE });
+    const { bitrix24, portal } = fakeSetup({}, { scope: SCOPE });
     const fields = new URLSearchParams({ auth: portal.accessToken(), "OPTIONS[errorHandlerUrl]": HANDLER });
     for (const [key, value] of Object.entries({ PLACEMENT: "PAGE_BACKGROUND_WORKER", HANDLER })) fields.set(key, value);
     await bitrix24.fetch(`https://${portal.domain}/rest/placement.bind`, { method: "POST", body: fields });
@@ -215,7 +215,7 @@ describe("fakeBitrix24() registers", () => {
   });
 
   it("no handlers that nobody could call, and no codes that are none", async () => {
-    const { call } = town({}, { scope: SCOPE });
+    const { call } = fakeSetup({}, { scope: SCOPE });
     const bind = async (handler: string) => (await call("event.bind", { event: "ONAPPTEST", handler })).body.error;
     assert.equal(await bind("not an address"), "ERROR_WRONG_HANDLER_URL");
     assert.equal(await bind("https://localhost/"), "ERROR_WRONG_HANDLER_URL");
@@ -236,7 +236,7 @@ describe("fakeBitrix24() registers", () => {
   });
 
   it("one handler of an event for several users and kinds, and unbinds those that fit, or all", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     const event = { event: "ONCRMDEALADD", handler: HANDLER };
     const bound = async () => (await call("event.get")).body.result;
     await call("event.bind", event);
@@ -262,7 +262,7 @@ describe("fakeBitrix24() registers", () => {
   });
 
   it("placements of several users, and lists those that there are", async () => {
-    const { call } = town();
+    const { call } = fakeSetup();
     const place = { PLACEMENT: "LEFT_MENU", HANDLER, LANG_ALL: { de: { TITLE: "Menü" } } };
     await call("placement.bind", place);
     await call("placement.bind", { ...place, USER_ID: 5 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { fakeAnswers } from "@b24/onappupdate/testing";
 import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
-import { assertError, NOW, read, TECH, town } from "../../../support/fake.ts";
+import { assertError, fakeSetup, NOW, read, TECH } from "../../../support/fake.ts";
 import { describe, it } from "../../../support/test.ts";
 
 /** The table of errors: code and HTTP status. */
@@ -32,7 +32,7 @@ const REST = "https://example.bitrix24.de/rest";
 describe("fakeBitrix24() as a portal's REST", () => {
   for (const [code, status] of ERRORS) {
     it(`answers ${code} with HTTP ${status}, once`, async () => {
-      const { portal, call } = town();
+      const { portal, call } = fakeSetup();
       portal.fail(code);
       const answered = await call("profile");
       assertError(answered, status, code);
@@ -42,7 +42,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   }
 
   it("fails only what it is told to, as often as it is told to", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     portal.fail("OPERATION_TIME_LIMIT", { method: "profile", times: 2, resetAt: 1_785_400_600 });
     assert.equal((await call("scope")).status, 200);
     const { body } = await call("profile");
@@ -54,7 +54,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("fails and loses calls that were done", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     const placement = { PLACEMENT: "LEFT_MENU", HANDLER: "https://app.example/1" };
     portal.fail("INTERNAL_SERVER_ERROR", { method: "placement.bind", after: "effect" });
     assertError(await call("placement.bind", placement), 500, "INTERNAL_SERVER_ERROR");
@@ -72,7 +72,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("reads parameters from forms, JSON and the query, with PHP's brackets", async () => {
-    const { bitrix24, portal } = town();
+    const { bitrix24, portal } = fakeSetup();
     portal.answer("crm.deal.add", ({ params }) => params);
     const auth = portal.accessToken();
     const wanted = { fields: { TITLE: "Ha&lo", TAGS: ["a", "b"] } };
@@ -97,7 +97,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("answers with the time of the call", async () => {
-    const { call } = town();
+    const { call } = fakeSetup();
     const { body } = await call("profile");
     assert.deepEqual(body, {
       result: { ID: "1", ADMIN: true, NAME: "Ada", LAST_NAME: "", PERSONAL_GENDER: "", TIME_ZONE: "" },
@@ -115,7 +115,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("lets in only tokens of the app on this portal", async () => {
-    const made = town();
+    const made = fakeSetup();
     const { bitrix24, portal, call } = made;
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.de" });
     other.install(1);
@@ -135,7 +135,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("tells portals of one host apart by the token", async () => {
-    const { bitrix24, portal, call } = town();
+    const { bitrix24, portal, call } = fakeSetup();
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID });
     other.install(7);
     assert.equal((await call("app.info")).body.result.VERSION, 2);
@@ -144,7 +144,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("refuses while the app is not paid for", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     const ended = new URLSearchParams(portal.stopPayment());
     assert.deepEqual([ended.get("event"), ended.get("data[PAYMENT_EXPIRED]")], ["ONAPPPAYMENT", "Y"]);
     assertError(await call("profile"), 401, "PAYMENT_REQUIRED", "Payment required");
@@ -154,7 +154,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("refuses methods outside of the scope, and those that it does not have", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     assertError(await call("bizproc.robot.list"), 403, "insufficient_scope");
     portal.grant("bizproc");
     assert.deepEqual((await call("bizproc.robot.list")).body.result, []);
@@ -181,7 +181,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("knows users, and lets only administrators register", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     portal.user(2, { name: "Bob" });
     const auth = portal.accessToken(2);
     assert.deepEqual((await call("profile", { auth })).body.result.ADMIN, false);
@@ -196,7 +196,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("gives the app a user of its own", async () => {
-    const { portal, call, refresh } = town();
+    const { portal, call, refresh } = fakeSetup();
     const body = new URLSearchParams(portal.userReady({ userId: 77 }));
     assert.deepEqual([body.get("event"), body.get("data[user_id]"), body.get("data[expires_in]")], [
       "ONAPPUSERREADY",
@@ -210,7 +210,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("takes as many requests as its bucket holds, which empties with time", async () => {
-    const made = town({ rateLimit: { perSecond: 2, bucket: 50 } });
+    const made = fakeSetup({ rateLimit: { perSecond: 2, bucket: 50 } });
     const statuses = async (count: number) =>
       (await Promise.all(Array.from({ length: count }, () => made.call("profile")))).map(({ status }) => status);
     assert.deepEqual(await statuses(52), [...Array.from({ length: 50 }, () => 200), 503, 503]);
@@ -223,7 +223,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("redirects from the address that it had", async () => {
-    const { bitrix24, portal, call, refresh } = town();
+    const { bitrix24, portal, call, refresh } = fakeSetup();
     const { accessToken: auth, refreshToken } = portal.tokens();
     portal.rename("new.bitrix24.com");
     assert.equal(portal.domain, "new.bitrix24.com");
@@ -246,7 +246,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("answers methods as it is told, and records what they were asked", async () => {
-    const { bitrix24, portal, call } = town();
+    const { bitrix24, portal, call } = fakeSetup();
     portal.answer("crm.deal.get", ({ params, userId }) => ({ ID: params["id"], ASSIGNED_BY_ID: userId }));
     assert.deepEqual((await call("crm.deal.get", { id: 5 })).body.result, { ID: 5, ASSIGNED_BY_ID: 1 });
     portal.answer("crm.deal.get", undefined);
@@ -259,7 +259,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("gives answers that are none", async () => {
-    const { bitrix24, portal } = town();
+    const { bitrix24, portal } = fakeSetup();
     const ask = (answer: () => Response, init: RequestInit = {}) => {
       portal.answer("profile", answer);
       return bitrix24.fetch(`${REST}/profile?auth=${portal.accessToken()}`, { redirect: "manual", ...init });
@@ -284,7 +284,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
   });
 
   it("ends the wait of whoever aborts", async () => {
-    const { bitrix24, portal } = town();
+    const { bitrix24, portal } = fakeSetup();
     portal.answer("profile", () => new Promise(() => {}));
     const stop = new AbortController();
     const asking = bitrix24.fetch(`${REST}/profile?auth=${portal.accessToken()}`, { signal: stop.signal });
@@ -296,7 +296,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
 
 describe("fakeBitrix24() in a batch", () => {
   it("runs commands in their order, with errors of their own", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     portal.data("crm.deal.list", Array.from({ length: 60 }, (_, i) => ({ ID: String(i + 1) })));
     portal.answer("crm.deal.add", () => 7);
     const { status, body } = await call("batch", {
@@ -337,7 +337,7 @@ describe("fakeBitrix24() in a batch", () => {
   });
 
   it("writes maps as PHP does: empty ones and counted ones as lists", async () => {
-    const { call } = town();
+    const { call } = fakeSetup();
     assert.deepEqual((await call("batch", {})).body.result, {
       result: [],
       result_error: [],
@@ -351,13 +351,13 @@ describe("fakeBitrix24() in a batch", () => {
   });
 
   it("stops at the first error with halt", async () => {
-    const { call } = town();
+    const { call } = fakeSetup();
     const { result } = (await call("batch", { halt: 1, cmd: { a: "profile", b: "no", c: "profile" } })).body;
     assert.deepEqual([Object.keys(result.result), Object.keys(result.result_error)], [["a"], ["b"]]);
   });
 
   it("runs 50 commands, and refuses each above", async () => {
-    const { call } = town();
+    const { call } = fakeSetup();
     const { result } = (await call("batch", { cmd: Array.from({ length: 52 }, () => "profile") })).body;
     assert.equal(result.result.length, 50);
     assert.deepEqual(Object.keys(result.result_error), ["50", "51"]);
@@ -365,7 +365,7 @@ describe("fakeBitrix24() in a batch", () => {
   });
 
   it("puts results into later commands", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     portal.data("crm.deal.list", [{ ID: "8", TAGS: ["x"] }]);
     portal.answer("crm.deal.update", ({ params }) => params);
     const { result } = (await call("batch", {
@@ -381,7 +381,7 @@ describe("fakeBitrix24() in a batch", () => {
   });
 
   it("fails single commands, and what is answered raw as its error", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     portal.fail("ACCESS_DENIED", { method: "scope" });
     portal.answer("crm.deal.add", () => Response.json({ error: "", error_description: "Not found" }, { status: 400 }));
     const { result } = (await call("batch", { cmd: { a: "scope", b: "profile", c: "crm.deal.add" } })).body;
@@ -397,7 +397,7 @@ describe("fakeBitrix24() in a list", () => {
   const rows = Array.from({ length: 120 }, (_, i) => ({ ID: String(i + 1), STAGE: i % 2 === 0 ? "NEW" : "WON" }));
 
   it("gives pages of 50 with what is next, and how many there are", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     portal.data("crm.deal.list", rows);
     const page = async (params: object) => {
       const { result, next, total } = (await call("crm.deal.list", params)).body;
@@ -422,7 +422,7 @@ describe("fakeBitrix24() in a list", () => {
   });
 
   it("puts rows where the method has them, reads them at each call, and gives what is selected", async () => {
-    const { portal, call } = town();
+    const { portal, call } = fakeSetup();
     const items: { id: number; title: string }[] = [{ id: 2, title: "b" }, { id: 1, title: "a" }];
     portal.data("crm.item.list", items, { key: "items" });
     const ask = async () => (await call("crm.item.list", { order: { id: "asc" }, select: ["title"] })).body.result;

@@ -3,10 +3,10 @@ import { createApp, memoryStorage, parseEvent } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID } from "../../../support/app.ts";
-import { NOW, type Town, town } from "../../../support/fake.ts";
+import { type FakeSetup, fakeSetup, NOW } from "../../../support/fake.ts";
 import { describe, it } from "../../../support/test.ts";
 
-interface Post extends Town {
+interface Post extends FakeSetup {
   /** Events that came, by name and version. */
   readonly came: string[];
   status: number;
@@ -15,7 +15,7 @@ interface Post extends Town {
 function postTown(): Post {
   const came: string[] = [];
   const made: Post = Object.assign(
-    town({
+    fakeSetup({
       handler: async (request) => {
         const event = parseEvent(await request.text());
         assert.equal(request.method, "POST");
@@ -108,7 +108,7 @@ describe("FakePortal.sends", () => {
   });
 
   it("refuses to send to nobody", async () => {
-    await assert.rejects(town().portal.sends.update(3), { name: "TypeError", message: /deliverTo\(\)/ });
+    await assert.rejects(fakeSetup().portal.sends.update(3), { name: "TypeError", message: /deliverTo\(\)/ });
   });
 
   it("sends ONAPPTEST for event.test, where it is bound", async () => {
@@ -164,7 +164,7 @@ describe("FakePortal.sends", () => {
 
 describe("FakePortal", () => {
   it("gives its events the time of the clock, no two the same, and the tokens of their user", () => {
-    const made = town();
+    const made = fakeSetup();
     const body = (text: string) => new URLSearchParams(text);
     const events = [made.portal.event("ONAPPTEST", {}), made.portal.event("ONAPPTEST", {}, { userId: 5 })].map(body);
     made.now += 60_000;

@@ -9,7 +9,7 @@ import {
 } from "@b24/onappupdate/testing";
 import { BROKEN, BROKEN_UNDER_FAULTS } from "./_broken_storages.ts";
 import { BROKEN_WORKERS } from "../../../integration/testing/_broken_workers.ts";
-import { failures, register } from "../../../support/conformance.ts";
+import { failedRequirements, register } from "../../../support/conformance.ts";
 import { describe, it, test } from "../../../support/test.ts";
 
 /** The options for storages in memory whose faults the battery injects, some with other members. */
@@ -72,8 +72,8 @@ test("STORAGE_REQUIREMENTS is in order, without a number or a sentence twice", (
 });
 
 test("storageConformance() passes the reference, also with faults", async () => {
-  assert.deepEqual(await failures(register()), new Map());
-  assert.deepEqual(await failures(register(withFaults())), new Map());
+  assert.deepEqual(await failedRequirements(register()), new Map());
+  assert.deepEqual(await failedRequirements(register(withFaults())), new Map());
 });
 
 test("storageConformance() closes every storage, also after a failed test", async () => {
@@ -86,7 +86,7 @@ test("storageConformance() closes every storage, also after a failed test", asyn
     closed++;
     return Promise.resolve();
   };
-  const failed = await failures(register({ create }));
+  const failed = await failedRequirements(register({ create }));
   assert.ok(failed.size > 10);
   assert.equal(closed, created + 2, "clause 7.2 closes twice more");
 });
@@ -103,7 +103,7 @@ test("storageConformance() leaves closing to `dispose` when there is one", async
       disposed.push(storage);
     },
   });
-  await failures(tests);
+  await failedRequirements(tests);
   assert.equal(created.length, tests.length);
   assert.deepEqual(disposed, created);
 });
@@ -124,7 +124,7 @@ describe("storageConformance() catches a storage that", () => {
         const storage = memoryStorage({ clock });
         return { ...storage, ...make(storage, clock) };
       };
-      const found = await failures(register({ create }));
+      const found = await failedRequirements(register({ create }));
       assert.deepEqual(caught.filter((number) => !found.has(number)), [], `found ${[...found.keys()]}`);
     });
   }
@@ -133,7 +133,7 @@ describe("storageConformance() catches a storage that", () => {
 describe("storageConformance() catches a storage that, when its backend fails,", () => {
   for (const { does, make, caught } of BROKEN_UNDER_FAULTS) {
     it(does, async () => {
-      const found = await failures(register(withFaults(make)).filter(({ name }) => /^(9|10)\./.test(name)));
+      const found = await failedRequirements(register(withFaults(make)).filter(({ name }) => /^(9|10)\./.test(name)));
       assert.deepEqual(caught.filter((number) => !found.has(number)), [], `found ${[...found.keys()]}`);
     });
   }

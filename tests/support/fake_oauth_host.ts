@@ -1,44 +1,43 @@
-/** An OAuth host that can be told what to do, and apps that use it over one storage. */
+/** A fake OAuth host with answers that a test can replace, and an app that uses it. */
 import {
   type App,
   type AppOptions,
   B24Error,
   createApp,
   memoryStorage,
-  type Plugin,
   type PortalCredentials,
   type Storage,
 } from "@b24/onappupdate";
-import { backgroundWork, CLIENT_ID, MEMBER_ID, post, recordingLogger } from "./app.ts";
+import { backgroundWork, CLIENT_ID, MEMBER_ID, post, recordingLogger, trustAll } from "./app.ts";
 
 export const CLIENT_SECRET = "secret-of-the-app-0123456789";
 export const NOW = 1_785_300_000_000;
 export const ENDPOINT = "https://example.bitrix24.de/rest/";
 
-/** A request that came, without its tokens. */
+/** A request that the host received. */
 export interface Asked {
   readonly kind: "app.info" | "token";
   readonly host: string;
   readonly token: string;
 }
 
-/** Answers instead of the truth; `undefined`: the truth. */
+/** Returns an answer that replaces the host's own, or undefined for the host's own. */
 export type Answer = (asked: Asked) => Response | Promise<Response> | undefined;
 
-/** What it knows of a live access token. */
+/** The user, portal and app of a token. */
 interface Owner {
   readonly userId: number;
   readonly memberId: string;
   readonly clientId: string;
 }
 
-export interface Office {
+export interface FakeOAuthHost {
   readonly fetch: typeof fetch;
   readonly asked: Asked[];
-  /** Makes a pair, of which the access token lives until {@linkcode Office.expire}. */
-  readonly pair: (userId?: number, memberId?: string, clientId?: string) => { access: string; refresh: string };
-  /** Ends all access tokens. */
-  readonly expire: () => void;
+  /** Issues a token pair. The access token is valid until {@linkcode FakeOAuthHost.expireAccessTokens}. */
+  readonly issueTokens: (userId?: number, memberId?: string, clientId?: string) => { access: string; refresh: string };
+  /** Makes all access tokens invalid. */
+  readonly expireAccessTokens: () => void;
   answer: Answer | undefined;
   version: number;
   scope: string;
@@ -46,26 +45,26 @@ export interface Office {
   isInstalled: boolean;
 }
 
-/** An OAuth host with strict rotation: a refresh token is dead once it was used. */
-export function office(): Office {
-  const live = new Map<string, Owner>();
-  const refreshers = new Map<string, Owner>();
+/** Returns a host that accepts each refresh token once. */
+export function fakeOAuthHost(): FakeOAuthHost {
+  const accessTokens = new Map<string, Owner>();
+  const refreshTokens = new Map<string, Owner>();
   let count = 0;
-  const made: Office = {
+  const made: FakeOAuthHost = {
     asked: [],
     answer: undefined,
     version: 2,
     scope: "crm,placement",
     endpoint: ENDPOINT,
     isInstalled: true,
-    pair: (userId = 1, memberId = MEMBER_ID, clientId = CLIENT_ID) => {
+    issueTokens: (userId = 1, memberId = MEMBER_ID, clientId = CLIENT_ID) => {
       const owner = { userId, memberId, clientId };
       const pair = { access: `access-${++count}-0123456789abcdef`, refresh: `refresh-${count}-0123456789abcdef` };
-      live.set(pair.access, owner);
-      refreshers.set(pair.refresh, owner);
+      accessTokens.set(pair.access, owner);
+      refreshTokens.set(pair.refresh, owner);
       return pair;
     },
-    expire: () => live.clear(),
+    expireAccessTokens: () => accessTokens.clear(),
     fetch: async (input, init) => {
       const request = new Request(input, init);
       const { hostname, pathname } = new URL(request.url);
@@ -79,17 +78,17 @@ export function office(): Office {
       const fail = (status: number, error: string): Response =>
         Response.json({ error, error_description: `about ${error}` }, { status });
       if (isInfo) {
-        const owner = live.get(token);
+        const owner = accessTokens.get(token);
         if (owner === undefined) return fail(401, "expired_token");
         return Response.json({ result: { ...infoOf(owner), user_id: owner.userId } });
       }
       if (sent.get("client_secret") !== CLIENT_SECRET || sent.get("client_id") !== CLIENT_ID) {
         return fail(400, "invalid_client");
       }
-      const owner = refreshers.get(token);
+      const owner = refreshTokens.get(token);
       if (owner === undefined) return fail(400, "invalid_grant");
-      refreshers.delete(token);
-      const { access, refresh } = made.pair(owner.userId, owner.memberId, owner.clientId);
+      refreshTokens.delete(token);
+      const { access, refresh } = made.issueTokens(owner.userId, owner.memberId, owner.clientId);
       return Response.json({
         access_token: access,
         refresh_token: refresh,
@@ -124,25 +123,22 @@ export function office(): Office {
   return made;
 }
 
-/** Lets everything through, and proves nothing. */
-const trusting: Plugin = { name: "trusting", phase: "verify", around: (_ctx, next) => next() };
-
-export interface Branch {
+export interface TestApp {
   readonly app: App;
-  readonly office: Office;
+  readonly oauth: FakeOAuthHost;
   readonly storage: Storage;
   readonly lines: string[];
   readonly send: (event: string, fields: Readonly<Record<string, string>>) => Promise<number>;
-  /** Resolves when all work that the requests so far have started is done. */
+  /** Resolves when the background work of all requests so far is done. */
   readonly settled: () => Promise<void>;
-  /** What is stored of the portal. */
+  /** Returns the stored portal record. */
   readonly record: () => Promise<Record<string, unknown> & { tokens?: { accessToken: string; isVerified?: true }[] }>;
   now: number;
 }
 
-/** An app that knows nothing of a portal yet. */
-export function branch(options: Partial<AppOptions> & { readonly office?: Office } = {}): Branch {
-  const { office: at = office(), storage = memoryStorage(), ...others } = options;
+/** Returns an app over an empty storage, whose verification accepts everything. */
+export function testApp(options: Partial<AppOptions> & { readonly oauth?: FakeOAuthHost } = {}): TestApp {
+  const { oauth = fakeOAuthHost(), storage = memoryStorage(), ...others } = options;
   const { logger, lines } = recordingLogger();
   const { platform, settled } = backgroundWork();
   const app = createApp({
@@ -150,20 +146,20 @@ export function branch(options: Partial<AppOptions> & { readonly office?: Office
     clientId: CLIENT_ID,
     clientSecret: CLIENT_SECRET,
     clock: () => made.now,
-    fetch: at.fetch,
+    fetch: oauth.fetch,
     acknowledge: "handled",
     checks: false,
     logger,
     ...others,
-  }).use(trusting);
-  const made: Branch = {
+  }).use(trustAll);
+  const made: TestApp = {
     app,
-    office: at,
+    oauth,
     storage,
     lines,
     settled,
     now: NOW,
-    record: async () => (await storage.get<Awaited<ReturnType<Branch["record"]>>>(["portal", MEMBER_ID]))!.value,
+    record: async () => (await storage.get<Awaited<ReturnType<TestApp["record"]>>>(["portal", MEMBER_ID]))!.value,
     send: async (event, fields) => {
       const body = new URLSearchParams({
         event,
@@ -181,8 +177,8 @@ export function branch(options: Partial<AppOptions> & { readonly office?: Office
   return made;
 }
 
-/** Fields of an event that brings tokens. */
-export function withPair(
+/** Returns the fields of an event that carries tokens. */
+export function tokenFields(
   { access, refresh }: { access: string; refresh?: string },
   userId = 1,
 ): Record<string, string> {
@@ -196,7 +192,7 @@ export function withPair(
   };
 }
 
-/** Returns the credentials that a call uses one after the other if no user of the portal may do what it asks. */
+/** Returns the credentials that a call tries in turn, if every user of the portal is denied. */
 export async function usersTried({ credentials }: App): Promise<readonly PortalCredentials[]> {
   const tried: PortalCredentials[] = [];
   const denied = new B24Error({ code: "ACCESS_DENIED", description: "", status: 403, method: "profile" });
