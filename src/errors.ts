@@ -1,9 +1,6 @@
-/**
- * What can go wrong, one class a cause. Every class has a stable `code`; HTTP statuses are decided in
- * `http.ts` alone. No message ever holds a token.
- */
+/** The errors of this package, one class per cause. No message contains a token. */
 
-/** The stable names of all errors of this package, for programs that branch on them. */
+/** The stable codes of the errors of this package, for programs that branch on them. */
 export type ErrorCode =
   | "address"
   | "bitrix24"
@@ -29,10 +26,10 @@ export type ErrorCode =
 
 /** The base class of all errors of this package. */
 export class OnAppUpdateError extends Error {
-  /** Stable name of the cause, for programs; the message is for people. */
+  /** The cause, for programs. It stays the same between versions; the message, for people, may change. */
   readonly code: ErrorCode;
 
-  /** `code` never changes between versions; `message` may. */
+  /** `message` must not contain a token. */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = new.target.name;
@@ -40,109 +37,117 @@ export class OnAppUpdateError extends Error {
   }
 }
 
-/** One thing that is wrong with a request: where, what was there, what should have been. */
+/** One mistake in a request. */
 export interface InputIssue {
-  /** Wire path of the field, such as `data.VERSION`; empty for the body as a whole. */
+  /** Path of the field, such as `data.VERSION`; empty for the whole body. */
   readonly path: string;
-  /** What was seen, described without any token's value. */
+  /** A description of the value that was found, without tokens. */
   readonly saw: string;
-  /** What would have been right. */
+  /** A description of a valid value. */
   readonly wanted: string;
 }
 
-/** The request is not what Bitrix24 sends: garbage, a missing or a malformed field. */
+/** The request body is not an event of Bitrix24: it cannot be decoded, or a field is missing or malformed. */
 export class InputError extends OnAppUpdateError {
-  /** Everything that is wrong, in the order of the fields. */
+  /** All mistakes, in the order of the fields. */
   readonly issues: readonly InputIssue[];
 
-  /** At least one issue. */
+  /** `issues` has at least one element. */
   constructor(issues: readonly InputIssue[]) {
     super("input", issues.map((i) => `${i.path || "body"}: saw ${i.saw}, wanted ${i.wanted}`).join("; "));
     this.issues = issues;
   }
 }
 
-/** A version text that is no version. */
+/** A string is not a version. */
 export class VersionError extends OnAppUpdateError {
-  /** The text as it came. */
+  /** The string that was read. */
   readonly raw: string;
 
-  /** `raw` is quoted in the message, cut to 40 characters. */
+  /** The message quotes the first 40 characters of `raw`. */
   constructor(raw: string, wanted = `a version such as "3", "2.1" or "2.1.0"`) {
     super("version", `cannot read version ${JSON.stringify(raw.slice(0, 40))}, wanted ${wanted}`);
     this.raw = raw;
   }
 }
 
-/** The event does not come from Bitrix24, or not for this app or portal. Thrown by plugins of phase `verify`. */
+/**
+ * The event is not from Bitrix24, or not for this app or this portal. Plugins of phase `verify` throw it; the event is
+ * answered 403 and not stored.
+ */
 export class NotAuthenticError extends OnAppUpdateError {
-  /** `reason` reaches logs and observers, never the sender. */
+  /** `reason` is logged and reported to observers, and never sent to the client. */
   constructor(reason: string, options?: ErrorOptions) {
     super("not_authentic", reason, options);
   }
 }
 
-/** Whether the event is genuine cannot be found out now: a host or the storage is down. */
+/**
+ * The event cannot be verified now, because a host or the storage does not answer. Plugins of phase `verify` throw it;
+ * the event is answered 503 and not stored.
+ */
 export class CannotVerifyError extends OnAppUpdateError {
-  /** `reason` reaches logs and observers, never the sender. */
+  /** `reason` is logged and reported to observers, and never sent to the client. */
   constructor(reason: string, options?: ErrorOptions) {
     super("cannot_verify", reason, options);
   }
 }
 
-/** The storage failed. A failed read is this error, never "nothing stored". */
+/** The storage has failed. A failed read throws this error and never looks like an absent entry. */
 export class StorageError extends OnAppUpdateError {
-  /** Set where one entry alone cannot be read: others may be, and a listing can go on after it. */
+  /** The key of a single entry that cannot be read; others may be readable, and a listing can continue after it. */
   readonly unreadableKey?: readonly [string, ...string[]];
 
-  /** `message` says what was tried on which storage. */
+  /** `message` names the operation and the storage. */
   constructor(message: string, options?: ErrorOptions & { readonly unreadableKey?: readonly [string, ...string[]] }) {
     super("storage", message, options);
     if (options?.unreadableKey !== undefined) this.unreadableKey = options.unreadableKey;
   }
 }
 
-/** What is stored was written by a newer version of this library; nothing was changed. */
+/** A stored entry was written by a newer version of this package. Nothing was changed. */
 export class FormatError extends OnAppUpdateError {
-  /** `what` is the stored thing, such as `portal a223…`. */
-  constructor(what: string, found: unknown, known: number) {
+  /** `what` names the entry, such as `portal a223…`; `found` is its format, and `wanted` the one that this code reads. */
+  constructor(what: string, found: unknown, wanted: number) {
     super(
       "format",
-      `${what} has format ${String(found)}, this version of @b24/onappupdate knows ${known}; deploy the newer version`,
+      `${what} has format ${String(found)}, wanted ${wanted}; deploy the version of @b24/onappupdate that wrote it`,
     );
   }
 }
 
-/** An entry that `copyStorage` did not bring over. */
+/** An entry that `copyStorage` could not copy. */
 export interface CopyProblem {
-  /** Its key. */
+  /** The key of the entry. */
   readonly key: readonly string[];
-  /** The target has none, or another one, or takes none of this size. */
+  /** The target has no such entry, has a different one, or does not accept one of this size. */
   readonly problem: "missing" | "different" | "too large";
 }
 
-/** `copyStorage` went through everything, and the target does not have all that the source has. */
+/** `copyStorage` has read all entries, and at least one is not in the target as it is in the source. */
 export class CopyError extends OnAppUpdateError {
-  /** Each entry that is not there as it should be, in the order of the keys. */
+  /** The entries that were not copied, in the order of their keys. */
   readonly problems: readonly CopyProblem[];
 
-  /** `from` and `to` are the names of the storages; at least one problem. */
+  /** `from` and `to` are the names of the storages. `problems` has at least one element. */
   constructor(from: string, to: string, problems: readonly CopyProblem[]) {
     const some = problems.slice(0, 3).map(({ key, problem }) => `${JSON.stringify(key)} (${problem})`).join(", ");
     const rest = problems.length > 3 ? ` and ${problems.length - 3} more` : "";
     super(
       "copy",
-      `cannot copy all of ${from} to ${to}, all else is there: ${some}${rest}; stop what writes to them and repeat, ` +
-        `with overwrite: true if ${from} is right`,
+      `cannot copy all entries of ${from} to ${to}: ${some}${rest}; stop everything that writes to them and repeat, ` +
+        `with overwrite: true to keep what ${from} has`,
     );
     this.problems = problems;
   }
 }
 
 /**
- * What a portal has to be given before work on it can go on: a `scope`, a `payment`, an administrator's `confirmation`
- * of a method, an `administrator`'s token, a new `authorization`, the `installation` of the app; or what the vendor has
- * to put right, the `configuration` of `clientId` and `clientSecret`.
+ * What a blocked portal needs before its work can continue.
+ *
+ * From the customer: a `scope`, a `payment`, an administrator's `confirmation` of a method, the token of an
+ * `administrator`, a new `authorization`, or the `installation` of the app. From the vendor: a valid `configuration` of
+ * `clientId` and `clientSecret`.
  */
 export type BlockedReason =
   | "scope"
@@ -153,29 +158,29 @@ export type BlockedReason =
   | "installation"
   | "configuration";
 
-/** A host of Bitrix24 gave no answer, or none that can be read: what was asked may have been done all the same. */
+/** A host of Bitrix24 did not answer, or its answer cannot be read. The request may have taken effect all the same. */
 export class UnreachableError extends OnAppUpdateError {
-  /** `message` names the host and what came instead, without tokens. */
+  /** `message` names the host and the problem, without tokens. */
   constructor(message: string, options?: ErrorOptions) {
     super("unreachable", message, options);
   }
 }
 
-/** There is no access token to call a portal with. Thrown out of a handler, it makes its portal wait. */
+/** There is no access token for a portal. If a handler throws this error, its portal is blocked. */
 export class NoCredentialsError extends OnAppUpdateError {
-  /** What has to be done before. */
+  /** What the portal needs before it can be called. */
   readonly blockedOn: BlockedReason;
 
-  /** `why` ends the message. */
+  /** `why` is the end of the message. */
   constructor(memberId: string, blockedOn: BlockedReason, why: string, options?: ErrorOptions) {
     super("no_credentials", `cannot call portal ${memberId}: ${why}`, options);
     this.blockedOn = blockedOn;
   }
 }
 
-/** A host that no request may go to: it is not https, not public, or nobody has proved that it is a portal's. */
+/** An address may not be called: it is not https, not public, or not confirmed to be a portal's. */
 export class AddressError extends OnAppUpdateError {
-  /** `reason` names the host and what is wrong with it. */
+  /** `reason` names the host and the problem. */
   constructor(reason: string, options?: ErrorOptions) {
     super("address", reason, options);
   }
@@ -198,24 +203,24 @@ export class PortalMovedError extends OnAppUpdateError {
 
 /** No portal with this `member_id` is stored. */
 export class UnknownPortalError extends OnAppUpdateError {
-  /** The `member_id` that was asked for. */
+  /** The `member_id` that was not found. */
   readonly memberId: string;
 
-  /** `memberId` is no secret. */
+  /** The message contains `memberId`, which is not a secret. */
   constructor(memberId: string) {
     super("unknown_portal", `no portal ${memberId} is stored`);
     this.memberId = memberId;
   }
 }
 
-/** An upgrade handler failed; the portal stays on its version and the handler is tried again. */
+/** An upgrade has failed. Its portal stays on its version until a retry succeeds. */
 export class UpgradeError extends OnAppUpdateError {
   /** Id of the upgrade. */
   readonly upgradeId: string;
-  /** How often it was tried, this time included. */
+  /** Number of attempts, including this one. */
   readonly attempt: number;
 
-  /** `cause` is what the handler threw. */
+  /** `options.cause` is what the handler threw. */
   constructor(upgradeId: string, attempt: number, message: string, options?: ErrorOptions) {
     super("upgrade", `upgrade ${upgradeId} failed at attempt ${attempt}: ${message}`, options);
     this.upgradeId = upgradeId;
@@ -224,8 +229,8 @@ export class UpgradeError extends OnAppUpdateError {
 }
 
 /**
- * Thrown by a handler or a step: try again after this long, and do not count this attempt. For a portal that says when
- * it can be asked again.
+ * Schedules the next attempt: a handler or a step that throws it runs again after `afterMs`, and this attempt does not
+ * count towards `maxAttempts`. For example for a service that answers when it can be called again.
  *
  * @example
  * ```ts
@@ -238,13 +243,13 @@ export class UpgradeError extends OnAppUpdateError {
  * ```
  */
 export class RetryAfterError extends OnAppUpdateError {
-  /** Milliseconds to wait. */
+  /** Milliseconds until the next attempt. Minimum: 0. */
   readonly afterMs: number;
 
   /**
-   * `message` reaches the portal's record.
+   * `message` is stored with the portal: it must not contain a secret.
    *
-   * @throws {TypeError} when `afterMs` is no finite number from 0
+   * @throws {TypeError} if `afterMs` is not a finite number from 0
    */
   constructor(afterMs: number, message: string = "not now", options?: ErrorOptions) {
     super("retry_after", message, options);
@@ -256,19 +261,20 @@ export class RetryAfterError extends OnAppUpdateError {
 }
 
 /**
- * Thrown by a handler or a step: trying again would not help. The run is parked at once, and waits for a person.
+ * Stops retrying: a handler or a step that throws it parks its portal at once, and an operator must retry, skip or roll
+ * back.
  *
  * @example
  * ```ts
  * import { createApp, memoryStorage, NonRetriableError } from "@b24/onappupdate";
  *
  * createApp({ storage: memoryStorage() }).upgrade("2.0.0", ({ portal }) => {
- *   if (portal.domain.endsWith(".example")) throw new NonRetriableError("this portal has data that nobody can read");
+ *   if (portal.domain.endsWith(".example")) throw new NonRetriableError("this portal has data that cannot be migrated");
  * });
  * ```
  */
 export class NonRetriableError extends OnAppUpdateError {
-  /** `message` reaches the portal's record. */
+  /** `message` is stored with the portal: it must not contain a secret. */
   constructor(message: string, options?: ErrorOptions) {
     super("non_retriable", message, options);
   }

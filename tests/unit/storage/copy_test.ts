@@ -207,8 +207,8 @@ describe("copyStorage() says what it did not bring over, and brings all else:", 
     const error = await incomplete(copy(), [{ key: ["n", "0001"], problem: "different" }]);
     assert.equal(
       error.message,
-      `cannot copy all of old to new, all else is there: ["n","0001"] (different); stop what writes to them and ` +
-        "repeat, with overwrite: true if old is right",
+      `cannot copy all entries of old to new: ["n","0001"] (different); stop everything that writes to them and ` +
+        "repeat, with overwrite: true to keep what old has",
     );
     assert.deepEqual((await entries(to)).map(({ value }) => value), [{ i: 0 }, { i: "theirs" }, { i: 2 }]);
     assert.deepEqual(await copy({ overwrite: true }), { copied: 1, same: 2, extra: 0 });

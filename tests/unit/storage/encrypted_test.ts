@@ -273,7 +273,7 @@ describe("encrypted() refuses, and leaves alone,", () => {
     },
     "an envelope of a newer format": {
       stored: () => ({ encrypted: 2, key: { alg: "?" }, bytes: [1] }),
-      message: /has format 2, .* knows 1; deploy the newer version$/,
+      message: /has format 2, wanted 1; deploy the version of @b24\/onappupdate that wrote it$/,
       error: FormatError,
     },
     "a value that is not encrypted": { stored: () => VALUE, message: /it is not encrypted; the option acceptPlain/ },
