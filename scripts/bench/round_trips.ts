@@ -14,7 +14,7 @@ import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
-import { backgroundWork, post, trusting } from "../../tests/support/app.ts";
+import { backgroundWork, post, trustAll } from "../../tests/support/app.ts";
 import { startRedis } from "../redis_server.ts";
 import { runtime, silentLogger } from "./_bench.ts";
 
@@ -49,7 +49,7 @@ await once(proxy, "listening");
 const { port } = proxy.address() as AddressInfo;
 
 async function measure(name: string, storage: Storage): Promise<void> {
-  const app = createApp({ storage, logger: silentLogger, tickEveryMs: false, checks: false }).use(trusting)
+  const app = createApp({ storage, logger: silentLogger, tickEveryMs: false, checks: false }).use(trustAll)
     .upgrade("3", async ({ step }) => void await step("one", () => 1));
   const { platform, settled } = backgroundWork();
   /** Returns the round trips until the answer, once the background work is done as well. */

@@ -17,7 +17,7 @@ import { fileStorage } from "@b24/onappupdate/file-storage";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { createClient } from "redis";
-import { backgroundWork, post, trusting } from "../../tests/support/app.ts";
+import { backgroundWork, post, trustAll } from "../../tests/support/app.ts";
 import { startRedis } from "../redis_server.ts";
 import { median, runtime, silentLogger as logger } from "./_bench.ts";
 
@@ -40,7 +40,7 @@ function memberId(kind: string, n: number): string {
 async function withTenDue(storage: Storage): Promise<App> {
   const retry = { maxAttempts: 1_000_000, initialDelayMs: 1000, maxDelayMs: 1000 };
   const app = createApp({ storage, logger, retry, clock: () => now, acknowledge: "handled", tickEveryMs: false })
-    .use(trusting).upgrade("3", () => Promise.reject(new Error("never")));
+    .use(trustAll).upgrade("3", () => Promise.reject(new Error("never")));
   for (let n = 0; n < DUE; n++) {
     const portal = bitrix24.portal({ memberId: memberId("d", n) });
     for (const body of [portal.install(2), portal.update(3)]) await app.fetch(post(body));
@@ -77,7 +77,7 @@ async function tickMs(app: App): Promise<number> {
 }
 
 async function rates(storage: Storage): Promise<string> {
-  const app = createApp({ storage, logger, clock: () => now, tickEveryMs: false }).use(trusting)
+  const app = createApp({ storage, logger, clock: () => now, tickEveryMs: false }).use(trustAll)
     .upgrade("3", async ({ step }) => void await step("one", () => 1));
   const portals = Array.from({ length: EVENTS }, (_, n) => bitrix24.portal({ memberId: memberId("e", n) }));
   const { platform, settled } = backgroundWork();

@@ -10,7 +10,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { type App, createApp, memoryStorage } from "@b24/onappupdate";
-import { recordingLogger, trusting } from "../../tests/support/app.ts";
+import { recordingLogger, trustAll } from "../../tests/support/app.ts";
 import { seeded } from "../../tests/support/seeded.ts";
 import { FIXTURES, mutatedRequest, type Sent, TOKENS } from "./_mutated_requests.ts";
 import { prototypes } from "./_prototypes.ts";
@@ -79,7 +79,7 @@ export async function fuzzHttp(seed: number, count: number): Promise<HttpFuzzRep
 
 function makeApp(): { readonly app: App; readonly lines: string[] } {
   const { logger, lines } = recordingLogger();
-  const app = createApp({ storage: memoryStorage(), acknowledge: "handled", logger }).use(trusting)
+  const app = createApp({ storage: memoryStorage(), acknowledge: "handled", logger }).use(trustAll)
     .upgrade("2", () => {})
     .on(["ONAPPPAYMENT", "ONAPPTEST", "ONAPPMETHODCONFIRM"], ({ event, log }) => log.info("handling", { event }));
   return { app, lines };
