@@ -1,11 +1,12 @@
-/** What a secret looks like wherever it is printed. */
+/** A wrapper for tokens and keys, and digests of them. */
 
+/** The string that is printed instead of a secret. */
 export const REDACTED = "[redacted]";
 
 /**
- * A token or key that does not print itself: consoles, JSON, template strings, errors and the
- * inspectors of Node and Deno show `[redacted]`. Only {@linkcode Secret.reveal} gives the value, so a
- * search for `reveal(` finds every place where a secret leaves its wrapper.
+ * A token or key that is never printed: consoles, JSON, template strings, errors and the inspectors of Node and Deno show
+ * `[redacted]`. Only {@linkcode Secret.reveal} returns the value, so a search for `reveal(` finds every place where a
+ * secret leaves its wrapper.
  *
  * @example
  * ```ts
@@ -22,8 +23,7 @@ export class Secret {
   readonly #value: string;
 
   static {
-    // Node and Deno look these up by registered symbol, which a class member cannot spell in a way
-    // that JSR accepts.
+    // Node and Deno look these up by registered symbols, which JSR does not accept as names of class members.
     for (const inspect of ["nodejs.util.inspect.custom", "Deno.customInspect"]) {
       Object.defineProperty(Secret.prototype, Symbol.for(inspect), { value: () => REDACTED });
     }
@@ -34,14 +34,14 @@ export class Secret {
     this.#value = value;
   }
 
-  /** The value itself. Give it to nothing that prints, stores or forwards it unasked. */
+  /** Returns the value. Do not pass it to anything that might print or store it. */
   reveal(): string {
     return this.#value;
   }
 
   /**
-   * Whether `other` is the same secret. Takes the same time wherever the two differ, so an answer's
-   * timing does not tell how much of a guess was right.
+   * Returns whether `other` has the same value. Takes constant time for strings of one length, so timing does not reveal
+   * how much of a guess is right.
    */
   equals(other: Secret | string): boolean {
     const a = this.#value;
@@ -51,24 +51,27 @@ export class Secret {
     return difference === 0;
   }
 
-  /** `[redacted]`. */
+  /** Returns `[redacted]`. */
   toString(): string {
     return REDACTED;
   }
 
-  /** `[redacted]`. */
+  /** Returns `[redacted]`. */
   toJSON(): string {
     return REDACTED;
   }
 }
 
-/** SHA-256 of `text` in hexadecimal. */
+/** Returns the SHA-256 of `text` in hexadecimal. */
 export async function digest(text: string): Promise<string> {
   const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** What is stored of an application token: enough to recognise it, useless to who steals it. */
+/**
+ * Returns the SHA-256 of a token in hexadecimal, as `portal.applicationToken` stores it: enough to recognize the token, and
+ * useless to a thief.
+ */
 export async function digestToken(token: Secret): Promise<string> {
   return await digest(token.reveal());
 }

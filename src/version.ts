@@ -1,37 +1,40 @@
-/** The only place that knows how Bitrix24's VERSION looks and how versions compare. */
+/** Reads and compares versions. The only module that knows the format of Bitrix24's VERSION. */
 // @ts-types="@types/semver"
 import * as semver from "semver";
+import { defined } from "./defined.ts";
 import { VersionError } from "./errors.ts";
 
 /**
- * How the VERSION that Bitrix24 sends becomes a semantic version.
+ * Converts the VERSION that Bitrix24 sends into a semantic version.
  *
- * Bitrix24 sends an integer for Marketplace apps (`"3"`), `"1"` for ever for local apps, and its documentation
- * shows `"2.1.0"`. Take {@linkcode coerced}, {@linkcode mapped} or {@linkcode deployed}, or write your own.
+ * Bitrix24 sends an integer for Marketplace apps, such as `"3"`, and always `"1"` for local apps; its documentation shows
+ * `"2.1.0"`. Use {@linkcode coerced}, {@linkcode mapped} or {@linkcode deployed}, or write a scheme of your own.
  */
 export interface VersionScheme {
-  /** For logs. */
+  /** Name of the scheme, for logs. */
   readonly name: string;
   /**
-   * The semantic version that `raw` stands for.
+   * Returns the semantic version for `raw`.
    *
-   * Throw `VersionError` when `raw` is no version at all: the request is then refused with 400. Any other error
-   * means that the app is not ready for it: the event is kept and tried again.
+   * Throw `VersionError` if `raw` is not a version: the request is answered 400. Any other error means that this code
+   * does not know the version yet: the event is stored and tried again.
    */
   readonly parse: (raw: string) => string;
-  /** The version that the running code is itself; every verified contact raises the portal to it. */
+  /** The version of the running code, if every portal belongs on it: each verified contact raises the portal's target to it. */
   readonly deployed?: string;
-  /** The highest version that the running code knows: portals that are to go beyond it are left to newer code. */
+  /** The highest version that the running code knows. Portals with a higher target are left to newer code. */
   readonly latest?: string;
 }
 
 /**
- * Reads VERSION as it is, with missing numbers taken as zero: `3` is `3.0.0`, `v2.1` is `2.1.0`. The default.
+ * Returns a scheme that reads VERSION as a version, with missing numbers as zero: `3` is `3.0.0`, `v2.1` is `2.1.0`. The
+ * default scheme.
  *
- * `latest` is the version for which the code is: portals that are to go beyond it are left to newer code. Without it, code
- * that runs when a newer version is published takes portals there, past upgrades that it does not have.
+ * Set `latest` to the version that this code is written for: portals with a higher target are then left to newer code.
+ * Without it, old code that still runs when a newer version is published marks portals as upgraded without the upgrades
+ * that it does not have.
  *
- * @throws {VersionError} when `latest` is no version
+ * @throws {VersionError} if `latest` is not a version
  *
  * @example
  * ```ts
@@ -44,14 +47,15 @@ export interface VersionScheme {
  * ```
  */
 export function coerced({ latest }: { readonly latest?: string } = {}): VersionScheme {
-  return { name: "coerced", parse: parseVersion, ...(latest === undefined ? {} : { latest: parseVersion(latest) }) };
+  const parsed = latest === undefined ? undefined : parseVersion(latest);
+  return { name: "coerced", parse: parseVersion, ...defined({ latest: parsed }) };
 }
 
 /**
- * Reads VERSION through a table, for Marketplace apps whose integer versions stand for releases of their own
- * numbering. A VERSION that is not in the table is not lost: its event is kept until the table knows it.
+ * Returns a scheme that looks VERSION up in a table, for Marketplace apps with version numbers of their own. An event
+ * whose VERSION is not in the table is stored until code with a larger table is deployed.
  *
- * @throws {VersionError} when a value of the table is no version
+ * @throws {VersionError} if a value of the table is not a version
  *
  * @example
  * ```ts
@@ -60,7 +64,7 @@ export function coerced({ latest }: { readonly latest?: string } = {}): VersionS
  *
  * const versions = mapped({ 1: "1.0.0", 2: "1.4.0" });
  * assert.equal(versions.parse("2"), "1.4.0");
- * assert.throws(() => versions.parse("3"), /VERSION "3" is not in the table/);
+ * assert.throws(() => versions.parse("3"), /cannot map VERSION "3"/);
  * ```
  */
 export function mapped(versions: Readonly<Record<string | number, string>>): VersionScheme {
@@ -68,12 +72,14 @@ export function mapped(versions: Readonly<Record<string | number, string>>): Ver
   const latest = [...table.values()].sort(compareVersions).at(-1);
   return {
     name: "mapped",
-    ...(latest === undefined ? {} : { latest }),
+    ...defined({ latest }),
     parse: (raw) => {
       const version = table.get(raw.trim());
       if (version === undefined) {
         throw new RangeError(
-          `VERSION ${JSON.stringify(raw.slice(0, 40))} is not in the table of mapped(): add it and deploy`,
+          `cannot map VERSION ${
+            JSON.stringify(raw.slice(0, 40))
+          }: it is not in the table of mapped(); add it and deploy`,
         );
       }
       return version;
@@ -82,10 +88,10 @@ export function mapped(versions: Readonly<Record<string | number, string>>): Ver
 }
 
 /**
- * Every portal belongs on the version of the code that runs, whatever VERSION says: for local apps, whose VERSION
- * stays `"1"` for ever.
+ * Returns a scheme with which every portal belongs on the version of the running code, and VERSION is ignored: for local
+ * apps, whose VERSION is always `"1"`.
  *
- * @throws {VersionError} when `version` is no version
+ * @throws {VersionError} if `version` is not a version
  *
  * @example
  * ```ts
@@ -100,18 +106,22 @@ export function deployed(version: string): VersionScheme {
   return { name: "deployed", parse: () => current, deployed: current, latest: current };
 }
 
-// Up to three numbers, perhaps a pre-release; not semver.coerce, which finds a version in any text ("error 500").
+// Up to three numbers and a pre-release. Not semver.coerce, which finds a version in any text, such as "error 500".
 const VERSION = /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(-[0-9a-z.-]+)?(?:\+[0-9a-z.-]+)?$/i;
 
-/** @throws {VersionError} */
+/**
+ * Returns a semantic version.
+ *
+ * @throws {VersionError} if `raw` is not a version
+ */
 export function parseVersion(raw: string): string {
-  // What comes from the environment may be missing.
+  // A version from an environment variable may be undefined.
   const version = typeof raw === "string" ? readVersion(raw) : null;
   if (version === null) throw new VersionError(String(raw));
   return version;
 }
 
-/** Whether `text` is one version, in any spelling that {@linkcode parseVersion} reads. */
+/** Returns whether {@linkcode parseVersion} can read `text`. */
 export function isVersion(text: string): boolean {
   return readVersion(text) !== null;
 }
@@ -119,20 +129,20 @@ export function isVersion(text: string): boolean {
 function readVersion(raw: string): string | null {
   const match = VERSION.exec(raw.trim());
   if (match === null) return null;
-  // Number() drops leading zeros, which semver refuses and people write ("2.01").
+  // Number() drops leading zeros, which people write ("2.01") and semver refuses.
   const [major, minor, patch] = [match[1], match[2], match[3]].map((n) => Number(n ?? 0));
   const version = `${major}.${minor}.${patch}${match[4] ?? ""}`;
-  // Without a pre-release, numbers are all there is to check; semver takes a while for it.
+  // Without a pre-release there are only numbers to check, which semver does slowly.
   if (match[4] === undefined && [major, minor, patch].every(Number.isSafeInteger)) return version;
   return semver.valid(version);
 }
 
-/** Whether `raw` says more of the same than `coarse`: `2.1.0`, and `v2.1`, of `2`. */
+/** Returns whether `raw` is a more exact spelling of `coarse`, such as `2.1.0` or `v2.1` of `2`. */
 export function refines(raw: string, coarse: string): boolean {
   return raw.trim().replace(/^v/i, "").startsWith(`${coarse.trim()}.`);
 }
 
-/** Negative, zero or positive; both must be versions that {@linkcode parseVersion} made. */
+/** Returns a negative number, zero or a positive number. Both must be results of {@linkcode parseVersion}. */
 export function compareVersions(a: string, b: string): number {
   return a === b ? 0 : semver.compare(a, b);
 }

@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
 import { format, inspect } from "node:util";
 import { digestToken, NotAuthenticError, Secret } from "@b24/onappupdate";
-import { InputError, UpgradeError } from "@b24/onappupdate/errors";
 import { digest } from "../../src/secret.ts";
-import { redact, redactError } from "../../src/redact.ts";
 import { describe, it } from "../support/test.ts";
 
 const VALUE = "3a0f7d66007e2a1c0056b0f100000001";
@@ -60,7 +58,7 @@ describe("Secret", () => {
     "valueOf() as a number": () => Number(secret),
   };
   for (const [where, show] of Object.entries(hidden)) {
-    it(`gives nothing to ${where}`, () => {
+    it(`reveals nothing to ${where}`, () => {
       const shown = show();
       assert.doesNotMatch(inspect(shown, { showHidden: true, depth: Infinity }), new RegExp(VALUE));
       if (Array.isArray(shown)) assert.deepEqual(shown, []);
@@ -68,13 +66,13 @@ describe("Secret", () => {
   }
 
   for (const inspector of ["nodejs.util.inspect.custom", "Deno.customInspect"]) {
-    it(`answers ${inspector} itself, on any runtime`, () => {
+    it(`implements ${inspector} on any runtime`, () => {
       const answer = Reflect.get(secret, Symbol.for(inspector)) as () => unknown;
       assert.equal(answer.call(secret), "[redacted]");
     });
   }
 
-  it("reveal() gives the value", () => {
+  it("reveal() returns the value", () => {
     for (const value of [VALUE, "", "Ключ", "\0"]) assert.equal(new Secret(value).reveal(), value);
   });
 
@@ -120,80 +118,18 @@ function assertionMessage(fails: () => void): string {
   throw new Error("it did not fail");
 }
 
-describe("redact()", () => {
-  const cases: readonly (readonly [criterion: string, text: string, secrets: string[], redacted: string])[] = [
-    ["takes every copy out", "a=12345678&b=12345678", ["12345678"], "a=[redacted]&b=[redacted]"],
-    ["takes several secrets out", "12345678 abcdefgh", ["12345678", "abcdefgh"], "[redacted] [redacted]"],
-    ["leaves no rest of a secret that another one begins", "12345678xyz", ["12345678", "12345678xyz"], "[redacted]"],
-    ["leaves no rest of a secret that another one ends", "xyz12345678", ["12345678", "xyz12345678"], "[redacted]"],
-    ["takes signs of regular expressions as they are", "a$&.*(x)$1 b", ["$&.*(x)$1"], "a[redacted] b"],
-    ["leaves values below 8 characters", "an access token", ["token", "", "access"], "an access token"],
-    ["leaves text without secrets", "nothing here", ["12345678"], "nothing here"],
-    ["takes nothing out for nobody", "12345678", [], "12345678"],
-  ];
-  for (const [criterion, text, secrets, redacted] of cases) {
-    it(criterion, () => assert.equal(redact(text, secrets.map((value) => new Secret(value))), redacted));
-  }
-});
-
 describe("digest()", () => {
   it("is SHA-256 in hexadecimal", async () => {
     assert.equal(await digest("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert.equal(await digest(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   });
 
-  it("reads texts as UTF-8", async () => {
+  it("encodes strings as UTF-8", async () => {
     assert.equal(await digest("Ключ"), "248f99a1d270a28f646c90298f70d8f3eba39bac549805d2f9e66971ab7dd8a7");
   });
 
-  it("digestToken() is that of the value, not of what is printed", async () => {
+  it("digestToken() hashes the value, not the printed form", async () => {
     assert.equal(await digestToken(new Secret("abc")), await digest("abc"));
     assert.notEqual(await digestToken(new Secret("abc")), await digest("[redacted]"));
-  });
-});
-
-describe("redactError()", () => {
-  const secrets = [new Secret(VALUE)];
-
-  class RequestError extends Error {
-    readonly status = 401;
-    readonly url = `https://example.bitrix24.de/rest/profile?auth=${VALUE}`;
-    readonly request = { headers: { authorization: VALUE } };
-  }
-
-  it("takes tokens out of message, stack, texts and causes, and leaves objects behind", () => {
-    const thrown = new UpgradeError("3.0.0", 2, `quotes ${VALUE}`, {
-      cause: new RequestError(`refused ${VALUE}`, { cause: `plain ${VALUE}` }),
-    });
-    const copy = redactError(thrown, secrets) as UpgradeError;
-    assert.doesNotMatch(inspect(copy, { showHidden: true, depth: Infinity }), new RegExp(VALUE));
-    assert.equal(copy.message, "upgrade 3.0.0 failed at attempt 2: quotes [redacted]");
-    const cause = copy.cause as RequestError;
-    assert.equal(cause.url, "https://example.bitrix24.de/rest/profile?auth=[redacted]");
-    assert.equal("request" in cause, false);
-    assert.equal((cause.cause as Error).message, "plain [redacted]");
-  });
-
-  it("keeps class, name, code and numbers", () => {
-    const copy = redactError(
-      new UpgradeError("3.0.0", 2, "x", { cause: new RequestError("y") }),
-      secrets,
-    ) as UpgradeError;
-    assert(copy instanceof UpgradeError);
-    assert.deepEqual([copy.name, copy.code, copy.upgradeId, copy.attempt], ["UpgradeError", "upgrade", "3.0.0", 2]);
-    assert(copy.cause instanceof RequestError);
-    assert.equal(copy.cause.status, 401);
-    assert.match(
-      redactError(new InputError([{ path: "ts", saw: "nothing", wanted: "a number" }]), []).message,
-      /^ts: /,
-    );
-  });
-
-  it("takes whatever was thrown", () => {
-    const abort = redactError(new DOMException(`stopped ${VALUE}`, "AbortError"), secrets);
-    assert.deepEqual([abort.name, abort.message], ["AbortError", "stopped [redacted]"]);
-    assert.equal(redactError(`text ${VALUE}`, secrets).message, "text [redacted]");
-    assert.equal(redactError(undefined, secrets).message, "undefined");
-    assert.equal(redactError(null, secrets).message, "null");
   });
 });

@@ -76,7 +76,7 @@ const READINGS: readonly (readonly [raw: string, version: string | null])[] = [
 describe("coerced()", () => {
   for (const [raw, version] of READINGS) {
     const short = raw.length > 40 ? `${raw.slice(0, 20)}… (${raw.length} characters)` : raw;
-    it(`reads ${JSON.stringify(short)} as ${version ?? "no version"}`, () => {
+    it(`reads ${JSON.stringify(short)} as ${version ?? "not a version"}`, () => {
       assert.equal(isVersion(raw), version !== null);
       if (version !== null) {
         assert.equal(coerced().parse(raw), version);
@@ -100,13 +100,13 @@ describe("coerced()", () => {
     });
   }
 
-  it("is called coerced and deploys nothing", () => {
+  it('has the name "coerced" and no deployed version', () => {
     assert.equal(coerced().name, "coerced");
     assert.equal(coerced().deployed, undefined);
     assert.equal(coerced().latest, undefined);
   });
 
-  it("knows the latest version that it is told", () => {
+  it("reads the latest version that it is given", () => {
     assert.equal(coerced({ latest: "2.1" }).latest, "2.1.0");
     assert.throws(() => coerced({ latest: "newest" }), VersionError);
   });
@@ -135,42 +135,42 @@ describe("mapped()", () => {
         // No VersionError: the event is kept for code whose table knows it.
         assert.throws(() => scheme.parse(raw), {
           name: "RangeError",
-          message: `VERSION ${JSON.stringify(raw)} is not in the table of mapped(): add it and deploy`,
+          message: `cannot map VERSION ${JSON.stringify(raw)}: it is not in the table of mapped(); add it and deploy`,
         });
       }
     });
   }
 
-  it("quotes no more than 40 characters", () => {
+  it("quotes at most 40 characters of an unknown VERSION", () => {
     assert.throws(() => scheme.parse("x".repeat(1000)), (error: Error) => error.message.length < 120);
   });
 
-  it("refuses a table with a value that is no version", () => {
+  it("refuses a table with a value that is not a version", () => {
     assert.throws(() => mapped({ 1: "1.0.0", 2: "soon" }), { name: "VersionError", raw: "soon" });
   });
 
-  it("is a copy: the table may change afterwards", () => {
+  it("copies the table", () => {
     const table: Record<string, string> = { 1: "1.0.0" };
     const copied = mapped(table);
     table[1] = "9.0.0";
     assert.equal(copied.parse("1"), "1.0.0");
   });
 
-  it("is called mapped and deploys nothing", () => {
+  it('has the name "mapped" and no deployed version', () => {
     assert.equal(scheme.name, "mapped");
     assert.equal(scheme.deployed, undefined);
   });
 });
 
 describe("deployed()", () => {
-  it("gives the version of the code, whatever is said", () => {
+  it("returns the version of the code for any VERSION", () => {
     const scheme = deployed("v2.3");
     for (const raw of ["1", "2.3.0", "9", "", "latest"]) assert.equal(scheme.parse(raw), "2.3.0");
     assert.equal(scheme.deployed, "2.3.0");
     assert.equal(scheme.name, "deployed");
   });
 
-  it("refuses a version that is none", () => {
+  it("refuses a string that is not a version", () => {
     for (const version of ["", "latest", "1.2.3.4"]) {
       assert.throws(() => deployed(version), { name: "VersionError", raw: version });
     }
@@ -183,7 +183,7 @@ describe("compareVersions()", () => {
     ...["1.0.0-alpha.10", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-rc.1", "1.0.0", "1.9.0", "1.10.0", "2.0.0", "10.0.0"],
     `${HUGE}.0.0`,
   ];
-  it("orders by numbers, pre-releases before their release", () => {
+  it("orders by numbers, with pre-releases before their release", () => {
     for (const [i, a] of ascending.entries()) {
       for (const [j, b] of ascending.entries()) {
         assert.equal(compareVersions(a, b), Math.sign(i - j), `${a} and ${b}`);
@@ -191,12 +191,12 @@ describe("compareVersions()", () => {
     }
   });
 
-  it("puts 1.10 above 1.9, and 10 above 9", () => {
+  it("orders 1.10 after 1.9, and 10 after 9", () => {
     assert.equal(compareVersions(parseVersion("1.10"), parseVersion("1.9")), 1);
     assert.equal(compareVersions(parseVersion("10"), parseVersion("9")), 1);
   });
 
-  it("takes versions that differ in build metadata alone for equal", () => {
+  it("treats versions that differ only in build metadata as equal", () => {
     assert.equal(compareVersions(parseVersion("1.0.0+a"), parseVersion("1.0.0+b")), 0);
   });
 });
@@ -221,7 +221,7 @@ describe("refines()", () => {
   }
 });
 
-it("no other module of the core knows how versions look", () => {
+it("no other module of the core parses versions", () => {
   const core = new URL("src/", import.meta.resolve("@b24/onappupdate"));
   const files = readdirSync(core, { recursive: true, encoding: "utf8" })
     .map((file) => file.replaceAll("\\", "/"))

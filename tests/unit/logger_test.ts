@@ -1,0 +1,106 @@
+// deno-lint-ignore-file no-console -- consoleLogger() writes to it
+import assert from "node:assert/strict";
+import { B24Error, consoleLogger, type LogFields, type Logger, NonRetriableError, Secret } from "@b24/onappupdate";
+import { coreLogger, withFields } from "../../src/logger.ts";
+import { describe, it } from "../support/test.ts";
+
+const LEVELS = ["debug", "info", "warn", "error"] as const;
+type Line = readonly [level: string, message: string, fields?: LogFields];
+
+function recording(): { readonly logger: Logger; readonly lines: Line[] } {
+  const lines: Line[] = [];
+  const entries = LEVELS.map((level) => [level, (...line: [string, LogFields?]) => void lines.push([level, ...line])]);
+  return { logger: Object.fromEntries(entries), lines };
+}
+
+/** Returns what `write` writes to the console, by method. */
+function onConsole(write: () => void): [method: string, line: string][] {
+  const written: [string, string][] = [];
+  const methods = LEVELS.map((level) => [level, console[level]] as const);
+  for (const [level] of methods) console[level] = (line: string): void => void written.push([level, line]);
+  try {
+    write();
+  } finally {
+    for (const [level, method] of methods) console[level] = method;
+  }
+  return written;
+}
+
+describe("consoleLogger()", () => {
+  it("writes one line of JSON with time, level, message and fields", () => {
+    const [[method, line]] = onConsole(() => consoleLogger().info("portal upgraded", { to: "3.0.0", size: 1n })) as [
+      [string, string],
+    ];
+    const { time, ...rest } = JSON.parse(line);
+    assert.equal(method, "info");
+    assert.equal(new Date(time).toISOString(), time);
+    assert.deepEqual(rest, { level: "info", message: "portal upgraded", to: "3.0.0", size: "1" });
+    assert.doesNotMatch(line, /\n/);
+  });
+
+  it("writes debug lines only if its level is debug", () => {
+    const all = (logger: Logger): string[] =>
+      onConsole(() => LEVELS.forEach((level) => logger[level]("x"))).map(([method]) => method);
+    assert.deepEqual(all(consoleLogger()), ["info", "warn", "error"]);
+    assert.deepEqual(all(consoleLogger({ level: "debug" })), ["debug", "info", "warn", "error"]);
+  });
+
+  it("writes errors as objects, and secrets as [redacted]", () => {
+    const err = new TypeError("no", { cause: new NonRetriableError("never", { cause: "a string" }) });
+    const [[, line]] = onConsole(() => consoleLogger().warn("x", { err, token: new Secret("abcdefgh") })) as [
+      [string, string],
+    ];
+    const { err: plain, token } = JSON.parse(line);
+    assert.deepEqual(plain, {
+      name: "TypeError",
+      message: "no",
+      cause: { name: "NonRetriableError", code: "non_retriable", message: "never", cause: "a string" },
+    });
+    assert.equal(token, "[redacted]");
+  });
+});
+
+describe("coreLogger()", () => {
+  it("passes errors on as plain objects with their codes", () => {
+    const { logger, lines } = recording();
+    const err = new B24Error({ code: "EXPIRED_TOKEN", description: "", status: 401, method: "profile" });
+    coreLogger(logger).error("x", { event: "x.failed", err });
+    assert.deepEqual(lines, [["error", "x", {
+      event: "x.failed",
+      err: {
+        name: "B24Error",
+        code: "bitrix24",
+        b24Code: "EXPIRED_TOKEN",
+        message: "profile answered 401 EXPIRED_TOKEN",
+      },
+    }]]);
+  });
+
+  it("ends a circle of causes", () => {
+    const { logger, lines } = recording();
+    const err = new Error("round");
+    err.cause = err;
+    coreLogger(logger).error("x", { err });
+    let depth = 0;
+    for (let at = lines[0]![2]!["err"] as LogFields | undefined; at !== undefined; depth++) {
+      at = at["cause"] as LogFields | undefined;
+    }
+    assert.equal(depth, 11);
+  });
+
+  it("ignores a logger that throws", () => {
+    const boom = (): never => {
+      throw new Error("disk full");
+    };
+    coreLogger({ debug: boom, info: boom, warn: boom, error: boom }).error("x");
+  });
+});
+
+describe("withFields()", () => {
+  it("adds its fields to every line; fields of the line win", () => {
+    const { logger, lines } = recording();
+    const child = withFields(logger, { memberId: "a", plugin: "rest" });
+    for (const level of LEVELS) child[level]("x", { plugin: "mine" });
+    assert.deepEqual(lines, LEVELS.map((level) => [level, "x", { memberId: "a", plugin: "mine" }]));
+  });
+});
