@@ -1,7 +1,7 @@
 /**
- * Serves an app on Node, through `@hono/node-server`, and stops without losing a request.
+ * Serves an app on Node through `@hono/node-server`, and stops without losing a request.
  *
- * Runs on Node 22.13 and later, and on Deno's Node compatibility; on Deno itself `Deno.serve(app.fetch)` does.
+ * Runs on Node 22.13 and later. On Deno, use `Deno.serve(app.fetch)` instead.
  *
  * @module
  */
@@ -11,84 +11,96 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 
-/** What can be served: an app of this package, or anything with the same two members. */
+/** An object that can be served: an app of this package, or any object with these two members. */
 export interface Servable {
-  /** Answers one request. `platform` is what the server knows beside it: here `{ incoming, outgoing }` of Node. */
+  /** Answers one request. `platform` is `{ incoming, outgoing }`: the request and the response of Node. */
   readonly fetch: (request: Request, ...platform: unknown[]) => Promise<Response>;
-  /** Finishes or hands back what is under way. Called once, after the last request was answered. */
+  /** Finishes or releases the work in progress. Called once, after the last request was answered. */
   readonly close: () => Promise<void>;
 }
 
-/** A signal that can ask the process to stop. */
+/** A signal that asks the process to stop. */
 export type StopSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGBREAK" | "SIGUSR2";
 
-/** Where a server listens. */
+/** The address of a server. */
 export interface Listening {
-  /** The address as it was given in the options. */
+  /** The host, as in the options. */
   readonly hostname: string;
-  /** The port; a free one was chosen for port 0. */
+  /** The port; for port 0, the free port that was chosen. */
   readonly port: number;
-  /** Both as a URL, such as `http://127.0.0.1:8000`. */
+  /** Host and port as a URL, such as `http://127.0.0.1:8000`. */
   readonly url: string;
 }
 
 /** Options of {@linkcode serve}. */
 export interface NodeServerOptions {
-  /** Default 8000; 0 takes any free one. */
+  /**
+   * The port to listen on; 0 for any free port.
+   *
+   * @default 8000
+   */
   readonly port?: number;
   /**
-   * Default `"127.0.0.1"`: only this host reaches the server, which suits a reverse proxy beside it. In a container,
-   * or with the proxy elsewhere, `"0.0.0.0"`.
+   * The address to listen on. By default only this host can reach the server, which suits a reverse proxy on the same
+   * host. In a container, or with a proxy on another host, use `"0.0.0.0"`.
+   *
+   * @default "127.0.0.1"
    */
   readonly hostname?: string;
-  /** Which signals stop the server; default `["SIGINT", "SIGTERM"]`, `[]` for none. */
+  /**
+   * The signals that stop the server; `[]` for none.
+   *
+   * @default ["SIGINT", "SIGTERM"]
+   */
   readonly signals?: readonly StopSignal[];
   /**
-   * How long in milliseconds requests in flight, and after them the app, may take to finish once the server is told
-   * to stop; default 15,000 for each of the two. More than `limits.closeMs` of the app and a second: what is under way
-   * then is aborted and given back, not cut off.
+   * Milliseconds that requests in flight may take to finish once the server stops, and that the app may then take to
+   * close. Use more than `limits.closeMs` of the app plus 1000, so that the app can abort and release its work. Minimum:
+   * 0.
+   *
+   * @default 15000
    */
   readonly graceMs?: number;
-  /** Called once, as soon as connections are accepted. */
+  /** Called once, as soon as the server accepts connections. */
   readonly onListen?: (listening: Listening) => void;
 }
 
 /** A running server. */
 export interface NodeServer extends Listening {
-  /** Settles when the server has stopped, whoever stopped it, as the promise of `close` does. */
+  /** Settles when the server has stopped, by a signal or by `close`. The same promise as that of `close`. */
   readonly finished: Promise<void>;
   /**
-   * Stops: accepts no connection any more, lets requests in flight finish, then closes the app. Connections that are
-   * still busy after `graceMs` are cut. Every call returns the same promise, which is rejected when the app's own
-   * `close` fails or takes longer than `graceMs`.
+   * Stops the server: refuses new connections, waits for requests in flight, then closes the app. Connections that are
+   * still busy after `graceMs` are destroyed. Every call returns the same promise, which rejects if `close` of the app
+   * rejects or takes longer than `graceMs`.
    */
   readonly close: () => Promise<void>;
 }
 
-/** Longer and the timers of Node fire at once. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** Above this many milliseconds, timers of Node fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const SERVER_OPTIONS = {
-  // Slow clients: what Bitrix24 sends is small and comes in one go.
+  // Against slow clients: requests of Bitrix24 are small and arrive at once.
   headersTimeout: 10_000,
   requestTimeout: 30_000,
   connectionsCheckingInterval: 5_000,
   maxHeaderSize: 16 * 1024,
-  // Above the 60 seconds after which the usual proxies and balancers drop an idle connection: a server that drops it
-  // first can do so just as the proxy sends an event over it, which is then lost.
+  // Above the 60 seconds after which common proxies and load balancers close an idle connection. A server that closes it
+  // first may do so just as the proxy sends an event over it, which is then lost.
   keepAliveTimeout: 75_000,
 };
 
 /**
- * Serves `app` over HTTP until a signal or `close()` stops it. Put TLS in front of it: a reverse proxy or a balancer.
+ * Serves `app` over HTTP until a signal or `close()` stops it. Use a reverse proxy or a load balancer for TLS.
  *
- * The first signal of `options.signals` stops it as `close()` does, and the process ends with exit code 0 as soon as
- * nothing else keeps it alive, at the latest `graceMs` after that; if the app could not be closed, its error ends the
- * process. A second signal ends the process at once with exit code 1; what was under way is then resumed like after
- * a crash.
+ * The first of `options.signals` stops the server as `close()` does. The process then ends with exit code 0 as soon as
+ * nothing else keeps it alive, at the latest after another `graceMs`; if the app could not be closed, its error ends the
+ * process. A second signal ends the process at once with exit code 1; its work is resumed as after a crash.
  *
- * @throws {Error} when the address cannot be listened on, such as a port in use; `cause` is the system's error
- * @throws {RangeError} when `port` or `graceMs` is not a number in range
+ * @throws {Error} if the server cannot listen on the address, for example because the port is in use; `cause` is the
+ * system's error
+ * @throws {RangeError} if `port` or `graceMs` is out of range
  *
  * @example
  * ```ts
@@ -107,14 +119,14 @@ const SERVER_OPTIONS = {
  */
 export async function serve(app: Servable, options: NodeServerOptions = {}): Promise<NodeServer> {
   const { port = 8000, hostname = "127.0.0.1", signals = ["SIGINT", "SIGTERM"], graceMs = 15_000 } = options;
-  if (!(graceMs >= 0 && graceMs <= LONGEST_TIMER_MS)) {
-    throw new RangeError(`cannot serve with graceMs ${graceMs}, wanted milliseconds from 0 to ${LONGEST_TIMER_MS}`);
+  if (!(graceMs >= 0 && graceMs <= MAX_TIMER_MS)) {
+    throw new RangeError(`cannot serve with graceMs ${graceMs}, wanted milliseconds from 0 to ${MAX_TIMER_MS}`);
   }
   const server = createAdaptorServer({
     fetch: (request, platform) => app.fetch(request, platform),
     hostname,
     serverOptions: SERVER_OPTIONS,
-    // Else the library puts classes of its own in the place of the global Request and Response.
+    // By default the library replaces the global Request and Response.
     overrideGlobalObjects: false,
   }) as Server;
   const requests = trackRequests(server);
@@ -126,7 +138,7 @@ export async function serve(app: Servable, options: NodeServerOptions = {}): Pro
   const close = (): Promise<void> => {
     if (!closing) {
       closing = true;
-      settle(stop(server, requests, app, graceMs).finally(forgetSignals));
+      settle(stop(server, requests, app, graceMs).finally(removeSignalHandlers));
     }
     return finished;
   };
@@ -134,22 +146,22 @@ export async function serve(app: Servable, options: NodeServerOptions = {}): Pro
   const onSignal = (): void => {
     if (signalled) process.exit(1);
     signalled = true;
-    // No catch: the error of an app that cannot be closed is for the runtime to print.
+    // No catch: the runtime prints the error of an app that cannot be closed, and ends the process.
     void close().then(() => endProcess(graceMs));
   };
-  const forgetSignals = (): void => signals.forEach((signal) => process.off(signal, onSignal));
+  const removeSignalHandlers = (): void => signals.forEach((signal) => process.off(signal, onSignal));
   for (const signal of signals) process.on(signal, onSignal);
 
   options.onListen?.(listening);
   return { ...listening, finished, close };
 }
 
-/** The responses that are not finished yet, kept up to date. */
+/** Returns the set of responses that are not finished yet; it stays up to date. */
 function trackRequests(server: Server): Set<ServerResponse> {
   const requests = new Set<ServerResponse>();
   server.prependListener("request", (_request, response: ServerResponse) => {
     requests.add(response);
-    // While stopping, no connection may wait for another request.
+    // While the server stops, no connection may stay open for another request.
     if (!server.listening) response.setHeader("connection", "close");
     response.once("close", () => requests.delete(response));
   });
@@ -161,7 +173,7 @@ async function listen(server: Server, hostname: string, port: number): Promise<L
     const refuse = (cause: NodeJS.ErrnoException): void => {
       const saw = cause.code === "EADDRINUSE"
         ? "the port is in use, wanted a free one"
-        : `${cause.message}, wanted an address of this host and a port open to this user`;
+        : `${cause.message}, wanted an address of this host and a port that this user may use`;
       reject(new Error(`cannot listen on ${hostname}:${port}: ${saw}`, { cause }));
     };
     server.once("error", refuse);
@@ -175,16 +187,18 @@ async function listen(server: Server, hostname: string, port: number): Promise<L
 }
 
 async function stop(server: Server, requests: Set<ServerResponse>, app: Servable, graceMs: number): Promise<void> {
-  // Closes idle connections, too.
+  // Also closes idle connections.
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   for (const response of requests) if (!response.headersSent) response.setHeader("connection", "close");
   if (!await settlesWithin(closed, graceMs)) server.closeAllConnections();
   if (!await settlesWithin(app.close(), graceMs)) {
-    throw new Error(`cannot close the app: still at work after ${graceMs} ms, wanted it to finish within graceMs`);
+    throw new Error(
+      `cannot close the app: it is still working after ${graceMs} ms, wanted it to finish within graceMs`,
+    );
   }
 }
 
-/** Whether `promise` settles in time; its rejection is passed on. */
+/** Returns whether `promise` settles in time, and rejects as it does. */
 async function settlesWithin(promise: Promise<void>, timeoutMs: number): Promise<boolean> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), timeoutMs));
@@ -195,7 +209,7 @@ async function settlesWithin(promise: Promise<void>, timeoutMs: number): Promise
   }
 }
 
-/** Lets what is still open, such as a client of the storage, come to its own end first. */
+/** Ends the process; open resources, such as a client of the storage, have time to end by themselves first. */
 function endProcess(graceMs: number): void {
   process.exitCode ??= 0;
   setTimeout(() => process.exit(), graceMs).unref();

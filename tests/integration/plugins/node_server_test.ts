@@ -46,7 +46,7 @@ function slowApp(mayAnswer: Promise<void> = Promise.resolve()): SlowApp {
   };
 }
 
-test("serve() leaves the global Request, Response, Headers and fetch as they are", async () => {
+test("serve() does not replace the global Request, Response, Headers and fetch", async () => {
   const server = await serve(slowApp(), { port: 0 });
   await server.close();
   assert.deepEqual({ Request, Response, Headers, fetch }, globals);
@@ -55,7 +55,7 @@ test("serve() leaves the global Request, Response, Headers and fetch as they are
   }
 });
 
-test("serve() hands over the request and gives back the app's answer", async () => {
+test("serve() passes the request to the app and returns its answer", async () => {
   const server = await serve({
     fetch: async (request) => {
       const { method, url, headers } = request;
@@ -82,7 +82,7 @@ test("serve() hands over the request and gives back the app's answer", async () 
   await server.close();
 });
 
-test("serve() gives the app Node's own request beside the standard one", async () => {
+test("serve() passes Node's own request to the app, besides the standard one", async () => {
   let address: unknown;
   const server = await serve({
     fetch: (_request, platform) => {
@@ -96,7 +96,7 @@ test("serve() gives the app Node's own request beside the standard one", async (
   await server.close();
 });
 
-test("serve() listens on this host alone by default and says where", async () => {
+test("serve() listens on this host only by default, and returns the address", async () => {
   const told: unknown[] = [];
   const server = await serve(slowApp(), { port: 0, onListen: (listening) => told.push(listening) });
   assert.equal(server.hostname, "127.0.0.1");
@@ -106,7 +106,7 @@ test("serve() listens on this host alone by default and says where", async () =>
   await server.close();
 });
 
-test("serve() keeps answering after a request that is no HTTP", async () => {
+test("serve() keeps answering after a request that is not HTTP", async () => {
   const server = await serve(slowApp(), { port: 0 });
   const socket = connect(server.port, server.hostname);
   socket.end("no http\r\n\r\n");
@@ -116,7 +116,7 @@ test("serve() keeps answering after a request that is no HTTP", async () => {
   await server.close();
 });
 
-test("serve() names the port that is in use", async () => {
+test("serve() names a port that is in use", async () => {
   const first = await serve(slowApp(), { port: 0 });
   await assert.rejects(serve(slowApp(), { port: first.port }), (error: Error) => {
     assert.equal(
@@ -138,7 +138,7 @@ test("serve() refuses options out of range", async () => {
   }
 });
 
-test("serve() listens to its signals until it is closed, and to none when told so", async () => {
+test("serve() handles its signals until it is closed, and none if there are none", async () => {
   const count = (): number[] => ["SIGTERM", "SIGINT"].map((signal) => process.listenerCount(signal));
   const [terms = 0, ints = 0] = count();
   const quiet = await serve(slowApp(), { port: 0, signals: [] });
@@ -164,7 +164,7 @@ test("NodeServer.close() finishes the request in flight, then closes the app", a
   assert.deepEqual(app.log, ["asked", "answered", "closed"]);
 });
 
-test("NodeServer.close() accepts no connection any more", async () => {
+test("NodeServer.close() refuses new connections", async () => {
   const { opened, open } = gate();
   const app = slowApp(opened);
   const server = await serve(app, { port: 0 });
@@ -177,11 +177,12 @@ test("NodeServer.close() accepts no connection any more", async () => {
   await closed;
 });
 
-test("NodeServer.close() answers a request that has half arrived, and ends its connection", async () => {
+test("NodeServer.close() answers a request that has partly arrived, and closes its connection", async () => {
   const app = slowApp();
   const server = await serve(app, { port: 0 });
   const socket = connect(server.port, server.hostname).setEncoding("utf8");
-  socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n");
+  await once(socket, "connect");
+  await new Promise((resolve) => socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n", resolve));
   // The server has seen the half once it has answered another.
   await (await fetch(server.url)).text();
   const closed = server.close();
@@ -193,7 +194,7 @@ test("NodeServer.close() answers a request that has half arrived, and ends its c
   assert.deepEqual(app.log.at(-1), "closed");
 });
 
-test("NodeServer.close() does not wait for a client that keeps its connection", async () => {
+test("NodeServer.close() does not wait for an idle connection", async () => {
   const app = slowApp();
   const server = await serve(app, { port: 0 });
   const agent = new Agent({ keepAlive: true });
@@ -206,7 +207,7 @@ test("NodeServer.close() does not wait for a client that keeps its connection", 
   agent.destroy();
 });
 
-test("NodeServer.close() cuts a request that outlasts graceMs and closes the app all the same", async () => {
+test("NodeServer.close() destroys a connection that is busy after graceMs, and still closes the app", async () => {
   const app = slowApp(new Promise(() => {}));
   const server = await serve(app, { port: 0, graceMs: 1 });
   const response = assert.rejects(fetch(server.url));
@@ -216,16 +217,16 @@ test("NodeServer.close() cuts a request that outlasts graceMs and closes the app
   assert.deepEqual(app.log, ["asked", "closed"]);
 });
 
-test("NodeServer.close() says so when the app does not close within graceMs", async () => {
+test("NodeServer.close() rejects if the app does not close within graceMs", async () => {
   const app = { ...slowApp(), close: () => new Promise<void>(() => {}) };
   const server = await serve(app, { port: 0, graceMs: 1 });
   await assert.rejects(server.close(), {
-    message: "cannot close the app: still at work after 1 ms, wanted it to finish within graceMs",
+    message: "cannot close the app: it is still working after 1 ms, wanted it to finish within graceMs",
   });
-  await assert.rejects(server.finished, /still at work/);
+  await assert.rejects(server.finished, /still working/);
 });
 
-test("NodeServer.close() passes on what the app's close throws", async () => {
+test("NodeServer.close() rejects as the app's close does", async () => {
   const failure = new Error("storage gone");
   const server = await serve({ ...slowApp(), close: () => Promise.reject(failure) }, { port: 0 });
   await assert.rejects(server.close(), failure);
