@@ -85,7 +85,8 @@ export type {
   PortalCredentialsProvider,
 } from "./src/credentials/contract.ts";
 export type { AppInfo } from "./src/bitrix24/oauth_client.ts";
-export type { CheckPolicy, CheckProblem, CheckReport } from "./src/worker/checks.ts";
+export type { CheckPolicy } from "./src/worker/checks.ts";
+export type { CheckProblem, CheckReport } from "./src/worker/portal_check.ts";
 
 // Storage; everything else about it is in ./storage
 export { encrypted, type EncryptedOptions } from "./src/storage/encrypted.ts";

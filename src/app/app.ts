@@ -15,7 +15,8 @@ import type { Storage } from "../storage/storage.ts";
 import type { Upgrade, UpgradeContext, UpgradeOptions, UpgradeRange } from "../upgrade/definition.ts";
 import { makePlan, type Plan } from "../upgrade/plan.ts";
 import { parseVersion } from "../version.ts";
-import { type CheckReport, createChecks } from "../worker/checks.ts";
+import { createChecks } from "../worker/checks.ts";
+import type { CheckReport } from "../worker/portal_check.ts";
 import { createTicker, type TickOptions, type TickReport } from "../worker/tick.ts";
 import { createWorker } from "../worker/worker.ts";
 import { type Admin, createAdmin } from "./admin/admin.ts";
@@ -191,10 +192,10 @@ export function createApp(options: AppOptions): App {
     if (lifecycle.isRunning()) worker.process(memberId);
   };
   const checks = createChecks({
-    ...{ core: runtime, access: credentials, policy: settings.checks, wake },
+    ...{ runtime, credentials, policy: settings.checks, wake },
     canRefresh: keys.clientSecret !== undefined,
   });
-  const worker = createWorker(runtime, registry.upgrades, checks);
+  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks });
   const tick = createTicker(runtime, worker);
   const portalFetch = guardedFetch({
     ...{ fetch, hosts: extraPortalHosts, lookup: settings.lookup, clock: time.monotonic },

@@ -59,7 +59,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     }
     isRunning = closed === undefined;
     if (!isRunning) return;
-    if (tickEveryMs !== false) ticker = tickEvery(tickEveryMs, tick, log);
+    if (tickEveryMs !== false) ticker = tickEvery(runtime, tickEveryMs, tick);
     log.info("app started", {
       event: "app.started",
       storage: storage.name,

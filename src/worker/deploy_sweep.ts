@@ -1,44 +1,48 @@
-/** Raises all portals to the version of the running code. */
+/** After a deploy of code with `deployed()`: raises the targets of all portals to the version of the code. */
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { DEPLOY_SWEEP, portalKey, PORTALS } from "../portal/keys.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import type { Entry, Key } from "../storage/storage.ts";
+import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import { raiseTarget } from "./missed_updates.ts";
 
-/** How far the raising to the version of this code is. */
+/** The stored progress of a sweep. */
 interface Sweep {
   readonly version: string;
-  /** Absent once it is through. */
+  /** The last portal that was raised. */
   readonly after?: string;
   readonly isDone?: true;
 }
 
-/** Raises all portals to the version that is deployed, some at a call; does nothing once all are. */
-export function createDeploySweep(core: AppRuntime): (limit: number) => Promise<void> {
-  let isDone = core.versions.deployed === undefined;
+/** Returns a function that raises the next `limit` portals. It does nothing after the last one. */
+export function createDeploySweep(runtime: AppRuntime): (limit: number) => Promise<void> {
+  const { storage, versions: { deployed: version } } = runtime;
+  let isDone = version === undefined;
   return async (limit) => {
-    const version = core.versions.deployed;
     if (isDone || version === undefined) return;
-    const entry = await core.storage.get<Sweep>(DEPLOY_SWEEP);
-    // Newer code is at it already.
+    const entry = await storage.get<Sweep>(DEPLOY_SWEEP);
+    // Another process runs newer code.
     if (entry !== null && compareVersions(entry.value.version, version) > 0) return;
-    const begun: Sweep = entry?.value.version === version ? entry.value : { version };
-    if (!begun.isDone) await sweepOn(core, entry, begun, limit);
-    isDone = begun.isDone ?? false;
+    const sweep: Sweep = entry?.value.version === version ? entry.value : { version };
+    if (sweep.isDone) isDone = true;
+    else await sweepNext(runtime, entry, sweep, limit);
   };
 }
 
-async function sweepOn(core: AppRuntime, entry: Entry<Sweep> | null, sweep: Sweep, limit: number): Promise<void> {
-  const options = sweep.after === undefined ? { limit } : { limit, after: portalKey(sweep.after) };
+async function sweepNext(
+  runtime: AppRuntime,
+  entry: Entry<Sweep> | null,
+  { version, after }: Sweep,
+  limit: number,
+): Promise<void> {
+  const options = after === undefined ? { limit } : { limit, after: portalKey(after) };
   let last: string | undefined;
-  for await (const { key } of core.storage.list<PortalRecord>(PORTALS, options)) {
+  for await (const { key } of runtime.storage.list<PortalRecord>(PORTALS, options)) {
     last = key[1]!;
-    await raiseTarget(core, last, sweep.version);
+    await raiseTarget(runtime, last, version);
   }
-  const next: Sweep = last === undefined
-    ? { version: sweep.version, isDone: true }
-    : { version: sweep.version, after: last };
-  // Another process that was faster has the same done.
-  await core.storage.put(DEPLOY_SWEEP, next, { ifVersion: entry?.version ?? null });
+  const next: Sweep = last === undefined ? { version, isDone: true } : { version, after: last };
+  // If another process has written since, it has raised the same portals.
+  await runtime.storage.put(DEPLOY_SWEEP, next, { ifVersion: entry?.version ?? null });
+  if (next.isDone) runtime.log.info("deploy sweep finished", { event: "deploy_sweep.finished", version });
 }

@@ -1,5 +1,6 @@
-/** Updates of which no event told: they are stored and worked on like those that one told of. */
+/** Missed updates: a portal is below its target without an event. They are stored and processed like those with one. */
 import type { UpdateEvent } from "../bitrix24/events.ts";
+import { defined } from "../defined.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { type Delivery, DELIVERY_FORMAT } from "../portal/inbox.ts";
 import { deliveryKey, portalKey } from "../portal/keys.ts";
@@ -8,25 +9,25 @@ import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 
-/** The event that should have told of `version`: without tokens, and sent now. */
+/** Returns the event that an update to `version` would have caused, without tokens. `at`: milliseconds since 1970. */
 export function syntheticUpdateEvent(record: PortalRecord, version: string, at: number): UpdateEvent {
   const { memberId, domain, version: previousVersion } = record;
   return {
     name: "ONAPPUPDATE",
-    data: { version, ...(previousVersion === undefined ? {} : { previousVersion }), extra: {} },
+    data: { version, ...defined({ previousVersion }), extra: {} },
     auth: { memberId, domain, scope: [], extra: {} },
     ts: Math.floor(at / 1000),
     extra: {},
   };
 }
 
-/** Stores the work of bringing the portal of `record` to its target; `undefined` when it is stored already. */
+/** Stores a delivery that brings the portal to its target. Returns `undefined` if it could not be stored. */
 export async function enqueueMissedUpdate(
   { storage, clock, random }: AppRuntime,
   { memberId, target }: PortalRecord,
 ): Promise<Entry<Delivery> | undefined> {
   const now = clock();
-  const key = deliveryKey(memberId, `ONAPPUPDATE:${target}:unannounced:${now}:${random()}`);
+  const key = deliveryKey(memberId, `ONAPPUPDATE:${target}:missed:${now}:${random()}`);
   const value: Delivery = {
     format: DELIVERY_FORMAT,
     announced: target!,
@@ -38,24 +39,24 @@ export async function enqueueMissedUpdate(
   return stored.ok ? { key, value, version: stored.version } : undefined;
 }
 
-/** Raises the target of a portal to `version`, and has it looked at. Resolves to whether it did: it may be there. */
-export async function raiseTarget(core: AppRuntime, memberId: string, version: string): Promise<boolean> {
-  const read = await core.storage.get<PortalRecord>(portalKey(memberId));
-  const known = readRecord(read);
-  if (known === undefined || !isBelow(known, version)) return false;
+/** Raises the target of a portal to `version`, and schedules the portal. Resolves to whether the target was below it. */
+export async function raiseTarget(runtime: AppRuntime, memberId: string, version: string): Promise<boolean> {
+  const entry = await runtime.storage.get<PortalRecord>(portalKey(memberId));
+  const record = readRecord(entry);
+  if (record === undefined || !isTargetBelow(record, version)) return false;
   await commitEntry(
-    core,
-    await reserveEntry(core, memberId, core.clock(), read),
-    (record, due) =>
-      record === undefined || !isBelow(record, version)
-        ? undefined
-        : withNextDelivery({ ...record, target: version }, due),
+    runtime,
+    await reserveEntry(runtime, memberId, runtime.clock(), entry),
+    (current, due) =>
+      current !== undefined && isTargetBelow(current, version)
+        ? withNextDelivery({ ...current, target: version }, due)
+        : undefined,
   );
+  runtime.log.debug("target raised", { event: "target.raised", memberId, from: record.target, to: version });
   return true;
 }
 
-function isBelow({ status, target, version: on }: PortalRecord, version: string): boolean {
-  if (status !== "installed") return false;
-  const known = target ?? on;
-  return known !== undefined && compareVersions(known, version) < 0;
+function isTargetBelow({ status, target, version: current }: PortalRecord, version: string): boolean {
+  const reference = target ?? current;
+  return status === "installed" && reference !== undefined && compareVersions(reference, version) < 0;
 }

@@ -1,212 +1,217 @@
-/** The work of one delivery: upgrades for one that tells of a version, the handlers of its event, and what follows a failure. */
+/** The work of one delivery: the portal's upgrades for an update or installation, then the handlers of its event. */
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import { type Body, decodeBody, parseTree } from "../bitrix24/parse.ts";
 import type { DecodeLimits } from "../bitrix24/tree.ts";
+import { defined } from "../defined.ts";
 import { FormatError, UpgradeError } from "../errors.ts";
-import type { HandlerContext } from "../plugin/context.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
-import { type AppRuntime, eventLog, notify, safeError } from "../plugin/runtime.ts";
+import { type AppRuntime, makeHandlerContext, notify, safeError } from "../plugin/runtime.ts";
 import { applyEvent, tryApplyEvent } from "../portal/apply_event.ts";
 import { type Delivery, DELIVERY_FORMAT, isDone, readDelivery, type Receipt, RECEIPT_MS } from "../portal/inbox.ts";
 import { receiptKey } from "../portal/keys.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
-import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
+import { type PortalFailure, snapshot } from "../portal/record.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
-import type { Upgrade } from "../upgrade/definition.ts";
 import { recordBlock } from "../upgrade/block.ts";
+import type { Upgrade } from "../upgrade/definition.ts";
 import { Suspended } from "../upgrade/interruptions.ts";
-import { NEWER_CODE_RETRY_MS, nextAction } from "../upgrade/next_action.ts";
+import { isBelowTarget, NEWER_CODE_RETRY_MS, nextAction } from "../upgrade/next_action.ts";
 import { runUpgrades } from "../upgrade/run.ts";
-import { compareVersions } from "../version.ts";
 import { syntheticUpdateEvent } from "./missed_updates.ts";
 
-/** How the work of a delivery ended; `left`: it waits, or another worker does it. */
-export type WorkResult = "handled" | "failed" | "left";
+/** The result of the work of a delivery. `deferred`: it is done later, or by another worker, or was done before. */
+export type WorkResult = "handled" | "failed" | "deferred";
 
-/** What became of a delivery. */
+/** The result of the work of a delivery, and when its work is due again. */
 export interface Outcome {
   readonly result: WorkResult;
-  /** When it is to be looked at again, in milliseconds since 1970. */
-  readonly at?: number;
+  /** In milliseconds since 1970; absent if it is done or parked. */
+  readonly nextAt?: number;
 }
 
-/** What is in the inbox was let in once: limits that have become tighter since must not keep it there. */
+/** One delivery under the lease of its portal. */
+interface DeliveryWork {
+  readonly runtime: AppRuntime;
+  readonly upgrades: readonly Upgrade[];
+  readonly lease: PortalLease;
+  readonly entry: Entry<Delivery>;
+}
+
+/** Limits apply when an event is received: a lower limit must not keep a stored event in the inbox. */
 const UNLIMITED: DecodeLimits = { fields: Infinity, depth: Infinity, keyLength: Infinity, valueLength: Infinity };
 
-/** The event of a delivery. */
-export function eventIn(body: Body, receivedAt: number): B24Event {
+/** Returns the event in the body of a delivery. */
+export function parseDelivery(body: Body, receivedAt: number): B24Event {
   return parseTree(decodeBody(body, UNLIMITED), receivedAt);
 }
 
-/** Whether the upgrades of a portal are the work of a delivery: all others go on without them. */
-export function tellsVersion({ key }: Entry<Delivery>): boolean {
+/** Returns whether the portal's upgrades are part of the delivery's work. All other deliveries do not wait for them. */
+export function runsUpgrades({ key }: Entry<Delivery>): boolean {
   return /^ONAPP(UPDATE|INSTALL):/.test(key.at(-1)!);
 }
 
-/** Does the work of one delivery. Rejects only when its portal is not held any more, or the app closes. */
+/**
+ * Does the work of one delivery. `parsed` is its event if this process has just received it.
+ *
+ * @throws {LeaseLostError} if another worker has taken the lease
+ * @throws the reason of `runtime.signal` if the app closes
+ */
 export async function processDelivery(
-  core: AppRuntime,
+  runtime: AppRuntime,
   upgrades: readonly Upgrade[],
-  held: PortalLease,
+  lease: PortalLease,
   entry: Entry<Delivery>,
   parsed: B24Event | undefined,
 ): Promise<Outcome> {
-  const { storage } = core;
+  const { storage, clock, signal, log } = runtime;
   const [, memberId, deliveryId] = entry.key as [string, string, string];
+  const work: DeliveryWork = { runtime, upgrades, lease, entry };
   let event = parsed;
   try {
-    core.signal.throwIfAborted();
-    const delivery = readDelivery(entry.key, entry.value);
-    // Done, but a crash came before its end; or stored once more while another copy was being done.
+    signal.throwIfAborted();
+    const { body, receivedAt, announced, ...delivery } = readDelivery(entry.key, entry.value);
+    // A crash came before the delivery was deleted, or a copy was stored while this one was processed.
     if (parsed === undefined && isDone(await storage.get<Receipt>(receiptKey(memberId, deliveryId)))) {
       await storage.delete(entry.key);
-      return { result: "left" };
+      return { result: "deferred" };
     }
-    const wait = waitOf(delivery);
-    if (wait !== undefined && wait > core.clock()) {
-      return { result: "left", ...(wait === Infinity ? {} : { at: wait }) };
-    }
-    const { body, verification, receivedAt } = delivery;
+    const nextAt = nextAttemptAt(delivery);
+    if (nextAt > clock()) return { result: "deferred", ...(nextAt === Infinity ? {} : { nextAt }) };
     event ??= body === undefined
-      ? syntheticUpdateEvent(held.record(), delivery.announced!, receivedAt)
-      : eventIn(body, receivedAt);
-    const facts = { verification, receivedAt, versions: core.versions };
-    // Again, for a crash or a scheme that was not ready may have kept it out: taken in twice is taken in once.
-    const sent = event;
-    if (body !== undefined) {
-      let reason: unknown;
-      const next = tryApplyEvent(held.record(), sent, facts, (error) => reason = error);
-      if (next === undefined) {
-        // However long that takes: it is no failure, and must not be parked.
-        const error = safeError(core, reason, sent, held.record());
-        core.log.warn("an event waits for code that knows its version", { memberId, deliveryId, error });
-        return { result: "left", at: core.clock() + NEWER_CODE_RETRY_MS };
-      }
-      if (next !== held.record()) await held.update((record) => applyEvent(record, sent, facts));
-    }
-    const blocked = nextAction(held.record(), upgrades, core.clock(), core.versions.latest);
-    // What waits for its upgrades is not begun; other events go on without them.
-    if (tellsVersion(entry)) {
-      if (blocked.action === "parked") return { result: "left" };
-      if (blocked.action === "wait") return { result: "left", at: blocked.until };
-    }
-    await run(core, tellsVersion(entry) ? upgrades : undefined, held, event, receivedAt);
-    // It was what this event waited for.
-    if (entry.value.retryAt !== undefined && held.record().blocked !== undefined) {
-      await held.update(({ blocked: _, ...record }) => record);
-    }
-    // In this order: whoever comes between finds the one or the other.
-    const receipt: Receipt = { format: DELIVERY_FORMAT };
-    await storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
-    await storage.delete(entry.key);
-    notify(core, "eventHandled", { event });
+      ? syntheticUpdateEvent(lease.record(), announced!, receivedAt)
+      : parseDelivery(body, receivedAt);
+    log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
+    const deferred = (body === undefined ? undefined : await applyToRecord(work, event)) ?? waitForUpgrades(work);
+    if (deferred !== undefined) return deferred;
+    await runHandlers(work, event);
+    await finish(work, event);
     return { result: "handled" };
   } catch (error) {
-    if (core.signal.aborted || error instanceof LeaseLostError) throw error;
-    if (error instanceof Suspended) return { result: "left", at: error.until };
+    if (signal.aborted || error instanceof LeaseLostError) throw error;
+    if (error instanceof Suspended) return { result: "deferred", nextAt: error.until };
     if (error instanceof FormatError) {
-      core.log.warn("an event is left for newer code", { memberId, deliveryId, error });
-      return { result: "failed", at: core.clock() + NEWER_CODE_RETRY_MS };
+      log.warn("delivery left to newer code", { event: "delivery.deferred", memberId, deliveryId, err: error });
+      return { result: "failed", nextAt: clock() + NEWER_CODE_RETRY_MS };
     }
-    return await fail(core, held, entry, event, error);
+    return await recordFailure(work, event, error);
   }
 }
 
-/** Until when a delivery waits, in milliseconds since 1970; for ever when it is parked. */
-function waitOf({ attempts, retryAt }: Delivery): number | undefined {
-  return attempts === 0 ? retryAt : retryAt ?? Infinity;
+/** Returns when a delivery is tried, in milliseconds since 1970; `Infinity` if it is parked. */
+function nextAttemptAt({ attempts, retryAt }: Pick<Delivery, "attempts" | "retryAt">): number {
+  return retryAt ?? (attempts === 0 ? -Infinity : Infinity);
 }
 
-/** Without `upgrades`, none is run. */
-async function run(
-  core: AppRuntime,
-  upgrades: readonly Upgrade[] | undefined,
-  held: PortalLease,
-  event: B24Event,
-  receivedAt: number,
-): Promise<void> {
-  const plugins = core.plugins.filter(({ phase }) => phase !== "verify");
-  const context: HandlerContext = {
-    event,
-    receivedAt,
-    portal: snapshot(held.record()),
-    log: eventLog(core, event),
-    signal: AbortSignal.any([core.signal, held.signal]),
-  };
-  if (event.name === "ONAPPUNINSTALL" && held.record().status === "installed") {
-    // Its handlers would wipe what the newer installation has.
-    context.log.warn("the removal of an earlier installation came late; its handlers are not run");
+/**
+ * Applies the event again: a crash or an unknown version may have prevented it. Applying is idempotent. Returns an outcome
+ * if the version is still unknown.
+ */
+async function applyToRecord({ runtime, lease, entry }: DeliveryWork, event: B24Event): Promise<Outcome | undefined> {
+  const { verification, receivedAt } = entry.value;
+  const facts = { verification, receivedAt, versions: runtime.versions };
+  let problem: unknown;
+  const next = tryApplyEvent(lease.record(), event, facts, (error) => problem = error);
+  if (next === undefined) {
+    // Not a failure: it must not be parked, however long it takes.
+    const err = safeError(runtime, problem, event, lease.record());
+    const [, memberId, deliveryId] = entry.key;
+    runtime.log.warn("version not known yet", { event: "delivery.deferred", memberId, deliveryId, err });
+    return { result: "deferred", nextAt: runtime.clock() + NEWER_CODE_RETRY_MS };
+  }
+  if (next !== lease.record()) await lease.update((record) => applyEvent(record, event, facts));
+  return undefined;
+}
+
+/** Returns an outcome if the delivery has to wait for upgrades of its portal that cannot run now. */
+function waitForUpgrades({ runtime, upgrades, lease, entry }: DeliveryWork): Outcome | undefined {
+  if (!runsUpgrades(entry)) return undefined;
+  const next = nextAction(lease.record(), upgrades, runtime.clock(), runtime.versions.latest);
+  if (next.action === "parked") return { result: "deferred" };
+  return next.action === "wait" ? { result: "deferred", nextAt: next.until } : undefined;
+}
+
+/** Runs plugins around the portal's upgrades and the handlers of the event. */
+async function runHandlers({ runtime, upgrades, lease, entry }: DeliveryWork, event: B24Event): Promise<void> {
+  const { receivedAt } = entry.value;
+  const context = makeHandlerContext(runtime, event, lease.record(), { receivedAt, leaseSignal: lease.signal });
+  if (event.name === "ONAPPUNINSTALL" && lease.record().status === "installed") {
+    // Its handlers would delete data of the newer installation.
+    context.log.warn("late removal ignored: the app was reinstalled", { event: "removal.ignored" });
     return;
   }
+  const plugins = runtime.plugins.filter(({ phase }) => phase !== "verify");
   await runPipeline(plugins, context, async (ctx) => {
-    if (upgrades !== undefined) await runUpgrades(core, upgrades, held, ctx);
-    const handlers = core.handlers.get(wireName(event)) ?? [];
-    const portal = snapshot(held.record());
-    for (const handler of handlers) await handler({ ...ctx, portal });
+    if (runsUpgrades(entry)) await runUpgrades(runtime, upgrades, lease, ctx);
+    const portal = snapshot(lease.record());
+    for (const handler of runtime.handlers.get(wireName(event)) ?? []) await handler({ ...ctx, portal });
   });
-  held.signal.throwIfAborted();
+  lease.signal.throwIfAborted();
 }
 
-async function fail(
-  core: AppRuntime,
-  held: PortalLease,
-  entry: Entry<Delivery>,
-  event: B24Event | undefined,
-  thrown: unknown,
-): Promise<Outcome> {
-  const { memberId } = held.record();
-  const error = event === undefined ? redactError(thrown, []) : safeError(core, thrown, event, held.record());
+/** Marks the delivery as done, and removes it from the inbox. */
+async function finish({ runtime, lease, entry }: DeliveryWork, event: B24Event): Promise<void> {
+  const { storage, log } = runtime;
+  const [, memberId, deliveryId] = entry.key as [string, string, string];
+  // The delivery itself was blocked.
+  if (entry.value.retryAt !== undefined && lease.record().blocked !== undefined) {
+    await lease.update(({ blocked: _, ...record }) => record);
+  }
+  // The receipt first: a crash in between must not run the handlers again.
+  const receipt: Receipt = { format: DELIVERY_FORMAT };
+  await storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
+  await storage.delete(entry.key);
+  log.debug("event handled", { event: "event.handled", memberId, deliveryId });
+  notify(runtime, "eventHandled", { event });
+}
+
+/** Records why the work of a delivery failed, and when it is retried. */
+async function recordFailure(work: DeliveryWork, event: B24Event | undefined, thrown: unknown): Promise<Outcome> {
+  const { runtime, lease, entry } = work;
+  const { storage, clock } = runtime;
+  const { memberId } = lease.record();
+  const error = event === undefined ? redactError(thrown, []) : safeError(runtime, thrown, event, lease.record());
   const name = event === undefined ? entry.key.at(-1)! : wireName(event);
-  const fields = { memberId, event: name, error };
   if (thrown instanceof UpgradeError) {
-    // What is to be known of it is in the portal's record.
-    notify(core, "eventFailed", { ...fields, attempt: thrown.attempt });
-    const blocked = held.record().failure?.retryAt;
-    return { result: "failed", ...(blocked === undefined ? {} : { at: blocked }) };
+    // The failure is in the portal's record already.
+    notify(runtime, "eventFailed", { memberId, event: name, error, attempt: thrown.attempt });
+    return { result: "failed", ...defined({ nextAt: lease.record().failure?.retryAt }) };
   }
   const { retryAt: _, ...delivery } = entry.value;
-  const reason = blockedReasonOf(thrown);
-  if (reason !== undefined) {
-    await recordBlock(core, held, reason, `${name}: ${error.message}`);
-    const { nextTryAt } = held.record().blocked!;
-    await core.storage.put(entry.key, { ...delivery, retryAt: nextTryAt } satisfies Delivery, {
-      ifVersion: entry.version,
-    });
-    return { result: "left", at: nextTryAt };
+  const blockedOn = blockedReasonOf(thrown);
+  if (blockedOn !== undefined) {
+    const nextAt = await recordBlock(runtime, lease, blockedOn, `${name}: ${error.message}`);
+    await storage.put(entry.key, { ...delivery, retryAt: nextAt } satisfies Delivery, { ifVersion: entry.version });
+    return { result: "deferred", nextAt };
   }
-  const attempt = entry.value.attempts + 1;
-  const wait = nextRetryDelay(thrown, attempt, core.retry, unitHash(core.random()));
-  const retryAt = wait === undefined ? undefined : core.clock() + wait;
-  core.log.error(retryAt === undefined ? "an event is parked" : "the work of an event failed; it is tried again", {
-    ...fields,
-    attempt,
-  });
-  notify(core, "eventFailed", { ...fields, attempt });
+  const attempt = delivery.attempts + 1;
   const attempts = countsAsAttempt(thrown) ? attempt : attempt - 1;
-  const again = retryAt === undefined ? {} : { retryAt };
-  const failed: Delivery = { ...delivery, attempts, error: error.message, ...again };
-  await core.storage.put(entry.key, failed, { ifVersion: entry.version });
-  if (tellsVersion(entry)) await recordBlocked(core, held, { attempts, at: core.clock(), ...again }, error, attempt);
-  return { result: "failed", ...(retryAt === undefined ? {} : { at: retryAt }) };
+  const delay = nextRetryDelay(thrown, attempt, runtime.retry, unitHash(runtime.random()));
+  const retry = defined({ retryAt: delay === undefined ? undefined : clock() + delay });
+  const fields = { memberId, eventName: name, attempt, ...retry, err: error };
+  if (retry.retryAt === undefined) runtime.log.error("event parked", { event: "event.parked", ...fields });
+  else runtime.log.error("event failed", { event: "event.failed", ...fields });
+  notify(runtime, "eventFailed", { memberId, event: name, error, attempt });
+  const failed: Delivery = { ...delivery, attempts, error: error.message, ...retry };
+  await storage.put(entry.key, failed, { ifVersion: entry.version });
+  if (runsUpgrades(entry)) await recordPortalFailure(work, { attempts, at: clock(), ...retry }, error, attempt);
+  return { result: "failed", ...defined({ nextAt: retry.retryAt }) };
 }
 
-/** Records that a portal is kept from its target by what is no upgrade. */
-async function recordBlocked(
-  core: AppRuntime,
-  held: PortalLease,
-  when: Pick<PortalFailure, "attempts" | "at" | "retryAt">,
+/** Records in the portal's record that a plugin or a handler, and not an upgrade, keeps it below its target. */
+async function recordPortalFailure(
+  { runtime, lease }: DeliveryWork,
+  failure: Pick<PortalFailure, "attempts" | "at" | "retryAt">,
   error: Error,
   attempt: number,
 ): Promise<void> {
-  const isHindered = ({ status, version, target }: PortalRecord): boolean =>
-    status === "installed" && version !== undefined && target !== undefined && compareVersions(version, target) < 0;
-  const { memberId, version, target } = await held.update((record) =>
-    isHindered(record) ? { ...record, failure: { to: record.target!, message: error.message, ...when } } : record
+  await lease.update((record) =>
+    isBelowTarget(record) ? { ...record, failure: { to: record.target, message: error.message, ...failure } } : record
   );
-  if (!isHindered(held.record())) return;
-  const report = { memberId, from: version!, to: target!, attempt, error };
-  if (when.retryAt === undefined) notify(core, "portalParked", report);
-  else notify(core, "upgradeRetryScheduled", { ...report, at: when.retryAt });
+  const record = lease.record();
+  if (!isBelowTarget(record)) return;
+  const report = { memberId: record.memberId, from: record.version, to: record.target, attempt, error };
+  if (failure.retryAt === undefined) notify(runtime, "portalParked", report);
+  else notify(runtime, "upgradeRetryScheduled", { ...report, at: failure.retryAt });
 }

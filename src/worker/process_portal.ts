@@ -1,233 +1,244 @@
-/** One look at a portal: takes it, does what is due, upgrades first and then the handlers of each event, and leaves. */
+/** Processes a portal under its lease: checks it if a check is due, then does the work of its deliveries until none is left. */
 import type { B24Event } from "../bitrix24/events.ts";
 import { FormatError } from "../errors.ts";
-import type { AcceptedDelivery } from "../portal/inbox.ts";
-import { storeEvent } from "../portal/apply_event.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
+import { storeEvent } from "../portal/apply_event.ts";
 import { whenReleased } from "../portal/exclusive.ts";
-import { type Delivery, readDelivery } from "../portal/inbox.ts";
+import { type AcceptedDelivery, type Delivery, readDelivery } from "../portal/inbox.ts";
 import { INBOX, portalKey } from "../portal/keys.ts";
 import { acquireLease, LeaseLostError, type PortalLease } from "../portal/lease.ts";
-import { purgeRecord, purgeRuns } from "../portal/purge.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import { addEntry, entryId, rescheduleEntry, withNextDelivery } from "../portal/schedule.ts";
-import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
-import { isDue, nextAction } from "../upgrade/next_action.ts";
+import { isDue, type NextAction, nextAction } from "../upgrade/next_action.ts";
 import type { Checks } from "./checks.ts";
 import { enqueueMissedUpdate } from "./missed_updates.ts";
-import { eventIn, type Outcome, processDelivery, tellsVersion, type WorkResult } from "./process_delivery.ts";
+import { type Outcome, parseDelivery, processDelivery, runsUpgrades, type WorkResult } from "./process_delivery.ts";
+import { purgeIfExpired, releaseIfIdle, releaseUnfinished } from "./release.ts";
 
-/** What was done of the work of one portal. */
-export interface ProcessedPortal {
-  readonly handled: number;
-  readonly failed: number;
-  /** How the portal was left; absent where another worker has it, where it is left to newer code, and after an error. */
-  readonly left?: { readonly due: string | undefined };
+/** The parts of an app that process portals. */
+export interface WorkerOptions {
+  readonly runtime: AppRuntime;
+  readonly upgrades: readonly Upgrade[];
+  readonly checks: Checks;
 }
 
-/** Tells how the work of a delivery ended. */
+/** The result of processing a portal. */
+export interface ProcessedPortal {
+  /** Number of events whose work was done. */
+  readonly handled: number;
+  /** Number of events whose work failed. */
+  readonly failed: number;
+  /**
+   * Schedule entry with which the portal was released. Absent if another process holds the lease, newer code has written
+   * what is stored, or processing failed.
+   */
+  readonly released?: { readonly due: string | undefined };
+}
+
+/** Receives the result of each delivery. */
 export type Settle = (deliveryId: string, result: WorkResult) => void;
 
-/** Does what a portal has to do, if no other worker is at it. Never rejects. */
+/**
+ * Processes a portal, unless another process holds its lease. Never rejects. `accepted` is a delivery that this process
+ * has just stored: if it is the only work, nothing has to be read.
+ */
 export async function processPortal(
-  core: AppRuntime,
-  upgrades: readonly Upgrade[],
-  checks: Checks,
+  options: WorkerOptions,
   memberId: string,
-  known: AcceptedDelivery | undefined,
+  accepted: AcceptedDelivery | undefined,
   settle: Settle,
 ): Promise<ProcessedPortal> {
-  let handled = 0;
-  let failed = 0;
-  let left: ProcessedPortal["left"];
-  let held: PortalLease | undefined;
+  const { runtime, checks } = options;
+  const count = { handled: 0, failed: 0 };
+  let released: ProcessedPortal["released"];
+  let lease: PortalLease | undefined;
   try {
-    if (core.signal.aborted) return { handled, failed };
-    await whenReleased(core.storage, memberId);
-    // What is known of it is what it was then: whoever had it may have given it back since.
-    held = await acquireLease(core, memberId, known?.record.value.lease === undefined ? known?.record : undefined);
-    if (held === undefined && await recreateRecord(core, memberId)) held = await acquireLease(core, memberId);
-    if (held === undefined) return { handled, failed };
-    if (isToBeChecked(core, upgrades, checks, held.record())) {
+    if (runtime.signal.aborted) return count;
+    lease = await acquirePortal(runtime, memberId, accepted);
+    if (lease === undefined) return count;
+    if (needsCheck(options, lease.record())) {
       await checks.underLease(memberId);
-      // What the check has written.
-      await held.update((record) => record);
+      // Reads what the check has written.
+      await lease.update((record) => record);
     }
-    let isFree = false;
-    const isAlone = known?.isAlone && held.record().inboxSequence === known.record.value.inboxSequence;
-    for (let first = isAlone ? known : undefined; !isFree; first = undefined) {
-      const { inboxSequence } = held.record();
-      const { outcomes, isTold } = await processDeliveries(core, upgrades, held, first);
-      const journey = nextAction(held.record(), upgrades, core.clock(), core.versions.latest);
-      // A portal below its target is work, also when what told of the target is done.
-      if (isDue(journey) && !isTold()) await enqueueMissedUpdate(core, held.record());
-      else {
-        const next = [
-          await purgeIfExpired(core, held),
-          journey.action === "wait" ? journey.until : undefined,
-          checks.dueAt(held.record()),
-          ...Array.from(outcomes.values(), ({ at }) => at),
-        ];
-        isFree = await releaseIfIdle(core, held, inboxSequence, earliest(next));
-        if (isFree) left = { due: held.record().due };
-      }
-      // After the portal is free: some hosts stop a program once it has answered.
-      for (const [deliveryId, { result }] of outcomes) {
-        if (result === "handled") handled++;
-        if (result === "failed") failed++;
-        settle(deliveryId, result);
-      }
-    }
+    const due = await processUntilIdle(options, lease, accepted, (deliveryId, result) => {
+      if (result === "handled") count.handled++;
+      if (result === "failed") count.failed++;
+      settle(deliveryId, result);
+    });
+    released = { due };
   } catch (error) {
-    if (error instanceof LeaseLostError) {
-      core.log.warn("another worker has taken a portal over; this one stops", { memberId });
-    } else if (core.signal.aborted) {
-      core.log.info("the app is closing; the work of a portal is left for the next tick", { memberId });
-      // Without this, it is taken up when the lease has run out.
-      if (held !== undefined) await releaseUnfinished(core, held).catch(() => {});
-    } else if (error instanceof FormatError) {
-      core.log.warn("a portal is left for newer code", { memberId, error });
-    } else {
-      core.log.error("the work of a portal failed; it is taken up again", { memberId, error });
-      failed++;
+    if (reportStop(runtime, memberId, error)) count.failed++;
+    // Otherwise the portal would wait until the lease expires.
+    if (runtime.signal.aborted && !(error instanceof LeaseLostError) && lease !== undefined) {
+      await releaseUnfinished(runtime, lease).catch(() => {});
     }
   } finally {
-    held?.stop();
+    lease?.stop();
   }
-  return { handled, failed, ...(left === undefined ? {} : { left }) };
+  return { ...count, ...(released === undefined ? {} : { released }) };
 }
 
-/** What became of the deliveries of a portal. */
-interface Handled {
-  /** By their ids. */
-  readonly outcomes: ReadonlyMap<string, Outcome>;
-  /** Whether one whose work the upgrades are was worked on, or can be by now. */
-  readonly isTold: () => boolean;
+/** Acquires the lease of a portal. Returns `undefined` if another process holds it, or there is no work. */
+async function acquirePortal(
+  runtime: AppRuntime,
+  memberId: string,
+  accepted: AcceptedDelivery | undefined,
+): Promise<PortalLease | undefined> {
+  await whenReleased(runtime.storage, memberId);
+  // The record is as this process wrote it: a lease in it may have been released since.
+  const record = accepted?.record.value.lease === undefined ? accepted?.record : undefined;
+  const lease = await acquireLease(runtime, memberId, record);
+  if (lease !== undefined || !await recreateRecord(runtime, memberId)) return lease;
+  return await acquireLease(runtime, memberId);
 }
 
-/** Does the work of all deliveries, or of the `first` if it is alone. */
-async function processDeliveries(
-  core: AppRuntime,
-  upgrades: readonly Upgrade[],
-  held: PortalLease,
-  first: AcceptedDelivery | undefined,
-): Promise<Handled> {
-  const outcomes = new Map<string, Outcome>();
-  const told: Outcome[] = [];
-  const handle = async (item: Entry<Delivery>, event?: B24Event): Promise<void> => {
-    const outcome = await processDelivery(core, upgrades, held, item, event);
-    outcomes.set(item.key.at(-1)!, outcome);
-    if (tellsVersion(item)) told.push(outcome);
-  };
-  // One that is left alone, such as a parked one, brings the portal nowhere.
-  const isTold = (): boolean => told.some(({ result, at }) => result !== "left" || (at ?? Infinity) <= core.clock());
-  const { memberId } = held.record();
-  for await (const item of first === undefined ? inboxOf(core, memberId) : [first.delivery]) {
-    // Its handlers are those of a version that the portal is not on yet.
-    if (
-      !isTold() && !tellsVersion(item) && isDue(nextAction(held.record(), upgrades, core.clock(), core.versions.latest))
-    ) {
-      const update = await enqueueMissedUpdate(core, held.record());
-      if (update !== undefined) await handle(update);
+/** Logs why processing stopped. Returns whether that is a failure. */
+function reportStop({ signal, log }: AppRuntime, memberId: string, err: unknown): boolean {
+  if (err instanceof LeaseLostError) {
+    log.warn("processing stopped: lease lost", { event: "portal.stopped", memberId, err });
+    return false;
+  }
+  if (signal.aborted) {
+    log.info("processing stopped: app closes", { event: "portal.stopped", memberId });
+    return false;
+  }
+  if (err instanceof FormatError) {
+    log.warn("portal left to newer code", { event: "portal.left", memberId, err });
+    return false;
+  }
+  log.error("processing failed", { event: "portal.processing_failed", memberId, err });
+  return true;
+}
+
+/** Processes deliveries until the lease could be released. Resolves to the schedule entry of the released portal. */
+async function processUntilIdle(
+  options: WorkerOptions,
+  lease: PortalLease,
+  accepted: AcceptedDelivery | undefined,
+  settle: Settle,
+): Promise<string | undefined> {
+  const { runtime, checks } = options;
+  const isAlone = accepted?.isAlone && lease.record().inboxSequence === accepted.record.value.inboxSequence;
+  let only = isAlone ? accepted : undefined;
+  while (true) {
+    const { inboxSequence } = lease.record();
+    const { outcomes, areUpgradesAttempted } = await processDeliveries(options, lease, only);
+    const next = actionOf(options, lease);
+    let isReleased = false;
+    // The deliveries that raised the target may be done already.
+    if (isDue(next) && !areUpgradesAttempted()) await enqueueMissedUpdate(runtime, lease.record());
+    else {
+      const nextAt = min([
+        await purgeIfExpired(runtime, lease),
+        next.action === "wait" ? next.until : undefined,
+        checks.dueAt(lease.record()),
+        ...Array.from(outcomes.values(), ({ nextAt }) => nextAt),
+      ]);
+      isReleased = await releaseIfIdle(runtime, lease, inboxSequence, nextAt);
     }
-    await handle(item, first?.event);
+    // After the release: some hosts stop a program that has sent its answer.
+    for (const [deliveryId, { result }] of outcomes) settle(deliveryId, result);
+    if (isReleased) return lease.record().due;
+    only = undefined;
   }
-  return { outcomes, isTold };
+}
+
+/** The results of one pass over the inbox. */
+interface Pass {
+  /** By delivery id. */
+  readonly outcomes: ReadonlyMap<string, Outcome>;
+  /** Whether a delivery that runs upgrades was processed, or is due by now. */
+  readonly areUpgradesAttempted: () => boolean;
+}
+
+/** Does the work of all deliveries of the portal, or of `only`. */
+async function processDeliveries(
+  options: WorkerOptions,
+  lease: PortalLease,
+  only: AcceptedDelivery | undefined,
+): Promise<Pass> {
+  const { runtime, upgrades } = options;
+  const outcomes = new Map<string, Outcome>();
+  const upgradeOutcomes: Outcome[] = [];
+  const processEntry = async (entry: Entry<Delivery>, event?: B24Event): Promise<void> => {
+    const outcome = await processDelivery(runtime, upgrades, lease, entry, event);
+    outcomes.set(entry.key.at(-1)!, outcome);
+    if (runsUpgrades(entry)) upgradeOutcomes.push(outcome);
+  };
+  // A delivery that is deferred or parked has run no upgrade.
+  const areUpgradesAttempted = (): boolean =>
+    upgradeOutcomes.some(({ result, nextAt = Infinity }) => result !== "deferred" || nextAt <= runtime.clock());
+  const { memberId } = lease.record();
+  for await (const entry of only === undefined ? listInbox(runtime, memberId) : [only.delivery]) {
+    // Handlers expect the portal on its target: a missed update comes before them.
+    if (!runsUpgrades(entry) && !areUpgradesAttempted() && isDue(actionOf(options, lease))) {
+      const update = await enqueueMissedUpdate(runtime, lease.record());
+      if (update !== undefined) await processEntry(update);
+    }
+    await processEntry(entry, only?.event);
+  }
+  return { outcomes, areUpgradesAttempted };
+}
+
+function actionOf({ runtime: { clock, versions }, upgrades }: WorkerOptions, lease: PortalLease): NextAction {
+  return nextAction(lease.record(), upgrades, clock(), versions.latest);
 }
 
 /**
- * Makes the record of a portal of which a delivery was stored, and the record was not: a crash came between the two.
- * Resolves to whether it did.
+ * Creates the record of a portal that has deliveries and no record: a crash came between the two writes. Resolves to
+ * whether it created one.
  */
-async function recreateRecord(core: AppRuntime, memberId: string): Promise<boolean> {
-  if (await core.storage.get(portalKey(memberId)) !== null) return false;
-  let isThere = false;
-  for await (const { key, value } of inboxOf(core, memberId)) {
+async function recreateRecord(runtime: AppRuntime, memberId: string): Promise<boolean> {
+  const { storage, versions } = runtime;
+  if (await storage.get(portalKey(memberId)) !== null) return false;
+  let isCreated = false;
+  for await (const { key, value } of listInbox(runtime, memberId)) {
     const { body, verification, receivedAt } = readDelivery(key, value);
     if (body === undefined) continue;
-    const event = eventIn(body, receivedAt);
-    await storeEvent(core.storage, event, { verification, receivedAt, versions: core.versions });
-    isThere = true;
+    await storeEvent(storage, parseDelivery(body, receivedAt), { verification, receivedAt, versions });
+    isCreated = true;
   }
-  return isThere;
+  return isCreated;
 }
 
-/** Not more often than this a portal is asked for a scope that an upgrade needs, in milliseconds. */
-const SCOPE_MS = 15 * 60 * 1000;
+/** Minimum time (ms) between two checks of a portal that are made because it is blocked. */
+const BLOCKED_CHECK_INTERVAL_MS = 15 * 60 * 1000;
 
-/** Whether Bitrix24 is to be asked about a portal before it is worked on. */
-function isToBeChecked(core: AppRuntime, upgrades: readonly Upgrade[], checks: Checks, record: PortalRecord): boolean {
-  const now = core.clock();
+/** Returns whether Bitrix24 has to be asked about the portal before its work continues. */
+function needsCheck({ runtime, upgrades, checks }: WorkerOptions, record: PortalRecord): boolean {
+  const now = runtime.clock();
   if ((checks.dueAt(record) ?? Infinity) <= now) return true;
   const { blocked, check } = record;
-  const mayHaveChanged = blocked === undefined
-    ? nextAction(record, upgrades, now, core.versions.latest).action === "block"
+  // A missing scope may have been granted, and any other cause may be over.
+  const mayBeUnblocked = blocked === undefined
+    ? nextAction(record, upgrades, now, runtime.versions.latest).action === "block"
     : blocked.nextTryAt <= now;
-  return mayHaveChanged && now - (check?.at ?? -Infinity) >= SCOPE_MS;
+  return mayBeUnblocked && now - (check?.at ?? -Infinity) >= BLOCKED_CHECK_INTERVAL_MS;
 }
 
-/** The deliveries of a portal; of those that are read together the ones that tell of versions first, then as they came. */
-async function* inboxOf({ storage }: AppRuntime, memberId: string): AsyncGenerator<Entry<Delivery>> {
+/** Maximum number of deliveries of a portal in memory. */
+const PAGE_SIZE = 100;
+
+/** Lists the deliveries of a portal. Each page starts with those that run upgrades, then the oldest come first. */
+async function* listInbox({ storage }: AppRuntime, memberId: string): AsyncGenerator<Entry<Delivery>> {
   const prefix: Key = [...INBOX, memberId];
   let after: Key | undefined;
   while (true) {
     const page: Entry<Delivery>[] = [];
-    const options = after === undefined ? { limit: AT_ONCE } : { limit: AT_ONCE, after };
+    const options = after === undefined ? { limit: PAGE_SIZE } : { limit: PAGE_SIZE, after };
     for await (const entry of storage.list<Delivery>(prefix, options)) page.push(entry);
     yield* page.toSorted((a, b) =>
-      Number(tellsVersion(b)) - Number(tellsVersion(a)) || a.value.receivedAt - b.value.receivedAt
+      Number(runsUpgrades(b)) - Number(runsUpgrades(a)) || a.value.receivedAt - b.value.receivedAt
     );
-    if (page.length < AT_ONCE) return;
+    if (page.length < PAGE_SIZE) return;
     after = page.at(-1)!.key;
   }
 }
 
-/** How many deliveries of a portal are in memory at once. */
-const AT_ONCE = 100;
-
-function earliest(times: readonly (number | undefined)[]): number | undefined {
-  const known = times.filter((at) => at !== undefined);
-  return known.length === 0 ? undefined : Math.min(...known);
-}
-
-/** Gives the portal back, unless deliveries have come since `inboxSequence`. `nextAt`: when there is work again. */
-async function releaseIfIdle(
-  core: AppRuntime,
-  held: PortalLease,
-  inboxSequence: number | undefined,
-  nextAt: number | undefined,
-): Promise<boolean> {
-  const indexedAs = indexKeyOf(held.record());
-  if (indexedAs !== held.indexedAs) await updateIndex(core.storage, held.record());
-  return await rescheduleEntry(core, held.record(), nextAt, (due) =>
-    held.release((record) => {
-      if (record.inboxSequence !== inboxSequence) return undefined;
-      const { due: _, supersededDue: _l, ...rest } = record;
-      return { ...rest, indexedAs, ...(due === undefined ? {} : { due }) };
-    }));
-}
-
-/** Gives the portal back with its work not done, to be looked at now. */
-async function releaseUnfinished(core: AppRuntime, held: PortalLease): Promise<void> {
-  const due = entryId(core.clock(), core.random());
-  await addEntry(core.storage, due, held.record().memberId);
-  await held.release((record) => withNextDelivery(record, due));
-}
-
-/** Sees to what a removed portal leaves; gives the time of the next look, if there is to be one. */
-async function purgeIfExpired(core: AppRuntime, held: PortalLease): Promise<number | undefined> {
-  const { status, purgeAt, memberId } = held.record();
-  if (status === "installed") return undefined;
-  const at = purgeAt ?? core.clock() + core.retentionMs;
-  if (at <= core.clock()) {
-    await purgeRuns(core.storage, memberId);
-    await held.update(purgeRecord);
-    return undefined;
-  }
-  if (purgeAt === undefined) {
-    await held.update((record) => record.status === "installed" ? record : { ...record, purgeAt: at });
-  }
-  return at;
+/** Returns the earliest of the times that are defined. */
+function min(times: readonly (number | undefined)[]): number | undefined {
+  const defined = times.filter((at) => at !== undefined);
+  return defined.length === 0 ? undefined : Math.min(...defined);
 }

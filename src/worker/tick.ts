@@ -1,105 +1,146 @@
-/** Finds the portals that have work to do now, and has it done. */
-import { createDeploySweep } from "./deploy_sweep.ts";
+/** The tick: finds the portals that are due, and has the worker process them. */
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
-import type { Logger } from "../logger.ts";
 import { portalKey } from "../portal/keys.ts";
 import { entryTime, listDue, type ScheduleEntry } from "../portal/schedule.ts";
+import { createDeploySweep } from "./deploy_sweep.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
 import type { Worker } from "./worker.ts";
 
 /** Options of `app.tick`. */
 export interface TickOptions {
-  /** At most this many portals; default 100. The next tick goes on with the others. */
+  /**
+   * Maximum number of portals. Later ticks process the others. Minimum: 1.
+   *
+   * @default 100
+   */
   readonly limit?: number;
-  /** Portals at a time; default 8. */
+  /**
+   * Maximum number of portals at a time. Minimum: 1.
+   *
+   * @default 8
+   */
   readonly concurrency?: number;
-  /** Milliseconds after which no further portal is begun; default 30000. */
+  /**
+   * Milliseconds after which the tick starts no further portal. Minimum: 0.
+   *
+   * @default 30000
+   */
   readonly budgetMs?: number;
 }
 
-/** What `app.tick` did. */
+/** The result of `app.tick`. */
 export interface TickReport {
-  /** Events whose work is done now. */
+  /** Number of events whose work was done. */
   readonly handled: number;
-  /** Events whose work failed again. */
+  /** Number of events whose work failed; they are retried or parked. */
   readonly failed: number;
 }
 
-/** Who is about to make a record is not to be kept waiting longer than this, in milliseconds. */
-const STALE_MS = 60 * 60 * 1000;
+/** Age (ms) at which a schedule entry without a portal record counts as orphaned and is deleted. */
+const ORPHANED_MS = 60 * 60 * 1000;
 
-/** Ticks over one schedule; any number of processes may. */
-export function createTicker(
-  core: AppRuntime,
-  worker: Worker,
-): (options?: TickOptions) => Promise<TickReport> {
-  const { storage, clock } = core;
-
-  /** Removes an entry that a crash has left. The record was written since the entry was found, if the portal was `left`. */
-  async function tidy({ key, memberId, due }: ScheduleEntry, left: ProcessedPortal["left"]): Promise<void> {
-    if (left !== undefined) {
-      if (left.due !== due) await storage.delete(key);
-    } else if (entryTime(due) <= clock() - STALE_MS && await storage.get(portalKey(memberId)) === null) {
-      await storage.delete(key);
-    }
-  }
-
-  const sweep = createDeploySweep(core);
+/** Returns `app.tick`. Any number of processes may tick over one storage. */
+export function createTicker(runtime: AppRuntime, worker: Worker): (options?: TickOptions) => Promise<TickReport> {
+  const { storage, clock, time, log } = runtime;
+  const sweep = createDeploySweep(runtime);
 
   return async ({ limit = 100, concurrency = 8, budgetMs = 30_000 } = {}) => {
-    for (const [name, value] of Object.entries({ limit, concurrency })) {
-      if (Number.isInteger(value) && value > 0) continue;
-      throw new TypeError(`cannot tick with ${name} ${value}, wanted a whole number from 1`);
-    }
-    if (!(budgetMs >= 0)) throw new TypeError(`cannot tick with budgetMs ${budgetMs}, wanted a number from 0`);
-    const end = performance.now() + budgetMs;
+    assertOptions({ limit, concurrency, budgetMs });
+    const endAt = time.monotonic() + budgetMs;
     await sweep(limit);
-    const due = listDue(storage, clock());
+    const entries = listDue(storage, clock());
     const seen = new Set<string>();
-    let begun = 0;
+    let started = 0;
     let handled = 0;
     let failed = 0;
 
     async function next(): Promise<ScheduleEntry | undefined> {
-      while (begun < limit && performance.now() < end) {
-        const { done, value } = await due.next();
+      while (started < limit && time.monotonic() < endAt) {
+        const { done, value } = await entries.next();
         if (done) return undefined;
         if (seen.has(value.memberId) || worker.isProcessing(value.memberId)) continue;
         seen.add(value.memberId);
-        begun++;
+        started++;
         return value;
       }
       return undefined;
     }
 
-    async function work(): Promise<void> {
-      for (let found = await next(); found !== undefined; found = await next()) {
-        const visit: ProcessedPortal = await worker.process(found.memberId);
-        handled += visit.handled;
-        failed += visit.failed;
-        // One at which others are, or which newer code has, costs next to nothing, and must not keep the rest waiting.
-        if (visit.left === undefined && visit.failed === 0) begun--;
-        // One portal that cannot be read must not keep the others from their turn.
-        await tidy(found, visit.left).catch((error) =>
-          core.log.warn("an entry of the schedule could not be tidied", { memberId: found.memberId, error })
-        );
+    async function processEntries(): Promise<void> {
+      for (let entry = await next(); entry !== undefined; entry = await next()) {
+        const { memberId } = entry;
+        const processed = await worker.process(memberId);
+        handled += processed.handled;
+        failed += processed.failed;
+        // Does not count: a portal that another process holds, or newer code has written, must not displace others.
+        if (processed.released === undefined && processed.failed === 0) started--;
+        try {
+          await deleteStale(runtime, entry, processed.released);
+        } catch (err) {
+          log.warn("failed to delete a schedule entry", { event: "schedule.cleanup_failed", memberId, err });
+        }
       }
     }
 
-    await Promise.all(Array.from({ length: concurrency }, work));
-    notify(core, "tickFinished", { handled, failed });
+    await Promise.all(Array.from({ length: concurrency }, processEntries));
+    log.debug("tick finished", { event: "tick.finished", portals: seen.size, handled, failed });
+    notify(runtime, "tickFinished", { handled, failed });
     return { handled, failed };
   };
 }
 
-/** Ticks until it is stopped, never two at a time. Does not keep a process alive. */
-export function tickEvery(ms: number, tick: () => Promise<unknown>, log: Logger): { readonly stop: () => void } {
-  let isOver = true;
-  const timer = setInterval(() => {
-    if (!isOver) return;
-    isOver = false;
-    tick().catch((error) => log.error("a tick failed; the next one goes on", { error })).finally(() => isOver = true);
-  }, ms);
-  (timer as { unref?: () => void }).unref?.();
-  return { stop: () => clearInterval(timer) };
+/** Deletes an entry that a crash has left: the record of the portal names another one, or there is no record. */
+async function deleteStale(
+  { storage, clock }: AppRuntime,
+  { key, memberId, due }: ScheduleEntry,
+  released: ProcessedPortal["released"],
+): Promise<void> {
+  if (released !== undefined) {
+    if (released.due !== due) await storage.delete(key);
+  } else if (entryTime(due) <= clock() - ORPHANED_MS && await storage.get(portalKey(memberId)) === null) {
+    await storage.delete(key);
+  }
+}
+
+function assertOptions({ limit, concurrency, budgetMs }: Required<TickOptions>): void {
+  for (const [name, value] of Object.entries({ limit, concurrency })) {
+    if (Number.isInteger(value) && value > 0) continue;
+    throw new TypeError(`cannot tick with ${name} ${value}, wanted a whole number from 1`);
+  }
+  if (!(budgetMs >= 0)) throw new TypeError(`cannot tick with budgetMs ${budgetMs}, wanted a number from 0`);
+}
+
+/** Ticks every `ms` milliseconds, but never while a tick is running. Does not keep the process alive. */
+export function tickEvery(
+  { time, log }: Pick<AppRuntime, "time" | "log">,
+  ms: number,
+  tick: () => Promise<unknown>,
+): { readonly stop: () => void } {
+  let isTicking = false;
+  let stop = (): void => {};
+
+  async function tickOnce(): Promise<void> {
+    if (isTicking) return;
+    isTicking = true;
+    try {
+      await tick();
+    } catch (err) {
+      log.error("tick failed", { event: "tick.failed", err });
+    } finally {
+      isTicking = false;
+    }
+  }
+
+  function arm(): void {
+    stop = time.setTimer(
+      () => {
+        arm();
+        void tickOnce();
+      },
+      ms,
+      { keepAlive: false },
+    );
+  }
+  arm();
+  return { stop: () => stop() };
 }

@@ -1,100 +1,93 @@
-/** Who is at work on which portal in this process: one visit a portal at a time. */
-import type { Checks } from "./checks.ts";
-import type { AppRuntime } from "../plugin/runtime.ts";
+/** The worker of this process: processes each portal at most once at a time, and queues deliveries that arrive meanwhile. */
+import { coalesce } from "../async/coalesce.ts";
+import { delay } from "../async/time.ts";
 import type { Accepted, AcceptedDelivery } from "../portal/inbox.ts";
-import type { Upgrade } from "../upgrade/definition.ts";
 import type { WorkResult } from "./process_delivery.ts";
-import { type ProcessedPortal, processPortal, type Settle } from "./process_portal.ts";
+import { type ProcessedPortal, processPortal, type Settle, type WorkerOptions } from "./process_portal.ts";
 
-/** Works on portals in this process. */
+/** Processes portals in this process. */
 export interface Worker {
-  /** Does the work of one delivery, with that of its portal that came before. */
+  /** Does the work of a delivery, and all other work of its portal. */
   readonly work: (accepted: Accepted) => Work;
-  /** Does all the work that a portal has now, when nobody is at it. Never rejects. */
+  /** Does all work of a portal. If the portal is being processed, returns that result. Never rejects. */
   readonly process: (memberId: string) => Promise<ProcessedPortal>;
-  /** Whether this process is at work on the portal. */
+  /** Returns whether this process is processing the portal. */
   readonly isProcessing: (memberId: string) => boolean;
-  /** Resolves when nothing is under way. */
+  /** Resolves when this process is processing no portal. */
   readonly idle: () => Promise<void>;
 }
 
-/** Work that is under way; nothing of it rejects. */
+/** The work that a delivery has started. Its promises never reject. */
 export interface Work {
-  /** How that of the delivery ended. */
+  /** Resolves when the work of the delivery ends. */
   readonly result: Promise<WorkResult>;
-  /** All that there is to do at its portal is done. */
+  /** Resolves when all work of the portal ends. */
   readonly end: Promise<void>;
 }
 
-/** A portal that this process is at work on. */
-interface Line {
-  /** Deliveries that no visit has looked at. */
-  readonly fresh: Map<string, AcceptedDelivery>;
-  /** Who waits for which delivery. */
+/** The queue of a portal that is being processed. */
+interface PortalQueue {
+  /** Deliveries that were accepted after the last pass over the inbox began, by id. */
+  readonly pending: Map<string, AcceptedDelivery>;
+  /** Callers that wait for the result of a delivery, by its id. */
   readonly waiters: Map<string, ((result: WorkResult) => void)[]>;
   readonly done: Promise<ProcessedPortal>;
 }
 
-/** A worker that runs `upgrades` and the handlers of `core`. */
-export function createWorker(core: AppRuntime, upgrades: readonly Upgrade[], checks: Checks): Worker {
-  const lines = new Map<string, Line>();
+/** Returns the worker of an app. */
+export function createWorker(options: WorkerOptions): Worker {
+  const { time } = options.runtime;
+  const queues = new Map<string, PortalQueue>();
+  const pauses = new Map<string, Promise<void>>();
 
-  function begin(memberId: string): Line {
-    const fresh: Line["fresh"] = new Map();
-    const waiters: Line["waiters"] = new Map();
+  /** With a storage in memory, the work would otherwise end before the answer is sent. All portals share one timer. */
+  const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(time, 0));
+
+  function start(memberId: string): PortalQueue {
+    const pending: PortalQueue["pending"] = new Map();
+    const waiters: PortalQueue["waiters"] = new Map();
     const settle: Settle = (deliveryId, result) => {
-      fresh.delete(deliveryId);
+      pending.delete(deliveryId);
       for (const resolve of waiters.get(deliveryId) ?? []) resolve(result);
       waiters.delete(deliveryId);
     };
-    const done = answerFirst().then(async () => {
+    const done = afterAnswers().then(async () => {
       let total: ProcessedPortal = { handled: 0, failed: 0 };
-      let [known] = fresh.values();
+      let [first] = pending.values();
       try {
         do {
-          const begun = [...waiters.keys()];
-          fresh.clear();
-          const visit = await processPortal(core, upgrades, checks, memberId, known, settle);
-          total = { ...visit, handled: total.handled + visit.handled, failed: total.failed + visit.failed };
-          for (const deliveryId of begun) settle(deliveryId, "left");
-          known = undefined;
-        } while (fresh.size > 0);
+          const awaited = [...waiters.keys()];
+          pending.clear();
+          const processed = await processPortal(options, memberId, first, settle);
+          const handled = total.handled + processed.handled;
+          total = { ...processed, handled, failed: total.failed + processed.failed };
+          for (const deliveryId of awaited) settle(deliveryId, "deferred");
+          first = undefined;
+        } while (pending.size > 0);
         return total;
       } finally {
-        // At once: nobody may join a line that has looked for the last time.
-        lines.delete(memberId);
+        // In the same turn as the last look at `pending`: nothing may be added to a queue that has ended.
+        queues.delete(memberId);
       }
     });
-    const line = { fresh, waiters, done };
-    lines.set(memberId, line);
-    return line;
+    const queue = { pending, waiters, done };
+    queues.set(memberId, queue);
+    return queue;
   }
 
   return {
     work: ({ memberId, deliveryId, fresh }) => {
-      const line = lines.get(memberId) ?? begin(memberId);
-      line.fresh.set(deliveryId, fresh);
+      const queue = queues.get(memberId) ?? start(memberId);
+      queue.pending.set(deliveryId, fresh);
       const result = new Promise<WorkResult>((resolve) => {
-        line.waiters.set(deliveryId, [...line.waiters.get(deliveryId) ?? [], resolve]);
+        queue.waiters.set(deliveryId, [...queue.waiters.get(deliveryId) ?? [], resolve]);
       });
-      return { result, end: line.done.then(() => {}) };
+      return { result, end: queue.done.then(() => {}) };
     },
-    process: (memberId) => (lines.get(memberId) ?? begin(memberId)).done,
-    isProcessing: (memberId) => lines.has(memberId),
+    process: (memberId) => (queues.get(memberId) ?? start(memberId)).done,
+    isProcessing: (memberId) => queues.has(memberId),
     idle: async () => {
-      while (lines.size > 0) await Promise.all(Array.from(lines.values(), ({ done }) => done));
+      while (queues.size > 0) await Promise.all(Array.from(queues.values(), ({ done }) => done));
     },
   };
-}
-
-let answered: Promise<void> | undefined;
-
-/** With a storage in memory, the work would otherwise be done before the answer is sent. One timer for all at once. */
-function answerFirst(): Promise<void> {
-  return answered ??= new Promise((resolve) =>
-    setTimeout(() => {
-      answered = undefined;
-      resolve();
-    }, 0)
-  );
 }

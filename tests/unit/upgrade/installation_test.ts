@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type App, createApp, memoryStorage, type Portal, type Storage } from "@b24/onappupdate";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, movableClock, post, recordingLogger, trusting } from "../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, movableClock, post, recordingLogger, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
 interface Life {
@@ -30,7 +30,7 @@ async function reinstalled(moment: number, on: number, isUpdated: boolean): Prom
   };
   const shared = { clock, logger, checks: false, tickEveryMs: false } as const;
   /** Another process, which takes events while the first one is at the portal. */
-  const other = createApp({ ...shared, storage, acknowledge: "stored" }).use(trusting).upgrade("3", () => {})
+  const other = createApp({ ...shared, storage, acknowledge: "stored" }).use(trustAll).upgrade("3", () => {})
     .upgrade("4", () => {});
   let writes = 0;
   let isCounting = false;
@@ -48,7 +48,7 @@ async function reinstalled(moment: number, on: number, isUpdated: boolean): Prom
     },
   };
   const effects: string[] = [];
-  const app = createApp({ ...shared, storage: hooked, acknowledge: "handled" }).use(trusting);
+  const app = createApp({ ...shared, storage: hooked, acknowledge: "handled" }).use(trustAll);
   for (const version of ["3", "4"]) {
     app.upgrade(version, async ({ step, progress, portal: { generation } }) => {
       for (const name of ["first", "second"]) {

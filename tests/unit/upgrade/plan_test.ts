@@ -8,7 +8,8 @@ import {
 } from "@b24/onappupdate";
 import { compareThresholds, defineUpgrade, type Upgrade } from "../../../src/upgrade/definition.ts";
 import { dueUpgrades, makePlan, type UpgradePath } from "../../../src/upgrade/plan.ts";
-import { trusting } from "../../support/app.ts";
+import { trustAll } from "../../support/app.ts";
+import { seeded } from "../../support/seeded.ts";
 import { describe, it } from "../../support/test.ts";
 
 function define(range: UpgradeRange, options?: UpgradeOptions): Upgrade {
@@ -265,7 +266,7 @@ describe("makePlan()", () => {
 });
 
 describe("app.plan({ from, to })", () => {
-  const app = createApp({ storage: memoryStorage() }).use(trusting);
+  const app = createApp({ storage: memoryStorage() }).use(trustAll);
   app.upgrade("2", () => {}).upgrade("1.x", () => {}, { id: "leaving 1" }).upgrade(
     { from: "1.x", to: ">=2.1.0" },
     () => {},
@@ -376,17 +377,6 @@ describe("defineUpgrade()", () => {
 });
 
 describe("dueUpgrades(), for any path in any number of updates,", () => {
-  /** Returns a generator of the same numbers in [0, 1) for the same seed. */
-  function random(seed: number): () => number {
-    let state = seed;
-    return () => {
-      state = (state + 0x6d2b79f5) | 0;
-      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-      return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-    };
-  }
-
   const versions = [0, 1, 2, 10].flatMap((major) =>
     [0, 1, 9, 10].flatMap((minor) =>
       [0, 3].flatMap((patch) =>
@@ -409,7 +399,7 @@ describe("dueUpgrades(), for any path in any number of updates,", () => {
 
   for (let seed = 1; seed <= 300; seed++) {
     it(`runs each threshold on the way once, in order (seed ${seed})`, () => {
-      const next = random(seed);
+      const next = seeded(seed);
       const pick = (): number => Math.floor(next() * versions.length);
       // In ascending order, so that an index compares as its version does.
       const thresholds = Array.from({ length: 1 + Math.floor(next() * 20) }, pick);
@@ -428,7 +418,7 @@ describe("dueUpgrades(), for any path in any number of updates,", () => {
     });
 
     it(`runs each range once at most, when it is left (seed ${seed})`, () => {
-      const next = random(seed + 1_000_000);
+      const next = seeded(seed + 1_000_000);
       const pick = (): number => Math.floor(next() * versions.length);
       const ranges = Array.from({ length: 10 }, () => [pick(), pick()].sort((a, b) => a - b) as [number, number]);
       const upgrades = ranges.map(([low, high], i) =>

@@ -109,7 +109,7 @@ describe("app.check()", () => {
     await install(made);
     const { problems } = await made.app.check(MEMBER_ID);
     assert.deepEqual(problems, [
-      { code: "failing", message: "failing could not be checked: no" },
+      { code: "failing", message: "check of failing failed: no" },
       { code: "asking", message: "blue ONAPPUPDATE true" },
       { code: "asking", message: "two" },
     ]);

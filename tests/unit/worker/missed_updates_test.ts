@@ -8,7 +8,7 @@ import {
   RetryAfterError,
   type Storage,
 } from "@b24/onappupdate";
-import { MEMBER_ID, movableClock, post, recordingLogger, rig, trusting } from "../../support/app.ts";
+import { MEMBER_ID, movableClock, post, recordingLogger, rig, trustAll } from "../../support/app.ts";
 import { until } from "../../support/until.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
@@ -26,7 +26,7 @@ async function installedAt(version: string): Promise<Storage> {
 }
 
 function codeAt(version: string, storage: Storage, ran: string[]): App {
-  return createApp({ storage, versions: deployed(version), logger: recordingLogger().logger }).use(trusting)
+  return createApp({ storage, versions: deployed(version), logger: recordingLogger().logger }).use(trustAll)
     .upgrade(version, ({ memberId, from, to }) => void ran.push(`${memberId[0]} ${from} ${to}`))
     .on("ONAPPUPDATE", ({ event }) => void ran.push(`told ${event.data.version} ${event.auth.accessToken}`));
 }
@@ -120,7 +120,7 @@ describe("a portal below its target", () => {
     const { portal } = rig();
     const ran: string[] = [];
     const make = (): App =>
-      createApp({ storage, clock, acknowledge: "handled", logger: recordingLogger().logger }).use(trusting)
+      createApp({ storage, clock, acknowledge: "handled", logger: recordingLogger().logger }).use(trustAll)
         .upgrade("3", () => void ran.push("3"));
     const app = make();
     await app.fetch(post(portal.install(2)));

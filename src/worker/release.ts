@@ -1,0 +1,53 @@
+/** Releases the lease of a portal: with its next schedule entry, or unfinished. */
+import type { AppRuntime } from "../plugin/runtime.ts";
+import type { PortalLease } from "../portal/lease.ts";
+import { purgeRecord, purgeRuns } from "../portal/purge.ts";
+import { addEntry, entryId, rescheduleEntry, withNextDelivery } from "../portal/schedule.ts";
+import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
+
+/**
+ * Updates the index, schedules the portal at `nextAt`, and releases the lease. Releases nothing if deliveries have arrived
+ * since `inboxSequence`. Resolves to whether it released the lease.
+ */
+export async function releaseIfIdle(
+  runtime: AppRuntime,
+  lease: PortalLease,
+  inboxSequence: number | undefined,
+  nextAt: number | undefined,
+): Promise<boolean> {
+  const indexedAs = indexKeyOf(lease.record());
+  if (indexedAs !== lease.indexedAs) await updateIndex(runtime.storage, lease.record());
+  return await rescheduleEntry(runtime, lease.record(), nextAt, (due) =>
+    lease.release((record) => {
+      if (record.inboxSequence !== inboxSequence) return undefined;
+      const { due: _, supersededDue: _l, ...rest } = record;
+      return { ...rest, indexedAs, ...(due === undefined ? {} : { due }) };
+    }));
+}
+
+/** Releases the lease of a portal whose work is not done, and schedules the portal now. */
+export async function releaseUnfinished({ storage, clock, random }: AppRuntime, lease: PortalLease): Promise<void> {
+  const due = entryId(clock(), random());
+  await addEntry(storage, due, lease.record().memberId);
+  await lease.release((record) => withNextDelivery(record, due));
+}
+
+/**
+ * Purges a removed portal if its retention is over. Resolves to the time when that is due, in milliseconds since 1970;
+ * `undefined` if the app is installed or the portal is purged.
+ */
+export async function purgeIfExpired(runtime: AppRuntime, lease: PortalLease): Promise<number | undefined> {
+  const { status, purgeAt, memberId } = lease.record();
+  if (status === "installed") return undefined;
+  const at = purgeAt ?? runtime.clock() + runtime.retentionMs;
+  if (at <= runtime.clock()) {
+    await purgeRuns(runtime.storage, memberId);
+    await lease.update(purgeRecord);
+    runtime.log.info("portal purged", { event: "portal.purged", memberId });
+    return undefined;
+  }
+  if (purgeAt === undefined) {
+    await lease.update((record) => record.status === "installed" ? record : { ...record, purgeAt: at });
+  }
+  return at;
+}
