@@ -18,8 +18,8 @@ import { createApp, memoryStorage, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { serve } from "@b24/onappupdate/node-server";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { FORM, post } from "../../tests/support/app.ts";
-import { median, runtime, silentLogger } from "./_bench.ts";
+import { FORM, post, quietLogger } from "../../tests/support/app.ts";
+import { median, runtime } from "./_bench.ts";
 
 /** Minimum share of the bare handler's rate. */
 const WANTED = 0.6;
@@ -49,7 +49,7 @@ async function installedApp(): Promise<Handler> {
     storage: memoryStorage(),
     clientId: "app.5f3a",
     fetch: bitrix24.fetch,
-    logger: silentLogger,
+    logger: quietLogger,
   }).use(applicationToken()).use(counting).upgrade("2", () => {});
   for (const memberId of MEMBER_IDS) await app.fetch(post(bitrix24.portal({ memberId }).install(2)));
   return app.fetch;

@@ -14,9 +14,9 @@ import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
-import { backgroundWork, post, trustAll } from "../../tests/support/app.ts";
+import { backgroundWork, post, quietLogger, trustAll } from "../../tests/support/app.ts";
 import { startRedis } from "../redis_server.ts";
-import { runtime, silentLogger } from "./_bench.ts";
+import { runtime } from "./_bench.ts";
 
 /** Maximum number of round trips. */
 const WANTED = 3;
@@ -49,7 +49,7 @@ await once(proxy, "listening");
 const { port } = proxy.address() as AddressInfo;
 
 async function measure(name: string, storage: Storage): Promise<void> {
-  const app = createApp({ storage, logger: silentLogger, tickEveryMs: false, checks: false }).use(trustAll)
+  const app = createApp({ storage, logger: quietLogger, tickEveryMs: false, checks: false }).use(trustAll)
     .upgrade("3", async ({ step }) => void await step("one", () => 1));
   const { platform, settled } = backgroundWork();
   /** Returns the round trips until the answer, once the background work is done as well. */

@@ -17,9 +17,9 @@ import { fileStorage } from "@b24/onappupdate/file-storage";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { createClient } from "redis";
-import { backgroundWork, post, trustAll } from "../../tests/support/app.ts";
+import { backgroundWork, post, quietLogger as logger, trustAll } from "../../tests/support/app.ts";
 import { startRedis } from "../redis_server.ts";
-import { median, runtime, silentLogger as logger } from "./_bench.ts";
+import { median, runtime } from "./_bench.ts";
 
 /** Maximum ratio. */
 const WANTED = 2;

@@ -9,8 +9,7 @@ import process from "node:process";
 import { createApp, memoryStorage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { post } from "../../tests/support/app.ts";
-import { silentLogger } from "../bench/_bench.ts";
+import { post, quietLogger } from "../../tests/support/app.ts";
 
 const POSTS = Number(process.argv[2] ?? 1_000_000);
 /** Number of concurrent requests. */
@@ -35,7 +34,7 @@ const app = createApp({
   clientSecret: "secret",
   fetch,
   tickEveryMs: false,
-  logger: silentLogger,
+  logger: quietLogger,
 }).use(applicationToken());
 await app.start();
 

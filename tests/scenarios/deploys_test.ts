@@ -18,14 +18,14 @@ import {
   OTHER_MEMBER_ID,
   post,
   recordingLogger,
-  trusting,
+  trustAll,
 } from "../support/app.ts";
 import { openStorage, placeFor, type StorageName } from "../chaos/_storages.ts";
 import { describe, it } from "../support/test.ts";
 
-/** One storage that outlives deploys, and portals. */
-function office(storage: Storage = memoryStorage()): {
-  /** Code that is deployed: an app without upgrades yet. */
+/** Portals, and a storage that outlives deploys. */
+function environment(storage: Storage = memoryStorage()): {
+  /** Returns a newly deployed app, without upgrades yet. */
   readonly deploy: (options?: Partial<AppOptions>) => App;
   readonly portal: (memberId?: string) => FakePortal;
   readonly later: () => void;
@@ -34,7 +34,7 @@ function office(storage: Storage = memoryStorage()): {
   const { clock, later } = movableClock();
   const { logger } = recordingLogger();
   return {
-    deploy: (options) => createApp({ storage, clock, logger, acknowledge: "handled", ...options }).use(trusting),
+    deploy: (options) => createApp({ storage, clock, logger, acknowledge: "handled", ...options }).use(trustAll),
     portal: (memberId = MEMBER_ID) => bitrix24.portal({ memberId }),
     later,
   };
@@ -48,32 +48,32 @@ async function versionOf(app: App, memberId: string = MEMBER_ID): Promise<string
   return (await app.portal(memberId))?.version;
 }
 
-describe("an upgrade that a deploy registers", () => {
-  it("runs for portals that are below it, and for none that have passed it or began above it", async () => {
-    const { deploy, portal } = office();
+describe("an upgrade that a deploy adds", () => {
+  it("runs for portals below its version, not for portals that have passed it or were installed above it", async () => {
+    const { deploy, portal } = environment();
     const old = deploy().upgrade("3", ({ memberId }) => {
-      if (memberId === MEMBER_ID) throw new NonRetriableError("not here");
+      if (memberId === MEMBER_ID) throw new NonRetriableError("not on this portal");
     });
-    const [below, beyond, above] = [portal(), portal(OTHER_MEMBER_ID), portal("c".repeat(32))];
-    for (const one of [below, beyond]) {
-      await send(old, one.install(2));
-      await send(old, one.update(3));
+    const [below, passed, installedAbove] = [portal(), portal(OTHER_MEMBER_ID), portal("c".repeat(32))];
+    for (const portal of [below, passed]) {
+      await send(old, portal.install(2));
+      await send(old, portal.update(3));
     }
-    await send(old, above.install(3));
+    await send(old, installedAbove.install(3));
     assert.deepEqual([await versionOf(old), await versionOf(old, OTHER_MEMBER_ID)], ["2.0.0", "3.0.0"]);
 
     const ran: string[] = [];
     const next = deploy().upgrade("3", ({ memberId }) => void ran.push(`3 ${memberId[0]}`))
       .upgrade("2.5", ({ memberId }) => void ran.push(`2.5 ${memberId[0]}`));
-    for (const one of [below, beyond, above]) {
-      await send(next, one.update(4));
-      assert.equal(await versionOf(next, one.memberId), "4.0.0");
+    for (const portal of [below, passed, installedAbove]) {
+      await send(next, portal.update(4));
+      assert.equal(await versionOf(next, portal.memberId), "4.0.0");
     }
     assert.deepEqual(ran, ["2.5 a", "3 a"]);
   });
 
-  it("comes before one that is under way, which goes on with the steps that it has", async () => {
-    const { deploy, portal, later } = office();
+  it("runs before a started upgrade of a higher version, which then resumes after its finished steps", async () => {
+    const { deploy, portal, later } = environment();
     const ran: string[] = [];
     const three = (app: App): App =>
       app.upgrade("3", async ({ step, sleep }) => {
@@ -92,8 +92,8 @@ describe("an upgrade that a deploy registers", () => {
     assert.deepEqual((await next.portal(MEMBER_ID))?.applied.map(({ id }) => id), ["2.5", "3"]);
   });
 
-  it("is another one than before when its id has changed, and runs where that one was not passed", async () => {
-    const { deploy, portal } = office();
+  it("counts as a new upgrade if its id has changed, and runs for portals that are still below it", async () => {
+    const { deploy, portal } = environment();
     const ran: string[] = [];
     const { install, update } = portal();
     const old = deploy().upgrade("2.5", () => void ran.push("old id"), { id: "reports" })
@@ -106,15 +106,15 @@ describe("an upgrade that a deploy registers", () => {
   });
 });
 
-describe("an upgrade that a deploy takes away", () => {
-  for (const how of ["sleeps", "waits for its next attempt"]) {
-    it(`does not hold up a portal for which it ${how}, and stays in the history of its run`, async () => {
-      const { deploy, portal, later } = office();
+describe("an upgrade that a deploy removes", () => {
+  for (const state of ["sleeps", "waits for its next attempt"]) {
+    it(`does not block a portal on which it ${state}, and stays in the history of its run`, async () => {
+      const { deploy, portal, later } = environment();
       const { install, update } = portal();
       const ran: string[] = [];
       const old = deploy().upgrade("2.5", async ({ step, sleep }) => {
         await step("one", () => 1, { undo: () => void ran.push("undo") });
-        if (how === "sleeps") await sleep("a while", 60_000);
+        if (state === "sleeps") await sleep("a while", 60_000);
         throw new Error("not yet");
       }).upgrade("3", () => {});
       await send(old, install(2));
@@ -127,7 +127,7 @@ describe("an upgrade that a deploy takes away", () => {
       assert.deepEqual([version, failure, run, applied.map(({ id }) => id)], ["3.0.0", undefined, undefined, ["3"]]);
       const [finished] = await next.admin.runs(MEMBER_ID);
       assert.deepEqual(finished?.upgrades.map(({ upgradeId }) => upgradeId), ["2.5", "3"]);
-      // Nothing is left that would know how.
+      // The code that could undo its steps is gone.
       const { undone, without } = await next.admin.rollback(MEMBER_ID);
       assert.deepEqual(undone, []);
       assert(without.some(({ upgradeId, step }) => upgradeId === "2.5" && step === "one"));
@@ -135,9 +135,9 @@ describe("an upgrade that a deploy takes away", () => {
     });
   }
 
-  it("and had parked a portal holds it up no longer than to its next event, or to admin.retry", async () => {
+  it("no longer blocks a portal that it parked after the portal's next event or admin.retry()", async () => {
     for (const how of ["event", "retry"] as const) {
-      const { deploy, portal, later } = office();
+      const { deploy, portal, later } = environment();
       const { install, update, event } = portal();
       const old = deploy().upgrade("3", () => Promise.reject(new NonRetriableError("no")));
       await send(old, install(2));
@@ -157,7 +157,7 @@ describe("an upgrade that a deploy takes away", () => {
   });
 });
 
-describe("code that knows its latest version", () => {
+describe("a version scheme with a latest version", () => {
   const schemes = [
     { older: deployed("2.2.0"), newer: deployed("2.3.0"), raw: [1, 1], from: "2.2.0", to: "2.3.0" },
     {
@@ -170,11 +170,11 @@ describe("code that knows its latest version", () => {
     { older: coerced({ latest: "2" }), newer: coerced({ latest: "3" }), raw: [2, 3], from: "2.0.0", to: "3.0.0" },
   ] as const;
   for (const { older, newer, raw, from, to } of schemes) {
-    it(`leaves a portal alone that newer code takes further: ${older.name}()`, async () => {
-      const { deploy, portal, later } = office();
+    it(`${older.name}(): older code does not touch a portal that newer code is upgrading`, async () => {
+      const { deploy, portal, later } = environment();
       const { install, update, event } = portal();
       const ran: string[] = [];
-      const old = deploy({ versions: older }).on("ONAPPTEST", () => void ran.push("told"));
+      const old = deploy({ versions: older }).on("ONAPPTEST", () => void ran.push("event"));
       const next = deploy({ versions: newer }).upgrade("2.3.0", async ({ step, sleep }) => {
         await step("one", () => void ran.push("one"));
         await sleep("a while", 60_000);
@@ -192,14 +192,14 @@ describe("code that knows its latest version", () => {
       later();
       await next.tick();
       assert.equal(await versionOf(next), to);
-      assert.deepEqual(ran, ["one", "told", "two"]);
+      assert.deepEqual(ran, ["one", "event", "two"]);
     });
   }
 });
 
-describe("an event of a VERSION that mapped() does not know yet", () => {
-  it("waits for the code that knows it, however long that takes", async () => {
-    const { deploy, portal, later } = office();
+describe("an event with a VERSION that mapped() does not know yet", () => {
+  it("waits without limit for code that knows it", async () => {
+    const { deploy, portal, later } = environment();
     const { install, update } = portal();
     const old = deploy({ versions: mapped({ 1: "1.0.0" }), retry: { maxAttempts: 2 } });
     await send(old, install(1));
@@ -217,25 +217,25 @@ describe("an event of a VERSION that mapped() does not know yet", () => {
   });
 });
 
-describe("what a step gave", () => {
-  it("is the same at the first time as after an interruption: what JSON makes of it", async () => {
-    const { deploy, portal, later } = office();
+describe("the result of a step", () => {
+  it("is the JSON form of the returned value, at first and after an interruption alike", async () => {
+    const { deploy, portal, later } = environment();
     const { install, update } = portal();
-    const given: unknown[] = [];
+    const results: unknown[] = [];
     const app = deploy().upgrade("3", async ({ step, attempt }) => {
-      given.push(await step("when", () => ({ at: new Date(0), gone: undefined, list: [undefined] })));
+      results.push(await step("when", () => ({ at: new Date(0), gone: undefined, list: [undefined] })));
       if (attempt === 1) throw new Error("not yet");
     });
     await send(app, install(2));
     await send(app, update(3));
     later();
     await app.tick();
-    const kept = { at: "1970-01-01T00:00:00.000Z", list: [null] };
-    assert.deepEqual(given, [kept, kept]);
+    const expected = { at: "1970-01-01T00:00:00.000Z", list: [null] };
+    assert.deepEqual(results, [expected, expected]);
   });
 
-  it("parks the run at once when JSON cannot say it", async () => {
-    const { deploy, portal } = office();
+  it("parks the portal at once if it has no JSON form", async () => {
+    const { deploy, portal } = environment();
     const { install, update } = portal();
     const app = deploy().upgrade("3", ({ step }) => step("helper", () => () => 1).then(() => {}));
     await send(app, install(2));
@@ -246,19 +246,19 @@ describe("what a step gave", () => {
   });
 
   for (const name of ["file", "deno-kv", "redis"] satisfies StorageName[]) {
-    it(`is given again after a deploy, up to the largest value that ${name} takes`, async () => {
+    it(`is read back after a deploy, up to the largest value of ${name}`, async () => {
       const place = await placeFor(name);
       const storage = await openStorage(name, place.at);
       try {
-        const { deploy, portal, later } = office(storage);
+        const { deploy, portal, later } = environment(storage);
         const { install, update } = portal();
         const bytes = Math.min(storage.capabilities.maxValueBytes ?? Infinity, 2 ** 21);
         const large = "x".repeat(bytes - 2);
-        const given: boolean[] = [];
+        const isComplete: boolean[] = [];
         let runs = 0;
         const upgrade = (app: App, isBroken: boolean): App =>
           app.upgrade("3", async ({ step }) => {
-            given.push(
+            isComplete.push(
               await step("large", () => {
                 runs++;
                 return large;
@@ -272,7 +272,7 @@ describe("what a step gave", () => {
         later();
         const next = upgrade(deploy(), false);
         await next.tick();
-        assert.deepEqual([given, runs, await versionOf(next)], [[true, true], 1, "3.0.0"]);
+        assert.deepEqual([isComplete, runs, await versionOf(next)], [[true, true], 1, "3.0.0"]);
       } finally {
         await storage.close?.();
         await place.remove();
@@ -280,9 +280,9 @@ describe("what a step gave", () => {
     });
   }
 
-  it("parks the run at once when the storage cannot take it, and says how large it is and may be", async () => {
+  it("parks the portal at once if it is larger than the storage allows, with both sizes in the message", async () => {
     const inner = memoryStorage();
-    const { deploy, portal } = office({
+    const { deploy, portal } = environment({
       ...inner,
       capabilities: { ...inner.capabilities, maxValueBytes: 20_000 },
     });

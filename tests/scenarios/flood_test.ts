@@ -4,9 +4,9 @@ import { OTHER_MEMBER_ID, rig } from "../support/app.ts";
 import { it } from "../support/test.ts";
 
 const POSTS = 20_000;
-const TOGETHER = 500;
+const CONCURRENT = 500;
 
-it(`${POSTS} posts of made-up portals leave nothing behind, and the OAuth hosts see a bounded number of requests`, async () => {
+it(`${POSTS} forged events store nothing, and cause a bounded number of requests to the OAuth hosts`, async () => {
   const storage = memoryStorage();
   let now = 1785300000_000;
   const { app, bitrix24, portal, send } = rig({ storage, clock: () => now, checks: {} });
@@ -16,28 +16,29 @@ it(`${POSTS} posts of made-up portals leave nothing behind, and the OAuth hosts 
     for await (const _ of storage.list([])) count++;
     return count;
   };
-  const [before, asked] = [await entries(), bitrix24.requests()];
+  const [entriesBefore, requestsBefore] = [await entries(), bitrix24.requests()];
   const model = new URLSearchParams(bitrix24.portal({ memberId: OTHER_MEMBER_ID }).update(3));
   const statuses = new Map<number, number>();
-  for (let i = 0; i < POSTS; i += TOGETHER) {
-    await Promise.all(Array.from({ length: TOGETHER }, async (_, j) => {
+  for (let i = 0; i < POSTS; i += CONCURRENT) {
+    await Promise.all(Array.from({ length: CONCURRENT }, async (_, j) => {
       const forged = new URLSearchParams(model);
       forged.set("auth[member_id]", (i + j).toString(16).padStart(32, "0"));
-      // Without an access token, it is refused without asking anybody.
+      // An event of an unknown portal without an access token is refused without a request.
       if (j % 3 === 0) forged.delete("auth[access_token]");
       else forged.set("auth[access_token]", `forged-${i + j}-0123456789abcdef`);
       forged.delete("auth[server_endpoint]");
       const status = await send(forged.toString());
       statuses.set(status, (statuses.get(status) ?? 0) + 1);
     }));
-    // Portals that are known are let in all the while.
+    // Events of known portals are accepted all the time.
     if (i % 5000 === 0) assert.equal(await send(portal.event("ONAPPTEST", { "QUERY[n]": String(i) })), 200);
   }
   assert.deepEqual([...statuses.keys()].sort(), [403, 503]);
-  // 120 proofs in this minute, each of two hosts.
-  assert(bitrix24.requests() - asked <= 250, `${bitrix24.requests() - asked} requests`);
-  assert.equal(await entries(), before);
-  // And a new portal gets in a minute later.
+  // 120 verifications a minute, with two hosts each.
+  const requests = bitrix24.requests() - requestsBefore;
+  assert(requests <= 250, `${requests} requests`);
+  assert.equal(await entries(), entriesBefore);
+  // A minute later, a new portal is accepted.
   now += 60_000;
   const late = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "late.bitrix24.de" });
   assert.equal(await send(late.install(1)), 200);

@@ -18,30 +18,30 @@ const CLIENT_SECRET = "client-secret-0123456789abcdef";
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 
-interface Place {
+interface OpenStorage {
   readonly storage: Storage;
-  readonly end: () => Promise<void>;
+  readonly remove: () => Promise<void>;
 }
 
-const PLACES: Readonly<Record<string, () => Promise<Place>>> = {
+const STORAGES: Readonly<Record<string, () => Promise<OpenStorage>>> = {
   "a file": () => {
     const folder = mkdtempSync(join(tmpdir(), "onappupdate-life-"));
-    const end = (): Promise<void> => Promise.resolve(rmSync(folder, { recursive: true }));
-    return Promise.resolve({ storage: fileStorage({ path: join(folder, "portals.db") }), end });
+    const remove = (): Promise<void> => Promise.resolve(rmSync(folder, { recursive: true }));
+    return Promise.resolve({ storage: fileStorage({ path: join(folder, "portals.db") }), remove });
   },
   Redis: async () => {
     const server = await sharedRedis();
     const { client, close } = await connectRedis("node-redis", [server.port]);
-    const end = async (): Promise<void> => {
+    const remove = async (): Promise<void> => {
       close();
       await server.remove();
     };
-    return { storage: redisStorage(client, { prefix: `life ${crypto.randomUUID()}` }), end };
+    return { storage: redisStorage(client, { prefix: `life ${crypto.randomUUID()}` }), remove };
   },
 };
 
 const HANDLER = "https://app.example.com/b24";
-/** What version 3 has, version 2 has not. */
+/** Registrations of a version. Version 3 adds a robot. */
 const declared = (version: string) => ({
   events: [{ event: "ONCRMDEALADD", handler: `${HANDLER}/events` }],
   placements: [{ placement: "CRM_DEAL_DETAIL_TAB", handler: `${HANDLER}/deal`, title: "Rating" }],
@@ -51,10 +51,10 @@ const declared = (version: string) => ({
   ],
 });
 
-describe("a portal's life, over HTTP", () => {
-  for (const [name, open] of Object.entries(PLACES)) {
-    it(`on ${name}: at its end version, registrations and tokens are right`, async () => {
-      const place = await open();
+describe("a portal's life over HTTP", () => {
+  for (const [name, open] of Object.entries(STORAGES)) {
+    it(`on ${name}: ends with the right version, registrations and tokens`, async () => {
+      const { storage, remove } = await open();
       let ahead = 0;
       const clock = (): number => Date.now() + ahead;
       const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, clock });
@@ -64,7 +64,7 @@ describe("a portal's life, over HTTP", () => {
       const portals = rest({ rate: { burst: 1000, perSecond: 1000 } });
       const key = "rKxJ1wXAJmoM3UEfiJcNKB5rHeVTxPZd/LvTVnIuYHI=";
       const app = createApp({
-        storage: encrypted(place.storage, { keys: { one: key }, current: "one" }),
+        storage: encrypted(storage, { keys: { one: key }, current: "one" }),
         clientId: CLIENT_ID,
         clientSecret: CLIENT_SECRET,
         clock,
@@ -93,7 +93,9 @@ describe("a portal's life, over HTTP", () => {
       const version = async (): Promise<string | undefined> => (await app.portal(MEMBER_ID))?.version;
       const codes = (): string[] => {
         const { events, placements, robots } = portal.registrations();
-        return [...events, ...placements, ...robots].map((one) => String(one.CODE ?? one.PLACEMENT ?? one.EVENT))
+        return [...events, ...placements, ...robots].map((entry) =>
+          String(entry.CODE ?? entry.PLACEMENT ?? entry.EVENT)
+        )
           .sort();
       };
       const ALL = ["CRM_DEAL_DETAIL_TAB", "ONCRMDEALADD", "forget", "rate"];
@@ -101,29 +103,29 @@ describe("a portal's life, over HTTP", () => {
       assert.deepEqual(await portal.sends.install(2), [200]);
       assert.deepEqual([await version(), codes()], ["2.0.0", ["CRM_DEAL_DETAIL_TAB", "ONCRMDEALADD", "rate"]]);
 
-      // The first update, with another application token, twice.
+      // The first update comes twice and has a new application_token.
       await pass(DAY);
       assert.deepEqual(await portal.sends.update(3, { rotateToken: true, duplicate: 1 }), [200, 200]);
       assert.deepEqual([await version(), ran, codes()], ["3.0.0", ["3"], ALL]);
 
-      // The second is lost, and the portal silent: the sweep finds it.
+      // The second update is lost and the portal sends nothing else: the sweep finds it.
       await pass(DAY);
       assert.deepEqual(await portal.sends.update(4, { lose: true }), []);
       await pass(8 * DAY);
       await pass(MINUTE);
       assert.deepEqual([await version(), ran], ["4.0.0", ["3", "4"]]);
 
-      // The third takes all registrations away.
+      // The third update removes all registrations.
       await pass(DAY);
       assert.deepEqual(await portal.sends.update(5, { dropRegistrations: true }), [200]);
       assert.deepEqual([await version(), ran, codes()], ["5.0.0", ["3", "4", "5"], ALL]);
 
-      // Renamed: the first call is redirected.
+      // The portal is renamed: the first call is redirected.
       portal.rename("renamed.bitrix24.de");
       await portals.portal(MEMBER_ID).call("profile");
       assert.equal((await app.portal(MEMBER_ID))?.clientEndpoint, "https://renamed.bitrix24.de/rest/");
 
-      // Not paid for, so no events come, and an update has to wait; paid again.
+      // The subscription ends: no events come, and the portal is blocked. Then it is paid again.
       await pass(MINUTE);
       assert.deepEqual(await portal.sends.stopPayment(), [200]);
       await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { b24Code: "PAYMENT_REQUIRED" });
@@ -134,13 +136,13 @@ describe("a portal's life, over HTTP", () => {
       assert.equal((await app.portal(MEMBER_ID))?.blocked, undefined);
       await portals.portal(MEMBER_ID).call("profile");
 
-      // Removed: nothing of its tokens is left, and nobody calls it.
+      // The app is removed: no tokens are left for calls.
       await pass(DAY);
       assert.deepEqual(await portal.sends.uninstall(), [200]);
       await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { name: "NoCredentialsError" });
       assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
 
-      // Installed again, later.
+      // The app is installed again.
       await pass(DAY);
       assert.deepEqual(await portal.sends.install(5), [200]);
       const last = (await app.portal(MEMBER_ID))!;
@@ -154,7 +156,7 @@ describe("a portal's life, over HTTP", () => {
       assert.doesNotMatch(lines.join(), /client-secret|acce55|fe5fe5/);
 
       await server.close();
-      await place.end();
+      await remove();
     });
   }
 });

@@ -18,61 +18,63 @@ import { describe, it } from "../support/test.ts";
 const CLIENT_SECRET = "client-secret-0123456789abcdef";
 const PROCESSES = 3;
 
-interface Place {
+/** A storage that several processes can open. */
+interface SharedStorage {
   readonly kind: "file" | "redis";
-  readonly at: string;
+  /** Path or port. */
+  readonly address: string;
   readonly storage: Storage;
-  readonly end: () => Promise<void>;
+  readonly remove: () => Promise<void>;
 }
 
-const PLACES: Readonly<Record<string, () => Promise<Place>>> = {
+const STORAGES: Readonly<Record<string, () => Promise<SharedStorage>>> = {
   "a file": () => {
     const folder = mkdtempSync(join(tmpdir(), "onappupdate-race-"));
-    const at = join(folder, "portals.db");
-    const end = (): Promise<void> => Promise.resolve(rmSync(folder, { recursive: true }));
-    return Promise.resolve({ kind: "file", at, storage: fileStorage({ path: at }), end });
+    const path = join(folder, "portals.db");
+    const remove = (): Promise<void> => Promise.resolve(rmSync(folder, { recursive: true }));
+    return Promise.resolve({ kind: "file", address: path, storage: fileStorage({ path }), remove });
   },
   Redis: async () => {
     const server = await startRedis();
     const { client, close } = await connectRedis("node-redis", [server.port]);
-    const end = async (): Promise<void> => {
+    const remove = async (): Promise<void> => {
       close();
       await server.remove();
     };
-    return { kind: "redis", at: String(server.port), storage: redisStorage(client), end };
+    return { kind: "redis", address: String(server.port), storage: redisStorage(client), remove };
   },
 };
 
-/** A process that calls the portal when it is told to. */
-function worker(place: Place, bitrix24: string): {
-  readonly line: () => Promise<string>;
-  readonly tell: (line: string) => void;
+/** Starts refresh_worker.ts, which makes its calls at the line `go` and exits at `end`. */
+function worker(shared: SharedStorage, bitrix24: string): {
+  readonly read: () => Promise<string>;
+  readonly write: (line: string) => void;
   readonly exited: Promise<unknown>;
 } {
   const file = "tests/scenarios/refresh_worker.ts";
-  const args = [file, place.kind, place.at, bitrix24, MEMBER_ID, CLIENT_ID, CLIENT_SECRET];
+  const args = [file, shared.kind, shared.address, bitrix24, MEMBER_ID, CLIENT_ID, CLIENT_SECRET];
   const child = spawn(process.execPath, [...runArgs, ...args], { cwd: root, stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
   return {
-    line: async () => {
+    read: async () => {
       const { value, done } = await lines.next();
-      if (done) throw new Error(`${file} ended early`);
+      if (done) throw new Error(`${file} exited early`);
       return value;
     },
-    tell: (line) => void child.stdin!.write(`${line}\n`),
+    write: (line) => void child.stdin!.write(`${line}\n`),
     exited: new Promise((resolve) => child.on("close", resolve)),
   };
 }
 
-describe(`${PROCESSES} processes with 50 calls each on a token that has ended`, () => {
-  for (const [name, open] of Object.entries(PLACES)) {
+describe(`${PROCESSES} processes with 50 calls each by an expired access token`, () => {
+  for (const [name, open] of Object.entries(STORAGES)) {
     it(`over ${name}: one refresh, and no call fails`, async () => {
-      const place = await open();
+      const shared = await open();
       const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, clock: Date.now });
       const portal = bitrix24.portal({ memberId: MEMBER_ID });
       const server = await bitrix24.serve();
       const app = createApp({
-        storage: { ...place.storage, close: undefined as never },
+        storage: { ...shared.storage, close: undefined as never },
         clientId: CLIENT_ID,
         clientSecret: CLIENT_SECRET,
         fetch: bitrix24.fetch,
@@ -83,28 +85,28 @@ describe(`${PROCESSES} processes with 50 calls each on a token that has ended`, 
       }).use(applicationToken());
       assert.equal((await app.fetch(post(portal.install(1)))).status, 200);
 
-      const workers = Array.from({ length: PROCESSES }, () => worker(place, server.url));
-      for (const { line } of workers) assert.equal(await line(), "ready");
+      const workers = Array.from({ length: PROCESSES }, () => worker(shared, server.url));
+      for (const { read } of workers) assert.equal(await read(), "ready");
       for (let round = 1; round <= 2; round++) {
         portal.expireTokens();
-        for (const { tell } of workers) tell("go");
-        for (const { line } of workers) assert.equal((await line()).trim(), "50 ok 0 failed");
+        for (const { write } of workers) write("go");
+        for (const { read } of workers) assert.equal((await read()).trim(), "50 ok 0 failed");
         assert.equal(bitrix24.refreshes(), round);
       }
-      for (const { tell } of workers) tell("end");
+      for (const { write } of workers) write("end");
       await Promise.all(workers.map(({ exited }) => exited));
       await app.close();
-      await place.storage.close?.();
+      await shared.storage.close?.();
       await server.close();
-      await place.end();
+      await shared.remove();
     });
   }
 
-  it("would be refused where each process refreshed for itself", async () => {
+  it("without a shared storage: the second refresh by the same token is refused", async () => {
     const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, clock: Date.now });
     const portal = bitrix24.portal({ memberId: MEMBER_ID });
     const install = portal.install(1);
-    const alone = async () => {
+    const startAlone = async () => {
       const app = createApp({
         storage: memoryStorage(),
         clientId: CLIENT_ID,
@@ -118,11 +120,11 @@ describe(`${PROCESSES} processes with 50 calls each on a token that has ended`, 
       assert.equal((await app.fetch(post(install))).status, 200);
       return app;
     };
-    const apps = [await alone(), await alone()] as const;
+    const apps = [await startAlone(), await startAlone()] as const;
     portal.expireTokens();
-    const access = await Promise.all(apps.map(({ credentials }) => credentials.get(MEMBER_ID)));
-    await apps[0].credentials.refresh(MEMBER_ID, access[0]!);
-    await assert.rejects(apps[1].credentials.refresh(MEMBER_ID, access[1]!), { name: "NoCredentialsError" });
+    const tokens = await Promise.all(apps.map(({ credentials }) => credentials.get(MEMBER_ID)));
+    await apps[0].credentials.refresh(MEMBER_ID, tokens[0]!);
+    await assert.rejects(apps[1].credentials.refresh(MEMBER_ID, tokens[1]!), { name: "NoCredentialsError" });
     for (const app of apps) await app.close();
   });
 });

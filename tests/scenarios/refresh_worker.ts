@@ -1,14 +1,15 @@
-/** Calls one portal many times at once when it is told to, over the storage of others. */
+/** One process of the refresh race: for each line on stdin, calls a portal 50 times at once over the shared storage. */
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { createApp, type Plugin, type Storage } from "@b24/onappupdate";
+import { createApp, type Storage } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { rest } from "@b24/onappupdate/rest";
 import { forwardingFetch } from "@b24/onappupdate/testing";
+import { quietLogger, trustAll } from "../support/app.ts";
 import { connectRedis } from "../support/redis.ts";
 
-const [kind, place, bitrix24, memberId, clientId, clientSecret] = process.argv.slice(2) as [
+const [kind, address, bitrix24, memberId, clientId, clientSecret] = process.argv.slice(2) as [
   "file" | "redis",
   string,
   string,
@@ -17,22 +18,22 @@ const [kind, place, bitrix24, memberId, clientId, clientSecret] = process.argv.s
   string,
 ];
 
-const redis = kind === "redis" ? await connectRedis("node-redis", [Number(place)]) : undefined;
-const storage: Storage = redis === undefined ? fileStorage({ path: place }) : redisStorage(redis.client);
+const redis = kind === "redis" ? await connectRedis("node-redis", [Number(address)]) : undefined;
+const storage: Storage = redis === undefined ? fileStorage({ path: address }) : redisStorage(redis.client);
 const portals = rest({ rate: { burst: 1000, perSecond: 1000 } });
-const trusting: Plugin = { name: "trusting", phase: "verify", around: (_ctx, next) => next() };
-const quiet = (): void => {};
 const app = createApp({
   storage,
   clientId,
   clientSecret,
   fetch: forwardingFetch(bitrix24),
-  logger: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+  // A busy machine must not look like an OAuth host that does not answer.
+  oauthTimeoutMs: 60_000,
+  logger: quietLogger,
   tickEveryMs: false,
-}).use(trusting).use(portals);
+}).use(trustAll).use(portals);
 await app.start();
 
-async function round(): Promise<string> {
+async function makeCalls(): Promise<string> {
   const calls = await Promise.allSettled(
     Array.from({ length: 50 }, () => portals.portal(memberId).call<{ ID: string }>("profile")),
   );
@@ -40,11 +41,11 @@ async function round(): Promise<string> {
   return `${calls.length - failed.length} ok ${failed.length} failed ${failed[0] ?? ""}`;
 }
 
-const say = (line: string): boolean => process.stdout.write(`${line}\n`);
-say("ready");
+const print = (line: string): boolean => process.stdout.write(`${line}\n`);
+print("ready");
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === "end") break;
-  say(await round());
+  print(await makeCalls());
 }
 await app.close();
 redis?.close();
