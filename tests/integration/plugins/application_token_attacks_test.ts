@@ -19,7 +19,7 @@ import {
 } from "../../support/scene.ts";
 import { describe, test } from "../../support/test.ts";
 
-describe("applicationToken() is flooded", () => {
+describe("applicationToken() in a flood", () => {
   const forged = (body: string, i: number, memberId = MEMBER_ID): string =>
     changed(body, {
       "auth[member_id]": memberId,
@@ -31,7 +31,7 @@ describe("applicationToken() is flooded", () => {
   for (const together of [false, true]) {
     const how = together ? "at once" : "in turn";
 
-    test(`1,000 forged posts for one portal, ${how}: 6 proofs a minute, real events pass`, async () => {
+    test(`1,000 forged events of one portal, ${how}: 6 verifications a minute, authentic events are accepted`, async () => {
       const made = scene();
       await installPortal(made);
       made.now += 60_000;
@@ -52,7 +52,7 @@ describe("applicationToken() is flooded", () => {
       assert.equal(await made.send(made.portal.update(2001, { rotateToken: true })), 200);
     });
 
-    test(`1,000 made-up member_ids, ${how}: 120 proofs a minute, known portals have their own`, async () => {
+    test(`1,000 invented member_ids, ${how}: 120 verifications a minute; known portals have a limit of their own`, async () => {
       const made = scene();
       await installPortal(made);
       made.now += 60_000;
@@ -78,7 +78,7 @@ describe("applicationToken() is flooded", () => {
     });
   }
 
-  test("one token, posted 1,000 times at once, is asked about once", async () => {
+  test("one token in 1,000 concurrent events causes one request", async () => {
     const made = scene({}, { storage: simultaneousReads(1000) });
     const body = forged(made.portal.update(3), 0);
     const answered = await Promise.all(Array.from({ length: 1000 }, () => made.send(body)));
@@ -86,7 +86,7 @@ describe("applicationToken() is flooded", () => {
     assert.equal(made.asked.length, HOSTS.length);
   });
 
-  test("the limits are options; those of known portals hold for all of them together", async () => {
+  test("the limits are options; that of known portals is for all of them together", async () => {
     const made = scene({ proofs: { perPortal: 2, known: 3, unknown: 1 } });
     const other = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID });
     assert.equal(await made.send(made.portal.install(1)), 200);
@@ -97,7 +97,7 @@ describe("applicationToken() is flooded", () => {
     for (const portal of [made.portal, made.portal, made.portal, other, other]) {
       statuses.push(await made.send(portal.update(2, { rotateToken: true })));
     }
-    // Of `other`, the one proof of its installation counts, too.
+    // The verification of the installation of `other` counts too.
     assert.deepEqual(statuses, [200, 200, 503, 200, 503]);
   });
 });
@@ -139,7 +139,7 @@ describe("applicationToken() over a real connection", () => {
     }],
   ];
   for (const [name, answer] of HANGING) {
-    test(`a host ${name} cannot check`, async () => {
+    test(`a host ${name}: 503`, async () => {
       const host = await listen(answer);
       const made = scene({}, { oauthHosts: [host.url], oauthTimeoutMs: 50, fetch: globalThis.fetch });
       await assertRefused(made, made.portal.install(1), 503);
@@ -165,7 +165,7 @@ describe("applicationToken() over a real connection", () => {
     });
   }
 
-  test("the access token is in the body, never in the address", async () => {
+  test("the access token is in the body, never in the URL", async () => {
     const seen: string[] = [];
     const host = await listen(async (request, response) => {
       let body = "";
@@ -223,11 +223,11 @@ describe("a portal whose member_id is stolen", () => {
   const NEEDS_TOKEN = ["ONAPPUPDATE", "ONAPPINSTALL", "ONAPPUNINSTALL", "ONAPPMETHODCONFIRM", "ONAPPTEST"];
 
   for (const [event, data] of Object.entries(DATA)) {
-    test(`no forged ${event} gets in`, async () => {
+    test(`a forged ${event} is refused`, async () => {
       const made = await theft();
       const accessTokens = {
         none: undefined,
-        "made up": "acce55-made-up",
+        "invented": "acce55-invented",
         "of his own portal": made.own,
         "of another app here": made.otherApp,
       };
@@ -259,7 +259,7 @@ describe("a portal whose member_id is stolen", () => {
     });
   }
 
-  test("no second member_id smuggles his token in", async () => {
+  test("a second member_id in the body does not bypass the verification", async () => {
     const made = await theft();
     const his = { "auth[access_token]": made.own, ...UNKNOWN_APPLICATION_TOKEN };
     const body = changed(made.model, { ...his, "auth[member_id]": undefined });
@@ -286,7 +286,7 @@ describe("a portal whose member_id is stolen", () => {
     assert.deepEqual(await made.stored(), before);
   });
 
-  test("what his own portal may send changes his own record only", async () => {
+  test("events of the attacker's own portal change its own record only", async () => {
     const made = await theft();
     const record = async (memberId: string): Promise<unknown> => (await made.storage.get(["portal", memberId]))?.value;
     const before = await record(MEMBER_ID);
@@ -302,7 +302,7 @@ describe("a portal whose member_id is stolen", () => {
   });
 });
 
-test("applicationToken() shows no token to anybody", async () => {
+test("applicationToken() never shows a token", async () => {
   const seen: string[] = [];
   const see = (value: unknown): void => {
     const { Deno } = globalThis as { Deno?: { inspect: (value: unknown, options: object) => string } };

@@ -23,8 +23,8 @@ function digestOf(body: string): Promise<string> {
   return digestToken(new Secret(new URLSearchParams(body).get("auth[application_token]")!));
 }
 
-describe("applicationToken() decides", () => {
-  test("stored token, with and without tokens: accepted, nobody is asked", async () => {
+describe("applicationToken() decisions", () => {
+  test("stored token, with and without access token: accepted without a request", async () => {
     for (const tokenless of [false, true]) {
       const made = scene();
       const install = await installPortal(made);
@@ -36,7 +36,7 @@ describe("applicationToken() decides", () => {
     }
   });
 
-  test("another token, with tokens: proved, stored, the old one kept", async () => {
+  test("different token, with access token: verified and stored; the old one is kept", async () => {
     const made = scene();
     const install = await installPortal(made);
     const update = made.portal.update(3, { rotateToken: true });
@@ -52,14 +52,14 @@ describe("applicationToken() decides", () => {
     assert.equal(made.asked.length, 1);
   });
 
-  test("another token, without tokens: refused", async () => {
+  test("different token, without access token: refused", async () => {
     const made = scene();
     await installPortal(made);
     await assertRefused(made, made.portal.update(3, { rotateToken: true, tokenless: true }), 403);
     assert.equal(made.asked.length, 0);
   });
 
-  test("tokens that are empty texts are none", async () => {
+  test("empty tokens: treated as absent", async () => {
     const made = scene();
     await installPortal(made);
     const update = changed(made.portal.update(3), { "auth[access_token]": "", ...UNKNOWN_APPLICATION_TOKEN });
@@ -70,7 +70,7 @@ describe("applicationToken() decides", () => {
   for (const name of ["ONAPPINSTALL", "ONAPPUPDATE"]) {
     const data: Record<string, string> = { VERSION: "3", PREVIOUS_VERSION: "2" };
 
-    test(`unknown portal, ${name} with tokens: proved, then the portal is created`, async () => {
+    test(`unknown portal, ${name} with access token: verified, then the portal is stored`, async () => {
       const made = scene();
       made.portal.install(3);
       const event = made.portal.event(name, data);
@@ -83,7 +83,7 @@ describe("applicationToken() decides", () => {
       assert.deepEqual(record.applicationToken, { current: await digestOf(event) });
     });
 
-    test(`unknown portal, ${name} without tokens: refused, nothing is stored`, async () => {
+    test(`unknown portal, ${name} without access token: refused, nothing is stored`, async () => {
       const made = scene();
       made.portal.install(3);
       await assertRefused(made, made.portal.event(name, data, { tokenless: true }), 403);
@@ -99,7 +99,7 @@ describe("applicationToken() decides", () => {
     assert.deepEqual(await made.stored(), []);
   });
 
-  test("a removal with another token is refused whatever its tokens prove: that the app is installed", async () => {
+  test("removal with a different token: refused, even if its access token is valid, which shows that the app is installed", async () => {
     const made = scene();
     const removal = { event: "ONAPPUNINSTALL", "data[CLEAN]": "1" };
     await assertRefused(made, changed(made.portal.install(2), removal), 403);
@@ -108,7 +108,7 @@ describe("applicationToken() decides", () => {
     assert.equal(made.asked.length, 0);
   });
 
-  test("removed portal, stored token, without tokens: accepted, stays removed", async () => {
+  test("removed portal, stored token, without access token: accepted, stays removed", async () => {
     const made = scene();
     await installPortal(made);
     const update = made.portal.event("ONAPPUPDATE", { VERSION: "3", PREVIOUS_VERSION: "2" }, { tokenless: true });
@@ -120,7 +120,7 @@ describe("applicationToken() decides", () => {
     assert.equal(made.asked.length, 0);
   });
 
-  test("removed portal, stored token: an installation needs proof", async () => {
+  test("removed portal, stored token: an installation needs verification", async () => {
     const made = scene();
     await installPortal(made);
     const again = made.portal.event("ONAPPINSTALL", { VERSION: "9" });
@@ -132,7 +132,7 @@ describe("applicationToken() decides", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.status, "uninstalled");
   });
 
-  test("removed portal, another token: proved, then installed anew; without tokens refused", async () => {
+  test("removed portal, different token: verified, then reinstalled; refused without access token", async () => {
     const made = scene();
     await installPortal(made);
     await made.send(made.portal.uninstall());
@@ -146,7 +146,7 @@ describe("applicationToken() decides", () => {
     assert.equal(record.applicationToken?.current, await digestOf(install));
   });
 
-  test("previous token: accepted until the grace period is over, then as any other", async () => {
+  test("previous token: accepted within the grace period, then treated as any other", async () => {
     for (const [options, graceMs] of [[{}, 24 * HOUR], [{ graceMs: 1000 }, 1000]] as const) {
       const made = scene(options);
       const { send, portal } = made;
@@ -173,7 +173,7 @@ describe("applicationToken() decides", () => {
     }
   });
 
-  test("the token before the previous one is no token any more", async () => {
+  test("token before the previous one: no longer accepted", async () => {
     const made = scene();
     const install = await installPortal(made);
     await made.send(made.portal.update(3, { rotateToken: true }));
@@ -182,7 +182,7 @@ describe("applicationToken() decides", () => {
     await assertRefused(made, changed(made.portal.update(5, { tokenless: true }), first), 403);
   });
 
-  test("no application_token: proved by tokens, else refused; the stored one stays", async () => {
+  test("no application_token: verified by access token, else refused; the stored one stays", async () => {
     const payment = { CODE: "vendor.app", VERSION: "2", STATUS: "S", PAYMENT_EXPIRED: "N" };
     const none = { "auth[application_token]": undefined };
     const made = scene();
@@ -197,7 +197,7 @@ describe("applicationToken() decides", () => {
     assert.deepEqual(await made.stored(), before);
   });
 
-  test("a portal that was proved without application_token takes the first one that is proved", async () => {
+  test("portal verified without application_token: stores the first one that is verified", async () => {
     const made = scene();
     made.portal.install(2);
     const payment = { CODE: "vendor.app", VERSION: "2", STATUS: "S", PAYMENT_EXPIRED: "N" };
@@ -210,7 +210,7 @@ describe("applicationToken() decides", () => {
     assert.deepEqual((await made.app.portal(MEMBER_ID))?.applicationToken, { current: await digestOf(update) });
   });
 
-  test("what is near the stored token is not it", async () => {
+  test("tokens similar to the stored one: refused", async () => {
     const made = scene();
     const token = new URLSearchParams(await installPortal(made)).get("auth[application_token]")!;
     const near = [
@@ -296,7 +296,7 @@ const ANSWERS: readonly (readonly [name: string, status: 200 | 403 | 503, answer
   ["a throw that is no Error", 503, () => Promise.reject("down")],
 ];
 
-describe("applicationToken() takes from the OAuth host", () => {
+describe("applicationToken() and answers of an OAuth host", () => {
   for (const [name, status, answer] of ANSWERS) {
     test(`${name}: ${status}`, async () => {
       const made = scene();
@@ -318,7 +318,7 @@ describe("applicationToken() takes from the OAuth host", () => {
     });
   }
 
-  test("a body that is too long is not read to its end", async () => {
+  test("does not read an oversized body to its end", async () => {
     const made = scene();
     let pulled = 0;
     let cancelled = 0;
@@ -334,7 +334,7 @@ describe("applicationToken() takes from the OAuth host", () => {
     assert(pulled <= 12 * made.asked.length, `${pulled} pieces of 8 KiB`);
   });
 
-  test("no body that drips, not even from a fetch that is deaf to its signal", async () => {
+  test("does not wait for a slow body, even if fetch ignores its signal", async () => {
     const made = scene({}, { oauthTimeoutMs: 20 });
     made.answer = () =>
       new Response(
@@ -348,7 +348,7 @@ describe("applicationToken() takes from the OAuth host", () => {
     await assertRefused(made, made.portal.install(3), 503);
   });
 
-  test("the address of the portal, never that of the event", async () => {
+  test("uses the portal address of the answer, never that of the event", async () => {
     const made = scene();
     const theirs = { "auth[client_endpoint]": "https://evil.example/rest/", "auth[domain]": "evil.example" };
     assert.equal(await made.send(changed(made.portal.install(2), theirs)), 200);
@@ -370,22 +370,22 @@ describe("applicationToken() takes from the OAuth host", () => {
       undefined,
     ]
   ) {
-    test(`no address ${inspect(address)}, and says so`, async () => {
+    test(`ignores the address ${inspect(address)}, and logs that`, async () => {
       const made = scene();
       made.answer = () => Response.json(appInfo({ client_endpoint: address }));
       assert.equal(await made.send(made.portal.install(3)), 200);
       assert.equal((await made.app.portal(MEMBER_ID))?.clientEndpoint, undefined);
-      assert.match(made.lines.join("\n"), /no address of the portal/);
+      assert.match(made.lines.join("\n"), /"event":"oauth.address_missing"/);
       made.answer = undefined;
       await made.send(made.portal.update(4, { rotateToken: true }));
       made.answer = () => Response.json(appInfo({ client_endpoint: address }));
       assert.equal(await made.send(made.portal.update(5, { rotateToken: true })), 200);
       const { clientEndpoint } = (await made.app.portal(MEMBER_ID))!;
-      assert.equal(clientEndpoint, "https://example.bitrix24.de/rest/", "the proved one stays");
+      assert.equal(clientEndpoint, "https://example.bitrix24.de/rest/", "the verified one stays");
     });
   }
 
-  test("the version that is installed rather than the one that the event claims", async () => {
+  test("uses the version of the answer rather than that of the event", async () => {
     const made = scene();
     await installPortal(made);
     made.answer = () => Response.json(appInfo({ version: 2 }));
@@ -417,9 +417,9 @@ const ENDPOINTS: readonly (readonly [endpoint: string | undefined, asked: readon
   ["javascript:alert(1)", HOSTS],
 ];
 
-describe("applicationToken() asks", () => {
+describe("applicationToken() requests", () => {
   for (const [endpoint, hosts] of ENDPOINTS) {
-    test(`nobody but the OAuth hosts where the event names ${inspect(endpoint)}`, async () => {
+    test(`go only to the OAuth hosts if the event names ${inspect(endpoint)}`, async () => {
       const made = scene();
       await installPortal(made);
       const update = changed(made.portal.update(3), {
@@ -442,7 +442,7 @@ describe("applicationToken() asks", () => {
     });
   }
 
-  test("the other host only where the named one is down", async () => {
+  test("go to the other host only if the named one is down", async () => {
     for (const [named, other] of [HOSTS, HOSTS.toReversed()]) {
       for (const [theirs, status] of [[200, 200], [401, 403], [500, 503]] as const) {
         const made = scene();
@@ -455,7 +455,7 @@ describe("applicationToken() asks", () => {
           ...UNKNOWN_APPLICATION_TOKEN,
           "auth[server_endpoint]": `${named}/rest/`,
         });
-        // That the other one does not know the token proves nothing while the one that should know it is down.
+        // An unknown token on the other host means nothing while the host that should know it is down.
         if (status === 200) assert.equal(await made.send(update), 200);
         else await assertRefused(made, update, 503);
         assert.deepEqual(made.asked.map(({ url }) => new URL(url).origin), [named, other]);
@@ -463,7 +463,7 @@ describe("applicationToken() asks", () => {
     }
   });
 
-  test("both hosts where none is named, and takes the one that knows", async () => {
+  test("go to both hosts if the event names none, and use the one that knows the token", async () => {
     const made = scene();
     made.answer = ({ url }) =>
       url.startsWith(HOSTS[0]) ? Response.json({ error: "expired_token" }, { status: 401 }) : Response.json(appInfo());
@@ -472,14 +472,14 @@ describe("applicationToken() asks", () => {
     assert.equal(made.asked.length, 2);
   });
 
-  test("its own host alone where the options say so", async () => {
+  test("go only to the host in the options", async () => {
     const made = scene({}, { oauthHosts: ["https://oauth.example.org/ignored/?path"] });
     made.answer = () => Response.json(appInfo());
     assert.equal(await made.send(made.portal.install(3)), 200);
     assert.deepEqual(made.asked.map(({ url }) => url), ["https://oauth.example.org/rest/app.info"]);
   });
 
-  test("once for copies of one event that come together", async () => {
+  test("are shared by concurrent copies of one event", async () => {
     const made = scene({}, { storage: simultaneousReads(50) });
     const install = made.portal.install(3);
     const answered = await Promise.all(Array.from({ length: 50 }, () => made.send(install)));
@@ -489,7 +489,7 @@ describe("applicationToken() asks", () => {
     assert.equal(made.names().filter((name) => name === "duplicateReceived").length, 49);
   });
 
-  test("again when the host was down for all copies", async () => {
+  test("are repeated after the host was down for all copies", async () => {
     const made = scene({}, { storage: simultaneousReads(20) });
     made.answer = () => Promise.reject(new TypeError("down"));
     const install = made.portal.install(3);
@@ -513,7 +513,7 @@ describe("applicationToken() refuses to start", () => {
     });
   }
 
-  test("without hosts to ask", () => {
+  test("without OAuth hosts", () => {
     assert.throws(
       () => createApp({ storage: memoryStorage(), oauthHosts: [] }),
       /^TypeError: cannot create an app with oauthHosts \[\], wanted at least one host$/,
@@ -551,7 +551,7 @@ describe("applicationToken() refuses to start", () => {
       { proofs: { unknown: Infinity } },
     ]
   ) {
-    test(`with a limit that limits nothing: ${inspect(options)}`, () => {
+    test(`with an invalid limit: ${inspect(options)}`, () => {
       assert.throws(
         () => applicationToken(options),
         /^TypeError: cannot verify with \w+ -?\w+, wanted a number from 0$/,
@@ -559,7 +559,7 @@ describe("applicationToken() refuses to start", () => {
     });
   }
 
-  test("with undefined in the place of a limit: the default holds", async () => {
+  test("but uses the default of a limit that is undefined", async () => {
     const { send, bitrix24, portal } = rig({}, { proofs: { perPortal: undefined as never } });
     portal.install(2);
     const forged = (i: number): string => portal.event("ONAPPTEST", {}).replace(/acce55/, `f${i}`);
