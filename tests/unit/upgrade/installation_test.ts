@@ -6,16 +6,16 @@ import { describe, it } from "../../support/test.ts";
 
 interface Life {
   readonly portal: Portal;
-  /** What steps did, with the generation that their handler knew. */
+  /** Effects of steps, with the generation of their handler. */
   readonly effects: readonly string[];
-  /** How often the portal's record was written from the update on. */
+  /** Number of writes of the portal's record since the update. */
   readonly writes: number;
   readonly lines: readonly string[];
 }
 
 /**
- * An update from 2 to 4, during which the app is removed and installed again `on` a version, and may be updated to 4: before
- * the portal's record is written for the `moment`th time.
+ * Updates a portal from 2 to 4. Before the write number `moment` of its record, the app is removed, is installed again `on`
+ * a version, and may be updated to 4.
  */
 async function reinstalled(moment: number, on: number, isUpdated: boolean): Promise<Life> {
   const storage = memoryStorage();
@@ -29,7 +29,7 @@ async function reinstalled(moment: number, on: number, isUpdated: boolean): Prom
     assert.equal(status, 200);
   };
   const shared = { clock, logger, checks: false, tickEveryMs: false } as const;
-  /** Another process, which takes events while the first one is at the portal. */
+  /** Another process, which accepts events while the first one processes the portal. */
   const other = createApp({ ...shared, storage, acknowledge: "stored" }).use(trustAll).upgrade("3", () => {})
     .upgrade("4", () => {});
   let writes = 0;
@@ -70,7 +70,7 @@ async function reinstalled(moment: number, on: number, isUpdated: boolean): Prom
   return life;
 }
 
-describe("an app that is removed and installed again while its upgrades run", () => {
+describe("an app that is reinstalled while its upgrades run", () => {
   const cases = [
     { on: 4, isUpdated: false, version: "4.0.0", ran: [] },
     { on: 3, isUpdated: false, version: "3.0.0", ran: [] },
@@ -79,10 +79,10 @@ describe("an app that is removed and installed again while its upgrades run", ()
   ];
   for (const { on, isUpdated, version, ran } of cases) {
     const then = isUpdated ? `on ${on}, and updated` : `on ${on}`;
-    it(`${then}: at whatever moment, the newer installation has its own upgrades, and none of the older`, async () => {
+    it(`${then}: the newer installation gets its own upgrades at any moment, and none of the older one`, async () => {
       const { writes } = await reinstalled(Infinity, on, isUpdated);
       assert(writes > 10, `${writes} writes`);
-      // Before its own second write the event itself comes late, and its version counts: none is lost.
+      // Before the second write, the update itself counts as late for the old installation, and its version is applied to the new one.
       for (let moment = 2; moment < writes; moment++) {
         const where = `before write ${moment}`;
         const { portal, effects, lines } = await reinstalled(moment, on, isUpdated);

@@ -20,13 +20,13 @@ async function install(made: TestApp): Promise<void> {
   assert.equal(await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(pair) }), 200);
 }
 
-/** What a check raises is worked on after it. */
+/** The worker processes the portal after the check. */
 async function reaches(made: Pick<TestApp, "app">, version: string): Promise<void> {
   await until(`the portal is on ${version}`, async () => (await made.app.portal(MEMBER_ID))?.version === version);
 }
 
 describe("app.check()", () => {
-  it("raises the target to what is installed, and the upgrades run", async () => {
+  it("raises the target to the installed version, and the upgrades run", async () => {
     const made = testApp();
     const ran: string[] = [];
     made.app.upgrade("3", ({ from, to }) => void ran.push(`${from} -> ${to}`));
@@ -55,13 +55,13 @@ describe("app.check()", () => {
     assert.deepEqual([isRaised, version, target], [false, "1.0.0", "2.0.0"]);
   });
 
-  it("takes the running code's version for a local app", async () => {
+  it("reports the version of the code for a local app", async () => {
     const made = await installed({ versions: deployed("2.3.0") });
     made.oauth.version = 1;
     assert.equal((await made.app.check(MEMBER_ID)).installed, "2.3.0");
   });
 
-  it("says why no events come", async () => {
+  it("reports why the portal gets no events", async () => {
     await assert.rejects(testApp().app.check(MEMBER_ID), { name: "UnknownPortalError" });
     const made = await installed();
     const codes = async (): Promise<string[]> => (await made.app.check(MEMBER_ID)).problems.map(({ code }) => code);
@@ -75,7 +75,7 @@ describe("app.check()", () => {
       assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, problem);
       made.oauth.answer = undefined;
       if (problem === "payment") {
-        assert.deepEqual(await codes(), ["payment"], "that the app is there does not say that it is paid for");
+        assert.deepEqual(await codes(), ["payment"], "an installed app may be unpaid");
         made.now += MINUTE;
         const paid = { "data[CODE]": "app", "data[VERSION]": "2", "data[STATUS]": "P", "data[PAYMENT_EXPIRED]": "N" };
         assert.equal(await made.send("ONAPPPAYMENT", paid), 200);
@@ -92,7 +92,7 @@ describe("app.check()", () => {
     assert.deepEqual(await codes(), ["uninstalled"]);
   });
 
-  it("asks plugins, in a context with what others added, and goes on where one fails", async () => {
+  it("asks plugins in an extended context, and continues if one fails", async () => {
     const made = testApp();
     const adding: Plugin<object, { readonly colour: string }> = {
       name: "adding",
@@ -116,8 +116,8 @@ describe("app.check()", () => {
   });
 });
 
-describe("a contact", () => {
-  it("has the portal checked, at most once in afterContactMs", async () => {
+describe("checks after a contact", () => {
+  it("are made at most once in afterContactMs", async () => {
     const made = testApp({ checks: { afterContactMs: 15 * MINUTE } });
     const told = recorder();
     made.app.use(told.plugin).upgrade("3", () => {});
@@ -138,7 +138,7 @@ describe("a contact", () => {
     await reaches(made, "3.0.0");
   });
 
-  it("costs nothing with checks: false, without clientId, and of a removed portal", async () => {
+  it("are not made with checks: false, without clientId, or for a removed portal", async () => {
     for (const options of [{ checks: false }, { clientId: undefined as never, checks: {} }] as const) {
       const made = await installed(options);
       await made.settled();
@@ -153,7 +153,7 @@ describe("a contact", () => {
     assert.equal(made.oauth.asked.length, before);
   });
 
-  it("is answered 200 also when the OAuth host is down, and the portal is checked later", async () => {
+  it("are retried later if the OAuth host is down, and the event is answered 200", async () => {
     const made = testApp({ checks: {} });
     made.oauth.answer = () => Promise.reject(new TypeError("down"));
     await install(made);
@@ -168,7 +168,7 @@ describe("a contact", () => {
 });
 
 describe("a silent portal", () => {
-  it("is checked by tick() after silentPortalMs, give or take a tenth, and finds the update that nobody announced", async () => {
+  it("is checked by tick() after silentPortalMs, give or take a tenth, which finds a missed update", async () => {
     const made = testApp({ checks: { silentPortalMs: 7 * DAY } });
     const ran: string[] = [];
     made.app.upgrade("3", ({ to }) => void ran.push(to));
@@ -181,7 +181,7 @@ describe("a silent portal", () => {
     made.now += 2 * DAY;
     await made.app.tick();
     await made.app.tick();
-    // The access token of the installation is long dead.
+    // The access token of the installation has expired.
     assert.deepEqual(made.oauth.asked.map(({ kind }) => kind), ["app.info", "token", "app.info"]);
     assert.deepEqual(ran, ["3.0.0"]);
     await made.app.tick();
@@ -191,7 +191,7 @@ describe("a silent portal", () => {
     assert.equal(made.oauth.asked.length, 5);
   });
 
-  it("that cannot be checked is not asked about again at once, and costs other portals nothing", async () => {
+  it("whose check fails is checked again after an hour", async () => {
     const made = await installed({ checks: {} });
     await made.settled();
     made.now += 8 * DAY;
@@ -207,7 +207,7 @@ describe("a silent portal", () => {
 });
 
 describe("requires.scope", () => {
-  it("holds an upgrade back until the portal has granted it, as waiting and not as failed", async () => {
+  it("blocks an upgrade until the portal has granted the scope, which is not a failure", async () => {
     const made = testApp({ checks: {} });
     const told = recorder();
     const ran: string[] = [];
@@ -241,7 +241,7 @@ describe("requires.scope", () => {
     ]]);
   });
 
-  it("is taken up at once when a check finds that it was granted", async () => {
+  it("unblocks the upgrade at once when a check finds the scope granted", async () => {
     const made = testApp();
     const ran: string[] = [];
     made.app.upgrade("3", () => void ran.push("3"), { requires: { scope: "tasks" } });
@@ -254,7 +254,7 @@ describe("requires.scope", () => {
     assert.deepEqual(ran, ["3"]);
   });
 
-  it("refuses what is no scope", () => {
+  it("refuses an invalid scope", () => {
     for (const scope of ["", "crm,tasks", "a b", [""], [1 as never]]) {
       assert.throws(
         () => testApp().app.upgrade("3", () => {}, { requires: { scope } }),
@@ -264,11 +264,11 @@ describe("requires.scope", () => {
   });
 });
 
-describe("a handler that meets a wall", () => {
+describe("a handler that is blocked", () => {
   const error = (code: string): B24Error =>
     new B24Error({ code, description: "in words", status: 403, method: "crm.deal.add" });
 
-  it("waits, without an attempt being counted, and goes on when the hour is over", async () => {
+  it("is retried after an hour, and no attempt is counted", async () => {
     for (
       const [thrown, reason] of [
         [error("insufficient_scope"), "scope"],
@@ -281,13 +281,13 @@ describe("a handler that meets a wall", () => {
     ) {
       for (const inStep of [false, true]) {
         const made = testApp({ retry: { maxAttempts: 2 } });
-        let wall = true;
+        let isBlocked = true;
         const attempts: number[] = [];
-        const meet = (attempt: number): void => {
+        const call = (attempt: number): void => {
           attempts.push(attempt);
-          if (wall) throw thrown;
+          if (isBlocked) throw thrown;
         };
-        made.app.upgrade("3", ({ attempt, step }) => inStep ? step("one", (s) => meet(s.attempt)) : meet(attempt));
+        made.app.upgrade("3", ({ attempt, step }) => inStep ? step("one", (s) => call(s.attempt)) : call(attempt));
         await install(made);
         await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
         for (let i = 0; i < 4; i++) {
@@ -297,7 +297,7 @@ describe("a handler that meets a wall", () => {
           await made.app.tick();
         }
         assert.deepEqual([(await made.app.portal(MEMBER_ID))?.failure, new Set(attempts)], [undefined, new Set([1])]);
-        wall = false;
+        isBlocked = false;
         made.now += 61 * MINUTE;
         await made.app.tick();
         const portal = (await made.app.portal(MEMBER_ID))!;
@@ -306,7 +306,7 @@ describe("a handler that meets a wall", () => {
     }
   });
 
-  it("is parked where trying again makes it worse", async () => {
+  it("is parked at once if a retry would make it worse", async () => {
     for (const code of ["OVERLOAD_LIMIT", "METHOD_CONFIRM_DENIED"]) {
       const made = testApp();
       made.app.upgrade("3", () => Promise.reject(error(code)));
@@ -317,15 +317,15 @@ describe("a handler that meets a wall", () => {
     }
   });
 
-  it("and is a handler of app.on or a plugin waits too", async () => {
+  it("is retried after an hour if it is one of app.on or a plugin", async () => {
     const made = testApp();
-    let wall = true;
+    let isBlocked = true;
     let begun = 0;
     made.app.use({
-      name: "wall",
+      name: "blocked",
       around: async (_ctx, next) => {
         begun++;
-        if (wall) throw error("insufficient_scope");
+        if (isBlocked) throw error("insufficient_scope");
         await next();
       },
     });
@@ -333,21 +333,21 @@ describe("a handler that meets a wall", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "scope");
     await made.app.tick();
     assert.equal(begun, 1);
-    wall = false;
+    isBlocked = false;
     made.now += 61 * MINUTE;
     await made.app.tick();
     assert.deepEqual([begun, (await made.app.portal(MEMBER_ID))?.blocked], [2, undefined]);
   });
 });
 
-describe("what a portal waits for", () => {
+describe("a block", () => {
   const portalOn2 = async (made: TestApp): Promise<void> => {
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2" });
     made.now += MINUTE;
     await made.send("ONAPPUPDATE", { "data[VERSION]": "3", "data[PREVIOUS_VERSION]": "2" });
   };
 
-  it("is over when the app's user comes with tokens, and its upgrades go on at once", async () => {
+  it("on authorization ends with the tokens of the system user, and the upgrades run at once", async () => {
     const made = testApp();
     const ran: string[] = [];
     made.app.upgrade("3", async () => {
@@ -365,7 +365,7 @@ describe("what a portal waits for", () => {
     assert.deepEqual([ran, (await made.app.portal(MEMBER_ID))?.blocked], [["3"], undefined]);
   });
 
-  it("is over when the call that had to be confirmed was", async () => {
+  it("on confirmation ends when the method is confirmed", async () => {
     const made = testApp();
     let isConfirmed = false;
     made.app.upgrade("3", () => {
@@ -387,8 +387,8 @@ describe("what a portal waits for", () => {
   });
 });
 
-describe("an event that nobody can verify just now", () => {
-  it("is made up for by a check within hours, for it does not come again", async () => {
+describe("an event that cannot be verified for now", () => {
+  it("is replaced by a check within hours: Bitrix24 does not repeat it", async () => {
     const { app, portal, send, settled, later } = rig({ checks: {}, clientSecret: "client-secret-0123456789abcdef" });
     await send(portal.install(2));
     await settled();
@@ -403,8 +403,8 @@ describe("an event that nobody can verify just now", () => {
   });
 });
 
-describe("a portal that Bitrix24 knows no more", () => {
-  it("is asked about once a week, as one that is well", async () => {
+describe("a portal that Bitrix24 no longer knows", () => {
+  it("is checked once a week, like any other", async () => {
     const made = testApp({ checks: {} });
     await install(made);
     await made.settled();
@@ -420,8 +420,8 @@ describe("a portal that Bitrix24 knows no more", () => {
   });
 });
 
-describe("a payment that lapses", () => {
-  it("pauses upgrades until it is made, and deletes nothing", async () => {
+describe("an expired payment", () => {
+  it("blocks upgrades until the app is paid for, and deletes nothing", async () => {
     const made = testApp();
     const ran: string[] = [];
     made.app.upgrade("3", () => void ran.push("3"));
@@ -437,7 +437,7 @@ describe("a payment that lapses", () => {
     assert.equal(await pay("Y"), 200);
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "payment");
     made.oauth.version = 3;
-    // Bitrix24's word for it that the app is there says nothing about the payment.
+    // An installed app may be unpaid.
     assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["payment"]);
     assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "payment");
     await made.app.tick();

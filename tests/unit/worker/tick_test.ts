@@ -6,7 +6,7 @@ import { addEntry, entryId, listDue } from "../../../src/portal/schedule.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
-/** What the schedule has, whose portals are due or not. */
+/** The portals of all schedule entries, due or not. */
 async function scheduled(storage: Storage): Promise<string[]> {
   const members: string[] = [];
   for await (const { memberId } of listDue(storage, Infinity)) members.push(memberId);
@@ -14,7 +14,7 @@ async function scheduled(storage: Storage): Promise<string[]> {
 }
 
 describe("tick()", () => {
-  it("removes what crashes have left in the schedule, and keeps what is to come", async () => {
+  it("deletes entries that crashes have left, and keeps the one of the record", async () => {
     const storage = memoryStorage();
     const { app, portal, send, clock } = rig({ storage });
     app.upgrade("3", ({ step, sleep }) => step("one", () => 1).then(() => sleep("a while", 60_000)));
@@ -31,14 +31,14 @@ describe("tick()", () => {
     await app.close();
   });
 
-  it("gives every portal its turn, however many are left to other workers or to newer code", async () => {
+  it("processes every portal, however many others are leased or written by newer code", async () => {
     const storage = memoryStorage();
     const { app, portal, send, clock, later } = rig({ storage });
     let isBroken = true;
     app.upgrade("3", () => isBroken ? Promise.reject(new Error("not yet")) : undefined);
     await send(portal.install(2));
     await send(portal.update(3));
-    const others = ["held", "newer", "without a record"].flatMap((kind) =>
+    const others = ["leased", "newer code", "without a record"].flatMap((kind) =>
       Array.from({ length: 50 }, (_, i) => ({ kind, memberId: `${kind} ${i}` }))
     );
     for (const { kind, memberId } of others) {
@@ -46,20 +46,20 @@ describe("tick()", () => {
       await addEntry(storage, due, memberId);
       const record = { memberId, status: "installed", applied: [], due };
       const lease = { owner: "another", until: clock() + 1e9 };
-      if (kind === "held") await storage.put(portalKey(memberId), { ...record, format: PORTAL_FORMAT, lease });
-      if (kind === "newer") await storage.put(portalKey(memberId), { ...record, format: PORTAL_FORMAT + 1 });
+      if (kind === "leased") await storage.put(portalKey(memberId), { ...record, format: PORTAL_FORMAT, lease });
+      if (kind === "newer code") await storage.put(portalKey(memberId), { ...record, format: PORTAL_FORMAT + 1 });
     }
     isBroken = false;
     later();
     assert.deepEqual(await app.tick({ limit: 10 }), { handled: 1, failed: 0 });
     assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
-    // Nobody is to be forgotten; what has no record after hours was left by a crash.
+    // Entries are kept, except for old ones without a record, which a crash has left.
     const kept = others.filter(({ kind }) => kind !== "without a record").map(({ memberId }) => memberId);
     assert.deepEqual((await scheduled(storage)).toSorted(), kept.toSorted());
     await app.close();
   });
 
-  it("leaves alone what is about to get its record", async () => {
+  it("keeps a recent entry without a record: the record may be written any moment", async () => {
     const storage = memoryStorage();
     const { app, clock } = rig({ storage });
     await addEntry(storage, entryId(clock() - 30 * 60_000, "1"), OTHER_MEMBER_ID);

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { type App, createApp, deployed, memoryStorage, type Storage } from "@b24/onappupdate";
+import { recordingLogger, rig, trustAll } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
+
+const IDS = [..."abcdef"].map((digit) => digit.repeat(32));
+
+/** Returns a storage with portals that code of `version` has installed. */
+async function installedAt(version: string): Promise<Storage> {
+  const storage = memoryStorage();
+  const { app, bitrix24, send } = rig({ storage, versions: deployed(version) });
+  for (const memberId of IDS) await send(bitrix24.portal({ memberId }).install(1));
+  assert.equal((await app.admin.counts())[0]?.count, IDS.length);
+  return storage;
+}
+
+function codeAt(version: string, storage: Storage, ran: string[]): App {
+  return createApp({ storage, versions: deployed(version), logger: recordingLogger().logger }).use(trustAll)
+    .upgrade(version, ({ memberId, from, to }) => void ran.push(`${memberId[0]} ${from} ${to}`))
+    .on("ONAPPUPDATE", ({ event }) => void ran.push(`told ${event.data.version} ${event.auth.accessToken}`));
+}
+
+describe("tick() after a deploy of deployed()", () => {
+  it("brings every portal to the version of the code, `limit` portals a tick, each once", async () => {
+    const storage = await installedAt("2.2.0");
+    const ran: string[] = [];
+    const app = codeAt("2.3.0", storage, ran);
+    const handled: number[] = [];
+    for (let tick = 0; tick < 6; tick++) handled.push((await app.tick({ limit: 4 })).handled);
+    assert.deepEqual(handled, [4, 2, 0, 0, 0, 0]);
+    assert.deepEqual(ran.filter((text) => !text.startsWith("told")).sort(), IDS.map((id) => `${id[0]} 2.2.0 2.3.0`));
+    assert.equal(ran.filter((text) => text === "told 2.3.0 undefined").length, IDS.length);
+    assert.deepEqual(await app.admin.counts(), [{ status: "current", count: IDS.length, version: "2.3.0" }]);
+  });
+
+  it("is not repeated by another process or a later start, nor undone by older code", async () => {
+    const storage = await installedAt("2.2.0");
+    const ran: string[] = [];
+    for (let start = 0; start < 3; start++) {
+      const app = codeAt("2.3.0", storage, ran);
+      for (let tick = 0; tick < 3; tick++) await app.tick();
+    }
+    const old = codeAt("2.2.0", storage, ran);
+    assert.deepEqual(await old.tick(), { handled: 0, failed: 0 });
+    assert.equal(ran.length, 2 * IDS.length);
+    assert.equal((await old.portal(IDS[0]!))?.version, "2.3.0");
+  });
+
+  it("ignores removed portals", async () => {
+    const storage = memoryStorage();
+    const { portal, send } = rig({ storage, versions: deployed("2.2.0") });
+    await send(portal.install(1));
+    await send(portal.uninstall());
+    const ran: string[] = [];
+    await codeAt("2.3.0", storage, ran).tick();
+    assert.deepEqual(ran, []);
+  });
+});
