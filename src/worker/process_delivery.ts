@@ -82,9 +82,9 @@ export async function processDelivery(
     event ??= body === undefined
       ? syntheticUpdateEvent(lease.record(), announced!, receivedAt)
       : parseDelivery(body, receivedAt);
-    log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
     const deferred = (body === undefined ? undefined : await applyToRecord(work, event)) ?? waitForUpgrades(work);
     if (deferred !== undefined) return deferred;
+    log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
     await runHandlers(work, event);
     await finish(work, event);
     return { result: "handled" };
