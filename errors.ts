@@ -1,5 +1,5 @@
 /**
- * Every error class of this package, and the union of their codes.
+ * The error classes of this package, and the union of their codes.
  *
  * @example
  * ```ts

@@ -1,8 +1,12 @@
 /**
- * Brings every customer's Bitrix24 portal from the app version that it is on to the version that it should be on.
+ * Middleware for vendors of Bitrix24 apps. It upgrades every customer's portal from its version of the app to its target
+ * version.
  *
- * An app receives ONAPPUPDATE and the events around it, makes sure that they are genuine, stores them before it
- * answers, and runs upgrade handlers that are chosen by ranges of versions, each once for each portal.
+ * An app receives ONAPPUPDATE and the events around it, verifies them, stores them before it answers, and runs the upgrade
+ * handlers whose version range a portal crosses: in order, and resumed after a crash. A finished upgrade never runs again
+ * for its portal.
+ *
+ * Everything else about storages is in `@b24/onappupdate/storage`, and all errors are in `@b24/onappupdate/errors`.
  *
  * @example
  * ```ts
@@ -24,7 +28,7 @@
  */
 
 // The app
-export { type App, createApp, type Fits, type PlanQuery } from "./src/app/app.ts";
+export { type App, createApp, type Fits } from "./src/app/app.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin } from "./src/app/admin/admin.ts";
 export type { PortalCount, PortalFilter } from "./src/app/admin/portals.ts";
@@ -41,7 +45,7 @@ export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";
 export { coerced, deployed, mapped, type VersionScheme } from "./src/version.ts";
 
 // Events
-export { type BodyKind, parseEvent } from "./src/bitrix24/parse.ts";
+export { parseEvent } from "./src/bitrix24/parse.ts";
 export type {
   B24Event,
   EventAuth,
@@ -77,7 +81,7 @@ export type {
   RunProgress,
 } from "./src/portal/record.ts";
 
-// Access to portals
+// Credentials and checks of portals
 export type {
   CredentialsOptions,
   PortalCallOptions,
@@ -88,17 +92,16 @@ export type { AppInfo } from "./src/bitrix24/oauth_client.ts";
 export type { CheckPolicy } from "./src/worker/checks.ts";
 export type { CheckProblem, CheckReport } from "./src/worker/portal_check.ts";
 
-// Storage; everything else about it is in ./storage
-export { encrypted, type EncryptedOptions } from "./src/storage/encrypted.ts";
-export { memoryStorage, type MemoryStorageOptions } from "./src/storage/memory.ts";
+// Storage
+export { encrypted } from "./src/storage/encrypted.ts";
+export { memoryStorage } from "./src/storage/memory.ts";
 export type { Storage } from "./src/storage/storage.ts";
 
-// Secrets, logs, and the errors that handlers and plugins throw or catch; all errors are in ./errors
+// Secrets, logs, and the errors that handlers and plugins throw or catch
 export { digestToken, Secret } from "./src/secret.ts";
 export {
   type BlockedReason,
   CannotVerifyError,
-  type ErrorCode,
   NonRetriableError,
   NotAuthenticError,
   OnAppUpdateError,

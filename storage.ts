@@ -1,5 +1,5 @@
 /**
- * The storage contract, and everything for writing, encrypting, copying and testing with a storage.
+ * The storage contract, and functions to write, encrypt and copy storages.
  *
  * @example
  * ```ts
@@ -15,7 +15,7 @@
  * @module
  */
 
-// The contract
+// Contract
 export type {
   Entry,
   Key,
@@ -26,7 +26,7 @@ export type {
   StorageCapabilities,
 } from "./src/storage/storage.ts";
 
-// For adapters
+// Keys and values, for adapters
 export { compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
 export { decodeValue, encodeValue, expiryOf } from "./src/storage/value.ts";
 

@@ -25,9 +25,6 @@ import { createLifecycle } from "./lifecycle.ts";
 import { type AppOptions, settingsOf } from "./options.ts";
 import { createRegistry } from "./registry.ts";
 
-/** The subject of `app.plan`: a stored portal, or any two versions. */
-export type PlanQuery = { readonly memberId: string } | { readonly from: string; readonly to: string };
-
 /**
  * Checks that a plugin fits an app: earlier plugins add what it needs, and nothing adds its keys yet. A mismatch becomes
  * a required member that names the problem, so that the compiler prints it.
@@ -108,13 +105,15 @@ export interface App<Ctx extends object = object> {
    */
   readonly tick: (options?: TickOptions) => Promise<TickReport>;
   /**
-   * Returns the upgrades that would run, without running them. A removed portal has none. `from` and `to` are read as
-   * `coerced()` reads versions.
+   * Returns the upgrades that would run for a stored portal, or between any two versions, without running them. A removed
+   * portal has none. `from` and `to` are read as `coerced()` reads versions.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {VersionError} if `from` or `to` is not a version
    */
-  readonly plan: (query: PlanQuery) => Promise<Plan>;
+  readonly plan: (
+    query: { readonly memberId: string } | { readonly from: string; readonly to: string },
+  ) => Promise<Plan>;
   /**
    * Asks Bitrix24 which version of the app a portal has, and raises the portal's target to it, as an event would. The
    * report also says why a portal receives no events. See the option `checks` for the checks that the app makes itself.
@@ -253,7 +252,7 @@ function endpointReader(hosts: readonly string[], log: Logger): (address: string
   };
 }
 
-async function plan(storage: Storage, upgrades: readonly Upgrade[], query: PlanQuery): Promise<Plan> {
+async function plan(storage: Storage, upgrades: readonly Upgrade[], query: Parameters<App["plan"]>[0]): Promise<Plan> {
   if ("from" in query) {
     return makePlan(upgrades, { version: parseVersion(query.from), target: parseVersion(query.to) });
   }

@@ -56,7 +56,7 @@ export function decodeBody({ kind, text }: Body, limits?: Partial<DecodeLimits>)
  * assert.equal(event.data.version, "3");
  * ```
  */
-export function parseEvent(body: string, kind: BodyKind = "form", receivedAt: number = Date.now()): B24Event {
+export function parseEvent(body: string, kind: "form" | "json" = "form", receivedAt: number = Date.now()): B24Event {
   return parseTree(decodeBody({ kind, text: body }), receivedAt);
 }
 

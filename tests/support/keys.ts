@@ -1,5 +1,5 @@
 /** Encryption keys for tests only. */
-import type { EncryptedOptions } from "@b24/onappupdate";
+import type { EncryptedOptions } from "@b24/onappupdate/storage";
 
 export const OLD = "rKxJ1wXAJmoM3UEfiJcNKB5rHeVTxPZd/LvTVnIuYHI=";
 export const NEW = "m+VwmUZhcRdpDFPjYrXuFpUHtOMqdXDB/TL85MQzDIE=";
