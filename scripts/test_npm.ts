@@ -20,8 +20,8 @@ export const NODES: readonly string[] = ["22", "24", "26"];
 
 /** Arguments of `node --test` by tier. */
 const NODE_ARGS: Readonly<Record<string, readonly string[]>> = {
-  // In one process; the name of the option that Node 22 knows as well.
-  unit: ["--experimental-test-isolation=none"],
+  // In one process; the name of the option that Node 22 knows as well. It does not wait for timers that tests leave.
+  unit: ["--experimental-test-isolation=none", "--test-force-exit"],
   // A process for each file. Files are mostly waiting, so more than there are cores.
   integration: ["--test-concurrency=4", `--test-timeout=${600_000 * deadlineFactor()}`],
 };
