@@ -21,7 +21,7 @@ async function worked({ names }: Made, call: () => Promise<unknown>): Promise<vo
 }
 
 describe("admin.retry()", () => {
-  it("has a parked portal tried again now, its attempts counted from the beginning", async () => {
+  it("retries a parked portal now, with its attempts at zero", async () => {
     const made = rig();
     let broken = true;
     const attempts: number[] = [];
@@ -39,7 +39,7 @@ describe("admin.retry()", () => {
     assert.deepEqual(attempts, [1, 1]);
   });
 
-  it("has a parked event tried again", async () => {
+  it("retries a parked event", async () => {
     const made = rig({ retry: { maxAttempts: 1 } });
     let broken = true;
     let runs = 0;
@@ -56,7 +56,7 @@ describe("admin.retry()", () => {
     assert.equal(runs, 2);
   });
 
-  it("has what waits tried again now, whether it is counted or not", async () => {
+  it("retries waiting events now, after counted and uncounted failures", async () => {
     const errors = [
       new Error("counted"),
       new RetryAfterError(3_600_000),
@@ -77,13 +77,13 @@ describe("admin.retry()", () => {
     }
   });
 
-  it("rejects for a portal that is not stored", async () => {
+  it("rejects for an unknown portal", async () => {
     await assert.rejects(rig().app.admin.retry(MEMBER_ID), UnknownPortalError);
   });
 });
 
 describe("admin.skip()", () => {
-  it("takes an upgrade for done and goes on with the next", async () => {
+  it("marks an upgrade as done and continues with the next", async () => {
     const made = rig();
     const ran: string[] = [];
     made.app.upgrade("2.5", () => Promise.reject(new NonRetriableError("no")), { id: "broken" })
@@ -98,7 +98,7 @@ describe("admin.skip()", () => {
 });
 
 describe("admin.rollback()", () => {
-  it("takes back finished steps in reverse, and says of which there was no way", async () => {
+  it("undoes finished steps in reverse, and reports those without undo", async () => {
     const made = rig();
     const done: string[] = [];
     let fails = true;
@@ -131,7 +131,7 @@ describe("admin.rollback()", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
-  it("takes back the last run that is over, and goes on where an undo failed", async () => {
+  it("undoes the last finished run, and continues where an undo failed", async () => {
     const made = rig();
     const done: string[] = [];
     let fails = true;
@@ -154,7 +154,7 @@ describe("admin.rollback()", () => {
     assert.deepEqual([version, applied], ["2.0.0", []]);
   });
 
-  it("is counted, and takes up what came meanwhile", async () => {
+  it("updates the index, and schedules what arrived meanwhile", async () => {
     const made = rig();
     const { app, portal } = made;
     const begun = Promise.withResolvers<void>();
@@ -181,7 +181,7 @@ describe("admin.rollback()", () => {
     assert.deepEqual(heard, ["deal"]);
   });
 
-  it("has what it took back done again, also what was finished before the run was parked", async () => {
+  it("lets a retry repeat what was undone, including upgrades finished before the run was parked", async () => {
     const made = rig();
     const done: string[] = [];
     let broken = true;
@@ -202,7 +202,7 @@ describe("admin.rollback()", () => {
     assert.deepEqual(done, ["do 3", "undo 3", "do 3", "do 4"]);
   });
 
-  it("parks a run that waits, also where an undo fails", async () => {
+  it("parks a waiting run, even if an undo fails", async () => {
     const made = rig();
     made.app.upgrade("3", async ({ step }) => {
       await step("a", () => {}, {
@@ -220,7 +220,7 @@ describe("admin.rollback()", () => {
     assert.deepEqual([version, failure?.message, failure?.retryAt], ["2.0.0", "rollback in progress", undefined]);
   });
 
-  it("takes nothing back of an earlier installation", async () => {
+  it("undoes nothing of an earlier installation", async () => {
     const made = rig();
     made.app.upgrade("3", ({ step }) => step("a", () => {}, { undo: () => assert.fail("it was undone") }));
     await updated(made);
@@ -245,7 +245,7 @@ describe("admin.rollback()", () => {
     assert.doesNotMatch(made.lines.join(), new RegExp(token));
   });
 
-  it("gives steps that run again after it another idempotency key", async () => {
+  it("changes the idempotency keys of steps that run again afterwards", async () => {
     const made = rig();
     const keys: string[] = [];
     made.app.upgrade("3", async ({ step }) => {
@@ -258,7 +258,7 @@ describe("admin.rollback()", () => {
     assert.notEqual(keys[0], keys[1]);
   });
 
-  it("rejects when there is nothing to roll back", async () => {
+  it("rejects if there is nothing to roll back", async () => {
     const made = rig();
     await made.send(made.portal.install(2));
     await assert.rejects(made.app.admin.rollback(MEMBER_ID), { code: "nothing_to_roll_back" });
@@ -266,7 +266,7 @@ describe("admin.rollback()", () => {
 });
 
 describe("admin.portals(), counts() and runs()", () => {
-  it("tell portals apart by version and state", async () => {
+  it("distinguish portals by version and state", async () => {
     const made = rig();
     made.app.upgrade("3", ({ memberId }) => {
       if (memberId.startsWith("c")) throw new NonRetriableError("no");
@@ -300,7 +300,7 @@ describe("admin.portals(), counts() and runs()", () => {
 });
 
 describe("admin.counts()", () => {
-  it("is right also after a worker that ended between counting a portal and writing that down", async () => {
+  it("is correct after a crash between the writes of index and record", async () => {
     const inner = memoryStorage();
     let fails = false;
     let isCounted = false;
@@ -329,8 +329,8 @@ describe("admin.counts()", () => {
   });
 });
 
-describe("what a removed portal leaves", () => {
-  it("is its tokens not at all, and the rest for as long as retentionMs says", async () => {
+describe("data of a removed portal", () => {
+  it("loses its tokens at once, and the rest after retentionMs", async () => {
     const storage = memoryStorage();
     let now = Date.now();
     const made = rig({ storage, clock: () => now, limits: { retentionMs: 1000 } });
@@ -356,7 +356,7 @@ describe("what a removed portal leaves", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.generation, 2);
   });
 
-  it("does not take along what the app has that is installed again meanwhile", async () => {
+  it("is not deleted if the app is installed again meanwhile", async () => {
     const storage = memoryStorage();
     let now = Date.now();
     let meanwhile: (() => Promise<unknown>) | undefined;

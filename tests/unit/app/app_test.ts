@@ -10,12 +10,12 @@ import {
   type UpgradeContext,
 } from "@b24/onappupdate";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, post, recordingLogger, rig, trusting } from "../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, post, recordingLogger, rig, trustAll } from "../../support/app.ts";
 import { describe, test } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
 describe("an app", () => {
-  test("brings a portal from install to update to removal", async () => {
+  test("handles the installation, an update and the removal of a portal", async () => {
     // Within the hour of the last event's access token.
     const { app, portal, send, names } = rig({ clock: () => 1785303660_000 });
     const ran: string[] = [];
@@ -43,7 +43,7 @@ describe("an app", () => {
     await app.close();
   });
 
-  test("runs nothing for a repeated event, before and after it is done", async () => {
+  test("runs nothing for a duplicate event, before and after the first copy is handled", async () => {
     const { app, portal, send, names } = rig();
     let runs = 0;
     app.upgrade("3", () => void runs++).on("ONAPPUPDATE", () => void runs++);
@@ -56,7 +56,7 @@ describe("an app", () => {
     assert.equal(names().filter((name) => name === "duplicateReceived").length, 4);
   });
 
-  test("runs an upgrade once for updates that come while it runs", async () => {
+  test("runs each upgrade once if further updates arrive while it runs", async () => {
     const { app, portal, send } = rig();
     const ran: string[] = [];
     for (const version of ["3", "4"]) {
@@ -71,7 +71,7 @@ describe("an app", () => {
     assert.equal((await app.portal(MEMBER_ID))?.version, "4.0.0");
   });
 
-  test("a repeated event that is done writes nothing", async () => {
+  test("writes nothing for a duplicate of a handled event", async () => {
     const storage = memoryStorage();
     let writes = 0;
     const counting: typeof storage = {
@@ -90,13 +90,13 @@ describe("an app", () => {
     assert.equal(names().at(-1), "duplicateReceived");
   });
 
-  test("a copy that another process finishes between our looking and our storing is not run again", async () => {
+  test("does not run a copy that another process finishes between the read and the write of this one", async () => {
     const storage = memoryStorage();
     const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
     const body = bitrix24.portal({ memberId: MEMBER_ID }).install(2);
     let runs = 0;
     const make = (over: typeof storage) =>
-      createApp({ storage: over, acknowledge: "handled", logger: recordingLogger().logger }).use(trusting)
+      createApp({ storage: over, acknowledge: "handled", logger: recordingLogger().logger }).use(trustAll)
         .on("ONAPPINSTALL", () => void runs++);
     const other = make(storage);
     let overtaken = false;
@@ -116,7 +116,7 @@ describe("an app", () => {
     assert.deepEqual(await other.tick(), { handled: 0, failed: 0 });
   });
 
-  test("tokens that a handler's error quotes reach neither log nor observer nor storage", async () => {
+  test("redacts tokens that a handler's error quotes from logs, observers and storage", async () => {
     const storage = memoryStorage();
     const { app, portal, send, reports, lines } = rig({ storage });
     app.on("ONAPPINSTALL", ({ event }) => {
@@ -137,7 +137,7 @@ describe("an app", () => {
     }
   });
 
-  test("keeps a portal on its version while an upgrade fails, and tries it again", async () => {
+  test("keeps a portal on its version while an upgrade fails, and retries", async () => {
     const { app, portal, send, reports, lines, later } = rig();
     let broken = true;
     const attempts: number[] = [];
@@ -174,7 +174,7 @@ describe("an app", () => {
     for (const line of lines) assert.doesNotMatch(line, /acce55|fe5fe5/);
   });
 
-  test("an upgrade that failed runs at the next event of its portal", async () => {
+  test("runs a failed upgrade at the next event of its portal", async () => {
     const { app, portal, send } = rig();
     let broken = true;
     app.upgrade("3", () => {
@@ -189,7 +189,7 @@ describe("an app", () => {
     assert.deepEqual(record.applied.map(({ id, from, to }) => [id, from, to]), [["3", "2.0.0", "4.0.0"]]);
   });
 
-  test("acknowledge: stored answers before the handlers run, handled after them", async () => {
+  test("answers before the handlers with acknowledge stored, and after them with handled", async () => {
     for (const acknowledge of ["stored", "handled"] as const) {
       const { app, portal, send } = rig({ acknowledge });
       let done = false;
@@ -207,7 +207,7 @@ describe("an app", () => {
     }
   });
 
-  test("tells the host of the work that goes on after the answer", async () => {
+  test("passes work that continues after the answer to waitUntil()", async () => {
     const storage = memoryStorage();
     const { app, portal, names } = rig({ acknowledge: "stored", storage });
     const told: Promise<unknown>[] = [];
@@ -221,7 +221,7 @@ describe("an app", () => {
     for await (const { key } of storage.list(["due"])) assert.fail(`${key.join()} is left in the schedule`);
   });
 
-  test("takes hundreds of events of one portal at once", async () => {
+  test("accepts hundreds of concurrent events of one portal", async () => {
     const { app, portal, send, reports } = rig();
     const seen = new Set<string>();
     app.on("ONCRMDEALADD", ({ event }) => void seen.add(String(event.data.extra.ID)));
@@ -233,7 +233,7 @@ describe("an app", () => {
     assert.equal(reports.filter(({ name }) => name === "eventHandled").length, 301);
   });
 
-  test("tells events of one second apart by their data, also where it looks like a token", async () => {
+  test("distinguishes events of one second by their data, including data that looks like a token", async () => {
     const { app, portal, send } = rig();
     const seen: unknown[] = [];
     app.on("ONCRMDEALADD", ({ event }) => void seen.push(event.data.extra.ID));
@@ -249,7 +249,7 @@ describe("an app", () => {
     assert.equal(seen.length, 4);
   });
 
-  test("a failed handler is answered 200, kept, and does not hold up another portal", async () => {
+  test("answers 200 if a handler fails, keeps the event, and does not delay other portals", async () => {
     const { app, bitrix24, portal, send, names, later } = rig();
     const other = bitrix24.portal({ memberId: "b".repeat(32) });
     app.on("ONAPPINSTALL", ({ event }) => {
@@ -262,7 +262,7 @@ describe("an app", () => {
     assert.deepEqual(await app.tick(), { handled: 0, failed: 1 });
   });
 
-  test("tick() does not let events that fail starve the others", async () => {
+  test("tick() does not let failing events starve others", async () => {
     const { app, bitrix24, send, later } = rig();
     let broken = true;
     app.on("ONAPPINSTALL", ({ event }) => {
@@ -278,7 +278,7 @@ describe("an app", () => {
     assert.deepEqual(await app.tick(), { handled: 0, failed: 1 });
   });
 
-  test("another process does the work that a crash left behind", async () => {
+  test("finishes the work of a crashed process in another one", async () => {
     const storage = { ...memoryStorage() };
     const first = rig({ storage });
     await first.send(first.portal.install(2));
@@ -291,18 +291,18 @@ describe("an app", () => {
         ((...args: Parameters<typeof put>) =>
           ++writes <= 2 ? put(...args) : Promise.reject(new Error("the process ended"))) as typeof put,
     };
-    const crashed = createApp({ storage: crashing, logger: recordingLogger().logger }).use(trusting);
+    const crashed = createApp({ storage: crashing, logger: recordingLogger().logger }).use(trustAll);
     assert.equal((await crashed.fetch(post(first.portal.update(3)))).status, 503);
     const ran: string[] = [];
     first.later();
-    const second = createApp({ storage, clock: first.clock, logger: recordingLogger().logger }).use(trusting)
+    const second = createApp({ storage, clock: first.clock, logger: recordingLogger().logger }).use(trustAll)
       .upgrade("3", ({ from, to }) => void ran.push(`${from} -> ${to}`));
     assert.deepEqual(await second.tick(), { handled: 1, failed: 0 });
     assert.deepEqual(ran, ["2.0.0 -> 3.0.0"]);
     assert.equal((await second.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
-  test("an update that is lost is made up for by the next one", async () => {
+  test("makes up for a lost update at the next one", async () => {
     const { app, portal, send } = rig();
     const ran: string[] = [];
     for (const version of ["2", "3", "4"]) app.upgrade(version, () => void ran.push(version));
@@ -313,7 +313,7 @@ describe("an app", () => {
     assert.deepEqual(ran, ["2", "3", "4"]);
   });
 
-  test("updates that overtake each other end in the same record", async () => {
+  test("reaches the same record if updates overtake each other", async () => {
     const { app, portal, send, names } = rig();
     const ran: string[] = [];
     for (const version of ["2", "3"]) app.upgrade(version, () => void ran.push(version));
@@ -326,7 +326,7 @@ describe("an app", () => {
     assert(names().includes("downgradeIgnored"));
   });
 
-  test("takes the rest of a portal's life from the stored version, not from PREVIOUS_VERSION", async () => {
+  test("uses the stored version of a known portal, not PREVIOUS_VERSION", async () => {
     const { app, portal, send } = rig();
     const froms: string[] = [];
     app.upgrade("9", ({ from }) => void froms.push(from));
@@ -335,7 +335,7 @@ describe("an app", () => {
     assert.deepEqual(froms, ["3.0.0"]);
   });
 
-  test("a portal seen first at an update starts from PREVIOUS_VERSION", async () => {
+  test("uses PREVIOUS_VERSION for a portal whose first event is an update", async () => {
     const { app, portal, send } = rig();
     const ran: string[] = [];
     for (const version of ["3", "5"]) app.upgrade(version, ({ from }) => void ran.push(`${version} from ${from}`));
@@ -351,7 +351,7 @@ describe("an app", () => {
     assert.match((await refused.json()).detail, /^data\.PREVIOUS_VERSION: saw nothing, wanted the version/);
   });
 
-  test("a fresh installation runs no upgrades; a second ONAPPINSTALL with a newer VERSION is an update", async () => {
+  test("runs no upgrades for a new installation; a second ONAPPINSTALL with a higher VERSION is an update", async () => {
     const { app, portal, send } = rig();
     const ran: string[] = [];
     for (const version of ["2", "3"]) app.upgrade(version, () => void ran.push(version));
@@ -362,7 +362,7 @@ describe("an app", () => {
     assert.deepEqual(ran, ["3"]);
   });
 
-  test("an installation after a removal begins anew; late events of the old one change nothing", async () => {
+  test("treats an installation after a removal as new; late events of the old one change nothing", async () => {
     const { app, portal, send } = rig();
     const ran: number[] = [];
     app.upgrade("3", ({ portal }) => void ran.push(portal.generation)).on("ONAPPUNINSTALL", () => void ran.push(0));
@@ -381,7 +381,7 @@ describe("an app", () => {
     assert.deepEqual(ran, [0, 2], "the handler of the removal ran for the first one only");
   });
 
-  test("deployed(): any verified contact raises the portal to the version of the code", async () => {
+  test("deployed(): every verified event raises the target to the version of the code", async () => {
     const storage = memoryStorage();
     const old = rig({ storage, versions: deployed("2.2.0") });
     await old.send(old.portal.install(1));
@@ -393,12 +393,12 @@ describe("an app", () => {
       logger: recordingLogger().logger,
       acknowledge: "handled",
     })
-      .use(trusting).upgrade("2.3.0", ({ from, to }) => void ran.push(`${from} -> ${to}`));
+      .use(trustAll).upgrade("2.3.0", ({ from, to }) => void ran.push(`${from} -> ${to}`));
     await app.fetch(post(old.portal.event("ONAPPTEST", {})));
     assert.deepEqual(ran, ["2.2.0 -> 2.3.0"]);
   });
 
-  test("mapped(): an event of a VERSION that the table lacks waits for the code that has it", async () => {
+  test("mapped(): an event whose VERSION is not in the table waits for code that has it", async () => {
     const storage = memoryStorage();
     const first = rig({ storage, versions: mapped({ 2: "1.4.0" }) });
     await first.send(first.portal.install(2));
@@ -411,7 +411,7 @@ describe("an app", () => {
       clock: first.clock,
       versions: mapped({ 2: "1.4.0", 3: "2.0.0" }),
       logger: recordingLogger().logger,
-    }).use(trusting).upgrade("2.0.0", ({ from, to }) => void ran.push(`${from} -> ${to}`));
+    }).use(trustAll).upgrade("2.0.0", ({ from, to }) => void ran.push(`${from} -> ${to}`));
     assert.deepEqual(await next.tick(), { handled: 1, failed: 0 });
     assert.deepEqual(ran, ["1.4.0 -> 2.0.0"]);
   });
@@ -432,7 +432,7 @@ describe("an app", () => {
     assert.match((await app.portal(MEMBER_ID))!.failure!.message, /longer than 5 ms/);
   });
 
-  test("close() waits for what is under way, then aborts it and leaves it in the inbox", async () => {
+  test("close() waits for work in progress, then aborts it and leaves it in the inbox", async () => {
     const storage = { ...memoryStorage(), close: async () => {} };
     const { app, portal, send, names } = rig({ storage, acknowledge: "stored", limits: { closeMs: 5 } });
     let aborted = false;
@@ -454,13 +454,13 @@ describe("an app", () => {
     assert.equal(aborted, true);
     assert(!names().includes("eventFailed"), "an attempt that the app itself cut off is no failure");
     assert.equal(await send(portal.update(3)), 503);
-    const next = createApp({ storage, logger: recordingLogger().logger }).use(trusting);
+    const next = createApp({ storage, logger: recordingLogger().logger }).use(trustAll);
     assert.equal((await next.tick()).failed, 0);
     assert.equal((await next.portal(MEMBER_ID))?.version, "2.0.0");
     assert.deepEqual(await next.tick(), { handled: 0, failed: 0 });
   });
 
-  test("plan() says what would run without running it", async () => {
+  test("plan() returns what would run, without running it", async () => {
     const { app, portal, send } = rig();
     app.upgrade("2", () => {}).upgrade("3", () => assert.fail("plan() ran it"), { id: "three" });
     assert.deepEqual(await app.plan({ from: "1", to: "v3.0" }), {
@@ -493,7 +493,7 @@ describe("an app", () => {
 describe("createApp()", () => {
   const options = { storage: memoryStorage(), logger: recordingLogger().logger };
 
-  test("refuses to start without a plugin that verifies, and says what to add", async () => {
+  test("refuses to start without a plugin that verifies, and suggests one", async () => {
     await assert.rejects(
       createApp(options).start(),
       /no plugin of phase "verify".*add one, such as applicationToken\(\)/,
@@ -503,7 +503,7 @@ describe("createApp()", () => {
     assert.equal((await createApp(options).fetch(post(""))).status, 503);
   });
 
-  test("a logger that throws refuses no event", async () => {
+  test("accepts events if the logger throws", async () => {
     const boom = (): void => {
       throw new Error("the log is full");
     };
@@ -522,7 +522,7 @@ describe("createApp()", () => {
     }
   });
 
-  test("that is closed in the middle of a step has made no attempt at it, however often", async () => {
+  test("does not count a step as attempted if the app closes during it", async () => {
     const storage = memoryStorage();
     let closes = 0;
     const attempts: number[] = [];
@@ -553,7 +553,7 @@ describe("createApp()", () => {
     assert.deepEqual(attempts, [1, 1, 1, 1, 1]);
   });
 
-  test("refuses what it does not know, and what no timer can wait for", () => {
+  test("refuses unknown values, and durations that timers do not support", () => {
     const mistakes: readonly (readonly [options: object, message: RegExp])[] = [
       [{ limits: { closeMs: Infinity } }, /limits\.closeMs Infinity, wanted 1 to 2147483647/],
       [{ tickEveryMs: 2 ** 32 }, /tickEveryMs 4294967296, wanted 1 to 2147483647, or false/],
@@ -566,7 +566,7 @@ describe("createApp()", () => {
     assert.throws(() => deployed(undefined as never), { name: "VersionError", message: /"undefined"/ });
   });
 
-  test("refuses to tick without an end or a beginning", async () => {
+  test("refuses to tick with options out of range", async () => {
     const { app } = rig();
     await assert.rejects(app.tick({ concurrency: 0 }), /cannot tick with concurrency 0, wanted a whole number from 1/);
     await assert.rejects(app.tick({ limit: NaN }), /cannot tick with limit NaN/);
@@ -574,41 +574,41 @@ describe("createApp()", () => {
     await app.close();
   });
 
-  test("refuses a plugin's function for the plugin that it makes", () => {
-    const factory = (): Plugin => trusting;
+  test("refuses a plugin factory in place of its result", () => {
+    const factory = (): Plugin => trustAll;
     assert.throws(
       () => createApp(options).use(factory as never),
       /cannot add a function as a plugin, wanted the result of its function/,
     );
   });
 
-  test("refuses to be made without a storage", () => {
+  test("refuses options without a storage", () => {
     assert.throws(() => createApp({} as never), /without storage; pass one/);
   });
 
   for (
     const [mistake, build, message] of [
       [
-        "two plugins of one name",
-        () => createApp(options).use(trusting).use(trusting),
-        /two plugins have the name "trusting"/,
+        "two plugins with one name",
+        () => createApp(options).use(trustAll).use(trustAll),
+        /two plugins have the name "trustAll"/,
       ],
       [
         "two plugins that add one key",
         () =>
-          createApp(options).use(trusting).use({ name: "a", adds: ["b24"], extend: () => ({ b24: 1 }) })
+          createApp(options).use(trustAll).use({ name: "a", adds: ["b24"], extend: () => ({ b24: 1 }) })
             .use({ name: "b", adds: ["b24"], extend: () => ({ b24: 2 }) } as never),
         /plugin "b" adds "b24" to the context, which plugin "a" adds too/,
       ],
       [
         "a plugin that adds a key of the core",
         () =>
-          createApp(options).use(trusting).use({ name: "a", adds: ["event"], extend: () => ({ event: 1 }) } as never),
+          createApp(options).use(trustAll).use({ name: "a", adds: ["event"], extend: () => ({ event: 1 }) } as never),
         /plugin "a" adds "event" to the context, which the core adds too/,
       ],
       [
         "a plugin that extends the context of phase verify",
-        () => createApp(options).use({ ...trusting, extend: () => ({ a: 1 }) }),
+        () => createApp(options).use({ ...trustAll, extend: () => ({ a: 1 }) }),
         /of phase "verify" has extend\(\)/,
       ],
     ] as const
@@ -618,8 +618,8 @@ describe("createApp()", () => {
     });
   }
 
-  test("refuses what is added after the start, twice, or is no event", async () => {
-    const app = createApp(options).use(trusting).upgrade("2", () => {});
+  test("refuses registrations after the start, duplicate upgrades, and invalid event names", async () => {
+    const app = createApp(options).use(trustAll).upgrade("2", () => {});
     assert.throws(() => app.upgrade("2", () => {}), /another upgrade has this id/);
     assert.throws(() => app.on("onappupdate", () => {}), /upper case/);
     await app.start();
@@ -628,9 +628,9 @@ describe("createApp()", () => {
     assert.throws(() => app.upgrade("3", () => {}), /the app has started/);
   });
 
-  test("answers 503 when a plugin cannot be set up", async () => {
+  test("answers 503 if a plugin cannot be set up", async () => {
     const { logger, lines } = recordingLogger();
-    const app = createApp({ ...options, logger }).use(trusting).use({
+    const app = createApp({ ...options, logger }).use(trustAll).use({
       name: "broken",
       setup: () => {
         throw new Error("no database");
@@ -643,7 +643,7 @@ describe("createApp()", () => {
   });
 });
 
-test("types: what plugins add reaches handlers, unmet needs and clashes do not compile", () => {
+test("types: handlers receive what plugins add; unmet needs and conflicts do not compile", () => {
   const app = createApp({ storage: memoryStorage() });
   interface HasB24 {
     readonly b24: { readonly call: (method: string) => Promise<unknown> };

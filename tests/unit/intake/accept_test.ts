@@ -4,16 +4,16 @@ import { StorageError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
-/** A storage far away: what is asked at once goes there together. */
-function faraway(): { readonly storage: Storage; readonly roundTrips: () => number } {
+/** A storage that counts round trips: concurrent calls share one. */
+function countingRoundTrips(): { readonly storage: Storage; readonly roundTrips: () => number } {
   const inner = memoryStorage();
   let roundTrips = 0;
-  let together: Promise<void> | undefined;
+  let pending: Promise<void> | undefined;
   const trip = (): Promise<void> =>
-    together ??= new Promise((resolve) =>
+    pending ??= new Promise((resolve) =>
       setTimeout(() => {
         roundTrips++;
-        together = undefined;
+        pending = undefined;
         resolve();
       }, 1)
     );
@@ -30,17 +30,17 @@ function faraway(): { readonly storage: Storage; readonly roundTrips: () => numb
   };
 }
 
-describe("receive()", () => {
-  it("runs the upgrades of a version that only a proof told of, at an event that nobody handles", async () => {
+describe("acceptEvent()", () => {
+  it("runs the upgrades to a version that only the verification reports, at an event without handlers", async () => {
     const { app, portal, send, names } = rig();
     app.upgrade("3", () => {});
     await send(portal.install(2));
-    // Its update is lost on the way, and the token is another one since.
+    // The update is lost, and the token has changed with it.
     portal.update(3, { rotateToken: true });
     assert.equal(await send(portal.event("ONAPPTEST", { "QUERY[any]": "data" })), 200);
     const { version, target, applied } = (await app.portal(MEMBER_ID))!;
     assert.deepEqual([version, target, applied.map(({ id }) => id)], ["3.0.0", "3.0.0", ["3"]]);
-    // One more than was sent: the update that was lost has its own handlers.
+    // One more than was sent: the lost update is handled too.
     assert.deepEqual(names().slice(2), [
       "eventReceived",
       "runPlanned",
@@ -52,7 +52,7 @@ describe("receive()", () => {
     await app.close();
   });
 
-  it("keeps no work for an event that nobody handles and that tells nothing new", async () => {
+  it("stores no delivery for an event without handlers and without news", async () => {
     const { app, portal, send, names } = rig();
     await send(portal.install(2));
     assert.equal(await send(portal.event("ONAPPTEST", { "QUERY[any]": "data" })), 200);
@@ -61,8 +61,8 @@ describe("receive()", () => {
     await app.close();
   });
 
-  it("answers after three round trips to the storage, and a repeated event after one", async () => {
-    const { storage, roundTrips } = faraway();
+  it("needs three round trips to the storage, and one for a duplicate", async () => {
+    const { storage, roundTrips } = countingRoundTrips();
     const { app, portal, send } = rig({ storage });
     await send(portal.install(2));
     const stored = rig({ storage, acknowledge: "stored" });
@@ -77,7 +77,7 @@ describe("receive()", () => {
     await app.close();
   });
 
-  it("loses nothing of a portal whose delivery was stored, and whose record was not", async () => {
+  it("loses nothing if a crash follows the write of the delivery and precedes that of the record", async () => {
     const storage = memoryStorage();
     let isBroken = true;
     const crashing: Storage = {
