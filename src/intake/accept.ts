@@ -8,14 +8,9 @@ import type { Logger } from "../logger.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
 import type { Verification } from "../plugin/plugin.ts";
 import { type AppRuntime, eventLog, makeContext, notify } from "../plugin/runtime.ts";
-import {
-  announcedVersion,
-  applyOrDefer,
-  type EventFacts,
-  type StoredVerification,
-  storeEvent,
-  tryApplyEvent,
-} from "../portal/apply_event.ts";
+import { applyOrDefer, storeEvent, tryApplyEvent } from "../portal/apply_event.ts";
+import type { EventFacts, StoredVerification } from "../portal/event_facts.ts";
+import { targetOfEvent } from "../portal/event_versions.ts";
 import {
   type Accepted,
   type AcceptedDelivery,
@@ -50,52 +45,52 @@ export interface Incoming {
  * @throws {StorageError} if the event cannot be stored
  * @throws {InputError} if a version cannot be read, or is missing where it is needed
  */
-export async function acceptEvent(core: AppRuntime, incoming: Incoming): Promise<Accepted | undefined> {
-  const { storage } = core;
+export async function acceptEvent(runtime: AppRuntime, incoming: Incoming): Promise<Accepted | undefined> {
+  const { storage } = runtime;
   const { tree, event, receivedAt } = incoming;
   const { memberId } = event.auth;
-  const log = eventLog(core, event);
-  const id = causesWork(core, event) ? await deliveryId(event, tree) : undefined;
+  const log = eventLog(runtime, event);
+  const id = causesWork(runtime, event) ? await deliveryId(event, tree, runtime.digest) : undefined;
   const [entry, receipt] = await Promise.all([
     storage.get<PortalRecord>(portalKey(memberId)),
     id === undefined ? null : storage.get<Receipt>(receiptKey(memberId, id)),
   ]);
   const record = readRecord(entry);
-  const verification = await verify(core, event, receivedAt, record);
+  const verification = await verify(runtime, event, receivedAt, record);
   log.debug("event verified", {
     event: "event.verified",
     ...defined({ installedVersion: verification.installedVersion }),
     hasTokens: verification.tokens !== undefined,
   });
-  if (isDone(receipt)) return reportDuplicate(core, log, event);
+  if (isDone(receipt)) return reportDuplicate(runtime, log, event);
 
-  const facts: EventFacts = { verification, versions: core.versions, receivedAt };
+  const facts: EventFacts = { verification, versions: runtime.versions, receivedAt };
   const next = tryApplyEvent(record, event, facts);
   // Verification may have found a version that no other event announced.
   const raises = record === undefined ||
     (next !== undefined && (next.target !== record.target || isUnblocked(record, next)));
   if (id === undefined && !raises) {
     if (next !== undefined) await storeEvent(storage, event, facts, entry);
-    reportAccepted(core, log, event);
+    reportAccepted(runtime, log, event);
     return undefined;
   }
-  const delivery = id ?? await deliveryId(event, tree);
-  const fresh = await storeDelivery(core, incoming, facts, delivery, entry);
-  if (fresh === undefined) return reportDuplicate(core, log, event);
-  reportDowngrade(core, log, event, facts, record);
-  reportAccepted(core, log, event);
+  const delivery = id ?? await deliveryId(event, tree, runtime.digest);
+  const fresh = await storeDelivery(runtime, incoming, facts, delivery, entry);
+  if (fresh === undefined) return reportDuplicate(runtime, log, event);
+  reportDowngrade(runtime, log, event, facts, record);
+  reportAccepted(runtime, log, event);
   return { memberId, deliveryId: delivery, fresh };
 }
 
 /** Stores the delivery of an event and applies the event to its portal's record; `undefined` if it is a duplicate. */
 async function storeDelivery(
-  core: AppRuntime,
+  runtime: AppRuntime,
   { body, event, receivedAt }: Incoming,
   facts: EventFacts,
   id: string,
   entry: Entry<PortalRecord> | null,
 ): Promise<AcceptedDelivery | undefined> {
-  const { storage } = core;
+  const { storage } = runtime;
   const { memberId } = event.auth;
   const key = deliveryKey(memberId, id);
   const delivery: Delivery = {
@@ -105,13 +100,13 @@ async function storeDelivery(
   // If this process crashes before the work is done, another one resumes it when a lease would have expired.
   const [stored, reservation] = await Promise.all([
     storage.put(key, delivery, { ifVersion: null }),
-    reserveEntry(core, memberId, core.clock() + core.leaseMs, entry),
+    reserveEntry(runtime, memberId, runtime.clock() + runtime.leaseMs, entry),
   ]);
   let isAlone = false;
   const [isFinished, raised] = await Promise.all([
     // Again: another copy may have been finished meanwhile. A receipt is written before its delivery is deleted.
     storage.get<Receipt>(receiptKey(memberId, id)).then(isDone),
-    commitEntry(core, reservation, (current, due) => {
+    commitEntry(runtime, reservation, (current, due) => {
       isAlone = current?.due === undefined && current?.lease === undefined;
       return withNextDelivery(applyOrDefer(current, event, facts), due);
     }),
@@ -129,38 +124,38 @@ function isUnblocked(record: PortalRecord, next: PortalRecord): boolean {
   return canResume || (record.tokens === undefined && next.tokens !== undefined);
 }
 
-function reportAccepted(core: AppRuntime, log: Logger, event: B24Event): void {
+function reportAccepted(runtime: AppRuntime, log: Logger, event: B24Event): void {
   log.info("event accepted", { event: "event.accepted" });
-  notify(core, "eventReceived", { event });
+  notify(runtime, "eventReceived", { event });
 }
 
-function reportDuplicate(core: AppRuntime, log: Logger, event: B24Event): undefined {
+function reportDuplicate(runtime: AppRuntime, log: Logger, event: B24Event): undefined {
   log.debug("event is a duplicate", { event: "event.duplicate" });
-  notify(core, "duplicateReceived", { event });
+  notify(runtime, "duplicateReceived", { event });
 }
 
 function reportDowngrade(
-  core: AppRuntime,
+  runtime: AppRuntime,
   log: Logger,
   event: B24Event,
   facts: EventFacts,
   before: PortalRecord | undefined,
 ): void {
   const from = before?.status === "installed" ? before.version : undefined;
-  const to = tryApplyEvent(before, event, facts) === undefined ? undefined : announcedVersion(event, facts);
+  const to = tryApplyEvent(before, event, facts) === undefined ? undefined : targetOfEvent(event, facts);
   if (to === undefined || from === undefined || compareVersions(to, from) >= 0) return;
   log.warn("downgrade ignored", { event: "downgrade.ignored", from, to });
-  notify(core, "downgradeIgnored", { memberId: event.auth.memberId, from, to });
+  notify(runtime, "downgradeIgnored", { memberId: event.auth.memberId, from, to });
 }
 
 async function verify(
-  core: AppRuntime,
+  runtime: AppRuntime,
   event: B24Event,
   receivedAt: number,
   record: PortalRecord | undefined,
 ): Promise<StoredVerification> {
-  const plugins = core.plugins.filter(({ phase }) => phase === "verify");
-  const context = makeContext(core, event, { record, receivedAt });
+  const plugins = runtime.plugins.filter(({ phase }) => phase === "verify");
+  const context = makeContext(runtime, event, { record, receivedAt });
   let verified: Verification | undefined;
   try {
     verified = await runPipeline(plugins, context, async () => {});
@@ -171,13 +166,13 @@ async function verify(
   if (verified === undefined) throw new NotAuthenticError("a plugin returned without calling next()");
   const { applicationToken, clientEndpoint, installedVersion, scope, tokens } = verified;
   return defined({
-    applicationTokenDigest: applicationToken && await core.digest(applicationToken.reveal()),
+    applicationTokenDigest: applicationToken && await runtime.digest(applicationToken.reveal()),
     ...{ clientEndpoint, installedVersion, scope, tokens },
   });
 }
 
-function causesWork(core: AppRuntime, event: B24Event): boolean {
+function causesWork(runtime: AppRuntime, event: B24Event): boolean {
   return event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL" || event.name === "ONAPPUNINSTALL" ||
-    core.versions.deployed !== undefined ||
-    core.handlers.has(wireName(event));
+    runtime.versions.deployed !== undefined ||
+    runtime.handlers.has(wireName(event));
 }

@@ -1,66 +1,69 @@
-/** Taking a portal for something other than its work: nobody works on it meanwhile, and what comes is taken up after. */
-import { indexKeyOf, updateIndex } from "./state_index.ts";
+/** Runs work under the lease of a portal outside the worker. What arrives in the meantime is processed afterwards. */
 import type { Storage } from "../storage/storage.ts";
 import { acquireLease, type LeaseOptions, type PortalLease } from "./lease.ts";
 import { entryTime } from "./schedule.ts";
+import { indexKeyOf, updateIndex } from "./state_index.ts";
 
-/** What portals are borrowed with. */
+/** Options of {@linkcode withPortalLease}. */
 export interface PortalLeaseOptions extends LeaseOptions {
-  /** Has the work of a portal begun. */
+  /** Makes the worker process a portal. */
   readonly wake: (memberId: string) => void;
 }
 
-/** Runs `use` while no worker is at the portal; resolves to `undefined`, and does nothing, when one is. */
+/**
+ * Runs `run` under the lease of a portal, then updates the index and releases the lease. Resolves to `undefined`, without
+ * running anything, if there is no such portal or another process holds its lease.
+ */
 export async function withPortalLease<T>(
-  borrower: PortalLeaseOptions,
+  options: PortalLeaseOptions,
   memberId: string,
-  use: (held: PortalLease) => Promise<T>,
+  run: (lease: PortalLease) => Promise<T>,
 ): Promise<{ readonly result: T } | undefined> {
-  const here = borrowedOf(borrower.storage);
-  await here.get(memberId);
-  const over = Promise.withResolvers<void>();
-  here.set(memberId, over.promise);
+  const running = runningOn(options.storage);
+  await running.get(memberId);
+  const finished = Promise.withResolvers<void>();
+  running.set(memberId, finished.promise);
   try {
-    const held = await acquireLease(borrower, memberId);
-    if (held === undefined) return undefined;
-    const { inboxSequence } = held.record();
+    const lease = await acquireLease(options, memberId);
+    if (lease === undefined) return undefined;
+    const { inboxSequence } = lease.record();
     try {
-      return { result: await use(held) };
+      return { result: await run(lease) };
     } finally {
-      // One that was lost is another's.
-      await releasePortal(borrower, held, inboxSequence).catch(() => {});
-      held.stop();
+      // If the lease is lost, its new holder updates the index.
+      await releasePortal(options, lease, inboxSequence).catch(() => {});
+      lease.stop();
     }
   } finally {
-    if (here.get(memberId) === over.promise) here.delete(memberId);
-    over.resolve();
+    if (running.get(memberId) === finished.promise) running.delete(memberId);
+    finished.resolve();
   }
 }
 
-/** Resolves when this process has not borrowed the portal, or not any more: a worker of its own waits for that. */
+/** Resolves once no {@linkcode withPortalLease} of this process runs on the portal, so that its worker waits for it. */
 export async function whenReleased(storage: Storage, memberId: string): Promise<void> {
-  await borrowedOf(storage).get(memberId);
+  await runningOn(storage).get(memberId);
 }
 
-/** What this process has borrowed, by storage. */
-const borrowed = new WeakMap<Storage, Map<string, Promise<void>>>();
+/** Calls of {@linkcode withPortalLease} in this process, by storage and portal. */
+const runningByStorage = new WeakMap<Storage, Map<string, Promise<void>>>();
 
-function borrowedOf(storage: Storage): Map<string, Promise<void>> {
-  const known = borrowed.get(storage) ?? new Map<string, Promise<void>>();
-  borrowed.set(storage, known);
-  return known;
+function runningOn(storage: Storage): Map<string, Promise<void>> {
+  const running = runningByStorage.get(storage) ?? new Map<string, Promise<void>>();
+  runningByStorage.set(storage, running);
+  return running;
 }
 
-/** Gives a portal back as it is now, counted, and has taken up what has come since `inboxSequence`, or was to be just now. */
+/** Releases a portal, and wakes the worker if deliveries have arrived since `inboxSequence` or the portal is due. */
 async function releasePortal(
   { storage, clock, leaseMs, wake }: PortalLeaseOptions,
-  held: PortalLease,
+  lease: PortalLease,
   inboxSequence: number | undefined,
 ): Promise<void> {
-  const indexedAs = indexKeyOf(held.record());
-  if (indexedAs !== held.indexedAs) await updateIndex(storage, held.record());
-  await held.release((record) => ({ ...record, indexedAs }));
-  const { memberId, inboxSequence: now, due } = held.record();
-  // Whoever wanted to do it found the portal taken.
-  if (now !== inboxSequence || (due !== undefined && entryTime(due) <= clock() + leaseMs)) wake(memberId);
+  const indexedAs = indexKeyOf(lease.record());
+  if (indexedAs !== lease.indexedAs) await updateIndex(storage, lease.record());
+  await lease.release((record) => ({ ...record, indexedAs }));
+  const { memberId, inboxSequence: latest, due } = lease.record();
+  // A worker that wanted to process the portal meanwhile did not get the lease.
+  if (latest !== inboxSequence || (due !== undefined && entryTime(due) <= clock() + leaseMs)) wake(memberId);
 }

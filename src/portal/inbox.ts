@@ -1,66 +1,69 @@
-/** The inbox: what was acknowledged and is not yet done. Its size is the work there is, not the number of portals. */
+/** The inbox: deliveries, that is accepted events whose work is not done yet. */
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import type { Body } from "../bitrix24/parse.ts";
 import type { WireTree } from "../bitrix24/tree.ts";
 import { FormatError } from "../errors.ts";
-import { digest } from "../secret.ts";
 import type { Entry, Key } from "../storage/storage.ts";
-import type { StoredVerification } from "./apply_event.ts";
+import type { StoredVerification } from "./event_facts.ts";
 import type { PortalRecord } from "./record.ts";
 
-/** One acknowledged event. Holds its tokens, which the handlers need, until it is done. */
+/** An accepted event whose work is not done. It contains the event's tokens, which handlers need. */
 export interface Delivery {
   readonly format: typeof DELIVERY_FORMAT;
-  /** As Bitrix24 sent it; absent for an update of which nothing was sent. */
+  /** The body as Bitrix24 sent it; absent for a missed update. */
   readonly body?: Body;
-  /** Of an update of which nothing was sent: the version. */
+  /** The version of a missed update. */
   readonly announced?: string;
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
   readonly verification: StoredVerification;
-  /** How often its handlers failed. */
+  /** Number of failed attempts. */
   readonly attempts: number;
-  /** What the last failure said, without tokens. */
+  /** Message of the last error, without tokens. */
   readonly error?: string;
-  /** When they are tried again, in milliseconds since 1970; absent after failures: it is parked. */
+  /** Time of the next attempt, in milliseconds since 1970; absent after a failure if the delivery is parked. */
   readonly retryAt?: number;
 }
 
-/** A delivery that this process has stored, and the record whose target it raised. */
+/** A delivery that this process has stored, with the record that it was applied to. */
 export interface AcceptedDelivery {
   readonly delivery: Entry<Delivery>;
   readonly event: B24Event;
   readonly record: Entry<PortalRecord>;
-  /** The portal had no other work when the record was written. */
+  /** The portal had no other work, and no lease, when the record was written. */
   readonly isAlone: boolean;
 }
 
-/** A stored delivery whose work is to be done. */
+/** A delivery to be processed. */
 export interface Accepted {
   readonly memberId: string;
   readonly deliveryId: string;
-  /** Saves the worker from reading what this process has just written. */
+  /** What this process has just written, so that the worker need not read it. */
   readonly fresh: AcceptedDelivery;
 }
 
-/** Raised whenever older code could misread a delivery. */
+/** Raised if older code would misread a delivery. */
 export const DELIVERY_FORMAT = 1;
 
-/** What stands there: that it does is all that matters. */
+/** Marks a delivery as done. */
 export interface Receipt {
   readonly format: typeof DELIVERY_FORMAT;
 }
 
-/** How long a repeated event is recognised, in milliseconds: 30 days. */
+/** TTL of receipts: duplicates of an event are recognized for 30 days. */
 export const RECEIPT_MS = 30 * 24 * 60 * 60 * 1000;
 
-/** @throws {FormatError} when newer code wrote it */
+/** @throws {FormatError} if newer code wrote the delivery */
 export function readDelivery(key: Key, delivery: Delivery): Delivery {
   assertFormat("delivery", key, delivery);
   return delivery;
 }
 
-/** @throws {FormatError} when newer code wrote it: there, it may mean something else */
+/**
+ * Returns whether a delivery is done.
+ *
+ * @throws {FormatError} if newer code wrote the receipt, which may mean something else there
+ */
 export function isDone(receipt: Entry<Receipt> | null): boolean {
   if (receipt !== null) assertFormat("receipt", receipt.key, receipt.value);
   return receipt !== null;
@@ -71,14 +74,17 @@ function assertFormat(what: string, key: Key, { format }: { readonly format: unk
 }
 
 /**
- * The same for every copy of an event, whichever handler registration it was sent for: of name, subject and `ts`,
- * never of the tokens of `auth`.
+ * Returns the id of an event's delivery: its name, subject and `ts`. Copies of an event have the same one, also if they
+ * were sent for other handler registrations or with other tokens.
  */
-export async function deliveryId(event: B24Event, tree: WireTree): Promise<string> {
-  return `${wireName(event)}:${await subject(event, tree)}:${event.ts}`;
+export async function deliveryId(event: B24Event, tree: WireTree, digest: Digest): Promise<string> {
+  return `${wireName(event)}:${await subjectOf(event, tree, digest)}:${event.ts}`;
 }
 
-function subject(event: B24Event, tree: WireTree): string | Promise<string> {
+/** Returns the SHA-256 of a string, in hexadecimal. */
+type Digest = (text: string) => Promise<string>;
+
+function subjectOf(event: B24Event, tree: WireTree, digest: Digest): string | Promise<string> {
   switch (event.name) {
     case "ONAPPUPDATE":
     case "ONAPPINSTALL":
@@ -91,7 +97,7 @@ function subject(event: B24Event, tree: WireTree): string | Promise<string> {
       return `${event.data.method} ${event.data.confirmed}`;
     case "ONAPPUSERREADY":
       return String(event.data.userId ?? "");
-    // These come in any number within one second; only all of their data tells them apart.
+    // There may be many within a second: only all of their data distinguishes them.
     case "ONAPPTEST":
     case "UNKNOWN":
       return digest(JSON.stringify(tree.data ?? null));

@@ -30,9 +30,14 @@ export function runPrefix(memberId: string): Key {
   return ["run", memberId];
 }
 
-/** Key of a step result that is too large for the portal's record. Owner: `run_history.ts`. Deleted with its run. */
+/** Prefix of the step results of a portal that are too large for its record. Owner: `run_history.ts`. */
+export function resultPrefix(memberId: string): Key {
+  return ["result", memberId];
+}
+
+/** Key of a step result that is too large for the portal's record. Deleted with its run. */
 export function resultKey(memberId: string, id: string): Key {
-  return ["result", memberId, id];
+  return [...resultPrefix(memberId), id];
 }
 
 /** Prefix of the state index. Owner: `state_index.ts`. One entry for each prefix of `member_id`, kept forever. */

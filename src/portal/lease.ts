@@ -1,143 +1,152 @@
 /**
- * One worker a portal, across processes. The lease is inside the portal's record, and all that its holder writes goes
- * through a compare-and-set that finds the lease there: once another has taken it over, whatever the clocks say, the
- * old holder writes nothing more.
+ * Leases: at most one worker works on a portal, across processes. The lease is in the portal's record, and its holder
+ * writes only by a compare-and-set that finds its lease there. So once another process has acquired the lease, the former
+ * holder cannot write, whatever its clock says.
  */
 import type { Time } from "../async/time.ts";
 import { StorageError } from "../errors.ts";
-import { updateEntry } from "../storage/update.ts";
+import type { Logger } from "../logger.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
-import { type PortalRecord, readRecord } from "./record.ts";
+import { updateEntry } from "../storage/update.ts";
 import { portalKey } from "./keys.ts";
+import { type PortalRecord, readRecord } from "./record.ts";
 
-/** Another worker has taken the portal over, or the lease could not be renewed in time. */
+/** Another process acquired the lease, or it could not be renewed in time. */
 export class LeaseLostError extends StorageError {
-  /** `why` ends the message. */
-  constructor(memberId: string, why: string, options?: ErrorOptions) {
-    super(`cannot go on with portal ${memberId}: ${why}`, options);
+  /** `reason` ends the message. */
+  constructor(memberId: string, reason: string, options?: ErrorOptions) {
+    super(`lost the lease of portal ${memberId}: ${reason}`, options);
   }
 }
 
-/** What leases are made with. */
+/** Options of {@linkcode acquireLease}. */
 export interface LeaseOptions {
   readonly storage: Storage;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   readonly time: Pick<Time, "monotonic" | "setTimer">;
-  /** A fresh, unguessable text. */
+  /** Returns a fresh, unguessable string. */
   readonly random: () => string;
-  /** How long a lease lasts that is not renewed, in milliseconds. */
+  /** Time (ms) after which a lease that is not renewed expires. */
   readonly leaseMs: number;
+  readonly log: Logger;
 }
 
-/** A portal that this worker alone works on, until it is released or the lease is lost. */
+/** The lease of a portal, until it is released or lost. */
 export interface PortalLease {
-  /** As this worker last wrote or read it. */
+  /** Returns the record as this holder last read or wrote it. */
   readonly record: () => PortalRecord;
-  /** Higher than that of every holder before. */
+  /** Fencing token: higher than that of every earlier lease of the portal, so that a write of an earlier holder can be told. */
   readonly fencingToken: number;
-  /** As what the portal was counted when it was taken. Until it is given back, its record does not say: a holder may end. */
+  /**
+   * Index value at acquisition. It is removed from the record while the lease is held, so that a crash of the holder
+   * makes the next one update the index.
+   */
   readonly indexedAs: string | undefined;
-  /** Aborted when the lease is lost. */
+  /** Aborted if the lease is lost. */
   readonly signal: AbortSignal;
   /**
    * Applies `change` to the record and renews the lease.
    *
-   * @throws {LeaseLostError} when another worker has the portal
+   * @throws {LeaseLostError} if another process acquired the lease
    */
   readonly update: (change: (record: PortalRecord) => PortalRecord) => Promise<PortalRecord>;
   /**
-   * Applies `change` and gives the lease back, unless `change` gives `undefined`. Resolves to whether it did.
+   * Applies `change` and releases the lease, unless `change` returns `undefined`. Resolves to whether it was released.
    *
-   * @throws {LeaseLostError} when another worker has the portal
+   * @throws {LeaseLostError} if another process acquired the lease
    */
   readonly release: (change: (record: PortalRecord) => PortalRecord | undefined) => Promise<boolean>;
-  /** Stops renewing: a lease that was not released runs out. */
+  /** Stops renewing, so that a lease that was not released expires. */
   readonly stop: () => void;
 }
 
-/** A program that has nothing left but leases to renew may end. */
-const LET_GO = { keepAlive: false };
-
-/** Takes a portal; `undefined` when there is none, or another worker has it. `known` saves reading it. */
+/**
+ * Acquires the lease of a portal; resolves to `undefined` if there is no such portal, or another process holds the lease.
+ * `entry` is the record as it was read before, to save reading it again.
+ */
 export async function acquireLease(
-  { storage, clock, time, random, leaseMs }: LeaseOptions,
+  options: LeaseOptions,
   memberId: string,
-  known?: Entry<PortalRecord>,
+  entry?: Entry<PortalRecord>,
 ): Promise<PortalLease | undefined> {
+  const { storage, clock, random, leaseMs, log } = options;
   const owner = random();
-  const key = portalKey(memberId);
+  let indexedAs: string | undefined;
+  const acquired = await updateEntry<PortalRecord>(storage, portalKey(memberId), (found) => {
+    const record = readRecord(found);
+    if (record === undefined || (record.lease !== undefined && record.lease.until > clock())) return undefined;
+    const { indexedAs: indexedBefore, ...rest } = record;
+    indexedAs = indexedBefore;
+    return { ...rest, lease: { owner, until: clock() + leaseMs }, fencingToken: (record.fencingToken ?? 0) + 1 };
+  }, entry);
+  if (acquired?.value.lease?.owner !== owner) return undefined;
+  log.debug("lease acquired", { event: "lease.acquired", memberId, fencingToken: acquired.value.fencingToken });
+  return holdLease(options, owner, acquired, indexedAs);
+}
+
+function holdLease(
+  { storage, clock, time, leaseMs, log }: LeaseOptions,
+  owner: string,
+  acquired: Entry<PortalRecord>,
+  indexedAs: string | undefined,
+): PortalLease {
+  const { memberId, fencingToken } = acquired.value;
   const lost = new AbortController();
-  const lose = (why: string, options?: ErrorOptions): LeaseLostError => {
-    const error = new LeaseLostError(memberId, why, options);
+  let entry = acquired;
+  /** Monotonic: changes of the system clock do not matter. */
+  let renewedAt = time.monotonic();
+
+  function lose(reason: string, options?: ErrorOptions): LeaseLostError {
+    const error = new LeaseLostError(memberId, reason, options);
     lost.abort(error);
     return error;
-  };
-  const leased = (record: PortalRecord): PortalRecord => ({ ...record, lease: { owner, until: clock() + leaseMs } });
+  }
 
-  let indexedAs: string | undefined;
-  const taken = await updateEntry<PortalRecord>(storage, key, (entry) => {
-    const record = readRecord(entry);
-    if (record === undefined || (record.lease !== undefined && record.lease.until > clock())) return undefined;
-    const { indexedAs: before, ...rest } = record;
-    indexedAs = before;
-    return { ...leased(rest), fencingToken: (record.fencingToken ?? 0) + 1 };
-  }, known);
-  if (taken?.value.lease?.owner !== owner) return undefined;
+  function expire(options?: ErrorOptions): void {
+    lose("it could not be renewed in time", options);
+  }
 
-  let entry = taken;
-  /** By the clock of this process, which nobody sets. */
-  let renewedAt = time.monotonic();
+  function renewed(record: PortalRecord): PortalRecord {
+    return { ...record, lease: { owner, until: clock() + leaseMs } };
+  }
 
   async function write(change: (record: PortalRecord) => PortalRecord | undefined): Promise<PortalRecord> {
     lost.signal.throwIfAborted();
-    let writtenAt = renewedAt;
-    const written = await updateEntry<PortalRecord>(storage, key, (found) => {
+    let startedAt = renewedAt;
+    const written = await updateEntry<PortalRecord>(storage, portalKey(memberId), (found) => {
       const record = readRecord(found);
-      // The lease counts from here, however long the storage takes.
-      writtenAt = time.monotonic();
-      if (record?.lease?.owner !== owner) throw lose("another worker has taken it over");
+      // The lease lasts from here on, however long the storage takes.
+      startedAt = time.monotonic();
+      if (record?.lease?.owner !== owner) throw lose("another process acquired it");
       return change(record);
     }, entry);
     entry = written!;
-    renewedAt = writtenAt;
+    renewedAt = startedAt;
     return entry.value;
   }
 
-  const late = (options?: ErrorOptions): LeaseLostError => lose("its lease could not be renewed in time", options);
-
   async function renew(): Promise<void> {
-    // A storage that hangs says nothing. After a standstill it is to say first whether somebody has taken the portal.
+    // If the storage hangs, the lease expires. If this process was paused, the storage first gets time to answer.
     const left = Math.max(leaseMs / 3, leaseMs - (time.monotonic() - renewedAt));
-    const cancel = time.setTimer(() => late(), left, LET_GO);
+    const cancel = time.setTimer(() => expire(), left, { keepAlive: false });
     try {
-      await write(leased);
+      await write(renewed);
     } catch (error) {
-      // One that failed is tried again with the next, as long as nobody else can have taken the portal.
-      if (time.monotonic() - renewedAt > leaseMs) late({ cause: error });
+      // The next renewal tries again, as long as no other process can have acquired the lease.
+      if (time.monotonic() - renewedAt > leaseMs) expire({ cause: error });
     } finally {
       cancel();
     }
   }
 
-  let stop = (): void => {};
-  const renewLater = (): void => {
-    stop = time.setTimer(
-      () => {
-        renewLater();
-        void renew();
-      },
-      leaseMs / 3,
-      LET_GO,
-    );
-  };
-  renewLater();
+  const stop = repeat(time, leaseMs / 3, () => void renew());
   return {
     record: () => entry.value,
-    fencingToken: entry.value.fencingToken!,
+    fencingToken: fencingToken!,
     indexedAs,
     signal: lost.signal,
-    update: (change) => write((record) => leased(change(record))),
+    update: (change) => write((record) => renewed(change(record))),
     release: async (change) => {
       const after = await write((record) => {
         const changed = change(record);
@@ -145,10 +154,28 @@ export async function acquireLease(
         const { lease: _, ...rest } = changed;
         return rest;
       });
-      const released = after.lease?.owner !== owner;
-      if (released) stop();
-      return released;
+      if (after.lease?.owner === owner) return false;
+      stop();
+      log.debug("lease released", { event: "lease.released", memberId, fencingToken });
+      return true;
     },
-    stop: () => stop(),
+    stop,
   };
+}
+
+/** Calls `run` every `ms` milliseconds until the returned function is called. Does not keep the process alive. */
+function repeat(time: Pick<Time, "setTimer">, ms: number, run: () => void): () => void {
+  let cancel: () => void;
+  const next = (): void => {
+    cancel = time.setTimer(
+      () => {
+        next();
+        run();
+      },
+      ms,
+      { keepAlive: false },
+    );
+  };
+  next();
+  return () => cancel();
 }

@@ -1,11 +1,11 @@
-/** Our record of one customer's Bitrix24: one key, one value, changed by compare-and-set. */
+/** The record of one portal: one key, one value, changed by compare-and-set. */
 import { type BlockedReason, FormatError, UnknownPortalError } from "../errors.ts";
-import type { Entry, Key, Storage } from "../storage/storage.ts";
+import type { Entry, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
 import { portalKey } from "./keys.ts";
 import type { StoredTokens } from "./tokens.ts";
 
-/** An upgrade that ran for a portal. */
+/** An upgrade that was applied to a portal. */
 export interface AppliedUpgrade {
   /** Id of the upgrade. */
   readonly id: string;
@@ -15,187 +15,188 @@ export interface AppliedUpgrade {
   readonly to: string;
   /** When it finished, in milliseconds since 1970. */
   readonly at: number;
-  /** It did not run: `app.admin.skip` took it for done. */
+  /** The upgrade did not run: `app.admin.skip` marked it as done. */
   readonly skipped?: true;
 }
 
-/** Why a portal is not on its target. */
+/** The last failure of a portal that is not on its target. */
 export interface PortalFailure {
-  /** The upgrade that failed; absent when a plugin did before it, such as one that puts registrations back. */
+  /** Id of the upgrade that failed; absent if a plugin failed before it, such as one that restores registrations. */
   readonly upgradeId?: string;
-  /** Version that the portal was going to. */
+  /** Version the portal was going to. */
   readonly to: string;
-  /** The step of it that failed, if it was in one. */
+  /** Name of the step that failed; absent if the failure was outside a step. */
   readonly step?: string;
-  /** What it said, without tokens. */
+  /** Message of the error, without tokens. */
   readonly message: string;
-  /** How often in a row it has failed: of the step, if it was in one. */
+  /** Number of failed attempts in a row: of the step if the failure was in one, otherwise of the upgrade. */
   readonly attempts: number;
-  /** When it last failed, in milliseconds since 1970. */
+  /** Time of the last failure, in milliseconds since 1970. */
   readonly at: number;
-  /** When it is tried again, in milliseconds since 1970; absent when it is parked: then it waits for a person. */
+  /** Time of the next attempt, in milliseconds since 1970; absent if the portal is parked until an operator acts. */
   readonly retryAt?: number;
 }
 
-/** How far a run says that it is. */
+/** The progress that a running upgrade reports. */
 export interface RunProgress {
-  /** Of whatever the upgrade counts. */
+  /** Number of items done, in whatever unit the upgrade counts. */
   readonly done: number;
-  /** Absent when it is not known. */
+  /** Number of items in all; absent if it is not known. */
   readonly total?: number;
-  /** For people. */
+  /** A note for people. */
   readonly note?: string;
 }
 
-/** A portal's journey from its version to its target, while it lasts. */
+/** The run that brings a portal from its version to its target, until it is finished. */
 export interface PortalRun {
-  /** Sorts by time among the runs of its portal. */
+  /** Id of the run. The ids of a portal's runs sort by time. */
   readonly id: string;
-  /** Version that it began on. */
+  /** Version of the portal when the run started. */
   readonly from: string;
-  /** When it began, in milliseconds since 1970. */
+  /** When the run started, in milliseconds since 1970. */
   readonly startedAt: number;
-  /** The upgrade that runs or is to run next, and how often it has been begun since it last went well. */
+  /** The upgrade that runs, or runs next, and its number of attempts since it last succeeded. */
   readonly current?: { readonly upgradeId: string; readonly attempt: number };
-  /** Absent while nothing has told. */
+  /** Absent until the upgrade reports progress. */
   readonly progress?: RunProgress;
-  /** Until when a `sleep` lasts, in milliseconds since 1970. */
+  /** End of the current `sleep`, in milliseconds since 1970. */
   readonly wakeAt?: number;
 }
 
-/** What a step left behind. */
+/** The stored state of one step. */
 export interface StepRecord {
-  /** `begun` and not known to have ended, `done`, or taken back by its `undo`. */
+  /** `begun`: started, and not known to have ended. `undone`: rolled back by its `undo`. */
   readonly state: "begun" | "done" | "undone";
-  /** How often it has been begun. */
+  /** Number of times the step was started. */
   readonly attempts: number;
-  /** When it last began or ended, in milliseconds since 1970. */
+  /** When the step last started or ended, in milliseconds since 1970. */
   readonly at: number;
-  /** What it gave, if that is small; absent also for `undefined`. */
+  /** Result of the step, if it is small; absent for `undefined` as well. */
   readonly result?: unknown;
-  /** Where what it gave is, if that is large. */
+  /** Id under which a large result is stored. */
   readonly stored?: string;
-  /** Of `pages`: where to go on. */
+  /** Cursor at which `pages` resumes. */
   readonly cursor?: unknown;
-  /** Of `pages`: how much is done. */
+  /** Number of items that `pages` has done. */
   readonly done?: number;
-  /** Of `sleep`: until when, in milliseconds since 1970. */
+  /** End of a `sleep`, in milliseconds since 1970. */
   readonly wakeAt?: number;
 }
 
-/** The steps of one upgrade, in the order in which they began. */
+/** The steps of one upgrade, in the order in which they started. */
 export interface UpgradeJournal {
   /** Id of the upgrade. */
   readonly upgradeId: string;
-  /** By name. */
+  /** Steps by name. */
   readonly steps: Readonly<Record<string, StepRecord>>;
 }
 
-/** What the work on a portal waits for, and nobody here can hasten. */
+/** The external action that a portal is blocked on. */
 export interface PortalBlock {
-  /** What the portal lacks. */
+  /** What the portal needs. */
   readonly on: BlockedReason;
-  /** For people, without tokens. */
+  /** Explanation for people, without tokens. */
   readonly message: string;
-  /** Since when, in milliseconds since 1970. */
+  /** When the portal became blocked, in milliseconds since 1970. */
   readonly since: number;
-  /** When it is looked at again, in milliseconds since 1970, if nothing tells of it before. */
+  /** Time of the next attempt, in milliseconds since 1970. An event that ends the block starts it earlier. */
   readonly nextTryAt: number;
 }
 
-/** The application token of a portal, as a digest: enough to compare with, useless to a thief. */
+/** Digests of a portal's application token: they can be compared with, and are useless to a thief. */
 export interface ApplicationTokenDigests {
-  /** Of `digestToken`. */
+  /** Digest of the current token, made by `digestToken`. */
   readonly current: string;
-  /** The one before, and when it was replaced, in milliseconds since 1970. */
+  /** Digest of the token before it, and when that was replaced, in milliseconds since 1970. */
   readonly previous?: { readonly digest: string; readonly replacedAt: number };
 }
 
-/** A portal as plugins and handlers see it: a snapshot, which later changes do not reach. */
+/** A portal as plugins and handlers see it: a snapshot, which does not follow later changes. */
 export interface Portal {
-  /** For ever. */
+  /** Bitrix24's id of the portal. It never changes. */
   readonly memberId: string;
-  /** Host name that the last event gave. */
+  /** Host name in the newest event. Not verified: use `clientEndpoint` for calls. */
   readonly domain: string;
-  /** Where to call the portal's REST; only ever an address that was proved. */
+  /** Verified address of the portal's REST API; absent until one is verified. */
   readonly clientEndpoint?: string;
-  /** `uninstalled` portals are kept so that late events can be told apart from forged ones. */
+  /** `uninstalled` portals are kept, so that late events can be told from forged ones. */
   readonly status: "installed" | "uninstalled";
-  /** Counts installations. */
+  /** Number of installations of the app so far. */
   readonly generation: number;
-  /** Version that this installation began with: what was upgraded before it is not run for it. */
+  /** Version at the start of this installation. Upgrades to it and to earlier versions do not run. */
   readonly initialVersion?: string;
-  /** Version that the portal's data is on; absent while nothing has told. */
+  /** Version of the portal's data; absent while it is unknown. */
   readonly version?: string;
-  /** Version that it should be on. */
+  /** Version the portal should be on; absent while it is unknown. */
   readonly target?: string;
-  /** Upgrades that ran, in order. */
+  /** Applied upgrades of this installation, in order. */
   readonly applied: readonly AppliedUpgrade[];
-  /** Absent while all is well. */
+  /** The last failure; absent once the failed work succeeds. */
   readonly failure?: PortalFailure;
-  /** Absent while the portal is on its target. */
+  /** The current run; absent if there is none. */
   readonly run?: PortalRun;
-  /** Absent while nothing has to be waited for. */
+  /** What the portal is blocked on; absent if it is not blocked. */
   readonly blocked?: PortalBlock;
-  /** What the portal lets the app do, as Bitrix24 itself said last; absent until it was asked. */
+  /** Scopes granted to the app, as Bitrix24 last reported them; absent until it was asked. */
   readonly scope?: readonly string[];
-  /** Absent until one was proved. */
+  /** Absent until an application token is verified. */
   readonly applicationToken?: ApplicationTokenDigests;
 }
 
-/** Who works on a portal. Whatever he writes, he writes by compare-and-set on the record that holds his lease. */
+/** The right to work on a portal. Its holder writes by compare-and-set on the record that contains the lease. */
 export interface Lease {
-  /** Unique for every time that a lease is taken. */
+  /** Unique for each acquisition. */
   readonly owner: string;
-  /** In milliseconds since 1970: after it, another may take it. */
+  /** Time after which another process may take the portal, in milliseconds since 1970. */
   readonly until: number;
 }
 
-/** When Bitrix24 was last asked about a portal. */
+/** The last check of a portal. */
 export interface Check {
   /** In milliseconds since 1970. */
   readonly at: number;
-  /** It did not answer. */
+  /** Bitrix24 did not answer. */
   readonly hasFailed?: true;
 }
 
-/** What is stored: the snapshot with the tokens, and what only the core needs. */
+/** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
 export interface PortalRecord extends Omit<Portal, "run"> {
   readonly format: typeof PORTAL_FORMAT;
-  /** Absent until an event brought some, and after an uninstall. */
+  /** Absent until an event brings some, and after a removal. */
   readonly tokens?: readonly StoredTokens[];
   /** Who refreshes tokens of this portal: one at a time. */
   readonly refreshing?: { readonly id: string; readonly until: number };
-  /** Absent until it was asked. */
+  /** Absent until the first check. */
   readonly check?: Check;
-  /** Latest `ts` of an event that shows the app installed, and of one that removed it, be it an installation ago. */
+  /** Latest `ts` of an installation or update. */
   readonly installedTs: number;
+  /** Latest `ts` of a removal, also of an earlier installation. */
   readonly uninstalledTs?: number;
-  /** `ts` of the newest event that was taken in. */
+  /** `ts` of the newest event that was applied. */
   readonly latestTs: number;
-  /** With the journal of the upgrades of this run, the current one last. */
+  /** The current run with the journals of its upgrades, the current one last. */
   readonly run?: PortalRun & { readonly journal: readonly UpgradeJournal[] };
-  /** How many runs were rolled back: a step that runs again after that is another one for the outside. */
+  /** Number of rollbacks. It is part of the idempotency keys of steps: a step that runs again after a rollback is new. */
   readonly rollbacks?: number;
-  /** Counts deliveries: whoever has worked on all sees whether another has come since. */
+  /** Number of deliveries so far. The holder of the lease compares it to see whether more have arrived. */
   readonly inboxSequence?: number;
-  /** Counts leases. */
+  /** Number of acquired leases. */
   readonly fencingToken?: number;
   readonly lease?: Lease;
-  /** As what the portal is counted. */
+  /** Value under which the portal is in the state index. */
   readonly indexedAs?: string;
-  /** Under what the portal is in the schedule. */
+  /** Id of the portal's schedule entry. */
   readonly due?: string;
-  /** Under what it is there, too, since something earlier has come up. */
+  /** Ids of later entries that are still in the schedule, because an earlier one was added. */
   readonly supersededDue?: readonly string[];
-  /** When what a removed portal leaves is purged, in milliseconds since 1970. */
+  /** When the data of a removed portal is purged, in milliseconds since 1970. */
   readonly purgeAt?: number;
 }
 
-/** Raised whenever older code could misread a record. */
+/** Raised if older code would misread a record. */
 export const PORTAL_FORMAT = 1;
 
-/** @throws {FormatError} when newer code wrote it: older code must not write over what it does not know */
+/** @throws {FormatError} if newer code wrote the record: older code must not overwrite fields that it does not know */
 export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | undefined {
   if (entry === null) return undefined;
   const { format } = entry.value;
@@ -203,34 +204,83 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
   return entry.value;
 }
 
-/** The record without what only the core needs. */
-export function snapshot(record: PortalRecord): Portal {
-  const { memberId, domain, status, generation, applied } = record;
-  const portal: { -readonly [Key in keyof Portal]: Portal[Key] } = { memberId, domain, status, generation, applied };
-  for (const key of OPTIONAL) {
-    if (record[key] !== undefined) portal[key] = record[key] as never;
-  }
-  if (record.run !== undefined) {
-    const { journal: _, ...run } = record.run;
-    portal.run = run;
-  }
-  return portal;
+/**
+ * When each field of a record is dropped. `removal`: when the app is removed. `purge`: when the data of the removed
+ * portal is purged, or the app is installed again. `never`: needed to recognize late events, and to work on the portal.
+ */
+const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "never">> = {
+  format: "never",
+  memberId: "never",
+  domain: "purge",
+  clientEndpoint: "purge",
+  status: "never",
+  generation: "never",
+  initialVersion: "purge",
+  version: "purge",
+  target: "purge",
+  applied: "purge",
+  failure: "removal",
+  run: "purge",
+  rollbacks: "purge",
+  blocked: "removal",
+  scope: "purge",
+  applicationToken: "never",
+  tokens: "removal",
+  refreshing: "removal",
+  check: "removal",
+  installedTs: "never",
+  uninstalledTs: "never",
+  latestTs: "never",
+  inboxSequence: "never",
+  fencingToken: "never",
+  lease: "never",
+  indexedAs: "never",
+  due: "never",
+  supersededDue: "never",
+  purgeAt: "purge",
+};
+
+/** Returns the fields of a record that remain when the app is removed. */
+export function withoutRemovedFields(record: PortalRecord): PortalRecord {
+  return pick(record, (field) => DROPPED_AT[field] !== "removal") as PortalRecord;
 }
 
-const OPTIONAL = [
-  ...[
-    "clientEndpoint",
-    "initialVersion",
-    "version",
-    "target",
-    "failure",
-    "applicationToken",
-    "blocked",
-    "scope",
-  ] as const,
-];
+/** Returns the fields of a record that remain when it is purged, and when the app is installed again. */
+export function withoutPurgedFields(record: PortalRecord): PortalRecord {
+  return { domain: "", applied: [], ...pick(record, (field) => DROPPED_AT[field] === "never") } as PortalRecord;
+}
 
-/** @throws {UnknownPortalError} when the portal is not stored */
+/** The fields that a snapshot shows. */
+const SNAPSHOT: Readonly<Record<keyof Portal, true>> = {
+  memberId: true,
+  domain: true,
+  clientEndpoint: true,
+  status: true,
+  generation: true,
+  initialVersion: true,
+  version: true,
+  target: true,
+  applied: true,
+  failure: true,
+  run: true,
+  blocked: true,
+  scope: true,
+  applicationToken: true,
+};
+
+/** Returns the record without tokens, journals, and the fields that only the core uses. */
+export function snapshot(record: PortalRecord): Portal {
+  const portal = pick(record, (field) => field in SNAPSHOT) as Portal;
+  if (record.run === undefined) return portal;
+  const { journal: _, ...run } = record.run;
+  return { ...portal, run };
+}
+
+function pick(record: PortalRecord, isPicked: (field: keyof PortalRecord) => boolean): Partial<PortalRecord> {
+  return Object.fromEntries(Object.entries(record).filter(([field]) => isPicked(field as keyof PortalRecord)));
+}
+
+/** @throws {UnknownPortalError} if the portal is not stored */
 export async function loadPortal(storage: Storage, memberId: string): Promise<PortalRecord> {
   const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
   if (record === undefined) throw new UnknownPortalError(memberId);
@@ -238,9 +288,9 @@ export async function loadPortal(storage: Storage, memberId: string): Promise<Po
 }
 
 /**
- * Applies `change`, which may run several times, and resolves to the record then.
+ * Applies `change`, which may run several times, and resolves to the changed record.
  *
- * @throws {UnknownPortalError} when the portal is not stored
+ * @throws {UnknownPortalError} if the portal is not stored
  */
 export async function changePortal(
   storage: Storage,

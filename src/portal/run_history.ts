@@ -1,32 +1,35 @@
-/** Runs that are over: what was run, and what rolling back needs. */
+/** The finished runs of portals: which upgrades ran, and the journals that a rollback needs. */
 import { FormatError } from "../errors.ts";
 import type { Storage } from "../storage/storage.ts";
 import { resultKey, runPrefix } from "./keys.ts";
 import type { PortalRecord, UpgradeJournal } from "./record.ts";
 
-/** One run that is over. */
+/** A finished run as it is stored. */
 export interface StoredRun {
   readonly format: typeof RUN_FORMAT;
-  /** Sorts by time among the runs of its portal. */
+  /** The ids of a portal's runs sort by time. */
   readonly id: string;
-  /** Of the installation. */
+  /** Number of the installation. */
   readonly generation: number;
-  /** Version that it began on. */
+  /** Version of the portal when the run started. */
   readonly from: string;
-  /** Version that it reached. */
+  /** Version that the run reached. */
   readonly to: string;
   /** In milliseconds since 1970. */
   readonly startedAt: number;
   /** In milliseconds since 1970. */
   readonly finishedAt: number;
-  /** In order. */
+  /** The applied upgrades, in order. */
   readonly journal: readonly UpgradeJournal[];
 }
 
-/** Raised whenever older code could misread a run. */
+/** Raised if older code would misread a run. */
 export const RUN_FORMAT = 1;
 
-/** Keeps the run of `record`, which has reached `to`. May be called again for the same run. */
+/** Number of finished runs that are kept for each portal. */
+const MAX_RUNS = 20;
+
+/** Stores the run of `record`, which has reached `to`. Idempotent. */
 export async function saveRun(
   { storage, clock }: { readonly storage: Storage; readonly clock: () => number },
   record: PortalRecord,
@@ -39,7 +42,11 @@ export async function saveRun(
   await deleteOldRuns(storage, record.memberId);
 }
 
-/** Runs of a portal that are over, the latest first. */
+/**
+ * Returns the finished runs of a portal, the latest first.
+ *
+ * @throws {FormatError} if newer code wrote one of them
+ */
 export async function listRuns(storage: Storage, memberId: string): Promise<StoredRun[]> {
   const runs: StoredRun[] = [];
   for await (const { key, value } of storage.list<StoredRun>(runPrefix(memberId))) {
@@ -49,17 +56,13 @@ export async function listRuns(storage: Storage, memberId: string): Promise<Stor
   return runs.reverse();
 }
 
-/** The last run of a portal that is over. */
+/** Returns the latest finished run of a portal. */
 export async function latestRun(storage: Storage, memberId: string): Promise<StoredRun | undefined> {
   return (await listRuns(storage, memberId))[0];
 }
 
-/** How many runs of a portal are kept. */
-const KEPT = 20;
-
-/** Deletes all but the latest runs, and the results of their steps. */
-export async function deleteOldRuns(storage: Storage, memberId: string): Promise<void> {
-  for (const { id, journal } of (await listRuns(storage, memberId)).slice(KEPT)) {
+async function deleteOldRuns(storage: Storage, memberId: string): Promise<void> {
+  for (const { id, journal } of (await listRuns(storage, memberId)).slice(MAX_RUNS)) {
     for (const { stored } of journal.flatMap(({ steps }) => Object.values(steps))) {
       if (stored !== undefined) await storage.delete(resultKey(memberId, stored));
     }

@@ -1,111 +1,117 @@
 /**
- * Which portals have work, and from when on: an index beside the records, so that finding work costs what there is to
- * do. A record that has work and no entry would be forgotten. An entry of which no record speaks costs a look: who plans
- * reads the record, adds the entry and then writes the record as he read it, so once somebody else has written it, such
- * an entry will never be spoken of.
+ * The schedule: which portals have work, and from when on. It is an index beside the records, so that the cost of finding
+ * work depends on how much is due, not on the number of portals.
+ *
+ * An entry and the record that names it are two keys, and the entry is written first. A crash between the two writes
+ * leaves an orphaned entry, which costs one look at the portal; in the other order it would leave work that nobody finds.
+ * The record is written only if it is still as it was before the entry was added. So once another process has written the
+ * record, no one will name an orphaned entry, and it can be deleted.
  */
 import { StorageError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
 import { dueKey, portalKey, SCHEDULE } from "./keys.ts";
 import { type PortalRecord, readRecord } from "./record.ts";
 
-/** One portal that has work. */
+/** An entry of the schedule: a portal has work from some time on. */
 export interface ScheduleEntry {
   readonly key: Key;
   readonly memberId: string;
-  /** As the portal's record has it, if the two agree. */
+  /** Id of the entry. The record of the portal has the same one, unless the entry is orphaned or superseded. */
   readonly due: string;
 }
-/** Of the time in milliseconds since 1970, up to the year 5138. */
+
+/** Digits of a time in milliseconds since 1970, up to the year 5138. */
 const DIGITS = 14;
 
 /**
- * A time from which on a portal is to be looked at, in milliseconds since 1970, as a text that sorts by time. `unique` is
- * a text that nothing else has: who takes his own entry away must not take another's with it.
+ * Returns the id of a schedule entry for `at`, in milliseconds since 1970. Ids sort by time. `unique` makes the id
+ * different from all others, so that deleting one entry never deletes another.
  */
 export function entryId(at: number, unique: string): string {
   return `${String(Math.max(0, Math.floor(at))).padStart(DIGITS, "0")}-${unique}`;
 }
 
-/** The time of which {@linkcode entryId} made `due`. */
+/** Returns the time of an entry in milliseconds since 1970. */
 export function entryTime(due: string): number {
   return Number(due.slice(0, DIGITS));
 }
 
-/** Has the portal looked at from `due` on. */
+/** Adds an entry to the schedule. */
 export async function addEntry(storage: Storage, due: string, memberId: string): Promise<void> {
   await storage.put(dueKey(due, memberId), {});
 }
 
-/** Takes back what {@linkcode addEntry} did. */
+/** Deletes an entry from the schedule, if it exists. */
 export async function deleteEntry(storage: Storage, due: string, memberId: string): Promise<void> {
   await storage.delete(dueKey(due, memberId));
 }
 
-/** A visit that the schedule knows of before the record does. */
+/** A schedule entry that the record does not name yet. */
 export interface Reservation {
   readonly memberId: string;
-  /** As the record is to have it. */
+  /** Id of the entry. */
   readonly due: string;
-  /** Whether the schedule has it: a portal that is due by then needs no more. */
-  readonly isPlanned: boolean;
-  /** What was read of the record before. */
-  readonly read: Entry<PortalRecord> | null;
+  /** Whether the entry was added. It is not if the portal has an earlier one. */
+  readonly isAdded: boolean;
+  /** The record as it was before the entry was added. */
+  readonly before: Entry<PortalRecord> | null;
 }
 
-/** What visits are planned with. */
-interface Planner {
+/** Options of the functions that write schedule entries. */
+interface ScheduleOptions {
   readonly storage: Storage;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
-  /** A fresh text. */
+  /** Returns a fresh, unique string. */
   readonly random: () => string;
+  readonly log: Logger;
 }
 
-/** Puts a portal that is to have work into the schedule; `at` in milliseconds since 1970. */
+/** Adds an entry for `at`, in milliseconds since 1970, unless the portal has an earlier one. */
 export async function reserveEntry(
-  { storage, random }: Planner,
+  { storage, random }: ScheduleOptions,
   memberId: string,
   at: number,
-  read: Entry<PortalRecord> | null,
+  before: Entry<PortalRecord> | null,
 ): Promise<Reservation> {
   const due = entryId(at, random());
-  const known = readRecord(read)?.due;
-  const isPlanned = known === undefined || known > due;
-  if (isPlanned) await addEntry(storage, due, memberId);
-  return { memberId, due, isPlanned, read };
+  const current = readRecord(before)?.due;
+  const isAdded = current === undefined || current > due;
+  if (isAdded) await addEntry(storage, due, memberId);
+  return { memberId, due, isAdded, before };
 }
 
 /**
- * Applies `change`, after which the portal may be due as planned, and makes schedule and record agree. Were the record
- * written first, a crash would leave it due at a time of which the schedule does not know, and nobody would come.
+ * Writes the record that `change` returns, which may name the reserved entry, and deletes the entry if it does not.
+ * `change` receives the record and the id of the entry, and may run several times.
  */
 export async function commitEntry(
-  planner: Planner,
-  { memberId, due, isPlanned, read }: Reservation,
+  options: ScheduleOptions,
+  { memberId, due, isAdded, before }: Reservation,
   change: (record: PortalRecord | undefined, due: string) => PortalRecord | undefined,
 ): Promise<Entry<PortalRecord> | null> {
-  const { storage, clock } = planner;
+  const { storage, clock, log } = options;
   let isOutdated = false;
   const written = await updateEntry<PortalRecord>(storage, portalKey(memberId), (entry) => {
     const next = change(readRecord(entry), due);
-    // Whoever has written since may have found an entry that no record spoke of, and have removed it; or he has left the
-    // portal, and has taken along what the schedule had.
-    isOutdated = next?.due === due && !(isPlanned && entry?.version === read?.version);
+    // A process that wrote the record since then may have deleted the entry as orphaned.
+    isOutdated = next?.due === due && !(isAdded && entry?.version === before?.version);
     return isOutdated ? undefined : next;
-  }, read);
-  const isDue = written?.value.due === due;
-  if (isPlanned && !isDue) await deleteEntry(storage, due, memberId);
+  }, before);
+  const isNamed = written?.value.due === due;
+  if (isAdded && !isNamed) await deleteEntry(storage, due, memberId);
   if (isOutdated) {
-    return await commitEntry(planner, await reserveEntry(planner, memberId, entryTime(due), written), change);
+    return await commitEntry(options, await reserveEntry(options, memberId, entryTime(due), written), change);
   }
-  // Where there was no record, only time tells that nobody is about to make it: this process may have stood still.
-  if (isPlanned && isDue && read === null && clock() >= entryTime(due)) await addEntry(storage, due, memberId);
+  // Without a record, an entry counts as orphaned after some time. If this process was paused, it may be deleted by now.
+  if (isAdded && isNamed && before === null && clock() >= entryTime(due)) await addEntry(storage, due, memberId);
+  if (isNamed) log.debug("portal scheduled", { event: "portal.scheduled", memberId, at: entryTime(due) });
   return written;
 }
 
-/** The record of a portal that has one more delivery, and is to be looked at from `due` on. */
+/** Returns the record with one more delivery, and with the schedule entry `due` unless it names an earlier one. */
 export function withNextDelivery(record: PortalRecord, due: string): PortalRecord {
   const next = { ...record, inboxSequence: (record.inboxSequence ?? 0) + 1 };
   if (record.due === undefined || record.due === due) return { ...next, due };
@@ -114,55 +120,57 @@ export function withNextDelivery(record: PortalRecord, due: string): PortalRecor
 }
 
 /**
- * Has a portal that a worker leaves looked at again at `nextAt`, if at all: `release` writes the record with the new `due`
- * and resolves to whether it did. An entry that the schedule has already does as well when it comes no later and not
- * much earlier: a look in vain now and then costs less than an entry for each event of a portal.
+ * Releases a portal and leaves it with one schedule entry for `nextAt`, or with none. `release` writes the record with
+ * the id of that entry, and resolves to whether it released the portal.
+ *
+ * An existing entry is kept if its time is in the second half of the wait until `nextAt`: a useless look at a portal now
+ * and then costs less than an entry for each event.
  */
 export async function rescheduleEntry(
-  { storage, clock, random }: Planner,
+  { storage, clock, random, log }: ScheduleOptions,
   { memberId, due, supersededDue = [] }: PortalRecord,
   nextAt: number | undefined,
   release: (due: string | undefined) => Promise<boolean>,
 ): Promise<boolean> {
   const now = clock();
-  const planned = due === undefined ? supersededDue : [...supersededDue, due];
-  const does = (at: number): boolean => nextAt !== undefined && at <= nextAt && at - now >= (nextAt - now) / 2;
-  const kept = planned.find((one) => does(entryTime(one)));
-  const next = nextAt === undefined ? undefined : kept ?? entryId(nextAt, random());
-  if (next !== undefined && kept === undefined) await addEntry(storage, next, memberId);
-  const isFree = await release(next);
-  const outdated = isFree
-    ? planned.filter((one) => one !== next)
-    : kept === undefined && next !== undefined
-    ? [next]
-    : [];
-  await Promise.all(outdated.map((one) => deleteEntry(storage, one, memberId)));
-  return isFree;
+  const existing = due === undefined ? supersededDue : [...supersededDue, due];
+  const fits = (at: number): boolean => nextAt !== undefined && at <= nextAt && at - now >= (nextAt - now) / 2;
+  const kept = existing.find((id) => fits(entryTime(id)));
+  const added = nextAt === undefined || kept !== undefined ? undefined : entryId(nextAt, random());
+  if (added !== undefined) await addEntry(storage, added, memberId);
+  const next = kept ?? added;
+  const isReleased = await release(next);
+  if (isReleased && next !== undefined) {
+    log.debug("portal scheduled", { event: "portal.scheduled", memberId, at: entryTime(next) });
+  }
+  const unnamed = isReleased ? existing.filter((id) => id !== next) : added === undefined ? [] : [added];
+  await Promise.all(unnamed.map((id) => deleteEntry(storage, id, memberId)));
+  return isReleased;
 }
 
-/** The portals that are due at `now`, the longest waiting ones first. */
+/** Lists the entries that are due at `now`, the earliest first. */
 export async function* listDue(storage: Storage, now: number): AsyncGenerator<ScheduleEntry> {
   let after: Key | undefined;
   while (true) {
     try {
       for await (const { key } of storage.list(SCHEDULE, after === undefined ? {} : { after })) {
-        const due = dueOf(key);
-        if (entryTime(due.due) > now) return;
-        yield due;
+        const entry = entryOf(key);
+        if (entryTime(entry.due) > now) return;
+        yield entry;
       }
       return;
     } catch (error) {
-      // The key says all that there is to know: what cannot be decrypted must not keep the others from their turn.
+      // The key contains everything, so a value that cannot be decrypted does no harm: go on after it.
       if (!(error instanceof StorageError) || error.unreadableKey === undefined) throw error;
       after = error.unreadableKey;
-      const due = dueOf(after);
-      if (entryTime(due.due) > now) return;
-      yield due;
+      const entry = entryOf(after);
+      if (entryTime(entry.due) > now) return;
+      yield entry;
     }
   }
 }
 
-function dueOf(key: Key): ScheduleEntry {
+function entryOf(key: Key): ScheduleEntry {
   const [, due, memberId] = key as readonly [string, string, string];
   return { key, memberId, due };
 }

@@ -1,81 +1,81 @@
 /**
- * The OAuth tokens of a portal: a pair for each user that Bitrix24 gave us tokens of. A pair that an event brought counts
- * for nothing until an OAuth host has said whose it is: it may be another portal's, and does not push out one that works.
+ * The OAuth tokens of a portal: one token pair for each user. A pair from an event is unverified until an OAuth host
+ * confirms its user and portal: it may belong to another portal, so it never replaces a verified one.
  */
 import type { B24Event } from "../bitrix24/events.ts";
+import { defined } from "../defined.ts";
 
-/** The access token of one user, and most times what it can be renewed by. */
+/** A token pair of one user: an access token, and usually the refresh token. */
 export interface StoredTokens {
-  /** The app's own user on the portal, or a person. */
+  /** `system`: the app's own user on the portal. `user`: a person. */
   readonly owner: "system" | "user";
-  /** Absent in events of old portals, until it is proved. */
+  /** Absent in events of old portals, until the pair is verified. */
   readonly userId?: number;
   readonly accessToken: string;
   readonly refreshToken?: string;
-  /** End of the access token in milliseconds since 1970. */
+  /** Expiry of the access token, in milliseconds since 1970. */
   readonly expiresAt: number;
-  /** What they allow. */
+  /** Scopes that the access token grants. */
   readonly scope: readonly string[];
-  /** Seconds since 1970: when Bitrix24 sent or renewed them. */
+  /** When Bitrix24 sent or refreshed the pair, in seconds since 1970. */
   readonly ts: number;
-  /** The OAuth host that the event named, or that renewed them: to be asked first, if it is one of the app's. */
+  /** OAuth host that the event named, or that refreshed the pair. It is asked first, if it is one of the app's. */
   readonly server?: string;
-  /** An OAuth host has said that they are this app's, on this portal. */
+  /** An OAuth host confirmed that the pair belongs to this app on this portal. */
   readonly isVerified?: true;
-  /** Of who installed or updated the app, which administrators alone can. */
+  /** The user installed or updated the app, which only administrators can do. */
   readonly isAdmin?: true;
 }
 
-/** What an OAuth host said of the access token of an event. */
+/** What an OAuth host reported for the access token of an event. */
 export interface VerifiedTokens {
   readonly userId?: number;
   readonly scope: readonly string[];
 }
 
-/** People of whom a portal keeps tokens that are proved, and that are not; beyond, those that are oldest go. */
+/** Number of people whose verified pairs a portal keeps, and whose unverified ones. The oldest are dropped. */
 const MAX_USERS = 4;
 const MAX_UNVERIFIED_USERS = 2;
 
-/** The tokens that `event` brings; `ts` in seconds since 1970. */
-export function tokensOfEvent(event: B24Event, ts: number, proved: VerifiedTokens | undefined): StoredTokens[] {
+/** Returns the token pairs in `event`; `ts` in seconds since 1970. */
+export function tokensOfEvent(event: B24Event, ts: number, verified: VerifiedTokens | undefined): StoredTokens[] {
   const { auth } = event;
-  const found: StoredTokens[] = [];
+  const pairs: StoredTokens[] = [];
   if (auth.accessToken !== undefined && auth.expiresAt !== undefined) {
-    const userId = proved?.userId ?? auth.userId;
-    found.push({
+    pairs.push({
       owner: "user",
-      ...(userId === undefined ? {} : { userId }),
       accessToken: auth.accessToken.reveal(),
-      ...(auth.refreshToken === undefined ? {} : { refreshToken: auth.refreshToken.reveal() }),
       expiresAt: auth.expiresAt,
-      scope: proved?.scope ?? auth.scope,
+      scope: verified?.scope ?? auth.scope,
       ts,
-      ...serverOf(event),
-      ...(proved === undefined ? {} : { isVerified: true }),
+      ...defined({
+        userId: verified?.userId ?? auth.userId,
+        refreshToken: auth.refreshToken?.reveal(),
+        server: serverOf(event),
+      }),
+      ...(verified === undefined ? {} : { isVerified: true }),
       ...(event.name === "ONAPPINSTALL" || event.name === "ONAPPUPDATE" ? { isAdmin: true } : {}),
     });
   }
   if (event.name === "ONAPPUSERREADY") {
     const { accessToken, refreshToken, expiresAt, scope, userId } = event.data;
-    found.push({
+    pairs.push({
       owner: "system",
-      ...(userId === undefined ? {} : { userId }),
       accessToken: accessToken.reveal(),
-      ...(refreshToken === undefined ? {} : { refreshToken: refreshToken.reveal() }),
       expiresAt,
       scope,
       ts,
-      ...serverOf(event),
+      ...defined({ userId, refreshToken: refreshToken?.reveal(), server: serverOf(event) }),
     });
   }
-  return found;
+  return pairs;
 }
 
-function serverOf({ auth: { serverEndpoint } }: B24Event): Pick<StoredTokens, "server"> {
-  return serverEndpoint !== undefined && URL.canParse(serverEndpoint) ? { server: new URL(serverEndpoint).origin } : {};
+function serverOf({ auth: { serverEndpoint } }: B24Event): string | undefined {
+  return serverEndpoint !== undefined && URL.canParse(serverEndpoint) ? new URL(serverEndpoint).origin : undefined;
 }
 
-/** `stored` with `next` taken in; `stored` itself where it is no gain. */
+/** Returns the stored pairs with `next` added or replacing others; `stored` itself if `next` is no better. */
 export function mergeTokens(
   stored: readonly StoredTokens[] | undefined,
   next: StoredTokens,
@@ -83,47 +83,48 @@ export function mergeTokens(
   const all = stored ?? [];
   const same = all.find(({ accessToken }) => accessToken === next.accessToken);
   if (same !== undefined) {
-    const isNews = next.isVerified && !same.isVerified || !next.isVerified === !same.isVerified && next.ts > same.ts;
-    if (!isNews) return stored;
-    // What proves a pair seldom knows all of it.
-    const both = { ...same, ...next };
-    return kept([...all.filter((one) => one !== same), both], both);
+    const isNewlyVerified = next.isVerified && !same.isVerified;
+    const isNewer = !next.isVerified === !same.isVerified && next.ts > same.ts;
+    if (!isNewlyVerified && !isNewer) return stored;
+    // A verification seldom has all fields of the pair.
+    const merged = { ...same, ...next };
+    return withoutReplaced([...all.filter((pair) => pair !== same), merged], merged);
   }
-  // Half a pair never replaces a whole one, nor an older pair a newer one; a pair that is not proved replaces none that is.
-  const isBetter = ({ refreshToken, ts }: StoredTokens): boolean => {
+  // A pair without a refresh token never replaces one with it, an older pair no newer one, an unverified no verified one.
+  const isReplacedByNext = ({ refreshToken, ts }: StoredTokens): boolean => {
     const gain = Number(next.refreshToken !== undefined) - Number(refreshToken !== undefined);
     return gain > 0 || (gain === 0 && next.ts >= ts);
   };
-  if (all.some((one) => isSameUser(one, next) && !isBetter(one))) return stored;
-  return kept([...all, next], next);
+  if (all.some((pair) => isSameUser(pair, next) && !isReplacedByNext(pair))) return stored;
+  return withoutReplaced([...all, next], next);
 }
 
-/** Without the pairs that `next` replaces, and without those of more people than are kept. */
-function kept(all: readonly StoredTokens[], next: StoredTokens): readonly StoredTokens[] {
-  const isWhole = ({ refreshToken }: StoredTokens): boolean => refreshToken !== undefined;
-  const left = all.filter((one) => {
-    if (one === next || !isSameUser(one, next)) return true;
-    if (one.isVerified === true && next.isVerified !== true) return true;
-    return one.ts > next.ts && isWhole(one) === isWhole(next);
+/** Returns the pairs without those that `next` replaces, and without those of more people than are kept. */
+function withoutReplaced(all: readonly StoredTokens[], next: StoredTokens): readonly StoredTokens[] {
+  const isRefreshable = ({ refreshToken }: StoredTokens): boolean => refreshToken !== undefined;
+  const left = all.filter((pair) => {
+    if (pair === next || !isSameUser(pair, next)) return true;
+    if (pair.isVerified === true && next.isVerified !== true) return true;
+    return pair.ts > next.ts && isRefreshable(pair) === isRefreshable(next);
   });
-  // Not all events say of an administrator that he is one.
-  const isKnown = next.isVerified === true && next.userId !== undefined &&
-    all.some((one) => one.isAdmin === true && one.isVerified === true && isSameUser(one, next));
-  const marked = isKnown ? left.map((one) => one === next ? { ...next, isAdmin: true as const } : one) : left;
+  // Not all events of an administrator show that the user is one.
+  const isKnownAdmin = next.isVerified === true && next.userId !== undefined &&
+    all.some((pair) => pair.isAdmin === true && pair.isVerified === true && isSameUser(pair, next));
+  const marked = isKnownAdmin ? left.map((pair) => pair === next ? { ...next, isAdmin: true as const } : pair) : left;
   const surplus = [...surplusOf(marked, true, MAX_USERS), ...surplusOf(marked, false, MAX_UNVERIFIED_USERS)];
-  return marked.filter((one) => !surplus.includes(one));
+  return marked.filter((pair) => !surplus.includes(pair));
 }
 
-/** Of the people whose tokens are proved, or are not, those beyond `most`: an administrator is worth more than others. */
-function surplusOf(tokens: readonly StoredTokens[], isVerified: boolean, most: number): readonly StoredTokens[] {
-  return tokens.filter((one) => one.owner === "user" && (one.isVerified ?? false) === isVerified)
+/** Returns the pairs of people beyond the first `max`, verified or not. Administrators come first, then the newest. */
+function surplusOf(tokens: readonly StoredTokens[], isVerified: boolean, max: number): readonly StoredTokens[] {
+  return tokens.filter((pair) => pair.owner === "user" && (pair.isVerified ?? false) === isVerified)
     .sort((a, b) => Number(b.isAdmin ?? false) - Number(a.isAdmin ?? false) || b.ts - a.ts)
-    .slice(most);
+    .slice(max);
 }
 
 /**
- * Whose `tokens` are, once an OAuth host has said that they are `userId`'s. Whoever opens the app can send
- * ONAPPUSERREADY with tokens of his own: they do not take the place of the app's user that is known.
+ * Returns the owner of a pair after an OAuth host reported that it belongs to `userId`. Any user of a portal can forge an
+ * ONAPPUSERREADY with tokens of their own, so such a pair does not replace that of a known system user.
  */
 export function verifiedOwner(
   stored: readonly StoredTokens[] | undefined,
@@ -131,19 +132,22 @@ export function verifiedOwner(
   userId: number | undefined,
 ): StoredTokens["owner"] {
   if (tokens.owner === "user" || tokens.isVerified === true) return tokens.owner;
-  const isAsSaid = tokens.userId === undefined || tokens.userId === userId;
+  const isAsClaimed = tokens.userId === undefined || tokens.userId === userId;
   const known = stored?.filter(({ owner, isVerified }) => owner === "system" && isVerified === true) ?? [];
-  return isAsSaid && known.every((one) => one.userId === userId) ? "system" : "user";
+  return isAsClaimed && known.every((pair) => pair.userId === userId) ? "system" : "user";
 }
 
 function isSameUser(a: StoredTokens, b: StoredTokens): boolean {
   return a.owner === b.owner && (a.owner === "system" || a.userId === b.userId);
 }
 
-/** Those that can be used at `now`, or renewed, the best first: the system user's, then the latest of an administrator. */
+/**
+ * Returns the pairs that can be used or refreshed at `now`, the best first: the system user's, then those of
+ * administrators, then others, each the newest first.
+ */
 export function rankTokens(tokens: readonly StoredTokens[] | undefined, now: number): StoredTokens[] {
-  const worth = ({ owner, isAdmin }: StoredTokens): number => owner === "system" ? 2 : isAdmin ? 1 : 0;
+  const rank = ({ owner, isAdmin }: StoredTokens): number => owner === "system" ? 2 : isAdmin ? 1 : 0;
   return (tokens ?? [])
     .filter(({ refreshToken, expiresAt }) => refreshToken !== undefined || expiresAt > now)
-    .sort((a, b) => worth(b) - worth(a) || b.ts - a.ts);
+    .sort((a, b) => rank(b) - rank(a) || b.ts - a.ts);
 }

@@ -1,7 +1,7 @@
 /** Real processes over one storage, events that come as they like, and somebody who spoils all that can be spoilt. */
 import { createApp } from "@b24/onappupdate";
 import { setTimeout as sleep } from "node:timers/promises";
-import { trusting } from "../support/app.ts";
+import { trustAll } from "../support/app.ts";
 import { waitFor } from "../support/test.ts";
 import { until } from "../support/until.ts";
 import { createCrew, type Crew, paceOf, ready } from "./_crew.ts";
@@ -104,7 +104,7 @@ async function calm(scene: Scene): Promise<ChaosReport> {
   const { plan, pace, place, witness, crew, post, sending, downtimes } = scene;
   const begun = Date.now();
   const storage = await openStorage(place.name, place.at);
-  const app = createApp({ storage, tickEveryMs: false }).use(trusting);
+  const app = createApp({ storage, tickEveryMs: false }).use(trustAll);
   try {
     await waitFor("all events are sent", sending);
     const sent = sentOf(plan, post);

@@ -25,6 +25,9 @@ export function post(body: BodyInit, contentType: string | null = FORM): Request
   });
 }
 
+/** Logs nothing. */
+export const quietLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
 /** Returns a logger that appends each line to `lines`, as JSON. */
 export function recordingLogger(): { readonly logger: Logger; readonly lines: string[] } {
   const lines: string[] = [];
@@ -74,7 +77,7 @@ export function recorder(): { readonly plugin: Plugin; readonly reports: Report[
 }
 
 /** A verification that accepts everything, for tests of what comes after. */
-export const trustAll: Plugin = { name: "trusting", phase: "verify", around: (_ctx, next) => next() };
+export const trustAll: Plugin = { name: "trustAll", phase: "verify", around: (_ctx, next) => next() };
 
 export interface Rig {
   readonly app: App;

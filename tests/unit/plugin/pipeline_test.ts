@@ -4,7 +4,6 @@ import {
   CannotVerifyError,
   type Context,
   createApp,
-  type Logger,
   memoryStorage,
   NotAuthenticError,
   type Observers,
@@ -14,17 +13,15 @@ import {
   type Verification,
 } from "@b24/onappupdate";
 import { assertPlugins, runPipeline } from "../../../src/plugin/pipeline.ts";
-import { MEMBER_ID, movableClock, post, recorder, recordingLogger, trusting } from "../../support/app.ts";
+import { MEMBER_ID, movableClock, post, quietLogger, recorder, recordingLogger, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
 const BODY = `event=ONAPPINSTALL&ts=1785300000&data[VERSION]=2&auth[member_id]=${MEMBER_ID}&auth[domain]=x.de` +
   "&auth[application_token]=51856fefc120afa4b628cc82d3935cce";
 
-const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
-
 function context(): Context {
   const event: B24Event = parseEvent(BODY);
-  return { event, receivedAt: 0, log: silent, signal: new AbortController().signal };
+  return { event, receivedAt: 0, log: quietLogger, signal: new AbortController().signal };
 }
 
 /** Notes when it begins and ends. */
@@ -358,7 +355,7 @@ describe("runPipeline() context", () => {
     const ctx = context();
     await assert.rejects(runPipeline([extends_("b", () => ({ mine: 1, log: 2 }))], ctx, async () => {}));
     assert.equal("mine" in ctx, false);
-    assert.equal(ctx.log, silent);
+    assert.equal(ctx.log, quietLogger);
   });
 });
 
@@ -459,14 +456,14 @@ describe("the plugins of an app", () => {
 
   it("runs plugins of phase handle around the handlers, in the order of use()", async () => {
     const seen: string[] = [];
-    const { post, handled } = app(trusting, skin("a", seen), skin("b", seen));
+    const { post, handled } = app(trustAll, skin("a", seen), skin("b", seen));
     assert.equal(await post(), 200);
     assert.deepEqual(seen, ["a in", "b in", "b out", "a out"]);
     assert.deepEqual(handled, ["handler"]);
   });
 
   it("skips the handlers permanently if a plugin does not call next()", async () => {
-    const { post, tick, handled, names } = app(trusting, { name: "skips", around: async () => {} });
+    const { post, tick, handled, names } = app(trustAll, { name: "skips", around: async () => {} });
     assert.equal(await post(), 200);
     assert.deepEqual(await tick(), { handled: 0, failed: 0 });
     assert.deepEqual(handled, []);
@@ -483,7 +480,7 @@ describe("the plugins of an app", () => {
       },
     };
     const careless: Plugin = { name: "careless", around: (_ctx, next) => next().catch(() => {}) };
-    const { post, tick, handled, names } = app(trusting, careless, fragile);
+    const { post, tick, handled, names } = app(trustAll, careless, fragile);
     assert.equal(await post(), 200);
     assert.deepEqual(await tick(), { handled: 0, failed: 1 });
     broken = false;
@@ -493,7 +490,7 @@ describe("the plugins of an app", () => {
   });
 
   it("keeps an event that fails on a conflict, for code without the conflict", async () => {
-    const { post, tick, handled, lines } = app(trusting, { name: "clash", extend: () => ({ log: 1 }) });
+    const { post, tick, handled, lines } = app(trustAll, { name: "clash", extend: () => ({ log: 1 }) });
     assert.equal(await post(), 200);
     assert.deepEqual(await tick(), { handled: 0, failed: 1 });
     assert.deepEqual(handled, []);
@@ -528,7 +525,7 @@ describe("the plugins of an app", () => {
       assert.equal(handled.length, status === 200 ? 1 : 0);
     });
     it(`answers ${status} with a verifier ${name} before one that accepts the event`, async () => {
-      const { post, stored } = app(verifier, trusting);
+      const { post, stored } = app(verifier, trustAll);
       assert.equal(await post(), status);
       assert.equal(await stored(), status === 200);
     });
@@ -572,7 +569,7 @@ describe("the plugins of an app", () => {
           clock: () => now,
           random: () => "always the same",
         })
-          .use(trusting).use({ name: "observer", observe: observe as Partial<Observers> }).use(plugin);
+          .use(trustAll).use({ name: "observer", observe: observe as Partial<Observers> }).use(plugin);
         let now = 1_785_300_000_000;
         let broken = true;
         const seen: string[] = [];
@@ -614,7 +611,7 @@ describe("the plugins of an app", () => {
   }
 
   it("does not wait for an observer that never resolves", async () => {
-    const { post, names } = app(trusting, {
+    const { post, names } = app(trustAll, {
       name: "endless",
       observe: { eventReceived: () => new Promise(() => {}), eventHandled: () => new Promise(() => {}) },
     });

@@ -13,7 +13,7 @@ async function entries(storage: Storage): Promise<unknown[]> {
   return found;
 }
 
-/** An app whose portal is installed, over a storage in which newer code has written under `key`. */
+/** Returns an app with an installed portal, and a storage in which newer code has written `key`. */
 async function afterNewerCode(key: Key): Promise<Rig & { storage: Storage; update: string; ran: () => number }> {
   const storage = memoryStorage();
   const made = rig({ storage });
@@ -25,7 +25,7 @@ async function afterNewerCode(key: Key): Promise<Rig & { storage: Storage; updat
   return { ...made, storage, update, ran: () => runs };
 }
 
-describe("what newer code wrote is neither worked on nor written over:", () => {
+describe("entries that newer code wrote are neither processed nor overwritten:", () => {
   it("a portal's record answers 503", async () => {
     const { app, storage, send, update, ran, lines } = await afterNewerCode(["portal", MEMBER_ID]);
     const before = await entries(storage);
@@ -45,7 +45,7 @@ describe("what newer code wrote is neither worked on nor written over:", () => {
     assert.ok(lines.some((line) => line.includes(`receipt ${MEMBER_ID} ${DELIVERY} has format 2`)), lines.at(-1));
   });
 
-  it("a delivery stays in the inbox as it is, also when its event comes again", async () => {
+  it("a delivery stays in the inbox unchanged, also if its event is repeated", async () => {
     const key = ["inbox", MEMBER_ID, DELIVERY] as const;
     const { app, storage, send, update, ran, names, later, lines } = await afterNewerCode(key);
     const before = await storage.get(key);
@@ -60,10 +60,10 @@ describe("what newer code wrote is neither worked on nor written over:", () => {
     assert.ok(lines.some((line) => line.includes(`delivery ${MEMBER_ID} ${DELIVERY} has format 2`)), lines.at(-1));
   });
 
-  it("a receipt keeps its delivery from being worked on, and from being deleted", async () => {
+  it("a receipt prevents its delivery from being processed or deleted", async () => {
     const { app, storage, ran } = await afterNewerCode(["receipt", MEMBER_ID, DELIVERY]);
     const key = ["inbox", MEMBER_ID, DELIVERY] as const;
-    await storage.put(key, { format: 1, body: {}, receivedAt: 0, proof: {}, attempts: 0 });
+    await storage.put(key, { format: 1, body: {}, receivedAt: 0, verification: {}, attempts: 0 });
     const before = await storage.get(key);
     await storage.put(["due", "00000000000001-x", MEMBER_ID], {});
     assert.equal((await app.tick()).failed, 1);

@@ -3,6 +3,7 @@ import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { acquireLease, LeaseLostError } from "../../../src/portal/lease.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
+import { quietLogger } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
 
@@ -25,7 +26,7 @@ async function stored(): Promise<Storage> {
   return storage;
 }
 
-/** A process with a clock that is off by `skew` milliseconds. */
+/** Returns the options of a process whose clock is `skew` milliseconds off. */
 function processOn(
   storage: Storage,
   time: { now: number },
@@ -37,27 +38,28 @@ function processOn(
     time: virtualTime(),
     random: () => crypto.randomUUID(),
     leaseMs: 30_000,
+    log: quietLogger,
   };
 }
 
 const recordOf = async (storage: Storage): Promise<PortalRecord> => (await storage.get<PortalRecord>(KEY))!.value;
 
-describe("holdPortal()", () => {
-  it("gives a portal to one of many that want it at once", async () => {
+describe("acquireLease()", () => {
+  it("returns the lease to one of many concurrent callers", async () => {
     const storage = await stored();
     const time = { now: 1_000_000 };
-    const held = await Promise.all(
+    const leases = await Promise.all(
       Array.from({ length: 20 }, () => acquireLease(processOn(storage, time), MEMBER_ID)),
     );
-    assert.equal(held.filter((one) => one !== undefined).length, 1);
-    for (const one of held) one?.stop();
+    assert.equal(leases.filter((lease) => lease !== undefined).length, 1);
+    for (const lease of leases) lease?.stop();
   });
 
-  it("gives none that is not stored", async () => {
+  it("returns undefined for an unknown portal", async () => {
     assert.equal(await acquireLease(processOn(memoryStorage(), { now: 1 }), MEMBER_ID), undefined);
   });
 
-  it("gives a portal again once it is released, with a higher fence", async () => {
+  it("returns a released lease again, with a higher fencing token", async () => {
     const storage = await stored();
     const time = { now: 1_000_000 };
     const first = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
@@ -70,7 +72,7 @@ describe("holdPortal()", () => {
     second.stop();
   });
 
-  it("keeps a portal whose holder renews it by writing, and gives up one that is not renewed", async () => {
+  it("does not return a lease that its holder renews by writing, and returns one that has expired", async () => {
     const storage = await stored();
     const time = { now: 1_000_000 };
     const first = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
@@ -85,7 +87,7 @@ describe("holdPortal()", () => {
     second.stop();
   });
 
-  it("lets an old holder write nothing after a take-over, and tells it", async () => {
+  it("stops the former holder from writing, and aborts its signal", async () => {
     const storage = await stored();
     const time = { now: 1_000_000 };
     const old = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
@@ -105,12 +107,12 @@ describe("holdPortal()", () => {
   });
 
   for (const skew of [-300_000, 300_000]) {
-    it(`lets one of two write whose clocks are ${skew} ms apart`, async () => {
+    it(`lets one of two processes write whose clocks are ${skew} ms apart`, async () => {
       const storage = await stored();
       const time = { now: 1_000_000 };
       const holder = (await acquireLease(processOn(storage, time, skew), MEMBER_ID))!;
       const other = await acquireLease(processOn(storage, time), MEMBER_ID);
-      // A holder whose clock is behind is taken over early; one whose clock is ahead, late.
+      // The lease of a holder whose clock is behind expires early; of one whose clock is ahead, late.
       assert.equal(other !== undefined, skew < 0);
       if (other === undefined) await holder.update((record) => ({ ...record, version: "2.0.0" }));
       else {
@@ -123,40 +125,40 @@ describe("holdPortal()", () => {
     });
   }
 
-  it("loses no change that another writer of the record makes meanwhile", async () => {
+  it("keeps changes that other writers make to the record meanwhile", async () => {
     const storage = await stored();
-    const held = (await acquireLease(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
+    const lease = (await acquireLease(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
     const { value, version } = (await storage.get<PortalRecord>(KEY))!;
     await storage.put(KEY, { ...value, target: "4.0.0" }, { ifVersion: version });
-    await held.update((record) => ({ ...record, version: "2.0.0" }));
+    await lease.update((record) => ({ ...record, version: "2.0.0" }));
     const after = await recordOf(storage);
     assert.deepEqual([after.target, after.version], ["4.0.0", "2.0.0"]);
-    held.stop();
+    lease.stop();
   });
 
-  it("keeps a portal that its last look at it does not give back", async () => {
+  it("keeps the lease if the change of release() returns undefined", async () => {
     const storage = await stored();
-    const held = (await acquireLease(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
-    assert.equal(await held.release(() => undefined), false);
-    await held.update((record) => record);
-    held.stop();
+    const lease = (await acquireLease(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
+    assert.equal(await lease.release(() => undefined), false);
+    await lease.update((record) => record);
+    lease.stop();
   });
 
-  it("renews by itself, and is lost when the storage does not answer for as long as it lasts", async () => {
+  it("renews the lease periodically, and loses it after leaseMs of storage errors", async () => {
     const storage = await stored();
     const time = virtualTime();
     const on = (storage: Storage): Parameters<typeof acquireLease>[0] => ({
       ...processOn(storage, { now: 5 }),
       ...{ time, clock: time.now, leaseMs: 60 },
     });
-    const begun = time.now();
+    const start = time.now();
     const kept = (await acquireLease(on(storage), MEMBER_ID))!;
     await time.elapse(90);
-    assert.equal((await recordOf(storage)).lease?.until, begun + 80 + 60);
+    assert.equal((await recordOf(storage)).lease?.until, start + 80 + 60);
     assert.equal(kept.signal.aborted, false);
     kept.stop();
     await time.elapse(100);
-    assert.equal((await recordOf(storage)).lease?.until, begun + 80 + 60, "a lease that is stopped is not renewed");
+    assert.equal((await recordOf(storage)).lease?.until, start + 80 + 60, "not renewed after stop()");
 
     const other = await stored();
     let isDown = false;
@@ -164,16 +166,16 @@ describe("holdPortal()", () => {
       ...other,
       put: (...args) => isDown ? Promise.reject(new Error("down")) : other.put(...args),
     };
-    const held = (await acquireLease(on(failing), MEMBER_ID))!;
+    const lease = (await acquireLease(on(failing), MEMBER_ID))!;
     isDown = true;
     await time.elapse(60);
-    assert.equal(held.signal.aborted, false);
+    assert.equal(lease.signal.aborted, false);
     await time.elapse(20);
-    assert.match(String(held.signal.reason), /could not be renewed in time/);
-    held.stop();
+    assert.match(String(lease.signal.reason), /could not be renewed in time/);
+    lease.stop();
   });
 
-  it("is lost when the storage hangs for as long as it lasts", async () => {
+  it("loses the lease after leaseMs of a storage that hangs", async () => {
     const storage = await stored();
     const time = virtualTime();
     let hangs = false;
@@ -181,13 +183,13 @@ describe("holdPortal()", () => {
       ...storage,
       put: (...args) => hangs ? new Promise(() => {}) : storage.put(...args),
     };
-    const held = (await acquireLease({ ...processOn(hanging, { now: 5 }), time, leaseMs: 60 }, MEMBER_ID))!;
+    const lease = (await acquireLease({ ...processOn(hanging, { now: 5 }), time, leaseMs: 60 }, MEMBER_ID))!;
     hangs = true;
     await time.elapse(59);
-    assert.equal(held.signal.aborted, false);
+    assert.equal(lease.signal.aborted, false);
     await time.elapse(1);
-    assert.match(String(held.signal.reason), /could not be renewed in time/);
-    await assert.rejects(held.update((record) => record), LeaseLostError);
-    held.stop();
+    assert.match(String(lease.signal.reason), /could not be renewed in time/);
+    await assert.rejects(lease.update((record) => record), LeaseLostError);
+    lease.stop();
   });
 });

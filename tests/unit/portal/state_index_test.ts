@@ -30,16 +30,16 @@ const STATES: readonly (readonly [Partial<PortalRecord>, string])[] = [
   [{ target: "3.0.0", failure, status: "uninstalled" }, "uninstalled"],
 ];
 
-describe("stateOf()", () => {
+describe("portalState()", () => {
   for (const [more, state] of STATES) {
     it(`${JSON.stringify(more)} is ${state}`, () => assert.equal(portalState(record("a", more)), state));
   }
 });
 
-describe("the census", () => {
+describe("updateIndex() and listIndexed()", () => {
   const ids = ["00f", "0a1", "0a11", "0a2", "fff"].map((start) => start.padEnd(32, "0"));
 
-  it("counts each portal once, in their order, in its latest state", async () => {
+  it("list each portal once, in order, with its latest state", async () => {
     const storage = memoryStorage();
     for (const id of ids.toReversed()) await updateIndex(storage, record(id));
     await updateIndex(storage, record(ids[1]!, { target: "3.0.0", fencingToken: 2 }));
@@ -48,30 +48,30 @@ describe("the census", () => {
     for (const [i, id] of ids.toSorted().entries()) assert.deepEqual(await all(storage, id), states.slice(i + 1), id);
   });
 
-  it("keeps what a later holder of the portal wrote", async () => {
+  it("keep the entry that a later holder of the lease wrote", async () => {
     const storage = memoryStorage();
     await updateIndex(storage, record(ids[0]!, { fencingToken: 7, version: "3.0.0", target: "3.0.0" }));
     await updateIndex(storage, record(ids[0]!, { fencingToken: 6 }));
     assert.deepEqual(await all(storage), [`${ids[0]} current 3.0.0`]);
   });
 
-  it("loses none of many that are entered at once", async () => {
+  it("lose no entry of many concurrent updates", async () => {
     const storage = memoryStorage();
     const many = Array.from({ length: 200 }, (_, i) => `abc${i.toString(16).padStart(29, "0")}`);
     await Promise.all(many.map((id) => updateIndex(storage, record(id))));
     assert.equal((await all(storage)).length, 200);
   });
 
-  it("costs a fraction of reading the portals", async () => {
+  it("store many portals under few keys", async () => {
     const storage = memoryStorage();
     const many = Array.from({ length: 200 }, (_, i) => `${(i % 4).toString().repeat(3)}${i}`.padEnd(32, "0"));
     for (const id of many) await updateIndex(storage, record(id));
-    let parts = 0;
-    for await (const _ of storage.list(["index"])) parts++;
-    assert.equal(parts, 4);
+    let chunks = 0;
+    for await (const _ of storage.list(["index"])) chunks++;
+    assert.equal(chunks, 4);
   });
 
-  it("refuses what newer code wrote", async () => {
+  it("reject chunks that newer code wrote", async () => {
     const storage = memoryStorage();
     await storage.put(["index", "00f"], { format: 2, portals: {} });
     await assert.rejects(updateIndex(storage, record(ids[0]!)), { code: "format" });

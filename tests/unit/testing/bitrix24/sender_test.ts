@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createApp, memoryStorage, parseEvent } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID } from "../../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, quietLogger } from "../../../support/app.ts";
 import { type FakeSetup, fakeSetup, NOW } from "../../../support/fake.ts";
 import { describe, it } from "../../../support/test.ts";
 
@@ -149,7 +149,7 @@ describe("FakePortal.sends", () => {
       clock: () => now,
       fetch: bitrix24.fetch,
       checks: false,
-      logger: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
+      logger: quietLogger,
     }).use(applicationToken());
     assert.deepEqual(await portal.sends.install(1), [200]);
     now += 60_000;

@@ -1,0 +1,20 @@
+/** The facts about an event that are not in its body. */
+import type { VersionScheme } from "../version.ts";
+import type { VerifiedTokens } from "./tokens.ts";
+
+/** What applying an event needs besides the event. */
+export interface EventFacts {
+  readonly verification: StoredVerification;
+  readonly versions: VersionScheme;
+  /** When the event was received, in milliseconds since 1970. */
+  readonly receivedAt: number;
+}
+
+/** The result of plugins of phase `verify`, without plain tokens, as it is stored with a delivery. */
+export interface StoredVerification {
+  readonly applicationTokenDigest?: string;
+  readonly clientEndpoint?: string;
+  readonly installedVersion?: string;
+  readonly scope?: readonly string[];
+  readonly tokens?: VerifiedTokens;
+}

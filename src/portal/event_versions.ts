@@ -1,0 +1,70 @@
+/** The versions that an event names: the portal's target, and its initial version if the portal is new. */
+import type { B24Event } from "../bitrix24/events.ts";
+import { InputError, VersionError } from "../errors.ts";
+import { compareVersions, refines, type VersionScheme } from "../version.ts";
+import type { EventFacts } from "./event_facts.ts";
+
+/** Events with a version of the app. */
+type VersionEvent = Extract<B24Event, { name: "ONAPPUPDATE" | "ONAPPINSTALL" }>;
+
+/** Returns whether an event names a version of the app. */
+export function hasVersion(event: B24Event): event is VersionEvent {
+  return event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL";
+}
+
+/**
+ * Returns the version that the portal should be on according to the event and to Bitrix24, or `undefined` if neither
+ * names one.
+ *
+ * @throws {InputError} if the version in the event is unreadable
+ */
+export function targetOfEvent(event: B24Event, { verification, versions }: EventFacts): string | undefined {
+  if (versions.deployed !== undefined) return versions.deployed;
+  const claimed = hasVersion(event) ? event.data.version : undefined;
+  const verified = verification.installedVersion;
+  if (claimed === undefined) return verified === undefined ? undefined : tryParse(verified, versions);
+  // app.info returns an integer; the event may have the same version in full.
+  const agree = verified === undefined || refines(claimed, verified);
+  return parseClaimed("data.VERSION", agree ? claimed : verified, versions);
+}
+
+/**
+ * Returns the version that a new portal starts on. Only for new portals: the stored version of a known one is more
+ * reliable than PREVIOUS_VERSION.
+ *
+ * @throws {InputError} if the version in the event is missing or unreadable
+ */
+export function initialVersionOf(
+  event: B24Event,
+  target: string | undefined,
+  versions: VersionScheme,
+): string | undefined {
+  if (!hasVersion(event) || versions.deployed !== undefined) return target;
+  const { path, raw } = event.name === "ONAPPINSTALL"
+    ? { path: "data.VERSION", raw: event.data.version }
+    : { path: "data.PREVIOUS_VERSION", raw: event.data.previousVersion };
+  if (raw === undefined) {
+    const wanted = "the version the portal comes from, because the portal is not known yet";
+    throw new InputError([{ path, saw: "nothing", wanted }]);
+  }
+  const initial = parseClaimed(path, raw, versions);
+  return target !== undefined && compareVersions(initial, target) > 0 ? target : initial;
+}
+
+function parseClaimed(path: string, raw: string, versions: VersionScheme): string {
+  try {
+    return versions.parse(raw);
+  } catch (error) {
+    if (!(error instanceof VersionError)) throw error;
+    throw new InputError([{ path, saw: JSON.stringify(error.raw.slice(0, 40)), wanted: "a readable version" }]);
+  }
+}
+
+/** Ignores unreadable versions: an event that names none must not be refused for one that Bitrix24 reported. */
+function tryParse(raw: string, versions: VersionScheme): string | undefined {
+  try {
+    return versions.parse(raw);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import {
+  PORTAL_FORMAT,
+  type PortalRecord,
+  snapshot,
+  withoutPurgedFields,
+  withoutRemovedFields,
+} from "../../../src/portal/record.ts";
+import { describe, it } from "../../support/test.ts";
+
+/** A record with every field. */
+const RECORD: Required<PortalRecord> = {
+  format: PORTAL_FORMAT,
+  memberId: "a".repeat(32),
+  domain: "x.bitrix24.de",
+  clientEndpoint: "https://x.bitrix24.de/rest/",
+  status: "installed",
+  generation: 2,
+  initialVersion: "1.0.0",
+  version: "2.0.0",
+  target: "3.0.0",
+  applied: [{ id: "2", from: "1.0.0", to: "2.0.0", at: 1 }],
+  failure: { to: "3.0.0", message: "broken", attempts: 1, at: 1 },
+  run: { id: "1", from: "2.0.0", startedAt: 1, journal: [{ upgradeId: "3", steps: {} }] },
+  rollbacks: 1,
+  blocked: { on: "payment", message: "unpaid", since: 1, nextTryAt: 2 },
+  scope: ["crm"],
+  applicationToken: { current: "digest" },
+  tokens: [{ owner: "user", accessToken: "secret", expiresAt: 1, scope: [], ts: 1 }],
+  refreshing: { id: "1", until: 1 },
+  check: { at: 1 },
+  installedTs: 1,
+  uninstalledTs: 1,
+  latestTs: 1,
+  inboxSequence: 1,
+  fencingToken: 1,
+  lease: { owner: "1", until: 1 },
+  indexedAs: "upgrading 2.0.0",
+  due: "1",
+  supersededDue: ["2"],
+  purgeAt: 1,
+};
+
+describe("withoutRemovedFields()", () => {
+  it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
+    const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, ...rest } = RECORD;
+    assert.deepEqual(withoutRemovedFields(RECORD), rest);
+  });
+});
+
+describe("withoutPurgedFields()", () => {
+  it("keeps what recognizes late events, and what the work on the portal needs", () => {
+    const { format, memberId, status, generation, applicationToken, installedTs, uninstalledTs, latestTs } = RECORD;
+    const { inboxSequence, fencingToken, lease, indexedAs, due, supersededDue } = RECORD;
+    assert.deepEqual(withoutPurgedFields(RECORD), {
+      ...{ format, memberId, domain: "", status, generation, applied: [], applicationToken },
+      ...{ installedTs, uninstalledTs, latestTs },
+      ...{ inboxSequence, fencingToken, lease, indexedAs, due, supersededDue },
+    });
+  });
+});
+
+describe("snapshot()", () => {
+  it("returns the record without tokens, journals and internal fields", () => {
+    const portal = snapshot(RECORD);
+    assert.deepEqual(portal.run, { id: "1", from: "2.0.0", startedAt: 1 });
+    assert.deepEqual(Object.keys(portal).sort(), [
+      ...["applicationToken", "applied", "blocked", "clientEndpoint", "domain", "failure", "generation"],
+      ...["initialVersion", "memberId", "run", "scope", "status", "target", "version"],
+    ]);
+    assert.doesNotMatch(JSON.stringify(portal), /secret|journal/);
+  });
+});
