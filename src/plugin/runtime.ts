@@ -46,15 +46,15 @@ export interface AppRuntime {
 
 /** Calls an observer of every plugin that has it. Never throws, and does not wait for them. */
 export function notify<Name extends keyof Observers>(
-  core: AppRuntime,
+  runtime: AppRuntime,
   name: Name,
   report: Parameters<Observers[Name]>[0],
 ): void {
-  for (const { name: plugin, observe } of core.plugins) {
+  for (const { name: plugin, observe } of runtime.plugins) {
     const observer = observe?.[name] as ((report: unknown) => void | Promise<void>) | undefined;
     if (observer === undefined) continue;
     const logFailure = (err: unknown): void =>
-      core.log.error("observer failed", { event: "observer.failed", plugin, observer: name, err });
+      runtime.log.error("observer failed", { event: "observer.failed", plugin, observer: name, err });
     try {
       Promise.resolve(observer(report)).catch(logFailure);
     } catch (error) {
@@ -64,43 +64,49 @@ export function notify<Name extends keyof Observers>(
 }
 
 /** Returns the app's logger with the portal and the name of an event added to each line. */
-export function eventLog(core: AppRuntime, event: B24Event): Logger {
-  return withFields(core.log, { memberId: event.auth.memberId, eventName: wireName(event) });
+export function eventLog(runtime: AppRuntime, event: B24Event): Logger {
+  return withFields(runtime.log, { memberId: event.auth.memberId, eventName: wireName(event) });
 }
 
 /** Returns the context of an event whose portal may be unknown, for plugins of phase `verify`. */
 export function makeContext(
-  core: AppRuntime,
+  runtime: AppRuntime,
   event: B24Event,
-  { record, receivedAt = core.clock(), signal = core.signal }: {
+  { record, receivedAt = runtime.clock(), signal = runtime.signal }: {
     readonly record?: PortalRecord | undefined;
     readonly receivedAt?: number;
     readonly signal?: AbortSignal;
   } = {},
 ): Context {
-  return { event, receivedAt, log: eventLog(core, event), signal, ...defined({ portal: record && snapshot(record) }) };
+  return {
+    event,
+    receivedAt,
+    log: eventLog(runtime, event),
+    signal,
+    ...defined({ portal: record && snapshot(record) }),
+  };
 }
 
 /** Returns the context in which plugins and handlers work on an event. `leaseSignal` is aborted when the lease is lost. */
 export function makeHandlerContext(
-  core: AppRuntime,
+  runtime: AppRuntime,
   event: B24Event,
   record: PortalRecord,
   { receivedAt, leaseSignal }: { readonly receivedAt?: number; readonly leaseSignal?: AbortSignal } = {},
 ): HandlerContext {
-  const signal = leaseSignal === undefined ? core.signal : AbortSignal.any([core.signal, leaseSignal]);
+  const signal = leaseSignal === undefined ? runtime.signal : AbortSignal.any([runtime.signal, leaseSignal]);
   return {
-    ...makeContext(core, event, { signal, ...defined({ receivedAt }) }),
+    ...makeContext(runtime, event, { signal, ...defined({ receivedAt }) }),
     portal: snapshot(record),
   };
 }
 
 /** Returns a copy of a thrown value, without the tokens of its event, its portal, and those that were issued. */
-export function safeError(core: AppRuntime, thrown: unknown, event: B24Event, record?: PortalRecord): Error {
+export function safeError(runtime: AppRuntime, thrown: unknown, event: B24Event, record?: PortalRecord): Error {
   const stored = (record?.tokens ?? [])
     .flatMap(({ accessToken, refreshToken = "" }) => [accessToken, refreshToken])
     .map((token) => new Secret(token));
-  return redactError(thrown, [...secretsIn(event), ...core.issuedTokens(event.auth.memberId), ...stored]);
+  return redactError(thrown, [...secretsIn(event), ...runtime.issuedTokens(event.auth.memberId), ...stored]);
 }
 
 function secretsIn(value: unknown): Secret[] {

@@ -13,9 +13,9 @@ import { isUpgradeDue } from "../../upgrade/plan.ts";
 import { rollBack, type RollbackReport } from "../../upgrade/rollback.ts";
 import { syntheticUpdateEvent } from "../../worker/missed_updates.ts";
 
-/** The parts of an app that actions use. */
+/** The parts of an app that the actions use. */
 export interface ActionParts {
-  readonly core: AppRuntime;
+  readonly runtime: AppRuntime;
   readonly upgrades: readonly Upgrade[];
   /** Starts the work of a portal in this process. */
   readonly wake: (memberId: string) => void;
@@ -23,7 +23,7 @@ export interface ActionParts {
 
 /** Retries a portal and its events now; see `Admin.retry`. */
 export async function retry(parts: ActionParts, memberId: string): Promise<void> {
-  const { storage } = parts.core;
+  const { storage } = parts.runtime;
   await loadPortal(storage, memberId);
   for await (const { key, value, version } of storage.list<Delivery>([...INBOX, memberId])) {
     if (value.attempts === 0 && value.retryAt === undefined) continue;
@@ -35,13 +35,13 @@ export async function retry(parts: ActionParts, memberId: string): Promise<void>
 
 /** Marks a due upgrade as done; see `Admin.skip`. */
 export async function skip(parts: ActionParts, memberId: string, upgradeId: string): Promise<void> {
-  const { core, upgrades } = parts;
+  const { runtime, upgrades } = parts;
   await changeAndWake(parts, memberId, (record) => {
     const { version, target } = record;
     if (version === undefined || target === undefined || !isUpgradeDue(upgrades, record, upgradeId)) {
       throw new OnAppUpdateError("not_due", `cannot skip upgrade "${upgradeId}" of portal ${memberId}: it is not due`);
     }
-    const skipped = { id: upgradeId, from: version, to: target, at: core.clock(), skipped: true } as const;
+    const skipped = { id: upgradeId, from: version, to: target, at: runtime.clock(), skipped: true } as const;
     const { failure, ...rest } = record;
     const otherFailure = failure?.upgradeId === upgradeId ? undefined : failure;
     return { ...rest, ...defined({ failure: otherFailure }), applied: [...record.applied, skipped] };
@@ -50,15 +50,15 @@ export async function skip(parts: ActionParts, memberId: string, upgradeId: stri
 
 /** Rolls a portal back; see `Admin.rollback`. */
 export async function rollback(parts: ActionParts, memberId: string): Promise<RollbackReport> {
-  const { core, upgrades, wake } = parts;
-  await loadPortal(core.storage, memberId);
-  const finished = await withPortalLease({ ...core, wake }, memberId, async (lease) => {
+  const { runtime, upgrades, wake } = parts;
+  await loadPortal(runtime.storage, memberId);
+  const finished = await withPortalLease({ ...runtime, wake }, memberId, async (lease) => {
     const record = lease.record();
-    const event = syntheticUpdateEvent(record, record.target ?? "", core.clock());
-    const context = makeHandlerContext(core, event, record, { leaseSignal: lease.signal });
+    const event = syntheticUpdateEvent(record, record.target ?? "", runtime.clock());
+    const context = makeHandlerContext(runtime, event, record, { leaseSignal: lease.signal });
     let report: RollbackReport = { undone: [], without: [] };
-    await withExtensions(core.plugins, context, async (ctx) => {
-      report = await rollBack(core, upgrades, lease, ctx);
+    await withExtensions(runtime.plugins, context, async (ctx) => {
+      report = await rollBack(runtime, upgrades, lease, ctx);
     });
     return report;
   });
@@ -73,14 +73,14 @@ export async function rollback(parts: ActionParts, memberId: string): Promise<Ro
 
 /** Changes a record, schedules its portal for now, and wakes the worker. */
 async function changeAndWake(
-  { core, wake }: ActionParts,
+  { runtime, wake }: ActionParts,
   memberId: string,
   change: (record: PortalRecord) => PortalRecord,
 ): Promise<void> {
-  const entry = await core.storage.get<PortalRecord>(portalKey(memberId));
+  const entry = await runtime.storage.get<PortalRecord>(portalKey(memberId));
   if (entry === null) throw new UnknownPortalError(memberId);
-  const reservation = await reserveEntry(core, memberId, core.clock(), entry);
-  await commitEntry(core, reservation, (record, due) => record && withNextDelivery(change(record), due));
+  const reservation = await reserveEntry(runtime, memberId, runtime.clock(), entry);
+  await commitEntry(runtime, reservation, (record, due) => record && withNextDelivery(change(record), due));
   wake(memberId);
 }
 

@@ -63,14 +63,18 @@ export interface Admin {
 }
 
 /** Returns the admin of an app. `wake` starts the work of a portal in this process. */
-export function createAdmin(core: AppRuntime, upgrades: readonly Upgrade[], wake: (memberId: string) => void): Admin {
-  const parts = { core, upgrades, wake };
+export function createAdmin(
+  runtime: AppRuntime,
+  upgrades: readonly Upgrade[],
+  wake: (memberId: string) => void,
+): Admin {
+  const parts = { runtime, upgrades, wake };
   return {
     retry: (memberId) => retry(parts, memberId),
     skip: (memberId, upgradeId) => skip(parts, memberId, upgradeId),
     rollback: (memberId) => rollback(parts, memberId),
-    portals: (filter) => listPortals(core.storage, filter),
-    runs: (memberId) => listFinishedRuns(core.storage, memberId),
-    counts: () => countPortals(core.storage),
+    portals: (filter) => listPortals(runtime.storage, filter),
+    runs: (memberId) => listFinishedRuns(runtime.storage, memberId),
+    counts: () => countPortals(runtime.storage),
   };
 }
