@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command `onappupdate`: prints the event in a captured request body, without its tokens. Importing this module
- * runs it.
+ * The command `onappupdate`, which prints the event in a captured request body without its tokens. Importing this module
+ * runs the command.
  *
  * ```sh
  * npx @b24/onappupdate decode body.form
@@ -15,7 +15,7 @@ import process from "node:process";
 import { text } from "node:stream/consumers";
 import { main } from "./main.ts";
 
-// No top-level await: it would keep CommonJS from requiring the module.
+// No top-level await: CommonJS could not require the module.
 main(process.argv.slice(2), {
   read: (path) => path === "-" ? text(process.stdin) : readFile(path, "utf8"),
   out: (line) => void process.stdout.write(`${line}\n`),

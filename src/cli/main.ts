@@ -1,11 +1,11 @@
-/** The command line, apart from the process that it runs in. */
+/** The command line, independent of the process. */
 import { InputError } from "../errors.ts";
 import { parseVersion } from "../version.ts";
 import { parseEvent } from "../bitrix24/parse.ts";
 
-/** What the command line needs of its process. */
+/** The input and output of the command line. */
 export interface Terminal {
-  /** The text of a file, or of standard input for `-`. */
+  /** Returns the content of a file, or of standard input for `-`. */
   readonly read: (path: string) => Promise<string>;
   readonly out: (line: string) => void;
   readonly err: (line: string) => void;
@@ -13,12 +13,12 @@ export interface Terminal {
 
 const USAGE = `Usage: onappupdate decode [FILE]
 
-Reads the body of a request as Bitrix24 sends it (form or JSON) from FILE, or from
-standard input, and prints the event in it as handlers see it. Tokens are not printed.
+Reads the body of a request of Bitrix24 (form or JSON) from FILE, or from standard
+input, and prints its event as handlers receive it. Tokens are not printed.
 
-Exit code: 0 the body is an event, 1 it is not, 2 the command is none.`;
+Exit codes: 0 the body is an event, 1 it is not, 2 the command is invalid.`;
 
-/** Runs one command; resolves to the exit code. */
+/** Runs one command. Resolves to the exit code. */
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [command, file = "-", ...rest] = args;
   if (command === "--help" || command === "-h") {

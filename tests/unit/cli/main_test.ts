@@ -29,7 +29,7 @@ describe("onappupdate decode", () => {
     }
   });
 
-  test("reads standard input and says what is wrong with a body", async () => {
+  test("reads standard input, and prints what is wrong with a body", async () => {
     const { code, out, err } = await run(["decode"], "event=ONAPPUPDATE&ts=1&data[LANGUAGE_ID]=de");
     assert.equal(code, 1);
     assert.equal(out, "");
@@ -37,14 +37,14 @@ describe("onappupdate decode", () => {
     assert.match(err, /^auth: saw nothing, wanted an object/m);
   });
 
-  test("says when a file cannot be read", async () => {
+  test("prints an error if a file cannot be read", async () => {
     const { code, err } = await run(["decode", `${fixtures}none`]);
     assert.equal(code, 1);
     assert.match(err, /^cannot read .*none: /);
   });
 
   for (const args of [[], ["encode"], ["decode", "a", "b"]]) {
-    test(`answers ${JSON.stringify(args)} with its usage`, async () => {
+    test(`prints its usage for ${JSON.stringify(args)}`, async () => {
       const { code, err } = await run(args);
       assert.equal(code, 2);
       assert.match(err, /^Usage: onappupdate decode/);
