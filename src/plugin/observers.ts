@@ -67,15 +67,15 @@ export interface Observers {
   /** An upgrade has failed permanently. Its portal waits for `app.admin.retry`, `skip` or `rollback`. */
   readonly portalParked: (report: UpgradeFailure) => void | Promise<void>;
   /**
-   * A portal waits for something that the customer or the vendor must do. It is tried again at `until`, in milliseconds
-   * since 1970.
+   * A portal waits for something that the customer or the vendor must do. It is tried again at `nextTryAt`, in
+   * milliseconds since 1970.
    */
   readonly portalBlocked: (
     report: {
       readonly memberId: string;
-      readonly for: BlockedReason;
+      readonly on: BlockedReason;
       readonly message: string;
-      readonly until: number;
+      readonly nextTryAt: number;
     },
   ) => void | Promise<void>;
   /** The app has asked Bitrix24 for the version of a portal. `isRaised`: this has raised the portal's target. */

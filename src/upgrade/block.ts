@@ -22,6 +22,6 @@ export async function recordBlock(
     event: "portal.blocked",
     ...{ memberId, blockedOn: on, detail: message, nextTryAt },
   });
-  notify(runtime, "portalBlocked", { memberId, for: on, message, until: nextTryAt });
+  notify(runtime, "portalBlocked", { memberId, on, message, nextTryAt });
   return nextTryAt;
 }

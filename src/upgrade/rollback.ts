@@ -115,7 +115,14 @@ async function undoUpgrade(
 ): Promise<void> {
   const { id: upgradeId } = upgrade;
   const signal = AbortSignal.any([ctx.signal, installation.signal]);
-  for (const { name, undo } of (await finishedSteps(runtime, installation, ctx, upgrade, signal)).toReversed()) {
+  const finished = await finishedSteps(runtime, installation, ctx, upgrade, signal);
+  // A replay that fails, or takes another way than the run did, does not reach all of them.
+  const reached = new Set(finished.map(({ name }) => name));
+  const steps = installation.record().run?.journal.find((journal) => journal.upgradeId === upgradeId)?.steps ?? {};
+  for (const [step, { state }] of Object.entries(steps).toReversed()) {
+    if (state === "done" && !reached.has(step)) report.without.push({ upgradeId, step });
+  }
+  for (const { name, undo } of finished.toReversed()) {
     if (undo === undefined) {
       report.without.push({ upgradeId, step: name });
       continue;

@@ -239,7 +239,10 @@ describe("admin.rollback()", () => {
       await step("a", () => {});
     });
     await updated(made);
-    await made.app.admin.rollback(MEMBER_ID);
+    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID), {
+      undone: [],
+      without: [{ upgradeId: "3", step: "a" }],
+    }, "a step that the replay did not reach is reported");
     const line = made.lines.find((text) => text.includes("rollback.replay_failed"))!;
     assert.match(line, /refused/);
     assert.doesNotMatch(made.lines.join(), new RegExp(token));
