@@ -53,7 +53,11 @@ describe("npm tarball", () => {
       for (const path of [root, homedir() + "/", tmpdir() + "/onappupdate"]) {
         assert.ok(!text.includes(path), `${file} names ${path}`);
       }
-      assert.doesNotMatch(text, /file:\/\/\/|sourceMappingURL|registry\.[a-z]+\.(?:com|org|net|io)\b|npm\.jsr\.io/, file);
+      assert.doesNotMatch(
+        text,
+        /file:\/\/\/|sourceMappingURL|registry\.[a-z]+\.(?:com|org|net|io)\b|npm\.jsr\.io/,
+        file,
+      );
     }
   });
 
