@@ -5,7 +5,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { root, runArgs } from "../support/process.ts";
 import type { Life } from "./_judge.ts";
-import { BEAT_MS } from "./_plan.ts";
+import { BEAT_MS } from "./_pace.ts";
 import type { Place, StorageName } from "./_storages.ts";
 import type { Witness } from "./_witness.ts";
 

@@ -1,5 +1,5 @@
 /** Judges what steps did outside by what was recorded of them, and by what is known of the processes. */
-import { BEAT_MS } from "./_plan.ts";
+import { BEAT_MS } from "./_pace.ts";
 import { PARTS, rankOf } from "./_upgrades.ts";
 import type { Effect } from "./_witness.ts";
 

@@ -1,7 +1,7 @@
 /** What is to come, all of it by the seed: events, and what happens to processes, to clocks and to the storage. */
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
-import { type OutageKind, OUTAGES } from "./_outages.ts";
 import { chanceFor, seeded, shuffled } from "../support/seeded.ts";
+import { type OutageKind, OUTAGES } from "./_outages.ts";
 import type { StorageName } from "./_storages.ts";
 import { STEPS } from "./_upgrades.ts";
 
@@ -11,8 +11,6 @@ export const WORKERS = 3;
 export const LEASE_MS = 900;
 /** How long what a removed portal leaves is kept, in milliseconds; times the pace of the machine. */
 export const RETENTION_MS = 1000;
-/** Between two signs of life of a worker, in milliseconds. */
-export const BEAT_MS = 50;
 /** By how much the clocks of workers are wrong, in milliseconds; a little more or less. */
 const SKEWS_MS = [-180_000, 0, 240_000] as const;
 
