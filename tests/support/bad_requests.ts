@@ -1,17 +1,17 @@
-/** Requests that are no events of Bitrix24, and what is to be said of them. */
+/** Requests that are not events of Bitrix24, with the expected answers. */
 import { readdirSync, readFileSync } from "node:fs";
 import { FORM } from "./app.ts";
 
 export const JSON_TYPE = "application/json";
 
-/** A body that is an event: a portal updated from 2 to 3. */
+/** An event: an update from version 2 to 3. */
 export const GOOD: string = fixture("update-cloud.form");
 
 export function fixture(name: string): string {
   return readFileSync(new URL(`../fixtures/${name}`, import.meta.url), "utf8");
 }
 
-/** Every token in the fixtures. */
+/** Returns every token in the fixtures. */
 export function fixtureTokens(): Set<string> {
   const tokens = new Set<string>();
   for (const name of readdirSync(new URL("../fixtures", import.meta.url))) {
@@ -24,17 +24,17 @@ export function fixtureTokens(): Set<string> {
 
 export interface BadRequest {
   readonly name: string;
-  /** Default POST. */
+  /** @default POST */
   readonly method?: string;
-  /** Default a form; `null`: none. */
+  /** Content type; null for none. @default a form */
   readonly type?: string | null;
   readonly body: string | Uint8Array;
   readonly status: number;
-  /** What `detail` must say. */
+  /** Pattern of the problem's `detail`. */
   readonly detail: RegExp;
 }
 
-/** GOOD with its fields replaced; `undefined` takes one out. */
+/** Returns GOOD with fields replaced, or removed if undefined. */
 function form(fields: Readonly<Record<string, string | undefined>>): string {
   const parameters = new URLSearchParams(GOOD);
   for (const [name, value] of Object.entries(fields)) {
@@ -51,7 +51,7 @@ interface Sent {
   auth: unknown;
 }
 
-/** The same event as JSON, changed. */
+/** Returns the same event as JSON, after `change`. */
 function json(change: (sent: Sent) => void): string {
   const { "data[VERSION]": VERSION, "auth[member_id]": member_id, "auth[application_token]": application_token } =
     Object.fromEntries(new URLSearchParams(GOOD));
@@ -90,8 +90,8 @@ const NOT_POST = /^wanted the method POST$/;
 const NOT_READ = /^wanted application\/x-www-form-urlencoded or application\/json, in UTF-8$/;
 const JUNK = "nonsense \0\r\n\u{1f600} <script> ' OR 1=1 --";
 
-/** In forms, what a path of a field means is spelled once. */
-const FIELDS: readonly (readonly [field: string, wanted: string, empty?: "allowed"])[] = [
+/** Required fields, with what their issues say is wanted. */
+const FIELDS: readonly (readonly [field: string, wanted: string])[] = [
   ["event", "the name of an event in upper case"],
   ["ts", "unix time in seconds"],
   ["data[VERSION]", 'a version as a string or an integer, such as "3" or "2\\.1\\.0"'],
@@ -106,18 +106,22 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   ...bad(400, FORM, [
     ["an empty body", "", NO_NAME],
     ["garbage", JUNK, NO_NAME],
-    ["JSON that is called a form", json(() => {}), NO_NAME],
+    ["JSON with the type of a form", json(() => {}), NO_NAME],
     ["XML", "<?xml version='1.0'?><event>ONAPPUPDATE</event>", NO_NAME],
     ["ampersands", "&".repeat(60_000), NO_NAME],
     ["equals signs", "=".repeat(60_000), NO_NAME],
-    ["per cent signs", "%".repeat(200), NO_NAME],
+    ["percent signs", "%".repeat(200), NO_NAME],
     ["brackets", "[".repeat(60_000), NO_NAME],
     ["bytes that are not UTF-8", bytes("event=", 0xff, 0xfe), /^body: saw bytes that are not UTF-8, wanted UTF-8$/],
     ["half a character", bytes(GOOD, "&a=", 0xd0), /^body: saw bytes that are not UTF-8, wanted UTF-8$/],
     ["a surrogate", bytes(GOOD, "&a=", 0xed, 0xa0, 0x80), /^body: saw bytes that are not UTF-8, wanted UTF-8$/],
     ["UTF-16", bytes(0xff, 0xfe, ...[...GOOD].flatMap((c) => [c.charCodeAt(0), 0])), /^body: saw bytes that are not/],
     ["escaped bytes that are not UTF-8", `${GOOD}&data[X]=%ff%fe`, /^data\.X: saw bytes that are not UTF-8/],
-    ["a name of such bytes", `${GOOD}&%ff=1`, /^%ff: saw bytes that are not UTF-8, wanted UTF-8$/],
+    [
+      "a name with escaped bytes that are not UTF-8",
+      `${GOOD}&%ff=1`,
+      /^%ff: saw bytes that are not UTF-8, wanted UTF-8$/,
+    ],
     ["10,000 fields", "a=1&".repeat(10_000) + GOOD, /^body: saw more than 256 fields, wanted at most 256$/],
     ["10,000 members", "a[]=1&".repeat(10_000), /^body: saw more than 256 fields, wanted at most 256$/],
     [
@@ -132,22 +136,22 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
       `${GOOD}&data[X]=${"a".repeat(8193)}`,
       /^data\.X: saw a string of 8193 characters, wanted at most/,
     ],
-    ["a repeated name, of which the last wins", `${GOOD}&ts=soon`, /^ts: saw "soon", wanted unix time in seconds$/],
-    ["a repeated name that is a text at last", `${GOOD}&auth=1`, /^auth: saw "1", wanted an object$/],
+    ["a repeated name, whose last value is wrong", `${GOOD}&ts=soon`, /^ts: saw "soon", wanted unix time in seconds$/],
+    ["a repeated name, whose last value is a string", `${GOOD}&auth=1`, /^auth: saw "1", wanted an object$/],
     ["an event in lower case", form({ event: "onappupdate" }), NAME('"onappupdate"')],
     ["an event in mixed case", form({ event: "OnAppUpdate" }), NAME('"OnAppUpdate"')],
     ["an event with a space", form({ event: "ONAPPUPDATE " }), NAME('"ONAPPUPDATE "')],
     ["an event with a line end", form({ event: "ONAPPUPDATE\n" }), NAME('"ONAPPUPDATE\\\\n"')],
     ["an event of 101 characters", form({ event: "A".repeat(101) }), NAME("a string of 101 characters")],
     ["an event of digits", form({ event: "123" }), NAME('"123"')],
-    ["a prototype's key for an event", form({ event: "__proto__" }), NAME('"__proto__"')],
+    ["an event called __proto__", form({ event: "__proto__" }), NAME('"__proto__"')],
     ["events in a list", `${form({ event: undefined })}&event[]=ONAPPUPDATE`, NAME("an array")],
     ["an event in a map", `${form({ event: undefined })}&event[a]=ONAPPUPDATE`, NAME("an object")],
     ["an event on the prototype", `${form({ event: undefined })}&__proto__[event]=ONAPPUPDATE`, NO_NAME],
     ["no data", "event=ONAPPUPDATE&ts=1", /^data\.VERSION: saw nothing.*; auth: saw nothing, wanted an object$/],
-    ["data that is a text", "event=ONAPPUPDATE&ts=1&data=1", /^data: saw "1", wanted an object/],
+    ["data that is a string", "event=ONAPPUPDATE&ts=1&data=1", /^data: saw "1", wanted an object/],
     ["data that is a list", "event=ONAPPUPDATE&ts=1&data[]=1&data[]=2", /^data: saw an array, wanted an object/],
-    ["auth that is a text", "event=ONAPPUPDATE&auth=1", /auth: saw "1", wanted an object$/],
+    ["auth that is a string", "event=ONAPPUPDATE&auth=1", /auth: saw "1", wanted an object$/],
     ["auth that is a list", "event=ONAPPUPDATE&auth[]=1", /auth: saw an array, wanted an object$/],
     ["auth that is empty", "event=ONAPPUPDATE&auth=", /auth: saw an empty string, wanted an object$/],
     ...FIELDS.flatMap(([field, wanted]) => {
@@ -170,14 +174,18 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
       /^auth\.access_token: saw an array, wanted a token/,
     ],
     ["a member_id of 31 digits", form({ "auth[member_id]": "a".repeat(31) }), /^auth\.member_id: saw a string of 31/],
-    ["a member_id that climbs", form({ "auth[member_id]": "../../etc/passwd" }), /^auth\.member_id: saw "\.\.\/\.\./],
+    [
+      "a member_id that is a path",
+      form({ "auth[member_id]": "../../etc/passwd" }),
+      /^auth\.member_id: saw "\.\.\/\.\./,
+    ],
     ["a domain with a path", form({ "auth[domain]": "a.b/c" }), /^auth\.domain: saw "a\.b\/c", wanted a host name$/],
     ["a domain with a user", form({ "auth[domain]": "a@b.c" }), /^auth\.domain: saw "a@b\.c", wanted a host name$/],
     ["a ts before 1970", form({ ts: "-1" }), /^ts: saw "-1", wanted unix time in seconds$/],
     ["a ts with a fraction", form({ ts: "1.5" }), /^ts: saw "1\.5", wanted/],
-    ["a ts as PHP reads it", form({ ts: "1e9" }), /^ts: saw "1e9", wanted/],
+    ["a ts with an exponent", form({ ts: "1e9" }), /^ts: saw "1e9", wanted/],
     ["a ts of 16 digits", form({ ts: "1".repeat(16) }), /^ts: saw "1{16}", wanted/],
-    ["a version that is none", form({ "data[VERSION]": "latest" }), /^data\.VERSION: saw "latest", wanted a version/],
+    ["an invalid version", form({ "data[VERSION]": "latest" }), /^data\.VERSION: saw "latest", wanted a version/],
     [
       "a version of 25 characters",
       form({ "data[VERSION]": "1".repeat(25) }),
@@ -187,18 +195,22 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   ...bad(400, JSON_TYPE, [
     ["an empty body", "", /^body: saw nothing, wanted a JSON object$/],
     ["garbage", JUNK, /^body: saw \d+ characters that are not JSON, wanted a JSON object$/],
-    ["a form that is called JSON", GOOD, /^body: saw \d+ characters that are not JSON, wanted a JSON object$/],
+    ["a form with the type of JSON", GOOD, /^body: saw \d+ characters that are not JSON, wanted a JSON object$/],
     ["half a body", json(() => {}).slice(0, -5), /^body: saw \d+ characters that are not JSON/],
     ["two bodies", json(() => {}).repeat(2), /^body: saw \d+ characters that are not JSON/],
     ["null", "null", /^body: saw null, wanted an object$/],
     ["true", "true", /^body: saw a boolean, wanted an object$/],
     ["a number", "1", /^body: saw a number, wanted an object$/],
-    ["a text", '"ONAPPUPDATE"', /^body: saw a string of 11 characters, wanted an object$/],
+    ["a string", '"ONAPPUPDATE"', /^body: saw a string of 11 characters, wanted an object$/],
     ["a list", `[${json(() => {})}]`, /^body: saw an array, wanted an object$/],
     ["an empty object", "{}", NO_NAME],
     ["bytes that are not UTF-8", bytes('{"event":"', 0xc3, 0x28, '"}'), /^body: saw bytes that are not UTF-8/],
     ["10,000 levels of lists", "[".repeat(10_000), /^body: saw 10000 characters that are not JSON/],
-    ["10,000 levels in a list", `${"[".repeat(10_000)}${"]".repeat(10_000)}`, /^body: saw an array, wanted an object$/],
+    [
+      "10,000 levels of closed lists",
+      `${"[".repeat(10_000)}${"]".repeat(10_000)}`,
+      /^body: saw an array, wanted an object$/,
+    ],
     ["10,000 levels of maps", '{"a":'.repeat(10_000) + "1" + "}".repeat(10_000), /^a(\.a){7}: saw more than 8 levels/],
     [
       "10,000 fields",
@@ -207,7 +219,7 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
     ],
     ["a number that is infinite", json((sent) => void (sent.ts = 0)).replace(":0", ":1e999"), /^ts: saw a number that/],
     ["a name on the prototype", '{"__proto__":{"event":"ONAPPUPDATE"}}', NO_NAME],
-    ["a repeated name, of which the last wins", '{"event":"ONAPPUPDATE","event":"x"}', NAME('"x"')],
+    ["a repeated name, whose last value is wrong", '{"event":"ONAPPUPDATE","event":"x"}', NAME('"x"')],
     [
       "half a character",
       json(set("data", { VERSION: "\ud83d" })),
@@ -247,7 +259,7 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   ...["GET", "HEAD", "OPTIONS", "DELETE"].flatMap((method) => bad(405, null, [["nothing", "", NOT_POST, method]])),
 ];
 
-/** Unusual, and right. */
+/** Unusual requests that are events. */
 export const GOOD_REQUESTS: readonly (readonly [name: string, type: string, body: string])[] = [
   ["an event", FORM, GOOD],
   ["a charset", `${FORM}; charset=utf-8`, GOOD],
@@ -259,7 +271,7 @@ export const GOOD_REQUESTS: readonly (readonly [name: string, type: string, body
   ["JSON with white space", JSON_TYPE, `\r\n\t ${json(() => {})} \n`],
   ["a byte order mark", FORM, `\ufeff${GOOD}`],
   ["names that are not escaped", FORM, GOOD.replaceAll("%5B", "[").replaceAll("%5D", "]")],
-  ["a good name at last", FORM, `event=garbage&ts=soon&${GOOD}`],
-  ["fields of nobody", FORM, `${GOOD}&auth[__proto__][x]=1&constructor[prototype][x]=1&a=%zz&&=&[=1&b[=2`],
-  ["as many bytes as there may be", FORM, GOOD + "&".repeat(65_536 - GOOD.length)],
+  ["a repeated name, whose last value is right", FORM, `event=garbage&ts=soon&${GOOD}`],
+  ["unknown fields", FORM, `${GOOD}&auth[__proto__][x]=1&constructor[prototype][x]=1&a=%zz&&=&[=1&b[=2`],
+  ["the maximum number of bytes", FORM, GOOD + "&".repeat(65_536 - GOOD.length)],
 ];
