@@ -89,7 +89,7 @@ for (const library of LIBRARIES) {
     });
 
     it("is back before the deadline: the call goes on by itself", async () => {
-      const { storage, proxy } = await openBehind();
+      const { storage, proxy } = await openBehind({ timeoutMs: 60_000 });
       await proxy.stop();
       const result = storage.put(KEY, 1, { ifVersion: null });
       setTimeout(proxy.start, 100);
@@ -120,7 +120,7 @@ for (const library of LIBRARIES) {
           acknowledged.push(n);
         }
       })();
-      await until("some are written", () => acknowledged.length > 50);
+      await Promise.race([until("some are written", () => acknowledged.length > 50), writing]);
       await server.stop("SIGKILL");
       await assert.rejects(writing, storageError(/ Redis: no (connection|answer) for 2000 milliseconds$/));
       await server.start();
