@@ -200,9 +200,9 @@ describe("app.fetch() over a real connection", () => {
   before(async () => {
     servers = await listen({
       ...app,
-      fetch: (...args) => {
+      fetch: (request, ...platform) => {
         requests++;
-        return app.fetch(...args);
+        return app.fetch(request, ...platform);
       },
     });
     impatientServers = await listen(impatient.app);
