@@ -27,8 +27,8 @@ export type {
 } from "./src/storage/storage.ts";
 
 // Keys and values, for adapters
-export { compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
-export { decodeValue, encodeValue, expiryOf } from "./src/storage/value.ts";
+export { assertKey, compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
+export { decodeValue, encodeValue, expiryOf, isExpired } from "./src/storage/value.ts";
 
 // Storages
 export { memoryStorage, type MemoryStorageOptions } from "./src/storage/memory.ts";

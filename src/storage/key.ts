@@ -1,8 +1,12 @@
-/** Order and encoding of keys, the same for every adapter. */
-// deno-lint-ignore-file no-control-regex -- the encoding of keys uses two of them
+/** Order and encoding of keys, shared by all storages. */
+// deno-lint-ignore-file no-control-regex -- the encoding uses U+0000 and U+0001
 import type { Key } from "./storage.ts";
 
-/** @throws {TypeError} when `key` is empty, or a part is no well-formed text and so has no place in the order. */
+/**
+ * Checks the key of an entry: it has one or more parts, and each is a well-formed string.
+ *
+ * @throws {TypeError} if it is not
+ */
 export function assertKey(key: readonly string[]): asserts key is Key {
   if (key.length === 0) throw new TypeError("cannot use an empty key, wanted at least one part");
   assertParts(key);
@@ -11,26 +15,30 @@ export function assertKey(key: readonly string[]): asserts key is Key {
 function assertParts(parts: readonly string[]): void {
   for (const part of parts) {
     if (typeof part !== "string" || LONE_SURROGATE.test(part)) {
-      throw new TypeError(`cannot use ${JSON.stringify(part)} in a key, wanted well-formed text`);
+      throw new TypeError(`cannot use ${JSON.stringify(part)} in a key, wanted a well-formed string`);
     }
   }
 }
 
-// String.prototype.isWellFormed says the same and is not in every runtime's type library.
+// String.prototype.isWellFormed is not in the type library of every runtime.
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
-/** -1, 0 or 1: part by part, each by code point, a shorter key before its continuations. */
+/**
+ * Compares two keys part by part, each by code point. A key comes before the longer keys that start with it.
+ *
+ * @returns -1 if `a` comes before `b`, 1 if it comes after `b`, 0 if they are equal
+ */
 export function compareKeys(a: readonly string[], b: readonly string[]): number {
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i++) {
-    const order = compareText(a[i]!, b[i]!);
+    const order = compareStrings(a[i]!, b[i]!);
     if (order !== 0) return order;
   }
   return Math.sign(a.length - b.length);
 }
 
-/** By code point, as UTF-8 bytes sort; `<` compares UTF-16 units, which differ above U+FFFF. */
-export function compareText(a: string, b: string): number {
+/** Compares by code point, as the UTF-8 bytes sort. `<` compares UTF-16 code units, whose order differs above U+FFFF. */
+export function compareStrings(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i++) {
     const x = a.charCodeAt(i), y = b.charCodeAt(i);
@@ -43,20 +51,23 @@ export function compareText(a: string, b: string): number {
 }
 
 /**
- * One text for a key, whose UTF-8 bytes sort as the keys do: each part ended by U+0000, with U+0000 and U+0001
- * inside a part escaped. The keys under a prefix are the texts from `encodeKey(prefix)` up to, and without, the
- * same text with its last character raised to U+0001.
+ * Encodes a key as one string, whose UTF-8 bytes sort as the keys do. Each part is followed by U+0000; U+0000 and U+0001
+ * inside a part are escaped.
  *
- * @throws {TypeError} when a part is no well-formed text
+ * The keys under a prefix are the strings from `encodeKey(prefix)`, inclusive, to the same string with U+0001 as its last
+ * character, exclusive.
+ *
+ * @throws {TypeError} if a part is not a well-formed string
  */
 export function encodeKey(key: readonly string[]): string {
   assertParts(key);
   return key.map((part) => part.replace(/[\0\x01]/g, (c) => c === "\0" ? "\x01\x01" : "\x01\x02") + "\0").join("");
 }
 
-/** The key that {@linkcode encodeKey} made `text` of. */
-export function decodeKey(text: string): string[] {
-  return text.split("\0").slice(0, -1).map((part) =>
+/** Returns the key that {@linkcode encodeKey} encoded. */
+export function decodeKey(encoded: string): Key {
+  const parts = encoded.split("\0").slice(0, -1);
+  return parts.map((part) =>
     part.replace(/\x01([\x01\x02])/g, (_, c) => c === "\x01" ? "\0" : "\x01")
-  );
+  ) as unknown as Key;
 }

@@ -1,21 +1,25 @@
-// deno-lint-ignore-file require-await -- `async` makes a rejection of what is thrown
-/** Entries in the memory of this process: the reference for what a storage does. */
-import { assertKey, compareKeys, compareText } from "./key.ts";
+// deno-lint-ignore-file require-await -- `async` turns a thrown error into a rejection
+/** A storage in memory, the reference implementation of the storage contract. */
+import { assertKey, compareKeys, compareStrings } from "./key.ts";
 import type { Entry, Key, ListOptions, Storage } from "./storage.ts";
-import { decodeValue, encodeValue, expiryOf } from "./value.ts";
+import { decodeValue, encodeValue, expiryOf, isExpired } from "./value.ts";
 
 /** Options of {@linkcode memoryStorage}. */
 export interface MemoryStorageOptions {
-  /** The time in milliseconds since 1970, against which entries expire; default `Date.now`. */
+  /**
+   * Returns the time in milliseconds since 1970. Entries expire by it.
+   *
+   * @default Date.now
+   */
   readonly clock?: () => number;
 }
 
 /**
- * Keeps entries until the process ends: for tests, and for apps that may forget. What is stored twice is not
- * shared: every call makes a storage of its own.
+ * Creates a storage in the memory of this process, for tests and development. Each call creates a storage of its own.
+ * Nothing survives the process, including the events that the app has already acknowledged.
  *
- * `put` throws `TypeError` for a value that JSON cannot say, such as `undefined`, a function or a cycle, and for a
- * `ttlMs` that is no finite number.
+ * `put` throws `TypeError` for a value that JSON cannot represent, such as `undefined`, a function or a cycle, and for a
+ * `ttlMs` that is not a finite number.
  *
  * @example
  * ```ts
@@ -35,6 +39,7 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
   const root = new Branch();
   let versions = 0;
   let size = 0;
+  /** Writes with a ttlMs since the last sweep. */
   let ttlWrites = 0;
 
   function drop(branch: Branch): void {
@@ -42,15 +47,15 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
     size--;
   }
 
-  /** What `branch` holds; what has expired is dropped on the way. */
-  function live(branch: Branch | undefined): Stored | undefined {
+  /** Returns the entry at `branch`, unless it has expired: then drops it. */
+  function live(branch: Branch | undefined): StoredEntry | undefined {
     const stored = branch?.stored;
-    if (stored?.expiresAt === undefined || stored.expiresAt > clock()) return stored;
+    if (stored === undefined || !isExpired(stored, clock())) return stored;
     drop(branch!);
     return undefined;
   }
 
-  /** Entries that expire and are never asked for again would pile up; at this rhythm a write pays for two of them. */
+  /** Drops expired entries, which would otherwise accumulate. Runs so rarely that each write pays for two entries. */
   function sweep(): void {
     if (++ttlWrites <= size / 2) return;
     ttlWrites = 0;
@@ -77,7 +82,7 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
       if (ifVersion !== undefined && ifVersion !== (found?.version ?? null)) return { ok: false };
       const version = String(++versions);
       if (found === undefined) size++;
-      root.grow(key).stored = { key: [...key], text, version, expiresAt };
+      root.ensure(key).stored = { key: [...key], text, version, expiresAt };
       if (expiresAt !== undefined) sweep();
       return { ok: true, version };
     },
@@ -112,8 +117,8 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
   };
 }
 
-/** An entry as it is kept: JSON text cannot be shared with the caller by mistake. */
-interface Stored {
+/** An entry in memory. Its value is JSON, so that the caller and the storage share no object. */
+interface StoredEntry {
   readonly key: Key;
   readonly text: string;
   readonly version: string;
@@ -121,15 +126,15 @@ interface Stored {
 }
 
 /**
- * One part of a key. An entry is at the branch of its last part, so that listing a prefix costs what is under it.
- * A branch without entry and children is taken out of its parent.
+ * A node of the tree of keys: one part of a key. An entry is at the branch of its last part, so the cost of listing a
+ * prefix depends only on the entries under it. A branch without an entry and without children is removed.
  */
 class Branch {
-  stored: Stored | undefined;
+  stored: StoredEntry | undefined;
   readonly #parent: Branch | undefined;
   readonly #part: string;
   #children: Map<string, Branch> | undefined;
-  /** Parts of the children in order; may name children that are gone, and is never changed: walks hold it. */
+  /** Sorted parts of the children; may contain removed ones. Immutable, because listings in progress hold it. */
   #ordered: readonly string[] | undefined;
 
   constructor(parent?: Branch, part = "") {
@@ -138,7 +143,7 @@ class Branch {
   }
 
   find(key: readonly string[]): Branch | undefined {
-    // deno-lint-ignore no-this-alias -- the walk starts here
+    // deno-lint-ignore no-this-alias -- the loop starts here
     let branch: Branch = this;
     for (const part of key) {
       const child: Branch | undefined = branch.#children?.get(part);
@@ -148,9 +153,9 @@ class Branch {
     return branch;
   }
 
-  /** The branch of `key`, made if need be. */
-  grow(key: readonly string[]): Branch {
-    // deno-lint-ignore no-this-alias -- the walk starts here
+  /** Returns the branch of `key`, and creates it if it does not exist. */
+  ensure(key: readonly string[]): Branch {
+    // deno-lint-ignore no-this-alias -- the loop starts here
     let branch: Branch = this;
     for (const part of key) branch = branch.#children?.get(part) ?? branch.#add(part);
     return branch;
@@ -163,10 +168,10 @@ class Branch {
     return child;
   }
 
-  /** Takes the entry away, and every branch that this leaves empty. */
+  /** Removes the entry, and every branch that is then empty. */
   drop(): void {
     this.stored = undefined;
-    // deno-lint-ignore no-this-alias -- the walk starts here
+    // deno-lint-ignore no-this-alias -- the loop starts here
     let branch: Branch = this;
     while (branch.#parent !== undefined && branch.stored === undefined && !branch.#children?.size) {
       branch.#parent.#remove(branch.#part);
@@ -176,11 +181,11 @@ class Branch {
 
   #remove(part: string): void {
     this.#children!.delete(part);
-    // Sorting anew for every removal would make emptying a queue quadratic; names of the dead must not pile up either.
+    // Sorting again after every removal would make emptying a queue quadratic, but removed parts must not accumulate.
     if (this.#ordered !== undefined && this.#ordered.length > 2 * this.#children!.size) this.#ordered = undefined;
   }
 
-  /** The branches with an entry under `prefix`, in key order; only those after `after`. */
+  /** Returns the branches with an entry under `prefix` and after `after`, in key order. */
   walkUnder(prefix: readonly string[], after: readonly string[] | undefined): Iterable<Branch> {
     const top = this.find(prefix);
     if (top === undefined) return [];
@@ -189,12 +194,12 @@ class Branch {
     return compareKeys(after, prefix) < 0 ? top.walk() : [];
   }
 
-  /** As {@linkcode walkUnder}, `after` relative to this branch: `[]` leaves out the entry of this branch alone. */
+  /** Yields the branches with an entry, in key order. `after` is relative to this branch: `[]` skips only its own entry. */
   *walk(after?: readonly string[]): Generator<Branch> {
     if (after === undefined && this.stored !== undefined) yield this;
     const [first] = after ?? [];
     const parts = this.#orderedParts();
-    for (let i = first === undefined ? 0 : firstNotBefore(parts, first); i < parts.length; i++) {
+    for (let i = first === undefined ? 0 : lowerBound(parts, first); i < parts.length; i++) {
       const part = parts[i]!;
       const child = this.#children?.get(part);
       if (child !== undefined) yield* child.walk(part === first ? after!.slice(1) : undefined);
@@ -202,21 +207,22 @@ class Branch {
   }
 
   #orderedParts(): readonly string[] {
-    return this.#ordered ??= this.#children === undefined ? [] : [...this.#children.keys()].sort(compareText);
+    return this.#ordered ??= this.#children === undefined ? [] : [...this.#children.keys()].sort(compareStrings);
   }
 }
 
-function firstNotBefore(parts: readonly string[], part: string): number {
+/** Returns the index of the first of the sorted `parts` that does not come before `part`. */
+function lowerBound(parts: readonly string[], part: string): number {
   let from = 0, to = parts.length;
   while (from < to) {
     const middle = (from + to) >>> 1;
-    if (compareText(parts[middle]!, part) < 0) from = middle + 1;
+    if (compareStrings(parts[middle]!, part) < 0) from = middle + 1;
     else to = middle;
   }
   return from;
 }
 
-function toEntry<T>({ key, text, version, expiresAt }: Stored): Entry<T> {
+function toEntry<T>({ key, text, version, expiresAt }: StoredEntry): Entry<T> {
   return {
     key: [...key],
     value: decodeValue<T>("memory", key, text),

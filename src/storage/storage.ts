@@ -1,86 +1,99 @@
 /**
  * The storage contract: four methods over keys and values, and one guarantee, compare-and-set on one key.
- * Whoever writes an adapter runs `storageConformance` of `@b24/onappupdate/testing` against it.
+ * `docs/storage-contract.md` lists the requirements; `storageConformance` of `@b24/onappupdate/testing` tests them.
  */
 
-/** One or more parts. Any well-formed text is allowed in a part, also the empty one. */
+/** A key: one or more parts. Each part is any well-formed string, including the empty one. */
 export type Key = readonly [string, ...string[]];
 
-/** What is stored under a key. */
+/** An entry: a key with its value. */
 export interface Entry<T> {
-  /** The key, part by part as it was written. */
+  /** The key, with the parts that it was written with. */
   readonly key: Key;
-  /** The value: a copy of the caller's own. */
+  /** A copy of the value. */
   readonly value: T;
-  /** Opaque; another one after every write, and never used again for this key, not even after a deletion. */
+  /** Opaque. Changes with every write and is never used again for this key, not even after a deletion. */
   readonly version: string;
-  /** When the entry ends, in milliseconds since 1970: at this instant it is absent already. Without it: never. */
+  /** When the entry expires, in milliseconds since 1970: from this instant on it is absent. Absent: it never expires. */
   readonly expiresAt?: number;
 }
 
 /** Options of {@linkcode Storage.put}. */
 export interface PutOptions {
-  /** `undefined`: write whatever is there; `null`: only if absent; else: only if the version is still this one. */
+  /** Condition of the write. A version: the entry still has it; `null`: there is no entry; absent: no condition. */
   readonly ifVersion?: string | null;
-  /** Milliseconds from now after which the entry is absent for every method, even before the backend removes it. */
+  /**
+   * Milliseconds until the entry expires. From then on it is absent for every method, even before the backend removes
+   * it. Absent: the entry never expires, whatever the entry that it replaces did.
+   */
   readonly ttlMs?: number;
-  /** Gives up waiting. The write may have happened all the same. */
+  /** Rejects the call with the signal's reason. The write may happen nevertheless. */
   readonly signal?: AbortSignal;
 }
 
-/** Whether {@linkcode Storage.put} wrote; `ok: false` means that the condition did not hold. */
+/** Result of {@linkcode Storage.put}. `ok: false` means that the condition did not hold and nothing was written. */
 export type PutResult = { readonly ok: true; readonly version: string } | { readonly ok: false };
 
 /** Options of {@linkcode Storage.list}. */
 export interface ListOptions {
-  /** Only keys after this one. */
+  /** Lists only keys after this one. It need not exist. */
   readonly after?: Key;
-  /** At most this many entries; default all. */
+  /**
+   * Max number of entries.
+   *
+   * @default Infinity
+   */
   readonly limit?: number;
-  /** Gives up waiting. */
+  /** Ends the listing with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-/** What a storage promises. */
+/** Guarantees and limits of a storage. */
 export interface StorageCapabilities {
-  /** A resolved `put` survives the end of the process and of the host. */
+  /** Whether a resolved `put` survives a crash of the process and of the host. */
   readonly durable: boolean;
-  /** Who shares the entries. */
+  /** Which processes share the entries: one, those of one host, or any on the network. */
   readonly scope: "process" | "host" | "network";
-  /** Largest value in bytes of its JSON; absent: no limit of its own. */
+  /** Max size of a value, in bytes of its JSON in UTF-8. Absent: the storage has no limit of its own. */
   readonly maxValueBytes?: number;
-  /** Who reads the backend cannot read the values. An app on a storage that outlives it and lacks this warns of it. */
+  /** Whether the backend sees values only encrypted. If not, an app on a durable storage warns at startup. */
   readonly encrypted?: boolean;
 }
 
 /**
- * Keys and values with compare-and-set. Values are what JSON can say, copied when `put` is called; `undefined` members
- * are dropped as JSON drops them, and what JSON cannot say at all is a `TypeError`. Every method throws `StorageError`
- * when the backend fails: a failed read is an error, never "absent". A `signal` that is aborted already rejects with its
- * reason, and nothing is done.
+ * A store of keys and values with compare-and-set.
+ *
+ * Failure semantics are:
+ *
+ * 1. Every method throws `StorageError` if the backend fails. A failed read is an error, never "absent".
+ * 2. `{ ok: false }` means that the condition did not hold and nothing was written. If a write may have been done but
+ *    its reply was lost, the storage finds out, or throws `StorageError`: then the outcome is unknown.
+ * 3. Every method throws `TypeError` for an invalid key, and `put` for a value that JSON cannot represent.
+ * 4. A signal that is already aborted rejects the call with its reason, and nothing is done.
+ *
+ * Values are JSON, and are copied when `put` is called; `undefined` members are dropped, as in JSON.
  *
  * Members are function properties, not methods, so that the compiler checks their variance.
  */
 export interface Storage {
-  /** For logs, such as `memory`. */
+  /** Name for logs and errors, such as `memory`. */
   readonly name: string;
-  /** What it promises. */
+  /** Guarantees and limits. */
   readonly capabilities: StorageCapabilities;
-  /** The entry, or `null` when there is none or it has expired. */
+  /** Returns the entry, or `null` if there is none or it has expired. */
   readonly get: <T>(key: Key, options?: { readonly signal?: AbortSignal }) => Promise<Entry<T> | null>;
-  /** Writes if `ifVersion` holds, all or nothing. Durable, where the storage is, before it resolves. */
+  /** Writes the entry if `ifVersion` holds. If the storage is durable, the entry is when the promise resolves. */
   readonly put: <T>(key: Key, value: T, options?: PutOptions) => Promise<PutResult>;
-  /** Removes if `ifVersion` holds. Without `ifVersion` it is `ok` also when there was nothing. */
+  /** Deletes the entry if it has the version `ifVersion`. Without `ifVersion` it is `ok` even if there is no entry. */
   readonly delete: (
     key: Key,
     options?: { readonly ifVersion?: string; readonly signal?: AbortSignal },
   ) => Promise<{ readonly ok: boolean }>;
   /**
-   * The entries whose key begins with all parts of `prefix`, in key order: part by part, each by code point.
-   * An entry under exactly `prefix` belongs to it. Writes during the listing may or may not be seen, each
-   * entry at most once.
+   * Lists the entries whose keys start with all parts of `prefix`, including one under exactly `prefix`. They are in key
+   * order: part by part, each by code point. Writes during the listing may or may not be seen; no key is listed twice.
    */
   readonly list: <T>(prefix: readonly string[], options?: ListOptions) => AsyncIterable<Entry<T>>;
-  /** Lets go of what the storage holds open. May be called again; after it, the other methods reject or go on as before. */
+  /** Releases what the storage holds open. May be called again; later calls of other methods reject or work as before. */
   readonly close?: () => Promise<void>;
 }

@@ -1,11 +1,11 @@
-/** Values and their ends, the same for every adapter. */
+/** Encoding and expiry of values, shared by all storages. */
 import { StorageError } from "../errors.ts";
 import type { Key } from "./storage.ts";
 
 /**
- * JSON of `value`, which cannot be shared with the caller by mistake.
+ * Returns the JSON of `value`. Call it before the first `await` of `put`, because the caller may change the value later.
  *
- * @throws {TypeError} when JSON cannot say it
+ * @throws {TypeError} if JSON cannot represent the value
  */
 export function encodeValue(key: Key, value: unknown): string {
   let text: string | undefined;
@@ -16,29 +16,36 @@ export function encodeValue(key: Key, value: unknown): string {
     cause = error;
   }
   if (text !== undefined) return text;
-  throw new TypeError(`cannot store ${typeof value} under ${JSON.stringify(key)}, wanted what JSON can say`, { cause });
+  const message = `cannot store ${typeof value} under ${JSON.stringify(key)}, wanted a value that JSON can represent`;
+  throw new TypeError(message, { cause });
 }
 
 /**
- * The value of which {@linkcode encodeValue} made `text`.
+ * Returns the value that {@linkcode encodeValue} encoded.
  *
- * @throws {StorageError} when `text` is no JSON; names `storage` and `key`, and quotes nothing, for it may hold tokens
+ * @throws {StorageError} if `text` is not JSON. The message names `storage` and `key`, and does not quote `text`, which may
+ * contain tokens.
  */
 export function decodeValue<T>(storage: string, key: Key, text: string): T {
   try {
     return JSON.parse(text);
   } catch {
-    throw new StorageError(`cannot get ${JSON.stringify(key)} from ${storage}: what is stored there is no JSON`);
+    throw new StorageError(`cannot get ${JSON.stringify(key)} from ${storage}: the stored value is not JSON`);
   }
 }
 
 /**
- * When an entry that is written at `now` ends, in milliseconds since 1970; `undefined`: never.
+ * Returns when an entry written at `now` expires, in milliseconds since 1970; `undefined` if it never does.
  *
- * @throws {TypeError} when `ttlMs` is no finite number
+ * @throws {TypeError} if `ttlMs` is not a finite number
  */
 export function expiryOf(key: Key, now: number, ttlMs: number | undefined): number | undefined {
   if (ttlMs === undefined) return undefined;
   if (Number.isFinite(ttlMs)) return now + ttlMs;
-  throw new TypeError(`cannot store ${JSON.stringify(key)} for ${ttlMs} milliseconds, wanted a finite number`);
+  throw new TypeError(`cannot store ${JSON.stringify(key)} with a ttlMs of ${ttlMs}, wanted a finite number`);
+}
+
+/** Returns whether an entry has expired at `now`, in milliseconds since 1970. */
+export function isExpired(entry: { readonly expiresAt?: number | undefined }, now: number): boolean {
+  return entry.expiresAt !== undefined && entry.expiresAt <= now;
 }

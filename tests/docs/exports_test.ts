@@ -71,6 +71,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "rest",
   ],
   "./storage": [
+    "assertKey",
     "compareKeys",
     "copyStorage",
     "decodeKey",
@@ -79,6 +80,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "encodeValue",
     "encrypted",
     "expiryOf",
+    "isExpired",
     "memoryStorage",
   ],
   "./testing": [

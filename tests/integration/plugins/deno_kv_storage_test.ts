@@ -765,7 +765,7 @@ describe("denoKvStorage() on a database that", () => {
     await storage.put(KEY, LONG);
     const [first] = (await raw()).filter(({ key }) => key[1] === "part");
     await kv.atomic().set(first!.key, toBytes('"secret"'), {}).commit();
-    const damaged = storageError('cannot get ["portal","a223"] from Deno KV: what is stored there is no JSON');
+    const damaged = storageError('cannot get ["portal","a223"] from Deno KV: the stored value is not JSON');
     await assert.rejects(storage.get(KEY), damaged);
     await assert.rejects(all(storage.list([])), damaged);
   });

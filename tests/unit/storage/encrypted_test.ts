@@ -263,13 +263,13 @@ describe("encrypted() refuses, and leaves alone,", () => {
       stored: (written) => ({ ...written, key: VALUE.accessToken.repeat(3) }),
       message: /: it is damaged$/,
     },
-    "a value of AES-GCM that is no JSON": {
+    "an encrypted value that is not JSON": {
       stored: () => ({
         encrypted: 1,
         key: "2026",
         data: sealedBy(OLD, { id: "2026", place: KEY, text: VALUE.accessToken, iv: "0".repeat(24) }),
       }),
-      message: /what is stored there is no JSON$/,
+      message: /the stored value is not JSON$/,
     },
     "an envelope of a newer format": {
       stored: () => ({ encrypted: 2, key: { alg: "?" }, bytes: [1] }),

@@ -33,22 +33,22 @@ storageConformance({
     },
   },
 });
-storageConformance({ name: "memoryStorage by the real clock", test, clock: "real", create: () => memoryStorage() });
+storageConformance({ name: "memoryStorage with the real clock", test, clock: "real", create: () => memoryStorage() });
 
-/** A storage that asks the time once for each entry with an end that it looks at, and how often it has. */
-function watched(): { storage: Storage; looksOf: (run: () => Promise<unknown>) => Promise<number>; now: number } {
-  let looks = 0;
+/** Returns a storage that counts how many entries it examines: it reads its clock once for each. */
+function watched(): { storage: Storage; examined: (run: () => Promise<unknown>) => Promise<number>; now: number } {
+  let reads = 0;
   const clock = (): number => {
-    looks++;
+    reads++;
     return watch.now;
   };
   const watch = {
     storage: memoryStorage({ clock }),
     now: 1_785_300_000_000,
-    looksOf: async (run: () => Promise<unknown>): Promise<number> => {
-      looks = 0;
+    examined: async (run: () => Promise<unknown>): Promise<number> => {
+      reads = 0;
       await run();
-      return looks;
+      return reads;
     },
   };
   return watch;
@@ -60,7 +60,7 @@ async function countOf(entries: AsyncIterable<unknown>): Promise<number> {
   return count;
 }
 
-test("memoryStorage() says that it forgets and is shared with nobody, and needs no closing", () => {
+test("memoryStorage() is not durable, has the scope of the process, and has no close()", () => {
   const { name, capabilities, close } = memoryStorage();
   assert.deepEqual({ name, capabilities, close }, {
     name: "memory",
@@ -69,21 +69,21 @@ test("memoryStorage() says that it forgets and is shared with nobody, and needs 
   });
 });
 
-test("memoryStorage() shares nothing with another", async () => {
+test("memoryStorage() creates a storage of its own at each call", async () => {
   await memoryStorage().put(["a"], 1);
   assert.equal(await memoryStorage().get(["a"]), null);
 });
 
-test("put() names the key of a value that JSON cannot say, and keeps what JSON said", async () => {
+test("put() names the key of a value that JSON cannot represent, and keeps the error of JSON as cause", async () => {
   const cycle: unknown[] = [];
   cycle.push(cycle);
   const storage = memoryStorage();
   await assert.rejects(storage.put(["a", "b"], undefined), {
     name: "TypeError",
-    message: 'cannot store undefined under ["a","b"], wanted what JSON can say',
+    message: 'cannot store undefined under ["a","b"], wanted a value that JSON can represent',
   });
   await assert.rejects(storage.put(["a", "b"], cycle), ({ message, cause }: Error) => {
-    assert.equal(message, 'cannot store object under ["a","b"], wanted what JSON can say');
+    assert.equal(message, 'cannot store object under ["a","b"], wanted a value that JSON can represent');
     return cause instanceof TypeError;
   });
 });
@@ -93,37 +93,37 @@ for (const ttlMs of [NaN, Infinity, -Infinity]) {
     const storage = memoryStorage();
     await assert.rejects(storage.put(["a"], 1, { ttlMs }), {
       name: "TypeError",
-      message: `cannot store ["a"] for ${ttlMs} milliseconds, wanted a finite number`,
+      message: `cannot store ["a"] with a ttlMs of ${ttlMs}, wanted a finite number`,
     });
     assert.equal(await storage.get(["a"]), null);
   });
 }
 
-test("list() looks at what is under the prefix, after `after` and within `limit`, and at nothing else", async () => {
-  const { storage, looksOf } = watched();
+test("list() examines only entries under the prefix, after `after` and within `limit`", async () => {
+  const { storage, examined } = watched();
   const ttlMs = 60_000;
   for (let i = 0; i < 500; i++) {
     await storage.put(["many", String(i).padStart(3, "0")], i, { ttlMs });
     if (i < 5) await storage.put(["few", String(i)], i, { ttlMs });
   }
-  assert.equal(await looksOf(() => countOf(storage.list(["few"]))), 5);
-  assert.equal(await looksOf(() => countOf(storage.list(["many"], { after: ["many", "489"] }))), 10);
-  assert.equal(await looksOf(() => countOf(storage.list([], { after: ["many", "489"] }))), 10);
-  assert.equal(await looksOf(() => countOf(storage.list([], { limit: 3 }))), 3);
+  assert.equal(await examined(() => countOf(storage.list(["few"]))), 5);
+  assert.equal(await examined(() => countOf(storage.list(["many"], { after: ["many", "489"] }))), 10);
+  assert.equal(await examined(() => countOf(storage.list([], { after: ["many", "489"] }))), 10);
+  assert.equal(await examined(() => countOf(storage.list([], { limit: 3 }))), 3);
 });
 
-test("put() of entries that expire and are never asked for does not pile them up", async () => {
+test("put() removes expired entries that are never read", async () => {
   const watch = watched();
   for (let i = 0; i < 1000; i++) {
     watch.now += 1;
     await watch.storage.put(["once", String(i)], i, { ttlMs: 10 });
   }
   watch.now += 10;
-  const left = await watch.looksOf(() => countOf(watch.storage.list([])));
+  const left = await watch.examined(() => countOf(watch.storage.list([])));
   assert.ok(left <= 30, `${left} expired entries are still held`);
 });
 
-test("list() is in order while a queue is filled at one end and emptied at the other", async () => {
+test("list() stays in order while entries are added at one end of a queue and removed at the other", async () => {
   const storage = memoryStorage();
   const key = (i: number): Key => ["queue", String(i).padStart(4, "0")];
   const seen: unknown[] = [];

@@ -5,6 +5,7 @@ import { describe, test } from "../../support/test.ts";
 
 const KEY = ["counter"] as const;
 
+/** Returns `storage` with the number of calls of its methods. */
 function counting(storage: Storage): { readonly storage: Storage; readonly calls: Record<"get" | "put", number> } {
   const calls = { get: 0, put: 0 };
   return {
@@ -25,22 +26,22 @@ function counting(storage: Storage): { readonly storage: Storage; readonly calls
 
 const increment = (entry: { readonly value: number } | null): number => (entry?.value ?? 0) + 1;
 
-describe("modify()", () => {
-  test("loses no change of 300 concurrent writers, and lets them wait instead of race", async () => {
+describe("updateEntry()", () => {
+  test("applies the changes of 300 concurrent writers with 300 writes, because they queue", async () => {
     const { storage, calls } = counting(memoryStorage());
     await Promise.all(Array.from({ length: 300 }, () => updateEntry<number>(storage, KEY, increment)));
     assert.equal((await storage.get<number>(KEY))?.value, 300);
     assert.equal(calls.put, 300);
   });
 
-  test("begins anew when a writer of another process came between", async () => {
+  test("reads again and repeats if another process has written", async () => {
     const storage = memoryStorage();
     const known = await storage.get<number>(KEY);
     await storage.put(KEY, 41);
     assert.equal((await updateEntry<number>(storage, KEY, increment, known))?.value, 42);
   });
 
-  test("writes nothing when nothing changes", async () => {
+  test("writes nothing if the change returns undefined or the same value", async () => {
     const { storage, calls } = counting(memoryStorage());
     await updateEntry<number>(storage, KEY, increment);
     assert.equal((await updateEntry<number>(storage, KEY, (entry) => entry!.value))?.value, 1);
@@ -49,13 +50,13 @@ describe("modify()", () => {
     assert.equal(calls.put, 1);
   });
 
-  test("does not read what the caller has read", async () => {
+  test("does not read if the caller passes the entry", async () => {
     const { storage, calls } = counting(memoryStorage());
     assert.equal((await updateEntry<number>(storage, KEY, increment, null))?.value, 1);
     assert.equal(calls.get, 0);
   });
 
-  test("gives up on a storage that refuses every write, and lets the next one in", async () => {
+  test("rejects if the storage refuses every write, and runs the next change", async () => {
     const storage = memoryStorage();
     const refusing: Storage = { ...storage, put: () => Promise.resolve({ ok: false }) };
     const waiting = updateEntry<number>(refusing, KEY, increment);
@@ -66,7 +67,7 @@ describe("modify()", () => {
     await assert.rejects(waiting, { name: "StorageError" });
   });
 
-  test("a change that throws comes out and lets the next writer in", async () => {
+  test("rejects with the error of a change that throws, and runs the next change", async () => {
     const storage = memoryStorage();
     const failing = updateEntry<number>(storage, KEY, () => {
       throw new RangeError("no");

@@ -221,11 +221,11 @@ describe("fileStorage() in use", () => {
     const storage = place.open();
     await assert.rejects(storage.put(["a"], undefined), {
       name: "TypeError",
-      message: 'cannot store undefined under ["a"], wanted what JSON can say',
+      message: 'cannot store undefined under ["a"], wanted a value that JSON can represent',
     });
     await assert.rejects(storage.put(["a"], 1, { ttlMs: NaN }), {
       name: "TypeError",
-      message: 'cannot store ["a"] for NaN milliseconds, wanted a finite number',
+      message: 'cannot store ["a"] with a ttlMs of NaN, wanted a finite number',
     });
     assert.equal(await storage.get(["a"]), null);
   });

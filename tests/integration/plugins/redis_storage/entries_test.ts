@@ -289,7 +289,7 @@ describe("redisStorage() where there is", () => {
     for (const call of [() => storage.get(KEY), () => all(storage.list([]))]) {
       await assert.rejects(call(), {
         name: "StorageError",
-        message: 'cannot get ["portal","a223"] from Redis: what is stored there is no JSON',
+        message: 'cannot get ["portal","a223"] from Redis: the stored value is not JSON',
       });
     }
   });
