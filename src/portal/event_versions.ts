@@ -56,7 +56,11 @@ function parseClaimed(path: string, raw: string, versions: VersionScheme): strin
     return versions.parse(raw);
   } catch (error) {
     if (!(error instanceof VersionError)) throw error;
-    throw new InputError([{ path, saw: JSON.stringify(error.raw.slice(0, 40)), wanted: "a readable version" }]);
+    throw new InputError([{
+      path,
+      saw: JSON.stringify(error.raw.slice(0, 40)),
+      wanted: `a version such as "3" or "2.1.0"`,
+    }]);
   }
 }
 

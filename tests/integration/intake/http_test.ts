@@ -120,9 +120,13 @@ for (
     [
       "has no previous version",
       "",
-      /^data\.PREVIOUS_VERSION: saw nothing, wanted the version that the portal comes from/,
+      /^data\.PREVIOUS_VERSION: saw nothing, wanted the version the portal comes from/,
     ],
-    ["has an invalid previous version", "?", /^data\.PREVIOUS_VERSION: saw "\?", wanted a readable version$/],
+    [
+      "has an invalid previous version",
+      "?",
+      /^data\.PREVIOUS_VERSION: saw "\?", wanted a version such as "3" or "2\.1\.0"$/,
+    ],
   ] as const
 ) {
   test(`app.fetch() refuses a first ONAPPUPDATE that ${name}: 400`, async () => {

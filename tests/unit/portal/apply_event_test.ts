@@ -593,17 +593,17 @@ describe("applyEvent() refuses", () => {
     "an unreadable VERSION of an update": [update("1", "latest"), {}, {
       path: "data.VERSION",
       saw: '"latest"',
-      wanted: "a readable version",
+      wanted: 'a version such as "3" or "2.1.0"',
     }],
     "an unreadable VERSION of an installation": [install("1.2.3.4"), {}, {
       path: "data.VERSION",
       saw: '"1.2.3.4"',
-      wanted: "a readable version",
+      wanted: 'a version such as "3" or "2.1.0"',
     }],
     "an unreadable PREVIOUS_VERSION": [update("1..2", "3"), {}, {
       path: "data.PREVIOUS_VERSION",
       saw: '"1..2"',
-      wanted: "a readable version",
+      wanted: 'a version such as "3" or "2.1.0"',
     }],
     "an update without PREVIOUS_VERSION": [bare("ONAPPUPDATE", { VERSION: "3" }), verified("A", "3"), {
       path: "data.PREVIOUS_VERSION",
