@@ -28,16 +28,16 @@ const PORTAL: Portal = {
 } as Partial<Portal> as Portal;
 
 interface Answers {
-  /** What methods answer; `true` where nothing is said. */
+  /** Answer of a method. @default true, or an empty list for methods that list */
   readonly [method: string]: unknown;
 }
 
 interface Scripted extends RegistrationTarget {
-  /** Calls that change something, as JSON. */
+  /** Calls that change something: the method, and its parameters as JSON. */
   readonly changes: string[];
 }
 
-/** A portal that answers what a test says; every call is checked against the documentation. */
+/** Returns a portal with the given answers. It checks every call against the documentation. */
 function portalThat(answers: Answers): Scripted {
   const changes: string[] = [];
   const batch: HasB24Batch["b24"]["batch"] = (commands) =>
@@ -58,7 +58,7 @@ function refusal(code: string, description: string, method: string): B24Error {
 
 const methodsOf = ({ changes }: Scripted): string[] => changes.map((change) => change.split(" ")[0]!);
 
-/** The texts of a check. */
+/** Returns the messages of a check. */
 async function check(declaration: Declaration, { b24, portal }: Scripted): Promise<readonly string[]> {
   const { logger } = recordingLogger();
   return await registrations(declaration).check!({ b24, portal, log: logger } as never);
@@ -69,7 +69,7 @@ interface Installed extends RegistrationTarget {
   readonly close: () => Promise<void>;
 }
 
-/** A fake portal that has the app. */
+/** Returns a fake portal on which the app is installed. */
 async function installed(): Promise<Installed> {
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clock: Date.now });
   const fake = bitrix24.portal({ memberId: MEMBER_ID, scope: ["crm", "placement", "bizproc", "imopenlines"] });
@@ -92,36 +92,36 @@ async function installed(): Promise<Installed> {
   return { fake, portal, close: app.close, b24: { batch: (commands, options) => b24.batch(commands, options) } };
 }
 
-describe("checkCall(), by which these tests see that a call is as documented, refuses", () => {
+describe("checkCall(), which these tests use, refuses", () => {
   const robot = { CODE: "rate", HANDLER: `${URL_}/rate`, NAME: "Rate" };
   const fields = { HANDLER: robot.HANDLER, NAME: { de: "Bewerten" } };
   const cases: Readonly<Record<string, readonly [method: string, params: object, message: RegExp]>> = {
-    "a method that is not documented": ["bizproc.robot.drop", {}, /unknown method bizproc\.robot\.drop/],
-    "what lacks a parameter": ["bizproc.robot.add", { ...robot, NAME: undefined }, /NAME is missing/],
-    "what lacks a field inside": [
+    "an undocumented method": ["bizproc.robot.drop", {}, /unknown method bizproc\.robot\.drop/],
+    "a missing parameter": ["bizproc.robot.add", { ...robot, NAME: undefined }, /NAME is missing/],
+    "a missing field of a parameter": [
       "bizproc.robot.update",
       { CODE: "rate", FIELDS: { NAME: "A" } },
       /HANDLER is missing/,
     ],
     "a wrong type": ["bizproc.robot.add", { ...robot, AUTH_USER_ID: "1" }, /AUTH_USER_ID is not of the type integer/],
-    "a text by language where there is one": [
+    "an object of languages for a string": [
       "bizproc.robot.add",
       { ...robot, CODE: { de: "a" } },
       /CODE is not of the type string/,
     ],
     "an unknown parameter": ["bizproc.robot.add", { ...robot, COLOR: "red" }, /COLOR is unknown/],
-    "all of that also of placement.bind": [
+    "a wrong type in a method of its own table": [
       "placement.bind",
       { PLACEMENT: "A", HANDLER: URL_, USER_ID: "1" },
       /USER_ID/,
     ],
-    "an event without a handler": ["event.unbind", { event: "ONAPPTEST", handler: "" }, /handler is missing/],
+    "an online event without a handler": ["event.unbind", { event: "ONAPPTEST", handler: "" }, /handler is missing/],
   };
   for (const [name, [method, params, message]] of Object.entries(cases)) {
     it(name, () => assert.throws(() => checkCall(method, params), message));
   }
 
-  it("nothing else", () => {
+  it("no documented call", () => {
     checkCall("bizproc.robot.add", robot);
     checkCall("bizproc.robot.update", { CODE: "rate", FIELDS: fields });
     checkCall("event.unbind", { event: "ONAPPTEST", handler: "", event_type: "offline" });
@@ -129,7 +129,7 @@ describe("checkCall(), by which these tests see that a call is as documented, re
 });
 
 describe("registrations() and one handler for several users", () => {
-  it("unbinds an event for nobody in particular, and not for the user who is declared", async () => {
+  it("unbinds the event without a user, and keeps that of the declared user", async () => {
     const at = await installed();
     await registrations({ events: [EVENT, { ...EVENT, userId: 1 }] }).apply(at);
     await registrations({ events: [{ ...EVENT, userId: 1 }] }).apply(at);
@@ -137,7 +137,7 @@ describe("registrations() and one handler for several users", () => {
     await at.close();
   });
 
-  it("unbinds a placement of everybody, and not that of the user who is declared", async () => {
+  it("unbinds the placement for everybody, and keeps that of the declared user", async () => {
     const at = await installed();
     const place = (title: string, userId?: number) => ({
       placement: "PAGE_BACKGROUND_WORKER",
@@ -154,7 +154,7 @@ describe("registrations() and one handler for several users", () => {
     await at.close();
   });
 
-  it("keeps an event that is bound as whoever was no administrator, unless a user is declared", async () => {
+  it("keeps an event that is bound as a user, unless another user is declared", async () => {
     const listed = { "event.get": [{ ...EVENT, auth_type: "5", offline: 0 }] };
     const at = portalThat(listed);
     await registrations({ events: [EVENT] }).apply(at);
@@ -170,8 +170,8 @@ describe("registrations() and one handler for several users", () => {
     assert.deepEqual(both.changes, [`event.bind ${JSON.stringify(EVENT)}`]);
   });
 
-  // Bitrix24 has no user for it, and refuses it a second time.
-  it("knows an offline event by its event alone, whoever is declared for it", async () => {
+  // Bitrix24 stores no user for it, and refuses to bind it twice.
+  it("identifies an offline event by its name only, not by its user", async () => {
     const offline = { event: "ONCRMDEALADD", offline: true, userId: 1 };
     const at = portalThat({ "event.get": [{ event: "ONCRMDEALADD", connector_id: "", offline: 1 }] });
     await registrations({ events: [offline] }).apply(at);
@@ -180,14 +180,14 @@ describe("registrations() and one handler for several users", () => {
     assert.throws(() => registrations(twice), /events\.1: ONCRMDEALADD offline is declared twice/);
   });
 
-  it("never unbinds an online event that is listed without a handler", async () => {
+  it("never unbinds an online event that Bitrix24 lists without a handler", async () => {
     const at = portalThat({ "event.get": [{ event: "ONCRMDEALADD", handler: "" }, { event: "ONCRMLEADADD" }] });
     await registrations({ events: [] }).apply(at);
     assert.deepEqual(at.changes, []);
   });
 });
 
-describe("registrations() and what Bitrix24 lists of placements", () => {
+describe("registrations() compares placements with Bitrix24's list and", () => {
   const handler = `${URL_}/deal`;
   const shown = {
     placement: "CRM_DEAL_DETAIL_TAB",
@@ -208,33 +208,43 @@ describe("registrations() and what Bitrix24 lists of placements", () => {
   const KEPT: string[] = [];
   const english = { langAll: { en: { TITLE: "Rating", DESCRIPTION: "", GROUP_NAME: "Sales" } } };
   const cases: readonly (readonly [name: string, declared: object, there: object, calls: readonly string[]])[] = [
-    ["nothing but the place", {}, {}, KEPT],
+    ["the required fields only", {}, {}, KEPT],
     ["the same title", { title: " Rating ", description: "Of deals" }, {}, KEPT],
     ["another title", { title: "Stars" }, {}, REBOUND],
     ["another description", { description: "Of leads" }, {}, REBOUND],
-    ["the same texts", { params: { LANG_ALL: { de: { TITLE: "Bewertung" } } } }, {}, KEPT],
-    ["another text", { params: { LANG_ALL: { de: { TITLE: "Sterne" } } } }, {}, REBOUND],
+    ["the same translations", { params: { LANG_ALL: { de: { TITLE: "Bewertung" } } } }, {}, KEPT],
+    ["another translation", { params: { LANG_ALL: { de: { TITLE: "Sterne" } } } }, {}, REBOUND],
     ["another language", { params: { LANG_ALL: { fr: { TITLE: "Note" } } } }, {}, REBOUND],
-    // Bitrix24 takes no notice of the title then.
-    ["a title beside texts", { title: "Stars", params: { LANG_ALL: { de: { TITLE: "Bewertung" } } } }, {}, KEPT],
-    ["texts, of a portal that shows none", { params: { LANG_ALL: { de: { TITLE: "X" } } } }, { langAll: [] }, KEPT],
+    // Bitrix24 ignores the title then.
+    ["a title beside translations", { title: "Stars", params: { LANG_ALL: { de: { TITLE: "Bewertung" } } } }, {}, KEPT],
+    ["translations, if the portal lists none", { params: { LANG_ALL: { de: { TITLE: "X" } } } }, { langAll: [] }, KEPT],
     ["the same group", { params: { GROUP_NAME: "Sales" } }, english, KEPT],
     ["another group", { params: { GROUP_NAME: "Service" } }, english, REBOUND],
     ["the same options", { params: { OPTIONS: { role: "USER" } } }, {}, KEPT],
     ["another option", { params: { OPTIONS: { role: "ADMIN" } } }, {}, REBOUND],
-    ["an option that the portal does not know", { params: { OPTIONS: { color: "red" } } }, {}, KEPT],
-    ["an option that came as a number", { params: { OPTIONS: { width: 5 } } }, { options: { width: "5" } }, KEPT],
-    ["yes and no", { params: { OPTIONS: { wide: true } } }, { options: { wide: 1 } }, KEPT],
+    ["an option that the portal does not list", { params: { OPTIONS: { color: "red" } } }, {}, KEPT],
+    [
+      "a number that the portal lists as a string",
+      { params: { OPTIONS: { width: 5 } } },
+      { options: { width: "5" } },
+      KEPT,
+    ],
+    [
+      "a boolean that the portal lists as a number",
+      { params: { OPTIONS: { wide: true } } },
+      { options: { wide: 1 } },
+      KEPT,
+    ],
   ];
   for (const [name, declared, there, calls] of cases) {
-    it(`${calls === KEPT ? "keeps" : "rebinds"} for ${name}`, async () => {
+    it(`${calls === KEPT ? "keeps" : "rebinds"} one with ${name}`, async () => {
       const at = portalThat({ "placement.get": [{ ...shown, ...there }] });
       await registrations(one(declared)).apply(at);
       assert.deepEqual(methodsOf(at), calls);
     });
   }
 
-  it("leaves placements alone that other kinds of registrations have made", async () => {
+  it("never unbinds placements that belong to other kinds of registrations", async () => {
     const ours = ["SETTING_CONNECTOR", "USERFIELD_TYPE", "BIZPROC_ACTIVITY_PROPERTIES_DIALOG", "DEFAULT"];
     const at = portalThat({
       "placement.get": [...ours, "LEFT_MENU"].map((placement) => ({ placement, userId: 0, handler, title: "" })),
@@ -244,7 +254,7 @@ describe("registrations() and what Bitrix24 lists of placements", () => {
   });
 });
 
-describe("registrations() and what a portal answers", () => {
+describe("registrations() and the answers of a portal", () => {
   const ROBOT = { code: "rate", handler: `${URL_}/rate`, name: "Rate" };
   const CONNECTOR = {
     id: "us",
@@ -253,13 +263,13 @@ describe("registrations() and what a portal answers", () => {
     handler: `${URL_}/connector`,
   };
 
-  it("sees the error in a result, as open channels have it", async () => {
+  it("throws an error that is inside a result, as with open channels", async () => {
     const error = "APPLICATION_REGISTRATION_ERROR";
     const at = portalThat({ "imconnector.register": { result: false, error, error_description: "No" } });
     await assert.rejects(registrations({ connectors: [CONNECTOR] }).apply(at), { name: "B24Error", b24Code: error });
   });
 
-  it("takes a trigger that is gone for removed", async () => {
+  it("counts a trigger that no longer exists as removed", async () => {
     const at = await installed();
     await registrations({ triggers: [{ code: "paid", name: "Paid" }] }).apply(at);
     const none = registrations({ triggers: [] });
@@ -268,13 +278,13 @@ describe("registrations() and what a portal answers", () => {
     await at.close();
   });
 
-  it("does not take a method that is not there for done", async () => {
+  it("throws if a method does not exist", async () => {
     const error = refusal("ERROR_METHOD_NOT_FOUND", "Method not found!", "bizproc.robot.delete");
     const at = portalThat({ "bizproc.robot.list": ["old"], "bizproc.robot.delete": error });
     await assert.rejects(registrations({ robots: [] }).apply(at), { b24Code: "ERROR_METHOD_NOT_FOUND" });
   });
 
-  it("does without kinds that the portal's plan does not have, and says so", async () => {
+  it("skips kinds that the portal's plan does not include, and reports them", async () => {
     const error = refusal("ERROR_METHOD_NOT_FOUND", "Method not found!", "bizproc.robot.list");
     const at = portalThat({ "bizproc.robot.list": error });
     const declaration: Declaration = { robots: [ROBOT], triggers: [{ code: "paid", name: "Paid" }] };
@@ -288,14 +298,14 @@ describe("registrations() and what a portal answers", () => {
     assert.deepEqual(await check(declaration, there), ["robots: the portal has no bizproc.robot.list"]);
   });
 
-  it("brings a robot up to date that another process has just added", async () => {
+  it("updates a robot that another process has just added", async () => {
     const already = refusal("ERROR_ACTIVITY_ALREADY_INSTALLED", "Already", "bizproc.robot.add");
     const at = portalThat({ "bizproc.robot.add": already });
     await registrations({ robots: [ROBOT] }).apply(at);
     assert.deepEqual(methodsOf(at), ["bizproc.robot.add", "bizproc.robot.update"]);
   });
 
-  it("does not take an activity of the same code for the robot", async () => {
+  it("does not mistake an activity of the same code for the robot", async () => {
     const at = await installed();
     await registrations({ activities: [ROBOT] }).apply(at);
     await assert.rejects(registrations({ robots: [ROBOT] }).apply(at), { b24Code: "ERROR_ACTIVITY_ALREADY_INSTALLED" });
@@ -305,7 +315,7 @@ describe("registrations() and what a portal answers", () => {
     await at.close();
   });
 
-  it("sees at a check that a connector has another name, and no more than is listed", async () => {
+  it("compares only the name of a connector, because no more is listed", async () => {
     const at = portalThat({ "imconnector.list": { livechat: "Live chat", us: "Us" } });
     assert.deepEqual(await check({ connectors: [CONNECTOR] }, at), []);
     assert.deepEqual(at.changes, []);
@@ -313,7 +323,7 @@ describe("registrations() and what a portal answers", () => {
     assert.deepEqual(methodsOf(at), ["imconnector.register"]);
   });
 
-  it("does not say of what was refused that it was put right", async () => {
+  it("does not report a refused registration as repaired", async () => {
     const at = portalThat({
       "bizproc.robot.add": refusal("ERROR_WRONG_HANDLER_URL", "Wrong handler URL", "bizproc.robot.add"),
     });
@@ -326,7 +336,7 @@ describe("registrations() and what a portal answers", () => {
     assert.deepEqual(others, []);
   });
 
-  it("sends at each run what is not listed of a user field type", async () => {
+  it("sends fields of a user field type that are not listed at each run", async () => {
     const type = { type: "stars", handler: `${URL_}/stars`, title: "Stars" };
     const listed = { USER_TYPE_ID: "stars", HANDLER: type.handler, TITLE: "Stars", DESCRIPTION: "" };
     const at = portalThat({ "userfieldtype.list": [listed] });
@@ -338,14 +348,14 @@ describe("registrations() and what a portal answers", () => {
     assert.deepEqual(methodsOf(at), ["userfieldtype.update"]);
   });
 
-  it("sends yes and no of robots as Bitrix24 has them", async () => {
+  it("sends booleans of robots as Y and N", async () => {
     const at = portalThat({});
     const params = { USE_SUBSCRIPTION: false, USE_PLACEMENT: true, PLACEMENT_HANDLER: `${URL_}/settings` };
     await registrations({ robots: [{ ...ROBOT, params }] }).apply(at);
     assert.match(at.changes[0]!, /"USE_SUBSCRIPTION":"N","USE_PLACEMENT":"Y"/);
   });
 
-  it("asks a function for the version before only where connectors are declared", async () => {
+  it("calls a function for the previous version only if connectors are declared", async () => {
     const at = { ...portalThat({}), portal: { ...PORTAL, target: "3.0.0" } };
     const asked: string[] = [];
     const declare = (declaration: Declaration) => (version: string): Declaration => {
@@ -357,7 +367,7 @@ describe("registrations() and what a portal answers", () => {
     assert.deepEqual(asked, ["3.0.0", "3.0.0", "2.0.0"]);
   });
 
-  it("shows handlers without what may be a secret in their query", async () => {
+  it("shows handlers without their query, which may contain a secret", async () => {
     const secret = { events: [{ ...EVENT, handler: `${URL_}/events?secret=zyxwvuts` }] };
     const at = portalThat({});
     const seen = [...await registrations(secret).plan(at), ...await check(secret, at)];
@@ -366,7 +376,7 @@ describe("registrations() and what a portal answers", () => {
     assert.match(at.changes[0]!, /zyxwvuts/);
   });
 
-  it("logs what was refused besides what it throws", async () => {
+  it("logs the refusals that it does not throw", async () => {
     const at = portalThat({
       "event.bind": refusal("ERROR_EVENT_NOT_FOUND", "Event not found", "event.bind"),
       "bizproc.robot.list": refusal("insufficient_scope", "No", "bizproc.robot.list"),
@@ -385,7 +395,7 @@ describe("registrations() and what a portal answers", () => {
   });
 });
 
-describe("registrations() refuses what Bitrix24 would read otherwise:", () => {
+describe("registrations() refuses declarations that Bitrix24 would store differently:", () => {
   const handler = `${URL_}/x`;
   const icon = { DATA_IMAGE: "data:image/svg+xml,x" };
   const cases: Readonly<Record<string, readonly [declaration: Declaration, message: RegExp]>> = {
@@ -401,11 +411,11 @@ describe("registrations() refuses what Bitrix24 would read otherwise:", () => {
       { connectors: [{ id: "a.b", name: "Us", icon, handler }] },
       /connectors\.0\.id: wanted no dots/,
     ],
-    "a robot and an activity of one code": [
+    "a robot and an activity with the same code": [
       { robots: [{ code: "a", handler, name: "A" }], activities: [{ code: "a", handler, name: "A" }] },
       /activities\.0: a is a robot's code, too/,
     ],
-    "a parameter that has a field of its own": [
+    "a parameter for which the declaration has a field": [
       { robots: [{ code: "a", handler, name: "A", params: { CODE: "b" } }] },
       /robots\.0\.params\.CODE: wanted it in the field of its own/,
     ],
@@ -413,11 +423,11 @@ describe("registrations() refuses what Bitrix24 would read otherwise:", () => {
       { placements: [{ placement: "LEFT_MENU", handler, params: { options: {} } }] },
       /placements\.0\.params\.options: wanted a name in upper case/,
     ],
-    "a second handler that is no address": [
+    "an invalid second handler": [
       { robots: [{ code: "a", handler, name: "A", params: { PLACEMENT_HANDLER: "http://app.example.com" } }] },
       /robots\.0\.params\.PLACEMENT_HANDLER: .*https:/,
     ],
-    "a handler, and says what it saw of it": [
+    "a handler, without its query in the message": [
       { events: [{ event: "ONAPPTEST", handler: "http://app.example.com/b24?secret=zyxwvuts" }] },
       /events\.0\.handler: .*https:\/\/, saw "http:\/\/app\.example\.com\/b24\?…"$/,
     ],

@@ -17,7 +17,7 @@ import { describe, it } from "../../../support/test.ts";
 const CLIENT_SECRET = "client-secret-0123456789abcdef";
 const URL_ = "https://app.example.com/b24";
 
-/** One of each kind, with all that it may have. */
+/** Registrations of each kind, with all optional fields. */
 const ALL: Declaration = {
   events: [
     { event: "ONCRMDEALADD", handler: `${URL_}/events` },
@@ -52,12 +52,12 @@ interface Scene {
   readonly portal: FakePortal;
   readonly calls: string[];
   readonly b24: HasB24Batch["b24"];
-  /** As it is now. */
+  /** Returns the portal in its current state. */
   readonly known: () => Promise<Portal>;
   readonly app: ReturnType<typeof createApp>;
 }
 
-/** An installed portal, and a client whose every command is checked against the documentation. */
+/** Returns an installed portal and a client that checks every command against the documentation. */
 async function scene(
   declare?: Parameters<typeof registrations>[0],
   options?: RegistrationsOptions & { readonly scope?: readonly string[] },
@@ -99,7 +99,7 @@ async function scene(
   };
 }
 
-/** What is registered, by what it is known by. */
+/** Returns the kinds and identifiers of registrations. */
 function there(registered: FakeRegistrations): string[] {
   return Object.entries(registered).flatMap(([kind, list]) =>
     (list as readonly Readonly<Record<string, unknown>>[]).map((one) =>
@@ -121,7 +121,7 @@ const brief = (changes: readonly RegistrationChange[], action?: string): string[
 const CHANGES = /\.(add|update|delete|bind|unbind|register|unregister)$/;
 
 describe("registrations().apply()", () => {
-  it("registers one of each kind, each call as Bitrix24 documents it, in two requests", async () => {
+  it("registers each kind in two requests, with documented parameters", async () => {
     const { portal, b24, known } = await scene();
     const before = portal.calls().filter(({ method }) => method === "batch").length;
     const changes = await registrations(ALL).apply({ b24, portal: await known() });
@@ -130,14 +130,14 @@ describe("registrations().apply()", () => {
     assert.equal(portal.calls().filter(({ method }) => method === "batch").length - before, 2);
   });
 
-  it("changes nothing that it can see is right, when it is done again", async () => {
+  it("changes nothing the second time, except what Bitrix24 does not list completely", async () => {
     const { portal, b24, known, calls } = await scene();
     const plugin = registrations(ALL);
     await plugin.apply({ b24, portal: await known() });
     const before = portal.registrations();
     calls.length = 0;
     const changes = await plugin.apply({ b24, portal: await known() });
-    // Of these Bitrix24 lists the codes alone.
+    // Bitrix24 lists only the codes of these.
     assert.deepEqual(calls.filter((method) => CHANGES.test(method)).sort(), [
       ...["bizproc.activity.update", "bizproc.robot.update", "imconnector.register", "messageservice.sender.update"],
     ]);
@@ -145,7 +145,7 @@ describe("registrations().apply()", () => {
     assert.deepEqual(there(portal.registrations()), there(before));
   });
 
-  it("puts back what an update has removed, under the same codes", async () => {
+  it("restores registrations that an update has removed, with the same codes", async () => {
     for (const which of ["all", "bizproc"] as const) {
       const { portal, b24, known } = await scene();
       const plugin = registrations(ALL);
@@ -157,7 +157,7 @@ describe("registrations().apply()", () => {
     }
   });
 
-  it("removes what is not declared, of declared kinds only, and never another one's connector", async () => {
+  it("removes undeclared registrations of declared kinds only, and never a connector of another app", async () => {
     const { portal, b24, known, calls } = await scene();
     await registrations(ALL).apply({ b24, portal: await known() });
     calls.length = 0;
@@ -181,7 +181,7 @@ describe("registrations().apply()", () => {
     ]);
   });
 
-  it("updates what it can see has changed: a placement by unbinding and binding it", async () => {
+  it("updates changed registrations, a placement by unbinding and binding it", async () => {
     const { portal, b24, known, calls } = await scene();
     const declare = (title: string): Declaration => ({
       placements: [{ placement: "CRM_DEAL_DETAIL_TAB", handler: `${URL_}/deal`, title }],
@@ -200,7 +200,7 @@ describe("registrations().apply()", () => {
     ]);
   });
 
-  it("takes a robot with another code for another robot", async () => {
+  it("treats a robot with another code as another robot", async () => {
     const { portal, b24, known } = await scene();
     const robot = (code: string): Declaration => ({ robots: [{ code, handler: `${URL_}/r`, name: "R" }] });
     await registrations(robot("one")).apply({ b24, portal: await known() });
@@ -231,7 +231,7 @@ describe("registrations().apply()", () => {
     );
   });
 
-  it("counts as success what is there already, or gone already, and no other error", async () => {
+  it("treats only the errors for an existing or missing registration as success", async () => {
     const { known } = await scene();
     const answers = (code: string, description: string): HasB24Batch["b24"] => ({
       batch: (commands) =>
@@ -260,7 +260,7 @@ describe("registrations().apply()", () => {
       await registrations(only(kind)).apply({ b24: answers(code, description), portal });
       const others = [["ERROR_CORE", "Something else"], ["ERROR_HANDLER_URL_MATCH", description]] as const;
       for (const [other, words] of others) {
-        // Only this message says it, and only with this code.
+        // Only the combination of this code and this message means success.
         await assert.rejects(registrations(only(kind)).apply({ b24: answers(other, words), portal }), {
           b24Code: other,
         });
@@ -271,7 +271,7 @@ describe("registrations().apply()", () => {
     await assert.rejects(registrations({ robots: [] }).apply({ b24: answers("ERROR_CORE", "already"), portal }));
   });
 
-  it("does the other kinds where one lacks its scope, and says what it lacks then", async () => {
+  it("applies the other kinds if the scope of one is missing, and throws afterwards", async () => {
     const { portal, b24, known } = await scene(undefined, { scope: ["crm", "placement"] });
     const plugin = registrations({ robots: ALL.robots!, placements: ALL.placements!, events: ALL.events!.slice(0, 1) });
     await assert.rejects(plugin.apply({ b24, portal: await known() }), { name: "B24Error", blockedOn: "scope" });
@@ -280,7 +280,7 @@ describe("registrations().apply()", () => {
     ]);
   });
 
-  it("does no harm when it is done twice at the same time", async () => {
+  it("has the same result when it runs concurrently", async () => {
     const { portal, b24, known } = await scene();
     const plugin = registrations(ALL);
     const at = await known();
@@ -288,7 +288,7 @@ describe("registrations().apply()", () => {
     assert.deepEqual(there(portal.registrations()), WHOLE);
   });
 
-  it("ends in the same state when it was cut off anywhere", async () => {
+  it("has the same result after an interruption at any change", async () => {
     for (let cut = 1; cut <= 3; cut++) {
       const { portal, b24, known } = await scene();
       await registrations({ ...ALL, robots: [{ code: "old", handler: `${URL_}/old`, name: "Old" }] })
@@ -310,7 +310,7 @@ describe("registrations().apply()", () => {
 });
 
 describe("registrations().plan()", () => {
-  it("shows the difference and changes nothing", async () => {
+  it("returns the differences and changes nothing", async () => {
     const { b24, known, calls } = await scene();
     const plugin = registrations({
       robots: [{ code: "new", handler: `${URL_}/new`, name: "New" }],
@@ -335,7 +335,7 @@ describe("registrations() in an app", () => {
     connectors: version === "2.0.0" ? ALL.connectors! : [],
   });
 
-  it("registers at an installation, and each version's own before its upgrades run", async () => {
+  it("applies the declaration at an installation, and that of each version before its upgrades", async () => {
     const { portal, app } = await scene(declare);
     assert.deepEqual(there(portal.registrations()), ["connectors us", "placements LEFT_MENU"]);
     await portal.sends.update(3, { dropRegistrations: "bizproc" });
@@ -344,7 +344,7 @@ describe("registrations() in an app", () => {
     await app.close();
   });
 
-  it("puts drift right when the portal is checked, and says so", async () => {
+  it("repairs drift at a check of the portal, and reports it", async () => {
     const { portal, app } = await scene(ALL);
     assert.deepEqual((await app.check(MEMBER_ID)).problems, []);
     portal.dropRegistrations("bizproc");
@@ -359,7 +359,7 @@ describe("registrations() in an app", () => {
     await app.close();
   });
 
-  it("tells of drift and leaves it with repair: false", async () => {
+  it("reports drift without repairing it with repair: false", async () => {
     const { portal, app } = await scene({ triggers: ALL.triggers! }, { repair: false });
     portal.dropRegistrations();
     for (let i = 0; i < 2; i++) {
@@ -370,13 +370,13 @@ describe("registrations() in an app", () => {
     await app.close();
   });
 
-  it("has the portal wait for a scope that is missing, and goes on when it is there", async () => {
+  it("blocks the portal on a missing scope until it is granted", async () => {
     const { portal, app } = await scene({ robots: ALL.robots! }, { scope: ["crm"] });
-    const waits = async (): Promise<string | undefined> => (await app.portal(MEMBER_ID))?.blocked?.on;
-    assert.equal(await waits(), "scope");
+    const blockedOn = async (): Promise<string | undefined> => (await app.portal(MEMBER_ID))?.blocked?.on;
+    assert.equal(await blockedOn(), "scope");
     portal.grant("bizproc");
     await portal.sends.update(3);
-    assert.deepEqual([await waits(), there(portal.registrations())], [undefined, ["robots rate"]]);
+    assert.deepEqual([await blockedOn(), there(portal.registrations())], [undefined, ["robots rate"]]);
     await app.close();
   });
 });
@@ -384,13 +384,13 @@ describe("registrations() in an app", () => {
 describe("registrations() refuses", () => {
   const handler = `${URL_}/x`;
   const cases: Readonly<Record<string, readonly [declaration: unknown, message: RegExp]>> = {
-    "what is no declaration": [{ robot: [] }, /robot/],
+    "an unknown kind": [{ robot: [] }, /robot/],
     "an unknown field": [{ triggers: [{ code: "a", name: "A", colour: "red" }] }, /triggers\.0.*colour/],
     "a handler without https": [
       { placements: [{ placement: "LEFT_MENU", handler: "http://app.example.com/" }] },
       /placements\.0\.handler: .*https/,
     ],
-    "a handler that is no address": [{ robots: [{ code: "a", handler: "/x", name: "A" }] }, /robots\.0\.handler/],
+    "an invalid handler": [{ robots: [{ code: "a", handler: "/x", name: "A" }] }, /robots\.0\.handler/],
     "a handler of 180 characters": [
       { events: [{ event: "ONAPPTEST", handler: `https://app.example.com/${"x".repeat(156)}` }] },
       /events\.0\.handler: wanted fewer than 180 characters/,
@@ -399,7 +399,7 @@ describe("registrations() refuses", () => {
     "an event in lower case": [{ events: [{ event: "onAppTest", handler }] }, /events\.0\.event: .*upper case/],
     "an empty code": [{ messageSenders: [{ code: "", handler, name: "A" }] }, /messageSenders\.0\.code/],
     "a code with a space": [{ robots: [{ code: "a b", handler, name: "A" }] }, /robots\.0\.code/],
-    "the same twice": [
+    "the same code twice": [
       { triggers: [{ code: "a", name: "A" }, { code: "a", name: "B" }] },
       /triggers\.1: a is declared twice/,
     ],
@@ -419,7 +419,7 @@ describe("registrations() refuses", () => {
     });
   }
 
-  it("all of that in what a function gives, and parks the portal for a person to see", async () => {
+  it("an invalid declaration of a function, with a NonRetriableError", async () => {
     const { b24, known } = await scene();
     const plugin = registrations(() => ({ triggers: [{ code: "", name: "A" }] }));
     await assert.rejects(plugin.plan({ b24, portal: await known() }), {
@@ -428,7 +428,7 @@ describe("registrations() refuses", () => {
     });
   });
 
-  it("nothing of 179 characters", () => {
+  it("no handler of 179 characters", () => {
     registrations({ events: [{ event: "ONAPPTEST", handler: `https://app.example.com/${"x".repeat(155)}` }] });
   });
 });

@@ -1,4 +1,4 @@
-/** Registrations are the first step of every run, whatever began it, and of nothing else. */
+/** Registrations are the first step of every run, and of nothing else. */
 import assert from "node:assert/strict";
 import { type App, createApp, deployed, memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
@@ -13,9 +13,9 @@ const HANDLER = "https://app.example.com/b24";
 const REFUSED = "ERROR_ACTIVITY_VALIDATION_FAILURE";
 
 interface SceneOptions {
-  /** From an earlier program. */
+  /** Storage of an earlier app. */
   readonly storage?: Storage;
-  /** Version of the code, for local apps. */
+  /** Version of the code, for `deployed()`. */
   readonly code?: string;
   readonly attempts?: number;
 }
@@ -23,12 +23,12 @@ interface SceneOptions {
 interface Scene {
   readonly app: App;
   readonly portal: FakePortal;
-  /** What was registered when an upgrade or a handler ran. */
+  /** Upgrades and handlers that ran, with the registrations that existed then. */
   readonly ran: string[];
   readonly undone: string[];
   readonly reports: ReturnType<typeof recorder>["reports"];
   readonly later: () => void;
-  /** The same portal, under a program with other options. */
+  /** Starts another app with other options for the same portal. */
   readonly restarted: (options: SceneOptions) => Promise<Scene>;
 }
 
@@ -76,7 +76,7 @@ async function sceneAt(
 const robots = (portal: FakePortal): unknown[] => portal.registrations().robots.map(({ CODE }) => CODE);
 
 describe("registrations() in every run", () => {
-  it("come before upgrades that another event than ONAPPUPDATE has told of", async () => {
+  it("come before upgrades that another event than ONAPPUPDATE triggers", async () => {
     const { app, portal, ran } = await scene();
     await portal.sends.install(2);
     assert.deepEqual(robots(portal), ["rate-2"]);
@@ -86,7 +86,7 @@ describe("registrations() in every run", () => {
     await app.close();
   });
 
-  it("come before the upgrades of newer code, whatever event is the first that it sees", async () => {
+  it("come before the upgrades of newly deployed code, at any first event", async () => {
     const storage = memoryStorage();
     const first = await (await scene()).restarted({ storage, code: "2.0.0" });
     await first.portal.sends.install(1);
@@ -98,7 +98,7 @@ describe("registrations() in every run", () => {
     await app.close();
   });
 
-  it("do not come with other events of a portal that is on its target", async () => {
+  it("do not come with other events of a portal on its target version", async () => {
     const { app, portal, ran } = await scene();
     await portal.sends.install(3);
     const before = portal.calls().length;
@@ -108,7 +108,7 @@ describe("registrations() in every run", () => {
     await app.close();
   });
 
-  it("leave a rollback alone, which is possible while the portal refuses all calls", async () => {
+  it("do not come with a rollback, which works while the portal refuses all calls", async () => {
     const { app, portal, undone } = await scene();
     await portal.sends.install(3);
     await portal.sends.update(4);
@@ -122,7 +122,7 @@ describe("registrations() in every run", () => {
 });
 
 describe("a check of registrations", () => {
-  it("that began before an update does not put back what the version before had", async () => {
+  it("does not restore the registrations of the previous version if an update comes meanwhile", async () => {
     const [bitrix24, storage, { clock }] = [fakeBitrix24({ clientId: CLIENT_ID }), memoryStorage(), movableClock()];
     const portal = bitrix24.portal({ memberId: MEMBER_ID, scope: ["crm", "bizproc"] });
     const process = (fetch: typeof globalThis.fetch): App =>
@@ -138,11 +138,11 @@ describe("a check of registrations", () => {
       }).use(applicationToken()).use(rest()).use(registrations((version) => ({
         robots: [{ code: `rate-${version[0]}`, handler: `${HANDLER}/rate`, name: "Rate" }],
       })));
-    const [begun, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const [started, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const slow = process(async (input, init) => {
       if (String(input).includes("/rest/batch")) {
-        begun.resolve();
-        await goOn.promise;
+        started.resolve();
+        await resume.promise;
       }
       return await bitrix24.fetch(input, init);
     });
@@ -151,9 +151,9 @@ describe("a check of registrations", () => {
     await portal.sends.install(2);
     await slow.start();
     const checking = slow.check(MEMBER_ID);
-    await begun.promise;
+    await started.promise;
     await portal.sends.update(3);
-    goOn.resolve();
+    resume.resolve();
     await checking;
     await until("the portal is on 3", async () => (await fast.portal(MEMBER_ID))?.version === "3.0.0");
     await slow.close();
@@ -166,7 +166,7 @@ describe("a portal whose registrations are refused", () => {
   const statuses = async (app: App): Promise<string[]> =>
     (await app.admin.counts()).map(({ status, version }) => `${status} on ${version}`);
 
-  it("is retried, then parked for all to see, and goes on when it is told to", async () => {
+  it("is retried, then parked, and resumes after admin.retry()", async () => {
     const { app, portal, ran, reports, later } = await scene();
     await portal.sends.install(2);
     portal.fail(REFUSED, { method: "bizproc.robot.add", times: 3 });
@@ -188,7 +188,7 @@ describe("a portal whose registrations are refused", () => {
     assert.deepEqual([upgradeId, to, attempts], [undefined, "3.0.0", 3]);
     assert.match(message, new RegExp(REFUSED));
 
-    // Other events are handled, without the upgrades.
+    // Other events are handled, but no upgrade runs.
     await portal.sends.event("ONAPPTEST", { "QUERY[any]": "data" });
     assert.deepEqual(ran.map((line) => line.split(" saw ")[0]), ["the handler"]);
     assert.deepEqual(await statuses(app), ["parked on 2.0.0"]);
@@ -199,7 +199,7 @@ describe("a portal whose registrations are refused", () => {
     assert.equal((await app.portal(MEMBER_ID))!.failure, undefined);
   });
 
-  it("is tried at a newer version, too", async () => {
+  it("is tried again at a newer version", async () => {
     const { app, portal } = await (await scene()).restarted({ attempts: 1 });
     await portal.sends.install(1);
     portal.fail(REFUSED, { method: "bizproc.robot.add", times: 1 });
