@@ -1,4 +1,4 @@
-/** A folder, files and processes for each test of fileStorage. */
+/** Files and processes for the tests of fileStorage(). */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -11,7 +11,7 @@ import type { Storage } from "@b24/onappupdate";
 import { fileStorage, type FileStorageOptions } from "@b24/onappupdate/file-storage";
 import { afterEach, beforeEach } from "../../../support/test.ts";
 
-/** How to start `script`, a file of this folder, on the runtime of the tests. */
+/** Returns the command that runs `script`, a file of this folder, on the current runtime. */
 export function commandOf(script: string, ...args: readonly string[]): [string, ...string[]] {
   const file = fileURLToPath(new URL(script, import.meta.url));
   return [process.execPath, ..."Deno" in globalThis ? ["run", "-A"] : [], file, ...args];
@@ -19,12 +19,12 @@ export function commandOf(script: string, ...args: readonly string[]): [string, 
 
 export interface Child {
   readonly process: ChildProcess;
-  /** Its exit code and its signal. */
+  /** Resolves to the exit code and the signal. */
   readonly ended: Promise<unknown[]>;
   readonly errors: () => string;
 }
 
-/** Starts a command; the caller sees to it that it ends. */
+/** Starts a command. The caller must await or kill it. */
 export function start([command, ...args]: readonly [string, ...string[]]): Child {
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
   let errors = "";
@@ -32,7 +32,7 @@ export function start([command, ...args]: readonly [string, ...string[]]): Child
   return { process: child, ended: once(child, "close"), errors: () => errors };
 }
 
-/** The module, with a constructor that tells of each connection. */
+/** Returns the module with a DatabaseSync that passes each new connection to `connected`. */
 function connecting(sqlite: typeof import("node:sqlite"), connected: (db: DatabaseSync) => void): unknown {
   const DatabaseSync = class extends sqlite.DatabaseSync {
     constructor(path: string) {
@@ -43,7 +43,7 @@ function connecting(sqlite: typeof import("node:sqlite"), connected: (db: Databa
   return { ...sqlite, DatabaseSync };
 }
 
-/** Opens a storage, and gives the connection that it has to its file. */
+/** Opens a storage and returns it with its own connection to the file. */
 export function connect(options: FileStorageOptions): { readonly storage: Storage; readonly connection: DatabaseSync } {
   const { getBuiltinModule } = process;
   let connection: DatabaseSync | undefined;
@@ -56,34 +56,34 @@ export function connect(options: FileStorageOptions): { readonly storage: Storag
   }
 }
 
-/** What a SQL query gives in its first row and column. */
+/** Returns the value in the first row and column of a query. */
 export function valueOf(db: DatabaseSync, sql: string): unknown {
   return Object.values(db.prepare(sql).get() ?? {})[0];
 }
 
 export interface Place {
   readonly folder: string;
-  /** Of a file that is not there yet. */
+  /** Path of a file that does not exist yet. */
   readonly path: string;
-  /** Opens the file with a storage. What it and those below open is closed after the test. */
+  /** Opens a storage on the file. It is closed after the test, as are the others below. */
   readonly open: (options?: Partial<FileStorageOptions>) => Storage;
-  /** The same, or another file, with {@linkcode connect}. */
+  /** Opens a storage on this or another file by {@linkcode connect}. */
   readonly connect: (file?: string) => ReturnType<typeof connect>;
-  /** Opens it as SQLite does. */
+  /** Opens a connection of SQLite to the file. */
   readonly raw: () => DatabaseSync;
-  /** Runs SQL on the file through a connection that is closed again. */
+  /** Runs SQL on the file by a connection of its own. */
   readonly execute: (sql: string) => void;
-  /** Closes the last that was opened. */
+  /** Closes what was opened last. */
   readonly close: () => Promise<void>;
   /** Runs `close` after the test. */
   readonly atEnd: (close: () => unknown) => void;
 }
 
-/** A place that is another one for each test of the file that calls this. */
+/** Returns a place with a new folder for each test of the calling file. */
 export function placeOfEachTest(): Place {
   let folder: string;
   let path: string;
-  /** So that a failed test leaves nothing open. */
+  /** Closed after each test, also a failed one. */
   let opened: (() => unknown)[];
 
   beforeEach(() => {

@@ -9,7 +9,7 @@ import { placeOfEachTest, valueOf } from "./_file_storage.ts";
 
 const place = placeOfEachTest();
 
-/** How many transactions are in the log of the file: the last page of each says how long the file is after it. */
+/** Returns the number of transactions in the write-ahead log: only the last page of each has the size of the database. */
 function commits(): number {
   const log = readFileSync(`${place.path}-wal`);
   const pageSize = log.readUInt32BE(8);
@@ -23,7 +23,7 @@ async function valuesOf(storage: Storage): Promise<unknown> {
   return Object.fromEntries(entries.map(({ key, value }) => [key.join("/"), value]));
 }
 
-/** Settles all, and gives for each what it came to: `true`, `false` or its error. */
+/** Resolves to the outcome of each write: true, false or its error. */
 async function outcomes(writes: readonly Promise<{ readonly ok: boolean }>[]): Promise<unknown[]> {
   const settled = await Promise.allSettled(writes);
   return settled.map((result) => result.status === "fulfilled" ? result.value.ok : result.reason);
@@ -45,7 +45,7 @@ describe("fileStorage() commits", () => {
     );
   });
 
-  it("what is asked for in one turn of the event loop at once", async () => {
+  it("the writes of one turn of the event loop together", async () => {
     const storage = place.open();
     await storage.put(["before"], 0);
     const before = commits();
@@ -61,7 +61,7 @@ describe("fileStorage() commits", () => {
     assert.deepEqual(await valuesOf(storage), { before: 0 });
   });
 
-  it("what is asked for in another turn by itself", async () => {
+  it("the writes of different turns separately", async () => {
     const storage = place.open();
     await storage.put(["before"], 0);
     const before = commits();
@@ -69,7 +69,7 @@ describe("fileStorage() commits", () => {
     assert.equal(commits() - before, 3);
   });
 
-  it("before it says that it did", async () => {
+  it("before the writes resolve", async () => {
     const storage = place.open();
     const other = place.raw();
     const there = (): unknown => valueOf(other, "SELECT count(*) FROM entries");
@@ -78,7 +78,7 @@ describe("fileStorage() commits", () => {
     assert.deepEqual(await Promise.all([storage.delete(["a"]).then(there), storage.put(["b"], 2).then(there)]), [2, 2]);
   });
 
-  it("with an outcome for each write, as if they came one after the other", async () => {
+  it("with an outcome for each write, as if they ran in sequence", async () => {
     const storage = place.open();
     const { version } = await storage.put(["old"], 0) as { version: string };
     const writes = [
@@ -97,7 +97,7 @@ describe("fileStorage() commits", () => {
     assert.equal((await storage.get(["new"]))?.version, last.version);
   });
 
-  it("in the order in which it was asked", async () => {
+  it("in the order of the calls", async () => {
     const storage = place.open();
     const done: string[] = [];
     const write = async (what: string, writing: Promise<unknown>): Promise<void> => {
@@ -114,7 +114,7 @@ describe("fileStorage() commits", () => {
     assert.deepEqual(await valuesOf(storage), { a: 3 });
   });
 
-  it("by the time at which it does: what has expired since is gone", async () => {
+  it("by the time of the commit, so that entries that have expired since count as absent", async () => {
     let now = 1_785_300_000_000;
     const storage = place.open({ clock: () => now });
     const versions = await Promise.all(["a", "b", "c"].map(async (part) => {
@@ -131,24 +131,24 @@ describe("fileStorage() commits", () => {
     assert.deepEqual(await valuesOf(storage), { c: 2 });
   });
 
-  it("nothing whose signal is aborted before it begins", async () => {
+  it("no write whose signal is aborted before the commit starts", async () => {
     const storage = place.open();
     await storage.put(["gone"], 1);
-    const givenUp = new AbortController();
+    const aborted = new AbortController();
     const kept = new AbortController();
     const writes = [
-      storage.put(["a"], 1, { signal: givenUp.signal }),
-      storage.delete(["gone"], { signal: givenUp.signal }),
+      storage.put(["a"], 1, { signal: aborted.signal }),
+      storage.delete(["gone"], { signal: aborted.signal }),
       storage.put(["b"], 1, { signal: kept.signal }),
     ];
-    const reason = new Error("given up");
-    givenUp.abort(reason);
+    const reason = new Error("aborted");
+    aborted.abort(reason);
     assert.deepEqual(await outcomes(writes), [reason, reason, true]);
     kept.abort();
     assert.deepEqual(await valuesOf(storage), { b: 1, gone: 1 });
   });
 
-  it("what was asked for before close, and refuses what comes after", async () => {
+  it("the writes before close(), and rejects later ones", async () => {
     const storage = place.open();
     const writes = [storage.put(["a"], 1), storage.put(["a"], 2, { ifVersion: null }), storage.put(["b"], 1)];
     const closing = storage.close!();
@@ -159,7 +159,7 @@ describe("fileStorage() commits", () => {
     assert.deepEqual(await valuesOf(place.open()), { a: 1, b: 1 });
   });
 
-  it("what removes expired entries with what is written: twice as many as that", async () => {
+  it("the removal of twice as many expired entries as writes", async () => {
     let now = 1_785_300_000_000;
     const storage = place.open({ clock: () => now });
     const puts = (count: number, ttlMs?: number): Promise<unknown> =>
@@ -169,14 +169,14 @@ describe("fileStorage() commits", () => {
     const db = place.raw();
     const rows = (): unknown => valueOf(db, "SELECT count(*) FROM entries WHERE expires_at <= 1785300001000");
     await storage.delete(["none"]);
-    assert.equal(rows(), 400, "a single write removes nothing else");
+    assert.equal(rows(), 400, "a single write removes no expired entry");
     for (let i = 0; i < 100; i++) void storage.delete(["none"]);
     await storage.delete(["none"]);
     assert.equal(rows(), 400 - 2 * 102);
   });
 });
 
-/** What a bad value runs into; no other does. */
+/** Triggers that fail for the value `bad` only. */
 const FAILURES: readonly { readonly what: string; readonly trigger: string; readonly says: string }[] = [
   {
     what: "fails",
@@ -184,21 +184,22 @@ const FAILURES: readonly { readonly what: string; readonly trigger: string; read
     says: "bad luck",
   },
   {
-    what: "fails so that SQLite takes back the whole transaction",
+    what: "fails and makes SQLite roll back the transaction",
     trigger: "BEFORE INSERT ON entries WHEN NEW.value = '\"bad\"' BEGIN SELECT RAISE(ROLLBACK, 'bad luck'); END",
     says: "bad luck",
   },
 ];
 
-const OF_COMMIT = `
+/** Makes a COMMIT fail after a put of the value `bad`. */
+const FAILING_COMMIT = `
   CREATE TABLE owner (id INTEGER PRIMARY KEY);
   CREATE TABLE owned (owner INTEGER REFERENCES owner DEFERRABLE INITIALLY DEFERRED);
   CREATE TRIGGER failing AFTER INSERT ON entries WHEN NEW.value = '"bad"' BEGIN INSERT INTO owned VALUES (1); END;
 `;
 
-describe("fileStorage() when a commit goes wrong", () => {
+describe("fileStorage(), if a commit fails,", () => {
   for (const { what, trigger, says } of FAILURES) {
-    it(`rejects the write that ${what}, and only that`, async () => {
+    it(`rejects only the write that ${what}`, async () => {
       const storage = place.open();
       place.execute(`CREATE TRIGGER failing ${trigger}`);
       const { version } = await storage.put(["old"], 0) as { version: string };
@@ -221,9 +222,9 @@ describe("fileStorage() when a commit goes wrong", () => {
     });
   }
 
-  it("rejects all of it when COMMIT fails: nobody is told that he was refused, or did it", async () => {
+  it("rejects all writes if COMMIT fails, also those that would have been refused", async () => {
     const storage = place.open();
-    place.execute(OF_COMMIT);
+    place.execute(FAILING_COMMIT);
     await storage.put(["old"], 0);
     const [created, refused, bad, gone] = await outcomes([
       storage.put(["new"], 1, { ifVersion: null }),
@@ -244,7 +245,7 @@ describe("fileStorage() when a commit goes wrong", () => {
     assert.deepEqual(await valuesOf(place.open()), { new: 3, old: 0 });
   });
 
-  it("rejects all of it when what has expired cannot be removed with it, and goes on with the next", async () => {
+  it("rejects all writes if expired entries cannot be removed, and continues with the next commit", async () => {
     let now = 1_785_300_000_000;
     const storage = place.open({ clock: () => now });
     await storage.put(["old"], 0, { ttlMs: 1000 });
@@ -256,7 +257,7 @@ describe("fileStorage() when a commit goes wrong", () => {
     assert.deepEqual(await valuesOf(storage), { new: 1 });
   });
 
-  it("rejects all of it when it may not begin, and does none of it later", async () => {
+  it("rejects all writes if it cannot start, and does none of them later", async () => {
     const storage = place.open({ busyTimeoutMs: 0 });
     await storage.put(["old"], 0);
     const db = place.raw();
@@ -270,11 +271,11 @@ describe("fileStorage() when a commit goes wrong", () => {
     assert.deepEqual(await valuesOf(storage), { old: 1 });
   });
 
-  it("rejects what a full database has no room for, and goes on with what needs none", async () => {
+  it("rejects a write for which a full database has no space, and continues with the others", async () => {
     const { storage, connection } = place.connect();
     await storage.put(["old"], 0);
-    const room = (pages: number): unknown => valueOf(connection, `PRAGMA max_page_count = ${pages}`);
-    room(1);
+    const limit = (pages: number): unknown => valueOf(connection, `PRAGMA max_page_count = ${pages}`);
+    limit(1);
     const [large, small, read] = await Promise.all([
       outcomes([storage.put(["large"], "x".repeat(50_000))]),
       outcomes([storage.put(["old"], 1)]),
@@ -284,7 +285,7 @@ describe("fileStorage() when a commit goes wrong", () => {
     assert.deepEqual(small, [true]);
     assert.equal(read?.value, 0);
     assert.deepEqual(await valuesOf(storage), { old: 1 });
-    room(1_000_000);
+    limit(1_000_000);
     assert.deepEqual(await outcomes([storage.put(["large"], 2)]), [true]);
     assert.deepEqual(await valuesOf(storage), { large: 2, old: 1 });
     assert.equal(integrity(connection), "ok");

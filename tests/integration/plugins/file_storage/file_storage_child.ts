@@ -1,4 +1,4 @@
-/** A process that works on a file storage, for the tests that hinder one, kill one, or share a file between several. */
+/** A process that uses a file storage, for tests that limit it, kill it, or share the file between processes. */
 import { StorageError } from "@b24/onappupdate/errors";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { writeSync } from "node:fs";
@@ -6,13 +6,13 @@ import process from "node:process";
 
 const [, , job, path, ...args] = process.argv as [string, string, string, string, ...string[]];
 
-/** At once, so that it is heard of also when the process is killed. */
-function say(what: unknown): void {
+/** Prints synchronously, so that the line arrives also if the process is killed. */
+function print(value: unknown): void {
   for (;;) {
     try {
-      return void writeSync(1, `${JSON.stringify(what)}\n`);
+      return void writeSync(1, `${JSON.stringify(value)}\n`);
     } catch (error) {
-      // On Node, the listener has to catch up.
+      // On Node, the pipe may be full until the reader catches up.
       if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
     }
   }
@@ -21,9 +21,9 @@ function say(what: unknown): void {
 function open(): void {
   try {
     fileStorage({ path });
-    say("opened");
+    print("opened");
   } catch (error) {
-    say(error instanceof StorageError ? error.message : `no StorageError: ${error}`);
+    print(error instanceof StorageError ? error.message : `not a StorageError: ${error}`);
   }
 }
 
@@ -37,9 +37,9 @@ async function count(times: number): Promise<void> {
   await storage.close?.();
 }
 
-/** So many write at once until the process is killed, and say what was acknowledged. */
+/** Runs concurrent writers until the process is killed. Each prints its number after every acknowledged write. */
 function write(round: string, writers: number): void {
-  say("opening");
+  print("opening");
   const storage = fileStorage({ path });
   for (let writer = 0; writer < writers; writer++) {
     const key = (n: number): [string, ...string[]] => ["round", round, String(writer), String(n)];
@@ -47,13 +47,13 @@ function write(round: string, writers: number): void {
       for (let n = 0;; n++) {
         if (n % 4 === 3) await storage.delete(key(n - 1));
         else await storage.put(key(n), { n, fill: "x".repeat(n % 4 === 1 ? 8000 : 300) });
-        say(writer);
+        print(writer);
       }
     })();
   }
 }
 
-/** Writes eight at a time until there is no room or enough is written, and says what was acknowledged and how it ended. */
+/** Writes eight entries at a time until one fails, or 800 in all. Prints the acknowledged numbers, the errors and the entries. */
 async function fill(): Promise<void> {
   const storage = fileStorage({ path });
   const acknowledged: number[] = [];
@@ -65,13 +65,13 @@ async function fill(): Promise<void> {
         await storage.put(["fill", String(number)], { number, fill: "x".repeat(3000) });
         acknowledged.push(number);
       } catch (error) {
-        errors.push(error instanceof StorageError ? error.message : `no StorageError: ${error}`);
+        errors.push(error instanceof StorageError ? error.message : `not a StorageError: ${error}`);
       }
     }));
   }
   const entries = await Array.fromAsync(storage.list<{ number: number }>(["fill"]));
   await storage.close?.();
-  say({ acknowledged, errors, listed: entries.map(({ value }) => value.number).sort((a, b) => a - b) });
+  print({ acknowledged, errors, listed: entries.map(({ value }) => value.number).sort((a, b) => a - b) });
 }
 
 switch (job) {

@@ -43,7 +43,7 @@ storageConformance({
     of: (storage) => {
       const { connection } = opened.get(storage)!;
       return {
-        // As large as it is.
+        // The current size is the maximum then.
         fill: () => limitPages(connection, 1),
         drain: () => limitPages(connection, 2 ** 30),
         loseReply: () => loseCommit(connection),
@@ -57,7 +57,7 @@ function limitPages(connection: DatabaseSync, pages: number): Promise<void> {
   return Promise.resolve();
 }
 
-/** The next COMMIT is done and reported to have failed. */
+/** Makes the next COMMIT throw after it has succeeded. */
 function loseCommit(connection: DatabaseSync): Promise<void> {
   const { exec } = connection;
   connection.exec = (sql) => {
@@ -72,12 +72,12 @@ function loseCommit(connection: DatabaseSync): Promise<void> {
 const place = placeOfEachTest();
 
 describe("fileStorage()", () => {
-  it("says that it is durable and shared by the processes of the host", () => {
+  it("has capabilities: durable, shared by the processes of the host", () => {
     const { name, capabilities } = place.open();
     assert.deepEqual({ name, capabilities }, { name: "file", capabilities: { durable: true, scope: "host" } });
   });
 
-  it("keeps values, versions and ends in the file", async () => {
+  it("stores values, versions and expiry times in the file", async () => {
     const first = place.open();
     await first.put(["a", "\0\u{1F600}"], { b: ["\ufeff", null] });
     await first.put(["\ufeffa"], 1, { ttlMs: 3_600_000 });
@@ -88,7 +88,7 @@ describe("fileStorage()", () => {
     assert.deepEqual([await second.get(["a", "\0\u{1F600}"]), await second.get(["\ufeffa"])], before);
   });
 
-  it("shows at once to one storage what another has written", async () => {
+  it("reads the writes of another storage on the same file at once", async () => {
     const [one, other] = [place.open(), place.open()];
     const { version } = await one.put(["a"], 1) as { version: string };
     assert.deepEqual(await other.get(["a"]), { key: ["a"], value: 1, version });
@@ -96,7 +96,7 @@ describe("fileStorage()", () => {
     assert.equal(await one.get(["a"]), null);
   });
 
-  it("gives no version again after the entry was deleted and the file closed", async () => {
+  it("never reuses a version, also after a deletion and a restart", async () => {
     const versions = new Set<string>();
     for (let i = 0; i < 3; i++) {
       const storage = place.open();
@@ -113,27 +113,27 @@ describe("fileStorage()", () => {
     assert.equal(valueOf(place.raw(), "PRAGMA journal_mode"), "wal");
   });
 
-  it("keeps the file and what SQLite puts beside it from other users", async () => {
+  it("creates its files without access for other users", async () => {
     await place.open().put(["a"], 1);
     for (const file of [place.path, `${place.path}-wal`, `${place.path}-shm`]) {
       assert.equal((statSync(file).mode & 0o777).toString(8), process.platform === "win32" ? "666" : "600", file);
     }
   });
 
-  it("leaves the mode of a file that is there", async () => {
+  it("does not change the mode of an existing file", async () => {
     await place.open().close?.();
     chmodSync(place.path, 0o640);
     await place.open().close?.();
     assert.equal((statSync(place.path).mode & 0o777).toString(8), process.platform === "win32" ? "666" : "640");
   });
 
-  it("takes an empty file for a new one", async () => {
+  it("treats an empty file as a new one", async () => {
     writeFileSync(place.path, "");
     await place.open().put(["a"], 1);
     assert.equal((await place.open().get(["a"]))?.value, 1);
   });
 
-  it("takes a URL of SQLite for a path", () => {
+  it("treats a URL of SQLite as a path", () => {
     const url = "file:/none/app.db?mode=memory";
     assert.throws(
       () => place.open({ path: url }),
@@ -142,7 +142,7 @@ describe("fileStorage()", () => {
   });
 
   for (const wrong of ["", ":memory:"]) {
-    it(`refuses ${JSON.stringify(wrong)} for a path and names memoryStorage`, () => {
+    it(`refuses the path ${JSON.stringify(wrong)} and suggests memoryStorage()`, () => {
       assert.throws(() => fileStorage({ path: wrong }), {
         name: "TypeError",
         message: /wanted a path; memoryStorage\(\)/,
@@ -160,7 +160,7 @@ describe("fileStorage()", () => {
     });
   }
 
-  it("says which Node it needs where there is no node:sqlite, and makes no file", () => {
+  it("names the required version of Node if node:sqlite is missing, and creates no file", () => {
     const { getBuiltinModule } = process;
     for (const without of [undefined, () => undefined]) {
       Object.assign(process, { getBuiltinModule: without });
@@ -178,8 +178,8 @@ describe("fileStorage()", () => {
   });
 });
 
-describe("fileStorage() in use", () => {
-  it("rejects a read that fails: it is not taken for absence", async () => {
+describe("an open fileStorage()", () => {
+  it("rejects if a read fails, instead of resolving to null", async () => {
     const storage = place.open();
     await storage.put(["a"], 1);
     const db = place.raw();
@@ -198,7 +198,7 @@ describe("fileStorage() in use", () => {
     await assert.rejects(async () => await Array.fromAsync(storage.list([])), failed);
   });
 
-  it("rejects every call after close, also the next of a listing", async () => {
+  it("rejects every call after close(), also the next entry of a listing", async () => {
     const storage = place.open();
     for (let i = 0; i < 100; i++) await storage.put(["a", String(i)], i);
     const listing = storage.list(["a"])[Symbol.asyncIterator]();
@@ -217,7 +217,7 @@ describe("fileStorage() in use", () => {
     await assert.rejects(listing.next(), closed);
   });
 
-  it("rejects what is neither key nor value nor duration", async () => {
+  it("rejects invalid values and durations", async () => {
     const storage = place.open();
     await assert.rejects(storage.put(["a"], undefined), {
       name: "TypeError",
@@ -230,16 +230,16 @@ describe("fileStorage() in use", () => {
     assert.equal(await storage.get(["a"]), null);
   });
 
-  it("lets go of a listing between two pages: what is written meanwhile can be checkpointed", async () => {
+  it("holds no read lock between two pages of a listing, so that a checkpoint can run", async () => {
     const storage = place.open();
     for (let i = 0; i < 100; i++) await storage.put(["a", String(i)], i);
     const listing = storage.list(["a"])[Symbol.asyncIterator]();
     await listing.next();
     await storage.put(["b"], 1);
-    assert.equal(valueOf(place.raw(), "PRAGMA wal_checkpoint(TRUNCATE)"), 0, "whether a reader blocked it");
+    assert.equal(valueOf(place.raw(), "PRAGMA wal_checkpoint(TRUNCATE)"), 0, "a reader blocks the checkpoint");
   });
 
-  it("removes expired entries at opening and while it writes, some at a time", async () => {
+  it("removes some expired entries when it opens and with each write", async () => {
     let now = 1_785_300_000_000;
     const clock = (): number => now;
     const storage = place.open({ clock });
@@ -256,7 +256,7 @@ describe("fileStorage() in use", () => {
     assert.equal((await storage.get(["kept"]))?.value, 1);
   });
 
-  it("does not keep expired rows from being listed past", async () => {
+  it("skips an entry that expires during a listing, and continues after it", async () => {
     let now = 1_785_300_000_000;
     const storage = place.open({ clock: () => now });
     for (let i = 0; i < 3; i++) await storage.put(["a", String(i)], i, { ttlMs: (i + 1) * 1000 });
@@ -265,6 +265,6 @@ describe("fileStorage() in use", () => {
       seen.push(value);
       now += 2000;
     }
-    assert.deepEqual(seen, [0, 2], "the second ended while the first was looked at");
+    assert.deepEqual(seen, [0, 2], "the second expires while the first is processed");
   });
 });

@@ -1,4 +1,4 @@
-/** A process that works on the entries of a file storage, for the clauses that need several. */
+/** A process on a file storage, for the requirements that need several. */
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { storageWorker } from "@b24/onappupdate/testing";
 import process from "node:process";

@@ -10,8 +10,8 @@ const place = placeOfEachTest();
 
 type Command = readonly [string, ...string[]];
 
-/** Runs it to its end, and gives what it has said. */
-async function said(command: Command): Promise<unknown> {
+/** Runs a command and resolves to the JSON that it prints. */
+async function outputOf(command: Command): Promise<unknown> {
   const child = start(command);
   let output = "";
   child.process.stdout!.on("data", (text) => output += text);
@@ -19,21 +19,21 @@ async function said(command: Command): Promise<unknown> {
   return JSON.parse(output);
 }
 
-/** The names and contents of what is in the folder. */
+/** Returns the names and contents of the files in the folder. */
 function contents(): Record<string, string> {
   const names = readdirSync(place.folder).sort();
   return Object.fromEntries(names.map((name) => [name, readFileSync(join(place.folder, name), "hex")]));
 }
 
-describe("fileStorage() refuses at once, naming it and leaving it as it was,", () => {
+describe("fileStorage() refuses to open, and does not change,", () => {
   const places: readonly { readonly what: string; readonly make: () => string; readonly says: RegExp }[] = [
     {
-      what: "a folder that is not there",
+      what: "a file in a missing folder",
       make: () => join(place.folder, "none", "app.db"),
       says: /no such file or directory/i,
     },
     {
-      what: "a path through a file",
+      what: "a path that has a file as a folder",
       make: () => {
         writeFileSync(join(place.folder, "file"), "");
         return join(place.folder, "file", "app.db");
@@ -41,7 +41,7 @@ describe("fileStorage() refuses at once, naming it and leaving it as it was,", (
       says: /not a directory/i,
     },
     {
-      what: "a folder as the file",
+      what: "a folder",
       make: () => {
         mkdirSync(place.path);
         return place.path;
@@ -71,7 +71,11 @@ describe("fileStorage() refuses at once, naming it and leaving it as it was,", (
       make: () => writeFileSync(place.path, new Uint8Array(8192)),
       says: /file is not a database/,
     },
-    { what: "a database of nobody", make: () => place.execute(TABLE), says: /a database of another program/ },
+    {
+      what: "a database without an application ID",
+      make: () => place.execute(TABLE),
+      says: /a database of another program/,
+    },
     {
       what: "a database of another program",
       make: () => place.execute(`PRAGMA application_id = 1; PRAGMA user_version = 1; ${TABLE}`),
@@ -88,12 +92,12 @@ describe("fileStorage() refuses at once, naming it and leaving it as it was,", (
       says: /a database of another program/,
     },
     {
-      what: "a database that says that it is ours and has other tables",
+      what: "a database with our application ID and other tables",
       make: () => place.execute(`PRAGMA application_id = ${OUR_ID}; PRAGMA user_version = 1; ${TABLE}`),
       says: /no such column/,
     },
     {
-      what: "a file of ours of which the second half is lost",
+      what: "a truncated file",
       make: async () => {
         const storage = place.open();
         await storage.put(["a"], "x".repeat(10_000));
@@ -144,23 +148,23 @@ describe("fileStorage() refuses at once, naming it and leaving it as it was,", (
   });
 });
 
-/** The command for a process that keeps to the modes of files: root does so when it lacks the right not to. */
-function keepingToModes(command: Command): Command {
+/** Returns the command without the capabilities by which root may ignore file modes. */
+function respectingModes(command: Command): Command {
   if (process.getuid?.() !== 0) return command;
   const rights = "-dac_override,-dac_read_search";
-  // Of Debian's util-linux.
+  // setpriv is in Debian's util-linux.
   return ["setpriv", `--bounding-set=${rights}`, `--inh-caps=${rights}`, ...command];
 }
 
-describe("fileStorage() refuses at once, leaving all as it was, what is read-only:", () => {
+describe("fileStorage() refuses to open, and does not change, a read-only", () => {
   const READ_ONLY = 0o555;
   const WRITABLE = 0o755;
   const READONLY = /: attempt to write a readonly database, wanted a file and a folder to write to$/;
   const cases = [
-    { what: "a folder", make: () => rmSync(place.path), folder: READ_ONLY, says: /permission denied/i },
-    { what: "the folder of a file that is there", make: () => {}, folder: READ_ONLY, says: READONLY },
+    { what: "folder", make: () => rmSync(place.path), folder: READ_ONLY, says: /permission denied/i },
+    { what: "folder with an existing file", make: () => {}, folder: READ_ONLY, says: READONLY },
     {
-      what: "a file",
+      what: "file",
       make: () => chmodSync(place.path, 0o444),
       folder: WRITABLE,
       says: READONLY,
@@ -174,7 +178,7 @@ describe("fileStorage() refuses at once, leaving all as it was, what is read-onl
       make();
       const before = contents();
       chmodSync(place.folder, folder);
-      const answer = String(await said(keepingToModes(commandOf("file_storage_child.ts", "open", place.path))));
+      const answer = String(await outputOf(respectingModes(commandOf("file_storage_child.ts", "open", place.path))));
       chmodSync(place.folder, WRITABLE);
       assert.ok(answer.startsWith(`cannot open ${place.path}: `), answer);
       assert.match(answer, says);
@@ -183,11 +187,11 @@ describe("fileStorage() refuses at once, leaving all as it was, what is read-onl
   }
 });
 
-describe("fileStorage() on a disk that fails it", () => {
-  it("tells all whose write found no room, keeps what it acknowledged and goes on reading", async () => {
-    // No file may become larger than 400 blocks of 512 or 1024 bytes.
+describe("fileStorage() on a bad disk", () => {
+  it("rejects writes on a full disk, keeps acknowledged ones and continues to read", async () => {
+    // Limits files to 400 blocks of 512 or 1024 bytes.
     const command = commandOf("file_storage_child.ts", "fill", place.path);
-    const { acknowledged, errors, listed } = await said([
+    const { acknowledged, errors, listed } = await outputOf([
       "sh",
       "-c",
       'trap "" XFSZ; ulimit -f 400; exec "$@"',
@@ -208,12 +212,12 @@ describe("fileStorage() on a disk that fails it", () => {
     assert.equal((await storage.put(["fill", "more"], "x".repeat(3000))).ok, true);
   });
 
-  it("says which entries it cannot read for damage, gives the others and changes nothing", async () => {
+  it("rejects reads of damaged entries, reads the others and changes nothing", async () => {
     const storage = place.open();
     for (let i = 0; i < 100; i++) await storage.put(["a", String(i)], "x".repeat(1000));
     await storage.close?.();
     const file = readFileSync(place.path);
-    // Every third page from the middle on.
+    // Damages every third page from the middle on.
     for (let at = file.length / 2 - file.length / 2 % 4096; at < file.length; at += 3 * 4096) {
       file.fill(0xaa, at, at + 4096);
     }
