@@ -32,8 +32,8 @@ export interface RedisServer {
  */
 export async function startRedis(...args: readonly string[]): Promise<RedisServer> {
   const folder = mkdtempSync(join(tmpdir(), "onappupdate-redis-"));
-  const port = await freePort();
-  const options = [
+  let port = await freePort();
+  const options = (): string[] => [
     ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder],
     ...["--save", "", "--appendonly", "yes", "--appendfsync", "always", ...args],
   ];
@@ -43,7 +43,7 @@ export async function startRedis(...args: readonly string[]): Promise<RedisServe
 
   /** Returns false if another process has taken the port. */
   async function tryStart(): Promise<boolean> {
-    server = spawn("redis-server", options, { stdio: ["ignore", "pipe", "ignore"] });
+    server = spawn("redis-server", options(), { stdio: ["ignore", "pipe", "ignore"] });
     let log = "";
     const isUp = await new Promise<boolean>((resolve, reject) => {
       server.on("error", (error) => {
@@ -83,7 +83,11 @@ export async function startRedis(...args: readonly string[]): Promise<RedisServe
   }
 
   try {
-    await start();
+    // Another process may have taken the port since it was free.
+    for (let tries = 0; !await tryStart(); tries++) {
+      if (tries === 100) throw new Error("cannot start redis-server: 100 ports that were free are taken");
+      port = await freePort();
+    }
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;

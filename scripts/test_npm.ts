@@ -18,12 +18,12 @@ import { deadlineFactor, describe, runTests, type TestRun, total } from "./test_
 /** The Nodes that the package supports. */
 export const NODES: readonly string[] = ["22", "24", "26"];
 
-/** Arguments of `node --test` by tier. */
+/** Arguments of `node --test` by tier. A test that hangs leaves servers and timers, which must not keep the process. */
 const NODE_ARGS: Readonly<Record<string, readonly string[]>> = {
   // In one process; the name of the option that Node 22 knows as well. It does not wait for timers that tests leave.
   unit: ["--experimental-test-isolation=none", "--test-force-exit"],
   // A process for each file. Files are mostly waiting, so more than there are cores.
-  integration: ["--test-concurrency=4", `--test-timeout=${600_000 * deadlineFactor()}`],
+  integration: ["--test-concurrency=4", "--test-force-exit", `--test-timeout=${600_000 * deadlineFactor()}`],
 };
 
 /** Checks the package as a user meets it. It must come before `installTestPackages`. */
