@@ -1,5 +1,5 @@
 /**
- * For tests: the battery that every storage passes, storages and apps that fail on demand, and a local Bitrix24.
+ * For tests: the conformance suite for storages, storages and apps that fail on demand, and a fake Bitrix24.
  *
  * @module
  */
@@ -7,13 +7,9 @@ export { STORAGE_REQUIREMENTS, storageConformance, type StorageConformanceOption
 export type { StorageBackend } from "./storage/requirement.ts";
 export { storageWorker, type StorageWorkerCommand } from "./storage/worker.ts";
 export { type Faults, faultyStorage } from "./faulty.ts";
-export {
-  type CrashEnvironment,
-  crashEverywhere,
-  type CrashEverywhereOptions,
-  type CrashReport,
-  type RepeatedCall,
-} from "./crash/crash_everywhere.ts";
+export { crashEverywhere } from "./crash/crash_everywhere.ts";
+export type { CrashEnvironment, CrashEverywhereOptions } from "./crash/options.ts";
+export type { CrashReport, RepeatedCall } from "./crash/report.ts";
 export { type FakeBitrix24, fakeBitrix24, type FakeBitrix24Options } from "./bitrix24/bitrix24.ts";
 export type {
   FakeInstallOptions,
@@ -26,6 +22,7 @@ export type {
   FakeUserOptions,
   FakeUserReadyOptions,
 } from "./bitrix24/portal.ts";
+export type { FakeOpenOptions } from "./bitrix24/opening.ts";
 export type { FakeEventOptions } from "./bitrix24/event.ts";
 export type { FakeDelivery, FakeHandler, FakeSent } from "./bitrix24/sender.ts";
 export { type FakeAnswers, fakeAnswers, type FakeFailOptions, type FakeFaultOptions } from "./bitrix24/faults.ts";

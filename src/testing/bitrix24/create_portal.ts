@@ -1,6 +1,7 @@
 /** Makes a portal of a fake Bitrix24, and does with it what a test wants. */
 import { eventBody } from "./event.ts";
 import { failing, losing } from "./faults.ts";
+import { openingRequest } from "./opening.ts";
 import type { FakePortal, FakePortalOptions } from "./portal.ts";
 import { dropRegistrations } from "./registrations.ts";
 import type { Sender } from "./sender.ts";
@@ -17,6 +18,7 @@ export function createPortal(world: World, sender: Sender, options: FakePortalOp
     domain,
     version: undefined,
     isFinished: true,
+    hasWizard: false,
     isPaid: true,
     status: "S",
     installations: 0,
@@ -70,19 +72,26 @@ export function createPortal(world: World, sender: Sender, options: FakePortalOp
     }, { withoutRefresh: true });
 
   const bodies = {
-    install: (version, { finished = true, ...options } = {}) => {
+    install: (version, { wizard = false, finished = !wizard, ...options } = {}) => {
       portal.version = version;
       portal.installations++;
       portal.isFinished = finished;
+      portal.hasWizard = wizard;
       return event("ONAPPINSTALL", installed(), options);
     },
-    update: (to, { rotateToken = false, dropRegistrations: drops = false, as = "ONAPPUPDATE", ...options } = {}) => {
+    installFinish: () => {
+      portal.isFinished = true;
+      return event("ONAPPINSTALL", installed());
+    },
+    update: (to, options = {}) => {
+      const { rotateToken = false, dropRegistrations: drops = false, as = "ONAPPUPDATE", wizard, ...others } = options;
       const previous = portal.version;
+      if (wizard === true) [portal.hasWizard, portal.isFinished] = [true, false];
       portal.version = to;
       if (rotateToken) portal.rotations++;
       if (drops !== false) dropRegistrations(portal, drops === true ? "all" : drops);
       const data = { VERSION: String(to), PREVIOUS_VERSION: String(previous ?? ""), LANGUAGE_ID: "de" };
-      return event(as, as === "ONAPPUPDATE" ? data : installed(), options);
+      return event(as, as === "ONAPPUPDATE" ? data : installed(), others);
     },
     uninstall: ({ clean = true } = {}) => {
       const body = event("ONAPPUNINSTALL", { LANGUAGE_ID: "ru", CLEAN: clean ? "1" : "0" }, { tokenless: true });
@@ -122,10 +131,14 @@ export function createPortal(world: World, sender: Sender, options: FakePortalOp
       return portal.domain;
     },
     ...bodies,
-    finishInstall: () => void (portal.isFinished = true),
+    open: (options = {}) => {
+      user(options.userId ?? 1, options.admin === undefined ? {} : { admin: options.admin });
+      return openingRequest(world, portal, options);
+    },
     send,
     sends: {
       install: (version, options) => send(bodies.install(version, options), options),
+      installFinish: (options) => send(bodies.installFinish(), options),
       update: (to, options) => send(bodies.update(to, options), options),
       uninstall: (options) => send(bodies.uninstall(options), options),
       stopPayment: (options) => send(bodies.stopPayment(), options),

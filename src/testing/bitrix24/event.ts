@@ -51,7 +51,8 @@ export function eventBody(
   return body.toString();
 }
 
-function applicationToken({ memberId, installations, rotations }: PortalState): string {
+/** Returns the portal's `application_token`. */
+export function applicationToken({ memberId, installations, rotations }: PortalState): string {
   const count = installations.toString(16).padStart(4, "0");
   return `a99${installations}${rotations}${count}${memberId}`.slice(0, 32);
 }

@@ -1,6 +1,7 @@
 /** One portal of a fake Bitrix24: what a test does with it, and what it can look at. */
 import type { FakeEventOptions } from "./event.ts";
 import type { FakeFailOptions, FakeFaultOptions } from "./faults.ts";
+import type { FakeOpenOptions } from "./opening.ts";
 import type { FakeDelivery } from "./sender.ts";
 import type { FakeCall, FakeMethod, FakeRateLimit, FakeRegistrations, FakeTokens } from "./state.ts";
 
@@ -25,8 +26,10 @@ export interface FakePortalOptions {
 
 /** Options of {@linkcode FakePortal.install}. */
 export interface FakeInstallOptions extends FakeEventOptions {
-  /** False: the app has an installer, which is not finished before {@linkcode FakePortal.finishInstall}. */
+  /** False: the app has an installer, which is not finished before {@linkcode FakePortal.installFinish}. */
   readonly finished?: boolean;
+  /** The app has an install wizard: no event is sent, not even ONAPPINSTALL, before {@linkcode FakePortal.installFinish}. */
+  readonly wizard?: boolean;
 }
 
 /** Options of {@linkcode FakePortal.update}. */
@@ -37,6 +40,8 @@ export interface FakeUpdateOptions extends FakeEventOptions {
   readonly dropRegistrations?: boolean | "bizproc";
   /** ONAPPINSTALL is what apps without an interface get. */
   readonly as?: "ONAPPUPDATE" | "ONAPPINSTALL";
+  /** The app has an install wizard: no event is sent before {@linkcode FakePortal.installFinish}. */
+  readonly wizard?: boolean;
 }
 
 /** Options of {@linkcode FakePortal.uninstall}. */
@@ -84,6 +89,8 @@ export interface FakePortalState {
 export interface FakeSends {
   /** {@linkcode FakePortal.install}, sent. */
   readonly install: (version: number, options?: FakeInstallOptions & FakeDelivery) => Promise<readonly number[]>;
+  /** {@linkcode FakePortal.installFinish}, sent. */
+  readonly installFinish: (options?: FakeDelivery) => Promise<readonly number[]>;
   /** {@linkcode FakePortal.update}, sent. */
   readonly update: (to: number, options?: FakeUpdateOptions & FakeDelivery) => Promise<readonly number[]>;
   /** {@linkcode FakePortal.uninstall}, sent. */
@@ -114,8 +121,8 @@ export interface FakePortal {
 
   /** Installs the app. A portal that had it before gets another `application_token`. */
   readonly install: (version: number, options?: FakeInstallOptions) => string;
-  /** The app's installer calls `installFinish`; there are no events before it does. */
-  readonly finishInstall: () => void;
+  /** The app's installer calls `installFinish`; there are no events before it does. ONAPPINSTALL follows. */
+  readonly installFinish: () => string;
   /** Moves the app to another version. */
   readonly update: (to: number, options?: FakeUpdateOptions) => string;
   /** Removes the app: its tokens end, and what it registered is gone. */
@@ -128,6 +135,9 @@ export interface FakePortal {
   readonly userReady: (options?: FakeUserReadyOptions) => string;
   /** Any event, with tokens unless `tokenless`. Keys of `data` as on the wire: `VERSION`, or `QUERY[any]`. */
   readonly event: (name: string, data: Readonly<Record<string, string>>, options?: FakeEventOptions) => string;
+
+  /** Opens the app's page as a user; returns the POST of the user's browser, for `app.open` or a handler of pages. */
+  readonly open: (options?: FakeOpenOptions) => Request;
 
   /** Sends a body, of this or any other making; gives the HTTP statuses of what was sent. */
   readonly send: (body: string, options?: FakeDelivery) => Promise<readonly number[]>;

@@ -75,7 +75,8 @@ export function createSender(first: FakeHandler | undefined): Sender {
     deliverTo: (next) => void (handler = next),
     send: async (portal, body, { lose = false, duplicate = 0, reorder = false } = {}) => {
       const about = { memberId: portal.memberId, ...wireNameOf(body) };
-      const isSilent = !ALWAYS.has(about.event) && (!portal.isFinished || !portal.isPaid);
+      const isInWizard = portal.hasWizard && !portal.isFinished && about.event !== "ONAPPUNINSTALL";
+      const isSilent = isInWizard || (!ALWAYS.has(about.event) && (!portal.isFinished || !portal.isPaid));
       if (lose || isSilent) {
         sent.push({ ...about, outcome: lose ? "lost" : "silenced" });
         return [];

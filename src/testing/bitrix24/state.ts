@@ -67,6 +67,8 @@ export interface PortalState {
   /** Of the app; `undefined` where it is not installed. */
   version: number | undefined;
   isFinished: boolean;
+  /** The app has an install wizard: nothing is sent while the installation is not finished. */
+  hasWizard: boolean;
   isPaid: boolean;
   /** As in `auth[status]`. */
   status: string;

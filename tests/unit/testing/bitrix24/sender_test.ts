@@ -96,7 +96,7 @@ describe("FakePortal.sends", () => {
     const install = await portal.sends.install(2, { finished: false });
     assert.deepEqual([install, portal.state().finished], [[200], false]);
     await portal.sends.update(3);
-    portal.finishInstall();
+    portal.installFinish();
     await portal.sends.update(4);
     await portal.sends.stopPayment();
     await portal.sends.update(5);
