@@ -1,55 +1,64 @@
-/** Moving from one storage to another. */
+/** Copies all entries from one storage to another. */
+import { defined } from "../defined.ts";
 import { CopyError, type CopyProblem } from "../errors.ts";
 import { compareKeys } from "./key.ts";
 import type { Entry, Key, ListOptions, Storage } from "./storage.ts";
-import { encodeValue } from "./value.ts";
+import { encodeValue, isSameJson } from "./value.ts";
 
 /** Options of {@linkcode copyStorage}. */
 export interface CopyOptions {
-  /** Writes over entries of the target that differ; default false. */
+  /**
+   * Whether to overwrite entries of the target that differ from the source.
+   *
+   * @default false
+   */
   readonly overwrite?: boolean;
-  /** Called now and then. What it throws ends the copying. */
+  /** Called after each batch of entries. An error that it throws stops the copy. */
   readonly progress?: (progress: CopyProgress) => void;
-  /** Gives up. What is written by then stays. */
+  /** Stops the copy and rejects with the signal's reason. Entries that are already written stay. */
   readonly signal?: AbortSignal;
-  /** The time in milliseconds since 1970 by which the ends of entries are measured; default `Date.now`. */
+  /**
+   * Returns the time in milliseconds since 1970. The remaining TTL of an entry is computed by it.
+   *
+   * @default Date.now
+   */
   readonly clock?: () => number;
 }
 
-/** How far {@linkcode copyStorage} is. */
+/** Progress of {@linkcode copyStorage}. */
 export interface CopyProgress {
-  /** Everything is gone through twice: written, then compared. */
+  /** All entries are first copied, then compared. */
   readonly phase: "copying" | "verifying";
-  /** Entries of the source that were gone through in this phase. */
+  /** Number of entries of the source that this phase has processed. */
   readonly done: number;
-  /** The last of them. */
+  /** Key of the last of them. */
   readonly key: Key;
 }
 
-/** What {@linkcode copyStorage} did. */
+/** Result of {@linkcode copyStorage}, in numbers of entries. */
 export interface CopyReport {
-  /** Entries that were written and are there now. */
+  /** Entries that this call wrote. */
   readonly copied: number;
-  /** Entries that were there already, as in the source. */
+  /** Entries that the target already had, as in the source. */
   readonly same: number;
   /** Entries that only the target has. They are left alone. */
   readonly extra: number;
 }
 
 /**
- * Copies every entry of `from` that has not expired to `to`, with what is left of its life, and compares both storages
- * afterwards. When it resolves, all of `from` is in `to`.
+ * Copies every entry of `from` that has not expired to `to`, with its remaining TTL, and then compares both storages. When
+ * the promise resolves, `to` contains all of `from`.
  *
- * Stop what writes to either first. What changes meanwhile is found by the comparison and is a `CopyError`: repeat the
- * call, with `overwrite: true` if `from` is right. What is there already as it should be is not written again, so a
- * call that was interrupted is resumed by repeating it. An entry of `to` that differs is written over only with
- * `overwrite: true`; entries that only `to` has stay and are counted. Entries that end within a minute may be left out.
+ * Stop everything that writes to either storage first. The comparison finds entries that changed meanwhile and reports
+ * them as a `CopyError`. Entries that the target already has are not written again, so a call that was interrupted is
+ * resumed by calling again. An entry of `to` that differs is only overwritten with `overwrite: true`. Entries that only
+ * `to` has are left alone and counted. Entries that expire within a minute may be left out.
  *
- * `from` and `to` may be wrapped: from a plain storage to an `encrypted()` one is how a store becomes encrypted whole.
+ * Either storage may be wrapped: copying from a plain storage to an `encrypted()` one encrypts everything.
  *
- * @throws {CopyError} when `to` does not have all of `from` at the end: values that are there and differ, that are too
- * large for `to`, or that changed meanwhile; the rest is copied
- * @throws {StorageError} when one of them fails
+ * @throws {CopyError} if `to` lacks entries of `from` at the end: they differ and `overwrite` is not set, are too large for
+ * `to`, or changed meanwhile. All other entries are copied.
+ * @throws {StorageError} if one of the storages fails
  *
  * @example
  * ```ts
@@ -79,59 +88,55 @@ export async function copyStorage(from: Storage, to: Storage, options: CopyOptio
 
   async function write({ source, target }: Pair): Promise<void> {
     if (source === undefined) return;
-    if (target !== undefined && alike(source, target)) return void same++;
+    if (target !== undefined && isSame(source, target)) return void same++;
     if (target !== undefined && !overwrite || !fits(source)) return;
     const { key, value, expiresAt } = source;
     const ttlMs = expiresAt === undefined ? undefined : expiresAt - clock();
     if (ttlMs !== undefined && ttlMs <= 0) return;
-    const { ok } = await to.put(key, value, {
-      ifVersion: target?.version ?? null,
-      ...(ttlMs === undefined ? {} : { ttlMs }),
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const { ok } = await to.put(key, value, { ifVersion: target?.version ?? null, ...defined({ ttlMs, signal }) });
     if (ok) copied++;
-    // Somebody else has written it meanwhile. Unless it is the same, the comparison finds it.
+    // Another writer was faster. If its entry differs, the comparison finds it.
     else same++;
   }
 
-  function problemOf({ source, target }: Pair): CopyProblem["problem"] | undefined {
-    if (source === undefined) return void extra++;
-    if (target !== undefined && alike(source, target)) return undefined;
+  function problemOf(source: Entry<unknown>, target: Pair["target"]): CopyProblem["problem"] | undefined {
+    if (target !== undefined && isSame(source, target)) return undefined;
     if (!fits(source)) return "too large";
     if (target !== undefined) return "different";
-    return (source.expiresAt ?? Infinity) <= clock() + END_TOLERANCE_MS ? undefined : "missing";
+    return (source.expiresAt ?? Infinity) <= clock() + EXPIRY_TOLERANCE_MS ? undefined : "missing";
   }
 
   for await (const batch of batches(from, to, "copying", options)) {
-    // When one fails, the others are waited for: nothing is written any more once this has rejected.
+    // Await all of them even if one fails, so that nothing is written after this function has rejected.
     for (const result of await Promise.allSettled(batch.map(write))) {
       if (result.status === "rejected") throw result.reason;
     }
   }
   const problems: CopyProblem[] = [];
   for await (const batch of batches(from, to, "verifying", options)) {
-    for (const pair of batch) {
-      const problem = problemOf(pair);
-      if (problem !== undefined) problems.push({ key: pair.key, problem });
+    for (const { key, source, target } of batch) {
+      const problem = source === undefined ? void extra++ : problemOf(source, target);
+      if (problem !== undefined) problems.push({ key, problem });
     }
   }
   if (problems.length > 0) throw new CopyError(from.name, to.name, problems);
   return { copied, same, extra };
 }
 
-/** How many entries are written at a time: a storage may share the cost of a write among them. */
+/** Number of entries that are written concurrently: a storage may share the cost of a write among them. */
 const BATCH = 64;
 
-/** How far two ends may be apart: what is left of a life is measured anew when it is written. */
-const END_TOLERANCE_MS = 60_000;
+/** How far apart two expiry times may be and count as the same: a write computes the expiry from the remaining TTL. */
+const EXPIRY_TOLERANCE_MS = 60_000;
 
-/** What the storages have under one key; at least one of them has something. */
+/** The entries of both storages under one key. At least one of them exists. */
 interface Pair {
   readonly key: Key;
   readonly source: Entry<unknown> | undefined;
   readonly target: Entry<unknown> | undefined;
 }
 
+/** Yields the pairs in batches, and reports the progress after each. */
 async function* batches(
   from: Storage,
   to: Storage,
@@ -141,23 +146,23 @@ async function* batches(
   let batch: Pair[] = [];
   let done = 0;
   let last: Key | undefined;
-  const told = (): void => {
+  const report = (): void => {
     if (last !== undefined) progress?.({ phase, done, key: last });
   };
-  for await (const pair of pairs(from, to, signal === undefined ? {} : { signal })) {
+  for await (const pair of pairs(from, to, defined({ signal }))) {
     batch.push(pair);
     if (pair.source !== undefined) [done, last] = [done + 1, pair.key];
     if (batch.length < BATCH) continue;
     yield batch;
-    told();
+    report();
     batch = [];
   }
   if (batch.length === 0) return;
   yield batch;
-  told();
+  report();
 }
 
-/** Both are listed in the same order, so they can be gone through side by side. */
+/** Yields the pairs in key order. Both storages list in this order, so one pass over each is enough. */
 async function* pairs(from: Storage, to: Storage, options: ListOptions): AsyncGenerator<Pair> {
   const targets = to.list<unknown>([], options)[Symbol.asyncIterator]();
   try {
@@ -178,17 +183,8 @@ async function* pairs(from: Storage, to: Storage, options: ListOptions): AsyncGe
   }
 }
 
-function alike(a: Entry<unknown>, b: Entry<unknown>): boolean {
-  const [end, other] = [a.expiresAt ?? Infinity, b.expiresAt ?? Infinity];
-  return (end === other || Math.abs(end - other) <= END_TOLERANCE_MS) && equal(a.value, b.value);
-}
-
-/** Whether they are the same JSON, whatever the order of members: some backends have their own. */
-function equal(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
-  if (Array.isArray(a) !== Array.isArray(b)) return false;
-  const members = Object.entries(a);
-  return members.length === Object.keys(b).length &&
-    members.every(([name, value]) => Object.hasOwn(b, name) && equal(value, (b as Record<string, unknown>)[name]));
+function isSame(a: Entry<unknown>, b: Entry<unknown>): boolean {
+  const [expiresA, expiresB] = [a.expiresAt ?? Infinity, b.expiresAt ?? Infinity];
+  const expireTogether = expiresA === expiresB || Math.abs(expiresA - expiresB) <= EXPIRY_TOLERANCE_MS;
+  return expireTogether && isSameJson(a.value, b.value);
 }

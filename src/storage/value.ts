@@ -49,3 +49,13 @@ export function expiryOf(key: Key, now: number, ttlMs: number | undefined): numb
 export function isExpired(entry: { readonly expiresAt?: number | undefined }, now: number): boolean {
   return entry.expiresAt !== undefined && entry.expiresAt <= now;
 }
+
+/** Returns whether two values are the same JSON, in any order of members: some backends have their own. */
+export function isSameJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  const members = Object.entries(a);
+  return members.length === Object.keys(b).length &&
+    members.every(([name, value]) => Object.hasOwn(b, name) && isSameJson(value, (b as Record<string, unknown>)[name]));
+}

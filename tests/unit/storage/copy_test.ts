@@ -14,7 +14,7 @@ import { describe, it } from "../../support/test.ts";
 
 const HOUR_MS = 3_600_000;
 const NOW = 1_785_300_000_000;
-/** In no order. Some are the beginning of others, some sort otherwise as UTF-16. */
+/** Unsorted. Some are the beginning of others, some sort differently as UTF-16. */
 const KEYS: readonly Key[] = [
   ["portal", "b"],
   ["\u{1F600}"],
@@ -35,7 +35,7 @@ interface Scene {
   readonly copy: (options?: CopyOptions & { readonly from?: Storage; readonly to?: Storage }) => Promise<CopyReport>;
 }
 
-/** Two storages and a copying, all with one clock. */
+/** Returns two storages, and a function that copies from one to the other, with one clock. */
 function scene(): Scene {
   const clock = (): number => made.now;
   const made: Scene = {
@@ -57,10 +57,10 @@ async function entries(storage: Storage): Promise<Omit<Entry<unknown>, "version"
   return found;
 }
 
-/** Fails unless `copying` rejects with a CopyError of these problems. */
-async function incomplete(copying: Promise<unknown>, problems: readonly CopyProblem[]): Promise<CopyError> {
+/** Fails unless `copied` rejects with a CopyError of these problems. */
+async function incomplete(copied: Promise<unknown>, problems: readonly CopyProblem[]): Promise<CopyError> {
   let thrown: unknown;
-  await copying.catch((error: unknown) => thrown = error);
+  await copied.catch((error: unknown) => thrown = error);
   assert.ok(thrown instanceof CopyError, `saw ${thrown}`);
   assert.equal(thrown.code, "copy");
   assert.deepEqual(thrown.problems, problems);
@@ -68,7 +68,7 @@ async function incomplete(copying: Promise<unknown>, problems: readonly CopyProb
 }
 
 describe("copyStorage()", () => {
-  it("copies every entry with its value and its end, and says how many", async () => {
+  it("copies every entry with its value and its expiry, and counts them", async () => {
     const { from, to, copy } = scene();
     for (const [i, key] of KEYS.entries()) await from.put(key, { key }, i % 3 === 0 ? { ttlMs: i * HOUR_MS + 1 } : {});
     await from.put(["gone"], 1, { ttlMs: 0 });
@@ -76,7 +76,7 @@ describe("copyStorage()", () => {
     assert.deepEqual(await entries(to), await entries(from));
   });
 
-  it("copies what is left of a life", async () => {
+  it("copies the remaining TTL", async () => {
     const made = scene();
     await made.from.put(["a"], 1, { ttlMs: 2 * HOUR_MS });
     made.now += HOUR_MS;
@@ -84,7 +84,7 @@ describe("copyStorage()", () => {
     assert.equal((await made.to.get(["a"]))?.expiresAt, NOW + 2 * HOUR_MS);
   });
 
-  it("writes nothing again that is there already", async () => {
+  it("does not write entries again that the target has", async () => {
     const { from, to, copy } = scene();
     for (const [i, key] of KEYS.entries()) await from.put(key, { key }, i % 3 === 0 ? { ttlMs: HOUR_MS } : {});
     for (const key of KEYS.slice(0, 4)) {
@@ -95,7 +95,7 @@ describe("copyStorage()", () => {
     assert.deepEqual(await copy({ to: readOnly, overwrite: true }), { copied: 0, same: 10, extra: 0 });
   });
 
-  it("leaves what only the target has, wherever it is in the order, and counts it", async () => {
+  it("leaves entries alone that only the target has, wherever they sort, and counts them", async () => {
     const { from, to, copy } = scene();
     const ordered = KEYS.toSorted(compareKeys);
     for (const [i, key] of ordered.entries()) await (i % 2 === 0 ? from : to).put(key, i);
@@ -103,7 +103,7 @@ describe("copyStorage()", () => {
     assert.deepEqual((await entries(to)).map(({ value }) => value), ordered.map((_, i) => i));
   });
 
-  it("finds each entry among those that only the target has", async () => {
+  it("finds each entry between those that only the target has", async () => {
     for (const key of KEYS) {
       const { from, to, copy } = scene();
       for (const other of KEYS) await to.put(other, other);
@@ -112,7 +112,7 @@ describe("copyStorage()", () => {
     }
   });
 
-  it("takes ends for the same that are within a minute", async () => {
+  it("treats expiry times within a minute as the same", async () => {
     const made = scene();
     await made.from.put(["a"], 1, { ttlMs: HOUR_MS });
     await made.from.put(["b"], 1, { ttlMs: HOUR_MS });
@@ -121,7 +121,7 @@ describe("copyStorage()", () => {
     assert.deepEqual(await made.copy(), { copied: 0, same: 2, extra: 0 });
   });
 
-  it("takes what others have written meanwhile for the same when it is", async () => {
+  it("counts an entry as the same if another writer has written it meanwhile", async () => {
     const { from, to, copy } = scene();
     await from.put(["a"], 1);
     const raced: Storage = {
@@ -134,21 +134,21 @@ describe("copyStorage()", () => {
     assert.deepEqual(await copy({ to: raced }), { copied: 0, same: 1, extra: 0 });
   });
 
-  it("copies from an empty storage, and to one that has more than a batch", async () => {
+  it("copies from an empty storage to one with more than a batch", async () => {
     const { to, copy } = scene();
     assert.deepEqual(await copy(), { copied: 0, same: 0, extra: 0 });
     await fill(to, 150);
     assert.deepEqual(await copy(), { copied: 0, same: 0, extra: 150 });
   });
 
-  it("takes values for the same whatever the order of their members", async () => {
+  it("treats values as the same in any order of their members", async () => {
     const { from, to, copy } = scene();
     await from.put(["a"], { a: 1, b: { c: [1, null], d: "" } });
     await to.put(["a"], { b: { d: "", c: [1, null] }, a: 1 });
     assert.deepEqual(await copy(), { copied: 0, same: 1, extra: 0 });
   });
 
-  it("makes an encrypted storage of a plain one, and the other way round", async () => {
+  it("copies from a plain storage to an encrypted one, and back", async () => {
     const { from, to, copy } = scene();
     const key = Uint8Array.from({ length: 32 }, (_, i) => i);
     const options = { keys: { one: key }, current: "one" };
@@ -163,7 +163,7 @@ describe("copyStorage()", () => {
     assert.deepEqual(await entries(back.to), await entries(from));
   });
 
-  it("leaves out what ends meanwhile", async () => {
+  it("skips entries that expire during the copy", async () => {
     const made = scene();
     await fill(made.from, 100);
     await made.from.put(["n", "0050", "short"], 1, { ttlMs: 1000 });
@@ -175,32 +175,32 @@ describe("copyStorage()", () => {
     assert.equal(await made.to.get(["z"]), null);
   });
 
-  it("writes nothing that has ended by its own clock", async () => {
+  it("writes no entry that has expired by its clock", async () => {
     const { from, to } = scene();
     await from.put(["a"], 1, { ttlMs: 1000 });
     const readOnly: Storage = { ...to, put: () => Promise.reject(new Error("written")) };
     assert.equal((await copyStorage(from, readOnly, { clock: () => NOW + 1000 })).copied, 0);
   });
 
-  it("tells how far it is, in the order of the keys", async () => {
+  it("reports its progress in the order of the keys", async () => {
     const { from, to, copy } = scene();
     await fill(from, 150);
     await to.put(["a"], "extra");
-    const told: CopyProgress[] = [];
-    await copy({ progress: (progress) => told.push(progress) });
+    const reports: CopyProgress[] = [];
+    await copy({ progress: (progress) => reports.push(progress) });
     for (const phase of ["copying", "verifying"] as const) {
-      const ours = told.filter((one) => one.phase === phase);
-      assert.equal(ours.at(-1)?.done, 150);
-      assert.deepEqual(ours.at(-1)?.key, ["n", "0149"]);
-      assert.ok(ours.length > 2);
-      for (const { done, key } of ours) assert.deepEqual(key, ["n", String(done - 1).padStart(4, "0")]);
+      const ofPhase = reports.filter((report) => report.phase === phase);
+      assert.equal(ofPhase.at(-1)?.done, 150);
+      assert.deepEqual(ofPhase.at(-1)?.key, ["n", "0149"]);
+      assert.ok(ofPhase.length > 2);
+      for (const { done, key } of ofPhase) assert.deepEqual(key, ["n", String(done - 1).padStart(4, "0")]);
     }
-    assert.equal(told.findIndex(({ phase }) => phase === "verifying"), told.length / 2);
+    assert.equal(reports.findIndex(({ phase }) => phase === "verifying"), reports.length / 2);
   });
 });
 
-describe("copyStorage() says what it did not bring over, and brings all else:", () => {
-  it("an entry that differs, which is written over only when told", async () => {
+describe("copyStorage() copies all other entries, and rejects because of", () => {
+  it("an entry that differs, unless overwrite is true", async () => {
     const { from, to, copy } = scene();
     await fill(from, 3);
     await to.put(["n", "0001"], { i: "theirs" });
@@ -217,9 +217,9 @@ describe("copyStorage() says what it did not bring over, and brings all else:", 
 
   for (
     const [name, there] of Object.entries({
-      "no end": {},
-      "an end that is an hour earlier": { ttlMs: HOUR_MS },
-      "an end that is an hour later": { ttlMs: 3 * HOUR_MS },
+      "no expiry": {},
+      "an expiry an hour earlier": { ttlMs: HOUR_MS },
+      "an expiry an hour later": { ttlMs: 3 * HOUR_MS },
     })
   ) {
     it(`an entry that has ${name}`, async () => {
@@ -232,7 +232,7 @@ describe("copyStorage() says what it did not bring over, and brings all else:", 
     });
   }
 
-  it("a value that differs only in its kind", async () => {
+  it("a value that differs only in its type", async () => {
     const proto: unknown = JSON.parse(`{"__proto__":{}}`);
     const pairs = [
       [[], {}],
@@ -251,7 +251,7 @@ describe("copyStorage() says what it did not bring over, and brings all else:", 
     }
   });
 
-  it("a value that is too large for the target, measured in bytes", async () => {
+  it("a value that has too many bytes for the target", async () => {
     const { from, to, copy } = scene();
     const small: Storage = {
       ...to,
@@ -268,7 +268,7 @@ describe("copyStorage() says what it did not bring over, and brings all else:", 
     assert.deepEqual((await entries(to)).map(({ key }) => key), [["a"], ["d"]]);
   });
 
-  it("more than a few, of which the message names three", async () => {
+  it("many entries, and names three of them in the message", async () => {
     const { from, to, copy } = scene();
     await fill(from, 100);
     for (let i = 10; i < 20; i++) await to.put(["n", `00${i}`], "secret");
@@ -281,7 +281,7 @@ describe("copyStorage() says what it did not bring over, and brings all else:", 
     assert.doesNotMatch(message, /0013|secret/);
   });
 
-  it("what comes and changes in the source meanwhile, and counts what goes", async () => {
+  it("entries that are added or changed in the source meanwhile; counts those deleted there as extra", async () => {
     const { from, to, copy } = scene();
     await fill(from, 100);
     const progress = ({ phase, done }: CopyProgress): void => {
@@ -299,7 +299,7 @@ describe("copyStorage() says what it did not bring over, and brings all else:", 
     assert.equal((await to.get(["n", "0099"]))?.value, "changed in time");
   });
 
-  it("what others write to the target meanwhile, which stays", async () => {
+  it("entries that others write to the target meanwhile, and keeps those", async () => {
     for (const overwrite of [false, true]) {
       const { from, to, copy } = scene();
       await fill(from, 3);
@@ -321,9 +321,9 @@ describe("copyStorage() says what it did not bring over, and brings all else:", 
   });
 
   const broken: Readonly<Record<string, readonly [put: (to: Storage) => Storage["put"], CopyProblem["problem"]]>> = {
-    "a target that forgets": [() => () => Promise.resolve({ ok: true, version: "1" }), "missing"],
-    "a target that damages values": [(to) => (key, _, options) => to.put(key, "?", options), "different"],
-    "a target that forgets ends": [(to) => (key, value) => to.put(key, value), "different"],
+    "a target that loses entries": [() => () => Promise.resolve({ ok: true, version: "1" }), "missing"],
+    "a target that changes values": [(to) => (key, _, options) => to.put(key, "?", options), "different"],
+    "a target that ignores ttlMs": [(to) => (key, value) => to.put(key, value), "different"],
   };
   for (const [name, [put, problem]] of Object.entries(broken)) {
     it(name, async () => {
@@ -334,8 +334,8 @@ describe("copyStorage() says what it did not bring over, and brings all else:", 
   }
 });
 
-describe("copyStorage() that was interrupted", () => {
-  /** `storage`, failing at the nth call of `method`; `after` the storage has done it, or instead. */
+describe("copyStorage() interrupted", () => {
+  /** Returns `storage` whose nth call of `method` fails: instead of being done, or after it is done. */
   function failing(storage: Storage, method: "put" | "list", n: number, after = false): Storage {
     let calls = 0;
     const down = (): never => {
@@ -365,10 +365,10 @@ describe("copyStorage() that was interrupted", () => {
     "after a write whose reply was lost": ({ to }) => ({ to: failing(to, "put", 100, true) }),
     "while the source is listed": ({ from }) => ({ from: failing(from, "list", 90) }),
     "while the target is listed": ({ to }) => ({ to: failing(to, "list", 5) }),
-    "while it compares": ({ from }) => ({ from: failing(from, "list", 200) }),
+    "while it verifies": ({ from }) => ({ from: failing(from, "list", 200) }),
   };
   for (const [name, fault] of Object.entries(faults)) {
-    it(`${name} fails, writes nothing more, and is complete when it is repeated`, async () => {
+    it(`${name} rejects, writes nothing more, and completes when it is repeated`, async () => {
       const made = scene();
       await fill(made.from, 150);
       for (let i = 0; i < 10; i++) await made.to.put(["n", String(i).padStart(4, "0")], { i });
@@ -381,25 +381,25 @@ describe("copyStorage() that was interrupted", () => {
     });
   }
 
-  it("by its signal rejects with its reason, and is complete when it is repeated", async () => {
-    for (const end of [{ phase: "copying", done: 64 }, { phase: "verifying", done: 64 }] as const) {
+  it("by its signal rejects with its reason, and completes when it is repeated", async () => {
+    for (const stop of [{ phase: "copying", done: 64 }, { phase: "verifying", done: 64 }] as const) {
       const { from, to, copy } = scene();
       await fill(from, 150);
       const controller = new AbortController();
       const reason = new Error("enough");
       const progress = ({ phase, done }: CopyProgress): void => {
-        if (phase === end.phase && done === end.done) controller.abort(reason);
+        if (phase === stop.phase && done === stop.done) controller.abort(reason);
       };
       const isReason = (error: unknown): boolean => error === reason;
       await assert.rejects(copy({ signal: controller.signal, progress }), isReason);
-      assert.equal((await entries(to)).length, end.phase === "copying" ? 64 : 150);
+      assert.equal((await entries(to)).length, stop.phase === "copying" ? 64 : 150);
       await assert.rejects(copy({ signal: controller.signal }), isReason);
       assert.equal((await copy({ signal: new AbortController().signal })).extra, 0);
       assert.deepEqual(await entries(to), await entries(from));
     }
   });
 
-  it("leaves no listing open", async () => {
+  it("closes its listings", async () => {
     const { from, to, copy } = scene();
     await fill(from, 150);
     await fill(to, 70);
@@ -422,7 +422,7 @@ describe("copyStorage() that was interrupted", () => {
     }
   });
 
-  it("hands its signal to the storages", async () => {
+  it("passes its signal to the storages", async () => {
     const { from, to, copy } = scene();
     await from.put(["a"], 1);
     const { signal } = new AbortController();
@@ -442,7 +442,7 @@ describe("copyStorage() that was interrupted", () => {
     assert.deepEqual(seen, [signal, signal, signal, signal, signal]);
   });
 
-  it("by what progress throws rejects with it", async () => {
+  it("by an error of `progress` rejects with it", async () => {
     const { from, to, copy } = scene();
     await fill(from, 150);
     const enough = new Error("enough");

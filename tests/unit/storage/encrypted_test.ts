@@ -31,7 +31,7 @@ async function listed(storage: Storage): Promise<unknown[]> {
   return values;
 }
 
-/** What AES-256-GCM of another implementation gives, bound as it is documented. */
+/** Encrypts with another implementation of AES-256-GCM. */
 function sealedBy(key: string, { id, place, text, iv }: { id: string; place: Key; text: string; iv: string }): string {
   const cipher = createCipheriv("aes-256-gcm", Buffer.from(key, "base64"), Buffer.from(iv, "hex"));
   cipher.setAAD(Buffer.from(encodeKey(["1", id, ...place])));
@@ -39,7 +39,7 @@ function sealedBy(key: string, { id, place, text, iv }: { id: string; place: Key
     .toString("base64");
 }
 
-/** A storage in memory that takes values up to a size, as some backends do. */
+/** Returns a storage in memory with a limit on the size of values. */
 function smallStorage(clock: () => number, maxValueBytes: number): Storage {
   const storage = memoryStorage({ clock });
   return {
@@ -93,7 +93,7 @@ storageConformance({
 });
 
 describe("encrypted()", () => {
-  it("stores the id of the key and what AES-256-GCM makes of the JSON, bound to key and place", async () => {
+  it("stores the id of the encryption key and the AES-256-GCM ciphertext of the JSON, bound to both keys", async () => {
     const backend = memoryStorage();
     await encrypted(backend, old).put(KEY, VALUE);
     const { data, ...rest } = await envelopeIn(backend);
@@ -106,14 +106,14 @@ describe("encrypted()", () => {
     assert.equal(text, JSON.stringify(VALUE));
   });
 
-  it("reads what was stored in format 1, for ever", async () => {
+  it("reads a value that was stored in format 1", async () => {
     const backend = memoryStorage();
     const data = "AAECAwQFBgcICQoLsQpbcqqGHkJOk7ZXeCVw88FoYnhUJWxzqo1sJfTOK/Zoq7E8Wn12j/9vH8rV+x+310g=";
     await backend.put(KEY, { encrypted: 1, key: "2026", data });
     assert.deepEqual((await encrypted(backend, old).get(KEY))?.value, VALUE);
   });
 
-  it("takes another nonce for every write, also of the same value", async () => {
+  it("uses another nonce for every write, even of the same value", async () => {
     const backend = memoryStorage();
     const storage = encrypted(backend, old);
     const nonces = new Set<string>();
@@ -127,7 +127,7 @@ describe("encrypted()", () => {
     assert.deepEqual([nonces.size, sealed.size], [500, 500]);
   });
 
-  it("says that it is encrypted, and otherwise what the storage says", async () => {
+  it("adds `encrypted` to the capabilities of the storage", async () => {
     let closed = 0;
     const backend: Storage = {
       ...memoryStorage(),
@@ -145,7 +145,7 @@ describe("encrypted()", () => {
     assert.equal(encrypted(memoryStorage(), old).close, undefined);
   });
 
-  it("takes values as large as it says, and no larger", async () => {
+  it("accepts values up to its maxValueBytes, and none above", async () => {
     for (const maxValueBytes of [200, 201, 202, 203, 204]) {
       const storage = encrypted(smallStorage(Date.now, maxValueBytes), old);
       const largest = storage.capabilities.maxValueBytes!;
@@ -156,7 +156,7 @@ describe("encrypted()", () => {
     assert.equal(encrypted(smallStorage(Date.now, 10), old).capabilities.maxValueBytes, 0);
   });
 
-  it("takes keys as base64, as bytes and as a Secret, and what is done to the bytes later changes nothing", async () => {
+  it("accepts keys as base64, as bytes, which it copies, and as a Secret", async () => {
     const backend = memoryStorage();
     await encrypted(backend, old).put(KEY, VALUE);
     const bytes = Uint8Array.from(Buffer.from(OLD, "base64"));
@@ -167,7 +167,7 @@ describe("encrypted()", () => {
     }
   });
 
-  it("imports each key once, so that it cannot be read out", async () => {
+  it("imports each key once, as not extractable", async () => {
     const importKey = mock.method(crypto.subtle, "importKey");
     try {
       const storage = encrypted(memoryStorage(), rotating);
@@ -194,15 +194,15 @@ describe("encrypted() with a new key", () => {
     assert.equal((await envelopeIn(backend)).key, "2027");
   });
 
-  it("no longer needs the old one once everything is rewritten, while others write", async () => {
+  it("no longer needs the old one once everything is rewritten, even while others write", async () => {
     const backend = memoryStorage({ clock: () => 1000 });
     const before = encrypted(backend, old);
     for (let i = 0; i < 20; i++) await before.put(["n", String(i)], i, i % 2 === 0 ? {} : { ttlMs: 500 });
     const storage = encrypted(backend, rotating);
     for await (const { key, value, version, expiresAt } of storage.list([])) {
       if (key[1] === "7") await storage.put(key, "newer");
-      const end = expiresAt === undefined ? {} : { ttlMs: expiresAt - 1000 };
-      await storage.put(key, value, { ifVersion: version, ...end });
+      const expiry = expiresAt === undefined ? {} : { ttlMs: expiresAt - 1000 };
+      await storage.put(key, value, { ifVersion: version, ...expiry });
     }
     const after = encrypted(backend, { keys: { "2027": NEW }, current: "2027" });
     const entries = await Promise.all(Array.from({ length: 20 }, (_, i) => after.get<unknown>(["n", String(i)])));
@@ -211,9 +211,9 @@ describe("encrypted() with a new key", () => {
   });
 });
 
-describe("encrypted() refuses, and leaves alone,", () => {
+describe("encrypted() rejects, and does not change,", () => {
   interface Case {
-    /** What is stored under KEY, given what was written there. */
+    /** Returns what is stored under KEY instead of what was written. */
     readonly stored: (written: Envelope) => unknown;
     readonly options?: EncryptedOptions;
     readonly message: RegExp;
@@ -235,17 +235,17 @@ describe("encrypted() refuses, and leaves alone,", () => {
     data: Buffer.from(written.data, "base64").subarray(0, bytes).toString("base64"),
   });
   const cases: Readonly<Record<string, Case>> = {
-    "a value of another key of that id": {
+    "a value that was encrypted with another key of that id": {
       stored: intact,
       options: { keys: { "2026": NEW }, current: "2026" },
       message: decrypts,
     },
-    "a value whose key is not there": {
+    "a value whose encryption key is missing": {
       stored: intact,
       options: { keys: { "2027": NEW, "2028": OLD }, current: "2027" },
-      message: /is encrypted with key "2026", and the keys are "2027", "2028"$/,
+      message: /is encrypted with key "2026", wanted one of "2027", "2028"$/,
     },
-    "a value that was given another key id, also of the same key": {
+    "a value whose key id was replaced, even by one of the same key": {
       stored: (written) => ({ ...written, key: "2027" }),
       options: { keys: { "2026": OLD, "2027": OLD }, current: "2027" },
       message: /does not decrypt with key "2027"/,
@@ -256,10 +256,10 @@ describe("encrypted() refuses, and leaves alone,", () => {
     "a shortened value": { stored: length(30), message: decrypts },
     "a value without a tag": { stored: length(12), message: decrypts },
     "no data": { stored: length(0), message: decrypts },
-    "data that are no base64": { stored: (written) => ({ ...written, data: "*" }), message: decrypts },
-    "data that are no text": { stored: (written) => ({ ...written, data: 7 }), message: /: it is damaged$/ },
+    "data that is not base64": { stored: (written) => ({ ...written, data: "*" }), message: decrypts },
+    "data that is not a string": { stored: (written) => ({ ...written, data: 7 }), message: /: it is damaged$/ },
     "an envelope without data": { stored: ({ encrypted, key }) => ({ encrypted, key }), message: /: it is damaged$/ },
-    "an envelope with a strange key id": {
+    "an envelope with an invalid key id": {
       stored: (written) => ({ ...written, key: VALUE.accessToken.repeat(3) }),
       message: /: it is damaged$/,
     },
@@ -276,10 +276,10 @@ describe("encrypted() refuses, and leaves alone,", () => {
       message: /has format 2, wanted 1; deploy the version of @b24\/onappupdate that wrote it$/,
       error: FormatError,
     },
-    "a value that is not encrypted": { stored: () => VALUE, message: /it is not encrypted; the option acceptPlain/ },
+    "a value that is not encrypted": { stored: () => VALUE, message: /it is not encrypted; .*, set acceptPlain$/ },
     "a value that looks encrypted": {
       stored: (written) => ({ ...written, encrypted: "1" }),
-      message: /it is not encrypted; the option acceptPlain/,
+      message: /it is not encrypted; .*, set acceptPlain$/,
     },
     "a number that is not encrypted": { stored: () => 7, message: /it is not encrypted/ },
     "null that is not encrypted": { stored: () => null, message: /it is not encrypted/ },
@@ -315,7 +315,7 @@ describe("encrypted() refuses, and leaves alone,", () => {
     }
   });
 
-  it("a backend that gives the entry of another key", async () => {
+  it("an entry that the backend returns for another key", async () => {
     const backend = memoryStorage();
     const storage = encrypted({ ...backend, get: <T>() => backend.get<T>(["other"]) }, old);
     await storage.put(["other"], VALUE);
@@ -346,7 +346,7 @@ describe("encrypted() with acceptPlain", () => {
     assert.deepEqual(await listed(encrypted(backend, old)), ["a", "b"]);
   });
 
-  it("takes nothing that was encrypted for plain", async () => {
+  it("never returns an encrypted value as plain", async () => {
     const backend = memoryStorage();
     await encrypted(backend, old).put(KEY, VALUE);
     const storage = encrypted(backend, { keys: { "2026": NEW }, current: "2026", acceptPlain: true });
@@ -356,27 +356,30 @@ describe("encrypted() with acceptPlain", () => {
   });
 });
 
-describe("encrypted() does not take", () => {
+describe("encrypted() rejects the options with", () => {
   const text = (bytes: number): string => Buffer.alloc(bytes, 7).toString("base64");
   const wanted = "wanted 32 random bytes, such as `openssl rand -base64 32` prints";
   const cases: Readonly<Record<string, readonly [options: unknown, message: string]>> = {
-    "no keys": [{ keys: {}, current: "a" }, "cannot encrypt without keys, wanted one or more"],
-    "a current key that is not there": [
+    "no keys": [{ keys: {}, current: "a" }, "cannot encrypt without keys, wanted at least one"],
+    "an unknown current key": [
       { keys: { a: OLD, b: NEW }, current: NEW },
-      `cannot encrypt: current is the id of no key, wanted one of "a", "b"`,
+      `cannot encrypt: current is not the id of a key, wanted one of "a", "b"`,
     ],
-    "a current key that every object has": [
+    "a current key that is a member of every object": [
       { keys: { a: OLD }, current: "constructor" },
-      `cannot encrypt: current is the id of no key, wanted one of "a"`,
+      `cannot encrypt: current is not the id of a key, wanted one of "a"`,
     ],
-    "a variable that is not set": [
+    "an undefined key": [
       { keys: { a: undefined }, current: "a" },
       `cannot use key "a": saw undefined, ${wanted}`,
     ],
-    "a number": [{ keys: { a: 7 }, current: "a" }, `cannot use key "a": saw a value of type number, ${wanted}`],
-    "text that is no base64": [
+    "a key that is a number": [
+      { keys: { a: 7 }, current: "a" },
+      `cannot use key "a": saw a value of type number, ${wanted}`,
+    ],
+    "a string that is not base64": [
       { keys: { a: "correct-horse-battery" }, current: "a" },
-      `cannot use key "a": saw text that is no base64, ${wanted}`,
+      `cannot use key "a": saw a string that is not base64, ${wanted}`,
     ],
     "an empty key": [{ keys: { a: "" }, current: "a" }, `cannot use key "a": saw 0 bytes, ${wanted}`],
     "a key of 16 bytes": [{ keys: { a: text(16) }, current: "a" }, `cannot use key "a": saw 16 bytes, ${wanted}`],
@@ -396,7 +399,7 @@ describe("encrypted() does not take", () => {
       { keys: { "": OLD }, current: "" },
       "cannot use a key id of 0 characters, wanted 1 to 32 of A-Z a-z 0-9 _ . -",
     ],
-    "a key in the place of its id": [
+    "a key instead of its id": [
       { keys: { [OLD]: "a" }, current: "a" },
       "cannot use a key id of 44 characters, wanted 1 to 32 of A-Z a-z 0-9 _ . -",
     ],
@@ -409,12 +412,14 @@ describe("encrypted() does not take", () => {
 });
 
 describe("an app on encrypted(fileStorage)", () => {
-  /** Everything that is on the disk, as text in which no character is lost. */
+  /** Returns everything on the disk, one character a byte. */
   const bytesIn = (folder: string): string =>
     readdirSync(folder).map((name) => readFileSync(join(folder, name), "latin1")).join("\n");
 
-  /** An installation, and an update whose work fails, so that the event stays; gives what is on the disk, and tokens. */
-  async function live(
+  /**
+   * Installs, and updates with a handler that fails, so that the event stays. Returns what is on the disk, and the tokens.
+   */
+  async function run(
     wrap: (storage: Storage) => Storage,
   ): Promise<{ folder: string; tokens: string[]; disk: string }> {
     const folder = mkdtempSync(join(tmpdir(), "encrypted-"));
@@ -434,8 +439,8 @@ describe("an app on encrypted(fileStorage)", () => {
     return { folder, tokens, disk: open + bytesIn(folder) };
   }
 
-  it("has no token of an event on the disk", async () => {
-    const { folder, tokens, disk } = await live((storage) => encrypted(storage, old));
+  it("stores no token of an event in plain text", async () => {
+    const { folder, tokens, disk } = await run((storage) => encrypted(storage, old));
     try {
       assert.ok(disk.includes(MEMBER_ID), "keys stay readable");
       assert.deepEqual(tokens.filter((token) => disk.includes(token)), []);
@@ -444,14 +449,14 @@ describe("an app on encrypted(fileStorage)", () => {
     }
   });
 
-  it("would have them there without encryption", async () => {
-    const { folder, tokens, disk } = await live((storage) => storage);
+  it("would store them in plain text without encryption", async () => {
+    const { folder, tokens, disk } = await run((storage) => storage);
     rmSync(folder, { recursive: true });
     assert.deepEqual(tokens.filter((token) => !disk.includes(token)), []);
   });
 
-  it("answers 503 with a wrong key and changes nothing, and goes on with the right one", async () => {
-    const { folder } = await live((storage) => encrypted(storage, old));
+  it("answers 503 with a wrong key and changes nothing, and works again with the right one", async () => {
+    const { folder } = await run((storage) => encrypted(storage, old));
     const reopen = (): Storage => fileStorage({ path: join(folder, "app.db") });
     const entries = async (): Promise<unknown[]> => {
       const storage = reopen();
@@ -495,7 +500,7 @@ test("an app answers 503 to the event of a portal whose record is encrypted in a
   await app.close();
 });
 
-test("encrypted() leaves the order of keys to the storage", async () => {
+test("encrypted() lists in the order of keys", async () => {
   const storage = encrypted(memoryStorage(), old);
   const keys: Key[] = [["b"], ["a", "b"], ["a"], ["\u{1F600}"], ["\uffee"]];
   for (const key of keys) await storage.put(key, key);
