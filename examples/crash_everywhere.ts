@@ -1,8 +1,8 @@
 /**
- * Ends the app of `deals_app.ts` before and after everything that it does, alone and in pairs, and looks each time
- * whether the portal and the service come to the same end: `deno run -A examples/crash_everywhere.ts`
+ * Crashes the app of `deals_app.ts` before and after each of its operations, alone and in pairs, and checks each time
+ * that the portal and the service have the same result: `deno run -A examples/crash_everywhere.ts`
  *
- * In a project of your own this is a test. `docs/testing-upgrades.md` says more.
+ * In your project, this is a test. See `docs/testing-upgrades.md`.
  */
 // deno-lint-ignore-file no-console
 import assert from "node:assert/strict";

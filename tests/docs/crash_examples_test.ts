@@ -16,21 +16,21 @@ import { buildApp as buildPluginApp } from "../../examples/plugin.ts";
 import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
 import { describe, it } from "../support/test.ts";
 
-/** What is outside of an app, made anew for each schedule. */
-interface World {
+/** Everything outside of an app, created for each execution. */
+interface Outside {
   readonly bitrix24: FakeBitrix24;
   readonly portal: FakePortal;
   readonly service: DealsService;
-  /** What handlers told. */
-  readonly told: string[];
+  /** Notes of handlers. */
+  readonly notes: string[];
 }
 
 interface Example {
-  readonly build: (environment: CrashEnvironment & { readonly clientId: string }, world: World) => App<never> | App;
-  /** Events of the portal, each made when it is its turn. */
-  readonly life: readonly ((portal: FakePortal) => string)[];
-  readonly check: (world: World, app: App) => void | Promise<void>;
-  /** Calls that are repeated, and of which the other side cannot tell. */
+  readonly build: (environment: CrashEnvironment & { readonly clientId: string }, outside: Outside) => App<never> | App;
+  /** Create the events of the portal, in order. */
+  readonly events: readonly ((portal: FakePortal) => string)[];
+  readonly check: (outside: Outside, app: App) => void | Promise<void>;
+  /** Repeated calls that the receiver cannot recognize. */
   readonly unsafe: readonly string[];
 }
 
@@ -40,49 +40,50 @@ const CHAT = "https://chat.example/";
 const examples: Readonly<Record<string, Example>> = {
   "app.ts, which deno.ts, node.ts and hono.ts serve,": {
     build: (options) => buildApp(options),
-    life: [
+    events: [
       (portal) => portal.install(1),
       (portal) => portal.update(2),
       (portal) => portal.uninstall(),
       (portal) => portal.install(2),
       (portal) => portal.update(3),
     ],
-    check: async (_world, app) => assert.deepEqual(await appliedTo(app), ["3.0.0"]),
+    check: async (_outside, app) => assert.deepEqual(await appliedTo(app), ["3.0.0"]),
     unsafe: [],
   },
   "demo_app.ts, of demo.ts,": {
-    build: (options, { told }) => buildDemoApp({ ...options, acknowledge: "handled" }, (line) => void told.push(line)),
-    life: [
+    build: (options, { notes }) =>
+      buildDemoApp({ ...options, acknowledge: "handled" }, (line) => void notes.push(line)),
+    events: [
       (portal) => portal.install(2),
       (portal) => portal.update(3),
       (portal) => portal.update(4, { rotateToken: true }),
     ],
-    check: async ({ told }, app) => {
+    check: async ({ notes }, app) => {
       assert.deepEqual(await appliedTo(app), ["3.0.0", "4.0.0"]);
-      // At least once each, for they are in no step.
-      assert.deepEqual([...new Set(told)], [`moves the settings of ${MEMBER_ID}`, "adds the new report"]);
+      // At least once each, because they are outside steps.
+      assert.deepEqual([...new Set(notes)], [`moves the settings of ${MEMBER_ID}`, "adds the new report"]);
     },
     unsafe: [],
   },
   "plugin.ts": {
     build: (options) =>
       buildPluginApp(options, async (body) => void await options.fetch(CHAT, { method: "POST", body })),
-    life: [(portal) => portal.install(2), (portal) => portal.update(3)],
-    check: async ({ told }, app) => {
+    events: [(portal) => portal.install(2), (portal) => portal.update(3)],
+    check: async ({ notes }, app) => {
       assert.deepEqual(await appliedTo(app), ["3.0.0"]);
-      assert(told.includes("example.bitrix24.de: the new report is there"));
+      assert(notes.includes("example.bitrix24.de: the new report is there"));
     },
-    // A message to people; better twice than not at all.
+    // A message for people: twice is better than not at all.
     unsafe: [`POST ${CHAT}`],
   },
   "deals_app.ts": {
     build: (options) => buildDealsApp(options),
-    life: [(portal) => portal.install(2), (portal) => portal.update(3)],
+    events: [(portal) => portal.install(2), (portal) => portal.update(3)],
     check: async ({ service: { pipelines, current, mails } }, app) => {
       assert.deepEqual([...pipelines.values()].map(({ deals }) => deals), [Array.from({ length: DEALS }, (_, i) => i)]);
       assert.deepEqual([...current], [[MEMBER_ID, 1]]);
       assert.deepEqual(mails, [`${MEMBER_ID}: It is there`]);
-      // Whatever was repeated on the way, the way back ends where it began.
+      // Whatever was repeated, the rollback restores the start.
       const { undone, without } = await app.admin.rollback(MEMBER_ID);
       assert.deepEqual(undone.map(({ step }) => step), ["switch over", "create the pipeline"]);
       assert.deepEqual(without.map(({ step }) => step), [
@@ -100,43 +101,43 @@ async function appliedTo(app: App): Promise<string[]> {
   return (await app.portal(MEMBER_ID))!.applied.map(({ id }) => id);
 }
 
-function crash({ build, life, check }: Example, pairs: number): Promise<CrashReport> {
-  let world: World;
+function crash({ build, events, check }: Example, pairs: number): Promise<CrashReport> {
+  let outside: Outside;
   return crashEverywhere({
     pairs,
-    app: (environment) => build({ ...environment, clientId: CLIENT_ID }, world),
+    app: (environment) => build({ ...environment, clientId: CLIENT_ID }, outside),
     reset: () => {
       const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
       const portal = bitrix24.portal({ memberId: MEMBER_ID });
-      world = { bitrix24, portal, service: dealsService(DEALS), told: [] };
+      outside = { bitrix24, portal, service: dealsService(DEALS), notes: [] };
     },
-    events: life.map((event) => () => event(world.portal)),
+    events: events.map((make) => () => make(outside.portal)),
     fetch: async (request) => {
-      if (request.url.startsWith("https://deals.example/")) return await world.service.fetch(request);
-      if (request.url !== CHAT) return await world.bitrix24.fetch(request);
-      world.told.push(await request.text());
+      if (request.url.startsWith("https://deals.example/")) return await outside.service.fetch(request);
+      if (request.url !== CHAT) return await outside.bitrix24.fetch(request);
+      outside.notes.push(await request.text());
       return new Response();
     },
-    check: (app) => check(world, app),
+    check: (app) => check(outside, app),
   });
 }
 
 describe("crashEverywhere() over examples/", () => {
-  // All at once, for each waits for timers now and then.
+  // At the same time, because each waits for timers now and then.
   const reports = Object.fromEntries(Object.entries(examples).map(([name, example]) => [name, crash(example, 400)]));
   const settled = Promise.allSettled(Object.values(reports));
 
   for (const [name, { unsafe }] of Object.entries(examples)) {
-    it(`${name} comes to the same end from everywhere`, async () => {
+    it(`${name} has the same result after every crash`, async () => {
       const report = await reports[name]!;
       assert.deepEqual([...new Set(report.unsafe.map(({ call }) => call))], unsafe, report.text);
     });
   }
 
-  it("tries two thousand schedules", async () => {
+  it("runs two thousand executions", async () => {
     await settled;
-    let schedules = 0;
-    for (const report of Object.values(reports)) schedules += (await report).schedules;
-    assert(schedules >= 2000, `${schedules}`);
+    let executions = 0;
+    for (const report of Object.values(reports)) executions += (await report).executions;
+    assert(executions >= 2000, `${executions}`);
   });
 });

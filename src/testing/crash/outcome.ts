@@ -1,7 +1,7 @@
-/** What portals are in the end, and how two ends differ. */
+/** The portals at the end of an execution, and how two outcomes differ. */
 import type { Storage } from "../../../mod.ts";
 
-/** Whether a portal is to be looked at again. */
+/** Returns whether a portal has work left. */
 export async function hasWork(storage: Storage): Promise<boolean> {
   for await (const { key } of storage.list(["due"])) {
     const record = await storage.get<{ due?: string }>(["portal", key[2]!]);
@@ -10,26 +10,26 @@ export async function hasWork(storage: Storage): Promise<boolean> {
   return false;
 }
 
-/** Of each portal, what is the same for every way to the end: neither times nor counts of attempts. */
+/** The fields of each portal that crashes must not change: neither times nor numbers of attempts. */
 export type Outcome = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
 
-/** What the portals in `storage` are. */
+/** Returns the portals in `storage`. */
 export async function outcomeOf(storage: Storage): Promise<Outcome> {
   const portals = new Map<string, Readonly<Record<string, unknown>>>();
-  for await (const { value } of storage.list<PortalEnd>(["portal"])) {
+  for await (const { value } of storage.list<StoredPortal>(["portal"])) {
     const { memberId, status, generation, version, target, applied, failure, lease } = value;
     portals.set(memberId, {
       ...{ status, generation, version, target, lease },
-      // Whoever catches up does in one go what others do in two.
+      // Only the ids: after a crash, one run may apply upgrades that took two runs otherwise.
       applied: applied.map(({ id }) => id),
       failure: failure === undefined ? undefined : `${failure.upgradeId}: ${failure.message}`,
-      unfinishedEvents: await eventsLeft(storage, memberId),
+      unfinishedEvents: await countDeliveries(storage, memberId),
     });
   }
   return portals;
 }
 
-interface PortalEnd {
+interface StoredPortal {
   readonly memberId: string;
   readonly status: string;
   readonly generation: number;
@@ -40,34 +40,34 @@ interface PortalEnd {
   readonly lease?: object;
 }
 
-async function eventsLeft(storage: Storage, memberId: string): Promise<number> {
-  let left = 0;
+async function countDeliveries(storage: Storage, memberId: string): Promise<number> {
+  let deliveries = 0;
   for await (const { value } of storage.list<{ readonly body?: unknown }>(["inbox", memberId])) {
-    if (value.body !== undefined) left++;
+    if (value.body !== undefined) deliveries++;
   }
-  return left;
+  return deliveries;
 }
 
-/** Where portals are, for people. */
+/** Returns a description of the portals for people. */
 export function describeOutcome(outcome: Outcome): string {
   return [...outcome].map(([memberId, { status, version, failure }]) => {
-    const where = status === "uninstalled" ? "without the app" : `on ${version}`;
-    return `portal ${memberId} ${where}${failure === undefined ? "" : ` after a failure of ${failure}`}`;
+    const state = status === "uninstalled" ? "without the app" : `on ${version}`;
+    return `portal ${memberId} ${state}${failure === undefined ? "" : ` after a failure of ${failure}`}`;
   }).join(", ");
 }
 
-/** What is not as `wanted`, for people. */
+/** Returns a description of the differences for people; `undefined` if there are none. */
 export function differenceOf(outcome: Outcome, wanted: Outcome): string | undefined {
   const differences = [...new Set([...wanted.keys(), ...outcome.keys()])].flatMap((memberId) => {
-    const is = outcome.get(memberId) ?? {};
-    const should = wanted.get(memberId) ?? {};
-    const fields = Object.keys({ ...should, ...is }).filter((name) => text(is[name]) !== text(should[name]))
-      .map((name) => `${name} ${text(is[name])} instead of ${text(should[name])}`);
+    const actual = outcome.get(memberId) ?? {};
+    const expected = wanted.get(memberId) ?? {};
+    const fields = Object.keys({ ...expected, ...actual }).filter((name) => json(actual[name]) !== json(expected[name]))
+      .map((name) => `${name} ${json(actual[name])} instead of ${json(expected[name])}`);
     return fields.length === 0 ? [] : [`portal ${memberId} with ${fields.join(", ")}`];
   });
   return differences.length === 0 ? undefined : differences.join("; ");
 }
 
-function text(value: unknown): string | undefined {
+function json(value: unknown): string | undefined {
   return JSON.stringify(value);
 }

@@ -1,14 +1,18 @@
 import assert from "node:assert/strict";
 import { type AppOptions, createApp, memoryStorage, NonRetriableError } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
-import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
-import { crashEverywhere, type CrashEverywhereOptions } from "../../../../src/testing/crash/crash_everywhere.ts";
+import {
+  type CrashEnvironment,
+  crashEverywhere,
+  type CrashEverywhereOptions,
+  type FakeBitrix24,
+  fakeBitrix24,
+  type FakePortal,
+} from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
 
-type Environment = Parameters<CrashEverywhereOptions["app"]>[0];
-
-/** A portal that is installed at 2, and updated to 3 and to 4, each time anew. */
+/** A new portal in each execution, which is installed at version 2 and updated to 3 and 4. */
 function scene(): Required<Pick<CrashEverywhereOptions, "events" | "fetch" | "reset">> {
   let bitrix24: FakeBitrix24;
   let portal: FakePortal;
@@ -23,7 +27,7 @@ function scene(): Required<Pick<CrashEverywhereOptions, "events" | "fetch" | "re
 }
 
 function app(
-  environment: Environment,
+  environment: CrashEnvironment,
   { acknowledge = "handled", checks = false }: Pick<Partial<AppOptions>, "acknowledge" | "checks"> = {},
 ): ReturnType<typeof createApp> {
   return createApp({ ...environment, acknowledge, checks, clientId: CLIENT_ID }).use(applicationToken());
@@ -31,7 +35,7 @@ function app(
 
 describe("crashEverywhere()", () => {
   for (const acknowledge of ["stored", "handled"] as const) {
-    it(`finds no end from which an app with acknowledge "${acknowledge}" does not come back`, async () => {
+    it(`finds no harmful crash point in an app with acknowledge "${acknowledge}"`, async () => {
       const report = await crashEverywhere({
         ...scene(),
         pairs: 10,
@@ -58,7 +62,7 @@ describe("crashEverywhere()", () => {
               assert.equal(all, 2);
             }),
       });
-      assert(report.operations > 40 && report.schedules > 2 * report.operations, JSON.stringify(report));
+      assert(report.operations > 40 && report.executions > 2 * report.operations, JSON.stringify(report));
       const crm = report.repeated.filter(({ call }) => call.includes("crm.example"));
       assert.deepEqual(crm.map(({ step }) => step), ["create", "deals", "deals"]);
       for (const { idempotencyKey, times } of crm) assert(idempotencyKey !== undefined && times <= 3);
@@ -68,7 +72,7 @@ describe("crashEverywhere()", () => {
     });
   }
 
-  it("says of which repeated calls the other side cannot tell, and why", async () => {
+  it("reports the repeated calls that the receiver cannot recognize, and why", async () => {
     const { unsafe, repeated, text } = await crashEverywhere({
       ...scene(),
       pairs: 0,
@@ -103,43 +107,43 @@ describe("crashEverywhere()", () => {
     assert.deepEqual(unsafe.map(({ call, step, problem }) => [call.slice(25), step, problem]), [
       ["outside", undefined, "it has no idempotency key"],
       ["add", "without a key", "it has no idempotency key"],
-      ["second", "two in one", "its idempotency key is that of another call, POST https://crm.example/first"],
-      ["deals", "two of a kind", "its idempotency key is that of another call, POST https://crm.example/deals"],
+      ["second", "two in one", "it has the idempotency key of another call, POST https://crm.example/first"],
+      ["deals", "two of a kind", "it has the idempotency key of another call, POST https://crm.example/deals"],
     ]);
     for (const call of ["first", "third", "here", "outside,%20with%20a%20key"]) {
-      assert(repeated.some((one) => one.call === `POST https://crm.example/${call}` && one.idempotencyKey), call);
+      assert(repeated.some((found) => found.call === `POST https://crm.example/${call}` && found.idempotencyKey), call);
     }
     assert.equal(repeated.filter(({ step }) => step === "no harm").length, 4);
     assert(text.includes(`
-Repeated, and the other side cannot tell:
-- POST https://crm.example/outside, in no step: it has no idempotency key
-  up to 2 instead of 1, as with an end after POST https://crm.example/outside
+Repeated, and the receiver cannot recognize it:
+- POST https://crm.example/outside, outside steps: it has no idempotency key
+  up to 2 times instead of 1, as with a crash after POST https://crm.example/outside
 - POST https://crm.example/add, in step "without a key": it has no idempotency key
-  up to 2 instead of 1, as with an end after POST https://crm.example/add in step "without a key"
+  up to 2 times instead of 1, as with a crash after POST https://crm.example/add in step "without a key"
 `));
   });
 
-  it("finds a handler that does not do the same again, and says what it leaves", async () => {
+  it("finds a handler that behaves differently when it is repeated, and names the difference", async () => {
     await assert.rejects(
       crashEverywhere({
         ...scene(),
         app: (environment) =>
           app(environment).upgrade("4", ({ attempt }) => {
-            if (attempt > 1) throw new NonRetriableError("it was begun before");
+            if (attempt > 1) throw new NonRetriableError("it was started before");
           }),
       }),
       new RegExp(
-        `^Error: an end \\w+ put portal/${MEMBER_ID} \\(\\w+ operation \\d+\\) leaves portal ${MEMBER_ID} with ` +
+        `^Error: a crash \\w+ put portal/${MEMBER_ID} \\(\\w+ operation \\d+\\) results in portal ${MEMBER_ID} with ` +
           `version "3\\.0\\.0" instead of "4\\.0\\.0", applied \\[\\] instead of \\["4"\\], ` +
-          `failure "4: it was begun before" instead of undefined`,
+          `failure "4: it was started before" instead of undefined`,
       ),
     );
   });
 
-  it("sends no event again that was answered", async () => {
+  it("does not send an event again that was answered with 200", async () => {
     const made = scene();
     let answers: number[] = [];
-    const most: number[] = [];
+    const answered: number[] = [];
     await crashEverywhere({
       ...made,
       reset: () => {
@@ -156,19 +160,19 @@ Repeated, and the other side cannot tell:
         };
         return Object.create(real, { fetch: { value: fetch } });
       },
-      check: () => void most.push(answers.length),
+      check: () => void answered.push(answers.length),
       pairs: 0,
     });
-    assert.deepEqual([...new Set(most)], [3]);
+    assert.deepEqual([...new Set(answered)], [3]);
   });
 
-  it("finds an app that forgets what it answered", async () => {
-    const forgetful = ({ storage, ...environment }: Environment): Environment => ({
+  it("finds an app that loses an event that it answered with 200", async () => {
+    const forgetful = ({ storage, ...environment }: CrashEnvironment): CrashEnvironment => ({
       ...environment,
       storage: {
         ...storage,
         put: async (key, value, options) => {
-          if (key[0] === "due") return { ok: true, version: "1" }; // nobody will look
+          if (key[0] === "due") return { ok: true, version: "1" }; // no tick will find the portal
           return await storage.put(key, value, options);
         },
       },
@@ -178,24 +182,24 @@ Repeated, and the other side cannot tell:
         ...scene(),
         app: (environment) => app(forgetful(environment), { acknowledge: "stored" }).upgrade("4", () => {}),
       }),
-      /leaves portal \w+ with .*version "\d\.0\.0" instead of "4\.0\.0"/,
+      /results in portal \w+ with .*version "\d\.0\.0" instead of "4\.0\.0"/,
     );
   });
 
-  it("comes to an end with an app that would check silent portals for ever", async () => {
-    const { schedules } = await crashEverywhere({
+  it("ends for an app that would check silent portals forever", async () => {
+    const { executions } = await crashEverywhere({
       ...scene(),
       app: (environment) =>
         createApp({ ...environment, clientId: CLIENT_ID, clientSecret: "secret" }).use(applicationToken()),
-      // What it reads at the end is no operation.
+      // Reads in `check` are not operations.
       check: async (app) => assert.equal((await app.portal(MEMBER_ID))?.version, "4.0.0"),
       pairs: 0,
     });
-    assert(schedules > 0);
+    assert(executions > 0);
   });
 
-  it("refuses an app that has started", async () => {
-    const started = (environment: Environment): ReturnType<typeof createApp> => {
+  it("throws if the app was started", async () => {
+    const started = (environment: CrashEnvironment): ReturnType<typeof createApp> => {
       const made = app(environment);
       made.start();
       return made;
@@ -203,7 +207,7 @@ Repeated, and the other side cannot tell:
     await assert.rejects(crashEverywhere({ ...scene(), app: started }), /"crashEverywhere".*has started/);
   });
 
-  it("finds a handler that counts on memory which an end takes from it", async () => {
+  it("finds a step with an effect that a crash repeats", async () => {
     const made = (): CrashEverywhereOptions => {
       let invoices = 0;
       const made = scene();
@@ -223,18 +227,18 @@ Repeated, and the other side cannot tell:
     };
     await assert.rejects(
       crashEverywhere(made()),
-      /^Error: an end before put portal\/\w+ in step "bill" \(before operation \d+\): 2 invoices/,
+      /^Error: a crash before put portal\/\w+ in step "bill" \(before operation \d+\): 2 invoices/,
     );
   });
 
-  it("refuses an app that does not use the storage that it is given", async () => {
+  it("throws if the app does not use the storage of the environment", async () => {
     await assert.rejects(
       crashEverywhere({
         ...scene(),
         app: (environment) =>
           createApp({ ...environment, clientId: CLIENT_ID, storage: memoryStorage() }).use(applicationToken()),
       }),
-      /stored no portal in the storage that it was given/,
+      /stored no portal in the storage of the environment/,
     );
   });
 });

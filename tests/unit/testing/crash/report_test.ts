@@ -16,21 +16,21 @@ async function called(method: string, params: object, form = false): Promise<Cal
   return await describeCall(request, undefined);
 }
 
-/** What is told of a life that made these calls, when the calm one made `calm`. */
-function compared(calm: readonly Call[], life: readonly Call[]): readonly RepeatedCall[] {
+/** Returns the repeated calls of an execution, compared with those of the baseline run. */
+function compared(baseline: readonly Call[], execution: readonly Call[]): readonly RepeatedCall[] {
   const counted = (calls: readonly Call[]): Map<string, { readonly call: Call; readonly times: number }> => {
     const counts = new Map<string, { readonly call: Call; readonly times: number }>();
     for (const call of calls) count(counts, call);
     return counts;
   };
-  const { add, repeated } = compareCalls(counted(calm));
-  add(counted(life), "an end");
+  const { add, repeated } = compareCalls(counted(baseline));
+  add(counted(execution), "a crash");
   return repeated();
 }
 
 describe("the report of crashEverywhere()", () => {
   for (const form of [false, true]) {
-    it(`takes a call for the same after its access token was renewed, as ${form ? "a form" : "JSON"}`, async () => {
+    it(`recognizes a call after its access token was refreshed, as ${form ? "a form" : "JSON"}`, async () => {
       const [first, later] = await Promise.all(
         ["one", "two"].map((auth) => called("crm.deal.add.json", { auth, XML_ID: KEY }, form)),
       );
@@ -38,11 +38,11 @@ describe("the report of crashEverywhere()", () => {
       const [twice] = compared([first!], [first!, later!]);
       assert.deepEqual([twice?.times, twice?.expected, twice?.problem], [2, 1, undefined]);
       const other = await called("crm.deal.add.json", { auth: "one", XML_ID: KEY, TITLE: "other" }, form);
-      assert.match(compared([first!], [other])[0]?.problem ?? "", /is that of another call/);
+      assert.match(compared([first!], [other])[0]?.problem ?? "", /idempotency key of another call/);
     });
   }
 
-  it("knows that registrations are there once, also in a batch, and that deals are not", async () => {
+  it("treats repeated registrations as harmless, also in a batch, and repeated deals not", async () => {
     const problem = async (method: string, params: object): Promise<unknown> => {
       const call = await called(method, params);
       return compared([call], [call, call])[0]?.problem;

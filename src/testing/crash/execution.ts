@@ -1,0 +1,107 @@
+/** One execution of `crashEverywhere()`: all events, in processes that crash at given points, until no work is left. */
+import { type App, memoryStorage, type Storage } from "../../../mod.ts";
+import type { CrashEverywhereOptions } from "./options.ts";
+import { hasWork, type Outcome, outcomeOf } from "./outcome.ts";
+import { type CrashPoint, type SimulatedProcess, startProcess } from "./process.ts";
+import { type Calls, count, type CountedCalls } from "./report.ts";
+
+/** The result of an execution. */
+export interface Execution {
+  /** The portals at the end. */
+  readonly outcome: Outcome;
+  /** Number of operations of the last process. */
+  readonly operations: number;
+  readonly calls: Calls;
+}
+
+const FORM = { "content-type": "application/x-www-form-urlencoded" };
+const START = 1_785_400_000_000;
+/** A day: longer than every lease, delay and sleep of a test. */
+const RESTART_MS = 24 * 60 * 60 * 1000;
+/** Number of ticks after which the work of an app counts as endless. */
+const MAX_TICKS = 100;
+
+/** Processes one after the other over one storage. Each but the last crashes at its crash point. */
+interface Processes {
+  readonly current: () => SimulatedProcess;
+  /** Runs `work` in the current process, and again in the next one for as long as the process crashes. */
+  readonly survive: (work: (app: App) => Promise<unknown>) => Promise<void>;
+  /** Moves the clock past every delay. */
+  readonly skipDelays: () => void;
+}
+
+/** Runs one execution. Appends the operations at which its processes crash to `crashes`. */
+export async function execute(
+  options: CrashEverywhereOptions,
+  crashPoints: readonly CrashPoint[],
+  crashes: string[],
+): Promise<Execution> {
+  options.reset?.();
+  const storage = memoryStorage();
+  const calls: CountedCalls = new Map();
+  const processes = startProcesses(options, storage, calls, crashPoints, crashes);
+  for (const event of options.events) await send(processes, typeof event === "string" ? event : event());
+  for (let ticks = 0; await hasWork(storage); ticks++) {
+    if (ticks === MAX_TICKS) throw new Error(`there is still work to do after ${MAX_TICKS} ticks`);
+    processes.skipDelays();
+    await processes.survive((app) => app.tick({ concurrency: 1 }));
+  }
+  const outcome = await outcomeOf(storage);
+  const { app, operations } = processes.current();
+  const execution = { outcome, operations: operations(), calls };
+  await options.check?.(app);
+  await app.close();
+  return execution;
+}
+
+function startProcesses(
+  { app, fetch }: CrashEverywhereOptions,
+  storage: Storage,
+  calls: CountedCalls,
+  crashPoints: readonly CrashPoint[],
+  crashes: string[],
+): Processes {
+  const remaining = [...crashPoints];
+  let now = START;
+  let randomStrings = 0;
+  const start = (): SimulatedProcess =>
+    startProcess({
+      ...{ app, storage, crashPoint: remaining.shift() },
+      clock: () => now,
+      random: () => `crash-${++randomStrings}`,
+      fetch: (request, call) => {
+        count(calls, call);
+        return fetch?.(request) ?? new Response();
+      },
+      onCrash: (operation) => crashes.push(operation),
+    });
+  let current = start();
+  return {
+    current: () => current,
+    skipDelays: () => void (now += RESTART_MS),
+    survive: async (work) => {
+      while (true) {
+        await work(current.app).catch((error) => {
+          if (!current.hasCrashed()) throw error;
+        });
+        if (!current.hasCrashed()) return;
+        current = start();
+        now += RESTART_MS;
+      }
+    },
+  };
+}
+
+/** Sends an event until it is answered with 200, and waits for the work after the answer. */
+async function send({ current, survive }: Processes, body: string): Promise<void> {
+  let isAnswered = false;
+  await survive(async (app) => {
+    if (isAnswered) return;
+    const works: Promise<unknown>[] = [];
+    const request = new Request("http://localhost/", { method: "POST", body, headers: FORM });
+    const { status } = await app.fetch(request, { waitUntil: (work: Promise<unknown>) => works.push(work) });
+    isAnswered = status === 200 && !current().hasCrashed();
+    await Promise.all(works);
+    if (status !== 200 && !current().hasCrashed()) throw new Error(`an event was answered with ${status}, wanted 200`);
+  });
+}

@@ -1,0 +1,47 @@
+/** The options of `crashEverywhere()`. */
+import type { App, Logger, Storage } from "../../../mod.ts";
+
+/** The options that an app needs so that it can crash anywhere. Pass all of them to `createApp`. */
+export interface CrashEnvironment {
+  /** Survives crashes. */
+  readonly storage: Storage;
+  /** For the calls of the app and its handlers. The process can crash before and after each. */
+  readonly fetch: typeof fetch;
+  /** Milliseconds since 1970. It moves ahead when the process is restarted, so that leases and delays are over. */
+  readonly clock: () => number;
+  /** Returns the same strings in every execution. */
+  readonly random: () => string;
+  /** Logs nothing. */
+  readonly logger: Logger;
+  /** The app does not tick by itself. */
+  readonly tickEveryMs: false;
+  /** The app does not check portals by itself: that would never end. */
+  readonly checks: false;
+}
+
+/** Options of {@linkcode crashEverywhere}. */
+export interface CrashEverywhereOptions {
+  /** Creates the app without starting it. Called for each process. */
+  readonly app: (environment: CrashEnvironment) => App<never> | App;
+  /**
+   * Bodies of events as Bitrix24 sends them, in order, or functions that create them when they are sent. An event that is
+   * not answered with 200 is sent again.
+   */
+  readonly events: readonly (string | (() => string))[];
+  /**
+   * Answers the calls of the app, for example a fake portal's `fetch`.
+   *
+   * @default 200 without a body
+   */
+  readonly fetch?: (request: Request) => Response | Promise<Response>;
+  /** Called before each execution, to reset everything outside of the app. */
+  readonly reset?: () => void;
+  /** Called at the end of each execution, once no work is left. Throws if something is wrong. */
+  readonly check?: (app: App) => void | Promise<void>;
+  /**
+   * Maximum number of executions with two crashes, spread evenly over all pairs of crash points. Minimum: 0.
+   *
+   * @default 1000
+   */
+  readonly pairs?: number;
+}
