@@ -29,7 +29,7 @@ function commandOf(storage: Storage): StorageWorkerCommand {
 
 interface Opened {
   readonly path: string;
-  readonly way: KvFaults;
+  readonly faults: KvFaults;
   readonly close: () => void;
 }
 
@@ -43,56 +43,56 @@ for (const clock of ["injected", "real"] as const) {
       const folder = mkdtempSync(join(tmpdir(), "deno-kv-storage-"));
       const path = join(folder, "app.db");
       const kv = await openKv(path);
-      const way: KvFaults = {};
-      const storage = denoKvStorage(faultyKv(kv, way), clock === "injected" ? { clock: time } : {});
+      const faults: KvFaults = {};
+      const storage = denoKvStorage(faultyKv(kv, faults), clock === "injected" ? { clock: time } : {});
       const close = (): void => {
         kv.close();
         rmSync(folder, { recursive: true });
       };
-      opened.set(storage, { path, way, close });
+      opened.set(storage, { path, faults, close });
       return storage;
     },
     dispose: (storage) => opened.get(storage)!.close(),
-    // Processes have the clock of the system.
+    // The processes use the system's clock.
     ...(clock === "real" ? { worker: commandOf } : {}),
     backend: {
-      of: (storage) => kvBackend(opened.get(storage)!.way),
+      of: (storage) => kvBackend(opened.get(storage)!.faults),
       can: ["stop", "start", "delay", "loseReply", "fill", "drain"],
     },
   });
 }
 
 const KEY: Key = ["portal", "a223"];
-/** Of a value in parts. */
+/** A value that is stored in parts. */
 const LONG = "x".repeat(100_000);
 
 let kv: OpenKv;
-let way: KvFaults;
-/** What was asked of the database, in order. */
+let faults: KvFaults;
+/** Requests to the database. */
 let requests: string[];
 let now: number;
 
 beforeEach(async () => {
   kv = await openKv(":memory:");
   requests = [];
-  way = {};
+  faults = {};
   now = 1_785_300_000_000;
 });
 afterEach(() => kv.close());
 
-/** A storage over `kv` at the end of `way`. */
+/** Returns a storage over `kv` with `faults`. */
 function open(options: DenoKvStorageOptions = {}): Storage {
   const counting: KvFaults = {
     before: (method) => {
       requests.push(method);
-      return way.before?.(method);
+      return faults.before?.(method);
     },
-    after: (committed) => way.after?.(committed),
+    after: (committed) => faults.after?.(committed),
   };
   return denoKvStorage(faultyKv(kv, counting), { clock: () => now, ...options });
 }
 
-/** What is in the database. */
+/** Returns everything in the database. */
 async function raw(): Promise<Raw[]> {
   return await all(kv.list({ start: [""], end: [true] }, { limit: 1000, batchSize: 100 })) as Raw[];
 }
@@ -119,12 +119,12 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return collected;
 }
 
-/** Every method, for what is the same for all. */
+/** Every method, for requirements that are the same for all. */
 const METHODS: readonly { readonly name: string; readonly call: Call }[] = [
   { name: "get", call: (storage, key, options) => storage.get(key, options) },
   { name: "put", call: (storage, key, options) => storage.put(key, 1, options) },
   {
-    name: "put where nothing is",
+    name: "put of a new entry",
     call: (storage, key, options) => storage.put(key, 1, { ifVersion: null, ...options }),
   },
   { name: "delete", call: (storage, key, options) => storage.delete(key, options) },
@@ -132,7 +132,7 @@ const METHODS: readonly { readonly name: string; readonly call: Call }[] = [
 ];
 type Call = (storage: Storage, key: Key, options?: { readonly signal: AbortSignal }) => Promise<unknown>;
 
-/** For `assert.rejects`. */
+/** Returns a check for `assert.rejects`. */
 function storageError(message: string | RegExp, cause?: unknown): (error: Error) => true {
   return (error) => {
     assert.ok(error instanceof StorageError, String(error));
@@ -144,7 +144,7 @@ function storageError(message: string | RegExp, cause?: unknown): (error: Error)
 }
 
 describe("denoKvStorage()", () => {
-  it("says what it promises, by who shares the database", () => {
+  it("has capabilities that depend on the scope", () => {
     const maxValueBytes = 786_432;
     assert.equal(open().name, "deno-kv");
     assert.deepEqual(open().capabilities, { durable: true, scope: "host", maxValueBytes });
@@ -152,7 +152,7 @@ describe("denoKvStorage()", () => {
     assert.deepEqual(open({ scope: "process" }).capabilities, { durable: false, scope: "process", maxValueBytes });
   });
 
-  it("stores an entry where its user can see it, in a format that every runtime reads", async () => {
+  it("stores an entry under a readable key, in a format that every runtime reads", async () => {
     await open().put(KEY, { version: "2.0.0", name: "Ромашка" }, { ttlMs: 1000 });
     const [{ key, value }] = await raw() as [Raw];
     assert.deepEqual(key, ["onappupdate", "entry", "portal", "a223"]);
@@ -166,7 +166,7 @@ describe("denoKvStorage()", () => {
     });
   });
 
-  it("keeps to its prefix", async () => {
+  it("uses only keys with its prefix", async () => {
     const one = open({ prefix: ["apps", "one"] });
     const other = open({ prefix: ["apps", "one", "entry"] });
     await kv.atomic().set(["apps", "one"], "theirs", {}).set(["apps", "one", "entries", "x"], "theirs", {}).commit();
@@ -178,13 +178,13 @@ describe("denoKvStorage()", () => {
     assert.equal((await all(denoKvStorage(kv, { prefix: [] }).list([]))).length, 0);
   });
 
-  it("leaves the handle open: it is the user's", async () => {
+  it("does not close the handle, which belongs to the caller", async () => {
     const app = createApp({ storage: open() });
     await app.close();
     assert.equal((await open().put(KEY, 1)).ok, true);
   });
 
-  it("fails after the handle was closed", async () => {
+  it("rejects after the handle is closed", async () => {
     const closed = await openKv(":memory:");
     const storage = denoKvStorage(closed);
     closed.close();
@@ -202,11 +202,11 @@ describe("denoKvStorage()", () => {
     });
   }
 
-  it("refuses a prefix that is no text", () => {
+  it("refuses a prefix that is not well-formed text", () => {
     assert.throws(() => open({ prefix: ["\ud800"] }), { name: "TypeError", message: /well-formed text/ });
   });
 
-  it("takes keys of 2046 bytes, and refuses longer ones without asking", async () => {
+  it("accepts keys of 2046 bytes, and refuses longer ones without a request", async () => {
     const storage = open();
     // "onappupdate", "entry" and the end of each part take 22 bytes; a U+0000 takes two.
     for (const longest of ["x".repeat(2024), "\0".repeat(1012), "я".repeat(1012)]) {
@@ -226,17 +226,17 @@ describe("denoKvStorage()", () => {
   });
 });
 
-describe("denoKvStorage() keeps large values in parts:", () => {
-  /** What an entry holds beside a value. */
+describe("denoKvStorage() stores large values in parts:", () => {
+  /** Size of an entry without its value. */
   const HEAD_BYTES = `{"format":1,"writeId":"${crypto.randomUUID()}","key":["portal","a223"],"value":}`.length;
   const values: readonly { readonly what: string; readonly value: string; readonly parts: number }[] = [
-    { what: "as much as fits an entry", value: "x".repeat(65_534 - HEAD_BYTES), parts: 0 },
-    { what: "a byte more", value: "x".repeat(65_535 - HEAD_BYTES), parts: 1 },
+    { what: "the largest value in one entry", value: "x".repeat(65_534 - HEAD_BYTES), parts: 0 },
+    { what: "one byte more", value: "x".repeat(65_535 - HEAD_BYTES), parts: 1 },
     { what: "one full part", value: "x".repeat(65_534), parts: 1 },
     { what: "one full part and a byte", value: "x".repeat(65_535), parts: 2 },
-    { what: "characters that two parts share", value: "\u{1F600}".repeat(50_000), parts: 4 },
-    { what: "as much as there may be", value: "x".repeat(786_430), parts: 12 },
-    { what: "the same in characters of three bytes each", value: "\uffff".repeat(262_143), parts: 12 },
+    { what: "characters that are split between two parts", value: "\u{1F600}".repeat(50_000), parts: 4 },
+    { what: "the largest value", value: "x".repeat(786_430), parts: 12 },
+    { what: "the largest value, in characters of three bytes each", value: "\uffff".repeat(262_143), parts: 12 },
   ];
   for (const { what, value, parts } of values) {
     it(what, async () => {
@@ -246,7 +246,7 @@ describe("denoKvStorage() keeps large values in parts:", () => {
         const { version } = await storage.put(key, value) as { version: string };
         if (key === KEY) assert.equal(await partsLeft(), parts);
         const entry = { key, value, version };
-        // Not deepEqual, which would print what differs.
+        // Not deepEqual, which would print the values.
         assert.equal(JSON.stringify(await storage.get(key)) === JSON.stringify(entry), true, "get");
         assert.equal(JSON.stringify(await all(storage.list([]))) === JSON.stringify([entry]), true, "list");
         assert.deepEqual(await storage.delete(key, { ifVersion: version }), { ok: true });
@@ -255,7 +255,7 @@ describe("denoKvStorage() keeps large values in parts:", () => {
     });
   }
 
-  it("refuses more, naming size and limit, and writes nothing", async () => {
+  it("a larger value is refused with its size and the limit, and nothing is written", async () => {
     const storage = open();
     for (const [value, bytes] of [["x".repeat(786_431), 786_433], ["я".repeat(500_000), 1_000_002]] as const) {
       await assert.rejects(
@@ -274,7 +274,7 @@ describe("denoKvStorage() keeps large values in parts:", () => {
     { what: "delete", end: (storage) => storage.delete(KEY) },
     { what: "delete with the version", end: (storage, ifVersion) => storage.delete(KEY, { ifVersion }) },
     {
-      what: "put where nothing is, once it has expired",
+      what: "put of a new entry, after the old one has expired",
       end: (storage) => {
         now += 60_000;
         return storage.put(KEY, 1, { ifVersion: null });
@@ -282,7 +282,7 @@ describe("denoKvStorage() keeps large values in parts:", () => {
     },
   ];
   for (const { what, end } of ends) {
-    it(`${what} leaves none behind`, async () => {
+    it(`${what} removes the old parts`, async () => {
       const storage = open();
       const { version } = await storage.put(KEY, LONG, { ttlMs: 60_000 }) as { version: string };
       assert.equal(await partsLeft(), 2);
@@ -291,7 +291,7 @@ describe("denoKvStorage() keeps large values in parts:", () => {
     });
   }
 
-  it("a refused write changes none", async () => {
+  it("a refused write does not change the parts", async () => {
     const storage = open();
     await storage.put(KEY, LONG);
     await storage.put(KEY, "y".repeat(200_000), { ifVersion: null });
@@ -300,16 +300,16 @@ describe("denoKvStorage() keeps large values in parts:", () => {
     assert.equal(await partsLeft(), 2);
   });
 
-  /** Once, between the reading of an entry and that of its parts. */
+  /** Calls `run` once between the next read of an entry and the read of its parts. */
   function betweenReads(run: () => Promise<unknown>): void {
-    way.before = async (method) => {
+    faults.before = async (method) => {
       if (method !== "list") return;
-      way.before = undefined;
+      faults.before = undefined;
       await run();
     };
   }
 
-  it("get gives the next value when the entry is replaced while it is read", async () => {
+  it("get() resolves to the new value if the entry is replaced during the read", async () => {
     const storage = open();
     for (const next of ["short", "y".repeat(200_000)]) {
       await storage.put(KEY, LONG);
@@ -318,7 +318,7 @@ describe("denoKvStorage() keeps large values in parts:", () => {
     }
   });
 
-  it("get gives nothing when the entry is deleted or expires while it is read", async () => {
+  it("get() resolves to null if the entry is deleted or expires during the read", async () => {
     const storage = open();
     await storage.put(KEY, LONG);
     betweenReads(() => denoKvStorage(kv).delete(KEY));
@@ -332,7 +332,7 @@ describe("denoKvStorage() keeps large values in parts:", () => {
     assert.equal(await storage.get(KEY), null);
   });
 
-  it("list gives what is there when it comes to an entry", async () => {
+  it("list() yields the value that an entry has when it is reached", async () => {
     const storage = open();
     for (const part of ["a", "b", "c", "d"]) await storage.put([part], LONG);
     const seen: unknown[] = [];
@@ -345,7 +345,7 @@ describe("denoKvStorage() keeps large values in parts:", () => {
     assert.deepEqual(seen, [["a", 100_000], ["b", 1], ["d", 100_000]]);
   });
 
-  it("an entry of which parts are missing is an error, not an absence", async () => {
+  it("an entry with missing parts is an error, not absent", async () => {
     const storage = open();
     await storage.put(KEY, LONG);
     const [part] = (await raw()).filter(({ key }) => key[1] === "part");
@@ -356,7 +356,7 @@ describe("denoKvStorage() keeps large values in parts:", () => {
     assert.deepEqual(await storage.delete(KEY), { ok: true });
   });
 
-  it("many readers and writers at once see whole values, and the last one's parts are left", async () => {
+  it("concurrent readers and writers see complete values, and only the last value's parts remain", async () => {
     const storage = open();
     const texts = ["a", "b", "c"].map((letter, i) => letter.repeat(70_000 * i + 10_000));
     await storage.put(KEY, texts[0]);
@@ -374,7 +374,7 @@ describe("denoKvStorage() keeps large values in parts:", () => {
 });
 
 describe("denoKvStorage() expires entries", () => {
-  it("by its own deadline, while the backend still has them", async () => {
+  it("at their expiry time, although the database still has them", async () => {
     const storage = open();
     const { version } = await storage.put(KEY, 1, { ttlMs: 1000 }) as { version: string };
     now += 1000;
@@ -387,7 +387,7 @@ describe("denoKvStorage() expires entries", () => {
     assert.deepEqual(await storage.put(KEY, 3, { ifVersion: version }), { ok: false });
   });
 
-  it("a moment before which they are there", async () => {
+  it("not before their expiry time", async () => {
     const storage = open();
     const { version } = await storage.put(KEY, 1, { ttlMs: 1000 }) as { version: string };
     now += 999;
@@ -404,7 +404,7 @@ describe("denoKvStorage() expires entries", () => {
     { ttlMs: 1e300, expireIn: 3_200_000_060_000 },
   ];
   for (const { ttlMs, expireIn } of times) {
-    it(`with ttlMs ${ttlMs} has the backend remove them after ${expireIn}`, async () => {
+    it(`with ttlMs ${ttlMs}: the database removes them after ${expireIn} ms`, async () => {
       const saw: unknown[] = [];
       const spying: KvLike = {
         get: (key) => kv.get(key),
@@ -424,13 +424,13 @@ describe("denoKvStorage() expires entries", () => {
       for (const [part, value] of [["a", 1], ["b", LONG]] as const) {
         await storage.put([part], value, ttlMs === undefined ? {} : { ttlMs });
       }
-      assert.deepEqual(saw, [expireIn, expireIn, expireIn, expireIn], "of the entry, and of two parts and their entry");
+      assert.deepEqual(saw, [expireIn, expireIn, expireIn, expireIn], "the entry, then two parts and their entry");
       assert.equal(await storage.get(["a"]) === null, ttlMs !== undefined && ttlMs <= 0);
     });
   }
 });
 
-describe("denoKvStorage() asks the database for no more than", () => {
+describe("denoKvStorage() sends as few requests as possible:", () => {
   const entry = (storage: Storage): Promise<Entry<unknown> | null> => storage.get(KEY);
   const costs: readonly {
     readonly what: string;
@@ -438,39 +438,44 @@ describe("denoKvStorage() asks the database for no more than", () => {
     readonly wanted: readonly string[];
     readonly run: (storage: Storage, version: string) => Promise<unknown>;
   }[] = [
-    { what: "get of nothing", wanted: ["get"], run: entry },
+    { what: "get of an absent entry", wanted: ["get"], run: entry },
     { what: "get of an entry", stored: 1, wanted: ["get"], run: entry },
-    { what: "get of one in parts", stored: LONG, wanted: ["get", "list"], run: entry },
-    { what: "put of a new one", wanted: ["commit"], run: (storage) => storage.put(KEY, 2) },
+    { what: "get of an entry in parts", stored: LONG, wanted: ["get", "list"], run: entry },
+    { what: "put without a version, of a new entry", wanted: ["commit"], run: (storage) => storage.put(KEY, 2) },
     {
-      what: "put where nothing is",
+      what: "put of a new entry",
       wanted: ["commit"],
       run: (storage) => storage.put(KEY, LONG, { ifVersion: null }),
     },
     {
-      what: "put with the version, over one in parts",
+      what: "put with the version, over an entry in parts",
       stored: LONG,
       wanted: ["commit"],
       run: (storage, ifVersion) => storage.put(KEY, 2, { ifVersion }),
     },
-    { what: "put over one", stored: 1, wanted: ["commit", "get", "commit"], run: (storage) => storage.put(KEY, 2) },
-    { what: "delete of nothing", wanted: ["get"], run: (storage) => storage.delete(KEY) },
+    {
+      what: "put without a version, over an entry",
+      stored: 1,
+      wanted: ["commit", "get", "commit"],
+      run: (storage) => storage.put(KEY, 2),
+    },
+    { what: "delete of an absent entry", wanted: ["get"], run: (storage) => storage.delete(KEY) },
     { what: "delete", stored: 1, wanted: ["get", "commit"], run: (storage) => storage.delete(KEY) },
     {
-      what: "delete with the version, of one in parts",
+      what: "delete with the version, of an entry in parts",
       stored: LONG,
       wanted: ["commit"],
       run: (storage, ifVersion) => storage.delete(KEY, { ifVersion }),
     },
     { what: "list", stored: 1, wanted: ["list"], run: (storage) => all(storage.list(["portal"])) },
     {
-      what: "list of one in parts",
+      what: "list of an entry in parts",
       stored: LONG,
       wanted: ["list", "get", "list"],
       run: (storage) => all(storage.list([])),
     },
     {
-      what: "list of as many as wanted",
+      what: "list up to the limit",
       stored: 1,
       wanted: ["list"],
       run: (storage) => all(storage.list([], { limit: 1 })),
@@ -487,19 +492,19 @@ describe("denoKvStorage() asks the database for no more than", () => {
   }
 });
 
-describe("denoKvStorage() tells a lost reply from a conflict:", () => {
+describe("denoKvStorage() distinguishes a lost reply from a conflict:", () => {
   const lost = new Error("connection reset");
 
-  /** The next commit is done, and its reply lost. */
+  /** Makes the next commit succeed and its reply get lost. */
   function loseReply(meanwhile?: () => Promise<unknown>): void {
-    way.after = async () => {
-      way.after = undefined;
+    faults.after = async () => {
+      faults.after = undefined;
       await meanwhile?.();
       throw lost;
     };
   }
 
-  /** The next commit is done twice, as clients do that repeat requests by themselves. */
+  /** Returns the database with every commit sent twice, as by clients that repeat requests on their own. */
   function repeat(meanwhile?: () => Promise<unknown>): KvLike {
     return {
       get: (key) => kv.get(key),
@@ -520,12 +525,12 @@ describe("denoKvStorage() tells a lost reply from a conflict:", () => {
 
   const puts: readonly { readonly what: string; readonly put: (storage: Storage, version: string) => unknown }[] = [
     { what: "put", put: (storage) => storage.put(["new"], 2) },
-    { what: "put where nothing is", put: (storage) => storage.put(["new"], 2, { ifVersion: null }) },
+    { what: "put of a new entry", put: (storage) => storage.put(["new"], 2, { ifVersion: null }) },
     { what: "put with the version", put: (storage, ifVersion) => storage.put(KEY, 2, { ifVersion }) },
     { what: "put of a value in parts", put: (storage, ifVersion) => storage.put(KEY, LONG, { ifVersion }) },
   ];
   for (const { what, put } of puts) {
-    it(`${what} is ok when it was done`, async () => {
+    it(`${what} is ok if the write was committed`, async () => {
       for (const how of ["lost", "repeated"] as const) {
         const storage = open();
         await storage.delete(["new"]);
@@ -537,7 +542,7 @@ describe("denoKvStorage() tells a lost reply from a conflict:", () => {
       }
     });
 
-    it(`${what} fails when it cannot be known`, async () => {
+    it(`${what} rejects if a later write hides whether it was committed`, async () => {
       const storage = open();
       const { version } = await storage.put(KEY, 1) as { version: string };
       loseReply(async () => {
@@ -550,11 +555,11 @@ describe("denoKvStorage() tells a lost reply from a conflict:", () => {
       );
     });
 
-    it(`${what} fails when it was not done`, async () => {
+    it(`${what} rejects if the write was not committed`, async () => {
       const storage = open();
       const { version } = await storage.put(KEY, 1) as { version: string };
       const before = await raw();
-      way.before = (method) => {
+      faults.before = (method) => {
         if (method === "commit") throw lost;
       };
       await assert.rejects(async () => await put(storage, version), storageError(/: connection reset$/, lost));
@@ -563,15 +568,15 @@ describe("denoKvStorage() tells a lost reply from a conflict:", () => {
     });
   }
 
-  it("put fails by what went wrong first when it cannot be looked up", async () => {
+  it("put rejects with the first error if the entry cannot be read back", async () => {
     const storage = open();
-    way.before = (method) => {
+    faults.before = (method) => {
       throw method === "commit" ? lost : new Error("gone for good");
     };
     await assert.rejects(storage.put(KEY, 1), storageError(/: connection reset$/, lost));
   });
 
-  it("delete fails, as it cannot be looked up", async () => {
+  it("delete rejects, because a deletion cannot be verified", async () => {
     const storage = open();
     for (const what of ["delete", "delete with the version"]) {
       const { version } = await storage.put(KEY, 1) as { version: string };
@@ -584,24 +589,24 @@ describe("denoKvStorage() tells a lost reply from a conflict:", () => {
     }
   });
 
-  it("put and delete without a version do it whatever others write meanwhile", async () => {
+  it("put and delete without a version succeed in spite of concurrent writes", async () => {
     for (const next of ["short", LONG]) {
       for (const run of [() => open().put(KEY, 2), () => open().delete(KEY)]) {
         await open().put(KEY, LONG);
         let others = 3;
-        way.before = async (method) => {
+        faults.before = async (method) => {
           if (method === "commit" && others-- > 0) await denoKvStorage(kv).put(KEY, next);
         };
         assert.equal((await run()).ok, true);
-        way = {};
-        assert.equal(others, -1, "tried three times in vain");
+        faults = {};
+        assert.equal(others, -1, "three conflicts");
         assert.equal(await partsLeft(), 0);
       }
       assert.equal(await open().get(KEY), null);
     }
   });
 
-  it("a refusal is one when another has written", async () => {
+  it("a conflict after another write is refused", async () => {
     const storage = open();
     const { version } = await storage.put(KEY, 1) as { version: string };
     await denoKvStorage(kv).put(KEY, 2);
@@ -615,20 +620,20 @@ describe("denoKvStorage() on a database that", () => {
   const locked = new TypeError("database is locked");
 
   for (const { name, call } of METHODS) {
-    it(`is locked now and then: ${name} tries again`, async () => {
+    it(`is locked for a moment: ${name} retries`, async () => {
       const storage = open();
       await storage.put(["portal", "other"], 1);
       let times = 3;
-      way.before = () => {
+      faults.before = () => {
         if (times-- > 0) throw locked;
       };
       await call(storage, KEY);
       assert.ok(times <= 0);
     });
 
-    it(`stays locked: ${name} fails`, async () => {
+    it(`stays locked: ${name} rejects`, async () => {
       const storage = open({ timeoutMs: 300 });
-      way.before = () => {
+      faults.before = () => {
         throw locked;
       };
       const message =
@@ -638,15 +643,15 @@ describe("denoKvStorage() on a database that", () => {
         return storageError(message)(error);
       });
       const { length } = requests;
-      assert.ok(length > 1, "tried again");
-      way.before = undefined;
+      assert.ok(length > 1, "retries");
+      faults.before = undefined;
       await open({ timeoutMs: 60_000 }).get(KEY);
-      assert.equal(requests.length, length + 1, "the call that failed goes on");
+      assert.equal(requests.length, length + 1, "the rejected call continues");
     });
 
-    it(`never answers: ${name} fails`, async () => {
+    it(`never answers: ${name} rejects`, async () => {
       const storage = open({ timeoutMs: 20 });
-      way.before = () => new Promise(() => {});
+      faults.before = () => new Promise(() => {});
       await assert.rejects(
         call(storage, KEY),
         storageError(/^cannot \w+ \["portal","a223"\] (into|from|of) Deno KV: no answer for 20 milliseconds$/),
@@ -654,11 +659,11 @@ describe("denoKvStorage() on a database that", () => {
       assert.equal(requests.length, 1);
     });
 
-    it(`never answers: ${name} is given up by its signal, for its reason`, async () => {
+    it(`never answers: ${name} rejects with the reason of its signal`, async () => {
       const storage = open();
-      const reason = new Error("given up");
+      const reason = new Error("aborted");
       const controller = new AbortController();
-      way.before = () => {
+      faults.before = () => {
         controller.abort(reason);
         return new Promise(() => {});
       };
@@ -666,11 +671,11 @@ describe("denoKvStorage() on a database that", () => {
       assert.equal(requests.length, 1);
     });
 
-    it(`stays locked: ${name} is given up by its signal`, async () => {
+    it(`stays locked: ${name} rejects when its signal is aborted`, async () => {
       const storage = open();
       const controller = new AbortController();
       let times = 0;
-      way.before = () => {
+      faults.before = () => {
         if (++times === 3) controller.abort(locked);
         throw locked;
       };
@@ -678,43 +683,43 @@ describe("denoKvStorage() on a database that", () => {
       assert.equal(requests.length, 3);
     });
 
-    it(`fails: ${name} says so, with the first line of the reason`, async () => {
+    it(`fails: ${name} rejects with the first line of the error`, async () => {
       const storage = open();
       const cause = new Error("disk I/O error\n\nStack backtrace:\n   0: <unknown>");
-      way.before = () => {
+      faults.before = () => {
         throw cause;
       };
       const message = /^cannot \w+ \["portal","a223"\] (into|from|of) Deno KV: disk I\/O error$/;
       await assert.rejects(call(storage, KEY), storageError(message, cause));
     });
 
-    it(`holds an entry of a newer format: ${name} refuses and leaves it`, async () => {
+    it(`has an entry of a newer format: ${name} rejects and does not change it`, async () => {
       const storage = open();
       const newer = toBytes('{"format":2,"value":{"of":"a later version"}}');
-      const place = ["onappupdate", "entry", ...KEY];
-      await kv.atomic().set(place, newer, {}).commit();
+      const rawKey = ["onappupdate", "entry", ...KEY];
+      await kv.atomic().set(rawKey, newer, {}).commit();
       await assert.rejects(call(storage, KEY), (error: Error) => {
         assert.ok(error instanceof FormatError, String(error));
         assert.match(error.message, /has format 2, wanted 1/);
         return true;
       });
-      assert.deepEqual(fromBytes((await kv.get(place)).value), fromBytes(newer));
+      assert.deepEqual(fromBytes((await kv.get(rawKey)).value), fromBytes(newer));
     });
 
-    it(`holds what is not ours at the place of an entry: ${name} refuses and leaves it`, async () => {
+    it(`has foreign data under the key of an entry: ${name} rejects and does not change it`, async () => {
       const storage = open();
-      const place = ["onappupdate", "entry", ...KEY];
+      const rawKey = ["onappupdate", "entry", ...KEY];
       for (const theirs of ["secret", null, 5n, { format: 1 }, ...["", "secret", "null", "[1]"].map(toBytes)]) {
-        await kv.atomic().set(place, theirs, {}).commit();
-        const { versionstamp } = await kv.get(place);
-        // No word of what is there: it may be a token.
+        await kv.atomic().set(rawKey, theirs, {}).commit();
+        const { versionstamp } = await kv.get(rawKey);
+        // The message does not quote the data, which may be a token.
         await assert.rejects(call(storage, KEY), storageError(/: what is stored there is not of this storage$/));
-        assert.equal((await kv.get(place)).versionstamp, versionstamp);
+        assert.equal((await kv.get(rawKey)).versionstamp, versionstamp);
       }
     });
   }
 
-  it("answers: no timer and no listener is left behind", async () => {
+  it("answers: no timer and no listener is left", async () => {
     const { setTimeout, clearTimeout } = globalThis;
     const timers = new Set<unknown>();
     let listeners = 0;
@@ -749,18 +754,18 @@ describe("denoKvStorage() on a database that", () => {
     }
   });
 
-  it("never answers between two pages: list fails", async () => {
+  it("stops answering between two pages: list rejects", async () => {
     const storage = open({ timeoutMs: 1000 });
     const patient = open({ timeoutMs: 60_000 });
     for (let i = 0; i < 70; i++) await patient.put(["n", String(i)], i);
     let count = 0;
     await assert.rejects(async () => {
-      for await (const _ of storage.list(["n"])) if (++count === 1) way.before = () => new Promise(() => {});
+      for await (const _ of storage.list(["n"])) if (++count === 1) faults.before = () => new Promise(() => {});
     }, storageError('cannot list ["n"] of Deno KV: no answer for 1000 milliseconds'));
     assert.equal(count, 64);
   });
 
-  it("holds damaged parts: the error does not show them", async () => {
+  it("has damaged parts: the error does not quote them", async () => {
     const storage = open();
     await storage.put(KEY, LONG);
     const [first] = (await raw()).filter(({ key }) => key[1] === "part");
@@ -783,7 +788,7 @@ describe("denoKvStorage() in several processes", () => {
     rmSync(folder, { recursive: true });
   });
 
-  it("reads whole values and leaves no part behind while two write to one key", async () => {
+  it("reads complete values while two processes write one entry, and leaves no parts of old ones", async () => {
     const file = await openKv(path);
     const storage = denoKvStorage(file, { timeoutMs: 60_000 });
     try {
@@ -804,7 +809,7 @@ describe("denoKvStorage() in several processes", () => {
     }
   });
 
-  it("loses no acknowledged write of one that is killed, and leaves no value without a part", async () => {
+  it("loses no acknowledged write of a killed process, and has no value with missing parts", async () => {
     let next = 0;
     for (const writes of [1, 7, 40, 80]) {
       const child = start(path, "write", String(next));
@@ -839,7 +844,7 @@ interface Child {
   readonly kill: () => void;
 }
 
-/** Ended after each test, so that a failed one leaves none running. */
+/** Killed after each test, also a failed one. */
 const children: Child[] = [];
 
 function start(path: string, job: string, text: string): Child {
@@ -850,7 +855,7 @@ function start(path: string, job: string, text: string): Child {
     output: child.stdout,
     errors: () => errors,
     ended: once(child, "close"),
-    // Deno's `child.kill()` forgets how a child ended.
+    // Not `child.kill()`: on Deno, it loses the signal of the child.
     kill: () => void (child.exitCode ?? child.signalCode ?? process.kill(child.pid!, "SIGKILL")),
   };
   children.push(started);

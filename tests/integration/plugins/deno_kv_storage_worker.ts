@@ -1,4 +1,4 @@
-/** A process on a file of Deno KV, for the tests that share one between processes or kill one. */
+/** A process on a file of Deno KV, for tests that share the file between processes or kill one. */
 import { denoKvStorage } from "@b24/onappupdate/deno-kv-storage";
 import { storageWorker } from "@b24/onappupdate/testing";
 import { writeSync } from "node:fs";
@@ -9,7 +9,7 @@ const [, , path, job, text] = process.argv as [string, string, string, string?, 
 const storage = denoKvStorage(await openKv(path), { timeoutMs: 60_000 });
 
 if (job === "write") {
-  // Until it is killed. What is printed was acknowledged.
+  // Until the process is killed. It prints each acknowledged write.
   for (let n = Number(text);; n++) {
     await storage.put(["written", String(n)], { n, fill: "x".repeat(n % 4 === 0 ? 70_000 : 500) });
     await storage.put(["last"], n);

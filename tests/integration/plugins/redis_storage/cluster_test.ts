@@ -26,7 +26,7 @@ for (const library of LIBRARIES) {
     clock: "real",
     create: async () => {
       const { client, close } = await connectRedis(library, cluster.ports);
-      // They fall on all three nodes.
+      // The prefixes have slots on all three nodes.
       const prefix = `case ${opened.size}`;
       const storage = redisStorage(client, { prefix });
       const args = [...runArgs, WORKER, library, cluster.ports.join(), prefix];
@@ -39,7 +39,7 @@ for (const library of LIBRARIES) {
 }
 
 describe("redisStorage() on a cluster", () => {
-  it("has all that a storage writes in one hash slot, and storages of other prefixes on other nodes", async () => {
+  it("stores all keys of a prefix in one hash slot, and other prefixes on other nodes", async () => {
     for (const node of cluster.nodes) await node.command("FLUSHALL");
     const { client, close } = await connectRedis("node-redis", cluster.ports);
     try {
@@ -58,7 +58,7 @@ describe("redisStorage() on a cluster", () => {
           slots.set(prefix, (slots.get(prefix) ?? new Set()).add(slot));
         }
       }
-      assert.equal(inUse, 3, "nodes that hold keys");
+      assert.equal(inUse, 3, "nodes with keys");
       assert.deepEqual([...slots.values()].map(({ size }) => size), [1, 1, 1, 1, 1, 1]);
     } finally {
       close();
@@ -66,7 +66,7 @@ describe("redisStorage() on a cluster", () => {
   });
 
   for (const library of LIBRARIES) {
-    it(`follows its slot to another node, ${library}`, async () => {
+    it(`follows its slot to another node, with ${library}`, async () => {
       const { client, close } = await connectRedis(library, cluster.ports);
       try {
         const storage = redisStorage(client, { prefix: library });
@@ -84,7 +84,7 @@ describe("redisStorage() on a cluster", () => {
   }
 });
 
-/** Moves the slot in which `key` is, with all that is in it, to the next node. */
+/** Moves the slot of `key` with all its keys to the next node. */
 async function moveSlotOf(key: string): Promise<void> {
   const slot = String(await cluster.nodes[0]!.command<number>("CLUSTER", "KEYSLOT", key));
   const holds = await Promise.all(

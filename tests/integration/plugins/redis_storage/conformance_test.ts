@@ -31,7 +31,7 @@ for (const [library, clock] of [["node-redis", "injected"], ["node-redis", "real
       const storage = redisStorage(client, clock === "injected" ? { ...options, clock: time } : options);
       const args = [...runArgs, WORKER, library, String(server.port), prefix];
       opened.set(storage, { client, close, proxy, command: { command: process.execPath, args } });
-      // It knows the time of the server then, so that the next answer to a write is that it was done.
+      // The first call learns the server's time and loads the scripts, so that a test's first request is its own.
       await storage.delete(["none"]);
       return storage;
     },
@@ -40,7 +40,7 @@ for (const [library, clock] of [["node-redis", "injected"], ["node-redis", "real
       close();
       await proxy.stop();
     },
-    // Processes have the clock of the system.
+    // The processes use the system's clock.
     ...(clock === "real" ? { worker: (storage) => opened.get(storage)!.command } : {}),
     backend: {
       of: (storage) => {

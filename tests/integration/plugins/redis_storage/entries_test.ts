@@ -9,7 +9,7 @@ import { connectRedis, type OpenClient, startRedis } from "../../../support/redi
 import { after, afterEach, beforeEach, describe, it } from "../../../support/test.ts";
 
 const KEY: Key = ["portal", "a223"];
-const PLACE = "{onappupdate}:entry:portal\0a223\0";
+const RAW_KEY = "{onappupdate}:entry:portal\0a223\0";
 
 const server = await startRedis();
 after(() => server.remove());
@@ -29,19 +29,19 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return collected;
 }
 
-/** Every method, for what is the same for all. */
+/** Every method, for requirements that are the same for all. */
 const METHODS: readonly { readonly name: string; readonly call: (storage: Storage) => Promise<unknown> }[] = [
   { name: "get", call: (storage) => storage.get(KEY) },
   { name: "put", call: (storage) => storage.put(KEY, 1) },
   { name: "put with a ttlMs", call: (storage) => storage.put(KEY, 1, { ttlMs: 1000 }) },
-  { name: "put where nothing is", call: (storage) => storage.put(KEY, 1, { ifVersion: null }) },
+  { name: "put of a new entry", call: (storage) => storage.put(KEY, 1, { ifVersion: null }) },
   { name: "put over a version", call: (storage) => storage.put(KEY, 1, { ifVersion: "x" }) },
   { name: "delete", call: (storage) => storage.delete(KEY) },
   { name: "delete of a version", call: (storage) => storage.delete(KEY, { ifVersion: "x" }) },
   { name: "list", call: (storage) => all(storage.list([])) },
 ];
 
-/** How often the server was asked for each command while `run` ran, without what clients ask for by themselves. */
+/** Returns the number of calls by command during `run`, without those that clients make on their own. */
 async function commands(run: () => Promise<unknown>): Promise<Record<string, number>> {
   await server.command("CONFIG", "RESETSTAT");
   await run();
@@ -53,15 +53,15 @@ async function commands(run: () => Promise<unknown>): Promise<Record<string, num
 }
 
 describe("redisStorage()", () => {
-  it("says what it promises, by what is said of the server", () => {
+  it("has capabilities that depend on the option durable", () => {
     const { client } = opened;
     assert.equal(storage.name, "redis");
     assert.deepEqual(storage.capabilities, { durable: false, scope: "network" });
     assert.deepEqual(redisStorage(client, { durable: true }).capabilities, { durable: true, scope: "network" });
   });
 
-  it("takes every client of both libraries", () => {
-    // None of them is connected. What counts is that the compiler takes them, too.
+  it("accepts every client of both libraries", () => {
+    // They are not connected. The test is that they compile.
     const node = { host: "127.0.0.1", port: server.port };
     const clients = [
       createClient(),
@@ -73,8 +73,10 @@ describe("redisStorage()", () => {
     for (const client of clients) assert.equal(redisStorage(client).name, "redis");
   });
 
-  for (const [title, client] of [["nothing", undefined], ["an object", {}], ["a text", "redis://127.0.0.1"]] as const) {
-    it(`refuses ${title} in the place of a client`, () => {
+  for (
+    const [title, client] of [["nothing", undefined], ["an object", {}], ["a string", "redis://127.0.0.1"]] as const
+  ) {
+    it(`refuses ${title} as a client`, () => {
       assert.throws(() => redisStorage(client as unknown as NodeRedisClient), {
         name: "TypeError",
         message: "cannot use this client, wanted one of redis (node-redis) or of ioredis",
@@ -100,35 +102,35 @@ describe("redisStorage()", () => {
     });
   }
 
-  it("stores an entry as text, and its key where it is listed and where it ends", async () => {
+  it("stores an entry as text, and its key in the sorted sets of keys and of expiry times", async () => {
     const value = { version: "2.0.0", name: "Ромашка" };
     const { version } = await storage.put(KEY, value) as { readonly version: string };
-    assert.equal(await server.command("GET", PLACE), `1 ${version} - ${JSON.stringify(value)}`);
+    assert.equal(await server.command("GET", RAW_KEY), `1 ${version} - ${JSON.stringify(value)}`);
     assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:keys", "0", "-1"), ["portal\0a223\0"]);
     assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:ends", "0", "-1"), []);
 
     await storage.put(KEY, value, { ttlMs: 60_000 });
     const { expiresAt } = (await storage.get(KEY))!;
-    assert.match(await server.command("GET", PLACE), new RegExp(`^1 \\S{36} ${expiresAt} \\{`));
+    assert.match(await server.command("GET", RAW_KEY), new RegExp(`^1 \\S{36} ${expiresAt} \\{`));
     assert.equal(Number(await server.command("ZSCORE", "{onappupdate}:ends", "portal\0a223\0")), expiresAt);
-    assert.ok(await server.command<number>("PTTL", PLACE) > 0);
+    assert.ok(await server.command<number>("PTTL", RAW_KEY) > 0);
 
     await storage.put(KEY, value);
-    assert.equal(await server.command<number>("PTTL", PLACE), -1);
+    assert.equal(await server.command<number>("PTTL", RAW_KEY), -1);
     assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:ends", "0", "-1"), []);
   });
 
-  it("leaves nothing of an entry that was deleted, and nothing of a write for longer than it may be repeated", async () => {
+  it("leaves nothing of a deleted entry, and the record of a write no longer than the write may be repeated", async () => {
     await storage.put(KEY, 1, { ttlMs: 60_000 });
     await storage.delete(KEY);
     for (const key of await server.command<string[]>("KEYS", "*")) {
       assert.match(key, /^\{onappupdate\}:done:/);
       const ms = await server.command<number>("PTTL", key);
-      assert.ok(ms > 0 && ms <= 6000, `${key} ends in ${ms} milliseconds`);
+      assert.ok(ms > 0 && ms <= 6000, `${key} expires in ${ms} milliseconds`);
     }
   });
 
-  it("keeps to its prefix", async () => {
+  it("uses only keys with its prefix", async () => {
     const [one, other] = ["a", "a:entry"].map((prefix) => redisStorage(opened.client, { prefix })) as [
       Storage,
       Storage,
@@ -142,15 +144,15 @@ describe("redisStorage()", () => {
     assert.equal((await all(storage.list([]))).length, 0);
   });
 
-  it("leaves the client open: it is the user's", async () => {
+  it("does not close the client, which belongs to the caller", async () => {
     const app = createApp({ storage });
     await app.close();
     assert.equal((await storage.put(KEY, 1)).ok, true);
   });
 
-  it("asks once for each call, after the first write, and never for all keys of the database", async () => {
+  it("sends one command for each call after the first write, and never scans the database", async () => {
     for (let i = 0; i < 200; i++) await storage.put(["many", String(i)], i);
-    const once = async (run: () => Promise<unknown>): Promise<number> => {
+    const scriptCalls = async (run: () => Promise<unknown>): Promise<number> => {
       const { evalsha = 0, ...others } = await commands(run);
       const { eval: whole = 0, scan = 0, keys = 0 } = others;
       assert.deepEqual({ whole, scan, keys }, { whole: 0, scan: 0, keys: 0 });
@@ -158,15 +160,15 @@ describe("redisStorage()", () => {
     };
     await all(storage.list(["none"]));
     await storage.get(KEY);
-    assert.equal(await once(() => storage.get(KEY)), 1, "get");
-    assert.equal(await once(() => storage.put(KEY, 1)), 1, "put");
-    assert.equal(await once(() => storage.put(KEY, 1, { ifVersion: null })), 1, "put that is refused");
-    assert.equal(await once(() => storage.delete(KEY)), 1, "delete");
-    assert.equal(await once(() => all(storage.list(["many"], { limit: 64 }))), 1, "list of 64");
-    assert.equal(await once(() => all(storage.list(["many"]))), 4, "list of 200");
+    assert.equal(await scriptCalls(() => storage.get(KEY)), 1, "get");
+    assert.equal(await scriptCalls(() => storage.put(KEY, 1)), 1, "put");
+    assert.equal(await scriptCalls(() => storage.put(KEY, 1, { ifVersion: null })), 1, "refused put");
+    assert.equal(await scriptCalls(() => storage.delete(KEY)), 1, "delete");
+    assert.equal(await scriptCalls(() => all(storage.list(["many"], { limit: 64 }))), 1, "list of 64");
+    assert.equal(await scriptCalls(() => all(storage.list(["many"]))), 4, "list of 200");
   });
 
-  it("lists among many entries that have ended as if they were not there, and removes them", async () => {
+  it("lists past many expired entries, and removes them", async () => {
     let now = 1_785_300_000_000;
     const storage = redisStorage(opened.client, { clock: () => now });
     const puts = Array.from({ length: 3000 }, (_, i) => storage.put(["many", String(i)], i, { ttlMs: 1000 }));
@@ -181,7 +183,7 @@ describe("redisStorage()", () => {
     assert.deepEqual(left.sort(), ["{onappupdate}:entry:many\0last\0", "{onappupdate}:keys"]);
   });
 
-  it("removes with each write that ends some of those that have ended", async () => {
+  it("removes some expired entries with each write that has a ttlMs", async () => {
     let now = 1_785_300_000_000;
     const storage = redisStorage(opened.client, { clock: () => now });
     for (let i = 0; i < 10; i++) await storage.put(["old", String(i)], i, { ttlMs: 1000 });
@@ -191,14 +193,14 @@ describe("redisStorage()", () => {
     assert.equal(await server.command("ZCARD", "{onappupdate}:ends"), 5);
   });
 
-  it("puts right what a key among the keys has lost", async () => {
+  it("repairs the set of keys when it lists a key without an entry", async () => {
     await storage.put(KEY, 1);
-    await server.command("DEL", PLACE);
+    await server.command("DEL", RAW_KEY);
     assert.deepEqual(await all(storage.list([])), []);
     assert.equal(await server.command("ZCARD", "{onappupdate}:keys"), 0);
   });
 
-  it("works for a user who has no rights but those it names", async () => {
+  it("works for a Redis user with only the documented rights", async () => {
     const rights = ["EVAL", "EVALSHA", "TIME", "EXISTS", "GET", "GETRANGE", "SET", "DEL", "ZADD", "ZREM", "ZSCORE"];
     rights.push("ZRANGEBYLEX", "ZRANGEBYSCORE");
     const user = ["SETUSER", "few", "on", ">secret", "~{onappupdate}:*", "-@all", "+@connection"];
@@ -225,20 +227,20 @@ describe("redisStorage()", () => {
   });
 });
 
-describe("redisStorage() where there is", () => {
+describe("redisStorage() on a database with", () => {
   const theirs: readonly { readonly what: string; readonly set: readonly [string, ...string[]] }[] = [
-    { what: "a list", set: ["RPUSH", PLACE, "secret"] },
-    { what: "a hash", set: ["HSET", PLACE, "of", "secret"] },
-    { what: "other text", set: ["SET", PLACE, "secret"] },
-    { what: "long other text", set: ["SET", PLACE, "secret ".repeat(20)] },
-    { what: "text that begins with a number", set: ["SET", PLACE, "0 secrets"] },
-    { what: "text that begins as ours", set: ["SET", PLACE, '1 {"secret":1}'] },
+    { what: "a list", set: ["RPUSH", RAW_KEY, "secret"] },
+    { what: "a hash", set: ["HSET", RAW_KEY, "of", "secret"] },
+    { what: "text", set: ["SET", RAW_KEY, "secret"] },
+    { what: "long text", set: ["SET", RAW_KEY, "secret ".repeat(20)] },
+    { what: "text that begins with a number", set: ["SET", RAW_KEY, "0 secrets"] },
+    { what: "text that begins like an entry", set: ["SET", RAW_KEY, '1 {"secret":1}'] },
   ];
   for (const { what, set } of theirs) {
-    it(`${what} of others in the place of an entry: every method fails, shows nothing of it and leaves it`, async () => {
+    it(`${what} of another program under the key of an entry: every method rejects, and does not quote or change it`, async () => {
       await server.command("ZADD", "{onappupdate}:keys", "0", "portal\0a223\0");
       await server.command(...set);
-      const before = await server.command("DUMP", PLACE);
+      const before = await server.command("DUMP", RAW_KEY);
       for (const { name, call } of METHODS) {
         await assert.rejects(call(storage), (error: Error) => {
           assert.ok(error instanceof StorageError, `${name}: ${error}`);
@@ -246,13 +248,13 @@ describe("redisStorage() where there is", () => {
           assert.doesNotMatch(error.message, /secret/);
           return true;
         }, name);
-        assert.equal(await server.command("DUMP", PLACE), before, name);
+        assert.equal(await server.command("DUMP", RAW_KEY), before, name);
       }
     });
   }
 
   for (const name of ["keys", "ends"]) {
-    it(`something of others in the place of the ${name}: a put fails and writes nothing`, async () => {
+    it(`a foreign key in the place of the ${name}: a put rejects and writes nothing`, async () => {
       await server.command("SET", `{onappupdate}:${name}`, "theirs");
       await assert.rejects(storage.put(KEY, 1, { ttlMs: 1000 }), StorageError);
       assert.equal(await server.command("GET", `{onappupdate}:${name}`), "theirs");
@@ -260,32 +262,32 @@ describe("redisStorage() where there is", () => {
     });
   }
 
-  it("an entry of a newer format: every method refuses and leaves it", async () => {
+  it("an entry of a newer format: every method rejects and does not change it", async () => {
     const newer = `2 ${crypto.randomUUID()} - {"of":"a later version"}`;
     await server.command("ZADD", "{onappupdate}:keys", "0", "portal\0a223\0");
-    await server.command("SET", PLACE, newer);
+    await server.command("SET", RAW_KEY, newer);
     for (const { name, call } of METHODS) {
       await assert.rejects(call(storage), (error: Error) => {
         assert.ok(error instanceof FormatError, `${name}: ${error}`);
         assert.match(error.message, /has format 2, wanted 1/);
         return true;
       }, name);
-      assert.equal(await server.command("GET", PLACE), newer, name);
+      assert.equal(await server.command("GET", RAW_KEY), newer, name);
     }
   });
 
-  it("an entry of a much newer format, of another shape: it is known by its beginning", async () => {
-    await server.command("SET", PLACE, "10 some other way ");
+  it("an entry of a newer format with another shape: it is recognized by its first characters", async () => {
+    await server.command("SET", RAW_KEY, "10 some other way ");
     for (const { name, call } of METHODS.filter(({ name }) => name !== "list")) {
       await assert.rejects(call(storage), FormatError, name);
     }
-    assert.equal(await server.command("GET", PLACE), "10 some other way ");
+    assert.equal(await server.command("GET", RAW_KEY), "10 some other way ");
   });
 
-  it("damaged JSON: the error does not show it", async () => {
+  it("damaged JSON: the error does not quote it", async () => {
     await storage.put(KEY, "secret");
-    const text = await server.command("GET", PLACE);
-    await server.command("SET", PLACE, text.slice(0, -1));
+    const text = await server.command("GET", RAW_KEY);
+    await server.command("SET", RAW_KEY, text.slice(0, -1));
     for (const call of [() => storage.get(KEY), () => all(storage.list([]))]) {
       await assert.rejects(call(), {
         name: "StorageError",

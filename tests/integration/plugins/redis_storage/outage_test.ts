@@ -15,7 +15,7 @@ const server = await startRedis();
 after(() => server.remove());
 
 let direct: OpenClient;
-/** Of a client that nothing happens to but what happens to the server. */
+/** A storage of an undisturbed client. */
 let other: Storage;
 beforeEach(async () => {
   await server.command("FLUSHALL");
@@ -28,7 +28,7 @@ afterEach(async () => {
   for (const close of closers.splice(0)) await close();
 });
 
-/** For `assert.rejects`. */
+/** Returns a check for `assert.rejects`. */
 function storageError(reason: RegExp): (error: Error) => true {
   return (error) => {
     assert.ok(error instanceof StorageError, String(error));
@@ -43,11 +43,11 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return collected;
 }
 
-/** Every method, for what is the same for all. */
+/** Every method, for requirements that are the same for all. */
 const METHODS: readonly { readonly name: string; readonly call: (storage: Storage) => Promise<unknown> }[] = [
   { name: "get", call: (storage) => storage.get(KEY) },
   { name: "put", call: (storage) => storage.put(KEY, "late") },
-  { name: "put where nothing is", call: (storage) => storage.put(["new"], "late", { ifVersion: null }) },
+  { name: "put of a new entry", call: (storage) => storage.put(["new"], "late", { ifVersion: null }) },
   { name: "delete", call: (storage) => storage.delete(KEY) },
   { name: "list", call: (storage) => all(storage.list([])) },
 ];
@@ -57,7 +57,7 @@ for (const library of LIBRARIES) {
     const { client, close } = await connectRedis(library, [port]);
     closers.push(close);
     const storage = redisStorage(client, options);
-    // It knows the server's clock and scripts then. On a busy host that may take more than a short timeoutMs.
+    // Learns the server's clock and loads the scripts, which may take longer than a short timeoutMs on a busy host.
     await until("the server answers", () => storage.delete(["none"]).then(() => true, () => false));
     return storage;
   };
@@ -67,8 +67,8 @@ for (const library of LIBRARIES) {
     return { storage: await open(options, proxy.port), proxy };
   };
 
-  describe(`redisStorage() of ${library}, when the server`, () => {
-    it("is stopped: every method fails in time; started again: it goes on, and nothing comes late", async () => {
+  describe(`redisStorage() with ${library}, if the server`, () => {
+    it("is stopped: every method rejects in time; after the restart: calls work, and no rejected write is done late", async () => {
       const storage = await open({ timeoutMs: 300 });
       await other.put(KEY, 1);
       await server.stop();
@@ -82,13 +82,13 @@ for (const library of LIBRARIES) {
       } finally {
         await server.start();
       }
-      await until("it has a connection again", () => storage.get(KEY).then(() => true, () => false));
-      // A queue would have gone before what is asked now.
+      await until("the client is connected again", () => storage.get(KEY).then(() => true, () => false));
+      // Queued writes would have been sent before this call.
       assert.deepEqual((await all(other.list([]))).map(({ key, value }) => [key, value]), [[KEY, 1]]);
-      await until("it writes again", () => storage.put(KEY, 2).then(({ ok }) => ok, () => false));
+      await until("writes work again", () => storage.put(KEY, 2).then(({ ok }) => ok, () => false));
     });
 
-    it("is back before the deadline: the call goes on by itself", async () => {
+    it("is back before the deadline: the call succeeds", async () => {
       const { storage, proxy } = await openBehind({ timeoutMs: 60_000 });
       await proxy.stop();
       const result = storage.put(KEY, 1, { ifVersion: null });
@@ -96,7 +96,7 @@ for (const library of LIBRARIES) {
       assert.equal((await result).ok, true);
     });
 
-    it("hangs: every method fails in time; goes on: what was asked for meanwhile is not done any more", async () => {
+    it("hangs: every method rejects in time; after that: no rejected write is done", async () => {
       const storage = await open({ timeoutMs: 200 });
       await other.put(KEY, 1);
       server.pause();
@@ -107,11 +107,11 @@ for (const library of LIBRARIES) {
       } finally {
         server.resume();
       }
-      await until("it answers again", () => storage.get(KEY).then(() => true, () => false));
+      await until("the server answers again", () => storage.get(KEY).then(() => true, () => false));
       assert.deepEqual((await all(other.list([]))).map(({ key, value }) => [key, value]), [[KEY, 1]]);
     });
 
-    it("is killed: what was acknowledged is there", async () => {
+    it("is killed: acknowledged writes are kept", async () => {
       const storage = await open({ timeoutMs: 2000 });
       const acknowledged: number[] = [];
       const writing = (async () => {
@@ -120,17 +120,17 @@ for (const library of LIBRARIES) {
           acknowledged.push(n);
         }
       })();
-      await Promise.race([until("some are written", () => acknowledged.length > 50), writing]);
+      await Promise.race([until("some writes are acknowledged", () => acknowledged.length > 50), writing]);
       await server.stop("SIGKILL");
       await assert.rejects(writing, storageError(/ Redis: no (connection|answer) for 2000 milliseconds$/));
       await server.start();
-      await until("it has a connection again", () => storage.get(KEY).then(() => true, () => false));
+      await until("the client is connected again", () => storage.get(KEY).then(() => true, () => false));
       const there = (await all(storage.list<number>(["written"]))).map(({ value }) => value);
       assert.deepEqual(there.slice(0, acknowledged.length), acknowledged);
     });
 
     for (const meanwhile of ["nothing", "another write", "a deletion"]) {
-      it(`did a write and its reply is lost, with ${meanwhile} after it: it is ok, and not done twice`, async () => {
+      it(`loses the reply to a write, with ${meanwhile} after it: the write is ok, and done once`, async () => {
         const { storage, proxy } = await openBehind();
         const after = async (): Promise<void> => {
           if (meanwhile === "another write") await other.put(KEY, "other");
@@ -156,7 +156,7 @@ for (const library of LIBRARIES) {
       });
     }
 
-    it("has forgotten the scripts: they are sent again", async () => {
+    it("has lost the scripts: they are sent again", async () => {
       const storage = await open();
       await storage.put(KEY, 1);
       for (const { name, call } of METHODS) {
@@ -165,7 +165,7 @@ for (const library of LIBRARIES) {
       }
     });
 
-    it("is a replica: it says so, and reading works", async () => {
+    it("is a replica: writes reject with that reason, and reads work", async () => {
       const storage = await open();
       await storage.put(KEY, 1);
       await server.command("REPLICAOF", "127.0.0.1", "1");
@@ -179,7 +179,7 @@ for (const library of LIBRARIES) {
       }
     });
 
-    it("has no room: nothing of a put is done, the error does not show its value, and delete works", async () => {
+    it("is out of memory: a put changes nothing, its error does not quote the value, and delete works", async () => {
       const storage = await open();
       await storage.put(KEY, 1, { ttlMs: 60_000 });
       const entries = async (): Promise<string[]> =>
@@ -202,7 +202,7 @@ for (const library of LIBRARIES) {
       }
     });
 
-    it("is not there any more as the client was closed: every method fails at once", async () => {
+    it("is unreachable because the client is closed: every method rejects at once", async () => {
       const { client, close } = await connectRedis(library, [server.port]);
       const storage = redisStorage(client);
       close();
@@ -216,7 +216,7 @@ for (const library of LIBRARIES) {
   });
 }
 
-describe("redisStorage() of a client that", () => {
+describe("redisStorage() with a client that", () => {
   const client = (evalSha: NodeRedisClient["evalSha"]): NodeRedisClient => ({
     isOpen: true,
     isReady: true,
@@ -224,7 +224,7 @@ describe("redisStorage() of a client that", () => {
     eval: evalSha,
   });
 
-  it("is never answered: no more than a hundred commands are left in it by callers that gave up", async () => {
+  it("is never answered: at most about a hundred abandoned commands stay in it", async () => {
     let sent = 0;
     const storage = redisStorage(
       client(() => {
@@ -242,7 +242,7 @@ describe("redisStorage() of a client that", () => {
   });
 
   for (const code of ["LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN"]) {
-    it(`is answered ${code}, which passes: it is asked again`, async () => {
+    it(`is answered ${code}, which is temporary: the command is repeated`, async () => {
       let tries = 0;
       const storage = redisStorage(
         client(() => ++tries < 3 ? Promise.reject(new Error(`${code} wait`)) : Promise.resolve(null)),
@@ -252,7 +252,7 @@ describe("redisStorage() of a client that", () => {
     });
   }
 
-  it("is answered by a refusal: it is not asked again, and the error has it as cause, without the command", async () => {
+  it("is answered by another error: the command is not repeated, and the cause of the error does not contain it", async () => {
     let tries = 0;
     const refusal = Object.assign(new Error("NOPERM this user has no permissions"), { command: { args: ["secret"] } });
     const storage = redisStorage(client(() => {

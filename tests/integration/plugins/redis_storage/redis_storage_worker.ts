@@ -1,4 +1,4 @@
-/** A process that stores in Redis, for the tests with several. Arguments: library, where it is, prefix. */
+/** A process on a Redis storage, for the requirements that need several. Arguments: library, ports, prefix. */
 import process from "node:process";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { storageWorker } from "@b24/onappupdate/testing";
