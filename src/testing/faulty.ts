@@ -1,27 +1,35 @@
-/** A storage that fails as storages do: for tests of what is built on one. */
+/** Faults of a storage, for tests of code that uses one. */
 import type { Storage } from "../../mod.ts";
 import { StorageError } from "../../errors.ts";
 import { encodeValue, type Entry, type Key, type ListOptions } from "../../storage.ts";
+import { delay, systemTime } from "../async/time.ts";
+import { seeded } from "./seeded.ts";
 
-/** What goes wrong, read at every call: change it while a test runs. Shares are from 0, never, to 1, always. */
+/**
+ * Faults of {@linkcode faultyStorage}. They are read at every call, so a test can change them while it runs. All are off
+ * by default. Probabilities are from 0, never, to 1, always.
+ */
 export interface Faults {
-  /** Share of calls that fail without having done anything; a listing fails on its way, too. */
+  /** Probability that a call fails and does nothing. A listing can also fail between entries. */
   unavailable?: number;
-  /** Share of writes that are done and of which the answer is lost: the call fails all the same. */
+  /** Probability that the reply to a write is lost: the write is done, and the call fails. */
   lostReply?: number;
-  /** So many of the next writes are done, and their answers lost; counts down. */
+  /** Number of next writes whose replies are lost. Counts down. */
   loseReplies?: number;
-  /** Share of `put`s that are refused for want of room. */
+  /** Probability that a `put` is refused because the storage is full. */
   full?: number;
-  /** How long each call takes, in milliseconds, or from and to how long. */
-  delayMs?: number | readonly [least: number, most: number];
+  /** Duration of each call in milliseconds, or a range of random durations. */
+  delayMs?: number | readonly [min: number, max: number];
 }
 
 /**
- * `storage`, with `faults` injected. The same `seed`, an integer, and the same calls give the same faults. What fails
- * rejects with a `StorageError` that says "injected"; nothing is retried and nothing is remembered.
+ * Wraps `storage` and injects `faults`. The same `seed` and the same calls produce the same faults.
  *
- * @throws {TypeError} when `seed` is no integer
+ * A call that fails rejects with a `StorageError` whose message ends with `(injected)`. After a lost reply, the entry is
+ * written, and the wrapper does not look for it, unlike the built-in storages: the caller has to read.
+ *
+ * @param seed Any integer.
+ * @throws {TypeError} if `seed` is not an integer
  *
  * @example
  * ```ts
@@ -39,50 +47,50 @@ export interface Faults {
  * ```
  */
 export function faultyStorage(storage: Storage, faults: Faults, seed: number): Storage {
-  if (!Number.isInteger(seed)) throw new TypeError(`cannot make faults of seed ${seed}, wanted an integer`);
-  const chance = randomOf(seed);
-  // One number for each question, asked or not: a fault that is switched on does not move the others.
-  const happens = (share = 0): boolean => chance() < share;
+  if (!Number.isInteger(seed)) throw new TypeError(`cannot use ${seed} as a seed, wanted an integer`);
+  const random = seeded(seed);
+  // Draws a number even if the fault is off, so that enabling one fault does not change when others happen.
+  const happens = (probability = 0): boolean => random() < probability;
 
-  function fail(what: string, how: string): never {
-    throw new StorageError(`cannot ${what} ${storage.name}: ${how} (injected)`);
+  function fail(action: string, reason: string): never {
+    throw new StorageError(`cannot ${action} ${storage.name}: ${reason} (injected)`);
   }
 
-  async function before(what: string, signal: AbortSignal | undefined): Promise<void> {
-    const isDown = happens(faults.unavailable);
-    const ms = delayOf(faults.delayMs, chance());
-    if (ms > 0) await pause(ms, signal);
+  async function beforeCall(action: string, signal: AbortSignal | undefined): Promise<void> {
+    const isUnavailable = happens(faults.unavailable);
+    const ms = delayOf(faults.delayMs, random());
+    if (ms > 0) await delay(systemTime, ms, signal);
     signal?.throwIfAborted();
-    if (isDown) fail(what, "it is not available");
+    if (isUnavailable) fail(action, "it is not available");
   }
 
-  async function write<R>(what: string, signal: AbortSignal | undefined, run: () => Promise<R>): Promise<R> {
-    await before(what, signal);
+  async function write<R>(action: string, signal: AbortSignal | undefined, run: () => Promise<R>): Promise<R> {
+    await beforeCall(action, signal);
     const isLost = happens(faults.lostReply) || (faults.loseReplies ?? 0) > 0;
     const result = await run();
     if (!isLost) return result;
     if ((faults.loseReplies ?? 0) > 0) faults.loseReplies!--;
-    return fail(what, "the answer to it was lost");
+    return fail(action, "the reply was lost");
   }
 
   return {
     ...storage,
     get: async <T>(key: Key, options?: { readonly signal?: AbortSignal }) => {
-      await before("get from", options?.signal);
+      await beforeCall("get from", options?.signal);
       return await storage.get<T>(key, options);
     },
     put: async (key, value, options) => {
-      // Before the first wait: what the caller changes afterwards must not be written.
-      const copy = [...key] as unknown as Key;
-      const text = encodeValue(key, value);
+      // Copied before the first wait, because the caller may change them afterwards.
+      const keyCopy: Key = [...key];
+      const json = encodeValue(key, value);
       return await write("put into", options?.signal, () => {
         if (happens(faults.full)) fail("put into", "it is full");
-        return storage.put(copy, JSON.parse(text), options);
+        return storage.put(keyCopy, JSON.parse(json), options);
       });
     },
     delete: (key, options) => write("delete from", options?.signal, () => storage.delete(key, options)),
     list: async function* <T>(prefix: readonly string[], options?: ListOptions): AsyncGenerator<Entry<T>> {
-      await before("list", options?.signal);
+      await beforeCall("list", options?.signal);
       for await (const entry of storage.list<T>(prefix, options)) {
         if (happens(faults.unavailable)) fail("list", "it is not available");
         yield entry;
@@ -91,34 +99,8 @@ export function faultyStorage(storage: Storage, faults: Faults, seed: number): S
   };
 }
 
-function delayOf(delay: Faults["delayMs"], chance: number): number {
-  if (delay === undefined || typeof delay === "number") return delay ?? 0;
-  const [least, most] = delay;
-  return least + (most - least) * chance;
-}
-
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    if (signal?.aborted) stop();
-    else signal?.addEventListener("abort", stop, { once: true });
-  });
-}
-
-/** Numbers from 0 up to 1, always the same for a seed. */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+function delayOf(delayMs: Faults["delayMs"], random: number): number {
+  if (delayMs === undefined || typeof delayMs === "number") return delayMs ?? 0;
+  const [min, max] = delayMs;
+  return min + (max - min) * random;
 }

@@ -1,15 +1,8 @@
 /** Chance that can be had again. */
 
-/** Numbers from 0 up to 1, the same ones for the same seed. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { seeded } from "../../src/testing/seeded.ts";
+
+export { seeded };
 
 /** A number from 0 up to 1 for a text. */
 export function chanceFor(text: string): number {
