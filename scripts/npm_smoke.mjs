@@ -1,6 +1,6 @@
 /**
- * The package as a user of npm meets it, in plain JavaScript. test_npm.ts runs it in a project that holds nothing but the
- * package and its peers, on every Node that the package supports.
+ * Tests of the packed npm package, in plain JavaScript. test_npm.ts runs them in a project with only the package and its
+ * peers, on every supported version of Node.
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -15,10 +15,10 @@ const project = new URL("../", import.meta.url);
 const require = createRequire(import.meta.url);
 const manifest = JSON.parse(readFileSync(new URL("node_modules/@b24/onappupdate/package.json", project), "utf8"));
 
-// Importing the command line runs it.
+// Not the command line, which runs when it is imported.
 const paths = Object.keys(manifest.exports).filter((path) => path !== "./cli");
 
-// Before any import(), which would leave nothing to load.
+// Before the import() of the same module, after which require() would return the loaded one.
 for (const path of paths) {
   const name = join(manifest.name, path);
   test(`require("${name}")`, () => {
@@ -33,18 +33,18 @@ for (const path of paths) {
   });
 }
 
-test("bin prints its usage", () => {
+test("the command prints its usage", () => {
   const [name] = Object.keys(manifest.bin);
   const bin = new URL(`node_modules/.bin/${name}`, project);
   assert.match(execFileSync(process.execPath, [bin.pathname, "--help"], { encoding: "utf8" }), new RegExp(name));
 });
 
-test("an app with memory storage runs an upgrade", async () => {
+test("createApp() runs an upgrade", async () => {
   const { createApp, memoryStorage } = await import("@b24/onappupdate");
-  const ran = [];
+  const upgraded = [];
   const app = createApp({ storage: memoryStorage(), acknowledge: "handled" })
-    .use({ name: "trusting", phase: "verify", around: (_context, next) => next() })
-    .upgrade("2.0.0", (context) => void ran.push(context.memberId));
+    .use({ name: "trust-all", phase: "verify", around: (_context, next) => next() })
+    .upgrade("2.0.0", (context) => void upgraded.push(context.memberId));
   const post = (event, version) =>
     app.fetch(
       new Request("http://localhost/", {
@@ -64,11 +64,11 @@ test("an app with memory storage runs an upgrade", async () => {
     );
   assert.equal((await post("ONAPPINSTALL", 1)).status, 200);
   assert.equal((await post("ONAPPUPDATE", 2)).status, 200);
-  assert.deepEqual(ran, ["a223c6b3710f85df22e9377d6c4f7553"]);
+  assert.deepEqual(upgraded, ["a223c6b3710f85df22e9377d6c4f7553"]);
   await app.close();
 });
 
-test("fileStorage() keeps what is put into it", async () => {
+test("fileStorage() stores an entry", async () => {
   const { fileStorage } = await import("@b24/onappupdate/file-storage");
   const folder = mkdtempSync(join(tmpdir(), "onappupdate-smoke-"));
   const storage = fileStorage({ path: join(folder, "state.sqlite") });

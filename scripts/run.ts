@@ -1,14 +1,14 @@
-/** Child processes for the scripts: their output is kept, and shown if it matters. */
+/** Child processes with captured output. */
 import { spawn } from "node:child_process";
 import process from "node:process";
 
-/** How a child process ended. */
+/** Result of a child process. */
 export interface Finished {
   readonly ok: boolean;
-  /** Exit code; 1 if a signal ended it. */
+  /** Exit code; 1 if a signal ended the process. */
   readonly code: number;
   readonly stdout: string;
-  /** Both streams in the order of arrival. */
+  /** Standard output and standard error, in order of arrival. */
   readonly output: string;
   readonly seconds: number;
 }
@@ -16,13 +16,13 @@ export interface Finished {
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Time limit (ms), so that a child that hangs cannot hang the gate. @default 600_000 */
+  /** Time limit (ms), after which the process is stopped. @default 600_000 */
   readonly timeoutMs?: number;
   /** Time (ms) between asking the process group to end and killing it. @default 5000 */
   readonly graceMs?: number;
 }
 
-/** The process groups that run. A child leads a group of its own, so the terminal's Ctrl-C does not reach it. */
+/** Running process groups. Each child leads a group of its own, so the terminal's Ctrl-C does not reach it. */
 const groups = new Set<number>();
 let isForwarding = false;
 
@@ -46,9 +46,8 @@ function kill(group: number, signal: NodeJS.Signals): void {
 }
 
 /**
- * Runs `command` to its end. At the time limit its whole process group gets SIGINT, at which `deno test` names the tests
- * that were running, and SIGKILL after that. Never rejects: a command that cannot be started has `ok: false` and the
- * reason in `output`.
+ * Runs `command` to its end. At the time limit, its process group receives SIGINT, at which `deno test` names the running
+ * tests, and later SIGKILL. Never rejects: a command that cannot be started has `ok: false` and the reason in `output`.
  */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   const { cwd, env, timeoutMs = 600_000, graceMs = 5000 } = options;
@@ -70,7 +69,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       if (group !== undefined) groups.delete(group);
       resolve({ ok: code === 0 && !isLate, code, stdout, output, seconds: (performance.now() - start) / 1000 });
     };
-    // Not the option of spawn(): on Node that outlives a command that could not be started.
+    // Not spawn()'s own timeout: on Node, its timer outlives a command that could not be started.
     let timer = setTimeout(() => {
       isLate = true;
       output += `\n${command} takes longer than ${timeoutMs / 1000} s and is stopped\n`;
@@ -94,14 +93,14 @@ export function run(command: string, args: readonly string[], options: RunOption
     });
     child.once("close", (code, signal) => {
       if (signal !== null) output += `\n${command} was ended by ${signal}\n`;
-      // What a test left running.
+      // Kills processes that the child left running.
       if (group !== undefined) kill(group, "SIGKILL");
       finish(code ?? 1);
     });
   });
 }
 
-/** Returns the stdout of `command`. @throws {Error} with the whole output if it fails */
+/** Returns the trimmed stdout of `command`. @throws {Error} with the whole output if it fails */
 export async function read(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
   const { ok, code, stdout, output } = await run(command, args, options);
   if (!ok) throw new Error(`${command} ${args.join(" ")}: exit code ${code}\n${output}`);

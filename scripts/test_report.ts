@@ -1,16 +1,16 @@
-/** Reads the JUnit reports of `deno test` and `node --test`, so that both count the same things: leaf tests. */
+/** Reads the JUnit reports of `deno test` and `node --test`, and counts the same in both: tests that contain no others. */
 
-/** Full names of the tests of one run, without those that only group others. */
+/** Full names of the tests of one run, without groups. */
 export interface TestReport {
   readonly passed: readonly string[];
-  /** Failed or skipped: a skipped test checks nothing, so it does not pass. */
+  /** Failed or skipped tests. A skipped test counts as failed, because it checks nothing. */
   readonly failed: readonly string[];
 }
 
 const SEPARATOR = " > ";
 const ENTITIES: Readonly<Record<string, string>> = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
 
-/** The tests in the text of a report. Deno lists every level flat, Node nests the groups. */
+/** Returns the tests of a report. Deno lists groups and tests flat, Node nests them. */
 export function readReport(xml: string): TestReport {
   const flat = xml.includes('<testsuites name="deno test"');
   const groups: string[] = [];
@@ -30,7 +30,7 @@ export function readReport(xml: string): TestReport {
       });
     }
   }
-  // On Deno a group is a test as well: the one whose name others continue.
+  // On Deno, a group is a test too: its name is the beginning of others.
   const leaves = flat ? tests.filter(({ name }) => !tests.some((t) => t.name.startsWith(name + SEPARATOR))) : tests;
   return {
     passed: leaves.filter((test) => test.ok).map((test) => test.name),
@@ -38,13 +38,13 @@ export function readReport(xml: string): TestReport {
   };
 }
 
-// Twice: Node 22 escapes quotation marks twice.
+// Decodes twice, because Node 22 escapes quotation marks twice.
 function decode(text: string): string {
   const once = (t: string): string => t.replace(/&(lt|gt|quot|apos|amp);/g, (_, name) => ENTITIES[name]!);
   return once(once(text));
 }
 
-/** What `a` ran that `b` did not, each name as often as it is missing. */
+/** Returns the names of the tests that `a` ran and `b` did not, each as often as it is missing. */
 export function missingIn(b: TestReport, a: TestReport): string[] {
   const left = [...b.passed, ...b.failed];
   return [...a.passed, ...a.failed].filter((name) => {

@@ -102,7 +102,7 @@ describe("applicationToken() in a flood", () => {
   });
 });
 
-/** A real host on this machine. */
+/** A host on this machine. */
 async function listen(answer: RequestListener): Promise<{ url: string; close: () => Promise<void> }> {
   const server = createServer(answer);
   server.listen(0, "127.0.0.1");
@@ -187,9 +187,9 @@ describe("applicationToken() over a real connection", () => {
 
 describe("a portal whose member_id is stolen", () => {
   interface Theft extends Scene {
-    /** A real event of the victim, to forge from. */
+    /** An authentic event of the victim, which the forged ones are based on. */
     readonly model: string;
-    /** A valid access token of the attacker's own portal, same app. */
+    /** A valid access token of the attacker's own portal for the same app. */
     readonly own: string;
     /** A valid access token of another app on the victim's portal. */
     readonly otherApp: string;
@@ -323,7 +323,7 @@ test("applicationToken() never shows a token", async () => {
   const broken = (): never => {
     throw new TypeError(`cannot reach https://oauth.bitrix.info/rest/app.info?auth=${[...tokens].join()}`);
   };
-  // When the access tokens of the events live.
+  // While the access tokens of the events are valid.
   made.now = 1785300000_000;
   made.app.upgrade("5", async ({ memberId, portal, log }) => {
     log.info("upgrading", { portal });
@@ -378,7 +378,7 @@ test("applicationToken() never shows a token", async () => {
       made.names().includes("eventReceived"),
   );
   assert(tokens.size > 40 && seen.length > 100);
-  // Nor the beginning of one, as a text that is cut would show it.
+  // Nor the beginning of one, which a truncated message could contain.
   for (const token of tokens) {
     for (const text of seen) assert(!text.includes(token.slice(0, 20)), `${token} in ${text.slice(0, 2000)}`);
   }

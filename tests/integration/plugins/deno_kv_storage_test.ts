@@ -202,8 +202,8 @@ describe("denoKvStorage()", () => {
     });
   }
 
-  it("refuses a prefix that is not well-formed text", () => {
-    assert.throws(() => open({ prefix: ["\ud800"] }), { name: "TypeError", message: /well-formed text/ });
+  it("refuses a prefix that is not a well-formed string", () => {
+    assert.throws(() => open({ prefix: ["\ud800"] }), { name: "TypeError", message: /wanted a well-formed string$/ });
   });
 
   it("accepts keys of 2046 bytes, and refuses longer ones without a request", async () => {
