@@ -1,111 +1,121 @@
 /** The REST methods for robots, activities, message senders and triggers of a fake portal. */
 import { Refusal } from "./errors.ts";
-import { added, admin, changed, handler, isEmpty, type Methods, removed, same, upper } from "./registering.ts";
+import {
+  addRegistration,
+  adminMethod,
+  haveSame,
+  isEmpty,
+  type Methods,
+  removeRegistrations,
+  requireHandler,
+  updateRegistrations,
+  withUpperCaseKeys,
+} from "./registering.ts";
 import { isMap } from "./request.ts";
 import type { FakeRegistration } from "./state.ts";
 
 const CODE = /^[a-z0-9.\-_]+$/i;
 
-/** The code of a robot, an activity or a message sender; checked before all else. */
-function code(given: FakeRegistration, what: "activity" | "sender"): void {
+/** Checks the code of a robot, an activity or a message sender, before all else. */
+function requireCode(given: FakeRegistration, what: "activity" | "sender"): void {
   const error = `ERROR_${what.toUpperCase()}_VALIDATION_FAILURE`;
   if (isEmpty(given["CODE"])) throw new Refusal(error, { description: `Empty ${what} code!` });
   if (!CODE.test(String(given["CODE"]))) throw new Refusal(error, { description: `Wrong ${what} code!` });
 }
 
-function named(given: FakeRegistration, what: "activity" | "sender"): void {
+function requireName(given: FakeRegistration, what: "activity" | "sender"): void {
   const error = `ERROR_${what.toUpperCase()}_VALIDATION_FAILURE`;
   if (isEmpty(given["NAME"])) throw new Refusal(error, { description: `Empty ${what} NAME!` });
 }
 
-function withCode(given: FakeRegistration): (there: FakeRegistration) => boolean {
-  return (there) => same(there, given, "CODE");
+function hasCodeOf(given: FakeRegistration): (registered: FakeRegistration) => boolean {
+  return (registered) => haveSame(registered, given, "CODE");
 }
 
-function bizproc(kind: "robots" | "activities"): Methods {
+function bizprocMethods(kind: "robots" | "activities"): Methods {
   const prefix = `bizproc.${kind === "robots" ? "robot" : "activity"}`;
   return [
     [
       `${prefix}.add`,
-      admin(({ portal, given }) => {
-        code(given, "activity");
-        handler(given);
-        named(given, "activity");
-        if (given["USE_PLACEMENT"] === "Y") handler(given, "PLACEMENT_HANDLER");
-        // Robots and activities share their codes.
+      adminMethod(({ portal, given }) => {
+        requireCode(given, "activity");
+        requireHandler(given);
+        requireName(given, "activity");
+        if (given["USE_PLACEMENT"] === "Y") requireHandler(given, "PLACEMENT_HANDLER");
+        // Robots and activities share a namespace of codes.
         const { robots, activities } = portal.registrations;
-        if ([...robots, ...activities].some(withCode(given))) throw new Refusal("ERROR_ACTIVITY_ALREADY_INSTALLED");
-        return added(portal, kind, given);
+        if ([...robots, ...activities].some(hasCodeOf(given))) throw new Refusal("ERROR_ACTIVITY_ALREADY_INSTALLED");
+        return addRegistration(portal, kind, given);
       }),
     ],
     [
       `${prefix}.update`,
-      admin(({ portal, given }) => {
-        code(given, "activity");
+      adminMethod(({ portal, given }) => {
+        requireCode(given, "activity");
         const fields = given["FIELDS"];
         if (!isMap(fields) || Object.keys(fields).length === 0) {
           throw new Refusal("ERROR_ACTIVITY_VALIDATION_FAILURE", { description: "No fields to update!" });
         }
-        const next = upper(fields);
-        if ("HANDLER" in next) handler(next);
-        if (!changed(portal, kind, withCode(given), next)) throw new Refusal("ERROR_ACTIVITY_NOT_FOUND");
+        const next = withUpperCaseKeys(fields);
+        if ("HANDLER" in next) requireHandler(next);
+        if (!updateRegistrations(portal, kind, hasCodeOf(given), next)) throw new Refusal("ERROR_ACTIVITY_NOT_FOUND");
         return true;
       }),
     ],
     [
       `${prefix}.delete`,
-      admin(({ portal, given }) => {
-        code(given, "activity");
-        if (removed(portal, kind, withCode(given)) === 0) throw new Refusal("ERROR_ACTIVITY_NOT_FOUND");
+      adminMethod(({ portal, given }) => {
+        requireCode(given, "activity");
+        if (removeRegistrations(portal, kind, hasCodeOf(given)) === 0) throw new Refusal("ERROR_ACTIVITY_NOT_FOUND");
         return true;
       }),
     ],
-    [`${prefix}.list`, admin(({ portal }) => portal.registrations[kind].map((there) => there["CODE"]))],
+    [`${prefix}.list`, adminMethod(({ portal }) => portal.registrations[kind].map((registered) => registered["CODE"]))],
   ];
 }
 
 const SENDERS: Methods = [
   [
     "messageservice.sender.add",
-    admin(({ portal, given }) => {
-      code(given, "sender");
-      handler(given);
-      named(given, "sender");
+    adminMethod(({ portal, given }) => {
+      requireCode(given, "sender");
+      requireHandler(given);
+      requireName(given, "sender");
       if (isEmpty(given["TYPE"])) {
         throw new Refusal("ERROR_SENDER_VALIDATION_FAILURE", { description: "Empty sender message TYPE!" });
       }
       if (given["TYPE"] !== "SMS") {
         throw new Refusal("ERROR_SENDER_VALIDATION_FAILURE", { description: "Unknown sender message TYPE!" });
       }
-      if (portal.registrations.senders.some(withCode(given))) throw new Refusal("ERROR_SENDER_ALREADY_INSTALLED");
-      return added(portal, "senders", given);
+      if (portal.registrations.senders.some(hasCodeOf(given))) throw new Refusal("ERROR_SENDER_ALREADY_INSTALLED");
+      return addRegistration(portal, "senders", given);
     }),
   ],
   [
     "messageservice.sender.update",
-    admin(({ portal, given }) => {
-      code(given, "sender");
-      if ("HANDLER" in given) handler(given);
-      if (!changed(portal, "senders", withCode(given), given)) throw new Refusal("ERROR_SENDER_NOT_FOUND");
+    adminMethod(({ portal, given }) => {
+      requireCode(given, "sender");
+      if ("HANDLER" in given) requireHandler(given);
+      if (!updateRegistrations(portal, "senders", hasCodeOf(given), given)) throw new Refusal("ERROR_SENDER_NOT_FOUND");
       return true;
     }),
   ],
   [
     "messageservice.sender.delete",
-    admin(({ portal, given }) => {
-      code(given, "sender");
-      if (removed(portal, "senders", withCode(given)) === 0) throw new Refusal("ERROR_SENDER_NOT_FOUND");
+    adminMethod(({ portal, given }) => {
+      requireCode(given, "sender");
+      if (removeRegistrations(portal, "senders", hasCodeOf(given)) === 0) throw new Refusal("ERROR_SENDER_NOT_FOUND");
       return true;
     }),
   ],
   [
     "messageservice.sender.list",
-    admin(({ portal }) => portal.registrations.senders.map((there) => there["CODE"])),
+    adminMethod(({ portal }) => portal.registrations.senders.map((registered) => registered["CODE"])),
   ],
 ];
 
-/** These errors have no code. */
-function trigger(given: FakeRegistration): void {
+/** The errors of triggers have no code. */
+function requireTriggerCode(given: FakeRegistration): void {
   if (isEmpty(given["CODE"])) throw new Refusal("", { description: "Empty trigger code!" });
   if (!CODE.test(String(given["CODE"]))) throw new Refusal("", { description: "Wrong trigger code!" });
 }
@@ -113,18 +123,18 @@ function trigger(given: FakeRegistration): void {
 const TRIGGERS: Methods = [
   [
     "crm.automation.trigger.add",
-    admin(({ portal, given }) => {
-      trigger(given);
+    adminMethod(({ portal, given }) => {
+      requireTriggerCode(given);
       if (isEmpty(given["NAME"])) throw new Refusal("", { description: "Empty trigger name!" });
-      removed(portal, "triggers", withCode(given));
-      return added(portal, "triggers", given);
+      removeRegistrations(portal, "triggers", hasCodeOf(given));
+      return addRegistration(portal, "triggers", given);
     }),
   ],
   [
     "crm.automation.trigger.delete",
-    admin(({ portal, given }) => {
-      trigger(given);
-      if (removed(portal, "triggers", withCode(given)) === 0) {
+    adminMethod(({ portal, given }) => {
+      requireTriggerCode(given);
+      if (removeRegistrations(portal, "triggers", hasCodeOf(given)) === 0) {
         throw new Refusal("", { description: "Trigger not found" });
       }
       return true;
@@ -132,9 +142,14 @@ const TRIGGERS: Methods = [
   ],
   [
     "crm.automation.trigger.list",
-    admin(({ portal }) => portal.registrations.triggers.map(({ CODE, NAME }) => ({ NAME, CODE }))),
+    adminMethod(({ portal }) => portal.registrations.triggers.map(({ CODE, NAME }) => ({ NAME, CODE }))),
   ],
 ];
 
-/** By name, in lower case. */
-export const AUTOMATION_METHODS: Methods = [...bizproc("robots"), ...bizproc("activities"), ...SENDERS, ...TRIGGERS];
+/** Methods by name, in lower case. */
+export const AUTOMATION_METHODS: Methods = [
+  ...bizprocMethods("robots"),
+  ...bizprocMethods("activities"),
+  ...SENDERS,
+  ...TRIGGERS,
+];

@@ -1,12 +1,12 @@
-/** `batch`: up to 50 commands in one request, each of which may use the results of those before it. */
+/** `batch`: up to 50 commands in one request. A command can use the results of those before it. */
 import { Refusal } from "./errors.ts";
 import { type FakeParams, formParams, isMap, phpMap, textOf, valueOf } from "./request.ts";
 import type { MethodResult } from "./state.ts";
 
-/** How many commands are run. */
-const COMMANDS = 50;
+/** Maximum number of commands. */
+const MAX_COMMANDS = 50;
 
-/** Runs the commands of `cmd` one after another; their errors are part of the result. */
+/** Runs the commands of `cmd` in order. Their errors are part of the result. */
 export async function answerBatch(
   params: FakeParams,
   run: (method: string, params: FakeParams) => Promise<MethodResult & { readonly time: object }>,
@@ -23,10 +23,10 @@ export async function answerBatch(
   const commands = Object.entries(isMap(cmd) || Array.isArray(cmd) ? cmd : {});
   for (const [index, [name, written]] of commands.entries()) {
     try {
-      if (index >= COMMANDS) throw new Refusal("ERROR_BATCH_LENGTH_EXCEEDED");
-      const [method, given] = commandOf(written);
+      if (index >= MAX_COMMANDS) throw new Refusal("ERROR_BATCH_LENGTH_EXCEEDED");
+      const [method, given] = parseCommand(written);
       if (method.toLowerCase() === "batch") throw new Refusal("ERROR_BATCH_METHOD_NOT_ALLOWED");
-      const { result, total, next, time } = await run(method, filled(given, results) as FakeParams);
+      const { result, total, next, time } = await run(method, resolveReferences(given, results) as FakeParams);
       results.set(name, result);
       parts.result_time.set(name, time);
       if (total !== undefined) parts.result_total.set(name, total);
@@ -41,8 +41,8 @@ export async function answerBatch(
   return { result: { result: phpMap(results), ...Object.fromEntries(written) } };
 }
 
-/** `crm.deal.get?id=1`, or the two as fields. */
-function commandOf(written: unknown): readonly [method: string, params: FakeParams] {
+/** Parses a command: `crm.deal.get?id=1`, or a map with `method` and `params`. */
+function parseCommand(written: unknown): readonly [method: string, params: FakeParams] {
   if (isMap(written)) return [String(written["method"] ?? ""), isMap(written["params"]) ? written["params"] : {}];
   const text = String(written);
   const mark = text.indexOf("?");
@@ -51,17 +51,19 @@ function commandOf(written: unknown): readonly [method: string, params: FakePara
 
 const REFERENCE = /\$result((?:\[[^\]]*\])+)/g;
 
-/** `$result[name][field]`, replaced by what the command `name` gave; nothing, where it gave nothing. */
-function filled(value: unknown, results: ReadonlyMap<string, unknown>): unknown {
-  if (Array.isArray(value)) return value.map((item) => filled(item, results));
-  if (isMap(value)) return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, filled(v, results)]));
+/** Replaces `$result[name][field]` by the result of the command `name`, or by an empty string if there is none. */
+function resolveReferences(value: unknown, results: ReadonlyMap<string, unknown>): unknown {
+  if (Array.isArray(value)) return value.map((item) => resolveReferences(item, results));
+  if (isMap(value)) {
+    return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, resolveReferences(v, results)]));
+  }
   if (typeof value !== "string") return value;
   const whole = /^\$result((?:\[[^\]]*\])+)$/.exec(value);
-  if (whole !== null) return found(whole[1]!, results) ?? "";
-  return value.replaceAll(REFERENCE, (_, path: string) => String(found(path, results) ?? ""));
+  if (whole !== null) return resultAt(whole[1]!, results) ?? "";
+  return value.replaceAll(REFERENCE, (_, path: string) => String(resultAt(path, results) ?? ""));
 }
 
-function found(path: string, results: ReadonlyMap<string, unknown>): unknown {
+function resultAt(path: string, results: ReadonlyMap<string, unknown>): unknown {
   const [name = "", ...keys] = path.slice(1, -1).split("][");
   return keys.reduce<unknown>(
     (value, key) => (typeof value === "object" && value !== null ? (value as FakeParams)[key] : undefined),

@@ -1,12 +1,12 @@
 /**
- * A local Bitrix24: OAuth hosts that know whose tokens are whose, portals with their REST, and the sender of the events
- * of an app's life. For tests and demonstrations.
+ * A fake Bitrix24 for tests and demonstrations: OAuth hosts that know the owner of each token, portals with their REST, and
+ * a sender of events.
  */
 import { createPortal } from "./create_portal.ts";
-import { failing, type FakeFailOptions, type FakeFaultOptions, losing } from "./faults.ts";
+import { breakConnections, failCalls, type FakeFailOptions, type FakeFaultOptions } from "./faults.ts";
 import { answerOAuth } from "./oauth.ts";
 import type { FakePortal, FakePortalOptions } from "./portal.ts";
-import { decodeRequest, following } from "./request.ts";
+import { decodeRequest, followRedirects } from "./request.ts";
 import { answerRest } from "./rest.ts";
 import { createSender, type FakeHandler, type FakeSent } from "./sender.ts";
 import { type FakeServer, startServer } from "./server.ts";
@@ -14,53 +14,73 @@ import type { FakeCall, FakeRateLimit, World } from "./state.ts";
 
 /** Options of {@linkcode fakeBitrix24}. */
 export interface FakeBitrix24Options {
-  /** `client_id` of the app that the portals have. */
+  /** `client_id` of the app. */
   readonly clientId: string;
-  /** `client_secret` without which no token is refreshed; default any. */
+  /**
+   * `client_secret` of the app, needed to refresh tokens.
+   *
+   * @default any is accepted
+   */
   readonly clientSecret?: string;
-  /** The one OAuth host; default `https://oauth.bitrix24.tech`, with `https://oauth.bitrix.info` beside it. */
+  /**
+   * The only OAuth host.
+   *
+   * @default both `https://oauth.bitrix24.tech` and `https://oauth.bitrix.info`
+   */
   readonly oauthHost?: string;
-  /** Milliseconds since 1970, by which tokens end and events are sent; default the system's, for tokens. */
+  /**
+   * Milliseconds since 1970: the time of tokens and events.
+   *
+   * @default the system's clock for tokens; events are an hour apart
+   */
   readonly clock?: () => number;
-  /** How long access tokens live, in seconds; default 3600. */
+  /**
+   * Lifetime of access tokens in seconds.
+   *
+   * @default 3600
+   */
   readonly accessTokenSeconds?: number;
-  /** How many requests each portal takes; default any number. */
+  /**
+   * Limit of REST requests of each portal.
+   *
+   * @default no limit
+   */
   readonly rateLimit?: FakeRateLimit;
-  /** Where events are sent: an app's `fetch`, or its address. */
+  /** Receiver of events: the `fetch` of an app, or its URL. */
   readonly handler?: FakeHandler;
 }
 
-/** OAuth hosts and portals. */
+/** A fake Bitrix24: OAuth hosts and portals. */
 export interface FakeBitrix24 {
   /**
-   * Answers for the OAuth hosts and every portal: to inject into an app, or to serve. Rejects, as `fetch` does, with a
-   * `TypeError` for any other host. Loopback addresses are taken for the OAuth host, being served.
+   * Answers for the OAuth hosts and all portals. Pass it to an app, or serve it. Rejects with a `TypeError` for any other
+   * host, as `fetch` does. Loopback addresses count as the OAuth host.
    */
   readonly fetch: (input: Request | URL | string, init?: RequestInit) => Promise<Response>;
-  /** How many requests the OAuth hosts have had. */
+  /** Number of requests to the OAuth hosts. */
   readonly requests: () => number;
-  /** Makes a portal without the app. */
+  /** Creates a portal without the app. */
   readonly portal: (options: FakePortalOptions) => FakePortal;
-  /** Every call of a method, at portals and OAuth hosts, in the order in which they came; never with a token. */
+  /** All calls of portals and OAuth hosts in order, without tokens. */
   readonly calls: () => readonly FakeCall[];
-  /** How often a refresh token was given for a new pair. */
+  /** Number of token refreshes. */
   readonly refreshes: () => number;
-  /** Every event that was to be sent, and what became of it. */
+  /** All events and their outcomes. */
   readonly events: () => readonly FakeSent[];
-  /** Resolves when events that methods asked for, such as `event.test`, have been sent. */
+  /** Resolves when the events that methods such as `event.test` requested have been sent. */
   readonly settled: () => Promise<void>;
-  /** Changes where events are sent. */
+  /** Changes the receiver of events. */
   readonly deliverTo: (handler: FakeHandler) => void;
-  /** {@linkcode FakePortal.fail} for whatever portal, and for tokens that are nobody's. */
+  /** {@linkcode FakePortal.fail} for all portals and for unknown tokens. */
   readonly fail: (code: string, options?: FakeFailOptions) => void;
-  /** {@linkcode FakePortal.lose} for whatever portal, and for tokens that are nobody's. */
+  /** {@linkcode FakePortal.lose} for all portals and for unknown tokens. */
   readonly lose: (options?: FakeFaultOptions) => void;
-  /** Listens on a free loopback port, for apps in other processes: see {@linkcode forwardingFetch}. */
+  /** Listens on a free loopback port, for apps in other processes. See {@linkcode forwardingFetch}. */
   readonly serve: () => Promise<FakeServer>;
 }
 
 /**
- * Starts a fake Bitrix24. It keeps no sockets: inject `fetch` into `createApp`, or serve it.
+ * Creates a fake Bitrix24. It opens no sockets: pass its `fetch` to `createApp`, or call `serve`.
  *
  * @example
  * ```ts
@@ -84,7 +104,7 @@ export interface FakeBitrix24 {
  * await app.close();
  * ```
  *
- * @example A portal's REST, and what goes wrong there
+ * @example A portal's REST and its errors
  * ```ts
  * import { fakeBitrix24 } from "@b24/onappupdate/testing";
  * import assert from "node:assert/strict";
@@ -111,7 +131,7 @@ export interface FakeBitrix24 {
 export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
   const { oauthHost = OAUTH_HOSTS[0], clock, rateLimit } = options;
   const sender = createSender(options.handler);
-  const underWay = new Set<Promise<unknown>>();
+  const sending = new Set<Promise<unknown>>();
   const world: World = {
     clientId: options.clientId,
     clientSecret: options.clientSecret,
@@ -129,16 +149,16 @@ export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
     formerHosts: new Map(),
     calls: [],
     faults: [],
-    pairs: 0,
+    issuedPairs: 0,
     requests: 0,
     refreshes: 0,
     emit: (portal, body) => {
-      const sending = sender.send(portal, body).finally(() => underWay.delete(sending));
-      underWay.add(sending);
+      const sent = sender.send(portal, body).finally(() => sending.delete(sent));
+      sending.add(sent);
     },
   };
   const fetch: FakeBitrix24["fetch"] = (input, init) =>
-    following(new Request(input, init), (request) => unlessAborted(request, answer(world, request)));
+    followRedirects(new Request(input, init), (request) => raceAbort(request, answer(world, request)));
   return {
     fetch,
     requests: () => world.requests,
@@ -146,10 +166,10 @@ export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
     calls: () => [...world.calls],
     refreshes: () => world.refreshes,
     events: sender.sent,
-    settled: async () => void await Promise.all(underWay),
+    settled: async () => void await Promise.all(sending),
     deliverTo: sender.deliverTo,
-    fail: (code, options) => failing(world, undefined, code, options),
-    lose: (options) => losing(world, undefined, options),
+    fail: (code, options) => failCalls(world, undefined, code, options),
+    lose: (options) => breakConnections(world, undefined, options),
     serve: () => startServer(fetch),
   };
 }
@@ -172,8 +192,8 @@ async function answer(world: World, request: Request): Promise<Response> {
   throw new TypeError(`fetch failed: there is no host ${host}`);
 }
 
-/** As `fetch` has it: an abort ends the wait for the answer, and its body. */
-async function unlessAborted(request: Request, answering: Promise<Response>): Promise<Response> {
+/** Rejects when the request is aborted, and ends the body of its answer then, as `fetch` does. */
+async function raceAbort(request: Request, answering: Promise<Response>): Promise<Response> {
   const { signal } = request;
   signal.throwIfAborted();
   let stop: () => void;
@@ -183,8 +203,8 @@ async function unlessAborted(request: Request, answering: Promise<Response>): Pr
   });
   try {
     const { body, status, headers } = await Promise.race([answering, aborted]);
-    const ending = body === null ? null : body.pipeThrough(new TransformStream(), { signal });
-    return new Response(ending, { status, headers });
+    const abortable = body === null ? null : body.pipeThrough(new TransformStream(), { signal });
+    return new Response(abortable, { status, headers });
   } finally {
     signal.removeEventListener("abort", stop!);
   }

@@ -1,169 +1,68 @@
-/** Makes a portal of a fake Bitrix24, and does with it what a test wants. */
-import { eventBody } from "./event.ts";
-import { failing, losing } from "./faults.ts";
+/** Creates portals of a fake Bitrix24. */
+import { defined } from "../../defined.ts";
+import { breakConnections, failCalls } from "./faults.ts";
 import { openingRequest } from "./opening.ts";
 import type { FakePortal, FakePortalOptions } from "./portal.ts";
+import { portalEvents } from "./portal_events.ts";
 import { dropRegistrations } from "./registrations.ts";
 import type { Sender } from "./sender.ts";
-import { newPair, NO_REGISTRATIONS, type PortalState, scopeText, type World } from "./state.ts";
+import { expireTokens, issueTokens, NO_REGISTRATIONS, type PortalState, setUser, type World } from "./state.ts";
 
 const SCOPE = ["crm", "placement", "user_brief"];
 
-/** A portal without the app. */
+/** Creates a portal without the app. */
 export function createPortal(world: World, sender: Sender, options: FakePortalOptions): FakePortal {
-  const { memberId, domain = "example.bitrix24.de", clientId = world.clientId, scope = SCOPE, rateLimit } = options;
-  const portal: PortalState = {
-    clientId,
-    memberId,
-    domain,
-    version: undefined,
-    isFinished: true,
-    hasWizard: false,
-    isPaid: true,
-    status: "S",
-    installations: 0,
-    rotations: 0,
-    ts: options.ts ?? (world.hasClock ? 0 : 1785300000),
-    scope: new Set(scope),
-    users: new Map([[1, { id: 1, name: "Ada", isAdmin: true, isActive: true }]]),
-    registrations: NO_REGISTRATIONS,
-    answers: new Map(),
-    oauthAnswers: new Map(),
-    lists: new Map(),
-    rateLimit,
-    bucket: { level: 0, at: 0 },
-  };
+  const portal = newPortal(world, options);
+  const { memberId } = portal;
   world.portals.push(portal);
-  settle(world, portal, domain);
+  addHost(world, portal, portal.domain);
 
-  const tokens: FakePortal["tokens"] = (userId = 1) => {
-    user(userId, {});
-    return newPair(world, portal, userId);
-  };
-  const user: FakePortal["user"] = (id, { admin, name, active }) => {
-    const known = portal.users.get(id);
-    portal.users.set(id, {
-      id,
-      name: name ?? known?.name ?? `User ${id}`,
-      isAdmin: admin ?? known?.isAdmin ?? false,
-      isActive: active ?? known?.isActive ?? true,
-    });
-  };
-  const endTokens = (kind: "accessTokens" | "refreshTokens"): void => {
-    for (const token of world[kind].values()) if (token.portal === portal) token.endsAt = 0;
-  };
-  const event: FakePortal["event"] = (name, data, options = {}) => {
-    user(options.userId ?? 1, {});
-    return eventBody(world, portal, name, data, options);
-  };
-  const installed = (): Record<string, string> => ({
-    VERSION: String(portal.version),
-    ACTIVE: "Y",
-    INSTALLED: portal.isFinished ? "Y" : "N",
-    LANGUAGE_ID: "ru",
-  });
-  const payment = (): string =>
-    eventBody(world, portal, "ONAPPPAYMENT", {
-      CODE: portal.clientId,
-      VERSION: String(portal.version ?? ""),
-      STATUS: portal.status,
-      PAYMENT_EXPIRED: portal.isPaid ? "N" : "Y",
-      DAYS: portal.isPaid ? "28" : "0",
-    }, { withoutRefresh: true });
-
-  const bodies = {
-    install: (version, { wizard = false, finished = !wizard, ...options } = {}) => {
-      portal.version = version;
-      portal.installations++;
-      portal.isFinished = finished;
-      portal.hasWizard = wizard;
-      return event("ONAPPINSTALL", installed(), options);
-    },
-    installFinish: () => {
-      portal.isFinished = true;
-      return event("ONAPPINSTALL", installed());
-    },
-    update: (to, options = {}) => {
-      const { rotateToken = false, dropRegistrations: drops = false, as = "ONAPPUPDATE", wizard, ...others } = options;
-      const previous = portal.version;
-      if (wizard === true) [portal.hasWizard, portal.isFinished] = [true, false];
-      portal.version = to;
-      if (rotateToken) portal.rotations++;
-      if (drops !== false) dropRegistrations(portal, drops === true ? "all" : drops);
-      const data = { VERSION: String(to), PREVIOUS_VERSION: String(previous ?? ""), LANGUAGE_ID: "de" };
-      return event(as, as === "ONAPPUPDATE" ? data : installed(), others);
-    },
-    uninstall: ({ clean = true } = {}) => {
-      const body = event("ONAPPUNINSTALL", { LANGUAGE_ID: "ru", CLEAN: clean ? "1" : "0" }, { tokenless: true });
-      portal.version = undefined;
-      dropRegistrations(portal, "all");
-      endTokens("accessTokens");
-      endTokens("refreshTokens");
-      return body;
-    },
-    stopPayment: () => {
-      portal.isPaid = false;
-      return payment();
-    },
-    pay: () => {
-      portal.isPaid = true;
-      return payment();
-    },
-    userReady: ({ userId = 1000, admin = true } = {}) => {
-      user(userId, { admin, name: "App" });
-      const { accessToken, refreshToken, expiresAt } = newPair(world, portal, userId);
-      return event("ONAPPUSERREADY", {
-        access_token: accessToken,
-        refresh_token: refreshToken,
-        expires: String(Math.floor(expiresAt / 1000)),
-        expires_in: String(world.accessTokenSeconds),
-        scope: scopeText(portal),
-        user_id: String(userId),
-      }, { tokenless: true });
-    },
-    event,
-  } satisfies Partial<FakePortal>;
+  const events = portalEvents(world, portal);
   const send: FakePortal["send"] = (body, options) => sender.send(portal, body, options);
+  const tokens: FakePortal["tokens"] = (userId = 1) => {
+    setUser(portal, userId, {});
+    return issueTokens(world, portal, userId);
+  };
 
   return {
     memberId,
     get domain() {
       return portal.domain;
     },
-    ...bodies,
+    ...events,
     open: (options = {}) => {
-      user(options.userId ?? 1, options.admin === undefined ? {} : { admin: options.admin });
+      setUser(portal, options.userId ?? 1, defined({ admin: options.admin }));
       return openingRequest(world, portal, options);
     },
     send,
     sends: {
-      install: (version, options) => send(bodies.install(version, options), options),
-      installFinish: (options) => send(bodies.installFinish(), options),
-      update: (to, options) => send(bodies.update(to, options), options),
-      uninstall: (options) => send(bodies.uninstall(options), options),
-      stopPayment: (options) => send(bodies.stopPayment(), options),
-      pay: (options) => send(bodies.pay(), options),
-      userReady: (options) => send(bodies.userReady(options), options),
-      event: (name, data, options) => send(event(name, data, options), options),
+      install: (version, options) => send(events.install(version, options), options),
+      installFinish: (options) => send(events.installFinish(), options),
+      update: (to, options) => send(events.update(to, options), options),
+      uninstall: (options) => send(events.uninstall(options), options),
+      stopPayment: (options) => send(events.stopPayment(), options),
+      pay: (options) => send(events.pay(), options),
+      userReady: (options) => send(events.userReady(options), options),
+      event: (name, data, options) => send(events.event(name, data, options), options),
     },
     accessToken: (userId) => tokens(userId).accessToken,
     tokens,
     expireTokens: ({ refresh = false } = {}) => {
-      endTokens("accessTokens");
-      if (refresh) endTokens("refreshTokens");
+      expireTokens(world, portal, "accessTokens");
+      if (refresh) expireTokens(world, portal, "refreshTokens");
     },
-    user,
+    user: (userId, options) => setUser(portal, userId, options),
     grant: (...scopes) => scopes.forEach((scope) => portal.scope.add(scope)),
     revoke: (...scopes) => scopes.forEach((scope) => portal.scope.delete(scope)),
-    rename: (next) => {
-      const hosts = world.hosts.get(portal.domain)!;
-      hosts.splice(hosts.indexOf(portal), 1);
+    rename: (domain) => {
+      const portals = world.hosts.get(portal.domain)!;
+      portals.splice(portals.indexOf(portal), 1);
       world.formerHosts.set(portal.domain, portal);
-      portal.domain = next;
-      settle(world, portal, next);
+      portal.domain = domain;
+      addHost(world, portal, domain);
     },
-    fail: (code, options) => failing(world, portal, code, options),
-    lose: (options) => losing(world, portal, options),
+    fail: (code, options) => failCalls(world, portal, code, options),
+    lose: (options) => breakConnections(world, portal, options),
     answer: (method, answer, { at = "portal" } = {}) => {
       const answers = at === "portal" ? portal.answers : portal.oauthAnswers;
       if (answer === undefined) answers.delete(method.toLowerCase());
@@ -174,7 +73,7 @@ export function createPortal(world: World, sender: Sender, options: FakePortalOp
     registrations: () => portal.registrations,
     dropRegistrations: (which = "all") => dropRegistrations(portal, which),
     state: () => ({
-      ...(portal.version === undefined ? {} : { version: portal.version }),
+      ...defined({ version: portal.version }),
       domain: portal.domain,
       finished: portal.isFinished,
       paid: portal.isPaid,
@@ -183,7 +82,34 @@ export function createPortal(world: World, sender: Sender, options: FakePortalOp
   };
 }
 
-/** The portal is reached at `domain` from now on. */
-function settle(world: World, portal: PortalState, domain: string): void {
+function newPortal(
+  world: World,
+  { memberId, domain = "example.bitrix24.de", clientId = world.clientId, ts, scope = SCOPE, rateLimit }:
+    FakePortalOptions,
+): PortalState {
+  return {
+    clientId,
+    memberId,
+    domain,
+    version: undefined,
+    isFinished: true,
+    hasWizard: false,
+    isPaid: true,
+    status: "S",
+    installations: 0,
+    rotations: 0,
+    ts: ts ?? (world.hasClock ? 0 : 1785300000),
+    scope: new Set(scope),
+    users: new Map([[1, { id: 1, name: "Ada", isAdmin: true, isActive: true }]]),
+    registrations: NO_REGISTRATIONS,
+    answers: new Map(),
+    oauthAnswers: new Map(),
+    lists: new Map(),
+    rateLimit,
+    bucket: { level: 0, at: 0 },
+  };
+}
+
+function addHost(world: World, portal: PortalState, domain: string): void {
   world.hosts.set(domain, [...world.hosts.get(domain) ?? [], portal]);
 }

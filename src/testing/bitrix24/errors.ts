@@ -1,6 +1,6 @@
-/** The errors that Bitrix24 answers with: codes, HTTP statuses and words. */
+/** The errors of Bitrix24: codes, HTTP statuses and descriptions. */
 
-/** By code: the HTTP status and `error_description`. */
+/** HTTP status and `error_description` by code. */
 const ERRORS: Readonly<Record<string, readonly [status: number, description: string]>> = {
   expired_token: [401, "The access token provided has expired."],
   invalid_token: [401, "Unable to get application by token"],
@@ -34,16 +34,16 @@ const ERRORS: Readonly<Record<string, readonly [status: number, description: str
   ERROR_NOT_FOUND: [400, "User Field Type not found"],
 };
 
-/** How Bitrix24 refuses; becomes the answer to a request, or to one command of a batch. */
+/** An error of Bitrix24: the answer to a request, or to a command of a batch. */
 export class Refusal extends Error {
-  /** Bitrix24's own; empty for some. */
+  /** Bitrix24's code; empty for some errors. */
   readonly code: string;
-  /** Of HTTP. */
+  /** HTTP status. */
   readonly status: number;
-  /** What the answer has besides the code and its words. */
+  /** Other fields of the answer. */
   readonly more: Readonly<Record<string, unknown>>;
 
-  /** What is not given is as Bitrix24 has it for `code`; 400 for codes that are not known. */
+  /** The defaults are those of Bitrix24 for `code`; for unknown codes, the status is 400. */
   constructor(
     code: string,
     { description, status, more = {} }: {
@@ -59,18 +59,18 @@ export class Refusal extends Error {
     this.more = more;
   }
 
-  /** As it is written in an answer. */
+  /** Returns the body of the answer. */
   toJSON(): Record<string, unknown> {
     return { error: this.code, error_description: this.message, ...this.more };
   }
 }
 
-/** The answer that a refusal is. */
+/** Returns the answer for a refusal. */
 export function refused(refusal: Refusal): Response {
   return Response.json(refusal, { status: refusal.status });
 }
 
-/** A parameter that is not there. */
+/** Returns the error for a missing parameter. */
 export function missing(parameter: string): Refusal {
   return new Refusal("ERROR_ARGUMENT", {
     description: `Argument '${parameter}' is null or empty`,

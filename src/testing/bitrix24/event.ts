@@ -1,16 +1,20 @@
-/** The bodies of events that a fake portal sends. */
+/** The bodies of the events of fake portals. */
 import { endpointOf } from "./oauth.ts";
-import { newPair, type PortalState, scopeText, type World } from "./state.ts";
+import { issueTokens, type PortalState, scopeText, type World } from "./state.ts";
 
-/** Whose an event is, and what it carries. */
+/** Options of {@linkcode FakePortal.event}. */
 export interface FakeEventOptions {
-  /** It belongs to no user, so it carries no tokens. */
+  /** The event belongs to no user, so it has no tokens. */
   readonly tokenless?: boolean;
-  /** Whose tokens it carries; default 1, the administrator. */
+  /**
+   * The user whose tokens the event has.
+   *
+   * @default 1, an administrator
+   */
   readonly userId?: number;
 }
 
-/** A form as Bitrix24 posts it. Keys of `data` are as on the wire: `QUERY[any]` becomes `data[QUERY][any]`. */
+/** Returns the form that Bitrix24 posts. Keys of `data` are as on the wire: `QUERY[any]` becomes `data[QUERY][any]`. */
 export function eventBody(
   world: World,
   portal: PortalState,
@@ -18,7 +22,7 @@ export function eventBody(
   data: Readonly<Record<string, string>>,
   { tokenless = false, userId = 1, withoutRefresh = false }: FakeEventOptions & { readonly withoutRefresh?: boolean },
 ): string {
-  // Two events of one second would be one delivery.
+  // Two events in one second would count as one.
   if (world.hasClock) portal.ts = Math.max(portal.ts, Math.floor(world.now() / 1000));
   const { ts } = portal;
   const body = new URLSearchParams({ event: name });
@@ -26,7 +30,7 @@ export function eventBody(
     body.append(`data[${key.replace(/\]$/, "").replace("[", "][")}]`, value);
   }
   body.append("ts", String(ts));
-  const pair = tokenless ? undefined : newPair(world, portal, userId);
+  const pair = tokenless ? undefined : issueTokens(world, portal, userId);
   const expires = world.hasClock && pair !== undefined
     ? Math.floor(pair.expiresAt / 1000)
     : ts + world.accessTokenSeconds;
@@ -57,20 +61,20 @@ export function applicationToken({ memberId, installations, rotations }: PortalS
   return `a99${installations}${rotations}${count}${memberId}`.slice(0, 32);
 }
 
-/** The name and the version in a body. */
-export function wireNameOf(body: string): { readonly event: string; readonly version?: string } {
+/** Returns the name and the version in a body. */
+export function describeBody(body: string): { readonly event: string; readonly version?: string } {
   const form = new URLSearchParams(body);
   const version = form.get("data[VERSION]");
   return { event: form.get("event") ?? "", ...(version === null ? {} : { version }) };
 }
 
-/** `event.test`: the event that it sends, with what it was given. */
+/** Returns the event that `event.test` sends, with the parameters of the call. */
 export function testEvent(world: World, portal: PortalState, params: Readonly<Record<string, unknown>>): string {
-  return eventBody(world, portal, "ONAPPTEST", { ...flattened("QUERY", params), LANGUAGE_ID: "de" }, {});
+  return eventBody(world, portal, "ONAPPTEST", { ...flatten("QUERY", params), LANGUAGE_ID: "de" }, {});
 }
 
-/** Parameters of any depth as the keys of an event's `data`. */
-function flattened(prefix: string, value: unknown): Record<string, string> {
+/** Returns nested parameters as keys of an event's `data`. */
+function flatten(prefix: string, value: unknown): Record<string, string> {
   if (typeof value !== "object" || value === null) return { [prefix]: String(value ?? "") };
-  return Object.assign({}, ...Object.entries(value).map(([key, item]) => flattened(`${prefix}[${key}]`, item)));
+  return Object.assign({}, ...Object.entries(value).map(([key, item]) => flatten(`${prefix}[${key}]`, item)));
 }

@@ -1,31 +1,47 @@
-/** What goes wrong at a fake Bitrix24: errors that are answered on demand, and answers that are none. */
+/** Faults of a fake Bitrix24: errors on demand, and broken answers. */
 import { Refusal } from "./errors.ts";
 import type { Fault, PortalState, World } from "./state.ts";
 
-/** Which calls go wrong. */
+/** Options of {@linkcode FakePortal.lose}: which calls fail. */
 export interface FakeFaultOptions {
-  /** How many calls; default 1. */
+  /**
+   * Number of calls that fail.
+   *
+   * @default 1
+   */
   readonly times?: number;
-  /** Only calls of this method, such as `crm.deal.list`, `app.info` or `oauth/token`; commands of a batch, too. */
+  /** Only calls of this method, such as `crm.deal.list`, `app.info` or `oauth/token`, also as commands of a batch. */
   readonly method?: string;
-  /** Calls of a portal's REST, the default, or of the OAuth host. */
+  /**
+   * Calls of the portal's REST, or of the OAuth host.
+   *
+   * @default "portal"
+   */
   readonly at?: "portal" | "oauth";
-  /** The method is done, and what it answered is thrown away. By default it is not done. */
+  /** With `"effect"`, the method takes effect and its answer is replaced. By default it has no effect. */
   readonly after?: "effect";
 }
 
-/** Options of `fail`. */
+/** Options of {@linkcode FakePortal.fail}. */
 export interface FakeFailOptions extends FakeFaultOptions {
-  /** HTTP status; default the one that Bitrix24 has for the code. */
+  /**
+   * HTTP status.
+   *
+   * @default that of Bitrix24 for the code
+   */
   readonly status?: number;
-  /** `error_description`; default Bitrix24's words. */
+  /**
+   * `error_description` of the answer.
+   *
+   * @default that of Bitrix24 for the code
+   */
   readonly description?: string;
-  /** `time.operating_reset_at` of the answer in seconds since 1970: for `OPERATION_TIME_LIMIT`. */
+  /** `time.operating_reset_at` of the answer, in seconds since 1970, for `OPERATION_TIME_LIMIT`. */
   readonly resetAt?: number;
 }
 
-/** The next calls are answered with an error. */
-export function failing(
+/** Makes the next calls fail with an error of Bitrix24. */
+export function failCalls(
   world: World,
   portal: PortalState | undefined,
   code: string,
@@ -37,23 +53,23 @@ export function failing(
       ...(description === undefined ? {} : { description }),
       ...(resetAt === undefined ? {} : { more: { time: { operating: 480, operating_reset_at: resetAt } } }),
     });
-  plan(world, portal, options, () => {
+  addFault(world, portal, options, () => {
     throw refusal();
   });
 }
 
-/** The next calls are never answered: the connection breaks. */
-export function losing(world: World, portal: PortalState | undefined, options: FakeFaultOptions = {}): void {
-  plan(world, portal, options, () => {
+/** Breaks the connection of the next calls. */
+export function breakConnections(world: World, portal: PortalState | undefined, options: FakeFaultOptions = {}): void {
+  addFault(world, portal, options, () => {
     throw new TypeError("fetch failed: the connection was closed");
   });
 }
 
-function plan(
+function addFault(
   world: World,
   portal: PortalState | undefined,
   { times = 1, method, at = "portal", after }: FakeFaultOptions,
-  strike: Fault["strike"],
+  raise: Fault["raise"],
 ): void {
   world.faults.push({
     ...(portal === undefined ? {} : { portal }),
@@ -61,35 +77,35 @@ function plan(
     at,
     times,
     afterEffect: after === "effect",
-    strike,
+    raise,
   });
 }
 
-/** Answers of hosts that are broken or hostile. */
+/** Answers of broken or hostile hosts. */
 export interface FakeAnswers {
-  /** A page, as proxies and portals under maintenance show. Default status 200. */
+  /** Returns an HTML page, as proxies and portals under maintenance do. The status is 200 by default. */
   readonly html: (status?: number) => Response;
-  /** JSON that ends in the middle. */
+  /** Returns truncated JSON. */
   readonly halfJson: () => Response;
-  /** JSON that is not what it says. */
+  /** Returns JSON of an unexpected shape. */
   readonly wrongJson: () => Response;
-  /** JSON of so many bytes, which come one mebibyte at a time. */
+  /** Returns JSON of `bytes` bytes, in chunks of one mebibyte. */
   readonly oversized: (bytes: number) => Response;
-  /** The headers, then nothing until the request is aborted. */
+  /** Returns headers, and a body that never arrives. */
   readonly hanging: () => Response;
-  /** A byte each time, and never an end; waits so many milliseconds in between. */
+  /** Returns an endless body of one byte every `everyMs` milliseconds. */
   readonly dripping: (everyMs: number) => Response;
-  /** No body at all. */
+  /** Returns no body. */
   readonly empty: (status: number) => Response;
-  /** Sends elsewhere. */
+  /** Returns a redirect. */
   readonly redirect: (location: string) => Response;
 }
 
 const JSON_TYPE = { headers: { "content-type": "application/json" } };
 
 /**
- * Answers of hosts that are broken or hostile: give them from a method of {@linkcode FakePortal.answer}. One that is slow
- * is a method that waits; one that never answers, a promise that stays open.
+ * Answers of broken or hostile hosts. Return them from a method of {@linkcode FakePortal.answer}. For a slow host, let the
+ * method wait; for one that never answers, return a promise that stays pending.
  *
  * @example
  * ```ts

@@ -1,24 +1,24 @@
-/** List methods over rows: filter, order, select and pages as Bitrix24 has them. */
+/** List methods with the filter, order, select and pages of Bitrix24. */
 import { Refusal } from "./errors.ts";
 import { type FakeParams, isMap, textOf, valueOf } from "./request.ts";
 import type { ListState, MethodResult } from "./state.ts";
 
-/** How many rows a page has. */
-const PAGE = 50;
+/** Number of rows of a page. */
+const PAGE_SIZE = 50;
 
 type Row = ListState["rows"][number];
 
-/** A page of rows: `filter`, `order`, `select` and `start` as Bitrix24 has them. */
-export function listed({ rows, key }: ListState, params: FakeParams): MethodResult {
+/** Returns the page of rows that the `filter`, `order`, `select` and `start` of `params` select. */
+export function listPage({ rows, key }: ListState, params: FakeParams): MethodResult {
   const start = Number(textOf(params, "start") || 0);
   if (!Number.isInteger(start)) throw new Refusal("ERROR_ARGUMENT", { description: "Argument 'start' is wrong" });
   const found = rows.filter(matcher(valueOf(params, "filter"))).toSorted(comparer(valueOf(params, "order")));
   const isCounted = start >= 0;
   const first = isCounted ? start : 0;
-  const page = found.slice(first, first + PAGE).map(selector(valueOf(params, "select")));
+  const page = found.slice(first, first + PAGE_SIZE).map(selector(valueOf(params, "select")));
   const result = key === undefined ? page : { [key]: page };
   if (!isCounted) return { result };
-  const next = first + PAGE < found.length ? { next: first + PAGE } : {};
+  const next = first + PAGE_SIZE < found.length ? { next: first + PAGE_SIZE } : {};
   return { result, ...next, total: found.length };
 }
 
@@ -40,9 +40,9 @@ function matcher(filter: unknown): (row: Row) => boolean {
     if (holds === undefined || Array.isArray(wanted)) {
       const all = Array.isArray(wanted) ? wanted : [wanted];
       const isNot = operator.startsWith("!");
-      return (row: Row): boolean => all.some((one) => compared(row[field], one) === 0) !== isNot;
+      return (row: Row): boolean => all.some((value) => compare(row[field], value) === 0) !== isNot;
     }
-    return (row: Row): boolean => holds(compared(row[field], wanted));
+    return (row: Row): boolean => holds(compare(row[field], wanted));
   });
   return (row) => conditions.every((condition) => condition(row));
 }
@@ -51,7 +51,7 @@ function comparer(order: unknown): (a: Row, b: Row) => number {
   const fields = Object.entries(isMap(order) ? order : {});
   return (a, b) => {
     for (const [field, direction] of fields) {
-      const difference = compared(a[field], b[field]);
+      const difference = compare(a[field], b[field]);
       if (difference !== 0) return /^desc/i.test(String(direction)) ? -difference : difference;
     }
     return 0;
@@ -64,8 +64,8 @@ function selector(select: unknown): (row: Row) => Row {
   return (row) => Object.fromEntries(fields.filter((field) => field in row).map((field) => [field, row[field]]));
 }
 
-/** Numbers, also those that are texts, by what they count; all else by its text. */
-function compared(a: unknown, b: unknown): number {
+/** Compares numbers, also in strings, by value, and everything else as strings. */
+function compare(a: unknown, b: unknown): number {
   const [left, right] = [String(a ?? ""), String(b ?? "")];
   const isNumeric = [left, right].every((side) => side !== "" && Number.isFinite(Number(side)));
   if (isNumeric) return Number(left) - Number(right);

@@ -1,11 +1,11 @@
-/** The REST methods that a fake portal has built in, besides those that register something. */
+/** The built-in REST methods of fake portals, except those that register something. */
 import { missing } from "./errors.ts";
 import { testEvent } from "./event.ts";
 import { REGISTRATION_METHODS } from "./registrations.ts";
 import { type FakeParams, textOf } from "./request.ts";
 import type { PortalState, RestMethod, UserState } from "./state.ts";
 
-/** Whose name, all of it or up to the first dot, is no scope's, and needs none. */
+/** First parts of the names of methods that need no scope. */
 const BASIC = new Set([
   "app",
   "access",
@@ -20,6 +20,7 @@ const BASIC = new Set([
   "server",
 ]);
 
+/** Scopes by the first part of the method name. One of them is enough. */
 const SCOPES: ReadonlyMap<string, readonly string[]> = new Map([
   ["userfieldtype", ["placement"]],
   ["imconnector", ["imopenlines"]],
@@ -51,14 +52,14 @@ const SCOPES: ReadonlyMap<string, readonly string[]> = new Map([
   ].map((scope): [string, readonly string[]] => [scope, [scope]]),
 ]);
 
-/** Whether the portal granted what `method` needs. */
+/** Returns whether the portal grants the scope of a method. */
 export function isGranted(portal: PortalState, method: string): boolean {
   const [first = ""] = method.split(".");
   const scopes = BASIC.has(first) ? undefined : SCOPES.get(first);
   return scopes === undefined || scopes.some((scope) => portal.scope.has(scope));
 }
 
-/** By name, in lower case. */
+/** Methods by name, in lower case. */
 export const METHODS: ReadonlyMap<string, RestMethod> = new Map<string, RestMethod>([
   ["app.info", { run: ({ portal }) => ({ result: appInfo(portal) }) }],
   ["profile", { run: ({ user }) => ({ result: profile(user) }) }],
@@ -96,7 +97,7 @@ function methodGet(portal: PortalState, params: FakeParams): object {
   return { isExisting, isAvailable: isExisting && isGranted(portal, name) };
 }
 
-/** `app.info` of a portal, which is another than that of the OAuth host. */
+/** Returns the `app.info` of a portal, which differs from that of the OAuth host. */
 function appInfo(portal: PortalState): object {
   return {
     ID: 1,
@@ -122,7 +123,7 @@ function profile(user: UserState): object {
   };
 }
 
-/** As Bitrix24 writes times. */
+/** Returns a time as Bitrix24 writes it. */
 export function isoTime(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, "+00:00");
 }

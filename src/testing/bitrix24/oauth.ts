@@ -1,12 +1,20 @@
-/** A fake OAuth host of Bitrix24: it knows whose tokens are whose, and gives new ones for old ones. */
+/** The OAuth hosts of a fake Bitrix24. */
 import { Refusal, refused } from "./errors.ts";
-import { type Asked, textOf } from "./request.ts";
-import { type FakeCall, newPair, type PortalState, scopeText, strike, type TokenState, type World } from "./state.ts";
+import { type DecodedRequest, textOf } from "./request.ts";
+import {
+  applyFault,
+  type FakeCall,
+  issueTokens,
+  type PortalState,
+  scopeText,
+  type TokenState,
+  type World,
+} from "./state.ts";
 
-type Recorded = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
+type RecordedCall = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
 
 /** Answers a request for an OAuth host: `/rest/app.info` and `/oauth/token/`. */
-export async function answerOAuth(world: World, asked: Asked): Promise<Response> {
+export async function answerOAuth(world: World, asked: DecodedRequest): Promise<Response> {
   world.requests++;
   const path = asked.url.pathname.replace(/\.json$/, "").replace(/\/$/, "");
   const method = path === "/rest/app.info" ? "app.info" : path === "/oauth/token" ? "oauth/token" : undefined;
@@ -15,7 +23,7 @@ export async function answerOAuth(world: World, asked: Asked): Promise<Response>
   const token = method === "app.info"
     ? world.accessTokens.get(textOf({ auth }, "auth"))
     : world.refreshTokens.get(textOf(asked.params, "refresh_token"));
-  const call: Recorded = {
+  const call: RecordedCall = {
     ...(token === undefined ? {} : { memberId: token.portal.memberId, userId: token.userId }),
     method,
     at: "oauth",
@@ -23,12 +31,12 @@ export async function answerOAuth(world: World, asked: Asked): Promise<Response>
   };
   world.calls.push(call);
 
-  const about = { at: "oauth", method, ...(token === undefined ? {} : { portal: token.portal }) } as const;
+  const target = { at: "oauth", method, ...(token === undefined ? {} : { portal: token.portal }) } as const;
   try {
-    strike(world, "before", about);
+    applyFault(world, "before", target);
     const own = await token?.portal.oauthAnswers.get(method)?.(call);
     const answer = own ?? (method === "app.info" ? appInfo(world, asked, token) : refresh(world, asked, token));
-    strike(world, "after", about);
+    applyFault(world, "after", target);
     const response = answer instanceof Response ? answer : Response.json(answer);
     call.status = response.status;
     return response;
@@ -39,17 +47,17 @@ export async function answerOAuth(world: World, asked: Asked): Promise<Response>
   }
 }
 
-function appInfo(world: World, asked: Asked, token: TokenState | undefined): object {
+function appInfo(world: World, asked: DecodedRequest, token: TokenState | undefined): object {
   if (textOf(asked.params, "auth") === "") throw new Refusal("NO_AUTH_FOUND");
   if (token === undefined) throw new Refusal("expired_token");
-  const { portal, userId, endsAt } = token;
+  const { portal, userId, expiresAt } = token;
   if (portal.version === undefined) throw new Refusal("NOT_INSTALLED");
-  if (endsAt <= world.now()) throw new Refusal("expired_token");
+  if (expiresAt <= world.now()) throw new Refusal("expired_token");
   return {
     result: {
       client_id: portal.clientId,
       scope: scopeText(portal),
-      expires: Math.floor(endsAt / 1000),
+      expires: Math.floor(expiresAt / 1000),
       user_id: userId,
       install: {
         installed: portal.isFinished,
@@ -66,7 +74,7 @@ function appInfo(world: World, asked: Asked, token: TokenState | undefined): obj
   };
 }
 
-function refresh(world: World, asked: Asked, token: TokenState | undefined): object {
+function refresh(world: World, asked: DecodedRequest, token: TokenState | undefined): object {
   const clientId = textOf(asked.params, "client_id");
   if (textOf(asked.params, "grant_type") !== "refresh_token") throw new Refusal("invalid_request");
   const isOurs = clientId === world.clientId;
@@ -74,15 +82,15 @@ function refresh(world: World, asked: Asked, token: TokenState | undefined): obj
   const secret = textOf(asked.params, "client_secret");
   if (isOurs && world.clientSecret !== undefined && secret !== world.clientSecret) throw new Refusal("invalid_client");
   if (token === undefined || token.portal.clientId !== clientId) throw new Refusal("invalid_grant");
-  const { portal, userId, endsAt } = token;
+  const { portal, userId, expiresAt } = token;
   if (portal.version === undefined) throw new Refusal("NOT_INSTALLED");
-  if (endsAt <= world.now()) throw new Refusal("invalid_grant");
+  if (expiresAt <= world.now()) throw new Refusal("invalid_grant");
   if (!portal.isPaid) throw new Refusal("PAYMENT_REQUIRED");
 
-  // Another request may have used it since it was looked up.
+  // Another request may have used the token since it was looked up.
   if (!world.refreshTokens.delete(textOf(asked.params, "refresh_token"))) throw new Refusal("invalid_grant");
   world.refreshes++;
-  const pair = newPair(world, portal, userId);
+  const pair = issueTokens(world, portal, userId);
   return {
     access_token: pair.accessToken,
     refresh_token: pair.refreshToken,
@@ -98,7 +106,7 @@ function refresh(world: World, asked: Asked, token: TokenState | undefined): obj
   };
 }
 
-/** Where the portal's REST is. */
+/** Returns the URL of the portal's REST. */
 export function endpointOf({ domain }: PortalState): string {
   return `https://${domain}/rest/`;
 }

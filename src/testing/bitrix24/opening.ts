@@ -1,6 +1,6 @@
 /** The request by which a user's browser opens the app's page in a fake portal. */
 import { applicationToken } from "./event.ts";
-import { newPair, type PortalState, scopeText, type World } from "./state.ts";
+import { issueTokens, type PortalState, scopeText, type World } from "./state.ts";
 
 /** Options of {@linkcode FakePortal.open}. */
 export interface FakeOpenOptions {
@@ -45,7 +45,7 @@ export function openingRequest(
   { userId = 1, url = "https://app.example.com/", placement = "DEFAULT", placementOptions = {}, language = "en" }:
     FakeOpenOptions,
 ): Request {
-  const { accessToken, refreshToken } = newPair(world, portal, userId);
+  const { accessToken, refreshToken } = issueTokens(world, portal, userId);
   const address = new URL(url);
   const query = { DOMAIN: portal.domain, PROTOCOL: "1", LANG: language, APP_SID: `5e55${accessToken.slice(6, 34)}` };
   for (const [name, value] of Object.entries(query)) address.searchParams.set(name, value);

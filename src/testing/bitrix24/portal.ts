@@ -1,4 +1,4 @@
-/** One portal of a fake Bitrix24: what a test does with it, and what it can look at. */
+/** The interface of one portal of a fake Bitrix24. */
 import type { FakeEventOptions } from "./event.ts";
 import type { FakeFailOptions, FakeFaultOptions } from "./faults.ts";
 import type { FakeOpenOptions } from "./opening.ts";
@@ -9,24 +9,46 @@ import type { FakeCall, FakeMethod, FakeRateLimit, FakeRegistrations, FakeTokens
 export interface FakePortalOptions {
   /** 32 hexadecimal digits. */
   readonly memberId: string;
-  /** Default `example.bitrix24.de`. */
+  /**
+   * Host name.
+   *
+   * @default "example.bitrix24.de"
+   */
   readonly domain?: string;
-  /** `client_id` of the app that the portal has; default that of the OAuth host. */
+  /**
+   * `client_id` of the app on this portal.
+   *
+   * @default the `clientId` of the fake Bitrix24
+   */
   readonly clientId?: string;
   /**
-   * Seconds since 1970 of the first event, default 1785300000; each further one is an hour later. With a `clock`, events
-   * are sent when it says, and a second apart at least.
+   * `ts` of the first event, in seconds since 1970. Each further event is an hour later. With a `clock`, events have its
+   * time, and are at least a second apart.
+   *
+   * @default 1785300000
    */
   readonly ts?: number;
-  /** What the portal grants the app; default `crm`, `placement` and `user_brief`. */
+  /**
+   * Scopes that the portal grants to the app.
+   *
+   * @default ["crm", "placement", "user_brief"]
+   */
   readonly scope?: readonly string[];
-  /** How many requests it takes; default any number. */
+  /**
+   * Limit of REST requests.
+   *
+   * @default no limit
+   */
   readonly rateLimit?: FakeRateLimit;
 }
 
 /** Options of {@linkcode FakePortal.install}. */
 export interface FakeInstallOptions extends FakeEventOptions {
-  /** False: the app has an installer, which is not finished before {@linkcode FakePortal.installFinish}. */
+  /**
+   * False: the app has an installer, which is unfinished until {@linkcode FakePortal.installFinish}.
+   *
+   * @default true, unless `wizard`
+   */
   readonly finished?: boolean;
   /** The app has an install wizard: no event is sent, not even ONAPPINSTALL, before {@linkcode FakePortal.installFinish}. */
   readonly wizard?: boolean;
@@ -34,11 +56,15 @@ export interface FakeInstallOptions extends FakeEventOptions {
 
 /** Options of {@linkcode FakePortal.update}. */
 export interface FakeUpdateOptions extends FakeEventOptions {
-  /** The portal has another `application_token` from now on. */
+  /** Changes the portal's `application_token`. */
   readonly rotateToken?: boolean;
-  /** Registrations are gone: all of them, or only robots, activities and message senders. */
+  /** Drops the registrations: all, or with `"bizproc"` only robots, activities and message senders. */
   readonly dropRegistrations?: boolean | "bizproc";
-  /** ONAPPINSTALL is what apps without an interface get. */
+  /**
+   * Name of the event. Apps without an interface receive ONAPPINSTALL.
+   *
+   * @default "ONAPPUPDATE"
+   */
   readonly as?: "ONAPPUPDATE" | "ONAPPINSTALL";
   /** The app has an install wizard: no event is sent before {@linkcode FakePortal.installFinish}. */
   readonly wizard?: boolean;
@@ -46,62 +72,74 @@ export interface FakeUpdateOptions extends FakeEventOptions {
 
 /** Options of {@linkcode FakePortal.uninstall}. */
 export interface FakeUninstallOptions {
-  /** The administrator asked to delete the app's data; default true. */
+  /**
+   * The administrator asked to delete the app's data.
+   *
+   * @default true
+   */
   readonly clean?: boolean;
 }
 
-/** Options of {@linkcode FakePortal.user}; what is not given stays as it is. */
+/** Options of {@linkcode FakePortal.user}. Absent ones do not change the user. */
 export interface FakeUserOptions {
-  /** May register what the app needs. */
+  /** Whether the user is an administrator. */
   readonly admin?: boolean;
-  /** In `profile`. */
+  /** Name in `profile`. */
   readonly name?: string;
-  /** False: the app is closed to this user, whose tokens are answered `user_access_error`. */
+  /** False: the user has no access to the app, so calls with their tokens fail with `user_access_error`. */
   readonly active?: boolean;
 }
 
 /** Options of {@linkcode FakePortal.userReady}. */
 export interface FakeUserReadyOptions {
-  /** Default 1000. */
+  /**
+   * Id of the app's user.
+   *
+   * @default 1000
+   */
   readonly userId?: number;
-  /** Default true. */
+  /**
+   * Whether the user is an administrator.
+   *
+   * @default true
+   */
   readonly admin?: boolean;
 }
 
-/** What a portal is at the moment. */
+/** The state of a portal. */
 export interface FakePortalState {
-  /** Of the app; absent where it is not installed. */
+  /** Version of the app; absent if it is not installed. */
   readonly version?: number;
   /** Host name. */
   readonly domain: string;
-  /** `installFinish` was called. */
+  /** The installation is finished. */
   readonly finished: boolean;
-  /** The paid period is not over. */
+  /** The app is paid for. */
   readonly paid: boolean;
-  /** What the portal grants. */
+  /** Scopes that the portal grants to the app. */
   readonly scope: readonly string[];
 }
 
 /**
- * Sends events to the app, as {@linkcode FakePortal} makes their bodies: what the portal does is the same. Every function
- * gives the HTTP statuses of what it sent.
+ * Changes the portal as the functions of {@linkcode FakePortal} do, and sends the event to the app. Every function resolves
+ * to the HTTP statuses of the answers.
  */
 export interface FakeSends {
-  /** {@linkcode FakePortal.install}, sent. */
+  /** Does the same as {@linkcode FakePortal.install}, and sends the event. */
   readonly install: (version: number, options?: FakeInstallOptions & FakeDelivery) => Promise<readonly number[]>;
-  /** {@linkcode FakePortal.installFinish}, sent. */
+  /** Does the same as {@linkcode FakePortal.installFinish}, and sends the event. */
   readonly installFinish: (options?: FakeDelivery) => Promise<readonly number[]>;
-  /** {@linkcode FakePortal.update}, sent. */
+  /** Does the same as {@linkcode FakePortal.update}, and sends the event. */
   readonly update: (to: number, options?: FakeUpdateOptions & FakeDelivery) => Promise<readonly number[]>;
-  /** {@linkcode FakePortal.uninstall}, sent. */
+  /** Does the same as {@linkcode FakePortal.uninstall}, and sends the event. */
   readonly uninstall: (options?: FakeUninstallOptions & FakeDelivery) => Promise<readonly number[]>;
-  /** {@linkcode FakePortal.stopPayment}, sent. */
+  /** Does the same as {@linkcode FakePortal.stopPayment}, and sends the event. */
   readonly stopPayment: (options?: FakeDelivery) => Promise<readonly number[]>;
-  /** {@linkcode FakePortal.pay}, sent. */
+  /** Does the same as {@linkcode FakePortal.pay}, and sends the event. */
   readonly pay: (options?: FakeDelivery) => Promise<readonly number[]>;
-  /** {@linkcode FakePortal.userReady}, sent. */
+  /** Does the same as {@linkcode FakePortal.userReady}, and sends the event. */
   readonly userReady: (options?: FakeUserReadyOptions & FakeDelivery) => Promise<readonly number[]>;
-  /** {@linkcode FakePortal.event}, sent. */
+  /** Does the same as {@linkcode FakePortal.event}, and sends the event. */
   readonly event: (
     name: string,
     data: Readonly<Record<string, string>>,
@@ -110,62 +148,61 @@ export interface FakeSends {
 }
 
 /**
- * One portal. Functions that return a text change it as Bitrix24 would, and give the body of the event that tells the
- * app; `sends` does the same and sends it.
+ * A portal of a fake Bitrix24. Functions that return a string change the portal as Bitrix24 would, and return the body of
+ * the event for the app; those of `sends` also send it.
  */
 export interface FakePortal {
-  /** As it was given. */
+  /** `member_id` of the portal. */
   readonly memberId: string;
-  /** Host name; another one after {@linkcode FakePortal.rename}. */
+  /** Host name; changed by {@linkcode FakePortal.rename}. */
   readonly domain: string;
 
-  /** Installs the app. A portal that had it before gets another `application_token`. */
+  /** Installs the app. Each installation has another `application_token`. */
   readonly install: (version: number, options?: FakeInstallOptions) => string;
   /** The app's installer calls `installFinish`; there are no events before it does. ONAPPINSTALL follows. */
   readonly installFinish: () => string;
   /** Moves the app to another version. */
   readonly update: (to: number, options?: FakeUpdateOptions) => string;
-  /** Removes the app: its tokens end, and what it registered is gone. */
+  /** Removes the app: its tokens expire, and its registrations are dropped. */
   readonly uninstall: (options?: FakeUninstallOptions) => string;
-  /** The paid period ends: REST and `oauth/token` answer `PAYMENT_REQUIRED`, and there are no events. */
+  /** Ends the paid period: REST and `oauth/token` fail with `PAYMENT_REQUIRED`, and no events are sent. */
   readonly stopPayment: () => string;
-  /** The app is paid for. */
+  /** Pays for the app again. */
   readonly pay: () => string;
-  /** The app gets a user of its own on the portal, with tokens. */
+  /** Gives the app its own user on the portal, with tokens. */
   readonly userReady: (options?: FakeUserReadyOptions) => string;
-  /** Any event, with tokens unless `tokenless`. Keys of `data` as on the wire: `VERSION`, or `QUERY[any]`. */
+  /** Returns any other event, with tokens unless `tokenless`. Keys of `data` are as on the wire: `VERSION`, `QUERY[any]`. */
   readonly event: (name: string, data: Readonly<Record<string, string>>, options?: FakeEventOptions) => string;
 
   /** Opens the app's page as a user; returns the POST of the user's browser, for `app.open` or a handler of pages. */
   readonly open: (options?: FakeOpenOptions) => Request;
 
-  /** Sends a body, of this or any other making; gives the HTTP statuses of what was sent. */
+  /** Sends a body. Resolves to the HTTP statuses of the answers. */
   readonly send: (body: string, options?: FakeDelivery) => Promise<readonly number[]>;
-  /** The functions above, which send what they make. */
+  /** The functions above, which also send the event. */
   readonly sends: FakeSends;
 
-  /** A new access token of a user, default 1, the administrator. */
+  /** Returns a new access token of a user; by default of user 1, an administrator. */
   readonly accessToken: (userId?: number) => string;
-  /** A new pair of tokens of a user, default 1, the administrator. */
+  /** Returns a new token pair of a user; by default of user 1, an administrator. */
   readonly tokens: (userId?: number) => FakeTokens;
-  /** Ends all access tokens of the portal, and with `refresh` what would renew them. */
+  /** Expires all access tokens of the portal, and with `refresh` all refresh tokens. */
   readonly expireTokens: (options?: { readonly refresh?: boolean }) => void;
-  /** Makes a user, or changes one; those that nobody made are no administrators, except user 1. */
+  /** Creates or changes a user. Users are not administrators by default, except user 1. */
   readonly user: (userId: number, options: FakeUserOptions) => void;
-  /** Grants the app more scopes. */
+  /** Grants scopes to the app. */
   readonly grant: (...scopes: readonly string[]) => void;
-  /** Takes scopes away. */
+  /** Revokes scopes of the app. */
   readonly revoke: (...scopes: readonly string[]) => void;
-  /** Gives the portal another address: the old one redirects, and events and OAuth hosts name the new one. */
+  /** Changes the host name of the portal. The old one redirects; events and OAuth hosts report the new one. */
   readonly rename: (domain: string) => void;
 
-  /** The next calls are answered with an error of Bitrix24, such as `QUERY_LIMIT_EXCEEDED`. */
+  /** Makes the next calls fail with an error of Bitrix24, such as `QUERY_LIMIT_EXCEEDED`. */
   readonly fail: (code: string, options?: FakeFailOptions) => void;
-  /** The connection breaks at the next calls: nobody knows whether they were done. */
+  /** Breaks the connection of the next calls, so that the app does not learn whether they succeeded. */
   readonly lose: (options?: FakeFaultOptions) => void;
   /**
-   * Answers a method of the portal's REST, or `app.info` or `oauth/token` at the OAuth host, from now on. `undefined`: as
-   * it was before.
+   * Replaces a method of the portal's REST, or `app.info` or `oauth/token` of the OAuth host. `undefined` restores it.
    */
   readonly answer: (
     method: string,
@@ -173,8 +210,8 @@ export interface FakePortal {
     options?: { readonly at?: "portal" | "oauth" },
   ) => void;
   /**
-   * A list method, with `filter`, `order`, `select` and pages of 50 over `rows`, which is read at each call. With `key`,
-   * they are in a field of the result: `items` for `crm.item.list`.
+   * Adds a list method over `rows`, with `filter`, `order`, `select` and pages of 50. It reads `rows` at each call. `key`
+   * is the field of the result that contains them, such as `items` for `crm.item.list`.
    */
   readonly data: (
     method: string,
@@ -182,12 +219,12 @@ export interface FakePortal {
     options?: { readonly key?: string },
   ) => void;
 
-  /** What was asked of this portal's REST and, with its tokens, of the OAuth host. */
+  /** Calls of this portal's REST, and those of the OAuth host with its tokens. */
   readonly calls: () => readonly FakeCall[];
-  /** What the app registered. */
+  /** Registrations of the app. */
   readonly registrations: () => FakeRegistrations;
-  /** Takes registrations away, as an update may: all, or only robots, activities and message senders. */
+  /** Drops registrations as an update can: all, or with `"bizproc"` only robots, activities and message senders. */
   readonly dropRegistrations: (which?: "all" | "bizproc") => void;
-  /** What it is at the moment. */
+  /** Returns the current state. */
   readonly state: () => FakePortalState;
 }

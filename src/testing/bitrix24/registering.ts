@@ -1,4 +1,4 @@
-/** What the REST methods with which an app registers itself have in common. */
+/** Shared by the REST methods that register something. */
 import { missing, Refusal } from "./errors.ts";
 import type { FakeParams } from "./request.ts";
 import type { FakeRegistration, FakeRegistrations, MethodCall, PortalState, RestMethod } from "./state.ts";
@@ -9,70 +9,74 @@ type Run = (call: MethodCall & { readonly given: FakeRegistration }) => unknown;
 /** REST methods by name, in lower case. */
 export type Methods = readonly (readonly [name: string, method: RestMethod])[];
 
-/** A method for administrators. */
-export function admin(run: Run): RestMethod {
-  return { ...anybody(run), forAdmins: true };
+/** Returns a method that only administrators may call. */
+export function adminMethod(run: Run): RestMethod {
+  return { ...userMethod(run), forAdmins: true };
 }
 
-/** A method that any user may call. */
-export function anybody(run: Run): RestMethod {
-  return { run: (call) => ({ result: run({ ...call, given: upper(call.params) }) }) };
+/** Returns a method that any user may call. */
+export function userMethod(run: Run): RestMethod {
+  return { run: (call) => ({ result: run({ ...call, given: withUpperCaseKeys(call.params) }) }) };
 }
 
-/** Names of parameters are the same in every case. */
-export function upper(params: FakeParams): FakeRegistration {
+/** Returns the parameters with names in upper case: Bitrix24 ignores their case. */
+export function withUpperCaseKeys(params: FakeParams): FakeRegistration {
   return Object.fromEntries(Object.entries(params).map(([key, value]) => [key.toUpperCase(), value]));
 }
 
-/** @throws {Refusal} when one of them is not there, or empty */
-export function required(given: FakeRegistration, ...names: readonly string[]): void {
+/** @throws {Refusal} if one of the fields is missing or empty */
+export function requireFields(given: FakeRegistration, ...names: readonly string[]): void {
   for (const name of names) if (isEmpty(given[name])) throw missing(name);
 }
 
-/** As PHP has it. */
+/** Returns whether a parameter counts as empty in PHP. */
 export function isEmpty(value: unknown): boolean {
   return value === undefined || value === null || value === "" || value === false;
 }
 
-/** @throws {Refusal} when it is no address that Bitrix24 could call */
-export function handler(given: FakeRegistration, name = "HANDLER"): void {
-  required(given, name);
+/** @throws {Refusal} if the field is not a URL that Bitrix24 can call */
+export function requireHandler(given: FakeRegistration, name = "HANDLER"): void {
+  requireFields(given, name);
   const address = String(given[name]);
   const url = URL.canParse(address) ? new URL(address) : undefined;
   if (url === undefined || !url.hostname.includes(".")) throw new Refusal("ERROR_WRONG_HANDLER_URL");
   if (!/^https?:$/.test(url.protocol)) throw new Refusal("ERROR_UNSUPPORTED_PROTOCOL");
 }
 
-/** Registers. */
-export function added(portal: PortalState, kind: Kind, given: FakeRegistration): true {
+/** Adds a registration. */
+export function addRegistration(portal: PortalState, kind: Kind, given: FakeRegistration): true {
   portal.registrations = { ...portal.registrations, [kind]: [...portal.registrations[kind], given] };
   return true;
 }
 
-/** Removes those that fit; how many. */
-export function removed(portal: PortalState, kind: Kind, fits: (there: FakeRegistration) => boolean): number {
+/** Removes the registrations that fit, and returns their number. */
+export function removeRegistrations(
+  portal: PortalState,
+  kind: Kind,
+  fits: (registration: FakeRegistration) => boolean,
+): number {
   const all = portal.registrations[kind];
-  const kept = all.filter((there) => !fits(there));
+  const kept = all.filter((registration) => !fits(registration));
   portal.registrations = { ...portal.registrations, [kind]: kept };
   return all.length - kept.length;
 }
 
-/** Changes those that fit; whether there was one. */
-export function changed(
+/** Changes the registrations that fit, and returns whether there was one. */
+export function updateRegistrations(
   portal: PortalState,
   kind: Kind,
-  fits: (there: FakeRegistration) => boolean,
+  fits: (registration: FakeRegistration) => boolean,
   fields: FakeRegistration,
 ): boolean {
   const all = portal.registrations[kind];
   if (!all.some(fits)) return false;
-  const next = all.map((there) => fits(there) ? { ...there, ...fields } : there);
+  const next = all.map((registration) => fits(registration) ? { ...registration, ...fields } : registration);
   portal.registrations = { ...portal.registrations, [kind]: next };
   return true;
 }
 
-/** Whether all of `names` are the same, as texts; what is not there is empty, and so is 0. */
-export function same(a: FakeRegistration, b: FakeRegistration, ...names: readonly string[]): boolean {
+/** Returns whether all fields in `names` are equal as strings. Missing fields and 0 count as empty. */
+export function haveSame(a: FakeRegistration, b: FakeRegistration, ...names: readonly string[]): boolean {
   const text = (value: unknown): string => String(value ?? "").replace(/^0$/, "");
   return names.every((name) => text(a[name]) === text(b[name]));
 }

@@ -1,33 +1,35 @@
-/** The REST methods with which an app registers itself at a fake portal. */
+/** The REST methods of fake portals that register something. */
 import { AUTOMATION_METHODS } from "./automation.ts";
 import { missing, Refusal } from "./errors.ts";
 import {
-  added,
-  admin,
-  anybody,
-  changed,
-  handler,
+  addRegistration,
+  adminMethod,
+  haveSame,
   isEmpty,
   type Methods,
-  removed,
-  required,
-  same,
+  removeRegistrations,
+  requireFields,
+  requireHandler,
+  updateRegistrations,
+  userMethod,
 } from "./registering.ts";
 import { isMap, phpMap } from "./request.ts";
 import { type FakeRegistration, NO_REGISTRATIONS, type PortalState } from "./state.ts";
 
-/** What an update may take away. */
+/** Drops registrations as an update can. */
 export function dropRegistrations(portal: PortalState, which: "all" | "bizproc"): void {
   portal.registrations = which === "all"
     ? NO_REGISTRATIONS
     : { ...portal.registrations, robots: [], activities: [], senders: [] };
 }
 
+/** Bitrix24's words. */
 const ALREADY = "Handler already binded";
-const EVENT = ["EVENT", "HANDLER", "AUTH_TYPE", "EVENT_TYPE"] as const;
+/** The fields that identify an event handler. */
+const EVENT_KEYS = ["EVENT", "HANDLER", "AUTH_TYPE", "EVENT_TYPE"] as const;
 
-/** Events have upper case names, and are online unless something else is said. */
-function eventOf(given: FakeRegistration): FakeRegistration {
+/** Returns the event with its name in upper case, and without EVENT_TYPE unless it is offline. */
+function normalizeEvent(given: FakeRegistration): FakeRegistration {
   const offline = /^offline$/i.test(String(given["EVENT_TYPE"] ?? ""));
   const { EVENT_TYPE: _, ...rest } = given;
   return {
@@ -40,34 +42,34 @@ function eventOf(given: FakeRegistration): FakeRegistration {
 const EVENTS: Methods = [
   [
     "event.bind",
-    admin(({ portal, given: raw }) => {
-      required(raw, "EVENT");
-      const given = eventOf(raw);
-      if (given["EVENT_TYPE"] === undefined) handler(given);
-      if (portal.registrations.events.some((there) => same(there, given, ...EVENT))) {
+    adminMethod(({ portal, given: raw }) => {
+      requireFields(raw, "EVENT");
+      const given = normalizeEvent(raw);
+      if (given["EVENT_TYPE"] === undefined) requireHandler(given);
+      if (portal.registrations.events.some((registered) => haveSame(registered, given, ...EVENT_KEYS))) {
         throw new Refusal("ERROR_CORE", { description: `Unable to set event handler: ${ALREADY}` });
       }
-      return added(portal, "events", given);
+      return addRegistration(portal, "events", given);
     }),
   ],
   [
     "event.unbind",
-    admin(({ portal, given: raw }) => {
-      const given = eventOf(raw);
-      // Whatever is not given fits all, up to every handler of the app; but online handlers are meant, if any are.
-      const fields = EVENT.filter((name) => name in given && (name === "AUTH_TYPE" || !isEmpty(given[name])));
+    adminMethod(({ portal, given: raw }) => {
+      const given = normalizeEvent(raw);
+      // Only given fields are compared, so few fields unbind many handlers. EVENT_TYPE is always compared.
+      const fields = EVENT_KEYS.filter((name) => name in given && (name === "AUTH_TYPE" || !isEmpty(given[name])));
       const asked = fields.length === 0 ? [] : [...fields, "EVENT_TYPE"];
-      return { count: removed(portal, "events", (there) => same(there, given, ...asked)) };
+      return { count: removeRegistrations(portal, "events", (registered) => haveSame(registered, given, ...asked)) };
     }),
   ],
   [
     "event.get",
-    anybody(({ portal }) =>
-      portal.registrations.events.map((there) => ({
-        event: there["EVENT"],
-        handler: there["HANDLER"] ?? "",
-        auth_type: String(there["AUTH_TYPE"] ?? 0),
-        offline: there["EVENT_TYPE"] === undefined ? 0 : 1,
+    userMethod(({ portal }) =>
+      portal.registrations.events.map((registered) => ({
+        event: registered["EVENT"],
+        handler: registered["HANDLER"] ?? "",
+        auth_type: String(registered["AUTH_TYPE"] ?? 0),
+        offline: registered["EVENT_TYPE"] === undefined ? 0 : 1,
       }))
     ),
   ],
@@ -90,41 +92,47 @@ const PLACEMENTS: readonly string[] = [
 ];
 
 const PLACEMENT_METHODS: Methods = [
-  ["placement.list", anybody(() => [...PLACEMENTS])],
+  ["placement.list", userMethod(() => [...PLACEMENTS])],
   [
     "placement.bind",
-    admin(({ portal, given }) => {
-      required(given, "PLACEMENT");
-      handler(given);
+    adminMethod(({ portal, given }) => {
+      requireFields(given, "PLACEMENT");
+      requireHandler(given);
       if (!/^[A-Z0-9_]+$/.test(String(given["PLACEMENT"]))) {
         throw new Refusal("ERROR_PLACEMENT_NOT_FOUND", { description: "Placement not found" });
       }
-      if (portal.registrations.placements.some((there) => same(there, given, "PLACEMENT", "HANDLER", "USER_ID"))) {
+      if (
+        portal.registrations.placements.some((registered) =>
+          haveSame(registered, given, "PLACEMENT", "HANDLER", "USER_ID")
+        )
+      ) {
         throw new Refusal("ERROR_CORE", { description: `Unable to set placement handler: ${ALREADY}` });
       }
-      return added(portal, "placements", given);
+      return addRegistration(portal, "placements", given);
     }),
   ],
   [
     "placement.unbind",
-    admin(({ portal, given }) => {
-      required(given, "PLACEMENT");
+    adminMethod(({ portal, given }) => {
+      requireFields(given, "PLACEMENT");
       const asked = ["PLACEMENT", "HANDLER", "USER_ID"].filter((name) => !isEmpty(given[name]));
-      // It counts what it found, and again what it deleted.
-      return { count: 2 * removed(portal, "placements", (there) => same(there, given, ...asked)) };
+      // Bitrix24 counts the found and the deleted ones.
+      return {
+        count: 2 * removeRegistrations(portal, "placements", (registered) => haveSame(registered, given, ...asked)),
+      };
     }),
   ],
   [
     "placement.get",
-    admin(({ portal }) =>
-      portal.registrations.placements.map((there) => ({
-        placement: there["PLACEMENT"],
-        userId: Number(there["USER_ID"] ?? 0),
-        handler: there["HANDLER"],
-        options: mapped(there["OPTIONS"]),
-        title: there["TITLE"] ?? "",
-        description: there["DESCRIPTION"] ?? "",
-        langAll: mapped(there["LANG_ALL"]),
+    adminMethod(({ portal }) =>
+      portal.registrations.placements.map((registered) => ({
+        placement: registered["PLACEMENT"],
+        userId: Number(registered["USER_ID"] ?? 0),
+        handler: registered["HANDLER"],
+        options: mapped(registered["OPTIONS"]),
+        title: registered["TITLE"] ?? "",
+        description: registered["DESCRIPTION"] ?? "",
+        langAll: mapped(registered["LANG_ALL"]),
       }))
     ),
   ],
@@ -134,9 +142,17 @@ function mapped(value: unknown): unknown {
   return phpMap(isMap(value) ? Object.entries(value) : []);
 }
 
-/** Another type of the app has this handler already. */
-function checkType(portal: PortalState, given: FakeRegistration, isOther: (there: FakeRegistration) => boolean): void {
-  if (portal.registrations.userFieldTypes.some((there) => isOther(there) && same(there, given, "HANDLER"))) {
+/** @throws {Refusal} if another type of the app has the same handler */
+function requireFreeHandler(
+  portal: PortalState,
+  given: FakeRegistration,
+  isOther: (registered: FakeRegistration) => boolean,
+): void {
+  if (
+    portal.registrations.userFieldTypes.some((registered) =>
+      isOther(registered) && haveSame(registered, given, "HANDLER")
+    )
+  ) {
     throw new Refusal("ERROR_CORE", { description: `Unable to set placement handler: ${ALREADY}` });
   }
 }
@@ -144,45 +160,49 @@ function checkType(portal: PortalState, given: FakeRegistration, isOther: (there
 const USER_FIELD_TYPES: Methods = [
   [
     "userfieldtype.add",
-    admin(({ portal, given }) => {
-      required(given, "USER_TYPE_ID");
-      handler(given);
-      checkType(portal, given, () => true);
-      if (portal.registrations.userFieldTypes.some((there) => same(there, given, "USER_TYPE_ID"))) {
+    adminMethod(({ portal, given }) => {
+      requireFields(given, "USER_TYPE_ID");
+      requireHandler(given);
+      requireFreeHandler(portal, given, () => true);
+      if (portal.registrations.userFieldTypes.some((registered) => haveSame(registered, given, "USER_TYPE_ID"))) {
         throw new Refusal("ERROR_CORE", { description: `Unable to set placement handler: ${ALREADY}` });
       }
-      return added(portal, "userFieldTypes", given);
+      return addRegistration(portal, "userFieldTypes", given);
     }),
   ],
   [
     "userfieldtype.update",
-    admin(({ portal, given }) => {
-      required(given, "USER_TYPE_ID");
-      handler(given);
+    adminMethod(({ portal, given }) => {
+      requireFields(given, "USER_TYPE_ID");
+      requireHandler(given);
       if (given["TITLE"] === undefined) throw missing("TITLE");
-      const isThis = (there: FakeRegistration): boolean => same(there, given, "USER_TYPE_ID");
-      checkType(portal, given, (there) => !isThis(there));
-      if (!changed(portal, "userFieldTypes", isThis, given)) throw new Refusal("ERROR_NOT_FOUND");
+      const isThis = (registered: FakeRegistration): boolean => haveSame(registered, given, "USER_TYPE_ID");
+      requireFreeHandler(portal, given, (registered) => !isThis(registered));
+      if (!updateRegistrations(portal, "userFieldTypes", isThis, given)) throw new Refusal("ERROR_NOT_FOUND");
       return true;
     }),
   ],
   [
     "userfieldtype.delete",
-    admin(({ portal, given }) => {
-      required(given, "USER_TYPE_ID");
-      const count = removed(portal, "userFieldTypes", (there) => same(there, given, "USER_TYPE_ID"));
+    adminMethod(({ portal, given }) => {
+      requireFields(given, "USER_TYPE_ID");
+      const count = removeRegistrations(
+        portal,
+        "userFieldTypes",
+        (registered) => haveSame(registered, given, "USER_TYPE_ID"),
+      );
       if (count === 0) throw new Refusal("ERROR_NOT_FOUND");
       return true;
     }),
   ],
   [
     "userfieldtype.list",
-    anybody(({ portal }) =>
-      portal.registrations.userFieldTypes.map((there) => ({
-        DESCRIPTION: there["DESCRIPTION"] ?? "",
-        HANDLER: there["HANDLER"],
-        TITLE: there["TITLE"] ?? "",
-        USER_TYPE_ID: there["USER_TYPE_ID"],
+    userMethod(({ portal }) =>
+      portal.registrations.userFieldTypes.map((registered) => ({
+        DESCRIPTION: registered["DESCRIPTION"] ?? "",
+        HANDLER: registered["HANDLER"],
+        TITLE: registered["TITLE"] ?? "",
+        USER_TYPE_ID: registered["USER_TYPE_ID"],
       }))
     ),
   ],
@@ -191,32 +211,34 @@ const USER_FIELD_TYPES: Methods = [
 const CONNECTORS: Methods = [
   [
     "imconnector.register",
-    anybody(({ portal, given }) => {
-      required(given, "ID", "NAME", "ICON");
-      handler(given, "PLACEMENT_HANDLER");
-      removed(portal, "connectors", (there) => same(there, given, "ID"));
-      return added(portal, "connectors", given);
+    userMethod(({ portal, given }) => {
+      requireFields(given, "ID", "NAME", "ICON");
+      requireHandler(given, "PLACEMENT_HANDLER");
+      removeRegistrations(portal, "connectors", (registered) => haveSame(registered, given, "ID"));
+      return addRegistration(portal, "connectors", given);
     }),
   ],
   [
     "imconnector.unregister",
-    anybody(({ portal, given }) => {
-      required(given, "ID");
-      removed(portal, "connectors", (there) => same(there, given, "ID"));
+    userMethod(({ portal, given }) => {
+      requireFields(given, "ID");
+      removeRegistrations(portal, "connectors", (registered) => haveSame(registered, given, "ID"));
       return true;
     }),
   ],
-  // Bitrix24's own are in the list, too.
+  // The list also contains connectors of Bitrix24.
   [
     "imconnector.list",
-    anybody(({ portal }) => ({
+    userMethod(({ portal }) => ({
       livechat: "Live chat",
-      ...Object.fromEntries(portal.registrations.connectors.map((there) => [String(there["ID"]), there["NAME"]])),
+      ...Object.fromEntries(
+        portal.registrations.connectors.map((registered) => [String(registered["ID"]), registered["NAME"]]),
+      ),
     })),
   ],
 ];
 
-/** By name, in lower case. */
+/** Methods by name, in lower case. */
 export const REGISTRATION_METHODS: Methods = [
   ...EVENTS,
   ...PLACEMENT_METHODS,

@@ -1,21 +1,21 @@
-/** A request to a fake Bitrix24, decoded as PHP and Bitrix24's REST read it, and redirects as `fetch` follows them. */
+/** Decodes requests as PHP and Bitrix24's REST do, and follows redirects as `fetch` does. */
 import { decodeForm } from "../../bitrix24/form.ts";
 
-/** Parameters, decoded: from a form all texts, from JSON as they were written. */
+/** Decoded parameters. Those of a form are all strings. */
 export type FakeParams = Readonly<Record<string, unknown>>;
 
-/** A request, decoded. */
-export interface Asked {
+/** A decoded request. */
+export interface DecodedRequest {
   readonly url: URL;
   readonly params: FakeParams;
   readonly signal: AbortSignal;
 }
 
-/** Tests send what events never have. */
+/** Higher than those of events. */
 const LIMITS = { fields: 100_000, depth: 64, keyLength: 10_000, valueLength: 50_000_000 };
 
-/** Reads the query and the body; of what is in both, the body's counts. */
-export async function decodeRequest(request: Request): Promise<Asked> {
+/** Decodes the query and the body. Parameters of the body win. */
+export async function decodeRequest(request: Request): Promise<DecodedRequest> {
   const url = new URL(request.url);
   const body = request.body === null ? {} : await bodyParams(request);
   return { url, params: { ...formParams(url.search.slice(1)), ...body }, signal: request.signal };
@@ -38,31 +38,31 @@ async function bodyParams(request: Request): Promise<FakeParams> {
   }
 }
 
-/** `a[b]=1&c[]=2`, decoded as PHP does. */
+/** Decodes a form such as `a[b]=1&c[]=2` as PHP does. */
 export function formParams(text: string): FakeParams {
-  // The decoder's maps have no prototype, and assertions compare those.
+  // The maps of the decoder have no prototype, which assertions would compare.
   return JSON.parse(JSON.stringify(decodeForm(text, LIMITS)));
 }
 
-/** Whether `value` is a map. */
+/** Returns whether `value` is an object, and not an array. */
 export function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A parameter as text, whatever the case of its name; empty where it is not there. */
+/** Returns a parameter as a string, whatever the case of its name; empty if it is missing. */
 export function textOf(params: FakeParams, name: string): string {
   const value = valueOf(params, name);
   return value === undefined || value === null || typeof value === "object" ? "" : String(value);
 }
 
-/** A parameter, whatever the case of its name. */
+/** Returns a parameter, whatever the case of its name. */
 export function valueOf(params: FakeParams, name: string): unknown {
   const wanted = name.toLowerCase();
   const key = Object.keys(params).find((key) => key.toLowerCase() === wanted);
   return key === undefined ? undefined : params[key];
 }
 
-/** A map as PHP writes it: one that is empty, or whose keys are 0, 1, 2 and so on, becomes a list. */
+/** Returns a map as PHP encodes it: one that is empty, or has the keys 0, 1, 2 and so on, becomes a list. */
 export function phpMap(entries: Iterable<readonly [string, unknown]>): unknown {
   const all = [...entries];
   return all.every(([key], i) => key === String(i)) ? all.map(([, value]) => value) : Object.fromEntries(all);
@@ -70,8 +70,11 @@ export function phpMap(entries: Iterable<readonly [string, unknown]>): unknown {
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
-/** Calls `send`, and does with redirects what `fetch` does: whoever follows them turns a POST into a GET. */
-export async function following(request: Request, send: (request: Request) => Promise<Response>): Promise<Response> {
+/** Calls `send`, and follows redirects as `fetch` does, which turns a POST into a GET. */
+export async function followRedirects(
+  request: Request,
+  send: (request: Request) => Promise<Response>,
+): Promise<Response> {
   let response = await send(request);
   for (let hops = 0; REDIRECTS.has(response.status) && request.redirect !== "manual"; hops++) {
     if (request.redirect === "error") throw new TypeError("fetch failed: unexpected redirect");

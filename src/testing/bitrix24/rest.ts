@@ -1,40 +1,52 @@
-/** The REST of fake portals: who calls, whether he may, what goes wrong, and the answer. */
+/** The REST of fake portals: authentication, limits, faults and answers. */
 import { answerBatch } from "./batch.ts";
 import { Refusal, refused } from "./errors.ts";
-import { listed } from "./lists.ts";
+import { listPage } from "./lists.ts";
 import { isGranted, isoTime, METHODS } from "./methods.ts";
-import { type Asked, type FakeParams, textOf } from "./request.ts";
-import { type FakeCall, type MethodResult, type PortalState, strike, type UserState, type World } from "./state.ts";
+import { type DecodedRequest, type FakeParams, textOf } from "./request.ts";
+import {
+  applyFault,
+  type FakeCall,
+  type MethodResult,
+  type PortalState,
+  type TokenState,
+  type UserState,
+  type World,
+} from "./state.ts";
 
-/** A call while it is answered. */
-type Recorded = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
+/** A call whose answer is not known yet. */
+type RecordedCall = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
 
-/** Answers a request for the host that `portals` have. */
-export async function answerRest(world: World, portals: readonly PortalState[], asked: Asked): Promise<Response> {
+/** Answers a request to a host. Several portals can have the same host name. */
+export async function answerRest(
+  world: World,
+  portals: readonly PortalState[],
+  asked: DecodedRequest,
+): Promise<Response> {
   const method = /^\/rest\/(.+?)(?:\.json)?\/?$/.exec(asked.url.pathname)?.[1];
   if (method === undefined) return refused(new Refusal("ERROR_METHOD_NOT_FOUND"));
   const { auth, ...params } = asked.params;
   const token = typeof auth === "string" ? world.accessTokens.get(auth) : undefined;
   const isHere = token !== undefined && portals.includes(token.portal);
   const portal = isHere ? token.portal : portals[0]!;
-  const call: Recorded = { memberId: portal.memberId, method, at: "portal", params };
+  const call: RecordedCall = { memberId: portal.memberId, method, at: "portal", params };
   if (isHere) call.userId = token.userId;
   world.calls.push(call);
 
   const started = world.now();
   const key = method.toLowerCase();
   const answer = async (): Promise<Response> => {
-    strike(world, "before", { portal, at: "portal", method });
-    takePlace(world, portal);
+    applyFault(world, "before", { portal, at: "portal", method });
+    countRequest(world, portal);
     if (!isKnown(portal, key)) throw new Refusal("ERROR_METHOD_NOT_FOUND");
     if (textOf({ auth }, "auth") === "") throw new Refusal("NO_AUTH_FOUND");
     if (!isHere) throw new Refusal("invalid_token");
-    const user = enter(world, portal, token);
+    const user = authenticate(world, portal, token);
     const done = key === "batch"
-      ? await answerBatch(params, (name, commandParams) => command(world, portal, user, name, commandParams))
-      : await run(world, portal, user, call);
-    strike(world, "after", { portal, at: "portal", method });
-    return done instanceof Response ? done : Response.json({ ...done, time: timeOf(world, started) });
+      ? await answerBatch(params, (name, commandParams) => runCommand(world, portal, user, name, commandParams))
+      : await runMethod(world, portal, user, call);
+    applyFault(world, "after", { portal, at: "portal", method });
+    return done instanceof Response ? done : Response.json({ ...done, time: timingOf(world, started) });
   };
   try {
     const response = await answer();
@@ -47,18 +59,22 @@ export async function answerRest(world: World, portals: readonly PortalState[], 
   }
 }
 
-/** Lets a token in, or says why not. */
-function enter(world: World, portal: PortalState, token: { readonly userId: number; endsAt: number }): UserState {
+/** @throws {Refusal} if the user of the token has no access */
+function authenticate(
+  world: World,
+  portal: PortalState,
+  token: TokenState,
+): UserState {
   if (portal.version === undefined) throw new Refusal("NOT_INSTALLED");
-  if (token.endsAt <= world.now()) throw new Refusal("expired_token");
+  if (token.expiresAt <= world.now()) throw new Refusal("expired_token");
   const user = portal.users.get(token.userId);
   if (!user?.isActive) throw new Refusal("user_access_error");
   if (!portal.isPaid) throw new Refusal("PAYMENT_REQUIRED");
   return user;
 }
 
-/** The bucket of the portal, which empties all the time. */
-function takePlace(world: World, portal: PortalState): void {
+/** @throws {Refusal} if the request exceeds the limit of the portal */
+function countRequest(world: World, portal: PortalState): void {
   if (portal.rateLimit === undefined) return;
   const { perSecond, bucket } = portal.rateLimit;
   const at = world.now();
@@ -72,8 +88,8 @@ function isKnown(portal: PortalState, key: string): boolean {
   return key === "batch" || portal.answers.has(key) || portal.lists.has(key) || METHODS.has(key);
 }
 
-/** One method that is known. */
-async function run(
+/** Runs an existing method. */
+async function runMethod(
   world: World,
   portal: PortalState,
   user: UserState,
@@ -87,21 +103,21 @@ async function run(
     return result instanceof Response ? result : { result };
   }
   const list = portal.lists.get(key);
-  if (list !== undefined) return listed(list, call.params);
+  if (list !== undefined) return listPage(list, call.params);
   const method = METHODS.get(key)!;
   if (method.forAdmins && !user.isAdmin) throw new Refusal("ACCESS_DENIED");
   return method.run({ world, portal, user, params: call.params });
 }
 
-/** One command of a batch. */
-async function command(
+/** Runs a command of a batch. */
+async function runCommand(
   world: World,
   portal: PortalState,
   user: UserState,
   method: string,
   params: FakeParams,
 ): Promise<MethodResult & { readonly time: object }> {
-  const call: Recorded = {
+  const call: RecordedCall = {
     memberId: portal.memberId,
     method,
     at: "portal",
@@ -112,28 +128,28 @@ async function command(
   world.calls.push(call);
   const started = world.now();
   try {
-    strike(world, "before", { portal, at: "portal", method });
+    applyFault(world, "before", { portal, at: "portal", method });
     if (!isKnown(portal, method.toLowerCase())) throw new Refusal("ERROR_METHOD_NOT_FOUND");
-    const done = await run(world, portal, user, call);
-    strike(world, "after", { portal, at: "portal", method });
-    const known = done instanceof Response ? await resultOf(done) : done;
+    const done = await runMethod(world, portal, user, call);
+    applyFault(world, "after", { portal, at: "portal", method });
+    const result = done instanceof Response ? await parseResult(done) : done;
     call.status = 200;
-    return { ...known, time: timeOf(world, started) };
+    return { ...result, time: timingOf(world, started) };
   } catch (error) {
     if (error instanceof Refusal) Object.assign(call, { status: 200, error: error.code });
     throw error;
   }
 }
 
-/** What a whole answer is in a batch. */
-async function resultOf(response: Response): Promise<MethodResult> {
+/** Returns the result in a complete answer, for a batch. */
+async function parseResult(response: Response): Promise<MethodResult> {
   const { error, error_description: description, ...answer } = await response.json();
   if (error !== undefined) throw new Refusal(String(error), { description: String(description ?? "") });
   return answer;
 }
 
-/** How long it took, and when the limit of operating time ends: ten minutes after the call. */
-function timeOf(world: World, started: number): object {
+/** Returns the duration of a call, and the end of its operating time limit: ten minutes after the call. */
+function timingOf(world: World, started: number): object {
   const finished = world.now();
   return {
     start: started / 1000,

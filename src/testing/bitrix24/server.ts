@@ -1,28 +1,28 @@
-/** A fake Bitrix24 as a server, for apps in other processes: one port stands for all of its hosts. */
+/** Serves a fake Bitrix24 to apps in other processes. One port stands for all of its hosts. */
 import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Readable } from "node:stream";
-import { following } from "./request.ts";
+import { followRedirects } from "./request.ts";
 
-/** A server that runs. */
+/** A running server. */
 export interface FakeServer {
-  /** Such as `http://127.0.0.1:40123`; for {@linkcode forwardingFetch}. */
+  /** URL for {@linkcode forwardingFetch}, such as `http://127.0.0.1:40123`. */
   readonly url: string;
-  /** Ends it, and what is still being answered. */
+  /** Closes the server and all connections. */
   readonly close: () => Promise<void>;
 }
 
-/** Names the address that a request was meant for. */
+/** Header with the URL of the original request. */
 const ADDRESS = "x-fake-bitrix24-address";
-/** Says that there is no answer: a connection that just breaks would make some clients ask again. */
+/** Header of an answer that stands for a broken connection. Some clients would repeat requests of one that really breaks. */
 const BROKEN = "x-fake-bitrix24-broken";
 
 type Fetch = (request: Request) => Promise<Response>;
 
-/** Answers over HTTP as `answer` does, on a free loopback port. */
+/** Serves `answer` on a free loopback port. */
 export async function startServer(answer: Fetch): Promise<FakeServer> {
   const server = createServer((request, response) => {
-    relay(request, response, answer).catch(() => {
+    forwardRequest(request, response, answer).catch(() => {
       if (request.headers[ADDRESS] === undefined || response.headersSent) response.destroy();
       else response.writeHead(502, { [BROKEN]: "1" }).end();
     });
@@ -43,21 +43,21 @@ export async function startServer(answer: Fetch): Promise<FakeServer> {
   };
 }
 
-/** @throws {unknown} what `answer` does: the connection broke, or there is no such host */
-async function relay(request: IncomingMessage, response: ServerResponse, answer: Fetch): Promise<void> {
-  const gone = new AbortController();
-  response.once("close", () => gone.abort());
+/** @throws {unknown} the error of `answer`: the connection broke, or there is no such host */
+async function forwardRequest(request: IncomingMessage, response: ServerResponse, answer: Fetch): Promise<void> {
+  const closed = new AbortController();
+  response.once("close", () => closed.abort());
   const chunks: Uint8Array[] = [];
   for await (const chunk of request) chunks.push(chunk);
   const { [ADDRESS]: address, ...headers } = request.headers;
-  const meant = new Headers();
-  for (const [name, value] of Object.entries(headers)) if (typeof value === "string") meant.set(name, value);
+  const original = new Headers();
+  for (const [name, value] of Object.entries(headers)) if (typeof value === "string") original.set(name, value);
   const method = request.method ?? "GET";
   const answered = await answer(
     new Request(String(address ?? `http://${request.headers.host}${request.url}`), {
       method,
-      headers: meant,
-      signal: gone.signal,
+      headers: original,
+      signal: closed.signal,
       redirect: "manual",
       ...(method === "GET" || method === "HEAD" ? {} : { body: Buffer.concat(chunks) }),
     }),
@@ -70,9 +70,8 @@ async function relay(request: IncomingMessage, response: ServerResponse, answer:
 }
 
 /**
- * A `fetch` whose every request, whatever its address, goes to the fake Bitrix24 that is served at `url`: for an app in a
- * process of its own, which keeps addresses such as `https://example.bitrix24.de/rest/`. Hosts that the fake does not
- * have cannot be reached.
+ * Returns a `fetch` that sends all requests to the fake Bitrix24 served at `url`, for an app in another process. The app
+ * uses addresses such as `https://example.bitrix24.de/rest/`. Hosts that the fake does not have are unreachable.
  *
  * @example
  * ```ts
@@ -84,7 +83,7 @@ async function relay(request: IncomingMessage, response: ServerResponse, answer:
  * portal.install(1);
  * const server = await bitrix24.serve();
  *
- * // In the other process, which was told the address:
+ * // In the other process, which received the URL:
  * const fetch = forwardingFetch(server.url);
  * const answer = await fetch("https://example.bitrix24.de/rest/profile", {
  *   method: "POST",
@@ -107,7 +106,7 @@ export function forwardingFetch(url: string): typeof fetch {
     });
     if (!response.headers.has(BROKEN)) return response;
     await response.body?.cancel();
-    throw new TypeError(`fetch failed: ${new URL(request.url).host} gives no answer`);
+    throw new TypeError(`fetch failed: ${new URL(request.url).host} does not answer`);
   };
-  return (input, init) => following(new Request(input, init), forward);
+  return (input, init) => followRedirects(new Request(input, init), forward);
 }

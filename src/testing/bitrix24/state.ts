@@ -1,45 +1,46 @@
-/** What a fake Bitrix24 knows: portals, users, tokens, and what was asked of it. */
+/** The state of a fake Bitrix24: portals, users, tokens, and the calls so far. */
+import type { FakeUserOptions } from "./portal.ts";
 import type { FakeParams } from "./request.ts";
 
-/** How many requests a portal takes. */
+/** The request limit of a portal: a leaky bucket. */
 export interface FakeRateLimit {
-  /** How fast the bucket empties; Bitrix24 has 2, and 5 for Enterprise. */
+  /** Requests per second that leave the bucket. Bitrix24 has 2, or 5 for Enterprise. */
   readonly perSecond: number;
-  /** How many requests fit into it; Bitrix24 has 50, and 250 for Enterprise. */
+  /** Size of the bucket in requests. Bitrix24 has 50, or 250 for Enterprise. */
   readonly bucket: number;
 }
 
-/** A call of a REST method, or of the OAuth host; never with its token. */
+/** A call of a REST method or of the OAuth host, without its token. */
 export interface FakeCall {
-  /** The portal's `member_id`; absent when the token was nobody's. */
+  /** `member_id` of the portal; absent if the token is unknown. */
   readonly memberId?: string;
-  /** Such as `crm.deal.list`, or `oauth/token`. */
+  /** Name of the method, such as `crm.deal.list` or `oauth/token`. */
   readonly method: string;
-  /** Where it came: a portal's REST, or the OAuth host. */
+  /** The REST of a portal, or the OAuth host. */
   readonly at: "portal" | "oauth";
-  /** Without tokens and secrets; of a form all are texts. */
+  /** Parameters without tokens and secrets. Those of a form are all strings. */
   readonly params: FakeParams;
-  /** Whose token it came with; absent when that was nobody's. */
+  /** User of the token; absent if the token is unknown. */
   readonly userId?: number;
-  /** It was a command of a `batch`, which is a call of its own. */
+  /** The call was a command of a `batch`, which is listed as well. */
   readonly isInBatch?: true;
-  /** HTTP status that it was answered with; absent while it has none, and for a lost answer. */
+  /** HTTP status of the answer; absent until there is one, and if the connection broke. */
   readonly status?: number;
-  /** Bitrix24's code, where it was an error. */
+  /** Bitrix24's error code; absent if the call succeeded. */
   readonly error?: string;
 }
 
-/** Answers a method instead of what is built in: gives its `result`, or a whole `Response`. */
+/** Replaces a method: returns its `result`, or a complete `Response`. */
 export type FakeMethod = (call: FakeCall) => unknown;
 
-/** Something that the next calls are answered with. */
+/** A fault of the next calls. */
 export interface Fault {
   readonly portal?: PortalState;
   readonly at: "portal" | "oauth";
   readonly method?: string;
   readonly afterEffect: boolean;
-  /** Makes the answer; throws a `Refusal`, or what `fetch` does when a connection breaks. */
-  readonly strike: () => never;
+  /** Throws a `Refusal`, or the error of `fetch` for a broken connection. */
+  readonly raise: () => never;
   times: number;
 }
 
@@ -56,7 +57,7 @@ export interface TokenState {
   readonly portal: PortalState;
   readonly userId: number;
   /** Milliseconds since 1970. */
-  endsAt: number;
+  expiresAt: number;
 }
 
 /** One portal. */
@@ -64,17 +65,17 @@ export interface PortalState {
   readonly clientId: string;
   readonly memberId: string;
   domain: string;
-  /** Of the app; `undefined` where it is not installed. */
+  /** Version of the app; `undefined` if it is not installed. */
   version: number | undefined;
   isFinished: boolean;
   /** The app has an install wizard: nothing is sent while the installation is not finished. */
   hasWizard: boolean;
   isPaid: boolean;
-  /** As in `auth[status]`. */
+  /** The value of `auth[status]`. */
   status: string;
   installations: number;
   rotations: number;
-  /** Seconds since 1970 of the next event. */
+  /** `ts` of the next event, in seconds since 1970. */
   ts: number;
   scope: Set<string>;
   readonly users: Map<number, UserState>;
@@ -83,18 +84,18 @@ export interface PortalState {
   readonly oauthAnswers: Map<string, FakeMethod>;
   readonly lists: Map<string, ListState>;
   readonly rateLimit: FakeRateLimit | undefined;
-  /** Requests in the bucket, at a time in milliseconds since 1970. */
+  /** Number of requests in the bucket at a time in milliseconds since 1970. */
   bucket: { level: number; at: number };
 }
 
-/** Rows behind a list method. */
+/** The rows of a list method. */
 export interface ListState {
   readonly rows: readonly Readonly<Record<string, unknown>>[];
-  /** Where in the result they are; `undefined`: they are the result. */
+  /** Field of the result that contains the rows; `undefined` if the result is the rows. */
   readonly key: string | undefined;
 }
 
-/** What an app registered at a portal, each as it was given, with the names of parameters in upper case. */
+/** The registrations of the app on a portal: the parameters of each, with names in upper case. */
 export interface FakeRegistrations {
   /** `event.bind`. */
   readonly events: readonly FakeRegistration[];
@@ -114,10 +115,10 @@ export interface FakeRegistrations {
   readonly triggers: readonly FakeRegistration[];
 }
 
-/** Parameters of one registration. */
+/** The parameters of one registration. */
 export type FakeRegistration = Readonly<Record<string, unknown>>;
 
-/** A portal where nothing is registered. */
+/** No registrations. */
 export const NO_REGISTRATIONS: FakeRegistrations = {
   events: [],
   placements: [],
@@ -129,7 +130,7 @@ export const NO_REGISTRATIONS: FakeRegistrations = {
   triggers: [],
 };
 
-/** What a method is given. */
+/** The input of a method. */
 export interface MethodCall {
   readonly world: World;
   readonly portal: PortalState;
@@ -137,7 +138,7 @@ export interface MethodCall {
   readonly params: FakeParams;
 }
 
-/** What a method gives. */
+/** The output of a method. */
 export interface MethodResult {
   readonly result: unknown;
   readonly total?: number;
@@ -151,58 +152,59 @@ export interface RestMethod {
   readonly run: (call: MethodCall) => MethodResult;
 }
 
-/** The whole fake Bitrix24. */
+/** The state of all hosts. */
 export interface World {
   readonly clientId: string;
   readonly clientSecret: string | undefined;
   readonly oauthHosts: ReadonlySet<string>;
-  /** Of the addresses in events and answers. */
+  /** Origin of `server_endpoint` in events and answers. */
   readonly oauthOrigin: string;
   readonly accessTokenSeconds: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** Events are sent at the time of the clock, and not an hour after another. */
+  /** `ts` of events is the time of the clock. Otherwise, events are an hour apart. */
   readonly hasClock: boolean;
   readonly accessTokens: Map<string, TokenState>;
   readonly refreshTokens: Map<string, TokenState>;
   readonly portals: PortalState[];
-  /** By host name, and those that had it before. */
+  /** Portals by host name. */
   readonly hosts: Map<string, PortalState[]>;
+  /** Renamed portals by their former host name. */
   readonly formerHosts: Map<string, PortalState>;
   readonly calls: FakeCall[];
   readonly faults: Fault[];
-  pairs: number;
+  issuedPairs: number;
   requests: number;
   refreshes: number;
-  /** Sends an event that a method asked for. */
+  /** Sends an event that a method requested. */
   readonly emit: (portal: PortalState, body: string) => void;
 }
 
-/** A pair of tokens. */
+/** A token pair. */
 export interface FakeTokens {
-  /** Lives for an hour. */
+  /** Valid for an hour by default. */
   readonly accessToken: string;
-  /** Lives for 180 days, and dies when it is used. */
+  /** Valid for 180 days, and only once. */
   readonly refreshToken: string;
-  /** End of the access token in milliseconds since 1970. */
+  /** Expiry of the access token, in milliseconds since 1970. */
   readonly expiresAt: number;
 }
 
 const REFRESH_TOKEN_MS = 180 * 24 * 60 * 60 * 1000;
 
-/** A new pair, which the OAuth host and the portal know. */
-export function newPair(world: World, portal: PortalState, userId: number): FakeTokens {
-  const count = (++world.pairs).toString(16).padStart(4, "0");
+/** Returns a new token pair of a user. */
+export function issueTokens(world: World, portal: PortalState, userId: number): FakeTokens {
+  const count = (++world.issuedPairs).toString(16).padStart(4, "0");
   const hex = (kind: string): string => `${kind}${count}${portal.memberId.repeat(3)}`.slice(0, 70);
   const expiresAt = world.now() + world.accessTokenSeconds * 1000;
   const pair = { accessToken: hex("acce55"), refreshToken: hex("fe5fe5"), expiresAt };
-  world.accessTokens.set(pair.accessToken, { portal, userId, endsAt: expiresAt });
-  world.refreshTokens.set(pair.refreshToken, { portal, userId, endsAt: world.now() + REFRESH_TOKEN_MS });
+  world.accessTokens.set(pair.accessToken, { portal, userId, expiresAt });
+  world.refreshTokens.set(pair.refreshToken, { portal, userId, expiresAt: world.now() + REFRESH_TOKEN_MS });
   return pair;
 }
 
-/** Makes the first fault that is meant for a call happen, and forgets it when it has happened often enough. */
-export function strike(
+/** Throws the error of the first fault that applies to a call, and removes the fault after its last time. */
+export function applyFault(
   world: World,
   when: "before" | "after",
   call: { readonly portal?: PortalState; readonly at: "portal" | "oauth"; readonly method: string },
@@ -215,10 +217,26 @@ export function strike(
   const fault = world.faults[index];
   if (fault === undefined) return;
   if (--fault.times <= 0) world.faults.splice(index, 1);
-  fault.strike();
+  fault.raise();
 }
 
-/** `scope` as Bitrix24 writes it. */
+/** Expires the access or refresh tokens of a portal. */
+export function expireTokens(world: World, portal: PortalState, kind: "accessTokens" | "refreshTokens"): void {
+  for (const token of world[kind].values()) if (token.portal === portal) token.expiresAt = 0;
+}
+
+/** Creates a user, or changes an existing one. */
+export function setUser(portal: PortalState, id: number, { admin, name, active }: FakeUserOptions): void {
+  const before = portal.users.get(id);
+  portal.users.set(id, {
+    id,
+    name: name ?? before?.name ?? `User ${id}`,
+    isAdmin: admin ?? before?.isAdmin ?? false,
+    isActive: active ?? before?.isActive ?? true,
+  });
+}
+
+/** Returns the scopes as Bitrix24 writes them. */
 export function scopeText(portal: PortalState): string {
   return [...portal.scope].join(",");
 }

@@ -1,0 +1,83 @@
+/** The events of a fake portal: each function changes the portal and returns the body of the event. */
+import { eventBody } from "./event.ts";
+import type { FakePortal } from "./portal.ts";
+import { dropRegistrations } from "./registrations.ts";
+import { expireTokens, issueTokens, type PortalState, scopeText, setUser, type World } from "./state.ts";
+
+/** The functions of {@linkcode FakePortal} that return the body of an event. */
+export type PortalEvents = Pick<
+  FakePortal,
+  "install" | "installFinish" | "update" | "uninstall" | "stopPayment" | "pay" | "userReady" | "event"
+>;
+
+/** Returns the functions that create the events of a portal. */
+export function portalEvents(world: World, portal: PortalState): PortalEvents {
+  const event: PortalEvents["event"] = (name, data, options = {}) => {
+    setUser(portal, options.userId ?? 1, {});
+    return eventBody(world, portal, name, data, options);
+  };
+  const payment = (isPaid: boolean): string => {
+    portal.isPaid = isPaid;
+    return eventBody(world, portal, "ONAPPPAYMENT", paymentData(portal), { withoutRefresh: true });
+  };
+  return {
+    install: (version, { wizard = false, finished = !wizard, ...options } = {}) => {
+      portal.version = version;
+      portal.installations++;
+      portal.isFinished = finished;
+      portal.hasWizard = wizard;
+      return event("ONAPPINSTALL", installData(portal), options);
+    },
+    installFinish: () => {
+      portal.isFinished = true;
+      return event("ONAPPINSTALL", installData(portal));
+    },
+    update: (to, options = {}) => {
+      const { rotateToken = false, dropRegistrations: drops = false, as = "ONAPPUPDATE", wizard, ...others } = options;
+      const previous = portal.version;
+      if (wizard === true) [portal.hasWizard, portal.isFinished] = [true, false];
+      portal.version = to;
+      if (rotateToken) portal.rotations++;
+      if (drops !== false) dropRegistrations(portal, drops === true ? "all" : drops);
+      const data = { VERSION: String(to), PREVIOUS_VERSION: String(previous ?? ""), LANGUAGE_ID: "de" };
+      return event(as, as === "ONAPPUPDATE" ? data : installData(portal), others);
+    },
+    uninstall: ({ clean = true } = {}) => {
+      const body = event("ONAPPUNINSTALL", { LANGUAGE_ID: "ru", CLEAN: clean ? "1" : "0" }, { tokenless: true });
+      portal.version = undefined;
+      dropRegistrations(portal, "all");
+      expireTokens(world, portal, "accessTokens");
+      expireTokens(world, portal, "refreshTokens");
+      return body;
+    },
+    stopPayment: () => payment(false),
+    pay: () => payment(true),
+    userReady: ({ userId = 1000, admin = true } = {}) => {
+      setUser(portal, userId, { admin, name: "App" });
+      const { accessToken, refreshToken, expiresAt } = issueTokens(world, portal, userId);
+      return event("ONAPPUSERREADY", {
+        access_token: accessToken,
+        refresh_token: refreshToken,
+        expires: String(Math.floor(expiresAt / 1000)),
+        expires_in: String(world.accessTokenSeconds),
+        scope: scopeText(portal),
+        user_id: String(userId),
+      }, { tokenless: true });
+    },
+    event,
+  };
+}
+
+function installData({ version, isFinished }: PortalState): Record<string, string> {
+  return { VERSION: String(version), ACTIVE: "Y", INSTALLED: isFinished ? "Y" : "N", LANGUAGE_ID: "ru" };
+}
+
+function paymentData({ clientId, version, status, isPaid }: PortalState): Record<string, string> {
+  return {
+    CODE: clientId,
+    VERSION: String(version ?? ""),
+    STATUS: status,
+    PAYMENT_EXPIRED: isPaid ? "N" : "Y",
+    DAYS: isPaid ? "28" : "0",
+  };
+}
