@@ -1,18 +1,18 @@
-/** Storages that are right in one process and wrong in several, by the clauses that have to find out. */
+/** Storages that are correct in one process and broken in several, with the requirements that must fail. */
 import type { Storage } from "@b24/onappupdate";
 import type { Entry, Key } from "@b24/onappupdate/storage";
 import { StorageError } from "@b24/onappupdate/errors";
 import { closeSync, openSync, rmSync } from "node:fs";
 
 export interface BrokenWorker {
-  /** At least these clauses fail. */
+  /** Requirements that fail, among others. */
   readonly caught: readonly string[];
   readonly make: (storage: Storage, path: string) => Partial<Storage>;
 }
 
 type Put = Storage["put"];
 
-/** Asks first and writes then, whatever happens in between. */
+/** Reads, then writes: not atomic. */
 function readThenWrite({ get, put }: Storage): Put {
   return async (key, value, options = {}) => {
     const { ifVersion } = options;
@@ -22,7 +22,7 @@ function readThenWrite({ get, put }: Storage): Put {
   };
 }
 
-/** Keeps a lock beside the file while a call goes on, and a while longer: who is killed once it has answered has it. */
+/** Holds a lock file during a call and 100 ms longer, so that a process killed after its answer leaves the lock. */
 async function locked<R>(path: string, run: () => Promise<R>): Promise<R> {
   const lock = `${path}.lock`;
   for (let tries = 0;; tries++) {

@@ -5,7 +5,7 @@ import { assertError, fakeSetup, read, TECH } from "../../support/fake.ts";
 import { describe, it } from "../../support/test.ts";
 
 describe("FakeBitrix24.serve() and forwardingFetch()", () => {
-  it("stand for all hosts, in whatever way they are asked", async () => {
+  it("answer for all hosts, for every way to call fetch", async () => {
     const { bitrix24, portal } = fakeSetup();
     const server = await bitrix24.serve();
     const fetch = forwardingFetch(server.url);
@@ -26,7 +26,7 @@ describe("FakeBitrix24.serve() and forwardingFetch()", () => {
     await assert.rejects(fetch(`${TECH}/rest/app.info`, form));
   });
 
-  it("pass on redirects, broken connections, and answers without an end", async () => {
+  it("pass on redirects, broken connections and endless answers", async () => {
     const { bitrix24, portal } = fakeSetup();
     const server = await bitrix24.serve();
     const fetch = forwardingFetch(server.url);

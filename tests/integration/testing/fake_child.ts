@@ -1,4 +1,4 @@
-/** A process of its own, which calls the fake Bitrix24 that its argument names; prints what it got. */
+/** A child process: calls the fake Bitrix24 at the URL in its argument, and prints the answers. */
 import process from "node:process";
 import { forwardingFetch } from "@b24/onappupdate/testing";
 

@@ -1,4 +1,4 @@
-/** A worker of the storage battery on a file, which does right; and some that do not. */
+/** A worker of the conformance suite over a file: correct without a second argument, otherwise broken. */
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { storageWorker } from "@b24/onappupdate/testing";
 import process from "node:process";

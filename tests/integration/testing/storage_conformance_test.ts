@@ -11,7 +11,7 @@ import { root, runArgs } from "../../support/process.ts";
 import { describe, it, test } from "../../support/test.ts";
 import { BROKEN_WORKERS } from "./_broken_workers.ts";
 
-/** The options for storages on files that workers share, `how` of `_broken_workers.ts`. */
+/** Returns options for files that workers share, with the broken storage `how` of `_broken_workers.ts`. */
 function onFiles(how?: string): Partial<StorageConformanceOptions> {
   const paths = new WeakMap<Storage, string>();
   return {
@@ -37,13 +37,13 @@ function onFiles(how?: string): Partial<StorageConformanceOptions> {
   };
 }
 
-test("storageConformance() passes a storage that processes share", async () => {
+test("storageConformance() passes a file that processes share", async () => {
   const shared = register(onFiles()).filter(({ name }) => name.startsWith("8."));
   assert.equal(shared.length, 5);
   assert.deepEqual(await failedRequirements(shared), new Map());
 });
 
-describe("storageConformance() catches a storage that, in several processes,", () => {
+describe("storageConformance() finds storages that are broken in several processes:", () => {
   for (const [does, { caught }] of Object.entries(BROKEN_WORKERS)) {
     it(does, async () => {
       const tests = register(onFiles(does)).filter(({ name }) => caught.includes(name.split(" ")[0]!));

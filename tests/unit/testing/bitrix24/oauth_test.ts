@@ -7,7 +7,7 @@ import { describe, it } from "../../../support/test.ts";
 const HOUR = 3_600_000;
 
 describe("fakeBitrix24() as an OAuth host", () => {
-  it("says of a token whose it is, at both hosts", async () => {
+  it("returns the portal and user of a token, at both hosts", async () => {
     const { portal, post } = fakeSetup();
     for (const host of [TECH, INFO]) {
       const { status, body } = await post(`${host}/rest/app.info`, { auth: portal.accessToken() });
@@ -32,7 +32,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     }
   });
 
-  it("knows only the host that it was given, besides being served on loopback", async () => {
+  it("has only the host in the options, and loopback", async () => {
     const { bitrix24, portal, post } = fakeSetup({ oauthHost: "https://oauth.company.example" });
     const auth = portal.accessToken();
     assert.equal((await post("https://oauth.company.example/rest/app.info.json", { auth })).status, 200);
@@ -43,7 +43,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     assertError(await post("https://oauth.company.example/rest/profile", { auth }), 404, "ERROR_METHOD_NOT_FOUND");
   });
 
-  it("refuses tokens that are none, and those of an app that was removed", async () => {
+  it("refuses unknown tokens, and those of a removed app", async () => {
     const { portal, post } = fakeSetup();
     const url = `${TECH}/rest/app.info`;
     const old = portal.accessToken();
@@ -55,7 +55,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     assertError(await post(url, { auth: old }), 401, "expired_token");
   });
 
-  it("gives a new pair for a refresh token, once", async () => {
+  it("returns a new token pair for a refresh token, once", async () => {
     const { bitrix24, portal, refresh, post } = fakeSetup();
     const { refreshToken } = portal.tokens();
     const { status, body } = await refresh(refreshToken);
@@ -78,7 +78,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     assert.equal(bitrix24.refreshes(), 2);
   });
 
-  it("gives one of many who use a refresh token at once a pair", async () => {
+  it("returns a pair to one of many concurrent refreshes", async () => {
     const { bitrix24, portal, refresh } = fakeSetup();
     const { refreshToken } = portal.tokens();
     const statuses = await Promise.all(Array.from({ length: 20 }, async () => (await refresh(refreshToken)).status));
@@ -86,7 +86,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     assert.equal(bitrix24.refreshes(), 1);
   });
 
-  it("takes a GET, too", async () => {
+  it("accepts GET requests", async () => {
     const { bitrix24, portal } = fakeSetup();
     const query = new URLSearchParams({
       grant_type: "refresh_token",
@@ -97,7 +97,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     assert.equal((await bitrix24.fetch(`${TECH}/oauth/token/?${query}`)).status, 200);
   });
 
-  it("refuses what is wrong with a refresh, and keeps the refresh token alive", async () => {
+  it("refuses invalid refreshes, and keeps the refresh token valid", async () => {
     const { bitrix24, portal, refresh } = fakeSetup();
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "b.bitrix24.de", clientId: "app.other" });
     other.install(1);
@@ -113,7 +113,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     assert.equal((await refresh(refreshToken)).status, 200);
   });
 
-  it("lets access tokens live for an hour, and refresh tokens for 180 days", async () => {
+  it("expires access tokens after an hour, and refresh tokens after 180 days", async () => {
     const made = fakeSetup();
     const { accessToken, refreshToken, expiresAt } = made.portal.tokens();
     assert.equal(expiresAt, NOW + HOUR);
@@ -126,7 +126,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     assertError(await made.refresh(refreshToken), 400, "invalid_grant");
   });
 
-  it("ends tokens on demand, and with the app", async () => {
+  it("expires tokens on demand, and when the app is removed", async () => {
     const { portal, refresh, post } = fakeSetup();
     const first = portal.tokens();
     portal.expireTokens();
@@ -142,7 +142,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     assertError(await refresh(third.refreshToken), 400, "invalid_grant");
   });
 
-  it("fails, loses and answers what it is told, and counts requests", async () => {
+  it("simulates errors, broken connections and other answers, and counts requests", async () => {
     const { bitrix24, portal, post, refresh } = fakeSetup();
     const info = () => post(`${TECH}/rest/app.info`, { auth: portal.accessToken() });
     const { refreshToken } = portal.tokens();
@@ -171,7 +171,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     );
   });
 
-  it("shows no token and no secret in calls and errors", async () => {
+  it("hides tokens and secrets in calls and errors", async () => {
     const { bitrix24, portal, post, refresh, call } = fakeSetup();
     await refresh(portal.tokens().refreshToken);
     await refresh(portal.tokens().refreshToken, { client_secret: "another-secret" });
@@ -183,7 +183,7 @@ describe("fakeBitrix24() as an OAuth host", () => {
     assert.doesNotMatch(`${JSON.stringify(bitrix24.calls())}${lost}`, /acce55|fe5fe5|secret/);
   });
 
-  it("keeps tokens alive by the system's clock, where it is given none", async () => {
+  it("uses the system's clock for tokens by default", async () => {
     const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
     const portal = bitrix24.portal({ memberId: MEMBER_ID });
     const body = new URLSearchParams(portal.install(1));

@@ -12,10 +12,10 @@ interface Kind {
   readonly add: readonly [method: string, params: object];
   readonly list: readonly [method: string, result: unknown];
   readonly empty?: unknown;
-  /** What adding it twice gives. */
+  /** Error of adding it twice. */
   readonly again: readonly [status: number, code: string, description: string] | "upsert";
   readonly remove: readonly [method: string, params: object, result: unknown];
-  /** What removing it twice gives. */
+  /** Error of removing it twice. */
   readonly gone: readonly [code: string, description: string] | { readonly result: unknown };
   readonly required: readonly (readonly [parameter: string, code: string, description: string])[];
   readonly forAnybody?: true;
@@ -135,10 +135,10 @@ const counts = ({ portal }: FakeSetup): Record<string, number> =>
 const ONE = Object.fromEntries(KINDS.map(({ kind }) => [kind, 1]));
 const NONE = Object.fromEntries(KINDS.map(({ kind }) => [kind, 0]));
 
-describe("fakeBitrix24() registers", () => {
+describe("fakeBitrix24() for registrations", () => {
   for (const { kind, add, list, empty = [], again, remove, gone, required, forAnybody } of KINDS) {
     const [addMethod, params] = add;
-    it(`${kind}: added, listed and removed, with the words of Bitrix24 for what is twice or lacks something`, async () => {
+    it(`adds, lists and removes ${kind}, with the errors of Bitrix24 for repeated and incomplete ones`, async () => {
       const { portal, call } = fakeSetup({}, { scope: SCOPE });
       assert.deepEqual((await call(list[0])).body.result, empty);
       for (const [parameter, code, description] of required) {
@@ -164,7 +164,7 @@ describe("fakeBitrix24() registers", () => {
     });
   }
 
-  it("forms as JSON", async () => {
+  it("accepts forms and JSON", async () => {
     const { bitrix24, portal } = fakeSetup({}, { scope: SCOPE });
     const fields = new URLSearchParams({ auth: portal.accessToken(), "OPTIONS[errorHandlerUrl]": HANDLER });
     for (const [key, value] of Object.entries({ PLACEMENT: "PAGE_BACKGROUND_WORKER", HANDLER })) fields.set(key, value);
@@ -174,7 +174,7 @@ describe("fakeBitrix24() registers", () => {
     ]);
   });
 
-  it("changes, and refuses changes of what is not there", async () => {
+  it("updates registrations, and refuses updates of unknown ones", async () => {
     const { portal, call } = await registered();
     const other = `${HANDLER}/2`;
     for (const name of ["robot", "activity"]) {
@@ -200,7 +200,7 @@ describe("fakeBitrix24() registers", () => {
     assert.deepEqual([senders[0]!["NAME"], userFieldTypes[0]!["HANDLER"]], ["New", other]);
   });
 
-  it("each user field type with a handler of its own", async () => {
+  it("refuses two user field types with one handler", async () => {
     const { call } = await registered();
     assertError(await call("userfieldtype.add", { USER_TYPE_ID: "size", HANDLER }), 400, "ERROR_CORE", ALREADY_PLACED);
     const size = { USER_TYPE_ID: "size", HANDLER: `${HANDLER}/size`, TITLE: "" };
@@ -208,13 +208,13 @@ describe("fakeBitrix24() registers", () => {
     assertError(await call("userfieldtype.update", { ...size, HANDLER }), 400, "ERROR_CORE", ALREADY_PLACED);
   });
 
-  it("no two of robots and activities under one code", async () => {
+  it("refuses a robot and an activity with one code", async () => {
     const { call } = await registered();
     const twice = { CODE: "move", HANDLER, NAME: "n" };
     assertError(await call("bizproc.activity.add", twice), 400, "ERROR_ACTIVITY_ALREADY_INSTALLED");
   });
 
-  it("no handlers that nobody could call, and no codes that are none", async () => {
+  it("refuses invalid handlers and codes", async () => {
     const { call } = fakeSetup({}, { scope: SCOPE });
     const bind = async (handler: string) => (await call("event.bind", { event: "ONAPPTEST", handler })).body.error;
     assert.equal(await bind("not an address"), "ERROR_WRONG_HANDLER_URL");
@@ -235,7 +235,7 @@ describe("fakeBitrix24() registers", () => {
     assertError(await call("messageservice.sender.add", sender), 400, "ERROR_SENDER_VALIDATION_FAILURE");
   });
 
-  it("one handler of an event for several users and kinds, and unbinds those that fit, or all", async () => {
+  it("binds one event handler for several users and types, and unbinds those that fit, or all", async () => {
     const { portal, call } = fakeSetup();
     const event = { event: "ONCRMDEALADD", handler: HANDLER };
     const bound = async () => (await call("event.get")).body.result;
@@ -261,7 +261,7 @@ describe("fakeBitrix24() registers", () => {
     assert.deepEqual(portal.registrations().events, []);
   });
 
-  it("placements of several users, and lists those that there are", async () => {
+  it("binds placements of several users, and lists the available placements", async () => {
     const { call } = fakeSetup();
     const place = { PLACEMENT: "LEFT_MENU", HANDLER, LANG_ALL: { de: { TITLE: "Menü" } } };
     await call("placement.bind", place);
@@ -273,7 +273,7 @@ describe("fakeBitrix24() registers", () => {
     assert((await call("placement.list")).body.result.includes("LEFT_MENU"));
   });
 
-  it("what an update, an uninstallation or a test takes away", async () => {
+  it("drops registrations at an update, at a removal, and on demand", async () => {
     const made = await registered();
     const { portal } = made;
     assert.deepEqual(counts(made), ONE);

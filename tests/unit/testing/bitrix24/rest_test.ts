@@ -4,7 +4,7 @@ import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
 import { assertError, fakeSetup, NOW, read, TECH } from "../../../support/fake.ts";
 import { describe, it } from "../../../support/test.ts";
 
-/** The table of errors: code and HTTP status. */
+/** Error codes and HTTP statuses. */
 const ERRORS: readonly (readonly [code: string, status: number])[] = [
   ["expired_token", 401],
   ["invalid_token", 401],
@@ -41,7 +41,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     });
   }
 
-  it("fails only what it is told to, as often as it is told to", async () => {
+  it("fails only the given methods, the given number of times", async () => {
     const { portal, call } = fakeSetup();
     portal.fail("OPERATION_TIME_LIMIT", { method: "profile", times: 2, resetAt: 1_785_400_600 });
     assert.equal((await call("scope")).status, 200);
@@ -53,7 +53,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     assertError(await call("profile"), 402, "PAYMENT_REQUIRED", "Pay!");
   });
 
-  it("fails and loses calls that were done", async () => {
+  it("fails and loses calls after their effect", async () => {
     const { portal, call } = fakeSetup();
     const placement = { PLACEMENT: "LEFT_MENU", HANDLER: "https://app.example/1" };
     portal.fail("INTERNAL_SERVER_ERROR", { method: "placement.bind", after: "effect" });
@@ -71,7 +71,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     assert.equal(portal.registrations().placements.length, 2);
   });
 
-  it("reads parameters from forms, JSON and the query, with PHP's brackets", async () => {
+  it("decodes parameters of forms, JSON and the query, with PHP's brackets", async () => {
     const { bitrix24, portal } = fakeSetup();
     portal.answer("crm.deal.add", ({ params }) => params);
     const auth = portal.accessToken();
@@ -96,7 +96,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     assert.deepEqual(body.result, { a: { b: "1" } });
   });
 
-  it("answers with the time of the call", async () => {
+  it("returns the time of the call", async () => {
     const { call } = fakeSetup();
     const { body } = await call("profile");
     assert.deepEqual(body, {
@@ -114,7 +114,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     });
   });
 
-  it("lets in only tokens of the app on this portal", async () => {
+  it("accepts only tokens of the app on this portal", async () => {
     const made = fakeSetup();
     const { bitrix24, portal, call } = made;
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.de" });
@@ -134,7 +134,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     assertError(await call("profile", { auth }), 401, "NOT_INSTALLED");
   });
 
-  it("tells portals of one host apart by the token", async () => {
+  it("distinguishes portals with one host name by the token", async () => {
     const { bitrix24, portal, call } = fakeSetup();
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID });
     other.install(7);
@@ -143,7 +143,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     assert.deepEqual([portal.calls().length, other.calls().length], [1, 1]);
   });
 
-  it("refuses while the app is not paid for", async () => {
+  it("refuses calls while the app is not paid for", async () => {
     const { portal, call } = fakeSetup();
     const ended = new URLSearchParams(portal.stopPayment());
     assert.deepEqual([ended.get("event"), ended.get("data[PAYMENT_EXPIRED]")], ["ONAPPPAYMENT", "Y"]);
@@ -153,7 +153,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     assert.equal((await call("profile")).status, 200);
   });
 
-  it("refuses methods outside of the scope, and those that it does not have", async () => {
+  it("refuses methods outside the scope, and unknown ones", async () => {
     const { portal, call } = fakeSetup();
     assertError(await call("bizproc.robot.list"), 403, "insufficient_scope");
     portal.grant("bizproc");
@@ -180,7 +180,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     );
   });
 
-  it("knows users, and lets only administrators register", async () => {
+  it("has users, and lets only administrators register", async () => {
     const { portal, call } = fakeSetup();
     portal.user(2, { name: "Bob" });
     const auth = portal.accessToken(2);
@@ -195,7 +195,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     assert.deepEqual(portal.calls().map(({ userId }) => userId), [2, 2, 2, 2, 1]);
   });
 
-  it("gives the app a user of its own", async () => {
+  it("gives the app its own user", async () => {
     const { portal, call, refresh } = fakeSetup();
     const body = new URLSearchParams(portal.userReady({ userId: 77 }));
     assert.deepEqual([body.get("event"), body.get("data[user_id]"), body.get("data[expires_in]")], [
@@ -209,7 +209,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     assert.equal((await refresh(body.get("data[refresh_token]")!)).body.user_id, 77);
   });
 
-  it("takes as many requests as its bucket holds, which empties with time", async () => {
+  it("accepts as many requests as the bucket holds, which empties with time", async () => {
     const made = fakeSetup({ rateLimit: { perSecond: 2, bucket: 50 } });
     const statuses = async (count: number) =>
       (await Promise.all(Array.from({ length: count }, () => made.call("profile")))).map(({ status }) => status);
@@ -222,7 +222,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     assert.equal((await made.bitrix24.fetch(url)).status, 200);
   });
 
-  it("redirects from the address that it had", async () => {
+  it("redirects from its former host name", async () => {
     const { bitrix24, portal, call, refresh } = fakeSetup();
     const { accessToken: auth, refreshToken } = portal.tokens();
     portal.rename("new.bitrix24.com");
@@ -245,7 +245,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     assert.equal((await call("profile")).status, 200);
   });
 
-  it("answers methods as it is told, and records what they were asked", async () => {
+  it("answers methods as the test defines, and records their calls", async () => {
     const { bitrix24, portal, call } = fakeSetup();
     portal.answer("crm.deal.get", ({ params, userId }) => ({ ID: params["id"], ASSIGNED_BY_ID: userId }));
     assert.deepEqual((await call("crm.deal.get", { id: 5 })).body.result, { ID: 5, ASSIGNED_BY_ID: 1 });
@@ -258,7 +258,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     ]);
   });
 
-  it("gives answers that are none", async () => {
+  it("returns broken answers", async () => {
     const { bitrix24, portal } = fakeSetup();
     const ask = (answer: () => Response, init: RequestInit = {}) => {
       portal.answer("profile", answer);
@@ -283,7 +283,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
     }
   });
 
-  it("ends the wait of whoever aborts", async () => {
+  it("rejects when the request is aborted", async () => {
     const { bitrix24, portal } = fakeSetup();
     portal.answer("profile", () => new Promise(() => {}));
     const stop = new AbortController();
@@ -295,7 +295,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
 });
 
 describe("fakeBitrix24() in a batch", () => {
-  it("runs commands in their order, with errors of their own", async () => {
+  it("runs commands in order, each with its own error", async () => {
     const { portal, call } = fakeSetup();
     portal.data("crm.deal.list", Array.from({ length: 60 }, (_, i) => ({ ID: String(i + 1) })));
     portal.answer("crm.deal.add", () => 7);
@@ -336,7 +336,7 @@ describe("fakeBitrix24() in a batch", () => {
     ]);
   });
 
-  it("writes maps as PHP does: empty ones and counted ones as lists", async () => {
+  it("encodes maps as PHP does: empty and numbered ones as lists", async () => {
     const { call } = fakeSetup();
     assert.deepEqual((await call("batch", {})).body.result, {
       result: [],
@@ -356,7 +356,7 @@ describe("fakeBitrix24() in a batch", () => {
     assert.deepEqual([Object.keys(result.result), Object.keys(result.result_error)], [["a"], ["b"]]);
   });
 
-  it("runs 50 commands, and refuses each above", async () => {
+  it("runs 50 commands, and refuses the others", async () => {
     const { call } = fakeSetup();
     const { result } = (await call("batch", { cmd: Array.from({ length: 52 }, () => "profile") })).body;
     assert.equal(result.result.length, 50);
@@ -364,7 +364,7 @@ describe("fakeBitrix24() in a batch", () => {
     assert.equal(result.result_error["51"].error, "ERROR_BATCH_LENGTH_EXCEEDED");
   });
 
-  it("puts results into later commands", async () => {
+  it("replaces references to results of earlier commands", async () => {
     const { portal, call } = fakeSetup();
     portal.data("crm.deal.list", [{ ID: "8", TAGS: ["x"] }]);
     portal.answer("crm.deal.update", ({ params }) => params);
@@ -380,7 +380,7 @@ describe("fakeBitrix24() in a batch", () => {
     assert.deepEqual(result.result.none, { id: "" });
   });
 
-  it("fails single commands, and what is answered raw as its error", async () => {
+  it("fails single commands, also those answered with an error response", async () => {
     const { portal, call } = fakeSetup();
     portal.fail("ACCESS_DENIED", { method: "scope" });
     portal.answer("crm.deal.add", () => Response.json({ error: "", error_description: "Not found" }, { status: 400 }));
@@ -396,7 +396,7 @@ describe("fakeBitrix24() in a batch", () => {
 describe("fakeBitrix24() in a list", () => {
   const rows = Array.from({ length: 120 }, (_, i) => ({ ID: String(i + 1), STAGE: i % 2 === 0 ? "NEW" : "WON" }));
 
-  it("gives pages of 50 with what is next, and how many there are", async () => {
+  it("returns pages of 50 with `next` and `total`", async () => {
     const { portal, call } = fakeSetup();
     portal.data("crm.deal.list", rows);
     const page = async (params: object) => {
@@ -421,7 +421,7 @@ describe("fakeBitrix24() in a list", () => {
     assertError(await call("crm.deal.list", { start: "x" }), 400, "ERROR_ARGUMENT");
   });
 
-  it("puts rows where the method has them, reads them at each call, and gives what is selected", async () => {
+  it("returns rows under the key of the method, reads them at each call, and selects fields", async () => {
     const { portal, call } = fakeSetup();
     const items: { id: number; title: string }[] = [{ id: 2, title: "b" }, { id: 1, title: "a" }];
     portal.data("crm.item.list", items, { key: "items" });

@@ -6,31 +6,31 @@ import { CLIENT_ID, MEMBER_ID, quietLogger } from "../../../support/app.ts";
 import { type FakeSetup, fakeSetup, NOW } from "../../../support/fake.ts";
 import { describe, it } from "../../../support/test.ts";
 
-interface Post extends FakeSetup {
-  /** Events that came, by name and version. */
-  readonly came: string[];
+interface SenderSetup extends FakeSetup {
+  /** Received events, by name and version. */
+  readonly received: string[];
   status: number;
 }
 
-function postTown(): Post {
-  const came: string[] = [];
-  const made: Post = Object.assign(
+function senderSetup(): SenderSetup {
+  const received: string[] = [];
+  const made: SenderSetup = Object.assign(
     fakeSetup({
       handler: async (request) => {
         const event = parseEvent(await request.text());
         assert.equal(request.method, "POST");
-        came.push(`${event.name} ${"version" in event.data ? event.data.version : ""}`.trim());
+        received.push(`${event.name} ${"version" in event.data ? event.data.version : ""}`.trim());
         return new Response("ignored", { status: made.status });
       },
     }),
-    { came, status: 200 },
+    { received, status: 200 },
   );
   return made;
 }
 
 describe("FakePortal.sends", () => {
-  it("sends what it does, and gives the statuses", async () => {
-    const { portal, came, bitrix24 } = postTown();
+  it("sends events and returns the statuses", async () => {
+    const { portal, received, bitrix24 } = senderSetup();
     assert.deepEqual(await portal.sends.install(2), [200]);
     assert.deepEqual(await portal.sends.update(3), [200]);
     assert.deepEqual(await portal.sends.userReady(), [200]);
@@ -38,7 +38,7 @@ describe("FakePortal.sends", () => {
     assert.deepEqual(await portal.sends.stopPayment(), [200]);
     assert.deepEqual(await portal.sends.pay(), [200]);
     assert.deepEqual(await portal.sends.uninstall(), [200]);
-    assert.deepEqual(came, [
+    assert.deepEqual(received, [
       "ONAPPINSTALL 2",
       "ONAPPUPDATE 3",
       "ONAPPUSERREADY",
@@ -56,8 +56,8 @@ describe("FakePortal.sends", () => {
     });
   });
 
-  it("loses, repeats and reorders events, of which the portal knows nothing", async () => {
-    const { portal, came, bitrix24 } = postTown();
+  it("loses, repeats and reorders events", async () => {
+    const { portal, received, bitrix24 } = senderSetup();
     assert.deepEqual(await portal.sends.update(3, { lose: true }), []);
     assert.deepEqual(await portal.sends.update(4, { duplicate: 2 }), [200, 200, 200]);
     assert.deepEqual(await portal.sends.update(5, { reorder: true }), []);
@@ -65,34 +65,34 @@ describe("FakePortal.sends", () => {
     assert.equal(portal.state().version, 6);
     assert.deepEqual(await portal.sends.update(7), [200, 200, 200, 200]);
     assert.deepEqual(await portal.sends.pay(), [200]);
-    came.pop();
-    assert.deepEqual(came.map((event) => event.split(" ")[1]), ["4", "4", "4", "7", "5", "6", "6"]);
+    received.pop();
+    assert.deepEqual(received.map((event) => event.split(" ")[1]), ["4", "4", "4", "7", "5", "6", "6"]);
     assert.deepEqual(bitrix24.events().slice(0, -1).map(({ version, outcome }) => [version, outcome]), [
       ["3", "lost"],
       ...["4", "4", "4", "7", "5", "6", "6"].map((version) => [version, "answered"]),
     ]);
   });
 
-  it("sends once, whatever is answered", async () => {
-    const made = postTown();
+  it("sends each event once, whatever the answer is", async () => {
+    const made = senderSetup();
     made.status = 503;
     assert.deepEqual(await made.portal.sends.update(3), [503]);
-    assert.equal(made.came.length, 1);
+    assert.equal(made.received.length, 1);
     made.bitrix24.deliverTo(() => Promise.reject(new Error("down")));
     assert.deepEqual(await made.portal.sends.update(4), []);
     assert.deepEqual(made.bitrix24.events().map(({ outcome }) => outcome), ["answered", "failed"]);
   });
 
-  it("sends a body of any making", async () => {
-    const { portal, came } = postTown();
+  it("sends any body", async () => {
+    const { portal, received } = senderSetup();
     const update = portal.update(3);
     portal.update(4);
     assert.deepEqual(await portal.send(update, { duplicate: 1 }), [200, 200]);
-    assert.deepEqual(came, ["ONAPPUPDATE 3", "ONAPPUPDATE 3"]);
+    assert.deepEqual(received, ["ONAPPUPDATE 3", "ONAPPUPDATE 3"]);
   });
 
-  it("is silent before the installation is finished, and while the app is not paid for", async () => {
-    const { portal, came, bitrix24 } = postTown();
+  it("sends nothing before the installation is finished, or while the app is not paid for", async () => {
+    const { portal, received, bitrix24 } = senderSetup();
     const install = await portal.sends.install(2, { finished: false });
     assert.deepEqual([install, portal.state().finished], [[200], false]);
     await portal.sends.update(3);
@@ -102,17 +102,23 @@ describe("FakePortal.sends", () => {
     await portal.sends.update(5);
     await portal.sends.pay();
     await portal.sends.update(6);
-    assert.deepEqual(came, ["ONAPPINSTALL 2", "ONAPPUPDATE 4", "ONAPPPAYMENT 4", "ONAPPPAYMENT 5", "ONAPPUPDATE 6"]);
+    assert.deepEqual(received, [
+      "ONAPPINSTALL 2",
+      "ONAPPUPDATE 4",
+      "ONAPPPAYMENT 4",
+      "ONAPPPAYMENT 5",
+      "ONAPPUPDATE 6",
+    ]);
     const silenced = bitrix24.events().filter(({ outcome }) => outcome === "silenced");
     assert.deepEqual(silenced.map(({ version }) => version), ["3", "5"]);
   });
 
-  it("refuses to send to nobody", async () => {
+  it("throws without a receiver", async () => {
     await assert.rejects(fakeSetup().portal.sends.update(3), { name: "TypeError", message: /deliverTo\(\)/ });
   });
 
-  it("sends ONAPPTEST for event.test, where it is bound", async () => {
-    const { portal, call, came, bitrix24 } = postTown();
+  it("sends ONAPPTEST for event.test if it is bound", async () => {
+    const { portal, call, received, bitrix24 } = senderSetup();
     assert.equal((await call("event.test", { any: { deep: "data" } })).body.result, true);
     await call("event.bind", { event: "ONAPPTEST", handler: "https://app.example/" });
     const bodies: string[] = [];
@@ -122,23 +128,23 @@ describe("FakePortal.sends", () => {
     });
     await call("event.test", { any: { deep: "data" }, list: ["a"] });
     await bitrix24.settled();
-    assert.deepEqual(came, []);
+    assert.deepEqual(received, []);
     const event = parseEvent(bodies[0]!);
     assert(event.name === "ONAPPTEST");
     assert.deepEqual(JSON.parse(JSON.stringify(event.data.query)), { any: { deep: "data" }, list: ["a"] });
     assert.equal(event.auth.memberId, portal.memberId);
   });
 
-  it("announces an update as an installation, where an app has no interface", async () => {
-    const { portal, came } = postTown();
+  it("sends an update as an installation for apps without an interface", async () => {
+    const { portal, received } = senderSetup();
     const before = new URLSearchParams(portal.event("ONAPPTEST", {})).get("auth[application_token]");
     await portal.sends.update(3, { as: "ONAPPINSTALL" });
-    assert.deepEqual(came, ["ONAPPINSTALL 3"]);
+    assert.deepEqual(received, ["ONAPPINSTALL 3"]);
     const after = new URLSearchParams(portal.event("ONAPPTEST", {})).get("auth[application_token]");
     assert.equal(after, before);
   });
 
-  it("brings an app through a life", async () => {
+  it("takes an app through installations, updates and a removal", async () => {
     let now = NOW;
     const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clock: () => now, handler: (request) => app.fetch(request) });
     const portal = bitrix24.portal({ memberId: MEMBER_ID });
@@ -163,7 +169,7 @@ describe("FakePortal.sends", () => {
 });
 
 describe("FakePortal", () => {
-  it("gives its events the time of the clock, no two the same, and the tokens of their user", () => {
+  it("returns events with the time of the clock, each different, and the tokens of their user", () => {
     const made = fakeSetup();
     const body = (text: string) => new URLSearchParams(text);
     const events = [made.portal.event("ONAPPTEST", {}), made.portal.event("ONAPPTEST", {}, { userId: 5 })].map(body);
