@@ -51,6 +51,7 @@ const declared = (version: string) => ({
   ],
 });
 
+// One long test, because each event builds on the state that the previous ones left.
 describe("a portal's life over HTTP", () => {
   for (const [name, open] of Object.entries(STORAGES)) {
     it(`on ${name}: ends with the right version, registrations and tokens`, async () => {
