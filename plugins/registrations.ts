@@ -1,13 +1,12 @@
 /**
- * Puts an app's registrations where they belong: event handlers, placements, robots and the like, which an update of the
- * app may have removed.
+ * Keeps an app's registrations as declared: event handlers, placements, robots and the like, which an update of the app
+ * can remove.
  *
  * @module
  */
-import { B24Error, type Context, type Logger, NonRetriableError, type Plugin, type Portal } from "../mod.ts";
-import { apply } from "./registrations/applying.ts";
+import type { Context, Plugin, Portal } from "../mod.ts";
 import type { BatchOutcome, HasB24Batch } from "./registrations/batch.ts";
-import { compare, type Comparison, type RegistrationChange } from "./registrations/changes.ts";
+import type { RegistrationChange } from "./registrations/changes.ts";
 import type {
   ConnectorRegistration,
   Declaration,
@@ -18,7 +17,7 @@ import type {
   TriggerRegistration,
   UserFieldTypeRegistration,
 } from "./registrations/declaration.ts";
-import { assertDeclaration } from "./registrations/rules.ts";
+import { createReconciler } from "./registrations/reconciler.ts";
 
 export type {
   BatchOutcome,
@@ -34,53 +33,58 @@ export type {
   UserFieldTypeRegistration,
 };
 
-/** A portal whose registrations are looked at. */
+/** A portal whose registrations are compared or changed. */
 export interface RegistrationTarget {
-  /** Its client: `portals.portal(memberId)` of `rest()`. */
+  /** Client of the portal's REST: `portals.portal(memberId)` of `rest()`. */
   readonly b24: HasB24Batch["b24"];
-  /** As `app.portal` gives it. */
+  /** The portal as `app.portal` returns it. */
   readonly portal: Portal;
 }
 
-/** The plugin, and what it does, for other code than runs. */
+/** The plugin, with its functions for use outside of runs. */
 export interface Registrations extends Plugin<HasB24Batch> {
   /**
-   * What {@linkcode Registrations.apply} would do; changes nothing.
+   * Returns what {@linkcode Registrations.apply} would do. Changes nothing.
    *
-   * @throws {B24Error} and all else that `b24.batch` throws, when the portal refuses to say what is there
+   * @throws {B24Error} if Bitrix24 refuses to list the registrations
+   * @throws the other errors of `b24.batch`
    */
   readonly plan: (target: RegistrationTarget) => Promise<readonly RegistrationChange[]>;
   /**
-   * Adds, updates and removes until the portal has what is declared. Done twice is done once; two at the same time do no
-   * harm. Resolves to what was done.
+   * Adds, updates and removes registrations until the portal has those that are declared, and resolves to what it did.
+   * Idempotent, also for concurrent calls.
    *
-   * @throws {B24Error} and all else that `b24.batch` throws, when something was refused: all else is done by then
+   * @throws {B24Error} if Bitrix24 refused a registration, after all others are done
+   * @throws the other errors of `b24.batch`
    */
   readonly apply: (target: RegistrationTarget) => Promise<readonly RegistrationChange[]>;
 }
 
 /** Options of {@linkcode registrations}. */
 export interface RegistrationsOptions {
-  /** Whether a check (`app.check`, and now and then) puts back what is missing, besides telling; default true. */
+  /**
+   * Whether checks, by `app.check` or scheduled, restore missing registrations. Otherwise they only report them.
+   *
+   * @default true
+   */
   readonly repair?: boolean;
 }
 
 /**
- * Registers what is declared: before the upgrades of an update or an installation run, for an update may have removed
- * everything, and now and then when a portal is checked. It lists what is there, compares, and adds, updates and removes
- * in few requests. With a function, each version has a declaration of its own.
+ * Registers what is declared: at the start of each run, because an update can remove all registrations, and when a portal
+ * is checked. It lists what is registered, compares, and adds, updates and removes the difference in few requests. A
+ * function can declare something else for each version.
  *
- * What Bitrix24 lists is this app's own, so what is there and not declared is removed, of the kinds that are declared.
- * Connectors are an exception: Bitrix24 lists those of others too, so one is removed only when the declaration of the
- * version before had it.
+ * - Of the declared kinds, registrations that are not declared are removed: Bitrix24 lists only those of this app. It
+ *   lists connectors of other apps too, so a connector is removed only if the previous version declared it.
+ * - Robots, activities and message senders are listed by code only, so changes of them cannot be detected. They are
+ *   updated at each run, but not at checks. Placements have no update method, so they are unbound and bound again.
+ * - The plugin needs an administrator's tokens and the scopes of the declared kinds. If a scope is missing, the other
+ *   kinds are applied, and the portal is blocked until it is granted. Kinds that the portal's plan does not include are
+ *   left out there.
  *
- * Robots, activities and message senders are listed by their codes alone: whether one has changed cannot be seen, so they
- * are updated at each run, and not at checks. A placement has no update: it is unbound and bound.
- *
- * Needs an administrator's tokens, and the scopes of its kinds. Where one is missing, the other kinds are done, and the
- * portal waits for it. Kinds whose methods a portal does not have, as with robots in smaller plans, are left out there.
- *
- * @throws {TypeError} when the declaration has a mistake, naming the field; a function's is found when it is called
+ * @throws {TypeError} if the declaration is invalid; the message names the field. That of a function is validated when it
+ * is called, and parks the run.
  *
  * @example
  * ```ts
@@ -105,84 +109,21 @@ export function registrations(
   declare: Declaration | ((version: string, portal: Portal) => Declaration),
   { repair = true }: RegistrationsOptions = {},
 ): Registrations {
-  if (typeof declare !== "function") assertDeclaration(declare);
-
-  function declared(version: string | undefined, portal: Portal): Declaration {
-    if (typeof declare !== "function") return declare;
-    try {
-      const declaration = declare(version ?? "", portal);
-      assertDeclaration(declaration);
-      return declaration;
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error;
-      // Trying again would not help, and a person is to see it.
-      throw new NonRetriableError(error.message, { cause: error });
-    }
-  }
-
-  /** `isRun`: also what cannot be seen is brought up to date. */
-  async function look({ b24, portal }: RegistrationTarget, isRun: boolean): Promise<Comparison> {
-    const now = declared(portal.target ?? portal.version, portal);
-    return await compare(b24, now, () => declared(portal.version, portal), isRun);
-  }
-
-  async function applied(target: RegistrationTarget, log?: Logger): Promise<readonly RegistrationChange[]> {
-    const { todo, errors: unlisted, absent } = await look(target, true);
-    const refusals = await apply(target.b24, todo);
-    const errors = [...unlisted, ...refusals.map(({ error }) => error)];
-    const changes = todo.map(({ change }) => change);
-    if (absent.length > 0) log?.warn("registrations that the portal cannot have are left out", { left: absent });
-    // One that can be waited for says less than one that cannot.
-    const worst = errors.find((error) => !(error instanceof B24Error) || error.blockedOn === undefined) ?? errors[0];
-    if (worst !== undefined) {
-      const refused = errors.map(({ message }) => message);
-      log?.warn("some registrations were refused", { ...countsOf(changes), refused });
-      throw worst;
-    }
-    log?.info("registrations are in place", countsOf(changes));
-    return changes;
-  }
-
+  const { plan, apply, check } = createReconciler(declare);
   return {
     name: "registrations",
-    plan: async (target) => {
-      const { todo, errors } = await look(target, true);
-      if (errors[0] !== undefined) throw errors[0];
-      return todo.map(({ change }) => change);
-    },
-    apply: (target) => applied(target),
+    plan,
+    apply: (target) => apply(target),
     around: async (ctx, next) => {
       const { event, portal, b24, log } = ctx;
       const isRun = event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL";
-      if (isRun && portal?.status === "installed") await applied({ b24, portal }, log);
+      if (isRun && portal?.status === "installed") await apply({ b24, portal }, log);
       await next();
     },
-    check: async (ctx: Context & HasB24Batch) => {
-      const { portal, b24, log } = ctx;
-      // One on its way has them put in place by its run.
+    check: async ({ portal, b24, log }: Context & HasB24Batch) => {
+      // The run of a portal below its target applies its registrations.
       if (portal?.status !== "installed" || portal.version !== portal.target) return [];
-      const { todo, errors, absent } = await look({ b24, portal }, false);
-      const drift = todo.filter(({ change }) => change.action !== "keep");
-      const refusals = repair ? await apply(b24, drift) : [];
-      const refused = new Set(refusals.map(({ todo }) => todo));
-      if (drift.length > 0) {
-        const repaired = repair && refused.size === 0;
-        log.warn("registrations had changed", { repaired, ...countsOf(drift.map(({ change }) => change)) });
-      }
-      return [
-        ...drift.map((one) => {
-          const { kind, id, why } = one.change;
-          return `${kind} ${id}: ${why}${repair && !refused.has(one) ? "; put right" : ""}`;
-        }),
-        ...[...errors, ...refusals.map(({ error }) => error)].map(({ message }) => message),
-        ...absent,
-      ];
+      return await check({ b24, portal }, log, repair);
     },
   };
-}
-
-function countsOf(changes: readonly RegistrationChange[]): Readonly<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  for (const { action } of changes) counts[action] = (counts[action] ?? 0) + 1;
-  return counts;
 }

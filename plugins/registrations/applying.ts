@@ -1,51 +1,54 @@
-/** Brings a portal to what is declared. */
+/** Applies planned changes to a portal. */
 import { B24Error, type OnAppUpdateError } from "../../mod.ts";
 import { b24CodeOf, errorOf, type HasB24Batch } from "./batch.ts";
-import type { RegistrationChange, Todo } from "./changes.ts";
+import type { PlannedChange, RegistrationChange } from "./changes.ts";
 import type { Command } from "./kind.ts";
 
-/** What could not be done. */
+/** A change that Bitrix24 refused. */
 export interface Refusal {
-  readonly todo: Todo;
+  readonly planned: PlannedChange;
   readonly error: OnAppUpdateError;
 }
 
-/** One command on its way. */
+/** One command of a change. */
 interface Step {
-  readonly todo: Todo;
+  readonly planned: PlannedChange;
   readonly command: Command;
 }
 
-/** What is removed makes room for what is added: two user field types cannot have one handler. */
+/** Removals come first, because two user field types cannot have one handler. */
 const ORDER: readonly RegistrationChange["action"][] = ["remove", "update", "add", "keep"];
 
-/** Does all that can be done; resolves to the rest. */
-export async function apply(b24: HasB24Batch["b24"], todo: readonly Todo[]): Promise<readonly Refusal[]> {
-  const sorted = todo.toSorted((a, b) => ORDER.indexOf(a.change.action) - ORDER.indexOf(b.change.action));
-  const steps = sorted.flatMap((todo) => todo.commands.map((command): Step => ({ todo, command })));
+/** Applies all changes that Bitrix24 accepts, and resolves to the others. */
+export async function applyChanges(
+  b24: HasB24Batch["b24"],
+  changes: readonly PlannedChange[],
+): Promise<readonly Refusal[]> {
+  const sorted = changes.toSorted((a, b) => ORDER.indexOf(a.change.action) - ORDER.indexOf(b.change.action));
+  const steps = sorted.flatMap((planned) => planned.commands.map((command): Step => ({ planned, command })));
   const refusals: Refusal[] = [];
-  const beaten: (Step & { readonly already: OnAppUpdateError })[] = [];
+  const existing: (Step & { readonly conflict: OnAppUpdateError })[] = [];
   for (const { step, error } of await run(b24, steps)) {
-    const { todo } = step;
-    if (isGone(step, error)) continue;
-    if (!isThere(step, error)) refusals.push({ todo, error });
-    else if (todo.otherwise !== undefined) beaten.push({ todo, command: todo.otherwise, already: error });
+    const { planned } = step;
+    if (isMissing(step, error)) continue;
+    if (!isExisting(step, error)) refusals.push({ planned, error });
+    else if (planned.ifExists !== undefined) existing.push({ planned, command: planned.ifExists, conflict: error });
   }
-  // Another process was faster; or it is there as something else, and then cannot be updated either.
-  for (const { step: { todo, already }, error } of await run(b24, beaten)) {
-    refusals.push({ todo, error: /_NOT_FOUND$/.test(b24CodeOf(error)) ? already : error });
+  // Another process has added it since the list. If it cannot be updated, the code belongs to another kind.
+  for (const { step: { planned, conflict }, error } of await run(b24, existing)) {
+    refusals.push({ planned, error: /_NOT_FOUND$/.test(b24CodeOf(error)) ? conflict : error });
   }
   return refusals;
 }
 
-/** Resolves to what went wrong. */
+/** Runs all commands, and resolves to those that failed. */
 async function run<S extends Step>(
   b24: HasB24Batch["b24"],
   steps: readonly S[],
 ): Promise<readonly { readonly step: S; readonly error: OnAppUpdateError }[]> {
   if (steps.length === 0) return [];
   const commands = Object.fromEntries(steps.map(({ command }, i) => [`c${i}`, command]));
-  // Whatever it is, doing it twice does no harm.
+  // All commands are idempotent.
   const outcomes = await b24.batch(commands, { repeatable: true });
   return steps.flatMap((step, i) => {
     const error = errorOf(outcomes[`c${i}`]!, step.command[0]);
@@ -53,19 +56,19 @@ async function run<S extends Step>(
   });
 }
 
-/** Whether an error says that what was to be added is there. */
-function isThere({ command: [method] }: Step, error: OnAppUpdateError): boolean {
+/** Returns whether the error means that a registration to be added exists. */
+function isExisting({ command: [method] }: Step, error: OnAppUpdateError): boolean {
   const code = b24CodeOf(error);
   if (!/\.(add|bind|register)$/.test(method)) return false;
   return /^ERROR_(ACTIVITY|SENDER)_ALREADY_INSTALLED$/i.test(code) ||
     (code === "ERROR_CORE" && /already/i.test(descriptionOf(error)));
 }
 
-/** Whether an error says that what was to be removed is not there. */
-function isGone({ todo }: Step, error: OnAppUpdateError): boolean {
+/** Returns whether the error means that a registration to be removed does not exist. */
+function isMissing({ planned }: Step, error: OnAppUpdateError): boolean {
   const code = b24CodeOf(error);
-  if (todo.change.action !== "remove") return false;
-  // Triggers have no codes of errors.
+  if (planned.change.action !== "remove") return false;
+  // Errors of triggers have no code.
   return /^ERROR_((ACTIVITY|SENDER)_)?NOT_FOUND$/i.test(code) ||
     (code === "UNKNOWN_ERROR" && /not found/i.test(descriptionOf(error)));
 }

@@ -1,110 +1,112 @@
-/** Compares what is declared with what a portal has. */
+/** Compares the declaration with the registrations of a portal. */
 import type { OnAppUpdateError } from "../../mod.ts";
 import { b24CodeOf, type HasB24Batch } from "./batch.ts";
 import type { Declaration } from "./declaration.ts";
 import type { Command, Declared, Kind } from "./kind.ts";
 import { declaredOf, KINDS } from "./kinds.ts";
-import type { There } from "./listed.ts";
-import { shown } from "./redaction.ts";
+import type { Registered } from "./listed.ts";
+import { hideQueries } from "./redaction.ts";
 
-/** One difference between what is declared and what is there. */
+/** The change of one registration. */
 export interface RegistrationChange {
-  /** Of {@linkcode Declaration}. */
+  /** Kind of the registration: a field of {@linkcode Declaration}. */
   readonly kind: keyof Declaration;
-  /** What it is known by, for people: without the query of its handler, which may hold a secret. */
+  /** Identifies the registration, for people. The query of its handler is left out, because it may contain a secret. */
   readonly id: string;
-  /** What is to be done; `keep`: nothing. */
+  /** What is done; `keep`: nothing. */
   readonly action: "add" | "update" | "remove" | "keep";
-  /** For people. */
+  /** Reason for people. */
   readonly why: string;
 }
 
-/** A change, and how it is made. */
-export interface Todo {
+/** A change and the commands that make it. */
+export interface PlannedChange {
   readonly change: RegistrationChange;
-  /** One after the other. */
+  /** Run in order. */
   readonly commands: readonly Command[];
-  /** Instead of the command that adds, when it is there already. */
-  readonly otherwise?: Command | undefined;
+  /** Run if adding fails because the registration exists. */
+  readonly ifExists?: Command | undefined;
 }
 
-/** What a comparison has found. */
+/** The result of a comparison. */
 export interface Comparison {
-  readonly todo: readonly Todo[];
-  /** Why kinds could not be listed. */
+  readonly planned: readonly PlannedChange[];
+  /** Errors of kinds that could not be listed. */
   readonly errors: readonly OnAppUpdateError[];
-  /** Kinds that the portal does not know, for people. */
-  readonly absent: readonly string[];
+  /** Kinds that the portal does not support, for people. */
+  readonly unsupported: readonly string[];
 }
 
 /**
- * Compares; changes nothing.
+ * Compares without changing anything.
  *
- * @param now what is declared
- * @param before what the version before declared; asked only where it matters, for old versions may be forgotten by now
- * @param isRun whether what cannot be seen is to be brought up to date, too
+ * @param current the current declaration
+ * @param previous returns the declaration of the previous version; called only if it matters, because apps may no longer
+ * have those of old versions
+ * @param isRun whether to update registrations whose changes cannot be detected
  */
 export async function compare(
   b24: HasB24Batch["b24"],
-  now: Declaration,
-  before: () => Declaration,
+  current: Declaration,
+  previous: () => Declaration,
   isRun: boolean,
 ): Promise<Comparison> {
-  const kinds = KINDS.filter(({ key }) => now[key] !== undefined);
-  if (kinds.length === 0) return { todo: [], errors: [], absent: [] };
-  const former = kinds.some(({ hasOthers }) => hasOthers) ? before() : {};
-  const todo: Todo[] = [];
+  const kinds = KINDS.filter(({ key }) => current[key] !== undefined);
+  if (kinds.length === 0) return { planned: [], errors: [], unsupported: [] };
+  const former = kinds.some(({ listsOtherApps }) => listsOtherApps) ? previous() : {};
+  const planned: PlannedChange[] = [];
   const errors: OnAppUpdateError[] = [];
-  const absent: string[] = [];
+  const unsupported: string[] = [];
   const listed = await b24.batch(Object.fromEntries(kinds.map(({ key, list }) => [key, [list]])));
   for (const kind of kinds) {
     const outcome = listed[kind.key]!;
-    if (outcome.ok) todo.push(...todoOf(kind, now, former, kind.there(outcome.value), isRun));
+    if (outcome.ok) planned.push(...planKind(kind, current, former, kind.parse(outcome.value), isRun));
     else if (!/^ERROR_METHOD_NOT_FOUND$/i.test(b24CodeOf(outcome.error))) errors.push(outcome.error);
-    else absent.push(`${kind.key}: the portal has no ${kind.list}`);
+    else unsupported.push(`${kind.key}: the portal has no ${kind.list}`);
   }
-  return { todo, errors, absent };
+  return { planned, errors, unsupported };
 }
 
-function todoOf(
+function planKind(
   kind: Kind,
-  now: Declaration,
+  current: Declaration,
   former: Declaration,
-  listed: readonly There[],
+  listed: readonly Registered[],
   isRun: boolean,
-): Todo[] {
-  const there = new Map(listed.map((one) => [one.id, one]));
-  const wanted = new Map(declaredOf(kind, now).map((one) => [kind.id(one), one]));
-  const todo: Todo[] = [];
-  for (const [id, one] of wanted) {
-    const isSame = (other: There): boolean => !wanted.has(other.id) && kind.isAlso?.(one, other.fields) === true;
-    const found = there.get(id) ?? [...there.values()].find(isSame);
-    if (found !== undefined) there.delete(found.id);
-    todo.push(todoFor(kind, one, found, isRun));
+): PlannedChange[] {
+  const remaining = new Map(listed.map((registered) => [registered.id, registered]));
+  const wanted = new Map(declaredOf(kind, current).map((declared) => [kind.id(declared), declared]));
+  const planned: PlannedChange[] = [];
+  for (const [id, declared] of wanted) {
+    const isSame = (other: Registered): boolean =>
+      !wanted.has(other.id) && kind.isSame?.(declared, other.fields) === true;
+    const found = remaining.get(id) ?? [...remaining.values()].find(isSame);
+    if (found !== undefined) remaining.delete(found.id);
+    planned.push(planDeclared(kind, declared, found, isRun));
   }
-  const formerly = new Set(declaredOf(kind, former).map(kind.id));
-  for (const { id, fields } of there.values()) {
-    if (kind.hasOthers && !formerly.has(id)) continue;
-    const change = changeOf(kind, id, "remove", "it is not declared");
-    todo.push({ change, commands: [kind.remove(fields)] });
+  const formerIds = new Set(declaredOf(kind, former).map(kind.id));
+  for (const { id, fields } of remaining.values()) {
+    if (kind.listsOtherApps && !formerIds.has(id)) continue;
+    const change = changeOf(kind, id, "remove", "not declared");
+    planned.push({ change, commands: [kind.remove(fields)] });
   }
-  return todo;
+  return planned;
 }
 
-function todoFor(kind: Kind, one: Declared, found: There | undefined, isRun: boolean): Todo {
-  const id = kind.id(one);
+function planDeclared(kind: Kind, declared: Declared, found: Registered | undefined, isRun: boolean): PlannedChange {
+  const id = kind.id(declared);
   if (found === undefined) {
-    const change = changeOf(kind, id, "add", "it is not there");
-    return { change, commands: [kind.add(one)], otherwise: kind.otherwise?.(one) };
+    const change = changeOf(kind, id, "add", "not registered");
+    return { change, commands: [kind.add(declared)], ifExists: kind.ifExists?.(declared) };
   }
-  const differs = kind.differs?.(one, found.fields) ?? false;
-  if (!differs && !(isRun && kind.isUnseen?.(one))) {
-    return { change: changeOf(kind, id, "keep", "it is there"), commands: [] };
+  const differs = kind.differs?.(declared, found.fields) ?? false;
+  if (!differs && !(isRun && kind.hasUnlistedFields?.(declared))) {
+    return { change: changeOf(kind, id, "keep", "registered"), commands: [] };
   }
-  const why = differs ? "it is not as declared" : "whether it has changed cannot be seen";
-  return { change: changeOf(kind, id, "update", why), commands: kind.update!(one, found.fields) };
+  const why = differs ? "differs from the declaration" : "may differ in fields that are not listed";
+  return { change: changeOf(kind, id, "update", why), commands: kind.update!(declared, found.fields) };
 }
 
 function changeOf({ key }: Kind, id: string, action: RegistrationChange["action"], why: string): RegistrationChange {
-  return { kind: key, id: shown(id), action, why };
+  return { kind: key, id: hideQueries(id), action, why };
 }

@@ -1,24 +1,27 @@
 /** Connectors of open channels. */
-import { type Command, type Declared, given, type Kind } from "./kind.ts";
-import { isMap, isUnlike } from "./listed.ts";
+import { type Command, type Declared, type Kind, withoutUndefined } from "./kind.ts";
+import { differsFrom, isMap } from "./listed.ts";
 
-/** Their kind. */
+/** The kind of connectors. */
 export const connectors: Kind<"connectors"> = {
   key: "connectors",
   list: "imconnector.list",
-  // By ID, the name.
-  there: (listed) =>
+  // The list has names by ID.
+  parse: (listed) =>
     isMap(listed) ? Object.entries(listed).map(([id, name]) => ({ id, fields: { ID: id, NAME: name } })) : [],
   id: ({ id }) => id,
-  differs: ({ name }, there) => isUnlike(name, there.NAME),
-  isUnseen: () => true,
+  differs: ({ name }, registered) => differsFrom(name, registered.NAME),
+  hasUnlistedFields: () => true,
   add: register,
-  // Registering it again changes it.
-  update: (one) => [register(one)],
+  // Registering a connector again updates it.
+  update: (declared) => [register(declared)],
   remove: ({ ID }) => ["imconnector.unregister", { ID }],
-  hasOthers: true,
+  listsOtherApps: true,
 };
 
 function register({ id, name, icon, handler, params }: Declared<"connectors">): Command {
-  return ["imconnector.register", given({ ID: id, NAME: name, ICON: icon, PLACEMENT_HANDLER: handler, ...params })];
+  return [
+    "imconnector.register",
+    withoutUndefined({ ID: id, NAME: name, ICON: icon, PLACEMENT_HANDLER: handler, ...params }),
+  ];
 }

@@ -1,98 +1,110 @@
-/** What an app may declare. */
+/** The declaration of an app's registrations. */
 
-/** A handler of an event: `event.bind`. Known by event, handler and `userId`; one that is offline by its event alone. */
+/** An event handler: `event.bind`. Identified by event, handler and `userId`; offline events by the event only. */
 export interface EventRegistration {
-  /** Such as `ONCRMDEALADD`. */
+  /** Name of the event in upper case, such as `ONCRMDEALADD`. */
   readonly event: string;
-  /** Where it is sent; absent with `offline` alone. */
+  /** URL that receives the event. Required unless `offline`. */
   readonly handler?: string;
-  /** As whose the event's tokens are sent (`auth_type`); default of whoever caused the event, and bound for whomever. */
+  /**
+   * User whose tokens the event has (`auth_type`).
+   *
+   * @default the user who caused the event
+   */
   readonly userId?: number;
-  /** It is kept in a queue on the portal instead of being sent. */
+  /**
+   * Whether the event is queued on the portal instead of being sent.
+   *
+   * @default false
+   */
   readonly offline?: boolean;
-  /** More parameters of `event.bind`, in Bitrix24's own names, which are in lower case here. */
+  /** Other parameters of `event.bind`, under Bitrix24's names in lower case. */
   readonly params?: Readonly<Record<string, unknown>>;
 }
 
-/** A place in the portal's pages: `placement.bind`. Known by placement, handler and `userId`. */
+/** A placement in the portal's pages: `placement.bind`. Identified by placement, handler and `userId`. */
 export interface PlacementRegistration {
-  /** Such as `CRM_DEAL_DETAIL_TAB`. */
+  /** Code of the placement in upper case, such as `CRM_DEAL_DETAIL_TAB`. */
   readonly placement: string;
-  /** The page that is shown there. */
+  /** URL of the page that is shown. */
   readonly handler: string;
-  /** What the tab, button or menu item is called. */
+  /** Title of the tab, button or menu item. */
   readonly title?: string;
-  /** For people. */
+  /** Description for people. */
   readonly description?: string;
-  /** For this user alone. */
+  /**
+   * Shows the placement only to this user.
+   *
+   * @default all users
+   */
   readonly userId?: number;
-  /** `GROUP_NAME`, `LANG_ALL`, `OPTIONS`, `ICON`, in Bitrix24's own names. */
+  /** Other parameters of `placement.bind`, such as `LANG_ALL` and `OPTIONS`, under Bitrix24's names in upper case. */
   readonly params?: Readonly<Record<string, unknown>>;
 }
 
-/** A robot or an activity of business processes: `bizproc.robot.add`, `bizproc.activity.add`. Known by `code`. */
+/** A robot or an activity of business processes: `bizproc.robot.add`, `bizproc.activity.add`. Identified by `code`. */
 export interface RobotRegistration {
-  /** Never change it: robots in the customer's templates are known by it. */
+  /** Never change it: it identifies the robot in the customer's templates. */
   readonly code: string;
-  /** Where it is called. */
+  /** URL that is called. */
   readonly handler: string;
-  /** One for all languages, or by language. */
+  /** One name for all languages, or names by language. */
   readonly name: string | Readonly<Record<string, string>>;
-  /** As whose the call's tokens are sent. */
+  /** User whose tokens the calls have. */
   readonly userId?: number;
-  /** `PROPERTIES`, `RETURN_PROPERTIES`, `USE_SUBSCRIPTION` and the like, in Bitrix24's own names. */
+  /** Other parameters, such as `PROPERTIES` and `RETURN_PROPERTIES`, under Bitrix24's names in upper case. */
   readonly params?: Readonly<Record<string, unknown>>;
 }
 
-/** A provider of text messages: `messageservice.sender.add`. Known by `code`. */
+/** A provider of text messages: `messageservice.sender.add`. Identified by `code`. */
 export interface MessageSenderRegistration {
   /** Never change it. */
   readonly code: string;
-  /** Where it is called. */
+  /** URL that is called. */
   readonly handler: string;
-  /** For people. */
+  /** Name for people. */
   readonly name: string;
-  /** For people. */
+  /** Description for people. */
   readonly description?: string;
 }
 
-/** A type of user fields: `userfieldtype.add`. Known by `type`. */
+/** A type of user fields: `userfieldtype.add`. Identified by `type`. */
 export interface UserFieldTypeRegistration {
-  /** `USER_TYPE_ID`, in lower case. Never change it: fields of this type are known by it. */
+  /** `USER_TYPE_ID`, in lower case. Never change it: it identifies fields of this type. */
   readonly type: string;
-  /** The page that shows a field; each type needs its own. */
+  /** URL of the page that shows a field. Each type needs its own. */
   readonly handler: string;
-  /** For people. */
+  /** Title for people. */
   readonly title: string;
-  /** For people. */
+  /** Description for people. */
   readonly description?: string;
-  /** `OPTIONS`, in Bitrix24's own names. */
+  /** Other parameters, such as `OPTIONS`, under Bitrix24's names in upper case. */
   readonly params?: Readonly<Record<string, unknown>>;
 }
 
-/** A connector of open channels: `imconnector.register`. Known by `id`. */
+/** A connector of open channels: `imconnector.register`. Identified by `id`. */
 export interface ConnectorRegistration {
-  /** Never change it. */
+  /** `ID`, in lower case, without dots. Never change it. */
   readonly id: string;
-  /** For people. */
+  /** Name for people. */
   readonly name: string;
-  /** `ICON`, in Bitrix24's own names: `DATA_IMAGE` and more. */
+  /** `ICON`, with Bitrix24's names of its fields, such as `DATA_IMAGE`. */
   readonly icon: Readonly<Record<string, unknown>>;
-  /** The page of its settings. */
+  /** URL of the settings page. */
   readonly handler: string;
-  /** More parameters of `imconnector.register`, in Bitrix24's own names. */
+  /** Other parameters of `imconnector.register`, under Bitrix24's names in upper case. */
   readonly params?: Readonly<Record<string, unknown>>;
 }
 
-/** A trigger of CRM automation: `crm.automation.trigger.add`. Known by `code`. */
+/** A trigger of CRM automation: `crm.automation.trigger.add`. Identified by `code`. */
 export interface TriggerRegistration {
-  /** Never change it: the customer's automation rules know it. */
+  /** Never change it: it identifies the trigger in the customer's automation rules. */
   readonly code: string;
-  /** For people. */
+  /** Name for people. */
   readonly name: string;
 }
 
-/** All that an app registers. A kind that is left out is left alone; an empty list removes all of its kind. */
+/** The registrations of an app. A kind that is left out is not touched; an empty list removes all of its kind. */
 export interface Declaration {
   /** Event handlers. */
   readonly events?: readonly EventRegistration[];

@@ -1,22 +1,22 @@
 /** Event handlers. */
 import { NonRetriableError } from "../../mod.ts";
-import { type Command, type Declared, given, type Kind } from "./kind.ts";
-import { type Fields, rows, text } from "./listed.ts";
+import { type Command, type Declared, type Kind, withoutUndefined } from "./kind.ts";
+import { type Fields, maps, text } from "./listed.ts";
 
-/** Their kind. */
+/** The kind of event handlers. */
 export const events: Kind<"events"> = {
   key: "events",
   list: "event.get",
-  there: (listed) =>
-    rows(listed).filter((fields) => isOffline(fields) || text(fields.handler) !== "").map((fields) => ({
+  parse: (listed) =>
+    maps(listed).filter((fields) => isOffline(fields) || text(fields.handler) !== "").map((fields) => ({
       id: isOffline(fields) ? offlineId(fields.event) : onlineId(fields.event, fields.handler, fields.auth_type),
       fields,
     })),
   id: ({ event, handler, userId, offline }) => offline ? offlineId(event) : onlineId(event, handler, userId),
-  // Who is no administrator binds for himself, whatever he asks for.
-  isAlso: ({ event, handler, userId, offline }, there) =>
-    userId === undefined && !offline && !isOffline(there) &&
-    onlineId(event, handler) === onlineId(there.event, there.handler),
+  // Bitrix24 binds handlers of users who are not administrators for that user.
+  isSame: ({ event, handler, userId, offline }, registered) =>
+    userId === undefined && !offline && !isOffline(registered) &&
+    onlineId(event, handler) === onlineId(registered.event, registered.handler),
   add: bind,
   remove: unbind,
 };
@@ -26,7 +26,7 @@ function onlineId(event: unknown, handler: unknown, userId?: unknown): string {
   return `${text(event).toUpperCase()} ${text(handler)}${whose}`;
 }
 
-/** Bitrix24 takes no notice of handler and user then. */
+/** Bitrix24 ignores handler and user of offline events. */
 function offlineId(event: unknown): string {
   return `${text(event).toUpperCase()} offline`;
 }
@@ -37,16 +37,16 @@ function isOffline({ offline }: Fields): boolean {
 
 function bind({ event, handler, userId, offline, params }: Declared<"events">): Command {
   const type = offline ? "offline" : undefined;
-  return ["event.bind", given({ event, handler, auth_type: userId, event_type: type, ...params })];
+  return ["event.bind", withoutUndefined({ event, handler, auth_type: userId, event_type: type, ...params })];
 }
 
-function unbind(there: Fields): Command {
-  const { event, handler, auth_type } = there;
-  // Never without both: Bitrix24 would unbind every handler of the app.
+function unbind(registered: Fields): Command {
+  const { event, handler, auth_type } = registered;
+  // Never without both, or Bitrix24 unbinds every handler of the app.
   if (text(event) === "") {
     throw new NonRetriableError("cannot unbind an event handler: Bitrix24 lists one without an event");
   }
-  // Nor without the user: it would unbind those of all others.
-  const whose = isOffline(there) ? { event_type: "offline" } : { auth_type: Number(auth_type ?? 0) };
+  // Nor without the user, or it unbinds those of all others.
+  const whose = isOffline(registered) ? { event_type: "offline" } : { auth_type: Number(auth_type ?? 0) };
   return ["event.unbind", { event, handler: text(handler), ...whose }];
 }

@@ -1,38 +1,39 @@
-/** What there is to know of a kind of registrations. */
+/** The interface of a kind of registrations. */
 import type { Declaration } from "./declaration.ts";
-import type { Fields, There } from "./listed.ts";
+import type { Fields, Registered } from "./listed.ts";
 
 /** A call of a method. */
 export type Command = readonly [method: string, params: object];
 
-/** One that is declared. */
+/** A declared registration. */
 export type Declared<Key extends keyof Declaration = keyof Declaration> = Required<Declaration>[Key][number];
 
-/** How registrations of a kind are listed, known, compared and changed. */
+/** How registrations of a kind are listed, identified, compared and changed. */
 export interface Kind<Key extends keyof Declaration = keyof Declaration> {
   readonly key: Key;
-  /** The method that lists them. */
+  /** Method that lists the registrations. */
   readonly list: string;
-  readonly there: (listed: unknown) => readonly There[];
-  /** What one is known by; the same as that of {@linkcode There}. */
-  readonly id: (one: Declared<Key>) => string;
-  /** Whether one that is known by something else is this one all the same. */
-  readonly isAlso?: (one: Declared<Key>, there: Fields) => boolean;
-  /** Whether Bitrix24 lists it otherwise than it is declared. */
-  readonly differs?: (one: Declared<Key>, there: Fields) => boolean;
-  /** Whether it may have changed in what Bitrix24 does not list. */
-  readonly isUnseen?: (one: Declared<Key>) => boolean;
-  readonly add: (one: Declared<Key>) => Command;
-  /** Absent where there is nothing to it but what it is known by. */
-  readonly update?: (one: Declared<Key>, there: Fields) => readonly Command[];
-  /** What to do when adding it was answered that it is there; absent where that is well. */
-  readonly otherwise?: (one: Declared<Key>) => Command;
-  readonly remove: (there: Fields) => Command;
-  /** The list has registrations of others. */
-  readonly hasOthers?: true;
+  /** Parses the result of `list`. */
+  readonly parse: (listed: unknown) => readonly Registered[];
+  /** Returns the id of a declared registration: the same as that of the {@linkcode Registered} one. */
+  readonly id: (declared: Declared<Key>) => string;
+  /** Returns whether a registration with another id is the declared one. */
+  readonly isSame?: (declared: Declared<Key>, registered: Fields) => boolean;
+  /** Returns whether a listed field differs from the declared one. */
+  readonly differs?: (declared: Declared<Key>, registered: Fields) => boolean;
+  /** Returns whether the registration can differ in fields that Bitrix24 does not list. */
+  readonly hasUnlistedFields?: (declared: Declared<Key>) => boolean;
+  readonly add: (declared: Declared<Key>) => Command;
+  /** Absent if registrations of the kind have no fields besides those that identify them. */
+  readonly update?: (declared: Declared<Key>, registered: Fields) => readonly Command[];
+  /** Returns the command to run if adding fails because the registration exists. Absent: none is needed. */
+  readonly ifExists?: (declared: Declared<Key>) => Command;
+  readonly remove: (registered: Fields) => Command;
+  /** The list contains registrations of other apps. */
+  readonly listsOtherApps?: true;
 }
 
-/** Parameters without those that were left out. */
-export function given(params: Readonly<Record<string, unknown>>): Record<string, unknown> {
+/** Returns the parameters that are not `undefined`. */
+export function withoutUndefined(params: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined));
 }

@@ -9,7 +9,7 @@ import { activities, robots } from "./robots.ts";
 import { triggers } from "./triggers.ts";
 import { userFieldTypes } from "./user_field_types.ts";
 
-/** Each is to be given registrations of its own kind only, as {@linkcode declaredOf} gives them. */
+/** All kinds. Pass to each only registrations of its own kind, from {@linkcode declaredOf}. */
 export const KINDS: readonly Kind[] = [
   events,
   placements,
@@ -21,7 +21,7 @@ export const KINDS: readonly Kind[] = [
   triggers,
 ] as readonly Kind[];
 
-/** What a declaration has of a kind. */
+/** Returns the declared registrations of a kind. */
 export function declaredOf({ key }: Kind, declaration: Declaration): readonly Declared[] {
   return declaration[key] ?? [];
 }

@@ -1,24 +1,24 @@
 /** Providers of text messages. */
-import { type Command, type Declared, given, type Kind } from "./kind.ts";
+import { type Command, type Declared, type Kind, withoutUndefined } from "./kind.ts";
 import { codes } from "./listed.ts";
 
-/** Their kind. */
+/** The kind of message senders. */
 export const messageSenders: Kind<"messageSenders"> = {
   key: "messageSenders",
   list: "messageservice.sender.list",
-  there: codes,
+  parse: codes,
   id: ({ code }) => code,
-  isUnseen: () => true,
-  add: (one) => ["messageservice.sender.add", { TYPE: "SMS", ...fields(one) }],
-  update: (one) => [update(one)],
-  otherwise: update,
+  hasUnlistedFields: () => true,
+  add: (declared) => ["messageservice.sender.add", { TYPE: "SMS", ...fields(declared) }],
+  update: (declared) => [update(declared)],
+  ifExists: update,
   remove: ({ CODE }) => ["messageservice.sender.delete", { CODE }],
 };
 
-function update(one: Declared<"messageSenders">): Command {
-  return ["messageservice.sender.update", fields(one)];
+function update(declared: Declared<"messageSenders">): Command {
+  return ["messageservice.sender.update", fields(declared)];
 }
 
 function fields({ code, handler, name, description }: Declared<"messageSenders">): object {
-  return given({ CODE: code, HANDLER: handler, NAME: name, DESCRIPTION: description });
+  return withoutUndefined({ CODE: code, HANDLER: handler, NAME: name, DESCRIPTION: description });
 }

@@ -1,26 +1,22 @@
-/** Places in the portal's pages. */
-import { type Command, type Declared, given, type Kind } from "./kind.ts";
-import { type Fields, isMap, isUnlike, rows, text } from "./listed.ts";
+/** Placements: tabs, buttons and menu items in the portal's pages. */
+import { type Command, type Declared, type Kind, withoutUndefined } from "./kind.ts";
+import { differsFrom, type Fields, isMap, maps, text } from "./listed.ts";
 
-/** Bitrix24 makes these when something else is registered, and lists some of them. */
-const MADE = new Set(["BIZPROC_ACTIVITY_PROPERTIES_DIALOG", "DEFAULT", "SETTING_CONNECTOR", "USERFIELD_TYPE"]);
+/** Placements that Bitrix24 creates for other registrations, and lists in part. */
+const AUTOMATIC = new Set(["BIZPROC_ACTIVITY_PROPERTIES_DIALOG", "DEFAULT", "SETTING_CONNECTOR", "USERFIELD_TYPE"]);
 
-/** Their kind. */
+/** The kind of placements. */
 export const placements: Kind<"placements"> = {
   key: "placements",
   list: "placement.get",
-  there: (listed) =>
-    // Unbound without its handler, all of its placement would go.
-    rows(listed).filter(({ placement, handler }) => !MADE.has(text(placement)) && text(handler) !== "").map((
-      fields,
-    ) => ({
-      id: idOf(fields.placement, fields.handler, fields.userId),
-      fields,
-    })),
+  parse: (listed) =>
+    // Without its handler, unbinding would remove all handlers of the placement.
+    maps(listed).filter(({ placement, handler }) => !AUTOMATIC.has(text(placement)) && text(handler) !== "")
+      .map((fields) => ({ id: idOf(fields.placement, fields.handler, fields.userId), fields })),
   id: ({ placement, handler, userId }) => idOf(placement, handler, userId),
   differs,
   add: bind,
-  update: (one, there) => [unbind(there), bind(one)],
+  update: (declared, registered) => [unbind(registered), bind(declared)],
   remove: unbind,
 };
 
@@ -29,24 +25,24 @@ function idOf(placement: unknown, handler: unknown, userId: unknown): string {
   return `${text(placement).toUpperCase()} ${text(handler)}${whose}`;
 }
 
-function differs({ title, description, params = {} }: Declared<"placements">, there: Fields): boolean {
+function differs({ title, description, params = {} }: Declared<"placements">, registered: Fields): boolean {
   const { LANG_ALL: texts, GROUP_NAME: group, OPTIONS: options } = params;
-  if (isMap(options) && isUnlike(options, there.options)) return true;
-  const byLanguage = isMap(there.langAll) ? there.langAll : {};
+  if (isMap(options) && differsFrom(options, registered.options)) return true;
+  const byLanguage = isMap(registered.langAll) ? registered.langAll : {};
   const languages = Object.values(byLanguage);
   if (isMap(texts)) {
-    // Bitrix24 takes no notice of title and description then. Older portals list no languages.
+    // Bitrix24 ignores title and description then. Older portals do not list languages.
     return languages.length > 0 &&
-      Object.entries(texts).some(([name, one]) => !(name in byLanguage) || isUnlike(one, byLanguage[name]));
+      Object.entries(texts).some(([name, value]) => !(name in byLanguage) || differsFrom(value, byLanguage[name]));
   }
-  return isUnlike({ title, description }, there) ||
-    (languages.length === 1 && isUnlike({ GROUP_NAME: group }, languages[0]));
+  return differsFrom({ title, description }, registered) ||
+    (languages.length === 1 && differsFrom({ GROUP_NAME: group }, languages[0]));
 }
 
 function bind({ placement, handler, title, description, userId, params }: Declared<"placements">): Command {
   return [
     "placement.bind",
-    given({
+    withoutUndefined({
       PLACEMENT: placement,
       HANDLER: handler,
       TITLE: title,
@@ -58,7 +54,7 @@ function bind({ placement, handler, title, description, userId, params }: Declar
 }
 
 function unbind({ placement, handler, userId }: Fields): Command {
-  // Without the user, those of all users go; portals that list no users have none.
+  // Without USER_ID, unbinding would remove those of all users. Portals that list no user IDs do not have them.
   const whose = text(userId) === "" ? undefined : Number(userId);
-  return ["placement.unbind", given({ PLACEMENT: placement, HANDLER: handler, USER_ID: whose })];
+  return ["placement.unbind", withoutUndefined({ PLACEMENT: placement, HANDLER: handler, USER_ID: whose })];
 }

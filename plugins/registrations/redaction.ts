@@ -1,6 +1,6 @@
-/** Keeps secrets out of what people see. */
+/** Removes secrets from messages. */
 
-/** A text with addresses in it, for people: what these have in their query may be a secret. */
-export function shown(text: string): string {
+/** Returns a text without the queries of its URLs, which may contain secrets. */
+export function hideQueries(text: string): string {
   return text.replaceAll(/\?\S*/g, "?…");
 }

@@ -1,26 +1,26 @@
-/** Robots and activities of business processes: the same but for the names of their methods. */
-import { type Command, type Declared, given, type Kind } from "./kind.ts";
+/** Robots and activities of business processes. They differ only in the names of their methods. */
+import { type Command, type Declared, type Kind, withoutUndefined } from "./kind.ts";
 import { codes } from "./listed.ts";
 
 type Key = "robots" | "activities";
 
-/** Robots. */
-export const robots: Kind<Key> = kind("robots", "bizproc.robot");
+/** The kind of robots. */
+export const robots: Kind<Key> = bizprocKind("robots", "bizproc.robot");
 
-/** Activities. */
-export const activities: Kind<Key> = kind("activities", "bizproc.activity");
+/** The kind of activities. */
+export const activities: Kind<Key> = bizprocKind("activities", "bizproc.activity");
 
-function kind(key: Key, methods: string): Kind<Key> {
-  const update = (one: Declared<Key>): Command => [`${methods}.update`, { CODE: one.code, FIELDS: fields(one) }];
+function bizprocKind(key: Key, methods: string): Kind<Key> {
+  const update = (robot: Declared<Key>): Command => [`${methods}.update`, { CODE: robot.code, FIELDS: fields(robot) }];
   return {
     key,
     list: `${methods}.list`,
-    there: codes,
+    parse: codes,
     id: ({ code }) => code,
-    isUnseen: () => true,
-    add: (one) => [`${methods}.add`, { CODE: one.code, ...fields(one) }],
-    update: (one) => [update(one)],
-    otherwise: update,
+    hasUnlistedFields: () => true,
+    add: (declared) => [`${methods}.add`, { CODE: declared.code, ...fields(declared) }],
+    update: (declared) => [update(declared)],
+    ifExists: update,
     remove: ({ CODE }) => [`${methods}.delete`, { CODE }],
   };
 }
@@ -28,8 +28,8 @@ function kind(key: Key, methods: string): Kind<Key> {
 function fields({ handler, name, userId, params = {} }: Declared<Key>): object {
   const more = Object.entries(params).map(([key, value]) => [
     key,
-    // Words to Bitrix24, for which 1 is neither.
+    // Bitrix24 expects Y and N here.
     typeof value === "boolean" ? (value ? "Y" : "N") : value,
   ]);
-  return given({ HANDLER: handler, NAME: name, AUTH_USER_ID: userId, ...Object.fromEntries(more) });
+  return withoutUndefined({ HANDLER: handler, NAME: name, AUTH_USER_ID: userId, ...Object.fromEntries(more) });
 }

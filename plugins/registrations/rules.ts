@@ -1,25 +1,25 @@
-/** What may be declared, and what Bitrix24 would refuse or read otherwise. */
+/** Validates declarations: what Bitrix24 would refuse, or store differently. */
 import * as z from "zod";
 import type { Declaration } from "./declaration.ts";
 import { declaredOf, KINDS } from "./kinds.ts";
-import { shown } from "./redaction.ts";
+import { hideQueries } from "./redaction.ts";
 
-/** Bitrix24 cuts off longer ones, or refuses them. */
+/** Bitrix24 truncates or refuses URLs from this length on. */
 const HANDLER_LENGTH = 180;
 
-const word = z.string().min(1);
+const nonEmpty = z.string().min(1);
 const name = z.string().regex(/^[A-Z][A-Z0-9_]*$/, "wanted a name in upper case");
-/** Bitrix24 stores these in lower case, whatever they were. */
-const lower = word.refine((id) => id === id.toLowerCase(), "wanted lower case");
+/** Bitrix24 stores these in lower case. */
+const lower = nonEmpty.refine((id) => id === id.toLowerCase(), "wanted lower case");
 const handler = z.string().max(HANDLER_LENGTH - 1, `wanted fewer than ${HANDLER_LENGTH} characters`)
   .refine(
     (url) => URL.canParse(url) && new URL(url).protocol === "https:",
-    "wanted an address that begins with https://",
+    "wanted a URL that begins with https://",
   );
 const userId = z.number().int().positive().optional();
 const description = z.string().optional();
 
-/** `own`: have fields of their own. */
+/** `own` names parameters that have their own fields. */
 function paramsIn(
   letters: "lower" | "upper",
   ...own: readonly string[]
@@ -28,9 +28,11 @@ function paramsIn(
     for (const [name, value] of Object.entries(params)) {
       const wire = letters === "lower" ? name.toLowerCase() : name.toUpperCase();
       const add = (message: string): void => ctx.addIssue({ code: "custom", path: [name], message });
-      if (own.includes(wire)) add("wanted it in the field of its own");
+      if (own.includes(wire)) add("wanted in its own field, not in params");
       else if (name !== wire) add(`wanted a name in ${letters} case`);
-      else if (wire === "PLACEMENT_HANDLER" && !handler.safeParse(value).success) add("wanted a short https: address");
+      else if (wire === "PLACEMENT_HANDLER" && !handler.safeParse(value).success) {
+        add(`wanted an https URL of fewer than ${HANDLER_LENGTH} characters`);
+      }
     }
   }).optional();
 }
@@ -43,7 +45,7 @@ const event = z.strictObject({
   params: paramsIn("lower", "event", "handler", "auth_type", "event_type"),
 }).refine(({ handler, offline }) => handler !== undefined || offline === true, {
   path: ["handler"],
-  message: "wanted an address, or offline: true",
+  message: "wanted a URL, or offline: true",
 });
 
 const placement = z.strictObject({
@@ -58,30 +60,30 @@ const placement = z.strictObject({
 const robot = z.strictObject({
   code: z.string().regex(/^[\w.-]+$/, "wanted letters, digits, dots, hyphens and underscores"),
   handler,
-  name: z.union([word, z.record(z.string(), word)]),
+  name: z.union([nonEmpty, z.record(z.string(), nonEmpty)]),
   userId,
   params: paramsIn("upper", "CODE", "HANDLER", "NAME", "AUTH_USER_ID"),
 });
 
-const messageSender = z.strictObject({ code: word, handler, name: word, description });
+const messageSender = z.strictObject({ code: nonEmpty, handler, name: nonEmpty, description });
 
 const userFieldType = z.strictObject({
   type: lower,
   handler,
-  title: word,
+  title: nonEmpty,
   description,
   params: paramsIn("upper", "USER_TYPE_ID", "HANDLER", "TITLE", "DESCRIPTION"),
 });
 
 const connector = z.strictObject({
   id: lower.refine((id) => !id.includes("."), "wanted no dots"),
-  name: word,
+  name: nonEmpty,
   icon: z.record(z.string(), z.unknown()),
   handler,
   params: paramsIn("upper", "ID", "NAME", "ICON", "PLACEMENT_HANDLER"),
 });
 
-const trigger = z.strictObject({ code: word, name: word });
+const trigger = z.strictObject({ code: nonEmpty, name: nonEmpty });
 
 const DECLARATION = z.strictObject({
   events: z.array(event),
@@ -97,36 +99,38 @@ const DECLARATION = z.strictObject({
 /** @throws {TypeError} naming each field that is wrong */
 export function assertDeclaration(declaration: Declaration): void {
   const { success, error } = DECLARATION.safeParse(declaration);
-  const problems = success ? clashesIn(declaration) : error.issues.map(({ path, message }) => {
+  const problems = success ? conflictsIn(declaration) : error.issues.map(({ path, message }) => {
     const seen = path.reduce<unknown>(
       (value, key) => (value as Readonly<Record<PropertyKey, unknown>> | undefined)?.[key],
       declaration,
     );
-    // Texts only: of all else, the message says what it is.
-    const saw = typeof seen === "string" ? `, saw ${JSON.stringify(shown(seen).slice(0, 80))}` : "";
-    return `${path.join(".") || "it"}: ${message}${saw}`;
+    // Only strings: the message describes other values.
+    const saw = typeof seen === "string" ? `, saw ${JSON.stringify(hideQueries(seen).slice(0, 80))}` : "";
+    return `${path.join(".") || "declaration"}: ${message}${saw}`;
   });
   if (problems.length > 0) throw new TypeError(`cannot declare registrations: ${problems.join("; ")}`);
 }
 
-/** What cannot be there at the same time. */
-function clashesIn(declaration: Declaration): string[] {
+/** Returns declarations that exclude each other. */
+function conflictsIn(declaration: Declaration): string[] {
   const problems: string[] = [];
   for (const kind of KINDS) {
     const seen = new Set<string>();
-    for (const [i, one] of declaredOf(kind, declaration).entries()) {
-      const id = kind.id(one);
-      if (seen.has(id)) problems.push(`${kind.key}.${i}: ${shown(id)} is declared twice`);
+    for (const [i, declared] of declaredOf(kind, declaration).entries()) {
+      const id = kind.id(declared);
+      if (seen.has(id)) problems.push(`${kind.key}.${i}: ${hideQueries(id)} is declared twice`);
       seen.add(id);
     }
   }
   const { robots = [], activities = [], userFieldTypes = [] } = declaration;
   for (const [i, { code }] of activities.entries()) {
-    if (robots.some((robot) => robot.code === code)) problems.push(`activities.${i}: ${code} is a robot's code, too`);
+    if (robots.some((robot) => robot.code === code)) {
+      problems.push(`activities.${i}: ${code} is also the code of a robot`);
+    }
   }
   for (const [i, { handler }] of userFieldTypes.entries()) {
     if (userFieldTypes.findIndex((type) => type.handler === handler) === i) continue;
-    problems.push(`userFieldTypes.${i}.handler: wanted one that no other type has`);
+    problems.push(`userFieldTypes.${i}.handler: wanted a handler that no other type has`);
   }
   return problems;
 }

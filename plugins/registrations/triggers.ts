@@ -1,17 +1,17 @@
 /** Triggers of CRM automation. */
 import type { Command, Declared, Kind } from "./kind.ts";
-import { isUnlike, rows, text } from "./listed.ts";
+import { differsFrom, maps, text } from "./listed.ts";
 
-/** Their kind. */
+/** The kind of triggers. */
 export const triggers: Kind<"triggers"> = {
   key: "triggers",
   list: "crm.automation.trigger.list",
-  there: (listed) => rows(listed).map((fields) => ({ id: text(fields.CODE), fields })),
+  parse: (listed) => maps(listed).map((fields) => ({ id: text(fields.CODE), fields })),
   id: ({ code }) => code,
-  differs: ({ name }, there) => isUnlike(name, there.NAME),
+  differs: ({ name }, registered) => differsFrom(name, registered.NAME),
   add,
-  // Adding it again changes its name.
-  update: (one) => [add(one)],
+  // Adding a trigger again updates it.
+  update: (declared) => [add(declared)],
   remove: ({ CODE }) => ["crm.automation.trigger.delete", { CODE }],
 };
 

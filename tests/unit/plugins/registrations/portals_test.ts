@@ -331,7 +331,7 @@ describe("registrations() and the answers of a portal", () => {
       robots: [ROBOT],
       triggers: [{ code: "paid", name: "Paid" }],
     }, at);
-    assert.deepEqual([robot, trigger], ["robots rate: it is not there", "triggers paid: it is not there; put right"]);
+    assert.deepEqual([robot, trigger], ["robots rate: not registered", "triggers paid: not registered; repaired"]);
     assert.match(error!, /ERROR_WRONG_HANDLER_URL/);
     assert.deepEqual(others, []);
   });
@@ -413,11 +413,11 @@ describe("registrations() refuses declarations that Bitrix24 would store differe
     ],
     "a robot and an activity with the same code": [
       { robots: [{ code: "a", handler, name: "A" }], activities: [{ code: "a", handler, name: "A" }] },
-      /activities\.0: a is a robot's code, too/,
+      /activities\.0: a is also the code of a robot/,
     ],
     "a parameter for which the declaration has a field": [
       { robots: [{ code: "a", handler, name: "A", params: { CODE: "b" } }] },
-      /robots\.0\.params\.CODE: wanted it in the field of its own/,
+      /robots\.0\.params\.CODE: wanted in its own field/,
     ],
     "a parameter in lower case": [
       { placements: [{ placement: "LEFT_MENU", handler, params: { options: {} } }] },
@@ -425,7 +425,7 @@ describe("registrations() refuses declarations that Bitrix24 would store differe
     ],
     "an invalid second handler": [
       { robots: [{ code: "a", handler, name: "A", params: { PLACEMENT_HANDLER: "http://app.example.com" } }] },
-      /robots\.0\.params\.PLACEMENT_HANDLER: .*https:/,
+      /robots\.0\.params\.PLACEMENT_HANDLER: wanted an https URL/,
     ],
     "a handler, without its query in the message": [
       { events: [{ event: "ONAPPTEST", handler: "http://app.example.com/b24?secret=zyxwvuts" }] },

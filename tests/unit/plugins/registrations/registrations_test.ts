@@ -320,9 +320,9 @@ describe("registrations().plan()", () => {
     calls.length = 0;
     const plan = await plugin.plan({ b24, portal: await known() });
     assert.deepEqual(plan, [
-      { kind: "robots", id: "new", action: "add", why: "it is not there" },
-      { kind: "robots", id: "rate", action: "remove", why: "it is not declared" },
-      { kind: "triggers", id: "paid", action: "keep", why: "it is there" },
+      { kind: "robots", id: "new", action: "add", why: "not registered" },
+      { kind: "robots", id: "rate", action: "remove", why: "not declared" },
+      { kind: "triggers", id: "paid", action: "keep", why: "registered" },
     ]);
     assert.deepEqual(calls.filter((method) => CHANGES.test(method)), []);
   });
@@ -350,9 +350,9 @@ describe("registrations() in an app", () => {
     portal.dropRegistrations("bizproc");
     const { problems } = await app.check(MEMBER_ID);
     assert.deepEqual(problems.map(({ code, message }) => [code, message]), [
-      ["registrations", "robots rate: it is not there; put right"],
-      ["registrations", "activities wait: it is not there; put right"],
-      ["registrations", "messageSenders sms: it is not there; put right"],
+      ["registrations", "robots rate: not registered; repaired"],
+      ["registrations", "activities wait: not registered; repaired"],
+      ["registrations", "messageSenders sms: not registered; repaired"],
     ]);
     assert.deepEqual(there(portal.registrations()), WHOLE);
     assert.deepEqual((await app.check(MEMBER_ID)).problems, []);
@@ -364,7 +364,7 @@ describe("registrations() in an app", () => {
     portal.dropRegistrations();
     for (let i = 0; i < 2; i++) {
       const { problems } = await app.check(MEMBER_ID);
-      assert.deepEqual(problems.map(({ message }) => message), ["triggers paid: it is not there"]);
+      assert.deepEqual(problems.map(({ message }) => message), ["triggers paid: not registered"]);
     }
     assert.deepEqual(there(portal.registrations()), []);
     await app.close();
@@ -405,7 +405,7 @@ describe("registrations() refuses", () => {
     ],
     "one handler for two user field types": [
       { userFieldTypes: [{ type: "a", handler, title: "A" }, { type: "b", handler, title: "B" }] },
-      /userFieldTypes\.1\.handler: wanted one that no other type has/,
+      /userFieldTypes\.1\.handler: wanted a handler that no other type has/,
     ],
   };
   for (const [name, [declaration, message]] of Object.entries(cases)) {
