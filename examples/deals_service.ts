@@ -1,12 +1,12 @@
-/** A stand-in for the service of a vendor: it remembers what it answered to which idempotency key. */
+/** A fake of the vendor's service. It stores its answers by idempotency key, and repeats them for repeated calls. */
 
 interface Pipeline {
   readonly memberId: string;
   readonly deals: number[];
 }
 
-/** What requests bring, each a part of it. */
-interface Asked {
+/** The fields of request bodies. Each request has some of them. */
+interface RequestBody {
   readonly memberId: string;
   readonly after: number;
   readonly limit: number;
@@ -16,14 +16,14 @@ interface Asked {
 
 export interface DealsService {
   readonly fetch: (request: Request) => Promise<Response>;
-  /** What it has in the end. */
+  /** Pipelines by id. */
   readonly pipelines: ReadonlyMap<number, Pipeline>;
   readonly mails: readonly string[];
-  /** By portal. */
+  /** The current pipeline of each portal. */
   readonly current: ReadonlyMap<string, number | null>;
 }
 
-/** It has this many deals of each portal, and is busy once. */
+/** Creates a service with `deals` deals of each portal. It answers the third request with 429. */
 export function dealsService(deals: number): DealsService {
   const answers = new Map<string, string>();
   const pipelines = new Map<number, Pipeline>();
@@ -32,21 +32,21 @@ export function dealsService(deals: number): DealsService {
   let created = 0;
   let requests = 0;
 
-  function answer(method: string, [what, id, more]: readonly string[], asked: Asked): object {
-    const { memberId, after, limit } = asked;
-    if (method === "POST" && what === "pipelines" && more === undefined) {
+  function answer(method: string, [resource, id, subresource]: readonly string[], body: RequestBody): object {
+    const { memberId, after, limit } = body;
+    if (method === "POST" && resource === "pipelines" && subresource === undefined) {
       pipelines.set(++created, { memberId, deals: [] });
       return { id: created };
     }
-    if (method === "POST" && more === "deals") {
+    if (method === "POST" && subresource === "deals") {
       const last = Math.min(after + limit, deals);
       for (let deal = after; deal < last; deal++) pipelines.get(Number(id))!.deals.push(deal);
       return { copied: last - after, last: last < deals ? last : null, total: deals };
     }
-    if (method === "POST" && what === "mails") return { count: mails.push(`${memberId}: ${asked.text}`) };
+    if (method === "POST" && resource === "mails") return { count: mails.push(`${memberId}: ${body.text}`) };
     if (method === "DELETE") return { deleted: pipelines.delete(Number(id)) };
     const previous = current.get(id!) ?? null;
-    current.set(id!, asked.pipeline);
+    current.set(id!, body.pipeline);
     return { previous };
   }
 
@@ -54,11 +54,11 @@ export function dealsService(deals: number): DealsService {
     ...{ pipelines, current, mails },
     fetch: async (request) => {
       const key = request.headers.get("idempotency-key") ?? "";
-      const before = answers.get(key);
-      if (before !== undefined) return new Response(before);
+      const stored = answers.get(key);
+      if (stored !== undefined) return new Response(stored);
       if (++requests === 3) return new Response("", { status: 429, headers: { "retry-after": "30" } });
       const path = new URL(request.url).pathname.split("/").slice(1);
-      const text = JSON.stringify(answer(request.method, path, await request.json() as Asked));
+      const text = JSON.stringify(answer(request.method, path, await request.json() as RequestBody));
       if (key !== "") answers.set(key, text);
       return new Response(text);
     },

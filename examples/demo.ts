@@ -1,8 +1,8 @@
 /**
- * The life of one portal over real HTTP, in one command: `deno task demo`. With `--serve`, the same app until it is
- * stopped: `deno task start`.
+ * A demonstration over real HTTP: a portal installs, updates and removes the app. Run it with `deno task demo`. With
+ * `--serve`, it serves the app until it is stopped: `deno task start`.
  *
- * The app keeps its portals in a file in a temporary folder. A stand-in for Bitrix24's OAuth host runs beside it.
+ * The app stores its portals in a file in a temporary folder. A fake of Bitrix24's OAuth host runs beside it.
  */
 // deno-lint-ignore-file no-console
 import type { Plugin } from "@b24/onappupdate";
@@ -13,11 +13,11 @@ import { buildApp } from "./demo_app.ts";
 const CLIENT_ID = "app.5f3a2b1c";
 const MEMBER_ID = "a223c6b3710f85df22e9377d6c4f7553";
 const serving = Deno.args.includes("--serve");
-const colours = !Deno.noColor && Deno.stdout.isTerminal();
-const paint = (code: number) => (text: string): string => colours ? `\x1b[${code}m${text}\x1b[0m` : text;
+const colors = !Deno.noColor && Deno.stdout.isTerminal();
+const paint = (code: number) => (text: string): string => colors ? `\x1b[${code}m${text}\x1b[0m` : text;
 const [bold, red, green, yellow, grey] = [paint(1), paint(31), paint(32), paint(33), paint(90)];
 
-// The stand-in for Bitrix24: its OAuth host listens, its portal sends what we tell it to.
+// The fake Bitrix24: its OAuth host listens, and its portal creates the events.
 const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, oauthHost: "https://oauth.bitrix24.tech" });
 const listen = { port: 0, hostname: "127.0.0.1", onListen: (): void => {} };
 const oauthServer = Deno.serve(listen, (request) => bitrix24.fetch(request));
@@ -26,24 +26,24 @@ const portal = bitrix24.portal({ memberId: MEMBER_ID });
 
 let version = 2;
 
-// What happened since the last request, as observers tell it.
-let happened: string[] = [];
-const tell = (line: string): void => {
-  happened.push(line);
+// Lines of observers and handlers since the last request.
+let lines: string[] = [];
+const print = (line: string): void => {
+  lines.push(line);
   if (serving) console.log(line);
 };
 const timeline: Plugin = {
   name: "timeline",
   observe: {
-    eventReceived: ({ event }) => tell(`${green("accepted")} ${event.name}`),
-    duplicateReceived: ({ event }) => tell(`${yellow("repeated")} ${event.name}: nothing is run`),
-    eventRejected: ({ status, error }) => tell(`${red("refused ")} ${status}: ${error.message}`),
+    eventReceived: ({ event }) => print(`${green("accepted")} ${event.name}`),
+    duplicateReceived: ({ event }) => print(`${yellow("repeated")} ${event.name}: no handler runs`),
+    eventRejected: ({ status, error }) => print(`${red("refused ")} ${status}: ${error.message}`),
     upgradeApplied: ({ upgradeId, from, to }) =>
-      tell(`${green("upgraded")} by "${upgradeId}" on the way ${from} -> ${to}`),
-    portalUpgraded: ({ to }) => tell(`${green("arrived ")} at ${to}`),
-    eventFailed: ({ error }) => tell(`${red("failed  ")} ${error.message}`),
+      print(`${green("applied ")} upgrade "${upgradeId}" on the way ${from} -> ${to}`),
+    portalUpgraded: ({ to }) => print(`${green("upgraded")} to ${to}`),
+    eventFailed: ({ error }) => print(`${red("failed  ")} ${error.message}`),
     eventHandled: () => {
-      if (serving) invite(`Update it to ${++version}:`, portal.update(version));
+      if (serving) printCommand(`Update it to ${++version}:`, portal.update(version));
     },
   },
 };
@@ -56,7 +56,7 @@ const app = buildApp({
   oauthHosts: [oauthHost],
   acknowledge: "handled",
   logger: { debug: quiet, info: quiet, warn: quiet, error: quiet },
-}, (line) => tell(`${grey("handler ")} ${line}`)).use(timeline);
+}, (line) => print(`${grey("handler ")} ${line}`)).use(timeline);
 
 await app.start();
 
@@ -70,7 +70,7 @@ async function stop(): Promise<void> {
   await Deno.remove(folder, { recursive: true });
 }
 
-/** What anybody can post who has read a `member_id` somewhere. */
+/** Returns what an attacker who knows a `member_id` can post. */
 function forged(): string {
   return new URLSearchParams({
     event: "ONAPPUPDATE",
@@ -87,57 +87,57 @@ function forged(): string {
   }).toString();
 }
 
-function invite(title: string, body: string): void {
+function printCommand(title: string, body: string): void {
   console.log(`\n${bold(title)}\n  curl -i -d '${body}' ${url}`);
 }
 
 async function demo(): Promise<boolean> {
-  let good = true;
-  const act = async (title: string, body: string, status: number, expected: readonly RegExp[]): Promise<void> => {
-    happened = [];
+  let isExpected = true;
+  const post = async (title: string, body: string, status: number, expected: readonly RegExp[]): Promise<void> => {
+    lines = [];
     const response = await fetch(url, { method: "POST", body, headers: { "content-type": FORM } });
     await response.body?.cancel();
-    const seen = happened.join("\n");
+    const seen = lines.join("\n");
     const asExpected = response.status === status && expected.every((pattern) => pattern.test(seen)) &&
-      happened.length === expected.length;
-    good &&= asExpected;
-    console.log(`\n${bold(title)} ${grey(`POST ${response.status}`)}${asExpected ? "" : red("  NOT AS EXPECTED")}`);
-    for (const line of happened) console.log(`  ${line}`);
+      lines.length === expected.length;
+    isExpected &&= asExpected;
+    console.log(`\n${bold(title)} ${grey(`POST ${response.status}`)}${asExpected ? "" : red("  NOT EXPECTED")}`);
+    for (const line of lines) console.log(`  ${line}`);
   };
 
-  await act("Installed at 2", portal.install(2), 200, [/accepted/]);
+  await post("Installed at 2", portal.install(2), 200, [/accepted/]);
   const update = portal.update(3);
-  await act("Updated to 3", update, 200, [/accepted/, /handler/, /upgraded.*by "3.0.0"/, /arrived.*3\.0\.0/]);
-  await act("The same event again", update, 200, [/repeated/]);
-  await act("A stolen member_id and made-up tokens", forged(), 403, [/refused.*refuses the access token/]);
-  await act("Updated to 4, with another application_token", portal.update(4, { rotateToken: true }), 200, [
+  await post("Updated to 3", update, 200, [/accepted/, /handler/, /applied.*"3.0.0"/, /upgraded.*3\.0\.0/]);
+  await post("The same event again", update, 200, [/repeated/]);
+  await post("A stolen member_id and made-up tokens", forged(), 403, [/refused.*refuses the access token/]);
+  await post("Updated to 4, with another application_token", portal.update(4, { rotateToken: true }), 200, [
     /accepted/,
     /handler/,
-    /upgraded.*by "4.0.0"/,
-    /arrived.*4\.0\.0/,
+    /applied.*"4.0.0"/,
+    /upgraded.*4\.0\.0/,
   ]);
   const record = await app.portal(MEMBER_ID);
-  good &&= record?.version === "4.0.0" && record.clientEndpoint === "https://example.bitrix24.de/rest/";
+  isExpected &&= record?.version === "4.0.0" && record.clientEndpoint === "https://example.bitrix24.de/rest/";
   console.log(`\n${bold("The portal's record")}\n${JSON.stringify(record, null, 2)}`);
-  await act("Removed", portal.uninstall(), 200, [/accepted/, /handler/]);
+  await post("Removed", portal.uninstall(), 200, [/accepted/, /handler/]);
   const removed = await app.portal(MEMBER_ID);
-  good &&= removed?.status === "uninstalled";
+  isExpected &&= removed?.status === "uninstalled";
   console.log(`\n${bold("The portal's record")}\n${JSON.stringify(removed, null, 2)}`);
-  console.log(good ? green("\nEvery outcome was the expected one.") : red("\nSomething was not as expected."));
-  return good;
+  console.log(isExpected ? green("\nAll results are as expected.") : red("\nSome results are not as expected."));
+  return isExpected;
 }
 
 const FORM = "application/x-www-form-urlencoded";
 
 if (serving) {
   console.log(`Listening on ${url}`);
-  invite("Forge an update:", forged());
-  invite("Install the app on a portal:", portal.install(2));
+  printCommand("Forge an update:", forged());
+  printCommand("Install the app on a portal:", portal.install(2));
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => void stop().then(() => Deno.exit(0)));
   }
 } else {
-  const good = await demo();
+  const isExpected = await demo();
   await stop();
-  Deno.exit(good ? 0 : 1);
+  Deno.exit(isExpected ? 0 : 1);
 }

@@ -1,7 +1,7 @@
 /**
  * An app on Deno: `CLIENT_ID=app.5f3a deno run -A examples/deno.ts`
  *
- * On Deno Deploy the file system is not kept: take `memoryStorage()` for a first try only.
+ * On Deno Deploy, files are not kept: use `denoKvStorage()` there.
  */
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { buildApp } from "./app.ts";
@@ -12,9 +12,9 @@ const oauthHost = Deno.env.get("OAUTH_HOST");
 const app = buildApp({
   storage: fileStorage({ path: Deno.env.get("DATABASE") ?? "portals.db" }),
   clientId: Deno.env.get("CLIENT_ID") ?? "",
-  // Without it, access tokens cannot be renewed: nothing calls a portal an hour after its last event.
+  // Needed to refresh access tokens, which expire after an hour.
   ...(clientSecret === undefined ? {} : { clientSecret }),
-  // A stand-in for Bitrix24's own, to try things out.
+  // For trying the app with a fake OAuth host.
   ...(oauthHost === undefined ? {} : { oauthHosts: [oauthHost] }),
 });
 

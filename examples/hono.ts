@@ -1,5 +1,5 @@
 /**
- * The app as one route of a Hono application: `CLIENT_ID=app.5f3a deno run -A examples/hono.ts`
+ * An app as a route of a Hono application: `CLIENT_ID=app.5f3a deno run -A examples/hono.ts`
  */
 // deno-lint-ignore-file no-console
 import process from "node:process";
@@ -13,18 +13,18 @@ const { CLIENT_ID = "", CLIENT_SECRET, DATABASE = "portals.db", OAUTH_HOST, PORT
 const app = buildApp({
   storage: fileStorage({ path: DATABASE }),
   clientId: CLIENT_ID,
-  // Without it, access tokens cannot be renewed: nothing calls a portal an hour after its last event.
+  // Needed to refresh access tokens, which expire after an hour.
   ...(CLIENT_SECRET === undefined ? {} : { clientSecret: CLIENT_SECRET }),
-  // A stand-in for Bitrix24's own, to try things out.
+  // For trying the app with a fake OAuth host.
   ...(OAUTH_HOST === undefined ? {} : { oauthHosts: [OAUTH_HOST] }),
 });
 await app.start();
 
 const site = new Hono();
-site.get("/", (c) => c.text("The pages of the application are here."));
+site.get("/", (c) => c.text("The application's pages"));
 site.all("/b24/events", (c) => app.fetch(c.req.raw));
 
-// `serve` takes anything that answers requests and can be closed. On Deno, `Deno.serve(site.fetch)` does too.
+// `serve` accepts every object with `fetch` and `close`. On Deno, you can use `Deno.serve(site.fetch)` as well.
 const server = await serve({ fetch: (request) => Promise.resolve(site.fetch(request)), close: app.close }, {
   port: Number(PORT),
   hostname: "127.0.0.1",

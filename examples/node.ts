@@ -1,5 +1,5 @@
 /**
- * An app on Node, 22.18 or later for TypeScript: `CLIENT_ID=app.5f3a node examples/node.ts`
+ * An app on Node 22.18 or later, which runs TypeScript: `CLIENT_ID=app.5f3a node examples/node.ts`
  */
 // deno-lint-ignore-file no-console
 import process from "node:process";
@@ -12,13 +12,13 @@ const { CLIENT_ID = "", CLIENT_SECRET, DATABASE = "portals.db", OAUTH_HOST, PORT
 const app = buildApp({
   storage: fileStorage({ path: DATABASE }),
   clientId: CLIENT_ID,
-  // Without it, access tokens cannot be renewed: nothing calls a portal an hour after its last event.
+  // Needed to refresh access tokens, which expire after an hour.
   ...(CLIENT_SECRET === undefined ? {} : { clientSecret: CLIENT_SECRET }),
-  // A stand-in for Bitrix24's own, to try things out.
+  // For trying the app with a fake OAuth host.
   ...(OAUTH_HOST === undefined ? {} : { oauthHosts: [OAUTH_HOST] }),
 });
 
 await app.start();
-// Ends in order at SIGINT and SIGTERM: no new requests, those in flight finished, then the app closed.
+// At SIGINT and SIGTERM, it finishes the requests in flight, closes the app, and lets the process exit.
 const server = await serve(app, { port: Number(PORT), hostname: "127.0.0.1" });
 console.log(`Listening on ${server.url}`);

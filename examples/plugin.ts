@@ -1,12 +1,12 @@
 /**
- * A plugin of one's own: tells a chat of upgrades that ended and of those that failed. `deno run examples/plugin.ts`
+ * A custom plugin: it notifies a chat of finished and failed upgrades. Run it with `deno run examples/plugin.ts`.
  */
 // deno-lint-ignore-file no-console
 import { type App, type AppOptions, createApp, memoryStorage, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 
-/** What the plugin adds to the context of handlers. */
+/** Members that the plugin adds to the context of handlers. */
 interface Notifications {
   readonly notify: (text: string) => Promise<void>;
 }
@@ -17,8 +17,8 @@ export function notifications(send: (text: string) => Promise<void>): Plugin<obj
     adds: ["notify"],
     extend: ({ event }) => ({ notify: (text) => send(`${event.auth.domain}: ${text}`) }),
     observe: {
-      portalUpgraded: ({ memberId, from, to }) => send(`${memberId} went from ${from} to ${to}`),
-      eventFailed: ({ memberId, attempt }) => send(`${memberId} failed at attempt ${attempt}`),
+      portalUpgraded: ({ memberId, from, to }) => send(`${memberId} was upgraded from ${from} to ${to}`),
+      eventFailed: ({ memberId, attempt }) => send(`${memberId} failed: attempt ${attempt}`),
     },
   };
 }
@@ -27,7 +27,7 @@ export function buildApp(options: AppOptions, send: (text: string) => Promise<vo
   return createApp(options)
     .use(applicationToken())
     .use(notifications(send))
-    .upgrade("3.0.0", ({ notify }) => notify("the new report is there"));
+    .upgrade("3.0.0", ({ notify }) => notify("the new report is ready"));
 }
 
 if (import.meta.main) {

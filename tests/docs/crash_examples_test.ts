@@ -71,7 +71,7 @@ const examples: Readonly<Record<string, Example>> = {
     events: [(portal) => portal.install(2), (portal) => portal.update(3)],
     check: async ({ notes }, app) => {
       assert.deepEqual(await appliedTo(app), ["3.0.0"]);
-      assert(notes.includes("example.bitrix24.de: the new report is there"));
+      assert(notes.includes("example.bitrix24.de: the new report is ready"));
     },
     // A message for people: twice is better than not at all.
     unsafe: [`POST ${CHAT}`],
@@ -82,14 +82,14 @@ const examples: Readonly<Record<string, Example>> = {
     check: async ({ service: { pipelines, current, mails } }, app) => {
       assert.deepEqual([...pipelines.values()].map(({ deals }) => deals), [Array.from({ length: DEALS }, (_, i) => i)]);
       assert.deepEqual([...current], [[MEMBER_ID, 1]]);
-      assert.deepEqual(mails, [`${MEMBER_ID}: It is there`]);
+      assert.deepEqual(mails, [`${MEMBER_ID}: Your pipeline is ready`]);
       // Whatever was repeated, the rollback restores the start.
       const { undone, without } = await app.admin.rollback(MEMBER_ID);
       assert.deepEqual(undone.map(({ step }) => step), ["switch over", "create the pipeline"]);
       assert.deepEqual(without.map(({ step }) => step), [
-        "tell the administrator",
+        "notify the administrator",
         "copy the deals",
-        "until all servers know it",
+        "wait until all servers have it",
       ]);
       assert.deepEqual([pipelines.size, [...current]], [0, [[MEMBER_ID, null]]]);
     },
