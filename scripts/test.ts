@@ -44,7 +44,8 @@ export async function testOnDeno(what: string, env: Readonly<Record<string, stri
   ];
   return await runTests(`${what} on Deno`, process.execPath, args, {
     cwd: root,
-    env,
+    // Files of integration tests mostly wait, so more of them run at once than there are cores.
+    env: { ...(what === "integration" ? { DENO_JOBS: process.env["DENO_JOBS"] ?? "4" } : {}), ...env },
     ...(reports === undefined ? {} : { report: reportOf(reports, what) }),
   });
 }
