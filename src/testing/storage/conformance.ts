@@ -1,75 +1,80 @@
-/** The battery that every storage passes: the contract of `Storage` in numbered clauses, a case for each. */
+/** The conformance suite for storages: a test for each requirement of the storage contract. */
+import { defined } from "../../defined.ts";
 import type { Storage } from "../../storage/storage.ts";
-import type { Clause, StorageBackend, Trial } from "./requirement.ts";
-import { endClauses, expiryClauses } from "./expiry_requirements.ts";
-import { faultClauses } from "./fault_requirements.ts";
-import { listClauses } from "./list_requirements.ts";
-import { processClauses } from "./process_requirements.ts";
-import { valueClauses } from "./value_requirements.ts";
-import { type Remote, startWorker, type StorageWorkerCommand } from "./worker.ts";
-import { writeClauses } from "./write_requirements.ts";
+import { expiryRequirements } from "./expiry_requirements.ts";
+import { faultRequirements } from "./fault_requirements.ts";
+import { listRequirements } from "./list_requirements.ts";
+import { processRequirements } from "./process_requirements.ts";
+import type { Requirement, StorageBackend, TestContext } from "./requirement.ts";
+import { signalRequirements } from "./signal_requirements.ts";
+import { valueRequirements } from "./value_requirements.ts";
+import { startWorker, type StorageWorkerCommand, type WorkerProcess } from "./worker.ts";
+import { writeRequirements } from "./write_requirements.ts";
 
 /** Options of {@linkcode storageConformance}. */
 export interface StorageConformanceOptions {
-  /** Ends the name of every test, such as `memoryStorage`. */
+  /** Name of the storage, such as `memoryStorage`. It is part of the name of every test. */
   readonly name: string;
   /** The test function of the runner, such as `test` of `node:test` or `Deno.test`. */
   readonly test: (name: string, fn: () => Promise<void>) => void;
   /**
-   * A fresh and empty storage; called for every test. `clock` is what the storage has to measure time with when the
-   * option `clock` is `"injected"`, and can be left alone when it is `"real"`.
+   * Creates a new and empty storage. Called for every test. If the option `clock` is `"injected"`, the storage must use
+   * the `clock` that it receives here.
    */
   readonly create: (clock: () => number) => Storage | Promise<Storage>;
   /**
-   * `"injected"`: the storage measures time with the clock that `create` is given, and the battery moves it.
-   * `"real"`: the storage has the clock of its backend, and the battery waits, some half a second in all.
+   * `"injected"`: the storage uses the clock that `create` receives, and the suite moves that clock. `"real"`: the storage
+   * uses its own clock, and the suite waits for it, half a second in all.
    */
   readonly clock: "injected" | "real";
-  /** Called after every test, also after a failed one, and has to close the storage; default: `close`, if there is. */
+  /**
+   * Closes the storage. Called after every test, passed or failed.
+   *
+   * @default the storage's `close`
+   */
   readonly dispose?: (storage: Storage) => void | Promise<void>;
   /**
-   * How to start a process that opens the entries of a storage that `create` made, and runs `storageWorker` on it. Adds
-   * the clauses about several processes, which use the clock of the system.
+   * Returns the command of a process that opens the entries of a storage that `create` returned, and calls `storageWorker`
+   * with them. Adds the requirements of section 8. The processes use the system's clock.
    */
   readonly worker?: (storage: Storage) => StorageWorkerCommand;
-  /** What can be done to the backend of a storage that `create` made: adds the clauses about lost answers and faults. */
+  /** Injects faults into the backend of a storage. Adds the requirements of sections 9 and 10. */
   readonly backend?: {
-    /** Of one storage. */
+    /** Returns the backend of a storage that `create` returned. */
     readonly of: (storage: Storage) => StorageBackend | Promise<StorageBackend>;
-    /** The members that `of` gives. */
+    /** The members that `of` returns. */
     readonly can: readonly (keyof StorageBackend)[];
   };
   /**
-   * Max time (ms) for the storage to notice that its backend is down, and to work again once it is back. A slow backend
-   * takes a tenth of it for each call. Minimum: 1.
+   * Max time (ms) for the storage to notice that its backend is down, and to work again once it is back. In the
+   * tests of slow calls, each call takes a tenth of it. Minimum: 1.
    *
    * @default 30_000
    */
   readonly faultTimeoutMs?: number;
 }
 
-const clauses: readonly Clause[] = [
-  ...valueClauses,
-  ...writeClauses,
-  ...expiryClauses,
-  ...listClauses,
-  ...endClauses,
-  ...processClauses,
-  ...faultClauses,
+const requirements: readonly Requirement[] = [
+  ...valueRequirements,
+  ...writeRequirements,
+  ...expiryRequirements,
+  ...listRequirements,
+  ...signalRequirements,
+  ...processRequirements,
+  ...faultRequirements,
 ];
 
-/** The clauses by number: what a storage promises to whoever uses it. */
+/** The requirements of the storage contract, by number. */
 export const STORAGE_REQUIREMENTS: Readonly<Record<string, string>> = Object.freeze(
-  Object.fromEntries(clauses.map(({ number, says }) => [number, says])),
+  Object.fromEntries(requirements.map(({ number, text }) => [number, text])),
 );
 
 /**
- * Registers a test for each of {@linkcode STORAGE_REQUIREMENTS}, named by number, sentence and `name`. For authors of
- * storages: one that passes can be given to `createApp`. A failed test says what it saw and what it wanted. The clauses
- * from 8 on need `worker`, or a member of `backend`, and are left out without it.
+ * Registers a test for each of {@linkcode STORAGE_REQUIREMENTS}, for authors of storages. An app can use a storage that
+ * passes. The name of a test consists of the number, the requirement and `name`. A failed test reports what it saw and what
+ * it wanted.
  *
- * After `close` a storage may reject every call or go on as before; what it may not do is to answer as if it
- * were empty.
+ * Requirements from section 8 on are only tested if you pass the `worker`, or the member of `backend`, that they need.
  *
  * @example
  * ```ts
@@ -86,47 +91,52 @@ export const STORAGE_REQUIREMENTS: Readonly<Record<string, string>> = Object.fre
  * ```
  */
 export function storageConformance(options: StorageConformanceOptions): void {
-  const { name, test, create, clock, dispose, worker, backend, faultTimeoutMs = 30_000 } = options;
-  for (const { number, says, needs, holds } of clauses) {
-    if (needs === "worker" ? worker === undefined : needs !== undefined && !backend?.can.includes(needs)) continue;
-    test(`${number} ${says} (${name})`, async () => {
-      const time = clock === "injected" ? injectedTime() : REAL_TIME;
-      const storage = await create(time.now);
-      const remotes: Remote[] = [];
-      const start = (): Remote => {
-        const remote = startWorker(worker!(storage));
-        remotes.push(remote);
-        return remote;
-      };
-      let hurt: StorageBackend | undefined;
-      try {
-        if (needs !== undefined && needs !== "worker") hurt = await backend!.of(storage);
-        await holds({ storage, ...time, faultTimeoutMs, start, ...(hurt === undefined ? {} : { backend: hurt }) });
-      } catch (error) {
-        const saw = error instanceof Error ? error.message : String(error);
-        throw new Error(`${number} ${says}: ${saw}`, { cause: error });
-      } finally {
-        for (const remote of remotes) remote.signal("SIGKILL");
-        await Promise.all(remotes.map(({ gone }) => gone));
-        try {
-          await heal(hurt);
-        } finally {
-          if (dispose === undefined) await storage.close?.();
-          else await dispose(storage);
-        }
-      }
-    });
+  const { name, test, worker, backend } = options;
+  for (const requirement of requirements) {
+    const { number, text, needs } = requirement;
+    const isPossible = needs === undefined ||
+      (needs === "worker" ? worker !== undefined : backend?.can.includes(needs));
+    if (isPossible) test(`${number} ${text} (${name})`, () => verify(requirement, options));
   }
 }
 
-/** So that what follows, `dispose` first, finds the backend as it was. */
-async function heal(backend: StorageBackend | undefined): Promise<void> {
+/** Tests one requirement on a new storage. */
+async function verify({ number, text, needs, verify }: Requirement, options: StorageConformanceOptions): Promise<void> {
+  const { create, clock, dispose, faultTimeoutMs = 30_000 } = options;
+  const time = clock === "injected" ? injectedTime() : REAL_TIME;
+  const storage = await create(time.now);
+  const processes: WorkerProcess[] = [];
+  const start = (): WorkerProcess => {
+    const process = startWorker(options.worker!(storage));
+    processes.push(process);
+    return process;
+  };
+  let backend: StorageBackend | undefined;
+  try {
+    if (needs !== undefined && needs !== "worker") backend = await options.backend!.of(storage);
+    await verify({ storage, ...time, faultTimeoutMs, start, ...defined({ backend }) });
+  } catch (error) {
+    const saw = error instanceof Error ? error.message : String(error);
+    throw new Error(`${number} ${text}: ${saw}`, { cause: error });
+  } finally {
+    for (const process of processes) process.signal("SIGKILL");
+    await Promise.all(processes.map(({ gone }) => gone));
+    try {
+      await clearFaults(backend);
+    } finally {
+      if (dispose === undefined) await storage.close?.();
+      else await dispose(storage);
+    }
+  }
+}
+
+async function clearFaults(backend: StorageBackend | undefined): Promise<void> {
   await backend?.start?.();
   await backend?.delay?.(0);
   await backend?.drain?.();
 }
 
-type Time = Pick<Trial, "now" | "toleranceMs" | "elapse">;
+type Time = Pick<TestContext, "now" | "toleranceMs" | "elapse">;
 
 function injectedTime(): Time {
   let now = 1_785_300_000_000;
@@ -142,8 +152,8 @@ function injectedTime(): Time {
 
 const REAL_TIME: Time = {
   now: Date.now,
-  // The backend may be another host.
+  // The backend may run on another host, with another clock.
   toleranceMs: 60_000,
-  // Timers fire a little early, and backends look at their clocks only now and then.
+  // Longer, because timers may fire early, and some backends update their clocks only now and then.
   elapse: (ms) => new Promise((resolve) => setTimeout(resolve, ms + 20)),
 };

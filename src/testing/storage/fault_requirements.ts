@@ -1,51 +1,50 @@
-/** Clauses 9 and 10 of the storage battery: lost answers, and backends that are down, slow or full. */
-import type { Storage } from "../../../mod.ts";
-import { StorageError } from "../../../errors.ts";
-import type { Entry, Key } from "../../../storage.ts";
-import { check, type Clause, listed, refused, same, type Trial, write } from "./requirement.ts";
+/** Sections 9 and 10 of the storage contract: lost replies, and backends that are down, slow or full. */
+import { StorageError } from "../../errors.ts";
+import type { Entry, Key, Storage } from "../../storage/storage.ts";
+import { check, listed, rejects, type Requirement, same, type TestContext, write } from "./requirement.ts";
 
 const KEY: Key = ["portal", "a223"];
 
-const isFailure = (error: unknown): boolean => error instanceof StorageError;
+const isStorageError = (error: unknown): boolean => error instanceof StorageError;
 
-/** Fails unless what `run` gives is `ok`, or it is not known. */
-async function okOrUnknown(run: () => Promise<{ readonly ok: boolean }>, what: string): Promise<boolean> {
+/** Fails if a write is refused. Returns whether it was ok, rather than an error. */
+async function isOk(run: () => Promise<{ readonly ok: boolean }>, subject: string): Promise<boolean> {
   try {
-    same((await run()).ok, true, what);
+    same((await run()).ok, true, subject);
     return true;
   } catch (error) {
-    if (!isFailure(error)) throw error;
+    if (!isStorageError(error)) throw error;
     return false;
   }
 }
 
-/** Adds `id` to the list under KEY, as often as it takes to know that it is there. */
+/** Appends `id` to the list under KEY. Tries again after an error, unless the list has it. */
 async function append(storage: Storage, id: number): Promise<void> {
   for (let tries = 0; tries < 20; tries++) {
     const entry = await storage.get<number[]>(KEY);
     const ids = entry?.value ?? [];
     if (ids.includes(id)) return;
-    await okOrRefused(() => storage.put(KEY, [...ids, id], { ifVersion: entry?.version ?? null }));
+    await ignoreStorageError(() => storage.put(KEY, [...ids, id], { ifVersion: entry?.version ?? null }));
   }
-  check(false, "saw 20 tries of a writer that is alone");
+  check(false, "saw 20 tries of the only writer");
 }
 
-async function okOrRefused(run: () => Promise<unknown>): Promise<void> {
+async function ignoreStorageError(run: () => Promise<unknown>): Promise<void> {
   try {
     await run();
   } catch (error) {
-    if (!isFailure(error)) throw error;
+    if (!isStorageError(error)) throw error;
   }
 }
 
 /** Fails if `run` takes longer than the time limit. */
-async function inTime<T>({ faultTimeoutMs }: Trial, what: string, run: () => Promise<T>): Promise<T> {
+async function inTime<T>({ faultTimeoutMs }: TestContext, subject: string, run: () => Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: saw nothing for ${faultTimeoutMs} ms`)), faultTimeoutMs);
+  const expired = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${subject}: saw nothing for ${faultTimeoutMs} ms`)), faultTimeoutMs);
   });
   try {
-    return await Promise.race([run(), late]);
+    return await Promise.race([run(), expired]);
   } finally {
     clearTimeout(timer);
   }
@@ -59,93 +58,96 @@ const CALLS: readonly (readonly [string, (storage: Storage, signal?: AbortSignal
   ["list", (storage, signal) => listed(storage, [], signal ? { signal } : {})],
 ];
 
-/** Clauses 9 and 10, in order. */
-export const faultClauses: readonly Clause[] = [
+/** The requirements of sections 9 and 10, in order. */
+export const faultRequirements: readonly Requirement[] = [
   {
     number: "9.1",
-    says: "a put whose answer is lost is ok or an error, and never refused",
+    text: "A `put` whose reply is lost is ok or an error, never refused",
     needs: "loseReply",
-    holds: async ({ storage, backend }) => {
+    verify: async ({ storage, backend }) => {
       await write(storage, KEY, 1);
       await backend!.loseReply!();
-      await okOrUnknown(() => storage.put(KEY, 2), "put");
+      await isOk(() => storage.put(KEY, 2), "put");
       same((await storage.get(KEY))?.value, 2, "the value");
     },
   },
   {
     number: "9.2",
-    says: "a creation whose answer is lost is ok or an error, and never refused",
+    text: "A `put` with `ifVersion: null` whose reply is lost is ok or an error, never refused",
     needs: "loseReply",
-    holds: async ({ storage, backend }) => {
+    verify: async ({ storage, backend }) => {
       await backend!.loseReply!();
-      await okOrUnknown(() => storage.put(KEY, 1, { ifVersion: null }), "put where nothing is");
+      await isOk(() => storage.put(KEY, 1, { ifVersion: null }), "put of a new key");
       same((await storage.get(KEY))?.value, 1, "the value");
       same(await storage.put(KEY, 2, { ifVersion: null }), { ok: false }, "put over an entry");
     },
   },
   {
     number: "9.3",
-    says: "a compare-and-set whose answer is lost is ok or an error, never refused, and its version is the entry's",
+    text:
+      "A `put` with a version whose reply is lost is ok or an error, never refused; if ok, it returns the stored version",
     needs: "loseReply",
-    holds: async ({ storage, backend }) => {
+    verify: async ({ storage, backend }) => {
       const version = await write(storage, KEY, 1);
       await backend!.loseReply!();
-      let given: string | undefined;
-      await okOrUnknown(async () => {
+      let returned: string | undefined;
+      await isOk(async () => {
         const result = await storage.put(KEY, 2, { ifVersion: version });
-        if (result.ok) given = result.version;
+        if (result.ok) returned = result.version;
         return result;
       }, "put with the version of the entry");
       const entry = await storage.get(KEY);
       same(entry?.value, 2, "the value");
-      if (given !== undefined) same(entry?.version, given, "the version");
+      if (returned !== undefined) same(entry?.version, returned, "the version");
     },
   },
   {
     number: "9.4",
-    says: "a deletion whose answer is lost is ok or an error, and never refused",
+    text: "A `delete` whose reply is lost is ok or an error, never refused",
     needs: "loseReply",
-    holds: async ({ storage, backend }) => {
+    verify: async ({ storage, backend }) => {
       for (const conditional of [false, true]) {
         const ifVersion = await write(storage, KEY, 1);
         await backend!.loseReply!();
-        await okOrUnknown(() => storage.delete(KEY, conditional ? { ifVersion } : {}), "delete");
+        await isOk(() => storage.delete(KEY, conditional ? { ifVersion } : {}), "delete");
         same(await storage.get(KEY), null, "get after it");
       }
     },
   },
   {
     number: "9.5",
-    says: "a writer that looks again after an error loses nothing and does nothing twice",
+    text: "A writer that reads and tries again after an error loses nothing and does nothing twice",
     needs: "loseReply",
-    holds: async ({ storage, backend }) => {
+    verify: async ({ storage, backend }) => {
       for (let id = 0; id < 20; id++) {
         if (id % 3 === 0) await backend!.loseReply!();
         await append(storage, id);
       }
-      same((await storage.get(KEY))?.value, Array.from({ length: 20 }, (_, id) => id), "what was added");
+      same((await storage.get(KEY))?.value, Array.from({ length: 20 }, (_, id) => id), "the list");
     },
   },
   {
     number: "10.1",
-    says: "while the backend is down, every method rejects with a StorageError in time",
+    text: "While the backend is down, every method rejects with a StorageError within the time limit",
     needs: "stop",
-    holds: async (trial) => {
-      const { storage, backend } = trial;
+    verify: async (context) => {
+      const { storage, backend } = context;
       await write(storage, KEY, 1);
       await backend!.stop!();
-      // At once, because each can take as long as the storage waits for its backend.
+      // Concurrently, because each call can take as long as the timeout of the storage.
       await Promise.all(
-        CALLS.map(([what, call]) => inTime(trial, what, () => refused(() => call(storage), isFailure, what))),
+        CALLS.map(([method, call]) =>
+          inTime(context, method, () => rejects(() => call(storage), isStorageError, method))
+        ),
       );
     },
   },
   {
     number: "10.2",
-    says: "a listing during which the backend goes away gives all or rejects, and never ends early",
+    text: "If the backend goes down during a listing, the listing is complete or rejects",
     needs: "stop",
-    holds: async (trial) => {
-      const { storage, backend } = trial;
+    verify: async (context) => {
+      const { storage, backend } = context;
       const many = 300;
       await Promise.all(Array.from({ length: many }, (_, i) => storage.put(["many", String(i)], i)));
       let seen = 0;
@@ -153,29 +155,33 @@ export const faultClauses: readonly Clause[] = [
         for await (const _ of storage.list(["many"])) {
           if (++seen === 1) await backend!.stop!();
         }
-        same(seen, many, "entries of a listing that ended");
+        same(seen, many, "entries of a complete listing");
       };
-      await inTime(trial, "list", () =>
+      await inTime(context, "list", () =>
         listing().catch((error) => {
-          if (!isFailure(error)) throw error;
+          if (!isStorageError(error)) throw error;
         }));
     },
   },
   {
     number: "10.3",
-    says: "when the backend is back, what was written is there, and every method works again",
+    text: "When the backend is up again, the entries are there and every method works",
     needs: "stop",
-    holds: async (trial) => {
-      const { storage, backend } = trial;
+    verify: async (context) => {
+      const { storage, backend } = context;
       const version = await write(storage, KEY, 1);
       await backend!.stop!();
-      await inTime(trial, "get", () => refused(() => storage.get(KEY), isFailure, "get while it is down"));
+      await inTime(
+        context,
+        "get",
+        () => rejects(() => storage.get(KEY), isStorageError, "get while the backend is down"),
+      );
       await backend!.start!();
-      const end = Date.now() + trial.faultTimeoutMs;
+      const end = Date.now() + context.faultTimeoutMs;
       let entry: Entry<unknown> | null | undefined;
       while (entry === undefined && Date.now() < end) {
         entry = await storage.get(KEY).catch((error) => {
-          if (!isFailure(error)) throw error;
+          if (!isStorageError(error)) throw error;
           return undefined;
         });
         if (entry === undefined) await new Promise((resolve) => setTimeout(resolve, 50));
@@ -187,30 +193,30 @@ export const faultClauses: readonly Clause[] = [
   },
   {
     number: "10.4",
-    says: "a signal that is aborted during a slow call rejects with its reason at once",
+    text: "A signal that is aborted during a slow call rejects the call at once with its reason",
     needs: "delay",
-    holds: async ({ storage, backend, faultTimeoutMs }) => {
+    verify: async ({ storage, backend, faultTimeoutMs }) => {
       await write(storage, KEY, 1);
       await backend!.delay!(Math.min(500, faultTimeoutMs / 10));
       const reason = new Error("given up");
       const controller = new AbortController();
-      // Compared with a call that nobody aborts, and not with a clock: any machine may pause for a while.
-      let isAnswered = false;
-      const answered = storage.get(["none"]).finally(() => isAnswered = true);
-      const aborted = CALLS.map(async ([what, call]) => {
-        await refused(() => call(storage, controller.signal), (error) => error === reason, what);
-        check(!isAnswered, `${what}: saw it reject no sooner than another call was answered, wanted it at once`);
+      // Compared with a call that is not aborted, rather than with a clock, because any machine may pause for a while.
+      let hasReply = false;
+      const reply = storage.get(["none"]).finally(() => hasReply = true);
+      const aborted = CALLS.map(async ([method, call]) => {
+        await rejects(() => call(storage, controller.signal), (error) => error === reason, method);
+        check(!hasReply, `${method}: saw it reject later than another call had its reply, wanted it at once`);
       });
       setTimeout(() => controller.abort(reason), 30);
-      const [failed] = (await Promise.allSettled([...aborted, answered])).filter(({ status }) => status === "rejected");
+      const [failed] = (await Promise.allSettled([...aborted, reply])).filter(({ status }) => status === "rejected");
       if (failed?.status === "rejected") throw failed.reason;
     },
   },
   {
     number: "10.5",
-    says: "a slow call gives what a fast one gives",
+    text: "A slow call returns what a fast one returns",
     needs: "delay",
-    holds: async ({ storage, backend }) => {
+    verify: async ({ storage, backend }) => {
       await backend!.delay!(40);
       const version = await write(storage, KEY, 1);
       same(await storage.get(KEY), { key: [...KEY], value: 1, version }, "get");
@@ -221,42 +227,42 @@ export const faultClauses: readonly Clause[] = [
   },
   {
     number: "10.6",
-    says: "when there is no room, put rejects with a StorageError and changes nothing",
+    text: "If the backend is full, `put` rejects with a StorageError and changes nothing",
     needs: "fill",
-    holds: async ({ storage, backend }) => {
+    verify: async ({ storage, backend }) => {
       const version = await write(storage, KEY, 1);
       await backend!.fill!();
       const large = "x".repeat(20_000);
-      await refused(() => storage.put(KEY, large, { ifVersion: version }), isFailure, "put over an entry");
-      await refused(() => storage.put(["new"], large, { ifVersion: null }), isFailure, "put where nothing is");
+      await rejects(() => storage.put(KEY, large, { ifVersion: version }), isStorageError, "put over an entry");
+      await rejects(() => storage.put(["new"], large, { ifVersion: null }), isStorageError, "put of a new key");
       same(await storage.get(KEY), { key: [...KEY], value: 1, version }, "the entry");
-      same(await storage.get(["new"]), null, "the key where nothing was");
+      same(await storage.get(["new"]), null, "get of the new key");
       same((await listed(storage, [])).filter(({ key }) => key[0] === "new"), [], "list");
     },
   },
   {
     number: "10.7",
-    says: "when there is no room, a deletion is done, or an error that changes nothing",
+    text: "If the backend is full, `delete` removes the entry, or rejects and changes nothing",
     needs: "fill",
-    holds: async ({ storage, backend }) => {
+    verify: async ({ storage, backend }) => {
       const version = await write(storage, KEY, 1);
       await backend!.fill!();
-      // A disk that is full may have no room for the note that something is gone.
-      const isDone = await okOrUnknown(() => storage.delete(KEY, { ifVersion: version }), "delete");
-      same(await storage.get(KEY), isDone ? null : { key: [...KEY], value: 1, version }, "get after it");
+      // A full disk may have no space to record a deletion.
+      const isDeleted = await isOk(() => storage.delete(KEY, { ifVersion: version }), "delete");
+      same(await storage.get(KEY), isDeleted ? null : { key: [...KEY], value: 1, version }, "get after it");
     },
   },
   {
     number: "10.8",
-    says: "when there is room again, put works as before",
+    text: "When the backend has space again, `put` works as before",
     needs: "fill",
-    holds: async ({ storage, backend }) => {
+    verify: async ({ storage, backend }) => {
       const version = await write(storage, KEY, 1);
       await backend!.fill!();
-      await refused(() => storage.put(["new"], "x".repeat(20_000)), isFailure, "put while it is full");
+      await rejects(() => storage.put(["new"], "x".repeat(20_000)), isStorageError, "put while the backend is full");
       await backend!.drain!();
       same((await storage.put(KEY, 2, { ifVersion: version })).ok, true, "put");
-      same((await storage.put(["new"], "x".repeat(20_000), { ifVersion: null })).ok, true, "the put that was refused");
+      same((await storage.put(["new"], "x".repeat(20_000), { ifVersion: null })).ok, true, "the put that was rejected");
     },
   },
 ];

@@ -1,13 +1,13 @@
-/** Clauses 6 of the storage battery: what `list` gives. */
+/** Section 6 of the storage contract: listing. */
 import type { Key, ListOptions, Storage } from "../../storage/storage.ts";
-import { check, type Clause, listed, same } from "./requirement.ts";
+import { check, listed, type Requirement, same } from "./requirement.ts";
 
-/** Clauses 6, in order. */
-export const listClauses: readonly Clause[] = [
+/** The requirements of section 6, in order. */
+export const listRequirements: readonly Requirement[] = [
   {
     number: "6.1",
-    says: "list gives the entries whose keys begin with all parts of the prefix, as get gives them, and no others",
-    holds: async ({ storage }) => {
+    text: "`list` returns exactly the entries whose keys start with all parts of the prefix, as `get` returns them",
+    verify: async ({ storage }) => {
       const under: readonly Key[] = [["a", ""], ["a", "b"], ["a", "b", "c"], ["a", "\u{1F600}"]];
       const beside: readonly Key[] = [[""], ["", "a"], ["A", "b"], ["a\0"], ["a\0", "b"], ["a\x01", "b"], ["ab"], [
         "b",
@@ -21,8 +21,8 @@ export const listClauses: readonly Clause[] = [
   },
   {
     number: "6.2",
-    says: "an entry under exactly the prefix belongs to it and comes first",
-    holds: async ({ storage }) => {
+    text: "An entry whose key is the prefix itself is included and comes first",
+    verify: async ({ storage }) => {
       await fill(storage, [["a", "", ""], ["a", ""], ["a"]]);
       same(await keys(storage, ["a"]), [["a"], ["a", ""], ["a", "", ""]], "keys under a");
       same(await keys(storage, ["a", ""]), [["a", ""], ["a", "", ""]], "keys under a and the empty part");
@@ -30,8 +30,8 @@ export const listClauses: readonly Clause[] = [
   },
   {
     number: "6.3",
-    says: "an empty prefix lists everything, one under which nothing is lists nothing",
-    holds: async ({ storage }) => {
+    text: "The empty prefix lists everything, and a prefix without entries lists nothing",
+    verify: async ({ storage }) => {
       same(await keys(storage, []), [], "keys of an empty storage");
       await fill(storage, [["\u{10FFFF}"], ["a", "b"], [""]]);
       same(await keys(storage, []), [[""], ["a", "b"], ["\u{10FFFF}"]], "all keys");
@@ -42,16 +42,16 @@ export const listClauses: readonly Clause[] = [
   },
   {
     number: "6.4",
-    says: "list is in key order: part by part, each by code point, a key before its continuations",
-    holds: async ({ storage }) => {
+    text: "`list` is in key order: part by part, each by code point, a key before the longer keys that start with it",
+    verify: async ({ storage }) => {
       await fill(storage, shuffled(ORDERED_KEYS));
       same(await keys(storage, []), ORDERED_KEYS, "all keys");
     },
   },
   {
     number: "6.5",
-    says: "list gives only keys after `after`, whether there is such an entry or not, and wherever it is",
-    holds: async ({ storage }) => {
+    text: "`list` returns only keys after `after`, whether that key exists or not, and wherever it sorts",
+    verify: async ({ storage }) => {
       await fill(storage, shuffled(ORDERED_KEYS));
       for (const [i, after] of ORDERED_KEYS.entries()) {
         same(await keys(storage, [], { after }), ORDERED_KEYS.slice(i + 1), `keys after ${JSON.stringify(after)}`);
@@ -59,7 +59,7 @@ export const listClauses: readonly Clause[] = [
         same(
           await keys(storage, [], { after }),
           ORDERED_KEYS.slice(i + 1),
-          `keys after ${JSON.stringify(after)}, gone`,
+          `keys after the deleted ${JSON.stringify(after)}`,
         );
         await storage.put(after, 1);
       }
@@ -79,8 +79,8 @@ export const listClauses: readonly Clause[] = [
   },
   {
     number: "6.6",
-    says: "list gives at most `limit` entries, none for 0",
-    holds: async ({ storage }) => {
+    text: "`list` returns at most `limit` entries, and none if it is 0",
+    verify: async ({ storage }) => {
       const stored: readonly Key[] = [["a"], ["b"], ["c"]];
       await fill(storage, stored);
       for (const limit of [0, 1, 2, 3, 4]) {
@@ -90,11 +90,11 @@ export const listClauses: readonly Clause[] = [
   },
   {
     number: "6.7",
-    says: "many entries are listed once each, at once and page by page with `after` and `limit`",
-    holds: async ({ storage }) => {
+    text: "Many entries are listed once each, in one listing and page by page with `after` and `limit`",
+    verify: async ({ storage }) => {
       const stored = numbered(MANY);
       await fill(storage, shuffled(stored));
-      same(await keys(storage, ["n"]), stored, "keys at once");
+      same(await keys(storage, ["n"]), stored, "keys in one listing");
       const paged: Key[] = [];
       for (let page = await keys(storage, ["n"], { limit: 60 }); page.length > 0 && paged.length < 2 * MANY;) {
         paged.push(...page);
@@ -105,8 +105,8 @@ export const listClauses: readonly Clause[] = [
   },
   {
     number: "6.8",
-    says: "a listing can be left early, and two can go on at once",
-    holds: async ({ storage }) => {
+    text: "A listing can be abandoned, and two can run at once",
+    verify: async ({ storage }) => {
       await fill(storage, numbered(MANY));
       for (let i = 0; i < 3; i++) {
         for await (const _ of storage.list(["n"])) break;
@@ -116,21 +116,22 @@ export const listClauses: readonly Clause[] = [
         const [fromA, fromB] = [await a.next(), await b.next()];
         same([fromA.value?.key, fromB.value?.key], [key, key], "the same step of two listings");
       }
-      same([(await a.next()).done, (await b.next()).done], [true, true], "whether both are at their end");
+      same([(await a.next()).done, (await b.next()).done], [true, true], "whether both listings are done");
       await storage.put(["n", "0000"], 2);
       same((await storage.get(["n", "0000"]))?.value, 2, "an entry written afterwards");
     },
   },
   {
     number: "6.9",
-    says: "while entries are written and deleted, a listing gives each once at most and misses none that stays",
-    holds: async ({ storage }) => {
+    text:
+      "While entries are written and deleted, a listing returns each at most once and misses none that is not deleted",
+    verify: async ({ storage }) => {
       const stored = numbered(MANY);
       await fill(storage, stored);
-      const stays = new Set(stored.map(String));
+      const remaining = new Set(stored.map(String));
       const seen: string[] = [];
       const remove = async (key: Key): Promise<void> => {
-        stays.delete(String(key));
+        remaining.delete(String(key));
         await storage.delete(key);
       };
       for await (const { key } of storage.list(["n"])) {
@@ -142,19 +143,19 @@ export const listClauses: readonly Clause[] = [
         if (i % 4 === 0) await storage.put([...key, "new"], 1);
         if (i % 7 === 0) await storage.put(["n", `${key[1]}+`], 1);
         if (i % 2 === 0) await storage.put(key, 2);
-        if (i + 1 < MANY && stays.has(String(stored[i + 1]))) await storage.put(stored[i + 1]!, 2);
+        if (i + 1 < MANY && remaining.has(String(stored[i + 1]))) await storage.put(stored[i + 1]!, 2);
       }
-      same(seen.filter((key, i) => seen.indexOf(key) !== i), [], "keys given again");
-      check(stays.size > 100, "too few entries stayed to tell");
-      same([...stays].filter((key) => !seen.includes(key)), [], "keys missed");
+      same(seen.filter((key, i) => seen.indexOf(key) !== i), [], "keys listed twice");
+      check(remaining.size > 100, "saw too few remaining entries to tell");
+      same([...remaining].filter((key) => !seen.includes(key)), [], "missed keys");
     },
   },
 ];
 
-/** More than a storage would fetch at once. */
+/** More entries than a storage fetches at once. */
 const MANY = 250;
 
-/** In order; made of what encodings and sort functions get wrong. */
+/** Sorted keys that encodings and sort functions often get wrong. */
 const ORDERED_KEYS: readonly Key[] = [
   [""],
   ["", ""],
@@ -210,7 +211,7 @@ function numbered(count: number): readonly Key[] {
   return Array.from({ length: count }, (_, i) => ["n", String(i).padStart(4, "0")]);
 }
 
-/** The same in another order, the same one each time. */
+/** Returns the items in another order, which is the same each time. */
 function shuffled<T>(items: readonly T[]): readonly T[] {
   const step = 37;
   return items.map((_, i) => items[(i * step + 11) % items.length]!);

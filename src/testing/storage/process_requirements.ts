@@ -1,33 +1,33 @@
-/** Clause 8 of the storage battery: several processes. */
-import type { Entry, Key, PutResult } from "../../../storage.ts";
-import { check, type Clause, listed, same, write } from "./requirement.ts";
-import { fillOf } from "./worker.ts";
+/** Section 8 of the storage contract: several processes. */
+import type { Entry, Key, PutResult } from "../../storage/storage.ts";
+import { check, listed, type Requirement, same, write } from "./requirement.ts";
+import { fillValue } from "./worker.ts";
 
 const KEY: Key = ["portal", "a223"];
 const PROCESSES = 3;
 
-/** Clause 8, in order. */
-export const processClauses: readonly Clause[] = [
+/** The requirements of section 8, in order. */
+export const processRequirements: readonly Requirement[] = [
   {
     number: "8.1",
-    says: "processes that count in one key, by compare-and-set, lose nothing",
+    text: "If processes increment one value by compare-and-set, no increment is lost",
     needs: "worker",
-    holds: async ({ storage, start }) => {
+    verify: async ({ storage, start }) => {
       const workers = Array.from({ length: PROCESSES }, start!);
-      await Promise.all(workers.map((worker) => worker.ask({ do: "count", key: KEY, times: 40 })));
+      await Promise.all(workers.map((worker) => worker.call({ do: "increment", key: KEY, times: 40 })));
       same((await storage.get(KEY))?.value, 40 * PROCESSES, "the count");
     },
   },
   {
     number: "8.2",
-    says: "of several processes that create one key at once, one wins, and its value is what is stored",
+    text: "If several processes create one key at once, exactly one succeeds, and its value is stored",
     needs: "worker",
-    holds: async ({ storage, start }) => {
+    verify: async ({ storage, start }) => {
       const workers = Array.from({ length: PROCESSES }, start!);
       for (let round = 0; round < 10; round++) {
         const key: Key = ["created", String(round)];
         const results = await Promise.all(
-          workers.map((worker, value) => worker.ask<PutResult>({ do: "put", key, value, ifVersion: null })),
+          workers.map((worker, value) => worker.call<PutResult>({ do: "put", key, value, ifVersion: null })),
         );
         const winners = results.flatMap((result, value) => result.ok ? [{ value, version: result.version }] : []);
         same(winners.length, 1, `winners of round ${round}`);
@@ -37,56 +37,60 @@ export const processClauses: readonly Clause[] = [
   },
   {
     number: "8.3",
-    says: "a lease that is taken and given back by compare-and-set is held by one process at a time",
+    text: "A lease that is acquired and released by compare-and-set is held by one process at a time",
     needs: "worker",
-    holds: async ({ start }) => {
+    verify: async ({ start }) => {
       const workers = Array.from({ length: PROCESSES }, start!);
-      const held = (await Promise.all(
-        workers.map((worker) => worker.ask<[number, number][]>({ do: "lease", key: KEY, rounds: 8 })),
+      const periods = (await Promise.all(
+        workers.map((worker) => worker.call<[number, number][]>({ do: "lease", key: KEY, rounds: 8 })),
       )).flat().sort(([a], [b]) => a - b);
-      same(held.length, 8 * PROCESSES, "times that it was held");
-      const overlaps = held.filter(([from], i) => i > 0 && from < held[i - 1]![1]);
-      same(overlaps, [], "times at which two held it");
+      same(periods.length, 8 * PROCESSES, "number of times that the lease was held");
+      const overlaps = periods.filter(([from], i) => i > 0 && from < periods[i - 1]![1]);
+      same(overlaps, [], "times at which two processes held the lease");
     },
   },
   {
     number: "8.4",
-    says: "what a process that stood still writes after another one has taken over is refused",
+    text: "A conditional write by a process that was paused is refused if another process has written meanwhile",
     needs: "worker",
-    holds: async ({ storage, start }) => {
-      const [stalled, next] = [start!(), start!()];
+    verify: async ({ storage, start }) => {
+      const [paused, other] = [start!(), start!()];
       await write(storage, KEY, "free");
-      const seen = await stalled.ask<Entry<string>>({ do: "get", key: KEY });
-      stalled.signal("SIGSTOP");
-      stalled.send({ do: "put", key: KEY, value: "stalled", ifVersion: seen.version });
-      const taken = await next.ask<PutResult>({ do: "put", key: KEY, value: "next", ifVersion: seen.version });
-      same(taken.ok, true, "the take-over");
-      stalled.signal("SIGCONT");
-      same(await stalled.answer(), { ok: false }, "the late write");
-      same((await storage.get(KEY))?.value, "next", "the value");
-      same(await stalled.ask<Entry<string>>({ do: "get", key: KEY }), await storage.get(KEY), "what it sees then");
+      const { version } = await paused.call<Entry<string>>({ do: "get", key: KEY });
+      paused.signal("SIGSTOP");
+      paused.send({ do: "put", key: KEY, value: "paused", ifVersion: version });
+      const result = await other.call<PutResult>({ do: "put", key: KEY, value: "other", ifVersion: version });
+      same(result.ok, true, "the write of the other process");
+      paused.signal("SIGCONT");
+      same(await paused.receive(), { ok: false }, "the write of the paused process");
+      same((await storage.get(KEY))?.value, "other", "the value");
+      same(
+        await paused.call<Entry<string>>({ do: "get", key: KEY }),
+        await storage.get(KEY),
+        "get of the paused process",
+      );
     },
   },
   {
     number: "8.5",
-    says: "a process that is killed while it writes loses nothing that it was told is written, and holds up nobody",
+    text: "If a process is killed while it writes, no acknowledged write is lost and no other process is blocked",
     needs: "worker",
-    holds: async ({ storage, start }) => {
-      for (const enough of [1, 7, 30]) {
-        const prefix: Key = ["filled", String(enough)];
+    verify: async ({ storage, start }) => {
+      for (const writes of [1, 7, 30]) {
+        const prefix: Key = ["filled", String(writes)];
         const worker = start!();
         worker.send({ do: "fill", prefix });
         let last = -1;
-        while (last < enough) last = await worker.answer<number>();
+        while (last < writes) last = await worker.receive<number>();
         worker.signal("SIGKILL");
         await worker.gone;
         const entries = await listed<{ n: number }>(storage, prefix);
         check(entries.length > last, `after ${last + 1} writes: saw ${entries.length} entries`);
         for (const { key, value } of entries) {
-          same(value, fillOf(Number(key.at(-1))), `the entry ${JSON.stringify(key)}`);
+          same(value, fillValue(Number(key.at(-1))), `the entry ${JSON.stringify(key)}`);
         }
-        await write(storage, KEY, enough);
-        same((await start!().ask<PutResult>({ do: "put", key: KEY, value: 0 })).ok, true, "put of another process");
+        await write(storage, KEY, writes);
+        same((await start!().call<PutResult>({ do: "put", key: KEY, value: 0 })).ok, true, "put of another process");
       }
     },
   },

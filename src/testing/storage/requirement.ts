@@ -1,90 +1,82 @@
-/** What a clause of the storage battery is, and what its cases are written with. */
+/** A requirement of the storage contract, and the functions that its tests are written with. */
 import type { Entry, Key, ListOptions, Storage } from "../../storage/storage.ts";
-import type { Remote } from "./worker.ts";
+import { isSameJson } from "../../storage/value.ts";
+import type { WorkerProcess } from "./worker.ts";
 
-/** What a clause is tried on. */
-export interface Trial {
+/** A requirement of the storage contract and its test. */
+export interface Requirement {
+  /** Section and number, such as `3.2`. */
+  readonly number: string;
+  /** The requirement as `docs/storage-contract.md` states it. */
+  readonly text: string;
+  /** The option, or the member of `backend`, that the test needs. Without it the requirement is not tested. */
+  readonly needs?: "worker" | keyof StorageBackend;
+  /** Rejects if the storage does not meet the requirement. */
+  readonly verify: (context: TestContext) => Promise<void>;
+}
+
+/** The storage under test and its environment. */
+export interface TestContext {
   readonly storage: Storage;
-  /** The time by the clock of the storage, in milliseconds since 1970; near it when that clock is not ours. */
+  /** Returns the time of the storage's clock in milliseconds since 1970, accurate to `toleranceMs`. */
   readonly now: () => number;
-  /** How far `now` may be from the clock of the storage, in milliseconds. */
+  /** Max difference in milliseconds between `now` and the storage's clock. */
   readonly toleranceMs: number;
-  /** Lets this many milliseconds pass for the storage. */
+  /** Lets `ms` milliseconds pass on the storage's clock. */
   readonly elapse: (ms: number) => Promise<void>;
-  /** Max time (ms) for the storage to notice a fault of its backend, and the end of one. */
+  /** Max time (ms) for the storage to notice a fault of its backend, and to recover from one. */
   readonly faultTimeoutMs: number;
-  /** Starts a process that opens the entries of `storage`; there for clauses that need it. */
-  readonly start?: () => Remote;
-  /** There for clauses that need one of its members. */
+  /** Starts a process that opens the entries of `storage`. Present if the requirement needs a worker. */
+  readonly start?: () => WorkerProcess;
+  /** Injects faults. Present if the requirement needs a fault. */
   readonly backend?: StorageBackend;
 }
 
 /**
- * What can be done to the backend of a storage. Each member adds the clauses that need it. After each test `start`, `delay`
- * with 0 and `drain` are called, also when all is well.
+ * Injects faults into the backend of a storage. Each member adds the requirements that need it. After each test, passed or
+ * failed, `start`, `delay(0)` and `drain` are called to clear the faults.
  */
 export interface StorageBackend {
-  /** Goes away: what is called does not reach it. Wants `start` beside it. */
+  /** Stops the backend: calls no longer reach it. Needs `start`. */
   readonly stop?: () => Promise<void>;
-  /** Comes back, with its entries. */
+  /** Starts the backend again, with its entries. */
   readonly start?: () => Promise<void>;
-  /** Takes this many milliseconds more for every call from now on. */
+  /** Delays every call from now on by this many milliseconds. */
   readonly delay?: (ms: number) => Promise<void>;
-  /** Does the next write, and its answer does not arrive. */
+  /** Loses the reply to the next write, which is done. */
   readonly loseReply?: () => Promise<void>;
-  /** Has no room for 20 KB more. Wants `drain` beside it. */
+  /** Fills the backend, so that it has no space for another 20 KB. Needs `drain`. */
   readonly fill?: () => Promise<void>;
-  /** Has room again. */
+  /** Makes space again. */
   readonly drain?: () => Promise<void>;
 }
 
-/** One sentence of the contract and how to find out whether it holds. */
-export interface Clause {
-  readonly number: string;
-  readonly says: string;
-  /** What of the options it cannot be tried without; default nothing. */
-  readonly needs?: "worker" | keyof StorageBackend;
-  readonly holds: (trial: Trial) => Promise<void>;
-}
-
-// The core runs where `node:assert` may not be, so the battery has assertions of its own.
+// The suite has its own assertions, because `node:assert` is not available wherever the core runs.
 
 /** Fails with `message` unless `condition` holds. */
 export function check(condition: boolean, message: string): asserts condition {
   if (!condition) throw new Error(message);
 }
 
-/** Fails unless `saw` and `wanted` are the same JSON value. `what` names the thing that was looked at. */
-export function same(saw: unknown, wanted: unknown, what: string): void {
-  check(equal(saw, wanted), `${what}: saw ${show(saw)}, wanted ${show(wanted)}`);
+/** Fails unless `saw` and `wanted` are the same JSON. `subject` names what was compared. */
+export function same(saw: unknown, wanted: unknown, subject: string): void {
+  check(isSameJson(saw, wanted), `${subject}: saw ${show(saw)}, wanted ${show(wanted)}`);
 }
 
-/** Fails unless `run` throws or rejects with an error that `wanted` accepts. */
-export async function refused(
+/** Fails unless `run` throws, or rejects with, an error that `isWanted` accepts. */
+export async function rejects(
   run: () => unknown,
-  wanted: (error: unknown) => boolean,
-  what: string,
+  isWanted: (error: unknown) => boolean,
+  subject: string,
 ): Promise<void> {
   let saw: unknown;
   try {
     saw = await run();
   } catch (error) {
-    check(wanted(error), `${what}: the wrong error: ${String(error)}`);
+    check(isWanted(error), `${subject}: saw the wrong error: ${String(error)}`);
     return;
   }
-  check(false, `${what}: no error, but ${show(saw)}`);
-}
-
-function equal(a: unknown, b: unknown): boolean {
-  if (Object.is(a, b)) return true;
-  if (!isObject(a) || !isObject(b) || Array.isArray(a) !== Array.isArray(b)) return false;
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length &&
-    keys.every((key) => Object.hasOwn(b, key) && equal(a[key], b[key]));
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
+  check(false, `${subject}: saw ${show(saw)}, wanted an error`);
 }
 
 function show(value: unknown): string {
@@ -92,14 +84,14 @@ function show(value: unknown): string {
   return text.length > 300 ? `${text.slice(0, 300)}…` : text;
 }
 
-/** Writes whatever is there, and gives the version. */
+/** Writes without a condition, and returns the version. */
 export async function write(storage: Storage, key: Key, value: unknown, ttlMs?: number): Promise<string> {
   const result = await storage.put(key, value, ttlMs === undefined ? {} : { ttlMs });
   check(result.ok, `put of ${JSON.stringify(key)} without ifVersion: saw a refusal`);
   return result.version;
 }
 
-/** All that `list` gives. */
+/** Returns all entries that `list` yields. */
 export async function listed<T>(
   storage: Storage,
   prefix: readonly string[],

@@ -1,6 +1,6 @@
-/** Clauses 1 and 2 of the storage battery: keys and values come back as they were written. */
+/** Sections 1 and 2 of the storage contract: keys and values. */
 import type { Key } from "../../storage/storage.ts";
-import { check, type Clause, listed, refused, same, write } from "./requirement.ts";
+import { check, listed, rejects, type Requirement, same, write } from "./requirement.ts";
 
 const KEY: Key = ["portal", "a223"];
 
@@ -9,23 +9,24 @@ const INVALID_KEYS = [[], [LONE_SURROGATE], ["a", "\udc00\ud800"]] as unknown as
 
 const isTypeError = (error: unknown): boolean => error instanceof TypeError;
 
-/** Clauses 1 and 2, in order. */
-export const valueClauses: readonly Clause[] = [
+/** The requirements of sections 1 and 2, in order. */
+export const valueRequirements: readonly Requirement[] = [
   {
     number: "1.1",
-    says: "get of a key that was never written gives null",
-    holds: async ({ storage }) => {
+    text: "`get` returns null for a key that was never written",
+    verify: async ({ storage }) => {
       same(await storage.get(KEY), null, "get of an empty storage");
       await storage.put(KEY, 1);
       for (const key of [["portal"], ["portal", "a22"], ["portal", "a223", ""], ["a223"]] as const) {
-        same(await storage.get(key), null, `get of ${JSON.stringify(key)}, a neighbour of what is stored`);
+        same(await storage.get(key), null, `get of ${JSON.stringify(key)}, a similar key`);
       }
     },
   },
   {
     number: "1.2",
-    says: "get gives the key as it was written, the value, the version that put gave, and no end when there is none",
-    holds: async ({ storage }) => {
+    text:
+      "`get` returns the key as it was written, the value, the version that `put` returned, and no `expiresAt` without `ttlMs`",
+    verify: async ({ storage }) => {
       const version = await write(storage, KEY, { a: 1 });
       check(typeof version === "string", `version: saw a ${typeof version}, wanted a string`);
       same(await storage.get(KEY), { key: [...KEY], value: { a: 1 }, version }, "the entry");
@@ -33,10 +34,10 @@ export const valueClauses: readonly Clause[] = [
   },
   {
     number: "1.3",
-    says: "keys are the same only if they have the same parts, whatever characters are in them",
-    holds: async ({ storage }) => {
-      await Promise.all(ALIKE_KEYS.map((key, i) => storage.put(key, i)));
-      for (const [i, key] of ALIKE_KEYS.entries()) {
+    text: "Two keys are the same only if they have the same parts, whatever characters these contain",
+    verify: async ({ storage }) => {
+      await Promise.all(SIMILAR_KEYS.map((key, i) => storage.put(key, i)));
+      for (const [i, key] of SIMILAR_KEYS.entries()) {
         const entry = await storage.get(key);
         same(entry && [entry.key, entry.value], [[...key], i], `get of ${JSON.stringify(key)}`);
       }
@@ -44,22 +45,22 @@ export const valueClauses: readonly Clause[] = [
   },
   {
     number: "1.4",
-    says: "every method refuses a key without parts, or with a part that is no well-formed text, by a TypeError",
-    holds: async ({ storage }) => {
+    text: "Every method rejects a key without parts, or with a part that is not a well-formed string, with a TypeError",
+    verify: async ({ storage }) => {
       for (const key of INVALID_KEYS) {
-        await refused(() => storage.get(key), isTypeError, `get of ${JSON.stringify(key)}`);
-        await refused(() => storage.put(key, 1), isTypeError, `put of ${JSON.stringify(key)}`);
-        await refused(() => storage.delete(key), isTypeError, `delete of ${JSON.stringify(key)}`);
-        await refused(() => listed(storage, [], { after: key }), isTypeError, `list after ${JSON.stringify(key)}`);
+        await rejects(() => storage.get(key), isTypeError, `get of ${JSON.stringify(key)}`);
+        await rejects(() => storage.put(key, 1), isTypeError, `put of ${JSON.stringify(key)}`);
+        await rejects(() => storage.delete(key), isTypeError, `delete of ${JSON.stringify(key)}`);
+        await rejects(() => listed(storage, [], { after: key }), isTypeError, `list after ${JSON.stringify(key)}`);
       }
-      await refused(() => listed(storage, [LONE_SURROGATE]), isTypeError, "list under a lone surrogate");
+      await rejects(() => listed(storage, [LONE_SURROGATE]), isTypeError, "list under a lone surrogate");
     },
   },
 
   {
     number: "2.1",
-    says: "a value comes back as it was written",
-    holds: async ({ storage }) => {
+    text: "A value is read as it was written",
+    verify: async ({ storage }) => {
       for (const value of VALUES) {
         await storage.put(KEY, value);
         same((await storage.get(KEY))?.value, value, `the value put as ${JSON.stringify(value)}`);
@@ -68,10 +69,10 @@ export const valueClauses: readonly Clause[] = [
   },
   {
     number: "2.2",
-    says: "a value of 1 MiB, or of maxValueBytes where that is less, comes back whole",
-    holds: async ({ storage }) => {
+    text: "A value of 1 MiB, or of `maxValueBytes` if that is less, is read as it was written",
+    verify: async ({ storage }) => {
       const bytes = Math.min(2 ** 20, storage.capabilities.maxValueBytes ?? Infinity);
-      // With its quotes just as many bytes of JSON; as characters that a cut between bytes would spoil.
+      // Exactly `bytes` bytes of JSON. The characters have several bytes each, so splitting between bytes would break them.
       const value = "\u{1F600}é".repeat((bytes - 2) / 6) + "x".repeat((bytes - 2) % 6);
       await storage.put(KEY, value);
       const saw = (await storage.get<string>(KEY))?.value;
@@ -80,28 +81,28 @@ export const valueClauses: readonly Clause[] = [
   },
   {
     number: "2.3",
-    says: "undefined members are dropped, and what has toJSON is what that gives, as in JSON",
-    holds: async ({ storage }) => {
+    text: "Undefined members are dropped and `toJSON` is called, as in JSON",
+    verify: async ({ storage }) => {
       await storage.put(KEY, { a: undefined, b: [undefined], c: { d: undefined }, e: new Date(0) });
       same((await storage.get(KEY))?.value, { b: [null], c: {}, e: "1970-01-01T00:00:00.000Z" }, "the value");
     },
   },
   {
     number: "2.4",
-    says: "`__proto__`, `constructor` and `prototype` are members like others and touch no prototype",
-    holds: async ({ storage }) => {
+    text: "`__proto__`, `constructor` and `prototype` are ordinary members and change no prototype",
+    verify: async ({ storage }) => {
       const text = `{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"prototype":2}`;
       await storage.put(KEY, JSON.parse(text));
       const value = (await storage.get<Record<string, unknown>>(KEY))?.value;
       same(value, JSON.parse(text), "the value");
-      same(value?.["polluted"], undefined, "a member read from the value that only its __proto__ has");
-      same(({} as Record<string, unknown>)["polluted"], undefined, "the same member of another object");
+      same(value?.["polluted"], undefined, "a member that only the __proto__ of the value has");
+      same(({} as Record<string, unknown>)["polluted"], undefined, "that member of another object");
     },
   },
   {
     number: "2.5",
-    says: "key and value are copied in when put is called: changing them afterwards changes nothing",
-    holds: async ({ storage }) => {
+    text: "`put` copies key and value when it is called: later changes have no effect",
+    verify: async ({ storage }) => {
       const key: [string, ...string[]] = ["portal", "a223"];
       const value = { list: [1] };
       const writing = storage.put(key, value);
@@ -111,16 +112,16 @@ export const valueClauses: readonly Clause[] = [
       key.push("more");
       value.list.push(3);
       const saw = (await listed(storage, [])).map(({ key, value }) => ({ key, value }));
-      same(saw, [{ key: [...KEY], value: { list: [1] } }], "what is stored");
+      same(saw, [{ key: [...KEY], value: { list: [1] } }], "the entries");
     },
   },
   {
     number: "2.6",
-    says: "key and value are copied out: changing what get or list gave changes nothing",
-    holds: async ({ storage }) => {
+    text: "`get` and `list` return copies of key and value: changing them has no effect",
+    verify: async ({ storage }) => {
       const version = await write(storage, KEY, { list: [1] });
-      const given = [await storage.get<{ list: number[] }>(KEY), ...await listed<{ list: number[] }>(storage, [])];
-      for (const entry of given) {
+      const entries = [await storage.get<{ list: number[] }>(KEY), ...await listed<{ list: number[] }>(storage, [])];
+      for (const entry of entries) {
         entry?.value.list.push(2);
         (entry?.key as unknown as string[]).push("more");
       }
@@ -130,41 +131,47 @@ export const valueClauses: readonly Clause[] = [
   },
   {
     number: "2.7",
-    says: "put refuses a value that JSON cannot say by a TypeError and writes nothing",
-    holds: async ({ storage }) => {
+    text: "`put` rejects a value that JSON cannot represent with a TypeError, and writes nothing",
+    verify: async ({ storage }) => {
       const version = await write(storage, KEY, 1);
       const cycle: unknown[] = [];
       cycle.push(cycle);
       for (const value of [undefined, () => 1, Symbol("s"), 1n, cycle]) {
-        await refused(() => storage.put(KEY, value), isTypeError, `put of ${typeof value}`);
+        await rejects(() => storage.put(KEY, value), isTypeError, `put of ${typeof value}`);
       }
-      same(await storage.get(KEY), { key: [...KEY], value: 1, version }, "the entry before");
+      same(await storage.get(KEY), { key: [...KEY], value: 1, version }, "the entry");
     },
   },
   {
     number: "2.8",
-    says: "a value above maxValueBytes is refused by an error that says its size and the limit, and nothing is written",
-    holds: async ({ storage }) => {
+    text:
+      "`put` rejects a value above `maxValueBytes` with an error that states its size and the limit, and writes nothing",
+    verify: async ({ storage }) => {
       const { maxValueBytes } = storage.capabilities;
       if (maxValueBytes === undefined) return;
       const version = await write(storage, KEY, 1);
-      // Without its quotes it would just fit.
+      // Fits without its quotes.
       const large = "x".repeat(maxValueBytes);
-      const saysBoth = (error: unknown): boolean =>
-        error instanceof Error && [large.length + 2, maxValueBytes].every((bytes) => says(error, bytes));
-      await refused(() => storage.put(KEY, large), saysBoth, "put of what is too large");
-      await refused(() => storage.put(["new"], large, { ifVersion: null }), saysBoth, "creation of what is too large");
-      same(await listed(storage, []), [{ key: [...KEY], value: 1, version }], "what is stored");
+      const statesBoth = (error: unknown): boolean =>
+        error instanceof Error && [large.length + 2, maxValueBytes].every((bytes) => states(error, bytes));
+      await rejects(() => storage.put(KEY, large), statesBoth, "put of a value that is too large");
+      await rejects(
+        () => storage.put(["new"], large, { ifVersion: null }),
+        statesBoth,
+        "put with ifVersion null of a value that is too large",
+      );
+      same(await listed(storage, []), [{ key: [...KEY], value: 1, version }], "the entries");
     },
   },
 ];
 
-/** Whether an error says a number, however its digits are grouped. */
-function says({ message }: Error, number: number): boolean {
+/** Returns whether the message of an error contains a number, whatever separates its digits. */
+function states({ message }: Error, number: number): boolean {
   return message.replaceAll(/(?<=\d)[,_ ](?=\d)/g, "").match(/\d+/g)?.includes(String(number)) ?? false;
 }
 
-const ALIKE_KEYS: readonly Key[] = [
+/** Different keys that an encoding may confuse. */
+const SIMILAR_KEYS: readonly Key[] = [
   ["a"],
   ["a", ""],
   ["", "a"],

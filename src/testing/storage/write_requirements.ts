@@ -1,15 +1,15 @@
-/** Clauses 3 and 4 of the storage battery: put and delete, and who wins. */
+/** Sections 3 and 4 of the storage contract: writing and deleting. */
 import type { Key } from "../../storage/storage.ts";
-import { check, type Clause, same, write } from "./requirement.ts";
+import { check, type Requirement, same, write } from "./requirement.ts";
 
 const KEY: Key = ["portal", "a223"];
 
-/** Clauses 3 and 4, in order. */
-export const writeClauses: readonly Clause[] = [
+/** The requirements of sections 3 and 4, in order. */
+export const writeRequirements: readonly Requirement[] = [
   {
     number: "3.1",
-    says: "put without ifVersion writes whatever is there",
-    holds: async ({ storage }) => {
+    text: "`put` without `ifVersion` writes, whether there is an entry or not",
+    verify: async ({ storage }) => {
       for (const value of [1, 2]) {
         check((await storage.put(KEY, value)).ok, `put of ${value}: saw a refusal`);
         same((await storage.get(KEY))?.value, value, "the value");
@@ -18,29 +18,29 @@ export const writeClauses: readonly Clause[] = [
   },
   {
     number: "3.2",
-    says: "put with ifVersion null writes only if there is nothing",
-    holds: async ({ storage }) => {
-      check((await storage.put(KEY, 1, { ifVersion: null })).ok, "put where nothing is: saw a refusal");
+    text: "`put` with `ifVersion: null` writes only if there is no entry",
+    verify: async ({ storage }) => {
+      check((await storage.put(KEY, 1, { ifVersion: null })).ok, "put of a new key: saw a refusal");
       same(await storage.put(KEY, 2, { ifVersion: null }), { ok: false }, "put over an entry");
       same((await storage.get(KEY))?.value, 1, "the value");
     },
   },
   {
     number: "3.3",
-    says: "put with a version writes only if the entry still has it",
-    holds: async ({ storage }) => {
+    text: "`put` with a version writes only if the entry still has it",
+    verify: async ({ storage }) => {
       const old = await write(storage, KEY, 1);
       check((await storage.put(KEY, 2, { ifVersion: old })).ok, "put with the version of the entry: saw a refusal");
       same(await storage.put(KEY, 3, { ifVersion: old }), { ok: false }, "put with an old version");
-      same(await storage.put(["other"], 3, { ifVersion: old }), { ok: false }, "put where nothing is");
+      same(await storage.put(["other"], 3, { ifVersion: old }), { ok: false }, "put of a new key");
       same((await storage.get(KEY))?.value, 2, "the value");
-      same(await storage.get(["other"]), null, "the key where nothing was");
+      same(await storage.get(["other"]), null, "get of the new key");
     },
   },
   {
     number: "3.4",
-    says: "a refused put changes neither value nor version nor end",
-    holds: async ({ storage }) => {
+    text: "A refused `put` changes neither value nor version nor expiry",
+    verify: async ({ storage }) => {
       const old = await write(storage, KEY, 1);
       await storage.put(KEY, 2);
       const before = await storage.get(KEY);
@@ -51,8 +51,8 @@ export const writeClauses: readonly Clause[] = [
   },
   {
     number: "3.5",
-    says: "of 50 that create one key at once, one wins, and its value and version are what is stored",
-    holds: async ({ storage }) => {
+    text: "If 50 calls create one key at once, exactly one succeeds, and its value and version are stored",
+    verify: async ({ storage }) => {
       const results = await Promise.all(
         Array.from({ length: 50 }, (_, i) => storage.put(KEY, i, { ifVersion: null })),
       );
@@ -63,37 +63,37 @@ export const writeClauses: readonly Clause[] = [
   },
   {
     number: "3.6",
-    says: "writers that count in one key at once, by compare-and-set, lose nothing",
-    holds: async ({ storage }) => {
-      const count = async (): Promise<void> => {
-        for (let counted = 0, tries = 0; counted < 10; tries++) {
-          // Each refusal is another writer's success, of which there are 90.
+    text: "If concurrent writers increment one value by compare-and-set, no increment is lost",
+    verify: async ({ storage }) => {
+      const increment10Times = async (): Promise<void> => {
+        for (let done = 0, tries = 0; done < 10; tries++) {
+          // Each refusal means that another writer succeeded, and the others succeed 90 times in all.
           check(tries < 200, "saw 200 tries of one writer for 10 writes");
           const entry = await storage.get<number>(KEY);
           const result = await storage.put(KEY, (entry?.value ?? 0) + 1, { ifVersion: entry?.version ?? null });
-          if (result.ok) counted++;
+          if (result.ok) done++;
         }
       };
-      await Promise.all(Array.from({ length: 10 }, count));
+      await Promise.all(Array.from({ length: 10 }, increment10Times));
       same((await storage.get(KEY))?.value, 100, "the count");
     },
   },
   {
     number: "3.7",
-    says: "every write gives another version, also of the same value, and never one that the key has had",
-    holds: async ({ storage }) => {
+    text: "Every write creates a new version, even of the same value, and never one that the key has had before",
+    verify: async ({ storage }) => {
       const versions: string[] = [];
       for (let i = 0; i < 5; i++) {
         versions.push(await write(storage, KEY, 1), await write(storage, KEY, 1));
         await storage.delete(KEY);
       }
-      same(versions.filter((version, i) => versions.indexOf(version) !== i), [], "versions used again");
+      same(versions.filter((version, i) => versions.indexOf(version) !== i), [], "repeated versions");
     },
   },
   {
     number: "3.8",
-    says: "a version from before a deletion is refused by put and delete of the entry that was created since",
-    holds: async ({ storage }) => {
+    text: "A version from before a deletion is refused by `put` and `delete` once the entry is created again",
+    verify: async ({ storage }) => {
       const old = await write(storage, KEY, 1);
       await storage.delete(KEY);
       await storage.put(KEY, 1);
@@ -105,19 +105,19 @@ export const writeClauses: readonly Clause[] = [
 
   {
     number: "4.1",
-    says: "delete without ifVersion removes what is there and is ok also when there is nothing",
-    holds: async ({ storage }) => {
+    text: "`delete` without `ifVersion` removes the entry, and is ok even if there is none",
+    verify: async ({ storage }) => {
       await storage.put(KEY, 1);
-      for (const what of ["delete of an entry", "delete of nothing"]) {
-        same(await storage.delete(KEY), { ok: true }, what);
-        same(await storage.get(KEY), null, `get after ${what}`);
+      for (const subject of ["delete of an entry", "delete of an absent key"]) {
+        same(await storage.delete(KEY), { ok: true }, subject);
+        same(await storage.get(KEY), null, `get after ${subject}`);
       }
     },
   },
   {
     number: "4.2",
-    says: "delete with a version removes only if the entry still has it",
-    holds: async ({ storage }) => {
+    text: "`delete` with a version removes the entry only if it still has it",
+    verify: async ({ storage }) => {
       const old = await write(storage, KEY, 1);
       const version = await write(storage, KEY, 2);
       same(await storage.delete(KEY, { ifVersion: old }), { ok: false }, "delete with an old version");
@@ -129,8 +129,8 @@ export const writeClauses: readonly Clause[] = [
   },
   {
     number: "4.3",
-    says: "of 20 that delete one entry by its version at once, one is told that it did",
-    holds: async ({ storage }) => {
+    text: "If 20 calls delete one entry by its version at once, exactly one is ok",
+    verify: async ({ storage }) => {
       const ifVersion = await write(storage, KEY, 1);
       const results = await Promise.all(Array.from({ length: 20 }, () => storage.delete(KEY, { ifVersion })));
       same(results.filter(({ ok }) => ok).length, 1, "deletions that were ok");
@@ -138,14 +138,19 @@ export const writeClauses: readonly Clause[] = [
   },
   {
     number: "4.4",
-    says: "delete leaves the keys that begin with the same parts, and those that are the beginning of it",
-    holds: async ({ storage }) => {
+    text:
+      "`delete` removes only its key, neither the longer keys that start with it nor the shorter ones that it starts with",
+    verify: async ({ storage }) => {
       const keys: readonly Key[] = [["a"], ["a", "b"], ["a", "b", "c"]];
-      for (const gone of keys) {
+      for (const deleted of keys) {
         await Promise.all(keys.map((key) => storage.put(key, 1)));
-        await storage.delete(gone);
+        await storage.delete(deleted);
         const left = await Promise.all(keys.map(async (key) => await storage.get(key) !== null));
-        same(left, keys.map((key) => key !== gone), `which of ${JSON.stringify(keys)} are left`);
+        same(
+          left,
+          keys.map((key) => key !== deleted),
+          `whether each of ${JSON.stringify(keys)} is there after delete of ${JSON.stringify(deleted)}`,
+        );
       }
     },
   },

@@ -55,5 +55,5 @@ describe("storageConformance() finds storages that are broken in several process
 test("storageConformance() reports a worker that does not start", async () => {
   const [first] = register({ worker: () => ({ command: process.execPath, args: ["no such file"] }) })
     .filter(({ name }) => name.startsWith("8.1 "));
-  await assert.rejects(first!.fn(), /ended without an answer/);
+  await assert.rejects(first!.fn(), /exited without a result/);
 });

@@ -1,19 +1,19 @@
-/** Storages that do one thing wrong, as adapters do, and the clauses that have to find out. */
+/** Storages with one bug each, as adapters have them, and the requirements that must detect it. */
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { compareKeys, encodeKey, type Entry, type Key, type ListOptions } from "@b24/onappupdate/storage";
 import type { Faults } from "@b24/onappupdate/testing";
 
 export interface Broken {
-  /** Ends the sentence "a storage that …". */
+  /** Completes the sentence "a storage that …". */
   readonly does: string;
-  /** What replaces members of a right `storage`. */
+  /** Returns the members that replace those of a correct `storage`. */
   readonly make: (storage: Storage, clock: () => number) => Partial<Storage>;
-  /** At least these clauses fail. */
+  /** Numbers of requirements that fail. Others may fail, too. */
   readonly caught: readonly string[];
 }
 
-/** What replaces members of a right storage whose faults the battery injects. */
+/** The same for a storage with injected faults. */
 export interface BrokenUnderFaults {
   readonly does: string;
   readonly make: (storage: Storage, faults: Faults) => Partial<Storage>;
@@ -24,7 +24,7 @@ type GetOptions = Parameters<Storage["get"]>[1];
 
 const refusal = { ok: false } as const;
 
-/** `get` and `list` that give what `change` makes of an entry. */
+/** Returns a `get` and a `list` that apply `change` to each entry. */
 function reading(
   { get, list }: Storage,
   change: <T>(entry: Entry<T>, from: "get" | "list") => Entry<T> | null,
@@ -43,14 +43,14 @@ function reading(
   };
 }
 
-/** A `list` that gives what `choose` makes of all entries. */
+/** Returns a `list` that yields what `choose` returns for all entries. */
 function listing(
   { list }: Storage,
   choose: <T>(entries: Entry<T>[], prefix: readonly string[], options: ListOptions) => readonly Entry<T>[],
 ): Pick<Storage, "list"> {
   return {
     list: async function* <T>(prefix: readonly string[], options: ListOptions = {}): AsyncGenerator<Entry<T>> {
-      // For what every listing refuses.
+      // Throws for invalid arguments.
       for await (const _ of list(prefix, options)) break;
       const entries: Entry<T>[] = [];
       for await (const entry of list<T>([])) entries.push(entry);
@@ -59,7 +59,7 @@ function listing(
   };
 }
 
-/** What a right `list` gives, in the order that `entries` have. */
+/** Returns what a correct `list` yields, in the order of `entries`. */
 function select<T>(entries: readonly Entry<T>[], prefix: readonly string[], options: ListOptions): Entry<T>[] {
   const { after, limit } = options;
   return entries
@@ -71,7 +71,7 @@ const joined = (key: readonly string[]): Key => [key.join("/")];
 
 export const BROKEN: readonly Broken[] = [
   {
-    does: "takes the beginning of a key for the key",
+    does: "returns an entry under a key for the key itself",
     make: ({ get, list }) => ({
       get: async <T>(key: Key, options?: GetOptions) => {
         const entry = await get<T>(key, options);
@@ -82,7 +82,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["1.1", "4.4"],
   },
   {
-    does: "gives no version with the entry",
+    does: "returns no version with the entry",
     make: (storage) => reading(storage, (entry) => ({ ...entry, version: "" })),
     caught: ["1.2", "3.5"],
   },
@@ -96,7 +96,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["1.2", "1.3", "6.1"],
   },
   {
-    does: "takes any text for well-formed",
+    does: "accepts strings that are not well-formed",
     make: ({ get, put }) => ({
       get: (key, options) => get([key[0].toWellFormed(), ...key.slice(1)], options),
       put: (key, value, options) => put([key[0].toWellFormed(), ...key.slice(1)], value, options),
@@ -104,29 +104,29 @@ export const BROKEN: readonly Broken[] = [
     caught: ["1.4"],
   },
   {
-    does: "takes a stored null for nothing",
+    does: "treats a stored null as absent",
     make: (storage) => reading(storage, (entry) => entry.value === null ? null : entry),
     caught: ["2.1"],
   },
   {
-    does: "cuts long texts",
+    does: "truncates long strings",
     make: ({ put }) => ({
       put: (key, value, options) => put(key, typeof value === "string" ? value.slice(0, 16384) : value, options),
     }),
     caught: ["2.2"],
   },
   {
-    does: "takes more than it says that it takes",
+    does: "accepts values above its maxValueBytes",
     make: ({ capabilities }) => ({ capabilities: { ...capabilities, maxValueBytes: 60_000 } }),
     caught: ["2.8"],
   },
   {
-    does: "does not say how large what it refuses is",
+    does: "does not state the size of a value that is too large",
     make: (storage) => limited(storage, () => new RangeError("cannot put: wanted 60000 bytes at most")),
     caught: ["2.8"],
   },
   {
-    does: "writes as much of a value as there may be, and refuses it then",
+    does: "writes the beginning of a value that is too large, and rejects it",
     make: (storage) => {
       const refusing = limited(storage, (bytes) => new RangeError(`cannot put ${bytes} bytes: wanted 60000 at most`));
       return {
@@ -141,7 +141,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["2.8"],
   },
   {
-    does: "copies a value otherwise than JSON",
+    does: "copies a value in another way than JSON",
     make: (storage) => {
       const values = new Map<string, unknown>();
       return {
@@ -160,7 +160,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["2.3"],
   },
   {
-    does: "copies a value by assignment, which makes a prototype of __proto__",
+    does: "copies members by assignment, which sets the prototype for __proto__",
     make: ({ put }) => ({
       put: (key, value, options) => {
         const members = Object.entries(value && typeof value === "object" && !("toJSON" in value) ? value : {});
@@ -171,7 +171,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["2.4"],
   },
   {
-    does: "copies a value later than put is called",
+    does: "copies a value after put has returned",
     make: ({ put }) => ({
       put: async (key, value, options) => {
         await Promise.resolve();
@@ -181,7 +181,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["2.5"],
   },
   {
-    does: "hands out references",
+    does: "returns references",
     make: (storage) => {
       const values = new Map<string, unknown>();
       return {
@@ -196,19 +196,19 @@ export const BROKEN: readonly Broken[] = [
     caught: ["2.5", "2.6"],
   },
   {
-    does: "stores null for what JSON cannot say",
+    does: "stores null for a value that JSON cannot represent",
     make: ({ put }) => ({
       put: (key, value, options) => put<unknown>(key, value, options).catch(() => put(key, null, options)),
     }),
     caught: ["2.7"],
   },
   {
-    does: "never overwrites unasked",
+    does: "does not overwrite without ifVersion",
     make: ({ put }) => ({ put: (key, value, options) => put(key, value, { ifVersion: null, ...options }) }),
     caught: ["3.1"],
   },
   {
-    does: "takes ifVersion null for none",
+    does: "treats ifVersion null as no condition",
     make: ({ put }) => ({
       put: (key, value, { ifVersion, ...options } = {}) =>
         put(key, value, ifVersion ? { ...options, ifVersion } : options),
@@ -216,7 +216,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["3.2", "3.5"],
   },
   {
-    does: "creates when the entry of an expected version is gone",
+    does: "creates the entry if that with the expected version is absent",
     make: ({ get, put }) => ({
       put: async (key, value, options = {}) => {
         const gone = options.ifVersion != null && await get(key, options) === null;
@@ -226,7 +226,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["3.3", "5.3"],
   },
   {
-    does: "moves the end also when it refuses",
+    does: "changes the expiry even if it refuses",
     make: ({ get, put }) => ({
       put: async (key, value, options = {}) => {
         const result = await put(key, value, options);
@@ -249,7 +249,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["3.5", "3.6"],
   },
   {
-    does: "refuses every second write that should win",
+    does: "refuses every second write that should succeed",
     make: ({ put }) => {
       let writes = 0;
       return {
@@ -260,14 +260,14 @@ export const BROKEN: readonly Broken[] = [
     caught: ["3.3"],
   },
   {
-    does: "refuses every write to what is there",
+    does: "refuses every write with a version",
     make: ({ put }) => ({
       put: async (key, value, options) => options?.ifVersion ? refusal : await put(key, value, options),
     }),
     caught: ["3.3", "3.6"],
   },
   {
-    does: "makes the version of the value",
+    does: "derives the version from the value",
     make: (storage) => {
       const actual = async (key: Key, version: string): Promise<string> => {
         const entry = await storage.get(key);
@@ -287,14 +287,14 @@ export const BROKEN: readonly Broken[] = [
     caught: ["3.7", "3.8"],
   },
   {
-    does: "says no when there is nothing to delete",
+    does: "refuses to delete an absent key",
     make: ({ get, delete: remove }) => ({
       delete: async (key, options) => await get(key, options) === null ? refusal : await remove(key, options),
     }),
     caught: ["4.1"],
   },
   {
-    does: "deletes whatever the version is",
+    does: "ignores the version when it deletes",
     make: ({ delete: remove }) => ({ delete: (key, { ifVersion: _, ...options } = {}) => remove(key, options) }),
     caught: ["3.8", "4.2", "5.4"],
   },
@@ -310,7 +310,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["4.3"],
   },
   {
-    does: "deletes what is under a key with it",
+    does: "deletes the keys under a key with it",
     make: ({ delete: remove, list }) => ({
       delete: async (key, options) => {
         const result = await remove(key, options);
@@ -321,12 +321,12 @@ export const BROKEN: readonly Broken[] = [
     caught: ["4.4"],
   },
   {
-    does: "forgets that entries expire",
+    does: "ignores ttlMs",
     make: ({ put }) => ({ put: (key, value, { ttlMs: _, ...options } = {}) => put(key, value, options) }),
     caught: ["5.1", "5.2", "5.3", "5.4", "5.5", "5.6"],
   },
   {
-    does: "takes ttlMs for seconds",
+    does: "treats ttlMs as seconds",
     make: ({ put }) => ({
       put: (key, value, options) =>
         put(key, value, options?.ttlMs === undefined ? options : { ...options, ttlMs: options.ttlMs * 1000 }),
@@ -334,12 +334,12 @@ export const BROKEN: readonly Broken[] = [
     caught: ["5.1", "5.2"],
   },
   {
-    does: "looks for expired entries once a minute",
+    does: "removes expired entries once a minute",
     make: (_, clock) => memoryStorage({ clock: () => wholeMinute(clock()) }),
     caught: ["5.2", "5.3", "5.4", "5.5", "5.6"],
   },
   {
-    does: "looks for expired entries once a minute, and in get and list on its own",
+    does: "removes expired entries once a minute, and filters them only in get and list",
     make: (_, clock) => {
       const late = memoryStorage({ clock: () => wholeMinute(clock()) });
       return { ...late, ...reading(late, (entry) => (entry.expiresAt ?? Infinity) <= clock() ? null : entry) };
@@ -347,7 +347,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["5.3", "5.4", "5.5"],
   },
   {
-    does: "keeps the end when it overwrites",
+    does: "keeps the expiry when it overwrites",
     make: ({ get, put }, clock) => ({
       put: async (key, value, options = {}) => {
         const end = (await get(key, options))?.expiresAt;
@@ -357,7 +357,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["5.6"],
   },
   {
-    does: "compares the prefix as text",
+    does: "compares the prefix as a string",
     make: (storage) =>
       listing(
         storage,
@@ -367,7 +367,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["6.1", "6.3"],
   },
   {
-    does: "leaves out the entry under the prefix itself",
+    does: "omits the entry whose key is the prefix",
     make: (storage) =>
       listing(
         storage,
@@ -392,7 +392,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["6.4"],
   },
   {
-    does: "sorts by UTF-16 units",
+    does: "sorts by UTF-16 code units",
     make: (storage) =>
       listing(
         storage,
@@ -418,7 +418,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["6.5", "6.7"],
   },
   {
-    does: "starts anew when the entry `after` is gone",
+    does: "starts again if the entry `after` does not exist",
     make: (storage) =>
       listing(storage, (entries, prefix, { after, limit }) => {
         const at = after === undefined ? -1 : entries.findIndex(({ key }) => compareKeys(key, after) === 0);
@@ -427,7 +427,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["6.5"],
   },
   {
-    does: "lists from `after` on, also when that is before the prefix",
+    does: "lists from `after` on, even if that is before the prefix",
     make: (storage) =>
       listing(storage, (entries, prefix, options) => {
         const upTo = entries.findLastIndex(({ key }) => prefix.every((part, i) => part === key[i]));
@@ -442,7 +442,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["6.6"],
   },
   {
-    does: "takes limit 0 for none",
+    does: "treats limit 0 as no limit",
     make: (storage) =>
       listing(
         storage,
@@ -456,7 +456,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["6.7", "6.9"],
   },
   {
-    does: "has one cursor for all listings",
+    does: "shares one cursor among all listings",
     make: ({ list }) => {
       let cursor: AsyncIterator<Entry<unknown>>;
       return {
@@ -471,7 +471,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["6.8"],
   },
   {
-    does: "counts its way from page to page",
+    does: "lists pages by offset",
     make: ({ list }) => ({
       list: async function* <T>(prefix: readonly string[], options?: ListOptions): AsyncGenerator<Entry<T>> {
         for (let offset = 0, size = 10;; offset += size) {
@@ -485,7 +485,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["6.9"],
   },
   {
-    does: "does not look at the signal",
+    does: "ignores the signal",
     make: ({ get, put, delete: remove, list }) => ({
       get: (key) => get(key),
       put: (key, value, { signal: _, ...options } = {}) => put(key, value, options),
@@ -495,7 +495,7 @@ export const BROKEN: readonly Broken[] = [
     caught: ["7.1"],
   },
   {
-    does: "looks at the signal when it has written",
+    does: "checks the signal only after it has written",
     make: ({ put }) => ({
       put: async (key, value, { signal, ...options } = {}) => {
         const result = await put(key, value, options);
@@ -522,7 +522,7 @@ export const BROKEN: readonly Broken[] = [
   },
 ];
 
-/** Takes 60 000 bytes of JSON at most, and refuses more by what `refusalOf` makes. */
+/** Returns members that accept at most 60,000 bytes of JSON, and reject more with the error of `refusalOf`. */
 function limited({ capabilities, put }: Storage, refusalOf: (bytes: number) => Error): Partial<Storage> {
   return {
     capabilities: { ...capabilities, maxValueBytes: 60_000 },
@@ -534,8 +534,8 @@ function limited({ capabilities, put }: Storage, refusalOf: (bytes: number) => E
   };
 }
 
-/** The first answer counts, then the second, if the first was an error. */
-async function again<R>(run: () => Promise<R>): Promise<R> {
+/** Runs `run` again if it fails. */
+async function retried<R>(run: () => Promise<R>): Promise<R> {
   try {
     return await run();
   } catch {
@@ -545,15 +545,15 @@ async function again<R>(run: () => Promise<R>): Promise<R> {
 
 export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
   {
-    does: "tries again what may have been done, and tells the second answer",
+    does: "tries again after a lost reply, and returns the second result",
     make: ({ put, delete: remove }) => ({
-      put: (key, value, options) => again(() => put(key, value, options)),
-      delete: (key, options) => again(() => remove(key, options)),
+      put: (key, value, options) => retried(() => put(key, value, options)),
+      delete: (key, options) => retried(() => remove(key, options)),
     }),
     caught: ["9.2", "9.3", "9.4"],
   },
   {
-    does: "takes a lost answer for a refusal",
+    does: "reports a lost reply as a refusal",
     make: ({ put, delete: remove }) => ({
       put: (key, value, options) => put(key, value, options).catch(() => refusal),
       delete: (key, options) => remove(key, options).catch(() => refusal),
@@ -561,7 +561,7 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["9.1", "9.2", "9.3", "9.4"],
   },
   {
-    does: "gives what it has read before, until a write of its own was answered",
+    does: "caches what it has read until a write of its own succeeds",
     make: ({ get, put }) => {
       const known = new Map<string, Entry<never> | null>();
       return {
@@ -580,21 +580,21 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["9.5"],
   },
   {
-    does: "takes an outage for nothing stored",
+    does: "reports an outage as absence",
     make: ({ get, list }) => ({
       get: (key, options) => get<never>(key, options).catch(() => null),
       list: async function* <T>(prefix: readonly string[], options?: ListOptions): AsyncGenerator<Entry<T>> {
         try {
           yield* list<T>(prefix, options);
         } catch {
-          // As if that were all.
+          // As if there were no more entries.
         }
       },
     }),
     caught: ["10.1", "10.2", "10.3"],
   },
   {
-    does: "ends a listing where its backend went away",
+    does: "ends a listing where its backend went down",
     make: ({ list }) => ({
       list: async function* <T>(prefix: readonly string[], options?: ListOptions): AsyncGenerator<Entry<T>> {
         let hasBegun = false;
@@ -627,7 +627,7 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["10.3"],
   },
   {
-    does: "begins empty after an outage",
+    does: "is empty after an outage",
     make: ({ get }, faults) => {
       let wasDown = false;
       return {
@@ -640,7 +640,7 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["10.3"],
   },
   {
-    does: "lets errors of its backend out as they are",
+    does: "throws the errors of its backend as they are",
     make: ({ get }) => ({
       get: (key, options) =>
         get<never>(key, options).catch((error) => {
@@ -650,7 +650,7 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["10.1"],
   },
   {
-    does: "looks at the signal only before and after a call",
+    does: "checks the signal only before and after a call",
     make: ({ get, put, delete: remove, list }) => {
       const late = async <R>(signal: AbortSignal | undefined, run: () => Promise<R>): Promise<R> => {
         signal?.throwIfAborted();
@@ -668,14 +668,14 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["10.4"],
   },
   {
-    does: "takes a slow answer for none",
+    does: "reports a slow read as absence",
     make: ({ get }, faults) => ({
       get: (key, options) => faults.delayMs ? Promise.resolve(null) : get<never>(key, options),
     }),
     caught: ["10.5"],
   },
   {
-    does: "makes room by deleting what was there",
+    does: "makes space by deleting the old entry",
     make: ({ put, delete: remove }) => ({
       put: async (key, value, options) => {
         try {
@@ -689,7 +689,7 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["10.6"],
   },
   {
-    does: "writes as much as there is room for",
+    does: "writes as much as there is space for",
     make: (storage, faults) => ({
       put: (key, value, options) =>
         storage.put(key, value, options).catch(async (error) => {
@@ -703,7 +703,7 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["10.6"],
   },
   {
-    does: "says that it cannot delete for want of room when it has",
+    does: "reports that it is too full to delete after it has deleted",
     make: ({ delete: remove }, faults) => ({
       delete: async (key, options) => {
         const result = await remove(key, options);
@@ -714,7 +714,7 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["10.7"],
   },
   {
-    does: "writes no more once it was full",
+    does: "never writes again after it was full",
     make: ({ put }) => {
       let full: unknown;
       return {
@@ -730,7 +730,7 @@ export const BROKEN_UNDER_FAULTS: readonly BrokenUnderFaults[] = [
     caught: ["10.8"],
   },
   {
-    does: "drops what there is no room for without a word",
+    does: "silently drops entries that there is no space for",
     make: ({ put }) => ({
       put: (key, value, options) => put(key, value, options).catch(() => ({ ok: true, version: "none" })),
     }),

@@ -12,7 +12,7 @@ import { BROKEN_WORKERS } from "../../../integration/testing/_broken_workers.ts"
 import { failedRequirements, register } from "../../../support/conformance.ts";
 import { describe, it, test } from "../../../support/test.ts";
 
-/** The options for storages in memory whose faults the battery injects, some with other members. */
+/** Returns options for storages in memory with injected faults. `make` replaces members of the storage. */
 function withFaults(
   make?: (storage: Storage, faults: Faults) => Partial<Storage>,
 ): Partial<StorageConformanceOptions> {
@@ -31,39 +31,39 @@ function withFaults(
   return {
     create: (clock) => {
       const faults: Faults = {};
-      const right = faultyStorage(memoryStorage({ clock }), faults, 1);
-      const storage = { ...right, ...make?.(right, faults) };
+      const correct = faultyStorage(memoryStorage({ clock }), faults, 1);
+      const storage = { ...correct, ...make?.(correct, faults) };
       faultsOf.set(storage, faults);
       return storage;
     },
     backend: { of, can: ["stop", "start", "delay", "loseReply", "fill", "drain"] },
-    // What is broken is waited for.
+    // A broken storage may use all of it.
     ...(make === undefined ? {} : { faultTimeoutMs: 500 }),
   };
 }
 
-/** The clauses that need an option which memory alone does not give. */
-const NEEDY = /^(8|9|10)\./;
+/** Numbers of the requirements that need `worker` or `backend`. */
+const NEEDS_OPTION = /^(8|9|10)\./;
 
-test("storageConformance() registers one test for each clause, named by number, sentence and storage", () => {
+test("storageConformance() registers one test for each requirement, named by its number, its text and the storage", () => {
   assert.deepEqual(
     register().map(({ name }) => name),
-    Object.entries(STORAGE_REQUIREMENTS).filter(([number]) => !NEEDY.test(number))
-      .map(([number, says]) => `${number} ${says} (mine)`),
+    Object.entries(STORAGE_REQUIREMENTS).filter(([number]) => !NEEDS_OPTION.test(number))
+      .map(([number, text]) => `${number} ${text} (mine)`),
   );
 });
 
-test("storageConformance() leaves out the clauses whose needs it is not given, and those alone", () => {
+test("storageConformance() skips exactly the requirements whose options are missing", () => {
   const numbers = (options: Parameters<typeof register>[0]): string[] =>
-    register(options).map(({ name }) => name.split(" ")[0]!).filter((number) => NEEDY.test(number));
-  const all = Object.keys(STORAGE_REQUIREMENTS).filter((number) => NEEDY.test(number));
+    register(options).map(({ name }) => name.split(" ")[0]!).filter((number) => NEEDS_OPTION.test(number));
+  const all = Object.keys(STORAGE_REQUIREMENTS).filter((number) => NEEDS_OPTION.test(number));
   assert.deepEqual(numbers({}), []);
   assert.deepEqual(numbers({ worker: () => ({ command: "", args: [] }), ...withFaults() }), all);
   const some = { of: () => ({}), can: ["delay"] } as const;
   assert.deepEqual(numbers({ backend: some }), ["10.4", "10.5"]);
 });
 
-test("STORAGE_REQUIREMENTS is in order, without a number or a sentence twice", () => {
+test("STORAGE_REQUIREMENTS is in order, and repeats no number and no text", () => {
   const numbers = Object.keys(STORAGE_REQUIREMENTS);
   assert.ok(numbers.length > 0);
   assert.equal(new Set(Object.values(STORAGE_REQUIREMENTS)).size, numbers.length);
@@ -71,12 +71,12 @@ test("STORAGE_REQUIREMENTS is in order, without a number or a sentence twice", (
   assert.ok(Object.isFrozen(STORAGE_REQUIREMENTS));
 });
 
-test("storageConformance() passes the reference, also with faults", async () => {
+test("storageConformance() passes memoryStorage(), with and without faults", async () => {
   assert.deepEqual(await failedRequirements(register()), new Map());
   assert.deepEqual(await failedRequirements(register(withFaults())), new Map());
 });
 
-test("storageConformance() closes every storage, also after a failed test", async () => {
+test("storageConformance() closes every storage, even after a failed test", async () => {
   let created = 0, closed = 0;
   const create = (): Storage => {
     created++;
@@ -88,10 +88,10 @@ test("storageConformance() closes every storage, also after a failed test", asyn
   };
   const failed = await failedRequirements(register({ create }));
   assert.ok(failed.size > 10);
-  assert.equal(closed, created + 2, "clause 7.2 closes twice more");
+  assert.equal(closed, created + 2, "requirement 7.2 closes it twice more");
 });
 
-test("storageConformance() leaves closing to `dispose` when there is one", async () => {
+test("storageConformance() calls `dispose`, if there is one, instead of close()", async () => {
   const created: Storage[] = [], disposed: Storage[] = [];
   const tests = register({
     create: async () => {
@@ -108,7 +108,7 @@ test("storageConformance() leaves closing to `dispose` when there is one", async
   assert.deepEqual(disposed, created);
 });
 
-test("storageConformance() names the clause, what it saw and what it wanted, and keeps the cause", async () => {
+test("storageConformance() reports the requirement, what it saw and what it wanted, with the cause", async () => {
   const broken = register({ create: (clock) => ({ ...memoryStorage({ clock }), get: () => Promise.resolve(null) }) });
   await assert.rejects(broken.find(({ name }) => name.startsWith("3.2 "))!.fn(), (error: Error) => {
     assert.equal(error.message, `3.2 ${STORAGE_REQUIREMENTS["3.2"]}: the value: saw undefined, wanted 1`);
@@ -117,7 +117,7 @@ test("storageConformance() names the clause, what it saw and what it wanted, and
   });
 });
 
-describe("storageConformance() catches a storage that", () => {
+describe("storageConformance() detects a storage that", () => {
   for (const { does, make, caught } of BROKEN) {
     it(does, async () => {
       const create = (clock: () => number): Storage => {
@@ -130,7 +130,7 @@ describe("storageConformance() catches a storage that", () => {
   }
 });
 
-describe("storageConformance() catches a storage that, when its backend fails,", () => {
+describe("storageConformance() detects a storage that, when its backend fails,", () => {
   for (const { does, make, caught } of BROKEN_UNDER_FAULTS) {
     it(does, async () => {
       const found = await failedRequirements(register(withFaults(make)).filter(({ name }) => /^(9|10)\./.test(name)));
@@ -139,7 +139,7 @@ describe("storageConformance() catches a storage that, when its backend fails,",
   }
 });
 
-test("STORAGE_REQUIREMENTS has none that lets every broken storage pass", () => {
+test("STORAGE_REQUIREMENTS has no requirement that every broken storage passes", () => {
   const broken = [...BROKEN, ...BROKEN_UNDER_FAULTS, ...Object.values(BROKEN_WORKERS)];
   const caught = new Set(broken.flatMap(({ caught }) => caught));
   assert.deepEqual(Object.keys(STORAGE_REQUIREMENTS).filter((number) => !caught.has(number)), []);
