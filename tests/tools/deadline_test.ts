@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { runTests } from "../../scripts/test_run.ts";
+import { deadlineFactor, runTests } from "../../scripts/test_run.ts";
 import { describe, it } from "../support/test.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -14,7 +14,7 @@ describe("tests/support/test.ts", () => {
       "hangs",
       process.execPath,
       (report) => ["test", "-A", "--no-check", `--junit-path=${report}`, "tests/tools/_hangs.ts"],
-      { cwd: root, env: { NO_COLOR: "1", TEST_DEADLINE_FACTOR: "0.5" } },
+      { cwd: root, env: { NO_COLOR: "1", TEST_DEADLINE_FACTOR: "0.5" }, timeoutMs: 60_000 * deadlineFactor() },
     );
     assert.deepEqual(passed.toSorted(), ["a group > runs", "a hanging after() > runs", "runs at last"]);
     assert.deepEqual(failed.toSorted(), [
