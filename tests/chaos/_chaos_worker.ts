@@ -1,7 +1,6 @@
 /**
- * One process of the chaos: serves the app, tells the witness of all that its steps do, and prints its address and then,
- * many times a second, what time it is. Where a time is missing, it stood still. On its input it is told when its storage
- * is to fail, and when not to.
+ * A worker process of the chaos: serves the app, reports the effects of its steps to the effects log, and prints its URL,
+ * then heartbeats. Lines on stdin make its storage fail or work.
  */
 import {
   createApp,
@@ -18,15 +17,16 @@ import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { writeSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { WorkerSettings } from "./_crew.ts";
+import type { WorkerSettings } from "./_workers.ts";
 import { LEASE_MS, RETENTION_MS } from "./_plan.ts";
-import { chanceFor } from "../support/seeded.ts";
+import { quietLogger } from "../support/app.ts";
+import { seededBy } from "../support/seeded.ts";
 import { openStorage } from "./_storages.ts";
 import { SLEEPS_AFTER, STEPS } from "./_upgrades.ts";
-import type { Begin, End, Handled } from "./_witness.ts";
+import type { Begin, End, Handled } from "./_effects_log.ts";
 
 const [, , settings] = process.argv;
-const { storage, at, witness, beatMs, pace, patienceMs, name, skewMs, isFailing } = JSON.parse(
+const { storage, at, logUrl, beatMs, pace, patienceMs, name, skewMs, isFailing } = JSON.parse(
   settings!,
 ) as WorkerSettings;
 
@@ -34,18 +34,18 @@ setInterval(() => void writeSync(1, `${Date.now()}\n`), beatMs);
 
 const faults: Faults = isFailing ? { unavailable: 1 } : {};
 process.stdin.setEncoding("utf8").on("data", async (text: string) => {
-  const isToFail = text.trim().split("\n").at(-1) === "fail";
-  // A storage that goes down has done some of what it does not answer any more.
-  faults.lostReply = isToFail ? 1 : 0;
-  if (isToFail) await sleep(20);
+  const fails = text.trim().split("\n").at(-1) === "fail";
+  // A storage that goes down has executed some of the calls that it does not answer.
+  faults.lostReply = fails ? 1 : 0;
+  if (fails) await sleep(20);
   faults.unavailable = faults.lostReply;
 });
-// Who started it is gone.
+// The test process has ended.
 process.stdin.on("end", () => process.exit());
 
-/** Says no when the witness has heard of a later holder. */
-async function tell(report: Begin | End | Handled, signal?: AbortSignal): Promise<boolean> {
-  const response = await fetch(witness, {
+/** Sends a report to the effects log. Resolves to false if a later holder has reported an effect. */
+async function send(report: Begin | End | Handled, signal?: AbortSignal): Promise<boolean> {
+  const response = await fetch(logUrl, {
     method: "POST",
     body: JSON.stringify(report),
     ...(signal === undefined ? {} : { signal }),
@@ -56,7 +56,7 @@ async function tell(report: Begin | End | Handled, signal?: AbortSignal): Promis
 
 let effects = 0;
 
-/** Does what a step does outside; gives the name of having done it. */
+/** Executes the effect of a step, and returns its id. */
 async function effect(
   ctx: UpgradeContext,
   upgradeId: string,
@@ -75,36 +75,36 @@ async function effect(
     memberId,
     generation,
     idempotencyKey,
-    fence: fencingToken,
+    fencingToken: fencingToken,
     attempt,
   } as const;
-  const chance = chanceFor(id);
+  const chance = seededBy(id);
   signal.throwIfAborted();
-  let isWhole = false;
+  let isComplete = false;
   try {
-    const isAccepted = await tell({ ...begin, ...part, at: Date.now() }, signal);
-    if (!isAccepted) throw new Error("somebody with a higher fence was here");
+    const isAccepted = await send({ ...begin, ...part, at: Date.now() }, signal);
+    if (!isAccepted) throw new Error("refused: another process has a higher fencing token");
     await sleep(chance < 0.02 ? pace * (LEASE_MS * 1.3) : chance * 30, undefined, { signal });
-    isWhole = true;
+    isComplete = true;
   } finally {
-    await tell({ kind: "end", id, isWhole, at: Date.now() });
+    await send({ kind: "end", id, isComplete, at: Date.now() });
   }
-  // It was done, and looks as if it was not.
+  // The effect is complete, but looks as if it were not.
   if (chance > 0.95) throw new RetryAfterError(40);
-  if (chance > 0.85) throw new Error("this step fails at times");
+  if (chance > 0.85) throw new Error("this step fails sometimes");
   return id;
 }
 
 /** Prints an error for the test, which accepts none, except that the storage is down. */
-function complain(message: string, fields: LogFields = {}): void {
+function printError(message: string, fields: LogFields = {}): void {
   // The logger gets errors as plain objects.
   const error = fields["err"] ?? fields["error"];
   if ((error as { readonly code?: unknown } | undefined)?.code === "storage") return;
   writeSync(2, `${message} ${JSON.stringify(fields)}\n`);
 }
 
-/** As whoever starts programs would: again and again while the storage is down. */
-async function opened(): Promise<Storage> {
+/** Opens the storage, and retries while it is down, as a process supervisor does. */
+async function untilOpened(): Promise<Storage> {
   while (true) {
     try {
       return await openStorage(storage, at, patienceMs);
@@ -115,9 +115,9 @@ async function opened(): Promise<Storage> {
   }
 }
 
-/** Knows what Bitrix24 would say: without its word, a removed app is not there again before ONAPPINSTALL comes. */
-const trusting: Plugin = {
-  name: "trusting",
+/** Reports the version of the event as verified. Without that, only ONAPPINSTALL ends a removal. */
+const trustVersion: Plugin = {
+  name: "trustVersion",
   phase: "verify",
   around: ({ event }, next) =>
     next(
@@ -125,9 +125,9 @@ const trusting: Plugin = {
     ),
 };
 
-/** Tells of calls that failed, or took so long that a lease may have ended meanwhile. */
-function telling(storage: Storage): Storage {
-  const tell = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => async (...args: A): Promise<R> => {
+/** Prints calls that failed, or took so long that a lease may have expired meanwhile. */
+function reportCutOffs(storage: Storage): Storage {
+  const timed = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => async (...args: A): Promise<R> => {
     const from = Date.now();
     const cutOff = (): void => void writeSync(1, `cut-off ${from} ${Date.now()}\n`);
     try {
@@ -141,22 +141,22 @@ function telling(storage: Storage): Storage {
   };
   return {
     ...storage,
-    get: tell(storage.get) as Storage["get"],
-    put: tell(storage.put) as Storage["put"],
-    delete: tell(storage.delete),
+    get: timed(storage.get) as Storage["get"],
+    put: timed(storage.put) as Storage["put"],
+    delete: timed(storage.delete),
   };
 }
 
 const app = createApp({
-  storage: telling(faultyStorage(await opened(), faults, 1)),
+  storage: reportCutOffs(faultyStorage(await untilOpened(), faults, 1)),
   clock: () => Date.now() + skewMs,
   limits: { leaseMs: LEASE_MS * pace, retentionMs: RETENTION_MS * pace },
   retry: { maxAttempts: 1000, initialDelayMs: 40, maxDelayMs: 300 },
   tickEveryMs: 250,
-  logger: { debug: () => {}, info: () => {}, warn: () => {}, error: (...line) => complain(...line) },
-}).use(trusting).on("ONCRMDEALADD", async ({ event }) => {
+  logger: { ...quietLogger, error: printError },
+}).use(trustVersion).on("ONCRMDEALADD", async ({ event }) => {
   const { data } = event as unknown as { readonly data: { readonly extra: { readonly ID: string } } };
-  await tell({ kind: "handled", memberId: event.auth.memberId, deal: data.extra.ID });
+  await send({ kind: "handled", memberId: event.auth.memberId, deal: data.extra.ID });
 });
 
 for (const [upgradeId, steps] of Object.entries(STEPS)) {

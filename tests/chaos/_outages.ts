@@ -1,41 +1,41 @@
-/** How a storage goes down for a while, and comes back. */
+/** Simulates outages of storages. */
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Crew } from "./_crew.ts";
+import type { Workers } from "./_workers.ts";
 import type { Place, StorageName } from "./_storages.ts";
 
 /**
- * Redis `hangs`, with connections that stay and answer nothing, or `dies` and is started again on what is on its disk.
- * Files are `locked` by another process, which keeps all others from writing; or every call of the storage `fails`, in
- * every worker, and of the last writes before that only the answer is lost.
+ * Redis `hangs`: connections stay open without answers. It `dies`: it is killed, and restarted from its disk. Files are
+ * `locked` by another process, so that nobody can write. The storage `fails`: all calls of all workers throw, and the last
+ * writes before take effect although they throw.
  */
 export type OutageKind = "hangs" | "dies" | "locked" | "fails";
 
-/** Which storage has which. */
+/** Kinds of outages by storage. */
 export const OUTAGES: Readonly<Record<StorageName, readonly OutageKind[]>> = {
   redis: ["dies", "hangs"],
   file: ["fails", "locked"],
   "deno-kv": ["fails", "locked"],
 };
 
-/** When a storage was down, in milliseconds since 1970. */
+/** An outage, with times in milliseconds since 1970. */
 export interface Downtime {
   readonly kind: OutageKind;
   readonly from: number;
   readonly to: number;
 }
 
-/** Takes the storage down, and brings it back after so many milliseconds. */
-export async function breakDown(kind: OutageKind, ms: number, place: Place, crew: Crew): Promise<Downtime> {
-  const bringBack = await takeDown(kind, place, crew);
+/** Takes the storage down for `ms` milliseconds. */
+export async function simulateOutage(kind: OutageKind, ms: number, place: Place, workers: Workers): Promise<Downtime> {
+  const restore = await takeDown(kind, place, workers);
   const from = Date.now();
   await sleep(ms);
   const to = Date.now();
-  await bringBack();
+  await restore();
   return { kind, from, to };
 }
 
-async function takeDown(kind: OutageKind, { at, server }: Place, crew: Crew): Promise<() => unknown> {
+async function takeDown(kind: OutageKind, { at, server }: Place, workers: Workers): Promise<() => unknown> {
   switch (kind) {
     case "hangs":
       server!.pause();
@@ -44,14 +44,14 @@ async function takeDown(kind: OutageKind, { at, server }: Place, crew: Crew): Pr
       await server!.stop("SIGKILL");
       return () => server!.start();
     case "fails":
-      crew.setFailing(true);
-      return () => crew.setFailing(false);
+      workers.setFailing(true);
+      return () => workers.setFailing(false);
     case "locked":
       return await lock(at);
   }
 }
 
-/** Takes the right to write to an SQLite file, which Deno KV's are too. */
+/** Locks an SQLite file. Those of Deno KV are SQLite files too. */
 async function lock(path: string): Promise<() => void> {
   const db = new DatabaseSync(path);
   while (true) {
@@ -59,7 +59,7 @@ async function lock(path: string): Promise<() => void> {
       db.exec("BEGIN IMMEDIATE");
       break;
     } catch {
-      // A worker is writing. Waiting in SQLite would keep this process from hearing what the workers tell.
+      // A worker is writing. Waiting in SQLite would block this process.
       await sleep(2);
     }
   }

@@ -1,4 +1,4 @@
-/** The pace of the workers under test. */
+/** Heartbeats of workers. */
 
-/** Between two signs of life of a worker, in milliseconds. */
+/** Interval of heartbeats in milliseconds. */
 export const BEAT_MS = 50;

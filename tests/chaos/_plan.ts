@@ -1,128 +1,128 @@
-/** What is to come, all of it by the seed: events, and what happens to processes, to clocks and to the storage. */
+/** Plans events, kills, pauses, clock offsets and outages. The same seed gives the same plan. */
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
-import { chanceFor, seeded, shuffled } from "../support/seeded.ts";
+import { seeded, seededBy, shuffled } from "../support/seeded.ts";
 import { type OutageKind, OUTAGES } from "./_outages.ts";
 import type { StorageName } from "./_storages.ts";
 import { STEPS } from "./_upgrades.ts";
 
-/** How many processes there are at a time. */
+/** Number of concurrent workers. */
 export const WORKERS = 3;
-/** How long a worker keeps a portal without a sign of life, in milliseconds; times the pace of the machine. */
+/** `leaseMs` of the workers, times the pace of the machine. */
 export const LEASE_MS = 900;
-/** How long what a removed portal leaves is kept, in milliseconds; times the pace of the machine. */
+/** `retentionMs` of the workers, times the pace of the machine. */
 export const RETENTION_MS = 1000;
-/** By how much the clocks of workers are wrong, in milliseconds; a little more or less. */
+/** Approximate clock offsets of workers in milliseconds. */
 const SKEWS_MS = [-180_000, 0, 240_000] as const;
 
-/** How much chaos there is to be. */
+/** Options of a run of the chaos. */
 export interface ChaosOptions {
   readonly storage: StorageName;
-  /** An integer: of what is planned, not of what comes of it. */
+  /** An integer. It determines the plan, not its execution. */
   readonly seed: number;
   readonly portals: number;
-  /** How long events come, and things go wrong, in milliseconds; times the pace of the machine. */
-  readonly stormMs: number;
+  /** Duration of events and faults in milliseconds, times the pace of the machine. */
+  readonly chaosMs: number;
 }
 
-/** Something that a portal tells of, however often it is sent. */
+/** An event, which may be sent several times. */
 export interface PlannedEvent {
   readonly memberId: string;
   readonly body: string;
   /** Seconds since 1970. */
   readonly ts: number;
-  /** Of those that are about the installation. */
+  /** Absent for events that do not change the installation. */
   readonly change?: "arrival" | "removal";
-  /** Of arrivals. */
+  /** Version after an installation or update. */
   readonly version?: number;
-  /** Of others. */
+  /** The deal of other events. */
   readonly deal?: string;
 }
 
-/** One copy of an event on its way. */
+/** One copy of an event. */
 export interface Sending {
   readonly event: PlannedEvent;
-  /** Milliseconds after the beginning. */
+  /** Milliseconds after the start. */
   readonly at: number;
   readonly worker: number;
-  /** How often it is sent again while it is not answered 200. */
+  /** Maximum number of repeats until it is answered with 200. */
   readonly repeats: number;
 }
 
-/** What is done to a process. */
+/** A kill or pause of a worker. */
 export interface Disturbance {
   readonly at: number;
   readonly worker: number;
   readonly kind: "kill" | "pause";
-  /** Of a pause, in milliseconds. */
+  /** Duration of a pause in milliseconds. */
   readonly ms: number;
 }
 
-/** The storage is down. */
+/** An outage of the storage. */
 export interface Outage {
   readonly at: number;
   readonly kind: OutageKind;
   readonly ms: number;
 }
 
-/** All of it. */
+/** The whole plan. */
 export interface ChaosPlan {
   readonly sendings: readonly Sending[];
-  /** Sent once all has come to rest: removals of installations after which there was another. */
+  /** Removals of earlier installations, sent once all work is done. */
   readonly late: readonly PlannedEvent[];
   readonly disturbances: readonly Disturbance[];
   readonly outages: readonly Outage[];
-  /** By how much the clock of a worker is wrong, in milliseconds, by its name. */
+  /** Returns the clock offset of a worker in milliseconds, by its name. */
   readonly skewOf: (worker: string) => number;
 }
 
-/** Plans; `now` in milliseconds since 1970 dates the events. */
+/** Returns the plan. `now`, in milliseconds since 1970, determines the times of the events. */
 export function planChaos(options: ChaosOptions, now: number): ChaosPlan {
-  const { seed, storage, stormMs } = options;
+  const { seed, storage, chaosMs } = options;
   return {
     ...planEvents(options, now),
-    disturbances: planDisturbances(seeded(seed + 1), stormMs),
-    outages: planOutages(seeded(seed + 2), stormMs, OUTAGES[storage]),
+    disturbances: planDisturbances(seeded(seed + 1), chaosMs),
+    outages: planOutages(seeded(seed + 2), chaosMs, OUTAGES[storage]),
     skewOf: (worker) => {
-      const skewMs = SKEWS_MS[Math.floor(chanceFor(`${seed} ${worker}`) * SKEWS_MS.length)]!;
-      return skewMs + Math.floor(4000 * chanceFor(`${worker} ${seed}`)) - 2000;
+      const skewMs = SKEWS_MS[Math.floor(seededBy(`${seed} ${worker}`) * SKEWS_MS.length)]!;
+      return skewMs + Math.floor(4000 * seededBy(`${worker} ${seed}`)) - 2000;
     },
   };
 }
 
-function planEvents({ seed, portals, stormMs }: ChaosOptions, now: number): Pick<ChaosPlan, "sendings" | "late"> {
-  const chance = seeded(seed);
+function planEvents({ seed, portals, chaosMs }: ChaosOptions, now: number): Pick<ChaosPlan, "sendings" | "late"> {
+  const random = seeded(seed);
   const bitrix24 = fakeBitrix24({ clientId: "app.5f3a2b1c" });
   const ts = Math.floor(now / 1000) - 10 * 24 * 60 * 60;
   const sendings: Sending[] = [];
   const late: PlannedEvent[] = [];
   for (let i = 0; i < portals; i++) {
     const memberId = (i * 0x9e3779b1 >>> 0).toString(16).padStart(8, "0").repeat(4);
-    const events = storyOf(bitrix24.portal({ memberId, ts }), String(i), chance);
+    const events = eventsOf(bitrix24.portal({ memberId, ts }), String(i), random);
     const isRemoved = events.some(({ change }) => change === "removal");
     for (const event of events.slice(0, -1)) {
       if (event.change !== "removal") continue;
-      // Another delivery than the one that came: what it says of the data differs.
+      // CLEAN differs, so that it is not a duplicate of the original.
       late.push({ ...event, body: event.body.replace("CLEAN%5D=1", "CLEAN%5D=0") });
     }
     const copies = events.flatMap((event) =>
-      Array.from({ length: chance() < 0.3 ? 2 + Math.floor(chance() * 2) : 1 }, () => event)
+      Array.from({ length: random() < 0.3 ? 2 + Math.floor(random() * 2) : 1 }, () => event)
     );
-    // Most come in their order, if near one another; some portals have all of it at random.
-    const order = chance() < 0.3 ? shuffled(copies, chance) : copies;
-    const first = chance() * stormMs * 0.5;
-    const span = chance() < 0.2 ? 50 : chance() * (stormMs - first);
+    // The events of most portals are nearly in order, those of some in random order.
+    const order = random() < 0.3 ? shuffled(copies, random) : copies;
+    const first = random() * chaosMs * 0.5;
+    const span = random() < 0.2 ? 50 : random() * (chaosMs - first);
     order.forEach((event, n) => {
-      const at = Math.min(stormMs, first + span * n / order.length + chance() * 200);
-      const repeats = chance() < 0.5 ? 0 : 1 + Math.floor(chance() * 5);
-      // Where the app was removed, what is right in the end is known only if all of it arrives.
-      sendings.push({ event, at, worker: Math.floor(chance() * WORKERS), repeats: isRemoved ? Infinity : repeats });
+      const at = Math.min(chaosMs, first + span * n / order.length + random() * 200);
+      const repeats = random() < 0.5 ? 0 : 1 + Math.floor(random() * 5);
+      // After a removal, the right result is known only if all events arrive.
+      sendings.push({ event, at, worker: Math.floor(random() * WORKERS), repeats: isRemoved ? Infinity : repeats });
     });
   }
   return { sendings, late };
 }
 
-/** What happens at a portal, in this order. */
-function storyOf(portal: FakePortal, name: string, chance: () => number): PlannedEvent[] {
+/** Returns the events of a portal, in order. */
+function eventsOf(portal: FakePortal, name: string, random: () => number): PlannedEvent[] {
   const events: PlannedEvent[] = [];
   const { memberId } = portal;
   const add = (body: string, more: Partial<PlannedEvent>): void => {
@@ -131,46 +131,46 @@ function storyOf(portal: FakePortal, name: string, chance: () => number): Planne
   const arrive = (version: number, isNew: boolean): void => {
     add(isNew ? portal.install(version) : portal.update(version), { change: "arrival", version });
     const deal = `${name}-${events.length}`;
-    if (chance() < 0.4) add(portal.event("ONCRMDEALADD", { ID: deal }), { deal });
+    if (random() < 0.4) add(portal.event("ONCRMDEALADD", { ID: deal }), { deal });
   };
   const [first, ...others] = [1, ...Object.keys(STEPS).map(Number)] as [number, ...number[]];
-  const luck = chance();
-  const isLeaving = luck < 0.1;
-  const isComingBack = !isLeaving && luck < 0.35;
-  const removedAfter = Math.floor(chance() * others.length);
+  const fate = random();
+  const isRemovedAtEnd = fate < 0.1;
+  const isReinstalled = !isRemovedAtEnd && fate < 0.35;
+  const removedAfter = Math.floor(random() * others.length);
   arrive(first, true);
   for (const [i, version] of others.entries()) {
-    if (isComingBack && i === removedAfter) {
+    if (isReinstalled && i === removedAfter) {
       add(portal.uninstall(), { change: "removal" });
-      arrive(chance() < 0.5 ? version - 1 : first, true);
+      arrive(random() < 0.5 ? version - 1 : first, true);
       for (let missed = portal.state().version! + 1; missed < version; missed++) arrive(missed, false);
     }
     arrive(version, false);
   }
-  if (isLeaving) add(portal.uninstall(), { change: "removal" });
+  if (isRemovedAtEnd) add(portal.uninstall(), { change: "removal" });
   return events;
 }
 
-function planDisturbances(chance: () => number, stormMs: number): Disturbance[] {
+function planDisturbances(random: () => number, chaosMs: number): Disturbance[] {
   const disturbances: Disturbance[] = [];
   let worker = 0;
-  // One of the first three, whatever the seed, and every fifth after it.
-  const firstPause = Math.floor(chance() * 3);
-  for (let at = 300; at < stormMs; at += 250 + chance() * 350) {
-    // Not the last one again: it has hardly begun.
-    worker = (worker + 1 + Math.floor(chance() * (WORKERS - 1))) % WORKERS;
+  // One of the first three, and every fifth after it.
+  const firstPause = Math.floor(random() * 3);
+  for (let at = 300; at < chaosMs; at += 250 + random() * 350) {
+    // Not the same worker again: it has hardly started.
+    worker = (worker + 1 + Math.floor(random() * (WORKERS - 1))) % WORKERS;
     const kind = disturbances.length % 5 === firstPause ? "pause" : "kill";
-    disturbances.push({ at, worker, kind, ms: LEASE_MS * (1.2 + 0.6 * chance()) });
+    disturbances.push({ at, worker, kind, ms: LEASE_MS * (1.2 + 0.6 * random()) });
   }
   return disturbances;
 }
 
-/** Every way in which this storage goes down comes in its turn. */
-function planOutages(chance: () => number, stormMs: number, kinds: readonly OutageKind[]): Outage[] {
-  const count = Math.max(kinds.length, Math.floor(stormMs / 4000));
-  const room = stormMs / count;
+/** Plans each kind of outage in turn. */
+function planOutages(random: () => number, chaosMs: number, kinds: readonly OutageKind[]): Outage[] {
+  const count = Math.max(kinds.length, Math.floor(chaosMs / 4000));
+  const room = chaosMs / count;
   return Array.from({ length: count }, (_, i) => {
-    const ms = Math.min(room * 0.4, 400 + chance() * 1200);
-    return { at: room * i + (room - ms) * (0.3 + 0.6 * chance()), kind: kinds[i % kinds.length]!, ms };
+    const ms = Math.min(room * 0.4, 400 + random() * 1200);
+    return { at: room * i + (room - ms) * (0.3 + 0.6 * random()), kind: kinds[i % kinds.length]!, ms };
   });
 }

@@ -1,4 +1,4 @@
-/** The storages under which there is chaos, opened by name in each of its processes. */
+/** The storages of the chaos, opened by name in each process. */
 import type { Storage } from "@b24/onappupdate";
 import { denoKvStorage } from "@b24/onappupdate/deno-kv-storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
@@ -12,19 +12,19 @@ import { openKv } from "../support/deno_kv.ts";
 
 export type StorageName = "file" | "redis" | "deno-kv";
 
-/** Where a storage is. */
+/** The place of a storage. */
 export interface Place {
   readonly name: StorageName;
-  /** A file or an address. */
+  /** Path or URL. */
   readonly at: string;
-  /** Of Redis. */
+  /** The server of Redis. */
   readonly server?: RedisServer;
   readonly remove: () => Promise<void>;
 }
 
 /**
- * Opens the storage that is `at` a place. Whoever closes it closes its client, too. `patienceMs`: how long it waits for
- * one that is down.
+ * Opens the storage at a path or URL. Closing it closes its client. `patienceMs`: how long it waits for a storage that is
+ * down.
  */
 export async function openStorage(name: StorageName, at: string, patienceMs: number = 5000): Promise<Storage> {
   if (name === "file") return fileStorage({ path: at, busyTimeoutMs: patienceMs });
@@ -38,7 +38,7 @@ export async function openStorage(name: StorageName, at: string, patienceMs: num
   return { ...redisStorage(client, { timeoutMs: patienceMs }), close: () => client.close() };
 }
 
-/** Makes a place for a storage; of Redis it starts a server. */
+/** Creates a place for a storage. For Redis, starts a server. */
 export async function placeFor(name: StorageName): Promise<Place> {
   if (name === "redis") {
     const server = await startRedis();

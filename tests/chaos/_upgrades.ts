@@ -1,24 +1,24 @@
-/** What the upgrades of the chaos app do: the worker runs it, and what was witnessed is judged by it. */
+/** The upgrades of the chaos app: workers run them, and the checks compare effects with them. */
 
-/** One thing that an upgrade does outside, once or more. */
+/** One part of an upgrade: a step, or a page. */
 export interface Part {
   readonly upgradeId: string;
   readonly step: string;
-  /** Of `pages`. */
+  /** Number of the page, in `pages`. */
   readonly page?: number;
 }
 
-/** By upgrade, in the order in which they run. A number is that many pages. */
+/** Steps by upgrade, in order. A number is the number of pages. */
 export const STEPS: Readonly<Record<string, Readonly<Record<string, "step" | "large" | number>>>> = {
   "2": { settings: "step", fields: "large", robots: "step" },
   "3": { prepare: "step", deals: 4, finish: "step" },
   "4": { before: "step", after: "step", last: "large" },
 };
 
-/** After this step the upgrade sleeps. */
+/** The upgrade sleeps after this step. */
 export const SLEEPS_AFTER = "before";
 
-/** All parts in the order in which they are to be done. */
+/** All parts in order. */
 export const PARTS: readonly Part[] = Object.entries(STEPS).flatMap(([upgradeId, steps]) =>
   Object.entries(steps).flatMap(([step, kind]) =>
     typeof kind === "number"
@@ -27,7 +27,7 @@ export const PARTS: readonly Part[] = Object.entries(STEPS).flatMap(([upgradeId,
   )
 );
 
-/** Where a part is among all. */
+/** Returns the position of a part among all. */
 export function rankOf({ upgradeId, step, page }: Part): number {
   return PARTS.findIndex((part) => part.upgradeId === upgradeId && part.step === step && part.page === page);
 }

@@ -1,90 +1,90 @@
-/** Stands outside, and hears of all that steps do. It does what an outside can do: it refuses whoever comes too late. */
+/** A server that logs the effects of steps. As an external service can, it refuses holders with an outdated fencing token. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Part } from "./_upgrades.ts";
 
-/** A step, or a page of one, begins to do something outside. Times are in milliseconds since 1970. */
+/** The start of an effect of a step or page. Times are in milliseconds since 1970. */
 export interface Begin extends Part {
   readonly kind: "begin";
-  /** Unlike that of any other effect. */
+  /** Unique. */
   readonly id: string;
   readonly process: string;
   readonly memberId: string;
   readonly generation: number;
   readonly idempotencyKey: string;
-  readonly fence: number;
+  readonly fencingToken: number;
   readonly attempt: number;
   readonly at: number;
 }
 
-/** It has ended; `isWhole`: nothing interrupted it. */
+/** The end of an effect. `isComplete`: it was not interrupted. */
 export interface End {
   readonly kind: "end";
   readonly id: string;
-  readonly isWhole: boolean;
+  readonly isComplete: boolean;
   readonly at: number;
 }
 
-/** The handler of an event that is about no version. */
+/** A handler of an event without a version ran. */
 export interface Handled {
   readonly kind: "handled";
   readonly memberId: string;
   readonly deal: string;
 }
 
-/** All that a step did once. */
+/** One effect. */
 export interface Effect extends Begin {
-  /** It was not let, for somebody with a higher fence had been there. */
+  /** Refused, because of an effect with a higher fencing token. */
   readonly isRefused: boolean;
   end?: Omit<End, "kind" | "id">;
 }
 
-/** What is heard. */
-export interface Witness {
+/** The log. */
+export interface EffectsLog {
   readonly url: string;
-  /** In the order in which they were heard of. */
+  /** Effects in the order of their reports. */
   readonly effects: readonly Effect[];
-  /** `memberId` and deal of each event that was handled. */
+  /** `memberId` and deal of each handled event. */
   readonly handled: ReadonlySet<string>;
   readonly close: () => Promise<void>;
 }
 
-/** Listens. */
-export async function startWitness(): Promise<Witness> {
+/** Starts the server. */
+export async function startEffectsLog(): Promise<EffectsLog> {
   const effects: Effect[] = [];
   const byId = new Map<string, Effect>();
-  /** Of effects whose beginning is still to come: a request that is cut off may be read after the next one. */
+  /** Ends that were reported before their start: an aborted request may be read after the next one. */
   const early = new Map<string, Effect["end"]>();
   const handled = new Set<string>();
-  const fences = new Map<string, number>();
-  /** Whether it is let. */
-  const hear = (report: Begin | End | Handled): boolean => {
+  const highestTokens = new Map<string, number>();
+  /** Returns whether the effect is accepted. */
+  const record = (report: Begin | End | Handled): boolean => {
     if (report.kind === "handled") {
       handled.add(`${report.memberId} ${report.deal}`);
       return true;
     }
     if (report.kind === "end") {
-      const { id, isWhole, at } = report;
+      const { id, isComplete, at } = report;
       const effect = byId.get(id);
-      if (effect === undefined) early.set(id, { isWhole, at });
-      else effect.end = { isWhole, at };
+      if (effect === undefined) early.set(id, { isComplete, at });
+      else effect.end = { isComplete, at };
       return true;
     }
-    const { id, memberId, fence } = report;
-    const highest = fences.get(memberId) ?? 0;
+    const { id, memberId, fencingToken } = report;
+    const highest = highestTokens.get(memberId) ?? 0;
     const end = early.get(id);
-    const effect: Effect = { ...report, isRefused: fence < highest, ...(end === undefined ? {} : { end }) };
+    const effect: Effect = { ...report, isRefused: fencingToken < highest, ...(end === undefined ? {} : { end }) };
     effects.push(effect);
     byId.set(id, effect);
-    fences.set(memberId, Math.max(highest, fence));
+    highestTokens.set(memberId, Math.max(highest, fencingToken));
     return !effect.isRefused;
   };
   const server = createServer((request, response) => {
     let text = "";
     request.setEncoding("utf8");
-    request.on("data", (piece: string) => text += piece);
+    request.on("data", (chunk: string) => text += chunk);
     request.on("end", () => {
-      response.statusCode = hear(JSON.parse(text)) ? 200 : 409;
+      response.statusCode = record(JSON.parse(text)) ? 200 : 409;
       response.end();
     });
   });

@@ -1,16 +1,16 @@
-/** Sends events to the workers, as a balancer would, and remembers what was answered. */
+/** Sends events to the workers as a load balancer would, and records the answers. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { FORM } from "../support/app.ts";
 import { checkDeadline } from "../support/test.ts";
-import type { Crew } from "./_crew.ts";
+import type { Workers } from "./_workers.ts";
 import type { Downtime } from "./_outages.ts";
 import type { PlannedEvent, Sending } from "./_plan.ts";
 
-/** Sends, and remembers. */
-export interface Post {
-  /** Sends each when it is to be, and again where it is to be repeated. */
+/** A sender of events. */
+export interface Sender {
+  /** Sends each event at its time, with its repeats. */
   readonly sendAll: (sendings: readonly Sending[]) => Promise<void>;
-  /** When events were first answered 200, in milliseconds since 1970. */
+  /** When events were first answered with 200, in milliseconds since 1970. */
   readonly acknowledgedAt: ReadonlyMap<PlannedEvent, number>;
   readonly counts: () => {
     readonly requests: number;
@@ -18,7 +18,7 @@ export interface Post {
     readonly refused: number;
     readonly unanswered: number;
   };
-  /** What was answered wrongly, one line each. */
+  /** Returns wrong answers, one line each. */
   readonly problems: (downtimes: readonly Downtime[]) => string[];
 }
 
@@ -26,28 +26,28 @@ export interface Post {
 interface Exchange {
   readonly from: number;
   readonly to: number;
-  /** Absent: there was no answer. */
+  /** Absent if there was no answer. */
   readonly status?: number;
 }
 
-/** Between two copies that are not answered 200, in milliseconds; times the pace, and more with each copy. */
-const AGAIN_MS = 250;
-/** How long the sender waits for an answer, in milliseconds; times the pace, and more with each copy. */
-const PATIENCE_MS = 2000;
+/** Delay (ms) between two copies, times the pace, and more with each copy. */
+const RETRY_MS = 250;
+/** Timeout (ms) of a request, times the pace, and more with each copy. */
+const TIMEOUT_MS = 2000;
 
-/** `begin`: in milliseconds since 1970. */
-export function createPost({ workers }: Crew, begin: number, pace: number): Post {
+/** `start`: in milliseconds since 1970. */
+export function createSender({ current }: Workers, start: number, pace: number): Sender {
   const exchanges: Exchange[] = [];
   const acknowledgedAt = new Map<PlannedEvent, number>();
 
-  async function ask(body: string, url: string, patienceMs: number): Promise<Exchange> {
+  async function post(body: string, url: string, timeoutMs: number): Promise<Exchange> {
     const from = Date.now();
     try {
       const response = await fetch(`${url}/events`, {
         method: "POST",
         body,
         headers: { "content-type": FORM },
-        signal: AbortSignal.timeout(patienceMs),
+        signal: AbortSignal.timeout(timeoutMs),
       });
       await response.body?.cancel();
       return { from, to: Date.now(), status: response.status };
@@ -57,17 +57,17 @@ export function createPost({ workers }: Crew, begin: number, pace: number): Post
   }
 
   async function deliver({ event, at, worker, repeats }: Sending): Promise<void> {
-    await sleep(Math.max(0, begin + at * pace - Date.now()));
+    await sleep(Math.max(0, start + at * pace - Date.now()));
     for (let copy = 0; copy <= repeats; copy++) {
       checkDeadline();
-      // A machine that is too slow for all of them gets fewer.
+      // A slow machine receives fewer requests.
       const slower = pace * Math.max(1, Math.min(copy, 20) / 5);
-      if (copy > 0) await sleep(AGAIN_MS * slower);
-      // To another one, if this one is not there.
-      const isThere = workers.map(({ url, life }) => url !== undefined && life.killedAt === undefined);
-      const index = [worker + copy, 0, 1, 2].map((n) => n % workers.length).find((n) => isThere[n]);
+      if (copy > 0) await sleep(RETRY_MS * slower);
+      // To another worker if this one is not reachable.
+      const isReachable = current.map(({ url, history }) => url !== undefined && history.killedAt === undefined);
+      const index = [worker + copy, 0, 1, 2].map((n) => n % current.length).find((n) => isReachable[n]);
       if (index === undefined) continue;
-      const exchange = await ask(event.body, workers[index]!.url!, PATIENCE_MS * slower);
+      const exchange = await post(event.body, current[index]!.url!, TIMEOUT_MS * slower);
       exchanges.push(exchange);
       if (exchange.status !== 200) continue;
       if (!acknowledgedAt.has(event)) acknowledgedAt.set(event, exchange.to);
@@ -87,12 +87,12 @@ export function createPost({ workers }: Crew, begin: number, pace: number): Post
     }),
     problems: (downtimes) =>
       exchanges.flatMap(({ from, to, status }) => {
-        if (status !== undefined && status !== 200 && status !== 503) return [`an event was answered ${status}`];
+        if (status !== undefined && status !== 200 && status !== 503) return [`an event was answered with ${status}`];
         const isFalse = status === 200 &&
           downtimes.some((down) =>
             (down.kind === "dies" || down.kind === "hangs") && from >= down.from && to <= down.to
           );
-        return isFalse ? [`an event was answered 200 while the storage was down`] : [];
+        return isFalse ? [`an event was answered with 200 while the storage was down`] : [];
       }),
   };
 }

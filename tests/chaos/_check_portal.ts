@@ -1,0 +1,150 @@
+/** Checks portals at the end: their state, handled events and effects. */
+import type { App, Portal, Storage } from "@b24/onappupdate";
+import { checkEffects, type Circumstances, type Recorded } from "./_check_effects.ts";
+import type { PlannedEvent } from "./_plan.ts";
+import { STEPS } from "./_upgrades.ts";
+import type { Effect, EffectsLog } from "./_effects_log.ts";
+
+/** The events of one portal, and their acknowledgments. */
+export interface Sent {
+  readonly memberId: string;
+  readonly events: readonly PlannedEvent[];
+  /** When events were first answered with 200, in milliseconds since 1970. */
+  readonly acknowledgedAt: ReadonlyMap<PlannedEvent, number>;
+}
+
+/** The fields of a record that are checked. */
+interface StoredPortal {
+  readonly domain: string;
+  readonly version?: string;
+  readonly target?: string;
+  readonly due?: number;
+  readonly run?: object;
+  readonly failure?: object;
+}
+
+/** Returns work that is not done, one line each. */
+export async function unfinishedWork(storage: Storage, sent: readonly Sent[]): Promise<string[]> {
+  const unfinished: string[] = [];
+  const acknowledged = new Set<string>();
+  for (const { memberId, acknowledgedAt } of sent) {
+    for (const { ts } of acknowledgedAt.keys()) acknowledged.add(`${memberId} ${ts}`);
+    const entry = await storage.get<StoredPortal>(["portal", memberId]);
+    if (entry === null) continue;
+    const { domain, version, target, run, due, failure } = entry.value;
+    // A purged portal may be due again and again because of an orphaned schedule entry.
+    if (domain === "" || (version === target && run === undefined && due === undefined)) continue;
+    unfinished.push(`${memberId} is not idle: ${JSON.stringify({ version, target, due, failure })}`);
+  }
+  for await (const { key } of storage.list(["inbox"])) {
+    const [, memberId, id] = key as [string, string, string];
+    // Others are left by processes that were killed before the answer, or before deleting a copy of a finished delivery.
+    const isAcknowledged = acknowledged.has(`${memberId} ${id.split(":").at(-1)}`);
+    if (isAcknowledged && await storage.get(["receipt", memberId, id]) === null) {
+      unfinished.push(`in the inbox: ${memberId} ${id}`);
+    }
+  }
+  return unfinished;
+}
+
+/** Returns the problems of one portal, one line each. */
+export async function checkPortal(
+  sent: Sent,
+  { app, storage, log, circumstances }: {
+    readonly app: App;
+    readonly storage: Storage;
+    readonly log: EffectsLog;
+    readonly circumstances: Circumstances;
+  },
+): Promise<string[]> {
+  const { memberId } = sent;
+  const portal = await app.portal(memberId);
+  const effects = log.effects.filter((effect) => effect.memberId === memberId);
+  const problems = [
+    ...checkState(sent, portal),
+    ...checkHandled(sent, log),
+    ...checkRemoval(sent, portal, effects),
+  ];
+  if (portal === undefined) return problems;
+  const { direction } = await app.plan({ memberId });
+  if (direction !== "none") problems.push(`${memberId} still has work to do`);
+  return [...problems, ...checkEffects(effects, await recordedOf(storage, portal), circumstances)];
+}
+
+/** Compares the portal's status, generation, version and upgrades with its events. */
+function checkState({ memberId, events, acknowledgedAt }: Sent, portal: Portal | undefined): string[] {
+  const changes = events.filter(({ change }) => change !== undefined).toSorted((a, b) => a.ts - b.ts);
+  const versions = (planned: readonly PlannedEvent[]): number[] => planned.flatMap(({ version }) => version ?? []);
+  const removals = changes.filter(({ change }) => change === "removal").length;
+  const lost = events.filter((event) => !acknowledgedAt.has(event));
+  if (removals > 0 && lost.length > 0) return [`${memberId}: ${lost.length} events were never answered with 200`];
+  const { status, generation = 0, version, initialVersion } = portal ?? {};
+  if (changes.at(-1)?.change === "removal") {
+    const isRemoved = status === "uninstalled" && generation <= removals && version === undefined;
+    return isRemoved ? [] : [`${memberId} was removed, and is ${status}, generation ${generation}, on ${version}`];
+  }
+  const min = Math.max(0, ...versions(changes.filter((event) => acknowledgedAt.has(event))));
+  const max = Math.max(0, ...versions(changes));
+  const current = Number.parseInt(version ?? "0");
+  const problems: string[] = [];
+  if (current < min || current > max) {
+    problems.push(`${memberId} is on ${current}, acknowledged was ${min}, sent was ${max}`);
+  }
+  if (portal === undefined) return problems;
+  if (status !== "installed" || generation < 1 || generation > removals + 1) {
+    problems.push(`${memberId} is ${status}, generation ${generation}, after ${removals} removals`);
+  }
+  const initial = Number.parseInt(initialVersion ?? "0");
+  const wanted = Object.keys(STEPS).filter((id) => Number(id) > initial && Number(id) <= current);
+  const applied = portal.applied.map(({ id }) => id);
+  if (String(applied) !== String(wanted)) problems.push(`${memberId} has applied ${applied}, wanted ${wanted}`);
+  return problems;
+}
+
+function checkHandled({ memberId, acknowledgedAt }: Sent, { handled }: EffectsLog): string[] {
+  return [...acknowledgedAt.keys()].flatMap(({ deal }) =>
+    deal === undefined || handled.has(`${memberId} ${deal}`) ? [] : [`${memberId}: deal ${deal} was not handled`]
+  );
+}
+
+/** After the final removal, each holder finishes at most one effect. */
+function checkRemoval(
+  { events, acknowledgedAt }: Sent,
+  portal: Portal | undefined,
+  effects: readonly Effect[],
+): string[] {
+  const removal = events.find(({ change }) => change === "removal");
+  const at = removal === undefined ? undefined : acknowledgedAt.get(removal);
+  if (at === undefined || portal?.status !== "uninstalled") return [];
+  const after = effects.filter((effect) => effect.at > at);
+  const fences = new Set(after.map(({ fencingToken }) => fencingToken));
+  return after.length === fences.size ? [] : [`${portal.memberId}: ${after.length} effects after the app was removed`];
+}
+
+/** Returns the stored state of a portal. */
+async function recordedOf(storage: Storage, { memberId, status, generation, applied }: Portal): Promise<Recorded> {
+  const results = new Map<string, string[]>();
+  interface Run {
+    readonly journal: readonly {
+      readonly upgradeId: string;
+      readonly steps: Readonly<Record<string, { readonly result?: { id: string }; readonly stored?: string }>>;
+    }[];
+  }
+  for await (const { value } of storage.list<Run>(["run", memberId])) {
+    for (const { upgradeId, steps } of value.journal) {
+      for (const [step, { result, stored }] of Object.entries(steps)) {
+        const large = stored === undefined ? null : await storage.get<{ id: string }>(["result", memberId, stored]);
+        const id = (result ?? large?.value)?.id;
+        const name = `${upgradeId} ${step}`;
+        if (id !== undefined) results.set(name, [...results.get(name) ?? [], id]);
+      }
+    }
+  }
+  return {
+    memberId,
+    isInstalled: status === "installed",
+    generation,
+    applied: applied.map(({ id }) => id),
+    results,
+  };
+}
