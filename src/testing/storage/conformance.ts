@@ -1,4 +1,5 @@
 /** The conformance suite for storages: a test for each requirement of the storage contract. */
+import { delay, systemTime } from "../../async/time.ts";
 import { defined } from "../../defined.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { expiryRequirements } from "./expiry_requirements.ts";
@@ -136,9 +137,9 @@ async function clearFaults(backend: StorageBackend | undefined): Promise<void> {
   await backend?.drain?.();
 }
 
-type Time = Pick<TestContext, "now" | "toleranceMs" | "elapse">;
+type StorageTime = Pick<TestContext, "now" | "toleranceMs" | "elapse">;
 
-function injectedTime(): Time {
+function injectedTime(): StorageTime {
   let now = 1_785_300_000_000;
   return {
     now: () => now,
@@ -150,10 +151,10 @@ function injectedTime(): Time {
   };
 }
 
-const REAL_TIME: Time = {
-  now: Date.now,
+const REAL_TIME: StorageTime = {
+  now: systemTime.now,
   // The backend may run on another host, with another clock.
   toleranceMs: 60_000,
   // Longer, because timers may fire early, and some backends update their clocks only now and then.
-  elapse: (ms) => new Promise((resolve) => setTimeout(resolve, ms + 20)),
+  elapse: (ms) => delay(systemTime, ms + 20),
 };

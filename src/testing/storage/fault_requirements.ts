@@ -1,4 +1,6 @@
 /** Sections 9 and 10 of the storage contract: lost replies, and backends that are down, slow or full. */
+import { delay, systemTime } from "../../async/time.ts";
+import { settlesWithin } from "../../async/with_timeout.ts";
 import { StorageError } from "../../errors.ts";
 import type { Entry, Key, Storage } from "../../storage/storage.ts";
 import { check, listed, rejects, type Requirement, same, type TestContext, write } from "./requirement.ts";
@@ -38,16 +40,9 @@ async function ignoreStorageError(run: () => Promise<unknown>): Promise<void> {
 }
 
 /** Fails if `run` takes longer than the time limit. */
-async function inTime<T>({ faultTimeoutMs }: TestContext, subject: string, run: () => Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const expired = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${subject}: saw nothing for ${faultTimeoutMs} ms`)), faultTimeoutMs);
-  });
-  try {
-    return await Promise.race([run(), expired]);
-  } finally {
-    clearTimeout(timer);
-  }
+async function inTime({ faultTimeoutMs }: TestContext, subject: string, run: () => Promise<unknown>): Promise<void> {
+  const isSettled = await settlesWithin(systemTime, run(), faultTimeoutMs);
+  check(isSettled, `${subject}: saw nothing for ${faultTimeoutMs} ms`);
 }
 
 const CALLS: readonly (readonly [string, (storage: Storage, signal?: AbortSignal) => Promise<unknown>])[] = [
@@ -177,14 +172,14 @@ export const faultRequirements: readonly Requirement[] = [
         () => rejects(() => storage.get(KEY), isStorageError, "get while the backend is down"),
       );
       await backend!.start!();
-      const end = Date.now() + context.faultTimeoutMs;
+      const deadline = systemTime.now() + context.faultTimeoutMs;
       let entry: Entry<unknown> | null | undefined;
-      while (entry === undefined && Date.now() < end) {
+      while (entry === undefined && systemTime.now() < deadline) {
         entry = await storage.get(KEY).catch((error) => {
           if (!isStorageError(error)) throw error;
           return undefined;
         });
-        if (entry === undefined) await new Promise((resolve) => setTimeout(resolve, 50));
+        if (entry === undefined) await delay(systemTime, 50);
       }
       same(entry, { key: [...KEY], value: 1, version }, "the entry");
       for (const [, call] of CALLS) await call(storage);
@@ -207,7 +202,7 @@ export const faultRequirements: readonly Requirement[] = [
         await rejects(() => call(storage, controller.signal), (error) => error === reason, method);
         check(!hasReply, `${method}: saw it reject later than another call had its reply, wanted it at once`);
       });
-      setTimeout(() => controller.abort(reason), 30);
+      systemTime.setTimer(() => controller.abort(reason), 30);
       const [failed] = (await Promise.allSettled([...aborted, reply])).filter(({ status }) => status === "rejected");
       if (failed?.status === "rejected") throw failed.reason;
     },

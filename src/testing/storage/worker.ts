@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { delay, systemTime } from "../../async/time.ts";
 import { defined } from "../../defined.ts";
 import type { Key, Storage } from "../../storage/storage.ts";
 
@@ -95,16 +96,16 @@ async function holdLease(storage: Storage, key: Key, rounds: number): Promise<[n
   const periods: [number, number][] = [];
   while (periods.length < rounds) {
     const entry = await storage.get<Lease>(key);
-    const isFree = entry === null || entry.value.until <= Date.now();
-    const lease: Lease = { owner: process.pid, until: Date.now() + 60_000 };
+    const isFree = entry === null || entry.value.until <= systemTime.now();
+    const lease: Lease = { owner: process.pid, until: systemTime.now() + 60_000 };
     const acquired = isFree && await storage.put(key, lease, { ifVersion: entry?.version ?? null });
     if (!acquired || !acquired.ok) {
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await delay(systemTime, 1);
       continue;
     }
-    const from = Date.now();
-    await new Promise((resolve) => setTimeout(resolve, 3));
-    periods.push([from, Date.now()]);
+    const from = systemTime.now();
+    await delay(systemTime, 3);
+    periods.push([from, systemTime.now()]);
     const released = await storage.put(key, { ...lease, until: 0 }, { ifVersion: acquired.version });
     if (!released.ok) throw new Error("another process has written to the lease that this one held");
   }
