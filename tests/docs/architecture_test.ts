@@ -6,7 +6,7 @@ import { createApp, memoryStorage } from "@b24/onappupdate";
 import type { Key, Storage } from "@b24/onappupdate/storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import * as keys from "../../src/portal/keys.ts";
-import { MEMBER_ID, post, recordingLogger, trustAll } from "../support/app.ts";
+import { MEMBER_ID, post, quietLogger, trustAll } from "../support/app.ts";
 import { describe, it } from "../support/test.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -52,7 +52,7 @@ describe("docs/architecture.md", () => {
       },
     };
     const portal = fakeBitrix24({ clientId: "app.5f3a" }).portal({ memberId: MEMBER_ID });
-    const app = createApp({ storage, acknowledge: "handled", logger: recordingLogger().logger, tickEveryMs: false })
+    const app = createApp({ storage, acknowledge: "handled", logger: quietLogger, tickEveryMs: false })
       .use(trustAll)
       .upgrade("2", async ({ step }) => void await step("large", () => "x".repeat(10_000)));
     for (const body of [portal.install(1), portal.update(2), portal.uninstall()]) {

@@ -18,7 +18,7 @@ import { fakeBitrix24, type Faults, faultyStorage } from "@b24/onappupdate/testi
 import type { PortalRecord } from "../../src/portal/record.ts";
 import { portalKey } from "../../src/portal/keys.ts";
 import { entryTime, listDue } from "../../src/portal/schedule.ts";
-import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, post, quietLogger } from "../support/app.ts";
 import { seeded } from "../support/seeded.ts";
 
 const SECOND = 1000;
@@ -69,7 +69,6 @@ async function runLogged(seed: number, log: string[]): Promise<HistoryResult> {
   const storage = memoryStorage();
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clock });
   const portal = bitrix24.portal({ memberId: MEMBER_ID });
-  const { logger } = recordingLogger();
 
   // The character of this history.
   const throws = pick([0, 0.1, 0.3]);
@@ -110,7 +109,7 @@ async function runLogged(seed: number, log: string[]): Promise<HistoryResult> {
       ...{ clock, clientId: CLIENT_ID, clientSecret: "client-secret-0123456789abcdef" },
       random: () => `${id}-${++strings}`,
       acknowledge: pick(["stored", "handled"]),
-      ...{ logger, fetch: bitrix24.fetch, lookup: () => Promise.resolve(undefined), tickEveryMs: false },
+      ...{ logger: quietLogger, fetch: bitrix24.fetch, lookup: () => Promise.resolve(undefined), tickEveryMs: false },
       ...(isMapped ? { versions: mapped(Object.fromEntries(names)) } : {}),
     }).use(applicationToken());
     for (let to = 2; to <= code.upgrades; to++) {

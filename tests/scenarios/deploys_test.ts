@@ -11,15 +11,7 @@ import {
   type Storage,
 } from "@b24/onappupdate";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
-import {
-  CLIENT_ID,
-  MEMBER_ID,
-  movableClock,
-  OTHER_MEMBER_ID,
-  post,
-  recordingLogger,
-  trustAll,
-} from "../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, movableClock, OTHER_MEMBER_ID, post, quietLogger, trustAll } from "../support/app.ts";
 import { openStorage, placeFor, type StorageName } from "../chaos/_storages.ts";
 import { describe, it } from "../support/test.ts";
 
@@ -32,9 +24,9 @@ function environment(storage: Storage = memoryStorage()): {
 } {
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
   const { clock, later } = movableClock();
-  const { logger } = recordingLogger();
   return {
-    deploy: (options) => createApp({ storage, clock, logger, acknowledge: "handled", ...options }).use(trustAll),
+    deploy: (options) =>
+      createApp({ storage, clock, logger: quietLogger, acknowledge: "handled", ...options }).use(trustAll),
     portal: (memberId = MEMBER_ID) => bitrix24.portal({ memberId }),
     later,
   };

@@ -3,7 +3,7 @@ import { type App, createApp, memoryStorage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { type HasB24, rest } from "@b24/onappupdate/rest";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, post, quietLogger } from "../support/app.ts";
 import { describe, it } from "../support/test.ts";
 
 const CLIENT_SECRET = "client-secret-0123456789abcdef";
@@ -54,7 +54,7 @@ function scene(): Scene {
     clientId: CLIENT_ID,
     clientSecret: CLIENT_SECRET,
     acknowledge: "handled",
-    logger: recordingLogger().logger,
+    logger: quietLogger,
     tickEveryMs: false,
     lookup: (host) => {
       lookups.push(host);

@@ -5,7 +5,7 @@ import type { Entry, ListOptions } from "@b24/onappupdate/storage";
 import { serve } from "@b24/onappupdate/node-server";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { backgroundWork, CLIENT_ID, FORM, MEMBER_ID, post, recordingLogger, rig, trustAll } from "../support/app.ts";
+import { backgroundWork, CLIENT_ID, FORM, MEMBER_ID, post, quietLogger, rig, trustAll } from "../support/app.ts";
 import { connectRedis, type RedisLibrary, type RedisServer, startRedis } from "../support/redis.ts";
 import { describe, it } from "../support/test.ts";
 import { until } from "../support/until.ts";
@@ -39,7 +39,7 @@ async function whileRedisIsDown(library: RedisLibrary, takeDown: TakeDown): Prom
   let waiting = 0;
   const app = createApp({
     storage: redisStorage(client, { timeoutMs: 1500 }),
-    logger: recordingLogger().logger,
+    logger: quietLogger,
     limits: { leaseMs: 1500 },
     retry: { maxAttempts: 1000, initialDelayMs: 50, maxDelayMs: 200 },
     tickEveryMs: 100,

@@ -10,7 +10,7 @@ import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, post, quietLogger } from "../support/app.ts";
 import { root, runArgs } from "../support/process.ts";
 import { connectRedis, startRedis } from "../support/redis.ts";
 import { describe, it } from "../support/test.ts";
@@ -81,7 +81,7 @@ describe(`${PROCESSES} processes with 50 calls each by an expired access token`,
         acknowledge: "handled",
         tickEveryMs: false,
         checks: false,
-        logger: recordingLogger().logger,
+        logger: quietLogger,
       }).use(applicationToken());
       assert.equal((await app.fetch(post(portal.install(1)))).status, 200);
 
@@ -115,7 +115,7 @@ describe(`${PROCESSES} processes with 50 calls each by an expired access token`,
         acknowledge: "handled",
         tickEveryMs: false,
         checks: false,
-        logger: recordingLogger().logger,
+        logger: quietLogger,
       }).use(applicationToken());
       assert.equal((await app.fetch(post(install))).status, 200);
       return app;

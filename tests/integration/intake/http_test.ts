@@ -11,7 +11,17 @@ import {
   type Storage,
 } from "@b24/onappupdate";
 import { serve } from "@b24/onappupdate/node-server";
-import { FORM, MEMBER_ID, movableClock, post, recorder, recordingLogger, rig, trustAll } from "../../support/app.ts";
+import {
+  FORM,
+  MEMBER_ID,
+  movableClock,
+  post,
+  quietLogger,
+  recorder,
+  recordingLogger,
+  rig,
+  trustAll,
+} from "../../support/app.ts";
 import {
   BAD_REQUESTS,
   type BadRequest,
@@ -460,7 +470,7 @@ describe("app.fetch() does not reveal why it answers", () => {
     assert.equal(seen.size, 1, [...seen.values()].join());
   }
   const verifying = (around: NonNullable<Plugin["around"]>) => (): Promise<Response> => {
-    const app = createApp({ storage: memoryStorage(), logger: recordingLogger().logger });
+    const app = createApp({ storage: memoryStorage(), logger: quietLogger });
     return app.use({ name: "verifying", phase: "verify", around }).fetch(post(GOOD));
   };
 

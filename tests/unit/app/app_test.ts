@@ -10,7 +10,7 @@ import {
   type UpgradeContext,
 } from "@b24/onappupdate";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, post, recordingLogger, rig, trustAll } from "../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, post, quietLogger, recordingLogger, rig, trustAll } from "../../support/app.ts";
 import { describe, test } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
@@ -96,7 +96,7 @@ describe("an app", () => {
     const body = bitrix24.portal({ memberId: MEMBER_ID }).install(2);
     let runs = 0;
     const make = (over: typeof storage) =>
-      createApp({ storage: over, acknowledge: "handled", logger: recordingLogger().logger }).use(trustAll)
+      createApp({ storage: over, acknowledge: "handled", logger: quietLogger }).use(trustAll)
         .on("ONAPPINSTALL", () => void runs++);
     const other = make(storage);
     let overtaken = false;
@@ -291,11 +291,11 @@ describe("an app", () => {
         ((...args: Parameters<typeof put>) =>
           ++writes <= 2 ? put(...args) : Promise.reject(new Error("the process ended"))) as typeof put,
     };
-    const crashed = createApp({ storage: crashing, logger: recordingLogger().logger }).use(trustAll);
+    const crashed = createApp({ storage: crashing, logger: quietLogger }).use(trustAll);
     assert.equal((await crashed.fetch(post(first.portal.update(3)))).status, 503);
     const ran: string[] = [];
     first.later();
-    const second = createApp({ storage, clock: first.clock, logger: recordingLogger().logger }).use(trustAll)
+    const second = createApp({ storage, clock: first.clock, logger: quietLogger }).use(trustAll)
       .upgrade("3", ({ from, to }) => void ran.push(`${from} -> ${to}`));
     assert.deepEqual(await second.tick(), { handled: 1, failed: 0 });
     assert.deepEqual(ran, ["2.0.0 -> 3.0.0"]);
@@ -390,7 +390,7 @@ describe("an app", () => {
     const app = createApp({
       storage,
       versions: deployed("2.3.0"),
-      logger: recordingLogger().logger,
+      logger: quietLogger,
       acknowledge: "handled",
     })
       .use(trustAll).upgrade("2.3.0", ({ from, to }) => void ran.push(`${from} -> ${to}`));
@@ -410,7 +410,7 @@ describe("an app", () => {
       storage,
       clock: first.clock,
       versions: mapped({ 2: "1.4.0", 3: "2.0.0" }),
-      logger: recordingLogger().logger,
+      logger: quietLogger,
     }).use(trustAll).upgrade("2.0.0", ({ from, to }) => void ran.push(`${from} -> ${to}`));
     assert.deepEqual(await next.tick(), { handled: 1, failed: 0 });
     assert.deepEqual(ran, ["1.4.0 -> 2.0.0"]);
@@ -454,7 +454,7 @@ describe("an app", () => {
     assert.equal(aborted, true);
     assert(!names().includes("eventFailed"), "an attempt that the app itself cut off is no failure");
     assert.equal(await send(portal.update(3)), 503);
-    const next = createApp({ storage, logger: recordingLogger().logger }).use(trustAll);
+    const next = createApp({ storage, logger: quietLogger }).use(trustAll);
     assert.equal((await next.tick()).failed, 0);
     assert.equal((await next.portal(MEMBER_ID))?.version, "2.0.0");
     assert.deepEqual(await next.tick(), { handled: 0, failed: 0 });
@@ -491,7 +491,7 @@ describe("an app", () => {
 });
 
 describe("createApp()", () => {
-  const options = { storage: memoryStorage(), logger: recordingLogger().logger };
+  const options = { storage: memoryStorage(), logger: quietLogger };
 
   test("refuses to start without a plugin that verifies, and suggests one", async () => {
     await assert.rejects(

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createApp, memoryStorage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, recordingLogger, rig } from "../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, quietLogger, rig } from "../../support/app.ts";
 import { testApp, tokenFields, usersTried } from "../../support/fake_oauth_host.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
@@ -124,7 +124,7 @@ describe("tokens that live for less than the minute before which they are refres
     const app = createApp({
       ...{ storage: memoryStorage(), clock, clientId: CLIENT_ID, clientSecret: "client-secret-0123456789abcdef" },
       ...{ acknowledge: "handled", fetch: bitrix24.fetch, tickEveryMs: false, checks: false },
-      logger: recordingLogger().logger,
+      logger: quietLogger,
     }).use(applicationToken());
     bitrix24.deliverTo((request) => app.fetch(request));
     await bitrix24.portal({ memberId: MEMBER_ID }).sends.install(2);

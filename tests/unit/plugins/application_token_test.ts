@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import { createApp, digestToken, memoryStorage, Secret } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
-import { CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID, post, recordingLogger, rig } from "../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID, post, quietLogger, rig } from "../../support/app.ts";
 import {
   type Answer,
   appInfo,
@@ -504,8 +504,11 @@ describe("applicationToken() requests", () => {
 describe("applicationToken() refuses to start", () => {
   for (const clientId of [undefined, ""]) {
     test(`with clientId ${inspect(clientId)}`, async () => {
-      const { logger } = recordingLogger();
-      const app = createApp({ storage: memoryStorage(), logger, ...(clientId === undefined ? {} : { clientId }) })
+      const app = createApp({
+        storage: memoryStorage(),
+        logger: quietLogger,
+        ...(clientId === undefined ? {} : { clientId }),
+      })
         .use(applicationToken());
       await assert.rejects(app.start(), { name: "TypeError", message: /needs clientId in createApp\(\)/ });
       const { portal } = rig();

@@ -5,7 +5,7 @@ import { type App, B24Error, createApp, type HandlerContext, memoryStorage, type
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { b24jssdk, type B24JsSdkOptions, type HasB24Sdk, type SdkClass } from "@b24/onappupdate/b24jssdk";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, post, quietLogger } from "../../support/app.ts";
 import {
   CLIENT_SECRET,
   ENDPOINT,
@@ -675,7 +675,7 @@ test("b24sdk() in an upgrade lists and updates 120 deals of a portal that is ren
     clientSecret: CLIENT_SECRET,
     fetch: bitrix24.fetch,
     clock: () => NOW,
-    logger: recordingLogger().logger,
+    logger: quietLogger,
     acknowledge: "handled",
     checks: false,
   }).use(applicationToken()).use(b24jssdk({ B24OAuth })).upgrade("3.0.0", async ({ b24sdk, step }) => {

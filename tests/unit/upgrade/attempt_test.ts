@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createApp, memoryStorage, NonRetriableError, RetryAfterError, type Storage } from "@b24/onappupdate";
-import { MEMBER_ID, movableClock, post, recorder, recordingLogger, rig, trustAll } from "../../support/app.ts";
+import { MEMBER_ID, movableClock, post, quietLogger, recorder, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { portalOn2 } from "./_portal_on_2.ts";
 
@@ -166,7 +166,7 @@ describe("a process that crashes during a step", () => {
     const { portal } = rig();
     const { storage, kill } = mortal(inner);
     const make = (storage: Storage, during: () => Promise<void>) =>
-      createApp({ storage, clock, logger: recordingLogger().logger }).use(trustAll)
+      createApp({ storage, clock, logger: quietLogger }).use(trustAll)
         .upgrade("3", async ({ step }) => {
           await step("one", () => void keys.push("one"));
           await step("two", async ({ idempotencyKey, attempt, fencingToken }) => {
@@ -206,7 +206,7 @@ describe("a process that crashes during a step", () => {
       let begun = (): void => {};
       const hanging = new Promise<void>((resolve) => begun = resolve);
       const { plugin } = recorder();
-      const app = createApp({ storage, clock, acknowledge: "handled", logger: recordingLogger().logger })
+      const app = createApp({ storage, clock, acknowledge: "handled", logger: quietLogger })
         .use(trustAll).use(plugin).upgrade("3", async ({ step }) => {
           await step("deadly", () => {
             runs++;
@@ -225,7 +225,7 @@ describe("a process that crashes during a step", () => {
       await hanging;
     }
     assert.equal(runs, 3);
-    const app = createApp({ storage: inner, logger: recordingLogger().logger }).use(trustAll);
+    const app = createApp({ storage: inner, logger: quietLogger }).use(trustAll);
     const { failure } = (await app.portal(MEMBER_ID))!;
     assert.match(failure!.message, /its process ended each time/);
     assert.equal(failure!.retryAt, undefined);

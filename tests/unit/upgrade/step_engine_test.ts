@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createApp, memoryStorage, type UpgradeContext } from "@b24/onappupdate";
-import { MEMBER_ID, movableClock, post, recordingLogger, rig, trustAll } from "../../support/app.ts";
+import { MEMBER_ID, movableClock, post, quietLogger, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { portalOn2 } from "./_portal_on_2.ts";
 
@@ -142,7 +142,7 @@ describe("step()", () => {
     );
     await first.update();
     first.later();
-    const next = createApp({ storage, clock: first.clock, logger: recordingLogger().logger }).use(trustAll)
+    const next = createApp({ storage, clock: first.clock, logger: quietLogger }).use(trustAll)
       .upgrade("3", async ({ step }) => {
         for (const name of ["b", "new", "a"]) await step(name, () => void ran.push(name));
       });
@@ -258,7 +258,7 @@ describe("sleep()", () => {
     const ran: string[] = [];
     const { clock, later } = movableClock();
     const make = () =>
-      createApp({ storage, clock, acknowledge: "handled", logger: recordingLogger().logger }).use(trustAll)
+      createApp({ storage, clock, acknowledge: "handled", logger: quietLogger }).use(trustAll)
         .upgrade("3", async ({ step, sleep, attempt }) => {
           await step("before", () => void ran.push("before"));
           await sleep("an hour", 3_600_000);

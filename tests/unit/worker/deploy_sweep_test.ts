@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type App, createApp, deployed, memoryStorage, type Storage } from "@b24/onappupdate";
-import { recordingLogger, rig, trustAll } from "../../support/app.ts";
+import { quietLogger, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
 const IDS = [..."abcdef"].map((digit) => digit.repeat(32));
@@ -15,7 +15,7 @@ async function installedAt(version: string): Promise<Storage> {
 }
 
 function codeAt(version: string, storage: Storage, ran: string[]): App {
-  return createApp({ storage, versions: deployed(version), logger: recordingLogger().logger }).use(trustAll)
+  return createApp({ storage, versions: deployed(version), logger: quietLogger }).use(trustAll)
     .upgrade(version, ({ memberId, from, to }) => void ran.push(`${memberId[0]} ${from} ${to}`))
     .on("ONAPPUPDATE", ({ event }) => void ran.push(`told ${event.data.version} ${event.auth.accessToken}`));
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type App, createApp, memoryStorage, NonRetriableError, RetryAfterError } from "@b24/onappupdate";
 import { portalKey } from "../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
-import { MEMBER_ID, movableClock, OTHER_MEMBER_ID, post, recordingLogger, rig, trustAll } from "../../support/app.ts";
+import { MEMBER_ID, movableClock, OTHER_MEMBER_ID, post, quietLogger, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
@@ -58,7 +58,7 @@ describe("a portal below its target", () => {
     const { portal } = rig();
     const ran: string[] = [];
     const make = (): App =>
-      createApp({ storage, clock, acknowledge: "handled", logger: recordingLogger().logger }).use(trustAll)
+      createApp({ storage, clock, acknowledge: "handled", logger: quietLogger }).use(trustAll)
         .upgrade("3", () => void ran.push("3"));
     const app = make();
     await app.fetch(post(portal.install(2)));

@@ -10,7 +10,7 @@ import {
 } from "@b24/onappupdate/registrations";
 import { rest } from "@b24/onappupdate/rest";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, recordingLogger } from "../../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, quietLogger, recordingLogger } from "../../../support/app.ts";
 import { checkCall } from "../../../support/rest_spec.ts";
 import { describe, it } from "../../../support/test.ts";
 
@@ -60,7 +60,7 @@ const methodsOf = ({ changes }: Scripted): string[] => changes.map((change) => c
 
 /** Returns the messages of a check. */
 async function check(declaration: Declaration, { b24, portal }: Scripted): Promise<readonly string[]> {
-  const { logger } = recordingLogger();
+  const logger = quietLogger;
   return await registrations(declaration).check!({ b24, portal, log: logger } as never);
 }
 
@@ -82,7 +82,7 @@ async function installed(): Promise<Installed> {
     acknowledge: "handled",
     tickEveryMs: false,
     checks: false,
-    logger: recordingLogger().logger,
+    logger: quietLogger,
   }).use(applicationToken()).use(portals);
   await app.start();
   bitrix24.deliverTo(app.fetch);

@@ -10,7 +10,7 @@ import {
 } from "@b24/onappupdate/registrations";
 import { rest } from "@b24/onappupdate/rest";
 import { fakeBitrix24, type FakePortal, type FakeRegistrations } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, recordingLogger } from "../../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, quietLogger } from "../../../support/app.ts";
 import { checkCall } from "../../../support/rest_spec.ts";
 import { describe, it } from "../../../support/test.ts";
 
@@ -75,7 +75,7 @@ async function scene(
     acknowledge: "handled",
     tickEveryMs: false,
     checks: false,
-    logger: recordingLogger().logger,
+    logger: quietLogger,
   }).use(applicationToken()).use(portals);
   const app = declare === undefined ? plain : plain.use(registrations(declare, options));
   await app.start();

@@ -5,7 +5,7 @@ import { applicationToken } from "@b24/onappupdate/application-token";
 import { registrations } from "@b24/onappupdate/registrations";
 import { rest } from "@b24/onappupdate/rest";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, movableClock, recorder, recordingLogger } from "../../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, movableClock, quietLogger, recorder } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
 import { until } from "../../../support/until.ts";
 
@@ -51,7 +51,7 @@ async function sceneAt(
   const app = createApp({
     ...{ storage, clock, clientId: CLIENT_ID, clientSecret: "client-secret-0123456789abcdef", fetch: bitrix24.fetch },
     ...{ acknowledge: "handled", tickEveryMs: false, checks: false, retry: { maxAttempts } },
-    logger: recordingLogger().logger,
+    logger: quietLogger,
     ...(code === undefined ? {} : { versions: deployed(code) }),
   }).use(applicationToken()).use(plugin).use(rest({ rate: { burst: 1000, perSecond: 1000 }, attempts: 1 }))
     .use(registrations((version) => ({
@@ -134,7 +134,7 @@ describe("a check of registrations", () => {
           tickEveryMs: false,
           checks: false,
         },
-        logger: recordingLogger().logger,
+        logger: quietLogger,
       }).use(applicationToken()).use(rest()).use(registrations((version) => ({
         robots: [{ code: `rate-${version[0]}`, handler: `${HANDLER}/rate`, name: "Rate" }],
       })));
