@@ -19,9 +19,9 @@ export type {
   FakeSends,
   FakeUninstallOptions,
   FakeUpdateOptions,
-  FakeUserOptions,
   FakeUserReadyOptions,
 } from "./bitrix24/portal.ts";
+export type { FakeUserOptions } from "./bitrix24/state.ts";
 export type { FakeOpenOptions } from "./bitrix24/opening.ts";
 export type { FakeEventOptions } from "./bitrix24/event.ts";
 export type { FakeDelivery, FakeHandler, FakeSent } from "./bitrix24/sender.ts";

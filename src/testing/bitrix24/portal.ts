@@ -3,7 +3,7 @@ import type { FakeEventOptions } from "./event.ts";
 import type { FakeFailOptions, FakeFaultOptions } from "./faults.ts";
 import type { FakeOpenOptions } from "./opening.ts";
 import type { FakeDelivery } from "./sender.ts";
-import type { FakeCall, FakeMethod, FakeRateLimit, FakeRegistrations, FakeTokens } from "./state.ts";
+import type { FakeCall, FakeMethod, FakeRateLimit, FakeRegistrations, FakeTokens, FakeUserOptions } from "./state.ts";
 
 /** Options of {@linkcode FakeBitrix24.portal}. */
 export interface FakePortalOptions {
@@ -78,16 +78,6 @@ export interface FakeUninstallOptions {
    * @default true
    */
   readonly clean?: boolean;
-}
-
-/** Options of {@linkcode FakePortal.user}. Absent ones do not change the user. */
-export interface FakeUserOptions {
-  /** Whether the user is an administrator. */
-  readonly admin?: boolean;
-  /** Name in `profile`. */
-  readonly name?: string;
-  /** False: the user has no access to the app, so calls with their tokens fail with `user_access_error`. */
-  readonly active?: boolean;
 }
 
 /** Options of {@linkcode FakePortal.userReady}. */

@@ -1,5 +1,4 @@
 /** The state of a fake Bitrix24: portals, users, tokens, and the calls so far. */
-import type { FakeUserOptions } from "./portal.ts";
 import type { FakeParams } from "./request.ts";
 
 /** The request limit of a portal: a leaky bucket. */
@@ -239,4 +238,14 @@ export function setUser(portal: PortalState, id: number, { admin, name, active }
 /** Returns the scopes as Bitrix24 writes them. */
 export function scopeText(portal: PortalState): string {
   return [...portal.scope].join(",");
+}
+
+/** Options of {@linkcode FakePortal.user}. Absent ones do not change the user. */
+export interface FakeUserOptions {
+  /** Whether the user is an administrator. */
+  readonly admin?: boolean;
+  /** Name in `profile`. */
+  readonly name?: string;
+  /** False: the user has no access to the app, so calls with their tokens fail with `user_access_error`. */
+  readonly active?: boolean;
 }
