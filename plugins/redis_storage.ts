@@ -1,97 +1,110 @@
 /**
- * Keeps an app's state in Redis, or in Valkey, through a client of yours: `redis` (node-redis) or `ioredis`, for one
- * server, for Sentinel or for a cluster.
+ * Stores an app's state in Redis or Valkey, through a client that you open and close: `redis` (node-redis) or `ioredis`,
+ * for one server, Sentinel or a cluster.
  *
- * - **node-redis**: `npm install redis`. It needs a listener for `error`, without which a lost connection ends the process,
- *   and `connect()`:
- *   `await createClient({ url: "redis://…" }).on("error", (error) => console.error(error.message)).connect()`.
- *   For a cluster, `createCluster({ rootNodes: [{ url: "redis://…" }] })` in the same way.
- * - **ioredis**: `npm install ioredis`, then `new Redis("redis://…")`, or `new Cluster([{ host: "…" }])`.
+ * - **node-redis**: `npm install redis`, then
+ *   `await createClient({ url: "redis://…" }).on("error", (error) => console.error(error.message)).connect()`. Without the
+ *   listener for `error`, a lost connection ends the process. For a cluster, use
+ *   `createCluster({ rootNodes: [{ url: "redis://…" }] })` in the same way.
+ * - **ioredis**: `npm install ioredis`, then `new Redis("redis://…")` or `new Cluster([{ host: "…" }])`.
  *
- * Give either a `socketTimeout` of some seconds more than `timeoutMs` (node-redis has it under `socket`, and wants a shorter
- * `pingInterval` then): it is how a client notices that a host has vanished without a word. On Deno both need
- * `--allow-net` and `--allow-env`, or `--ignore-env`.
+ * Set the client's `socketTimeout` a few seconds above `timeoutMs`, so that it detects a host that vanished silently. In
+ * node-redis the option is under `socket`, and needs a shorter `pingInterval`. On Deno, both libraries need `--allow-net`,
+ * and `--allow-env` or `--ignore-env`.
  *
- * **The server**, 5 or later, tried with Redis 7.0:
+ * **The server**: Redis 6.2 or later; tested with Redis 7.0.
  *
- * - `maxmemory-policy noeviction`. Every other policy removes entries when memory is short.
- * - `appendonly yes`. With `appendfsync always` an acknowledged write is on its disk, and the option `durable` can say so.
- *   With `everysec`, the default then, a host that fails loses the last second or two; with snapshots only, minutes.
- * - **A fail-over may lose acknowledged writes**, as a replica is told after the caller: the last ones are gone, a
- *   compare-and-set that one process has won may be won again by another, and an entry that was deleted may be back. `WAIT`
- *   and `min-replicas-to-write` make that rarer and do not exclude it, so no use is made of them. Where it cannot be borne, have
- *   no automatic fail-over, or keep the state elsewhere.
- * - Users with few rights need `EVAL` and `EVALSHA`, and for the keys `{onappupdate}:*` `TIME`, `EXISTS`, `GET`, `GETRANGE`,
- *   `SET`, `DEL`, `ZADD`, `ZREM`, `ZSCORE`, `ZRANGEBYLEX` and `ZRANGEBYSCORE`.
+ * - `maxmemory-policy noeviction`. Every other policy evicts entries when memory is short.
+ * - `appendonly yes`. With `appendfsync always`, an acknowledged write is on disk; then set the option `durable`. With the
+ *   default `everysec`, a failure of the host loses the last second or two. With snapshots only, it loses minutes.
+ * - **A failover can lose acknowledged writes**, because a replica receives a write after the caller has its reply. The
+ *   last writes are then missing, a compare-and-set that one process has won can be won again by another, and a deleted
+ *   entry can reappear. `WAIT` and `min-replicas-to-write` make this rarer but do not exclude it, so the storage uses
+ *   neither. If you cannot accept it, disable automatic failover or use another storage.
+ * - A user with limited rights needs `EVAL` and `EVALSHA`, and for the keys `{onappupdate}:*` also `TIME`, `EXISTS`, `GET`,
+ *   `GETRANGE`, `SET`, `DEL`, `ZADD`, `ZREM`, `ZSCORE`, `ZRANGEBYLEX` and `ZRANGEBYSCORE`.
  *
- * What it writes, all of it in one hash slot: a cluster gives it a stand-in for a master that fails, and no more room than
- * one master has. Storages with another `prefix` are in other slots.
+ * **Stored keys**. All of them are in one hash slot: a cluster adds replicas, but no capacity beyond one master. Storages
+ * with different prefixes can be in different slots.
  *
- * | key                                  |                                                                        |
- * | ------------------------------------ | ---------------------------------------------------------------------- |
- * | `{onappupdate}:entry:` and the key   | text: format, version, end or `-`, and the JSON of the value           |
- * | `{onappupdate}:keys`                 | sorted set of the keys of all entries, by which they are listed        |
- * | `{onappupdate}:ends`                 | sorted set of the keys of entries that end, by their ends              |
- * | `{onappupdate}:done:` and an id      | that this write was done, for as long as it may be asked for again     |
+ * | key                                     | value                                                                     |
+ * | --------------------------------------- | ------------------------------------------------------------------------- |
+ * | `{onappupdate}:entry:` and the key      | string: format, version, time of expiry or `-`, and the JSON of the value |
+ * | `{onappupdate}:keys`                    | sorted set of the keys of all entries, for listings                       |
+ * | `{onappupdate}:expiry`                  | sorted set of the keys of entries that expire, by time of expiry          |
+ * | `{onappupdate}:receipt:` and a write id | empty string: this write was done; expires a second after its deadline    |
  *
- * Every call is one request, a script that the server runs as a whole, and a listing one for each 64 entries; scripts are
- * answered by masters only. The first write of a storage takes two, to learn what the server's clock says. Entries end by
- * that clock.
+ * **Requests**. Each call is one request: a script, which the server runs as a whole. Only masters run scripts. A listing is
+ * one request for each 64 entries. The first write of a storage takes a second request, to learn the server's time. Entries
+ * expire by the server's clock.
  *
- * A request that was interrupted is repeated until `timeoutMs` is over: by the storage, and by ioredis on its own. The server
- * knows it again by its id, so it is done once, and a lost answer is never taken for a refusal. What
- * comes to the server after `timeoutMs`, out of a queue or because the server itself stood still, it does not do any more.
+ * **Outages**. The storage repeats an interrupted request until `timeoutMs` is over; ioredis repeats some on its own. The
+ * server recognizes a repeated write by its receipt, so the write is done once, and a lost reply is never reported as a
+ * failed condition. The server ignores a write that reaches it after `timeoutMs`, because it was queued or the server was
+ * paused.
  *
  * @module
  */
 import type { Storage } from "../mod.ts";
-import {
-  compareKeys,
-  decodeKey,
-  encodeKey,
-  encodeValue,
-  type Entry,
-  expiryOf,
-  type Key,
-  type ListOptions,
-} from "../storage.ts";
-import { createAsk, type What } from "./redis_storage/ask.ts";
+import { encodeValue, expiryOf, type Key } from "../storage.ts";
 import { connectionOf, type IoredisClient, type NodeRedisClient } from "./redis_storage/connection.ts";
-import { beginningOf, rangeOf, strange, textOf, toEntry } from "./redis_storage/entries.ts";
-import { ABSENT, DONE, GET, LATE, LIST, STRANGE, WHATEVER, WRITE } from "./redis_storage/scripts.ts";
+import type { Context } from "./redis_storage/context.ts";
+import { encodeEntry } from "./redis_storage/entries.ts";
+import { createKeyspace } from "./redis_storage/keyspace.ts";
+import { listEntries } from "./redis_storage/listing.ts";
+import { readEntry } from "./redis_storage/reads.ts";
+import { createScriptRunner, type Operation } from "./redis_storage/script_runner.ts";
+import { writeEntry } from "./redis_storage/writes.ts";
 
 export type { IoredisClient, NodeRedisClient };
 
 /** Options of {@linkcode redisStorage}. */
 export interface RedisStorageOptions {
-  /** Begins every key, in braces, to share a database with other data; default `onappupdate`. */
+  /**
+   * Start of every key, in braces. Storages with different prefixes share a database without seeing each other's entries.
+   * Not empty, without braces.
+   *
+   * @default "onappupdate"
+   */
   readonly prefix?: string;
   /**
-   * Whether the server has a write on its disk before it acknowledges it (`appendfsync always`), which cannot be asked of
-   * every server; default false.
+   * Whether the server writes to disk before it acknowledges a write (`appendfsync always`). The storage only reports it in
+   * its capabilities; it does not ask the server.
+   *
+   * @default false
    */
   readonly durable?: boolean;
-  /** How long in milliseconds a call, and each page of a listing, may take before it fails; default 5000. */
+  /**
+   * Max duration in milliseconds of a call, and of each page of a listing, with all its repetitions. Above 0, below 2^31.
+   *
+   * @default 5000
+   */
   readonly timeoutMs?: number;
   /**
-   * For tests: the time in milliseconds since 1970, against which entries expire; default the clock of the server. With it,
-   * the server removes nothing by itself.
+   * For tests: returns the time in milliseconds since 1970. Entries then expire by it, and the server does not remove
+   * expired entries on its own.
+   *
+   * @default the server's clock
    */
   readonly clock?: () => number;
 }
 
 /**
- * Stores through `client`, which stays yours: close it after `app.close()`.
+ * Creates a storage on `client`. You own the client: close it after `app.close()`.
  *
- * While the client has no connection, calls wait for it, outside of its queue, and fail when `timeoutMs` is over. Once the
- * server is back, they go on by themselves.
+ * When `put` or `delete` resolves, the write is in the memory of the master; with `appendfsync always`, also on its disk.
  *
- * `put`, `get`, `delete` and `list` throw `StorageError` for all that Redis refuses, and `TypeError` for a value that JSON
- * cannot say and for a `ttlMs` that is no finite number. No error holds a value: of what a client throws, `cause` has the
- * message and the code, not the arguments of the command.
+ * While the client has no connection, calls wait. They resolve if the server is back in time, and fail with
+ * `StorageError` when `timeoutMs` is over. They are not put into the client's own queue, so none of them is sent after it
+ * has failed. A write that timed out may have been done.
  *
- * @throws {TypeError} when `client` is of neither library, `prefix` is empty, no well-formed text or has braces, or
- * `timeoutMs` is not above 0 and below 2^31
+ * All methods throw `StorageError` if Redis refuses the command or other data is stored under the key, and `FormatError`
+ * if a newer version of this library wrote the entry. `put` throws `TypeError` for a value that JSON cannot represent, and
+ * for a `ttlMs` that is not a finite number. Errors never contain a value: `cause` is a copy of the client's error with its
+ * message and code, without the arguments of the command.
+ *
+ * @throws {TypeError} if `client` is of neither library, `prefix` is empty, contains braces or is not a well-formed string,
+ * or `timeoutMs` is not above 0 and below 2^31
  *
  * @example
  * ```ts
@@ -112,77 +125,12 @@ export function redisStorage(
   client: NodeRedisClient | IoredisClient,
   { prefix = "onappupdate", durable = false, timeoutMs = 5000, clock }: RedisStorageOptions = {},
 ): Storage {
-  encodeKey([prefix]); // throws for what is no text
-  if (prefix === "" || /[{}]/.test(prefix)) {
-    throw new TypeError(`cannot begin keys with ${JSON.stringify(prefix)}, wanted some text without braces`);
-  }
+  const keyspace = createKeyspace(prefix);
   if (!(timeoutMs > 0 && timeoutMs < 2 ** 31)) {
-    throw new TypeError(`cannot wait ${timeoutMs} milliseconds for Redis, wanted more than 0 and less than 2^31`);
+    throw new TypeError(`invalid timeoutMs ${timeoutMs}, wanted a number above 0 and below 2^31`);
   }
-  const ask = createAsk(connectionOf(client), timeoutMs);
-  // The braces have a cluster keep all of it in one place.
-  const base = `{${prefix}}:`;
-  const [keys, ends] = [`${base}keys`, `${base}ends`];
-  /** How far the clock of the server is ahead of ours; unknown before the first answer that says it. */
-  let aheadMs: number | undefined;
-
-  function learn(serverTime: unknown): void {
-    aheadMs = Number(serverTime) - Date.now();
-  }
-
-  function placeOf(key: readonly string[]): string {
-    return `${base}entry:${textOf(key)}`;
-  }
-
-  function isOver({ expiresAt }: Entry<unknown>, now: number): boolean {
-    return expiresAt !== undefined && expiresAt <= now;
-  }
-
-  async function read<T>(what: What, key: Key, place: string): Promise<Entry<T> | null> {
-    const text = await ask(what, GET, [place], () => [], (reply) => reply);
-    const entry = text === null ? null : toEntry<T>(key, String(text));
-    // Redis removes by its own clock only.
-    return entry === null || clock !== undefined && isOver(entry, clock()) ? null : entry;
-  }
-
-  /** Puts `text`, or removes when there is none. Gives whether `condition` held. */
-  async function write(
-    what: What,
-    key: Key,
-    place: string,
-    condition: string,
-    id: string,
-    ...put: readonly string[]
-  ): Promise<boolean> {
-    const deadline = Date.now() + timeoutMs;
-    const places = [keys, place, ends, `${base}done:${id}`];
-    const status = await ask(
-      what,
-      WRITE,
-      places,
-      () => {
-        // Before anything is known of the server's clock it is too late: then the server says the time and does nothing.
-        const args = [aheadMs === undefined ? "0" : String(Math.ceil(deadline + aheadMs)), condition, ...put];
-        return clock === undefined ? args : [...args, ...["", ""].slice(put.length), String(clock())];
-      },
-      (reply) => {
-        const [time, status] = [Math.floor(Number(reply) / 4), Number(reply) % 4];
-        learn(time);
-        return status === LATE ? undefined : status;
-      },
-    );
-    if (status !== STRANGE) return status === DONE;
-    await read(what, key, place); // says what it is
-    throw strange(key);
-  }
-
-  /** What there is of an entry that is listed and was not where it should be. */
-  async function lookAgain<T>(what: What, key: Key): Promise<Entry<T> | null> {
-    const entry = await read<T>(what, key, placeOf(key));
-    // Removed by somebody else. Taken from the list, unless it is there by now.
-    if (entry === null) await write(what, key, placeOf(key), ABSENT, crypto.randomUUID());
-    return entry;
-  }
+  const runScript = createScriptRunner(connectionOf(client), timeoutMs);
+  const context: Context = { runScript, keyspace, timeoutMs, clock, serverAheadMs: undefined };
 
   return {
     name: "redis",
@@ -191,72 +139,28 @@ export function redisStorage(
     get: async <T>(key: Key, { signal }: { readonly signal?: AbortSignal } = {}) => {
       signal?.throwIfAborted();
       const copy: Key = [...key];
-      return await read<T>({ action: () => `get ${JSON.stringify(copy)} from`, signal }, copy, placeOf(copy));
+      const operation: Operation = { describe: () => `get ${JSON.stringify(copy)} from Redis`, signal };
+      return await readEntry<T>(context, operation, copy);
     },
 
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
       signal?.throwIfAborted();
       const copy: Key = [...key];
-      const place = placeOf(copy);
-      const text = encodeValue(copy, value);
-      expiryOf(copy, 0, ttlMs); // throws for what is no duration
       const version = crypto.randomUUID();
-      const what: What = { action: () => `put ${JSON.stringify(copy)} into`, signal };
-      const put = [`${beginningOf(version)}- ${text}`, ...ttlMs === undefined ? [] : [String(ttlMs)]];
-      const ok = await write(what, copy, place, conditionOf(ifVersion), version, ...put);
+      const text = encodeEntry(version, encodeValue(copy, value));
+      expiryOf(copy, 0, ttlMs); // throws for an invalid ttlMs
+      const operation: Operation = { describe: () => `put ${JSON.stringify(copy)} into Redis`, signal };
+      const ok = await writeEntry(context, operation, { key: copy, ifVersion, id: version, text, ttlMs });
       return ok ? { ok, version } : { ok };
     },
 
     delete: async (key, { ifVersion, signal } = {}) => {
       signal?.throwIfAborted();
       const copy: Key = [...key];
-      const what: What = { action: () => `delete ${JSON.stringify(copy)} from`, signal };
-      const ok = await write(what, copy, placeOf(copy), conditionOf(ifVersion), crypto.randomUUID());
-      return { ok };
+      const operation: Operation = { describe: () => `delete ${JSON.stringify(copy)} from Redis`, signal };
+      return { ok: await writeEntry(context, operation, { key: copy, ifVersion, id: crypto.randomUUID() }) };
     },
 
-    list: async function* <T>(
-      prefix: readonly string[],
-      { after, limit = Infinity, signal }: ListOptions = {},
-    ): AsyncGenerator<Entry<T>> {
-      signal?.throwIfAborted();
-      const what: What = { action: () => `list ${JSON.stringify(prefix)} of`, signal };
-      let { from, to } = rangeOf(prefix);
-      if (after !== undefined) {
-        const text = textOf(after);
-        if (compareKeys(after, prefix) >= 0) from = `(${text}`;
-      }
-      for (let left = limit; left > 0;) {
-        const args = [from, to, String(Math.ceil(Math.min(left, PAGE)))];
-        const reply = await ask(
-          what,
-          LIST,
-          [keys, ends],
-          () => clock === undefined ? args : [...args, String(clock())],
-          (reply) => reply as readonly unknown[],
-        );
-        const [time, next, ...page] = reply;
-        learn(time);
-        for (let i = 0; i < page.length; i += 2) {
-          const key = decodeKey(String(page[i])) as unknown as Key;
-          const text = page[i + 1];
-          const entry = text === null ? await lookAgain<T>(what, key) : toEntry<T>(key, String(text));
-          // It may have ended since the page came.
-          if (entry === null || isOver(entry, clock?.() ?? Date.now() + aheadMs!)) continue;
-          yield entry;
-          left--;
-          signal?.throwIfAborted();
-        }
-        if (next === null) return;
-        from = `(${next}`;
-      }
-    },
+    list: (prefix, options = {}) => listEntries(context, prefix, options),
   };
-}
-
-/** Entries that a listing asks for at once. */
-const PAGE = 64;
-
-function conditionOf(ifVersion: string | null | undefined): string {
-  return ifVersion === undefined ? WHATEVER : ifVersion === null ? ABSENT : beginningOf(ifVersion);
 }

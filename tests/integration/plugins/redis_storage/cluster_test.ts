@@ -53,7 +53,7 @@ describe("redisStorage() on a cluster", () => {
         const keys = await node.command<string[]>("KEYS", "*");
         if (keys.length > 0) inUse++;
         for (const key of keys) {
-          const prefix = /^\{(\w)\}:(entry|keys|ends|done)/.exec(key)![1]!;
+          const prefix = /^\{(\w)\}:(entry|keys|expiry|receipt)/.exec(key)![1]!;
           const slot = await node.command<number>("CLUSTER", "KEYSLOT", key);
           slots.set(prefix, (slots.get(prefix) ?? new Set()).add(slot));
         }

@@ -79,7 +79,7 @@ describe("redisStorage()", () => {
     it(`refuses ${title} as a client`, () => {
       assert.throws(() => redisStorage(client as unknown as NodeRedisClient), {
         name: "TypeError",
-        message: "cannot use this client, wanted one of redis (node-redis) or of ioredis",
+        message: "unsupported client, wanted one of redis (node-redis) or ioredis",
       });
     });
   }
@@ -88,7 +88,7 @@ describe("redisStorage()", () => {
     it(`refuses the prefix ${JSON.stringify(prefix)}`, () => {
       assert.throws(() => redisStorage(opened.client, { prefix }), {
         name: "TypeError",
-        message: /^cannot .*, wanted /,
+        message: /^(invalid prefix|cannot use) .*, wanted /,
       });
     });
   }
@@ -97,7 +97,7 @@ describe("redisStorage()", () => {
     it(`refuses a timeoutMs of ${timeoutMs}`, () => {
       assert.throws(() => redisStorage(opened.client, { timeoutMs }), {
         name: "TypeError",
-        message: `cannot wait ${timeoutMs} milliseconds for Redis, wanted more than 0 and less than 2^31`,
+        message: `invalid timeoutMs ${timeoutMs}, wanted a number above 0 and below 2^31`,
       });
     });
   }
@@ -107,24 +107,24 @@ describe("redisStorage()", () => {
     const { version } = await storage.put(KEY, value) as { readonly version: string };
     assert.equal(await server.command("GET", RAW_KEY), `1 ${version} - ${JSON.stringify(value)}`);
     assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:keys", "0", "-1"), ["portal\0a223\0"]);
-    assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:ends", "0", "-1"), []);
+    assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:expiry", "0", "-1"), []);
 
     await storage.put(KEY, value, { ttlMs: 60_000 });
     const { expiresAt } = (await storage.get(KEY))!;
     assert.match(await server.command("GET", RAW_KEY), new RegExp(`^1 \\S{36} ${expiresAt} \\{`));
-    assert.equal(Number(await server.command("ZSCORE", "{onappupdate}:ends", "portal\0a223\0")), expiresAt);
+    assert.equal(Number(await server.command("ZSCORE", "{onappupdate}:expiry", "portal\0a223\0")), expiresAt);
     assert.ok(await server.command<number>("PTTL", RAW_KEY) > 0);
 
     await storage.put(KEY, value);
     assert.equal(await server.command<number>("PTTL", RAW_KEY), -1);
-    assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:ends", "0", "-1"), []);
+    assert.deepEqual(await server.command("ZRANGE", "{onappupdate}:expiry", "0", "-1"), []);
   });
 
-  it("leaves nothing of a deleted entry, and the record of a write no longer than the write may be repeated", async () => {
+  it("leaves nothing of a deleted entry, and the receipt of a write no longer than the write can be repeated", async () => {
     await storage.put(KEY, 1, { ttlMs: 60_000 });
     await storage.delete(KEY);
     for (const key of await server.command<string[]>("KEYS", "*")) {
-      assert.match(key, /^\{onappupdate\}:done:/);
+      assert.match(key, /^\{onappupdate\}:receipt:/);
       const ms = await server.command<number>("PTTL", key);
       assert.ok(ms > 0 && ms <= 6000, `${key} expires in ${ms} milliseconds`);
     }
@@ -176,10 +176,10 @@ describe("redisStorage()", () => {
     now += 1000;
     const listed = async (): Promise<unknown[]> => (await all(storage.list(["many"]))).map(({ value }) => value);
     const first = await commands(async () => assert.deepEqual(await listed(), ["there"]));
-    assert.ok(first["evalsha"]! <= 4, `asked ${first["evalsha"]} times`);
+    assert.ok(first["evalsha"]! <= 4, `sent ${first["evalsha"]} commands`);
     const second = await commands(async () => assert.deepEqual(await listed(), ["there"]));
     assert.equal(second["evalsha"], 1);
-    const left = (await server.command<string[]>("KEYS", "*")).filter((key) => !key.includes(":done:"));
+    const left = (await server.command<string[]>("KEYS", "*")).filter((key) => !key.includes(":receipt:"));
     assert.deepEqual(left.sort(), ["{onappupdate}:entry:many\0last\0", "{onappupdate}:keys"]);
   });
 
@@ -190,7 +190,7 @@ describe("redisStorage()", () => {
     now += 1000;
     for (let i = 0; i < 5; i++) await storage.put(["new", String(i)], i, { ttlMs: 1000 });
     assert.equal(await server.command("ZCARD", "{onappupdate}:keys"), 5);
-    assert.equal(await server.command("ZCARD", "{onappupdate}:ends"), 5);
+    assert.equal(await server.command("ZCARD", "{onappupdate}:expiry"), 5);
   });
 
   it("repairs the set of keys when it lists a key without an entry", async () => {
@@ -211,11 +211,11 @@ describe("redisStorage()", () => {
     try {
       const few = redisStorage(client);
       for (const { call } of METHODS) await call(few);
-      await few.put(["ends"], 1, { ttlMs: 1 });
+      await few.put(["expires"], 1, { ttlMs: 1 });
       await new Promise((resolve) => setTimeout(resolve, 5));
       await all(few.list([]));
-      await few.put(["ends"], 1, { ttlMs: 1000 });
-      await few.put(["ends"], 1);
+      await few.put(["expires"], 1, { ttlMs: 1000 });
+      await few.put(["expires"], 1);
       await assert.rejects(redisStorage(client, { prefix: "theirs" }).put(KEY, 1), (error: Error) => {
         assert.ok(error instanceof StorageError);
         assert.match(error.message, /^cannot put \["portal","a223"\] into Redis: .*(NOPERM|permission)/);
@@ -244,7 +244,7 @@ describe("redisStorage() on a database with", () => {
       for (const { name, call } of METHODS) {
         await assert.rejects(call(storage), (error: Error) => {
           assert.ok(error instanceof StorageError, `${name}: ${error}`);
-          assert.match(error.message, /: (WRONGTYPE|what is stored there is not of this storage)/, name);
+          assert.match(error.message, /: (WRONGTYPE|the stored data was not written by this storage)/, name);
           assert.doesNotMatch(error.message, /secret/);
           return true;
         }, name);
@@ -253,8 +253,8 @@ describe("redisStorage() on a database with", () => {
     });
   }
 
-  for (const name of ["keys", "ends"]) {
-    it(`a foreign key in the place of the ${name}: a put rejects and writes nothing`, async () => {
+  for (const name of ["keys", "expiry"]) {
+    it(`data of another program in the place of the ${name} set: a put rejects and writes nothing`, async () => {
       await server.command("SET", `{onappupdate}:${name}`, "theirs");
       await assert.rejects(storage.put(KEY, 1, { ttlMs: 1000 }), StorageError);
       assert.equal(await server.command("GET", `{onappupdate}:${name}`), "theirs");

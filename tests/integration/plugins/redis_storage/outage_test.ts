@@ -76,7 +76,7 @@ for (const library of LIBRARIES) {
         for (const { call } of METHODS) {
           await assert.rejects(
             call(storage),
-            storageError(/^cannot \w+ \[.*\] (from|into|of) Redis: no (connection|answer) for 300 milliseconds$/),
+            storageError(/^cannot \w+ \[.*\] (from|into|in) Redis: no (connection|reply) for 300 milliseconds$/),
           );
         }
       } finally {
@@ -102,7 +102,7 @@ for (const library of LIBRARIES) {
       server.pause();
       try {
         for (const { call } of METHODS) {
-          await assert.rejects(call(storage), storageError(/ Redis: no answer for 200 milliseconds$/));
+          await assert.rejects(call(storage), storageError(/ Redis: no reply for 200 milliseconds$/));
         }
       } finally {
         server.resume();
@@ -122,7 +122,7 @@ for (const library of LIBRARIES) {
       })();
       await Promise.race([until("some writes are acknowledged", () => acknowledged.length > 50), writing]);
       await server.stop("SIGKILL");
-      await assert.rejects(writing, storageError(/ Redis: no (connection|answer) for 2000 milliseconds$/));
+      await assert.rejects(writing, storageError(/ Redis: no (connection|reply) for 2000 milliseconds$/));
       await server.start();
       await until("the client is connected again", () => storage.get(KEY).then(() => true, () => false));
       const there = (await all(storage.list<number>(["written"]))).map(({ value }) => value);
@@ -183,7 +183,7 @@ for (const library of LIBRARIES) {
       const storage = await open();
       await storage.put(KEY, 1, { ttlMs: 60_000 });
       const entries = async (): Promise<string[]> =>
-        (await server.command<string[]>("KEYS", "*")).filter((key) => !key.includes(":done:")).sort();
+        (await server.command<string[]>("KEYS", "*")).filter((key) => !key.includes(":receipt:")).sort();
       const before = await entries();
       await server.command("CONFIG", "SET", "maxmemory", "1mb");
       try {
@@ -209,7 +209,7 @@ for (const library of LIBRARIES) {
       for (const { call } of METHODS) {
         await assert.rejects(
           call(storage),
-          storageError(/ Redis: the client is closed, wanted one that is connected$/),
+          storageError(/ Redis: the client is closed, wanted a connected one$/),
         );
       }
     });
