@@ -66,8 +66,10 @@ export function describe({ name, output, seconds, ...report }: TestRun): string 
     : [failureOutput(output), line, ...failed.map((test) => `       ${test}`)].join("\n");
 }
 
-/** Returns the output without the lines of tests that passed and what those printed. */
+/** Returns the output without the lines of tests that passed and what those printed; of Node, its list of failures. */
 export function failureOutput(output: string): string {
+  const listed = output.indexOf("\n✖ failing tests:\n");
+  if (listed >= 0) return output.slice(listed + 1);
   const printedByPassed =
     /(?:^.* \.\.\.\n)?^-+ output -+\n(?:(?!-+ output end).*\n)*-+ output end -+\n(?=.* \.\.\. ok \(.*\)$)/gm;
   return output.replace(printedByPassed, "").split("\n").filter((line) => !/ \.\.\. ok \(.*\)$|^\s*✔ /.test(line)).join(

@@ -73,5 +73,6 @@ test("failureOutput() keeps what failed tests printed, and drops the lines and o
     "quiet ... ok (1ms)\nloud ...\n------- output -------\nhello\n----- output end -----\nloud ... ok (2ms)\n";
   const failed = "bad ...\n------- output -------\nhelp\n----- output end -----\nbad ... FAILED (1ms)\n\n ERRORS \n";
   assert.equal(failureOutput(passed + failed), failed);
+  assert.equal(failureOutput("▶ a\n  ✔ good (1ms)\n\n✖ failing tests:\n\n✖ bad\n"), "✖ failing tests:\n\n✖ bad\n");
   assert.equal(failureOutput("▶ group\n  ✔ good (1ms)\n  ✖ bad (1ms)\n"), "▶ group\n  ✖ bad (1ms)\n");
 });
