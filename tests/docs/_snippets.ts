@@ -116,7 +116,10 @@ export async function runAll(paths: readonly string[]): Promise<Outcome & { read
       return file;
     });
     const args = ["test", "-A", "--no-check", "--parallel", "--config", join(root, "deno.json")];
-    const { ok, output } = await run(process.execPath, [...args, `--junit-path=${report}`, ...files]);
+    const { ok, output } = await run(process.execPath, [...args, `--junit-path=${report}`, ...files], {
+      // Files that a snippet names by a relative path.
+      cwd: folder,
+    });
     const ended = new Set(readReport(readFileSync(report, "utf8")).passed);
     return { ended, output: failureOutput(output), ...(ok ? {} : { problem: "has a test that fails" }) };
   } finally {
