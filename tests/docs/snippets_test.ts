@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { run } from "../../scripts/run.ts";
 import { sharedRedis } from "../support/redis.ts";
 import { after, describe, it, test } from "../support/test.ts";
@@ -51,7 +51,9 @@ describe("snippet", () => {
 
   for (const { place, path } of onNode) {
     it(`${place} runs to its end on Node`, async () => {
-      const { ok, output } = await run(project.node, ["--disable-warning=ExperimentalWarning", path]);
+      const { ok, output } = await run(project.node, ["--disable-warning=ExperimentalWarning", path], {
+        cwd: dirname(path),
+      });
       pass(place, ok ? { output } : { output, problem: "fails" });
     });
   }
