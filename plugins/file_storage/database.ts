@@ -1,15 +1,18 @@
-/** The SQLite file: opened, made, and what is asked of it. */
+/** The SQLite file: opening, schema and statements. */
 import { closeSync, openSync } from "node:fs";
 import process from "node:process";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { FormatError, StorageError } from "../../errors.ts";
 
-/** In the header of the file, where SQLite leaves a place for it: tells our files from those of others. */
+/** Identifies our files. SQLite has a field for it in the header of the file. */
 const APPLICATION_ID = 0x42323455;
-/** Of the tables. A change that older versions of this library would misread raises it. */
+/** Format of the table. Raise it with a change that older versions of this library would misread. */
 const FORMAT = 1;
+/** Number of writes between two sweeps. */
+export const SWEEP_INTERVAL = 64;
 
-// With rowid: values of some kilobytes in the tree of the keys would leave few keys on a page.
+// The table has a rowid: with WITHOUT ROWID, values of some kilobytes would be in the tree of the keys, with few keys on a
+// page.
 const SCHEMA = `
   CREATE TABLE entries (
     key BLOB NOT NULL PRIMARY KEY,
@@ -17,12 +20,12 @@ const SCHEMA = `
     version TEXT NOT NULL,
     expires_at REAL
   ) STRICT;
-  CREATE INDEX entries_by_end ON entries (expires_at) WHERE expires_at IS NOT NULL;
+  CREATE INDEX entries_by_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;
   PRAGMA application_id = ${APPLICATION_ID};
   PRAGMA user_version = ${FORMAT};
 `;
 
-/** What is asked of the file. */
+/** Prepared statements. */
 export type Statements = Readonly<
   Record<
     "begin" | "commit" | "get" | "page" | "put" | "create" | "replace" | "delete" | "deleteVersion" | "sweep",
@@ -30,7 +33,13 @@ export type Statements = Readonly<
   >
 >;
 
-// Each write is one statement: it looks at what is there and changes it, with nobody in between.
+/** An open file. */
+export interface Database {
+  readonly db: DatabaseSync;
+  readonly statements: Statements;
+}
+
+/** Prepares the statements. Each write checks its condition and changes the entry in one statement, hence atomically. */
 function prepare(db: DatabaseSync): Statements {
   const columns = "key, value, version, expires_at";
   const live = "(expires_at IS NULL OR expires_at > ?)";
@@ -55,16 +64,14 @@ function prepare(db: DatabaseSync): Statements {
 }
 
 /**
- * Opens the file, or makes it. Also removes `sweep` entries that have expired.
+ * Opens the file, and creates it if there is none. Removes some entries that have expired at `now`.
  *
- * @throws {StorageError} when it is none of this storage, {FormatError} when newer code wrote it, and what SQLite throws
+ * @throws {StorageError} if there is no `node:sqlite`, or the file is not one of this storage
+ * @throws {FormatError} if a newer version of this library wrote the file
+ * @throws {Error} of SQLite or the file system
  */
-export function openDatabase(
-  file: string,
-  busyTimeoutMs: number,
-  sweep: { readonly now: number; readonly limit: number },
-): { readonly db: DatabaseSync; readonly statements: Statements } {
-  // Not imported: then the rest of the package would not load on a Node that has no node:sqlite.
+export function openDatabase(file: string, busyTimeoutMs: number, now: number): Database {
+  // Not a static import: the rest of the package must load on a Node without node:sqlite.
   const sqlite = process.getBuiltinModule?.("node:sqlite");
   if (sqlite === undefined) {
     throw new StorageError(
@@ -76,15 +83,14 @@ export function openDatabase(
   const db = new sqlite.DatabaseSync(file);
   try {
     db.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
-    // Writes nothing, and fails when the file may only be read. BEGIN IMMEDIATE would not, and would leave files beside
-    // it that may only be read either: they would be in the way for ever.
+    // Fails on a read-only file, and writes nothing. BEGIN IMMEDIATE would not fail, and would leave read-only files next
+    // to it that nothing removes.
     db.exec("BEGIN; PRAGMA user_version = 0; ROLLBACK");
-    // Takes the right to write at once: of several processes that meet a new file one makes the tables while the
-    // others wait.
+    // Takes the write lock at once: of several processes that open a new file, one creates the table and the others wait.
     db.exec("BEGIN IMMEDIATE");
     if (isNew(db, file)) db.exec(SCHEMA);
     const statements = prepare(db);
-    statements.sweep.run(sweep.now, sweep.limit);
+    sweep(statements, now, SWEEP_INTERVAL);
     db.exec("COMMIT");
     useWal(db, busyTimeoutMs);
     db.exec("PRAGMA synchronous = FULL");
@@ -96,8 +102,8 @@ export function openDatabase(
 }
 
 /**
- * SQLite would make the file readable by everybody. A file that is there is not even opened here: closing it would
- * take away the locks that another storage of this process has on it.
+ * Creates the file, readable by its owner only: SQLite would make it readable by everybody. An existing file is not even
+ * opened, because closing it would drop the locks that another storage of this process holds on it.
  */
 function createPrivate(file: string): void {
   try {
@@ -113,7 +119,7 @@ function isNew(db: DatabaseSync, file: string): boolean {
   const empty = db.prepare("SELECT 1 FROM sqlite_schema").get() === undefined;
   if (application === 0 && format === 0 && empty) return true;
   if (application !== APPLICATION_ID) {
-    throw new StorageError(`cannot open ${file}: it is a database of another program, wanted one of this storage`);
+    throw new StorageError(`cannot open ${file}: it is a database of another program, wanted one of fileStorage()`);
   }
   if (format !== FORMAT) throw new FormatError(`file ${file}`, format, FORMAT);
   return false;
@@ -123,18 +129,18 @@ function pragma(db: DatabaseSync, text: string): unknown {
   return Object.values(db.prepare(`PRAGMA ${text}`).get() ?? {})[0];
 }
 
-/** Two processes that change a new file at once are both told that it is busy, without waiting for each other. */
+/** Switches to WAL mode. If two processes do so at once, SQLite fails as busy without waiting, so this retries. */
 function useWal(db: DatabaseSync, busyTimeoutMs: number): void {
   const deadline = performance.now() + busyTimeoutMs;
   for (;;) {
     try {
       const mode = pragma(db, "journal_mode = WAL");
-      if (mode !== "wal") throw new Error(`its file system gives journal mode ${mode}, wanted wal`);
+      if (mode !== "wal") throw new Error(`SQLite uses journal mode ${mode} on this file system, wanted wal`);
       return;
     } catch (error) {
       if (performance.now() >= deadline || !isBusy(error)) throw error;
     }
-    // This does wait.
+    // Waits for the other process, up to busy_timeout.
     db.exec("BEGIN IMMEDIATE; COMMIT");
   }
 }
@@ -144,28 +150,16 @@ function isBusy(error: unknown): boolean {
   return (((error as { errcode?: number }).errcode ?? 0) & 0xff) === SQLITE_BUSY;
 }
 
-/** Ends what is under way, with nothing done. */
+/** Removes expired entries, at most twice as many as there were writes, so that they do not accumulate. */
+export function sweep(statements: Statements, now: number, writes: number): void {
+  statements.sweep.run(now, 2 * writes);
+}
+
+/** Rolls the open transaction back. */
 export function rollBack(db: DatabaseSync): void {
   try {
     db.exec("ROLLBACK");
   } catch {
-    // It fails only where there is nothing to roll back: BEGIN has failed, or SQLite did it by itself.
+    // There is no open transaction: BEGIN failed, or SQLite has rolled back on its own.
   }
-}
-
-/** Runs what may fail in SQLite or in the file system. */
-export function attempt<R>(action: string, run: () => R): R {
-  try {
-    return run();
-  } catch (error) {
-    throw failure(action, error);
-  }
-}
-
-/** What SQLite or the file system threw, as callers are told. */
-export function failure(action: string, error: unknown): Error {
-  if (error instanceof StorageError || error instanceof FormatError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  const wanted = /unable to open|readonly/.test(message) ? ", wanted a file and a folder to write to" : "";
-  return new StorageError(`cannot ${action}: ${message}${wanted}`, { cause: error });
 }

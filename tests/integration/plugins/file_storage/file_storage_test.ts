@@ -145,7 +145,7 @@ describe("fileStorage()", () => {
     it(`refuses the path ${JSON.stringify(wrong)} and suggests memoryStorage()`, () => {
       assert.throws(() => fileStorage({ path: wrong }), {
         name: "TypeError",
-        message: /wanted a path; memoryStorage\(\)/,
+        message: /wanted the path of a file; to keep entries in memory, use memoryStorage\(\)/,
       });
     });
   }
@@ -154,7 +154,7 @@ describe("fileStorage()", () => {
     it(`refuses a busyTimeoutMs of ${busyTimeoutMs}`, () => {
       assert.throws(() => place.open({ busyTimeoutMs }), {
         name: "TypeError",
-        message: `cannot wait ${busyTimeoutMs} milliseconds for ${place.path}, wanted a whole number from 0`,
+        message: `invalid busyTimeoutMs ${busyTimeoutMs}, wanted an integer of at least 0`,
       });
       assert.ok(!existsSync(place.path));
     });

@@ -46,7 +46,7 @@ describe("fileStorage() refuses to open, and does not change,", () => {
         mkdirSync(place.path);
         return place.path;
       },
-      says: /unable to open database file.*, wanted a file and a folder to write to$/,
+      says: /unable to open database file.*, wanted a writable file in a writable folder$/,
     },
   ];
   for (const { what, make, says } of places) {
@@ -159,7 +159,7 @@ function respectingModes(command: Command): Command {
 describe("fileStorage() refuses to open, and does not change, a read-only", () => {
   const READ_ONLY = 0o555;
   const WRITABLE = 0o755;
-  const READONLY = /: attempt to write a readonly database, wanted a file and a folder to write to$/;
+  const READONLY = /: attempt to write a readonly database, wanted a writable file in a writable folder$/;
   const cases = [
     { what: "folder", make: () => rmSync(place.path), folder: READ_ONLY, says: /permission denied/i },
     { what: "folder with an existing file", make: () => {}, folder: READ_ONLY, says: READONLY },
