@@ -44,18 +44,16 @@ const SERVER_TIME = `
 export const WRITE = script(`${SERVER_TIME}
   local keySet, entryKey, expirySet, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
   local deadline, condition, text, ttl, testTime = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-  local function reply(status)
-    return serverTime * 4 + status
-  end
+  local reply = serverTime * 4 -- and the status
 
   if serverTime > deadline then
-    return reply(redis.call("EXISTS", receipt) == 1 and ${DONE} or ${TOO_LATE})
+    return reply + (redis.call("EXISTS", receipt) == 1 and ${DONE} or ${TOO_LATE})
   end
 
   local header = redis.call("GETRANGE", entryKey, 0, 39)
   local exists = header ~= ""
   if exists and (string.sub(header, 1, 2) ~= "${FORMAT} " or string.byte(header, 39) ~= 32) then
-    return reply(${FOREIGN})
+    return reply + ${FOREIGN}
   end
   local live, now = exists, serverTime
   if testTime then
@@ -72,7 +70,7 @@ export const WRITE = script(`${SERVER_TIME}
   end
   if not holds then
     -- This write itself may have changed the entry.
-    return reply(redis.call("EXISTS", receipt) == 1 and ${DONE} or 0)
+    return reply + (redis.call("EXISTS", receipt) == 1 and ${DONE} or 0)
   end
 
   local function remove(key, entryKey)
@@ -85,17 +83,17 @@ export const WRITE = script(`${SERVER_TIME}
   local receiptMs = deadline - serverTime + 1000
   if text == "" then
     -- The receipt is written last: a server that is out of memory refuses SET, and must not refuse the deletion with it.
-    if redis.call("EXISTS", receipt) == 1 then return reply(${DONE}) end
+    if redis.call("EXISTS", receipt) == 1 then return reply + ${DONE} end
     remove(key, entryKey)
     redis.call("SET", receipt, "", "PX", receiptMs)
-    return reply(${DONE})
+    return reply + ${DONE}
   end
-  if not redis.call("SET", receipt, "", "NX", "PX", receiptMs) then return reply(${DONE}) end
+  if not redis.call("SET", receipt, "", "NX", "PX", receiptMs) then return reply + ${DONE} end
   if not exists then redis.call("ZADD", keySet, 0, key) end
   if not ttl then
     if string.sub(header, 40) ~= "-" then redis.call("ZREM", expirySet, key) end
     redis.call("SET", entryKey, text)
-    return reply(${DONE})
+    return reply + ${DONE}
   end
 
   local expiresAt = math.min(math.ceil(now + ttl), 9007199254740991)
@@ -118,7 +116,7 @@ export const WRITE = script(`${SERVER_TIME}
   for _, expired in ipairs(redis.call("ZRANGEBYSCORE", expirySet, "-inf", now, "LIMIT", 0, 2)) do
     pcall(remove, expired, base .. "entry:" .. expired)
   end
-  return reply(${DONE})`);
+  return reply + ${DONE}`);
 
 /**
  * Returns a page of entries: the server's time, the last key of the page (nil if no keys follow), and then keys and entries
