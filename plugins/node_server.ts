@@ -1,13 +1,14 @@
 /**
- * Serves an app on Node through `@hono/node-server`, and stops without losing a request.
+ * Serves an app on Node or Deno through `@hono/node-server`, and stops without losing a request.
  *
- * Runs on Node 22.13 and later. On Deno, use `Deno.serve(app.fetch)` instead.
+ * Runs on Node 22.13 and later and on Deno, with the same time-outs. `Deno.serve(app.fetch)` has no limit on connections
+ * that send nothing: behind a proxy that limits them it is enough; where clients connect directly, use this function.
  *
  * @module
  */
 import { createAdaptorServer } from "@hono/node-server";
 import type { Server, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 
@@ -129,6 +130,7 @@ export async function serve(app: Servable, options: NodeServerOptions = {}): Pro
     // By default the library replaces the global Request and Response.
     overrideGlobalObjects: false,
   }) as Server;
+  closeSilentConnections(server);
   const requests = trackRequests(server);
   const listening = await listen(server, hostname, port);
 
@@ -154,6 +156,39 @@ export async function serve(app: Servable, options: NodeServerOptions = {}): Pro
 
   options.onListen?.(listening);
   return { ...listening, finished, close };
+}
+
+/** The maximum number of connections that have not sent a request yet. A client sends its request at once. */
+const MAX_SILENT = 128;
+
+/**
+ * Destroys connections that send no request in time, and the oldest ones if there are too many. Node ends them itself,
+ * though later; Deno does not, and silent connections would use up the file descriptors of the process.
+ */
+function closeSilentConnections(server: Server): void {
+  const { headersTimeout, keepAliveTimeout } = SERVER_OPTIONS;
+  const timers = new WeakMap<Socket, ReturnType<typeof setTimeout>>();
+  /** Connections without a request so far, the oldest first. */
+  const silent = new Set<Socket>();
+  const arm = (socket: Socket, ms: number): void => {
+    clearTimeout(timers.get(socket));
+    timers.set(socket, setTimeout(() => socket.destroy(), ms).unref());
+  };
+  server.on("connection", (socket) => {
+    arm(socket, headersTimeout);
+    silent.add(socket);
+    socket.once("close", () => {
+      clearTimeout(timers.get(socket));
+      silent.delete(socket);
+    });
+    const [oldest] = silent;
+    if (silent.size > MAX_SILENT) oldest!.destroy();
+  });
+  server.prependListener("request", ({ socket }, response: ServerResponse) => {
+    clearTimeout(timers.get(socket));
+    silent.delete(socket);
+    response.once("close", () => socket.destroyed || arm(socket, keepAliveTimeout));
+  });
 }
 
 /** Returns the set of responses that are not finished yet; it stays up to date. */

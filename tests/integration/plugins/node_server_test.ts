@@ -312,3 +312,22 @@ async function refused(url: string): Promise<void> {
     }
   }
 }
+
+test("serve() closes the oldest connections that have sent no request, and answers others", async () => {
+  const server = await serve(slowApp(), { port: 0 });
+  const sockets = [];
+  const closed = [];
+  // One more than the server keeps.
+  for (let i = 0; i < 129; i++) {
+    const socket = connect(server.port, "127.0.0.1");
+    socket.on("error", () => {});
+    sockets.push(socket);
+    closed.push(once(socket, "close"));
+    await once(socket, "connect");
+  }
+  await closed[0];
+  assert.equal(sockets.at(-1)!.destroyed, false);
+  assert.equal(await (await fetch(server.url)).text(), "done");
+  for (const socket of sockets) socket.destroy();
+  await server.close();
+});
