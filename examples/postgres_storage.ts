@@ -3,7 +3,7 @@ import { StorageError } from "@b24/onappupdate/errors";
 import { decodeKey, decodeValue, encodeKey, encodeValue, expiryOf } from "@b24/onappupdate/storage";
 import type { Entry, Key, ListOptions, Storage } from "@b24/onappupdate/storage";
 
-/** What is called of a `Pool` of `pg`. Whoever opened it closes it. */
+/** The part of `Pool` of `pg` that the storage calls. The caller that opened the pool closes it. */
 export type PostgresClient = { query: (sql: string, params?: unknown[]) => Promise<{ rows: unknown[] }> };
 
 /** To be run once, beforehand. Values are text: jsonb would change them, and refuses U+0000. */

@@ -24,7 +24,7 @@ import { takeOver } from "./b24jssdk/takeover.ts";
 
 export type { Sdk, SdkAuth, SdkClass, SdkHttp, SdkLogger, SdkSecret, SdkSettings };
 
-/** What {@linkcode b24jssdk} adds to a context. */
+/** The members that {@linkcode b24jssdk} adds to a context. */
 export interface HasB24Sdk<S extends Sdk = Sdk> {
   /**
    * Returns the SDK of the event's portal, the same one each time. It is created at the first call, and destroyed after

@@ -25,7 +25,7 @@ const overlay = {
   publishConfig: { access: "public" },
 };
 
-/** What only some export paths need: whoever uses those installs it, and hands it in where they do not import it. */
+/** Optional peers: only some export paths need them, and only users of those install them. */
 const optionalPeers: Readonly<Record<string, string>> = {
   "@bitrix24/b24jssdk": "^2.2.0",
   "@hono/node-server": "^2.0.0",

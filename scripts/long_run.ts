@@ -1,5 +1,5 @@
 /**
- * The long forms of `tests/chaos` and `tests/random`, of which the gate runs some 20 seconds each.
+ * The long forms of `tests/chaos` and `tests/random`. The gate runs about 20 seconds of each.
  *
  *     deno task chaos [seed] [seconds for each storage, default 60]
  *     deno task random [seed] [histories of portals, default 1000]

@@ -23,7 +23,7 @@ export interface Import {
   readonly isDynamic: boolean;
 }
 
-/** What `deno info --json` reports of a module, as far as it is used here. */
+/** The part of a module's report by `deno info --json` that is used here. */
 interface InfoModule {
   readonly specifier: string;
   readonly dependencies?: readonly {

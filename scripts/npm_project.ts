@@ -8,7 +8,7 @@ import { read } from "./run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** What the tests need beside the package. Not the sources: those come from the tarball. */
+/** Files that the tests need besides the package. The sources come from the tarball. */
 const COPIED = ["tests/unit", "tests/integration", "tests/support", "tests/fixtures", "scripts"];
 
 /** One Node to run things on. */

@@ -33,7 +33,7 @@ interface Check {
   readonly forbidden?: RegExp;
 }
 
-/** What only reads the tree. */
+/** Checks that only read the tree. */
 const CHECKS: readonly Check[] = [
   { name: "format", args: ["fmt", "--check"] },
   { name: "lint", args: ["lint"] },

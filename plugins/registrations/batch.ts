@@ -2,7 +2,7 @@
 import { B24Error, type OnAppUpdateError } from "../../mod.ts";
 import { isMap, text } from "./listed.ts";
 
-/** What {@linkcode registrations} needs in the context. `rest()` adds it. */
+/** The part of the context that {@linkcode registrations} needs. `rest()` adds it. */
 export interface HasB24Batch {
   /** A client of the portal's REST. */
   readonly b24: {

@@ -13,7 +13,7 @@ export interface RegistrationChange {
   readonly kind: keyof Declaration;
   /** Identifies the registration, for people. The query of its handler is left out, because it may contain a secret. */
   readonly id: string;
-  /** What is done; `keep`: nothing. */
+  /** The action; `keep` does nothing. */
   readonly action: "add" | "update" | "remove" | "keep";
   /** Reason for people. */
   readonly why: string;

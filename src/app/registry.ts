@@ -1,4 +1,4 @@
-/** What a vendor registers with an app before it starts: plugins, event handlers and upgrades. */
+/** The registry of an app, filled before it starts: plugins, event handlers and upgrades. */
 import type { AnyHandler } from "../plugin/runtime.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import { defineUpgrade, type Upgrade } from "../upgrade/definition.ts";

@@ -31,7 +31,7 @@ export class B24Error extends OnAppUpdateError {
   readonly status: number;
   /** The REST method that was called, such as `crm.deal.list`. */
   readonly method: string;
-  /** What the portal needs before another attempt can succeed; absent if the portal needs nothing. */
+  /** The need of the portal that keeps another attempt from succeeding; absent if there is none. */
   readonly blockedOn?: BlockedReason;
   /** Another attempt cannot succeed, or makes it worse. */
   readonly isFinal: boolean;

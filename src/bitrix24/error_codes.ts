@@ -3,7 +3,7 @@ import type { BlockedReason } from "../errors.ts";
 
 /** The meaning of an error code. A code without a meaning is the caller's mistake, or unknown: the retry policy applies. */
 export interface ErrorCodeMeaning {
-  /** What the portal needs before another attempt can succeed. */
+  /** The need of the portal that keeps another attempt from succeeding. */
   readonly blockedOn?: BlockedReason;
   /** Another attempt cannot succeed, or makes it worse. */
   readonly isFinal?: true;

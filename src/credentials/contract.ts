@@ -1,7 +1,7 @@
 /** Public contract of portal credentials: who to call a portal as, and calls that recover from refused tokens. */
 import type { Secret } from "../secret.ts";
 
-/** What it takes to call a portal as one of its users. */
+/** The address and the access token for calls to a portal as one of its users. */
 export interface PortalCredentials {
   /** Address of the portal's REST API, with a slash at its end. Always an address that was verified. */
   readonly clientEndpoint: string;

@@ -10,7 +10,7 @@ import type {
   PortalCredentialsProvider,
 } from "./contract.ts";
 
-/** What a call recovers with. */
+/** The functions by which a call recovers. */
 export interface CallRecovery extends Pick<PortalCredentialsProvider, "get" | "refresh"> {
   /** Returns the credentials of a user who is not among `denied`, or `undefined` if there is none. */
   readonly otherUser: (
@@ -76,7 +76,7 @@ interface Call extends CredentialsOptions {
   isRefreshed: boolean;
   /** The credentials of the next attempt; absent before the first one. */
   credentials?: PortalCredentials;
-  /** What the last attempt threw. */
+  /** The error of the last attempt. */
   failure?: unknown;
 }
 

@@ -18,7 +18,7 @@ import { createTokenVerifier, type TokenVerifier } from "./verify_tokens.ts";
 
 /** The credentials of an app's portals. */
 export interface AppCredentials {
-  /** What plugins and the vendor's code use. */
+  /** The public part, for plugins and the vendor's code. */
   readonly provider: PortalCredentialsProvider;
   /** Returns the access tokens of a portal that were issued last. */
   readonly issued: (memberId: string) => readonly Secret[];
@@ -69,7 +69,7 @@ export function createCredentials(settings: CredentialsSettings): AppCredentials
   };
 }
 
-/** What {@linkcode createInspect} needs besides the settings. */
+/** Dependencies of {@linkcode createInspect} besides the settings. */
 interface InspectOptions {
   readonly verifier: TokenVerifier;
   readonly select: SelectCredentials;

@@ -1,4 +1,4 @@
-/** What is stored after Bitrix24 has refused: a token pair is dropped, or the portal is blocked. */
+/** Records refusals of Bitrix24: drops a token pair, or marks the portal as blocked. */
 import type { B24Error } from "../bitrix24/b24_error.ts";
 import { changePortal } from "../portal/record.ts";
 import type { StoredTokens } from "../portal/tokens.ts";

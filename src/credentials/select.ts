@@ -17,7 +17,7 @@ export type SelectCredentials = (
   signal?: AbortSignal,
 ) => Promise<PortalCredentials | undefined>;
 
-/** What {@linkcode createSelect} needs besides the settings. */
+/** Dependencies of {@linkcode createSelect} besides the settings. */
 export interface SelectOptions {
   readonly refresh: Refresh;
   readonly verifier: TokenVerifier;

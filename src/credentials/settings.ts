@@ -1,4 +1,4 @@
-/** What the modules of this folder share. */
+/** Settings and helpers that the modules of this folder share. */
 import type { Time } from "../async/time.ts";
 import type { OAuthClient } from "../bitrix24/oauth_client.ts";
 import { NoCredentialsError } from "../errors.ts";

@@ -1,6 +1,6 @@
 /** The runtime environment of the process. The only module of the core that looks at the runtime. */
 
-/** What the runtime environment shows, for warnings at start. */
+/** Facts about the runtime environment, for warnings at start. */
 export interface RuntimeEnvironment {
   /** Returns an environment variable, or `undefined` if it is not set or may not be read. */
   readonly variable: (name: string) => string | undefined;

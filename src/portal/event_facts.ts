@@ -2,7 +2,7 @@
 import type { VersionScheme } from "../version.ts";
 import type { VerifiedTokens } from "./tokens.ts";
 
-/** What applying an event needs besides the event. */
+/** The input for applying an event, besides the event. */
 export interface EventFacts {
   readonly verification: StoredVerification;
   readonly versions: VersionScheme;

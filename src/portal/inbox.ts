@@ -38,7 +38,7 @@ export interface AcceptedDelivery {
 export interface Accepted {
   readonly memberId: string;
   readonly deliveryId: string;
-  /** What this process has just written, so that the worker need not read it. */
+  /** Entries that this process has just written, so that the worker need not read them. */
   readonly fresh: AcceptedDelivery;
 }
 

@@ -93,7 +93,7 @@ export interface UpgradeJournal {
 
 /** The external action that a portal is blocked on. */
 export interface PortalBlock {
-  /** What the portal needs. */
+  /** The need of the portal. */
   readonly on: BlockedReason;
   /** Explanation for people, without tokens. */
   readonly message: string;
@@ -135,7 +135,7 @@ export interface Portal {
   readonly failure?: PortalFailure;
   /** The current run; absent if there is none. */
   readonly run?: PortalRun;
-  /** What the portal is blocked on; absent if it is not blocked. */
+  /** The reason why the portal cannot continue; absent if it is not blocked. */
   readonly blocked?: PortalBlock;
   /** Scopes granted to the app, as Bitrix24 last reported them; absent until it was asked. */
   readonly scope?: readonly string[];
@@ -164,7 +164,7 @@ export interface PortalRecord extends Omit<Portal, "run"> {
   readonly format: typeof PORTAL_FORMAT;
   /** Absent until an event brings some, and after a removal. */
   readonly tokens?: readonly StoredTokens[];
-  /** Who refreshes tokens of this portal: one at a time. */
+  /** The process that refreshes tokens of this portal: one at a time. */
   readonly refreshing?: { readonly id: string; readonly until: number };
   /** Absent until the first check. */
   readonly check?: Check;

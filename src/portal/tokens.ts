@@ -27,7 +27,7 @@ export interface StoredTokens {
   readonly isAdmin?: true;
 }
 
-/** What an OAuth host reported for the access token of an event. */
+/** The answer of an OAuth host about the access token of an event. */
 export interface VerifiedTokens {
   readonly userId?: number;
   readonly scope: readonly string[];

@@ -16,7 +16,7 @@ export interface ProcessHistory {
   readonly skewMs: number;
 }
 
-/** What happened to processes and storage. */
+/** Disturbances of processes and storage. */
 export interface Circumstances {
   /** Histories by process name. */
   readonly processes: ReadonlyMap<string, ProcessHistory>;

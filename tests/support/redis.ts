@@ -94,7 +94,7 @@ export interface RedisProxy {
   readonly stop: () => Promise<void>;
   /** Takes connections again. */
   readonly start: () => Promise<void>;
-  /** What the client has sent. */
+  /** The bytes that the client has sent. */
   readonly sent: () => string;
 }
 

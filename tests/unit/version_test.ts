@@ -8,7 +8,7 @@ import { describe, it } from "../support/test.ts";
 
 const HUGE = "9007199254740991";
 
-/** What each text is as a version; `null`: it is none. */
+/** The version that each text stands for; `null` if it is not a version. */
 const READINGS: readonly (readonly [raw: string, version: string | null])[] = [
   ["3", "3.0.0"],
   ["0", "0.0.0"],

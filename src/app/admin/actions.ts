@@ -1,4 +1,4 @@
-/** What operators can do with a portal. */
+/** Operators' actions on a portal. */
 import { defined } from "../../defined.ts";
 import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
 import { withExtensions } from "../../plugin/pipeline.ts";

@@ -30,7 +30,7 @@ export interface Admin {
   readonly skip: (memberId: string, upgradeId: string) => Promise<void>;
   /**
    * Rolls a portal back: calls the `undo` functions of the finished steps of its current run, or of its last run if there
-   * is no current one, the last step first. The portal is then parked on the version from which that run started.
+   * is no current run, the last step first. The portal is then parked on the version from which that run started.
    *
    * To find the `undo` functions, each upgrade handler runs again, with `ctx.mode` `"rollback"`, up to its first
    * unfinished step: effects outside of steps are repeated.

@@ -10,7 +10,7 @@ export interface CrashPoint {
   readonly when: "before" | "after";
 }
 
-/** What a process is started with. */
+/** Options of a process. */
 export interface ProcessOptions {
   readonly app: (environment: CrashEnvironment) => App<never> | App;
   /** Absent: the process does not crash. */

@@ -248,7 +248,7 @@ interface Child {
   readonly kill: (signal: "SIGINT" | "SIGTERM") => void;
   /** The next line that it prints. */
   readonly line: () => Promise<string>;
-  /** What it printed after the last line taken, and how it ended. */
+  /** Its output after the last line taken, and its exit. */
   readonly end: () => Promise<{ lines: string[]; code: number | null; signal: string | null }>;
 }
 

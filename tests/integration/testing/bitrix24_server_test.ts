@@ -20,7 +20,7 @@ describe("FakeBitrix24.serve() and forwardingFetch()", () => {
     });
     assert.equal((await read(await fetch(json))).body.result.result.ä.ID, "1");
     assert.equal((await read(await fetch(`https://${portal.domain}/rest/profile?auth=${auth}`))).status, 200);
-    // What knows nothing of forwarding sees an OAuth host.
+    // Code that does not know of forwarding sees an OAuth host.
     assert.equal((await read(await globalThis.fetch(`${server.url}/rest/app.info?auth=${auth}`))).status, 200);
     await server.close();
     await assert.rejects(fetch(`${TECH}/rest/app.info`, form));

@@ -452,7 +452,7 @@ describe("an app", () => {
     await begun;
     await app.close();
     assert.equal(aborted, true);
-    assert(!names().includes("eventFailed"), "an attempt that the app itself cut off is no failure");
+    assert(!names().includes("eventFailed"), "an attempt that the app itself interrupted is not a failure");
     assert.equal(await send(portal.update(3)), 503);
     const next = createApp({ storage, logger: quietLogger }).use(trustAll);
     assert.equal((await next.tick()).failed, 0);

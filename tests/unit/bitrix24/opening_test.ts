@@ -74,7 +74,7 @@ test("parseOpening() never expects an access token to live longer than an hour",
   assert.equal(parse({}, { AUTH_EXPIRES: "999999999999" }).expiresAt, NOW + 3_600_000);
 });
 
-test("parseOpening() takes placement options that are no object as none", () => {
+test("parseOpening() treats placement options that are not an object as empty", () => {
   for (const options of ["[]", "null", "7", '"x"', "{", "undefined"]) {
     assert.deepEqual(parse({}, { PLACEMENT_OPTIONS: options }).placementOptions, {}, options);
   }

@@ -223,7 +223,7 @@ function failure(parse: () => unknown): InputError {
   throw new Error("it was parsed");
 }
 
-/** What is put into a field, and how an issue describes it. */
+/** A value for a field, and its description in an issue. */
 type Bad = readonly [value: Json, saw: string];
 
 const NO_TEXT: readonly Bad[] = [
@@ -244,7 +244,7 @@ interface Field {
 
 const TOKEN: Field = {
   wanted: "a token of 1 to 255 characters",
-  // Of a token, even a wrong one, nothing is shown.
+  // No part of a token is shown, even of a wrong one.
   bad: [
     [[], "an array"],
     [{}, "an object"],
@@ -560,7 +560,7 @@ describe("parseEvent() of malformed forms", () => {
     ],
     "member_id as a map": [`${form}&auth[member_id][x]=3`, "auth.member_id", "an object"],
     "an empty body": ["", "event", "nothing"],
-    "a body that is no form": ["<xml/>", "event", "nothing"],
+    "a body that is not a form": ["<xml/>", "event", "nothing"],
   };
   for (const [name, [text, path, saw]] of Object.entries(cases)) {
     it(name, () => {
@@ -927,7 +927,7 @@ describe("types", () => {
     void event.wireName;
     // @ts-expect-error an event is not to be changed
     event.ts = 1;
-    // @ts-expect-error a token is no text
+    // @ts-expect-error a token is not a string
     const token: string | undefined = event.auth.applicationToken;
     // @ts-expect-error an access token may be absent
     void event.auth.accessToken.reveal();
@@ -984,7 +984,7 @@ describe("types", () => {
     deal satisfies UnknownEvent;
     // @ts-expect-error of an unknown event nothing is known
     void deal.data.version;
-    // @ts-expect-error an install is no update
+    // @ts-expect-error an install is not an update
     const install: EventNamed<"ONAPPINSTALL"> = update;
     void install;
     // @ts-expect-error a misspelt kind

@@ -293,7 +293,7 @@ const ANSWERS: readonly (readonly [name: string, status: 200 | 403 | 503, answer
   ["a redirect that keeps the method", 503, () => Response.redirect("https://evil.example/rest/app.info", 307)],
   ["no connection", 503, () => Promise.reject(new TypeError("error sending request"))],
   ["an abort", 503, () => Promise.reject(new DOMException("timed out", "TimeoutError"))],
-  ["a throw that is no Error", 503, () => Promise.reject("down")],
+  ["a thrown value that is not an Error", 503, () => Promise.reject("down")],
 ];
 
 describe("applicationToken() and answers of an OAuth host", () => {

@@ -493,7 +493,7 @@ describe("b24sdk() keeps tokens", () => {
   it("out of the SDK's own output on the console", async () => {
     const written = await consoled(() =>
       play(async ({ b24sdk }) => {
-        // Of the SDK's functions the one that always has something to say.
+        // The function of the SDK that always logs.
         await (await b24sdk()).callMethod(METHOD);
       })
     );

@@ -36,7 +36,7 @@ export interface Counter {
   /** Milliseconds of each wait. */
   readonly waits: number[];
   readonly lines: string[];
-  /** What the client recovers with; its members can be replaced. */
+  /** The functions by which the client recovers; its members can be replaced. */
   readonly recovery: CallRecovery;
   readonly timer: B24Timer;
   /** Returns the answers of portals from now on. */

@@ -7,7 +7,7 @@ import qs from "qs";
 import { describe, it } from "../../../support/test.ts";
 import { assertNoToken, counter, failure, ok, refusal, type Sent } from "./_rest.ts";
 
-/** What the portal does with one command: a result, or an error. */
+/** The portal's answer to one command: a result, or an error. */
 type Act = (method: string, params: Readonly<Record<string, unknown>>, auth: string) => { result: unknown } | object;
 
 /** As Bitrix24 does a batch: commands one by one, and empty maps as lists. */

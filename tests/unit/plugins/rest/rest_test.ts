@@ -181,7 +181,7 @@ describe("b24.call()", () => {
       const id = await b24.call("crm.deal.add");
       // @ts-expect-error without a type, a result is unknown
       assert(id > 0);
-      // @ts-expect-error the name of a result that is no command's
+      // @ts-expect-error no command has this name
       await b24.batch<{ user: string }>({ users: ["user.get"] });
       // @ts-expect-error a failed command has no value
       if (!user.ok) assert.equal(user.value, deal.ID);

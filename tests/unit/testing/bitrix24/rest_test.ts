@@ -233,7 +233,7 @@ describe("fakeBitrix24() as a portal's REST", () => {
       302,
       "https://new.bitrix24.com/rest/crm.deal.list.json",
     ]);
-    // Whoever follows loses the body.
+    // A client that follows the redirect loses the body.
     assertError(await read(await bitrix24.fetch(`${REST}/profile`, init)), 401, "NO_AUTH_FOUND");
     await assert.rejects(bitrix24.fetch(`${REST}/profile`, { ...init, redirect: "error" }), { name: "TypeError" });
     assert.equal((await call("profile")).status, 200);
