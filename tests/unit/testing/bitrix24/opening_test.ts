@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { parseOpening } from "../../../../src/bitrix24/opening.ts";
 import { MEMBER_ID } from "../../../support/app.ts";
 import { fakeSetup } from "../../../support/fake.ts";
 import { describe, it } from "../../../support/test.ts";
@@ -24,11 +23,13 @@ describe("portal.open()", () => {
     });
     const url = new URL(request.url);
     assert.equal(url.searchParams.get("own"), "1");
-    const opening = parseOpening(url.searchParams, await request.text(), 0);
+    const body = new URLSearchParams(await request.text());
     assert.deepEqual(
-      [opening.memberId, opening.domain, opening.language, opening.placement, opening.placementOptions],
-      [MEMBER_ID, "example.bitrix24.de", "de", "CRM_DEAL_DETAIL_TAB", { ID: "42" }],
+      [body.get("member_id"), url.searchParams.get("DOMAIN"), url.searchParams.get("LANG"), body.get("PLACEMENT")],
+      [MEMBER_ID, "example.bitrix24.de", "de", "CRM_DEAL_DETAIL_TAB"],
     );
+    assert.deepEqual(JSON.parse(body.get("PLACEMENT_OPTIONS")!), { ID: "42" });
+    assert.match(body.get("AUTH_ID")!, /^\w{32,}$/);
   });
 
   it("carries tokens of the user, who may be an administrator or not", async () => {
