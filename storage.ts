@@ -30,6 +30,9 @@ export type {
 export { assertKey, compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
 export { decodeValue, encodeValue, expiryOf, isExpired } from "./src/storage/value.ts";
 
+// Calls to backends, for adapters
+export { type BackendCall, type BackendCaller, createBackendCaller } from "./src/storage/backend_calls.ts";
+
 // Storages
 export { memoryStorage, type MemoryStorageOptions } from "./src/storage/memory.ts";
 export { encrypted, type EncryptedOptions } from "./src/storage/encrypted.ts";

@@ -74,6 +74,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "assertKey",
     "compareKeys",
     "copyStorage",
+    "createBackendCaller",
     "decodeKey",
     "decodeValue",
     "encodeKey",

@@ -1,0 +1,94 @@
+/** Limits on calls to the backend of a storage: a timeout, and abort signals. */
+import { createDeadline } from "../async/deadline.ts";
+import { isDuration, systemTime } from "../async/time.ts";
+import { FormatError, StorageError } from "../errors.ts";
+
+/** A call to a backend in progress. */
+export interface BackendCall {
+  /** Whether the caller has its result. After a timeout or an abort, start no further requests. */
+  readonly isSettled: boolean;
+  /**
+   * What is missing, for the error if the call times out: `no reply for 5000 milliseconds`.
+   *
+   * @default "no reply"
+   */
+  missing: string;
+  /** Cause of that error. */
+  cause?: unknown;
+}
+
+/**
+ * Runs a call and returns its result. `describe` returns what the call does, for errors: `get ["a"] from Redis`.
+ *
+ * @throws the reason of `signal`, as soon as it is aborted. The request may be executed nevertheless.
+ * @throws {StorageError} if the call times out or `run` rejects. `StorageError` and `FormatError` are passed through; other
+ * errors become its cause, so they must not contain stored values.
+ */
+export type BackendCaller = <T>(
+  describe: () => string,
+  signal: AbortSignal | undefined,
+  run: (call: BackendCall) => Promise<T>,
+) => Promise<T>;
+
+/**
+ * Creates a function that runs the calls of one storage to its backend, so that none takes longer than the timeout and all
+ * failures are a `StorageError`. For authors of storages.
+ *
+ * All calls share one timer, which does not keep the process alive.
+ *
+ * @param timeoutMs Max duration of a call in milliseconds. Above 0, below 2^31.
+ * @throws {TypeError} if `timeoutMs` is not such a number
+ *
+ * @example
+ * ```ts
+ * import { createBackendCaller } from "@b24/onappupdate/storage";
+ * import assert from "node:assert/strict";
+ *
+ * const call = createBackendCaller(5000);
+ * const query = () => Promise.reject(new Error("connection refused"));
+ * await assert.rejects(call(() => `get ["a"] from my database`, undefined, query), {
+ *   name: "StorageError",
+ *   message: `cannot get ["a"] from my database: connection refused`,
+ * });
+ * ```
+ */
+export function createBackendCaller(timeoutMs: number): BackendCaller {
+  if (!isDuration(timeoutMs)) {
+    throw new TypeError(`invalid timeoutMs ${timeoutMs}, wanted a number above 0 and below 2^31`);
+  }
+  const startTimeout = createDeadline(systemTime, timeoutMs);
+
+  return (describe, signal, run) =>
+    new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const call = { isSettled: false, missing: "no reply", cause: undefined as unknown };
+      const cancelTimeout = startTimeout(() =>
+        fail(new Error(`${call.missing} for ${timeoutMs} milliseconds`, { cause: call.cause }))
+      );
+      signal?.addEventListener("abort", abort);
+      run(call).then((result) => settle(() => resolve(result)), fail);
+
+      function settle(how: () => void): void {
+        if (call.isSettled) return;
+        call.isSettled = true;
+        cancelTimeout();
+        signal?.removeEventListener("abort", abort);
+        how();
+      }
+
+      function abort(): void {
+        settle(() => reject(signal!.reason));
+      }
+
+      function fail(error: unknown): void {
+        settle(() => reject(toStorageError(describe, error)));
+      }
+    });
+}
+
+function toStorageError(describe: () => string, error: unknown): Error {
+  if (error instanceof StorageError || error instanceof FormatError) return error;
+  // Further lines show where in the client it happened.
+  const [reason] = String(error instanceof Error ? error.message : error).split("\n");
+  return new StorageError(`cannot ${describe()}: ${reason}`, { cause: error });
+}
