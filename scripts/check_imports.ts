@@ -23,7 +23,7 @@ const RANKS: readonly (readonly string[])[] = [
   ["src/portal"],
   ["src/credentials"],
   ["src/plugin"],
-  ["src/upgrade", "src/verify", "src/intake"],
+  ["src/upgrade", "src/intake"],
   ["src/worker"],
   ["src/app"],
   ["mod.ts", "storage.ts", "errors.ts"],

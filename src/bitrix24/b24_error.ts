@@ -46,8 +46,8 @@ export class B24Error extends OnAppUpdateError {
   /** The call may have taken effect: repeat it only if it may run twice. */
   readonly mayHaveTakenEffect: boolean;
   /**
-   * As the answer of an OAuth host to `app.info`: the access token is not one of this app on an installed portal. Any
-   * other error leaves that open.
+   * If an OAuth host answers `app.info` with this error, the access token does not belong to this app on an installed
+   * portal. Any other error leaves that open.
    */
   readonly failsVerification: boolean;
 

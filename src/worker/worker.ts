@@ -53,7 +53,7 @@ export function createWorker(options: WorkerOptions): Worker {
     };
     const done = afterAnswers().then(async () => {
       let total: ProcessedPortal = { handled: 0, failed: 0 };
-      let [first] = pending.values();
+      let first: AcceptedDelivery | undefined = pending.values().next().value;
       try {
         do {
           const awaited = [...waiters.keys()];

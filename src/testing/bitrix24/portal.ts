@@ -164,7 +164,7 @@ export interface FakePortal {
   /** Returns any other event, with tokens unless `tokenless`. Keys of `data` are as on the wire: `VERSION`, `QUERY[any]`. */
   readonly event: (name: string, data: Readonly<Record<string, string>>, options?: FakeEventOptions) => string;
 
-  /** Opens the app's page as a user; returns the POST of the user's browser, for `app.open` or a handler of pages. */
+  /** Opens the app's page as a user; returns the POST of the user's browser, for your handler of that page. */
   readonly open: (options?: FakeOpenOptions) => Request;
 
   /** Sends a body. Resolves to the HTTP statuses of the answers. */
