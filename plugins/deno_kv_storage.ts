@@ -1,97 +1,92 @@
 /**
- * Keeps an app's state in Deno KV: `Deno.openKv()` of Deno and Deno Deploy, `openKv()` of `npm:@deno/kv` on Node.
+ * Stores an app's state in Deno KV: `Deno.openKv()` of Deno and Deno Deploy, or `openKv()` of `npm:@deno/kv` on Node.
  *
  * - **Deno Deploy**: assign a KV database to the app in its settings, then
- *   `denoKvStorage(await Deno.openKv(), { scope: "network" })`. No queues are used, which Deno Deploy has not.
- * - **Deno** elsewhere: `"unstable": ["kv"]` in deno.json or the flag `--unstable-kv`, then
- *   `denoKvStorage(await Deno.openKv("app.db"))`. Several processes of one host may share the file.
- * - **Node**: `npm install @deno/kv`, then `denoKvStorage(await openKv("app.db"))` with its `openKv`, which also connects to
- *   a database of Deno Deploy: `openKv("https://api.deno.com/…")`, with `scope: "network"`. Without a path it keeps nothing.
+ *   `denoKvStorage(await Deno.openKv(), { scope: "network" })`. The storage uses no queues, which Deno Deploy lacks.
+ * - **Deno** elsewhere: set `"unstable": ["kv"]` in deno.json or the flag `--unstable-kv`, then
+ *   `denoKvStorage(await Deno.openKv("app.db"))`. Several processes of one host can share the file.
+ * - **Node**: `npm install @deno/kv`, then `denoKvStorage(await openKv("app.db"))` with its `openKv`. It also connects to a
+ *   database of Deno Deploy: `openKv("https://api.deno.com/…")`, with `scope: "network"`. Without a path it stores nothing
+ *   permanently.
  *
- * What it writes can be told from what else is in the database, and looked at:
+ * **Stored keys**. Values are bytes in UTF-8. They are JSON, because Deno KV stores objects in the format of the runtime's
+ * V8, which older runtimes cannot read.
  *
- * | key                                        | bytes, UTF-8                                                       |
- * | ------------------------------------------ | ------------------------------------------------------------------ |
- * | `["onappupdate", "entry", …parts of key]`  | JSON: `format`, `writeId`, `key`, `value`, and perhaps `expiresAt` |
- * | `["onappupdate", "part", writeId, number]` | of a longer value; its entry has the number of `parts` instead     |
+ * | key                                        | value                                                                    |
+ * | ------------------------------------------ | ------------------------------------------------------------------------ |
+ * | `["onappupdate", "entry", …parts of key]`  | `format`, `writeId`, `key`, `value`, and `expiresAt` if it expires       |
+ * | `["onappupdate", "chunk", writeId, index]` | chunk of a value above 64 KiB; its entry has `chunks` instead of `value` |
  *
- * It is JSON because objects are written in the format of the runtime's V8, which older ones do not read: a Node beside a
- * Deno, or the Deno of last month.
+ * **Requests**. An entry and its chunks are written and deleted in one atomic operation. `get` is one request, two for a
+ * value in chunks. `put` and `delete` with `ifVersion` are one request if they succeed. Without `ifVersion`, `put` is one
+ * request for a new entry and three for an existing one, and `delete` is two. A listing is one request for each 64 entries,
+ * and two more for each value in chunks.
  *
- * An entry and its parts are written and removed in one atomic operation. Every write looks at what it replaces, which
- * `put` with a version has learned from that version, and `put` with `null` from the absence: these are one request when
- * they succeed. `put` without `ifVersion` is one for a new key and three for another; `delete` without `ifVersion` is two. A
- * listing is one request for each 64 entries and two more for each entry in parts.
+ * **Outages**. A request fails with `StorageError` if the database reports an error or `timeoutMs` is over. Only requests
+ * that a lock of another process refused are repeated. If the reply to a `put` is lost, the storage reads the entry and
+ * recognizes its own write by the `writeId`, or rejects with `StorageError`. A `delete` rejects.
  *
- * A write of which the outcome is not known, because its reply was lost or came too late, is recognised by its `writeId`,
- * or the call fails; it is never repeated. Connections to a remote database repeat requests by themselves, though. When
- * such a repetition is refused because the first try had succeeded, `put` finds that out, unless others have written the
- * entry since, and `delete` with a version does not: it says that it removed nothing.
+ * Connections to a remote database repeat requests on their own. If the first attempt succeeded and the second is refused,
+ * `put` finds that out, unless another process has written the entry since. `delete` with `ifVersion` does not: it then
+ * resolves to `{ ok: false }` although it has deleted the entry.
  *
  * @module
  */
 import type { Storage } from "../mod.ts";
-import { StorageError } from "../errors.ts";
-import {
-  compareKeys,
-  decodeValue,
-  encodeKey,
-  encodeValue,
-  type Entry,
-  expiryOf,
-  type Key,
-  type ListOptions,
-} from "../storage.ts";
-import {
-  type Found,
-  type Known,
-  MAX_VALUE_BYTES,
-  NAME,
-  pack,
-  type Packed,
-  parseVersion,
-  toEntry,
-  toFound,
-  versionOf,
-} from "./deno_kv_storage/entries.ts";
-import {
-  collect,
-  type Committed,
-  type KvAtomicLike,
-  type KvEntryLike,
-  type KvKeyLike,
-  type KvLike,
-} from "./deno_kv_storage/kv.ts";
-import { type Ask, patiently } from "./deno_kv_storage/patiently.ts";
+import { createBackendCaller, encodeValue, expiryOf, type Key } from "../storage.ts";
+import { callDatabase, type Context } from "./deno_kv_storage/context.ts";
+import { encodeEntry, MAX_VALUE_BYTES } from "./deno_kv_storage/entries.ts";
+import { createKeyspace } from "./deno_kv_storage/keyspace.ts";
+import type { KvAtomicLike, KvEntryLike, KvKeyLike, KvLike } from "./deno_kv_storage/kv.ts";
+import { listEntries } from "./deno_kv_storage/listing.ts";
+import { readEntry } from "./deno_kv_storage/reads.ts";
+import { deleteEntry, expectedEntry, putEntry } from "./deno_kv_storage/writes.ts";
 
 export type { KvAtomicLike, KvEntryLike, KvKeyLike, KvLike };
 
 /** Options of {@linkcode denoKvStorage}. */
 export interface DenoKvStorageOptions {
-  /** First parts of every key, to share a database with other data; default `["onappupdate"]`. */
+  /**
+   * First parts of every key. Storages with different prefixes share a database without seeing each other's entries.
+   *
+   * @default ["onappupdate"]
+   */
   readonly prefix?: readonly string[];
   /**
-   * Who shares the database, which a handle does not tell: `"host"`, the default, for a file, `"network"` for Deno
-   * Deploy and every other remote database, `"process"` for `":memory:"`, which is not durable then.
+   * Which processes share the database: `"host"` for a file; `"network"` for Deno Deploy and other remote databases;
+   * `"process"` for `":memory:"`, which is then not reported as durable. The storage cannot find out by itself.
+   *
+   * @default "host"
    */
   readonly scope?: "process" | "host" | "network";
-  /** The time in milliseconds since 1970, against which entries expire; default `Date.now`. */
+  /**
+   * Returns the time in milliseconds since 1970. Entries expire by it.
+   *
+   * @default Date.now
+   */
   readonly clock?: () => number;
-  /** How long in milliseconds a call, and each page of a listing, may take before it fails; default 5000. */
+  /**
+   * Max duration in milliseconds of a call, and of each page of a listing. Above 0, below 2^31.
+   *
+   * @default 5000
+   */
   readonly timeoutMs?: number;
 }
 
 /**
- * Stores in the database behind `kv`, which stays yours: close it after `app.close()`, or let the process end.
+ * Creates a storage on the database `kv`. You own the handle: close it after `app.close()`.
  *
- * A file that other processes write to refuses writes now and then; they are tried again until `timeoutMs` is over.
- * Entries expire at their own deadline, whenever the backend removes them: that is at least a minute later.
+ * When `put` or `delete` resolves, the write is on disk for a file, or in the database of Deno Deploy. While another
+ * process writes to the file, requests are repeated until `timeoutMs` is over. A write that timed out may have been done.
  *
- * Keys may have 2046 bytes, with those of `prefix` and a few more; values 768 KiB as JSON in UTF-8: beyond 64 KiB they are
- * split. `put`, `get`, `delete` and `list` throw `StorageError` for more, and `TypeError` for a value that JSON cannot say
- * and for a `ttlMs` that is no finite number.
+ * Entries expire at their exact time by `clock`. The database removes them a minute later or more.
  *
- * @throws {TypeError} when a part of `prefix` is no well-formed text, or `timeoutMs` is not above 0 and below 2^31
+ * A key can have 2046 bytes including `prefix`, with a few bytes of overhead for each part; a value can have 768 KiB of JSON
+ * in UTF-8. Methods throw `StorageError` for more, if the database fails, or if other data is stored under the key, and
+ * `FormatError` if a newer version of this library wrote the entry. `put` throws `TypeError` for a value that JSON cannot
+ * represent, and for a `ttlMs` that is not a finite number.
+ *
+ * @throws {TypeError} if a part of `prefix` is not a well-formed string, or `timeoutMs` is not above 0 and below 2^31
  *
  * @example
  * ```ts
@@ -113,84 +108,7 @@ export function denoKvStorage(
   kv: KvLike,
   { prefix = ["onappupdate"], scope = "host", clock = Date.now, timeoutMs = 5000 }: DenoKvStorageOptions = {},
 ): Storage {
-  encodeKey(prefix); // throws for what is no text, as it does below
-  if (!(timeoutMs > 0 && timeoutMs < 2 ** 31)) {
-    throw new TypeError(`cannot wait ${timeoutMs} milliseconds for ${NAME}, wanted more than 0 and less than 2^31`);
-  }
-  const root = [...prefix];
-
-  /** Where the entry of `key` is. */
-  function placeOf(key: readonly string[]): KvKeyLike {
-    encodeKey(key);
-    const place = [...root, "entry", ...key];
-    const bytes = place.reduce((sum, part) => sum + 2 + encoder.encode(part.replaceAll("\0", "\0\0")).length, 0);
-    if (bytes <= MAX_KEY_BYTES) return place;
-    const start = JSON.stringify(key).slice(0, 60);
-    throw new StorageError(
-      `cannot use ${start}… in ${NAME}: it has ${bytes} bytes there, wanted ${MAX_KEY_BYTES} at most`,
-    );
-  }
-
-  function placeOfEntry(key: Key): KvKeyLike {
-    if (key.length === 0) throw new TypeError("cannot use an empty key, wanted at least one part");
-    return placeOf(key);
-  }
-
-  function partOf(writeId: string, number: number): KvKeyLike {
-    return [...root, "part", writeId, number];
-  }
-
-  function isOver({ expiresAt }: Known): boolean {
-    return expiresAt !== undefined && expiresAt <= clock();
-  }
-
-  async function find(ask: Ask, place: KvKeyLike): Promise<Found | null> {
-    return toFound(await ask(() => kv.get(place)));
-  }
-
-  /** `undefined` when a part is gone. */
-  async function join(ask: Ask, { writeId, parts: count = 0 }: Found): Promise<string | undefined> {
-    const range = { start: partOf(writeId, 0), end: partOf(writeId, count) };
-    const parts = await ask(() => collect(kv.list(range, { limit: count, batchSize: count })));
-    if (parts.length < count) return undefined;
-    const decoder = new TextDecoder("utf-8", { fatal: true });
-    return parts.map(({ value }) => decoder.decode(value as Uint8Array, { stream: true })).join("") + decoder.decode();
-  }
-
-  async function read<T>(ask: Ask, place: KvKeyLike): Promise<Entry<T> | null> {
-    let before = "";
-    for (;;) {
-      const found = await find(ask, place);
-      if (found === null || isOver(found)) return null;
-      if (found.parts === undefined) return toEntry<T>(found);
-      const text = await join(ask, found);
-      if (text !== undefined) return toEntry<T>({ ...found, value: decodeValue(NAME, found.key, text) });
-      // Replaced while it was read, then; unless nothing has changed.
-      if (found.versionstamp === before) throw new Error("parts of what is stored there are missing");
-      before = found.versionstamp;
-    }
-  }
-
-  /** Replaces `known`. In this order, even a backend that did a part of it only would leave an entry that is whole. */
-  function write(
-    place: KvKeyLike,
-    known: Known | null,
-    { writeId, entry, chunks, expiry }: Packed,
-  ): Promise<Committed> {
-    let operation = kv.atomic().check({ key: place, versionstamp: known?.versionstamp ?? null });
-    for (const [i, bytes] of chunks.entries()) operation = operation.set(partOf(writeId, i), bytes, expiry);
-    return removeParts(operation.set(place, entry, expiry), known).commit();
-  }
-
-  function remove(place: KvKeyLike, known: Known): Promise<Committed> {
-    return removeParts(kv.atomic().check({ key: place, versionstamp: known.versionstamp }).delete(place), known)
-      .commit();
-  }
-
-  function removeParts(operation: KvAtomicLike, known: Known | null): KvAtomicLike {
-    for (let i = 0; i < (known?.parts ?? 0); i++) operation = operation.delete(partOf(known!.writeId, i));
-    return operation;
-  }
+  const context: Context = { kv, keyspace: createKeyspace(prefix), clock, call: createBackendCaller(timeoutMs) };
 
   return {
     name: "deno-kv",
@@ -198,97 +116,35 @@ export function denoKvStorage(
 
     get: async <T>(key: Key, { signal }: { readonly signal?: AbortSignal } = {}) => {
       signal?.throwIfAborted();
-      const place = placeOfEntry(key);
-      return await patiently(`get ${JSON.stringify(key)} from`, timeoutMs, signal, (ask) => read<T>(ask, place));
+      const kvKey = context.keyspace.entry(key);
+      const action = `get ${JSON.stringify(key)} from`;
+      return await callDatabase(context, action, signal, (send) => readEntry<T>(context, send, kvKey));
     },
 
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
       signal?.throwIfAborted();
-      const place = placeOfEntry(key);
-      const packed = pack(key, encodeValue(key, value), expiryOf(key, clock(), ttlMs), ttlMs);
-      const wanted = typeof ifVersion === "string" ? parseVersion(ifVersion) : null;
-      if (wanted === undefined || (wanted !== null && isOver(wanted))) return { ok: false };
-      return await patiently(`put ${JSON.stringify(key)} into`, timeoutMs, signal, async (ask) => {
-        for (let known = wanted;;) {
-          let failure: { readonly error: unknown } | undefined;
-          try {
-            const committed = await ask(() => write(place, known, packed));
-            if (committed.ok) return { ok: true, version: versionOf({ ...packed, ...committed }) };
-          } catch (error) {
-            failure = { error };
-          }
-          // A failure may have come after the write, and a refusal may answer a request that was sent twice.
-          const found = await find(ask, place).catch((error) => {
-            throw failure === undefined ? error : failure.error;
-          });
-          if (found?.writeId === packed.writeId) return { ok: true, version: versionOf(found) };
-          if (failure !== undefined) throw failure.error;
-          if (typeof ifVersion === "string") return { ok: false };
-          if (ifVersion === null && found !== null && !isOver(found)) return { ok: false };
-          known = found;
-        }
-      });
+      const kvKey = context.keyspace.entry(key);
+      const encoded = encodeEntry(key, encodeValue(key, value), expiryOf(key, clock(), ttlMs), ttlMs);
+      const expected = expectedEntry(context, ifVersion);
+      if (expected === undefined) return { ok: false };
+      const action = `put ${JSON.stringify(key)} into`;
+      return await callDatabase(
+        context,
+        action,
+        signal,
+        (send) => putEntry(context, send, kvKey, encoded, { ifVersion, expected }),
+      );
     },
 
     delete: async (key, { ifVersion, signal } = {}) => {
       signal?.throwIfAborted();
-      const place = placeOfEntry(key);
-      const wanted = ifVersion === undefined ? null : parseVersion(ifVersion);
-      if (wanted === undefined || (wanted !== null && isOver(wanted))) return { ok: false };
-      return await patiently(`delete ${JSON.stringify(key)} from`, timeoutMs, signal, async (ask) => {
-        for (;;) {
-          const known = wanted ?? await find(ask, place);
-          if (known === null) return { ok: true };
-          const { ok } = await ask(() => remove(place, known));
-          if (ok || wanted !== null) return { ok };
-        }
-      });
+      const kvKey = context.keyspace.entry(key);
+      const expected = expectedEntry(context, ifVersion);
+      if (expected === undefined) return { ok: false };
+      const action = `delete ${JSON.stringify(key)} from`;
+      return await callDatabase(context, action, signal, (send) => deleteEntry(context, send, kvKey, expected));
     },
 
-    list: async function* <T>(
-      prefix: readonly string[],
-      { after, limit = Infinity, signal }: ListOptions = {},
-    ): AsyncGenerator<Entry<T>> {
-      signal?.throwIfAborted();
-      const action = `list ${JSON.stringify(prefix)} of`;
-      // No part of a key of ours is a number, a boolean or bytes: bytes come before every text, booleans after.
-      let start = placeOf(prefix);
-      const end = [...start, true];
-      if (after !== undefined) {
-        const place = placeOfEntry(after);
-        if (compareKeys(after, prefix) >= 0) {
-          if (prefix.some((part, i) => part !== after[i])) return;
-          start = [...place, NO_BYTES];
-        }
-      }
-      for (let left = limit; left > 0;) {
-        const size = Math.ceil(Math.min(left, PAGE));
-        const page = await patiently(action, timeoutMs, signal, async (ask) => {
-          const entries = await ask(() => collect(kv.list({ start, end }, { limit: size, batchSize: size })));
-          return entries.map((entry) => toFound(entry)!);
-        });
-        for (const found of page) {
-          if (isOver(found)) continue;
-          const entry = found.parts === undefined
-            ? toEntry<T>(found)
-            : await patiently(action, timeoutMs, signal, (ask) => read<T>(ask, placeOf(found.key)));
-          if (entry === null) continue;
-          yield entry;
-          left--;
-          signal?.throwIfAborted();
-        }
-        if (page.length < size) return;
-        start = [...placeOf(page.at(-1)!.key), NO_BYTES];
-      }
-    },
+    list: (prefix, options = {}) => listEntries(context, prefix, options),
   };
 }
-
-/** Deno KV takes 2048; a listing that goes on after a key needs two. */
-const MAX_KEY_BYTES = 2046;
-/** Entries that `list` has in memory at once. */
-const PAGE = 64;
-/** A part of a key that comes before every text. */
-const NO_BYTES = new Uint8Array();
-
-const encoder = new TextEncoder();

@@ -1,97 +1,108 @@
-/** Entries as they are in the database, whole or in parts. */
+/** Encoding of entries in the database. A large value is split into chunks. */
 import { FormatError, StorageError } from "../../errors.ts";
 import type { Entry, Key } from "../../storage.ts";
 import type { KvEntryLike } from "./kv.ts";
 
-/** For errors. */
-export const NAME = "Deno KV";
-/** Of what is stored. A change that older versions of this library would misread raises it. */
+/** Format of an entry. Raise it with a change that older versions of this library would misread. */
 const FORMAT = 1;
-/** Deno KV takes 65,536 for a value and 819,200 for an atomic operation, keys included. */
-const PART_BYTES = 65_536;
-const MAX_PARTS = 12;
-/** Of the JSON of a value. */
-export const MAX_VALUE_BYTES: number = MAX_PARTS * PART_BYTES;
-/** Clocks of hosts differ: a backend that is ahead must not remove what others still have to see, or a part of it. */
+/** Max size of a chunk. Deno KV allows 65,536 bytes for a value, and 819,200 for an atomic operation with its keys. */
+const CHUNK_BYTES = 65_536;
+const MAX_CHUNKS = 12;
+/** Max size of the JSON of a value. */
+export const MAX_VALUE_BYTES: number = MAX_CHUNKS * CHUNK_BYTES;
+/**
+ * Time that the database keeps an entry after its expiry. The clocks of hosts differ, and a database whose clock is ahead
+ * must not remove an entry, or some of its chunks, that others still read.
+ */
 const GRACE_MS = 60_000;
-/** A hundred years; Deno KV refuses numbers that are too large. */
+/** A hundred years. Deno KV rejects much larger numbers. */
 const MAX_EXPIRE_MS = 3.2e12;
 
 const encoder = new TextEncoder();
 
-/** What a write knows of the entry that it replaces. */
-export interface Known {
+/** A stored entry as a write has to know it to replace it. */
+export interface EntryRef {
   readonly versionstamp: string;
-  /** Another one for every write. */
+  /** Unique id of the write that stored the entry. */
   readonly writeId: string;
-  /** How many parts there are; without them the value is in the entry. */
-  readonly parts?: number | undefined;
+  /** Number of chunks. Absent: the value is in the entry itself. */
+  readonly chunks?: number | undefined;
   readonly expiresAt?: number | undefined;
 }
 
-/** An entry of which the value may be in parts. */
-export interface Found extends Known {
-  /** Not taken from the key in the database: `npm:@deno/kv` takes a first U+FEFF off its parts. */
+/** A stored entry. Its value may be in chunks. */
+export interface StoredEntry extends EntryRef {
+  /** Stored with the entry, because `npm:@deno/kv` drops a leading U+FEFF from the parts of its keys. */
   readonly key: Key;
   readonly value?: unknown;
 }
 
-/** What a write stores. */
-export interface Packed extends Omit<Known, "versionstamp"> {
-  readonly entry: Uint8Array;
-  readonly chunks: readonly Uint8Array[];
-  readonly expiry: { readonly expireIn?: number };
+/** An entry as a write stores it. */
+export interface EncodedEntry extends Omit<EntryRef, "versionstamp"> {
+  readonly bytes: Uint8Array;
+  readonly chunkBytes: readonly Uint8Array[];
+  /** Options of all `set` calls of the write. */
+  readonly setOptions: { readonly expireIn?: number };
 }
 
-/** @throws {StorageError} for a value that is too large */
-export function pack(key: Key, text: string, expiresAt: number | undefined, ttlMs = 0): Packed {
+/**
+ * Encodes an entry with the JSON of its value.
+ *
+ * @throws {StorageError} if the value is too large
+ */
+export function encodeEntry(key: Key, json: string, expiresAt: number | undefined, ttlMs = 0): EncodedEntry {
   const writeId = crypto.randomUUID();
   const head = JSON.stringify({ format: FORMAT, writeId, key, expiresAt }).slice(0, -1);
   const expireIn = Math.ceil(Math.min(Math.max(ttlMs, 0), MAX_EXPIRE_MS)) + GRACE_MS;
-  const rest = { writeId, expiresAt, expiry: expiresAt === undefined ? {} : { expireIn } };
+  const common = { writeId, expiresAt, setOptions: expiresAt === undefined ? {} : { expireIn } };
 
-  const whole = encoder.encode(`${head},"value":${text}}`);
-  if (whole.length <= PART_BYTES) return { ...rest, entry: whole, chunks: [] };
-  const bytes = encoder.encode(text);
-  const parts = Math.ceil(bytes.length / PART_BYTES);
-  if (parts <= MAX_PARTS) {
-    const chunks = Array.from({ length: parts }, (_, i) => bytes.slice(i * PART_BYTES, (i + 1) * PART_BYTES));
-    return { ...rest, parts, entry: encoder.encode(`${head},"parts":${parts}}`), chunks };
+  const whole = encoder.encode(`${head},"value":${json}}`);
+  if (whole.length <= CHUNK_BYTES) return { ...common, bytes: whole, chunkBytes: [] };
+  const value = encoder.encode(json);
+  const chunks = Math.ceil(value.length / CHUNK_BYTES);
+  if (chunks <= MAX_CHUNKS) {
+    const chunkBytes = Array.from({ length: chunks }, (_, i) => value.slice(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES));
+    return { ...common, chunks, bytes: encoder.encode(`${head},"chunks":${chunks}}`), chunkBytes };
   }
   throw new StorageError(
-    `cannot put ${JSON.stringify(key)} into ${NAME}: the value has ${bytes.length} bytes, ` +
-      `wanted ${MAX_VALUE_BYTES} at most`,
+    `cannot put ${JSON.stringify(key)} into Deno KV: the value has ${value.length} bytes, ` +
+      `wanted at most ${MAX_VALUE_BYTES}`,
   );
 }
 
-/** @throws {Error} when it is none; {FormatError} when newer code wrote it */
-export function toFound({ value: bytes, versionstamp }: KvEntryLike): Found | null {
+/**
+ * Returns the stored entry, or `null` if there is none.
+ *
+ * @throws {FormatError} if a newer version of this library wrote it
+ * @throws {Error} if it is not an entry. The message does not quote it, because it may contain tokens
+ */
+export function decodeEntry({ value: bytes, versionstamp }: KvEntryLike): StoredEntry | null {
   if (versionstamp === null) return null;
-  let stored: Partial<Found> & { readonly format?: unknown } | null | undefined;
+  let stored: Partial<StoredEntry> & { readonly format?: unknown } | null | undefined;
   try {
     stored = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes as Uint8Array));
   } catch {
-    // Its error would quote what is stored, which may be a token.
+    // Not an entry.
   }
-  if (typeof stored?.format !== "number") throw new Error("what is stored there is not of this storage");
-  if (stored.format !== FORMAT) throw new FormatError(`an entry in ${NAME}`, stored.format, FORMAT);
-  return { ...stored as Found, versionstamp };
+  if (typeof stored?.format !== "number") throw new Error("the stored data was not written by this storage");
+  if (stored.format !== FORMAT) throw new FormatError("an entry in Deno KV", stored.format, FORMAT);
+  return { ...stored as StoredEntry, versionstamp };
 }
 
-/** What callers are given. */
-export function toEntry<T>(found: Found): Entry<T> {
-  const { key, value, expiresAt } = found;
-  return { key, value: value as T, version: versionOf(found), ...(expiresAt === undefined ? {} : { expiresAt }) };
+/** Returns the entry for callers. */
+export function toEntry<T>(stored: StoredEntry): Entry<T> {
+  const { key, value, expiresAt } = stored;
+  return { key, value: value as T, version: encodeVersion(stored), ...(expiresAt === undefined ? {} : { expiresAt }) };
 }
 
-/** A version says all that a write has to know of the entry, so that it need not read it first. */
-export function versionOf({ versionstamp, writeId, parts = 0, expiresAt = Infinity }: Known): string {
-  return [versionstamp, writeId, parts, expiresAt].join(" ");
+/** Returns the version of an entry. It contains the whole reference, so that a write need not read the entry first. */
+export function encodeVersion({ versionstamp, writeId, chunks = 0, expiresAt = Infinity }: EntryRef): string {
+  return [versionstamp, writeId, chunks, expiresAt].join(" ");
 }
 
-/** `undefined` when no entry can have this version. */
-export function parseVersion(version: string): Known | undefined {
-  const [versionstamp = "", writeId = "", parts, expiresAt] = version.split(" ");
+/** Returns the reference in a version; `undefined` if no entry can have this version. */
+export function decodeVersion(version: string): EntryRef | undefined {
+  const [versionstamp = "", writeId = "", chunks, expiresAt] = version.split(" ");
   if (!/^[0-9a-f]{20}$/.test(versionstamp)) return undefined;
-  return { versionstamp, writeId, parts: Number(parts), expiresAt: Number(expiresAt) };
+  return { versionstamp, writeId, chunks: Number(chunks), expiresAt: Number(expiresAt) };
 }

@@ -1,45 +1,45 @@
-/** What is used of Deno KV. */
+/** The part of Deno KV that the storage uses. */
 
 /** A key of Deno KV. */
 export type KvKeyLike = readonly (string | number | boolean | Uint8Array)[];
 
-/** What Deno KV gives for a key; without versionstamp there is nothing. */
+/** An entry of Deno KV. Without a versionstamp, there is none. */
 export interface KvEntryLike {
-  /** As it was set. */
+  /** The value as it was set. */
   readonly value: unknown;
-  /** Greater after every write. */
+  /** Increases with every write. */
   readonly versionstamp: string | null;
 }
 
-/** What is used of a `Deno.Kv`, and of a `Kv` of `npm:@deno/kv`. */
+/** The part of a `Deno.Kv`, or of a `Kv` of `npm:@deno/kv`, that is used. */
 export interface KvLike {
   /** Reads one key. */
   readonly get: (key: KvKeyLike) => Promise<KvEntryLike>;
-  /** Reads the keys from `start` up to, and without, `end`. */
+  /** Reads the keys from `start`, inclusive, to `end`, exclusive. */
   readonly list: (
     range: { readonly start: KvKeyLike; readonly end: KvKeyLike },
     options: { readonly limit: number; readonly batchSize: number },
   ) => AsyncIterable<KvEntryLike>;
-  /** Begins a write. */
+  /** Starts an atomic operation. */
   readonly atomic: () => KvAtomicLike;
 }
 
-/** What is used of a `Deno.AtomicOperation`: every step gives the operation with it. */
+/** The part of a `Deno.AtomicOperation` that is used. Each method except `commit` returns the operation. */
 export interface KvAtomicLike {
-  /** Only if the key has this versionstamp; `null`: only if there is nothing. */
+  /** Adds a condition: the key has this versionstamp; `null`: there is no entry. */
   readonly check: (check: { readonly key: KvKeyLike; readonly versionstamp: string | null }) => KvAtomicLike;
-  /** Sets a key; `expireIn` milliseconds later or some time after that, the backend removes it. */
+  /** Sets a key. The backend removes it `expireIn` milliseconds later, or some time after that. */
   readonly set: (key: KvKeyLike, value: unknown, options: { readonly expireIn?: number }) => KvAtomicLike;
-  /** Removes a key. */
+  /** Deletes a key. */
   readonly delete: (key: KvKeyLike) => KvAtomicLike;
-  /** Does all of it, or nothing when a check fails. */
+  /** Does everything, or nothing if a condition does not hold. */
   readonly commit: () => Promise<{ readonly ok: true; readonly versionstamp: string } | { readonly ok: false }>;
 }
 
-/** How an atomic operation ended. */
-export type Committed = Awaited<ReturnType<KvAtomicLike["commit"]>>;
+/** Result of an atomic operation. */
+export type CommitResult = Awaited<ReturnType<KvAtomicLike["commit"]>>;
 
-/** All of them. */
+/** Returns all entries of a listing. */
 export async function collect(entries: AsyncIterable<KvEntryLike>): Promise<KvEntryLike[]> {
   const collected: KvEntryLike[] = [];
   for await (const entry of entries) collected.push(entry);

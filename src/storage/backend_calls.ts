@@ -8,11 +8,11 @@ export interface BackendCall {
   /** Whether the caller has its result. After a timeout or an abort, start no further requests. */
   readonly isSettled: boolean;
   /**
-   * What is missing, for the error if the call times out: `no reply for 5000 milliseconds`.
+   * State of the call, for the error if it times out: `no reply for 5000 milliseconds`.
    *
    * @default "no reply"
    */
-  missing: string;
+  status: string;
   /** Cause of that error. */
   cause?: unknown;
 }
@@ -61,9 +61,9 @@ export function createBackendCaller(timeoutMs: number): BackendCaller {
   return (describe, signal, run) =>
     new Promise((resolve, reject) => {
       signal?.throwIfAborted();
-      const call = { isSettled: false, missing: "no reply", cause: undefined as unknown };
+      const call = { isSettled: false, status: "no reply", cause: undefined as unknown };
       const cancelTimeout = startTimeout(() =>
-        fail(new Error(`${call.missing} for ${timeoutMs} milliseconds`, { cause: call.cause }))
+        fail(new Error(`${call.status} for ${timeoutMs} milliseconds`, { cause: call.cause }))
       );
       signal?.addEventListener("abort", abort);
       run(call).then((result) => settle(() => resolve(result)), fail);

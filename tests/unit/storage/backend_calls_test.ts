@@ -44,7 +44,7 @@ describe("createBackendCaller()", () => {
   it("reports what the call was waiting for, with the cause of that", async () => {
     const locked = new Error("database is locked");
     const timedOut = createBackendCaller(5)(read, undefined, (call) => {
-      call.missing = "no lock";
+      call.status = "no lock";
       call.cause = locked;
       return never();
     });
