@@ -126,9 +126,6 @@ export function redisStorage(
   { prefix = "onappupdate", durable = false, timeoutMs = 5000, clock }: RedisStorageOptions = {},
 ): Storage {
   const keyspace = createKeyspace(prefix);
-  if (!(timeoutMs > 0 && timeoutMs < 2 ** 31)) {
-    throw new TypeError(`invalid timeoutMs ${timeoutMs}, wanted a number above 0 and below 2^31`);
-  }
   const runScript = createScriptRunner(connectionOf(client), timeoutMs);
   const context: Context = { runScript, keyspace, timeoutMs, clock, serverAheadMs: undefined };
 

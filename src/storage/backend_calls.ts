@@ -62,11 +62,9 @@ export function createBackendCaller(timeoutMs: number): BackendCaller {
     new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       const call = { isSettled: false, status: "no reply", cause: undefined as unknown };
-      const cancelTimeout = startTimeout(() =>
-        fail(new Error(`${call.status} for ${timeoutMs} milliseconds`, { cause: call.cause }))
-      );
+      const cancelTimeout = startTimeout(() => fail(`${call.status} for ${timeoutMs} milliseconds`, call.cause));
       signal?.addEventListener("abort", abort);
-      run(call).then((result) => settle(() => resolve(result)), fail);
+      run(call).then((result) => settle(() => resolve(result)), rejectWith);
 
       function settle(how: () => void): void {
         if (call.isSettled) return;
@@ -80,15 +78,15 @@ export function createBackendCaller(timeoutMs: number): BackendCaller {
         settle(() => reject(signal!.reason));
       }
 
-      function fail(error: unknown): void {
-        settle(() => reject(toStorageError(describe, error)));
+      function rejectWith(error: unknown): void {
+        if (error instanceof StorageError || error instanceof FormatError) return settle(() => reject(error));
+        // Further lines show where in the client it happened.
+        const [reason = ""] = String(error instanceof Error ? error.message : error).split("\n");
+        fail(reason, error);
+      }
+
+      function fail(reason: string, cause: unknown): void {
+        settle(() => reject(new StorageError(`cannot ${describe()}: ${reason}`, cause === undefined ? {} : { cause })));
       }
     });
-}
-
-function toStorageError(describe: () => string, error: unknown): Error {
-  if (error instanceof StorageError || error instanceof FormatError) return error;
-  // Further lines show where in the client it happened.
-  const [reason] = String(error instanceof Error ? error.message : error).split("\n");
-  return new StorageError(`cannot ${describe()}: ${reason}`, { cause: error });
 }

@@ -640,7 +640,7 @@ describe("denoKvStorage() on a database that", () => {
       const message =
         /^cannot \w+ \["portal","a223"\] (into|from|in) Deno KV: the database was locked by other processes for 300 milliseconds$/;
       await assert.rejects(call(storage, KEY), (error: Error) => {
-        assert.equal((error.cause as Error).cause, locked);
+        assert.equal(error.cause, locked);
         return storageError(message)(error);
       });
       const { length } = requests;

@@ -50,7 +50,7 @@ describe("createBackendCaller()", () => {
     });
     await assert.rejects(timedOut, ({ message, cause }: Error) => {
       assert.match(message, /: no lock for 5 milliseconds$/);
-      return (cause as Error).cause === locked;
+      return cause === locked;
     });
   });
 
