@@ -17,6 +17,7 @@
 
 export {
   AddressError,
+  AnswerTooLargeError,
   type BlockedReason,
   CannotVerifyError,
   CopyError,

@@ -89,6 +89,7 @@ export type {
   PortalCredentialsProvider,
 } from "./src/credentials/contract.ts";
 export type { AppInfo } from "./src/bitrix24/oauth_client.ts";
+export { type AnswerLimits, type HostAnswer, readAnswer } from "./src/bitrix24/answer.ts";
 export type { CheckPolicy } from "./src/worker/checks.ts";
 export type { CheckProblem, CheckReport } from "./src/worker/portal_check.ts";
 
@@ -99,6 +100,7 @@ export type { Storage } from "./src/storage/storage.ts";
 
 // Secrets, logs, and the errors that handlers and plugins throw or catch
 export { digestToken, Secret } from "./src/secret.ts";
+export { redact } from "./src/redact.ts";
 export {
   type BlockedReason,
   CannotVerifyError,

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Context, Plugin, PluginHost } from "../mod.ts";
+import type { AnswerLimits, Context, Plugin, PluginHost } from "../mod.ts";
 import { signedFetch } from "./b24jssdk/fetch.ts";
 import {
   assertClass,
@@ -33,7 +33,7 @@ export interface HasB24Sdk<S extends Sdk = Sdk> {
    * The SDK's calls reject with the SDK's own errors, whose `cause` is a {@linkcode B24Error} if the portal is blocked on
    * something. Like this function, they also reject with the following errors.
    *
-   * @throws {NoCredentialsError} if no token of the portal can be used
+   * @throws {NoCredentialsError} if no token of the portal can be used, or if the portal's license has ended
    * @throws {UnreachableError} if the portal does not answer
    * @throws {AddressError} if the portal is at, or has moved to, an address that may not be called
    * @throws {B24Error} if the portal refuses a refreshed token too, sends an unreadable answer, or must not be called again
@@ -42,7 +42,7 @@ export interface HasB24Sdk<S extends Sdk = Sdk> {
 }
 
 /** Options of {@linkcode b24jssdk}. */
-export interface B24JsSdkOptions<S extends Sdk> {
+export interface B24JsSdkOptions<S extends Sdk> extends AnswerLimits {
   /** The class `B24OAuth` of `@bitrix24/b24jssdk`, or a class that extends it. */
   readonly B24OAuth: SdkClass<S>;
   /**
@@ -61,7 +61,7 @@ export interface B24JsSdkOptions<S extends Sdk> {
  * API only, and redirects are followed only to the portal's own new address. A call that was cut off may have taken effect
  * and is not repeated; `configure` can set the SDK's `retryOnNetworkError`.
  *
- * @throws {TypeError} if `B24OAuth` lacks a function that is used
+ * @throws {TypeError} if `B24OAuth` lacks a function that is used, or if a limit is below 1
  *
  * @example
  * ```ts
@@ -84,8 +84,10 @@ export interface B24JsSdkOptions<S extends Sdk> {
  * await app.close();
  * ```
  */
-export function b24jssdk<S extends Sdk>({ B24OAuth, configure }: B24JsSdkOptions<S>): Plugin<object, HasB24Sdk<S>> {
+export function b24jssdk<S extends Sdk>(options: B24JsSdkOptions<S>): Plugin<object, HasB24Sdk<S>> {
+  const { B24OAuth, configure } = options;
   assertClass(B24OAuth);
+  assertLimits(options);
   let host: PluginHost | undefined;
   const destroyers = new WeakMap<HasB24Sdk<S>["b24sdk"], () => Promise<void>>();
 
@@ -95,7 +97,7 @@ export function b24jssdk<S extends Sdk>({ B24OAuth, configure }: B24JsSdkOptions
     const sdk = new B24OAuth(authOf(memberId, credentials), secret, SDK_SETTINGS);
     sdk.setLogger(SILENT);
     const root = new URL(credentials.clientEndpoint).href;
-    takeOver(sdk, signedFetch(host!, memberId, root, signal), signal);
+    takeOver(sdk, signedFetch({ host: host!, memberId, root, over: signal, limits: options }), signal);
     await configure?.(sdk, memberId);
     return sdk;
   }
@@ -139,4 +141,11 @@ export function b24jssdk<S extends Sdk>({ B24OAuth, configure }: B24JsSdkOptions
       }
     },
   };
+}
+
+function assertLimits({ answerBytes, answerContainers }: AnswerLimits): void {
+  for (const [name, limit] of Object.entries({ answerBytes, answerContainers })) {
+    if (limit === undefined || limit >= 1) continue;
+    throw new TypeError(`cannot use the SDK with ${name} ${limit}, wanted at least 1`);
+  }
 }

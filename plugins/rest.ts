@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Plugin } from "../mod.ts";
+import type { AnswerLimits, Plugin } from "../mod.ts";
 import { abortable } from "./rest/abortable.ts";
 import type { Answer } from "./rest/answers.ts";
 import { type B24Command, type B24Outcome, runBatch } from "./rest/batches.ts";
@@ -15,7 +15,7 @@ import { assertRate, type B24Rate, type B24Timer, createRequestQueues, SYSTEM_TI
 
 export type { B24Command, B24Outcome, B24Page, B24Rate, B24Timer };
 
-/** What {@linkcode rest} adds to a context. */
+/** The members that {@linkcode rest} adds to a context. */
 export interface HasB24 {
   /** The portal of the event. Its calls reject once the work on the event is aborted. */
   readonly b24: B24;
@@ -30,7 +30,7 @@ export interface B24 {
    * @throws {B24Error} if the portal refuses, or sends an unreadable answer (`ERROR_UNEXPECTED_ANSWER`)
    * @throws {UnreachableError} if the portal does not answer
    * @throws {RetryAfterError} if the method has used up its operating time for longer than `longestWaitMs`
-   * @throws {NoCredentialsError} if no token of the portal can be used
+   * @throws {NoCredentialsError} if no token of the portal can be used, or if the portal's license has ended
    * @throws {AddressError} if the portal is at, or has moved to, an address that may not be called
    */
   readonly call: <T = unknown>(method: string, params?: object, options?: B24Options) => Promise<T>;
@@ -123,7 +123,7 @@ export interface B24PageOptions extends B24ListOptions {
 }
 
 /** Options of {@linkcode rest}. */
-export interface RestOptions {
+export interface RestOptions extends AnswerLimits {
   /**
    * Rate at which this process calls a portal. Use `{ burst: 250, perSecond: 5 }` for Enterprise portals; a function returns
    * the rate of each portal.
@@ -137,12 +137,6 @@ export interface RestOptions {
    * @default 70000
    */
   readonly timeoutMs?: number;
-  /**
-   * Maximum size of an answer in bytes. Minimum: 1.
-   *
-   * @default 33554432
-   */
-  readonly answerBytes?: number;
   /**
    * Maximum number of requests for a call that may run twice, if it may or may not have run. Minimum: 1.
    *
@@ -187,7 +181,9 @@ export interface Rest extends Plugin<object, HasB24> {
  * | `QUERY_LIMIT_EXCEEDED` | the portal gets no requests for a while, longer each time, and the call is repeated |
  * | `OPERATION_TIME_LIMIT` | the call waits until the portal's `operating_reset_at`, or rejects with `RetryAfterError` |
  * | `INTERNAL_SERVER_ERROR`, `ERROR_UNEXPECTED_ANSWER`, no answer, no JSON | the call is repeated if it may run twice (`repeatable`) |
- * | a redirect | the call is repeated at the new address, if it is confirmed to be the portal's; at most twice |
+ * | a redirect to another host | the call is repeated at the new address, if it is confirmed to be the portal's; at most twice |
+ * | more than `answerBytes` or `answerContainers` | the answer is not parsed, and `ERROR_UNEXPECTED_ANSWER` is thrown, which names the limit |
+ * | a redirect to the same host | the portal's license has ended: it is marked as blocked on `payment`, and `NoCredentialsError` thrown |
  * | any other error, also with HTTP 200 | it is thrown as `B24Error`, with the code `UNKNOWN_ERROR` if it has none |
  *
  * @throws {TypeError} if an option is out of its range; at start, if the app provides no credentials of portals
@@ -224,12 +220,12 @@ export interface Rest extends Plugin<object, HasB24> {
  */
 export function rest(options: RestOptions = {}): Rest {
   const { rate = { burst: 50, perSecond: 2 }, timer = SYSTEM_TIMER } = options;
-  const { timeoutMs = 70_000, answerBytes = 32 * 2 ** 20, attempts = 3, longestWaitMs = 30_000 } = options;
-  assertRange({ timeoutMs, answerBytes, attempts }, 1);
+  const { timeoutMs = 70_000, attempts = 3, longestWaitMs = 30_000, answerBytes, answerContainers } = options;
+  assertRange({ timeoutMs, attempts, answerBytes, answerContainers }, 1);
   assertRange({ longestWaitMs }, 0);
   const rateOf = (memberId: string): B24Rate => assertRate(typeof rate === "function" ? rate(memberId) : rate);
   if (typeof rate !== "function") assertRate(rate);
-  const settings: CallSettings = { timer, timeoutMs, answerBytes, attempts, longestWaitMs };
+  const settings: CallSettings = { timer, timeoutMs, limits: options, attempts, longestWaitMs };
   const queues = createRequestQueues(rateOf, timer);
   const closing = new AbortController();
   let run: RunCall | undefined;
@@ -259,14 +255,14 @@ export function rest(options: RestOptions = {}): Rest {
 /** The maximum delay of a timer, in milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-function assertRange(values: Readonly<Record<string, number>>, min: number): void {
+function assertRange(values: Readonly<Record<string, number | undefined>>, min: number): void {
   for (const [name, value] of Object.entries(values)) {
-    if (value >= min && value <= MAX_TIMER_MS) continue;
+    if (value === undefined || (value >= min && value <= MAX_TIMER_MS)) continue;
     throw new TypeError(`cannot call portals with ${name} ${value}, wanted a number from ${min} to ${MAX_TIMER_MS}`);
   }
 }
 
-/** What a call of {@linkcode clientOf} sends and reads. */
+/** The request and the answer of a call of {@linkcode clientOf}. */
 interface Request<T> {
   readonly params: () => object;
   readonly isRead: () => boolean;

@@ -3,6 +3,7 @@
 /** The stable codes of the errors of this package, for programs that branch on them. */
 export type ErrorCode =
   | "address"
+  | "answer_too_large"
   | "bitrix24"
   | "busy"
   | "cannot_verify"
@@ -143,7 +144,7 @@ export class CopyError extends OnAppUpdateError {
 }
 
 /**
- * What a blocked portal needs before its work can continue.
+ * The need of a blocked portal: its work cannot continue before.
  *
  * From the customer: a `scope`, a `payment`, an administrator's `confirmation` of a method, the token of an
  * `administrator`, a new `authorization`, or the `installation` of the app. From the vendor: a valid `configuration` of
@@ -166,9 +167,30 @@ export class UnreachableError extends OnAppUpdateError {
   }
 }
 
-/** There is no access token for a portal. If a handler throws this error, its portal is blocked. */
+/** An answer of a portal or an OAuth host exceeds a limit and was not parsed. The request may have taken effect. */
+export class AnswerTooLargeError extends OnAppUpdateError {
+  /** The limit that was exceeded. */
+  readonly limit: "answerBytes" | "answerContainers";
+  /** The value of the limit. */
+  readonly max: number;
+
+  /** The message contains `max`, and nothing of the answer. */
+  constructor(limit: "answerBytes" | "answerContainers", max: number) {
+    super(
+      "answer_too_large",
+      `the answer has more than ${max} ${limit === "answerBytes" ? "bytes" : "arrays and objects"}`,
+    );
+    this.limit = limit;
+    this.max = max;
+  }
+}
+
+/**
+ * A portal cannot be called: the app has no access token for it, or its license has ended. If a handler throws this
+ * error, its portal is blocked.
+ */
 export class NoCredentialsError extends OnAppUpdateError {
-  /** What the portal needs before it can be called. */
+  /** The need of the portal: it cannot be called before. */
   readonly blockedOn: BlockedReason;
 
   /** `why` is the end of the message. */

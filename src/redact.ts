@@ -1,17 +1,46 @@
 /** Removes secrets from strings and errors before they are logged or stored. */
 import { REDACTED, type Secret } from "./secret.ts";
 
+/** Words that end with this make a name one of a secret: `access_token`, `clientSecret`, `PASSWORD`. */
+const SECRET_WORD = /(token|secret|password|passwd|passphrase|credential)s?$/i;
+
+/** Other names of secrets, in lower case and without separators. `APP_SID` and the like come with openings of an app. */
+const SECRET_NAMES: ReadonlySet<string> = new Set([
+  ...["auth", "authid", "refreshid", "appsid", "sessid", "authorization", "apikey", "privatekey"],
+]);
+
+/** Returns whether the value of a field with this name is treated as a secret. */
+export function isSecretName(name: string): boolean {
+  const words = name.split(/[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])/);
+  return words.some((word) => SECRET_WORD.test(word)) || SECRET_NAMES.has(words.join("").toLowerCase());
+}
+
+/** A field with a value in a form, a query, PHP or JSON: `name=value`, `data[name]=value`, `"name": "value"`. */
+const FIELD =
+  /((?:(?<![\w-])|%5B)([\w-]{1,64})(?:(?:\]|%5D|["']){0,4}\s?=>?\s?["']?(?!=)|\\?["']\s?:\s?\\?["']))([^\s"'\\&?#=,;<>()[\]{}]+)/gi;
+
 /**
- * Returns `text` without the values of `secrets`, for text that may quote a token: a handler's error, a host's answer.
- * Values shorter than 8 characters are kept: removing them could garble ordinary words.
+ * Returns `text` without the values of `secrets`, and without the values of fields whose names are those of secrets, such
+ * as `client_secret=…` or `"access_token":"…"`. Use it for text from another host, and for errors that may quote a token.
+ *
+ * Values of `secrets` that are shorter than 8 characters are kept: removing them could garble ordinary words.
+ *
+ * @example
+ * ```ts
+ * import { redact, Secret } from "@b24/onappupdate";
+ * import assert from "node:assert/strict";
+ *
+ * const token = new Secret("3a0f7d66007e2a1c");
+ * assert.equal(redact("3a0f7d66007e2a1c has expired, AUTH_ID=5b11", [token]), "[redacted] has expired, AUTH_ID=[redacted]");
+ * ```
  */
-export function redact(text: string, secrets: Iterable<Secret>): string {
+export function redact(text: string, secrets: Iterable<Secret> = []): string {
   // Longest first: if one value is the prefix of another, the rest of the longer one must not remain.
   const values = Array.from(secrets, (secret) => secret.reveal()).sort((a, b) => b.length - a.length);
   for (const value of values) {
     if (value.length >= 8) text = text.replaceAll(value, REDACTED);
   }
-  return text;
+  return text.replaceAll(FIELD, (field, start: string, name: string) => isSecretName(name) ? start + REDACTED : field);
 }
 
 /**

@@ -1,26 +1,41 @@
 /** The `fetch` that an SDK is given: it adds the access token, and recovers from refused tokens and moved portals. */
-import { B24Error, OnAppUpdateError, type PluginHost, type PortalCredentials } from "../../mod.ts";
-import { AddressError, PortalMovedError, UnreachableError } from "../../errors.ts";
+import {
+  type AnswerLimits,
+  B24Error,
+  type HostAnswer,
+  OnAppUpdateError,
+  type PluginHost,
+  type PortalCredentials,
+  readAnswer,
+  redact,
+} from "../../mod.ts";
+import { AddressError, AnswerTooLargeError, PortalMovedError, UnreachableError } from "../../errors.ts";
 
 /** Statuses of redirects after which the portal has not done what it was asked. */
 const REDIRECTS = [301, 302, 307, 308];
 
-/** Maximum size of an answer in bytes: 32 MiB. */
-const MAX_ANSWER_BYTES = 32 * 2 ** 20;
+/** The portal that an SDK was created for. */
+export interface SdkPortal {
+  readonly host: PluginHost;
+  readonly memberId: string;
+  /** The address of the REST API that the SDK was created with. */
+  readonly root: string;
+  /** Requests end once it is aborted. */
+  readonly over: AbortSignal;
+  readonly limits: AnswerLimits;
+}
 
 /**
  * Returns a `fetch` that sends the SDK's requests with an access token, and to the portal's REST API only. Refused tokens
  * and redirects are handled by `host.credentials`: the SDK sees neither.
- *
- * `root` is the address of the REST API that the SDK was made with; requests end once `over` is aborted.
  */
-export function signedFetch(host: PluginHost, memberId: string, root: string, over: AbortSignal): typeof fetch {
+export function signedFetch(portal: SdkPortal): typeof fetch {
   return async (input, init) => {
     const request = new Request(input, init);
-    const signal = AbortSignal.any([request.signal, over]);
+    const signal = AbortSignal.any([request.signal, portal.over]);
     try {
       signal.throwIfAborted();
-      return await call(host, memberId, await readRequest(request, root, memberId), signal);
+      return await call(portal, await readRequest(request, portal), signal);
     } catch (error) {
       // One of the codes that the SDK throws without repeating the request.
       throw Object.assign(new Error(String(error), { cause: error }), { code: "JSSDK_UNKNOWN_ERROR" });
@@ -43,7 +58,7 @@ interface Answer {
 }
 
 /** @throws {AddressError} if the request is not one of JSON to the portal's REST API */
-async function readRequest(request: Request, root: string, memberId: string): Promise<SdkRequest> {
+async function readRequest(request: Request, { root, memberId }: SdkPortal): Promise<SdkRequest> {
   const { url, method, headers } = request;
   const type = headers.get("content-type") ?? "nothing";
   if (!url.startsWith(root) || method !== "POST" || !type.startsWith("application/json")) {
@@ -58,20 +73,15 @@ async function readRequest(request: Request, root: string, memberId: string): Pr
   return { path: url.slice(root.length).replace(/^\/+/, ""), headers: kept, params: JSON.parse(await request.text()) };
 }
 
-async function call(
-  host: PluginHost,
-  memberId: string,
-  request: SdkRequest,
-  signal: AbortSignal,
-): Promise<Response> {
+async function call(portal: SdkPortal, request: SdkRequest, signal: AbortSignal): Promise<Response> {
   const last: { answer?: Answer } = {};
   const attempt = async (credentials: PortalCredentials): Promise<Response> => {
-    const answer = last.answer = await send(host, memberId, request, credentials, signal);
+    const answer = last.answer = await send(portal, request, credentials, signal);
     if (answer.error !== undefined) throw answer.error;
     return answer.response;
   };
   try {
-    return await host.credentials.call(memberId, attempt, { signal });
+    return await portal.host.credentials.call(portal.memberId, attempt, { signal });
   } catch (error) {
     const { answer } = last;
     const refusal = answer?.error;
@@ -87,52 +97,56 @@ async function call(
  *
  * @throws {PortalMovedError} if the portal redirects
  * @throws {UnreachableError} if the portal does not answer
- * @throws {B24Error} if the answer is not one of Bitrix24
+ * @throws {B24Error} if the answer is not one of Bitrix24, or is too large
  */
 async function send(
-  { portalFetch }: PluginHost,
-  memberId: string,
+  { host, memberId, limits }: SdkPortal,
   { path, headers, params }: SdkRequest,
   { clientEndpoint, accessToken }: PortalCredentials,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const token = accessToken.reveal();
   const method = /[^/]*$/.exec(path.split("?")[0]!)![0];
-  const body = JSON.stringify({ ...params, auth: token });
-  let status: number, location: string | null, text: string;
+  const body = JSON.stringify({ ...params, auth: accessToken.reveal() });
+  let status = 0;
+  let answer: HostAnswer;
   try {
     const init: RequestInit = { method: "POST", headers, body, redirect: "manual", signal };
-    const response = await portalFetch(`${clientEndpoint}${path}`, init);
-    ({ status } = response);
-    location = response.headers.get("location");
-    text = await readText(response);
+    const response = await host.portalFetch(`${clientEndpoint}${path}`, init);
+    status = response.status;
+    const location = response.headers.get("location");
+    if (REDIRECTS.includes(status) && location !== null) {
+      response.body?.cancel().catch(() => {});
+      throw new PortalMovedError(location);
+    }
+    answer = await readAnswer(response, limits, signal);
   } catch (error) {
     signal.throwIfAborted();
+    if (error instanceof AnswerTooLargeError) throw unexpected(`${error.message} (${error.limit})`, status, method);
     if (error instanceof OnAppUpdateError) throw error;
     // Neither its message nor its cause: they may quote the request.
     throw new UnreachableError(`portal ${memberId} did not answer ${method}`);
   }
-  if (REDIRECTS.includes(status) && location !== null) throw new PortalMovedError(location);
+  const { text, json } = answer;
+  const withoutToken = (text: string): string => redact(text, [accessToken]);
+  const error = errorIn(json, { status, method, withoutToken });
   // An error may quote the token and is redacted. A result may need it, for example in the URL of a file.
-  const redacted = text.replaceAll(token, "[redacted]");
-  const error = errorIn(redacted, status, method);
-  const response = new Response(error === undefined ? text : redacted, {
-    status,
-    headers: { "content-type": "application/json" },
-  });
-  return error === undefined ? { response } : { response, error };
+  const redacted = (): string =>
+    withoutToken(JSON.stringify(json, (_key, value) => typeof value === "string" ? withoutToken(value) : value));
+  const init = { status, headers: { "content-type": "application/json" } };
+  return error === undefined
+    ? { response: new Response(text, init) }
+    : { response: new Response(redacted(), init), error };
 }
 
-/** @throws {TypeError} if the body is too long */
-async function readText(response: Response): Promise<string> {
-  const decoder = new TextDecoder();
-  let [text, bytes] = ["", 0];
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.byteLength;
-    if (bytes > MAX_ANSWER_BYTES) throw new TypeError(`cannot read more than ${MAX_ANSWER_BYTES} bytes`);
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
+function unexpected(description: string, status: number, method: string): B24Error {
+  return new B24Error({ code: "ERROR_UNEXPECTED_ANSWER", description, status, method });
+}
+
+/** The request that was answered. */
+interface Source {
+  readonly status: number;
+  readonly method: string;
+  readonly withoutToken: (text: string) => string;
 }
 
 /**
@@ -140,21 +154,15 @@ async function readText(response: Response): Promise<string> {
  *
  * @throws {B24Error} if it is not an answer of Bitrix24
  */
-function errorIn(text: string, status: number, method: string): B24Error | undefined {
-  let answer: unknown;
-  try {
-    answer = JSON.parse(text);
-  } catch {
-    // Not JSON: refused below.
-  }
+function errorIn(answer: unknown, { status, method, withoutToken }: Source): B24Error | undefined {
   if (typeof answer !== "object" || answer === null || Array.isArray(answer)) {
-    const description = "the answer is not a JSON object";
-    throw new B24Error({ code: "ERROR_UNEXPECTED_ANSWER", description, status, method });
+    throw unexpected("the answer is not a JSON object", status, method);
   }
   const { error, error_description } = answer as { readonly error?: unknown; readonly error_description?: unknown };
   const [code, description] = typeof error === "object" && error !== null
     ? [(error as { readonly code?: unknown }).code, (error as { readonly message?: unknown }).message]
     : [error, error_description];
   if (typeof code !== "string" || code === "") return undefined;
-  return new B24Error({ code, description: typeof description === "string" ? description : "", status, method });
+  const text = typeof description === "string" ? description : "";
+  return new B24Error({ code: withoutToken(code), description: withoutToken(text), status, method });
 }

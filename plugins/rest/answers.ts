@@ -1,4 +1,4 @@
-/** Reads the answers of portals, which may be anything. */
+/** Interprets the answers of portals, which may be anything. */
 import { B24Error } from "../../mod.ts";
 import type { Redact } from "./redaction.ts";
 
@@ -23,15 +23,10 @@ export interface Refusal {
   readonly resetAt?: number;
 }
 
-/** Returns what the body of an answer says. */
-export function readAnswer(body: BufferSource, contentType: string, source: Source): Answer | Refusal {
-  let answer: unknown;
-  try {
-    answer = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
-  } catch {
-    // The page of a proxy, a login page, or half an answer. It is not quoted.
-  }
+/** Returns what a parsed answer says; `undefined` is an answer that is not JSON. */
+export function interpret(answer: unknown, contentType: string, source: Source): Answer | Refusal {
   if (!isMap(answer)) {
+    // The answer itself is not quoted.
     const type = /^[\w.+-]{1,40}\/[\w.+-]{1,60}/.exec(source.redact(contentType))?.[0] ?? "something without a type";
     return { error: unexpected(source, `${type} that is not a JSON object`) };
   }

@@ -1,5 +1,12 @@
 /** A call of a portal: as many requests as it takes until the portal has done it, or has refused for good. */
-import { B24Error, type PluginHost, type PortalCredentials, RetryAfterError } from "../../mod.ts";
+import {
+  type AnswerLimits,
+  B24Error,
+  type PluginHost,
+  type PortalCredentials,
+  RetryAfterError,
+  type Secret,
+} from "../../mod.ts";
 import { abortable } from "./abortable.ts";
 import type { Answer } from "./answers.ts";
 import type { B24Timer, RequestQueues } from "./pace.ts";
@@ -27,7 +34,7 @@ export type RunCall = <T>(call: Call<T>) => Promise<T>;
 export interface CallSettings {
   readonly timer: B24Timer;
   readonly timeoutMs: number;
-  readonly answerBytes: number;
+  readonly limits: AnswerLimits;
   readonly attempts: number;
   readonly longestWaitMs: number;
 }
@@ -47,12 +54,12 @@ function backOff(attempt: number): number {
 export function createCalls(host: PluginHost, queues: RequestQueues, settings: CallSettings): RunCall {
   return async <T>(call: Call<T>): Promise<T> => {
     const { memberId, signal } = call;
-    const secrets = new Set<string>();
+    const secrets = new Set<Secret>();
     const redact = redactor(secrets);
     const progress: Progress = { attempt: 1, limited: 0, operatingWaits: 0 };
 
     async function attempt(credentials: PortalCredentials): Promise<T> {
-      secrets.add(credentials.accessToken.reveal());
+      secrets.add(credentials.accessToken);
       const outcome = await sendOnce(host, settings, call, credentials, redact);
       if ("result" in outcome) return call.read(outcome);
       progress.last = outcome;
@@ -97,8 +104,8 @@ function sendOnce(
   credentials: PortalCredentials,
   redact: Redact,
 ): Promise<RequestOutcome> {
-  const { answerBytes } = settings;
-  return send(portalFetch, { method, params: params(), credentials, timeoutMs, answerBytes, redact, signal });
+  const { limits } = settings;
+  return send(portalFetch, { method, params: params(), credentials, timeoutMs, limits, redact, signal });
 }
 
 /**

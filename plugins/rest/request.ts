@@ -1,8 +1,8 @@
 /** One request to a portal. */
-import { B24Error, type PortalCredentials } from "../../mod.ts";
-import { AddressError, PortalMovedError, UnreachableError } from "../../errors.ts";
+import { type AnswerLimits, B24Error, type PortalCredentials, readAnswer } from "../../mod.ts";
+import { AddressError, AnswerTooLargeError, PortalMovedError, UnreachableError } from "../../errors.ts";
 import { abortable } from "./abortable.ts";
-import { type Answer, isMap, readAnswer, type Refusal, stringOf, unexpected } from "./answers.ts";
+import { type Answer, interpret, isMap, type Refusal, stringOf, unexpected } from "./answers.ts";
 import type { Redact } from "./redaction.ts";
 
 /** A request, and the limits of its answer. */
@@ -11,8 +11,7 @@ export interface PortalRequest {
   readonly params: object;
   readonly credentials: PortalCredentials;
   readonly timeoutMs: number;
-  /** Maximum size of the answer in bytes. */
-  readonly answerBytes: number;
+  readonly limits: AnswerLimits;
   readonly redact: Redact;
   readonly signal: AbortSignal;
 }
@@ -31,11 +30,11 @@ export interface Unanswered {
  *
  * @throws {PortalMovedError} if the portal redirects
  * @throws {AddressError} if the portal's address may not be called
- * @throws {B24Error} if the answer is too long, as it would be again
+ * @throws {B24Error} if the answer is too large, as it would be again
  * @throws the reason of the signal
  */
 export async function send(portalFetch: typeof fetch, request: PortalRequest): Promise<RequestOutcome> {
-  const { method, params, credentials, timeoutMs, answerBytes, redact, signal } = request;
+  const { method, params, credentials, timeoutMs, limits, redact, signal } = request;
   const body = JSON.stringify({ ...params, auth: credentials.accessToken.reveal() });
   const headers = { "content-type": "application/json", accept: "application/json" };
   try {
@@ -49,32 +48,16 @@ export async function send(portalFetch: typeof fetch, request: PortalRequest): P
         throw new PortalMovedError(location);
       }
       const source = { method, status, redact };
-      const bytes = await readBytes(response, answerBytes, signal);
-      if (bytes === undefined) throw unexpected(source, `more than ${answerBytes} bytes`);
-      return readAnswer(bytes, response.headers.get("content-type") ?? "", source);
+      const { json } = await readAnswer(response, limits, signal).catch((error) => {
+        throw error instanceof AnswerTooLargeError ? unexpected(source, `${error.message} (${error.limit})`) : error;
+      });
+      return interpret(json, response.headers.get("content-type") ?? "", source);
     });
   } catch (error) {
     signal.throwIfAborted();
     const isKnown = error instanceof PortalMovedError || error instanceof AddressError || error instanceof B24Error;
     if (isKnown) throw error;
     return { error: unreachable(request, error) };
-  }
-}
-
-/** Returns the body of a response, or `undefined` if it is longer than `limit`. */
-async function readBytes(response: Response, limit: number, signal: AbortSignal): Promise<BufferSource | undefined> {
-  const reader = response.body?.getReader();
-  if (reader === undefined) return new Uint8Array();
-  const cancel = (): void => void reader.cancel().catch(() => {});
-  signal.addEventListener("abort", cancel, { once: true });
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  let size = 0;
-  while (true) {
-    const { done, value } = await reader.read();
-    if (done) return await new Blob(chunks).arrayBuffer();
-    size += value.byteLength;
-    if (size > limit) return void cancel();
-    chunks.push(value);
   }
 }
 

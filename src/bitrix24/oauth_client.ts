@@ -3,9 +3,10 @@ import * as z from "zod";
 import type { Time } from "../async/time.ts";
 import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
-import { UnreachableError } from "../errors.ts";
+import { AnswerTooLargeError, UnreachableError } from "../errors.ts";
 import { redact } from "../redact.ts";
 import type { Secret } from "../secret.ts";
+import { type AnswerLimits, type HostAnswer, readAnswer } from "./answer.ts";
 import { B24Error } from "./b24_error.ts";
 import { meaningOf } from "./error_codes.ts";
 import { scopesOf } from "./schemas.ts";
@@ -113,8 +114,8 @@ const TOKEN_PAIR = z.object({
   client_endpoint: z.string().optional().catch(undefined),
 });
 
-/** Maximum size of an answer in bytes, far above that of a real one. */
-const MAX_ANSWER_BYTES = 65_536;
+/** Limits of an answer, far above a real one. */
+const ANSWER_LIMITS: AnswerLimits = { answerBytes: 65_536, answerContainers: 1000 };
 
 /** Returns a client of `hosts`. */
 export function createOAuthClient(options: OAuthClientOptions): OAuthClient {
@@ -183,26 +184,28 @@ async function post<T>(
   for (const [name, field] of Object.entries(fields)) {
     body.set(name, typeof field === "string" ? field : field.reveal());
   }
-  let status: number;
-  let answer: unknown;
+  let status = 0;
+  let answer: HostAnswer;
   try {
-    const { response, text } = await withTimeout(time, signal, timeoutMs, async (signal) => {
+    answer = await withTimeout(time, signal, timeoutMs, async (signal) => {
       const response = await fetch(`${host}${path}`, { method: "POST", body, redirect: "manual", signal });
-      return { response, text: await readText(response, signal) };
+      status = response.status;
+      return await readAnswer(response, ANSWER_LIMITS, signal);
     });
-    status = response.status;
-    // The status says little: errors come with 200 too, and refusals with 400 and 401.
-    answer = JSON.parse(text);
   } catch (error) {
     signal.throwIfAborted();
-    // Only the name: messages and causes of fetch and JSON.parse may quote the tokens.
-    const name = error instanceof Error ? error.name : "Error";
-    throw new UnreachableError(`${host} sent no readable answer (${name})`);
+    // Only the name of any other error: messages and causes of fetch may quote the tokens.
+    const { message, name } = error instanceof Error ? error : new Error();
+    const reason = error instanceof AnswerTooLargeError ? message : name;
+    throw new UnreachableError(`${host} sent no readable answer (${reason})`);
   }
+  // The status says little: errors come with 200 too, and refusals with 400 and 401.
+  const { json } = answer;
+  if (json === undefined) throw new UnreachableError(`${host} sent no readable answer (${status}, not JSON)`);
   const secrets = Object.values(fields).filter((field) => typeof field !== "string");
-  const failure = FAILURE.safeParse(answer).data;
+  const failure = FAILURE.safeParse(json).data;
   if (failure !== undefined) throw errorFrom(failure, { host, method, status }, secrets);
-  const checked = schema.safeParse(answer);
+  const checked = schema.safeParse(json);
   if (checked.success && status < 400) return checked.data;
   const missing = checked.error?.issues.map(({ path }) => path.join(".") || "its top level").join(", ");
   throw new UnreachableError(
@@ -258,17 +261,4 @@ function tokensFrom(
     scope: pair.scope,
     ...defined({ userId: pair.user_id, clientEndpoint: endpointOf(pair.client_endpoint) }),
   };
-}
-
-async function readText(response: Response, signal: AbortSignal): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    signal.throwIfAborted();
-    size += chunk.byteLength;
-    if (size > MAX_ANSWER_BYTES) throw new RangeError("the answer is too large");
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
 }

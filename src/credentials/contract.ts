@@ -69,7 +69,8 @@ export interface PortalCredentialsProvider {
    * | `B24Error` with `refusesToken` | refreshes the token pair and repeats, once for each user |
    * | `B24Error` with `needsOtherUser` | repeats as every other user of the portal, then throws it |
    * | `B24Error` with `blockedOn` `"payment"` or `"installation"` | records on the portal what it is blocked on, then throws it |
-   * | `PortalMovedError` | checks and records the new address, and repeats there, at most twice |
+   * | `PortalMovedError` to the same host | records that the portal is blocked on `"payment"`, then throws `NoCredentialsError` |
+   * | `PortalMovedError` to another host | checks and records the new address, and repeats there, at most twice |
    * | anything else | throws it |
    *
    * `attempt` may run several times, one at a time, so it must throw one of these only if the portal did not do what it
@@ -79,7 +80,7 @@ export interface PortalCredentialsProvider {
    *
    * @example
    * ```ts
-   * import { B24Error, type PluginHost } from "@b24/onappupdate";
+   * import { B24Error, type PluginHost, readAnswer } from "@b24/onappupdate";
    * import { PortalMovedError } from "@b24/onappupdate/errors";
    *
    * export function profileOf({ credentials, portalFetch }: PluginHost, memberId: string): Promise<unknown> {
@@ -89,7 +90,8 @@ export interface PortalCredentialsProvider {
    *     const response = await portalFetch(`${clientEndpoint}profile`, { method: "POST", headers, body });
    *     const location = response.headers.get("location");
    *     if (location !== null) throw new PortalMovedError(location);
-   *     const { result, error: code, error_description: description = "" } = await response.json();
+   *     const { json } = await readAnswer(response);
+   *     const { result, error: code, error_description: description = "" } = Object(json);
    *     if (code === undefined) return result;
    *     throw new B24Error({ code, description, status: response.status, method: "profile" });
    *   });

@@ -1,7 +1,7 @@
 /** `credentials.call`: repeats a call with a refreshed token, as another user, or at the portal's new address. */
 import { B24Error } from "../bitrix24/b24_error.ts";
 import { defined } from "../defined.ts";
-import { AddressError, PortalMovedError } from "../errors.ts";
+import { AddressError, NoCredentialsError, PortalMovedError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type {
   CredentialsOptions,
@@ -30,7 +30,7 @@ export interface CallRecovery extends Pick<PortalCredentialsProvider, "get" | "r
     options: CredentialsOptions,
   ) => Promise<PortalCredentials>;
   /** Records an error on the portal, if it is about the portal as a whole. */
-  readonly recordRefusal: (memberId: string, error: B24Error) => Promise<void>;
+  readonly recordRefusal: (memberId: string, error: B24Error | NoCredentialsError) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -97,10 +97,12 @@ async function recover(
 ): Promise<PortalCredentials> {
   const { memberId } = call;
   if (error instanceof PortalMovedError) {
+    const endpoint = newEndpoint(memberId, used, error.location);
+    if (endpoint === used.clientEndpoint) throw await recorded(recovery, memberId, licenseEnded(memberId));
     if (call.redirects++ === MAX_REDIRECTS) {
       throw new AddressError(`cannot follow portal ${memberId}: it redirects more than ${MAX_REDIRECTS} times`);
     }
-    return await recovery.follow(memberId, used, newEndpoint(memberId, used, error.location), call);
+    return await recovery.follow(memberId, used, endpoint, call);
   }
   if (!(error instanceof B24Error)) throw error;
   if (error.refusesToken) {
@@ -118,12 +120,28 @@ async function recover(
     recovery.log.debug("call repeated as another user", fields);
     return other;
   }
-  if (error.blockedOn !== undefined) {
-    await recovery.recordRefusal(memberId, error).catch((err) => {
-      recovery.log.warn("refusal of a portal not stored", { event: "credentials.refusal_lost", memberId, err });
-    });
-  }
-  throw error;
+  throw error.blockedOn === undefined ? error : await recorded(recovery, memberId, error);
+}
+
+/** Returns `error` after it was recorded on the portal, or could not be. */
+async function recorded<E extends B24Error | NoCredentialsError>(
+  { recordRefusal, log }: CallRecovery,
+  memberId: string,
+  error: E,
+): Promise<E> {
+  await recordRefusal(memberId, error).catch((err) => {
+    log.warn("refusal of a portal not stored", { event: "credentials.refusal_lost", memberId, err });
+  });
+  return error;
+}
+
+/** Returns the error for a portal that redirects to itself, as an on-premise portal does once its license has ended. */
+function licenseEnded(memberId: string): NoCredentialsError {
+  return new NoCredentialsError(
+    memberId,
+    "payment",
+    "it redirects calls to a page of its own, as a portal does whose license has ended",
+  );
 }
 
 /** Returns the REST address at the host that a redirect leads to. */

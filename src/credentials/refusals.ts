@@ -1,5 +1,6 @@
 /** Records refusals of Bitrix24: drops a token pair, or marks the portal as blocked. */
-import type { B24Error } from "../bitrix24/b24_error.ts";
+import { B24Error } from "../bitrix24/b24_error.ts";
+import type { NoCredentialsError } from "../errors.ts";
 import { changePortal } from "../portal/record.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
 import { BLOCKED_RETRY_MS } from "../retry.ts";
@@ -25,12 +26,15 @@ export async function dropTokens(
 export async function recordRefusal(
   { storage, clock }: CredentialsSettings,
   memberId: string,
-  { blockedOn, b24Code, description }: B24Error,
+  error: B24Error | NoCredentialsError,
   tokens?: StoredTokens,
 ): Promise<void> {
+  const { blockedOn } = error;
   if (blockedOn !== "payment" && blockedOn !== "installation") return;
   const now = clock();
-  const message = description === "" ? b24Code : `${b24Code}: ${description}`;
+  const message = error instanceof B24Error
+    ? [error.b24Code, error.description].filter(Boolean).join(": ")
+    : error.message;
   await changePortal(storage, memberId, (record) => {
     if (record.status === "uninstalled" || (tokens !== undefined && !isCurrent(record, tokens))) return record;
     const since = record.blocked?.on === blockedOn ? record.blocked.since : now;

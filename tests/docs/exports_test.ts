@@ -26,6 +26,8 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "mapped",
     "memoryStorage",
     "parseEvent",
+    "readAnswer",
+    "redact",
   ],
   "./application-token": [
     "applicationToken",
@@ -38,6 +40,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ],
   "./errors": [
     "AddressError",
+    "AnswerTooLargeError",
     "B24Error",
     "CannotVerifyError",
     "CopyError",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import { Secret } from "@b24/onappupdate";
 import { InputError, UpgradeError } from "@b24/onappupdate/errors";
-import { redact, redactError } from "../../src/redact.ts";
+import { isSecretName, redact, redactError } from "../../src/redact.ts";
 import { describe, it } from "../support/test.ts";
 
 const VALUE = "3a0f7d66007e2a1c0056b0f100000001";
@@ -26,6 +26,60 @@ describe("redact()", () => {
   for (const [criterion, text, secrets, redacted] of cases) {
     it(criterion, () => assert.equal(redact(text, secrets.map((value) => new Secret(value))), redacted));
   }
+});
+
+const SECRET_NAMES = [
+  ..."access_token refresh_token application_token client_secret AUTH_ID REFRESH_ID APP_SID APPLICATION_TOKEN".split(
+    " ",
+  ),
+  ..."TOKEN token auth AUTH accessToken clientSecret ACCESSTOKEN app-sid authId PASSWORD user_passwd SECRET_KEY".split(
+    " ",
+  ),
+  ..."apiKey API_KEY private_key sessid Authorization TOKENS UF_CRM_API_TOKEN credentials".split(" "),
+];
+const ORDINARY_NAMES = [
+  ..."AUTHOR_ID AUTH_EXPIRES AUTH_TYPE auth_connector AUTH_USER_ID authorId SESSION_ID SID member_id client_id".split(
+    " ",
+  ),
+  ..."expires_in scope domain status user_id REFRESH_INTERVAL APP_ID SECRETARY_ID TOKENIZER CODE ID KEY API 0".split(
+    " ",
+  ),
+  ...["", "ключ", "__proto__", "event_handler_id", "server_endpoint", "APPLICATION_SCOPE", "PLACEMENT_OPTIONS"],
+];
+
+describe("isSecretName()", () => {
+  for (const name of SECRET_NAMES) it(`accepts ${name}`, () => assert.equal(isSecretName(name), true));
+  for (const name of ORDINARY_NAMES) {
+    it(`rejects ${JSON.stringify(name)}`, () => assert.equal(isSecretName(name), false));
+  }
+});
+
+describe("redact() and fields", () => {
+  const cases: readonly (readonly [text: string, redacted: string])[] = [
+    ["?auth=a1&b=2", "?auth=[redacted]&b=2"],
+    ["AUTH_ID=a1, AUTHOR_ID=7", "AUTH_ID=[redacted], AUTHOR_ID=7"],
+    [
+      "data[auth][access_token]=a1&data[auth][member_id]=m",
+      "data[auth][access_token]=[redacted]&data[auth][member_id]=m",
+    ],
+    ["auth%5Bapplication_token%5D=a1&ts=1", "auth%5Bapplication_token%5D=[redacted]&ts=1"],
+    ["auth%5BAUTH_ID%5D=a1", "auth%5BAUTH_ID%5D=[redacted]"],
+    ['{"access_token":"a1","user": "u"}', '{"access_token":"[redacted]","user": "u"}'],
+    ['"{\\"client_secret\\": \\"a1\\"}"', '"{\\"client_secret\\": \\"[redacted]\\"}"'],
+    ["['APP_SID' => 'a1']", "['APP_SID' => '[redacted]']"],
+    ["token=[redacted]", "token=[redacted]"],
+    ["if (token === undefined)", "if (token === undefined)"],
+    ["invalid token: expired_token", "invalid token: expired_token"],
+    ["https://a.b/?x=1#auth=a1", "https://a.b/?x=1#auth=[redacted]"],
+  ];
+  for (const [text, redacted] of cases) {
+    it(`turns ${text} into ${redacted}`, () => assert.equal(redact(text), redacted));
+  }
+
+  // If it took quadratic time, the test would miss its deadline.
+  it("takes time that is linear in the text", () => {
+    for (const part of ["a", "a-", 'a"', "auth ", "%5B", "auth]]]]", "=", "token='"]) redact(part.repeat(200_000));
+  });
 });
 
 describe("redactError()", () => {

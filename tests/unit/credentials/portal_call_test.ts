@@ -38,8 +38,8 @@ function scene(overrides: Partial<CallRecovery> = {}): Scene {
       recovered.push(`follow ${endpoint}`);
       return Promise.resolve(credentialsOf(userId!, endpoint));
     },
-    recordRefusal: (_memberId, { b24Code }) => {
-      recovered.push(`record ${b24Code}`);
+    recordRefusal: (_memberId, error) => {
+      recovered.push(`record ${error instanceof B24Error ? error.b24Code : error.blockedOn}`);
       return Promise.resolve();
     },
     log: logger,
@@ -118,6 +118,30 @@ describe("call()", () => {
     const down = scene({ recordRefusal: () => Promise.reject(new Error("storage is down")) });
     await assert.rejects(down.call(MEMBER_ID, failing(refusal("NOT_INSTALLED"))), { b24Code: "NOT_INSTALLED" });
     assert.match(down.lines.join(), /storage is down/);
+  });
+
+  it("blocks a portal that redirects to its own host on a payment, and does not follow it", async () => {
+    const endpoint = "https://example.bitrix24.de/rest/";
+    for (const location of ["/bitrix/license.php", "https://EXAMPLE.bitrix24.de/?expired=1", endpoint]) {
+      const { call, recovered } = scene();
+      await assert.rejects(call(MEMBER_ID, failing(new PortalMovedError(location))), {
+        name: "NoCredentialsError",
+        blockedOn: "payment",
+        message: `cannot call portal ${MEMBER_ID}: it redirects calls to a page of its own, ` +
+          "as a portal does whose license has ended",
+      });
+      assert.deepEqual(recovered, ["get", "record payment"]);
+    }
+    const down = scene({ recordRefusal: () => Promise.reject(new Error("storage is down")) });
+    await assert.rejects(down.call(MEMBER_ID, failing(new PortalMovedError("/"))), { blockedOn: "payment" });
+    assert.match(down.lines.join(), /storage is down/);
+  });
+
+  it("blocks a renamed portal whose new address redirects to itself", async () => {
+    const { call, recovered } = scene();
+    const errors = [new PortalMovedError("https://a.example.com/"), new PortalMovedError("/license")];
+    await assert.rejects(call(MEMBER_ID, failing(...errors)), { blockedOn: "payment" });
+    assert.deepEqual(recovered, ["get", "follow https://a.example.com/rest/", "record payment"]);
   });
 
   it("throws everything else at once", async () => {

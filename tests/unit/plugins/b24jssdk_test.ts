@@ -60,6 +60,10 @@ function refusal(status: number, error: string, description = `about ${error}`):
   return Response.json({ error, error_description: description }, { status });
 }
 
+function redirect(location: string): Response {
+  return new Response(null, { status: 302, headers: { location } });
+}
+
 /**
  * Runs `handler` in an app with the SDK at an installation by user 1, and at each further event. `answer` replaces the
  * answers of the portal.
@@ -257,7 +261,9 @@ describe("b24sdk() rejects", () => {
     ["HTML", () => new Response("<html>", { status: 502 }), "B24Error", "ERROR_UNEXPECTED_ANSWER"],
     ["HTML that says 200", () => new Response("<html>"), "B24Error", "ERROR_UNEXPECTED_ANSWER"],
     ["a list", () => Response.json([]), "B24Error", "ERROR_UNEXPECTED_ANSWER"],
-    ["too much", () => new Response(" ".repeat(33 * 2 ** 20)), "UnreachableError", "unreachable"],
+    ["too much", () => new Response(" ".repeat(5 * 2 ** 20)), "B24Error", "ERROR_UNEXPECTED_ANSWER"],
+    ["too many arrays", () => new Response(`[${"[],".repeat(100_001)}0]`), "B24Error", "ERROR_UNEXPECTED_ANSWER"],
+    ["a redirect to a page of its own", () => redirect("/license"), "NoCredentialsError", "no_credentials", "payment"],
     ["OVERLOAD_LIMIT", () => refusal(503, "OVERLOAD_LIMIT"), "B24Error", "OVERLOAD_LIMIT"],
     ["INTERNAL_SERVER_ERROR", () => refusal(500, "INTERNAL_SERVER_ERROR"), "AjaxError", "INTERNAL_SERVER_ERROR"],
     ["ERROR_CORE", () => refusal(400, "ERROR_CORE"), "AjaxError", "ERROR_CORE"],
@@ -363,7 +369,6 @@ test("b24sdk() lets the SDK repeat a call after QUERY_LIMIT_EXCEEDED", async () 
 
 describe("b24sdk() follows", () => {
   const NEW = "https://renamed.bitrix24.de";
-  const redirect = (location: string): Response => new Response(null, { status: 302, headers: { location } });
 
   it("a portal that was renamed, and stores the address", async () => {
     const scene = await play(async ({ b24sdk }) => {
@@ -407,7 +412,7 @@ describe("b24sdk() follows", () => {
   });
 
   it("at most two redirects", async () => {
-    const scene = await play(callOnce, () => redirect("/rest/"));
+    const scene = await play(callOnce, (_call, { calls }) => redirect(`https://r${calls.length}.bitrix24.de/rest/`));
     assert.deepEqual([scene.errors.map(({ name }) => name), scene.calls.length], [["AddressError"], 3]);
   });
 });
@@ -483,6 +488,19 @@ describe("b24sdk() keeps tokens", () => {
       for (const token of tokens) assert.ok(!all.includes(token), `a token is in: ${all}`);
     });
   }
+
+  it("out of an error that escapes them", async () => {
+    const scene = await play(callOnce, ({ params }) => {
+      const token = String(params["auth"]);
+      const escaped = Array.from(token, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`).join("");
+      return new Response(`{"error":"ERROR_CORE","error_description":"${escaped} client_secret=s3cret"}`, {
+        status: 400,
+      });
+    });
+    const all = everything([scene.errors, scene.lines]);
+    assert.match(all, /\[redacted\] client_secret=\[redacted\]/);
+    for (const token of scene.tokens) assert.ok(!all.includes(token));
+  });
 
   it("out of the error about a redirect that contains one", async () => {
     const scene = await play(callOnce, ({ params }) => Response.redirect(`https://${params["auth"]}.example.org/`));

@@ -1,7 +1,7 @@
 /** A portal whose answers a test chooses, its credentials, and a clock that advances when the plugin waits. */
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
-import { type PluginHost, type PortalCredentials, Secret } from "@b24/onappupdate";
+import { B24Error, type PluginHost, type PortalCredentials, Secret } from "@b24/onappupdate";
 import { AddressError } from "@b24/onappupdate/errors";
 import { type B24, type B24Timer, type Rest, rest, type RestOptions } from "@b24/onappupdate/rest";
 import { type CallRecovery, createPortalCall } from "../../../../src/credentials/portal_call.ts";
@@ -106,7 +106,7 @@ export function counter(options: RestOptions = {}, replaced: { readonly fetch?: 
       return Promise.resolve({ ...from, clientEndpoint: `https://${hostname}/rest/` });
     },
     recordRefusal: (_memberId, error) => {
-      asked.push(`record ${error.b24Code}`);
+      asked.push(`record ${error instanceof B24Error ? error.b24Code : error.blockedOn}`);
       return Promise.resolve();
     },
   };

@@ -257,6 +257,13 @@ describe("b24.call() of a portal that has moved", () => {
     ]);
   });
 
+  it("blocks a portal that redirects to a page of its own, and sends one request", async () => {
+    const made = counter();
+    made.answer = () => moved(302, "/bitrix/license.php");
+    await failure(made, made.b24.call("crm.deal.list"), { name: "NoCredentialsError", blockedOn: "payment" });
+    assert.deepEqual([made.sent.length, made.asked], [1, ["get", "record payment"]]);
+  });
+
   it("rejects if the new address is refused", async () => {
     const made = counter();
     made.answer = () => moved(302, "https://evil.example/rest/profile");
@@ -322,7 +329,12 @@ describe("b24.call() and a hostile portal", () => {
     ],
     "JSON without a result": ['{"time": {}}', "application/json", /without result or error/],
     "a prototype's result": ['{"__proto__": {"result": 1}}', "application/json", /without result or error/],
-    "deep JSON": [`{"result": ${"[".repeat(200_000)}`, "application/json", /not a JSON object/],
+    "deep JSON": [`{"result": ${"[".repeat(90_000)}`, "application/json", /not a JSON object/],
+    "deeper JSON": [
+      `{"result": ${"[".repeat(200_000)}`,
+      "application/json",
+      /^the answer has more than 100000 arrays and objects \(answerContainers\)$/,
+    ],
     "a malformed content type": ["x", "text/html<script>", /^text\/html that is not a JSON object$/],
     "a content type without an end": ["x", `text/${"x".repeat(7000)}`, /^text\/x{60} that/],
   };
@@ -364,6 +376,12 @@ describe("b24.call() and a hostile portal", () => {
     made.answer = () =>
       Response.json({ error: "ERROR_CORE", error_description: `${"f".repeat(70)} is another's` }, { status: 400 });
     await failure(made, made.b24.call("profile"), { description: "[redacted] is another's" });
+    const fields = 'client_secret=s3cret&AUTH_ID=5b1&data[auth][refresh_token]=x {"APPLICATION_TOKEN":"y","user":"z"}';
+    made.answer = () => Response.json({ error: "ERROR_CORE", error_description: fields }, { status: 400 });
+    await failure(made, made.b24.call("profile"), {
+      description: "client_secret=[redacted]&AUTH_ID=[redacted]&data[auth][refresh_token]=[redacted] " +
+        '{"APPLICATION_TOKEN":"[redacted]","user":"z"}',
+    });
   });
 
   it("never quotes the token before the refreshed one either", async () => {
@@ -394,7 +412,7 @@ describe("b24.call() and a hostile portal", () => {
           cancel: () => void (isCancelled = true),
         }),
       );
-    await unexpected(made, /^more than 10000 bytes$/);
+    await unexpected(made, /^the answer has more than 10000 bytes \(answerBytes\)$/);
     await failure(made, made.b24.call("crm.deal.list"), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
     assert.equal(made.sent.length, 2);
     assert(isCancelled && sent <= 2 * 5 * 4096, `${sent}`);

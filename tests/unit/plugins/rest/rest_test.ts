@@ -65,6 +65,7 @@ describe("rest()", () => {
     { timeoutMs: 0 },
     { timeoutMs: 2 ** 31 },
     { answerBytes: NaN },
+    { answerContainers: 0 },
     { attempts: 0 },
     { longestWaitMs: -1 },
     { rate: { burst: 0, perSecond: 2 } },
