@@ -26,7 +26,7 @@ storageConformance({
   clock: "real",
   create: async () => {
     await postgres.exec("TRUNCATE b24_entries");
-    const { client, backend } = hurt(postgres.client);
+    const { client, backend } = withFaults(postgres.client);
     const storage = postgresStorage(client);
     backends.set(storage, backend);
     return storage;
@@ -38,19 +38,21 @@ storageConformance({
   },
 });
 
-/** A client between which and the server things go wrong. */
-function hurt(client: PostgresClient): { readonly client: PostgresClient; readonly backend: Required<StorageBackend> } {
-  let isDown = false, isFull = false, loses = false, delayMs = 0;
+/** Returns a client with faults between it and the server, and the backend that injects them. */
+function withFaults(
+  client: PostgresClient,
+): { readonly client: PostgresClient; readonly backend: Required<StorageBackend> } {
+  let isDown = false, isFull = false, losesReply = false, delayMs = 0;
   return {
     client: {
       query: async (sql, params) => {
         if (isDown) throw new Error("connect ECONNREFUSED");
         if (isFull && /^(INSERT|UPDATE)/.test(sql)) throw new Error("could not extend file: No space left on device");
         const result = await client.query(sql, params);
-        // After the statement: one that is given up must not be done when the next test has begun.
+        // After the statement, so that none is executed after the next test has started.
         if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
-        if (!loses || !/^(INSERT|UPDATE|DELETE)/.test(sql)) return result;
-        loses = false;
+        if (!losesReply || !/^(INSERT|UPDATE|DELETE)/.test(sql)) return result;
+        losesReply = false;
         throw new Error("Connection terminated unexpectedly");
       },
     },
@@ -58,7 +60,7 @@ function hurt(client: PostgresClient): { readonly client: PostgresClient; readon
       stop: () => Promise.resolve(void (isDown = true)),
       start: () => Promise.resolve(void (isDown = false)),
       delay: (ms) => Promise.resolve(void (delayMs = ms)),
-      loseReply: () => Promise.resolve(void (loses = true)),
+      loseReply: () => Promise.resolve(void (losesReply = true)),
       fill: () => Promise.resolve(void (isFull = true)),
       drain: () => Promise.resolve(void (isFull = false)),
     },
@@ -66,7 +68,7 @@ function hurt(client: PostgresClient): { readonly client: PostgresClient; readon
 }
 
 describe("examples/postgres_storage.ts", () => {
-  it("removes what has expired at every 64th write", async () => {
+  it("removes expired entries at every 64th write", async () => {
     await postgres.exec("TRUNCATE b24_entries");
     const storage = postgresStorage(postgres.client);
     for (let i = 0; i < 63; i++) await storage.put(["gone", String(i)], 1, { ttlMs: 0 });
@@ -75,23 +77,23 @@ describe("examples/postgres_storage.ts", () => {
     assert.deepEqual(rows, [{ count: 1 }]);
   });
 
-  it("gives up after its deadline, whatever the client does", async () => {
+  it("rejects after its timeout", async () => {
     const storage = postgresStorage({ query: () => new Promise(() => {}) }, { timeoutMs: 5 });
     await assert.rejects(storage.get(["a"]), {
       name: "StorageError",
-      message: `cannot get ["a"] from postgres: no answer within 5 ms`,
+      message: `cannot get ["a"] from postgres: no reply for 5 milliseconds`,
     });
   });
 
-  it("says that a put whose answer was lost is done", async () => {
-    const { client, backend } = hurt(postgres.client);
+  it("recognizes a put whose reply was lost", async () => {
+    const { client, backend } = withFaults(postgres.client);
     const storage = postgresStorage(client);
     await backend.loseReply();
     const { ok } = await storage.put(["lost"], 1);
     assert.equal(ok, true);
   });
 
-  it("fails by a StorageError without its table", async () => {
+  it("rejects with a StorageError without its table", async () => {
     await postgres.exec("ALTER TABLE b24_entries RENAME TO hidden");
     try {
       await assert.rejects(postgresStorage(postgres.client).get(["a"]), (error) => {
@@ -106,11 +108,10 @@ describe("examples/postgres_storage.ts", () => {
 });
 
 describe("docs/writing-a-storage.md", () => {
-  // Documentation is where the sources are: on Node the tests run beside the packed package.
   const read = (file: string): string => readFileSync(join(root, file), "utf8");
   const squeezed = (text: string): string => text.replaceAll(/\s+/g, "");
 
-  it("quotes the example and its tests as they are", () => {
+  it("quotes the example and its tests exactly", () => {
     const sources = [
       "examples/postgres_storage.ts",
       "tests/docs/postgres_storage_test.ts",
@@ -123,7 +124,7 @@ describe("docs/writing-a-storage.md", () => {
     }
   });
 
-  it("says truly that the example has 100 lines", () => {
+  it("states the length of the example: 100 lines at most", () => {
     assert(read("examples/postgres_storage.ts").trimEnd().split("\n").length <= 100);
   });
 });

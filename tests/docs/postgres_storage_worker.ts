@@ -1,4 +1,4 @@
-/** A process on the database of the process that runs the tests, for the suite. */
+/** A worker of the conformance suite, on the database of the process that runs the tests. */
 import process from "node:process";
 import { storageWorker } from "@b24/onappupdate/testing";
 import { postgresStorage } from "../../examples/postgres_storage.ts";
