@@ -1,4 +1,4 @@
-/** Copies one file storage to another, and is killed at one of its writes, or tells what it did. */
+/** Copies one file storage to another. Kills itself at one of its writes, or prints the report. */
 import { copyStorage } from "@b24/onappupdate/storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import process from "node:process";

@@ -12,7 +12,7 @@ import { test } from "../../support/test.ts";
 
 const HOUR_MS = 3_600_000;
 
-test("copyStorage() whose process is killed, again and again, is complete when it is repeated", async () => {
+test("copyStorage() completes when it is repeated after its process was killed several times", async () => {
   const folder = mkdtempSync(join(tmpdir(), "copy-"));
   const [from, to] = [join(folder, "from.db"), join(folder, "to.db")];
   const child = async (killAt: number): Promise<{ ended: unknown[]; output: string }> => {

@@ -26,12 +26,13 @@ after(() => Promise.all([server?.remove(), cluster?.remove()]));
 
 const closers = new WeakMap<Storage, () => void>();
 
+/** Registers how a storage is closed after its test. */
 function closing(storage: Storage, close: () => void): Storage {
   closers.set(storage, close);
   return storage;
 }
 
-/** Unlike that of any other run: the server is shared. */
+/** Unique to this run, because the server is shared. */
 const run = crypto.randomUUID();
 let cases = 0;
 

@@ -1,4 +1,4 @@
-/** A worker of the storage battery on an encrypted file. */
+/** A worker of the conformance suite, on an encrypted file. */
 import { encrypted } from "@b24/onappupdate";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { storageWorker } from "@b24/onappupdate/testing";

@@ -26,11 +26,11 @@ function contents(): Record<string, string> {
 }
 
 describe("fileStorage() refuses to open, and does not change,", () => {
-  const places: readonly { readonly what: string; readonly make: () => string; readonly says: RegExp }[] = [
+  const places: readonly { readonly what: string; readonly make: () => string; readonly message: RegExp }[] = [
     {
       what: "a file in a missing folder",
       make: () => join(place.folder, "none", "app.db"),
-      says: /no such file or directory/i,
+      message: /no such file or directory/i,
     },
     {
       what: "a path that has a file as a folder",
@@ -38,7 +38,7 @@ describe("fileStorage() refuses to open, and does not change,", () => {
         writeFileSync(join(place.folder, "file"), "");
         return join(place.folder, "file", "app.db");
       },
-      says: /not a directory/i,
+      message: /not a directory/i,
     },
     {
       what: "a folder",
@@ -46,16 +46,16 @@ describe("fileStorage() refuses to open, and does not change,", () => {
         mkdirSync(place.path);
         return place.path;
       },
-      says: /unable to open database file.*, wanted a writable file in a writable folder$/,
+      message: /unable to open database file.*, wanted a writable file in a writable folder$/,
     },
   ];
-  for (const { what, make, says } of places) {
+  for (const { what, make, message } of places) {
     it(what, () => {
       const path = make();
       assert.throws(() => place.open({ path }), (error: Error) => {
         assert.ok(error instanceof StorageError, String(error));
         assert.ok(error.message.startsWith(`cannot open ${path}: `), error.message);
-        assert.match(error.message, says);
+        assert.match(error.message, message);
         assert.ok(error.cause instanceof Error);
         return true;
       });
@@ -64,37 +64,37 @@ describe("fileStorage() refuses to open, and does not change,", () => {
 
   const OUR_ID = 0x42323455;
   const TABLE = "CREATE TABLE entries (key, value); INSERT INTO entries VALUES (1, 2);";
-  const files: readonly { readonly what: string; readonly make: () => unknown; readonly says: RegExp }[] = [
-    { what: "a file of text", make: () => writeFileSync(place.path, "hello\n"), says: /file is not a database/ },
+  const files: readonly { readonly what: string; readonly make: () => unknown; readonly message: RegExp }[] = [
+    { what: "a file of text", make: () => writeFileSync(place.path, "hello\n"), message: /file is not a database/ },
     {
       what: "a file of zeros",
       make: () => writeFileSync(place.path, new Uint8Array(8192)),
-      says: /file is not a database/,
+      message: /file is not a database/,
     },
     {
       what: "a database without an application ID",
       make: () => place.execute(TABLE),
-      says: /a database of another program/,
+      message: /a database of another program/,
     },
     {
       what: "a database of another program",
       make: () => place.execute(`PRAGMA application_id = 1; PRAGMA user_version = 1; ${TABLE}`),
-      says: /a database of another program/,
+      message: /a database of another program/,
     },
     {
       what: "a database of another program in WAL mode",
       make: () => place.execute(`PRAGMA journal_mode = WAL; PRAGMA application_id = 1; ${TABLE}`),
-      says: /a database of another program/,
+      message: /a database of another program/,
     },
     {
       what: "an empty database of another program",
       make: () => place.execute("PRAGMA user_version = 7; VACUUM"),
-      says: /a database of another program/,
+      message: /a database of another program/,
     },
     {
       what: "a database with our application ID and other tables",
       make: () => place.execute(`PRAGMA application_id = ${OUR_ID}; PRAGMA user_version = 1; ${TABLE}`),
-      says: /no such column/,
+      message: /no such column/,
     },
     {
       what: "a truncated file",
@@ -104,17 +104,17 @@ describe("fileStorage() refuses to open, and does not change,", () => {
         await storage.close?.();
         writeFileSync(place.path, readFileSync(place.path).subarray(0, 4096));
       },
-      says: /malformed/,
+      message: /malformed/,
     },
   ];
-  for (const { what, make, says } of files) {
+  for (const { what, make, message } of files) {
     it(what, async () => {
       await make();
       const before = contents();
       assert.throws(() => place.open(), (error: Error) => {
         assert.ok(error instanceof StorageError, String(error));
         assert.ok(error.message.startsWith(`cannot open ${place.path}: `), error.message);
-        assert.match(error.message, says);
+        assert.match(error.message, message);
         return true;
       });
       assert.deepEqual(contents(), before);
@@ -161,16 +161,16 @@ describe("fileStorage() refuses to open, and does not change, a read-only", () =
   const WRITABLE = 0o755;
   const READONLY = /: attempt to write a readonly database, wanted a writable file in a writable folder$/;
   const cases = [
-    { what: "folder", make: () => rmSync(place.path), folder: READ_ONLY, says: /permission denied/i },
-    { what: "folder with an existing file", make: () => {}, folder: READ_ONLY, says: READONLY },
+    { what: "folder", make: () => rmSync(place.path), folder: READ_ONLY, message: /permission denied/i },
+    { what: "folder with an existing file", make: () => {}, folder: READ_ONLY, message: READONLY },
     {
       what: "file",
       make: () => chmodSync(place.path, 0o444),
       folder: WRITABLE,
-      says: READONLY,
+      message: READONLY,
     },
   ];
-  for (const { what, make, folder, says } of cases) {
+  for (const { what, make, folder, message } of cases) {
     it(what, async () => {
       const storage = place.open();
       await storage.put(["a"], 1);
@@ -181,7 +181,7 @@ describe("fileStorage() refuses to open, and does not change, a read-only", () =
       const answer = String(await outputOf(respectingModes(commandOf("file_storage_child.ts", "open", place.path))));
       chmodSync(place.folder, WRITABLE);
       assert.ok(answer.startsWith(`cannot open ${place.path}: `), answer);
-      assert.match(answer, says);
+      assert.match(answer, message);
       assert.deepEqual(contents(), before);
     });
   }
