@@ -44,8 +44,8 @@ export function redact(text: string, secrets: Iterable<Secret> = []): string {
 }
 
 /**
- * Returns a copy of `thrown` that can be logged: of the same class, with its causes, and without the values of `secrets`
- * in any string. Members that are objects, such as a request or a response, are not copied.
+ * Returns a copy of `thrown` that can be logged: of the same class, with its causes, and with its strings redacted by
+ * {@linkcode redact}. Members that are objects, such as a request or a response, are not copied.
  */
 export function redactError(thrown: unknown, secrets: readonly Secret[], depth: number = 0): Error {
   if (!(thrown instanceof Error)) return new Error(redact(stringOf(() => thrown), secrets));
@@ -53,7 +53,7 @@ export function redactError(thrown: unknown, secrets: readonly Secret[], depth: 
   const define = (key: string, value: unknown, enumerable: boolean): void =>
     void Object.defineProperty(copy, key, { value, enumerable, configurable: true });
   for (const [key, value] of Object.entries(thrown)) {
-    if (typeof value === "string") define(key, redact(value, secrets), true);
+    if (typeof value === "string") define(key, isSecretName(key) ? REDACTED : redact(value, secrets), true);
     else if (typeof value !== "object" && typeof value !== "function") define(key, value, true);
   }
   // Always own properties of the copy: those of a DOMException are accessors that only work on the original.

@@ -1,6 +1,5 @@
 /** Types of the events that Bitrix24 sends to an app: a union discriminated by `name`. */
 import type { Secret } from "../secret.ts";
-import type { WireTree, WireValue } from "./tree.ts";
 
 /**
  * `auth` of the request: the portal, and the user on whose behalf the event was sent.
@@ -35,7 +34,10 @@ export interface EventAuth {
   readonly extra: Extra;
 }
 
-/** Keys that this library does not know, kept as they were sent; values of keys that look like tokens are `Secret`s. */
+/**
+ * Keys that this library does not know, kept as they were sent. The values of keys that are named like secrets are
+ * `Secret`s, at any depth: `AUTH_ID`, `REFRESH_ID`, `APP_SID`, `auth`, and names with a word such as token or secret.
+ */
 export interface Extra {
   /** The value of a key as it was sent. */
   readonly [key: string]: ExtraValue;
@@ -120,8 +122,8 @@ export type MethodConfirmEvent = EventBase<"ONAPPMETHODCONFIRM", {
 
 /** ONAPPTEST: the app called the REST method `event.test`. */
 export type TestEvent = EventBase<"ONAPPTEST", {
-  /** QUERY: the parameters of `event.test`. */
-  readonly query: WireTree | readonly WireValue[];
+  /** QUERY: the parameters of `event.test`; those that look like tokens are `Secret`s. */
+  readonly query: Extra | readonly ExtraValue[];
   /** As in ONAPPUPDATE. */
   readonly languageId?: string;
 }>;

@@ -1,8 +1,9 @@
 /** Parses a request's body into a typed event. */
 import type * as z from "zod";
 import { InputError, type InputIssue } from "../errors.ts";
-import { Secret } from "../secret.ts";
-import type { B24Event, Extra, ExtraValue, KnownEvent } from "./events.ts";
+import { isSecretName } from "../redact.ts";
+import type { B24Event, KnownEvent } from "./events.ts";
+import { extraOf } from "./extra.ts";
 import { decodeForm } from "./form.ts";
 import { decodeJson } from "./json.ts";
 import { AUTH_KEYS, EVENTS, NAMED, optional, toAuth, TOP_KEYS, UNKNOWN_SCHEMA } from "./schemas.ts";
@@ -71,11 +72,11 @@ export function parseTree(tree: WireTree, receivedAt: number): B24Event {
   const { ts, event_handler_id, auth, data } = check(known?.schema ?? UNKNOWN_SCHEMA, asForm(tree));
   const event = {
     name: known === undefined ? "UNKNOWN" : name,
-    data: { ...known?.data(data as never, receivedAt), extra: extra(tree.data, known?.keys ?? NO_KEYS) },
-    auth: { ...toAuth(auth, receivedAt), extra: extra(tree.auth, AUTH_KEYS) },
+    data: { ...known?.data(data as never, receivedAt), extra: extraOf(tree.data, known?.keys) },
+    auth: { ...toAuth(auth, receivedAt), extra: extraOf(tree.auth, AUTH_KEYS) },
     ts: Number(ts),
     ...optional("handlerId", event_handler_id || undefined),
-    extra: extra(tree, TOP_KEYS),
+    extra: extraOf(tree, TOP_KEYS),
     ...(known === undefined ? { wireName: name } : {}),
   };
   // The schema of this name has checked the fields of its type.
@@ -114,30 +115,6 @@ function fieldsAsForm(value: WireValue | undefined): WireValue | undefined {
   return value;
 }
 
-/** Unknown keys whose values are wrapped in a `Secret`. */
-const SECRET_KEY = /token|secret|password/i;
-
-const NO_KEYS: ReadonlySet<string> = new Set();
-const NO_EXTRA: Extra = Object.freeze(Object.create(null));
-
-function extra(tree: WireValue | undefined, known: ReadonlySet<string>): Extra {
-  if (!isTree(tree)) return NO_EXTRA;
-  let rest: Record<string, ExtraValue> | undefined;
-  for (const key of Object.keys(tree)) {
-    if (known.has(key)) continue;
-    // No prototype, so that a key such as `__proto__` is a key like any other.
-    rest ??= Object.create(null) as Record<string, ExtraValue>;
-    rest[key] = extraValue(key, tree[key]!);
-  }
-  return rest ?? NO_EXTRA;
-}
-
-function extraValue(key: string, value: WireValue): ExtraValue {
-  if (typeof value === "string") return SECRET_KEY.test(key) ? new Secret(value) : value;
-  if (isTree(value)) return extra(value, NO_KEYS);
-  return Array.isArray(value) ? value.map((item) => extraValue(key, item)) : value as number | boolean | null;
-}
-
 function check<T>(schema: z.ZodType<T>, tree: unknown): T {
   const result = schema.safeParse(tree);
   if (result.success) return result.data;
@@ -146,7 +123,9 @@ function check<T>(schema: z.ZodType<T>, tree: unknown): T {
   for (const issue of result.error.issues) {
     const keys = issue.path.map(String);
     const path = keys.join(".");
-    if (!issues.has(path)) issues.set(path, { path, saw: describe(valueAt(tree, keys), keys), wanted: issue.message });
+    if (!issues.has(path)) {
+      issues.set(path, { path, saw: describe(valueAt(tree, keys), keys.at(-1) ?? ""), wanted: issue.message });
+    }
   }
   throw new InputError([...issues.values()]);
 }
@@ -157,16 +136,15 @@ function valueAt(tree: unknown, path: readonly string[]): WireValue | undefined 
   return value;
 }
 
-/** Describes a value for people: a short plain value is quoted, anything else is named by its type, and a token never is. */
-function describe(value: WireValue | undefined, path: readonly string[]): string {
+/** Describes a value for people: a short plain value is quoted, anything else is named by its type, and a secret never is. */
+function describe(value: WireValue | undefined, key: string): string {
   if (value === undefined) return "nothing";
   if (value === "") return "an empty string";
   if (Array.isArray(value)) return "an array";
   if (isTree(value)) return "an object";
+  const isSecret = isSecretName(key);
   if (typeof value === "string") {
-    return value.length > 24 || path.some((key) => SECRET_KEY.test(key))
-      ? `a string of ${value.length} characters`
-      : JSON.stringify(value);
+    return value.length > 24 || isSecret ? `a string of ${value.length} characters` : JSON.stringify(value);
   }
-  return path.some((key) => SECRET_KEY.test(key)) ? `a ${value === null ? "null" : typeof value}` : String(value);
+  return isSecret ? `a ${value === null ? "null" : typeof value}` : String(value);
 }

@@ -2,6 +2,7 @@
 import * as z from "zod";
 import { Secret } from "../secret.ts";
 import type { EventAuth, KnownEvent } from "./events.ts";
+import { extraOf, extraValue } from "./extra.ts";
 import type { WireTree, WireValue } from "./tree.ts";
 
 // Every field is checked as a string, which compiles to a few comparisons, and is read afterwards.
@@ -137,7 +138,10 @@ export const EVENTS: { readonly [Name in KnownEvent["name"]]: EventKind } = {
       QUERY: z.custom<WireTree | readonly WireValue[] | "" | undefined>(isQuery, "an object").optional(),
       LANGUAGE_ID: languageId,
     },
-    (d): DataOf<"ONAPPTEST"> => ({ query: d.QUERY || {}, ...optional("languageId", d.LANGUAGE_ID) }),
+    (d): DataOf<"ONAPPTEST"> => ({
+      query: Array.isArray(d.QUERY) ? d.QUERY.map((item) => extraValue("", item)) : extraOf(d.QUERY),
+      ...optional("languageId", d.LANGUAGE_ID),
+    }),
   ),
   ONAPPUSERREADY: kind(
     { access_token: token, ...oauth },

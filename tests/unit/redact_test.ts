@@ -104,6 +104,18 @@ describe("redactError()", () => {
     assert.equal((cause.cause as Error).message, "plain [redacted]");
   });
 
+  it("removes the values of fields and members by their names", () => {
+    const thrown = Object.assign(new Error("refused client_secret=s1"), {
+      AUTH_ID: "s2",
+      AUTHOR_ID: "7",
+      body: "auth=s3",
+    });
+    const copy = redactError(thrown, []) as typeof thrown;
+    assert.equal(copy.message, "refused client_secret=[redacted]");
+    assert.deepEqual([copy.AUTH_ID, copy.AUTHOR_ID, copy.body], ["[redacted]", "7", "auth=[redacted]"]);
+    assert.doesNotMatch(inspect(copy, { showHidden: true }), /s[123]\b/);
+  });
+
   it("keeps class, name, code and numbers", () => {
     const copy = redactError(
       new UpgradeError("3.0.0", 2, "x", { cause: new RequestError("y") }),

@@ -3,11 +3,12 @@ import { readFileSync } from "node:fs";
 import {
   type B24Event,
   type EventNamed,
+  type Extra,
+  type ExtraValue,
   type KnownEvent,
   parseEvent,
   Secret,
   type UnknownEvent,
-  type WireTree,
 } from "@b24/onappupdate";
 import { InputError } from "@b24/onappupdate/errors";
 import { bodyKind } from "../../../src/bitrix24/parse.ts";
@@ -326,7 +327,16 @@ const TOP_FIELDS: Readonly<Record<string, Field>> = {
   "*event_handler_id": OR_EMPTY(TEXT(64)),
   "auth": {
     wanted: "an object",
-    bad: [[[], "an array"], [["x"], "an array"], [null, "null"], EMPTY, ["x", '"x"'], [1.5, "1.5"], [true, "true"]],
+    // A string may be the token that handlers of old events have there.
+    bad: [
+      [[], "an array"],
+      [["x"], "an array"],
+      [null, "a null"],
+      EMPTY,
+      ["x", "a string of 1 characters"],
+      [1.5, "a number"],
+      [true, "a boolean"],
+    ],
   },
   "auth.member_id": {
     wanted: "32 hexadecimal digits",
@@ -548,7 +558,7 @@ describe("parseEvent() of malformed forms", () => {
   const cases: Readonly<Record<string, readonly [body: string, path: string, saw: string]>> = {
     "an event name as an array": [form.replace("event=", "event[]="), "event", "an array"],
     "an event name as a map": [form.replace("event=", "event[x]="), "event", "an object"],
-    "auth as a string": [`${form}&auth=x`, "auth", '"x"'],
+    "auth as a string": [`${form}&auth=x`, "auth", "a string of 1 characters"],
     "data as a string": [`${form}&data=x`, "data", '"x"'],
     "data as a list": [`${form.replaceAll(/data\[[A-Z_]+\]=[^&]*&/g, "")}&data[]=3`, "data", "an array"],
     "VERSION as an array": [`${form}&data[VERSION][]=3`, "data.VERSION", "an array"],
@@ -607,7 +617,7 @@ describe("parseEvent() reads PHP's empty maps:", () => {
       const event = parseJson(edit(body("ONAPPTEST"), ["data", "QUERY"], empty));
       assert(event.name === "ONAPPTEST");
       // An empty list is either; it stays what it is.
-      assert.deepEqual(event.data.query, empty === undefined || empty === "" ? {} : []);
+      assert.deepEqual(plain(event.data.query), empty === undefined || empty === "" ? {} : []);
     });
   }
 
@@ -805,7 +815,13 @@ describe("parseEvent() keeps unknown keys", () => {
     "accessToken": true,
     "client_secret": true,
     "Password": true,
+    "AUTH_ID": true,
+    "refresh_id": true,
+    "APP_SID": true,
+    "APPLICATION_TOKEN": true,
     "note": false,
+    "AUTHOR_ID": false,
+    "AUTH_EXPIRES": false,
     "member": false,
   };
   for (const [key, wrapped] of Object.entries(keys)) {
@@ -822,6 +838,32 @@ describe("parseEvent() keeps unknown keys", () => {
       }
     });
   }
+
+  it("wraps secrets in maps and lists, and keeps what surrounds them", () => {
+    const sent: JsonMap = {
+      auth: { access_token: "a1", member_id: "m", expires: 3600 },
+      BOT: [{ AUTH: { application_token: "a2", domain: "d" }, AUTHOR_ID: "7" }],
+      OLD: { auth: "a3", user: "u" },
+      TOKENS: { crm: "a4", list: ["a5", { deep: "a6" }], isOld: true, none: null },
+      PASSWORD: 123,
+    };
+    const wrapped = {
+      auth: { access_token: secret("a1"), member_id: "m", expires: 3600 },
+      BOT: [{ AUTH: { application_token: secret("a2"), domain: "d" }, AUTHOR_ID: "7" }],
+      OLD: { auth: secret("a3"), user: "u" },
+      TOKENS: { crm: secret("a4"), list: [secret("a5"), { deep: secret("a6") }], isOld: true, none: null },
+      PASSWORD: secret("123"),
+    };
+    const { data } = parseJson(edit(body("ONCRMDEALADD"), ["data"], sent));
+    assert.deepEqual(plain(data.extra), wrapped);
+    const test = parseJson(edit(body("ONAPPTEST"), ["data", "QUERY"], sent));
+    assert(test.name === "ONAPPTEST");
+    assert.deepEqual(plain(test.data.query), wrapped);
+    const list = parseJson(edit(body("ONAPPTEST"), ["data", "QUERY"], [sent]));
+    assert(list.name === "ONAPPTEST");
+    assert.deepEqual(plain(list.data.query), [wrapped]);
+    assert.doesNotMatch(JSON.stringify([data, test, list]), /a[1-6]"|123/);
+  });
 
   it("and prints an event without its tokens", () => {
     for (const name of EVENT_NAMES) {
@@ -956,7 +998,7 @@ describe("types", () => {
         case "ONAPPMETHODCONFIRM":
           return String(event.data.token satisfies Secret);
         case "ONAPPTEST":
-          return JSON.stringify(event.data.query satisfies WireTree | readonly unknown[]);
+          return JSON.stringify(event.data.query satisfies Extra | readonly ExtraValue[]);
         case "ONAPPUSERREADY":
           return `${event.data.accessToken satisfies Secret} ${event.data.expiresAt satisfies number}`;
         case "UNKNOWN":

@@ -29,6 +29,17 @@ describe("onappupdate decode", () => {
     }
   });
 
+  test("prints no secret among the fields of an event that it does not know", async () => {
+    const auth = "auth[member_id]=a223c6b3710f85df22e9377d6c4f7553&auth[domain]=a.bitrix24.de&auth[client_secret]=s1";
+    const data = "data[AUTH_ID]=s2&data[auth][refresh_token]=s3&data[X][auth]=s4&data[AUTHOR_ID]=7&data[TEXT]=hello";
+    const { code, out } = await run(["decode"], `event=ONIMBOTMESSAGEADD&ts=1&APP_SID=s5&${auth}&${data}`);
+    assert.equal(code, 0);
+    assert.doesNotMatch(out, /"s\d"/);
+    assert.match(out, /"AUTHOR_ID": "7",\n.*"TEXT": "hello"/);
+    const wrong = await run(["decode"], "event=ONAPPUPDATE&ts=1&data[VERSION]=3&auth=s6");
+    assert.match(wrong.err, /^auth: saw a string of 2 characters, wanted an object/m);
+  });
+
   test("reads standard input, and prints what is wrong with a body", async () => {
     const { code, out, err } = await run(["decode"], "event=ONAPPUPDATE&ts=1&data[LANGUAGE_ID]=de");
     assert.equal(code, 1);
