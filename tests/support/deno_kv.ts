@@ -1,4 +1,4 @@
-/** Deno KV as users of either runtime open it, with injected faults. */
+/** Opens Deno KV as the users of each runtime do, and injects faults. */
 import type { KvAtomicLike, KvEntryLike, KvLike } from "@b24/onappupdate/deno-kv-storage";
 import type { StorageBackend } from "@b24/onappupdate/testing";
 
@@ -7,7 +7,7 @@ export interface OpenKv extends KvLike {
   readonly close: () => void;
 }
 
-/** Opens `:memory:`, or a file that several processes may open. */
+/** Opens `:memory:`, or a file, which several processes may open. */
 export async function openKv(path: string): Promise<OpenKv> {
   if ("Deno" in globalThis) return await Deno.openKv(path);
   const { openKv } = await import("@deno/kv");
@@ -16,7 +16,7 @@ export async function openKv(path: string): Promise<OpenKv> {
 
 type Committed = Awaited<ReturnType<KvAtomicLike["commit"]>>;
 
-/** Faults of a database; may change while it is used. */
+/** Faults of a database. They may change while it is used. */
 export interface KvFaults {
   /** Runs before a request. May throw, or delay the request. */
   before?: ((method: "get" | "list" | "commit") => unknown) | undefined;
@@ -50,7 +50,7 @@ export function faultyKv(kv: KvLike, faults: KvFaults): KvLike {
   };
 }
 
-/** Returns the faults that the conformance suite injects, by means of `faults`. */
+/** Returns the backend of the conformance suite, which sets `faults`. */
 export function kvBackend(faults: KvFaults): Required<StorageBackend> {
   const before = (run: KvFaults["before"]) => (): Promise<void> => {
     faults.before = run;

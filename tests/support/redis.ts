@@ -17,10 +17,10 @@ export interface OpenClient {
   readonly close: () => void;
 }
 
-/** A client of `library` for the server at a port, or for a cluster with nodes at several ports; as its users make it. */
+/** Connects a client of `library` to a server at one port, or to a cluster with nodes at several ports. */
 export async function connectRedis(library: RedisLibrary, ports: readonly number[]): Promise<OpenClient> {
   const nodes = ports.map((port) => ({ host: "127.0.0.1", port }));
-  // Both report lost connections here, which the tests cause.
+  // Both libraries report here the connections that the tests break.
   const ignore = (): void => {};
   if (library === "ioredis") {
     const client = nodes.length === 1 ? new Redis(nodes[0]!) : new Cluster(nodes);
@@ -51,17 +51,17 @@ export async function sharedRedis(): Promise<SharedRedis> {
 export interface RedisCluster {
   readonly ports: readonly number[];
   readonly nodes: readonly RedisServer[];
-  /** Ends all nodes and removes their files. */
+  /** Stops all nodes and removes their files. */
   readonly remove: () => Promise<void>;
 }
 
-/** Three masters that share the slots. */
+/** Starts a cluster of three masters, which share the slots. */
 export async function startCluster(): Promise<RedisCluster> {
   const nodes: RedisServer[] = [];
   const remove = async (): Promise<void> => void await Promise.all(nodes.map((node) => node.remove()));
   try {
     for (const [from, to] of [[0, 5460], [5461, 10_922], [10_923, 16_383]] as const) {
-      // Without --appendonly, so that a slow disk does not look like a node that is gone.
+      // Without --appendonly, so that a slow disk does not make a node look down.
       const node = await startRedis(
         ...["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"],
         ...["--appendonly", "no", "--cluster-config-file", "nodes.conf"],
@@ -86,19 +86,19 @@ export async function startCluster(): Promise<RedisCluster> {
 
 export interface RedisProxy {
   readonly port: number;
-  /** Holds every reply back for so long, in milliseconds. */
+  /** Delays every reply by `ms` milliseconds. */
   readonly delay: (ms: number) => void;
-  /** The next write is done, and instead of its reply the connection ends. `meanwhile` is awaited before it ends. */
+  /** Closes the connection instead of replying to the next write, which is done. Awaits `meanwhile` before it closes it. */
   readonly loseReply: (meanwhile?: () => unknown) => void;
-  /** Ends all connections and takes no new ones. */
+  /** Closes all connections and accepts no new ones. */
   readonly stop: () => Promise<void>;
-  /** Takes connections again. */
+  /** Accepts connections again. */
   readonly start: () => Promise<void>;
   /** The bytes that the client has sent. */
   readonly sent: () => string;
 }
 
-/** Between a client and the server at `target`. */
+/** Starts a proxy between clients and the server at the port `target`. */
 export async function startProxy(target: number): Promise<RedisProxy> {
   const port = await freePort();
   const sockets = new Set<Socket>();
@@ -121,7 +121,7 @@ export async function startProxy(target: number): Promise<RedisProxy> {
       upstream.write(data);
     });
     upstream.on("data", async (data) => {
-      // Of all that the storage and the clients ask for, only its writes are answered by a number.
+      // Only the storage's writes have a number as reply.
       if (lose !== undefined && data[0] === ":".charCodeAt(0)) {
         const { meanwhile } = lose;
         lose = undefined;
