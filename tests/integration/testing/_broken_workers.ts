@@ -2,7 +2,9 @@
 import type { Storage } from "@b24/onappupdate";
 import type { Entry, Key } from "@b24/onappupdate/storage";
 import { StorageError } from "@b24/onappupdate/errors";
-import { closeSync, openSync, rmSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
 
 export interface BrokenWorker {
   /** Requirements that fail, among others. */
@@ -12,14 +14,26 @@ export interface BrokenWorker {
 
 type Put = Storage["put"];
 
-/** Reads, then writes: not atomic. */
-function readThenWrite({ get, put }: Storage): Put {
+/** Reads, then writes: not atomic. Waits in between for another process that has read, however busy the machine is. */
+function readThenWrite({ get, put }: Storage, path: string): Put {
   return async (key, value, options = {}) => {
     const { ifVersion } = options;
     if (ifVersion !== undefined && ifVersion !== ((await get(key))?.version ?? null)) return { ok: false };
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    if (ifVersion !== undefined) await meetAnother(`${path}.reading`);
     return await put(key, value);
   };
+}
+
+/** Resolves when two processes are here at the same time, or after 0.1 s: another one may have ended. */
+async function meetAnother(folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  const own = join(folder, String(process.pid));
+  closeSync(openSync(own, "w"));
+  for (let tries = 0; tries < 50 && readdirSync(folder).length < 2; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  // The other one must see this process, too.
+  setTimeout(() => rmSync(own, { force: true }), 20);
 }
 
 /** Holds a lock file during a call and 100 ms longer, so that a process killed after its answer leaves the lock. */
@@ -44,7 +58,7 @@ async function locked<R>(path: string, run: () => Promise<R>): Promise<R> {
 export const BROKEN_WORKERS: Readonly<Record<string, BrokenWorker>> = {
   "reads, then writes": {
     caught: ["8.1", "8.2", "8.3"],
-    make: (storage) => ({ put: readThenWrite(storage) }),
+    make: (storage, path) => ({ put: readThenWrite(storage, path) }),
   },
   "remembers what it has read": {
     caught: ["8.4"],
