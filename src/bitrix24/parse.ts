@@ -146,5 +146,5 @@ function describe(value: WireValue | undefined, key: string): string {
   if (typeof value === "string") {
     return value.length > 24 || isSecret ? `a string of ${value.length} characters` : JSON.stringify(value);
   }
-  return isSecret ? `a ${value === null ? "null" : typeof value}` : String(value);
+  return isSecret && value !== null ? `a ${typeof value}` : String(value);
 }

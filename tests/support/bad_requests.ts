@@ -137,7 +137,11 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
       /^data\.X: saw a string of 8193 characters, wanted at most/,
     ],
     ["a repeated name, whose last value is wrong", `${GOOD}&ts=soon`, /^ts: saw "soon", wanted unix time in seconds$/],
-    ["a repeated name, whose last value is a string", `${GOOD}&auth=1`, /^auth: saw "1", wanted an object$/],
+    [
+      "a repeated name, whose last value is a string",
+      `${GOOD}&auth=1`,
+      /^auth: saw a string of 1 characters, wanted an object$/,
+    ],
     ["an event in lower case", form({ event: "onappupdate" }), NAME('"onappupdate"')],
     ["an event in mixed case", form({ event: "OnAppUpdate" }), NAME('"OnAppUpdate"')],
     ["an event with a space", form({ event: "ONAPPUPDATE " }), NAME('"ONAPPUPDATE "')],
@@ -151,7 +155,7 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
     ["no data", "event=ONAPPUPDATE&ts=1", /^data\.VERSION: saw nothing.*; auth: saw nothing, wanted an object$/],
     ["data that is a string", "event=ONAPPUPDATE&ts=1&data=1", /^data: saw "1", wanted an object/],
     ["data that is a list", "event=ONAPPUPDATE&ts=1&data[]=1&data[]=2", /^data: saw an array, wanted an object/],
-    ["auth that is a string", "event=ONAPPUPDATE&auth=1", /auth: saw "1", wanted an object$/],
+    ["auth that is a string", "event=ONAPPUPDATE&auth=1", /auth: saw a string of 1 characters, wanted an object$/],
     ["auth that is a list", "event=ONAPPUPDATE&auth[]=1", /auth: saw an array, wanted an object$/],
     ["auth that is empty", "event=ONAPPUPDATE&auth=", /auth: saw an empty string, wanted an object$/],
     ...FIELDS.flatMap(([field, wanted]) => {
