@@ -245,7 +245,7 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
       json(set("auth", { application_token: true })),
       /token: saw a boolean, wanted a token/,
     ],
-    ["a token that is null", json(set("auth", { application_token: null })), /token: saw a null, wanted a token/],
+    ["a token that is null", json(set("auth", { application_token: null })), /token: saw null, wanted a token/],
   ]),
   ...["text/plain", "multipart/form-data; boundary=x", "application/xml", "application/jsonp", "*/*", "nonsense"]
     .flatMap((type) => bad(415, type, [["another type", GOOD, NOT_READ]])),

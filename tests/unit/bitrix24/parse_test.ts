@@ -249,7 +249,7 @@ const TOKEN: Field = {
   bad: [
     [[], "an array"],
     [{}, "an object"],
-    [null, "a null"],
+    [null, "null"],
     [true, "a boolean"],
     [1.5, "a number"],
     LONG(256),
@@ -331,7 +331,7 @@ const TOP_FIELDS: Readonly<Record<string, Field>> = {
     bad: [
       [[], "an array"],
       [["x"], "an array"],
-      [null, "a null"],
+      [null, "null"],
       EMPTY,
       ["x", "a string of 1 characters"],
       [1.5, "a number"],
