@@ -7,6 +7,7 @@ import { consoleLogger, coreLogger, type Logger } from "../logger.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
 import { digest, Secret } from "../secret.ts";
 import { isDuration, MAX_TIMER_MS, systemTime, type Time } from "../async/time.ts";
+import { bodyLimit } from "./body_limit.ts";
 import { isLongLived } from "./startup_warnings.ts";
 import type { Storage } from "../storage/storage.ts";
 import { addressesOf } from "../net/runtime.ts";
@@ -157,6 +158,8 @@ export interface Settings extends
     >
   > {
   readonly limits: Limits;
+  /** `limits.bodyBytes` as it was set, if the storage takes less; absent otherwise. */
+  readonly bodyBytesLoweredFrom?: number;
   /** Timers and the monotonic clock. */
   readonly time: Time;
   /** Returns the SHA-256 of a string in hexadecimal. */
@@ -175,9 +178,8 @@ const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"]
 
 const DEFAULT_CHECKS: CheckPolicy = { afterContactMs: 15 * 60 * 1000, silentPortalMs: 7 * 24 * 60 * 60 * 1000 };
 
-const DEFAULT_LIMITS: Limits = {
+const DEFAULT_LIMITS: Omit<Limits, "bodyBytes"> = {
   ...DECODE_LIMITS,
-  bodyBytes: 65_536,
   bodyTimeoutMs: 10_000,
   acknowledgeMs: 20_000,
   closeMs: 10_000,
@@ -212,9 +214,11 @@ export function settingsOf(options: AppOptions): Settings {
   if (tickEveryMs !== false && !isDuration(tickEveryMs)) {
     throw invalid("tickEveryMs", tickEveryMs, `1 to ${MAX_TIMER_MS}, or false`);
   }
+  const { bodyBytes, loweredFrom } = bodyLimit(storage.capabilities, options.limits?.bodyBytes);
   return {
     ...{ storage, retry, acknowledge, versions, oauthHosts, oauthTimeoutMs, tickEveryMs },
-    limits: limitsOf(options),
+    limits: { ...limitsOf(options), bodyBytes },
+    ...defined({ bodyBytesLoweredFrom: loweredFrom }),
     keys: keysOf(options),
     checks: checksOf(options),
     extraPortalHosts: (options.extraPortalHosts ?? []).map(portalHost),
@@ -233,8 +237,8 @@ function invalid(option: string, value: unknown, wanted: string): TypeError {
   return new TypeError(`cannot create an app with ${option} ${String(value)}, wanted ${wanted}`);
 }
 
-function limitsOf(options: AppOptions): Limits {
-  const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
+function limitsOf(options: AppOptions): Omit<Limits, "bodyBytes"> {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
   for (const [name, limit] of Object.entries(limits)) {
     if (!(limit > 0)) throw invalid(`limits.${name}`, limit, "more than 0");
     if (TIMER_LIMITS.has(name) && !isDuration(limit)) throw invalid(`limits.${name}`, limit, `1 to ${MAX_TIMER_MS}`);

@@ -2,7 +2,7 @@
 import { createKeyedMutex } from "../async/keyed_mutex.ts";
 import { delay, systemTime } from "../async/time.ts";
 import { AnswerTooLargeError } from "../errors.ts";
-import { hasMoreContainers } from "./json_size.ts";
+import { exceeds } from "./json_size.ts";
 
 /** Limits of an answer of a portal. An answer that exceeds one is not parsed. */
 export interface AnswerLimits {
@@ -99,7 +99,7 @@ function parse(bytes: Uint8Array, maxContainers: number): HostAnswer {
   let text = "";
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    if (hasMoreContainers(text, maxContainers)) throw new AnswerTooLargeError("answerContainers", maxContainers);
+    if (exceeds(text, { containers: maxContainers })) throw new AnswerTooLargeError("answerContainers", maxContainers);
     return { text, json: JSON.parse(text) };
   } catch (error) {
     if (error instanceof AnswerTooLargeError) throw error;

@@ -3,7 +3,7 @@
  *
  * Unlike PHP, dots and spaces in names do not become underscores, and a NUL does not end a name.
  */
-import { checkKey, checkText, DECODE_LIMITS, type DecodeLimits, inputError } from "./tree.ts";
+import { checkKey, checkText, DECODE_LIMITS, type DecodeLimits, inputError, tooDeep, tooManyFields } from "./tree.ts";
 import type { WireTree, WireValue } from "./tree.ts";
 
 /**
@@ -16,11 +16,14 @@ export function decodeForm(body: string, limits: Partial<DecodeLimits> = {}): Wi
   const all = { ...DECODE_LIMITS, ...limits };
   const top = new Branch();
   let fields = 0;
+  const count = (): void => {
+    if (++fields > all.fields) throw tooManyFields(all);
+  };
   let equals = -1;
   for (let start = 0, end: number; start < body.length; start = end + 1) {
     end = indexOrEnd(body, "&", start);
     if (end === start) continue;
-    if (++fields > all.fields) throw inputError([], `more than ${all.fields} fields`, `at most ${all.fields}`);
+    count();
     // Searched once and kept: otherwise each name without a value would search the rest of the body.
     if (equals < start) equals = indexOrEnd(body, "=", start);
     const path = pathOf(body.slice(start, Math.min(equals, end)), all);
@@ -29,7 +32,7 @@ export function decodeForm(body: string, limits: Partial<DecodeLimits> = {}): Wi
     checkText(path, value, all);
     const last = path.length - 1;
     let branch = top;
-    for (let i = 0; i < last; i++) branch = branch.child(path[i]!);
+    for (let i = 0; i < last; i++) branch = branch.child(path[i]!, count);
     branch.set(path[last]!, value);
   }
   return top.toTree();
@@ -90,9 +93,7 @@ function split(name: string, limits: DecodeLimits): string[] {
   let close = open < 0 ? -1 : name.indexOf("]", open);
   const path = [close < 0 ? name : name.slice(0, open)];
   while (close >= 0) {
-    if (path.length >= limits.depth) {
-      throw inputError(path, `more than ${limits.depth} levels`, `at most ${limits.depth}`);
-    }
+    if (path.length >= limits.depth) throw tooDeep(path, limits);
     path.push(name.slice(open + 1, close));
     open = close + 1;
     close = name[open] === "[" ? name.indexOf("]", open) : -1;
@@ -114,11 +115,12 @@ class Branch {
     this.#entries.set(this.#counted(key), value);
   }
 
-  /** Returns the branch at `key`, or creates it. As in PHP, it replaces a string. */
-  child(key: string): Branch {
+  /** Returns the branch at `key`, or creates it after a call of `count`. As in PHP, it replaces a string. */
+  child(key: string, count: () => void): Branch {
     const counted = this.#counted(key);
     const present = this.#entries.get(counted);
     if (present instanceof Branch) return present;
+    count();
     const branch = new Branch();
     this.#entries.set(counted, branch);
     return branch;

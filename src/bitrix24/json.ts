@@ -1,5 +1,7 @@
 /** `application/json` bodies, as proxies, queues and the examples of Bitrix24's documentation have them. */
+import { exceeds } from "./json_size.ts";
 import { checkKey, checkText, DECODE_LIMITS, type DecodeLimits, inputError, isTree } from "./tree.ts";
+import { tooDeep, tooManyFields } from "./tree.ts";
 import type { WireTree, WireValue } from "./tree.ts";
 
 /**
@@ -8,9 +10,11 @@ import type { WireTree, WireValue } from "./tree.ts";
  * @throws {InputError} if the body is not JSON, not an object, exceeds a limit, or contains a number that is too large
  */
 export function decodeJson(body: string, limits: Partial<DecodeLimits> = {}): WireTree {
+  const all = { ...DECODE_LIMITS, ...limits };
+  // Every container but the outermost is a field, and there are more fields than commas.
+  if (exceeds(body, { containers: all.fields + 1, commas: all.fields })) throw tooManyFields(all);
   const parsed = parse(body);
   if (!isTree(parsed)) throw inputError([], kind(parsed), "an object");
-  const all = { ...DECODE_LIMITS, ...limits };
   return copyTree(parsed, { limits: all, path: [], left: all.fields });
 }
 
@@ -44,13 +48,10 @@ function copyArray(from: readonly unknown[], progress: Progress): readonly WireV
 
 function entries(container: object, progress: Progress): [string, unknown][] {
   const { limits, path } = progress;
-  if (path.length >= limits.depth) {
-    throw inputError(path, `more than ${limits.depth} levels`, `at most ${limits.depth}`);
-  }
-  const found = Object.entries(container);
-  progress.left -= found.length;
-  if (progress.left < 0) throw inputError([], `more than ${limits.fields} fields`, `at most ${limits.fields}`);
-  return found;
+  if (path.length >= limits.depth) throw tooDeep(path, limits);
+  progress.left -= Array.isArray(container) ? container.length : Object.keys(container).length;
+  if (progress.left < 0) throw tooManyFields(limits);
+  return Object.entries(container);
 }
 
 function copy(key: string, value: unknown, progress: Progress): WireValue {

@@ -1,24 +1,30 @@
-/** Estimates what a JSON text costs in memory, before it is parsed. */
+/** Limits what a JSON text costs in time and memory, before it is parsed. */
+
+/** Maximum numbers of what makes a JSON text expensive. */
+export interface JsonLimits {
+  /** Arrays and objects. A parsed one takes at least 16 bytes, and up to 40 times the memory of its text. */
+  readonly containers: number;
+  /** Commas outside of strings. There is one after every value but the last of a container. */
+  readonly commas?: number;
+}
 
 const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
 const BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
 const BRACE = 0x7b;
 
-/**
- * Returns whether a JSON text has more than `max` containers, which are arrays and objects. A parsed container takes at
- * least 16 bytes, and up to 40 times the memory of its text.
- */
-export function hasMoreContainers(json: string, max: number): boolean {
+/** Returns whether a JSON text exceeds a limit. Of a text that is not JSON, it says nothing that matters. */
+export function exceeds(json: string, { containers, commas = Infinity }: JsonLimits): boolean {
   // The shortest container has 2 characters.
-  if (json.length <= 2 * max) return false;
-  let count = 0;
+  if (json.length <= Math.min(2 * containers, commas)) return false;
   let isString = false;
   for (let i = 0; i < json.length; i++) {
     const unit = json.charCodeAt(i);
     if (unit === QUOTE) isString = !isString;
     else if (isString) { if (unit === BACKSLASH) i++; }
-    else if ((unit === BRACKET || unit === BRACE) && ++count > max) return true;
+    else if (unit === COMMA) { if (--commas < 0) return true; }
+    else if ((unit === BRACKET || unit === BRACE) && --containers < 0) return true;
   }
   return false;
 }

@@ -16,15 +16,15 @@ export interface WireTree {
 /** Limits of a body; a body that exceeds one is refused with 400. */
 export interface DecodeLimits {
   /**
-   * Maximum number of values: in a form, its fields; in JSON, values of every kind except the outermost.
+   * Maximum number of values of every kind: strings, and the maps and arrays that they are in, except the outermost.
    *
-   * @default 256
+   * @default 5000
    */
   readonly fields: number;
   /**
    * Maximum number of containers around a value, including the outermost: `a=1` has 1, `a[b]=1` has 2.
    *
-   * @default 8
+   * @default 16
    */
   readonly depth: number;
   /**
@@ -36,13 +36,18 @@ export interface DecodeLimits {
   /**
    * Maximum length of a decoded string, in UTF-16 code units.
    *
-   * @default 8192
+   * @default 1048576
    */
   readonly valueLength: number;
 }
 
-/** The default limits, far above Bitrix24's life-cycle events. */
-export const DECODE_LIMITS: DecodeLimits = Object.freeze({ fields: 256, depth: 8, keyLength: 256, valueLength: 8192 });
+/** The default limits, above every event that an app can subscribe to: messages to bots are long and nested. */
+export const DECODE_LIMITS: DecodeLimits = Object.freeze({
+  fields: 5000,
+  depth: 16,
+  keyLength: 256,
+  valueLength: 2 ** 20,
+});
 
 /** Whether `value` is a map, not an array. */
 export function isTree(value: unknown): value is WireTree {
@@ -52,15 +57,29 @@ export function isTree(value: unknown): value is WireTree {
 /** @throws {InputError} if `key`, the last key of `path`, is longer than the limit */
 export function checkKey(path: readonly string[], key: string, limits: DecodeLimits): void {
   if (key.length > limits.keyLength) {
-    throw inputError(path, `a key of ${key.length} characters`, `at most ${limits.keyLength}`);
+    throw overLimit(path, `a key of ${key.length} characters`, "keyLength", limits);
   }
 }
 
 /** @throws {InputError} if `text` is longer than the limit */
 export function checkText(path: readonly string[], text: string, limits: DecodeLimits): void {
   if (text.length > limits.valueLength) {
-    throw inputError(path, `a string of ${text.length} characters`, `at most ${limits.valueLength}`);
+    throw overLimit(path, `a string of ${text.length} characters`, "valueLength", limits);
   }
+}
+
+/** Returns the error for a body with more fields than the limit. */
+export function tooManyFields(limits: DecodeLimits): InputError {
+  return overLimit([], `more than ${limits.fields} fields`, "fields", limits);
+}
+
+/** Returns the error for a value at `path` that is nested deeper than the limit. */
+export function tooDeep(path: readonly string[], limits: DecodeLimits): InputError {
+  return overLimit(path, `more than ${limits.depth} levels`, "depth", limits);
+}
+
+function overLimit(path: readonly string[], saw: string, name: keyof DecodeLimits, limits: DecodeLimits): InputError {
+  return inputError(path, saw, `at most ${limits[name]} (limits.${name})`);
 }
 
 /** Returns the error for a problem at `path`, which is empty for the body as a whole. */

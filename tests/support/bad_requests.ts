@@ -88,6 +88,7 @@ const NO_NAME = /^event: saw nothing, wanted the name of an event in upper case$
 const NAME = (saw: string): RegExp => new RegExp(`^event: saw ${saw}, wanted the name of an event in upper case$`);
 const NOT_POST = /^wanted the method POST$/;
 const NOT_READ = /^wanted application\/x-www-form-urlencoded or application\/json, in UTF-8$/;
+const TOO_LARGE = /^wanted at most 1048576 bytes/;
 const JUNK = "nonsense \0\r\n\u{1f600} <script> ' OR 1=1 --";
 
 /** Required fields, with what their issues say is wanted. */
@@ -122,26 +123,25 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
       `${GOOD}&%ff=1`,
       /^%ff: saw bytes that are not UTF-8, wanted UTF-8$/,
     ],
-    ["10,000 fields", "a=1&".repeat(10_000) + GOOD, /^body: saw more than 256 fields, wanted at most 256$/],
-    ["10,000 members", "a[]=1&".repeat(10_000), /^body: saw more than 256 fields, wanted at most 256$/],
+    [
+      "10,000 fields",
+      "a=1&".repeat(10_000) + GOOD,
+      /^body: saw more than 5000 fields, wanted at most 5000 \(limits\.fields\)$/,
+    ],
+    [
+      "10,000 members",
+      "a[]=1&".repeat(10_000),
+      /^body: saw more than 5000 fields, wanted at most 5000 \(limits\.fields\)$/,
+    ],
     [
       "10,000 levels",
       `${GOOD}&data${"[a]".repeat(10_000)}=1`,
-      /^data(\.a){7}: saw more than 8 levels, wanted at most 8$/,
+      /^data(\.a){15}: saw more than 16 levels, wanted at most 16 \(limits\.depth\)$/,
     ],
-    ["10,000 levels of lists", `data${"[]".repeat(10_000)}=1`, /^data(\."")+: saw more than 8 levels/],
-    ["a long name", `${"a".repeat(257)}=1`, /: saw a key of 257 characters, wanted at most 256$/],
-    [
-      "a long value",
-      `${GOOD}&data[X]=${"a".repeat(8193)}`,
-      /^data\.X: saw a string of 8193 characters, wanted at most/,
-    ],
+    ["10,000 levels of lists", `data${"[]".repeat(10_000)}=1`, /^data(\."")+: saw more than 16 levels/],
+    ["a long name", `${"a".repeat(257)}=1`, /: saw a key of 257 characters, wanted at most 256 \(limits\.keyLength\)$/],
     ["a repeated name, whose last value is wrong", `${GOOD}&ts=soon`, /^ts: saw "soon", wanted unix time in seconds$/],
-    [
-      "a repeated name, whose last value is a string",
-      `${GOOD}&auth=1`,
-      /^auth: saw a string of 1 characters, wanted an object$/,
-    ],
+    ["a repeated name, whose last value is a string", `${GOOD}&auth=1`, /^auth: saw a string of 1 characters, wanted/],
     ["an event in lower case", form({ event: "onappupdate" }), NAME('"onappupdate"')],
     ["an event in mixed case", form({ event: "OnAppUpdate" }), NAME('"OnAppUpdate"')],
     ["an event with a space", form({ event: "ONAPPUPDATE " }), NAME('"ONAPPUPDATE "')],
@@ -209,17 +209,18 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
     ["a list", `[${json(() => {})}]`, /^body: saw an array, wanted an object$/],
     ["an empty object", "{}", NO_NAME],
     ["bytes that are not UTF-8", bytes('{"event":"', 0xc3, 0x28, '"}'), /^body: saw bytes that are not UTF-8/],
-    ["10,000 levels of lists", "[".repeat(10_000), /^body: saw 10000 characters that are not JSON/],
+    ["4,000 levels of lists", "[".repeat(4000), /^body: saw 4000 characters that are not JSON/],
     [
-      "10,000 levels of closed lists",
-      `${"[".repeat(10_000)}${"]".repeat(10_000)}`,
+      "4,000 levels of closed lists",
+      `${"[".repeat(4000)}${"]".repeat(4000)}`,
       /^body: saw an array, wanted an object$/,
     ],
-    ["10,000 levels of maps", '{"a":'.repeat(10_000) + "1" + "}".repeat(10_000), /^a(\.a){7}: saw more than 8 levels/],
+    ["4,000 levels of maps", '{"a":'.repeat(4000) + "1" + "}".repeat(4000), /^a(\.a){15}: saw more than 16 levels/],
+    ["500,000 levels of lists", "[".repeat(500_000), /^body: saw more than 5000 fields, wanted at most 5000 \(limits/],
     [
       "10,000 fields",
       `{${Array.from({ length: 5000 }, (_, i) => `"${i}":[1]`).join()}}`,
-      /^body: saw more than 256 fi/,
+      /^body: saw more than 5000 fi/,
     ],
     ["a number that is infinite", json((sent) => void (sent.ts = 0)).replace(":0", ":1e999"), /^ts: saw a number that/],
     ["a name on the prototype", '{"__proto__":{"event":"ONAPPUPDATE"}}', NO_NAME],
@@ -254,11 +255,11 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   ...bad(415, `${FORM}, ${JSON_TYPE}`, [["two types", GOOD, NOT_READ]]),
   ...bad(415, null, [["no type", bytes(GOOD), NOT_READ], ["no type and no body", "", NOT_READ]]),
   ...bad(413, FORM, [
-    ["one byte too many", "a".repeat(65_537), /^wanted at most 65536 bytes$/],
-    ["a good event with padding", `${GOOD}&a=${"a".repeat(70_000)}`, /^wanted at most 65536 bytes$/],
-    ["a megabyte", "a".repeat(1_000_000), /^wanted at most 65536 bytes$/],
+    ["one byte too many", "a".repeat(2 ** 20 + 1), TOO_LARGE],
+    ["a good event with padding", `${GOOD}&a=${"a".repeat(2 ** 20)}`, TOO_LARGE],
+    ["two megabytes", "a".repeat(2_000_000), TOO_LARGE],
   ]),
-  ...bad(413, JSON_TYPE, [["a megabyte", `"${"a".repeat(1_000_000)}"`, /^wanted at most 65536 bytes$/]]),
+  ...bad(413, JSON_TYPE, [["two megabytes", `"${"a".repeat(2_000_000)}"`, TOO_LARGE]]),
   ...["PUT", "PATCH", "DELETE", "QUERY"].flatMap((method) => bad(405, FORM, [["an event", GOOD, NOT_POST, method]])),
   ...["GET", "HEAD", "OPTIONS", "DELETE"].flatMap((method) => bad(405, null, [["nothing", "", NOT_POST, method]])),
 ];
@@ -277,5 +278,5 @@ export const GOOD_REQUESTS: readonly (readonly [name: string, type: string, body
   ["names that are not escaped", FORM, GOOD.replaceAll("%5B", "[").replaceAll("%5D", "]")],
   ["a repeated name, whose last value is right", FORM, `event=garbage&ts=soon&${GOOD}`],
   ["unknown fields", FORM, `${GOOD}&auth[__proto__][x]=1&constructor[prototype][x]=1&a=%zz&&=&[=1&b[=2`],
-  ["the maximum number of bytes", FORM, GOOD + "&".repeat(65_536 - GOOD.length)],
+  ["the maximum number of bytes", FORM, GOOD + "&".repeat(2 ** 20 - GOOD.length)],
 ];

@@ -252,38 +252,51 @@ const LIMITS: readonly (readonly [
   body: (n: number) => string,
   issue: { path: string; saw: string; wanted: string },
 ])[] = [
-  ["fields", (n) => "&a[]=1".repeat(n), { path: "", saw: "more than 256 fields", wanted: "at most 256" }],
-  ["fields", (n) => "a&".repeat(n), { path: "", saw: "more than 256 fields", wanted: "at most 256" }],
-  ["fields", (n) => "=dropped&".repeat(n), { path: "", saw: "more than 256 fields", wanted: "at most 256" }],
+  ["fields", (n) => "&a[]=1".repeat(n - 1), {
+    path: "",
+    saw: "more than 5000 fields",
+    wanted: "at most 5000 (limits.fields)",
+  }],
+  ["fields", (n) => "a&".repeat(n), { path: "", saw: "more than 5000 fields", wanted: "at most 5000 (limits.fields)" }],
+  ["fields", (n) => Array.from({ length: n / 2 }, (_, i) => `&a${i}[b]=1`).join("") + (n % 2 ? "&c" : ""), {
+    path: "",
+    saw: "more than 5000 fields",
+    wanted: "at most 5000 (limits.fields)",
+  }],
+  ["fields", (n) => "=dropped&".repeat(n), {
+    path: "",
+    saw: "more than 5000 fields",
+    wanted: "at most 5000 (limits.fields)",
+  }],
   ["depth", (n) => `a${"[b]".repeat(n - 1)}=1`, {
-    path: "a.b.b.b.b.b.b.b",
-    saw: "more than 8 levels",
-    wanted: "at most 8",
+    path: `a${".b".repeat(15)}`,
+    saw: "more than 16 levels",
+    wanted: "at most 16 (limits.depth)",
   }],
   ["depth", (n) => `a${"%5B%5D".repeat(n - 1)}`, {
-    path: `a.${Array(7).fill('""').join(".")}`,
-    saw: "more than 8 levels",
-    wanted: "at most 8",
+    path: `a.${Array(15).fill('""').join(".")}`,
+    saw: "more than 16 levels",
+    wanted: "at most 16 (limits.depth)",
   }],
   ["keyLength", (n) => "k".repeat(n), {
     path: `${"k".repeat(8)}…`,
     saw: "a key of 257 characters",
-    wanted: "at most 256",
+    wanted: "at most 256 (limits.keyLength)",
   }],
   ["keyLength", (n) => `a[${"%D0%B9".repeat(n)}][c]=1`, {
     path: `a.${"\\u0439".repeat(8)}….c`,
     saw: "a key of 257 characters",
-    wanted: "at most 256",
+    wanted: "at most 256 (limits.keyLength)",
   }],
   ["valueLength", (n) => `a[b]=${"v".repeat(n)}`, {
     path: "a.b",
-    saw: "a string of 8193 characters",
-    wanted: "at most 8192",
+    saw: "a string of 1048577 characters",
+    wanted: "at most 1048576 (limits.valueLength)",
   }],
   ["valueLength", (n) => `a=${"%D0%B9".repeat(n)}`, {
     path: "a",
-    saw: "a string of 8193 characters",
-    wanted: "at most 8192",
+    saw: "a string of 1048577 characters",
+    wanted: "at most 1048576 (limits.valueLength)",
   }],
 ];
 
@@ -296,7 +309,7 @@ describe("decodeForm() accepts what is at a limit and refuses one more", () => {
     });
     it(`${name}, ${body(2)}, with a configured limit`, () => {
       decodeForm(body(3), { [name]: 3 });
-      assert.match(refusal(body(4), { [name]: 3 }).wanted, /^at most 3$/);
+      assert.equal(refusal(body(4), { [name]: 3 }).wanted, `at most 3 (limits.${name})`);
     });
   }
 });
@@ -306,7 +319,7 @@ test("decodeForm() applies the limits also to a cached name", () => {
   for (const [body, narrow] of cases) {
     for (let times = 0; times < 2; times++) {
       decodeForm(body);
-      assert.match(refusal(body, narrow).wanted, /^at most [25]$/);
+      assert.match(refusal(body, narrow).wanted, /^at most [25] \(limits\.(depth|keyLength)\)$/);
     }
   }
 });
@@ -322,10 +335,10 @@ test("decodeForm() reads many different names correctly", () => {
 
 test("decodeForm() reads nothing after the field that exceeds a limit", () => {
   const notUtf8 = "&z=%FF";
-  assert.equal(refusal("a=1&".repeat(10_000) + notUtf8).saw, "more than 256 fields");
-  assert.equal(refusal(`a${"[b]".repeat(1000)}=%FF`).saw, "more than 8 levels");
+  assert.equal(refusal("a=1&".repeat(10_000) + notUtf8).saw, "more than 5000 fields");
+  assert.equal(refusal(`a${"[b]".repeat(1000)}=%FF`).saw, "more than 16 levels");
   assert.equal(refusal(`${"k".repeat(10_000)}=%FF`).saw, "a key of 10000 characters");
-  assert.equal(refusal(`a=${"v".repeat(60_000)}${notUtf8}`).saw, "a string of 60000 characters");
+  assert.equal(refusal(`a=${"v".repeat(2_000_000)}${notUtf8}`).saw, "a string of 2000000 characters");
 });
 
 describe("decodeForm() refuses bytes that are not UTF-8", () => {
@@ -341,7 +354,7 @@ describe("decodeForm() refuses bytes that are not UTF-8", () => {
 
 test("decodeForm() quotes no value, and escapes the keys that it quotes", () => {
   const token = "51856fefc120afa4b628cc82d3935cce";
-  const bodies = [`auth[application_token]=${token}%FF`, `auth[application_token]=${token.repeat(300)}`];
+  const bodies = [`auth[application_token]=${token}%FF`, `auth[application_token]=${token.repeat(40_000)}`];
   for (const body of bodies) {
     const issue = refusal(body);
     assert.equal(issue.path, "auth.application_token");
@@ -349,6 +362,17 @@ test("decodeForm() quotes no value, and escapes the keys that it quotes", () => 
   }
   assert.equal(refusal('a%0A%1B[31m"]=%FF').path, String.raw`a\n\u001b.31m\"`);
   assert.equal(refusal("%E2%80%AEb%5C=%FF").path, String.raw`\u202eb\\`);
+});
+
+test("decodeForm() accepts a long message to a bot with many nested attachments", () => {
+  const file = (i: number): string =>
+    ["id", "name", "type", "size", "urlDownload"].map((key) => `&data[PARAMS][FILES][${i}][${key}]=x${i}`).join("");
+  const nested = "&data[PARAMS][ATTACH][0][BLOCKS][0][GRID][0][VALUE][0][LINK][0][NAME]=deep";
+  const body = `event=ONIMBOTMESSAGEADD&data[PARAMS][MESSAGE]=${"%D1%8B".repeat(20_000)}${nested}` +
+    Array.from({ length: 500 }, (_, i) => file(i)).join("");
+  assert(body.length > 120_000);
+  const { data } = plain(decodeForm(body)) as { data: { PARAMS: { MESSAGE: string; FILES: unknown[] } } };
+  assert.deepEqual([data.PARAMS.MESSAGE.length, data.PARAMS.FILES.length], [20_000, 500]);
 });
 
 test("decodeForm() survives 50,000 generated bodies", () => {

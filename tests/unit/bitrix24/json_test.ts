@@ -125,38 +125,38 @@ const LIMITS: readonly (readonly [
 ])[] = [
   ["fields", (n) => JSON.stringify(Object.fromEntries(Array.from({ length: n }, (_, i) => [`k${i}`, i]))), {
     path: "",
-    saw: "more than 256 fields",
-    wanted: "at most 256",
+    saw: "more than 5000 fields",
+    wanted: "at most 5000 (limits.fields)",
   }],
   ["fields", (n) => JSON.stringify({ a: Array(n - 1).fill(0) }), {
     path: "",
-    saw: "more than 256 fields",
-    wanted: "at most 256",
+    saw: "more than 5000 fields",
+    wanted: "at most 5000 (limits.fields)",
   }],
   ["fields", (n) => `{"a":[1${",[]".repeat(n - 2)}]}`, {
     path: "",
-    saw: "more than 256 fields",
-    wanted: "at most 256",
+    saw: "more than 5000 fields",
+    wanted: "at most 5000 (limits.fields)",
   }],
   ["depth", (n) => `${'{"a":'.repeat(n)}1${"}".repeat(n)}`, {
-    path: "a.a.a.a.a.a.a.a",
-    saw: "more than 8 levels",
-    wanted: "at most 8",
+    path: `a${".a".repeat(15)}`,
+    saw: "more than 16 levels",
+    wanted: "at most 16 (limits.depth)",
   }],
   ["depth", (n) => `{"a":${"[".repeat(n - 1)}${"]".repeat(n - 1)}}`, {
-    path: "a.0.0.0.0.0.0.0",
-    saw: "more than 8 levels",
-    wanted: "at most 8",
+    path: `a${".0".repeat(15)}`,
+    saw: "more than 16 levels",
+    wanted: "at most 16 (limits.depth)",
   }],
   ["keyLength", (n) => `{"a":{"${"k".repeat(n)}":1}}`, {
     path: `a.${"k".repeat(8)}…`,
     saw: "a key of 257 characters",
-    wanted: "at most 256",
+    wanted: "at most 256 (limits.keyLength)",
   }],
   ["valueLength", (n) => `{"a":["${"v".repeat(n)}"]}`, {
     path: "a.0",
-    saw: "a string of 8193 characters",
-    wanted: "at most 8192",
+    saw: "a string of 1048577 characters",
+    wanted: "at most 1048576 (limits.valueLength)",
   }],
 ];
 
@@ -169,16 +169,31 @@ describe("decodeJson() accepts what is at a limit and refuses one more", () => {
     });
     it(`${name}, ${body(3)}, with a configured limit`, () => {
       decodeJson(body(3), { [name]: 3 });
-      assert.match(refusal(body(4), { [name]: 3 }).wanted, /^at most 3$/);
+      assert.equal(refusal(body(4), { [name]: 3 }).wanted, `at most 3 (limits.${name})`);
     });
   }
 });
 
 test("decodeJson() does not exhaust the stack on deep nesting", () => {
-  const deep = 1_000_000;
-  assert.equal(refusal(`{"a":${"[".repeat(deep)}${"]".repeat(deep)}}`).saw, "more than 8 levels");
-  assert.equal(refusal(`${'{"a":'.repeat(deep)}1${"}".repeat(deep)}`).saw, "more than 8 levels");
-  assert.equal(refusal(`{"a":${"[".repeat(deep)}`).wanted, "a JSON object");
+  for (const [deep, saw] of [[4000, "more than 16 levels"], [1_000_000, "more than 5000 fields"]] as const) {
+    assert.equal(refusal(`{"a":${"[".repeat(deep)}${"]".repeat(deep)}}`).saw, saw);
+    assert.equal(refusal(`${'{"a":'.repeat(deep)}1${"}".repeat(deep)}`).saw, saw);
+  }
+  assert.equal(refusal(`{"a":${"[".repeat(4000)}`).wanted, "a JSON object");
+});
+
+test("decodeJson() does not parse a body with more containers than fields are allowed", () => {
+  const { parse } = JSON;
+  let parsed = 0;
+  try {
+    JSON.parse = (...args) => (parsed++, parse(...args));
+    assert.equal(refusal(`{"a":[${"[],".repeat(300_000)}0]}`).saw, "more than 5000 fields");
+    assert.equal(parsed, 0);
+    decodeJson(`{"a":"${"[".repeat(300_000)}"}`);
+    assert.equal(parsed, 1);
+  } finally {
+    JSON.parse = parse;
+  }
 });
 
 test("decodeJson() escapes the keys that it quotes", () => {
