@@ -202,7 +202,8 @@ export function createApp(options: AppOptions): App {
   const lifecycle = createLifecycle({
     ...{ runtime, registry, worker, checks, tick },
     host: { ...keys, fetch, portalFetch, credentials: credentials.provider, appInfo: oauth.appInfo, clock, random },
-    ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs },
+    ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
+    bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     abort: (reason) => closing.abort(reason),
   });
 

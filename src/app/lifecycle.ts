@@ -1,5 +1,6 @@
 /** Start and close of an app. */
 import { settlesWithin } from "../async/with_timeout.ts";
+import { defined } from "../defined.ts";
 import { withFields } from "../logger.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
@@ -32,6 +33,10 @@ export interface LifecycleOptions {
   readonly checks: Checks;
   readonly tick: () => Promise<TickReport>;
   readonly tickEveryMs: number | false;
+  /** Maximum size of a request's body; logged at start. */
+  readonly bodyBytes: number;
+  /** `limits.bodyBytes` as it was set, if the storage takes less. */
+  readonly bodyBytesLoweredFrom: number | undefined;
   /** Milliseconds that `close` waits for work before it aborts it. */
   readonly closeMs: number;
   /** Aborts the signal of the runtime. */
@@ -44,6 +49,7 @@ const ABORT_MS = 1000;
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, host, worker, checks, tick, tickEveryMs, closeMs, abort } = options;
+  const { bodyBytes, bodyBytesLoweredFrom } = options;
   const { storage, log, time } = runtime;
   let started: Promise<void> | undefined;
   let closed: Promise<void> | undefined;
@@ -66,6 +72,8 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       versions: runtime.versions.name,
       plugins: registry.plugins.map(({ name }) => name),
       upgrades: registry.upgrades.map(({ id }) => id),
+      bodyBytes,
+      ...defined({ bodyBytesLoweredFrom }),
     });
   }
 

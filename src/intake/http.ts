@@ -16,9 +16,9 @@ import type { DecodeLimits } from "../bitrix24/tree.ts";
 /** Limits of the size and the duration of a request. */
 export interface RequestLimits extends DecodeLimits {
   /**
-   * Maximum size of a body in bytes; a larger one is answered 413. Minimum: 1.
+   * Maximum size of a body in bytes; a larger one is answered 413. Minimum: 1. Lowered to what the storage can take.
    *
-   * @default 65536
+   * @default 1048576
    */
   readonly bodyBytes: number;
   /**
@@ -115,7 +115,7 @@ const UTF_8 = new TextDecoder("utf-8", { fatal: true });
 const CLOSE = { connection: "close" };
 
 function tooLarge({ bodyBytes }: RequestLimits, headers?: Readonly<Record<string, string>>): HttpError {
-  return new HttpError(413, `wanted at most ${bodyBytes} bytes`, headers);
+  return new HttpError(413, `wanted at most ${bodyBytes} bytes (limits.bodyBytes)`, headers);
 }
 
 function tooSlow({ bodyTimeoutMs }: RequestLimits): HttpError {

@@ -88,7 +88,7 @@ const NO_NAME = /^event: saw nothing, wanted the name of an event in upper case$
 const NAME = (saw: string): RegExp => new RegExp(`^event: saw ${saw}, wanted the name of an event in upper case$`);
 const NOT_POST = /^wanted the method POST$/;
 const NOT_READ = /^wanted application\/x-www-form-urlencoded or application\/json, in UTF-8$/;
-const TOO_LARGE = /^wanted at most 1048576 bytes/;
+const TOO_LARGE = /^wanted at most 1048576 bytes \(limits\.bodyBytes\)$/;
 const JUNK = "nonsense \0\r\n\u{1f600} <script> ' OR 1=1 --";
 
 /** Required fields, with what their issues say is wanted. */

@@ -404,7 +404,11 @@ describe("app.fetch() and the body", () => {
 
   test("cancels a body as soon as it is too large", async () => {
     const { request, seen } = watched(["a".repeat(2 ** 18)], "repeat");
-    assertProblem(await replyOf(await trustingApp().app.fetch(request)), 413, /^wanted at most 1048576 bytes/);
+    assertProblem(
+      await replyOf(await trustingApp().app.fetch(request)),
+      413,
+      /^wanted at most 1048576 bytes \(limits\.bodyBytes\)$/,
+    );
     assert.deepEqual(seen, { pulled: 5, cancelled: 1 });
   });
 
@@ -412,7 +416,11 @@ describe("app.fetch() and the body", () => {
     const { request } = watched(["a".repeat(600_000), "a".repeat(600_000)], "close", {
       headers: { "content-length": "10" },
     });
-    assertProblem(await replyOf(await trustingApp().app.fetch(request)), 413, /^wanted at most 1048576 bytes/);
+    assertProblem(
+      await replyOf(await trustingApp().app.fetch(request)),
+      413,
+      /^wanted at most 1048576 bytes \(limits\.bodyBytes\)$/,
+    );
   });
 
   test("cancels a body that takes too long, whether it hangs or drips", async () => {

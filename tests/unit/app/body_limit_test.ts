@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createApp, encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import { bodyLimit } from "../../../src/app/body_limit.ts";
 import { settingsOf } from "../../../src/app/options.ts";
-import { MEMBER_ID, post, quietLogger, trustAll } from "../../support/app.ts";
+import { MEMBER_ID, post, quietLogger, recordingLogger, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
 const capabilities = { durable: true, scope: "host" } as const;
@@ -48,6 +48,15 @@ describe("bodyLimit()", () => {
     assert.equal("bodyBytesLoweredFrom" in settingsOf({ storage }), false);
     const key = { keys: { "1": new Uint8Array(32) }, current: "1" };
     assert.equal(settingsOf({ storage: encrypted(storage, key) }).limits.bodyBytes, 265_396);
+  });
+
+  it("is logged when the app starts", async () => {
+    const { logger, lines } = recordingLogger();
+    const app = createApp({ storage: limited(KV), limits: { bodyBytes: 600_000 }, logger, tickEveryMs: false });
+    await app.use(trustAll).start();
+    await app.close();
+    const started = lines.map((line) => JSON.parse(line)).find(({ event }) => event === "app.started");
+    assert.deepEqual([started.bodyBytes, started.bodyBytesLoweredFrom], [353_894, 600_000]);
   });
 });
 
