@@ -2,6 +2,7 @@
 import { createKeyedMutex } from "../async/keyed_mutex.ts";
 import { delay, systemTime } from "../async/time.ts";
 import { AnswerTooLargeError } from "../errors.ts";
+import { concat } from "./bytes.ts";
 import { exceeds } from "./json_size.ts";
 
 /** Limits of an answer of a portal. An answer that exceeds one is not parsed. */
@@ -83,16 +84,6 @@ async function readBytes(response: Response, max: number, signal: AbortSignal | 
   } finally {
     signal?.removeEventListener("abort", cancel);
   }
-}
-
-function concat(chunks: readonly Uint8Array[], size: number): Uint8Array {
-  const bytes = new Uint8Array(size);
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.byteLength;
-  }
-  return bytes;
 }
 
 function parse(bytes: Uint8Array, maxContainers: number): HostAnswer {

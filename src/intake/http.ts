@@ -9,6 +9,7 @@ import {
   StorageError,
 } from "../errors.ts";
 import type { Incoming } from "./accept.ts";
+import { concat } from "../bitrix24/bytes.ts";
 import type { B24Event } from "../bitrix24/events.ts";
 import { type Body, type BodyKind, bodyKind, decodeBody, parseTree } from "../bitrix24/parse.ts";
 import type { DecodeLimits } from "../bitrix24/tree.ts";
@@ -166,17 +167,6 @@ async function readChunks(request: Request, { limits, bodyDeadline }: Dispatcher
   } finally {
     cancelTimeout();
   }
-}
-
-function concat(chunks: readonly Uint8Array[], size: number): Uint8Array {
-  if (chunks.length === 1) return chunks[0]!;
-  const bytes = new Uint8Array(size);
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.byteLength;
-  }
-  return bytes;
 }
 
 /** Frees the connection of a body that was not read. Not awaited: the answer does not depend on it. */
