@@ -70,6 +70,8 @@ async function readBytes(response: Response, max: number, signal: AbortSignal | 
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
+    // No event follows an abort that came before the listener.
+    signal?.throwIfAborted();
     while (true) {
       const { done, value } = await reader.read();
       signal?.throwIfAborted();

@@ -115,6 +115,14 @@ describe("readAnswer()", () => {
     assert(isCancelled);
   });
 
+  it("does not wait for a body if its signal has been aborted before", async () => {
+    let isCancelled = false;
+    const body = new ReadableStream({ cancel: () => void (isCancelled = true) });
+    const reading = readAnswer(new Response(body), {}, AbortSignal.abort(new Error("over")));
+    await assert.rejects(reading, { message: "over" });
+    assert(isCancelled);
+  });
+
   it("refuses limits below 1", async () => {
     for (const limits of [{ answerBytes: NaN }, { answerContainers: 0 }]) {
       await assert.rejects(json("1", limits), { name: "TypeError", message: /^cannot read an answer with answer/ });
