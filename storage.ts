@@ -36,4 +36,5 @@ export { type BackendCall, type BackendCaller, createBackendCaller } from "./src
 // Storages
 export { memoryStorage, type MemoryStorageOptions } from "./src/storage/memory.ts";
 export { encrypted, type EncryptedOptions } from "./src/storage/encrypted.ts";
+export { Secret } from "./src/secret.ts";
 export { type CopyOptions, type CopyProgress, type CopyReport, copyStorage } from "./src/storage/copy.ts";

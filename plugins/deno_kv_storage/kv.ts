@@ -3,7 +3,7 @@
 /** A key of Deno KV. */
 export type KvKeyLike = readonly (string | number | boolean | Uint8Array)[];
 
-/** An entry of Deno KV. Without a versionstamp, there is none. */
+/** What Deno KV stores under a key; without a versionstamp if the key does not exist. */
 export interface KvEntryLike {
   /** The value as it was set. */
   readonly value: unknown;

@@ -74,6 +74,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "rest",
   ],
   "./storage": [
+    "Secret",
     "assertKey",
     "compareKeys",
     "copyStorage",
