@@ -67,8 +67,8 @@ export type { DecodeLimits, WireTree, WireValue } from "./src/bitrix24/tree.ts";
 export type { RequestLimits } from "./src/intake/http.ts";
 
 // Plugins and handlers
-export type { Context, HandlerContext } from "./src/plugin/context.ts";
-export type { Plugin, Verification } from "./src/plugin/plugin.ts";
+export type { Context, HandlerContext, VerificationStage } from "./src/plugin/context.ts";
+export type { Plugin, Verification, VerificationBudget } from "./src/plugin/plugin.ts";
 export type { PluginHost } from "./src/plugin/host.ts";
 export type { Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {

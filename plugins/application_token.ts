@@ -16,6 +16,7 @@ import {
   type Portal,
   Secret,
   type Verification,
+  type VerificationBudget,
 } from "../mod.ts";
 import { UnreachableError } from "../errors.ts";
 
@@ -27,34 +28,8 @@ export interface ApplicationTokenOptions {
    * @default 86400000 (24 hours)
    */
   readonly graceMs?: number;
-  /** Limits how often forged events make the app ask Bitrix24. An event above a limit is answered 503. */
-  readonly proofs?: Partial<ProofLimits>;
-}
-
-/**
- * Maximum numbers of verifications per minute, in one process. Forged events that use a limit up delay authentic events
- * that need it: new installations (`unknown`), or events of one portal with a changed token (`perPortal`). Events with
- * the stored token need no verification.
- */
-export interface ProofLimits {
-  /**
-   * For one `member_id`. Minimum: 0.
-   *
-   * @default 6
-   */
-  readonly perPortal: number;
-  /**
-   * For all stored portals together. Minimum: 0.
-   *
-   * @default 300
-   */
-  readonly known: number;
-  /**
-   * For all other `member_id`s together; invented ones cannot use up the limit of stored portals. Minimum: 0.
-   *
-   * @default 120
-   */
-  readonly unknown: number;
+  /** How often the app asks Bitrix24 about events that do not bring the stored token. */
+  readonly budget?: Partial<VerificationBudget>;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -68,15 +43,18 @@ const MAX_CACHED_TOKENS = 1000;
  * | stored token | event | decision |
  * |---|---|---|
  * | equal, or the previous one within `graceMs` | any | accepted |
- * | different | has an access token | verified, then the new token is stored |
+ * | different | has an access token | verified later; the new token is stored if an administrator's access token verifies it |
  * | different | has none, or is ONAPPUNINSTALL, which an access token cannot verify | refused |
- * | none: the portal is unknown or was removed | has an access token | verified, then the portal is stored |
+ * | none: the portal is unknown or was removed | has an access token | verified later, then the portal is stored |
  * | none: the portal is unknown | has no access token, or is ONAPPUNINSTALL | refused |
  * | equal, but the portal was removed | ONAPPINSTALL without an access token | refused |
  *
+ * Receiving an event asks nobody: an event that must be verified is stored, answered 200, and verified by the app
+ * afterwards, within `budget`, until an OAuth host answers, for at most 24 hours.
+ *
  * Verified means: one of the OAuth hosts of `createApp` confirms that the access token belongs to this app (`clientId`) on
- * this portal (`member_id`). The portal's address is taken from that answer, never from the event. If no host answers, the
- * event is answered 503, never 403.
+ * this portal (`member_id`). The portal's address is taken from that answer, never from the event. Whether the user is an
+ * administrator is what the portal's REST method `profile` returns.
  *
  * Needs `clientId` in `createApp`: without it, the app does not start.
  *
@@ -93,13 +71,18 @@ const MAX_CACHED_TOKENS = 1000;
  * ```
  */
 export function applicationToken(options: ApplicationTokenOptions = {}): Plugin {
-  const { graceMs = DAY_MS, proofs = {} } = options;
-  const { perPortal = 6, known = 300, unknown = 120 } = proofs;
-  const limits = { perPortal, known, unknown };
-  // NaN and Infinity would limit nothing.
-  for (const [name, value] of Object.entries({ graceMs, ...limits })) {
-    if (!(value >= 0 && value < Infinity)) {
-      throw new TypeError(`cannot verify with ${name} ${value}, wanted a number from 0`);
+  const { graceMs = DAY_MS, budget = {} } = options;
+  const { perMinute = 600, perPortal = 6 } = budget;
+  for (
+    const [name, value, min] of [["graceMs", graceMs, 0], ["perMinute", perMinute, 1], [
+      "perPortal",
+      perPortal,
+      1,
+    ]] as const
+  ) {
+    // NaN and Infinity would limit nothing.
+    if (!(value >= min && value < Infinity)) {
+      throw new TypeError(`cannot verify with ${name} ${value}, wanted a number from ${min}`);
     }
   }
   const isStored = createTokenMatcher(graceMs);
@@ -107,8 +90,9 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
   return {
     name: "application-token",
     phase: "verify",
+    verificationBudget: { perMinute, perPortal },
     setup: (host) => {
-      verify = createVerify(host, limits);
+      verify = createVerify(host);
     },
     around: async (ctx: Context, next) => {
       const { event, portal } = ctx;
@@ -126,9 +110,14 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
           : "application_token is not the stored one";
         throw new NotAuthenticError(`${reason}, and no access token can verify ${event.name}`);
       }
-      const verification = await verify!(event, portal);
+      if (ctx.stage === "received") {
+        throw new CannotVerifyError("Bitrix24 must be asked to whom the access token belongs");
+      }
+      const verification = await verify!(event);
       ctx.log.debug("access token verified", { event: "token.verified", isKnownPortal: portal !== undefined });
-      await next({ ...verification, ...(applicationToken === undefined ? {} : { applicationToken }) });
+      // Every user of a portal has an access token: only an administrator's may change the application_token.
+      const changesToken = applicationToken !== undefined && verification.tokens?.isAdmin === true;
+      await next({ ...verification, ...(changesToken ? { applicationToken } : {}) });
     },
   };
 }
@@ -159,42 +148,17 @@ function createTokenMatcher(graceMs: number): TokenMatcher {
 }
 
 /** Verifies an event by its access token. */
-type Verify = (event: B24Event, portal: Portal | undefined) => Promise<Verification>;
+type Verify = (event: B24Event) => Promise<Verification>;
 
-function createVerify({ clientId, appInfo, clock, log }: PluginHost, limits: ProofLimits): Verify {
+function createVerify(host: PluginHost): Verify {
+  const { clientId, log } = host;
   if (clientId === undefined || clientId === "") {
     throw new TypeError("cannot start: applicationToken() needs clientId in createApp(), to verify access tokens");
   }
-  const takeFromBudget = createBudget(limits, clock);
-  const pending = new Map<string, Promise<AppInfo>>();
-
-  /** Copies of one event share a request. */
-  function ownerOf(token: Secret, serverEndpoint: string | undefined): Promise<AppInfo> {
-    const key = token.reveal();
-    const server = URL.canParse(serverEndpoint ?? "") ? new URL(serverEndpoint!).origin : undefined;
-    const request = pending.get(key) ?? ask(token, server).finally(() => pending.delete(key));
-    pending.set(key, request);
-    return request;
-  }
-
-  async function ask(token: Secret, server: string | undefined): Promise<AppInfo> {
-    try {
-      return await appInfo(token, server);
-    } catch (error) {
-      if (error instanceof B24Error && error.failsVerification) {
-        throw new NotAuthenticError(`the OAuth host refuses the access token: ${error.b24Code}`);
-      }
-      if (!(error instanceof B24Error || error instanceof UnreachableError)) throw error;
-      throw new CannotVerifyError(error.message);
-    }
-  }
-
-  return async (event, portal) => {
+  return async (event) => {
     const { memberId, accessToken, serverEndpoint } = event.auth;
-    if (!pending.has(accessToken!.reveal()) && !takeFromBudget(memberId, portal !== undefined)) {
-      throw new CannotVerifyError("too many verifications in this minute");
-    }
-    const info = await ownerOf(accessToken!, serverEndpoint);
+    const server = URL.canParse(serverEndpoint ?? "") ? new URL(serverEndpoint!).origin : undefined;
+    const info = await ownerOf(host, accessToken!, server);
     if (!new Secret(info.clientId).equals(clientId)) {
       throw new NotAuthenticError("the access token belongs to another app");
     }
@@ -203,31 +167,59 @@ function createVerify({ clientId, appInfo, clock, log }: PluginHost, limits: Pro
     if (clientEndpoint === undefined) {
       log.warn("OAuth host reported no portal address", { event: "oauth.address_missing", memberId });
     }
+    const isAdmin = clientEndpoint === undefined
+      ? undefined
+      : await askProfile(host, clientEndpoint, accessToken!, memberId);
     return {
       ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
       ...(version === undefined ? {} : { installedVersion: version }),
       scope,
-      tokens: { scope: tokenScope, ...(userId === undefined ? {} : { userId }) },
+      tokens: {
+        scope: tokenScope,
+        ...(userId === undefined ? {} : { userId }),
+        ...(isAdmin === undefined ? {} : { isAdmin }),
+      },
     };
   };
 }
 
-/** Takes one verification from the budget of the current minute. Returns `false` if it is used up. */
-type Budget = (memberId: string, isKnown: boolean) => boolean;
-
-/** Returns a budget. Its memory is bounded by the number of verifications that it grants. */
-function createBudget(limits: ProofLimits, clock: () => number): Budget {
-  let minute = 0;
-  let counts = { known: 0, unknown: 0 };
-  let perPortal = new Map<string, number>();
-  return (memberId, isKnown) => {
-    const now = Math.floor(clock() / 60_000);
-    if (now !== minute) [minute, counts, perPortal] = [now, { known: 0, unknown: 0 }, new Map()];
-    const kind = isKnown ? "known" : "unknown";
-    const ofPortal = perPortal.get(memberId) ?? 0;
-    if (counts[kind] >= limits[kind] || ofPortal >= limits.perPortal) return false;
-    counts[kind]++;
-    perPortal.set(memberId, ofPortal + 1);
-    return true;
-  };
+async function ownerOf(host: PluginHost, token: Secret, server: string | undefined): Promise<AppInfo> {
+  try {
+    return await host.appInfo(token, server);
+  } catch (error) {
+    if (error instanceof B24Error && error.failsVerification) {
+      throw new NotAuthenticError(`the OAuth host refuses the access token: ${error.b24Code}`, { cause: error });
+    }
+    if (!(error instanceof B24Error || error instanceof UnreachableError)) throw error;
+    throw new CannotVerifyError(error.message);
+  }
 }
+
+/** The maximum size of an answer to `profile`, in characters. */
+const MAX_PROFILE = 65_536;
+
+/** Returns whether the user is an administrator; `undefined` if the portal does not say: the event is authentic all the same. */
+async function askProfile(
+  { portalFetch, log }: PluginHost,
+  clientEndpoint: string,
+  token: Secret,
+  memberId: string,
+): Promise<boolean | undefined> {
+  try {
+    const response = await portalFetch(`${clientEndpoint}profile`, {
+      method: "POST",
+      body: new URLSearchParams({ auth: token.reveal() }),
+      signal: AbortSignal.timeout(PROFILE_TIMEOUT_MS),
+    });
+    const text = await response.text();
+    if (text.length > MAX_PROFILE) throw new RangeError(`the answer has ${text.length} characters`);
+    const { result } = JSON.parse(text) as { readonly result?: { readonly ADMIN?: unknown } };
+    return typeof result?.ADMIN === "boolean" ? result.ADMIN : undefined;
+  } catch {
+    log.info("profile not readable", { event: "profile.unreadable", memberId });
+    return undefined;
+  }
+}
+
+/** Milliseconds for which a portal may take to answer `profile`. */
+const PROFILE_TIMEOUT_MS = 5000;

@@ -23,6 +23,7 @@ const RANKS: readonly (readonly string[])[] = [
   ["src/portal"],
   ["src/credentials"],
   ["src/plugin"],
+  ["src/verify"],
   ["src/upgrade", "src/intake"],
   ["src/worker"],
   ["src/app"],

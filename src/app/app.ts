@@ -4,6 +4,8 @@ import type { EventNamed } from "../bitrix24/events.ts";
 import { createOAuthClient } from "../bitrix24/oauth_client.ts";
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import { createCredentials } from "../credentials/provider.ts";
+import { defined } from "../defined.ts";
+import { acceptVerified } from "../intake/accept.ts";
 import type { Logger } from "../logger.ts";
 import { guardedFetch } from "../net/guarded_fetch.ts";
 import type { Context, HandlerContext } from "../plugin/context.ts";
@@ -14,6 +16,7 @@ import { loadPortal, type Portal, type PortalRecord, readRecord, snapshot } from
 import type { Storage } from "../storage/storage.ts";
 import type { Upgrade, UpgradeContext, UpgradeOptions, UpgradeRange } from "../upgrade/definition.ts";
 import { makePlan, type Plan } from "../upgrade/plan.ts";
+import { createVerifier } from "../verify/verifier.ts";
 import { parseVersion } from "../version.ts";
 import { createChecks } from "../worker/checks.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
@@ -194,13 +197,23 @@ export function createApp(options: AppOptions): App {
     ...{ runtime, credentials, policy: settings.checks, wake },
     canRefresh: keys.clientSecret !== undefined,
   });
+  const verifier = createVerifier({
+    runtime,
+    accept: async (incoming, verification) => {
+      const accepted = await acceptVerified(runtime, incoming, verification);
+      checks.afterContact(incoming.event.auth.memberId);
+      return accepted.state === "accepted" ? { work: worker.work(accepted.delivery).result } : {};
+    },
+    check: (memberId) => void checks.afterUnverified(memberId),
+    ...defined({ refresh: credentials.refreshForeign }),
+  });
   const worker = createWorker({ runtime, upgrades: registry.upgrades, checks });
-  const tick = createTicker(runtime, worker);
+  const tick = createTicker(runtime, worker, verifier);
   const portalFetch = guardedFetch({
     ...{ fetch, hosts: extraPortalHosts, lookup: settings.lookup, clock: time.monotonic },
   });
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, worker, checks, tick },
+    ...{ runtime, registry, verifier, worker, checks, tick },
     host: { ...keys, fetch, portalFetch, credentials: credentials.provider, appInfo: oauth.appInfo, clock, random },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
@@ -221,7 +234,7 @@ export function createApp(options: AppOptions): App {
       registry.addUpgrade(range, handler, options);
       return app;
     },
-    fetch: createDispatch({ runtime, limits, acknowledge: settings.acknowledge, worker, checks, lifecycle }),
+    fetch: createDispatch({ runtime, limits, acknowledge: settings.acknowledge, verifier, worker, checks, lifecycle }),
     start: lifecycle.start,
     tick: async (options) => {
       await lifecycle.start();

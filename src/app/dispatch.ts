@@ -2,11 +2,13 @@
 import { createDeadline } from "../async/deadline.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { type B24Event, wireName } from "../bitrix24/events.ts";
-import { CannotVerifyError, InputError } from "../errors.ts";
-import { acceptEvent, type Incoming } from "../intake/accept.ts";
+import { CannotVerifyError, InputError, NotAuthenticError } from "../errors.ts";
+import type { Incoming } from "../bitrix24/parse.ts";
+import { acceptEvent } from "../intake/accept.ts";
 import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { Checks } from "../worker/checks.ts";
+import type { FirstAttempt, Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Settings } from "./options.ts";
@@ -14,6 +16,7 @@ import type { Settings } from "./options.ts";
 /** The parts of an app that a request passes through. */
 export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge"> {
   readonly runtime: AppRuntime;
+  readonly verifier: Verifier;
   readonly worker: Worker;
   readonly checks: Checks;
   readonly lifecycle: Lifecycle;
@@ -24,20 +27,41 @@ export type Dispatch = (request: Request, ...platform: unknown[]) => Promise<Res
 
 /** Returns the function behind `app.fetch`. */
 export function createDispatch(options: DispatchOptions): Dispatch {
-  const { runtime, limits, acknowledge, worker, checks, lifecycle } = options;
+  const { runtime, limits, acknowledge, verifier, worker, checks, lifecycle } = options;
   const { clock, time, log } = runtime;
 
   async function accept(incoming: Incoming, platform: readonly unknown[]): Promise<void> {
     const { memberId } = incoming.event.auth;
-    const accepted = await acceptEvent(runtime, incoming).catch((error) => {
-      if (error instanceof CannotVerifyError) keepAlive(platform, checks.afterUnverified(memberId));
+    const accepted = await acceptEvent(runtime, incoming, verifier).catch((error) => {
+      // It may be authentic, with a token that the app does not know: an update without an access token.
+      if (error instanceof NotAuthenticError) keepAlive(platform, checks.afterUnverified(memberId));
       throw error;
     });
+    if (accepted.state === "unverified") return await awaitVerification(accepted.firstAttempt, platform);
     keepAlive(platform, checks.afterContact(memberId));
-    if (accepted === undefined) return;
-    const { result, end } = worker.work(accepted);
+    if (accepted.state === "done") return;
+    const { result, end } = worker.work(accepted.delivery);
     keepAlive(platform, end);
     if (acknowledge === "handled") await settlesWithin(time, result, limits.acknowledgeMs);
+  }
+
+  /**
+   * With `acknowledge: "handled"`, the answer tells what became of the first attempt; the event is stored in any case.
+   *
+   * @throws {NotAuthenticError} if the event was refused
+   * @throws {CannotVerifyError} if it is not verified yet
+   */
+  async function awaitVerification(firstAttempt: Promise<FirstAttempt>, platform: readonly unknown[]): Promise<void> {
+    keepAlive(platform, firstAttempt.then((attempt) => attempt.state === "accepted" ? attempt.work : undefined));
+    if (acknowledge !== "handled") return;
+    const settled: { attempt?: FirstAttempt } = {};
+    await settlesWithin(time, firstAttempt.then((attempt) => settled.attempt = attempt), limits.acknowledgeMs);
+    const { attempt } = settled;
+    if (attempt === undefined || attempt.state === "waiting") {
+      throw new CannotVerifyError("the event is stored, and is not verified yet");
+    }
+    if (attempt.state === "refused") throw attempt.error;
+    if (attempt.work !== undefined) await settlesWithin(time, attempt.work, limits.acknowledgeMs);
   }
 
   function reportRejection(status: number, thrown: Error, event?: B24Event): void {

@@ -7,6 +7,7 @@ import { assertPlugins } from "../plugin/pipeline.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import type { Checks } from "../worker/checks.ts";
 import { tickEvery, type TickReport } from "../worker/tick.ts";
+import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
 import type { Registry } from "./registry.ts";
 import { startupWarnings } from "./startup_warnings.ts";
@@ -29,6 +30,7 @@ export interface LifecycleOptions {
   readonly registry: Registry;
   /** Passed to the setup of every plugin, with a logger of its own. */
   readonly host: Omit<PluginHost, "log">;
+  readonly verifier: Verifier;
   readonly worker: Worker;
   readonly checks: Checks;
   readonly tick: () => Promise<TickReport>;
@@ -48,7 +50,7 @@ const ABORT_MS = 1000;
 
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
-  const { runtime, registry, host, worker, checks, tick, tickEveryMs, closeMs, abort } = options;
+  const { runtime, registry, host, verifier, worker, checks, tick, tickEveryMs, closeMs, abort } = options;
   const { bodyBytes, bodyBytesLoweredFrom } = options;
   const { storage, log, time } = runtime;
   let started: Promise<void> | undefined;
@@ -80,7 +82,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   async function close(): Promise<void> {
     isRunning = false;
     ticker?.stop();
-    await settlesWithin(time, Promise.all([worker.idle(), checks.idle()]), closeMs);
+    await settlesWithin(time, Promise.all([verifier.idle(), worker.idle(), checks.idle()]), closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.
     await settlesWithin(time, worker.idle(), ABORT_MS);

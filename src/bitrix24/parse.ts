@@ -27,6 +27,25 @@ export function bodyKind(contentType: string | null): BodyKind | null {
   return type === "application/json" ? "json" : null;
 }
 
+/** A received event, and the request body that it was parsed from. */
+export interface Incoming {
+  readonly body: Body;
+  /** The decoded body. */
+  readonly tree: WireTree;
+  readonly event: B24Event;
+  /** Milliseconds since 1970. */
+  readonly receivedAt: number;
+}
+
+/** Limits apply when an event is received: a lower limit must not keep a stored event from being processed. */
+const UNLIMITED: DecodeLimits = { fields: Infinity, depth: Infinity, keyLength: Infinity, valueLength: Infinity };
+
+/** Returns the event in a body that was stored when it was received. */
+export function parseStored(body: Body, receivedAt: number): Incoming {
+  const tree = decodeBody(body, UNLIMITED);
+  return { body, tree, event: parseTree(tree, receivedAt), receivedAt };
+}
+
 /**
  * Decodes a body, without checking its fields.
  *

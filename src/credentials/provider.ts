@@ -1,7 +1,8 @@
 /** Builds the credentials of an app's portals: the public provider, and what only the core uses. */
 import { abortable } from "../async/abortable.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
-import type { AppInfo } from "../bitrix24/oauth_client.ts";
+import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
+import { defined } from "../defined.ts";
 import { NoCredentialsError } from "../errors.ts";
 import { loadPortal } from "../portal/record.ts";
 import { rankTokens, type StoredTokens } from "../portal/tokens.ts";
@@ -10,7 +11,7 @@ import type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider }
 import { createFollow } from "./follow.ts";
 import { createIssuedTokens } from "./issued_tokens.ts";
 import { createPortalCall } from "./portal_call.ts";
-import { createRefresh, type Refresh } from "./refresh.ts";
+import { createRefresh, createRefreshForeign, type Refresh } from "./refresh.ts";
 import { recordRefusal } from "./refusals.ts";
 import { createSelect, type SelectCredentials } from "./select.ts";
 import { appKeys, type CredentialsSettings, noCredentials } from "./settings.ts";
@@ -22,6 +23,13 @@ export interface AppCredentials {
   readonly provider: PortalCredentialsProvider;
   /** Returns the access tokens of a portal that were issued last. */
   readonly issued: (memberId: string) => readonly Secret[];
+  /**
+   * Refreshes a token pair that is not in a record; absent without `clientSecret`.
+   *
+   * @throws {B24Error} if an OAuth host refuses the refresh token
+   * @throws {UnreachableError} if no complete pair was received
+   */
+  readonly refreshForeign?: (refreshToken: Secret, server: string | undefined) => Promise<RefreshedTokens>;
   /** Calls `app.info` with a token of the portal, and applies the answer to its record. */
   readonly inspect: (memberId: string, options?: CredentialsOptions) => Promise<AppInfo>;
 }
@@ -65,6 +73,7 @@ export function createCredentials(settings: CredentialsSettings): AppCredentials
   return {
     provider: { get, refresh, call },
     issued: issued.of,
+    ...defined({ refreshForeign: createRefreshForeign(settings) }),
     inspect: createInspect(settings, { verifier, select, refresh: refreshPair }),
   };
 }

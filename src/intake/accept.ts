@@ -1,18 +1,14 @@
 /** From a parsed event to a stored one: verifies it, finds duplicates, and applies it to its portal's record. */
 import { type B24Event, wireName } from "../bitrix24/events.ts";
-import type { Body } from "../bitrix24/parse.ts";
-import type { WireTree } from "../bitrix24/tree.ts";
+import type { Incoming } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
-import { CannotVerifyError, NotAuthenticError, OnAppUpdateError } from "../errors.ts";
+import { CannotVerifyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import { runPipeline } from "../plugin/pipeline.ts";
-import type { Verification } from "../plugin/plugin.ts";
-import { type AppRuntime, eventLog, makeContext, notify } from "../plugin/runtime.ts";
+import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
 import { applyOrDefer, storeEvent, tryApplyEvent } from "../portal/apply_event.ts";
 import type { EventFacts, StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent } from "../portal/event_versions.ts";
 import {
-  type Accepted,
   type AcceptedDelivery,
   type Delivery,
   DELIVERY_FORMAT,
@@ -25,38 +21,61 @@ import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
+import type { Postponed, Verifier } from "../verify/verifier.ts";
+import { verifyEvent } from "../verify/verify_event.ts";
 
-/** A received event, and the request body that it was parsed from. */
-export interface Incoming {
-  readonly body: Body;
-  /** The decoded body. */
-  readonly tree: WireTree;
-  readonly event: B24Event;
-  /** Milliseconds since 1970. */
-  readonly receivedAt: number;
-}
+/** What became of a received event. */
+export type Accepted =
+  /** Its delivery is stored, and its work is to be done. */
+  | { readonly state: "accepted"; readonly delivery: AcceptedDelivery }
+  /** It is stored and causes no work, or is a duplicate. */
+  | { readonly state: "done" }
+  /** It waits for its verification. */
+  | { readonly state: "unverified"; readonly firstAttempt: Postponed["firstAttempt"] };
 
 /**
- * Verifies an event, stores it and raises its portal's target. Resolves, once all of that is durable, to the delivery
- * whose work is to be done, or to `undefined` if there is none: the event is a duplicate, or causes no work.
+ * Accepts an event, or has it verified later. Resolves once the event is durable.
  *
  * @throws {NotAuthenticError} if a plugin refuses the event
- * @throws {CannotVerifyError} if the event cannot be verified now
+ * @throws {CannotVerifyError} if the event cannot be verified now, and no more events can wait
  * @throws {StorageError} if the event cannot be stored
  * @throws {InputError} if a version cannot be read, or is missing where it is needed
  */
-export async function acceptEvent(runtime: AppRuntime, incoming: Incoming): Promise<Accepted | undefined> {
+export async function acceptEvent(runtime: AppRuntime, incoming: Incoming, verifier: Verifier): Promise<Accepted> {
+  const { event, receivedAt } = incoming;
+  const entry = await runtime.storage.get<PortalRecord>(portalKey(event.auth.memberId));
+  const record = readRecord(entry);
+  try {
+    const verification = await verifyEvent(runtime, event, { receivedAt, record, stage: "received" });
+    return await acceptVerified(runtime, incoming, verification, entry);
+  } catch (error) {
+    if (!(error instanceof CannotVerifyError)) throw error;
+    return { state: "unverified", ...await verifier.postpone(incoming, record !== undefined) };
+  }
+}
+
+/**
+ * Stores a verified event and raises its portal's target. `entry` is the portal's record if it was just read.
+ *
+ * @throws {StorageError} if the event cannot be stored
+ * @throws {InputError} if a version cannot be read, or is missing where it is needed
+ */
+export async function acceptVerified(
+  runtime: AppRuntime,
+  incoming: Incoming,
+  verification: StoredVerification,
+  entry?: Entry<PortalRecord> | null,
+): Promise<Accepted> {
   const { storage } = runtime;
   const { tree, event, receivedAt } = incoming;
   const { memberId } = event.auth;
   const log = eventLog(runtime, event);
   const id = causesWork(runtime, event) ? await deliveryId(event, tree, runtime.digest) : undefined;
-  const [entry, receipt] = await Promise.all([
-    storage.get<PortalRecord>(portalKey(memberId)),
+  const [known, receipt] = await Promise.all([
+    entry === undefined ? storage.get<PortalRecord>(portalKey(memberId)) : entry,
     id === undefined ? null : storage.get<Receipt>(receiptKey(memberId, id)),
   ]);
-  const record = readRecord(entry);
-  const verification = await verify(runtime, event, receivedAt, record);
+  const record = readRecord(known);
   log.debug("event verified", {
     event: "event.verified",
     ...defined({ installedVersion: verification.installedVersion }),
@@ -70,16 +89,16 @@ export async function acceptEvent(runtime: AppRuntime, incoming: Incoming): Prom
   const raises = record === undefined ||
     (next !== undefined && (next.target !== record.target || isUnblocked(record, next)));
   if (id === undefined && !raises) {
-    if (next !== undefined) await storeEvent(storage, event, facts, entry);
+    if (next !== undefined) await storeEvent(storage, event, facts, known);
     reportAccepted(runtime, log, event);
-    return undefined;
+    return { state: "done" };
   }
-  const delivery = id ?? await deliveryId(event, tree, runtime.digest);
-  const fresh = await storeDelivery(runtime, incoming, facts, delivery, entry);
-  if (fresh === undefined) return reportDuplicate(runtime, log, event);
+  const name = id ?? await deliveryId(event, tree, runtime.digest);
+  const delivery = await storeDelivery(runtime, incoming, facts, name, known);
+  if (delivery === undefined) return reportDuplicate(runtime, log, event);
   reportDowngrade(runtime, log, event, facts, record);
   reportAccepted(runtime, log, event);
-  return { memberId, deliveryId: delivery, fresh };
+  return { state: "accepted", delivery };
 }
 
 /** Stores the delivery of an event and applies the event to its portal's record; `undefined` if it is a duplicate. */
@@ -129,9 +148,10 @@ function reportAccepted(runtime: AppRuntime, log: Logger, event: B24Event): void
   notify(runtime, "eventReceived", { event });
 }
 
-function reportDuplicate(runtime: AppRuntime, log: Logger, event: B24Event): undefined {
+function reportDuplicate(runtime: AppRuntime, log: Logger, event: B24Event): Accepted {
   log.debug("event is a duplicate", { event: "event.duplicate" });
   notify(runtime, "duplicateReceived", { event });
+  return { state: "done" };
 }
 
 function reportDowngrade(
@@ -146,29 +166,6 @@ function reportDowngrade(
   if (to === undefined || from === undefined || compareVersions(to, from) >= 0) return;
   log.warn("downgrade ignored", { event: "downgrade.ignored", from, to });
   notify(runtime, "downgradeIgnored", { memberId: event.auth.memberId, from, to });
-}
-
-async function verify(
-  runtime: AppRuntime,
-  event: B24Event,
-  receivedAt: number,
-  record: PortalRecord | undefined,
-): Promise<StoredVerification> {
-  const plugins = runtime.plugins.filter(({ phase }) => phase === "verify");
-  const context = makeContext(runtime, event, { record, receivedAt });
-  let verified: Verification | undefined;
-  try {
-    verified = await runPipeline(plugins, context, async () => {});
-  } catch (error) {
-    // An unexpected error neither verifies the event nor refuses it.
-    throw error instanceof OnAppUpdateError ? error : new CannotVerifyError("a plugin failed", { cause: error });
-  }
-  if (verified === undefined) throw new NotAuthenticError("a plugin returned without calling next()");
-  const { applicationToken, clientEndpoint, installedVersion, scope, tokens } = verified;
-  return defined({
-    applicationTokenDigest: applicationToken && await runtime.digest(applicationToken.reveal()),
-    ...{ clientEndpoint, installedVersion, scope, tokens },
-  });
 }
 
 function causesWork(runtime: AppRuntime, event: B24Event): boolean {

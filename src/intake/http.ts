@@ -8,10 +8,9 @@ import {
   OnAppUpdateError,
   StorageError,
 } from "../errors.ts";
-import type { Incoming } from "./accept.ts";
 import { concat } from "../bitrix24/bytes.ts";
 import type { B24Event } from "../bitrix24/events.ts";
-import { type Body, type BodyKind, bodyKind, decodeBody, parseTree } from "../bitrix24/parse.ts";
+import { type Body, type BodyKind, bodyKind, decodeBody, type Incoming, parseTree } from "../bitrix24/parse.ts";
 import type { DecodeLimits } from "../bitrix24/tree.ts";
 
 /** Limits of the size and the duration of a request. */

@@ -3,12 +3,20 @@ import type { B24Event } from "../bitrix24/events.ts";
 import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/record.ts";
 
+/**
+ * When plugins of phase `verify` run: `"received"` while the request is answered, and they must not call other hosts then;
+ * `"later"` when the app verifies an event that could not be decided at once.
+ */
+export type VerificationStage = "received" | "later";
+
 /** The context of one event. Plugins add members to it. */
 export interface Context<Event extends B24Event = B24Event> {
   /** The event; its `name` determines its type. */
   readonly event: Event;
   /** The portal at the start of this phase; absent in phase `verify` if the portal is not known yet. */
   readonly portal?: Portal;
+  /** Only in phase `verify`. */
+  readonly stage?: VerificationStage;
   /** When the request arrived, in milliseconds since 1970. */
   readonly receivedAt: number;
   /** Adds `memberId` and `eventName` to each line. */

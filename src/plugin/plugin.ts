@@ -46,6 +46,8 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
    * @default "handle"
    */
   readonly phase?: "verify" | "handle";
+  /** Limits of verifications that happen later. Only in phase `verify`; the first plugin that has it counts. */
+  readonly verificationBudget?: VerificationBudget;
   /** Called once, before the first event. If it throws, the app does not start. */
   readonly setup?: (host: PluginHost) => void | Promise<void>;
   /**
@@ -59,8 +61,9 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
    * Wraps the plugins after it and the work on the event. It calls `next()` once and awaits it.
    *
    * In phase `verify`, `next(verification)` accepts the event. Throw `NotAuthenticError` if the event is not authentic
-   * (answered 403), and `CannotVerifyError` if that cannot be decided now (answered 503). Returning without a call of
-   * `next()` refuses the event.
+   * (answered 403). Throw `CannotVerifyError` if that cannot be decided now: the event is stored, answered 200, and
+   * verified later, when `ctx.stage` is `"later"`; it has no effect before. While `ctx.stage` is `"received"`, call no other
+   * host. Returning without a call of `next()` refuses the event.
    *
    * In phase `handle`, returning without a call of `next()` skips the handlers permanently. A failure of the handlers, or
    * of a later plugin, is retried even if this plugin catches it.
@@ -83,6 +86,22 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   readonly close?: () => void | Promise<void>;
 }
 
+/** How often an app verifies stored events, in one process. Events with the stored `application_token` need no budget. */
+export interface VerificationBudget {
+  /**
+   * Verifications in a minute, for all portals together. Half of them are reserved for stored portals. Minimum: 1.
+   *
+   * @default 600
+   */
+  readonly perMinute: number;
+  /**
+   * Verifications in a minute for one `member_id`. Minimum: 1.
+   *
+   * @default 6
+   */
+  readonly perPortal: number;
+}
+
 /** The result of a plugin of phase `verify`. The core stores it with the event and in the portal's record. */
 export interface Verification {
   /** The event's `application_token`, which is authentic. If it differs from the stored one, that becomes the previous one. */
@@ -93,7 +112,17 @@ export interface Verification {
   readonly installedVersion?: string;
   /** The scopes that the portal grants to the app, as Bitrix24 itself reports them. */
   readonly scope?: readonly string[];
+  /**
+   * The version, the removal or the payment state in the event is a claim: the app asks Bitrix24 before it takes effect.
+   * Without this member, the plugin vouches for them.
+   */
+  readonly claims?: "always" | "when-possible";
   /** The owner and the scopes of the event's access token, which is authentic. Without it, the event's tokens
    * are stored as unverified, and not used before an OAuth host has confirmed them. */
-  readonly tokens?: { readonly userId?: number; readonly scope: readonly string[] };
+  readonly tokens?: {
+    readonly userId?: number;
+    readonly scope: readonly string[];
+    /** The user is an administrator of the portal, as the portal itself says. */
+    readonly isAdmin?: boolean;
+  };
 }

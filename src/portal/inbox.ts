@@ -34,14 +34,6 @@ export interface AcceptedDelivery {
   readonly isAlone: boolean;
 }
 
-/** A delivery to be processed. */
-export interface Accepted {
-  readonly memberId: string;
-  readonly deliveryId: string;
-  /** Entries that this process has just written, so that the worker need not read them. */
-  readonly fresh: AcceptedDelivery;
-}
-
 /** Raised if older code would misread a delivery. */
 export const DELIVERY_FORMAT = 1;
 

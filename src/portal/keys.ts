@@ -53,3 +53,21 @@ export function dueKey(due: string, memberId: string): Key {
 
 /** Key of the progress of the deploy sweep. Owner: `worker/deploy_sweep.ts`. One entry. */
 export const DEPLOY_SWEEP: Key = ["deployed"];
+
+/** Key of the events of a portal that wait for verification. Owner: `unverified.ts`. TTL: 25 hours. */
+export function unverifiedKey(memberId: string): Key {
+  return ["unverified", memberId];
+}
+
+/** Key of one event that waits for verification. Owner: `unverified.ts`. TTL: 25 hours. */
+export function unverifiedEventKey(memberId: string, slot: string): Key {
+  return ["unverified-event", memberId, slot];
+}
+
+/** Prefix of the schedule of verifications. Owner: `unverified.ts`. TTL: 25 hours. */
+export const UNVERIFIED_DUE = ["unverified-due"] as const;
+
+/** Key of a time from which on the events of a portal are to be verified. */
+export function unverifiedDueKey(time: string, memberId: string): Key {
+  return [...UNVERIFIED_DUE, time, memberId];
+}

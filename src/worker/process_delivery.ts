@@ -1,7 +1,6 @@
 /** The work of one delivery: the portal's upgrades for an update or installation, then the handlers of its event. */
 import { type B24Event, wireName } from "../bitrix24/events.ts";
-import { type Body, decodeBody, parseTree } from "../bitrix24/parse.ts";
-import type { DecodeLimits } from "../bitrix24/tree.ts";
+import { parseStored } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
 import { FormatError, UpgradeError } from "../errors.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
@@ -39,14 +38,6 @@ interface DeliveryWork {
   readonly entry: Entry<Delivery>;
 }
 
-/** Limits apply when an event is received: a lower limit must not keep a stored event in the inbox. */
-const UNLIMITED: DecodeLimits = { fields: Infinity, depth: Infinity, keyLength: Infinity, valueLength: Infinity };
-
-/** Returns the event in the body of a delivery. */
-export function parseDelivery(body: Body, receivedAt: number): B24Event {
-  return parseTree(decodeBody(body, UNLIMITED), receivedAt);
-}
-
 /** Returns whether the portal's upgrades are part of the delivery's work. All other deliveries do not wait for them. */
 export function runsUpgrades({ key }: Entry<Delivery>): boolean {
   return /^ONAPP(UPDATE|INSTALL):/.test(key.at(-1)!);
@@ -81,7 +72,7 @@ export async function processDelivery(
     if (nextAt > clock()) return { result: "deferred", ...(nextAt === Infinity ? {} : { nextAt }) };
     event ??= body === undefined
       ? syntheticUpdateEvent(lease.record(), announced!, receivedAt)
-      : parseDelivery(body, receivedAt);
+      : parseStored(body, receivedAt).event;
     const deferred = (body === undefined ? undefined : await applyToRecord(work, event)) ?? waitForUpgrades(work);
     if (deferred !== undefined) return deferred;
     log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });

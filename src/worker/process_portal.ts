@@ -1,5 +1,6 @@
 /** Processes a portal under its lease: checks it if a check is due, then does the work of its deliveries until none is left. */
 import type { B24Event } from "../bitrix24/events.ts";
+import { parseStored } from "../bitrix24/parse.ts";
 import { FormatError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { storeEvent } from "../portal/apply_event.ts";
@@ -13,7 +14,7 @@ import type { Upgrade } from "../upgrade/definition.ts";
 import { isDue, type NextAction, nextAction } from "../upgrade/next_action.ts";
 import type { Checks } from "./checks.ts";
 import { enqueueMissedUpdate } from "./missed_updates.ts";
-import { type Outcome, parseDelivery, processDelivery, runsUpgrades, type WorkResult } from "./process_delivery.ts";
+import { type Outcome, processDelivery, runsUpgrades, type WorkResult } from "./process_delivery.ts";
 import { purgeIfExpired, releaseIfIdle, releaseUnfinished } from "./release.ts";
 
 /** The parts of an app that process portals. */
@@ -197,7 +198,7 @@ async function recreateRecord(runtime: AppRuntime, memberId: string): Promise<bo
   for await (const { key, value } of listInbox(runtime, memberId)) {
     const { body, verification, receivedAt } = readDelivery(key, value);
     if (body === undefined) continue;
-    await storeEvent(storage, parseDelivery(body, receivedAt), { verification, receivedAt, versions });
+    await storeEvent(storage, parseStored(body, receivedAt).event, { verification, receivedAt, versions });
     isCreated = true;
   }
   return isCreated;

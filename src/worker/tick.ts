@@ -4,6 +4,7 @@ import { portalKey } from "../portal/keys.ts";
 import { entryTime, listDue, type ScheduleEntry } from "../portal/schedule.ts";
 import { createDeploySweep } from "./deploy_sweep.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
+import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "./worker.ts";
 
 /** Options of `app.tick`. */
@@ -40,7 +41,11 @@ export interface TickReport {
 const ORPHANED_MS = 60 * 60 * 1000;
 
 /** Returns `app.tick`. Any number of processes may tick over one storage. */
-export function createTicker(runtime: AppRuntime, worker: Worker): (options?: TickOptions) => Promise<TickReport> {
+export function createTicker(
+  runtime: AppRuntime,
+  worker: Worker,
+  verifier: Pick<Verifier, "tick">,
+): (options?: TickOptions) => Promise<TickReport> {
   const { storage, clock, time, log } = runtime;
   const sweep = createDeploySweep(runtime);
 
@@ -48,6 +53,7 @@ export function createTicker(runtime: AppRuntime, worker: Worker): (options?: Ti
     assertOptions({ limit, concurrency, budgetMs });
     const endAt = time.monotonic() + budgetMs;
     await sweep(limit);
+    await verifier.tick();
     const entries = listDue(storage, clock());
     const seen = new Set<string>();
     let started = 0;

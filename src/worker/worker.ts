@@ -1,14 +1,14 @@
 /** The worker of this process: processes each portal at most once at a time, and queues deliveries that arrive meanwhile. */
 import { coalesce } from "../async/coalesce.ts";
 import { delay } from "../async/time.ts";
-import type { Accepted, AcceptedDelivery } from "../portal/inbox.ts";
+import type { AcceptedDelivery } from "../portal/inbox.ts";
 import type { WorkResult } from "./process_delivery.ts";
 import { type ProcessedPortal, processPortal, type Settle, type WorkerOptions } from "./process_portal.ts";
 
 /** Processes portals in this process. */
 export interface Worker {
   /** Does the work of a delivery, and all other work of its portal. */
-  readonly work: (accepted: Accepted) => Work;
+  readonly work: (accepted: AcceptedDelivery) => Work;
   /** Does all work of a portal. If the portal is being processed, returns that result. Never rejects. */
   readonly process: (memberId: string) => Promise<ProcessedPortal>;
   /** Returns whether this process is processing the portal. */
@@ -76,9 +76,10 @@ export function createWorker(options: WorkerOptions): Worker {
   }
 
   return {
-    work: ({ memberId, deliveryId, fresh }) => {
+    work: (accepted) => {
+      const [, memberId, deliveryId] = accepted.delivery.key as unknown as [string, string, string];
       const queue = queues.get(memberId) ?? start(memberId);
-      queue.pending.set(deliveryId, fresh);
+      queue.pending.set(deliveryId, accepted);
       const result = new Promise<WorkResult>((resolve) => {
         queue.waiters.set(deliveryId, [...queue.waiters.get(deliveryId) ?? [], resolve]);
       });

@@ -1,0 +1,255 @@
+/**
+ * Events that wait for their verification. Their access token may prove them, and nobody has asked yet: nothing of them
+ * has an effect. They are bounded per portal, and all entries expire by themselves.
+ */
+import type { Body } from "../bitrix24/parse.ts";
+import { FormatError } from "../errors.ts";
+import { unitHash } from "../retry.ts";
+import type { Entry, Storage } from "../storage/storage.ts";
+import { updateEntry } from "../storage/update.ts";
+import { UNVERIFIED_DUE, unverifiedDueKey, unverifiedEventKey, unverifiedKey } from "./keys.ts";
+
+/** Raised whenever older code could misread an entry. */
+const UNVERIFIED_FORMAT = 1;
+
+/** The maximum number of events that wait for one portal. */
+export const MAX_EVENTS = 32;
+/** The maximum size of the events that wait for one portal, in characters of their bodies. */
+export const MAX_SIZE = 256 * 1024;
+/** Milliseconds after which an event that was not verified is dropped. */
+export const KEPT_MS = 24 * 60 * 60 * 1000;
+/** Milliseconds after which its entries are gone, whatever happened. */
+const TTL_MS = KEPT_MS + 60 * 60 * 1000;
+/** Milliseconds for which a process verifies the events of a portal before another one may take over. */
+const OWNED_MS = 60_000;
+/** Digits of a time in a key, up to the year 5138. */
+const DIGITS = 14;
+
+/** An event that waits, as the head of its portal lists it. */
+export interface WaitingEvent {
+  /** Key of its body. */
+  readonly slot: string;
+  /** Digest of the event and its access token: a copy waits once. */
+  readonly digest: string;
+  readonly size: number;
+  /** In milliseconds since 1970. */
+  readonly receivedAt: number;
+  /** How many times Bitrix24 was asked in vain. */
+  readonly attempts: number;
+  /** When Bitrix24 is asked next, in milliseconds since 1970. */
+  readonly nextAt: number;
+}
+
+/** The body of an event that waits, and the token pair that replaced the one in it. */
+export interface UnverifiedEvent {
+  readonly format: typeof UNVERIFIED_FORMAT;
+  readonly body: Body;
+  readonly receivedAt: number;
+  /** Access and refresh token after a refresh of the event's own pair, which is void since. */
+  readonly refreshed?: { readonly accessToken: string; readonly refreshToken: string; readonly expiresAt: number };
+}
+
+/** The head of a portal's events: one entry, changed by compare-and-set. */
+interface Head {
+  readonly format: typeof UNVERIFIED_FORMAT;
+  readonly events: readonly WaitingEvent[];
+  /** The portal has a record, so that a check by its stored tokens can make up for an event that is lost. */
+  readonly isKnown: boolean;
+  /** The process that verifies these events now. */
+  readonly owner?: { readonly id: string; readonly until: number };
+  /** Time of the schedule entry. */
+  readonly due: number;
+}
+
+/** What this module needs of the app. */
+export interface UnverifiedOptions {
+  readonly storage: Storage;
+  readonly clock: () => number;
+  readonly random: () => string;
+}
+
+/** What became of an event that was to wait. */
+export interface StoredUnverified {
+  readonly isDuplicate: boolean;
+  /** Digests of the events that it replaced. */
+  readonly replaced: readonly string[];
+}
+
+/** Stores an event that waits for verification; durable once it resolves. A further one than fits replaces a random one. */
+export async function storeUnverified(
+  options: UnverifiedOptions,
+  memberId: string,
+  event: { readonly body: Body; readonly receivedAt: number; readonly digest: string; readonly isKnown: boolean },
+): Promise<StoredUnverified> {
+  const { storage, clock, random } = options;
+  const slot = random();
+  const size = event.body.text.length;
+  const value: UnverifiedEvent = { format: UNVERIFIED_FORMAT, body: event.body, receivedAt: event.receivedAt };
+  const now = clock();
+  // The body first, then the schedule, then the head: a crash between leaves entries that expire.
+  await storage.put(unverifiedEventKey(memberId, slot), value, { ttlMs: TTL_MS });
+  await schedule(storage, memberId, now);
+  let evicted: WaitingEvent[] = [];
+  let isDuplicate = false;
+  await updateEntry<Head>(storage, unverifiedKey(memberId), (entry) => {
+    const head = readHead(entry);
+    evicted = [];
+    isDuplicate = head?.events.some(({ digest }) => digest === event.digest) ?? false;
+    if (isDuplicate) return head;
+    const kept = [...head?.events ?? []];
+    const total = (): number => kept.reduce((sum, one) => sum + one.size, 0);
+    for (let i = 0; kept.length > 0 && (kept.length >= MAX_EVENTS || total() + size > MAX_SIZE); i++) {
+      evicted.push(...kept.splice(Math.floor(unitHash(`${slot} ${i}`) * kept.length), 1));
+    }
+    kept.push({ slot, digest: event.digest, size, receivedAt: event.receivedAt, attempts: 0, nextAt: now });
+    return {
+      ...head,
+      format: UNVERIFIED_FORMAT,
+      events: kept,
+      isKnown: event.isKnown,
+      due: Math.min(head?.due ?? now, now),
+    };
+  });
+  const gone = isDuplicate ? [slot] : evicted.map(({ slot }) => slot);
+  await Promise.all(gone.map((slot) => storage.delete(unverifiedEventKey(memberId, slot))));
+  return { isDuplicate, replaced: isDuplicate ? [] : evicted.map(({ digest }) => digest) };
+}
+
+/** The events of a portal while this process alone verifies them. */
+export interface OwnedEvents {
+  readonly isKnown: boolean;
+  readonly events: readonly WaitingEvent[];
+}
+
+/** Takes the events of a portal; `undefined` if there are none or another process has them. */
+export async function ownUnverified(
+  options: UnverifiedOptions,
+  memberId: string,
+  id: string,
+): Promise<OwnedEvents | undefined> {
+  const entry = await updateEntry<Head>(options.storage, unverifiedKey(memberId), (entry) => {
+    const head = readHead(entry);
+    if (head === undefined) return undefined;
+    const { owner } = head;
+    if (owner !== undefined && owner.id !== id && owner.until > options.clock()) return head;
+    return { ...head, owner: { id, until: options.clock() + OWNED_MS } };
+  });
+  const head = readHead(entry);
+  return head?.owner?.id === id ? { isKnown: head.isKnown, events: head.events } : undefined;
+}
+
+/** Returns the body of an event that waits; `undefined` if it was replaced or has expired. */
+export async function loadUnverified(
+  { storage }: UnverifiedOptions,
+  memberId: string,
+  slot: string,
+): Promise<Entry<UnverifiedEvent> | undefined> {
+  const entry = await storage.get<UnverifiedEvent>(unverifiedEventKey(memberId, slot));
+  if (entry === null) return undefined;
+  if (entry.value.format !== UNVERIFIED_FORMAT) {
+    throw new FormatError(`unverified event of ${memberId}`, entry.value.format, UNVERIFIED_FORMAT);
+  }
+  return entry;
+}
+
+/** Stores the pair that replaced an event's own: it is used only after that. Returns whether the event is still there. */
+export async function storeRefreshed(
+  { storage }: UnverifiedOptions,
+  { key, value, version }: Entry<UnverifiedEvent>,
+  refreshed: NonNullable<UnverifiedEvent["refreshed"]>,
+): Promise<boolean> {
+  const { ok } = await storage.put(key, { ...value, refreshed }, { ifVersion: version, ttlMs: TTL_MS });
+  return ok;
+}
+
+/** Removes an event: it was accepted, refused or dropped. */
+export async function removeUnverified(options: UnverifiedOptions, memberId: string, slot: string): Promise<void> {
+  await changeEvents(options, memberId, (events) => events.filter((one) => one.slot !== slot));
+  await options.storage.delete(unverifiedEventKey(memberId, slot));
+}
+
+/** Postpones an event about which Bitrix24 could not be asked. */
+export async function postponeUnverified(
+  options: UnverifiedOptions,
+  memberId: string,
+  slot: string,
+  nextAt: number,
+): Promise<void> {
+  await changeEvents(
+    options,
+    memberId,
+    (events) => events.map((one) => one.slot === slot ? { ...one, attempts: one.attempts + 1, nextAt } : one),
+  );
+}
+
+/** Removes all events of a portal: it was removed, and no token of it may stay. */
+export async function removeAllUnverified(options: UnverifiedOptions, memberId: string): Promise<void> {
+  const head = readHead(await options.storage.get<Head>(unverifiedKey(memberId)));
+  if (head === undefined) return;
+  for (const { slot } of head.events) await removeUnverified(options, memberId, slot);
+}
+
+/** Gives the events of a portal back, and schedules what is left of them. */
+export async function releaseUnverified(options: UnverifiedOptions, memberId: string, id: string): Promise<void> {
+  const { storage } = options;
+  const read = await storage.get<Head>(unverifiedKey(memberId));
+  const head = readHead(read);
+  if (head?.owner?.id !== id) return;
+  if (head.events.length === 0) {
+    await storage.delete(unverifiedKey(memberId), { ifVersion: read!.version });
+    await storage.delete(unverifiedDueKey(timeText(head.due), memberId));
+    return;
+  }
+  const due = Math.min(...head.events.map(({ nextAt }) => nextAt));
+  await schedule(storage, memberId, due);
+  let former: number | undefined;
+  await updateEntry<Head>(storage, unverifiedKey(memberId), (entry) => {
+    const now = readHead(entry);
+    if (now?.owner?.id !== id) return now;
+    const { owner: _, ...rest } = now;
+    former = now.due;
+    return { ...rest, due };
+  });
+  if (former !== undefined && former !== due) await storage.delete(unverifiedDueKey(timeText(former), memberId));
+}
+
+async function changeEvents(
+  { storage }: UnverifiedOptions,
+  memberId: string,
+  change: (events: readonly WaitingEvent[]) => readonly WaitingEvent[],
+): Promise<void> {
+  await updateEntry<Head>(storage, unverifiedKey(memberId), (entry) => {
+    const head = readHead(entry);
+    return head === undefined ? undefined : { ...head, events: change(head.events) };
+  });
+}
+
+/** Portals whose events are due at `now`, the earliest first. */
+export async function* listUnverifiedDue(
+  storage: Storage,
+  now: number,
+): AsyncGenerator<{ readonly memberId: string; readonly key: Entry<unknown>["key"] }> {
+  const end = timeText(now);
+  for await (const { key } of storage.list<unknown>(UNVERIFIED_DUE)) {
+    const [, time, memberId] = key as unknown as [string, string, string];
+    if (time > end) return;
+    yield { memberId, key };
+  }
+}
+
+async function schedule(storage: Storage, memberId: string, at: number): Promise<void> {
+  await storage.put(unverifiedDueKey(timeText(at), memberId), {}, { ttlMs: TTL_MS });
+}
+
+function timeText(at: number): string {
+  return String(Math.max(0, Math.floor(at))).padStart(DIGITS, "0");
+}
+
+function readHead(entry: Entry<Head> | null): Head | undefined {
+  if (entry === null) return undefined;
+  const { format } = entry.value;
+  if (format !== UNVERIFIED_FORMAT) {
+    throw new FormatError(`unverified events of ${entry.key.at(-1)}`, format, UNVERIFIED_FORMAT);
+  }
+  return entry.value;
+}

@@ -1,0 +1,42 @@
+/** Runs the plugins of phase `verify` on an event. */
+import type { B24Event } from "../bitrix24/events.ts";
+import { defined } from "../defined.ts";
+import { CannotVerifyError, NotAuthenticError, OnAppUpdateError } from "../errors.ts";
+import type { VerificationStage } from "../plugin/context.ts";
+import { runPipeline } from "../plugin/pipeline.ts";
+import type { Verification } from "../plugin/plugin.ts";
+import { type AppRuntime, makeContext } from "../plugin/runtime.ts";
+import type { StoredVerification } from "../portal/event_facts.ts";
+import type { PortalRecord } from "../portal/record.ts";
+
+/**
+ * Returns what the plugins verified.
+ *
+ * @throws {NotAuthenticError} if a plugin refuses the event
+ * @throws {CannotVerifyError} if a plugin cannot decide at this stage
+ */
+export async function verifyEvent(
+  runtime: AppRuntime,
+  event: B24Event,
+  { receivedAt, record, stage }: {
+    readonly receivedAt: number;
+    readonly record: PortalRecord | undefined;
+    readonly stage: VerificationStage;
+  },
+): Promise<StoredVerification> {
+  const plugins = runtime.plugins.filter(({ phase }) => phase === "verify");
+  const context = { ...makeContext(runtime, event, { record, receivedAt }), stage };
+  let verified: Verification | undefined;
+  try {
+    verified = await runPipeline(plugins, context, async () => {});
+  } catch (error) {
+    // An unexpected error neither verifies the event nor refuses it.
+    throw error instanceof OnAppUpdateError ? error : new CannotVerifyError("a plugin failed", { cause: error });
+  }
+  if (verified === undefined) throw new NotAuthenticError("a plugin returned without calling next()");
+  const { applicationToken, ...facts } = verified;
+  return defined({
+    ...facts,
+    applicationTokenDigest: applicationToken && await runtime.digest(applicationToken.reveal()),
+  });
+}
