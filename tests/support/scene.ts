@@ -40,6 +40,8 @@ export function scene(token: ApplicationTokenOptions = {}, options: Partial<AppO
     fetch: async (input, init) => {
       const request = new Request(input, init);
       const { url, method, redirect } = request;
+      // Requests to the portal itself are not for the OAuth hosts.
+      if (/\/rest\/profile$/.test(url)) return await app.bitrix24.fetch(request);
       const auth = new URLSearchParams(await request.clone().text()).get("auth");
       asked.push({ url, method, auth, redirect });
       return await (made.answer ?? app.bitrix24.fetch)(request);
