@@ -167,9 +167,7 @@ function createVerify(host: PluginHost): Verify {
     if (clientEndpoint === undefined) {
       log.warn("OAuth host reported no portal address", { event: "oauth.address_missing", memberId });
     }
-    const isAdmin = clientEndpoint === undefined
-      ? undefined
-      : await askProfile(host, clientEndpoint, accessToken!, memberId);
+    const isAdmin = clientEndpoint === undefined ? undefined : await host.isAdministrator(clientEndpoint, accessToken!);
     return {
       ...(clientEndpoint === undefined ? {} : { clientEndpoint }),
       ...(version === undefined ? {} : { installedVersion: version }),
@@ -187,39 +185,12 @@ async function ownerOf(host: PluginHost, token: Secret, server: string | undefin
   try {
     return await host.appInfo(token, server);
   } catch (error) {
-    if (error instanceof B24Error && error.failsVerification) {
+    // An installation may be younger than the OAuth host's answer: it is asked again.
+    const isBehind = error instanceof B24Error && error.b24Code.toLowerCase() === "not_installed";
+    if (error instanceof B24Error && error.failsVerification && !isBehind) {
       throw new NotAuthenticError(`the OAuth host refuses the access token: ${error.b24Code}`, { cause: error });
     }
     if (!(error instanceof B24Error || error instanceof UnreachableError)) throw error;
     throw new CannotVerifyError(error.message);
   }
 }
-
-/** The maximum size of an answer to `profile`, in characters. */
-const MAX_PROFILE = 65_536;
-
-/** Returns whether the user is an administrator; `undefined` if the portal does not say: the event is authentic all the same. */
-async function askProfile(
-  { portalFetch, log }: PluginHost,
-  clientEndpoint: string,
-  token: Secret,
-  memberId: string,
-): Promise<boolean | undefined> {
-  try {
-    const response = await portalFetch(`${clientEndpoint}profile`, {
-      method: "POST",
-      body: new URLSearchParams({ auth: token.reveal() }),
-      signal: AbortSignal.timeout(PROFILE_TIMEOUT_MS),
-    });
-    const text = await response.text();
-    if (text.length > MAX_PROFILE) throw new RangeError(`the answer has ${text.length} characters`);
-    const { result } = JSON.parse(text) as { readonly result?: { readonly ADMIN?: unknown } };
-    return typeof result?.ADMIN === "boolean" ? result.ADMIN : undefined;
-  } catch {
-    log.info("profile not readable", { event: "profile.unreadable", memberId });
-    return undefined;
-  }
-}
-
-/** Milliseconds for which a portal may take to answer `profile`. */
-const PROFILE_TIMEOUT_MS = 5000;

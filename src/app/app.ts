@@ -1,6 +1,7 @@
 /** The app: what a vendor creates, mounts in a server and closes. */
 import { portalEndpoint } from "../bitrix24/hosts.ts";
 import type { EventNamed } from "../bitrix24/events.ts";
+import { createProfileReader } from "../bitrix24/profile.ts";
 import { createOAuthClient } from "../bitrix24/oauth_client.ts";
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import { createCredentials } from "../credentials/provider.ts";
@@ -214,7 +215,10 @@ export function createApp(options: AppOptions): App {
   });
   const lifecycle = createLifecycle({
     ...{ runtime, registry, verifier, worker, checks, tick },
-    host: { ...keys, fetch, portalFetch, credentials: credentials.provider, appInfo: oauth.appInfo, clock, random },
+    host: {
+      ...{ ...keys, fetch, portalFetch, clock, random, credentials: credentials.provider, appInfo: oauth.appInfo },
+      isAdministrator: createProfileReader({ fetch: portalFetch, time, log, timeoutMs: oauthTimeoutMs }),
+    },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     abort: (reason) => closing.abort(reason),

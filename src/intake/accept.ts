@@ -43,19 +43,39 @@ export type Accepted =
  */
 export async function acceptEvent(runtime: AppRuntime, incoming: Incoming, verifier: Verifier): Promise<Accepted> {
   const { event, receivedAt } = incoming;
-  const entry = await runtime.storage.get<PortalRecord>(portalKey(event.auth.memberId));
-  const record = readRecord(entry);
+  const stored = await readStored(runtime, incoming);
+  const record = readRecord(stored.entry);
+  let verification: StoredVerification;
   try {
-    const verification = await verifyEvent(runtime, event, { receivedAt, record, stage: "received" });
-    return await acceptVerified(runtime, incoming, verification, entry);
+    verification = await verifyEvent(runtime, event, { receivedAt, record, stage: "received" });
   } catch (error) {
     if (!(error instanceof CannotVerifyError)) throw error;
     return { state: "unverified", ...await verifier.postpone(incoming, record !== undefined) };
   }
+  return await acceptVerified(runtime, incoming, verification, stored);
+}
+
+/** What is stored about an event and its portal. */
+interface Stored {
+  /** Id of the event's delivery; `undefined` if the event causes no work. */
+  readonly id: string | undefined;
+  readonly entry: Entry<PortalRecord> | null;
+  readonly receipt: Entry<Receipt> | null;
+}
+
+async function readStored(runtime: AppRuntime, { event, tree }: Incoming): Promise<Stored> {
+  const { storage, digest } = runtime;
+  const { memberId } = event.auth;
+  const id = causesWork(runtime, event) ? await deliveryId(event, tree, digest) : undefined;
+  const [entry, receipt] = await Promise.all([
+    storage.get<PortalRecord>(portalKey(memberId)),
+    id === undefined ? null : storage.get<Receipt>(receiptKey(memberId, id)),
+  ]);
+  return { id, entry, receipt };
 }
 
 /**
- * Stores a verified event and raises its portal's target. `entry` is the portal's record if it was just read.
+ * Stores a verified event and raises its portal's target. `stored` is what was just read.
  *
  * @throws {StorageError} if the event cannot be stored
  * @throws {InputError} if a version cannot be read, or is missing where it is needed
@@ -64,17 +84,12 @@ export async function acceptVerified(
   runtime: AppRuntime,
   incoming: Incoming,
   verification: StoredVerification,
-  entry?: Entry<PortalRecord> | null,
+  stored?: Stored,
 ): Promise<Accepted> {
   const { storage } = runtime;
   const { tree, event, receivedAt } = incoming;
-  const { memberId } = event.auth;
   const log = eventLog(runtime, event);
-  const id = causesWork(runtime, event) ? await deliveryId(event, tree, runtime.digest) : undefined;
-  const [known, receipt] = await Promise.all([
-    entry === undefined ? storage.get<PortalRecord>(portalKey(memberId)) : entry,
-    id === undefined ? null : storage.get<Receipt>(receiptKey(memberId, id)),
-  ]);
+  const { id, entry: known, receipt } = stored ?? await readStored(runtime, incoming);
   const record = readRecord(known);
   log.debug("event verified", {
     event: "event.verified",

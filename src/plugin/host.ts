@@ -28,6 +28,11 @@ export interface PluginHost {
    * Rejects with a `B24Error` if a host refuses the token, and with an `UnreachableError` if no host answers.
    */
   readonly appInfo: (accessToken: Secret, server?: string) => Promise<AppInfo>;
+  /**
+   * Returns whether the user of an access token is an administrator of its portal, as `profile` says; `undefined` if the
+   * portal does not answer. `clientEndpoint` must come from an OAuth host.
+   */
+  readonly isAdministrator: (clientEndpoint: string, accessToken: Secret) => Promise<boolean | undefined>;
   /** Returns the time in milliseconds since 1970. Use it instead of `Date.now`, so that tests can replace it. */
   readonly clock: () => number;
   /** Returns a fresh, unguessable string. */

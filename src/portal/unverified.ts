@@ -71,8 +71,8 @@ export interface UnverifiedOptions {
 /** What became of an event that was to wait. */
 export interface StoredUnverified {
   readonly isDuplicate: boolean;
-  /** Digests of the events that it replaced. */
-  readonly replaced: readonly string[];
+  /** Number of events that it replaced. */
+  readonly replaced: number;
 }
 
 /** Stores an event that waits for verification; durable once it resolves. A further one than fits replaces a random one. */
@@ -86,12 +86,18 @@ export async function storeUnverified(
   const size = event.body.text.length;
   const value: UnverifiedEvent = { format: UNVERIFIED_FORMAT, body: event.body, receivedAt: event.receivedAt };
   const now = clock();
-  // The body first, then the schedule, then the head: a crash between leaves entries that expire.
-  await storage.put(unverifiedEventKey(memberId, slot), value, { ttlMs: TTL_MS });
-  await schedule(storage, memberId, now);
+  // The body first, then the schedule, then the head: a crash between leaves entries that expire or are deleted as stale.
+  const [, known] = await Promise.all([
+    storage.put(unverifiedEventKey(memberId, slot), value, { ttlMs: TTL_MS }),
+    storage.get<Head>(unverifiedKey(memberId)),
+  ]);
+  const before = readHead(known);
+  // An entry for each event would let a flood fill the schedule.
+  const due = before === undefined || before.due > now ? now : before.due;
+  if (due === now) await schedule(storage, memberId, now);
   let evicted: WaitingEvent[] = [];
   let isDuplicate = false;
-  await updateEntry<Head>(storage, unverifiedKey(memberId), (entry) => {
+  const stored = await updateEntry<Head>(storage, unverifiedKey(memberId), (entry) => {
     const head = readHead(entry);
     evicted = [];
     isDuplicate = head?.events.some(({ digest }) => digest === event.digest) ?? false;
@@ -109,10 +115,12 @@ export async function storeUnverified(
       isKnown: event.isKnown,
       due: Math.min(head?.due ?? now, now),
     };
-  });
+  }, known);
+  // Another process has released the events between the two reads.
+  if (due !== now && readHead(stored)?.due === now) await schedule(storage, memberId, now);
   const gone = isDuplicate ? [slot] : evicted.map(({ slot }) => slot);
   await Promise.all(gone.map((slot) => storage.delete(unverifiedEventKey(memberId, slot))));
-  return { isDuplicate, replaced: isDuplicate ? [] : evicted.map(({ digest }) => digest) };
+  return { isDuplicate, replaced: evicted.length };
 }
 
 /** The events of a portal while this process alone verifies them. */
@@ -189,28 +197,36 @@ export async function removeAllUnverified(options: UnverifiedOptions, memberId: 
   for (const { slot } of head.events) await removeUnverified(options, memberId, slot);
 }
 
-/** Gives the events of a portal back, and schedules what is left of them. */
+/** Releases the events of a portal, and schedules those that are left. */
 export async function releaseUnverified(options: UnverifiedOptions, memberId: string, id: string): Promise<void> {
   const { storage } = options;
-  const read = await storage.get<Head>(unverifiedKey(memberId));
-  const head = readHead(read);
-  if (head?.owner?.id !== id) return;
-  if (head.events.length === 0) {
-    await storage.delete(unverifiedKey(memberId), { ifVersion: read!.version });
-    await storage.delete(unverifiedDueKey(timeText(head.due), memberId));
+  const key = unverifiedKey(memberId);
+  for (;;) {
+    const entry = await storage.get<Head>(key);
+    const head = readHead(entry);
+    if (entry === null || head?.owner?.id !== id) return;
+    const { owner: _, ...rest } = head;
+    const isEmpty = head.events.length === 0;
+    const due = Math.min(...head.events.map(({ nextAt }) => nextAt));
+    const ifVersion = entry.version;
+    if (!isEmpty) await schedule(storage, memberId, due);
+    const { ok } = isEmpty
+      ? await storage.delete(key, { ifVersion })
+      : await storage.put(key, { ...rest, due }, { ifVersion, ttlMs: TTL_MS });
+    if (!ok) continue;
+    if (isEmpty || due !== head.due) await storage.delete(unverifiedDueKey(timeText(head.due), memberId));
     return;
   }
-  const due = Math.min(...head.events.map(({ nextAt }) => nextAt));
-  await schedule(storage, memberId, due);
-  let former: number | undefined;
-  await updateEntry<Head>(storage, unverifiedKey(memberId), (entry) => {
-    const now = readHead(entry);
-    if (now?.owner?.id !== id) return now;
-    const { owner: _, ...rest } = now;
-    former = now.due;
-    return { ...rest, due };
-  });
-  if (former !== undefined && former !== due) await storage.delete(unverifiedDueKey(timeText(former), memberId));
+}
+
+/** Deletes a schedule entry that the head of its portal does not name; returns whether the entry is valid. */
+export async function keepIfDue(options: UnverifiedOptions, { memberId, key, time }: UnverifiedDue): Promise<boolean> {
+  const { storage, clock } = options;
+  const head = readHead(await storage.get<Head>(unverifiedKey(memberId)));
+  if (head?.due === time) return true;
+  // A younger one may be written just before its head.
+  if (time < clock() - OWNED_MS) await storage.delete(key);
+  return false;
 }
 
 async function changeEvents(
@@ -224,16 +240,21 @@ async function changeEvents(
   });
 }
 
+/** A schedule entry of a portal's events. */
+export interface UnverifiedDue {
+  readonly memberId: string;
+  /** In milliseconds since 1970. */
+  readonly time: number;
+  readonly key: Entry<unknown>["key"];
+}
+
 /** Portals whose events are due at `now`, the earliest first. */
-export async function* listUnverifiedDue(
-  storage: Storage,
-  now: number,
-): AsyncGenerator<{ readonly memberId: string; readonly key: Entry<unknown>["key"] }> {
+export async function* listUnverifiedDue(storage: Storage, now: number): AsyncGenerator<UnverifiedDue> {
   const end = timeText(now);
   for await (const { key } of storage.list<unknown>(UNVERIFIED_DUE)) {
     const [, time, memberId] = key as unknown as [string, string, string];
     if (time > end) return;
-    yield { memberId, key };
+    yield { memberId, time: Number(time), key };
   }
 }
 

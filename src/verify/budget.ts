@@ -1,14 +1,12 @@
-/** How often Bitrix24 is asked about unverified events: a budget a minute, so that forged posts cannot make more of it. */
+/** How often Bitrix24 is asked about unverified events: a budget a minute, so that forged posts cannot cause more requests. */
 
 import type { VerificationBudget } from "../plugin/plugin.ts";
 
 /** Counts questions in windows of a minute. */
 export interface Budget {
-  /** Whether a question about a portal may be asked now; if so, it is counted. */
+  /** Returns whether a question about a portal may be asked now, and counts it. */
   readonly take: (memberId: string, isKnown: boolean) => boolean;
-  /** Takes back a question that `take` has counted: its answer showed that nothing was forged. */
-  readonly giveBack: (memberId: string, isKnown: boolean) => void;
-  /** When the window ends, in milliseconds since 1970. */
+  /** Returns when the window ends, in milliseconds since 1970. */
   readonly renewedAt: () => number;
 }
 
@@ -19,31 +17,21 @@ export function createBudget({ perMinute, perPortal }: VerificationBudget, clock
   let window = -1;
   let total = 0;
   let unknown = 0;
-  let portals = new Map<string, number>();
-  const turn = (): void => {
-    const now = Math.floor(clock() / WINDOW_MS);
-    if (now !== window) [window, total, unknown, portals] = [now, 0, 0, new Map()];
-  };
+  const portals = new Map<string, number>();
   return {
     take: (memberId, isKnown) => {
-      turn();
+      const now = Math.floor(clock() / WINDOW_MS);
+      if (now !== window) {
+        [window, total, unknown] = [now, 0, 0];
+        portals.clear();
+      }
       const count = portals.get(memberId) ?? 0;
-      // Whoever is unknown cannot use up what stored portals need.
+      // Half is reserved for known portals: made-up member_ids cannot use it up.
       if (count >= perPortal || total >= perMinute || (!isKnown && unknown >= perMinute / 2)) return false;
       portals.set(memberId, count + 1);
       total++;
       if (!isKnown) unknown++;
       return true;
-    },
-    giveBack: (memberId, isKnown) => {
-      turn();
-      const count = portals.get(memberId);
-      // It was counted in an earlier window.
-      if (count === undefined) return;
-      if (count === 1) portals.delete(memberId);
-      else portals.set(memberId, count - 1);
-      total--;
-      if (!isKnown) unknown = Math.max(0, unknown - 1);
     },
     renewedAt: () => (Math.floor(clock() / WINDOW_MS) + 1) * WINDOW_MS,
   };

@@ -3,15 +3,17 @@
  * fairly across portals, and again until Bitrix24 answers.
  */
 import { B24Error } from "../bitrix24/b24_error.ts";
+import { meaningOf } from "../bitrix24/error_codes.ts";
 import type { B24Event } from "../bitrix24/events.ts";
 import type { RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { type Incoming, parseStored } from "../bitrix24/parse.ts";
-import { CannotVerifyError, NotAuthenticError, UnreachableError } from "../errors.ts";
+import { CannotVerifyError, InputError, NotAuthenticError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify, safeError } from "../plugin/runtime.ts";
 import type { StoredVerification } from "../portal/event_facts.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import {
+  keepIfDue,
   KEPT_MS,
   listUnverifiedDue,
   loadUnverified,
@@ -43,7 +45,7 @@ export interface Verifier {
   readonly wake: (memberId: string) => void;
   /** Wakes the portals whose events are due, also those that another process stored. */
   readonly tick: () => Promise<void>;
-  /** Resolves when nothing is under way. */
+  /** Starts no further event of those that wait. Resolves when none is under way. */
   readonly idle: () => Promise<void>;
 }
 
@@ -94,9 +96,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
   let budget: Budget | undefined;
   const refused = createRefusedTokens();
   const attempts = createFirstAttempts();
-  /** Sizes of the bodies that this process has stored for unknown portals, by digest. */
-  const unknownSizes = new Map<string, number>();
-  let unknownSize = 0;
+  const unknownSizes = createSizes();
   /** Portals that wait for their turn, in order. */
   const queue = new Set<string>();
   /** Portals that wait for the budget. */
@@ -108,26 +108,20 @@ export function createVerifier(options: VerifierOptions): Verifier {
   async function postpone(incoming: Incoming, isKnown: boolean): Promise<Postponed> {
     const { body, event, receivedAt } = incoming;
     const { memberId, accessToken } = event.auth;
-    if (refused.has(await tokenDigestOf(event))) {
-      throw new NotAuthenticError("an OAuth host has refused its access token before");
-    }
+    if (refused.has(await tokenDigestOf(event))) throw refusedBefore();
     const size = body.text.length;
-    if (!isKnown && unknownSize + size > MAX_UNKNOWN_SIZE) {
+    if (!isKnown && unknownSizes.total() + size > MAX_UNKNOWN_SIZE) {
       throw new CannotVerifyError("too many events of unknown portals wait for verification");
     }
     const digest = await runtime.digest(`${memberId} ${accessToken?.reveal() ?? ""} ${body.text}`);
     const { replaced } = await storeUnverified(runtime, memberId, { body, receivedAt, digest, isKnown });
     eventLog(runtime, event).debug("event waits for verification", {
-      ...{ event: "event.unverified", replaced: replaced.length },
+      ...{ event: "event.unverified", replaced },
     });
-    for (const other of replaced) forget(other, { state: "waiting" });
-    if (!isKnown && !unknownSizes.has(digest)) {
-      unknownSizes.set(digest, size);
-      unknownSize += size;
-    }
-    const firstAttempt = attempts.of(digest);
-    // Makes up for an event that a flood replaces.
-    if (isKnown) options.check(memberId);
+    if (!isKnown) unknownSizes.set(memberId, unknownSizes.of(memberId) + size);
+    const firstAttempt = attempts.of(memberId, digest);
+    // A replaced event may have been an authentic update: the portal's stored tokens make up for it.
+    if (isKnown && replaced > 0) options.check(memberId);
     wake(memberId);
     return { firstAttempt };
   }
@@ -139,15 +133,9 @@ export function createVerifier(options: VerifierOptions): Verifier {
     return budget ??= createBudget(limits ?? DEFAULT_BUDGET, runtime.clock);
   }
 
-  /** An event no longer waits, or its first attempt has ended. */
-  function forget(digest: string, outcome: FirstAttempt): void {
-    unknownSize -= unknownSizes.get(digest) ?? 0;
-    unknownSizes.delete(digest);
-    attempts.resolve(digest, outcome);
-  }
-
+  /** A token is refused for one portal: with another `member_id`, somebody else may have copied it. */
   async function tokenDigestOf({ auth }: B24Event): Promise<string> {
-    return await runtime.digest(auth.accessToken?.reveal() ?? "");
+    return await runtime.digest(`${auth.memberId} ${auth.accessToken?.reveal() ?? ""}`);
   }
 
   function wake(memberId: string): void {
@@ -174,6 +162,10 @@ export function createVerifier(options: VerifierOptions): Verifier {
   /** Verifies one event of a portal, which then queues again: one portal with many events delays no other. */
   async function turnOf(memberId: string): Promise<void> {
     const owned = await ownUnverified(runtime, memberId, id);
+    const waiting = owned?.events ?? [];
+    // Events may have been replaced, or verified by another process.
+    attempts.retain(memberId, waiting.map(({ digest }) => digest));
+    unknownSizes.set(memberId, owned?.isKnown === false ? waiting.reduce((sum, { size }) => sum + size, 0) : 0);
     if (owned === undefined) return;
     const now = runtime.clock();
     const due = owned.events.filter(({ nextAt }) => nextAt <= now);
@@ -217,8 +209,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     }
     const tokenDigest = await tokenDigestOf(event);
     if (refused.has(tokenDigest)) {
-      const error = new NotAuthenticError("an OAuth host has refused its access token before");
-      return await finish(memberId, waiting, { state: "refused", error });
+      return await finish(memberId, waiting, { state: "refused", error: refusedBefore() });
     }
     if (!budgetOf().take(memberId, isKnown)) return "budget_spent";
     try {
@@ -238,7 +229,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
     try {
       return { incoming, verification: await verifyEvent(runtime, event, { receivedAt, record, stage: "later" }) };
     } catch (error) {
-      if (!isExpired(error) || entry.value.refreshed !== undefined) throw error;
+      const { refreshed: pair } = entry.value;
+      if (!isExpired(error) || (pair !== undefined && pair.expiresAt > runtime.clock())) throw error;
       const refreshed = await refresh(entry, event);
       if (refreshed === undefined) throw error;
       const verification = await verifyEvent(runtime, refreshed, { receivedAt, record, stage: "later" });
@@ -251,7 +243,15 @@ export function createVerifier(options: VerifierOptions): Verifier {
     const { refreshToken, serverEndpoint } = event.auth;
     if (options.refresh === undefined || refreshToken === undefined) return undefined;
     const server = URL.canParse(serverEndpoint ?? "") ? new URL(serverEndpoint!).origin : undefined;
-    const { accessToken, refreshToken: next, expiresAt } = await options.refresh(refreshToken, server);
+    const { accessToken, refreshToken: next, expiresAt } = await options.refresh(refreshToken, server).catch(
+      (cause) => {
+        if (!(cause instanceof B24Error)) throw cause;
+        if (meaningOf(cause.b24Code).refusesRefreshToken !== true) {
+          throw new CannotVerifyError(cause.message, { cause });
+        }
+        throw new NotAuthenticError(`the OAuth host refuses the refresh token: ${cause.b24Code}`, { cause });
+      },
+    );
     const refreshed = { accessToken, refreshToken: next, expiresAt };
     if (!await storeRefreshed(runtime, entry, refreshed)) {
       throw new CannotVerifyError("another process has changed the event");
@@ -268,26 +268,28 @@ export function createVerifier(options: VerifierOptions): Verifier {
   ): Promise<Outcome> {
     if (runtime.signal.aborted) throw thrown;
     const error = safeError(runtime, thrown, event);
-    const isRefused = thrown instanceof NotAuthenticError || (thrown instanceof B24Error && thrown.failsVerification);
-    if (isRefused) {
-      refused.add(tokenDigest);
-      runtime.log.info("event refused", { event: "event.refused", memberId, status: 403, err: error });
-      notify(runtime, "eventRejected", { status: 403, error, memberId, event: event.name });
-      return await finish(memberId, waiting, { state: "refused", error });
+    // An InputError is a verified event that misses a version, or has one that is unreadable.
+    if (thrown instanceof NotAuthenticError || thrown instanceof InputError) {
+      const status = thrown instanceof InputError ? 400 : 403;
+      if (status === 403) refused.add(tokenDigest);
+      const fields = { event: "event.refused", memberId, status, err: error };
+      if (status === 400) runtime.log.warn("event refused", fields);
+      else runtime.log.info("event refused", fields);
+      notify(runtime, "eventRejected", { status, error, memberId, event: event.name });
+      return await finish(memberId, waiting, { state: "refused", error: thrown });
     }
-    const isUnanswered = thrown instanceof CannotVerifyError || thrown instanceof UnreachableError ||
-      thrown instanceof B24Error;
-    if (!isUnanswered) throw thrown;
     const nextAt = runtime.clock() + Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(waiting.attempts, 10));
-    runtime.log.debug("event not verified yet", { event: "verification.postponed", memberId, nextAt, err: error });
+    const fields = { event: "verification.postponed", memberId, nextAt, err: error };
+    if (thrown instanceof CannotVerifyError) runtime.log.debug("event not verified yet", fields);
+    else runtime.log.warn("event not verified yet", fields);
+    attempts.resolve(memberId, waiting.digest, { state: "waiting" });
     await postponeUnverified(runtime, memberId, waiting.slot, nextAt);
-    attempts.resolve(waiting.digest, { state: "waiting" });
     return "done";
   }
 
   async function finish(memberId: string, { slot, digest }: WaitingEvent, outcome: FirstAttempt): Promise<Outcome> {
     await removeUnverified(runtime, memberId, slot);
-    forget(digest, outcome);
+    attempts.resolve(memberId, digest, outcome);
     return "done";
   }
 
@@ -295,11 +297,17 @@ export function createVerifier(options: VerifierOptions): Verifier {
     postpone,
     wake,
     tick: async () => {
-      for await (const { memberId } of listUnverifiedDue(runtime.storage, runtime.clock())) wake(memberId);
+      for await (const entry of listUnverifiedDue(runtime.storage, runtime.clock())) {
+        const { memberId } = entry;
+        if (queue.has(memberId) || spent.has(memberId) || running.has(memberId)) continue;
+        if (await keepIfDue(runtime, entry)) wake(memberId);
+      }
     },
     idle: async () => {
       cancelTimer?.();
       cancelTimer = undefined;
+      // Events that wait are stored: another process verifies them, or the next start of this one.
+      queue.clear();
       while (running.size > 0) await Promise.all(running.values());
     },
   };
@@ -345,21 +353,57 @@ function createRefusedTokens(): { readonly has: (digest: string) => boolean; rea
   };
 }
 
-/** The first attempts that requests wait for, by the digest of their event. */
-function createFirstAttempts(): {
-  readonly of: (digest: string) => Promise<FirstAttempt>;
-  readonly resolve: (digest: string, outcome: FirstAttempt) => void;
+function refusedBefore(): NotAuthenticError {
+  return new NotAuthenticError("an OAuth host has refused its access token before");
+}
+
+/** Sizes of the bodies that wait, by portal, and their total. */
+function createSizes(): {
+  readonly of: (memberId: string) => number;
+  readonly set: (memberId: string, size: number) => void;
+  readonly total: () => number;
 } {
-  const waiting = new Map<string, PromiseWithResolvers<FirstAttempt>>();
+  const sizes = new Map<string, number>();
+  let total = 0;
+  const of = (memberId: string): number => sizes.get(memberId) ?? 0;
   return {
-    of: (digest) => {
+    of,
+    set: (memberId, size) => {
+      total += size - of(memberId);
+      if (size === 0) sizes.delete(memberId);
+      else sizes.set(memberId, size);
+    },
+    total: () => total,
+  };
+}
+
+/** The first attempts that requests wait for, by portal and by the digest of their event. */
+function createFirstAttempts(): {
+  readonly of: (memberId: string, digest: string) => Promise<FirstAttempt>;
+  readonly resolve: (memberId: string, digest: string, outcome: FirstAttempt) => void;
+  /** Resolves the attempts at events of a portal that this process does not verify. */
+  readonly retain: (memberId: string, digests: readonly string[]) => void;
+} {
+  const portals = new Map<string, Map<string, PromiseWithResolvers<FirstAttempt>>>();
+  const resolve = (memberId: string, digest: string, outcome: FirstAttempt): void => {
+    const waiting = portals.get(memberId);
+    waiting?.get(digest)?.resolve(outcome);
+    waiting?.delete(digest);
+    if (waiting?.size === 0) portals.delete(memberId);
+  };
+  return {
+    of: (memberId, digest) => {
+      const waiting = portals.get(memberId) ?? new Map<string, PromiseWithResolvers<FirstAttempt>>();
       const attempt = waiting.get(digest) ?? Promise.withResolvers<FirstAttempt>();
       waiting.set(digest, attempt);
+      portals.set(memberId, waiting);
       return attempt.promise;
     },
-    resolve: (digest, outcome) => {
-      waiting.get(digest)?.resolve(outcome);
-      waiting.delete(digest);
+    resolve,
+    retain: (memberId, digests) => {
+      for (const digest of [...portals.get(memberId)?.keys() ?? []]) {
+        if (!digests.includes(digest)) resolve(memberId, digest, { state: "waiting" });
+      }
     },
   };
 }
