@@ -30,6 +30,9 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   const { runtime, limits, acknowledge, verifier, worker, checks, lifecycle } = options;
   const { clock, time, log } = runtime;
 
+  /** Refusals that the verifier has reported. */
+  const reported = new WeakSet<Error>();
+
   async function accept(incoming: Incoming, platform: readonly unknown[]): Promise<void> {
     const { memberId } = incoming.event.auth;
     const accepted = await acceptEvent(runtime, incoming, verifier).catch((error) => {
@@ -60,11 +63,15 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     if (attempt === undefined || attempt.state === "waiting") {
       throw new CannotVerifyError("the event is stored, and is not verified yet");
     }
-    if (attempt.state === "refused") throw attempt.error;
+    if (attempt.state === "refused") {
+      reported.add(attempt.error);
+      throw attempt.error;
+    }
     if (attempt.work !== undefined) await settlesWithin(time, attempt.work, limits.acknowledgeMs);
   }
 
   function reportRejection(status: number, thrown: Error, event?: B24Event): void {
+    if (reported.has(thrown)) return;
     // Issues never contain tokens, and the redacted copy would lose them.
     const error = event === undefined || thrown instanceof InputError ? thrown : safeError(runtime, thrown, event);
     const claimed = event && { memberId: event.auth.memberId, eventName: wireName(event) };

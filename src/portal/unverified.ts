@@ -190,11 +190,16 @@ export async function postponeUnverified(
   );
 }
 
-/** Removes all events of a portal: it was removed, and no token of it may stay. */
-export async function removeAllUnverified(options: UnverifiedOptions, memberId: string): Promise<void> {
+/** Removes the events that a portal received before its removal at `time`: no token of them may stay. */
+export async function removeUnverifiedBefore(
+  options: UnverifiedOptions,
+  memberId: string,
+  time: number,
+): Promise<void> {
   const head = readHead(await options.storage.get<Head>(unverifiedKey(memberId)));
-  if (head === undefined) return;
-  for (const { slot } of head.events) await removeUnverified(options, memberId, slot);
+  for (const { slot, receivedAt } of head?.events ?? []) {
+    if (receivedAt <= time) await removeUnverified(options, memberId, slot);
+  }
 }
 
 /** Releases the events of a portal, and schedules those that are left. */

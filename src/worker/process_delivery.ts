@@ -10,6 +10,7 @@ import { type Delivery, DELIVERY_FORMAT, isDone, readDelivery, type Receipt, REC
 import { receiptKey } from "../portal/keys.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { type PortalFailure, snapshot } from "../portal/record.ts";
+import { removeUnverifiedBefore } from "../portal/unverified.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
@@ -131,6 +132,10 @@ async function runHandlers({ runtime, upgrades, lease, entry }: DeliveryWork, ev
     // Its handlers would delete data of the newer installation.
     context.log.warn("late removal ignored: the app was reinstalled", { event: "removal.ignored" });
     return;
+  }
+  if (event.name === "ONAPPUNINSTALL") {
+    // A reinstallation may have been received since.
+    await removeUnverifiedBefore(runtime, event.auth.memberId, receivedAt);
   }
   const plugins = runtime.plugins.filter(({ phase }) => phase !== "verify");
   await runPipeline(plugins, context, async (ctx) => {

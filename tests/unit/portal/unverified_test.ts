@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { memoryStorage } from "@b24/onappupdate";
+import {
+  keepIfDue,
+  listUnverifiedDue,
+  MAX_EVENTS,
+  MAX_SIZE,
+  ownUnverified,
+  postponeUnverified,
+  releaseUnverified,
+  removeUnverified,
+  removeUnverifiedBefore,
+  storeUnverified,
+  type UnverifiedDue,
+} from "../../../src/portal/unverified.ts";
+import { describe, it } from "../../support/test.ts";
+
+const MEMBER = "a".repeat(32);
+
+function setup() {
+  const state = { now: 1_000_000 };
+  let count = 0;
+  const storage = memoryStorage();
+  const options = { storage, clock: () => state.now, random: () => `slot-${++count}` };
+  const store = (digest: string, size = 10) =>
+    storeUnverified(options, MEMBER, {
+      ...{ body: { kind: "form" as const, text: "x".repeat(size) }, receivedAt: state.now },
+      ...{ digest, isKnown: true },
+    });
+  const due = async (): Promise<UnverifiedDue[]> => {
+    const entries: UnverifiedDue[] = [];
+    for await (const entry of listUnverifiedDue(storage, state.now)) entries.push(entry);
+    return entries;
+  };
+  const keys = async (): Promise<number> => {
+    let total = 0;
+    for await (const _ of storage.list([])) total++;
+    return total;
+  };
+  return { state, storage, options, store, due, keys };
+}
+
+describe("events that wait for verification", () => {
+  it("are at most 32 a portal: a further one replaces another", async () => {
+    const { options, store, keys } = setup();
+    for (let i = 0; i < MAX_EVENTS; i++) assert.deepEqual(await store(`${i}`), { isDuplicate: false, replaced: 0 });
+    for (let i = 0; i < 100; i++) assert.equal((await store(`flood ${i}`)).replaced, 1);
+    const owned = await ownUnverified(options, MEMBER, "p");
+    assert.equal(owned?.events.length, MAX_EVENTS);
+    assert.ok(owned.events.some(({ digest }) => digest === "flood 99"), "the new one is kept");
+    // Bodies, the head and one schedule entry.
+    assert.equal(await keys(), MAX_EVENTS + 2);
+  });
+
+  it("take at most 256 KiB a portal", async () => {
+    const { options, store } = setup();
+    for (let i = 0; i < 12; i++) await store(`${i}`, 60_000);
+    const { events } = (await ownUnverified(options, MEMBER, "p"))!;
+    assert.ok(events.reduce((sum, { size }) => sum + size, 0) <= MAX_SIZE);
+    assert.equal(events.length, 4);
+  });
+
+  it("wait once if they are equal", async () => {
+    const { options, store, keys } = setup();
+    await store("same");
+    assert.equal((await store("same")).isDuplicate, true);
+    assert.equal((await ownUnverified(options, MEMBER, "p"))?.events.length, 1);
+    assert.equal(await keys(), 3);
+  });
+
+  it("belong to one process at a time, to another one after a minute", async () => {
+    const { state, options, store } = setup();
+    await store("1");
+    assert.ok(await ownUnverified(options, MEMBER, "p"));
+    assert.equal(await ownUnverified(options, MEMBER, "q"), undefined);
+    state.now += 60_000;
+    assert.ok(await ownUnverified(options, MEMBER, "q"));
+    await releaseUnverified(options, MEMBER, "p");
+    assert.equal(await ownUnverified(options, MEMBER, "p"), undefined, "only its owner releases it");
+  });
+
+  it("are due when the earliest of them is", async () => {
+    const { state, options, store, due } = setup();
+    await store("1");
+    const [event] = (await ownUnverified(options, MEMBER, "p"))!.events;
+    await postponeUnverified(options, MEMBER, event!.slot, state.now + 30_000);
+    await releaseUnverified(options, MEMBER, "p");
+    assert.deepEqual(await due(), []);
+    state.now += 30_000;
+    const [entry, ...others] = await due();
+    assert.deepEqual([entry?.memberId, others], [MEMBER, []]);
+    assert.equal(await keepIfDue(options, entry!), true);
+  });
+
+  it("leave nothing when the last one is removed, or the portal is", async () => {
+    for (const all of [false, true]) {
+      const { options, store, keys } = setup();
+      await store("1");
+      const owned = (await ownUnverified(options, MEMBER, "p"))!;
+      if (all) await removeUnverifiedBefore(options, MEMBER, 1_000_000);
+      else await removeUnverified(options, MEMBER, owned.events[0]!.slot);
+      await releaseUnverified(options, MEMBER, "p");
+      assert.equal(await keys(), 0);
+    }
+  });
+
+  it("survive a crash after each write: what is stored is found or is deleted as stale", async () => {
+    for (let writes = 0; writes <= 3; writes++) {
+      const { state, storage, options, due } = setup();
+      let left = writes;
+      const crashing = {
+        ...storage,
+        put: ((...args: Parameters<typeof storage.put>) =>
+          left-- > 0 ? storage.put(...args) : Promise.reject(new Error("crash"))) as typeof storage.put,
+      };
+      const stored = await storeUnverified({ ...options, storage: crashing }, MEMBER, {
+        ...{ body: { kind: "form", text: "x" }, receivedAt: 0, digest: "1", isKnown: false },
+      }).then(() =>
+        true, () => false);
+      assert.equal(stored, writes === 3);
+      state.now += 61_000;
+      for (const entry of await due()) assert.equal(await keepIfDue(options, entry), stored);
+      assert.equal((await due()).length, stored ? 1 : 0);
+    }
+  });
+});

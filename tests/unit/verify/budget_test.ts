@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { createBudget } from "../../../src/verify/budget.ts";
+import { describe, it } from "../../support/test.ts";
+
+describe("createBudget()", () => {
+  it("allows perPortal questions a minute about one portal", () => {
+    let now = 0;
+    const { take, renewedAt } = createBudget({ perMinute: 600, perPortal: 6 }, () => now);
+    const taken = Array.from({ length: 8 }, () => take("a", true));
+    assert.deepEqual(taken, [true, true, true, true, true, true, false, false]);
+    assert.equal(take("b", true), true);
+    assert.equal(renewedAt(), 60_000);
+    now = 60_000;
+    assert.equal(take("a", true), true);
+  });
+
+  it("reserves half of its questions for known portals", () => {
+    const { take } = createBudget({ perMinute: 600, perPortal: 6 }, () => 0);
+    const count = (name: string, isKnown: boolean): number =>
+      Array.from({ length: 1000 }, (_, i) => take(`${name}${i}`, isKnown)).filter(Boolean).length;
+    assert.equal(count("unknown", false), 300);
+    assert.equal(count("known", true), 300);
+  });
+
+  it("lets 600 known portals whose token has changed ask in one minute", () => {
+    const { take } = createBudget({ perMinute: 600, perPortal: 6 }, () => 0);
+    assert.ok(Array.from({ length: 600 }, (_, i) => take(`${i}`, true)).every(Boolean));
+  });
+});
