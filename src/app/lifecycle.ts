@@ -82,7 +82,9 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   async function close(): Promise<void> {
     isRunning = false;
     ticker?.stop();
-    await settlesWithin(time, Promise.all([verifier.idle(), worker.idle(), checks.idle()]), closeMs);
+    // Verified events become work of the worker.
+    const idle = verifier.idle().then(() => Promise.all([worker.idle(), checks.idle()]));
+    await settlesWithin(time, idle, closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.
     await settlesWithin(time, worker.idle(), ABORT_MS);

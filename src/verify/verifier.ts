@@ -114,11 +114,12 @@ export function createVerifier(options: VerifierOptions): Verifier {
       throw new CannotVerifyError("too many events of unknown portals wait for verification");
     }
     const digest = await runtime.digest(`${memberId} ${accessToken?.reveal() ?? ""} ${body.text}`);
-    const { replaced } = await storeUnverified(runtime, memberId, { body, receivedAt, digest, isKnown });
+    const { isDuplicate, replaced } = await storeUnverified(runtime, memberId, { body, receivedAt, digest, isKnown });
     eventLog(runtime, event).debug("event waits for verification", {
       ...{ event: "event.unverified", replaced },
     });
-    if (!isKnown) unknownSizes.set(memberId, unknownSizes.of(memberId) + size);
+    if (isDuplicate) notify(runtime, "duplicateReceived", { event });
+    else if (!isKnown) unknownSizes.set(memberId, unknownSizes.of(memberId) + size);
     const firstAttempt = attempts.of(memberId, digest);
     // A replaced event may have been an authentic update: the portal's stored tokens make up for it.
     if (isKnown && replaced > 0) options.check(memberId);
@@ -163,12 +164,12 @@ export function createVerifier(options: VerifierOptions): Verifier {
   async function turnOf(memberId: string): Promise<void> {
     const owned = await ownUnverified(runtime, memberId, id);
     const waiting = owned?.events ?? [];
-    // Events may have been replaced, or verified by another process.
-    attempts.retain(memberId, waiting.map(({ digest }) => digest));
+    const now = runtime.clock();
+    const due = waiting.filter(({ nextAt }) => nextAt <= now);
+    // The others were replaced, wait for another attempt, or are verified by another process.
+    attempts.retain(memberId, due.map(({ digest }) => digest));
     unknownSizes.set(memberId, owned?.isKnown === false ? waiting.reduce((sum, { size }) => sum + size, 0) : 0);
     if (owned === undefined) return;
-    const now = runtime.clock();
-    const due = owned.events.filter(({ nextAt }) => nextAt <= now);
     const [event] = due;
     let isSpent = false;
     if (event !== undefined) {

@@ -71,7 +71,7 @@ function scene(): Scene {
       }
       return bitrix24.fetch(request);
     },
-  }).use(applicationToken({ proofs: { perPortal: 1000, known: 1000 } })).use(portals);
+  }).use(applicationToken({ budget: { perPortal: 1000, perMinute: 2000 } })).use(portals);
   const call = async ({ b24 }: HasB24): Promise<void> => {
     await b24.call("profile").then(() => results.push("ok"), (error) => results.push(error.name));
   };

@@ -196,7 +196,7 @@ describe("a portal whose member_id is stolen", () => {
   }
 
   async function theft(): Promise<Theft> {
-    const made = scene({ proofs: { perPortal: 1000 } });
+    const made = scene({ budget: { perPortal: 1000 } });
     await installPortal(made);
     const attacker = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "attacker.bitrix24.de" });
     assert.equal(await made.send(attacker.install(2)), 200);
@@ -310,7 +310,7 @@ test("applicationToken() never shows a token", async () => {
     if (Deno !== undefined) seen.push(Deno.inspect(value, { depth: 100, showHidden: true }));
     if (value instanceof Error) seen.push(value.message, String(value.stack), inspect(value.cause));
   };
-  const made = scene({ proofs: { perPortal: 1000 } });
+  const made = scene({ budget: { perPortal: 1000 } });
   const { portal } = made;
   const tokens = new Set<string>();
   const send = async (body: string, contentType?: string): Promise<void> => {

@@ -385,7 +385,13 @@ describe("data of a removed portal", () => {
     await made.send(made.portal.install(2));
     await made.send(made.portal.uninstall());
     now += 1000;
-    meanwhile = () => other.send(made.portal.install(3));
+    meanwhile = async () => {
+      await other.send(made.portal.install(3));
+      // It is verified after the answer.
+      while ((await other.app.portal(MEMBER_ID))?.status !== "installed") {
+        await new Promise((done) => setTimeout(done, 1));
+      }
+    };
     await made.app.tick();
     assert.equal(meanwhile, undefined);
     const { status, generation, version, domain } = (await made.app.portal(MEMBER_ID))!;

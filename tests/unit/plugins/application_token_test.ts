@@ -128,7 +128,7 @@ describe("applicationToken() decisions", () => {
     const late = changed(again, { ts: String(made.now / 1000) });
     // The OAuth host says NOT_INSTALLED, which may be behind the event.
     await assertRefused(made, late, 503);
-    assert.equal(made.asked.length, 2);
+    assert.equal(made.asked.length, 1);
     await assertRefused(made, changed(late, TOKENLESS), 403);
     assert.equal((await made.app.portal(MEMBER_ID))?.status, "uninstalled");
   });
@@ -498,7 +498,10 @@ describe("applicationToken() requests", () => {
     assert.deepEqual(new Set(answered), new Set([503]));
     assert.equal(made.asked.length, 2);
     made.answer = undefined;
-    assert.equal(await made.send(install), 200);
+    made.now += 30_000;
+    await made.app.tick();
+    await made.app.close();
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 });
 
@@ -551,23 +554,26 @@ describe("applicationToken() refuses to start", () => {
       { graceMs: NaN },
       { graceMs: -1 },
       { graceMs: Infinity },
-      { proofs: { perPortal: NaN } },
-      { proofs: { unknown: Infinity } },
+      { budget: { perPortal: NaN } },
+      { budget: { perMinute: Infinity } },
     ]
   ) {
     test(`with an invalid limit: ${inspect(options)}`, () => {
       assert.throws(
         () => applicationToken(options),
-        /^TypeError: cannot verify with \w+ -?\w+, wanted a number from 0$/,
+        /^TypeError: cannot verify with \w+ -?\w+, wanted a number from [01]$/,
       );
     });
   }
 
   test("but uses the default of a limit that is undefined", async () => {
-    const { send, bitrix24, portal } = rig({}, { proofs: { perPortal: undefined as never } });
+    const { app, send, bitrix24, portal } = rig({ acknowledge: "stored" }, {
+      budget: { perPortal: undefined as never },
+    });
     portal.install(2);
     const forged = (i: number): string => portal.event("ONAPPTEST", {}).replace(/acce55/, `f${i}`);
     for (let i = 0; i < 20; i++) await send(forged(i));
+    await app.close();
     assert.equal(bitrix24.requests(), 6);
   });
 });
