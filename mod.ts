@@ -29,6 +29,8 @@
 
 // The app
 export { type App, createApp, type Fits } from "./src/app/app.ts";
+export type { Opening, OpeningState } from "./src/app/openings.ts";
+export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin } from "./src/app/admin/admin.ts";
 export type { PortalCount, PortalFilter } from "./src/app/admin/portals.ts";

@@ -26,6 +26,7 @@ import { createWorker } from "../worker/worker.ts";
 import { type Admin, createAdmin } from "./admin/admin.ts";
 import { createDispatch } from "./dispatch.ts";
 import { createLifecycle } from "./lifecycle.ts";
+import { createOpenings, type Opening, type OpeningState } from "./openings.ts";
 import { type AppOptions, settingsOf } from "./options.ts";
 import { createRegistry } from "./registry.ts";
 
@@ -88,6 +89,28 @@ export interface App<Ctx extends object = object> {
    * reason.
    */
   readonly fetch: (request: Request, ...platform: unknown[]) => Promise<Response>;
+  /**
+   * Verifies the POST by which a user's browser opens the app's page in a portal, and resolves to what the page can rely on.
+   * `openingPage()` of `./opening-page` is a ready-made handler for it.
+   *
+   * Makes a new portal known, stores the tokens of administrators, and raises the target of the portal to the version that
+   * Bitrix24 confirms. If an administrator opens an app whose installation is not finished, the installation or update
+   * begins: Bitrix24 sends no event before the page calls `BX24.installFinish()`. `platform` is as for `fetch`.
+   *
+   * @throws {InputError} if the request is not such a POST; it names each wrong field
+   * @throws {NotAuthenticError} if the user's access token is invalid, or another app's or another portal's
+   * @throws {CannotVerifyError} if that cannot be decided now; the message says why
+   * @throws {StorageError} if the storage fails
+   * @throws {TypeError} if the app has no `clientId`, and as `start` does
+   */
+  readonly open: (request: Request, ...platform: unknown[]) => Promise<Opening>;
+  /**
+   * Returns the present state of a page that `open` gave a ticket; `undefined` if the ticket is unknown or has expired.
+   * `retry`: if the portal is parked or blocked and the page belongs to an administrator, retries it as `admin.retry` does.
+   *
+   * @throws {StorageError} if the storage fails
+   */
+  readonly opening: (ticket: string, options?: { readonly retry?: boolean }) => Promise<OpeningState | undefined>;
   /**
    * Sets the plugins up and starts the ticker. Every call returns the same promise.
    *
@@ -213,15 +236,22 @@ export function createApp(options: AppOptions): App {
   const portalFetch = guardedFetch({
     ...{ fetch, hosts: extraPortalHosts, lookup: settings.lookup, clock: time.monotonic },
   });
+  const isAdministrator = createProfileReader({ fetch: portalFetch, time, log, timeoutMs: oauthTimeoutMs });
   const lifecycle = createLifecycle({
     ...{ runtime, registry, verifier, worker, checks, tick },
     host: {
       ...{ ...keys, fetch, portalFetch, clock, random, credentials: credentials.provider, appInfo: oauth.appInfo },
-      isAdministrator: createProfileReader({ fetch: portalFetch, time, log, timeoutMs: oauthTimeoutMs }),
+      isAdministrator,
     },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     abort: (reason) => closing.abort(reason),
+  });
+
+  const admin = createAdmin(runtime, registry.upgrades, wake);
+  const { open, opening } = createOpenings({
+    ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator },
+    ...{ upgrades: registry.upgrades, appInfo: oauth.appInfo, retry: admin.retry },
   });
 
   const app: App = {
@@ -239,6 +269,8 @@ export function createApp(options: AppOptions): App {
       return app;
     },
     fetch: createDispatch({ runtime, limits, acknowledge: settings.acknowledge, verifier, worker, checks, lifecycle }),
+    open,
+    opening,
     start: lifecycle.start,
     tick: async (options) => {
       await lifecycle.start();
@@ -247,7 +279,7 @@ export function createApp(options: AppOptions): App {
     plan: (query) => plan(storage, registry.upgrades, query),
     check: checks.check,
     credentials: credentials.provider,
-    admin: createAdmin(runtime, registry.upgrades, wake),
+    admin,
     portal: async (memberId) => {
       const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
       return record && snapshot(record);

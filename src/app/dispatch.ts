@@ -108,7 +108,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
 }
 
 /** Passes work that continues after the answer to hosts that would stop the program otherwise. */
-function keepAlive(platform: readonly unknown[], work: Promise<unknown> | undefined): void {
+export function keepAlive(platform: readonly unknown[], work: Promise<unknown> | undefined): void {
   if (work === undefined) return;
   for (const host of platform) {
     const waitUntil = (host as { waitUntil?: unknown } | null | undefined)?.waitUntil;

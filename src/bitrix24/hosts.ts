@@ -14,6 +14,9 @@ export interface AddressOptions {
 const CLOUD = "com ru by kz uz eu de fr it pl es uk in co mx cn id jp vn com.br com.tr".split(" ")
   .map((ending) => `.bitrix24.${ending}`);
 
+/** Origins of the portals in Bitrix24's cloud, as Content-Security-Policy writes them. */
+export const CLOUD_ORIGINS: readonly string[] = CLOUD.map((domain) => `https://*${domain}`);
+
 /** Whether `host` is a portal in Bitrix24's cloud. */
 export function isCloudHost(host: string): boolean {
   return CLOUD.some((domain) => host.endsWith(domain) && host.length > domain.length);

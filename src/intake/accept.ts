@@ -5,7 +5,7 @@ import { defined } from "../defined.ts";
 import { CannotVerifyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
-import { applyOrDefer, storeEvent, tryApplyEvent } from "../portal/apply_event.ts";
+import { applyOrDefer, isStartedByOpening, storeEvent, tryApplyEvent } from "../portal/apply_event.ts";
 import type { EventFacts, StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent } from "../portal/event_versions.ts";
 import {
@@ -103,8 +103,10 @@ export async function acceptVerified(
   // Verification may have found a version that no other event announced.
   const raises = record === undefined ||
     (next !== undefined && (next.target !== record.target || isUnblocked(record, next)));
-  if (id === undefined && !raises) {
+  const isDuplicate = isStartedByOpening(record, event, verification);
+  if ((id === undefined || isDuplicate) && !raises) {
     if (next !== undefined) await storeEvent(storage, event, facts, known);
+    if (isDuplicate) return reportDuplicate(runtime, log, event);
     reportAccepted(runtime, log, event);
     return { state: "done" };
   }
@@ -117,7 +119,7 @@ export async function acceptVerified(
 }
 
 /** Stores the delivery of an event and applies the event to its portal's record; `undefined` if it is a duplicate. */
-async function storeDelivery(
+export async function storeDelivery(
   runtime: AppRuntime,
   { body, event, receivedAt }: Incoming,
   facts: EventFacts,

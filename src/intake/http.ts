@@ -10,6 +10,7 @@ import {
 } from "../errors.ts";
 import { concat } from "../bitrix24/bytes.ts";
 import type { B24Event } from "../bitrix24/events.ts";
+import { isOpening } from "../bitrix24/opening.ts";
 import { type Body, type BodyKind, bodyKind, decodeBody, type Incoming, parseTree } from "../bitrix24/parse.ts";
 import type { DecodeLimits } from "../bitrix24/tree.ts";
 
@@ -65,6 +66,7 @@ export async function respond(
   try {
     const body: Body = { kind: bodyKindOf(request), text: await readBody(request, dispatcher) };
     const tree = decodeBody(body, dispatcher.limits);
+    if (isOpening(tree)) throw misplacedOpening();
     event = parseTree(tree, receivedAt);
     await dispatcher.accept({ body, tree, event, receivedAt }, platform);
     return new Response();
@@ -74,6 +76,30 @@ export async function respond(
     discard(request);
     dispatcher.reportRejection(status, error, event);
     return problem(status, error);
+  }
+}
+
+function misplacedOpening(): InputError {
+  const saw = "the POST of a browser that opens the app's page";
+  return new InputError([{ path: "", saw, wanted: "an event; pass openings to app.open() or openingPage()" }]);
+}
+
+/** Limits of the bodies that are read. */
+export type BodyReader = Pick<Dispatcher, "limits" | "bodyDeadline">;
+
+/**
+ * Returns the text of a form, within the limits of events.
+ *
+ * @throws {InputError} if the request is not a form, or exceeds a limit
+ */
+export async function readForm(request: Request, reader: BodyReader): Promise<string> {
+  try {
+    if (bodyKindOf(request) !== "form") throw new HttpError(415, "wanted application/x-www-form-urlencoded, in UTF-8");
+    return await readBody(request, reader);
+  } catch (error) {
+    discard(request);
+    if (!(error instanceof HttpError)) throw error;
+    throw new InputError([{ path: "", saw: "another request", wanted: error.message.replace(/^wanted /, "") }]);
   }
 }
 
@@ -92,15 +118,15 @@ function bodyKindOf(request: Request): BodyKind {
   throw new HttpError(415, "wanted application/x-www-form-urlencoded or application/json, in UTF-8");
 }
 
-async function readBody(request: Request, dispatcher: Dispatcher): Promise<string> {
-  const { limits } = dispatcher;
+async function readBody(request: Request, reader: BodyReader): Promise<string> {
+  const { limits } = reader;
   if (request.bodyUsed) {
     throw new TypeError("cannot read the body of the request: it was read before it was passed to the app");
   }
   const announced = request.headers.get("content-length");
   if (Number(announced ?? 0) > limits.bodyBytes) throw tooLarge(limits);
   // A server enforces the announced length, and reading a body as a whole is several times faster than in chunks.
-  const bytes = await (announced === null ? readChunks(request, dispatcher) : readWhole(request, dispatcher));
+  const bytes = await (announced === null ? readChunks(request, reader) : readWhole(request, reader));
   if (bytes.byteLength > limits.bodyBytes) throw tooLarge(limits);
   try {
     return UTF_8.decode(bytes);
@@ -126,7 +152,7 @@ function interrupted(): InputError {
   return new InputError([{ path: "", saw: "a connection that was interrupted", wanted: "a complete body" }]);
 }
 
-function readWhole(request: Request, { limits, bodyDeadline }: Dispatcher): Promise<Uint8Array> {
+function readWhole(request: Request, { limits, bodyDeadline }: BodyReader): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const cancelTimeout = bodyDeadline(() => reject(tooSlow(limits)));
     request.arrayBuffer().then((buffer) => {
@@ -139,7 +165,7 @@ function readWhole(request: Request, { limits, bodyDeadline }: Dispatcher): Prom
   });
 }
 
-async function readChunks(request: Request, { limits, bodyDeadline }: Dispatcher): Promise<Uint8Array> {
+async function readChunks(request: Request, { limits, bodyDeadline }: BodyReader): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array();
   const reader = request.body.getReader();
   const chunks: Uint8Array[] = [];

@@ -8,7 +8,7 @@ import { InputError } from "../errors.ts";
 import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
-import { compareVersions } from "../version.ts";
+import { compareVersions, refines } from "../version.ts";
 import type { EventFacts, StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";
 import { portalKey } from "./keys.ts";
@@ -24,7 +24,10 @@ import { mergeTokens, tokensOfEvent } from "./tokens.ts";
 export function applyEvent(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
   // An event from before the removal belongs to that installation, even if the app has been installed again since.
   if (record?.uninstalledTs !== undefined && sentTs(event, facts) < record.uninstalledTs) return record;
-  const next = withFacts(withStatus(record, event, facts), event, facts);
+  const next = {
+    ...withFacts(withStatus(record, event, facts), event, facts),
+    ...defined({ openedVersion: facts.verification.openedVersion }),
+  };
   return record !== undefined && isSame(next, record) ? record : next;
 }
 
@@ -63,6 +66,23 @@ export async function storeEvent(
 ): Promise<void> {
   const change = (found: Entry<PortalRecord> | null): PortalRecord => applyOrDefer(readRecord(found), event, facts);
   await updateEntry<PortalRecord>(storage, portalKey(event.auth.memberId), change, entry);
+}
+
+/**
+ * Returns whether an opening has started the installation or update of which Bitrix24 sends the event now. The event of a
+ * new installation, whose removal was missed, has another application token.
+ */
+export function isStartedByOpening(
+  record: PortalRecord | undefined,
+  event: B24Event,
+  { applicationTokenDigest }: StoredVerification,
+): boolean {
+  if (record?.openedVersion === undefined || record.status === "uninstalled" || !hasVersion(event)) return false;
+  const { openedVersion, applicationToken } = record;
+  const { version } = event.data;
+  const isSameInstallation = applicationTokenDigest === undefined || applicationToken === undefined ||
+    applicationTokenDigest === applicationToken.current;
+  return isSameInstallation && (version === openedVersion || refines(version, openedVersion));
 }
 
 /** Compares field by field: fields that did not change are the same objects. */

@@ -17,4 +17,6 @@ export interface StoredVerification {
   readonly installedVersion?: string;
   readonly scope?: readonly string[];
   readonly tokens?: VerifiedTokens;
+  /** VERSION that an opening found before `installFinish`. Bitrix24's own event of this version comes later. */
+  readonly openedVersion?: string;
 }

@@ -54,6 +54,11 @@ export function dueKey(due: string, memberId: string): Key {
 /** Key of the progress of the deploy sweep. Owner: `worker/deploy_sweep.ts`. One entry. */
 export const DEPLOY_SWEEP: Key = ["deployed"];
 
+/** Key of the ticket of an opened page, by the digest of the ticket. Owner: `app/openings.ts`. TTL: 1 hour. */
+export function ticketKey(digest: string): Key {
+  return ["plugin", "opening", digest];
+}
+
 /** Key of the events of a portal that wait for verification. Owner: `unverified.ts`. TTL: 25 hours. */
 export function unverifiedKey(memberId: string): Key {
   return ["unverified", memberId];

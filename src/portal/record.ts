@@ -168,6 +168,8 @@ export interface PortalRecord extends Omit<Portal, "run"> {
   readonly refreshing?: { readonly id: string; readonly until: number };
   /** Absent until the first check. */
   readonly check?: Check;
+  /** VERSION whose installation or update an opening has started: Bitrix24's own event of it is a duplicate. */
+  readonly openedVersion?: string;
   /** Latest `ts` of an installation or update. */
   readonly installedTs: number;
   /** Latest `ts` of a removal, also of an earlier installation. */
@@ -228,6 +230,7 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "nev
   tokens: "removal",
   refreshing: "removal",
   check: "removal",
+  openedVersion: "removal",
   installedTs: "never",
   uninstalledTs: "never",
   latestTs: "never",

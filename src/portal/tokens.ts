@@ -31,6 +31,8 @@ export interface StoredTokens {
 export interface VerifiedTokens {
   readonly userId?: number;
   readonly scope: readonly string[];
+  /** Whether the portal says that the user is an administrator; absent if it was not asked. */
+  readonly isAdmin?: boolean;
 }
 
 /** Number of people whose verified pairs a portal keeps, and whose unverified ones. The oldest are dropped. */
@@ -54,7 +56,9 @@ export function tokensOfEvent(event: B24Event, ts: number, verified: VerifiedTok
         server: serverOf(event),
       }),
       ...(verified === undefined ? {} : { isVerified: true }),
-      ...(event.name === "ONAPPINSTALL" || event.name === "ONAPPUPDATE" ? { isAdmin: true } : {}),
+      ...(verified?.isAdmin ?? (event.name === "ONAPPINSTALL" || event.name === "ONAPPUPDATE")
+        ? { isAdmin: true }
+        : {}),
     });
   }
   if (event.name === "ONAPPUSERREADY") {

@@ -45,6 +45,8 @@ export interface Verifier {
   readonly wake: (memberId: string) => void;
   /** Wakes the portals whose events are due, also those that another process stored. */
   readonly tick: () => Promise<void>;
+  /** Returns the budget, which openings share with unverified events. */
+  readonly budget: () => Budget;
   /** Starts no further event of those that wait. Resolves when none is under way. */
   readonly idle: () => Promise<void>;
 }
@@ -304,6 +306,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
         if (await keepIfDue(runtime, entry)) wake(memberId);
       }
     },
+    budget: budgetOf,
     idle: async () => {
       cancelTimer?.();
       cancelTimer = undefined;

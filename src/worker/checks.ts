@@ -35,6 +35,8 @@ export interface Checks {
   readonly check: (memberId: string) => Promise<CheckReport>;
   /** Checks a portal that has sent an event; returns `undefined` if it was checked recently. Never rejects. */
   readonly afterContact: (memberId: string) => Promise<void> | undefined;
+  /** Checks a portal whose app is opened, at most once a minute. Never rejects. */
+  readonly afterOpening: (memberId: string) => Promise<void> | undefined;
   /**
    * Schedules a check of a stored portal in an hour, after an event that could not be verified: Bitrix24 does not repeat
    * it. Returns `undefined` if that was done recently. Never rejects.
@@ -59,6 +61,9 @@ export interface ChecksOptions extends PortalCheckOptions {
 /** Delay (ms) before a check that failed is retried. */
 const RETRY_MS = 60 * 60 * 1000;
 
+/** Minimum time (ms) between two checks of a portal that are made because its app is opened. */
+const OPENING_INTERVAL_MS = 60_000;
+
 /** Returns the checks of an app. */
 export function createChecks(options: ChecksOptions): Checks {
   const { runtime, policy, canRefresh } = options;
@@ -82,6 +87,10 @@ export function createChecks(options: ChecksOptions): Checks {
           log.warn("check failed", { event: "check.failed", memberId, err })
         ),
       );
+    },
+    afterOpening: (memberId) => {
+      if (policy === undefined || !throttle(`opening ${memberId}`, OPENING_INTERVAL_MS)) return undefined;
+      return track(checkAfterOpening(options, memberId));
     },
     afterUnverified: (memberId) => {
       if (policy === undefined || !canRefresh || !throttle(`unverified ${memberId}`, RETRY_MS)) return undefined;
@@ -137,6 +146,15 @@ async function checkAfterContact(options: ChecksOptions, memberId: string, after
   const record = await loadPortal(storage, memberId);
   const isRecent = record.check !== undefined && now - record.check.at < afterContactMs;
   if (canBeChecked(record) && !isRecent) await checkAndRecord(options, memberId, false);
+}
+
+async function checkAfterOpening(options: ChecksOptions, memberId: string): Promise<void> {
+  try {
+    const record = await loadPortal(options.runtime.storage, memberId);
+    if (canBeChecked(record)) await checkAndRecord(options, memberId, false);
+  } catch (err) {
+    options.runtime.log.warn("check failed", { event: "check.failed", memberId, err });
+  }
 }
 
 /** Checks the portal, and records the attempt so that the next one comes later. Never rejects. */

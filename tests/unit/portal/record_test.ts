@@ -29,6 +29,7 @@ const RECORD: Required<PortalRecord> = {
   tokens: [{ owner: "user", accessToken: "secret", expiresAt: 1, scope: [], ts: 1 }],
   refreshing: { id: "1", until: 1 },
   check: { at: 1 },
+  openedVersion: "3",
   installedTs: 1,
   uninstalledTs: 1,
   latestTs: 1,
@@ -43,7 +44,7 @@ const RECORD: Required<PortalRecord> = {
 
 describe("withoutRemovedFields()", () => {
   it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
-    const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, ...rest } = RECORD;
+    const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...rest } = RECORD;
     assert.deepEqual(withoutRemovedFields(RECORD), rest);
   });
 });

@@ -22,6 +22,19 @@ describe("createBudget()", () => {
     assert.equal(count("known", true), 300);
   });
 
+  it("counts no question that is given back, in its own minute", () => {
+    let now = 0;
+    const { take, giveBack } = createBudget({ perMinute: 4, perPortal: 2 }, () => now);
+    for (let i = 0; i < 10; i++) {
+      assert.equal(take("a", false), true);
+      giveBack("a", false);
+    }
+    assert.deepEqual([take("a", false), take("a", false), take("a", false)], [true, true, false]);
+    now = 60_000;
+    giveBack("a", false);
+    assert.deepEqual([take("a", false), take("a", false), take("a", false)], [true, true, false]);
+  });
+
   it("lets 600 known portals whose token has changed ask in one minute", () => {
     const { take } = createBudget({ perMinute: 600, perPortal: 6 }, () => 0);
     assert.ok(Array.from({ length: 600 }, (_, i) => take(`${i}`, true)).every(Boolean));

@@ -1,0 +1,183 @@
+/** Openings of the app's page: what a page learns of its portal, and the tickets by which it asks again. */
+import { createDeadline } from "../async/deadline.ts";
+import { CLOUD_ORIGINS } from "../bitrix24/hosts.ts";
+import type { ProfileReader } from "../bitrix24/profile.ts";
+import type { OAuthClient } from "../bitrix24/oauth_client.ts";
+import { defined } from "../defined.ts";
+import { CannotVerifyError } from "../errors.ts";
+import { isOutage } from "../intake/http.ts";
+import { type AcceptedOpening, createOpeningIntake } from "../intake/open.ts";
+import { createOpeningVerifier } from "../intake/verify_opening.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
+import { portalKey, ticketKey } from "../portal/keys.ts";
+import { type Portal, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { entryTime } from "../portal/schedule.ts";
+import type { Secret } from "../secret.ts";
+import type { Upgrade } from "../upgrade/definition.ts";
+import type { Verifier } from "../verify/verifier.ts";
+import type { Checks } from "../worker/checks.ts";
+import { raiseTarget } from "../worker/missed_updates.ts";
+import { type UpgradeStatus, upgradeStatus } from "../worker/upgrade_status.ts";
+import type { Worker } from "../worker/worker.ts";
+import { keepAlive } from "./dispatch.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import type { Settings } from "./options.ts";
+
+/** A verified opening of the app's page by a user of a portal. */
+export interface Opening {
+  /** The portal's `member_id`. */
+  readonly memberId: string;
+  /** The portal after the opening. It is not stored if another user than an administrator opens an app whose installation is not finished. */
+  readonly portal: Portal;
+  /** Id of the user on the portal; absent if Bitrix24 does not say. */
+  readonly userId?: number;
+  /** The portal says that the user is an administrator. `false` also if the portal does not answer. */
+  readonly isAdmin: boolean;
+  /** `false` until the installer of the app, or of its new version, has called `BX24.installFinish()`. */
+  readonly isInstalled: boolean;
+  /** The app did not know the portal, or knew it as removed. */
+  readonly isNew: boolean;
+  /** Language of the user's interface, such as `de`; absent if the browser did not send it. */
+  readonly language?: string;
+  /** `DEFAULT` for the app itself, otherwise the code of the placement. Not verified, as all that the browser sends. */
+  readonly placement: string;
+  /** Options of the placement, such as the id of the deal; empty if there are none. Not verified. */
+  readonly placementOptions: Readonly<Record<string, unknown>>;
+  /** Id of the user's session with the app; absent if the browser did not send it. Not verified. */
+  readonly appSid?: Secret;
+  /** Whether the portal is on its target. */
+  readonly upgrade: UpgradeStatus;
+  /**
+   * A random string for `app.opening()`, valid for an hour; absent if there is nothing to wait for. The page may contain it:
+   * it identifies neither the portal nor the user to others.
+   */
+  readonly ticket?: string;
+  /** Origins that may embed the page, Bitrix24's cloud and the portal, for `frame-ancestors` of a Content-Security-Policy. */
+  readonly frameAncestors: readonly string[];
+}
+
+/** What `app.opening()` says about an opened page. */
+export type OpeningState = Pick<Opening, "isAdmin" | "isInstalled" | "language" | "upgrade">;
+
+/** The parts of an app that openings use. */
+export interface OpeningsOptions extends Pick<Settings, "limits" | "keys"> {
+  readonly runtime: AppRuntime;
+  readonly upgrades: readonly Upgrade[];
+  readonly lifecycle: Lifecycle;
+  readonly verifier: Verifier;
+  readonly worker: Worker;
+  readonly checks: Checks;
+  readonly appInfo: OAuthClient["appInfo"];
+  readonly isAdministrator: ProfileReader;
+  /** Retries a portal; see `Admin.retry`. */
+  readonly retry: (memberId: string) => Promise<void>;
+}
+
+/** What is stored under the digest of a ticket. */
+interface Ticket {
+  readonly memberId: string;
+  readonly isAdmin: boolean;
+  readonly isInstalled: boolean;
+  readonly language?: string;
+}
+
+/** TTL of tickets. */
+const TICKET_MS = 60 * 60 * 1000;
+
+/** `app.open` and `app.opening`. */
+export interface Openings {
+  readonly open: (request: Request, ...platform: unknown[]) => Promise<Opening>;
+  readonly opening: (ticket: string, options?: { readonly retry?: boolean }) => Promise<OpeningState | undefined>;
+}
+
+/** Returns the openings of an app. */
+export function createOpenings(options: OpeningsOptions): Openings {
+  const { runtime, upgrades, lifecycle, worker, checks, limits } = options;
+  const { storage, clock, log } = runtime;
+  const accept = createOpeningIntake({
+    ...{ runtime, limits, bodyDeadline: createDeadline(runtime.time, limits.bodyTimeoutMs) },
+    raiseTarget: (memberId, version) => raiseTarget(runtime, memberId, version),
+    verify: createOpeningVerifier({
+      ...{ runtime, appInfo: options.appInfo, budget: options.verifier.budget },
+      ...defined({ clientId: options.keys.clientId }),
+      isAdministrator: options.isAdministrator,
+    }),
+  });
+
+  async function start(): Promise<void> {
+    await lifecycle.start();
+    if (!lifecycle.isRunning()) throw new CannotVerifyError("the app is not running");
+  }
+
+  async function accepted(request: Request): Promise<AcceptedOpening> {
+    try {
+      await start();
+      return await accept(request);
+    } catch (err) {
+      const level = isOutage(err as Error) ? "warn" : "info";
+      log[level]("opening refused", { event: "opening.refused", err });
+      throw err;
+    }
+  }
+
+  async function issueTicket(ticket: Ticket): Promise<string> {
+    const random = runtime.random();
+    await storage.put(ticketKey(await runtime.digest(random)), ticket, { ttlMs: TICKET_MS });
+    return random;
+  }
+
+  return {
+    open: async (request, ...platform) => {
+      const found = await accepted(request);
+      const { opening: { language }, info: { memberId, userId, isInstalled }, isAdmin, isNew, record, delivery } =
+        found;
+      const fields = { memberId, ...defined({ userId }), isAdmin, isNew, isInstalled };
+      log.debug("app opened", { event: "opening.verified", ...fields });
+      if (delivery !== undefined) keepAlive(platform, worker.work(delivery).end);
+      else if (found.hasWork) keepAlive(platform, worker.process(memberId));
+      const upgrade = isInstalled || isAdmin ? await upgradeStatus(runtime, upgrades, record) : WAITS_FOR_ADMINISTRATOR;
+      if (isInstalled && upgrade.state !== "upgrading") keepAlive(platform, checks.afterOpening(memberId));
+      const hasToWait = !isInstalled || upgrade.state !== "current";
+      const ticket = hasToWait
+        ? await issueTicket({ memberId, isAdmin, isInstalled, ...defined({ language }) })
+        : undefined;
+      return { ...describe(found), upgrade, ...defined({ ticket }) };
+    },
+    opening: async (ticket, { retry = false } = {}) => {
+      await start();
+      const entry = await storage.get<Ticket>(ticketKey(await runtime.digest(ticket)));
+      if (entry === null) return undefined;
+      const { memberId, ...state } = entry.value;
+      if (!state.isInstalled && !state.isAdmin) return { ...state, upgrade: WAITS_FOR_ADMINISTRATOR };
+      const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+      if (record === undefined) return undefined;
+      const upgrade = await upgradeStatus(runtime, upgrades, record);
+      if (retry && state.isAdmin && (upgrade.state === "parked" || upgrade.state === "blocked")) {
+        log.info("retry from an opened page", { event: "opening.retried", memberId });
+        await options.retry(memberId);
+        return { ...state, upgrade: { state: "upgrading" } };
+      }
+      // Hosts without timers continue the work when the page asks.
+      if (record.due !== undefined && entryTime(record.due) <= clock()) worker.process(memberId);
+      return { ...state, upgrade };
+    },
+  };
+}
+
+function describe(
+  { opening, info, isAdmin, isNew, record }: AcceptedOpening,
+): Omit<Opening, "upgrade" | "ticket"> {
+  const { language, placement, placementOptions, appSid } = opening;
+  const { memberId, userId, isInstalled, clientEndpoint } = info;
+  const own = clientEndpoint === undefined ? [] : [new URL(clientEndpoint).origin];
+  return {
+    ...{ memberId, portal: snapshot(record), isAdmin, isInstalled, isNew, placement, placementOptions },
+    frameAncestors: [...CLOUD_ORIGINS, ...own],
+    ...defined({ userId, language, appSid }),
+  };
+}
+
+const WAITS_FOR_ADMINISTRATOR: UpgradeStatus = {
+  state: "blocked",
+  message: "the installation is not finished: an administrator of the portal has to open the app",
+};

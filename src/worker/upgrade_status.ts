@@ -1,0 +1,58 @@
+/** The status of a portal's upgrade, for people who wait for it. */
+import { defined } from "../defined.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
+import type { Delivery } from "../portal/inbox.ts";
+import { INBOX } from "../portal/keys.ts";
+import type { PortalRecord, RunProgress } from "../portal/record.ts";
+import type { Upgrade } from "../upgrade/definition.ts";
+import { nextAction } from "../upgrade/next_action.ts";
+import { runsUpgrades } from "./process_delivery.ts";
+
+/** The status of a portal's upgrade. */
+export interface UpgradeStatus {
+  /**
+   * `current`: the portal is on its target, and the handlers of its installation or update have succeeded. `upgrading`:
+   * work is under way, or due. `blocked`: something has to happen on the portal first. `parked`: it has failed
+   * permanently and waits for an operator.
+   */
+  readonly state: "current" | "upgrading" | "blocked" | "parked";
+  /** The progress that the running upgrade reports; absent if it reports none. */
+  readonly progress?: RunProgress;
+  /** Why the portal is blocked or parked, for operators, without tokens. */
+  readonly message?: string;
+}
+
+/** Returns the status of a portal. */
+export async function upgradeStatus(
+  runtime: AppRuntime,
+  upgrades: readonly Upgrade[],
+  record: PortalRecord,
+): Promise<UpgradeStatus> {
+  const { blocked, failure, run } = record;
+  if (record.status === "uninstalled") return { state: "blocked", message: "the app was removed from the portal" };
+  if (blocked !== undefined) return { state: "blocked", message: blocked.message };
+  const upgrading: UpgradeStatus = { state: "upgrading", ...defined({ progress: run?.progress }) };
+  const next = nextAction(record, upgrades, runtime.clock(), runtime.versions.latest);
+  switch (next.action) {
+    case "parked":
+      return { state: "parked", ...defined({ message: failure?.message }) };
+    case "block":
+      return { state: "blocked", message: next.message };
+    case "none":
+      return await inboxStatus(runtime, record) ?? { state: "current" };
+    default:
+      return upgrading;
+  }
+}
+
+/** Returns the status of the installations and updates of a portal whose work is not done; `undefined` if there are none. */
+async function inboxStatus({ storage }: AppRuntime, { memberId }: PortalRecord): Promise<UpgradeStatus | undefined> {
+  let status: UpgradeStatus | undefined;
+  for await (const entry of storage.list<Delivery>([...INBOX, memberId])) {
+    if (!runsUpgrades(entry)) continue;
+    const { attempts, retryAt, error } = entry.value;
+    if (attempts > 0 && retryAt === undefined) return { state: "parked", ...defined({ message: error }) };
+    status = { state: "upgrading" };
+  }
+  return status;
+}
