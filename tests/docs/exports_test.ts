@@ -64,6 +64,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./node-server": [
     "serve",
   ],
+  "./opening-page": [
+    "openingPage",
+  ],
   "./redis-storage": [
     "redisStorage",
   ],

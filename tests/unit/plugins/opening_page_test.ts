@@ -1,0 +1,380 @@
+import assert from "node:assert/strict";
+import {
+  type App,
+  createApp,
+  memoryStorage,
+  type Opening,
+  type RetryPolicy,
+  type UpgradeContext,
+} from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
+import { openingPage, type OpeningPageOptions } from "@b24/onappupdate/opening-page";
+import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+import { backgroundWork, CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
+
+const SECRETS = /acce55|fe5fe5|5e55|a99[0-9a-f]{5}|a223c6b3710f85df22e9377d6c4f7553|example\.bitrix24/;
+
+interface Setup {
+  readonly app: App;
+  readonly bitrix24: FakeBitrix24;
+  readonly portal: FakePortal;
+  readonly lines: string[];
+  readonly page: (request: Request) => Promise<Response>;
+  readonly settled: () => Promise<void>;
+}
+
+function setUp(
+  options: Partial<OpeningPageOptions> & {
+    readonly retry?: RetryPolicy;
+    readonly install?: () => void | Promise<void>;
+    readonly upgrade?: (ctx: UpgradeContext) => void | Promise<void>;
+  } = {},
+): Setup {
+  const { retry = {}, install = () => {}, upgrade = () => {}, ...others } = options;
+  const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
+  const { logger, lines } = recordingLogger();
+  const { platform, settled } = backgroundWork();
+  const app = createApp({
+    ...{ storage: memoryStorage(), clientId: CLIENT_ID, fetch: bitrix24.fetch, logger, retry },
+    ...{ checks: false, tickEveryMs: false },
+  }).use(applicationToken()).on("ONAPPINSTALL", install).upgrade("3", upgrade);
+  const handler = openingPage({ app, page: (_request, { portal }) => new Response(`on ${portal.version}`), ...others });
+  const portal = bitrix24.portal({ memberId: MEMBER_ID });
+  return { app, bitrix24, portal, lines, settled, page: (request) => handler(request, platform) };
+}
+
+/** What the waiting page tells its script. */
+interface PageData {
+  readonly ticket: string;
+  readonly view: {
+    readonly state: string;
+    readonly status: string;
+    readonly message?: string;
+    readonly finishes: boolean;
+  };
+}
+
+function dataOf(html: string): PageData {
+  const [, data] = /data-page="([^"]*)"/.exec(html) ?? [];
+  assert(data !== undefined, html);
+  const text = data.replaceAll("&quot;", '"').replaceAll("&#39;", "'").replaceAll("&lt;", "<").replaceAll("&amp;", "&");
+  return JSON.parse(text);
+}
+
+/** Asks as the script of the page does. */
+async function ask(made: Setup, body: unknown): Promise<{ readonly status: number; readonly body: unknown }> {
+  const response = await made.page(post(typeof body === "string" ? body : JSON.stringify(body), "application/json"));
+  assert.equal(response.headers.get("cache-control"), "no-store");
+  return { status: response.status, body: await response.json() };
+}
+
+/** A browser with just what the script of the page uses. */
+interface Browser {
+  readonly shown: Readonly<Record<"status" | "progress" | "message" | "retry", Record<string, unknown>>>;
+  readonly calls: string[];
+  readonly asked: URL[];
+  /** Runs the timer that the script has set. */
+  readonly later: () => Promise<void>;
+  readonly click: () => Promise<void>;
+}
+
+/** Runs the script of a waiting page. */
+function browse(made: Setup, html: string, address: string): Browser {
+  const [, script] = /<script nonce="[^"]+">([\s\S]*?)<\/script>/.exec(html)!;
+  const calls: string[] = [];
+  const asked: URL[] = [];
+  const timers: (() => Promise<void>)[] = [];
+  let click: () => void;
+  let pending: Promise<unknown> = Promise.resolve();
+  const element = (): Record<string, unknown> => ({
+    textContent: "",
+    hidden: true,
+    removeAttribute(name: string): void {
+      delete this[name];
+    },
+    addEventListener: (_name: string, listener: () => void) => click = listener,
+  });
+  const shown = { status: element(), progress: element(), message: element(), retry: element() };
+  const page = { dataset: { page: JSON.stringify(dataOf(html)) } };
+  const document = { getElementById: (id: string) => id === "data" ? page : shown[id as keyof typeof shown] };
+  const fetch = (url: URL, init: RequestInit): Promise<Response> => {
+    asked.push(url);
+    const answer = made.page(new Request(url, init));
+    pending = answer;
+    return answer;
+  };
+  const BX24 = {
+    init: (then: () => void) => then(),
+    installFinish: () => calls.push("installFinish"),
+    reloadWindow: () => calls.push("reloadWindow"),
+  };
+  const setTimeout = (run: () => Promise<void>): number => timers.push(run);
+  const parameters = { document, fetch, BX24, setTimeout, location: { href: address } };
+  new Function(...Object.keys(parameters), script!)(...Object.values(parameters));
+  return {
+    shown,
+    calls,
+    asked,
+    later: async () => await timers.shift()?.(),
+    click: async () => {
+      click();
+      await pending;
+      await new Promise((next) => globalThis.setTimeout(next, 5));
+    },
+  };
+}
+
+/** Lets the script ask until it has called `BX24`. */
+async function untilCalled(browser: Browser): Promise<void> {
+  while (browser.calls.length === 0) {
+    await new Promise((next) => setTimeout(next, 2));
+    await browser.later();
+  }
+}
+
+describe("openingPage()", () => {
+  it("hands over to the page of the app, with a request whose body is unread", async () => {
+    const openings: Opening[] = [];
+    const made = setUp({
+      page: async (request, opening) => {
+        openings.push(opening);
+        const form = new URLSearchParams(await request.text());
+        return new Response(`hello ${form.get("PLACEMENT")}`, { headers: { "x-own": "1" } });
+      },
+    });
+    made.portal.install(2);
+    const response = await made.page(made.portal.open({ placement: "CRM_DEAL_DETAIL_TAB" }));
+    assert.deepEqual([response.status, response.headers.get("x-own")], [200, "1"]);
+    assert.equal(await response.text(), "hello CRM_DEAL_DETAIL_TAB");
+    assert.deepEqual(openings.map(({ userId, isAdmin, ticket }) => [userId, isAdmin, ticket]), [[1, true, undefined]]);
+    await made.app.close();
+  });
+
+  it("shows the progress of an upgrade, then reloads the app", async () => {
+    const gate = Promise.withResolvers<void>();
+    const made = setUp({
+      upgrade: async ({ progress }) => {
+        await progress(1, 4, "half of it");
+        await gate.promise;
+      },
+    });
+    made.portal.install(2);
+    await made.page(made.portal.open());
+    made.portal.update(3);
+    const request = made.portal.open({ userId: 7, url: "https://app.example.com/page?own=1" });
+    const response = await made.page(request);
+    const html = await response.text();
+    assert.equal(response.status, 200);
+    assert.match(html, /<html lang="en">/);
+    assert.match(html, /<p role="status" id="status">The app is being updated…<\/p>/);
+    assert.match(html, /<progress id="progress" aria-label="Progress">/);
+    assert.match(html, /<script src="https:\/\/api\.bitrix24\.com\/api\/v1\/"><\/script>/);
+    assert.doesNotMatch(html, SECRETS);
+    const browser = browse(made, html, request.url);
+    while (browser.shown.progress["value"] === undefined) {
+      await new Promise((next) => setTimeout(next, 2));
+      await browser.later();
+    }
+    assert.deepEqual([browser.shown.progress["value"], browser.shown.progress["max"]], [1, 4]);
+    // The note is for administrators.
+    assert.equal(browser.shown.message["textContent"], "");
+    gate.resolve();
+    await untilCalled(browser);
+    assert.deepEqual(browser.calls, ["reloadWindow"]);
+    for (const url of browser.asked) assert.equal(url.href, "https://app.example.com/page?own=1");
+    await made.settled();
+    assert.equal(await (await made.page(made.portal.open())).text(), "on 3.0.0");
+    await made.app.close();
+  });
+
+  it("calls installFinish once the handlers of ONAPPINSTALL have succeeded, and not before", async () => {
+    const gate = Promise.withResolvers<void>();
+    const made = setUp({ install: () => gate.promise });
+    made.portal.install(2, { wizard: true });
+    const request = made.portal.open();
+    const html = await (await made.page(request)).text();
+    assert.match(html, /The app is being installed…/);
+    assert.deepEqual([dataOf(html).view.state, dataOf(html).view.finishes], ["waiting", true]);
+    const browser = browse(made, html, request.url);
+    for (let i = 0; i < 3; i++) await browser.later();
+    assert.deepEqual(browser.calls, []);
+    gate.resolve();
+    await untilCalled(browser);
+    assert.deepEqual(browser.calls, ["installFinish"]);
+    made.portal.installFinish();
+    assert.equal(await (await made.page(made.portal.open())).text(), "on 2.0.0");
+    await made.app.close();
+  });
+
+  it("shows a parked installation, and lets administrators retry it", async () => {
+    let isBroken = true;
+    const made = setUp({
+      retry: { maxAttempts: 1 },
+      install: () => {
+        if (isBroken) throw new Error("no <room>");
+      },
+    });
+    made.portal.install(2, { wizard: true });
+    await made.page(made.portal.open());
+    await made.settled();
+    const request = made.portal.open();
+    const html = await (await made.page(request)).text();
+    assert.match(html, /The app could not be updated/);
+    assert.match(html, /<p id="message">no &lt;room&gt;<\/p>/);
+    const browser = browse(made, html, request.url);
+    assert.equal(browser.shown.retry["hidden"], false);
+    isBroken = false;
+    await browser.click();
+    await untilCalled(browser);
+    assert.deepEqual(browser.calls, ["installFinish"]);
+    await made.app.close();
+  });
+
+  it("finishes a parked installation with finishWhenParked", async () => {
+    const made = setUp({
+      finishWhenParked: true,
+      retry: { maxAttempts: 1 },
+      install: () => {
+        throw new Error("no");
+      },
+    });
+    made.portal.install(2, { wizard: true });
+    const request = made.portal.open();
+    const html = await (await made.page(request)).text();
+    await made.settled();
+    const browser = browse(made, html, request.url);
+    await untilCalled(browser);
+    assert.deepEqual(browser.calls, ["installFinish"]);
+    await made.app.close();
+  });
+
+  it("tells a user who is no administrator nothing but that one is needed", async () => {
+    const made = setUp();
+    made.portal.install(2, { wizard: true });
+    const html = await (await made.page(made.portal.open({ userId: 7, language: "de" }))).text();
+    assert.match(html, /Ein Administrator Ihres Bitrix24 muss die App öffnen/);
+    const { ticket, view } = dataOf(html);
+    assert.deepEqual(view, {
+      ...{ state: "stuck", status: view.status, canRetry: false, finishes: true },
+    });
+    const { body } = await ask(made, { ticket, retry: true });
+    assert.deepEqual(body, view);
+    await made.app.close();
+  });
+
+  it("speaks English, German and Russian", async () => {
+    for (
+      const [language, shown, lang] of [
+        ["en", "Getting ready", "en"],
+        ["de", "Die App wird vorbereitet", "de"],
+        ["ru", "Приложение подготавливается", "ru"],
+        ["fr", "Getting ready", "en"],
+        ["<b>", "Getting ready", "en"],
+      ] as const
+    ) {
+      const made = setUp();
+      made.portal.install(2, { wizard: true });
+      const html = await (await made.page(made.portal.open({ language }))).text();
+      assert(html.includes(`<h1>${shown}</h1>`), html);
+      assert(html.includes(`<html lang="${lang}">`), html);
+      await made.app.close();
+    }
+  });
+
+  it("escapes the title", async () => {
+    const made = setUp({ title: `A & "B" <script>` });
+    made.portal.install(2, { wizard: true });
+    const html = await (await made.page(made.portal.open())).text();
+    assert.match(html, /<h1>A &amp; &quot;B&quot; &lt;script&gt;<\/h1>/);
+    await made.app.close();
+  });
+
+  it("may be embedded by Bitrix24 only, sets no cookies, and runs its own scripts only", async () => {
+    const made = setUp();
+    made.portal.install(2, { wizard: true });
+    const response = await made.page(made.portal.open());
+    const html = await response.text();
+    const policy = new Map(
+      response.headers.get("content-security-policy")!.split("; ").map((part): [string, string[]] => {
+        const [name, ...sources] = part.split(" ");
+        return [name!, sources];
+      }),
+    );
+    const ancestors = policy.get("frame-ancestors")!;
+    for (const origin of ["https://*.bitrix24.com", "https://*.bitrix24.ru", "https://example.bitrix24.de"]) {
+      assert(ancestors.includes(origin), ancestors.join());
+    }
+    assert(ancestors.every((origin) => origin.startsWith("https://")), ancestors.join());
+    const [, nonce] = /<script nonce="([^"]+)"/.exec(html)!;
+    assert.deepEqual(policy.get("script-src"), ["'self'", `'nonce-${nonce}'`, "https://api.bitrix24.com"]);
+    assert.deepEqual([policy.get("default-src"), policy.get("form-action")], [["'none'"], ["'none'"]]);
+    assert.equal(response.headers.get("set-cookie"), null);
+    assert.equal(response.headers.get("cache-control"), "no-store");
+    assert.equal(response.headers.get("referrer-policy"), "no-referrer");
+    assert.equal(response.headers.get("x-content-type-options"), "nosniff");
+    const again = await made.page(made.portal.open());
+    assert(!(await again.text()).includes(nonce!));
+    await made.app.close();
+  });
+
+  it("answers what is no opening, is not authentic, or cannot be verified now", async () => {
+    const made = setUp();
+    const { portal, bitrix24 } = made;
+    portal.install(2);
+    const forged = portal.open();
+    portal.expireTokens();
+    const rows: readonly (readonly [make: () => Request, status: number, text: RegExp])[] = [
+      [() => new Request("https://app.example.com/"), 400, /Please open this app in Bitrix24/],
+      [() => post(portal.event("ONAPPTEST", {})), 400, /Please open this app in Bitrix24/],
+      [() => post("x".repeat(100_000)), 400, /Please open this app in Bitrix24/],
+      [() => forged, 403, /Bitrix24 does not confirm/],
+      [
+        () => {
+          bitrix24.lose({ at: "oauth", times: 99 });
+          return portal.open();
+        },
+        503,
+        /Please reload the page in a minute/,
+      ],
+    ];
+    for (const [make, status, text] of rows) {
+      const response = await made.page(make());
+      const html = await response.text();
+      assert.equal(response.status, status);
+      assert.match(html, text);
+      assert.doesNotMatch(html, SECRETS);
+      assert.match(response.headers.get("content-security-policy")!, /frame-ancestors https:$/);
+      assert.equal(response.headers.get("retry-after"), status === 503 ? "60" : null);
+    }
+    assert.doesNotMatch(made.lines.join().replaceAll(/"memberId":"\w+"/g, ""), /acce55|fe5fe5|5e55|a99[0-9a-f]{5}/);
+    await made.app.close();
+  });
+
+  it("answers questions by ticket only", async () => {
+    const made = setUp();
+    made.portal.install(2, { wizard: true });
+    const html = await (await made.page(made.portal.open())).text();
+    const { ticket } = dataOf(html);
+    assert.equal((await ask(made, { ticket })).status, 200);
+    for (const body of [{ ticket: "other" }, { ticket: MEMBER_ID }]) {
+      assert.deepEqual(await ask(made, body), { status: 404, body: { error: "expired" } });
+    }
+    for (const body of ["", "{", "null", "[]", "{}", '{"ticket":1}', JSON.stringify({ ticket: "x".repeat(2000) })]) {
+      assert.deepEqual(await ask(made, body), { status: 400, body: { error: "bad_request" } }, body);
+    }
+    await made.app.close();
+    assert.equal((await ask(made, { ticket })).status, 503);
+  });
+
+  it("rejects with the errors of the app's own page", async () => {
+    const made = setUp({
+      page: () => {
+        throw new Error("own");
+      },
+    });
+    made.portal.install(2);
+    await assert.rejects(made.page(made.portal.open()), { message: "own" });
+    await made.app.close();
+  });
+});
