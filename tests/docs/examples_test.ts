@@ -48,6 +48,7 @@ test("every example is run by these tests", () => {
     "deno.ts",
     "hono.ts",
     "node.ts",
+    "opening.ts",
     "plugin.ts",
     "postgres_storage.ts", // run by postgres_storage_test.ts
   ]);
@@ -103,6 +104,23 @@ test("examples/plugin.ts notifies of the upgrade", async () => {
   assert.equal(await exited, 0, output());
   assert.match(output(), /^example\.bitrix24\.de: the new report is ready$/m);
   assert.match(output(), /^a223c6b3710f85df22e9377d6c4f7553 was upgraded from 2\.0\.0 to 3\.0\.0$/m);
+});
+
+test("examples/opening.ts installs and updates an app with a wizard", async () => {
+  const { output, exited } = run("examples/opening.ts");
+  assert.equal(await exited, 0, output());
+  const lines = output().split("\n").filter((line) => /^(user|handler)/.test(line));
+  assert.deepEqual(lines, [
+    "user 7 sees: The installation is not finished. An administrator of your Bitrix24 has to open the app.",
+    "user 1 sees: The app is being installed…",
+    "handler: installed at 2",
+    "user 1 sees: the app at 2.0.0, for admins: true",
+    "user 1 sees: The app is being installed…",
+    "handler: upgrade to 3",
+    "user 1 sees: the app at 3.0.0, for admins: true",
+    "user 7 sees: the app at 3.0.0, for admins: false",
+  ]);
+  assert.doesNotMatch(output(), /acce55|fe5fe5|5e55/);
 });
 
 test("examples/crash_everywhere.ts reports no unsafe call", async () => {
