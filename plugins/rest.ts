@@ -126,9 +126,10 @@ export interface B24PageOptions extends B24ListOptions {
 export interface RestOptions extends AnswerLimits {
   /**
    * Rate at which this process calls a portal. Use `{ burst: 250, perSecond: 5 }` for Enterprise portals; a function returns
-   * the rate of each portal.
+   * the rate of each portal. The default leaves 5 of the 50 requests that Bitrix24 allows at once to the app's own
+   * questions about unverified events.
    *
-   * @default { burst: 50, perSecond: 2 }
+   * @default { burst: 45, perSecond: 2 }
    */
   readonly rate?: B24Rate | ((memberId: string) => B24Rate);
   /**
@@ -219,7 +220,7 @@ export interface Rest extends Plugin<object, HasB24> {
  * ```
  */
 export function rest(options: RestOptions = {}): Rest {
-  const { rate = { burst: 50, perSecond: 2 }, timer = SYSTEM_TIMER } = options;
+  const { rate = { burst: 45, perSecond: 2 }, timer = SYSTEM_TIMER } = options;
   const { timeoutMs = 70_000, attempts = 3, longestWaitMs = 30_000, answerBytes, answerContainers } = options;
   assertRange({ timeoutMs, attempts, answerBytes, answerContainers }, 1);
   assertRange({ longestWaitMs }, 0);

@@ -4,8 +4,9 @@ import { defined } from "../defined.ts";
 import { InputError, type InputIssue } from "../errors.ts";
 import { Secret } from "../secret.ts";
 import { decodeForm } from "./form.ts";
+import { exceeds } from "./json_size.ts";
 import { scopesOf } from "./schemas.ts";
-import type { DecodeLimits, WireTree } from "./tree.ts";
+import { DECODE_LIMITS, type DecodeLimits, tooManyFields, type WireTree } from "./tree.ts";
 
 /** An opening of the app's page, as the browser posted it. None of it is verified. */
 export interface OpeningRequest {
@@ -68,7 +69,7 @@ export function isOpening(tree: WireTree): boolean {
 /**
  * Returns the opening in a query and a form body.
  *
- * @throws {InputError} if a field is missing or malformed; it names each such field
+ * @throws {InputError} if a field is missing or malformed, which it names, or if the body exceeds a limit
  */
 export function parseOpening(
   query: URLSearchParams,
@@ -88,7 +89,7 @@ export function parseOpening(
     expiresAt: receivedAt + seconds * 1000,
     scope: scopesOf(sent.APPLICATION_SCOPE),
     placement: sent.PLACEMENT || "DEFAULT",
-    placementOptions: optionsOf(sent.PLACEMENT_OPTIONS),
+    placementOptions: optionsOf(sent.PLACEMENT_OPTIONS, { ...DECODE_LIMITS, ...limits }),
     ...defined({
       language: asked.LANG || undefined,
       appSid: secretOf(asked.APP_SID),
@@ -103,10 +104,16 @@ function secretOf(value: string | undefined): Secret | undefined {
   return value ? new Secret(value) : undefined;
 }
 
-/** Returns the options of a placement. PHP writes an empty map as `[]`; anything else but an object counts as none. */
-function optionsOf(json: string | undefined): Readonly<Record<string, unknown>> {
+/**
+ * Returns the options of a placement. PHP writes an empty map as `[]`; anything else but an object counts as none.
+ *
+ * @throws {InputError} if they have more values than the limit
+ */
+function optionsOf(json: string | undefined, limits: DecodeLimits): Readonly<Record<string, unknown>> {
+  if (json === undefined || json === "") return {};
+  if (exceeds(json, { containers: limits.fields + 1, commas: limits.fields })) throw tooManyFields(limits);
   try {
-    const value: unknown = JSON.parse(json || "{}");
+    const value: unknown = JSON.parse(json);
     return typeof value === "object" && value !== null && !Array.isArray(value) ? value as Record<string, unknown> : {};
   } catch {
     return {};

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { InputError } from "@b24/onappupdate/errors";
 import { isOpening, parseOpening } from "../../../src/bitrix24/opening.ts";
 import { decodeForm } from "../../../src/bitrix24/form.ts";
+import type { DecodeLimits } from "../../../src/bitrix24/tree.ts";
 import { test } from "../../support/test.ts";
 
 const NOW = 1_785_300_000_000;
@@ -108,9 +109,15 @@ test("parseOpening() names every wrong field, and quotes none", () => {
 });
 
 test("parseOpening() heeds the limits of bodies", () => {
-  assert.throws(() => parse({}, { PLACEMENT_OPTIONS: "x".repeat(8193) }), InputError);
-  const query = form(QUERY);
-  assert.throws(() => parseOpening(query, form(BODY).toString(), NOW, { fields: 3 }), /more than 3 fields/);
+  const parseWith = (fields: Fields, limits: Partial<DecodeLimits>) =>
+    parseOpening(form(QUERY), form({ ...BODY, ...fields }).toString(), NOW, limits);
+  assert.throws(() => parseWith({}, { fields: 3 }), /more than 3 fields, wanted at most 3 \(limits\.fields\)/);
+  assert.throws(() => parseWith({ PLACEMENT_OPTIONS: "x".repeat(100) }, { valueLength: 99 }), /limits\.valueLength/);
+  for (const [item, fields] of [["{},", 20], ["1,", 20], ["[".repeat(21), 20], ["1,", undefined]] as const) {
+    const limits = fields === undefined ? {} : { fields };
+    const options = `{"a":[${item.repeat((fields ?? 5000) + 1)}1]}`;
+    assert.throws(() => parseWith({ PLACEMENT_OPTIONS: options }, limits), /limits\.fields/, options.slice(0, 20));
+  }
 });
 
 test("isOpening() tells openings from events", () => {

@@ -45,9 +45,12 @@ interface Setup {
 }
 
 function setUp(
-  options: Partial<AppOptions> & { readonly upgrade?: (ctx: UpgradeContext) => void | Promise<void> } = {},
+  options: Partial<AppOptions> & {
+    readonly upgrade?: (ctx: UpgradeContext) => void | Promise<void>;
+    readonly handler?: () => Promise<void>;
+  } = {},
 ): Setup {
-  const { upgrade = () => {}, ...others } = options;
+  const { upgrade = () => {}, handler = () => Promise.resolve(), ...others } = options;
   const clock = (): number => made.now;
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clock });
   const storage = memoryStorage({ clock });
@@ -60,7 +63,10 @@ function setUp(
     ...{ checks: false, tickEveryMs: false },
     ...others,
   }).use(applicationToken()).use(plugin)
-    .on(["ONAPPINSTALL", "ONAPPUPDATE"], ({ event }) => void ran.push(`${event.name} ${event.data.version}`))
+    .on(["ONAPPINSTALL", "ONAPPUPDATE"], async ({ event }) => {
+      await handler();
+      ran.push(`${event.name} ${event.data.version}`);
+    })
     .upgrade("3", async (ctx) => {
       await upgrade(ctx);
       ran.push("upgrade 3");
@@ -192,7 +198,7 @@ describe("app.open()", () => {
     ])[] = [
       [new Request("https://app.example.com/"), InputError, /wanted the method POST/],
       [post("{}", "application/json"), InputError, /wanted application\/x-www-form-urlencoded/],
-      [post("x".repeat(70_000)), InputError, /wanted at most 65536 bytes/],
+      [post("x".repeat(2 ** 20 + 1)), InputError, /wanted at most 1048576 bytes/],
       [post(portal.event("ONAPPTEST", {})), InputError, /query\.DOMAIN.*body\.AUTH_ID/],
       [changed(portal.open(), { AUTH_ID: undefined }), InputError, /body\.AUTH_ID: saw nothing/],
       [changed(portal.open(), { member_id: "me" }), InputError, /body\.member_id/],
@@ -348,12 +354,14 @@ describe("app.open()", () => {
 
 describe("app.open() while the installation is not finished", () => {
   it("installs a new portal once, and takes Bitrix24's own event as its duplicate", async () => {
-    const made = setUp();
+    const gate = Promise.withResolvers<void>();
+    const made = setUp({ handler: () => gate.promise });
     const { portal, open, settled, ran, app, names } = made;
     portal.install(2, { wizard: true });
     const [first, second] = await Promise.all([open(), open()]);
     assert.deepEqual([first!.isInstalled, first!.isNew, first!.upgrade.state], [false, true, "upgrading"]);
     assert.deepEqual([second!.isInstalled, second!.upgrade.state], [false, "upgrading"]);
+    gate.resolve();
     await settled();
     assert.deepEqual(ran, ["ONAPPINSTALL 2"]);
     const reopened = await open();
@@ -375,12 +383,14 @@ describe("app.open() while the installation is not finished", () => {
 
   it("updates a known portal once, and takes Bitrix24's own event as its duplicate", async () => {
     for (const as of ["ONAPPUPDATE", "ONAPPINSTALL"] as const) {
-      const made = setUp();
+      const gate = Promise.withResolvers<void>();
+      const made = setUp({ upgrade: () => gate.promise });
       const { portal, open, settled, ran, app } = made;
       await made.send(portal.install(2));
       made.now += 60_000;
       const event = portal.update(3, { wizard: true, as });
       assert.equal((await open()).upgrade.state, "upgrading");
+      gate.resolve();
       await settled();
       await open();
       await settled();

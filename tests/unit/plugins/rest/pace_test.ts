@@ -5,7 +5,7 @@ import { counter, failure, ok, refusal } from "./_rest.ts";
 
 describe("rest({ rate })", () => {
   const RATES = [
-    [{}, 50, 500],
+    [{}, 45, 500],
     [{ rate: { burst: 250, perSecond: 5 } }, 250, 200],
     [{ rate: { burst: 1, perSecond: 10 } }, 1, 100],
   ] as const;
