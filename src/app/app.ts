@@ -225,8 +225,10 @@ export function createApp(options: AppOptions): App {
     runtime,
     accept: async (incoming, verification) => {
       const accepted = await acceptVerified(runtime, incoming, verification);
-      checks.afterContact(incoming.event.auth.memberId);
-      return accepted.state === "accepted" ? { work: worker.work(accepted.delivery).result } : {};
+      const check = checks.afterContact(incoming.event.auth.memberId);
+      if (accepted.state !== "accepted") return defined({ end: check });
+      const { result, end } = worker.work(accepted.delivery);
+      return { result, end: Promise.all([end, check]) };
     },
     check: (memberId) => void checks.afterUnverified(memberId),
     ...defined({ refresh: credentials.refreshForeign }),
@@ -274,7 +276,7 @@ export function createApp(options: AppOptions): App {
     start: lifecycle.start,
     tick: async (options) => {
       await lifecycle.start();
-      return await tick(options);
+      return await tick(options, { awaitsVerification: true });
     },
     plan: (query) => plan(storage, registry.upgrades, query),
     check: checks.check,

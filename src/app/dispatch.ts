@@ -8,7 +8,8 @@ import { acceptEvent } from "../intake/accept.ts";
 import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { Checks } from "../worker/checks.ts";
-import type { FirstAttempt, Verifier } from "../verify/verifier.ts";
+import type { FirstAttempt } from "../verify/first_attempts.ts";
+import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Settings } from "./options.ts";
@@ -55,7 +56,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
    * @throws {CannotVerifyError} if it is not verified yet
    */
   async function awaitVerification(firstAttempt: Promise<FirstAttempt>, platform: readonly unknown[]): Promise<void> {
-    keepAlive(platform, firstAttempt.then((attempt) => attempt.state === "accepted" ? attempt.work : undefined));
+    keepAlive(platform, firstAttempt.then((attempt) => attempt.state === "accepted" ? attempt.end : undefined));
     if (acknowledge !== "handled") return;
     const settled: { attempt?: FirstAttempt } = {};
     await settlesWithin(time, firstAttempt.then((attempt) => settled.attempt = attempt), limits.acknowledgeMs);
@@ -67,7 +68,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       reported.add(attempt.error);
       throw attempt.error;
     }
-    if (attempt.work !== undefined) await settlesWithin(time, attempt.work, limits.acknowledgeMs);
+    if (attempt.result !== undefined) await settlesWithin(time, attempt.result, limits.acknowledgeMs);
   }
 
   function reportRejection(status: number, thrown: Error, event?: B24Event): void {

@@ -59,9 +59,12 @@ export function ticketKey(digest: string): Key {
   return ["plugin", "opening", digest];
 }
 
+/** Prefix of the lists of events that wait for verification. */
+export const UNVERIFIED = ["unverified"] as const;
+
 /** Key of the events of a portal that wait for verification. Owner: `unverified.ts`. TTL: 25 hours. */
 export function unverifiedKey(memberId: string): Key {
-  return ["unverified", memberId];
+  return [...UNVERIFIED, memberId];
 }
 
 /** Key of one event that waits for verification. Owner: `unverified.ts`. TTL: 25 hours. */

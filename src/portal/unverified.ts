@@ -7,7 +7,7 @@ import { FormatError } from "../errors.ts";
 import { unitHash } from "../retry.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
-import { UNVERIFIED_DUE, unverifiedDueKey, unverifiedEventKey, unverifiedKey } from "./keys.ts";
+import { UNVERIFIED, UNVERIFIED_DUE, unverifiedDueKey, unverifiedEventKey, unverifiedKey } from "./keys.ts";
 
 /** Raised whenever older code could misread an entry. */
 const UNVERIFIED_FORMAT = 1;
@@ -70,57 +70,94 @@ export interface UnverifiedOptions {
 
 /** What became of an event that was to wait. */
 export interface StoredUnverified {
-  readonly isDuplicate: boolean;
+  /** `"too_large"`: the event does not fit beside the smaller ones, and is not stored. */
+  readonly state: "stored" | "duplicate" | "too_large";
   /** Number of events that it replaced. */
   readonly replaced: number;
 }
 
-/** Stores an event that waits for verification; durable once it resolves. A further one than fits replaces a random one. */
+/** An event that is to wait. */
+export interface NewUnverified {
+  readonly body: Body;
+  /** In milliseconds since 1970. */
+  readonly receivedAt: number;
+  /** Digest of the event and its access token. */
+  readonly digest: string;
+  /** The portal has a record. */
+  readonly isKnown: boolean;
+}
+
+/**
+ * Stores an event that waits for verification; durable once it resolves. If there are too many, it replaces a random one;
+ * if they are too large, the largest give way, so that no large event displaces a life-cycle event: those are small.
+ */
 export async function storeUnverified(
   options: UnverifiedOptions,
   memberId: string,
-  event: { readonly body: Body; readonly receivedAt: number; readonly digest: string; readonly isKnown: boolean },
+  event: NewUnverified,
 ): Promise<StoredUnverified> {
   const { storage, clock, random } = options;
   const slot = random();
-  const size = event.body.text.length;
-  const value: UnverifiedEvent = { format: UNVERIFIED_FORMAT, body: event.body, receivedAt: event.receivedAt };
+  const { body, receivedAt, digest, isKnown } = event;
   const now = clock();
+  const waiting: WaitingEvent = { slot, digest, size: body.text.length, receivedAt, attempts: 0, nextAt: now };
   // The body first, then the schedule, then the head: a crash between leaves entries that expire or are deleted as stale.
   const [, known] = await Promise.all([
-    storage.put(unverifiedEventKey(memberId, slot), value, { ttlMs: TTL_MS }),
+    storage.put<UnverifiedEvent>(unverifiedEventKey(memberId, slot), { format: UNVERIFIED_FORMAT, body, receivedAt }, {
+      ttlMs: TTL_MS,
+    }),
     storage.get<Head>(unverifiedKey(memberId)),
   ]);
   const before = readHead(known);
   // An entry for each event would let a flood fill the schedule.
   const due = before === undefined || before.due > now ? now : before.due;
   if (due === now) await schedule(storage, memberId, now);
-  let evicted: WaitingEvent[] = [];
+  let evicted: readonly WaitingEvent[] = [];
   let isDuplicate = false;
-  const stored = await updateEntry<Head>(storage, unverifiedKey(memberId), (entry) => {
-    const head = readHead(entry);
-    evicted = [];
-    isDuplicate = head?.events.some(({ digest }) => digest === event.digest) ?? false;
+  const stored = await updateHead(options, memberId, (head) => {
+    isDuplicate = head?.events.some((one) => one.digest === digest) ?? false;
+    evicted = isDuplicate ? [waiting] : [];
     if (isDuplicate) return head;
-    const kept = [...head?.events ?? []];
-    const total = (): number => kept.reduce((sum, one) => sum + one.size, 0);
-    for (let i = 0; kept.length > 0 && (kept.length >= MAX_EVENTS || total() + size > MAX_SIZE); i++) {
-      evicted.push(...kept.splice(Math.floor(unitHash(`${slot} ${i}`) * kept.length), 1));
-    }
-    kept.push({ slot, digest: event.digest, size, receivedAt: event.receivedAt, attempts: 0, nextAt: now });
-    return {
-      ...head,
-      format: UNVERIFIED_FORMAT,
-      events: kept,
-      isKnown: event.isKnown,
-      due: Math.min(head?.due ?? now, now),
-    };
+    const { kept, gone } = bounded(head?.events ?? [], waiting);
+    evicted = gone;
+    if (gone.includes(waiting)) return head;
+    return { ...head, format: UNVERIFIED_FORMAT, events: kept, isKnown, due: Math.min(head?.due ?? now, now) };
   }, known);
   // Another process has released the events between the two reads.
-  if (due !== now && readHead(stored)?.due === now) await schedule(storage, memberId, now);
-  const gone = isDuplicate ? [slot] : evicted.map(({ slot }) => slot);
-  await Promise.all(gone.map((slot) => storage.delete(unverifiedEventKey(memberId, slot))));
-  return { isDuplicate, replaced: evicted.length };
+  if (due !== now && stored?.due === now) await schedule(storage, memberId, now);
+  await Promise.all(evicted.map(({ slot }) => storage.delete(unverifiedEventKey(memberId, slot))));
+  if (isDuplicate) return { state: "duplicate", replaced: 0 };
+  if (evicted.includes(waiting)) return { state: "too_large", replaced: 0 };
+  return { state: "stored", replaced: evicted.length };
+}
+
+/** Returns which events wait after another one has come. If `added` is too large, only that is gone. */
+function bounded(
+  events: readonly WaitingEvent[],
+  added: WaitingEvent,
+): { readonly kept: readonly WaitingEvent[]; readonly gone: readonly WaitingEvent[] } {
+  const kept = [...events];
+  const gone: WaitingEvent[] = [];
+  const remove = (index: number): void => void gone.push(...kept.splice(index, 1));
+  const randomOf = (count: number): number => Math.floor(unitHash(`${added.slot} ${gone.length}`) * count);
+  if (kept.length >= MAX_EVENTS) remove(randomOf(kept.length));
+  while (added.size + kept.reduce((sum, { size }) => sum + size, 0) > MAX_SIZE) {
+    const max = Math.max(0, ...kept.map(({ size }) => size));
+    if (added.size > max) return { kept: events, gone: [added] };
+    const largest = kept.filter(({ size }) => size === max);
+    remove(kept.indexOf(largest[randomOf(largest.length)]!));
+  }
+  return { kept: [...kept, added], gone };
+}
+
+/** Returns the characters of the bodies of all unknown portals that wait. */
+export async function unknownSize({ storage }: Pick<UnverifiedOptions, "storage">): Promise<number> {
+  let total = 0;
+  for await (const entry of storage.list<Head>(UNVERIFIED)) {
+    const { isKnown, events } = readHead(entry)!;
+    if (!isKnown) total += events.reduce((sum, { size }) => sum + size, 0);
+  }
+  return total;
 }
 
 /** The events of a portal while this process alone verifies them. */
@@ -135,14 +172,12 @@ export async function ownUnverified(
   memberId: string,
   id: string,
 ): Promise<OwnedEvents | undefined> {
-  const entry = await updateEntry<Head>(options.storage, unverifiedKey(memberId), (entry) => {
-    const head = readHead(entry);
+  const head = await updateHead(options, memberId, (head) => {
     if (head === undefined) return undefined;
     const { owner } = head;
     if (owner !== undefined && owner.id !== id && owner.until > options.clock()) return head;
     return { ...head, owner: { id, until: options.clock() + OWNED_MS } };
   });
-  const head = readHead(entry);
   return head?.owner?.id === id ? { isKnown: head.isKnown, events: head.events } : undefined;
 }
 
@@ -235,14 +270,22 @@ export async function keepIfDue(options: UnverifiedOptions, { memberId, key, tim
 }
 
 async function changeEvents(
-  { storage }: UnverifiedOptions,
+  options: UnverifiedOptions,
   memberId: string,
   change: (events: readonly WaitingEvent[]) => readonly WaitingEvent[],
 ): Promise<void> {
-  await updateEntry<Head>(storage, unverifiedKey(memberId), (entry) => {
-    const head = readHead(entry);
-    return head === undefined ? undefined : { ...head, events: change(head.events) };
-  });
+  await updateHead(options, memberId, (head) => head && { ...head, events: change(head.events) });
+}
+
+/** Changes a head, which expires unless it is changed again; returns it as it is stored afterwards. */
+async function updateHead(
+  { storage }: UnverifiedOptions,
+  memberId: string,
+  change: (head: Head | undefined) => Head | undefined,
+  known?: Entry<Head> | null,
+): Promise<Head | undefined> {
+  const key = unverifiedKey(memberId);
+  return readHead(await updateEntry<Head>(storage, key, (entry) => change(readHead(entry)), known, { ttlMs: TTL_MS }));
 }
 
 /** A schedule entry of a portal's events. */

@@ -1,4 +1,6 @@
 /** The tick: finds the portals that are due, and has the worker process them. */
+import { MAX_TIMER_MS } from "../async/time.ts";
+import { settlesWithin } from "../async/with_timeout.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { entryTime, listDue, type ScheduleEntry } from "../portal/schedule.ts";
@@ -40,20 +42,30 @@ export interface TickReport {
 /** Age (ms) at which a schedule entry without a portal record counts as orphaned and is deleted. */
 const ORPHANED_MS = 60 * 60 * 1000;
 
+/**
+ * A tick. `awaitsVerification`: it also waits, within its budget, until the events that are due are verified and their
+ * work is done. Ticks in the background do not: a silent OAuth host must not delay the portals that are due.
+ */
+export type Tick = (
+  options?: TickOptions,
+  how?: { readonly awaitsVerification?: boolean },
+) => Promise<TickReport>;
+
 /** Returns `app.tick`. Any number of processes may tick over one storage. */
 export function createTicker(
   runtime: AppRuntime,
   worker: Worker,
-  verifier: Pick<Verifier, "tick">,
-): (options?: TickOptions) => Promise<TickReport> {
+  verifier: Pick<Verifier, "tick" | "settled">,
+): Tick {
   const { storage, clock, time, log } = runtime;
   const sweep = createDeploySweep(runtime);
 
-  return async ({ limit = 100, concurrency = 8, budgetMs = 30_000 } = {}) => {
+  return async ({ limit = 100, concurrency = 8, budgetMs = 30_000 } = {}, { awaitsVerification = false } = {}) => {
     assertOptions({ limit, concurrency, budgetMs });
     const endAt = time.monotonic() + budgetMs;
     await sweep(limit);
     await verifier.tick();
+    if (awaitsVerification) await settlesWithin(time, verifier.settled(), Math.min(budgetMs, MAX_TIMER_MS));
     const entries = listDue(storage, clock());
     const seen = new Set<string>();
     let started = 0;

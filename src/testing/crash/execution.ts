@@ -1,7 +1,7 @@
 /** One execution of `crashEverywhere()`: all events, in processes that crash at given points, until no work is left. */
 import { type App, memoryStorage, type Storage } from "../../../mod.ts";
 import type { CrashEverywhereOptions } from "./options.ts";
-import { hasWork, type Outcome, outcomeOf } from "./outcome.ts";
+import { nextWorkAt, type Outcome, outcomeOf } from "./outcome.ts";
 import { type CrashPoint, type SimulatedProcess, startProcess } from "./process.ts";
 import { type Calls, count, type CountedCalls } from "./report.ts";
 
@@ -16,8 +16,10 @@ export interface Execution {
 
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
 const START = 1_785_400_000_000;
-/** A day: longer than every lease, delay and sleep of a test. */
-const RESTART_MS = 24 * 60 * 60 * 1000;
+/** Longer than every lease, and shorter than the hour for which access tokens are valid. */
+const RESTART_MS = 30 * 60 * 1000;
+/** Longer than the minute for which the app's questions to Bitrix24 are budgeted. */
+const BETWEEN_EVENTS_MS = 61_000;
 /** Number of ticks after which the work of an app counts as endless. */
 const MAX_TICKS = 100;
 
@@ -26,8 +28,8 @@ interface Processes {
   readonly current: () => SimulatedProcess;
   /** Runs `work` in the current process, and again in the next one for as long as the process crashes. */
   readonly survive: (work: (app: App) => Promise<unknown>) => Promise<void>;
-  /** Moves the clock past every delay. */
-  readonly skipDelays: () => void;
+  /** Moves the clock ahead by at least `ms`, and to `time` at least. */
+  readonly elapse: (ms: number, time?: number) => void;
 }
 
 /** Runs one execution. Appends the operations at which its processes crash to `crashes`. */
@@ -40,10 +42,15 @@ export async function execute(
   const storage = memoryStorage();
   const calls: CountedCalls = new Map();
   const processes = startProcesses(options, storage, calls, crashPoints, crashes);
-  for (const event of options.events) await send(processes, typeof event === "string" ? event : event());
-  for (let ticks = 0; await hasWork(storage); ticks++) {
+  for (const event of options.events) {
+    await send(processes, typeof event === "string" ? event : event());
+    processes.elapse(BETWEEN_EVENTS_MS);
+  }
+  for (let ticks = 0;; ticks++) {
+    const workAt = await nextWorkAt(storage);
+    if (workAt === undefined) break;
     if (ticks === MAX_TICKS) throw new Error(`there is still work to do after ${MAX_TICKS} ticks`);
-    processes.skipDelays();
+    processes.elapse(RESTART_MS, workAt);
     await processes.survive((app) => app.tick({ concurrency: 1 }));
   }
   const outcome = await outcomeOf(storage);
@@ -78,7 +85,7 @@ function startProcesses(
   let current = start();
   return {
     current: () => current,
-    skipDelays: () => void (now += RESTART_MS),
+    elapse: (ms, time = 0) => void (now = Math.max(now + ms, time)),
     survive: async (work) => {
       while (true) {
         await work(current.app).catch((error) => {

@@ -1,13 +1,18 @@
 /** The portals at the end of an execution, and how two outcomes differ. */
 import type { Storage } from "../../../mod.ts";
 
-/** Returns whether a portal has work left. */
-export async function hasWork(storage: Storage): Promise<boolean> {
-  for await (const { key } of storage.list(["due"])) {
-    const record = await storage.get<{ due?: string }>(["portal", key[2]!]);
-    if (record?.value.due === key[1]) return true;
+/** Returns the earliest time at which a portal has work left, or events that wait for their verification. */
+export async function nextWorkAt(storage: Storage): Promise<number | undefined> {
+  let earliest: number | undefined;
+  for (const [schedule, owner] of [["due", "portal"], ["unverified-due", "unverified"]] as const) {
+    for await (const { key } of storage.list([schedule])) {
+      const entry = await storage.get<{ due?: string | number }>([owner, key[2]!]);
+      if (entry === null || `${entry.value.due}`.padStart(key[1]!.length, "0") !== key[1]) continue;
+      earliest = Math.min(earliest ?? Infinity, Number.parseInt(key[1]!, 10));
+      break;
+    }
   }
-  return false;
+  return earliest;
 }
 
 /** The fields of each portal that crashes must not change: neither times nor numbers of attempts. */

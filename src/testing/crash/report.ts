@@ -148,7 +148,7 @@ function problemOf(call: Call, firstByKey: ReadonlyMap<string, Call>): string | 
 
 /** Methods of Bitrix24's REST that read, or that register something under a code or handler, so that it exists once. */
 const HARMLESS =
-  /\.(get|list|fields|info)$|^(event|placement)\.(un)?bind$|^(bizproc\.(robot|activity)|messageservice\.sender|userfieldtype|crm\.automation\.trigger)\.(add|update|delete)$|^imconnector\.(un)?register$/;
+  /\.(get|list|fields|info)$|^(profile|user\.current)$|^(event|placement)\.(un)?bind$|^(bizproc\.(robot|activity)|messageservice\.sender|userfieldtype|crm\.automation\.trigger)\.(add|update|delete)$|^imconnector\.(un)?register$/;
 
 function isHarmless({ method, url, body }: Call): boolean {
   if (/^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) || url.pathname.startsWith("/oauth/token")) return true;

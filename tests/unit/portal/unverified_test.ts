@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { memoryStorage } from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
 import {
   keepIfDue,
   listUnverifiedDue,
@@ -10,17 +10,30 @@ import {
   releaseUnverified,
   removeUnverified,
   removeUnverifiedBefore,
+  type StoredUnverified,
   storeUnverified,
+  unknownSize,
   type UnverifiedDue,
+  type UnverifiedOptions,
 } from "../../../src/portal/unverified.ts";
 import { describe, it } from "../../support/test.ts";
 
 const MEMBER = "a".repeat(32);
 
-function setup() {
+interface Setup {
+  readonly state: { now: number };
+  readonly storage: Storage;
+  readonly options: UnverifiedOptions;
+  readonly store: (digest: string, size?: number) => Promise<StoredUnverified>;
+  readonly due: () => Promise<UnverifiedDue[]>;
+  /** Returns the number of all stored entries. */
+  readonly keys: () => Promise<number>;
+}
+
+function setup(): Setup {
   const state = { now: 1_000_000 };
   let count = 0;
-  const storage = memoryStorage();
+  const storage = memoryStorage({ clock: () => state.now });
   const options = { storage, clock: () => state.now, random: () => `slot-${++count}` };
   const store = (digest: string, size = 10) =>
     storeUnverified(options, MEMBER, {
@@ -43,7 +56,7 @@ function setup() {
 describe("events that wait for verification", () => {
   it("are at most 32 a portal: a further one replaces another", async () => {
     const { options, store, keys } = setup();
-    for (let i = 0; i < MAX_EVENTS; i++) assert.deepEqual(await store(`${i}`), { isDuplicate: false, replaced: 0 });
+    for (let i = 0; i < MAX_EVENTS; i++) assert.deepEqual(await store(`${i}`), { state: "stored", replaced: 0 });
     for (let i = 0; i < 100; i++) assert.equal((await store(`flood ${i}`)).replaced, 1);
     const owned = await ownUnverified(options, MEMBER, "p");
     assert.equal(owned?.events.length, MAX_EVENTS);
@@ -58,12 +71,62 @@ describe("events that wait for verification", () => {
     const { events } = (await ownUnverified(options, MEMBER, "p"))!;
     assert.ok(events.reduce((sum, { size }) => sum + size, 0) <= MAX_SIZE);
     assert.equal(events.length, 4);
+    assert.ok(events.some(({ digest }) => digest === "11"), "the new one is kept");
+  });
+
+  it("give way to smaller ones, never to larger ones", async () => {
+    const { options, store, keys } = setup();
+    for (let i = 0; i < MAX_EVENTS / 2; i++) await store(`life-cycle ${i}`, 8 * 1024);
+    assert.deepEqual(await store("large", 60_000), { state: "stored", replaced: 0 });
+    assert.deepEqual(await store("equally large", 60_000), { state: "stored", replaced: 0 });
+    assert.deepEqual(await store("larger", 60_001), { state: "too_large", replaced: 0 });
+    assert.deepEqual(await store("above the bound", MAX_SIZE + 1), { state: "too_large", replaced: 0 });
+    assert.deepEqual(await store("smaller", 59_999), { state: "stored", replaced: 1 });
+    for (let i = MAX_EVENTS / 2; i < 30; i++) await store(`life-cycle ${i}`, 8 * 1024);
+    const { events } = (await ownUnverified(options, MEMBER, "p"))!;
+    assert.equal(events.filter(({ digest }) => digest.startsWith("life-cycle")).length, 30);
+    assert.ok(events.reduce((sum, { size }) => sum + size, 0) <= MAX_SIZE);
+    // Bodies, the head and one schedule entry.
+    assert.equal(await keys(), events.length + 2);
+  });
+
+  it("may be as large as all together, if no other waits", async () => {
+    const { store } = setup();
+    assert.deepEqual(await store("alone", MAX_SIZE), { state: "stored", replaced: 0 });
+  });
+
+  it("expire, whatever was done with them", async () => {
+    const HOUR = 3_600_000;
+    for (const change of ["none", "owned", "postponed", "removed", "released"] as const) {
+      const { state, options, store, keys } = setup();
+      await store("1");
+      await store("2");
+      const owned = change === "none" ? undefined : await ownUnverified(options, MEMBER, "p");
+      const slot = owned?.events[0]?.slot ?? "";
+      if (change === "postponed") await postponeUnverified(options, MEMBER, slot, state.now + 30_000);
+      if (change === "removed") await removeUnverified(options, MEMBER, slot);
+      if (change === "released") await releaseUnverified(options, MEMBER, "p");
+      state.now += 24 * HOUR;
+      assert.ok(await keys() > 0, change);
+      state.now += HOUR + 1;
+      assert.equal(await keys(), 0, change);
+    }
+  });
+
+  it("of unknown portals are counted together", async () => {
+    const { options, store } = setup();
+    await store("known", 1000);
+    for (const [member, size] of [["b", 20], ["c", 30]] as const) {
+      const body = { kind: "form" as const, text: "x".repeat(size) };
+      await storeUnverified(options, member.repeat(32), { body, receivedAt: 0, digest: "1", isKnown: false });
+    }
+    assert.equal(await unknownSize(options), 50);
   });
 
   it("wait once if they are equal", async () => {
     const { options, store, keys } = setup();
     await store("same");
-    assert.equal((await store("same")).isDuplicate, true);
+    assert.deepEqual(await store("same"), { state: "duplicate", replaced: 0 });
     assert.equal((await ownUnverified(options, MEMBER, "p"))?.events.length, 1);
     assert.equal(await keys(), 3);
   });

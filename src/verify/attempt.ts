@@ -1,0 +1,172 @@
+/** One attempt at verifying a stored event: asks Bitrix24, refreshes an expired token pair, and accepts or refuses. */
+import { B24Error } from "../bitrix24/b24_error.ts";
+import { meaningOf } from "../bitrix24/error_codes.ts";
+import type { B24Event } from "../bitrix24/events.ts";
+import type { RefreshedTokens } from "../bitrix24/oauth_client.ts";
+import { type Incoming, parseStored } from "../bitrix24/parse.ts";
+import { CannotVerifyError, InputError, NotAuthenticError } from "../errors.ts";
+import { type AppRuntime, eventLog, notify, safeError } from "../plugin/runtime.ts";
+import type { StoredVerification } from "../portal/event_facts.ts";
+import { portalKey } from "../portal/keys.ts";
+import { type PortalRecord, readRecord } from "../portal/record.ts";
+import {
+  KEPT_MS,
+  loadUnverified,
+  postponeUnverified,
+  removeUnverified,
+  storeRefreshed,
+  type UnverifiedEvent,
+  type WaitingEvent,
+} from "../portal/unverified.ts";
+import { Secret } from "../secret.ts";
+import type { Entry } from "../storage/storage.ts";
+import type { Budget } from "./budget.ts";
+import type { AcceptedEvent, FirstAttempt } from "./first_attempts.ts";
+import type { RefusedTokens } from "./refused_tokens.ts";
+import { verifyEvent } from "./verify_event.ts";
+
+/** What attempts need besides the app's runtime. */
+export interface AttemptOptions {
+  readonly runtime: AppRuntime;
+  readonly budget: () => Budget;
+  readonly refused: RefusedTokens;
+  /** Accepts a verified event: stores its delivery and has it processed. */
+  readonly accept: (incoming: Incoming, verification: StoredVerification) => Promise<Omit<AcceptedEvent, "state">>;
+  /** Refreshes the token pair of an event whose access token has expired; absent without `clientSecret`. */
+  readonly refresh?: (refreshToken: Secret, server: string | undefined) => Promise<RefreshedTokens>;
+}
+
+/** Tries to verify an event that this process owns. `"budget_spent"`: nobody was asked. */
+export type Attempt = (
+  memberId: string,
+  waiting: WaitingEvent,
+  isKnown: boolean,
+) => Promise<FirstAttempt | { readonly state: "budget_spent" }>;
+
+/** Milliseconds before a question that had no answer is repeated: the first time, and at most. */
+const RETRY_FIRST_MS = 30_000;
+const RETRY_MAX_MS = 10 * 60_000;
+
+/** Returns the function that makes an attempt. */
+export function createAttempt(options: AttemptOptions): Attempt {
+  const { runtime, budget, refused, accept } = options;
+
+  return async (memberId, waiting, isKnown) => {
+    const entry = await loadUnverified(runtime, memberId, waiting.slot);
+    // It was removed with its portal.
+    if (entry === undefined) return await finish({ state: "waiting" });
+    const incoming = incomingOf(entry.value);
+    const { event, receivedAt } = incoming;
+    const log = eventLog(runtime, event);
+    if (receivedAt + KEPT_MS <= runtime.clock()) {
+      log.warn("event dropped: it could not be verified in time", { event: "verification.expired" });
+      return await finish({ state: "waiting" });
+    }
+    try {
+      await refused.assertNew(event);
+    } catch (error) {
+      return await finish({ state: "refused", error: error as Error });
+    }
+    if (!budget().take(memberId, isKnown)) return { state: "budget_spent" };
+    try {
+      const { incoming: verified, verification } = await verify(options, entry, incoming);
+      const accepted = await accept(verified, verification);
+      log.debug("waiting event verified", { event: "verification.succeeded" });
+      return await finish({ state: "accepted", ...accepted });
+    } catch (error) {
+      if (runtime.signal.aborted) throw error;
+      // An InputError is a verified event that misses a version, or has one that is unreadable.
+      if (!(error instanceof NotAuthenticError || error instanceof InputError)) return await askLater(event, error);
+      if (error instanceof NotAuthenticError) await refused.add(event);
+      reportRefusal(runtime, event, error);
+      return await finish({ state: "refused", error });
+    }
+
+    async function finish<T>(outcome: T): Promise<T> {
+      await removeUnverified(runtime, memberId, waiting.slot);
+      return outcome;
+    }
+
+    async function askLater(event: B24Event, error: unknown): Promise<FirstAttempt> {
+      const nextAt = runtime.clock() + Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(waiting.attempts, 10));
+      runtime.log[error instanceof CannotVerifyError ? "debug" : "warn"]("event not verified yet", {
+        ...{ event: "verification.postponed", memberId, nextAt, err: safeError(runtime, error, event) },
+      });
+      await postponeUnverified(runtime, memberId, waiting.slot, nextAt);
+      return { state: "waiting" };
+    }
+  };
+}
+
+interface Verified {
+  readonly incoming: Incoming;
+  readonly verification: StoredVerification;
+}
+
+/** Verifies an event by its access token or, if that has expired, by the one that its refresh token yields. */
+async function verify(options: AttemptOptions, entry: Entry<UnverifiedEvent>, incoming: Incoming): Promise<Verified> {
+  const { runtime } = options;
+  const { event, receivedAt } = incoming;
+  const record = readRecord(await runtime.storage.get<PortalRecord>(portalKey(event.auth.memberId)));
+  try {
+    return { incoming, verification: await verifyEvent(runtime, event, { receivedAt, record, stage: "later" }) };
+  } catch (error) {
+    const { refreshed: pair } = entry.value;
+    if (!isExpired(error) || (pair !== undefined && pair.expiresAt > runtime.clock())) throw error;
+    const refreshed = await refresh(options, entry, event);
+    if (refreshed === undefined) throw error;
+    const verification = await verifyEvent(runtime, refreshed, { receivedAt, record, stage: "later" });
+    return { incoming: { ...incoming, event: refreshed }, verification };
+  }
+}
+
+/** Returns the event with a new token pair, which is stored first; `undefined` if there is none to be had. */
+async function refresh(
+  { runtime, refresh }: AttemptOptions,
+  entry: Entry<UnverifiedEvent>,
+  event: B24Event,
+): Promise<B24Event | undefined> {
+  const { refreshToken, serverEndpoint } = event.auth;
+  if (refresh === undefined || refreshToken === undefined) return undefined;
+  const server = URL.canParse(serverEndpoint ?? "") ? new URL(serverEndpoint!).origin : undefined;
+  const { accessToken, refreshToken: next, expiresAt } = await refresh(refreshToken, server).catch((cause) => {
+    if (!(cause instanceof B24Error)) throw cause;
+    if (meaningOf(cause.b24Code).refusesRefreshToken !== true) throw new CannotVerifyError(cause.message, { cause });
+    throw new NotAuthenticError(`the OAuth host refuses the refresh token: ${cause.b24Code}`, { cause });
+  });
+  const refreshed = { accessToken, refreshToken: next, expiresAt };
+  if (!await storeRefreshed(runtime, entry, refreshed)) {
+    throw new CannotVerifyError("another process has changed the event");
+  }
+  return withPair(event, refreshed);
+}
+
+function reportRefusal(runtime: AppRuntime, event: B24Event, thrown: NotAuthenticError | InputError): void {
+  const { memberId } = event.auth;
+  const error = safeError(runtime, thrown, event);
+  const isForged = thrown instanceof NotAuthenticError;
+  const status = isForged ? 403 : 400;
+  runtime.log[isForged ? "info" : "warn"]("event refused", { event: "event.refused", memberId, status, err: error });
+  notify(runtime, "eventRejected", { status, error, memberId, event: event.name });
+}
+
+/** Returns whether an OAuth host refused an access token that a refresh may replace. */
+function isExpired(error: unknown): boolean {
+  return error instanceof NotAuthenticError && error.cause instanceof B24Error && error.cause.refusesToken === true;
+}
+
+/** Returns the event of an entry, with the pair that replaced its own. */
+function incomingOf({ body, receivedAt, refreshed }: UnverifiedEvent): Incoming {
+  const incoming = parseStored(body, receivedAt);
+  return refreshed === undefined ? incoming : { ...incoming, event: withPair(incoming.event, refreshed) };
+}
+
+function withPair(event: B24Event, pair: NonNullable<UnverifiedEvent["refreshed"]>): B24Event {
+  const auth = {
+    ...event.auth,
+    accessToken: new Secret(pair.accessToken),
+    refreshToken: new Secret(pair.refreshToken),
+    expiresAt: pair.expiresAt,
+  };
+  return { ...event, auth } as B24Event;
+}

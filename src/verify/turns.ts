@@ -1,0 +1,101 @@
+/** The queue of the portals whose events wait for verification: one event a turn, a few turns at a time. */
+import type { AppRuntime } from "../plugin/runtime.ts";
+
+/** Gives portals their turns in the order in which they were woken. */
+export interface Turns {
+  /** Queues a portal. Returns `false` if it gets no turn soon: it waits for the budget, or turns have stopped. */
+  readonly wake: (memberId: string) => boolean;
+  /** Returns whether a portal has its turn, or waits for one or for the budget. */
+  readonly has: (memberId: string) => boolean;
+  /** Resolves when no portal has its turn or waits for one. */
+  readonly settled: () => Promise<void>;
+  /** Starts no further turn. Resolves when none is under way. */
+  readonly stop: () => Promise<void>;
+  readonly isStopped: () => boolean;
+}
+
+/** What turns consist of. */
+export interface TurnsOptions {
+  readonly runtime: Pick<AppRuntime, "clock" | "time" | "signal">;
+  /**
+   * Takes the turn of a portal. `"again"`: the portal queues for another turn, so that one with many events delays no
+   * other. `"budget_spent"`: the portal queues when the budget is renewed.
+   */
+  readonly take: (memberId: string) => Promise<"again" | "budget_spent" | "done">;
+  /** Returns when the budget is renewed, in milliseconds since 1970. */
+  readonly renewedAt: () => number;
+  readonly onFailure: (memberId: string, error: unknown) => void;
+}
+
+/** Turns at a time. */
+const CONCURRENCY = 8;
+
+/** Returns an empty queue. */
+export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOptions): Turns {
+  /** Portals that wait for their turn, in order. */
+  const queue = new Set<string>();
+  /** Portals that wait for the budget. */
+  const spent = new Set<string>();
+  const running = new Map<string, Promise<void>>();
+  let isStopped = false;
+  /** Cancels the timer that continues when the budget is renewed. */
+  let cancelTimer: (() => void) | undefined;
+
+  /** Starts turns while there are slots. */
+  function next(): void {
+    for (const memberId of queue) {
+      if (isStopped || runtime.signal.aborted || running.size >= CONCURRENCY) return;
+      if (running.has(memberId)) continue;
+      queue.delete(memberId);
+      const turn = run(memberId).catch((error) => onFailure(memberId, error)).finally(() => {
+        running.delete(memberId);
+        next();
+      });
+      running.set(memberId, turn);
+    }
+  }
+
+  async function run(memberId: string): Promise<void> {
+    const left = await take(memberId);
+    if (left === "again") queue.add(memberId);
+    else if (left === "budget_spent") waitForBudget(memberId);
+  }
+
+  function waitForBudget(memberId: string): void {
+    if (isStopped) return;
+    spent.add(memberId);
+    const continueAll = (): void => {
+      cancelTimer = undefined;
+      for (const memberId of spent) queue.add(memberId);
+      spent.clear();
+      next();
+    };
+    cancelTimer ??= runtime.time.setTimer(continueAll, Math.max(1, renewedAt() - runtime.clock()), {
+      keepAlive: false,
+    });
+  }
+
+  async function settled(): Promise<void> {
+    while (running.size > 0) await Promise.all(running.values());
+  }
+
+  return {
+    wake: (memberId) => {
+      if (isStopped || spent.has(memberId)) return false;
+      queue.add(memberId);
+      next();
+      return true;
+    },
+    has: (memberId) => queue.has(memberId) || spent.has(memberId) || running.has(memberId),
+    settled,
+    stop: async () => {
+      isStopped = true;
+      cancelTimer?.();
+      // Their events are stored: another process verifies them, or the next start of this one.
+      queue.clear();
+      spent.clear();
+      await settled();
+    },
+    isStopped: () => isStopped,
+  };
+}

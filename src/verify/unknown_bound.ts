@@ -1,0 +1,40 @@
+/** Bounds the events that wait for portals without a record: anybody can make up a `member_id`. */
+import { coalesce } from "../async/coalesce.ts";
+import { unknownSize, type UnverifiedOptions } from "../portal/unverified.ts";
+
+/** Characters of the bodies of all unknown portals that may wait. */
+export const MAX_UNKNOWN_SIZE = 64 * 1024 * 1024;
+/** Milliseconds between two counts of what is stored. */
+const RECOUNT_MS = 60_000;
+
+/** Admits bodies of unknown portals. */
+export interface UnknownBound {
+  /** Returns whether a body of `size` characters may wait, and counts it if so. */
+  readonly admit: (size: number) => Promise<boolean>;
+}
+
+/**
+ * Returns the bound of this process: it counts what it has admitted, and at the bound what is stored. Several processes
+ * may exceed it together, each once.
+ */
+export function createUnknownBound(options: UnverifiedOptions): UnknownBound {
+  let size = 0;
+  let countedAt = -Infinity;
+  const counting = new Map<string, Promise<void>>();
+
+  async function recount(): Promise<void> {
+    countedAt = options.clock();
+    size = await unknownSize(options);
+  }
+
+  return {
+    admit: async (added) => {
+      if (size + added > MAX_UNKNOWN_SIZE && countedAt + RECOUNT_MS <= options.clock()) {
+        await coalesce(counting, "", recount);
+      }
+      if (size + added > MAX_UNKNOWN_SIZE) return false;
+      size += added;
+      return true;
+    },
+  };
+}
