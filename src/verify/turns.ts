@@ -1,4 +1,6 @@
 /** The queue of the portals whose events wait for verification: one event a turn, a few turns at a time. */
+import { coalesce } from "../async/coalesce.ts";
+import { delay } from "../async/time.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 
 /** Gives portals their turns in the order in which they were woken. */
@@ -37,9 +39,13 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
   /** Portals that wait for the budget. */
   const spent = new Set<string>();
   const running = new Map<string, Promise<void>>();
+  const pauses = new Map<string, Promise<void>>();
   let isStopped = false;
   /** Cancels the timer that continues when the budget is renewed. */
   let cancelTimer: (() => void) | undefined;
+
+  /** With a storage in memory, a turn would otherwise end before the answer is sent. All turns share one timer. */
+  const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(runtime.time, 0));
 
   /** Starts turns while there are slots. */
   function next(): void {
@@ -47,7 +53,7 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
       if (isStopped || runtime.signal.aborted || running.size >= CONCURRENCY) return;
       if (running.has(memberId)) continue;
       queue.delete(memberId);
-      const turn = run(memberId).catch((error) => onFailure(memberId, error)).finally(() => {
+      const turn = afterAnswers().then(() => run(memberId)).catch((error) => onFailure(memberId, error)).finally(() => {
         running.delete(memberId);
         next();
       });

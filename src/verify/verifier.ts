@@ -2,7 +2,6 @@
  * Verifies the events that wait for it. Receiving an event never calls another host; the verifier does, under a budget,
  * fairly across portals, and again until Bitrix24 answers.
  */
-import { delay } from "../async/time.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { CannotVerifyError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
@@ -155,8 +154,7 @@ function createPostpone({ runtime, check, refused, firstAttempt, wake }: Postpon
     eventLog(runtime, event).debug("event waits for verification", { ...{ event: "event.unverified", replaced } });
     if (state === "duplicate") notify(runtime, "duplicateReceived", { event });
     const attempt = firstAttempt(memberId, digest);
-    // With a storage in memory, the attempt would otherwise delay the answer.
-    void delay(runtime.time, 0).then(() => wake(memberId));
+    wake(memberId);
     return { firstAttempt: attempt };
   };
 }

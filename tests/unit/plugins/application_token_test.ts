@@ -567,13 +567,14 @@ describe("applicationToken() refuses to start", () => {
   }
 
   test("but uses the default of a limit that is undefined", async () => {
-    const { app, send, bitrix24, portal } = rig({ acknowledge: "stored" }, {
+    const { app, send, bitrix24, portal } = rig({ acknowledge: "stored", clock: () => 0 }, {
       budget: { perPortal: undefined as never },
     });
     portal.install(2);
     const forged = (i: number): string => portal.event("ONAPPTEST", {}).replace(/acce55/, `f${i}`);
     for (let i = 0; i < 20; i++) await send(forged(i));
-    await app.close();
+    await app.tick();
     assert.equal(bitrix24.requests(), 6);
+    await app.close();
   });
 });
