@@ -41,8 +41,8 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
   const running = new Map<string, Promise<void>>();
   const pauses = new Map<string, Promise<void>>();
   let isStopped = false;
-  /** Cancels the timer that continues when the budget is renewed. */
-  let cancelTimer: (() => void) | undefined;
+  /** When the budget is renewed, and how to cancel the timer that continues then. */
+  let renewal: { readonly at: number; readonly cancel: () => void } | undefined;
 
   /** With a storage in memory, a turn would otherwise end before the answer is sent. All turns share one timer. */
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(runtime.time, 0));
@@ -70,15 +70,24 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
   function waitForBudget(memberId: string): void {
     if (isStopped) return;
     spent.add(memberId);
-    const continueAll = (): void => {
-      cancelTimer = undefined;
-      for (const memberId of spent) queue.add(memberId);
-      spent.clear();
-      next();
-    };
-    cancelTimer ??= runtime.time.setTimer(continueAll, Math.max(1, renewedAt() - runtime.clock()), {
-      keepAlive: false,
-    });
+    if (renewal !== undefined) return;
+    const at = renewedAt();
+    const cancel = runtime.time.setTimer(renew, Math.max(1, at - runtime.clock()), { keepAlive: false });
+    renewal = { at, cancel };
+  }
+
+  function renew(): void {
+    renewal?.cancel();
+    renewal = undefined;
+    for (const memberId of spent) queue.add(memberId);
+    spent.clear();
+    next();
+  }
+
+  /** Returns whether a portal waits for the budget. Hosts that suspend processes also suspend their timers. */
+  function isSpent(memberId: string): boolean {
+    if (renewal !== undefined && runtime.clock() >= renewal.at) renew();
+    return spent.has(memberId);
   }
 
   async function settled(): Promise<void> {
@@ -87,16 +96,17 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
 
   return {
     wake: (memberId) => {
-      if (isStopped || spent.has(memberId)) return false;
+      if (isStopped || isSpent(memberId)) return false;
       queue.add(memberId);
       next();
       return true;
     },
-    has: (memberId) => queue.has(memberId) || spent.has(memberId) || running.has(memberId),
+    has: (memberId) => isSpent(memberId) || queue.has(memberId) || running.has(memberId),
     settled,
     stop: async () => {
       isStopped = true;
-      cancelTimer?.();
+      renewal?.cancel();
+      renewal = undefined;
       // Their events are stored: another process verifies them, or the next start of this one.
       queue.clear();
       spent.clear();

@@ -154,6 +154,8 @@ function createPostpone({ runtime, check, refused, firstAttempt, wake }: Postpon
     eventLog(runtime, event).debug("event waits for verification", { ...{ event: "event.unverified", replaced } });
     if (state === "duplicate") notify(runtime, "duplicateReceived", { event });
     const attempt = firstAttempt(memberId, digest);
+    // The copy that waited may have been refused meanwhile.
+    if (state === "duplicate") await refused.assertNew(event);
     wake(memberId);
     return { firstAttempt: attempt };
   };

@@ -16,10 +16,10 @@ export interface Execution {
 
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
 const START = 1_785_400_000_000;
-/** Longer than every lease, and shorter than the hour for which access tokens are valid. */
-const RESTART_MS = 30 * 60 * 1000;
-/** Longer than the minute for which the app's questions to Bitrix24 are budgeted. */
-const BETWEEN_EVENTS_MS = 61_000;
+/** Longer than every lease. Several restarts are shorter than the hour for which access tokens are valid. */
+const RESTART_MS = 10 * 60 * 1000;
+/** Between events and ticks: longer than the minute for which the app's questions to Bitrix24 are budgeted. */
+const PAUSE_MS = 61_000;
 /** Number of ticks after which the work of an app counts as endless. */
 const MAX_TICKS = 100;
 
@@ -44,13 +44,13 @@ export async function execute(
   const processes = startProcesses(options, storage, calls, crashPoints, crashes);
   for (const event of options.events) {
     await send(processes, typeof event === "string" ? event : event());
-    processes.elapse(BETWEEN_EVENTS_MS);
+    processes.elapse(PAUSE_MS);
   }
   for (let ticks = 0;; ticks++) {
     const workAt = await nextWorkAt(storage);
     if (workAt === undefined) break;
     if (ticks === MAX_TICKS) throw new Error(`there is still work to do after ${MAX_TICKS} ticks`);
-    processes.elapse(RESTART_MS, workAt);
+    processes.elapse(PAUSE_MS, workAt);
     await processes.survive((app) => app.tick({ concurrency: 1 }));
   }
   const outcome = await outcomeOf(storage);

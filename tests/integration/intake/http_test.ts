@@ -492,7 +492,6 @@ describe("app.fetch() does not reveal why it answers", () => {
       "another token": () => app.fetch(post(portal.update(3, { rotateToken: true, tokenless: true }))),
       "unknown portal": () => app.fetch(post(stranger.event("ONAPPINSTALL", { VERSION: "1" }, { tokenless: true }))),
       "unknown access token": () => app.fetch(post(GOOD)),
-      "not installed": () => app.fetch(post(stranger.event("ONAPPINSTALL", { VERSION: "1" }))),
       "another app": () =>
         app.fetch(post(`${other.event("ONAPPINSTALL", { VERSION: "1" })}&auth[application_token]=0`)),
       "refused by a plugin": verifying(() => Promise.reject(new NotAuthenticError("the address is not Bitrix24's"))),
@@ -505,7 +504,10 @@ describe("app.fetch() does not reveal why it answers", () => {
     const failing = (method: "get" | "put") => (): Promise<Response> =>
       trustingApp({ storage: { ...memoryStorage(), [method]: down } }).app.fetch(post(GOOD));
     const { app, portal } = rig({ fetch: down });
-    const flooded = rig({}, { proofs: { unknown: 0 } });
+    const flooded = rig({}, { budget: { perPortal: 1 } });
+    const forged = flooded.portal.install(1).replace(/acce55[^&]*/, "acce55-forged");
+    assert.equal(await flooded.send(forged), 403);
+    const behind = rig();
     const newer = memoryStorage();
     await newer.put(["portal", MEMBER_ID], { format: 99 });
     const closed = trustingApp().app;
@@ -513,6 +515,7 @@ describe("app.fetch() does not reveal why it answers", () => {
     const broken = trustingApp().app.use({ name: "broken", setup: down });
     await answers(503, {
       "the OAuth host is down": () => app.fetch(post(portal.install(1))),
+      "not installed": () => behind.app.fetch(post(behind.portal.event("ONAPPINSTALL", { VERSION: "1" }))),
       "too many verifications": () => flooded.app.fetch(post(flooded.portal.install(1))),
       "storage cannot read": failing("get"),
       "storage cannot write": failing("put"),
