@@ -172,6 +172,9 @@ export interface Settings extends
   readonly checks: CheckPolicy | undefined;
 }
 
+/** What a simulation passes to `createApp` besides its options, so that it takes no real time. Not public. */
+export type Simulation = Partial<Pick<Settings, "time">>;
+
 const TICK_EVERY_MS = 30_000;
 
 const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"];
@@ -195,7 +198,7 @@ const TIMER_LIMITS: ReadonlySet<string> = new Set(["bodyTimeoutMs", "acknowledge
  *
  * @throws {TypeError} if an option is invalid; the message names it
  */
-export function settingsOf(options: AppOptions): Settings {
+export function settingsOf(options: AppOptions & Simulation): Settings {
   const { storage, retry = {}, acknowledge = "stored", versions = coerced(), oauthTimeoutMs = 5000 } = options;
   if (typeof storage?.get !== "function") {
     throw new TypeError("cannot create an app without storage; pass one, such as memoryStorage() to try it out");
@@ -228,7 +231,7 @@ export function settingsOf(options: AppOptions): Settings {
     fetch: (...args) => (options.fetch ?? globalThis.fetch)(...args),
     lookup: options.lookup ?? addressesOf,
     random: options.random ?? (() => crypto.randomUUID()),
-    time: systemTime,
+    time: options.time ?? systemTime,
     digest,
   };
 }

@@ -23,13 +23,14 @@ export type {
 } from "./bitrix24/portal.ts";
 export type { FakeUserOptions } from "./bitrix24/state.ts";
 export type { FakeOpenOptions } from "./bitrix24/opening.ts";
-export type { FakeEventOptions } from "./bitrix24/event.ts";
+export type { FakeEventOptions, FakeForgeOptions } from "./bitrix24/event.ts";
 export type { FakeDelivery, FakeHandler, FakeSent } from "./bitrix24/sender.ts";
 export { type FakeAnswers, fakeAnswers, type FakeFailOptions, type FakeFaultOptions } from "./bitrix24/faults.ts";
 export { type FakeServer, forwardingFetch } from "./bitrix24/server.ts";
 export type {
   FakeCall,
   FakeMethod,
+  FakeOutage,
   FakeRateLimit,
   FakeRegistration,
   FakeRegistrations,

@@ -10,7 +10,7 @@ import { decodeRequest, followRedirects } from "./request.ts";
 import { answerRest } from "./rest.ts";
 import { createSender, type FakeHandler, type FakeSent } from "./sender.ts";
 import { type FakeServer, startServer } from "./server.ts";
-import type { FakeCall, FakeRateLimit, World } from "./state.ts";
+import type { FakeCall, FakeOutage, FakeRateLimit, World } from "./state.ts";
 
 /** Options of {@linkcode fakeBitrix24}. */
 export interface FakeBitrix24Options {
@@ -75,6 +75,10 @@ export interface FakeBitrix24 {
   readonly fail: (code: string, options?: FakeFailOptions) => void;
   /** {@linkcode FakePortal.lose} for all portals and for unknown tokens. */
   readonly lose: (options?: FakeFaultOptions) => void;
+  /** Takes the OAuth hosts down until it is called without a kind. */
+  readonly outage: (kind?: FakeOutage) => void;
+  /** Delays what `app.info` of the OAuth hosts reports of installations and updates, in milliseconds. */
+  readonly lag: (ms: number) => void;
   /** Listens on a free loopback port, for apps in other processes. See {@linkcode forwardingFetch}. */
   readonly serve: () => Promise<FakeServer>;
 }
@@ -149,6 +153,8 @@ export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
     formerHosts: new Map(),
     calls: [],
     faults: [],
+    lagMs: 0,
+    oauthOutage: undefined,
     issuedPairs: 0,
     requests: 0,
     refreshes: 0,
@@ -170,6 +176,8 @@ export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
     deliverTo: sender.deliverTo,
     fail: (code, options) => failCalls(world, undefined, code, options),
     lose: (options) => breakConnections(world, undefined, options),
+    outage: (kind) => void (world.oauthOutage = kind),
+    lag: (ms) => void (world.lagMs = ms),
     serve: () => startServer(fetch),
   };
 }

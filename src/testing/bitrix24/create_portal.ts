@@ -1,5 +1,6 @@
 /** Creates portals of a fake Bitrix24. */
 import { defined } from "../../defined.ts";
+import { forgedBody } from "./event.ts";
 import { breakConnections, failCalls } from "./faults.ts";
 import { openingRequest } from "./opening.ts";
 import type { FakePortal, FakePortalOptions } from "./portal.ts";
@@ -30,6 +31,7 @@ export function createPortal(world: World, sender: Sender, options: FakePortalOp
       return portal.domain;
     },
     ...events,
+    forge: (name, data = {}, options = {}) => forgedBody(world, portal, name, data, options),
     open: (options = {}) => {
       setUser(portal, options.userId ?? 1, defined({ admin: options.admin }));
       return openingRequest(world, portal, options);
@@ -93,6 +95,7 @@ function newPortal(
     domain,
     version: undefined,
     isFinished: true,
+    installationStates: [],
     hasWizard: false,
     isPaid: true,
     status: "S",

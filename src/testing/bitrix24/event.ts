@@ -14,6 +14,65 @@ export interface FakeEventOptions {
   readonly userId?: number;
 }
 
+/** Options of {@linkcode FakePortal.forge}. */
+export interface FakeForgeOptions {
+  /**
+   * The `application_token`.
+   *
+   * @default that of the portal
+   */
+  readonly applicationToken?: string;
+  /**
+   * A token pair, such as one that is made up, or one of another portal.
+   *
+   * @default none
+   */
+  readonly tokens?: { readonly accessToken: string; readonly refreshToken?: string };
+  /**
+   * Seconds since 1970.
+   *
+   * @default the present time, or that of the next event without a `clock`
+   */
+  readonly ts?: number;
+  /** Fields of `auth` that replace those of the portal, such as `server_endpoint`; `undefined` leaves one out. */
+  readonly auth?: Readonly<Record<string, string | undefined>>;
+}
+
+/** Returns the body of an event that Bitrix24 has not sent. */
+export function forgedBody(
+  world: World,
+  portal: PortalState,
+  name: string,
+  data: Readonly<Record<string, string>>,
+  { applicationToken: token, tokens, ts, auth: replaced = {} }: FakeForgeOptions,
+): string {
+  const body = new URLSearchParams({ event: name, ...dataFields(data) });
+  body.append("ts", String(ts ?? (world.hasClock ? Math.floor(world.now() / 1000) : portal.ts)));
+  const auth: Record<string, string | undefined> = {
+    ...(tokens === undefined ? {} : {
+      access_token: tokens.accessToken,
+      refresh_token: tokens.refreshToken,
+      expires_in: String(world.accessTokenSeconds),
+      scope: scopeText(portal),
+      user_id: "1",
+    }),
+    domain: portal.domain,
+    server_endpoint: `${world.oauthOrigin}/rest/`,
+    client_endpoint: endpointOf(portal),
+    member_id: portal.memberId,
+    application_token: token ?? applicationToken(portal),
+    ...replaced,
+  };
+  for (const [key, value] of Object.entries(auth)) if (value !== undefined) body.append(`auth[${key}]`, value);
+  return body.toString();
+}
+
+function dataFields(data: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(data).map(([key, value]) => [`data[${key.replace(/\]$/, "").replace("[", "][")}]`, value]),
+  );
+}
+
 /** Returns the form that Bitrix24 posts. Keys of `data` are as on the wire: `QUERY[any]` becomes `data[QUERY][any]`. */
 export function eventBody(
   world: World,
@@ -25,10 +84,7 @@ export function eventBody(
   // Two events in one second would count as one.
   if (world.hasClock) portal.ts = Math.max(portal.ts, Math.floor(world.now() / 1000));
   const { ts } = portal;
-  const body = new URLSearchParams({ event: name });
-  for (const [key, value] of Object.entries(data)) {
-    body.append(`data[${key.replace(/\]$/, "").replace("[", "][")}]`, value);
-  }
+  const body = new URLSearchParams({ event: name, ...dataFields(data) });
   body.append("ts", String(ts));
   const pair = tokenless ? undefined : issueTokens(world, portal, userId);
   const expires = world.hasClock && pair !== undefined

@@ -6,6 +6,7 @@ import {
   type FakeCall,
   issueTokens,
   type PortalState,
+  reportedInstallation,
   scopeText,
   type TokenState,
   type World,
@@ -16,6 +17,8 @@ type RecordedCall = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
 /** Answers a request for an OAuth host: `/rest/app.info` and `/oauth/token/`. */
 export async function answerOAuth(world: World, asked: DecodedRequest): Promise<Response> {
   world.requests++;
+  if (world.oauthOutage === "hanging") return await new Promise<never>(() => {});
+  if (world.oauthOutage === "down") throw new TypeError("fetch failed: the connection was refused");
   const path = asked.url.pathname.replace(/\.json$/, "").replace(/\/$/, "");
   const method = path === "/rest/app.info" ? "app.info" : path === "/oauth/token" ? "oauth/token" : undefined;
   if (method === undefined) return refused(new Refusal("ERROR_METHOD_NOT_FOUND"));
@@ -51,7 +54,8 @@ function appInfo(world: World, asked: DecodedRequest, token: TokenState | undefi
   if (textOf(asked.params, "auth") === "") throw new Refusal("NO_AUTH_FOUND");
   if (token === undefined) throw new Refusal("expired_token");
   const { portal, userId, expiresAt } = token;
-  if (portal.version === undefined) throw new Refusal("NOT_INSTALLED");
+  const { version, isFinished } = reportedInstallation(world, portal);
+  if (version === undefined) throw new Refusal("NOT_INSTALLED");
   if (expiresAt <= world.now()) throw new Refusal("expired_token");
   return {
     result: {
@@ -60,8 +64,8 @@ function appInfo(world: World, asked: DecodedRequest, token: TokenState | undefi
       expires: Math.floor(expiresAt / 1000),
       user_id: userId,
       install: {
-        installed: portal.isFinished,
-        version: portal.version,
+        installed: isFinished,
+        version,
         status: portal.status,
         scope: scopeText(portal),
         domain: `https://${portal.domain}`,

@@ -1,5 +1,5 @@
 /** The interface of one portal of a fake Bitrix24. */
-import type { FakeEventOptions } from "./event.ts";
+import type { FakeEventOptions, FakeForgeOptions } from "./event.ts";
 import type { FakeFailOptions, FakeFaultOptions } from "./faults.ts";
 import type { FakeOpenOptions } from "./opening.ts";
 import type { FakeDelivery } from "./sender.ts";
@@ -163,6 +163,15 @@ export interface FakePortal {
   readonly userReady: (options?: FakeUserReadyOptions) => string;
   /** Returns any other event, with tokens unless `tokenless`. Keys of `data` are as on the wire: `VERSION`, `QUERY[any]`. */
   readonly event: (name: string, data: Readonly<Record<string, string>>, options?: FakeEventOptions) => string;
+  /**
+   * Returns an event that Bitrix24 has not sent: it changes nothing on the portal. By default it has the portal's
+   * `application_token`, which the browser of each user of the app knows, and no access token.
+   */
+  readonly forge: (
+    name: string,
+    data?: Readonly<Record<string, string>>,
+    options?: FakeForgeOptions,
+  ) => string;
 
   /** Opens the app's page as a user; returns the POST of the user's browser, for your handler of that page. */
   readonly open: (options?: FakeOpenOptions) => Request;

@@ -2,7 +2,15 @@
 import { eventBody } from "./event.ts";
 import type { FakePortal } from "./portal.ts";
 import { dropRegistrations } from "./registrations.ts";
-import { expireTokens, issueTokens, type PortalState, scopeText, setUser, type World } from "./state.ts";
+import {
+  expireTokens,
+  issueTokens,
+  type PortalState,
+  scopeText,
+  setInstallation,
+  setUser,
+  type World,
+} from "./state.ts";
 
 /** The functions of {@linkcode FakePortal} that return the body of an event. */
 export type PortalEvents = Pick<
@@ -22,21 +30,20 @@ export function portalEvents(world: World, portal: PortalState): PortalEvents {
   };
   return {
     install: (version, { wizard = false, finished = !wizard, ...options } = {}) => {
-      portal.version = version;
+      setInstallation(world, portal, { version, isFinished: finished });
       portal.installations++;
-      portal.isFinished = finished;
       portal.hasWizard = wizard;
       return event("ONAPPINSTALL", installData(portal), options);
     },
     installFinish: () => {
-      portal.isFinished = true;
+      setInstallation(world, portal, { version: portal.version, isFinished: true });
       return event("ONAPPINSTALL", installData(portal));
     },
     update: (to, options = {}) => {
       const { rotateToken = false, dropRegistrations: drops = false, as = "ONAPPUPDATE", wizard, ...others } = options;
       const previous = portal.version;
-      if (wizard === true) [portal.hasWizard, portal.isFinished] = [true, false];
-      portal.version = to;
+      if (wizard === true) portal.hasWizard = true;
+      setInstallation(world, portal, { version: to, isFinished: wizard === true ? false : portal.isFinished });
       if (rotateToken) portal.rotations++;
       if (drops !== false) dropRegistrations(portal, drops === true ? "all" : drops);
       const data = { VERSION: String(to), PREVIOUS_VERSION: String(previous ?? ""), LANGUAGE_ID: "de" };
@@ -44,7 +51,7 @@ export function portalEvents(world: World, portal: PortalState): PortalEvents {
     },
     uninstall: ({ clean = true } = {}) => {
       const body = event("ONAPPUNINSTALL", { LANGUAGE_ID: "ru", CLEAN: clean ? "1" : "0" }, { tokenless: true });
-      portal.version = undefined;
+      setInstallation(world, portal, { version: undefined, isFinished: portal.isFinished });
       dropRegistrations(portal, "all");
       expireTokens(world, portal, "accessTokens");
       expireTokens(world, portal, "refreshTokens");

@@ -67,6 +67,8 @@ export interface PortalState {
   /** Version of the app; `undefined` if it is not installed. */
   version: number | undefined;
   isFinished: boolean;
+  /** The states of the installation so far, for an OAuth host that is behind. */
+  readonly installationStates: InstallationState[];
   /** The app has an install wizard: nothing is sent while the installation is not finished. */
   hasWizard: boolean;
   isPaid: boolean;
@@ -85,6 +87,14 @@ export interface PortalState {
   readonly rateLimit: FakeRateLimit | undefined;
   /** Number of requests in the bucket at a time in milliseconds since 1970. */
   bucket: { level: number; at: number };
+}
+
+/** What `app.info` reports from a time on. */
+export interface InstallationState {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly version: number | undefined;
+  readonly isFinished: boolean;
 }
 
 /** The rows of a list method. */
@@ -172,11 +182,35 @@ export interface World {
   readonly formerHosts: Map<string, PortalState>;
   readonly calls: FakeCall[];
   readonly faults: Fault[];
+  /** Milliseconds by which `app.info` of the OAuth hosts is behind. */
+  lagMs: number;
+  oauthOutage: FakeOutage | undefined;
   issuedPairs: number;
   requests: number;
   refreshes: number;
   /** Sends an event that a method requested. */
   readonly emit: (portal: PortalState, body: string) => void;
+}
+
+/** An outage of the OAuth hosts: connections fail, or requests are never answered. */
+export type FakeOutage = "down" | "hanging";
+
+/** Changes the installation of a portal. */
+export function setInstallation(
+  world: World,
+  portal: PortalState,
+  { version, isFinished }: Pick<InstallationState, "version" | "isFinished">,
+): void {
+  Object.assign(portal, { version, isFinished });
+  portal.installationStates.push({ at: world.now(), version, isFinished });
+}
+
+/** Returns what the OAuth hosts know of the installation of a portal. */
+export function reportedInstallation({ now, lagMs }: World, portal: PortalState): Omit<InstallationState, "at"> {
+  // A removal is known at once: the tokens are void.
+  if (lagMs === 0 || portal.version === undefined) return portal;
+  const known = portal.installationStates.findLast(({ at }) => at <= now() - lagMs);
+  return known ?? { version: undefined, isFinished: false };
 }
 
 /** A token pair. */

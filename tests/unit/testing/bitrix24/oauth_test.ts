@@ -183,6 +183,44 @@ describe("fakeBitrix24() as an OAuth host", () => {
     assert.doesNotMatch(`${JSON.stringify(bitrix24.calls())}${lost}`, /acce55|fe5fe5|secret/);
   });
 
+  it("reports installations and updates late, and removals at once", async () => {
+    const made = fakeSetup();
+    const { bitrix24, portal, post } = made;
+    bitrix24.lag(60_000);
+    const { accessToken } = portal.tokens();
+    const info = () => post(`${TECH}/rest/app.info`, { auth: accessToken });
+    const version = async () => (await info()).body.result.install.version;
+    assertError(await info(), 401, "NOT_INSTALLED");
+    made.now += 60_000;
+    assert.equal(await version(), 2);
+    portal.update(3);
+    made.now += 59_999;
+    assert.equal(await version(), 2);
+    made.now++;
+    assert.equal(await version(), 3);
+    portal.update(4);
+    bitrix24.lag(0);
+    assert.equal(await version(), 4);
+    bitrix24.lag(60_000);
+    portal.uninstall();
+    assertError(await info(), 401, "NOT_INSTALLED");
+  });
+
+  it("is down or hangs until the outage ends", async () => {
+    const { bitrix24, portal, post, refresh, call } = fakeSetup();
+    const { accessToken, refreshToken } = portal.tokens();
+    bitrix24.outage("down");
+    await assert.rejects(post(`${TECH}/rest/app.info`, { auth: accessToken }), TypeError);
+    await assert.rejects(refresh(refreshToken), TypeError);
+    assert.equal((await call("profile")).status, 200);
+    bitrix24.outage("hanging");
+    const signal = AbortSignal.timeout(20);
+    await assert.rejects(bitrix24.fetch(`${TECH}/rest/app.info?auth=${accessToken}`, { signal }), signal.reason);
+    bitrix24.outage();
+    assert.equal((await refresh(refreshToken)).status, 200);
+    assert.equal(bitrix24.requests(), 4);
+  });
+
   it("uses the system's clock for tokens by default", async () => {
     const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
     const portal = bitrix24.portal({ memberId: MEMBER_ID });

@@ -182,4 +182,35 @@ describe("FakePortal", () => {
     assert.equal(Number(events[0]!.get("auth[expires]")), start + 3600);
     assert.equal(events[2]!.has("auth[access_token]"), false);
   });
+
+  it("forges events, which change nothing", () => {
+    const { portal } = fakeSetup();
+    const own = new URLSearchParams(portal.event("ONAPPTEST", {})).get("auth[application_token]");
+    const plain = new URLSearchParams(portal.forge("ONAPPUPDATE", { VERSION: "9", "QUERY[a]": "1" }));
+    const seen = ["event", "data[VERSION]", "data[QUERY][a]", "ts", "auth[member_id]", "auth[application_token]"];
+    assert.deepEqual(
+      seen.map((name) => plain.get(name)),
+      ["ONAPPUPDATE", "9", "1", String(NOW / 1000), MEMBER_ID, own],
+    );
+    assert.equal(plain.get("auth[access_token]"), null);
+    const other = new URLSearchParams(portal.forge("ONAPPUNINSTALL", {}, {
+      applicationToken: "f".repeat(32),
+      tokens: { accessToken: "made-up", refreshToken: "also" },
+      ts: 7,
+      auth: { server_endpoint: undefined, domain: "evil.example" },
+    }));
+    assert.deepEqual(
+      [
+        "ts",
+        "auth[application_token]",
+        "auth[access_token]",
+        "auth[refresh_token]",
+        "auth[server_endpoint]",
+        "auth[domain]",
+      ]
+        .map((name) => other.get(name)),
+      ["7", "f".repeat(32), "made-up", "also", null, "evil.example"],
+    );
+    assert.equal(portal.state().version, 2);
+  });
 });
