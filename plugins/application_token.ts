@@ -23,7 +23,8 @@ import { UnreachableError } from "../errors.ts";
 /** Options of {@linkcode applicationToken}. */
 export interface ApplicationTokenOptions {
   /**
-   * Milliseconds for which the previous `application_token` of a portal is accepted after a change. Minimum: 0.
+   * Milliseconds for which an earlier `application_token` of an installation is accepted after it was replaced. The last
+   * four are remembered. Minimum: 0.
    *
    * @default 86400000 (24 hours)
    */
@@ -42,7 +43,8 @@ const MAX_CACHED_TOKENS = 1000;
  *
  * | stored token | event | decision |
  * |---|---|---|
- * | equal, or the previous one within `graceMs` | any | accepted |
+ * | equal | any | accepted |
+ * | one of the last four of this installation, replaced less than `graceMs` ago | any but ONAPPUNINSTALL | accepted |
  * | different | has an access token | verified later; the new token is stored if an administrator's access token verifies it |
  * | different | has none, or is ONAPPUNINSTALL, which an access token cannot verify | refused |
  * | none: the portal is unknown or was removed | has an access token | verified later, then the portal is stored |
@@ -85,7 +87,7 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
       throw new TypeError(`cannot verify with ${name} ${value}, wanted a number from ${min}`);
     }
   }
-  const isStored = createTokenMatcher(graceMs);
+  const isStored = createTokenMatcher();
   let verify: Verify | undefined;
   return {
     name: "application-token",
@@ -97,7 +99,9 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
     around: async (ctx: Context, next) => {
       const { event, portal } = ctx;
       const { applicationToken, accessToken } = event.auth;
-      const isKnownToken = await isStored(applicationToken, portal, ctx.receivedAt);
+      // A removal is final: an earlier token does not suffice for it.
+      const grace = event.name === "ONAPPUNINSTALL" ? 0 : graceMs;
+      const isKnownToken = await isStored(applicationToken, portal, ctx.receivedAt, grace);
       // The token of an earlier installation does not suffice to reinstall a removed portal.
       const reinstalls = portal?.status !== "installed" && (accessToken !== undefined || event.name === "ONAPPINSTALL");
       if (isKnownToken && !reinstalls) return await next();
@@ -122,10 +126,15 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
   };
 }
 
-type TokenMatcher = (token: Secret | undefined, portal: Portal | undefined, now: number) => Promise<boolean>;
+/** Returns whether a token is the stored one of a portal, or one that was replaced less than `graceMs` ago. */
+type TokenMatcher = (
+  token: Secret | undefined,
+  portal: Portal | undefined,
+  now: number,
+  graceMs: number,
+) => Promise<boolean>;
 
-/** Returns whether a token is the stored one of a portal, or its previous one within the grace period. */
-function createTokenMatcher(graceMs: number): TokenMatcher {
+function createTokenMatcher(): TokenMatcher {
   /** Accepted tokens by digest: hashing would cost more than everything else about an event. */
   const cache = new Map<string, Secret>();
 
@@ -138,12 +147,14 @@ function createTokenMatcher(graceMs: number): TokenMatcher {
     return true;
   }
 
-  return async (token, portal, now) => {
+  return async (token, portal, now, graceMs) => {
     const stored = portal?.applicationToken;
     if (token === undefined || stored === undefined) return false;
     if (await matches(stored.current, token)) return true;
-    const { previous } = stored;
-    return previous !== undefined && now - previous.replacedAt < graceMs && await matches(previous.digest, token);
+    for (const { digest, replacedAt } of stored.previous ?? []) {
+      if (now - replacedAt < graceMs && await matches(digest, token)) return true;
+    }
+    return false;
   };
 }
 

@@ -208,8 +208,12 @@ export function createApp(options: AppOptions): App {
     ...{ fetch, clock, time, endpointOf },
     ...{ hosts: oauthHosts, timeoutMs: oauthTimeoutMs },
   });
+  const portalFetch = guardedFetch({
+    ...{ fetch, hosts: extraPortalHosts, lookup: settings.lookup, clock: time.monotonic },
+  });
+  const isAdministrator = createProfileReader({ fetch: portalFetch, time, log, timeoutMs: oauthTimeoutMs });
   const credentials = createCredentials({
-    ...{ storage, clock, time, random, log, oauth, extraPortalHosts, ...keys },
+    ...{ storage, clock, time, random, log, oauth, isAdministrator, extraPortalHosts, ...keys },
     // More than all hosts together may take.
     refreshMs: oauthTimeoutMs * (oauthHosts.length + 1) + 10_000,
   });
@@ -235,10 +239,6 @@ export function createApp(options: AppOptions): App {
   });
   const worker = createWorker({ runtime, upgrades: registry.upgrades, checks });
   const tick = createTicker(runtime, worker, verifier);
-  const portalFetch = guardedFetch({
-    ...{ fetch, hosts: extraPortalHosts, lookup: settings.lookup, clock: time.monotonic },
-  });
-  const isAdministrator = createProfileReader({ fetch: portalFetch, time, log, timeoutMs: oauthTimeoutMs });
   const lifecycle = createLifecycle({
     ...{ runtime, registry, verifier, worker, checks, tick },
     host: {

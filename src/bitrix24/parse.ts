@@ -18,6 +18,18 @@ export interface Body {
   readonly text: string;
 }
 
+/** Returns a body that was parsed, without the fields whose names are those of secrets. */
+export function withoutSecrets({ kind, text }: Body): Body {
+  if (kind === "json") {
+    // `auth` is a map, with fields that are no secrets.
+    const kept = (name: string, value: unknown): unknown =>
+      isSecretName(name) && !(name === "auth" && typeof value === "object") ? undefined : value;
+    return { kind, text: JSON.stringify(JSON.parse(text, kept)) };
+  }
+  const isKept = ([name]: [string, string]): boolean => !name.split(/[[\]]+/).slice(1).concat(name).some(isSecretName);
+  return { kind, text: new URLSearchParams([...new URLSearchParams(text)].filter(isKept)).toString() };
+}
+
 /** Returns the format that a `Content-Type` names, or `null` for any other one and for a charset that is not UTF-8. */
 export function bodyKind(contentType: string | null): BodyKind | null {
   const [type, ...parameters] = (contentType ?? "").toLowerCase().split(";").map((part) => part.trim());

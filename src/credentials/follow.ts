@@ -3,6 +3,7 @@ import { abortable } from "../async/abortable.ts";
 import { coalesce } from "../async/coalesce.ts";
 import { isCloudHost, portalAddress } from "../bitrix24/hosts.ts";
 import { AddressError } from "../errors.ts";
+import { withAddress } from "../portal/identity.ts";
 import { changePortal, loadPortal } from "../portal/record.ts";
 import type { PortalCredentials } from "./contract.ts";
 import type { CallRecovery } from "./portal_call.ts";
@@ -31,7 +32,7 @@ export function createFollow(settings: CredentialsSettings, verifier: TokenVerif
     log.info("portal moved", { event: "portal.moved", memberId, host });
     await changePortal(storage, memberId, (record) =>
       // An address that was stored meanwhile is newer.
-      record.clientEndpoint === from.clientEndpoint ? { ...record, clientEndpoint: href } : record);
+      record.clientEndpoint === from.clientEndpoint ? withAddress(record, href) : record);
   }
 
   return async (memberId, credentials, endpoint, { signal }) => {

@@ -5,7 +5,7 @@ import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { defined } from "../defined.ts";
 import { NoCredentialsError } from "../errors.ts";
 import { loadPortal } from "../portal/record.ts";
-import { rankTokens, type StoredTokens } from "../portal/tokens.ts";
+import { isSettled, rankTokens, type StoredTokens } from "../portal/tokens.ts";
 import type { Secret } from "../secret.ts";
 import type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider } from "./contract.ts";
 import { createFollow } from "./follow.ts";
@@ -90,8 +90,9 @@ function createInspect(
   { verifier, select, refresh }: InspectOptions,
 ): AppCredentials["inspect"] {
   const { storage, clock, log } = settings;
+  const canRefresh = appKeys(settings) !== undefined;
 
-  /** Verifies a pair; a failure is not one of the inspection. */
+  /** Verifies a pair, and asks about its user; a failure is not one of the inspection. */
   async function tryToVerify(memberId: string, tokens: StoredTokens): Promise<AppInfo | undefined> {
     try {
       return await verifier.verify(memberId, tokens);
@@ -103,12 +104,13 @@ function createInspect(
   }
 
   return async (memberId, { signal } = {}) => {
-    // Unverified pairs first: they are the newest.
+    let found: AppInfo | undefined;
     for (const tokens of rankTokens((await loadPortal(storage, memberId)).tokens, clock())) {
-      if (tokens.isVerified === true || tokens.expiresAt <= clock()) continue;
-      const info = await tryToVerify(memberId, tokens);
-      if (info !== undefined) return info;
+      const waits = tokens.pending !== undefined && canRefresh;
+      if (isSettled(tokens) || (tokens.expiresAt <= clock() && !waits)) continue;
+      found = await tryToVerify(memberId, tokens) ?? found;
     }
+    if (found !== undefined) return found;
     for (const isLast of [false, true]) {
       const credentials = await select(memberId, anyUser, signal);
       const tokens = (await loadPortal(storage, memberId)).tokens

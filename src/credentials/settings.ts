@@ -1,6 +1,7 @@
 /** Settings and helpers that the modules of this folder share. */
 import type { Time } from "../async/time.ts";
 import type { OAuthClient } from "../bitrix24/oauth_client.ts";
+import type { ProfileReader } from "../bitrix24/profile.ts";
 import { NoCredentialsError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Secret } from "../secret.ts";
@@ -15,6 +16,8 @@ export interface CredentialsSettings {
   readonly random: () => string;
   readonly log: Logger;
   readonly oauth: OAuthClient;
+  /** Asks a portal, at an address that an OAuth host has confirmed, whether a user is an administrator. */
+  readonly isAdministrator: ProfileReader;
   /** Maximum duration of a refresh in milliseconds: more than all OAuth hosts together may take. */
   readonly refreshMs: number;
   readonly clientId?: string;

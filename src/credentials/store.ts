@@ -1,20 +1,28 @@
 /** Changes of a portal's record after an OAuth host has answered. Pure functions. */
 import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { defined } from "../defined.ts";
+import { withAddress, withTokens } from "../portal/identity.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import { mergeTokens, type StoredTokens, verifiedOwner } from "../portal/tokens.ts";
+import type { StoredTokens } from "../portal/tokens.ts";
 
-/** Returns the record with `app.info` of its portal applied, and `tokens`, which were sent for it, marked as verified. */
-export function withVerified(record: PortalRecord, tokens: StoredTokens, info: AppInfo, now: number): PortalRecord {
-  const { userId = tokens.userId, tokenScope } = info;
-  const all = mergeTokens(record.tokens, {
+/**
+ * Returns the record with `app.info` of its portal applied, and `tokens`, which were sent for it, marked as verified.
+ * `isAdmin`: what the portal said about their user, if it was asked and has answered.
+ */
+export function withVerified(
+  record: PortalRecord,
+  tokens: StoredTokens,
+  { info, isAdmin }: { readonly info: AppInfo; readonly isAdmin: boolean | undefined },
+  now: number,
+): PortalRecord {
+  const { userId, tokenScope } = info;
+  const verified: StoredTokens = {
     ...tokens,
-    owner: verifiedOwner(record.tokens, tokens, userId),
-    ...defined({ userId }),
+    ...defined({ userId, isAdmin }),
     ...(tokenScope.length === 0 ? {} : { scope: tokenScope }),
     isVerified: true,
-  });
-  return withInfo({ ...record, ...defined({ tokens: all }) }, info, now);
+  };
+  return withInfo(withTokens(record, verified, now), info, now);
 }
 
 /** Returns the record with `app.info` of its portal applied. */
@@ -24,9 +32,8 @@ function withInfo(record: PortalRecord, info: AppInfo, now: number): PortalRecor
   const isOver = blocked === undefined || blocked.on === "installation" || blocked.on === "authorization" ||
     (blocked.on === "scope" && info.scope.join() !== record.scope?.join());
   return {
-    ...rest,
+    ...withAddress(rest, info.clientEndpoint),
     ...(isOver ? {} : { blocked }),
-    ...defined({ clientEndpoint: info.clientEndpoint }),
     scope: info.scope,
     check: { at: now },
   };
@@ -43,9 +50,11 @@ export function withRefreshed(
   // If the app was removed meanwhile, its tokens must not be kept, and a later installation has its own.
   if (record.status === "uninstalled" || record.generation !== generation) return record;
   const { userId = tokens.userId, scope, clientEndpoint } = refreshed;
+  // The portal may have been asked about the user meanwhile.
+  const { isAdmin, pending } = record.tokens?.find(({ accessToken }) => accessToken === tokens.accessToken) ?? tokens;
   const next: StoredTokens = {
-    owner: verifiedOwner(record.tokens, tokens, refreshed.userId),
-    ...defined({ isAdmin: tokens.isAdmin, userId }),
+    owner: tokens.owner,
+    ...defined({ userId }),
     accessToken: refreshed.accessToken,
     refreshToken: refreshed.refreshToken,
     expiresAt: refreshed.expiresAt,
@@ -54,13 +63,13 @@ export function withRefreshed(
     ts: Math.max(Math.floor(now / 1000), tokens.ts + 1),
     server: refreshed.server,
     isVerified: true,
+    ...defined({ isAdmin, pending }),
   };
   const { blocked, ...rest } = without(record, tokens);
   const isOver = blocked?.on === "payment" || blocked?.on === "authorization";
   return {
-    ...rest,
+    ...withAddress(withTokens(rest, next, now), clientEndpoint),
     ...(isOver ? {} : defined({ blocked })),
-    ...defined({ tokens: mergeTokens(rest.tokens, next), clientEndpoint }),
   };
 }
 

@@ -3,8 +3,8 @@ import { coalesce } from "../async/coalesce.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
 import { meaningOf } from "../bitrix24/error_codes.ts";
 import type { AppInfo } from "../bitrix24/oauth_client.ts";
-import { changePortal } from "../portal/record.ts";
-import type { StoredTokens } from "../portal/tokens.ts";
+import { changePortal, loadPortal } from "../portal/record.ts";
+import { isSettled, type StoredTokens } from "../portal/tokens.ts";
 import { Secret } from "../secret.ts";
 import type { Refresh } from "./refresh.ts";
 import { dropTokens, recordRefusal } from "./refusals.ts";
@@ -14,20 +14,28 @@ import { withVerified } from "./store.ts";
 /** Calls `app.info` with the stored token pairs of portals. */
 export interface TokenVerifier {
   /**
-   * Verifies a token pair that an event brought, after a refresh if it has expired. A pair of another portal or app is
-   * dropped. Resolves to `app.info`, or to `undefined` if it was not called, or not for the pair that is stored now.
+   * Verifies a token pair that an event brought, after a refresh if it has expired, and asks the portal whether its user is
+   * an administrator. A pair of another portal or app is dropped. Resolves to `app.info`, or to `undefined` if it was not
+   * called, or not for the pair that is stored now.
    */
   readonly verify: (memberId: string, tokens: StoredTokens) => Promise<AppInfo | undefined>;
   /**
-   * Calls `app.info` with a token pair and applies the answer to the record. Resolves to `undefined` if the pair is another
+   * Calls `app.info` with a token pair, and the portal's `profile` if nobody knows yet whether the user is an
+   * administrator, and applies the answers to the record. Resolves to `undefined` if the pair is another
    * portal's or app's, which drops it, or if the portal no longer has it.
    */
   readonly appInfo: (memberId: string, tokens: StoredTokens, signal?: AbortSignal) => Promise<AppInfo | undefined>;
 }
 
+/** Milliseconds for which a portal that did not answer `profile` is not asked again, and the maximum number of these. */
+const UNANSWERED_MS = 60_000;
+const MAX_UNANSWERED = 1000;
+
 /** Returns the verifier of the token pairs in the settings' storage. */
 export function createTokenVerifier(settings: CredentialsSettings, refresh: Refresh): TokenVerifier {
-  const { storage, clock, oauth, clientId, log } = settings;
+  const { storage, clock, oauth, isAdministrator, clientId, log } = settings;
+  /** Times until which portals are not asked again, by `member_id`. */
+  const unanswered = new Map<string, number>();
   /** Verifications of this process that are under way. */
   const running = new Map<string, Promise<AppInfo | undefined>>();
 
@@ -48,11 +56,12 @@ export function createTokenVerifier(settings: CredentialsSettings, refresh: Refr
       await dropTokens(settings, memberId, tokens, `the pair is another ${owner}'s`);
       return undefined;
     }
+    const isAdmin = isSettled({ ...tokens, isVerified: true }) ? undefined : await isAdminOf(tokens, info);
     let isCurrent = false;
     await changePortal(storage, memberId, (record) => {
       const current = record.tokens?.find(({ accessToken }) => accessToken === tokens.accessToken);
       isCurrent = current !== undefined;
-      return current === undefined ? record : withVerified(record, current, info, clock());
+      return current === undefined ? record : withVerified(record, current, { info, isAdmin }, clock());
     });
     // The portal may have been installed again meanwhile; the answer is about its earlier installation then.
     if (!isCurrent) return undefined;
@@ -60,13 +69,33 @@ export function createTokenVerifier(settings: CredentialsSettings, refresh: Refr
     return info;
   }
 
+  /** Asks the portal; not again for a while if it did not answer: each of its users would be waited for. */
+  async function isAdminOf(tokens: StoredTokens, { memberId, clientEndpoint }: AppInfo): Promise<boolean | undefined> {
+    if (clientEndpoint === undefined || (unanswered.get(memberId) ?? -Infinity) > clock()) return undefined;
+    const isAdmin = await isAdministrator(clientEndpoint, new Secret(tokens.accessToken));
+    if (isAdmin !== undefined) return isAdmin;
+    if (unanswered.size >= MAX_UNANSWERED) unanswered.clear();
+    unanswered.set(memberId, clock() + UNANSWERED_MS);
+    return undefined;
+  }
+
+  /** Refreshes a pair, and asks about the user of the new one if that is not known. */
+  async function renew(memberId: string, tokens: StoredTokens): Promise<AppInfo | undefined> {
+    const before = (await loadPortal(storage, memberId)).tokens ?? [];
+    await refresh(memberId, tokens);
+    const fresh = (await loadPortal(storage, memberId)).tokens?.find(({ accessToken }) =>
+      !before.some((pair) => pair.accessToken === accessToken)
+    );
+    return fresh === undefined || isSettled(fresh) ? undefined : await appInfo(memberId, fresh);
+  }
+
   async function verifyNow(memberId: string, tokens: StoredTokens): Promise<AppInfo | undefined> {
-    if (tokens.expiresAt <= clock()) return void await refresh(memberId, tokens);
+    if (tokens.expiresAt <= clock()) return await renew(memberId, tokens);
     try {
       return await appInfo(memberId, tokens);
     } catch (error) {
       if (!(error instanceof B24Error)) throw error;
-      if (error.refusesToken) return void await refresh(memberId, tokens);
+      if (error.refusesToken) return await renew(memberId, tokens);
       if (meaningOf(error.b24Code).isOtherApp !== true) throw error;
       return void await dropTokens(settings, memberId, tokens, "the pair is another app's");
     }

@@ -1,11 +1,17 @@
 /** From a parsed event to a stored one: verifies it, finds duplicates, and applies it to its portal's record. */
 import { type B24Event, wireName } from "../bitrix24/events.ts";
-import type { Incoming } from "../bitrix24/parse.ts";
+import { type Incoming, withoutSecrets } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
 import { CannotVerifyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
-import { applyOrDefer, isStartedByOpening, storeEvent, tryApplyEvent } from "../portal/apply_event.ts";
+import {
+  applyOrDefer,
+  isOfEarlierInstallation,
+  isStartedByOpening,
+  storeEvent,
+  tryApplyEvent,
+} from "../portal/apply_event.ts";
 import type { EventFacts, StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent } from "../portal/event_versions.ts";
 import {
@@ -96,15 +102,16 @@ export async function acceptVerified(
     ...defined({ installedVersion: verification.installedVersion }),
     hasTokens: verification.tokens !== undefined,
   });
-  if (isDone(receipt)) return reportDuplicate(runtime, log, event);
-
   const facts: EventFacts = { verification, versions: runtime.versions, receivedAt };
   const next = tryApplyEvent(record, event, facts);
   // Verification may have found a version that no other event announced.
   const raises = record === undefined ||
-    (next !== undefined && (next.target !== record.target || isUnblocked(record, next)));
-  const isDuplicate = isStartedByOpening(record, event, verification);
-  if ((id === undefined || isDuplicate) && !raises) {
+    (next !== undefined && next.status === "installed" && (next.target !== record.target || isUnblocked(record, next)));
+  // Somebody else may have posted a copy first: what is verified of a duplicate is applied too.
+  const isDuplicate = isDone(receipt) || isStartedByOpening(record, event, verification);
+  const isOver = isOfEarlierInstallation(record, event, facts) ||
+    (record?.status === "uninstalled" && next?.status === "uninstalled");
+  if ((id === undefined || isDuplicate || isOver) && !raises) {
     if (next !== undefined) await storeEvent(storage, event, facts, known);
     if (isDuplicate) return reportDuplicate(runtime, log, event);
     reportAccepted(runtime, log, event);
@@ -130,7 +137,8 @@ export async function storeDelivery(
   const { memberId } = event.auth;
   const key = deliveryKey(memberId, id);
   const delivery: Delivery = {
-    ...{ format: DELIVERY_FORMAT, body, receivedAt },
+    // No token of a removed portal stays.
+    ...{ format: DELIVERY_FORMAT, body: event.name === "ONAPPUNINSTALL" ? withoutSecrets(body) : body, receivedAt },
     ...{ verification: facts.verification, attempts: 0 },
   };
   // If this process crashes before the work is done, another one resumes it when a lease would have expired.

@@ -104,7 +104,10 @@ export interface VerificationBudget {
 
 /** The result of a plugin of phase `verify`. The core stores it with the event and in the portal's record. */
 export interface Verification {
-  /** The event's `application_token`, which is authentic. If it differs from the stored one, that becomes the previous one. */
+  /**
+   * The event's `application_token`, if an administrator's access token proves it. It becomes the portal's, and the one
+   * before it a previous one. If it is absent and `tokens.isAdmin` too, the app asks later whether the user is one.
+   */
   readonly applicationToken?: Secret;
   /** The address of the portal's REST API, as Bitrix24 itself reports it. */
   readonly clientEndpoint?: string;

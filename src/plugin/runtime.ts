@@ -104,6 +104,7 @@ export function makeHandlerContext(
 /** Returns a copy of a thrown value, without the tokens of its event, its portal, and those that were issued. */
 export function safeError(runtime: AppRuntime, thrown: unknown, event: B24Event, record?: PortalRecord): Error {
   const stored = (record?.tokens ?? [])
+    .flatMap((pair) => [pair, pair.pending?.systemUser ?? []].flat())
     .flatMap(({ accessToken, refreshToken = "" }) => [accessToken, refreshToken])
     .map((token) => new Secret(token));
   return redactError(thrown, [...secretsIn(event), ...runtime.issuedTokens(event.auth.memberId), ...stored]);

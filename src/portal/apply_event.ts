@@ -11,9 +11,10 @@ import { updateEntry } from "../storage/update.ts";
 import { compareVersions, refines } from "../version.ts";
 import type { EventFacts, StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";
+import { withAddress, withApplicationToken, withTokens } from "./identity.ts";
 import { portalKey } from "./keys.ts";
-import { PORTAL_FORMAT, type PortalRecord, readRecord, withoutPurgedFields, withoutRemovedFields } from "./record.ts";
-import { mergeTokens, tokensOfEvent } from "./tokens.ts";
+import { PORTAL_FORMAT, type PortalRecord, readRecord, withoutInstallation, withoutRemovedFields } from "./record.ts";
+import { tokensOfEvent } from "./tokens.ts";
 
 /**
  * Returns the record after `event`; `record` itself if nothing changes. Has no effects.
@@ -22,8 +23,7 @@ import { mergeTokens, tokensOfEvent } from "./tokens.ts";
  * @throws the error of the version scheme if it does not know a version yet
  */
 export function applyEvent(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
-  // An event from before the removal belongs to that installation, even if the app has been installed again since.
-  if (record?.uninstalledTs !== undefined && sentTs(event, facts) < record.uninstalledTs) return record;
+  if (record !== undefined && isOfEarlierInstallation(record, event, facts)) return record;
   const next = {
     ...withFacts(withStatus(record, event, facts), event, facts),
     ...defined({ openedVersion: facts.verification.openedVersion }),
@@ -85,6 +85,18 @@ export function isStartedByOpening(
   return isSameInstallation && (version === openedVersion || refines(version, openedVersion));
 }
 
+/**
+ * Returns whether an event was sent before the app was removed: it belongs to that installation, even if the app has been
+ * installed again since. It changes nothing, and its handlers do not run.
+ */
+export function isOfEarlierInstallation(
+  record: PortalRecord | undefined,
+  event: B24Event,
+  facts: Pick<EventFacts, "receivedAt">,
+): boolean {
+  return record?.uninstalledTs !== undefined && sentTs(event, facts) < record.uninstalledTs;
+}
+
 /** Compares field by field: fields that did not change are the same objects. */
 function isSame(a: PortalRecord, b: PortalRecord): boolean {
   const keys = Object.keys(a) as (keyof PortalRecord)[];
@@ -112,7 +124,7 @@ function withTarget(record: PortalRecord, event: B24Event, facts: EventFacts): P
 }
 
 /** Seconds since 1970. A `ts` in the future is not trusted: it would outrank all later events. */
-function sentTs({ ts }: B24Event, { receivedAt }: EventFacts): number {
+function sentTs({ ts }: B24Event, { receivedAt }: Pick<EventFacts, "receivedAt">): number {
   return Math.min(ts, Math.floor(receivedAt / 1000));
 }
 
@@ -127,7 +139,8 @@ function installed(record: PortalRecord | undefined, event: B24Event, facts: Eve
   const target = targetOfEvent(event, facts);
   const version = initialVersionOf(event, target, facts.versions);
   return {
-    ...(record === undefined ? {} : withoutPurgedFields(record)),
+    // Nothing of an earlier installation stays, its application tokens least of all.
+    ...(record?.status === "uninstalled" ? withoutInstallation(record) : record),
     ...blankRecord(event, facts),
     generation: (record?.generation ?? 0) + 1,
     latestTs: record?.latestTs ?? 0,
@@ -159,39 +172,43 @@ function uninstalled(record: PortalRecord | undefined, event: B24Event, facts: E
   return { ...withoutRemovedFields(record), status: "uninstalled", uninstalledTs };
 }
 
-/** Returns the record with the domain, the verified facts, the block and the tokens after `event`. */
+/** Returns the record with the address, the other verified facts, the block and the tokens after `event`. */
 function withFacts(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
   const ts = sentTs(event, facts);
-  // The domain and the application token of a late event are outdated.
-  if (ts < record.latestTs) return { ...record, ...tokensAfter(record, event, ts, facts) };
-  const { applicationTokenDigest, tokens } = facts.verification;
+  const { verification, receivedAt } = facts;
+  const { applicationTokenDigest } = verification;
+  const latestTs = Math.max(ts, record.latestTs);
+  const located = record.status === "uninstalled"
+    ? { ...record, latestTs }
+    : { ...withContact(record, event, facts), latestTs };
+  const proved = applicationTokenDigest === undefined
+    ? located
+    : withApplicationToken(located, applicationTokenDigest, ts, receivedAt);
+  const tokens = record.status === "uninstalled" ? undefined : tokensOfEvent(event, ts, verification);
+  return tokens === undefined ? proved : withTokens(proved, tokens, receivedAt);
+}
+
+/** Returns the record of an installed portal with its address, scopes and block after `event`. */
+function withContact(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
+  const { verification: { clientEndpoint, scope, tokens }, receivedAt } = facts;
   const checkedAt = record.check?.at ?? 0;
-  // A check after the event was received is newer. Each attempt at a delivery applies its event again.
-  const { clientEndpoint, scope }: StoredVerification = checkedAt > facts.receivedAt ? {} : facts.verification;
+  const isNewest = sentTs(event, facts) >= record.latestTs;
+  // An OAuth host that answered for the tokens spoke of the present, whatever the event's `ts`. A check after the event was
+  // received is newer still: each attempt at a delivery applies its event again.
+  const isCurrent = checkedAt <= receivedAt && (isNewest || tokens !== undefined);
+  const known = isNewest ? withUnverifiedDomain(withBlock(record, event, facts), event) : record;
   return {
-    ...withBlock(record, event, facts),
-    domain: event.auth.domain,
-    latestTs: ts,
+    ...withAddress(known, isCurrent || record.clientEndpoint === undefined ? clientEndpoint : undefined),
     ...defined({
-      clientEndpoint,
-      scope: scope !== undefined && isSameScope(scope, record.scope) ? undefined : scope,
-      // An OAuth host answered for the tokens: that counts as a check.
-      check: tokens !== undefined && checkedAt < facts.receivedAt ? { at: facts.receivedAt } : undefined,
-      applicationToken: changedDigests(record, applicationTokenDigest, facts.receivedAt),
+      scope: !isCurrent || scope === undefined || isSameScope(scope, record.scope) ? undefined : scope,
+      check: tokens !== undefined && checkedAt < receivedAt ? { at: receivedAt } : undefined,
     }),
-    ...tokensAfter(record, event, ts, facts),
   };
 }
 
-/** Returns the digests after the verified token `digest`; `undefined` if they do not change. */
-function changedDigests(
-  { applicationToken }: PortalRecord,
-  digest: string | undefined,
-  replacedAt: number,
-): PortalRecord["applicationToken"] {
-  if (digest === undefined || digest === applicationToken?.current) return undefined;
-  if (applicationToken === undefined) return { current: digest };
-  return { current: digest, previous: { digest: applicationToken.current, replacedAt } };
+/** Takes the domain from the event until an address is verified. That of ONAPPUSERREADY is the OAuth host's. */
+function withUnverifiedDomain(record: PortalRecord, { name, auth: { domain } }: B24Event): PortalRecord {
+  return record.clientEndpoint !== undefined || name === "ONAPPUSERREADY" ? record : { ...record, domain };
 }
 
 /** Returns the record blocked, or no longer blocked, by `event`. */
@@ -224,14 +241,4 @@ function endsBlock(event: B24Event, on: NonNullable<PortalRecord["blocked"]>["on
 
 function isSameScope(a: readonly string[], b: readonly string[] | undefined): boolean {
   return b !== undefined && a.join() === b.join();
-}
-
-function tokensAfter(
-  { status, tokens }: PortalRecord,
-  event: B24Event,
-  ts: number,
-  { verification }: EventFacts,
-): Pick<PortalRecord, "tokens"> {
-  if (status === "uninstalled") return {};
-  return defined({ tokens: tokensOfEvent(event, ts, verification.tokens).reduce(mergeTokens, tokens) });
 }

@@ -12,7 +12,10 @@ export interface EventFacts {
 
 /** The result of plugins of phase `verify`, without plain tokens, as it is stored with a delivery. */
 export interface StoredVerification {
+  /** Of an application_token that an administrator has proved. */
   readonly applicationTokenDigest?: string;
+  /** Of an application_token that counts if the user of `tokens` turns out to be an administrator. */
+  readonly pendingTokenDigest?: string;
   readonly clientEndpoint?: string;
   readonly installedVersion?: string;
   readonly scope?: readonly string[];

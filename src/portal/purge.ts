@@ -1,7 +1,34 @@
-/** Purges the data of portals that removed the app. */
+/** Purges the data of portals that removed the app: tokens at once, the rest when its retention is over. */
 import type { Storage } from "../storage/storage.ts";
-import { resultPrefix, runPrefix } from "./keys.ts";
+import { type Delivery, DELIVERY_FORMAT, type Receipt, RECEIPT_MS } from "./inbox.ts";
+import { INBOX, receiptKey, resultPrefix, runPrefix } from "./keys.ts";
 import { type PortalRecord, withoutPurgedFields } from "./record.ts";
+import { removeUnverifiedBefore, type UnverifiedOptions } from "./unverified.ts";
+
+/**
+ * Deletes what the inbox and the events that wait for verification hold of a portal from before its removal at `time`, in
+ * milliseconds since 1970: no token may stay. The handlers of these deliveries would not run any more. `removalId` is the
+ * delivery of the removal itself, which is kept. Resolves to the number of parked deliveries among them.
+ */
+export async function purgeTokens(
+  options: UnverifiedOptions,
+  memberId: string,
+  time: number,
+  removalId: string,
+): Promise<number> {
+  const { storage } = options;
+  let parked = 0;
+  for await (const { key, value } of storage.list<Delivery>([...INBOX, memberId])) {
+    const deliveryId = key.at(-1)!;
+    if (deliveryId === removalId || value.receivedAt > time) continue;
+    const receipt: Receipt = { format: DELIVERY_FORMAT };
+    await storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
+    await storage.delete(key);
+    if (value.attempts > 0 && value.retryAt === undefined) parked++;
+  }
+  await removeUnverifiedBefore(options, memberId, time);
+  return parked;
+}
 
 /** Deletes the finished runs of a portal and the stored results of steps. */
 export async function purgeRuns(storage: Storage, memberId: string): Promise<void> {

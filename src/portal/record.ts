@@ -107,15 +107,21 @@ export interface PortalBlock {
 export interface ApplicationTokenDigests {
   /** Digest of the current token, made by `digestToken`. */
   readonly current: string;
-  /** Digest of the token before it, and when that was replaced, in milliseconds since 1970. */
-  readonly previous?: { readonly digest: string; readonly replacedAt: number };
+  /**
+   * Up to four tokens before it in this installation, the newest first, and when each was replaced, in milliseconds since
+   * 1970. Absent until the token changes.
+   */
+  readonly previous?: readonly { readonly digest: string; readonly replacedAt: number }[];
 }
 
 /** A portal as plugins and handlers see it: a snapshot, which does not follow later changes. */
 export interface Portal {
   /** Bitrix24's id of the portal. It never changes. */
   readonly memberId: string;
-  /** Host name in the newest event. Not verified: use `clientEndpoint` for calls. */
+  /**
+   * Host of `clientEndpoint`, possibly with a port. Without a `clientEndpoint`, the host in the newest event, which is not
+   * verified.
+   */
   readonly domain: string;
   /** Verified address of the portal's REST API; absent until one is verified. */
   readonly clientEndpoint?: string;
@@ -139,7 +145,7 @@ export interface Portal {
   readonly blocked?: PortalBlock;
   /** Scopes granted to the app, as Bitrix24 last reported them; absent until it was asked. */
   readonly scope?: readonly string[];
-  /** Absent until an application token is verified. */
+  /** Absent until an administrator's event of this installation has proved an application token. */
   readonly applicationToken?: ApplicationTokenDigests;
 }
 
@@ -164,6 +170,8 @@ export interface PortalRecord extends Omit<Portal, "run"> {
   readonly format: typeof PORTAL_FORMAT;
   /** Absent until an event brings some, and after a removal. */
   readonly tokens?: readonly StoredTokens[];
+  /** `ts` of the newest event with the current application token that an administrator proved. */
+  readonly applicationTokenTs?: number;
   /** The process that refreshes tokens of this portal: one at a time. */
   readonly refreshing?: { readonly id: string; readonly until: number };
   /** Absent until the first check. */
@@ -208,9 +216,10 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
 
 /**
  * When each field of a record is dropped. `removal`: when the app is removed. `purge`: when the data of the removed
- * portal is purged, or the app is installed again. `never`: needed to recognize late events, and to work on the portal.
+ * portal is purged. `reinstallation`: when the app is installed again; all the others are dropped then too, but for
+ * `never`: needed to recognize late events, and to work on the portal.
  */
-const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "never">> = {
+const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "reinstallation" | "never">> = {
   format: "never",
   memberId: "never",
   domain: "purge",
@@ -226,7 +235,8 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "nev
   rollbacks: "purge",
   blocked: "removal",
   scope: "purge",
-  applicationToken: "never",
+  applicationToken: "reinstallation",
+  applicationTokenTs: "reinstallation",
   tokens: "removal",
   refreshing: "removal",
   check: "removal",
@@ -248,8 +258,14 @@ export function withoutRemovedFields(record: PortalRecord): PortalRecord {
   return pick(record, (field) => DROPPED_AT[field] !== "removal") as PortalRecord;
 }
 
-/** Returns the fields of a record that remain when it is purged, and when the app is installed again. */
+/** Returns the fields of a removed portal's record that remain when it is purged. */
 export function withoutPurgedFields(record: PortalRecord): PortalRecord {
+  const isKept = (field: keyof PortalRecord): boolean => ["never", "reinstallation"].includes(DROPPED_AT[field]);
+  return { domain: "", applied: [], ...pick(record, isKept) } as PortalRecord;
+}
+
+/** Returns the fields of a removed portal's record that remain when the app is installed again. */
+export function withoutInstallation(record: PortalRecord): PortalRecord {
   return { domain: "", applied: [], ...pick(record, (field) => DROPPED_AT[field] === "never") } as PortalRecord;
 }
 

@@ -4,10 +4,11 @@
  */
 import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
+import type { StoredVerification } from "./event_facts.ts";
 
 /** A token pair of one user: an access token, and usually the refresh token. */
 export interface StoredTokens {
-  /** `system`: the app's own user on the portal. `user`: a person. */
+  /** `system`: the app's own user on the portal, as an administrator's event said. `user`: a person. */
   readonly owner: "system" | "user";
   /** Absent in events of old portals, until the pair is verified. */
   readonly userId?: number;
@@ -23,15 +24,25 @@ export interface StoredTokens {
   readonly server?: string;
   /** An OAuth host confirmed that the pair belongs to this app on this portal. */
   readonly isVerified?: true;
-  /** The user installed or updated the app, which only administrators can do. */
-  readonly isAdmin?: true;
+  /** Whether the portal says that the user is an administrator; absent until it has answered. Only in verified pairs. */
+  readonly isAdmin?: boolean;
+  /** Takes effect once the portal says that the user is an administrator. Absent if `isAdmin` is known. */
+  readonly pending?: PendingProof;
+}
+
+/** What an event says that counts only if the user of its access token is an administrator. */
+export interface PendingProof {
+  /** The event's application_token. `ts`: when the event was sent, in seconds since 1970. */
+  readonly applicationToken?: { readonly digest: string; readonly ts: number };
+  /** The pair of the app's own user, from ONAPPUSERREADY. */
+  readonly systemUser?: StoredTokens;
 }
 
 /** The answer of an OAuth host about the access token of an event. */
 export interface VerifiedTokens {
   readonly userId?: number;
   readonly scope: readonly string[];
-  /** Whether the portal says that the user is an administrator; absent if it was not asked. */
+  /** Whether the portal says that the user is an administrator; absent if it has not answered. */
   readonly isAdmin?: boolean;
 }
 
@@ -39,44 +50,53 @@ export interface VerifiedTokens {
 const MAX_USERS = 4;
 const MAX_UNVERIFIED_USERS = 2;
 
-/** Returns the token pairs in `event`; `ts` in seconds since 1970. */
-export function tokensOfEvent(event: B24Event, ts: number, verified: VerifiedTokens | undefined): StoredTokens[] {
-  const { auth } = event;
-  const pairs: StoredTokens[] = [];
-  if (auth.accessToken !== undefined && auth.expiresAt !== undefined) {
-    pairs.push({
-      owner: "user",
-      accessToken: auth.accessToken.reveal(),
-      expiresAt: auth.expiresAt,
-      scope: verified?.scope ?? auth.scope,
-      ts,
-      ...defined({
-        userId: verified?.userId ?? auth.userId,
-        refreshToken: auth.refreshToken?.reveal(),
-        server: serverOf(event),
-      }),
-      ...(verified === undefined ? {} : { isVerified: true }),
-      ...(verified?.isAdmin ?? (event.name === "ONAPPINSTALL" || event.name === "ONAPPUPDATE")
-        ? { isAdmin: true }
-        : {}),
-    });
-  }
-  if (event.name === "ONAPPUSERREADY") {
-    const { accessToken, refreshToken, expiresAt, scope, userId } = event.data;
-    pairs.push({
-      owner: "system",
-      accessToken: accessToken.reveal(),
-      expiresAt,
-      scope,
-      ts,
-      ...defined({ userId, refreshToken: refreshToken?.reveal(), server: serverOf(event) }),
-    });
-  }
-  return pairs;
+/** Returns the token pair in `auth` of an event; `undefined` if it has none. `ts` in seconds since 1970. */
+export function tokensOfEvent(
+  event: B24Event,
+  ts: number,
+  { tokens: verified, pendingTokenDigest }: StoredVerification,
+): StoredTokens | undefined {
+  const { accessToken, refreshToken, expiresAt, scope, userId } = event.auth;
+  if (accessToken === undefined || expiresAt === undefined) return undefined;
+  const applicationToken = pendingTokenDigest === undefined ? undefined : { digest: pendingTokenDigest, ts };
+  const pending: PendingProof = defined({ applicationToken, systemUser: systemUserOf(event, ts) });
+  return {
+    owner: "user",
+    accessToken: accessToken.reveal(),
+    expiresAt,
+    scope: verified?.scope ?? scope,
+    ts,
+    ...defined({
+      userId: verified?.userId ?? userId,
+      refreshToken: refreshToken?.reveal(),
+      server: serverOf(event),
+      isVerified: verified === undefined ? undefined : true as const,
+      isAdmin: verified?.isAdmin,
+      pending: Object.keys(pending).length === 0 ? undefined : pending,
+    }),
+  };
+}
+
+function systemUserOf(event: B24Event, ts: number): StoredTokens | undefined {
+  if (event.name !== "ONAPPUSERREADY") return undefined;
+  const { accessToken, refreshToken, expiresAt, scope, userId } = event.data;
+  return {
+    owner: "system",
+    accessToken: accessToken.reveal(),
+    expiresAt,
+    scope,
+    ts,
+    ...defined({ userId, refreshToken: refreshToken?.reveal(), server: serverOf(event) }),
+  };
 }
 
 function serverOf({ auth: { serverEndpoint } }: B24Event): string | undefined {
   return serverEndpoint !== undefined && URL.canParse(serverEndpoint) ? new URL(serverEndpoint).origin : undefined;
+}
+
+/** Returns whether nothing is left to ask Bitrix24 about the user of a pair. */
+export function isSettled({ owner, isVerified, isAdmin }: StoredTokens): boolean {
+  return isVerified === true && (owner === "system" || isAdmin !== undefined);
 }
 
 /** Returns the stored pairs with `next` added or replacing others; `stored` itself if `next` is no better. */
@@ -86,59 +106,82 @@ export function mergeTokens(
 ): readonly StoredTokens[] | undefined {
   const all = stored ?? [];
   const same = all.find(({ accessToken }) => accessToken === next.accessToken);
-  if (same !== undefined) {
-    const isNewlyVerified = next.isVerified && !same.isVerified;
-    const isNewer = !next.isVerified === !same.isVerified && next.ts > same.ts;
-    if (!isNewlyVerified && !isNewer) return stored;
-    // A verification seldom has all fields of the pair.
-    const merged = { ...same, ...next };
-    return withoutReplaced([...all.filter((pair) => pair !== same), merged], merged);
-  }
-  // A pair without a refresh token never replaces one with it, an older pair no newer one, an unverified no verified one.
-  const isReplacedByNext = ({ refreshToken, ts }: StoredTokens): boolean => {
-    const gain = Number(next.refreshToken !== undefined) - Number(refreshToken !== undefined);
-    return gain > 0 || (gain === 0 && next.ts >= ts);
+  const pair = same === undefined ? next : mergeSame(same, next);
+  if (pair === same) return stored;
+  const others = same === undefined ? all : all.filter((other) => other !== same);
+  const better = others.find((other) => isRival(other, pair) && !isReplaceable(other, pair));
+  if (better === undefined) return withoutReplaced([...others, pair], pair);
+  const { isAdmin, ...unasked } = better;
+  if (!pair.isVerified || pair.pending === undefined || isAdmin === false) return same === undefined ? stored : others;
+  // Both are verified, so the newer pair is of the user whom the older event needs: the portal is asked about it.
+  const asked = { ...unasked, pending: { ...pair.pending, ...better.pending } };
+  return others.map((other) => other === better ? asked : other);
+}
+
+/** Returns whether `next` is newer and not without a refresh token that the other pair has, or has one that it has not. */
+function isReplaceable({ refreshToken, ts }: StoredTokens, next: StoredTokens): boolean {
+  const gain = Number(next.refreshToken !== undefined) - Number(refreshToken !== undefined);
+  return gain > 0 || (gain === 0 && next.ts >= ts);
+}
+
+/** Returns a stored pair with what `next`, which has the same access token, adds to it; `same` itself if that is nothing. */
+function mergeSame(same: StoredTokens, next: StoredTokens): StoredTokens {
+  const isNewlyVerified = next.isVerified && !same.isVerified;
+  const isNewer = !next.isVerified === !same.isVerified && next.ts > same.ts;
+  // A verification seldom has all fields of the pair.
+  const { pending: _, ...merged } = isNewlyVerified || isNewer ? { ...same, ...next } : same;
+  const isAdmin = (next.isVerified ? next.isAdmin : undefined) ?? same.isAdmin;
+  const pending = isAdmin === undefined ? { ...same.pending, ...next.pending } : {};
+  const result: StoredTokens = {
+    ...merged,
+    ...defined({ isAdmin, pending: Object.keys(pending).length === 0 ? undefined : pending }),
   };
-  if (all.some((pair) => isSameUser(pair, next) && !isReplacedByNext(pair))) return stored;
-  return withoutReplaced([...all, next], next);
+  return JSON.stringify(result) === JSON.stringify(same) ? same : result;
+}
+
+/**
+ * Returns whether only one of a stored and a new pair can be kept. An unverified pair only claims to be a user's: it keeps
+ * no verified one out. One that waits for an administrator competes only with others that do.
+ */
+function isRival(stored: StoredTokens, next: StoredTokens): boolean {
+  if (!isSameUser(stored, next)) return false;
+  if (next.isVerified) return stored.isVerified === true;
+  const waits = next.pending !== undefined;
+  return stored.isVerified ? !waits : (stored.pending !== undefined) === waits;
 }
 
 /** Returns the pairs without those that `next` replaces, and without those of more people than are kept. */
 function withoutReplaced(all: readonly StoredTokens[], next: StoredTokens): readonly StoredTokens[] {
-  const isRefreshable = ({ refreshToken }: StoredTokens): boolean => refreshToken !== undefined;
-  const left = all.filter((pair) => {
-    if (pair === next || !isSameUser(pair, next)) return true;
-    if (pair.isVerified === true && next.isVerified !== true) return true;
-    return pair.ts > next.ts && isRefreshable(pair) === isRefreshable(next);
-  });
-  // Not all events of an administrator show that the user is one.
-  const isKnownAdmin = next.isVerified === true && next.userId !== undefined &&
-    all.some((pair) => pair.isAdmin === true && pair.isVerified === true && isSameUser(pair, next));
-  const marked = isKnownAdmin ? left.map((pair) => pair === next ? { ...next, isAdmin: true as const } : pair) : left;
-  const surplus = [...surplusOf(marked, true, MAX_USERS), ...surplusOf(marked, false, MAX_UNVERIFIED_USERS)];
-  return marked.filter((pair) => !surplus.includes(pair));
+  const isReplaced = (pair: StoredTokens): boolean => {
+    if (pair === next || !isSameUser(pair, next) || !isReplaceable(pair, next)) return false;
+    return next.isVerified === true
+      ? pair.isVerified === true || pair.pending === undefined
+      : !pair.isVerified && isRival(pair, next);
+  };
+  const replaced = all.filter((pair) => pair.isVerified && isReplaced(pair));
+  const left = all.filter((pair) => !isReplaced(pair)).map((pair) => pair === next ? inherit(next, replaced) : pair);
+  const isVerified = (pair: StoredTokens): boolean => pair.isVerified === true;
+  const waits = ({ pending }: StoredTokens): boolean => pending !== undefined;
+  const surplus = [
+    ...surplusOf(left.filter(isVerified), MAX_USERS),
+    ...surplusOf(left.filter((pair) => !isVerified(pair) && !waits(pair)), MAX_UNVERIFIED_USERS),
+    ...surplusOf(left.filter((pair) => !isVerified(pair) && waits(pair)), MAX_UNVERIFIED_USERS),
+  ];
+  return left.filter((pair) => !surplus.includes(pair));
 }
 
-/** Returns the pairs of people beyond the first `max`, verified or not. Administrators come first, then the newest. */
-function surplusOf(tokens: readonly StoredTokens[], isVerified: boolean, max: number): readonly StoredTokens[] {
-  return tokens.filter((pair) => pair.owner === "user" && (pair.isVerified ?? false) === isVerified)
-    .sort((a, b) => Number(b.isAdmin ?? false) - Number(a.isAdmin ?? false) || b.ts - a.ts)
-    .slice(max);
+/** Returns a pair with what is known about its user from the pairs that it replaces. All of them are verified. */
+function inherit(next: StoredTokens, replaced: readonly StoredTokens[]): StoredTokens {
+  if (next.isAdmin !== undefined || next.userId === undefined) return next;
+  const pending: PendingProof = Object.assign({}, ...replaced.map(({ pending }) => pending), next.pending);
+  if (Object.keys(pending).length > 0) return { ...next, pending };
+  return replaced.some(({ isAdmin }) => isAdmin) ? { ...next, isAdmin: true } : next;
 }
 
-/**
- * Returns the owner of a pair after an OAuth host reported that it belongs to `userId`. Any user of a portal can forge an
- * ONAPPUSERREADY with tokens of their own, so such a pair does not replace that of a known system user.
- */
-export function verifiedOwner(
-  stored: readonly StoredTokens[] | undefined,
-  tokens: StoredTokens,
-  userId: number | undefined,
-): StoredTokens["owner"] {
-  if (tokens.owner === "user" || tokens.isVerified === true) return tokens.owner;
-  const isAsClaimed = tokens.userId === undefined || tokens.userId === userId;
-  const known = stored?.filter(({ owner, isVerified }) => owner === "system" && isVerified === true) ?? [];
-  return isAsClaimed && known.every((pair) => pair.userId === userId) ? "system" : "user";
+/** Returns the pairs of people beyond the first `max`. Administrators come first, then who may be one, then the newest. */
+function surplusOf(tokens: readonly StoredTokens[], max: number): readonly StoredTokens[] {
+  const rank = ({ isAdmin }: StoredTokens): number => isAdmin === undefined ? 1 : isAdmin ? 2 : 0;
+  return tokens.filter(({ owner }) => owner === "user").sort((a, b) => rank(b) - rank(a) || b.ts - a.ts).slice(max);
 }
 
 function isSameUser(a: StoredTokens, b: StoredTokens): boolean {

@@ -8,6 +8,7 @@ import type { Verification } from "../plugin/plugin.ts";
 import { type AppRuntime, makeContext } from "../plugin/runtime.ts";
 import type { StoredVerification } from "../portal/event_facts.ts";
 import type { PortalRecord } from "../portal/record.ts";
+import type { Secret } from "../secret.ts";
 
 /**
  * Returns what the plugins verified.
@@ -35,8 +36,13 @@ export async function verifyEvent(
   }
   if (verified === undefined) throw new NotAuthenticError("a plugin returned without calling next()");
   const { applicationToken, ...facts } = verified;
+  const digestOf = async (token: Secret | undefined): Promise<string | undefined> =>
+    token && await runtime.digest(token.reveal());
+  // Whose access token it is is known, but not whether the user is an administrator: that is asked again later.
+  const isPending = facts.tokens !== undefined && facts.tokens.isAdmin === undefined && applicationToken === undefined;
   return defined({
     ...facts,
-    applicationTokenDigest: applicationToken && await runtime.digest(applicationToken.reveal()),
+    applicationTokenDigest: await digestOf(applicationToken),
+    pendingTokenDigest: isPending ? await digestOf(event.auth.applicationToken) : undefined,
   });
 }

@@ -5,12 +5,12 @@ import { defined } from "../defined.ts";
 import { FormatError, UpgradeError } from "../errors.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext, notify, safeError } from "../plugin/runtime.ts";
-import { applyEvent, tryApplyEvent } from "../portal/apply_event.ts";
+import { applyEvent, isOfEarlierInstallation, tryApplyEvent } from "../portal/apply_event.ts";
 import { type Delivery, DELIVERY_FORMAT, isDone, readDelivery, type Receipt, RECEIPT_MS } from "../portal/inbox.ts";
 import { receiptKey } from "../portal/keys.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
+import { purgeTokens } from "../portal/purge.ts";
 import { type PortalFailure, snapshot } from "../portal/record.ts";
-import { removeUnverifiedBefore } from "../portal/unverified.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
@@ -69,6 +69,13 @@ export async function processDelivery(
       await storage.delete(entry.key);
       return { result: "deferred" };
     }
+    const hasBeenRemoved = lease.record().uninstalledTs !== undefined;
+    if (hasBeenRemoved && body !== undefined) {
+      event ??= parseStored(body, receivedAt).event;
+      if (isOfEarlierInstallation(lease.record(), event, { receivedAt })) {
+        return await finishWithoutHandlers(work, event);
+      }
+    }
     const nextAt = nextAttemptAt(delivery);
     if (nextAt > clock()) return { result: "deferred", ...(nextAt === Infinity ? {} : { nextAt }) };
     event ??= body === undefined
@@ -76,6 +83,9 @@ export async function processDelivery(
       : parseStored(body, receivedAt).event;
     const deferred = (body === undefined ? undefined : await applyToRecord(work, event)) ?? waitForUpgrades(work);
     if (deferred !== undefined) return deferred;
+    if (lease.record().status === "uninstalled" && event.name !== "ONAPPUNINSTALL") {
+      return await finishWithoutHandlers(work, event);
+    }
     log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
     await runHandlers(work, event);
     await finish(work, event);
@@ -135,7 +145,11 @@ async function runHandlers({ runtime, upgrades, lease, entry }: DeliveryWork, ev
   }
   if (event.name === "ONAPPUNINSTALL") {
     // A reinstallation may have been received since.
-    await removeUnverifiedBefore(runtime, event.auth.memberId, receivedAt);
+    const [, memberId, deliveryId] = entry.key as [string, string, string];
+    const parked = await purgeTokens(runtime, memberId, receivedAt, deliveryId);
+    if (parked > 0) {
+      context.log.warn("parked events of the removed portal deleted", { event: "removal.purged", parked });
+    }
   }
   const plugins = runtime.plugins.filter(({ phase }) => phase !== "verify");
   await runPipeline(plugins, context, async (ctx) => {
@@ -144,6 +158,16 @@ async function runHandlers({ runtime, upgrades, lease, entry }: DeliveryWork, ev
     for (const handler of runtime.handlers.get(wireName(event)) ?? []) await handler({ ...ctx, portal });
   });
   lease.signal.throwIfAborted();
+}
+
+/** Ends a delivery of an installation that is over: its handlers would work on a portal that has removed the app. */
+async function finishWithoutHandlers(work: DeliveryWork, event: B24Event): Promise<Outcome> {
+  const { memberId } = event.auth;
+  work.runtime.log.info("event of a removed portal ignored", {
+    ...{ event: "event.outdated", memberId, eventName: wireName(event) },
+  });
+  await finish(work, event);
+  return { result: "handled" };
 }
 
 /** Marks the delivery as done, and removes it from the inbox. */

@@ -43,6 +43,8 @@ export interface FakeOAuthHost {
   scope: string;
   endpoint: string;
   isInstalled: boolean;
+  /** What the portal's `profile` says about a user; `undefined`: it does not answer. All are administrators by default. */
+  isAdmin: (userId: number) => boolean | undefined;
 }
 
 /** Returns a host that accepts each refresh token once. */
@@ -57,6 +59,7 @@ export function fakeOAuthHost(): FakeOAuthHost {
     scope: "crm,placement",
     endpoint: ENDPOINT,
     isInstalled: true,
+    isAdmin: () => true,
     issueTokens: (userId = 1, memberId = MEMBER_ID, clientId = CLIENT_ID) => {
       const owner = { userId, memberId, clientId };
       const pair = { access: `access-${++count}-0123456789abcdef`, refresh: `refresh-${count}-0123456789abcdef` };
@@ -69,6 +72,13 @@ export function fakeOAuthHost(): FakeOAuthHost {
       const request = new Request(input, init);
       const { hostname, pathname } = new URL(request.url);
       const sent = new URLSearchParams(await request.text());
+      if (pathname === "/rest/profile") {
+        const owner = accessTokens.get(sent.get("auth")!);
+        const isAdmin = owner !== undefined && made.isAdmin(owner.userId);
+        return isAdmin === undefined
+          ? new Response(null, { status: 502 })
+          : Response.json({ result: { ADMIN: isAdmin } });
+      }
       const isInfo = pathname === "/rest/app.info";
       const token = sent.get(isInfo ? "auth" : "refresh_token")!;
       const asked: Asked = { kind: isInfo ? "app.info" : "token", host: hostname, token };

@@ -79,7 +79,10 @@ export function eventBody(
   portal: PortalState,
   name: string,
   data: Readonly<Record<string, string>>,
-  { tokenless = false, userId = 1, withoutRefresh = false }: FakeEventOptions & { readonly withoutRefresh?: boolean },
+  { tokenless = false, userId = 1, withoutRefresh = false, domain = portal.domain }: FakeEventOptions & {
+    readonly withoutRefresh?: boolean;
+    readonly domain?: string;
+  },
 ): string {
   // Two events in one second would count as one.
   if (world.hasClock) portal.ts = Math.max(portal.ts, Math.floor(world.now() / 1000));
@@ -97,7 +100,7 @@ export function eventBody(
       expires_in: String(world.accessTokenSeconds),
       scope: scopeText(portal),
     }),
-    domain: portal.domain,
+    domain,
     server_endpoint: `${world.oauthOrigin}/rest/`,
     ...(pair === undefined ? {} : { status: portal.status }),
     client_endpoint: endpointOf(portal),

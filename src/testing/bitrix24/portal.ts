@@ -94,6 +94,12 @@ export interface FakeUserReadyOptions {
    * @default true
    */
   readonly admin?: boolean;
+  /**
+   * The user who has installed the app, whose tokens are in `auth` of the event.
+   *
+   * @default 1, an administrator
+   */
+  readonly installer?: number;
 }
 
 /** The state of a portal. */

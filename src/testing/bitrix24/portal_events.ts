@@ -1,5 +1,6 @@
 /** The events of a fake portal: each function changes the portal and returns the body of the event. */
 import { eventBody } from "./event.ts";
+import { endpointOf } from "./oauth.ts";
 import type { FakePortal } from "./portal.ts";
 import { dropRegistrations } from "./registrations.ts";
 import {
@@ -59,17 +60,27 @@ export function portalEvents(world: World, portal: PortalState): PortalEvents {
     },
     stopPayment: () => payment(false),
     pay: () => payment(true),
-    userReady: ({ userId = 1000, admin = true } = {}) => {
+    userReady: ({ userId = 1000, admin = true, installer = 1 } = {}) => {
       setUser(portal, userId, { admin, name: "App" });
+      setUser(portal, installer, {});
       const { accessToken, refreshToken, expiresAt } = issueTokens(world, portal, userId);
-      return event("ONAPPUSERREADY", {
+      // Bitrix24 documents its OAuth host as the domain, in both maps.
+      const domain = new URL(world.oauthOrigin).host;
+      const data = {
         access_token: accessToken,
         refresh_token: refreshToken,
         expires: String(Math.floor(expiresAt / 1000)),
         expires_in: String(world.accessTokenSeconds),
         scope: scopeText(portal),
+        domain,
+        client_endpoint: endpointOf(portal),
+        client_id: portal.clientId,
+        member_id: portal.memberId,
         user_id: String(userId),
-      }, { tokenless: true });
+        status: portal.status,
+        LANGUAGE_ID: "de",
+      };
+      return eventBody(world, portal, "ONAPPUSERREADY", data, { userId: installer, domain });
     },
     event,
   };

@@ -1,0 +1,73 @@
+/**
+ * What only an administrator's proof changes: a portal's application_token, and the app's own user on it. Proof is that the
+ * portal itself, at its verified address, says that the user of an access token is an administrator.
+ */
+import { defined } from "../defined.ts";
+import type { ApplicationTokenDigests, PortalRecord } from "./record.ts";
+import { mergeTokens, type StoredTokens } from "./tokens.ts";
+
+/** Number of earlier application_tokens of an installation that are remembered. */
+const MAX_PREVIOUS = 4;
+
+/**
+ * Returns the record with a token pair. What waits for an administrator takes effect if the pair's user is one, is
+ * forgotten if not, and stays with the pair until the portal has said. `now` in milliseconds since 1970.
+ */
+export function withTokens(record: PortalRecord, tokens: StoredTokens, now: number): PortalRecord {
+  const next = asKnown(record, tokens);
+  const { pending, ...pair } = next;
+  if (next.isVerified !== true || next.isAdmin === undefined) return withPair(record, next);
+  const isOwn = ({ isVerified, owner, userId }: StoredTokens): boolean =>
+    isVerified === true && owner === next.owner && userId === next.userId && userId !== undefined;
+  const waiting = [...(record.tokens ?? []).filter(isOwn).map(({ pending }) => pending), pending];
+  let after = withPair(record, pair);
+  if (!next.isAdmin) return after;
+  for (const { applicationToken, systemUser } of waiting.filter((one) => one !== undefined)) {
+    if (applicationToken !== undefined) {
+      after = withApplicationToken(after, applicationToken.digest, applicationToken.ts, now);
+    }
+    if (systemUser !== undefined) after = withPair(after, systemUser);
+  }
+  return after;
+}
+
+/** Returns a pair of an event as what is known about its access token, if that is verified. */
+function asKnown({ tokens }: PortalRecord, next: StoredTokens): StoredTokens {
+  if (next.isVerified) return next;
+  const known = tokens?.find(({ isVerified, accessToken }) => isVerified && accessToken === next.accessToken);
+  return known === undefined ? next : { ...known, ...defined({ pending: next.pending }) };
+}
+
+function withPair(record: PortalRecord, next: StoredTokens): PortalRecord {
+  const tokens = mergeTokens(record.tokens, next);
+  return tokens === record.tokens ? record : { ...record, ...defined({ tokens }) };
+}
+
+/**
+ * Returns the record after an administrator's event from `ts` (in seconds) with this application_token. An older event than
+ * the one that brought the current token changes nothing. `now` in milliseconds since 1970.
+ */
+export function withApplicationToken(record: PortalRecord, digest: string, ts: number, now: number): PortalRecord {
+  const { applicationToken: known, applicationTokenTs = 0 } = record;
+  if (ts < applicationTokenTs) return record;
+  const applicationToken = known?.current === digest ? known : replaced(known, digest, now);
+  return { ...record, applicationToken, applicationTokenTs: ts };
+}
+
+function replaced(
+  known: ApplicationTokenDigests | undefined,
+  current: string,
+  replacedAt: number,
+): ApplicationTokenDigests {
+  if (known === undefined) return { current };
+  const others = (known.previous ?? []).filter(({ digest }) => digest !== current);
+  return { current, previous: [{ digest: known.current, replacedAt }, ...others].slice(0, MAX_PREVIOUS) };
+}
+
+/** Returns the record with an address that an OAuth host has confirmed. The portal's domain is its host. */
+export function withAddress(record: PortalRecord, clientEndpoint: string | undefined): PortalRecord {
+  if (clientEndpoint === undefined) return record;
+  const domain = new URL(clientEndpoint).host;
+  const isSame = record.clientEndpoint === clientEndpoint && record.domain === domain;
+  return isSame ? record : { ...record, clientEndpoint, domain };
+}
