@@ -94,7 +94,9 @@ describe("a refresh without a complete answer", () => {
       "data[refresh_token]": system.refresh,
       "data[expires_in]": "3600",
       "data[user_id]": "9",
+      ...tokenFields(made.oauth.issueTokens()),
     });
+    await made.app.check(MEMBER_ID);
     assert.equal((await made.app.credentials.get(MEMBER_ID)).userId, 9);
     made.now += 50 * MINUTE;
     await made.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(made.oauth.issueTokens(7), 7) });
@@ -140,6 +142,7 @@ describe("ONAPPUSERREADY of a person who opens the app, with his own tokens", ()
       const { app, portal, send } = rig({ clientSecret: "client-secret-0123456789abcdef" });
       await send(portal.install(2));
       await send(portal.userReady());
+      await app.check(MEMBER_ID);
       const before = await app.credentials.get(MEMBER_ID);
       assert.deepEqual([before.isSystemUser, before.userId], [true, 1000]);
       const own = portal.tokens(7);
@@ -150,6 +153,8 @@ describe("ONAPPUSERREADY of a person who opens the app, with his own tokens", ()
         user_id: claimed,
       };
       assert.equal(await send(portal.event("ONAPPUSERREADY", data, { tokenless: true })), 200);
+      assert.equal(await send(portal.event("ONAPPUSERREADY", data, { userId: 7 })), 200);
+      await app.check(MEMBER_ID);
       const after = await app.credentials.get(MEMBER_ID);
       assert.deepEqual([after.isSystemUser, after.userId], [true, 1000]);
       assert.deepEqual((await usersTried(app)).map(({ isSystemUser }) => isSystemUser), [true, false, false]);
@@ -161,11 +166,12 @@ describe("ONAPPUSERREADY of a person who opens the app, with his own tokens", ()
     const { app, portal, send, later } = rig({ clientSecret: "client-secret-0123456789abcdef" });
     await send(portal.install(2));
     await send(portal.userReady());
-    await app.credentials.get(MEMBER_ID);
+    await app.check(MEMBER_ID);
     const own = portal.tokens(7);
     const data = { access_token: own.accessToken, refresh_token: own.refreshToken, expires_in: "1", user_id: "1000" };
-    assert.equal(await send(portal.event("ONAPPUSERREADY", data, { tokenless: true })), 200);
+    assert.equal(await send(portal.event("ONAPPUSERREADY", data, { userId: 7 })), 200);
     later();
+    await app.check(MEMBER_ID);
     const { isSystemUser, userId } = await app.credentials.get(MEMBER_ID);
     assert.deepEqual([isSystemUser, userId], [true, 1000]);
     await app.close();

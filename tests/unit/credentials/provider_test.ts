@@ -108,6 +108,7 @@ describe("credentials.get()", () => {
       "data[expires_in]": "3600",
       "data[scope]": "crm",
       "data[user_id]": "9",
+      ...tokenFields({ access: made.first }),
     });
     const access = await made.app.credentials.get(MEMBER_ID);
     assert.deepEqual([access.isSystemUser, access.userId, access.accessToken.reveal()], [true, 9, system.access]);
@@ -122,7 +123,12 @@ describe("credentials.get()", () => {
       "data[access_token]": "access-of-nobody",
       "data[refresh_token]": "refresh-of-nobody",
       "data[expires_in]": "3600",
+      ...tokenFields({ access: made.first }),
     });
+    assert.deepEqual((await made.record()).tokens?.map(({ accessToken }) => accessToken), [
+      made.first,
+      "access-of-nobody",
+    ]);
     assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);
     made.oauth.answer = ({ token }) => token === made.first ? undefined : Promise.reject(new TypeError("down"));
     assert.equal((await made.app.credentials.get(MEMBER_ID)).accessToken.reveal(), made.first);

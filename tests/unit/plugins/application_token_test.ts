@@ -46,7 +46,7 @@ describe("applicationToken() decisions", () => {
     assert.equal(record.version, "3.0.0");
     assert.deepEqual(record.applicationToken, {
       current: await digestOf(update),
-      previous: { digest: await digestOf(install), replacedAt: made.now },
+      previous: [{ digest: await digestOf(install), replacedAt: made.now }],
     });
     assert.equal(await made.send(made.portal.update(4, { tokenless: true })), 200);
     assert.equal(made.asked.length, 1);
@@ -169,7 +169,7 @@ describe("applicationToken() decisions", () => {
       assert.equal(made.asked.length, 1);
       assert.deepEqual((await made.app.portal(MEMBER_ID))?.applicationToken, {
         current: await digestOf(install),
-        previous: { digest: current, replacedAt: made.now },
+        previous: [{ digest: current, replacedAt: made.now }],
       });
     }
   });

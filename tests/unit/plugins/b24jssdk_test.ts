@@ -74,6 +74,7 @@ async function play(
   sdk: Partial<B24JsSdkOptions<B24OAuth>> = {},
 ): Promise<Played> {
   const at = fakeOAuthHost();
+  at.isAdmin = (userId) => userId === 1;
   const ended = new Set<unknown>();
   const fetch: typeof globalThis.fetch = async (input, init) => {
     const request = new Request(input, init);
@@ -83,6 +84,9 @@ async function play(
       const { access_token, refresh_token } = await response.clone().json();
       for (const token of [access_token, refresh_token]) if (token !== undefined) scene.tokens.add(token);
       return response;
+    }
+    if (request.headers.get("content-type")?.includes("form") && url.pathname === "/rest/profile") {
+      return await at.fetch(request);
     }
     const call = { url, params: JSON.parse(await request.text()), signal: request.signal };
     scene.calls.push(call);

@@ -52,6 +52,11 @@ const update = (from: string, to: string, sent: Sent = {}): B24Event =>
   event("ONAPPUPDATE", { data: { VERSION: to, PREVIOUS_VERSION: from }, ...sent });
 const uninstall = (sent: Sent = {}): B24Event =>
   event("ONAPPUNINSTALL", { data: { CLEAN: "0" }, pair: { access: false, refresh: false }, ...sent });
+const userReady = (sent: Sent = {}): B24Event =>
+  event("ONAPPUSERREADY", {
+    data: { access_token: "access of the app", refresh_token: "refresh of the app", expires_in: "3600", user_id: "9" },
+    ...sent,
+  });
 const payment = (sent: Sent = {}): B24Event =>
   event("ONAPPPAYMENT", {
     data: { CODE: "a", VERSION: "9", STATUS: "S", PAYMENT_EXPIRED: "N" },
@@ -119,7 +124,7 @@ const alwaysVerified: Verifier = ({ verification }) => verification;
 const verifiedIfNeeded: Verifier = ({ event, verification }, record) => {
   const { current, previous } = record?.applicationToken ?? {};
   const known = verification.applicationTokenDigest === current ||
-    verification.applicationTokenDigest === previous?.digest;
+    previous?.some(({ digest }) => verification.applicationTokenDigest === digest);
   if (known && (record?.status === "installed" || event.auth.accessToken === undefined)) return {};
   return event.auth.accessToken === undefined ? undefined : verification;
 };
@@ -151,7 +156,7 @@ describe("applyEvent() in order", () => {
         version,
         target,
         current,
-        previous?.digest,
+        previous?.map(({ digest }) => digest).join(),
         pair(tokens)?.accessToken,
       ];
     });
@@ -160,8 +165,8 @@ describe("applyEvent() in order", () => {
       ["installed", 1, "2.0.0", "2.0.0", "3.0.0", "A", undefined, "access at 2"],
       ["installed", 1, "2.0.0", "2.0.0", "4.0.0", "B", "A", "access at 3"],
       ["uninstalled", 1, "2.0.0", "2.0.0", "4.0.0", "B", "A", undefined],
-      ["installed", 2, "4.0.0", "4.0.0", "4.0.0", "C", "B", "access at 5"],
-      ["installed", 2, "4.0.0", "4.0.0", "5.0.0", "C", "B", "access at 6"],
+      ["installed", 2, "4.0.0", "4.0.0", "4.0.0", "C", undefined, "access at 5"],
+      ["installed", 2, "4.0.0", "4.0.0", "5.0.0", "C", undefined, "access at 6"],
     ]);
   });
 
@@ -188,8 +193,8 @@ describe("applyEvent() in order", () => {
         expiresAt: (START + 10_800) * 1000,
         scope: ["crm"],
         ts: START + 7200,
-        isAdmin: true,
       }],
+      applicationTokenTs: START + 7200,
     });
   });
 
@@ -688,25 +693,37 @@ describe("applyEvent(): verified facts", () => {
   it("a changed application token keeps the previous one, with the time", () => {
     assert.deepEqual(shown(at(2, "B", at(1, "A"))), {
       current: "B",
-      previous: { digest: "A", replacedAt: RECEIVED_AT + 2 },
+      previous: [{ digest: "A", replacedAt: RECEIVED_AT + 2 }],
     });
   });
-  it("only one previous token is kept", () => {
-    assert.deepEqual(shown(at(3, "C", at(2, "B", at(1, "A")))), {
-      current: "C",
-      previous: { digest: "B", replacedAt: RECEIVED_AT + 3 },
+  it("the last four previous tokens are kept, each with its time", () => {
+    const record = ["A", "B", "C", "D", "E", "F"].reduce<PortalRecord | undefined>(
+      (record, digest, hour) => at(hour, digest, record),
+      undefined,
+    );
+    assert.deepEqual(shown(record!), {
+      current: "F",
+      previous: ["E", "D", "C", "B"].map((digest, i) => ({ digest, replacedAt: RECEIVED_AT + 5 - i })),
+    });
+  });
+  it("a token that comes back is the current one, and no longer a previous one", () => {
+    assert.deepEqual(shown(at(3, "A", at(2, "B", at(1, "A")))), {
+      current: "A",
+      previous: [{ digest: "B", replacedAt: RECEIVED_AT + 3 }],
     });
   });
   it("the same token again does not change the time of the previous one", () => {
     assert.deepEqual(shown(at(3, "B", at(2, "B", at(1, "A")))), {
       current: "B",
-      previous: { digest: "A", replacedAt: RECEIVED_AT + 2 },
+      previous: [{ digest: "A", replacedAt: RECEIVED_AT + 2 }],
     });
   });
   it("it stays without a verification", () => assert.deepEqual(shown(at(2, undefined, at(1, "A"))), { current: "A" }));
-  it("it survives a removal and the next installation", () => {
-    const again = next(next(at(1, "A"), uninstall({ hour: 2 })), install("1", { hour: 3 }));
-    assert.deepEqual(shown(again), { current: "A" });
+  it("it survives a removal, and the next installation forgets it", () => {
+    const removed = next(at(2, "B", at(1, "A")), uninstall({ hour: 3 }));
+    assert.equal(removed.applicationToken?.current, "B");
+    assert.equal(shown(next(removed, install("1", { hour: 4 }))), undefined);
+    assert.deepEqual(shown(next(removed, install("1", { hour: 4 }), verified("C", "1"))), { current: "C" });
   });
   it("that of a late event is ignored", () => {
     const record = at(3, "C", at(1, "A"));
@@ -727,9 +744,48 @@ describe("applyEvent(): verified facts", () => {
       "&auth[application_token]=t&auth[client_endpoint]=https://evil.example/rest/";
     assert.equal("clientEndpoint" in next(undefined, parseEvent(body)), false);
   });
-  it("the domain is that of the newest event", () => {
-    const renamed = next(applyAll(["install2"]), update("2", "2", { hour: 3, domain: "new.bitrix24.de" }));
+  it("the domain is the host of the verified address, whatever events say", () => {
+    const installed = applyAll(["install2"])!;
+    for (const domain of ["169.254.169.254", "localhost", "evil.example", "new.bitrix24.de"]) {
+      const record = next(installed, update("2", "2", { hour: 3, domain }));
+      assert.deepEqual([record.domain, record.clientEndpoint], [
+        "example.bitrix24.de",
+        "https://example.bitrix24.de/rest/",
+      ]);
+    }
+    const address = { clientEndpoint: "https://box.example.com:8443/rest/" };
+    assert.equal(
+      next(installed, update("2", "2", { hour: 3, domain: "x.de" }), address).domain,
+      "box.example.com:8443",
+    );
+  });
+  it("the domain is that of the newest event while no address is verified", () => {
+    const bare = next(undefined, install("2", { hour: 1 }));
+    assert.equal(bare.domain, "example.bitrix24.de");
+    const renamed = next(bare, update("2", "2", { hour: 3, domain: "new.bitrix24.de" }));
     assert.equal(renamed.domain, "new.bitrix24.de");
     assert.equal(next(renamed, update("2", "2", { hour: 2 })).domain, "new.bitrix24.de");
+    assert.equal(next(renamed, userReady({ hour: 4, domain: "oauth.bitrix.info" })).domain, "new.bitrix24.de");
+    assert.equal(next(renamed, update("2", "2", { hour: 4 }), verified("A", "2")).domain, "example.bitrix24.de");
+  });
+  it("of a late event count if an OAuth host has answered for its token", () => {
+    // Somebody else's event, which nobody has verified, names a `ts` in the future.
+    const forged = next(applyAll(["install2"]), update("2", "2", { hour: 1_000_000 }), {}, {
+      receivedAt: RECEIVED_AT - 5,
+    });
+    const { applicationToken, clientEndpoint, domain, scope, tokens } = next(forged, update("2", "3", { hour: 2 }), {
+      ...verified("B", "3"),
+      clientEndpoint: "https://new.bitrix24.de/rest/",
+      scope: ["task"],
+      tokens: { scope: ["task"], userId: 1, isAdmin: true },
+    });
+    assert.deepEqual([applicationToken?.current, applicationToken?.previous?.map(({ digest }) => digest)], ["B", [
+      "A",
+    ]]);
+    assert.deepEqual([clientEndpoint, domain, scope], ["https://new.bitrix24.de/rest/", "new.bitrix24.de", ["task"]]);
+    assert.deepEqual(tokens?.map(({ accessToken, isVerified, isAdmin }) => [accessToken, isVerified, isAdmin]), [
+      [`access at 1000000`, undefined, undefined],
+      ["access at 2", true, true],
+    ]);
   });
 });

@@ -3,6 +3,7 @@ import {
   PORTAL_FORMAT,
   type PortalRecord,
   snapshot,
+  withoutInstallation,
   withoutPurgedFields,
   withoutRemovedFields,
 } from "../../../src/portal/record.ts";
@@ -26,6 +27,7 @@ const RECORD: Required<PortalRecord> = {
   blocked: { on: "payment", message: "unpaid", since: 1, nextTryAt: 2 },
   scope: ["crm"],
   applicationToken: { current: "digest" },
+  applicationTokenTs: 1,
   tokens: [{ owner: "user", accessToken: "secret", expiresAt: 1, scope: [], ts: 1 }],
   refreshing: { id: "1", until: 1 },
   check: { at: 1 },
@@ -49,15 +51,17 @@ describe("withoutRemovedFields()", () => {
   });
 });
 
-describe("withoutPurgedFields()", () => {
-  it("keeps what recognizes late events, and what the work on the portal needs", () => {
+describe("withoutPurgedFields() and withoutInstallation()", () => {
+  it("keep what recognizes late events, and what the work on the portal needs; a new installation no old token", () => {
     const { format, memberId, status, generation, applicationToken, installedTs, uninstalledTs, latestTs } = RECORD;
-    const { inboxSequence, fencingToken, lease, indexedAs, due, supersededDue } = RECORD;
-    assert.deepEqual(withoutPurgedFields(RECORD), {
-      ...{ format, memberId, domain: "", status, generation, applied: [], applicationToken },
+    const { applicationTokenTs, inboxSequence, fencingToken, lease, indexedAs, due, supersededDue } = RECORD;
+    const always = {
+      ...{ format, memberId, domain: "", status, generation, applied: [] },
       ...{ installedTs, uninstalledTs, latestTs },
       ...{ inboxSequence, fencingToken, lease, indexedAs, due, supersededDue },
-    });
+    };
+    assert.deepEqual(withoutPurgedFields(RECORD), { ...always, applicationToken, applicationTokenTs });
+    assert.deepEqual(withoutInstallation(RECORD), always);
   });
 });
 

@@ -35,7 +35,10 @@ describe("mergeTokens() keeps", () => {
       pair("b", { ts: 11 }),
       pair("b", { ...verified, ts: 11 }),
     ], "b"],
-    "a newer unverified pair instead of an older verified one": [[pair("b", { ts: 12 }), pair("a", verified)], "b"],
+    "a verified pair beside a newer unverified one that came first": [
+      [pair("b", { ts: 12 }), pair("a", verified)],
+      "b,a",
+    ],
     "pairs of different users": [[pair("a"), pair("b", { userId: 2 })], "a,b"],
     "the system user's pair beside those of people": [[pair("a"), pair("s", { owner: "system" })], "a,s"],
     "one pair of a system user, whatever its id": [[
@@ -50,20 +53,34 @@ describe("mergeTokens() keeps", () => {
       [1, 2, 3, 4].map((userId) => pair(String(userId), { userId, ts: 100 - userId })),
       "1,2",
     ],
-    "an administrator's unverified pair beside verified ones of four people": [
+    "the newest unverified pairs beside verified ones of four people": [
       [
         ...[1, 2, 3, 4].map((userId) => pair(String(userId), { userId, ts: userId, ...verified })),
-        pair("new", { userId: 5, ts: 9, isAdmin: true }),
+        pair("new", { userId: 5, ts: 9 }),
         pair("others", { userId: 6, ts: 10 }),
         pair("more", { userId: 7, ts: 11 }),
       ],
-      "1,2,3,4,new,more",
+      "1,2,3,4,others,more",
     ],
     "an administrator's pair among those of more than four people": [
       [1, 2, 3, 4, 5].map((userId) =>
         pair(String(userId), { userId, ts: userId, ...verified, ...(userId === 1 ? { isAdmin: true } : {}) })
       ),
       "1,3,4,5",
+    ],
+    "a pair of a user who may be an administrator among those of people who are none": [
+      [1, 2, 3, 4, 5].map((userId) =>
+        pair(String(userId), { userId, ts: userId, ...verified, ...(userId === 1 ? {} : { isAdmin: false }) })
+      ),
+      "1,3,4,5",
+    ],
+    "an unverified pair that waits for an administrator, beside others that claim to be of the same user": [
+      [
+        pair("s", { pending: { systemUser: pair("x", { owner: "system" }) } }),
+        pair("a", { ts: 11 }),
+        pair("b", { ts: 12, ...verified }),
+      ],
+      "s,b",
     ],
     "verified and unverified pairs, each up to its maximum": [
       [1, 2, 3, 4, 5, 6].map((userId) => pair(String(userId), { userId, ts: userId, ...(userId < 3 ? verified : {}) })),
@@ -96,11 +113,16 @@ describe("mergeTokens() keeps", () => {
       [true, undefined],
       "but not for an unverified pair",
     );
+    assert.deepEqual(
+      isAdmin(pair("b", { userId: 1, ts: 99, isVerified: true, isAdmin: false })),
+      [false],
+      "but not if the portal says otherwise",
+    );
     assert.deepEqual(isAdmin(pair("b", { userId: 2, ts: 99, isVerified: true })), [true, undefined]);
   });
 
   it("the fields from the event when the pair is verified", () => {
-    const event = pair("a", { isAdmin: true, server: "https://oauth.bitrix.info" });
+    const event = pair("a", { server: "https://oauth.bitrix.info" });
     const { userId: _, ...anonymous } = event;
     const [stored] = mergeTokens([anonymous], pair("a", { isVerified: true, userId: 5 }))!;
     assert.deepEqual(stored, { ...event, isVerified: true, userId: 5 });

@@ -360,7 +360,10 @@ describe("a block", () => {
     made.oauth.version = 3;
     const { access, refresh } = made.oauth.issueTokens(9);
     const pair = { "data[access_token]": access, "data[refresh_token]": refresh };
-    await made.send("ONAPPUSERREADY", { ...pair, "data[expires_in]": "3600", "data[user_id]": "9" });
+    await made.send("ONAPPUSERREADY", {
+      ...{ ...pair, "data[expires_in]": "3600", "data[user_id]": "9" },
+      ...tokenFields(made.oauth.issueTokens()),
+    });
     await reaches(made, "3.0.0");
     assert.deepEqual([ran, (await made.app.portal(MEMBER_ID))?.blocked], [["3"], undefined]);
   });

@@ -203,7 +203,12 @@ describe("fakeBitrix24() as a portal's REST", () => {
       "77",
       "3600",
     ]);
-    assert.equal(body.has("auth[access_token]"), false);
+    assert.deepEqual([body.get("auth[domain]"), body.get("data[domain]")], [
+      "oauth.bitrix24.tech",
+      "oauth.bitrix24.tech",
+    ]);
+    const installer = (await call("profile", { auth: body.get("auth[access_token]") })).body.result;
+    assert.deepEqual([installer.ID, installer.ADMIN], ["1", true]);
     const { result } = (await call("profile", { auth: body.get("data[access_token]") })).body;
     assert.deepEqual([result.ID, result.ADMIN], ["77", true]);
     assert.equal((await refresh(body.get("data[refresh_token]")!)).body.user_id, 77);
