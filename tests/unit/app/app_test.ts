@@ -376,7 +376,7 @@ describe("an app", () => {
     assert.deepEqual((await app.plan({ memberId: MEMBER_ID })).direction, "none");
     await send(portal.install(2));
     assert.equal((await app.portal(MEMBER_ID))?.generation, 2);
-    assert.equal(await send(lateRemoval), 200);
+    assert.equal(await send(lateRemoval), 403, "the application_token of an earlier installation");
     assert.equal((await app.portal(MEMBER_ID))?.status, "installed");
     await send(portal.update(3));
     assert.deepEqual(ran, [0, 2], "the handler of the removal ran for the first one only");

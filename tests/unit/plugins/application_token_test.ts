@@ -174,13 +174,33 @@ describe("applicationToken() decisions", () => {
     }
   });
 
-  test("token before the previous one: no longer accepted", async () => {
+  test("tokens before the previous one: the last four are accepted, each within its own grace period", async () => {
     const made = scene();
-    const install = await installPortal(made);
-    await made.send(made.portal.update(3, { rotateToken: true }));
-    await made.send(made.portal.update(4, { rotateToken: true }));
-    const first = { "auth[application_token]": new URLSearchParams(install).get("auth[application_token]")! };
-    await assertRefused(made, changed(made.portal.update(5, { tokenless: true }), first), 403);
+    const tokenOf = (body: string) => ({
+      "auth[application_token]": new URLSearchParams(body).get("auth[application_token]")!,
+    });
+    const tokens = [tokenOf(await installPortal(made))];
+    for (const version of [3, 4, 5, 6, 7]) {
+      const update = made.portal.update(version, { rotateToken: true });
+      assert.equal(await made.send(update), 200);
+      tokens.push(tokenOf(update));
+      made.now += HOUR;
+    }
+    const event = made.portal.event("ONAPPTEST", {}, { tokenless: true });
+    const statuses = () => Promise.all(tokens.map((token) => made.send(changed(event, token))));
+    assert.deepEqual(await statuses(), [403, 200, 200, 200, 200, 200]);
+    // The second one was replaced four hours ago, the third one three.
+    made.now += 24 * HOUR - 4 * HOUR;
+    assert.deepEqual(await statuses(), [403, 403, 200, 200, 200, 200]);
+  });
+
+  test("a previous token: refused for a removal, also within the grace period", async () => {
+    const made = scene();
+    const old = new URLSearchParams(await installPortal(made)).get("auth[application_token]")!;
+    assert.equal(await made.send(made.portal.update(3, { rotateToken: true })), 200);
+    const removal = made.portal.event("ONAPPUNINSTALL", { CLEAN: "1" }, { tokenless: true });
+    await assertRefused(made, changed(removal, { "auth[application_token]": old }), 403);
+    assert.equal(await made.send(removal), 200);
   });
 
   test("no application_token: verified by access token, else refused; the stored one stays", async () => {
