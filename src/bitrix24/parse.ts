@@ -2,6 +2,7 @@
 import type * as z from "zod";
 import { InputError, type InputIssue } from "../errors.ts";
 import { isSecretName } from "../redact.ts";
+import { REDACTED } from "../secret.ts";
 import type { B24Event, KnownEvent } from "./events.ts";
 import { extraOf } from "./extra.ts";
 import { decodeForm } from "./form.ts";
@@ -18,16 +19,25 @@ export interface Body {
   readonly text: string;
 }
 
-/** Returns a body that was parsed, without the fields whose names are those of secrets. */
+/**
+ * Returns the body of an event without its secrets: without the fields whose names are those of secrets, and with
+ * `[redacted]` as `application_token`, which every event of an app needs.
+ */
 export function withoutSecrets({ kind, text }: Body): Body {
-  if (kind === "json") {
-    // `auth` is a map, with fields that are no secrets.
-    const kept = (name: string, value: unknown): unknown =>
-      isSecretName(name) && !(name === "auth" && typeof value === "object") ? undefined : value;
-    return { kind, text: JSON.stringify(JSON.parse(text, kept)) };
-  }
-  const isKept = ([name]: [string, string]): boolean => !name.split(/[[\]]+/).slice(1).concat(name).some(isSecretName);
-  return { kind, text: new URLSearchParams([...new URLSearchParams(text)].filter(isKept)).toString() };
+  if (kind === "json") return { kind, text: JSON.stringify(JSON.parse(text, redactField)) };
+  const kept = [...new URLSearchParams(text)].flatMap(([name, value]) => {
+    const keys = name.split(/[[\]]+/).filter((key) => key !== "");
+    const isLast = (i: number): boolean => i === keys.length - 1;
+    const fields = keys.map((key, i) => redactField(key, isLast(i) ? value : {}));
+    return fields.includes(undefined) ? [] : [[name, String(fields.at(-1))]];
+  });
+  return { kind, text: new URLSearchParams(kept).toString() };
+}
+
+function redactField(name: string, value: unknown): unknown {
+  if (name === "application_token") return REDACTED;
+  // `auth` is a map, with fields that are no secrets.
+  return isSecretName(name) && !(name === "auth" && typeof value === "object") ? undefined : value;
 }
 
 /** Returns the format that a `Content-Type` names, or `null` for any other one and for a charset that is not UTF-8. */

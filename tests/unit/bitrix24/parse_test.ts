@@ -11,7 +11,8 @@ import {
   type UnknownEvent,
 } from "@b24/onappupdate";
 import { InputError } from "@b24/onappupdate/errors";
-import { bodyKind } from "../../../src/bitrix24/parse.ts";
+import { bodyKind, withoutSecrets } from "../../../src/bitrix24/parse.ts";
+import { MEMBER_ID } from "../../support/app.ts";
 import { describe, it, mock } from "../../support/test.ts";
 
 const RECEIVED_AT = 1_785_312_005_000;
@@ -957,6 +958,40 @@ describe("bodyKind()", () => {
   ];
   for (const [contentType, kind] of cases) {
     it(`${JSON.stringify(contentType)} is ${kind}`, () => assert.equal(bodyKind(contentType), kind));
+  }
+});
+
+describe("withoutSecrets()", () => {
+  const removal = {
+    event: "ONAPPUNINSTALL",
+    ts: 1785300000,
+    data: { CLEAN: "1", TOKEN: "secret 1", tokens: ["secret 2", { deep: "secret 3" }] },
+    auth: {
+      member_id: MEMBER_ID,
+      domain: "example.bitrix24.de",
+      application_token: "secret 4",
+      access_token: "secret 5",
+      refresh_token: "secret 6",
+      expires: 1785303600,
+    },
+    AUTH_ID: "secret 7",
+  };
+  const form = new URLSearchParams({
+    ...{ event: "ONAPPUNINSTALL", ts: "1785300000", "data[CLEAN]": "1", "data[TOKEN]": "secret 1" },
+    ...{ "data[tokens][]": "secret 2", "data[tokens][1][deep]": "secret 3", AUTH_ID: "secret 7", auth_id: "secret 8" },
+    ...{ "auth[member_id]": MEMBER_ID, "auth[domain]": "example.bitrix24.de", "auth[application_token]": "secret 4" },
+    ...{ "auth[access_token]": "secret 5", "auth[refresh_token]": "secret 6", "auth[expires]": "1785303600" },
+  });
+  for (const [kind, text] of [["json", JSON.stringify(removal)], ["form", form.toString()]] as const) {
+    it(`leaves an event that can be parsed, of a body in ${kind}`, () => {
+      const body = withoutSecrets({ kind, text });
+      assert.doesNotMatch(decodeURIComponent(body.text.replaceAll("+", " ")), /secret/);
+      const event = parseEvent(body.text, kind, 1785300000000);
+      assert(event.name === "ONAPPUNINSTALL" && event.data.clean);
+      assert.deepEqual([event.auth.memberId, event.auth.domain], [MEMBER_ID, "example.bitrix24.de"]);
+      assert.equal(event.auth.applicationToken?.reveal(), "[redacted]");
+      assert.equal(event.auth.accessToken, undefined);
+    });
   }
 });
 
