@@ -1,6 +1,6 @@
 /** From a parsed event to a stored one: verifies it, finds duplicates, and applies it to its portal's record. */
 import { type B24Event, wireName } from "../bitrix24/events.ts";
-import { type Incoming, withoutSecrets } from "../bitrix24/parse.ts";
+import { type Incoming, parseStored, withoutSecrets } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
 import { CannotVerifyError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
@@ -128,17 +128,17 @@ export async function acceptVerified(
 /** Stores the delivery of an event and applies the event to its portal's record; `undefined` if it is a duplicate. */
 export async function storeDelivery(
   runtime: AppRuntime,
-  { body, event, receivedAt }: Incoming,
+  incoming: Incoming,
   facts: EventFacts,
   id: string,
   entry: Entry<PortalRecord> | null,
 ): Promise<AcceptedDelivery | undefined> {
   const { storage } = runtime;
+  const { body, event, receivedAt } = withoutRemovalSecrets(incoming);
   const { memberId } = event.auth;
   const key = deliveryKey(memberId, id);
   const delivery: Delivery = {
-    // No token of a removed portal stays.
-    ...{ format: DELIVERY_FORMAT, body: event.name === "ONAPPUNINSTALL" ? withoutSecrets(body) : body, receivedAt },
+    ...{ format: DELIVERY_FORMAT, body, receivedAt },
     ...{ verification: facts.verification, attempts: 0 },
   };
   // If this process crashes before the work is done, another one resumes it when a lease would have expired.
@@ -160,6 +160,12 @@ export async function storeDelivery(
   }
   if (stored.ok) await storage.delete(key);
   return undefined;
+}
+
+/** Returns a removal without its tokens: none of a removed portal may stay, however long its handlers fail. */
+function withoutRemovalSecrets(incoming: Incoming): Incoming {
+  const { event, body, receivedAt } = incoming;
+  return event.name === "ONAPPUNINSTALL" ? parseStored(withoutSecrets(body), receivedAt) : incoming;
 }
 
 /** Returns whether an event ends a block before the target, or brings the first tokens, so that checks can ask Bitrix24. */

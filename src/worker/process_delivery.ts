@@ -160,6 +160,14 @@ async function runHandlers({ runtime, upgrades, lease, entry }: DeliveryWork, ev
   lease.signal.throwIfAborted();
 }
 
+/** Returns whether an event belongs to an installation that is over, and cannot begin another one. */
+function isOver({ lease, entry: { value } }: DeliveryWork, event: B24Event): boolean {
+  if (event.name === "ONAPPUNINSTALL") return false;
+  if (isOfEarlierInstallation(lease.record(), event, value)) return true;
+  const mayReinstall = event.name === "ONAPPINSTALL" || value.verification.installedVersion !== undefined;
+  return lease.record().status === "uninstalled" && !mayReinstall;
+}
+
 /** Ends a delivery of an installation that is over: its handlers would work on a portal that has removed the app. */
 async function finishWithoutHandlers(work: DeliveryWork, event: B24Event): Promise<Outcome> {
   const { memberId } = event.auth;

@@ -324,8 +324,10 @@ describe("portal.domain", () => {
 
 describe("a removed portal", () => {
   it("leaves no token in the storage, of parked and waiting events least of all", async () => {
+    const seen: unknown[] = [];
     const made = await installed((app) =>
-      app.on(["ONCRMDEALADD", "ONAPPUNINSTALL"], () => {
+      app.on(["ONCRMDEALADD", "ONAPPUNINSTALL"], ({ event: { name, auth } }) => {
+        if (name === "ONAPPUNINSTALL") seen.push(auth.applicationToken?.reveal());
         throw new NonRetriableError("broken");
       })
     );
@@ -351,6 +353,7 @@ describe("a removed portal", () => {
     assert.equal(secrets.length > 20, true);
     for (const secret of secrets) assert.equal(all.includes(secret), false, secret);
     assert.match(all, /ONAPPUNINSTALL/, "the removal itself is parked");
+    assert.deepEqual(seen, ["[redacted]"]);
     await app.close();
   });
 
