@@ -224,17 +224,19 @@ export function createApp(options: AppOptions): App {
   const checks = createChecks({
     ...{ runtime, credentials, policy: settings.checks, wake },
     canRefresh: keys.clientSecret !== undefined,
+    budget: () => verifier.budget(),
   });
   const verifier = createVerifier({
     runtime,
     accept: async (incoming, verification) => {
       const accepted = await acceptVerified(runtime, incoming, verification);
-      const check = checks.afterContact(incoming.event.auth.memberId);
+      const check = checks.afterEvent(incoming.event);
       if (accepted.state !== "accepted") return defined({ end: check });
       const { result, end } = worker.work(accepted.delivery);
       return { result, end: Promise.all([end, check]) };
     },
-    check: (memberId) => void checks.afterUnverified(memberId),
+    onReplaced: (memberId) => void checks.afterReplaced(memberId),
+    onRefused: (memberId) => void checks.afterRefused(memberId),
     ...defined({ refresh: credentials.refreshForeign }),
   });
   const worker = createWorker({ runtime, upgrades: registry.upgrades, checks });

@@ -35,14 +35,14 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   const reported = new WeakSet<Error>();
 
   async function accept(incoming: Incoming, platform: readonly unknown[]): Promise<void> {
-    const { memberId } = incoming.event.auth;
-    const accepted = await acceptEvent(runtime, incoming, verifier).catch((error) => {
+    const { event } = incoming;
+    const accepted = await acceptEvent(runtime, incoming, {
+      verifier,
       // It may be authentic, with a token that the app does not know: an update without an access token.
-      if (error instanceof NotAuthenticError) keepAlive(platform, checks.afterUnverified(memberId));
-      throw error;
+      onRefused: (memberId) => keepAlive(platform, checks.afterRefused(memberId)),
     });
     if (accepted.state === "unverified") return await awaitVerification(accepted.firstAttempt, platform);
-    keepAlive(platform, checks.afterContact(memberId));
+    keepAlive(platform, checks.afterEvent(event));
     if (accepted.state === "done") return;
     const { result, end } = worker.work(accepted.delivery);
     keepAlive(platform, end);

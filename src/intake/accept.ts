@@ -2,7 +2,7 @@
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import { type Incoming, parseStored, withoutSecrets } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
-import { CannotVerifyError } from "../errors.ts";
+import { CannotVerifyError, NotAuthenticError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
 import {
@@ -39,6 +39,13 @@ export type Accepted =
   /** It waits for its verification. */
   | { readonly state: "unverified"; readonly firstAttempt: Postponed["firstAttempt"] };
 
+/** The parts of an app that {@linkcode acceptEvent} uses. */
+export interface AcceptParts {
+  readonly verifier: Verifier;
+  /** Called if an event is refused as not authentic and its portal is stored. */
+  readonly onRefused: (memberId: string) => void;
+}
+
 /**
  * Accepts an event, or has it verified later. Resolves once the event is durable.
  *
@@ -47,18 +54,36 @@ export type Accepted =
  * @throws {StorageError} if the event cannot be stored
  * @throws {InputError} if a version cannot be read, or is missing where it is needed
  */
-export async function acceptEvent(runtime: AppRuntime, incoming: Incoming, verifier: Verifier): Promise<Accepted> {
-  const { event, receivedAt } = incoming;
+export async function acceptEvent(
+  runtime: AppRuntime,
+  incoming: Incoming,
+  { verifier, onRefused }: AcceptParts,
+): Promise<Accepted> {
   const stored = await readStored(runtime, incoming);
   const record = readRecord(stored.entry);
-  let verification: StoredVerification;
   try {
-    verification = await verifyEvent(runtime, event, { receivedAt, record, stage: "received" });
+    const verified = await verifyOrPostpone(runtime, incoming, record, verifier);
+    if ("postponed" in verified) return { state: "unverified", ...verified.postponed };
+    return await acceptVerified(runtime, incoming, verified.verification, stored);
+  } catch (error) {
+    if (record !== undefined && error instanceof NotAuthenticError) onRefused(record.memberId);
+    throw error;
+  }
+}
+
+async function verifyOrPostpone(
+  runtime: AppRuntime,
+  incoming: Incoming,
+  record: PortalRecord | undefined,
+  verifier: Verifier,
+): Promise<{ readonly verification: StoredVerification } | { readonly postponed: Postponed }> {
+  const { event, receivedAt } = incoming;
+  try {
+    return { verification: await verifyEvent(runtime, event, { receivedAt, record, stage: "received" }) };
   } catch (error) {
     if (!(error instanceof CannotVerifyError)) throw error;
-    return { state: "unverified", ...await verifier.postpone(incoming, record !== undefined) };
+    return { postponed: await verifier.postpone(incoming, record !== undefined) };
   }
-  return await acceptVerified(runtime, incoming, verification, stored);
 }
 
 /** What is stored about an event and its portal. */

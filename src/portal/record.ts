@@ -3,6 +3,7 @@ import { type BlockedReason, FormatError, UnknownPortalError } from "../errors.t
 import type { Entry, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
 import { portalKey } from "./keys.ts";
+import type { PlannedChecks } from "./planned_checks.ts";
 import type { StoredTokens } from "./tokens.ts";
 
 /** An upgrade that was applied to a portal. */
@@ -161,8 +162,6 @@ export interface Lease {
 export interface Check {
   /** In milliseconds since 1970. */
   readonly at: number;
-  /** Bitrix24 did not answer. */
-  readonly hasFailed?: true;
 }
 
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
@@ -176,6 +175,8 @@ export interface PortalRecord extends Omit<Portal, "run"> {
   readonly refreshing?: { readonly id: string; readonly until: number };
   /** Absent until the first check. */
   readonly check?: Check;
+  /** Absent if no check is planned. The portal's schedule entry is not later than the first of them. */
+  readonly plannedChecks?: PlannedChecks;
   /** VERSION whose installation or update an opening has started: Bitrix24's own event of it is a duplicate. */
   readonly openedVersion?: string;
   /** Latest `ts` of an installation or update. */
@@ -240,6 +241,7 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   tokens: "removal",
   refreshing: "removal",
   check: "removal",
+  plannedChecks: "removal",
   openedVersion: "removal",
   installedTs: "never",
   uninstalledTs: "never",

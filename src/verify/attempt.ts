@@ -34,6 +34,8 @@ export interface AttemptOptions {
   readonly accept: (incoming: Incoming, verification: StoredVerification) => Promise<Omit<AcceptedEvent, "state">>;
   /** Refreshes the token pair of an event whose access token has expired; absent without `clientSecret`. */
   readonly refresh?: (refreshToken: Secret, server: string | undefined) => Promise<RefreshedTokens>;
+  /** Called if an event of a stored portal was refused. */
+  readonly onRefused: (memberId: string) => void;
 }
 
 /** Tries to verify an event that this process owns. `"budget_spent"`: nobody was asked. */
@@ -49,7 +51,7 @@ const RETRY_MAX_MS = 10 * 60_000;
 
 /** Returns the function that makes an attempt. */
 export function createAttempt(options: AttemptOptions): Attempt {
-  const { runtime, budget, refused, accept } = options;
+  const { runtime, budget, refused, accept, onRefused } = options;
 
   return async (memberId, waiting, isKnown) => {
     const entry = await loadUnverified(runtime, memberId, waiting.slot);
@@ -77,7 +79,10 @@ export function createAttempt(options: AttemptOptions): Attempt {
       if (runtime.signal.aborted) throw error;
       // An InputError is a verified event that misses a version, or has one that is unreadable.
       if (!(error instanceof NotAuthenticError || error instanceof InputError)) return await askLater(event, error);
-      if (error instanceof NotAuthenticError) await refused.add(event);
+      if (error instanceof NotAuthenticError) {
+        await refused.add(event);
+        if (isKnown) onRefused(memberId);
+      }
       reportRefusal(runtime, event, error);
       return await finish({ state: "refused", error });
     }

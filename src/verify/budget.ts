@@ -8,23 +8,40 @@ export interface Budget {
   readonly take: (memberId: string, isKnown: boolean) => boolean;
   /** Takes back a question that `take` has counted: the answer showed that nothing was forged. */
   readonly giveBack: (memberId: string, isKnown: boolean) => void;
+  /**
+   * Counts a question about a known portal for the minute of `at` or, if that is spent, for a later one. Returns when the
+   * question may be asked. Times in milliseconds since 1970.
+   */
+  readonly reserve: (at: number) => number;
   /** Returns when the window ends, in milliseconds since 1970. */
   readonly renewedAt: () => number;
 }
 
 const WINDOW_MS = 60_000;
 
-/** Returns a budget. Its memory is bounded by `perMinute`. */
+/** Returns a budget. Its memory is bounded by `perMinute`, and by the reserved questions. */
 export function createBudget({ perMinute, perPortal }: VerificationBudget, clock: () => number): Budget {
   let window = -1;
   let total = 0;
   let unknown = 0;
   const portals = new Map<string, number>();
+  /** Questions of later windows. */
+  const reserved = new Map<number, number>();
   const renew = (): void => {
     const now = Math.floor(clock() / WINDOW_MS);
     if (now === window) return;
-    [window, total, unknown] = [now, 0, 0];
+    [window, total, unknown] = [now, reserved.get(now) ?? 0, 0];
+    for (const past of [...reserved.keys()].filter((one) => one <= now)) reserved.delete(past);
     portals.clear();
+  };
+  /** Counts a question of a window, unless the window is spent. */
+  const takeFrom = (one: number): boolean => {
+    const count = one === window ? total : reserved.get(one) ?? 0;
+    // Half of a later window is left to the events of that minute.
+    if (count >= (one === window ? perMinute : perMinute / 2)) return false;
+    if (one === window) total++;
+    else reserved.set(one, count + 1);
+    return true;
   };
   return {
     take: (memberId, isKnown) => {
@@ -46,6 +63,13 @@ export function createBudget({ perMinute, perPortal }: VerificationBudget, clock
       else portals.set(memberId, count - 1);
       total--;
       if (!isKnown) unknown = Math.max(0, unknown - 1);
+    },
+    reserve: (at) => {
+      renew();
+      const wanted = Math.max(window, Math.floor(at / WINDOW_MS));
+      let found = wanted;
+      while (!takeFrom(found)) found++;
+      return found === wanted ? at : found * WINDOW_MS;
     },
     renewedAt: () => (Math.floor(clock() / WINDOW_MS) + 1) * WINDOW_MS,
   };

@@ -50,9 +50,9 @@ export interface Postponed {
 }
 
 /** What the verifier needs besides the app's runtime. */
-export interface VerifierOptions extends Pick<AttemptOptions, "runtime" | "accept" | "refresh"> {
-  /** Has a stored portal checked by its own tokens. */
-  readonly check: (memberId: string) => void;
+export interface VerifierOptions extends Pick<AttemptOptions, "runtime" | "accept" | "refresh" | "onRefused"> {
+  /** Called if an event of a stored portal was replaced by another one before it was verified. */
+  readonly onReplaced: (memberId: string) => void;
 }
 
 const DEFAULT_BUDGET = { perMinute: 600, perPortal: 6 };
@@ -131,7 +131,7 @@ interface PostponeOptions extends VerifierOptions {
   readonly wake: (memberId: string) => void;
 }
 
-function createPostpone({ runtime, check, refused, firstAttempt, wake }: PostponeOptions): Verifier["postpone"] {
+function createPostpone({ runtime, onReplaced, refused, firstAttempt, wake }: PostponeOptions): Verifier["postpone"] {
   const unknownBound = createUnknownBound(runtime);
 
   return async ({ body, event, receivedAt }, isKnown) => {
@@ -144,7 +144,7 @@ function createPostpone({ runtime, check, refused, firstAttempt, wake }: Postpon
     const stored = await storeUnverified(runtime, memberId, { body, receivedAt, digest, isKnown });
     const { state, replaced } = stored;
     // An event that is lost may have been an authentic update: the portal's stored tokens make up for it.
-    if (isKnown && (replaced > 0 || state === "too_large")) check(memberId);
+    if (isKnown && (replaced > 0 || state === "too_large")) onReplaced(memberId);
     if (state === "too_large") {
       throw new CannotVerifyError(
         `an event of ${body.text.length} characters is too large to wait for verification, ` +

@@ -1,30 +1,39 @@
 /** When portals are checked: after contacts, after events that could not be verified, and after long silence. */
+import { createKeyedMutex } from "../async/keyed_mutex.ts";
+import { createThrottle } from "../async/throttle.ts";
+import type { B24Event } from "../bitrix24/events.ts";
+import { defined } from "../defined.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
-import { loadPortal, type PortalRecord, readRecord } from "../portal/record.ts";
+import { type CheckReason, nextPlannedCheck, withFinishedCheck, withPlannedCheck } from "../portal/planned_checks.ts";
+import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
 import { redactError } from "../redact.ts";
 import { unitHash } from "../retry.ts";
+import type { Entry } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
+import type { Budget } from "../verify/budget.ts";
 import { checkPortal, type CheckReport, type PortalCheckOptions } from "./portal_check.ts";
 
 /** How often the app asks Bitrix24 about a portal on its own. */
 export interface CheckPolicy {
   /**
-   * Minimum time between two checks of a portal after its events, in milliseconds. Minimum: 0.
+   * Minimum time between two checks of a portal after its events, in milliseconds. Minimum: 0. An event that comes sooner
+   * plans a check for the end of this time.
    *
    * @default 900000 (15 minutes)
    */
   readonly afterContactMs: number;
   /**
-   * Time without events after which `tick()` checks a portal, in milliseconds. Minimum: 0. Needs `clientSecret`.
+   * Time without events after which `tick()` checks a portal, in milliseconds. Minimum: 0. Needs
+   * `clientSecret`.
    *
    * @default 604800000 (a week)
    */
   readonly silentPortalMs: number;
 }
 
-/** Checks portals of an app. */
+/** Checks portals of an app. Functions that return `undefined` have nothing to do; their promises never reject. */
 export interface Checks {
   /**
    * Checks a portal now.
@@ -33,18 +42,26 @@ export interface Checks {
    * @throws {UnreachableError} if no OAuth host answers
    */
   readonly check: (memberId: string) => Promise<CheckReport>;
-  /** Checks a portal that has sent an event; returns `undefined` if it was checked recently. Never rejects. */
-  readonly afterContact: (memberId: string) => Promise<void> | undefined;
-  /** Checks a portal whose app is opened, at most once a minute. Never rejects. */
+  /**
+   * Checks a portal that has sent an accepted event or, if it was checked within `afterContactMs`, plans a check for the
+   * end of that time. ONAPPUSERREADY always causes a check, at most one a minute.
+   */
+  readonly afterEvent: (event: B24Event) => Promise<void> | undefined;
+  /** Checks a portal whose app is opened, at most once a minute. */
   readonly afterOpening: (memberId: string) => Promise<void> | undefined;
   /**
-   * Schedules a check of a stored portal in an hour, after an event that could not be verified: Bitrix24 does not repeat
-   * it. Returns `undefined` if that was done recently. Never rejects.
+   * Checks a portal an event of which was refused, at most once in ten minutes: it may have been authentic, with a token
+   * that the app does not know, and Bitrix24 does not repeat it. Shares the budget of unverified events.
    */
-  readonly afterUnverified: (memberId: string) => Promise<void> | undefined;
-  /** Returns when a silent portal is to be checked, in milliseconds since 1970; `undefined` if it never is. */
+  readonly afterRefused: (memberId: string) => Promise<void> | undefined;
+  /**
+   * Checks a portal an unverified event of which was replaced: at once, then every ten minutes while it lasts. Shares the
+   * budget of unverified events.
+   */
+  readonly afterReplaced: (memberId: string) => Promise<void> | undefined;
+  /** Returns when a portal is to be checked, in milliseconds since 1970; `undefined` if it never is. */
   readonly dueAt: (record: PortalRecord) => number | undefined;
-  /** Checks a portal for a caller that holds its lease, and records the attempt. Never rejects. */
+  /** Checks a portal for a caller that holds its lease, and records the check. Never rejects. */
   readonly underLease: (memberId: string) => Promise<void>;
   /** Resolves when no check is running. */
   readonly idle: () => Promise<void>;
@@ -54,22 +71,42 @@ export interface Checks {
 export interface ChecksOptions extends PortalCheckOptions {
   /** Without a policy, only `check` and `underLease` check portals. */
   readonly policy: CheckPolicy | undefined;
-  /** Tokens can be refreshed. Without that, the tokens of a silent portal have expired. */
+  /** Tokens can be refreshed. Without that, a portal can be checked while an access token is valid. */
   readonly canRefresh: boolean;
+  /** Returns the budget of unverified events. */
+  readonly budget: () => Budget;
 }
 
-/** Delay (ms) before a check that failed is retried. */
+/** Delay (ms) before a check that failed is repeated. */
 const RETRY_MS = 60 * 60 * 1000;
 
-/** Minimum time (ms) between two checks of a portal that are made because its app is opened. */
-const OPENING_INTERVAL_MS = 60_000;
+/** Minimum time (ms) between two checks of a portal because its app is opened or its system user is ready. */
+const URGENT_INTERVAL_MS = 60_000;
+
+/** Minimum time (ms) between two checks of a portal because its events are not verified. */
+const UNVERIFIED_INTERVAL_MS = 10 * 60_000;
+
+/** A check is planned at least this long (ms) before the last access token expires, if none can be refreshed. */
+const EXPIRY_MARGIN_MS = 60_000;
+
+/** A reason for a check, and how often it may cause one. */
+interface Request {
+  readonly reason: CheckReason;
+  /** Minimum time since the last check: a request that comes sooner plans a check. */
+  readonly intervalMs: number;
+  /** The first request of a series checks at once, whenever the last check was. */
+  readonly isAtOnce?: true;
+  /** Its checks count in the budget of unverified events. */
+  readonly isBudgeted?: true;
+}
 
 /** Returns the checks of an app. */
 export function createChecks(options: ChecksOptions): Checks {
-  const { runtime, policy, canRefresh } = options;
-  const { log } = runtime;
   const running = new Set<Promise<unknown>>();
-  const throttle = createThrottle(runtime.clock);
+  const request = createRequests(options);
+  const contact: Request = { reason: "contact", intervalMs: options.policy?.afterContactMs ?? 0 };
+  const urgent: Request = { reason: "urgent", intervalMs: URGENT_INTERVAL_MS };
+  const unverified: Request = { reason: "unverified", intervalMs: UNVERIFIED_INTERVAL_MS, isBudgeted: true };
 
   function track<T>(work: Promise<T>): Promise<T> {
     running.add(work);
@@ -78,89 +115,132 @@ export function createChecks(options: ChecksOptions): Checks {
     return work;
   }
 
+  function requestAll(memberId: string, ...requests: readonly Request[]): Promise<void> | undefined {
+    const works = requests.map((one) => request(memberId, one)).filter((work) => work !== undefined);
+    return works.length === 0 ? undefined : track(Promise.all(works).then(() => {}));
+  }
+
   return {
     check: (memberId) => track(checkPortal(options, memberId, false)),
-    afterContact: (memberId) => {
-      if (policy === undefined || !throttle(memberId, policy.afterContactMs)) return undefined;
-      return track(
-        checkAfterContact(options, memberId, policy.afterContactMs).catch((err) =>
-          log.warn("check failed", { event: "check.failed", memberId, err })
-        ),
-      );
-    },
-    afterOpening: (memberId) => {
-      if (policy === undefined || !throttle(`opening ${memberId}`, OPENING_INTERVAL_MS)) return undefined;
-      return track(checkAfterOpening(options, memberId));
-    },
-    afterUnverified: (memberId) => {
-      if (policy === undefined || !canRefresh || !throttle(`unverified ${memberId}`, RETRY_MS)) return undefined;
-      return track(
-        scheduleCheck(runtime, memberId).catch((err) =>
-          log.warn("failed to schedule a check after an unverifiable event", {
-            ...{ event: "check.not_scheduled", memberId, err },
-          })
-        ),
-      );
-    },
-    dueAt: (record) => policy !== undefined && canRefresh ? silentCheckAt(policy, record) : undefined,
-    underLease: (memberId) => track(checkAndRecord(options, memberId, true)),
+    afterEvent: ({ name, auth: { memberId } }) =>
+      name === "ONAPPUSERREADY" ? requestAll(memberId, urgent, contact) : requestAll(memberId, contact),
+    afterOpening: (memberId) => requestAll(memberId, { ...urgent, isAtOnce: true }, contact),
+    afterRefused: (memberId) => requestAll(memberId, unverified),
+    afterReplaced: (memberId) => requestAll(memberId, { ...unverified, isAtOnce: true }),
+    dueAt: (record) => dueAt(options, record),
+    underLease: (memberId) => track(checkAndRecord(options, memberId, true).then(() => {})),
     idle: async () => {
       while (running.size > 0) await Promise.allSettled(running);
     },
   };
 }
 
-/** Maximum number of keys that a throttle remembers. */
-const MAX_THROTTLED = 10_000;
+/** Returns the function that checks a portal for a request, or plans a check of it. */
+function createRequests(options: ChecksOptions): (memberId: string, request: Request) => Promise<void> | undefined {
+  const { runtime: { clock, log, signal }, policy } = options;
+  /** One request of a portal at a time: the next one sees its check. */
+  const mutex = createKeyedMutex();
+  /** Requests that wait for the mutex, and stand for those that come meanwhile. */
+  const waiting = new Set<string>();
+  /** Requests for which nothing has to be done or read for a time. Only stored portals are in it. */
+  const settled = createThrottle(clock);
+  /** Requests that continue a series. */
+  const series = createThrottle(clock);
 
-/** Returns a function that returns `true` at most once in `intervalMs` for a key, in this process. */
-function createThrottle(clock: () => number): (key: string, intervalMs: number) => boolean {
-  const passedAt = new Map<string, number>();
-  return (key, intervalMs) => {
-    const now = clock();
-    if (now - (passedAt.get(key) ?? -Infinity) < intervalMs) return false;
-    if (passedAt.size >= MAX_THROTTLED) passedAt.clear();
-    passedAt.set(key, now);
-    return true;
+  return (memberId, request) => {
+    const key = `${request.reason} ${request.isAtOnce === true} ${memberId}`;
+    if (policy === undefined || settled.isHeld(key) || waiting.has(key)) return undefined;
+    waiting.add(key);
+    return mutex(memberId, async () => {
+      waiting.delete(key);
+      if (signal.aborted) return;
+      const isAtOnce = request.isAtOnce === true && !series.isHeld(key);
+      const until = await checkOrPlan(options, memberId, request, isAtOnce);
+      if (request.isAtOnce) series.hold(key, clock() + 2 * request.intervalMs);
+      if (until !== undefined) settled.hold(key, until);
+    }).catch((err) => log.warn("check failed", { event: "check.failed", memberId, err }));
   };
 }
 
-/** Returns whether the app can ask Bitrix24 about the portal. */
-function canBeChecked({ status, tokens }: PortalRecord): boolean {
-  return status === "installed" && tokens !== undefined;
+/**
+ * Checks a portal, or plans a check for the end of the request's interval. Resolves to the time until which nothing has
+ * to be done for further requests of this kind; `undefined` if the next one has to look.
+ */
+async function checkOrPlan(
+  options: ChecksOptions,
+  memberId: string,
+  { reason, intervalMs, isBudgeted }: Request,
+  isAtOnce: boolean,
+): Promise<number | undefined> {
+  const { runtime: { storage, clock }, budget } = options;
+  const now = clock();
+  const entry = await storage.get<PortalRecord>(portalKey(memberId));
+  const record = readRecord(entry);
+  if (record === undefined) return undefined;
+  const askableUntil = askableUntilOf(options, record);
+  if (askableUntil <= now) return now + intervalMs;
+  // The clock of the process that made the last check may be ahead.
+  const next = Math.min((record.check?.at ?? -Infinity) + intervalMs, now + intervalMs);
+  const earliest = isAtOnce ? now : Math.max(next, now);
+  const planned = record.plannedChecks?.[reason] ?? Infinity;
+  if (planned > now && planned <= earliest) return planned;
+  // A check that is overdue was counted when it was planned.
+  const at = isBudgeted && planned > now ? budget().reserve(earliest) : Math.min(planned, earliest);
+  if (at <= now) return await checkAndRecord(options, memberId, false) ? undefined : now + intervalMs;
+  const plannedAt = Math.min(at, askableUntil - EXPIRY_MARGIN_MS);
+  if (plannedAt > now) {
+    await schedulePlan(
+      options.runtime,
+      memberId,
+      entry,
+      plannedAt,
+      (current) => withPlannedCheck(current, reason, plannedAt),
+    );
+  }
+  return at;
 }
 
-function silentCheckAt({ silentPortalMs }: CheckPolicy, record: PortalRecord): number | undefined {
-  if (!canBeChecked(record)) return undefined;
-  const { check, latestTs, memberId } = record;
-  if (check?.hasFailed) return check.at + RETRY_MS;
+/** Writes the record that `plan` returns, with a schedule entry for `at`; nothing if it returns the record itself. */
+async function schedulePlan(
+  runtime: AppRuntime,
+  memberId: string,
+  entry: Entry<PortalRecord> | null,
+  at: number,
+  plan: (record: PortalRecord) => PortalRecord,
+): Promise<void> {
+  await commitEntry(runtime, await reserveEntry(runtime, memberId, at, entry), (current, due) => {
+    if (current === undefined || current.status === "uninstalled") return undefined;
+    const next = plan(current);
+    // Counted like a delivery, so that a holder of the lease schedules the check when it releases the portal.
+    return next === current ? undefined : withNextDelivery(next, due);
+  });
+}
+
+/** Returns until when the app has a token to ask with: `Infinity` if it can refresh one, `-Infinity` if it has none. */
+function askableUntilOf({ canRefresh }: ChecksOptions, { status, tokens = [] }: PortalRecord): number {
+  if (status === "uninstalled") return -Infinity;
+  const isRefreshable = canRefresh && tokens.some(({ refreshToken }) => refreshToken !== undefined);
+  return isRefreshable ? Infinity : Math.max(...tokens.map(({ expiresAt }) => expiresAt));
+}
+
+/** Returns when the portal is to be checked: as planned, or after a long silence. */
+function dueAt(options: ChecksOptions, record: PortalRecord): number | undefined {
+  const { policy } = options;
+  if (policy === undefined || record.status === "uninstalled") return undefined;
+  const planned = nextPlannedCheck(record);
+  if (askableUntilOf(options, record) < Infinity) return planned;
+  const { latestTs, check, memberId } = record;
   const contactAt = Math.max(latestTs * 1000, check?.at ?? 0);
   // Spread by up to a tenth, so that portals that were installed together are not checked together.
-  return Math.floor(contactAt + silentPortalMs * (0.9 + 0.2 * unitHash(memberId)));
+  const silentAt = Math.floor(contactAt + policy.silentPortalMs * (0.9 + 0.2 * unitHash(memberId)));
+  return Math.min(planned ?? Infinity, silentAt);
 }
 
-/** Checks the portal unless any process has done so within `afterContactMs`. */
-async function checkAfterContact(options: ChecksOptions, memberId: string, afterContactMs: number): Promise<void> {
-  const { storage, clock } = options.runtime;
-  const now = clock();
-  const record = await loadPortal(storage, memberId);
-  const isRecent = record.check !== undefined && now - record.check.at < afterContactMs;
-  if (canBeChecked(record) && !isRecent) await checkAndRecord(options, memberId, false);
-}
-
-async function checkAfterOpening(options: ChecksOptions, memberId: string): Promise<void> {
-  try {
-    const record = await loadPortal(options.runtime.storage, memberId);
-    if (canBeChecked(record)) await checkAndRecord(options, memberId, false);
-  } catch (err) {
-    options.runtime.log.warn("check failed", { event: "check.failed", memberId, err });
-  }
-}
-
-/** Checks the portal, and records the attempt so that the next one comes later. Never rejects. */
-async function checkAndRecord(options: ChecksOptions, memberId: string, isLeased: boolean): Promise<void> {
+/** Checks the portal, and records the check. Resolves to whether it was recorded. Never rejects. */
+async function checkAndRecord(options: ChecksOptions, memberId: string, isLeased: boolean): Promise<boolean> {
   const { runtime } = options;
-  const { storage, clock, log } = runtime;
+  const { clock, log } = runtime;
+  const startedAt = clock();
   let hasFailed = false;
   try {
     const { problems, isRaised } = await checkPortal(options, memberId, isLeased);
@@ -173,28 +253,38 @@ async function checkAndRecord(options: ChecksOptions, memberId: string, isLeased
     log.warn("check failed", { event: "check.failed", memberId, err: redactError(error, []) });
   }
   try {
-    const at = clock();
-    await updateEntry<PortalRecord>(storage, portalKey(memberId), (entry) => {
-      const record = readRecord(entry);
-      // Another check of the portal has just been recorded.
-      if (record === undefined || (record.check?.at ?? 0) >= at - 1000) return record;
-      return { ...record, check: hasFailed ? { at, hasFailed } : { at } };
-    });
+    await recordCheck(options, memberId, { startedAt, hasFailed, isLeased });
+    return true;
   } catch (err) {
     log.warn("failed to record a check", { event: "check.not_recorded", memberId, err });
+    return false;
   }
 }
 
-/** Schedules the portal for a check in an hour. */
-async function scheduleCheck(runtime: AppRuntime, memberId: string): Promise<void> {
-  const now = runtime.clock();
-  const entry = await runtime.storage.get<PortalRecord>(portalKey(memberId));
-  const record = readRecord(entry);
-  if (record === undefined || !canBeChecked(record)) return;
-  const reservation = await reserveEntry(runtime, memberId, now + RETRY_MS, entry);
-  await commitEntry(
-    runtime,
-    reservation,
-    (current, due) => current && withNextDelivery({ ...current, check: { at: now, hasFailed: true } }, due),
-  );
+async function recordCheck(
+  options: ChecksOptions,
+  memberId: string,
+  { startedAt, hasFailed, isLeased }: {
+    readonly startedAt: number;
+    readonly hasFailed: boolean;
+    readonly isLeased: boolean;
+  },
+): Promise<void> {
+  const { runtime } = options;
+  const { storage, clock } = runtime;
+  const endedAt = clock();
+  const repeatedAt = endedAt + RETRY_MS;
+  const finished = (record: PortalRecord): PortalRecord => {
+    const retryAt = hasFailed && askableUntilOf(options, record) > repeatedAt ? repeatedAt : undefined;
+    return withFinishedCheck(record, { startedAt, endedAt, ...defined({ retryAt }) });
+  };
+  // A holder of the lease schedules the repetition when it releases the portal.
+  if (hasFailed && !isLeased) {
+    const entry = await storage.get<PortalRecord>(portalKey(memberId));
+    return await schedulePlan(runtime, memberId, entry, repeatedAt, finished);
+  }
+  await updateEntry<PortalRecord>(storage, portalKey(memberId), (entry) => {
+    const record = readRecord(entry);
+    return record && finished(record);
+  });
 }

@@ -39,4 +39,16 @@ describe("createBudget()", () => {
     const { take } = createBudget({ perMinute: 600, perPortal: 6 }, () => 0);
     assert.ok(Array.from({ length: 600 }, (_, i) => take(`${i}`, true)).every(Boolean));
   });
+
+  it("reserves questions in the minute that is wanted, or in the next one with room, and counts them there", () => {
+    let now = 0;
+    const { take, reserve } = createBudget({ perMinute: 4, perPortal: 4 }, () => now);
+    assert.deepEqual(Array.from({ length: 8 }, () => reserve(0)), [0, 0, 0, 0, 60_000, 60_000, 120_000, 120_000]);
+    assert.equal(take("a", true), false);
+    assert.deepEqual([reserve(90_000), reserve(300_500)], [180_000, 300_500]);
+    now = 60_000;
+    assert.deepEqual([take("a", true), take("b", true), take("c", true)], [true, true, false]);
+    now = 10 * 60_000;
+    assert.equal(reserve(0), 0, "a time that is over means now");
+  });
 });

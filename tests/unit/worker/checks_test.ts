@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
-import { B24Error, deployed, type Plugin } from "@b24/onappupdate";
+import { type AppOptions, B24Error, deployed, memoryStorage, type Plugin, type Storage } from "@b24/onappupdate";
 import { NoCredentialsError } from "@b24/onappupdate/errors";
-import { MEMBER_ID, recorder, rig } from "../../support/app.ts";
-import { type TestApp, testApp, tokenFields } from "../../support/fake_oauth_host.ts";
+import { portalKey } from "../../../src/portal/keys.ts";
+import type { PortalRecord } from "../../../src/portal/record.ts";
+import { entryTime } from "../../../src/portal/schedule.ts";
+import { MEMBER_ID, recorder } from "../../support/app.ts";
+import { CLIENT_SECRET, NOW, type TestApp, testApp, tokenFields } from "../../support/fake_oauth_host.ts";
+import { changed, type Scene, scene, TOKENLESS } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
@@ -390,19 +394,279 @@ describe("a block", () => {
   });
 });
 
-describe("an event that cannot be verified for now", () => {
-  it("is replaced by a check within hours: Bitrix24 does not repeat it", async () => {
-    const { app, portal, send, settled, later } = rig({ checks: {}, clientSecret: "client-secret-0123456789abcdef" });
-    await send(portal.install(2));
-    await settled();
-    const update = portal.update(3, { rotateToken: true });
-    portal.lose({ at: "oauth", method: "app.info", times: 2 });
-    assert.equal(await send(update), 503);
-    await settled();
-    later();
-    await app.tick();
-    await reaches({ app }, "3.0.0");
-    await app.close();
+/** Returns the time of the portal's schedule entry, relative to `since`. */
+async function scheduledAfter(made: TestApp, since: number): Promise<number> {
+  return entryTime((await made.record()).due as string) - since;
+}
+
+describe("a contact soon after a check", () => {
+  it("plans a check for the end of afterContactMs, which finds an update that nobody sends", async () => {
+    for (const isReady of [false, true]) {
+      const made = await installed({ checks: {} });
+      await made.settled();
+      const checkedAt = made.now;
+      made.now += MINUTE;
+      await made.send("ONCRMDEALADD", { "data[ID]": "1" });
+      await made.settled();
+      assert.equal(await scheduledAfter(made, checkedAt), 15 * MINUTE);
+      made.now += 2 * MINUTE;
+      if (isReady) {
+        const asked = made.oauth.asked.length;
+        await made.send("ONAPPUSERREADY", readyFields(made));
+        await made.settled();
+        assert(made.oauth.asked.length > asked, "it always checks");
+      }
+      made.oauth.version = 3;
+      made.now = checkedAt + 15 * MINUTE;
+      await made.app.tick();
+      await reaches(made, "3.0.0");
+      await made.app.close();
+    }
+  });
+
+  it("plans one even if ONAPPUSERREADY is the contact", async () => {
+    const made = await installed({ checks: {} });
+    await made.settled();
+    made.now += 5 * MINUTE;
+    await made.send("ONAPPUSERREADY", readyFields(made));
+    await made.settled();
+    made.oauth.version = 3;
+    made.now += 15 * MINUTE;
+    await made.app.tick();
+    await reaches(made, "3.0.0");
+    await made.app.close();
+  });
+
+  it("writes once in afterContactMs, and reads nothing more", async () => {
+    const counted = countingStorage();
+    const made = testApp({ storage: counted.storage, checks: {} });
+    const unchecked = countingStorage();
+    const other = testApp({ storage: unchecked.storage, checks: false });
+    for (const { send } of [made, other]) {
+      assert.equal(await send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(made.oauth.issueTokens()) }), 200);
+    }
+    await made.settled();
+    const contact = async (): Promise<number> => {
+      for (const one of [made, other]) {
+        one.now += 1000;
+        await one.send("ONCRMDEALADD", { "data[ID]": "1" });
+        await one.settled();
+      }
+      return counted.take() - unchecked.take();
+    };
+    counted.take(), unchecked.take();
+    assert.deepEqual(
+      [await contact(), await contact(), await contact()],
+      [3, 0, 0],
+      "record read; entry, record written",
+    );
+    await Promise.all([made.app.close(), other.app.close()]);
+  });
+
+  it("keeps the plan if the process ends", async () => {
+    const made = await installed({ checks: {} });
+    await made.settled();
+    const { now } = made;
+    made.now += MINUTE;
+    await made.send("ONCRMDEALADD", { "data[ID]": "1" });
+    await made.app.close();
+    const next = testApp({ checks: {}, oauth: made.oauth, storage: made.storage });
+    next.now = made.now + MINUTE;
+    // Another process has a throttle of its own.
+    await next.send("ONCRMDEALADD", { "data[ID]": "2" });
+    await next.settled();
+    assert.deepEqual((await next.record()).plannedChecks, { contact: now + 15 * MINUTE });
+    next.oauth.version = 3;
+    next.now = now + 15 * MINUTE;
+    await next.app.tick();
+    await reaches(next, "3.0.0");
+    await next.app.close();
+  });
+
+  it("needs no clientSecret while an access token is valid, and plans nothing without one", async () => {
+    const made = await installed({ checks: {}, clientSecret: undefined as never });
+    await made.settled();
+    const contactAt = async (minute: number): Promise<unknown> => {
+      made.now = NOW + minute * MINUTE;
+      await made.send("ONCRMDEALADD", { "data[ID]": String(minute) });
+      await made.settled();
+      return (await made.record()).plannedChecks;
+    };
+    assert.deepEqual(await contactAt(50), undefined, "checked at once");
+    assert.deepEqual(await contactAt(51), { contact: NOW + 59 * MINUTE }, "before the token expires");
+    made.oauth.version = 3;
+    made.now = NOW + 59 * MINUTE;
+    await made.app.tick();
+    await reaches(made, "3.0.0");
+    const asked = made.oauth.asked.length;
+    assert.deepEqual([await contactAt(80), made.oauth.asked.length], [undefined, asked]);
+    await made.app.close();
+  });
+});
+
+describe("ONAPPUSERREADY", () => {
+  it("causes a check at most once a minute, across processes", async () => {
+    const made = await installed({ checks: {} });
+    await made.settled();
+    const other = testApp({ checks: {}, oauth: made.oauth, storage: made.storage });
+    const infos = (): number => made.oauth.asked.filter(({ kind }) => kind === "app.info").length;
+    const before = infos();
+    for (let second = 0; second < 300; second += 5) {
+      made.now = other.now = NOW + second * 1000;
+      const sender = second % 2 === 0 ? made : other;
+      await sender.send("ONAPPUSERREADY", readyFields(made));
+      await sender.settled();
+      await made.app.tick();
+    }
+    const { length } = Array.from({ length: infos() - before });
+    // Each check may ask for two pairs: the one that the event brought, and the one in use.
+    assert(length >= 4 && length <= 12, `saw ${length} questions in five minutes`);
+    await Promise.all([made.app.close(), other.app.close()]);
+  });
+});
+
+/** Returns the fields of an ONAPPUSERREADY. */
+function readyFields({ oauth }: TestApp): Record<string, string> {
+  const { access, refresh } = oauth.issueTokens(9);
+  const pair = { "data[access_token]": access, "data[refresh_token]": refresh };
+  return { ...pair, "data[expires_in]": "3600", "data[user_id]": "9" };
+}
+
+/** A storage that counts calls. */
+function countingStorage(): { readonly storage: Storage; readonly take: () => number } {
+  const storage = memoryStorage();
+  let calls = 0;
+  const counted = <A extends unknown[], R>(call: (...args: A) => R) => (...args: A): R => {
+    calls++;
+    return call(...args);
+  };
+  return {
+    storage: {
+      ...storage,
+      get: counted(storage.get) as Storage["get"],
+      put: counted(storage.put) as Storage["put"],
+      delete: counted(storage.delete),
+      list: counted(storage.list) as Storage["list"],
+    },
+    take: () => [calls, calls = 0][0]!,
+  };
+}
+
+describe("a refused event of a stored portal", () => {
+  const clientSecret = CLIENT_SECRET;
+  const checked = { checks: {}, clientSecret, acknowledge: "stored" } as const;
+
+  /** Installs version 2, and waits until no check is planned. */
+  async function quietScene(options: Partial<AppOptions> = {}): Promise<Scene> {
+    const made = scene({}, { ...checked, ...options });
+    assert.equal(await made.send(made.portal.install(2)), 200);
+    await made.settled();
+    for (let minutes = 0; minutes < 60; minutes += 20) {
+      made.now += 20 * MINUTE;
+      await made.app.tick();
+    }
+    made.forget();
+    return made;
+  }
+
+  it("is made up for within ten minutes: an update without an access token after a change of the token", async () => {
+    const made = await quietScene();
+    // The portal was checked a minute ago.
+    await made.send(made.portal.event("ONCRMDEALADD", { ID: "1" }));
+    await made.settled();
+    made.now += MINUTE;
+    assert.equal(await made.send(changed(made.portal.update(3, { rotateToken: true }), TOKENLESS)), 403);
+    await made.settled();
+    assert.equal((await made.app.portal(MEMBER_ID))?.target, "2.0.0");
+    made.now += 9 * MINUTE;
+    await made.app.tick();
+    await reaches(made, "3.0.0");
+    await made.app.close();
+  });
+
+  it("causes a check at once if the last one is older", async () => {
+    const made = await quietScene();
+    assert.equal(await made.send(changed(made.portal.update(3, { rotateToken: true }), TOKENLESS)), 403);
+    await made.settled();
+    await reaches(made, "3.0.0");
+    await made.app.close();
+  });
+
+  it("causes at most one check in ten minutes, and no flood prevents it", async () => {
+    const made = await quietScene();
+    const storage = made.storage;
+    const update = changed(made.portal.update(3, { rotateToken: true }), TOKENLESS);
+    const start = made.now;
+    for (let minute = 0; minute < 60; minute++) {
+      made.now = start + minute * MINUTE;
+      for (let i = 0; i < 5; i++) {
+        assert.equal(await made.send(changed(update, { "auth[application_token]": `${i}`.padStart(32, "0") })), 403);
+      }
+      await made.settled();
+      await made.app.tick();
+      if (minute === 30) assert((await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!.value.plannedChecks);
+    }
+    const checks = made.lines.filter((line) => /"portal.checked"/.test(line)).length;
+    assert(checks >= 5 && checks <= 7, `saw ${checks} checks in an hour`);
+    await made.app.close();
+  });
+
+  it("is not forgotten for events of made-up portals", async () => {
+    const made = await quietScene();
+    const update = made.portal.update(3, { rotateToken: true });
+    const forged = (i: number): string =>
+      changed(update, { ...TOKENLESS, "auth[member_id]": i.toString(16).padStart(32, "0") });
+    for (let i = 0; i < 200; i++) assert.equal(await made.send(forged(i)), 403);
+    assert.deepEqual(made.asked, []);
+    const stored = await made.stored();
+    assert(!JSON.stringify(stored).includes("0".repeat(30)), "nothing is stored for them");
+    assert.equal(await made.send(changed(update, TOKENLESS)), 403);
+    await made.settled();
+    await reaches(made, "3.0.0");
+    await made.app.close();
+  });
+
+  it("causes a check also if an OAuth host refused its access token", async () => {
+    const made = await quietScene();
+    const update = made.portal.update(3, { rotateToken: true });
+    const forged = changed(update, { "auth[access_token]": "f".repeat(40), "auth[refresh_token]": undefined });
+    assert.equal(await made.send(forged), 200);
+    await made.settled();
+    await reaches(made, "3.0.0");
+    await made.app.close();
+  });
+});
+
+describe("a flood of unverified events of a stored portal", () => {
+  it("causes a check at once when one is replaced, then every ten minutes", async () => {
+    const made = scene({}, { checks: {}, clientSecret: CLIENT_SECRET, acknowledge: "stored" });
+    assert.equal(await made.send(made.portal.install(2)), 200);
+    await made.settled();
+    made.now += MINUTE;
+    const update = made.portal.update(3, { rotateToken: true });
+    made.forget();
+    let count = 0;
+    const post = (): Promise<number> =>
+      made.send(
+        changed(update, { "auth[access_token]": `${++count}`.padStart(40, "f"), "auth[refresh_token]": undefined }),
+      );
+    const checks = (): number => made.lines.filter((line) => /"portal.checked"/.test(line)).length;
+    // Events that the budget does not allow to be verified keep waiting.
+    const checked = async (wanted: number): Promise<void> =>
+      await until(`${wanted} checks, saw ${checks()}`, () => Promise.resolve(checks() >= wanted));
+    for (let i = 0; i < 60; i++) assert.equal(await post(), 200);
+    await reaches(made, "3.0.0");
+    await checked(1);
+    const start = made.now;
+    for (let minute = 1; minute <= 30; minute++) {
+      made.now = start + minute * MINUTE;
+      for (let i = 0; i < 40; i++) await post();
+      await made.app.tick();
+      if (minute % 10 === 0) await checked(1 + minute / 10);
+    }
+    // The one more: a refused event had planned a check before the first one was replaced.
+    assert(checks() >= 4 && checks() <= 5, `saw ${checks()} checks`);
+    await made.app.close();
   });
 });
 

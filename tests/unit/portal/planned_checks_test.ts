@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { nextPlannedCheck, withFinishedCheck, withPlannedCheck } from "../../../src/portal/planned_checks.ts";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { MEMBER_ID } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
+
+const record: PortalRecord = {
+  ...{ format: PORTAL_FORMAT, memberId: MEMBER_ID, domain: "example.bitrix24.de", status: "installed", generation: 1 },
+  ...{ applied: [], installedTs: 0, latestTs: 0, check: { at: 0 } },
+};
+
+describe("withPlannedCheck()", () => {
+  it("never moves a planned check to a later time", () => {
+    const planned = withPlannedCheck(record, "contact", 900);
+    assert.equal(nextPlannedCheck(planned), 900);
+    assert.equal(withPlannedCheck(planned, "contact", 901), planned);
+    assert.equal(nextPlannedCheck(withPlannedCheck(planned, "contact", 899)), 899);
+  });
+});
+
+describe("withFinishedCheck()", () => {
+  const planned = withPlannedCheck(withPlannedCheck(record, "contact", 900), "urgent", 60);
+
+  it("leaves the plans for times after its start", () => {
+    const checked = withFinishedCheck(planned, { startedAt: 60, endedAt: 65 });
+    assert.deepEqual([checked.check, checked.plannedChecks], [{ at: 65 }, { contact: 900 }]);
+    const last = withFinishedCheck(checked, { startedAt: 900, endedAt: 905 });
+    assert.deepEqual([nextPlannedCheck(last), "plannedChecks" in last], [undefined, false]);
+  });
+
+  it("plans its repetition if it failed, which a later success ends", () => {
+    const failed = withFinishedCheck(planned, { startedAt: 10, endedAt: 20, retryAt: 3_600_020 });
+    assert.deepEqual(failed.plannedChecks, { contact: 900, urgent: 60, retry: 3_600_020 });
+    const succeeded = withFinishedCheck(failed, { startedAt: 30, endedAt: 40 });
+    assert.deepEqual(succeeded.plannedChecks, { contact: 900, urgent: 60 });
+  });
+
+  it("changes nothing if the check is recorded already", () => {
+    const inspected = { ...planned, check: { at: 15 } };
+    assert.equal(withFinishedCheck(inspected, { startedAt: 10, endedAt: 20 }), inspected);
+  });
+});
