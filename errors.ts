@@ -24,6 +24,7 @@ export {
   type CopyProblem,
   type ErrorCode,
   FormatError,
+  InboxFullError,
   InputError,
   type InputIssue,
   NoCredentialsError,

@@ -10,6 +10,7 @@ export type ErrorCode =
   | "copy"
   | "format"
   | "http"
+  | "inbox_full"
   | "input"
   | "no_credentials"
   | "non_retriable"
@@ -91,6 +92,18 @@ export class CannotVerifyError extends OnAppUpdateError {
   /** `reason` is logged and reported to observers, and never sent to the client. */
   constructor(reason: string, options?: ErrorOptions) {
     super("cannot_verify", reason, options);
+  }
+}
+
+/** Too many events of a portal wait for their handlers: an ordinary event is answered 503 and not stored. */
+export class InboxFullError extends OnAppUpdateError {
+  /** `waiting` is the number of ordinary events that wait, parked ones included. */
+  constructor(memberId: string, waiting: number) {
+    super(
+      "inbox_full",
+      `cannot store a further event of portal ${memberId}: ${waiting} wait; repair or speed up the handlers that they ` +
+        "wait for, and retry parked ones by admin.retry()",
+    );
   }
 }
 

@@ -1,8 +1,9 @@
 /** From a request to its answer: accept the event, schedule a check of its portal, start its work, acknowledge it. */
 import { createDeadline } from "../async/deadline.ts";
+import { createThrottle } from "../async/throttle.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
-import { type B24Event, wireName } from "../bitrix24/events.ts";
-import { CannotVerifyError, InputError, NotAuthenticError } from "../errors.ts";
+import { wireName } from "../bitrix24/events.ts";
+import { CannotVerifyError, InboxFullError, InputError } from "../errors.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { acceptEvent } from "../intake/accept.ts";
 import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
@@ -25,6 +26,9 @@ export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge"
 
 /** Answers one request. `platform` is what the host passes besides it. */
 export type Dispatch = (request: Request, ...platform: unknown[]) => Promise<Response>;
+
+/** Time (ms) between two log lines about the full inbox of a portal. */
+const FULL_INBOX_LOG_MS = 60_000;
 
 /** Returns the function behind `app.fetch`. */
 export function createDispatch(options: DispatchOptions): Dispatch {
@@ -71,26 +75,16 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     if (attempt.result !== undefined) await settlesWithin(time, attempt.result, limits.acknowledgeMs);
   }
 
-  function reportRejection(status: number, thrown: Error, event?: B24Event): void {
-    if (reported.has(thrown)) return;
-    // Issues never contain tokens, and the redacted copy would lose them.
-    const error = event === undefined || thrown instanceof InputError ? thrown : safeError(runtime, thrown, event);
-    const claimed = event && { memberId: event.auth.memberId, eventName: wireName(event) };
-    const level = isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
-    log[level]("request refused", { event: "request.refused", status, ...claimed, err: error });
-    notify(runtime, "eventRejected", {
-      status,
-      error,
-      ...claimed && { memberId: claimed.memberId, event: claimed.eventName },
-    });
-  }
+  const report = createRejectionReport(runtime);
 
   const dispatcher: Dispatcher = {
     limits,
     bodyDeadline: createDeadline(time, limits.bodyTimeoutMs),
     clock,
     accept,
-    reportRejection,
+    reportRejection: (status, thrown, event) => {
+      if (!reported.has(thrown)) report(status, thrown, event);
+    },
   };
 
   async function startAndRespond(request: Request, platform: readonly unknown[]): Promise<Response> {
@@ -106,6 +100,31 @@ export function createDispatch(options: DispatchOptions): Dispatch {
 
   return (request, ...platform) =>
     lifecycle.isRunning() ? respond(dispatcher, request, platform) : startAndRespond(request, platform);
+}
+
+/** Returns the function that logs a refused request, and notifies observers of it. */
+function createRejectionReport(runtime: AppRuntime): Dispatcher["reportRejection"] {
+  const { clock, log } = runtime;
+  /** Portals whose full inbox was logged: they may send many events. */
+  const fullInboxes = createThrottle(clock);
+  return (status, thrown, event) => {
+    // Issues never contain tokens, and the redacted copy would lose them.
+    const error = event === undefined || thrown instanceof InputError ? thrown : safeError(runtime, thrown, event);
+    const claimed = event && { memberId: event.auth.memberId, eventName: wireName(event) };
+    const fields = { status, ...claimed, err: error };
+    if (!(thrown instanceof InboxFullError) || event === undefined) {
+      const level = isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
+      log[level]("request refused", { event: "request.refused", ...fields });
+    } else if (!fullInboxes.isHeld(event.auth.memberId)) {
+      fullInboxes.hold(event.auth.memberId, clock() + FULL_INBOX_LOG_MS);
+      log.error("inbox full", { event: "inbox.full", ...fields });
+    }
+    notify(runtime, "eventRejected", {
+      status,
+      error,
+      ...claimed && { memberId: claimed.memberId, event: claimed.eventName },
+    });
+  };
 }
 
 /** Passes work that continues after the answer to hosts that would stop the program otherwise. */

@@ -25,6 +25,7 @@ import {
 import { deliveryKey, portalKey, receiptKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
+import { assertRoom, countDelivery, type Counted, makeRoom } from "../portal/waiting.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import type { Postponed, Verifier } from "../verify/verifier.ts";
@@ -52,6 +53,7 @@ export interface AcceptParts {
  * @throws {NotAuthenticError} if a plugin refuses the event
  * @throws {CannotVerifyError} if the event cannot be verified now, and no more events can wait
  * @throws {StorageError} if the event cannot be stored
+ * @throws {InboxFullError} if too many ordinary events of the portal wait
  * @throws {InputError} if a version cannot be read, or is missing where it is needed
  */
 export async function acceptEvent(
@@ -109,6 +111,7 @@ async function readStored(runtime: AppRuntime, { event, tree }: Incoming): Promi
  * Stores a verified event and raises its portal's target. `stored` is what was just read.
  *
  * @throws {StorageError} if the event cannot be stored
+ * @throws {InboxFullError} if too many ordinary events of the portal wait
  * @throws {InputError} if a version cannot be read, or is missing where it is needed
  */
 export async function acceptVerified(
@@ -150,7 +153,11 @@ export async function acceptVerified(
   return { state: "accepted", delivery };
 }
 
-/** Stores the delivery of an event and applies the event to its portal's record; `undefined` if it is a duplicate. */
+/**
+ * Stores the delivery of an event and applies the event to its portal's record; `undefined` if it is a duplicate.
+ *
+ * @throws {InboxFullError} if too many ordinary events of the portal wait
+ */
 export async function storeDelivery(
   runtime: AppRuntime,
   incoming: Incoming,
@@ -162,13 +169,15 @@ export async function storeDelivery(
   const { body, event, receivedAt } = withoutRemovalSecrets(incoming);
   const { memberId } = event.auth;
   const key = deliveryKey(memberId, id);
-  const delivery: Delivery = {
+  const value: Delivery = {
     ...{ format: DELIVERY_FORMAT, body, receivedAt },
     ...{ verification: facts.verification, attempts: 0 },
   };
+  const delivery = { key, value };
+  const dropped = await dropOldest(runtime, memberId, delivery, entry);
   // If this process crashes before the work is done, another one resumes it when a lease would have expired.
   const [stored, reservation] = await Promise.all([
-    storage.put(key, delivery, { ifVersion: null }),
+    storage.put(key, value, { ifVersion: null }),
     reserveEntry(runtime, memberId, runtime.clock() + runtime.leaseMs, entry),
   ]);
   let isAlone = false;
@@ -177,11 +186,12 @@ export async function storeDelivery(
     storage.get<Receipt>(receiptKey(memberId, id)).then(isDone),
     commitEntry(runtime, reservation, (current, due) => {
       isAlone = current?.due === undefined && current?.lease === undefined;
-      return withNextDelivery(applyOrDefer(current, event, facts), due);
+      const waiting = countDelivery(current?.waiting, delivery, (stored.ok ? 1 : 0) - dropped);
+      return withNextDelivery({ ...applyOrDefer(current, event, facts), ...defined({ waiting }) }, due);
     }),
   ]);
   if (stored.ok && !isFinished) {
-    return { delivery: { key, value: delivery, version: stored.version }, event, record: raised!, isAlone };
+    return { delivery: { ...delivery, version: stored.version }, event, record: raised!, isAlone };
   }
   if (stored.ok) await storage.delete(key);
   return undefined;
@@ -191,6 +201,26 @@ export async function storeDelivery(
 function withoutRemovalSecrets(incoming: Incoming): Incoming {
   const { event, body, receivedAt } = incoming;
   return event.name === "ONAPPUNINSTALL" ? parseStored(withoutSecrets(body), receivedAt) : incoming;
+}
+
+/**
+ * Keeps the inbox within its bounds, before a delivery is added. Resolves to the number of deliveries of its kind that the
+ * record counts, and that are gone.
+ */
+async function dropOldest(
+  { storage, log }: AppRuntime,
+  memberId: string,
+  delivery: Counted,
+  entry: Entry<PortalRecord> | null,
+): Promise<number> {
+  const waiting = readRecord(entry)?.waiting;
+  assertRoom(memberId, waiting, delivery);
+  const room = await makeRoom(storage, memberId, waiting, delivery);
+  if (room === undefined) return 0;
+  for (const deliveryId of room.dropped) {
+    log.warn("event dropped: newer ones of its kind wait", { event: "inbox.dropped", memberId, deliveryId });
+  }
+  return room.counted - room.left;
 }
 
 /** Returns whether an event ends a block before the target, or brings the first tokens, so that checks can ask Bitrix24. */

@@ -5,6 +5,7 @@ import { updateEntry } from "../storage/update.ts";
 import { portalKey } from "./keys.ts";
 import type { PlannedChecks } from "./planned_checks.ts";
 import type { StoredTokens } from "./tokens.ts";
+import type { Waiting } from "./waiting.ts";
 
 /** An upgrade that was applied to a portal. */
 export interface AppliedUpgrade {
@@ -191,6 +192,8 @@ export interface PortalRecord extends Omit<Portal, "run"> {
   readonly rollbacks?: number;
   /** Number of deliveries so far. The holder of the lease compares it to see whether more have arrived. */
   readonly inboxSequence?: number;
+  /** The deliveries that wait; absent if there are none. */
+  readonly waiting?: Waiting;
   /** Number of acquired leases. */
   readonly fencingToken?: number;
   readonly lease?: Lease;
@@ -247,6 +250,7 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   uninstalledTs: "never",
   latestTs: "never",
   inboxSequence: "never",
+  waiting: "never",
   fencingToken: "never",
   lease: "never",
   indexedAs: "never",

@@ -16,6 +16,7 @@ import type { Checks } from "./checks.ts";
 import { enqueueMissedUpdate } from "./missed_updates.ts";
 import { type Outcome, processDelivery, runsUpgrades, type WorkResult } from "./process_delivery.ts";
 import { purgeIfExpired, releaseIfIdle, releaseUnfinished } from "./release.ts";
+import { createWaitingTally, type WaitingTally } from "./waiting_tally.ts";
 
 /** The parts of an app that process portals. */
 export interface WorkerOptions {
@@ -123,9 +124,10 @@ async function processUntilIdle(
   const { runtime, checks } = options;
   const isAlone = accepted?.isAlone && lease.record().inboxSequence === accepted.record.value.inboxSequence;
   let only = isAlone ? accepted : undefined;
+  const tally = createWaitingTally(lease);
   while (true) {
     const { inboxSequence } = lease.record();
-    const { outcomes, areUpgradesAttempted } = await processDeliveries(options, lease, only);
+    const { outcomes, areUpgradesAttempted } = await processDeliveries(options, lease, only, tally);
     const next = actionOf(options, lease);
     let isReleased = false;
     // The deliveries that raised the target may be done already.
@@ -137,7 +139,7 @@ async function processUntilIdle(
         checks.dueAt(lease.record()),
         ...Array.from(outcomes.values(), ({ nextAt }) => nextAt),
       ]);
-      isReleased = await releaseIfIdle(runtime, lease, inboxSequence, nextAt);
+      isReleased = await releaseIfIdle(runtime, lease, inboxSequence, nextAt, tally);
     }
     // After the release: some hosts stop a program that has sent its answer.
     for (const [deliveryId, { result }] of outcomes) settle(deliveryId, result);
@@ -159,13 +161,16 @@ async function processDeliveries(
   options: WorkerOptions,
   lease: PortalLease,
   only: AcceptedDelivery | undefined,
+  tally: WaitingTally,
 ): Promise<Pass> {
   const { runtime, upgrades } = options;
   const outcomes = new Map<string, Outcome>();
   const upgradeOutcomes: Outcome[] = [];
+  tally.begin(only === undefined);
   const processEntry = async (entry: Entry<Delivery>, event?: B24Event): Promise<void> => {
     const outcome = await processDelivery(runtime, upgrades, lease, entry, event);
     outcomes.set(entry.key.at(-1)!, outcome);
+    await tally.add(entry, outcome.result === "handled");
     if (runsUpgrades(entry)) upgradeOutcomes.push(outcome);
   };
   // A delivery that is deferred or parked has run no upgrade.

@@ -4,9 +4,10 @@ import type { PortalLease } from "../portal/lease.ts";
 import { purgeRecord, purgeRuns } from "../portal/purge.ts";
 import { addEntry, entryId, rescheduleEntry, withNextDelivery } from "../portal/schedule.ts";
 import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
+import type { WaitingTally } from "./waiting_tally.ts";
 
 /**
- * Updates the index, schedules the portal at `nextAt`, and releases the lease. Releases nothing if deliveries have arrived
+ * Updates the index, schedules the portal at `nextAt`, counts what waits, and releases the lease. Releases nothing if deliveries have arrived
  * since `inboxSequence`. Resolves to whether it released the lease.
  */
 export async function releaseIfIdle(
@@ -14,13 +15,14 @@ export async function releaseIfIdle(
   lease: PortalLease,
   inboxSequence: number | undefined,
   nextAt: number | undefined,
+  tally: WaitingTally,
 ): Promise<boolean> {
   const indexedAs = indexKeyOf(lease.record());
   if (indexedAs !== lease.indexedAs) await updateIndex(runtime.storage, lease.record());
   return await rescheduleEntry(runtime, lease.record(), nextAt, (due) =>
     lease.release((record) => {
       if (record.inboxSequence !== inboxSequence) return undefined;
-      const { due: _, supersededDue: _l, ...rest } = record;
+      const { due: _, supersededDue: _l, ...rest } = tally.apply(record);
       return { ...rest, indexedAs, ...(due === undefined ? {} : { due }) };
     }));
 }

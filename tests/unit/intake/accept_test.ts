@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
-import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
+import { portalKey } from "../../../src/portal/keys.ts";
+import type { PortalRecord } from "../../../src/portal/record.ts";
+import { MAX_WAITING, type Waiting } from "../../../src/portal/waiting.ts";
+import type { Entry } from "../../../src/storage/storage.ts";
 import { MEMBER_ID, rig } from "../../support/app.ts";
+import { changed, type Scene, scene } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 /** A storage that counts round trips: concurrent calls share one. */
 function countingRoundTrips(): { readonly storage: Storage; readonly roundTrips: () => number } {
@@ -96,5 +102,97 @@ describe("acceptEvent()", () => {
     const { version, applied } = (await app.portal(MEMBER_ID))!;
     assert.deepEqual([version, applied.map(({ id }) => id)], ["3.0.0", ["3"]]);
     await app.close();
+  });
+});
+
+describe("the inbox of a portal", () => {
+  /** An app with handlers, one portal, and access to its record. */
+  async function filled(change: (record: PortalRecord) => PortalRecord): Promise<Scene> {
+    const made = scene({}, { acknowledge: "stored" });
+    made.app.on(["ONCRMDEALADD", "ONAPPUSERREADY", "ONAPPPAYMENT"], () => {});
+    assert.equal(await made.send(made.portal.install(2)), 200);
+    await made.settled();
+    const { value } = await stored(made);
+    // Another process works on the portal.
+    const lease = { owner: "another process", until: made.now + 24 * 60 * 60 * 1000 };
+    await made.storage.put(portalKey(MEMBER_ID), change({ ...value, lease }));
+    made.forget();
+    return made;
+  }
+
+  async function stored({ storage }: Scene): Promise<Entry<PortalRecord>> {
+    return (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!;
+  }
+
+  const full: Waiting = { events: MAX_WAITING, size: 1000, lifeCycle: {} };
+
+  it("takes 1,000 ordinary events, and answers 503 to a further one, which is logged once a minute", async () => {
+    const made = await filled((record) => ({ ...record, waiting: { ...full, events: MAX_WAITING - 1 } }));
+    const { portal, send, app } = made;
+    const deal = (id: number): Promise<number> => send(portal.event("ONCRMDEALADD", { ID: String(id) }));
+    assert.equal(await deal(1), 200);
+    const before = await made.stored();
+    for (let id = 2; id < 12; id++) assert.equal(await deal(id), 503);
+    assert.deepEqual(await made.stored(), before, "nothing of them is stored");
+    const lines = (): string[] => made.lines.filter((line) => /inbox\.full/.test(line));
+    assert.equal(lines().length, 1);
+    const { level, memberId, err: { code } } = JSON.parse(lines()[0]!);
+    assert.deepEqual([level, memberId, code], ["error", MEMBER_ID, "inbox_full"]);
+    assert(!made.lines.some((line) => /request\.refused/.test(line)));
+    const rejected = made.reports.filter((report) => report.name === "eventRejected");
+    assert.deepEqual([rejected.length, rejected[0]!.status, rejected[0]!.event], [10, 503, "ONCRMDEALADD"]);
+    made.now += 60_000;
+    assert.equal(await deal(12), 503);
+    assert.equal(lines().length, 2);
+    await app.close();
+  });
+
+  it("takes life-cycle events when it is full", async () => {
+    const made = await filled((record) => ({ ...record, waiting: full }));
+    const { portal, send, app } = made;
+    for (const body of [portal.userReady(), portal.stopPayment(), portal.update(3), portal.uninstall()]) {
+      assert.equal(await send(body), 200);
+    }
+    await app.close();
+  });
+
+  it("keeps the newest 16 life-cycle events of a kind", async () => {
+    const made = await filled((record) => record);
+    const { app, storage } = made;
+    for (let i = 0; i < 20; i++) {
+      made.now += 1000;
+      assert.equal(await made.send(changed(made.portal.userReady(), { "data[user_id]": String(100 + i) })), 200);
+    }
+    const ids: string[] = [];
+    for await (const { key } of storage.list(["inbox", MEMBER_ID])) ids.push(key[2]!.split(":")[1]!);
+    assert.deepEqual(ids.sort(), Array.from({ length: 16 }, (_, i) => String(104 + i)));
+    assert.deepEqual((await stored(made)).value.waiting, { events: 0, size: 0, lifeCycle: { ONAPPUSERREADY: 16 } });
+    assert.equal(made.lines.filter((line) => /inbox\.dropped/.test(line)).length, 4);
+    await app.close();
+  });
+
+  it("counts what all processes have stored, parked events included, until it is handled", async () => {
+    const storage = memoryStorage();
+    let isBroken = true;
+    const handler = (): void => {
+      if (isBroken) throw new NonRetriableError("broken");
+    };
+    const [one, other] = [scene({}, { storage }), scene({}, { storage })];
+    for (const { app } of [one, other]) app.on("ONCRMDEALADD", handler);
+    await one.send(one.portal.install(2));
+    const waiting = async (): Promise<Waiting | undefined> => (await stored(one)).value.waiting;
+    assert.equal(await waiting(), undefined);
+    const bodies = ["1", "2", "3"].map((ID) => one.portal.event("ONCRMDEALADD", { ID }));
+    for (const [i, body] of bodies.entries()) assert.equal(await [one, other][i % 2]!.send(body), 200);
+    const size = bodies.reduce((sum, { length }) => sum + length, 0);
+    assert.deepEqual(await waiting(), { events: 3, size, lifeCycle: {} });
+    await one.send(bodies[0]!);
+    assert.equal((await waiting())?.events, 3, "a duplicate counts once");
+    isBroken = false;
+    assert.equal(await one.send(one.portal.event("ONCRMDEALADD", { ID: "4" })), 200);
+    assert.equal((await waiting())?.events, 3, "a handled event does not count");
+    await one.app.admin.retry(MEMBER_ID);
+    await until("nothing waits", async () => await waiting() === undefined);
+    await Promise.all([one.app.close(), other.app.close()]);
   });
 });

@@ -1,0 +1,109 @@
+/**
+ * The bounds of a portal's inbox. The record counts the deliveries that wait, so that accepting an event costs no further
+ * call to the storage. The count is exact after each pass over the whole inbox; a crash can leave it too high until then.
+ */
+import { InboxFullError } from "../errors.ts";
+import type { Entry, Key, Storage } from "../storage/storage.ts";
+import type { Delivery } from "./inbox.ts";
+import { deliveryKey, INBOX } from "./keys.ts";
+
+/** Maximum number of ordinary events that wait for one portal. */
+export const MAX_WAITING = 1000;
+/** Maximum size of the ordinary events that wait for one portal, in characters of their bodies. */
+export const MAX_WAITING_SIZE = 32 * 1024 * 1024;
+/** Maximum number of life-cycle events of one kind that wait for one portal. */
+export const MAX_OF_KIND = 16;
+
+/** Events that change the version or the status of a portal. They are neither refused nor dropped. */
+const UNBOUNDED = new Set(["ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL"]);
+
+/** The deliveries of a portal that wait, parked ones included. */
+export interface Waiting {
+  /** Number of ordinary events. */
+  readonly events: number;
+  /** Size of the ordinary events, in characters of their bodies. */
+  readonly size: number;
+  /** Number of other life-cycle events, by name. */
+  readonly lifeCycle: Readonly<Record<string, number>>;
+}
+
+/** A delivery, as it is counted. */
+export type Counted = Pick<Entry<Pick<Delivery, "body">>, "key" | "value">;
+
+const NONE: Waiting = { events: 0, size: 0, lifeCycle: {} };
+
+/**
+ * Returns the count with `delivery` added `times` times, which may be negative; `undefined` if nothing waits. A count never
+ * falls below 0.
+ */
+export function countDelivery(
+  waiting: Waiting | undefined,
+  { key, value }: Counted,
+  times: number,
+): Waiting | undefined {
+  const { events, size, lifeCycle } = waiting ?? NONE;
+  const kind = kindOf(key);
+  if (kind !== undefined && UNBOUNDED.has(kind)) return waiting;
+  const next: Waiting = kind === undefined
+    ? { events: atLeast0(events + times), size: atLeast0(size + times * sizeOf(value)), lifeCycle }
+    : { events, size, lifeCycle: { ...lifeCycle, [kind]: atLeast0((lifeCycle[kind] ?? 0) + times) } };
+  return next.events === 0 && Object.values(next.lifeCycle).every((count) => count === 0) ? undefined : next;
+}
+
+/** @throws {InboxFullError} if the delivery is one of an ordinary event, and too many wait */
+export function assertRoom(memberId: string, waiting: Waiting | undefined, { key, value }: Counted): void {
+  if (waiting === undefined || waiting.events === 0 || kindOf(key) !== undefined) return;
+  const { events, size } = waiting;
+  if (events >= MAX_WAITING || size + sizeOf(value) > MAX_WAITING_SIZE) throw new InboxFullError(memberId, events);
+}
+
+/** The deliveries of one kind, after the oldest were deleted. */
+export interface Room {
+  /** Ids of those that were deleted. */
+  readonly dropped: readonly string[];
+  /** How many the record counted before. */
+  readonly counted: number;
+  readonly left: number;
+}
+
+/**
+ * Makes room for a delivery of a life-cycle event: deletes the oldest of its kind, so that with it at most
+ * {@linkcode MAX_OF_KIND} wait. Reads nothing unless the count suggests that there are more.
+ */
+export async function makeRoom(
+  storage: Storage,
+  memberId: string,
+  waiting: Waiting | undefined,
+  { key }: Counted,
+): Promise<Room | undefined> {
+  const kind = kindOf(key);
+  const counted = kind === undefined ? 0 : waiting?.lifeCycle[kind] ?? 0;
+  if (counted < MAX_OF_KIND) return undefined;
+  const found: Entry<Delivery>[] = [];
+  for await (
+    const entry of storage.list<Delivery>([...INBOX, memberId], { after: deliveryKey(memberId, `${kind}:`) })
+  ) {
+    const id = entry.key.at(-1)!;
+    if (!id.startsWith(`${kind}:`)) break;
+    if (id === key.at(-1)) return undefined;
+    if (kindOf(entry.key) === kind) found.push(entry);
+  }
+  const newest = found.toSorted((a, b) => b.value.receivedAt - a.value.receivedAt);
+  const old = newest.slice(MAX_OF_KIND - 1);
+  for (const entry of old) await storage.delete(entry.key);
+  return { dropped: old.map((entry) => entry.key.at(-1)!), counted, left: newest.length - old.length };
+}
+
+/** Returns the name of a life-cycle event; `undefined` for ordinary events, whose ids have a digest of their data. */
+function kindOf(key: Key): string | undefined {
+  const id = key.at(-1)!;
+  return /:[0-9a-f]{64}:\d+$/.test(id) ? undefined : id.slice(0, id.indexOf(":"));
+}
+
+function sizeOf({ body }: Counted["value"]): number {
+  return body?.text.length ?? 0;
+}
+
+function atLeast0(count: number): number {
+  return Math.max(0, count);
+}
