@@ -33,6 +33,7 @@ export type { Opening, OpeningState } from "./src/app/openings.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin } from "./src/app/admin/admin.ts";
+export type { TargetChange } from "./src/app/admin/actions.ts";
 export type { PortalCount, PortalFilter } from "./src/app/admin/portals.ts";
 export type { FinishedRun } from "./src/app/admin/runs.ts";
 export type { PortalState } from "./src/portal/state_index.ts";
@@ -82,6 +83,8 @@ export type {
   PortalRun,
   RunProgress,
 } from "./src/portal/record.ts";
+export type { ClaimKind, PortalClaim } from "./src/portal/claims.ts";
+export type { ConfirmMode } from "./src/portal/event_facts.ts";
 
 // Credentials and checks of portals
 export type {

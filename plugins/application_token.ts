@@ -8,6 +8,7 @@ import {
   B24Error,
   type B24Event,
   CannotVerifyError,
+  type ConfirmMode,
   type Context,
   digestToken,
   NotAuthenticError,
@@ -29,6 +30,14 @@ export interface ApplicationTokenOptions {
    * @default 86400000 (24 hours)
    */
   readonly graceMs?: number;
+  /**
+   * When a version that an event claims is believed. `"always"`: once Bitrix24 has confirmed it; if the app has no token of
+   * the portal to ask with, the version waits for an event or an opening that brings one. `"when-possible"`: at once if
+   * there is no such token, for portals whose events never bring one; `ctx.confirmed` is false then.
+   *
+   * @default "always"
+   */
+  readonly confirm?: ConfirmMode;
   /** How often the app asks Bitrix24 about events that do not bring the stored token. */
   readonly budget?: Partial<VerificationBudget>;
 }
@@ -60,7 +69,7 @@ const MAX_CACHED_TOKENS = 1000;
  *
  * Needs `clientId` in `createApp`: without it, the app does not start.
  *
- * @throws {TypeError} if a number in the options is out of range
+ * @throws {TypeError} if an option is out of range
  *
  * @example
  * ```ts
@@ -73,7 +82,7 @@ const MAX_CACHED_TOKENS = 1000;
  * ```
  */
 export function applicationToken(options: ApplicationTokenOptions = {}): Plugin {
-  const { graceMs = DAY_MS, budget = {} } = options;
+  const { graceMs = DAY_MS, confirm = "always", budget = {} } = options;
   const { perMinute = 600, perPortal = 6 } = budget;
   for (
     const [name, value, min] of [["graceMs", graceMs, 0], ["perMinute", perMinute, 1], [
@@ -86,6 +95,9 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
     if (!(value >= min && value < Infinity)) {
       throw new TypeError(`cannot verify with ${name} ${value}, wanted a number from ${min}`);
     }
+  }
+  if (confirm !== "always" && confirm !== "when-possible") {
+    throw new TypeError(`cannot verify with confirm ${JSON.stringify(confirm)}, wanted "always" or "when-possible"`);
   }
   const isStored = createTokenMatcher();
   let verify: Verify | undefined;
@@ -104,7 +116,7 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
       const isKnownToken = await isStored(applicationToken, portal, ctx.receivedAt, grace);
       // The token of an earlier installation does not suffice to reinstall a removed portal.
       const reinstalls = portal?.status !== "installed" && (accessToken !== undefined || event.name === "ONAPPINSTALL");
-      if (isKnownToken && !reinstalls) return await next();
+      if (isKnownToken && !reinstalls) return await next({ claims: confirm });
       // An access token shows that the app is installed: the opposite of a removal.
       if (accessToken === undefined || event.name === "ONAPPUNINSTALL") {
         const reason = portal === undefined
@@ -121,7 +133,7 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
       ctx.log.debug("access token verified", { event: "token.verified", isKnownPortal: portal !== undefined });
       // Every user of a portal has an access token: only an administrator's may change the application_token.
       const changesToken = applicationToken !== undefined && verification.tokens?.isAdmin === true;
-      await next({ ...verification, ...(changesToken ? { applicationToken } : {}) });
+      await next({ ...verification, claims: confirm, ...(changesToken ? { applicationToken } : {}) });
     },
   };
 }

@@ -12,6 +12,7 @@ export type ErrorCode =
   | "http"
   | "inbox_full"
   | "input"
+  | "invalid_target"
   | "no_credentials"
   | "non_retriable"
   | "not_authentic"

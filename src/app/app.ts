@@ -1,7 +1,7 @@
 /** The app: what a vendor creates, mounts in a server and closes. */
 import { portalEndpoint } from "../bitrix24/hosts.ts";
 import type { EventNamed } from "../bitrix24/events.ts";
-import { createProfileReader } from "../bitrix24/profile.ts";
+import { createProfileCall, createProfileReader } from "../bitrix24/profile.ts";
 import { createOAuthClient } from "../bitrix24/oauth_client.ts";
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import { createCredentials } from "../credentials/provider.ts";
@@ -199,7 +199,7 @@ export function createApp(options: AppOptions): App {
     ...{ versions: settings.versions, digest: settings.digest, retry: settings.retry },
     ...{ leaseMs: limits.leaseMs, retentionMs: limits.retentionMs },
     ...{ plugins: registry.plugins, handlers: registry.handlers },
-    signal: closing.signal,
+    ...{ signal: closing.signal, canRefresh: keys.clientId !== undefined && keys.clientSecret !== undefined },
     issuedTokens: (memberId) => credentials.issued(memberId),
   };
 
@@ -211,7 +211,8 @@ export function createApp(options: AppOptions): App {
   const portalFetch = guardedFetch({
     ...{ fetch, hosts: extraPortalHosts, lookup: settings.lookup, clock: time.monotonic },
   });
-  const isAdministrator = createProfileReader({ fetch: portalFetch, time, log, timeoutMs: oauthTimeoutMs });
+  const profileOptions = { fetch: portalFetch, time, timeoutMs: oauthTimeoutMs };
+  const isAdministrator = createProfileReader({ ...profileOptions, log });
   const credentials = createCredentials({
     ...{ storage, clock, time, random, log, oauth, isAdministrator, extraPortalHosts, ...keys },
     // More than all hosts together may take.
@@ -222,7 +223,7 @@ export function createApp(options: AppOptions): App {
     if (lifecycle.isRunning()) worker.process(memberId);
   };
   const checks = createChecks({
-    ...{ runtime, credentials, policy: settings.checks, wake },
+    ...{ runtime, credentials, profile: createProfileCall(profileOptions), policy: settings.checks, wake },
     canRefresh: keys.clientSecret !== undefined,
     budget: () => verifier.budget(),
   });

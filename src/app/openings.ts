@@ -11,7 +11,7 @@ import { createOpeningVerifier } from "../intake/verify_opening.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { portalKey, ticketKey } from "../portal/keys.ts";
 import { type Portal, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
-import { entryTime } from "../portal/schedule.ts";
+import { entryTime, schedulePortal } from "../portal/schedule.ts";
 import type { Secret } from "../secret.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import type { Verifier } from "../verify/verifier.ts";
@@ -96,6 +96,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
   const { storage, clock, log } = runtime;
   const accept = createOpeningIntake({
     ...{ runtime, limits, bodyDeadline: createDeadline(runtime.time, limits.bodyTimeoutMs) },
+    schedule: (memberId) => schedulePortal(runtime, memberId, clock()),
     raiseTarget: (memberId, version) => raiseTarget(runtime, memberId, version),
     verify: createOpeningVerifier({
       ...{ runtime, appInfo: options.appInfo, budget: options.verifier.budget },

@@ -103,19 +103,32 @@ function createInspect(
     }
   }
 
-  return async (memberId, { signal } = {}) => {
+  /**
+   * Verifies the pairs whose users are not known yet: the valid ones and those that wait for it or, if `byRefresh`, an
+   * expired one, by a refresh. Returns an answer about the portal.
+   */
+  async function verifyOthers(memberId: string, byRefresh: boolean): Promise<AppInfo | undefined> {
     let found: AppInfo | undefined;
     for (const tokens of rankTokens((await loadPortal(storage, memberId)).tokens, clock())) {
+      const isExpired = tokens.expiresAt <= clock();
       const waits = tokens.pending !== undefined && canRefresh;
-      if (isSettled(tokens) || (tokens.expiresAt <= clock() && !waits)) continue;
+      const isNext = byRefresh
+        ? isExpired && tokens.isVerified !== true
+        : !isSettled(tokens) && (!isExpired || waits);
+      if (!isNext) continue;
       found = await tryToVerify(memberId, tokens) ?? found;
+      if (byRefresh && found !== undefined) break;
     }
-    if (found !== undefined) return found;
+    return found;
+  }
+
+  /** Asks with a verified pair: only about such a pair is a refusal about this portal. */
+  async function askVerified(memberId: string, signal: AbortSignal | undefined): Promise<AppInfo | undefined> {
     for (const isLast of [false, true]) {
-      const credentials = await select(memberId, anyUser, signal);
+      const credentials = await select(memberId, ({ isVerified }) => isVerified === true, signal);
       const tokens = (await loadPortal(storage, memberId)).tokens
         ?.find(({ accessToken }) => credentials?.accessToken.equals(accessToken));
-      if (tokens === undefined) break;
+      if (tokens === undefined) return undefined;
       try {
         const info = await verifier.appInfo(memberId, tokens, signal);
         if (info !== undefined) return info;
@@ -125,7 +138,15 @@ function createInspect(
         await abortable(refresh(memberId, tokens), signal);
       }
     }
-    throw noCredentials(settings, memberId);
+    return undefined;
+  }
+
+  return async (memberId, { signal } = {}) => {
+    // Unverified pairs first: they are the newest.
+    const info = await verifyOthers(memberId, false) ?? await askVerified(memberId, signal) ??
+      await verifyOthers(memberId, true) ?? await askVerified(memberId, signal);
+    if (info === undefined) throw noCredentials(settings, memberId);
+    return info;
   };
 }
 

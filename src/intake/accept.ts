@@ -12,8 +12,8 @@ import {
   storeEvent,
   tryApplyEvent,
 } from "../portal/apply_event.ts";
-import type { EventFacts, StoredVerification } from "../portal/event_facts.ts";
-import { targetOfEvent } from "../portal/event_versions.ts";
+import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
+import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
 import {
   type AcceptedDelivery,
   type Delivery,
@@ -130,11 +130,12 @@ export async function acceptVerified(
     ...defined({ installedVersion: verification.installedVersion }),
     hasTokens: verification.tokens !== undefined,
   });
-  const facts: EventFacts = { verification, versions: runtime.versions, receivedAt };
+  const facts = factsOf(runtime, verification, receivedAt);
   const next = tryApplyEvent(record, event, facts);
-  // Verification may have found a version that no other event announced.
+  // Verification may have found a version that no other event announced, or Bitrix24 is to be asked about a claim.
   const raises = record === undefined ||
-    (next !== undefined && next.status === "installed" && (next.target !== record.target || isUnblocked(record, next)));
+    (next !== undefined && next.status === "installed" &&
+      (next.target !== record.target || next.claims !== record.claims || isUnblocked(record, next)));
   // Somebody else may have posted a copy first: what is verified of a duplicate is applied too.
   const isDuplicate = isDone(receipt) || isStartedByOpening(record, event, verification);
   const isOver = isOfEarlierInstallation(record, event, facts) ||
@@ -248,7 +249,8 @@ function reportDowngrade(
   before: PortalRecord | undefined,
 ): void {
   const from = before?.status === "installed" ? before.version : undefined;
-  const to = tryApplyEvent(before, event, facts) === undefined ? undefined : targetOfEvent(event, facts);
+  const isApplied = tryApplyEvent(before, event, facts) !== undefined;
+  const to = isApplied ? targetOfEvent(event, facts) ?? versionInEvent(event, facts) : undefined;
   if (to === undefined || from === undefined || compareVersions(to, from) >= 0) return;
   log.warn("downgrade ignored", { event: "downgrade.ignored", from, to });
   notify(runtime, "downgradeIgnored", { memberId: event.auth.memberId, from, to });

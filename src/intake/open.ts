@@ -7,8 +7,9 @@ import { defined } from "../defined.ts";
 import { CannotVerifyError, InputError } from "../errors.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { applyEvent, applyOrDefer } from "../portal/apply_event.ts";
-import type { EventFacts, StoredVerification } from "../portal/event_facts.ts";
+import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import type { AcceptedDelivery } from "../portal/inbox.ts";
+import { nextAskAt } from "../portal/claims.ts";
 import { portalKey } from "../portal/keys.ts";
 import { loadPortal, type PortalRecord, readRecord } from "../portal/record.ts";
 import type { Entry } from "../storage/storage.ts";
@@ -22,6 +23,8 @@ import type { VerifiedOpening, VerifyOpening } from "./verify_opening.ts";
 export interface OpeningParts extends BodyReader {
   readonly runtime: AppRuntime;
   readonly verify: VerifyOpening;
+  /** Schedules a portal now. */
+  readonly schedule: (memberId: string) => Promise<void>;
   /**
    * Raises the target of a portal to a version that an OAuth host has confirmed, and schedules the portal. Resolves to
    * whether the target was below it.
@@ -89,11 +92,12 @@ type Changed = Pick<AcceptedOpening, "record" | "delivery" | "hasWork">;
 
 /** The app is installed: stores what was verified, and raises the target. A new portal starts on its version. */
 async function storeContact(change: Change, openedVersion?: string): Promise<Changed> {
-  const { parts: { runtime, raiseTarget }, verified: { info }, entry } = change;
+  const { parts, verified: { info }, entry } = change;
+  const { runtime, raiseTarget } = parts;
   const { storage, versions } = runtime;
   const { memberId } = info;
   const event = contactEvent(change);
-  const facts = await factsOf(change);
+  const facts = await factsOfOpening(change);
   await updateEntry<PortalRecord>(storage, portalKey(memberId), (current) => {
     const record = readRecord(current);
     // A known portal's target is raised, so that the portal is scheduled: see below.
@@ -105,8 +109,12 @@ async function storeContact(change: Change, openedVersion?: string): Promise<Cha
   const version = versions.deployed ?? confirmedVersion(runtime, info);
   const isRaised = version !== undefined && await raiseTarget(memberId, version);
   const record = await loadPortal(storage, memberId);
-  const isUnblocked = readRecord(entry)?.blocked !== undefined && record.blocked === undefined;
-  return { record, hasWork: isRaised || isUnblocked };
+  const before = readRecord(entry);
+  const isUnblocked = before?.blocked !== undefined && record.blocked === undefined;
+  // The opening brought a token to ask with.
+  const isAsked = nextAskAt(record.claims) !== nextAskAt(before?.claims);
+  if (isAsked) await parts.schedule(memberId);
+  return { record, hasWork: isRaised || isUnblocked || isAsked };
 }
 
 /** An OAuth host has just said that the portal has the app. */
@@ -134,7 +142,7 @@ async function startInstallation(change: Change): Promise<Changed> {
   const version = info.version ?? runtime.versions.deployed;
   if (version === undefined) throw new CannotVerifyError("the OAuth host names no version of the app");
   const incoming = parseStored({ kind: "form", text: installEvent(change, version) }, receivedAt);
-  const facts = await factsOf(change);
+  const facts = await factsOfOpening(change);
   const verification = {
     ...facts.verification,
     openedVersion: version,
@@ -154,27 +162,27 @@ async function startInstallation(change: Change): Promise<Changed> {
 
 /** Only administrators can finish an installation: the opening of another user changes nothing. */
 function ignoreInstaller(change: Change): Changed {
-  const { parts: { runtime: { versions } }, verified: { info, isAdmin }, receivedAt, entry } = change;
+  const { parts: { runtime }, verified: { info, isAdmin }, receivedAt, entry } = change;
   if (isAdmin === undefined) {
     throw new CannotVerifyError("the portal does not say whether the user is an administrator");
   }
   const known = readRecord(entry);
   if (known?.status === "installed") return { record: known, hasWork: false };
   const verification = defined({ installedVersion: info.version, clientEndpoint: info.clientEndpoint });
-  const record = applyEvent(known, contactEvent(change), { verification, versions, receivedAt });
+  const record = applyEvent(known, contactEvent(change), factsOf(runtime, verification, receivedAt));
   return { record, hasWork: false };
 }
 
 /** Returns what is stored of the opening. The tokens and the application_token of other users than administrators are not. */
-async function factsOf({ parts, opening, verified, receivedAt }: Change): Promise<EventFacts> {
-  const { digest, versions } = parts.runtime;
+async function factsOfOpening({ parts: { runtime }, opening, verified, receivedAt }: Change): Promise<EventFacts> {
+  const { digest } = runtime;
   const { applicationToken } = opening;
   const { info: { clientEndpoint, scope, userId, tokenScope }, isAdmin } = verified;
   const byAdmin: StoredVerification = isAdmin !== true ? {} : {
     tokens: { scope: tokenScope, isAdmin, ...defined({ userId }) },
     ...defined({ applicationTokenDigest: applicationToken && await digest(applicationToken.reveal()) }),
   };
-  return { verification: { scope, ...defined({ clientEndpoint }), ...byAdmin }, versions, receivedAt };
+  return factsOf(runtime, { scope, ...defined({ clientEndpoint }), ...byAdmin }, receivedAt);
 }
 
 /** Returns an event without a version and without work, by which the opening is applied to the record. */

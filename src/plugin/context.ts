@@ -32,4 +32,9 @@ export interface Context<Event extends B24Event = B24Event> {
 export interface HandlerContext<Event extends B24Event = B24Event> extends Context<Event> {
   /** The portal after the event was applied to it, and after the upgrades that the event caused. */
   readonly portal: Portal;
+  /**
+   * False if the removal or the version in the event was believed because Bitrix24 could not be asked. Keep what you cannot
+   * restore then: a removal that was believed is undone by the next contact that Bitrix24 confirms.
+   */
+  readonly confirmed: boolean;
 }

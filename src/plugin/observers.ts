@@ -1,6 +1,7 @@
 /** Observers: the functions that a plugin registers to be notified. */
 import type { B24Event } from "../bitrix24/events.ts";
 import type { BlockedReason } from "../errors.ts";
+import type { ClaimKind } from "../portal/claims.ts";
 
 /** A portal and two of its versions, in reports to observers. */
 export interface VersionChange {
@@ -85,6 +86,13 @@ export interface Observers {
       readonly isRaised: boolean;
       readonly problems: readonly { readonly code: string; readonly message: string }[];
     },
+  ) => void | Promise<void>;
+  /**
+   * An event claimed a version, a removal or an unpaid period, and Bitrix24 has not confirmed it in time: it has had no
+   * effect, and its handlers do not run.
+   */
+  readonly claimDropped: (
+    report: { readonly memberId: string; readonly kind: ClaimKind; readonly version?: string },
   ) => void | Promise<void>;
   /** An upgrade has succeeded. */
   readonly upgradeApplied: (report: VersionChange & { readonly upgradeId: string }) => void | Promise<void>;

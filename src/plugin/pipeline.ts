@@ -63,6 +63,7 @@ function addToContext(context: object, added: object, plugin: string): void {
 const CORE_KEYS = [
   "event",
   "portal",
+  "confirmed",
   "receivedAt",
   "log",
   "signal",

@@ -1,4 +1,5 @@
 /** The plugin contract. */
+import type { ConfirmMode } from "../portal/event_facts.ts";
 import type { Secret } from "../secret.ts";
 import type { Context } from "./context.ts";
 import type { PluginHost } from "./host.ts";
@@ -117,9 +118,10 @@ export interface Verification {
   readonly scope?: readonly string[];
   /**
    * The version, the removal or the payment state in the event is a claim: the app asks Bitrix24 before it takes effect.
-   * Without this member, the plugin vouches for them.
+   * If there is no token to ask with, a version waits for one (`"always"`) or is believed (`"when-possible"`), a removal is
+   * believed, and a payment state is not. Without this member, the plugin vouches for the event.
    */
-  readonly claims?: "always" | "when-possible";
+  readonly claims?: ConfirmMode;
   /** The owner and the scopes of the event's access token, which is authentic. Without it, the event's tokens
    * are stored as unverified, and not used before an OAuth host has confirmed them. */
   readonly tokens?: {

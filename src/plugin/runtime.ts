@@ -34,6 +34,8 @@ export interface AppRuntime {
   readonly retry: RetryPolicy;
   /** Milliseconds for which runs and results are kept after a removal. */
   readonly retentionMs: number;
+  /** The app has a client secret, so tokens that have expired can be refreshed. */
+  readonly canRefresh: boolean;
   /** Returns the access tokens of a portal that were issued last: errors may quote them. */
   readonly issuedTokens: (memberId: string) => readonly Secret[];
   readonly log: Logger;
@@ -98,7 +100,14 @@ export function makeHandlerContext(
   return {
     ...makeContext(runtime, event, { signal, ...defined({ receivedAt }) }),
     portal: snapshot(record),
+    confirmed: isConfirmed(record, event),
   };
+}
+
+/** Returns whether the version or the removal that the event is about is more than believed. */
+function isConfirmed({ removalBelievedAt, isTargetUnconfirmed }: PortalRecord, event: B24Event): boolean {
+  if (event.name === "ONAPPUNINSTALL") return removalBelievedAt === undefined;
+  return !(event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL") || isTargetUnconfirmed === undefined;
 }
 
 /** Returns a copy of a thrown value, without the tokens of its event, its portal, and those that were issued. */

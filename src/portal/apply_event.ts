@@ -5,15 +5,16 @@
 import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { InputError } from "../errors.ts";
-import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
 import { compareVersions, refines } from "../version.ts";
-import type { EventFacts, StoredVerification } from "./event_facts.ts";
+import { isBeforeTargetWasSet, withClaim, withConfirmedTarget } from "./event_claims.ts";
+import { type EventFacts, sentTs, type StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";
 import { withAddress, withApplicationToken, withTokens } from "./identity.ts";
 import { portalKey } from "./keys.ts";
-import { PORTAL_FORMAT, type PortalRecord, readRecord, withoutInstallation, withoutRemovedFields } from "./record.ts";
+import { paymentBlock, PORTAL_FORMAT, type PortalRecord, readRecord, withoutInstallation } from "./record.ts";
+import { isUndoable, removed, undone } from "./removal.ts";
 import { tokensOfEvent } from "./tokens.ts";
 
 /**
@@ -24,10 +25,11 @@ import { tokensOfEvent } from "./tokens.ts";
  */
 export function applyEvent(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
   if (record !== undefined && isOfEarlierInstallation(record, event, facts)) return record;
-  const next = {
+  const applied = {
     ...withFacts(withStatus(record, event, facts), event, facts),
     ...defined({ openedVersion: facts.verification.openedVersion }),
   };
+  const next = withClaim(applied, event, facts);
   return record !== undefined && isSame(next, record) ? record : next;
 }
 
@@ -106,26 +108,55 @@ function isSame(a: PortalRecord, b: PortalRecord): boolean {
 /** Returns the record with the status, generation, versions and target after `event`. */
 function withStatus(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
   if (event.name === "ONAPPUNINSTALL") return uninstalled(record, event, facts);
-  if (record === undefined || isReinstalled(record, event, facts)) return installed(record, event, facts);
+  if (record === undefined) return installed(record, event, facts);
+  if (isReinstalled(record, event, facts)) {
+    return isSameInstallation(record, event, facts)
+      ? withTarget(undone(record, sentTs(event, facts)), event, facts)
+      : installed(record, event, facts);
+  }
   if (record.status === "uninstalled") return record;
   // The event that created the record had an unknown version.
   if (record.generation === 0) return installed(record, event, facts);
-  const installedTs = Math.max(record.installedTs, hasVersion(event) ? sentTs(event, facts) : 0);
+  if (endsRemovalClaim(record, event, facts)) return withRemovalClaimEnded(record, event, facts);
+  const isSent = hasVersion(event) && facts.verification.claims === undefined;
+  const installedTs = Math.max(record.installedTs, isSent ? sentTs(event, facts) : 0);
   return withTarget({ ...record, installedTs }, event, facts);
+}
+
+/** Returns whether an OAuth host has verified an installation that is newer than a removal that waits for confirmation. */
+function endsRemovalClaim({ claims }: PortalRecord, event: B24Event, facts: EventFacts): boolean {
+  const { installedVersion, applicationTokenDigest } = facts.verification;
+  const claim = claims?.removal;
+  return event.name === "ONAPPINSTALL" && installedVersion !== undefined && applicationTokenDigest !== undefined &&
+    claim !== undefined && claim.settled === undefined && claim.ts <= sentTs(event, facts);
+}
+
+/** A new application token shows that the app was removed, and installed anew; the same one, that it was not removed. */
+function withRemovalClaimEnded(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
+  const { removal, ...claims } = record.claims!;
+  if (facts.verification.applicationTokenDigest !== record.applicationToken?.current) {
+    return installed(removed(record, { ts: removal!.ts }), event, facts);
+  }
+  const installedTs = Math.max(record.installedTs, sentTs(event, facts));
+  return withTarget({ ...record, claims, installedTs }, event, facts);
 }
 
 function withTarget(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
   const target = targetOfEvent(event, facts);
-  if (target === undefined || (record.target !== undefined && compareVersions(target, record.target) <= 0)) {
-    return record;
+  if (isBeforeTargetWasSet(record, facts)) return record;
+  if (target === undefined) return hasVersion(event) ? withInitialVersion(record, event, facts) : record;
+  if (record.target !== undefined && compareVersions(target, record.target) <= 0) {
+    return target === record.target ? withConfirmedTarget(record) : record;
   }
-  const version = record.version ?? initialVersionOf(event, target, facts.versions) ?? target;
-  return { ...record, initialVersion: record.initialVersion ?? version, version, target };
+  const version = record.version ?? initialVersionOf(event, target, facts) ?? target;
+  return withConfirmedTarget({ ...record, initialVersion: record.initialVersion ?? version, version, target });
 }
 
-/** Seconds since 1970. A `ts` in the future is not trusted: it would outrank all later events. */
-function sentTs({ ts }: B24Event, { receivedAt }: Pick<EventFacts, "receivedAt">): number {
-  return Math.min(ts, Math.floor(receivedAt / 1000));
+/** The event claims a version of a portal whose version is unknown: it starts on the one that it comes from. */
+function withInitialVersion(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
+  if (record.version !== undefined) return record;
+  const version = initialVersionOf(event, undefined, facts);
+  return { ...record, ...defined({ initialVersion: version, version, target: version }) };
 }
 
 /** Returns whether the app is installed again: by a newer installation, or because Bitrix24 reports it as installed. */
@@ -135,9 +166,22 @@ function isReinstalled(record: PortalRecord, event: B24Event, facts: EventFacts)
   return isNewer && (event.name === "ONAPPINSTALL" || facts.verification.installedVersion !== undefined);
 }
 
+/**
+ * Returns whether a contact with a portal that was believed to be removed shows that it was not: an OAuth host verified it,
+ * and it has the application token of that installation.
+ */
+function isSameInstallation(record: PortalRecord, event: B24Event, facts: EventFacts): boolean {
+  const { applicationTokenDigest: digest, claims, installedVersion } = facts.verification;
+  // Only an administrator's event proves its application token.
+  const isSame = digest === undefined ? event.name !== "ONAPPINSTALL" : digest === record.applicationToken?.current;
+  const isVerified = claims === undefined || installedVersion !== undefined;
+  return isSame && isVerified && isUndoable(record, facts.receivedAt);
+}
+
 function installed(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
-  const target = targetOfEvent(event, facts);
-  const version = initialVersionOf(event, target, facts.versions);
+  const known = targetOfEvent(event, facts);
+  const version = initialVersionOf(event, known, facts);
+  const target = known ?? version;
   return {
     // Nothing of an earlier installation stays, its application tokens least of all.
     ...(record?.status === "uninstalled" ? withoutInstallation(record) : record),
@@ -166,10 +210,9 @@ function uninstalled(record: PortalRecord | undefined, event: B24Event, facts: E
   if (record === undefined) {
     return { ...blankRecord(event, facts), status: "uninstalled", installedTs: 0, uninstalledTs: ts };
   }
-  // A late removal of an earlier installation.
-  if (ts < record.installedTs) return record;
-  const uninstalledTs = Math.max(ts, record.uninstalledTs ?? 0);
-  return { ...withoutRemovedFields(record), status: "uninstalled", uninstalledTs };
+  // A late removal of an earlier installation, or one that Bitrix24 has to confirm.
+  if (ts < record.installedTs || facts.verification.claims !== undefined) return record;
+  return removed(record, { ts });
 }
 
 /** Returns the record with the address, the other verified facts, the block and the tokens after `event`. */
@@ -212,13 +255,12 @@ function withUnverifiedDomain(record: PortalRecord, { name, auth: { domain } }: 
 }
 
 /** Returns the record blocked, or no longer blocked, by `event`. */
-function withBlock(record: PortalRecord, event: B24Event, { receivedAt }: EventFacts): PortalRecord {
+function withBlock(record: PortalRecord, event: B24Event, { receivedAt, verification }: EventFacts): PortalRecord {
   const { blocked, ...unblocked } = record;
   if (record.status === "uninstalled") return record;
-  if (event.name === "ONAPPPAYMENT" && event.data.paymentExpired && blocked?.on !== "payment") {
-    const message = "the paid period of the app is over";
-    const nextTryAt = receivedAt + BLOCKED_RETRY_MS;
-    return { ...unblocked, blocked: { on: "payment", message, since: receivedAt, nextTryAt } };
+  const isExpired = event.name === "ONAPPPAYMENT" && event.data.paymentExpired && verification.claims === undefined;
+  if (isExpired && blocked?.on !== "payment") {
+    return { ...unblocked, blocked: paymentBlock(receivedAt) };
   }
   if (blocked === undefined || blocked.since > receivedAt) return record;
   return endsBlock(event, blocked.on) ? unblocked : record;

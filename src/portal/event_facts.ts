@@ -1,4 +1,5 @@
 /** The facts about an event that are not in its body. */
+import type { B24Event } from "../bitrix24/events.ts";
 import type { VersionScheme } from "../version.ts";
 import type { VerifiedTokens } from "./tokens.ts";
 
@@ -8,7 +9,24 @@ export interface EventFacts {
   readonly versions: VersionScheme;
   /** When the event was received, in milliseconds since 1970. */
   readonly receivedAt: number;
+  /** The app has a client secret, so tokens that have expired can be refreshed. */
+  readonly canRefresh: boolean;
 }
+
+/** Returns the facts about an event of an app. `receivedAt`: in milliseconds since 1970. */
+export function factsOf(
+  { versions, canRefresh }: Pick<EventFacts, "versions" | "canRefresh">,
+  verification: StoredVerification,
+  receivedAt: number,
+): EventFacts {
+  return { verification, versions, receivedAt, canRefresh };
+}
+
+/**
+ * What becomes of a version that nobody can be asked about, for lack of a token: `"always"`: it waits for one;
+ * `"when-possible"`: it is believed.
+ */
+export type ConfirmMode = "always" | "when-possible";
 
 /** The result of plugins of phase `verify`, without plain tokens, as it is stored with a delivery. */
 export interface StoredVerification {
@@ -18,8 +36,15 @@ export interface StoredVerification {
   readonly pendingTokenDigest?: string;
   readonly clientEndpoint?: string;
   readonly installedVersion?: string;
+  /** The version, removal and payment state of the event are claims that Bitrix24 must confirm. */
+  readonly claims?: ConfirmMode;
   readonly scope?: readonly string[];
   readonly tokens?: VerifiedTokens;
   /** VERSION that an opening found before `installFinish`. Bitrix24's own event of this version comes later. */
   readonly openedVersion?: string;
+}
+
+/** Seconds since 1970. A `ts` in the future is not trusted: it would outrank all later events. */
+export function sentTs({ ts }: B24Event, { receivedAt }: Pick<EventFacts, "receivedAt">): number {
+  return Math.min(ts, Math.floor(receivedAt / 1000));
 }

@@ -14,18 +14,35 @@ export function hasVersion(event: B24Event): event is VersionEvent {
 
 /**
  * Returns the version that the portal should be on according to the event and to Bitrix24, or `undefined` if neither
- * names one.
+ * names one, or the event only claims it.
  *
  * @throws {InputError} if the version in the event is unreadable
  */
 export function targetOfEvent(event: B24Event, { verification, versions }: EventFacts): string | undefined {
   if (versions.deployed !== undefined) return versions.deployed;
-  const claimed = hasVersion(event) ? event.data.version : undefined;
-  const verified = verification.installedVersion;
-  if (claimed === undefined) return verified === undefined ? undefined : tryParse(verified, versions);
-  // app.info returns an integer; the event may have the same version in full.
-  const agree = verified === undefined || refines(claimed, verified);
-  return parseClaimed("data.VERSION", agree ? claimed : verified, versions);
+  const { installedVersion: verified, claims, tokens } = verification;
+  const named = hasVersion(event) ? event.data.version : undefined;
+  if (named === undefined) return verified === undefined ? undefined : tryParse(verified, versions);
+  if (verified === undefined) {
+    const version = parseNamed("data.VERSION", named, versions);
+    return claims === undefined ? version : undefined;
+  }
+  // app.info returns an integer; an administrator's event may have the same version in full.
+  const isExact = refines(named, verified) && (claims === undefined || tokens?.isAdmin === true);
+  return parseNamed("data.VERSION", isExact ? named : verified, versions);
+}
+
+/**
+ * Returns the version that an event names; `undefined` if it names none, or an unreadable one while Bitrix24 has reported a
+ * version.
+ *
+ * @throws {InputError} if it is unreadable
+ */
+export function versionInEvent(event: B24Event, { verification, versions }: EventFacts): string | undefined {
+  if (!hasVersion(event)) return undefined;
+  const { version } = event.data;
+  if (verification.installedVersion !== undefined) return tryParse(version, versions);
+  return parseNamed("data.VERSION", version, versions);
 }
 
 /**
@@ -37,9 +54,12 @@ export function targetOfEvent(event: B24Event, { verification, versions }: Event
 export function initialVersionOf(
   event: B24Event,
   target: string | undefined,
-  versions: VersionScheme,
+  { verification: { claims, tokens }, versions }: EventFacts,
 ): string | undefined {
   if (!hasVersion(event) || versions.deployed !== undefined) return target;
+  // Any user can send an ONAPPINSTALL with an access token of their own.
+  const isClaimed = claims !== undefined && tokens?.isAdmin !== true && target !== undefined;
+  if (event.name === "ONAPPINSTALL" && isClaimed) return target;
   const { path, raw } = event.name === "ONAPPINSTALL"
     ? { path: "data.VERSION", raw: event.data.version }
     : { path: "data.PREVIOUS_VERSION", raw: event.data.previousVersion };
@@ -47,11 +67,11 @@ export function initialVersionOf(
     const wanted = "the version the portal comes from, because the portal is not known yet";
     throw new InputError([{ path, saw: "nothing", wanted }]);
   }
-  const initial = parseClaimed(path, raw, versions);
+  const initial = parseNamed(path, raw, versions);
   return target !== undefined && compareVersions(initial, target) > 0 ? target : initial;
 }
 
-function parseClaimed(path: string, raw: string, versions: VersionScheme): string {
+function parseNamed(path: string, raw: string, versions: VersionScheme): string {
   try {
     return versions.parse(raw);
   } catch (error) {

@@ -10,8 +10,10 @@ import type { PortalRecord } from "./record.ts";
 /** An accepted event whose work is not done. It contains the event's tokens, which handlers need. */
 export interface Delivery {
   readonly format: typeof DELIVERY_FORMAT;
-  /** The body as Bitrix24 sent it; absent for a missed update. */
+  /** The body as Bitrix24 sent it; absent for a missed update, and for a removal whose event is gone. */
   readonly body?: Body;
+  /** The removal whose event is gone. `ts`: as in that event. */
+  readonly removal?: { readonly clean: boolean; readonly ts: number };
   /** The version of a missed update. */
   readonly announced?: string;
   /** Milliseconds since 1970. */

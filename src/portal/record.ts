@@ -1,7 +1,9 @@
 /** The record of one portal: one key, one value, changed by compare-and-set. */
 import { type BlockedReason, FormatError, UnknownPortalError } from "../errors.ts";
+import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
+import { type Claims, describeClaims, type PortalClaim } from "./claims.ts";
 import { portalKey } from "./keys.ts";
 import type { PlannedChecks } from "./planned_checks.ts";
 import type { StoredTokens } from "./tokens.ts";
@@ -149,6 +151,8 @@ export interface Portal {
   readonly scope?: readonly string[];
   /** Absent until an administrator's event of this installation has proved an application token. */
   readonly applicationToken?: ApplicationTokenDigests;
+  /** What events say and Bitrix24 has not confirmed; absent if there is nothing. */
+  readonly claims?: readonly PortalClaim[];
 }
 
 /** The right to work on a portal. Its holder writes by compare-and-set on the record that contains the lease. */
@@ -166,7 +170,7 @@ export interface Check {
 }
 
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
-export interface PortalRecord extends Omit<Portal, "run"> {
+export interface PortalRecord extends Omit<Portal, "run" | "claims"> {
   readonly format: typeof PORTAL_FORMAT;
   /** Absent until an event brings some, and after a removal. */
   readonly tokens?: readonly StoredTokens[];
@@ -180,6 +184,16 @@ export interface PortalRecord extends Omit<Portal, "run"> {
   readonly plannedChecks?: PlannedChecks;
   /** VERSION whose installation or update an opening has started: Bitrix24's own event of it is a duplicate. */
   readonly openedVersion?: string;
+  /** What events have claimed: open claims, and the last settled one of each kind. */
+  readonly claims?: Claims;
+  /** The target was believed without Bitrix24's confirmation. */
+  readonly isTargetUnconfirmed?: true;
+  /** When an operator set the target, in milliseconds since 1970: events that came before do not raise it. */
+  readonly targetSetAt?: number;
+  /** When the removal was believed without Bitrix24's confirmation, in milliseconds since 1970. */
+  readonly removalBelievedAt?: number;
+  /** A removal that Bitrix24 confirmed after its event was dropped: its handlers are to run. `ts`: as in the event. */
+  readonly owedRemoval?: { readonly clean: boolean; readonly ts: number };
   /** Latest `ts` of an installation or update. */
   readonly installedTs: number;
   /** Latest `ts` of a removal, also of an earlier installation. */
@@ -218,6 +232,16 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
   return entry.value;
 }
 
+/** Returns the block of a portal whose paid period is over, since `now`. */
+export function paymentBlock(now: number): PortalBlock {
+  return {
+    on: "payment",
+    message: "the paid period of the app is over",
+    since: now,
+    nextTryAt: now + BLOCKED_RETRY_MS,
+  };
+}
+
 /**
  * When each field of a record is dropped. `removal`: when the app is removed. `purge`: when the data of the removed
  * portal is purged. `reinstallation`: when the app is installed again; all the others are dropped then too, but for
@@ -246,6 +270,11 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   check: "removal",
   plannedChecks: "removal",
   openedVersion: "removal",
+  claims: "removal",
+  isTargetUnconfirmed: "purge",
+  targetSetAt: "purge",
+  removalBelievedAt: "purge",
+  owedRemoval: "purge",
   installedTs: "never",
   uninstalledTs: "never",
   latestTs: "never",
@@ -291,14 +320,18 @@ const SNAPSHOT: Readonly<Record<keyof Portal, true>> = {
   blocked: true,
   scope: true,
   applicationToken: true,
+  claims: true,
 };
 
 /** Returns the record without tokens, journals, and the fields that only the core uses. */
 export function snapshot(record: PortalRecord): Portal {
-  const portal = pick(record, (field) => field in SNAPSHOT) as Portal;
-  if (record.run === undefined) return portal;
-  const { journal: _, ...run } = record.run;
-  return { ...portal, run };
+  const { run, claims, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
+  const shown = describeClaims(claims ?? {});
+  return { ...rest, ...(run && { run: withoutJournal(run) }), ...(shown.length > 0 && { claims: shown }) };
+}
+
+function withoutJournal({ journal: _, ...run }: NonNullable<PortalRecord["run"]>): PortalRun {
+  return run;
 }
 
 function pick(record: PortalRecord, isPicked: (field: keyof PortalRecord) => boolean): Partial<PortalRecord> {

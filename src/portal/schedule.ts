@@ -119,6 +119,13 @@ export function withNextDelivery(record: PortalRecord, due: string): PortalRecor
   return { ...next, due, supersededDue: [...record.supersededDue ?? [], record.due] };
 }
 
+/** Schedules a stored portal for `at`, in milliseconds since 1970, or earlier if it is scheduled earlier. */
+export async function schedulePortal(options: ScheduleOptions, memberId: string, at: number): Promise<void> {
+  const entry = await options.storage.get<PortalRecord>(portalKey(memberId));
+  const reservation = await reserveEntry(options, memberId, at, entry);
+  await commitEntry(options, reservation, (record, due) => record && withNextDelivery(record, due));
+}
+
 /**
  * Releases a portal and leaves it with one schedule entry for `nextAt`, or with none. `release` writes the record with
  * the id of that entry, and resolves to whether it released the portal.

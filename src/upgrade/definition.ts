@@ -41,6 +41,8 @@ export interface UpgradeContext extends Steps {
    * handler ends at its first unfinished step. Skip effects outside of steps.
    */
   readonly mode: "run" | "rollback";
+  /** False if the target was believed because Bitrix24 could not be asked; see `confirm` of `applicationToken()`. */
+  readonly confirmed: boolean;
   /** The portal as it was when this attempt began. */
   readonly portal: Portal;
   /** Logger that adds the portal and the upgrade to each line. */

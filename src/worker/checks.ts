@@ -1,5 +1,6 @@
 /** When portals are checked: after contacts, after events that could not be verified, and after long silence. */
 import { createKeyedMutex } from "../async/keyed_mutex.ts";
+import { createSlots } from "../async/slots.ts";
 import { createThrottle } from "../async/throttle.ts";
 import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
@@ -13,6 +14,7 @@ import { unitHash } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
 import type { Budget } from "../verify/budget.ts";
+import { askBitrix24 } from "./ask_portal.ts";
 import { checkPortal, type CheckReport, type PortalCheckOptions } from "./portal_check.ts";
 
 /** How often the app asks Bitrix24 about a portal on its own. */
@@ -63,6 +65,11 @@ export interface Checks {
   readonly dueAt: (record: PortalRecord) => number | undefined;
   /** Checks a portal for a caller that holds its lease, and records the check. Never rejects. */
   readonly underLease: (memberId: string) => Promise<void>;
+  /**
+   * Asks Bitrix24 about the open claims of a portal for a caller that holds its lease. Returns `undefined` if too many
+   * questions are under way: then the portal is processed again when one of them ends. Never rejects.
+   */
+  readonly confirm: (memberId: string) => Promise<void> | undefined;
   /** Resolves when no check is running. */
   readonly idle: () => Promise<void>;
 }
@@ -100,6 +107,9 @@ interface Request {
   readonly isBudgeted?: true;
 }
 
+/** Maximum number of questions about claims at a time in a process. */
+const MAX_QUESTIONS = 8;
+
 /** Returns the checks of an app. */
 export function createChecks(options: ChecksOptions): Checks {
   const running = new Set<Promise<unknown>>();
@@ -107,6 +117,7 @@ export function createChecks(options: ChecksOptions): Checks {
   const contact: Request = { reason: "contact", intervalMs: options.policy?.afterContactMs ?? 0 };
   const urgent: Request = { reason: "urgent", intervalMs: URGENT_INTERVAL_MS };
   const unverified: Request = { reason: "unverified", intervalMs: UNVERIFIED_INTERVAL_MS, isBudgeted: true };
+  const questions = createSlots(MAX_QUESTIONS, options.wake);
 
   function track<T>(work: Promise<T>): Promise<T> {
     running.add(work);
@@ -129,6 +140,7 @@ export function createChecks(options: ChecksOptions): Checks {
     afterReplaced: (memberId) => requestAll(memberId, { ...unverified, isAtOnce: true }),
     dueAt: (record) => dueAt(options, record),
     underLease: (memberId) => track(checkAndRecord(options, memberId, true).then(() => {})),
+    confirm: (memberId) => questions.tryRun(memberId, () => track(confirmClaims(options, memberId))),
     idle: async () => {
       while (running.size > 0) await Promise.allSettled(running);
     },
@@ -287,4 +299,16 @@ async function recordCheck(
     const record = readRecord(entry);
     return record && finished(record);
   });
+}
+
+/** Asks Bitrix24 about the open claims of a portal. Never rejects. */
+async function confirmClaims(options: ChecksOptions, memberId: string): Promise<void> {
+  const { log } = options.runtime;
+  try {
+    const { error } = await askBitrix24(options, memberId);
+    if (error === undefined) return;
+    log.info("claims not confirmed yet", { event: "claim.unanswered", memberId, err: redactError(error, []) });
+  } catch (err) {
+    log.warn("claims not confirmed: a failure", { event: "claim.failed", memberId, err });
+  }
 }

@@ -1,9 +1,11 @@
-/** Missed updates: a portal is below its target without an event. They are stored and processed like those with one. */
-import type { UpdateEvent } from "../bitrix24/events.ts";
+/** Updates and removals without an event: they are stored and processed like those with one. */
+import type { UninstallEvent, UpdateEvent } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
+import { withConfirmedTarget } from "../portal/event_claims.ts";
 import { type Delivery, DELIVERY_FORMAT } from "../portal/inbox.ts";
 import { deliveryKey, portalKey } from "../portal/keys.ts";
+import type { PortalLease } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
 import type { Entry } from "../storage/storage.ts";
@@ -39,6 +41,35 @@ export async function enqueueMissedUpdate(
   return stored.ok ? { key, value, version: stored.version } : undefined;
 }
 
+/** Returns the event of a removal whose own event is gone, without tokens. */
+export function syntheticRemovalEvent(
+  { memberId, domain }: PortalRecord,
+  { clean, ts }: NonNullable<Delivery["removal"]>,
+): UninstallEvent {
+  return {
+    name: "ONAPPUNINSTALL",
+    data: { clean, extra: {} },
+    auth: { memberId, domain, scope: [], extra: {} },
+    ts,
+    extra: {},
+  };
+}
+
+/** Stores the delivery of a removal that Bitrix24 confirmed after its event was dropped, and records that it is stored. */
+export async function enqueueOwedRemoval({ storage, clock }: AppRuntime, lease: PortalLease): Promise<void> {
+  const { memberId, owedRemoval } = lease.record();
+  if (owedRemoval === undefined) return;
+  const { clean, ts } = owedRemoval;
+  // The same id after a crash: its handlers do not run again.
+  const key = deliveryKey(memberId, `ONAPPUNINSTALL:${clean ? "clean" : "keep"}:${ts}:confirmed`);
+  const value: Delivery = {
+    ...{ format: DELIVERY_FORMAT, removal: owedRemoval, receivedAt: clock() },
+    ...{ verification: {}, attempts: 0 },
+  };
+  await storage.put(key, value, { ifVersion: null });
+  await lease.update(({ owedRemoval: _, ...record }) => record);
+}
+
 /** Raises the target of a portal to `version`, and schedules the portal. Resolves to whether the target was below it. */
 export async function raiseTarget(runtime: AppRuntime, memberId: string, version: string): Promise<boolean> {
   const entry = await runtime.storage.get<PortalRecord>(portalKey(memberId));
@@ -49,7 +80,7 @@ export async function raiseTarget(runtime: AppRuntime, memberId: string, version
     await reserveEntry(runtime, memberId, runtime.clock(), entry),
     (current, due) =>
       current !== undefined && isTargetBelow(current, version)
-        ? withNextDelivery({ ...current, target: version }, due)
+        ? withNextDelivery(withConfirmedTarget({ ...current, target: version }), due)
         : undefined,
   );
   runtime.log.debug("target raised", { event: "target.raised", memberId, from: record.target, to: version });

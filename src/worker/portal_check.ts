@@ -1,23 +1,24 @@
 /** One check of one portal: asks Bitrix24 for its version, scopes and payment, and plugins for problems. */
 import { delay } from "../async/time.ts";
-import { B24Error } from "../bitrix24/b24_error.ts";
-import type { AppCredentials } from "../credentials/provider.ts";
 import { defined } from "../defined.ts";
-import { NoCredentialsError } from "../errors.ts";
+import { UnreachableError } from "../errors.ts";
 import { withExtensions } from "../plugin/pipeline.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import { type AppRuntime, makeHandlerContext } from "../plugin/runtime.ts";
+import { describeClaims } from "../portal/claims.ts";
 import { withPortalLease } from "../portal/exclusive.ts";
 import { loadPortal, type PortalRecord } from "../portal/record.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf } from "../retry.ts";
-import { raiseTarget, syntheticUpdateEvent } from "./missed_updates.ts";
+import { askBitrix24, type AskOptions } from "./ask_portal.ts";
+import { syntheticUpdateEvent } from "./missed_updates.ts";
 
 /** A reason why a portal gets no events, or does not reach its target. */
 export interface CheckProblem {
   /**
-   * `uninstalled`; `not_installed` (Bitrix24 sends no events before the app's installer calls `installFinish`); a
-   * `BlockedReason` such as `payment`; or the name of the plugin that found the problem.
+   * `uninstalled`; `not_installed` (Bitrix24 sends no events before the app's installer calls `installFinish`);
+   * `unconfirmed` (an event claims what Bitrix24 does not confirm); a `BlockedReason` such as `payment`; or the name of the
+   * plugin that found the problem.
    */
   readonly code: string;
   /** Description for people, without tokens. */
@@ -48,9 +49,7 @@ export interface CheckReport {
 }
 
 /** The parts of an app that check portals. */
-export interface PortalCheckOptions {
-  readonly runtime: AppRuntime;
-  readonly credentials: AppCredentials;
+export interface PortalCheckOptions extends AskOptions {
   /** Makes the worker process a portal. */
   readonly wake: (memberId: string) => void;
 }
@@ -66,42 +65,49 @@ export async function checkPortal(
   memberId: string,
   isLeased: boolean,
 ): Promise<CheckReport> {
-  const { runtime: { storage }, wake } = options;
+  const { runtime, wake } = options;
+  const { storage } = runtime;
   const before = await loadPortal(storage, memberId);
-  if (before.status === "uninstalled") {
-    return makeReport(before, [{ code: "uninstalled", message: "the app was removed from the portal" }]);
+  if (before.status === "uninstalled") return makeReport(before, [UNINSTALLED]);
+  const { info, installed, error, isRaised, hasWork } = await askBitrix24(options, memberId);
+  const record = await loadPortal(storage, memberId);
+  const isUnblocked = before.blocked !== undefined && record.blocked === undefined;
+  if (record.status === "uninstalled") {
+    wake(memberId);
+    return makeReport(record, [UNINSTALLED]);
   }
-  try {
-    const info = await options.credentials.inspect(memberId);
-    const installed = info.version === undefined ? undefined : parseInstalled(options.runtime, info.version);
-    const isRaised = installed !== undefined && await raiseTarget(options.runtime, memberId, installed);
-    const record = await loadPortal(storage, memberId);
-    // Under a lease: a worker must not change what plugins compare.
-    const found = isLeased
-      ? await findProblems(options.runtime, record)
-      : await findProblemsUnderLease(options, memberId);
-    if (isRaised || (before.blocked !== undefined && record.blocked === undefined)) wake(memberId);
-    const after = await loadPortal(storage, memberId);
-    const problems: CheckProblem[] = [];
-    if (!info.isInstalled) {
-      const message =
-        "the installation is not finished: Bitrix24 sends no events before the installer calls installFinish";
-      problems.push({ code: "not_installed", message });
-    }
-    if (after.blocked !== undefined) problems.push({ code: after.blocked.on, message: after.blocked.message });
-    // A plugin may have found what the portal is blocked on.
-    problems.push(...found.filter(({ code }) => code !== after.blocked?.on));
-    return makeReport(after, problems, {
-      isRaised,
-      scope: info.scope,
-      ...defined({ installed, status: info.status }),
+  if (info === undefined) {
+    if (hasWork) wake(memberId);
+    if (error instanceof UnreachableError || error?.blockedOn === undefined) throw error;
+    return makeReport(record, [{ code: error.blockedOn, message: error.message }, ...claimProblems(record)]);
+  }
+  // Under a lease: a worker must not change what plugins compare.
+  const found = isLeased ? await findProblems(runtime, record) : await findProblemsUnderLease(options, memberId);
+  if (hasWork || isUnblocked) wake(memberId);
+  const after = await loadPortal(storage, memberId);
+  const problems: CheckProblem[] = info.isInstalled ? [] : [NOT_INSTALLED];
+  if (after.blocked !== undefined) problems.push({ code: after.blocked.on, message: after.blocked.message });
+  // A plugin may have found what the portal is blocked on.
+  problems.push(...found.filter(({ code }) => code !== after.blocked?.on), ...claimProblems(after));
+  const { scope, status } = info;
+  return makeReport(after, problems, { isRaised, scope, ...defined({ installed, status }) });
+}
+
+const UNINSTALLED: CheckProblem = { code: "uninstalled", message: "the app was removed from the portal" };
+
+const NOT_INSTALLED: CheckProblem = {
+  code: "not_installed",
+  message: "the installation is not finished: Bitrix24 sends no events before the installer calls installFinish",
+};
+
+/** Returns the claims that Bitrix24 has contradicted, or never confirmed. */
+function claimProblems({ claims = {} }: PortalRecord): CheckProblem[] {
+  return describeClaims(claims).filter(({ state, isContradicted }) => state === "unconfirmed" || isContradicted)
+    .map(({ kind, version, since }) => {
+      const what = kind === "version" ? `version ${version}` : kind === "removal" ? "a removal" : "an unpaid period";
+      const message = `an event of ${new Date(since).toISOString()} claims ${what}, which Bitrix24 does not confirm`;
+      return { code: "unconfirmed", message };
     });
-  } catch (error) {
-    if (!(error instanceof NoCredentialsError || error instanceof B24Error) || error.blockedOn === undefined) {
-      throw error;
-    }
-    return makeReport(await loadPortal(storage, memberId), [{ code: error.blockedOn, message: error.message }]);
-  }
 }
 
 function makeReport(
@@ -110,17 +116,6 @@ function makeReport(
   found: Partial<CheckReport> = {},
 ): CheckReport {
   return { memberId, ...defined({ version, target }), isRaised: false, ...found, problems };
-}
-
-/** Reads the version that Bitrix24 reports. For a local app it is meaningless: the version of the code counts. */
-function parseInstalled({ versions, log }: AppRuntime, raw: string): string | undefined {
-  if (versions.deployed !== undefined) return versions.deployed;
-  try {
-    return versions.parse(raw);
-  } catch (err) {
-    log.warn("installed version not readable", { event: "check.version_unreadable", err });
-    return undefined;
-  }
 }
 
 /** Number of attempts to acquire the lease of a portal for its plugins, and the delay (ms) between two of them. */

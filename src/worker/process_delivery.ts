@@ -6,11 +6,13 @@ import { FormatError, UpgradeError } from "../errors.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext, notify, safeError } from "../plugin/runtime.ts";
 import { applyEvent, isOfEarlierInstallation, tryApplyEvent } from "../portal/apply_event.ts";
+import { claimState } from "../portal/event_claims.ts";
+import { factsOf } from "../portal/event_facts.ts";
 import { type Delivery, DELIVERY_FORMAT, isDone, readDelivery, type Receipt, RECEIPT_MS } from "../portal/inbox.ts";
 import { receiptKey } from "../portal/keys.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { purgeTokens } from "../portal/purge.ts";
-import { type PortalFailure, snapshot } from "../portal/record.ts";
+import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
@@ -19,7 +21,7 @@ import type { Upgrade } from "../upgrade/definition.ts";
 import { Suspended } from "../upgrade/interruptions.ts";
 import { isBelowTarget, NEWER_CODE_RETRY_MS, nextAction } from "../upgrade/next_action.ts";
 import { runUpgrades } from "../upgrade/run.ts";
-import { syntheticUpdateEvent } from "./missed_updates.ts";
+import { syntheticRemovalEvent, syntheticUpdateEvent } from "./missed_updates.ts";
 
 /** The result of the work of a delivery. `deferred`: it is done later, or by another worker, or was done before. */
 export type WorkResult = "handled" | "failed" | "deferred";
@@ -63,7 +65,7 @@ export async function processDelivery(
   let event = parsed;
   try {
     signal.throwIfAborted();
-    const { body, receivedAt, announced, ...delivery } = readDelivery(entry.key, entry.value);
+    const { body, receivedAt, ...delivery } = readDelivery(entry.key, entry.value);
     // A crash came before the delivery was deleted, or a copy was stored while this one was processed.
     if (parsed === undefined && isDone(await storage.get<Receipt>(receiptKey(memberId, deliveryId)))) {
       await storage.delete(entry.key);
@@ -78,14 +80,22 @@ export async function processDelivery(
     }
     const nextAt = nextAttemptAt(delivery);
     if (nextAt > clock()) return { result: "deferred", ...(nextAt === Infinity ? {} : { nextAt }) };
-    event ??= body === undefined
-      ? syntheticUpdateEvent(lease.record(), announced!, receivedAt)
-      : parseStored(body, receivedAt).event;
-    const deferred = (body === undefined ? undefined : await applyToRecord(work, event)) ?? waitForUpgrades(work);
+    event ??= eventOf(entry.value, lease.record());
+    const deferred = body === undefined ? undefined : await applyToRecord(work, event);
     if (deferred !== undefined) return deferred;
     if (lease.record().status === "uninstalled" && event.name !== "ONAPPUNINSTALL") {
       return await finishWithoutHandlers(work, event);
     }
+    const state = claimState(lease.record(), event, factsOf(runtime, delivery.verification, receivedAt));
+    // Its claim is asked about after the deliveries that do not wait.
+    if (state === "wait") return { result: "deferred" };
+    if (state === "drop") {
+      log.warn("event dropped: Bitrix24 did not confirm it", { event: "event.unconfirmed", memberId, deliveryId });
+      await remove(work);
+      return { result: "handled" };
+    }
+    const waiting = waitForUpgrades(work);
+    if (waiting !== undefined) return waiting;
     log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
     await runHandlers(work, event);
     await finish(work, event);
@@ -101,6 +111,14 @@ export async function processDelivery(
   }
 }
 
+/** Returns the event of a delivery. */
+export function eventOf({ body, announced, removal, receivedAt }: Delivery, record: PortalRecord): B24Event {
+  if (body !== undefined) return parseStored(body, receivedAt).event;
+  return removal === undefined
+    ? syntheticUpdateEvent(record, announced!, receivedAt)
+    : syntheticRemovalEvent(record, removal);
+}
+
 /** Returns when a delivery is tried, in milliseconds since 1970; `Infinity` if it is parked. */
 function nextAttemptAt({ attempts, retryAt }: Pick<Delivery, "attempts" | "retryAt">): number {
   return retryAt ?? (attempts === 0 ? -Infinity : Infinity);
@@ -112,7 +130,7 @@ function nextAttemptAt({ attempts, retryAt }: Pick<Delivery, "attempts" | "retry
  */
 async function applyToRecord({ runtime, lease, entry }: DeliveryWork, event: B24Event): Promise<Outcome | undefined> {
   const { verification, receivedAt } = entry.value;
-  const facts = { verification, receivedAt, versions: runtime.versions };
+  const facts = factsOf(runtime, verification, receivedAt);
   let problem: unknown;
   const next = tryApplyEvent(lease.record(), event, facts, (error) => problem = error);
   if (next === undefined) {
@@ -179,19 +197,25 @@ async function finishWithoutHandlers(work: DeliveryWork, event: B24Event): Promi
 }
 
 /** Marks the delivery as done, and removes it from the inbox. */
-async function finish({ runtime, lease, entry }: DeliveryWork, event: B24Event): Promise<void> {
-  const { storage, log } = runtime;
+async function finish(work: DeliveryWork, event: B24Event): Promise<void> {
+  const { runtime, lease, entry } = work;
   const [, memberId, deliveryId] = entry.key as [string, string, string];
   // The delivery itself was blocked.
   if (entry.value.retryAt !== undefined && lease.record().blocked !== undefined) {
     await lease.update(({ blocked: _, ...record }) => record);
   }
+  await remove(work);
+  runtime.log.debug("event handled", { event: "event.handled", memberId, deliveryId });
+  notify(runtime, "eventHandled", { event });
+}
+
+/** Removes the delivery from the inbox. */
+async function remove({ runtime: { storage }, entry }: DeliveryWork): Promise<void> {
+  const [, memberId, deliveryId] = entry.key as [string, string, string];
   // The receipt first: a crash in between must not run the handlers again.
   const receipt: Receipt = { format: DELIVERY_FORMAT };
   await storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
   await storage.delete(entry.key);
-  log.debug("event handled", { event: "event.handled", memberId, deliveryId });
-  notify(runtime, "eventHandled", { event });
 }
 
 /** Records why the work of a delivery failed, and when it is retried. */

@@ -4,6 +4,8 @@ import { parseStored } from "../bitrix24/parse.ts";
 import { FormatError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { storeEvent } from "../portal/apply_event.ts";
+import { nextAskAt } from "../portal/claims.ts";
+import { factsOf } from "../portal/event_facts.ts";
 import { whenReleased } from "../portal/exclusive.ts";
 import { type AcceptedDelivery, type Delivery, readDelivery } from "../portal/inbox.ts";
 import { INBOX, portalKey } from "../portal/keys.ts";
@@ -13,7 +15,7 @@ import type { Entry, Key } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { isDue, type NextAction, nextAction } from "../upgrade/next_action.ts";
 import type { Checks } from "./checks.ts";
-import { enqueueMissedUpdate } from "./missed_updates.ts";
+import { enqueueMissedUpdate, enqueueOwedRemoval } from "./missed_updates.ts";
 import { type Outcome, processDelivery, runsUpgrades, type WorkResult } from "./process_delivery.ts";
 import { purgeIfExpired, releaseIfIdle, releaseUnfinished } from "./release.ts";
 import { createWaitingTally, type WaitingTally } from "./waiting_tally.ts";
@@ -129,23 +131,53 @@ async function processUntilIdle(
     const { inboxSequence } = lease.record();
     const { outcomes, areUpgradesAttempted } = await processDeliveries(options, lease, only, tally);
     const next = actionOf(options, lease);
+    const askAt = await askAboutClaims(options, lease);
+    const hasMore = lease.record().inboxSequence !== inboxSequence;
     let isReleased = false;
+    if (lease.record().owedRemoval !== undefined) await enqueueOwedRemoval(runtime, lease);
     // The deliveries that raised the target may be done already.
-    if (isDue(next) && !areUpgradesAttempted()) await enqueueMissedUpdate(runtime, lease.record());
+    else if (isDue(next) && !areUpgradesAttempted() && !hasMore) await enqueueMissedUpdate(runtime, lease.record());
     else {
       const nextAt = min([
         await purgeIfExpired(runtime, lease),
         next.action === "wait" ? next.until : undefined,
         checks.dueAt(lease.record()),
+        askAt,
         ...Array.from(outcomes.values(), ({ nextAt }) => nextAt),
       ]);
       isReleased = await releaseIfIdle(runtime, lease, inboxSequence, nextAt, tally);
     }
     // After the release: some hosts stop a program that has sent its answer.
-    for (const [deliveryId, { result }] of outcomes) settle(deliveryId, result);
+    for (const [deliveryId, { result }] of outcomes) {
+      // A delivery that waited for Bitrix24's answer has its turn in the next pass.
+      if (isReleased || result !== "deferred") settle(deliveryId, result);
+    }
     if (isReleased) return lease.record().due;
     only = undefined;
   }
+}
+
+/** Delay (ms) before claims are asked about if no question is free. They are asked about as soon as one is. */
+const QUESTION_RETRY_MS = 5 * 60 * 1000;
+
+/**
+ * Asks Bitrix24 about the portal's claims if that is due. Resolves to when it is due next, in milliseconds since 1970. If
+ * the answer has caused work, it looks to the caller like a delivery that has arrived.
+ */
+async function askAboutClaims(
+  { runtime, checks }: WorkerOptions,
+  lease: PortalLease,
+): Promise<number | undefined> {
+  const { memberId, claims } = lease.record();
+  const now = runtime.clock();
+  if ((nextAskAt(claims) ?? Infinity) > now) return nextAskAt(claims);
+  const question = checks.confirm(memberId);
+  if (question === undefined) return now + QUESTION_RETRY_MS;
+  await question;
+  // Reads what the answer has changed.
+  const record = await lease.update((record) => record);
+  // After a failure, such as one of the storage.
+  return record.claims === claims ? now + QUESTION_RETRY_MS : nextAskAt(record.claims);
 }
 
 /** The results of one pass over the inbox. */
@@ -197,13 +229,13 @@ function actionOf({ runtime: { clock, versions }, upgrades }: WorkerOptions, lea
  * whether it created one.
  */
 async function recreateRecord(runtime: AppRuntime, memberId: string): Promise<boolean> {
-  const { storage, versions } = runtime;
+  const { storage } = runtime;
   if (await storage.get(portalKey(memberId)) !== null) return false;
   let isCreated = false;
   for await (const { key, value } of listInbox(runtime, memberId)) {
     const { body, verification, receivedAt } = readDelivery(key, value);
     if (body === undefined) continue;
-    await storeEvent(storage, parseStored(body, receivedAt).event, { verification, receivedAt, versions });
+    await storeEvent(storage, parseStored(body, receivedAt).event, factsOf(runtime, verification, receivedAt));
     isCreated = true;
   }
   return isCreated;

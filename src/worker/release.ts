@@ -2,6 +2,7 @@
 import type { AppRuntime } from "../plugin/runtime.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { purgeRecord, purgeRuns } from "../portal/purge.ts";
+import { UNDO_MS } from "../portal/removal.ts";
 import { addEntry, entryId, rescheduleEntry, withNextDelivery } from "../portal/schedule.ts";
 import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
 import type { WaitingTally } from "./waiting_tally.ts";
@@ -39,9 +40,11 @@ export async function releaseUnfinished({ storage, clock, random }: AppRuntime, 
  * `undefined` if the app is installed or the portal is purged.
  */
 export async function purgeIfExpired(runtime: AppRuntime, lease: PortalLease): Promise<number | undefined> {
-  const { status, purgeAt, memberId } = lease.record();
+  const { status, purgeAt, memberId, removalBelievedAt } = lease.record();
   if (status === "installed") return undefined;
-  const at = purgeAt ?? runtime.clock() + runtime.retentionMs;
+  // A removal that was only believed can be undone.
+  const retentionMs = removalBelievedAt === undefined ? runtime.retentionMs : Math.max(runtime.retentionMs, UNDO_MS);
+  const at = purgeAt ?? runtime.clock() + retentionMs;
   if (at <= runtime.clock()) {
     await purgeRuns(runtime.storage, memberId);
     await lease.update(purgeRecord);

@@ -1,12 +1,14 @@
 /** The status of a portal's upgrade, for people who wait for it. */
 import { defined } from "../defined.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
+import { claimState } from "../portal/event_claims.ts";
+import { factsOf } from "../portal/event_facts.ts";
 import type { Delivery } from "../portal/inbox.ts";
 import { INBOX } from "../portal/keys.ts";
 import type { PortalRecord, RunProgress } from "../portal/record.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { nextAction } from "../upgrade/next_action.ts";
-import { runsUpgrades } from "./process_delivery.ts";
+import { eventOf, runsUpgrades } from "./process_delivery.ts";
 
 /** The status of a portal's upgrade. */
 export interface UpgradeStatus {
@@ -46,13 +48,25 @@ export async function upgradeStatus(
 }
 
 /** Returns the status of the installations and updates of a portal whose work is not done; `undefined` if there are none. */
-async function inboxStatus({ storage }: AppRuntime, { memberId }: PortalRecord): Promise<UpgradeStatus | undefined> {
+async function inboxStatus(runtime: AppRuntime, record: PortalRecord): Promise<UpgradeStatus | undefined> {
   let status: UpgradeStatus | undefined;
-  for await (const entry of storage.list<Delivery>([...INBOX, memberId])) {
-    if (!runsUpgrades(entry)) continue;
+  for await (const entry of runtime.storage.list<Delivery>([...INBOX, record.memberId])) {
     const { attempts, retryAt, error } = entry.value;
+    if (!runsUpgrades(entry) || isOnlyClaimed(runtime, record, entry.value)) continue;
     if (attempts > 0 && retryAt === undefined) return { state: "parked", ...defined({ message: error }) };
     status = { state: "upgrading" };
   }
   return status;
+}
+
+/** Any user of the portal can claim a version: nobody has to wait for that. */
+function isOnlyClaimed(runtime: AppRuntime, record: PortalRecord, delivery: Delivery): boolean {
+  const { verification, receivedAt } = delivery;
+  if (verification.claims === undefined) return false;
+  try {
+    return claimState(record, eventOf(delivery, record), factsOf(runtime, verification, receivedAt)) !== "work";
+  } catch {
+    // Newer code knows its version.
+    return false;
+  }
 }

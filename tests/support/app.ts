@@ -68,6 +68,7 @@ export function recorder(): { readonly plugin: Plugin; readonly reports: Report[
     "stepFailed",
     "upgradeRetryScheduled",
     "portalParked",
+    "claimDropped",
   ];
   return {
     plugin: { name: "recorder", observe: Object.fromEntries(names.map((name) => [name, observer(name)])) },
@@ -128,10 +129,14 @@ export function backgroundWork(): BackgroundWork {
 
 /** Returns an app with applicationToken(), and a fake Bitrix24 with one portal. */
 export function rig(options: Partial<AppOptions> = {}, token: ApplicationTokenOptions = {}): Rig {
-  const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
   const { logger, lines } = recordingLogger();
   const { plugin, reports, names } = recorder();
   const { clock, later } = movableClock();
+  // With the clock of a test, tokens expire by it.
+  const bitrix24 = fakeBitrix24({
+    clientId: CLIENT_ID,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
+  });
   const { platform, settled } = backgroundWork();
   const app = createApp({
     storage: memoryStorage(),

@@ -1,8 +1,10 @@
 /** Operators' actions on a portal. */
 import { defined } from "../../defined.ts";
 import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
+import { compareVersions, parseVersion } from "../../version.ts";
 import { withExtensions } from "../../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";
+import { askNow, canAsk } from "../../portal/claims.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
 import type { Delivery } from "../../portal/inbox.ts";
 import { INBOX, portalKey } from "../../portal/keys.ts";
@@ -30,7 +32,7 @@ export async function retry(parts: ActionParts, memberId: string): Promise<void>
     const { error: _error, retryAt: _retryAt, ...delivery } = value;
     await storage.put(key, { ...delivery, attempts: 0 }, { ifVersion: version });
   }
-  await changeAndWake(parts, memberId, withoutAttempts);
+  await changeAndWake(parts, memberId, (record) => withoutAttempts(askedNow(record, parts.runtime)));
 }
 
 /** Marks a due upgrade as done; see `Admin.skip`. */
@@ -45,6 +47,52 @@ export async function skip(parts: ActionParts, memberId: string, upgradeId: stri
     const { failure, ...rest } = record;
     const otherFailure = failure?.upgradeId === upgradeId ? undefined : failure;
     return { ...rest, ...defined({ failure: otherFailure }), applied: [...record.applied, skipped] };
+  });
+}
+
+/** Who sets a target, and why, for the log. */
+export interface TargetChange {
+  /** The operator. Not empty. */
+  readonly by: string;
+  /** The reason. Not empty. */
+  readonly reason: string;
+}
+
+/** Sets the target of a portal; see `Admin.setTarget`. */
+export async function setTarget(
+  parts: ActionParts,
+  memberId: string,
+  version: string,
+  { by, reason }: TargetChange,
+): Promise<void> {
+  const { clock, log, versions } = parts.runtime;
+  for (const [name, value] of Object.entries({ by, reason })) {
+    if (typeof value !== "string" || value.trim() === "") {
+      throw new TypeError(`cannot set a target without ${name}, wanted a text for the log`);
+    }
+  }
+  const target = parseVersion(version);
+  const refused = (why: string): OnAppUpdateError =>
+    new OnAppUpdateError("invalid_target", `cannot set the target of portal ${memberId} to ${target}: ${why}`);
+  if (versions.deployed !== undefined) throw refused("with deployed(), the version of the code is the target");
+  let from: string | undefined;
+  await changeAndWake(parts, memberId, (record) => {
+    const { isTargetUnconfirmed: _, ...rest } = record;
+    if (record.status === "uninstalled") throw refused("the app was removed from it");
+    if (record.version === undefined) throw refused("its version is not known yet");
+    if (compareVersions(target, record.version) < 0) {
+      throw refused(`it is below its version ${record.version}; roll it back instead`);
+    }
+    from = record.target;
+    return { ...rest, target, targetSetAt: clock() };
+  });
+  log.info("target set by an operator", {
+    event: "target.set",
+    memberId,
+    ...defined({ from }),
+    to: target,
+    by,
+    reason,
   });
 }
 
@@ -82,6 +130,14 @@ async function changeAndWake(
   const reservation = await reserveEntry(runtime, memberId, runtime.clock(), entry);
   await commitEntry(runtime, reservation, (record, due) => record && withNextDelivery(change(record), due));
   wake(memberId);
+}
+
+/** Returns the record with its open claims asked about now, if there is a token to ask with. */
+function askedNow(record: PortalRecord, { clock, canRefresh }: AppRuntime): PortalRecord {
+  const { claims, tokens } = record;
+  const now = clock();
+  if (claims === undefined || !canAsk(tokens, now, canRefresh)) return record;
+  return { ...record, claims: askNow(claims, now, { all: true }) };
 }
 
 /** Returns the record without failure, block and wake time, and with all attempts at zero. */

@@ -3,7 +3,7 @@ import type { AppRuntime } from "../../plugin/runtime.ts";
 import type { Portal } from "../../portal/record.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import type { RollbackReport } from "../../upgrade/rollback.ts";
-import { retry, rollback, skip } from "./actions.ts";
+import { retry, rollback, setTarget, skip, type TargetChange } from "./actions.ts";
 import { countPortals, listPortals, type PortalCount, type PortalFilter } from "./portals.ts";
 import { type FinishedRun, listFinishedRuns } from "./runs.ts";
 
@@ -41,6 +41,33 @@ export interface Admin {
    */
   readonly rollback: (memberId: string) => Promise<RollbackReport>;
   /**
+   * Sets the version that a portal should be on, higher or lower than now, and continues with the upgrades that this needs.
+   * For a portal whose target is wrong: no event and no check lowers a target that Bitrix24 has confirmed once.
+   *
+   * The target is not fixed: a later event or check that confirms a higher version raises it. A failure on the way to
+   * another target no longer counts. `version` is read as `coerced()` reads versions. The change is logged with `by` and
+   * `reason`. Resolves once it is stored; the work follows as after `retry`.
+   *
+   * @throws {UnknownPortalError} if the portal is not stored
+   * @throws {VersionError} if `version` is not a version
+   * @throws {OnAppUpdateError} with code `invalid_target`, if the version is below the portal's, the portal's version is not
+   * known, the app was removed from it, or the app uses `deployed()`
+   * @throws {TypeError} if `by` or `reason` is empty
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const app = createApp({ storage: memoryStorage() });
+   * for (const { memberId } of await app.admin.portals({ version: "2.0.0" })) {
+   *   await app.admin.setTarget(memberId, "3", { by: "ada", reason: "ticket 17: version 4 was withdrawn" });
+   * }
+   * await app.close();
+   * ```
+   */
+  readonly setTarget: (memberId: string, version: string, change: TargetChange) => Promise<void>;
+  /**
    * Lists portals in the order of their `member_id`. `version` and `status` are those at the end of the last work on a
    * portal.
    *
@@ -73,6 +100,7 @@ export function createAdmin(
     retry: (memberId) => retry(parts, memberId),
     skip: (memberId, upgradeId) => skip(parts, memberId, upgradeId),
     rollback: (memberId) => rollback(parts, memberId),
+    setTarget: (memberId, version, change) => setTarget(parts, memberId, version, change),
     portals: (filter) => listPortals(runtime.storage, filter),
     runs: (memberId) => listFinishedRuns(runtime.storage, memberId),
     counts: () => countPortals(runtime.storage),

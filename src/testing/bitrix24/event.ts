@@ -90,13 +90,10 @@ export function eventBody(
   const body = new URLSearchParams({ event: name, ...dataFields(data) });
   body.append("ts", String(ts));
   const pair = tokenless ? undefined : issueTokens(world, portal, userId);
-  const expires = world.hasClock && pair !== undefined
-    ? Math.floor(pair.expiresAt / 1000)
-    : ts + world.accessTokenSeconds;
   const auth: Record<string, string> = {
     ...(pair === undefined ? {} : {
       access_token: pair.accessToken,
-      expires: String(expires),
+      expires: String(Math.floor(pair.expiresAt / 1000)),
       expires_in: String(world.accessTokenSeconds),
       scope: scopeText(portal),
     }),

@@ -401,7 +401,8 @@ describe("an app", () => {
 
   test("mapped(): an event whose VERSION is not in the table waits for code that has it", async () => {
     const storage = memoryStorage();
-    const first = rig({ storage, versions: mapped({ 2: "1.4.0" }) });
+    const secret = { clientId: CLIENT_ID, clientSecret: "client-secret-0123456789abcdef" };
+    const first = rig({ storage, versions: mapped({ 2: "1.4.0" }), ...secret });
     await first.send(first.portal.install(2));
     assert.equal(await first.send(first.portal.update(3)), 200);
     assert.equal((await first.app.portal(MEMBER_ID))?.target, "1.4.0");
@@ -412,6 +413,9 @@ describe("an app", () => {
       clock: first.clock,
       versions: mapped({ 2: "1.4.0", 3: "2.0.0" }),
       logger: quietLogger,
+      fetch: first.bitrix24.fetch,
+      checks: false,
+      ...secret,
     }).use(trustAll).upgrade("2.0.0", ({ from, to }) => void ran.push(`${from} -> ${to}`));
     assert.deepEqual(await next.tick(), { handled: 1, failed: 0 });
     assert.deepEqual(ran, ["1.4.0 -> 2.0.0"]);

@@ -287,7 +287,7 @@ describe("what is verified is taken in", () => {
       assert.equal(applicationToken?.previous?.length, 1);
       made.forget();
       assert.equal(
-        await made.send(made.portal.update(4, { tokenless: true })),
+        await made.send(made.portal.event("ONCRMDEALADD", {}, { tokenless: true })),
         200,
         "the new application_token counts",
       );

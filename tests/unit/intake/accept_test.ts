@@ -69,9 +69,9 @@ describe("acceptEvent()", () => {
 
   it("needs three round trips to the storage, and one for a duplicate", async () => {
     const { storage, roundTrips } = countingRoundTrips();
-    const { app, portal, send } = rig({ storage });
+    const { app, bitrix24, portal, send } = rig({ storage });
     await send(portal.install(2));
-    const stored = rig({ storage, acknowledge: "stored" });
+    const stored = rig({ storage, acknowledge: "stored", fetch: bitrix24.fetch });
     const update = portal.update(3);
     let before = roundTrips();
     assert.equal(await stored.send(update), 200);

@@ -24,15 +24,18 @@ function digestOf(body: string): Promise<string> {
 }
 
 describe("applicationToken() decisions", () => {
-  test("stored token, with and without access token: accepted without a request", async () => {
+  test("stored token, with and without access token: accepted; only a higher version is asked about", async () => {
     for (const tokenless of [false, true]) {
       const made = scene();
       const install = await installPortal(made);
+      assert.equal(await made.send(made.portal.event("ONCRMDEALADD", {}, { tokenless })), 200);
+      assert.equal(await made.send(made.portal.update(2, { tokenless })), 200);
+      assert.equal(made.asked.length, 0);
       assert.equal(await made.send(made.portal.update(3, { tokenless })), 200);
       const record = (await made.app.portal(MEMBER_ID))!;
       assert.equal(record.version, "3.0.0");
       assert.deepEqual(record.applicationToken, { current: await digestOf(install) });
-      assert.equal(made.asked.length, 0);
+      assert.equal(made.asked.length, 1);
     }
   });
 
@@ -48,7 +51,7 @@ describe("applicationToken() decisions", () => {
       current: await digestOf(update),
       previous: [{ digest: await digestOf(install), replacedAt: made.now }],
     });
-    assert.equal(await made.send(made.portal.update(4, { tokenless: true })), 200);
+    assert.equal(await made.send(made.portal.update(3, { tokenless: true })), 200);
     assert.equal(made.asked.length, 1);
   });
 
@@ -114,10 +117,11 @@ describe("applicationToken() decisions", () => {
     const update = made.portal.event("ONAPPUPDATE", { VERSION: "3", PREVIOUS_VERSION: "2" }, { tokenless: true });
     const removal = made.portal.uninstall();
     assert.equal(await made.send(removal), 200);
+    assert.equal(made.asked.length, 1);
     assert.equal(await made.send(update), 200);
     assert.equal(await made.send(changed(removal, { ts: "1785399999" })), 200);
     assert.equal((await made.app.portal(MEMBER_ID))?.status, "uninstalled");
-    assert.equal(made.asked.length, 0);
+    assert.equal(made.asked.length, 1);
   });
 
   test("removed portal, stored token: an installation needs verification", async () => {
@@ -125,6 +129,7 @@ describe("applicationToken() decisions", () => {
     await installPortal(made);
     const again = made.portal.event("ONAPPINSTALL", { VERSION: "9" });
     await made.send(made.portal.uninstall());
+    made.forget();
     const late = changed(again, { ts: String(made.now / 1000) });
     // The OAuth host says NOT_INSTALLED, which may be behind the event.
     await assertRefused(made, late, 503);
@@ -137,6 +142,7 @@ describe("applicationToken() decisions", () => {
     const made = scene();
     await installPortal(made);
     await made.send(made.portal.uninstall());
+    made.forget();
     const install = made.portal.install(4);
     await assertRefused(made, changed(install, TOKENLESS), 403);
     assert.equal(made.asked.length, 0);
@@ -158,8 +164,8 @@ describe("applicationToken() decisions", () => {
       made.forget();
       const current = await digestOf(rotated);
       made.now += graceMs - 1;
-      assert.equal(await send(changed(portal.update(4), old)), 200);
-      assert.equal(await send(changed(portal.update(5, { tokenless: true }), old)), 200);
+      assert.equal(await send(changed(portal.event("ONCRMDEALADD", {}), old)), 200);
+      assert.equal(await send(changed(portal.update(3, { tokenless: true }), old)), 200);
       assert.equal(made.asked.length, 0);
       assert.equal((await made.app.portal(MEMBER_ID))?.applicationToken?.current, current, "the old one stays old");
       made.now += 1;

@@ -70,7 +70,7 @@ function next(
   verification: StoredVerification = {},
   { versions = coerced(), receivedAt = RECEIVED_AT }: { versions?: VersionScheme; receivedAt?: number } = {},
 ): PortalRecord {
-  return applyEvent(freeze(record), event, { verification, versions, receivedAt });
+  return applyEvent(freeze(record), event, { verification, versions, receivedAt, canRefresh: true });
 }
 
 /** Freezes a value deeply, so that changing it throws. */
@@ -536,7 +536,7 @@ describe("targetOfEvent()", () => {
   for (const [version, installedVersion, announced] of said) {
     it(`of ${version} if Bitrix24 reports ${installedVersion ?? "nothing"}`, () => {
       const verification = installedVersion === undefined ? {} : { installedVersion };
-      const facts = { verification, versions: coerced(), receivedAt: RECEIVED_AT };
+      const facts = { verification, versions: coerced(), receivedAt: RECEIVED_AT, canRefresh: true };
       assert.equal(targetOfEvent(install(version), facts), announced);
       assert.equal(targetOfEvent(update("1", version), facts), announced);
       // A payment's VERSION is not that of the installation.
@@ -549,13 +549,23 @@ describe("targetOfEvent()", () => {
 
   it("returns undefined for other events if the verified version is unreadable", () => {
     for (const versions of [coerced(), mapped({ 1: "1.0.0" })]) {
-      const facts = { verification: { installedVersion: "latest" }, versions, receivedAt: RECEIVED_AT };
+      const facts = {
+        verification: { installedVersion: "latest" },
+        versions,
+        receivedAt: RECEIVED_AT,
+        canRefresh: true,
+      };
       assert.equal(targetOfEvent(payment(), facts), undefined);
     }
   });
 
   it("returns the deployed version for every event", () => {
-    const facts = { verification: verified("A", "1"), versions: deployed("2.3.0"), receivedAt: RECEIVED_AT };
+    const facts = {
+      verification: verified("A", "1"),
+      versions: deployed("2.3.0"),
+      receivedAt: RECEIVED_AT,
+      canRefresh: true,
+    };
     for (const event of [install("1"), update("1", "latest"), payment(), uninstall()]) {
       assert.equal(targetOfEvent(event, facts), "2.3.0");
     }
@@ -686,6 +696,7 @@ describe("applyEvent(): verified facts", () => {
   const at = (hour: number, digest: string | undefined, record?: PortalRecord): PortalRecord =>
     next(record, update("1", "1", { hour }), digest === undefined ? {} : { applicationTokenDigest: digest }, {
       receivedAt: RECEIVED_AT + hour,
+      canRefresh: true,
     });
   const shown = ({ applicationToken }: PortalRecord): unknown => applicationToken;
 

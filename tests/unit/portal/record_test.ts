@@ -32,6 +32,11 @@ const RECORD: Required<PortalRecord> = {
   refreshing: { id: "1", until: 1 },
   check: { at: 1 },
   openedVersion: "3",
+  claims: { version: { version: "4.0.0", raw: "4", ts: 1, since: 1, nextAskAt: 2 } },
+  isTargetUnconfirmed: true,
+  targetSetAt: 1,
+  removalBelievedAt: 1,
+  owedRemoval: { clean: true, ts: 1 },
   installedTs: 1,
   uninstalledTs: 1,
   latestTs: 1,
@@ -46,7 +51,8 @@ const RECORD: Required<PortalRecord> = {
 
 describe("withoutRemovedFields()", () => {
   it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
-    const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...rest } = RECORD;
+    const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...others } = RECORD;
+    const { claims: _, ...rest } = others;
     assert.deepEqual(withoutRemovedFields(RECORD), rest);
   });
 });
@@ -69,8 +75,11 @@ describe("snapshot()", () => {
   it("returns the record without tokens, journals and internal fields", () => {
     const portal = snapshot(RECORD);
     assert.deepEqual(portal.run, { id: "1", from: "2.0.0", startedAt: 1 });
+    assert.deepEqual(portal.claims, [
+      { kind: "version", version: "4.0.0", since: 1, state: "open", isContradicted: false, nextAskAt: 2 },
+    ]);
     assert.deepEqual(Object.keys(portal).sort(), [
-      ...["applicationToken", "applied", "blocked", "clientEndpoint", "domain", "failure", "generation"],
+      ...["applicationToken", "applied", "blocked", "claims", "clientEndpoint", "domain", "failure", "generation"],
       ...["initialVersion", "memberId", "run", "scope", "status", "target", "version"],
     ]);
     assert.doesNotMatch(JSON.stringify(portal), /secret|journal/);

@@ -1,0 +1,110 @@
+/** The claims that events make: how they change a portal's record, and what becomes of an event whose claim is open. */
+import type { B24Event } from "../bitrix24/events.ts";
+import { compareVersions, refines } from "../version.ts";
+import { askNow, canAsk, type Claims, covers, type NewClaim, settled, withEvent } from "./claims.ts";
+import { type EventFacts, sentTs } from "./event_facts.ts";
+import { hasVersion, versionInEvent } from "./event_versions.ts";
+import type { PortalRecord } from "./record.ts";
+import { removed } from "./removal.ts";
+
+/**
+ * Returns what the event claims about the portal; `undefined` if it claims nothing, or nothing that the record does not
+ * have already.
+ *
+ * @throws {InputError} if the version in the event is unreadable
+ */
+export function claimOf(record: PortalRecord, event: B24Event, facts: EventFacts): NewClaim | undefined {
+  const { verification: { claims, installedVersion, tokens }, versions } = facts;
+  if (claims === undefined) return undefined;
+  const ts = sentTs(event, facts);
+  if (hasVersion(event) && versions.deployed === undefined) {
+    const raw = event.data.version;
+    const version = versionInEvent(event, facts);
+    if (version === undefined) return undefined;
+    const isReached = record.target !== undefined && compareVersions(version, record.target) <= 0;
+    // The installation begins on the version that Bitrix24 reports.
+    const isInstallation = event.name === "ONAPPINSTALL" && ts <= record.installedTs;
+    const isConfirmed = installedVersion !== undefined && refines(raw, installedVersion);
+    if (isReached || isInstallation || isConfirmed) return undefined;
+    return { kind: "version", version, raw, ts, ...(tokens?.isAdmin === true ? { isByAdmin: true } : {}) };
+  }
+  if (event.name === "ONAPPUNINSTALL") {
+    const isLate = record.status === "uninstalled" || ts < record.installedTs;
+    return isLate ? undefined : { kind: "removal", clean: event.data.clean, ts };
+  }
+  if (event.name === "ONAPPPAYMENT" && event.data.paymentExpired) {
+    return record.blocked?.on === "payment" ? undefined : { kind: "payment", ts };
+  }
+  return undefined;
+}
+
+/** Returns the record after the claim that the event makes. `record` is the one after all else that the event changes. */
+export function withClaim(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
+  if (record.status === "uninstalled") return record;
+  const { receivedAt, canRefresh } = facts;
+  const next = withSettledByEvent(record, event, facts);
+  const canBeAsked = canAsk(next.tokens, receivedAt, canRefresh);
+  const { claims = {} } = next;
+  const current = canBeAsked ? askNow(claims, receivedAt) : claims;
+  const claim = claimOf(next, event, facts);
+  const isKnown = claim === undefined || covers(current[claim.kind], claim) || isBeforeTargetWasSet(next, facts);
+  if (isKnown) return withClaims(next, current);
+  const { kind } = claim;
+  const joined = withEvent(current[kind], claim, receivedAt, canBeAsked);
+  // Decided once, when the event arrives: later, the answers decide.
+  const isBelieved = !canBeAsked && joined.wasContradicted !== true &&
+    (kind === "removal" || (kind === "version" && facts.verification.claims === "when-possible"));
+  if (!isBelieved) return withClaims(next, { ...current, [kind]: joined });
+  return kind === "removal"
+    ? removed(next, { ts: claim.ts, believedAt: receivedAt })
+    : { ...next, target: claim.version!, isTargetUnconfirmed: true };
+}
+
+/** Returns the record with the claims settled that this event, or the target that it raised, settles. */
+function withSettledByEvent(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
+  const { version, payment } = record.claims ?? {};
+  let claims = record.claims ?? {};
+  if (version?.settled === undefined && isReached(version?.version, record.target)) {
+    claims = { ...claims, version: settled(version!, "confirmed", facts.receivedAt) };
+  }
+  const isPaid = event.name === "ONAPPPAYMENT" && !event.data.paymentExpired;
+  if (isPaid && payment !== undefined && payment.settled === undefined && sentTs(event, facts) > payment.ts) {
+    claims = { ...claims, payment: settled(payment, "dropped", facts.receivedAt) };
+  }
+  return withClaims(record, claims);
+}
+
+function isReached(version: string | undefined, target: string | undefined): boolean {
+  return version !== undefined && target !== undefined && compareVersions(version, target) <= 0;
+}
+
+/** An operator has set the target since: an event that is applied again must not raise it. */
+export function isBeforeTargetWasSet({ targetSetAt }: PortalRecord, { receivedAt }: EventFacts): boolean {
+  return targetSetAt !== undefined && receivedAt <= targetSetAt;
+}
+
+/** Returns the record with these claims; `record` itself if they are its own. */
+export function withClaims(record: PortalRecord, claims: Claims): PortalRecord {
+  if (claims === record.claims || (record.claims === undefined && Object.keys(claims).length === 0)) return record;
+  return { ...record, claims };
+}
+
+/** Returns the record with a target that is not only believed. */
+export function withConfirmedTarget(record: PortalRecord): PortalRecord {
+  if (record.isTargetUnconfirmed === undefined) return record;
+  const { isTargetUnconfirmed: _, ...confirmed } = record;
+  return confirmed;
+}
+
+/**
+ * Returns what becomes of an event by its claim. `work`: its work is done in the ordinary way, because it claims nothing
+ * or Bitrix24 has confirmed it. `wait`: Bitrix24 is asked first. `drop`: it was never confirmed, so its handlers do not run.
+ */
+export function claimState(record: PortalRecord, event: B24Event, facts: EventFacts): "work" | "wait" | "drop" {
+  const claim = claimOf(record, event, facts);
+  if (claim === undefined) return "work";
+  const known = record.claims?.[claim.kind];
+  if (!covers(known, claim)) return isBeforeTargetWasSet(record, facts) ? "work" : "drop";
+  if (known.settled === undefined) return "wait";
+  return known.settled.as === "confirmed" ? "work" : "drop";
+}

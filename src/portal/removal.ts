@@ -1,0 +1,42 @@
+/** The removal of the app in a portal's record, and its undoing. Pure functions. */
+import { type PortalRecord, withoutRemovedFields } from "./record.ts";
+
+/**
+ * Milliseconds for which a removal that was believed without Bitrix24's confirmation can be undone. The portal keeps its
+ * version and generation for so long.
+ */
+export const UNDO_MS = 30 * 24 * 60 * 60 * 1000;
+
+/** A removal that is to be recorded. */
+export interface Removal {
+  /** When Bitrix24 sent the event, in seconds since 1970. */
+  readonly ts: number;
+  /** When it was believed without Bitrix24's confirmation, in milliseconds since 1970; absent if it is confirmed. */
+  readonly believedAt?: number;
+}
+
+/** Returns the record of the removed app. */
+export function removed(record: PortalRecord, { ts, believedAt }: Removal): PortalRecord {
+  const { removalBelievedAt: _, ...rest } = withoutRemovedFields(record);
+  return {
+    ...rest,
+    status: "uninstalled",
+    uninstalledTs: Math.max(ts, record.uninstalledTs ?? 0),
+    ...(believedAt === undefined ? {} : { removalBelievedAt: believedAt }),
+  };
+}
+
+/** Returns whether a contact at `now`, in milliseconds since 1970, shows that the app was never removed. */
+export function isUndoable({ status, removalBelievedAt }: PortalRecord, now: number): boolean {
+  return status === "uninstalled" && removalBelievedAt !== undefined && now - removalBelievedAt < UNDO_MS;
+}
+
+/** Returns the record of the same installation as before the removal. `ts`: of the contact, in seconds since 1970. */
+export function undone(
+  { uninstalledTs = 0, removalBelievedAt: _b, purgeAt: _p, owedRemoval: _o, ...record }: PortalRecord,
+  ts: number,
+): PortalRecord {
+  // The removal is late from now on, if it is applied again.
+  const installedTs = Math.max(record.installedTs, ts, uninstalledTs + 1);
+  return { ...record, status: "installed", installedTs };
+}

@@ -1,0 +1,129 @@
+/** Asks Bitrix24 about one portal, raises its target to the installed version, and settles what its events claim. */
+import { B24Error } from "../bitrix24/b24_error.ts";
+import type { AppInfo } from "../bitrix24/oauth_client.ts";
+import type { ProfileCall } from "../bitrix24/profile.ts";
+import type { AppCredentials } from "../credentials/provider.ts";
+import { defined } from "../defined.ts";
+import { AddressError, NoCredentialsError, UnreachableError } from "../errors.ts";
+import { type AppRuntime, notify } from "../plugin/runtime.ts";
+import { canAsk } from "../portal/claims.ts";
+import { portalKey } from "../portal/keys.ts";
+import { loadPortal, type PortalRecord, readRecord } from "../portal/record.ts";
+import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
+import { type Answer, settle, type Settlement } from "../portal/settle.ts";
+
+/** The parts of an app that ask Bitrix24. */
+export interface AskOptions {
+  readonly runtime: AppRuntime;
+  readonly credentials: AppCredentials;
+  /** Calls `profile` of a portal, whose answer shows whether the portal is paid for. */
+  readonly profile: ProfileCall;
+}
+
+/** What Bitrix24 has answered about a portal, and what that has changed. */
+export interface PortalAnswer {
+  /** The answer of `app.info`; absent if there is an `error`. */
+  readonly info?: AppInfo;
+  /** The installed version as the app reads it; absent if it is unknown. */
+  readonly installed?: string;
+  /** The reason why nobody could be asked, or what Bitrix24 answered instead. */
+  readonly error?: NoCredentialsError | B24Error | UnreachableError;
+  /** The target has risen. */
+  readonly isRaised: boolean;
+  /** The answer has caused work, which is scheduled. */
+  readonly hasWork: boolean;
+}
+
+/**
+ * Asks Bitrix24 about an installed portal, with the tokens that are stored, and applies the answer to its record.
+ *
+ * @throws {UnknownPortalError} if the portal is not stored
+ * @throws {StorageError} if the storage fails
+ */
+export async function askBitrix24(options: AskOptions, memberId: string): Promise<PortalAnswer> {
+  const { runtime, credentials } = options;
+  try {
+    const info = await credentials.inspect(memberId);
+    const installed = info.version === undefined ? undefined : parseInstalled(runtime, info.version);
+    const answer: Answer = {
+      state: "installed",
+      ...defined({ raw: info.version, version: installed, isPaid: await isPaid(options, memberId) }),
+    };
+    return { info, ...defined({ installed }), ...await applyAnswer(runtime, memberId, answer) };
+  } catch (error) {
+    const isExpected = error instanceof NoCredentialsError || error instanceof B24Error ||
+      error instanceof UnreachableError;
+    if (!isExpected) throw error;
+    const answer = answerOf(runtime, error, await loadPortal(runtime.storage, memberId));
+    return { error, ...await applyAnswer(runtime, memberId, answer) };
+  }
+}
+
+/** Returns what an error says about the portal. */
+function answerOf({ canRefresh, clock }: AppRuntime, error: Error, { tokens }: PortalRecord): Answer {
+  if (error instanceof B24Error && error.b24Code.toLowerCase() === "not_installed") return { state: "not_installed" };
+  if (error instanceof B24Error && error.blockedOn === "payment") return { state: "unpaid" };
+  // With a secret, a pair is dropped only if an OAuth host refuses it.
+  if (!canAsk(tokens, clock(), canRefresh)) return { state: "no_tokens", isRefused: canRefresh };
+  return { state: "none" };
+}
+
+/** Returns whether the portal is paid for, if that is claimed; `undefined` if the portal does not say. */
+async function isPaid({ runtime, credentials, profile }: AskOptions, memberId: string): Promise<boolean | undefined> {
+  const { payment } = (await loadPortal(runtime.storage, memberId)).claims ?? {};
+  if (payment === undefined || payment.settled !== undefined) return undefined;
+  try {
+    await credentials.provider.call(
+      memberId,
+      ({ clientEndpoint, accessToken }) => profile(clientEndpoint, accessToken),
+    );
+    return true;
+  } catch (error) {
+    const hasAnswered = error instanceof NoCredentialsError || error instanceof B24Error;
+    if (hasAnswered) return error.blockedOn === "payment" ? false : undefined;
+    if (error instanceof UnreachableError || error instanceof AddressError) return undefined;
+    throw error;
+  }
+}
+
+/** Reads the version that Bitrix24 reports. For a local app it is meaningless: the version of the code counts. */
+function parseInstalled({ versions, log }: AppRuntime, raw: string): string | undefined {
+  if (versions.deployed !== undefined) return versions.deployed;
+  try {
+    return versions.parse(raw);
+  } catch (err) {
+    log.warn("installed version not readable", { event: "check.version_unreadable", err });
+    return undefined;
+  }
+}
+
+/** Applies an answer to the stored record. Schedules the portal if that causes work. */
+async function applyAnswer(
+  runtime: AppRuntime,
+  memberId: string,
+  answer: Answer,
+): Promise<Pick<PortalAnswer, "isRaised" | "hasWork">> {
+  const { storage, clock, log } = runtime;
+  const entry = await storage.get<PortalRecord>(portalKey(memberId));
+  const before = readRecord(entry);
+  let settlement: Settlement | undefined;
+  const reservation = before !== undefined && settle(before, answer, clock()).record !== before
+    ? await reserveEntry(runtime, memberId, clock(), entry)
+    : undefined;
+  if (reservation === undefined) return { isRaised: false, hasWork: false };
+  await commitEntry(runtime, reservation, (record, due) => {
+    settlement = record && settle(record, answer, clock());
+    if (settlement === undefined) return undefined;
+    return settlement.hasWork ? withNextDelivery(settlement.record, due) : settlement.record;
+  });
+  const { isRaised = false, hasWork = false, dropped = [] } = settlement ?? {};
+  if (isRaised) {
+    const { target } = settlement!.record;
+    log.debug("target raised", { event: "target.raised", memberId, from: before?.target, to: target });
+  }
+  for (const claim of dropped) {
+    log.warn("claim dropped: Bitrix24 did not confirm it", { event: "claim.dropped", memberId, ...claim });
+    notify(runtime, "claimDropped", { memberId, ...claim });
+  }
+  return { isRaised, hasWork };
+}

@@ -1,0 +1,401 @@
+import assert from "node:assert/strict";
+import type { AppOptions, Observers } from "@b24/onappupdate";
+import type { ApplicationTokenOptions } from "@b24/onappupdate/application-token";
+import { CLIENT_ID, MEMBER_ID } from "../../support/app.ts";
+import { changed, HOSTS, type Scene, scene, TOKENLESS } from "../../support/scene.ts";
+import { describe, it } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const SECRET = { clientSecret: "client-secret-0123456789abcdef" };
+
+/** A portal on version 2, and what has run for it. */
+interface Setup extends Scene {
+  readonly ran: string[];
+  /** Lets time pass, with a tick every `step` milliseconds. */
+  readonly pass: (ms: number, step?: number) => Promise<void>;
+  readonly record: () => Promise<NonNullable<Awaited<ReturnType<Scene["app"]["portal"]>>>>;
+  /** Reports of `claimDropped`. */
+  readonly dropped: () => Parameters<Observers["claimDropped"]>[0][];
+}
+
+async function setUp(
+  { token = {}, ...options }: Partial<AppOptions> & { readonly token?: ApplicationTokenOptions } = {},
+): Promise<Setup> {
+  const made = scene(token, { tickEveryMs: false, ...SECRET, ...options });
+  const { app, portal } = made;
+  const ran: string[] = [];
+  for (const version of ["3", "4", "5"]) {
+    app.upgrade(version, ({ confirmed }) => void ran.push(`upgrade ${version}${confirmed ? "" : ", unconfirmed"}`));
+  }
+  app.on(["ONAPPINSTALL", "ONAPPUPDATE"], ({ event }) => void ran.push(`${event.name} ${event.data.version}`))
+    .on(
+      "ONAPPUNINSTALL",
+      ({ event: { data }, confirmed }) =>
+        void ran.push(`removal${data.clean ? ", clean" : ""}${confirmed ? "" : ", unconfirmed"}`),
+    )
+    .on("ONAPPPAYMENT", ({ event: { data } }) => void ran.push(data.paymentExpired ? "expired" : "paid"))
+    .on("ONCRMDEALADD", () => void ran.push("deal"));
+  assert.equal(await made.send(portal.install(2)), 200);
+  ran.length = 0;
+  made.forget();
+  made.now += MINUTE;
+  return Object.assign(made, {
+    ran,
+    pass: async (ms: number, step = MINUTE) => {
+      const end = made.now + ms;
+      while (made.now < end) {
+        made.now = Math.min(end, made.now + step);
+        await app.tick();
+      }
+    },
+    record: async () => (await app.portal(MEMBER_ID))!,
+    dropped: () =>
+      made.reports.filter((report) => report.name === "claimDropped").map(({ name: _, ...report }) => report),
+  });
+}
+
+/** Posts what any user of the portal can: an event with its application_token, and no other. */
+function forged({ portal, now }: Setup, name: string, data: Readonly<Record<string, string>>): string {
+  const body = portal.event(name, data, { tokenless: true });
+  return changed(body, { ...TOKENLESS, ts: String(Math.floor(now / 1000)) });
+}
+
+describe("a claimed version", () => {
+  it("of a forged event runs nothing, and authentic ones afterwards run", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    assert.equal(await send(forged(made, "ONAPPUPDATE", { VERSION: "999999", PREVIOUS_VERSION: "2" })), 200);
+    assert.deepEqual(ran, []);
+    for (const version of [3, 4, 5]) {
+      made.now += 2 * MINUTE;
+      assert.equal(await send(portal.update(version)), 200);
+      assert.deepEqual(ran.splice(0), [`upgrade ${version}`, `ONAPPUPDATE ${version}`]);
+    }
+    const { version, target, claims } = await made.record();
+    assert.deepEqual([version, target], ["5.0.0", "5.0.0"]);
+    assert.deepEqual(claims?.map(({ kind, version, state }) => [kind, version, state]), [
+      ["version", "999999.0.0", "open"],
+    ]);
+    await made.pass(2 * DAY, 10 * MINUTE);
+    assert.deepEqual(made.dropped(), [{ memberId: MEMBER_ID, kind: "version", version: "999999.0.0" }]);
+    assert.deepEqual(ran, []);
+    const { problems } = await made.app.check(MEMBER_ID);
+    assert.deepEqual(problems.map(({ code }) => code), ["unconfirmed"]);
+    assert.match(problems[0]!.message, /^an event of 2027-01-01T00:01:00.000Z claims version 999999\.0\.0, which/);
+    assert.equal((await made.record()).claims?.[0]?.state, "unconfirmed");
+    await made.pass(91 * DAY, DAY);
+    await made.app.check(MEMBER_ID);
+    assert.equal((await made.record()).claims, undefined);
+    await made.app.close();
+  });
+
+  for (const minutes of [0, 3, 20, 200]) {
+    it(`is confirmed once app.info is ${minutes} minutes late, and runs once`, async () => {
+      const made = await setUp();
+      const { portal, ran, send } = made;
+      made.now += 4 * HOUR;
+      made.bitrix24.lag(minutes * MINUTE);
+      assert.equal(await send(portal.update(3)), 200);
+      assert.deepEqual(ran, minutes === 0 ? ["upgrade 3", "ONAPPUPDATE 3"] : []);
+      assert.equal(await send(portal.event("ONCRMDEALADD", {})), 200);
+      assert.equal(ran.at(-1), "deal", "other events do not wait");
+      await made.pass(7 * HOUR);
+      assert.deepEqual(ran.filter((one) => one !== "deal"), ["upgrade 3", "ONAPPUPDATE 3"]);
+      assert.deepEqual([(await made.record()).version, (await made.record()).claims], ["3.0.0", undefined]);
+      assert(made.asked.length <= 8, `${made.asked.length} questions`);
+      await made.app.close();
+    });
+  }
+
+  it("is not lost while all OAuth hosts are down for two hours", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    made.answer = () => Promise.reject(new TypeError("down"));
+    assert.equal(await send(portal.update(3)), 200);
+    assert.equal(await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" })), 200);
+    await made.pass(2 * HOUR);
+    assert.deepEqual([ran, (await made.record()).status], [[], "installed"]);
+    assert(made.asked.length < 30 * HOSTS.length, `${made.asked.length} questions`);
+    made.answer = undefined;
+    await made.pass(11 * MINUTE);
+    assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3"]);
+    assert.equal((await made.record()).status, "installed");
+    await made.app.close();
+  });
+
+  it("without a token to ask with waits for one", async () => {
+    const made = await setUp({ clientSecret: undefined as never });
+    const { portal, ran, send } = made;
+    made.now += HOUR;
+    assert.equal(await send(portal.update(3, { tokenless: true })), 200);
+    await made.pass(DAY, HOUR);
+    assert.deepEqual([ran, made.asked.length], [[], 0]);
+    assert.deepEqual((await made.record()).claims?.map(({ nextAskAt }) => nextAskAt), [undefined]);
+    assert.equal(await send(portal.event("ONCRMDEALADD", {})), 200);
+    await made.settled();
+    assert.deepEqual(ran.sort(), ["ONAPPUPDATE 3", "deal", "upgrade 3"]);
+    await made.app.close();
+  });
+
+  it("without a token to ask with is believed if the vendor wants that", async () => {
+    const made = await setUp({ clientSecret: undefined as never, token: { confirm: "when-possible" } });
+    const { portal, ran, send } = made;
+    made.now += HOUR;
+    assert.equal(await send(portal.update(3, { tokenless: true })), 200);
+    assert.deepEqual(ran.splice(0), ["upgrade 3, unconfirmed", "ONAPPUPDATE 3"]);
+    const { claims, target } = await made.record();
+    assert.deepEqual([claims, target], [undefined, "3.0.0"]);
+    await made.app.close();
+  });
+
+  it("is asked about by a token that an opening brings", async () => {
+    const made = await setUp({ clientSecret: undefined as never });
+    const { portal, ran, app } = made;
+    made.now += HOUR;
+    made.bitrix24.lag(5 * MINUTE);
+    await made.send(portal.update(3, { tokenless: true }));
+    await app.open(portal.open());
+    await until("Bitrix24 is asked", async () => (await made.record()).claims?.[0]?.isContradicted);
+    await made.pass(20 * MINUTE);
+    assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3"]);
+    await app.close();
+  });
+
+  it("above what app.info says is a claim too, if an access token verified the event", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    made.now += HOUR;
+    made.bitrix24.lag(4 * MINUTE);
+    const update = portal.update(4, { rotateToken: true });
+    assert.equal(await send(update), 200);
+    assert.deepEqual([ran, (await made.record()).target], [[], "2.0.0"]);
+    await made.pass(10 * MINUTE);
+    assert.deepEqual(ran, ["upgrade 3", "upgrade 4", "ONAPPUPDATE 4"]);
+    await made.app.close();
+  });
+
+  it("is not believed more exactly than Bitrix24 says, unless an administrator's event names it", async () => {
+    for (const [userId, expected] of [[7, "3.0.0"], [1, "3.1.0"]] as const) {
+      const made = await setUp();
+      const { portal, ran, send } = made;
+      const update = portal.update(3, { rotateToken: true, userId });
+      assert.equal(await send(changed(update, { "data[VERSION]": "3.1" })), 200);
+      assert.deepEqual([(await made.record()).version, ran], [expected, ["upgrade 3", "ONAPPUPDATE 3.1"]]);
+      await made.app.close();
+    }
+    const made = await setUp();
+    const known = changed(made.portal.update(3, { tokenless: true }), { "data[VERSION]": "3.1" });
+    assert.equal(await made.send(known), 200);
+    assert.deepEqual([(await made.record()).version, made.ran], ["3.0.0", ["upgrade 3", "ONAPPUPDATE 3.1"]]);
+    await made.app.close();
+  });
+
+  it("of a version that the portal has already is handled at once, also while Bitrix24 does not answer", async () => {
+    const made = await setUp();
+    made.answer = () => Promise.reject(new TypeError("down"));
+    await made.send(forged(made, "ONAPPUPDATE", { VERSION: "2", PREVIOUS_VERSION: "1" }));
+    assert.deepEqual([made.ran, made.asked.length], [["ONAPPUPDATE 2"], 0]);
+    await made.app.close();
+  });
+
+  it("does not keep the app's page waiting", async () => {
+    const made = await setUp();
+    await made.send(forged(made, "ONAPPUPDATE", { VERSION: "9", PREVIOUS_VERSION: "2" }));
+    assert.deepEqual((await made.app.open(made.portal.open())).upgrade, { state: "current" });
+    await made.app.close();
+  });
+
+  it("is asked about again by admin.retry()", async () => {
+    const made = await setUp();
+    const { portal, ran, app } = made;
+    made.bitrix24.lag(2 * HOUR);
+    await made.send(portal.update(3));
+    await made.pass(2 * HOUR);
+    assert.deepEqual(ran, []);
+    await app.admin.retry(MEMBER_ID);
+    await until("the portal is on 3", async () => (await made.record()).version === "3.0.0");
+    await app.close();
+    assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3"]);
+  });
+});
+
+describe("a claimed removal", () => {
+  it("of a forged event changes nothing, and is shown as unconfirmed after a day", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    assert.equal(await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" })), 200);
+    await made.pass(DAY + HOUR, 10 * MINUTE);
+    assert.deepEqual([ran, (await made.record()).status], [[], "installed"]);
+    assert.deepEqual(made.dropped(), [{ memberId: MEMBER_ID, kind: "removal" }]);
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["unconfirmed"]);
+    assert.equal(await send(portal.update(3)), 200);
+    assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3"]);
+    await made.app.close();
+  });
+
+  it("that Bitrix24 confirms runs the handlers, with CLEAN", async () => {
+    for (const clean of [true, false]) {
+      const made = await setUp();
+      assert.equal(await made.send(made.portal.uninstall({ clean })), 200);
+      assert.deepEqual([made.ran, (await made.record()).status], [
+        [clean ? "removal, clean" : "removal"],
+        "uninstalled",
+      ]);
+      assert.doesNotMatch(JSON.stringify(await made.stored()), /acce55|fe5fe5/);
+      await made.app.close();
+    }
+  });
+
+  it("is not confirmed by invalid_client, and waits for an answer", async () => {
+    const made = await setUp();
+    const removal = made.portal.uninstall();
+    made.answer = () => Response.json({ error: "invalid_client" }, { status: 400 });
+    await made.send(removal);
+    await made.pass(30 * MINUTE);
+    assert.deepEqual([made.ran, (await made.record()).status], [[], "installed"]);
+    made.answer = undefined;
+    await made.pass(11 * MINUTE);
+    assert.deepEqual(made.ran, ["removal, clean"]);
+    await made.app.close();
+  });
+
+  it("is completed by a later check, also after it was dropped", async () => {
+    const made = await setUp();
+    const { portal, ran } = made;
+    await made.send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+    await made.pass(2 * DAY, 10 * MINUTE);
+    assert.equal(made.dropped().length, 1);
+    portal.uninstall({ clean: false });
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["uninstalled"]);
+    await until("the handlers have run", () => ran.length > 0);
+    await made.pass(DAY, HOUR);
+    assert.deepEqual(ran, ["removal, clean"]);
+    await made.app.close();
+  });
+
+  it("is what a check needs to take a portal as removed", async () => {
+    const made = await setUp();
+    made.portal.uninstall();
+    assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["installation"]);
+    const { status, blocked } = await made.record();
+    assert.deepEqual([status, blocked?.on, made.ran], ["installed", "installation", []]);
+    assert.match(JSON.stringify(await made.stored()), /acce55/);
+    await made.app.close();
+  });
+
+  it("is not confirmed by a token of another portal", async () => {
+    const made = await setUp();
+    const { bitrix24, portal, ran } = made;
+    const other = bitrix24.portal({ memberId: "b".repeat(32), domain: "other.bitrix24.de" });
+    other.install(2);
+    const pair = other.tokens();
+    other.uninstall();
+    const foreign = {
+      "auth[access_token]": pair.accessToken,
+      "auth[refresh_token]": pair.refreshToken,
+      "auth[expires]": String(Math.floor(made.now / 1000) + 3600),
+    };
+    await made.send(changed(portal.event("ONCRMDEALADD", {}), foreign));
+    await made.send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+    assert.deepEqual([ran, (await made.record()).status], [["deal"], "installed"]);
+    await made.app.close();
+  });
+
+  it("without a token to ask with is believed, and a contact that Bitrix24 verifies undoes it", async () => {
+    const made = await setUp({ clientSecret: undefined as never });
+    const { portal, ran, send } = made;
+    await send(portal.update(3));
+    made.now += 2 * HOUR;
+    assert.equal(await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" })), 200);
+    assert.deepEqual([ran.at(-1), (await made.record()).status], ["removal, clean, unconfirmed", "uninstalled"]);
+    await made.pass(29 * DAY, DAY);
+    assert.equal(await send(portal.update(4)), 200);
+    const { status, generation, version } = await made.record();
+    assert.deepEqual([status, generation, version], ["installed", 1, "4.0.0"]);
+    assert.deepEqual(ran.slice(3), ["upgrade 4", "ONAPPUPDATE 4"]);
+    await made.app.close();
+  });
+
+  it("that was believed is a removal for good after 30 days", async () => {
+    const made = await setUp({ clientSecret: undefined as never, limits: { retentionMs: DAY } });
+    const { portal, send } = made;
+    made.now += 2 * HOUR;
+    await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+    await made.pass(29 * DAY, DAY);
+    assert.equal((await made.record()).version, "2.0.0", "the version is kept for longer than retentionMs");
+    await made.pass(2 * DAY, DAY);
+    assert.equal((await made.record()).version, undefined);
+    assert.equal(await send(portal.update(4)), 200);
+    assert.equal((await made.record()).generation, 2);
+    await made.app.close();
+  });
+
+  it("is believed if the OAuth host refuses all tokens, unless Bitrix24 has contradicted it", async () => {
+    for (const isContradicted of [false, true]) {
+      const made = await setUp();
+      const { portal, ran } = made;
+      if (isContradicted) await made.send(forged(made, "ONAPPUNINSTALL", { CLEAN: "0" }));
+      portal.expireTokens({ refresh: true });
+      if (isContradicted) await made.pass(2 * MINUTE);
+      else await made.send(forged(made, "ONAPPUNINSTALL", { CLEAN: "0" }));
+      await made.pass(2 * DAY, HOUR);
+      const expected = isContradicted ? ["installed", []] : ["uninstalled", ["removal, unconfirmed"]];
+      assert.deepEqual([(await made.record()).status, ran], expected);
+      await made.app.close();
+    }
+  });
+
+  it("is ended by a verified installation: with a new application_token it is a new one, else none", async () => {
+    for (const isNew of [true, false]) {
+      const made = await setUp();
+      const { portal, ran } = made;
+      made.answer = () => Promise.reject(new TypeError("down"));
+      await made.send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+      made.answer = undefined;
+      made.now += 1000;
+      assert.equal(await made.send(isNew ? portal.install(2) : portal.update(2, { as: "ONAPPINSTALL" })), 200);
+      await made.pass(2 * DAY, 10 * MINUTE);
+      const { status, generation } = await made.record();
+      assert.deepEqual([status, generation, ran], ["installed", isNew ? 2 : 1, ["ONAPPINSTALL 2"]]);
+      await made.app.close();
+    }
+  });
+});
+
+describe("a claimed payment state", () => {
+  const expired = { CODE: CLIENT_ID, VERSION: "2", STATUS: "S", PAYMENT_EXPIRED: "Y", DAYS: "0" };
+
+  it("of a forged event blocks nothing", async () => {
+    const made = await setUp();
+    await made.send(forged(made, "ONAPPPAYMENT", expired));
+    assert.deepEqual([made.ran, (await made.record()).blocked], [[], undefined]);
+    assert.deepEqual(made.dropped(), [{ memberId: MEMBER_ID, kind: "payment" }]);
+    await made.send(made.portal.update(3));
+    assert.deepEqual(made.ran, ["upgrade 3", "ONAPPUPDATE 3"]);
+    await made.app.close();
+  });
+
+  it("that the portal confirms blocks, until it is paid for", async () => {
+    const made = await setUp();
+    await made.send(made.portal.stopPayment());
+    assert.deepEqual([made.ran, (await made.record()).blocked?.on], [["expired"], "payment"]);
+    made.now += 1000;
+    await made.send(made.portal.pay());
+    assert.deepEqual([made.ran, (await made.record()).blocked], [["expired", "paid"], undefined]);
+    await made.app.close();
+  });
+
+  it("without an answer blocks nothing, and is dropped after a day", async () => {
+    const made = await setUp();
+    made.portal.answer("profile", () => new Response("<html>", { status: 502 }));
+    const body = made.portal.stopPayment();
+    made.portal.pay();
+    await made.send(body);
+    await made.pass(DAY + HOUR, 10 * MINUTE);
+    assert.deepEqual([made.ran, (await made.record()).blocked, made.dropped().length], [[], undefined, 1]);
+    await made.app.close();
+  });
+});
