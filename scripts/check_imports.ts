@@ -16,8 +16,9 @@ import { moduleGraph } from "./module_graph.ts";
  * as `mod.ts`, `storage.ts` and `errors.ts`.
  */
 const RANKS: readonly (readonly string[])[] = [
-  ["src/errors.ts", "src/secret.ts", "src/logger.ts", "src/defined.ts", "src/async"],
+  ["src/errors.ts", "src/secret.ts", "src/defined.ts", "src/async"],
   ["src/version.ts", "src/redact.ts", "src/storage"],
+  ["src/logger.ts"],
   ["src/bitrix24"],
   ["src/net", "src/retry.ts"],
   ["src/portal"],

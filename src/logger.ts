@@ -1,6 +1,11 @@
 /** The logger interface, and the logger that writes to the console. */
+import { isSecretName } from "./redact.ts";
+import { REDACTED } from "./secret.ts";
 
-/** Fields of a log line. A `Secret` among them prints as `[redacted]`. */
+/**
+ * Fields of a log line. A `Secret` among them prints as `[redacted]`, and so does a string under the name of a secret, such
+ * as `access_token` or `client_secret`.
+ */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 /**
@@ -69,6 +74,23 @@ function plainError(error: Error, depth: number = 0): LogFields {
   };
 }
 
+/** Returns the fields of a map without secrets. `path`: the maps and lists around it, for circular ones. */
+function loggedFields(fields: LogFields, path: readonly unknown[]): LogFields {
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, loggedValue(key, value, path)]));
+}
+
+function loggedValue(key: string, value: unknown, path: readonly unknown[]): unknown {
+  if (typeof value === "string") return isSecretName(key) ? REDACTED : value;
+  if (typeof value !== "object" || value === null) return value;
+  if (value instanceof Error) return plainError(value);
+  if (path.includes(value)) return "[circular]";
+  if (Array.isArray(value)) return value.map((item) => loggedValue(key, item, [...path, value]));
+  const prototype: unknown = Object.getPrototypeOf(value);
+  // Objects of a class print themselves, as `Secret` and `Date` do.
+  if (prototype !== Object.prototype && prototype !== null) return value;
+  return loggedFields(value as LogFields, [...path, value]);
+}
+
 /** Returns `logger` with `fields` added to each of its lines; fields of a line win. */
 export function withFields(logger: Logger, fields: LogFields): Logger {
   return {
@@ -80,18 +102,13 @@ export function withFields(logger: Logger, fields: LogFields): Logger {
 }
 
 /**
- * Returns `logger` as the core calls it: errors in fields become plain objects, and a logger that throws is ignored, for
- * an event must not be refused because it could not be logged.
+ * Returns `logger` as the core and handlers call it: errors in fields become plain objects, strings under names of secrets
+ * are redacted, and a logger that throws is ignored, for an event must not be refused because it could not be logged.
  */
 export function coreLogger(logger: Logger): Logger {
   const safe = (level: keyof Logger) => (message: string, fields: LogFields = {}): void => {
     try {
-      logger[level](
-        message,
-        Object.fromEntries(
-          Object.entries(fields).map(([key, value]) => [key, value instanceof Error ? plainError(value) : value]),
-        ),
-      );
+      logger[level](message, loggedFields(fields, []));
     } catch {
       // A logger that fails cannot report that.
     }

@@ -19,9 +19,12 @@ export function isSecretName(name: string): boolean {
 const FIELD =
   /((?:(?<![\w-])|%5B)([\w-]{1,64})(?:(?:\]|%5D|["']){0,4}\s?=>?\s?["']?(?!=)|\\?["']\s?:\s?\\?["']))([^\s"'\\&?#=,;<>()[\]{}]+)/gi;
 
+/** User name and password in a URL. */
+const USERINFO = /(?<=:\/\/)[^\s/?#@]+(?=@)/g;
+
 /**
- * Returns `text` without the values of `secrets`, and without the values of fields whose names are those of secrets, such
- * as `client_secret=…` or `"access_token":"…"`. Use it for text from another host, and for errors that may quote a token.
+ * Returns `text` without the values of `secrets`, without the values of fields whose names are those of secrets, such as
+ * `client_secret=…` or `"access_token":"…"`, and without user names and passwords in URLs. Use it for text from another host, and for errors that may quote a token.
  *
  * Values of `secrets` that are shorter than 8 characters are kept: removing them could garble ordinary words.
  *
@@ -40,6 +43,7 @@ export function redact(text: string, secrets: Iterable<Secret> = []): string {
   for (const value of values) {
     if (value.length >= 8) text = text.replaceAll(value, REDACTED);
   }
+  text = text.replaceAll(USERINFO, REDACTED);
   return text.replaceAll(FIELD, (field, start: string, name: string) => isSecretName(name) ? start + REDACTED : field);
 }
 

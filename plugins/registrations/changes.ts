@@ -5,7 +5,7 @@ import type { Declaration } from "./declaration.ts";
 import type { Command, Declared, Kind } from "./kind.ts";
 import { declaredOf, KINDS } from "./kinds.ts";
 import type { Registered } from "./listed.ts";
-import { hideQueries } from "./redaction.ts";
+import { hideUrlSecrets } from "./redaction.ts";
 
 /** The change of one registration. */
 export interface RegistrationChange {
@@ -108,5 +108,5 @@ function planDeclared(kind: Kind, declared: Declared, found: Registered | undefi
 }
 
 function changeOf({ key }: Kind, id: string, action: RegistrationChange["action"], why: string): RegistrationChange {
-  return { kind: key, id: hideQueries(id), action, why };
+  return { kind: key, id: hideUrlSecrets(id), action, why };
 }

@@ -4,6 +4,7 @@ import { applyChanges } from "./applying.ts";
 import type { HasB24Batch } from "./batch.ts";
 import { compare, type Comparison, type PlannedChange, type RegistrationChange } from "./changes.ts";
 import type { Declaration } from "./declaration.ts";
+import { hideUrlSecrets } from "./redaction.ts";
 import { assertDeclaration } from "./rules.ts";
 
 type Declare = Declaration | ((version: string, portal: Portal) => Declaration);
@@ -47,7 +48,7 @@ export function createReconciler(declare: Declare): Reconciler {
       const errors = [...listErrors, ...refusals.map(({ error }) => error)];
       const worst = worstOf(errors);
       if (worst !== undefined) {
-        const refused = errors.map(({ message }) => message);
+        const refused = errors.map(({ message }) => hideUrlSecrets(message));
         log?.warn("registrations refused", { event: "registrations.refused", ...countActions(changes), refused });
         throw worst;
       }
@@ -66,7 +67,7 @@ export function createReconciler(declare: Declare): Reconciler {
       }
       return [
         ...drift.map((planned) => describeDrift(planned, repair && !refused.has(planned))),
-        ...[...errors, ...refusals.map(({ error }) => error)].map(({ message }) => message),
+        ...[...errors, ...refusals.map(({ error }) => error)].map(({ message }) => hideUrlSecrets(message)),
         ...unsupported,
       ];
     },

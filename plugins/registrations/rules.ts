@@ -2,7 +2,7 @@
 import * as z from "zod";
 import type { Declaration } from "./declaration.ts";
 import { declaredOf, KINDS } from "./kinds.ts";
-import { hideQueries } from "./redaction.ts";
+import { hideUrlSecrets } from "./redaction.ts";
 
 /** Bitrix24 truncates or refuses URLs from this length on. */
 const HANDLER_LENGTH = 180;
@@ -105,7 +105,7 @@ export function assertDeclaration(declaration: Declaration): void {
       declaration,
     );
     // Only strings: the message describes other values.
-    const saw = typeof seen === "string" ? `, saw ${JSON.stringify(hideQueries(seen).slice(0, 80))}` : "";
+    const saw = typeof seen === "string" ? `, saw ${JSON.stringify(hideUrlSecrets(seen).slice(0, 80))}` : "";
     return `${path.join(".") || "declaration"}: ${message}${saw}`;
   });
   if (problems.length > 0) throw new TypeError(`cannot declare registrations: ${problems.join("; ")}`);
@@ -118,7 +118,7 @@ function conflictsIn(declaration: Declaration): string[] {
     const seen = new Set<string>();
     for (const [i, declared] of declaredOf(kind, declaration).entries()) {
       const id = kind.id(declared);
-      if (seen.has(id)) problems.push(`${kind.key}.${i}: ${hideQueries(id)} is declared twice`);
+      if (seen.has(id)) problems.push(`${kind.key}.${i}: ${hideUrlSecrets(id)} is declared twice`);
       seen.add(id);
     }
   }

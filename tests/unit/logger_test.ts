@@ -88,6 +88,26 @@ describe("coreLogger()", () => {
     assert.equal(depth, 11);
   });
 
+  it("redacts strings under the names of secrets, also in maps and lists", () => {
+    const { logger, lines } = recording();
+    const circle: Record<string, unknown> = { AUTH_ID: "a1" };
+    circle.self = [circle];
+    const at = new Date(0);
+    coreLogger(logger).info("x", {
+      ...{ auth: "a1", refresh_token: "b2", fencingToken: 3, hasTokens: true, memberId: "m", at },
+      body: { auth: { access_token: "c3", member_id: "m", err: new TypeError("no") }, client_secret: ["d4"] },
+      circle,
+    });
+    assert.deepEqual(lines, [["info", "x", {
+      ...{ auth: "[redacted]", refresh_token: "[redacted]", fencingToken: 3, hasTokens: true, memberId: "m", at },
+      body: {
+        auth: { access_token: "[redacted]", member_id: "m", err: { name: "TypeError", message: "no" } },
+        client_secret: ["[redacted]"],
+      },
+      circle: { AUTH_ID: "[redacted]", self: ["[circular]"] },
+    }]]);
+  });
+
   it("ignores a logger that throws", () => {
     const boom = (): never => {
       throw new Error("disk full");

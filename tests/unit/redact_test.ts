@@ -71,6 +71,9 @@ describe("redact() and fields", () => {
     ["if (token === undefined)", "if (token === undefined)"],
     ["invalid token: expired_token", "invalid token: expired_token"],
     ["https://a.b/?x=1#auth=a1", "https://a.b/?x=1#auth=[redacted]"],
+    ["no https://me:pa55@a.b/c?mail=x@y", "no https://[redacted]@a.b/c?mail=x@y"],
+    ["https://me@a.b:8443/", "https://[redacted]@a.b:8443/"],
+    ["https://a.b:8443/c@d", "https://a.b:8443/c@d"],
   ];
   for (const [text, redacted] of cases) {
     it(`turns ${text} into ${redacted}`, () => assert.equal(redact(text), redacted));
@@ -78,7 +81,9 @@ describe("redact() and fields", () => {
 
   // If it took quadratic time, the test would miss its deadline.
   it("takes time that is linear in the text", () => {
-    for (const part of ["a", "a-", 'a"', "auth ", "%5B", "auth]]]]", "=", "token='"]) redact(part.repeat(200_000));
+    for (const part of ["a", "a-", 'a"', "auth ", "%5B", "auth]]]]", "=", "token='", "://", "//a"]) {
+      redact(part.repeat(200_000));
+    }
   });
 });
 

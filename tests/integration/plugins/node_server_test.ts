@@ -252,10 +252,12 @@ interface Child {
   readonly end: () => Promise<{ lines: string[]; code: number | null; signal: string | null }>;
 }
 
-function startChild(): Child {
+/** `maxFiles`: the number of file descriptors that the child may open. */
+function startChild(maxFiles?: number): Child {
   const file = fileURLToPath(new URL("./node_server_child.ts", import.meta.url));
-  const args = process.versions.deno === undefined ? [file] : ["run", "-A", file];
-  const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
+  const args = [process.execPath, ...process.versions.deno === undefined ? [file] : ["run", "-A", file]];
+  const limited = maxFiles === undefined ? args : ["sh", "-c", `ulimit -n ${maxFiles}; exec "$@"`, "sh", ...args];
+  const child = spawn(limited[0]!, limited.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
   const exited = once(child, "exit") as Promise<[number | null, string | null]>;
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const line = async (): Promise<string> => (await lines.next()).value ?? "";
@@ -330,4 +332,22 @@ test("serve() closes the oldest connections that have sent no request, and answe
   assert.equal(await (await fetch(server.url)).text(), "done");
   for (const socket of sockets) socket.destroy();
   await server.close();
+});
+
+test("serve() outlives 400 silent connections with 300 file descriptors, and answers meanwhile", async () => {
+  const child = startChild(300);
+  const url = await child.line();
+  child.stdin.write("answer\n");
+  const port = Number(new URL(url).port);
+  const sockets = Array.from({ length: 400 }, () => {
+    const socket = connect(port, "127.0.0.1");
+    socket.on("error", () => {});
+    return socket;
+  });
+  await Promise.all(sockets.map((socket) => socket.connecting ? once(socket, "connect") : undefined));
+  assert.equal(await (await fetch(url)).text(), "finished");
+  assert.equal(await child.line(), "request");
+  for (const socket of sockets) socket.destroy();
+  child.kill("SIGTERM");
+  assert.deepEqual(await child.end(), { lines: ["app closed"], code: 0, signal: null });
 });

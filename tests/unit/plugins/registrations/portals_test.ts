@@ -376,6 +376,14 @@ describe("registrations() and the answers of a portal", () => {
     assert.match(at.changes[0]!, /zyxwvuts/);
   });
 
+  it("reports refusals without the secrets of the handlers that they quote", async () => {
+    const quoted = "Invalid handler https://me:zyxwvuts@app.example.com/b24?k=zyxwvuts#zyxwvuts";
+    const at = portalThat({ "event.bind": refusal("ERROR_HANDLER", quoted, "event.bind") });
+    const problems = (await check({ events: [EVENT] }, at)).join();
+    assert.match(problems, /Invalid handler …@app\.example\.com\/b24\?…/);
+    assert.doesNotMatch(problems, /zyxwvuts/);
+  });
+
   it("logs the refusals that it does not throw", async () => {
     const at = portalThat({
       "event.bind": refusal("ERROR_EVENT_NOT_FOUND", "Event not found", "event.bind"),
@@ -430,6 +438,10 @@ describe("registrations() refuses declarations that Bitrix24 would store differe
     "a handler, without its query in the message": [
       { events: [{ event: "ONAPPTEST", handler: "http://app.example.com/b24?secret=zyxwvuts" }] },
       /events\.0\.handler: .*https:\/\/, saw "http:\/\/app\.example\.com\/b24\?…"$/,
+    ],
+    "a handler, without its user, password and fragment in the message": [
+      { events: [{ event: "ONAPPTEST", handler: "http://me:pa55@app.example.com/b24#auth=zyxwvuts" }] },
+      /events\.0\.handler: .*https:\/\/, saw "…@app\.example\.com\/b24#…"$/,
     ],
   };
   for (const [name, [declaration, message]] of Object.entries(cases)) {
