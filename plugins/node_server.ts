@@ -181,8 +181,11 @@ function closeSilentConnections(server: Server): void {
       clearTimeout(timers.get(socket));
       silent.delete(socket);
     });
+    if (silent.size <= MAX_SILENT) return;
     const [oldest] = silent;
-    if (silent.size > MAX_SILENT) oldest!.destroy();
+    // At once: the event `close` comes only after all connections of a burst, each of which has to end another one.
+    silent.delete(oldest!);
+    oldest!.destroy();
   });
   server.prependListener("request", ({ socket }, response: ServerResponse) => {
     clearTimeout(timers.get(socket));
