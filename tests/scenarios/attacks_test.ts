@@ -375,6 +375,18 @@ describe("a removal", () => {
   });
 });
 
+describe("an operator", () => {
+  it("sees no token of a portal", async () => {
+    const { portal, send, elapse, stored, app } = await attacked();
+    assert.equal(await send(portal.pay()), 200);
+    await elapse(MINUTE);
+    const seen = [await app.portal(MEMBER_ID), await app.admin.portals({}), await app.check(MEMBER_ID)];
+    assert.match(await stored(), /acce55/);
+    assert.doesNotMatch(JSON.stringify(seen), /acce55|fe5fe5/);
+    await app.close();
+  });
+});
+
 describe("the page of the app", () => {
   it("that posts to app.fetch is told about app.open(), which finds updates that no event announced", async () => {
     const { portal, elapse, ran, app } = await attacked();
