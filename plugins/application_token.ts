@@ -48,17 +48,11 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 const MAX_CACHED_TOKENS = 1000;
 
 /**
- * Returns a plugin that verifies events by their `application_token`:
+ * Returns a plugin that verifies events by their `application_token` or, if that is not the portal's, by their access token.
  *
- * | stored token | event | decision |
- * |---|---|---|
- * | equal | any | accepted |
- * | one of the last four of this installation, replaced less than `graceMs` ago | any but ONAPPUNINSTALL | accepted |
- * | different | has an access token | verified later; the new token is stored if an administrator's access token verifies it |
- * | different | has none, or is ONAPPUNINSTALL, which an access token cannot verify | refused |
- * | none: the portal is unknown or was removed | has an access token | verified later, then the portal is stored |
- * | none: the portal is unknown | has no access token, or is ONAPPUNINSTALL | refused |
- * | equal, but the portal was removed | ONAPPINSTALL without an access token | refused |
+ * An event with the portal's `application_token`, or with an earlier one within `graceMs`, is accepted. Any other event is
+ * verified by its access token. Without one it is refused, and so is ONAPPUNINSTALL, which an access token cannot verify.
+ * `docs/verification.md` has all decisions in one table.
  *
  * Receiving an event asks nobody: an event that must be verified is stored, answered 200, and verified by the app
  * afterwards, within `budget`, until an OAuth host answers, for at most 24 hours.
