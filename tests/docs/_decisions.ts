@@ -164,6 +164,8 @@ function appOf(world: World, storage: Storage): RunningApp {
     clientSecret: "secret-0123456789",
     clock: () => world.now,
     tickEveryMs: false,
+    // They would make up for events that are refused.
+    checks: false,
     logger: quietLogger,
     fetch: (input, init) => {
       const { host } = new URL(input instanceof Request ? input.url : input);
@@ -319,13 +321,20 @@ export async function outcomeOf(combination: Combination, row: Row): Promise<Out
   await running.pass(HOUR);
   await running.app.check(MEMBER_ID).catch(() => {});
   await tryAllUsers(running.app);
+  await running.app.check(MEMBER_ID).catch(() => {});
   const settled = await running.record();
   await running.app.close();
   return {
     answer,
     effect,
     claim: running.hasClaimed() ? "yes" : "no",
-    tokenAfter: await tokenAfterOf(row, before, settled, world.tokens[token]),
+    // A new installation starts without one.
+    tokenAfter: await tokenAfterOf(
+      row,
+      isLate && before?.status === "uninstalled" ? undefined : before,
+      settled,
+      world.tokens[token],
+    ),
     identity: identityOf(access, event, settled),
   };
 }
