@@ -119,9 +119,10 @@ export function mergeTokens(
 }
 
 /** Returns whether `next` is newer and not without a refresh token that the other pair has, or has one that it has not. */
-function isReplaceable({ refreshToken, ts }: StoredTokens, next: StoredTokens): boolean {
+function isReplaceable({ refreshToken, ts, expiresAt }: StoredTokens, next: StoredTokens): boolean {
   const gain = Number(next.refreshToken !== undefined) - Number(refreshToken !== undefined);
-  return gain > 0 || (gain === 0 && next.ts >= ts);
+  // A pair that was refreshed while its event waited has the event's `ts`, and replaces the one in the event for good.
+  return gain > 0 || (gain === 0 && (next.ts > ts || (next.ts === ts && next.expiresAt >= expiresAt)));
 }
 
 /** Returns a stored pair with what `next`, which has the same access token, adds to it; `same` itself if that is nothing. */

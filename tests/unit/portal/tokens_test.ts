@@ -39,6 +39,10 @@ describe("mergeTokens() keeps", () => {
       [pair("b", { ts: 12 }), pair("a", verified)],
       "b,a",
     ],
+    "a pair that was refreshed while its event waited, when the event is applied again": [[
+      pair("refreshed", { ...verified, expiresAt: NOW + 7_200_000 }),
+      pair("of the event", verified),
+    ], "refreshed"],
     "pairs of different users": [[pair("a"), pair("b", { userId: 2 })], "a,b"],
     "the system user's pair beside those of people": [[pair("a"), pair("s", { owner: "system" })], "a,s"],
     "one pair of a system user, whatever its id": [[
