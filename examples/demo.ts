@@ -2,7 +2,7 @@
  * A demonstration over real HTTP: a portal installs, updates and removes the app. Run it with `deno task demo`. With
  * `--serve`, it serves the app until it is stopped: `deno task start`.
  *
- * The app stores its portals in a file in a temporary folder. A fake of Bitrix24's OAuth host runs beside it.
+ * The app stores its portals in a file in a temporary folder. A fake Bitrix24 answers its questions.
  */
 // deno-lint-ignore-file no-console
 import type { Plugin } from "@b24/onappupdate";
@@ -17,11 +17,9 @@ const colors = !Deno.noColor && Deno.stdout.isTerminal();
 const paint = (code: number) => (text: string): string => colors ? `\x1b[${code}m${text}\x1b[0m` : text;
 const [bold, red, green, yellow, grey] = [paint(1), paint(31), paint(32), paint(33), paint(90)];
 
-// The fake Bitrix24: its OAuth host listens, and its portal creates the events.
-const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, oauthHost: "https://oauth.bitrix24.tech" });
+// The fake Bitrix24: its OAuth host and its portal answer the app, and its portal creates the events.
+const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
 const listen = { port: 0, hostname: "127.0.0.1", onListen: (): void => {} };
-const oauthServer = Deno.serve(listen, (request) => bitrix24.fetch(request));
-const oauthHost = `http://127.0.0.1:${oauthServer.addr.port}`;
 const portal = bitrix24.portal({ memberId: MEMBER_ID });
 
 let version = 2;
@@ -53,7 +51,7 @@ const quiet = (): void => {};
 const app = buildApp({
   storage: fileStorage({ path: `${folder}/portals.db` }),
   clientId: CLIENT_ID,
-  oauthHosts: [oauthHost],
+  fetch: bitrix24.fetch,
   acknowledge: "handled",
   logger: { debug: quiet, info: quiet, warn: quiet, error: quiet },
 }, (line) => print(`${grey("handler ")} ${line}`)).use(timeline);
@@ -66,7 +64,6 @@ const url = `http://127.0.0.1:${server.addr.port}/`;
 async function stop(): Promise<void> {
   await server.shutdown();
   await app.close();
-  await oauthServer.shutdown();
   await Deno.remove(folder, { recursive: true });
 }
 

@@ -478,7 +478,7 @@ describe("app.fetch() does not reveal why it answers", () => {
     assert.equal(seen.size, 1, [...seen.values()].join());
   }
   const verifying = (around: NonNullable<Plugin["around"]>) => (): Promise<Response> => {
-    const app = createApp({ storage: memoryStorage(), logger: quietLogger });
+    const app = createApp({ storage: memoryStorage(), logger: quietLogger, acknowledge: "handled" });
     return app.use({ name: "verifying", phase: "verify", around }).fetch(post(GOOD));
   };
 
