@@ -43,15 +43,18 @@ export async function execute(
   const calls: CountedCalls = new Map();
   const processes = startProcesses(options, storage, calls, crashPoints, crashes);
   for (const event of options.events) {
+    const before = processes.current();
     await send(processes, typeof event === "string" ? event : event());
     processes.elapse(PAUSE_MS);
+    // A process that was restarted finds what is left to do before the next event comes.
+    if (processes.current() !== before) await tick(processes);
   }
   for (let ticks = 0;; ticks++) {
     const workAt = await nextWorkAt(storage);
     if (workAt === undefined) break;
     if (ticks === MAX_TICKS) throw new Error(`there is still work to do after ${MAX_TICKS} ticks`);
     processes.elapse(PAUSE_MS, workAt);
-    await processes.survive((app) => app.tick({ concurrency: 1 }));
+    await tick(processes);
   }
   const outcome = await outcomeOf(storage);
   const { app, operations } = processes.current();
@@ -59,6 +62,10 @@ export async function execute(
   await options.check?.(app);
   await app.close();
   return execution;
+}
+
+async function tick({ survive }: Processes): Promise<void> {
+  await survive((app) => app.tick({ concurrency: 1 }));
 }
 
 function startProcesses(
