@@ -1,5 +1,10 @@
-/** The checks that are planned for a portal, as its record has them. Pure functions. */
-import type { PortalRecord } from "./record.ts";
+/** The checks of a portal that were made and that are planned, as its record has them. Pure functions. */
+
+/** The last check of a portal. */
+export interface Check {
+  /** In milliseconds since 1970. */
+  readonly at: number;
+}
 
 /**
  * Why a check is planned. `contact`: the portal sent an event soon after a check. `urgent`: its app was opened, or its
@@ -13,14 +18,20 @@ export type CheckReason = "contact" | "urgent" | "unverified" | "retry";
  */
 export type PlannedChecks = Readonly<Partial<Record<CheckReason, number>>>;
 
+/** The part of a portal's record that is about checks. */
+interface Checked {
+  readonly check?: Check;
+  readonly plannedChecks?: PlannedChecks;
+}
+
 /** Returns the time of the next planned check; `undefined` if none is planned. */
-export function nextPlannedCheck({ plannedChecks = {} }: PortalRecord): number | undefined {
+export function nextPlannedCheck({ plannedChecks = {} }: Checked): number | undefined {
   const times = Object.values(plannedChecks);
   return times.length === 0 ? undefined : Math.min(...times);
 }
 
 /** Returns the record with a check planned for `at`; `record` itself if one is planned for the same reason by then. */
-export function withPlannedCheck(record: PortalRecord, reason: CheckReason, at: number): PortalRecord {
+export function withPlannedCheck<T extends Checked>(record: T, reason: CheckReason, at: number): T {
   const { [reason]: planned = Infinity } = record.plannedChecks ?? {};
   return planned <= at ? record : { ...record, plannedChecks: { ...record.plannedChecks, [reason]: at } };
 }
@@ -35,7 +46,7 @@ export interface FinishedCheck {
 }
 
 /** Returns the record after a check; `record` itself if it has the check already. Plans for times after its start remain. */
-export function withFinishedCheck(record: PortalRecord, { startedAt, endedAt, retryAt }: FinishedCheck): PortalRecord {
+export function withFinishedCheck<T extends Checked>(record: T, { startedAt, endedAt, retryAt }: FinishedCheck): T {
   const { plannedChecks = {}, ...rest } = record;
   const before = Object.entries(plannedChecks);
   const left = before.filter(([reason, at]) => reason !== "retry" && at > startedAt);
@@ -47,5 +58,5 @@ export function withFinishedCheck(record: PortalRecord, { startedAt, endedAt, re
     ...rest,
     ...(isRecorded ? {} : { check: { at: endedAt } }),
     ...(left.length === 0 ? {} : { plannedChecks: Object.fromEntries(left) }),
-  };
+  } as T;
 }

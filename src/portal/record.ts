@@ -5,7 +5,7 @@ import type { Entry, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
 import { type Claims, describeClaims, type PortalClaim } from "./claims.ts";
 import { portalKey } from "./keys.ts";
-import type { PlannedChecks } from "./planned_checks.ts";
+import type { Check, PlannedChecks } from "./planned_checks.ts";
 import type { StoredTokens } from "./tokens.ts";
 import type { Waiting } from "./waiting.ts";
 
@@ -161,12 +161,6 @@ export interface Lease {
   readonly owner: string;
   /** Time after which another process may take the portal, in milliseconds since 1970. */
   readonly until: number;
-}
-
-/** The last check of a portal. */
-export interface Check {
-  /** In milliseconds since 1970. */
-  readonly at: number;
 }
 
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */

@@ -4,7 +4,6 @@
  */
 import { InboxFullError } from "../errors.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
-import type { Delivery } from "./inbox.ts";
 import { deliveryKey, INBOX } from "./keys.ts";
 
 /** Maximum number of ordinary events that wait for one portal. */
@@ -28,7 +27,11 @@ export interface Waiting {
 }
 
 /** A delivery, as it is counted. */
-export type Counted = Pick<Entry<Pick<Delivery, "body">>, "key" | "value">;
+export interface Counted {
+  readonly key: Key;
+  /** A missed update has no body. */
+  readonly value: { readonly body?: { readonly text: string } };
+}
 
 const NONE: Waiting = { events: 0, size: 0, lifeCycle: {} };
 
@@ -79,10 +82,9 @@ export async function makeRoom(
   const kind = kindOf(key);
   const counted = kind === undefined ? 0 : waiting?.lifeCycle[kind] ?? 0;
   if (counted < MAX_OF_KIND) return undefined;
-  const found: Entry<Delivery>[] = [];
-  for await (
-    const entry of storage.list<Delivery>([...INBOX, memberId], { after: deliveryKey(memberId, `${kind}:`) })
-  ) {
+  const found: Entry<{ readonly receivedAt: number }>[] = [];
+  const options = { after: deliveryKey(memberId, `${kind}:`) };
+  for await (const entry of storage.list<{ readonly receivedAt: number }>([...INBOX, memberId], options)) {
     const id = entry.key.at(-1)!;
     if (!id.startsWith(`${kind}:`)) break;
     if (id === key.at(-1)) return undefined;

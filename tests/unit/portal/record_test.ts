@@ -31,6 +31,7 @@ const RECORD: Required<PortalRecord> = {
   tokens: [{ owner: "user", accessToken: "secret", expiresAt: 1, scope: [], ts: 1 }],
   refreshing: { id: "1", until: 1 },
   check: { at: 1 },
+  plannedChecks: { contact: 2 },
   openedVersion: "3",
   claims: { version: { version: "4.0.0", raw: "4", ts: 1, since: 1, nextAskAt: 2 } },
   isTargetUnconfirmed: true,
@@ -41,6 +42,7 @@ const RECORD: Required<PortalRecord> = {
   uninstalledTs: 1,
   latestTs: 1,
   inboxSequence: 1,
+  waiting: { events: 1, size: 10, lifeCycle: {} },
   fencingToken: 1,
   lease: { owner: "1", until: 1 },
   indexedAs: "upgrading 2.0.0",
@@ -52,7 +54,7 @@ const RECORD: Required<PortalRecord> = {
 describe("withoutRemovedFields()", () => {
   it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
     const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...others } = RECORD;
-    const { claims: _, ...rest } = others;
+    const { claims: _, plannedChecks: _p, ...rest } = others;
     assert.deepEqual(withoutRemovedFields(RECORD), rest);
   });
 });
@@ -60,11 +62,11 @@ describe("withoutRemovedFields()", () => {
 describe("withoutPurgedFields() and withoutInstallation()", () => {
   it("keep what recognizes late events, and what the work on the portal needs; a new installation no old token", () => {
     const { format, memberId, status, generation, applicationToken, installedTs, uninstalledTs, latestTs } = RECORD;
-    const { applicationTokenTs, inboxSequence, fencingToken, lease, indexedAs, due, supersededDue } = RECORD;
+    const { applicationTokenTs, inboxSequence, waiting, fencingToken, lease, indexedAs, due, supersededDue } = RECORD;
     const always = {
       ...{ format, memberId, domain: "", status, generation, applied: [] },
       ...{ installedTs, uninstalledTs, latestTs },
-      ...{ inboxSequence, fencingToken, lease, indexedAs, due, supersededDue },
+      ...{ inboxSequence, waiting, fencingToken, lease, indexedAs, due, supersededDue },
     };
     assert.deepEqual(withoutPurgedFields(RECORD), { ...always, applicationToken, applicationTokenTs });
     assert.deepEqual(withoutInstallation(RECORD), always);

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { memoryStorage } from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { InboxFullError } from "@b24/onappupdate/errors";
-import type { Delivery } from "../../../src/portal/inbox.ts";
 import {
   assertRoom,
   countDelivery,
@@ -17,7 +16,7 @@ import { describe, it } from "../../support/test.ts";
 
 /** Returns a delivery with this id, and a body of `size` characters. */
 function delivery(id: string, size = 10): Counted {
-  return { key: ["inbox", MEMBER_ID, id], value: { body: { kind: "form", text: "x".repeat(size) } } };
+  return { key: ["inbox", MEMBER_ID, id], value: { body: { text: "x".repeat(size) } } };
 }
 
 const DIGEST = "0123456789abcdef".repeat(4);
@@ -62,11 +61,11 @@ describe("assertRoom()", () => {
 });
 
 describe("makeRoom()", () => {
-  async function stored(count: number) {
+  async function stored(count: number): Promise<Storage> {
     const storage = memoryStorage();
     for (let i = 0; i < count; i++) {
       // The order of the keys is not that of receipt.
-      const value = { receivedAt: 1000 - i } as Delivery;
+      const value = { receivedAt: 1000 - i };
       await storage.put(["inbox", MEMBER_ID, `ONAPPUSERREADY:${String(i).padStart(3, "0")}:1785300000`], value);
     }
     await storage.put(["inbox", MEMBER_ID, "ONAPPUNINSTALL:keep:1785300000"], {});

@@ -8,7 +8,7 @@ import { describe, it } from "../../support/test.ts";
 
 const ordinary: Counted = {
   key: ["inbox", MEMBER_ID, `ONCRMDEALADD:${"0123456789abcdef".repeat(4)}:1785300000`],
-  value: { body: { kind: "form", text: "0123456789" } },
+  value: { body: { text: "0123456789" } },
 };
 
 /** Returns a lease of a portal with `events` waiting deliveries, and the record as it is stored. */
