@@ -97,7 +97,9 @@ function createInspect(
     try {
       return await verifier.verify(memberId, tokens);
     } catch (err) {
-      if (!(err instanceof B24Error || err instanceof NoCredentialsError)) throw err;
+      const isAboutPair = (err instanceof B24Error && err.blockedOn !== "configuration") ||
+        err instanceof NoCredentialsError;
+      if (!isAboutPair) throw err;
       log.info("token pair not verified", { event: "credentials.verification_failed", memberId, err });
       return undefined;
     }

@@ -63,8 +63,11 @@ export async function askBitrix24(options: AskOptions, memberId: string): Promis
 function answerOf({ canRefresh, clock }: AppRuntime, error: Error, { tokens }: PortalRecord): Answer {
   if (error instanceof B24Error && error.b24Code.toLowerCase() === "not_installed") return { state: "not_installed" };
   if (error instanceof B24Error && error.blockedOn === "payment") return { state: "unpaid" };
-  // With a secret, a pair is dropped only if an OAuth host refuses it.
-  if (!canAsk(tokens, clock(), canRefresh)) return { state: "no_tokens", isRefused: canRefresh };
+  const isAskable = canAsk(tokens, clock(), canRefresh);
+  const isVerified = tokens?.some(({ isVerified }) => isVerified === true) ?? false;
+  // With a secret, a pair is dropped only if an OAuth host refuses it; one that is not verified is left if it is refused.
+  const isOver = !isAskable || (error instanceof NoCredentialsError && !isVerified);
+  if (isOver) return { state: "no_tokens", isRefused: canRefresh || isAskable };
   return { state: "none" };
 }
 

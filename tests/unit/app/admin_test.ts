@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { B24Error, memoryStorage, NonRetriableError, RetryAfterError, type Storage } from "@b24/onappupdate";
+import { B24Error, deployed, memoryStorage, NonRetriableError, RetryAfterError, type Storage } from "@b24/onappupdate";
 import { StorageError, UnknownPortalError } from "@b24/onappupdate/errors";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
@@ -265,6 +265,61 @@ describe("admin.rollback()", () => {
     const made = rig();
     await made.send(made.portal.install(2));
     await assert.rejects(made.app.admin.rollback(MEMBER_ID), { code: "nothing_to_roll_back" });
+  });
+});
+
+describe("admin.setTarget()", () => {
+  const WHY = { by: "ada", reason: "withdrawn" };
+
+  it("raises and lowers the target, and the upgrades to it run", async () => {
+    const made = rig();
+    const ran: string[] = [];
+    for (const version of ["3", "4"]) made.app.upgrade(version, () => void ran.push(version));
+    await made.send(made.portal.install(2));
+    await worked(made, () => made.app.admin.setTarget(MEMBER_ID, "4", WHY));
+    assert.deepEqual(ran, ["3", "4"]);
+    const line = made.lines.map((line) => JSON.parse(line)).find(({ event }) => event === "target.set");
+    assert.deepEqual([line.from, line.to, line.by, line.reason], ["2.0.0", "4.0.0", "ada", "withdrawn"]);
+    await made.app.close();
+  });
+
+  it("lowers a target on whose way the portal is parked; a later event raises it again", async () => {
+    const made = rig();
+    const ran: string[] = [];
+    made.app.upgrade("3", () => void ran.push("3"))
+      .upgrade("4", () => {
+        throw new NonRetriableError("no");
+      })
+      .on("ONAPPUPDATE", ({ event }) => void ran.push(`update ${event.data.version}`));
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.update(4));
+    assert.deepEqual(ran, ["3"]);
+    await worked(made, () => made.app.admin.setTarget(MEMBER_ID, "3", WHY));
+    const { version, target } = (await made.app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, target], ["3.0.0", "3.0.0"]);
+    await made.send(made.portal.update(5));
+    assert.equal((await made.app.portal(MEMBER_ID))?.target, "5.0.0");
+    await made.app.close();
+  });
+
+  it("is refused if it makes no sense", async () => {
+    const made = rig();
+    await assert.rejects(made.app.admin.setTarget(MEMBER_ID, "3", WHY), UnknownPortalError);
+    await made.send(made.portal.install(2));
+    const { setTarget } = made.app.admin;
+    const below = /cannot set the target of portal \w+ to 1\.0\.0: it is below its version 2\.0\.0/;
+    await assert.rejects(setTarget(MEMBER_ID, "1", WHY), { code: "invalid_target", message: below });
+    await assert.rejects(setTarget(MEMBER_ID, "latest", WHY), { code: "version" });
+    await assert.rejects(setTarget(MEMBER_ID, "3", { by: " ", reason: "x" }), TypeError);
+    await made.send(made.portal.uninstall());
+    await assert.rejects(setTarget(MEMBER_ID, "3", WHY), { code: "invalid_target", message: /was removed/ });
+    const local = rig({ versions: deployed("2.0.0") });
+    await local.send(local.portal.install(1));
+    await assert.rejects(local.app.admin.setTarget(MEMBER_ID, "3", WHY), {
+      code: "invalid_target",
+      message: /deployed/,
+    });
+    await Promise.all([made.app.close(), local.app.close()]);
   });
 });
 

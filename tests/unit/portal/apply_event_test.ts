@@ -3,6 +3,7 @@ import { type B24Event, coerced, deployed, mapped, parseEvent, type VersionSchem
 import { InputError } from "@b24/onappupdate/errors";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import type { StoredTokens } from "../../../src/portal/tokens.ts";
+import { type Claim, type ClaimKind, contradicted, settled } from "../../../src/portal/claims.ts";
 import { applyEvent } from "../../../src/portal/apply_event.ts";
 import type { StoredVerification } from "../../../src/portal/event_facts.ts";
 import { targetOfEvent } from "../../../src/portal/event_versions.ts";
@@ -696,7 +697,6 @@ describe("applyEvent(): verified facts", () => {
   const at = (hour: number, digest: string | undefined, record?: PortalRecord): PortalRecord =>
     next(record, update("1", "1", { hour }), digest === undefined ? {} : { applicationTokenDigest: digest }, {
       receivedAt: RECEIVED_AT + hour,
-      canRefresh: true,
     });
   const shown = ({ applicationToken }: PortalRecord): unknown => applicationToken;
 
@@ -798,5 +798,156 @@ describe("applyEvent(): verified facts", () => {
       [`access at 1000000`, undefined, undefined],
       ["access at 2", true, true],
     ]);
+  });
+});
+
+describe("applyEvent(): claims", () => {
+  const CLAIMS: StoredVerification = { claims: "always" };
+  const INSTALLED = next(undefined, install("2", { hour: 1 }), verified("A", "2"));
+  const WITHOUT_TOKENS = next(
+    undefined,
+    install("2", { hour: 1, pair: { access: false, refresh: false } }),
+    verified("A", "2"),
+  );
+  const TOKENLESS = { pair: { access: false, refresh: false } };
+  const expired = payment({ hour: 2, data: { CODE: "a", VERSION: "2", STATUS: "S", PAYMENT_EXPIRED: "Y" } });
+
+  it("a version, a removal and a payment state change nothing but the claims", () => {
+    for (
+      const [event, kind, claim] of [
+        [update("2", "3", { hour: 2, ...TOKENLESS }), "version", { version: "3.0.0", raw: "3" }],
+        [install("3", { hour: 2, ...TOKENLESS }), "version", { version: "3.0.0", raw: "3" }],
+        [uninstall({ hour: 2 }), "removal", { clean: false }],
+        [expired, "payment", {}],
+      ] as const
+    ) {
+      const { claims, ...record } = next(INSTALLED, event, CLAIMS);
+      const { latestTs: _, tokens: _t, ...before } = INSTALLED;
+      const { latestTs, tokens: _n, ...after } = record;
+      assert.deepEqual(after, before, kind);
+      assert.deepEqual(claims, {
+        [kind]: { ...claim, ts: latestTs, since: RECEIVED_AT, nextAskAt: RECEIVED_AT },
+      });
+    }
+  });
+
+  it("applying the event again changes nothing, also after the claim is settled", () => {
+    for (const event of [update("2", "3", { hour: 2 }), uninstall({ hour: 2 }), expired]) {
+      const open = next(INSTALLED, event, CLAIMS);
+      assert.equal(next(open, event, CLAIMS), open);
+      for (const as of ["dropped", "confirmed"] as const) {
+        const [[kind, claim]] = Object.entries(open.claims!) as [[ClaimKind, Claim]];
+        const record: PortalRecord = { ...open, claims: { [kind]: settled(claim, as, RECEIVED_AT) } };
+        assert.equal(next(record, event, CLAIMS), record);
+      }
+    }
+  });
+
+  it("nothing is claimed by a version that is reached, a late removal, and the event of the installation itself", () => {
+    for (const event of [update("1", "2", { hour: 2 }), uninstall({ hour: 0 }), install("9", { hour: 1 })]) {
+      assert.equal(next(INSTALLED, event, CLAIMS).claims, undefined);
+    }
+    const versions = deployed("2.0.0");
+    assert.equal(next(INSTALLED, update("2", "3", { hour: 2 }), CLAIMS, { versions }).claims, undefined);
+  });
+
+  it("without claims, the plugin vouches for the event", () => {
+    assert.equal(next(INSTALLED, update("2", "3", { hour: 2 })).target, "3.0.0");
+    assert.equal(next(INSTALLED, uninstall({ hour: 2 })).status, "uninstalled");
+    assert.equal(next(INSTALLED, expired).blocked?.on, "payment");
+  });
+
+  it("without a token, a version waits or is believed, a removal is believed, and a payment state is not", () => {
+    const event = update("2", "3", { hour: 2, ...TOKENLESS });
+    const waiting = next(WITHOUT_TOKENS, event, CLAIMS);
+    assert.deepEqual([waiting.target, waiting.claims?.version?.nextAskAt], ["2.0.0", undefined]);
+    assert.equal(next(waiting, update("1", "2", { hour: 3 }), CLAIMS).claims?.version?.nextAskAt, RECEIVED_AT);
+    const believed = next(WITHOUT_TOKENS, event, { claims: "when-possible" });
+    assert.deepEqual([believed.target, believed.claims, believed.isTargetUnconfirmed], ["3.0.0", undefined, true]);
+    assert.equal(next(believed, update("2", "3", { hour: 3 }), verified("A", "3")).isTargetUnconfirmed, undefined);
+
+    const removed = next(WITHOUT_TOKENS, uninstall({ hour: 2 }), CLAIMS);
+    assert.deepEqual([removed.status, removed.removalBelievedAt, removed.version], [
+      ...["uninstalled", RECEIVED_AT, "2.0.0"],
+    ]);
+    const unpaid = next(WITHOUT_TOKENS, { ...expired, auth: event.auth } as B24Event, CLAIMS);
+    assert.deepEqual([unpaid.blocked, unpaid.claims?.payment?.nextAskAt], [undefined, undefined]);
+  });
+
+  it("what Bitrix24 has contradicted is not believed", () => {
+    const open = next(INSTALLED, uninstall({ hour: 2 }), CLAIMS);
+    const { tokens: _, ...record } = {
+      ...open,
+      claims: { removal: contradicted("removal", open.claims!.removal!, 1) },
+    };
+    const after = next(record, uninstall({ hour: 3 }), CLAIMS);
+    assert.deepEqual([after.status, after.claims?.removal?.nextAskAt], ["installed", undefined]);
+  });
+
+  it("a believed removal is undone by a contact that is verified, with the same application token", () => {
+    const removed = next(WITHOUT_TOKENS, uninstall({ hour: 2 }), CLAIMS);
+    const contact = (
+      name: "install" | "update",
+      digest: string | undefined,
+      receivedAt = RECEIVED_AT,
+    ): PortalRecord => {
+      const event = name === "install" ? install("3", { hour: 3 }) : update("2", "3", { hour: 3 });
+      const { applicationTokenDigest: _, ...facts } = verified("", "3");
+      const verification = { ...facts, ...CLAIMS, ...(digest === undefined ? {} : { applicationTokenDigest: digest }) };
+      return next(removed, event, verification, { receivedAt });
+    };
+    const same = contact("update", "A");
+    assert.deepEqual([same.status, same.generation, same.version, same.target], ["installed", 1, "2.0.0", "3.0.0"]);
+    assert.equal(next(same, uninstall({ hour: 2 }), CLAIMS), same, "applied again");
+    assert.equal(contact("update", undefined).generation, 1);
+    assert.equal(contact("install", "A").generation, 1);
+    assert.equal(contact("install", undefined).generation, 2);
+    assert.equal(contact("install", "B").generation, 2);
+    assert.equal(contact("update", "A", RECEIVED_AT + 31 * 24 * 3_600_000).generation, 2);
+    const confirmed = next(WITHOUT_TOKENS, uninstall({ hour: 2 }));
+    assert.equal(next(confirmed, install("3", { hour: 3 }), verified("A", "3")).generation, 2);
+  });
+
+  it("a verified installation ends an older removal claim: with another application token it is a new one", () => {
+    const open = next(INSTALLED, uninstall({ hour: 2 }), CLAIMS);
+    const anew = next(open, install("3", { hour: 3 }), { ...verified("B", "3"), ...CLAIMS });
+    assert.deepEqual([anew.generation, anew.version, anew.claims, anew.uninstalledTs], [
+      ...[2, "3.0.0", undefined, START + 2 * 3600],
+    ]);
+    const same = next(open, install("3", { hour: 3 }), { ...verified("A", "3"), ...CLAIMS });
+    assert.deepEqual([same.generation, same.version, same.target, same.claims], [1, "2.0.0", "3.0.0", {}]);
+    assert.equal(next(same, uninstall({ hour: 2 }), CLAIMS), same, "the removal is late");
+  });
+
+  it("a payment ends an older claim that the paid period is over", () => {
+    const open = next(INSTALLED, expired, CLAIMS);
+    assert.equal(next(open, payment({ hour: 3 }), CLAIMS).claims?.payment?.settled?.as, "dropped");
+    assert.equal(next(open, payment({ hour: 1 }), CLAIMS).claims?.payment?.settled, undefined);
+  });
+
+  it("a version above what app.info says is a claim; a more exact one is an administrator's", () => {
+    const behind = next(INSTALLED, update("2", "4", { hour: 2 }), { ...verified("A", "3"), ...CLAIMS });
+    assert.deepEqual([behind.target, behind.claims?.version?.version], ["3.0.0", "4.0.0"]);
+    for (const [isAdmin, target] of [[true, "3.1.0"], [false, "3.0.0"]] as const) {
+      const tokens = { scope: [], isAdmin };
+      const exact = next(INSTALLED, update("2", "3.1", { hour: 2 }), { ...verified("A", "3"), ...CLAIMS, tokens });
+      assert.deepEqual([exact.target, exact.claims], [target, undefined]);
+    }
+  });
+
+  it("a new portal starts on the version that app.info says, and on that of the event only if an administrator sent it", () => {
+    for (const [isAdmin, initial] of [[true, "1.0.0"], [false, "3.0.0"]] as const) {
+      const verification = { ...verified("A", "3"), ...CLAIMS, tokens: { scope: [], isAdmin } };
+      const { initialVersion, target, claims } = next(undefined, install("1"), verification);
+      assert.deepEqual([initialVersion, target, claims], [initial, "3.0.0", undefined]);
+    }
+  });
+
+  it("an event from before an operator set the target does not raise it", () => {
+    const raised = next(INSTALLED, update("2", "4", { hour: 2 }));
+    const lowered: PortalRecord = { ...raised, target: "3.0.0", targetSetAt: RECEIVED_AT };
+    assert.equal(next(lowered, update("2", "4", { hour: 2 })), lowered);
+    const later = { receivedAt: RECEIVED_AT + 1 };
+    assert.equal(next(lowered, update("2", "5", { hour: 3 }), {}, later).target, "5.0.0");
   });
 });
