@@ -1,7 +1,6 @@
 /** The facts about an event that are not in its body. */
 import type { B24Event } from "../bitrix24/events.ts";
 import type { VersionScheme } from "../version.ts";
-import type { VerifiedTokens } from "./tokens.ts";
 
 /** The input for applying an event, besides the event. */
 export interface EventFacts {
@@ -47,4 +46,12 @@ export interface StoredVerification {
 /** Seconds since 1970. A `ts` in the future is not trusted: it would outrank all later events. */
 export function sentTs({ ts }: B24Event, { receivedAt }: Pick<EventFacts, "receivedAt">): number {
   return Math.min(ts, Math.floor(receivedAt / 1000));
+}
+
+/** The answer of an OAuth host about the access token of an event. */
+export interface VerifiedTokens {
+  readonly userId?: number;
+  readonly scope: readonly string[];
+  /** Whether the portal says that the user is an administrator; absent if it has not answered. */
+  readonly isAdmin?: boolean;
 }

@@ -38,14 +38,6 @@ export interface PendingProof {
   readonly systemUser?: StoredTokens;
 }
 
-/** The answer of an OAuth host about the access token of an event. */
-export interface VerifiedTokens {
-  readonly userId?: number;
-  readonly scope: readonly string[];
-  /** Whether the portal says that the user is an administrator; absent if it has not answered. */
-  readonly isAdmin?: boolean;
-}
-
 /** Number of people whose verified pairs a portal keeps, and whose unverified ones. The oldest are dropped. */
 const MAX_USERS = 4;
 const MAX_UNVERIFIED_USERS = 2;

@@ -71,12 +71,10 @@ export async function processDelivery(
       await storage.delete(entry.key);
       return { result: "deferred" };
     }
-    const hasBeenRemoved = lease.record().uninstalledTs !== undefined;
-    if (hasBeenRemoved && body !== undefined) {
+    if (lease.record().uninstalledTs !== undefined && body !== undefined) {
+      // Also if it is parked: no token of a removed portal may stay.
       event ??= parseStored(body, receivedAt).event;
-      if (isOfEarlierInstallation(lease.record(), event, { receivedAt })) {
-        return await finishWithoutHandlers(work, event);
-      }
+      if (isOver(work, event)) return await finishWithoutHandlers(work, event);
     }
     const nextAt = nextAttemptAt(delivery);
     if (nextAt > clock()) return { result: "deferred", ...(nextAt === Infinity ? {} : { nextAt }) };

@@ -1,7 +1,7 @@
 /** Who may change what: tokens, the system user and the application_token of a portal, in apps with applicationToken(). */
 import assert from "node:assert/strict";
 import { NonRetriableError } from "@b24/onappupdate/errors";
-import { type FakePortal } from "@b24/onappupdate/testing";
+import type { FakePortal } from "@b24/onappupdate/testing";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { MEMBER_ID } from "../../support/app.ts";
 import { assertRefused, changed, installPortal, type Scene, scene, TOKENLESS } from "../../support/scene.ts";

@@ -11,6 +11,7 @@ import {
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { CannotVerifyError, InputError, NotAuthenticError } from "@b24/onappupdate/errors";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+import type { PortalRecord } from "../../../src/portal/record.ts";
 import {
   backgroundWork,
   CLIENT_ID,
@@ -38,9 +39,7 @@ interface Setup {
   readonly open: (request?: Request) => Promise<Opening>;
   readonly send: (body: string) => Promise<number>;
   readonly settled: () => Promise<void>;
-  readonly record: () => Promise<
-    Record<string, unknown> & { readonly tokens?: readonly { readonly userId?: number }[] }
-  >;
+  readonly record: () => Promise<PortalRecord>;
   now: number;
 }
 
@@ -77,7 +76,7 @@ function setUp(
     now: NOW,
     open: (request = made.portal.open()) => app.open(request, platform),
     send: async (body) => (await app.fetch(post(body), platform)).status,
-    record: async () => (await storage.get<Awaited<ReturnType<Setup["record"]>>>(["portal", MEMBER_ID]))!.value,
+    record: async () => (await storage.get<PortalRecord>(["portal", MEMBER_ID]))!.value,
   };
   return made;
 }
@@ -276,9 +275,35 @@ describe("app.open()", () => {
     portal.fail("INTERNAL_SERVER_ERROR", { method: "profile" });
     const opening = await open(request.clone());
     assert.deepEqual([opening.isAdmin, opening.upgrade.state], [false, "current"]);
+    assert.deepEqual([(await record()).tokens, (await record()).applicationToken], [undefined, undefined]);
     made.now += 61_000;
     assert.equal((await open(request.clone())).isAdmin, true);
-    assert.equal((await record()).tokens?.length, 1);
+    assert.deepEqual((await record()).tokens?.map(({ isVerified, isAdmin }) => [isVerified, isAdmin]), [[true, true]]);
+    assert.notEqual((await record()).applicationToken, undefined);
+    await app.close();
+  });
+
+  it("changes the application_token only for an administrator, and forgets those of the installation before", async () => {
+    const made = setUp();
+    const { portal, open, app, send, record } = made;
+    portal.install(2);
+    await open();
+    const { current } = (await record()).applicationToken!;
+    const forged = { APPLICATION_TOKEN: "f".repeat(32) };
+    made.now += 61_000;
+    await open(await changed(portal.open({ userId: 7 }), forged));
+    assert.deepEqual((await record()).applicationToken, { current });
+    await open(await changed(portal.open(), forged));
+    assert.deepEqual((await record()).applicationToken?.previous?.map(({ digest }) => digest), [current]);
+    await open();
+    await send(portal.uninstall());
+    assert.deepEqual([(await record()).status, (await record()).tokens], ["uninstalled", undefined]);
+    made.now += 61_000;
+    portal.install(3);
+    await open();
+    const { applicationToken, generation } = await record();
+    assert.deepEqual([generation, applicationToken?.previous], [2, undefined]);
+    assert.notEqual(applicationToken?.current, current);
     await app.close();
   });
 
