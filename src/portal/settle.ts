@@ -3,7 +3,6 @@ import { compareVersions, refines } from "../version.ts";
 import {
   type Claim,
   type ClaimKind,
-  type Claims,
   contradicted,
   isRemembered,
   mapClaims,

@@ -54,26 +54,27 @@ export async function processPortal(
   settle: Settle,
 ): Promise<ProcessedPortal> {
   const { runtime, checks } = options;
-  const count = { handled: 0, failed: 0 };
+  /** The last result of each delivery. */
+  const results = new Map<string, WorkResult>();
+  let hasFailed = false;
   let released: ProcessedPortal["released"];
   let lease: PortalLease | undefined;
   try {
-    if (runtime.signal.aborted) return count;
+    if (runtime.signal.aborted) return { handled: 0, failed: 0 };
     lease = await acquirePortal(runtime, memberId, accepted);
-    if (lease === undefined) return count;
+    if (lease === undefined) return { handled: 0, failed: 0 };
     if (needsCheck(options, lease.record())) {
       await checks.underLease(memberId);
       // Reads what the check has written.
       await lease.update((record) => record);
     }
     const due = await processUntilIdle(options, lease, accepted, (deliveryId, result) => {
-      if (result === "handled") count.handled++;
-      if (result === "failed") count.failed++;
+      results.set(deliveryId, result);
       settle(deliveryId, result);
     });
     released = { due };
   } catch (error) {
-    if (reportStop(runtime, memberId, error)) count.failed++;
+    hasFailed = reportStop(runtime, memberId, error);
     // Otherwise the portal would wait until the lease expires.
     if (runtime.signal.aborted && !(error instanceof LeaseLostError) && lease !== undefined) {
       await releaseUnfinished(runtime, lease).catch(() => {});
@@ -81,7 +82,12 @@ export async function processPortal(
   } finally {
     lease?.stop();
   }
-  return { ...count, ...(released === undefined ? {} : { released }) };
+  const count = (wanted: WorkResult): number => [...results.values()].filter((result) => result === wanted).length;
+  return {
+    handled: count("handled"),
+    failed: count("failed") + Number(hasFailed),
+    ...(released === undefined ? {} : { released }),
+  };
 }
 
 /** Acquires the lease of a portal. Returns `undefined` if another process holds it, or there is no work. */

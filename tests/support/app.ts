@@ -132,10 +132,10 @@ export function rig(options: Partial<AppOptions> = {}, token: ApplicationTokenOp
   const { logger, lines } = recordingLogger();
   const { plugin, reports, names } = recorder();
   const { clock, later } = movableClock();
-  // With the clock of a test, tokens expire by it.
   const bitrix24 = fakeBitrix24({
     clientId: CLIENT_ID,
-    ...(options.clock === undefined ? {} : { clock: options.clock }),
+    // The fake does not see `later()`: tokens of its own clock must outlive it.
+    ...(options.clock === undefined ? { accessTokenSeconds: 86_400 } : { clock: options.clock }),
   });
   const { platform, settled } = backgroundWork();
   const app = createApp({

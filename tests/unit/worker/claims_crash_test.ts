@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { createApp, type Plugin } from "@b24/onappupdate";
-import { crashEverywhere, type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+import {
+  crashEverywhere,
+  type CrashEverywhereOptions,
+  type FakeBitrix24,
+  fakeBitrix24,
+  type FakePortal,
+} from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -13,10 +19,15 @@ const claiming: Plugin = {
 };
 
 /** A new portal in each execution, and what has run in it. */
-function scene() {
+interface CrashScene extends Pick<CrashEverywhereOptions, "app" | "fetch" | "reset"> {
+  portal: FakePortal;
+  readonly ran: Set<string>;
+}
+
+function scene(): Required<CrashScene> {
   let bitrix24: FakeBitrix24;
   const ran = new Set<string>();
-  const made = {
+  const made: Required<CrashScene> = {
     portal: undefined as unknown as FakePortal,
     ran,
     reset: () => {
@@ -24,8 +35,8 @@ function scene() {
       made.portal = bitrix24.portal({ memberId: MEMBER_ID });
       ran.clear();
     },
-    fetch: (request: Request) => bitrix24.fetch(request),
-    app: (environment: Parameters<Parameters<typeof crashEverywhere>[0]["app"]>[0]) =>
+    fetch: (request) => bitrix24.fetch(request),
+    app: (environment) =>
       createApp({ ...environment, clientId: CLIENT_ID, acknowledge: "stored" }).use(claiming)
         .upgrade("3", () => void ran.add("upgrade 3"))
         .on("ONAPPUPDATE", ({ event }) => void ran.add(`update ${event.data.version}`))
