@@ -84,14 +84,13 @@ describe("rest() in the life of a portal", () => {
     const { b24, portal, refusals, app } = await life();
     await portal.sends.userReady({ userId: 1000 });
     await app.check(MEMBER_ID);
+    const before = portal.calls().length;
     await b24.call("profile");
     portal.user(1000, { active: false });
     await b24.call("profile");
     assert.deepEqual(refusals(), ["user_access_error"]);
-    const asked = portal.calls().filter(({ at }) => at === "portal").map(({ userId }) => userId);
-    const [verification, ...calls] = asked;
-    assert.equal(verification, 1);
-    assert.deepEqual(calls, [1000, 1000, 1]);
+    const calls = portal.calls().slice(before).filter(({ at }) => at === "portal");
+    assert.deepEqual(calls.map(({ userId }) => userId), [1000, 1000, 1]);
     await app.close();
   });
 
@@ -199,7 +198,7 @@ describe("an upgrade that calls its portal", () => {
     );
     const { app, portal } = made;
     portal.data("crm.deal.list", []);
-    portal.fail("OPERATION_TIME_LIMIT", { resetAt: made.now / 1000 + 300 });
+    portal.fail("OPERATION_TIME_LIMIT", { method: "crm.deal.list", resetAt: made.now / 1000 + 300 });
     await portal.sends.update(3);
     assert.equal((await app.portal(MEMBER_ID))?.version, "2.0.0");
     made.now += 240_000;
