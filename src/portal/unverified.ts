@@ -225,7 +225,10 @@ export async function postponeUnverified(
   );
 }
 
-/** Removes the events that a portal received before its removal at `time`: no token of them may stay. */
+/**
+ * Removes the events that a portal received before its removal at `time`: no token of them may stay. An installation may
+ * follow a removal within a millisecond.
+ */
 export async function removeUnverifiedBefore(
   options: UnverifiedOptions,
   memberId: string,
@@ -233,7 +236,7 @@ export async function removeUnverifiedBefore(
 ): Promise<void> {
   const head = readHead(await options.storage.get<Head>(unverifiedKey(memberId)));
   for (const { slot, receivedAt } of head?.events ?? []) {
-    if (receivedAt <= time) await removeUnverified(options, memberId, slot);
+    if (receivedAt < time) await removeUnverified(options, memberId, slot);
   }
 }
 

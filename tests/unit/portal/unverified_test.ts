@@ -160,7 +160,9 @@ describe("events that wait for verification", () => {
       const { options, store, keys } = setup();
       await store("1");
       const owned = (await ownUnverified(options, MEMBER, "p"))!;
-      if (all) await removeUnverifiedBefore(options, MEMBER, 1_000_000);
+      await removeUnverifiedBefore(options, MEMBER, 1_000_000);
+      assert.equal((await ownUnverified(options, MEMBER, "p"))?.events.length, 1, "it came with the removal");
+      if (all) await removeUnverifiedBefore(options, MEMBER, 1_000_001);
       else await removeUnverified(options, MEMBER, owned.events[0]!.slot);
       await releaseUnverified(options, MEMBER, "p");
       assert.equal(await keys(), 0);
