@@ -228,7 +228,7 @@ export function createApp(options: AppOptions): App {
     budget: () => verifier.budget(),
   });
   const verifier = createVerifier({
-    runtime,
+    ...{ runtime, oauthHosts },
     accept: async (incoming, verification) => {
       const accepted = await acceptVerified(runtime, incoming, verification);
       const check = checks.afterEvent(incoming.event);

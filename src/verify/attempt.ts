@@ -29,6 +29,8 @@ import { verifyEvent } from "./verify_event.ts";
 export interface AttemptOptions {
   readonly runtime: AppRuntime;
   readonly budget: () => Budget;
+  /** Origins of the OAuth hosts: each of them is asked about an event that names none of them. */
+  readonly oauthHosts: readonly string[];
   readonly refused: RefusedTokens;
   /** Accepts a verified event: stores its delivery and has it processed. */
   readonly accept: (incoming: Incoming, verification: StoredVerification) => Promise<Omit<AcceptedEvent, "state">>;
@@ -48,10 +50,12 @@ export type Attempt = (
 /** Milliseconds before a question that had no answer is repeated: the first time, and at most. */
 const RETRY_FIRST_MS = 30_000;
 const RETRY_MAX_MS = 10 * 60_000;
+/** Milliseconds by which clocks may differ. An access token is valid for an hour. */
+const MAX_CLOCK_SKEW_MS = 30 * 60_000;
 
 /** Returns the function that makes an attempt. */
 export function createAttempt(options: AttemptOptions): Attempt {
-  const { runtime, budget, refused, accept, onRefused } = options;
+  const { runtime, budget, oauthHosts, refused, accept, onRefused } = options;
 
   return async (memberId, waiting, isKnown) => {
     const entry = await loadUnverified(runtime, memberId, waiting.slot);
@@ -69,14 +73,18 @@ export function createAttempt(options: AttemptOptions): Attempt {
     } catch (error) {
       return await finish({ state: "refused", error: error as Error });
     }
-    if (!budget().take(memberId, isKnown)) return { state: "budget_spent" };
+    const server = serverOf(event);
+    const requests = server !== undefined && oauthHosts.includes(server) ? 1 : oauthHosts.length;
+    const mayAsk = (): boolean => budget().take(memberId, isKnown, requests);
+    if (!mayAsk()) return { state: "budget_spent" };
     try {
-      const { incoming: verified, verification } = await verify(options, entry, incoming);
+      const { incoming: verified, verification } = await verify(options, entry, incoming, mayAsk);
       const accepted = await accept(verified, verification);
       log.debug("waiting event verified", { event: "verification.succeeded" });
       return await finish({ state: "accepted", ...accepted });
     } catch (error) {
       if (runtime.signal.aborted) throw error;
+      if (error === BUDGET_SPENT) return { state: "budget_spent" };
       // An InputError is a verified event that misses a version, or has one that is unreadable.
       if (!(error instanceof NotAuthenticError || error instanceof InputError)) return await askLater(event, error);
       if (error instanceof NotAuthenticError) {
@@ -109,7 +117,12 @@ interface Verified {
 }
 
 /** Verifies an event by its access token or, if that has expired, by the one that its refresh token yields. */
-async function verify(options: AttemptOptions, entry: Entry<UnverifiedEvent>, incoming: Incoming): Promise<Verified> {
+async function verify(
+  options: AttemptOptions,
+  entry: Entry<UnverifiedEvent>,
+  incoming: Incoming,
+  mayAsk: () => boolean,
+): Promise<Verified> {
   const { runtime } = options;
   const { event, receivedAt } = incoming;
   const record = readRecord(await runtime.storage.get<PortalRecord>(portalKey(event.auth.memberId)));
@@ -118,7 +131,7 @@ async function verify(options: AttemptOptions, entry: Entry<UnverifiedEvent>, in
   } catch (error) {
     const { refreshed: pair } = entry.value;
     if (!isExpired(error) || (pair !== undefined && pair.expiresAt > runtime.clock())) throw error;
-    const refreshed = await refresh(options, entry, event);
+    const refreshed = await refresh(options, entry, event, mayAsk);
     if (refreshed === undefined) throw error;
     const verification = await verifyEvent(runtime, refreshed, { receivedAt, record, stage: "later" });
     return { incoming: { ...incoming, event: refreshed }, verification };
@@ -130,20 +143,31 @@ async function refresh(
   { runtime, refresh }: AttemptOptions,
   entry: Entry<UnverifiedEvent>,
   event: B24Event,
+  mayAsk: () => boolean,
 ): Promise<B24Event | undefined> {
-  const { refreshToken, serverEndpoint } = event.auth;
+  const { refreshToken, expiresAt: expiry = 0 } = event.auth;
   if (refresh === undefined || refreshToken === undefined) return undefined;
-  const server = URL.canParse(serverEndpoint ?? "") ? new URL(serverEndpoint!).origin : undefined;
-  const { accessToken, refreshToken: next, expiresAt } = await refresh(refreshToken, server).catch((cause) => {
+  // An access token that is refused long before its expiry is made up.
+  if (expiry - MAX_CLOCK_SKEW_MS > runtime.clock()) return undefined;
+  if (!mayAsk()) throw BUDGET_SPENT;
+  const pair = await refresh(refreshToken, serverOf(event)).catch((cause) => {
     if (!(cause instanceof B24Error)) throw cause;
     if (meaningOf(cause.b24Code).refusesRefreshToken !== true) throw new CannotVerifyError(cause.message, { cause });
     throw new NotAuthenticError(`the OAuth host refuses the refresh token: ${cause.b24Code}`, { cause });
   });
-  const refreshed = { accessToken, refreshToken: next, expiresAt };
+  const refreshed = { accessToken: pair.accessToken, refreshToken: pair.refreshToken, expiresAt: pair.expiresAt };
   if (!await storeRefreshed(runtime, entry, refreshed)) {
     throw new CannotVerifyError("another process has changed the event");
   }
   return withPair(event, refreshed);
+}
+
+/** Thrown if the budget does not suffice to refresh the pair of an event. */
+const BUDGET_SPENT = new CannotVerifyError("the budget of verifications is spent");
+
+/** Returns the origin of the OAuth host that an event names. */
+function serverOf({ auth: { serverEndpoint = "" } }: B24Event): string | undefined {
+  return URL.canParse(serverEndpoint) ? new URL(serverEndpoint).origin : undefined;
 }
 
 function reportRefusal(runtime: AppRuntime, event: B24Event, thrown: NotAuthenticError | InputError): void {

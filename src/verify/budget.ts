@@ -4,8 +4,8 @@ import type { VerificationBudget } from "../plugin/plugin.ts";
 
 /** Counts questions in windows of a minute. */
 export interface Budget {
-  /** Returns whether a question about a portal may be asked now, and counts it. */
-  readonly take: (memberId: string, isKnown: boolean) => boolean;
+  /** Returns whether a question about a portal may be asked now, and counts it. `requests` counts each host it goes to. */
+  readonly take: (memberId: string, isKnown: boolean, requests?: number) => boolean;
   /** Takes back a question that `take` has counted: the answer showed that nothing was forged. */
   readonly giveBack: (memberId: string, isKnown: boolean) => void;
   /**
@@ -44,14 +44,17 @@ export function createBudget({ perMinute, perPortal }: VerificationBudget, clock
     return true;
   };
   return {
-    take: (memberId, isKnown) => {
+    take: (memberId, isKnown, requests = 1) => {
       renew();
       const count = portals.get(memberId) ?? 0;
       // Half is reserved for known portals: made-up member_ids cannot use it up.
-      if (count >= perPortal || total >= perMinute || (!isKnown && unknown >= perMinute / 2)) return false;
+      const isSpent = (used: number, limit: number): boolean => used > 0 && used + requests > limit;
+      if (count >= perPortal || isSpent(total, perMinute) || (!isKnown && isSpent(unknown, perMinute / 2))) {
+        return false;
+      }
       portals.set(memberId, count + 1);
-      total++;
-      if (!isKnown) unknown++;
+      total += requests;
+      if (!isKnown) unknown += requests;
       return true;
     },
     giveBack: (memberId, isKnown) => {

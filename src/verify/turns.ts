@@ -3,7 +3,7 @@ import { coalesce } from "../async/coalesce.ts";
 import { delay } from "../async/time.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 
-/** Gives portals their turns in the order in which they were woken. */
+/** Gives portals their turns in the order in which they were woken; those that had none come first. */
 export interface Turns {
   /** Queues a portal. Returns `false` if it gets no turn soon: it waits for the budget, or turns have stopped. */
   readonly wake: (memberId: string) => boolean;
@@ -34,8 +34,7 @@ const CONCURRENCY = 8;
 
 /** Returns an empty queue. */
 export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOptions): Turns {
-  /** Portals that wait for their turn, in order. */
-  const queue = new Set<string>();
+  const queue = createQueue();
   /** Portals that wait for the budget. */
   const spent = new Set<string>();
   const running = new Map<string, Promise<void>>();
@@ -49,7 +48,7 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
 
   /** Starts turns while there are slots. */
   function next(): void {
-    for (const memberId of queue) {
+    for (const memberId of queue.inOrder()) {
       if (isStopped || runtime.signal.aborted || running.size >= CONCURRENCY) return;
       if (running.has(memberId)) continue;
       queue.delete(memberId);
@@ -63,8 +62,9 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
 
   async function run(memberId: string): Promise<void> {
     const left = await take(memberId);
+    if (left === "budget_spent") return waitForBudget(memberId);
+    queue.setServed(memberId, left === "again");
     if (left === "again") queue.add(memberId);
-    else if (left === "budget_spent") waitForBudget(memberId);
   }
 
   function waitForBudget(memberId: string): void {
@@ -113,5 +113,37 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
       await settled();
     },
     isStopped: () => isStopped,
+  };
+}
+
+/** Portals that wait for their turn. Those that had none come first, so that repeated forgeries delay no other portal. */
+function createQueue(): {
+  readonly add: (memberId: string) => void;
+  readonly delete: (memberId: string) => void;
+  readonly has: (memberId: string) => boolean;
+  readonly inOrder: () => Iterable<string>;
+  /** Says whether a portal had a turn and has more events. */
+  readonly setServed: (memberId: string, isServed: boolean) => void;
+  readonly clear: () => void;
+} {
+  const [first, again, served] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  return {
+    add: (memberId) => void (served.has(memberId) ? again : first).add(memberId),
+    delete: (memberId) => void (first.delete(memberId) || again.delete(memberId)),
+    has: (memberId) => first.has(memberId) || again.has(memberId),
+    inOrder: function* () {
+      yield* first;
+      yield* again;
+    },
+    setServed: (memberId, isServed) => {
+      if (!isServed) served.delete(memberId);
+      else {
+        served.add(memberId);
+        if (first.delete(memberId)) again.add(memberId);
+      }
+    },
+    clear: () => {
+      for (const set of [first, again, served]) set.clear();
+    },
   };
 }

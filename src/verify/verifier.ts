@@ -50,7 +50,8 @@ export interface Postponed {
 }
 
 /** What the verifier needs besides the app's runtime. */
-export interface VerifierOptions extends Pick<AttemptOptions, "runtime" | "accept" | "refresh" | "onRefused"> {
+export interface VerifierOptions
+  extends Pick<AttemptOptions, "runtime" | "oauthHosts" | "accept" | "refresh" | "onRefused"> {
   /** Called if an event of a stored portal was replaced by another one before it was verified. */
   readonly onReplaced: (memberId: string) => void;
 }

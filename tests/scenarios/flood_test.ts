@@ -1,50 +1,41 @@
+/** `deno test -A tests/scenarios/flood_test.ts` prints the figures. */
 import assert from "node:assert/strict";
-import { memoryStorage } from "@b24/onappupdate";
-import { OTHER_MEMBER_ID, rig } from "../support/app.ts";
 import { it } from "../support/test.ts";
+import { type FloodFigures, LIMIT_SECONDS, runFlood } from "./_flood.ts";
 
-const POSTS = 20_000;
-const CONCURRENT = 500;
+const OPTIONS = { perSecond: 200, known: 50, unknown: 1000, installations: 100 };
 
-it(`${POSTS} forged events change nothing, and cause a bounded number of requests to the OAuth hosts`, async () => {
-  const storage = memoryStorage();
-  let now = 1785300000_000;
-  const { app, bitrix24, portal, send } = rig({ storage, clock: () => now, checks: {} });
-  assert.equal(await send(portal.install(2)), 200);
-  const entries = async (): Promise<number> => {
-    let count = 0;
-    for await (const { key } of storage.list([])) if (!key[0].startsWith("unverified")) count++;
-    return count;
-  };
-  const [entriesBefore, requestsBefore] = [await entries(), bitrix24.requests()];
-  const model = new URLSearchParams(bitrix24.portal({ memberId: OTHER_MEMBER_ID }).update(3));
-  const statuses = new Map<number, number>();
-  for (let i = 0; i < POSTS; i += CONCURRENT) {
-    await Promise.all(Array.from({ length: CONCURRENT }, async (_, j) => {
-      const forged = new URLSearchParams(model);
-      forged.set("auth[member_id]", (i + j).toString(16).padStart(32, "0"));
-      // An event of an unknown portal without an access token is refused without a request.
-      if (j % 3 === 0) forged.delete("auth[access_token]");
-      else forged.set("auth[access_token]", `forged-${i + j}-0123456789abcdef`);
-      forged.delete("auth[server_endpoint]");
-      const status = await send(forged.toString());
-      statuses.set(status, (statuses.get(status) ?? 0) + 1);
-    }));
-    // Events of known portals are accepted all the time.
-    if (i % 5000 === 0) assert.equal(await send(portal.event("ONAPPTEST", { "QUERY[n]": String(i) })), 200);
-  }
-  assert.deepEqual([...statuses.keys()].sort(), [403, 503]);
-  // 300 verifications a minute of unknown portals, with two hosts each.
-  const requests = bitrix24.requests() - requestsBefore;
-  assert(requests <= 600, `${requests} requests`);
-  assert.equal(await entries(), entriesBefore);
-  // A new portal waits for its turn behind all of them.
-  const late = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "late.bitrix24.de" });
-  assert.equal(await send(late.install(1)), 503);
-  for (let minutes = 0; minutes < 50; minutes++) {
-    now += 60_000;
-    await app.tick();
-  }
-  assert.equal((await app.portal(OTHER_MEMBER_ID))?.version, "1.0.0");
-  await app.close();
+it("200 forged events a second for a minute keep no authentic event out, and cost a bounded amount", async () => {
+  const figures = await runFlood(OPTIONS);
+  print(figures);
+  assert.deepEqual(figures.forgedInEffect, []);
+  assert.deepEqual(figures.authentic, { 200: 200 });
+  assert.equal(figures.updatesAfter.length, 100, "updates in effect");
+  assert.equal(figures.installationsAfter.length, 100, "installations in effect");
+  // The budget, and a check after each authentic contact.
+  for (const requests of figures.requestsPerMinute) assert(requests <= 600 + 200, `${requests} requests in a minute`);
+  const { before, peak, after } = figures.stored;
+  // At most 32 events for each member_id, with a head and an entry of the schedule, and what is stored anyway.
+  assert(peak.entries < before.entries + 12_000 * 1.2, `${peak.entries} entries`);
+  assert(peak.characters < 32 * 2 ** 20, `${peak.characters} characters`);
+  assert.equal(figures.waiting, 0, "entries of waiting events");
+  // All that stays belongs to portals.
+  assert(after.entries < 150 * 12, `${after.entries} entries are left`);
 });
+
+function print(
+  { forged, authentic, requestsPerMinute, updatesAfter, installationsAfter, stored, heapMiB }: FloodFigures,
+): void {
+  const size = ({ entries, characters }: FloodFigures["stored"]["peak"]): string =>
+    `${entries} entries, ${(characters / 2 ** 20).toFixed(1)} MiB`;
+  const lines = [
+    `answers: forged ${JSON.stringify(forged)}, authentic ${JSON.stringify(authentic)}`,
+    `in effect within ${LIMIT_SECONDS} s: ${updatesAfter.length} updates, the last after ${updatesAfter.at(-1)} s; ` +
+    `${installationsAfter.length} installations, the last after ${installationsAfter.at(-1)} s`,
+    `requests to the OAuth hosts, by minute: ${requestsPerMinute.join(", ")}`,
+    `stored: ${size(stored.before)} before; ${size(stored.peak)} at the peak; ${size(stored.after)} a day later`,
+    `heap: ${heapMiB.toFixed(0)} MiB more at the peak, with the fake Bitrix24`,
+  ];
+  // deno-lint-ignore no-console
+  console.log(lines.join("\n"));
+}

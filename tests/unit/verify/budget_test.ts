@@ -22,6 +22,12 @@ describe("createBudget()", () => {
     assert.equal(count("known", true), 300);
   });
 
+  it("counts each request of a question that goes to several hosts", () => {
+    const { take } = createBudget({ perMinute: 6, perPortal: 6 }, () => 0);
+    assert.deepEqual([take("a", false, 2), take("b", false, 2), take("c", false)], [true, false, true]);
+    assert.deepEqual([take("d", true, 2), take("e", true, 2), take("f", true)], [true, false, true]);
+  });
+
   it("counts no question that is given back, in its own minute", () => {
     let now = 0;
     const { take, giveBack } = createBudget({ perMinute: 4, perPortal: 2 }, () => now);
