@@ -131,7 +131,7 @@ function createQueue(): {
     add: (memberId) => void (served.has(memberId) ? again : first).add(memberId),
     delete: (memberId) => void (first.delete(memberId) || again.delete(memberId)),
     has: (memberId) => first.has(memberId) || again.has(memberId),
-    inOrder: function* () {
+    inOrder: function* (): Generator<string> {
       yield* first;
       yield* again;
     },

@@ -1,0 +1,210 @@
+/** What can happen in a random life. */
+import assert from "node:assert/strict";
+import { type App, OnAppUpdateError } from "@b24/onappupdate";
+import { MEMBER_ID, post } from "../support/app.ts";
+import { forgedEvent, stolenEvent } from "./_forged.ts";
+import type { Processes } from "./_processes.ts";
+import { DAY, HOUR, LATEST, MINUTE, noteTruth, type PendingEvent, SECOND, USER, type World } from "./_world.ts";
+
+/** Actions with their weights. */
+type Actions = readonly (readonly [number, () => unknown])[];
+
+/** Does one random thing. */
+export async function act(world: World, processes: Processes): Promise<void> {
+  const { random, truth, character } = world;
+  if (!truth.isInstalled && random() < 0.6) return install(world);
+  const installed = (weight: number): number => truth.isInstalled ? weight : 0;
+  const actions: Actions = [
+    [installed(18), () => update(world)],
+    [installed(3), () => remove(world)],
+    [installed(1), () => missedReinstallation(world)],
+    [installed(12), () => addDeal(world)],
+    [installed(truth.isFinished ? 2 : 12), () => truth.isFinished ? addSystemUser(world) : finish(world)],
+    [installed(truth.isPaid ? 1 : 20), () => pay(world)],
+    [installed(8), () => open(world, processes, 1)],
+    [installed(4), () => open(world, processes, USER)],
+    [42, () => deliverNext(world, processes)],
+    [character.isAttacked ? 20 : 0, () => forge(world, processes)],
+    [character.hasOutages ? 5 : 0, () => toggleOutage(world)],
+    [character.crashes ? 6 : 0, () => crashSoon(world, processes)],
+    [5, () => wait(world)],
+    [8, () => operate(world, processes, "tick", (app) => app.tick())],
+    [3, () => operate(world, processes, "check", (app) => app.check(MEMBER_ID))],
+    [2, () => operate(world, processes, "retry", (app) => app.admin.retry(MEMBER_ID))],
+    [2, () => operate(world, processes, "rollback", (app) => app.admin.rollback(MEMBER_ID))],
+    [5, () => deploy(world, processes)],
+  ];
+  let fate = random() * actions.reduce((sum, [weight]) => sum + weight, 0);
+  const action = actions.find(([weight]) => (fate -= weight) < 0)!;
+  await action[1]();
+  await restart(world, processes);
+}
+
+function install(world: World): void {
+  const { pick, portal, truth, character, log } = world;
+  // After a removal, an older version may be installed.
+  const version = Math.max(1, truth.version - pick([0, 0, 1]));
+  log.push(`install ${version}${character.hasWizard ? " by the wizard" : ""}`);
+  const body = portal.install(version, { wizard: character.hasWizard });
+  Object.assign(truth, { isInstalled: true, version, isFinished: !character.hasWizard, isPaid: true });
+  truth.installations++;
+  noteTruth(world);
+  if (!character.hasWizard) world.pending.push({ body, name: `install ${version}` });
+}
+
+function update(world: World): void {
+  const { random, pick, portal, truth, character, log } = world;
+  if (truth.version === LATEST || !truth.isPaid) return;
+  const isUser = random() < 0.2;
+  const version = ++truth.version;
+  const body = portal.update(version, {
+    rotateToken: random() < 0.2,
+    wizard: character.hasWizard,
+    ...(isUser ? { userId: USER } : {}),
+  });
+  if (character.hasWizard) truth.isFinished = false;
+  noteTruth(world);
+  const copies = truth.isFinished ? pick([0, 1, 1, 1, 2]) : 0;
+  log.push(`update to ${version}${isUser ? " by a user" : ""}, sent ${copies} times`);
+  for (let i = 0; i < copies; i++) world.pending.push({ body, name: `update to ${version}` });
+}
+
+/** The wizard calls `installFinish`, which sends an event. */
+export function finish(world: World): void {
+  world.log.push("installFinish");
+  const body = world.portal.installFinish();
+  world.truth.isFinished = true;
+  noteTruth(world);
+  world.pending.push({ body, name: "install after the wizard" });
+}
+
+function remove(world: World): void {
+  world.log.push("uninstall");
+  world.pending.push({ body: world.portal.uninstall(), name: "uninstall" });
+  world.truth.isInstalled = false;
+  world.truth.removals++;
+}
+
+/** The app is removed and installed again; the event of the removal is lost. */
+function missedReinstallation(world: World): void {
+  if (world.character.hasWizard) return;
+  remove(world);
+  world.pending.pop();
+  world.log.push("  its event is lost");
+  install(world);
+}
+
+function addDeal(world: World): void {
+  const { portal, truth, pending, random } = world;
+  if (!truth.isFinished || !truth.isPaid) return;
+  const deal = `${pending.length}-${Math.floor(random() * 1e9)}`;
+  const options = random() < 0.3 ? { userId: USER } : random() < 0.2 ? { tokenless: true } : {};
+  pending.push({ body: portal.event("ONCRMDEALADD", { ID: deal }, options), name: `deal ${deal}`, deal });
+}
+
+function addSystemUser(world: World): void {
+  world.truth.hasSystemUser = true;
+  world.pending.push({ body: world.portal.userReady(), name: "userReady" });
+}
+
+export function pay(world: World): void {
+  const { portal, truth, pending, log } = world;
+  log.push(truth.isPaid ? "the paid period ends" : "the app is paid for");
+  truth.wasUnpaid = true;
+  truth.isPaid = !truth.isPaid;
+  pending.push({ body: truth.isPaid ? portal.pay() : portal.stopPayment(), name: "payment" });
+}
+
+/** A user opens the app's page. */
+export async function open(world: World, { any }: Processes, userId: number): Promise<void> {
+  const { portal, drive, log } = world;
+  try {
+    const { upgrade, isAdmin } = await drive(any().app.open(portal.open({ userId })));
+    log.push(`  user ${userId} opens the app: ${upgrade.state}`);
+    assert.equal(isAdmin, userId === 1);
+  } catch (error) {
+    if (!(error instanceof OnAppUpdateError)) throw error;
+    log.push(`  user ${userId} opens the app: ${error.message}`);
+  }
+}
+
+/** Delivers one event, which may overtake others. */
+async function deliverNext(world: World, processes: Processes): Promise<void> {
+  const { pending, random, drive } = world;
+  // Events never overtake a removal: they could not be told from those before it.
+  const removal = pending.findIndex(({ name }) => name === "uninstall");
+  const candidates = removal < 0 ? pending.length : Math.max(1, removal);
+  const [event] = pending.splice(random() < 0.7 ? 0 : Math.floor(random() * candidates), 1);
+  if (event === undefined) return;
+  const done = deliver(world, processes, event);
+  const tick = random() < 0.5 ? drive(processes.any().app.tick()).catch(() => {}) : undefined;
+  await Promise.all([done, tick]);
+}
+
+export async function deliver(world: World, processes: Processes, event: PendingEvent): Promise<void> {
+  const { time, log, pending, accepted, truth } = world;
+  const { status, body } = await world.drive(processes.any().app.fetch(post(event.body)));
+  await body?.cancel();
+  log.push(`  ${event.name}: ${status}`);
+  assert([200, 403, 503].includes(status), `saw ${status} for ${event.name}`);
+  if (event.isForged) return;
+  if (status === 200 && event.deal !== undefined) accepted.set(event.deal, truth.installations);
+  if (status !== 503) return;
+  // As a proxy in front of the app does, send it again after a while.
+  await time.elapse(SECOND);
+  await restart(world, processes);
+  // With "handled", it may be stored, and not verified as long as an outage lasts.
+  if (world.hasFailures || pending.length < 50) pending.unshift(event);
+}
+
+async function forge(world: World, processes: Processes): Promise<void> {
+  const event = world.random() < 0.3 ? stolenEvent(world) : undefined;
+  await deliver(world, processes, event ?? forgedEvent(world));
+}
+
+function toggleOutage({ bitrix24, pick, log }: World): void {
+  const kind = pick(["down", "hanging", undefined] as const);
+  log.push(`OAuth hosts: ${kind ?? "up"}`);
+  bitrix24.outage(kind);
+}
+
+function crashSoon({ pick, log }: World, { any }: Processes): void {
+  const writes = pick([1, 2, 3, 5, 8, 13, 21]);
+  log.push(`a process is killed at its write ${writes}`);
+  any().killAtWrite(writes);
+}
+
+/** Starts processes in place of those that were killed. */
+async function restart({ time }: World, processes: Processes): Promise<void> {
+  for (const [i, process] of processes.all.entries()) {
+    if (!process.isKilled()) continue;
+    await processes.replace(i, "kill");
+    await time.elapse(SECOND);
+  }
+}
+
+async function wait({ bitrix24, time, pick, pending, log }: World): Promise<void> {
+  // Not so long that tokens of pending events expire, or that events wait in vain for the OAuth hosts.
+  const ms = pick(pending.length > 0 ? [SECOND, 61 * SECOND] : [61 * SECOND, 5 * MINUTE, HOUR, 3 * HOUR, 8 * DAY]);
+  if (ms > HOUR) bitrix24.outage();
+  log.push(`${ms / MINUTE} minutes pass`);
+  await time.elapse(ms);
+}
+
+/** Runs an action of an operator, which the app may refuse. */
+export async function operate(
+  world: World,
+  { any }: Processes,
+  action: string,
+  run: (app: App) => Promise<unknown>,
+): Promise<void> {
+  world.log.push(`  ${action}`);
+  await world.drive(run(any().app)).catch((error) => {
+    world.log.push(`    ${error.message}`);
+    assert(error instanceof OnAppUpdateError || world.hasFailures, error);
+  });
+}
+
+async function deploy({ random }: World, processes: Processes): Promise<void> {
+  await processes.replace(Math.floor(random() * processes.all.length), random() < 0.5 ? "kill" : "close");
+}

@@ -1,0 +1,150 @@
+/** The processes of the app in a random life: they fail, are killed at any write, and are replaced. */
+import {
+  type App,
+  createApp,
+  mapped,
+  NonRetriableError,
+  RetryAfterError,
+  type Storage,
+  type UpgradeContext,
+} from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
+import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
+import { StorageError } from "@b24/onappupdate/errors";
+import { CLIENT_ID, quietLogger } from "../support/app.ts";
+import { simulated } from "../support/time.ts";
+import { CLIENT_SECRET, DAY, HOUR, LATEST, SECOND, type World } from "./_world.ts";
+
+/** A process of the app. */
+export interface AppProcess {
+  readonly app: App;
+  readonly faults: Faults;
+  /** Nothing of a killed process reaches the storage or a host. */
+  readonly kill: () => void;
+  readonly isKilled: () => boolean;
+  /** Kills the process at the write with this number from now on. */
+  readonly killAtWrite: (number: number) => void;
+}
+
+export interface Processes {
+  readonly all: AppProcess[];
+  readonly any: () => AppProcess;
+  /** Replaces a process by one with newer code; `null` closes it in an orderly way first. */
+  readonly replace: (index: number, how: "kill" | "close") => Promise<void>;
+  /** Leaves one process with the latest code and without failures. */
+  readonly settleDown: () => Promise<void>;
+}
+
+/** Starts one or two processes. */
+export function startProcesses(world: World, seed: number): Processes {
+  const { pick, time, log } = world;
+  let code = { versions: 3, upgrades: 3 };
+  let started = 0;
+  const start = (): AppProcess => startProcess(world, code, ++started, seed);
+  const all = Array.from({ length: pick([1, 2]) }, start);
+  const close = async ({ app }: AppProcess): Promise<void> => {
+    const closed = app.close();
+    await time.elapse(12 * SECOND);
+    await closed;
+  };
+  return {
+    all,
+    any: () => pick(all),
+    replace: async (index, how) => {
+      const old = all[index]!;
+      if (how === "kill") old.kill();
+      code = { versions: code.versions + pick([0, 1]), upgrades: code.upgrades + pick([0, 1]) };
+      log.push(`${how} process ${index}; the next one has ${JSON.stringify(code)}`);
+      all[index] = start();
+      await close(old);
+    },
+    settleDown: async () => {
+      for (const process of all) await close(process);
+      code = { versions: LATEST, upgrades: LATEST };
+      all.splice(0, all.length, start());
+    },
+  };
+}
+
+function startProcess(
+  world: World,
+  code: { readonly versions: number; readonly upgrades: number },
+  id: number,
+  seed: number,
+): AppProcess {
+  const { character, time, bitrix24, seen, truth, violations } = world;
+  const rate = world.hasFailures ? character.storageFails : 0;
+  const faults: Faults = { unavailable: rate, lostReply: rate };
+  let isKilled = false;
+  let writes = 0;
+  let killedAt = Infinity;
+  const assertAlive = (): void => {
+    if (isKilled) throw new StorageError("cannot reach the storage: the process was killed");
+  };
+  const inner = faultyStorage(world.storage, faults, seed + id);
+  const write = async <T>(run: () => Promise<T>): Promise<T> => {
+    assertAlive();
+    if (++writes >= killedAt) isKilled = true;
+    assertAlive();
+    return await run();
+  };
+  const storage: Storage = {
+    ...inner,
+    get: async (...args) => (assertAlive(), await inner.get(...args)),
+    put: (...args) => write(() => inner.put(...args)),
+    delete: (...args) => write(() => inner.delete(...args)),
+    close: () => Promise.resolve(),
+  };
+  const names = Array.from({ length: code.versions }, (_, i) => [`${i + 1}`, `${i + 1}.0.0`]);
+  let strings = 0;
+  const options = {
+    ...{ storage, clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, logger: quietLogger },
+    ...simulated(time),
+    random: () => `${id}-${++strings}`,
+    acknowledge: world.pick(["stored", "handled"] as const),
+    fetch: async (input: Request | URL | string, init?: RequestInit) => {
+      if (isKilled) return await new Promise<never>(() => {});
+      return await bitrix24.fetch(input, init);
+    },
+    ...{ lookup: () => Promise.resolve(undefined), tickEveryMs: false as const },
+    ...(character.isMapped ? { versions: mapped(Object.fromEntries(names)) } : {}),
+  };
+  const app = createApp(options).use(applicationToken());
+  for (let to = 2; to <= code.upgrades; to++) app.upgrade(`${to}.0.0`, upgradeOf(world, to), { id: `to ${to}` });
+  app.upgrade("900.0.0", () => void violations.push("an upgrade to a forged version ran"), { id: "forged" });
+  app.on("ONCRMDEALADD", ({ event }) => {
+    mayFail(world, "deal");
+    seen.add(String(event.data.extra["ID"]));
+  }).on(["ONAPPINSTALL", "ONAPPUPDATE"], ({ event }) => mayFail(world, event.name)).on("ONAPPUNINSTALL", () => {
+    if (truth.removals === 0) violations.push("a handler of ONAPPUNINSTALL ran without a removal");
+  });
+  return {
+    ...{ app, faults },
+    kill: () => void (isKilled = true),
+    isKilled: () => isKilled,
+    killAtWrite: (number) => void (killedAt = writes + number),
+  };
+}
+
+function upgradeOf(world: World, to: number): (ctx: UpgradeContext) => Promise<void> {
+  return async ({ step, pages, sleep }) => {
+    mayFail(world, `upgrade ${to}`);
+    await step("one", () => mayFail(world, `step of ${to}`), { undo: () => mayFail(world, `undo of ${to}`) });
+    if (world.character.sleeps) await sleep("a minute", 60 * SECOND);
+    await pages("pages", 0, (page) => {
+      mayFail(world, `page ${page} of ${to}`);
+      return Promise.resolve({ next: page < 2 ? page + 1 : null, done: 1 });
+    });
+  };
+}
+
+function mayFail({ hasFailures, random, pick, character, log }: World, where: string): void {
+  if (!hasFailures || random() >= character.throws) return;
+  const error = pick([
+    () => new Error("a random failure"),
+    () => new NonRetriableError("a random permanent failure"),
+    () => new RetryAfterError(pick([0, HOUR, 10 * DAY])),
+  ])();
+  log.push(`    ${where}: ${error.message}`);
+  throw error;
+}

@@ -1,0 +1,161 @@
+/** What a random life is made of: a portal at Bitrix24, the storage and processes of the app, and what really happened. */
+import { createHash } from "node:crypto";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+import type { PortalRecord } from "../../src/portal/record.ts";
+import { portalKey } from "../../src/portal/keys.ts";
+import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
+import { seeded } from "../support/seeded.ts";
+import { type VirtualTime, virtualTime } from "../support/time.ts";
+import { violationsOf } from "./_invariants.ts";
+
+export const SECOND = 1000;
+export const MINUTE = 60 * SECOND;
+export const HOUR = 60 * MINUTE;
+export const DAY = 24 * HOUR;
+/** The latest version of the app. */
+export const LATEST = 6;
+/** A user who is no administrator, and the attacker's portal of the same app. */
+export const USER = 2;
+const ATTACKER_MEMBER_ID = "e".repeat(32);
+export const CLIENT_SECRET = "client-secret-0123456789abcdef";
+
+/** The character of a life, which does not change. */
+export interface Character {
+  /** Probability that a handler or step fails, and that a storage operation does. */
+  readonly throws: number;
+  readonly storageFails: number;
+  readonly isMapped: boolean;
+  readonly sleeps: boolean;
+  readonly lagMs: number;
+  readonly hasWizard: boolean;
+  /** Events are forged. */
+  readonly isAttacked: boolean;
+  /** Processes are killed at a write. */
+  readonly crashes: boolean;
+  /** The OAuth hosts have outages. */
+  readonly hasOutages: boolean;
+}
+
+/** What was true at Bitrix24 at some time. */
+export interface Truth {
+  readonly versions: Set<string>;
+  readonly applicationTokens: Set<string>;
+  removals: number;
+  installations: number;
+  wasUnpaid: boolean;
+  hasSystemUser: boolean;
+  isInstalled: boolean;
+  isFinished: boolean;
+  isPaid: boolean;
+  version: number;
+}
+
+/** An event that is not delivered yet. */
+export interface PendingEvent {
+  readonly body: string;
+  readonly name: string;
+  /** Id of the deal that a handler must see, and the installation that it belongs to. */
+  readonly deal?: string;
+  readonly isForged?: true;
+}
+
+export interface World {
+  readonly random: () => number;
+  readonly pick: <T>(from: readonly T[]) => T;
+  readonly character: Character;
+  readonly time: VirtualTime;
+  readonly bitrix24: FakeBitrix24;
+  readonly portal: FakePortal;
+  readonly attacker: FakePortal;
+  /** Survives processes, and checks each record that is written. */
+  readonly storage: Storage;
+  readonly truth: Truth;
+  readonly pending: PendingEvent[];
+  /** Deals whose event was answered 200, with their installation; and deals that a handler saw. */
+  readonly accepted: Map<string, number>;
+  readonly seen: Set<string>;
+  /** States that were in effect and never true. */
+  readonly violations: string[];
+  readonly log: string[];
+  /** Handlers, steps and storages fail. */
+  hasFailures: boolean;
+  readonly record: () => Promise<PortalRecord | undefined>;
+  /** Waits for a promise while time passes as needed. */
+  readonly drive: <T>(work: Promise<T>) => Promise<T>;
+}
+
+export function createWorld(seed: number, log: string[]): World {
+  const random = seeded(seed);
+  const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
+  const character: Character = {
+    throws: pick([0, 0.1, 0.3]),
+    storageFails: pick([0, 0, 0.02]),
+    isMapped: random() < 0.3,
+    sleeps: random() < 0.5,
+    lagMs: pick([0, 0, 3, 20, 200]) * MINUTE,
+    hasWizard: random() < 0.2,
+    isAttacked: random() < 0.6,
+    crashes: random() < 0.5,
+    hasOutages: random() < 0.5,
+  };
+  log.push(JSON.stringify(character));
+  const time = virtualTime(Date.UTC(2026, 10, 1));
+  const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, clock: time.now });
+  bitrix24.lag(character.lagMs);
+  const attacker = bitrix24.portal({ memberId: ATTACKER_MEMBER_ID, domain: "attacker.bitrix24.de" });
+  attacker.install(1);
+  const portal = bitrix24.portal({ memberId: MEMBER_ID });
+  const memory = memoryStorage({ clock: time.now });
+  const truth: Truth = {
+    ...{ versions: new Set<string>(), applicationTokens: new Set<string>(), removals: 0, installations: 0 },
+    ...{ wasUnpaid: false, hasSystemUser: false, isInstalled: false, isFinished: true, isPaid: true, version: 0 },
+  };
+  const violations: string[] = [];
+  let before: PortalRecord | undefined;
+  let removals = 0;
+  const storage: Storage = {
+    ...memory,
+    put: async (key, value, options) => {
+      const result = await memory.put(key, value, options);
+      if (result.ok && key[0] === "portal" && key[1] === MEMBER_ID) {
+        const record = value as unknown as PortalRecord;
+        if (before?.status === "installed" && record.status === "uninstalled") removals++;
+        for (const violation of violationsOf(record, truth, removals)) {
+          if (!violations.includes(violation)) log.push(`    VIOLATION: ${violation}`);
+          violations.push(violation);
+        }
+        before = record;
+      }
+      return result;
+    },
+  };
+  return {
+    ...{ random, pick, character, time, bitrix24, portal, attacker, storage, truth, violations, log },
+    ...{ pending: [], accepted: new Map(), seen: new Set(), hasFailures: true },
+    record: async () => (await memory.get<PortalRecord>(portalKey(MEMBER_ID)))?.value,
+    drive: (work) => drive(time, work),
+  };
+}
+
+/** Virtual milliseconds after which a promise counts as one that never settles. */
+const STUCK_MS = 10 * MINUTE;
+
+async function drive<T>(time: VirtualTime, work: Promise<T>): Promise<T> {
+  let isSettled = false;
+  const settle = (): void => void (isSettled = true);
+  work.then(settle, settle);
+  for (let ms = 0; !isSettled; ms += 100) {
+    if (ms > STUCK_MS) throw new Error("work that does not end within ten minutes");
+    await time.elapse(ms < 500 ? 0 : 100);
+  }
+  return await work;
+}
+
+/** Notes what is true at Bitrix24 now. */
+export function noteTruth({ portal, truth }: World): void {
+  const { version } = portal.state();
+  if (version !== undefined) truth.versions.add(String(version));
+  const token = new URLSearchParams(portal.forge("ONAPPTEST")).get("auth[application_token]")!;
+  truth.applicationTokens.add(createHash("sha256").update(token).digest("hex"));
+}
