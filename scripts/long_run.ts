@@ -2,7 +2,7 @@
  * The long forms of `tests/chaos` and `tests/random`. The gate runs about 20 seconds of each.
  *
  *     deno task chaos [seed] [seconds for each storage, default 60]
- *     deno task random [seed] [histories of portals, default 1000]
+ *     deno task random [seed] [histories of portals, default 10000]
  *
  * Without a seed it takes one from the clock and prints it. For `random` the same seed gives the same run. For `chaos` the
  * seed plans events, kills, pauses, clocks and outages; the outcome also depends on the machine, so a failure may need
@@ -16,7 +16,7 @@ import { ensureRedis } from "./redis_binary.ts";
 
 const FORMS: Readonly<Record<string, (seed: string, amount?: string) => Record<string, string>>> = {
   chaos: (seed, amount = "60") => ({ CHAOS_SEED: seed, CHAOS_SECONDS: amount }),
-  random: (seed, amount = "1000") => ({ SEED: seed, HISTORIES: amount }),
+  random: (seed, amount = "10000") => ({ SEED: seed, HISTORIES: amount }),
 };
 
 const [, , form = "", seed = String(Date.now() % 1_000_000), amount] = process.argv;

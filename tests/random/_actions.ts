@@ -40,10 +40,11 @@ export async function act(world: World, processes: Processes): Promise<void> {
   await restart(world, processes);
 }
 
-function install(world: World): void {
+function install(world: World, mayBeOlder = true): void {
   const { pick, portal, truth, character, log } = world;
-  // After a removal, an older version may be installed.
-  const version = Math.max(1, truth.version - pick([0, 0, 1]));
+  // After a removal, an older version may be installed. Targets are never lowered, so the app must not miss the removal.
+  const older = mayBeOlder && character.lagMs === 0 ? pick([0, 0, 1]) : 0;
+  const version = Math.max(1, truth.version - older);
   log.push(`install ${version}${character.hasWizard ? " by the wizard" : ""}`);
   const body = portal.install(version, { wizard: character.hasWizard });
   Object.assign(truth, { isInstalled: true, version, isFinished: !character.hasWizard, isPaid: true });
@@ -91,7 +92,7 @@ function missedReinstallation(world: World): void {
   remove(world);
   world.pending.pop();
   world.log.push("  its event is lost");
-  install(world);
+  install(world, false);
 }
 
 function addDeal(world: World): void {
@@ -99,7 +100,12 @@ function addDeal(world: World): void {
   if (!truth.isFinished || !truth.isPaid) return;
   const deal = `${pending.length}-${Math.floor(random() * 1e9)}`;
   const options = random() < 0.3 ? { userId: USER } : random() < 0.2 ? { tokenless: true } : {};
-  pending.push({ body: portal.event("ONCRMDEALADD", { ID: deal }, options), name: `deal ${deal}`, deal });
+  pending.push({
+    body: portal.event("ONCRMDEALADD", { ID: deal }, options),
+    name: `deal ${deal}`,
+    deal,
+    installation: truth.installations,
+  });
 }
 
 function addSystemUser(world: World): void {
@@ -142,13 +148,13 @@ async function deliverNext(world: World, processes: Processes): Promise<void> {
 }
 
 export async function deliver(world: World, processes: Processes, event: PendingEvent): Promise<void> {
-  const { time, log, pending, accepted, truth } = world;
+  const { time, log, pending, accepted } = world;
   const { status, body } = await world.drive(processes.any().app.fetch(post(event.body)));
   await body?.cancel();
   log.push(`  ${event.name}: ${status}`);
   assert([200, 403, 503].includes(status), `saw ${status} for ${event.name}`);
   if (event.isForged) return;
-  if (status === 200 && event.deal !== undefined) accepted.set(event.deal, truth.installations);
+  if (status === 200 && event.deal !== undefined) accepted.set(event.deal, event.installation!);
   if (status !== 503) return;
   // As a proxy in front of the app does, send it again after a while.
   await time.elapse(SECOND);

@@ -55,8 +55,9 @@ export interface Truth {
 export interface PendingEvent {
   readonly body: string;
   readonly name: string;
-  /** Id of the deal that a handler must see, and the installation that it belongs to. */
+  /** Id of the deal that a handler must see, and the number of the installation that it belongs to. */
   readonly deal?: string;
+  readonly installation?: number;
   readonly isForged?: true;
 }
 
