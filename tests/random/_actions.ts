@@ -49,6 +49,7 @@ function install(world: World, mayBeOlder = true): void {
   const body = portal.install(version, { wizard: character.hasWizard });
   Object.assign(truth, { isInstalled: true, version, isFinished: !character.hasWizard, isPaid: true });
   truth.installations++;
+  portal.pay();
   noteTruth(world);
   if (!character.hasWizard) world.pending.push({ body, name: `install ${version}` });
 }
@@ -127,7 +128,7 @@ export async function open(world: World, { any }: Processes, userId: number): Pr
   try {
     const { upgrade, isAdmin } = await drive(any().app.open(portal.open({ userId })));
     log.push(`  user ${userId} opens the app: ${upgrade.state}`);
-    assert.equal(isAdmin, userId === 1);
+    assert(!isAdmin || userId === 1);
   } catch (error) {
     if (!(error instanceof OnAppUpdateError)) throw error;
     log.push(`  user ${userId} opens the app: ${error.message}`);
@@ -154,6 +155,7 @@ export async function deliver(world: World, processes: Processes, event: Pending
   log.push(`  ${event.name}: ${status}`);
   assert([200, 403, 503].includes(status), `saw ${status} for ${event.name}`);
   if (event.isForged) return;
+  if (status === 403 && event.name === "uninstall") world.truth.wasRemovalRefused = true;
   if (status === 200 && event.deal !== undefined) accepted.set(event.deal, event.installation!);
   if (status !== 503) return;
   // As a proxy in front of the app does, send it again after a while.

@@ -42,6 +42,8 @@ export interface Truth {
   readonly versions: Set<string>;
   readonly applicationTokens: Set<string>;
   removals: number;
+  /** A removal came with an application_token that the app did not know. */
+  wasRemovalRefused: boolean;
   installations: number;
   wasUnpaid: boolean;
   hasSystemUser: boolean;
@@ -109,7 +111,13 @@ export function createWorld(seed: number, log: string[]): World {
   const portal = bitrix24.portal({ memberId: MEMBER_ID });
   const memory = memoryStorage({ clock: time.now });
   const truth: Truth = {
-    ...{ versions: new Set<string>(), applicationTokens: new Set<string>(), removals: 0, installations: 0 },
+    ...{
+      versions: new Set<string>(),
+      applicationTokens: new Set<string>(),
+      removals: 0,
+      wasRemovalRefused: false,
+      installations: 0,
+    },
     ...{ wasUnpaid: false, hasSystemUser: false, isInstalled: false, isFinished: true, isPaid: true, version: 0 },
   };
   const violations: string[] = [];
