@@ -45,6 +45,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "CannotVerifyError",
     "CopyError",
     "FormatError",
+    "InboxFullError",
     "InputError",
     "NoCredentialsError",
     "NonRetriableError",
