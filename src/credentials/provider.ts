@@ -114,9 +114,7 @@ function createInspect(
     for (const tokens of rankTokens((await loadPortal(storage, memberId)).tokens, clock())) {
       const isExpired = tokens.expiresAt <= clock();
       const waits = tokens.pending !== undefined && canRefresh;
-      const isNext = byRefresh
-        ? isExpired && tokens.isVerified !== true
-        : !isSettled(tokens) && (!isExpired || waits);
+      const isNext = byRefresh ? isExpired && tokens.isVerified !== true : !isSettled(tokens) && (!isExpired || waits);
       if (!isNext) continue;
       found = await tryToVerify(memberId, tokens) ?? found;
       if (byRefresh && found !== undefined) break;
