@@ -1,7 +1,22 @@
 /** What holds for every record that is ever written. */
 import type { PortalRecord } from "../../src/portal/record.ts";
 import { MEMBER_ID } from "../support/app.ts";
-import type { Truth } from "./_world.ts";
+
+/** What was true at Bitrix24 at some time. */
+export interface Truth {
+  readonly versions: Set<string>;
+  readonly applicationTokens: Set<string>;
+  removals: number;
+  /** A removal came with an application_token that the app did not know. */
+  wasRemovalRefused: boolean;
+  installations: number;
+  wasUnpaid: boolean;
+  hasSystemUser: boolean;
+  isInstalled: boolean;
+  isFinished: boolean;
+  isPaid: boolean;
+  version: number;
+}
 
 const DOMAIN = "example.bitrix24.de";
 

@@ -7,7 +7,7 @@ import { portalKey } from "../../src/portal/keys.ts";
 import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
 import { seeded } from "../support/seeded.ts";
 import { type VirtualTime, virtualTime } from "../support/time.ts";
-import { violationsOf } from "./_invariants.ts";
+import { type Truth, violationsOf } from "./_invariants.ts";
 
 export const SECOND = 1000;
 export const MINUTE = 60 * SECOND;
@@ -35,22 +35,6 @@ export interface Character {
   readonly crashes: boolean;
   /** The OAuth hosts have outages. */
   readonly hasOutages: boolean;
-}
-
-/** What was true at Bitrix24 at some time. */
-export interface Truth {
-  readonly versions: Set<string>;
-  readonly applicationTokens: Set<string>;
-  removals: number;
-  /** A removal came with an application_token that the app did not know. */
-  wasRemovalRefused: boolean;
-  installations: number;
-  wasUnpaid: boolean;
-  hasSystemUser: boolean;
-  isInstalled: boolean;
-  isFinished: boolean;
-  isPaid: boolean;
-  version: number;
 }
 
 /** An event that is not delivered yet. */
