@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { settle } from "../../../src/portal/settle.ts";
+import { describe, it } from "../../support/test.ts";
+
+const NOW = 1_785_300_000_000;
+
+const BELIEVED: PortalRecord = {
+  ...{ format: PORTAL_FORMAT, memberId: "a".repeat(32), domain: "x.bitrix24.de", status: "installed", generation: 1 },
+  ...{ version: "2.0.0", target: "5.0.0", isTargetUnconfirmed: true, applied: [], installedTs: 1, latestTs: 1 },
+};
+
+describe("settle(): a target that was only believed", () => {
+  const after = (raw: string, record = BELIEVED): unknown[] => {
+    const { record: next, hasWork } = settle(record, { state: "installed", raw, version: `${raw}.0.0` }, NOW);
+    return [next.target, next.isTargetUnconfirmed, hasWork];
+  };
+
+  it("is lowered to what Bitrix24 says, and never below the portal's version", () => {
+    assert.deepEqual(after("3"), ["3.0.0", undefined, true]);
+    assert.deepEqual(after("1"), ["2.0.0", undefined, true]);
+  });
+
+  it("is confirmed by the same version, and raised by a higher one", () => {
+    assert.deepEqual(after("5"), ["5.0.0", undefined, false]);
+    assert.deepEqual(after("6"), ["6.0.0", undefined, true]);
+  });
+
+  it("stays if an upgrade has begun", () => {
+    const run = { id: "1", from: "2.0.0", startedAt: 1, journal: [] };
+    assert.deepEqual(after("3", { ...BELIEVED, run }), ["5.0.0", true, false]);
+  });
+
+  it("that was confirmed is never lowered", () => {
+    const { isTargetUnconfirmed: _, ...confirmed } = BELIEVED;
+    assert.deepEqual(after("3", confirmed), ["5.0.0", undefined, false]);
+  });
+});
