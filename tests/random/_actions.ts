@@ -161,8 +161,8 @@ export async function deliver(world: World, processes: Processes, event: Pending
   // As a proxy in front of the app does, send it again after a while.
   await time.elapse(SECOND);
   await restart(world, processes);
-  // With "handled", it may be stored, and not verified as long as an outage lasts.
-  if (world.hasFailures || pending.length < 50) pending.unshift(event);
+  // Without failures, 503 says that the event is stored, and not verified yet.
+  if (world.hasFailures) pending.unshift(event);
 }
 
 async function forge(world: World, processes: Processes): Promise<void> {
@@ -191,9 +191,15 @@ async function restart({ time }: World, processes: Processes): Promise<void> {
   }
 }
 
-async function wait({ bitrix24, time, pick, pending, log }: World): Promise<void> {
-  // Not so long that tokens of pending events expire, or that events wait in vain for the OAuth hosts.
-  const ms = pick(pending.length > 0 ? [SECOND, 61 * SECOND] : [61 * SECOND, 5 * MINUTE, HOUR, 3 * HOUR, 8 * DAY]);
+async function wait({ bitrix24, storage, time, pick, pending, log }: World): Promise<void> {
+  // Not so long that tokens of pending events expire, or that events that wait for their verification are dropped.
+  let isWaiting = false;
+  for await (const _ of storage.list(["unverified"])) isWaiting = true;
+  const ms = pick(
+    pending.length > 0
+      ? [SECOND, 61 * SECOND]
+      : [61 * SECOND, 5 * MINUTE, HOUR, ...isWaiting ? [] : [3 * HOUR, 8 * DAY]],
+  );
   if (ms > HOUR) bitrix24.outage();
   log.push(`${ms / MINUTE} minutes pass`);
   await time.elapse(ms);
