@@ -54,7 +54,8 @@ describe("applicationToken() in a flood", () => {
       if (together) await Promise.all(Array.from({ length: 1000 }, (_, i) => attack(i)));
       else for (let i = 0; i < 1000; i++) await attack(i);
       assert.deepEqual(statuses, { 403: 6, 503: 994 });
-      assert.equal(made.asked.length, 6 * HOSTS.length);
+      const aboutForged = made.asked.filter(({ auth }) => auth?.startsWith("acce55-forged"));
+      assert.equal(aboutForged.length, 6 * HOSTS.length);
       assert.equal((await made.app.portal(MEMBER_ID))?.version, "910.0.0");
       await assertRefused(made, made.portal.update(2000, { rotateToken: true }), 503);
       // It waits behind forged events, of which six a minute are refused.
@@ -64,7 +65,7 @@ describe("applicationToken() in a flood", () => {
       assert.deepEqual(await unverified(made), []);
     });
 
-    test(`1,000 invented member_ids, ${how}: 300 verifications a minute; known portals have a limit of their own`, async () => {
+    test(`1,000 invented member_ids, ${how}: 300 requests a minute; known portals have a limit of their own`, async () => {
       const made = scene();
       await installPortal(made);
       made.now += 60_000;
@@ -77,8 +78,9 @@ describe("applicationToken() in a flood", () => {
       };
       if (together) await Promise.all(Array.from({ length: 1000 }, (_, i) => attack(i)));
       else for (let i = 0; i < 1000; i++) await attack(i);
-      assert.deepEqual(statuses, { 403: 300, 503: 700 });
-      assert.equal(made.asked.length, 300 * HOSTS.length);
+      // Each of them is asked about at both hosts.
+      assert.deepEqual(statuses, { 403: 150, 503: 850 });
+      assert.equal(made.asked.length, 300);
       const others = (await made.stored()).filter((entry) => !isUnverified(entry));
       assert.deepEqual(others, before);
       assert.equal(await made.send(made.portal.update(4)), 200);
@@ -86,7 +88,7 @@ describe("applicationToken() in a flood", () => {
       const stranger = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID });
       const install = stranger.install(1);
       assert.equal(await made.send(install), 503);
-      await waitMinutes(made, 3);
+      await waitMinutes(made, 7);
       assert.equal((await made.app.portal(OTHER_MEMBER_ID))?.version, "1.0.0");
       assert.deepEqual(await unverified(made), []);
     });

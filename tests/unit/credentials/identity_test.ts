@@ -344,6 +344,7 @@ describe("a removed portal", () => {
     const waiting = withToken(ping(portal), "f".repeat(32));
     assert.equal(await send(waiting), 503);
     made.answer = undefined;
+    made.now += 1;
     const removal = portal.uninstall();
     await send(removal);
     const all = JSON.stringify(await made.stored());
