@@ -137,9 +137,10 @@ async function assertFinalState(world: World, app: App): Promise<void> {
     assert.equal(record.version, record.target);
     assert(isReached(world, record), `on ${record.version}, Bitrix24 has ${truth.version}`);
   } else if (!isInstalled) await assertNoTokens(world);
+  // A portal whose removal was missed may have work that waits for the app.
+  if (isInstalled !== truth.isInstalled) return;
   const inbox = await Array.fromAsync(storage.list(["inbox"]), ({ key }) => key.join(" "));
   assert.deepEqual(inbox, [], "the inbox is empty");
-  if (isInstalled !== truth.isInstalled) return;
   const status = truth.isInstalled ? "current" : "uninstalled";
   assert.deepEqual((await app.admin.counts()).map(({ status, count }) => [status, count]), [[status, 1]]);
 }
