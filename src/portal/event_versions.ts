@@ -54,12 +54,9 @@ export function versionInEvent(event: B24Event, { verification, versions }: Even
 export function initialVersionOf(
   event: B24Event,
   target: string | undefined,
-  { verification: { claims, tokens }, versions }: EventFacts,
+  { verification, versions }: EventFacts,
 ): string | undefined {
   if (!hasVersion(event) || versions.deployed !== undefined) return target;
-  // Any user can send an ONAPPINSTALL with an access token of their own.
-  const isClaimed = claims !== undefined && tokens?.isAdmin !== true && target !== undefined;
-  if (event.name === "ONAPPINSTALL" && isClaimed) return target;
   const { path, raw } = event.name === "ONAPPINSTALL"
     ? { path: "data.VERSION", raw: event.data.version }
     : { path: "data.PREVIOUS_VERSION", raw: event.data.previousVersion };
@@ -67,8 +64,11 @@ export function initialVersionOf(
     const wanted = "the version the portal comes from, because the portal is not known yet";
     throw new InputError([{ path, saw: "nothing", wanted }]);
   }
-  const initial = parseNamed(path, raw, versions);
-  return target !== undefined && compareVersions(initial, target) > 0 ? target : initial;
+  // An event that waited for its verification names the version from which the updates that came meanwhile start.
+  const initial = verification.installedVersion === undefined
+    ? parseNamed(path, raw, versions)
+    : tryParse(raw, versions) ?? target;
+  return target !== undefined && (initial === undefined || compareVersions(initial, target) > 0) ? target : initial;
 }
 
 function parseNamed(path: string, raw: string, versions: VersionScheme): string {

@@ -1,6 +1,6 @@
 /** Time that passes only when a test lets it. */
 import { createHash } from "node:crypto";
-import { mock } from "node:test";
+import { mock } from "./test.ts";
 import { setImmediate } from "node:timers/promises";
 import type { Simulation } from "../../src/app/options.ts";
 import type { Time } from "../../src/async/time.ts";
