@@ -71,8 +71,8 @@ export interface NodeServer extends Listening {
   /** Settles when the server has stopped, by a signal or by `close`. The same promise as that of `close`. */
   readonly finished: Promise<void>;
   /**
-   * Stops the server: refuses new connections, waits for requests in flight, then closes the app. Connections that are
-   * still busy after `graceMs` are destroyed. Every call returns the same promise, which rejects if `close` of the app
+   * Stops the server: refuses new connections, closes those without a request, waits for requests in flight, then closes
+   * the app. Connections that are still busy after `graceMs` are destroyed. Every call returns the same promise, which rejects if `close` of the app
    * rejects or takes longer than `graceMs`.
    */
   readonly close: () => Promise<void>;
@@ -130,7 +130,7 @@ export async function serve(app: Servable, options: NodeServerOptions = {}): Pro
     // By default the library replaces the global Request and Response.
     overrideGlobalObjects: false,
   }) as Server;
-  closeSilentConnections(server);
+  const silent = limitSilentConnections(server);
   const requests = trackRequests(server);
   const listening = await listen(server, hostname, port);
 
@@ -140,7 +140,7 @@ export async function serve(app: Servable, options: NodeServerOptions = {}): Pro
   const close = (): Promise<void> => {
     if (!closing) {
       closing = true;
-      settle(stop(server, requests, app, graceMs).finally(removeSignalHandlers));
+      settle(stop(server, { silent, requests }, app, graceMs).finally(removeSignalHandlers));
     }
     return finished;
   };
@@ -163,9 +163,10 @@ const MAX_SILENT = 128;
 
 /**
  * Destroys connections that send no request in time, and the oldest ones if there are too many. Node ends them itself,
- * though later; Deno does not, and silent connections would use up the file descriptors of the process.
+ * though later; Deno does not, and silent connections would use up the file descriptors of the process. Returns the set of
+ * connections that have not sent a request yet; it stays up to date.
  */
-function closeSilentConnections(server: Server): void {
+function limitSilentConnections(server: Server): Set<Socket> {
   const { headersTimeout, keepAliveTimeout } = SERVER_OPTIONS;
   const timers = new WeakMap<Socket, ReturnType<typeof setTimeout>>();
   /** Connections without a request so far, the oldest first. */
@@ -192,6 +193,7 @@ function closeSilentConnections(server: Server): void {
     silent.delete(socket);
     response.once("close", () => socket.destroyed || arm(socket, keepAliveTimeout));
   });
+  return silent;
 }
 
 /** Returns the set of responses that are not finished yet; it stays up to date. */
@@ -224,9 +226,24 @@ async function listen(server: Server, hostname: string, port: number): Promise<L
   return { hostname, port: bound, url: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${bound}` };
 }
 
-async function stop(server: Server, requests: Set<ServerResponse>, app: Servable, graceMs: number): Promise<void> {
-  // Also closes idle connections.
+/** What a server is doing. */
+interface Activity {
+  /** Connections that have not sent a request yet. */
+  readonly silent: ReadonlySet<Socket>;
+  /** Responses that are not finished yet. */
+  readonly requests: ReadonlySet<ServerResponse>;
+}
+
+async function stop(
+  server: Server,
+  { silent, requests }: Activity,
+  app: Servable,
+  graceMs: number,
+): Promise<void> {
+  // Also closes connections that are idle after a request.
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  // A connection that has sent a part of a request may still send the rest.
+  for (const socket of silent) if (socket.bytesRead === 0) socket.destroy();
   for (const response of requests) if (!response.headersSent) response.setHeader("connection", "close");
   if (!await settlesWithin(closed, graceMs)) server.closeAllConnections();
   if (!await settlesWithin(app.close(), graceMs)) {
