@@ -8,7 +8,7 @@ import { type App, CannotVerifyError, NotAuthenticError, type Opening, type Open
 import { InputError, StorageError } from "../errors.ts";
 import { headersFor, textPage, waitingPage } from "./opening_page/page.ts";
 import { languageOf, type Texts, textsIn } from "./opening_page/texts.ts";
-import { viewOf } from "./opening_page/view.ts";
+import { type Leniency, type View, viewOf } from "./opening_page/view.ts";
 
 /** Options of {@linkcode openingPage}. */
 export interface OpeningPageOptions {
@@ -16,7 +16,7 @@ export interface OpeningPageOptions {
   readonly app: Pick<App, "open" | "opening">;
   /**
    * Returns the app's own page. Called with the request of the browser, whose body is unread, once the portal is on its
-   * target and its installation is finished.
+   * target and its installation is finished. With `openWhenStuck`, also for stuck portals: `opening.upgrade` says why.
    */
   readonly page: (request: Request, opening: Opening) => Response | Promise<Response>;
   /**
@@ -26,6 +26,13 @@ export interface OpeningPageOptions {
    * @default false
    */
   readonly finishWhenParked?: boolean;
+  /**
+   * Whether the app's own page answers if the installation is finished, but the portal is parked or blocked. If not, the
+   * page says so, and administrators can retry.
+   *
+   * @default false
+   */
+  readonly openWhenStuck?: boolean;
   /** Heading of the page while it waits, such as the name of the app. By default, "Getting ready" in the user's language. */
   readonly title?: string;
 }
@@ -38,7 +45,8 @@ export type OpeningPage = (request: Request, ...platform: unknown[]) => Promise<
  *
  * While the installer's handlers or upgrades run, it answers a page that shows their progress. When they have succeeded,
  * that page calls `BX24.installFinish()` if the installation is not finished, and otherwise opens the app. If the portal is
- * parked or blocked, it says so, and administrators can retry. In all other cases, `page` answers.
+ * parked or blocked, it says so, and administrators can retry; with `openWhenStuck`, `page` answers. In all other cases,
+ * `page` answers.
  *
  * The waiting page asks its own address by a random ticket. It contains no token and no `member_id`, sets no cookies, and
  * loads no script of others but Bitrix24's `https://api.bitrix24.com/api/v1/`. It is in English, German or Russian.
@@ -70,11 +78,15 @@ export type OpeningPage = (request: Request, ...platform: unknown[]) => Promise<
  * await app.close();
  * ```
  */
-export function openingPage({ app, page, finishWhenParked = false, title }: OpeningPageOptions): OpeningPage {
-  const show = (opening: Opening): Response => {
+export function openingPage(
+  { app, page, finishWhenParked = false, openWhenStuck = false, title }: OpeningPageOptions,
+): OpeningPage {
+  const leniency: Leniency = { finishWhenParked, openWhenStuck };
+
+  const show = (opening: Opening, ticket: string, view: View): Response => {
     const language = languageOf(opening.language);
     const nonce = crypto.randomUUID();
-    const html = waitingPage({ language, title, nonce }, opening.ticket!, viewOf(opening, { finishWhenParked }));
+    const html = waitingPage({ language, title, nonce }, ticket, view);
     return new Response(html, { headers: headersFor(HTML, opening.frameAncestors, nonce) });
   };
 
@@ -90,7 +102,7 @@ export function openingPage({ app, page, finishWhenParked = false, title }: Open
   };
 
   return async (request, ...platform) => {
-    if (isQuestion(request)) return await answerQuestion(app, request, finishWhenParked);
+    if (isQuestion(request)) return await answerQuestion(app, request, leniency);
     let opening: Opening;
     try {
       opening = await app.open(request.clone(), ...platform);
@@ -98,9 +110,12 @@ export function openingPage({ app, page, finishWhenParked = false, title }: Open
       discard(request);
       return refuse(error, new URL(request.url).searchParams.get("LANG") ?? undefined);
     }
-    if (opening.ticket === undefined) return await page(request, opening);
+    const view = viewOf(opening, leniency);
+    if (opening.ticket === undefined || (view.state === "ready" && opening.isInstalled)) {
+      return await page(request, opening);
+    }
     discard(request);
-    return show(opening);
+    return show(opening, opening.ticket, view);
   };
 }
 
@@ -123,7 +138,7 @@ function isQuestion(request: Request): boolean {
 async function answerQuestion(
   app: OpeningPageOptions["app"],
   request: Request,
-  finishWhenParked: boolean,
+  leniency: Leniency,
 ): Promise<Response> {
   const question = await readQuestion(request);
   if (question === undefined) return answerJson(400, { error: "bad_request" });
@@ -136,7 +151,7 @@ async function answerQuestion(
     return answerJson(refusal.status, { error: "unavailable" });
   }
   if (opening === undefined) return answerJson(404, { error: "expired" });
-  return answerJson(200, viewOf(opening, { finishWhenParked }));
+  return answerJson(200, viewOf(opening, leniency));
 }
 
 function answerJson(status: number, body: object): Response {

@@ -18,15 +18,23 @@ export interface View {
   readonly finishes: boolean;
 }
 
-/** Returns the view of an opening. `finishWhenParked`: a parked installation is finished all the same. */
+/** The options of `openingPage()` for stuck portals. */
+export interface Leniency {
+  readonly finishWhenParked: boolean;
+  readonly openWhenStuck: boolean;
+}
+
+/** Returns the view of an opening. */
 export function viewOf(
   { isAdmin, isInstalled, language, upgrade }: OpeningState,
-  { finishWhenParked }: { readonly finishWhenParked: boolean },
+  { finishWhenParked, openWhenStuck }: Leniency,
 ): View {
   const texts = textsIn(languageOf(language));
   const common = { canRetry: false, finishes: !isInstalled };
   const { state, progress, message } = upgrade;
-  if (state === "current" || (state === "parked" && !isInstalled && finishWhenParked)) {
+  const isStuck = state === "parked" || state === "blocked";
+  const isOverlooked = isInstalled ? isStuck && openWhenStuck : state === "parked" && finishWhenParked;
+  if (state === "current" || isOverlooked) {
     return { ...common, state: "ready", status: texts.ready };
   }
   if (state === "upgrading") {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   type App,
+  B24Error,
   createApp,
   memoryStorage,
   type Opening,
@@ -248,6 +249,40 @@ describe("openingPage()", () => {
     assert.deepEqual(browser.calls, ["installFinish"]);
     await made.app.close();
   });
+
+  for (const blocked of [false, true]) {
+    it(`shows ${blocked ? "a blocked" : "a parked"} portal, and opens the app with openWhenStuck`, async () => {
+      const seen: string[] = [];
+      const page: OpeningPageOptions["page"] = (_request, { portal, upgrade }) => {
+        seen.push(upgrade.state);
+        return new Response(`on ${portal.version}`);
+      };
+      const upgrade = (): void => {
+        throw blocked
+          ? new B24Error({ code: "PAYMENT_REQUIRED", description: "no", status: 401, method: "crm.deal.list" })
+          : new Error("no");
+      };
+      for (const openWhenStuck of [false, true]) {
+        const made = setUp({ openWhenStuck, page, upgrade, retry: { maxAttempts: 1 } });
+        made.portal.install(2);
+        assert.equal(await (await made.page(made.portal.open())).text(), "on 2.0.0");
+        seen.length = 0;
+        made.portal.update(3);
+        const request = made.portal.open();
+        const waiting = await (await made.page(request)).text();
+        const browser = browse(made, waiting, request.url);
+        await made.settled();
+        await browser.later();
+        await new Promise((next) => setTimeout(next, 5));
+        assert.deepEqual(browser.calls, openWhenStuck ? ["reloadWindow"] : []);
+        const html = await (await made.page(made.portal.open())).text();
+        if (openWhenStuck) assert.equal(html, "on 2.0.0");
+        else assert.match(html, blocked ? /is waiting for something/ : /could not be updated/);
+        assert.deepEqual(seen, openWhenStuck ? [blocked ? "blocked" : "parked"] : []);
+        await made.app.close();
+      }
+    });
+  }
 
   it("tells a user who is no administrator nothing but that one is needed", async () => {
     const made = setUp();
