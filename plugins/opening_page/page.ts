@@ -8,12 +8,14 @@ export function headersFor(
   frameAncestors: readonly string[],
   nonce?: string,
 ): Record<string, string> {
-  const own = nonce === undefined ? "" : ` 'nonce-${nonce}'`;
+  const own = nonce === undefined ? [] : [
+    `script-src 'nonce-${nonce}' https://api.bitrix24.com`,
+    `style-src 'nonce-${nonce}'`,
+    "connect-src 'self'",
+  ];
   const policy = [
     "default-src 'none'",
-    `script-src 'self'${own} https://api.bitrix24.com`,
-    `style-src 'self'${own}`,
-    "connect-src 'self'",
+    ...own,
     "base-uri 'none'",
     "form-action 'none'",
     `frame-ancestors ${frameAncestors.join(" ")}`,
@@ -84,24 +86,25 @@ export function textPage(parts: PageParts, text: string): string {
 
 /** Returns the page that shows a view, and asks again by its ticket. */
 export function waitingPage(parts: PageParts, ticket: string, view: View): string {
-  const { retry, progress, offline, expired } = textsIn(parts.language);
-  const data = JSON.stringify({ ticket, view, offline, expired });
+  const { retry, progress, offline, expired, reload } = textsIn(parts.language);
+  const data = JSON.stringify({ ticket, view, offline, expired, reload });
   const content = `<p role="status" id="status">${escaped(view.status)}</p>
 <progress id="progress" aria-label="${escaped(progress)}"${view.state === "waiting" ? "" : " hidden"}></progress>
 <p id="message">${escaped(view.message ?? "")}</p>
 <button type="button" id="retry"${view.canRetry ? "" : " hidden"}>${escaped(retry)}</button>
 <div id="data" hidden data-page="${escaped(data)}"></div>
 <script nonce="${parts.nonce}">${SCRIPT}</script>`;
-  return page(parts, content, `<script src="https://api.bitrix24.com/api/v1/"></script>\n`);
+  return page(parts, content, `<script async src="https://api.bitrix24.com/api/v1/"></script>\n`);
 }
 
 /**
  * The script of the page. It asks the page's own address, without the query of Bitrix24, which contains a secret of the
- * session. `BX24` is Bitrix24's library: only it can finish an installation, and reload the page with new tokens.
+ * session. `BX24` is Bitrix24's library: only it can finish an installation, and reload the page with new tokens. It is
+ * `null` outside of Bitrix24's frame, and reloads nothing in the placements of older portals: then the user has to.
  */
 const SCRIPT = `
 (() => {
-  const { ticket, view, offline, expired } = JSON.parse(document.getElementById("data").dataset.page);
+  const { ticket, view, offline, expired, reload } = JSON.parse(document.getElementById("data").dataset.page);
   const [status, bar, message, retry] = ["status", "progress", "message", "retry"].map((id) => document.getElementById(id));
   const address = new URL(location.href);
   for (const name of ["DOMAIN", "PROTOCOL", "LANG", "APP_SID"]) address.searchParams.delete(name);
@@ -109,8 +112,13 @@ const SCRIPT = `
     if (element.textContent !== value) element.textContent = value;
   };
   const end = (finishes) => {
-    if (typeof BX24 === "undefined") location.reload();
-    else BX24.init(() => finishes ? BX24.installFinish() : BX24.reloadWindow());
+    const library = typeof BX24 === "undefined" ? null : BX24;
+    if (library === null) text(status, reload);
+    else library.init(() => finishes ? library.installFinish() : library.reloadWindow());
+  };
+  const whenLoaded = (act) => {
+    setTimeout(text, 10000, status, reload);
+    document.readyState === "complete" ? act() : addEventListener("load", act);
   };
   const show = (view) => {
     text(status, view.status);
@@ -121,7 +129,7 @@ const SCRIPT = `
       bar.max = view.progress.total;
       bar.value = view.progress.done;
     } else bar.removeAttribute("value");
-    if (view.state === "ready") end(view.finishes);
+    if (view.state === "ready") whenLoaded(() => end(view.finishes));
     else setTimeout(ask, view.state === "waiting" ? 1500 : 10000, false);
   };
   const ask = async (isRetry) => {

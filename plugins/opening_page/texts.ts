@@ -13,6 +13,7 @@ export interface Texts {
   readonly progress: string;
   readonly offline: string;
   readonly expired: string;
+  readonly reload: string;
   readonly input: string;
   readonly notAuthentic: string;
   readonly unavailable: string;
@@ -23,13 +24,14 @@ const EN: Texts = {
   installing: "The app is being installed…",
   upgrading: "The app is being updated…",
   blocked: "The app is waiting for something on your Bitrix24.",
-  parked: "The app could not be updated. Its developer has to look into it.",
+  parked: "The app could not be set up. Its developer has to look into it.",
   ready: "Done. The app opens now…",
   waitsForAdministrator: "The installation is not finished. An administrator of your Bitrix24 has to open the app.",
   retry: "Try again",
   progress: "Progress",
   offline: "No connection. Trying again…",
   expired: "This page has expired. Please reload it.",
+  reload: "Done. Please reload the page.",
   input: "Please open this app in Bitrix24.",
   notAuthentic: "Bitrix24 does not confirm that you may open this app. Please reload the page.",
   unavailable: "Bitrix24 cannot be asked now. Please reload the page in a minute.",
@@ -40,7 +42,7 @@ const DE: Texts = {
   installing: "Die App wird installiert …",
   upgrading: "Die App wird aktualisiert …",
   blocked: "Die App wartet auf etwas in Ihrem Bitrix24.",
-  parked: "Die App konnte nicht aktualisiert werden. Der Entwickler muss sich darum kümmern.",
+  parked: "Die App konnte nicht eingerichtet werden. Der Entwickler muss sich darum kümmern.",
   ready: "Fertig. Die App wird geöffnet …",
   waitsForAdministrator:
     "Die Installation ist nicht abgeschlossen. Ein Administrator Ihres Bitrix24 muss die App öffnen.",
@@ -48,6 +50,7 @@ const DE: Texts = {
   progress: "Fortschritt",
   offline: "Keine Verbindung. Neuer Versuch …",
   expired: "Diese Seite ist abgelaufen. Bitte laden Sie sie neu.",
+  reload: "Fertig. Bitte laden Sie die Seite neu.",
   input: "Bitte öffnen Sie diese App in Bitrix24.",
   notAuthentic: "Bitrix24 bestätigt nicht, dass Sie diese App öffnen dürfen. Bitte laden Sie die Seite neu.",
   unavailable: "Bitrix24 ist gerade nicht erreichbar. Bitte laden Sie die Seite in einer Minute neu.",
@@ -58,13 +61,14 @@ const RU: Texts = {
   installing: "Приложение устанавливается…",
   upgrading: "Приложение обновляется…",
   blocked: "Приложение ожидает действий в вашем Битрикс24.",
-  parked: "Не удалось обновить приложение. Этим должен заняться его разработчик.",
+  parked: "Не удалось подготовить приложение. Этим должен заняться его разработчик.",
   ready: "Готово. Приложение открывается…",
   waitsForAdministrator: "Установка не завершена. Приложение должен открыть администратор вашего Битрикс24.",
   retry: "Повторить",
   progress: "Ход выполнения",
   offline: "Нет соединения. Повторная попытка…",
   expired: "Страница устарела. Обновите её.",
+  reload: "Готово. Обновите страницу.",
   input: "Откройте это приложение в Битрикс24.",
   notAuthentic: "Битрикс24 не подтверждает, что вы можете открыть это приложение. Обновите страницу.",
   unavailable: "Битрикс24 сейчас недоступен. Обновите страницу через минуту.",

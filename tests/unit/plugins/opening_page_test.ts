@@ -80,8 +80,8 @@ interface Browser {
   readonly click: () => Promise<void>;
 }
 
-/** Runs the script of a waiting page. */
-function browse(made: Setup, html: string, address: string): Browser {
+/** Runs the script of a waiting page. `library`: the page has loaded Bitrix24's script, inside of Bitrix24's frame. */
+function browse(made: Setup, html: string, address: string, { library = true } = {}): Browser {
   const [, script] = /<script nonce="[^"]+">([\s\S]*?)<\/script>/.exec(html)!;
   const calls: string[] = [];
   const asked: URL[] = [];
@@ -98,19 +98,23 @@ function browse(made: Setup, html: string, address: string): Browser {
   });
   const shown = { status: element(), progress: element(), message: element(), retry: element() };
   const page = { dataset: { page: JSON.stringify(dataOf(html)) } };
-  const document = { getElementById: (id: string) => id === "data" ? page : shown[id as keyof typeof shown] };
+  const document = {
+    readyState: "complete",
+    getElementById: (id: string) => id === "data" ? page : shown[id as keyof typeof shown],
+  };
   const fetch = (url: URL, init: RequestInit): Promise<Response> => {
     asked.push(url);
     const answer = made.page(new Request(url, init));
     pending = answer;
     return answer;
   };
-  const BX24 = {
+  const BX24 = !library ? null : {
     init: (then: () => void) => then(),
     installFinish: () => calls.push("installFinish"),
     reloadWindow: () => calls.push("reloadWindow"),
   };
-  const setTimeout = (run: () => Promise<void>): number => timers.push(run);
+  const setTimeout = (run: (...values: unknown[]) => Promise<void>, _ms: number, ...values: unknown[]): number =>
+    timers.push(() => run(...values));
   const parameters = { document, fetch, BX24, setTimeout, location: { href: address } };
   new Function(...Object.keys(parameters), script!)(...Object.values(parameters));
   return {
@@ -170,7 +174,7 @@ describe("openingPage()", () => {
     assert.match(html, /<html lang="en">/);
     assert.match(html, /<p role="status" id="status">The app is being updated…<\/p>/);
     assert.match(html, /<progress id="progress" aria-label="Progress">/);
-    assert.match(html, /<script src="https:\/\/api\.bitrix24\.com\/api\/v1\/"><\/script>/);
+    assert.match(html, /<script async src="https:\/\/api\.bitrix24\.com\/api\/v1\/"><\/script>/);
     assert.doesNotMatch(html, SECRETS);
     const browser = browse(made, html, request.url);
     while (browser.shown.progress["value"] === undefined) {
@@ -208,6 +212,24 @@ describe("openingPage()", () => {
     await made.app.close();
   });
 
+  for (const library of [false, true]) {
+    const what = library ? "does nothing" : "is missing";
+    it(`asks the user to reload the page if Bitrix24's script ${what}`, async () => {
+      const made = setUp();
+      made.portal.install(2, { wizard: true });
+      const request = made.portal.open();
+      const html = await (await made.page(request)).text();
+      const browser = browse(made, html, request.url, { library });
+      await made.settled();
+      while (browser.shown.status["textContent"] !== "Done. Please reload the page.") {
+        await new Promise((next) => setTimeout(next, 2));
+        await browser.later();
+      }
+      assert.deepEqual(browser.calls, library ? ["installFinish"] : []);
+      await made.app.close();
+    });
+  }
+
   it("shows a parked installation, and lets administrators retry it", async () => {
     let isBroken = true;
     const made = setUp({
@@ -221,7 +243,7 @@ describe("openingPage()", () => {
     await made.settled();
     const request = made.portal.open();
     const html = await (await made.page(request)).text();
-    assert.match(html, /The app could not be updated/);
+    assert.match(html, /The app could not be set up/);
     assert.match(html, /<p id="message">no &lt;room&gt;<\/p>/);
     const browser = browse(made, html, request.url);
     assert.equal(browser.shown.retry["hidden"], false);
@@ -277,7 +299,7 @@ describe("openingPage()", () => {
         assert.deepEqual(browser.calls, openWhenStuck ? ["reloadWindow"] : []);
         const html = await (await made.page(made.portal.open())).text();
         if (openWhenStuck) assert.equal(html, "on 2.0.0");
-        else assert.match(html, blocked ? /is waiting for something/ : /could not be updated/);
+        else assert.match(html, blocked ? /is waiting for something/ : /could not be set up/);
         assert.deepEqual(seen, openWhenStuck ? [blocked ? "blocked" : "parked"] : []);
         await made.app.close();
       }
@@ -342,7 +364,8 @@ describe("openingPage()", () => {
     }
     assert(ancestors.every((origin) => origin.startsWith("https://")), ancestors.join());
     const [, nonce] = /<script nonce="([^"]+)"/.exec(html)!;
-    assert.deepEqual(policy.get("script-src"), ["'self'", `'nonce-${nonce}'`, "https://api.bitrix24.com"]);
+    assert.deepEqual(policy.get("script-src"), [`'nonce-${nonce}'`, "https://api.bitrix24.com"]);
+    assert.deepEqual(policy.get("style-src"), [`'nonce-${nonce}'`]);
     assert.deepEqual([policy.get("default-src"), policy.get("form-action")], [["'none'"], ["'none'"]]);
     assert.equal(response.headers.get("set-cookie"), null);
     assert.equal(response.headers.get("cache-control"), "no-store");
