@@ -78,13 +78,8 @@ const MAX_CACHED_TOKENS = 1000;
 export function applicationToken(options: ApplicationTokenOptions = {}): Plugin {
   const { graceMs = DAY_MS, confirm = "always", budget = {} } = options;
   const { perMinute = 600, perPortal = 6 } = budget;
-  for (
-    const [name, value, min] of [["graceMs", graceMs, 0], ["perMinute", perMinute, 1], [
-      "perPortal",
-      perPortal,
-      1,
-    ]] as const
-  ) {
+  const numbers = [["graceMs", graceMs, 0], ["perMinute", perMinute, 1], ["perPortal", perPortal, 1]] as const;
+  for (const [name, value, min] of numbers) {
     // NaN and Infinity would limit nothing.
     if (!(value >= min && value < Infinity)) {
       throw new TypeError(`cannot verify with ${name} ${value}, wanted a number from ${min}`);
@@ -174,8 +169,7 @@ function createVerify(host: PluginHost): Verify {
   }
   return async (event) => {
     const { memberId, accessToken, serverEndpoint } = event.auth;
-    const server = URL.canParse(serverEndpoint ?? "") ? new URL(serverEndpoint!).origin : undefined;
-    const info = await ownerOf(host, accessToken!, server);
+    const info = await ownerOf(host, accessToken!, serverEndpoint);
     if (!new Secret(info.clientId).equals(clientId)) {
       throw new NotAuthenticError("the access token belongs to another app");
     }
@@ -198,9 +192,9 @@ function createVerify(host: PluginHost): Verify {
   };
 }
 
-async function ownerOf(host: PluginHost, token: Secret, server: string | undefined): Promise<AppInfo> {
+async function ownerOf(host: PluginHost, token: Secret, serverEndpoint: string | undefined): Promise<AppInfo> {
   try {
-    return await host.appInfo(token, server);
+    return await host.appInfo(token, serverEndpoint);
   } catch (error) {
     // An installation may be younger than the OAuth host's answer: it is asked again.
     const isBehind = error instanceof B24Error && error.b24Code.toLowerCase() === "not_installed";

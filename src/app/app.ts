@@ -255,7 +255,7 @@ export function createApp(options: AppOptions): App {
 
   const admin = createAdmin(runtime, registry.upgrades, wake);
   const { open, opening } = createOpenings({
-    ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator },
+    ...{ runtime, limits, keys, oauthHosts, lifecycle, verifier, worker, checks, isAdministrator },
     ...{ upgrades: registry.upgrades, appInfo: oauth.appInfo, retry: admin.retry },
   });
 

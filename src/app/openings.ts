@@ -60,7 +60,7 @@ export interface Opening {
 export type OpeningState = Pick<Opening, "isAdmin" | "isInstalled" | "language" | "upgrade">;
 
 /** The parts of an app that openings use. */
-export interface OpeningsOptions extends Pick<Settings, "limits" | "keys"> {
+export interface OpeningsOptions extends Pick<Settings, "limits" | "keys" | "oauthHosts"> {
   readonly runtime: AppRuntime;
   readonly upgrades: readonly Upgrade[];
   readonly lifecycle: Lifecycle;
@@ -99,7 +99,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
     schedule: (memberId) => schedulePortal(runtime, memberId, clock()),
     raiseTarget: (memberId, version) => raiseTarget(runtime, memberId, version),
     verify: createOpeningVerifier({
-      ...{ runtime, appInfo: options.appInfo, budget: options.verifier.budget },
+      ...{ runtime, appInfo: options.appInfo, budget: options.verifier.budget, oauthHosts: options.oauthHosts },
       ...defined({ clientId: options.keys.clientId }),
       isAdministrator: options.isAdministrator,
     }),

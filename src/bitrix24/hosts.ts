@@ -101,6 +101,11 @@ function shown(text: string): string {
   return JSON.stringify(host.slice(0, 100));
 }
 
+/** Returns the origin of an address, such as the `server_endpoint` of an event; `undefined` if it is not one. */
+export function originOf(address: string | undefined): string | undefined {
+  return address !== undefined && URL.canParse(address) ? new URL(address).origin : undefined;
+}
+
 /**
  * Returns the origin of an OAuth host. Loopback addresses may be http, for tests and demonstrations.
  *

@@ -9,6 +9,7 @@ import type { Secret } from "../secret.ts";
 import { type AnswerLimits, type HostAnswer, readAnswer } from "./answer.ts";
 import { B24Error } from "./b24_error.ts";
 import { meaningOf } from "./error_codes.ts";
+import { originOf } from "./hosts.ts";
 import { scopesOf } from "./schemas.ts";
 
 /** `app.info`: what an OAuth host says about an access token, its owner and its portal. */
@@ -63,7 +64,8 @@ export interface OAuthClientOptions {
 /** Calls the OAuth hosts of the app. */
 export interface OAuthClient {
   /**
-   * Calls `app.info`. `server` is asked first if it is one of the app's hosts; the other hosts are asked if it is down.
+   * Calls `app.info`. `server`, such as the `server_endpoint` of an event, is asked first if it is an address of one of the
+   * app's hosts; the other hosts are asked if it is down.
    *
    * @throws {B24Error} if a host refuses the token
    * @throws {UnreachableError} if no host knows the token and at least one could not be asked
@@ -124,7 +126,8 @@ export function createOAuthClient(options: OAuthClientOptions): OAuthClient {
     hosts.toSorted((a, b) => Number(b === server) - Number(a === server));
 
   return {
-    appInfo: async (token, server, signal) => {
+    appInfo: async (token, serverEndpoint, signal) => {
+      const server = originOf(serverEndpoint);
       let refusal: B24Error | undefined;
       let outage: unknown;
       for (const host of startingWith(server)) {
@@ -140,7 +143,8 @@ export function createOAuthClient(options: OAuthClientOptions): OAuthClient {
       }
       throw outage ?? refusal;
     },
-    refresh: async (refreshToken, { clientId, clientSecret }, server) => {
+    refresh: async (refreshToken, { clientId, clientSecret }, serverEndpoint) => {
+      const server = originOf(serverEndpoint);
       const fields = {
         grant_type: "refresh_token",
         client_id: clientId,

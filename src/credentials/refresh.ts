@@ -112,11 +112,11 @@ async function requestTokens(
 /** Returns the function that refreshes pairs of events that are not verified yet; `undefined` without the app's keys. */
 export function createRefreshForeign(
   settings: CredentialsSettings,
-): ((refreshToken: Secret, server: string | undefined) => Promise<RefreshedTokens>) | undefined {
+): ((refreshToken: Secret, serverEndpoint: string | undefined) => Promise<RefreshedTokens>) | undefined {
   const keys = appKeys(settings);
   if (keys === undefined) return undefined;
-  return async (refreshToken, server) => {
-    const refreshed = await settings.oauth.refresh(refreshToken, keys, server);
+  return async (refreshToken, serverEndpoint) => {
+    const refreshed = await settings.oauth.refresh(refreshToken, keys, serverEndpoint);
     // The pair of the event may be a stored one, which the refresh has invalidated.
     await passToOwner(settings, refreshToken.reveal(), refreshed);
     return refreshed;

@@ -5,7 +5,7 @@ import type { AppInfo, OAuthClient } from "../bitrix24/oauth_client.ts";
 import type { OpeningRequest } from "../bitrix24/opening.ts";
 import { CannotVerifyError, NotAuthenticError, UnreachableError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import type { Budget } from "../verify/budget.ts";
+import { type Budget, requestsFor } from "../verify/budget.ts";
 
 /** Options of {@linkcode createTokenAnswers}. */
 export interface TokenAnswersOptions {
@@ -13,6 +13,8 @@ export interface TokenAnswersOptions {
   readonly appInfo: OAuthClient["appInfo"];
   /** Returns the budget that openings share with unverified events. */
   readonly budget: () => Budget;
+  /** Origins of the OAuth hosts: each of them is asked about an opening that names none of them. */
+  readonly oauthHosts: readonly string[];
 }
 
 /** What is known of the portal of an opening. */
@@ -51,7 +53,7 @@ const REFUSED_MS = 10 * 60_000;
 const MAX_REMEMBERED = 10_000;
 
 /** Returns the answers of this process. */
-export function createTokenAnswers({ runtime, appInfo, budget }: TokenAnswersOptions): TokenAnswers {
+export function createTokenAnswers({ runtime, appInfo, budget, oauthHosts }: TokenAnswersOptions): TokenAnswers {
   const { clock, digest } = runtime;
   const remembered = new Map<string, TokenAnswer>();
   const running = new Map<string, Promise<TokenAnswer>>();
@@ -60,7 +62,8 @@ export function createTokenAnswers({ runtime, appInfo, budget }: TokenAnswersOpt
 
   async function ask(key: string, opening: OpeningRequest, isKnown: boolean): Promise<TokenAnswer> {
     const { memberId } = opening;
-    while (!budget().take(memberId, isKnown)) {
+    const requests = requestsFor(opening.serverEndpoint, oauthHosts);
+    while (!budget().take(memberId, isKnown, requests)) {
       // Users of one portal may open the app at once: more than the budget allows wait for the answers to others.
       const questions = underWay.get(memberId);
       if (questions === undefined) throw new CannotVerifyError("too many verifications in this minute");
@@ -74,7 +77,7 @@ export function createTokenAnswers({ runtime, appInfo, budget }: TokenAnswersOpt
       const answer = await question;
       if (!(answer.outcome instanceof Error) && answer.outcome.memberId === memberId) {
         // Only forged openings use the budget up.
-        budget().giveBack(memberId, isKnown);
+        budget().giveBack(memberId, isKnown, requests);
       }
       const { profile } = remembered.get(key) ?? {};
       if (profile !== undefined) answer.profile = profile;
@@ -87,11 +90,10 @@ export function createTokenAnswers({ runtime, appInfo, budget }: TokenAnswersOpt
     }
   }
 
-  async function askNow({ accessToken, expiresAt, serverEndpoint = "" }: OpeningRequest): Promise<TokenAnswer> {
+  async function askNow({ accessToken, expiresAt, serverEndpoint }: OpeningRequest): Promise<TokenAnswer> {
     const askedAt = clock();
-    const server = URL.canParse(serverEndpoint) ? new URL(serverEndpoint).origin : undefined;
     try {
-      return { until: expiresAt, askedAt, outcome: await appInfo(accessToken, server) };
+      return { until: expiresAt, askedAt, outcome: await appInfo(accessToken, serverEndpoint) };
     } catch (error) {
       if (error instanceof B24Error && error.failsVerification) {
         const refusal = new NotAuthenticError(`the OAuth host refuses the access token: ${error.b24Code}`);

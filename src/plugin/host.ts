@@ -22,12 +22,12 @@ export interface PluginHost {
   /** Access tokens and addresses of portals. */
   readonly credentials: PortalCredentialsProvider;
   /**
-   * Asks the app's OAuth hosts to whom an access token belongs. `server` is the OAuth host that an event names; it is
-   * asked first if it is one of the app's.
+   * Asks the app's OAuth hosts to whom an access token belongs. `serverEndpoint` is that of the event: the host that it
+   * names is asked first if it is one of the app's.
    *
    * Rejects with a `B24Error` if a host refuses the token, and with an `UnreachableError` if no host answers.
    */
-  readonly appInfo: (accessToken: Secret, server?: string) => Promise<AppInfo>;
+  readonly appInfo: (accessToken: Secret, serverEndpoint?: string) => Promise<AppInfo>;
   /**
    * Returns whether the user of an access token is an administrator of its portal, as `profile` says; `undefined` if the
    * portal does not answer. `clientEndpoint` must come from an OAuth host.

@@ -3,6 +3,7 @@
  * confirms its user and portal: it may belong to another portal, so it never replaces a verified one.
  */
 import type { B24Event } from "../bitrix24/events.ts";
+import { originOf } from "../bitrix24/hosts.ts";
 import { defined } from "../defined.ts";
 import type { StoredVerification } from "./event_facts.ts";
 
@@ -61,7 +62,7 @@ export function tokensOfEvent(
     ...defined({
       userId: verified?.userId ?? userId,
       refreshToken: refreshToken?.reveal(),
-      server: serverOf(event),
+      server: originOf(event.auth.serverEndpoint),
       isVerified: verified === undefined ? undefined : true as const,
       isAdmin: verified?.isAdmin,
       pending: Object.keys(pending).length === 0 ? undefined : pending,
@@ -78,12 +79,8 @@ function systemUserOf(event: B24Event, ts: number): StoredTokens | undefined {
     expiresAt,
     scope,
     ts,
-    ...defined({ userId, refreshToken: refreshToken?.reveal(), server: serverOf(event) }),
+    ...defined({ userId, refreshToken: refreshToken?.reveal(), server: originOf(event.auth.serverEndpoint) }),
   };
-}
-
-function serverOf({ auth: { serverEndpoint } }: B24Event): string | undefined {
-  return serverEndpoint !== undefined && URL.canParse(serverEndpoint) ? new URL(serverEndpoint).origin : undefined;
 }
 
 /** Returns whether nothing is left to ask Bitrix24 about the user of a pair. */

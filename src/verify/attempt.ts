@@ -20,7 +20,7 @@ import {
 } from "../portal/unverified.ts";
 import { Secret } from "../secret.ts";
 import type { Entry } from "../storage/storage.ts";
-import type { Budget } from "./budget.ts";
+import { type Budget, requestsFor } from "./budget.ts";
 import type { AcceptedEvent, FirstAttempt } from "./first_attempts.ts";
 import type { RefusedTokens } from "./refused_tokens.ts";
 import { verifyEvent } from "./verify_event.ts";
@@ -35,7 +35,7 @@ export interface AttemptOptions {
   /** Accepts a verified event: stores its delivery and has it processed. */
   readonly accept: (incoming: Incoming, verification: StoredVerification) => Promise<Omit<AcceptedEvent, "state">>;
   /** Refreshes the token pair of an event whose access token has expired; absent without `clientSecret`. */
-  readonly refresh?: (refreshToken: Secret, server: string | undefined) => Promise<RefreshedTokens>;
+  readonly refresh?: (refreshToken: Secret, serverEndpoint: string | undefined) => Promise<RefreshedTokens>;
   /** Called if an event of a stored portal was refused. */
   readonly onRefused: (memberId: string) => void;
 }
@@ -73,8 +73,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
     } catch (error) {
       return await finish({ state: "refused", error: error as Error });
     }
-    const server = serverOf(event);
-    const requests = server !== undefined && oauthHosts.includes(server) ? 1 : oauthHosts.length;
+    const requests = requestsFor(event.auth.serverEndpoint, oauthHosts);
     const mayAsk = (): boolean => budget().take(memberId, isKnown, requests);
     if (!mayAsk()) return { state: "budget_spent" };
     try {
@@ -150,7 +149,7 @@ async function refresh(
   // An access token that is refused long before its expiry is made up.
   if (expiry - MAX_CLOCK_SKEW_MS > runtime.clock()) return undefined;
   if (!mayAsk()) throw BUDGET_SPENT;
-  const pair = await refresh(refreshToken, serverOf(event)).catch((cause) => {
+  const pair = await refresh(refreshToken, event.auth.serverEndpoint).catch((cause) => {
     if (!(cause instanceof B24Error)) throw cause;
     if (meaningOf(cause.b24Code).refusesRefreshToken !== true) throw new CannotVerifyError(cause.message, { cause });
     throw new NotAuthenticError(`the OAuth host refuses the refresh token: ${cause.b24Code}`, { cause });
@@ -164,11 +163,6 @@ async function refresh(
 
 /** Thrown if the budget does not suffice to refresh the pair of an event. */
 const BUDGET_SPENT = new CannotVerifyError("the budget of verifications is spent");
-
-/** Returns the origin of the OAuth host that an event names. */
-function serverOf({ auth: { serverEndpoint = "" } }: B24Event): string | undefined {
-  return URL.canParse(serverEndpoint) ? new URL(serverEndpoint).origin : undefined;
-}
 
 function reportRefusal(runtime: AppRuntime, event: B24Event, thrown: NotAuthenticError | InputError): void {
   const { memberId } = event.auth;

@@ -1,5 +1,5 @@
 /** How often Bitrix24 is asked about unverified events: a budget a minute, so that forged posts cannot cause more requests. */
-
+import { originOf } from "../bitrix24/hosts.ts";
 import type { VerificationBudget } from "../plugin/plugin.ts";
 
 /** Counts questions in windows of a minute. */
@@ -7,7 +7,7 @@ export interface Budget {
   /** Returns whether a question about a portal may be asked now, and counts it. `requests` counts each host it goes to. */
   readonly take: (memberId: string, isKnown: boolean, requests?: number) => boolean;
   /** Takes back a question that `take` has counted: the answer showed that nothing was forged. */
-  readonly giveBack: (memberId: string, isKnown: boolean) => void;
+  readonly giveBack: (memberId: string, isKnown: boolean, requests?: number) => void;
   /**
    * Counts a question about a known portal for the minute of `at` or, if that is spent, for a later one. Returns when the
    * question may be asked. Times in milliseconds since 1970.
@@ -18,6 +18,12 @@ export interface Budget {
 }
 
 const WINDOW_MS = 60_000;
+
+/** Returns the number of requests of a question: one to the OAuth host that is named, or one to each if none is. */
+export function requestsFor(serverEndpoint: string | undefined, oauthHosts: readonly string[]): number {
+  const server = originOf(serverEndpoint);
+  return server !== undefined && oauthHosts.includes(server) ? 1 : oauthHosts.length;
+}
 
 /** Returns a budget. Its memory is bounded by `perMinute`, and by the reserved questions. */
 export function createBudget({ perMinute, perPortal }: VerificationBudget, clock: () => number): Budget {
@@ -57,15 +63,15 @@ export function createBudget({ perMinute, perPortal }: VerificationBudget, clock
       if (!isKnown) unknown += requests;
       return true;
     },
-    giveBack: (memberId, isKnown) => {
+    giveBack: (memberId, isKnown, requests = 1) => {
       renew();
       const count = portals.get(memberId);
       // It was counted in an earlier window.
       if (count === undefined) return;
       if (count === 1) portals.delete(memberId);
       else portals.set(memberId, count - 1);
-      total--;
-      if (!isKnown) unknown = Math.max(0, unknown - 1);
+      total = Math.max(0, total - requests);
+      if (!isKnown) unknown = Math.max(0, unknown - requests);
     },
     reserve: (at) => {
       renew();

@@ -341,6 +341,18 @@ describe("app.open()", () => {
     await app.close();
   });
 
+  it("counts the requests to all OAuth hosts that an opening causes which names none", async () => {
+    const { portal, open, bitrix24, app } = setUp();
+    portal.install(2);
+    for (let i = 0; i < 400; i++) {
+      const fields = { AUTH_ID: `acce55-made-up-${i}`, member_id: i.toString(16).padStart(32, "0") };
+      await assert.rejects(open(await changed(portal.open(), { ...fields, SERVER_ENDPOINT: undefined })));
+    }
+    // Half of the budget of a minute is left to known portals.
+    assert.equal(bitrix24.requests(), 300);
+    await app.close();
+  });
+
   it("lets many users of one portal open the app at once", async () => {
     const { portal, open, app } = setUp();
     portal.install(2);

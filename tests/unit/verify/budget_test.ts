@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
-import { createBudget } from "../../../src/verify/budget.ts";
-import { describe, it } from "../../support/test.ts";
+import { createBudget, requestsFor } from "../../../src/verify/budget.ts";
+import { describe, it, test } from "../../support/test.ts";
+
+test("requestsFor() counts one request to the host that is named, or one to each host", () => {
+  const hosts = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"];
+  assert.equal(requestsFor("https://oauth.bitrix.info/rest/", hosts), 1);
+  for (const other of [undefined, "", "none", "https://evil.example.org/rest/"]) {
+    assert.equal(requestsFor(other, hosts), 2, other);
+  }
+});
 
 describe("createBudget()", () => {
   it("allows perPortal questions a minute about one portal", () => {
@@ -39,6 +47,13 @@ describe("createBudget()", () => {
     now = 60_000;
     giveBack("a", false);
     assert.deepEqual([take("a", false), take("a", false), take("a", false)], [true, true, false]);
+  });
+
+  it("takes back all requests of a question", () => {
+    const { take, giveBack } = createBudget({ perMinute: 4, perPortal: 6 }, () => 0);
+    assert.equal(take("a", false, 2), true);
+    giveBack("a", false, 2);
+    assert.deepEqual([take("b", false, 2), take("c", false)], [true, false]);
   });
 
   it("lets 600 known portals whose token has changed ask in one minute", () => {
