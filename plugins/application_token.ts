@@ -197,8 +197,7 @@ async function ownerOf(host: PluginHost, token: Secret, serverEndpoint: string |
     return await host.appInfo(token, serverEndpoint);
   } catch (error) {
     // An installation may be younger than the OAuth host's answer: it is asked again.
-    const isBehind = error instanceof B24Error && error.b24Code.toLowerCase() === "not_installed";
-    if (error instanceof B24Error && error.failsVerification && !isBehind) {
+    if (error instanceof B24Error && error.failsVerification && !error.isNotInstalled) {
       throw new NotAuthenticError(`the OAuth host refuses the access token: ${error.b24Code}`, { cause: error });
     }
     if (!(error instanceof B24Error || error instanceof UnreachableError)) throw error;

@@ -45,6 +45,8 @@ export class B24Error extends OnAppUpdateError {
   readonly needsOtherUser: boolean;
   /** The call may have taken effect: repeat it only if it may run twice. */
   readonly mayHaveTakenEffect: boolean;
+  /** The app is not installed on the portal. An OAuth host that says so may not know of a new installation yet. */
+  readonly isNotInstalled: boolean;
   /**
    * If an OAuth host answers `app.info` with this error, the access token does not belong to this app on an installed
    * portal. Any other error leaves that open.
@@ -63,6 +65,7 @@ export class B24Error extends OnAppUpdateError {
     this.refusesToken = meaning.refusesToken ?? false;
     this.needsOtherUser = meaning.needsOtherUser ?? false;
     this.mayHaveTakenEffect = meaning.mayHaveTakenEffect ?? false;
+    this.isNotInstalled = meaning.isNotInstalled ?? false;
     this.failsVerification = meaning.failsVerification ?? false;
     const { blockedOn, retryAfterMs, limit } = meaning;
     Object.assign(this, defined({ blockedOn, retryAfterMs, limit }));

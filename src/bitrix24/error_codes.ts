@@ -23,6 +23,8 @@ export interface ErrorCodeMeaning {
   readonly mayHaveTakenEffect?: true;
   /** An OAuth host answers with this code on purpose. Any other code of an OAuth host counts as an outage. */
   readonly isOAuthAnswer?: true;
+  /** The app is not installed on the portal. The answer of an OAuth host may be older than an installation. */
+  readonly isNotInstalled?: true;
   /** As the answer to `app.info`: the access token is not one of this app on an installed portal. */
   readonly failsVerification?: true;
 }
@@ -54,7 +56,7 @@ const MEANINGS: ReadonlyMap<string, ErrorCodeMeaning> = new Map<string, ErrorCod
   // The app and the portal.
   ["invalid_client", { blockedOn: "configuration", isOAuthAnswer: true, failsVerification: true }],
   ["invalid_request", { isOAuthAnswer: true }],
-  ["not_installed", { ...NOT_AVAILABLE, failsVerification: true }],
+  ["not_installed", { ...NOT_AVAILABLE, isNotInstalled: true, failsVerification: true }],
   ["application_not_found", NOT_AVAILABLE],
   ["authorization_error", NOT_AVAILABLE],
   ["error_oauth", NOT_AVAILABLE],

@@ -95,7 +95,8 @@ export function createTokenAnswers({ runtime, appInfo, budget, oauthHosts }: Tok
     try {
       return { until: expiresAt, askedAt, outcome: await appInfo(accessToken, serverEndpoint) };
     } catch (error) {
-      if (error instanceof B24Error && error.failsVerification) {
+      // An installation may be younger than the OAuth host's answer: it is asked again.
+      if (error instanceof B24Error && error.failsVerification && !error.isNotInstalled) {
         const refusal = new NotAuthenticError(`the OAuth host refuses the access token: ${error.b24Code}`);
         return { until: askedAt + REFUSED_MS, askedAt, outcome: refusal };
       }

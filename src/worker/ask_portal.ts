@@ -61,7 +61,7 @@ export async function askBitrix24(options: AskOptions, memberId: string): Promis
 
 /** Returns what an error says about the portal. */
 function answerOf({ canRefresh, clock }: AppRuntime, error: Error, { tokens }: PortalRecord): Answer {
-  if (error instanceof B24Error && error.b24Code.toLowerCase() === "not_installed") return { state: "not_installed" };
+  if (error instanceof B24Error && error.isNotInstalled) return { state: "not_installed" };
   if (error instanceof B24Error && error.blockedOn === "payment") return { state: "unpaid" };
   const isAskable = canAsk(tokens, clock(), canRefresh);
   const isVerified = tokens?.some(({ isVerified }) => isVerified === true) ?? false;

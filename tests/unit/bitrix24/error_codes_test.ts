@@ -26,7 +26,7 @@ const CODES: readonly (readonly [code: string, meaning: ErrorCodeMeaning])[] = [
   ["WRONG_CLIENT", { blockedOn: "authorization", isOtherApp: true, isOAuthAnswer: true, failsVerification: true }],
   ["invalid_client", { blockedOn: "configuration", isOAuthAnswer: true, failsVerification: true }],
   ["INVALID_REQUEST", { isOAuthAnswer: true }],
-  ["NOT_INSTALLED", { ...NOT_AVAILABLE, failsVerification: true }],
+  ["NOT_INSTALLED", { ...NOT_AVAILABLE, isNotInstalled: true, failsVerification: true }],
   ["APPLICATION_NOT_FOUND", NOT_AVAILABLE],
   ["authorization_error", NOT_AVAILABLE],
   ["ERROR_OAUTH", NOT_AVAILABLE],
@@ -86,6 +86,7 @@ describe("B24Error", () => {
       );
       assert.equal(error.mayHaveTakenEffect, meaning.mayHaveTakenEffect ?? false);
       assert.equal(error.failsVerification, meaning.failsVerification ?? false);
+      assert.equal(error.isNotInstalled, meaning.isNotInstalled ?? false);
     }
   });
 

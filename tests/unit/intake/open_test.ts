@@ -267,6 +267,18 @@ describe("app.open()", () => {
     await app.close();
   });
 
+  it("opens the app soon after its installation, of which the OAuth host knew nothing at first", async () => {
+    const made = setUp();
+    const { portal, bitrix24, open, app } = made;
+    portal.install(2);
+    bitrix24.lag(30_000);
+    const request = portal.open();
+    await assert.rejects(open(request.clone()), CannotVerifyError);
+    made.now += 30_000;
+    assert.equal((await open(request.clone())).memberId, MEMBER_ID);
+    await app.close();
+  });
+
   it("takes a user for no administrator while the portal does not answer, and asks again later", async () => {
     const made = setUp();
     const { portal, open, app, record } = made;
@@ -369,7 +381,7 @@ describe("app.open()", () => {
     await open(request.clone());
     made.now += 1000;
     assert.equal(await send(portal.uninstall()), 200);
-    await assert.rejects(open(request.clone()), NotAuthenticError);
+    await assert.rejects(open(request.clone()), CannotVerifyError);
     assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
     await app.close();
   });
