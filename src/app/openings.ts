@@ -96,7 +96,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
   const { storage, clock, log } = runtime;
   const accept = createOpeningIntake({
     ...{ runtime, limits, bodyDeadline: createDeadline(runtime.time, limits.bodyTimeoutMs) },
-    schedule: (memberId) => schedulePortal(runtime, memberId, clock()),
+    schedule: (memberId) => schedulePortal(runtime, memberId, { at: clock() }),
     raiseTarget: (memberId, version) => raiseTarget(runtime, memberId, version),
     verify: createOpeningVerifier({
       ...{ runtime, appInfo: options.appInfo, budget: options.verifier.budget, oauthHosts: options.oauthHosts },

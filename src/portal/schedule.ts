@@ -119,11 +119,35 @@ export function withNextDelivery(record: PortalRecord, due: string): PortalRecor
   return { ...next, due, supersededDue: [...record.supersededDue ?? [], record.due] };
 }
 
-/** Schedules a stored portal for `at`, in milliseconds since 1970, or earlier if it is scheduled earlier. */
-export async function schedulePortal(options: ScheduleOptions, memberId: string, at: number): Promise<void> {
-  const entry = await options.storage.get<PortalRecord>(portalKey(memberId));
-  const reservation = await reserveEntry(options, memberId, at, entry);
-  await commitEntry(options, reservation, (record, due) => record && withNextDelivery(record, due));
+/** A change of a portal that causes work. */
+export interface ScheduledChange {
+  /** When the work is due, in milliseconds since 1970. */
+  readonly at: number;
+  /**
+   * Returns the changed record; `undefined` if there is nothing to change, so that nothing is written.
+   *
+   * @default the record itself
+   */
+  readonly change?: (record: PortalRecord) => PortalRecord | undefined;
+  /** The record, if it was just read. */
+  readonly entry?: Entry<PortalRecord> | null;
+}
+
+/**
+ * Changes a stored portal, and schedules it for `at`, or earlier if it is scheduled earlier. It is counted like a delivery,
+ * so that a holder of the lease sees it before it releases the portal.
+ */
+export async function schedulePortal(
+  options: ScheduleOptions,
+  memberId: string,
+  { at, change = (record) => record, entry }: ScheduledChange,
+): Promise<void> {
+  const before = entry === undefined ? await options.storage.get<PortalRecord>(portalKey(memberId)) : entry;
+  if (before === null) return;
+  await commitEntry(options, await reserveEntry(options, memberId, at, before), (record, due) => {
+    const next = record && change(record);
+    return next && withNextDelivery(next, due);
+  });
 }
 
 /**

@@ -4,14 +4,13 @@ import { createSlots } from "../async/slots.ts";
 import { createThrottle } from "../async/throttle.ts";
 import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
-import { type AppRuntime, notify } from "../plugin/runtime.ts";
+import { notify } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type CheckReason, nextPlannedCheck, withFinishedCheck, withPlannedCheck } from "../portal/planned_checks.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
-import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
+import { schedulePortal } from "../portal/schedule.ts";
 import { redactError } from "../redact.ts";
 import { unitHash } from "../retry.ts";
-import type { Entry } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
 import type { Budget } from "../verify/budget.ts";
 import { askBitrix24 } from "./ask_portal.ts";
@@ -201,31 +200,18 @@ async function checkOrPlan(
   if (at <= now) return await checkAndRecord(options, memberId, false) ? undefined : now + intervalMs;
   const plannedAt = Math.min(at, askableUntil - EXPIRY_MARGIN_MS);
   if (plannedAt > now) {
-    await schedulePlan(
-      options.runtime,
-      memberId,
-      entry,
-      plannedAt,
-      (current) => withPlannedCheck(current, reason, plannedAt),
-    );
+    const plan = (current: PortalRecord): PortalRecord => withPlannedCheck(current, reason, plannedAt);
+    await schedulePortal(options.runtime, memberId, { at: plannedAt, change: ifNew(plan), entry });
   }
   return at;
 }
 
-/** Writes the record that `plan` returns, with a schedule entry for `at`; nothing if it returns the record itself. */
-async function schedulePlan(
-  runtime: AppRuntime,
-  memberId: string,
-  entry: Entry<PortalRecord> | null,
-  at: number,
-  plan: (record: PortalRecord) => PortalRecord,
-): Promise<void> {
-  await commitEntry(runtime, await reserveEntry(runtime, memberId, at, entry), (current, due) => {
-    if (current === undefined || current.status === "uninstalled") return undefined;
-    const next = plan(current);
-    // Counted like a delivery, so that a holder of the lease schedules the check when it releases the portal.
-    return next === current ? undefined : withNextDelivery(next, due);
-  });
+/** Returns the change of the schedule that plans a check of a portal, if the app is installed and the plan is new. */
+function ifNew(plan: (record: PortalRecord) => PortalRecord): (record: PortalRecord) => PortalRecord | undefined {
+  return (record) => {
+    const next = record.status === "uninstalled" ? record : plan(record);
+    return next === record ? undefined : next;
+  };
 }
 
 /** Returns until when the app has a token to ask with: `Infinity` if it can refresh one, `-Infinity` if it has none. */
@@ -292,8 +278,7 @@ async function recordCheck(
   };
   // A holder of the lease schedules the repetition when it releases the portal.
   if (hasFailed && !isLeased) {
-    const entry = await storage.get<PortalRecord>(portalKey(memberId));
-    return await schedulePlan(runtime, memberId, entry, repeatedAt, finished);
+    return await schedulePortal(runtime, memberId, { at: repeatedAt, change: ifNew(finished) });
   }
   await updateEntry<PortalRecord>(storage, portalKey(memberId), (entry) => {
     const record = readRecord(entry);

@@ -7,7 +7,7 @@ import { type Delivery, DELIVERY_FORMAT } from "../portal/inbox.ts";
 import { deliveryKey, portalKey } from "../portal/keys.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
-import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
+import { schedulePortal } from "../portal/schedule.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 
@@ -75,14 +75,12 @@ export async function raiseTarget(runtime: AppRuntime, memberId: string, version
   const entry = await runtime.storage.get<PortalRecord>(portalKey(memberId));
   const record = readRecord(entry);
   if (record === undefined || !isTargetBelow(record, version)) return false;
-  await commitEntry(
-    runtime,
-    await reserveEntry(runtime, memberId, runtime.clock(), entry),
-    (current, due) =>
-      current !== undefined && isTargetBelow(current, version)
-        ? withNextDelivery(withConfirmedTarget({ ...current, target: version }), due)
-        : undefined,
-  );
+  await schedulePortal(runtime, memberId, {
+    at: runtime.clock(),
+    change: (current) =>
+      isTargetBelow(current, version) ? withConfirmedTarget({ ...current, target: version }) : undefined,
+    entry,
+  });
   runtime.log.debug("target raised", { event: "target.raised", memberId, from: record.target, to: version });
   return true;
 }

@@ -9,7 +9,7 @@ import { withPortalLease } from "../../portal/exclusive.ts";
 import type { Delivery } from "../../portal/inbox.ts";
 import { INBOX, portalKey } from "../../portal/keys.ts";
 import { loadPortal, type PortalRecord } from "../../portal/record.ts";
-import { commitEntry, reserveEntry, withNextDelivery } from "../../portal/schedule.ts";
+import { schedulePortal } from "../../portal/schedule.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import { isUpgradeDue } from "../../upgrade/plan.ts";
 import { rollBack, type RollbackReport } from "../../upgrade/rollback.ts";
@@ -127,8 +127,7 @@ async function changeAndWake(
 ): Promise<void> {
   const entry = await runtime.storage.get<PortalRecord>(portalKey(memberId));
   if (entry === null) throw new UnknownPortalError(memberId);
-  const reservation = await reserveEntry(runtime, memberId, runtime.clock(), entry);
-  await commitEntry(runtime, reservation, (record, due) => record && withNextDelivery(change(record), due));
+  await schedulePortal(runtime, memberId, { at: runtime.clock(), change, entry });
   wake(memberId);
 }
 
