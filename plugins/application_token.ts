@@ -51,10 +51,13 @@ const MAX_CACHED_TOKENS = 1000;
  * Returns a plugin that verifies events by their `application_token` or, if that is not the portal's, by their access token.
  *
  * An event with the portal's `application_token`, or with an earlier one within `graceMs`, is accepted. Any other event is
- * verified by its access token. Without one it is refused, and so is ONAPPUNINSTALL, which an access token cannot verify.
- * `docs/verification.md` has all decisions in one table.
+ * verified by its access token, and refused without one. ONAPPUNINSTALL needs the portal's current `application_token`: an
+ * access token cannot verify it. `docs/verification.md` has all decisions in one table.
  *
- * Receiving an event asks nobody: an event that must be verified is stored, answered 200, and verified by the app
+ * Every user of a portal knows its `application_token`, so an accepted event is the portal's, and its content is a claim: a
+ * version, a removal or the end of a paid period takes effect once Bitrix24 has confirmed it.
+ *
+ * Receiving an event calls no other host: an event that must be verified is stored, answered 200, and verified by the app
  * afterwards, within `budget`, until an OAuth host answers, for at most 24 hours.
  *
  * Verified means: one of the OAuth hosts of `createApp` confirms that the access token belongs to this app (`clientId`) on

@@ -24,7 +24,8 @@ const USERINFO = /(?<=:\/\/)[^\s/?#@]+(?=@)/g;
 
 /**
  * Returns `text` without the values of `secrets`, without the values of fields whose names are those of secrets, such as
- * `client_secret=…` or `"access_token":"…"`, and without user names and passwords in URLs. Use it for text from another host, and for errors that may quote a token.
+ * `client_secret=…` or `"access_token":"…"`, and without user names and passwords in URLs. Use it for text from another
+ * host, and for errors that may quote a token.
  *
  * Values of `secrets` that are shorter than 8 characters are kept: removing them could garble ordinary words.
  *

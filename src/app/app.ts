@@ -224,7 +224,6 @@ export function createApp(options: AppOptions): App {
   };
   const checks = createChecks({
     ...{ runtime, credentials, profile: createProfileCall(profileOptions), policy: settings.checks, wake },
-    canRefresh: keys.clientSecret !== undefined,
     budget: () => verifier.budget(),
   });
   const verifier = createVerifier({

@@ -29,7 +29,7 @@ export interface AppCredentials {
    * @throws {B24Error} if an OAuth host refuses the refresh token
    * @throws {UnreachableError} if no complete pair was received
    */
-  readonly refreshForeign?: (refreshToken: Secret, server: string | undefined) => Promise<RefreshedTokens>;
+  readonly refreshForeign?: (refreshToken: Secret, serverEndpoint: string | undefined) => Promise<RefreshedTokens>;
   /** Calls `app.info` with a token of the portal, and applies the answer to its record. */
   readonly inspect: (memberId: string, options?: CredentialsOptions) => Promise<AppInfo>;
 }

@@ -44,7 +44,10 @@ export interface UpgradeFailure extends VersionChange {
 export interface Observers {
   /** An authentic event was accepted. If it causes work, it is stored. */
   readonly eventReceived: (report: { readonly event: B24Event }) => void | Promise<void>;
-  /** A request was refused with `status`. `memberId` and `event` are what the request claims, unverified. */
+  /**
+   * A request was refused with `status`, or an event that waited for its verification was: its request was answered 200, and
+   * `status` is what it would have been answered. `memberId` and `event` are what the request claims, unverified.
+   */
   readonly eventRejected: (
     report: {
       readonly status: number;
@@ -53,7 +56,7 @@ export interface Observers {
       readonly event?: string;
     },
   ) => void | Promise<void>;
-  /** An event was received again. Nothing runs. */
+  /** An event was received again, or waits for its verification already. Nothing runs. */
   readonly duplicateReceived: (report: { readonly event: B24Event }) => void | Promise<void>;
   /** A portal starts to run upgrades, in this order. */
   readonly runPlanned: (report: VersionChange & { readonly upgradeIds: readonly string[] }) => void | Promise<void>;

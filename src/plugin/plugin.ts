@@ -41,7 +41,8 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   /** Unique within an app. */
   readonly name: string;
   /**
-   * `verify`: runs before an event is stored, and decides whether it is authentic. `handle`: runs around the work that an
+   * `verify`: runs before an event takes effect, and decides whether it is authentic: when the event is received and, if
+   * that cannot be decided then, again later. `handle`: runs around the work that an
    * event causes, which may happen after the answer, in another process, and again after a failure.
    *
    * @default "handle"
@@ -122,12 +123,14 @@ export interface Verification {
    * believed, and a payment state is not. Without this member, the plugin vouches for the event.
    */
   readonly claims?: ConfirmMode;
-  /** The owner and the scopes of the event's access token, which is authentic. Without it, the event's tokens
-   * are stored as unverified, and not used before an OAuth host has confirmed them. */
+  /**
+   * The owner and the scopes of the event's access token, which is authentic. If it is absent, the event's tokens are stored
+   * as unverified, and not used before an OAuth host has confirmed them.
+   */
   readonly tokens?: {
     readonly userId?: number;
     readonly scope: readonly string[];
-    /** The user is an administrator of the portal, as the portal itself says. */
+    /** Whether the user is an administrator, as the portal itself says; absent if it has not answered. */
     readonly isAdmin?: boolean;
   };
 }

@@ -13,7 +13,7 @@ import { removed } from "./removal.ts";
  *
  * @throws {InputError} if the version in the event is unreadable
  */
-export function claimOf(record: PortalRecord, event: B24Event, facts: EventFacts): NewClaim | undefined {
+function claimOf(record: PortalRecord, event: B24Event, facts: EventFacts): NewClaim | undefined {
   const { verification: { claims, installedVersion, tokens }, versions } = facts;
   if (claims === undefined) return undefined;
   const ts = sentTs(event, facts);

@@ -7,7 +7,7 @@ import { removeUnverifiedBefore, type UnverifiedOptions } from "./unverified.ts"
 
 /**
  * Deletes what the inbox and the events that wait for verification hold of a portal from before its removal at `time`, in
- * milliseconds since 1970: no token may stay. The handlers of these deliveries would not run any more. `removalId` is the
+ * milliseconds since 1970: no token may stay. The handlers of these deliveries would no longer run. `removalId` is the
  * delivery of the removal itself, which is kept. Resolves to the number of parked deliveries among them.
  */
 export async function purgeTokens(

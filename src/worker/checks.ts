@@ -77,8 +77,6 @@ export interface Checks {
 export interface ChecksOptions extends PortalCheckOptions {
   /** Without a policy, only `check` and `underLease` check portals. */
   readonly policy: CheckPolicy | undefined;
-  /** Tokens can be refreshed. Without that, a portal can be checked while an access token is valid. */
-  readonly canRefresh: boolean;
   /** Returns the budget of unverified events. */
   readonly budget: () => Budget;
 }
@@ -215,9 +213,9 @@ function ifNew(plan: (record: PortalRecord) => PortalRecord): (record: PortalRec
 }
 
 /** Returns until when the app has a token to ask with: `Infinity` if it can refresh one, `-Infinity` if it has none. */
-function askableUntilOf({ canRefresh }: ChecksOptions, { status, tokens = [] }: PortalRecord): number {
+function askableUntilOf({ runtime }: ChecksOptions, { status, tokens = [] }: PortalRecord): number {
   if (status === "uninstalled") return -Infinity;
-  const isRefreshable = canRefresh && tokens.some(({ refreshToken }) => refreshToken !== undefined);
+  const isRefreshable = runtime.canRefresh && tokens.some(({ refreshToken }) => refreshToken !== undefined);
   return isRefreshable ? Infinity : Math.max(...tokens.map(({ expiresAt }) => expiresAt));
 }
 

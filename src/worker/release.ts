@@ -8,8 +8,8 @@ import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
 import type { WaitingTally } from "./waiting_tally.ts";
 
 /**
- * Updates the index, schedules the portal at `nextAt`, counts what waits, and releases the lease. Releases nothing if deliveries have arrived
- * since `inboxSequence`. Resolves to whether it released the lease.
+ * Updates the index, schedules the portal at `nextAt`, counts what waits, and releases the lease. Releases nothing if
+ * deliveries have arrived since `inboxSequence`. Resolves to whether it released the lease.
  */
 export async function releaseIfIdle(
   runtime: AppRuntime,
