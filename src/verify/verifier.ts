@@ -2,8 +2,9 @@
  * Verifies the events that wait for it. Receiving an event never calls another host; the verifier does, under a budget,
  * fairly across portals, and again until Bitrix24 answers.
  */
+import { coalesce } from "../async/coalesce.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
-import { CannotVerifyError } from "../errors.ts";
+import { CannotVerifyError, FormatError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
 import {
   keepIfDue,
@@ -61,18 +62,21 @@ const DEFAULT_BUDGET = { perMinute: 600, perPortal: 6 };
 /** Returns the verifier of an app. */
 export function createVerifier(options: VerifierOptions): Verifier {
   const { runtime } = options;
+  const { log } = runtime;
   const id = runtime.random();
   const refused = createRefusedTokens(runtime.digest);
   const firstAttempts = createFirstAttempts();
   const budget = createBudgetReader(runtime);
   const attempt = createAttempt({ ...options, budget, refused });
+  /** The search for due portals that is under way. */
+  const looks = new Map<string, Promise<void>>();
   /** Work of events that were accepted. */
   const works = new Set<Promise<unknown>>();
   const turns = createTurns({
     ...{ runtime, take, renewedAt: () => budget().renewedAt() },
     onFailure: (memberId, err) => {
       firstAttempts.leave(memberId);
-      runtime.log.error("verification of waiting events failed", { event: "verification.failed", memberId, err });
+      log.error("verification of waiting events failed", { event: "verification.failed", memberId, err });
     },
   });
 
@@ -104,13 +108,22 @@ export function createVerifier(options: VerifierOptions): Verifier {
     if (!turns.wake(memberId)) firstAttempts.leave(memberId);
   }
 
+  async function wakeDue(): Promise<void> {
+    for await (const entry of listUnverifiedDue(runtime.storage, runtime.clock())) {
+      if (turns.isStopped()) return;
+      const { memberId } = entry;
+      try {
+        if (!turns.has(memberId) && await keepIfDue(runtime, entry)) wake(memberId);
+      } catch (err) {
+        if (!(err instanceof FormatError)) throw err;
+        log.warn("waiting events left to newer code", { event: "verification.left", memberId, err });
+      }
+    }
+  }
+
   return {
     postpone: createPostpone({ ...options, refused, firstAttempt: firstAttempts.of, wake }),
-    tick: async () => {
-      for await (const entry of listUnverifiedDue(runtime.storage, runtime.clock())) {
-        if (!turns.has(entry.memberId) && await keepIfDue(runtime, entry)) wake(entry.memberId);
-      }
-    },
+    tick: () => coalesce(looks, "due", wakeDue),
     settled: async () => {
       do {
         await turns.settled();
@@ -120,6 +133,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     budget,
     idle: async () => {
       await turns.stop();
+      await Promise.allSettled(looks.values());
       firstAttempts.leaveAll();
     },
   };

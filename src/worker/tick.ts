@@ -64,8 +64,14 @@ export function createTicker(
     assertOptions({ limit, concurrency, budgetMs });
     const endAt = time.monotonic() + budgetMs;
     await sweep(limit);
-    await verifier.tick();
-    if (awaitsVerification) await settlesWithin(time, verifier.settled(), Math.min(budgetMs, MAX_TIMER_MS));
+    // Not awaited: the list may be long in a flood, and what is wrong with it must not keep portals from their work.
+    const verifying = verifier.tick().catch((err) =>
+      log.error("failed to look for events that wait for verification", { event: "verification.tick_failed", err })
+    );
+    if (awaitsVerification) {
+      const settled = verifying.then(() => verifier.settled());
+      await settlesWithin(time, settled, Math.min(budgetMs, MAX_TIMER_MS));
+    }
     const entries = listDue(storage, clock());
     const seen = new Set<string>();
     let started = 0;

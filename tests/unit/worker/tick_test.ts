@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
-import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { memoryStorage, RetryAfterError, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
 import { addEntry, entryId, listDue } from "../../../src/portal/schedule.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
+import { simulated, virtualTime } from "../../support/time.ts";
 
 /** The portals of all schedule entries, due or not. */
 async function scheduled(storage: Storage): Promise<string[]> {
@@ -58,6 +60,36 @@ describe("tick()", () => {
     assert.deepEqual((await scheduled(storage)).toSorted(), kept.toSorted());
     await app.close();
   });
+
+  for (const what of ["fails", "hangs"]) {
+    it(`processes portals while the list of events that wait for verification ${what}`, async () => {
+      const time = virtualTime();
+      const memory = memoryStorage({ clock: time.now });
+      const gate = Promise.withResolvers<void>();
+      const list: Storage["list"] = async function* (prefix, options) {
+        if (prefix[0] === "unverified-due") {
+          await gate.promise;
+          throw new StorageError("cannot list");
+        }
+        yield* memory.list(prefix, options);
+      };
+      if (what === "fails") gate.resolve();
+      const { app, portal, send, lines } = rig({
+        ...{ storage: { ...memory, list }, ...simulated(time), tickEveryMs: 30_000, acknowledge: "stored" },
+      });
+      let isBroken = true;
+      app.upgrade("3", () => isBroken ? Promise.reject(new RetryAfterError(10_000)) : undefined);
+      await send(portal.install(2));
+      await send(portal.update(3));
+      await time.elapse(1000);
+      isBroken = false;
+      await time.elapse(60_000);
+      assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+      assert.equal(lines.some((line) => line.includes("verification.tick_failed")), what === "fails");
+      gate.resolve();
+      await app.close();
+    });
+  }
 
   it("keeps a recent entry without a record: the record may be written any moment", async () => {
     const storage = memoryStorage();
