@@ -142,6 +142,17 @@ export function refines(raw: string, coarse: string): boolean {
   return raw.trim().replace(/^v/i, "").startsWith(`${coarse.trim()}.`);
 }
 
+/**
+ * Compares two VERSIONs as Bitrix24 sends them, whatever the app's scheme: Bitrix24's rise. Text that is not a version is
+ * above all versions. Returns a negative number, zero or a positive number.
+ */
+export function compareRaw(a: string, b: string): number {
+  const [versionA, versionB] = [readVersion(a), readVersion(b)];
+  if (versionA !== null && versionB !== null) return compareVersions(versionA, versionB);
+  if (versionA === null && versionB === null) return a < b ? -1 : Number(a > b);
+  return versionA === null ? 1 : -1;
+}
+
 /** Returns a negative number, zero or a positive number. Both must be results of {@linkcode parseVersion}. */
 export function compareVersions(a: string, b: string): number {
   return a === b ? 0 : semver.compare(a, b);

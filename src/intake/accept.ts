@@ -250,7 +250,7 @@ function reportDowngrade(
 ): void {
   const from = before?.status === "installed" ? before.version : undefined;
   const isApplied = tryApplyEvent(before, event, facts) !== undefined;
-  const to = isApplied ? targetOfEvent(event, facts) ?? versionInEvent(event, facts) : undefined;
+  const to = isApplied ? targetOfEvent(event, facts) ?? versionInEvent(event, facts)?.version : undefined;
   if (to === undefined || from === undefined || compareVersions(to, from) >= 0) return;
   log.warn("downgrade ignored", { event: "downgrade.ignored", from, to });
   notify(runtime, "downgradeIgnored", { memberId: event.auth.memberId, from, to });

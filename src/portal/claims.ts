@@ -4,7 +4,7 @@
  * asked before it takes effect. Pure functions: when Bitrix24 is asked, and what its answers do to a claim.
  */
 import { defined } from "../defined.ts";
-import { compareVersions } from "../version.ts";
+import { compareRaw, compareVersions } from "../version.ts";
 import type { StoredTokens } from "./tokens.ts";
 
 /** The kinds of claims. A portal has at most one of each; later events join the one that is open. */
@@ -13,9 +13,9 @@ export type ClaimKind = "version" | "removal" | "payment";
 /** A claim as an event makes it. */
 export interface NewClaim {
   readonly kind: ClaimKind;
-  /** The claimed version; only for a version. */
+  /** The claimed version; only for a version, and absent if this code does not know it yet. */
   readonly version?: string;
-  /** The version as it was sent. */
+  /** The version as it was sent; only for a version. */
   readonly raw?: string;
   /** The access token of an administrator verified the event, so a more exact version than Bitrix24's is believed. */
   readonly isByAdmin?: true;
@@ -50,7 +50,7 @@ export type Claims = { readonly [Kind in ClaimKind]?: Claim };
 export interface PortalClaim {
   /** `version`: the portal has this version. `removal`: the app was removed. `payment`: the paid period is over. */
   readonly kind: ClaimKind;
-  /** The claimed version; only for a version. */
+  /** The claimed version; only for a version. As it was sent if the app's version scheme did not know it. */
   readonly version?: string;
   /** When the first event made the claim, in milliseconds since 1970. */
   readonly since: number;
@@ -96,21 +96,35 @@ export function withEvent(claim: Claim | undefined, event: NewClaim, now: number
   if (claim === undefined || claim.settled !== undefined) {
     return { ...said, since: now, ...defined({ nextAskAt: canAsk ? now : undefined }) };
   }
-  const { contradictedAt: _c, nextAskAt: _n, ...joined } = claim;
-  const isHigher = said.version !== undefined && compareVersions(said.version, claim.version!) > 0;
+  const { contradictedAt: _c, nextAskAt: _n, version, ...joined } = claim;
+  // The version of the claim, unless that of the event is higher or has become known.
+  const isKept = event.kind === "version" && isAtMost(event, claim) && !becomesKnown(claim, event);
   const soonest = claim.answeredAt === undefined ? now : Math.max(now, claim.answeredAt + JOIN_INTERVAL_MS);
   return {
     ...joined,
-    ...(isHigher || said.version === undefined ? said : {}),
+    ...(isKept ? defined({ version }) : said),
     ts: Math.max(claim.ts, said.ts),
     ...defined({ nextAskAt: canAsk ? Math.min(claim.nextAskAt ?? Infinity, soonest) : undefined }),
   };
 }
 
 /** Returns whether the claim contains what the event says, so that the event's outcome is that of the claim. */
-export function covers(claim: Claim | undefined, { version, ts }: NewClaim): claim is Claim {
-  if (claim === undefined || claim.ts < ts) return false;
-  return version === undefined || compareVersions(version, claim.version!) <= 0;
+export function covers(claim: Claim | undefined, event: NewClaim): claim is Claim {
+  return claim !== undefined && claim.ts >= event.ts && isAtMost(event, claim) && !becomesKnown(claim, event);
+}
+
+/** A version as Bitrix24 sends it and as the app reads it: `version` is absent if this code does not know it yet. */
+type SentVersion = Pick<NewClaim, "version" | "raw">;
+
+/** Returns whether `a` is not above `b`. */
+export function isAtMost(a: SentVersion, b: SentVersion): boolean {
+  if (a.version !== undefined && b.version !== undefined) return compareVersions(a.version, b.version) <= 0;
+  return a.raw === b.raw || (a.raw !== undefined && b.raw !== undefined && compareRaw(a.raw, b.raw) <= 0);
+}
+
+/** Returns whether this code knows the version of a claim that code before it did not. */
+function becomesKnown(claim: SentVersion, event: SentVersion): boolean {
+  return claim.version === undefined && event.version !== undefined && claim.raw === event.raw;
 }
 
 /** Returns the claim after an answer that contradicts it: it is asked about again, or dropped after the last time. */
@@ -182,10 +196,10 @@ export function isRemembered({ settled }: Claim, now: number): boolean {
 /** Returns the claims that are open, or were dropped. */
 export function describeClaims(claims: Claims): PortalClaim[] {
   return (Object.entries(claims) as [ClaimKind, Claim][]).filter(([, { settled }]) => settled?.as !== "confirmed")
-    .map(([kind, { version, since, nextAskAt, settled, wasContradicted = false }]) => ({
+    .map(([kind, { version, raw, since, nextAskAt, settled, wasContradicted = false }]) => ({
       ...{ kind, since, isContradicted: wasContradicted },
       state: settled === undefined ? "open" : "unconfirmed",
-      ...defined({ version, nextAskAt }),
+      ...defined({ version: version ?? raw, nextAskAt }),
     }));
 }
 

@@ -11,22 +11,20 @@ import { removed } from "./removal.ts";
  * Returns what the event claims about the portal; `undefined` if it claims nothing, or nothing that the record does not
  * have already.
  *
- * @throws {InputError} if the version in the event is unreadable
+ * @throws {InputError} if the version in the event is wrong for every version scheme
  */
 function claimOf(record: PortalRecord, event: B24Event, facts: EventFacts): NewClaim | undefined {
   const { verification: { claims, installedVersion, tokens }, versions } = facts;
   if (claims === undefined) return undefined;
   const ts = sentTs(event, facts);
   if (hasVersion(event) && versions.deployed === undefined) {
-    const raw = event.data.version;
-    const version = versionInEvent(event, facts);
-    if (version === undefined) return undefined;
-    const isReached = record.target !== undefined && compareVersions(version, record.target) <= 0;
+    const named = versionInEvent(event, facts);
+    if (named === undefined) return undefined;
     // The installation begins on the version that Bitrix24 reports.
     const isInstallation = event.name === "ONAPPINSTALL" && ts <= record.installedTs;
-    const isConfirmed = installedVersion !== undefined && refines(raw, installedVersion);
-    if (isReached || isInstallation || isConfirmed) return undefined;
-    return { kind: "version", version, raw, ts, ...(tokens?.isAdmin === true ? { isByAdmin: true } : {}) };
+    const isConfirmed = installedVersion !== undefined && refines(named.raw, installedVersion);
+    if (isReached(named.version, record.target) || isInstallation || isConfirmed) return undefined;
+    return { kind: "version", ...named, ts, ...(tokens?.isAdmin === true ? { isByAdmin: true } : {}) };
   }
   if (event.name === "ONAPPUNINSTALL") {
     const isLate = record.status === "uninstalled" || ts < record.installedTs;
@@ -53,7 +51,7 @@ export function withClaim(record: PortalRecord, event: B24Event, facts: EventFac
   const joined = withEvent(current[kind], claim, receivedAt, canBeAsked);
   // Decided once, when the event arrives: later, the answers decide.
   const isBelieved = !canBeAsked && joined.wasContradicted !== true &&
-    (kind === "removal" || (kind === "version" && facts.verification.claims === "when-possible"));
+    (kind === "removal" || (claim.version !== undefined && facts.verification.claims === "when-possible"));
   if (!isBelieved) return withClaims(next, { ...current, [kind]: joined });
   return kind === "removal"
     ? removed(next, { ts: claim.ts, believedAt: receivedAt })

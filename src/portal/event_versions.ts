@@ -17,32 +17,42 @@ export function hasVersion(event: B24Event): event is VersionEvent {
  * names one, or the event only claims it.
  *
  * @throws {InputError} if the version in the event is unreadable
+ * @throws the error of the version scheme if it does not know the version yet
  */
 export function targetOfEvent(event: B24Event, { verification, versions }: EventFacts): string | undefined {
   if (versions.deployed !== undefined) return versions.deployed;
   const { installedVersion: verified, claims, tokens } = verification;
   const named = hasVersion(event) ? event.data.version : undefined;
   if (named === undefined) return verified === undefined ? undefined : tryParse(verified, versions);
-  if (verified === undefined) {
-    const version = parseNamed("data.VERSION", named, versions);
-    return claims === undefined ? version : undefined;
-  }
+  if (verified === undefined) return claims === undefined ? parseNamed("data.VERSION", named, versions) : undefined;
   // app.info returns an integer; an administrator's event may have the same version in full.
   const isExact = refines(named, verified) && (claims === undefined || tokens?.isAdmin === true);
-  return parseNamed("data.VERSION", isExact ? named : verified, versions);
+  return (isExact ? tryParse(named, versions) : undefined) ?? parseNamed("data.VERSION", verified, versions);
+}
+
+/** A version as an event names it. */
+export interface NamedVersion {
+  readonly raw: string;
+  /** Absent if the version scheme does not know it yet. */
+  readonly version?: string;
 }
 
 /**
- * Returns the version that an event names; `undefined` if it names none, or an unreadable one while Bitrix24 has reported a
- * version.
+ * Returns the version that an event names; `undefined` if it names none, or one that is wrong for every version scheme
+ * while Bitrix24 has reported a version.
  *
- * @throws {InputError} if it is unreadable
+ * @throws {InputError} if it is wrong for every version scheme
  */
-export function versionInEvent(event: B24Event, { verification, versions }: EventFacts): string | undefined {
+export function versionInEvent(event: B24Event, { verification, versions }: EventFacts): NamedVersion | undefined {
   if (!hasVersion(event)) return undefined;
-  const { version } = event.data;
-  if (verification.installedVersion !== undefined) return tryParse(version, versions);
-  return parseNamed("data.VERSION", version, versions);
+  const { version: raw } = event.data;
+  try {
+    return { raw, version: parseNamed("data.VERSION", raw, versions) };
+  } catch (error) {
+    if (!(error instanceof InputError)) return { raw };
+    if (verification.installedVersion !== undefined) return undefined;
+    throw error;
+  }
 }
 
 /**

@@ -1,9 +1,11 @@
 /** What an answer of Bitrix24 about a portal changes in its record: its target and its claims. Pure functions. */
+import { defined } from "../defined.ts";
 import { compareVersions, refines } from "../version.ts";
 import {
   type Claim,
   type ClaimKind,
   contradicted,
+  isAtMost,
   isRemembered,
   mapClaims,
   settled,
@@ -56,7 +58,7 @@ export function settle(record: PortalRecord, answer: Answer, now: number): Settl
     ? []
     : kinds.filter((kind) => claims[kind]!.settled === undefined && next.claims?.[kind]?.settled !== undefined);
   const dropped = newlySettled.filter((kind) => next.claims?.[kind]?.settled?.as === "dropped")
-    .map((kind) => ({ kind, ...(kind === "version" ? { version: claims.version!.version! } : {}) }));
+    .map((kind) => ({ kind, ...defined({ version: claims[kind]!.version ?? claims[kind]!.raw }) }));
   return {
     record: next,
     isRaised: isRaised(record, next),
@@ -114,9 +116,9 @@ function afterAnswer(kind: ClaimKind, claim: Claim, answer: Answer, now: number)
 type Installed = Extract<Answer, { readonly state: "installed" }>;
 
 function afterVersion(claim: Claim, { raw, version }: Installed, now: number): Claim {
-  // Older code cannot read what newer code may.
-  if (version === undefined) return unanswered("version", claim, now);
-  const isConfirmed = compareVersions(version, claim.version!) >= 0 || isExacter(claim, raw);
+  // Newer code may know it, and with it the versions of all events that wait for this answer.
+  if (raw === undefined || version === undefined) return unanswered("version", claim, now);
+  const isConfirmed = isAtMost(claim, { raw, version }) || isExacter(claim, raw);
   return isConfirmed ? settled(claim, "confirmed", now) : contradicted("version", claim, now);
 }
 
@@ -133,7 +135,7 @@ function withInstalledVersion(record: PortalRecord, { raw, version: installed }:
   const claim = claims?.version;
   const isExact = claim !== undefined && claim.settled === undefined && claim.isByAdmin === true &&
     isExacter(claim, raw);
-  const reported = isExact ? claim.version! : installed;
+  const reported = (isExact ? claim.version : undefined) ?? installed;
   const order = compareVersions(reported, reference);
   if (order > 0) return withConfirmedTarget({ ...record, target: reported });
   if (isTargetUnconfirmed === undefined) return record;

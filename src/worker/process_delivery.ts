@@ -7,7 +7,8 @@ import { runPipeline } from "../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext, notify, safeError } from "../plugin/runtime.ts";
 import { applyEvent, isOfEarlierInstallation, tryApplyEvent } from "../portal/apply_event.ts";
 import { claimState } from "../portal/event_claims.ts";
-import { factsOf } from "../portal/event_facts.ts";
+import { type EventFacts, factsOf } from "../portal/event_facts.ts";
+import { versionInEvent } from "../portal/event_versions.ts";
 import { type Delivery, DELIVERY_FORMAT, isDone, readDelivery, type Receipt, RECEIPT_MS } from "../portal/inbox.ts";
 import { receiptKey } from "../portal/keys.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
@@ -84,9 +85,10 @@ export async function processDelivery(
     if (lease.record().status === "uninstalled" && event.name !== "ONAPPUNINSTALL") {
       return await finishWithoutHandlers(work, event);
     }
-    const state = claimState(lease.record(), event, factsOf(runtime, delivery.verification, receivedAt));
+    const facts = factsOf(runtime, delivery.verification, receivedAt);
+    const state = claimState(lease.record(), event, facts);
     // Its claim is asked about after the deliveries that do not wait.
-    if (state === "wait") return { result: "deferred" };
+    if (state === "wait") return { result: "deferred", ...whenNewerCodeMayKnow(runtime, event, facts) };
     if (state === "drop") {
       log.warn("event dropped: Bitrix24 did not confirm it", { event: "event.unconfirmed", memberId, deliveryId });
       await remove(work);
@@ -140,6 +142,12 @@ async function applyToRecord({ runtime, lease, entry }: DeliveryWork, event: B24
   }
   if (next !== lease.record()) await lease.update((record) => applyEvent(record, event, facts));
   return undefined;
+}
+
+/** Returns when newer code may know the version that an event claims; nothing if this code does. */
+function whenNewerCodeMayKnow({ clock }: AppRuntime, event: B24Event, facts: EventFacts): Pick<Outcome, "nextAt"> {
+  const named = versionInEvent(event, facts);
+  return named === undefined || named.version !== undefined ? {} : { nextAt: clock() + NEWER_CODE_RETRY_MS };
 }
 
 /** Returns an outcome if the delivery has to wait for upgrades of its portal that cannot run now. */

@@ -123,6 +123,21 @@ describe("an event that joins an open claim", () => {
     assert.equal(contradicted("version", joined, at).nextAskAt, at + MINUTE);
   });
 
+  it("makes its version known, if the code did not know it, and counts as its event until then", () => {
+    const unknown: NewClaim = { kind: "version", raw: "7", ts: NOW / 1000 };
+    const known: NewClaim = { ...unknown, version: "7.0.0" };
+    const claim = opened(unknown);
+    const covered = [{ ...unknown, raw: "6" }, { ...known, raw: "6", version: "6.0.0" }, unknown];
+    for (const event of covered) assert(covers(claim, event), event.raw);
+    for (const event of [known, { ...unknown, raw: "8" }, { ...unknown, raw: "7.1" }, { ...unknown, raw: "beta" }]) {
+      assert(!covers(claim, event), event.raw);
+      const joined = withEvent(claim, event, NOW, true);
+      assert.deepEqual([joined.raw, joined.version], [event.raw, event.version]);
+      assert(covers(joined, unknown) && covers(joined, event));
+    }
+    assert.deepEqual(describeClaims({ version: claim }).map(({ version }) => version), ["7"]);
+  });
+
   it("does not lower its version", () => {
     const joined = withEvent(contradictedTwice, version("3.0.0", NOW / 1000 + 9), NOW + 9 * SECOND, true);
     assert.deepEqual([joined.version, joined.ts], ["4.0.0", NOW / 1000 + 9]);

@@ -36,3 +36,24 @@ describe("settle(): a target that was only believed", () => {
     assert.deepEqual(after("3", confirmed), ["5.0.0", undefined, false]);
   });
 });
+
+describe("settle(): a claimed version that was not known", () => {
+  const claim = { raw: "7", ts: 1, since: NOW, nextAskAt: NOW };
+  const record: PortalRecord = { ...BELIEVED, target: "2.0.0", claims: { version: claim } };
+  const after = (raw: string, version?: string): unknown => {
+    const { claims } =
+      settle(record, { state: "installed", raw, ...(version === undefined ? {} : { version }) }, NOW).record;
+    const { settled, nextAskAt, wasContradicted } = claims!.version!;
+    return settled?.as ?? [nextAskAt! - NOW, wasContradicted === true];
+  };
+
+  it("is decided by an answer that this code knows", () => {
+    assert.equal(after("7", "7.0.0"), "confirmed");
+    assert.equal(after("8", "8.0.0"), "confirmed");
+    assert.deepEqual(after("6", "6.0.0"), [60_000, true]);
+  });
+
+  it("waits for newer code while the answer is not known either", () => {
+    assert.deepEqual([after("7"), after("6")], [[30_000, false], [30_000, false]]);
+  });
+});

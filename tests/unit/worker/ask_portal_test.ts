@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { AppOptions, Observers } from "@b24/onappupdate";
+import type { AppOptions, Observers, VersionScheme } from "@b24/onappupdate";
 import type { ApplicationTokenOptions } from "@b24/onappupdate/application-token";
 import { CLIENT_ID, MEMBER_ID } from "../../support/app.ts";
 import { changed, HOSTS, type Scene, scene, TOKENLESS } from "../../support/scene.ts";
@@ -219,6 +219,89 @@ describe("a claimed version", () => {
     await until("the portal is on 3", async () => (await made.record()).version === "3.0.0");
     await app.close();
     assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3"]);
+  });
+});
+
+describe("a claimed version that the scheme does not know yet", () => {
+  /** Knows the VERSIONs up to `latest`, as mapped() does; a deploy raises it. */
+  const table = (latest: number): { latest: number; readonly versions: VersionScheme } => {
+    const found = {
+      latest,
+      versions: {
+        name: "table",
+        parse: (raw: string) => {
+          if (!(Number(raw) <= found.latest)) throw new RangeError(`unknown VERSION ${raw}`);
+          return `${raw}.0.0`;
+        },
+      },
+    };
+    return found;
+  };
+  const isWaiting = async ({ storage }: Setup): Promise<boolean> =>
+    (await Array.fromAsync(storage.list(["inbox"]))).length > 0;
+
+  for (const raw of ["901", "900.1.0", "beta"]) {
+    it(`is dropped if Bitrix24 does not confirm it: ${raw}`, async () => {
+      const made = await setUp({ versions: table(5).versions });
+      const { portal, ran, send } = made;
+      assert.equal(await send(forged(made, "ONAPPUPDATE", { VERSION: raw, PREVIOUS_VERSION: "2" })), 200);
+      made.now += 2 * MINUTE;
+      assert.equal(await send(portal.update(3)), 200);
+      assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3"]);
+      await made.pass(2 * DAY, 10 * MINUTE);
+      assert.deepEqual(made.dropped(), [{ memberId: MEMBER_ID, kind: "version", version: raw }]);
+      assert.deepEqual([ran.length, await isWaiting(made), (await made.record()).target], [2, false, "3.0.0"]);
+      const { problems } = await made.app.check(MEMBER_ID);
+      assert.match(problems[0]!.message, new RegExp(`claims version ${raw}, which Bitrix24 does not confirm`));
+      await made.app.close();
+    });
+  }
+
+  it("is dropped too if a user's access token verified the event", async () => {
+    const made = await setUp({ versions: table(5).versions });
+    const update = changed(made.portal.event("ONAPPUPDATE", { VERSION: "901", PREVIOUS_VERSION: "2" }, { userId: 7 }), {
+      "auth[application_token]": "f".repeat(32),
+    });
+    assert.equal(await made.send(update), 200);
+    await made.pass(2 * DAY, 10 * MINUTE);
+    assert.deepEqual([made.ran, made.dropped().length, await isWaiting(made)], [[], 1, false]);
+    await made.app.close();
+  });
+
+  for (const isForgedToo of [false, true]) {
+    it(`waits for newer code once Bitrix24 reports it${isForgedToo ? ", also beside a forged one" : ""}`, async () => {
+      const code = table(2);
+      const made = await setUp({ versions: code.versions });
+      const { portal, ran, send } = made;
+      made.bitrix24.lag(20 * MINUTE);
+      assert.equal(await send(portal.update(3)), 200);
+      if (isForgedToo) await send(forged(made, "ONAPPUPDATE", { VERSION: "901", PREVIOUS_VERSION: "2" }));
+      await made.pass(3 * DAY, 10 * MINUTE);
+      assert.deepEqual([ran, made.dropped(), await isWaiting(made)], [[], [], true]);
+      code.latest = 3;
+      await made.pass(isForgedToo ? 11 * MINUTE : 2 * MINUTE);
+      assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3"]);
+      await made.pass(2 * DAY, 10 * MINUTE);
+      assert.deepEqual([made.dropped().length, await isWaiting(made)], [isForgedToo ? 1 : 0, false]);
+      assert.equal(ran.length, 2);
+      await made.app.close();
+    });
+  }
+
+  it("is not believed without a token to ask with before the code knows it", async () => {
+    const code = table(2);
+    const made = await setUp({
+      ...{ versions: code.versions, clientSecret: undefined as never },
+      token: { confirm: "when-possible" },
+    });
+    made.now += HOUR;
+    assert.equal(await made.send(made.portal.update(3, { tokenless: true })), 200);
+    await made.pass(10 * MINUTE);
+    assert.deepEqual([made.ran, await isWaiting(made)], [[], true]);
+    code.latest = 3;
+    await made.pass(2 * MINUTE);
+    assert.deepEqual(made.ran, ["upgrade 3, unconfirmed", "ONAPPUPDATE 3"]);
+    await made.app.close();
   });
 });
 
