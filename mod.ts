@@ -28,7 +28,8 @@
  */
 
 // The app
-export { type App, createApp, type Fits } from "./src/app/app.ts";
+export type { App, Fits } from "./src/app/app.ts";
+export { createApp } from "./src/app/create_app.ts";
 export type { Opening, OpeningState } from "./src/app/openings.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
@@ -82,7 +83,7 @@ export type {
   PortalFailure,
   PortalRun,
   RunProgress,
-} from "./src/portal/record.ts";
+} from "./src/portal/portal.ts";
 export type { ClaimKind, PortalClaim } from "./src/portal/claims.ts";
 export type { ConfirmMode } from "./src/portal/event_facts.ts";
 

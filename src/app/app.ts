@@ -1,34 +1,15 @@
 /** The app: what a vendor creates, mounts in a server and closes. */
-import { portalEndpoint } from "../bitrix24/hosts.ts";
 import type { EventNamed } from "../bitrix24/events.ts";
-import { createProfileCall, createProfileReader } from "../bitrix24/profile.ts";
-import { createOAuthClient } from "../bitrix24/oauth_client.ts";
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
-import { createCredentials } from "../credentials/provider.ts";
-import { defined } from "../defined.ts";
-import { acceptVerified } from "../intake/accept.ts";
-import type { Logger } from "../logger.ts";
-import { guardedFetch } from "../net/guarded_fetch.ts";
 import type { Context, HandlerContext } from "../plugin/context.ts";
 import type { Plugin } from "../plugin/plugin.ts";
-import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
-import { portalKey } from "../portal/keys.ts";
-import { loadPortal, type Portal, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
-import type { Storage } from "../storage/storage.ts";
-import type { Upgrade, UpgradeContext, UpgradeOptions, UpgradeRange } from "../upgrade/definition.ts";
-import { makePlan, type Plan } from "../upgrade/plan.ts";
-import { createVerifier } from "../verify/verifier.ts";
-import { parseVersion } from "../version.ts";
-import { createChecks } from "../worker/checks.ts";
+import type { Portal } from "../portal/portal.ts";
+import type { UpgradeContext, UpgradeOptions, UpgradeRange } from "../upgrade/definition.ts";
+import type { Plan } from "../upgrade/plan.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
-import { createTicker, type TickOptions, type TickReport } from "../worker/tick.ts";
-import { createWorker } from "../worker/worker.ts";
-import { type Admin, createAdmin } from "./admin/admin.ts";
-import { createDispatch } from "./dispatch.ts";
-import { createLifecycle } from "./lifecycle.ts";
-import { createOpenings, type Opening, type OpeningState } from "./openings.ts";
-import { type AppOptions, settingsOf } from "./options.ts";
-import { createRegistry } from "./registry.ts";
+import type { TickOptions, TickReport } from "../worker/tick.ts";
+import type { Admin } from "./admin/admin.ts";
+import type { Opening, OpeningState } from "./openings.ts";
 
 /**
  * Checks that a plugin fits an app: earlier plugins add what it needs, and nothing adds its keys yet. A mismatch becomes
@@ -166,150 +147,4 @@ export interface App<Ctx extends object = object> {
    * another process, resumes it.
    */
   readonly close: () => Promise<void>;
-}
-
-/**
- * Creates an app. It needs a plugin of phase `verify` before it accepts events.
- *
- * @throws {TypeError} if an option is invalid
- *
- * @example
- * ```ts
- * import { createApp, memoryStorage } from "@b24/onappupdate";
- * import { applicationToken } from "@b24/onappupdate/application-token";
- * import assert from "node:assert/strict";
- *
- * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a" })
- *   .use(applicationToken())
- *   .upgrade("2.0.0", ({ memberId, log }) => log.info("moving settings", { memberId }));
- *
- * assert.deepEqual((await app.plan({ from: "1", to: "3" })).upgrades, [{ id: "2.0.0", range: "2.0.0" }]);
- * assert.equal((await app.fetch(new Request("http://localhost/"))).status, 405);
- * await app.close();
- * ```
- */
-export function createApp(options: AppOptions): App {
-  const settings = settingsOf(options);
-  const { storage, clock, random, time, log, fetch, limits, keys, oauthHosts, oauthTimeoutMs, extraPortalHosts } =
-    settings;
-  const registry = createRegistry();
-  const closing = new AbortController();
-  const runtime: AppRuntime = {
-    ...{ storage, clock, random, time, log },
-    ...{ versions: settings.versions, digest: settings.digest, retry: settings.retry },
-    ...{ leaseMs: limits.leaseMs, retentionMs: limits.retentionMs },
-    ...{ plugins: registry.plugins, handlers: registry.handlers },
-    ...{ signal: closing.signal, canRefresh: keys.clientId !== undefined && keys.clientSecret !== undefined },
-    issuedTokens: (memberId) => credentials.issued(memberId),
-  };
-
-  const endpointOf = endpointReader(extraPortalHosts, log);
-  const oauth = createOAuthClient({
-    ...{ fetch, clock, time, endpointOf },
-    ...{ hosts: oauthHosts, timeoutMs: oauthTimeoutMs },
-  });
-  const portalFetch = guardedFetch({
-    ...{ fetch, hosts: extraPortalHosts, lookup: settings.lookup, clock: time.monotonic },
-  });
-  const profileOptions = { fetch: portalFetch, time, timeoutMs: oauthTimeoutMs };
-  const isAdministrator = createProfileReader({ ...profileOptions, log });
-  const credentials = createCredentials({
-    ...{ storage, clock, time, random, log, oauth, isAdministrator, extraPortalHosts, ...keys },
-    // More than all hosts together may take.
-    refreshMs: oauthTimeoutMs * (oauthHosts.length + 1) + 10_000,
-  });
-
-  const wake = (memberId: string): void => {
-    if (lifecycle.isRunning()) worker.process(memberId);
-  };
-  const checks = createChecks({
-    ...{ runtime, credentials, profile: createProfileCall(profileOptions), policy: settings.checks, wake },
-    budget: () => verifier.budget(),
-  });
-  const verifier = createVerifier({
-    ...{ runtime, oauthHosts },
-    accept: async (incoming, verification) => {
-      const accepted = await acceptVerified(runtime, incoming, verification);
-      const check = checks.afterEvent(incoming.event);
-      if (accepted.state !== "accepted") return defined({ end: check });
-      const { result, end } = worker.work(accepted.delivery);
-      return { result, end: Promise.all([end, check]) };
-    },
-    onReplaced: (memberId) => void checks.afterReplaced(memberId),
-    onRefused: (memberId) => void checks.afterRefused(memberId),
-    ...defined({ refresh: credentials.refreshForeign }),
-  });
-  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks });
-  const tick = createTicker(runtime, worker, verifier);
-  const lifecycle = createLifecycle({
-    ...{ runtime, registry, verifier, worker, checks, tick },
-    host: {
-      ...{ ...keys, fetch, portalFetch, clock, random, credentials: credentials.provider, appInfo: oauth.appInfo },
-      isAdministrator,
-    },
-    ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
-    bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
-    abort: (reason) => closing.abort(reason),
-  });
-
-  const admin = createAdmin(runtime, registry.upgrades, wake);
-  const { open, opening } = createOpenings({
-    ...{ runtime, limits, keys, oauthHosts, lifecycle, verifier, worker, checks, isAdministrator },
-    ...{ upgrades: registry.upgrades, appInfo: oauth.appInfo, retry: admin.retry },
-  });
-
-  const app: App = {
-    use: (plugin) => {
-      // The compiler checks what a plugin needs and adds; at run time a context is an object with keys.
-      registry.addPlugin(plugin as unknown as Plugin);
-      return app as never;
-    },
-    on: (events, handler) => {
-      registry.addHandler([events].flat() as string[], handler as AnyHandler);
-      return app;
-    },
-    upgrade: (range, handler, options) => {
-      registry.addUpgrade(range, handler, options);
-      return app;
-    },
-    fetch: createDispatch({ runtime, limits, acknowledge: settings.acknowledge, verifier, worker, checks, lifecycle }),
-    open,
-    opening,
-    start: lifecycle.start,
-    tick: async (options) => {
-      await lifecycle.start();
-      return await tick(options, { awaitsVerification: true });
-    },
-    plan: (query) => plan(storage, registry.upgrades, query),
-    check: checks.check,
-    credentials: credentials.provider,
-    admin,
-    portal: async (memberId) => {
-      const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-      return record && snapshot(record);
-    },
-    close: lifecycle.close,
-  };
-  return app;
-}
-
-/** Returns a function that reads a portal's address in an answer of an OAuth host; `undefined` if it is not usable. */
-function endpointReader(hosts: readonly string[], log: Logger): (address: string | undefined) => string | undefined {
-  return (address) => {
-    if (address === undefined) return undefined;
-    try {
-      return portalEndpoint(address, { hosts });
-    } catch (err) {
-      log.warn("portal address refused", { event: "oauth.address_refused", err });
-      return undefined;
-    }
-  };
-}
-
-async function plan(storage: Storage, upgrades: readonly Upgrade[], query: Parameters<App["plan"]>[0]): Promise<Plan> {
-  if ("from" in query) {
-    return makePlan(upgrades, { version: parseVersion(query.from), target: parseVersion(query.to) });
-  }
-  const record = await loadPortal(storage, query.memberId);
-  return makePlan(upgrades, record.status === "installed" ? record : {});
 }

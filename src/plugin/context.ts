@@ -1,7 +1,7 @@
 /** The context of an event, as plugins and handlers receive it. */
 import type { B24Event } from "../bitrix24/events.ts";
 import type { Logger } from "../logger.ts";
-import type { Portal } from "../portal/record.ts";
+import type { Portal } from "../portal/portal.ts";
 
 /**
  * When plugins of phase `verify` run: `"received"` while the request is answered, and they must not call other hosts then;

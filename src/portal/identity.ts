@@ -3,7 +3,8 @@
  * portal itself, at its verified address, says that the user of an access token is an administrator.
  */
 import { defined } from "../defined.ts";
-import type { ApplicationTokenDigests, PortalRecord } from "./record.ts";
+import type { ApplicationTokenDigests } from "./portal.ts";
+import type { PortalRecord } from "./record.ts";
 import { mergeTokens, type StoredTokens } from "./tokens.ts";
 
 /** Number of earlier application_tokens of an installation that are remembered. */

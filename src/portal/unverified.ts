@@ -4,41 +4,21 @@
  */
 import type { Body } from "../bitrix24/parse.ts";
 import { FormatError } from "../errors.ts";
-import { unitHash } from "../retry.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
-import { UNVERIFIED, UNVERIFIED_DUE, unverifiedDueKey, unverifiedEventKey, unverifiedKey } from "./keys.ts";
+import { UNVERIFIED, unverifiedEventKey, unverifiedKey } from "./keys.ts";
+import { bounded, type WaitingEvent } from "./unverified_bounds.ts";
+import { scheduleUnverified, unscheduleUnverified, type UnverifiedDue } from "./unverified_schedule.ts";
 
 /** Raised whenever older code could misread an entry. */
 const UNVERIFIED_FORMAT = 1;
 
-/** The maximum number of events that wait for one portal. */
-export const MAX_EVENTS = 32;
-/** The maximum size of the events that wait for one portal, in characters of their bodies. */
-export const MAX_SIZE = 256 * 1024;
 /** Milliseconds after which an event that was not verified is dropped. */
 export const KEPT_MS = 24 * 60 * 60 * 1000;
 /** Milliseconds after which its entries are gone, whatever happened. */
 const TTL_MS = KEPT_MS + 60 * 60 * 1000;
 /** Milliseconds for which a process verifies the events of a portal before another one may take over. */
 const OWNED_MS = 60_000;
-/** Digits of a time in a key, up to the year 5138. */
-const DIGITS = 14;
-
-/** An event that waits, as the head of its portal lists it. */
-export interface WaitingEvent {
-  /** Key of its body. */
-  readonly slot: string;
-  /** Digest of the event and its access token: a copy waits once. */
-  readonly digest: string;
-  readonly size: number;
-  /** In milliseconds since 1970. */
-  readonly receivedAt: number;
-  /** How many times Bitrix24 was asked in vain. */
-  readonly attempts: number;
-  /** When Bitrix24 is asked next, in milliseconds since 1970. */
-  readonly nextAt: number;
-}
 
 /** The body of an event that waits, and the token pair that replaced the one in it. */
 export interface UnverifiedEvent {
@@ -111,7 +91,7 @@ export async function storeUnverified(
   const before = readHead(known);
   // An entry for each event would let a flood fill the schedule.
   const due = before === undefined || before.due > now ? now : before.due;
-  if (due === now) await schedule(storage, memberId, now);
+  if (due === now) await scheduleUnverified(storage, memberId, now, TTL_MS);
   let evicted: readonly WaitingEvent[] = [];
   let isDuplicate = false;
   const stored = await updateHead(options, memberId, (head) => {
@@ -124,30 +104,11 @@ export async function storeUnverified(
     return { ...head, format: UNVERIFIED_FORMAT, events: kept, isKnown, due: Math.min(head?.due ?? now, now) };
   }, known);
   // Another process has released the events between the two reads.
-  if (due !== now && stored?.due === now) await schedule(storage, memberId, now);
+  if (due !== now && stored?.due === now) await scheduleUnverified(storage, memberId, now, TTL_MS);
   await Promise.all(evicted.map(({ slot }) => storage.delete(unverifiedEventKey(memberId, slot))));
   if (isDuplicate) return { state: "duplicate", replaced: 0 };
   if (evicted.includes(waiting)) return { state: "too_large", replaced: 0 };
   return { state: "stored", replaced: evicted.length };
-}
-
-/** Returns which events wait after another one has come. If `added` is too large, only that is gone. */
-function bounded(
-  events: readonly WaitingEvent[],
-  added: WaitingEvent,
-): { readonly kept: readonly WaitingEvent[]; readonly gone: readonly WaitingEvent[] } {
-  const kept = [...events];
-  const gone: WaitingEvent[] = [];
-  const remove = (index: number): void => void gone.push(...kept.splice(index, 1));
-  const randomOf = (count: number): number => Math.floor(unitHash(`${added.slot} ${gone.length}`) * count);
-  if (kept.length >= MAX_EVENTS) remove(randomOf(kept.length));
-  while (added.size + kept.reduce((sum, { size }) => sum + size, 0) > MAX_SIZE) {
-    const max = Math.max(0, ...kept.map(({ size }) => size));
-    if (added.size > max) return { kept: events, gone: [added] };
-    const largest = kept.filter(({ size }) => size === max);
-    remove(kept.indexOf(largest[randomOf(largest.length)]!));
-  }
-  return { kept: [...kept, added], gone };
 }
 
 /** Returns the characters of the bodies of all unknown portals that wait. */
@@ -252,12 +213,12 @@ export async function releaseUnverified(options: UnverifiedOptions, memberId: st
     const isEmpty = head.events.length === 0;
     const due = Math.min(...head.events.map(({ nextAt }) => nextAt));
     const ifVersion = entry.version;
-    if (!isEmpty) await schedule(storage, memberId, due);
+    if (!isEmpty) await scheduleUnverified(storage, memberId, due, TTL_MS);
     const { ok } = isEmpty
       ? await storage.delete(key, { ifVersion })
       : await storage.put(key, { ...rest, due }, { ifVersion, ttlMs: TTL_MS });
     if (!ok) continue;
-    if (isEmpty || due !== head.due) await storage.delete(unverifiedDueKey(timeText(head.due), memberId));
+    if (isEmpty || due !== head.due) await unscheduleUnverified(storage, memberId, head.due);
     return;
   }
 }
@@ -289,32 +250,6 @@ async function updateHead(
 ): Promise<Head | undefined> {
   const key = unverifiedKey(memberId);
   return readHead(await updateEntry<Head>(storage, key, (entry) => change(readHead(entry)), known, { ttlMs: TTL_MS }));
-}
-
-/** A schedule entry of a portal's events. */
-export interface UnverifiedDue {
-  readonly memberId: string;
-  /** In milliseconds since 1970. */
-  readonly time: number;
-  readonly key: Entry<unknown>["key"];
-}
-
-/** Portals whose events are due at `now`, the earliest first. */
-export async function* listUnverifiedDue(storage: Storage, now: number): AsyncGenerator<UnverifiedDue> {
-  const end = timeText(now);
-  for await (const { key } of storage.list<unknown>(UNVERIFIED_DUE)) {
-    const [, time, memberId] = key as unknown as [string, string, string];
-    if (time > end) return;
-    yield { memberId, time: Number(time), key };
-  }
-}
-
-async function schedule(storage: Storage, memberId: string, at: number): Promise<void> {
-  await storage.put(unverifiedDueKey(timeText(at), memberId), {}, { ttlMs: TTL_MS });
-}
-
-function timeText(at: number): string {
-  return String(Math.max(0, Math.floor(at))).padStart(DIGITS, "0");
 }
 
 function readHead(entry: Entry<Head> | null): Head | undefined {

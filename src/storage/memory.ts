@@ -67,15 +67,13 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
     capabilities: { durable: false, scope: "process" },
 
     get: async <T>(key: Key, { signal }: { readonly signal?: AbortSignal } = {}) => {
-      signal?.throwIfAborted();
-      assertKey(key);
+      assertCall(key, signal);
       const stored = live(root.find(key));
       return stored === undefined ? null : toEntry<T>(stored);
     },
 
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
-      signal?.throwIfAborted();
-      assertKey(key);
+      assertCall(key, signal);
       const text = encodeValue(key, value);
       const expiresAt = expiryOf(key, clock(), ttlMs);
       const found = live(root.find(key));
@@ -88,8 +86,7 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
     },
 
     delete: async (key, { ifVersion, signal } = {}) => {
-      signal?.throwIfAborted();
-      assertKey(key);
+      assertCall(key, signal);
       const branch = root.find(key);
       const found = live(branch);
       if (ifVersion !== undefined && ifVersion !== found?.version) return { ok: false };
@@ -115,6 +112,12 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
       }
     },
   };
+}
+
+/** Throws if the call is aborted, or the key is invalid. */
+function assertCall(key: Key, signal: AbortSignal | undefined): void {
+  signal?.throwIfAborted();
+  assertKey(key);
 }
 
 /** An entry in memory. Its value is JSON, so that the caller and the storage share no object. */

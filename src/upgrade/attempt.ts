@@ -6,7 +6,8 @@ import { withFields } from "../logger.ts";
 import type { HandlerContext } from "../plugin/context.ts";
 import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
-import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
+import type { PortalFailure } from "../portal/portal.ts";
+import { type PortalRecord, snapshot } from "../portal/record.ts";
 import {
   blockedReasonOf,
   countsAsAttempt,

@@ -4,7 +4,7 @@ import * as semver from "semver";
 import { isDuration, MAX_TIMER_MS } from "../async/time.ts";
 import { defined } from "../defined.ts";
 import type { Logger } from "../logger.ts";
-import type { Portal } from "../portal/record.ts";
+import type { Portal } from "../portal/portal.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
 import { compareVersions, isVersion, parseVersion } from "../version.ts";
 import type { Steps } from "./steps.ts";

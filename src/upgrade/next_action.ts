@@ -1,5 +1,6 @@
 /** The next action of a portal's run: one pure function of its record, the registered upgrades, the time and the code. */
-import type { PortalFailure, PortalRecord } from "../portal/record.ts";
+import type { PortalFailure } from "../portal/portal.ts";
+import type { PortalRecord } from "../portal/record.ts";
 import { compareVersions } from "../version.ts";
 import type { Upgrade } from "./definition.ts";
 import { dueUpgrades, isUpgradeDue } from "./plan.ts";

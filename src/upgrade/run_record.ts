@@ -1,5 +1,6 @@
 /** The run in a portal's record: pure functions that read and change it. */
-import type { PortalRecord, RunProgress, StepRecord } from "../portal/record.ts";
+import type { RunProgress } from "../portal/portal.ts";
+import type { PortalRecord, StepRecord } from "../portal/record.ts";
 
 /** The record with one more started attempt at an upgrade, in a new run if there is none. `from`: see `PortalRun`. */
 export function withAttempt(record: PortalRecord, upgradeId: string, from: string, now: number): PortalRecord {

@@ -16,8 +16,8 @@ import {
   removeUnverified,
   storeRefreshed,
   type UnverifiedEvent,
-  type WaitingEvent,
 } from "../portal/unverified.ts";
+import type { WaitingEvent } from "../portal/unverified_bounds.ts";
 import { Secret } from "../secret.ts";
 import type { Entry } from "../storage/storage.ts";
 import { type Budget, requestsFor } from "./budget.ts";

@@ -35,13 +35,13 @@ const CONCURRENCY = 8;
 /** Returns an empty queue. */
 export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOptions): Turns {
   const queue = createQueue();
-  /** Portals that wait for the budget. */
-  const spent = new Set<string>();
+  const spent = createSpent(runtime, renewedAt, (memberIds) => {
+    for (const memberId of memberIds) queue.add(memberId);
+    next();
+  });
   const running = new Map<string, Promise<void>>();
   const pauses = new Map<string, Promise<void>>();
   let isStopped = false;
-  /** When the budget is renewed, and how to cancel the timer that continues then. */
-  let renewal: { readonly at: number; readonly cancel: () => void } | undefined;
 
   /** With a storage in memory, a turn would otherwise end before the answer is sent. All turns share one timer. */
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(runtime.time, 0));
@@ -62,32 +62,9 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
 
   async function run(memberId: string): Promise<void> {
     const left = await take(memberId);
-    if (left === "budget_spent") return waitForBudget(memberId);
+    if (left === "budget_spent") return isStopped ? undefined : spent.add(memberId);
     queue.setServed(memberId, left === "again");
     if (left === "again") queue.add(memberId);
-  }
-
-  function waitForBudget(memberId: string): void {
-    if (isStopped) return;
-    spent.add(memberId);
-    if (renewal !== undefined) return;
-    const at = renewedAt();
-    const cancel = runtime.time.setTimer(renew, Math.max(1, at - runtime.clock()), { keepAlive: false });
-    renewal = { at, cancel };
-  }
-
-  function renew(): void {
-    renewal?.cancel();
-    renewal = undefined;
-    for (const memberId of spent) queue.add(memberId);
-    spent.clear();
-    next();
-  }
-
-  /** Returns whether a portal waits for the budget. Hosts that suspend processes also suspend their timers. */
-  function isSpent(memberId: string): boolean {
-    if (renewal !== undefined && runtime.clock() >= renewal.at) renew();
-    return spent.has(memberId);
   }
 
   async function settled(): Promise<void> {
@@ -96,23 +73,63 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
 
   return {
     wake: (memberId) => {
-      if (isStopped || isSpent(memberId)) return false;
+      if (isStopped || spent.has(memberId)) return false;
       queue.add(memberId);
       next();
       return true;
     },
-    has: (memberId) => isSpent(memberId) || queue.has(memberId) || running.has(memberId),
+    has: (memberId) => spent.has(memberId) || queue.has(memberId) || running.has(memberId),
     settled,
     stop: async () => {
       isStopped = true;
-      renewal?.cancel();
-      renewal = undefined;
       // Their events are stored: another process verifies them, or the next start of this one.
       queue.clear();
       spent.clear();
       await settled();
     },
     isStopped: () => isStopped,
+  };
+}
+
+/** Portals that wait for the budget. `onRenewed` receives them once it is renewed. */
+function createSpent(
+  { clock, time }: TurnsOptions["runtime"],
+  renewedAt: () => number,
+  onRenewed: (memberIds: readonly string[]) => void,
+): {
+  readonly add: (memberId: string) => void;
+  readonly has: (memberId: string) => boolean;
+  readonly clear: () => void;
+} {
+  const memberIds = new Set<string>();
+  /** When the budget is renewed, and how to cancel the timer that continues then. */
+  let renewal: { readonly at: number; readonly cancel: () => void } | undefined;
+
+  function clear(): void {
+    renewal?.cancel();
+    renewal = undefined;
+    memberIds.clear();
+  }
+
+  function renew(): void {
+    const renewed = [...memberIds];
+    clear();
+    onRenewed(renewed);
+  }
+
+  return {
+    add: (memberId) => {
+      memberIds.add(memberId);
+      if (renewal !== undefined) return;
+      const at = renewedAt();
+      renewal = { at, cancel: time.setTimer(renew, Math.max(1, at - clock()), { keepAlive: false }) };
+    },
+    has: (memberId) => {
+      // Hosts that suspend processes also suspend their timers.
+      if (renewal !== undefined && clock() >= renewal.at) renew();
+      return memberIds.has(memberId);
+    },
+    clear,
   };
 }
 

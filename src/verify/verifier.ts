@@ -6,14 +6,10 @@ import { coalesce } from "../async/coalesce.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { CannotVerifyError, FormatError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
-import {
-  keepIfDue,
-  listUnverifiedDue,
-  MAX_SIZE,
-  ownUnverified,
-  releaseUnverified,
-  storeUnverified,
-} from "../portal/unverified.ts";
+import { keepIfDue, ownUnverified, releaseUnverified, storeUnverified } from "../portal/unverified.ts";
+import {} from "../portal/unverified_bounds.ts";
+import { MAX_SIZE } from "../portal/unverified_bounds.ts";
+import { listUnverifiedDue } from "../portal/unverified_schedule.ts";
 import { type AttemptOptions, createAttempt } from "./attempt.ts";
 import { type Budget, createBudget } from "./budget.ts";
 import { createFirstAttempts, type FirstAttempt } from "./first_attempts.ts";

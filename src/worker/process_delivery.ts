@@ -13,7 +13,8 @@ import { type Delivery, DELIVERY_FORMAT, isDone, readDelivery, type Receipt, REC
 import { receiptKey } from "../portal/keys.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { purgeTokens } from "../portal/purge.ts";
-import { type PortalFailure, type PortalRecord, snapshot } from "../portal/record.ts";
+import type { PortalFailure } from "../portal/portal.ts";
+import { type PortalRecord, snapshot } from "../portal/record.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";

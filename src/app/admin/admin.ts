@@ -1,6 +1,6 @@
 /** Operators' functions: what `app.admin` consists of. */
 import type { AppRuntime } from "../../plugin/runtime.ts";
-import type { Portal } from "../../portal/record.ts";
+import type { Portal } from "../../portal/portal.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import type { RollbackReport } from "../../upgrade/rollback.ts";
 import { retry, rollback, setTarget, skip, type TargetChange } from "./actions.ts";

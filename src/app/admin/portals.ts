@@ -1,7 +1,8 @@
 /** Lists and counts of portals. */
 import { defined } from "../../defined.ts";
 import { portalKey } from "../../portal/keys.ts";
-import { type Portal, type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
+import type { Portal } from "../../portal/portal.ts";
+import { type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
 import { listIndexed, type PortalState } from "../../portal/state_index.ts";
 import type { Storage } from "../../storage/storage.ts";
 

@@ -2,9 +2,6 @@ import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import {
   keepIfDue,
-  listUnverifiedDue,
-  MAX_EVENTS,
-  MAX_SIZE,
   ownUnverified,
   postponeUnverified,
   releaseUnverified,
@@ -13,9 +10,10 @@ import {
   type StoredUnverified,
   storeUnverified,
   unknownSize,
-  type UnverifiedDue,
   type UnverifiedOptions,
 } from "../../../src/portal/unverified.ts";
+import { MAX_EVENTS, MAX_SIZE } from "../../../src/portal/unverified_bounds.ts";
+import { listUnverifiedDue, type UnverifiedDue } from "../../../src/portal/unverified_schedule.ts";
 import { describe, it } from "../../support/test.ts";
 
 const MEMBER = "a".repeat(32);

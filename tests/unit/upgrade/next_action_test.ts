@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import type { PortalFailure, PortalRecord } from "../../../src/portal/record.ts";
+import type { PortalFailure } from "../../../src/portal/portal.ts";
+import type { PortalRecord } from "../../../src/portal/record.ts";
 import { PORTAL_FORMAT } from "../../../src/portal/record.ts";
 import { defineUpgrade, type Upgrade } from "../../../src/upgrade/definition.ts";
 import { isBelowTarget, isDue, type NextAction, nextAction } from "../../../src/upgrade/next_action.ts";

@@ -1,0 +1,51 @@
+/** The calls of an app to Bitrix24: its OAuth hosts, and the portals with their credentials. */
+import { portalEndpoint } from "../bitrix24/hosts.ts";
+import { createOAuthClient, type OAuthClient } from "../bitrix24/oauth_client.ts";
+import { createProfileCall, createProfileReader, type ProfileCall, type ProfileReader } from "../bitrix24/profile.ts";
+import { type AppCredentials, createCredentials } from "../credentials/provider.ts";
+import type { Logger } from "../logger.ts";
+import { guardedFetch } from "../net/guarded_fetch.ts";
+import type { Settings } from "./options.ts";
+
+/** Functions that call Bitrix24. */
+export interface Calls {
+  readonly oauth: OAuthClient;
+  /** Refuses private addresses. */
+  readonly portalFetch: typeof fetch;
+  readonly profile: ProfileCall;
+  readonly isAdministrator: ProfileReader;
+  readonly credentials: AppCredentials;
+}
+
+/** Returns the calls of an app with these settings. */
+export function createCalls(settings: Settings): Calls {
+  const { storage, clock, random, time, log, fetch, keys, oauthHosts, oauthTimeoutMs, extraPortalHosts } = settings;
+  const oauth = createOAuthClient({
+    ...{ fetch, clock, time, hosts: oauthHosts, timeoutMs: oauthTimeoutMs },
+    endpointOf: endpointReader(extraPortalHosts, log),
+  });
+  const portalFetch = guardedFetch({
+    ...{ fetch, hosts: extraPortalHosts, lookup: settings.lookup, clock: time.monotonic },
+  });
+  const profileOptions = { fetch: portalFetch, time, timeoutMs: oauthTimeoutMs };
+  const isAdministrator = createProfileReader({ ...profileOptions, log });
+  const credentials = createCredentials({
+    ...{ storage, clock, time, random, log, oauth, isAdministrator, extraPortalHosts, ...keys },
+    // More than all hosts together may take.
+    refreshMs: oauthTimeoutMs * (oauthHosts.length + 1) + 10_000,
+  });
+  return { oauth, portalFetch, profile: createProfileCall(profileOptions), isAdministrator, credentials };
+}
+
+/** Returns a function that reads a portal's address in an answer of an OAuth host; `undefined` if it is not usable. */
+function endpointReader(hosts: readonly string[], log: Logger): (address: string | undefined) => string | undefined {
+  return (address) => {
+    if (address === undefined) return undefined;
+    try {
+      return portalEndpoint(address, { hosts });
+    } catch (err) {
+      log.warn("portal address refused", { event: "oauth.address_refused", err });
+      return undefined;
+    }
+  };
+}

@@ -1,0 +1,161 @@
+/** Creates an app: connects its parts. */
+import { defined } from "../defined.ts";
+import { acceptVerified } from "../intake/accept.ts";
+import type { Plugin } from "../plugin/plugin.ts";
+import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
+import { portalKey } from "../portal/keys.ts";
+import { loadPortal, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { Upgrade } from "../upgrade/definition.ts";
+import { makePlan, type Plan } from "../upgrade/plan.ts";
+import { createVerifier, type Verifier } from "../verify/verifier.ts";
+import { parseVersion } from "../version.ts";
+import { type Checks, createChecks } from "../worker/checks.ts";
+import { createTicker } from "../worker/tick.ts";
+import { createWorker, type Worker } from "../worker/worker.ts";
+import { createAdmin } from "./admin/admin.ts";
+import type { App } from "./app.ts";
+import { type Calls, createCalls } from "./calls.ts";
+import { createDispatch } from "./dispatch.ts";
+import { createLifecycle } from "./lifecycle.ts";
+import { createOpenings } from "./openings.ts";
+import { type AppOptions, type Settings, settingsOf } from "./options.ts";
+import { createRegistry, type Registry } from "./registry.ts";
+
+/**
+ * Creates an app. It needs a plugin of phase `verify` before it accepts events.
+ *
+ * @throws {TypeError} if an option is invalid
+ *
+ * @example
+ * ```ts
+ * import { createApp, memoryStorage } from "@b24/onappupdate";
+ * import { applicationToken } from "@b24/onappupdate/application-token";
+ * import assert from "node:assert/strict";
+ *
+ * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a" })
+ *   .use(applicationToken())
+ *   .upgrade("2.0.0", ({ memberId, log }) => log.info("moving settings", { memberId }));
+ *
+ * assert.deepEqual((await app.plan({ from: "1", to: "3" })).upgrades, [{ id: "2.0.0", range: "2.0.0" }]);
+ * assert.equal((await app.fetch(new Request("http://localhost/"))).status, 405);
+ * await app.close();
+ * ```
+ */
+export function createApp(options: AppOptions): App {
+  const settings = settingsOf(options);
+  const { storage, limits, keys } = settings;
+  const registry = createRegistry();
+  const calls = createCalls(settings);
+  const closing = new AbortController();
+  const runtime = createRuntime(settings, registry, calls, closing.signal);
+
+  const wake = (memberId: string): void => {
+    if (lifecycle.isRunning()) worker.process(memberId);
+  };
+  const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake });
+  const tick = createTicker(runtime, worker, verifier);
+  const { fetch, clock, random } = settings;
+  const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
+  const lifecycle = createLifecycle({
+    ...{ runtime, registry, verifier, worker, checks, tick },
+    host: { ...keys, fetch, portalFetch, clock, random, credentials, appInfo, isAdministrator },
+    ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
+    bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
+    abort: (reason) => closing.abort(reason),
+  });
+  const admin = createAdmin(runtime, registry.upgrades, wake);
+  const { open, opening } = createOpenings({
+    ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator, appInfo },
+    ...{ oauthHosts: settings.oauthHosts, upgrades: registry.upgrades, retry: admin.retry },
+  });
+
+  const app: App = {
+    use: (plugin) => {
+      // The compiler checks what a plugin needs and adds; at run time a context is an object with keys.
+      registry.addPlugin(plugin as unknown as Plugin);
+      return app as never;
+    },
+    on: (events, handler) => {
+      registry.addHandler([events].flat() as string[], handler as AnyHandler);
+      return app;
+    },
+    upgrade: (range, handler, options) => {
+      registry.addUpgrade(range, handler, options);
+      return app;
+    },
+    fetch: createDispatch({ runtime, limits, acknowledge: settings.acknowledge, verifier, worker, checks, lifecycle }),
+    ...{ open, opening, admin, credentials },
+    start: lifecycle.start,
+    tick: async (options) => {
+      await lifecycle.start();
+      return await tick(options, { awaitsVerification: true });
+    },
+    plan: (query) => plan(storage, registry.upgrades, query),
+    check: checks.check,
+    portal: async (memberId) => {
+      const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+      return record && snapshot(record);
+    },
+    close: lifecycle.close,
+  };
+  return app;
+}
+
+function createRuntime(settings: Settings, registry: Registry, calls: Calls, signal: AbortSignal): AppRuntime {
+  const { storage, clock, random, time, log, versions, digest, retry, keys, limits } = settings;
+  return {
+    ...{ storage, clock, random, time, log, versions, digest, retry, signal },
+    ...{ leaseMs: limits.leaseMs, retentionMs: limits.retentionMs },
+    ...{ plugins: registry.plugins, handlers: registry.handlers },
+    canRefresh: keys.clientId !== undefined && keys.clientSecret !== undefined,
+    issuedTokens: calls.credentials.issued,
+  };
+}
+
+/** Dependencies of {@linkcode connectParts}. */
+interface PartsOptions {
+  readonly settings: Settings;
+  readonly registry: Registry;
+  readonly calls: Calls;
+  readonly runtime: AppRuntime;
+  /** Starts the work of a portal in this process, if the app is running. */
+  readonly wake: (memberId: string) => void;
+}
+
+/** Returns the parts of an app that do its work. They use each other. */
+function connectParts({ settings, registry, calls, runtime, wake }: PartsOptions): {
+  readonly checks: Checks;
+  readonly verifier: Verifier;
+  readonly worker: Worker;
+} {
+  const { credentials, profile } = calls;
+  const { oauthHosts } = settings;
+  const checks = createChecks({
+    ...{ runtime, credentials, profile, policy: settings.checks, wake },
+    budget: () => verifier.budget(),
+  });
+  const verifier = createVerifier({
+    ...{ runtime, oauthHosts },
+    accept: async (incoming, verification) => {
+      const accepted = await acceptVerified(runtime, incoming, verification);
+      const check = checks.afterEvent(incoming.event);
+      if (accepted.state !== "accepted") return defined({ end: check });
+      const { result, end } = worker.work(accepted.delivery);
+      return { result, end: Promise.all([end, check]) };
+    },
+    onReplaced: (memberId) => void checks.afterReplaced(memberId),
+    onRefused: (memberId) => void checks.afterRefused(memberId),
+    ...defined({ refresh: credentials.refreshForeign }),
+  });
+  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks });
+  return { checks, verifier, worker };
+}
+
+async function plan(storage: Storage, upgrades: readonly Upgrade[], query: Parameters<App["plan"]>[0]): Promise<Plan> {
+  if ("from" in query) {
+    return makePlan(upgrades, { version: parseVersion(query.from), target: parseVersion(query.to) });
+  }
+  const record = await loadPortal(storage, query.memberId);
+  return makePlan(upgrades, record.status === "installed" ? record : {});
+}

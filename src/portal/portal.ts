@@ -1,0 +1,121 @@
+/** A portal as plugins, handlers and operators see it. */
+import type { BlockedReason } from "../errors.ts";
+import type { PortalClaim } from "./claims.ts";
+
+/** An upgrade that was applied to a portal. */
+export interface AppliedUpgrade {
+  /** Id of the upgrade. */
+  readonly id: string;
+  /** Version the portal came from. */
+  readonly from: string;
+  /** Version the portal was going to. */
+  readonly to: string;
+  /** When it finished, in milliseconds since 1970. */
+  readonly at: number;
+  /** The upgrade did not run: `app.admin.skip` marked it as done. */
+  readonly skipped?: true;
+}
+
+/** The last failure of a portal that is not on its target. */
+export interface PortalFailure {
+  /** Id of the upgrade that failed; absent if a plugin failed before it, such as one that restores registrations. */
+  readonly upgradeId?: string;
+  /** Version the portal was going to. */
+  readonly to: string;
+  /** Name of the step that failed; absent if the failure was outside a step. */
+  readonly step?: string;
+  /** Message of the error, without tokens. */
+  readonly message: string;
+  /** Number of failed attempts in a row: of the step if the failure was in one, otherwise of the upgrade. */
+  readonly attempts: number;
+  /** Time of the last failure, in milliseconds since 1970. */
+  readonly at: number;
+  /** Time of the next attempt, in milliseconds since 1970; absent if the portal is parked until an operator acts. */
+  readonly retryAt?: number;
+}
+
+/** The progress that a running upgrade reports. */
+export interface RunProgress {
+  /** Number of items done, in whatever unit the upgrade counts. */
+  readonly done: number;
+  /** Number of items in all; absent if it is not known. */
+  readonly total?: number;
+  /** A note for people. */
+  readonly note?: string;
+}
+
+/** The run that brings a portal from its version to its target, until it is finished. */
+export interface PortalRun {
+  /** Id of the run. The ids of a portal's runs sort by time. */
+  readonly id: string;
+  /** Version of the portal when the run started. */
+  readonly from: string;
+  /** When the run started, in milliseconds since 1970. */
+  readonly startedAt: number;
+  /** The upgrade that runs, or runs next, and its number of attempts since it last succeeded. */
+  readonly current?: { readonly upgradeId: string; readonly attempt: number };
+  /** Absent until the upgrade reports progress. */
+  readonly progress?: RunProgress;
+  /** End of the current `sleep`, in milliseconds since 1970. */
+  readonly wakeAt?: number;
+}
+
+/** The external action that a portal is blocked on. */
+export interface PortalBlock {
+  /** The need of the portal. */
+  readonly on: BlockedReason;
+  /** Explanation for people, without tokens. */
+  readonly message: string;
+  /** When the portal became blocked, in milliseconds since 1970. */
+  readonly since: number;
+  /** Time of the next attempt, in milliseconds since 1970. An event that ends the block starts it earlier. */
+  readonly nextTryAt: number;
+}
+
+/** Digests of a portal's application token: they can be compared with, and are useless to a thief. */
+export interface ApplicationTokenDigests {
+  /** Digest of the current token, made by `digestToken`. */
+  readonly current: string;
+  /**
+   * Up to four tokens before it in this installation, the newest first, and when each was replaced, in milliseconds since
+   * 1970. Absent until the token changes.
+   */
+  readonly previous?: readonly { readonly digest: string; readonly replacedAt: number }[];
+}
+
+/** A portal as plugins and handlers see it: a snapshot, which does not follow later changes. */
+export interface Portal {
+  /** Bitrix24's id of the portal. It never changes. */
+  readonly memberId: string;
+  /**
+   * Host of `clientEndpoint`, possibly with a port. Without a `clientEndpoint`, the host in the newest event, which is not
+   * verified.
+   */
+  readonly domain: string;
+  /** Verified address of the portal's REST API; absent until one is verified. */
+  readonly clientEndpoint?: string;
+  /** `uninstalled` portals are kept, so that late events can be told from forged ones. */
+  readonly status: "installed" | "uninstalled";
+  /** Number of installations of the app so far. */
+  readonly generation: number;
+  /** Version at the start of this installation. Upgrades to it and to earlier versions do not run. */
+  readonly initialVersion?: string;
+  /** Version of the portal's data; absent while it is unknown. */
+  readonly version?: string;
+  /** Version the portal should be on; absent while it is unknown. */
+  readonly target?: string;
+  /** Applied upgrades of this installation, in order. */
+  readonly applied: readonly AppliedUpgrade[];
+  /** The last failure; absent once the failed work succeeds. */
+  readonly failure?: PortalFailure;
+  /** The current run; absent if there is none. */
+  readonly run?: PortalRun;
+  /** The reason why the portal cannot continue; absent if it is not blocked. */
+  readonly blocked?: PortalBlock;
+  /** Scopes granted to the app, as Bitrix24 last reported them; absent until it was asked. */
+  readonly scope?: readonly string[];
+  /** Absent until an administrator's event of this installation has proved an application token. */
+  readonly applicationToken?: ApplicationTokenDigests;
+  /** What events say and Bitrix24 has not confirmed; absent if there is nothing. */
+  readonly claims?: readonly PortalClaim[];
+}
