@@ -28,7 +28,7 @@
  */
 
 // The app
-export type { App, Fits } from "./src/app/app.ts";
+export type { App, Fits, StoredPortal } from "./src/app/app.ts";
 export { createApp } from "./src/app/create_app.ts";
 export type { Opening, OpeningState } from "./src/app/openings.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
@@ -37,6 +37,7 @@ export type { Admin } from "./src/app/admin/admin.ts";
 export type { TargetChange } from "./src/app/admin/actions.ts";
 export type { PortalCount, PortalFilter } from "./src/app/admin/portals.ts";
 export type { FinishedRun } from "./src/app/admin/runs.ts";
+export type { UnverifiedEvent, UnverifiedEvents, UnverifiedFilter } from "./src/app/admin/unverified.ts";
 export type { PortalState } from "./src/portal/state_index.ts";
 export type { RollbackReport, RolledBackStep } from "./src/upgrade/rollback.ts";
 export type { TickOptions, TickReport } from "./src/worker/tick.ts";

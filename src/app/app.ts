@@ -20,6 +20,12 @@ export type Fits<Ctx extends object, Needs extends object, Adds extends object> 
   : { readonly clash: `the context has "${keyof Adds & (keyof Ctx | keyof Context) & string}" already` }
   : { readonly missing: `no plugin before this one adds "${Exclude<keyof Needs, keyof Ctx> & string}"` };
 
+/** What {@linkcode App.portal} returns: a portal, and what is known of it outside of its record. */
+export interface StoredPortal extends Portal {
+  /** Number of the portal's events that wait for their verification; absent if none does. `app.admin.unverified` lists them. */
+  readonly unverifiedEvents?: number;
+}
+
 /**
  * An app. `Ctx` is what its plugins add to the context of handlers.
  *
@@ -139,7 +145,7 @@ export interface App<Ctx extends object = object> {
    *
    * @throws {StorageError} if the storage fails
    */
-  readonly portal: (memberId: string) => Promise<Portal | undefined>;
+  readonly portal: (memberId: string) => Promise<StoredPortal | undefined>;
   /**
    * Closes the app, its plugins and its storage. Every call returns the same promise.
    *

@@ -1,13 +1,16 @@
 /** Creates an app: connects its parts. */
 import { defined } from "../defined.ts";
 import { acceptVerified } from "../intake/accept.ts";
+import { createFullInboxLog, type LogFullInbox } from "../intake/full_inbox.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { loadPortal, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { countUnverified } from "../portal/unverified.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { makePlan, type Plan } from "../upgrade/plan.ts";
+import { maxAttemptMs } from "../verify/attempt.ts";
 import { createVerifier, type Verifier } from "../verify/verifier.ts";
 import { parseVersion } from "../version.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
@@ -53,7 +56,8 @@ export function createApp(options: AppOptions): App {
   const wake = (memberId: string): void => {
     if (lifecycle.isRunning()) worker.process(memberId);
   };
-  const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake });
+  const logFullInbox = createFullInboxLog(runtime);
+  const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake, logFullInbox });
   const tick = createTicker(runtime, worker, verifier);
   const { fetch, clock, random } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
@@ -84,7 +88,10 @@ export function createApp(options: AppOptions): App {
       registry.addUpgrade(range, handler, options);
       return app;
     },
-    fetch: createDispatch({ runtime, limits, acknowledge: settings.acknowledge, verifier, worker, checks, lifecycle }),
+    fetch: createDispatch({
+      ...{ runtime, limits, acknowledge: settings.acknowledge },
+      ...{ verifier, worker, checks, lifecycle, logFullInbox },
+    }),
     ...{ open, opening, admin, credentials },
     start: lifecycle.start,
     tick: async (options) => {
@@ -94,8 +101,12 @@ export function createApp(options: AppOptions): App {
     plan: (query) => plan(storage, registry.upgrades, query),
     check: checks.check,
     portal: async (memberId) => {
-      const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-      return record && snapshot(record);
+      const [entry, unverifiedEvents] = await Promise.all([
+        storage.get<PortalRecord>(portalKey(memberId)),
+        countUnverified({ storage }, memberId),
+      ]);
+      const record = readRecord(entry);
+      return record && { ...snapshot(record), ...(unverifiedEvents > 0 && { unverifiedEvents }) };
     },
     close: lifecycle.close,
   };
@@ -121,22 +132,23 @@ interface PartsOptions {
   readonly runtime: AppRuntime;
   /** Starts the work of a portal in this process, if the app is running. */
   readonly wake: (memberId: string) => void;
+  readonly logFullInbox: LogFullInbox;
 }
 
 /** Returns the parts of an app that do its work. They use each other. */
-function connectParts({ settings, registry, calls, runtime, wake }: PartsOptions): {
+function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }: PartsOptions): {
   readonly checks: Checks;
   readonly verifier: Verifier;
   readonly worker: Worker;
 } {
   const { credentials, profile } = calls;
-  const { oauthHosts } = settings;
+  const { oauthHosts, oauthTimeoutMs } = settings;
   const checks = createChecks({
     ...{ runtime, credentials, profile, policy: settings.checks, wake },
     budget: () => verifier.budget(),
   });
   const verifier = createVerifier({
-    ...{ runtime, oauthHosts },
+    ...{ runtime, oauthHosts, turnMs: maxAttemptMs(oauthHosts.length, oauthTimeoutMs) },
     accept: async (incoming, verification) => {
       const accepted = await acceptVerified(runtime, incoming, verification);
       const check = checks.afterEvent(incoming.event);
@@ -146,6 +158,7 @@ function connectParts({ settings, registry, calls, runtime, wake }: PartsOptions
     },
     onReplaced: (memberId) => void checks.afterReplaced(memberId),
     onRefused: (memberId) => void checks.afterRefused(memberId),
+    onInboxFull: logFullInbox,
     ...defined({ refresh: credentials.refreshForeign }),
   });
   const worker = createWorker({ runtime, upgrades: registry.upgrades, checks });

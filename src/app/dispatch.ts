@@ -1,11 +1,11 @@
 /** From a request to its answer: accept the event, schedule a check of its portal, start its work, acknowledge it. */
 import { createDeadline } from "../async/deadline.ts";
-import { createThrottle } from "../async/throttle.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { wireName } from "../bitrix24/events.ts";
 import { CannotVerifyError, InboxFullError, InputError } from "../errors.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { acceptEvent } from "../intake/accept.ts";
+import type { LogFullInbox } from "../intake/full_inbox.ts";
 import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { Checks } from "../worker/checks.ts";
@@ -22,20 +22,18 @@ export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge"
   readonly worker: Worker;
   readonly checks: Checks;
   readonly lifecycle: Lifecycle;
+  readonly logFullInbox: LogFullInbox;
 }
 
 /** Answers one request. `platform` is what the host passes besides it. */
 export type Dispatch = (request: Request, ...platform: unknown[]) => Promise<Response>;
 
-/** Time (ms) between two log lines about the full inbox of a portal. */
-const FULL_INBOX_LOG_MS = 60_000;
-
 /** Returns the function behind `app.fetch`. */
 export function createDispatch(options: DispatchOptions): Dispatch {
-  const { runtime, limits, acknowledge, verifier, worker, checks, lifecycle } = options;
+  const { runtime, limits, acknowledge, verifier, worker, checks, lifecycle, logFullInbox } = options;
   const { clock, time, log } = runtime;
 
-  /** Refusals that the verifier has reported. */
+  /** Answers about events that observers know of: what becomes of them is reported by the verifier. */
   const reported = new WeakSet<Error>();
 
   async function accept(incoming: Incoming, platform: readonly unknown[]): Promise<void> {
@@ -66,7 +64,9 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     await settlesWithin(time, firstAttempt.then((attempt) => settled.attempt = attempt), limits.acknowledgeMs);
     const { attempt } = settled;
     if (attempt === undefined || attempt.state === "waiting") {
-      throw new CannotVerifyError("the event is stored, and is not verified yet");
+      const pending = new CannotVerifyError("the event is stored, and is not verified yet");
+      reported.add(pending);
+      throw pending;
     }
     if (attempt.state === "refused") {
       reported.add(attempt.error);
@@ -75,7 +75,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     if (attempt.result !== undefined) await settlesWithin(time, attempt.result, limits.acknowledgeMs);
   }
 
-  const report = createRejectionReport(runtime);
+  const report = createRejectionReport(runtime, logFullInbox);
 
   const dispatcher: Dispatcher = {
     limits,
@@ -103,21 +103,17 @@ export function createDispatch(options: DispatchOptions): Dispatch {
 }
 
 /** Returns the function that logs a refused request, and notifies observers of it. */
-function createRejectionReport(runtime: AppRuntime): Dispatcher["reportRejection"] {
-  const { clock, log } = runtime;
-  /** Portals whose full inbox was logged: they may send many events. */
-  const fullInboxes = createThrottle(clock);
+function createRejectionReport(runtime: AppRuntime, logFullInbox: LogFullInbox): Dispatcher["reportRejection"] {
+  const { log } = runtime;
   return (status, thrown, event) => {
     // Issues never contain tokens, and the redacted copy would lose them.
     const error = event === undefined || thrown instanceof InputError ? thrown : safeError(runtime, thrown, event);
     const claimed = event && { memberId: event.auth.memberId, eventName: wireName(event) };
     const fields = { status, ...claimed, err: error };
-    if (!(thrown instanceof InboxFullError) || event === undefined) {
+    if (thrown instanceof InboxFullError && event !== undefined) logFullInbox(thrown, event);
+    else {
       const level = isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
       log[level]("request refused", { event: "request.refused", ...fields });
-    } else if (!fullInboxes.isHeld(event.auth.memberId)) {
-      fullInboxes.hold(event.auth.memberId, clock() + FULL_INBOX_LOG_MS);
-      log.error("inbox full", { event: "inbox.full", ...fields });
     }
     notify(runtime, "eventRejected", {
       status,

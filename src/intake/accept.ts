@@ -2,7 +2,7 @@
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import { type Incoming, parseStored, withoutSecrets } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
-import { CannotVerifyError, NotAuthenticError } from "../errors.ts";
+import { CannotVerifyError, InboxFullError, NotAuthenticError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
 import {
@@ -147,7 +147,10 @@ export async function acceptVerified(
     return { state: "done" };
   }
   const name = id ?? await deliveryId(event, tree, runtime.digest);
-  const delivery = await storeDelivery(runtime, incoming, facts, name, known);
+  const delivery = await storeDelivery(runtime, incoming, facts, name, known).catch(async (error) => {
+    if (error instanceof InboxFullError) await storeTokens(runtime, event, facts, known);
+    throw error;
+  });
   if (delivery === undefined) return reportDuplicate(runtime, log, event);
   reportDowngrade(runtime, log, event, facts, record);
   reportAccepted(runtime, log, event);
@@ -196,6 +199,22 @@ export async function storeDelivery(
   }
   if (stored.ok) await storage.delete(key);
   return undefined;
+}
+
+/**
+ * Applies an event that the inbox has no room for, if its access token is verified: a portal whose events pile up needs
+ * working tokens most. An event without one is not worth a write.
+ */
+async function storeTokens(
+  runtime: AppRuntime,
+  event: B24Event,
+  facts: EventFacts,
+  entry: Entry<PortalRecord> | null,
+): Promise<void> {
+  if (facts.verification.tokens === undefined) return;
+  const reservation = await reserveEntry(runtime, event.auth.memberId, runtime.clock() + runtime.leaseMs, entry);
+  // The event may have raised the target.
+  await commitEntry(runtime, reservation, (current, due) => withNextDelivery(applyOrDefer(current, event, facts), due));
 }
 
 /** Returns a removal without its tokens: none of a removed portal may stay, however long its handlers fail. */

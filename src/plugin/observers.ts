@@ -42,8 +42,28 @@ export interface UpgradeFailure extends VersionChange {
  * and on reports for monitoring. An observer that throws or rejects is logged and changes nothing.
  */
 export interface Observers {
-  /** An authentic event was accepted. If it causes work, it is stored. */
+  /**
+   * An authentic event was accepted. If it causes work, it is stored. Each event that is received ends in exactly one of
+   * `eventReceived`, `duplicateReceived`, `eventRejected` and `eventsDropped`, unless a crash loses or repeats it.
+   */
   readonly eventReceived: (report: { readonly event: B24Event }) => void | Promise<void>;
+  /**
+   * An event is stored until Bitrix24 has been asked about it. `eventReceived`, `eventRejected`, `duplicateReceived` or
+   * `eventsDropped` follows.
+   */
+  readonly eventPostponed: (report: { readonly event: B24Event }) => void | Promise<void>;
+  /**
+   * Events that waited for their verification are gone without one. `"expired"`: Bitrix24 did not answer for 24 hours;
+   * `"replaced"`: too many events of the portal waited, and a check makes up for lost updates of a stored portal;
+   * `"removed"`: the app was removed from the portal since.
+   */
+  readonly eventsDropped: (
+    report: {
+      readonly memberId: string;
+      readonly count: number;
+      readonly reason: "expired" | "replaced" | "removed";
+    },
+  ) => void | Promise<void>;
   /**
    * A request was refused with `status`, or an event that waited for its verification was: its request was answered 200, and
    * `status` is what it would have been answered. `memberId` and `event` are what the request claims, unverified.

@@ -3,19 +3,28 @@ import type { Storage } from "../storage/storage.ts";
 import { type Delivery, DELIVERY_FORMAT, type Receipt, RECEIPT_MS } from "./inbox.ts";
 import { INBOX, receiptKey, resultPrefix, runPrefix } from "./keys.ts";
 import { type PortalRecord, withoutPurgedFields } from "./record.ts";
-import { removeUnverifiedBefore, type UnverifiedOptions } from "./unverified.ts";
+import { removeUnverifiedBefore } from "./unverified.ts";
+import type { UnverifiedOptions } from "./unverified_head.ts";
+
+/** Numbers of events that a removal has deleted. */
+export interface PurgedEvents {
+  /** Parked deliveries. */
+  readonly parked: number;
+  /** Events that waited for verification, without one that is being verified. */
+  readonly unverified: number;
+}
 
 /**
  * Deletes what the inbox and the events that wait for verification hold of a portal from before its removal at `time`, in
  * milliseconds since 1970: no token may stay. The handlers of these deliveries would no longer run. `removalId` is the
- * delivery of the removal itself, which is kept. Resolves to the number of parked deliveries among them.
+ * delivery of the removal itself, which is kept.
  */
 export async function purgeTokens(
   options: UnverifiedOptions,
   memberId: string,
   time: number,
   removalId: string,
-): Promise<number> {
+): Promise<PurgedEvents> {
   const { storage } = options;
   let parked = 0;
   for await (const { key, value } of storage.list<Delivery>([...INBOX, memberId])) {
@@ -26,8 +35,7 @@ export async function purgeTokens(
     await storage.delete(key);
     if (value.attempts > 0 && value.retryAt === undefined) parked++;
   }
-  await removeUnverifiedBefore(options, memberId, time);
-  return parked;
+  return { parked, unverified: await removeUnverifiedBefore(options, memberId, time) };
 }
 
 /** Deletes the finished runs of a portal and the stored results of steps. */

@@ -3,22 +3,25 @@
  * has an effect. They are bounded per portal, and all entries expire by themselves.
  */
 import type { Body } from "../bitrix24/parse.ts";
+import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
-import { updateEntry } from "../storage/update.ts";
 import { UNVERIFIED, unverifiedEventKey, unverifiedKey } from "./keys.ts";
-import { bounded, type WaitingEvent } from "./unverified_bounds.ts";
-import { scheduleUnverified, unscheduleUnverified, type UnverifiedDue } from "./unverified_schedule.ts";
+import { bounded } from "./unverified_bounds.ts";
+import {
+  eventsOf,
+  type Head,
+  readHead,
+  TTL_MS,
+  UNVERIFIED_FORMAT,
+  type UnverifiedOptions,
+  updateHead,
+  type WaitingEvent,
+} from "./unverified_head.ts";
+import { scheduleUnverified, type UnverifiedDue } from "./unverified_schedule.ts";
 
-/** Raised whenever older code could misread an entry. */
-const UNVERIFIED_FORMAT = 1;
-
-/** Milliseconds after which an event that was not verified is dropped. */
-export const KEPT_MS = 24 * 60 * 60 * 1000;
-/** Milliseconds after which its entries are gone, whatever happened. */
-const TTL_MS = KEPT_MS + 60 * 60 * 1000;
-/** Milliseconds for which a process verifies the events of a portal before another one may take over. */
-const OWNED_MS = 60_000;
+/** Age at which a schedule entry that the head of its portal does not name is stale, in milliseconds. */
+const STALE_MS = 60_000;
 
 /** The body of an event that waits, and the token pair that replaced the one in it. */
 export interface UnverifiedEvent {
@@ -27,25 +30,6 @@ export interface UnverifiedEvent {
   readonly receivedAt: number;
   /** Access and refresh token after a refresh of the event's own pair, which is void since. */
   readonly refreshed?: { readonly accessToken: string; readonly refreshToken: string; readonly expiresAt: number };
-}
-
-/** The head of a portal's events: one entry, changed by compare-and-set. */
-interface Head {
-  readonly format: typeof UNVERIFIED_FORMAT;
-  readonly events: readonly WaitingEvent[];
-  /** The portal has a record, so that a check by its stored tokens can make up for an event that is lost. */
-  readonly isKnown: boolean;
-  /** The process that verifies these events now. */
-  readonly owner?: { readonly id: string; readonly until: number };
-  /** Time of the schedule entry. */
-  readonly due: number;
-}
-
-/** What this module needs of the app. */
-export interface UnverifiedOptions {
-  readonly storage: Storage;
-  readonly clock: () => number;
-  readonly random: () => string;
 }
 
 /** What became of an event that was to wait. */
@@ -95,7 +79,7 @@ export async function storeUnverified(
   let evicted: readonly WaitingEvent[] = [];
   let isDuplicate = false;
   const stored = await updateHead(options, memberId, (head) => {
-    isDuplicate = head?.events.some((one) => one.digest === digest) ?? false;
+    isDuplicate = eventsOf(head).some((one) => one.digest === digest);
     evicted = isDuplicate ? [waiting] : [];
     if (isDuplicate) return head;
     const { kept, gone } = bounded(head?.events ?? [], waiting);
@@ -111,35 +95,41 @@ export async function storeUnverified(
   return { state: "stored", replaced: evicted.length };
 }
 
-/** Returns the characters of the bodies of all unknown portals that wait. */
-export async function unknownSize({ storage }: Pick<UnverifiedOptions, "storage">): Promise<number> {
-  let total = 0;
-  for await (const entry of storage.list<Head>(UNVERIFIED)) {
-    const { isKnown, events } = readHead(entry)!;
-    if (!isKnown) total += events.reduce((sum, { size }) => sum + size, 0);
-  }
-  return total;
-}
-
-/** The events of a portal while this process alone verifies them. */
-export interface OwnedEvents {
+/** The events of one portal that wait for verification. */
+export interface UnverifiedPortal {
+  readonly memberId: string;
   readonly isKnown: boolean;
   readonly events: readonly WaitingEvent[];
 }
 
-/** Takes the events of a portal; `undefined` if there are none or another process has them. */
-export async function ownUnverified(
-  options: UnverifiedOptions,
+/** Lists the portals whose events wait, in the order of their `member_id`; `after`: only those after this one. */
+export async function* listUnverified(
+  { storage }: Pick<UnverifiedOptions, "storage">,
+  after?: string,
+): AsyncGenerator<UnverifiedPortal> {
+  const options = after === undefined ? {} : { after: unverifiedKey(after) };
+  for await (const entry of storage.list<Head>(UNVERIFIED, options)) {
+    const head = readHead(entry)!;
+    const events = eventsOf(head);
+    if (events.length > 0) yield { memberId: entry.key.at(-1)!, isKnown: head.isKnown, events };
+  }
+}
+
+/** Returns the number of events of a portal that wait. */
+export async function countUnverified(
+  { storage }: Pick<UnverifiedOptions, "storage">,
   memberId: string,
-  id: string,
-): Promise<OwnedEvents | undefined> {
-  const head = await updateHead(options, memberId, (head) => {
-    if (head === undefined) return undefined;
-    const { owner } = head;
-    if (owner !== undefined && owner.id !== id && owner.until > options.clock()) return head;
-    return { ...head, owner: { id, until: options.clock() + OWNED_MS } };
-  });
-  return head?.owner?.id === id ? { isKnown: head.isKnown, events: head.events } : undefined;
+): Promise<number> {
+  return eventsOf(readHead(await storage.get<Head>(unverifiedKey(memberId)))).length;
+}
+
+/** Returns the characters of the bodies of all unknown portals that wait. */
+export async function unknownSize(options: Pick<UnverifiedOptions, "storage">): Promise<number> {
+  let total = 0;
+  for await (const { isKnown, events } of listUnverified(options)) {
+    if (!isKnown) total += events.reduce((sum, { size }) => sum + size, 0);
+  }
+  return total;
 }
 
 /** Returns the body of an event that waits; `undefined` if it was replaced or has expired. */
@@ -166,61 +156,45 @@ export async function storeRefreshed(
   return ok;
 }
 
-/** Removes an event: it was accepted, refused or dropped. */
-export async function removeUnverified(options: UnverifiedOptions, memberId: string, slot: string): Promise<void> {
-  await changeEvents(options, memberId, (events) => events.filter((one) => one.slot !== slot));
-  await options.storage.delete(unverifiedEventKey(memberId, slot));
-}
-
-/** Postpones an event about which Bitrix24 could not be asked. */
-export async function postponeUnverified(
-  options: UnverifiedOptions,
-  memberId: string,
-  slot: string,
-  nextAt: number,
-): Promise<void> {
-  await changeEvents(
-    options,
-    memberId,
-    (events) => events.map((one) => one.slot === slot ? { ...one, attempts: one.attempts + 1, nextAt } : one),
-  );
+/** Removes an event: it was accepted, refused or dropped. Returns whether it was still there. */
+export async function removeUnverified(options: UnverifiedOptions, memberId: string, slot: string): Promise<boolean> {
+  return await removeEvents(options, memberId, (event) => event.slot === slot) > 0;
 }
 
 /**
  * Removes the events that a portal received before its removal at `time`: no token of them may stay. An installation may
- * follow a removal within a millisecond.
+ * follow a removal within a millisecond. Returns their number, without one that is being verified.
  */
 export async function removeUnverifiedBefore(
   options: UnverifiedOptions,
   memberId: string,
   time: number,
-): Promise<void> {
-  const head = readHead(await options.storage.get<Head>(unverifiedKey(memberId)));
-  for (const { slot, receivedAt } of head?.events ?? []) {
-    if (receivedAt < time) await removeUnverified(options, memberId, slot);
-  }
+): Promise<number> {
+  return await removeEvents(options, memberId, ({ receivedAt }) => receivedAt < time, { isVerifiedCounted: false });
 }
 
-/** Releases the events of a portal, and schedules those that are left. */
-export async function releaseUnverified(options: UnverifiedOptions, memberId: string, id: string): Promise<void> {
-  const { storage } = options;
-  const key = unverifiedKey(memberId);
-  for (;;) {
-    const entry = await storage.get<Head>(key);
-    const head = readHead(entry);
-    if (entry === null || head?.owner?.id !== id) return;
-    const { owner: _, ...rest } = head;
-    const isEmpty = head.events.length === 0;
-    const due = Math.min(...head.events.map(({ nextAt }) => nextAt));
-    const ifVersion = entry.version;
-    if (!isEmpty) await scheduleUnverified(storage, memberId, due, TTL_MS);
-    const { ok } = isEmpty
-      ? await storage.delete(key, { ifVersion })
-      : await storage.put(key, { ...rest, due }, { ifVersion, ttlMs: TTL_MS });
-    if (!ok) continue;
-    if (isEmpty || due !== head.due) await unscheduleUnverified(storage, memberId, head.due);
-    return;
-  }
+async function removeEvents(
+  options: UnverifiedOptions,
+  memberId: string,
+  isRemoved: (event: WaitingEvent) => boolean,
+  { isVerifiedCounted } = { isVerifiedCounted: true },
+): Promise<number> {
+  let removed: readonly WaitingEvent[] = [];
+  let count = 0;
+  await updateHead(options, memberId, (head) => {
+    removed = eventsOf(head).filter(isRemoved);
+    count = isVerifiedCounted ? removed.length : removed.filter((event) => event !== head?.owner?.event).length;
+    if (head === undefined || removed.length === 0) return head;
+    const { owner, ...rest } = head;
+    const events = head.events.filter((event) => !isRemoved(event));
+    return { ...rest, events, ...defined({ owner: owner && withoutEvent(owner, isRemoved) }) };
+  });
+  await Promise.all(removed.map(({ slot }) => options.storage.delete(unverifiedEventKey(memberId, slot))));
+  return count;
+}
+
+function withoutEvent({ event, ...owner }: NonNullable<Head["owner"]>, isRemoved: (event: WaitingEvent) => boolean) {
+  return event === undefined || isRemoved(event) ? owner : { ...owner, event };
 }
 
 /** Deletes a schedule entry that the head of its portal does not name; returns whether the entry is valid. */
@@ -229,34 +203,6 @@ export async function keepIfDue(options: UnverifiedOptions, { memberId, key, tim
   const head = readHead(await storage.get<Head>(unverifiedKey(memberId)));
   if (head?.due === time) return true;
   // A younger one may be written just before its head.
-  if (time < clock() - OWNED_MS) await storage.delete(key);
+  if (time < clock() - STALE_MS) await storage.delete(key);
   return false;
-}
-
-async function changeEvents(
-  options: UnverifiedOptions,
-  memberId: string,
-  change: (events: readonly WaitingEvent[]) => readonly WaitingEvent[],
-): Promise<void> {
-  await updateHead(options, memberId, (head) => head && { ...head, events: change(head.events) });
-}
-
-/** Changes a head, which expires unless it is changed again; returns it as it is stored afterwards. */
-async function updateHead(
-  { storage }: UnverifiedOptions,
-  memberId: string,
-  change: (head: Head | undefined) => Head | undefined,
-  known?: Entry<Head> | null,
-): Promise<Head | undefined> {
-  const key = unverifiedKey(memberId);
-  return readHead(await updateEntry<Head>(storage, key, (entry) => change(readHead(entry)), known, { ttlMs: TTL_MS }));
-}
-
-function readHead(entry: Entry<Head> | null): Head | undefined {
-  if (entry === null) return undefined;
-  const { format } = entry.value;
-  if (format !== UNVERIFIED_FORMAT) {
-    throw new FormatError(`unverified events of ${entry.key.at(-1)}`, format, UNVERIFIED_FORMAT);
-  }
-  return entry.value;
 }

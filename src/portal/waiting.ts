@@ -8,7 +8,10 @@ import { deliveryKey, INBOX } from "./keys.ts";
 
 /** Maximum number of ordinary events that wait for one portal. */
 export const MAX_WAITING = 1000;
-/** Maximum size of the ordinary events that wait for one portal, in characters of their bodies. */
+/**
+ * Maximum size of the ordinary events that wait for one portal, in characters of their bodies. A character takes one byte in
+ * the forms that Bitrix24 sends, and up to three in a storage if it is not ASCII.
+ */
 export const MAX_WAITING_SIZE = 32 * 1024 * 1024;
 /** Maximum number of life-cycle events of one kind that wait for one portal. */
 export const MAX_OF_KIND = 16;

@@ -4,20 +4,14 @@ import { meaningOf } from "../bitrix24/error_codes.ts";
 import type { B24Event } from "../bitrix24/events.ts";
 import type { RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { type Incoming, parseStored } from "../bitrix24/parse.ts";
-import { CannotVerifyError, InputError, NotAuthenticError } from "../errors.ts";
+import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify, safeError } from "../plugin/runtime.ts";
 import type { StoredVerification } from "../portal/event_facts.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
-import {
-  KEPT_MS,
-  loadUnverified,
-  postponeUnverified,
-  removeUnverified,
-  storeRefreshed,
-  type UnverifiedEvent,
-} from "../portal/unverified.ts";
-import type { WaitingEvent } from "../portal/unverified_bounds.ts";
+import { loadUnverified, removeUnverified, storeRefreshed, type UnverifiedEvent } from "../portal/unverified.ts";
+import { KEPT_MS, type Owner, type WaitingEvent } from "../portal/unverified_head.ts";
+import { keepUnverified, postponeUnverified } from "../portal/unverified_turn.ts";
 import { Secret } from "../secret.ts";
 import type { Entry } from "../storage/storage.ts";
 import { type Budget, requestsFor } from "./budget.ts";
@@ -32,15 +26,19 @@ export interface AttemptOptions {
   /** Origins of the OAuth hosts: each of them is asked about an event that names none of them. */
   readonly oauthHosts: readonly string[];
   readonly refused: RefusedTokens;
+  /** Returns this process as the owner of a portal's events, from now on. */
+  readonly owner: () => Owner;
   /** Accepts a verified event: stores its delivery and has it processed. */
   readonly accept: (incoming: Incoming, verification: StoredVerification) => Promise<Omit<AcceptedEvent, "state">>;
   /** Refreshes the token pair of an event whose access token has expired; absent without `clientSecret`. */
   readonly refresh?: (refreshToken: Secret, serverEndpoint: string | undefined) => Promise<RefreshedTokens>;
   /** Called if an event of a stored portal was refused. */
   readonly onRefused: (memberId: string) => void;
+  /** Called if a verified event has to wait because the inbox of its portal is full. */
+  readonly onInboxFull: (error: InboxFullError, event: B24Event) => void;
 }
 
-/** Tries to verify an event that this process owns. `"budget_spent"`: nobody was asked. */
+/** Tries to verify an event that this process owns. `"budget_spent"`: it was not verified, and is still owned. */
 export type Attempt = (
   memberId: string,
   waiting: WaitingEvent,
@@ -53,25 +51,37 @@ const RETRY_MAX_MS = 10 * 60_000;
 /** Milliseconds by which clocks may differ. An access token is valid for an hour. */
 const MAX_CLOCK_SKEW_MS = 30 * 60_000;
 
+/** Milliseconds of an attempt that are not spent waiting for Bitrix24. */
+const ATTEMPT_MARGIN_MS = 30_000;
+
+/**
+ * Returns how long an attempt may take, in milliseconds: `app.info` at each host and `profile`, a refresh at each host, and
+ * the same questions with the new token pair.
+ */
+export function maxAttemptMs(hosts: number, timeoutMs: number): number {
+  return (2 * (hosts + 1) + hosts) * timeoutMs + ATTEMPT_MARGIN_MS;
+}
+
 /** Returns the function that makes an attempt. */
 export function createAttempt(options: AttemptOptions): Attempt {
-  const { runtime, budget, oauthHosts, refused, accept, onRefused } = options;
+  const { runtime, budget, oauthHosts, refused, owner, accept, onRefused, onInboxFull } = options;
 
   return async (memberId, waiting, isKnown) => {
     const entry = await loadUnverified(runtime, memberId, waiting.slot);
-    // It was removed with its portal.
-    if (entry === undefined) return await finish({ state: "waiting" });
+    // It was removed with its portal, or has expired.
+    if (entry === undefined) return await drop();
     const incoming = incomingOf(entry.value);
     const { event, receivedAt } = incoming;
     const log = eventLog(runtime, event);
     if (receivedAt + KEPT_MS <= runtime.clock()) {
       log.warn("event dropped: it could not be verified in time", { event: "verification.expired" });
-      return await finish({ state: "waiting" });
+      return await drop();
     }
     try {
       await refused.assertNew(event);
     } catch (error) {
-      return await finish({ state: "refused", error: error as Error });
+      if (!(error instanceof NotAuthenticError)) throw error;
+      return await refuse(event, error);
     }
     const requests = requestsFor(event.auth.serverEndpoint, oauthHosts);
     const mayAsk = (): boolean => budget().take(memberId, isKnown, requests);
@@ -90,8 +100,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
         await refused.add(event);
         if (isKnown) onRefused(memberId);
       }
-      reportRefusal(runtime, event, error);
-      return await finish({ state: "refused", error });
+      return await refuse(event, error);
     }
 
     async function finish<T>(outcome: T): Promise<T> {
@@ -99,12 +108,28 @@ export function createAttempt(options: AttemptOptions): Attempt {
       return outcome;
     }
 
+    async function refuse(event: B24Event, error: NotAuthenticError | InputError): Promise<FirstAttempt> {
+      reportRefusal(runtime, event, error);
+      return await finish({ state: "refused", error });
+    }
+
+    /** Gives the event up. Its removal with its portal was reported by nobody yet. */
+    async function drop(): Promise<FirstAttempt> {
+      const isThere = await removeUnverified(runtime, memberId, waiting.slot);
+      notify(runtime, "eventsDropped", { memberId, count: 1, reason: isThere ? "expired" : "removed" });
+      return { state: "waiting" };
+    }
+
     async function askLater(event: B24Event, error: unknown): Promise<FirstAttempt> {
       const nextAt = runtime.clock() + Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(waiting.attempts, 10));
-      runtime.log[error instanceof CannotVerifyError ? "debug" : "warn"]("event not verified yet", {
-        ...{ event: "verification.postponed", memberId, nextAt, err: safeError(runtime, error, event) },
-      });
-      await postponeUnverified(runtime, memberId, waiting.slot, nextAt);
+      if (error instanceof InboxFullError) onInboxFull(error, event);
+      else {
+        runtime.log[error instanceof CannotVerifyError ? "debug" : "warn"]("event not verified yet", {
+          ...{ event: "verification.postponed", memberId, nextAt, err: safeError(runtime, error, event) },
+        });
+      }
+      const isThere = await postponeUnverified(runtime, memberId, owner().id, nextAt);
+      if (!isThere) notify(runtime, "eventsDropped", { memberId, count: 1, reason: "removed" });
       return { state: "waiting" };
     }
   };
@@ -139,7 +164,7 @@ async function verify(
 
 /** Returns the event with a new token pair, which is stored first; `undefined` if there is none to be had. */
 async function refresh(
-  { runtime, refresh }: AttemptOptions,
+  { runtime, refresh, owner }: AttemptOptions,
   entry: Entry<UnverifiedEvent>,
   event: B24Event,
   mayAsk: () => boolean,
@@ -149,6 +174,10 @@ async function refresh(
   // An access token that is refused long before its expiry is made up.
   if (expiry - MAX_CLOCK_SKEW_MS > runtime.clock()) return undefined;
   if (!mayAsk()) throw BUDGET_SPENT;
+  // A refresh token works once. A process that was paused may no longer have the event.
+  if (!await keepUnverified(runtime, event.auth.memberId, owner())) {
+    throw new CannotVerifyError("another process has taken the event");
+  }
   const pair = await refresh(refreshToken, event.auth.serverEndpoint).catch((cause) => {
     if (!(cause instanceof B24Error)) throw cause;
     if (meaningOf(cause.b24Code).refusesRefreshToken !== true) throw new CannotVerifyError(cause.message, { cause });

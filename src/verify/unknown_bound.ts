@@ -1,6 +1,7 @@
 /** Bounds the events that wait for portals without a record: anybody can make up a `member_id`. */
 import { coalesce } from "../async/coalesce.ts";
-import { unknownSize, type UnverifiedOptions } from "../portal/unverified.ts";
+import { unknownSize } from "../portal/unverified.ts";
+import type { UnverifiedOptions } from "../portal/unverified_head.ts";
 
 /** Characters of the bodies of all unknown portals that may wait. */
 export const MAX_UNKNOWN_SIZE = 64 * 1024 * 1024;

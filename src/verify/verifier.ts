@@ -6,10 +6,10 @@ import { coalesce } from "../async/coalesce.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { CannotVerifyError, FormatError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
-import { keepIfDue, ownUnverified, releaseUnverified, storeUnverified } from "../portal/unverified.ts";
-import {} from "../portal/unverified_bounds.ts";
+import { keepIfDue, storeUnverified } from "../portal/unverified.ts";
 import { MAX_SIZE } from "../portal/unverified_bounds.ts";
 import { listUnverifiedDue } from "../portal/unverified_schedule.ts";
+import { releaseUnverified, takeUnverified } from "../portal/unverified_turn.ts";
 import { type AttemptOptions, createAttempt } from "./attempt.ts";
 import { type Budget, createBudget } from "./budget.ts";
 import { createFirstAttempts, type FirstAttempt } from "./first_attempts.ts";
@@ -48,7 +48,9 @@ export interface Postponed {
 
 /** What the verifier needs besides the app's runtime. */
 export interface VerifierOptions
-  extends Pick<AttemptOptions, "runtime" | "oauthHosts" | "accept" | "refresh" | "onRefused"> {
+  extends Pick<AttemptOptions, "runtime" | "oauthHosts" | "accept" | "refresh" | "onRefused" | "onInboxFull"> {
+  /** Milliseconds after which another process may take over a portal's events: more than an attempt can take. */
+  readonly turnMs: number;
   /** Called if an event of a stored portal was replaced by another one before it was verified. */
   readonly onReplaced: (memberId: string) => void;
 }
@@ -57,13 +59,14 @@ const DEFAULT_BUDGET = { perMinute: 600, perPortal: 6 };
 
 /** Returns the verifier of an app. */
 export function createVerifier(options: VerifierOptions): Verifier {
-  const { runtime } = options;
+  const { runtime, turnMs } = options;
   const { log } = runtime;
   const id = runtime.random();
+  const owner = () => ({ id, until: runtime.clock() + turnMs });
   const refused = createRefusedTokens(runtime.digest);
   const firstAttempts = createFirstAttempts();
   const budget = createBudgetReader(runtime);
-  const attempt = createAttempt({ ...options, budget, refused });
+  const attempt = createAttempt({ ...options, budget, refused, owner });
   /** The search for due portals that is under way. */
   const looks = new Map<string, Promise<void>>();
   /** Work of events that were accepted. */
@@ -79,9 +82,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
   /** Verifies one event of a portal. Returns what is left to do for it. */
   async function take(memberId: string): Promise<"again" | "budget_spent" | "done"> {
     const pending = firstAttempts.pending(memberId);
-    const owned = await ownUnverified(runtime, memberId, id);
-    const now = runtime.clock();
-    const due = owned?.events.filter(({ nextAt }) => nextAt <= now) ?? [];
+    const owned = await takeUnverified(runtime, memberId, owner());
+    const due = owned?.due ?? [];
     // The others were replaced, wait for another attempt, or are verified by another process.
     firstAttempts.leave(memberId, pending.filter((digest) => !due.some((event) => event.digest === digest)));
     if (owned === undefined) return "done";
@@ -91,8 +93,10 @@ export function createVerifier(options: VerifierOptions): Verifier {
     else if (outcome !== undefined) firstAttempts.resolve(memberId, event!.digest, outcome);
     if (outcome?.state === "accepted" && outcome.end !== undefined) track(outcome.end);
     if (due.length > 1 && outcome?.state !== "budget_spent" && !turns.isStopped()) return "again";
-    await releaseUnverified(runtime, memberId, id);
-    return outcome?.state === "budget_spent" ? "budget_spent" : "done";
+    const isLeft = await releaseUnverified(runtime, memberId, id);
+    if (outcome?.state !== "budget_spent") return "done";
+    if (!isLeft) notify(runtime, "eventsDropped", { memberId, count: 1, reason: "removed" });
+    return "budget_spent";
   }
 
   function track(work: Promise<unknown>): void {
@@ -156,6 +160,7 @@ function createPostpone({ runtime, onReplaced, refused, firstAttempt, wake }: Po
     const { state, replaced } = stored;
     // An event that is lost may have been an authentic update: the portal's stored tokens make up for it.
     if (isKnown && (replaced > 0 || state === "too_large")) onReplaced(memberId);
+    if (replaced > 0) notify(runtime, "eventsDropped", { memberId, count: replaced, reason: "replaced" });
     if (state === "too_large") {
       throw new CannotVerifyError(
         `an event of ${body.text.length} characters is too large to wait for verification, ` +
@@ -163,10 +168,10 @@ function createPostpone({ runtime, onReplaced, refused, firstAttempt, wake }: Po
       );
     }
     eventLog(runtime, event).debug("event waits for verification", { ...{ event: "event.unverified", replaced } });
-    if (state === "duplicate") notify(runtime, "duplicateReceived", { event });
     const attempt = firstAttempt(memberId, digest);
     // The copy that waited may have been refused meanwhile.
     if (state === "duplicate") await refused.assertNew(event);
+    notify(runtime, state === "duplicate" ? "duplicateReceived" : "eventPostponed", { event });
     wake(memberId);
     return { firstAttempt: attempt };
   };

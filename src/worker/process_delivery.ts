@@ -171,7 +171,8 @@ async function runHandlers({ runtime, upgrades, lease, entry }: DeliveryWork, ev
   if (event.name === "ONAPPUNINSTALL") {
     // A reinstallation may have been received since.
     const [, memberId, deliveryId] = entry.key as [string, string, string];
-    const parked = await purgeTokens(runtime, memberId, receivedAt, deliveryId);
+    const { parked, unverified } = await purgeTokens(runtime, memberId, receivedAt, deliveryId);
+    if (unverified > 0) notify(runtime, "eventsDropped", { memberId, count: unverified, reason: "removed" });
     if (parked > 0) {
       context.log.warn("parked events of the removed portal deleted", { event: "removal.purged", parked });
     }

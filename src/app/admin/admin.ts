@@ -6,6 +6,7 @@ import type { RollbackReport } from "../../upgrade/rollback.ts";
 import { retry, rollback, setTarget, skip, type TargetChange } from "./actions.ts";
 import { countPortals, listPortals, type PortalCount, type PortalFilter } from "./portals.ts";
 import { type FinishedRun, listFinishedRuns } from "./runs.ts";
+import { listUnverifiedEvents, type UnverifiedEvents, type UnverifiedFilter } from "./unverified.ts";
 
 /** Operators' functions. They have no authentication: protect the routes that call them. */
 export interface Admin {
@@ -87,6 +88,13 @@ export interface Admin {
    * @throws {StorageError} if the storage fails
    */
   readonly counts: () => Promise<readonly PortalCount[]>;
+  /**
+   * Lists the events that wait for their verification, by `member_id` in its order, also those of unknown portals. Returns
+   * neither their bodies nor tokens.
+   *
+   * @throws {StorageError} if the storage fails
+   */
+  readonly unverified: (filter?: UnverifiedFilter) => Promise<readonly UnverifiedEvents[]>;
 }
 
 /** Returns the admin of an app. `wake` starts the work of a portal in this process. */
@@ -104,5 +112,6 @@ export function createAdmin(
     portals: (filter) => listPortals(runtime.storage, filter),
     runs: (memberId) => listFinishedRuns(runtime.storage, memberId),
     counts: () => countPortals(runtime.storage),
+    unverified: (filter) => listUnverifiedEvents(runtime.storage, filter),
   };
 }

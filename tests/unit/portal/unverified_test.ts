@@ -2,18 +2,23 @@ import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import {
   keepIfDue,
-  ownUnverified,
-  postponeUnverified,
-  releaseUnverified,
+  listUnverified,
   removeUnverified,
   removeUnverifiedBefore,
   type StoredUnverified,
   storeUnverified,
   unknownSize,
-  type UnverifiedOptions,
 } from "../../../src/portal/unverified.ts";
 import { MAX_EVENTS, MAX_SIZE } from "../../../src/portal/unverified_bounds.ts";
+import type { UnverifiedOptions } from "../../../src/portal/unverified_head.ts";
 import { listUnverifiedDue, type UnverifiedDue } from "../../../src/portal/unverified_schedule.ts";
+import {
+  keepUnverified,
+  type OwnedEvents,
+  postponeUnverified,
+  releaseUnverified,
+  takeUnverified,
+} from "../../../src/portal/unverified_turn.ts";
 import { describe, it } from "../../support/test.ts";
 
 const MEMBER = "a".repeat(32);
@@ -23,6 +28,8 @@ interface Setup {
   readonly storage: Storage;
   readonly options: UnverifiedOptions;
   readonly store: (digest: string, size?: number) => Promise<StoredUnverified>;
+  /** Takes the first event that is due, for a minute. */
+  readonly take: (id: string) => Promise<OwnedEvents | undefined>;
   readonly due: () => Promise<UnverifiedDue[]>;
   /** Returns the number of all stored entries. */
   readonly keys: () => Promise<number>;
@@ -38,6 +45,7 @@ function setup(): Setup {
       ...{ body: { kind: "form" as const, text: "x".repeat(size) }, receivedAt: state.now },
       ...{ digest, isKnown: true },
     });
+  const take = (id: string) => takeUnverified(options, MEMBER, { id, until: state.now + 60_000 });
   const due = async (): Promise<UnverifiedDue[]> => {
     const entries: UnverifiedDue[] = [];
     for await (const entry of listUnverifiedDue(storage, state.now)) entries.push(entry);
@@ -48,32 +56,32 @@ function setup(): Setup {
     for await (const _ of storage.list([])) total++;
     return total;
   };
-  return { state, storage, options, store, due, keys };
+  return { state, storage, options, store, take, due, keys };
 }
 
 describe("events that wait for verification", () => {
   it("are at most 32 a portal: a further one replaces another", async () => {
-    const { options, store, keys } = setup();
+    const { options, store, keys, take } = setup();
     for (let i = 0; i < MAX_EVENTS; i++) assert.deepEqual(await store(`${i}`), { state: "stored", replaced: 0 });
     for (let i = 0; i < 100; i++) assert.equal((await store(`flood ${i}`)).replaced, 1);
-    const owned = await ownUnverified(options, MEMBER, "p");
-    assert.equal(owned?.events.length, MAX_EVENTS);
-    assert.ok(owned.events.some(({ digest }) => digest === "flood 99"), "the new one is kept");
+    const owned = await take("p");
+    assert.equal(owned?.due.length, MAX_EVENTS);
+    assert.ok(owned.due.some(({ digest }) => digest === "flood 99"), "the new one is kept");
     // Bodies, the head and one schedule entry.
     assert.equal(await keys(), MAX_EVENTS + 2);
   });
 
   it("take at most 256 KiB a portal", async () => {
-    const { options, store } = setup();
+    const { options, store, take } = setup();
     for (let i = 0; i < 12; i++) await store(`${i}`, 60_000);
-    const { events } = (await ownUnverified(options, MEMBER, "p"))!;
+    const { due: events } = (await take("p"))!;
     assert.ok(events.reduce((sum, { size }) => sum + size, 0) <= MAX_SIZE);
     assert.equal(events.length, 4);
     assert.ok(events.some(({ digest }) => digest === "11"), "the new one is kept");
   });
 
   it("give way to smaller ones, never to larger ones", async () => {
-    const { options, store, keys } = setup();
+    const { options, store, keys, take } = setup();
     for (let i = 0; i < MAX_EVENTS / 2; i++) await store(`life-cycle ${i}`, 8 * 1024);
     assert.deepEqual(await store("large", 60_000), { state: "stored", replaced: 0 });
     assert.deepEqual(await store("equally large", 60_000), { state: "stored", replaced: 0 });
@@ -81,7 +89,7 @@ describe("events that wait for verification", () => {
     assert.deepEqual(await store("above the bound", MAX_SIZE + 1), { state: "too_large", replaced: 0 });
     assert.deepEqual(await store("smaller", 59_999), { state: "stored", replaced: 1 });
     for (let i = MAX_EVENTS / 2; i < 30; i++) await store(`life-cycle ${i}`, 8 * 1024);
-    const { events } = (await ownUnverified(options, MEMBER, "p"))!;
+    const { due: events } = (await take("p"))!;
     assert.equal(events.filter(({ digest }) => digest.startsWith("life-cycle")).length, 30);
     assert.ok(events.reduce((sum, { size }) => sum + size, 0) <= MAX_SIZE);
     // Bodies, the head and one schedule entry.
@@ -96,12 +104,12 @@ describe("events that wait for verification", () => {
   it("expire, whatever was done with them", async () => {
     const HOUR = 3_600_000;
     for (const change of ["none", "owned", "postponed", "removed", "released"] as const) {
-      const { state, options, store, keys } = setup();
+      const { state, options, store, keys, take } = setup();
       await store("1");
       await store("2");
-      const owned = change === "none" ? undefined : await ownUnverified(options, MEMBER, "p");
-      const slot = owned?.events[0]?.slot ?? "";
-      if (change === "postponed") await postponeUnverified(options, MEMBER, slot, state.now + 30_000);
+      const owned = change === "none" ? undefined : await take("p");
+      const slot = owned?.due[0]?.slot ?? "";
+      if (change === "postponed") await postponeUnverified(options, MEMBER, "p", state.now + 30_000);
       if (change === "removed") await removeUnverified(options, MEMBER, slot);
       if (change === "released") await releaseUnverified(options, MEMBER, "p");
       state.now += 24 * HOUR;
@@ -122,29 +130,29 @@ describe("events that wait for verification", () => {
   });
 
   it("wait once if they are equal", async () => {
-    const { options, store, keys } = setup();
+    const { options, store, keys, take } = setup();
     await store("same");
     assert.deepEqual(await store("same"), { state: "duplicate", replaced: 0 });
-    assert.equal((await ownUnverified(options, MEMBER, "p"))?.events.length, 1);
+    assert.equal((await take("p"))?.due.length, 1);
     assert.equal(await keys(), 3);
   });
 
   it("belong to one process at a time, to another one after a minute", async () => {
-    const { state, options, store } = setup();
+    const { state, options, store, take } = setup();
     await store("1");
-    assert.ok(await ownUnverified(options, MEMBER, "p"));
-    assert.equal(await ownUnverified(options, MEMBER, "q"), undefined);
+    assert.ok(await take("p"));
+    assert.equal(await take("q"), undefined);
     state.now += 60_000;
-    assert.ok(await ownUnverified(options, MEMBER, "q"));
+    assert.ok(await take("q"));
     await releaseUnverified(options, MEMBER, "p");
-    assert.equal(await ownUnverified(options, MEMBER, "p"), undefined, "only its owner releases it");
+    assert.equal(await take("p"), undefined, "only its owner releases it");
   });
 
   it("are due when the earliest of them is", async () => {
-    const { state, options, store, due } = setup();
+    const { state, options, store, due, take } = setup();
     await store("1");
-    const [event] = (await ownUnverified(options, MEMBER, "p"))!.events;
-    await postponeUnverified(options, MEMBER, event!.slot, state.now + 30_000);
+    await take("p");
+    await postponeUnverified(options, MEMBER, "p", state.now + 30_000);
     await releaseUnverified(options, MEMBER, "p");
     assert.deepEqual(await due(), []);
     state.now += 30_000;
@@ -155,13 +163,13 @@ describe("events that wait for verification", () => {
 
   it("leave nothing when the last one is removed, or the portal is", async () => {
     for (const all of [false, true]) {
-      const { options, store, keys } = setup();
+      const { options, store, keys, take } = setup();
       await store("1");
-      const owned = (await ownUnverified(options, MEMBER, "p"))!;
+      const owned = (await take("p"))!;
       await removeUnverifiedBefore(options, MEMBER, 1_000_000);
-      assert.equal((await ownUnverified(options, MEMBER, "p"))?.events.length, 1, "it came with the removal");
+      assert.equal((await take("p"))?.due.length, 1, "it came with the removal");
       if (all) await removeUnverifiedBefore(options, MEMBER, 1_000_001);
-      else await removeUnverified(options, MEMBER, owned.events[0]!.slot);
+      else await removeUnverified(options, MEMBER, owned.due[0]!.slot);
       await releaseUnverified(options, MEMBER, "p");
       assert.equal(await keys(), 0);
     }
@@ -185,5 +193,50 @@ describe("events that wait for verification", () => {
       for (const entry of await due()) assert.equal(await keepIfDue(options, entry), stored);
       assert.equal((await due()).length, stored ? 1 : 0);
     }
+  });
+
+  it("are not replaced while they are verified, and count again when they wait again", async () => {
+    const { state, options, store, take } = setup();
+    await store("verified", MAX_SIZE);
+    await take("p");
+    for (let i = 0; i < 100; i++) await store(`${i}`);
+    assert.deepEqual(await store("verified"), { state: "duplicate", replaced: 0 });
+    const events = async () => (await Array.fromAsync(listUnverified(options)))[0]!.events;
+    assert.deepEqual([(await events()).length, (await events())[0]!.digest], [MAX_EVENTS + 1, "verified"]);
+    assert.equal(await postponeUnverified(options, MEMBER, "p", state.now + 30_000), true);
+    assert.equal((await events()).at(-1)?.attempts, 1);
+    assert.ok((await store("further")).replaced >= 2);
+    assert.ok((await events()).length <= MAX_EVENTS && !(await events()).some(({ digest }) => digest === "verified"));
+  });
+
+  it("are removed with their portal also while they are verified, which is for the verifying process to report", async () => {
+    const { state, options, store, take, keys } = setup();
+    await store("verified");
+    await store("waiting");
+    await take("p");
+    assert.equal(await removeUnverifiedBefore(options, MEMBER, state.now + 1), 1);
+    assert.equal(await postponeUnverified(options, MEMBER, "q", 0), true, "another process has nothing to report");
+    assert.equal(await postponeUnverified(options, MEMBER, "p", 0), false);
+    assert.equal(await releaseUnverified(options, MEMBER, "p"), false);
+    assert.equal(await keys(), 0);
+  });
+
+  it("are kept by their process only while no other has taken them", async () => {
+    const { state, options, store, take } = setup();
+    await store("1");
+    await take("p");
+    state.now += 50_000;
+    assert.equal(await keepUnverified(options, MEMBER, { id: "p", until: state.now + 60_000 }), true);
+    state.now += 50_000;
+    assert.equal(await take("q"), undefined);
+    state.now += 10_000;
+    assert.deepEqual(
+      (await take("q"))?.due.map(({ digest }) => digest),
+      ["1"],
+      "with the event that was being verified",
+    );
+    assert.equal(await keepUnverified(options, MEMBER, { id: "p", until: state.now + 60_000 }), false);
+    await postponeUnverified(options, MEMBER, "p", state.now + 60_000);
+    assert.equal(await keepUnverified(options, MEMBER, { id: "q", until: state.now + 60_000 }), true);
   });
 });
