@@ -7,7 +7,7 @@ import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { UNVERIFIED, unverifiedEventKey, unverifiedKey } from "./keys.ts";
-import { bounded } from "./unverified_bounds.ts";
+import { bounded, MAX_SIZE, sizeOf } from "./unverified_bounds.ts";
 import {
   eventsOf,
   type Head,
@@ -38,6 +38,8 @@ export interface StoredUnverified {
   readonly state: "stored" | "duplicate" | "too_large";
   /** Number of events that it replaced. */
   readonly replaced: number;
+  /** By how many characters the events of the portal have grown; negative if it replaced a larger one. */
+  readonly growth: number;
 }
 
 /** An event that is to wait. */
@@ -61,8 +63,9 @@ export async function storeUnverified(
   event: NewUnverified,
 ): Promise<StoredUnverified> {
   const { storage, clock, random } = options;
-  const slot = random();
   const { body, receivedAt, digest, isKnown } = event;
+  if (body.text.length > MAX_SIZE) return { state: "too_large", replaced: 0, growth: 0 };
+  const slot = random();
   const now = clock();
   const waiting: WaitingEvent = { slot, digest, size: body.text.length, receivedAt, attempts: 0, nextAt: now };
   // The body first, then the schedule, then the head: a crash between leaves entries that expire or are deleted as stale.
@@ -90,9 +93,9 @@ export async function storeUnverified(
   // Another process has released the events between the two reads.
   if (due !== now && stored?.due === now) await scheduleUnverified(storage, memberId, now, TTL_MS);
   await Promise.all(evicted.map(({ slot }) => storage.delete(unverifiedEventKey(memberId, slot))));
-  if (isDuplicate) return { state: "duplicate", replaced: 0 };
-  if (evicted.includes(waiting)) return { state: "too_large", replaced: 0 };
-  return { state: "stored", replaced: evicted.length };
+  if (isDuplicate) return { state: "duplicate", replaced: 0, growth: 0 };
+  if (evicted.includes(waiting)) return { state: "too_large", replaced: 0, growth: 0 };
+  return { state: "stored", replaced: evicted.length, growth: waiting.size - sizeOf(evicted) };
 }
 
 /** The events of one portal that wait for verification. */
@@ -127,7 +130,7 @@ export async function countUnverified(
 export async function unknownSize(options: Pick<UnverifiedOptions, "storage">): Promise<number> {
   let total = 0;
   for await (const { isKnown, events } of listUnverified(options)) {
-    if (!isKnown) total += events.reduce((sum, { size }) => sum + size, 0);
+    if (!isKnown) total += sizeOf(events);
   }
   return total;
 }

@@ -17,11 +17,16 @@ export function bounded(
   const remove = (index: number): void => void gone.push(...kept.splice(index, 1));
   const randomOf = (count: number): number => Math.floor(unitHash(`${added.slot} ${gone.length}`) * count);
   while (kept.length >= MAX_EVENTS) remove(randomOf(kept.length));
-  while (added.size + kept.reduce((sum, { size }) => sum + size, 0) > MAX_SIZE) {
+  while (added.size + sizeOf(kept) > MAX_SIZE) {
     const max = Math.max(0, ...kept.map(({ size }) => size));
     if (added.size > max) return { kept: events, gone: [added] };
     const largest = kept.filter(({ size }) => size === max);
     remove(kept.indexOf(largest[randomOf(largest.length)]!));
   }
   return { kept: [...kept, added], gone };
+}
+
+/** Returns the size of events together. */
+export function sizeOf(events: readonly WaitingEvent[]): number {
+  return events.reduce((sum, { size }) => sum + size, 0);
 }

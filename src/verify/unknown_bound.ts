@@ -12,6 +12,8 @@ const RECOUNT_MS = 60_000;
 export interface UnknownBound {
   /** Returns whether a body of `size` characters may wait, and counts it if so. */
   readonly admit: (size: number) => Promise<boolean>;
+  /** Takes back characters that `admit` has counted and that are not stored. */
+  readonly giveBack: (size: number) => void;
 }
 
 /**
@@ -37,5 +39,6 @@ export function createUnknownBound(options: UnverifiedOptions): UnknownBound {
       size += added;
       return true;
     },
+    giveBack: (removed) => void (size = Math.max(0, size - removed)),
   };
 }

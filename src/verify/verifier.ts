@@ -157,7 +157,9 @@ function createPostpone({ runtime, onReplaced, refused, firstAttempt, wake }: Po
     }
     const digest = await runtime.digest(`${memberId} ${accessToken?.reveal() ?? ""} ${body.text}`);
     const stored = await storeUnverified(runtime, memberId, { body, receivedAt, digest, isKnown });
-    const { state, replaced } = stored;
+    const { state, replaced, growth } = stored;
+    // Copies and replaced events take no room: one member_id cannot use up that of the others.
+    if (!isKnown) unknownBound.giveBack(body.text.length - growth);
     // An event that is lost may have been an authentic update: the portal's stored tokens make up for it.
     if (isKnown && (replaced > 0 || state === "too_large")) onReplaced(memberId);
     if (replaced > 0) notify(runtime, "eventsDropped", { memberId, count: replaced, reason: "replaced" });

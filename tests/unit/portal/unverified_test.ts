@@ -27,7 +27,7 @@ interface Setup {
   readonly state: { now: number };
   readonly storage: Storage;
   readonly options: UnverifiedOptions;
-  readonly store: (digest: string, size?: number) => Promise<StoredUnverified>;
+  readonly store: (digest: string, size?: number) => Promise<Omit<StoredUnverified, "growth">>;
   /** Takes the first event that is due, for a minute. */
   readonly take: (id: string) => Promise<OwnedEvents | undefined>;
   readonly due: () => Promise<UnverifiedDue[]>;
@@ -40,11 +40,13 @@ function setup(): Setup {
   let count = 0;
   const storage = memoryStorage({ clock: () => state.now });
   const options = { storage, clock: () => state.now, random: () => `slot-${++count}` };
-  const store = (digest: string, size = 10) =>
-    storeUnverified(options, MEMBER, {
+  const store = async (digest: string, size = 10) => {
+    const { growth: _, ...stored } = await storeUnverified(options, MEMBER, {
       ...{ body: { kind: "form" as const, text: "x".repeat(size) }, receivedAt: state.now },
       ...{ digest, isKnown: true },
     });
+    return stored;
+  };
   const take = (id: string) => takeUnverified(options, MEMBER, { id, until: state.now + 60_000 });
   const due = async (): Promise<UnverifiedDue[]> => {
     const entries: UnverifiedDue[] = [];
@@ -61,7 +63,7 @@ function setup(): Setup {
 
 describe("events that wait for verification", () => {
   it("are at most 32 a portal: a further one replaces another", async () => {
-    const { options, store, keys, take } = setup();
+    const { store, keys, take } = setup();
     for (let i = 0; i < MAX_EVENTS; i++) assert.deepEqual(await store(`${i}`), { state: "stored", replaced: 0 });
     for (let i = 0; i < 100; i++) assert.equal((await store(`flood ${i}`)).replaced, 1);
     const owned = await take("p");
@@ -72,7 +74,7 @@ describe("events that wait for verification", () => {
   });
 
   it("take at most 256 KiB a portal", async () => {
-    const { options, store, take } = setup();
+    const { store, take } = setup();
     for (let i = 0; i < 12; i++) await store(`${i}`, 60_000);
     const { due: events } = (await take("p"))!;
     assert.ok(events.reduce((sum, { size }) => sum + size, 0) <= MAX_SIZE);
@@ -81,7 +83,7 @@ describe("events that wait for verification", () => {
   });
 
   it("give way to smaller ones, never to larger ones", async () => {
-    const { options, store, keys, take } = setup();
+    const { store, keys, take } = setup();
     for (let i = 0; i < MAX_EVENTS / 2; i++) await store(`life-cycle ${i}`, 8 * 1024);
     assert.deepEqual(await store("large", 60_000), { state: "stored", replaced: 0 });
     assert.deepEqual(await store("equally large", 60_000), { state: "stored", replaced: 0 });
@@ -129,8 +131,22 @@ describe("events that wait for verification", () => {
     assert.equal(await unknownSize(options), 50);
   });
 
+  it("report by how much they have grown", async () => {
+    const { options, state } = setup();
+    const growth = async (digest: string, size: number): Promise<number> => {
+      const body = { kind: "form" as const, text: "x".repeat(size) };
+      const event = { body, receivedAt: state.now, digest, isKnown: false };
+      const { growth } = await storeUnverified(options, MEMBER, event);
+      assert.ok(await unknownSize(options) <= MAX_SIZE);
+      return growth;
+    };
+    assert.deepEqual([await growth("1", MAX_SIZE), await growth("1", MAX_SIZE)], [MAX_SIZE, 0]);
+    assert.equal(await growth("2", MAX_SIZE - 10), -10);
+    assert.deepEqual([await growth("3", 10), await growth("4", MAX_SIZE + 1)], [10, 0]);
+  });
+
   it("wait once if they are equal", async () => {
-    const { options, store, keys, take } = setup();
+    const { store, keys, take } = setup();
     await store("same");
     assert.deepEqual(await store("same"), { state: "duplicate", replaced: 0 });
     assert.equal((await take("p"))?.due.length, 1);

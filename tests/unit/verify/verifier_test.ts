@@ -1,0 +1,308 @@
+import assert from "node:assert/strict";
+import { CannotVerifyError } from "@b24/onappupdate";
+import { MAX_EVENTS, MAX_SIZE } from "../../../src/portal/unverified_bounds.ts";
+import { describe, it } from "../../support/test.ts";
+import { memberIdOf, verifierWorld } from "./_verifier.ts";
+
+const [A, B] = ["a".repeat(32), "b".repeat(32)];
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+
+describe("fairness", () => {
+  it("portals with 32 events each delay no other: those that had no turn come first", async () => {
+    const world = verifierWorld();
+    world.latencyMs = 1000;
+    world.answer = () => "forged";
+    const process = world.process("p");
+    for (let portal = 0; portal < 20; portal++) {
+      for (let i = 0; i < MAX_EVENTS; i++) await process.post(memberIdOf(portal), { token: `forged-${i}` });
+    }
+    // All slots are taken, and each flooding portal has had a turn.
+    await world.time.elapse(5000);
+    const before = world.asked.length;
+    for (let portal = 100; portal < 108; portal++) await process.post(memberIdOf(portal));
+    await world.time.elapse(2000);
+    const newcomers = world.asked.slice(before).map(({ memberId }) => parseInt(memberId, 16)).slice(0, 8);
+    assert.deepEqual(newcomers, Array.from({ length: 8 }, (_, i) => 100 + i));
+    await world.time.elapse(200_000);
+    assert.equal(world.asked.length, 20 * MAX_EVENTS + 8, "every event had its turn");
+    assert.equal(await world.entries(), 0);
+  });
+
+  it("one portal has one turn at a time", async () => {
+    const world = verifierWorld();
+    world.latencyMs = 1000;
+    const process = world.process("p");
+    for (let i = 0; i < 3; i++) await process.post(A, { token: `t${i}` });
+    await world.time.elapse(10_000);
+    const [first] = world.asked;
+    assert.deepEqual(world.asked.map(({ at }) => at - first!.at), [0, 1000, 2000]);
+  });
+});
+
+describe("the budget", () => {
+  it("has half of its questions for known portals, and the rest wait for the next minute", async () => {
+    const world = verifierWorld({ perMinute: 10, perPortal: 6 });
+    const process = world.process("p");
+    for (let i = 0; i < 20; i++) await process.post(memberIdOf(i));
+    await world.time.elapse(1000);
+    assert.equal(world.asked.length, 5);
+    for (let i = 100; i < 108; i++) await process.post(memberIdOf(i), { isKnown: true });
+    await world.time.elapse(1000);
+    assert.deepEqual(world.asked.slice(5).map(({ memberId }) => parseInt(memberId, 16)), [100, 101, 102, 103, 104]);
+    await world.elapse(4 * MINUTE_MS, [process]);
+    assert.equal(world.accepted.length, 28);
+  });
+
+  it("is 6 questions a minute for one portal", async () => {
+    const world = verifierWorld({ perMinute: 600, perPortal: 6 });
+    world.answer = () => "forged";
+    const process = world.process("p");
+    for (let i = 0; i < 13; i++) await process.post(A, { token: `t${i}` });
+    await world.time.elapse(1000);
+    assert.equal(world.asked.length, 6);
+    await world.time.elapse(MINUTE_MS);
+    assert.equal(world.asked.length, 12);
+    await world.time.elapse(MINUTE_MS);
+    assert.equal(world.asked.length, 13);
+  });
+
+  it("ends the first attempt of an event that it does not suffice for, which is verified later", async () => {
+    const world = verifierWorld({ perMinute: 600, perPortal: 1 });
+    const process = world.process("p");
+    await process.post(A, { token: "t1" });
+    await world.time.elapse(10);
+    const { firstAttempt } = await process.post(A, { token: "t2" });
+    await world.time.elapse(10);
+    assert.deepEqual(await firstAttempt, { state: "waiting" });
+    await world.time.elapse(MINUTE_MS);
+    assert.deepEqual(world.accepted, [`${A} t1`, `${A} t2`]);
+  });
+
+  it("pays for a refresh: an event whose refresh it does not suffice for keeps its pair", async () => {
+    const world = verifierWorld({ perMinute: 600, perPortal: 1 });
+    world.answer = ({ token }) => token === "access-0" ? "expired" : "authentic";
+    const process = world.process("p");
+    await process.post(A);
+    await world.time.elapse(10);
+    assert.deepEqual(world.refreshed, []);
+    assert.equal((await world.entries()) > 0, true);
+  });
+});
+
+describe("a question without an answer", () => {
+  it("is repeated after 30 seconds at first and 10 minutes at most, until there is one", async () => {
+    const world = verifierWorld();
+    world.answer = () => "unanswered";
+    const process = world.process("p");
+    await process.post(A);
+    await world.elapse(HOUR_MS, [process]);
+    const seconds = world.asked.map(({ at }) => at / 1000);
+    const waits = seconds.slice(1).map((at, i) => at - seconds[i]!);
+    assert.deepEqual(waits.slice(0, 7), [30, 60, 120, 240, 480, 600, 600]);
+    world.answer = () => "authentic";
+    await world.elapse(10 * MINUTE_MS, [process]);
+    assert.deepEqual(world.accepted, [`${A} access-0`]);
+    assert.equal(await world.entries(), 0);
+  });
+
+  it("drops its event after 24 hours", async () => {
+    const world = verifierWorld();
+    world.answer = () => "unanswered";
+    const process = world.process("p");
+    await process.post(A);
+    await world.elapse(24 * HOUR_MS - MINUTE_MS, [process]);
+    assert.deepEqual(process.reports, [`${A} eventPostponed`]);
+    world.answer = () => "authentic";
+    await world.time.elapse(2 * MINUTE_MS);
+    await world.elapse(11 * MINUTE_MS, [process]);
+    assert.deepEqual(process.reports, [`${A} eventPostponed`, `${A} eventsDropped expired`]);
+    assert.deepEqual([world.accepted, await world.entries()], [[], 0]);
+  });
+});
+
+describe("an expired token pair", () => {
+  it("is refreshed, and the new pair is stored before it is used", async () => {
+    const world = verifierWorld();
+    const stored: boolean[] = [];
+    world.answer = async ({ token }) => {
+      if (token === "access-0") return "expired";
+      stored.push(JSON.stringify(await Array.fromAsync(world.storage.list([]))).includes(token));
+      return "authentic";
+    };
+    const process = world.process("p");
+    await process.post(A);
+    await world.time.elapse(10);
+    assert.deepEqual([world.refreshed, world.accepted, stored], [["refresh-0"], [`${A} access-1`], [true]]);
+  });
+
+  it("is not lost if its process crashes once the new pair is stored", async () => {
+    const world = verifierWorld();
+    const [first, second] = [world.process("first"), world.process("second")];
+    world.answer = ({ process, token }) => {
+      if (token === "access-0") return "expired";
+      if (process === "first") first.crash();
+      return "authentic";
+    };
+    await first.post(A);
+    await world.time.elapse(10);
+    assert.deepEqual(world.accepted, []);
+    await world.elapse(2 * MINUTE_MS, [second]);
+    assert.deepEqual([world.refreshed, world.accepted], [["refresh-0"], [`${A} access-1`]], "it is refreshed once");
+  });
+
+  it("is refreshed again by its new refresh token if the new pair has expired too", async () => {
+    const world = verifierWorld();
+    world.answer = ({ token }) => token === "access-0" ? "expired" : "unanswered";
+    const process = world.process("p");
+    await process.post(A);
+    await world.elapse(MINUTE_MS, [process]);
+    assert.deepEqual(world.refreshed, ["refresh-0"]);
+    await world.time.elapse(2 * HOUR_MS);
+    world.answer = ({ token }) => token === "access-2" ? "authentic" : "expired";
+    await world.elapse(MINUTE_MS, [process]);
+    assert.deepEqual([world.refreshed, world.accepted], [["refresh-0", "refresh-1"], [`${A} access-2`]]);
+  });
+
+  it("is refreshed by one process, also if another one was paused before its refresh", async () => {
+    const world = verifierWorld();
+    const [first, second] = [world.process("first"), world.process("second")];
+    const paused = Promise.withResolvers<void>();
+    world.answer = async ({ process, token }) => {
+      if (process === "first") await paused.promise;
+      return token === "access-0" ? "expired" : "authentic";
+    };
+    await first.post(A);
+    await world.time.elapse(10);
+    await world.elapse(2 * MINUTE_MS, [second]);
+    assert.deepEqual(world.accepted, [`${A} access-1`]);
+    paused.resolve();
+    await world.elapse(2 * MINUTE_MS, [first, second]);
+    assert.deepEqual([world.refreshed, world.accepted], [["refresh-0"], [`${A} access-1`]]);
+    assert.deepEqual([first.reports, second.reports], [[`${A} eventPostponed`], [`${A} eventReceived`]]);
+    assert.equal(await world.entries(), 0);
+  });
+});
+
+describe("several processes", () => {
+  it("verify an event once, although all of them know that it is due", async () => {
+    const world = verifierWorld();
+    world.latencyMs = 20_000;
+    const processes = ["p", "q", "r"].map((name) => world.process(name));
+    await processes[0]!.post(A);
+    await Promise.all(processes.map(({ verifier }) => verifier.tick()));
+    await world.elapse(2 * MINUTE_MS, processes);
+    assert.deepEqual([world.asked.length, world.accepted.length], [1, 1]);
+  });
+
+  it("take over from one that has crashed, once its turn is over", async () => {
+    const world = verifierWorld();
+    const [first, second] = [world.process("first", { turnMs: 100_000 }), world.process("second")];
+    world.answer = ({ process }) => {
+      if (process === "first") first.crash();
+      return "authentic";
+    };
+    await first.post(A);
+    await world.elapse(90_000, [second]);
+    assert.equal(world.asked.length, 1);
+    await world.elapse(20_000, [second]);
+    assert.deepEqual(world.accepted, [`${A} access-0`]);
+  });
+});
+
+describe("an event that is lost", () => {
+  it("causes a check of its portal if that is stored, and is reported", async () => {
+    const world = verifierWorld();
+    world.answer = () => "unanswered";
+    const process = world.process("p");
+    for (const [memberId, isKnown] of [[A, true], [B, false]] as const) {
+      for (let i = 0; i < MAX_EVENTS; i++) await process.post(memberId, { token: `t${i}`, isKnown });
+      await world.time.elapse(1000);
+      assert.deepEqual(world.replaced, isKnown ? [] : [A]);
+      await process.post(memberId, { token: "one too many", isKnown });
+    }
+    assert.deepEqual(world.replaced, [A]);
+    const dropped = process.reports.filter((report) => report.includes("eventsDropped"));
+    assert.deepEqual(dropped, [`${A} eventsDropped replaced`, `${B} eventsDropped replaced`]);
+  });
+
+  it("is refused if it is too large to wait, which causes a check too", async () => {
+    const world = verifierWorld();
+    const process = world.process("p");
+    const tooLarge = process.post(A, { isKnown: true, padding: MAX_SIZE });
+    await assert.rejects(tooLarge, (error) => error instanceof CannotVerifyError && /too large/.test(error.message));
+    assert.deepEqual([world.replaced, process.reports, await world.entries()], [[A], [], 0]);
+  });
+});
+
+describe("the room for unknown portals", () => {
+  it("is not used up by copies, replaced events and events that are too large", async () => {
+    const world = verifierWorld();
+    world.answer = () => "unanswered";
+    const process = world.process("p");
+    const padding = MAX_SIZE - 1000;
+    for (let i = 0; i < 300; i++) {
+      await process.post(A, { padding });
+      await process.post(B, { padding, token: String(1000 + i) });
+      await assert.rejects(process.post(A, { padding: 4 * MAX_SIZE }), /too large/);
+    }
+    assert.ok(await process.post("c".repeat(32)), "300 times 256 KiB would be above 64 MiB");
+  });
+});
+
+describe("idle()", () => {
+  it("finishes the event that is under way and leaves the others to the next process", async () => {
+    const world = verifierWorld();
+    world.latencyMs = 5000;
+    const process = world.process("p");
+    await process.post(A, { token: "t1" });
+    const { firstAttempt } = await process.post(A, { token: "t2" });
+    await world.time.elapse(1000);
+    let isIdle = false;
+    const idle = process.verifier.idle().then(() => isIdle = true);
+    await world.time.elapse(1000);
+    assert.equal(isIdle, false, "an event is under way");
+    await world.time.elapse(5000);
+    await idle;
+    assert.deepEqual([world.accepted, await firstAttempt], [[`${A} t1`], { state: "waiting" }]);
+    const late = await process.post(B);
+    assert.deepEqual(await late.firstAttempt, { state: "waiting" });
+    await world.elapse(MINUTE_MS, [process]);
+    assert.equal(world.accepted.length, 1);
+    await world.elapse(20_000, [world.process("next")]);
+    assert.deepEqual(world.accepted.toSorted(), [`${A} t1`, `${A} t2`, `${B} access-0`]);
+  });
+});
+
+describe("copies of an event", () => {
+  it("are duplicates while it waits, and share its first attempt", async () => {
+    const world = verifierWorld();
+    world.latencyMs = 1000;
+    const process = world.process("p");
+    const posted = await Promise.all(Array.from({ length: 3 }, () => process.post(A)));
+    await world.time.elapse(5000);
+    const outcomes = await Promise.all(posted.map(({ firstAttempt }) => firstAttempt));
+    assert.deepEqual(outcomes.map(({ state }) => state), ["accepted", "accepted", "accepted"]);
+    assert.equal(world.asked.length, 1);
+    assert.deepEqual(process.reports.toSorted(), [
+      `${A} duplicateReceived`,
+      `${A} duplicateReceived`,
+      `${A} eventPostponed`,
+      `${A} eventReceived`,
+    ]);
+  });
+
+  it("of a refused one, with its token in another event, are rejected without a question", async () => {
+    const world = verifierWorld();
+    world.latencyMs = 1000;
+    world.answer = () => "forged";
+    const process = world.process("p");
+    await process.post(A, { token: "forged" });
+    const other = await process.post(A, { token: "forged", padding: 1 });
+    await world.time.elapse(5000);
+    assert.equal((await other.firstAttempt).state, "refused");
+    assert.equal(world.asked.length, 1);
+    assert.deepEqual(process.reports.filter((report) => report.includes("eventRejected")).length, 2, "each ends once");
+    await assert.rejects(process.post(A, { token: "forged", padding: 2 }), /refused its access token before/);
+  });
+});
