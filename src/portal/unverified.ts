@@ -5,7 +5,7 @@
 import type { Body } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
-import type { Entry, Storage } from "../storage/storage.ts";
+import type { Entry } from "../storage/storage.ts";
 import { UNVERIFIED, unverifiedEventKey, unverifiedKey } from "./keys.ts";
 import { bounded, MAX_SIZE, sizeOf } from "./unverified_bounds.ts";
 import {
@@ -196,7 +196,10 @@ async function removeEvents(
   return count;
 }
 
-function withoutEvent({ event, ...owner }: NonNullable<Head["owner"]>, isRemoved: (event: WaitingEvent) => boolean) {
+function withoutEvent(
+  { event, ...owner }: NonNullable<Head["owner"]>,
+  isRemoved: (event: WaitingEvent) => boolean,
+): NonNullable<Head["owner"]> {
   return event === undefined || isRemoved(event) ? owner : { ...owner, event };
 }
 

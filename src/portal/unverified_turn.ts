@@ -1,6 +1,5 @@
 /** The turn of a portal whose events wait for verification: one process takes them, one event at a time. */
 import { defined } from "../defined.ts";
-import type { Entry } from "../storage/storage.ts";
 import { unverifiedKey } from "./keys.ts";
 import {
   eventsOf,

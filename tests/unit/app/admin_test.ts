@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { B24Error, deployed, memoryStorage, NonRetriableError, RetryAfterError, type Storage } from "@b24/onappupdate";
 import { StorageError, UnknownPortalError } from "@b24/onappupdate/errors";
-import { MEMBER_ID, rig } from "../../support/app.ts";
+import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import { scene } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
@@ -453,5 +454,36 @@ describe("data of a removed portal", () => {
     assert.deepEqual([status, generation, version, domain], ["installed", 2, "3.0.0", "example.bitrix24.de"]);
     assert.deepEqual(stripped, []);
     assert.equal((await storage.get<{ tokens: unknown[] }>(["portal", MEMBER_ID]))?.value.tokens.length, 1);
+  });
+});
+
+describe("admin.unverified()", () => {
+  it("lists the events that wait, also of unknown portals, without tokens and bodies", async () => {
+    const made = scene();
+    const { app, portal, send } = made;
+    await send(portal.install(2));
+    assert.deepEqual([await app.admin.unverified(), (await app.portal(MEMBER_ID))?.unverifiedEvents], [[], undefined]);
+    made.answer = () => Response.json({ error: "INTERNAL_SERVER_ERROR" }, { status: 500 });
+    const update = portal.update(3, { rotateToken: true });
+    await send(update);
+    const install = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID }).install(1);
+    await send(install);
+    const receivedAt = made.now;
+    made.now += 30_000;
+    await app.tick();
+    const event = { receivedAt, attempts: 2, nextTryAt: made.now + 60_000 };
+    const [unknown, known] = [
+      { memberId: OTHER_MEMBER_ID, isKnown: false, events: [{ ...event, size: install.length }] },
+      { memberId: MEMBER_ID, isKnown: true, events: [{ ...event, size: update.length }] },
+    ];
+    assert.deepEqual(await app.admin.unverified(), [unknown, known]);
+    assert.deepEqual(await app.admin.unverified({ limit: 1 }), [unknown]);
+    assert.deepEqual(await app.admin.unverified({ after: OTHER_MEMBER_ID }), [known]);
+    assert.deepEqual(await app.admin.unverified({ after: MEMBER_ID }), []);
+    assert.equal((await app.portal(MEMBER_ID))?.unverifiedEvents, 1);
+    assert.equal(await app.portal(OTHER_MEMBER_ID), undefined, "the portal is not stored");
+    const [listed] = await app.admin.portals();
+    assert.equal("unverifiedEvents" in listed!, false);
+    await app.close();
   });
 });

@@ -6,7 +6,7 @@ import type { PortalRecord } from "../../../src/portal/record.ts";
 import { MAX_WAITING, type Waiting } from "../../../src/portal/waiting.ts";
 import type { Entry } from "../../../src/storage/storage.ts";
 import { MEMBER_ID, rig } from "../../support/app.ts";
-import { changed, type Scene, scene } from "../../support/scene.ts";
+import { changed, type Scene, scene, UNKNOWN_APPLICATION_TOKEN } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
@@ -194,5 +194,37 @@ describe("the inbox of a portal", () => {
     await one.app.admin.retry(MEMBER_ID);
     await until("nothing waits", async () => await waiting() === undefined);
     await Promise.all([one.app.close(), other.app.close()]);
+  });
+
+  it("that is full keeps what verifies an event, which takes effect once there is room", async () => {
+    const made = await filled((record) => ({ ...record, waiting: full }));
+    const { portal, send, app } = made;
+    const lines = (): string[] => made.lines.filter((line) => /inbox\.full/.test(line));
+    const before = (await stored(made)).value;
+    const deal = changed(portal.event("ONCRMDEALADD", { ID: "1" }), UNKNOWN_APPLICATION_TOKEN);
+    assert.equal(await send(deal), 200);
+    await made.settled();
+    const { tokens, applicationToken, waiting } = (await stored(made)).value;
+    const accessToken = new URLSearchParams(deal).get("auth[access_token]");
+    assert.equal(tokens?.some((pair) => pair.accessToken === accessToken), true);
+    assert.notEqual(applicationToken?.current, before.applicationToken?.current);
+    assert.deepEqual(waiting, full);
+    assert.equal((await app.portal(MEMBER_ID))?.unverifiedEvents, 1);
+    for (let i = 0; i < 5; i++) await app.tick();
+    const [line, ...others] = lines();
+    const { level, memberId, eventName, err: { code } } = JSON.parse(line!);
+    assert.deepEqual([level, memberId, eventName, code], ["error", MEMBER_ID, "ONCRMDEALADD", "inbox_full"]);
+    assert.deepEqual(others, []);
+    assert(!made.lines.some((text) => /verification\.postponed|request\.refused/.test(text)));
+    assert.deepEqual(made.names(), [], "neither accepted nor refused");
+
+    const entry = await stored(made);
+    const { waiting: _, ...emptied } = entry.value;
+    await made.storage.put(entry.key, emptied);
+    made.now += 30_000;
+    await app.tick();
+    assert.deepEqual([made.names(), (await stored(made)).value.waiting?.events], [["eventReceived"], 1]);
+    assert.equal((await app.portal(MEMBER_ID))?.unverifiedEvents, undefined);
+    await app.close();
   });
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { CannotVerifyError } from "@b24/onappupdate";
+import { removeUnverifiedBefore } from "../../../src/portal/unverified.ts";
 import { MAX_EVENTS, MAX_SIZE } from "../../../src/portal/unverified_bounds.ts";
 import { describe, it } from "../../support/test.ts";
 import { memberIdOf, verifierWorld } from "./_verifier.ts";
@@ -233,6 +234,31 @@ describe("an event that is lost", () => {
     await assert.rejects(tooLarge, (error) => error instanceof CannotVerifyError && /too large/.test(error.message));
     assert.deepEqual([world.replaced, process.reports, await world.entries()], [[A], [], 0]);
   });
+});
+
+describe("an event whose portal removes the app while the event is verified", () => {
+  for (
+    const [answer, report] of [
+      ["unanswered", "eventsDropped removed"],
+      ["expired", "eventsDropped removed"],
+      ["authentic", "eventReceived"],
+      ["forged", "eventRejected"],
+    ] as const
+  ) {
+    it(`ends once if its question is answered by "${answer}"`, async () => {
+      const world = verifierWorld({ perMinute: 600, perPortal: 1 });
+      world.latencyMs = 1000;
+      world.answer = () => answer;
+      const process = world.process("p");
+      await process.post(A);
+      await world.time.elapse(500);
+      const options = { storage: world.storage, clock: world.time.now, random: () => "" };
+      assert.equal(await removeUnverifiedBefore(options, A, world.time.now()), 0);
+      await world.elapse(2 * MINUTE_MS, [process]);
+      assert.deepEqual(process.reports, [`${A} eventPostponed`, `${A} ${report}`]);
+      assert.deepEqual([world.refreshed, await world.entries()], [[], 0]);
+    });
+  }
 });
 
 describe("the room for unknown portals", () => {
