@@ -32,7 +32,7 @@ export async function retry(parts: ActionParts, memberId: string): Promise<void>
     const { error: _error, retryAt: _retryAt, ...delivery } = value;
     await storage.put(key, { ...delivery, attempts: 0 }, { ifVersion: version });
   }
-  await changeAndWake(parts, memberId, (record) => withoutAttempts(askedNow(record, parts.runtime)));
+  await changeAndWake(parts, memberId, (record) => withoutAttempts(askedNow(record, parts.runtime), parts.runtime));
 }
 
 /** Marks a due upgrade as done; see `Admin.skip`. */
@@ -139,12 +139,18 @@ function askedNow(record: PortalRecord, { clock, canRefresh }: AppRuntime): Port
   return { ...record, claims: askNow(claims, now, { all: true }) };
 }
 
-/** Returns the record without failure, block and wake time, and with all attempts at zero. */
-function withoutAttempts(record: PortalRecord): PortalRecord {
-  const { failure: _failure, blocked: _blocked, ...rest } = record;
-  const { run } = record;
+/**
+ * Returns the record without failure, block and wake time, and with all attempts at zero. A missing installation is over
+ * only if Bitrix24 says so.
+ */
+function withoutAttempts(record: PortalRecord, { clock, canRefresh }: AppRuntime): PortalRecord {
+  const { failure: _failure, blocked, ...others } = record;
+  const { run, tokens } = record;
+  const now = clock();
+  const isKept = blocked?.on === "installation" && canAsk(tokens, now, canRefresh);
+  const rest = { ...others, ...(isKept ? { blocked: { ...blocked, nextTryAt: now } } : {}) };
   if (run === undefined) return rest;
-  const { current, wakeAt: _wakeAt, ...others } = run;
+  const { current, wakeAt: _wakeAt, ...kept } = run;
   const journal = run.journal.map(({ upgradeId, steps }) => ({
     upgradeId,
     steps: Object.fromEntries(
@@ -152,5 +158,5 @@ function withoutAttempts(record: PortalRecord): PortalRecord {
     ),
   }));
   // An upgrade that is running now continues.
-  return { ...rest, run: { ...others, ...defined({ current: current && { ...current, attempt: 0 } }), journal } };
+  return { ...rest, run: { ...kept, ...defined({ current: current && { ...current, attempt: 0 } }), journal } };
 }

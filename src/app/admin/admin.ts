@@ -11,7 +11,8 @@ import { listUnverifiedEvents, type UnverifiedEvents, type UnverifiedFilter } fr
 /** Operators' functions. They have no authentication: protect the routes that call them. */
 export interface Admin {
   /**
-   * Retries a portal that is parked, blocked or waiting, now and with its attempts counted from zero.
+   * Retries a portal that is parked, blocked or waiting, now and with its attempts counted from zero. A portal that
+   * is blocked on `installation` stays so until Bitrix24 answers that the app is installed.
    *
    * Resolves once this is stored; the work follows in this process if the app is started, else with the next tick.
    *

@@ -369,6 +369,21 @@ describe("a claimed removal", () => {
     await made.app.close();
   });
 
+  it("that was missed is not forgotten because an operator retries the portal", async () => {
+    const made = await setUp();
+    made.answer = () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 });
+    await made.app.check(MEMBER_ID);
+    await made.app.admin.retry(MEMBER_ID);
+    await made.settled();
+    await made.app.tick();
+    assert.equal((await made.record()).blocked?.on, "installation");
+    made.answer = undefined;
+    made.now += 16 * MINUTE;
+    await made.app.admin.retry(MEMBER_ID);
+    await until("Bitrix24 is asked", async () => (await made.record()).blocked === undefined);
+    await made.app.close();
+  });
+
   it("is not confirmed by a token of another portal", async () => {
     const made = await setUp();
     const { bitrix24, portal, ran } = made;
