@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { memoryStorage, RetryAfterError, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
+import type { Entry } from "@b24/onappupdate/storage";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
 import { addEntry, entryId, listDue } from "../../../src/portal/schedule.ts";
@@ -66,12 +67,12 @@ describe("tick()", () => {
       const time = virtualTime();
       const memory = memoryStorage({ clock: time.now });
       const gate = Promise.withResolvers<void>();
-      const list: Storage["list"] = async function* (prefix, options) {
+      const list = async function* <T>(...[prefix, options]: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
         if (prefix[0] === "unverified-due") {
           await gate.promise;
           throw new StorageError("cannot list");
         }
-        yield* memory.list(prefix, options);
+        yield* memory.list<T>(prefix, options);
       };
       if (what === "fails") gate.resolve();
       const { app, portal, send, lines } = rig({
