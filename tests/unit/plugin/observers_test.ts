@@ -150,10 +150,10 @@ for (const acknowledge of ["stored", "handled"] as const) {
       return { postponed: 2, received: 2, "rejected 503": 1 };
     });
 
-    test("one without a VERSION that can be read is rejected when it is verified", async ({ made, post }) => {
-      made.answer = (request) => made.bitrix24.fetch(request);
-      const install = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID }).install(1);
-      await post(changed(install, { "data[VERSION]": "unreadable" }));
+    test("one that does not say where a new portal comes from is rejected when it is verified", async (all) => {
+      const portal = all.made.bitrix24.portal({ memberId: OTHER_MEMBER_ID });
+      portal.install(1);
+      await all.post(changed(portal.update(2), { "data[PREVIOUS_VERSION]": undefined }));
       return { postponed: 1, "rejected 400": 1 };
     });
   });
