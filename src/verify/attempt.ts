@@ -32,7 +32,7 @@ export interface AttemptOptions {
   readonly accept: (incoming: Incoming, verification: StoredVerification) => Promise<Omit<AcceptedEvent, "state">>;
   /** Refreshes the token pair of an event whose access token has expired; absent without `clientSecret`. */
   readonly refresh?: (refreshToken: Secret, serverEndpoint: string | undefined) => Promise<RefreshedTokens>;
-  /** Called if an event of a stored portal was refused. */
+  /** Called if an event of a stored portal was refused, or could not be verified in time. */
   readonly onRefused: (memberId: string) => void;
   /** Called if a verified event has to wait because the inbox of its portal is full. */
   readonly onInboxFull: (error: InboxFullError, event: B24Event) => void;
@@ -75,6 +75,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
     const log = eventLog(runtime, event);
     if (receivedAt + KEPT_MS <= runtime.clock()) {
       log.warn("event dropped: it could not be verified in time", { event: "verification.expired" });
+      if (isKnown) onRefused(memberId);
       return await drop();
     }
     try {

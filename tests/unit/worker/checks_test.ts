@@ -611,6 +611,20 @@ describe("a refused event of a stored portal", () => {
     await made.app.close();
   });
 
+  it("is made up for if it could not be verified within a day", async () => {
+    const made = await quietScene();
+    made.answer = () => Response.json({}, { status: 500 });
+    assert.equal(await made.send(made.portal.update(3, { rotateToken: true })), 200);
+    await made.app.tick();
+    made.now += DAY;
+    made.answer = undefined;
+    await made.app.tick();
+    assert.match(made.lines.join(), /"verification.expired"/);
+    await made.settled();
+    await reaches(made, "3.0.0");
+    await made.app.close();
+  });
+
   it("is not forgotten for events of made-up portals", async () => {
     const made = await quietScene();
     const update = made.portal.update(3, { rotateToken: true });
