@@ -159,14 +159,14 @@ async function settle(options: SettleOptions): Promise<ChaosReport> {
   }
 }
 
-function sentOf({ sendings }: ChaosPlan, { acknowledgedAt }: Sender): Sent[] {
+function sentOf({ sendings }: ChaosPlan, { sentAt, acknowledgedAt }: Sender): Sent[] {
   const events = Map.groupBy(new Set(sendings.map(({ event }) => event)), ({ memberId }) => memberId);
   return Array.from(events, ([memberId, own]) => {
     const acknowledged = own.flatMap((event) => {
       const at = acknowledgedAt.get(event);
       return at === undefined ? [] : [[event, at] as const];
     });
-    return { memberId, events: own, acknowledgedAt: new Map(acknowledged) };
+    return { memberId, events: own, sentAt, acknowledgedAt: new Map(acknowledged) };
   });
 }
 

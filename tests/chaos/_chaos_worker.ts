@@ -156,7 +156,8 @@ const app = createApp({
   logger: { ...quietLogger, error: printError },
 }).use(trustVersion).on("ONCRMDEALADD", async ({ event }) => {
   const { data } = event as unknown as { readonly data: { readonly extra: { readonly ID: string } } };
-  await send({ kind: "handled", memberId: event.auth.memberId, deal: data.extra.ID });
+  const { memberId } = event.auth;
+  await send({ kind: "handled", process: name, memberId, deal: data.extra.ID, at: Date.now() });
 });
 
 for (const [upgradeId, steps] of Object.entries(STEPS)) {

@@ -9,6 +9,8 @@ import type { Effect, EffectsLog } from "./_effects_log.ts";
 export interface Sent {
   readonly memberId: string;
   readonly events: readonly PlannedEvent[];
+  /** When events were first sent, in milliseconds since 1970. */
+  readonly sentAt: ReadonlyMap<PlannedEvent, number>;
   /** When events were first answered with 200, in milliseconds since 1970. */
   readonly acknowledgedAt: ReadonlyMap<PlannedEvent, number>;
 }
@@ -64,6 +66,7 @@ export async function checkPortal(
     ...checkState(sent, portal),
     ...checkHandled(sent, log),
     ...checkRemoval(sent, portal, effects),
+    ...checkHandledAfterRemovals(sent, log),
   ];
   if (portal === undefined) return problems;
   const { direction } = await app.plan({ memberId });
@@ -101,10 +104,57 @@ function checkState({ memberId, events, acknowledgedAt }: Sent, portal: Portal |
   return problems;
 }
 
-function checkHandled({ memberId, acknowledgedAt }: Sent, { handled }: EffectsLog): string[] {
-  return [...acknowledgedAt.keys()].flatMap(({ deal }) =>
-    deal === undefined || handled.has(`${memberId} ${deal}`) ? [] : [`${memberId}: deal ${deal} was not handled`]
+/** Every deal is handled, but for those that the removal of their installation, or of the one before, may have ended. */
+function checkHandled(sent: Sent, { handled }: EffectsLog): string[] {
+  const { memberId, acknowledgedAt } = sent;
+  return [...acknowledgedAt.keys()].flatMap((event) => {
+    const { deal } = event;
+    const isOwed = deal !== undefined && !handled.has(`${memberId} ${deal}`) && !mayBeOver(sent, event);
+    return isOwed ? [`${memberId}: deal ${deal} was not handled: ${describeLife(sent)}`] : [];
+  });
+}
+
+/**
+ * Returns whether the portal may have been removed when the deal's turn came: it was removed after the deal, or before it
+ * and nothing of a newer installation had surely arrived when the deal was sent.
+ */
+function mayBeOver({ events, sentAt, acknowledgedAt }: Sent, deal: PlannedEvent): boolean {
+  const removal = events.find(({ change }) => change === "removal");
+  if (removal === undefined) return false;
+  if (removal.ts > deal.ts) return true;
+  return !events.some((event) =>
+    event.change === "arrival" && event.ts > removal.ts && acknowledgedAt.get(event)! < sentAt.get(deal)!
   );
+}
+
+/**
+ * After a removal was answered with 200, each process finishes at most one deal of that installation. A removal that a newer
+ * installation may have overtaken is late, and changes nothing.
+ */
+function checkHandledAfterRemovals(sent: Sent, { handled }: EffectsLog): string[] {
+  const { memberId, events, sentAt, acknowledgedAt } = sent;
+  const removal = events.find(({ change }) => change === "removal");
+  const at = removal === undefined ? undefined : acknowledgedAt.get(removal);
+  if (at === undefined) return [];
+  const mayBeLate = events.some((event) =>
+    event.change === "arrival" && event.ts > removal!.ts && sentAt.get(event)! < at
+  );
+  if (mayBeLate) return [];
+  const late = events.flatMap(({ deal, ts }) => {
+    const reports = deal === undefined || ts > removal!.ts ? [] : handled.get(`${memberId} ${deal}`) ?? [];
+    return reports.filter((report) => report.at > at);
+  });
+  const isOver = late.length > new Set(late.map(({ process }) => process)).size;
+  return isOver ? [`${memberId}: ${late.length} deals handled after the removal: ${describeLife(sent)}`] : [];
+}
+
+/** Returns the events of a portal in order, with their first and last moment in milliseconds of the run. */
+function describeLife({ events, sentAt, acknowledgedAt }: Sent): string {
+  const start = Math.min(...events.map((event) => sentAt.get(event) ?? Infinity));
+  return events.toSorted((a, b) => a.ts - b.ts).map((event) => {
+    const [from, to] = [sentAt, acknowledgedAt].map((times) => (times.get(event) ?? NaN) - start);
+    return `${event.deal ?? event.change} ${event.version ?? ""} (${from} to ${to})`;
+  }).join(", ");
 }
 
 /** After the final removal, each holder finishes at most one effect. */

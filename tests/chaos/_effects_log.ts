@@ -28,8 +28,11 @@ export interface End {
 /** A handler of an event without a version ran. */
 export interface Handled {
   readonly kind: "handled";
+  readonly process: string;
   readonly memberId: string;
   readonly deal: string;
+  /** In milliseconds since 1970. */
+  readonly at: number;
 }
 
 /** One effect. */
@@ -44,8 +47,8 @@ export interface EffectsLog {
   readonly url: string;
   /** Effects in the order of their reports. */
   readonly effects: readonly Effect[];
-  /** `memberId` and deal of each handled event. */
-  readonly handled: ReadonlySet<string>;
+  /** Reports of handlers, by `memberId` and deal. */
+  readonly handled: ReadonlyMap<string, readonly Handled[]>;
   readonly close: () => Promise<void>;
 }
 
@@ -55,12 +58,13 @@ export async function startEffectsLog(): Promise<EffectsLog> {
   const byId = new Map<string, Effect>();
   /** Ends that were reported before their start: an aborted request may be read after the next one. */
   const early = new Map<string, Effect["end"]>();
-  const handled = new Set<string>();
+  const handled = new Map<string, Handled[]>();
   const highestTokens = new Map<string, number>();
   /** Returns whether the effect is accepted. */
   const record = (report: Begin | End | Handled): boolean => {
     if (report.kind === "handled") {
-      handled.add(`${report.memberId} ${report.deal}`);
+      const key = `${report.memberId} ${report.deal}`;
+      handled.set(key, [...handled.get(key) ?? [], report]);
       return true;
     }
     if (report.kind === "end") {

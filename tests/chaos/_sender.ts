@@ -10,6 +10,8 @@ import type { PlannedEvent, Sending } from "./_plan.ts";
 export interface Sender {
   /** Sends each event at its time, with its repeats. */
   readonly sendAll: (sendings: readonly Sending[]) => Promise<void>;
+  /** When events were first sent, in milliseconds since 1970. */
+  readonly sentAt: ReadonlyMap<PlannedEvent, number>;
   /** When events were first answered with 200, in milliseconds since 1970. */
   readonly acknowledgedAt: ReadonlyMap<PlannedEvent, number>;
   readonly counts: () => {
@@ -38,6 +40,7 @@ const TIMEOUT_MS = 2000;
 /** `start`: in milliseconds since 1970. */
 export function createSender({ current }: Workers, start: number, pace: number): Sender {
   const exchanges: Exchange[] = [];
+  const sentAt = new Map<PlannedEvent, number>();
   const acknowledgedAt = new Map<PlannedEvent, number>();
 
   async function post(body: string, url: string, timeoutMs: number): Promise<Exchange> {
@@ -67,6 +70,7 @@ export function createSender({ current }: Workers, start: number, pace: number):
       const isReachable = current.map(({ url, history }) => url !== undefined && history.killedAt === undefined);
       const index = [worker + copy, 0, 1, 2].map((n) => n % current.length).find((n) => isReachable[n]);
       if (index === undefined) continue;
+      if (!sentAt.has(event)) sentAt.set(event, Date.now());
       const exchange = await post(event.body, current[index]!.url!, TIMEOUT_MS * slower);
       exchanges.push(exchange);
       if (exchange.status !== 200) continue;
@@ -78,6 +82,7 @@ export function createSender({ current }: Workers, start: number, pace: number):
   const count = (status?: number): number => exchanges.filter((exchange) => exchange.status === status).length;
   return {
     sendAll: async (sendings) => void await Promise.all(sendings.map(deliver)),
+    sentAt,
     acknowledgedAt,
     counts: () => ({
       requests: exchanges.length,
