@@ -67,6 +67,9 @@ export function initialVersionOf(
   { verification, versions }: EventFacts,
 ): string | undefined {
   if (!hasVersion(event) || versions.deployed !== undefined) return target;
+  // Any user of a portal knows its application token.
+  const isOnlyClaimed = verification.claims !== undefined && verification.installedVersion === undefined;
+  if (event.name === "ONAPPINSTALL" && isOnlyClaimed) return target;
   const { path, raw } = event.name === "ONAPPINSTALL"
     ? { path: "data.VERSION", raw: event.data.version }
     : { path: "data.PREVIOUS_VERSION", raw: event.data.previousVersion };

@@ -1,4 +1,5 @@
 /** The removal of the app in a portal's record, and its undoing. Pure functions. */
+import { contradicted } from "./claims.ts";
 import { type PortalRecord, withoutRemovedFields } from "./record.ts";
 
 /**
@@ -31,12 +32,28 @@ export function isUndoable({ status, removalBelievedAt }: PortalRecord, now: num
   return status === "uninstalled" && removalBelievedAt !== undefined && now - removalBelievedAt < UNDO_MS;
 }
 
-/** Returns the record of the same installation as before the removal. `ts`: of the contact, in seconds since 1970. */
+/** A contact that shows that the app was not removed. */
+export interface UndoingContact {
+  /** When it was sent, in seconds since 1970. */
+  readonly ts: number;
+  /** When it was received, in milliseconds since 1970. */
+  readonly receivedAt: number;
+  /** An administrator has proved that it has the application token of that installation. */
+  readonly isProved: boolean;
+}
+
+/**
+ * Returns the record of the same installation as before the removal. Without a proof, the app may have been installed anew:
+ * the removal stays a claim, which an installation with another application token completes.
+ */
 export function undone(
-  { uninstalledTs = 0, removalBelievedAt: _b, purgeAt: _p, owedRemoval: _o, ...record }: PortalRecord,
-  ts: number,
+  { uninstalledTs = 0, removalBelievedAt, purgeAt: _p, owedRemoval: _o, ...record }: PortalRecord,
+  { ts, receivedAt, isProved }: UndoingContact,
 ): PortalRecord {
   // The removal is late from now on, if it is applied again.
   const installedTs = Math.max(record.installedTs, ts, uninstalledTs + 1);
-  return { ...record, status: "installed", installedTs };
+  const next: PortalRecord = { ...record, status: "installed", installedTs };
+  if (isProved) return next;
+  const removal = { ts: uninstalledTs, since: removalBelievedAt ?? receivedAt };
+  return { ...next, claims: { removal: contradicted("removal", removal, receivedAt) } };
 }

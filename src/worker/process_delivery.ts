@@ -5,7 +5,7 @@ import { defined } from "../defined.ts";
 import { FormatError, UpgradeError } from "../errors.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext, notify, safeError } from "../plugin/runtime.ts";
-import { applyEvent, isOfEarlierInstallation, tryApplyEvent } from "../portal/apply_event.ts";
+import { applyEvent, isOfEarlierInstallation, mayReinstall, tryApplyEvent } from "../portal/apply_event.ts";
 import { claimState } from "../portal/event_claims.ts";
 import { type EventFacts, factsOf } from "../portal/event_facts.ts";
 import { versionInEvent } from "../portal/event_versions.ts";
@@ -190,8 +190,7 @@ async function runHandlers({ runtime, upgrades, lease, entry }: DeliveryWork, ev
 function isOver({ lease, entry: { value } }: DeliveryWork, event: B24Event): boolean {
   if (event.name === "ONAPPUNINSTALL") return false;
   if (isOfEarlierInstallation(lease.record(), event, value)) return true;
-  const mayReinstall = event.name === "ONAPPINSTALL" || value.verification.installedVersion !== undefined;
-  return lease.record().status === "uninstalled" && !mayReinstall;
+  return lease.record().status === "uninstalled" && !mayReinstall(event, value.verification);
 }
 
 /** Ends a delivery of an installation that is over: its handlers would work on a portal that has removed the app. */

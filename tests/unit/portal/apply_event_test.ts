@@ -899,13 +899,40 @@ describe("applyEvent(): claims", () => {
     const same = contact("update", "A");
     assert.deepEqual([same.status, same.generation, same.version, same.target], ["installed", 1, "2.0.0", "3.0.0"]);
     assert.equal(next(same, uninstall({ hour: 2 }), CLAIMS), same, "applied again");
-    assert.equal(contact("update", undefined).generation, 1);
+    assert.deepEqual([same.claims, contact("update", undefined).generation], [undefined, 1]);
     assert.equal(contact("install", "A").generation, 1);
     assert.equal(contact("install", undefined).generation, 2);
     assert.equal(contact("install", "B").generation, 2);
     assert.equal(contact("update", "A", RECEIVED_AT + 31 * 24 * 3_600_000).generation, 2);
     const confirmed = next(WITHOUT_TOKENS, uninstall({ hour: 2 }));
     assert.equal(next(confirmed, install("3", { hour: 3 }), verified("A", "3")).generation, 2);
+  });
+
+  it("a believed removal that is undone without a proof is completed by an installation with another one", () => {
+    const removed = next(WITHOUT_TOKENS, uninstall({ hour: 2 }), CLAIMS);
+    const { applicationTokenDigest: _, ...unproved } = verified("", "3");
+    const undone = next(removed, payment({ hour: 4 }), { ...unproved, ...CLAIMS });
+    assert.deepEqual([undone.status, undone.version, undone.target], ["installed", "2.0.0", "3.0.0"]);
+    const { ts, wasContradicted, settled } = undone.claims!.removal!;
+    assert.deepEqual([ts, wasContradicted, settled], [START + 2 * 3600, true, undefined]);
+    assert.equal(next(undone, uninstall({ hour: 2 }), CLAIMS), undone, "the removal is late");
+    const anew = next(undone, install("3", { hour: 3 }), { ...verified("B", "3"), ...CLAIMS });
+    assert.deepEqual([anew.generation, anew.version, anew.claims], [2, "3.0.0", undefined]);
+    const same = next(undone, install("3", { hour: 3 }), { ...verified("A", "3"), ...CLAIMS });
+    assert.deepEqual([same.generation, same.version, same.claims], [1, "2.0.0", {}]);
+  });
+
+  it("an event that only has the application token begins no installation, and sets no version", () => {
+    const forged = install("9", { hour: 5, ...TOKENLESS });
+    const removed = next(INSTALLED, uninstall({ hour: 2 }));
+    const after = next(removed, forged, CLAIMS);
+    assert.deepEqual([after.status, after.generation, after.version], ["uninstalled", 1, "2.0.0"]);
+    const unknown: PortalRecord = { ...INSTALLED, generation: 0 };
+    for (const field of ["version", "target", "initialVersion"] as const) {
+      delete (unknown as Partial<PortalRecord>)[field];
+    }
+    const { version, target } = next(unknown, forged, CLAIMS);
+    assert.deepEqual([version, target], [undefined, undefined]);
   });
 
   it("a verified installation ends an older removal claim: with another application token it is a new one", () => {

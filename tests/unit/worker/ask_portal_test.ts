@@ -369,6 +369,22 @@ describe("a claimed removal", () => {
     await made.app.close();
   });
 
+  it("ends what waits, and a forged installation that waits begins no new one", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    const removal = portal.uninstall({ clean: false });
+    made.now += MINUTE;
+    made.answer = () => Promise.reject(new TypeError("down"));
+    await send(forged(made, "ONAPPINSTALL", { VERSION: "901", ACTIVE: "Y", INSTALLED: "Y" }));
+    await send(removal);
+    made.answer = undefined;
+    await made.pass(DAY, 10 * MINUTE);
+    const { status, generation, version } = await made.record();
+    assert.deepEqual([status, generation, version, ran], ["uninstalled", 1, "2.0.0", ["removal"]]);
+    assert.deepEqual(await Array.fromAsync(made.storage.list(["inbox"])), []);
+    await made.app.close();
+  });
+
   it("that was missed is not forgotten because an operator retries the portal", async () => {
     const made = await setUp();
     made.answer = () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 });
