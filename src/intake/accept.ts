@@ -173,9 +173,11 @@ export async function storeDelivery(
   const { body, event, receivedAt } = withoutRemovalSecrets(incoming);
   const { memberId } = event.auth;
   const key = deliveryKey(memberId, id);
+  const { status, generation } = applyOrDefer(readRecord(entry), event, facts);
   const value: Delivery = {
     ...{ format: DELIVERY_FORMAT, body, receivedAt },
     ...{ verification: facts.verification, attempts: 0 },
+    ...(status === "installed" ? { generation } : {}),
   };
   const delivery = { key, value };
   const dropped = await dropOldest(runtime, memberId, delivery, entry);

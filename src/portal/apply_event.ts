@@ -134,7 +134,10 @@ function endsRemovalClaim({ claims }: PortalRecord, event: B24Event, facts: Even
 /** A new application token shows that the app was removed, and installed anew; the same one, that it was not removed. */
 function withRemovalClaimEnded(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
   const { removal, ...claims } = record.claims!;
-  if (facts.verification.applicationTokenDigest !== record.applicationToken?.current) {
+  const { current, previous = [] } = record.applicationToken ?? {};
+  // Another contact of the new installation may have replaced the token since the removal was claimed.
+  const removedToken = previous.findLast(({ replacedAt }) => replacedAt >= removal!.since)?.digest ?? current;
+  if (facts.verification.applicationTokenDigest !== removedToken) {
     return installed(removed(record, { ts: removal!.ts }), event, facts);
   }
   const installedTs = Math.max(record.installedTs, sentTs(event, facts));

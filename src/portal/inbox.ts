@@ -19,6 +19,8 @@ export interface Delivery {
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
   readonly verification: StoredVerification;
+  /** The installation that the event belongs to, as the portal's `generation`; absent if it began none, for now. */
+  readonly generation?: number;
   /** Number of failed attempts. */
   readonly attempts: number;
   /** Message of the last error, without tokens. */

@@ -190,7 +190,10 @@ async function runHandlers({ runtime, upgrades, lease, entry }: DeliveryWork, ev
 function isOver({ lease, entry: { value } }: DeliveryWork, event: B24Event): boolean {
   if (event.name === "ONAPPUNINSTALL") return false;
   if (isOfEarlierInstallation(lease.record(), event, value)) return true;
-  return lease.record().status === "uninstalled" && !mayReinstall(event, value.verification);
+  const { status, generation } = lease.record();
+  // What verified it came before the removal.
+  const wasPartOfIt = value.generation === generation;
+  return status === "uninstalled" && (wasPartOfIt || !mayReinstall(event, value.verification));
 }
 
 /** Ends a delivery of an installation that is over: its handlers would work on a portal that has removed the app. */

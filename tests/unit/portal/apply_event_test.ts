@@ -946,6 +946,21 @@ describe("applyEvent(): claims", () => {
     assert.equal(next(same, uninstall({ hour: 2 }), CLAIMS), same, "the removal is late");
   });
 
+  it("the claimed removal is of the installation whose application token was stored then", () => {
+    const open = next(INSTALLED, uninstall({ hour: 2 }), CLAIMS);
+    const opened = next(open, payment({ hour: 4 }), { ...verified("B", "3"), ...CLAIMS });
+    assert.deepEqual([opened.generation, opened.applicationToken?.current], [1, "B"]);
+    const anew = next(opened, install("3", { hour: 3 }), { ...verified("B", "3"), ...CLAIMS });
+    assert.deepEqual([anew.generation, anew.version, anew.claims], [2, "3.0.0", undefined]);
+    const changedBefore = next(
+      next(INSTALLED, payment({ hour: 2 }), verified("B", "2"), { receivedAt: RECEIVED_AT - 1 }),
+      uninstall({ hour: 3 }),
+      CLAIMS,
+    );
+    const same = next(changedBefore, install("3", { hour: 4 }), { ...verified("B", "3"), ...CLAIMS });
+    assert.deepEqual([same.generation, same.claims], [1, {}]);
+  });
+
   it("a payment ends an older claim that the paid period is over", () => {
     const open = next(INSTALLED, expired, CLAIMS);
     assert.equal(next(open, payment({ hour: 3 }), CLAIMS).claims?.payment?.settled?.as, "dropped");

@@ -385,6 +385,24 @@ describe("a claimed removal", () => {
     await made.app.close();
   });
 
+  it("is not ended by an update that was verified before it, and waits", async () => {
+    const made = await setUp();
+    const { app, portal, send } = made;
+    await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+    made.now += MINUTE;
+    const update = portal.event("ONAPPUPDATE", { VERSION: "901", PREVIOUS_VERSION: "2" }, { userId: 7 });
+    const ts = String(Math.floor(made.now / 1000));
+    assert.equal(await send(changed(update, { "auth[application_token]": "f".repeat(32), ts })), 200);
+    portal.uninstall();
+    await app.check(MEMBER_ID);
+    const isWaiting = async (): Promise<boolean> =>
+      (await Array.fromAsync(made.storage.list(["inbox"]))).some(({ key }) => key[2]!.startsWith("ONAPPUNINSTALL"));
+    await until("the removal is processed", async () => !await isWaiting());
+    const { status, generation } = await made.record();
+    assert.deepEqual([status, generation], ["uninstalled", 1]);
+    await app.close();
+  });
+
   it("that was missed is not forgotten because an operator retries the portal", async () => {
     const made = await setUp();
     made.answer = () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 });
