@@ -7,8 +7,8 @@
  * The record is written only if it is still as it was before the entry was added. So once another process has written the
  * record, no one will name an orphaned entry, and it can be deleted.
  */
-import { StorageError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { listKeys } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
 import { updateEntry } from "../storage/update.ts";
 import { dueKey, portalKey, SCHEDULE } from "./keys.ts";
@@ -179,25 +179,12 @@ export async function rescheduleEntry(
   return isReleased;
 }
 
-/** Lists the entries that are due at `now`, the earliest first. */
+/** Lists the entries that are due at `now`, the earliest first. Their keys contain everything; values are not read. */
 export async function* listDue(storage: Storage, now: number): AsyncGenerator<ScheduleEntry> {
-  let after: Key | undefined;
-  while (true) {
-    try {
-      for await (const { key } of storage.list(SCHEDULE, after === undefined ? {} : { after })) {
-        const entry = entryOf(key);
-        if (entryTime(entry.due) > now) return;
-        yield entry;
-      }
-      return;
-    } catch (error) {
-      // The key contains everything, so a value that cannot be decrypted does no harm: go on after it.
-      if (!(error instanceof StorageError) || error.unreadableKey === undefined) throw error;
-      after = error.unreadableKey;
-      const entry = entryOf(after);
-      if (entryTime(entry.due) > now) return;
-      yield entry;
-    }
+  for await (const key of listKeys(storage, SCHEDULE)) {
+    const entry = entryOf(key);
+    if (entryTime(entry.due) > now) return;
+    yield entry;
   }
 }
 

@@ -1,4 +1,5 @@
 /** The schedule of events that wait for verification: one entry for each portal, ordered by time. */
+import { listKeys } from "../storage/list_keys.ts";
 import type { Key, Storage } from "../storage/storage.ts";
 import { UNVERIFIED_DUE, unverifiedDueKey } from "./keys.ts";
 
@@ -16,7 +17,7 @@ export interface UnverifiedDue {
 /** Portals whose events are due at `now`, the earliest first. */
 export async function* listUnverifiedDue(storage: Storage, now: number): AsyncGenerator<UnverifiedDue> {
   const end = timeText(now);
-  for await (const { key } of storage.list<unknown>(UNVERIFIED_DUE)) {
+  for await (const key of listKeys(storage, UNVERIFIED_DUE)) {
     const [, time, memberId] = key as unknown as [string, string, string];
     if (time > end) return;
     yield { memberId, time: Number(time), key };

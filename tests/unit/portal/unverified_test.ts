@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import {
   keepIfDue,
   listUnverified,
@@ -11,7 +11,7 @@ import {
 } from "../../../src/portal/unverified.ts";
 import { MAX_EVENTS, MAX_SIZE } from "../../../src/portal/unverified_bounds.ts";
 import type { UnverifiedOptions } from "../../../src/portal/unverified_head.ts";
-import { listUnverifiedDue, type UnverifiedDue } from "../../../src/portal/unverified_schedule.ts";
+import { listUnverifiedDue, scheduleUnverified, type UnverifiedDue } from "../../../src/portal/unverified_schedule.ts";
 import {
   keepUnverified,
   type OwnedEvents,
@@ -254,5 +254,17 @@ describe("events that wait for verification", () => {
     assert.equal(await keepUnverified(options, MEMBER, { id: "p", until: state.now + 60_000 }), false);
     await postponeUnverified(options, MEMBER, "p", state.now + 60_000);
     assert.equal(await keepUnverified(options, MEMBER, { id: "q", until: state.now + 60_000 }), true);
+  });
+});
+
+describe("listUnverifiedDue()", () => {
+  it("lists entries that cannot be decrypted, and those after them", async () => {
+    const inner = memoryStorage();
+    const [now, gone] = ["now", "gone"].map((id) =>
+      encrypted(inner, { keys: { [id]: btoa(id.repeat(32).slice(0, 32)) }, current: id })
+    ) as [Storage, Storage];
+    for (const [i, storage] of [now, gone, now].entries()) await scheduleUnverified(storage, `${i}`, i, 60_000);
+    const members = await Array.fromAsync(listUnverifiedDue(now, 10), ({ memberId }) => memberId);
+    assert.deepEqual(members, ["0", "1", "2"]);
   });
 });
