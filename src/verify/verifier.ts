@@ -4,7 +4,7 @@
  */
 import { coalesce } from "../async/coalesce.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
-import { CannotVerifyError, FormatError } from "../errors.ts";
+import { CannotVerifyError, FormatError, StorageError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
 import { keepIfDue, storeUnverified } from "../portal/unverified.ts";
 import { MAX_SIZE } from "../portal/unverified_bounds.ts";
@@ -115,8 +115,11 @@ export function createVerifier(options: VerifierOptions): Verifier {
       try {
         if (!turns.has(memberId) && await keepIfDue(runtime, entry)) wake(memberId);
       } catch (err) {
-        if (!(err instanceof FormatError)) throw err;
-        log.warn("waiting events left to newer code", { event: "verification.left", memberId, err });
+        // Newer code has written them, or their encryption key is gone.
+        const isUnreadable = err instanceof FormatError ||
+          (err instanceof StorageError && err.unreadableKey !== undefined);
+        if (!isUnreadable) throw err;
+        log.warn("waiting events not readable", { event: "verification.unreadable", memberId, err });
       }
     }
   }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { type AppOptions, B24Error, deployed, memoryStorage, type Plugin, type Storage } from "@b24/onappupdate";
-import { NoCredentialsError } from "@b24/onappupdate/errors";
-import { portalKey } from "../../../src/portal/keys.ts";
+import { NoCredentialsError, StorageError } from "@b24/onappupdate/errors";
+import type { Entry, Key } from "@b24/onappupdate/storage";
+import { portalKey, unverifiedDueKey, unverifiedKey } from "../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { entryTime } from "../../../src/portal/schedule.ts";
 import { MEMBER_ID, recorder } from "../../support/app.ts";
@@ -608,6 +609,28 @@ describe("a refused event of a stored portal", () => {
     }
     const checks = made.lines.filter((line) => /"portal.checked"/.test(line)).length;
     assert(checks >= 5 && checks <= 7, `saw ${checks} checks in an hour`);
+    await made.app.close();
+  });
+
+  it("is verified though the waiting events of other portals cannot be read", async () => {
+    const memory = memoryStorage();
+    const get: Storage["get"] = async <T>(key: Key): Promise<Entry<T> | null> => {
+      if (key[0] === "unverified" && key[1] === "unreadable") {
+        throw new StorageError("cannot decrypt", { unreadableKey: key });
+      }
+      return await memory.get<T>(key);
+    };
+    const made = await quietScene({ storage: { ...memory, get } });
+    made.answer = () => Response.json({}, { status: 500 });
+    assert.equal(await made.send(made.portal.update(3, { rotateToken: true })), 200);
+    await made.app.tick();
+    await memory.put(unverifiedKey("newer"), { format: 99 });
+    for (const memberId of ["newer", "unreadable"]) await memory.put(unverifiedDueKey("0".repeat(14), memberId), {});
+    made.answer = undefined;
+    made.now += MINUTE;
+    await made.app.tick();
+    await reaches(made, "3.0.0");
+    assert.equal(made.lines.filter((line) => /"verification.unreadable"/.test(line)).length, 2);
     await made.app.close();
   });
 
