@@ -4,7 +4,7 @@ import { meaningOf } from "../bitrix24/error_codes.ts";
 import type { B24Event } from "../bitrix24/events.ts";
 import type { RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { type Incoming, parseStored } from "../bitrix24/parse.ts";
-import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from "../errors.ts";
+import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError, OnAppUpdateError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify, safeError } from "../plugin/runtime.ts";
 import type { StoredVerification } from "../portal/event_facts.ts";
 import { portalKey } from "../portal/keys.ts";
@@ -125,7 +125,10 @@ export function createAttempt(options: AttemptOptions): Attempt {
       const nextAt = runtime.clock() + Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(waiting.attempts, 10));
       if (error instanceof InboxFullError) onInboxFull(error, event);
       else {
-        runtime.log[error instanceof CannotVerifyError ? "debug" : "warn"]("event not verified yet", {
+        // The cause of an expected one is an answer of Bitrix24, or none.
+        const isExpected = error instanceof CannotVerifyError &&
+          !(error.cause instanceof Error && !(error.cause instanceof OnAppUpdateError));
+        runtime.log[isExpected ? "debug" : "warn"]("event not verified yet", {
           ...{ event: "verification.postponed", memberId, nextAt, err: safeError(runtime, error, event) },
         });
       }
