@@ -14,6 +14,7 @@ import type { Portal } from "../portal/portal.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
 import { entryTime, schedulePortal } from "../portal/schedule.ts";
 import type { Secret } from "../secret.ts";
+import type { Entry } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Checks } from "../worker/checks.ts";
@@ -49,7 +50,7 @@ export interface Opening {
   /** Whether the portal is on its target. */
   readonly upgrade: UpgradeStatus;
   /**
-   * A random string for `app.opening()`, valid for an hour; absent if there is nothing to wait for. The page may contain it:
+   * A random string for `app.opening()`, valid for an hour, or for a day while it is used; absent if there is nothing to wait for. The page may contain it:
    * it identifies neither the portal nor the user to others.
    */
   readonly ticket?: string;
@@ -80,10 +81,15 @@ interface Ticket {
   readonly isAdmin: boolean;
   readonly isInstalled: boolean;
   readonly language?: string;
+  /** In milliseconds since 1970. */
+  readonly issuedAt: number;
+  /** In milliseconds since 1970. */
+  readonly expiresAt: number;
 }
 
-/** TTL of tickets. */
+/** TTL of tickets. A page that goes on asking keeps its ticket for a day. */
 const TICKET_MS = 60 * 60 * 1000;
+const MAX_TICKET_MS = 24 * TICKET_MS;
 
 /** `app.open` and `app.opening`. */
 export interface Openings {
@@ -122,10 +128,20 @@ export function createOpenings(options: OpeningsOptions): Openings {
     }
   }
 
-  async function issueTicket(ticket: Ticket): Promise<string> {
+  async function issueTicket(ticket: Omit<Ticket, "issuedAt" | "expiresAt">): Promise<string> {
     const random = runtime.random();
-    await storage.put(ticketKey(await runtime.digest(random)), ticket, { ttlMs: TICKET_MS });
+    const now = clock();
+    const value: Ticket = { ...ticket, issuedAt: now, expiresAt: now + TICKET_MS };
+    await storage.put(ticketKey(await runtime.digest(random)), value, { ttlMs: TICKET_MS });
     return random;
+  }
+
+  /** An upgrade may take longer than a ticket is valid. */
+  async function extendTicket({ key, value, version }: Entry<Ticket>): Promise<void> {
+    const now = clock();
+    const isYoung = value.expiresAt - now > TICKET_MS / 2;
+    if (isYoung || now - value.issuedAt > MAX_TICKET_MS) return;
+    await storage.put(key, { ...value, expiresAt: now + TICKET_MS }, { ifVersion: version, ttlMs: TICKET_MS });
   }
 
   return {
@@ -149,7 +165,8 @@ export function createOpenings(options: OpeningsOptions): Openings {
       await start();
       const entry = await storage.get<Ticket>(ticketKey(await runtime.digest(ticket)));
       if (entry === null) return undefined;
-      const { memberId, ...state } = entry.value;
+      await extendTicket(entry);
+      const { memberId, issuedAt: _i, expiresAt: _e, ...state } = entry.value;
       if (!state.isInstalled && !state.isAdmin) return { ...state, upgrade: WAITS_FOR_ADMINISTRATOR };
       const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
       if (record === undefined) return undefined;

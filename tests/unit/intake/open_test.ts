@@ -4,6 +4,7 @@ import {
   type AppOptions,
   createApp,
   memoryStorage,
+  NonRetriableError,
   type Opening,
   type Storage,
   type UpgradeContext,
@@ -555,6 +556,19 @@ describe("app.opening()", () => {
     assert.equal(await app.opening("another"), undefined);
     made.now += 60 * 60 * 1000 + 1;
     assert.equal(await app.opening(ticket!), undefined);
+    await app.close();
+  });
+
+  it("keeps its ticket while a page goes on asking, for a day", async () => {
+    const made = setUp({ upgrade: () => Promise.reject(new NonRetriableError("no")) });
+    const { portal, open, app } = made;
+    await made.send(portal.install(2));
+    portal.update(3);
+    const { ticket } = await open();
+    const start = made.now;
+    while (await app.opening(ticket!) !== undefined) made.now += 20 * 60 * 1000;
+    const hours = (made.now - start) / 3_600_000;
+    assert(hours > 24 && hours < 26, `${hours} hours`);
     await app.close();
   });
 
