@@ -81,7 +81,7 @@ const MAX_CACHED_TOKENS = 1000;
 export function applicationToken(options: ApplicationTokenOptions = {}): Plugin {
   const { graceMs = DAY_MS, confirm = "always", budget = {} } = options;
   const { perMinute = 600, perPortal = 6 } = budget;
-  const numbers = [["graceMs", graceMs, 0], ["perMinute", perMinute, 1], ["perPortal", perPortal, 1]] as const;
+  const numbers = [["graceMs", graceMs, 0], ["perMinute", perMinute, 4], ["perPortal", perPortal, 2]] as const;
   for (const [name, value, min] of numbers) {
     // NaN and Infinity would limit nothing.
     if (!(value >= min && value < Infinity)) {

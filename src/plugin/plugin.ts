@@ -91,13 +91,14 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
 /** How often an app verifies stored events, in one process. Events with the stored `application_token` need no budget. */
 export interface VerificationBudget {
   /**
-   * Verifications in a minute, for all portals together. Half of them are reserved for stored portals. Minimum: 1.
+   * Verifications in a minute, for all portals together. Half of them are reserved for stored portals. Each OAuth host
+   * that is asked counts. Minimum: 4.
    *
    * @default 600
    */
   readonly perMinute: number;
   /**
-   * Verifications in a minute for one `member_id`. Minimum: 1.
+   * Verifications in a minute for one `member_id`. The refresh of an expired token pair is another one. Minimum: 2.
    *
    * @default 6
    */

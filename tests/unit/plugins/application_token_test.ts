@@ -581,13 +581,15 @@ describe("applicationToken() refuses to start", () => {
       { graceMs: -1 },
       { graceMs: Infinity },
       { budget: { perPortal: NaN } },
+      { budget: { perPortal: 1 } },
+      { budget: { perMinute: 3 } },
       { budget: { perMinute: Infinity } },
     ]
   ) {
     test(`with an invalid limit: ${inspect(options)}`, () => {
       assert.throws(
         () => applicationToken(options),
-        /^TypeError: cannot verify with \w+ -?\w+, wanted a number from [01]$/,
+        /^TypeError: cannot verify with \w+ -?\w+, wanted a number from [024]$/,
       );
     });
   }
