@@ -29,7 +29,7 @@ export function applyEvent(record: PortalRecord | undefined, event: B24Event, fa
     ...withFacts(withStatus(record, event, facts), event, facts),
     ...defined({ openedVersion: facts.verification.openedVersion }),
   };
-  const next = withClaim(applied, event, facts);
+  const next = withClaim(applied, event, facts, applied.tokens !== record?.tokens);
   return record !== undefined && isSame(next, record) ? record : next;
 }
 

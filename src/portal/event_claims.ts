@@ -36,14 +36,22 @@ function claimOf(record: PortalRecord, event: B24Event, facts: EventFacts): NewC
   return undefined;
 }
 
-/** Returns the record after the claim that the event makes. `record` is the one after all else that the event changes. */
-export function withClaim(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
+/**
+ * Returns the record after the claim that the event makes. `record` is the one after all else that the event changes.
+ * `hasNewTokens`: the event has brought some, so that claims that wait for one are asked about.
+ */
+export function withClaim(
+  record: PortalRecord,
+  event: B24Event,
+  facts: EventFacts,
+  hasNewTokens: boolean,
+): PortalRecord {
   if (record.status === "uninstalled") return record;
   const { receivedAt, canRefresh } = facts;
   const next = withSettledByEvent(record, event, facts);
   const canBeAsked = canAsk(next.tokens, receivedAt, canRefresh);
   const { claims = {} } = next;
-  const current = canBeAsked ? askNow(claims, receivedAt) : claims;
+  const current = canBeAsked && hasNewTokens ? askNow(claims, receivedAt) : claims;
   const claim = claimOf(next, event, facts);
   const isKnown = claim === undefined || covers(current[claim.kind], claim) || isBeforeTargetWasSet(next, facts);
   if (isKnown) return withClaims(next, current);

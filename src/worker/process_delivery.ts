@@ -89,7 +89,7 @@ export async function processDelivery(
     const facts = factsOf(runtime, delivery.verification, receivedAt);
     const state = claimState(lease.record(), event, facts);
     // Its claim is asked about after the deliveries that do not wait.
-    if (state === "wait") return { result: "deferred", ...whenNewerCodeMayKnow(runtime, event, facts) };
+    if (state === "wait") return { result: "deferred", ...whenNewerCodeMayKnow(work, event, facts) };
     if (state === "drop") {
       log.warn("event dropped: Bitrix24 did not confirm it", { event: "event.unconfirmed", memberId, deliveryId });
       await remove(work);
@@ -145,10 +145,20 @@ async function applyToRecord({ runtime, lease, entry }: DeliveryWork, event: B24
   return undefined;
 }
 
-/** Returns when newer code may know the version that an event claims; nothing if this code does. */
-function whenNewerCodeMayKnow({ clock }: AppRuntime, event: B24Event, facts: EventFacts): Pick<Outcome, "nextAt"> {
+/**
+ * Returns when newer code may know the version that an event claims; nothing if this code does, or the claim waits for a
+ * token whatever the version is.
+ */
+function whenNewerCodeMayKnow(
+  { runtime, lease }: DeliveryWork,
+  event: B24Event,
+  facts: EventFacts,
+): Pick<Outcome, "nextAt"> {
   const named = versionInEvent(event, facts);
-  return named === undefined || named.version !== undefined ? {} : { nextAt: clock() + NEWER_CODE_RETRY_MS };
+  const isKnown = named === undefined || named.version !== undefined;
+  const waitsForToken = facts.verification.claims === "always" &&
+    lease.record().claims?.version?.nextAskAt === undefined;
+  return isKnown || waitsForToken ? {} : { nextAt: runtime.clock() + NEWER_CODE_RETRY_MS };
 }
 
 /** Returns an outcome if the delivery has to wait for upgrades of its portal that cannot run now. */

@@ -3,7 +3,14 @@ import { type B24Event, coerced, deployed, mapped, parseEvent, type VersionSchem
 import { InputError } from "@b24/onappupdate/errors";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import type { StoredTokens } from "../../../src/portal/tokens.ts";
-import { type Claim, type ClaimKind, contradicted, settled } from "../../../src/portal/claims.ts";
+import {
+  type Claim,
+  type ClaimKind,
+  contradicted,
+  mapClaims,
+  settled,
+  withoutTokens,
+} from "../../../src/portal/claims.ts";
 import { applyEvent } from "../../../src/portal/apply_event.ts";
 import type { StoredVerification } from "../../../src/portal/event_facts.ts";
 import { targetOfEvent } from "../../../src/portal/event_versions.ts";
@@ -835,6 +842,8 @@ describe("applyEvent(): claims", () => {
     for (const event of [update("2", "3", { hour: 2 }), uninstall({ hour: 2 }), expired]) {
       const open = next(INSTALLED, event, CLAIMS);
       assert.equal(next(open, event, CLAIMS), open);
+      const waiting: PortalRecord = { ...open, claims: mapClaims(open.claims!, (_, claim) => withoutTokens(claim)) };
+      assert.equal(next(waiting, event, CLAIMS), waiting, "only a new token is a reason to ask");
       for (const as of ["dropped", "confirmed"] as const) {
         const [[kind, claim]] = Object.entries(open.claims!) as [[ClaimKind, Claim]];
         const record: PortalRecord = { ...open, claims: { [kind]: settled(claim, as, RECEIVED_AT) } };
