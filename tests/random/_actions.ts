@@ -82,9 +82,9 @@ export function finish(world: World): void {
 
 function remove(world: World): void {
   world.log.push("uninstall");
-  world.pending.push({ body: world.portal.uninstall(), name: "uninstall" });
+  const removal = ++world.truth.removals;
+  world.pending.push({ body: world.portal.uninstall(), name: "uninstall", removal });
   world.truth.isInstalled = false;
-  world.truth.removals++;
 }
 
 /** The app is removed and installed again; the event of the removal is lost. */
@@ -154,8 +154,10 @@ export async function deliver(world: World, processes: Processes, event: Pending
   await body?.cancel();
   log.push(`  ${event.name}: ${status}`);
   assert([200, 403, 503].includes(status), `saw ${status} for ${event.name}`);
+  if (status === 200 && event.name.startsWith("forged ONAPPUNINSTALL")) world.truth.wasRemovalForged = true;
   if (event.isForged) return;
-  if (status === 403 && event.name === "uninstall") world.truth.wasRemovalRefused = true;
+  if (status === 403 && event.removal !== undefined) world.truth.refusedRemoval = event.removal;
+  if (status === 200 && event.removal !== undefined) world.truth.acceptedRemoval = event.removal;
   if (status === 200 && event.deal !== undefined) accepted.set(event.deal, event.installation!);
   if (status !== 503) return;
   // As a proxy in front of the app does, send it again after a while.

@@ -7,8 +7,15 @@ export interface Truth {
   readonly versions: Set<string>;
   readonly applicationTokens: Set<string>;
   removals: number;
-  /** A removal came with an application_token that the app did not know. */
-  wasRemovalRefused: boolean;
+  /** Number of the last removal that came with an application_token that the app did not know, and of the last that did not. */
+  refusedRemoval: number;
+  acceptedRemoval: number;
+  /** A removal was forged with the application_token of the portal. */
+  wasRemovalForged: boolean;
+  /** Number of updates that the app took for a new installation, because the application_token had changed unseen. */
+  mistakenInstallations: number;
+  /** Number of forged removals that the app believed, because it had no valid token to ask with. */
+  believedRemovals: number;
   installations: number;
   wasUnpaid: boolean;
   hasSystemUser: boolean;
@@ -27,8 +34,10 @@ export function violationsOf(record: PortalRecord, truth: Truth, removals: numbe
   for (const version of [record.version, record.target]) {
     check(version === undefined || truth.versions.has(version.split(".")[0]!), `version ${version}`);
   }
-  check(removals <= truth.removals, `removal ${removals} of ${truth.removals}`);
-  check(record.generation <= truth.installations, `installation ${record.generation} of ${truth.installations}`);
+  const wanted = truth.removals + truth.believedRemovals;
+  check(removals <= wanted, `removal ${removals} of ${wanted}`);
+  const installations = truth.installations + truth.mistakenInstallations;
+  check(record.generation <= installations, `installation ${record.generation} of ${installations}`);
   check(record.blocked?.on !== "payment" || truth.wasUnpaid, "blocked on payment");
   const { current } = record.applicationToken ?? {};
   check(current === undefined || truth.applicationTokens.has(current), "application_token");
@@ -42,6 +51,28 @@ export function violationsOf(record: PortalRecord, truth: Truth, removals: numbe
     check(owner !== "system" || (truth.hasSystemUser && userId === SYSTEM_USER), `system user ${userId}`);
   }
   return found;
+}
+
+/**
+ * Returns whether the app takes a contact for a new installation: a removal was forged, and waits for Bitrix24 or was
+ * believed, and meanwhile the portal's application_token has changed in an update that the app has not seen.
+ */
+export function isMistaken(before: PortalRecord, record: PortalRecord, { wasRemovalForged }: Truth): boolean {
+  const { claims, applicationToken, removalBelievedAt } = before;
+  const isOpen = claims?.removal !== undefined && claims.removal.settled === undefined;
+  const isAnew = record.status === "installed" && record.generation === before.generation + 1;
+  const since = claims?.removal?.since ?? removalBelievedAt ?? 0;
+  const hasNewToken = record.applicationToken?.current !== applicationToken?.current ||
+    (applicationToken?.previous?.some(({ replacedAt }) => replacedAt >= since) ?? false);
+  return wasRemovalForged && (isOpen || removalBelievedAt !== undefined) && isAnew && hasNewToken;
+}
+
+/** Returns whether a removal is believed that may be forged, while the app has no valid token to ask Bitrix24 with. */
+export function isBelieved(before: PortalRecord, record: PortalRecord, truth: Truth, now: number): boolean {
+  const isRemoved = before.status === "installed" && record.status === "uninstalled";
+  const cannotAsk = (before.tokens ?? []).every(({ expiresAt }) => expiresAt <= now);
+  return truth.wasRemovalForged && truth.isInstalled && isRemoved && record.removalBelievedAt !== undefined &&
+    cannotAsk;
 }
 
 /** Id of the app's own user in the fake Bitrix24. */

@@ -98,7 +98,8 @@ function startProcess(
   const names = Array.from({ length: code.versions }, (_, i) => [`${i + 1}`, `${i + 1}.0.0`]);
   let strings = 0;
   const options = {
-    ...{ storage, clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, logger: quietLogger },
+    ...{ storage, clientId: CLIENT_ID, logger: quietLogger },
+    ...(character.hasSecret ? { clientSecret: CLIENT_SECRET } : {}),
     ...simulated(time),
     random: () => `${id}-${++strings}`,
     acknowledge: world.pick(["stored", "handled"] as const),
@@ -115,9 +116,16 @@ function startProcess(
   app.on("ONCRMDEALADD", ({ event }) => {
     mayFail(world, "deal");
     seen.add(String(event.data.extra["ID"]));
-  }).on(["ONAPPINSTALL", "ONAPPUPDATE"], ({ event }) => mayFail(world, event.name)).on("ONAPPUNINSTALL", () => {
-    if (truth.removals === 0) violations.push("a handler of ONAPPUNINSTALL ran without a removal");
-  });
+  }).on(["ONAPPINSTALL", "ONAPPUPDATE"], ({ event }) => mayFail(world, event.name)).on(
+    "ONAPPUNINSTALL",
+    ({ confirmed }) => {
+      if (truth.removals === 0 && (confirmed || truth.believedRemovals === 0)) {
+        violations.push(
+          "a handler of ONAPPUNINSTALL ran without a removal",
+        );
+      }
+    },
+  );
   return {
     ...{ app, faults },
     kill: () => void (isKilled = true),

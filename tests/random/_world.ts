@@ -7,7 +7,7 @@ import { portalKey } from "../../src/portal/keys.ts";
 import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
 import { seeded } from "../support/seeded.ts";
 import { type VirtualTime, virtualTime } from "../support/time.ts";
-import { type Truth, violationsOf } from "./_invariants.ts";
+import { isBelieved, isMistaken, type Truth, violationsOf } from "./_invariants.ts";
 
 export const SECOND = 1000;
 export const MINUTE = 60 * SECOND;
@@ -22,6 +22,8 @@ export const CLIENT_SECRET = "client-secret-0123456789abcdef";
 
 /** The character of a life, which does not change. */
 export interface Character {
+  /** The app has a client secret. Otherwise, removals are believed while there is no valid token to ask with. */
+  readonly hasSecret: boolean;
   /** Probability that a handler or step fails, and that a storage operation does. */
   readonly throws: number;
   readonly storageFails: number;
@@ -44,6 +46,8 @@ export interface PendingEvent {
   /** Id of the deal that a handler must see, and the number of the installation that it belongs to. */
   readonly deal?: string;
   readonly installation?: number;
+  /** Number of the removal of which this is the event. */
+  readonly removal?: number;
   readonly isForged?: true;
 }
 
@@ -75,16 +79,19 @@ export interface World {
 export function createWorld(seed: number, log: string[]): World {
   const random = seeded(seed);
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
+  // Without a secret, expired tokens cannot be refreshed: the app has nobody to ask.
+  const hasSecret = random() < 0.85;
   const character: Character = {
+    hasSecret,
     throws: pick([0, 0.1, 0.3]),
     storageFails: pick([0, 0, 0.02]),
     isMapped: random() < 0.3,
     sleeps: random() < 0.5,
-    lagMs: pick([0, 0, 3, 20, 200]) * MINUTE,
+    lagMs: hasSecret ? pick([0, 0, 3, 20, 200]) * MINUTE : 0,
     hasWizard: random() < 0.2,
     isAttacked: random() < 0.6,
     crashes: random() < 0.5,
-    hasOutages: random() < 0.5,
+    hasOutages: hasSecret && random() < 0.5,
   };
   log.push(JSON.stringify(character));
   const time = virtualTime(Date.UTC(2026, 10, 1));
@@ -99,12 +106,17 @@ export function createWorld(seed: number, log: string[]): World {
       versions: new Set<string>(),
       applicationTokens: new Set<string>(),
       removals: 0,
-      wasRemovalRefused: false,
+      refusedRemoval: 0,
+      acceptedRemoval: 0,
+      wasRemovalForged: false,
+      mistakenInstallations: 0,
+      believedRemovals: 0,
       installations: 0,
     },
     ...{ wasUnpaid: false, hasSystemUser: false, isInstalled: false, isFinished: true, isPaid: true, version: 0 },
   };
   const violations: string[] = [];
+  const accepted = new Map<string, number>();
   let before: PortalRecord | undefined;
   let removals = 0;
   const storage: Storage = {
@@ -114,6 +126,13 @@ export function createWorld(seed: number, log: string[]): World {
       if (result.ok && key[0] === "portal" && key[1] === MEMBER_ID) {
         const record = value as unknown as PortalRecord;
         if (before?.status === "installed" && record.status === "uninstalled") removals++;
+        if (before !== undefined && isMistaken(before, record, truth)) truth.mistakenInstallations++;
+        if (!character.hasSecret && before !== undefined && isBelieved(before, record, truth, time.now())) {
+          log.push("    a forged removal is believed");
+          truth.believedRemovals++;
+          // What waited belongs to an installation that counts as over.
+          accepted.clear();
+        }
         for (const violation of violationsOf(record, truth, removals)) {
           if (!violations.includes(violation)) log.push(`    VIOLATION: ${violation}`);
           violations.push(violation);
@@ -125,7 +144,7 @@ export function createWorld(seed: number, log: string[]): World {
   };
   return {
     ...{ random, pick, character, time, bitrix24, portal, attacker, storage, truth, violations, log },
-    ...{ pending: [], accepted: new Map(), seen: new Set(), hasFailures: true },
+    ...{ pending: [], accepted, seen: new Set(), hasFailures: true },
     record: async () => (await memory.get<PortalRecord>(portalKey(MEMBER_ID)))?.value,
     drive: (work) => drive(time, work),
   };
