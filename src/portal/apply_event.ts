@@ -14,7 +14,7 @@ import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts
 import { withAddress, withApplicationToken, withTokens } from "./identity.ts";
 import { portalKey } from "./keys.ts";
 import { paymentBlock, PORTAL_FORMAT, type PortalRecord, readRecord, withoutInstallation } from "./record.ts";
-import { isUndoable, removed, type UndoingContact, undone } from "./removal.ts";
+import { isUndoable, removed, undone } from "./removal.ts";
 import { tokensOfEvent } from "./tokens.ts";
 
 /**
@@ -111,7 +111,7 @@ function withStatus(record: PortalRecord | undefined, event: B24Event, facts: Ev
   if (record === undefined) return installed(record, event, facts);
   if (isReinstalled(record, event, facts)) {
     return isSameInstallation(record, event, facts)
-      ? withTarget(undone(record, undoingContact(event, facts)), event, facts)
+      ? withTarget(undone(record, sentTs(event, facts), facts), event, facts)
       : installed(record, event, facts);
   }
   if (record.status === "uninstalled") return record;
@@ -187,11 +187,6 @@ function isSameInstallation(record: PortalRecord, event: B24Event, facts: EventF
   const isSame = digest === undefined ? event.name !== "ONAPPINSTALL" : digest === record.applicationToken?.current;
   const isVerified = claims === undefined || installedVersion !== undefined;
   return isSame && isVerified && isUndoable(record, facts.receivedAt);
-}
-
-function undoingContact(event: B24Event, facts: EventFacts): UndoingContact {
-  const { receivedAt, verification: { applicationTokenDigest } } = facts;
-  return { ts: sentTs(event, facts), receivedAt, isProved: applicationTokenDigest !== undefined };
 }
 
 function installed(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {

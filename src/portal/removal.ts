@@ -1,5 +1,6 @@
 /** The removal of the app in a portal's record, and its undoing. Pure functions. */
 import { contradicted } from "./claims.ts";
+import type { EventFacts } from "./event_facts.ts";
 import { type PortalRecord, withoutRemovedFields } from "./record.ts";
 
 /**
@@ -32,28 +33,20 @@ export function isUndoable({ status, removalBelievedAt }: PortalRecord, now: num
   return status === "uninstalled" && removalBelievedAt !== undefined && now - removalBelievedAt < UNDO_MS;
 }
 
-/** A contact that shows that the app was not removed. */
-export interface UndoingContact {
-  /** When it was sent, in seconds since 1970. */
-  readonly ts: number;
-  /** When it was received, in milliseconds since 1970. */
-  readonly receivedAt: number;
-  /** An administrator has proved that it has the application token of that installation. */
-  readonly isProved: boolean;
-}
-
 /**
- * Returns the record of the same installation as before the removal. Without a proof, the app may have been installed anew:
- * the removal stays a claim, which an installation with another application token completes.
+ * Returns the record of the same installation as before the removal. Without a proof of its application token, the app may
+ * have been installed anew: the removal stays a claim, which an installation with another token completes. `ts`: of the
+ * contact, in seconds since 1970.
  */
 export function undone(
   { uninstalledTs = 0, removalBelievedAt, purgeAt: _p, owedRemoval: _o, ...record }: PortalRecord,
-  { ts, receivedAt, isProved }: UndoingContact,
+  ts: number,
+  { receivedAt, verification }: Pick<EventFacts, "receivedAt" | "verification">,
 ): PortalRecord {
   // The removal is late from now on, if it is applied again.
   const installedTs = Math.max(record.installedTs, ts, uninstalledTs + 1);
   const next: PortalRecord = { ...record, status: "installed", installedTs };
-  if (isProved) return next;
+  if (verification.applicationTokenDigest !== undefined) return next;
   const removal = { ts: uninstalledTs, since: removalBelievedAt ?? receivedAt };
   return { ...next, claims: { removal: contradicted("removal", removal, receivedAt) } };
 }
