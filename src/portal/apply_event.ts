@@ -127,7 +127,9 @@ function withStatus(record: PortalRecord | undefined, event: B24Event, facts: Ev
 function endsRemovalClaim({ claims }: PortalRecord, event: B24Event, facts: EventFacts): boolean {
   const { installedVersion, applicationTokenDigest } = facts.verification;
   const claim = claims?.removal;
-  return event.name === "ONAPPINSTALL" && installedVersion !== undefined && applicationTokenDigest !== undefined &&
+  // Bitrix24 sends both for a new installation; the second one may have nothing left to prove.
+  const isOfInstallation = event.name === "ONAPPINSTALL" || event.name === "ONAPPUSERREADY";
+  return isOfInstallation && installedVersion !== undefined && applicationTokenDigest !== undefined &&
     claim !== undefined && claim.settled === undefined && claim.ts <= sentTs(event, facts);
 }
 

@@ -150,11 +150,11 @@ async function deliverNext(world: World, processes: Processes): Promise<void> {
 
 export async function deliver(world: World, processes: Processes, event: PendingEvent): Promise<void> {
   const { time, log, pending, accepted } = world;
+  if (event.name.startsWith("forged ONAPPUNINSTALL  with the")) world.truth.wasRemovalForged = true;
   const { status, body } = await world.drive(processes.any().app.fetch(post(event.body)));
   await body?.cancel();
   log.push(`  ${event.name}: ${status}`);
   assert([200, 403, 503].includes(status), `saw ${status} for ${event.name}`);
-  if (status === 200 && event.name.startsWith("forged ONAPPUNINSTALL")) world.truth.wasRemovalForged = true;
   if (event.isForged) return;
   if (status === 403 && event.removal !== undefined) world.truth.refusedRemoval = event.removal;
   if (status === 200 && event.removal !== undefined) world.truth.acceptedRemoval = event.removal;

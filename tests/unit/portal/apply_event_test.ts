@@ -961,6 +961,8 @@ describe("applyEvent(): claims", () => {
     assert.deepEqual([opened.generation, opened.applicationToken?.current], [1, "B"]);
     const anew = next(opened, install("3", { hour: 3 }), { ...verified("B", "3"), ...CLAIMS });
     assert.deepEqual([anew.generation, anew.version, anew.claims], [2, "3.0.0", undefined]);
+    const ready = next(open, userReady({ hour: 3 }), { ...verified("B", "3"), ...CLAIMS });
+    assert.deepEqual([ready.generation, ready.version, ready.claims], [2, "3.0.0", undefined]);
     const changedBefore = next(
       next(INSTALLED, payment({ hour: 2 }), verified("B", "2"), { receivedAt: RECEIVED_AT - 1 }),
       uninstall({ hour: 3 }),
