@@ -108,7 +108,9 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
       const isKnownToken = await isStored(applicationToken, portal, ctx.receivedAt, grace);
       // The token of an earlier installation does not suffice to reinstall a removed portal.
       const reinstalls = portal?.status !== "installed" && (accessToken !== undefined || event.name === "ONAPPINSTALL");
-      if (isKnownToken && !reinstalls) return await next({ claims: confirm });
+      // It may be of a new installation whose token another contact has proved before.
+      const endsRemoval = event.name === "ONAPPINSTALL" && accessToken !== undefined && isRemovalClaimed(portal);
+      if (isKnownToken && !reinstalls && !endsRemoval) return await next({ claims: confirm });
       // An access token shows that the app is installed: the opposite of a removal.
       if (accessToken === undefined || event.name === "ONAPPUNINSTALL") {
         const reason = portal === undefined
@@ -128,6 +130,10 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
       await next({ ...verification, claims: confirm, ...(changesToken ? { applicationToken } : {}) });
     },
   };
+}
+
+function isRemovalClaimed(portal: Portal | undefined): boolean {
+  return portal?.claims?.some(({ kind, state }) => kind === "removal" && state === "open") ?? false;
 }
 
 /** Returns whether a token is the stored one of a portal, or one that was replaced less than `graceMs` ago. */
