@@ -3,7 +3,11 @@ import { coalesce } from "../async/coalesce.ts";
 import { delay } from "../async/time.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 
-/** Gives portals their turns in the order in which they were woken; those that had none come first. */
+/**
+ * Gives portals their turns in the order in which they were woken; those that had none come first. While many wait, every
+ * second turn is that of the portal that came last: after a flood of made-up `member_id`s, a new portal does not wait for
+ * all of them.
+ */
 export interface Turns {
   /** Queues a portal. Returns `false` if it gets no turn soon: it waits for the budget, or turns have stopped. */
   readonly wake: (memberId: string) => boolean;
@@ -32,11 +36,14 @@ export interface TurnsOptions {
 /** Turns at a time. */
 const CONCURRENCY = 8;
 
+/** Number of portals that had no turn above which every second turn is that of the newest of them. */
+const MANY = 100;
+
 /** Returns an empty queue. */
 export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOptions): Turns {
   const queue = createQueue();
-  const spent = createSpent(runtime, renewedAt, (memberIds) => {
-    for (const memberId of memberIds) queue.add(memberId);
+  const spent = createSpent(runtime, renewedAt, (arrivals) => {
+    for (const [memberId, arrival] of arrivals) queue.add(memberId, arrival);
     next();
   });
   const running = new Map<string, Promise<void>>();
@@ -48,11 +55,11 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
 
   /** Starts turns while there are slots. */
   function next(): void {
-    for (const memberId of queue.inOrder()) {
-      if (isStopped || runtime.signal.aborted || running.size >= CONCURRENCY) return;
-      if (running.has(memberId)) continue;
-      queue.delete(memberId);
-      const turn = afterAnswers().then(() => run(memberId)).catch((error) => onFailure(memberId, error)).finally(() => {
+    while (!isStopped && !runtime.signal.aborted && running.size < CONCURRENCY) {
+      const taken = queue.take((memberId) => running.has(memberId));
+      if (taken === undefined) return;
+      const { memberId } = taken;
+      const turn = afterAnswers().then(() => run(taken)).catch((error) => onFailure(memberId, error)).finally(() => {
         running.delete(memberId);
         next();
       });
@@ -60,9 +67,9 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
     }
   }
 
-  async function run(memberId: string): Promise<void> {
+  async function run({ memberId, arrival }: Waiting): Promise<void> {
     const left = await take(memberId);
-    if (left === "budget_spent") return isStopped ? undefined : spent.add(memberId);
+    if (left === "budget_spent") return isStopped ? undefined : spent.add(memberId, arrival);
     queue.setServed(memberId, left === "again");
     if (left === "again") queue.add(memberId);
   }
@@ -91,35 +98,41 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
   };
 }
 
-/** Portals that wait for the budget. `onRenewed` receives them once it is renewed. */
+/** A portal that waits, and its number in the order of arrival. */
+interface Waiting {
+  readonly memberId: string;
+  readonly arrival: number;
+}
+
+/** Portals that wait for the budget. `onRenewed` receives them once it is renewed, in the order of their arrival. */
 function createSpent(
   { clock, time }: TurnsOptions["runtime"],
   renewedAt: () => number,
-  onRenewed: (memberIds: readonly string[]) => void,
+  onRenewed: (arrivals: readonly (readonly [memberId: string, arrival: number])[]) => void,
 ): {
-  readonly add: (memberId: string) => void;
+  readonly add: (memberId: string, arrival: number) => void;
   readonly has: (memberId: string) => boolean;
   readonly clear: () => void;
 } {
-  const memberIds = new Set<string>();
+  const arrivals = new Map<string, number>();
   /** When the budget is renewed, and how to cancel the timer that continues then. */
   let renewal: { readonly at: number; readonly cancel: () => void } | undefined;
 
   function clear(): void {
     renewal?.cancel();
     renewal = undefined;
-    memberIds.clear();
+    arrivals.clear();
   }
 
   function renew(): void {
-    const renewed = [...memberIds];
+    const renewed = Array.from(arrivals).sort(([, a], [, b]) => a - b);
     clear();
     onRenewed(renewed);
   }
 
   return {
-    add: (memberId) => {
-      memberIds.add(memberId);
+    add: (memberId, arrival) => {
+      arrivals.set(memberId, arrival);
       if (renewal !== undefined) return;
       const at = renewedAt();
       renewal = { at, cancel: time.setTimer(renew, Math.max(1, at - clock()), { keepAlive: false }) };
@@ -127,7 +140,7 @@ function createSpent(
     has: (memberId) => {
       // Hosts that suspend processes also suspend their timers.
       if (renewal !== undefined && clock() >= renewal.at) renew();
-      return memberIds.has(memberId);
+      return arrivals.has(memberId);
     },
     clear,
   };
@@ -135,32 +148,66 @@ function createSpent(
 
 /** Portals that wait for their turn. Those that had none come first, so that repeated forgeries delay no other portal. */
 function createQueue(): {
-  readonly add: (memberId: string) => void;
-  readonly delete: (memberId: string) => void;
+  /** `arrival`: as it was taken, if the portal waits again without having had a turn. */
+  readonly add: (memberId: string, arrival?: number) => void;
   readonly has: (memberId: string) => boolean;
-  readonly inOrder: () => Iterable<string>;
+  /** Removes the portal whose turn it is. Those that are running stay. */
+  readonly take: (isRunning: (memberId: string) => boolean) => Waiting | undefined;
   /** Says whether a portal had a turn and has more events. */
   readonly setServed: (memberId: string, isServed: boolean) => void;
   readonly clear: () => void;
 } {
-  const [first, again, served] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  const [first, again] = [new Map<string, number>(), new Map<string, number>()];
+  const served = new Set<string>();
+  /** The portals of `first` in the order of arrival, and some that have left it. */
+  let newest: string[] = [];
+  let arrivals = 0;
+  let isNewestNext = false;
+
+  function oldestOf(
+    waiting: ReadonlyMap<string, number>,
+    isRunning: (memberId: string) => boolean,
+  ): string | undefined {
+    for (const memberId of waiting.keys()) if (!isRunning(memberId)) return memberId;
+    return undefined;
+  }
+
+  function newestOf(isRunning: (memberId: string) => boolean): string | undefined {
+    while (newest.length > 0 && !first.has(newest.at(-1)!)) newest.pop();
+    return newest.findLast((memberId) => first.has(memberId) && !isRunning(memberId));
+  }
+
+  function add(memberId: string, arrival = ++arrivals): void {
+    if (first.has(memberId) || again.has(memberId)) return;
+    if (served.has(memberId)) return void again.set(memberId, arrival);
+    first.set(memberId, arrival);
+    newest.push(memberId);
+    if (newest.length > 2 * first.size + 100) newest = [...first.keys()];
+  }
+
   return {
-    add: (memberId) => void (served.has(memberId) ? again : first).add(memberId),
-    delete: (memberId) => void (first.delete(memberId) || again.delete(memberId)),
+    add,
     has: (memberId) => first.has(memberId) || again.has(memberId),
-    inOrder: function* (): Generator<string> {
-      yield* first;
-      yield* again;
+    take: (isRunning) => {
+      const chosen = isNewestNext && first.size > MANY ? newestOf(isRunning) : oldestOf(first, isRunning);
+      const memberId = chosen ?? oldestOf(again, isRunning);
+      if (memberId === undefined) return undefined;
+      const arrival = first.get(memberId) ?? again.get(memberId)!;
+      if (first.delete(memberId)) isNewestNext = !isNewestNext;
+      else again.delete(memberId);
+      return { memberId, arrival };
     },
     setServed: (memberId, isServed) => {
       if (!isServed) served.delete(memberId);
       else {
         served.add(memberId);
-        if (first.delete(memberId)) again.add(memberId);
+        const arrival = first.get(memberId);
+        if (arrival !== undefined && first.delete(memberId)) again.set(memberId, arrival);
       }
     },
     clear: () => {
-      for (const set of [first, again, served]) set.clear();
+      for (const portals of [first, again, served]) portals.clear();
+      newest = [];
     },
   };
 }

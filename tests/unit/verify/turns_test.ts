@@ -64,6 +64,24 @@ describe("createTurns()", () => {
     assert.deepEqual(taken, ["a", "a"]);
   });
 
+  it("lets a new portal wait for few of the many that wait for the budget", async () => {
+    let left = 10;
+    const { time, turns, taken } = setup(() => Promise.resolve(left-- > 0 ? "done" : "budget_spent"));
+    for (const name of names(1000)) turns.wake(name);
+    await time.elapse(59_000);
+    turns.wake("new");
+    await time.elapse(0);
+    for (let minute = 0; minute < 4; minute++) {
+      left = 0;
+      await time.elapse(60_000);
+    }
+    taken.length = 0;
+    left = 10;
+    await time.elapse(60_000);
+    assert.ok(taken.slice(0, 10).includes("new"), taken.slice(0, 10).join(" "));
+    assert.ok(taken.slice(0, 10).filter((name) => Number(name) < 500).length >= 4, "nor do the oldest wait for ever");
+  });
+
   it("prefers portals that had no turn to those with more events", async () => {
     const { time, turns, taken } = setup((memberId) =>
       Promise.resolve(memberId.startsWith("flood") ? "again" : "done")
