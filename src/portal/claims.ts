@@ -77,7 +77,7 @@ const ASK_AGAIN_MS: Readonly<Record<ClaimKind, readonly number[]>> = {
   payment: [],
 };
 
-/** Minimum time (ms) between an answer and the question for an event that joins later: joining events may be a flood. */
+/** Minimum time (ms) between an answer and the question for a later event of the same kind: there may be a flood of them. */
 const JOIN_INTERVAL_MS = MINUTE_MS;
 
 /** Milliseconds until a question that had no answer is repeated: the first time, and at most. */
@@ -93,13 +93,14 @@ const DROPPED_MS = 90 * DAY_MS;
 /** Returns the claim after the event that makes it, or joins it. `canAsk`: there is a token to ask with. */
 export function withEvent(claim: Claim | undefined, event: NewClaim, now: number, canAsk: boolean): Claim {
   const { kind: _, ...said } = event;
+  const soonest = soonestAskAt(claim, now);
   if (claim === undefined || claim.settled !== undefined) {
-    return { ...said, since: now, ...defined({ nextAskAt: canAsk ? now : undefined }) };
+    const { answeredAt } = claim ?? {};
+    return { ...said, since: now, ...defined({ answeredAt, nextAskAt: canAsk ? soonest : undefined }) };
   }
   const { contradictedAt: _c, nextAskAt: _n, version, ...joined } = claim;
   // The version of the claim, unless that of the event is higher or has become known.
   const isKept = event.kind === "version" && isAtMost(event, claim) && !becomesKnown(claim, event);
-  const soonest = claim.answeredAt === undefined ? now : Math.max(now, claim.answeredAt + JOIN_INTERVAL_MS);
   return {
     ...joined,
     ...(isKept ? defined({ version }) : said),
@@ -108,9 +109,23 @@ export function withEvent(claim: Claim | undefined, event: NewClaim, now: number
   };
 }
 
-/** Returns whether the claim contains what the event says, so that the event's outcome is that of the claim. */
-export function covers(claim: Claim | undefined, event: NewClaim): claim is Claim {
-  return claim !== undefined && claim.ts >= event.ts && isAtMost(event, claim) && !becomesKnown(claim, event);
+/** Returns when Bitrix24 may be asked again about a claim that an event makes or joins, in milliseconds since 1970. */
+function soonestAskAt(claim: Claim | undefined, now: number): number {
+  const { answeredAt, unanswered, nextAskAt } = claim ?? {};
+  // The question is repeated with back-off already.
+  if (unanswered !== undefined && nextAskAt !== undefined) return Math.min(nextAskAt, now + JOIN_INTERVAL_MS);
+  return answeredAt === undefined ? now : Math.max(now, answeredAt + JOIN_INTERVAL_MS);
+}
+
+/**
+ * Returns whether the claim contains what the event says, so that the event's outcome is that of the claim. `receivedAt`: when
+ * the event was received, in milliseconds since 1970.
+ */
+export function covers(claim: Claim | undefined, event: NewClaim, receivedAt: number): claim is Claim {
+  // A payment claim is dropped at once: its answer says nothing about an event that comes later, whatever its `ts`.
+  const isOver = event.kind === "payment" && (claim?.settled?.at ?? Infinity) < receivedAt;
+  return !isOver && claim !== undefined && claim.ts >= event.ts && isAtMost(event, claim) &&
+    !becomesKnown(claim, event);
 }
 
 /** A version as Bitrix24 sends it and as the app reads it: `version` is absent if this code does not know it yet. */

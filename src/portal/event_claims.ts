@@ -53,7 +53,8 @@ export function withClaim(
   const { claims = {} } = next;
   const current = canBeAsked && hasNewTokens ? askNow(claims, receivedAt) : claims;
   const claim = claimOf(next, event, facts);
-  const isKnown = claim === undefined || covers(current[claim.kind], claim) || isBeforeTargetWasSet(next, facts);
+  const isKnown = claim === undefined || covers(current[claim.kind], claim, receivedAt) ||
+    isBeforeTargetWasSet(next, facts);
   if (isKnown) return withClaims(next, current);
   const { kind } = claim;
   const joined = withEvent(current[kind], claim, receivedAt, canBeAsked);
@@ -110,7 +111,7 @@ export function claimState(record: PortalRecord, event: B24Event, facts: EventFa
   const claim = claimOf(record, event, facts);
   if (claim === undefined) return "work";
   const known = record.claims?.[claim.kind];
-  if (!covers(known, claim)) return isBeforeTargetWasSet(record, facts) ? "work" : "drop";
+  if (!covers(known, claim, facts.receivedAt)) return isBeforeTargetWasSet(record, facts) ? "work" : "drop";
   if (known.settled === undefined) return "wait";
   return known.settled.as === "confirmed" ? "work" : "drop";
 }

@@ -128,12 +128,12 @@ describe("an event that joins an open claim", () => {
     const known: NewClaim = { ...unknown, version: "7.0.0" };
     const claim = opened(unknown);
     const covered = [{ ...unknown, raw: "6" }, { ...known, raw: "6", version: "6.0.0" }, unknown];
-    for (const event of covered) assert(covers(claim, event), event.raw);
+    for (const event of covered) assert(covers(claim, event, NOW), event.raw);
     for (const event of [known, { ...unknown, raw: "8" }, { ...unknown, raw: "7.1" }, { ...unknown, raw: "beta" }]) {
-      assert(!covers(claim, event), event.raw);
+      assert(!covers(claim, event, NOW), event.raw);
       const joined = withEvent(claim, event, NOW, true);
       assert.deepEqual([joined.raw, joined.version], [event.raw, event.version]);
-      assert(covers(joined, unknown) && covers(joined, event));
+      assert(covers(joined, unknown, NOW) && covers(joined, event, NOW));
     }
     assert.deepEqual(describeClaims({ version: claim }).map(({ version }) => version), ["7"]);
   });
@@ -151,8 +151,38 @@ describe("an event that joins an open claim", () => {
 
   it("replaces one that is settled", () => {
     const dropped = settled(contradictedTwice, "dropped", NOW + 24 * HOUR);
-    assert.deepEqual(withEvent(dropped, version("3.0.0"), NOW, true), opened(version("3.0.0")));
+    const { answeredAt } = contradictedTwice;
+    const now = NOW + 25 * HOUR;
+    assert.deepEqual(withEvent(dropped, version("3.0.0"), now, true), {
+      ...opened(version("3.0.0")),
+      ...{ answeredAt, since: now, nextAskAt: now },
+    });
   });
+});
+
+describe("a payment claim that was dropped", () => {
+  const claim: NewClaim = { kind: "payment", ts: 100 };
+  const dropped = contradicted("payment", opened(claim), NOW);
+
+  it("decides about no event that comes later, also if that was sent before", () => {
+    assert.deepEqual([NOW, NOW + 1].map((receivedAt) => covers(dropped, { ...claim, ts: 99 }, receivedAt)), [
+      true,
+      false,
+    ]);
+  });
+
+  it("lets Bitrix24 be asked about a later one a minute after its answer", () => {
+    const again = withEvent(dropped, claim, NOW + SECOND, true);
+    assert.deepEqual([again.nextAskAt, again.settled], [NOW + MINUTE, undefined]);
+    assert.equal(withEvent(again, claim, NOW + 2 * SECOND, true).nextAskAt, NOW + MINUTE);
+    assert.equal(withEvent(dropped, claim, NOW + 2 * MINUTE, true).nextAskAt, NOW + 2 * MINUTE);
+  });
+});
+
+it("events that join a claim do not shorten the back-off of a question without an answer", () => {
+  const claim = unanswered("version", opened(version("3.0.0")), NOW);
+  assert.equal(claim.nextAskAt, NOW + 30 * SECOND);
+  assert.equal(withEvent(claim, version("3.0.0"), NOW + SECOND, true).nextAskAt, NOW + 30 * SECOND);
 });
 
 describe("covers()", () => {
@@ -165,13 +195,14 @@ describe("covers()", () => {
       [version("4.0.0", 101), false],
     ] as const
   ) {
-    it(`${expected} for version ${event.version} at ${event.ts}`, () => assert.equal(covers(claim, event), expected));
+    it(`${expected} for version ${event.version} at ${event.ts}`, () =>
+      assert.equal(covers(claim, event, NOW), expected));
   }
 
   it("a removal by its time", () => {
     const claim = opened(removal(false, 100));
-    assert.deepEqual([99, 100, 101].map((ts) => covers(claim, removal(true, ts))), [true, true, false]);
-    assert.equal(covers(undefined, removal(true)), false);
+    assert.deepEqual([99, 100, 101].map((ts) => covers(claim, removal(true, ts), NOW)), [true, true, false]);
+    assert.equal(covers(undefined, removal(true), NOW), false);
   });
 });
 
