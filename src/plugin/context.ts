@@ -34,7 +34,9 @@ export interface HandlerContext<Event extends B24Event = B24Event> extends Conte
   readonly portal: Portal;
   /**
    * False if the removal or the version in the event was believed because Bitrix24 could not be asked. Keep what you cannot
-   * restore then: a removal that was believed is undone by the next contact that Bitrix24 confirms.
+   * restore then: a removal that was believed is undone by the next contact that Bitrix24 confirms. Also false if a removal
+   * with `clean` may have been made up, though the app is removed: another event of the removal wants the data kept, or
+   * Bitrix24 still knew the app as installed after the event had come.
    */
   readonly confirmed: boolean;
 }

@@ -105,8 +105,13 @@ export function makeHandlerContext(
 }
 
 /** Returns whether the version or the removal that the event is about is more than believed. */
-function isConfirmed({ removalBelievedAt, isTargetUnconfirmed }: PortalRecord, event: B24Event): boolean {
-  if (event.name === "ONAPPUNINSTALL") return removalBelievedAt === undefined;
+function isConfirmed(
+  { removalBelievedAt, isCleanUnsure, isTargetUnconfirmed }: PortalRecord,
+  event: B24Event,
+): boolean {
+  if (event.name === "ONAPPUNINSTALL") {
+    return removalBelievedAt === undefined && !(event.data.clean && isCleanUnsure === true);
+  }
   return !(event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL") || isTargetUnconfirmed === undefined;
 }
 

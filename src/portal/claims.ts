@@ -19,7 +19,7 @@ export interface NewClaim {
   readonly raw?: string;
   /** The access token of an administrator verified the event, so a more exact version than Bitrix24's is believed. */
   readonly isByAdmin?: true;
-  /** The administrator asked to delete the app's data; only for a removal. */
+  /** The event says that the administrator asked to delete the app's data; only for a removal. */
   readonly clean?: boolean;
   /** When the event was sent, in seconds since 1970. */
   readonly ts: number;
@@ -104,9 +104,18 @@ export function withEvent(claim: Claim | undefined, event: NewClaim, now: number
   return {
     ...joined,
     ...(isKept ? defined({ version }) : said),
+    ...defined({ clean: joinedClean(claim, event) }),
     ts: Math.max(claim.ts, said.ts),
     ...defined({ nextAskAt: canAsk ? Math.min(claim.nextAskAt ?? Infinity, soonest) : undefined }),
   };
+}
+
+/**
+ * Returns whether all events of a removal that Bitrix24 has not contradicted want the app's data deleted: nobody can confirm
+ * that.
+ */
+function joinedClean({ clean, contradictedAt }: Claim, event: NewClaim): boolean | undefined {
+  return contradictedAt === undefined && clean === false ? false : event.clean;
 }
 
 /** Returns when Bitrix24 may be asked again about a claim that an event makes or joins, in milliseconds since 1970. */

@@ -69,6 +69,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims"> {
   readonly targetSetAt?: number;
   /** When the removal was believed without Bitrix24's confirmation, in milliseconds since 1970. */
   readonly removalBelievedAt?: number;
+  /** Bitrix24 has confirmed the removal, but not that the app's data is to be deleted: see `isCleanSure` of a removal. */
+  readonly isCleanUnsure?: true;
   /** A removal that Bitrix24 confirmed after its event was dropped: its handlers are to run. `ts`: as in the event. */
   readonly owedRemoval?: { readonly clean: boolean; readonly ts: number };
   /** Latest `ts` of an installation or update. */
@@ -151,6 +153,7 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   isTargetUnconfirmed: "purge",
   targetSetAt: "purge",
   removalBelievedAt: "purge",
+  isCleanUnsure: "purge",
   owedRemoval: "purge",
   installedTs: "never",
   uninstalledTs: "never",

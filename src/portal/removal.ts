@@ -15,16 +15,22 @@ export interface Removal {
   readonly ts: number;
   /** When it was believed without Bitrix24's confirmation, in milliseconds since 1970; absent if it is confirmed. */
   readonly believedAt?: number;
+  /**
+   * `false` if an event of this removal wants the app's data kept, or Bitrix24 still knew the app as installed after the last
+   * of them had come: it may have been made up.
+   */
+  readonly isCleanSure?: boolean;
 }
 
 /** Returns the record of the removed app. */
-export function removed(record: PortalRecord, { ts, believedAt }: Removal): PortalRecord {
-  const { removalBelievedAt: _, ...rest } = withoutRemovedFields(record);
+export function removed(record: PortalRecord, { ts, believedAt, isCleanSure = true }: Removal): PortalRecord {
+  const { removalBelievedAt: _b, isCleanUnsure: _c, ...rest } = withoutRemovedFields(record);
   return {
     ...rest,
     status: "uninstalled",
     uninstalledTs: Math.max(ts, record.uninstalledTs ?? 0),
     ...(believedAt === undefined ? {} : { removalBelievedAt: believedAt }),
+    ...(isCleanSure ? {} : { isCleanUnsure: true as const }),
   };
 }
 
@@ -39,7 +45,7 @@ export function isUndoable({ status, removalBelievedAt }: PortalRecord, now: num
  * contact, in seconds since 1970.
  */
 export function undone(
-  { uninstalledTs = 0, removalBelievedAt, purgeAt: _p, owedRemoval: _o, ...record }: PortalRecord,
+  { uninstalledTs = 0, removalBelievedAt, purgeAt: _p, owedRemoval: _o, isCleanUnsure: _c, ...record }: PortalRecord,
   ts: number,
   { receivedAt, verification }: Pick<EventFacts, "receivedAt" | "verification">,
 ): PortalRecord {

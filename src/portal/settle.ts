@@ -88,8 +88,8 @@ function withAnswer(record: PortalRecord, answer: Answer, now: number): PortalRe
 }
 
 /** Returns the record of a removal that Bitrix24 confirms. If its event was dropped before, its handlers are still owed. */
-function completed(record: PortalRecord, { ts, clean = false, settled }: Claim): PortalRecord {
-  const next = removed(record, { ts });
+function completed(record: PortalRecord, { ts, clean = false, contradictedAt, settled }: Claim): PortalRecord {
+  const next = removed(record, { ts, isCleanSure: clean && contradictedAt === undefined });
   return settled === undefined ? next : { ...next, owedRemoval: { clean, ts } };
 }
 

@@ -37,6 +37,7 @@ const RECORD: Required<PortalRecord> = {
   isTargetUnconfirmed: true,
   targetSetAt: 1,
   removalBelievedAt: 1,
+  isCleanUnsure: true,
   owedRemoval: { clean: true, ts: 1 },
   installedTs: 1,
   uninstalledTs: 1,

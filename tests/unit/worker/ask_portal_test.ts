@@ -355,8 +355,40 @@ describe("a claimed removal", () => {
     assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["uninstalled"]);
     await until("the handlers have run", () => ran.length > 0);
     await made.pass(DAY, HOUR);
-    assert.deepEqual(ran, ["removal, clean"]);
+    assert.deepEqual(ran, ["removal, clean, unconfirmed"], "nobody has confirmed that the data is to be deleted");
     await made.app.close();
+  });
+
+  it("of a user who wants the data deleted is not confirmed by the removal of an administrator who keeps it", async () => {
+    for (const isRepeated of [false, true]) {
+      const made = await setUp();
+      const { portal, ran, send } = made;
+      await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+      await made.pass(30 * MINUTE);
+      made.answer = () => Promise.reject(new TypeError("down"));
+      await send(portal.uninstall({ clean: false }));
+      made.now += 1000;
+      if (isRepeated) await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+      made.answer = undefined;
+      await made.pass(HOUR);
+      assert.equal((await made.record()).status, "uninstalled");
+      assert(ran.includes("removal") && ran.includes("removal, clean, unconfirmed"), ran.join());
+      assert(!ran.includes("removal, clean"), ran.join());
+      await made.app.close();
+    }
+  });
+
+  it("of an administrator who wants the data deleted is confirmed, also after a forged one", async () => {
+    for (const clean of ["0", "1"]) {
+      const made = await setUp();
+      const { portal, ran, send } = made;
+      await send(forged(made, "ONAPPUNINSTALL", { CLEAN: clean }));
+      await made.pass(30 * MINUTE);
+      await send(portal.uninstall({ clean: true }));
+      await made.pass(HOUR);
+      assert(ran.includes("removal, clean"), ran.join());
+      await made.app.close();
+    }
   });
 
   it("is what a check needs to take a portal as removed", async () => {
