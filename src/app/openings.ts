@@ -87,9 +87,14 @@ interface Ticket {
   readonly expiresAt: number;
 }
 
+type NewTicket = Omit<Ticket, "issuedAt" | "expiresAt">;
+
 /** TTL of tickets. A page that goes on asking keeps its ticket for a day. */
 const TICKET_MS = 60 * 60 * 1000;
 const MAX_TICKET_MS = 24 * TICKET_MS;
+
+/** Maximum number of tickets that are remembered. */
+const MAX_ISSUED = 10_000;
 
 /** `app.open` and `app.opening`. */
 export interface Openings {
@@ -128,10 +133,21 @@ export function createOpenings(options: OpeningsOptions): Openings {
     }
   }
 
-  async function issueTicket(ticket: Omit<Ticket, "issuedAt" | "expiresAt">): Promise<string> {
-    const random = runtime.random();
+  /** Tickets of this process by what they are for: a user who opens the page again and again fills no storage. */
+  const issued = new Map<string, { readonly random: string; readonly until: number }>();
+
+  async function issueTicket(ticket: NewTicket, accessToken: Secret): Promise<string> {
+    const { memberId, isAdmin, isInstalled, language = "" } = ticket;
+    const key = await runtime.digest(JSON.stringify([
+      ...[memberId, isAdmin, isInstalled, language.slice(0, 2).toLowerCase()],
+      accessToken.reveal(),
+    ]));
+    const known = issued.get(key);
+    const random = known !== undefined && known.until > clock() ? known.random : runtime.random();
+    if (issued.size >= MAX_ISSUED) issued.clear();
     const now = clock();
     const value: Ticket = { ...ticket, issuedAt: now, expiresAt: now + TICKET_MS };
+    issued.set(key, { random, until: value.expiresAt });
     await storage.put(ticketKey(await runtime.digest(random)), value, { ttlMs: TICKET_MS });
     return random;
   }
@@ -147,8 +163,14 @@ export function createOpenings(options: OpeningsOptions): Openings {
   return {
     open: async (request, ...platform) => {
       const found = await accepted(request);
-      const { opening: { language }, info: { memberId, userId, isInstalled }, isAdmin, isNew, record, delivery } =
-        found;
+      const {
+        opening: { language, accessToken },
+        info: { memberId, userId, isInstalled },
+        isAdmin,
+        isNew,
+        record,
+        delivery,
+      } = found;
       const fields = { memberId, ...defined({ userId }), isAdmin, isNew, isInstalled };
       log.debug("app opened", { event: "opening.verified", ...fields });
       if (delivery !== undefined) keepAlive(platform, worker.work(delivery).end);
@@ -157,7 +179,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
       if (isInstalled && upgrade.state !== "upgrading") keepAlive(platform, checks.afterOpening(memberId));
       const hasToWait = !isInstalled || upgrade.state !== "current";
       const ticket = hasToWait
-        ? await issueTicket({ memberId, isAdmin, isInstalled, ...defined({ language }) })
+        ? await issueTicket({ memberId, isAdmin, isInstalled, ...defined({ language }) }, accessToken)
         : undefined;
       return { ...describe(found), upgrade, ...defined({ ticket }) };
     },

@@ -572,6 +572,26 @@ describe("app.opening()", () => {
     await app.close();
   });
 
+  it("issues one ticket for all openings with a token", async () => {
+    const made = setUp();
+    const { portal, open, app, storage } = made;
+    portal.install(2, { wizard: true });
+    portal.user(2, { admin: false });
+    const byUser = portal.open({ userId: 2 });
+    const tickets = new Set<string>();
+    for (let i = 0; i < 20; i++) {
+      tickets.add((await open(byUser.clone())).ticket!);
+      made.now += 60_000;
+    }
+    const count = async (): Promise<number> => (await Array.fromAsync(storage.list(["plugin"]))).length;
+    assert.deepEqual([tickets.size, await count()], [1, 1]);
+    made.now += 58 * 60_000;
+    assert.equal((await app.opening([...tickets][0]!))?.isAdmin, false, "an hour after the last opening");
+    const other = await open(portal.open({ userId: 2 }));
+    assert(!tickets.has(other.ticket!));
+    await app.close();
+  });
+
   it("retries a parked upgrade for administrators only", async () => {
     let isBroken = true;
     const made = setUp({
