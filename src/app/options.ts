@@ -204,7 +204,7 @@ export function settingsOf(options: AppOptions & Simulation): Settings {
     throw new TypeError("cannot create an app without storage; pass one, such as memoryStorage() to try it out");
   }
   if (acknowledge !== "stored" && acknowledge !== "handled") {
-    throw invalid("acknowledge", acknowledge, '"stored" or "handled"');
+    throw invalid("acknowledge", JSON.stringify(acknowledge), '"stored" or "handled"');
   }
   if (typeof versions?.parse !== "function") {
     throw invalid("versions", typeof versions, "a version scheme, such as coerced()");

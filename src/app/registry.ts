@@ -35,10 +35,14 @@ export function createRegistry(): Registry {
     upgrades,
     handlers,
     addPlugin: (plugin) => {
-      if (typeof plugin !== "object" || typeof plugin?.name !== "string") {
+      if (typeof plugin !== "object" || plugin === null) {
+        const seen = plugin === null ? "null" : `a ${typeof plugin}`;
         throw new TypeError(
-          `cannot add a ${typeof plugin} as a plugin, wanted the result of its function, such as applicationToken()`,
+          `cannot add ${seen} as a plugin, wanted the result of its function, such as applicationToken()`,
         );
+      }
+      if (typeof plugin.name !== "string") {
+        throw new TypeError("cannot add a plugin without a name, wanted one that is unique within the app");
       }
       assertOpen(`plugin "${plugin.name}"`);
       plugins.push(plugin);

@@ -563,7 +563,7 @@ describe("createApp()", () => {
       [{ limits: { closeMs: Infinity } }, /limits\.closeMs Infinity, wanted 1 to 2147483647/],
       [{ tickEveryMs: 2 ** 32 }, /tickEveryMs 4294967296, wanted 1 to 2147483647, or false/],
       [{ tickEveryMs: true }, /tickEveryMs true, wanted 1 to/],
-      [{ acknowledge: "handeld" }, /acknowledge handeld, wanted "stored" or "handled"/],
+      [{ acknowledge: "handeld" }, /acknowledge "handeld", wanted "stored" or "handled"/],
       [{ versions: coerced }, /versions (function|string), wanted a version scheme/],
       [{ versions: "2.0.0" }, /versions (function|string), wanted a version scheme/],
     ];
@@ -585,6 +585,11 @@ describe("createApp()", () => {
       () => createApp(options).use(factory as never),
       /cannot add a function as a plugin, wanted the result of its function/,
     );
+  });
+
+  test("refuses a plugin that is null or has no name", () => {
+    assert.throws(() => createApp(options).use(null as never), /cannot add null as a plugin/);
+    assert.throws(() => createApp(options).use({ observe: {} } as never), /cannot add a plugin without a name/);
   });
 
   test("refuses options without a storage", () => {
