@@ -122,6 +122,9 @@ export interface Verification {
    * The version, the removal or the payment state in the event is a claim: the app asks Bitrix24 before it takes effect.
    * If there is no token to ask with, a version waits for one (`"always"`) or is believed (`"when-possible"`), a removal is
    * believed, and a payment state is not. Without this member, the plugin vouches for the event.
+   *
+   * Pass `installedVersion` too: without it, a new portal has no version until its first ONAPPUPDATE, whose
+   * PREVIOUS_VERSION is not confirmed.
    */
   readonly claims?: ConfirmMode;
   /**
