@@ -149,19 +149,13 @@ function withRemovalClaimEnded(record: PortalRecord, event: B24Event, facts: Eve
 function withTarget(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
   const target = targetOfEvent(event, facts);
   if (isBeforeTargetWasSet(record, facts)) return record;
-  if (target === undefined) return hasVersion(event) ? withInitialVersion(record, event, facts) : record;
+  // What an event only claims is no start either: see withInstalledVersion() in settle.ts.
+  if (target === undefined) return record;
   if (record.target !== undefined && compareVersions(target, record.target) <= 0) {
     return target === record.target ? withConfirmedTarget(record) : record;
   }
   const version = record.version ?? initialVersionOf(event, target, facts) ?? target;
   return withConfirmedTarget({ ...record, initialVersion: record.initialVersion ?? version, version, target });
-}
-
-/** The event claims a version of a portal whose version is unknown: it starts on the one that it comes from. */
-function withInitialVersion(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
-  if (record.version !== undefined) return record;
-  const version = initialVersionOf(event, undefined, facts);
-  return { ...record, ...defined({ initialVersion: version, version, target: version }) };
 }
 
 /** Returns whether the app is installed again: by a newer installation, or because Bitrix24 reports it as installed. */

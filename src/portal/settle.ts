@@ -131,7 +131,9 @@ function isExacter({ raw: claimed }: Claim, raw: string | undefined): boolean {
 function withInstalledVersion(record: PortalRecord, { raw, version: installed }: Installed): PortalRecord {
   const { target, version, claims, run, isTargetUnconfirmed } = record;
   const reference = target ?? version;
-  if (installed === undefined || reference === undefined) return record;
+  if (installed === undefined) return record;
+  // Only claims were heard of the portal: nothing says from where it came.
+  if (reference === undefined) return { ...record, initialVersion: installed, version: installed, target: installed };
   const claim = claims?.version;
   const isExact = claim !== undefined && claim.settled === undefined && claim.isByAdmin === true &&
     isExacter(claim, raw);

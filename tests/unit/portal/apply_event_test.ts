@@ -988,6 +988,12 @@ describe("applyEvent(): claims", () => {
     }
   });
 
+  it("a portal whose version is unknown does not start on the PREVIOUS_VERSION of a claim", () => {
+    const { version: _v, target: _t, initialVersion: _i, ...unknown } = INSTALLED;
+    const { version, target, claims } = next(unknown, update("1", "3", { hour: 2 }), CLAIMS);
+    assert.deepEqual([version, target, claims?.version?.version], [undefined, undefined, "3.0.0"]);
+  });
+
   it("a new portal starts on the version of its installation, but never above what app.info says", () => {
     // It waited for verification while the portal was updated: upgrades to the newer version are due.
     for (const [version, initial] of [["1", "1.0.0"], ["3", "3.0.0"], ["9", "3.0.0"], ["x", "3.0.0"]] as const) {

@@ -37,6 +37,17 @@ describe("settle(): a target that was only believed", () => {
   });
 });
 
+describe("settle(): a portal whose version is unknown", () => {
+  it("starts on what Bitrix24 says, so that no upgrade runs", () => {
+    const { version: _v, target: _t, isTargetUnconfirmed: _u, ...unknown } = BELIEVED;
+    const { record, isRaised } = settle(unknown, { state: "installed", raw: "3", version: "3.0.0" }, NOW);
+    assert.deepEqual([record.initialVersion, record.version, record.target, isRaised], [
+      ...["3.0.0", "3.0.0", "3.0.0"],
+      false,
+    ]);
+  });
+});
+
 describe("settle(): a claimed version that was not known", () => {
   const claim = { raw: "7", ts: 1, since: NOW, nextAskAt: NOW };
   const record: PortalRecord = { ...BELIEVED, target: "2.0.0", claims: { version: claim } };
