@@ -2,7 +2,7 @@
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import { type Incoming, parseStored, withoutSecrets } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
-import { CannotVerifyError, InboxFullError, NotAuthenticError } from "../errors.ts";
+import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
 import {
@@ -54,13 +54,15 @@ export interface AcceptParts {
  * @throws {CannotVerifyError} if the event cannot be verified now, and no more events can wait
  * @throws {StorageError} if the event cannot be stored
  * @throws {InboxFullError} if too many ordinary events of the portal wait
- * @throws {InputError} if a version cannot be read, or is missing where it is needed
+ * @throws {InputError} if a version cannot be read, or is missing where it is needed, or an event of the app's life cycle is
+ *   larger than any that Bitrix24 sends
  */
 export async function acceptEvent(
   runtime: AppRuntime,
   incoming: Incoming,
   { verifier, onRefused }: AcceptParts,
 ): Promise<Accepted> {
+  assertSize(incoming);
   const stored = await readStored(runtime, incoming);
   const record = readRecord(stored.entry);
   try {
@@ -86,6 +88,17 @@ async function verifyOrPostpone(
     if (!(error instanceof CannotVerifyError)) throw error;
     return { postponed: await verifier.postpone(incoming, record !== undefined) };
   }
+}
+
+/** Maximum size of an event of the app's life cycle, in characters. Bitrix24 sends about 2,000. */
+const MAX_LIFE_CYCLE_SIZE = 65_536;
+
+/** Events of the life cycle are never dropped, however many wait: large ones, which only forgers send, would fill the storage. */
+function assertSize({ event, body }: Incoming): void {
+  const { length } = body.text;
+  if (event.name === "UNKNOWN" || event.name === "ONAPPTEST" || length <= MAX_LIFE_CYCLE_SIZE) return;
+  const wanted = `at most ${MAX_LIFE_CYCLE_SIZE} for ${event.name}`;
+  throw new InputError([{ path: "body", saw: `${length} characters`, wanted }]);
 }
 
 /** What is stored about an event and its portal. */

@@ -7,6 +7,7 @@ import { rest } from "@b24/onappupdate/rest";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { backgroundWork, CLIENT_ID, MEMBER_ID, quietLogger } from "../support/app.ts";
 import { test } from "../support/test.ts";
+import { until } from "../support/until.ts";
 
 test("an app with an install wizard is installed and updated without any event", async () => {
   let now = Date.UTC(2027, 0, 1);
@@ -46,6 +47,10 @@ test("an app with an install wizard is installed and updated without any event",
   assert.deepEqual(placements(), []);
   assert.match(await open(), /The app is being installed|Done/);
   await settled();
+  await until("the portal is on 3", async () => {
+    await app.tick();
+    return (await app.portal(MEMBER_ID))?.version === "3.0.0";
+  });
   assert.deepEqual([ran, placements()], [["installed", "upgrade 3 as an administrator"], ["CRM_DEAL_DETAIL_TAB"]]);
   portal.installFinish();
   now += 2000;

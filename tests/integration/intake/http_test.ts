@@ -157,6 +157,13 @@ describe("app.fetch() accepts", () => {
       assert.deepEqual(Object.keys(Object.prototype), []);
     });
   }
+
+  test("the maximum number of bytes of other events", async () => {
+    const { app } = trustingApp();
+    const deal = GOOD.replace("ONAPPUPDATE", "ONCRMDEALADD");
+    assert.equal((await app.fetch(post(deal + "&".repeat(2 ** 20 - deal.length)))).status, 200);
+    await app.close();
+  });
 });
 
 interface Listening {

@@ -58,6 +58,17 @@ describe("acceptEvent()", () => {
     await app.close();
   });
 
+  it("refuses an event of the life cycle that is larger than any of Bitrix24, and takes an ordinary one", async () => {
+    const { app, portal, send, lines } = rig();
+    app.on("ONIMBOTMESSAGEADD", () => {});
+    await send(portal.install(2));
+    const large = "x".repeat(70_000);
+    assert.equal(await send(portal.event("ONAPPUPDATE", { VERSION: "3", EXTRA: large })), 400);
+    assert.match(lines.join(), /body: saw 7\d{4} characters, wanted at most 65536 for ONAPPUPDATE/);
+    assert.equal(await send(portal.event("ONIMBOTMESSAGEADD", { MESSAGE: large })), 200);
+    await app.close();
+  });
+
   it("stores no delivery for an event without handlers and without news", async () => {
     const { app, portal, send, names } = rig();
     await send(portal.install(2));
