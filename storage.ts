@@ -24,11 +24,17 @@ export type {
   PutResult,
   Storage,
   StorageCapabilities,
+  WriteOperation,
+  WriteOptions,
+  WriteResult,
 } from "./src/storage/storage.ts";
 
 // Keys and values, for adapters
 export { assertKey, compareKeys, decodeKey, encodeKey } from "./src/storage/key.ts";
 export { decodeValue, encodeValue, expiryOf, isExpired } from "./src/storage/value.ts";
+
+// Ordered writes
+export { type EncodedOperation, encodeOperations, writeInOrder } from "./src/storage/write.ts";
 
 // Calls to backends, for adapters
 export { type BackendCall, type BackendCaller, createBackendCaller } from "./src/storage/backend_calls.ts";

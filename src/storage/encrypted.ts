@@ -5,6 +5,7 @@ import { Secret } from "../secret.ts";
 import { encodeKey } from "./key.ts";
 import type { Entry, Key, ListOptions, Storage } from "./storage.ts";
 import { decodeValue, encodeValue } from "./value.ts";
+import { encodeOperations, toOperation } from "./write.ts";
 
 /** Options of {@linkcode encrypted}. */
 export interface EncryptedOptions {
@@ -79,6 +80,15 @@ export function encrypted(storage: Storage, options: EncryptedOptions): Storage 
   const { maxValueBytes: maxEnvelopeBytes } = storage.capabilities;
   const maxValueBytes = maxEnvelopeBytes === undefined ? undefined : capacityOf(maxEnvelopeBytes, options.current);
 
+  async function encrypt(key: Key, json: string): Promise<Envelope> {
+    const bytes = encoder.encode(json);
+    if (bytes.length > (maxValueBytes ?? Infinity)) {
+      const sizes = `it has ${bytes.length} bytes of JSON, wanted at most ${maxValueBytes}`;
+      throw new StorageError(`cannot put ${JSON.stringify(key)} into ${name}: ${sizes}`);
+    }
+    return await cipher.encrypt(key, bytes);
+  }
+
   return {
     name,
     capabilities: { ...storage.capabilities, encrypted: true, ...defined({ maxValueBytes }) },
@@ -92,12 +102,8 @@ export function encrypted(storage: Storage, options: EncryptedOptions): Storage 
     put: async (key, value, options) => {
       const keyCopy: Key = [...key];
       const optionsCopy = { ...options };
-      const bytes = encoder.encode(encodeValue(keyCopy, value));
-      if (bytes.length > (maxValueBytes ?? Infinity)) {
-        const sizes = `it has ${bytes.length} bytes of JSON, wanted at most ${maxValueBytes}`;
-        throw new StorageError(`cannot put ${JSON.stringify(key)} into ${name}: ${sizes}`);
-      }
-      return await storage.put(keyCopy, await cipher.encrypt(keyCopy, bytes), optionsCopy);
+      const envelope = await encrypt(keyCopy, encodeValue(keyCopy, value));
+      return await storage.put(keyCopy, envelope, optionsCopy);
     },
 
     delete: (key, options) => storage.delete(key, options),
@@ -105,6 +111,18 @@ export function encrypted(storage: Storage, options: EncryptedOptions): Storage 
     list: async function* <T>(prefix: readonly string[], options?: ListOptions): AsyncGenerator<Entry<T>> {
       for await (const entry of storage.list<unknown>(prefix, options)) yield await cipher.decrypt<T>(entry.key, entry);
     },
+
+    ...(storage.write === undefined ? {} : {
+      write: async (operations, options) => {
+        const encryptedOperations = await Promise.all(
+          encodeOperations(operations).map(async (operation) => {
+            const { key, json } = operation;
+            return toOperation(operation, json === undefined ? undefined : await encrypt(key, json));
+          }),
+        );
+        return await storage.write!(encryptedOperations, options);
+      },
+    }),
 
     ...(storage.close === undefined ? {} : { close: () => storage.close!() }),
   };

@@ -3,6 +3,7 @@
 import { assertKey, compareKeys, compareStrings } from "./key.ts";
 import type { Entry, Key, ListOptions, Storage } from "./storage.ts";
 import { decodeValue, encodeValue, expiryOf, isExpired } from "./value.ts";
+import { encodeOperations } from "./write.ts";
 
 /** Options of {@linkcode memoryStorage}. */
 export interface MemoryStorageOptions {
@@ -62,6 +63,24 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
     for (const branch of root.walk()) live(branch);
   }
 
+  function holds(key: Key, ifVersion: string | null | undefined): boolean {
+    return ifVersion === undefined || ifVersion === (live(root.find(key))?.version ?? null);
+  }
+
+  /** Writes an entry and returns its version. */
+  function set(key: Key, text: string, expiresAt: number | undefined): string {
+    const version = String(++versions);
+    if (live(root.find(key)) === undefined) size++;
+    root.ensure(key).stored = { key: [...key], text, version, expiresAt };
+    if (expiresAt !== undefined) sweep();
+    return version;
+  }
+
+  function remove(key: Key): undefined {
+    const branch = root.find(key);
+    if (live(branch) !== undefined) drop(branch!);
+  }
+
   return {
     name: "memory",
     capabilities: { durable: false, scope: "process" },
@@ -76,22 +95,25 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
       assertCall(key, signal);
       const text = encodeValue(key, value);
       const expiresAt = expiryOf(key, clock(), ttlMs);
-      const found = live(root.find(key));
-      if (ifVersion !== undefined && ifVersion !== (found?.version ?? null)) return { ok: false };
-      const version = String(++versions);
-      if (found === undefined) size++;
-      root.ensure(key).stored = { key: [...key], text, version, expiresAt };
-      if (expiresAt !== undefined) sweep();
-      return { ok: true, version };
+      return holds(key, ifVersion) ? { ok: true, version: set(key, text, expiresAt) } : { ok: false };
     },
 
     delete: async (key, { ifVersion, signal } = {}) => {
       assertCall(key, signal);
-      const branch = root.find(key);
-      const found = live(branch);
-      if (ifVersion !== undefined && ifVersion !== found?.version) return { ok: false };
-      if (found !== undefined) drop(branch!);
+      if (!holds(key, ifVersion)) return { ok: false };
+      remove(key);
       return { ok: true };
+    },
+
+    write: async (operations, { signal } = {}) => {
+      signal?.throwIfAborted();
+      const encoded = encodeOperations(operations);
+      const failedAt = encoded.findIndex(({ key, ifVersion }) => !holds(key, ifVersion));
+      if (failedAt >= 0) return { ok: false, failedAt };
+      const versions = encoded.map(({ key, json, ttlMs }) =>
+        json === undefined ? remove(key) : set(key, json, expiryOf(key, clock(), ttlMs))
+      );
+      return { ok: true, versions };
     },
 
     list: async function* <T>(

@@ -1,5 +1,6 @@
 /**
- * The storage contract: four methods over keys and values, and one guarantee, compare-and-set on one key.
+ * The storage contract: four methods over keys and values, and one guarantee, compare-and-set on one key. A fifth method,
+ * `write`, is optional and only saves time.
  * `docs/storage-contract.md` lists the requirements; `storageConformance` of `@b24/onappupdate/testing` tests them.
  */
 
@@ -33,6 +34,29 @@ export interface PutOptions {
 
 /** Result of {@linkcode Storage.put}. `ok: false` means that the condition did not hold and nothing was written. */
 export type PutResult = { readonly ok: true; readonly version: string } | { readonly ok: false };
+
+/** One operation of {@linkcode Storage.write}: a `put` or a `delete` with its options. */
+export type WriteOperation =
+  | ({ readonly put: Key; readonly value: unknown } & Omit<PutOptions, "signal">)
+  | { readonly delete: Key; readonly ifVersion?: string };
+
+/** Options of {@linkcode Storage.write}. */
+export interface WriteOptions {
+  /** Rejects the call with the signal's reason. All operations, some or none may be applied nevertheless. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Result of {@linkcode Storage.write}.
+ *
+ * - `ok: true`: all operations are applied. `versions` has the new version of each `put`, and `undefined` for each
+ *   `delete`.
+ * - `ok: false`: the condition of operation `failedAt`, counted from 0, did not hold. Neither it nor a later one is
+ *   applied. The ones before it are applied or not: read again.
+ */
+export type WriteResult =
+  | { readonly ok: true; readonly versions: readonly (string | undefined)[] }
+  | { readonly ok: false; readonly failedAt: number };
 
 /** Options of {@linkcode Storage.list}. */
 export interface ListOptions {
@@ -89,6 +113,14 @@ export interface Storage {
     key: Key,
     options?: { readonly ifVersion?: string; readonly signal?: AbortSignal },
   ) => Promise<{ readonly ok: boolean }>;
+  /**
+   * Applies the operations in order and stops at the first whose condition does not hold. May apply all of them
+   * atomically. Optional: `writeInOrder` calls `put` and `delete` one by one on a storage without it.
+   *
+   * If it rejects with a `StorageError`, nothing is applied, or a prefix of the operations, or all of them. Rejects with
+   * a `TypeError` and applies nothing if an operation is invalid or two have the same key.
+   */
+  readonly write?: (operations: readonly WriteOperation[], options?: WriteOptions) => Promise<WriteResult>;
   /**
    * Lists the entries whose keys start with all parts of `prefix`, including one under exactly `prefix`. They are in key
    * order: part by part, each by code point. Writes during the listing may or may not be seen; no key is listed twice.

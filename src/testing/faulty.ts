@@ -1,8 +1,18 @@
 /** Faults of a storage, for tests of code that uses one. */
 import type { Storage } from "../../mod.ts";
 import { StorageError } from "../../errors.ts";
-import { encodeValue, type Entry, type Key, type ListOptions } from "../../storage.ts";
+import {
+  encodeOperations,
+  encodeValue,
+  type Entry,
+  type Key,
+  type ListOptions,
+  type WriteOperation,
+  type WriteOptions,
+  type WriteResult,
+} from "../../storage.ts";
 import { delay, systemTime } from "../async/time.ts";
+import { toOperation } from "../storage/write.ts";
 import { seeded } from "./seeded.ts";
 
 /**
@@ -16,7 +26,12 @@ export interface Faults {
   lostReply?: number;
   /** Number of next writes whose replies are lost. Counts down. */
   loseReplies?: number;
-  /** Probability that a `put` is refused because the storage is full. */
+  /**
+   * Probability that an ordered write is interrupted: at random none, some or all of its operations are applied, in
+   * order, and the call fails. A storage without `write` has no ordered writes.
+   */
+  interrupted?: number;
+  /** Probability that a `put`, or an ordered write with one, is refused because the storage is full. */
   full?: number;
   /** Duration of each call in milliseconds, or a range of random durations. */
   delayMs?: number | readonly [min: number, max: number];
@@ -73,8 +88,29 @@ export function faultyStorage(storage: Storage, faults: Faults, seed: number): S
     return fail(action, "the reply was lost");
   }
 
+  async function writeAll(
+    apply: NonNullable<Storage["write"]>,
+    operations: readonly WriteOperation[],
+    options: WriteOptions | undefined,
+  ): Promise<WriteResult> {
+    const copies = encodeOperations(operations)
+      .map((operation) =>
+        toOperation(operation, operation.json === undefined ? undefined : JSON.parse(operation.json))
+      );
+    return await write("write to", options?.signal, async () => {
+      if (happens(faults.full) && copies.some((copy) => "put" in copy)) fail("write to", "it is full");
+      const [isInterrupted, part] = [happens(faults.interrupted), random()];
+      if (!isInterrupted) return await apply(copies, options);
+      await apply(copies.slice(0, Math.floor(part * (copies.length + 1))), options);
+      return fail("write to", "it was interrupted");
+    });
+  }
+
   return {
     ...storage,
+    ...(storage.write === undefined ? {} : {
+      write: (operations, options) => writeAll(storage.write!, operations, options),
+    }),
     get: async <T>(key: Key, options?: { readonly signal?: AbortSignal }) => {
       await beforeCall("get from", options?.signal);
       return await storage.get<T>(key, options);

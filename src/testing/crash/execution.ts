@@ -39,7 +39,8 @@ export async function execute(
   crashes: string[],
 ): Promise<Execution> {
   options.reset?.();
-  const storage = memoryStorage();
+  const { write: _, ...withoutWrite } = memoryStorage();
+  const storage: Storage = options.atomicWrites === false ? withoutWrite : memoryStorage();
   const calls: CountedCalls = new Map();
   const processes = startProcesses(options, storage, calls, crashPoints, crashes);
   for (const event of options.events) {

@@ -39,6 +39,14 @@ export interface CrashEverywhereOptions {
   /** Called at the end of each execution, once no work is left. Throws if something is wrong. */
   readonly check?: (app: App) => void | Promise<void>;
   /**
+   * Whether the storage of the environment applies an ordered write (`write`) atomically. If so, a process can crash before
+   * and after it. If not, the storage has no `write`, so `writeInOrder` uses `put` and `delete`, and a process can crash
+   * between its operations. An app must survive both, so test it with both.
+   *
+   * @default true
+   */
+  readonly atomicWrites?: boolean;
+  /**
    * Maximum number of executions with two crashes, spread evenly over all pairs of crash points. Minimum: 0.
    *
    * @default 1000

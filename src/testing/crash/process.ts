@@ -1,6 +1,6 @@
 /** A simulated process of an app, which crashes before or after one of its operations. */
 import type { App, Storage } from "../../../mod.ts";
-import type { Entry, ListOptions } from "../../../storage.ts";
+import type { Entry, ListOptions, WriteOperation } from "../../../storage.ts";
 import type { CrashEnvironment } from "./options.ts";
 import { type Call, describeCall } from "./report.ts";
 
@@ -87,8 +87,13 @@ function crashingStorage(
   assertAlive: () => void,
 ): Storage {
   const name = (method: string, key: readonly string[]): string => `${method} ${key.join("/")}`;
+  const { write, ...others } = storage;
   return {
-    ...storage,
+    ...others,
+    ...(write === undefined ? {} : {
+      write: (operations, o) =>
+        operate(`write ${operations.map(describeWrite).join(", ")}`, () => write(operations, o)),
+    }),
     get: (key, o) => operate(name("get", key), () => storage.get(key, o)),
     put: (key, value, o) => operate(name("put", key), () => storage.put(key, value, o)),
     delete: (key, o) => operate(name("delete", key), () => storage.delete(key, o)),
@@ -101,6 +106,10 @@ function crashingStorage(
     },
     close: () => Promise.resolve(),
   };
+}
+
+function describeWrite(operation: WriteOperation): string {
+  return "put" in operation ? `put ${operation.put.join("/")}` : `delete ${operation.delete.join("/")}`;
 }
 
 function noop(): void {}
