@@ -5,6 +5,8 @@ import type { Storage } from "../../storage/storage.ts";
 import { expiryRequirements } from "./expiry_requirements.ts";
 import { faultRequirements } from "./fault_requirements.ts";
 import { listRequirements } from "./list_requirements.ts";
+import { lostReplyRequirements } from "./lost_reply_requirements.ts";
+import { orderedWriteRequirements } from "./ordered_write_requirements.ts";
 import { processRequirements } from "./process_requirements.ts";
 import type { Requirement, StorageBackend, TestContext } from "./requirement.ts";
 import { signalRequirements } from "./signal_requirements.ts";
@@ -62,7 +64,9 @@ const requirements: readonly Requirement[] = [
   ...listRequirements,
   ...signalRequirements,
   ...processRequirements,
+  ...lostReplyRequirements,
   ...faultRequirements,
+  ...orderedWriteRequirements,
 ];
 
 /** The requirements of the storage contract, by number. */
@@ -75,7 +79,8 @@ export const STORAGE_REQUIREMENTS: Readonly<Record<string, string>> = Object.fre
  * passes. The name of a test consists of the number, the requirement and `name`. A failed test reports what it saw and what
  * it wanted.
  *
- * Requirements from section 8 on are only tested if you pass the `worker`, or the member of `backend`, that they need.
+ * The requirements of sections 8 to 10 are only tested if you pass the `worker`, or the member of `backend`, that they
+ * need. Those on `write` are tested with the storage's own, if it has one, and with `writeInOrder` on `put` and `delete`.
  *
  * @example
  * ```ts

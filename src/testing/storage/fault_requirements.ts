@@ -1,43 +1,24 @@
-/** Sections 9 and 10 of the storage contract: lost replies, and backends that are down, slow or full. */
+/** Section 10 of the storage contract: backends that are down, slow or full. */
 import { delay, systemTime } from "../../async/time.ts";
 import { settlesWithin } from "../../async/with_timeout.ts";
-import { StorageError } from "../../errors.ts";
-import type { Entry, Key, Storage } from "../../storage/storage.ts";
-import { check, listed, rejects, type Requirement, same, type TestContext, write } from "./requirement.ts";
+import type { Entry, Key, Storage, WriteOperation } from "../../storage/storage.ts";
+import { writeInOrder } from "../../storage/write.ts";
+import {
+  check,
+  checkPrefix,
+  ignoreStorageError,
+  isOk,
+  isStorageError,
+  listed,
+  rejects,
+  type Requirement,
+  same,
+  type TestContext,
+  write,
+  writersOf,
+} from "./requirement.ts";
 
 const KEY: Key = ["portal", "a223"];
-
-const isStorageError = (error: unknown): boolean => error instanceof StorageError;
-
-/** Fails if a write is refused. Returns whether it was ok, rather than an error. */
-async function isOk(run: () => Promise<{ readonly ok: boolean }>, subject: string): Promise<boolean> {
-  try {
-    same((await run()).ok, true, subject);
-    return true;
-  } catch (error) {
-    if (!isStorageError(error)) throw error;
-    return false;
-  }
-}
-
-/** Appends `id` to the list under KEY. Tries again after an error, unless the list has it. */
-async function append(storage: Storage, id: number): Promise<void> {
-  for (let tries = 0; tries < 20; tries++) {
-    const entry = await storage.get<number[]>(KEY);
-    const ids = entry?.value ?? [];
-    if (ids.includes(id)) return;
-    await ignoreStorageError(() => storage.put(KEY, [...ids, id], { ifVersion: entry?.version ?? null }));
-  }
-  check(false, "saw 20 tries of the only writer");
-}
-
-async function ignoreStorageError(run: () => Promise<unknown>): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    if (!isStorageError(error)) throw error;
-  }
-}
 
 /** Fails if `run` takes longer than the time limit. */
 async function inTime({ faultTimeoutMs }: TestContext, subject: string, run: () => Promise<unknown>): Promise<void> {
@@ -51,76 +32,11 @@ const CALLS: readonly (readonly [string, (storage: Storage, signal?: AbortSignal
   ["create", (storage, signal) => storage.put(["new"], 2, { ifVersion: null, ...(signal ? { signal } : {}) })],
   ["delete", (storage, signal) => storage.delete(["none"], signal ? { signal } : {})],
   ["list", (storage, signal) => listed(storage, [], signal ? { signal } : {})],
+  ["write", (storage, signal) => writeInOrder(storage, [{ put: ["new"], value: 3 }], signal ? { signal } : {})],
 ];
 
-/** The requirements of sections 9 and 10, in order. */
+/** The requirements of section 10, in order. */
 export const faultRequirements: readonly Requirement[] = [
-  {
-    number: "9.1",
-    text: "A `put` whose reply is lost is ok or an error, never refused",
-    needs: "loseReply",
-    verify: async ({ storage, backend }) => {
-      await write(storage, KEY, 1);
-      await backend!.loseReply!();
-      await isOk(() => storage.put(KEY, 2), "put");
-      same((await storage.get(KEY))?.value, 2, "the value");
-    },
-  },
-  {
-    number: "9.2",
-    text: "A `put` with `ifVersion: null` whose reply is lost is ok or an error, never refused",
-    needs: "loseReply",
-    verify: async ({ storage, backend }) => {
-      await backend!.loseReply!();
-      await isOk(() => storage.put(KEY, 1, { ifVersion: null }), "put of a new key");
-      same((await storage.get(KEY))?.value, 1, "the value");
-      same(await storage.put(KEY, 2, { ifVersion: null }), { ok: false }, "put over an entry");
-    },
-  },
-  {
-    number: "9.3",
-    text:
-      "A `put` with a version whose reply is lost is ok or an error, never refused; if ok, it returns the stored version",
-    needs: "loseReply",
-    verify: async ({ storage, backend }) => {
-      const version = await write(storage, KEY, 1);
-      await backend!.loseReply!();
-      let returned: string | undefined;
-      await isOk(async () => {
-        const result = await storage.put(KEY, 2, { ifVersion: version });
-        if (result.ok) returned = result.version;
-        return result;
-      }, "put with the version of the entry");
-      const entry = await storage.get(KEY);
-      same(entry?.value, 2, "the value");
-      if (returned !== undefined) same(entry?.version, returned, "the version");
-    },
-  },
-  {
-    number: "9.4",
-    text: "A `delete` whose reply is lost is ok or an error, never refused",
-    needs: "loseReply",
-    verify: async ({ storage, backend }) => {
-      for (const conditional of [false, true]) {
-        const ifVersion = await write(storage, KEY, 1);
-        await backend!.loseReply!();
-        await isOk(() => storage.delete(KEY, conditional ? { ifVersion } : {}), "delete");
-        same(await storage.get(KEY), null, "get after it");
-      }
-    },
-  },
-  {
-    number: "9.5",
-    text: "A writer that reads and tries again after an error loses nothing and does nothing twice",
-    needs: "loseReply",
-    verify: async ({ storage, backend }) => {
-      for (let id = 0; id < 20; id++) {
-        if (id % 3 === 0) await backend!.loseReply!();
-        await append(storage, id);
-      }
-      same((await storage.get(KEY))?.value, Array.from({ length: 20 }, (_, id) => id), "the list");
-    },
-  },
   {
     number: "10.1",
     text: "While the backend is down, every method rejects with a StorageError within the time limit",
@@ -258,6 +174,53 @@ export const faultRequirements: readonly Requirement[] = [
       await backend!.drain!();
       same((await storage.put(KEY, 2, { ifVersion: version })).ok, true, "put");
       same((await storage.put(["new"], "x".repeat(20_000), { ifVersion: null })).ok, true, "the put that was rejected");
+    },
+  },
+  {
+    number: "10.9",
+    text: "If the backend is full, `write` rejects with a StorageError, and applies a prefix of its operations or none",
+    needs: "fill",
+    verify: async ({ storage, backend }) => {
+      const writers = writersOf(storage);
+      for (const { name } of writers) await write(storage, [name, "deleted"], 1);
+      await backend!.fill!();
+      for (const { name, write: writeAll } of writers) {
+        const operations: readonly WriteOperation[] = [
+          { delete: [name, "deleted"] },
+          { put: [name, "large"], value: "x".repeat(20_000) },
+          { put: [name, "after"], value: 1 },
+        ];
+        await rejects(() => writeAll(operations), isStorageError, name);
+        same(await storage.get([name, "large"]), null, "the entry that there is no space for");
+        same(await storage.get([name, "after"]), null, "the entry after it");
+      }
+    },
+  },
+  {
+    number: "10.10",
+    text:
+      "If the backend goes down during a `write`, a prefix of its operations is applied, and all of them if it is ok",
+    needs: "stop",
+    verify: async (context) => {
+      const { storage, backend, faultTimeoutMs } = context;
+      for (const { name, write: writeAll } of writersOf(storage)) {
+        const keys = Array.from({ length: 30 }, (_, i): Key => [name, String(i)]);
+        const written = isOk(() => writeAll(keys.map((put) => ({ put, value: 1 }))), name);
+        await backend!.stop!();
+        let isApplied = false;
+        await inTime(context, name, async () => isApplied = await written);
+        await backend!.start!();
+        const deadline = systemTime.now() + faultTimeoutMs;
+        let entries: readonly Entry<unknown>[] | undefined;
+        while (entries === undefined && systemTime.now() < deadline) {
+          await ignoreStorageError(async () => entries = await listed(storage, [name]));
+          if (entries === undefined) await delay(systemTime, 50);
+        }
+        const seen = new Set((entries ?? []).map(({ key }) => key[1]));
+        const applied = keys.map((key) => seen.has(key[1]!));
+        checkPrefix(applied, name);
+        if (isApplied) same(applied.includes(false), false, `${name} that is ok lacks operations`);
+      }
     },
   },
 ];

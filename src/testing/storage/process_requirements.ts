@@ -1,7 +1,7 @@
 /** Section 8 of the storage contract: several processes. */
 import type { Entry, Key, PutResult } from "../../storage/storage.ts";
-import { check, listed, type Requirement, same, write } from "./requirement.ts";
-import { fillValue } from "./worker.ts";
+import { check, checkPrefix, listed, type Requirement, same, write } from "./requirement.ts";
+import { fillValue, GROUP_SIZE } from "./worker.ts";
 
 const KEY: Key = ["portal", "a223"];
 const PROCESSES = 3;
@@ -91,6 +91,32 @@ export const processRequirements: readonly Requirement[] = [
         }
         await write(storage, KEY, writes);
         same((await start!().call<PutResult>({ do: "put", key: KEY, value: 0 })).ok, true, "put of another process");
+      }
+    },
+  },
+  {
+    number: "8.6",
+    text:
+      "If a process is killed during ordered writes, the acknowledged ones are applied, and of each other one a prefix",
+    needs: "worker",
+    verify: async ({ storage, start }) => {
+      for (const writes of [1, 5, 20]) {
+        const prefix: Key = ["groups", String(writes)];
+        const worker = start!();
+        worker.send({ do: "writeGroups", prefix });
+        let last = -1;
+        while (last < writes) last = await worker.receive<number>();
+        worker.signal("SIGKILL");
+        await worker.gone;
+        const values = new Map((await listed(storage, prefix)).map(({ key, value }) => [key.slice(2).join(), value]));
+        // The process may have begun a further write after the last one that it acknowledged to the suite.
+        for (let n = 0; values.has(`${n},0`) || n <= last; n++) {
+          const applied = Array.from({ length: GROUP_SIZE }, (_, i) => values.get(`${n},${i}`) === i);
+          checkPrefix(applied, `write ${n}`);
+          if (n <= last) same(applied.includes(false), false, `write ${n} lacks operations`);
+          for (let i = 0; i < GROUP_SIZE; i++) values.delete(`${n},${i}`);
+        }
+        same([...values.keys()], [], "entries of later writes");
       }
     },
   },

@@ -1,6 +1,8 @@
 /** A requirement of the storage contract, and the functions that its tests are written with. */
+import { StorageError } from "../../errors.ts";
 import type { Entry, Key, ListOptions, Storage } from "../../storage/storage.ts";
 import { isSameJson } from "../../storage/value.ts";
+import { writeInOrder } from "../../storage/write.ts";
 import type { WorkerProcess } from "./worker.ts";
 
 /** A requirement of the storage contract and its test. */
@@ -84,6 +86,30 @@ function show(value: unknown): string {
   return text.length > 300 ? `${text.slice(0, 300)}…` : text;
 }
 
+export function isStorageError(error: unknown): boolean {
+  return error instanceof StorageError;
+}
+
+/** Fails if a write is refused. Returns whether it was ok, rather than an error. */
+export async function isOk(run: () => Promise<{ readonly ok: boolean }>, subject: string): Promise<boolean> {
+  try {
+    same((await run()).ok, true, subject);
+    return true;
+  } catch (error) {
+    if (!isStorageError(error)) throw error;
+    return false;
+  }
+}
+
+/** Awaits `run`. A `StorageError` is not a failure. */
+export async function ignoreStorageError(run: () => Promise<unknown>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    if (!isStorageError(error)) throw error;
+  }
+}
+
 /** Writes without a condition, and returns the version. */
 export async function write(storage: Storage, key: Key, value: unknown, ttlMs?: number): Promise<string> {
   const result = await storage.put(key, value, ttlMs === undefined ? {} : { ttlMs });
@@ -100,4 +126,25 @@ export async function listed<T>(
   const entries: Entry<T>[] = [];
   for await (const entry of storage.list<T>(prefix, options)) entries.push(entry);
   return entries;
+}
+
+/** A way to do an ordered write. */
+export interface Writer {
+  /** `write`, or `put and delete`. Also the first part of the keys that its test uses. */
+  readonly name: string;
+  readonly write: NonNullable<Storage["write"]>;
+}
+
+/** Returns the ways to do an ordered write on a storage: its own `write`, if it has one, and the fallback. */
+export function writersOf(storage: Storage): readonly Writer[] {
+  const { write, ...others } = storage;
+  const fallback: Writer["write"] = (operations, options) => writeInOrder(others, operations, options);
+  return [...(write === undefined ? [] : [{ name: "write", write }]), { name: "put and delete", write: fallback }];
+}
+
+/** Fails unless the operations that were applied are the first ones. */
+export function checkPrefix(applied: readonly boolean[], subject: string): void {
+  const count = applied.filter(Boolean).length;
+  const isPrefix = applied.slice(0, count).every(Boolean);
+  check(isPrefix, `${subject}: saw ${applied.map(Number).join("")} applied, wanted a prefix`);
 }

@@ -1,6 +1,6 @@
 /** Section 7 of the storage contract: abort signals and close. */
 import type { Key, PutResult } from "../../storage/storage.ts";
-import { listed, rejects, type Requirement, same, write } from "./requirement.ts";
+import { listed, rejects, type Requirement, same, write, writersOf } from "./requirement.ts";
 
 const KEY: Key = ["portal", "a223"];
 
@@ -18,6 +18,9 @@ export const signalRequirements: readonly Requirement[] = [
       await rejects(() => storage.put(KEY, 2, { signal }), isReason, "put");
       await rejects(() => storage.delete(KEY, { signal }), isReason, "delete");
       await rejects(() => listed(storage, [], { signal }), isReason, "list");
+      for (const { name, write } of writersOf(storage)) {
+        await rejects(() => write([{ put: KEY, value: 2 }], { signal }), isReason, name);
+      }
       same(await storage.get(KEY), { key: [...KEY], value: 1, version }, "the entry");
     },
   },
@@ -38,6 +41,10 @@ export const signalRequirements: readonly Requirement[] = [
         "put with ifVersion null over an entry",
       );
       same(await storage.delete(KEY, { ifVersion: "" }).catch(refusal), { ok: false }, "delete with a wrong version");
+      for (const { name, write } of writersOf(storage)) {
+        const result = await write([{ put: KEY, value: 2, ifVersion: null }]).catch(refusal);
+        same(result.ok, false, `${name} with ifVersion null over an entry`);
+      }
     },
   },
 ];

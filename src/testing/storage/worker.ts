@@ -4,7 +4,8 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { delay, systemTime } from "../../async/time.ts";
 import { defined } from "../../defined.ts";
-import type { Key, Storage } from "../../storage/storage.ts";
+import type { Key, Storage, WriteOperation } from "../../storage/storage.ts";
+import { writeInOrder } from "../../storage/write.ts";
 
 /** Command that starts a process, which calls {@linkcode storageWorker}. */
 export interface StorageWorkerCommand {
@@ -22,7 +23,7 @@ export type WorkerTask =
   | { readonly do: "put"; readonly key: Key; readonly value: unknown; readonly ifVersion?: string | null }
   | { readonly do: "increment"; readonly key: Key; readonly times: number }
   | { readonly do: "lease"; readonly key: Key; readonly rounds: number }
-  | { readonly do: "fill"; readonly prefix: Key };
+  | { readonly do: "fill" | "writeGroups"; readonly prefix: Key };
 
 /**
  * Executes the tasks of the conformance suite on `storage`. A worker program calls this once it has opened its storage, and
@@ -67,8 +68,24 @@ async function execute(storage: Storage, task: WorkerTask, print: (message: unkn
         await storage.put([...task.prefix, String(n)], fillValue(n));
         print({ result: n });
       }
+    case "writeGroups":
+      for (let n = 0;; n++) {
+        await writeInOrder(storage, groupOf(task.prefix, n));
+        print({ result: n });
+      }
   }
 }
+
+/** Returns the operations of the `n`th ordered write of "writeGroups". The value of each is its index. */
+export function groupOf(prefix: Key, n: number): readonly WriteOperation[] {
+  return Array.from({ length: GROUP_SIZE }, (_, i) => {
+    const put: Key = [...prefix, String(n), String(i)];
+    return i === GROUP_SIZE / 2 ? { put, value: i, ifVersion: null } : { put, value: i };
+  });
+}
+
+/** Number of operations of an ordered write of "writeGroups". */
+export const GROUP_SIZE = 20;
 
 /** Returns the value of the `n`th entry of "fill". Its size shows whether it was written completely. */
 export function fillValue(n: number): { readonly n: number; readonly fill: string; readonly end: number } {

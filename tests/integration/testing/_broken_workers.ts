@@ -98,4 +98,16 @@ export const BROKEN_WORKERS: Readonly<Record<string, BrokenWorker>> = {
     caught: ["8.5"],
     make: ({ put }, path) => ({ put: (key, value, options) => locked(path, () => put(key, value, options)) }),
   },
+  "applies an ordered write from its end": {
+    caught: ["8.6"],
+    make: (storage) => ({
+      write: async (operations) => {
+        for (const operation of operations.toReversed()) {
+          await storage.write!([operation]);
+          await new Promise((resolve) => setTimeout(resolve, 2));
+        }
+        return { ok: true, versions: operations.map(() => undefined) };
+      },
+    }),
+  },
 };

@@ -7,6 +7,7 @@ import {
   type StorageBackend,
   type StorageConformanceOptions,
 } from "@b24/onappupdate/testing";
+import { BROKEN_WRITES, BROKEN_WRITES_UNDER_FAULTS } from "./_broken_ordered_writes.ts";
 import { BROKEN, BROKEN_UNDER_FAULTS } from "./_broken_storages.ts";
 import { BROKEN_WORKERS } from "../../../integration/testing/_broken_workers.ts";
 import { failedRequirements, register } from "../../../support/conformance.ts";
@@ -76,6 +77,14 @@ test("storageConformance() passes memoryStorage(), with and without faults", asy
   assert.deepEqual(await failedRequirements(register(withFaults())), new Map());
 });
 
+test("storageConformance() passes a storage without `write`", async () => {
+  const create = (clock: () => number): Storage => {
+    const { write: _, ...storage } = memoryStorage({ clock });
+    return storage;
+  };
+  assert.deepEqual(await failedRequirements(register({ create })), new Map());
+});
+
 test("storageConformance() closes every storage, even after a failed test", async () => {
   let created = 0, closed = 0;
   const create = (): Storage => {
@@ -118,7 +127,7 @@ test("storageConformance() reports the requirement, what it saw and what it want
 });
 
 describe("storageConformance() detects a storage that", () => {
-  for (const { does, make, caught } of BROKEN) {
+  for (const { does, make, caught } of [...BROKEN, ...BROKEN_WRITES]) {
     it(does, async () => {
       const create = (clock: () => number): Storage => {
         const storage = memoryStorage({ clock });
@@ -131,7 +140,7 @@ describe("storageConformance() detects a storage that", () => {
 });
 
 describe("storageConformance() detects a storage that, when its backend fails,", () => {
-  for (const { does, make, caught } of BROKEN_UNDER_FAULTS) {
+  for (const { does, make, caught } of [...BROKEN_UNDER_FAULTS, ...BROKEN_WRITES_UNDER_FAULTS]) {
     it(does, async () => {
       const found = await failedRequirements(register(withFaults(make)).filter(({ name }) => /^(9|10)\./.test(name)));
       assert.deepEqual(caught.filter((number) => !found.has(number)), [], `found ${[...found.keys()]}`);
@@ -140,7 +149,13 @@ describe("storageConformance() detects a storage that, when its backend fails,",
 });
 
 test("STORAGE_REQUIREMENTS has no requirement that every broken storage passes", () => {
-  const broken = [...BROKEN, ...BROKEN_UNDER_FAULTS, ...Object.values(BROKEN_WORKERS)];
+  const broken = [
+    ...BROKEN,
+    ...BROKEN_WRITES,
+    ...BROKEN_UNDER_FAULTS,
+    ...BROKEN_WRITES_UNDER_FAULTS,
+    ...Object.values(BROKEN_WORKERS),
+  ];
   const caught = new Set(broken.flatMap(({ caught }) => caught));
   assert.deepEqual(Object.keys(STORAGE_REQUIREMENTS).filter((number) => !caught.has(number)), []);
 });
