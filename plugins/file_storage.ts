@@ -9,13 +9,14 @@
  */
 import { resolve } from "node:path";
 import type { Storage } from "../mod.ts";
-import { encodeValue, expiryOf, type Key } from "../storage.ts";
+import { encodeOperations, encodeValue, expiryOf, type Key } from "../storage.ts";
 import { createCommitQueue } from "./file_storage/commits.ts";
 import { type Context, read } from "./file_storage/context.ts";
 import { openDatabase } from "./file_storage/database.ts";
 import { decodeRow, encodeEntryKey } from "./file_storage/entries.ts";
 import { attempt } from "./file_storage/failure.ts";
 import { listEntries } from "./file_storage/listing.ts";
+import { type EntryWrite, writeEntries, writeEntry } from "./file_storage/writes.ts";
 
 /** Options of {@linkcode fileStorage}. */
 export interface FileStorageOptions {
@@ -42,7 +43,8 @@ export interface FileStorageOptions {
 /**
  * Opens the file, and creates it if there is none, readable and writable by its owner only.
  *
- * When `put` or `delete` resolves, the write is on disk. Writes that are called in one turn of the event loop share one
+ * When `put`, `delete` or `write` resolves, the write is on disk. `write` applies all operations in one transaction, or none
+ * of them. Writes that are called in one turn of the event loop share one
  * commit, so many cost little more than one. They are done in the order of the calls. A write that fails or whose
  * condition does not hold does not affect the others; if the commit itself fails, all of them reject. `close` commits the
  * writes that were called before it.
@@ -105,26 +107,37 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
       signal?.throwIfAborted();
       const bytes = encodeEntryKey(key);
-      const text = encodeValue(key, value);
-      const expiresAt = expiryOf(key, clock(), ttlMs) ?? null;
-      // Not a counter: other processes write too, and a deleted entry would lose it.
-      const version = crypto.randomUUID();
-      const changes = await commits.write(`put ${JSON.stringify(key)} into ${file}`, signal, (now) => {
-        if (ifVersion === undefined) return statements.put.run(bytes, text, version, expiresAt);
-        if (ifVersion === null) return statements.create.run(bytes, text, version, expiresAt, now);
-        return statements.replace.run(text, version, expiresAt, bytes, ifVersion, now);
-      });
-      return changes > 0 ? { ok: true, version } : { ok: false };
+      const json = encodeValue(key, value);
+      const expiresAt = expiryOf(key, clock(), ttlMs);
+      const operation: EntryWrite = { bytes, json, ifVersion, expiresAt };
+      const action = `put ${JSON.stringify(key)} into ${file}`;
+      const version = await commits.write(action, signal, (now) => writeEntry(statements, operation, now));
+      return typeof version === "string" ? { ok: true, version } : { ok: false };
     },
 
     delete: async (key, { ifVersion, signal } = {}) => {
       signal?.throwIfAborted();
-      const bytes = encodeEntryKey(key);
-      const changes = await commits.write(`delete ${JSON.stringify(key)} from ${file}`, signal, (now) => {
-        if (ifVersion === undefined) return statements.delete.run(bytes);
-        return statements.deleteVersion.run(bytes, ifVersion, now);
-      });
-      return { ok: ifVersion === undefined || changes > 0 };
+      const operation: EntryWrite = { bytes: encodeEntryKey(key), ifVersion };
+      const action = `delete ${JSON.stringify(key)} from ${file}`;
+      const deleted = await commits.write(action, signal, (now) => writeEntry(statements, operation, now));
+      return { ok: deleted !== undefined };
+    },
+
+    write: async (operations, { signal } = {}) => {
+      signal?.throwIfAborted();
+      const now = clock();
+      const writes = encodeOperations(operations).map(({ key, json, ifVersion, ttlMs }): EntryWrite => ({
+        bytes: encodeEntryKey(key),
+        json,
+        ifVersion,
+        expiresAt: expiryOf(key, now, ttlMs),
+      }));
+      return await commits.write(
+        `write to ${file}`,
+        signal,
+        (now) => writeEntries(statements, writes, now),
+        writes.length,
+      );
     },
 
     list: (prefix, options = {}) => listEntries(context, prefix, options),

@@ -4,18 +4,23 @@ import { assertOpen, type Context } from "./context.ts";
 import { rollBack, sweep, SWEEP_INTERVAL } from "./database.ts";
 import { toStorageError } from "./failure.ts";
 
-/** Runs one statement at `now`, the time of the commit. */
-export type RunWrite = (now: number) => { readonly changes: number | bigint };
+/** Runs the statements of a write at `now`, the time of the commit. */
+export type RunWrite<R> = (now: number) => R;
 
 /** Writes that wait for the next commit. */
 export interface CommitQueue {
   /**
-   * Resolves to the number of changed entries once the write is on disk. Rejects with the signal's reason if the signal is
+   * Resolves to the result of `run`, which writes `entries` entries, once the write is on disk. Rejects with the signal's reason if the signal is
    * aborted before the commit starts.
    *
    * @throws {StorageError} if the storage is closed
    */
-  readonly write: (action: string, signal: AbortSignal | undefined, run: RunWrite) => Promise<number>;
+  readonly write: <R>(
+    action: string,
+    signal: AbortSignal | undefined,
+    run: RunWrite<R>,
+    entries?: number,
+  ) => Promise<R>;
   /** Commits the waiting writes now. */
   readonly flush: () => void;
 }
@@ -24,8 +29,9 @@ interface PendingWrite {
   /** Its description for errors. */
   readonly action: string;
   readonly signal: AbortSignal | undefined;
-  readonly run: RunWrite;
-  readonly resolve: (changes: number) => void;
+  readonly run: RunWrite<unknown>;
+  readonly entries: number;
+  readonly resolve: (result: unknown) => void;
   readonly reject: (reason: unknown) => void;
 }
 
@@ -50,12 +56,12 @@ export function createCommitQueue(context: Context): CommitQueue {
       statements.begin.run();
       // Read after BEGIN, which may have waited long for other processes.
       const now = clock();
-      sweepSometimes(writes.length, now);
+      sweepSometimes(writes.reduce((sum, { entries }) => sum + entries, 0), now);
       stage = "write";
-      const changes = writes.map(({ run }) => Number(run(now).changes));
+      const results = writes.map(({ run }) => run(now));
       stage = "commit";
       statements.commit.run();
-      writes.forEach(({ resolve }, i) => resolve(changes[i]!));
+      writes.forEach(({ resolve }, i) => resolve(results[i]));
     } catch (error) {
       rollBack(db);
       // The failure of one write must not fail the others, so each is committed alone. After a failed COMMIT nothing is
@@ -75,10 +81,10 @@ export function createCommitQueue(context: Context): CommitQueue {
   }
 
   return {
-    write: (action, signal, run) => {
+    write: <R>(action: string, signal: AbortSignal | undefined, run: RunWrite<R>, entries = 1) => {
       assertOpen(context, action);
-      return new Promise((resolve, reject) => {
-        pending.push({ action, signal, run, resolve, reject });
+      return new Promise<R>((resolve, reject) => {
+        pending.push({ action, signal, run, entries, resolve: resolve as (result: unknown) => void, reject });
         // A microtask would be too early: all microtasks of one request run before the next request of the same turn.
         if (pending.length === 1) setImmediate(flush);
       });

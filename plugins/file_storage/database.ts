@@ -28,7 +28,19 @@ const SCHEMA = `
 /** Prepared statements. */
 export type Statements = Readonly<
   Record<
-    "begin" | "commit" | "get" | "page" | "put" | "create" | "replace" | "delete" | "deleteVersion" | "sweep",
+    | "begin"
+    | "commit"
+    | "savepoint"
+    | "release"
+    | "undo"
+    | "get"
+    | "page"
+    | "put"
+    | "create"
+    | "replace"
+    | "delete"
+    | "deleteVersion"
+    | "sweep",
     StatementSync
   >
 >;
@@ -48,6 +60,9 @@ function prepare(db: DatabaseSync): Statements {
   return {
     begin: db.prepare("BEGIN IMMEDIATE"),
     commit: db.prepare("COMMIT"),
+    savepoint: db.prepare("SAVEPOINT operations"),
+    release: db.prepare("RELEASE operations"),
+    undo: db.prepare("ROLLBACK TO operations"),
     get: db.prepare(`SELECT ${columns} FROM entries WHERE key = ? AND ${live}`),
     page: db.prepare(`SELECT ${columns} FROM entries WHERE key > ? AND key < ? AND ${live} ORDER BY key LIMIT ?`),
     put: db.prepare(upsert),

@@ -21,8 +21,8 @@ const COUNT = 5;
 const isTypeError = (error: unknown): boolean => error instanceof TypeError;
 
 /** Runs `verify` with the storage's `write`, if it has one, and with `put` and `delete` one by one. */
-function withEach(verify: (writer: Writer, context: TestContext) => Promise<void>) {
-  return async (context: TestContext): Promise<void> => {
+function withEach(verify: (writer: Writer, context: TestContext) => Promise<void>): Requirement["verify"] {
+  return async (context) => {
     for (const writer of writersOf(context.storage)) {
       try {
         await verify(writer, context);

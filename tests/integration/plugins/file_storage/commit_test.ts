@@ -61,6 +61,52 @@ describe("fileStorage() commits", () => {
     assert.deepEqual(await valuesOf(storage), { before: 0 });
   });
 
+  it("all operations of a write(), in the same commit as other writes of the turn", async () => {
+    const storage = place.open();
+    await storage.put(["old"], 0);
+    const before = commits();
+    const writes = [
+      storage.write!([{ put: ["a"], value: 1 }, { put: ["b"], value: 1, ifVersion: null }, { delete: ["old"] }]),
+      storage.put(["c"], 1),
+      storage.write!([{ put: ["a"], value: 2 }, { delete: ["c"] }]),
+    ];
+    assert.deepEqual(await outcomes(writes), [true, true, true]);
+    assert.equal(commits() - before, 1);
+    assert.deepEqual(await valuesOf(storage), { a: 2, b: 1 });
+  });
+
+  it("nothing of a write() whose condition does not hold, and all of the others", async () => {
+    const storage = place.open();
+    const writes = [
+      storage.put(["a"], 1),
+      storage.write!([{ put: ["a"], value: 2 }, { put: ["b"], value: 2 }, {
+        put: ["a", "a"],
+        value: 2,
+        ifVersion: "x",
+      }]),
+      storage.write!([{ put: ["c"], value: 3 }]),
+    ];
+    assert.deepEqual(await outcomes(writes), [true, false, true]);
+    assert.deepEqual(await writes[1], { ok: false, failedAt: 2 });
+    assert.deepEqual(await valuesOf(storage), { a: 1, c: 3 });
+  });
+
+  it("nothing of a write() that fails, and all of the others", async () => {
+    const { storage, connection } = place.connect();
+    connection.exec(
+      "CREATE TRIGGER t BEFORE INSERT ON entries WHEN NEW.value = '666' BEGIN SELECT RAISE(FAIL, 'no'); END",
+    );
+    const writes = [
+      storage.put(["a"], 1),
+      storage.write!([{ put: ["b"], value: 2 }, { put: ["c"], value: 666 }, { put: ["d"], value: 2 }]),
+      storage.put(["e"], 3),
+    ];
+    const [first, failure, last] = await outcomes(writes);
+    assert.deepEqual([first, last], [true, true]);
+    isFailure(failure, `cannot write to ${place.path}: no`);
+    assert.deepEqual(await valuesOf(storage), { a: 1, e: 3 });
+  });
+
   it("the writes of different turns separately", async () => {
     const storage = place.open();
     await storage.put(["before"], 0);
