@@ -46,15 +46,14 @@
  * @module
  */
 import type { Storage } from "../mod.ts";
-import { encodeValue, expiryOf, type Key } from "../storage.ts";
+import { encodeOperations, encodeValue, expiryOf, type Key } from "../storage.ts";
 import { connectionOf, type IoredisClient, type NodeRedisClient } from "./redis_storage/connection.ts";
 import type { Context } from "./redis_storage/context.ts";
-import { encodeEntry } from "./redis_storage/entries.ts";
 import { createKeyspace } from "./redis_storage/keyspace.ts";
 import { listEntries } from "./redis_storage/listing.ts";
 import { readEntry } from "./redis_storage/reads.ts";
 import { createScriptRunner, type Operation } from "./redis_storage/script_runner.ts";
-import { writeEntry } from "./redis_storage/writes.ts";
+import { type EntryWrite, writeEntries } from "./redis_storage/writes.ts";
 
 export type { IoredisClient, NodeRedisClient };
 
@@ -126,8 +125,10 @@ export function redisStorage(
   { prefix = "onappupdate", durable = false, timeoutMs = 5000, clock }: RedisStorageOptions = {},
 ): Storage {
   const keyspace = createKeyspace(prefix);
-  const runScript = createScriptRunner(connectionOf(client), timeoutMs);
-  const context: Context = { runScript, keyspace, timeoutMs, clock, serverAheadMs: undefined };
+  const connection = connectionOf(client);
+  const runScript = createScriptRunner(connection, timeoutMs);
+  const hidesResends = connection.interruptions === undefined;
+  const context: Context = { runScript, keyspace, timeoutMs, clock, hidesResends, serverAheadMs: undefined };
 
   return {
     name: "redis",
@@ -143,19 +144,26 @@ export function redisStorage(
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
       signal?.throwIfAborted();
       const copy: Key = [...key];
-      const version = crypto.randomUUID();
-      const text = encodeEntry(version, encodeValue(copy, value));
+      const write: EntryWrite = { key: copy, json: encodeValue(copy, value), ifVersion, ttlMs };
       expiryOf(copy, 0, ttlMs); // throws for an invalid ttlMs
       const operation: Operation = { describe: () => `put ${JSON.stringify(copy)} into Redis`, signal };
-      const ok = await writeEntry(context, operation, { key: copy, ifVersion, id: version, text, ttlMs });
-      return ok ? { ok, version } : { ok };
+      const result = await writeEntries(context, operation, [write]);
+      return result.ok ? { ok: true, version: result.versions[0]! } : { ok: false };
     },
 
     delete: async (key, { ifVersion, signal } = {}) => {
       signal?.throwIfAborted();
       const copy: Key = [...key];
       const operation: Operation = { describe: () => `delete ${JSON.stringify(copy)} from Redis`, signal };
-      return { ok: await writeEntry(context, operation, { key: copy, ifVersion, id: crypto.randomUUID() }) };
+      const { ok } = await writeEntries(context, operation, [{ key: copy, ifVersion, ttlMs: undefined }]);
+      return { ok };
+    },
+
+    write: async (operations, { signal } = {}) => {
+      signal?.throwIfAborted();
+      const writes = encodeOperations(operations);
+      const operation: Operation = { describe: () => "write to Redis", signal };
+      return await writeEntries(context, operation, writes);
     },
 
     list: (prefix, options = {}) => listEntries(context, prefix, options),

@@ -1,22 +1,40 @@
 /** One interface for the clients of both libraries. */
 import type { Script } from "./scripts.ts";
 
-/** The part of a client of `redis` that is used: of `createClient`, `createCluster` or `createSentinel`. */
-export interface NodeRedisClient {
-  /** Whether `connect()` was called and the client has not been closed since. */
-  readonly isOpen: boolean;
-  /** Whether commands are sent at once. */
-  readonly isReady: boolean;
+/** The commands of `redis` that are used. */
+export interface NodeRedisCommands {
+  /** Reads a string. */
+  readonly get: (key: string) => Promise<unknown>;
   /** Runs a script that the server has cached. */
   readonly evalSha: (sha: string, options: { keys: string[]; arguments: string[] }) => Promise<unknown>;
   /** Runs a script. */
   readonly eval: (script: string, options: { keys: string[]; arguments: string[] }) => Promise<unknown>;
 }
 
+/** The part of a client of `redis` that is used: of `createClient`, `createCluster` or `createSentinel`. */
+export interface NodeRedisClient extends NodeRedisCommands {
+  /** Whether `connect()` was called and the client has not been closed since. */
+  readonly isOpen: boolean;
+  /** Whether commands are sent at once. */
+  readonly isReady: boolean;
+  /** Returns a client on the same connection with other options. */
+  // deno-lint-ignore no-explicit-any -- the types of the options differ between the three clients
+  readonly withCommandOptions: (options: any) => NodeRedisCommands;
+}
+
 /** The part of a client of `ioredis` that is used: of `Redis` or `Cluster`. */
 export interface IoredisClient {
   /** `ready` if commands are sent at once. */
   readonly status: string;
+  /** Whether it is a `Cluster`. */
+  readonly isCluster: boolean;
+  /** Calls `listener` when a connection is lost, or a cluster has another node. */
+  // deno-lint-ignore no-explicit-any -- the listeners of the two events take different arguments
+  readonly on: (event: "close" | "+node", listener: (...args: any[]) => void) => unknown;
+  /** The connections of a cluster. */
+  readonly nodes?: () => readonly Pick<IoredisClient, "on">[];
+  /** Reads a string. */
+  readonly get: (key: string) => Promise<unknown>;
   /** Runs a script that the server has cached. */
   readonly evalsha: (sha: string, keys: number, ...keysAndArguments: string[]) => Promise<unknown>;
   /** Runs a script. */
@@ -27,6 +45,13 @@ export interface IoredisClient {
 export interface Connection {
   /** Returns `waiting` while the client connects or reconnects. */
   readonly state: () => "ready" | "waiting" | "closed";
+  /**
+   * Returns a number that changes if the client may have sent a command a second time on its own. Absent: the client does
+   * so without a sign.
+   */
+  readonly interruptions?: () => number;
+  /** Absent if the client may read from a replica, which may be stale. */
+  readonly get?: (key: string) => Promise<unknown>;
   readonly evalsha: (script: Script, keys: string[], args: string[]) => Promise<unknown>;
   readonly eval: (script: Script, keys: string[], args: string[]) => Promise<unknown>;
 }
@@ -38,21 +63,43 @@ export interface Connection {
  */
 export function connectionOf(client: NodeRedisClient | IoredisClient): Connection {
   if (typeof (client as NodeRedisClient | undefined)?.evalSha === "function") {
-    const redis = client as NodeRedisClient;
-    return {
-      state: () => redis.isReady ? "ready" : redis.isOpen ? "waiting" : "closed",
-      evalsha: ({ sha }, keys, args) => redis.evalSha(sha, { keys, arguments: args }),
-      eval: ({ text }, keys, args) => redis.eval(text, { keys, arguments: args }),
-    };
+    return nodeRedisConnection(client as NodeRedisClient);
   }
   if (typeof (client as IoredisClient | undefined)?.evalsha === "function") {
-    const redis = client as IoredisClient;
-    return {
-      // With lazyConnect, a client in status `wait` connects when it receives a command.
-      state: () => /^(ready|wait)$/.test(redis.status) ? "ready" : redis.status === "end" ? "closed" : "waiting",
-      evalsha: ({ sha }, keys, args) => redis.evalsha(sha, keys.length, ...keys, ...args),
-      eval: ({ text }, keys, args) => redis.eval(text, keys.length, ...keys, ...args),
-    };
+    return ioredisConnection(client as IoredisClient);
   }
   throw new TypeError("unsupported client, wanted one of redis (node-redis) or ioredis");
+}
+
+function nodeRedisConnection(client: NodeRedisClient): Connection {
+  // The client would start a timer for each command. The storage has its own for all of them.
+  const commands = client.withCommandOptions({ timeout: undefined });
+  const isCluster = "slots" in client;
+  // Sends an interrupted command again when it has found the new master.
+  const isSentinel = "getSentinelNode" in client;
+  return {
+    state: () => client.isReady ? "ready" : client.isOpen ? "waiting" : "closed",
+    ...(isSentinel ? {} : { interruptions: () => 0 }),
+    ...(isCluster || isSentinel ? {} : { get: (key) => commands.get(key) }),
+    evalsha: ({ sha }, keys, args) => commands.evalSha(sha, { keys, arguments: args }),
+    eval: ({ text }, keys, args) => commands.eval(text, { keys, arguments: args }),
+  };
+}
+
+function ioredisConnection(client: IoredisClient): Connection {
+  // Sends the commands of a lost connection again, to the same or another node.
+  let interruptions = 0;
+  const watch = (node: Pick<IoredisClient, "on">): unknown => node.on("close", () => void interruptions++);
+  if (client.isCluster) {
+    for (const node of client.nodes?.() ?? []) watch(node);
+    client.on("+node", watch);
+  } else watch(client);
+  return {
+    // With lazyConnect, a client in status `wait` connects when it receives a command.
+    state: () => /^(ready|wait)$/.test(client.status) ? "ready" : client.status === "end" ? "closed" : "waiting",
+    interruptions: () => interruptions,
+    ...(client.isCluster ? {} : { get: (key) => client.get(key) }),
+    evalsha: ({ sha }, keys, args) => client.evalsha(sha, keys.length, ...keys, ...args),
+    eval: ({ text }, keys, args) => client.eval(text, keys.length, ...keys, ...args),
+  };
 }

@@ -7,6 +7,8 @@ export interface Context {
   readonly runScript: RunScript;
   readonly keyspace: Keyspace;
   readonly timeoutMs: number;
+  /** Whether the client sends interrupted commands again without a sign. */
+  readonly hidesResends: boolean;
   /** The clock by which entries expire in tests. Absent: they expire by the server's clock. */
   readonly clock: (() => number) | undefined;
   /** Server's clock minus this process's clock, in milliseconds. `undefined` until a reply contains the server's time. */

@@ -6,7 +6,7 @@ import { boundAfter, rangeUnder } from "./keyspace.ts";
 import { readEntry } from "./reads.ts";
 import type { Operation } from "./script_runner.ts";
 import { LIST } from "./scripts.ts";
-import { writeEntry } from "./writes.ts";
+import { writeEntries } from "./writes.ts";
 
 /** Max number of entries in one request. */
 const PAGE_SIZE = 64;
@@ -77,6 +77,6 @@ function currentTime({ clock, serverAheadMs }: Context): number {
 /** Reads the entry of a key that was listed without one. If there still is none, removes the key from the sorted sets. */
 async function repairKey<T>(context: Context, operation: Operation, key: Key): Promise<Entry<T> | null> {
   const entry = await readEntry<T>(context, operation, key);
-  if (entry === null) await writeEntry(context, operation, { key, ifVersion: null, id: crypto.randomUUID() });
+  if (entry === null) await writeEntries(context, operation, [{ key, ifVersion: null, ttlMs: undefined }]);
   return entry;
 }

@@ -1,9 +1,9 @@
-/** Runs scripts on the server, and repeats interrupted ones until there is a reply or the call times out. */
+/** Sends commands to the server, and repeats interrupted ones until there is a reply or the call times out. */
 import { setTimeout } from "node:timers";
 import { StorageError } from "../../errors.ts";
 import { type BackendCall, createBackendCaller } from "../../storage.ts";
 import type { Connection } from "./connection.ts";
-import type { Script } from "./scripts.ts";
+import { GET, type Script } from "./scripts.ts";
 
 /**
  * Max number of commands without a reply whose calls have ended. At this number calls wait instead of sending, so that a hung
@@ -31,6 +31,8 @@ export interface ScriptCall<R> {
   readonly args: () => string[];
   /** Returns the result, or `undefined` if the script has to run again. */
   readonly parse: (reply: unknown) => R | undefined;
+  /** Whether the script would return this result also if it runs for the second time. Absent: it never does. */
+  readonly isAmbiguous?: (result: R) => boolean;
 }
 
 /**
@@ -51,14 +53,14 @@ export function createScriptRunner(connection: Connection, timeoutMs: number): R
   /** Number of commands without a reply whose calls have ended. */
   let abandoned = 0;
 
-  return async <R>({ operation, script, keys, args, parse }: ScriptCall<R>): Promise<R> => {
+  return async <R>({ operation, script, keys, args, parse, isAmbiguous }: ScriptCall<R>): Promise<R> => {
     /** Whether a command was sent and has no reply yet, and whether the call has ended meanwhile. */
     let [inFlight, isAbandoned] = [false, false];
 
-    async function send(command: "evalsha" | "eval"): Promise<unknown> {
+    async function send(command: () => Promise<unknown>): Promise<unknown> {
       inFlight = true;
       try {
-        return await connection[command](script, keys, args());
+        return await command();
       } finally {
         inFlight = false;
         if (isAbandoned) abandoned--;
@@ -67,11 +69,12 @@ export function createScriptRunner(connection: Connection, timeoutMs: number): R
 
     async function attempt(call: BackendCall): Promise<unknown> {
       call.status = "no reply";
+      if (script === GET && connection.get !== undefined) return await send(() => connection.get!(keys[0]!));
       try {
-        return await send("evalsha");
+        return await send(() => connection.evalsha(script, keys, args()));
       } catch (error) {
         if (call.isSettled || parseError(error).code !== "NOSCRIPT") throw error;
-        return await send("eval");
+        return await send(() => connection.eval(script, keys, args()));
       }
     }
 
@@ -82,6 +85,7 @@ export function createScriptRunner(connection: Connection, timeoutMs: number): R
       return await callServer(operation.describe, operation.signal, async (call) => {
         /** Whether a reply was lost, so that the server may have run the script. */
         let replyLost = false;
+        const interruptions = connection.interruptions?.();
         call.status = "no connection";
         while (!call.isSettled) {
           const state = connection.state();
@@ -102,8 +106,9 @@ export function createScriptRunner(connection: Connection, timeoutMs: number): R
             await retryDelay();
             continue;
           }
+          if (connection.interruptions?.() !== interruptions) replyLost = true;
           const result = parse(reply);
-          if (result !== undefined) return result;
+          if (result !== undefined && !(replyLost && isAmbiguous?.(result))) return result;
           // The server did nothing now, but may have run an earlier attempt.
           if (replyLost) throw fail("the connection was lost, so the outcome is unknown", call.cause);
         }

@@ -3,12 +3,13 @@ import { createHash } from "node:crypto";
 import { FORMAT } from "./entries.ts";
 
 /**
- * Statuses of a write, besides 0: the condition did not hold. The reply to a write is `time of the server * 4 + status`.
- * `TOO_LATE`: the deadline had passed, and nothing was done. `FOREIGN`: other data is stored under the key.
+ * Statuses of a write. The reply is `time of the server * 4 + status`; for `REFUSED` and `FOREIGN` it is a list of that and
+ * the index of the operation. `TOO_LATE`: the deadline had passed, and nothing was done. `REFUSED`: the condition did not
+ * hold, and nothing was done. `FOREIGN`: other data is stored under the key, and nothing was done.
  */
-export const [DONE, TOO_LATE, FOREIGN] = [1, 2, 3];
+export const [REFUSED, DONE, TOO_LATE, FOREIGN] = [0, 1, 2, 3];
 
-/** Conditions of a write. Any other one is the header that the stored entry must have. */
+/** Conditions of an operation. Any other one is the header that the stored entry must have. */
 export const [UNCONDITIONAL, ABSENT] = ["*", "-"];
 
 /** A script. */
@@ -22,7 +23,7 @@ function script(text: string): Script {
   return { text, sha: createHash("sha1").update(text).digest("hex") };
 }
 
-/** Returns an entry. It is a script because only masters run scripts: in a cluster, a plain GET could read a stale replica. */
+/** Returns an entry. Only masters run scripts: in a cluster, a plain GET could read a stale replica. */
 export const GET = script(`return redis.call("GET", KEYS[1])`);
 
 const SERVER_TIME = `
@@ -30,91 +31,123 @@ const SERVER_TIME = `
   local serverTime = time[1] * 1000 + math.floor(time[2] / 1000)`;
 
 /**
- * Puts or deletes an entry.
+ * Applies operations, puts and deletions of different entries. If a condition does not hold, none is applied.
  *
- * KEYS: sorted set of keys, entry, sorted set of expiry times, receipt.
- * ARGV: deadline by the server's clock, condition, encoded entry (empty: delete), TTL or empty, in tests the time.
+ * KEYS: sorted set of keys, sorted set of expiry times, the entries, receipt (may be absent).
+ * ARGV: deadline by the server's clock, header of the entries that this write puts, in tests the time; for each operation
+ * its condition, encoded entry (empty: delete), TTL or empty.
  *
- * The receipt records that this write was done. A repetition of the write finds it and is not done twice. It expires soon
- * after the deadline, because later repetitions are refused by the deadline.
+ * A repetition of the write must not be done twice. The script recognizes it by an entry with the header of this write, or
+ * by the receipt. The receipt expires soon after the deadline, because later repetitions are refused by the deadline.
  *
  * Commands that can fail come first, so that a refused write changes no entry: SET fails if the server is out of memory,
  * ZADD if another program uses the key of the set. A listing removes a key that was added without an entry.
  */
 export const WRITE = script(`${SERVER_TIME}
-  local keySet, entryKey, expirySet, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-  local deadline, condition, text, ttl, testTime = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+  local keySet, expirySet = KEYS[1], KEYS[2]
+  local deadline, own, testTime = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+  local count = (#ARGV - 3) / 3
+  local receipt = KEYS[3 + count]
   local reply = serverTime * 4 -- and the status
+  local now = testTime or serverTime
 
-  if serverTime > deadline then
-    return reply + (redis.call("EXISTS", receipt) == 1 and ${DONE} or ${TOO_LATE})
-  end
-
-  local header = redis.call("GETRANGE", entryKey, 0, 39)
-  local exists = header ~= ""
-  if exists and (string.sub(header, 1, 2) ~= "${FORMAT} " or string.byte(header, 39) ~= 32) then
-    return reply + ${FOREIGN}
-  end
-  local live, now = exists, serverTime
-  if testTime then
-    now = testTime
-    local expiresAt = string.match(redis.call("GETRANGE", entryKey, 39, 59), "^%d+")
-    live = exists and (not expiresAt or tonumber(expiresAt) > now)
+  local headers = {}
+  for i = 1, count do
+    headers[i] = redis.call("GETRANGE", KEYS[2 + i], 0, 39)
+    if string.sub(headers[i], 1, 39) == own then return reply + ${DONE} end
   end
 
-  local holds = condition == "${UNCONDITIONAL}"
-  if condition == "${ABSENT}" then
-    holds = not live
-  elseif not holds then
-    holds = live and string.sub(header, 1, 39) == condition
+  local function wasDone()
+    return receipt and redis.call("EXISTS", receipt) == 1
   end
-  if not holds then
-    -- This write itself may have changed the entry.
-    return reply + (redis.call("EXISTS", receipt) == 1 and ${DONE} or 0)
-  end
+  if serverTime > deadline then return reply + (wasDone() and ${DONE} or ${TOO_LATE}) end
 
-  local function remove(key, entryKey)
-    redis.call("DEL", entryKey)
-    redis.call("ZREM", keySet, key)
-    redis.call("ZREM", expirySet, key)
-  end
-  local base = string.sub(keySet, 1, -#"keys" - 1)
-  local key = string.sub(entryKey, #base + #"entry:" + 1)
-  local receiptMs = deadline - serverTime + 1000
-  if text == "" then
-    -- The receipt is written last: a server that is out of memory refuses SET, and must not refuse the deletion with it.
-    if redis.call("EXISTS", receipt) == 1 then return reply + ${DONE} end
-    remove(key, entryKey)
-    redis.call("SET", receipt, "", "PX", receiptMs)
-    return reply + ${DONE}
-  end
-  if not redis.call("SET", receipt, "", "NX", "PX", receiptMs) then return reply + ${DONE} end
-  if not exists then redis.call("ZADD", keySet, 0, key) end
-  if not ttl then
-    if string.sub(header, 40) ~= "-" then redis.call("ZREM", expirySet, key) end
-    redis.call("SET", entryKey, text)
-    return reply + ${DONE}
-  end
-
-  local expiresAt = math.min(math.ceil(now + ttl), 9007199254740991)
-  -- Redis keeps a key for one millisecond more than PX.
-  local px = expiresAt - now - (testTime and 0 or 1)
-  if px <= 0 then
-    remove(key, entryKey)
-  else
-    local digits = string.format("%.0f", expiresAt)
-    redis.call("ZADD", expirySet, digits, key)
-    local expiring = string.sub(text, 1, 39) .. digits .. string.sub(text, 41)
-    if testTime then
-      redis.call("SET", entryKey, expiring)
-    else
-      redis.call("SET", entryKey, expiring, "PX", px)
+  local hasPut = false
+  for i = 1, count do
+    local header, condition = headers[i], ARGV[1 + 3 * i]
+    hasPut = hasPut or ARGV[2 + 3 * i] ~= ""
+    local live = header ~= ""
+    if live and (string.sub(header, 1, 2) ~= "${FORMAT} " or string.byte(header, 39) ~= 32) then
+      return {reply + ${FOREIGN}, i - 1}
+    end
+    if live and testTime then
+      local expiresAt = string.match(redis.call("GETRANGE", KEYS[2 + i], 39, 59), "^%d+")
+      live = not expiresAt or tonumber(expiresAt) > now
+    end
+    local holds = condition == "${UNCONDITIONAL}"
+    if condition == "${ABSENT}" then
+      holds = not live
+    elseif not holds then
+      holds = live and string.sub(header, 1, 39) == condition
+    end
+    if not holds then
+      -- This write itself may have changed the entry.
+      if wasDone() then return reply + ${DONE} end
+      return {reply + ${REFUSED}, i - 1}
     end
   end
-  -- Each write with a TTL removes up to two expired entries, so they do not accumulate. The write is done, so failures
-  -- here are ignored.
-  for _, expired in ipairs(redis.call("ZRANGEBYSCORE", expirySet, "-inf", now, "LIMIT", 0, 2)) do
-    pcall(remove, expired, base .. "entry:" .. expired)
+
+  local receiptMs = deadline - serverTime + 1000
+  if receipt then
+    if hasPut then
+      if not redis.call("SET", receipt, "", "NX", "PX", receiptMs) then return reply + ${DONE} end
+    elseif wasDone() then
+      return reply + ${DONE}
+    end
+  end
+
+  local base = string.sub(keySet, 1, -#"keys" - 1)
+  local prefixBytes = #base + #"entry:"
+  local function remove(key, entryKey, neverExpires)
+    redis.call("DEL", entryKey)
+    redis.call("ZREM", keySet, key)
+    if not neverExpires then redis.call("ZREM", expirySet, key) end
+  end
+  local ttls = 0
+  for i = 1, count do
+    local entryKey, header, text, ttl = KEYS[2 + i], headers[i], ARGV[2 + 3 * i], tonumber(ARGV[3 + 3 * i])
+    local key = string.sub(entryKey, prefixBytes + 1)
+    local neverExpires = string.sub(header, 40) == "-"
+    if text == "" then
+      -- Without an entry, there may be the rest of an expired one.
+      if header ~= "" then
+        remove(key, entryKey, neverExpires)
+      elseif redis.call("ZREM", keySet, key) == 1 then
+        redis.call("ZREM", expirySet, key)
+      end
+    else
+      if header == "" and redis.call("ZADD", keySet, 0, key) == 1 then neverExpires = true end
+      if not ttl then
+        if not neverExpires then redis.call("ZREM", expirySet, key) end
+        redis.call("SET", entryKey, text)
+      else
+        ttls = ttls + 1
+        local expiresAt = math.min(math.ceil(now + ttl), 9007199254740991)
+        -- Redis keeps a key for one millisecond more than PX.
+        local px = expiresAt - now - (testTime and 0 or 1)
+        if px <= 0 then
+          remove(key, entryKey)
+        else
+          local digits = string.format("%.0f", expiresAt)
+          redis.call("ZADD", expirySet, digits, key)
+          local expiring = string.sub(text, 1, 39) .. digits .. string.sub(text, 41)
+          if testTime then
+            redis.call("SET", entryKey, expiring)
+          else
+            redis.call("SET", entryKey, expiring, "PX", px)
+          end
+        end
+      end
+    end
+  end
+  -- A server that is out of memory refuses SET, and must not refuse deletions with it.
+  if receipt and not hasPut then redis.call("SET", receipt, "", "PX", receiptMs) end
+  -- Each put with a TTL removes up to two expired entries, so they do not accumulate. The write is done, so failures here
+  -- are ignored.
+  if ttls > 0 then
+    for _, expired in ipairs(redis.call("ZRANGEBYSCORE", expirySet, "-inf", now, "LIMIT", 0, 2 * ttls)) do
+      pcall(remove, expired, base .. "entry:" .. expired)
+    end
   end
   return reply + ${DONE}`);
 

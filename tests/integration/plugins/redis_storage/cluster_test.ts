@@ -66,6 +66,21 @@ describe("redisStorage() on a cluster", () => {
   });
 
   for (const library of LIBRARIES) {
+    it(`reads by a script, which only masters run, with ${library}`, async () => {
+      const { client, close } = await connectRedis(library, cluster.ports);
+      try {
+        const storage = redisStorage(client);
+        await storage.put(["a"], 1);
+        for (const node of cluster.nodes) await node.command("CONFIG", "RESETSTAT");
+        assert.equal((await storage.get(["a"]))?.value, 1);
+        const stats = await Promise.all(cluster.nodes.map((node) => node.command("INFO", "commandstats")));
+        const calls = [...stats.join("\n").matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)];
+        assert.equal(calls.length, 1);
+      } finally {
+        close();
+      }
+    });
+
     it(`follows its slot to another node, with ${library}`, async () => {
       const { client, close } = await connectRedis(library, cluster.ports);
       try {
@@ -77,6 +92,8 @@ describe("redisStorage() on a cluster", () => {
         const listed: unknown[] = [];
         for await (const { value } of storage.list([])) listed.push(value);
         assert.deepEqual(listed, [2]);
+        const result = await storage.write!([{ put: ["b"], value: 3 }, { put: ["a"], value: 3 }, { delete: ["c"] }]);
+        assert.equal(result.ok, true);
       } finally {
         close();
       }

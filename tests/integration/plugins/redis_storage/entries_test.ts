@@ -39,6 +39,7 @@ const METHODS: readonly { readonly name: string; readonly call: (storage: Storag
   { name: "delete", call: (storage) => storage.delete(KEY) },
   { name: "delete of a version", call: (storage) => storage.delete(KEY, { ifVersion: "x" }) },
   { name: "list", call: (storage) => all(storage.list([])) },
+  { name: "write", call: (storage) => storage.write!([{ delete: ["other"] }, { put: KEY, value: 1 }]) },
 ];
 
 /** Returns the number of calls by command during `run`, without those that clients make on their own. */
@@ -152,20 +153,80 @@ describe("redisStorage()", () => {
 
   it("sends one command for each call after the first write, and never scans the database", async () => {
     for (let i = 0; i < 200; i++) await storage.put(["many", String(i)], i);
-    const scriptCalls = async (run: () => Promise<unknown>): Promise<number> => {
-      const { evalsha = 0, ...others } = await commands(run);
-      const { eval: whole = 0, scan = 0, keys = 0 } = others;
-      assert.deepEqual({ whole, scan, keys }, { whole: 0, scan: 0, keys: 0 });
-      return evalsha;
-    };
     await all(storage.list(["none"]));
-    await storage.get(KEY);
-    assert.equal(await scriptCalls(() => storage.get(KEY)), 1, "get");
-    assert.equal(await scriptCalls(() => storage.put(KEY, 1)), 1, "put");
-    assert.equal(await scriptCalls(() => storage.put(KEY, 1, { ifVersion: null })), 1, "refused put");
-    assert.equal(await scriptCalls(() => storage.delete(KEY)), 1, "delete");
-    assert.equal(await scriptCalls(() => all(storage.list(["many"], { limit: 64 }))), 1, "list of 64");
-    assert.equal(await scriptCalls(() => all(storage.list(["many"]))), 4, "list of 200");
+    const sent = async (run: () => Promise<unknown>): Promise<Record<string, number>> => {
+      const { evalsha = 0, eval: whole = 0, scan = 0, keys = 0, get = 0 } = await commands(run);
+      assert.deepEqual({ whole, scan, keys }, { whole: 0, scan: 0, keys: 0 });
+      return evalsha === 0 ? { get } : { evalsha };
+    };
+    assert.deepEqual(await sent(() => storage.get(KEY)), { get: 1 }, "get");
+    assert.deepEqual(await sent(() => storage.put(KEY, 1)), { evalsha: 1 }, "put");
+    assert.deepEqual(await sent(() => storage.put(KEY, 1, { ifVersion: null })), { evalsha: 1 }, "refused put");
+    assert.deepEqual(await sent(() => storage.delete(KEY)), { evalsha: 1 }, "delete");
+    const operations = Array.from({ length: 20 }, (_, i) => ({ put: [...KEY, String(i)] as Key, value: 1 }));
+    assert.deepEqual(await sent(() => storage.write!([...operations, { delete: KEY }])), { evalsha: 1 }, "write");
+    assert.deepEqual(await sent(() => all(storage.list(["many"], { limit: 64 }))), { evalsha: 1 }, "list of 64");
+    assert.deepEqual(await sent(() => all(storage.list(["many"]))), { evalsha: 4 }, "list of 200");
+  });
+
+  it("runs few commands in the script of a write", async () => {
+    const { version } = await storage.put(KEY, 1) as { readonly version: string };
+    assert.deepEqual(await commands(() => storage.put(KEY, 2, { ifVersion: version })), {
+      ...{ evalsha: 1, time: 1, getrange: 1, set: 1 },
+    });
+    const entry = await storage.get(KEY);
+    const run = async (): Promise<void> => {
+      await storage.write!([
+        { put: ["due", "2"], value: 1 },
+        { put: KEY, value: 3, ifVersion: entry!.version },
+        { delete: ["due", "1"] },
+      ]);
+    };
+    await storage.put(["due", "1"], 1);
+    assert.deepEqual(await commands(run), { evalsha: 1, time: 1, getrange: 3, zadd: 1, set: 2, del: 1, zrem: 1 });
+  });
+
+  it("leaves no receipt of a write that requires a version", async () => {
+    const receipts = async (): Promise<number> => (await server.command<string[]>("KEYS", "*:receipt:*")).length;
+    const { version } = await storage.put(KEY, 1) as { readonly version: string };
+    assert.equal(await receipts(), 1, "without a condition");
+    await server.command("FLUSHALL");
+    await storage.put(KEY, 1, { ifVersion: null });
+    assert.equal(await receipts(), 1, "create");
+    await storage.put(KEY, 2, { ifVersion: version });
+    await storage.put(KEY, 2, { ifVersion: (await storage.get(KEY))!.version });
+    const { version: last } = (await storage.get(KEY))!;
+    await storage.write!([{ put: ["a"], value: 1 }, { delete: ["b"] }, { put: KEY, value: 3, ifVersion: last }]);
+    assert.equal((await storage.get(KEY))?.value, 3);
+    assert.equal(await receipts(), 1);
+  });
+
+  it("starts no timer of the client for a command", async () => {
+    const { timeout } = AbortSignal;
+    let timers = 0;
+    AbortSignal.timeout = (ms) => {
+      timers++;
+      return timeout.call(AbortSignal, ms);
+    };
+    try {
+      await opened.client.get("a");
+      assert.equal(timers, 1, "the client's own command");
+      for (const { call } of METHODS) await call(storage);
+      assert.equal(timers, 1);
+    } finally {
+      AbortSignal.timeout = timeout;
+    }
+  });
+
+  it("removes what an expired entry has left, when it writes or deletes the entry", async () => {
+    for (const write of [() => storage.put(KEY, 2), () => storage.delete(KEY)]) {
+      await storage.put(KEY, 1, { ttlMs: 60_000 });
+      await server.command("DEL", RAW_KEY); // as Redis does when the entry expires
+      await write();
+      assert.equal(await server.command("ZCARD", "{onappupdate}:expiry"), 0);
+      assert.equal(await server.command("ZCARD", "{onappupdate}:keys"), await storage.get(KEY) === null ? 0 : 1);
+      await storage.delete(KEY);
+    }
   });
 
   it("lists past many expired entries, and removes them", async () => {

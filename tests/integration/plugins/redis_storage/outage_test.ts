@@ -50,6 +50,21 @@ const METHODS: readonly { readonly name: string; readonly call: (storage: Storag
   { name: "put of a new entry", call: (storage) => storage.put(["new"], "late", { ifVersion: null }) },
   { name: "delete", call: (storage) => storage.delete(KEY) },
   { name: "list", call: (storage) => all(storage.list([])) },
+  { name: "write", call: (storage) => storage.write!([{ put: KEY, value: "late" }, { delete: ["new"] }]) },
+];
+
+/** Every kind of write of KEY, over an entry with the version `ifVersion`. */
+const WRITES: readonly (readonly [
+  string,
+  (storage: Storage, ifVersion: string | null) => Promise<{ readonly ok: boolean }>,
+])[] = [
+  ["put", (storage) => storage.put(KEY, "mine")],
+  ["create", (storage) => storage.put(KEY, "mine", { ifVersion: null })],
+  ["compare-and-set", (storage, ifVersion) => storage.put(KEY, "mine", { ifVersion })],
+  ["delete", (storage) => storage.delete(KEY)],
+  ["compare-and-delete", (storage, ifVersion) => storage.delete(KEY, { ifVersion: ifVersion! })],
+  ["write() with create", (storage) => storage.write!([{ put: KEY, value: "mine", ifVersion: null }])],
+  ["write() with delete", (storage, ifVersion) => storage.write!([{ delete: KEY, ifVersion: ifVersion! }])],
 ];
 
 for (const library of LIBRARIES) {
@@ -76,7 +91,9 @@ for (const library of LIBRARIES) {
         for (const { call } of METHODS) {
           await assert.rejects(
             call(storage),
-            storageError(/^cannot \w+ \[.*\] (from|into|in) Redis: no (connection|reply) for 300 milliseconds$/),
+            storageError(
+              /^cannot (\w+ \[.*\] (from|into|in)|write to) Redis: no (connection|reply) for 300 milliseconds$/,
+            ),
           );
         }
       } finally {
@@ -130,31 +147,50 @@ for (const library of LIBRARIES) {
     });
 
     for (const meanwhile of ["nothing", "another write", "a deletion"]) {
-      it(`loses the reply to a write, with ${meanwhile} after it: the write is ok, and done once`, async () => {
+      it(`loses the reply to a write, with ${meanwhile} after it: the write is done once, and is never refused`, async () => {
         const { storage, proxy } = await openBehind();
         const after = async (): Promise<void> => {
           if (meanwhile === "another write") await other.put(KEY, "other");
           if (meanwhile === "a deletion") await other.delete(KEY);
         };
-        for (const what of ["put", "create", "compare-and-set", "delete", "compare-and-delete"]) {
+        for (const [what, call] of WRITES) {
           await other.delete(KEY);
-          const before = what === "create" ? undefined : await other.put(KEY, "before");
+          const before = /create/.test(what) ? undefined : await other.put(KEY, "before");
           const ifVersion = before?.ok ? before.version : null;
           proxy.loseReply(after);
-          const result = await (what === "put"
-            ? storage.put(KEY, "mine")
-            : what === "delete"
-            ? storage.delete(KEY)
-            : what === "compare-and-delete"
-            ? storage.delete(KEY, { ifVersion: ifVersion! })
-            : storage.put(KEY, "mine", { ifVersion }));
-          assert.equal(result.ok, true, what);
-          const mine = what.endsWith("delete") ? undefined : "mine";
+          const result = call(storage, ifVersion);
+          if (what === "compare-and-set" && meanwhile !== "nothing") {
+            // It has no receipt, and its version is gone.
+            await assert.rejects(result, storageError(/ Redis: the connection was lost, so the outcome is unknown$/));
+          } else assert.equal((await result).ok, true, what);
+          const mine = /delete/.test(what) ? undefined : "mine";
           const wanted = { "nothing": mine, "another write": "other", "a deletion": undefined }[meanwhile];
           assert.equal((await other.get(KEY))?.value, wanted, what);
         }
       });
     }
+
+    it("loses the reply to a write(): it is recognized by one of its entries that is still there", async () => {
+      const { storage, proxy } = await openBehind();
+      const before = await other.put(KEY, "before");
+      const ifVersion = before.ok ? before.version : null;
+      proxy.loseReply(() => other.put(KEY, "other"));
+      const result = await storage.write!([{ put: ["a"], value: 1 }, { put: KEY, value: "mine", ifVersion }]);
+      assert.equal(result.ok, true);
+      assert.equal(result.ok && result.versions[0], (await other.get(["a"]))?.version);
+      assert.equal((await other.get(KEY))?.value, "other");
+    });
+
+    it("loses the connection before a compare-and-set: the call is repeated, and done", async () => {
+      const { storage, proxy } = await openBehind({ timeoutMs: 60_000 });
+      const before = await storage.put(KEY, "before");
+      const ifVersion = before.ok ? before.version : null;
+      const result = storage.put(KEY, "mine", { ifVersion });
+      await proxy.stop();
+      await proxy.start();
+      assert.equal((await result).ok, true);
+      assert.equal((await other.get(KEY))?.value, "mine");
+    });
 
     it("has lost the scripts: they are sent again", async () => {
       const storage = await open();
@@ -217,12 +253,17 @@ for (const library of LIBRARIES) {
 }
 
 describe("redisStorage() with a client that", () => {
-  const client = (evalSha: NodeRedisClient["evalSha"]): NodeRedisClient => ({
-    isOpen: true,
-    isReady: true,
-    evalSha,
-    eval: evalSha,
-  });
+  /** Returns a client that sends every command by `send`, and none without the options that the storage sets. */
+  const client = (send: () => Promise<unknown>): NodeRedisClient => {
+    const unset = (): Promise<never> => Promise.reject(new Error("sent with a timer of the client"));
+    return {
+      ...{ isOpen: true, isReady: true, get: unset, evalSha: unset, eval: unset },
+      withCommandOptions: (options: { readonly timeout?: number }) => {
+        assert.deepEqual(options, { timeout: undefined });
+        return { get: send, evalSha: send, eval: send };
+      },
+    };
+  };
 
   it("is never answered: at most about a hundred abandoned commands stay in it", async () => {
     let sent = 0;
