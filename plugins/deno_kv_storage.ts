@@ -12,35 +12,45 @@
  * **Stored keys**. Values are bytes in UTF-8. They are JSON, because Deno KV stores objects in the format of the runtime's
  * V8, which older runtimes cannot read.
  *
- * | key                                        | value                                                                    |
- * | ------------------------------------------ | ------------------------------------------------------------------------ |
- * | `["onappupdate", "entry", …parts of key]`  | `format`, `writeId`, `key`, `value`, and `expiresAt` if it expires       |
- * | `["onappupdate", "chunk", writeId, index]` | chunk of a value above 64 KiB; its entry has `chunks` instead of `value` |
+ * | key                                               | value                                                                    |
+ * | ------------------------------------------------- | ------------------------------------------------------------------------ |
+ * | `["onappupdate", "entry", …parts of key]`         | `format`, `writeId`, `key`, `value`, and `expiresAt` if it expires       |
+ * | `["onappupdate", "chunk", SHA-256 of key, index]` | chunk of a value above 64 KiB; its entry has `chunks` instead of `value` |
  *
  * **Requests**. An entry and its chunks are written and deleted in one atomic operation. `get` is one request, two for a
- * value in chunks. `put` and `delete` with `ifVersion` are one request if they succeed. Without `ifVersion`, `put` is one
- * request for a new entry and three for an existing one, and `delete` is two. A listing is one request for each 64 entries,
- * and two more for each value in chunks.
+ * value in chunks. `put` and `delete` are one request; if a condition does not hold, two. Without `ifVersion` they replace
+ * what is there without reading it, and delete the keys of all twelve chunks that it may have. `write` is one atomic
+ * operation if Deno KV takes it at once: up to 10 conditions, 76 operations and 800 KiB. A larger write is split, in order,
+ * into several atomic operations. A listing is one request for each 64 entries, and two more for each value in chunks.
  *
  * **Outages**. A request fails with `StorageError` if the database reports an error or `timeoutMs` is over. Only requests
- * that a lock of another process refused are repeated. If the reply to a `put` is lost, the storage reads the entry and
- * recognizes its own write by the `writeId`, or rejects with `StorageError`. A `delete` rejects.
+ * that a lock of another process refused are repeated. If the reply to a `put`, or to a `write` with one, is lost, the
+ * storage reads the entry and recognizes its own write by the `writeId`, or rejects with `StorageError`. A `delete` rejects.
  *
  * Connections to a remote database repeat requests on their own. If the first attempt succeeded and the second is refused,
- * `put` finds that out, unless another process has written the entry since. `delete` with `ifVersion` does not: it then
- * resolves to `{ ok: false }` although it has deleted the entry.
+ * `put` and `write` find that out, unless another process has written the entry since. `delete` with `ifVersion` does not:
+ * it then resolves to `{ ok: false }` although it has deleted the entry. Without `ifVersion`, a repeated `put` or `delete`
+ * also replaces what another process has written in between.
  *
  * @module
  */
 import type { Storage } from "../mod.ts";
-import { createBackendCaller, encodeValue, expiryOf, type Key } from "../storage.ts";
+import {
+  createBackendCaller,
+  type EncodedOperation,
+  encodeOperations,
+  encodeValue,
+  expiryOf,
+  type Key,
+  type WriteResult,
+} from "../storage.ts";
 import { callDatabase, type Context } from "./deno_kv_storage/context.ts";
 import { encodeEntry, MAX_VALUE_BYTES } from "./deno_kv_storage/entries.ts";
 import { createKeyspace } from "./deno_kv_storage/keyspace.ts";
 import type { KvAtomicLike, KvEntryLike, KvKeyLike, KvLike } from "./deno_kv_storage/kv.ts";
 import { listEntries } from "./deno_kv_storage/listing.ts";
 import { readEntry } from "./deno_kv_storage/reads.ts";
-import { deleteEntry, expectedEntry, putEntry } from "./deno_kv_storage/writes.ts";
+import { type EntryWrite, writeEntries } from "./deno_kv_storage/writes.ts";
 
 export type { KvAtomicLike, KvEntryLike, KvKeyLike, KvLike };
 
@@ -76,14 +86,15 @@ export interface DenoKvStorageOptions {
 /**
  * Creates a storage on the database `kv`. You own the handle: close it after `app.close()`.
  *
- * When `put` or `delete` resolves, the write is on disk for a file, or in the database of Deno Deploy. While another
+ * When `put`, `delete` or `write` resolves, the write is on disk for a file, or in the database of Deno Deploy. While another
  * process writes to the file, requests are repeated until `timeoutMs` is over. A write that timed out may have been done.
  *
  * Entries expire at their exact time by `clock`. The database removes them a minute later or more.
  *
  * A key can have 2046 bytes including `prefix`, with a few bytes of overhead for each part; a value can have 768 KiB of JSON
- * in UTF-8. Methods throw `StorageError` for more, if the database fails, or if other data is stored under the key, and
- * `FormatError` if a newer version of this library wrote the entry. `put` throws `TypeError` for a value that JSON cannot
+ * in UTF-8. Methods throw `StorageError` for more, and if the database fails. Those that read the entry also throw it if
+ * other data is stored under the key, and `FormatError` if a newer version of this library wrote the entry; `put` and
+ * `delete` without `ifVersion` do not read it. `put` throws `TypeError` for a value that JSON cannot
  * represent, and for a `ttlMs` that is not a finite number.
  *
  * @throws {TypeError} if a part of `prefix` is not a well-formed string, or `timeoutMs` is not above 0 and below 2^31
@@ -110,6 +121,20 @@ export function denoKvStorage(
 ): Storage {
   const context: Context = { kv, keyspace: createKeyspace(prefix), clock, call: createBackendCaller(timeoutMs) };
 
+  function prepare({ key, json, ifVersion, ttlMs }: Omit<EncodedOperation, "encodedKey">): EntryWrite {
+    const kvKey = context.keyspace.entry(key);
+    const encoded = json === undefined ? undefined : encodeEntry(key, json, expiryOf(key, clock(), ttlMs), ttlMs);
+    return { key, kvKey, ifVersion, encoded };
+  }
+
+  function writeAll(
+    action: string,
+    signal: AbortSignal | undefined,
+    writes: readonly EntryWrite[],
+  ): Promise<WriteResult> {
+    return callDatabase(context, action, signal, (send) => writeEntries(context, send, writes));
+  }
+
   return {
     name: "deno-kv",
     capabilities: { durable: scope !== "process", scope, maxValueBytes: MAX_VALUE_BYTES },
@@ -123,26 +148,21 @@ export function denoKvStorage(
 
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
       signal?.throwIfAborted();
-      const kvKey = context.keyspace.entry(key);
-      const encoded = encodeEntry(key, encodeValue(key, value), expiryOf(key, clock(), ttlMs), ttlMs);
-      const expected = expectedEntry(context, ifVersion);
-      if (expected === undefined) return { ok: false };
-      const action = `put ${JSON.stringify(key)} into`;
-      return await callDatabase(
-        context,
-        action,
-        signal,
-        (send) => putEntry(context, send, kvKey, encoded, { ifVersion, expected }),
-      );
+      const write = prepare({ key: [...key], json: encodeValue(key, value), ifVersion, ttlMs });
+      const result = await writeAll(`put ${JSON.stringify(key)} into`, signal, [write]);
+      return result.ok ? { ok: true, version: result.versions[0]! } : { ok: false };
     },
 
     delete: async (key, { ifVersion, signal } = {}) => {
       signal?.throwIfAborted();
-      const kvKey = context.keyspace.entry(key);
-      const expected = expectedEntry(context, ifVersion);
-      if (expected === undefined) return { ok: false };
-      const action = `delete ${JSON.stringify(key)} from`;
-      return await callDatabase(context, action, signal, (send) => deleteEntry(context, send, kvKey, expected));
+      const write = prepare({ key: [...key], ifVersion, ttlMs: undefined });
+      const { ok } = await writeAll(`delete ${JSON.stringify(key)} from`, signal, [write]);
+      return { ok };
+    },
+
+    write: async (operations, { signal } = {}) => {
+      signal?.throwIfAborted();
+      return await writeAll("write to", signal, encodeOperations(operations).map(prepare));
     },
 
     list: (prefix, options = {}) => listEntries(context, prefix, options),

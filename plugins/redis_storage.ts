@@ -34,14 +34,20 @@
  * | `{onappupdate}:expiry`                  | sorted set of the keys of entries that expire, by time of expiry          |
  * | `{onappupdate}:receipt:` and a write id | empty string: this write was done; expires a second after its deadline    |
  *
- * **Requests**. Each call is one request: a script, which the server runs as a whole. Only masters run scripts. A listing is
- * one request for each 64 entries. The first write of a storage takes a second request, to learn the server's time. Entries
- * expire by the server's clock.
+ * **Requests**. Each call is one request: `GET` for `get`, otherwise a script, which the server runs as a whole. `write`
+ * applies all operations, or none if a condition does not hold. In a cluster and with Sentinel, `get` is a script, too: only
+ * masters run scripts, and a replica may be behind. A listing is one request for each 64 entries. The first write of a
+ * storage takes a second request, to learn the server's time. Entries expire by the server's clock.
  *
- * **Outages**. The storage repeats an interrupted request until `timeoutMs` is over; ioredis repeats some on its own. The
- * server recognizes a repeated write by its receipt, so the write is done once, and a lost reply is never reported as a
- * failed condition. The server ignores a write that reaches it after `timeoutMs`, because it was queued or the server was
- * paused.
+ * **Outages**. The storage repeats an interrupted request until `timeoutMs` is over; ioredis and Sentinel clients repeat
+ * some on their own. A repeated write is done once, and a lost reply is never reported as a failed condition:
+ *
+ * - A write that requires a version is recognized by the version that it stored. If another process has replaced that in
+ *   the meantime, the call rejects with `StorageError`, because the outcome is unknown.
+ * - Every other write leaves a receipt, by which the server recognizes it. Through Sentinel, every write does.
+ *
+ * The server ignores a write that reaches it after `timeoutMs`, because it was queued or the server was paused. `redis`
+ * starts no timer for the storage's commands, which have `timeoutMs`.
  *
  * @module
  */
@@ -91,7 +97,7 @@ export interface RedisStorageOptions {
 /**
  * Creates a storage on `client`. You own the client: close it after `app.close()`.
  *
- * When `put` or `delete` resolves, the write is in the memory of the master; with `appendfsync always`, also on its disk.
+ * When `put`, `delete` or `write` resolves, the write is in the memory of the master; with `appendfsync always`, also on its disk.
  *
  * While the client has no connection, calls wait. They resolve if the server is back in time, and fail with
  * `StorageError` when `timeoutMs` is over. They are not put into the client's own queue, so none of them is sent after it

@@ -7,7 +7,8 @@ import type { KvEntryLike } from "./kv.ts";
 const FORMAT = 1;
 /** Max size of a chunk. Deno KV allows 65,536 bytes for a value, and 819,200 for an atomic operation with its keys. */
 const CHUNK_BYTES = 65_536;
-const MAX_CHUNKS = 12;
+/** Max number of chunks of a value. */
+export const MAX_CHUNKS = 12;
 /** Max size of the JSON of a value. */
 export const MAX_VALUE_BYTES: number = MAX_CHUNKS * CHUNK_BYTES;
 /**

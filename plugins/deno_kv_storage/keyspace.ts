@@ -1,4 +1,5 @@
 /** Keys that a storage uses in the database. */
+import { createHash } from "node:crypto";
 import { StorageError } from "../../errors.ts";
 import { assertKey, encodeKey, type Key } from "../../storage.ts";
 import type { KvKeyLike } from "./kv.ts";
@@ -23,8 +24,10 @@ export interface Keyspace {
   readonly entry: (key: Key) => KvKeyLike;
   /** Returns the range of the entries under `prefix`, after the entry `after`. Throws as `entry` does. */
   readonly range: (prefix: readonly string[], after?: Key) => { readonly start: KvKeyLike; readonly end: KvKeyLike };
-  /** Returns the key of a chunk of a large value. */
-  readonly chunk: (writeId: string, index: number) => KvKeyLike;
+  /** Returns the keys of the chunks of an entry's value, by their index. */
+  readonly chunks: (key: Key) => (index: number) => KvKeyLike;
+  /** Returns the max size of the key of an entry, and of the key of a chunk, in bytes. */
+  readonly sizes: (key: Key) => { readonly entry: number; readonly chunk: number };
 }
 
 /**
@@ -35,11 +38,12 @@ export interface Keyspace {
 export function createKeyspace(prefix: readonly string[]): Keyspace {
   encodeKey(prefix); // throws for a string that is not well-formed
   const root = [...prefix];
+  const chunkBytes = bytesOf([...root, "chunk", "x".repeat(43), "x".repeat(8)]);
 
   function under(parts: readonly string[]): readonly (string | number | boolean | Uint8Array)[] {
     encodeKey(parts); // throws for a string that is not well-formed
     const kvKey = [...root, "entry", ...parts];
-    const bytes = kvKey.reduce((sum, part) => sum + 2 + encoder.encode(part.replaceAll("\0", "\0\0")).length, 0);
+    const bytes = bytesOf(kvKey);
     if (bytes <= MAX_KEY_BYTES) return kvKey;
     const start = JSON.stringify(parts).slice(0, 60);
     throw new StorageError(
@@ -61,6 +65,16 @@ export function createKeyspace(prefix: readonly string[]): Keyspace {
         end: [...kvPrefix, AFTER_STRINGS],
       };
     },
-    chunk: (writeId, index) => [...root, "chunk", writeId, index],
+    chunks: (key) => {
+      // A digest, because the keys of all chunks must fit into an atomic operation next to the largest value.
+      const digest = createHash("sha256").update(encodeKey(key)).digest("base64url");
+      return (index) => [...root, "chunk", digest, index];
+    },
+    sizes: (key) => ({ entry: bytesOf([...root, "entry", ...key]), chunk: chunkBytes }),
   };
+}
+
+/** Returns the size of a key of strings in the database. */
+function bytesOf(kvKey: readonly string[]): number {
+  return kvKey.reduce((sum, part) => sum + 2 + encoder.encode(part.replaceAll("\0", "\0\0")).length, 0);
 }

@@ -24,15 +24,17 @@ export async function readEntry<T>(context: Context, send: Send, kvKey: KvKeyLik
   }
 }
 
-/** Resolves to the JSON of a value in chunks; `undefined` if a chunk is missing. */
+/** Resolves to the JSON of a value in chunks; `undefined` if a chunk is missing, or is one of another value. */
 async function readChunks(
   { kv, keyspace }: Context,
   send: Send,
-  { writeId, chunks: count = 0 }: StoredEntry,
+  { key, versionstamp, chunks: count = 0 }: StoredEntry,
 ): Promise<string | undefined> {
-  const range = { start: keyspace.chunk(writeId, 0), end: keyspace.chunk(writeId, count) };
+  const chunkKey = keyspace.chunks(key);
+  const range = { start: chunkKey(0), end: chunkKey(count) };
   const chunks = await send(() => collect(kv.list(range, { limit: count, batchSize: count })));
-  if (chunks.length < count) return undefined;
+  // An entry and its chunks are set by one atomic operation, which gives them the same versionstamp.
+  if (chunks.length < count || chunks.some((chunk) => chunk.versionstamp !== versionstamp)) return undefined;
   const decoder = new TextDecoder("utf-8", { fatal: true });
   return chunks.map(({ value }) => decoder.decode(value as Uint8Array, { stream: true })).join("") + decoder.decode();
 }

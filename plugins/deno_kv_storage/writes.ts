@@ -1,84 +1,111 @@
-/** Writes and deletes entries, each in one atomic operation with the chunks of its value. */
-import { isExpired, type PutResult } from "../../storage.ts";
+/** Writes and deletes entries by atomic operations, together with the chunks of their values. */
+import { isExpired, type Key, type WriteResult } from "../../storage.ts";
+import { createBatches } from "./batches.ts";
 import type { Context, Send } from "./context.ts";
-import { decodeVersion, type EncodedEntry, encodeVersion, type EntryRef } from "./entries.ts";
+import {
+  decodeVersion,
+  type EncodedEntry,
+  encodeVersion,
+  type EntryRef,
+  MAX_CHUNKS,
+  type StoredEntry,
+} from "./entries.ts";
 import type { CommitResult, KvAtomicLike, KvKeyLike } from "./kv.ts";
 import { findEntry } from "./reads.ts";
 
-/**
- * Returns the entry that a write replaces according to its condition: `null` if the condition is not a version, and
- * `undefined` if no unexpired entry can have this version.
- */
-export function expectedEntry({ clock }: Context, ifVersion: string | null | undefined): EntryRef | null | undefined {
-  if (typeof ifVersion !== "string") return null;
-  const ref = decodeVersion(ifVersion);
-  return ref === undefined || isExpired(ref, clock()) ? undefined : ref;
+/** A put of one entry, or a deletion. */
+export interface EntryWrite {
+  readonly key: Key;
+  readonly kvKey: KvKeyLike;
+  readonly ifVersion: string | null | undefined;
+  /** The entry. Absent: the write deletes. */
+  readonly encoded?: EncodedEntry | undefined;
 }
 
-/** Writes an entry if the condition holds. One request if the stored entry is `expected`. */
-export async function putEntry(
-  context: Context,
-  send: Send,
-  kvKey: KvKeyLike,
-  encoded: EncodedEntry,
-  { ifVersion, expected }: { readonly ifVersion: string | null | undefined; readonly expected: EntryRef | null },
-): Promise<PutResult> {
-  for (let replaced = expected;;) {
+/**
+ * Applies the writes in order, as many as possible in each atomic operation, and stops at the first whose condition does
+ * not hold. One request for each atomic operation; if a condition does not hold, one more for each condition.
+ */
+export async function writeEntries(context: Context, send: Send, writes: readonly EntryWrite[]): Promise<WriteResult> {
+  const versions: (string | undefined)[] = [];
+  for (const batch of createBatches(context.keyspace, writes)) {
+    const result = await writeBatch(context, send, batch);
+    if (!result.ok) return { ok: false, failedAt: versions.length + result.failedAt };
+    versions.push(...result.versions);
+  }
+  return { ok: true, versions };
+}
+
+/** Applies all writes of a batch in one atomic operation, or none. */
+async function writeBatch(context: Context, send: Send, batch: readonly EntryWrite[]): Promise<WriteResult> {
+  const { clock } = context;
+  const succeed = (versionstamp: string): WriteResult => ({
+    ok: true,
+    versions: batch.map(({ encoded }) => encoded && encodeVersion({ ...encoded, versionstamp })),
+  });
+  /** The entries that the writes with a condition replace; `null`: none; `undefined`: no entry has this version. */
+  let replaced = batch.map(({ ifVersion }) => expectedEntry(ifVersion, clock()));
+  const firstPut = batch.findIndex(({ encoded }) => encoded !== undefined);
+  if (replaced[0] === undefined) return { ok: false, failedAt: 0 };
+  for (;;) {
     let failure: { readonly error: unknown } | undefined;
-    try {
-      const result = await send(() => commitPut(context, kvKey, replaced, encoded));
-      if (result.ok) return { ok: true, version: encodeVersion({ ...encoded, ...result }) };
-    } catch (error) {
-      failure = { error };
+    if (!replaced.includes(undefined)) {
+      try {
+        const result = await send(() => commit(context, batch, replaced as (EntryRef | null)[]));
+        if (result.ok) return succeed(result.versionstamp);
+      } catch (error) {
+        failure = { error };
+      }
     }
-    // After a failure the write may be done, and a refusal may be the reply to a request that was sent twice.
-    const stored = await findEntry(context, send, kvKey).catch((error) => {
+    // After a failure the writes may be done, and a refusal may be the reply to a request that was sent twice.
+    const stored = await Promise.all(
+      batch.map(({ kvKey, ifVersion }, i) =>
+        ifVersion !== undefined || i === firstPut ? findEntry(context, send, kvKey) : null
+      ),
+    ).catch((error) => {
       throw failure === undefined ? error : failure.error;
     });
-    if (stored?.writeId === encoded.writeId) return { ok: true, version: encodeVersion(stored) };
+    const own = stored.find((entry, i) => entry !== null && entry.writeId === batch[i]!.encoded?.writeId);
+    if (own) return succeed(own.versionstamp);
     if (failure !== undefined) throw failure.error;
-    if (typeof ifVersion === "string") return { ok: false };
-    if (ifVersion === null && stored !== null && !isExpired(stored, context.clock())) return { ok: false };
-    replaced = stored;
+    const failedAt = batch.findIndex(({ ifVersion }, i) => !holds(ifVersion, stored[i]!, clock()));
+    if (failedAt >= 0) return { ok: false, failedAt };
+    // Entries have expired, or the ones that were in the way are gone.
+    replaced = batch.map(({ ifVersion }, i) => ifVersion === null ? stored[i]! : replaced[i]);
   }
 }
 
-/** Deletes an entry: if `expected` is not null, only that one, in one request, otherwise any, in two. */
-export async function deleteEntry(
-  context: Context,
-  send: Send,
-  kvKey: KvKeyLike,
-  expected: EntryRef | null,
-): Promise<{ readonly ok: boolean }> {
-  for (;;) {
-    const deleted = expected ?? await findEntry(context, send, kvKey);
-    if (deleted === null) return { ok: true };
-    const { ok } = await send(() => commitDelete(context, kvKey, deleted));
-    if (ok || expected !== null) return { ok };
-  }
+function expectedEntry(ifVersion: string | null | undefined, now: number): EntryRef | null | undefined {
+  if (typeof ifVersion !== "string") return null;
+  const ref = decodeVersion(ifVersion);
+  return ref === undefined || isExpired(ref, now) ? undefined : ref;
 }
 
-/** Replaces `replaced`. The entry is set after its chunks and before the old ones are deleted, so it is always complete. */
-function commitPut(
-  context: Context,
-  kvKey: KvKeyLike,
-  replaced: EntryRef | null,
-  { writeId, bytes, chunkBytes, setOptions }: EncodedEntry,
+function holds(ifVersion: string | null | undefined, stored: StoredEntry | null, now: number): boolean {
+  if (ifVersion === undefined) return true;
+  const live = stored !== null && !isExpired(stored, now) ? stored : undefined;
+  if (ifVersion === null) return live === undefined;
+  return live !== undefined && live.versionstamp === decodeVersion(ifVersion)?.versionstamp;
+}
+
+function commit(
+  { kv, keyspace }: Context,
+  batch: readonly EntryWrite[],
+  replaced: readonly (EntryRef | null)[],
 ): Promise<CommitResult> {
-  const { kv, keyspace } = context;
-  let operation = kv.atomic().check({ key: kvKey, versionstamp: replaced?.versionstamp ?? null });
-  for (const [i, chunk] of chunkBytes.entries()) {
-    operation = operation.set(keyspace.chunk(writeId, i), chunk, setOptions);
+  let operation: KvAtomicLike = kv.atomic();
+  for (const [i, { key, kvKey, ifVersion, encoded }] of batch.entries()) {
+    if (ifVersion !== undefined) {
+      operation = operation.check({ key: kvKey, versionstamp: replaced[i]?.versionstamp ?? null });
+    }
+    const { bytes, chunkBytes = [], setOptions = {} } = encoded ?? {};
+    operation = bytes === undefined ? operation.delete(kvKey) : operation.set(kvKey, bytes, setOptions);
+    // Without a condition nothing is known of the old value, so all chunks that it may have are deleted.
+    const oldChunks = ifVersion === undefined ? MAX_CHUNKS : replaced[i]?.chunks ?? 0;
+    if (chunkBytes.length + oldChunks === 0) continue;
+    const chunkKey = keyspace.chunks(key);
+    for (const [index, chunk] of chunkBytes.entries()) operation = operation.set(chunkKey(index), chunk, setOptions);
+    for (let index = chunkBytes.length; index < oldChunks; index++) operation = operation.delete(chunkKey(index));
   }
-  return deleteChunks(context, operation.set(kvKey, bytes, setOptions), replaced).commit();
-}
-
-function commitDelete(context: Context, kvKey: KvKeyLike, deleted: EntryRef): Promise<CommitResult> {
-  const operation = context.kv.atomic().check({ key: kvKey, versionstamp: deleted.versionstamp }).delete(kvKey);
-  return deleteChunks(context, operation, deleted).commit();
-}
-
-function deleteChunks({ keyspace }: Context, operation: KvAtomicLike, ref: EntryRef | null): KvAtomicLike {
-  for (let i = 0; i < (ref?.chunks ?? 0); i++) operation = operation.delete(keyspace.chunk(ref!.writeId, i));
-  return operation;
+  return operation.commit();
 }

@@ -203,23 +203,24 @@ export const faultRequirements: readonly Requirement[] = [
     needs: "stop",
     verify: async (context) => {
       const { storage, backend, faultTimeoutMs } = context;
-      for (const { name, write: writeAll } of writersOf(storage)) {
+      const writers = writersOf(storage).map(({ name, write }) => {
         const keys = Array.from({ length: 30 }, (_, i): Key => [name, String(i)]);
-        const written = isOk(() => writeAll(keys.map((put) => ({ put, value: 1 }))), name);
-        await backend!.stop!();
-        let isApplied = false;
-        await inTime(context, name, async () => isApplied = await written);
-        await backend!.start!();
-        const deadline = systemTime.now() + faultTimeoutMs;
-        let entries: readonly Entry<unknown>[] | undefined;
-        while (entries === undefined && systemTime.now() < deadline) {
-          await ignoreStorageError(async () => entries = await listed(storage, [name]));
-          if (entries === undefined) await delay(systemTime, 50);
-        }
-        const seen = new Set((entries ?? []).map(({ key }) => key[1]));
-        const applied = keys.map((key) => seen.has(key[1]!));
+        return { name, keys, isApplied: isOk(() => write(keys.map((put) => ({ put, value: 1 }))), name) };
+      });
+      await backend!.stop!();
+      await inTime(context, "write", () => Promise.all(writers.map(({ isApplied }) => isApplied)));
+      await backend!.start!();
+      const deadline = systemTime.now() + faultTimeoutMs;
+      let entries: readonly Entry<unknown>[] | undefined;
+      while (entries === undefined && systemTime.now() < deadline) {
+        await ignoreStorageError(async () => entries = await listed(storage, []));
+        if (entries === undefined) await delay(systemTime, 50);
+      }
+      const seen = new Set((entries ?? []).map(({ key }) => key.join()));
+      for (const { name, keys, isApplied } of writers) {
+        const applied = keys.map((key) => seen.has(key.join()));
         checkPrefix(applied, name);
-        if (isApplied) same(applied.includes(false), false, `${name} that is ok lacks operations`);
+        if (await isApplied) same(applied.includes(false), false, `${name} that is ok lacks operations`);
       }
     },
   },

@@ -9,10 +9,11 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { createApp, type Storage } from "@b24/onappupdate";
 import { FormatError, StorageError } from "@b24/onappupdate/errors";
-import type { Entry, Key } from "@b24/onappupdate/storage";
+import type { Entry, Key, WriteOperation } from "@b24/onappupdate/storage";
 import {
   denoKvStorage,
   type DenoKvStorageOptions,
+  type KvAtomicLike,
   type KvEntryLike,
   type KvLike,
 } from "@b24/onappupdate/deno-kv-storage";
@@ -455,13 +456,44 @@ describe("denoKvStorage() sends as few requests as possible:", () => {
       run: (storage, ifVersion) => storage.put(KEY, 2, { ifVersion }),
     },
     {
-      what: "put without a version, over an entry",
-      stored: 1,
-      wanted: ["commit", "get", "commit"],
+      what: "put without a version, over an entry in chunks",
+      stored: LONG,
+      wanted: ["commit"],
       run: (storage) => storage.put(KEY, 2),
     },
-    { what: "delete of an absent entry", wanted: ["get"], run: (storage) => storage.delete(KEY) },
-    { what: "delete", stored: 1, wanted: ["get", "commit"], run: (storage) => storage.delete(KEY) },
+    {
+      what: "refused put",
+      stored: 1,
+      wanted: ["commit", "get"],
+      run: (storage) => storage.put(KEY, 2, { ifVersion: null }),
+    },
+    {
+      what: "put with a version that no entry has had",
+      stored: 1,
+      wanted: [],
+      run: (storage) => storage.put(KEY, 2, { ifVersion: "none" }),
+    },
+    { what: "delete of an absent entry", wanted: ["commit"], run: (storage) => storage.delete(KEY) },
+    { what: "delete of an entry in chunks", stored: LONG, wanted: ["commit"], run: (storage) => storage.delete(KEY) },
+    {
+      what: "write",
+      stored: LONG,
+      wanted: ["commit"],
+      run: (storage, ifVersion) =>
+        storage.write!([
+          { put: ["a"], value: 1 },
+          { put: KEY, value: 2, ifVersion },
+          { put: ["b"], value: LONG, ifVersion: null },
+          { delete: ["c"] },
+        ]),
+    },
+    {
+      what: "refused write",
+      stored: 1,
+      wanted: ["commit", "get", "get"],
+      run: (storage) =>
+        storage.write!([{ put: ["a"], value: 1 }, { put: KEY, value: 2, ifVersion: null }, { delete: ["c"] }]),
+    },
     {
       what: "delete with the version, of an entry in chunks",
       stored: LONG,
@@ -491,6 +523,104 @@ describe("denoKvStorage() sends as few requests as possible:", () => {
       assert.deepEqual(requests, wanted);
     });
   }
+});
+
+describe("denoKvStorage() splits a write that Deno KV does not take at once:", () => {
+  /** Size of an atomic operation. */
+  interface Committed {
+    checks: number;
+    mutations: number;
+    /** Bytes of the values. */
+    bytes: number;
+  }
+
+  /** Returns a storage, and the atomic operations that it commits. */
+  function watched(): { readonly storage: Storage; readonly commits: Committed[] } {
+    const commits: Committed[] = [];
+    const count = (operation: KvAtomicLike, size: Committed): KvAtomicLike => ({
+      check: (check) => count(operation.check(check), { ...size, checks: size.checks + 1 }),
+      set: (key, value, options) => {
+        const bytes = size.bytes + (value as Uint8Array).length;
+        return count(operation.set(key, value, options), { ...size, mutations: size.mutations + 1, bytes });
+      },
+      delete: (key) => count(operation.delete(key), { ...size, mutations: size.mutations + 1 }),
+      commit: () => {
+        commits.push(size);
+        return operation.commit();
+      },
+    });
+    const watching: KvLike = {
+      get: (key) => kv.get(key),
+      list: (range, options) => kv.list(range, options),
+      atomic: () => count(kv.atomic(), { checks: 0, mutations: 0, bytes: 0 }),
+    };
+    return { storage: denoKvStorage(watching, { clock: () => now }), commits };
+  }
+
+  const puts = (count: number, value: unknown, condition: { readonly ifVersion?: null } = {}): WriteOperation[] =>
+    Array.from({ length: count }, (_, i) => ({ put: ["n", String(i).padStart(4, "0")], value, ...condition }));
+
+  it("at most 10 checks in an atomic operation", async () => {
+    const { storage, commits } = watched();
+    assert.equal((await storage.write!(puts(25, 1, { ifVersion: null }))).ok, true);
+    assert.deepEqual(commits.map(({ checks }) => checks), [10, 10, 5]);
+  });
+
+  it("only conditions become checks", async () => {
+    const { storage, commits } = watched();
+    await storage.write!([...puts(30, 1), { put: KEY, value: 1, ifVersion: null }, { delete: ["none"] }]);
+    assert.deepEqual(commits.map(({ checks }) => checks), [1]);
+  });
+
+  it("at most 1000 mutations", async () => {
+    const { storage, commits } = watched();
+    assert.equal((await storage.write!(puts(200, 1))).ok, true);
+    assert.ok(commits.length <= 3, `${commits.length} commits`);
+    assert.ok(commits.every(({ mutations }) => mutations <= 1000));
+    assert.equal((await all(storage.list(["n"]))).length, 200);
+  });
+
+  it("at most 800 KiB", async () => {
+    const { storage, commits } = watched();
+    assert.equal((await storage.write!(puts(5, "x".repeat(400_000)))).ok, true);
+    assert.equal(commits.length, 3);
+    assert.ok(commits.every(({ bytes }) => bytes <= 819_200));
+    assert.equal((await all(storage.list(["n"]))).length, 5);
+  });
+
+  it("at most 80 KiB of keys", async () => {
+    const { storage } = watched();
+    const keys = Array.from({ length: 60 }, (_, i): Key => ["я".repeat(1000), String(i)]);
+    assert.equal((await storage.write!(keys.map((put) => ({ put, value: 1 })))).ok, true);
+    assert.equal((await all(storage.list([]))).length, 60);
+  });
+
+  it("in order: a condition that fails stops it, and the operations before are applied", async () => {
+    const { storage, commits } = watched();
+    await storage.put(["n", "0023"], "theirs");
+    assert.deepEqual(await storage.write!(puts(45, 1, { ifVersion: null })), { ok: false, failedAt: 23 });
+    assert.equal(commits.length, 1 + 3);
+    const entries = await all(storage.list<unknown>(["n"]));
+    assert.deepEqual(entries.map(({ value }) => value), [...Array(20).fill(1), "theirs"]);
+  });
+
+  it("the versions of all parts are those of the entries", async () => {
+    const { storage } = watched();
+    const result = await storage.write!(puts(15, LONG, { ifVersion: null }));
+    assert.ok(result.ok);
+    assert.deepEqual(result.versions, (await all(storage.list(["n"]))).map(({ version }) => version));
+  });
+
+  it("an expired entry with chunks is replaced as an absent one, in the same atomic operation", async () => {
+    const { storage, commits } = watched();
+    await storage.put(KEY, LONG, { ttlMs: 1000 });
+    now += 1000;
+    const result = await storage.write!([{ put: ["a"], value: 1 }, { put: KEY, value: 2, ifVersion: null }]);
+    assert.ok(result.ok);
+    assert.equal(result.versions[1], (await storage.get(KEY))?.version);
+    assert.equal(commits.length, 1 + 2);
+    assert.equal(await chunksLeft(), 0);
+  });
 });
 
 describe("denoKvStorage() distinguishes a lost reply from a conflict:", () => {
@@ -590,20 +720,40 @@ describe("denoKvStorage() distinguishes a lost reply from a conflict:", () => {
     }
   });
 
-  it("put and delete without a version succeed in spite of concurrent writes", async () => {
+  it("put and delete without a version replace a concurrent write with its chunks", async () => {
     for (const next of ["short", LONG]) {
-      for (const run of [() => open().put(KEY, 2), () => open().delete(KEY)]) {
-        await open().put(KEY, LONG);
-        let others = 3;
-        faults.before = async (method) => {
-          if (method === "commit" && others-- > 0) await denoKvStorage(kv).put(KEY, next);
+      const runs = [
+        () => open().put(KEY, 2),
+        () => open().delete(KEY),
+        () => open().write!([{ put: KEY, value: 2 }]),
+        () => open().write!([{ delete: KEY }]),
+      ];
+      for (const [i, run] of runs.entries()) {
+        faults.before = async () => {
+          faults.before = undefined;
+          await denoKvStorage(kv).put(KEY, next);
         };
         assert.equal((await run()).ok, true);
-        faults = {};
-        assert.equal(others, -1, "three conflicts");
         assert.equal(await chunksLeft(), 0);
+        assert.equal((await open().get(KEY))?.value, i % 2 === 0 ? 2 : undefined);
       }
-      assert.equal(await open().get(KEY), null);
+    }
+  });
+
+  it("write is ok if it was committed, with the versions of all entries", async () => {
+    for (const how of ["lost", "repeated"] as const) {
+      const storage = open();
+      const { version } = await storage.put(KEY, 1) as { version: string };
+      await storage.delete(["new"]);
+      if (how === "lost") loseReply();
+      const repeating = denoKvStorage(repeat(), { clock: () => now });
+      const result = await (how === "lost" ? storage : repeating).write!([
+        { put: ["a"], value: 2 },
+        { put: ["new"], value: LONG, ifVersion: null },
+        { delete: KEY, ifVersion: version },
+      ]);
+      const versions = [(await storage.get(["a"]))?.version, (await storage.get(["new"]))?.version, undefined];
+      assert.deepEqual(result, { ok: true, versions }, how);
     }
   });
 
@@ -694,6 +844,9 @@ describe("denoKvStorage() on a database that", () => {
       await assert.rejects(call(storage, KEY), storageError(message, cause));
     });
 
+    // They replace whatever is there, without looking at it.
+    if (name === "put" || name === "delete") continue;
+
     it(`has an entry of a newer format: ${name} rejects and does not change it`, async () => {
       const storage = open();
       const newer = toBytes('{"format":2,"value":{"of":"a later version"}}');
@@ -767,11 +920,24 @@ describe("denoKvStorage() on a database that", () => {
     assert.equal(count, 64);
   });
 
+  it("has a chunk of another write: it is not mixed with the value", async () => {
+    const storage = open();
+    await storage.put(KEY, LONG);
+    const [chunk] = (await raw()).filter(({ key }) => key[1] === "chunk");
+    await kv.atomic().set(chunk!.key, chunk!.value, {}).commit();
+    await assert.rejects(storage.get(KEY), storageError(/: chunks of the stored value are missing$/));
+  });
+
   it("has damaged chunks: the error does not quote them", async () => {
     const storage = open();
     await storage.put(KEY, LONG);
-    const [first] = (await raw()).filter(({ key }) => key[1] === "chunk");
-    await kv.atomic().set(first!.key, toBytes('"secret"'), {}).commit();
+    const [entry, first] = [
+      (await raw()).find(({ key }) => key[1] === "entry")!,
+      (await raw()).find(({ key }) => key[1] === "chunk")!,
+    ];
+    const [second] = (await raw()).filter(({ key }) => key[1] === "chunk").slice(1);
+    await kv.atomic().set(entry.key, entry.value, {}).set(first.key, toBytes('"secret"'), {})
+      .set(second!.key, second!.value, {}).commit();
     const damaged = storageError('cannot get ["portal","a223"] from Deno KV: the stored value is not JSON');
     await assert.rejects(storage.get(KEY), damaged);
     await assert.rejects(all(storage.list([])), damaged);
