@@ -86,11 +86,13 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "decodeKey",
     "decodeValue",
     "encodeKey",
+    "encodeOperations",
     "encodeValue",
     "encrypted",
     "expiryOf",
     "isExpired",
     "memoryStorage",
+    "writeInOrder",
   ],
   "./testing": [
     "STORAGE_REQUIREMENTS",

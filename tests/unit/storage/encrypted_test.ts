@@ -5,7 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encrypted, memoryStorage, Secret, type Storage } from "@b24/onappupdate";
 import { FormatError, StorageError } from "@b24/onappupdate/errors";
-import { compareKeys, encodeKey, encodeValue, type EncryptedOptions, type Key } from "@b24/onappupdate/storage";
+import {
+  compareKeys,
+  encodeKey,
+  encodeValue,
+  type EncryptedOptions,
+  type Key,
+  writeInOrder,
+  type WriteOperation,
+} from "@b24/onappupdate/storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { type Faults, faultyStorage, storageConformance } from "@b24/onappupdate/testing";
 import { MEMBER_ID, rig } from "../../support/app.ts";
@@ -505,4 +513,40 @@ test("encrypted() lists in the order of keys", async () => {
   const keys: Key[] = [["b"], ["a", "b"], ["a"], ["\u{1F600}"], ["\uffee"]];
   for (const key of keys) await storage.put(key, key);
   assert.deepEqual(await listed(storage), keys.toSorted(compareKeys));
+});
+
+describe("encrypted() with an ordered write", () => {
+  it("encrypts every value, and passes all operations on in one call", async () => {
+    const backend = memoryStorage();
+    const calls: (readonly WriteOperation[])[] = [];
+    const storage = encrypted({
+      ...backend,
+      write: (operations, options) => {
+        calls.push(operations);
+        return backend.write!(operations, options);
+      },
+    }, old);
+    const { version } = await storage.put(KEY, 1) as { readonly version: string };
+    const result = await storage.write!([
+      { put: ["a"], value: VALUE, ttlMs: 60_000 },
+      { put: KEY, value: VALUE, ifVersion: version },
+      { delete: ["b"] },
+    ]);
+    assert.equal(result.ok, true);
+    const [operations] = calls as [WriteOperation[]];
+    assert.equal(calls.length, 1);
+    assert.doesNotMatch(JSON.stringify(operations), /3a0f7d66/);
+    assert.deepEqual(operations.map(({ ifVersion }) => ifVersion), [undefined, version, undefined]);
+    assert.deepEqual((await storage.get(["a"]))?.value, VALUE);
+    assert.deepEqual((await storage.get(KEY))?.value, VALUE);
+    assert.ok((await storage.get(["a"]))!.expiresAt! > 0);
+  });
+
+  it("has none if the storage has none", async () => {
+    const { write: _, ...backend } = memoryStorage();
+    const storage = encrypted(backend, old);
+    assert.equal(storage.write, undefined);
+    assert.equal((await writeInOrder(storage, [{ put: KEY, value: VALUE }])).ok, true);
+    assert.deepEqual((await storage.get(KEY))?.value, VALUE);
+  });
 });

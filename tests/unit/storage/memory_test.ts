@@ -142,3 +142,15 @@ test("list() stays in order while entries are added at one end of a queue and re
   assert.deepEqual([...seen, ...left].map(String).toSorted(), Array.from({ length: 300 }, (_, i) => String(key(i))));
   assert.deepEqual(left.map(String), left.map(String).toSorted());
 });
+
+test("memoryStorage() applies all operations of a write, or none", async () => {
+  const storage = memoryStorage();
+  await storage.put(["b"], 1);
+  const refused = await storage.write!([
+    { put: ["a"], value: 1 },
+    { delete: ["b"] },
+    { put: ["c"], value: 1, ifVersion: "none" },
+  ]);
+  assert.deepEqual(refused, { ok: false, failedAt: 2 });
+  assert.deepEqual((await Array.fromAsync(storage.list([]))).map(({ key }) => key), [["b"]]);
+});

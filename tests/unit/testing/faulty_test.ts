@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { memoryStorage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
+import { writeInOrder } from "@b24/onappupdate/storage";
 import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { describe, it } from "../../support/test.ts";
 
@@ -78,5 +79,46 @@ describe("faultyStorage()", () => {
       name: "TypeError",
       message: "cannot use 0.5 as a seed, wanted an integer",
     });
+  });
+
+  it("interrupts an ordered write after some of its operations, from none to all", async () => {
+    const faults: Faults = { interrupted: 1 };
+    const memory = memoryStorage();
+    const storage = faultyStorage(memory, faults, 1);
+    const operations = Array.from({ length: 3 }, (_, i) => ({ put: [String(i)] as const, value: 1 }));
+    const seen = new Set<string>();
+    for (let i = 0; i < 100; i++) {
+      await assert.rejects(storage.write!(operations), {
+        message: "cannot write to memory: it was interrupted (injected)",
+      });
+      seen.add((await Array.fromAsync(memory.list([]))).map(({ key }) => key[0]).join(""));
+      await memory.write!(operations.map(({ put }) => ({ delete: put })));
+    }
+    assert.deepEqual([...seen].sort(), ["", "0", "01", "012"]);
+    faults.interrupted = 0;
+    assert.equal((await storage.write!(operations)).ok, true);
+  });
+
+  it("injects the faults of writes into ordered writes", async () => {
+    const faults: Faults = { full: 1 };
+    const memory = memoryStorage();
+    const storage = faultyStorage(memory, faults, 1);
+    await assert.rejects(storage.write!([{ put: KEY, value: 1 }]), { message: /it is full \(injected\)$/ });
+    assert.equal((await storage.write!([{ delete: KEY }])).ok, true);
+    Object.assign(faults, { full: 0, unavailable: 1 });
+    await assert.rejects(storage.write!([{ put: KEY, value: 1 }]), { message: /it is not available \(injected\)$/ });
+    assert.equal(await memory.get(KEY), null);
+    Object.assign(faults, { unavailable: 0, loseReplies: 1 });
+    await assert.rejects(storage.write!([{ put: KEY, value: 1 }]), { message: /the reply was lost \(injected\)$/ });
+    assert.equal((await memory.get(KEY))?.value, 1);
+  });
+
+  it("has no ordered writes if the storage has none, and injects faults into the puts and deletions instead", async () => {
+    const { write: _, ...plain } = memoryStorage();
+    const faults: Faults = { loseReplies: 1 };
+    const storage = faultyStorage(plain, faults, 1);
+    assert.equal(storage.write, undefined);
+    await assert.rejects(writeInOrder(storage, [{ put: ["a"], value: 1 }, { put: ["b"], value: 1 }]), StorageError);
+    assert.deepEqual((await Array.fromAsync(plain.list([]))).map(({ key }) => key), [["a"]]);
   });
 });

@@ -9,6 +9,7 @@ import {
   fakeBitrix24,
   type FakePortal,
 } from "@b24/onappupdate/testing";
+import { writeInOrder } from "@b24/onappupdate/storage";
 import { CLIENT_ID, MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
 
@@ -71,6 +72,51 @@ describe("crashEverywhere()", () => {
       ]);
     });
   }
+
+  describe("with ordered writes", () => {
+    /** Options of an app whose upgrade makes one ordered write, and records what was stored at its beginning. */
+    const writing = (seen: Set<string>, atomicWrites?: boolean): CrashEverywhereOptions => ({
+      ...scene(),
+      ...(atomicWrites === undefined ? {} : { atomicWrites }),
+      pairs: 20,
+      app: (environment) =>
+        app(environment).upgrade("3", async () => {
+          const { storage } = environment;
+          const parts = ["a", "b", "c"];
+          const stored = await Promise.all(parts.map(async (part) => await storage.get(["mine", part]) && part));
+          seen.add(stored.map((part) => part ?? "").join(""));
+          await writeInOrder(storage, parts.map((part) => ({ put: ["mine", part], value: 1 })));
+        }),
+    });
+
+    it("crashes before and after an atomic one, and not within", async () => {
+      const seen = new Set<string>();
+      await crashEverywhere(writing(seen));
+      assert.deepEqual([...seen].sort(), ["", "abc"]);
+    });
+
+    it("crashes between the operations if they are not atomic", async () => {
+      const seen = new Set<string>();
+      await crashEverywhere(writing(seen, false));
+      assert.deepEqual([...seen].sort(), ["", "a", "ab", "abc"]);
+    });
+
+    it("finds an app that relies on an atomic one, and names the operation", async () => {
+      const relying = (atomicWrites: boolean): CrashEverywhereOptions => ({
+        ...scene(),
+        ...{ atomicWrites, pairs: 0 },
+        app: (environment) =>
+          app(environment).upgrade("3", async () => {
+            const { storage } = environment;
+            const isHalf = await storage.get(["mine", "a"]) !== null && await storage.get(["mine", "b"]) === null;
+            if (isHalf) throw new NonRetriableError("half a write");
+            await writeInOrder(storage, [{ put: ["mine", "a"], value: 1 }, { put: ["mine", "b"], value: 1 }]);
+          }),
+      });
+      await crashEverywhere(relying(true));
+      await assert.rejects(crashEverywhere(relying(false)), /^Error: a crash (after put mine\/a|before put mine\/b) /);
+    });
+  });
 
   it("reports the repeated calls that the receiver cannot recognize, and why", async () => {
     const { unsafe, repeated, text } = await crashEverywhere({
