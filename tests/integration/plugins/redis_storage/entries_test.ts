@@ -201,6 +201,24 @@ describe("redisStorage()", () => {
     assert.equal(await receipts(), 1);
   });
 
+  it("leaves a receipt of every write, and reads by a script, through a Sentinel client, which repeats commands", async () => {
+    const client = opened.client as NodeRedisClient;
+    const sentinel = {
+      ...{ isOpen: true, isReady: true, getSentinelNode: () => {} },
+      get: client.get.bind(client),
+      evalSha: client.evalSha.bind(client),
+      eval: client.eval.bind(client),
+      withCommandOptions: client.withCommandOptions.bind(client),
+    };
+    const storage = redisStorage(sentinel);
+    const { version } = await storage.put(KEY, 1) as { readonly version: string };
+    await server.command("DEL", ...await server.command<string[]>("KEYS", "*:receipt:*"));
+    await storage.put(KEY, 2, { ifVersion: version });
+    assert.equal((await server.command<string[]>("KEYS", "*:receipt:*")).length, 1);
+    const { evalsha } = await commands(() => storage.get(KEY));
+    assert.equal(evalsha, 1);
+  });
+
   it("starts no timer of the client for a command", async () => {
     const { timeout } = AbortSignal;
     let timers = 0;

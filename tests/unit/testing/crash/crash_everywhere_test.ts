@@ -101,20 +101,32 @@ describe("crashEverywhere()", () => {
       assert.deepEqual([...seen].sort(), ["", "a", "ab", "abc"]);
     });
 
-    it("finds an app that relies on an atomic one, and names the operation", async () => {
-      const relying = (atomicWrites: boolean): CrashEverywhereOptions => ({
-        ...scene(),
-        ...{ atomicWrites, pairs: 0 },
-        app: (environment) =>
-          app(environment).upgrade("3", async () => {
-            const { storage } = environment;
-            const isHalf = await storage.get(["mine", "a"]) !== null && await storage.get(["mine", "b"]) === null;
-            if (isHalf) throw new NonRetriableError("half a write");
-            await writeInOrder(storage, [{ put: ["mine", "a"], value: 1 }, { put: ["mine", "b"], value: 1 }]);
-          }),
-      });
-      await crashEverywhere(relying(true));
-      await assert.rejects(crashEverywhere(relying(false)), /^Error: a crash (after put mine\/a|before put mine\/b) /);
+    /** Options of an app whose upgrade fails permanently if the first and the second entry are there or not, as given. */
+    const failingAt = (first: boolean, second: boolean, atomicWrites: boolean): CrashEverywhereOptions => ({
+      ...scene(),
+      ...{ atomicWrites, pairs: 0 },
+      app: (environment) =>
+        app(environment).upgrade("3", async () => {
+          const { storage } = environment;
+          const [a, b] = await Promise.all(["a", "b"].map((part) => storage.get(["mine", part])));
+          if ((a !== null) === first && (b !== null) === second) throw new NonRetriableError("cannot go on");
+          await writeInOrder(storage, [{ put: ["mine", "a"], value: 1 }, { delete: ["mine", "c"] }, {
+            put: ["mine", "b"],
+            value: 1,
+          }]);
+        }),
+    });
+
+    it("finds an app that does not survive a crash after an atomic one, and names its operations", async () => {
+      await assert.rejects(
+        crashEverywhere(failingAt(true, true, true)),
+        /^Error: a crash after write put mine\/a, delete mine\/c, put mine\/b \(/,
+      );
+    });
+
+    it("finds an app that relies on an atomic one", async () => {
+      await crashEverywhere(failingAt(true, false, true));
+      await assert.rejects(crashEverywhere(failingAt(true, false, false)), /^Error: a crash after put mine\/a \(/);
     });
   });
 
