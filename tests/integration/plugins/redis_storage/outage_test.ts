@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
 import { inspect } from "node:util";
 import type { Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Key } from "@b24/onappupdate/storage";
-import { type NodeRedisClient, redisStorage, type RedisStorageOptions } from "@b24/onappupdate/redis-storage";
+import {
+  type IoredisClient,
+  type NodeRedisClient,
+  redisStorage,
+  type RedisStorageOptions,
+} from "@b24/onappupdate/redis-storage";
 import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis } from "../../../support/redis.ts";
 import { after, afterEach, beforeEach, describe, it } from "../../../support/test.ts";
 import { until } from "../../../support/until.ts";
@@ -311,4 +317,31 @@ describe("redisStorage() with a client that", () => {
       assert.equal(tries, 1);
     }
   });
+
+  for (const kind of ["Redis", "Cluster, with a node of the start", "Cluster, with a later node"]) {
+    it(`is an ioredis ${kind} that loses a connection during a refused write: the outcome is unknown`, async () => {
+      const nodes = ["first", "later"].map(() => new EventEmitter());
+      const emitter = new EventEmitter();
+      let interrupt = (): unknown => undefined;
+      const send = (): Promise<unknown> => {
+        interrupt();
+        return Promise.resolve([4 * Date.now(), 0]);
+      };
+      const client: IoredisClient = {
+        ...{ status: "ready", isCluster: kind !== "Redis", nodes: () => nodes.slice(0, 1) },
+        on: (event, listener) => emitter.on(event, listener),
+        ...{ get: send, evalsha: send, eval: send },
+      };
+      const storage = redisStorage(client);
+      emitter.emit("+node", nodes[1]);
+      assert.deepEqual(await storage.put(KEY, 1, { ifVersion: "1" }), { ok: false });
+      const connection = { "Redis": emitter, "Cluster, with a later node": nodes[1] }[kind] ?? nodes[0]!;
+      interrupt = () => connection.emit("close");
+      const unknown = storageError(/^cannot put .* the connection was lost, so the outcome is unknown$/);
+      await assert.rejects(storage.put(KEY, 1, { ifVersion: "1" }), unknown);
+      assert.deepEqual(await storage.put(KEY, 1, { ifVersion: null }), { ok: false }, "it has a receipt");
+      interrupt = () => undefined;
+      assert.deepEqual(await storage.put(KEY, 1, { ifVersion: "1" }), { ok: false });
+    });
+  }
 });
