@@ -16,12 +16,16 @@
  * | ------------------------------------------------- | ------------------------------------------------------------------------ |
  * | `["onappupdate", "entry", …parts of key]`         | `format`, `writeId`, `key`, `value`, and `expiresAt` if it expires       |
  * | `["onappupdate", "chunk", SHA-256 of key, index]` | chunk of a value above 64 KiB; its entry has `chunks` instead of `value` |
+ * | `["onappupdate", "large", SHA-256 of key]`        | marker of a value in chunks: its key                                     |
  *
- * **Requests**. An entry and its chunks are written and deleted in one atomic operation. `get` is one request, two for a
- * value in chunks. `put` and `delete` are one request; if a condition does not hold, two. Without `ifVersion` they replace
- * what is there without reading it, and delete the keys of all twelve chunks that it may have. `write` is one atomic
- * operation if Deno KV takes it at once: up to 10 conditions, 76 operations and 800 KiB. A larger write is split, in order,
- * into several atomic operations. A listing is one request for each 64 entries, and two more for each value in chunks.
+ * **Requests**. `get` is one request, two for a value in chunks. `put` and `delete` are one request; if a condition does
+ * not hold, two. `write` is one atomic operation if Deno KV takes it at once: up to 10 conditions, 1,000 operations and
+ * 800 KiB. A larger write is split, in order, into several atomic operations. A listing is one request for each 64 entries,
+ * and two more for each value in chunks.
+ *
+ * An entry, its chunks and its marker are written and deleted in one atomic operation. Only `put` and `delete` without
+ * `ifVersion` leave the chunks of a value that they replace, because they do not read it. Every 64th write of a storage
+ * looks at up to 64 markers, and deletes the chunks that no entry has any more.
  *
  * **Outages**. A request fails with `StorageError` if the database reports an error or `timeoutMs` is over. Only requests
  * that a lock of another process refused are repeated. If the reply to a `put`, or to a `write` with one, is lost, the
@@ -119,7 +123,10 @@ export function denoKvStorage(
   kv: KvLike,
   { prefix = ["onappupdate"], scope = "host", clock = Date.now, timeoutMs = 5000 }: DenoKvStorageOptions = {},
 ): Storage {
-  const context: Context = { kv, keyspace: createKeyspace(prefix), clock, call: createBackendCaller(timeoutMs) };
+  const context: Context = {
+    ...{ kv, keyspace: createKeyspace(prefix), clock, call: createBackendCaller(timeoutMs) },
+    sweep: { writes: 0 },
+  };
 
   function prepare({ key, json, ifVersion, ttlMs }: Omit<EncodedOperation, "encodedKey">): EntryWrite {
     const kvKey = context.keyspace.entry(key);

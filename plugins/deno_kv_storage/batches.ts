@@ -38,15 +38,19 @@ export function* createBatches(
   if (batch.length > 0) yield batch;
 }
 
-/** Returns the max size of a write: it sets or deletes its entry and all chunks. */
+/** Returns the max size of a write. */
 function sizeOf(keyspace: Keyspace, { key, ifVersion, encoded }: EntryWrite): Size {
-  const checks = ifVersion === undefined ? 0 : 1;
-  const size = keyspace.sizes(key);
-  const keyBytes = (checks + 1) * size.entry + MAX_CHUNKS * size.chunk;
   const { bytes, chunkBytes = [] } = encoded ?? {};
+  const checks = ifVersion === undefined ? 0 : 1;
+  // The marker and all chunks, of the new or the old value. Nothing is known of the old one without a condition.
+  const others = chunkBytes.length + checks > 0 ? 1 + MAX_CHUNKS : 0;
+  const size = keyspace.sizes(key);
+  const keyBytes = (checks + 1) * size.entry + others * size.other;
+  // The value of the marker is the key.
+  const markerBytes = chunkBytes.length > 0 ? JSON.stringify(key).length * 3 : 0;
   return {
-    ...{ checks, mutations: 1 + MAX_CHUNKS, keyBytes },
-    bytes: chunkBytes.reduce((sum, chunk) => sum + chunk.length, keyBytes + (bytes?.length ?? 0)),
+    ...{ checks, mutations: 1 + others, keyBytes },
+    bytes: chunkBytes.reduce((sum, chunk) => sum + chunk.length, keyBytes + markerBytes + (bytes?.length ?? 0)),
   };
 }
 

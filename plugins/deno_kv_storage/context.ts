@@ -1,5 +1,5 @@
 /** State that the methods of a storage share, and calls to the database. */
-import type { BackendCaller } from "../../storage.ts";
+import type { BackendCaller, Key } from "../../storage.ts";
 import type { Keyspace } from "./keyspace.ts";
 import type { KvLike } from "./kv.ts";
 
@@ -9,6 +9,15 @@ export interface Context {
   readonly keyspace: Keyspace;
   readonly clock: () => number;
   readonly call: BackendCaller;
+  readonly sweep: SweepState;
+}
+
+/** Progress of the sweep. */
+export interface SweepState {
+  /** Number of writes since its last page. */
+  writes: number;
+  /** Key of the last entry that it has looked at. Absent: it begins again. */
+  after?: Key | undefined;
 }
 
 /** Pauses before a request is repeated that a lock of another process has refused. */

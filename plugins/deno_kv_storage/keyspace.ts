@@ -24,10 +24,20 @@ export interface Keyspace {
   readonly entry: (key: Key) => KvKeyLike;
   /** Returns the range of the entries under `prefix`, after the entry `after`. Throws as `entry` does. */
   readonly range: (prefix: readonly string[], after?: Key) => { readonly start: KvKeyLike; readonly end: KvKeyLike };
-  /** Returns the keys of the chunks of an entry's value, by their index. */
-  readonly chunks: (key: Key) => (index: number) => KvKeyLike;
-  /** Returns the max size of the key of an entry, and of the key of a chunk, in bytes. */
-  readonly sizes: (key: Key) => { readonly entry: number; readonly chunk: number };
+  /** Returns the keys of the large value of an entry. */
+  readonly large: (key: Key) => LargeValueKeys;
+  /** Returns the range of all markers after that of the entry `after`. */
+  readonly markers: (after?: Key) => { readonly start: KvKeyLike; readonly end: KvKeyLike };
+  /** Returns the max size of the key of an entry, and of each other key of its value, in bytes. */
+  readonly sizes: (key: Key) => { readonly entry: number; readonly other: number };
+}
+
+/** The keys of a large value, besides that of its entry. */
+export interface LargeValueKeys {
+  /** The key under which the sweep finds the value. */
+  readonly marker: KvKeyLike;
+  /** Returns the key of a chunk. */
+  readonly chunk: (index: number) => KvKeyLike;
 }
 
 /**
@@ -38,7 +48,7 @@ export interface Keyspace {
 export function createKeyspace(prefix: readonly string[]): Keyspace {
   encodeKey(prefix); // throws for a string that is not well-formed
   const root = [...prefix];
-  const chunkBytes = bytesOf([...root, "chunk", "x".repeat(43), "x".repeat(8)]);
+  const otherBytes = bytesOf([...root, "chunk", "x".repeat(43), "x".repeat(8)]);
 
   function under(parts: readonly string[]): readonly (string | number | boolean | Uint8Array)[] {
     encodeKey(parts); // throws for a string that is not well-formed
@@ -56,6 +66,12 @@ export function createKeyspace(prefix: readonly string[]): Keyspace {
     return under(key);
   }
 
+  function large(key: Key): LargeValueKeys {
+    // A digest, because the keys of all chunks must fit into an atomic operation next to the largest value.
+    const digest = createHash("sha256").update(encodeKey(key)).digest("base64url");
+    return { marker: [...root, "large", digest], chunk: (index) => [...root, "chunk", digest, index] };
+  }
+
   return {
     entry,
     range: (parts, after) => {
@@ -65,12 +81,12 @@ export function createKeyspace(prefix: readonly string[]): Keyspace {
         end: [...kvPrefix, AFTER_STRINGS],
       };
     },
-    chunks: (key) => {
-      // A digest, because the keys of all chunks must fit into an atomic operation next to the largest value.
-      const digest = createHash("sha256").update(encodeKey(key)).digest("base64url");
-      return (index) => [...root, "chunk", digest, index];
-    },
-    sizes: (key) => ({ entry: bytesOf([...root, "entry", ...key]), chunk: chunkBytes }),
+    large,
+    markers: (after) => ({
+      start: after === undefined ? [...root, "large"] : [...large(after).marker, BEFORE_STRINGS],
+      end: [...root, "large", AFTER_STRINGS],
+    }),
+    sizes: (key) => ({ entry: bytesOf([...root, "entry", ...key]), other: otherBytes }),
   };
 }
 

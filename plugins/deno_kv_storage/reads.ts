@@ -30,8 +30,8 @@ async function readChunks(
   send: Send,
   { key, versionstamp, chunks: count = 0 }: StoredEntry,
 ): Promise<string | undefined> {
-  const chunkKey = keyspace.chunks(key);
-  const range = { start: chunkKey(0), end: chunkKey(count) };
+  const { chunk } = keyspace.large(key);
+  const range = { start: chunk(0), end: chunk(count) };
   const chunks = await send(() => collect(kv.list(range, { limit: count, batchSize: count })));
   // An entry and its chunks are set by one atomic operation, which gives them the same versionstamp.
   if (chunks.length < count || chunks.some((chunk) => chunk.versionstamp !== versionstamp)) return undefined;

@@ -12,6 +12,9 @@ import {
 } from "./entries.ts";
 import type { CommitResult, KvAtomicLike, KvKeyLike } from "./kv.ts";
 import { findEntry } from "./reads.ts";
+import { sweepSometimes } from "./sweep.ts";
+
+const encoder = new TextEncoder();
 
 /** A put of one entry, or a deletion. */
 export interface EntryWrite {
@@ -27,6 +30,7 @@ export interface EntryWrite {
  * not hold. One request for each atomic operation; if a condition does not hold, one more for each condition.
  */
 export async function writeEntries(context: Context, send: Send, writes: readonly EntryWrite[]): Promise<WriteResult> {
+  await sweepSometimes(context, send, writes.length);
   const versions: (string | undefined)[] = [];
   for (const batch of createBatches(context.keyspace, writes)) {
     const result = await writeBatch(context, send, batch);
@@ -100,12 +104,16 @@ function commit(
     }
     const { bytes, chunkBytes = [], setOptions = {} } = encoded ?? {};
     operation = bytes === undefined ? operation.delete(kvKey) : operation.set(kvKey, bytes, setOptions);
-    // Without a condition nothing is known of the old value, so all chunks that it may have are deleted.
-    const oldChunks = ifVersion === undefined ? MAX_CHUNKS : replaced[i]?.chunks ?? 0;
+    // Without a condition nothing is known of the old value. If that was large, the sweep deletes its chunks.
+    const oldChunks = replaced[i]?.chunks ?? 0;
     if (chunkBytes.length + oldChunks === 0) continue;
-    const chunkKey = keyspace.chunks(key);
+    const { marker, chunk: chunkKey } = keyspace.large(key);
+    operation = chunkBytes.length === 0
+      ? operation.delete(marker)
+      : operation.set(marker, encoder.encode(JSON.stringify(key)), setOptions);
     for (const [index, chunk] of chunkBytes.entries()) operation = operation.set(chunkKey(index), chunk, setOptions);
-    for (let index = chunkBytes.length; index < oldChunks; index++) operation = operation.delete(chunkKey(index));
+    // All others, because the sweep will no longer find chunks of older values.
+    for (let index = chunkBytes.length; index < MAX_CHUNKS; index++) operation = operation.delete(chunkKey(index));
   }
   return operation.commit();
 }

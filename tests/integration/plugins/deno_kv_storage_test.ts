@@ -115,6 +115,11 @@ async function chunksLeft(): Promise<number> {
   return (await raw()).filter(({ key }) => key[1] === "chunk").length;
 }
 
+/** Returns the number of markers of large values in the database. */
+async function markersLeft(): Promise<number> {
+  return (await raw()).filter(({ key }) => key[1] === "large").length;
+}
+
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const collected: T[] = [];
   for await (const item of items) collected.push(item);
@@ -271,9 +276,7 @@ describe("denoKvStorage() stores large values in chunks:", () => {
   });
 
   const ends: readonly { readonly what: string; readonly end: (storage: Storage, version: string) => unknown }[] = [
-    { what: "put", end: (storage) => storage.put(KEY, 1) },
     { what: "put with the version", end: (storage, ifVersion) => storage.put(KEY, 1, { ifVersion }) },
-    { what: "delete", end: (storage) => storage.delete(KEY) },
     { what: "delete with the version", end: (storage, ifVersion) => storage.delete(KEY, { ifVersion }) },
     {
       what: "put of a new entry, after the old one has expired",
@@ -290,8 +293,62 @@ describe("denoKvStorage() stores large values in chunks:", () => {
       assert.equal(await chunksLeft(), 2);
       assert.deepEqual({ ok: true, ...await end(storage, version) as object }.ok, true);
       assert.equal(await chunksLeft(), 0);
+      assert.equal(await markersLeft(), 0);
     });
   }
+
+  for (const what of ["put", "delete"] as const) {
+    it(`${what} without a version does not read the old value, and later writes remove its chunks`, async () => {
+      const storage = open();
+      await storage.put(KEY, LONG);
+      await storage.put(["kept"], LONG);
+      await storage[what](KEY, 1);
+      assert.equal((await storage.get(KEY))?.value, what === "put" ? 1 : undefined);
+      assert.equal(await chunksLeft(), 4);
+      // Another storage on the database, such as that of another process, does it too.
+      const other = open();
+      for (let i = 0; i < 64; i++) await other.put(["others", String(i)], i);
+      assert.equal(await chunksLeft(), 2);
+      assert.equal(await markersLeft(), 1);
+      assert.equal((await storage.get(["kept"]))?.value === LONG, true);
+    });
+  }
+
+  it("a shorter value in chunks leaves none of the longer one before", async () => {
+    const storage = open();
+    for (const remove of [() => storage.delete(KEY), () => storage.put(KEY, 1)]) {
+      await storage.put(KEY, "y".repeat(300_000));
+      await remove();
+      await storage.put(KEY, LONG);
+      assert.equal(await chunksLeft(), 2);
+      assert.equal(await markersLeft(), 1);
+    }
+  });
+
+  it("the sweep goes through all large values, a page at a time", async () => {
+    const storage = open();
+    for (let i = 0; i < 130; i++) await storage.put(["large", String(i)], LONG);
+    for (let i = 0; i < 130; i++) await storage.delete(["large", String(i)]);
+    for (let i = 0; i < 192; i++) await storage.put(["a"], i);
+    assert.equal(await chunksLeft(), 0);
+    assert.equal(await markersLeft(), 0);
+  });
+
+  it("the sweep leaves a large value that is written while it runs", async () => {
+    const storage = open();
+    await storage.put(KEY, LONG);
+    await storage.put(KEY, 1);
+    for (let i = 0; i < 61; i++) await storage.put(["a"], i);
+    let swept = false;
+    faults.before = async (method) => {
+      if (method !== "commit" || swept) return;
+      swept = true;
+      await denoKvStorage(kv, { clock: () => now }).put(KEY, LONG);
+    };
+    await storage.put(["a"], 62);
+    assert.equal(swept, true);
+    assert.equal((await storage.get(KEY))?.value === LONG, true);
+  });
 
   it("a refused write does not change the chunks", async () => {
     const storage = open();
@@ -314,16 +371,24 @@ describe("denoKvStorage() stores large values in chunks:", () => {
   it("get() resolves to the new value if the entry is replaced during the read", async () => {
     const storage = open();
     for (const next of ["short", "y".repeat(200_000)]) {
-      await storage.put(KEY, LONG);
-      betweenReads(() => denoKvStorage(kv).put(KEY, next));
+      const { version } = await storage.put(KEY, LONG) as { version: string };
+      betweenReads(() => denoKvStorage(kv).put(KEY, next, { ifVersion: version }));
       assert.equal((await storage.get(KEY))?.value === next, true);
     }
   });
 
-  it("get() resolves to null if the entry is deleted or expires during the read", async () => {
+  it("get() resolves to the old value if a short one replaces it without a version during the read", async () => {
     const storage = open();
     await storage.put(KEY, LONG);
-    betweenReads(() => denoKvStorage(kv).delete(KEY));
+    betweenReads(() => denoKvStorage(kv).put(KEY, "short"));
+    assert.equal((await storage.get(KEY))?.value === LONG, true);
+    assert.equal((await storage.get(KEY))?.value, "short");
+  });
+
+  it("get() resolves to null if the entry is deleted or expires during the read", async () => {
+    const storage = open();
+    const { version } = await storage.put(KEY, LONG) as { version: string };
+    betweenReads(() => denoKvStorage(kv).delete(KEY, { ifVersion: version }));
     assert.equal(await storage.get(KEY), null);
 
     await storage.put(KEY, LONG, { ttlMs: 1000 });
@@ -371,6 +436,7 @@ describe("denoKvStorage() stores large values in chunks:", () => {
       }),
     ]);
     const { length } = (await storage.get<string>(KEY))!.value;
+    for (let i = 0; i < 64; i++) await storage.put(["others"], i);
     assert.equal(await chunksLeft(), length === 10_000 ? 0 : Math.ceil(length / 65_536));
   });
 });
@@ -426,7 +492,7 @@ describe("denoKvStorage() expires entries", () => {
       for (const [part, value] of [["a", 1], ["b", LONG]] as const) {
         await storage.put([part], value, ttlMs === undefined ? {} : { ttlMs });
       }
-      assert.deepEqual(saw, [expireIn, expireIn, expireIn, expireIn], "the entry, then two chunks and their entry");
+      assert.deepEqual(saw, Array(5).fill(expireIn), "the entry, then an entry with a marker and two chunks");
       assert.equal(await storage.get(["a"]) === null, ttlMs !== undefined && ttlMs <= 0);
     });
   }
@@ -574,10 +640,9 @@ describe("denoKvStorage() splits a write that Deno KV does not take at once:", (
 
   it("at most 1000 mutations", async () => {
     const { storage, commits } = watched();
-    assert.equal((await storage.write!(puts(200, 1))).ok, true);
-    assert.ok(commits.length <= 3, `${commits.length} commits`);
-    assert.ok(commits.every(({ mutations }) => mutations <= 1000));
-    assert.equal((await all(storage.list(["n"]))).length, 200);
+    assert.equal((await storage.write!(puts(2500, 1))).ok, true);
+    assert.deepEqual(commits.map(({ mutations }) => mutations), [1000, 1000, 500]);
+    assert.equal((await all(storage.list(["n"]))).length, 2500);
   });
 
   it("at most 800 KiB", async () => {
@@ -720,7 +785,7 @@ describe("denoKvStorage() distinguishes a lost reply from a conflict:", () => {
     }
   });
 
-  it("put and delete without a version replace a concurrent write with its chunks", async () => {
+  it("put and delete without a version replace a concurrent write", async () => {
     for (const next of ["short", LONG]) {
       const runs = [
         () => open().put(KEY, 2),
@@ -734,7 +799,6 @@ describe("denoKvStorage() distinguishes a lost reply from a conflict:", () => {
           await denoKvStorage(kv).put(KEY, next);
         };
         assert.equal((await run()).ok, true);
-        assert.equal(await chunksLeft(), 0);
         assert.equal((await open().get(KEY))?.value, i % 2 === 0 ? 2 : undefined);
       }
     }
@@ -971,7 +1035,7 @@ describe("denoKvStorage() in several processes", () => {
       const { value, key } = (await storage.get<string>(["shared"]))!;
       assert.deepEqual([key, value.length], [["shared"], 140_000]);
       const left = await all(file.list({ start: [""], end: [true] }, { limit: 100, batchSize: 100 }));
-      assert.equal(left.length, 1 + 3, "the entry and its chunks");
+      assert.equal(left.length, 1 + 1 + 3, "the entry, the marker and the chunks");
     } finally {
       file.close();
     }
