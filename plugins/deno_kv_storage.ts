@@ -49,12 +49,12 @@ import {
   type WriteResult,
 } from "../storage.ts";
 import { callDatabase, type Context } from "./deno_kv_storage/context.ts";
-import { encodeEntry, MAX_VALUE_BYTES } from "./deno_kv_storage/entries.ts";
+import { encodeEntry, type EntryWrite, MAX_VALUE_BYTES } from "./deno_kv_storage/entries.ts";
 import { createKeyspace } from "./deno_kv_storage/keyspace.ts";
 import type { KvAtomicLike, KvEntryLike, KvKeyLike, KvLike } from "./deno_kv_storage/kv.ts";
 import { listEntries } from "./deno_kv_storage/listing.ts";
 import { readEntry } from "./deno_kv_storage/reads.ts";
-import { type EntryWrite, writeEntries } from "./deno_kv_storage/writes.ts";
+import { writeEntries } from "./deno_kv_storage/writes.ts";
 
 export type { KvAtomicLike, KvEntryLike, KvKeyLike, KvLike };
 

@@ -1,7 +1,6 @@
 /** Splits writes into batches that each fit into one atomic operation. */
-import { MAX_CHUNKS } from "./entries.ts";
+import { type EntryWrite, MAX_CHUNKS } from "./entries.ts";
 import type { Keyspace } from "./keyspace.ts";
-import type { EntryWrite } from "./writes.ts";
 
 /** What an atomic operation may contain. `npm:@deno/kv` allows 10 checks, Deno 100. */
 const LIMITS: Size = { checks: 10, mutations: 1000, keyBytes: 81_920, bytes: 819_200 };

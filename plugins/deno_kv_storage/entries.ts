@@ -1,7 +1,7 @@
 /** Encoding of entries in the database. A large value is split into chunks. */
 import { FormatError, StorageError } from "../../errors.ts";
 import type { Entry, Key } from "../../storage.ts";
-import type { KvEntryLike } from "./kv.ts";
+import type { KvEntryLike, KvKeyLike } from "./kv.ts";
 
 /** Format of an entry. Raise it with a change that older versions of this library would misread. */
 const FORMAT = 1;
@@ -44,6 +44,15 @@ export interface EncodedEntry extends Omit<EntryRef, "versionstamp"> {
   readonly chunkBytes: readonly Uint8Array[];
   /** Options of all `set` calls of the write. */
   readonly setOptions: { readonly expireIn?: number };
+}
+
+/** A put of one entry, or a deletion. */
+export interface EntryWrite {
+  readonly key: Key;
+  readonly kvKey: KvKeyLike;
+  readonly ifVersion: string | null | undefined;
+  /** The entry. Absent: the write deletes. */
+  readonly encoded?: EncodedEntry | undefined;
 }
 
 /**

@@ -1,29 +1,20 @@
 /** Writes and deletes entries by atomic operations, together with the chunks of their values. */
-import { isExpired, type Key, type WriteResult } from "../../storage.ts";
+import { isExpired, type WriteResult } from "../../storage.ts";
 import { createBatches } from "./batches.ts";
 import type { Context, Send } from "./context.ts";
 import {
   decodeVersion,
-  type EncodedEntry,
   encodeVersion,
   type EntryRef,
+  type EntryWrite,
   MAX_CHUNKS,
   type StoredEntry,
 } from "./entries.ts";
-import type { CommitResult, KvAtomicLike, KvKeyLike } from "./kv.ts";
+import type { CommitResult, KvAtomicLike } from "./kv.ts";
 import { findEntry } from "./reads.ts";
 import { sweepSometimes } from "./sweep.ts";
 
 const encoder = new TextEncoder();
-
-/** A put of one entry, or a deletion. */
-export interface EntryWrite {
-  readonly key: Key;
-  readonly kvKey: KvKeyLike;
-  readonly ifVersion: string | null | undefined;
-  /** The entry. Absent: the write deletes. */
-  readonly encoded?: EncodedEntry | undefined;
-}
 
 /**
  * Applies the writes in order, as many as possible in each atomic operation, and stops at the first whose condition does

@@ -1,25 +1,21 @@
 /** One interface for the clients of both libraries. */
 import type { Script } from "./scripts.ts";
 
-/** The commands of `redis` that are used. */
-export interface NodeRedisCommands {
+/** The part of a client of `redis` that is used: of `createClient`, `createCluster` or `createSentinel`. */
+export interface NodeRedisClient {
+  /** Whether `connect()` was called and the client has not been closed since. */
+  readonly isOpen: boolean;
+  /** Whether commands are sent at once. */
+  readonly isReady: boolean;
   /** Reads a string. */
   readonly get: (key: string) => Promise<unknown>;
   /** Runs a script that the server has cached. */
   readonly evalSha: (sha: string, options: { keys: string[]; arguments: string[] }) => Promise<unknown>;
   /** Runs a script. */
   readonly eval: (script: string, options: { keys: string[]; arguments: string[] }) => Promise<unknown>;
-}
-
-/** The part of a client of `redis` that is used: of `createClient`, `createCluster` or `createSentinel`. */
-export interface NodeRedisClient extends NodeRedisCommands {
-  /** Whether `connect()` was called and the client has not been closed since. */
-  readonly isOpen: boolean;
-  /** Whether commands are sent at once. */
-  readonly isReady: boolean;
   /** Returns a client on the same connection with other options. */
   // deno-lint-ignore no-explicit-any -- the types of the options differ between the three clients
-  readonly withCommandOptions: (options: any) => NodeRedisCommands;
+  readonly withCommandOptions: (options: any) => Pick<NodeRedisClient, "get" | "evalSha" | "eval">;
 }
 
 /** The part of a client of `ioredis` that is used: of `Redis` or `Cluster`. */

@@ -64,12 +64,15 @@ export async function writeInOrder(
 
 /** An operation, checked and copied. */
 export interface EncodedOperation {
+  /** The key. */
   readonly key: Key;
   /** The key as {@linkcode encodeKey} encodes it. */
   readonly encodedKey: string;
   /** JSON of the value. Absent: the operation deletes. */
   readonly json?: string;
+  /** The condition, as in the operation. */
   readonly ifVersion: string | null | undefined;
+  /** Milliseconds until the entry expires. */
   readonly ttlMs: number | undefined;
 }
 
