@@ -1,6 +1,6 @@
 /**
- * Stores an app's state in Redis or Valkey, through a client that you open and close: `redis` (node-redis) or `ioredis`,
- * for one server, Sentinel or a cluster.
+ * Stores an app's state in Redis or Valkey, through a client that you open and close: `redis` (node-redis) 5 or later, or
+ * `ioredis`, for one server, Sentinel or a cluster.
  *
  * - **node-redis**: `npm install redis`, then
  *   `await createClient({ url: "redis://…" }).on("error", (error) => console.error(error.message)).connect()`. Without the
@@ -97,7 +97,8 @@ export interface RedisStorageOptions {
 /**
  * Creates a storage on `client`. You own the client: close it after `app.close()`.
  *
- * When `put`, `delete` or `write` resolves, the write is in the memory of the master; with `appendfsync always`, also on its disk.
+ * When `put`, `delete` or `write` resolves, the write is in the memory of the master; with `appendfsync always`, also on its
+ * disk.
  *
  * While the client has no connection, calls wait. They resolve if the server is back in time, and fail with
  * `StorageError` when `timeoutMs` is over. They are not put into the client's own queue, so none of them is sent after it

@@ -37,69 +37,30 @@ export interface MemoryStorageOptions {
  * ```
  */
 export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): Storage {
-  const root = new Branch();
-  let versions = 0;
-  let size = 0;
-  /** Writes with a ttlMs since the last sweep. */
-  let ttlWrites = 0;
-
-  function drop(branch: Branch): void {
-    branch.drop();
-    size--;
-  }
-
-  /** Returns the entry at `branch`, unless it has expired: then drops it. */
-  function live(branch: Branch | undefined): StoredEntry | undefined {
-    const stored = branch?.stored;
-    if (stored === undefined || !isExpired(stored, clock())) return stored;
-    drop(branch!);
-    return undefined;
-  }
-
-  /** Drops expired entries, which would otherwise accumulate. Runs so rarely that each write pays for two entries. */
-  function sweep(): void {
-    if (++ttlWrites <= size / 2) return;
-    ttlWrites = 0;
-    for (const branch of root.walk()) live(branch);
-  }
-
-  function holds(key: Key, ifVersion: string | null | undefined): boolean {
-    return ifVersion === undefined || ifVersion === (live(root.find(key))?.version ?? null);
-  }
-
-  /** Writes an entry and returns its version. */
-  function set(key: Key, text: string, expiresAt: number | undefined): string {
-    const version = String(++versions);
-    if (live(root.find(key)) === undefined) size++;
-    root.ensure(key).stored = { key: [...key], text, version, expiresAt };
-    if (expiresAt !== undefined) sweep();
-    return version;
-  }
-
-  function remove(key: Key): undefined {
-    const branch = root.find(key);
-    if (live(branch) !== undefined) drop(branch!);
-  }
+  const { root, live, holds, set, remove } = createEntries(clock);
 
   return {
     name: "memory",
     capabilities: { durable: false, scope: "process" },
 
     get: async <T>(key: Key, { signal }: { readonly signal?: AbortSignal } = {}) => {
-      assertCall(key, signal);
+      signal?.throwIfAborted();
+      assertKey(key);
       const stored = live(root.find(key));
       return stored === undefined ? null : toEntry<T>(stored);
     },
 
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
-      assertCall(key, signal);
+      signal?.throwIfAborted();
+      assertKey(key);
       const text = encodeValue(key, value);
       const expiresAt = expiryOf(key, clock(), ttlMs);
       return holds(key, ifVersion) ? { ok: true, version: set(key, text, expiresAt) } : { ok: false };
     },
 
     delete: async (key, { ifVersion, signal } = {}) => {
-      assertCall(key, signal);
+      signal?.throwIfAborted();
+      assertKey(key);
       if (!holds(key, ifVersion)) return { ok: false };
       remove(key);
       return { ok: true };
@@ -136,10 +97,62 @@ export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): 
   };
 }
 
-/** Throws if the call is aborted, or the key is invalid. */
-function assertCall(key: Key, signal: AbortSignal | undefined): void {
-  signal?.throwIfAborted();
-  assertKey(key);
+/** The entries of a storage, and operations on one of them. */
+interface Entries {
+  readonly root: Branch;
+  /** Returns the entry at `branch`, unless it has expired: then drops it. */
+  readonly live: (branch: Branch | undefined) => StoredEntry | undefined;
+  /** Returns whether the condition of a write holds. */
+  readonly holds: (key: Key, ifVersion: string | null | undefined) => boolean;
+  /** Writes an entry and returns its version. */
+  readonly set: (key: Key, text: string, expiresAt: number | undefined) => string;
+  readonly remove: (key: Key) => undefined;
+}
+
+function createEntries(clock: () => number): Entries {
+  const root = new Branch();
+  let versions = 0;
+  let size = 0;
+  /** Writes with a ttlMs since the last sweep. */
+  let ttlWrites = 0;
+
+  function drop(branch: Branch): void {
+    branch.drop();
+    size--;
+  }
+
+  function live(branch: Branch | undefined): StoredEntry | undefined {
+    const stored = branch?.stored;
+    if (stored === undefined || !isExpired(stored, clock())) return stored;
+    drop(branch!);
+    return undefined;
+  }
+
+  /** Drops expired entries, which would otherwise accumulate. Runs so rarely that each write pays for two entries. */
+  function sweep(): void {
+    if (++ttlWrites <= size / 2) return;
+    ttlWrites = 0;
+    for (const branch of root.walk()) live(branch);
+  }
+
+  function holds(key: Key, ifVersion: string | null | undefined): boolean {
+    return ifVersion === undefined || ifVersion === (live(root.find(key))?.version ?? null);
+  }
+
+  function set(key: Key, text: string, expiresAt: number | undefined): string {
+    const version = String(++versions);
+    if (live(root.find(key)) === undefined) size++;
+    root.ensure(key).stored = { key: [...key], text, version, expiresAt };
+    if (expiresAt !== undefined) sweep();
+    return version;
+  }
+
+  function remove(key: Key): undefined {
+    const branch = root.find(key);
+    if (live(branch) !== undefined) drop(branch!);
+  }
+
+  return { root, live, holds, set, remove };
 }
 
 /** An entry in memory. Its value is JSON, so that the caller and the storage share no object. */
