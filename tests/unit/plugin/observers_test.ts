@@ -134,7 +134,8 @@ for (const acknowledge of ["stored", "handled"] as const) {
       const padding = { "data[padding]": "x".repeat(MAX_SIZE) };
       await post("event=ONAPPUPDATE");
       await post(changed(portal.install(2), padding));
-      return { "rejected 400": 1, "rejected 503": 1 };
+      await post(changed(portal.event("ONCRMDEALADD", { ID: "1" }), padding));
+      return { "rejected 400": 2, "rejected 503": 1 };
     });
 
     test("one without room in the inbox is rejected, or waits", async ({ made, post }) => {
