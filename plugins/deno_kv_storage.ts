@@ -25,7 +25,7 @@
  *
  * An entry, its chunks and its marker are written and deleted in one atomic operation. Only `put` and `delete` without
  * `ifVersion` leave the chunks of a value that they replace, because they do not read it. Every 64th write of a storage
- * looks at up to 64 markers, and deletes the chunks that no entry has any more.
+ * looks at up to 64 markers, and deletes the chunks that no longer belong to an entry.
  *
  * **Outages**. A request fails with `StorageError` if the database reports an error or `timeoutMs` is over. Only requests
  * that a lock of another process refused are repeated. If the reply to a `put`, or to a `write` with one, is lost, the

@@ -184,7 +184,7 @@ function limitSilentConnections(server: Server): Set<Socket> {
     });
     if (silent.size <= MAX_SILENT) return;
     const [oldest] = silent;
-    // At once: the event `close` comes only after all connections of a burst, each of which has to end another one.
+    // The event `close` comes too late: each connection of a burst has to end another one.
     silent.delete(oldest!);
     oldest!.destroy();
   });
@@ -226,7 +226,7 @@ async function listen(server: Server, hostname: string, port: number): Promise<L
   return { hostname, port: bound, url: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${bound}` };
 }
 
-/** What a server is doing. */
+/** The state of a server. */
 interface Activity {
   /** Connections that have not sent a request yet. */
   readonly silent: ReadonlySet<Socket>;

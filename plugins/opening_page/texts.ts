@@ -1,6 +1,6 @@
 /** The texts of the page, by language. */
 
-/** What the page says. */
+/** The texts of the page in one language. */
 export interface Texts {
   readonly title: string;
   readonly installing: string;

@@ -1,8 +1,8 @@
-/** What the page shows: a pure function of the state of an opening. */
+/** The view of a page: a pure function of the state of an opening. */
 import type { OpeningState } from "../../mod.ts";
 import { languageOf, textsIn } from "./texts.ts";
 
-/** What the page shows, and does. The browser receives it as JSON when it asks again. */
+/** The content of the page, and what it does next. The browser receives it as JSON when it asks again. */
 export interface View {
   /** `ready`: there is nothing to wait for. */
   readonly state: "waiting" | "stuck" | "ready";

@@ -20,7 +20,7 @@ export type Fits<Ctx extends object, Needs extends object, Adds extends object> 
   : { readonly clash: `the context has "${keyof Adds & (keyof Ctx | keyof Context) & string}" already` }
   : { readonly missing: `no plugin before this one adds "${Exclude<keyof Needs, keyof Ctx> & string}"` };
 
-/** What {@linkcode App.portal} returns: a portal, and what is known of it outside of its record. */
+/** A stored portal, with facts that are not in its record. {@linkcode App.portal} returns it. */
 export interface StoredPortal extends Portal {
   /** Number of the portal's events that wait for their verification; absent if none does. `app.admin.unverified` lists them. */
   readonly unverifiedEvents?: number;

@@ -58,7 +58,7 @@ export interface Opening {
   readonly frameAncestors: readonly string[];
 }
 
-/** What `app.opening()` says about an opened page. */
+/** The present state of an opened page. */
 export type OpeningState = Pick<Opening, "isAdmin" | "isInstalled" | "language" | "upgrade">;
 
 /** The parts of an app that openings use. */
@@ -75,7 +75,7 @@ export interface OpeningsOptions extends Pick<Settings, "limits" | "keys" | "oau
   readonly retry: (memberId: string) => Promise<void>;
 }
 
-/** What is stored under the digest of a ticket. */
+/** The value stored under the digest of a ticket. */
 interface Ticket {
   readonly memberId: string;
   readonly isAdmin: boolean;

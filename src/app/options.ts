@@ -172,7 +172,7 @@ export interface Settings extends
   readonly checks: CheckPolicy | undefined;
 }
 
-/** What a simulation passes to `createApp` besides its options, so that it takes no real time. Not public. */
+/** Options that a simulation passes to `createApp` besides its options, so that it takes no real time. Not public. */
 export type Simulation = Partial<Pick<Settings, "time">>;
 
 const TICK_EVERY_MS = 30_000;

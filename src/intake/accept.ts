@@ -31,7 +31,7 @@ import { compareVersions } from "../version.ts";
 import type { Postponed, Verifier } from "../verify/verifier.ts";
 import { verifyEvent } from "../verify/verify_event.ts";
 
-/** What became of a received event. */
+/** The outcome of receiving an event. */
 export type Accepted =
   /** Its delivery is stored, and its work is to be done. */
   | { readonly state: "accepted"; readonly delivery: AcceptedDelivery }
@@ -101,7 +101,7 @@ function assertSize({ event, body }: Incoming): void {
   throw new InputError([{ path: "body", saw: `${length} characters`, wanted }]);
 }
 
-/** What is stored about an event and its portal. */
+/** The stored entries of an event and its portal. */
 interface Stored {
   /** Id of the event's delivery; `undefined` if the event causes no work. */
   readonly id: string | undefined;

@@ -17,7 +17,7 @@ export interface TokenAnswersOptions {
   readonly oauthHosts: readonly string[];
 }
 
-/** What is known of the portal of an opening. */
+/** The state of the portal of an opening. */
 export interface OpenedPortal {
   /** The portal is stored. */
   readonly isKnown: boolean;
@@ -25,13 +25,13 @@ export interface OpenedPortal {
   readonly askedSince: number;
 }
 
-/** What is known about one access token. */
+/** An answer about one access token. */
 export interface TokenAnswer {
   /** In milliseconds since 1970. */
   readonly until: number;
   readonly askedAt: number;
   readonly outcome: AppInfo | NotAuthenticError;
-  /** What the portal says about the user; absent until it is asked. */
+  /** The portal's answer about the user; absent until it is asked. */
   profile?: { readonly askedAt: number; readonly isAdmin: Promise<boolean | undefined> };
 }
 

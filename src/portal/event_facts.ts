@@ -22,16 +22,16 @@ export function factsOf(
 }
 
 /**
- * What becomes of a version that nobody can be asked about, for lack of a token: `"always"`: it waits for one;
+ * The treatment of a version about which nobody can be asked, for lack of a token: `"always"`: it waits for one;
  * `"when-possible"`: it is believed.
  */
 export type ConfirmMode = "always" | "when-possible";
 
 /** The result of plugins of phase `verify`, without plain tokens, as it is stored with a delivery. */
 export interface StoredVerification {
-  /** Of an application_token that an administrator has proved. */
+  /** Digest of an application_token that an administrator has proved. */
   readonly applicationTokenDigest?: string;
-  /** Of an application_token that counts if the user of `tokens` turns out to be an administrator. */
+  /** Digest of an application_token that counts once the user of `tokens` is known as an administrator. */
   readonly pendingTokenDigest?: string;
   readonly clientEndpoint?: string;
   readonly installedVersion?: string;

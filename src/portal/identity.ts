@@ -1,5 +1,5 @@
 /**
- * What only an administrator's proof changes: a portal's application_token, and the app's own user on it. Proof is that the
+ * The facts that only an administrator's proof changes: a portal's application_token, and the app's own user on it. Proof is that the
  * portal itself, at its verified address, says that the user of an access token is an administrator.
  */
 import { defined } from "../defined.ts";

@@ -116,6 +116,6 @@ export interface Portal {
   readonly scope?: readonly string[];
   /** Absent until an administrator's event of this installation has proved an application token. */
   readonly applicationToken?: ApplicationTokenDigests;
-  /** What events say and Bitrix24 has not confirmed; absent if there is nothing. */
+  /** Claims of events that Bitrix24 has not confirmed; absent if there are none. */
   readonly claims?: readonly PortalClaim[];
 }

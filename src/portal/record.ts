@@ -61,7 +61,7 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims"> {
   readonly plannedChecks?: PlannedChecks;
   /** VERSION whose installation or update an opening has started: Bitrix24's own event of it is a duplicate. */
   readonly openedVersion?: string;
-  /** What events have claimed: open claims, and the last settled one of each kind. */
+  /** The open claims of events, and the last settled one of each kind. */
   readonly claims?: Claims;
   /** The target was believed without Bitrix24's confirmation. */
   readonly isTargetUnconfirmed?: true;

@@ -1,4 +1,4 @@
-/** What an answer of Bitrix24 about a portal changes in its record: its target and its claims. Pure functions. */
+/** Applies an answer of Bitrix24 about a portal to its record: to its target and its claims. Pure functions. */
 import { defined } from "../defined.ts";
 import { compareVersions, refines } from "../version.ts";
 import {

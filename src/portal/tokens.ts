@@ -31,7 +31,7 @@ export interface StoredTokens {
   readonly pending?: PendingProof;
 }
 
-/** What an event says that counts only if the user of its access token is an administrator. */
+/** Facts of an event that count only if the user of its access token is an administrator. */
 export interface PendingProof {
   /** The event's application_token. `ts`: when the event was sent, in seconds since 1970. */
   readonly applicationToken?: { readonly digest: string; readonly ts: number };

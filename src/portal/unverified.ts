@@ -32,7 +32,7 @@ export interface UnverifiedEvent {
   readonly refreshed?: { readonly accessToken: string; readonly refreshToken: string; readonly expiresAt: number };
 }
 
-/** What became of an event that was to wait. */
+/** The outcome of storing an event that waits. */
 export interface StoredUnverified {
   /** `"too_large"`: the event does not fit beside the smaller ones, and is not stored. */
   readonly state: "stored" | "duplicate" | "too_large";

@@ -1,4 +1,4 @@
-/** How many events of one portal wait for verification, and which give way to another one. */
+/** Limits of the events of one portal that wait for verification, and which of them give way to another one. */
 import { unitHash } from "../retry.ts";
 import type { WaitingEvent } from "./unverified_head.ts";
 

@@ -21,7 +21,7 @@ export interface WaitingEvent {
   readonly size: number;
   /** In milliseconds since 1970. */
   readonly receivedAt: number;
-  /** How many times Bitrix24 was asked in vain. */
+  /** Number of questions without an answer. */
   readonly attempts: number;
   /** When Bitrix24 is asked next, in milliseconds since 1970. */
   readonly nextAt: number;
@@ -46,7 +46,7 @@ export interface Head {
   readonly due: number;
 }
 
-/** What these modules need of the app. */
+/** The parts of an app that these modules use. */
 export interface UnverifiedOptions {
   readonly storage: Storage;
   readonly clock: () => number;

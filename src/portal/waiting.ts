@@ -67,7 +67,7 @@ export function assertRoom(memberId: string, waiting: Waiting | undefined, { key
 export interface Room {
   /** Ids of those that were deleted. */
   readonly dropped: readonly string[];
-  /** How many the record counted before. */
+  /** The number that the record counted before. */
   readonly counted: number;
   readonly left: number;
 }

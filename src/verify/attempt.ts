@@ -19,7 +19,7 @@ import type { AcceptedEvent, FirstAttempt } from "./first_attempts.ts";
 import type { RefusedTokens } from "./refused_tokens.ts";
 import { verifyEvent } from "./verify_event.ts";
 
-/** What attempts need besides the app's runtime. */
+/** Options of {@linkcode createAttempt}. */
 export interface AttemptOptions {
   readonly runtime: AppRuntime;
   readonly budget: () => Budget;

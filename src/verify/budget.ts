@@ -1,4 +1,4 @@
-/** How often Bitrix24 is asked about unverified events: a budget a minute, so that forged posts cannot cause more requests. */
+/** The budget of questions about unverified events a minute: forged posts cannot cause more requests. */
 import { originOf } from "../bitrix24/hosts.ts";
 import type { VerificationBudget } from "../plugin/plugin.ts";
 

@@ -1,6 +1,6 @@
 /** The first attempts at verifying an event: requests wait for them if the app acknowledges what is handled. */
 
-/** What became of an event at its first attempt. */
+/** The outcome of the first attempt at an event. */
 export type FirstAttempt =
   | AcceptedEvent
   /** It is not authentic. */

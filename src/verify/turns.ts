@@ -20,7 +20,7 @@ export interface Turns {
   readonly isStopped: () => boolean;
 }
 
-/** What turns consist of. */
+/** Options of {@linkcode createTurns}. */
 export interface TurnsOptions {
   readonly runtime: Pick<AppRuntime, "clock" | "time" | "signal">;
   /**

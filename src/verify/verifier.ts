@@ -46,7 +46,7 @@ export interface Postponed {
   readonly firstAttempt: Promise<FirstAttempt>;
 }
 
-/** What the verifier needs besides the app's runtime. */
+/** Options of {@linkcode createVerifier}. */
 export interface VerifierOptions
   extends Pick<AttemptOptions, "runtime" | "oauthHosts" | "accept" | "refresh" | "onRefused" | "onInboxFull"> {
   /** Milliseconds after which another process may take over a portal's events: more than an attempt can take. */

@@ -20,7 +20,7 @@ export interface AskOptions {
   readonly profile: ProfileCall;
 }
 
-/** What Bitrix24 has answered about a portal, and what that has changed. */
+/** The answer of Bitrix24 about a portal, and its effects. */
 export interface PortalAnswer {
   /** The answer of `app.info`; absent if there is an `error`. */
   readonly info?: AppInfo;

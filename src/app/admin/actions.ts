@@ -50,7 +50,7 @@ export async function skip(parts: ActionParts, memberId: string, upgradeId: stri
   });
 }
 
-/** Who sets a target, and why, for the log. */
+/** The operator who sets a target, and the reason, for the log. */
 export interface TargetChange {
   /** The operator. Not empty. */
   readonly by: string;

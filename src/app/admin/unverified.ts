@@ -30,7 +30,7 @@ export interface UnverifiedEvent {
   readonly receivedAt: number;
   /** Length of its body in characters. */
   readonly size: number;
-  /** How many times Bitrix24 was asked in vain. */
+  /** Number of questions without an answer. */
   readonly attempts: number;
   /** When Bitrix24 is asked next, in milliseconds since 1970; in the past if the event waits for its turn. */
   readonly nextTryAt: number;

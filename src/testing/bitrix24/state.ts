@@ -89,7 +89,7 @@ export interface PortalState {
   bucket: { level: number; at: number };
 }
 
-/** What `app.info` reports from a time on. */
+/** The state of an installation that `app.info` reports from a time on. */
 export interface InstallationState {
   /** Milliseconds since 1970. */
   readonly at: number;

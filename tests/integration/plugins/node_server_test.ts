@@ -314,7 +314,7 @@ test("serve() ends at once with exit code 1 at a second signal", async () => {
   await response;
 });
 
-/** Until nothing listens at `url` any more. */
+/** Resolves when nothing listens at `url`. */
 async function refused(url: string): Promise<void> {
   const { port, hostname } = new URL(url);
   for (;;) {
