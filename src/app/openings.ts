@@ -9,12 +9,11 @@ import { isOutage } from "../intake/http.ts";
 import { type AcceptedOpening, createOpeningIntake } from "../intake/open.ts";
 import { createOpeningVerifier } from "../intake/verify_opening.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import { portalKey, ticketKey } from "../portal/keys.ts";
+import { portalKey } from "../portal/keys.ts";
 import type { Portal } from "../portal/portal.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
 import { entryTime, schedulePortal } from "../portal/schedule.ts";
 import type { Secret } from "../secret.ts";
-import type { Entry } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Checks } from "../worker/checks.ts";
@@ -23,6 +22,7 @@ import { type UpgradeStatus, upgradeStatus } from "../worker/upgrade_status.ts";
 import type { Worker } from "../worker/worker.ts";
 import { keepAlive } from "./dispatch.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import { createTickets } from "./tickets.ts";
 import type { Settings } from "./options.ts";
 
 /** A verified opening of the app's page by a user of a portal. */
@@ -75,27 +75,6 @@ export interface OpeningsOptions extends Pick<Settings, "limits" | "keys" | "oau
   readonly retry: (memberId: string) => Promise<void>;
 }
 
-/** The value stored under the digest of a ticket. */
-interface Ticket {
-  readonly memberId: string;
-  readonly isAdmin: boolean;
-  readonly isInstalled: boolean;
-  readonly language?: string;
-  /** In milliseconds since 1970. */
-  readonly issuedAt: number;
-  /** In milliseconds since 1970. */
-  readonly expiresAt: number;
-}
-
-type NewTicket = Omit<Ticket, "issuedAt" | "expiresAt">;
-
-/** TTL of tickets. A page that goes on asking keeps its ticket for a day. */
-const TICKET_MS = 60 * 60 * 1000;
-const MAX_TICKET_MS = 24 * TICKET_MS;
-
-/** Maximum number of tickets that are remembered. */
-const MAX_ISSUED = 10_000;
-
 /** `app.open` and `app.opening`. */
 export interface Openings {
   readonly open: (request: Request, ...platform: unknown[]) => Promise<Opening>;
@@ -106,6 +85,7 @@ export interface Openings {
 export function createOpenings(options: OpeningsOptions): Openings {
   const { runtime, upgrades, lifecycle, worker, checks, limits } = options;
   const { storage, clock, log } = runtime;
+  const tickets = createTickets(runtime);
   const accept = createOpeningIntake({
     ...{ runtime, limits, bodyDeadline: createDeadline(runtime.time, limits.bodyTimeoutMs) },
     schedule: (memberId) => schedulePortal(runtime, memberId, { at: clock() }),
@@ -133,33 +113,6 @@ export function createOpenings(options: OpeningsOptions): Openings {
     }
   }
 
-  /** Tickets of this process by what they are for: a user who opens the page again and again fills no storage. */
-  const issued = new Map<string, { readonly random: string; readonly until: number }>();
-
-  async function issueTicket(ticket: NewTicket, accessToken: Secret): Promise<string> {
-    const { memberId, isAdmin, isInstalled, language = "" } = ticket;
-    const key = await runtime.digest(JSON.stringify([
-      ...[memberId, isAdmin, isInstalled, language.slice(0, 2).toLowerCase()],
-      accessToken.reveal(),
-    ]));
-    const known = issued.get(key);
-    const random = known !== undefined && known.until > clock() ? known.random : runtime.random();
-    if (issued.size >= MAX_ISSUED) issued.clear();
-    const now = clock();
-    const value: Ticket = { ...ticket, issuedAt: now, expiresAt: now + TICKET_MS };
-    issued.set(key, { random, until: value.expiresAt });
-    await storage.put(ticketKey(await runtime.digest(random)), value, { ttlMs: TICKET_MS });
-    return random;
-  }
-
-  /** An upgrade may take longer than a ticket is valid. */
-  async function extendTicket({ key, value, version }: Entry<Ticket>): Promise<void> {
-    const now = clock();
-    const isYoung = value.expiresAt - now > TICKET_MS / 2;
-    if (isYoung || now - value.issuedAt > MAX_TICKET_MS) return;
-    await storage.put(key, { ...value, expiresAt: now + TICKET_MS }, { ifVersion: version, ttlMs: TICKET_MS });
-  }
-
   return {
     open: async (request, ...platform) => {
       const found = await accepted(request);
@@ -179,16 +132,15 @@ export function createOpenings(options: OpeningsOptions): Openings {
       if (isInstalled && upgrade.state !== "upgrading") keepAlive(platform, checks.afterOpening(memberId));
       const hasToWait = !isInstalled || upgrade.state !== "current";
       const ticket = hasToWait
-        ? await issueTicket({ memberId, isAdmin, isInstalled, ...defined({ language }) }, accessToken)
+        ? await tickets.issue({ memberId, isAdmin, isInstalled, ...defined({ language }) }, accessToken)
         : undefined;
       return { ...describe(found), upgrade, ...defined({ ticket }) };
     },
     opening: async (ticket, { retry = false } = {}) => {
       await start();
-      const entry = await storage.get<Ticket>(ticketKey(await runtime.digest(ticket)));
-      if (entry === null) return undefined;
-      await extendTicket(entry);
-      const { memberId, issuedAt: _i, expiresAt: _e, ...state } = entry.value;
+      const found = await tickets.find(ticket);
+      if (found === undefined) return undefined;
+      const { memberId, ...state } = found;
       if (!state.isInstalled && !state.isAdmin) return { ...state, upgrade: WAITS_FOR_ADMINISTRATOR };
       const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
       if (record === undefined) return undefined;
