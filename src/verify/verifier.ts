@@ -115,10 +115,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
       try {
         if (!turns.has(memberId) && await keepIfDue(runtime, entry)) wake(memberId);
       } catch (err) {
-        // Newer code has written them, or their encryption key is gone.
-        const isUnreadable = err instanceof FormatError ||
-          (err instanceof StorageError && err.unreadableKey !== undefined);
-        if (!isUnreadable) throw err;
+        if (!isUnreadable(err)) throw err;
         log.warn("waiting events not readable", { event: "verification.unreadable", memberId, err });
       }
     }
@@ -140,6 +137,11 @@ export function createVerifier(options: VerifierOptions): Verifier {
       firstAttempts.leaveAll();
     },
   };
+}
+
+/** Returns whether newer code has written an entry, or its encryption key is gone. */
+function isUnreadable(error: unknown): boolean {
+  return error instanceof FormatError || (error instanceof StorageError && error.unreadableKey !== undefined);
 }
 
 /** Dependencies of {@linkcode createPostpone} besides the verifier's options. */
