@@ -5,7 +5,8 @@ import { createFullInboxLog, type LogFullInbox } from "../intake/full_inbox.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
-import { loadPortal, type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { loadPortal } from "../portal/record_store.ts";
 import { countUnverified } from "../portal/unverified.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
@@ -150,7 +151,7 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
   const verifier = createVerifier({
     ...{ runtime, oauthHosts, turnMs: maxAttemptMs(oauthHosts.length, oauthTimeoutMs) },
     accept: async (incoming, verification) => {
-      const accepted = await acceptVerified(runtime, incoming, verification);
+      const accepted = await acceptVerified(runtime, incoming, verification, { hasRoom: worker.hasRoom });
       const check = checks.afterEvent(incoming.event);
       if (accepted.state !== "accepted") return defined({ end: check });
       const { result, end } = worker.work(accepted.delivery);

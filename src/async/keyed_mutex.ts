@@ -21,3 +21,9 @@ export function createKeyedMutex(): KeyedMutex {
     }
   };
 }
+
+/** Returns a mutex without keys. */
+export function createMutex(): <T>(work: () => Promise<T>) => Promise<T> {
+  const mutex = createKeyedMutex();
+  return (work) => mutex("", work);
+}

@@ -4,7 +4,7 @@ import { coalesce } from "../async/coalesce.ts";
 import { isCloudHost, portalAddress } from "../bitrix24/hosts.ts";
 import { AddressError } from "../errors.ts";
 import { withAddress } from "../portal/identity.ts";
-import { changePortal, loadPortal } from "../portal/record.ts";
+import { changePortal, loadPortal } from "../portal/record_store.ts";
 import type { PortalCredentials } from "./contract.ts";
 import type { CallRecovery } from "./portal_call.ts";
 import type { CredentialsSettings } from "./settings.ts";

@@ -4,7 +4,7 @@ import { B24Error } from "../bitrix24/b24_error.ts";
 import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { defined } from "../defined.ts";
 import { NoCredentialsError } from "../errors.ts";
-import { loadPortal } from "../portal/record.ts";
+import { loadPortal } from "../portal/record_store.ts";
 import { isSettled, rankTokens, type StoredTokens } from "../portal/tokens.ts";
 import type { Secret } from "../secret.ts";
 import type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider } from "./contract.ts";

@@ -1,6 +1,6 @@
 /** The lock on the token pairs of a portal: one process at a time refreshes them. It is a field of the portal's record. */
 import { delay } from "../async/time.ts";
-import { changePortal } from "../portal/record.ts";
+import { changePortal } from "../portal/record_store.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
 import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { CredentialsSettings } from "./settings.ts";

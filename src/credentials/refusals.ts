@@ -1,7 +1,7 @@
 /** Records refusals of Bitrix24: drops a token pair, or marks the portal as blocked. */
 import { B24Error } from "../bitrix24/b24_error.ts";
 import type { NoCredentialsError } from "../errors.ts";
-import { changePortal } from "../portal/record.ts";
+import { changePortal } from "../portal/record_store.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
 import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { CredentialsSettings } from "./settings.ts";

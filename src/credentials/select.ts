@@ -2,7 +2,8 @@
 import { abortable } from "../async/abortable.ts";
 import { defined } from "../defined.ts";
 import { NoCredentialsError, UnreachableError } from "../errors.ts";
-import { loadPortal, type PortalRecord } from "../portal/record.ts";
+import type { PortalRecord } from "../portal/record.ts";
+import { loadPortal } from "../portal/record_store.ts";
 import { rankTokens, type StoredTokens } from "../portal/tokens.ts";
 import type { PortalCredentials } from "./contract.ts";
 import type { IssuedTokens } from "./issued_tokens.ts";

@@ -3,7 +3,7 @@ import { coalesce } from "../async/coalesce.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
 import { meaningOf } from "../bitrix24/error_codes.ts";
 import type { AppInfo } from "../bitrix24/oauth_client.ts";
-import { changePortal, loadPortal } from "../portal/record.ts";
+import { changePortal, loadPortal } from "../portal/record_store.ts";
 import { isSettled, type StoredTokens } from "../portal/tokens.ts";
 import { Secret } from "../secret.ts";
 import type { Refresh } from "./refresh.ts";

@@ -14,18 +14,14 @@ import {
 } from "../portal/apply_event.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
-import {
-  type AcceptedDelivery,
-  type Delivery,
-  DELIVERY_FORMAT,
-  deliveryId,
-  isDone,
-  type Receipt,
-} from "../portal/inbox.ts";
-import { deliveryKey, portalKey, receiptKey } from "../portal/keys.ts";
+import { type Delivery, deliveryId, isLifeCycle } from "../portal/delivery.ts";
+import { type AcceptedDelivery, inRecord, isHandled, withDelivery, withoutItem } from "../portal/inbox.ts";
+import { portalKey } from "../portal/keys.ts";
+import { holdLease, isLeased, takeLease, type TakenLease } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
-import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
-import { assertRoom, countDelivery, type Counted, makeRoom } from "../portal/waiting.ts";
+import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
+import { logScheduled, withWork } from "../portal/schedule.ts";
+import { assertRoom, deleteSurplus, kindOf, surplusInRecord } from "../portal/waiting.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import type { Postponed, Verifier } from "../verify/verifier.ts";
@@ -43,6 +39,7 @@ export type Accepted =
 /** The parts of an app that {@linkcode acceptEvent} uses. */
 export interface AcceptParts {
   readonly verifier: Verifier;
+  readonly hasRoom: HasRoom;
   /** Called if an event is refused as not authentic and its portal is stored. */
   readonly onRefused: (memberId: string) => void;
 }
@@ -60,7 +57,7 @@ export interface AcceptParts {
 export async function acceptEvent(
   runtime: AppRuntime,
   incoming: Incoming,
-  { verifier, onRefused }: AcceptParts,
+  { verifier, hasRoom, onRefused }: AcceptParts,
 ): Promise<Accepted> {
   assertSize(incoming);
   const stored = await readStored(runtime, incoming);
@@ -68,7 +65,7 @@ export async function acceptEvent(
   try {
     const verified = await verifyOrPostpone(runtime, incoming, record, verifier);
     if ("postponed" in verified) return { state: "unverified", ...verified.postponed };
-    return await acceptVerified(runtime, incoming, verified.verification, stored);
+    return await acceptVerified(runtime, incoming, verified.verification, { hasRoom, stored });
   } catch (error) {
     if (record !== undefined && error instanceof NotAuthenticError) onRefused(record.memberId);
     throw error;
@@ -101,27 +98,35 @@ function assertSize({ event, body }: Incoming): void {
   throw new InputError([{ path: "body", saw: `${length} characters`, wanted }]);
 }
 
-/** The stored entries of an event and its portal. */
+/** What is known of an event before it is accepted. */
 interface Stored {
   /** Id of the event's delivery; `undefined` if the event causes no work. */
   readonly id: string | undefined;
+  /** The portal's record. */
   readonly entry: Entry<PortalRecord> | null;
-  readonly receipt: Entry<Receipt> | null;
 }
 
 async function readStored(runtime: AppRuntime, { event, tree }: Incoming): Promise<Stored> {
   const { storage, digest } = runtime;
-  const { memberId } = event.auth;
-  const id = causesWork(runtime, event) ? await deliveryId(event, tree, digest) : undefined;
-  const [entry, receipt] = await Promise.all([
-    storage.get<PortalRecord>(portalKey(memberId)),
-    id === undefined ? null : storage.get<Receipt>(receiptKey(memberId, id)),
+  const [entry, id] = await Promise.all([
+    storage.get<PortalRecord>(portalKey(event.auth.memberId)),
+    causesWork(runtime, event) ? deliveryId(event, tree, digest) : undefined,
   ]);
-  return { id, entry, receipt };
+  return { id, entry };
+}
+
+/** Returns whether this process would work on a portal now, so that it may take its lease together with the event. */
+export type HasRoom = (memberId: string) => boolean;
+
+/** Options of {@linkcode acceptVerified}. */
+export interface AcceptOptions {
+  readonly hasRoom: HasRoom;
+  /** Absent: it is read. */
+  readonly stored?: Stored;
 }
 
 /**
- * Stores a verified event and raises its portal's target. `stored` is what was just read.
+ * Stores a verified event and raises its portal's target.
  *
  * @throws {StorageError} if the event cannot be stored
  * @throws {InboxFullError} if too many ordinary events of the portal wait
@@ -131,12 +136,12 @@ export async function acceptVerified(
   runtime: AppRuntime,
   incoming: Incoming,
   verification: StoredVerification,
-  stored?: Stored,
+  { hasRoom, stored }: AcceptOptions,
 ): Promise<Accepted> {
   const { storage } = runtime;
   const { tree, event, receivedAt } = incoming;
   const log = eventLog(runtime, event);
-  const { id, entry: known, receipt } = stored ?? await readStored(runtime, incoming);
+  const { id, entry: known } = stored ?? await readStored(runtime, incoming);
   const record = readRecord(known);
   log.debug("event verified", {
     event: "event.verified",
@@ -150,7 +155,7 @@ export async function acceptVerified(
     (next !== undefined && next.status === "installed" &&
       (next.target !== record.target || next.claims !== record.claims || isUnblocked(record, next)));
   // Somebody else may have posted a copy first: what is verified of a duplicate is applied too.
-  const isDuplicate = isDone(receipt) || isStartedByOpening(record, event, verification);
+  const isDuplicate = (id !== undefined && isHandled(record, id)) || isStartedByOpening(record, event, verification);
   const isOver = isOfEarlierInstallation(record, event, facts) ||
     (record?.status === "uninstalled" && next?.status === "uninstalled");
   if ((id === undefined || isDuplicate || isOver) && !raises) {
@@ -160,18 +165,29 @@ export async function acceptVerified(
     return { state: "done" };
   }
   const name = id ?? await deliveryId(event, tree, runtime.digest);
-  const delivery = await storeDelivery(runtime, incoming, facts, name, known).catch(async (error) => {
-    if (error instanceof InboxFullError) await storeTokens(runtime, event, facts, known);
-    throw error;
-  });
+  const delivery = await storeDelivery(runtime, incoming, facts, { id: name, entry: known, hasRoom })
+    .catch(async (error) => {
+      if (error instanceof InboxFullError) await storeTokens(runtime, event, facts, known);
+      throw error;
+    });
   if (delivery === undefined) return reportDuplicate(runtime, log, event);
   reportDowngrade(runtime, log, event, facts, record);
   reportAccepted(runtime, log, event);
   return { state: "accepted", delivery };
 }
 
+/** Options of {@linkcode storeDelivery}. */
+export interface DeliveryOptions {
+  /** Id of the delivery. */
+  readonly id: string;
+  /** The portal's record, as it was just read. */
+  readonly entry: Entry<PortalRecord> | null;
+  readonly hasRoom: HasRoom;
+}
+
 /**
- * Stores the delivery of an event and applies the event to its portal's record; `undefined` if it is a duplicate.
+ * Stores the delivery of an event and applies the event to its portal's record, in one ordered write; `undefined` if it is a
+ * duplicate. Takes the lease of the portal in the same write if nobody holds it and this process has room for its work.
  *
  * @throws {InboxFullError} if too many ordinary events of the portal wait
  */
@@ -179,41 +195,89 @@ export async function storeDelivery(
   runtime: AppRuntime,
   incoming: Incoming,
   facts: EventFacts,
-  id: string,
-  entry: Entry<PortalRecord> | null,
+  options: DeliveryOptions,
 ): Promise<AcceptedDelivery | undefined> {
-  const { storage } = runtime;
-  const { body, event, receivedAt } = withoutRemovalSecrets(incoming);
+  const { storage, log } = runtime;
+  const kept = withoutRemovalSecrets(incoming);
+  const { event } = kept;
   const { memberId } = event.auth;
-  const key = deliveryKey(memberId, id);
-  const { status, generation } = applyOrDefer(readRecord(entry), event, facts);
-  const value: Delivery = {
-    ...{ format: DELIVERY_FORMAT, body, receivedAt },
-    ...{ verification: facts.verification, attempts: 0 },
-    ...(status === "installed" ? { generation } : {}),
-  };
-  const delivery = { key, value };
-  const dropped = await dropOldest(runtime, memberId, delivery, entry);
-  // If this process crashes before the work is done, another one resumes it when a lease would have expired.
-  const [stored, reservation] = await Promise.all([
-    storage.put(key, value, { ifVersion: null }),
-    reserveEntry(runtime, memberId, runtime.clock() + runtime.leaseMs, entry),
-  ]);
-  let isAlone = false;
-  const [isFinished, raised] = await Promise.all([
-    // Again: another copy may have been finished meanwhile. A receipt is written before its delivery is deleted.
-    storage.get<Receipt>(receiptKey(memberId, id)).then(isDone),
-    commitEntry(runtime, reservation, (current, due) => {
-      isAlone = current?.due === undefined && current?.lease === undefined;
-      const waiting = countDelivery(current?.waiting, delivery, (stored.ok ? 1 : 0) - dropped);
-      return withNextDelivery({ ...applyOrDefer(current, event, facts), ...defined({ waiting }) }, due);
-    }),
-  ]);
-  if (stored.ok && !isFinished) {
-    return { delivery: { ...delivery, version: stored.version }, event, record: raised!, isAlone };
+  const surplus = await makeRoom(runtime, options);
+  const arrival = createArrival(runtime, kept, facts, options, surplus);
+  let written: Entry<PortalRecord> | null;
+  try {
+    written = await writeRecord(storage, memberId, arrival.change, options.entry);
+  } catch (error) {
+    if (!(error instanceof ConditionError)) throw error;
+    // A copy with a key of its own waits. What was verified of this one is applied.
+    await storeEvent(storage, event, facts);
+    return undefined;
   }
-  if (stored.ok) await storage.delete(key);
-  return undefined;
+  const { id, owner, indexedAs, dropped } = arrival.result();
+  for (const deliveryId of dropped) {
+    log.warn("event dropped: newer ones of its kind wait", { event: "inbox.dropped", memberId, deliveryId });
+  }
+  logScheduled(runtime, written!.value);
+  if (id === undefined) return undefined;
+  const lease = written!.value.lease?.owner === owner ? holdLease(runtime, owner, written!, indexedAs) : undefined;
+  return { id, event, record: written!.value, ...defined({ lease }) };
+}
+
+/** The change of a record by a delivery that arrives, and what it did when it was last called. */
+interface Arrival {
+  readonly change: ChangeRecord;
+  readonly result: () => {
+    /** Id of the delivery; `undefined` if it is a duplicate. */
+    readonly id: string | undefined;
+    /** Owner of the lease, if it was taken. */
+    readonly owner: string;
+    readonly indexedAs: string | undefined;
+    /** Ids of deliveries that were dropped. */
+    readonly dropped: readonly string[];
+  };
+}
+
+function createArrival(
+  runtime: AppRuntime,
+  { body, event, receivedAt }: Incoming,
+  facts: EventFacts,
+  { id, hasRoom }: DeliveryOptions,
+  surplus: Surplus,
+): Arrival {
+  const { clock, random, leaseMs } = runtime;
+  const { memberId } = event.auth;
+  const [unique, owner] = [random(), random()];
+  let stored: string | undefined;
+  let taken: TakenLease | undefined;
+  let dropped: readonly string[] = [];
+
+  const change: ChangeRecord = (current) => {
+    const now = clock();
+    [stored, taken, dropped] = [undefined, undefined, []];
+    const applied = applyOrDefer(current, event, facts);
+    const isBusy = current !== undefined && isLeased(current, now);
+    if (isHandled(current, id) || (inRecord(current, id) !== undefined && (isLifeCycle(id) || !isBusy))) {
+      return withWork(applied, now + leaseMs, unique);
+    }
+    // The work of an equal event may have begun: this one is not a copy of it.
+    stored = isBusy && !isLifeCycle(id) ? `${id}~${unique}` : id;
+    const name = stored;
+    const { status, generation } = applied;
+    const delivery: Delivery = {
+      ...{ body, receivedAt, verification: facts.verification, attempts: 0 },
+      ...(status === "installed" ? { generation } : {}),
+    };
+    assertRoom(applied, name, delivery);
+    const oldest = surplusInRecord(applied, name);
+    dropped = oldest === undefined ? surplus.dropped : [...surplus.dropped, oldest];
+    const roomy = surplus.apply(oldest === undefined ? applied : withoutItem(applied, oldest));
+    taken = hasRoom(memberId) ? takeLease(roomy, owner, now, leaseMs) : undefined;
+    // If this process crashes before the work is done, another one resumes it when a lease would have expired.
+    return inOrder(taken?.record ?? roomy, [
+      (record) => withDelivery(record, name, delivery),
+      (record) => withWork(record, now + leaseMs, unique),
+    ]);
+  };
+  return { change, result: () => ({ id: stored, owner, indexedAs: taken?.indexedAs, dropped }) };
 }
 
 /**
@@ -227,9 +291,11 @@ async function storeTokens(
   entry: Entry<PortalRecord> | null,
 ): Promise<void> {
   if (facts.verification.tokens === undefined) return;
-  const reservation = await reserveEntry(runtime, event.auth.memberId, runtime.clock() + runtime.leaseMs, entry);
+  const { storage, clock, random, leaseMs } = runtime;
+  const unique = random();
   // The event may have raised the target.
-  await commitEntry(runtime, reservation, (current, due) => withNextDelivery(applyOrDefer(current, event, facts), due));
+  const change: ChangeRecord = (record) => withWork(applyOrDefer(record, event, facts), clock() + leaseMs, unique);
+  await writeRecord(storage, event.auth.memberId, change, entry);
 }
 
 /** Returns a removal without its tokens: none of a removed portal may stay, however long its handlers fail. */
@@ -238,24 +304,25 @@ function withoutRemovalSecrets(incoming: Incoming): Incoming {
   return event.name === "ONAPPUNINSTALL" ? parseStored(withoutSecrets(body), receivedAt) : incoming;
 }
 
-/**
- * Keeps the inbox within its bounds, before a delivery is added. Resolves to the number of deliveries of its kind that the
- * record counts, and that are gone.
- */
-async function dropOldest(
-  { storage, log }: AppRuntime,
-  memberId: string,
-  delivery: Counted,
-  entry: Entry<PortalRecord> | null,
-): Promise<number> {
-  const waiting = readRecord(entry)?.waiting;
-  assertRoom(memberId, waiting, delivery);
-  const room = await makeRoom(storage, memberId, waiting, delivery);
-  if (room === undefined) return 0;
-  for (const deliveryId of room.dropped) {
-    log.warn("event dropped: newer ones of its kind wait", { event: "inbox.dropped", memberId, deliveryId });
-  }
-  return room.counted - room.left;
+/** Deliveries with keys of their own that were deleted to make room. */
+interface Surplus {
+  readonly dropped: readonly string[];
+  /** Returns the record without them. */
+  readonly apply: (record: PortalRecord) => PortalRecord;
+}
+
+async function makeRoom({ storage }: AppRuntime, { id, entry }: DeliveryOptions): Promise<Surplus> {
+  const record = readRecord(entry);
+  const kind = kindOf(id);
+  const deleted = record && await deleteSurplus(storage, record, id);
+  if (deleted === undefined || kind === undefined) return { dropped: [], apply: (record) => record };
+  const { dropped, left } = deleted;
+  const apply = (current: PortalRecord): PortalRecord => {
+    const { overflow } = current;
+    if (overflow === undefined || overflow.lifeCycle[kind] !== record?.overflow?.lifeCycle[kind]) return current;
+    return { ...current, overflow: { ...overflow, lifeCycle: { ...overflow.lifeCycle, [kind]: left } } };
+  };
+  return { dropped, apply };
 }
 
 /** Returns whether an event ends a block before the target, or brings the first tokens, so that checks can ask Bitrix24. */

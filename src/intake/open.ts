@@ -11,11 +11,11 @@ import { type EventFacts, factsOf, type StoredVerification } from "../portal/eve
 import type { AcceptedDelivery } from "../portal/inbox.ts";
 import { nextAskAt } from "../portal/claims.ts";
 import { portalKey } from "../portal/keys.ts";
-import { loadPortal, type PortalRecord, readRecord } from "../portal/record.ts";
+import { type PortalRecord, readRecord } from "../portal/record.ts";
+import { loadPortal, writeRecord } from "../portal/record_store.ts";
 import type { Entry } from "../storage/storage.ts";
-import { updateEntry } from "../storage/update.ts";
 import { compareVersions } from "../version.ts";
-import { storeDelivery } from "./accept.ts";
+import { type HasRoom, storeDelivery } from "./accept.ts";
 import { type BodyReader, readForm } from "./http.ts";
 import type { VerifiedOpening, VerifyOpening } from "./verify_opening.ts";
 
@@ -23,6 +23,7 @@ import type { VerifiedOpening, VerifyOpening } from "./verify_opening.ts";
 export interface OpeningParts extends BodyReader {
   readonly runtime: AppRuntime;
   readonly verify: VerifyOpening;
+  readonly hasRoom: HasRoom;
   /** Schedules a portal now. */
   readonly schedule: (memberId: string) => Promise<void>;
   /**
@@ -98,13 +99,12 @@ async function storeContact(change: Change, openedVersion?: string): Promise<Cha
   const { memberId } = info;
   const event = contactEvent(change);
   const facts = await factsOfOpening(change);
-  await updateEntry<PortalRecord>(storage, portalKey(memberId), (current) => {
-    const record = readRecord(current);
+  await writeRecord(storage, memberId, (record) => {
     // A known portal's target is raised, so that the portal is scheduled: see below.
     const isUnknown = record?.target === undefined || record.status === "uninstalled";
     const installedVersion = isUnknown ? info.version : undefined;
     const verification = { ...facts.verification, ...defined({ installedVersion, openedVersion }) };
-    return withoutInstallationBlock(applyOrDefer(record, event, { ...facts, verification }));
+    return { record: withoutInstallationBlock(applyOrDefer(record, event, { ...facts, verification })) };
   }, entry);
   const version = versions.deployed ?? confirmedVersion(runtime, info);
   const isRaised = version !== undefined && await raiseTarget(memberId, version);
@@ -138,7 +138,7 @@ async function startUpdate(change: Change): Promise<Changed> {
 
 /** The installer runs on a new portal: the installation begins now, as if its ONAPPINSTALL had come. */
 async function startInstallation(change: Change): Promise<Changed> {
-  const { parts: { runtime }, opening, verified: { info }, receivedAt, entry } = change;
+  const { parts: { runtime, hasRoom }, opening, verified: { info }, receivedAt, entry } = change;
   const version = info.version ?? runtime.versions.deployed;
   if (version === undefined) throw new CannotVerifyError("the OAuth host names no version of the app");
   const incoming = parseStored({ kind: "form", text: installEvent(change, version) }, receivedAt);
@@ -150,14 +150,14 @@ async function startInstallation(change: Change): Promise<Changed> {
   };
   const generation = (readRecord(entry)?.generation ?? 0) + 1;
   const id = `ONAPPINSTALL:${version}:opened:${generation}`;
-  const delivery = await storeDelivery(runtime, incoming, { ...facts, verification }, id, entry);
+  const delivery = await storeDelivery(runtime, incoming, { ...facts, verification }, { id, entry, hasRoom });
   const { memberId } = opening;
   if (delivery === undefined) {
     return { record: await loadPortal(runtime.storage, memberId), hasWork: false };
   }
   runtime.log.info("installation started by an opening", { event: "opening.installation_started", memberId });
   notify(runtime, "eventReceived", { event: incoming.event });
-  return { record: delivery.record.value, delivery, hasWork: false };
+  return { record: delivery.record, delivery, hasWork: false };
 }
 
 /** Only administrators can finish an installation: the opening of another user changes nothing. */

@@ -6,14 +6,13 @@ import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { InputError } from "../errors.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
-import { updateEntry } from "../storage/update.ts";
 import { compareVersions, refines } from "../version.ts";
 import { isBeforeTargetWasSet, withClaim, withConfirmedTarget } from "./event_claims.ts";
 import { type EventFacts, sentTs, type StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";
 import { withAddress, withApplicationToken, withTokens } from "./identity.ts";
-import { portalKey } from "./keys.ts";
-import { paymentBlock, PORTAL_FORMAT, type PortalRecord, readRecord, withoutInstallation } from "./record.ts";
+import { paymentBlock, PORTAL_FORMAT, type PortalRecord, withoutInstallation } from "./record.ts";
+import { type ChangeRecord, writeRecord } from "./record_store.ts";
 import { isUndoable, removed, undone } from "./removal.ts";
 import { tokensOfEvent } from "./tokens.ts";
 
@@ -66,8 +65,8 @@ export async function storeEvent(
   facts: EventFacts,
   entry?: Entry<PortalRecord> | null,
 ): Promise<void> {
-  const change = (found: Entry<PortalRecord> | null): PortalRecord => applyOrDefer(readRecord(found), event, facts);
-  await updateEntry<PortalRecord>(storage, portalKey(event.auth.memberId), change, entry);
+  const change: ChangeRecord = (record) => ({ record: applyOrDefer(record, event, facts) });
+  await writeRecord(storage, event.auth.memberId, change, entry);
 }
 
 /**

@@ -62,7 +62,7 @@ async function releasePortal(
 ): Promise<void> {
   const indexedAs = indexKeyOf(lease.record());
   if (indexedAs !== lease.indexedAs) await updateIndex(storage, lease.record());
-  await lease.release((record) => ({ ...record, indexedAs }));
+  await lease.release((record) => ({ record: { ...record, indexedAs } }));
   const { memberId, inboxSequence: latest, due } = lease.record();
   // A worker that wanted to process the portal meanwhile did not get the lease.
   if (latest !== inboxSequence || (due !== undefined && entryTime(due) <= clock() + leaseMs)) wake(memberId);

@@ -1,101 +1,108 @@
-/** The inbox: deliveries, that is accepted events whose work is not done yet. */
-import { type B24Event, wireName } from "../bitrix24/events.ts";
-import type { Body } from "../bitrix24/parse.ts";
-import type { WireTree } from "../bitrix24/tree.ts";
-import { FormatError } from "../errors.ts";
-import type { Entry, Key } from "../storage/storage.ts";
-import type { StoredVerification } from "./event_facts.ts";
+/**
+ * The inbox: deliveries, that is accepted events whose work is not done yet. Small ones are in the portal's record, so that
+ * they cost no write of their own; the others have keys of their own, and the record counts them.
+ */
+import type { B24Event } from "../bitrix24/events.ts";
+import { defined } from "../defined.ts";
+import {
+  type Delivery,
+  DELIVERY_FORMAT,
+  type InboxItem,
+  isLifeCycle,
+  sizeOf,
+  type StoredDelivery,
+  type WaitingDelivery,
+} from "./delivery.ts";
+import { deliveryKey } from "./keys.ts";
+import type { PortalLease } from "./lease.ts";
 import type { PortalRecord } from "./record.ts";
+import type { RecordChange } from "./record_store.ts";
+import { countDelivery } from "./waiting.ts";
 
-/** An accepted event whose work is not done. It contains the event's tokens, which handlers need. */
-export interface Delivery {
-  readonly format: typeof DELIVERY_FORMAT;
-  /** The body as Bitrix24 sent it; absent for a missed update, and for a removal whose event is gone. */
-  readonly body?: Body;
-  /** The removal whose event is gone. `ts`: as in that event. */
-  readonly removal?: { readonly clean: boolean; readonly ts: number };
-  /** The version of a missed update. */
-  readonly announced?: string;
-  /** Milliseconds since 1970. */
-  readonly receivedAt: number;
-  readonly verification: StoredVerification;
-  /** The installation that the event belongs to, as the portal's `generation`; absent if it began none, for now. */
-  readonly generation?: number;
-  /** Number of failed attempts. */
-  readonly attempts: number;
-  /** Message of the last error, without tokens. */
-  readonly error?: string;
-  /** Time of the next attempt, in milliseconds since 1970; absent after a failure if the delivery is parked. */
-  readonly retryAt?: number;
-}
-
-/** A delivery that this process has stored, with the record that it was applied to. */
+/** A delivery that this process has stored. */
 export interface AcceptedDelivery {
-  readonly delivery: Entry<Delivery>;
+  readonly id: string;
   readonly event: B24Event;
-  readonly record: Entry<PortalRecord>;
-  /** The portal had no other work, and no lease, when the record was written. */
-  readonly isAlone: boolean;
+  /** The portal, as it was stored with the delivery. */
+  readonly record: PortalRecord;
+  /** The lease of the portal, if this process took it when it stored the delivery. */
+  readonly lease?: PortalLease;
 }
 
-/** Raised if older code would misread a delivery. */
-export const DELIVERY_FORMAT = 1;
+/** Maximum number of deliveries in a record. */
+const MAX_IN_RECORD = 16;
+/** Maximum size of a delivery in a record, in characters of its body. Bitrix24 sends about 2,000. */
+const MAX_SIZE_IN_RECORD = 4096;
+/** Maximum size of all deliveries in a record, in characters of their bodies. */
+const MAX_TOTAL_IN_RECORD = 12_288;
+/** Number of ids of finished deliveries that a record keeps, to recognize copies. */
+const MAX_HANDLED = 64;
 
-/** Marks a delivery as done. */
-export interface Receipt {
-  readonly format: typeof DELIVERY_FORMAT;
+/** Returns whether the record shows that a delivery with this id is done. Only those of life-cycle events are remembered. */
+export function isHandled(record: PortalRecord | undefined, id: string): boolean {
+  return record?.handled?.includes(id) ?? false;
 }
 
-/** TTL of receipts: duplicates of an event are recognized for 30 days. */
-export const RECEIPT_MS = 30 * 24 * 60 * 60 * 1000;
+/** Returns the delivery in the record; `undefined` if it is not there. */
+export function inRecord(record: PortalRecord | undefined, id: string): InboxItem | undefined {
+  return record?.inbox?.find((item) => item.id === id);
+}
 
-/** @throws {FormatError} if newer code wrote the delivery */
-export function readDelivery(key: Key, delivery: Delivery): Delivery {
-  assertFormat("delivery", key, delivery);
-  return delivery;
+/** Returns the change that adds a delivery: to the record if it fits, under a key of its own if it does not. */
+export function withDelivery(record: PortalRecord, id: string, delivery: Delivery): RecordChange {
+  const { memberId, inbox = [] } = record;
+  if (fitsRecord(inbox, delivery)) return { record: { ...record, inbox: [...inbox, { id, ...delivery }] } };
+  const overflow = countDelivery(record.overflow, id, delivery, 1);
+  const value: StoredDelivery = { format: DELIVERY_FORMAT, ...delivery };
+  return {
+    record: { ...record, ...defined({ overflow }) },
+    before: [{ put: deliveryKey(memberId, id), value, ifVersion: null }],
+  };
+}
+
+/** Returns the change that adds a delivery without a body, which always fits the record. */
+export function withSmallDelivery(record: PortalRecord, id: string, delivery: Delivery): RecordChange {
+  return { record: { ...record, inbox: [...record.inbox ?? [], { id, ...delivery }] } };
+}
+
+/** Returns the record with another value of a delivery that it contains; unchanged if it does not contain it. */
+export function withChangedDelivery(
+  record: PortalRecord,
+  id: string,
+  change: (delivery: Delivery) => Delivery,
+): PortalRecord {
+  if (inRecord(record, id) === undefined) return record;
+  return { ...record, inbox: record.inbox!.map((item) => item.id === id ? { id, ...change(item) } : item) };
 }
 
 /**
- * Returns whether a delivery is done.
- *
- * @throws {FormatError} if newer code wrote the receipt, which may mean something else there
+ * Returns the change that removes a delivery that is done, and remembers its id if it is one of a life-cycle event. The id is
+ * recorded before, or together with, the removal: a crash in between must not run the handlers again.
  */
-export function isDone(receipt: Entry<Receipt> | null): boolean {
-  if (receipt !== null) assertFormat("receipt", receipt.key, receipt.value);
-  return receipt !== null;
+export function withoutDelivery(record: PortalRecord, { id, version, delivery }: WaitingDelivery): RecordChange {
+  const next = withHandled(withoutItem(record, id), id);
+  if (version === undefined) return { record: next };
+  const { overflow: counted, ...rest } = next;
+  const overflow = countDelivery(counted, id, delivery, -1);
+  return { record: { ...rest, ...defined({ overflow }) }, after: [{ delete: deliveryKey(record.memberId, id) }] };
 }
 
-function assertFormat(what: string, key: Key, { format }: { readonly format: unknown }): void {
-  if (format !== DELIVERY_FORMAT) throw new FormatError(`${what} ${key.slice(1).join(" ")}`, format, DELIVERY_FORMAT);
+/** Returns the record with the id of a delivery that is done, if it is one of a life-cycle event. */
+export function withHandled(record: PortalRecord, id: string): PortalRecord {
+  if (!isLifeCycle(id) || isHandled(record, id)) return record;
+  return { ...record, handled: [...record.handled ?? [], id].slice(-MAX_HANDLED) };
 }
 
-/**
- * Returns the id of an event's delivery: its name, subject and `ts`. Copies of an event have the same one, also if they
- * were sent for other handler registrations or with other tokens.
- */
-export async function deliveryId(event: B24Event, tree: WireTree, digest: Digest): Promise<string> {
-  return `${wireName(event)}:${await subjectOf(event, tree, digest)}:${event.ts}`;
+/** Returns the record without a delivery that it contains. */
+export function withoutItem(record: PortalRecord, id: string): PortalRecord {
+  const { inbox = [], ...rest } = record;
+  const left = inbox.filter((item) => item.id !== id);
+  if (left.length === inbox.length) return record;
+  return left.length === 0 ? rest : { ...rest, inbox: left };
 }
 
-/** Returns the SHA-256 of a string, in hexadecimal. */
-type Digest = (text: string) => Promise<string>;
-
-function subjectOf(event: B24Event, tree: WireTree, digest: Digest): string | Promise<string> {
-  switch (event.name) {
-    case "ONAPPUPDATE":
-    case "ONAPPINSTALL":
-      return event.data.version;
-    case "ONAPPUNINSTALL":
-      return event.data.clean ? "clean" : "keep";
-    case "ONAPPPAYMENT":
-      return [event.data.code, event.data.version, event.data.status, event.data.paymentExpired].join(" ");
-    case "ONAPPMETHODCONFIRM":
-      return `${event.data.method} ${event.data.confirmed}`;
-    case "ONAPPUSERREADY":
-      return String(event.data.userId ?? "");
-    // There may be many within a second: only all of their data distinguishes them.
-    case "ONAPPTEST":
-    case "UNKNOWN":
-      return digest(JSON.stringify(tree.data ?? null));
-  }
+function fitsRecord(inbox: readonly InboxItem[], delivery: Delivery): boolean {
+  const size = sizeOf(delivery);
+  const total = inbox.reduce((sum, item) => sum + sizeOf(item), size);
+  return inbox.length < MAX_IN_RECORD && size <= MAX_SIZE_IN_RECORD && total <= MAX_TOTAL_IN_RECORD;
 }

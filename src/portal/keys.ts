@@ -12,17 +12,12 @@ export function portalKey(memberId: string): Key {
   return [...PORTALS, memberId];
 }
 
-/** Prefix of all deliveries. Owner: `inbox.ts`. Deleted when the work of the delivery is done. */
-export const INBOX = ["inbox"] as const;
+/** Prefix of the deliveries that do not fit portals' records. Owner: `inbox.ts`. Deleted when their work is done. */
+export const DELIVERIES = ["delivery"] as const;
 
-/** Key of a delivery. */
+/** Key of a delivery that does not fit the portal's record. */
 export function deliveryKey(memberId: string, id: string): Key {
-  return [...INBOX, memberId, id];
-}
-
-/** Key that marks a delivery as done. Owner: `inbox.ts`. TTL: 30 days. */
-export function receiptKey(memberId: string, id: string): Key {
-  return ["receipt", memberId, id];
+  return [...DELIVERIES, memberId, id];
 }
 
 /** Prefix of the finished runs of a portal. Owner: `run_history.ts`. The last 20 are kept. */

@@ -3,13 +3,14 @@
  * writes only by a compare-and-set that finds its lease there. So once another process has acquired the lease, the former
  * holder cannot write, whatever its clock says.
  */
+import { abortable } from "../async/abortable.ts";
+import { createMutex } from "../async/keyed_mutex.ts";
 import type { Time } from "../async/time.ts";
 import { StorageError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
-import { updateEntry } from "../storage/update.ts";
-import { portalKey } from "./keys.ts";
-import { type PortalRecord, readRecord } from "./record.ts";
+import type { PortalRecord } from "./record.ts";
+import { inOrder, type RecordChange, writeRecord } from "./record_store.ts";
 
 /** Another process acquired the lease, or it could not be renewed in time. */
 export class LeaseLostError extends StorageError {
@@ -32,9 +33,12 @@ export interface LeaseOptions {
   readonly log: Logger;
 }
 
+/** A change of the record by the holder of its lease. Like that of {@linkcode ChangeRecord}, it may be called several times. */
+export type ChangeHeld = (record: PortalRecord) => RecordChange;
+
 /** The lease of a portal, until it is released or lost. */
 export interface PortalLease {
-  /** Returns the record as this holder last read or wrote it. */
+  /** Returns the record as this holder last read or wrote it, with the staged changes. */
   readonly record: () => PortalRecord;
   /** Fencing token: higher than that of every earlier lease of the portal, so that a write of an earlier holder can be told. */
   readonly fencingToken: number;
@@ -46,46 +50,74 @@ export interface PortalLease {
   /** Aborted if the lease is lost. */
   readonly signal: AbortSignal;
   /**
-   * Applies `change` to the record and renews the lease.
+   * Applies `change` to the record and renews the lease. Staged changes are written before it.
    *
    * @throws {LeaseLostError} if another process acquired the lease
    */
   readonly update: (change: (record: PortalRecord) => PortalRecord) => Promise<PortalRecord>;
   /**
+   * Applies `change` with the next write of this holder: {@linkcode update}, {@linkcode flush} or {@linkcode release}. A
+   * crash before it loses the change. `onStored` is called once it is stored.
+   */
+  readonly stage: (change: ChangeHeld, onStored?: () => void) => void;
+  /**
+   * Writes the staged changes, if there are any.
+   *
+   * @throws {LeaseLostError} if another process acquired the lease
+   */
+  readonly flush: () => Promise<void>;
+  /**
    * Applies `change` and releases the lease, unless `change` returns `undefined`. Resolves to whether it was released.
    *
    * @throws {LeaseLostError} if another process acquired the lease
    */
-  readonly release: (change: (record: PortalRecord) => PortalRecord | undefined) => Promise<boolean>;
+  readonly release: (change: (record: PortalRecord) => RecordChange | undefined) => Promise<boolean>;
   /** Stops renewing, so that a lease that was not released expires. */
   readonly stop: () => void;
 }
 
-/**
- * Acquires the lease of a portal; resolves to `undefined` if there is no such portal, or another process holds the lease.
- * `entry` is the record as it was read before, to save reading it again.
- */
-export async function acquireLease(
-  options: LeaseOptions,
-  memberId: string,
-  entry?: Entry<PortalRecord>,
-): Promise<PortalLease | undefined> {
-  const { storage, clock, random, leaseMs, log } = options;
-  const owner = random();
-  let indexedAs: string | undefined;
-  const acquired = await updateEntry<PortalRecord>(storage, portalKey(memberId), (found) => {
-    const record = readRecord(found);
-    if (record === undefined || (record.lease !== undefined && record.lease.until > clock())) return undefined;
-    const { indexedAs: indexedBefore, ...rest } = record;
-    indexedAs = indexedBefore;
-    return { ...rest, lease: { owner, until: clock() + leaseMs }, fencingToken: (record.fencingToken ?? 0) + 1 };
-  }, entry);
-  if (acquired?.value.lease?.owner !== owner) return undefined;
-  log.debug("lease acquired", { event: "lease.acquired", memberId, fencingToken: acquired.value.fencingToken });
-  return holdLease(options, owner, acquired, indexedAs);
+/** The record with a lease that was just taken, and what its holder has to know. */
+export interface TakenLease {
+  readonly record: PortalRecord;
+  readonly indexedAs: string | undefined;
 }
 
-function holdLease(
+/** Takes the lease of a portal for `owner`, a unique string; `undefined` if another process holds it at `now`. */
+export function takeLease(record: PortalRecord, owner: string, now: number, leaseMs: number): TakenLease | undefined {
+  if (isLeased(record, now)) return undefined;
+  const { indexedAs, ...rest } = record;
+  const fencingToken = (record.fencingToken ?? 0) + 1;
+  return { record: { ...rest, lease: { owner, until: now + leaseMs }, fencingToken }, indexedAs };
+}
+
+/** Returns whether a process holds the lease of the portal at `now`, in milliseconds since 1970. */
+export function isLeased({ lease }: PortalRecord, now: number): boolean {
+  return lease !== undefined && lease.until > now;
+}
+
+/**
+ * Acquires the lease of a portal; resolves to `undefined` if there is no such portal, or another process holds the lease.
+ */
+export async function acquireLease(options: LeaseOptions, memberId: string): Promise<PortalLease | undefined> {
+  const { storage, clock, random, leaseMs } = options;
+  const owner = random();
+  let indexedAs: string | undefined;
+  const acquired = await writeRecord(storage, memberId, (record) => {
+    const taken = record && takeLease(record, owner, clock(), leaseMs);
+    indexedAs = taken?.indexedAs;
+    return taken;
+  });
+  return acquired?.value.lease?.owner === owner ? holdLease(options, owner, acquired, indexedAs) : undefined;
+}
+
+/** A change that waits for the next write. */
+interface Staged {
+  readonly change: ChangeHeld;
+  readonly onStored: (() => void) | undefined;
+}
+
+/** Returns the lease that `owner` has taken by writing `acquired`, and renews it from now on. */
+export function holdLease(
   { storage, clock, time, leaseMs, log }: LeaseOptions,
   owner: string,
   acquired: Entry<PortalRecord>,
@@ -93,9 +125,14 @@ function holdLease(
 ): PortalLease {
   const { memberId, fencingToken } = acquired.value;
   const lost = new AbortController();
+  const mutex = createMutex();
   let entry = acquired;
+  let staged: readonly Staged[] = [];
+  /** The record of `entry` with the staged changes. */
+  let view = entry.value;
   /** Monotonic: changes of the system clock do not matter. */
   let renewedAt = time.monotonic();
+  log.debug("lease acquired", { event: "lease.acquired", memberId, fencingToken });
 
   function lose(reason: string, options?: ErrorOptions): LeaseLostError {
     const error = new LeaseLostError(memberId, reason, options);
@@ -107,22 +144,31 @@ function holdLease(
     lose("it could not be renewed in time", options);
   }
 
-  function renewed(record: PortalRecord): PortalRecord {
-    return { ...record, lease: { owner, until: clock() + leaseMs } };
+  function renewed(change: RecordChange): RecordChange {
+    return { ...change, record: { ...change.record, lease: { owner, until: clock() + leaseMs } } };
   }
 
-  async function write(change: (record: PortalRecord) => PortalRecord | undefined): Promise<PortalRecord> {
+  /** Writes the staged changes and `change`, one writer after the other: staged changes must not be applied twice. */
+  async function write(change: (record: PortalRecord) => RecordChange | undefined): Promise<PortalRecord> {
+    // A write before it may hang.
+    return await abortable(mutex(() => writeNow(change)), lost.signal);
+  }
+
+  async function writeNow(change: (record: PortalRecord) => RecordChange | undefined): Promise<PortalRecord> {
     lost.signal.throwIfAborted();
     let startedAt = renewedAt;
-    const written = await updateEntry<PortalRecord>(storage, portalKey(memberId), (found) => {
-      const record = readRecord(found);
+    let written: readonly Staged[] = [];
+    entry = (await writeRecord(storage, memberId, (record) => {
       // The lease lasts from here on, however long the storage takes.
       startedAt = time.monotonic();
       if (record?.lease?.owner !== owner) throw lose("another process acquired it");
-      return change(record);
-    }, entry);
-    entry = written!;
+      written = staged;
+      return inOrder(record, [...staged.map(({ change }) => change), change]);
+    }, entry))!;
     renewedAt = startedAt;
+    staged = staged.slice(written.length);
+    view = inOrder(entry.value, staged.map(({ change }) => change))?.record ?? entry.value;
+    for (const { onStored } of written) onStored?.();
     return entry.value;
   }
 
@@ -131,7 +177,7 @@ function holdLease(
     const left = Math.max(leaseMs / 3, leaseMs - (time.monotonic() - renewedAt));
     const cancel = time.setTimer(() => expire(), left, { keepAlive: false });
     try {
-      await write(renewed);
+      await write((record) => renewed({ record }));
     } catch (error) {
       // The next renewal tries again, as long as no other process can have acquired the lease.
       if (time.monotonic() - renewedAt > leaseMs) expire({ cause: error });
@@ -142,17 +188,24 @@ function holdLease(
 
   const stop = repeat(time, leaseMs / 3, () => void renew());
   return {
-    record: () => entry.value,
+    record: () => view,
     fencingToken: fencingToken!,
     indexedAs,
     signal: lost.signal,
-    update: (change) => write((record) => renewed(change(record))),
+    update: (change) => write((record) => renewed({ record: change(record) })),
+    stage: (change, onStored) => {
+      staged = [...staged, { change, onStored }];
+      view = change(view).record;
+    },
+    flush: async () => {
+      if (staged.length > 0) await write((record) => renewed({ record }));
+    },
     release: async (change) => {
       const after = await write((record) => {
         const changed = change(record);
         if (changed === undefined) return undefined;
-        const { lease: _, ...rest } = changed;
-        return rest;
+        const { lease: _, ...rest } = changed.record;
+        return { ...changed, record: rest };
       });
       if (after.lease?.owner === owner) return false;
       stop();

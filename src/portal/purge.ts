@@ -1,7 +1,9 @@
 /** Purges the data of portals that removed the app: tokens at once, the rest when its retention is over. */
 import type { Storage } from "../storage/storage.ts";
-import { type Delivery, DELIVERY_FORMAT, type Receipt, RECEIPT_MS } from "./inbox.ts";
-import { INBOX, receiptKey, resultPrefix, runPrefix } from "./keys.ts";
+import { deliveryOf, type StoredDelivery, type WaitingDelivery } from "./delivery.ts";
+import { withoutDelivery } from "./inbox.ts";
+import { DELIVERIES, resultPrefix, runPrefix } from "./keys.ts";
+import type { PortalLease } from "./lease.ts";
 import { type PortalRecord, withoutPurgedFields } from "./record.ts";
 import { removeUnverifiedBefore } from "./unverified.ts";
 import type { UnverifiedOptions } from "./unverified_head.ts";
@@ -21,20 +23,22 @@ export interface PurgedEvents {
  */
 export async function purgeTokens(
   options: UnverifiedOptions,
-  memberId: string,
+  lease: PortalLease,
   time: number,
   removalId: string,
 ): Promise<PurgedEvents> {
-  const { storage } = options;
-  let parked = 0;
-  for await (const { key, value } of storage.list<Delivery>([...INBOX, memberId])) {
-    const deliveryId = key.at(-1)!;
-    if (deliveryId === removalId || value.receivedAt > time) continue;
-    const receipt: Receipt = { format: DELIVERY_FORMAT };
-    await storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
-    await storage.delete(key);
-    if (value.attempts > 0 && value.retryAt === undefined) parked++;
+  const { memberId, inbox = [], overflow } = lease.record();
+  const isPurged = ({ id, delivery }: WaitingDelivery): boolean => id !== removalId && delivery.receivedAt <= time;
+  const purged = inbox.map(({ id, ...delivery }) => ({ id, delivery })).filter(isPurged);
+  if (overflow !== undefined) {
+    for await (const entry of options.storage.list<StoredDelivery>([...DELIVERIES, memberId])) {
+      const waiting = deliveryOf(entry);
+      if (isPurged(waiting)) purged.push(waiting);
+    }
   }
+  for (const waiting of purged) lease.stage((record) => withoutDelivery(record, waiting));
+  await lease.flush();
+  const parked = purged.filter(({ delivery: { attempts, retryAt } }) => attempts > 0 && retryAt === undefined).length;
   return { parked, unverified: await removeUnverifiedBefore(options, memberId, time) };
 }
 

@@ -1,14 +1,12 @@
 /** The record of one portal: one key, one value, changed by compare-and-set. */
-import { FormatError, UnknownPortalError } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 import { BLOCKED_RETRY_MS } from "../retry.ts";
-import type { Entry, Storage } from "../storage/storage.ts";
-import { updateEntry } from "../storage/update.ts";
+import type { Entry } from "../storage/storage.ts";
 import { type Claims, describeClaims } from "./claims.ts";
-import { portalKey } from "./keys.ts";
+import type { InboxItem, Overflow } from "./delivery.ts";
 import type { Check, PlannedChecks } from "./planned_checks.ts";
 import type { Portal, PortalBlock, PortalRun } from "./portal.ts";
 import type { StoredTokens } from "./tokens.ts";
-import type { Waiting } from "./waiting.ts";
 
 /** The stored state of one step. */
 export interface StepRecord {
@@ -85,8 +83,14 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims"> {
   readonly rollbacks?: number;
   /** Number of deliveries so far. The holder of the lease compares it to see whether more have arrived. */
   readonly inboxSequence?: number;
-  /** The deliveries that wait; absent if there are none. */
-  readonly waiting?: Waiting;
+  /** Deliveries that wait, if they are small and few; absent if there are none. */
+  readonly inbox?: readonly InboxItem[];
+  /** Number of the other deliveries that wait; absent if there are none. */
+  readonly overflow?: Overflow;
+  /** Ids of the last deliveries of life-cycle events that are done, the latest last. */
+  readonly handled?: readonly string[];
+  /** Ids of the finished runs that are stored, the latest last. */
+  readonly runs?: readonly string[];
   /** Number of acquired leases. */
   readonly fencingToken?: number;
   readonly lease?: Lease;
@@ -94,8 +98,6 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims"> {
   readonly indexedAs?: string;
   /** Id of the portal's schedule entry. */
   readonly due?: string;
-  /** Ids of later entries that are still in the schedule, because an earlier one was added. */
-  readonly supersededDue?: readonly string[];
   /** When the data of a removed portal is purged, in milliseconds since 1970. */
   readonly purgeAt?: number;
 }
@@ -159,12 +161,14 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   uninstalledTs: "never",
   latestTs: "never",
   inboxSequence: "never",
-  waiting: "never",
+  inbox: "never",
+  overflow: "never",
+  handled: "never",
+  runs: "purge",
   fencingToken: "never",
   lease: "never",
   indexedAs: "never",
   due: "never",
-  supersededDue: "never",
   purgeAt: "purge",
 };
 
@@ -216,29 +220,4 @@ function withoutJournal({ journal: _, ...run }: NonNullable<PortalRecord["run"]>
 
 function pick(record: PortalRecord, isPicked: (field: keyof PortalRecord) => boolean): Partial<PortalRecord> {
   return Object.fromEntries(Object.entries(record).filter(([field]) => isPicked(field as keyof PortalRecord)));
-}
-
-/** @throws {UnknownPortalError} if the portal is not stored */
-export async function loadPortal(storage: Storage, memberId: string): Promise<PortalRecord> {
-  const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-  if (record === undefined) throw new UnknownPortalError(memberId);
-  return record;
-}
-
-/**
- * Applies `change`, which may run several times, and resolves to the changed record.
- *
- * @throws {UnknownPortalError} if the portal is not stored
- */
-export async function changePortal(
-  storage: Storage,
-  memberId: string,
-  change: (record: PortalRecord) => PortalRecord,
-): Promise<PortalRecord> {
-  const written = await updateEntry<PortalRecord>(storage, portalKey(memberId), (entry) => {
-    const record = readRecord(entry);
-    if (record === undefined) throw new UnknownPortalError(memberId);
-    return change(record);
-  });
-  return written!.value;
 }

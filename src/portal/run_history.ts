@@ -3,6 +3,7 @@ import { FormatError } from "../errors.ts";
 import type { Storage } from "../storage/storage.ts";
 import { resultKey, runPrefix } from "./keys.ts";
 import type { PortalRecord, UpgradeJournal } from "./record.ts";
+import type { RecordChange } from "./record_store.ts";
 
 /** A finished run as it is stored. */
 export interface StoredRun {
@@ -29,17 +30,17 @@ export const RUN_FORMAT = 1;
 /** Number of finished runs that are kept for each portal. */
 const MAX_RUNS = 20;
 
-/** Stores the run of `record`, which has reached `to`. Idempotent. */
-export async function saveRun(
-  { storage, clock }: { readonly storage: Storage; readonly clock: () => number },
-  record: PortalRecord,
-  to: string,
-): Promise<void> {
-  const { id, from, startedAt, journal } = record.run!;
-  const { generation } = record;
-  const run: StoredRun = { format: RUN_FORMAT, id, generation, from, to, startedAt, finishedAt: clock(), journal };
-  await storage.put([...runPrefix(record.memberId), id], run);
-  await deleteOldRuns(storage, record.memberId);
+/** Returns the change that moves the version to `version`, the target of the run, and the run to the history. */
+export function withRunFinished(record: PortalRecord, version: string, finishedAt: number): RecordChange {
+  const { failure: _f, run, blocked: _b, ...rest } = record;
+  if (run === undefined) return { record: { ...rest, version } };
+  const { id, from, startedAt, journal } = run;
+  const { memberId, generation, runs = [] } = record;
+  const value: StoredRun = { format: RUN_FORMAT, id, generation, from, to: version, startedAt, finishedAt, journal };
+  return {
+    record: { ...rest, version, runs: [...runs.filter((other) => other !== id), id].slice(-MAX_RUNS) },
+    before: [{ put: [...runPrefix(memberId), id], value }],
+  };
 }
 
 /**
@@ -61,8 +62,10 @@ export async function latestRun(storage: Storage, memberId: string): Promise<Sto
   return (await listRuns(storage, memberId))[0];
 }
 
-async function deleteOldRuns(storage: Storage, memberId: string): Promise<void> {
-  for (const { id, journal } of (await listRuns(storage, memberId)).slice(MAX_RUNS)) {
+/** Deletes the oldest runs of a portal, so that at most 19 are left. Reads nothing unless there are more. */
+export async function deleteSurplusRuns(storage: Storage, { memberId, runs = [] }: PortalRecord): Promise<void> {
+  if (runs.length < MAX_RUNS) return;
+  for (const { id, journal } of (await listRuns(storage, memberId)).slice(MAX_RUNS - 1)) {
     for (const { stored } of journal.flatMap(({ steps }) => Object.values(steps))) {
       if (stored !== undefined) await storage.delete(resultKey(memberId, stored));
     }

@@ -1,10 +1,9 @@
-/**
- * The bounds of a portal's inbox. The record counts the deliveries that wait, so that accepting an event costs no further
- * call to the storage. The count is exact after each pass over the whole inbox; a crash can leave it too high until then.
- */
+/** The bounds of a portal's inbox. */
 import { InboxFullError } from "../errors.ts";
-import type { Entry, Key, Storage } from "../storage/storage.ts";
-import { deliveryKey, INBOX } from "./keys.ts";
+import type { Storage } from "../storage/storage.ts";
+import { isLifeCycle, type Overflow, sizeOf, type StoredDelivery } from "./delivery.ts";
+import { DELIVERIES, deliveryKey } from "./keys.ts";
+import type { PortalRecord } from "./record.ts";
 
 /** Maximum number of ordinary events that wait for one portal. */
 export const MAX_WAITING = 1000;
@@ -19,94 +18,83 @@ export const MAX_OF_KIND = 16;
 /** Events that change the version or the status of a portal. They are neither refused nor dropped. */
 const UNBOUNDED = new Set(["ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL"]);
 
-/** The deliveries of a portal that wait, parked ones included. */
-export interface Waiting {
-  /** Number of ordinary events. */
-  readonly events: number;
-  /** Size of the ordinary events, in characters of their bodies. */
-  readonly size: number;
-  /** Number of other life-cycle events, by name. */
-  readonly lifeCycle: Readonly<Record<string, number>>;
-}
-
-/** A delivery, as it is counted. */
-export interface Counted {
-  readonly key: Key;
-  /** A missed update has no body. */
-  readonly value: { readonly body?: { readonly text: string } };
-}
-
-const NONE: Waiting = { events: 0, size: 0, lifeCycle: {} };
+const NONE: Overflow = { events: 0, size: 0, lifeCycle: {} };
 
 /**
- * Returns the count with `delivery` added `times` times, which may be negative; `undefined` if nothing waits. A count never
+ * Returns the count with a delivery added `times` times, which may be negative; `undefined` if there is none. A count never
  * falls below 0.
  */
 export function countDelivery(
-  waiting: Waiting | undefined,
-  { key, value }: Counted,
+  overflow: Overflow | undefined,
+  id: string,
+  delivery: Pick<StoredDelivery, "body">,
   times: number,
-): Waiting | undefined {
-  const { events, size, lifeCycle } = waiting ?? NONE;
-  const kind = kindOf(key);
-  if (kind !== undefined && UNBOUNDED.has(kind)) return waiting;
-  const next: Waiting = kind === undefined
-    ? { events: atLeast0(events + times), size: atLeast0(size + times * sizeOf(value)), lifeCycle }
+): Overflow | undefined {
+  const { events, size, lifeCycle } = overflow ?? NONE;
+  const kind = kindOf(id);
+  const next: Overflow = kind === undefined
+    ? { events: atLeast0(events + times), size: atLeast0(size + times * sizeOf(delivery)), lifeCycle }
     : { events, size, lifeCycle: { ...lifeCycle, [kind]: atLeast0((lifeCycle[kind] ?? 0) + times) } };
   return next.events === 0 && Object.values(next.lifeCycle).every((count) => count === 0) ? undefined : next;
 }
 
 /** @throws {InboxFullError} if the delivery is one of an ordinary event, and too many wait */
-export function assertRoom(memberId: string, waiting: Waiting | undefined, { key, value }: Counted): void {
-  if (waiting === undefined || waiting.events === 0 || kindOf(key) !== undefined) return;
-  const { events, size } = waiting;
-  if (events >= MAX_WAITING || size + sizeOf(value) > MAX_WAITING_SIZE) throw new InboxFullError(memberId, events);
+export function assertRoom(
+  { memberId, inbox = [], overflow = NONE }: PortalRecord,
+  id: string,
+  delivery: Pick<StoredDelivery, "body">,
+): void {
+  if (isLifeCycle(id)) return;
+  const ordinary = inbox.filter((item) => !isLifeCycle(item.id));
+  const events = overflow.events + ordinary.length;
+  const size = ordinary.reduce((sum, item) => sum + sizeOf(item), overflow.size);
+  if (events > 0 && (events >= MAX_WAITING || size + sizeOf(delivery) > MAX_WAITING_SIZE)) {
+    throw new InboxFullError(memberId, events);
+  }
 }
 
-/** The deliveries of one kind, after the oldest were deleted. */
-export interface Room {
-  /** Ids of those that were deleted. */
-  readonly dropped: readonly string[];
-  /** The number that the record counted before. */
-  readonly counted: number;
-  readonly left: number;
+/** Returns the oldest delivery in the record to drop, so that at most 16 life-cycle events of the kind of `id` wait. */
+export function surplusInRecord(record: PortalRecord, id: string): string | undefined {
+  const kind = kindOf(id);
+  if (kind === undefined || countOfKind(record, kind) < MAX_OF_KIND) return undefined;
+  return record.inbox?.find((item) => kindOf(item.id) === kind)?.id;
+}
+
+function countOfKind({ inbox = [], overflow = NONE }: PortalRecord, kind: string): number {
+  if (UNBOUNDED.has(kind)) return 0;
+  return (overflow.lifeCycle[kind] ?? 0) + inbox.filter((item) => kindOf(item.id) === kind).length;
 }
 
 /**
- * Makes room for a delivery of a life-cycle event: deletes the oldest of its kind, so that with it at most
- * {@linkcode MAX_OF_KIND} wait. Reads nothing unless the count suggests that there are more.
+ * Deletes the oldest deliveries with keys of their own, so that at most 15 life-cycle events of the kind of `id` wait.
+ * Resolves to the ids of those that it deleted; to `undefined` if the record shows that there is nothing to delete.
  */
-export async function makeRoom(
+export async function deleteSurplus(
   storage: Storage,
-  memberId: string,
-  waiting: Waiting | undefined,
-  { key }: Counted,
-): Promise<Room | undefined> {
-  const kind = kindOf(key);
-  const counted = kind === undefined ? 0 : waiting?.lifeCycle[kind] ?? 0;
-  if (counted < MAX_OF_KIND) return undefined;
-  const found: Entry<{ readonly receivedAt: number }>[] = [];
+  record: PortalRecord,
+  id: string,
+): Promise<{ readonly dropped: readonly string[]; readonly left: number } | undefined> {
+  const { memberId } = record;
+  const kind = kindOf(id);
+  if (kind === undefined || countOfKind(record, kind) < MAX_OF_KIND) return undefined;
+  if (surplusInRecord(record, id) !== undefined) return undefined;
+  const found: { readonly id: string; readonly receivedAt: number }[] = [];
   const options = { after: deliveryKey(memberId, `${kind}:`) };
-  for await (const entry of storage.list<{ readonly receivedAt: number }>([...INBOX, memberId], options)) {
-    const id = entry.key.at(-1)!;
-    if (!id.startsWith(`${kind}:`)) break;
-    if (id === key.at(-1)) return undefined;
-    if (kindOf(entry.key) === kind) found.push(entry);
+  for await (const { key, value } of storage.list<StoredDelivery>([...DELIVERIES, memberId], options)) {
+    const other = key.at(-1)!;
+    if (!other.startsWith(`${kind}:`)) break;
+    if (other === id) return undefined;
+    found.push({ id: other, receivedAt: value.receivedAt });
   }
-  const newest = found.toSorted((a, b) => b.value.receivedAt - a.value.receivedAt);
+  const newest = found.toSorted((a, b) => b.receivedAt - a.receivedAt);
   const old = newest.slice(MAX_OF_KIND - 1);
-  for (const entry of old) await storage.delete(entry.key);
-  return { dropped: old.map((entry) => entry.key.at(-1)!), counted, left: newest.length - old.length };
+  for (const { id } of old) await storage.delete(deliveryKey(memberId, id));
+  return { dropped: old.map(({ id }) => id), left: newest.length - old.length };
 }
 
-/** Returns the name of a life-cycle event; `undefined` for ordinary events, whose ids have a digest of their data. */
-function kindOf(key: Key): string | undefined {
-  const id = key.at(-1)!;
-  return /:[0-9a-f]{64}:\d+$/.test(id) ? undefined : id.slice(0, id.indexOf(":"));
-}
-
-function sizeOf({ body }: Counted["value"]): number {
-  return body?.text.length ?? 0;
+/** Returns the name of a life-cycle event; `undefined` for ordinary events. */
+export function kindOf(id: string): string | undefined {
+  return isLifeCycle(id) ? id.slice(0, id.indexOf(":")) : undefined;
 }
 
 function atLeast0(count: number): number {

@@ -81,7 +81,14 @@ export async function attemptUpgrade(
     return await recordInterruption(runtime, installation, ctx, { upgrade, change, retry, number, engine }, error);
   }
   engine.end();
-  await installation.update((record) => withApplied(record, upgradeId, change.from, change.to, runtime.clock()));
+  const at = runtime.clock();
+  installation.stage(
+    (record) => ({ record: withApplied(record, upgradeId, change.from, change.to, at) }),
+    () => {
+      ctx.log.debug("upgrade applied", { event: "upgrade.applied", upgradeId, from: change.from, to: change.to });
+      notify(runtime, "upgradeApplied", { ...change, upgradeId });
+    },
+  );
 }
 
 /** Returns the argument of an upgrade handler. */

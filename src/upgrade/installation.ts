@@ -25,6 +25,8 @@ export interface Installation {
    * @throws {LeaseLostError} if another worker has taken the lease
    */
   readonly update: PortalLease["update"];
+  /** Applies `change` with the next write; see `PortalLease`. A record of another installation is not changed. */
+  readonly stage: PortalLease["stage"];
   /** See `PortalLease`. */
   readonly fencingToken: number;
   /** Aborted when the lease is lost. */
@@ -32,7 +34,7 @@ export interface Installation {
 }
 
 /** Returns the portal's current installation. */
-export function installationOf({ record, update, fencingToken, signal }: PortalLease): Installation {
+export function installationOf({ record, update, stage, fencingToken, signal }: PortalLease): Installation {
   const { memberId, generation } = record();
   const isCurrent = (record: PortalRecord): boolean =>
     record.status === "installed" && record.generation === generation;
@@ -43,6 +45,15 @@ export function installationOf({ record, update, fencingToken, signal }: PortalL
   return {
     record: () => assertCurrent(record()),
     update: async (change) => assertCurrent(await update((record) => isCurrent(record) ? change(record) : record)),
+    stage: (change, onStored) => {
+      let isApplied = false;
+      stage((record) => {
+        isApplied = isCurrent(record);
+        return isApplied ? change(record) : { record };
+      }, () => {
+        if (isApplied) onStored?.();
+      });
+    },
     fencingToken,
     signal,
   };

@@ -3,7 +3,7 @@ import type { HandlerContext } from "../plugin/context.ts";
 import type { VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import type { PortalLease } from "../portal/lease.ts";
-import { saveRun } from "../portal/run_history.ts";
+import { deleteSurplusRuns, withRunFinished } from "../portal/run_history.ts";
 import { attemptUpgrade } from "./attempt.ts";
 import { recordBlock } from "./block.ts";
 import type { Upgrade } from "./definition.ts";
@@ -55,27 +55,17 @@ async function takeAction(
   next: DueAction,
   change: VersionChange,
 ): Promise<void> {
-  const { memberId, from, to } = change;
+  const { from, to } = change;
   switch (next.action) {
     case "run":
-      await attemptUpgrade(runtime, installation, ctx, next.upgrade, change);
-      ctx.log.debug("upgrade applied", { event: "upgrade.applied", upgradeId: next.upgrade.id, from, to });
-      return notify(runtime, "upgradeApplied", { memberId, from, to, upgradeId: next.upgrade.id });
+      return await attemptUpgrade(runtime, installation, ctx, next.upgrade, change);
     case "complete":
-      await completeRun(runtime, installation, to);
-      ctx.log.info("portal upgraded", { event: "portal.upgraded", from, to });
-      return notify(runtime, "portalUpgraded", change);
+      await deleteSurplusRuns(runtime.storage, installation.record());
+      return installation.stage((record) => withRunFinished(record, to, runtime.clock()), () => {
+        ctx.log.info("portal upgraded", { event: "portal.upgraded", from, to });
+        notify(runtime, "portalUpgraded", change);
+      });
     case "block":
       throw new Suspended(await recordBlock(runtime, installation, next.on, next.message));
   }
-}
-
-/** Moves the version to the target of the run, and the run to the history. The target may have risen since. */
-async function completeRun(runtime: AppRuntime, installation: Installation, version: string): Promise<void> {
-  const record = installation.record();
-  if (record.run !== undefined) await saveRun(runtime, record, version);
-  await installation.update((record) => {
-    const { failure: _f, run: _r, blocked: _b, ...rest } = record;
-    return { ...rest, version };
-  });
 }

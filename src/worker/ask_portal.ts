@@ -7,9 +7,9 @@ import { defined } from "../defined.ts";
 import { AddressError, NoCredentialsError, UnreachableError } from "../errors.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { canAsk } from "../portal/claims.ts";
-import { portalKey } from "../portal/keys.ts";
-import { loadPortal, type PortalRecord, readRecord } from "../portal/record.ts";
-import { commitEntry, reserveEntry, withNextDelivery } from "../portal/schedule.ts";
+import type { PortalRecord } from "../portal/record.ts";
+import { loadPortal, writeRecord } from "../portal/record_store.ts";
+import { withWork } from "../portal/schedule.ts";
 import { type Answer, settle, type Settlement } from "../portal/settle.ts";
 
 /** The parts of an app that ask Bitrix24. */
@@ -106,18 +106,16 @@ async function applyAnswer(
   memberId: string,
   answer: Answer,
 ): Promise<Pick<PortalAnswer, "isRaised" | "hasWork">> {
-  const { storage, clock, log } = runtime;
-  const entry = await storage.get<PortalRecord>(portalKey(memberId));
-  const before = readRecord(entry);
+  const { storage, clock, random, log } = runtime;
+  const now = clock();
+  const unique = random();
+  let before: PortalRecord | undefined;
   let settlement: Settlement | undefined;
-  const reservation = before !== undefined && settle(before, answer, clock()).record !== before
-    ? await reserveEntry(runtime, memberId, clock(), entry)
-    : undefined;
-  if (reservation === undefined) return { isRaised: false, hasWork: false };
-  await commitEntry(runtime, reservation, (record, due) => {
-    settlement = record && settle(record, answer, clock());
+  await writeRecord(storage, memberId, (record) => {
+    before = record;
+    settlement = record && settle(record, answer, now);
     if (settlement === undefined) return undefined;
-    return settlement.hasWork ? withNextDelivery(settlement.record, due) : settlement.record;
+    return settlement.hasWork ? withWork(settlement.record, now, unique) : { record: settlement.record };
   });
   const { isRaised = false, hasWork = false, dropped = [] } = settlement ?? {};
   if (isRaised) {

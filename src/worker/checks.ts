@@ -8,10 +8,10 @@ import { notify } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type CheckReason, nextPlannedCheck, withFinishedCheck, withPlannedCheck } from "../portal/planned_checks.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
+import { writeRecord } from "../portal/record_store.ts";
 import { schedulePortal } from "../portal/schedule.ts";
 import { redactError } from "../redact.ts";
 import { unitHash } from "../retry.ts";
-import { updateEntry } from "../storage/update.ts";
 import type { Budget } from "../verify/budget.ts";
 import { askBitrix24 } from "./ask_portal.ts";
 import { checkPortal, type CheckReport, type PortalCheckOptions } from "./portal_check.ts";
@@ -278,10 +278,7 @@ async function recordCheck(
   if (hasFailed && !isLeased) {
     return await schedulePortal(runtime, memberId, { at: repeatedAt, change: ifNew(finished) });
   }
-  await updateEntry<PortalRecord>(storage, portalKey(memberId), (entry) => {
-    const record = readRecord(entry);
-    return record && finished(record);
-  });
+  await writeRecord(storage, memberId, (record) => record && { record: finished(record) });
 }
 
 /** Asks Bitrix24 about the open claims of a portal. Never rejects. */

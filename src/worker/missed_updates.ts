@@ -3,12 +3,12 @@ import type { UninstallEvent, UpdateEvent } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { withConfirmedTarget } from "../portal/event_claims.ts";
-import { type Delivery, DELIVERY_FORMAT } from "../portal/inbox.ts";
-import { deliveryKey, portalKey } from "../portal/keys.ts";
+import type { Delivery, WaitingDelivery } from "../portal/delivery.ts";
+import { withSmallDelivery } from "../portal/inbox.ts";
+import { portalKey } from "../portal/keys.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { schedulePortal } from "../portal/schedule.ts";
-import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 
 /** Returns the event that an update to `version` would have caused, without tokens. `at`: milliseconds since 1970. */
@@ -23,22 +23,14 @@ export function syntheticUpdateEvent(record: PortalRecord, version: string, at: 
   };
 }
 
-/** Stores a delivery that brings the portal to its target. Returns `undefined` if it could not be stored. */
-export async function enqueueMissedUpdate(
-  { storage, clock, random }: AppRuntime,
-  { memberId, target }: PortalRecord,
-): Promise<Entry<Delivery> | undefined> {
+/** Stores a delivery that brings the portal to its target, with the next write of the record. */
+export function enqueueMissedUpdate({ clock, random }: AppRuntime, lease: PortalLease): WaitingDelivery {
+  const { target } = lease.record();
   const now = clock();
-  const key = deliveryKey(memberId, `ONAPPUPDATE:${target}:missed:${now}:${random()}`);
-  const value: Delivery = {
-    format: DELIVERY_FORMAT,
-    announced: target!,
-    receivedAt: now,
-    verification: {},
-    attempts: 0,
-  };
-  const stored = await storage.put(key, value, { ifVersion: null });
-  return stored.ok ? { key, value, version: stored.version } : undefined;
+  const id = `ONAPPUPDATE:${target}:missed:${now}:${random()}`;
+  const delivery: Delivery = { announced: target!, receivedAt: now, verification: {}, attempts: 0 };
+  lease.stage((record) => withSmallDelivery(record, id, delivery));
+  return { id, delivery };
 }
 
 /** Returns the event of a removal whose own event is gone, without tokens. */
@@ -55,19 +47,17 @@ export function syntheticRemovalEvent(
   };
 }
 
-/** Stores the delivery of a removal that Bitrix24 confirmed after its event was dropped, and records that it is stored. */
-export async function enqueueOwedRemoval({ storage, clock }: AppRuntime, lease: PortalLease): Promise<void> {
-  const { memberId, owedRemoval } = lease.record();
+/**
+ * Stores the delivery of a removal that Bitrix24 confirmed after its event was dropped, and records that it is stored, with
+ * the next write of the record.
+ */
+export function enqueueOwedRemoval({ clock }: AppRuntime, lease: PortalLease): void {
+  const { owedRemoval } = lease.record();
   if (owedRemoval === undefined) return;
   const { clean, ts } = owedRemoval;
-  // The same id after a crash: its handlers do not run again.
-  const key = deliveryKey(memberId, `ONAPPUNINSTALL:${clean ? "clean" : "keep"}:${ts}:confirmed`);
-  const value: Delivery = {
-    ...{ format: DELIVERY_FORMAT, removal: owedRemoval, receivedAt: clock() },
-    ...{ verification: {}, attempts: 0 },
-  };
-  await storage.put(key, value, { ifVersion: null });
-  await lease.update(({ owedRemoval: _, ...record }) => record);
+  const id = `ONAPPUNINSTALL:${clean ? "clean" : "keep"}:${ts}:confirmed`;
+  const delivery: Delivery = { removal: owedRemoval, receivedAt: clock(), verification: {}, attempts: 0 };
+  lease.stage(({ owedRemoval: _, ...record }) => withSmallDelivery(record, id, delivery));
 }
 
 /** Raises the target of a portal to `version`, and schedules the portal. Resolves to whether the target was below it. */

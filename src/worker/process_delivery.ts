@@ -9,15 +9,15 @@ import { applyEvent, isOfEarlierInstallation, mayReinstall, tryApplyEvent } from
 import { claimState } from "../portal/event_claims.ts";
 import { type EventFacts, factsOf } from "../portal/event_facts.ts";
 import { versionInEvent } from "../portal/event_versions.ts";
-import { type Delivery, DELIVERY_FORMAT, isDone, readDelivery, type Receipt, RECEIPT_MS } from "../portal/inbox.ts";
-import { receiptKey } from "../portal/keys.ts";
+import { assertReadable, type Delivery, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
+import { isHandled, withChangedDelivery, withoutDelivery } from "../portal/inbox.ts";
+import { deliveryKey } from "../portal/keys.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { purgeTokens } from "../portal/purge.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
-import type { Entry } from "../storage/storage.ts";
 import { recordBlock } from "../upgrade/block.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { Suspended } from "../upgrade/interruptions.ts";
@@ -40,12 +40,7 @@ interface DeliveryWork {
   readonly runtime: AppRuntime;
   readonly upgrades: readonly Upgrade[];
   readonly lease: PortalLease;
-  readonly entry: Entry<Delivery>;
-}
-
-/** Returns whether the portal's upgrades are part of the delivery's work. All other deliveries do not wait for them. */
-export function runsUpgrades({ key }: Entry<Delivery>): boolean {
-  return /^ONAPP(UPDATE|INSTALL):/.test(key.at(-1)!);
+  readonly waiting: WaitingDelivery;
 }
 
 /**
@@ -58,33 +53,35 @@ export async function processDelivery(
   runtime: AppRuntime,
   upgrades: readonly Upgrade[],
   lease: PortalLease,
-  entry: Entry<Delivery>,
+  waiting: WaitingDelivery,
   parsed: B24Event | undefined,
 ): Promise<Outcome> {
-  const { storage, clock, signal, log } = runtime;
-  const [, memberId, deliveryId] = entry.key as [string, string, string];
-  const work: DeliveryWork = { runtime, upgrades, lease, entry };
+  const { clock, signal, log } = runtime;
+  const { memberId } = lease.record();
+  const { id: deliveryId, delivery } = waiting;
+  const work: DeliveryWork = { runtime, upgrades, lease, waiting };
   let event = parsed;
   try {
     signal.throwIfAborted();
-    const { body, receivedAt, ...delivery } = readDelivery(entry.key, entry.value);
-    // A crash came before the delivery was deleted, or a copy was stored while this one was processed.
-    if (parsed === undefined && isDone(await storage.get<Receipt>(receiptKey(memberId, deliveryId)))) {
-      await storage.delete(entry.key);
+    assertReadable(memberId, waiting);
+    const { body, receivedAt } = delivery;
+    // A crash came before the delivery was deleted.
+    if (isHandled(lease.record(), deliveryId)) {
+      remove(work);
       return { result: "deferred" };
     }
     if (lease.record().uninstalledTs !== undefined && body !== undefined) {
       // Also if it is parked: no token of a removed portal may stay.
       event ??= parseStored(body, receivedAt).event;
-      if (isOver(work, event)) return await finishWithoutHandlers(work, event);
+      if (isOver(work, event)) return finishWithoutHandlers(work, event);
     }
     const nextAt = nextAttemptAt(delivery);
     if (nextAt > clock()) return { result: "deferred", ...(nextAt === Infinity ? {} : { nextAt }) };
-    event ??= eventOf(entry.value, lease.record());
+    event ??= eventOf(delivery, lease.record());
     const deferred = body === undefined ? undefined : await applyToRecord(work, event);
     if (deferred !== undefined) return deferred;
     if (lease.record().status === "uninstalled" && event.name !== "ONAPPUNINSTALL") {
-      return await finishWithoutHandlers(work, event);
+      return finishWithoutHandlers(work, event);
     }
     const facts = factsOf(runtime, delivery.verification, receivedAt);
     const state = claimState(lease.record(), event, facts);
@@ -92,14 +89,14 @@ export async function processDelivery(
     if (state === "wait") return { result: "deferred", ...whenNewerCodeMayKnow(work, event, facts) };
     if (state === "drop") {
       log.warn("event dropped: Bitrix24 did not confirm it", { event: "event.unconfirmed", memberId, deliveryId });
-      await remove(work);
+      remove(work);
       return { result: "handled" };
     }
-    const waiting = waitForUpgrades(work);
-    if (waiting !== undefined) return waiting;
+    const waits = waitForUpgrades(work);
+    if (waits !== undefined) return waits;
     log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
     await runHandlers(work, event);
-    await finish(work, event);
+    finish(work, event);
     return { result: "handled" };
   } catch (error) {
     if (signal.aborted || error instanceof LeaseLostError) throw error;
@@ -129,15 +126,15 @@ function nextAttemptAt({ attempts, retryAt }: Pick<Delivery, "attempts" | "retry
  * Applies the event again: a crash or an unknown version may have prevented it. Applying is idempotent. Returns an outcome
  * if the version is still unknown.
  */
-async function applyToRecord({ runtime, lease, entry }: DeliveryWork, event: B24Event): Promise<Outcome | undefined> {
-  const { verification, receivedAt } = entry.value;
+async function applyToRecord({ runtime, lease, waiting }: DeliveryWork, event: B24Event): Promise<Outcome | undefined> {
+  const { id: deliveryId, delivery: { verification, receivedAt } } = waiting;
   const facts = factsOf(runtime, verification, receivedAt);
   let problem: unknown;
   const next = tryApplyEvent(lease.record(), event, facts, (error) => problem = error);
   if (next === undefined) {
     // Not a failure: it must not be parked, however long it takes.
     const err = safeError(runtime, problem, event, lease.record());
-    const [, memberId, deliveryId] = entry.key;
+    const { memberId } = lease.record();
     runtime.log.warn("version not known yet", { event: "delivery.deferred", memberId, deliveryId, err });
     return { result: "deferred", nextAt: runtime.clock() + NEWER_CODE_RETRY_MS };
   }
@@ -162,16 +159,16 @@ function whenNewerCodeMayKnow(
 }
 
 /** Returns an outcome if the delivery has to wait for upgrades of its portal that cannot run now. */
-function waitForUpgrades({ runtime, upgrades, lease, entry }: DeliveryWork): Outcome | undefined {
-  if (!runsUpgrades(entry)) return undefined;
+function waitForUpgrades({ runtime, upgrades, lease, waiting }: DeliveryWork): Outcome | undefined {
+  if (!runsUpgrades(waiting.id)) return undefined;
   const next = nextAction(lease.record(), upgrades, runtime.clock(), runtime.versions.latest);
   if (next.action === "parked") return { result: "deferred" };
   return next.action === "wait" ? { result: "deferred", nextAt: next.until } : undefined;
 }
 
 /** Runs plugins around the portal's upgrades and the handlers of the event. */
-async function runHandlers({ runtime, upgrades, lease, entry }: DeliveryWork, event: B24Event): Promise<void> {
-  const { receivedAt } = entry.value;
+async function runHandlers({ runtime, upgrades, lease, waiting }: DeliveryWork, event: B24Event): Promise<void> {
+  const { id: deliveryId, delivery: { receivedAt } } = waiting;
   const context = makeHandlerContext(runtime, event, lease.record(), { receivedAt, leaseSignal: lease.signal });
   if (event.name === "ONAPPUNINSTALL" && lease.record().status === "installed") {
     // Its handlers would delete data of the newer installation.
@@ -180,81 +177,107 @@ async function runHandlers({ runtime, upgrades, lease, entry }: DeliveryWork, ev
   }
   if (event.name === "ONAPPUNINSTALL") {
     // A reinstallation may have been received since.
-    const [, memberId, deliveryId] = entry.key as [string, string, string];
-    const { parked, unverified } = await purgeTokens(runtime, memberId, receivedAt, deliveryId);
+    const { memberId } = lease.record();
+    const { parked, unverified } = await purgeTokens(runtime, lease, receivedAt, deliveryId);
     if (unverified > 0) notify(runtime, "eventsDropped", { memberId, count: unverified, reason: "removed" });
     if (parked > 0) {
       context.log.warn("parked events of the removed portal deleted", { event: "removal.purged", parked });
     }
   }
   const plugins = runtime.plugins.filter(({ phase }) => phase !== "verify");
+  const handlers = runtime.handlers.get(wireName(event)) ?? [];
+  // Before code of the app or of a plugin runs: a crash in it must not undo what was done before.
+  const flush = async (hasCode: boolean): Promise<void> => hasCode ? await lease.flush() : undefined;
+  await flush(plugins.length > 0);
   await runPipeline(plugins, context, async (ctx) => {
-    if (runsUpgrades(entry)) await runUpgrades(runtime, upgrades, lease, ctx);
+    if (runsUpgrades(deliveryId)) await runUpgrades(runtime, upgrades, lease, ctx);
+    await flush(handlers.length > 0 || plugins.some(({ around }) => around !== undefined));
     const portal = snapshot(lease.record());
-    for (const handler of runtime.handlers.get(wireName(event)) ?? []) await handler({ ...ctx, portal });
+    for (const handler of handlers) await handler({ ...ctx, portal });
   });
   lease.signal.throwIfAborted();
 }
 
 /** Returns whether an event belongs to an installation that is over, and cannot begin another one. */
-function isOver({ lease, entry: { value } }: DeliveryWork, event: B24Event): boolean {
+function isOver({ lease, waiting: { delivery } }: DeliveryWork, event: B24Event): boolean {
   if (event.name === "ONAPPUNINSTALL") return false;
-  if (isOfEarlierInstallation(lease.record(), event, value)) return true;
+  if (isOfEarlierInstallation(lease.record(), event, delivery)) return true;
   const { status, generation } = lease.record();
   // What verified it came before the removal.
-  const wasPartOfIt = value.generation === generation;
-  return status === "uninstalled" && (wasPartOfIt || !mayReinstall(event, value.verification));
+  const wasPartOfIt = delivery.generation === generation;
+  return status === "uninstalled" && (wasPartOfIt || !mayReinstall(event, delivery.verification));
 }
 
 /** Ends a delivery of an installation that is over: its handlers would work on a portal that has removed the app. */
-async function finishWithoutHandlers(work: DeliveryWork, event: B24Event): Promise<Outcome> {
+function finishWithoutHandlers(work: DeliveryWork, event: B24Event): Outcome {
   const { memberId } = event.auth;
   work.runtime.log.info("event of a removed portal ignored", {
     ...{ event: "event.outdated", memberId, eventName: wireName(event) },
   });
-  await finish(work, event);
+  finish(work, event);
   return { result: "handled" };
 }
 
-/** Marks the delivery as done, and removes it from the inbox. */
-async function finish(work: DeliveryWork, event: B24Event): Promise<void> {
-  const { runtime, lease, entry } = work;
-  const [, memberId, deliveryId] = entry.key as [string, string, string];
-  // The delivery itself was blocked.
-  if (entry.value.retryAt !== undefined && lease.record().blocked !== undefined) {
-    await lease.update(({ blocked: _, ...record }) => record);
-  }
-  await remove(work);
-  runtime.log.debug("event handled", { event: "event.handled", memberId, deliveryId });
-  notify(runtime, "eventHandled", { event });
+/** Removes the delivery, which is done, with the next write of the record. */
+function finish(work: DeliveryWork, event: B24Event): void {
+  const { runtime, waiting: { id: deliveryId, delivery } } = work;
+  const { memberId } = event.auth;
+  remove(
+    work,
+    // The delivery itself was blocked.
+    ({ blocked, ...record }) => delivery.retryAt === undefined ? { ...record, ...defined({ blocked }) } : record,
+    () => {
+      runtime.log.debug("event handled", { event: "event.handled", memberId, deliveryId });
+      notify(runtime, "eventHandled", { event });
+    },
+  );
 }
 
-/** Removes the delivery from the inbox. */
-async function remove({ runtime: { storage }, entry }: DeliveryWork): Promise<void> {
-  const [, memberId, deliveryId] = entry.key as [string, string, string];
-  // The receipt first: a crash in between must not run the handlers again.
-  const receipt: Receipt = { format: DELIVERY_FORMAT };
-  await storage.put(receiptKey(memberId, deliveryId), receipt, { ifVersion: null, ttlMs: RECEIPT_MS });
-  await storage.delete(entry.key);
+/** Removes the delivery, with `change`, with the next write of the record. */
+function remove(
+  { lease, waiting }: DeliveryWork,
+  change: (record: PortalRecord) => PortalRecord = (record) => record,
+  onStored?: () => void,
+): void {
+  lease.stage((record) => withoutDelivery(change(record), waiting), onStored);
+}
+
+/** Changes the delivery, which is not done, and `record` with it. */
+async function keep(
+  { runtime: { storage }, lease, waiting: { id, delivery, version } }: DeliveryWork,
+  changed: Delivery,
+  change: (record: PortalRecord) => PortalRecord = (record) => record,
+): Promise<void> {
+  // An operator may have reset its attempts meanwhile: that stays.
+  if (version !== undefined) {
+    await storage.put(deliveryKey(lease.record().memberId, id), { ...delivery, ...changed }, { ifVersion: version });
+  }
+  await lease.update((record) =>
+    withChangedDelivery(
+      change(record),
+      id,
+      (current) => current.attempts === delivery.attempts && current.retryAt === delivery.retryAt ? changed : current,
+    )
+  );
 }
 
 /** Records why the work of a delivery failed, and when it is retried. */
 async function recordFailure(work: DeliveryWork, event: B24Event | undefined, thrown: unknown): Promise<Outcome> {
-  const { runtime, lease, entry } = work;
-  const { storage, clock } = runtime;
+  const { runtime, lease, waiting: { id: deliveryId } } = work;
+  const { clock } = runtime;
   const { memberId } = lease.record();
   const error = event === undefined ? redactError(thrown, []) : safeError(runtime, thrown, event, lease.record());
-  const name = event === undefined ? entry.key.at(-1)! : wireName(event);
+  const name = event === undefined ? deliveryId : wireName(event);
   if (thrown instanceof UpgradeError) {
     // The failure is in the portal's record already.
     notify(runtime, "eventFailed", { memberId, event: name, error, attempt: thrown.attempt });
     return { result: "failed", ...defined({ nextAt: lease.record().failure?.retryAt }) };
   }
-  const { retryAt: _, ...delivery } = entry.value;
+  const { retryAt: _, error: _e, ...delivery } = work.waiting.delivery;
   const blockedOn = blockedReasonOf(thrown);
   if (blockedOn !== undefined) {
     const nextAt = await recordBlock(runtime, lease, blockedOn, `${name}: ${error.message}`);
-    await storage.put(entry.key, { ...delivery, retryAt: nextAt } satisfies Delivery, { ifVersion: entry.version });
+    await keep(work, { ...delivery, retryAt: nextAt });
     return { result: "deferred", nextAt };
   }
   const attempt = delivery.attempts + 1;
@@ -266,20 +289,28 @@ async function recordFailure(work: DeliveryWork, event: B24Event | undefined, th
   else runtime.log.error("event failed", { event: "event.failed", ...fields });
   notify(runtime, "eventFailed", { memberId, event: name, error, attempt });
   const failed: Delivery = { ...delivery, attempts, error: error.message, ...retry };
-  await storage.put(entry.key, failed, { ifVersion: entry.version });
-  if (runsUpgrades(entry)) await recordPortalFailure(work, { attempts, at: clock(), ...retry }, error, attempt);
+  if (runsUpgrades(deliveryId)) {
+    await keepWithFailure(work, failed, { attempts, at: clock(), ...retry }, error, attempt);
+  } else await keep(work, failed);
   return { result: "failed", ...defined({ nextAt: retry.retryAt }) };
 }
 
-/** Records in the portal's record that a plugin or a handler, and not an upgrade, keeps it below its target. */
-async function recordPortalFailure(
-  { runtime, lease }: DeliveryWork,
+/** Records that a plugin or a handler, and not an upgrade, keeps the portal below its target. */
+async function keepWithFailure(
+  work: DeliveryWork,
+  failed: Delivery,
   failure: Pick<PortalFailure, "attempts" | "at" | "retryAt">,
   error: Error,
   attempt: number,
 ): Promise<void> {
-  await lease.update((record) =>
-    isBelowTarget(record) ? { ...record, failure: { to: record.target, message: error.message, ...failure } } : record
+  const { runtime, lease } = work;
+  await keep(
+    work,
+    failed,
+    (record) =>
+      isBelowTarget(record)
+        ? { ...record, failure: { to: record.target, message: error.message, ...failure } }
+        : record,
   );
   const record = lease.record();
   if (!isBelowTarget(record)) return;

@@ -7,16 +7,17 @@ import { storeEvent } from "../portal/apply_event.ts";
 import { nextAskAt } from "../portal/claims.ts";
 import { factsOf } from "../portal/event_facts.ts";
 import { whenReleased } from "../portal/exclusive.ts";
-import { type AcceptedDelivery, type Delivery, readDelivery } from "../portal/inbox.ts";
-import { INBOX, portalKey } from "../portal/keys.ts";
+import { assertReadable, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
+import type { AcceptedDelivery } from "../portal/inbox.ts";
+import { listInbox } from "../portal/inbox_list.ts";
+import { portalKey } from "../portal/keys.ts";
 import { acquireLease, LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import type { Entry, Key } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { isDue, type NextAction, nextAction } from "../upgrade/next_action.ts";
 import type { Checks } from "./checks.ts";
 import { enqueueMissedUpdate, enqueueOwedRemoval } from "./missed_updates.ts";
-import { type Outcome, processDelivery, runsUpgrades, type WorkResult } from "./process_delivery.ts";
+import { type Outcome, processDelivery, type WorkResult } from "./process_delivery.ts";
 import { purgeIfExpired, releaseIfIdle, releaseUnfinished } from "./release.ts";
 import { createWaitingTally, type WaitingTally } from "./waiting_tally.ts";
 
@@ -43,14 +44,19 @@ export interface ProcessedPortal {
 /** Receives the result of each delivery. */
 export type Settle = (deliveryId: string, result: WorkResult) => void;
 
-/**
- * Processes a portal, unless another process holds its lease. Never rejects. `accepted` is a delivery that this process
- * has just stored: if it is the only work, nothing has to be read.
- */
+/** Why a portal is processed. */
+export interface Cause {
+  /** A delivery that this process has just stored. */
+  readonly accepted?: AcceptedDelivery;
+  /** Schedule entry that was found. If the record does not name it, a crash may have left deliveries that it does not count. */
+  readonly due?: string;
+}
+
+/** Processes a portal, unless another process holds its lease. Never rejects. */
 export async function processPortal(
   options: WorkerOptions,
   memberId: string,
-  accepted: AcceptedDelivery | undefined,
+  { accepted, due: foundDue }: Cause,
   settle: Settle,
 ): Promise<ProcessedPortal> {
   const { runtime, checks } = options;
@@ -58,17 +64,18 @@ export async function processPortal(
   const results = new Map<string, WorkResult>();
   let hasFailed = false;
   let released: ProcessedPortal["released"];
-  let lease: PortalLease | undefined;
+  let lease = accepted?.lease;
   try {
-    if (runtime.signal.aborted) return { handled: 0, failed: 0 };
-    lease = await acquirePortal(runtime, memberId, accepted);
+    runtime.signal.throwIfAborted();
+    lease ??= await acquirePortal(runtime, memberId);
     if (lease === undefined) return { handled: 0, failed: 0 };
+    const isWhole = foundDue !== undefined && foundDue !== lease.record().due ? true : undefined;
     if (needsCheck(options, lease.record())) {
       await checks.underLease(memberId);
       // Reads what the check has written.
       await lease.update((record) => record);
     }
-    const due = await processUntilIdle(options, lease, accepted, (deliveryId, result) => {
+    const due = await processUntilIdle(options, lease, { accepted, isWhole }, (deliveryId, result) => {
       results.set(deliveryId, result);
       settle(deliveryId, result);
     });
@@ -91,15 +98,9 @@ export async function processPortal(
 }
 
 /** Acquires the lease of a portal. Returns `undefined` if another process holds it, or there is no work. */
-async function acquirePortal(
-  runtime: AppRuntime,
-  memberId: string,
-  accepted: AcceptedDelivery | undefined,
-): Promise<PortalLease | undefined> {
+async function acquirePortal(runtime: AppRuntime, memberId: string): Promise<PortalLease | undefined> {
   await whenReleased(runtime.storage, memberId);
-  // The record is as this process wrote it: a lease in it may have been released since.
-  const record = accepted?.record.value.lease === undefined ? accepted?.record : undefined;
-  const lease = await acquireLease(runtime, memberId, record);
+  const lease = await acquireLease(runtime, memberId);
   if (lease !== undefined || !await recreateRecord(runtime, memberId)) return lease;
   return await acquireLease(runtime, memberId);
 }
@@ -126,23 +127,21 @@ function reportStop({ signal, log }: AppRuntime, memberId: string, err: unknown)
 async function processUntilIdle(
   options: WorkerOptions,
   lease: PortalLease,
-  accepted: AcceptedDelivery | undefined,
+  pass: PassOptions,
   settle: Settle,
 ): Promise<string | undefined> {
   const { runtime, checks } = options;
-  const isAlone = accepted?.isAlone && lease.record().inboxSequence === accepted.record.value.inboxSequence;
-  let only = isAlone ? accepted : undefined;
-  const tally = createWaitingTally(lease);
+  const tally = createWaitingTally();
   while (true) {
     const { inboxSequence } = lease.record();
-    const { outcomes, areUpgradesAttempted } = await processDeliveries(options, lease, only, tally);
+    const { outcomes, areUpgradesAttempted } = await processDeliveries(options, lease, pass, tally);
     const next = actionOf(options, lease);
     const askAt = await askAboutClaims(options, lease);
     const hasMore = lease.record().inboxSequence !== inboxSequence;
     let isReleased = false;
-    if (lease.record().owedRemoval !== undefined) await enqueueOwedRemoval(runtime, lease);
+    if (lease.record().owedRemoval !== undefined) enqueueOwedRemoval(runtime, lease);
     // The deliveries that raised the target may be done already.
-    else if (isDue(next) && !areUpgradesAttempted() && !hasMore) await enqueueMissedUpdate(runtime, lease.record());
+    else if (isDue(next) && !areUpgradesAttempted() && !hasMore) enqueueMissedUpdate(runtime, lease);
     else {
       const nextAt = min([
         await purgeIfExpired(runtime, lease),
@@ -159,7 +158,6 @@ async function processUntilIdle(
       if (isReleased || result !== "deferred") settle(deliveryId, result);
     }
     if (isReleased) return lease.record().due;
-    only = undefined;
   }
 }
 
@@ -194,34 +192,40 @@ interface Pass {
   readonly areUpgradesAttempted: () => boolean;
 }
 
-/** Does the work of all deliveries of the portal, or of `only`. */
+/** Options of a pass over the inbox. */
+interface PassOptions {
+  /** A delivery that this process has just stored. */
+  readonly accepted: AcceptedDelivery | undefined;
+  /** Whether deliveries with keys of their own are listed even if the record counts none. */
+  readonly isWhole: true | undefined;
+}
+
+/** Does the work of all deliveries of the portal. */
 async function processDeliveries(
   options: WorkerOptions,
   lease: PortalLease,
-  only: AcceptedDelivery | undefined,
+  { accepted, isWhole = lease.record().overflow !== undefined || undefined }: PassOptions,
   tally: WaitingTally,
 ): Promise<Pass> {
   const { runtime, upgrades } = options;
   const outcomes = new Map<string, Outcome>();
   const upgradeOutcomes: Outcome[] = [];
-  tally.begin(only === undefined);
-  const processEntry = async (entry: Entry<Delivery>, event?: B24Event): Promise<void> => {
-    const outcome = await processDelivery(runtime, upgrades, lease, entry, event);
-    outcomes.set(entry.key.at(-1)!, outcome);
-    await tally.add(entry, outcome.result === "handled");
-    if (runsUpgrades(entry)) upgradeOutcomes.push(outcome);
+  tally.begin(isWhole === true);
+  const process = async (waiting: WaitingDelivery, event?: B24Event): Promise<void> => {
+    const outcome = await processDelivery(runtime, upgrades, lease, waiting, event);
+    outcomes.set(waiting.id, outcome);
+    if (outcome.result !== "handled") tally.add(waiting);
+    if (runsUpgrades(waiting.id)) upgradeOutcomes.push(outcome);
   };
   // A delivery that is deferred or parked has run no upgrade.
   const areUpgradesAttempted = (): boolean =>
     upgradeOutcomes.some(({ result, nextAt = Infinity }) => result !== "deferred" || nextAt <= runtime.clock());
-  const { memberId } = lease.record();
-  for await (const entry of only === undefined ? listInbox(runtime, memberId) : [only.delivery]) {
+  for await (const waiting of listInbox(runtime.storage, lease.record(), isWhole)) {
     // Handlers expect the portal on its target: a missed update comes before them.
-    if (!runsUpgrades(entry) && !areUpgradesAttempted() && isDue(actionOf(options, lease))) {
-      const update = await enqueueMissedUpdate(runtime, lease.record());
-      if (update !== undefined) await processEntry(update);
+    if (!runsUpgrades(waiting.id) && !areUpgradesAttempted() && isDue(actionOf(options, lease))) {
+      await process(enqueueMissedUpdate(runtime, lease));
     }
-    await processEntry(entry, only?.event);
+    await process(waiting, waiting.id === accepted?.id ? accepted.event : undefined);
   }
   return { outcomes, areUpgradesAttempted };
 }
@@ -238,8 +242,9 @@ async function recreateRecord(runtime: AppRuntime, memberId: string): Promise<bo
   const { storage } = runtime;
   if (await storage.get(portalKey(memberId)) !== null) return false;
   let isCreated = false;
-  for await (const { key, value } of listInbox(runtime, memberId)) {
-    const { body, verification, receivedAt } = readDelivery(key, value);
+  for await (const waiting of listInbox(storage, { memberId }, true)) {
+    assertReadable(memberId, waiting);
+    const { body, verification, receivedAt } = waiting.delivery;
     if (body === undefined) continue;
     await storeEvent(storage, parseStored(body, receivedAt).event, factsOf(runtime, verification, receivedAt));
     isCreated = true;
@@ -260,25 +265,6 @@ function needsCheck({ runtime, upgrades, checks }: WorkerOptions, record: Portal
     ? nextAction(record, upgrades, now, runtime.versions.latest).action === "block"
     : blocked.nextTryAt <= now;
   return mayBeUnblocked && now - (check?.at ?? -Infinity) >= BLOCKED_CHECK_INTERVAL_MS;
-}
-
-/** Maximum number of deliveries of a portal in memory. */
-const PAGE_SIZE = 100;
-
-/** Lists the deliveries of a portal. Each page starts with those that run upgrades, then the oldest come first. */
-async function* listInbox({ storage }: AppRuntime, memberId: string): AsyncGenerator<Entry<Delivery>> {
-  const prefix: Key = [...INBOX, memberId];
-  let after: Key | undefined;
-  while (true) {
-    const page: Entry<Delivery>[] = [];
-    const options = after === undefined ? { limit: PAGE_SIZE } : { limit: PAGE_SIZE, after };
-    for await (const entry of storage.list<Delivery>(prefix, options)) page.push(entry);
-    yield* page.toSorted((a, b) =>
-      Number(runsUpgrades(b)) - Number(runsUpgrades(a)) || a.value.receivedAt - b.value.receivedAt
-    );
-    if (page.length < PAGE_SIZE) return;
-    after = page.at(-1)!.key;
-  }
 }
 
 /** Returns the earliest of the times that are defined. */

@@ -3,7 +3,7 @@ import type { AppRuntime } from "../plugin/runtime.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { purgeRecord, purgeRuns } from "../portal/purge.ts";
 import { UNDO_MS } from "../portal/removal.ts";
-import { addEntry, entryId, rescheduleEntry, withNextDelivery } from "../portal/schedule.ts";
+import { logScheduled, rescheduled, withWork } from "../portal/schedule.ts";
 import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
 import type { WaitingTally } from "./waiting_tally.ts";
 
@@ -18,21 +18,23 @@ export async function releaseIfIdle(
   nextAt: number | undefined,
   tally: WaitingTally,
 ): Promise<boolean> {
+  const { storage, clock, random } = runtime;
   const indexedAs = indexKeyOf(lease.record());
-  if (indexedAs !== lease.indexedAs) await updateIndex(runtime.storage, lease.record());
-  return await rescheduleEntry(runtime, lease.record(), nextAt, (due) =>
-    lease.release((record) => {
-      if (record.inboxSequence !== inboxSequence) return undefined;
-      const { due: _, supersededDue: _l, ...rest } = tally.apply(record);
-      return { ...rest, indexedAs, ...(due === undefined ? {} : { due }) };
-    }));
+  if (indexedAs !== lease.indexedAs) await updateIndex(storage, lease.record());
+  const unique = random();
+  const isReleased = await lease.release((record) =>
+    record.inboxSequence === inboxSequence
+      ? rescheduled({ ...tally.apply(record), indexedAs }, nextAt, clock(), unique)
+      : undefined
+  );
+  if (isReleased) logScheduled(runtime, lease.record());
+  return isReleased;
 }
 
 /** Releases the lease of a portal whose work is not done, and schedules the portal now. */
-export async function releaseUnfinished({ storage, clock, random }: AppRuntime, lease: PortalLease): Promise<void> {
-  const due = entryId(clock(), random());
-  await addEntry(storage, due, lease.record().memberId);
-  await lease.release((record) => withNextDelivery(record, due));
+export async function releaseUnfinished({ clock, random }: AppRuntime, lease: PortalLease): Promise<void> {
+  const unique = random();
+  await lease.release((record) => withWork(record, clock(), unique));
 }
 
 /**

@@ -93,7 +93,7 @@ export function createTicker(
     async function processEntries(): Promise<void> {
       for (let entry = await next(); entry !== undefined; entry = await next()) {
         const { memberId } = entry;
-        const processed = await worker.process(memberId);
+        const processed = await worker.process(memberId, entry.due);
         handled += processed.handled;
         failed += processed.failed;
         // Does not count: a portal that another process holds, or newer code has written, must not displace others.

@@ -3,13 +3,13 @@ import { defined } from "../defined.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { claimState } from "../portal/event_claims.ts";
 import { factsOf } from "../portal/event_facts.ts";
-import type { Delivery } from "../portal/inbox.ts";
-import { INBOX } from "../portal/keys.ts";
+import { type Delivery, runsUpgrades } from "../portal/delivery.ts";
+import { listInbox } from "../portal/inbox_list.ts";
 import type { RunProgress } from "../portal/portal.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { nextAction } from "../upgrade/next_action.ts";
-import { eventOf, runsUpgrades } from "./process_delivery.ts";
+import { eventOf } from "./process_delivery.ts";
 
 /** The status of a portal's upgrade. */
 export interface UpgradeStatus {
@@ -51,9 +51,9 @@ export async function upgradeStatus(
 /** Returns the status of the installations and updates of a portal whose work is not done; `undefined` if there are none. */
 async function inboxStatus(runtime: AppRuntime, record: PortalRecord): Promise<UpgradeStatus | undefined> {
   let status: UpgradeStatus | undefined;
-  for await (const entry of runtime.storage.list<Delivery>([...INBOX, record.memberId])) {
-    const { attempts, retryAt, error } = entry.value;
-    if (!runsUpgrades(entry) || isOnlyClaimed(runtime, record, entry.value)) continue;
+  for await (const { id, delivery } of listInbox(runtime.storage, record)) {
+    const { attempts, retryAt, error } = delivery;
+    if (!runsUpgrades(id) || isOnlyClaimed(runtime, record, delivery)) continue;
     if (attempts > 0 && retryAt === undefined) return { state: "parked", ...defined({ message: error }) };
     status = { state: "upgrading" };
   }

@@ -1,6 +1,7 @@
 /** The worker of this process: processes each portal at most once at a time, and queues deliveries that arrive meanwhile. */
 import { coalesce } from "../async/coalesce.ts";
 import { delay } from "../async/time.ts";
+import { defined } from "../defined.ts";
 import type { AcceptedDelivery } from "../portal/inbox.ts";
 import type { WorkResult } from "./process_delivery.ts";
 import { type ProcessedPortal, processPortal, type Settle, type WorkerOptions } from "./process_portal.ts";
@@ -9,8 +10,13 @@ import { type ProcessedPortal, processPortal, type Settle, type WorkerOptions } 
 export interface Worker {
   /** Does the work of a delivery, and all other work of its portal. */
   readonly work: (accepted: AcceptedDelivery) => Work;
-  /** Does all work of a portal. If the portal is being processed, returns that result. Never rejects. */
-  readonly process: (memberId: string) => Promise<ProcessedPortal>;
+  /** Returns whether the work of a delivery of this portal would begin at once. */
+  readonly hasRoom: (memberId: string) => boolean;
+  /**
+   * Does all work of a portal. If the portal is being processed, returns that result. Never rejects. `due`: the schedule
+   * entry that was found, if any.
+   */
+  readonly process: (memberId: string, due?: string) => Promise<ProcessedPortal>;
   /** Returns whether this process is processing the portal. */
   readonly isProcessing: (memberId: string) => boolean;
   /** Resolves when this process is processing no portal. */
@@ -43,7 +49,7 @@ export function createWorker(options: WorkerOptions): Worker {
   /** With a storage in memory, the work would otherwise end before the answer is sent. All portals share one timer. */
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(time, 0));
 
-  function start(memberId: string): PortalQueue {
+  function start(memberId: string, due?: string): PortalQueue {
     const pending: PortalQueue["pending"] = new Map();
     const waiters: PortalQueue["waiters"] = new Map();
     const settle: Settle = (deliveryId, result) => {
@@ -53,16 +59,16 @@ export function createWorker(options: WorkerOptions): Worker {
     };
     const done = afterAnswers().then(async () => {
       let total: ProcessedPortal = { handled: 0, failed: 0 };
-      let first: AcceptedDelivery | undefined = pending.values().next().value;
       try {
         do {
           const awaited = [...waiters.keys()];
+          const arrived = [...pending.values()];
           pending.clear();
-          const processed = await processPortal(options, memberId, first, settle);
+          const first = arrived.find(({ lease }) => lease !== undefined) ?? arrived[0];
+          const processed = await processPortal(options, memberId, defined({ accepted: first, due }), settle);
           const handled = total.handled + processed.handled;
           total = { ...processed, handled, failed: total.failed + processed.failed };
           for (const deliveryId of awaited) settle(deliveryId, "deferred");
-          first = undefined;
         } while (pending.size > 0);
         return total;
       } finally {
@@ -77,7 +83,7 @@ export function createWorker(options: WorkerOptions): Worker {
 
   return {
     work: (accepted) => {
-      const [, memberId, deliveryId] = accepted.delivery.key as unknown as [string, string, string];
+      const { id: deliveryId, record: { memberId } } = accepted;
       const queue = queues.get(memberId) ?? start(memberId);
       queue.pending.set(deliveryId, accepted);
       const result = new Promise<WorkResult>((resolve) => {
@@ -85,7 +91,8 @@ export function createWorker(options: WorkerOptions): Worker {
       });
       return { result, end: queue.done.then(() => {}) };
     },
-    process: (memberId) => (queues.get(memberId) ?? start(memberId)).done,
+    hasRoom: (memberId) => !queues.has(memberId),
+    process: (memberId, due) => (queues.get(memberId) ?? start(memberId, due)).done,
     isProcessing: (memberId) => queues.has(memberId),
     idle: async () => {
       while (queues.size > 0) await Promise.all(Array.from(queues.values(), ({ done }) => done));

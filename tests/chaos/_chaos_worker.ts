@@ -24,6 +24,7 @@ import { seededBy } from "../support/seeded.ts";
 import { openStorage } from "./_storages.ts";
 import { SLEEPS_AFTER, STEPS } from "./_upgrades.ts";
 import type { Begin, End, Handled } from "./_effects_log.ts";
+import { withoutWrite } from "../support/without_write.ts";
 
 const [, , settings] = process.argv;
 const { storage, at, logUrl, beatMs, pace, patienceMs, name, skewMs, isFailing } = JSON.parse(
@@ -140,7 +141,7 @@ function reportCutOffs(storage: Storage): Storage {
     }
   };
   return {
-    ...storage,
+    ...withoutWrite(storage),
     get: timed(storage.get) as Storage["get"],
     put: timed(storage.put) as Storage["put"],
     delete: timed(storage.delete),

@@ -8,6 +8,7 @@ import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
 import { seeded } from "../support/seeded.ts";
 import { type VirtualTime, virtualTime } from "../support/time.ts";
 import { isBelieved, isMistaken, type Truth, violationsOf } from "./_invariants.ts";
+import { withoutWrite } from "../support/without_write.ts";
 
 export const SECOND = 1000;
 export const MINUTE = 60 * SECOND;
@@ -120,7 +121,7 @@ export function createWorld(seed: number, log: string[]): World {
   let before: PortalRecord | undefined;
   let removals = 0;
   const storage: Storage = {
-    ...memory,
+    ...withoutWrite(memory),
     put: async (key, value, options) => {
       const result = await memory.put(key, value, options);
       if (result.ok && key[0] === "portal" && key[1] === MEMBER_ID) {

@@ -14,6 +14,7 @@ import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, movableClock, OTHER_MEMBER_ID, post, quietLogger, trustAll } from "../support/app.ts";
 import { openStorage, placeFor, type StorageName } from "../chaos/_storages.ts";
 import { describe, it } from "../support/test.ts";
+import { withoutWrite } from "../support/without_write.ts";
 
 /** Portals, and a storage that outlives deploys. */
 function environment(storage: Storage = memoryStorage()): {
@@ -275,7 +276,7 @@ describe("the result of a step", () => {
   it("parks the portal at once if it is larger than the storage allows, with both sizes in the message", async () => {
     const inner = memoryStorage();
     const { deploy, portal } = environment({
-      ...inner,
+      ...withoutWrite(inner),
       capabilities: { ...inner.capabilities, maxValueBytes: 20_000 },
     });
     const { install, update } = portal();

@@ -9,6 +9,7 @@ import { backgroundWork, CLIENT_ID, FORM, MEMBER_ID, post, quietLogger, rig, tru
 import { connectRedis, type RedisLibrary, type RedisServer, startRedis } from "../support/redis.ts";
 import { describe, it } from "../support/test.ts";
 import { until } from "../support/until.ts";
+import { withoutWrite } from "../support/without_write.ts";
 
 /** Takes the server down and returns a function that brings it back. */
 type TakeDown = (server: RedisServer) => Promise<() => unknown>;
@@ -139,7 +140,7 @@ function downFrom(first: number, count: number): { readonly storage: Storage; re
   return {
     calls: () => calls,
     storage: {
-      ...inner,
+      ...withoutWrite(inner),
       get: async (key, options) => {
         check();
         return await inner.get(key, options);

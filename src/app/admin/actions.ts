@@ -6,9 +6,10 @@ import { withExtensions } from "../../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";
 import { askNow, canAsk } from "../../portal/claims.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
-import type { Delivery } from "../../portal/inbox.ts";
-import { INBOX, portalKey } from "../../portal/keys.ts";
-import { loadPortal, type PortalRecord } from "../../portal/record.ts";
+import type { Delivery, StoredDelivery } from "../../portal/delivery.ts";
+import { DELIVERIES, portalKey } from "../../portal/keys.ts";
+import type { PortalRecord } from "../../portal/record.ts";
+import { loadPortal } from "../../portal/record_store.ts";
 import { schedulePortal } from "../../portal/schedule.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import { isUpgradeDue } from "../../upgrade/plan.ts";
@@ -27,12 +28,24 @@ export interface ActionParts {
 export async function retry(parts: ActionParts, memberId: string): Promise<void> {
   const { storage } = parts.runtime;
   await loadPortal(storage, memberId);
-  for await (const { key, value, version } of storage.list<Delivery>([...INBOX, memberId])) {
-    if (value.attempts === 0 && value.retryAt === undefined) continue;
-    const { error: _error, retryAt: _retryAt, ...delivery } = value;
-    await storage.put(key, { ...delivery, attempts: 0 }, { ifVersion: version });
+  for await (const { key, value, version } of storage.list<StoredDelivery>([...DELIVERIES, memberId])) {
+    if (hasFailed(value)) await storage.put(key, untried(value), { ifVersion: version });
   }
-  await changeAndWake(parts, memberId, (record) => withoutAttempts(askedNow(record, parts.runtime), parts.runtime));
+  await changeAndWake(parts, memberId, (record) => {
+    const { inbox, ...rest } = withoutAttempts(askedNow(record, parts.runtime), parts.runtime);
+    return { ...rest, ...defined({ inbox: inbox?.map((item) => hasFailed(item) ? untried(item) : item) }) };
+  });
+}
+
+function hasFailed({ attempts, retryAt }: Delivery): boolean {
+  return attempts > 0 || retryAt !== undefined;
+}
+
+/** Returns the delivery as if it had never been tried. */
+function untried<T extends Delivery>(
+  { error: _error, retryAt: _retryAt, ...delivery }: T,
+): Omit<T, "error" | "retryAt"> {
+  return { ...delivery, attempts: 0 };
 }
 
 /** Marks a due upgrade as done; see `Admin.skip`. */

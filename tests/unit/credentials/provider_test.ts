@@ -13,6 +13,7 @@ import {
   usersTried,
 } from "../../support/fake_oauth_host.ts";
 import { describe, it, mock } from "../../support/test.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 /** A portal that was installed with a token pair of user 1. */
 async function installed(options: Parameters<typeof testApp>[0] = {}): Promise<TestApp & { readonly first: string }> {
@@ -237,7 +238,7 @@ describe("credentials.refresh()", () => {
     const inner = memoryStorage();
     let isDown = false;
     const storage: Storage = {
-      ...inner,
+      ...withoutWrite(inner),
       put: (...args) => isDown ? Promise.reject(new StorageError("down")) : inner.put(...args),
     };
     const made = await installed({ storage });

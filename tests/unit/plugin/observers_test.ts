@@ -142,7 +142,7 @@ for (const acknowledge of ["stored", "handled"] as const) {
       const { storage, portal } = made;
       await post(portal.install(2));
       const { key, value } = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!;
-      await storage.put(key, { ...value, waiting: { events: MAX_WAITING, size: 1, lifeCycle: {} } });
+      await storage.put(key, { ...value, overflow: { events: MAX_WAITING, size: 1, lifeCycle: {} } });
       await post(portal.event("ONCRMDEALADD", { ID: "1" }));
       await post(changed(portal.event("ONCRMDEALADD", { ID: "2" }), UNKNOWN_APPLICATION_TOKEN));
       await storage.put(key, value);

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import type { Key } from "@b24/onappupdate/storage";
+import { portalKey } from "../../../src/portal/keys.ts";
+import type { PortalRecord } from "../../../src/portal/record.ts";
 import { MEMBER_ID, type Rig, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
-/** The id of the delivery of `portal.update(3)` after `portal.install(2)`. */
-const DELIVERY = "ONAPPUPDATE:3:1785303600";
+/** The id of a delivery. */
+const DELIVERY = "ONAPPUPDATE:4:1785303600";
 
 async function entries(storage: Storage): Promise<unknown[]> {
   const found: unknown[] = [];
@@ -36,38 +38,19 @@ describe("entries that newer code wrote are neither processed nor overwritten:",
     assert.ok(lines.some((line) => line.includes(`portal ${MEMBER_ID} has format 2`)), lines.at(-1));
   });
 
-  it("a receipt answers 503", async () => {
-    const { storage, send, update, ran, lines } = await afterNewerCode(["receipt", MEMBER_ID, DELIVERY]);
-    const before = await entries(storage);
-    assert.equal(await send(update), 503);
-    assert.deepEqual(await entries(storage), before);
-    assert.equal(ran(), 0);
-    assert.ok(lines.some((line) => line.includes(`receipt ${MEMBER_ID} ${DELIVERY} has format 2`)), lines.at(-1));
-  });
-
-  it("a delivery stays in the inbox unchanged, also if its event is repeated", async () => {
-    const key = ["inbox", MEMBER_ID, DELIVERY] as const;
-    const { app, storage, send, update, ran, names, later, lines } = await afterNewerCode(key);
+  it("a delivery with a key of its own stays unchanged, and the others are handled", async () => {
+    const key = ["delivery", MEMBER_ID, DELIVERY] as const;
+    const { app, storage, send, update, ran, later, lines } = await afterNewerCode(key);
+    const record = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!;
+    await storage.put(record.key, { ...record.value, overflow: { events: 0, size: 0, lifeCycle: { ONAPPUPDATE: 1 } } });
     const before = await storage.get(key);
     assert.equal(await send(update), 200);
-    assert.equal(names().at(-1), "duplicateReceived");
     for (let tick = 0; tick < 2; tick++) {
       later();
       assert.deepEqual(await app.tick(), { handled: 0, failed: 1 });
     }
     assert.deepEqual(await storage.get(key), before);
-    assert.equal(ran(), 0);
+    assert.equal(ran(), 1);
     assert.ok(lines.some((line) => line.includes(`delivery ${MEMBER_ID} ${DELIVERY} has format 2`)), lines.at(-1));
-  });
-
-  it("a receipt prevents its delivery from being processed or deleted", async () => {
-    const { app, storage, ran } = await afterNewerCode(["receipt", MEMBER_ID, DELIVERY]);
-    const key = ["inbox", MEMBER_ID, DELIVERY] as const;
-    await storage.put(key, { format: 1, body: {}, receivedAt: 0, verification: {}, attempts: 0 });
-    const before = await storage.get(key);
-    await storage.put(["due", "00000000000001-x", MEMBER_ID], {});
-    assert.equal((await app.tick()).failed, 1);
-    assert.deepEqual(await storage.get(key), before);
-    assert.equal(ran(), 0);
   });
 });

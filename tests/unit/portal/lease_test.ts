@@ -6,6 +6,7 @@ import { portalKey } from "../../../src/portal/keys.ts";
 import { quietLogger } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 const MEMBER_ID = "a".repeat(32);
 const KEY = portalKey(MEMBER_ID);
@@ -64,7 +65,7 @@ describe("acquireLease()", () => {
     const time = { now: 1_000_000 };
     const first = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
     assert.equal(await acquireLease(processOn(storage, time), MEMBER_ID), undefined);
-    assert.equal(await first.release((record) => record), true);
+    assert.equal(await first.release((record) => ({ record })), true);
     assert.equal((await recordOf(storage)).lease, undefined);
     const second = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
     assert(second.fencingToken > first.fencingToken);
@@ -98,7 +99,7 @@ describe("acquireLease()", () => {
     await assert.rejects(old.update((record) => ({ ...record, version: "9.0.0" })), LeaseLostError);
     assert.equal(old.signal.aborted, true);
     assert(old.signal.reason instanceof LeaseLostError);
-    await assert.rejects(old.release((record) => record), LeaseLostError);
+    await assert.rejects(old.release((record) => ({ record })), LeaseLostError);
     await assert.rejects(old.update((record) => record), LeaseLostError);
     assert.deepEqual(await storage.get(KEY), before);
     assert.equal(next.signal.aborted, false);
@@ -163,7 +164,7 @@ describe("acquireLease()", () => {
     const other = await stored();
     let isDown = false;
     const failing: Storage = {
-      ...other,
+      ...withoutWrite(other),
       put: (...args) => isDown ? Promise.reject(new Error("down")) : other.put(...args),
     };
     const lease = (await acquireLease(on(failing), MEMBER_ID))!;
@@ -180,7 +181,7 @@ describe("acquireLease()", () => {
     const time = virtualTime();
     let hangs = false;
     const hanging: Storage = {
-      ...storage,
+      ...withoutWrite(storage),
       put: (...args) => hangs ? new Promise(() => {}) : storage.put(...args),
     };
     const lease = (await acquireLease({ ...processOn(hanging, { now: 5 }), time, leaseMs: 60 }, MEMBER_ID))!;

@@ -43,12 +43,14 @@ const RECORD: Required<PortalRecord> = {
   uninstalledTs: 1,
   latestTs: 1,
   inboxSequence: 1,
-  waiting: { events: 1, size: 10, lifeCycle: {} },
+  inbox: [{ id: "ONAPPUPDATE:3:1", receivedAt: 1, verification: {}, attempts: 0 }],
+  overflow: { events: 1, size: 10, lifeCycle: {} },
+  handled: ["ONAPPINSTALL:2:1"],
+  runs: ["1"],
   fencingToken: 1,
   lease: { owner: "1", until: 1 },
   indexedAs: "upgrading 2.0.0",
   due: "1",
-  supersededDue: ["2"],
   purgeAt: 1,
 };
 
@@ -63,11 +65,11 @@ describe("withoutRemovedFields()", () => {
 describe("withoutPurgedFields() and withoutInstallation()", () => {
   it("keep what recognizes late events, and what the work on the portal needs; a new installation no old token", () => {
     const { format, memberId, status, generation, applicationToken, installedTs, uninstalledTs, latestTs } = RECORD;
-    const { applicationTokenTs, inboxSequence, waiting, fencingToken, lease, indexedAs, due, supersededDue } = RECORD;
+    const { applicationTokenTs, inboxSequence, inbox, overflow, handled, fencingToken, lease, indexedAs, due } = RECORD;
     const always = {
       ...{ format, memberId, domain: "", status, generation, applied: [] },
       ...{ installedTs, uninstalledTs, latestTs },
-      ...{ inboxSequence, waiting, fencingToken, lease, indexedAs, due, supersededDue },
+      ...{ inboxSequence, inbox, overflow, handled, fencingToken, lease, indexedAs, due },
     };
     assert.deepEqual(withoutPurgedFields(RECORD), { ...always, applicationToken, applicationTokenTs });
     assert.deepEqual(withoutInstallation(RECORD), always);

@@ -1,27 +1,12 @@
 import assert from "node:assert/strict";
-import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
-import type { Entry } from "@b24/onappupdate/storage";
+import { encrypted, memoryStorage } from "@b24/onappupdate";
+import type { WriteOperation } from "@b24/onappupdate/storage";
+import { dueKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
-import { portalKey } from "../../../src/portal/keys.ts";
-import {
-  addEntry,
-  commitEntry,
-  deleteEntry,
-  entryId,
-  entryTime,
-  listDue,
-  reserveEntry,
-  withNextDelivery,
-} from "../../../src/portal/schedule.ts";
-import { quietLogger } from "../../support/app.ts";
+import { entryId, entryTime, listDue, rescheduled, withWork } from "../../../src/portal/schedule.ts";
 import { describe, it } from "../../support/test.ts";
 
 const MEMBER_ID = "a".repeat(32);
-const KEY = portalKey(MEMBER_ID);
-const AT = entryId(1000, "1");
-/** A second entry for the same time. */
-const AGAIN = entryId(1000, "2");
-const EARLY = entryId(500, "early");
 const RECORD: PortalRecord = {
   format: PORTAL_FORMAT,
   memberId: MEMBER_ID,
@@ -33,105 +18,50 @@ const RECORD: PortalRecord = {
   latestTs: 1,
 };
 
-async function scheduled(storage: Storage): Promise<string[]> {
-  return await Array.fromAsync(listDue(storage, Infinity), ({ due }) => due);
-}
+const put = (due: string): WriteOperation => ({ put: dueKey(due, MEMBER_ID), value: {} });
+const remove = (due: string): WriteOperation => ({ delete: dueKey(due, MEMBER_ID) });
 
-/**
- * Schedules a delivery for `AT`, with `meanwhile` between the two writes. Returns the schedule entry in the record, the
- * schedule, and whether the schedule contained the entry of every record that was written.
- */
-async function deliver(
-  before: string | undefined,
-  meanwhile: (storage: Storage) => Promise<unknown> = () => Promise.resolve(),
-): Promise<{ readonly due: string | undefined; readonly schedule: string[]; readonly isAlwaysScheduled: boolean }> {
-  const storage = memoryStorage();
-  const record: PortalRecord = before === undefined ? RECORD : { ...RECORD, due: before };
-  await storage.put(KEY, record);
-  if (before !== undefined) await addEntry(storage, before, MEMBER_ID);
-  const entry = await storage.get<PortalRecord>(KEY) as Entry<PortalRecord>;
-  let isAlwaysScheduled = true;
-  const watched: Storage = {
-    ...storage,
-    put: async (key, value, options) => {
-      const entries = await scheduled(storage);
-      const result = await storage.put(key, value, options);
-      if (key[0] === "portal" && result.ok && !entries.includes((value as PortalRecord).due!)) {
-        isAlwaysScheduled = false;
-      }
-      return result;
-    },
-  };
-  const options = optionsOn(watched);
-  const reservation = await reserveEntry(options, MEMBER_ID, 1000, entry);
-  await meanwhile(storage);
-  const written = await commitEntry(options, reservation, (current, due) => withNextDelivery(current!, due));
-  return { due: written?.value.due, schedule: await scheduled(storage), isAlwaysScheduled };
-}
+describe("withWork()", () => {
+  it("puts the entry before the record, and deletes a later one after it", () => {
+    const due = entryId(1000, "1");
+    assert.deepEqual(withWork(RECORD, 1000, "1"), {
+      record: { ...RECORD, inboxSequence: 1, due },
+      before: [put(due)],
+      after: [],
+    });
+    const later = entryId(2000, "later");
+    assert.deepEqual(withWork({ ...RECORD, inboxSequence: 4, due: later }, 1000, "1"), {
+      record: { ...RECORD, inboxSequence: 5, due },
+      before: [put(due)],
+      after: [remove(later)],
+    });
+  });
 
-/** Its random strings are "1", "2" and so on. */
-function optionsOn(storage: Storage, now = 1): Parameters<typeof reserveEntry>[0] {
-  let strings = 0;
-  return { storage, clock: () => now, random: () => String(++strings), log: quietLogger };
-}
+  it("keeps an earlier entry", () => {
+    const record = { ...RECORD, due: entryId(500, "early") };
+    assert.deepEqual(withWork(record, 1000, "1"), { record: { ...record, inboxSequence: 1 } });
+  });
+});
 
-describe("commitEntry()", () => {
-  it("schedules a portal that had no entry, or a later one", async () => {
-    for (const before of [undefined, entryId(2000, "later")]) {
-      const { due, schedule, isAlwaysScheduled } = await deliver(before);
-      assert.equal(due, AT);
-      assert(schedule.includes(AT));
-      assert(isAlwaysScheduled);
+describe("rescheduled()", () => {
+  const due = entryId(1000, "old");
+  const record = { ...RECORD, due };
+
+  it("leaves a portal without work without an entry", () => {
+    assert.deepEqual(rescheduled(record, undefined, 0, "1"), { record: RECORD, after: [remove(due)] });
+    assert.deepEqual(rescheduled(RECORD, undefined, 0, "1"), { record: RECORD, after: [] });
+  });
+
+  it("keeps an entry in the second half of the wait, and replaces any other", () => {
+    for (const nextAt of [1000, 2000]) assert.deepEqual(rescheduled(record, nextAt, 0, "1"), { record });
+    for (const nextAt of [999, 2001]) {
+      const next = entryId(nextAt, "1");
+      assert.deepEqual(rescheduled(record, nextAt, 0, "1"), {
+        record: { ...RECORD, due: next },
+        before: [put(next)],
+        after: [remove(due)],
+      });
     }
-  });
-
-  it("does not change the schedule of a portal with an earlier entry", async () => {
-    assert.deepEqual(await deliver(EARLY), { due: EARLY, schedule: [EARLY], isAlwaysScheduled: true });
-  });
-
-  it("deletes its entry if the portal received an earlier one meanwhile", async () => {
-    const outcome = await deliver(undefined, async (storage) => {
-      await addEntry(storage, EARLY, MEMBER_ID);
-      await storage.put(KEY, { ...RECORD, due: EARLY });
-    });
-    assert.deepEqual(outcome, { due: EARLY, schedule: [EARLY], isAlwaysScheduled: true });
-  });
-
-  it("never writes a record whose entry is not in the schedule, if a worker released the portal meanwhile", async () => {
-    const outcome = await deliver(EARLY, async (storage) => {
-      await storage.put(KEY, RECORD);
-      await deleteEntry(storage, EARLY, MEMBER_ID);
-    });
-    assert.deepEqual(outcome, { due: AGAIN, schedule: [AGAIN], isAlwaysScheduled: true });
-  });
-
-  it("adds another entry if the record was written meanwhile, because that writer may have deleted the first", async () => {
-    const outcome = await deliver(undefined, (storage) => storage.put(KEY, RECORD));
-    assert.deepEqual(outcome, { due: AGAIN, schedule: [AGAIN], isAlwaysScheduled: true });
-  });
-
-  it("adds the entry of a new portal again if so much time passed that it may be deleted", async () => {
-    for (const [now, expected] of [[999, []], [1000, [AT]]] as const) {
-      const storage = memoryStorage();
-      const reservation = await reserveEntry(optionsOn(storage), MEMBER_ID, 1000, null);
-      await deleteEntry(storage, AT, MEMBER_ID);
-      const written = await commitEntry(
-        optionsOn(storage, now),
-        reservation,
-        (_, due) => withNextDelivery(RECORD, due),
-      );
-      assert.equal(written?.value.due, AT);
-      assert.deepEqual(await scheduled(storage), expected);
-    }
-  });
-
-  it("keeps its entry if another worker deletes one for the same time", async () => {
-    const other = entryId(1000, "another");
-    const outcome = await deliver(undefined, async (storage) => {
-      await addEntry(storage, other, MEMBER_ID);
-      await deleteEntry(storage, other, MEMBER_ID);
-    });
-    assert.deepEqual(outcome, { due: AT, schedule: [AT], isAlwaysScheduled: true });
   });
 });
 
@@ -153,7 +83,9 @@ describe("listDue()", () => {
       current: id,
     });
     const [now, gone] = [encrypted(inner, keys("now")), encrypted(inner, keys("gone"))];
-    for (const [i, storage] of [now, gone, gone, now].entries()) await addEntry(storage, entryId(i, "x"), String(i));
+    for (const [i, storage] of [now, gone, gone, now].entries()) {
+      await storage.put(dueKey(entryId(i, "x"), String(i)), {});
+    }
     const members: string[] = [];
     for await (const { memberId } of listDue(now, 10)) members.push(memberId);
     assert.deepEqual(members, ["0", "1", "2", "3"]);

@@ -20,6 +20,7 @@ import {
   takeUnverified,
 } from "../../../src/portal/unverified_turn.ts";
 import { describe, it } from "../../support/test.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 const MEMBER = "a".repeat(32);
 
@@ -196,7 +197,7 @@ describe("events that wait for verification", () => {
       const { state, storage, options, due } = setup();
       let left = writes;
       const crashing = {
-        ...storage,
+        ...withoutWrite(storage),
         put: ((...args: Parameters<typeof storage.put>) =>
           left-- > 0 ? storage.put(...args) : Promise.reject(new Error("crash"))) as typeof storage.put,
       };

@@ -1,102 +1,126 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { InboxFullError } from "@b24/onappupdate/errors";
+import type { InboxItem, Overflow } from "../../../src/portal/delivery.ts";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import {
   assertRoom,
   countDelivery,
-  type Counted,
-  makeRoom,
+  deleteSurplus,
   MAX_OF_KIND,
   MAX_WAITING,
   MAX_WAITING_SIZE,
-  type Waiting,
+  surplusInRecord,
 } from "../../../src/portal/waiting.ts";
 import { MEMBER_ID } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
-/** Returns a delivery with this id, and a body of `size` characters. */
-function delivery(id: string, size = 10): Counted {
-  return { key: ["inbox", MEMBER_ID, id], value: { body: { text: "x".repeat(size) } } };
+const DIGEST = "0123456789abcdef".repeat(4);
+const ORDINARY = `ONCRMDEALADD:${DIGEST}:1785300000`;
+const UPDATE = "ONAPPUPDATE:3.0.0:1785300000";
+const READY = "ONAPPUSERREADY:9:1785300000";
+/** With a body of ten characters. */
+const delivery = { body: { kind: "form", text: "0123456789" } } as const;
+
+function recordWith(fields: Partial<PortalRecord>): PortalRecord {
+  return {
+    ...{ format: PORTAL_FORMAT, memberId: MEMBER_ID, domain: "", status: "installed", generation: 1, applied: [] },
+    ...{ installedTs: 0, latestTs: 0, ...fields },
+  };
 }
 
-const DIGEST = "0123456789abcdef".repeat(4);
-const ordinary = delivery(`ONCRMDEALADD:${DIGEST}:1785300000`);
-const update = delivery("ONAPPUPDATE:3.0.0:1785300000");
-const ready = delivery("ONAPPUSERREADY:9:1785300000");
+function item(id: string): InboxItem {
+  return { id, ...delivery, receivedAt: 1, verification: {}, attempts: 0 };
+}
 
 describe("countDelivery()", () => {
   it("counts ordinary events with their size, and life-cycle events by name", () => {
-    let waiting: Waiting | undefined;
-    for (const one of [ordinary, ordinary, ready, update]) waiting = countDelivery(waiting, one, 1);
-    assert.deepEqual(waiting, { events: 2, size: 20, lifeCycle: { ONAPPUSERREADY: 1 } });
-    for (const one of [ordinary, ready, update, ordinary]) waiting = countDelivery(waiting, one, -1);
-    assert.equal(waiting, undefined);
+    let overflow: Overflow | undefined;
+    for (const id of [ORDINARY, ORDINARY, READY, UPDATE]) overflow = countDelivery(overflow, id, delivery, 1);
+    assert.deepEqual(overflow, { events: 2, size: 20, lifeCycle: { ONAPPUSERREADY: 1, ONAPPUPDATE: 1 } });
+    for (const id of [ORDINARY, READY, UPDATE, ORDINARY]) overflow = countDelivery(overflow, id, delivery, -1);
+    assert.equal(overflow, undefined);
   });
 
   it("never falls below 0: a crash may have kept a delivery from being counted", () => {
-    assert.equal(countDelivery(undefined, ordinary, -1), undefined);
-    assert.deepEqual(countDelivery({ events: 1, size: 5, lifeCycle: {} }, ready, -1)?.lifeCycle, { ONAPPUSERREADY: 0 });
+    assert.equal(countDelivery(undefined, ORDINARY, delivery, -1), undefined);
+    const counted = countDelivery({ events: 1, size: 5, lifeCycle: {} }, READY, delivery, -1);
+    assert.deepEqual(counted?.lifeCycle, { ONAPPUSERREADY: 0 });
   });
 
-  it("takes an event for an ordinary one whose name begins like that of an update", () => {
-    const counted = countDelivery(undefined, delivery(`ONAPPUPDATE:X:${DIGEST}:1785300000`), 1);
-    assert.equal(counted?.events, 1);
+  it("takes an event for an ordinary one whose name begins like that of an update, or that had an equal before", () => {
+    for (const id of [`ONAPPUPDATE:X:${DIGEST}:1785300000`, `${ORDINARY}~7`]) {
+      assert.equal(countDelivery(undefined, id, delivery, 1)?.events, 1);
+    }
   });
 });
 
 describe("assertRoom()", () => {
-  const waiting = (events: number, size: number): Waiting => ({ events, size, lifeCycle: {} });
+  const withOverflow = (events: number, size: number): PortalRecord =>
+    recordWith({ overflow: { events, size, lifeCycle: {} } });
 
   it("refuses ordinary events beyond their number and their size", () => {
-    assertRoom(MEMBER_ID, undefined, ordinary);
-    assertRoom(MEMBER_ID, waiting(MAX_WAITING - 1, MAX_WAITING_SIZE - 10), ordinary);
-    for (const full of [waiting(MAX_WAITING, 0), waiting(1, MAX_WAITING_SIZE - 9)]) {
-      assert.throws(() => assertRoom(MEMBER_ID, full, ordinary), InboxFullError);
+    assertRoom(recordWith({}), ORDINARY, delivery);
+    assertRoom(withOverflow(MAX_WAITING - 1, MAX_WAITING_SIZE - 10), ORDINARY, delivery);
+    for (const full of [withOverflow(MAX_WAITING, 0), withOverflow(1, MAX_WAITING_SIZE - 9)]) {
+      assert.throws(() => assertRoom(full, ORDINARY, delivery), InboxFullError);
     }
+    const inbox = [item(`${ORDINARY}~1`), item(UPDATE)];
+    const record = withOverflow(MAX_WAITING - 1, 0);
+    assert.throws(() => assertRoom({ ...record, inbox }, ORDINARY, delivery), InboxFullError);
   });
 
   it("refuses no life-cycle event", () => {
-    for (const one of [update, ready]) assertRoom(MEMBER_ID, waiting(MAX_WAITING, MAX_WAITING_SIZE), one);
+    for (const id of [UPDATE, READY]) assertRoom(withOverflow(MAX_WAITING, MAX_WAITING_SIZE), id, delivery);
   });
 });
 
-describe("makeRoom()", () => {
+describe("surplusInRecord()", () => {
+  it("is the oldest of the kind, once 16 of it wait, those with keys of their own included", () => {
+    const inbox = [item(UPDATE), item("ONAPPUSERREADY:1:1"), item("ONAPPUSERREADY:2:1")];
+    const overflow = (count: number): Overflow => ({ events: 0, size: 0, lifeCycle: { ONAPPUSERREADY: count } });
+    const record = recordWith({ inbox, overflow: overflow(MAX_OF_KIND - 2) });
+    assert.equal(surplusInRecord(record, READY), "ONAPPUSERREADY:1:1");
+    assert.equal(surplusInRecord({ ...record, overflow: overflow(MAX_OF_KIND - 3) }, READY), undefined);
+    for (const id of [UPDATE, ORDINARY]) assert.equal(surplusInRecord(record, id), undefined);
+  });
+});
+
+describe("deleteSurplus()", () => {
   async function stored(count: number): Promise<Storage> {
     const storage = memoryStorage();
     for (let i = 0; i < count; i++) {
       // The order of the keys is not that of receipt.
       const value = { receivedAt: 1000 - i };
-      await storage.put(["inbox", MEMBER_ID, `ONAPPUSERREADY:${String(i).padStart(3, "0")}:1785300000`], value);
+      await storage.put(["delivery", MEMBER_ID, `ONAPPUSERREADY:${String(i).padStart(3, "0")}:1785300000`], value);
     }
-    await storage.put(["inbox", MEMBER_ID, "ONAPPUNINSTALL:keep:1785300000"], {});
-    await storage.put(["inbox", MEMBER_ID, "ONAPPUSERREADY_:1:1785300000"], {});
+    await storage.put(["delivery", MEMBER_ID, "ONAPPUNINSTALL:keep:1785300000"], {});
+    await storage.put(["delivery", MEMBER_ID, "ONAPPUSERREADY_:1:1785300000"], {});
     return storage;
   }
-  const counted = (count: number): Waiting => ({ events: 0, size: 0, lifeCycle: { ONAPPUSERREADY: count } });
+  const counted = (count: number): PortalRecord =>
+    recordWith({ overflow: { events: 0, size: 0, lifeCycle: { ONAPPUSERREADY: count } } });
 
   it("deletes the oldest of a kind, and nothing else", async () => {
     const storage = await stored(MAX_OF_KIND + 2);
-    const room = await makeRoom(storage, MEMBER_ID, counted(MAX_OF_KIND + 2), ready);
-    assert.deepEqual(room, {
+    assert.deepEqual(await deleteSurplus(storage, counted(MAX_OF_KIND + 2), READY), {
       dropped: ["ONAPPUSERREADY:015:1785300000", "ONAPPUSERREADY:016:1785300000", "ONAPPUSERREADY:017:1785300000"],
-      counted: MAX_OF_KIND + 2,
       left: MAX_OF_KIND - 1,
     });
     const left: string[] = [];
-    for await (const { key } of storage.list(["inbox", MEMBER_ID])) left.push(key[2]!);
+    for await (const { key } of storage.list(["delivery", MEMBER_ID])) left.push(key[2]!);
     assert.equal(left.length, MAX_OF_KIND - 1 + 2);
   });
 
   it("reads nothing while the count is within the bound, and deletes nothing if the count is too high", async () => {
     const unread = { ...memoryStorage(), list: () => assert.fail("must not list") };
-    assert.equal(await makeRoom(unread, MEMBER_ID, counted(MAX_OF_KIND - 1), ready), undefined);
-    assert.equal(await makeRoom(unread, MEMBER_ID, undefined, ordinary), undefined);
-    const room = await makeRoom(await stored(3), MEMBER_ID, counted(40), ready);
-    assert.deepEqual(room, { dropped: [], counted: 40, left: 3 });
+    assert.equal(await deleteSurplus(unread, counted(MAX_OF_KIND - 1), READY), undefined);
+    assert.equal(await deleteSurplus(unread, recordWith({}), ORDINARY), undefined);
+    assert.deepEqual(await deleteSurplus(await stored(3), counted(40), READY), { dropped: [], left: 3 });
   });
 
   it("deletes nothing for a duplicate of an event that waits", async () => {
-    const copy = delivery("ONAPPUSERREADY:003:1785300000");
-    assert.equal(await makeRoom(await stored(MAX_OF_KIND), MEMBER_ID, counted(MAX_OF_KIND), copy), undefined);
+    const copy = "ONAPPUSERREADY:003:1785300000";
+    assert.equal(await deleteSurplus(await stored(MAX_OF_KIND), counted(MAX_OF_KIND), copy), undefined);
   });
 });

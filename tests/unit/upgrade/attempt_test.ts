@@ -3,6 +3,7 @@ import { createApp, memoryStorage, NonRetriableError, RetryAfterError, type Stor
 import { MEMBER_ID, movableClock, post, quietLogger, recorder, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { portalOn2 } from "./_portal_on_2.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 describe("a thrown value", () => {
   const circle = new Error("one");
@@ -150,7 +151,7 @@ describe("a process that crashes during a step", () => {
       dead ? new Promise<R>(() => {}) : call(...args);
     return {
       storage: {
-        ...inner,
+        ...withoutWrite(inner),
         get: guard(inner.get) as Storage["get"],
         put: guard(inner.put) as Storage["put"],
         delete: guard(inner.delete),

@@ -3,6 +3,7 @@ import { type App, createApp, memoryStorage, type Portal, type Storage } from "@
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, movableClock, post, recordingLogger, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 interface Life {
   readonly portal: Portal;
@@ -35,7 +36,7 @@ async function reinstalled(moment: number, on: number, isUpdated: boolean): Prom
   let writes = 0;
   let isCounting = false;
   const hooked: Storage = {
-    ...storage,
+    ...withoutWrite(storage),
     put: async (key, value, options) => {
       if (isCounting && key[0] === "portal" && writes++ === moment) {
         isCounting = false;

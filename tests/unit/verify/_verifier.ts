@@ -18,6 +18,7 @@ import type { FirstAttempt } from "../../../src/verify/first_attempts.ts";
 import { createVerifier, type Verifier } from "../../../src/verify/verifier.ts";
 import { quietLogger } from "../../support/app.ts";
 import { type VirtualTime, virtualTime } from "../../support/time.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 /** A question about an event that waits. */
 export interface Question {
@@ -111,7 +112,7 @@ export function verifierWorld(budget: VerificationBudget = UNLIMITED): VerifierW
       observe: Object.fromEntries(names.map((observer) => [observer, record(observer)])),
     };
     const shared: Storage = {
-      ...storage,
+      ...withoutWrite(storage),
       get: (...args) => unlessCrashed(storage.get(...args)) as never,
       put: (...args) => crashed.signal.aborted ? new Promise(() => {}) : unlessCrashed(storage.put(...args)),
       delete: (...args) => crashed.signal.aborted ? new Promise(() => {}) : unlessCrashed(storage.delete(...args)),

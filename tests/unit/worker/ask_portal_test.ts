@@ -4,6 +4,7 @@ import type { ApplicationTokenOptions } from "@b24/onappupdate/application-token
 import { CLIENT_ID, MEMBER_ID } from "../../support/app.ts";
 import { changed, HOSTS, type Scene, scene, TOKENLESS } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
+import { waitingDeliveries } from "../../support/waiting.ts";
 import { until } from "../../support/until.ts";
 
 const MINUTE = 60_000;
@@ -238,7 +239,7 @@ describe("a claimed version that the scheme does not know yet", () => {
     return found;
   };
   const isWaiting = async ({ storage }: Setup): Promise<boolean> =>
-    (await Array.fromAsync(storage.list(["inbox"]))).length > 0;
+    (await waitingDeliveries(storage, MEMBER_ID)).length > 0;
 
   for (const raw of ["901", "900.1.0", "beta"]) {
     it(`is dropped if Bitrix24 does not confirm it: ${raw}`, async () => {

@@ -3,8 +3,8 @@ import { memoryStorage, RetryAfterError, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Entry } from "@b24/onappupdate/storage";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
-import { portalKey } from "../../../src/portal/keys.ts";
-import { addEntry, entryId, listDue } from "../../../src/portal/schedule.ts";
+import { dueKey, portalKey } from "../../../src/portal/keys.ts";
+import { entryId, listDue } from "../../../src/portal/schedule.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { simulated, virtualTime } from "../../support/time.ts";
@@ -24,7 +24,7 @@ describe("tick()", () => {
     await send(portal.install(2));
     await send(portal.update(3));
     assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
-    for (let i = 1; i <= 5; i++) await addEntry(storage, entryId(clock() - i, `${i}`), MEMBER_ID);
+    for (let i = 1; i <= 5; i++) await storage.put(dueKey(entryId(clock() - i, `${i}`), MEMBER_ID), {});
     await app.tick();
     assert.deepEqual(await scheduled(storage), [MEMBER_ID, MEMBER_ID, MEMBER_ID, MEMBER_ID, MEMBER_ID]);
     for (let i = 0; i < 4; i++) await app.tick();
@@ -46,7 +46,7 @@ describe("tick()", () => {
     );
     for (const { kind, memberId } of others) {
       const due = entryId(clock() - 1000, memberId);
-      await addEntry(storage, due, memberId);
+      await storage.put(dueKey(due, memberId), {});
       const record = { memberId, status: "installed", applied: [], due };
       const lease = { owner: "another", until: clock() + 1e9 };
       if (kind === "leased") await storage.put(portalKey(memberId), { ...record, format: PORTAL_FORMAT, lease });
@@ -95,7 +95,7 @@ describe("tick()", () => {
   it("keeps a recent entry without a record: the record may be written any moment", async () => {
     const storage = memoryStorage();
     const { app, clock } = rig({ storage });
-    await addEntry(storage, entryId(clock() - 30 * 60_000, "1"), OTHER_MEMBER_ID);
+    await storage.put(dueKey(entryId(clock() - 30 * 60_000, "1"), OTHER_MEMBER_ID), {});
     await app.tick();
     assert.deepEqual(await scheduled(storage), [OTHER_MEMBER_ID]);
     await app.close();

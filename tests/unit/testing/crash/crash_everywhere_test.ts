@@ -12,6 +12,7 @@ import {
 import { writeInOrder } from "@b24/onappupdate/storage";
 import { CLIENT_ID, MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
+import { withoutWrite } from "../../../support/without_write.ts";
 
 /** A new portal in each execution, which is installed at version 2 and updated to 3 and 4. */
 function scene(): Required<Pick<CrashEverywhereOptions, "events" | "fetch" | "reset">> {
@@ -191,7 +192,7 @@ Repeated, and the receiver cannot recognize it:
           }),
       }),
       new RegExp(
-        `^Error: a crash \\w+ put portal/${MEMBER_ID} \\(\\w+ operation \\d+\\) results in portal ${MEMBER_ID} with ` +
+        `^Error: a crash \\w+ write put portal/${MEMBER_ID} \\(\\w+ operation \\d+\\) results in portal ${MEMBER_ID} with ` +
           `version "3\\.0\\.0" instead of "4\\.0\\.0", applied \\[\\] instead of \\["4"\\], ` +
           `failure "4: it was started before" instead of undefined`,
       ),
@@ -228,7 +229,7 @@ Repeated, and the receiver cannot recognize it:
     const forgetful = ({ storage, ...environment }: CrashEnvironment): CrashEnvironment => ({
       ...environment,
       storage: {
-        ...storage,
+        ...withoutWrite(storage),
         put: async (key, value, options) => {
           if (key[0] === "due") return { ok: true, version: "1" }; // no tick will find the portal
           return await storage.put(key, value, options);
@@ -285,7 +286,7 @@ Repeated, and the receiver cannot recognize it:
     };
     await assert.rejects(
       crashEverywhere(made()),
-      /^Error: a crash before put portal\/\w+ in step "bill" \(before operation \d+\): 2 invoices/,
+      /^Error: a crash before write put portal\/\w+ in step "bill" \(before operation \d+\): 2 invoices/,
     );
   });
 

@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import type { WriteOperation } from "@b24/onappupdate/storage";
+import { portalKey } from "../../../src/portal/keys.ts";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { type ChangeRecord, ConditionError, writeRecord } from "../../../src/portal/record_store.ts";
+import { MEMBER_ID } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
+import { withoutWrite } from "../../support/without_write.ts";
+
+const RECORD: PortalRecord = {
+  ...{ format: PORTAL_FORMAT, memberId: MEMBER_ID, domain: "", status: "installed", generation: 0, applied: [] },
+  ...{ installedTs: 0, latestTs: 0 },
+};
+
+/** Returns the change that adds `by` to the generation, with what is written around it. */
+function adding(by: number, { before, after }: Partial<ReturnType<typeof around>> = {}): ChangeRecord {
+  return (record = RECORD) => ({
+    record: { ...record, generation: record.generation + by },
+    ...(before === undefined ? {} : { before }),
+    ...(after === undefined ? {} : { after }),
+  });
+}
+
+function around(before: WriteOperation[], after: WriteOperation[]) {
+  return { before, after };
+}
+
+/** A storage that records its ordered writes, and calls `during` while one is under way. */
+function recording(during: () => Promise<unknown> | void = () => {}): {
+  readonly storage: Storage;
+  readonly writes: string[][];
+} {
+  const storage = memoryStorage();
+  const writes: string[][] = [];
+  const write: Storage["write"] = async (operations, options) => {
+    writes.push(operations.map((one) => "put" in one ? `put ${one.put[0]}` : `delete ${one.delete[0]}`));
+    await during();
+    return await storage.write!(operations, options);
+  };
+  return { storage: { ...storage, write }, writes };
+}
+
+describe("writeRecord()", () => {
+  for (const kind of ["with", "without"]) {
+    it(`writes a change with what belongs to it, on a storage ${kind} write()`, async () => {
+      const inner = memoryStorage();
+      const storage = kind === "with" ? inner : withoutWrite(inner);
+      await storage.put(["old"], 1);
+      const written = await writeRecord(
+        storage,
+        MEMBER_ID,
+        adding(2, around([{ put: ["new"], value: 1 }], [{ delete: ["old"] }])),
+      );
+      assert.deepEqual(written, await storage.get(portalKey(MEMBER_ID)));
+      assert.equal(written?.value.generation, 2);
+      assert.deepEqual([(await storage.get(["new"]))?.value, await storage.get(["old"])], [1, null]);
+    });
+  }
+
+  it("writes 1,000 concurrent changes of a portal by a few writes, each with what belongs to it", async () => {
+    const { storage, writes } = recording();
+    const changes = Array.from(
+      { length: 1000 },
+      (_, i) => writeRecord(storage, MEMBER_ID, adding(1, around([{ put: ["item", String(i)], value: i }], []))),
+    );
+    assert.equal((await Promise.all(changes)).at(-1)?.value.generation, 1000);
+    assert((await Array.fromAsync(storage.list(["item"]))).length === 1000);
+    assert(writes.length < 20, `${writes.length} writes`);
+  });
+
+  it("lets a later change of the same write decide about a key", async () => {
+    const { storage, writes } = recording();
+    await Promise.all([
+      writeRecord(storage, MEMBER_ID, adding(1)),
+      writeRecord(storage, MEMBER_ID, adding(1, around([{ put: ["a"], value: 1 }], [{ delete: ["b"] }]))),
+      writeRecord(storage, MEMBER_ID, adding(1, around([{ put: ["b"], value: 1 }], [{ delete: ["a"] }]))),
+    ]);
+    assert.deepEqual(writes, [["put portal"], ["put b", "put portal", "delete a"]]);
+    assert.deepEqual([await storage.get(["a"]), (await storage.get(["b"]))?.value], [null, 1]);
+  });
+
+  it("applies a change again after another process has written", async () => {
+    let isOvertaken = false;
+    const made = recording(async () => {
+      if (isOvertaken) return;
+      isOvertaken = true;
+      await made.storage.put(portalKey(MEMBER_ID), { ...RECORD, generation: 10 });
+    });
+    assert.equal((await writeRecord(made.storage, MEMBER_ID, adding(1)))?.value.generation, 11);
+  });
+
+  it("rejects only the change whose own condition does not hold, or that throws", async () => {
+    const storage = memoryStorage();
+    await storage.put(["taken"], 1);
+    const results = await Promise.allSettled([
+      writeRecord(storage, MEMBER_ID, adding(1)),
+      writeRecord(storage, MEMBER_ID, adding(10, around([{ put: ["taken"], value: 2, ifVersion: null }], []))),
+      writeRecord(storage, MEMBER_ID, () => {
+        throw new TypeError("wrong");
+      }),
+      writeRecord(storage, MEMBER_ID, adding(100)),
+    ]);
+    assert.deepEqual(results.map(({ status }) => status), ["fulfilled", "rejected", "rejected", "fulfilled"]);
+    const [, refused, thrown] = results as PromiseRejectedResult[];
+    assert(refused!.reason instanceof ConditionError);
+    assert(thrown!.reason instanceof TypeError);
+    assert.equal((await storage.get<PortalRecord>(portalKey(MEMBER_ID)))?.value.generation, 101);
+    assert.equal((await storage.get(["taken"]))?.value, 1);
+  });
+
+  it("writes nothing if nothing changes", async () => {
+    const { storage, writes } = recording();
+    const first = await writeRecord(storage, MEMBER_ID, adding(1));
+    assert.deepEqual(await writeRecord(storage, MEMBER_ID, (record) => record && { record }), first);
+    assert.deepEqual(await writeRecord(storage, MEMBER_ID, () => undefined), first);
+    assert.equal(writes.length, 1);
+  });
+
+  it("rejects all changes of a write that fails, and serves those that come after it", async () => {
+    let isDown = true;
+    const { storage } = recording(() => isDown ? Promise.reject(new Error("down")) : undefined);
+    const first = writeRecord(storage, MEMBER_ID, adding(1));
+    await assert.rejects(first, /down/);
+    isDown = false;
+    assert.equal((await writeRecord(storage, MEMBER_ID, adding(1)))?.value.generation, 1);
+  });
+});
