@@ -858,7 +858,6 @@ describe("denoKvStorage() on a database that", () => {
         return storageError(message)(error);
       });
       const { length } = requests;
-      assert.ok(length > 1, "retries");
       faults.before = undefined;
       await open({ timeoutMs: 60_000 }).get(KEY);
       assert.equal(requests.length, length + 1, "the rejected call continues");
