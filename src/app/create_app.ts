@@ -1,4 +1,5 @@
 /** Creates an app: connects its parts. */
+import { createKnownCredentials } from "../credentials/known.ts";
 import { defined } from "../defined.ts";
 import { acceptVerified } from "../intake/accept.ts";
 import { createFullInboxLog, type LogFullInbox } from "../intake/full_inbox.ts";
@@ -47,10 +48,12 @@ import { createRegistry, type Registry } from "./registry.ts";
  * ```
  */
 export function createApp(options: AppOptions): App {
-  const settings = settingsOf(options);
+  const given = settingsOf(options);
+  const known = createKnownCredentials(given.clock);
+  const settings: Settings = { ...given, storage: known.watch(given.storage) };
   const { storage, limits, keys } = settings;
   const registry = createRegistry();
-  const calls = createCalls(settings);
+  const calls = createCalls(settings, known);
   const closing = new AbortController();
   const runtime = createRuntime(settings, registry, calls, closing.signal);
 

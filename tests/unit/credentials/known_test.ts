@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { B24Error, memoryStorage, type PortalCredentials, type Storage } from "@b24/onappupdate";
+import { createKnownCredentials } from "../../../src/credentials/known.ts";
+import type { PortalRecord } from "../../../src/portal/record.ts";
+import { MEMBER_ID } from "../../support/app.ts";
+import { fakeOAuthHost, NOW, type TestApp, testApp, tokenFields } from "../../support/fake_oauth_host.ts";
+import { describe, it } from "../../support/test.ts";
+
+/** Two processes on one storage, and a portal that was installed through the first. `reads` counts those of the first. */
+async function processes(): Promise<{ readonly one: TestApp; readonly two: TestApp; readonly reads: () => number }> {
+  const shared = memoryStorage();
+  let reads = 0;
+  const counted: Storage = {
+    ...shared,
+    get: (key, options) => {
+      reads++;
+      return shared.get(key, options);
+    },
+  };
+  const oauth = fakeOAuthHost();
+  const [one, two] = [testApp({ storage: counted, oauth }), testApp({ storage: shared, oauth })];
+  await one.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(oauth.issueTokens()) });
+  return { one, two, reads: () => reads };
+}
+
+/** Calls the portal, which accepts only `accepted`, and returns the token that it accepted. */
+async function callWith({ app }: TestApp, accepted: (token: string) => boolean): Promise<string> {
+  return await app.credentials.call(MEMBER_ID, ({ accessToken }) => {
+    if (accepted(accessToken.reveal())) return Promise.resolve(accessToken.reveal());
+    const refusal = { code: "expired_token", description: "", status: 401, method: "profile" };
+    return Promise.reject(new B24Error(refusal));
+  });
+}
+
+const any = (): boolean => true;
+
+describe("credentials in memory", () => {
+  it("cost no storage reads while the token is known to be good", async () => {
+    const { one, reads } = await processes();
+    const first = await callWith(one, any);
+    const before = reads();
+    for (let i = 0; i < 100; i++) assert.equal(await callWith(one, any), first);
+    assert.equal(reads() - before, 0);
+  });
+
+  it("are not used once the token is within a minute of its end", async () => {
+    const { one } = await processes();
+    const first = await callWith(one, any);
+    one.now += 3_600_000 - 60_001;
+    assert.equal(await callWith(one, any), first);
+    one.now += 1;
+    assert.notEqual(await callWith(one, any), first);
+  });
+
+  it("are replaced by the pair of another process when the portal refuses the token, without another refresh", async () => {
+    const { one, two } = await processes();
+    const first = await callWith(one, any);
+    const second = await callWith(two, (token) => token !== first);
+    assert.equal(await callWith(one, (token) => token === second), second);
+    assert.equal(await callWith(one, any), second);
+    assert.equal(one.oauth.asked.filter(({ kind }) => kind === "token").length, 1);
+  });
+
+  it("are forgotten when the app is removed", async () => {
+    const { one } = await processes();
+    await callWith(one, any);
+    await one.send("ONAPPUNINSTALL", { "data[CLEAN]": "0" });
+    await assert.rejects(callWith(one, any), { name: "NoCredentialsError", blockedOn: "installation" });
+  });
+
+  it("are forgotten after a refusal if another process has removed the app", async () => {
+    const { one, two } = await processes();
+    const first = await callWith(one, any);
+    await two.send("ONAPPUNINSTALL", { "data[CLEAN]": "0" });
+    for (let i = 0; i < 2; i++) {
+      await assert.rejects(callWith(one, (token) => token !== first), {
+        name: "NoCredentialsError",
+        blockedOn: "installation",
+      });
+    }
+  });
+
+  it("are forgotten once this process reads a record that another has changed", async () => {
+    const { one, two } = await processes();
+    await callWith(one, any);
+    await two.send("ONAPPUNINSTALL", { "data[CLEAN]": "0" });
+    assert.equal((await one.app.portal(MEMBER_ID))?.status, "uninstalled");
+    await assert.rejects(callWith(one, any), { blockedOn: "installation" });
+  });
+});
+
+describe("createKnownCredentials()", () => {
+  const credentials = { expiresAt: NOW + 3_600_000 } as PortalCredentials;
+  const record = (memberId: string, more: object = {}): PortalRecord =>
+    ({ memberId, status: "installed", tokens: [], ...more }) as unknown as PortalRecord;
+
+  it("keeps credentials through writes that do not concern them, and forgets them after a write that failed", async () => {
+    const known = createKnownCredentials(() => NOW);
+    let isDown = false;
+    const inner = memoryStorage();
+    const storage = known.watch({
+      ...inner,
+      put: (...args) => isDown ? Promise.reject(new Error("down")) : inner.put(...args),
+    });
+    known.keep(record("a"), credentials);
+    await storage.put(["portal", "a"], record("a", { target: "3.0.0" }));
+    await storage.put(["run", "a"], {});
+    await storage.get(["portal", "b"]);
+    assert.equal(known.get("a"), credentials);
+    isDown = true;
+    await assert.rejects(storage.put(["portal", "a"], record("a")));
+    assert.equal(known.get("a"), undefined);
+  });
+
+  it("keeps those of at most 10,000 portals", () => {
+    const known = createKnownCredentials(() => NOW);
+    for (let i = 0; i <= 10_000; i++) known.keep(record(`portal ${i}`), credentials);
+    assert.deepEqual([0, 1, 10_000].map((i) => known.get(`portal ${i}`) !== undefined), [false, true, true]);
+  });
+});
