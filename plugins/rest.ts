@@ -170,8 +170,10 @@ export interface Rest extends Plugin<object, HasB24> {
 }
 
 /**
- * Adds `b24` to every context, a client of the REST API of the event's portal. It sends one request at a time to a portal,
- * no faster than `rate`; portals do not wait for one another. Tokens come from `host.credentials` and are sent in bodies of
+ * Adds `b24` to every context, a client of the REST API of the event's portal. It sends requests to a portal in the
+ * order of the calls and no faster than `rate`. Up to four requests that only read, judged by the names of their methods,
+ * are in flight at a time; any other one runs alone, so that the writes of a step happen in the order of the calls. A call
+ * that is repeated may be overtaken. Portals do not wait for one another. Tokens come from `host.credentials` and are sent in bodies of
  * requests only: they are never part of a URL, an error or a log line.
  *
  * | Bitrix24 answers | reaction |
@@ -280,7 +282,7 @@ function clientOf(run: RunCall, memberId: string, signals: readonly AbortSignal[
     assertMethod(method);
     if (timeoutMs !== undefined) assertRange({ timeoutMs }, 1);
     const isRepeatable = repeatable === undefined ? isRead : () => repeatable;
-    const call = { memberId, method, params, isRepeatable, read, timeoutMs };
+    const call = { memberId, method, params, isRead, isRepeatable, read, timeoutMs };
     const all = signal === undefined ? signals : [...signals, signal];
     return await abortable({ signals: all }, (signal) => run({ ...call, signal }));
   }

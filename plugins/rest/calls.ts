@@ -19,6 +19,8 @@ export interface Call<T> {
   readonly method: string;
   /** Returns the parameters of the next request. */
   readonly params: () => object;
+  /** Whether the next request only reads. */
+  readonly isRead: () => boolean;
   /** Whether the next request may run twice. */
   readonly isRepeatable: () => boolean;
   /** Returns the value of an answer. If it throws an error with `needsOtherUser`, the call is repeated as another user. */
@@ -50,10 +52,11 @@ function backOff(attempt: number): number {
   return 1000 * 2 ** (attempt - 1) * (1 - Math.random() / 2);
 }
 
-/** Returns the function that runs calls, one request at a time for each portal. */
+/** Returns the function that runs calls. The requests of a portal start in the order of the calls. */
 export function createCalls(host: PluginHost, queues: RequestQueues, settings: CallSettings): RunCall {
   return async <T>(call: Call<T>): Promise<T> => {
     const { memberId, signal } = call;
+    const ticket = queues.ticket();
     const secrets = new Set<Secret>();
     const redact = redactor(secrets);
     const progress: Progress = { attempt: 1, limited: 0, operatingWaits: 0 };
@@ -67,7 +70,7 @@ export function createCalls(host: PluginHost, queues: RequestQueues, settings: C
     }
 
     const enqueue = <R>(run: () => Promise<R>): Promise<R> =>
-      queues.run(memberId, signal, async (holdOff) => {
+      queues.run({ memberId, ticket, isRead: call.isRead(), signal }, async (holdOff) => {
         try {
           return await run();
         } catch (error) {
