@@ -7,13 +7,15 @@
 import type { AnswerLimits, Plugin } from "../mod.ts";
 import { abortable } from "./rest/abortable.ts";
 import type { Answer } from "./rest/answers.ts";
-import { type B24Command, type B24Outcome, runBatch } from "./rest/batches.ts";
-import { type CallSettings, createCalls, type RunCall } from "./rest/calls.ts";
+import { type B24Failed, type B24Outcome, type B24Success, type CommandSender, runBatch } from "./rest/batches.ts";
+import { type Call, type CallSettings, createCalls, type RunCall } from "./rest/calls.ts";
+import { type B24Command, type B24Reference, resultOf } from "./rest/commands.ts";
 import { allRows, type B24Page, idOf, pageAt } from "./rest/lists.ts";
 import { assertMethod, isBatch, isRead } from "./rest/methods.ts";
 import { assertRate, type B24Rate, type B24Timer, createRequestQueues, SYSTEM_TIMER } from "./rest/pace.ts";
 
-export type { B24Command, B24Outcome, B24Page, B24Rate, B24Timer };
+export { resultOf };
+export type { B24Command, B24Failed, B24Outcome, B24Page, B24Rate, B24Reference, B24Success, B24Timer };
 
 /** The members that {@linkcode rest} adds to a context. */
 export interface HasB24 {
@@ -39,11 +41,15 @@ export interface B24 {
    * a request fails after another one was answered, its commands have that error, and the commands after it have
    * `BATCH_HALTED`.
    *
-   * `$result[name]` in a parameter is replaced by the result of an earlier command of the same request. Bitrix24 takes the
-   * parameters of commands as strings: `true` is sent as `1`, `false` as `0`, `null` as an empty string, and empty lists are
-   * left out.
+   * A parameter may be the result of an earlier command of the same request: see {@linkcode resultOf}. Any other value
+   * arrives as it is: a command with a string such as `$result[x]`, which Bitrix24 would replace, has a request of its own.
+   * Bitrix24 takes the parameters of commands as strings: `true` is sent as `1`, `false` as `0`, `null` as an empty string,
+   * and empty lists are left out.
    *
-   * @throws {TypeError} if a command is `batch`, or if more than 50 commands use `$result`
+   * A command whose method has used up its operating time is run again after `operating_reset_at`; if that is later than
+   * `longestWaitMs`, or other commands use its result, its error says when to try again.
+   *
+   * @throws {TypeError} if a command is `batch`, or refers to one that is not an earlier command of the same request
    * @throws {B24Error} and everything else that `call` throws, if the first request fails as a whole
    */
   readonly batch: <Results extends object>(
@@ -266,31 +272,36 @@ function assertRange(values: Readonly<Record<string, number | undefined>>, min: 
 }
 
 /** The request and the answer of a call of {@linkcode clientOf}. */
-interface Request<T> {
-  readonly params: () => object;
-  readonly isRead: () => boolean;
-  readonly read: (answer: Answer) => T;
-}
+type Request<T> = Pick<Call<T>, "params" | "isRead" | "times" | "read">;
 
 /** Returns the client of one portal; its calls end once one of `signals` is aborted. */
 function clientOf(run: RunCall, memberId: string, signals: readonly AbortSignal[]): B24 {
   async function send<T>(
     method: string,
-    { params, isRead, read }: Request<T>,
+    request: Request<T>,
     { signal, timeoutMs, repeatable }: B24Options,
   ): Promise<T> {
     assertMethod(method);
     if (timeoutMs !== undefined) assertRange({ timeoutMs }, 1);
-    const isRepeatable = repeatable === undefined ? isRead : () => repeatable;
-    const call = { memberId, method, params, isRead, isRepeatable, read, timeoutMs };
+    const isRepeatable = repeatable === undefined ? request.isRead : () => repeatable;
+    const call = { ...request, memberId, method, isRepeatable, timeoutMs };
     const all = signal === undefined ? signals : [...signals, signal];
     return await abortable({ signals: all }, (signal) => run({ ...call, signal }));
   }
 
   async function ask(method: string, params: object, options: B24Options): Promise<Answer> {
-    const request = { params: () => params, isRead: () => isRead(method), read: (answer: Answer) => answer };
-    return await send(method, request, options);
+    return await send(method, {
+      params: () => params,
+      isRead: () => isRead(method),
+      times: ({ time }) => [[method, time]],
+      read: (answer: Answer) => answer,
+    }, options);
   }
+
+  const sender = (options: B24Options): CommandSender => ({
+    batch: (request) => send("batch", request, options),
+    call: (method, params) => ask(method, params, options),
+  });
 
   async function page<T>(
     method: string,
@@ -306,7 +317,7 @@ function clientOf(run: RunCall, memberId: string, signals: readonly AbortSignal[
       return (await ask(method, params, options)).result as T;
     },
     batch: async (commands, { halt = false, ...options } = {}) => {
-      const outcomes = await runBatch(commands, halt, (request) => send("batch", request, options));
+      const outcomes = await runBatch(commands, halt, sender(options));
       return Object.fromEntries(outcomes) as never;
     },
     page,

@@ -76,6 +76,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ],
   "./rest": [
     "rest",
+    "resultOf",
   ],
   "./storage": [
     "Secret",

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { type App, type AppOptions, type B24Error, createApp, memoryStorage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
-import { type B24, type B24Command, type HasB24, type Rest, rest, type RestOptions } from "@b24/onappupdate/rest";
+import {
+  type B24,
+  type B24Command,
+  type HasB24,
+  type Rest,
+  rest,
+  type RestOptions,
+  resultOf,
+} from "@b24/onappupdate/rest";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal, type FakePortalOptions } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, recordingLogger } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
@@ -171,7 +179,7 @@ describe("rest() in the life of a portal", () => {
     portal.answer("crm.deal.add", ({ params }) => params);
     const done = await b24.batch<{ me: { ID: string }; deal: { fields: unknown }; bad: unknown }>({
       me: ["profile"],
-      deal: ["crm.deal.add", { fields: { TITLE: "A & B", ASSIGNED_BY_ID: "$result[me][ID]" } }],
+      deal: ["crm.deal.add", { fields: { TITLE: "A & B", ASSIGNED_BY_ID: resultOf("me", "ID") } }],
       bad: { method: "no.such.method" },
     });
     assert(done.me.ok && done.deal.ok && !done.bad.ok);
