@@ -10,7 +10,8 @@ import type { Answer } from "./rest/answers.ts";
 import { type B24Failed, type B24Outcome, type B24Success, type CommandSender, runBatch } from "./rest/batches.ts";
 import { type Call, type CallSettings, createCalls, type RunCall } from "./rest/calls.ts";
 import { type B24Command, type B24Reference, resultOf } from "./rest/commands.ts";
-import { allRows, type B24Page, idOf, pageAt } from "./rest/lists.ts";
+import { allRows } from "./rest/list_batches.ts";
+import { type B24Page, idOf, pageAt } from "./rest/lists.ts";
 import { assertMethod, isBatch, isRead } from "./rest/methods.ts";
 import { assertRate, type B24Rate, type B24Timer, createRequestQueues, SYSTEM_TIMER } from "./rest/pace.ts";
 
@@ -243,7 +244,8 @@ export function rest(options: RestOptions = {}): Rest {
     if (run === undefined) {
       throw new TypeError(`cannot call portal ${memberId} before the app has started; await app.start() first`);
     }
-    return clientOf(run, memberId, signal === undefined ? [closing.signal] : [closing.signal, signal]);
+    const signals = signal === undefined ? [closing.signal] : [closing.signal, signal];
+    return clientOf({ run, memberId, signals, answerBytes });
   }
 
   return {
@@ -274,8 +276,17 @@ function assertRange(values: Readonly<Record<string, number | undefined>>, min: 
 /** The request and the answer of a call of {@linkcode clientOf}. */
 type Request<T> = Pick<Call<T>, "params" | "isRead" | "times" | "read">;
 
-/** Returns the client of one portal; its calls end once one of `signals` is aborted. */
-function clientOf(run: RunCall, memberId: string, signals: readonly AbortSignal[]): B24 {
+interface ClientOptions {
+  readonly run: RunCall;
+  readonly memberId: string;
+  /** Calls end once one of them is aborted. */
+  readonly signals: readonly AbortSignal[];
+  /** Maximum size of an answer in bytes, if the caller has set it. */
+  readonly answerBytes: number | undefined;
+}
+
+/** Returns the client of one portal. */
+function clientOf({ run, memberId, signals, answerBytes }: ClientOptions): B24 {
   async function send<T>(
     method: string,
     request: Request<T>,
@@ -308,7 +319,21 @@ function clientOf(run: RunCall, memberId: string, signals: readonly AbortSignal[
     params: object = {},
     { after = 0, by = idOf(method, params), key, ...options }: B24PageOptions = {},
   ): Promise<B24Page<T>> {
-    return await pageAt<T>({ after, by, key }, params, (params) => ask(method, params, options));
+    const { items, next } = await pageAt<T>({ by, key }, params, after, (params) => ask(method, params, options));
+    return { items, next };
+  }
+
+  function list<T>(
+    method: string,
+    params: object = {},
+    { by = idOf(method, params), key, ...options }: B24ListOptions = {},
+  ): AsyncIterable<T> {
+    const once = { ...options, repeatable: false };
+    return allRows<T>({
+      ...{ method, params, paging: { by, key }, answerBytes },
+      call: (params, isOnce) => ask(method, params, isOnce ? once : options),
+      batch: (commands) => runBatch(commands, true, sender(once)),
+    });
   }
 
   return {
@@ -321,7 +346,6 @@ function clientOf(run: RunCall, memberId: string, signals: readonly AbortSignal[
       return Object.fromEntries(outcomes) as never;
     },
     page,
-    list: <T>(method: string, params?: object, options?: B24ListOptions) =>
-      allRows((after) => page<T>(method, params, { ...options, after })),
+    list,
   };
 }

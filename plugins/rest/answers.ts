@@ -64,7 +64,11 @@ export function refusal(code: unknown, description: unknown, { method, status, r
 }
 
 /** Returns the error for an answer that does not fit the request. */
-export function unexpected({ method, status }: Source, description: string, options?: ErrorOptions): B24Error {
+export function unexpected(
+  { method, status }: Pick<Source, "method" | "status">,
+  description: string,
+  options?: ErrorOptions,
+): B24Error {
   return new B24Error({ code: "ERROR_UNEXPECTED_ANSWER", description, status, method }, options);
 }
 
