@@ -36,31 +36,34 @@ interface Progress {
 
 /** Yields all rows of a list. The first page has a request of its own: its size says how many pages fit into a batch. */
 export async function* allRows<T>(list: List): AsyncGenerator<T> {
-  const { page: first, bytes } = await firstPage<T>(list);
+  const { params, answerBytes = Infinity } = list;
+  const canBatch = isSameInBatch(params);
+  const { page: first, bytes } = await firstPage<T>(list, canBatch);
   yield* first.items;
-  const { answerBytes = Infinity } = list;
   const fitting = Math.floor(Math.min(BATCH_BYTES, answerBytes * 3 / 4) / bytes);
-  const limit = isSameInBatch(list.params) ? Math.min(Math.max(fitting, 1), MAX_COMMANDS) : 1;
+  const limit = canBatch ? Math.min(Math.max(fitting, 1), MAX_COMMANDS) : 1;
   const progress: Progress = { limit, guess: 1, total: first.total, seen: first.items.length };
   for (let last = first; last.next !== null;) {
     for (const page of await nextPages(list, last, progress)) {
       yield* page.items;
       progress.seen += page.items.length;
-      progress.total = page.total ?? progress.total;
+      // Not counted, the rows of a list by ID are 0.
+      if (list.paging.by === "start") progress.total = page.total ?? progress.total;
       last = page;
     }
   }
 }
 
-/** Returns the first page, with all rows counted if that helps and does not take too long, and the size of its answer. */
+/** Returns the first page and the size of its answer. Rows of a list by ID are counted if that does not take too long. */
 async function firstPage<T>(
   { params, paging, call }: List,
+  isCounted: boolean,
 ): Promise<{ readonly page: ListPage<T>; readonly bytes: number }> {
   const read = (answer: Answer): { readonly page: ListPage<T>; readonly bytes: number } => ({
     page: readPage<T>(answer, paging, 0),
     bytes: new TextEncoder().encode(answer.text).length,
   });
-  if (paging.by !== "start" && isSameInBatch(params)) {
+  if (paging.by !== "start" && isCounted) {
     try {
       return read(await call(pageParams(paging, params, 0, true), true));
     } catch (error) {
@@ -80,9 +83,10 @@ async function nextPages<T>(list: List, last: ListPage<T>, progress: Progress): 
   if (count > 1) {
     try {
       const { pages, failure } = pagesIn(list, last, await list.batch(commandsOf(list, last, count)));
-      if (pages.length > 0) return pages;
       // Perhaps only another user may read the list. A method that waits for operating time can be in a batch later.
-      if (!(failure instanceof B24Error && failure.limit !== undefined)) progress.limit = 1;
+      const isLimited = failure instanceof B24Error && failure.limit !== undefined;
+      if (failure !== undefined && !isLimited) progress.limit = 1;
+      if (pages.length > 0) return pages;
     } catch (error) {
       if (!isOverload(error)) throw error;
       progress.limit = Math.floor(count / 2);

@@ -1,61 +1,9 @@
 import assert from "node:assert/strict";
 import type { B24ListOptions } from "@b24/onappupdate/rest";
 import { describe, it } from "../../../support/test.ts";
-import { answerBatch } from "../../../../src/testing/bitrix24/batch.ts";
-import { Refusal, refused } from "../../../../src/testing/bitrix24/errors.ts";
 import { listPage } from "../../../../src/testing/bitrix24/lists.ts";
-import type { MethodResult } from "../../../../src/testing/bitrix24/state.ts";
-import { type Counter, counter, failure, NOW, ok, type Sent } from "./_rest.ts";
-
-type Row = Readonly<Record<string, unknown>>;
-
-/** Rows with these IDs. */
-const rows = (count: number, field: string): Row[] =>
-  Array.from({ length: count }, (_, i) => ({ [field]: String(3 * i + 1) }));
-
-/** What a method answers; it may throw a `Refusal`. */
-type Run = (params: Readonly<Record<string, unknown>>, method: string) => MethodResult;
-
-/** Answers calls and batches as the fake Bitrix24 does. */
-function answering(run: Run): (sent: Sent) => Promise<Response> {
-  const time = { operating: 1, operating_reset_at: NOW / 1000 + 20 };
-  return async ({ method, params }) => {
-    try {
-      if (method !== "batch") return Response.json({ ...run(params, method), time });
-      const batch = await answerBatch(params, (method, params) => Promise.resolve({ ...run(params, method), time }));
-      return Response.json(batch);
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      return refused(error);
-    }
-  };
-}
-
-/** Answers a list that knows filter, order and `start`. The rows are those that there are at each call. */
-function listing(all: readonly Row[], field: string, by = field, key?: string): Run {
-  return (params) => {
-    const { filter, order, ...others } = params as { readonly filter?: object; readonly order?: object };
-    const renamed = (map: object = {}): object =>
-      Object.fromEntries(Object.entries(map).map(([name, value]) => [name.replace(by, field), value]));
-    return listPage({ rows: all, key }, { ...others, filter: renamed(filter), order: renamed(order) });
-  };
-}
-
-/** Returns the number of commands of each request; 0 for a call. */
-function commands(made: Counter): number[] {
-  return made.sent.map(({ params }) => Object.keys(params.cmd ?? {}).length);
-}
-
-/** Returns `count` rows of about 1 kB. */
-function bigRows(count: number, field: string): Row[] {
-  return rows(count, field).map((row) => ({ ...row, TEXT: "x".repeat(1000) }));
-}
-
-async function all(made: Counter, method: string, params?: object, options?: B24ListOptions): Promise<unknown[]> {
-  const found: unknown[] = [];
-  for await (const row of made.b24.list(method, params, options)) found.push(row);
-  return found;
-}
+import { all, answering, bigRows, commands, listing, type Row, rows } from "./_lists.ts";
+import { counter, failure, ok } from "./_rest.ts";
 
 /** Method, name of the ID in the filter and in rows, and where the rows are. */
 const BY_ID: readonly (readonly [method: string, by: string, field: string, key?: string])[] = [
