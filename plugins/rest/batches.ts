@@ -9,6 +9,7 @@ export type B24Outcome<T> = B24Success<T> | B24Failed;
 
 /** The outcome of a command that succeeded. */
 export interface B24Success<T> {
+  /** The portal did what it was asked. */
   readonly ok: true;
   /** The `result` of the method. */
   readonly value: T;
@@ -20,6 +21,7 @@ export interface B24Success<T> {
 
 /** The outcome of a command that failed. */
 export interface B24Failed {
+  /** The command failed, or was not run. */
   readonly ok: false;
   /**
    * A `B24Error` if the portal refused the command, a `RetryAfterError` if its method has used up its operating time, and

@@ -23,7 +23,11 @@ export class B24Reference {
     this.path = path;
   }
 
-  /** @throws {TypeError} always: outside of a batch there is nothing to refer to */
+  /**
+   * Refuses to be sent outside of a batch, where there is nothing to refer to.
+   *
+   * @throws {TypeError} always
+   */
   toJSON(): never {
     throw new TypeError(`cannot refer to the result of ${this.command} outside of a batch`);
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type App, type AppOptions, type B24Error, createApp, memoryStorage } from "@b24/onappupdate";
+import { type App, type AppOptions, type B24Error, createApp, memoryStorage, type Storage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import {
   type B24,
@@ -171,6 +171,34 @@ describe("rest() in the life of a portal", () => {
       for await (const row of b24.list<{ TITLE: string }>(method, params)) found.push(row.TITLE);
       assert.deepEqual([found.length, new Set(found).size], [count, count], method);
     }
+    await app.close();
+  });
+
+  it("lists 10,000 rows in 5 requests, within the portal's rate, without reading the storage", async () => {
+    const shared = memoryStorage();
+    let reads = 0;
+    const storage: Storage = {
+      ...shared,
+      get: (key, options) => {
+        reads++;
+        return shared.get(key, options);
+      },
+    };
+    const limits = { rateLimit: { bucket: 50, perSecond: 2 } };
+    const { b24, portal, refusals, app } = await life(undefined, {}, limits, { storage });
+    const deals = rows(10_000, "ID").map((row) => ({ ...row, COMMENTS: "x".repeat(1000) }));
+    portal.data("crm.deal.list", deals);
+    portal.data("user.get", deals);
+    await b24.call("profile");
+    reads = 0;
+    for (const method of ["crm.deal.list", "user.get"]) {
+      const from = portal.calls().length;
+      const found: unknown[] = [];
+      for await (const row of b24.list(method)) found.push(row);
+      assert.deepEqual(found, deals);
+      assert.equal(portal.calls().slice(from).filter(({ isInBatch }) => !isInBatch).length, 5);
+    }
+    assert.deepEqual([reads, refusals()], [0, []]);
     await app.close();
   });
 

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { B24Error } from "@b24/onappupdate";
 import { Refusal } from "../../../../src/testing/bitrix24/errors.ts";
-import { listPage } from "../../../../src/testing/bitrix24/lists.ts";
 import { describe, it } from "../../../support/test.ts";
 import { all, answering, bigRows, commands, listing, type Row, rows, type Run } from "./_lists.ts";
 import { counter, failure, ok, refusal } from "./_rest.ts";
