@@ -74,9 +74,9 @@ export function createCredentials(settings: CredentialsSettings, known: KnownCre
     otherUser: (memberId, denied, { signal }) =>
       select(memberId, (tokens) => !denied.some((credentials) => isUserOf(credentials, tokens)), signal),
     follow: createFollow(settings, verifier),
-    recordRefusal: (memberId, error) => {
+    recordRefusal: (memberId, error, { accessToken }) => {
       known.forget(memberId);
-      return recordRefusal(settings, memberId, error);
+      return recordRefusal(settings, memberId, error, { accessToken: accessToken.reveal() });
     },
     log: settings.log,
   });

@@ -80,6 +80,23 @@ describe("credentials in memory", () => {
     }
   });
 
+  it("do not block a portal that another process has seen installed again", async () => {
+    const { one, two } = await processes();
+    const first = await callWith(one, any);
+    await two.send("ONAPPUNINSTALL", { "data[CLEAN]": "0" });
+    two.now += 60_000;
+    const second = two.oauth.issueTokens();
+    await two.send("ONAPPINSTALL", { "data[VERSION]": "2", ...tokenFields(second), ts: String(NOW / 1000 + 60) });
+    const call = one.app.credentials.call(MEMBER_ID, ({ accessToken }) => {
+      assert.equal(accessToken.reveal(), first);
+      const refusal = { code: "NOT_INSTALLED", description: "", status: 401, method: "profile" };
+      return Promise.reject(new B24Error(refusal));
+    });
+    await assert.rejects(call, { b24Code: "NOT_INSTALLED" });
+    assert.equal((await one.app.portal(MEMBER_ID))?.blocked, undefined);
+    assert.equal(await callWith(one, any), second.access);
+  });
+
   it("are forgotten once this process reads a record that another has changed", async () => {
     const { one, two } = await processes();
     await callWith(one, any);
