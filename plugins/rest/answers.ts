@@ -64,12 +64,8 @@ export function refusal(code: unknown, description: unknown, { method, status, r
 }
 
 /** Returns the error for an answer that does not fit the request. */
-export function unexpected(
-  { method, status }: Pick<Source, "method" | "status">,
-  description: string,
-  options?: ErrorOptions,
-): B24Error {
-  return new B24Error({ code: "ERROR_UNEXPECTED_ANSWER", description, status, method }, options);
+export function unexpected({ method, status }: Pick<Source, "method" | "status">, description: string): B24Error {
+  return new B24Error({ code: "ERROR_UNEXPECTED_ANSWER", description, status, method });
 }
 
 /** Returns a string or number as a string, and an empty string for anything else. */

@@ -49,8 +49,7 @@ export async function send(portalFetch: typeof fetch, request: PortalRequest): P
       }
       const source = { method, status, redact };
       const answer = await readAnswer(response, limits, signal).catch((error) => {
-        if (!(error instanceof AnswerTooLargeError)) throw error;
-        throw unexpected(source, `${error.message} (${error.limit})`, { cause: error });
+        throw error instanceof AnswerTooLargeError ? unexpected(source, `${error.message} (${error.limit})`) : error;
       });
       return interpret(answer, response.headers.get("content-type") ?? "", source);
     });

@@ -11,11 +11,10 @@ export interface KnownCredentials {
   readonly get: (memberId: string) => PortalCredentials | undefined;
   /** Remembers the best credentials of the portal that has `record`. */
   readonly keep: (record: PortalRecord, credentials: PortalCredentials) => void;
-  /** Forgets the credentials of a portal, for example after a refusal. */
-  readonly forget: (memberId: string) => void;
   /**
    * Returns the storage, which compares the records that pass through it with what is known: once this process sees a
-   * removal, another address or other tokens in a portal's record, the portal's credentials are forgotten.
+   * removal, another address or other tokens in a portal's record, the portal's credentials are forgotten. A refused token
+   * needs no more than that, for what follows a refusal reads the record.
    */
   readonly watch: (storage: Storage) => Storage;
 }
@@ -47,7 +46,6 @@ export function createKnownCredentials(clock: () => number): KnownCredentials {
       if (first !== undefined && known.size >= MAX_PORTALS) known.delete(first);
       known.set(memberId, { credentials, basis: basisOf(record) });
     },
-    forget: (memberId) => void known.delete(memberId),
     watch: (storage) => watched(storage, compare),
   };
 }

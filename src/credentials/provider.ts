@@ -55,7 +55,6 @@ export function createCredentials(settings: CredentialsSettings, known: KnownCre
   };
 
   const refresh: PortalCredentialsProvider["refresh"] = async (memberId, refused, { signal } = {}) => {
-    known.forget(memberId);
     const record = await loadPortal(settings.storage, memberId);
     const isRefused = ({ accessToken }: StoredTokens): boolean => refused.accessToken.equals(accessToken);
     const tokens = record.tokens?.find(isRefused);
@@ -74,10 +73,8 @@ export function createCredentials(settings: CredentialsSettings, known: KnownCre
     otherUser: (memberId, denied, { signal }) =>
       select(memberId, (tokens) => !denied.some((credentials) => isUserOf(credentials, tokens)), signal),
     follow: createFollow(settings, verifier),
-    recordRefusal: (memberId, error, { accessToken }) => {
-      known.forget(memberId);
-      return recordRefusal(settings, memberId, error, { accessToken: accessToken.reveal() });
-    },
+    recordRefusal: (memberId, error, { accessToken }) =>
+      recordRefusal(settings, memberId, error, { accessToken: accessToken.reveal() }),
     log: settings.log,
   });
 

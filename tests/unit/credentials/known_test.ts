@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { B24Error, memoryStorage, type PortalCredentials, type Storage } from "@b24/onappupdate";
+import { createCredentials } from "../../../src/credentials/provider.ts";
+import type { CredentialsSettings } from "../../../src/credentials/settings.ts";
 import { createKnownCredentials } from "../../../src/credentials/known.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { MEMBER_ID } from "../../support/app.ts";
@@ -103,6 +105,47 @@ describe("credentials in memory", () => {
     await two.send("ONAPPUNINSTALL", { "data[CLEAN]": "0" });
     assert.equal((await one.app.portal(MEMBER_ID))?.status, "uninstalled");
     await assert.rejects(callWith(one, any), { blockedOn: "installation" });
+  });
+});
+
+describe("credentials.get() with credentials in memory", () => {
+  it("tries a better pair again that could not be verified before", async () => {
+    const { one } = await processes();
+    const first = await callWith(one, any);
+    const system = one.oauth.issueTokens(9);
+    one.oauth.answer = ({ token }) => token === first ? undefined : Promise.reject(new TypeError("down"));
+    await one.send("ONAPPUSERREADY", {
+      "data[access_token]": system.access,
+      "data[refresh_token]": system.refresh,
+      "data[expires_in]": "3600",
+      "data[user_id]": "9",
+    });
+    assert.equal(await callWith(one, any), first);
+    one.oauth.answer = undefined;
+    assert.equal(await callWith(one, any), system.access);
+  });
+
+  it("remembers the token as issued, so that errors that quote it are redacted", async () => {
+    const storage = memoryStorage();
+    const known = createKnownCredentials(() => NOW);
+    const settings = { storage: known.watch(storage), clock: () => NOW, extraPortalHosts: [] };
+    const { provider, issued } = createCredentials(settings as unknown as CredentialsSettings, known);
+    for (let i = 0; i <= 1000; i++) {
+      const accessToken = `access of portal ${i}`;
+      const tokens = [{ owner: "user", accessToken, expiresAt: NOW + 3_600_000, scope: [], ts: 1, isVerified: true }];
+      const record = {
+        format: 1,
+        memberId: `p${i}`,
+        status: "installed",
+        clientEndpoint: "https://a.example/rest/",
+        tokens,
+      };
+      await storage.put(["portal", `p${i}`], record);
+      await provider.get(`p${i}`);
+    }
+    assert.equal(issued("p0").length, 0);
+    await provider.get("p0");
+    assert.deepEqual(issued("p0").map((token) => token.reveal()), ["access of portal 0"]);
   });
 });
 

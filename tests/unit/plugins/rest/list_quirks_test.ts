@@ -141,6 +141,13 @@ describe("b24.list() of odd lists", () => {
     assert.deepEqual(commands(made), [0, 0, 0, 0]);
   });
 
+  it("rejects if a page by ID has rows of the page before", async () => {
+    const made = counter();
+    made.answer = (_sent, count) => ok(count === 1 ? rows(50, "ID") : rows(99, "ID").slice(49));
+    await failure(made, all(made, DEALS), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
+    await failure(made, made.b24.page(DEALS, {}, { after: 148 }), { b24Code: "ERROR_UNEXPECTED_ANSWER" });
+  });
+
   it("doubles and skips nothing, and goes on page by page, if references lead nowhere", async () => {
     const made = counter();
     const answer = answering(listing(rows(400, "ID"), "ID"));
