@@ -145,6 +145,8 @@ for (const acknowledge of ["stored", "handled"] as const) {
       await storage.put(key, { ...value, overflow: { events: MAX_WAITING, size: 1, lifeCycle: {} } });
       await post(portal.event("ONCRMDEALADD", { ID: "1" }));
       await post(changed(portal.event("ONCRMDEALADD", { ID: "2" }), UNKNOWN_APPLICATION_TOKEN));
+      // The turn of the portal ends after the request's work.
+      await made.app.tick();
       await storage.put(key, value);
       made.now += 60_000;
       await made.app.tick();
