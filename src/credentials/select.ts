@@ -14,7 +14,8 @@ import type { TokenVerifier } from "./verify_tokens.ts";
 
 /**
  * Returns the best credentials among the token pairs that `isWanted` accepts, or `undefined` if none can be used. Without
- * `isWanted` all are accepted, and the result is remembered as the portal's best.
+ * `isWanted` all are accepted, and the result is remembered as the portal's best for a minute, after which a better pair that
+ * failed is tried again.
  */
 export type SelectCredentials = (
   memberId: string,
@@ -96,8 +97,7 @@ export function createSelect(settings: CredentialsSettings, options: SelectOptio
       }
       const credentials = toCredentials(record, tokens, issued);
       if (credentials !== undefined) {
-        // A better pair that failed now may work at the next call.
-        if (isWanted === undefined && skipped.size === 0) known.keep(record, credentials);
+        if (isWanted === undefined) known.keep(record, credentials);
         return credentials;
       }
       const info = await verifier.appInfo(memberId, tokens, signal);

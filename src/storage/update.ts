@@ -42,12 +42,6 @@ export async function updateEntry<T>(
 
 const mutexes = new WeakMap<Storage, KeyedMutex>();
 
-/** Returns `wrapper`, whose writers queue together with those of the storage in it. */
-export function shareMutex(wrapper: Storage, storage: Storage): Storage {
-  mutexes.set(wrapper, mutexOf(storage));
-  return wrapper;
-}
-
 /**
  * Returns the mutex of a storage. Writers of one process queue, because only one of several racing writers would succeed
  * each round. Compare-and-set is for races with other processes.

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { B24Error, memoryStorage, type PortalCredentials, type Storage } from "@b24/onappupdate";
+import { writeInOrder } from "@b24/onappupdate/storage";
+import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { createCredentials } from "../../../src/credentials/provider.ts";
 import type { CredentialsSettings } from "../../../src/credentials/settings.ts";
 import { createKnownCredentials } from "../../../src/credentials/known.ts";
@@ -99,6 +101,26 @@ describe("credentials in memory", () => {
     assert.equal(await callWith(one, any), second.access);
   });
 
+  it("are read again after a minute, also if the portal still accepts the token", async () => {
+    const { one, two, reads } = await processes();
+    await callWith(one, any);
+    await two.send("ONAPPUNINSTALL", { "data[CLEAN]": "0" });
+    one.now += 59_999;
+    const before = reads();
+    await callWith(one, any);
+    assert.equal(reads(), before);
+    one.now += 1;
+    await assert.rejects(callWith(one, any), { blockedOn: "installation" });
+  });
+
+  it("are read again if the clock was set back", async () => {
+    const { one, two } = await processes();
+    await callWith(one, any);
+    await two.send("ONAPPUNINSTALL", { "data[CLEAN]": "0" });
+    one.now -= 1;
+    await assert.rejects(callWith(one, any), { blockedOn: "installation" });
+  });
+
   it("are forgotten once this process reads a record that another has changed", async () => {
     const { one, two } = await processes();
     await callWith(one, any);
@@ -109,7 +131,7 @@ describe("credentials in memory", () => {
 });
 
 describe("credentials.get() with credentials in memory", () => {
-  it("tries a better pair again that could not be verified before", async () => {
+  it("tries a better pair that could not be verified again after a minute, not at each call", async () => {
     const { one } = await processes();
     const first = await callWith(one, any);
     const system = one.oauth.issueTokens(9);
@@ -119,9 +141,16 @@ describe("credentials.get() with credentials in memory", () => {
       "data[refresh_token]": system.refresh,
       "data[expires_in]": "3600",
       "data[user_id]": "9",
+      ...tokenFields({ access: first }),
     });
-    assert.equal(await callWith(one, any), first);
+    const questions = one.oauth.asked.length;
+    for (let i = 0; i < 3; i++) assert.equal(await callWith(one, any), first);
     one.oauth.answer = undefined;
+    const hosts = new Set(one.oauth.asked.slice(questions).map(({ host }) => host));
+    assert.equal(one.oauth.asked.length - questions, hosts.size);
+    one.now += 59_999;
+    assert.equal(await callWith(one, any), first);
+    one.now += 1;
     assert.equal(await callWith(one, any), system.access);
   });
 
@@ -154,22 +183,70 @@ describe("createKnownCredentials()", () => {
   const record = (memberId: string, more: object = {}): PortalRecord =>
     ({ memberId, status: "installed", tokens: [], ...more }) as unknown as PortalRecord;
 
-  it("keeps credentials through writes that do not concern them, and forgets them after a write that failed", async () => {
+  /** A watched storage, with the credentials of portal `a` in memory. `write`: whether the storage has one. */
+  function watched(options: { readonly write: boolean } = { write: true }): {
+    readonly storage: Storage;
+    readonly inner: Storage;
+    readonly isKnown: () => boolean;
+    readonly faults: Faults;
+  } {
     const known = createKnownCredentials(() => NOW);
-    let isDown = false;
-    const inner = memoryStorage();
-    const storage = known.watch({
-      ...inner,
-      put: (...args) => isDown ? Promise.reject(new Error("down")) : inner.put(...args),
-    });
+    const faults: Faults = {};
+    const { write, ...four } = faultyStorage(memoryStorage(), faults, 1);
+    const inner: Storage = options.write ? { ...four, write: write! } : four;
     known.keep(record("a"), credentials);
-    await storage.put(["portal", "a"], record("a", { target: "3.0.0" }));
+    return { storage: known.watch(inner), inner, isKnown: () => known.get("a") === credentials, faults };
+  }
+
+  const PORTAL = ["portal", "a"] as const;
+
+  it("keeps credentials through writes that do not concern them", async () => {
+    const { storage, isKnown } = watched();
+    await storage.put(PORTAL, record("a", { target: "3.0.0" }));
     await storage.put(["run", "a"], {});
     await storage.get(["portal", "b"]);
-    assert.equal(known.get("a"), credentials);
-    isDown = true;
-    await assert.rejects(storage.put(["portal", "a"], record("a")));
-    assert.equal(known.get("a"), undefined);
+    await storage.get(PORTAL);
+    await storage.write!([{ put: ["run", "a"], value: {} }, { put: PORTAL, value: record("a", { version: "2" }) }]);
+    assert(isKnown());
+  });
+
+  const CHANGES: Readonly<Record<string, (made: ReturnType<typeof watched>) => Promise<unknown>>> = {
+    "a put of a removal": ({ storage }) => storage.put(PORTAL, record("a", { status: "uninstalled" })),
+    "an ordered write of other tokens": ({ storage }) =>
+      storage.write!([{ delete: ["due", "1", "a"] }, { put: PORTAL, value: record("a", { tokens: undefined }) }]),
+    "a get of another address": async ({ storage, inner }) => {
+      await inner.put(PORTAL, record("a", { clientEndpoint: "https://b.example/rest/" }));
+      await storage.get(PORTAL);
+    },
+    "a get of nothing": ({ storage }) => storage.get(PORTAL),
+    "a delete": ({ storage }) => storage.delete(PORTAL),
+    "a delete in an ordered write": ({ storage }) => storage.write!([{ delete: PORTAL }]),
+    "a put that another process was faster than": ({ storage }) =>
+      storage.put(PORTAL, record("a"), { ifVersion: "other" }),
+    "an ordered write that another process was faster than": ({ storage }) =>
+      storage.write!([{ put: PORTAL, value: record("a"), ifVersion: "other" }]),
+    "a put whose reply is lost": async ({ storage, faults }) => {
+      faults.loseReplies = 1;
+      await assert.rejects(storage.put(PORTAL, record("a")));
+    },
+    "an ordered write whose reply is lost": async ({ storage, faults }) => {
+      faults.loseReplies = 1;
+      await assert.rejects(storage.write!([{ put: PORTAL, value: record("a") }]));
+    },
+  };
+  for (const [what, change] of Object.entries(CHANGES)) {
+    it(`forgets credentials after ${what}`, async () => {
+      const made = watched();
+      await change(made);
+      assert(!made.isKnown());
+    });
+  }
+
+  it("watches a storage without ordered writes", async () => {
+    const { storage, isKnown } = watched({ write: false });
+    assert.equal("write" in storage, false);
+    await writeInOrder(storage, [{ put: PORTAL, value: record("a", { status: "uninstalled" }) }]);
+    assert(!isKnown());
   });
 
   it("keeps those of at most 10,000 portals", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { shareMutex, updateEntry } from "../../../src/storage/update.ts";
+import { updateEntry } from "../../../src/storage/update.ts";
 import { describe, test } from "../../support/test.ts";
 
 const KEY = ["counter"] as const;
@@ -30,14 +30,6 @@ describe("updateEntry()", () => {
   test("applies the changes of 300 concurrent writers with 300 writes, because they queue", async () => {
     const { storage, calls } = counting(memoryStorage());
     await Promise.all(Array.from({ length: 300 }, () => updateEntry<number>(storage, KEY, increment)));
-    assert.equal((await storage.get<number>(KEY))?.value, 300);
-    assert.equal(calls.put, 300);
-  });
-
-  test("queues the writers of wrappers that share the mutex of one storage", async () => {
-    const { storage, calls } = counting(memoryStorage());
-    const wrappers = [0, 1, 2].map(() => shareMutex({ ...storage }, storage));
-    await Promise.all(Array.from({ length: 300 }, (_, i) => updateEntry<number>(wrappers[i % 3]!, KEY, increment)));
     assert.equal((await storage.get<number>(KEY))?.value, 300);
     assert.equal(calls.put, 300);
   });
