@@ -4,6 +4,7 @@ import { checkEffects, type Circumstances, type Recorded } from "./_check_effect
 import type { PlannedEvent } from "./_plan.ts";
 import { STEPS } from "./_upgrades.ts";
 import type { Effect, EffectsLog } from "./_effects_log.ts";
+import { waitingDeliveries } from "../support/waiting.ts";
 
 /** The events of one portal, and their acknowledgments. */
 export interface Sent {
@@ -38,12 +39,11 @@ export async function unfinishedWork(storage: Storage, sent: readonly Sent[]): P
     if (domain === "" || (version === target && run === undefined && due === undefined)) continue;
     unfinished.push(`${memberId} is not idle: ${JSON.stringify({ version, target, due, failure })}`);
   }
-  for await (const { key } of storage.list(["inbox"])) {
-    const [, memberId, id] = key as [string, string, string];
-    // Others are left by processes that were killed before the answer, or before deleting a copy of a finished delivery.
-    const isAcknowledged = acknowledged.has(`${memberId} ${id.split(":").at(-1)}`);
-    if (isAcknowledged && await storage.get(["receipt", memberId, id]) === null) {
-      unfinished.push(`in the inbox: ${memberId} ${id}`);
+  for (const { memberId } of sent) {
+    for (const { id } of await waitingDeliveries(storage, memberId)) {
+      // Others are left by processes that were killed before the answer.
+      const isAcknowledged = acknowledged.has(`${memberId} ${id.split(":").at(-1)!.split("~")[0]}`);
+      if (isAcknowledged) unfinished.push(`in the inbox: ${memberId} ${id}`);
     }
   }
   return unfinished;

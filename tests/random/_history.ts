@@ -12,6 +12,7 @@ import { act, deliver, finish, open, operate, pay } from "./_actions.ts";
 import { type Processes, startProcesses } from "./_processes.ts";
 import type { Truth } from "./_invariants.ts";
 import { createWorld, DAY, HOUR, MINUTE, SECOND, type World } from "./_world.ts";
+import { waitingDeliveries } from "../support/waiting.ts";
 
 /** The result of a history. */
 export interface HistoryResult {
@@ -147,7 +148,7 @@ async function assertFinalState(world: World, app: App): Promise<void> {
   } else if (!isInstalled) await assertNoTokens(world);
   // A portal whose removal was missed may have work that waits for the app.
   if (isInstalled !== truth.isInstalled) return;
-  const inbox = await Array.fromAsync(storage.list(["inbox"]), ({ key }) => key.at(-1)!);
+  const inbox = (await waitingDeliveries(storage, record.memberId)).map(({ id }) => id);
   assert.deepEqual(inbox.filter((id) => !waitsForToken(record, id)), [], "the inbox is empty");
   const status = truth.isInstalled ? "current" : "uninstalled";
   assert.deepEqual((await app.admin.counts()).map(({ status, count }) => [status, count]), [[status, 1]]);

@@ -22,13 +22,13 @@ export type Outcome = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
 export async function outcomeOf(storage: Storage): Promise<Outcome> {
   const portals = new Map<string, Readonly<Record<string, unknown>>>();
   for await (const { value } of storage.list<StoredPortal>(["portal"])) {
-    const { memberId, status, generation, version, target, applied, failure, lease } = value;
+    const { memberId, status, generation, version, target, applied, failure, lease, inbox = [] } = value;
     portals.set(memberId, {
       ...{ status, generation, version, target, lease },
       // Only the ids: after a crash, one run may apply upgrades that took two runs otherwise.
       applied: applied.map(({ id }) => id),
       failure: failure === undefined ? undefined : `${failure.upgradeId}: ${failure.message}`,
-      unfinishedEvents: await countDeliveries(storage, memberId),
+      unfinishedEvents: inbox.filter(hasBody).length + await countDeliveries(storage, memberId),
     });
   }
   return portals;
@@ -43,12 +43,22 @@ interface StoredPortal {
   readonly applied: readonly { readonly id: string }[];
   readonly failure?: { readonly upgradeId: string; readonly message: string };
   readonly lease?: object;
+  readonly inbox?: readonly StoredDelivery[];
+}
+
+/** A missed update has no body: it is no event. */
+interface StoredDelivery {
+  readonly body?: unknown;
+}
+
+function hasBody({ body }: StoredDelivery): boolean {
+  return body !== undefined;
 }
 
 async function countDeliveries(storage: Storage, memberId: string): Promise<number> {
   let deliveries = 0;
-  for await (const { value } of storage.list<{ readonly body?: unknown }>(["inbox", memberId])) {
-    if (value.body !== undefined) deliveries++;
+  for await (const { value } of storage.list<StoredDelivery>(["delivery", memberId])) {
+    if (hasBody(value)) deliveries++;
   }
   return deliveries;
 }
