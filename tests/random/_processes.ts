@@ -93,6 +93,7 @@ function startProcess(
     get: async (...args) => (assertAlive(), await inner.get(...args)),
     put: (...args) => write(() => inner.put(...args)),
     delete: (...args) => write(() => inner.delete(...args)),
+    ...(inner.write === undefined ? {} : { write: (...args) => write(() => inner.write!(...args)) }),
     close: () => Promise.resolve(),
   };
   const names = Array.from({ length: code.versions }, (_, i) => [`${i + 1}`, `${i + 1}.0.0`]);
