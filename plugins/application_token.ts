@@ -8,21 +8,27 @@ import {
   B24Error,
   type B24Event,
   CannotVerifyError,
+  checkOptions,
   type ConfirmMode,
   type Context,
   digestToken,
   NotAuthenticError,
+  option,
   type Plugin,
   type PluginHost,
   type Portal,
   Secret,
   type Verification,
-  type VerificationBudget,
+  type VerificationPolicy,
+  verificationRules,
 } from "../mod.ts";
 import { UnreachableError } from "../errors.ts";
 
-/** Options of {@linkcode applicationToken}. */
-export interface ApplicationTokenOptions {
+/**
+ * Options of {@linkcode applicationToken}. Those of {@linkcode VerificationPolicy} are about events that do not bring the
+ * stored token.
+ */
+export interface ApplicationTokenOptions extends VerificationPolicy {
   /**
    * Milliseconds for which an earlier `application_token` of an installation is accepted after it was replaced. The last
    * four are remembered. Minimum: 0.
@@ -38,8 +44,6 @@ export interface ApplicationTokenOptions {
    * @default "always"
    */
   readonly confirm?: ConfirmMode;
-  /** How often the app asks Bitrix24 about events that do not bring the stored token. */
-  readonly budget?: Partial<VerificationBudget>;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -66,7 +70,7 @@ const MAX_CACHED_TOKENS = 1000;
  *
  * Needs `clientId` in `createApp`: without it, the app does not start.
  *
- * @throws {TypeError} if an option is out of range
+ * @throws {TypeError} if an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -79,24 +83,18 @@ const MAX_CACHED_TOKENS = 1000;
  * ```
  */
 export function applicationToken(options: ApplicationTokenOptions = {}): Plugin {
-  const { graceMs = DAY_MS, confirm = "always", budget = {} } = options;
-  const { perMinute = 600, perPortal = 6 } = budget;
-  const numbers = [["graceMs", graceMs, 0], ["perMinute", perMinute, 4], ["perPortal", perPortal, 2]] as const;
-  for (const [name, value, min] of numbers) {
-    // NaN and Infinity would limit nothing.
-    if (!(value >= min && value < Infinity)) {
-      throw new TypeError(`cannot verify with ${name} ${value}, wanted a number from ${min}`);
-    }
-  }
-  if (confirm !== "always" && confirm !== "when-possible") {
-    throw new TypeError(`cannot verify with confirm ${JSON.stringify(confirm)}, wanted "always" or "when-possible"`);
-  }
+  checkOptions("cannot verify", options, {
+    ...verificationRules,
+    graceMs: option.number({ min: 0 }),
+    confirm: option.oneOf("always", "when-possible"),
+  });
+  const { graceMs = DAY_MS, confirm = "always", ...verificationPolicy } = options;
   const isStored = createTokenMatcher();
   let verify: Verify | undefined;
   return {
     name: "application-token",
     phase: "verify",
-    verificationBudget: { perMinute, perPortal },
+    verificationPolicy,
     setup: (host) => {
       verify = createVerify(host);
     },
@@ -173,7 +171,7 @@ type Verify = (event: B24Event) => Promise<Verification>;
 
 function createVerify(host: PluginHost): Verify {
   const { clientId, log } = host;
-  if (clientId === undefined || clientId === "") {
+  if (clientId === undefined) {
     throw new TypeError("cannot start: applicationToken() needs clientId in createApp(), to verify access tokens");
   }
   return async (event) => {

@@ -4,7 +4,15 @@
  *
  * @module
  */
-import { type App, CannotVerifyError, NotAuthenticError, type Opening, type OpeningState } from "../mod.ts";
+import {
+  type App,
+  CannotVerifyError,
+  checkOptions,
+  NotAuthenticError,
+  type Opening,
+  type OpeningState,
+  option,
+} from "../mod.ts";
 import { InputError, StorageError } from "../errors.ts";
 import { headersFor, textPage, waitingPage } from "./opening_page/page.ts";
 import { languageOf, type Texts, textsIn } from "./opening_page/texts.ts";
@@ -54,6 +62,8 @@ export type OpeningPage = (request: Request, ...platform: unknown[]) => Promise<
  * A request that is no opening is answered 400, one that is not authentic 403, and one that cannot be verified now 503.
  * Rejects only with errors of `page` and mistakes in the setup of the app.
  *
+ * @throws {TypeError} if an option is unknown or invalid
+ *
  * @example
  * ```ts
  * import { createApp, memoryStorage } from "@b24/onappupdate";
@@ -78,9 +88,17 @@ export type OpeningPage = (request: Request, ...platform: unknown[]) => Promise<
  * await app.close();
  * ```
  */
-export function openingPage(
-  { app, page, finishWhenParked = false, openWhenStuck = false, title }: OpeningPageOptions,
-): OpeningPage {
+export function openingPage(options: OpeningPageOptions): OpeningPage {
+  checkOptions("cannot make an opening page", options, {
+    app: option.required(
+      option.value("an app of createApp()", (app) => typeof (app as App | null)?.open === "function"),
+    ),
+    page: option.required(option.function()),
+    finishWhenParked: option.flag(),
+    openWhenStuck: option.flag(),
+    title: option.text("a heading"),
+  });
+  const { app, page, finishWhenParked = false, openWhenStuck = false, title } = options;
   const leniency: Leniency = { finishWhenParked, openWhenStuck };
 
   const show = (opening: Opening, ticket: string, view: View): Response => {

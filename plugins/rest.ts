@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AnswerLimits, Plugin } from "../mod.ts";
+import { type AnswerLimits, checkOptions, option, type OptionRules, type Plugin } from "../mod.ts";
 import type { B24Failed, B24Outcome, B24Success } from "./rest/batches.ts";
 import { type CallSettings, createCalls, type RunCall } from "./rest/calls.ts";
 import {
@@ -17,8 +17,7 @@ import {
 } from "./rest/client.ts";
 import { type B24Command, type B24Reference, resultOf } from "./rest/commands.ts";
 import type { B24Page } from "./rest/lists.ts";
-import { assertRate, type B24Rate, type B24Timer, createRequestQueues, SYSTEM_TIMER } from "./rest/pace.ts";
-import { assertRange } from "./rest/range.ts";
+import { type B24Rate, type B24Timer, createRequestQueues, RATE_RULES, SYSTEM_TIMER } from "./rest/pace.ts";
 
 export { resultOf };
 export type {
@@ -144,12 +143,15 @@ export interface Rest extends Plugin<object, HasB24> {
  * ```
  */
 export function rest(options: RestOptions = {}): Rest {
+  checkOptions("cannot call portals", options, OPTION_RULES);
   const { rate = { burst: 45, perSecond: 2 }, timer = SYSTEM_TIMER } = options;
-  const { timeoutMs = 70_000, attempts = 3, longestWaitMs = 30_000, answerBytes, answerContainers } = options;
-  assertRange({ timeoutMs, attempts, answerBytes, answerContainers }, 1);
-  assertRange({ longestWaitMs }, 0);
-  const rateOf = (memberId: string): B24Rate => assertRate(typeof rate === "function" ? rate(memberId) : rate);
-  if (typeof rate !== "function") assertRate(rate);
+  const { timeoutMs = 70_000, attempts = 3, longestWaitMs = 30_000, answerBytes } = options;
+  const rateOf = (memberId: string): B24Rate => {
+    if (typeof rate !== "function") return rate;
+    const found = rate(memberId);
+    checkOptions(`cannot call portal ${memberId}`, found, RATE_RULES);
+    return found;
+  };
   const settings: CallSettings = { timer, timeoutMs, limits: options, attempts, longestWaitMs };
   const queues = createRequestQueues(rateOf, timer);
   const closing = new AbortController();
@@ -177,3 +179,13 @@ export function rest(options: RestOptions = {}): Rest {
     close: () => closing.abort(new DOMException("the app is closing", "AbortError")),
   };
 }
+
+const OPTION_RULES: OptionRules<RestOptions> = {
+  rate: (value, path) => typeof value === "function" ? undefined : option.object(RATE_RULES)(value, path),
+  timeoutMs: option.duration(),
+  attempts: option.number({ min: 1, isWhole: true }),
+  longestWaitMs: option.duration({ min: 0 }),
+  timer: option.value("a timer", (value) => typeof (value as B24Timer | null)?.sleep === "function"),
+  answerBytes: option.number({ min: 1 }),
+  answerContainers: option.number({ min: 1 }),
+};

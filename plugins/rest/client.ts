@@ -1,4 +1,5 @@
 /** The client of one portal: calls, batches and lists. */
+import { checkOptions, option } from "../../mod.ts";
 import { abortable } from "./abortable.ts";
 import type { Answer } from "./answers.ts";
 import { type B24Outcome, type CommandSender, runBatch } from "./batches.ts";
@@ -7,7 +8,6 @@ import type { B24Command } from "./commands.ts";
 import { allRows } from "./list_batches.ts";
 import { type B24Page, idOf, pageAt } from "./lists.ts";
 import { assertMethod, isBatch, isRead } from "./methods.ts";
-import { assertRange } from "./range.ts";
 
 /** The REST API of one portal. */
 export interface B24 {
@@ -147,7 +147,7 @@ export function clientOf({ run, memberId, signals, answerBytes }: ClientOptions)
     { signal, timeoutMs, repeatable }: B24Options,
   ): Promise<T> {
     assertMethod(method);
-    if (timeoutMs !== undefined) assertRange({ timeoutMs }, 1);
+    checkOptions(`cannot call ${method}`, { timeoutMs }, { timeoutMs: option.duration() });
     const isRepeatable = repeatable === undefined ? request.isRead : () => repeatable;
     const call = { ...request, memberId, method, isRepeatable, timeoutMs };
     const all = signal === undefined ? signals : [...signals, signal];

@@ -1,4 +1,5 @@
 /** Queues of requests: a few at a time for each portal, in their order, and no faster than the portal allows. */
+import { option, type OptionRules } from "../../mod.ts";
 
 /** How many requests a portal allows. */
 export interface B24Rate {
@@ -26,14 +27,13 @@ export const SYSTEM_TIMER: B24Timer = {
     }),
 };
 
-/** @throws {TypeError} if a number is out of its range */
-export function assertRate(rate: B24Rate): B24Rate {
-  const { burst, perSecond } = rate;
-  if (burst >= 1 && burst < Infinity && perSecond > 0 && perSecond < Infinity) return rate;
-  throw new TypeError(
-    `cannot call portals with burst ${burst} and perSecond ${perSecond}, wanted burst from 1 and perSecond above 0`,
-  );
-}
+/** The rules of a rate. */
+export const RATE_RULES: OptionRules<B24Rate> = {
+  burst: option.required(option.number({ min: 1 })),
+  perSecond: option.required(
+    option.value("a number above 0", (value) => typeof value === "number" && value > 0 && value < Infinity),
+  ),
+};
 
 /** A request that waits for its start. */
 export interface QueuedRequest {

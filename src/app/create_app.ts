@@ -93,7 +93,7 @@ export function createApp(options: AppOptions): App {
       return app;
     },
     fetch: createDispatch({
-      ...{ runtime, limits, acknowledge: settings.acknowledge },
+      ...{ runtime, limits, acknowledge: settings.acknowledge, clientAddress: settings.clientAddress },
       ...{ verifier, worker, checks, lifecycle, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },

@@ -61,7 +61,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   async function start(): Promise<void> {
     registry.seal();
     assertPlugins(registry.plugins);
-    for (const { message, fields } of startupWarnings(storage)) log.warn(message, fields);
+    for (const { message, fields } of startupWarnings(runtime)) log.warn(message, fields);
     for (const { name, setup } of registry.plugins) {
       await setup?.({ ...host, log: withFields(log, { plugin: name }) });
     }

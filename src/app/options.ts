@@ -1,13 +1,16 @@
 /** The options of an app, their validation and their defaults. */
 import { oauthOrigin, portalHost } from "../bitrix24/hosts.ts";
 import type { CheckPolicy } from "../worker/checks.ts";
+import { connectionAddress } from "../intake/client_address.ts";
 import type { RequestLimits } from "../intake/http.ts";
 import { defined } from "../defined.ts";
 import { consoleLogger, coreLogger, type Logger } from "../logger.ts";
-import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
+import type { RetryPolicy } from "../retry.ts";
 import { digest, Secret } from "../secret.ts";
-import { isDuration, MAX_TIMER_MS, systemTime, type Time } from "../async/time.ts";
+import { systemTime, type Time } from "../async/time.ts";
+import { checkOptions } from "../check_options.ts";
 import { bodyLimit } from "./body_limit.ts";
+import { OPTION_RULES } from "./option_rules.ts";
 import { isLongLived } from "./startup_warnings.ts";
 import type { Storage } from "../storage/storage.ts";
 import { addressesOf } from "../net/runtime.ts";
@@ -77,6 +80,14 @@ export interface AppOptions {
    * @default []
    */
   readonly extraPortalHosts?: readonly string[];
+  /**
+   * Returns the IP address of the client of a request, for `trustedAddresses` of `applicationToken()`. `platform` is what the
+   * server passes to `app.fetch` besides the request. Behind a proxy, return the address that the proxy reports, in a header
+   * that it overwrites: any client can send headers.
+   *
+   * @default the address of the connection, as `Deno.serve`, `serve()` and Hono pass it
+   */
+  readonly clientAddress?: (request: Request, platform: readonly unknown[]) => string | undefined;
   /**
    * Receives the log lines of the app. An error that it throws is ignored.
    *
@@ -151,6 +162,7 @@ export interface Settings extends
       | "oauthHosts"
       | "oauthTimeoutMs"
       | "extraPortalHosts"
+      | "clientAddress"
       | "clock"
       | "fetch"
       | "lookup"
@@ -190,33 +202,16 @@ const DEFAULT_LIMITS: Omit<Limits, "bodyBytes"> = {
   retentionMs: 30 * 24 * 60 * 60 * 1000,
 };
 
-/** Limits that a timer enforces. */
-const TIMER_LIMITS: ReadonlySet<string> = new Set(["bodyTimeoutMs", "acknowledgeMs", "closeMs", "leaseMs"]);
-
 /**
  * Returns the options of an app, validated and with all defaults.
  *
- * @throws {TypeError} if an option is invalid; the message names it
+ * @throws {TypeError} if an option is unknown or invalid; the message names it
  */
 export function settingsOf(options: AppOptions & Simulation): Settings {
+  checkOptions("cannot create an app", options, OPTION_RULES);
   const { storage, retry = {}, acknowledge = "stored", versions = coerced(), oauthTimeoutMs = 5000 } = options;
-  if (typeof storage?.get !== "function") {
-    throw new TypeError("cannot create an app without storage; pass one, such as memoryStorage() to try it out");
-  }
-  if (acknowledge !== "stored" && acknowledge !== "handled") {
-    throw invalid("acknowledge", JSON.stringify(acknowledge), '"stored" or "handled"');
-  }
-  if (typeof versions?.parse !== "function") {
-    throw invalid("versions", typeof versions, "a version scheme, such as coerced()");
-  }
-  assertRetryPolicy("the app", retry);
   const oauthHosts = (options.oauthHosts ?? OAUTH_HOSTS).map(oauthOrigin);
-  if (oauthHosts.length === 0) throw invalid("oauthHosts", "[]", "at least one host");
-  if (!(oauthTimeoutMs > 0 && oauthTimeoutMs <= 60_000)) throw invalid("oauthTimeoutMs", oauthTimeoutMs, "1 to 60000");
   const tickEveryMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
-  if (tickEveryMs !== false && !isDuration(tickEveryMs)) {
-    throw invalid("tickEveryMs", tickEveryMs, `1 to ${MAX_TIMER_MS}, or false`);
-  }
   const { bodyBytes, loweredFrom } = bodyLimit(storage.capabilities, options.limits?.bodyBytes);
   return {
     ...{ storage, retry, acknowledge, versions, oauthHosts, oauthTimeoutMs, tickEveryMs },
@@ -225,6 +220,7 @@ export function settingsOf(options: AppOptions & Simulation): Settings {
     keys: keysOf(options),
     checks: checksOf(options),
     extraPortalHosts: (options.extraPortalHosts ?? []).map(portalHost),
+    clientAddress: options.clientAddress ?? connectionAddress,
     log: coreLogger(options.logger ?? consoleLogger()),
     clock: options.clock ?? Date.now,
     // A function of its own: the fetch of some hosts must not be called as a member of another object.
@@ -236,34 +232,18 @@ export function settingsOf(options: AppOptions & Simulation): Settings {
   };
 }
 
-function invalid(option: string, value: unknown, wanted: string): TypeError {
-  return new TypeError(`cannot create an app with ${option} ${String(value)}, wanted ${wanted}`);
-}
-
-function limitsOf(options: AppOptions): Omit<Limits, "bodyBytes"> {
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  for (const [name, limit] of Object.entries(limits)) {
-    if (!(limit > 0)) throw invalid(`limits.${name}`, limit, "more than 0");
-    if (TIMER_LIMITS.has(name) && !isDuration(limit)) throw invalid(`limits.${name}`, limit, `1 to ${MAX_TIMER_MS}`);
-  }
-  return limits;
+function limitsOf({ limits = {} }: AppOptions): Omit<Limits, "bodyBytes"> {
+  return { ...DEFAULT_LIMITS, ...defined(limits) };
 }
 
 function keysOf({ clientId, clientSecret }: AppOptions): Settings["keys"] {
-  if (typeof clientSecret === "string" && clientSecret.trim() === "") {
-    throw new TypeError("cannot create an app with an empty clientSecret, wanted the app's client_secret or none");
-  }
   return defined({
     clientId,
     clientSecret: typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret,
   });
 }
 
-function checksOf({ checks, clientId }: AppOptions): CheckPolicy | undefined {
-  if (checks === false || clientId === undefined || clientId === "") return undefined;
-  const policy = { ...DEFAULT_CHECKS, ...checks };
-  for (const [name, ms] of Object.entries(policy)) {
-    if (!(ms >= 0)) throw invalid(`checks.${name}`, ms, "a number from 0");
-  }
-  return policy;
+function checksOf({ checks = {}, clientId }: AppOptions): CheckPolicy | undefined {
+  if (checks === false || clientId === undefined) return undefined;
+  return { ...DEFAULT_CHECKS, ...defined(checks) };
 }

@@ -1,6 +1,8 @@
 /** The registry of an app, filled before it starts: plugins, event handlers and upgrades. */
+import { checkOptions } from "../check_options.ts";
 import type { AnyHandler } from "../plugin/runtime.ts";
 import type { Plugin } from "../plugin/plugin.ts";
+import { verificationRules } from "../plugin/verification_policy.ts";
 import { defineUpgrade, type Upgrade } from "../upgrade/definition.ts";
 
 /** The registrations of one app. Its collections grow until it is sealed. */
@@ -11,7 +13,7 @@ export interface Registry {
   readonly handlers: ReadonlyMap<string, readonly AnyHandler[]>;
   /** @throws {TypeError} if the value is not a plugin, or the registry is sealed */
   readonly addPlugin: (plugin: Plugin) => void;
-  /** @throws {TypeError} if a name is not in upper case, or the registry is sealed */
+  /** @throws {TypeError} if a name is not in upper case, the handler is no function, or the registry is sealed */
   readonly addHandler: (events: readonly string[], handler: AnyHandler) => void;
   /** @throws {TypeError} if the id is taken, the definition is invalid, or the registry is sealed */
   readonly addUpgrade: (...definition: Parameters<typeof defineUpgrade>) => void;
@@ -45,9 +47,16 @@ export function createRegistry(): Registry {
         throw new TypeError("cannot add a plugin without a name, wanted one that is unique within the app");
       }
       assertOpen(`plugin "${plugin.name}"`);
+      // Limits that are no numbers would limit nothing.
+      checkOptions(`cannot add plugin "${plugin.name}"`, plugin.verificationPolicy ?? {}, verificationRules);
       plugins.push(plugin);
     },
     addHandler: (events, handler) => {
+      if (typeof handler !== "function") {
+        throw new TypeError(
+          `cannot add a handler of ${events.join(", ")} that is ${typeof handler}, wanted a function`,
+        );
+      }
       for (const event of events) {
         assertOpen(`a handler of ${event}`);
         if (event === "" || event !== event.toUpperCase()) {

@@ -1,6 +1,7 @@
-/** Warnings about the storage that an app logs when it starts. */
+/** Warnings that an app logs when it starts. */
 import type { LogFields } from "../logger.ts";
 import { type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
 import type { Storage } from "../storage/storage.ts";
 
 /** A line of the log. */
@@ -29,9 +30,9 @@ const HOSTS: readonly Host[] = [
   { name: "Kubernetes", variable: "KUBERNETES_SERVICE_HOST", losesFiles: false },
 ];
 
-/** Returns the warnings for a storage in an environment; empty if there are none or the environment is not recognized. */
+/** Returns the warnings for an app in an environment; empty if there are none or the environment is not recognized. */
 export function startupWarnings(
-  storage: Storage,
+  { storage, canRefresh }: Pick<AppRuntime, "storage" | "canRefresh">,
   environment: RuntimeEnvironment = runtimeEnvironment(),
 ): StartupWarning[] {
   const { durable, scope, encrypted } = storage.capabilities;
@@ -58,6 +59,15 @@ export function startupWarnings(
       event: "storage.not_encrypted",
       hint: "anyone who can read the storage can read OAuth tokens: wrap it in encrypted() of this package",
     });
+  }
+  if (!canRefresh) {
+    const fields = {
+      event: "client_secret.missing",
+      hint:
+        "an hour after a portal's last event with tokens, it can be neither called nor checked, an event that still " +
+        "waits for its verification is lost, and a removal is believed: set clientId and clientSecret",
+    };
+    warnings.push({ message: "access tokens cannot be refreshed without clientSecret", fields });
   }
   return warnings;
 }

@@ -79,9 +79,10 @@ async function verifyOrPostpone(
   record: PortalRecord | undefined,
   verifier: Verifier,
 ): Promise<{ readonly verification: StoredVerification } | { readonly postponed: Postponed }> {
-  const { event, receivedAt } = incoming;
+  const { event, receivedAt, clientAddress } = incoming;
   try {
-    return { verification: await verifyEvent(runtime, event, { receivedAt, record, stage: "received" }) };
+    const facts = { receivedAt, clientAddress, record, stage: "received" } as const;
+    return { verification: await verifyEvent(runtime, event, facts) };
   } catch (error) {
     if (!(error instanceof CannotVerifyError)) throw error;
     return { postponed: await verifier.postpone(incoming, record !== undefined) };

@@ -19,6 +19,8 @@ export interface WaitingEvent {
   /** Digest of the event and its access token: a copy waits once. */
   readonly digest: string;
   readonly size: number;
+  /** It came from a trusted address: it is verified first, and gives way to no event of another address. */
+  readonly isTrusted?: true;
   /** In milliseconds since 1970. */
   readonly receivedAt: number;
   /** Number of questions without an answer. */

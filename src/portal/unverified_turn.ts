@@ -16,7 +16,7 @@ import { scheduleUnverified, unscheduleUnverified } from "./unverified_schedule.
 /** The events of a portal while this process alone verifies them. */
 export interface OwnedEvents {
   readonly isKnown: boolean;
-  /** The events that are due. The first of them is being verified now. */
+  /** The events that are due, those of trusted addresses first. The first of them is being verified now. */
   readonly due: readonly WaitingEvent[];
 }
 
@@ -33,7 +33,8 @@ export async function takeUnverified(
     if (head.owner !== undefined && head.owner.id !== owner.id && head.owner.until > now) return head;
     // Also the event of an attempt that a crash has ended.
     const all = eventsOf(head);
-    due = all.filter(({ nextAt }) => nextAt <= now);
+    due = all.filter(({ nextAt }) => nextAt <= now)
+      .sort((a, b) => Number(b.isTrusted ?? false) - Number(a.isTrusted ?? false));
     const [event] = due;
     return { ...head, events: all.filter((one) => one !== event), owner: { ...owner, ...defined({ event }) } };
   });

@@ -1,11 +1,11 @@
 /** The definition of an upgrade: its range, its options, and the version changes that it covers. */
 // @ts-types="@types/semver"
 import * as semver from "semver";
-import { isDuration, MAX_TIMER_MS } from "../async/time.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/portal.ts";
-import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
+import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
 import { compareVersions, isVersion, parseVersion } from "../version.ts";
 import type { Steps } from "./steps.ts";
 
@@ -80,6 +80,19 @@ export interface UpgradeOptions {
   readonly requires?: { readonly scope: string | readonly string[] };
 }
 
+const OPTION_RULES: OptionRules<UpgradeOptions> = {
+  id: option.text("a text that identifies the upgrade"),
+  timeoutMs: option.duration(),
+  retry: option.object(RETRY_RULES),
+  requires: option.object<NonNullable<UpgradeOptions["requires"]>>({
+    scope: option.required(option.value('scopes such as "crm"', (scope) => [scope].flat().every(isScope))),
+  }),
+};
+
+function isScope(name: unknown): boolean {
+  return typeof name === "string" && /^[^\s,]+$/.test(name);
+}
+
 /** The version at which an upgrade runs on the way to the target. `after`: just above that version. */
 interface Threshold {
   readonly version: string;
@@ -109,30 +122,20 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
 export function defineUpgrade<Context extends UpgradeContext>(
   range: UpgradeRange,
   handler: (ctx: Context) => void | Promise<void>,
-  { id, timeoutMs, retry, requires }: UpgradeOptions = {},
+  options: UpgradeOptions = {},
 ): Upgrade<Context> {
   const written = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
-  if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
-    throw refusal(written, `timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMER_MS}`);
-  }
-  if (retry !== undefined) assertRetryPolicy(`upgrade ${JSON.stringify(written)}`, retry);
+  checkOptions(`cannot register upgrade ${JSON.stringify(written)}`, options, OPTION_RULES);
+  if (typeof handler !== "function") throw refusal(written, `its handler is ${typeof handler}, wanted a function`);
+  const { id, timeoutMs, retry, requires } = options;
   return {
     id: id ?? written,
     range: written,
     ...(typeof range !== "string" ? entering(range, written) : isVersion(range) ? crossing(range) : leaving(written)),
     handler,
-    scope: scopeOf(requires, written),
+    scope: requires === undefined ? [] : [requires.scope].flat(),
     ...defined({ timeoutMs, retry }),
   };
-}
-
-function scopeOf(requires: UpgradeOptions["requires"], written: string): readonly string[] {
-  const scope = requires === undefined ? [] : [requires.scope].flat();
-  for (const name of scope as unknown[]) {
-    if (typeof name === "string" && /^[^\s,]+$/.test(name)) continue;
-    throw refusal(written, `requires.scope has ${JSON.stringify(name)}, wanted names such as "crm"`);
-  }
-  return scope as readonly string[];
 }
 
 /** Compares thresholds by the order in which their upgrades run. */

@@ -1,12 +1,12 @@
 /** Runs the steps of one attempt at an upgrade, one at a time, and records them. `step_kinds.ts` has the kinds of steps. */
-import { isDuration, MAX_TIMER_MS } from "../async/time.ts";
 import { withTimeout } from "../async/with_timeout.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import type { RunProgress } from "../portal/portal.ts";
 import type { StepRecord } from "../portal/record.ts";
-import { assertRetryPolicy, maxAttemptsOf, type RetryPolicy } from "../retry.ts";
+import { maxAttemptsOf, RETRY_RULES, type RetryPolicy } from "../retry.ts";
 import type { Installation } from "./installation.ts";
 import { ReplayEnded, Suspended } from "./interruptions.ts";
 import { stepOf, withoutStepAttempt, withProgress, withStep } from "./run_record.ts";
@@ -41,6 +41,8 @@ export interface StepEngineOptions {
   readonly onStepStarted?: (step: string, attempt: number) => void;
   readonly onStepFinished?: (step: string, attempt: number) => void;
 }
+
+const WORK_RULES: OptionRules<WorkOptions> = { retry: option.object(RETRY_RULES), timeoutMs: option.duration() };
 
 /** Minimum time (ms) between two records of progress. */
 const PROGRESS_INTERVAL_MS = 1000;
@@ -105,12 +107,9 @@ export class StepEngine {
   /** Throws if the options of a step are invalid. */
   assertOptions(name: string, { retry, timeoutMs }: WorkOptions): void {
     try {
-      if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
-        throw new TypeError(`timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMER_MS}`);
-      }
-      if (retry !== undefined) assertRetryPolicy("it", retry);
+      checkOptions(`cannot run step ${JSON.stringify(name)}`, defined({ retry, timeoutMs }), WORK_RULES);
     } catch (error) {
-      throw this.failed(name, new NonRetriableError(`cannot run step "${name}": ${(error as TypeError).message}`));
+      throw this.failed(name, new NonRetriableError((error as TypeError).message));
     }
   }
 

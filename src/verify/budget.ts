@@ -1,6 +1,6 @@
 /** The budget of questions about unverified events a minute: forged posts cannot cause more requests. */
 import { originOf } from "../bitrix24/hosts.ts";
-import type { VerificationBudget } from "../plugin/plugin.ts";
+import type { VerificationBudget } from "../plugin/verification_policy.ts";
 
 /** Counts questions in windows of a minute. */
 export interface Budget {

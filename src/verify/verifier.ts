@@ -6,8 +6,8 @@ import { coalesce } from "../async/coalesce.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { CannotVerifyError, FormatError, StorageError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
+import { type VerificationSettings, verificationSettings } from "../plugin/verification_policy.ts";
 import { keepIfDue, storeUnverified } from "../portal/unverified.ts";
-import { MAX_SIZE } from "../portal/unverified_bounds.ts";
 import { listUnverifiedDue } from "../portal/unverified_schedule.ts";
 import { releaseUnverified, takeUnverified } from "../portal/unverified_turn.ts";
 import { type AttemptOptions, createAttempt } from "./attempt.ts";
@@ -55,8 +55,6 @@ export interface VerifierOptions
   readonly onReplaced: (memberId: string) => void;
 }
 
-const DEFAULT_BUDGET = { perMinute: 600, perPortal: 6 };
-
 /** Returns the verifier of an app. */
 export function createVerifier(options: VerifierOptions): Verifier {
   const { runtime, turnMs } = options;
@@ -65,7 +63,9 @@ export function createVerifier(options: VerifierOptions): Verifier {
   const owner = () => ({ id, until: runtime.clock() + turnMs });
   const refused = createRefusedTokens(runtime.digest);
   const firstAttempts = createFirstAttempts();
-  const budget = createBudgetReader(runtime);
+  const policy = createPolicyReader(runtime);
+  let spending: Budget | undefined;
+  const budget = (): Budget => spending ??= createBudget(policy().budget, runtime.clock);
   const attempt = createAttempt({ ...options, budget, refused, owner });
   /** The search for due portals that is under way. */
   const looks = new Map<string, Promise<void>>();
@@ -92,7 +92,10 @@ export function createVerifier(options: VerifierOptions): Verifier {
     if (outcome?.state === "budget_spent") firstAttempts.leave(memberId);
     else if (outcome !== undefined) firstAttempts.resolve(memberId, event!.digest, outcome);
     if (outcome?.state === "accepted" && outcome.end !== undefined) track(outcome.end);
-    if (due.length > 1 && outcome?.state !== "budget_spent" && !turns.isStopped()) return "again";
+    if (due.length > 1 && outcome?.state !== "budget_spent" && !turns.isStopped()) {
+      if (due.slice(1).some(({ isTrusted }) => isTrusted)) turns.wake(memberId, true);
+      return "again";
+    }
     const isLeft = await releaseUnverified(runtime, memberId, id);
     if (outcome?.state !== "budget_spent") return "done";
     if (!isLeft) notify(runtime, "eventsDropped", { memberId, count: 1, reason: "removed" });
@@ -104,8 +107,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
     void work.finally(() => works.delete(work));
   }
 
-  function wake(memberId: string): void {
-    if (!turns.wake(memberId)) firstAttempts.leave(memberId);
+  function wake(memberId: string, isTrusted: boolean): void {
+    if (!turns.wake(memberId, isTrusted)) firstAttempts.leave(memberId);
   }
 
   async function wakeDue(): Promise<void> {
@@ -113,7 +116,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
       if (turns.isStopped()) return;
       const { memberId } = entry;
       try {
-        if (!turns.has(memberId) && await keepIfDue(runtime, entry)) wake(memberId);
+        const due = turns.has(memberId) ? undefined : await keepIfDue(runtime, entry);
+        if (due !== undefined) wake(memberId, due.isTrusted);
       } catch (err) {
         if (!isUnreadable(err)) throw err;
         log.warn("waiting events not readable", { event: "verification.unreadable", memberId, err });
@@ -122,7 +126,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
   }
 
   return {
-    postpone: createPostpone({ ...options, refused, firstAttempt: firstAttempts.of, wake }),
+    postpone: createPostpone({ ...options, policy, refused, firstAttempt: firstAttempts.of, wake }),
     tick: () => coalesce(looks, "due", wakeDue),
     settled: async () => {
       do {
@@ -146,32 +150,37 @@ function isUnreadable(error: unknown): boolean {
 
 /** Dependencies of {@linkcode createPostpone} besides the verifier's options. */
 interface PostponeOptions extends VerifierOptions {
+  readonly policy: () => VerificationSettings;
   readonly refused: RefusedTokens;
   readonly firstAttempt: (memberId: string, digest: string) => Promise<FirstAttempt>;
-  readonly wake: (memberId: string) => void;
+  readonly wake: (memberId: string, isTrusted: boolean) => void;
 }
 
-function createPostpone({ runtime, onReplaced, refused, firstAttempt, wake }: PostponeOptions): Verifier["postpone"] {
-  const unknownBound = createUnknownBound(runtime);
+function createPostpone(
+  { runtime, onReplaced, policy, refused, firstAttempt, wake }: PostponeOptions,
+): Verifier["postpone"] {
+  const unknownBound = createUnknownBound(runtime, () => policy().bounds.maxUnknownCharacters);
 
-  return async ({ body, event, receivedAt }, isKnown) => {
+  return async ({ body, event, receivedAt, clientAddress }, isKnown) => {
+    const { bounds, isTrusted: isTrustedAddress } = policy();
+    const isTrusted = isTrustedAddress(clientAddress);
     const { memberId, accessToken } = event.auth;
     await refused.assertNew(event);
     if (!isKnown && !await unknownBound.admit(body.text.length)) {
       throw new CannotVerifyError("too many events of unknown portals wait for verification");
     }
     const digest = await runtime.digest(`${memberId} ${accessToken?.reveal() ?? ""} ${body.text}`);
-    const stored = await storeUnverified(runtime, memberId, { body, receivedAt, digest, isKnown });
+    const stored = await storeUnverified(runtime, memberId, { body, receivedAt, digest, isKnown, isTrusted }, bounds);
     const { state, replaced, growth } = stored;
     // Copies and replaced events take no room: one member_id cannot use up that of the others.
     if (!isKnown) unknownBound.giveBack(body.text.length - growth);
     // An event that is lost may have been an authentic update: the portal's stored tokens make up for it.
-    if (isKnown && (replaced > 0 || state === "too_large")) onReplaced(memberId);
+    if (isKnown && (replaced > 0 || state === "no_room")) onReplaced(memberId);
     if (replaced > 0) notify(runtime, "eventsDropped", { memberId, count: replaced, reason: "replaced" });
-    if (state === "too_large") {
+    if (state === "no_room") {
       throw new CannotVerifyError(
-        `an event of ${body.text.length} characters is too large to wait for verification, ` +
-          `wanted at most ${MAX_SIZE} for all that wait for its portal`,
+        `no room for an event of ${body.text.length} characters among those that wait for its portal, ` +
+          `wanted at most ${bounds.maxEvents} events of ${bounds.maxCharacters} characters together`,
       );
     }
     eventLog(runtime, event).debug("event waits for verification", { ...{ event: "event.unverified", replaced } });
@@ -179,16 +188,16 @@ function createPostpone({ runtime, onReplaced, refused, firstAttempt, wake }: Po
     // The copy that waited may have been refused meanwhile.
     if (state === "duplicate") await refused.assertNew(event);
     notify(runtime, state === "duplicate" ? "duplicateReceived" : "eventPostponed", { event });
-    wake(memberId);
+    wake(memberId, isTrusted);
     return { firstAttempt: attempt };
   };
 }
 
-/** Returns the budget that a plugin wants. Plugins are known once the app has started. */
-function createBudgetReader(runtime: AppRuntime): () => Budget {
-  let budget: Budget | undefined;
-  return () => {
-    const wanted = runtime.plugins.find(({ verificationBudget }) => verificationBudget !== undefined);
-    return budget ??= createBudget(wanted?.verificationBudget ?? DEFAULT_BUDGET, runtime.clock);
-  };
+/** Returns the policy that a plugin brings. Plugins are known once the app has started. */
+function createPolicyReader(runtime: AppRuntime): () => VerificationSettings {
+  let settings: VerificationSettings | undefined;
+  return () =>
+    settings ??= verificationSettings(
+      runtime.plugins.find(({ verificationPolicy }) => verificationPolicy !== undefined)?.verificationPolicy,
+    );
 }

@@ -1,6 +1,7 @@
 /** The tick: finds the portals that are due, and has the worker process them. */
 import { MAX_TIMER_MS } from "../async/time.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { entryTime, listDue, type ScheduleEntry } from "../portal/schedule.ts";
@@ -60,8 +61,9 @@ export function createTicker(
   const { storage, clock, time, log } = runtime;
   const sweep = createDeploySweep(runtime);
 
-  return async ({ limit = 100, concurrency = 8, budgetMs = 30_000 } = {}, { awaitsVerification = false } = {}) => {
-    assertOptions({ limit, concurrency, budgetMs });
+  return async (options = {}, { awaitsVerification = false } = {}) => {
+    checkOptions("cannot tick", options, OPTION_RULES);
+    const { limit = 100, concurrency = 8, budgetMs = 30_000 } = options;
     const endAt = time.monotonic() + budgetMs;
     await sweep(limit);
     // Not awaited: the list may be long in a flood, and what is wrong with it must not keep portals from their work.
@@ -126,13 +128,11 @@ async function deleteStale(
   }
 }
 
-function assertOptions({ limit, concurrency, budgetMs }: Required<TickOptions>): void {
-  for (const [name, value] of Object.entries({ limit, concurrency })) {
-    if (Number.isInteger(value) && value > 0) continue;
-    throw new TypeError(`cannot tick with ${name} ${value}, wanted a whole number from 1`);
-  }
-  if (!(budgetMs >= 0)) throw new TypeError(`cannot tick with budgetMs ${budgetMs}, wanted a number from 0`);
-}
+const OPTION_RULES: OptionRules<TickOptions> = {
+  limit: option.number({ min: 1, isWhole: true }),
+  concurrency: option.number({ min: 1, isWhole: true }),
+  budgetMs: option.number({ min: 0, max: Infinity }),
+};
 
 /** Ticks every `ms` milliseconds, but never while a tick is running. Does not keep the process alive. */
 export function tickEvery(

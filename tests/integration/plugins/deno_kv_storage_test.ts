@@ -205,7 +205,7 @@ describe("denoKvStorage()", () => {
     it(`refuses a timeoutMs of ${timeoutMs}`, () => {
       assert.throws(() => open({ timeoutMs }), {
         name: "TypeError",
-        message: `invalid timeoutMs ${timeoutMs}, wanted a number above 0 and below 2^31`,
+        message: `cannot use Deno KV with timeoutMs ${timeoutMs}, wanted a number from 1 to 2147483647`,
       });
     });
   }

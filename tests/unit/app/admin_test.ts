@@ -313,6 +313,10 @@ describe("admin.setTarget()", () => {
     await assert.rejects(setTarget(MEMBER_ID, "1", WHY), { code: "invalid_target", message: below });
     await assert.rejects(setTarget(MEMBER_ID, "latest", WHY), { code: "version" });
     await assert.rejects(setTarget(MEMBER_ID, "3", { by: " ", reason: "x" }), TypeError);
+    await assert.rejects(setTarget(MEMBER_ID, "3", undefined as never), {
+      name: "TypeError",
+      message: "cannot set a target with options undefined, wanted an object with by, reason",
+    });
     await made.send(made.portal.uninstall());
     await assert.rejects(setTarget(MEMBER_ID, "3", WHY), { code: "invalid_target", message: /was removed/ });
     const local = rig({ versions: deployed("2.0.0") });

@@ -9,7 +9,7 @@ import {
   storeUnverified,
   unknownSize,
 } from "../../../src/portal/unverified.ts";
-import { MAX_EVENTS, MAX_SIZE } from "../../../src/portal/unverified_bounds.ts";
+import { DEFAULT_BOUNDS } from "../../../src/portal/unverified_bounds.ts";
 import type { UnverifiedOptions } from "../../../src/portal/unverified_head.ts";
 import { listUnverifiedDue, scheduleUnverified, type UnverifiedDue } from "../../../src/portal/unverified_schedule.ts";
 import {
@@ -22,13 +22,19 @@ import {
 import { describe, it } from "../../support/test.ts";
 import { withoutWrite } from "../../support/without_write.ts";
 
+const { maxEvents: MAX_EVENTS, maxCharacters: MAX_SIZE } = DEFAULT_BOUNDS;
+
 const MEMBER = "a".repeat(32);
 
 interface Setup {
   readonly state: { now: number };
   readonly storage: Storage;
   readonly options: UnverifiedOptions;
-  readonly store: (digest: string, size?: number) => Promise<Omit<StoredUnverified, "growth">>;
+  readonly store: (
+    digest: string,
+    size?: number,
+    isTrusted?: boolean,
+  ) => Promise<Omit<StoredUnverified, "growth">>;
   /** Takes the first event that is due, for a minute. */
   readonly take: (id: string) => Promise<OwnedEvents | undefined>;
   readonly due: () => Promise<UnverifiedDue[]>;
@@ -41,10 +47,10 @@ function setup(): Setup {
   let count = 0;
   const storage = memoryStorage({ clock: () => state.now });
   const options = { storage, clock: () => state.now, random: () => `slot-${++count}` };
-  const store = async (digest: string, size = 10) => {
+  const store = async (digest: string, size = 10, isTrusted = false) => {
     const { growth: _, ...stored } = await storeUnverified(options, MEMBER, {
       ...{ body: { kind: "form" as const, text: "x".repeat(size) }, receivedAt: state.now },
-      ...{ digest, isKnown: true },
+      ...{ digest, isKnown: true, isTrusted },
     });
     return stored;
   };
@@ -88,8 +94,8 @@ describe("events that wait for verification", () => {
     for (let i = 0; i < MAX_EVENTS / 2; i++) await store(`life-cycle ${i}`, 8 * 1024);
     assert.deepEqual(await store("large", 60_000), { state: "stored", replaced: 0 });
     assert.deepEqual(await store("equally large", 60_000), { state: "stored", replaced: 0 });
-    assert.deepEqual(await store("larger", 60_001), { state: "too_large", replaced: 0 });
-    assert.deepEqual(await store("above the bound", MAX_SIZE + 1), { state: "too_large", replaced: 0 });
+    assert.deepEqual(await store("larger", 60_001), { state: "no_room", replaced: 0 });
+    assert.deepEqual(await store("above the bound", MAX_SIZE + 1), { state: "no_room", replaced: 0 });
     assert.deepEqual(await store("smaller", 59_999), { state: "stored", replaced: 1 });
     for (let i = MAX_EVENTS / 2; i < 30; i++) await store(`life-cycle ${i}`, 8 * 1024);
     const { due: events } = (await take("p"))!;
@@ -97,6 +103,40 @@ describe("events that wait for verification", () => {
     assert.ok(events.reduce((sum, { size }) => sum + size, 0) <= MAX_SIZE);
     // Bodies, the head and one schedule entry.
     assert.equal(await keys(), events.length + 2);
+  });
+
+  it("from trusted addresses displace the others, and are not displaced by them", async () => {
+    const { options, store, take, due } = setup();
+    for (let i = 0; i < MAX_EVENTS; i++) await store(`before ${i}`);
+    assert.deepEqual(await store("authentic", 10, true), { state: "stored", replaced: 1 });
+    for (let i = 0; i < 200; i++) assert.deepEqual(await store(`after ${i}`), { state: "stored", replaced: 1 });
+    for (let i = 0; i < 20; i++) await store(`large ${i}`, MAX_SIZE - 100);
+    const [entry] = await due();
+    assert.deepEqual(await keepIfDue(options, entry!), { isTrusted: true });
+    assert.equal((await take("p"))?.due[0]?.digest, "authentic", "it is verified first");
+  });
+
+  it("from trusted addresses displace larger ones of others, and each other as all do", async () => {
+    const { options, store } = setup();
+    await store("small", 1000);
+    await store("large", MAX_SIZE / 2);
+    assert.deepEqual(await store("trusted", MAX_SIZE - 500, true), { state: "stored", replaced: 2 });
+    assert.deepEqual(await store("untrusted", 501), { state: "no_room", replaced: 0 });
+    assert.deepEqual(await store("untrusted and small", 500), { state: "stored", replaced: 0 });
+    assert.deepEqual(await store("larger", MAX_SIZE - 499, true), { state: "no_room", replaced: 0 });
+    assert.deepEqual(await store("smaller", 400, true), { state: "stored", replaced: 1 });
+    const [portal] = await Array.fromAsync(listUnverified(options));
+    assert.deepEqual(portal!.events.map(({ digest }) => digest), ["trusted", "smaller"]);
+    for (let i = 0; i < MAX_EVENTS + 5; i++) await store(`flood ${i}`, 10, true);
+    assert.deepEqual(await store("untrusted"), { state: "no_room", replaced: 0 });
+  });
+
+  it("are trusted once a copy comes from a trusted address", async () => {
+    const { store, take } = setup();
+    for (const digest of ["1", "2"]) await store(digest);
+    assert.deepEqual(await store("2", 10, true), { state: "duplicate", replaced: 0 });
+    assert.deepEqual(await store("2"), { state: "duplicate", replaced: 0 });
+    assert.deepEqual((await take("p"))?.due.map(({ digest }) => digest), ["2", "1"]);
   });
 
   it("may be as large as all together, if no other waits", async () => {
@@ -175,7 +215,7 @@ describe("events that wait for verification", () => {
     state.now += 30_000;
     const [entry, ...others] = await due();
     assert.deepEqual([entry?.memberId, others], [MEMBER, []]);
-    assert.equal(await keepIfDue(options, entry!), true);
+    assert.deepEqual(await keepIfDue(options, entry!), { isTrusted: false });
   });
 
   it("leave nothing when the last one is removed, or the portal is", async () => {
@@ -207,7 +247,7 @@ describe("events that wait for verification", () => {
         true, () => false);
       assert.equal(stored, writes === 3);
       state.now += 61_000;
-      for (const entry of await due()) assert.equal(await keepIfDue(options, entry), stored);
+      for (const entry of await due()) assert.equal(await keepIfDue(options, entry) !== undefined, stored);
       assert.equal((await due()).length, stored ? 1 : 0);
     }
   });

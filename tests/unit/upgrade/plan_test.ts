@@ -370,7 +370,7 @@ describe("defineUpgrade()", () => {
     it(`refuses a timeout of ${timeoutMs} ms`, () => {
       assert.throws(() => define("2.0", { timeoutMs }), {
         name: "TypeError",
-        message: `cannot register upgrade "2.0": timeoutMs is ${timeoutMs}, wanted 1 to 2147483647`,
+        message: `cannot register upgrade "2.0" with timeoutMs ${timeoutMs}, wanted a number from 1 to 2147483647`,
       });
     });
   }
