@@ -6,7 +6,7 @@ import type { KnownCredentials } from "../credentials/known.ts";
 import { type AppCredentials, createCredentials } from "../credentials/provider.ts";
 import type { Logger } from "../logger.ts";
 import { guardedFetch } from "../net/guarded_fetch.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 
 /** Functions that call Bitrix24. */
 export interface Calls {

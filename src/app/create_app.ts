@@ -24,7 +24,8 @@ import { type Calls, createCalls } from "./calls.ts";
 import { createDispatch } from "./dispatch.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { createOpenings } from "./openings.ts";
-import { type AppOptions, type Settings, settingsOf } from "./options.ts";
+import type { AppOptions } from "./options.ts";
+import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
 
 /**

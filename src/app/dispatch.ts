@@ -14,7 +14,7 @@ import type { FirstAttempt } from "../verify/first_attempts.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 
 /** The parts of an app that a request passes through. */
 export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge" | "clientAddress"> {

@@ -2,7 +2,6 @@
 import type { LogFields } from "../logger.ts";
 import { type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import type { Storage } from "../storage/storage.ts";
 
 /** A line of the log. */
 export interface StartupWarning {

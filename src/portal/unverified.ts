@@ -11,6 +11,7 @@ import { bounded, DEFAULT_BOUNDS, sizeOf, type UnverifiedBounds } from "./unveri
 import {
   eventsOf,
   type Head,
+  MAX_TEXT,
   readHead,
   TTL_MS,
   UNVERIFIED_FORMAT,
@@ -47,6 +48,8 @@ export interface NewUnverified {
   readonly body: Body;
   /** In milliseconds since 1970. */
   readonly receivedAt: number;
+  /** Name of the event as Bitrix24 sends it. */
+  readonly name: string;
   /** Digest of the event and its access token. */
   readonly digest: string;
   /** The portal has a record. */
@@ -68,12 +71,13 @@ export async function storeUnverified(
 ): Promise<StoredUnverified> {
   const { storage, clock, random } = options;
   const { body, receivedAt, digest, isKnown } = event;
+  const name = event.name.slice(0, MAX_TEXT);
   if (body.text.length > bounds.maxCharacters) return NO_ROOM;
   const slot = random();
   const now = clock();
   const isTrusted = event.isTrusted === true ? { isTrusted: true as const } : {};
   const waiting: WaitingEvent = {
-    ...{ slot, digest, size: body.text.length, receivedAt, attempts: 0, nextAt: now },
+    ...{ slot, digest, name, size: body.text.length, receivedAt, attempts: 0, nextAt: now },
     ...isTrusted,
   };
   // The body first, then the schedule, then the head: a crash between leaves entries that expire or are deleted as stale.

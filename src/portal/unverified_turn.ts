@@ -4,6 +4,7 @@ import { unverifiedKey } from "./keys.ts";
 import {
   eventsOf,
   type Head,
+  MAX_TEXT,
   type Owner,
   readHead,
   TTL_MS,
@@ -51,15 +52,23 @@ export async function keepUnverified(options: UnverifiedOptions, memberId: strin
   return isOwned(await updateHead(options, memberId, change));
 }
 
+/** The next attempt at an event. */
+export interface NextAttempt {
+  /** In milliseconds since 1970. */
+  readonly nextAt: number;
+  /** Message of the error of this attempt, without tokens. */
+  readonly error: string;
+}
+
 /**
- * Postpones the event that is being verified to `nextAt`: Bitrix24 could not be asked about it. Returns `false` if it was
- * removed with its portal meanwhile.
+ * Postpones the event that is being verified: Bitrix24 could not be asked about it. Returns `false` if it was removed with
+ * its portal meanwhile.
  */
 export async function postponeUnverified(
   options: UnverifiedOptions,
   memberId: string,
   ownerId: string,
-  nextAt: number,
+  { nextAt, error }: NextAttempt,
 ): Promise<boolean> {
   let isThere = true;
   await updateHead(options, memberId, (head) => {
@@ -69,7 +78,11 @@ export async function postponeUnverified(
     const { event, ...owner } = head.owner;
     isThere = event !== undefined;
     if (event === undefined) return head;
-    return { ...head, owner, events: [...head.events, { ...event, attempts: event.attempts + 1, nextAt }] };
+    return {
+      ...head,
+      owner,
+      events: [...head.events, { ...event, attempts: event.attempts + 1, nextAt, error: error.slice(0, MAX_TEXT) }],
+    };
   });
   return isThere;
 }

@@ -122,6 +122,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
     }
 
     async function askLater(event: B24Event, error: unknown): Promise<FirstAttempt> {
+      const err = safeError(runtime, error, event);
       const nextAt = runtime.clock() + Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(waiting.attempts, 10));
       if (error instanceof InboxFullError) onInboxFull(error, event);
       else {
@@ -129,10 +130,10 @@ export function createAttempt(options: AttemptOptions): Attempt {
         const isExpected = error instanceof CannotVerifyError &&
           !(error.cause instanceof Error && !(error.cause instanceof OnAppUpdateError));
         runtime.log[isExpected ? "debug" : "warn"]("event not verified yet", {
-          ...{ event: "verification.postponed", memberId, nextAt, err: safeError(runtime, error, event) },
+          ...{ event: "verification.postponed", memberId, nextAt, err },
         });
       }
-      const isThere = await postponeUnverified(runtime, memberId, owner().id, nextAt);
+      const isThere = await postponeUnverified(runtime, memberId, owner().id, { nextAt, error: err.message });
       if (!isThere) notify(runtime, "eventsDropped", { memberId, count: 1, reason: "removed" });
       return { state: "waiting" };
     }

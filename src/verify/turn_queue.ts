@@ -34,7 +34,8 @@ export function createTurnQueue(): TurnQueue {
   let trustedInARow = 0;
 
   return {
-    add: (memberId, { isTrusted, arrival = ++arrivals }) => {
+    add: (memberId, { isTrusted, arrival: earlier }) => {
+      const arrival = earlier ?? ++arrivals;
       if (isTrusted) {
         others.remove(memberId);
         trusted.add(memberId, arrival);

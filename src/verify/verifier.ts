@@ -3,6 +3,7 @@
  * fairly across portals, and again until Bitrix24 answers.
  */
 import { coalesce } from "../async/coalesce.ts";
+import { wireName } from "../bitrix24/events.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { CannotVerifyError, FormatError, StorageError } from "../errors.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
@@ -170,7 +171,8 @@ function createPostpone(
       throw new CannotVerifyError("too many events of unknown portals wait for verification");
     }
     const digest = await runtime.digest(`${memberId} ${accessToken?.reveal() ?? ""} ${body.text}`);
-    const stored = await storeUnverified(runtime, memberId, { body, receivedAt, digest, isKnown, isTrusted }, bounds);
+    const waiting = { body, receivedAt, name: wireName(event), digest, isKnown, isTrusted };
+    const stored = await storeUnverified(runtime, memberId, waiting, bounds);
     const { state, replaced, growth } = stored;
     // Copies and replaced events take no room: one member_id cannot use up that of the others.
     if (!isKnown) unknownBound.giveBack(body.text.length - growth);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { delay, MAX_TIMER_MS, systemTime } from "../../../src/async/time.ts";
+import { delay, systemTime } from "../../../src/async/time.ts";
 import { describe, test } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
 

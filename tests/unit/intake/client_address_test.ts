@@ -46,7 +46,11 @@ describe("createAddressReader()", () => {
 });
 
 describe("ctx.clientAddress", () => {
-  async function seen(request: Request, platform: readonly unknown[], options: Partial<AppOptions> = {}) {
+  async function seen(
+    request: Request,
+    platform: readonly unknown[],
+    options: Partial<AppOptions> = {},
+  ): Promise<(string | undefined)[]> {
     const addresses: (string | undefined)[] = [];
     const app = createApp({ storage: memoryStorage(), logger: quietLogger, ...options }).use({
       name: "spy",

@@ -50,7 +50,7 @@ function setup(): Setup {
   const store = async (digest: string, size = 10, isTrusted = false) => {
     const { growth: _, ...stored } = await storeUnverified(options, MEMBER, {
       ...{ body: { kind: "form" as const, text: "x".repeat(size) }, receivedAt: state.now },
-      ...{ digest, isKnown: true, isTrusted },
+      ...{ digest, name: "ONAPPUPDATE", isKnown: true, isTrusted },
     });
     return stored;
   };
@@ -152,7 +152,9 @@ describe("events that wait for verification", () => {
       await store("2");
       const owned = change === "none" ? undefined : await take("p");
       const slot = owned?.due[0]?.slot ?? "";
-      if (change === "postponed") await postponeUnverified(options, MEMBER, "p", state.now + 30_000);
+      if (change === "postponed") {
+        await postponeUnverified(options, MEMBER, "p", { nextAt: state.now + 30_000, error: "down" });
+      }
       if (change === "removed") await removeUnverified(options, MEMBER, slot);
       if (change === "released") await releaseUnverified(options, MEMBER, "p");
       state.now += 24 * HOUR;
@@ -167,7 +169,13 @@ describe("events that wait for verification", () => {
     await store("known", 1000);
     for (const [member, size] of [["b", 20], ["c", 30]] as const) {
       const body = { kind: "form" as const, text: "x".repeat(size) };
-      await storeUnverified(options, member.repeat(32), { body, receivedAt: 0, digest: "1", isKnown: false });
+      await storeUnverified(options, member.repeat(32), {
+        body,
+        receivedAt: 0,
+        digest: "1",
+        name: "ONAPPUPDATE",
+        isKnown: false,
+      });
     }
     assert.equal(await unknownSize(options), 50);
   });
@@ -176,7 +184,7 @@ describe("events that wait for verification", () => {
     const { options, state } = setup();
     const growth = async (digest: string, size: number): Promise<number> => {
       const body = { kind: "form" as const, text: "x".repeat(size) };
-      const event = { body, receivedAt: state.now, digest, isKnown: false };
+      const event = { body, receivedAt: state.now, digest, name: "ONAPPUPDATE", isKnown: false };
       const { growth } = await storeUnverified(options, MEMBER, event);
       assert.ok(await unknownSize(options) <= MAX_SIZE);
       return growth;
@@ -209,7 +217,7 @@ describe("events that wait for verification", () => {
     const { state, options, store, due, take } = setup();
     await store("1");
     await take("p");
-    await postponeUnverified(options, MEMBER, "p", state.now + 30_000);
+    await postponeUnverified(options, MEMBER, "p", { nextAt: state.now + 30_000, error: "down" });
     await releaseUnverified(options, MEMBER, "p");
     assert.deepEqual(await due(), []);
     state.now += 30_000;
@@ -242,7 +250,7 @@ describe("events that wait for verification", () => {
           left-- > 0 ? storage.put(...args) : Promise.reject(new Error("crash"))) as typeof storage.put,
       };
       const stored = await storeUnverified({ ...options, storage: crashing }, MEMBER, {
-        ...{ body: { kind: "form", text: "x" }, receivedAt: 0, digest: "1", isKnown: false },
+        ...{ body: { kind: "form", text: "x" }, receivedAt: 0, digest: "1", name: "ONAPPUPDATE", isKnown: false },
       }).then(() =>
         true, () => false);
       assert.equal(stored, writes === 3);
@@ -260,7 +268,7 @@ describe("events that wait for verification", () => {
     assert.deepEqual(await store("verified"), { state: "duplicate", replaced: 0 });
     const events = async () => (await Array.fromAsync(listUnverified(options)))[0]!.events;
     assert.deepEqual([(await events()).length, (await events())[0]!.digest], [MAX_EVENTS + 1, "verified"]);
-    assert.equal(await postponeUnverified(options, MEMBER, "p", state.now + 30_000), true);
+    assert.equal(await postponeUnverified(options, MEMBER, "p", { nextAt: state.now + 30_000, error: "down" }), true);
     assert.equal((await events()).at(-1)?.attempts, 1);
     assert.ok((await store("further")).replaced >= 2);
     assert.ok((await events()).length <= MAX_EVENTS && !(await events()).some(({ digest }) => digest === "verified"));
@@ -272,8 +280,12 @@ describe("events that wait for verification", () => {
     await store("waiting");
     await take("p");
     assert.equal(await removeUnverifiedBefore(options, MEMBER, state.now + 1), 1);
-    assert.equal(await postponeUnverified(options, MEMBER, "q", 0), true, "another process has nothing to report");
-    assert.equal(await postponeUnverified(options, MEMBER, "p", 0), false);
+    assert.equal(
+      await postponeUnverified(options, MEMBER, "q", { nextAt: 0, error: "down" }),
+      true,
+      "another process has nothing to report",
+    );
+    assert.equal(await postponeUnverified(options, MEMBER, "p", { nextAt: 0, error: "down" }), false);
     assert.equal(await releaseUnverified(options, MEMBER, "p"), false);
     assert.equal(await keys(), 0);
   });
@@ -293,7 +305,7 @@ describe("events that wait for verification", () => {
       "with the event that was being verified",
     );
     assert.equal(await keepUnverified(options, MEMBER, { id: "p", until: state.now + 60_000 }), false);
-    await postponeUnverified(options, MEMBER, "p", state.now + 60_000);
+    await postponeUnverified(options, MEMBER, "p", { nextAt: state.now + 60_000, error: "down" });
     assert.equal(await keepUnverified(options, MEMBER, { id: "q", until: state.now + 60_000 }), true);
   });
 });

@@ -32,7 +32,13 @@ function setup(): Setup {
     ...{ state, options, counts: () => counts },
     store: (number, isKnown = false) =>
       storeUnverified(options, memberIdOf(number), {
-        ...{ body: { kind: "form", text: "x".repeat(SIZE) }, receivedAt: state.now, digest: "1", isKnown },
+        ...{
+          body: { kind: "form", text: "x".repeat(SIZE) },
+          receivedAt: state.now,
+          digest: "1",
+          isKnown,
+          name: "ONAPPUPDATE",
+        },
       }),
   };
 }
