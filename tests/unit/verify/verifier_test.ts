@@ -232,6 +232,16 @@ describe("an event from a trusted address", () => {
     assert.deepEqual(world.accepted, [`${A} authentic`]);
   });
 
+  it("is followed by the next one of its portal before portals of other addresses", async () => {
+    const world = verifierWorld(undefined, policy);
+    world.latencyMs = 1000;
+    const process = world.process("p");
+    for (let i = 0; i < 60; i++) await process.post(memberIdOf(i));
+    for (const token of ["1", "2"]) await process.post(A, { token, clientAddress: TRUSTED });
+    await world.time.elapse(4500);
+    assert.deepEqual(world.accepted.filter((accepted) => accepted.startsWith(A)), [`${A} 1`, `${A} 2`]);
+  });
+
   it("is verified like all others: an address proves nothing", async () => {
     const world = verifierWorld(undefined, policy);
     world.answer = () => "forged";
