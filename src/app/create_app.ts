@@ -58,11 +58,11 @@ export function createApp(options: AppOptions): App {
   };
   const logFullInbox = createFullInboxLog(runtime);
   const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake, logFullInbox });
-  const tick = createTicker(runtime, worker, verifier);
+  const ticker = createTicker(runtime, worker, verifier);
   const { fetch, clock, random } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, verifier, worker, checks, tick },
+    ...{ runtime, registry, verifier, worker, checks, ticker },
     host: { ...keys, fetch, portalFetch, clock, random, credentials, appInfo, isAdministrator },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
@@ -96,7 +96,7 @@ export function createApp(options: AppOptions): App {
     start: lifecycle.start,
     tick: async (options) => {
       await lifecycle.start();
-      return await tick(options, { awaitsVerification: true });
+      return await ticker.tick(options);
     },
     plan: (query) => plan(storage, registry.upgrades, query),
     check: checks.check,
@@ -161,7 +161,7 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
     onInboxFull: logFullInbox,
     ...defined({ refresh: credentials.refreshForeign }),
   });
-  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks });
+  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks, concurrency: settings.concurrency });
   return { checks, verifier, worker };
 }
 

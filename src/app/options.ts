@@ -8,7 +8,7 @@ import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
 import { digest, Secret } from "../secret.ts";
 import { isDuration, MAX_TIMER_MS, systemTime, type Time } from "../async/time.ts";
 import { bodyLimit } from "./body_limit.ts";
-import { isLongLived } from "./startup_warnings.ts";
+import { defaultCloseMs, isLongLived } from "./startup_warnings.ts";
 import type { Storage } from "../storage/storage.ts";
 import { addressesOf } from "../net/runtime.ts";
 import { coerced, type VersionScheme } from "../version.ts";
@@ -41,6 +41,14 @@ export interface AppOptions {
   readonly limits?: Partial<Limits>;
   /** How failed upgrades and handlers are retried; those with a policy of their own override it. */
   readonly retry?: RetryPolicy;
+  /**
+   * Maximum number of portals that this process works on at a time. Others wait, in the storage. Portals that are new to the
+   * queue come before those whose upgrades have had 30 seconds: these are suspended at their next step or page. A whole
+   * number. Minimum: 1.
+   *
+   * @default 64
+   */
+  readonly concurrency?: number;
   /**
    * Milliseconds between two ticks that the app makes by itself while it runs, or `false` for none. Minimum: 1.
    *
@@ -120,7 +128,7 @@ export interface Limits extends RequestLimits {
   /**
    * Milliseconds that `close()` waits for work in progress before it aborts it. Minimum: 1.
    *
-   * @default 10000
+   * @default 5000, and 3000 on Deno Deploy, which stops a program soon after it has told it to end
    */
   readonly closeMs: number;
   /**
@@ -147,6 +155,7 @@ export interface Settings extends
       | "acknowledge"
       | "versions"
       | "retry"
+      | "concurrency"
       | "tickEveryMs"
       | "oauthHosts"
       | "oauthTimeoutMs"
@@ -181,11 +190,10 @@ const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"]
 
 const DEFAULT_CHECKS: CheckPolicy = { afterContactMs: 15 * 60 * 1000, silentPortalMs: 7 * 24 * 60 * 60 * 1000 };
 
-const DEFAULT_LIMITS: Omit<Limits, "bodyBytes"> = {
+const DEFAULT_LIMITS: Omit<Limits, "bodyBytes" | "closeMs"> = {
   ...DECODE_LIMITS,
   bodyTimeoutMs: 10_000,
   acknowledgeMs: 20_000,
-  closeMs: 10_000,
   leaseMs: 30_000,
   retentionMs: 30 * 24 * 60 * 60 * 1000,
 };
@@ -213,13 +221,17 @@ export function settingsOf(options: AppOptions & Simulation): Settings {
   const oauthHosts = (options.oauthHosts ?? OAUTH_HOSTS).map(oauthOrigin);
   if (oauthHosts.length === 0) throw invalid("oauthHosts", "[]", "at least one host");
   if (!(oauthTimeoutMs > 0 && oauthTimeoutMs <= 60_000)) throw invalid("oauthTimeoutMs", oauthTimeoutMs, "1 to 60000");
+  const { concurrency = 64 } = options;
+  if (!(Number.isInteger(concurrency) && concurrency > 0)) {
+    throw invalid("concurrency", concurrency, "a whole number from 1");
+  }
   const tickEveryMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
   if (tickEveryMs !== false && !isDuration(tickEveryMs)) {
     throw invalid("tickEveryMs", tickEveryMs, `1 to ${MAX_TIMER_MS}, or false`);
   }
   const { bodyBytes, loweredFrom } = bodyLimit(storage.capabilities, options.limits?.bodyBytes);
   return {
-    ...{ storage, retry, acknowledge, versions, oauthHosts, oauthTimeoutMs, tickEveryMs },
+    ...{ storage, retry, acknowledge, versions, oauthHosts, oauthTimeoutMs, concurrency, tickEveryMs },
     limits: { ...limitsOf(options), bodyBytes },
     ...defined({ bodyBytesLoweredFrom: loweredFrom }),
     keys: keysOf(options),
@@ -241,7 +253,7 @@ function invalid(option: string, value: unknown, wanted: string): TypeError {
 }
 
 function limitsOf(options: AppOptions): Omit<Limits, "bodyBytes"> {
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const limits = { ...DEFAULT_LIMITS, closeMs: defaultCloseMs(), ...options.limits };
   for (const [name, limit] of Object.entries(limits)) {
     if (!(limit > 0)) throw invalid(`limits.${name}`, limit, "more than 0");
     if (TIMER_LIMITS.has(name) && !isDuration(limit)) throw invalid(`limits.${name}`, limit, `1 to ${MAX_TIMER_MS}`);

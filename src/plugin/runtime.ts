@@ -16,6 +16,12 @@ import type { Plugin } from "./plugin.ts";
 /** A handler of `app.on`, without the type of its events. */
 export type AnyHandler = (ctx: HandlerContext) => void | Promise<void>;
 
+/** The time for which a worker processes a portal before others get their turn. */
+export interface Turn {
+  /** Returns whether the turn is over because other portals wait: the caller then suspends its run. */
+  readonly yields: () => boolean;
+}
+
 /** The settings and services of one app. */
 export interface AppRuntime {
   readonly storage: Storage;
@@ -44,6 +50,8 @@ export interface AppRuntime {
   readonly handlers: ReadonlyMap<string, readonly AnyHandler[]>;
   /** Aborted when the app closes and `limits.closeMs` has passed. */
   readonly signal: AbortSignal;
+  /** The turn of the portal that is being processed; absent outside of the worker. */
+  readonly turn?: Turn;
 }
 
 /** Calls an observer of every plugin that has it. Never throws, and does not wait for them. */

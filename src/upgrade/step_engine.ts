@@ -29,7 +29,7 @@ export interface FailedStep {
 }
 
 export interface StepEngineOptions {
-  readonly runtime: Pick<AppRuntime, "storage" | "clock" | "random" | "time" | "digest" | "signal">;
+  readonly runtime: Pick<AppRuntime, "storage" | "clock" | "random" | "time" | "digest" | "signal" | "turn">;
   readonly installation: Installation;
   readonly upgradeId: string;
   /** The retry policy of steps that have none of their own. */
@@ -54,6 +54,7 @@ export class StepEngine {
   #runningStep: string | undefined;
   #suspended: Suspended | undefined;
   #hasEnded = false;
+  #hasFinishedOne = false;
   #unsavedProgress: RunProgress | undefined;
   #progressSavedAt = -Infinity;
 
@@ -165,6 +166,17 @@ export class StepEngine {
     this.#progressSavedAt = now;
     const progress = this.#takeProgress();
     await this.options.installation.update((record) => withProgress(record, progress));
+  }
+
+  /** Reports that a step or a page is finished and recorded. */
+  reportFinished(name: string, attempt: number): void {
+    this.#hasFinishedOne = true;
+    this.options.onStepFinished?.(name, attempt);
+  }
+
+  /** Returns whether other portals have to get their turn now. Never before this attempt has finished a step or a page. */
+  isTurnOver(): boolean {
+    return this.#hasFinishedOne && this.options.runtime.turn?.yields() === true;
   }
 
   /** Ends the attempt until `wakeAt`. */

@@ -1,18 +1,27 @@
-/** The worker of this process: processes each portal at most once at a time, and queues deliveries that arrive meanwhile. */
+/** The worker of this process: processes each portal at most once at a time, and a limited number of portals at a time. */
+import { linkedSignal } from "../async/abortable.ts";
 import { coalesce } from "../async/coalesce.ts";
 import { delay } from "../async/time.ts";
 import type { AcceptedDelivery } from "../portal/inbox.ts";
+import { entryTime } from "../portal/schedule.ts";
 import type { WorkResult } from "./process_delivery.ts";
 import { type ProcessedPortal, processPortal, type Settle, type WorkerOptions } from "./process_portal.ts";
+import { createTurns, type TakenTurn, type TurnKind } from "./turns.ts";
 
-/** Processes portals in this process. */
+/** Processes portals in this process. Those beyond its limit wait; the schedule has them too, so a crash loses none. */
 export interface Worker {
   /** Does the work of a delivery, and all other work of its portal. */
   readonly work: (accepted: AcceptedDelivery) => Work;
-  /** Does all work of a portal. If the portal is being processed, returns that result. Never rejects. */
+  /**
+   * Does all work of a portal. If the portal is being processed, or waits for a slot, returns that result. Never rejects.
+   */
   readonly process: (memberId: string) => Promise<ProcessedPortal>;
-  /** Returns whether this process is processing the portal. */
+  /** Returns whether this process is processing the portal, or the portal waits for a slot here. */
   readonly isProcessing: (memberId: string) => boolean;
+  /** Resolves once few enough portals wait for a slot that more may be passed to `process`. */
+  readonly room: () => Promise<void>;
+  /** Lets no portal wait for a slot any longer: those stay in the schedule. */
+  readonly stop: () => void;
   /** Resolves when this process is processing no portal. */
   readonly idle: () => Promise<void>;
 }
@@ -25,61 +34,85 @@ export interface Work {
   readonly end: Promise<void>;
 }
 
-/** The queue of a portal that is being processed. */
+/** A portal that is being processed, or waits for a slot. It holds no event: thousands may wait. */
 interface PortalQueue {
-  /** Deliveries that were accepted after the last pass over the inbox began, by id. */
-  readonly pending: Map<string, AcceptedDelivery>;
+  /** Ids of deliveries that were accepted after the last pass over the inbox began. */
+  readonly pending: Set<string>;
   /** Callers that wait for the result of a delivery, by its id. */
   readonly waiters: Map<string, ((result: WorkResult) => void)[]>;
   readonly done: Promise<ProcessedPortal>;
 }
 
-/** Returns the worker of an app. */
-export function createWorker(options: WorkerOptions): Worker {
-  const { time } = options.runtime;
+/** Returns the worker of an app. `concurrency`: the maximum number of portals at a time. */
+export function createWorker(options: WorkerOptions & { readonly concurrency: number }): Worker {
+  const { runtime } = options;
+  const { time } = runtime;
+  const turns = createTurns(time, options.concurrency);
   const queues = new Map<string, PortalQueue>();
   const pauses = new Map<string, Promise<void>>();
 
   /** With a storage in memory, the work would otherwise end before the answer is sent. All portals share one timer. */
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(time, 0));
 
-  function start(memberId: string): PortalQueue {
-    const pending: PortalQueue["pending"] = new Map();
+  /** `accepted`: a delivery that was just stored, if its portal is processed at once. */
+  function start(memberId: string, accepted?: AcceptedDelivery): PortalQueue {
+    const pending: PortalQueue["pending"] = new Set();
     const waiters: PortalQueue["waiters"] = new Map();
+    const queue = { pending, waiters, done: run(memberId, { pending, waiters }, accepted) };
+    queues.set(memberId, queue);
+    return queue;
+  }
+
+  async function run(
+    memberId: string,
+    { pending, waiters }: Pick<PortalQueue, "pending" | "waiters">,
+    accepted: AcceptedDelivery | undefined,
+  ): Promise<ProcessedPortal> {
     const settle: Settle = (deliveryId, result) => {
       pending.delete(deliveryId);
       for (const resolve of waiters.get(deliveryId) ?? []) resolve(result);
       waiters.delete(deliveryId);
     };
-    const done = afterAnswers().then(async () => {
-      let total: ProcessedPortal = { handled: 0, failed: 0 };
-      let first: AcceptedDelivery | undefined = pending.values().next().value;
-      try {
-        do {
-          const awaited = [...waiters.keys()];
-          pending.clear();
-          const processed = await processPortal(options, memberId, first, settle);
-          const handled = total.handled + processed.handled;
-          total = { ...processed, handled, failed: total.failed + processed.failed };
-          for (const deliveryId of awaited) settle(deliveryId, "deferred");
-          first = undefined;
-        } while (pending.size > 0);
-        return total;
-      } finally {
-        // In the same turn as the last look at `pending`: nothing may be added to a queue that has ended.
-        queues.delete(memberId);
+    let total: ProcessedPortal = { handled: 0, failed: 0 };
+    let kind: TurnKind = "fresh";
+    let first = accepted;
+    const { signal, unlink } = linkedSignal(runtime.signal);
+    try {
+      let turn = await turns.take(kind);
+      await afterAnswers();
+      while (turn !== undefined) {
+        const awaited = [...waiters.keys()];
+        pending.clear();
+        const scope = { ...options, runtime: { ...runtime, signal, turn } };
+        const processed = await processPortal(scope, memberId, first, settle);
+        const handled = total.handled + processed.handled;
+        total = { ...processed, handled, failed: total.failed + processed.failed };
+        for (const deliveryId of awaited) settle(deliveryId, "deferred");
+        kind = isSuspended(turn, processed) ? "resumed" : "fresh";
+        first = undefined;
+        turn.end();
+        if (pending.size === 0 && kind === "fresh") break;
+        turn = await turns.take(kind);
       }
-    });
-    const queue = { pending, waiters, done };
-    queues.set(memberId, queue);
-    return queue;
+      return total;
+    } finally {
+      unlink();
+      // In the same turn of the event loop as the last look at `pending`: nothing may be added to a queue that has ended.
+      queues.delete(memberId);
+      for (const deliveryId of waiters.keys()) settle(deliveryId, "deferred");
+    }
+  }
+
+  /** Returns whether a run was suspended because its turn was over, and is due. */
+  function isSuspended(turn: TakenTurn, { released }: ProcessedPortal): boolean {
+    return turn.hasYielded() && released?.due !== undefined && entryTime(released.due) <= runtime.clock();
   }
 
   return {
     work: (accepted) => {
       const [, memberId, deliveryId] = accepted.delivery.key as unknown as [string, string, string];
-      const queue = queues.get(memberId) ?? start(memberId);
-      queue.pending.set(deliveryId, accepted);
+      const queue = queues.get(memberId) ?? start(memberId, turns.isFree() ? accepted : undefined);
+      queue.pending.add(deliveryId);
       const result = new Promise<WorkResult>((resolve) => {
         queue.waiters.set(deliveryId, [...queue.waiters.get(deliveryId) ?? [], resolve]);
       });
@@ -87,6 +120,8 @@ export function createWorker(options: WorkerOptions): Worker {
     },
     process: (memberId) => (queues.get(memberId) ?? start(memberId)).done,
     isProcessing: (memberId) => queues.has(memberId),
+    room: turns.room,
+    stop: turns.close,
     idle: async () => {
       while (queues.size > 0) await Promise.all(Array.from(queues.values(), ({ done }) => done));
     },

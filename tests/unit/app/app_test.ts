@@ -562,6 +562,8 @@ describe("createApp()", () => {
     const mistakes: readonly (readonly [options: object, message: RegExp])[] = [
       [{ limits: { closeMs: Infinity } }, /limits\.closeMs Infinity, wanted 1 to 2147483647/],
       [{ tickEveryMs: 2 ** 32 }, /tickEveryMs 4294967296, wanted 1 to 2147483647, or false/],
+      [{ concurrency: 0 }, /concurrency 0, wanted a whole number from 1/],
+      [{ concurrency: 2.5 }, /concurrency 2.5, wanted a whole number from 1/],
       [{ tickEveryMs: true }, /tickEveryMs true, wanted 1 to/],
       [{ acknowledge: "handeld" }, /acknowledge "handeld", wanted "stored" or "handled"/],
       [{ versions: coerced }, /versions (function|string), wanted a version scheme/],
