@@ -73,6 +73,7 @@ export type { RequestLimits } from "./src/intake/http.ts";
 
 // Plugins and handlers
 export type { Context, HandlerContext, VerificationStage } from "./src/plugin/context.ts";
+export type { HandlerOptions } from "./src/app/registry.ts";
 export type { Plugin, Verification, VerificationBudget } from "./src/plugin/plugin.ts";
 export type { PluginHost } from "./src/plugin/host.ts";
 export type { Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";

@@ -80,8 +80,8 @@ export function createApp(options: AppOptions): App {
       registry.addPlugin(plugin as unknown as Plugin);
       return app as never;
     },
-    on: (events, handler) => {
-      registry.addHandler([events].flat() as string[], handler as AnyHandler);
+    on: (events, handler, options) => {
+      registry.addHandler([events].flat() as string[], handler as AnyHandler, options);
       return app;
     },
     upgrade: (range, handler, options) => {

@@ -5,6 +5,7 @@ import { withFields } from "../logger.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
+import { chargeUnhandledRejections } from "../plugin/unhandled_rejections.ts";
 import type { Checks } from "../worker/checks.ts";
 import { type Ticker, tickEvery } from "../worker/tick.ts";
 import type { Verifier } from "../verify/verifier.ts";
@@ -57,6 +58,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   let closed: Promise<void> | undefined;
   let isRunning = false;
   let stopTicking = (): void => {};
+  let stopCharging = (): void => {};
 
   async function start(): Promise<void> {
     registry.seal();
@@ -67,6 +69,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     }
     isRunning = closed === undefined;
     if (!isRunning) return;
+    stopCharging = chargeUnhandledRejections();
     if (tickEveryMs !== false) stopTicking = tickEvery(runtime, tickEveryMs, ticker.tickInBackground);
     log.info("app started", {
       event: "app.started",
@@ -97,6 +100,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
         log.error("plugin failed to close", { event: "plugin.close_failed", plugin: name, err });
       }
     }
+    stopCharging();
     await storage.close?.();
   }
 

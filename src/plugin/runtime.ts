@@ -16,6 +16,13 @@ import type { Plugin } from "./plugin.ts";
 /** A handler of `app.on`, without the type of its events. */
 export type AnyHandler = (ctx: HandlerContext) => void | Promise<void>;
 
+/** A handler of `app.on`, as it is registered. */
+export interface EventHandler {
+  readonly handle: AnyHandler;
+  /** Milliseconds that one attempt may take. */
+  readonly timeoutMs: number;
+}
+
 /** The time for which a worker processes a portal before others get their turn. */
 export interface Turn {
   /** Returns whether the turn is over because other portals wait: the caller then suspends its run. */
@@ -47,7 +54,7 @@ export interface AppRuntime {
   readonly log: Logger;
   readonly plugins: readonly Plugin[];
   /** By event name as Bitrix24 sends it. */
-  readonly handlers: ReadonlyMap<string, readonly AnyHandler[]>;
+  readonly handlers: ReadonlyMap<string, readonly EventHandler[]>;
   /** Aborted when the app closes and `limits.closeMs` has passed. */
   readonly signal: AbortSignal;
   /** The turn of the portal that is being processed; absent outside of the worker. */

@@ -1,9 +1,9 @@
 /** One attempt at one upgrade, from its count in the portal's record to its outcome there. */
-import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
 import { UpgradeError } from "../errors.ts";
 import { withFields } from "../logger.ts";
 import type { HandlerContext } from "../plugin/context.ts";
+import { createHandlerRun } from "../plugin/handler_run.ts";
 import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { PortalFailure } from "../portal/portal.ts";
@@ -56,11 +56,15 @@ export async function attemptUpgrade(
   const starts = record.run!.current!.attempt;
   const number = Math.max(failures + 1, starts);
   const signal = AbortSignal.any([ctx.signal, installation.signal]);
+  const handlerRun = createHandlerRun(runtime, { memberId: change.memberId, upgradeId }, signal, upgrade.timeoutMs);
   const report = (step: string, attempt: number) => ({ ...change, upgradeId, step, attempt });
   const engine = new StepEngine({
-    ...{ runtime, installation, upgradeId, retry, signal },
+    ...{ runtime, installation, upgradeId, retry, signal: handlerRun.signal },
     onStepStarted: (step, attempt) => notify(runtime, "stepStarted", report(step, attempt)),
-    onStepFinished: (step, attempt) => notify(runtime, "stepFinished", report(step, attempt)),
+    onStepFinished: (step, attempt) => {
+      handlerRun.restart();
+      notify(runtime, "stepFinished", report(step, attempt));
+    },
   });
   try {
     // Had the last attempt failed, it would be in the record: its process must have ended.
@@ -68,12 +72,7 @@ export async function attemptUpgrade(
       throw new Error(`it was started ${starts - 1} times, and its process ended each time`);
     }
     const context = makeUpgradeContext(ctx, engine, record, change, { attempt: number, mode: "run" });
-    await withTimeout(
-      runtime.time,
-      signal,
-      upgrade.timeoutMs,
-      (signal) => upgrade.handler({ ...context, signal }),
-    );
+    await handlerRun.run(() => upgrade.handler(context));
     if (engine.suspended !== undefined) throw engine.suspended;
   } catch (error) {
     engine.end();

@@ -60,9 +60,10 @@ export interface UpgradeOptions {
    */
   readonly id?: string;
   /**
-   * Milliseconds after which an attempt fails and its `signal` is aborted. Minimum: 1. Maximum: 2147483647.
+   * Milliseconds after which an attempt fails and its `signal` is aborted. They count from the last recorded step or page,
+   * or from the start of the attempt. Minimum: 1. Maximum: 2147483647.
    *
-   * @default no timeout
+   * @default 3600000 (1 hour)
    */
   readonly timeoutMs?: number;
   /**
@@ -80,6 +81,8 @@ export interface UpgradeOptions {
   readonly requires?: { readonly scope: string | readonly string[] };
 }
 
+const UPGRADE_TIMEOUT_MS = 60 * 60 * 1000;
+
 /** The version at which an upgrade runs on the way to the target. `after`: just above that version. */
 interface Threshold {
   readonly version: string;
@@ -95,7 +98,7 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   /** Returns whether a portal that goes up from `version` to `target` needs this upgrade. */
   readonly covers: (version: string, target: string) => boolean;
   readonly handler: (ctx: Context) => void | Promise<void>;
-  readonly timeoutMs?: number;
+  readonly timeoutMs: number;
   readonly retry?: RetryPolicy;
   /** Scopes that the portal must have granted. */
   readonly scope: readonly string[];
@@ -109,10 +112,10 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
 export function defineUpgrade<Context extends UpgradeContext>(
   range: UpgradeRange,
   handler: (ctx: Context) => void | Promise<void>,
-  { id, timeoutMs, retry, requires }: UpgradeOptions = {},
+  { id, timeoutMs = UPGRADE_TIMEOUT_MS, retry, requires }: UpgradeOptions = {},
 ): Upgrade<Context> {
   const written = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
-  if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
+  if (!isDuration(timeoutMs)) {
     throw refusal(written, `timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMER_MS}`);
   }
   if (retry !== undefined) assertRetryPolicy(`upgrade ${JSON.stringify(written)}`, retry);
@@ -122,7 +125,8 @@ export function defineUpgrade<Context extends UpgradeContext>(
     ...(typeof range !== "string" ? entering(range, written) : isVersion(range) ? crossing(range) : leaving(written)),
     handler,
     scope: scopeOf(requires, written),
-    ...defined({ timeoutMs, retry }),
+    timeoutMs,
+    ...defined({ retry }),
   };
 }
 

@@ -3,6 +3,7 @@ import { isDuration, MAX_TIMER_MS } from "../async/time.ts";
 import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";
+import { GRACE_MS } from "../plugin/handler_run.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import type { RunProgress } from "../portal/portal.ts";
 import type { StepRecord } from "../portal/record.ts";
@@ -139,7 +140,8 @@ export class StepEngine {
     try {
       // Made before the timeout starts.
       const scope = await stepScope(runtime, installation, upgradeId, name, { attempt, signal, part });
-      return await withTimeout(runtime.time, signal, timeoutMs, async (signal) => await work({ ...scope, signal }));
+      const limits = { timeoutMs, graceMs: GRACE_MS };
+      return await withTimeout(runtime.time, signal, limits, async (signal) => await work({ ...scope, signal }));
     } catch (error) {
       if (runtime.signal.aborted) await this.#uncountAttempt(name, attempt);
       throw this.failed(name, error, retry);

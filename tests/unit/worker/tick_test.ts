@@ -211,7 +211,7 @@ describe("the built-in ticker", () => {
     let isBroken = true;
     made.app.upgrade("3", async () => {
       if (isBroken) throw new RetryAfterError(1);
-      await made.takes(isLong ? HOUR : SECOND);
+      await made.takes(isLong ? HOUR / 2 : SECOND);
     });
     const start = made.time.now();
     await made.install(2);
@@ -236,7 +236,7 @@ describe("app.tick()", () => {
     let isBroken = true;
     made.app.upgrade("3", async ({ memberId }) => {
       if (isBroken) throw new RetryAfterError(1);
-      await made.takes(numberOf(memberId) === 0 ? HOUR : 5 * SECOND);
+      await made.takes(numberOf(memberId) === 0 ? HOUR / 2 : 5 * SECOND);
     });
     await made.install(2);
     await made.update(0, 2);
