@@ -27,6 +27,13 @@ export interface EventHandler {
 export interface Turn {
   /** Returns whether the turn is over because other portals wait: the caller then suspends its run. */
   readonly yields: () => boolean;
+  /**
+   * Returns whether the portal may resume now after its process has ended. If another portal does so, the caller suspends
+   * its run, and the portal gets another turn after that one.
+   */
+  readonly takeAlone: () => boolean;
+  /** Lets other portals resume after the end of their process: this one has progressed. */
+  readonly endAlone: () => void;
 }
 
 /** The settings and services of one app. */

@@ -32,7 +32,10 @@ export interface UpgradeContext extends Steps {
   readonly from: string;
   /** Version of the portal after this run. */
   readonly to: string;
-  /** Number of this attempt, from 1. Attempts that sleep, are blocked or were cut off by a shutdown do not count. */
+  /**
+   * Number of this attempt, from 1. Attempts that sleep, are blocked, were suspended for other portals or cut off by a
+   * shutdown do not count. Attempts whose process ended count, until a step or a page is finished.
+   */
   readonly attempt: number;
   /**
    * `"run"`: an ordinary attempt.

@@ -35,6 +35,8 @@ export interface StepEngineOptions {
   readonly upgradeId: string;
   /** The retry policy of steps that have none of their own. */
   readonly retry: RetryPolicy;
+  /** Number of attempts before this one whose process ended at the first unfinished step. */
+  readonly deaths?: number;
   /** Ends the attempt. */
   readonly signal: AbortSignal;
   /** Runs no step: the handler ends at its first unfinished one. */
@@ -55,6 +57,7 @@ export class StepEngine {
   #runningStep: string | undefined;
   #suspended: Suspended | undefined;
   #hasEnded = false;
+  #hasRun = false;
   #hasFinishedOne = false;
   #unsavedProgress: RunProgress | undefined;
   #progressSavedAt = -Infinity;
@@ -139,7 +142,11 @@ export class StepEngine {
     onStepStarted?.(name, attempt);
     try {
       // Made before the timeout starts.
-      const scope = await stepScope(runtime, installation, upgradeId, name, { attempt, signal, part });
+      const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
+      this.#hasRun = true;
+      const scope = await stepScope(runtime, installation, upgradeId, name, {
+        ...{ attempt: attempt + repeats, signal, part },
+      });
       const limits = { timeoutMs, graceMs: GRACE_MS };
       return await withTimeout(runtime.time, signal, limits, async (signal) => await work({ ...scope, signal }));
     } catch (error) {

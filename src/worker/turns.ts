@@ -4,8 +4,8 @@ import type { Turn } from "../plugin/runtime.ts";
 
 /** A turn that has begun. */
 export interface TakenTurn extends Turn {
-  /** Returns whether `yields` has returned true. */
-  readonly hasYielded: () => boolean;
+  /** Returns the kind of turn that the portal needs next, if it was suspended for others in this one. */
+  readonly next: () => TurnKind | undefined;
   /** Frees the slot. */
   readonly end: () => void;
 }
@@ -24,14 +24,17 @@ export interface Turns {
   readonly close: () => void;
 }
 
-/** Fresh portals come before those whose run has had a turn. */
-export type TurnKind = "fresh" | "resumed";
+/**
+ * Fresh portals come before those whose run has had a turn, `resumed`. `alone`: a portal whose process has ended during its
+ * work. One such portal at a time has a turn, so that one that ends its process is not taken for the others.
+ */
+export type TurnKind = "fresh" | "resumed" | "alone";
 
 /** Time (ms) after which a run is suspended at its next step or page if other portals wait. */
 const TURN_MS = 30_000;
 
-/** While fresh portals keep coming, one of so many turns is for a run that was suspended. */
-const RESUMED_EVERY = 4;
+/** While fresh portals keep coming, one of so many turns is for another one. */
+const BEGUN_EVERY = 4;
 
 /** Returns `max` slots. */
 export function createTurns(time: Pick<Time, "monotonic">, max: number): Turns {
@@ -39,42 +42,67 @@ export function createTurns(time: Pick<Time, "monotonic">, max: number): Turns {
   const waiting: Readonly<Record<TurnKind, Set<(turn: TakenTurn | undefined) => void>>> = {
     fresh: new Set(),
     resumed: new Set(),
+    alone: new Set(),
   };
   const waitingForRoom = new Set<() => void>();
   let used = 0;
+  let isAloneTaken = false;
   let freshInARow = 0;
   let isClosed = false;
 
-  function begin(): TakenTurn {
+  function begin(kind: TurnKind): TakenTurn {
     used++;
     const startedAt = time.monotonic();
-    let hasYielded = false;
+    let isAlone = kind === "alone";
+    if (isAlone) isAloneTaken = true;
+    let next: TurnKind | undefined;
+    const endAlone = (): void => {
+      if (isAlone) isAloneTaken = false;
+      isAlone = false;
+    };
     return {
       yields: () => {
-        const isOver = time.monotonic() - startedAt >= TURN_MS && waiting.fresh.size + waiting.resumed.size > 0;
-        hasYielded ||= isOver;
+        const isOver = time.monotonic() - startedAt >= TURN_MS && size() > 0;
+        if (isOver) next = "resumed";
         return isOver;
       },
-      hasYielded: () => hasYielded,
+      takeAlone: () => {
+        if (!isAlone && (isAloneTaken || waiting.alone.size > 0)) next = "alone";
+        else isAlone = isAloneTaken = true;
+        return isAlone;
+      },
+      endAlone: () => {
+        endAlone();
+        fillSlots();
+      },
+      next: () => next,
       end: () => {
+        endAlone();
         used--;
         fillSlots();
       },
     };
   }
 
+  /** Returns the number of portals that could have a turn. */
+  function size(): number {
+    return waiting.fresh.size + waiting.resumed.size + (isAloneTaken ? 0 : waiting.alone.size);
+  }
+
   function nextKind(): TurnKind {
-    const isResumed = waiting.resumed.size > 0 && (waiting.fresh.size === 0 || freshInARow >= RESUMED_EVERY - 1);
-    freshInARow = isResumed ? 0 : freshInARow + 1;
-    return isResumed ? "resumed" : "fresh";
+    const isAlone = !isAloneTaken && waiting.alone.size > 0;
+    const hasBegun = isAlone || waiting.resumed.size > 0;
+    const isFresh = waiting.fresh.size > 0 && !(hasBegun && freshInARow >= BEGUN_EVERY - 1);
+    freshInARow = isFresh ? freshInARow + 1 : 0;
+    return isFresh ? "fresh" : isAlone ? "alone" : "resumed";
   }
 
   function fillSlots(): void {
-    while (used < max && waiting.fresh.size + waiting.resumed.size > 0) {
-      const queue = waiting[nextKind()];
-      const resolve = queue.values().next().value!;
-      queue.delete(resolve);
-      resolve(begin());
+    while (used < max && size() > 0) {
+      const kind = nextKind();
+      const resolve = waiting[kind].values().next().value!;
+      waiting[kind].delete(resolve);
+      resolve(begin(kind));
     }
     if (waiting.fresh.size < max) releaseAll(waitingForRoom);
   }
@@ -82,8 +110,8 @@ export function createTurns(time: Pick<Time, "monotonic">, max: number): Turns {
   return {
     isFree: () => used < max,
     take: (kind) => {
-      // Nobody waits while a slot is free.
-      if (used < max) return Promise.resolve(begin());
+      // While a slot is free, only those wait that have to be alone.
+      if (used < max && !(kind === "alone" && isAloneTaken)) return Promise.resolve(begin(kind));
       if (isClosed) return Promise.resolve(undefined);
       return new Promise((resolve) => waiting[kind].add(resolve));
     },

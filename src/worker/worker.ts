@@ -88,10 +88,11 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
         const handled = total.handled + processed.handled;
         total = { ...processed, handled, failed: total.failed + processed.failed };
         for (const deliveryId of awaited) settle(deliveryId, "deferred");
-        kind = isSuspended(turn, processed) ? "resumed" : "fresh";
+        const next = nextKind(turn, processed);
         first = undefined;
         turn.end();
-        if (pending.size === 0 && kind === "fresh") break;
+        if (pending.size === 0 && next === undefined) break;
+        kind = next ?? "fresh";
         turn = await turns.take(kind);
       }
       return total;
@@ -103,9 +104,10 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
     }
   }
 
-  /** Returns whether a run was suspended because its turn was over, and is due. */
-  function isSuspended(turn: TakenTurn, { released }: ProcessedPortal): boolean {
-    return turn.hasYielded() && released?.due !== undefined && entryTime(released.due) <= runtime.clock();
+  /** Returns the kind of the portal's next turn, if its run was suspended for other portals and is due. */
+  function nextKind(turn: TakenTurn, { released }: ProcessedPortal): TurnKind | undefined {
+    const isDue = released?.due !== undefined && entryTime(released.due) <= runtime.clock();
+    return isDue ? turn.next() : undefined;
   }
 
   return {

@@ -62,9 +62,9 @@ describe("createTurns()", () => {
     take("a");
     await time.elapse(TURN_MS);
     const turn = taken.get("a")!;
-    assert.deepEqual([turn.yields(), turn.hasYielded()], [false, false]);
+    assert.deepEqual([turn.yields(), turn.next()], [false, undefined]);
     take("b", "resumed");
-    assert.deepEqual([turn.yields(), turn.hasYielded()], [true, true]);
+    assert.deepEqual([turn.yields(), turn.next()], [true, "resumed"]);
     turn.end();
     take("c");
     await time.elapse(TURN_MS - 1);
@@ -86,6 +86,40 @@ describe("createTurns()", () => {
     taken.get("a")!.end();
     await time.elapse(0);
     assert.equal(hasRoom, true);
+  });
+
+  it("lets one portal at a time resume alone, until it has progressed", async () => {
+    const { time, begun, take, taken } = taking(3);
+    for (const name of ["a", "b"]) take(name);
+    await time.elapse(0);
+    const [a, b] = ["a", "b"].map((name) => taken.get(name)!);
+    assert.deepEqual([a!.takeAlone(), a!.takeAlone(), a!.next()], [true, true, undefined]);
+    assert.deepEqual([b!.takeAlone(), b!.next()], [false, "alone"]);
+    b!.end();
+    for (const name of ["b again", "c"]) take(name, "alone");
+    take("fresh");
+    await time.elapse(0);
+    assert.deepEqual(begun, ["a", "b", "fresh"]);
+    a!.endAlone();
+    await time.elapse(0);
+    assert.deepEqual(begun, ["a", "b", "fresh", "b again"]);
+    const again = taken.get("b again")!;
+    assert.equal(again.takeAlone(), true);
+    a!.end();
+    again.end();
+    await time.elapse(0);
+    assert.deepEqual(begun, ["a", "b", "fresh", "b again", "c"]);
+  });
+
+  it("does not end a turn for portals that have to wait until another has progressed", async () => {
+    const { time, take, taken } = taking(2);
+    for (const name of ["a", "b"]) take(name);
+    await time.elapse(TURN_MS);
+    taken.get("a")!.takeAlone();
+    take("c", "alone");
+    assert.equal(taken.get("b")!.yields(), false);
+    taken.get("a")!.endAlone();
+    assert.equal(taken.get("b")!.yields(), true);
   });
 
   it("lets nobody wait once it is closed", async () => {
