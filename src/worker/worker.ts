@@ -66,7 +66,7 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
   async function run(
     memberId: string,
     { pending, waiters }: Pick<PortalQueue, "pending" | "waiters">,
-    accepted: AcceptedDelivery | undefined,
+    first: AcceptedDelivery | undefined,
   ): Promise<ProcessedPortal> {
     const settle: Settle = (deliveryId, result) => {
       pending.delete(deliveryId);
@@ -74,33 +74,42 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       waiters.delete(deliveryId);
     };
     let total: ProcessedPortal = { handled: 0, failed: 0 };
-    let kind: TurnKind = "fresh";
-    let first = accepted;
-    const { signal, unlink } = linkedSignal(runtime.signal);
     try {
-      let turn = await turns.take(kind);
+      let turn = await turns.take("fresh");
       await afterAnswers();
       while (turn !== undefined) {
         const awaited = [...waiters.keys()];
         pending.clear();
-        const scope = { ...options, runtime: { ...runtime, signal, turn } };
-        const processed = await processPortal(scope, memberId, first, settle);
+        const processed = await processInTurn(turn, memberId, first, settle);
         const handled = total.handled + processed.handled;
         total = { ...processed, handled, failed: total.failed + processed.failed };
         for (const deliveryId of awaited) settle(deliveryId, "deferred");
-        const next = nextKind(turn, processed);
+        // While the portal waits again, it holds no event.
         first = undefined;
-        turn.end();
+        const next = nextKind(turn, processed);
         if (pending.size === 0 && next === undefined) break;
-        kind = next ?? "fresh";
-        turn = await turns.take(kind);
+        turn = await turns.take(next ?? "fresh");
       }
       return total;
     } finally {
-      unlink();
       // In the same turn of the event loop as the last look at `pending`: nothing may be added to a queue that has ended.
       queues.delete(memberId);
       for (const deliveryId of waiters.keys()) settle(deliveryId, "deferred");
+    }
+  }
+
+  async function processInTurn(
+    turn: TakenTurn,
+    memberId: string,
+    first: AcceptedDelivery | undefined,
+    settle: Settle,
+  ): Promise<ProcessedPortal> {
+    const { signal, unlink } = linkedSignal(runtime.signal);
+    try {
+      return await processPortal({ ...options, runtime: { ...runtime, signal, turn } }, memberId, first, settle);
+    } finally {
+      unlink();
+      turn.end();
     }
   }
 
