@@ -36,14 +36,13 @@ const TURN_MS = 30_000;
 /** While fresh portals keep coming, one of so many turns is for another one. */
 const BEGUN_EVERY = 4;
 
+/** The functions that begin the turns of the portals that wait. */
+type Waiting = Readonly<Record<TurnKind, Set<(turn: TakenTurn | undefined) => void>>>;
+
 /** Returns `max` slots. */
 export function createTurns(time: Pick<Time, "monotonic">, max: number): Turns {
   /** In the order in which they came. */
-  const waiting: Readonly<Record<TurnKind, Set<(turn: TakenTurn | undefined) => void>>> = {
-    fresh: new Set(),
-    resumed: new Set(),
-    alone: new Set(),
-  };
+  const waiting: Waiting = { fresh: new Set(), resumed: new Set(), alone: new Set() };
   const waitingForRoom = new Set<() => void>();
   let used = 0;
   let isAloneTaken = false;
@@ -89,17 +88,10 @@ export function createTurns(time: Pick<Time, "monotonic">, max: number): Turns {
     return waiting.fresh.size + waiting.resumed.size + (isAloneTaken ? 0 : waiting.alone.size);
   }
 
-  function nextKind(): TurnKind {
-    const isAlone = !isAloneTaken && waiting.alone.size > 0;
-    const hasBegun = isAlone || waiting.resumed.size > 0;
-    const isFresh = waiting.fresh.size > 0 && !(hasBegun && freshInARow >= BEGUN_EVERY - 1);
-    freshInARow = isFresh ? freshInARow + 1 : 0;
-    return isFresh ? "fresh" : isAlone ? "alone" : "resumed";
-  }
-
   function fillSlots(): void {
     while (used < max && size() > 0) {
-      const kind = nextKind();
+      const kind = nextKind(waiting, isAloneTaken, freshInARow);
+      freshInARow = kind === "fresh" ? freshInARow + 1 : 0;
       const resolve = waiting[kind].values().next().value!;
       waiting[kind].delete(resolve);
       resolve(begin(kind));
@@ -125,6 +117,14 @@ export function createTurns(time: Pick<Time, "monotonic">, max: number): Turns {
       releaseAll(waitingForRoom);
     },
   };
+}
+
+/** Returns the kind of the next turn. Some portal waits for one. */
+function nextKind({ fresh, resumed, alone }: Waiting, isAloneTaken: boolean, freshInARow: number): TurnKind {
+  const isAlone = !isAloneTaken && alone.size > 0;
+  const hasBegun = isAlone || resumed.size > 0;
+  if (fresh.size > 0 && !(hasBegun && freshInARow >= BEGUN_EVERY - 1)) return "fresh";
+  return isAlone ? "alone" : "resumed";
 }
 
 function releaseAll(resolvers: Set<(value: undefined) => void>): void {

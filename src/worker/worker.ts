@@ -80,13 +80,13 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       while (turn !== undefined) {
         const awaited = [...waiters.keys()];
         pending.clear();
-        const processed = await processInTurn(turn, memberId, first, settle);
+        const processed = await processInTurn(options, turn, memberId, first, settle);
         const handled = total.handled + processed.handled;
         total = { ...processed, handled, failed: total.failed + processed.failed };
         for (const deliveryId of awaited) settle(deliveryId, "deferred");
         // While the portal waits again, it holds no event.
         first = undefined;
-        const next = nextKind(turn, processed);
+        const next = nextKind(turn, processed, runtime.clock());
         if (pending.size === 0 && next === undefined) break;
         turn = await turns.take(next ?? "fresh");
       }
@@ -96,27 +96,6 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       queues.delete(memberId);
       for (const deliveryId of waiters.keys()) settle(deliveryId, "deferred");
     }
-  }
-
-  async function processInTurn(
-    turn: TakenTurn,
-    memberId: string,
-    first: AcceptedDelivery | undefined,
-    settle: Settle,
-  ): Promise<ProcessedPortal> {
-    const { signal, unlink } = linkedSignal(runtime.signal);
-    try {
-      return await processPortal({ ...options, runtime: { ...runtime, signal, turn } }, memberId, first, settle);
-    } finally {
-      unlink();
-      turn.end();
-    }
-  }
-
-  /** Returns the kind of the portal's next turn, if its run was suspended for other portals and is due. */
-  function nextKind(turn: TakenTurn, { released }: ProcessedPortal): TurnKind | undefined {
-    const isDue = released?.due !== undefined && entryTime(released.due) <= runtime.clock();
-    return isDue ? turn.next() : undefined;
   }
 
   return {
@@ -137,4 +116,27 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       while (queues.size > 0) await Promise.all(Array.from(queues.values(), ({ done }) => done));
     },
   };
+}
+
+async function processInTurn(
+  options: WorkerOptions,
+  turn: TakenTurn,
+  memberId: string,
+  first: AcceptedDelivery | undefined,
+  settle: Settle,
+): Promise<ProcessedPortal> {
+  const { runtime } = options;
+  const { signal, unlink } = linkedSignal(runtime.signal);
+  try {
+    return await processPortal({ ...options, runtime: { ...runtime, signal, turn } }, memberId, first, settle);
+  } finally {
+    unlink();
+    turn.end();
+  }
+}
+
+/** Returns the kind of the portal's next turn, if its run was suspended for other portals and is due. */
+function nextKind(turn: TakenTurn, { released }: ProcessedPortal, now: number): TurnKind | undefined {
+  const isDue = released?.due !== undefined && entryTime(released.due) <= now;
+  return isDue ? turn.next() : undefined;
 }
