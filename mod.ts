@@ -80,6 +80,7 @@ export {
   verificationRules,
 } from "./src/plugin/verification_policy.ts";
 export type { UnverifiedBounds } from "./src/portal/unverified_bounds.ts";
+export type { HandlerOptions } from "./src/app/registry.ts";
 export type { PluginHost } from "./src/plugin/host.ts";
 export type { Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {

@@ -63,11 +63,11 @@ export function createApp(options: AppOptions): App {
   };
   const logFullInbox = createFullInboxLog(runtime);
   const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake, logFullInbox });
-  const tick = createTicker(runtime, worker, verifier);
+  const ticker = createTicker(runtime, worker, verifier);
   const { fetch, clock, random } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, verifier, worker, checks, tick },
+    ...{ runtime, registry, verifier, worker, checks, ticker },
     host: { ...keys, fetch, portalFetch, clock, random, credentials, appInfo, isAdministrator },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
@@ -85,8 +85,8 @@ export function createApp(options: AppOptions): App {
       registry.addPlugin(plugin as unknown as Plugin);
       return app as never;
     },
-    on: (events, handler) => {
-      registry.addHandler([events].flat() as string[], handler as AnyHandler);
+    on: (events, handler, options) => {
+      registry.addHandler([events].flat() as string[], handler as AnyHandler, options);
       return app;
     },
     upgrade: (range, handler, options) => {
@@ -101,7 +101,7 @@ export function createApp(options: AppOptions): App {
     start: lifecycle.start,
     tick: async (options) => {
       await lifecycle.start();
-      return await tick(options, { awaitsVerification: true });
+      return await ticker.tick(options);
     },
     plan: (query) => plan(storage, registry.upgrades, query),
     check: checks.check,
@@ -166,7 +166,7 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
     onInboxFull: logFullInbox,
     ...defined({ refresh: credentials.refreshForeign }),
   });
-  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks });
+  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks, concurrency: settings.concurrency });
   return { checks, verifier, worker };
 }
 

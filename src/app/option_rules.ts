@@ -44,6 +44,7 @@ export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
   versions: option.value("a version scheme, such as coerced()", hasFunction("parse")),
   limits: option.object(LIMIT_RULES),
   retry: option.object(RETRY_RULES),
+  concurrency: option.number({ min: 1, isWhole: true }),
   tickEveryMs: orFalse(duration),
   checks: orFalse(option.object(CHECK_RULES)),
   oauthHosts: (value, path) =>

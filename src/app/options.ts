@@ -36,6 +36,14 @@ export interface AppOptions {
   /** How failed upgrades and handlers are retried; those with a policy of their own override it. */
   readonly retry?: RetryPolicy;
   /**
+   * Maximum number of portals that this process works on at a time. Others wait, in the storage. Portals that are new to the
+   * queue come before those whose upgrades have had 30 seconds: these are suspended at their next step or page. A whole
+   * number. Minimum: 1.
+   *
+   * @default 64
+   */
+  readonly concurrency?: number;
+  /**
    * Milliseconds between two ticks that the app makes by itself while it runs, or `false` for none. Minimum: 1.
    *
    * The default is `false` on hosts that suspend a program that answers no request (Deno Deploy, AWS Lambda, Cloud Run):
@@ -122,7 +130,7 @@ export interface Limits extends RequestLimits {
   /**
    * Milliseconds that `close()` waits for work in progress before it aborts it. Minimum: 1.
    *
-   * @default 10000
+   * @default 5000, and 3000 on Deno Deploy, which stops a program soon after it has told it to end
    */
   readonly closeMs: number;
   /**

@@ -13,7 +13,7 @@ import type { CheckPolicy } from "../worker/checks.ts";
 import { bodyLimit } from "./body_limit.ts";
 import { OPTION_RULES } from "./option_rules.ts";
 import type { AppOptions, Limits, Simulation } from "./options.ts";
-import { isLongLived } from "./startup_warnings.ts";
+import { defaultCloseMs, isLongLived } from "./startup_warnings.ts";
 
 /** Validated options with all defaults. */
 export interface Settings extends
@@ -24,6 +24,7 @@ export interface Settings extends
       | "acknowledge"
       | "versions"
       | "retry"
+      | "concurrency"
       | "tickEveryMs"
       | "oauthHosts"
       | "oauthTimeoutMs"
@@ -56,11 +57,10 @@ const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"]
 
 const DEFAULT_CHECKS: CheckPolicy = { afterContactMs: 15 * 60 * 1000, silentPortalMs: 7 * 24 * 60 * 60 * 1000 };
 
-const DEFAULT_LIMITS: Omit<Limits, "bodyBytes"> = {
+const DEFAULT_LIMITS: Omit<Limits, "bodyBytes" | "closeMs"> = {
   ...DECODE_LIMITS,
   bodyTimeoutMs: 10_000,
   acknowledgeMs: 20_000,
-  closeMs: 10_000,
   leaseMs: 30_000,
   retentionMs: 30 * 24 * 60 * 60 * 1000,
 };
@@ -73,11 +73,12 @@ const DEFAULT_LIMITS: Omit<Limits, "bodyBytes"> = {
 export function settingsOf(options: AppOptions & Simulation): Settings {
   checkOptions("cannot create an app", options, OPTION_RULES);
   const { storage, retry = {}, acknowledge = "stored", versions = coerced(), oauthTimeoutMs = 5000 } = options;
+  const { concurrency = 64 } = options;
   const oauthHosts = (options.oauthHosts ?? OAUTH_HOSTS).map(oauthOrigin);
   const tickEveryMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
   const { bodyBytes, loweredFrom } = bodyLimit(storage.capabilities, options.limits?.bodyBytes);
   return {
-    ...{ storage, retry, acknowledge, versions, oauthHosts, oauthTimeoutMs, tickEveryMs },
+    ...{ storage, retry, acknowledge, versions, oauthHosts, oauthTimeoutMs, concurrency, tickEveryMs },
     limits: { ...limitsOf(options), bodyBytes },
     ...defined({ bodyBytesLoweredFrom: loweredFrom }),
     keys: keysOf(options),
@@ -96,7 +97,7 @@ export function settingsOf(options: AppOptions & Simulation): Settings {
 }
 
 function limitsOf({ limits = {} }: AppOptions): Omit<Limits, "bodyBytes"> {
-  return { ...DEFAULT_LIMITS, ...defined(limits) };
+  return { ...DEFAULT_LIMITS, closeMs: defaultCloseMs(), ...defined(limits) };
 }
 
 function keysOf({ clientId, clientSecret }: AppOptions): Settings["keys"] {

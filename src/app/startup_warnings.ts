@@ -18,11 +18,13 @@ interface Host {
   readonly losesFiles: boolean;
   /** It suspends a program that answers no request, so timers do not fire in time. */
   readonly suspendsIdle?: true;
+  /** Milliseconds that an app may take to finish its work before it stops the program. */
+  readonly closeMs?: number;
 }
 
 // In order: Cloud Run may run on Kubernetes.
 const HOSTS: readonly Host[] = [
-  { name: "Deno Deploy", variable: "DENO_DEPLOYMENT_ID", losesFiles: true, suspendsIdle: true },
+  { name: "Deno Deploy", variable: "DENO_DEPLOYMENT_ID", losesFiles: true, suspendsIdle: true, closeMs: 3000 },
   { name: "AWS Lambda", variable: "AWS_LAMBDA_FUNCTION_NAME", losesFiles: true, suspendsIdle: true },
   { name: "Cloud Run", variable: "K_SERVICE", losesFiles: true, suspendsIdle: true },
   { name: "Heroku", variable: "DYNO", losesFiles: true },
@@ -74,6 +76,11 @@ export function startupWarnings(
 /** Returns whether timers of this process fire in time. */
 export function isLongLived(environment: RuntimeEnvironment = runtimeEnvironment()): boolean {
   return hostOf(environment)?.suspendsIdle !== true;
+}
+
+/** Returns how long (ms) `close()` waits for work in progress by default. */
+export function defaultCloseMs(environment: RuntimeEnvironment = runtimeEnvironment()): number {
+  return hostOf(environment)?.closeMs ?? 5000;
 }
 
 function hostOf({ variable, isWorker }: RuntimeEnvironment): Omit<Host, "variable"> | undefined {

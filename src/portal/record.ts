@@ -36,6 +36,18 @@ export interface UpgradeJournal {
   readonly steps: Readonly<Record<string, StepRecord>>;
 }
 
+/** An attempt that has begun. It is removed when the attempt ends, however it ends: if it is there, the process has ended. */
+export interface AttemptUnderWay {
+  /** Progress of the run when the attempt began: number of finished steps and of items of `pages`. */
+  readonly finished: number;
+  /** Whether no other portal whose process had ended was resumed in the process meanwhile. */
+  readonly isAlone?: true;
+  /** Number of attempts since the run last progressed whose process ended. */
+  readonly deaths: number;
+  /** The number of them that were alone. */
+  readonly deathsAlone: number;
+}
+
 /** The right to work on a portal. Its holder writes by compare-and-set on the record that contains the lease. */
 export interface Lease {
   /** Unique for each acquisition. */
@@ -78,7 +90,7 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims"> {
   /** `ts` of the newest event that was applied. */
   readonly latestTs: number;
   /** The current run with the journals of its upgrades, the current one last. */
-  readonly run?: PortalRun & { readonly journal: readonly UpgradeJournal[] };
+  readonly run?: PortalRun & { readonly journal: readonly UpgradeJournal[]; readonly underWay?: AttemptUnderWay };
   /** Number of rollbacks. It is part of the idempotency keys of steps: a step that runs again after a rollback is new. */
   readonly rollbacks?: number;
   /** Number of deliveries so far. The holder of the lease compares it to see whether more have arrived. */
@@ -211,10 +223,10 @@ const SNAPSHOT: Readonly<Record<keyof Portal, true>> = {
 export function snapshot(record: PortalRecord): Portal {
   const { run, claims, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
   const shown = describeClaims(claims ?? {});
-  return { ...rest, ...(run && { run: withoutJournal(run) }), ...(shown.length > 0 && { claims: shown }) };
+  return { ...rest, ...(run && { run: publicRun(run) }), ...(shown.length > 0 && { claims: shown }) };
 }
 
-function withoutJournal({ journal: _, ...run }: NonNullable<PortalRecord["run"]>): PortalRun {
+function publicRun({ journal: _j, underWay: _u, ...run }: NonNullable<PortalRecord["run"]>): PortalRun {
   return run;
 }
 

@@ -1,28 +1,32 @@
 /** One attempt at one upgrade, from its count in the portal's record to its outcome there. */
-import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
-import { UpgradeError } from "../errors.ts";
+import { NonRetriableError, UpgradeError } from "../errors.ts";
 import { withFields } from "../logger.ts";
 import type { HandlerContext } from "../plugin/context.ts";
+import { createHandlerRun } from "../plugin/handler_run.ts";
 import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
-import {
-  blockedReasonOf,
-  countsAsAttempt,
-  maxAttemptsOf,
-  nextRetryDelay,
-  type RetryPolicy,
-  unitHash,
-} from "../retry.ts";
+import { blockedReasonOf, countsAsAttempt, nextRetryDelay, type RetryPolicy, unitHash } from "../retry.ts";
 import { recordBlock } from "./block.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import type { Installation } from "./installation.ts";
 import { Suspended } from "./interruptions.ts";
-import { stepOf, withApplied, withAttempt, withoutAttempt, withoutStepAttempt, withSleep } from "./run_record.ts";
+import {
+  stepOf,
+  withApplied,
+  withAttempt,
+  withAttemptEnded,
+  withoutAttempt,
+  withoutStepAttempt,
+  withSleep,
+} from "./run_record.ts";
 import { StepEngine } from "./step_engine.ts";
 import { createSteps } from "./step_kinds.ts";
+
+/** Number of attempts whose process ended while they were alone, after which the upgrade is parked. */
+const MAX_DEATHS_ALONE = 3;
 
 /** An attempt that has started. */
 interface Attempt {
@@ -37,7 +41,7 @@ interface Attempt {
  * Runs the handler of an upgrade once, and records that the upgrade is applied.
  *
  * @throws {UpgradeError} if the handler failed; the failure is in the record
- * @throws {Suspended} if the handler sleeps, or the portal is blocked
+ * @throws {Suspended} if the handler sleeps, its turn is over, it must not resume yet, or the portal is blocked
  * @throws the reason of `ctx.signal` if the app closes
  * @throws {RemovedError} if the app was removed from the portal
  * @throws {LeaseLostError} if another worker has taken the lease
@@ -51,29 +55,34 @@ export async function attemptUpgrade(
 ): Promise<void> {
   const { id: upgradeId } = upgrade;
   const retry = upgrade.retry ?? runtime.retry;
-  const record = await installation.update((record) => withAttempt(record, upgradeId, change.from, runtime.clock()));
+  // Its process has ended during the last attempt: the portals for which that is so resume one at a time.
+  const isAlone = installation.record().run?.underWay !== undefined;
+  if (isAlone && runtime.turn?.takeAlone() === false) throw new Suspended(runtime.clock());
+  const begin = { from: change.from, now: runtime.clock(), isAlone };
+  const record = await installation.update((record) => withAttempt(record, upgradeId, begin));
   const failures = record.failure?.upgradeId === upgradeId ? record.failure.attempts : 0;
-  const starts = record.run!.current!.attempt;
-  const number = Math.max(failures + 1, starts);
+  const { deaths, deathsAlone } = record.run!.underWay!;
+  // Only failures use up attempts; the handler sees the attempts whose process ended as well.
+  const number = failures + 1;
+  const shown = Math.max(number, record.run!.current!.attempt);
   const signal = AbortSignal.any([ctx.signal, installation.signal]);
+  const handlerRun = createHandlerRun(runtime, { memberId: change.memberId, upgradeId }, signal, upgrade.timeoutMs);
   const report = (step: string, attempt: number) => ({ ...change, upgradeId, step, attempt });
   const engine = new StepEngine({
-    ...{ runtime, installation, upgradeId, retry, signal },
+    ...{ runtime, installation, upgradeId, retry, signal: handlerRun.signal, deaths },
     onStepStarted: (step, attempt) => notify(runtime, "stepStarted", report(step, attempt)),
-    onStepFinished: (step, attempt) => notify(runtime, "stepFinished", report(step, attempt)),
+    onStepFinished: (step, attempt) => {
+      handlerRun.restart();
+      runtime.turn?.endAlone();
+      notify(runtime, "stepFinished", report(step, attempt));
+    },
   });
   try {
-    // Had the last attempt failed, it would be in the record: its process must have ended.
-    if (starts > maxAttemptsOf(retry)) {
-      throw new Error(`it was started ${starts - 1} times, and its process ended each time`);
+    if (deathsAlone >= MAX_DEATHS_ALONE) {
+      throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
     }
-    const context = makeUpgradeContext(ctx, engine, record, change, { attempt: number, mode: "run" });
-    await withTimeout(
-      runtime.time,
-      signal,
-      upgrade.timeoutMs,
-      (signal) => upgrade.handler({ ...context, signal }),
-    );
+    const context = makeUpgradeContext(ctx, engine, record, change, { attempt: shown, mode: "run" });
+    await handlerRun.run(() => upgrade.handler(context));
     if (engine.suspended !== undefined) throw engine.suspended;
   } catch (error) {
     engine.end();
@@ -121,14 +130,14 @@ async function recordInterruption(
   const { upgrade, engine } = attempt;
   const { suspended } = engine;
   if (suspended !== undefined) {
-    await installation.update((record) => withSleep(withoutAttempt(record), suspended.until));
+    await installation.update((record) => withSleep(withAttemptEnded(withoutAttempt(record)), suspended.until));
     throw suspended;
   }
   const step = engine.failedStep(error)?.name;
   // Cut off by a shutdown.
   if (ctx.signal.aborted) {
     await installation.update((record) => {
-      const uncounted = withoutAttempt(record);
+      const uncounted = withAttemptEnded(withoutAttempt(record));
       return step === undefined ? uncounted : withoutStepAttempt(uncounted, upgrade.id, step);
     });
     throw ctx.signal.reason;
@@ -161,7 +170,7 @@ async function recordFailure(
   };
   await installation.update((record) => {
     // The failure of a step counts as an attempt at the step, and not at the upgrade.
-    let next = step !== undefined || !isCounted ? withoutAttempt(record) : record;
+    let next = withAttemptEnded(step !== undefined || !isCounted ? withoutAttempt(record) : record);
     if (step !== undefined && !isCounted) next = withoutStepAttempt(next, upgradeId, step);
     if (blockedOn !== undefined) return next;
     const { blocked: _, ...rest } = next;

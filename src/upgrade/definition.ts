@@ -32,7 +32,10 @@ export interface UpgradeContext extends Steps {
   readonly from: string;
   /** Version of the portal after this run. */
   readonly to: string;
-  /** Number of this attempt, from 1. Attempts that sleep, are blocked or were cut off by a shutdown do not count. */
+  /**
+   * Number of this attempt, from 1. Attempts that sleep, are blocked, were suspended for other portals or cut off by a
+   * shutdown do not count. Attempts whose process ended count, until a step or a page is finished.
+   */
   readonly attempt: number;
   /**
    * `"run"`: an ordinary attempt.
@@ -60,9 +63,10 @@ export interface UpgradeOptions {
    */
   readonly id?: string;
   /**
-   * Milliseconds after which an attempt fails and its `signal` is aborted. Minimum: 1. Maximum: 2147483647.
+   * Milliseconds after which an attempt fails and its `signal` is aborted. They count from the last recorded step or page,
+   * or from the start of the attempt. Minimum: 1. Maximum: 2147483647.
    *
-   * @default no timeout
+   * @default 3600000 (1 hour)
    */
   readonly timeoutMs?: number;
   /**
@@ -79,6 +83,8 @@ export interface UpgradeOptions {
    */
   readonly requires?: { readonly scope: string | readonly string[] };
 }
+
+const UPGRADE_TIMEOUT_MS = 60 * 60 * 1000;
 
 const OPTION_RULES: OptionRules<UpgradeOptions> = {
   id: option.text("a text that identifies the upgrade"),
@@ -108,7 +114,7 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   /** Returns whether a portal that goes up from `version` to `target` needs this upgrade. */
   readonly covers: (version: string, target: string) => boolean;
   readonly handler: (ctx: Context) => void | Promise<void>;
-  readonly timeoutMs?: number;
+  readonly timeoutMs: number;
   readonly retry?: RetryPolicy;
   /** Scopes that the portal must have granted. */
   readonly scope: readonly string[];
@@ -127,14 +133,15 @@ export function defineUpgrade<Context extends UpgradeContext>(
   const written = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
   checkOptions(`cannot register upgrade ${JSON.stringify(written)}`, options, OPTION_RULES);
   if (typeof handler !== "function") throw refusal(written, `its handler is ${typeof handler}, wanted a function`);
-  const { id, timeoutMs, retry, requires } = options;
+  const { id, timeoutMs = UPGRADE_TIMEOUT_MS, retry, requires } = options;
   return {
     id: id ?? written,
     range: written,
     ...(typeof range !== "string" ? entering(range, written) : isVersion(range) ? crossing(range) : leaving(written)),
     handler,
     scope: requires === undefined ? [] : [requires.scope].flat(),
-    ...defined({ timeoutMs, retry }),
+    timeoutMs,
+    ...defined({ retry }),
   };
 }
 

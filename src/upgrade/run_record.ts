@@ -2,15 +2,52 @@
 import type { RunProgress } from "../portal/portal.ts";
 import type { PortalRecord, StepRecord } from "../portal/record.ts";
 
-/** The record with one more started attempt at an upgrade, in a new run if there is none. `from`: see `PortalRun`. */
-export function withAttempt(record: PortalRecord, upgradeId: string, from: string, now: number): PortalRecord {
-  const run = record.run ?? { id: String(now).padStart(14, "0"), from, startedAt: now, journal: [] };
-  const attempt = run.current?.upgradeId === upgradeId ? run.current.attempt + 1 : 1;
-  const { wakeAt: _, ...rest } = run;
+/**
+ * The record with one more started attempt at an upgrade, in a new run if there is none. `from`: see `PortalRun`.
+ * `isAlone`: see `AttemptUnderWay`. If the process of the attempt before it has ended, after the run progressed, the
+ * attempt is the first one again; the step that was interrupted has not used up one of its attempts.
+ */
+export function withAttempt(
+  record: PortalRecord,
+  upgradeId: string,
+  { from, now, isAlone }: { readonly from: string; readonly now: number; readonly isAlone: boolean },
+): PortalRecord {
+  const { underWay: dead, wakeAt: _, ...run } = record.run ??
+    { id: String(now).padStart(14, "0"), from, startedAt: now, journal: [] };
+  const finished = progressOf(run);
+  const hasProgressed = dead !== undefined && finished > dead.finished;
+  const deaths = dead === undefined ? 0 : hasProgressed ? 1 : dead.deaths + 1;
+  const deathsAlone = dead === undefined || hasProgressed ? 0 : dead.deathsAlone + Number(dead.isAlone === true);
+  const started = run.current?.upgradeId === upgradeId ? run.current.attempt : 0;
+  const attempt = hasProgressed ? 1 : started + 1;
   const journal = run.journal.some((entry) => entry.upgradeId === upgradeId)
     ? run.journal
     : [...run.journal, { upgradeId, steps: {} }];
-  return { ...record, run: { ...rest, current: { upgradeId, attempt }, journal } };
+  const underWay = { finished, deaths, deathsAlone, ...(isAlone ? { isAlone } as const : {}) };
+  const next = { ...record, run: { ...run, current: { upgradeId, attempt }, journal, underWay } };
+  const interrupted = dead && latestBegun(next, upgradeId);
+  return interrupted === undefined ? next : withoutStepAttempt(next, upgradeId, interrupted);
+}
+
+/** Returns a number that rises with each finished step or page. */
+function progressOf({ journal }: Pick<NonNullable<PortalRecord["run"]>, "journal">): number {
+  const steps = journal.flatMap(({ steps }) => Object.values(steps));
+  return steps.reduce((sum, { state, done = 0 }) => sum + done + Number(state === "done"), 0);
+}
+
+/** Returns the step of an upgrade that was started last, and is not known to have ended. */
+function latestBegun(record: PortalRecord, upgradeId: string): string | undefined {
+  const steps = record.run?.journal.find((entry) => entry.upgradeId === upgradeId)?.steps ?? {};
+  return Object.entries(steps).filter(([, { state, attempts }]) => state === "begun" && attempts > 0)
+    .reduce<[string, StepRecord] | undefined>((last, step) => last && last[1].at > step[1].at ? last : step, undefined)
+    ?.[0];
+}
+
+/** The record with the attempt that is under way ended. */
+export function withAttemptEnded(record: PortalRecord): PortalRecord {
+  if (record.run === undefined) return record;
+  const { underWay: _, ...run } = record.run;
+  return { ...record, run };
 }
 
 /** The record with the started attempt not counted. */
@@ -34,7 +71,10 @@ export function withApplied(
   at: number,
 ): PortalRecord {
   if (record.run?.current?.upgradeId !== upgradeId) return record;
-  const { failure: _f, blocked: _b, run: { current: _c, ...run }, ...rest } = { ...record, run: record.run };
+  const { failure: _f, blocked: _b, run: { current: _c, underWay: _u, ...run }, ...rest } = {
+    ...record,
+    run: record.run,
+  };
   return { ...rest, run, applied: [...record.applied, { id: upgradeId, from, to, at }] };
 }
 

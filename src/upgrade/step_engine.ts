@@ -3,6 +3,7 @@ import { withTimeout } from "../async/with_timeout.ts";
 import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";
+import { GRACE_MS } from "../plugin/handler_run.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import type { RunProgress } from "../portal/portal.ts";
 import type { StepRecord } from "../portal/record.ts";
@@ -29,11 +30,13 @@ export interface FailedStep {
 }
 
 export interface StepEngineOptions {
-  readonly runtime: Pick<AppRuntime, "storage" | "clock" | "random" | "time" | "digest" | "signal">;
+  readonly runtime: Pick<AppRuntime, "storage" | "clock" | "random" | "time" | "digest" | "signal" | "turn">;
   readonly installation: Installation;
   readonly upgradeId: string;
   /** The retry policy of steps that have none of their own. */
   readonly retry: RetryPolicy;
+  /** Number of attempts before this one whose process ended at the first unfinished step. */
+  readonly deaths?: number;
   /** Ends the attempt. */
   readonly signal: AbortSignal;
   /** Runs no step: the handler ends at its first unfinished one. */
@@ -56,6 +59,8 @@ export class StepEngine {
   #runningStep: string | undefined;
   #suspended: Suspended | undefined;
   #hasEnded = false;
+  #hasRun = false;
+  #hasFinishedOne = false;
   #unsavedProgress: RunProgress | undefined;
   #progressSavedAt = -Infinity;
 
@@ -136,8 +141,13 @@ export class StepEngine {
     onStepStarted?.(name, attempt);
     try {
       // Made before the timeout starts.
-      const scope = await stepScope(runtime, installation, upgradeId, name, { attempt, signal, part });
-      return await withTimeout(runtime.time, signal, timeoutMs, async (signal) => await work({ ...scope, signal }));
+      const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
+      this.#hasRun = true;
+      const scope = await stepScope(runtime, installation, upgradeId, name, {
+        ...{ attempt: attempt + repeats, signal, part },
+      });
+      const limits = { timeoutMs, graceMs: GRACE_MS };
+      return await withTimeout(runtime.time, signal, limits, async (signal) => await work({ ...scope, signal }));
     } catch (error) {
       if (runtime.signal.aborted) await this.#uncountAttempt(name, attempt);
       throw this.failed(name, error, retry);
@@ -164,6 +174,17 @@ export class StepEngine {
     this.#progressSavedAt = now;
     const progress = this.#takeProgress();
     await this.options.installation.update((record) => withProgress(record, progress));
+  }
+
+  /** Reports that a step or a page is finished and recorded. */
+  reportFinished(name: string, attempt: number): void {
+    this.#hasFinishedOne = true;
+    this.options.onStepFinished?.(name, attempt);
+  }
+
+  /** Returns whether other portals have to get their turn now. Never before this attempt has finished a step or a page. */
+  isTurnOver(): boolean {
+    return this.#hasFinishedOne && this.options.runtime.turn?.yields() === true;
   }
 
   /** Ends the attempt until `wakeAt`. */

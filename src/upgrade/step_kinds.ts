@@ -25,7 +25,7 @@ function runStep<T>(
   run: (scope: StepScope) => T | Promise<T>,
   { undo, ...options }: StepOptions<T>,
 ): Promise<T> {
-  const { runtime: { storage, clock, random }, installation, onStepFinished } = engine.options;
+  const { runtime: { storage, clock, random }, installation } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
     engine.assertOptions(name, options);
     const finish = (value: T): T => {
@@ -35,6 +35,7 @@ function runStep<T>(
     if (recorded?.state === "done") {
       return finish(await loadResult<T>(storage, installation.record().memberId, name, recorded));
     }
+    if (engine.isTurnOver()) engine.suspend(clock());
     const attempt = engine.nextAttempt(name, recorded, options);
     await engine.record(name, { state: "begun", attempts: attempt, at: clock() });
     const value = await engine.runWork(name, attempt, options, run);
@@ -43,7 +44,7 @@ function runStep<T>(
         throw engine.failed(name, error, options.retry);
       });
     await engine.record(name, { state: "done", attempts: attempt, at: clock(), ...result });
-    onStepFinished?.(name, attempt);
+    engine.reportFinished(name, attempt);
     // Parsed, so that the handler sees the same value at the first time as after an interruption.
     return finish(json === undefined ? value : JSON.parse(json));
   });
@@ -56,13 +57,14 @@ function runPages<C>(
   page: (cursor: C, scope: StepScope) => PageResult<C> | Promise<PageResult<C>>,
   options: Omit<StepOptions<number>, "undo">,
 ): Promise<number> {
-  const { runtime: { clock }, onStepFinished } = engine.options;
+  const { runtime: { clock } } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
     engine.assertOptions(name, options);
     if (recorded?.state === "done") {
       engine.finished.push({ name });
       return recorded.done ?? 0;
     }
+    if (engine.isTurnOver()) engine.suspend(clock());
     let attempt = engine.nextAttempt(name, recorded, options);
     let cursor = recorded !== undefined && "cursor" in recorded ? recorded.cursor as C : start;
     let done = recorded?.done ?? 0;
@@ -78,10 +80,14 @@ function runPages<C>(
       );
       done += result.done;
       engine.setProgress({ done, ...defined({ total: result.total }) });
-      onStepFinished?.(name, attempt);
+      engine.reportFinished(name, attempt);
       if (result.next === null) break;
       cursor = result.next;
       attempt = 1;
+      if (engine.isTurnOver()) {
+        await engine.record(name, { state: "begun", attempts: 0, at: clock(), cursor, done });
+        engine.suspend(clock());
+      }
     }
     await engine.record(name, { state: "done", attempts: attempt, at: clock(), done });
     engine.finished.push({ name });

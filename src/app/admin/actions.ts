@@ -166,7 +166,7 @@ function withoutAttempts(record: PortalRecord, { clock, canRefresh }: AppRuntime
   const isKept = blocked?.on === "installation" && canAsk(tokens, now, canRefresh);
   const rest = { ...others, ...(isKept ? { blocked: { ...blocked, nextTryAt: now } } : {}) };
   if (run === undefined) return rest;
-  const { current, wakeAt: _wakeAt, ...kept } = run;
+  const { current, wakeAt: _wakeAt, underWay, ...kept } = run;
   const journal = run.journal.map(({ upgradeId, steps }) => ({
     upgradeId,
     steps: Object.fromEntries(
@@ -174,5 +174,9 @@ function withoutAttempts(record: PortalRecord, { clock, canRefresh }: AppRuntime
     ),
   }));
   // An upgrade that is running now continues.
-  return { ...rest, run: { ...kept, ...defined({ current: current && { ...current, attempt: 0 } }), journal } };
+  const reset = {
+    current: current && { ...current, attempt: 0 },
+    underWay: underWay && { ...underWay, deathsAlone: 0 },
+  };
+  return { ...rest, run: { ...kept, ...defined(reset), journal } };
 }

@@ -564,6 +564,8 @@ describe("createApp()", () => {
       [{ limits: { closeMs: Infinity } }, /limits\.closeMs Infinity, wanted a number from 1 to 2147483647/],
       [{ tickEveryMs: 2 ** 32 }, /tickEveryMs 4294967296, wanted a number from 1 to 2147483647, or false$/],
       [{ tickEveryMs: true }, /tickEveryMs true, wanted a number from 1 to/],
+      [{ concurrency: 0 }, /concurrency 0, wanted a whole number from 1/],
+      [{ concurrency: 2.5 }, /concurrency 2.5, wanted a whole number from 1/],
       [{ acknowledge: "handeld" }, /acknowledge "handeld", wanted "stored" or "handled"/],
       [{ versions: coerced }, /versions (a function|"2\.0\.0"), wanted a version scheme/],
       [{ clientId: "" }, /clientId "", wanted the client_id of the app, without spaces, or no clientId$/],

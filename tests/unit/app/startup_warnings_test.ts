@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import type { StorageCapabilities } from "@b24/onappupdate/storage";
-import { startupWarnings } from "../../../src/app/startup_warnings.ts";
+import { defaultCloseMs, startupWarnings } from "../../../src/app/startup_warnings.ts";
 import { post, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -119,5 +119,17 @@ describe("app.start()", () => {
     await app.start();
     assert.deepEqual(unencrypted(lines), []);
     await app.close();
+  });
+});
+
+describe("defaultCloseMs()", () => {
+  it("is 5 seconds, and 3 on Deno Deploy", () => {
+    const on = (name: string) => ({
+      variable: (asked: string) => asked === name ? "x" : undefined,
+      isWorker: false,
+    });
+    assert.equal(defaultCloseMs(on("NONE")), 5000);
+    assert.equal(defaultCloseMs(on("KUBERNETES_SERVICE_HOST")), 5000);
+    assert.equal(defaultCloseMs(on("DENO_DEPLOYMENT_ID")), 3000);
   });
 });
