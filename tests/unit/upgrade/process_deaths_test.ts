@@ -25,6 +25,7 @@ function lives(): () => Life {
       ...inner,
       get: (...args) => alive(() => inner.get(...args)),
       put: (...args) => alive(() => inner.put(...args)),
+      write: (...args) => alive(() => inner.write!(...args)),
       delete: (...args) => alive(() => inner.delete(...args)),
       list: async function* <T>(...args: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
         if (isDead) await never;
