@@ -1,7 +1,7 @@
 /** The claims that events make: how they change a portal's record, and what becomes of an event whose claim is open. */
 import type { B24Event } from "../bitrix24/events.ts";
 import { compareVersions, refines } from "../version.ts";
-import { askNow, canAsk, type Claims, covers, type NewClaim, settled, withEvent } from "./claims.ts";
+import { askNow, canAsk, type Claims, contradicted, covers, type NewClaim, settled, withEvent } from "./claims.ts";
 import { type EventFacts, sentTs } from "./event_facts.ts";
 import { hasVersion, versionInEvent } from "./event_versions.ts";
 import type { PortalRecord } from "./record.ts";
@@ -61,7 +61,11 @@ export function withClaim(
   // Decided once, when the event arrives: later, the answers decide.
   const isBelieved = !canBeAsked && joined.wasContradicted !== true &&
     (kind === "removal" || (claim.version !== undefined && facts.verification.claims === "when-possible"));
-  if (!isBelieved) return withClaims(next, { ...current, [kind]: joined });
+  if (!isBelieved) {
+    // A removal that nobody can confirm is shown as unconfirmed in the end.
+    const open = kind === "removal" && !canBeAsked ? contradicted(kind, joined, receivedAt) : joined;
+    return withClaims(next, { ...current, [kind]: open });
+  }
   return kind === "removal"
     ? removed(next, { ts: claim.ts, believedAt: receivedAt })
     : { ...next, target: claim.version!, isTargetUnconfirmed: true };

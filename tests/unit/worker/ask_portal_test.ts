@@ -483,6 +483,38 @@ describe("a claimed removal", () => {
     await made.app.close();
   });
 
+  it("is believed once the last token to ask with is void or has expired, without clientSecret", async () => {
+    for (const isDown of [false, true]) {
+      const made = await setUp({ clientSecret: undefined as never });
+      const { portal, ran, send } = made;
+      made.now += 2 * HOUR;
+      // The pair of this event is not verified: the event is accepted by its application_token.
+      const deal = portal.event("ONCRMDEALADD", {});
+      const removal = portal.uninstall();
+      assert.equal(await send(deal), 200);
+      if (isDown) made.answer = () => Promise.reject(new TypeError("down"));
+      assert.equal(await send(removal), 200);
+      assert.equal((await made.record()).status, isDown ? "installed" : "uninstalled");
+      await made.pass(HOUR + 10 * MINUTE);
+      assert.deepEqual([(await made.record()).status, ran.at(-1)], ["uninstalled", "removal, clean, unconfirmed"]);
+      await made.app.close();
+    }
+  });
+
+  it("is shown as unconfirmed if Bitrix24 has contradicted it, and nobody can be asked any longer", async () => {
+    const made = await setUp({ clientSecret: undefined as never });
+    const { portal, ran, send } = made;
+    await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+    await made.pass(2 * HOUR);
+    assert.equal(await send(portal.uninstall()), 200);
+    await made.pass(2 * DAY, HOUR);
+    assert.deepEqual([(await made.record()).status, ran, made.dropped().length], ["installed", [], 1]);
+    const codes = (await made.app.check(MEMBER_ID)).problems.map(({ code }) => code);
+    assert.deepEqual(codes, ["configuration", "unconfirmed"]);
+    assert.deepEqual(await Array.fromAsync(made.storage.list(["inbox"])), []);
+    await made.app.close();
+  });
+
   it("that was believed is a removal for good after 30 days", async () => {
     const made = await setUp({ clientSecret: undefined as never, limits: { retentionMs: DAY } });
     const { portal, send } = made;
