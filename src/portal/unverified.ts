@@ -203,12 +203,15 @@ function withoutEvent(
   return event === undefined || isRemoved(event) ? owner : { ...owner, event };
 }
 
-/** Deletes a schedule entry that the head of its portal does not name; returns whether the entry is valid. */
-export async function keepIfDue(options: UnverifiedOptions, { memberId, key, time }: UnverifiedDue): Promise<boolean> {
+/** Returns the head of a portal that names this schedule entry; otherwise `undefined`, and the entry is deleted. */
+export async function keepIfDue(
+  options: UnverifiedOptions,
+  { memberId, key, time }: UnverifiedDue,
+): Promise<Head | undefined> {
   const { storage, clock } = options;
   const head = readHead(await storage.get<Head>(unverifiedKey(memberId)));
-  if (head?.due === time) return true;
+  if (head?.due === time) return head;
   // A younger one may be written just before its head.
   if (time < clock() - STALE_MS) await storage.delete(key);
-  return false;
+  return undefined;
 }

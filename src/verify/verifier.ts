@@ -10,11 +10,11 @@ import { keepIfDue, storeUnverified } from "../portal/unverified.ts";
 import { MAX_SIZE } from "../portal/unverified_bounds.ts";
 import { listUnverifiedDue } from "../portal/unverified_schedule.ts";
 import { releaseUnverified, takeUnverified } from "../portal/unverified_turn.ts";
-import { type AttemptOptions, createAttempt } from "./attempt.ts";
+import { type Attempt, type AttemptOptions, createAttempt } from "./attempt.ts";
 import { type Budget, createBudget } from "./budget.ts";
-import { createFirstAttempts, type FirstAttempt } from "./first_attempts.ts";
+import { createFirstAttempts, type FirstAttempt, type FirstAttempts } from "./first_attempts.ts";
 import { createRefusedTokens, type RefusedTokens } from "./refused_tokens.ts";
-import { createTurns } from "./turns.ts";
+import { createTurns, type TurnsOptions } from "./turns.ts";
 import { createUnknownBound } from "./unknown_bound.ts";
 
 /** Verifies events in this process. */
@@ -66,45 +66,32 @@ export function createVerifier(options: VerifierOptions): Verifier {
   const refused = createRefusedTokens(runtime.digest);
   const firstAttempts = createFirstAttempts();
   const budget = createBudgetReader(runtime);
-  const attempt = createAttempt({ ...options, budget, refused, owner });
+  /** Whether the portals that wait for a turn or for the budget have a record. */
+  const known = new Map<string, boolean>();
   /** The search for due portals that is under way. */
   const looks = new Map<string, Promise<void>>();
   /** Work of events that were accepted. */
   const works = new Set<Promise<unknown>>();
+  const take = createTake({
+    ...{ ...options, budget, owner, firstAttempts, known },
+    attempt: createAttempt({ ...options, budget, refused, owner }),
+    isStopped: () => turns.isStopped(),
+    track: (work) => {
+      works.add(work);
+      void work.finally(() => works.delete(work));
+    },
+  });
   const turns = createTurns({
     ...{ runtime, take, renewedAt: () => budget().renewedAt() },
     onFailure: (memberId, err) => {
       firstAttempts.leave(memberId);
+      known.delete(memberId);
       log.error("verification of waiting events failed", { event: "verification.failed", memberId, err });
     },
   });
 
-  /** Verifies one event of a portal. Returns what is left to do for it. */
-  async function take(memberId: string): Promise<"again" | "budget_spent" | "done"> {
-    const pending = firstAttempts.pending(memberId);
-    const owned = await takeUnverified(runtime, memberId, owner());
-    const due = owned?.due ?? [];
-    // The others were replaced, wait for another attempt, or are verified by another process.
-    firstAttempts.leave(memberId, pending.filter((digest) => !due.some((event) => event.digest === digest)));
-    if (owned === undefined) return "done";
-    const [event] = due;
-    const outcome = event && await attempt(memberId, event, owned.isKnown);
-    if (outcome?.state === "budget_spent") firstAttempts.leave(memberId);
-    else if (outcome !== undefined) firstAttempts.resolve(memberId, event!.digest, outcome);
-    if (outcome?.state === "accepted" && outcome.end !== undefined) track(outcome.end);
-    if (due.length > 1 && outcome?.state !== "budget_spent" && !turns.isStopped()) return "again";
-    const isLeft = await releaseUnverified(runtime, memberId, id);
-    if (outcome?.state !== "budget_spent") return "done";
-    if (!isLeft) notify(runtime, "eventsDropped", { memberId, count: 1, reason: "removed" });
-    return "budget_spent";
-  }
-
-  function track(work: Promise<unknown>): void {
-    works.add(work);
-    void work.finally(() => works.delete(work));
-  }
-
-  function wake(memberId: string): void {
+  function wake(memberId: string, isKnown: boolean): void {
+    known.set(memberId, isKnown);
     if (!turns.wake(memberId)) firstAttempts.leave(memberId);
   }
 
@@ -113,7 +100,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
       if (turns.isStopped()) return;
       const { memberId } = entry;
       try {
-        if (!turns.has(memberId) && await keepIfDue(runtime, entry)) wake(memberId);
+        const due = turns.has(memberId) ? undefined : await keepIfDue(runtime, entry);
+        if (due !== undefined) wake(memberId, due.isKnown);
       } catch (err) {
         if (!isUnreadable(err)) throw err;
         log.warn("waiting events not readable", { event: "verification.unreadable", memberId, err });
@@ -135,7 +123,55 @@ export function createVerifier(options: VerifierOptions): Verifier {
       await turns.stop();
       await Promise.allSettled(looks.values());
       firstAttempts.leaveAll();
+      known.clear();
     },
+  };
+}
+
+/** Dependencies of {@linkcode createTake} besides the verifier's options. */
+interface TakeOptions extends VerifierOptions {
+  readonly budget: () => Budget;
+  readonly attempt: Attempt;
+  readonly owner: AttemptOptions["owner"];
+  readonly firstAttempts: FirstAttempts;
+  readonly known: Map<string, boolean>;
+  readonly isStopped: () => boolean;
+  /** Waits for the work of an accepted event. */
+  readonly track: (work: Promise<unknown>) => void;
+}
+
+/** Returns the function that takes a portal's turn: it verifies one event, and returns what is left to do for the portal. */
+function createTake(options: TakeOptions): TurnsOptions["take"] {
+  const { runtime, oauthHosts, budget, attempt, owner, firstAttempts, known, isStopped, track } = options;
+
+  async function take(memberId: string): ReturnType<TurnsOptions["take"]> {
+    const pending = firstAttempts.pending(memberId);
+    const owned = await takeUnverified(runtime, memberId, owner());
+    const due = owned?.due ?? [];
+    // The others were replaced, wait for another attempt, or are verified by another process.
+    firstAttempts.leave(memberId, pending.filter((digest) => !due.some((event) => event.digest === digest)));
+    if (owned === undefined) return "done";
+    const [event] = due;
+    const outcome = event && await attempt(memberId, event, owned.isKnown);
+    if (outcome?.state === "budget_spent") firstAttempts.leave(memberId);
+    else if (outcome !== undefined) firstAttempts.resolve(memberId, event!.digest, outcome);
+    if (outcome?.state === "accepted" && outcome.end !== undefined) track(outcome.end);
+    if (due.length > 1 && outcome?.state !== "budget_spent" && !isStopped()) return "again";
+    const isLeft = await releaseUnverified(runtime, memberId, owner().id);
+    if (outcome?.state !== "budget_spent") return "done";
+    if (!isLeft) notify(runtime, "eventsDropped", { memberId, count: 1, reason: "removed" });
+    return "budget_spent";
+  }
+
+  return async (memberId) => {
+    // First of all: events that wait for the budget cost nothing meanwhile, however many a flood has left.
+    if (!budget().allows(memberId, known.get(memberId) ?? true, oauthHosts.length)) {
+      firstAttempts.leave(memberId);
+      return "budget_spent";
+    }
+    const left = await take(memberId);
+    if (left === "done") known.delete(memberId);
+    return left;
   };
 }
 
@@ -148,7 +184,7 @@ function isUnreadable(error: unknown): boolean {
 interface PostponeOptions extends VerifierOptions {
   readonly refused: RefusedTokens;
   readonly firstAttempt: (memberId: string, digest: string) => Promise<FirstAttempt>;
-  readonly wake: (memberId: string) => void;
+  readonly wake: (memberId: string, isKnown: boolean) => void;
 }
 
 function createPostpone({ runtime, onReplaced, refused, firstAttempt, wake }: PostponeOptions): Verifier["postpone"] {
@@ -179,7 +215,7 @@ function createPostpone({ runtime, onReplaced, refused, firstAttempt, wake }: Po
     // The copy that waited may have been refused meanwhile.
     if (state === "duplicate") await refused.assertNew(event);
     notify(runtime, state === "duplicate" ? "duplicateReceived" : "eventPostponed", { event });
-    wake(memberId);
+    wake(memberId, isKnown);
     return { firstAttempt: attempt };
   };
 }

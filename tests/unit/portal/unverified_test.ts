@@ -174,7 +174,7 @@ describe("events that wait for verification", () => {
     state.now += 30_000;
     const [entry, ...others] = await due();
     assert.deepEqual([entry?.memberId, others], [MEMBER, []]);
-    assert.equal(await keepIfDue(options, entry!), true);
+    assert.notEqual(await keepIfDue(options, entry!), undefined);
   });
 
   it("leave nothing when the last one is removed, or the portal is", async () => {
@@ -206,7 +206,7 @@ describe("events that wait for verification", () => {
         true, () => false);
       assert.equal(stored, writes === 3);
       state.now += 61_000;
-      for (const entry of await due()) assert.equal(await keepIfDue(options, entry), stored);
+      for (const entry of await due()) assert.equal(await keepIfDue(options, entry) !== undefined, stored);
       assert.equal((await due()).length, stored ? 1 : 0);
     }
   });
