@@ -4,6 +4,7 @@
  */
 import { InboxFullError } from "../errors.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
+import type { StoredVerification } from "./event_facts.ts";
 import { deliveryKey, INBOX } from "./keys.ts";
 
 /** Maximum number of ordinary events that wait for one portal. */
@@ -13,11 +14,11 @@ export const MAX_WAITING = 1000;
  * the forms that Bitrix24 sends, and up to three in a storage if it is not ASCII.
  */
 export const MAX_WAITING_SIZE = 32 * 1024 * 1024;
-/** Maximum number of life-cycle events of one kind that wait for one portal. */
+/**
+ * Maximum number of life-cycle events of one kind that wait for one portal. What a dropped one claims stays in the record: it
+ * is confirmed all the same.
+ */
 export const MAX_OF_KIND = 16;
-
-/** Events that change the version or the status of a portal. They are neither refused nor dropped. */
-const UNBOUNDED = new Set(["ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL"]);
 
 /** The deliveries of a portal that wait, parked ones included. */
 export interface Waiting {
@@ -25,7 +26,7 @@ export interface Waiting {
   readonly events: number;
   /** Size of the ordinary events, in characters of their bodies. */
   readonly size: number;
-  /** Number of other life-cycle events, by name. */
+  /** Number of life-cycle events, by name. */
   readonly lifeCycle: Readonly<Record<string, number>>;
 }
 
@@ -49,7 +50,6 @@ export function countDelivery(
 ): Waiting | undefined {
   const { events, size, lifeCycle } = waiting ?? NONE;
   const kind = kindOf(key);
-  if (kind !== undefined && UNBOUNDED.has(kind)) return waiting;
   const next: Waiting = kind === undefined
     ? { events: atLeast0(events + times), size: atLeast0(size + times * sizeOf(value)), lifeCycle }
     : { events, size, lifeCycle: { ...lifeCycle, [kind]: atLeast0((lifeCycle[kind] ?? 0) + times) } };
@@ -63,7 +63,14 @@ export function assertRoom(memberId: string, waiting: Waiting | undefined, { key
   if (events >= MAX_WAITING || size + sizeOf(value) > MAX_WAITING_SIZE) throw new InboxFullError(memberId, events);
 }
 
-/** The deliveries of one kind, after the oldest were deleted. */
+/** The part of a stored delivery that decides whether it is kept. */
+interface WaitingDelivery {
+  readonly receivedAt: number;
+  readonly verification: Pick<StoredVerification, "claims" | "tokens">;
+  readonly attempts: number;
+}
+
+/** The deliveries of one kind, after those beyond the bound were deleted. */
 export interface Room {
   /** Ids of those that were deleted. */
   readonly dropped: readonly string[];
@@ -73,8 +80,9 @@ export interface Room {
 }
 
 /**
- * Makes room for a delivery of a life-cycle event: deletes the oldest of its kind, so that with it at most
- * {@linkcode MAX_OF_KIND} wait. Reads nothing unless the count suggests that there are more.
+ * Makes room for a delivery of a life-cycle event: deletes others of its kind, so that with it at most
+ * {@linkcode MAX_OF_KIND} wait. Those that anybody can make who knows the application_token go first, then the oldest. Reads
+ * nothing unless the count suggests that there are more.
  */
 export async function makeRoom(
   storage: Storage,
@@ -85,18 +93,25 @@ export async function makeRoom(
   const kind = kindOf(key);
   const counted = kind === undefined ? 0 : waiting?.lifeCycle[kind] ?? 0;
   if (counted < MAX_OF_KIND) return undefined;
-  const found: Entry<{ readonly receivedAt: number }>[] = [];
+  const found: Entry<WaitingDelivery>[] = [];
   const options = { after: deliveryKey(memberId, `${kind}:`) };
-  for await (const entry of storage.list<{ readonly receivedAt: number }>([...INBOX, memberId], options)) {
+  for await (const entry of storage.list<WaitingDelivery>([...INBOX, memberId], options)) {
     const id = entry.key.at(-1)!;
     if (!id.startsWith(`${kind}:`)) break;
     if (id === key.at(-1)) return undefined;
     if (kindOf(entry.key) === kind) found.push(entry);
   }
-  const newest = found.toSorted((a, b) => b.value.receivedAt - a.value.receivedAt);
-  const old = newest.slice(MAX_OF_KIND - 1);
-  for (const entry of old) await storage.delete(entry.key);
-  return { dropped: old.map((entry) => entry.key.at(-1)!), counted, left: newest.length - old.length };
+  const best = found.toSorted(({ value: a }, { value: b }) =>
+    Number(isOnlyClaimed(a)) - Number(isOnlyClaimed(b)) || b.receivedAt - a.receivedAt
+  );
+  const surplus = best.slice(MAX_OF_KIND - 1);
+  for (const entry of surplus) await storage.delete(entry.key);
+  return { dropped: surplus.map((entry) => entry.key.at(-1)!), counted, left: best.length - surplus.length };
+}
+
+/** Returns whether only the application_token speaks for an event, and its work has not begun. */
+function isOnlyClaimed({ verification: { claims, tokens }, attempts }: WaitingDelivery): boolean {
+  return claims !== undefined && tokens === undefined && attempts === 0;
 }
 
 /** Returns the name of a life-cycle event; `undefined` for ordinary events, whose ids have a digest of their data. */

@@ -28,7 +28,7 @@ describe("countDelivery()", () => {
   it("counts ordinary events with their size, and life-cycle events by name", () => {
     let waiting: Waiting | undefined;
     for (const one of [ordinary, ordinary, ready, update]) waiting = countDelivery(waiting, one, 1);
-    assert.deepEqual(waiting, { events: 2, size: 20, lifeCycle: { ONAPPUSERREADY: 1 } });
+    assert.deepEqual(waiting, { events: 2, size: 20, lifeCycle: { ONAPPUSERREADY: 1, ONAPPUPDATE: 1 } });
     for (const one of [ordinary, ready, update, ordinary]) waiting = countDelivery(waiting, one, -1);
     assert.equal(waiting, undefined);
   });
@@ -65,7 +65,7 @@ describe("makeRoom()", () => {
     const storage = memoryStorage();
     for (let i = 0; i < count; i++) {
       // The order of the keys is not that of receipt.
-      const value = { receivedAt: 1000 - i };
+      const value = { receivedAt: 1000 - i, verification: {}, attempts: 0 };
       await storage.put(["inbox", MEMBER_ID, `ONAPPUSERREADY:${String(i).padStart(3, "0")}:1785300000`], value);
     }
     await storage.put(["inbox", MEMBER_ID, "ONAPPUNINSTALL:keep:1785300000"], {});
@@ -85,6 +85,24 @@ describe("makeRoom()", () => {
     const left: string[] = [];
     for await (const { key } of storage.list(["inbox", MEMBER_ID])) left.push(key[2]!);
     assert.equal(left.length, MAX_OF_KIND - 1 + 2);
+  });
+
+  it("deletes events first for which only the application_token speaks, unless their work has begun", async () => {
+    const storage = memoryStorage();
+    const store = (id: string, receivedAt: number, claims: boolean, others: object = {}) =>
+      storage.put(["inbox", MEMBER_ID, `ONAPPUPDATE:${id}:1785300000`], {
+        ...{ receivedAt, attempts: 0, verification: claims ? { claims: "always" } : {}, ...others },
+      });
+    await store("vouched", 1, false);
+    await store("verified", 2, true, { verification: { claims: "always", tokens: { scope: [] } } });
+    await store("begun", 3, true, { attempts: 1 });
+    for (let i = 0; i < 20; i++) await store(`forged ${i}`, 100 + i, true);
+    const waiting = { events: 0, size: 0, lifeCycle: { ONAPPUPDATE: 23 } };
+    const room = await makeRoom(storage, MEMBER_ID, waiting, update);
+    assert.deepEqual(room?.dropped.map((id) => id.split(":")[1]), [
+      ...[7, 6, 5, 4, 3, 2, 1, 0].map((i) => `forged ${i}`),
+    ]);
+    assert.equal(room?.left, MAX_OF_KIND - 1);
   });
 
   it("reads nothing while the count is within the bound, and deletes nothing if the count is too high", async () => {
