@@ -31,6 +31,8 @@ export interface Claim extends Omit<NewClaim, "kind"> {
   readonly since: number;
   /** When Bitrix24 is asked next, in milliseconds since 1970; absent if it is settled, or there is no token to ask with. */
   readonly nextAskAt?: number;
+  /** The version that Bitrix24 last reported, as it was sent; only for a version. */
+  readonly reported?: string;
   /** When Bitrix24 last answered, in milliseconds since 1970. */
   readonly answeredAt?: number;
   /** When Bitrix24 first contradicted it after the newest event joined, in milliseconds since 1970. */

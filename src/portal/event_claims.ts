@@ -22,7 +22,9 @@ function claimOf(record: PortalRecord, event: B24Event, facts: EventFacts): NewC
     if (named === undefined) return undefined;
     // The installation begins on the version that Bitrix24 reports.
     const isInstallation = event.name === "ONAPPINSTALL" && ts <= record.installedTs;
-    const isConfirmed = installedVersion !== undefined && refines(named.raw, installedVersion);
+    // Beside a claim of a higher version, Bitrix24 has confirmed that of this event, which names it in full.
+    const confirmed = [installedVersion, record.claims?.version?.reported].filter((one) => one !== undefined);
+    const isConfirmed = confirmed.some((reported) => refines(named.raw, reported));
     if (isReached(named.version, record.target) || isInstallation || isConfirmed) return undefined;
     return { kind: "version", ...named, ts, ...(tokens?.isAdmin === true ? { isByAdmin: true } : {}) };
   }

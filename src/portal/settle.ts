@@ -121,7 +121,8 @@ function afterVersion(claim: Claim, { raw, version }: Installed, now: number): C
   // Newer code may know it, and with it the versions of all events that wait for this answer.
   if (raw === undefined || version === undefined) return unanswered("version", claim, now);
   const isConfirmed = isAtMost(claim, { raw, version }) || isExacter(claim, raw);
-  return isConfirmed ? settled(claim, "confirmed", now) : contradicted("version", claim, now);
+  const answered = { ...claim, reported: raw };
+  return isConfirmed ? settled(answered, "confirmed", now) : contradicted("version", answered, now);
 }
 
 /** Bitrix24 reports an integer; an event may name the same version in full. */

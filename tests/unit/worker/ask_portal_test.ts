@@ -193,6 +193,22 @@ describe("a claimed version", () => {
     await made.app.close();
   });
 
+  it("in full is shown to handlers as it was sent, also beside a forged higher one", async () => {
+    for (const minutes of [0, 20]) {
+      const made = await setUp();
+      const { portal, ran, send } = made;
+      await send(forged(made, "ONAPPUPDATE", { VERSION: "999999", PREVIOUS_VERSION: "2" }));
+      await made.pass(2 * MINUTE);
+      made.bitrix24.lag(minutes * MINUTE);
+      assert.equal(await send(changed(portal.update(3), { "data[VERSION]": "3.1.4" })), 200);
+      await made.pass(HOUR);
+      assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3.1.4"], `${minutes} minutes`);
+      await made.pass(2 * DAY, HOUR);
+      assert.deepEqual([ran.length, made.dropped().map(({ version }) => version)], [2, ["999999.0.0"]]);
+      await made.app.close();
+    }
+  });
+
   it("of a version that the portal has already is handled at once, also while Bitrix24 does not answer", async () => {
     const made = await setUp();
     made.answer = () => Promise.reject(new TypeError("down"));
@@ -205,6 +221,25 @@ describe("a claimed version", () => {
     const made = await setUp();
     await made.send(forged(made, "ONAPPUPDATE", { VERSION: "9", PREVIOUS_VERSION: "2" }));
     assert.deepEqual((await made.app.open(made.portal.open())).upgrade, { state: "current" });
+    await made.app.close();
+  });
+
+  it("is not lost among many others: a few of them wait, and the claim stays", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    made.bitrix24.lag(20 * MINUTE);
+    assert.equal(await send(portal.update(3, { tokenless: true })), 200);
+    for (let i = 0; i < 60; i++) {
+      made.now += 1000;
+      await send(forged(made, "ONAPPUPDATE", { VERSION: String(900 - i), PREVIOUS_VERSION: "2" }));
+    }
+    const waiting = await Array.fromAsync(made.storage.list(["inbox"]));
+    assert.equal(waiting.length, 16);
+    await made.pass(2 * HOUR);
+    assert.equal((await made.record()).version, "3.0.0");
+    assert.deepEqual(ran.filter((one) => one.startsWith("upgrade")), ["upgrade 3"]);
+    await made.pass(2 * DAY, HOUR);
+    assert.deepEqual([await Array.fromAsync(made.storage.list(["inbox"])), made.dropped().length], [[], 1]);
     await made.app.close();
   });
 
@@ -342,6 +377,23 @@ describe("a claimed removal", () => {
     made.answer = undefined;
     await made.pass(11 * MINUTE);
     assert.deepEqual(made.ran, ["removal, clean"]);
+    await made.app.close();
+  });
+
+  it("is confirmed among many forged ones, of which a few wait", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    made.answer = () => Promise.reject(new TypeError("down"));
+    await send(portal.uninstall());
+    for (let i = 0; i < 40; i++) {
+      made.now += 1000;
+      await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+    }
+    assert.equal((await Array.fromAsync(made.storage.list(["inbox"]))).length, 16);
+    made.answer = undefined;
+    await made.pass(11 * MINUTE);
+    assert.equal((await made.record()).status, "uninstalled");
+    assert.deepEqual([...new Set(ran)], ["removal, clean"]);
     await made.app.close();
   });
 
