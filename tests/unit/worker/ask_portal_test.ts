@@ -224,6 +224,34 @@ describe("a claimed version", () => {
     await made.app.close();
   });
 
+  it("is asked about with the token pair of its event, whatever pairs others make up meanwhile", async () => {
+    const made = await setUp({ clientSecret: undefined as never });
+    const { portal, ran, send } = made;
+    made.now += 2 * HOUR;
+    made.answer = () => Promise.reject(new TypeError("down"));
+    assert.equal(await send(portal.update(3)), 200);
+    for (const [i, userId] of [1, 7, 8, 9, 10, 1].entries()) {
+      made.now += 10_000;
+      const pair = {
+        "auth[access_token]": `made-up-${i}-0123456789abcdef0123456789`,
+        "auth[refresh_token]": `made-up-too-${i}-0123456789abcdef01234`,
+        "auth[user_id]": String(userId),
+        "auth[expires]": String(Math.floor(made.now / 1000) + 999_999),
+        ts: String(Math.floor(made.now / 1000)),
+      };
+      const forged = portal.event(i % 2 === 0 ? "ONCRMDEALADD" : "ONAPPUPDATE", {
+        VERSION: "9",
+        PREVIOUS_VERSION: "2",
+      });
+      assert.equal(await send(changed(forged, pair)), 200);
+    }
+    made.answer = undefined;
+    await made.pass(20 * MINUTE);
+    assert.equal((await made.record()).version, "3.0.0");
+    assert(ran.includes("upgrade 3") && !ran.includes("upgrade 4"), ran.join());
+    await made.app.close();
+  });
+
   it("is not lost among many others: a few of them wait, and the claim stays", async () => {
     const made = await setUp();
     const { portal, ran, send } = made;
