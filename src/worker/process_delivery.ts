@@ -6,7 +6,7 @@ import { FormatError, UpgradeError } from "../errors.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext, notify, safeError } from "../plugin/runtime.ts";
 import { applyEvent, isOfEarlierInstallation, mayReinstall, tryApplyEvent } from "../portal/apply_event.ts";
-import { claimState } from "../portal/event_claims.ts";
+import { claimState, withConfirmedVersion } from "../portal/event_claims.ts";
 import { type EventFacts, factsOf } from "../portal/event_facts.ts";
 import { versionInEvent } from "../portal/event_versions.ts";
 import { type Delivery, DELIVERY_FORMAT, isDone, readDelivery, type Receipt, RECEIPT_MS } from "../portal/inbox.ts";
@@ -98,7 +98,7 @@ export async function processDelivery(
     const waiting = waitForUpgrades(work);
     if (waiting !== undefined) return waiting;
     log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
-    await runHandlers(work, event);
+    await runHandlers(work, withConfirmedVersion(event, lease.record(), facts));
     await finish(work, event);
     return { result: "handled" };
   } catch (error) {

@@ -209,6 +209,25 @@ describe("a claimed version", () => {
     }
   });
 
+  it("of an installation is not shown to handlers: they see the version that Bitrix24 reports", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    const data = { VERSION: "901", ACTIVE: "Y", INSTALLED: "Y" };
+    const old = changed(portal.event("ONAPPINSTALL", data, { tokenless: true }), { ts: "1700000000" });
+    assert.equal(await send(old), 200);
+    assert.deepEqual(ran, ["ONAPPINSTALL 2.0.0"]);
+    await made.app.close();
+
+    const other = scene({}, { tickEveryMs: false, ...SECRET });
+    const seen: string[] = [];
+    other.app.on("ONAPPINSTALL", ({ event }) => void seen.push(event.data.version));
+    other.portal.install(2);
+    // The access token is that of a user.
+    assert.equal(await other.send(other.portal.event("ONAPPINSTALL", data, { userId: 7 })), 200);
+    assert.deepEqual([seen, (await other.app.portal(MEMBER_ID))?.version], [["2"], "2.0.0"]);
+    await other.app.close();
+  });
+
   it("of a version that the portal has already is handled at once, also while Bitrix24 does not answer", async () => {
     const made = await setUp();
     made.answer = () => Promise.reject(new TypeError("down"));
