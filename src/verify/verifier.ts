@@ -66,14 +66,13 @@ export function createVerifier(options: VerifierOptions): Verifier {
   const refused = createRefusedTokens(runtime.digest);
   const firstAttempts = createFirstAttempts();
   const budget = createBudgetReader(runtime);
-  /** Whether the portals that wait for a turn or for the budget have a record. */
-  const known = new Map<string, boolean>();
+  const questions = new Map<string, NextQuestion>();
   /** The search for due portals that is under way. */
   const looks = new Map<string, Promise<void>>();
   /** Work of events that were accepted. */
   const works = new Set<Promise<unknown>>();
   const take = createTake({
-    ...{ ...options, budget, owner, firstAttempts, known },
+    ...{ ...options, budget, owner, firstAttempts, questions },
     attempt: createAttempt({ ...options, budget, refused, owner }),
     isStopped: () => turns.isStopped(),
     track: (work) => {
@@ -85,13 +84,13 @@ export function createVerifier(options: VerifierOptions): Verifier {
     ...{ runtime, take, renewedAt: () => budget().renewedAt() },
     onFailure: (memberId, err) => {
       firstAttempts.leave(memberId);
-      known.delete(memberId);
+      questions.delete(memberId);
       log.error("verification of waiting events failed", { event: "verification.failed", memberId, err });
     },
   });
 
   function wake(memberId: string, isKnown: boolean): void {
-    known.set(memberId, isKnown);
+    questions.set(memberId, { ...questions.get(memberId), isKnown });
     if (!turns.wake(memberId)) firstAttempts.leave(memberId);
   }
 
@@ -123,9 +122,16 @@ export function createVerifier(options: VerifierOptions): Verifier {
       await turns.stop();
       await Promise.allSettled(looks.values());
       firstAttempts.leaveAll();
-      known.clear();
+      questions.clear();
     },
   };
+}
+
+/** The next question about a portal that waits for its turn or for the budget, as far as it is known. */
+interface NextQuestion {
+  readonly isKnown: boolean;
+  /** @default 1 */
+  readonly requests?: number;
 }
 
 /** Dependencies of {@linkcode createTake} besides the verifier's options. */
@@ -134,7 +140,7 @@ interface TakeOptions extends VerifierOptions {
   readonly attempt: Attempt;
   readonly owner: AttemptOptions["owner"];
   readonly firstAttempts: FirstAttempts;
-  readonly known: Map<string, boolean>;
+  readonly questions: Map<string, NextQuestion>;
   readonly isStopped: () => boolean;
   /** Waits for the work of an accepted event. */
   readonly track: (work: Promise<unknown>) => void;
@@ -142,7 +148,7 @@ interface TakeOptions extends VerifierOptions {
 
 /** Returns the function that takes a portal's turn: it verifies one event, and returns what is left to do for the portal. */
 function createTake(options: TakeOptions): TurnsOptions["take"] {
-  const { runtime, oauthHosts, budget, attempt, owner, firstAttempts, known, isStopped, track } = options;
+  const { runtime, budget, attempt, owner, firstAttempts, questions, isStopped, track } = options;
 
   async function take(memberId: string): ReturnType<TurnsOptions["take"]> {
     const pending = firstAttempts.pending(memberId);
@@ -159,18 +165,20 @@ function createTake(options: TakeOptions): TurnsOptions["take"] {
     if (due.length > 1 && outcome?.state !== "budget_spent" && !isStopped()) return "again";
     const isLeft = await releaseUnverified(runtime, memberId, owner().id);
     if (outcome?.state !== "budget_spent") return "done";
+    questions.set(memberId, { isKnown: owned.isKnown, requests: outcome.requests });
     if (!isLeft) notify(runtime, "eventsDropped", { memberId, count: 1, reason: "removed" });
     return "budget_spent";
   }
 
   return async (memberId) => {
     // First of all: events that wait for the budget cost nothing meanwhile, however many a flood has left.
-    if (!budget().allows(memberId, known.get(memberId) ?? true, oauthHosts.length)) {
+    const { isKnown, requests } = questions.get(memberId) ?? { isKnown: true };
+    if (!budget().allows(memberId, isKnown, requests)) {
       firstAttempts.leave(memberId);
       return "budget_spent";
     }
     const left = await take(memberId);
-    if (left === "done") known.delete(memberId);
+    if (left === "done") questions.delete(memberId);
     return left;
   };
 }
