@@ -111,6 +111,8 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
       if (isKnownToken && !reinstalls && !endsRemoval) return await next({ claims: confirm });
       // An access token shows that the app is installed: the opposite of a removal.
       if (accessToken === undefined || event.name === "ONAPPUNINSTALL") {
+        const isClaim = event.name === "ONAPPUNINSTALL" && await isPending(applicationToken, portal);
+        if (isClaim) return await next({ claims: confirm });
         const reason = portal === undefined
           ? "the portal is unknown"
           : isKnownToken
@@ -132,6 +134,17 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
 
 function isRemovalClaimed(portal: Portal | undefined): boolean {
   return portal?.claims?.some(({ kind, state }) => kind === "removal" && state === "open") ?? false;
+}
+
+/**
+ * Returns whether a verified user of the portal has brought the token, and the portal has not said yet whether that is an
+ * administrator. Any user of a portal can claim its removal, and no other token comes with it.
+ */
+async function isPending(token: Secret | undefined, portal: Portal | undefined): Promise<boolean> {
+  const { pendingApplicationTokens: pending = [] } = portal ?? {};
+  if (token === undefined || pending.length === 0) return false;
+  const digest = await digestToken(token);
+  return pending.some((one) => new Secret(one).equals(digest));
 }
 
 /** Returns whether a token is the stored one of a portal, or one that was replaced less than `graceMs` ago. */

@@ -92,7 +92,7 @@ async function verifyOrPostpone(
 /** Maximum size of an event of the app's life cycle, in characters. Bitrix24 sends about 2,000. */
 const MAX_LIFE_CYCLE_SIZE = 65_536;
 
-/** Events of the life cycle are never dropped, however many wait: large ones, which only forgers send, would fill the storage. */
+/** Events of the life cycle are never refused, however many wait: large ones, which only forgers send, would fill the storage. */
 function assertSize({ event, body }: Incoming): void {
   const { length } = body.text;
   if (event.name === "UNKNOWN" || event.name === "ONAPPTEST" || length <= MAX_LIFE_CYCLE_SIZE) return;
@@ -220,7 +220,7 @@ export async function storeDelivery(
   }
   const { id, owner, indexedAs, dropped, isIdle } = arrival.result();
   for (const deliveryId of dropped) {
-    log.warn("event dropped: newer ones of its kind wait", { event: "inbox.dropped", memberId, deliveryId });
+    log.warn("event dropped: others of its kind wait", { event: "inbox.dropped", memberId, deliveryId });
   }
   if (isIdle) return "done";
   logScheduled(runtime, written!.value);

@@ -6,7 +6,7 @@ import { type Claims, describeClaims } from "./claims.ts";
 import type { InboxItem, Overflow } from "./delivery.ts";
 import type { Check, PlannedChecks } from "./planned_checks.ts";
 import type { Portal, PortalBlock, PortalRun } from "./portal.ts";
-import type { StoredTokens } from "./tokens.ts";
+import { pendingApplicationTokens, type StoredTokens } from "./tokens.ts";
 
 /** The stored state of one step. */
 export interface StepRecord {
@@ -57,7 +57,7 @@ export interface Lease {
 }
 
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
-export interface PortalRecord extends Omit<Portal, "run" | "claims"> {
+export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingApplicationTokens"> {
   readonly format: typeof PORTAL_FORMAT;
   /** Absent until an event brings some, and after a removal. */
   readonly tokens?: readonly StoredTokens[];
@@ -201,7 +201,7 @@ export function withoutInstallation(record: PortalRecord): PortalRecord {
 }
 
 /** The fields that a snapshot shows. */
-const SNAPSHOT: Readonly<Record<keyof Portal, true>> = {
+const SNAPSHOT: Readonly<Record<Exclude<keyof Portal, "pendingApplicationTokens">, true>> = {
   memberId: true,
   domain: true,
   clientEndpoint: true,
@@ -223,7 +223,13 @@ const SNAPSHOT: Readonly<Record<keyof Portal, true>> = {
 export function snapshot(record: PortalRecord): Portal {
   const { run, claims, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
   const shown = describeClaims(claims ?? {});
-  return { ...rest, ...(run && { run: publicRun(run) }), ...(shown.length > 0 && { claims: shown }) };
+  const pending = pendingApplicationTokens(record.tokens);
+  return {
+    ...rest,
+    ...(run && { run: publicRun(run) }),
+    ...(shown.length > 0 && { claims: shown }),
+    ...(pending.length > 0 && { pendingApplicationTokens: pending }),
+  };
 }
 
 function publicRun({ journal: _j, underWay: _u, ...run }: NonNullable<PortalRecord["run"]>): PortalRun {

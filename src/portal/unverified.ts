@@ -223,16 +223,18 @@ function withoutEvent(
 }
 
 /**
- * Returns whether an event of the portal came from a trusted address; `undefined` if the head of the portal does not name
- * the schedule entry, which is deleted then.
+ * Returns whether a portal is stored, and whether an event of it came from a trusted address; `undefined` if the head of the
+ * portal does not name the schedule entry, which is deleted then.
  */
 export async function keepIfDue(
   options: UnverifiedOptions,
   { memberId, key, time }: UnverifiedDue,
-): Promise<{ readonly isTrusted: boolean } | undefined> {
+): Promise<{ readonly isKnown: boolean; readonly isTrusted: boolean } | undefined> {
   const { storage, clock } = options;
   const head = readHead(await storage.get<Head>(unverifiedKey(memberId)));
-  if (head?.due === time) return { isTrusted: eventsOf(head).some(({ isTrusted }) => isTrusted) };
+  if (head?.due === time) {
+    return { isKnown: head.isKnown, isTrusted: eventsOf(head).some(({ isTrusted }) => isTrusted) };
+  }
   // A younger one may be written just before its head.
   if (time < clock() - STALE_MS) await storage.delete(key);
   return undefined;

@@ -15,7 +15,7 @@ export interface Turns {
    * the budget, or turns have stopped.
    */
   readonly wake: (memberId: string, isTrusted?: boolean) => boolean;
-  /** Returns whether a portal has its turn, or waits for one or for the budget. */
+  /** Returns whether a portal waits for a turn or for the budget; one that has its turn may need another one. */
   readonly has: (memberId: string) => boolean;
   /** Resolves when no portal has its turn or waits for one. */
   readonly settled: () => Promise<void>;
@@ -91,7 +91,7 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
       next();
       return true;
     },
-    has: (memberId) => spent.has(memberId) || queue.has(memberId) || running.has(memberId),
+    has: (memberId) => spent.has(memberId) || queue.has(memberId),
     settled,
     stop: async () => {
       isStopped = true;

@@ -11,11 +11,11 @@ import { type VerificationSettings, verificationSettings } from "../plugin/verif
 import { keepIfDue, storeUnverified } from "../portal/unverified.ts";
 import { listUnverifiedDue } from "../portal/unverified_schedule.ts";
 import { releaseUnverified, takeUnverified } from "../portal/unverified_turn.ts";
-import { type AttemptOptions, createAttempt } from "./attempt.ts";
+import { type Attempt, type AttemptOptions, createAttempt } from "./attempt.ts";
 import { type Budget, createBudget } from "./budget.ts";
-import { createFirstAttempts, type FirstAttempt } from "./first_attempts.ts";
+import { createFirstAttempts, type FirstAttempt, type FirstAttempts } from "./first_attempts.ts";
 import { createRefusedTokens, type RefusedTokens } from "./refused_tokens.ts";
-import { createTurns } from "./turns.ts";
+import { createTurns, type TurnsOptions } from "./turns.ts";
 import { createUnknownBound } from "./unknown_bound.ts";
 
 /** Verifies events in this process. */
@@ -67,48 +67,32 @@ export function createVerifier(options: VerifierOptions): Verifier {
   const policy = createPolicyReader(runtime);
   let spending: Budget | undefined;
   const budget = (): Budget => spending ??= createBudget(policy().budget, runtime.clock);
-  const attempt = createAttempt({ ...options, budget, refused, owner });
+  const questions = new Map<string, NextQuestion>();
   /** The search for due portals that is under way. */
   const looks = new Map<string, Promise<void>>();
   /** Work of events that were accepted. */
   const works = new Set<Promise<unknown>>();
+  const take = createTake({
+    ...{ ...options, budget, owner, firstAttempts, questions },
+    attempt: createAttempt({ ...options, budget, refused, owner }),
+    isStopped: () => turns.isStopped(),
+    wakeTrusted: (memberId) => void turns.wake(memberId, true),
+    track: (work) => {
+      works.add(work);
+      void work.finally(() => works.delete(work));
+    },
+  });
   const turns = createTurns({
     ...{ runtime, take, renewedAt: () => budget().renewedAt() },
     onFailure: (memberId, err) => {
       firstAttempts.leave(memberId);
+      questions.delete(memberId);
       log.error("verification of waiting events failed", { event: "verification.failed", memberId, err });
     },
   });
 
-  /** Verifies one event of a portal. Returns what is left to do for it. */
-  async function take(memberId: string): Promise<"again" | "budget_spent" | "done"> {
-    const pending = firstAttempts.pending(memberId);
-    const owned = await takeUnverified(runtime, memberId, owner());
-    const due = owned?.due ?? [];
-    // The others were replaced, wait for another attempt, or are verified by another process.
-    firstAttempts.leave(memberId, pending.filter((digest) => !due.some((event) => event.digest === digest)));
-    if (owned === undefined) return "done";
-    const [event] = due;
-    const outcome = event && await attempt(memberId, event, owned.isKnown);
-    if (outcome?.state === "budget_spent") firstAttempts.leave(memberId);
-    else if (outcome !== undefined) firstAttempts.resolve(memberId, event!.digest, outcome);
-    if (outcome?.state === "accepted" && outcome.end !== undefined) track(outcome.end);
-    if (due.length > 1 && outcome?.state !== "budget_spent" && !turns.isStopped()) {
-      if (due.slice(1).some(({ isTrusted }) => isTrusted)) turns.wake(memberId, true);
-      return "again";
-    }
-    const isLeft = await releaseUnverified(runtime, memberId, id);
-    if (outcome?.state !== "budget_spent") return "done";
-    if (!isLeft) notify(runtime, "eventsDropped", { memberId, count: 1, reason: "removed" });
-    return "budget_spent";
-  }
-
-  function track(work: Promise<unknown>): void {
-    works.add(work);
-    void work.finally(() => works.delete(work));
-  }
-
-  function wake(memberId: string, isTrusted: boolean): void {
+  function wake(memberId: string, isKnown: boolean, isTrusted: boolean): void {
+    questions.set(memberId, { ...questions.get(memberId), isKnown });
     if (!turns.wake(memberId, isTrusted)) firstAttempts.leave(memberId);
   }
 
@@ -118,7 +102,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
       const { memberId } = entry;
       try {
         const due = turns.has(memberId) ? undefined : await keepIfDue(runtime, entry);
-        if (due !== undefined) wake(memberId, due.isTrusted);
+        if (due !== undefined) wake(memberId, due.isKnown, due.isTrusted);
       } catch (err) {
         if (!isUnreadable(err)) throw err;
         log.warn("waiting events not readable", { event: "verification.unreadable", memberId, err });
@@ -140,7 +124,69 @@ export function createVerifier(options: VerifierOptions): Verifier {
       await turns.stop();
       await Promise.allSettled(looks.values());
       firstAttempts.leaveAll();
+      questions.clear();
     },
+  };
+}
+
+/** The next question about a portal that waits for its turn or for the budget, as far as it is known. */
+interface NextQuestion {
+  readonly isKnown: boolean;
+  /** @default 1 */
+  readonly requests?: number;
+}
+
+/** Dependencies of {@linkcode createTake} besides the verifier's options. */
+interface TakeOptions extends VerifierOptions {
+  readonly budget: () => Budget;
+  readonly attempt: Attempt;
+  readonly owner: AttemptOptions["owner"];
+  readonly firstAttempts: FirstAttempts;
+  readonly questions: Map<string, NextQuestion>;
+  readonly isStopped: () => boolean;
+  /** Queues a portal with an event from a trusted address. */
+  readonly wakeTrusted: (memberId: string) => void;
+  /** Waits for the work of an accepted event. */
+  readonly track: (work: Promise<unknown>) => void;
+}
+
+/** Returns the function that takes a portal's turn: it verifies one event, and returns what is left to do for the portal. */
+function createTake(options: TakeOptions): TurnsOptions["take"] {
+  const { runtime, budget, attempt, owner, firstAttempts, questions, isStopped, wakeTrusted, track } = options;
+
+  async function take(memberId: string): ReturnType<TurnsOptions["take"]> {
+    const pending = firstAttempts.pending(memberId);
+    const owned = await takeUnverified(runtime, memberId, owner());
+    const due = owned?.due ?? [];
+    // The others were replaced, wait for another attempt, or are verified by another process.
+    firstAttempts.leave(memberId, pending.filter((digest) => !due.some((event) => event.digest === digest)));
+    if (owned === undefined) return "done";
+    const [event] = due;
+    const outcome = event && await attempt(memberId, event, owned.isKnown);
+    if (outcome?.state === "budget_spent") firstAttempts.leave(memberId);
+    else if (outcome !== undefined) firstAttempts.resolve(memberId, event!.digest, outcome);
+    if (outcome?.state === "accepted" && outcome.end !== undefined) track(outcome.end);
+    if (due.length > 1 && outcome?.state !== "budget_spent" && !isStopped()) {
+      if (due.slice(1).some(({ isTrusted }) => isTrusted)) wakeTrusted(memberId);
+      return "again";
+    }
+    const isLeft = await releaseUnverified(runtime, memberId, owner().id);
+    if (outcome?.state !== "budget_spent") return "done";
+    questions.set(memberId, { isKnown: owned.isKnown, requests: outcome.requests });
+    if (!isLeft) notify(runtime, "eventsDropped", { memberId, count: 1, reason: "removed" });
+    return "budget_spent";
+  }
+
+  return async (memberId) => {
+    // First of all: events that wait for the budget cost nothing meanwhile, however many a flood has left.
+    const { isKnown, requests } = questions.get(memberId) ?? { isKnown: true };
+    if (!budget().allows(memberId, isKnown, requests)) {
+      firstAttempts.leave(memberId);
+      return "budget_spent";
+    }
+    const left = await take(memberId);
+    if (left === "done") questions.delete(memberId);
+    return left;
   };
 }
 
@@ -154,7 +200,7 @@ interface PostponeOptions extends VerifierOptions {
   readonly policy: () => VerificationSettings;
   readonly refused: RefusedTokens;
   readonly firstAttempt: (memberId: string, digest: string) => Promise<FirstAttempt>;
-  readonly wake: (memberId: string, isTrusted: boolean) => void;
+  readonly wake: (memberId: string, isKnown: boolean, isTrusted: boolean) => void;
 }
 
 function createPostpone(
@@ -190,7 +236,7 @@ function createPostpone(
     // The copy that waited may have been refused meanwhile.
     if (state === "duplicate") await refused.assertNew(event);
     notify(runtime, state === "duplicate" ? "duplicateReceived" : "eventPostponed", { event });
-    wake(memberId, isTrusted);
+    wake(memberId, isKnown, isTrusted);
     return { firstAttempt: attempt };
   };
 }

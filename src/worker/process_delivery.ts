@@ -7,7 +7,7 @@ import { createHandlerRun } from "../plugin/handler_run.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext, notify, safeError } from "../plugin/runtime.ts";
 import { applyEvent, isOfEarlierInstallation, mayReinstall, tryApplyEvent } from "../portal/apply_event.ts";
-import { claimState } from "../portal/event_claims.ts";
+import { claimState, withConfirmedVersion } from "../portal/event_claims.ts";
 import { type EventFacts, factsOf } from "../portal/event_facts.ts";
 import { versionInEvent } from "../portal/event_versions.ts";
 import { assertReadable, type Delivery, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
@@ -96,7 +96,7 @@ export async function processDelivery(
     const waits = waitForUpgrades(work);
     if (waits !== undefined) return waits;
     log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
-    await runHandlers(work, event);
+    await runHandlers(work, withConfirmedVersion(event, lease.record(), facts));
     finish(work, event);
     return { result: "handled" };
   } catch (error) {

@@ -117,7 +117,10 @@ function startProcess(
   app.on("ONCRMDEALADD", ({ event }) => {
     mayFail(world, "deal");
     seen.add(String(event.data.extra["ID"]));
-  }).on(["ONAPPINSTALL", "ONAPPUPDATE"], ({ event }) => mayFail(world, event.name)).on(
+  }).on(["ONAPPINSTALL", "ONAPPUPDATE"], ({ event: { name, data } }) => {
+    if (!truth.versions.has(data.version.split(".")[0]!)) violations.push(`a handler saw version ${data.version}`);
+    mayFail(world, name);
+  }).on(
     "ONAPPUNINSTALL",
     ({ confirmed }) => {
       if (truth.removals === 0 && (confirmed || truth.believedRemovals === 0)) {

@@ -223,7 +223,7 @@ describe("events that wait for verification", () => {
     state.now += 30_000;
     const [entry, ...others] = await due();
     assert.deepEqual([entry?.memberId, others], [MEMBER, []]);
-    assert.deepEqual(await keepIfDue(options, entry!), { isTrusted: false });
+    assert.deepEqual(await keepIfDue(options, entry!), { isKnown: true, isTrusted: false });
   });
 
   it("leave nothing when the last one is removed, or the portal is", async () => {

@@ -57,6 +57,29 @@ describe("the budget", () => {
     assert.equal(world.accepted.length, 28);
   });
 
+  it("is asked first: events that wait for it cost no storage operation", async () => {
+    const world = verifierWorld({ perMinute: 10, perPortal: 6 });
+    world.answer = () => "forged";
+    const process = world.process("p");
+    for (let i = 0; i < 500; i++) await process.post(memberIdOf(i), { token: `t${i}` });
+    // The last minute in which the known half is left.
+    await world.time.elapse(MINUTE_MS);
+    let operations = 0;
+    for (const name of ["get", "put", "delete"] as const) {
+      const original = world.storage[name] as (...args: unknown[]) => Promise<unknown>;
+      Object.assign(world.storage, { [name]: (...args: unknown[]) => (operations++, original(...args)) });
+    }
+    const before = world.asked.length;
+    await world.time.elapse(MINUTE_MS);
+    const questions = world.asked.length - before;
+    assert.equal(questions, 5);
+    assert(operations <= 20 * questions, `${operations} operations for ${questions} questions`);
+    // Nor do they keep a known portal waiting.
+    await process.post(A, { isKnown: true });
+    await world.time.elapse(10);
+    assert.equal(world.asked.at(-1)?.memberId, A);
+  });
+
   it("is 6 questions a minute for one portal", async () => {
     const world = verifierWorld({ perMinute: 600, perPortal: 6 });
     world.answer = () => "forged";
@@ -184,6 +207,37 @@ describe("an expired token pair", () => {
     assert.deepEqual([world.refreshed, world.accepted], [["refresh-0"], [`${A} access-1`]]);
     assert.deepEqual([first.reports, second.reports], [[`${A} eventPostponed`], [`${A} eventReceived`]]);
     assert.equal(await world.entries(), 0);
+  });
+});
+
+describe("tick()", () => {
+  it("does not skip an event whose turn is just ending", async () => {
+    const world = verifierWorld();
+    world.answer = () => "unanswered";
+    const process = world.process("p");
+    const { firstAttempt } = await process.post(A);
+    // The storage takes its time to release the event.
+    const { put } = world.storage;
+    const released = Promise.withResolvers<void>();
+    await world.time.elapse(0);
+    await firstAttempt;
+    await world.time.elapse(MINUTE_MS);
+    world.answer = () => {
+      Object.assign(world.storage, {
+        put: async (...args: Parameters<typeof put>) => (await released.promise, await put(...args)),
+      });
+      return "unanswered";
+    };
+    await process.verifier.tick();
+    await world.time.elapse(0);
+    assert.equal(world.asked.length, 2);
+    await world.time.elapse(MINUTE_MS);
+    world.answer = () => "authentic";
+    await process.verifier.tick();
+    released.resolve();
+    await world.time.elapse(0);
+    await process.verifier.settled();
+    assert.deepEqual(world.accepted, [`${A} access-0`]);
   });
 });
 
