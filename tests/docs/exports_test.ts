@@ -68,6 +68,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./opening-page": [
     "openingPage",
   ],
+  "./postgres-storage": [
+    "postgresStorage",
+  ],
   "./redis-storage": [
     "redisStorage",
   ],
