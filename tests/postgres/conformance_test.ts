@@ -5,12 +5,16 @@ import { postgresStorage } from "@b24/onappupdate/postgres-storage";
 import { storageConformance } from "@b24/onappupdate/testing";
 import pg from "pg";
 import { type PostgresServer, startPostgres } from "../../scripts/postgres_server.ts";
+import { deadlineFactor } from "../../scripts/test_run.ts";
 import { connectPostgres, fullDisk, type OpenPostgresClient, startPostgresProxy } from "../support/postgres.ts";
 import { runArgs } from "../support/process.ts";
 import type { Proxy } from "../support/proxy.ts";
 import { after, before, test } from "../support/test.ts";
 
 const WORKER = fileURLToPath(new URL("postgres_storage_worker.ts", import.meta.url));
+
+/** Enough for 1,200 calls at once on ten connections, and less than the suite waits for a storage that is down. */
+const TIMEOUT_MS = 5000 * Math.min(deadlineFactor(), 4);
 
 let server: PostgresServer;
 let admin: pg.Pool;
@@ -40,7 +44,7 @@ for (const [library, isolation] of CASES) {
       const proxy = await startPostgresProxy(server.port);
       const client = connectPostgres(library, server.url.replace(`${server.port}`, `${proxy.port}`));
       const table = `case${opened.size}`;
-      const storage = postgresStorage(client.client, { table, timeoutMs: 2500 });
+      const storage = postgresStorage(client.client, { table, timeoutMs: TIMEOUT_MS });
       opened.set(storage, { ...client, proxy, table });
       await storage.delete(["none"]); // creates the table
       return storage;
