@@ -10,7 +10,8 @@
  *
  * **The server**: PostgreSQL 12 or later, with a database in UTF-8; tested with PostgreSQL 15. The client talks to the
  * primary, with any isolation level, also through PgBouncer in transaction mode: the storage uses no session state. Only
- * Postgres.js prepares statements; set its option `prepare: false` for PgBouncer before 1.21.
+ * Postgres.js prepares statements; set its option `prepare: false` for PgBouncer before 1.21, and create the table
+ * beforehand.
  *
  * - With `synchronous_commit` on, the default, an acknowledged write is on disk, also of the synchronous replicas, if there
  *   are any. Otherwise, pass `durable: false`.
