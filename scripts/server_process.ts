@@ -74,7 +74,8 @@ export async function startServer(program: ServerProgram): Promise<ServerProcess
     if (!isUp) return false;
     // Kills the server and removes its files if this process ends without a line to the guard. It works in the background
     // of its shell, because Deno kills its own children when it ends.
-    const script = `exec 3<&0; (read -r line <&3 || { kill -9 ${server.pid}; rm -rf "$0"; }) & wait`;
+    const script =
+      `exec 3<&0; (read -r line <&3 || { kill -9 ${server.pid}; rm -rf "$0" || { sleep 1; rm -rf "$0"; }; }) & wait`;
     guard = spawn("sh", ["-c", script, folder], { stdio: ["pipe", "ignore", "ignore"] });
     guard.stdin!.on("error", () => {});
     return true;
