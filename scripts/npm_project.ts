@@ -9,7 +9,7 @@ import { read } from "./run.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Files that the tests need besides the package. The sources come from the tarball. */
-const COPIED = ["tests/unit", "tests/integration", "tests/support", "tests/fixtures", "scripts"];
+const COPIED = ["tests/unit", "tests/integration", "tests/postgres", "tests/support", "tests/fixtures", "scripts"];
 
 /** One Node to run things on. */
 export interface NodeBinary {

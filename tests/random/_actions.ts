@@ -5,7 +5,6 @@ import { MEMBER_ID, post } from "../support/app.ts";
 import { MAX_OF_KIND } from "../../src/portal/waiting.ts";
 import { claimingEvent, forgedEvent, stolenEvent } from "./_forged.ts";
 import type { Processes } from "./_processes.ts";
-import { MEMBER_ID } from "../support/app.ts";
 import { waitingDeliveries } from "../support/waiting.ts";
 import { DAY, HOUR, LATEST, MINUTE, noteTruth, type PendingEvent, SECOND, USER, type World } from "./_world.ts";
 
