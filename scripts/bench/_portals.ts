@@ -1,0 +1,26 @@
+/** Portals and events of the benchmarks, the same in every process. */
+import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+
+export const CLIENT_ID = "app.5f3a";
+
+/** Returns a fake Bitrix24 whose tokens outlive a benchmark. */
+export function bench24(): FakeBitrix24 {
+  return fakeBitrix24({ clientId: CLIENT_ID, accessTokenSeconds: 86_400 });
+}
+
+/** Returns portal `n`. The first digits of its member_id vary most, as in real ones, which are digests. */
+export function benchPortal(bitrix24: FakeBitrix24, n: number, kind = "b"): FakePortal {
+  return bitrix24.portal({ memberId: Array.from(n.toString(16).padStart(31, "0")).reverse().join("") + kind });
+}
+
+/** Calls `work` for each number below `count`, at most `concurrency` at a time. */
+export async function forEach(
+  count: number,
+  concurrency: number,
+  work: (n: number) => Promise<unknown>,
+): Promise<void> {
+  let next = 0;
+  await Promise.all(Array.from({ length: concurrency }, async () => {
+    while (next < count) await work(next++);
+  }));
+}
