@@ -12,11 +12,9 @@ import { serve } from "@b24/onappupdate/node-server";
 import { backgroundWork, post, quietLogger } from "../../tests/support/app.ts";
 import { type Backend, openBare, openStorage } from "./_backends.ts";
 import { answerCommands, cpuMicros } from "./_child.ts";
-import { bench24, benchPortal, CLIENT_ID, forEach } from "./_portals.ts";
+import { bench24, benchPortal, CLIENT_ID, forEach, INSTALLED } from "./_portals.ts";
+import { startProfile, stopProfile } from "./_profile.ts";
 import { RECEIVERS } from "./_receivers.ts";
-
-/** Number of portals that are installed. */
-export const PORTALS = 1000;
 
 type Handler = (request: Request) => Promise<Response>;
 
@@ -29,7 +27,7 @@ async function openApp(backend: Backend, folder: string, redisPort: number): Pro
     ...{ storage: await openStorage(backend, folder, redisPort), clientId: CLIENT_ID, fetch: bitrix24.fetch },
     ...{ logger: quietLogger, checks: false },
   }).use(applicationToken()).upgrade("2", () => {});
-  await forEach(PORTALS, 32, async (n) => await app.fetch(post(benchPortal(bitrix24, n).install(2)), work.platform));
+  await forEach(INSTALLED, 32, async (n) => await app.fetch(post(benchPortal(bitrix24, n).install(2)), work.platform));
   await work.settled();
   return (request) => app.fetch(request, work.platform);
 }
@@ -40,7 +38,7 @@ async function openMinimum(backend: Backend, folder: string, redisPort: number):
   const encoder = new TextEncoder();
   const bitrix24 = bench24();
   const tokens = new Map<string, Uint8Array>();
-  for (let n = 0; n < PORTALS; n++) {
+  for (let n = 0; n < INSTALLED; n++) {
     const portal = benchPortal(bitrix24, n);
     const token = new URLSearchParams(portal.install(2)).get("auth[application_token]")!;
     tokens.set(portal.memberId, encoder.encode(token));
@@ -70,20 +68,18 @@ async function listen(handler: Handler, isApp: boolean): Promise<number> {
   return (server.address() as { readonly port: number }).port;
 }
 
-if (import.meta.main) {
-  const [kind, backend, folder, redisPort] = process.argv.slice(2) as [string, Backend, string, string];
-  const opened = kind === "app"
-    ? await openApp(backend, folder, Number(redisPort))
-    : kind === "minimum"
-    ? await openMinimum(backend, folder, Number(redisPort))
-    : await RECEIVERS[kind]!.open();
-  const port = typeof opened === "number" ? opened : await listen(opened, kind === "app");
-  answerCommands({
-    port: () => port,
-    /** Waits until the work of all requests is done, and returns the processor time so far. */
-    cpu: async () => {
-      await work.settled();
-      return cpuMicros();
-    },
-  });
-}
+const [kind, backend, folder, redisPort] = process.argv.slice(2) as [string, Backend, string, string];
+const opened = kind === "app"
+  ? await openApp(backend, folder, Number(redisPort))
+  : kind === "minimum"
+  ? await openMinimum(backend, folder, Number(redisPort))
+  : await RECEIVERS[kind]!.open();
+const port = typeof opened === "number" ? opened : await listen(opened, kind === "app");
+answerCommands({
+  ...{ port: () => port, startProfile, stopProfile },
+  /** Waits until the work of all requests is done, and returns the processor time so far. */
+  cpu: async () => {
+    await work.settled();
+    return cpuMicros();
+  },
+});

@@ -29,9 +29,10 @@ export interface Figure {
 /** A figure as `bench.ts` reads it from the file that BENCH_RESULTS names. */
 export interface Result {
   readonly name: string;
-  readonly runtime: string;
+  readonly runtime: "Deno" | "Node";
   readonly value: string;
   readonly wanted: string;
+  readonly isGood: boolean;
 }
 
 export function median(values: readonly number[]): number {
@@ -71,7 +72,13 @@ export function report({ name, values, unit = "", wanted, isExact = false }: Fig
   );
   const file = process.env["BENCH_RESULTS"];
   if (file === undefined) return;
-  const result: Result = { name, runtime: runtime.split(" ")[0]!, value: measured, wanted: goal };
+  const result: Result = {
+    name,
+    runtime: runtime.split(" ")[0] as Result["runtime"],
+    value: measured,
+    wanted: goal,
+    isGood,
+  };
   appendFileSync(file, `${JSON.stringify(result)}\n`);
 }
 

@@ -24,3 +24,24 @@ export async function forEach(
     while (next < count) await work(next++);
   }));
 }
+
+/** Number of portals of {@linkcode emptyEvents}. */
+export const INSTALLED = 1000;
+
+/**
+ * Returns a function that makes events with nothing to do, each of which is another one: INSTALLED portals announce by
+ * turns the version that they have.
+ */
+export function emptyEvents(): () => string {
+  const bitrix24 = bench24();
+  const bodies = Array.from({ length: INSTALLED }, (_, n) => {
+    const portal = benchPortal(bitrix24, n);
+    portal.install(2);
+    return portal.update(2);
+  });
+  let sent = 0;
+  return () => {
+    const n = sent++;
+    return bodies[n % INSTALLED]!.replace(/&ts=\d+/, `&ts=${1_785_303_600 + n}`);
+  };
+}

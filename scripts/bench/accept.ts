@@ -12,11 +12,10 @@
  *     node scripts/bench/accept.ts          (in a project that has the package installed)
  */
 import { type Backend, BACKENDS, memoryFolder } from "./_backends.ts";
-import { PORTALS } from "./_accept_server.ts";
 import { report, rounds } from "./_bench.ts";
 import { type Child, startChild } from "./_child.ts";
 import { encodeRequest, sendAll } from "./_load.ts";
-import { bench24, benchPortal } from "./_portals.ts";
+import { emptyEvents } from "./_portals.ts";
 import { RECEIVERS } from "./_receivers.ts";
 import { startRedis } from "../redis_server.ts";
 
@@ -25,22 +24,8 @@ const WANTED: Readonly<Record<Backend, number>> = { memory: 0.35, Redis: 0.4, fi
 const EVENTS = 2000;
 const CONNECTIONS = 64;
 
-const bitrix24 = bench24();
-const bodies = Array.from({ length: PORTALS }, (_, n) => {
-  const portal = benchPortal(bitrix24, n);
-  portal.install(2);
-  return portal.update(2);
-});
-const payload = JSON.stringify(Object.fromEntries(new URLSearchParams(bodies[0])));
-let sent = 0;
-
-/** Returns events that no server has seen, by turns of all portals. */
-function events(): string[] {
-  return Array.from({ length: EVENTS }, () => {
-    const n = sent++;
-    return encodeRequest({ body: bodies[n % PORTALS]!.replace(/&ts=\d+/, `&ts=${1_785_303_600 + n}`) });
-  });
-}
+const nextEvent = emptyEvents();
+const payload = JSON.stringify(Object.fromEntries(new URLSearchParams(nextEvent())));
 
 /** Returns the processor time (µs) of a request. */
 async function measure(child: Child, requests: readonly string[]): Promise<number> {
@@ -56,7 +41,7 @@ async function compareWithMinimum(backend: Backend, folder: string, redisPort: n
   const [minimum, app] = [await start("minimum"), await start("app")];
   try {
     const times = await rounds(async () => {
-      const requests = events();
+      const requests = Array.from({ length: EVENTS }, () => encodeRequest({ body: nextEvent() }));
       return { minimum: await measure(minimum, requests), app: await measure(app, requests) };
     });
     report({ name: `CPU of the minimum for an event, ${backend}`, values: times.map((of) => of.minimum), unit: "µs" });

@@ -1,5 +1,5 @@
 /**
- * Compares the time in which a new process imports the package with that in which it imports its dependencies, zod and
+ * Compares the processor time that a new process takes to import the package with that for its dependencies, zod and
  * semver, as a ratio.
  *
  *     deno run -A scripts/bench/startup.ts
@@ -11,7 +11,7 @@ import { startChild } from "./_child.ts";
 /** Maximum ratio. */
 const WANTED = 1.5;
 
-/** Returns the time (ms) of the import in a process of its own. */
+/** Returns the processor time (ms) of the import in a process of its own. */
 async function measure(what: "package" | "dependencies"): Promise<number> {
   const child = await startChild("_startup_child.ts");
   try {
@@ -25,10 +25,10 @@ const times = await rounds(async () => ({
   own: await measure("package"),
   dependencies: await measure("dependencies"),
 }));
-report({ name: "import of the package", values: times.map(({ own }) => own), unit: "ms" });
-report({ name: "import of zod and semver", values: times.map((of) => of.dependencies), unit: "ms" });
+report({ name: "CPU of the import of the package", values: times.map(({ own }) => own), unit: "ms" });
+report({ name: "CPU of the import of zod and semver", values: times.map((of) => of.dependencies), unit: "ms" });
 report({
-  name: "import of the package ÷ of zod and semver",
+  name: "CPU of the import of the package ÷ of zod and semver",
   values: times.map(({ own, dependencies }) => own / dependencies),
   wanted: { atMost: WANTED },
 });
