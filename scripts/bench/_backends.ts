@@ -26,7 +26,6 @@ const openKv = async (path: string): Promise<Deno.Kv> =>
   "Deno" in globalThis ? await Deno.openKv(path) : await (await import("@deno/kv")).openKv(path) as unknown as Deno.Kv;
 
 /** Returns a client of node-redis, which is not connected yet. */
-// deno-lint-ignore explicit-function-return-type -- the type of node-redis has five parameters
 const redisClient = (port: number) => createClient({ socket: { host: "127.0.0.1", port } });
 
 /** Opens the storage of a backend. `folder` is for files, `redisPort` for Redis. */

@@ -22,7 +22,7 @@ export interface Figure {
   readonly unit?: string;
   /** The goal; a figure without one is only printed. */
   readonly wanted?: { readonly atMost: number } | { readonly atLeast: number };
-  /** The figure is a count, which has no tolerance. */
+  /** The goal has no tolerance, as that of a count. */
   readonly isExact?: boolean;
 }
 

@@ -19,7 +19,7 @@ const WANTED = { ratio: 1.5, delayMs: 1000 };
 const PORTALS = 20_000;
 const CONCURRENCY = 64;
 /** Interval (ms) of the ticker: the ratio does not count the first one. */
-const TICK_EVERY_MS = 2000;
+const TICK_EVERY_MS = 10_000;
 /** The ticker is stopped after this many times of what the work takes. */
 const PATIENCE = 3;
 
