@@ -7,12 +7,11 @@ import { timingSafeEqual } from "node:crypto";
 import { createAdaptorServer } from "@hono/node-server";
 import process from "node:process";
 import { createApp } from "@b24/onappupdate";
-import { applicationToken } from "@b24/onappupdate/application-token";
 import { serve } from "@b24/onappupdate/node-server";
 import { backgroundWork, post, quietLogger } from "../../tests/support/app.ts";
 import { type Backend, openBare, openStorage } from "./_backends.ts";
 import { answerCommands, cpuMicros } from "./_child.ts";
-import { bench24, benchPortal, CLIENT_ID, forEach, INSTALLED } from "./_portals.ts";
+import { assertVersion, bench24, benchPortal, CLIENT_ID, forEach, INSTALLED, verification } from "./_portals.ts";
 import { startProfile, stopProfile } from "./_profile.ts";
 import { RECEIVERS } from "./_receivers.ts";
 
@@ -26,9 +25,10 @@ async function openApp(backend: Backend, folder: string, redisPort: number): Pro
   const app = createApp({
     ...{ storage: await openStorage(backend, folder, redisPort), clientId: CLIENT_ID, fetch: bitrix24.fetch },
     ...{ logger: quietLogger, checks: false },
-  }).use(applicationToken()).upgrade("2", () => {});
+  }).use(verification()).upgrade("2", () => {});
   await forEach(INSTALLED, 32, async (n) => await app.fetch(post(benchPortal(bitrix24, n).install(2)), work.platform));
   await work.settled();
+  await assertVersion(app, INSTALLED, "2.0.0");
   return (request) => app.fetch(request, work.platform);
 }
 

@@ -7,11 +7,10 @@ import { existsSync, readdirSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { createApp } from "@b24/onappupdate";
-import { applicationToken } from "@b24/onappupdate/application-token";
 import { fileStorage } from "@b24/onappupdate/file-storage";
 import { backgroundWork, post, quietLogger } from "../../tests/support/app.ts";
 import { answerCommands } from "./_child.ts";
-import { bench24, benchPortal, CLIENT_ID, forEach } from "./_portals.ts";
+import { assertVersion, bench24, benchPortal, CLIENT_ID, forEach, verification } from "./_portals.ts";
 
 const PORTALS = 500;
 
@@ -20,7 +19,7 @@ const { platform, settled } = backgroundWork();
 const app = createApp({
   ...{ storage: fileStorage({ path: process.argv[2]! }), clientId: CLIENT_ID, fetch: bitrix24.fetch },
   ...{ logger: quietLogger, checks: false },
-}).use(applicationToken()).upgrade("2", () => {}).on("ONCRMDEALADD", () => {});
+}).use(verification()).upgrade("2", () => {}).on("ONCRMDEALADD", () => {});
 const bodies: string[] = [];
 await forEach(PORTALS, 32, async (n) => {
   const portal = benchPortal(bitrix24, n);
@@ -28,6 +27,7 @@ await forEach(PORTALS, 32, async (n) => {
   bodies.push(portal.update(2), portal.event("ONCRMDEALADD", { "FIELDS[ID]": "1" }));
 });
 await settled();
+await assertVersion(app, PORTALS, "2.0.0");
 let sent = 0;
 
 answerCommands({

@@ -1,4 +1,6 @@
 /** Portals and events of the benchmarks, the same in every process. */
+import type { App } from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 
 export const CLIENT_ID = "app.5f3a";
@@ -23,6 +25,19 @@ export async function forEach(
   await Promise.all(Array.from({ length: concurrency }, async () => {
     while (next < count) await work(next++);
   }));
+}
+
+/** Verifies as by default, but all portals may be installed in one minute. */
+export const verification = (): ReturnType<typeof applicationToken> =>
+  applicationToken({ budget: { perMinute: 1_000_000, perPortal: 1000 } });
+
+/** @throws {Error} if one of the first `count` portals is not on `version` */
+export async function assertVersion(app: Pick<App, "portal">, count: number, version: string): Promise<void> {
+  const bitrix24 = bench24();
+  await forEach(count, 32, async (n) => {
+    const portal = await app.portal(benchPortal(bitrix24, n).memberId);
+    if (portal?.version !== version) throw new Error(`portal ${n} is on ${portal?.version}, wanted ${version}`);
+  });
 }
 
 /** Number of portals of {@linkcode emptyEvents}. */
