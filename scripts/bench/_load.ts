@@ -1,5 +1,5 @@
 /** Load over HTTP: requests on a number of connections, each of which sends the next one when the last is answered. */
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 
 /** A request: its body and the headers that depend on it. */
 export interface LoadRequest {
@@ -20,29 +20,34 @@ export function encodeRequest(
   return `POST / HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n${body}`;
 }
 
+/** A request that is not answered yet. */
+interface Pending {
+  readonly request: string;
+  readonly sentAt: number;
+}
+
 /**
- * Sends the requests and resolves to the time (ms) that each was answered in.
+ * Sends the requests and resolves to the time (ms) that each was answered in. A request whose connection the server resets
+ * is sent again; its time goes on.
  *
  * @throws {Error} if an answer has another status than 200
  */
 export async function sendAll(port: number, requests: readonly string[], connections: number): Promise<number[]> {
   const times: number[] = [];
-  let next = 0;
-  await Promise.all(Array.from({ length: connections }, () =>
-    new Promise<void>((resolve, reject) => {
-      let sentAt = 0;
+  const waiting = requests.values();
+  const next = (): Pending | undefined => {
+    const { value } = waiting.next();
+    return value === undefined ? undefined : { request: value, sentAt: performance.now() };
+  };
+
+  /** Sends requests on one connection, and resolves to the one that was not answered when it broke. */
+  const sendOn = (first: Pending): Promise<Pending | undefined> =>
+    new Promise((resolve, reject) => {
+      let pending: Pending | undefined = first;
       let answer = "";
-      const send = (socket: Socket): void => {
-        const request = requests[next++];
-        if (request === undefined) return void socket.destroy();
-        answer = "";
-        sentAt = performance.now();
-        socket.write(request);
-      };
-      const socket = connect(port, "127.0.0.1", () => send(socket));
-      socket.setNoDelay(true);
-      socket.on("error", reject);
-      socket.on("close", () => resolve());
+      const socket = connect(port, "127.0.0.1", () => socket.write(first.request)).setNoDelay(true);
+      socket.on("error", (error: NodeJS.ErrnoException) => error.code === "ECONNRESET" || reject(error));
+      socket.on("close", () => resolve(pending));
       socket.on("data", (data) => {
         answer += data.toString("latin1");
         if (!isComplete(answer)) return;
@@ -50,10 +55,17 @@ export async function sendAll(port: number, requests: readonly string[], connect
           socket.destroy();
           return reject(new Error(`wanted the status 200, saw ${answer}`));
         }
-        times.push(performance.now() - sentAt);
-        send(socket);
+        times.push(performance.now() - pending!.sentAt);
+        answer = "";
+        pending = next();
+        if (pending === undefined) socket.destroy();
+        else socket.write(pending.request);
       });
-    })));
+    });
+
+  await Promise.all(Array.from({ length: connections }, async () => {
+    for (let pending = next(); pending !== undefined;) pending = await sendOn(pending);
+  }));
   if (times.length !== requests.length) throw new Error(`${times.length} of ${requests.length} requests were answered`);
   return times;
 }
