@@ -45,7 +45,7 @@ export async function startProxy(target: number, isWritten: (data: Buffer) => bo
       upstream.write(data);
     });
     upstream.on("data", async (data) => {
-      if (lose !== undefined && isWritten(data)) {
+      if (lose !== undefined && isWritten(data as Buffer)) {
         const { meanwhile } = lose;
         lose = undefined;
         await meanwhile();
