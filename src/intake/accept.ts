@@ -18,7 +18,7 @@ import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
 import { type Delivery, deliveryId, isLifeCycle } from "../portal/delivery.ts";
 import { type AcceptedDelivery, inRecord, isHandled, withDelivery, withHandled, withoutItem } from "../portal/inbox.ts";
 import { portalKey } from "../portal/keys.ts";
-import { holdLease, isLeased, takeLease, type TakenLease } from "../portal/lease.ts";
+import { holdLease, isLeased, type TakenLease, takeLease, type Taking } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
 import { logScheduled, withWork } from "../portal/schedule.ts";
@@ -218,14 +218,14 @@ export async function storeDelivery(
     await storeEvent(storage, event, facts);
     return undefined;
   }
-  const { id, owner, indexedAs, dropped, isIdle } = arrival.result();
+  const { id, taking, dropped, isIdle } = arrival.result();
   for (const deliveryId of dropped) {
     log.warn("event dropped: others of its kind wait", { event: "inbox.dropped", memberId, deliveryId });
   }
   if (isIdle) return "done";
   logScheduled(runtime, written!.value);
   if (id === undefined) return undefined;
-  const lease = written!.value.lease?.owner === owner ? holdLease(runtime, owner, written!, indexedAs) : undefined;
+  const lease = written!.value.lease?.owner === taking.owner ? holdLease(runtime, written!, taking) : undefined;
   return { id, event, record: written!.value, ...defined({ lease }) };
 }
 
@@ -235,9 +235,8 @@ interface Arrival {
   readonly result: () => {
     /** Id of the delivery; `undefined` if it is a duplicate. */
     readonly id: string | undefined;
-    /** Owner of the lease, if it was taken. */
-    readonly owner: string;
-    readonly indexedAs: string | undefined;
+    /** The lease, if it was taken. */
+    readonly taking: Taking;
     /** Ids of deliveries that were dropped. */
     readonly dropped: readonly string[];
     /** The event causes no work, and is recorded as handled. */
@@ -252,16 +251,18 @@ function createArrival(
   { id, hasRoom }: DeliveryOptions,
   surplus: Surplus,
 ): Arrival {
-  const { clock, random, leaseMs } = runtime;
+  const { clock, random, time, leaseMs } = runtime;
   const { memberId } = event.auth;
   const [unique, owner] = [random(), random()];
   let stored: string | undefined;
   let taken: TakenLease | undefined;
   let dropped: readonly string[] = [];
   let isIdle = false;
+  let takenAt = 0;
 
   const change: ChangeRecord = (current) => {
     const now = clock();
+    takenAt = time.monotonic();
     [stored, taken, dropped, isIdle] = [undefined, undefined, [], false];
     const known = tryApplyEvent(current, event, facts);
     const applied = known ?? applyOrDefer(current, event, facts);
@@ -290,7 +291,8 @@ function createArrival(
       (record) => withWork(record, now + leaseMs, unique),
     ]);
   };
-  return { change, result: () => ({ id: stored, owner, indexedAs: taken?.indexedAs, dropped, isIdle }) };
+  const taking = (): Taking => ({ owner, indexedAs: taken?.indexedAs, takenAt });
+  return { change, result: () => ({ id: stored, taking: taking(), dropped, isIdle }) };
 }
 
 /** Returns whether a plugin or a handler does something with an event of this kind. */

@@ -33,6 +33,9 @@ export interface LeaseOptions {
   readonly log: Logger;
 }
 
+/** Part of a lease for which its holder relies on it: the clocks of two processes may differ by the rest. */
+const HELD_PART = 2 / 3;
+
 /** A change of the record by the holder of its lease. Like that of {@linkcode ChangeRecord}, it may be called several times. */
 export type ChangeHeld = (record: PortalRecord) => RecordChange;
 
@@ -50,9 +53,16 @@ export interface PortalLease {
   /** Aborted if the lease is lost. */
   readonly signal: AbortSignal;
   /**
+   * Call it before work begins without a write.
+   *
+   * @throws {LeaseLostError} if the lease is lost, or so much time has passed, as after a pause of this process, that another
+   * one may have acquired it
+   */
+  readonly assertHeld: () => void;
+  /**
    * Applies `change` to the record and renews the lease. Staged changes are written before it.
    *
-   * @throws {LeaseLostError} if another process acquired the lease
+   * @throws {LeaseLostError} if another process acquired the lease; also after the write, as {@linkcode assertHeld}
    */
   readonly update: (change: (record: PortalRecord) => PortalRecord) => Promise<PortalRecord>;
   /**
@@ -99,15 +109,16 @@ export function isLeased({ lease }: PortalRecord, now: number): boolean {
  * Acquires the lease of a portal; resolves to `undefined` if there is no such portal, or another process holds the lease.
  */
 export async function acquireLease(options: LeaseOptions, memberId: string): Promise<PortalLease | undefined> {
-  const { storage, clock, random, leaseMs } = options;
+  const { storage, clock, time, random, leaseMs } = options;
   const owner = random();
-  let indexedAs: string | undefined;
+  let taken: TakenLease | undefined;
+  let takenAt = 0;
   const acquired = await writeRecord(storage, memberId, (record) => {
-    const taken = record && takeLease(record, owner, clock(), leaseMs);
-    indexedAs = taken?.indexedAs;
-    return taken;
+    takenAt = time.monotonic();
+    return taken = record && takeLease(record, owner, clock(), leaseMs);
   });
-  return acquired?.value.lease?.owner === owner ? holdLease(options, owner, acquired, indexedAs) : undefined;
+  if (acquired?.value.lease?.owner !== owner) return undefined;
+  return holdLease(options, acquired, { owner, indexedAs: taken?.indexedAs, takenAt });
 }
 
 /** A change that waits for the next write. */
@@ -116,12 +127,19 @@ interface Staged {
   readonly onStored: (() => void) | undefined;
 }
 
-/** Returns the lease that `owner` has taken by writing `acquired`, and renews it from now on. */
+/** A lease that was taken by a write. */
+export interface Taking {
+  readonly owner: string;
+  readonly indexedAs: string | undefined;
+  /** Monotonic time before the write. */
+  readonly takenAt: number;
+}
+
+/** Returns the lease that was taken by writing `acquired`, and renews it from now on. */
 export function holdLease(
   { storage, clock, time, leaseMs, log }: LeaseOptions,
-  owner: string,
   acquired: Entry<PortalRecord>,
-  indexedAs: string | undefined,
+  { owner, indexedAs, takenAt }: Taking,
 ): PortalLease {
   const { memberId, fencingToken } = acquired.value;
   const lost = new AbortController();
@@ -131,7 +149,7 @@ export function holdLease(
   /** The record of `entry` with the staged changes. */
   let view = entry.value;
   /** Monotonic: changes of the system clock do not matter. */
-  let renewedAt = time.monotonic();
+  let renewedAt = takenAt;
   log.debug("lease acquired", { event: "lease.acquired", memberId, fencingToken });
 
   function lose(reason: string, options?: ErrorOptions): LeaseLostError {
@@ -172,6 +190,11 @@ export function holdLease(
     return entry.value;
   }
 
+  function assertHeld(): void {
+    lost.signal.throwIfAborted();
+    if (time.monotonic() - renewedAt > leaseMs * HELD_PART) throw lose("this process was paused for too long");
+  }
+
   async function renew(): Promise<void> {
     // If the storage hangs, the lease expires. If this process was paused, the storage first gets time to answer.
     const left = Math.max(leaseMs / 3, leaseMs - (time.monotonic() - renewedAt));
@@ -192,7 +215,13 @@ export function holdLease(
     fencingToken: fencingToken!,
     indexedAs,
     signal: lost.signal,
-    update: (change) => write((record) => renewed({ record: change(record) })),
+    assertHeld,
+    update: async (change) => {
+      const record = await write((record) => renewed({ record: change(record) }));
+      // Nothing may start because of a write whose reply came late.
+      assertHeld();
+      return record;
+    },
     stage: (change, onStored) => {
       staged = [...staged, { change, onStored }];
       view = change(view).record;
