@@ -57,6 +57,7 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
   const turns = createTurns(time, options.concurrency);
   const queues = new Map<string, PortalQueue>();
   const pauses = new Map<string, Promise<void>>();
+  let isStopped = false;
 
   /** With a storage in memory, the work would otherwise end before the answer is sent. All portals share one timer. */
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(time, 0));
@@ -120,11 +121,14 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       });
       return { result, end: queue.done.then(() => {}) };
     },
-    hasRoom: (memberId) => !queues.has(memberId) && turns.isFree(),
+    hasRoom: (memberId) => !isStopped && !queues.has(memberId) && turns.isFree(),
     process: (memberId, due) => (queues.get(memberId) ?? start(memberId, defined({ due }))).done,
     isProcessing: (memberId) => queues.has(memberId),
     room: turns.room,
-    stop: turns.close,
+    stop: () => {
+      isStopped = true;
+      turns.close();
+    },
     idle: async () => {
       while (queues.size > 0) await Promise.all(Array.from(queues.values(), ({ done }) => done));
     },
