@@ -8,32 +8,23 @@ import type { Check, PlannedChecks } from "./planned_checks.ts";
 import type { Portal, PortalBlock, PortalRun } from "./portal.ts";
 import type { StoredTokens } from "./tokens.ts";
 
-/** The stored state of one step. */
-export interface StepRecord {
-  /** `begun`: started, and not known to have ended. `undone`: rolled back by its `undo`. */
-  readonly state: "begun" | "done" | "undone";
-  /** Number of times the step was started. */
-  readonly attempts: number;
-  /** When the step last started or ended, in milliseconds since 1970. */
-  readonly at: number;
-  /** Result of the step, if it is small; absent for `undefined` as well. */
-  readonly result?: unknown;
-  /** Id under which a large result is stored. */
-  readonly stored?: string;
-  /** Cursor at which `pages` resumes. */
-  readonly cursor?: unknown;
-  /** Number of items that `pages` has done. */
-  readonly done?: number;
-  /** End of a `sleep`, in milliseconds since 1970. */
-  readonly wakeAt?: number;
+/** The upgrade that runs, or runs next. */
+export interface CurrentUpgrade {
+  readonly upgradeId: string;
+  /**
+   * Number of starts of its handler that did not end in order, since its last step or page was recorded: those whose process
+   * crashed, and the one that is running. A failure that is recorded counts in `failure.attempts` instead.
+   */
+  readonly starts: number;
+  /** Number of its finished steps and pages when its handler last started, or ended in order. */
+  readonly finished: number;
 }
 
-/** The steps of one upgrade, in the order in which they started. */
-export interface UpgradeJournal {
-  /** Id of the upgrade. */
-  readonly upgradeId: string;
-  /** Steps by name. */
-  readonly steps: Readonly<Record<string, StepRecord>>;
+/** The run of a record. Its steps are not in the record, but in the journals of its upgrades: see `journal.ts`. */
+export interface OpenRun extends Omit<PortalRun, "current"> {
+  /** Ids of the upgrades that it has started, in this order. */
+  readonly upgrades: readonly string[];
+  readonly current?: CurrentUpgrade;
 }
 
 /** The right to work on a portal. Its holder writes by compare-and-set on the record that contains the lease. */
@@ -77,8 +68,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims"> {
   readonly uninstalledTs?: number;
   /** `ts` of the newest event that was applied. */
   readonly latestTs: number;
-  /** The current run with the journals of its upgrades, the current one last. */
-  readonly run?: PortalRun & { readonly journal: readonly UpgradeJournal[] };
+  /** The current run; absent if there is none. */
+  readonly run?: OpenRun;
   /** Number of rollbacks. It is part of the idempotency keys of steps: a step that runs again after a rollback is new. */
   readonly rollbacks?: number;
   /** Number of deliveries so far. The holder of the lease compares it to see whether more have arrived. */
@@ -207,15 +198,22 @@ const SNAPSHOT: Readonly<Record<keyof Portal, true>> = {
   claims: true,
 };
 
-/** Returns the record without tokens, journals, and the fields that only the core uses. */
+/** Returns the record without tokens and the fields that only the core uses. */
 export function snapshot(record: PortalRecord): Portal {
   const { run, claims, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
   const shown = describeClaims(claims ?? {});
-  return { ...rest, ...(run && { run: withoutJournal(run) }), ...(shown.length > 0 && { claims: shown }) };
+  return { ...rest, ...(run && { run: describeRun(run, record) }), ...(shown.length > 0 && { claims: shown }) };
 }
 
-function withoutJournal({ journal: _, ...run }: NonNullable<PortalRecord["run"]>): PortalRun {
-  return run;
+function describeRun({ current, upgrades: _, ...run }: OpenRun, record: PortalRecord): PortalRun {
+  if (current === undefined) return run;
+  const { upgradeId, starts } = current;
+  return { ...run, current: { upgradeId, attempt: failedAttempts(record, upgradeId) + starts } };
+}
+
+/** Returns the number of failed attempts in a row that the record has of an upgrade or one of its steps. */
+export function failedAttempts({ failure }: PortalRecord, upgradeId: string): number {
+  return failure?.upgradeId === upgradeId ? failure.attempts : 0;
 }
 
 function pick(record: PortalRecord, isPicked: (field: keyof PortalRecord) => boolean): Partial<PortalRecord> {

@@ -7,7 +7,8 @@ import type { HandlerContext } from "../plugin/context.ts";
 import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { PortalFailure } from "../portal/portal.ts";
-import { type PortalRecord, snapshot } from "../portal/record.ts";
+import { type Journal, newJournal, openJournal } from "../portal/journal.ts";
+import { failedAttempts, type PortalRecord, snapshot } from "../portal/record.ts";
 import {
   blockedReasonOf,
   countsAsAttempt,
@@ -17,10 +18,11 @@ import {
   unitHash,
 } from "../retry.ts";
 import { recordBlock } from "./block.ts";
+import type { Storage } from "../storage/storage.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import type { Installation } from "./installation.ts";
 import { Suspended } from "./interruptions.ts";
-import { stepOf, withApplied, withAttempt, withoutAttempt, withoutStepAttempt, withSleep } from "./run_record.ts";
+import { newRunId, withApplied, withoutStart, withoutStarts, withRun, withSleep, withStart } from "./run_record.ts";
 import { StepEngine } from "./step_engine.ts";
 import { createSteps } from "./step_kinds.ts";
 
@@ -51,14 +53,14 @@ export async function attemptUpgrade(
 ): Promise<void> {
   const { id: upgradeId } = upgrade;
   const retry = upgrade.retry ?? runtime.retry;
-  const record = await installation.update((record) => withAttempt(record, upgradeId, change.from, runtime.clock()));
-  const failures = record.failure?.upgradeId === upgradeId ? record.failure.attempts : 0;
-  const starts = record.run!.current!.attempt;
-  const number = Math.max(failures + 1, starts);
+  const { record, journal } = await startUpgrade(runtime, installation, upgradeId);
+  const { starts } = record.run!.current!;
+  const number = failedAttempts(record, upgradeId) + starts;
   const signal = AbortSignal.any([ctx.signal, installation.signal]);
   const report = (step: string, attempt: number) => ({ ...change, upgradeId, step, attempt });
   const engine = new StepEngine({
-    ...{ runtime, installation, upgradeId, retry, signal },
+    ...{ runtime, installation, journal, retry, signal, starts },
+    failure: record.failure,
     onStepStarted: (step, attempt) => notify(runtime, "stepStarted", report(step, attempt)),
     onStepFinished: (step, attempt) => notify(runtime, "stepFinished", report(step, attempt)),
   });
@@ -91,6 +93,40 @@ export async function attemptUpgrade(
   );
 }
 
+/** Records the start of an upgrade. No earlier holder of the lease can record a step of the run afterwards. */
+async function startUpgrade(
+  { storage, clock, random }: AppRuntime,
+  installation: Installation,
+  upgradeId: string,
+): Promise<{ readonly record: PortalRecord; readonly journal: Journal }> {
+  const { memberId, run } = installation.record();
+  const options = { storage, lease: installation };
+  await excludeFormerHolders(storage, installation, upgradeId);
+  const journal = run?.upgrades.includes(upgradeId)
+    ? await openJournal(options, { memberId, runId: run.id, upgradeId })
+    : undefined;
+  const now = clock();
+  const runId = newRunId(now, random());
+  const record = await installation.update((record) =>
+    withStart(withRun(record, runId, now), upgradeId, journal?.finished() ?? 0)
+  );
+  return { record, journal: journal ?? newJournal(options, { memberId, runId: record.run!.id, upgradeId }) };
+}
+
+/**
+ * Lets no former holder of the lease record a further step of the current upgrade, in case that it is no longer due: it was
+ * skipped, or the code no longer has it. `next`: the upgrade that starts next, which excludes them itself.
+ */
+export async function excludeFormerHolders(
+  storage: Storage,
+  installation: Installation,
+  next?: string,
+): Promise<void> {
+  const { memberId, run } = installation.record();
+  if (run?.current === undefined || run.current.upgradeId === next) return;
+  await openJournal({ storage, lease: installation }, { memberId, runId: run.id, upgradeId: run.current.upgradeId });
+}
+
 /** Returns the argument of an upgrade handler. */
 export function makeUpgradeContext(
   ctx: HandlerContext,
@@ -99,7 +135,7 @@ export function makeUpgradeContext(
   { memberId, from, to }: VersionChange,
   { attempt, mode }: Pick<UpgradeContext, "attempt" | "mode">,
 ): UpgradeContext {
-  const { upgradeId, signal } = engine.options;
+  const { signal, journal: { id: { upgradeId } } } = engine.options;
   const { event: _e, receivedAt: _r, ...added } = ctx;
   return {
     ...added,
@@ -118,19 +154,14 @@ async function recordInterruption(
   attempt: Attempt,
   error: unknown,
 ): Promise<never> {
-  const { upgrade, engine } = attempt;
-  const { suspended } = engine;
+  const { suspended, options: { journal } } = attempt.engine;
   if (suspended !== undefined) {
-    await installation.update((record) => withSleep(withoutAttempt(record), suspended.until));
+    await installation.update((record) => withSleep(withoutStart(record, journal.finished()), suspended.until));
     throw suspended;
   }
-  const step = engine.failedStep(error)?.name;
   // Cut off by a shutdown.
   if (ctx.signal.aborted) {
-    await installation.update((record) => {
-      const uncounted = withoutAttempt(record);
-      return step === undefined ? uncounted : withoutStepAttempt(uncounted, upgrade.id, step);
-    });
+    await installation.update((record) => withoutStart(record, journal.finished()));
     throw ctx.signal.reason;
   }
   return await recordFailure(runtime, installation, ctx, attempt, error);
@@ -149,7 +180,7 @@ async function recordFailure(
   const step = failedStep?.name;
   const record = installation.record();
   const error = safeError(runtime, thrown, ctx.event, record);
-  const attempts = step === undefined ? number : stepOf(record, upgradeId, step)?.attempts ?? number;
+  const attempts = failedStep?.attempt ?? number;
   const isCounted = countsAsAttempt(thrown);
   const blockedOn = blockedReasonOf(thrown);
   const delay = nextRetryDelay(thrown, attempts, failedStep?.retry ?? retry, unitHash(runtime.random()));
@@ -160,11 +191,9 @@ async function recordFailure(
     ...defined({ step, retryAt: delay === undefined ? undefined : at + delay }),
   };
   await installation.update((record) => {
-    // The failure of a step counts as an attempt at the step, and not at the upgrade.
-    let next = step !== undefined || !isCounted ? withoutAttempt(record) : record;
-    if (step !== undefined && !isCounted) next = withoutStepAttempt(next, upgradeId, step);
-    if (blockedOn !== undefined) return next;
-    const { blocked: _, ...rest } = next;
+    const finished = engine.options.journal.finished();
+    if (blockedOn !== undefined) return withoutStart(record, finished);
+    const { blocked: _, ...rest } = withoutStarts(record, finished);
     return { ...rest, failure };
   });
   if (step !== undefined) notify(runtime, "stepFailed", { ...change, upgradeId, step, attempt: attempts, error });

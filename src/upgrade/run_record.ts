@@ -1,23 +1,59 @@
-/** The run in a portal's record: pure functions that read and change it. */
+/** The run in a portal's record: pure functions that change it. Its steps are in journals. */
 import type { RunProgress } from "../portal/portal.ts";
-import type { PortalRecord, StepRecord } from "../portal/record.ts";
+import { failedAttempts, type OpenRun, type PortalRecord } from "../portal/record.ts";
 
-/** The record with one more started attempt at an upgrade, in a new run if there is none. `from`: see `PortalRun`. */
-export function withAttempt(record: PortalRecord, upgradeId: string, from: string, now: number): PortalRecord {
-  const run = record.run ?? { id: String(now).padStart(14, "0"), from, startedAt: now, journal: [] };
-  const attempt = run.current?.upgradeId === upgradeId ? run.current.attempt + 1 : 1;
-  const { wakeAt: _, ...rest } = run;
-  const journal = run.journal.some((entry) => entry.upgradeId === upgradeId)
-    ? run.journal
-    : [...run.journal, { upgradeId, steps: {} }];
-  return { ...record, run: { ...rest, current: { upgradeId, attempt }, journal } };
+/** The record with an open run: a new one with the id `runId` from its version on, if there is none. */
+export function withRun(record: PortalRecord, runId: string, now: number): PortalRecord & { readonly run: OpenRun } {
+  return { ...record, run: record.run ?? { id: runId, from: record.version!, startedAt: now, upgrades: [] } };
 }
 
-/** The record with the started attempt not counted. */
-export function withoutAttempt(record: PortalRecord): PortalRecord {
+/** Returns the id of a run that starts now. Ids sort by time. `unique` makes it different from all others. */
+export function newRunId(now: number, unique: string): string {
+  return `${String(now).padStart(14, "0")}-${unique}`;
+}
+
+/**
+ * The record with one more start of an upgrade, in its open run. `finished`: number of finished steps and pages of the upgrade.
+ * If it has grown since they were counted, only the last start can have ended at the step that comes next, and the failure was
+ * of another one: a long run is not parked because of crashes at different steps.
+ */
+export function withStart(
+  { run, ...record }: PortalRecord & { readonly run: OpenRun },
+  upgradeId: string,
+  finished: number,
+): PortalRecord {
+  const { wakeAt: _, current, ...rest } = run;
+  const isAgain = current?.upgradeId === upgradeId;
+  const hasGrown = isAgain && finished > current.finished;
+  const crashes = !isAgain ? 0 : hasGrown ? Math.min(current.starts, 1) : current.starts;
+  const upgrades = run.upgrades.includes(upgradeId) ? run.upgrades : [...run.upgrades, upgradeId];
+  const { failure } = record;
+  return {
+    ...record,
+    ...(hasGrown && failedAttempts(record, upgradeId) > 0 && { failure: { ...failure!, attempts: 0 } }),
+    run: { ...rest, upgrades, current: { upgradeId, starts: crashes + 1, finished } },
+  };
+}
+
+/** The record with the last start not counted: it ended in order, and not by a failure. `finished`: as in {@linkcode withStart}. */
+export function withoutStart(record: PortalRecord, finished: number): PortalRecord {
+  return withCurrent(
+    record,
+    (current) => ({ starts: finished > current.finished ? 0 : Math.max(0, current.starts - 1), finished }),
+  );
+}
+
+/** The record with all starts counted by the failure that is recorded with it. `finished`: as in {@linkcode withStart}. */
+export function withoutStarts(record: PortalRecord, finished: number): PortalRecord {
+  return withCurrent(record, () => ({ starts: 0, finished }));
+}
+
+type Current = NonNullable<OpenRun["current"]>;
+
+function withCurrent(record: PortalRecord, change: (current: Current) => Partial<Current>): PortalRecord {
   const { run } = record;
   if (run?.current === undefined) return record;
-  return { ...record, run: { ...run, current: { ...run.current, attempt: run.current.attempt - 1 } } };
+  return { ...record, run: { ...run, current: { ...run.current, ...change(run.current) } } };
 }
 
 /** The record with a run that sleeps until `wakeAt`, in milliseconds since 1970. */
@@ -39,32 +75,6 @@ export function withApplied(
 }
 
 /** The record with this progress of its run. */
-export function withProgress(record: PortalRecord, progress: RunProgress | undefined): PortalRecord {
-  if (progress === undefined || record.run === undefined) return record;
-  return { ...record, run: { ...record.run, progress } };
-}
-
-/** Returns what the journal of the run has about a step. */
-export function stepOf(record: PortalRecord, upgradeId: string, name: string): StepRecord | undefined {
-  const journal = record.run?.journal.find((entry) => entry.upgradeId === upgradeId);
-  return journal !== undefined && Object.hasOwn(journal.steps, name) ? journal.steps[name] : undefined;
-}
-
-/** The record with `step` in the journal of the run. */
-export function withStep(record: PortalRecord, upgradeId: string, name: string, step: StepRecord): PortalRecord {
-  const { run } = record;
-  if (run === undefined) return record;
-  const journal = run.journal.map((entry) => {
-    if (entry.upgradeId !== upgradeId) return entry;
-    // fromEntries() defines own properties, so that a step may be called "__proto__".
-    const steps = Object.fromEntries([...Object.entries(entry.steps).filter(([key]) => key !== name), [name, step]]);
-    return { ...entry, steps };
-  });
-  return { ...record, run: { ...run, journal } };
-}
-
-/** The record with the started attempt at a step not counted. */
-export function withoutStepAttempt(record: PortalRecord, upgradeId: string, name: string): PortalRecord {
-  const step = stepOf(record, upgradeId, name);
-  return step === undefined ? record : withStep(record, upgradeId, name, { ...step, attempts: step.attempts - 1 });
+export function withProgress(record: PortalRecord, progress: RunProgress): PortalRecord {
+  return record.run === undefined ? record : { ...record, run: { ...record.run, progress } };
 }

@@ -4,12 +4,13 @@ import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import type { RunProgress } from "../portal/portal.ts";
-import type { StepRecord } from "../portal/record.ts";
+import { isDone, type Journal, type JournalEntry } from "../portal/journal.ts";
+import type { PortalFailure, RunProgress } from "../portal/portal.ts";
 import { assertRetryPolicy, maxAttemptsOf, type RetryPolicy } from "../retry.ts";
+import type { WriteOperation } from "../storage/storage.ts";
 import type { Installation } from "./installation.ts";
 import { ReplayEnded, Suspended } from "./interruptions.ts";
-import { stepOf, withoutStepAttempt, withProgress, withStep } from "./run_record.ts";
+import { withProgress } from "./run_record.ts";
 import type { StepOptions, StepScope } from "./steps.ts";
 
 /** The options that all kinds of steps share. */
@@ -24,6 +25,8 @@ export interface FinishedStep {
 /** A step that threw an error. */
 export interface FailedStep {
   readonly name: string;
+  /** Number of the attempt at the step. */
+  readonly attempt: number;
   /** The retry policy of the step, if it has its own. */
   readonly retry?: RetryPolicy;
 }
@@ -31,7 +34,14 @@ export interface FailedStep {
 export interface StepEngineOptions {
   readonly runtime: Pick<AppRuntime, "storage" | "clock" | "random" | "time" | "digest" | "signal">;
   readonly installation: Installation;
-  readonly upgradeId: string;
+  /** The journal of the upgrade. */
+  readonly journal: Journal;
+  /**
+   * Number of starts of the handler at the step that is not finished yet, the current one included: `CurrentUpgrade.starts`.
+   */
+  readonly starts: number;
+  /** The last failure of the portal. */
+  readonly failure?: PortalFailure | undefined;
   /** The retry policy of steps that have none of their own. */
   readonly retry: RetryPolicy;
   /** Ends the attempt. */
@@ -51,10 +61,14 @@ export class StepEngine {
   readonly finished: FinishedStep[] = [];
   readonly #names = new Set<string>();
   readonly #failures = new Map<unknown, FailedStep>();
+  /** Names of the steps that this attempt has recorded, also in part. */
+  readonly #recorded = new Set<string>();
   #runningStep: string | undefined;
+  #hasStartedStep = false;
   #suspended: Suspended | undefined;
   #hasEnded = false;
-  #unsavedProgress: RunProgress | undefined;
+  #progress: RunProgress | undefined;
+  #isProgressStaged = false;
   #progressSavedAt = -Infinity;
 
   constructor(options: StepEngineOptions) {
@@ -83,10 +97,10 @@ export class StepEngine {
   }
 
   /** Runs `work` as the step `name`. `recorded` is what earlier attempts have recorded about the step. */
-  async runExclusively<T>(name: string, work: (recorded: StepRecord | undefined) => Promise<T>): Promise<T> {
-    const { installation, upgradeId, isReplay } = this.options;
+  async runExclusively<T>(name: string, work: (recorded: JournalEntry | undefined) => Promise<T>): Promise<T> {
+    const { installation, journal, isReplay, runtime } = this.options;
     this.assertActive(name);
-    const step = `step "${name}" of upgrade "${upgradeId}"`;
+    const step = `step "${name}" of upgrade "${journal.id.upgradeId}"`;
     if (this.#names.has(name)) throw new NonRetriableError(`cannot start ${step}: the name is used twice`);
     if (this.#runningStep !== undefined) {
       throw new NonRetriableError(`cannot start ${step}: step "${this.#runningStep}" is still running`);
@@ -94,8 +108,10 @@ export class StepEngine {
     this.#names.add(name);
     this.#runningStep = name;
     try {
-      const recorded = stepOf(installation.record(), upgradeId, name);
-      if (isReplay && recorded?.state !== "done") throw new ReplayEnded();
+      // Throws if the app was removed from the portal.
+      installation.record();
+      const recorded = journal.get(name);
+      if (isReplay && (recorded === undefined || !isDone(recorded, runtime.clock()))) throw new ReplayEnded();
       return await work(recorded);
     } finally {
       this.#runningStep = undefined;
@@ -110,19 +126,26 @@ export class StepEngine {
       }
       if (retry !== undefined) assertRetryPolicy("it", retry);
     } catch (error) {
-      throw this.failed(name, new NonRetriableError(`cannot run step "${name}": ${(error as TypeError).message}`));
+      throw this.failed(
+        { name, attempt: 1 },
+        new NonRetriableError(`cannot run step "${name}": ${(error as TypeError).message}`),
+      );
     }
   }
 
-  /** Returns the number of the next attempt at a step. Throws if no attempt is left. */
-  nextAttempt(name: string, recorded: StepRecord | undefined, { retry }: WorkOptions): number {
-    const attempt = (recorded?.attempts ?? 0) + 1;
+  /** Returns the number of the next attempt at a step or page. Throws if no attempt is left. */
+  nextAttempt(name: string, { retry }: WorkOptions): number {
+    const { failure, journal, starts } = this.options;
+    const isFirst = !this.#hasStartedStep;
+    this.#hasStartedStep = true;
+    // Earlier starts ended at the first unfinished step. A failure of an earlier page is over.
+    const isFailed = failure?.upgradeId === journal.id.upgradeId && failure.step === name;
+    const failures = isFailed && !this.#recorded.has(name) ? failure.attempts : 0;
+    const attempt = failures + (isFirst ? starts : 1);
     if (attempt <= maxAttemptsOf(retry ?? this.options.retry)) return attempt;
     // Had the last attempt failed, the run would be parked: its process must have ended.
-    throw this.failed(
-      name,
-      new NonRetriableError(`step "${name}" was started ${attempt - 1} times, and its process ended each time`),
-    );
+    const problem = `step "${name}" was started ${attempt - 1} times, and its process ended each time`;
+    throw this.failed({ name, attempt }, new NonRetriableError(problem));
   }
 
   /** Runs one attempt at the work of a step. `part` distinguishes the pages of a step. */
@@ -133,29 +156,39 @@ export class StepEngine {
     work: (scope: StepScope) => T | Promise<T>,
     part?: string,
   ): Promise<T> {
-    const { runtime, installation, upgradeId, signal, onStepStarted } = this.options;
+    const { runtime, installation, journal, signal, onStepStarted } = this.options;
+    this.assertActive(name);
     onStepStarted?.(name, attempt);
     try {
       // Made before the timeout starts.
-      const scope = await stepScope(runtime, installation, upgradeId, name, { attempt, signal, part });
+      const scope = await stepScope(runtime, installation, journal.id.upgradeId, name, { attempt, signal, part });
       return await withTimeout(runtime.time, signal, timeoutMs, async (signal) => await work({ ...scope, signal }));
     } catch (error) {
-      if (runtime.signal.aborted) await this.#uncountAttempt(name, attempt);
-      throw this.failed(name, error, retry);
+      throw this.failed({ name, attempt, ...defined({ retry }) }, error);
     }
   }
 
-  /** Records a step, and the progress that is not saved yet. */
-  async record(name: string, step: StepRecord): Promise<void> {
+  /** Records a finished step or page. `before`: see {@linkcode Journal.append}. */
+  async record(entry: JournalEntry, before: readonly WriteOperation[] = []): Promise<void> {
+    const [name] = entry;
     this.assertActive(name);
-    const { installation, upgradeId } = this.options;
-    const progress = this.#takeProgress();
-    await installation.update((record) => withProgress(withStep(record, upgradeId, name, step), progress));
+    await this.options.journal.append(entry, before);
+    this.#recorded.add(name);
   }
 
-  /** Sets the progress that the next record saves. */
-  setProgress(progress: RunProgress): void {
-    this.#unsavedProgress = progress;
+  /** Sets the progress, which is saved with the next write of the portal's record. */
+  stageProgress(progress: RunProgress): void {
+    this.#progress = progress;
+    if (this.#isProgressStaged) return;
+    this.#isProgressStaged = true;
+    let written = progress;
+    this.options.installation.stage(
+      (record) => ({ record: withProgress(record, written = this.#progress!) }),
+      () => {
+        this.#isProgressStaged = false;
+        if (written !== this.#progress) this.stageProgress(this.#progress!);
+      },
+    );
   }
 
   /** Saves the progress, at most once a second. */
@@ -163,8 +196,7 @@ export class StepEngine {
     const now = this.options.runtime.clock();
     if (now - this.#progressSavedAt < PROGRESS_INTERVAL_MS) return;
     this.#progressSavedAt = now;
-    const progress = this.#takeProgress();
-    await this.options.installation.update((record) => withProgress(record, progress));
+    await this.options.installation.flush();
   }
 
   /** Ends the attempt until `wakeAt`. */
@@ -173,8 +205,8 @@ export class StepEngine {
   }
 
   /** Remembers that the step threw `error`, and returns it. */
-  failed(name: string, error: unknown, retry?: RetryPolicy): unknown {
-    this.#failures.set(error, { name, ...defined({ retry }) });
+  failed(step: FailedStep, error: unknown): unknown {
+    this.#failures.set(error, step);
     return error;
   }
 
@@ -183,26 +215,10 @@ export class StepEngine {
     this.options.signal.throwIfAborted();
     if (this.#hasEnded) {
       throw new Error(
-        `cannot continue with step "${name}" of upgrade "${this.options.upgradeId}": this attempt has ended`,
+        `cannot continue with step "${name}" of upgrade "${this.options.journal.id.upgradeId}": this attempt has ended`,
       );
     }
     if (this.#suspended !== undefined) throw this.#suspended;
-  }
-
-  #takeProgress(): RunProgress | undefined {
-    const progress = this.#unsavedProgress;
-    this.#unsavedProgress = undefined;
-    return progress;
-  }
-
-  /** A shutdown of the app cut the attempt off. If that cannot be stored, the attempt counts. */
-  async #uncountAttempt(name: string, attempt: number): Promise<void> {
-    const { installation, upgradeId } = this.options;
-    await installation.update((record) => {
-      const step = stepOf(record, upgradeId, name);
-      if (step?.state !== "begun" || step.attempts !== attempt) return record;
-      return withoutStepAttempt(record, upgradeId, name);
-    }).catch(() => {});
   }
 }
 

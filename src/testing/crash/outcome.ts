@@ -22,13 +22,13 @@ export type Outcome = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
 export async function outcomeOf(storage: Storage): Promise<Outcome> {
   const portals = new Map<string, Readonly<Record<string, unknown>>>();
   for await (const { value } of storage.list<StoredPortal>(["portal"])) {
-    const { memberId, status, generation, version, target, applied, failure, lease } = value;
+    const { memberId, status, generation, version, target, applied, failure, lease, inbox = [] } = value;
     portals.set(memberId, {
       ...{ status, generation, version, target, lease },
       // Only the ids: after a crash, one run may apply upgrades that took two runs otherwise.
-      applied: applied.map(({ id }) => id),
+      applied: [...await appliedByRuns(storage, memberId, generation), ...applied].map(({ id }) => id),
       failure: failure === undefined ? undefined : `${failure.upgradeId}: ${failure.message}`,
-      unfinishedEvents: await countDeliveries(storage, memberId),
+      unfinishedEvents: await countDeliveries(storage, memberId, inbox),
     });
   }
   return portals;
@@ -43,11 +43,25 @@ interface StoredPortal {
   readonly applied: readonly { readonly id: string }[];
   readonly failure?: { readonly upgradeId: string; readonly message: string };
   readonly lease?: object;
+  readonly inbox?: readonly Delivery[];
 }
 
-async function countDeliveries(storage: Storage, memberId: string): Promise<number> {
-  let deliveries = 0;
-  for await (const { value } of storage.list<{ readonly body?: unknown }>(["inbox", memberId])) {
+interface Delivery {
+  readonly body?: unknown;
+}
+
+/** Returns the upgrades that the finished runs of an installation have applied. */
+async function appliedByRuns(storage: Storage, memberId: string, generation: number): Promise<StoredPortal["applied"]> {
+  const applied: { readonly id: string }[] = [];
+  for await (const { value } of storage.list<Pick<StoredPortal, "generation" | "applied">>(["run", memberId])) {
+    if (value.generation === generation) applied.push(...value.applied);
+  }
+  return applied;
+}
+
+async function countDeliveries(storage: Storage, memberId: string, inbox: readonly Delivery[]): Promise<number> {
+  let deliveries = inbox.filter(({ body }) => body !== undefined).length;
+  for await (const { value } of storage.list<Delivery>(["delivery", memberId])) {
     if (value.body !== undefined) deliveries++;
   }
   return deliveries;
