@@ -9,7 +9,7 @@ import { FormatError, StorageError } from "../errors.ts";
 import type { Entry, Key, Storage, WriteOperation } from "../storage/storage.ts";
 import { writeInOrder } from "../storage/write.ts";
 import { journalKey, journalPrefix } from "./keys.ts";
-import { LeaseLostError, type PortalLease } from "./lease.ts";
+import type { PortalLease } from "./lease.ts";
 
 /** A record of one step. Of several entries with the same name the last one holds. `at`: milliseconds since 1970. */
 export type JournalEntry =
@@ -81,7 +81,7 @@ export function newJournal(options: JournalOptions, id: JournalId): Journal {
  * @throws {FormatError} if newer code wrote it
  */
 export async function openJournal(options: JournalOptions, id: JournalId): Promise<Journal> {
-  return journalFrom(options, id, await fence(options.storage, id));
+  return journalFrom(options, id, await takeOver(options, id));
 }
 
 /**
@@ -118,9 +118,10 @@ interface Tail {
   readonly version: string | null;
 }
 
-function journalFrom({ storage, lease }: JournalOptions, id: JournalId, chunks: readonly Entry<Chunk>[]): Journal {
+function journalFrom(options: JournalOptions, id: JournalId, chunks: readonly Entry<Chunk>[]): Journal {
+  const { storage, lease } = options;
   let steps: Map<string, JournalEntry>;
-  /** `undefined`: a write has failed, and may have been applied or not. */
+  /** `undefined`: a write has failed, and may have been applied. */
   let tail: Tail | undefined;
 
   function load(chunks: readonly Entry<Chunk>[]): Tail {
@@ -132,7 +133,7 @@ function journalFrom({ storage, lease }: JournalOptions, id: JournalId, chunks: 
   }
 
   async function write(entry: JournalEntry, before: readonly WriteOperation[]): Promise<boolean> {
-    const next = withEntry(tail ?? load(await fence(storage, id)), entry);
+    const next = withEntry(tail ?? load(await takeOver(options, id)), entry);
     tail = undefined;
     const value = chunkOf(next.entries);
     const put: WriteOperation = { put: keyOf(id, next.n), value, ifVersion: next.version };
@@ -153,13 +154,12 @@ function journalFrom({ storage, lease }: JournalOptions, id: JournalId, chunks: 
       const reread = lease.reread();
       // The outcome of the write is known first.
       reread.catch(() => {});
-      const isWritten = await write(entry, before);
-      await reread;
-      if (!isWritten) {
-        // The record was read before the other process took the lease.
+      for (let attempt = 0; !await write(entry, before); attempt++) {
+        // Either the lease is lost, or a former holder, which did not know that it was one, took the journal over.
         await lease.reread();
-        throw new LeaseLostError(id.memberId, "another process has continued the journal of its run");
+        if (attempt === MAX_ATTEMPTS) throw refusedTooOften(id);
       }
+      await reread;
     },
   };
 }
@@ -196,8 +196,21 @@ function keyOf({ memberId, runId, upgradeId }: JournalId, n: number): Key {
   return journalKey(memberId, runId, upgradeId, n);
 }
 
-/** Each refused write means that the former holder of the lease wrote, and it writes only as long as it does not notice. */
+/** Each refused write means that the former holder of the lease wrote, and it writes only until it notices. */
 const MAX_ATTEMPTS = 100;
+
+function refusedTooOften({ memberId, upgradeId }: JournalId): StorageError {
+  const problem = `other processes wrote it ${MAX_ATTEMPTS} times in a row`;
+  return new StorageError(`cannot write the journal of upgrade "${upgradeId}" of portal ${memberId}: ${problem}`);
+}
+
+/** Excludes the former holders of the lease from a journal, and returns its chunks. */
+async function takeOver({ storage, lease }: JournalOptions, id: JournalId): Promise<readonly Entry<Chunk>[]> {
+  const chunks = await fence(storage, id);
+  // If the lease is lost, its next holder may have done the same before.
+  await lease.reread();
+  return chunks;
+}
 
 /**
  * Rewrites the last chunk of a journal, or creates the next one if that is full or absent, and returns all chunks. No
@@ -218,10 +231,7 @@ async function fence(storage: Storage, id: JournalId): Promise<readonly Entry<Ch
     const result = await storage.put(key, value, { ifVersion: isNew ? null : last.version });
     if (result.ok) return [...isNew ? chunks : chunks.slice(0, -1), { key, value, version: result.version }];
   }
-  const problem = `another process wrote it ${MAX_ATTEMPTS} times in a row`;
-  throw new StorageError(
-    `cannot take over the journal of upgrade "${id.upgradeId}" of portal ${id.memberId}: ${problem}`,
-  );
+  throw refusedTooOften(id);
 }
 
 /** @throws {FormatError} if newer code wrote the chunk */
