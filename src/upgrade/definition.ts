@@ -6,6 +6,7 @@ import { defined } from "../defined.ts";
 import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/portal.ts";
 import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
+import { assertKey } from "../storage/key.ts";
 import { compareVersions, isVersion, parseVersion } from "../version.ts";
 import type { Steps } from "./steps.ts";
 
@@ -54,7 +55,8 @@ export interface UpgradeContext extends Steps {
 /** Options of `app.upgrade`. */
 export interface UpgradeOptions {
   /**
-   * Identifies the upgrade in the records of portals. Never change it, and never reuse it for other work.
+   * Identifies the upgrade in the records of portals. Never change it, and never reuse it for other work. Maximum: 500
+   * characters.
    *
    * @default the range as written
    */
@@ -101,6 +103,9 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   readonly scope: readonly string[];
 }
 
+/** Maximum length of an id, which is a part of keys. */
+const MAX_ID_LENGTH = 500;
+
 /**
  * Returns the upgrade of `app.upgrade(range, handler, options)`.
  *
@@ -115,9 +120,14 @@ export function defineUpgrade<Context extends UpgradeContext>(
   if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
     throw refusal(written, `timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMER_MS}`);
   }
+  const upgradeId = id ?? written;
+  if (upgradeId.length > MAX_ID_LENGTH) {
+    throw refusal(written, `its id has ${upgradeId.length} characters, wanted at most ${MAX_ID_LENGTH}`);
+  }
+  assertKey([upgradeId]);
   if (retry !== undefined) assertRetryPolicy(`upgrade ${JSON.stringify(written)}`, retry);
   return {
-    id: id ?? written,
+    id: upgradeId,
     range: written,
     ...(typeof range !== "string" ? entering(range, written) : isVersion(range) ? crossing(range) : leaving(written)),
     handler,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
+import type { Entry } from "@b24/onappupdate/storage";
 import {
   isDone,
   type Journal,
@@ -162,7 +163,7 @@ describe("openJournal()", () => {
         let isOver = false;
         const storage: Storage = {
           ...inner,
-          list: async function* <T>(...args: Parameters<Storage["list"]>) {
+          list: async function* <T>(...args: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
             const listed = await Array.fromAsync(inner.list<T>(...args));
             if (!isOver) {
               isOver = true;

@@ -81,3 +81,35 @@ describe("a process that lost the lease while it was paused in a step", () => {
     });
   }
 });
+
+describe("a process that was paused in an upgrade that an operator skipped", () => {
+  it("records nothing", async () => {
+    const storage = memoryStorage();
+    const { clock, later } = movableClock();
+    const begun = Promise.withResolvers<void>();
+    const resumed = Promise.withResolvers<void>();
+    const make = () =>
+      createApp({ storage, clock, acknowledge: "handled", checks: false, tickEveryMs: false, logger: quietLogger })
+        .use(trustAll).upgrade("3", async ({ step }) => {
+          await step("before", () => {});
+          await step("skipped", async () => {
+            begun.resolve();
+            await resumed.promise;
+          });
+        });
+    const [a, b] = [make(), make()];
+    const { portal } = rig();
+    await a.fetch(post(portal.install(2)));
+    const ended = a.fetch(post(portal.update(3)));
+    await begun.promise;
+    later();
+    await b.admin.skip(MEMBER_ID, "3");
+    await b.tick();
+    assert.equal((await b.portal(MEMBER_ID))?.version, "3.0.0");
+    resumed.resolve();
+    await ended;
+    const [run] = await b.admin.runs(MEMBER_ID);
+    assert.deepEqual(run?.upgrades, [{ upgradeId: "3", steps: ["before"] }]);
+    await Promise.all([a.close(), b.close()]);
+  });
+});

@@ -115,3 +115,28 @@ describe("an app that is reinstalled while its upgrades run", () => {
     });
   }
 });
+
+describe("an app that is removed by another process during a step", () => {
+  it("starts no further step", async () => {
+    const storage = memoryStorage();
+    const shared = { storage, checks: false, tickEveryMs: false } as const;
+    const { logger } = recordingLogger();
+    const portal = fakeBitrix24({ clientId: CLIENT_ID }).portal({ memberId: MEMBER_ID });
+    const other = createApp({ ...shared, logger, acknowledge: "stored" }).use(trustAll);
+    const ran: string[] = [];
+    const app = createApp({ ...shared, logger, acknowledge: "handled" }).use(trustAll)
+      .upgrade("3", async ({ step, pages }) => {
+        await pages("pages", 0, async (cursor) => {
+          ran.push(`page ${cursor}`);
+          if (cursor === 1) await other.fetch(post(portal.uninstall()));
+          return { next: cursor < 5 ? cursor + 1 : null, done: 1 };
+        });
+        await step("step", () => void ran.push("step"));
+      });
+    await app.fetch(post(portal.install(2)));
+    await app.fetch(post(portal.update(3)));
+    assert.deepEqual(ran, ["page 0", "page 1"]);
+    assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
+    await Promise.all([app.close(), other.close()]);
+  });
+});
