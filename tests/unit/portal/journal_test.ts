@@ -155,27 +155,37 @@ describe("openJournal()", () => {
   });
 
   it("reads again what a former holder writes while it reads", async () => {
-    for (const before of [0, 5, 15, 16]) {
+    for (const before of [0, 5, 15, 16, 31]) {
       for (const late of [1, 2, 20]) {
         const inner = memoryStorage();
         const former = newJournal(optionsOn(inner), ID);
         await appendSteps(former, 0, before);
-        let isOver = false;
+        let isFirst = true;
         const storage: Storage = {
           ...inner,
-          list: async function* <T>(...args: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
-            const listed = await Array.fromAsync(inner.list<T>(...args));
-            if (!isOver) {
-              isOver = true;
-              await appendSteps(former, before, before + late);
-            }
-            yield* listed;
+          /** A listing that begins before the former holder writes, and ends afterwards. */
+          list: async function* <T>(prefix: readonly string[]): AsyncGenerator<Entry<T>> {
+            if (!isFirst) return yield* inner.list<T>(prefix);
+            isFirst = false;
+            const [entry] = await Array.fromAsync(inner.list<T>(prefix, { limit: 1 }));
+            if (entry !== undefined) yield entry;
+            await appendSteps(former, before, before + late);
+            yield* inner.list<T>(prefix, entry === undefined ? {} : { after: entry.key });
           },
         };
         const { entries } = await openJournal(optionsOn(storage), ID);
         assert.equal(entries().length, before + late, `${late} after ${before}`);
       }
     }
+  });
+});
+
+describe("append()", () => {
+  it("rejects once the portal's record says that the app was removed, although the step is recorded", async () => {
+    const storage = memoryStorage();
+    const journal = newJournal(optionsOn(storage, () => Promise.reject(new Error("removed"))), ID);
+    await assert.rejects(appendSteps(journal, 0, 1), /removed/);
+    assert.equal((await entriesOf(storage)).length, 1);
   });
 });
 
