@@ -73,7 +73,14 @@ export type { RequestLimits } from "./src/intake/http.ts";
 
 // Plugins and handlers
 export type { Context, HandlerContext, VerificationStage } from "./src/plugin/context.ts";
-export type { Plugin, Verification, VerificationBudget } from "./src/plugin/plugin.ts";
+export type { Plugin, Verification } from "./src/plugin/plugin.ts";
+export {
+  type VerificationBudget,
+  type VerificationPolicy,
+  verificationRules,
+} from "./src/plugin/verification_policy.ts";
+export type { UnverifiedBounds } from "./src/portal/unverified_bounds.ts";
+export type { HandlerOptions } from "./src/app/registry.ts";
 export type { PluginHost } from "./src/plugin/host.ts";
 export type { Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {
@@ -104,6 +111,16 @@ export type { CheckProblem, CheckReport } from "./src/worker/portal_check.ts";
 export { encrypted } from "./src/storage/encrypted.ts";
 export { memoryStorage } from "./src/storage/memory.ts";
 export type { Storage } from "./src/storage/storage.ts";
+
+// Options of functions
+export {
+  checkOptions,
+  type NumberRange,
+  option,
+  type OptionProblem,
+  type OptionRule,
+  type OptionRules,
+} from "./src/check_options.ts";
 
 // Secrets, logs, and the errors that handlers and plugins throw or catch
 export { digestToken, Secret } from "./src/secret.ts";

@@ -8,21 +8,27 @@ import {
   B24Error,
   type B24Event,
   CannotVerifyError,
+  checkOptions,
   type ConfirmMode,
   type Context,
   digestToken,
   NotAuthenticError,
+  option,
   type Plugin,
   type PluginHost,
   type Portal,
   Secret,
   type Verification,
-  type VerificationBudget,
+  type VerificationPolicy,
+  verificationRules,
 } from "../mod.ts";
 import { UnreachableError } from "../errors.ts";
 
-/** Options of {@linkcode applicationToken}. */
-export interface ApplicationTokenOptions {
+/**
+ * Options of {@linkcode applicationToken}. Those of {@linkcode VerificationPolicy} are about events that do not bring the
+ * stored token.
+ */
+export interface ApplicationTokenOptions extends VerificationPolicy {
   /**
    * Milliseconds for which an earlier `application_token` of an installation is accepted after it was replaced. The last
    * four are remembered. Minimum: 0.
@@ -38,8 +44,6 @@ export interface ApplicationTokenOptions {
    * @default "always"
    */
   readonly confirm?: ConfirmMode;
-  /** How often the app asks Bitrix24 about events that do not bring the stored token. */
-  readonly budget?: Partial<VerificationBudget>;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -66,7 +70,7 @@ const MAX_CACHED_TOKENS = 1000;
  *
  * Needs `clientId` in `createApp`: without it, the app does not start.
  *
- * @throws {TypeError} if an option is out of range
+ * @throws {TypeError} if an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -79,24 +83,18 @@ const MAX_CACHED_TOKENS = 1000;
  * ```
  */
 export function applicationToken(options: ApplicationTokenOptions = {}): Plugin {
-  const { graceMs = DAY_MS, confirm = "always", budget = {} } = options;
-  const { perMinute = 600, perPortal = 6 } = budget;
-  const numbers = [["graceMs", graceMs, 0], ["perMinute", perMinute, 4], ["perPortal", perPortal, 2]] as const;
-  for (const [name, value, min] of numbers) {
-    // NaN and Infinity would limit nothing.
-    if (!(value >= min && value < Infinity)) {
-      throw new TypeError(`cannot verify with ${name} ${value}, wanted a number from ${min}`);
-    }
-  }
-  if (confirm !== "always" && confirm !== "when-possible") {
-    throw new TypeError(`cannot verify with confirm ${JSON.stringify(confirm)}, wanted "always" or "when-possible"`);
-  }
+  checkOptions("cannot verify", options, {
+    ...verificationRules,
+    graceMs: option.number({ min: 0 }),
+    confirm: option.oneOf("always", "when-possible"),
+  });
+  const { graceMs = DAY_MS, confirm = "always", ...verificationPolicy } = options;
   const isStored = createTokenMatcher();
   let verify: Verify | undefined;
   return {
     name: "application-token",
     phase: "verify",
-    verificationBudget: { perMinute, perPortal },
+    verificationPolicy,
     setup: (host) => {
       verify = createVerify(host);
     },
@@ -113,6 +111,8 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
       if (isKnownToken && !reinstalls && !endsRemoval) return await next({ claims: confirm });
       // An access token shows that the app is installed: the opposite of a removal.
       if (accessToken === undefined || event.name === "ONAPPUNINSTALL") {
+        const isClaim = event.name === "ONAPPUNINSTALL" && await isPending(applicationToken, portal);
+        if (isClaim) return await next({ claims: confirm });
         const reason = portal === undefined
           ? "the portal is unknown"
           : isKnownToken
@@ -134,6 +134,17 @@ export function applicationToken(options: ApplicationTokenOptions = {}): Plugin 
 
 function isRemovalClaimed(portal: Portal | undefined): boolean {
   return portal?.claims?.some(({ kind, state }) => kind === "removal" && state === "open") ?? false;
+}
+
+/**
+ * Returns whether a verified user of the portal has brought the token, and the portal has not said yet whether that is an
+ * administrator. Any user of a portal can claim its removal, and no other token comes with it.
+ */
+async function isPending(token: Secret | undefined, portal: Portal | undefined): Promise<boolean> {
+  const { pendingApplicationTokens: pending = [] } = portal ?? {};
+  if (token === undefined || pending.length === 0) return false;
+  const digest = await digestToken(token);
+  return pending.some((one) => new Secret(one).equals(digest));
 }
 
 /** Returns whether a token is the stored one of a portal, or one that was replaced less than `graceMs` ago. */
@@ -173,7 +184,7 @@ type Verify = (event: B24Event) => Promise<Verification>;
 
 function createVerify(host: PluginHost): Verify {
   const { clientId, log } = host;
-  if (clientId === undefined || clientId === "") {
+  if (clientId === undefined) {
     throw new TypeError("cannot start: applicationToken() needs clientId in createApp(), to verify access tokens");
   }
   return async (event) => {

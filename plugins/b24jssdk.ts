@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AnswerLimits, Context, Plugin, PluginHost } from "../mod.ts";
+import { type AnswerLimits, checkOptions, type Context, option, type Plugin, type PluginHost } from "../mod.ts";
 import { signedFetch } from "./b24jssdk/fetch.ts";
 import {
   assertClass,
@@ -61,7 +61,7 @@ export interface B24JsSdkOptions<S extends Sdk> extends AnswerLimits {
  * API only, and redirects are followed only to the portal's own new address. A call that was cut off may have taken effect
  * and is not repeated; `configure` can set the SDK's `retryOnNetworkError`.
  *
- * @throws {TypeError} if `B24OAuth` lacks a function that is used, or if a limit is below 1
+ * @throws {TypeError} if an option is unknown or invalid, or `B24OAuth` lacks a function that is used
  *
  * @example
  * ```ts
@@ -85,9 +85,14 @@ export interface B24JsSdkOptions<S extends Sdk> extends AnswerLimits {
  * ```
  */
 export function b24jssdk<S extends Sdk>(options: B24JsSdkOptions<S>): Plugin<object, HasB24Sdk<S>> {
+  checkOptions<B24JsSdkOptions<S>>("cannot use the SDK", options, {
+    B24OAuth: option.required(option.function("the class B24OAuth of @bitrix24/b24jssdk")),
+    configure: option.function(),
+    answerBytes: option.number({ min: 1, max: Infinity }),
+    answerContainers: option.number({ min: 1, max: Infinity }),
+  });
   const { B24OAuth, configure } = options;
   assertClass(B24OAuth);
-  assertLimits(options);
   let host: PluginHost | undefined;
   const destroyers = new WeakMap<HasB24Sdk<S>["b24sdk"], () => Promise<void>>();
 
@@ -141,11 +146,4 @@ export function b24jssdk<S extends Sdk>(options: B24JsSdkOptions<S>): Plugin<obj
       }
     },
   };
-}
-
-function assertLimits({ answerBytes, answerContainers }: AnswerLimits): void {
-  for (const [name, limit] of Object.entries({ answerBytes, answerContainers })) {
-    if (limit === undefined || limit >= 1) continue;
-    throw new TypeError(`cannot use the SDK with ${name} ${limit}, wanted at least 1`);
-  }
 }

@@ -38,7 +38,7 @@
  *
  * @module
  */
-import type { Storage } from "../mod.ts";
+import { checkOptions, option, type Storage } from "../mod.ts";
 import {
   createBackendCaller,
   type EncodedOperation,
@@ -121,8 +121,15 @@ export interface DenoKvStorageOptions {
  */
 export function denoKvStorage(
   kv: KvLike,
-  { prefix = ["onappupdate"], scope = "host", clock = Date.now, timeoutMs = 5000 }: DenoKvStorageOptions = {},
+  options: DenoKvStorageOptions = {},
 ): Storage {
+  checkOptions("cannot use Deno KV", options, {
+    prefix: option.list("the first parts of every key", option.value("a string", (part) => typeof part === "string")),
+    scope: option.oneOf("process", "host", "network"),
+    clock: option.function(),
+    timeoutMs: option.duration(),
+  });
+  const { prefix = ["onappupdate"], scope = "host", clock = Date.now, timeoutMs = 5000 } = options;
   const context: Context = {
     ...{ kv, keyspace: createKeyspace(prefix), clock, call: createBackendCaller(timeoutMs) },
     sweep: { writes: 0 },

@@ -8,7 +8,7 @@
  * @module
  */
 import { resolve } from "node:path";
-import type { Storage } from "../mod.ts";
+import { checkOptions, option, type Storage } from "../mod.ts";
 import { encodeOperations, encodeValue, expiryOf, type Key } from "../storage.ts";
 import { createCommitQueue } from "./file_storage/commits.ts";
 import { type Context, read } from "./file_storage/context.ts";
@@ -81,11 +81,18 @@ export interface FileStorageOptions {
  * await rm(folder, { recursive: true });
  * ```
  */
-export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: FileStorageOptions): Storage {
-  const file = toAbsolute(path);
-  if (!Number.isInteger(busyTimeoutMs) || busyTimeoutMs < 0) {
-    throw new TypeError(`invalid busyTimeoutMs ${busyTimeoutMs}, wanted an integer of at least 0`);
-  }
+export function fileStorage(options: FileStorageOptions): Storage {
+  checkOptions("cannot open a file", options, {
+    path: option.required(option.value(
+      "the path of a file; to keep entries in memory, use memoryStorage()",
+      (path) => typeof path === "string" && path !== "" && path !== ":memory:",
+    )),
+    clock: option.function(),
+    busyTimeoutMs: option.number({ min: 0, isWhole: true }),
+  });
+  const { path, clock = Date.now, busyTimeoutMs = 5000 } = options;
+  // SQLite never takes an absolute path for a `file:` URL.
+  const file = resolve(path);
   const database = attempt(`open ${file}`, () => openDatabase(file, busyTimeoutMs, clock()));
   const { db, statements } = database;
   const context: Context = { file, database, clock, closed: false };
@@ -149,14 +156,4 @@ export function fileStorage({ path, clock = Date.now, busyTimeoutMs = 5000 }: Fi
       attempt(`close ${file}`, () => db.close());
     },
   };
-}
-
-/** Returns the path as an absolute one, which SQLite never takes for a `file:` URL. */
-function toAbsolute(path: string): string {
-  if (path === "" || path === ":memory:") {
-    throw new TypeError(
-      `invalid path ${JSON.stringify(path)}, wanted the path of a file; to keep entries in memory, use memoryStorage()`,
-    );
-  }
-  return resolve(path);
 }

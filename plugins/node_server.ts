@@ -7,6 +7,7 @@
  * @module
  */
 import { createAdaptorServer } from "@hono/node-server";
+import { checkOptions, option } from "../mod.ts";
 import type { Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import process from "node:process";
@@ -78,9 +79,6 @@ export interface NodeServer extends Listening {
   readonly close: () => Promise<void>;
 }
 
-/** Above this many milliseconds, timers of Node fire at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
 const SERVER_OPTIONS = {
   // Against slow clients: requests of Bitrix24 are small and arrive at once.
   headersTimeout: 10_000,
@@ -101,7 +99,7 @@ const SERVER_OPTIONS = {
  *
  * @throws {Error} if the server cannot listen on the address, for example because the port is in use; `cause` is the
  * system's error
- * @throws {RangeError} if `port` or `graceMs` is out of range
+ * @throws {TypeError} if an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -119,10 +117,14 @@ const SERVER_OPTIONS = {
  * ```
  */
 export async function serve(app: Servable, options: NodeServerOptions = {}): Promise<NodeServer> {
+  checkOptions("cannot serve", options, {
+    port: option.number({ min: 0, max: 65_535, isWhole: true }),
+    hostname: option.text("an address to listen on"),
+    signals: option.list("the names of signals", option.text("the name of a signal")),
+    graceMs: option.duration({ min: 0 }),
+    onListen: option.function(),
+  });
   const { port = 8000, hostname = "127.0.0.1", signals = ["SIGINT", "SIGTERM"], graceMs = 15_000 } = options;
-  if (!(graceMs >= 0 && graceMs <= MAX_TIMER_MS)) {
-    throw new RangeError(`cannot serve with graceMs ${graceMs}, wanted milliseconds from 0 to ${MAX_TIMER_MS}`);
-  }
   const server = createAdaptorServer({
     fetch: (request, platform) => app.fetch(request, platform),
     hostname,

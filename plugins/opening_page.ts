@@ -4,7 +4,15 @@
  *
  * @module
  */
-import { type App, CannotVerifyError, NotAuthenticError, type Opening, type OpeningState } from "../mod.ts";
+import {
+  type App,
+  CannotVerifyError,
+  checkOptions,
+  NotAuthenticError,
+  type Opening,
+  type OpeningState,
+  option,
+} from "../mod.ts";
 import { InputError, StorageError } from "../errors.ts";
 import { headersFor, textPage, waitingPage } from "./opening_page/page.ts";
 import { languageOf, type Texts, textsIn } from "./opening_page/texts.ts";
@@ -15,7 +23,7 @@ export interface OpeningPageOptions {
   /** The app whose page it is. */
   readonly app: Pick<App, "open" | "opening">;
   /**
-   * Returns the app's own page. Called with the request of the browser, whose body is unread, once the portal is on its
+   * Returns the app's own page. Called with a copy of the browser's request, whose body is unread, once the portal is on its
    * target and its installation is finished. With `openWhenStuck`, also for stuck portals: `opening.upgrade` says why.
    */
   readonly page: (request: Request, opening: Opening) => Response | Promise<Response>;
@@ -27,8 +35,8 @@ export interface OpeningPageOptions {
    */
   readonly finishWhenParked?: boolean;
   /**
-   * Whether the app's own page answers if the installation is finished, but the portal is parked or blocked. If not, the
-   * page says so, and administrators can retry.
+   * Whether the app's own page answers if the portal is installed, but parked or blocked; also if the installer of its new
+   * version is not finished, which then stays so. If not, the page says so, and administrators can retry.
    *
    * @default false
    */
@@ -54,6 +62,8 @@ export type OpeningPage = (request: Request, ...platform: unknown[]) => Promise<
  * A request that is no opening is answered 400, one that is not authentic 403, and one that cannot be verified now 503.
  * Rejects only with errors of `page` and mistakes in the setup of the app.
  *
+ * @throws {TypeError} if an option is unknown or invalid
+ *
  * @example
  * ```ts
  * import { createApp, memoryStorage } from "@b24/onappupdate";
@@ -78,9 +88,17 @@ export type OpeningPage = (request: Request, ...platform: unknown[]) => Promise<
  * await app.close();
  * ```
  */
-export function openingPage(
-  { app, page, finishWhenParked = false, openWhenStuck = false, title }: OpeningPageOptions,
-): OpeningPage {
+export function openingPage(options: OpeningPageOptions): OpeningPage {
+  checkOptions("cannot make an opening page", options, {
+    app: option.required(
+      option.value("an app of createApp()", (app) => typeof (app as App | null)?.open === "function"),
+    ),
+    page: option.required(option.function()),
+    finishWhenParked: option.flag(),
+    openWhenStuck: option.flag(),
+    title: option.text("a heading"),
+  });
+  const { app, page, finishWhenParked = false, openWhenStuck = false, title } = options;
   const leniency: Leniency = { finishWhenParked, openWhenStuck };
 
   const show = (opening: Opening, ticket: string, view: View): Response => {
@@ -101,17 +119,18 @@ export function openingPage(
     return new Response(textPage(parts, textsIn(parts.language)[refusal.text]), { status: refusal.status, headers });
   };
 
-  return async (request, ...platform) => {
-    if (isQuestion(request)) return await answerQuestion(app, request, leniency);
+  return async (received, ...platform) => {
+    if (isQuestion(received)) return await answerQuestion(app, received, leniency);
+    const [request, opened] = twoOf(received);
     let opening: Opening;
     try {
-      opening = await app.open(request.clone(), ...platform);
+      opening = await app.open(opened, ...platform);
     } catch (error) {
       discard(request);
       return refuse(error, new URL(request.url).searchParams.get("LANG") ?? undefined);
     }
     const view = viewOf(opening, leniency);
-    if (opening.ticket === undefined || (view.state === "ready" && opening.isInstalled)) {
+    if (opening.ticket === undefined || (view.state === "ready" && !view.finishes)) {
       return await page(request, opening);
     }
     discard(request);
@@ -179,6 +198,21 @@ async function readQuestion(
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Returns two requests that can both be read. `request.clone()` would connect their signals, and Deno prints a warning if
+ * that of a request is used.
+ */
+function twoOf(request: Request): readonly [Request, Request] {
+  if (request.body === null || request.bodyUsed) return [request, request];
+  const { url, method, headers, body } = request;
+  const copyWith = (body: ReadableStream): Request => {
+    const init: RequestInit & { readonly duplex: "half" } = { method, headers, body, duplex: "half" };
+    return new Request(url, init);
+  };
+  const [first, second] = body.tee();
+  return [copyWith(first), copyWith(second)];
 }
 
 /** Frees the connection of a body that nobody reads. */

@@ -51,7 +51,7 @@
  *
  * @module
  */
-import type { Storage } from "../mod.ts";
+import { checkOptions, option, type Storage } from "../mod.ts";
 import { encodeOperations, encodeValue, expiryOf, type Key } from "../storage.ts";
 import { connectionOf, type IoredisClient, type NodeRedisClient } from "./redis_storage/connection.ts";
 import type { Context } from "./redis_storage/context.ts";
@@ -129,8 +129,15 @@ export interface RedisStorageOptions {
  */
 export function redisStorage(
   client: NodeRedisClient | IoredisClient,
-  { prefix = "onappupdate", durable = false, timeoutMs = 5000, clock }: RedisStorageOptions = {},
+  options: RedisStorageOptions = {},
 ): Storage {
+  checkOptions("cannot use Redis", options, {
+    prefix: option.value("a text without braces", (prefix) => typeof prefix === "string" && /^[^{}]+$/.test(prefix)),
+    durable: option.flag(),
+    timeoutMs: option.duration(),
+    clock: option.function(),
+  });
+  const { prefix = "onappupdate", durable = false, timeoutMs = 5000, clock } = options;
   const keyspace = createKeyspace(prefix);
   const connection = connectionOf(client);
   const runScript = createScriptRunner(connection, timeoutMs);

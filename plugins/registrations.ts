@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Context, Plugin, Portal } from "../mod.ts";
+import { checkOptions, type Context, option, type Plugin, type Portal } from "../mod.ts";
 import type { BatchOutcome, HasB24Batch } from "./registrations/batch.ts";
 import type { RegistrationChange } from "./registrations/changes.ts";
 import type {
@@ -83,7 +83,7 @@ export interface RegistrationsOptions {
  *   kinds are applied, and the portal is blocked until it is granted. Kinds that the portal's plan does not include are
  *   left out there.
  *
- * @throws {TypeError} if the declaration is invalid; the message names the field. That of a function is validated when it
+ * @throws {TypeError} if the declaration or an option is invalid; the message names the field. That of a function is validated when it
  * is called, and parks the run.
  *
  * @example
@@ -107,8 +107,10 @@ export interface RegistrationsOptions {
  */
 export function registrations(
   declare: Declaration | ((version: string, portal: Portal) => Declaration),
-  { repair = true }: RegistrationsOptions = {},
+  options: RegistrationsOptions = {},
 ): Registrations {
+  checkOptions("cannot keep registrations", options, { repair: option.flag() });
+  const { repair = true } = options;
   const { plan, apply, check } = createReconciler(declare);
   return {
     name: "registrations",

@@ -4,122 +4,42 @@
  *
  * @module
  */
-import type { AnswerLimits, Plugin } from "../mod.ts";
-import { abortable } from "./rest/abortable.ts";
-import type { Answer } from "./rest/answers.ts";
-import { type B24Command, type B24Outcome, runBatch } from "./rest/batches.ts";
+import { type AnswerLimits, checkOptions, option, type OptionRules, type Plugin } from "../mod.ts";
+import type { B24Failed, B24Outcome, B24Success } from "./rest/batches.ts";
 import { type CallSettings, createCalls, type RunCall } from "./rest/calls.ts";
-import { allRows, type B24Page, idOf, pageAt } from "./rest/lists.ts";
-import { assertMethod, isBatch, isRead } from "./rest/methods.ts";
-import { assertRate, type B24Rate, type B24Timer, createRequestQueues, SYSTEM_TIMER } from "./rest/pace.ts";
+import {
+  type B24,
+  type B24BatchOptions,
+  type B24ListOptions,
+  type B24Options,
+  type B24PageOptions,
+  clientOf,
+} from "./rest/client.ts";
+import { type B24Command, type B24Reference, resultOf } from "./rest/commands.ts";
+import type { B24Page } from "./rest/lists.ts";
+import { type B24Rate, type B24Timer, createRequestQueues, RATE_RULES, SYSTEM_TIMER } from "./rest/pace.ts";
 
-export type { B24Command, B24Outcome, B24Page, B24Rate, B24Timer };
+export { resultOf };
+export type {
+  B24,
+  B24BatchOptions,
+  B24Command,
+  B24Failed,
+  B24ListOptions,
+  B24Options,
+  B24Outcome,
+  B24Page,
+  B24PageOptions,
+  B24Rate,
+  B24Reference,
+  B24Success,
+  B24Timer,
+};
 
 /** The members that {@linkcode rest} adds to a context. */
 export interface HasB24 {
   /** The portal of the event. Its calls reject once the work on the event is aborted. */
   readonly b24: B24;
-}
-
-/** The REST API of one portal. */
-export interface B24 {
-  /**
-   * Calls a method and resolves to its `result`. `params` are sent as JSON: an object with names, or an array for methods
-   * whose parameters have an order instead.
-   *
-   * @throws {B24Error} if the portal refuses, or sends an unreadable answer (`ERROR_UNEXPECTED_ANSWER`)
-   * @throws {UnreachableError} if the portal does not answer
-   * @throws {RetryAfterError} if the method has used up its operating time for longer than `longestWaitMs`
-   * @throws {NoCredentialsError} if no token of the portal can be used, or if the portal's license has ended
-   * @throws {AddressError} if the portal is at, or has moved to, an address that may not be called
-   */
-  readonly call: <T = unknown>(method: string, params?: object, options?: B24Options) => Promise<T>;
-  /**
-   * Runs commands in their order, 50 in a request. Each command has its own outcome; a failed command does not reject. If
-   * a request fails after another one was answered, its commands have that error, and the commands after it have
-   * `BATCH_HALTED`.
-   *
-   * `$result[name]` in a parameter is replaced by the result of an earlier command of the same request. Bitrix24 takes the
-   * parameters of commands as strings: `true` is sent as `1`, `false` as `0`, `null` as an empty string, and empty lists are
-   * left out.
-   *
-   * @throws {TypeError} if a command is `batch`, or if more than 50 commands use `$result`
-   * @throws {B24Error} and everything else that `call` throws, if the first request fails as a whole
-   */
-  readonly batch: <Results extends object>(
-    commands: { readonly [Name in keyof Results]: B24Command },
-    options?: B24BatchOptions,
-  ) => Promise<{ readonly [Name in keyof Results]: B24Outcome<Results[Name]> }>;
-  /**
-   * Returns one page of a list: for `pages()` of an upgrade, which continues at `next` after an interruption.
-   *
-   * `crm.item.list`, `tasks.task.list`, and `crm.*.list` of leads, deals, contacts, companies, quotes, activities and
-   * products are paged by ID, unless `params` order them otherwise. Bitrix24 then does not count the rows, and no row is
-   * skipped if others are deleted meanwhile. With the option `by`, so is any other method that filters by `>ID`, orders by
-   * ID, and accepts `start: -1`. All other methods are paged by `start` and `next`, and Bitrix24 counts all rows for each
-   * page.
-   *
-   * @throws {B24Error} and everything else that `call` throws; `ERROR_UNEXPECTED_ANSWER` also if the answer has no rows, or
-   * the next page does not come after this one
-   */
-  readonly page: <T = unknown>(method: string, params?: object, options?: B24PageOptions) => Promise<B24Page<T>>;
-  /** Yields all rows of a list, page by page; see `page`. The first call is made when the first row is requested. */
-  readonly list: <T = unknown>(method: string, params?: object, options?: B24ListOptions) => AsyncIterable<T>;
-}
-
-/** Options of {@linkcode B24}'s functions. */
-export interface B24Options {
-  /** If it is aborted, the call rejects with its reason. */
-  readonly signal?: AbortSignal;
-  /**
-   * Timeout of one request in milliseconds. Minimum: 1.
-   *
-   * @default `timeoutMs` of {@linkcode RestOptions}
-   */
-  readonly timeoutMs?: number;
-  /**
-   * Whether the call may run twice: then it is repeated if it may or may not have run.
-   *
-   * @default true for methods that only read by their name (`*.get`, `*.list`, `*.fields`, `app.info`, `profile` and the
-   * like)
-   */
-  readonly repeatable?: boolean;
-}
-
-/** Options of {@linkcode B24.batch}. */
-export interface B24BatchOptions extends B24Options {
-  /**
-   * Stops at the first command that fails. The commands after it are not run and have the code `BATCH_HALTED`.
-   *
-   * @default false
-   */
-  readonly halt?: boolean;
-}
-
-/** Options of {@linkcode B24.list}. */
-export interface B24ListOptions extends B24Options {
-  /**
-   * Name of the ID in the method's filter and order, such as `"ID"` or `"id"`; `"start"` pages by row numbers instead.
-   *
-   * @default depends on the method; see {@linkcode B24.page}
-   */
-  readonly by?: string;
-  /**
-   * Key of the rows in the result, such as `"items"`.
-   *
-   * @default the result itself, or the only list in it
-   */
-  readonly key?: string;
-}
-
-/** Options of {@linkcode B24.page}. */
-export interface B24PageOptions extends B24ListOptions {
-  /**
-   * `next` of the page before.
-   *
-   * @default 0
-   */
-  readonly after?: number;
 }
 
 /** Options of {@linkcode rest}. */
@@ -170,9 +90,12 @@ export interface Rest extends Plugin<object, HasB24> {
 }
 
 /**
- * Adds `b24` to every context, a client of the REST API of the event's portal. It sends one request at a time to a portal,
- * no faster than `rate`; portals do not wait for one another. Tokens come from `host.credentials` and are sent in bodies of
- * requests only: they are never part of a URL, an error or a log line.
+ * Adds `b24` to every context, a client of the REST API of the event's portal. Portals do not wait for one another. Tokens
+ * come from `host.credentials` and are sent in bodies of requests only: they are never part of a URL, an error or a log line.
+ *
+ * Requests to a portal start in the order of the calls, and no faster than `rate`. Up to four that only read, judged by the
+ * names of their methods, are in flight at a time. Any other one runs alone, so that writes happen in the order of the
+ * calls; a call that is repeated may be overtaken.
  *
  * | Bitrix24 answers | reaction |
  * |---|---|
@@ -180,7 +103,7 @@ export interface Rest extends Plugin<object, HasB24> {
  * | `user_access_error`, `ACCESS_DENIED`, `INVALID_CREDENTIALS` | the call is repeated as every other user whose tokens are stored |
  * | `PAYMENT_REQUIRED`, `NOT_INSTALLED` and the like | the portal is marked as blocked, and the error thrown |
  * | `QUERY_LIMIT_EXCEEDED` | the portal gets no requests for a while, longer each time, and the call is repeated |
- * | `OPERATION_TIME_LIMIT` | the call waits until the portal's `operating_reset_at`, or rejects with `RetryAfterError` |
+ * | `OPERATION_TIME_LIMIT` | the call waits until the `operating_reset_at` of the method's last answer, or rejects with `RetryAfterError` |
  * | `INTERNAL_SERVER_ERROR`, `ERROR_UNEXPECTED_ANSWER`, no answer, no JSON | the call is repeated if it may run twice (`repeatable`) |
  * | a redirect to another host | the call is repeated at the new address, if it is confirmed to be the portal's; at most twice |
  * | more than `answerBytes` or `answerContainers` | the answer is not parsed, and `ERROR_UNEXPECTED_ANSWER` is thrown, which names the limit |
@@ -220,12 +143,15 @@ export interface Rest extends Plugin<object, HasB24> {
  * ```
  */
 export function rest(options: RestOptions = {}): Rest {
+  checkOptions("cannot call portals", options, OPTION_RULES);
   const { rate = { burst: 45, perSecond: 2 }, timer = SYSTEM_TIMER } = options;
-  const { timeoutMs = 70_000, attempts = 3, longestWaitMs = 30_000, answerBytes, answerContainers } = options;
-  assertRange({ timeoutMs, attempts, answerBytes, answerContainers }, 1);
-  assertRange({ longestWaitMs }, 0);
-  const rateOf = (memberId: string): B24Rate => assertRate(typeof rate === "function" ? rate(memberId) : rate);
-  if (typeof rate !== "function") assertRate(rate);
+  const { timeoutMs = 70_000, attempts = 3, longestWaitMs = 30_000, answerBytes } = options;
+  const rateOf = (memberId: string): B24Rate => {
+    if (typeof rate !== "function") return rate;
+    const found = rate(memberId);
+    checkOptions(`cannot call portal ${memberId}`, found, RATE_RULES);
+    return found;
+  };
   const settings: CallSettings = { timer, timeoutMs, limits: options, attempts, longestWaitMs };
   const queues = createRequestQueues(rateOf, timer);
   const closing = new AbortController();
@@ -235,7 +161,8 @@ export function rest(options: RestOptions = {}): Rest {
     if (run === undefined) {
       throw new TypeError(`cannot call portal ${memberId} before the app has started; await app.start() first`);
     }
-    return clientOf(run, memberId, signal === undefined ? [closing.signal] : [closing.signal, signal]);
+    const signals = signal === undefined ? [closing.signal] : [closing.signal, signal];
+    return clientOf({ run, memberId, signals, answerBytes });
   }
 
   return {
@@ -253,62 +180,12 @@ export function rest(options: RestOptions = {}): Rest {
   };
 }
 
-/** The maximum delay of a timer, in milliseconds. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
-function assertRange(values: Readonly<Record<string, number | undefined>>, min: number): void {
-  for (const [name, value] of Object.entries(values)) {
-    if (value === undefined || (value >= min && value <= MAX_TIMER_MS)) continue;
-    throw new TypeError(`cannot call portals with ${name} ${value}, wanted a number from ${min} to ${MAX_TIMER_MS}`);
-  }
-}
-
-/** The request and the answer of a call of {@linkcode clientOf}. */
-interface Request<T> {
-  readonly params: () => object;
-  readonly isRead: () => boolean;
-  readonly read: (answer: Answer) => T;
-}
-
-/** Returns the client of one portal; its calls end once one of `signals` is aborted. */
-function clientOf(run: RunCall, memberId: string, signals: readonly AbortSignal[]): B24 {
-  async function send<T>(
-    method: string,
-    { params, isRead, read }: Request<T>,
-    { signal, timeoutMs, repeatable }: B24Options,
-  ): Promise<T> {
-    assertMethod(method);
-    if (timeoutMs !== undefined) assertRange({ timeoutMs }, 1);
-    const isRepeatable = repeatable === undefined ? isRead : () => repeatable;
-    const call = { memberId, method, params, isRepeatable, read, timeoutMs };
-    const all = signal === undefined ? signals : [...signals, signal];
-    return await abortable({ signals: all }, (signal) => run({ ...call, signal }));
-  }
-
-  async function ask(method: string, params: object, options: B24Options): Promise<Answer> {
-    const request = { params: () => params, isRead: () => isRead(method), read: (answer: Answer) => answer };
-    return await send(method, request, options);
-  }
-
-  async function page<T>(
-    method: string,
-    params: object = {},
-    { after = 0, by = idOf(method, params), key, ...options }: B24PageOptions = {},
-  ): Promise<B24Page<T>> {
-    return await pageAt<T>({ after, by, key }, params, (params) => ask(method, params, options));
-  }
-
-  return {
-    call: async <T>(method: string, params: object = {}, options: B24Options = {}) => {
-      if (isBatch(method)) throw new TypeError("cannot call batch by its name, wanted b24.batch()");
-      return (await ask(method, params, options)).result as T;
-    },
-    batch: async (commands, { halt = false, ...options } = {}) => {
-      const outcomes = await runBatch(commands, halt, (request) => send("batch", request, options));
-      return Object.fromEntries(outcomes) as never;
-    },
-    page,
-    list: <T>(method: string, params?: object, options?: B24ListOptions) =>
-      allRows((after) => page<T>(method, params, { ...options, after })),
-  };
-}
+const OPTION_RULES: OptionRules<RestOptions> = {
+  rate: (value, path) => typeof value === "function" ? undefined : option.object(RATE_RULES)(value, path),
+  timeoutMs: option.duration(),
+  attempts: option.number({ min: 1, isWhole: true }),
+  longestWaitMs: option.duration({ min: 0 }),
+  timer: option.value("a timer", (value) => typeof (value as B24Timer | null)?.sleep === "function"),
+  answerBytes: option.number({ min: 1 }),
+  answerContainers: option.number({ min: 1 }),
+};

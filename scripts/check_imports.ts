@@ -17,6 +17,7 @@ import { moduleGraph } from "./module_graph.ts";
  */
 const RANKS: readonly (readonly string[])[] = [
   ["src/errors.ts", "src/secret.ts", "src/defined.ts", "src/async"],
+  ["src/check_options.ts"],
   ["src/version.ts", "src/redact.ts", "src/storage"],
   ["src/logger.ts"],
   ["src/bitrix24"],

@@ -86,8 +86,8 @@ export class NotAuthenticError extends OnAppUpdateError {
 }
 
 /**
- * The event cannot be verified now, because a host or the storage does not answer. Plugins of phase `verify` throw it;
- * the event is answered 503 and not stored.
+ * The event cannot be verified now: Bitrix24 must be asked, or does not answer. Plugins of phase `verify` throw it; the event
+ * is stored, and verified later. It is answered 503 only if too many wait already.
  */
 export class CannotVerifyError extends OnAppUpdateError {
   /** `reason` is logged and reported to observers, and never sent to the client. */

@@ -1,5 +1,6 @@
 /** Whether and when failed work is retried. */
 import { B24Error } from "./bitrix24/b24_error.ts";
+import { option, type OptionRules } from "./check_options.ts";
 import { defined } from "./defined.ts";
 import { type BlockedReason, NoCredentialsError, NonRetriableError, RetryAfterError } from "./errors.ts";
 
@@ -28,16 +29,12 @@ export interface RetryPolicy {
 
 const DEFAULTS: Required<RetryPolicy> = { maxAttempts: 10, initialDelayMs: 30_000, maxDelayMs: 3_600_000 };
 
-/** @throws {TypeError} if a number of the policy is out of range; the message names `what` it is for */
-export function assertRetryPolicy(what: string, policy: RetryPolicy): void {
-  for (const name of ["maxAttempts", "initialDelayMs", "maxDelayMs"] as const) {
-    const value = policy[name];
-    const isValid = name === "maxAttempts" ? Number.isInteger(value) && value! >= 1 : value! >= 0;
-    if (value === undefined || isValid) continue;
-    const wanted = name === "maxAttempts" ? "a whole number from 1" : "a number from 0";
-    throw new TypeError(`cannot use ${name} ${value} for ${what}, wanted ${wanted}`);
-  }
-}
+/** The rules of a policy, for {@linkcode checkOptions}. */
+export const RETRY_RULES: OptionRules<RetryPolicy> = {
+  maxAttempts: option.number({ min: 1, isWhole: true }),
+  initialDelayMs: option.number({ min: 0, max: Infinity }),
+  maxDelayMs: option.number({ min: 0, max: Infinity }),
+};
 
 /** Delay (ms) before retrying a portal that is blocked on an external action. */
 export const BLOCKED_RETRY_MS = 60 * 60 * 1000;

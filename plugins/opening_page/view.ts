@@ -31,11 +31,13 @@ export function viewOf(
 ): View {
   const texts = textsIn(languageOf(language));
   const common = { canRetry: false, finishes: !isInstalled };
-  const { state, progress, message } = upgrade;
-  const isStuck = state === "parked" || state === "blocked";
-  const isOverlooked = isInstalled ? isStuck && openWhenStuck : state === "parked" && finishWhenParked;
-  if (state === "current" || isOverlooked) {
+  const { state, progress, message, isUpdate = false } = upgrade;
+  if (state === "current" || (state === "parked" && !isInstalled && finishWhenParked)) {
     return { ...common, state: "ready", status: texts.ready };
+  }
+  const isStuck = state === "parked" || state === "blocked";
+  if (isStuck && openWhenStuck && (isInstalled || isUpdate)) {
+    return { ...common, state: "ready", status: texts.ready, finishes: false };
   }
   if (state === "upgrading") {
     const { done, total, note } = progress ?? {};

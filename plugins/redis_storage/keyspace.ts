@@ -20,13 +20,10 @@ export interface Keyspace {
 /**
  * Returns the keyspace of a prefix. A cluster derives the slot from the text in braces.
  *
- * @throws {TypeError} if `prefix` is empty, contains braces or is not a well-formed string
+ * @throws {TypeError} if `prefix` is not a well-formed string
  */
 export function createKeyspace(prefix: string): Keyspace {
   encodeKey([prefix]); // throws for a string that is not well-formed
-  if (prefix === "" || /[{}]/.test(prefix)) {
-    throw new TypeError(`invalid prefix ${JSON.stringify(prefix)}, wanted a non-empty string without braces`);
-  }
   const base = `{${prefix}}:`;
   return {
     keys: `${base}keys`,

@@ -1,5 +1,5 @@
 /** Interprets the answers of portals, which may be anything. */
-import { B24Error } from "../../mod.ts";
+import { B24Error, type HostAnswer } from "../../mod.ts";
 import type { Redact } from "./redaction.ts";
 
 /** The request that was answered. */
@@ -14,6 +14,10 @@ export interface Source {
 export interface Answer extends Source {
   readonly result: unknown;
   readonly next: unknown;
+  readonly total: unknown;
+  readonly time: unknown;
+  /** The answer as it was sent. */
+  readonly text: string;
 }
 
 /** The answer of a portal that refused. */
@@ -24,7 +28,7 @@ export interface Refusal {
 }
 
 /** Returns what a parsed answer says; `undefined` is an answer that is not JSON. */
-export function interpret(answer: unknown, contentType: string, source: Source): Answer | Refusal {
+export function interpret({ json: answer, text }: HostAnswer, contentType: string, source: Source): Answer | Refusal {
   if (!isMap(answer)) {
     // The answer itself is not quoted.
     const type = /^[\w.+-]{1,40}\/[\w.+-]{1,60}/.exec(source.redact(contentType))?.[0] ?? "something without a type";
@@ -38,7 +42,8 @@ export function interpret(answer: unknown, contentType: string, source: Source):
   if (source.status >= 300 || !Object.hasOwn(answer, "result")) {
     return { error: unexpected(source, "JSON without result or error") };
   }
-  return { ...source, result: answer.result, next: answer.next };
+  const { result, next, total, time } = answer;
+  return { ...source, result, next, total, time, text };
 }
 
 /** Returns the error in an answer, or in the answer to a command. Errors come with any status, and some without a code. */
@@ -59,13 +64,19 @@ export function refusal(code: unknown, description: unknown, { method, status, r
 }
 
 /** Returns the error for an answer that does not fit the request. */
-export function unexpected({ method, status }: Source, description: string): B24Error {
+export function unexpected({ method, status }: Pick<Source, "method" | "status">, description: string): B24Error {
   return new B24Error({ code: "ERROR_UNEXPECTED_ANSWER", description, status, method });
 }
 
 /** Returns a string or number as a string, and an empty string for anything else. */
 export function stringOf(value: unknown): string {
   return typeof value === "string" || typeof value === "number" ? String(value) : "";
+}
+
+/** Returns an object with a member that is a number; an empty one if `value` is no number, in digits either. */
+export function numberOf<Name extends string>(name: Name, value: unknown): { readonly [Key in Name]?: number } {
+  const number = stringOf(value) === "" ? NaN : Number(value);
+  return Number.isFinite(number) ? { [name]: number } as { [Key in Name]: number } : {};
 }
 
 /** Whether it is a JSON object. */

@@ -1,24 +1,40 @@
 /** Batches: many commands in one request. */
-import { B24Error, OnAppUpdateError } from "../../mod.ts";
-import { type Answer, errorIn, isMap, refusal, unexpected } from "./answers.ts";
-import { assertMethod, isBatch, isRead } from "./methods.ts";
+import { B24Error, OnAppUpdateError, RetryAfterError } from "../../mod.ts";
+import { type Answer, errorIn, isMap, numberOf, refusal, unexpected } from "./answers.ts";
+import { type B24Command, type Command, encodeCommand } from "./commands.ts";
+import { isRead } from "./methods.ts";
 
-/** A method and its parameters. */
-export type B24Command =
-  | readonly [method: string, params?: object]
-  | { readonly method: string; readonly params?: object };
+/** The outcome of a command of a batch. */
+export type B24Outcome<T> = B24Success<T> | B24Failed;
 
-/**
- * The outcome of a command of a batch. `error` is a `B24Error` if the portal refused the command, and otherwise what `call`
- * throws: the command may then have run. Throw it to let the handler fail with it.
- */
-export type B24Outcome<T> = { readonly ok: true; readonly value: T } | {
+/** The outcome of a command that succeeded. */
+export interface B24Success<T> {
+  /** The portal did what it was asked. */
+  readonly ok: true;
+  /** The `result` of the method. */
+  readonly value: T;
+  /** `start` of the next page, if the command is a list that has one. */
+  readonly next?: number;
+  /** Number of all rows of the list, if Bitrix24 has counted them. */
+  readonly total?: number;
+}
+
+/** The outcome of a command that failed. */
+export interface B24Failed {
+  /** The command failed, or was not run. */
   readonly ok: false;
+  /**
+   * A `B24Error` if the portal refused the command, a `RetryAfterError` if its method has used up its operating time, and
+   * otherwise what `call` throws: the command may then have run. Throw it to let the handler fail with it.
+   */
   readonly error: OnAppUpdateError;
-};
+}
+
+/** The outcomes of commands, by name. */
+export type Outcomes = Map<string, B24Outcome<unknown>>;
 
 /** Maximum number of commands in a request. */
-const MAX_COMMANDS = 50;
+export const MAX_COMMANDS = 50;
 
 /** A request with commands, as often as it is sent. */
 export interface BatchRequest {
@@ -26,36 +42,41 @@ export interface BatchRequest {
   readonly params: () => object;
   /** Whether the next request only reads. */
   readonly isRead: () => boolean;
-  /** Reads an answer. If it throws an error with `needsOtherUser`, the request is repeated as another user. */
+  /** Returns the methods of the last request with the `time` that each has in an answer. */
+  readonly times: (answer: Answer) => readonly (readonly [method: string, time: unknown])[];
+  /**
+   * Reads an answer. If it throws an error with `needsOtherUser`, the request is repeated as another user; with a `limit`,
+   * it is repeated later.
+   */
   readonly read: (answer: Answer) => void;
 }
 
-/** Sends the method `batch` to a portal. */
-export type SendBatch = (request: BatchRequest) => Promise<void>;
+/** The functions that send commands to a portal. */
+export interface CommandSender {
+  /** Sends the method `batch`. */
+  readonly batch: (request: BatchRequest) => Promise<void>;
+  /** Sends one command as a call of its method. */
+  readonly call: (method: string, params: object) => Promise<Answer>;
+}
 
 /**
- * Runs commands, as many in a request as it can hold. Once a request was answered, later failures are outcomes of their
- * commands, so that the caller learns what was done.
+ * Runs commands in their order, as many in a request as it can hold. Once a request was answered, later failures are
+ * outcomes of their commands, so that the caller learns what was done.
  *
- * @throws {TypeError} if a command is `batch` or not a method, or if linked commands need more than one request
+ * @throws {TypeError} if a command is `batch` or not a method, or if a reference cannot be resolved in one request
  */
 export async function runBatch(
   commands: Readonly<Record<string, B24Command>>,
   halt: boolean,
-  sendBatch: SendBatch,
+  sender: CommandSender,
 ): Promise<Outcomes> {
-  const all = Object.entries(commands).map(([name, command]) => encodeCommand(name, command));
-  if (all.length > MAX_COMMANDS && all.some(({ isLinked }) => isLinked)) {
-    throw new TypeError(
-      `cannot link ${all.length} commands by $result, wanted at most ${MAX_COMMANDS}, which fit into one request`,
-    );
-  }
   const outcomes: Outcomes = new Map();
-  for (let start = 0, isHalted = false; start < all.length; start += MAX_COMMANDS) {
-    const part = all.slice(start, start + MAX_COMMANDS);
+  let isHalted = false;
+  for (const part of partsOf(Object.entries(commands).map(([name, command]) => encodeCommand(name, command)))) {
     let partOutcomes: Outcomes;
     try {
-      partOutcomes = isHalted ? new Map(part.map(notRun)) : await runRequest(part, halt, sendBatch);
+      if (isHalted) partOutcomes = new Map(part.map(notRun));
+      else partOutcomes = part[0]!.isAlone ? await runAlone(part[0]!, sender) : await runRequest(part, halt, sender);
       isHalted ||= halt && Array.from(partOutcomes.values()).some(({ ok }) => !ok);
     } catch (error) {
       if (outcomes.size === 0 || !(error instanceof OnAppUpdateError)) throw error;
@@ -67,79 +88,89 @@ export async function runBatch(
   return outcomes;
 }
 
-/** Runs the commands of one request. Commands that the user may not run are sent again as other users. */
-async function runRequest(commands: readonly Command[], halt: boolean, sendBatch: SendBatch): Promise<Outcomes> {
+/** Returns the commands of each request. */
+function partsOf(commands: readonly Command[]): readonly (readonly Command[])[] {
+  const parts: Command[][] = [];
+  for (const command of commands) {
+    const last = parts.at(-1);
+    const fits = last !== undefined && last.length < MAX_COMMANDS && !last[0]!.isAlone && !command.isAlone;
+    if (fits) last.push(command);
+    else parts.push([command]);
+  }
+  for (const part of parts) {
+    const earlier = new Set<string>();
+    for (const { name, refersTo } of part) {
+      const missing = refersTo.find((other) => !earlier.has(other));
+      if (missing !== undefined) {
+        throw new TypeError(
+          `cannot refer to the result of ${missing} in command ${name}, wanted an earlier command of the same request, ` +
+            `which has at most ${MAX_COMMANDS}`,
+        );
+      }
+      earlier.add(name);
+    }
+  }
+  return parts;
+}
+
+/** Runs a command that Bitrix24 would change in a batch. */
+async function runAlone({ name, method, params }: Command, { call }: CommandSender): Promise<Outcomes> {
+  try {
+    const { result, next, total } = await call(method, params);
+    return new Map([succeeded(name, result, next, total)]);
+  } catch (error) {
+    if (!(error instanceof B24Error)) throw error;
+    return new Map([failed(name, error)]);
+  }
+}
+
+/** Runs the commands of one request. Those that another user may run, or that may run later, are sent again. */
+async function runRequest(commands: readonly Command[], halt: boolean, sender: CommandSender): Promise<Outcomes> {
   const outcomes: Outcomes = new Map();
   // After a repeated request, linked commands would lack the results of those that are not repeated.
-  const isRepeatable = !halt && !commands.some(({ isLinked }) => isLinked);
+  const isRepeatable = !halt && commands.every(({ refersTo }) => refersTo.length === 0);
   let left = commands;
-  /** The refusal after which another user is looked for. */
-  let denied: B24Error | undefined;
+  /** The refusal because of which the request is to be repeated. */
+  let refused: B24Error | undefined;
   try {
-    await sendBatch({
+    await sender.batch({
       params: () => {
-        denied = undefined;
+        refused = undefined;
         return { halt: halt ? 1 : 0, cmd: Object.fromEntries(left.map(({ name, query }) => [name, query])) };
       },
       isRead: () => left.every(({ method }) => isRead(method)),
+      times: (answer) => {
+        const times = optionalMapIn(answer, "result_time");
+        return left.map(({ name, method }) => [method, times.get(name)]);
+      },
       read: (answer) => {
         for (const [name, outcome] of outcomesOf(left, answer, halt)) outcomes.set(name, outcome);
         if (!isRepeatable) return;
-        left = left.filter(({ name }) => deniedError(outcomes.get(name)) !== undefined);
-        denied = deniedError(outcomes.get(left[0]?.name ?? ""));
-        if (denied !== undefined) throw denied;
+        left = left.filter(({ name }) => refusedFor(outcomes.get(name)) !== undefined);
+        refused = refusedFor(outcomes.get(left[0]?.name ?? ""));
+        if (refused !== undefined) throw refused;
       },
     });
   } catch (error) {
     if (outcomes.size === 0 || !(error instanceof OnAppUpdateError)) throw error;
-    // If there is no other user, or none can be found out, the outcomes that the first user got stay.
-    if (denied === undefined) { for (const { name } of left) outcomes.set(...failed(name, error)); }
+    for (const { name } of left) {
+      // If there is no other user, or none can be found out, the outcomes that the first user got stay.
+      const isLater = error instanceof RetryAfterError && refusedFor(outcomes.get(name))?.limit !== undefined;
+      if (refused === undefined || isLater) outcomes.set(...failed(name, error));
+    }
   }
   return outcomes;
 }
 
-interface Command {
-  readonly name: string;
-  readonly method: string;
-  /** The method and its parameters as a query, which is how Bitrix24 takes commands. */
-  readonly query: string;
-  /** It uses the result of another command. */
-  readonly isLinked: boolean;
-}
-
-/** The outcomes of commands, by name. */
-export type Outcomes = Map<string, B24Outcome<unknown>>;
-
-function encodeCommand(name: string, command: B24Command): Command {
-  const { method, params = {} } = "method" in command ? command : { method: command[0], params: command[1] };
-  assertMethod(method);
-  if (isBatch(method)) throw new TypeError(`cannot call batch in a batch, as command ${name} does`);
-  // As JSON has them: dates and the like become strings, and undefined members are left out.
-  const json = JSON.stringify(params);
-  // `encodeURIComponent` throws for half of a surrogate pair, which a string that was cut can end with.
-  const encoded = (text: string): string => encodeURIComponent(text.toWellFormed());
-  const query = formFields(JSON.parse(json)).map((field) => field.map(encoded).join("=")).join("&");
-  return { name, method, query: query === "" ? method : `${method}?${query}`, isLinked: json.includes("$result[") };
-}
-
-/** Returns the fields of a form that holds `value`, with names in PHP's brackets. */
-function formFields(value: unknown, name?: string): [name: string, text: string][] {
-  if (typeof value === "object" && value !== null) {
-    return Object.entries(value).flatMap(([key, inner]) =>
-      formFields(inner, name === undefined ? key : `${name}[${key}]`)
-    );
-  }
-  return [[name!, typeof value === "boolean" ? String(Number(value)) : String(value ?? "")]];
-}
-
 function outcomesOf(commands: readonly Command[], answer: Answer, halt: boolean): Outcomes {
   const [values, errors] = [mapIn(answer, "result"), mapIn(answer, "result_error")];
+  const [nexts, totals] = [optionalMapIn(answer, "result_next"), optionalMapIn(answer, "result_total")];
   const isHalted = halt && errors.size > 0;
   return new Map(commands.map((command): NamedOutcome => {
     const { name, method } = command;
     const source = { ...answer, method };
     if (errors.has(name)) return failed(name, errorIn(errors.get(name), source) ?? refusal("", "", source));
-    if (values.has(name)) return [name, { ok: true, value: values.get(name) }];
+    if (values.has(name)) return succeeded(name, values.get(name), nexts.get(name), totals.get(name));
     if (isHalted) return notRun(command);
     return failed(name, unexpected(source, "the batch has no answer to this command"));
   }));
@@ -152,7 +183,19 @@ function mapIn(answer: Answer, key: "result" | "result_error"): ReadonlyMap<stri
   throw unexpected(answer, `no ${key} is in the result`);
 }
 
+/** Returns a map in which a command is only if there is something to say about it. */
+function optionalMapIn(
+  { result }: Answer,
+  key: "result_next" | "result_total" | "result_time",
+): ReadonlyMap<string, unknown> {
+  return new Map(Object.entries(Object(isMap(result) ? result[key] : undefined)));
+}
+
 type NamedOutcome = [name: string, outcome: B24Outcome<unknown>];
+
+function succeeded(name: string, value: unknown, next: unknown, total: unknown): NamedOutcome {
+  return [name, { ok: true, value, ...numberOf("next", next), ...numberOf("total", total) }];
+}
 
 function failed(name: string, error: OnAppUpdateError): NamedOutcome {
   return [name, { ok: false, error }];
@@ -163,8 +206,8 @@ function notRun({ name, method }: Command): NamedOutcome {
   return failed(name, new B24Error({ code: "BATCH_HALTED", description, status: 200, method }));
 }
 
-/** Returns the error of a command that another user may run. */
-function deniedError(outcome: B24Outcome<unknown> | undefined): B24Error | undefined {
+/** Returns the error of a command that another user may run, or that may run later. */
+function refusedFor(outcome: B24Outcome<unknown> | undefined): B24Error | undefined {
   const error = outcome?.ok === false ? outcome.error : undefined;
-  return error instanceof B24Error && error.needsOtherUser ? error : undefined;
+  return error instanceof B24Error && (error.needsOtherUser || error.limit !== undefined) ? error : undefined;
 }

@@ -7,8 +7,10 @@ import {
   RetryAfterError,
   type Secret,
 } from "../../mod.ts";
+import type { UnreachableError } from "../../errors.ts";
 import { abortable } from "./abortable.ts";
 import type { Answer } from "./answers.ts";
+import { createOperatingResets } from "./operating.ts";
 import type { B24Timer, RequestQueues } from "./pace.ts";
 import { type Redact, redactor } from "./redaction.ts";
 import { type RequestOutcome, send } from "./request.ts";
@@ -19,9 +21,16 @@ export interface Call<T> {
   readonly method: string;
   /** Returns the parameters of the next request. */
   readonly params: () => object;
+  /** Whether the next request only reads. */
+  readonly isRead: () => boolean;
   /** Whether the next request may run twice. */
   readonly isRepeatable: () => boolean;
-  /** Returns the value of an answer. If it throws an error with `needsOtherUser`, the call is repeated as another user. */
+  /** Returns the methods that an answer is about, with the `time` of each. */
+  readonly times: (answer: Answer) => readonly (readonly [method: string, time: unknown])[];
+  /**
+   * Returns the value of an answer. If it throws an error with `needsOtherUser`, the call is repeated as another user;
+   * with a `limit`, it is repeated later.
+   */
   readonly read: (answer: Answer) => T;
   readonly timeoutMs: number | undefined;
   readonly signal: AbortSignal;
@@ -50,10 +59,12 @@ function backOff(attempt: number): number {
   return 1000 * 2 ** (attempt - 1) * (1 - Math.random() / 2);
 }
 
-/** Returns the function that runs calls, one request at a time for each portal. */
+/** Returns the function that runs calls. The requests of a portal start in the order of the calls. */
 export function createCalls(host: PluginHost, queues: RequestQueues, settings: CallSettings): RunCall {
+  const resets = createOperatingResets(host.clock);
   return async <T>(call: Call<T>): Promise<T> => {
     const { memberId, signal } = call;
+    const ticket = queues.ticket();
     const secrets = new Set<Secret>();
     const redact = redactor(secrets);
     const progress: Progress = { attempt: 1, limited: 0, operatingWaits: 0 };
@@ -61,13 +72,19 @@ export function createCalls(host: PluginHost, queues: RequestQueues, settings: C
     async function attempt(credentials: PortalCredentials): Promise<T> {
       secrets.add(credentials.accessToken);
       const outcome = await sendOnce(host, settings, call, credentials, redact);
-      if ("result" in outcome) return call.read(outcome);
-      progress.last = outcome;
-      throw outcome.error;
+      try {
+        if (!("result" in outcome)) throw outcome.error;
+        for (const [method, time] of call.times(outcome)) resets.note(memberId, method, time);
+        return call.read(outcome);
+      } catch (error) {
+        if (!("result" in outcome)) progress.last = outcome;
+        else if (error instanceof B24Error && error.limit !== undefined) progress.last = { error };
+        throw error;
+      }
     }
 
     const enqueue = <R>(run: () => Promise<R>): Promise<R> =>
-      queues.run(memberId, signal, async (holdOff) => {
+      queues.run({ memberId, ticket, isRead: call.isRead(), signal }, async (holdOff) => {
         try {
           return await run();
         } catch (error) {
@@ -82,7 +99,14 @@ export function createCalls(host: PluginHost, queues: RequestQueues, settings: C
       } catch (error) {
         // Only a failed request is repeated here, not the failure to get credentials or to follow the portal.
         if (error !== progress.last?.error) throw error;
-        await waitToRepeat(host, settings, call, progress, progress.last!);
+        const { error: failure, resetAt } = progress.last!;
+        // The refusal of a command of a batch names the method of the command.
+        const method = failure instanceof B24Error ? failure.method : call.method;
+        await waitToRepeat(host, settings, call, progress, {
+          error: failure,
+          method,
+          resetAt: resetAt ?? resets.resetAt(memberId, method),
+        });
       }
     }
   };
@@ -108,6 +132,14 @@ function sendOnce(
   return send(portalFetch, { method, params: params(), credentials, timeoutMs, limits, redact, signal });
 }
 
+/** A request that failed. */
+interface Failure {
+  readonly error: B24Error | UnreachableError;
+  readonly method: string;
+  /** When the method may be called again, in seconds since 1970, if that is known. */
+  readonly resetAt: number | undefined;
+}
+
 /**
  * Waits until a failed request may be repeated.
  *
@@ -117,9 +149,9 @@ function sendOnce(
 async function waitToRepeat(
   host: PluginHost,
   { timer, attempts, longestWaitMs }: CallSettings,
-  { memberId, method, isRepeatable, signal }: Call<unknown>,
+  { memberId, isRepeatable, signal }: Call<unknown>,
   progress: Progress,
-  { error, resetAt }: Exclude<RequestOutcome, Answer>,
+  { error, method, resetAt }: Failure,
 ): Promise<void> {
   const wait = (ms: number): Promise<void> => abortable({ signals: [signal] }, (signal) => timer.sleep(ms, signal));
   const { limit, mayHaveTakenEffect } = error instanceof B24Error ? error : { mayHaveTakenEffect: true };

@@ -1,5 +1,5 @@
-/** Lists, page by page. */
-import { type Answer, isMap, unexpected } from "./answers.ts";
+/** Pages of lists. */
+import { type Answer, isMap, numberOf, unexpected } from "./answers.ts";
 
 /** A page of a list. */
 export interface B24Page<T> {
@@ -10,44 +10,93 @@ export interface B24Page<T> {
 }
 
 /** Rows of a full page, in all of Bitrix24's REST API. */
-const PAGE_ROWS = 50;
+export const PAGE_ROWS = 50;
 
-/** Which page of a list to read, and how. */
-export interface PagePosition {
-  readonly after: number;
+/** How a list is read. */
+export interface Paging {
   /** Name of the ID in the method's filter and order; `"start"` pages by row numbers instead. */
   readonly by: string;
   /** Key of the rows in the result. */
   readonly key: string | undefined;
 }
 
-/** Returns a page of the list that `call` returns for parameters. */
-export async function pageAt<T>(
-  { after, by, key }: PagePosition,
-  params: object,
-  call: (params: object) => Promise<Answer>,
-): Promise<B24Page<T>> {
-  if (by === "start") {
-    const answer = await call({ ...params, start: after });
-    const { next } = answer;
-    const items = rowsIn<T>(answer, key);
-    return { items, next: next === undefined || next === null ? null : checkedNext(Number(next), after, answer) };
-  }
-  const answer = await call(byId(params, by, after));
-  const items = rowsIn<T>(answer, key);
-  if (items.length < PAGE_ROWS) return { items, next: null };
-  const last: unknown = items.at(-1);
-  const id = isMap(last) ? last[by] ?? last[by.toLowerCase()] : undefined;
-  return { items, next: checkedNext(Number(id), after, answer) };
+/** The answer to a request of a page, or to a command of a batch. */
+export type PageAnswer = Pick<Answer, "method" | "status" | "result" | "next" | "total">;
+
+/** A page with what is known about its list. */
+export interface ListPage<T> extends B24Page<T> {
+  /** Position of the page. */
+  readonly after: number;
+  /** Number of all rows, if Bitrix24 has counted them. */
+  readonly total?: number;
+  /** The answer does not say whether there is another page, and may be the same for every `start`. */
+  readonly isUnsure: boolean;
+  /** Keys that lead from the result to the ID of the last row, if the rows are a list and have IDs. */
+  readonly lastId?: readonly (string | number)[];
 }
 
-/** Yields all rows of a list, page by page. */
-export async function* allRows<T>(page: (after: number) => Promise<B24Page<T>>): AsyncGenerator<T> {
-  for (let after: number | null = 0; after !== null;) {
-    const { items, next }: B24Page<T> = await page(after);
-    yield* items;
-    after = next;
+/** Returns a page of the list that `call` returns for parameters. */
+export async function pageAt<T>(
+  paging: Paging,
+  params: object,
+  after: number,
+  call: (params: object) => Promise<PageAnswer>,
+): Promise<ListPage<T>> {
+  const read = async (after: number): Promise<ListPage<T>> =>
+    readPage<T>(await call(pageParams(paging, params, after)), paging, after);
+  const page = await read(after);
+  return page.isUnsure && after > 0 ? endIfRepeated(page, await read(after - PAGE_ROWS)) : page;
+}
+
+/**
+ * Returns the parameters of the page at a position: an ID, or a row number. Paged by ID, Bitrix24 counts the rows only if
+ * they are to be `counted`.
+ */
+export function pageParams({ by }: Paging, params: object, after: number | object, counted = false): object {
+  return by === "start" ? { ...params, start: after } : byId(params, by, after, counted);
+}
+
+/**
+ * Returns the page in an answer.
+ *
+ * @throws {B24Error} if no rows are in it, or if the next page does not come after this one
+ */
+export function readPage<T>(answer: PageAnswer, { by, key }: Paging, after: number): ListPage<T> {
+  const { rows: items, path } = rowsIn<T>(answer, key);
+  const page = { items, after, isUnsure: false, ...numberOf("total", answer.total) };
+  const isFull = items.length === PAGE_ROWS;
+  if (by !== "start") {
+    const [first, last] = [idIn(items[0], by), idIn(items.at(-1), by)];
+    if (first !== undefined && Number(first.id) <= after) {
+      throw unexpected(answer, `the page after ${after} begins before it`);
+    }
+    if (items.length < PAGE_ROWS) return { ...page, next: null };
+    const next = checkedNext(Number(last?.id), after, answer);
+    const lastId = [...path ?? [], items.length - 1, last!.field];
+    const isPath = isFull && path !== undefined && lastId.every((key) => /^[^\s[\]]+$/.test(String(key)));
+    return { ...page, next, ...(isPath ? { lastId } : {}) };
   }
+  const { total } = page;
+  if (answer.next !== undefined && answer.next !== null) {
+    const next = checkedNext(Number(answer.next), after, answer);
+    // Some lists answer empty pages for ever. Others leave out rows that the user may not see.
+    return { ...page, next: items.length > 0 || after < (total ?? 0) ? next : null };
+  }
+  // Some lists have more rows, and answer `total: 50` and no `next`.
+  const isUnsure = isFull && !(after > 0 && total === after + items.length);
+  return { ...page, isUnsure, next: isUnsure ? after + PAGE_ROWS : null };
+}
+
+/** Returns the ID of a row, and the name of its field. */
+function idIn(row: unknown, by: string): { readonly id: unknown; readonly field: string } | undefined {
+  const field = isMap(row) ? [by, by.toLowerCase()].find((name) => name in row) : undefined;
+  return field === undefined ? undefined : { field, id: (row as Params)[field] };
+}
+
+/** Returns a page, or the end of its list if it repeats the one before: then the method does not know `start`. */
+export function endIfRepeated<T>(page: ListPage<T>, before: B24Page<T>): ListPage<T> {
+  if (!page.isUnsure || JSON.stringify(page.items) !== JSON.stringify(before.items)) return page;
+  return { ...page, items: [], next: null, isUnsure: false };
 }
 
 const BY_ID = /^crm\.(lead|deal|contact|company|quote|activity|product)\.list$|^tasks\.task\.list$/i;
@@ -69,8 +118,8 @@ function nameIn(params: object, name: string): string {
   return Object.keys(params).find((key) => key.toLowerCase() === name) ?? name;
 }
 
-/** Returns the parameters for the rows after an ID. */
-function byId(params: object, by: string, after: number): object {
+/** Returns the parameters for the rows after an ID, which may be a reference. */
+function byId(params: object, by: string, after: number | object, counted: boolean): object {
   const original = params as Params;
   const filter = nameIn(params, "filter");
   const select = nameIn(params, "select");
@@ -83,27 +132,34 @@ function byId(params: object, by: string, after: number): object {
     [filter]: { ...(original[filter] as object | undefined), ...bound },
     [nameIn(params, "order")]: { [by]: "ASC" },
     ...(lacksId ? { [select]: [...fields, by] } : {}),
-    // Bitrix24 then does not count all rows.
-    start: -1,
+    // With -1, Bitrix24 does not count all rows.
+    start: counted ? 0 : -1,
   };
 }
 
 /** @throws {B24Error} if the next page does not come after this one: the list would never end */
-function checkedNext(next: number, after: number, answer: Answer): number {
+function checkedNext(next: number, after: number, answer: PageAnswer): number {
   if (next > after) return next;
   throw unexpected(answer, `the page after ${after} does not say where the next page begins`);
 }
 
-function rowsIn<T>(answer: Answer, key: string | undefined): readonly T[] {
+/** Returns the rows in an answer, and the keys that lead to them, if they are a list. */
+function rowsIn<T>(
+  answer: PageAnswer,
+  key: string | undefined,
+): { readonly rows: readonly T[]; readonly path?: readonly string[] } {
   const { result } = answer;
-  const rows = key === undefined || Array.isArray(result) ? result : isMap(result) ? result[key] : undefined;
-  if (Array.isArray(rows)) return rows;
+  const isKeyed = key !== undefined && !Array.isArray(result);
+  const rows = isKeyed ? isMap(result) ? result[key] : undefined : result;
+  const path = isKeyed ? [key] : [];
+  if (Array.isArray(rows)) return { rows, path };
   if (isMap(rows)) {
-    const values = Object.values(rows);
     // PHP sends a list with gaps as a map.
-    if (Object.keys(rows).every((name) => /^\d+$/.test(name))) return values as T[];
-    const [list, ...others] = values.filter((value) => Array.isArray(value));
-    if (key === undefined && list !== undefined && others.length === 0) return list;
+    if (Object.keys(rows).every((name) => /^\d+$/.test(name))) return { rows: Object.values(rows) as T[] };
+    const [list, ...others] = Object.entries(rows).filter(([, value]) => Array.isArray(value));
+    if (key === undefined && list !== undefined && others.length === 0) {
+      return { rows: list[1] as T[], path: [list[0]] };
+    }
   }
   throw unexpected(answer, "no list of rows is in the result; pass its key, if it has one");
 }

@@ -48,10 +48,10 @@ export async function send(portalFetch: typeof fetch, request: PortalRequest): P
         throw new PortalMovedError(location);
       }
       const source = { method, status, redact };
-      const { json } = await readAnswer(response, limits, signal).catch((error) => {
+      const answer = await readAnswer(response, limits, signal).catch((error) => {
         throw error instanceof AnswerTooLargeError ? unexpected(source, `${error.message} (${error.limit})`) : error;
       });
-      return interpret(json, response.headers.get("content-type") ?? "", source);
+      return interpret(answer, response.headers.get("content-type") ?? "", source);
     });
   } catch (error) {
     signal.throwIfAborted();

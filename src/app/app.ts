@@ -10,6 +10,7 @@ import type { CheckReport } from "../worker/portal_check.ts";
 import type { TickOptions, TickReport } from "../worker/tick.ts";
 import type { Admin } from "./admin/admin.ts";
 import type { Opening, OpeningState } from "./openings.ts";
+import type { HandlerOptions } from "./registry.ts";
 
 /**
  * Checks that a plugin fits an app: earlier plugins add what it needs, and nothing adds its keys yet. A mismatch becomes
@@ -47,11 +48,12 @@ export interface App<Ctx extends object = object> {
    * Handlers run at least once per event: after a crash, or a failure of any handler of the event, all of them run
    * again. Handlers of ONAPPUNINSTALL do not run for the late removal of an earlier installation.
    *
-   * @throws {TypeError} if a name is not in upper case, or after the app has started
+   * @throws {TypeError} if a name is not in upper case, `timeoutMs` is out of range, or after the app has started
    */
   readonly on: <Name extends string>(
     events: Name | readonly Name[],
     handler: (ctx: HandlerContext<EventNamed<Name>> & Ctx) => void | Promise<void>,
+    options?: HandlerOptions,
   ) => App<Ctx>;
   /**
    * Registers an upgrade. `range` selects its portals, see {@linkcode UpgradeRange}.

@@ -2,10 +2,11 @@
 import { portalEndpoint } from "../bitrix24/hosts.ts";
 import { createOAuthClient, type OAuthClient } from "../bitrix24/oauth_client.ts";
 import { createProfileCall, createProfileReader, type ProfileCall, type ProfileReader } from "../bitrix24/profile.ts";
+import type { KnownCredentials } from "../credentials/known.ts";
 import { type AppCredentials, createCredentials } from "../credentials/provider.ts";
 import type { Logger } from "../logger.ts";
 import { guardedFetch } from "../net/guarded_fetch.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 
 /** Functions that call Bitrix24. */
 export interface Calls {
@@ -17,8 +18,8 @@ export interface Calls {
   readonly credentials: AppCredentials;
 }
 
-/** Returns the calls of an app with these settings. */
-export function createCalls(settings: Settings): Calls {
+/** Returns the calls of an app with these settings, whose storage `known` watches. */
+export function createCalls(settings: Settings, known: KnownCredentials): Calls {
   const { storage, clock, random, time, log, fetch, keys, oauthHosts, oauthTimeoutMs, extraPortalHosts } = settings;
   const oauth = createOAuthClient({
     ...{ fetch, clock, time, hosts: oauthHosts, timeoutMs: oauthTimeoutMs },
@@ -33,7 +34,7 @@ export function createCalls(settings: Settings): Calls {
     ...{ storage, clock, time, random, log, oauth, isAdministrator, extraPortalHosts, ...keys },
     // More than all hosts together may take.
     refreshMs: oauthTimeoutMs * (oauthHosts.length + 1) + 10_000,
-  });
+  }, known);
   return { oauth, portalFetch, profile: createProfileCall(profileOptions), isAdministrator, credentials };
 }
 

@@ -1,4 +1,5 @@
 /** Creates an app: connects its parts. */
+import { createKnownCredentials } from "../credentials/known.ts";
 import { defined } from "../defined.ts";
 import { acceptVerified } from "../intake/accept.ts";
 import { createFullInboxLog, type LogFullInbox } from "../intake/full_inbox.ts";
@@ -23,7 +24,8 @@ import { type Calls, createCalls } from "./calls.ts";
 import { createDispatch } from "./dispatch.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { createOpenings } from "./openings.ts";
-import { type AppOptions, type Settings, settingsOf } from "./options.ts";
+import type { AppOptions } from "./options.ts";
+import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
 
 /**
@@ -47,10 +49,12 @@ import { createRegistry, type Registry } from "./registry.ts";
  * ```
  */
 export function createApp(options: AppOptions): App {
-  const settings = settingsOf(options);
+  const given = settingsOf(options);
+  const known = createKnownCredentials(given.clock);
+  const settings: Settings = { ...given, storage: known.watch(given.storage) };
   const { storage, limits, keys } = settings;
   const registry = createRegistry();
-  const calls = createCalls(settings);
+  const calls = createCalls(settings, known);
   const closing = new AbortController();
   const runtime = createRuntime(settings, registry, calls, closing.signal);
 
@@ -59,11 +63,11 @@ export function createApp(options: AppOptions): App {
   };
   const logFullInbox = createFullInboxLog(runtime);
   const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake, logFullInbox });
-  const tick = createTicker(runtime, worker, verifier);
+  const ticker = createTicker(runtime, worker, verifier);
   const { fetch, clock, random } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, verifier, worker, checks, tick },
+    ...{ runtime, registry, verifier, worker, checks, ticker },
     host: { ...keys, fetch, portalFetch, clock, random, credentials, appInfo, isAdministrator },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
@@ -81,8 +85,8 @@ export function createApp(options: AppOptions): App {
       registry.addPlugin(plugin as unknown as Plugin);
       return app as never;
     },
-    on: (events, handler) => {
-      registry.addHandler([events].flat() as string[], handler as AnyHandler);
+    on: (events, handler, options) => {
+      registry.addHandler([events].flat() as string[], handler as AnyHandler, options);
       return app;
     },
     upgrade: (range, handler, options) => {
@@ -90,14 +94,14 @@ export function createApp(options: AppOptions): App {
       return app;
     },
     fetch: createDispatch({
-      ...{ runtime, limits, acknowledge: settings.acknowledge },
+      ...{ runtime, limits, acknowledge: settings.acknowledge, clientAddress: settings.clientAddress },
       ...{ verifier, worker, checks, lifecycle, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
     start: lifecycle.start,
     tick: async (options) => {
       await lifecycle.start();
-      return await tick(options, { awaitsVerification: true });
+      return await ticker.tick(options);
     },
     plan: (query) => plan(storage, registry.upgrades, query),
     check: checks.check,
@@ -162,7 +166,7 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
     onInboxFull: logFullInbox,
     ...defined({ refresh: credentials.refreshForeign }),
   });
-  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks });
+  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks, concurrency: settings.concurrency });
   return { checks, verifier, worker };
 }
 

@@ -5,6 +5,7 @@ import { wireName } from "../bitrix24/events.ts";
 import { CannotVerifyError, InboxFullError, InputError } from "../errors.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { acceptEvent } from "../intake/accept.ts";
+import { createAddressReader } from "../intake/client_address.ts";
 import type { LogFullInbox } from "../intake/full_inbox.ts";
 import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
@@ -13,10 +14,10 @@ import type { FirstAttempt } from "../verify/first_attempts.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 
 /** The parts of an app that a request passes through. */
-export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge"> {
+export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge" | "clientAddress"> {
   readonly runtime: AppRuntime;
   readonly verifier: Verifier;
   readonly worker: Worker;
@@ -82,6 +83,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     limits,
     bodyDeadline: createDeadline(time, limits.bodyTimeoutMs),
     clock,
+    clientAddress: createAddressReader(options.clientAddress, log),
     accept,
     reportRejection: (status, thrown, event) => {
       if (!reported.has(thrown)) report(status, thrown, event);

@@ -5,8 +5,9 @@ import { withFields } from "../logger.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
+import { chargeUnhandledRejections } from "../plugin/unhandled_rejections.ts";
 import type { Checks } from "../worker/checks.ts";
-import { tickEvery, type TickReport } from "../worker/tick.ts";
+import { type Ticker, tickEvery } from "../worker/tick.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
 import type { Registry } from "./registry.ts";
@@ -33,7 +34,7 @@ export interface LifecycleOptions {
   readonly verifier: Verifier;
   readonly worker: Worker;
   readonly checks: Checks;
-  readonly tick: () => Promise<TickReport>;
+  readonly ticker: Ticker;
   readonly tickEveryMs: number | false;
   /** Maximum size of a request's body; logged at start. */
   readonly bodyBytes: number;
@@ -50,24 +51,26 @@ const ABORT_MS = 1000;
 
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
-  const { runtime, registry, host, verifier, worker, checks, tick, tickEveryMs, closeMs, abort } = options;
+  const { runtime, registry, host, verifier, worker, checks, ticker, tickEveryMs, closeMs, abort } = options;
   const { bodyBytes, bodyBytesLoweredFrom } = options;
   const { storage, log, time } = runtime;
   let started: Promise<void> | undefined;
   let closed: Promise<void> | undefined;
   let isRunning = false;
-  let ticker: { readonly stop: () => void } | undefined;
+  let stopTicking = (): void => {};
+  let stopCharging = (): void => {};
 
   async function start(): Promise<void> {
     registry.seal();
     assertPlugins(registry.plugins);
-    for (const { message, fields } of startupWarnings(storage)) log.warn(message, fields);
+    for (const { message, fields } of startupWarnings(runtime)) log.warn(message, fields);
     for (const { name, setup } of registry.plugins) {
       await setup?.({ ...host, log: withFields(log, { plugin: name }) });
     }
     isRunning = closed === undefined;
     if (!isRunning) return;
-    if (tickEveryMs !== false) ticker = tickEvery(runtime, tickEveryMs, tick);
+    stopCharging = chargeUnhandledRejections();
+    if (tickEveryMs !== false) stopTicking = tickEvery(runtime, tickEveryMs, ticker.tickInBackground);
     log.info("app started", {
       event: "app.started",
       storage: storage.name,
@@ -81,7 +84,9 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
 
   async function close(): Promise<void> {
     isRunning = false;
-    ticker?.stop();
+    stopTicking();
+    ticker.stop();
+    worker.stop();
     // Verified events become work of the worker.
     const idle = verifier.idle().then(() => Promise.all([worker.idle(), checks.idle()]));
     await settlesWithin(time, idle, closeMs);
@@ -95,6 +100,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
         log.error("plugin failed to close", { event: "plugin.close_failed", plugin: name, err });
       }
     }
+    stopCharging();
     await storage.close?.();
   }
 

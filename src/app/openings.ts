@@ -23,7 +23,7 @@ import type { Worker } from "../worker/worker.ts";
 import { keepAlive } from "./dispatch.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { createTickets } from "./tickets.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 
 /** A verified opening of the app's page by a user of a portal. */
 export interface Opening {

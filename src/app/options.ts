@@ -1,18 +1,12 @@
-/** The options of an app, their validation and their defaults. */
-import { oauthOrigin, portalHost } from "../bitrix24/hosts.ts";
-import type { CheckPolicy } from "../worker/checks.ts";
+/** The options of an app. */
+import type { Time } from "../async/time.ts";
 import type { RequestLimits } from "../intake/http.ts";
-import { defined } from "../defined.ts";
-import { consoleLogger, coreLogger, type Logger } from "../logger.ts";
-import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
-import { digest, Secret } from "../secret.ts";
-import { isDuration, MAX_TIMER_MS, systemTime, type Time } from "../async/time.ts";
-import { bodyLimit } from "./body_limit.ts";
-import { isLongLived } from "./startup_warnings.ts";
+import type { Logger } from "../logger.ts";
+import type { RetryPolicy } from "../retry.ts";
+import type { Secret } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
-import { addressesOf } from "../net/runtime.ts";
-import { coerced, type VersionScheme } from "../version.ts";
-import { DECODE_LIMITS } from "../bitrix24/tree.ts";
+import type { VersionScheme } from "../version.ts";
+import type { CheckPolicy } from "../worker/checks.ts";
 
 /** Options of {@linkcode createApp}. */
 export interface AppOptions {
@@ -41,6 +35,14 @@ export interface AppOptions {
   readonly limits?: Partial<Limits>;
   /** How failed upgrades and handlers are retried; those with a policy of their own override it. */
   readonly retry?: RetryPolicy;
+  /**
+   * Maximum number of portals that this process works on at a time. Others wait, in the storage. Portals that are new to the
+   * queue come before those whose upgrades have had 30 seconds: these are suspended at their next step or page. A whole
+   * number. Minimum: 1.
+   *
+   * @default 64
+   */
+  readonly concurrency?: number;
   /**
    * Milliseconds between two ticks that the app makes by itself while it runs, or `false` for none. Minimum: 1.
    *
@@ -77,6 +79,14 @@ export interface AppOptions {
    * @default []
    */
   readonly extraPortalHosts?: readonly string[];
+  /**
+   * Returns the IP address of the client of a request, for `trustedAddresses` of `applicationToken()`. `platform` is what the
+   * server passes to `app.fetch` besides the request. Behind a proxy, return the address that the proxy reports, in a header
+   * that it overwrites: any client can send headers.
+   *
+   * @default the address of the connection, as `Deno.serve`, `serve()` and Hono pass it
+   */
+  readonly clientAddress?: (request: Request, platform: readonly unknown[]) => string | undefined;
   /**
    * Receives the log lines of the app. An error that it throws is ignored.
    *
@@ -120,7 +130,7 @@ export interface Limits extends RequestLimits {
   /**
    * Milliseconds that `close()` waits for work in progress before it aborts it. Minimum: 1.
    *
-   * @default 10000
+   * @default 5000, and 3000 on Deno Deploy, which stops a program soon after it has told it to end
    */
   readonly closeMs: number;
   /**
@@ -138,132 +148,7 @@ export interface Limits extends RequestLimits {
   readonly retentionMs: number;
 }
 
-/** Validated options with all defaults. */
-export interface Settings extends
-  Required<
-    Pick<
-      AppOptions,
-      | "storage"
-      | "acknowledge"
-      | "versions"
-      | "retry"
-      | "tickEveryMs"
-      | "oauthHosts"
-      | "oauthTimeoutMs"
-      | "extraPortalHosts"
-      | "clock"
-      | "fetch"
-      | "lookup"
-      | "random"
-    >
-  > {
-  readonly limits: Limits;
-  /** `limits.bodyBytes` as it was set, if the storage takes less; absent otherwise. */
-  readonly bodyBytesLoweredFrom?: number;
-  /** Timers and the monotonic clock. */
-  readonly time: Time;
-  /** Returns the SHA-256 of a string in hexadecimal. */
-  readonly digest: (text: string) => Promise<string>;
-  /** Never throws. */
-  readonly log: Logger;
-  /** The app's keys, if they are set. */
-  readonly keys: { readonly clientId?: string; readonly clientSecret?: Secret };
-  /** Absent: only `app.check` checks portals. */
-  readonly checks: CheckPolicy | undefined;
-}
-
 /** Options that a simulation passes to `createApp` besides its options, so that it takes no real time. Not public. */
-export type Simulation = Partial<Pick<Settings, "time">>;
-
-const TICK_EVERY_MS = 30_000;
-
-const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"];
-
-const DEFAULT_CHECKS: CheckPolicy = { afterContactMs: 15 * 60 * 1000, silentPortalMs: 7 * 24 * 60 * 60 * 1000 };
-
-const DEFAULT_LIMITS: Omit<Limits, "bodyBytes"> = {
-  ...DECODE_LIMITS,
-  bodyTimeoutMs: 10_000,
-  acknowledgeMs: 20_000,
-  closeMs: 10_000,
-  leaseMs: 30_000,
-  retentionMs: 30 * 24 * 60 * 60 * 1000,
-};
-
-/** Limits that a timer enforces. */
-const TIMER_LIMITS: ReadonlySet<string> = new Set(["bodyTimeoutMs", "acknowledgeMs", "closeMs", "leaseMs"]);
-
-/**
- * Returns the options of an app, validated and with all defaults.
- *
- * @throws {TypeError} if an option is invalid; the message names it
- */
-export function settingsOf(options: AppOptions & Simulation): Settings {
-  const { storage, retry = {}, acknowledge = "stored", versions = coerced(), oauthTimeoutMs = 5000 } = options;
-  if (typeof storage?.get !== "function") {
-    throw new TypeError("cannot create an app without storage; pass one, such as memoryStorage() to try it out");
-  }
-  if (acknowledge !== "stored" && acknowledge !== "handled") {
-    throw invalid("acknowledge", JSON.stringify(acknowledge), '"stored" or "handled"');
-  }
-  if (typeof versions?.parse !== "function") {
-    throw invalid("versions", typeof versions, "a version scheme, such as coerced()");
-  }
-  assertRetryPolicy("the app", retry);
-  const oauthHosts = (options.oauthHosts ?? OAUTH_HOSTS).map(oauthOrigin);
-  if (oauthHosts.length === 0) throw invalid("oauthHosts", "[]", "at least one host");
-  if (!(oauthTimeoutMs > 0 && oauthTimeoutMs <= 60_000)) throw invalid("oauthTimeoutMs", oauthTimeoutMs, "1 to 60000");
-  const tickEveryMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
-  if (tickEveryMs !== false && !isDuration(tickEveryMs)) {
-    throw invalid("tickEveryMs", tickEveryMs, `1 to ${MAX_TIMER_MS}, or false`);
-  }
-  const { bodyBytes, loweredFrom } = bodyLimit(storage.capabilities, options.limits?.bodyBytes);
-  return {
-    ...{ storage, retry, acknowledge, versions, oauthHosts, oauthTimeoutMs, tickEveryMs },
-    limits: { ...limitsOf(options), bodyBytes },
-    ...defined({ bodyBytesLoweredFrom: loweredFrom }),
-    keys: keysOf(options),
-    checks: checksOf(options),
-    extraPortalHosts: (options.extraPortalHosts ?? []).map(portalHost),
-    log: coreLogger(options.logger ?? consoleLogger()),
-    clock: options.clock ?? Date.now,
-    // A function of its own: the fetch of some hosts must not be called as a member of another object.
-    fetch: (...args) => (options.fetch ?? globalThis.fetch)(...args),
-    lookup: options.lookup ?? addressesOf,
-    random: options.random ?? (() => crypto.randomUUID()),
-    time: options.time ?? systemTime,
-    digest,
-  };
-}
-
-function invalid(option: string, value: unknown, wanted: string): TypeError {
-  return new TypeError(`cannot create an app with ${option} ${String(value)}, wanted ${wanted}`);
-}
-
-function limitsOf(options: AppOptions): Omit<Limits, "bodyBytes"> {
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  for (const [name, limit] of Object.entries(limits)) {
-    if (!(limit > 0)) throw invalid(`limits.${name}`, limit, "more than 0");
-    if (TIMER_LIMITS.has(name) && !isDuration(limit)) throw invalid(`limits.${name}`, limit, `1 to ${MAX_TIMER_MS}`);
-  }
-  return limits;
-}
-
-function keysOf({ clientId, clientSecret }: AppOptions): Settings["keys"] {
-  if (typeof clientSecret === "string" && clientSecret.trim() === "") {
-    throw new TypeError("cannot create an app with an empty clientSecret, wanted the app's client_secret or none");
-  }
-  return defined({
-    clientId,
-    clientSecret: typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret,
-  });
-}
-
-function checksOf({ checks, clientId }: AppOptions): CheckPolicy | undefined {
-  if (checks === false || clientId === undefined || clientId === "") return undefined;
-  const policy = { ...DEFAULT_CHECKS, ...checks };
-  for (const [name, ms] of Object.entries(policy)) {
-    if (!(ms >= 0)) throw invalid(`checks.${name}`, ms, "a number from 0");
-  }
-  return policy;
+export interface Simulation {
+  readonly time?: Time;
 }

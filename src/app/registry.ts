@@ -1,18 +1,34 @@
 /** The registry of an app, filled before it starts: plugins, event handlers and upgrades. */
-import type { AnyHandler } from "../plugin/runtime.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
+import type { AnyHandler, EventHandler } from "../plugin/runtime.ts";
 import type { Plugin } from "../plugin/plugin.ts";
+import { verificationRules } from "../plugin/verification_policy.ts";
 import { defineUpgrade, type Upgrade } from "../upgrade/definition.ts";
+
+/** Options of `app.on`. */
+export interface HandlerOptions {
+  /**
+   * Milliseconds after which an attempt fails and its `signal` is aborted. Minimum: 1. Maximum: 2147483647.
+   *
+   * @default 300000 (5 minutes)
+   */
+  readonly timeoutMs?: number;
+}
+
+const HANDLER_TIMEOUT_MS = 5 * 60 * 1000;
+
+const HANDLER_RULES: OptionRules<HandlerOptions> = { timeoutMs: option.duration() };
 
 /** The registrations of one app. Its collections grow until it is sealed. */
 export interface Registry {
   readonly plugins: readonly Plugin[];
   readonly upgrades: readonly Upgrade[];
   /** By event name as Bitrix24 sends it. */
-  readonly handlers: ReadonlyMap<string, readonly AnyHandler[]>;
+  readonly handlers: ReadonlyMap<string, readonly EventHandler[]>;
   /** @throws {TypeError} if the value is not a plugin, or the registry is sealed */
   readonly addPlugin: (plugin: Plugin) => void;
-  /** @throws {TypeError} if a name is not in upper case, or the registry is sealed */
-  readonly addHandler: (events: readonly string[], handler: AnyHandler) => void;
+  /** @throws {TypeError} if a name is not in upper case, an option or the handler is invalid, or the registry is sealed */
+  readonly addHandler: (events: readonly string[], handle: AnyHandler, options?: HandlerOptions) => void;
   /** @throws {TypeError} if the id is taken, the definition is invalid, or the registry is sealed */
   readonly addUpgrade: (...definition: Parameters<typeof defineUpgrade>) => void;
   /** Refuses all further registrations. */
@@ -23,7 +39,7 @@ export interface Registry {
 export function createRegistry(): Registry {
   const plugins: Plugin[] = [];
   const upgrades: Upgrade[] = [];
-  const handlers = new Map<string, AnyHandler[]>();
+  const handlers = new Map<string, EventHandler[]>();
   let isSealed = false;
 
   function assertOpen(what: string): void {
@@ -45,15 +61,24 @@ export function createRegistry(): Registry {
         throw new TypeError("cannot add a plugin without a name, wanted one that is unique within the app");
       }
       assertOpen(`plugin "${plugin.name}"`);
+      // Limits that are no numbers would limit nothing.
+      checkOptions(`cannot add plugin "${plugin.name}"`, plugin.verificationPolicy ?? {}, verificationRules);
       plugins.push(plugin);
     },
-    addHandler: (events, handler) => {
+    addHandler: (events, handle, options = {}) => {
+      checkOptions(`cannot add a handler of ${events.join(", ")}`, options, HANDLER_RULES);
+      const { timeoutMs = HANDLER_TIMEOUT_MS } = options;
+      if (typeof handle !== "function") {
+        throw new TypeError(
+          `cannot add a handler of ${events.join(", ")} that is ${typeof handle}, wanted a function`,
+        );
+      }
       for (const event of events) {
         assertOpen(`a handler of ${event}`);
         if (event === "" || event !== event.toUpperCase()) {
           throw new TypeError(`cannot add a handler of "${event}", wanted an event name in upper case`);
         }
-        handlers.set(event, [...(handlers.get(event) ?? []), handler]);
+        handlers.set(event, [...(handlers.get(event) ?? []), { handle, timeoutMs }]);
       }
     },
     addUpgrade: (...definition) => {

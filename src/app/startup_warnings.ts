@@ -1,7 +1,7 @@
-/** Warnings about the storage that an app logs when it starts. */
+/** Warnings that an app logs when it starts. */
 import type { LogFields } from "../logger.ts";
 import { type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
-import type { Storage } from "../storage/storage.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
 
 /** A line of the log. */
 export interface StartupWarning {
@@ -18,20 +18,22 @@ interface Host {
   readonly losesFiles: boolean;
   /** It suspends a program that answers no request, so timers do not fire in time. */
   readonly suspendsIdle?: true;
+  /** Milliseconds that an app may take to finish its work before it stops the program. */
+  readonly closeMs?: number;
 }
 
 // In order: Cloud Run may run on Kubernetes.
 const HOSTS: readonly Host[] = [
-  { name: "Deno Deploy", variable: "DENO_DEPLOYMENT_ID", losesFiles: true, suspendsIdle: true },
+  { name: "Deno Deploy", variable: "DENO_DEPLOYMENT_ID", losesFiles: true, suspendsIdle: true, closeMs: 3000 },
   { name: "AWS Lambda", variable: "AWS_LAMBDA_FUNCTION_NAME", losesFiles: true, suspendsIdle: true },
   { name: "Cloud Run", variable: "K_SERVICE", losesFiles: true, suspendsIdle: true },
   { name: "Heroku", variable: "DYNO", losesFiles: true },
   { name: "Kubernetes", variable: "KUBERNETES_SERVICE_HOST", losesFiles: false },
 ];
 
-/** Returns the warnings for a storage in an environment; empty if there are none or the environment is not recognized. */
+/** Returns the warnings for an app in an environment; empty if there are none or the environment is not recognized. */
 export function startupWarnings(
-  storage: Storage,
+  { storage, canRefresh }: Pick<AppRuntime, "storage" | "canRefresh">,
   environment: RuntimeEnvironment = runtimeEnvironment(),
 ): StartupWarning[] {
   const { durable, scope, encrypted } = storage.capabilities;
@@ -59,12 +61,26 @@ export function startupWarnings(
       hint: "anyone who can read the storage can read OAuth tokens: wrap it in encrypted() of this package",
     });
   }
+  if (!canRefresh) {
+    const fields = {
+      event: "client_secret.missing",
+      hint:
+        "an hour after a portal's last event with tokens, it can be neither called nor checked, an event that still " +
+        "waits for its verification is lost, and a removal is believed: set clientId and clientSecret",
+    };
+    warnings.push({ message: "access tokens cannot be refreshed without clientSecret", fields });
+  }
   return warnings;
 }
 
 /** Returns whether timers of this process fire in time. */
 export function isLongLived(environment: RuntimeEnvironment = runtimeEnvironment()): boolean {
   return hostOf(environment)?.suspendsIdle !== true;
+}
+
+/** Returns how long (ms) `close()` waits for work in progress by default. */
+export function defaultCloseMs(environment: RuntimeEnvironment = runtimeEnvironment()): number {
+  return hostOf(environment)?.closeMs ?? 5000;
 }
 
 function hostOf({ variable, isWorker }: RuntimeEnvironment): Omit<Host, "variable"> | undefined {

@@ -1,4 +1,4 @@
-/** Waits for shared work until a signal is aborted; the work goes on for the other callers. */
+/** Waits for shared work until a signal is aborted, and signals of single pieces of work. */
 
 /**
  * Returns what `work` resolves to, and rejects as it does.
@@ -18,4 +18,16 @@ export async function abortable<T>(work: Promise<T>, signal: AbortSignal | null 
   } finally {
     signal.removeEventListener("abort", abort);
   }
+}
+
+/**
+ * Returns a signal that is aborted with `outer`. Call `unlink` when the work ends: a signal that lives as long as the app
+ * would otherwise remember all work that ever listened to it.
+ */
+export function linkedSignal(outer: AbortSignal): { readonly signal: AbortSignal; readonly unlink: () => void } {
+  const controller = new AbortController();
+  const abort = (): void => controller.abort(outer.reason);
+  if (outer.aborted) abort();
+  else outer.addEventListener("abort", abort, { once: true });
+  return { signal: controller.signal, unlink: () => outer.removeEventListener("abort", abort) };
 }

@@ -28,11 +28,6 @@ export const systemTime: Time = {
 /** Above this many milliseconds, about 25 days, timers of JavaScript fire at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Returns whether a timer can wait for `ms` milliseconds. */
-export function isDuration(ms: unknown): ms is number {
-  return typeof ms === "number" && ms > 0 && ms <= MAX_TIMER_MS;
-}
-
 /** Resolves after `ms` milliseconds; rejects with the reason of `signal` once it is aborted. */
 export function delay(time: Pick<Time, "setTimer">, ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -2,35 +2,95 @@
 import { abortable } from "./abortable.ts";
 import type { Time } from "./time.ts";
 
-/**
- * Runs `work` with a signal of its own, which is aborted after `timeoutMs` milliseconds and when `outer` is aborted.
- *
- * Rejects with the reason of that signal as soon as it is aborted, whatever `work` does afterwards: work that returns
- * because it was aborted is not done.
- */
+/** Limits of {@linkcode createTimeLimit}. */
+export interface TimeLimits {
+  /** Time (ms) after which the signal is aborted. `undefined`: no limit. */
+  readonly timeoutMs: number | undefined;
+  /**
+   * Time (ms) that work whose time is over may take to end, before it is left alone.
+   *
+   * @default 0
+   */
+  readonly graceMs?: number;
+}
+
+/** A piece of work under a time limit. */
+export interface TimeLimit {
+  /** Aborted when the time is over, by `abort`, and when the outer signal is aborted. */
+  readonly signal: AbortSignal;
+  /** Lets the time begin again. */
+  readonly restart: () => void;
+  /** Ends the work early. */
+  readonly abort: (reason: unknown) => void;
+  /**
+   * Runs `work`, once. Rejects with the reason of the signal if it is aborted, whatever `work` does afterwards: work that
+   * returns because it was aborted is not done. Waits for it for `graceMs`, unless the outer signal ends it.
+   */
+  readonly run: <T>(work: () => T | Promise<T>) => Promise<T>;
+}
+
+/** Returns a time limit. The time begins with `run`. */
+export function createTimeLimit(
+  time: Pick<Time, "setTimer">,
+  outer: AbortSignal,
+  { timeoutMs, graceMs = 0 }: TimeLimits,
+): TimeLimit {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const expire = (): void => controller.abort(new DOMException(`it took longer than ${timeoutMs} ms`, "TimeoutError"));
+  const arm = (): () => void => timeoutMs === undefined ? () => {} : time.setTimer(expire, timeoutMs);
+  let cancel: (() => void) | undefined;
+
+  /** Waits until work that was aborted has ended, so that its next attempt does not overlap with it. */
+  async function waitForEnd(running: Promise<unknown>): Promise<void> {
+    // Work of an outer limit has the time that the outer work has.
+    const hasGrace = !outer.aborted || (outer.reason as Error | undefined)?.name === "TimeoutError";
+    if (!hasGrace || graceMs === 0) return;
+    const ended = settlesWithin(time, running.catch(() => {}), graceMs);
+    await (outer.aborted ? ended : abortable(ended, outer).catch(() => {}));
+  }
+
+  return {
+    signal,
+    restart: () => {
+      if (cancel === undefined) return;
+      cancel();
+      cancel = arm();
+    },
+    abort: (reason) => controller.abort(reason),
+    run: async (work) => {
+      outer.throwIfAborted();
+      const abort = (): void => controller.abort(outer.reason);
+      outer.addEventListener("abort", abort, { once: true });
+      cancel = arm();
+      try {
+        const running = Promise.resolve(work());
+        try {
+          const value = await abortable(running, signal);
+          signal.throwIfAborted();
+          return value;
+        } catch (error) {
+          if (signal.aborted) await waitForEnd(running);
+          throw error;
+        }
+      } finally {
+        cancel();
+        cancel = undefined;
+        outer.removeEventListener("abort", abort);
+      }
+    },
+  };
+}
+
+/** Runs `work` under a time limit; see {@linkcode TimeLimit.run}. */
 export async function withTimeout<T>(
   time: Pick<Time, "setTimer">,
   outer: AbortSignal,
-  timeoutMs: number | undefined,
+  limits: TimeLimits | number | undefined,
   work: (signal: AbortSignal) => T | Promise<T>,
 ): Promise<T> {
-  outer.throwIfAborted();
-  const controller = new AbortController();
-  const { signal } = controller;
-  const abort = (): void => controller.abort(outer.reason);
-  outer.addEventListener("abort", abort, { once: true });
-  const cancel = timeoutMs === undefined ? undefined : time.setTimer(
-    () => controller.abort(new DOMException(`it took longer than ${timeoutMs} ms`, "TimeoutError")),
-    timeoutMs,
-  );
-  try {
-    const value = await abortable(Promise.resolve(work(signal)), signal);
-    signal.throwIfAborted();
-    return value;
-  } finally {
-    cancel?.();
-    outer.removeEventListener("abort", abort);
-  }
+  const limit = createTimeLimit(time, outer, typeof limits === "object" ? limits : { timeoutMs: limits });
+  return await limit.run(() => work(limit.signal));
 }
 
 /** Waits for `work` for at most `ms` milliseconds. Returns whether it has settled, and rejects as it does. */

@@ -57,6 +57,8 @@ export interface Incoming {
   readonly event: B24Event;
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
+  /** IP address of the client; absent if the server does not tell it, and when the event was stored. */
+  readonly clientAddress?: string;
 }
 
 /** Limits apply when an event is received: a lower limit must not keep a stored event from being processed. */

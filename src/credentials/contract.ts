@@ -49,7 +49,10 @@ export interface PortalCallOptions extends CredentialsOptions {
  * - {@linkcode StorageError} if the storage fails.
  */
 export interface PortalCredentialsProvider {
-  /** Returns the best credentials of a portal, refreshed if they expire within a minute. */
+  /**
+   * Returns the best credentials of a portal, refreshed if they expire within a minute. They are kept in memory: what
+   * another process has changed, such as a removal, takes effect within a minute.
+   */
   readonly get: (memberId: string, options?: CredentialsOptions) => Promise<PortalCredentials>;
   /**
    * Returns the next credentials of the same user after the portal refused `refused` as expired or invalid, or the best

@@ -29,8 +29,12 @@ export interface CallRecovery extends Pick<PortalCredentialsProvider, "get" | "r
     endpoint: string,
     options: CredentialsOptions,
   ) => Promise<PortalCredentials>;
-  /** Records an error on the portal, if it is about the portal as a whole. */
-  readonly recordRefusal: (memberId: string, error: B24Error | NoCredentialsError) => Promise<void>;
+  /** Records an error on the portal, if it is about the portal as a whole, and the portal still has the token `used`. */
+  readonly recordRefusal: (
+    memberId: string,
+    error: B24Error | NoCredentialsError,
+    used: PortalCredentials,
+  ) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -98,7 +102,7 @@ async function recover(
   const { memberId } = call;
   if (error instanceof PortalMovedError) {
     const endpoint = newEndpoint(memberId, used, error.location);
-    if (endpoint === used.clientEndpoint) throw await recorded(recovery, memberId, licenseEnded(memberId));
+    if (endpoint === used.clientEndpoint) throw await recorded(recovery, memberId, licenseEnded(memberId), used);
     if (call.redirects++ === MAX_REDIRECTS) {
       throw new AddressError(`cannot follow portal ${memberId}: it redirects more than ${MAX_REDIRECTS} times`);
     }
@@ -120,7 +124,7 @@ async function recover(
     recovery.log.debug("call repeated as another user", fields);
     return other;
   }
-  throw error.blockedOn === undefined ? error : await recorded(recovery, memberId, error);
+  throw error.blockedOn === undefined ? error : await recorded(recovery, memberId, error, used);
 }
 
 /** Returns `error` after it was recorded on the portal, or could not be. */
@@ -128,8 +132,9 @@ async function recorded<E extends B24Error | NoCredentialsError>(
   { recordRefusal, log }: CallRecovery,
   memberId: string,
   error: E,
+  used: PortalCredentials,
 ): Promise<E> {
-  await recordRefusal(memberId, error).catch((err) => {
+  await recordRefusal(memberId, error, used).catch((err) => {
     log.warn("refusal of a portal not stored", { event: "credentials.refusal_lost", memberId, err });
   });
   return error;

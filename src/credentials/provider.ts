@@ -10,6 +10,7 @@ import type { Secret } from "../secret.ts";
 import type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider } from "./contract.ts";
 import { createFollow } from "./follow.ts";
 import { createIssuedTokens } from "./issued_tokens.ts";
+import type { KnownCredentials } from "./known.ts";
 import { createPortalCall } from "./portal_call.ts";
 import { createRefresh, createRefreshForeign, type Refresh } from "./refresh.ts";
 import { recordRefusal } from "./refusals.ts";
@@ -34,15 +35,21 @@ export interface AppCredentials {
   readonly inspect: (memberId: string, options?: CredentialsOptions) => Promise<AppInfo>;
 }
 
-/** Returns the credentials of the portals in the settings' storage. */
-export function createCredentials(settings: CredentialsSettings): AppCredentials {
+/** Returns the credentials of the portals in the settings' storage, which `known` watches. */
+export function createCredentials(settings: CredentialsSettings, known: KnownCredentials): AppCredentials {
   const issued = createIssuedTokens();
   const refreshPair = createRefresh(settings);
   const verifier = createTokenVerifier(settings, refreshPair);
-  const select = createSelect(settings, { refresh: refreshPair, verifier, issued });
+  const select = createSelect(settings, { refresh: refreshPair, verifier, issued, known });
 
   const get: PortalCredentialsProvider["get"] = async (memberId, { signal } = {}) => {
-    const credentials = await select(memberId, anyUser, signal);
+    signal?.throwIfAborted();
+    const inMemory = known.get(memberId);
+    if (inMemory !== undefined) {
+      issued.issue(memberId, inMemory.accessToken.reveal());
+      return inMemory;
+    }
+    const credentials = await select(memberId, undefined, signal);
     if (credentials === undefined) throw noCredentials(settings, memberId);
     return credentials;
   };
@@ -66,7 +73,8 @@ export function createCredentials(settings: CredentialsSettings): AppCredentials
     otherUser: (memberId, denied, { signal }) =>
       select(memberId, (tokens) => !denied.some((credentials) => isUserOf(credentials, tokens)), signal),
     follow: createFollow(settings, verifier),
-    recordRefusal: (memberId, error) => recordRefusal(settings, memberId, error),
+    recordRefusal: (memberId, error, { accessToken }) =>
+      recordRefusal(settings, memberId, error, { accessToken: accessToken.reveal() }),
     log: settings.log,
   });
 
@@ -148,10 +156,6 @@ function createInspect(
     if (info === undefined) throw noCredentials(settings, memberId);
     return info;
   };
-}
-
-function anyUser(): boolean {
-  return true;
 }
 
 /** Whether `tokens` belong to the user of `credentials`. */

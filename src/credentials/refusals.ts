@@ -27,7 +27,7 @@ export async function recordRefusal(
   { storage, clock }: CredentialsSettings,
   memberId: string,
   error: B24Error | NoCredentialsError,
-  tokens?: StoredTokens,
+  tokens: Pick<StoredTokens, "accessToken">,
 ): Promise<void> {
   const { blockedOn } = error;
   if (blockedOn !== "payment" && blockedOn !== "installation") return;
@@ -36,7 +36,7 @@ export async function recordRefusal(
     ? [error.b24Code, error.description].filter(Boolean).join(": ")
     : error.message;
   await changePortal(storage, memberId, (record) => {
-    if (record.status === "uninstalled" || (tokens !== undefined && !isCurrent(record, tokens))) return record;
+    if (record.status === "uninstalled" || !isCurrent(record, tokens)) return record;
     const since = record.blocked?.on === blockedOn ? record.blocked.since : now;
     return { ...record, blocked: { on: blockedOn, message, since, nextTryAt: now + BLOCKED_RETRY_MS } };
   });

@@ -7,14 +7,19 @@ import { loadPortal } from "../portal/record_store.ts";
 import { rankTokens, type StoredTokens } from "../portal/tokens.ts";
 import type { PortalCredentials } from "./contract.ts";
 import type { IssuedTokens } from "./issued_tokens.ts";
+import { type KnownCredentials, REFRESH_BEFORE_MS } from "./known.ts";
 import type { Refresh } from "./refresh.ts";
 import { appKeys, type CredentialsSettings } from "./settings.ts";
 import type { TokenVerifier } from "./verify_tokens.ts";
 
-/** Returns the best credentials among the token pairs that `isWanted` accepts, or `undefined` if none can be used. */
+/**
+ * Returns the best credentials among the token pairs that `isWanted` accepts, or `undefined` if none can be used. Without
+ * `isWanted` all are accepted, and the result is remembered as the portal's best for a minute, after which a better pair that
+ * failed is tried again.
+ */
 export type SelectCredentials = (
   memberId: string,
-  isWanted: (tokens: StoredTokens) => boolean,
+  isWanted: ((tokens: StoredTokens) => boolean) | undefined,
   signal?: AbortSignal,
 ) => Promise<PortalCredentials | undefined>;
 
@@ -23,17 +28,15 @@ export interface SelectOptions {
   readonly refresh: Refresh;
   readonly verifier: TokenVerifier;
   readonly issued: IssuedTokens;
+  readonly known: KnownCredentials;
 }
-
-/** An access token that expires within this time, in milliseconds, is refreshed before it is used. */
-const REFRESH_BEFORE_MS = 60_000;
 
 /** Maximum number of rounds. Each round verifies, refreshes or skips one of the few pairs that a portal can have. */
 const MAX_ROUNDS = 16;
 
 /** Returns the selection among the token pairs in the settings' storage. */
 export function createSelect(settings: CredentialsSettings, options: SelectOptions): SelectCredentials {
-  const { refresh, verifier, issued } = options;
+  const { refresh, verifier, issued, known } = options;
   const { storage, clock } = settings;
   const canRefresh = appKeys(settings) !== undefined;
 
@@ -76,7 +79,9 @@ export function createSelect(settings: CredentialsSettings, options: SelectOptio
       if (record.status === "uninstalled") {
         throw new NoCredentialsError(memberId, "installation", "the app was removed from it");
       }
-      const tokens = candidates(record).find((tokens) => isWanted(tokens) && !skipped.has(tokens.accessToken));
+      const tokens = candidates(record).find((tokens) =>
+        (isWanted?.(tokens) ?? true) && !skipped.has(tokens.accessToken)
+      );
       if (tokens === undefined && failure !== undefined) throw failure;
       if (tokens === undefined) return undefined;
       if (tokens.isVerified !== true) {
@@ -91,7 +96,10 @@ export function createSelect(settings: CredentialsSettings, options: SelectOptio
         if (!skipped.has(tokens.accessToken) || tokens.expiresAt <= clock()) continue;
       }
       const credentials = toCredentials(record, tokens, issued);
-      if (credentials !== undefined) return credentials;
+      if (credentials !== undefined) {
+        if (isWanted === undefined) known.keep(record, credentials);
+        return credentials;
+      }
       const info = await verifier.appInfo(memberId, tokens, signal);
       if (info !== undefined && info.clientEndpoint === undefined) {
         throw new NoCredentialsError(memberId, "authorization", "no OAuth host has sent an address of it");

@@ -82,6 +82,6 @@ export function without(record: PortalRecord, { accessToken }: StoredTokens): Po
 }
 
 /** Whether the record still has these tokens. */
-export function isCurrent(record: PortalRecord, { accessToken }: StoredTokens): boolean {
+export function isCurrent(record: PortalRecord, { accessToken }: Pick<StoredTokens, "accessToken">): boolean {
   return record.tokens?.some((tokens) => tokens.accessToken === accessToken) ?? false;
 }

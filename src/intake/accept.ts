@@ -12,10 +12,11 @@ import {
   storeEvent,
   tryApplyEvent,
 } from "../portal/apply_event.ts";
+import { claimState } from "../portal/event_claims.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
 import { type Delivery, deliveryId, isLifeCycle } from "../portal/delivery.ts";
-import { type AcceptedDelivery, inRecord, isHandled, withDelivery, withoutItem } from "../portal/inbox.ts";
+import { type AcceptedDelivery, inRecord, isHandled, withDelivery, withHandled, withoutItem } from "../portal/inbox.ts";
 import { portalKey } from "../portal/keys.ts";
 import { holdLease, isLeased, takeLease, type TakenLease } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
@@ -78,9 +79,10 @@ async function verifyOrPostpone(
   record: PortalRecord | undefined,
   verifier: Verifier,
 ): Promise<{ readonly verification: StoredVerification } | { readonly postponed: Postponed }> {
-  const { event, receivedAt } = incoming;
+  const { event, receivedAt, clientAddress } = incoming;
   try {
-    return { verification: await verifyEvent(runtime, event, { receivedAt, record, stage: "received" }) };
+    const facts = { receivedAt, clientAddress, record, stage: "received" } as const;
+    return { verification: await verifyEvent(runtime, event, facts) };
   } catch (error) {
     if (!(error instanceof CannotVerifyError)) throw error;
     return { postponed: await verifier.postpone(incoming, record !== undefined) };
@@ -90,7 +92,7 @@ async function verifyOrPostpone(
 /** Maximum size of an event of the app's life cycle, in characters. Bitrix24 sends about 2,000. */
 const MAX_LIFE_CYCLE_SIZE = 65_536;
 
-/** Events of the life cycle are never dropped, however many wait: large ones, which only forgers send, would fill the storage. */
+/** Events of the life cycle are never refused, however many wait: large ones, which only forgers send, would fill the storage. */
 function assertSize({ event, body }: Incoming): void {
   const { length } = body.text;
   if (event.name === "UNKNOWN" || event.name === "ONAPPTEST" || length <= MAX_LIFE_CYCLE_SIZE) return;
@@ -173,7 +175,10 @@ export async function acceptVerified(
   if (delivery === undefined) return reportDuplicate(runtime, log, event);
   reportDowngrade(runtime, log, event, facts, record);
   reportAccepted(runtime, log, event);
-  return { state: "accepted", delivery };
+  if (delivery !== "done") return { state: "accepted", delivery };
+  log.debug("event handled", { event: "event.handled", deliveryId: name });
+  notify(runtime, "eventHandled", { event });
+  return { state: "done" };
 }
 
 /** Options of {@linkcode storeDelivery}. */
@@ -188,6 +193,7 @@ export interface DeliveryOptions {
 /**
  * Stores the delivery of an event and applies the event to its portal's record, in one ordered write; `undefined` if it is a
  * duplicate. Takes the lease of the portal in the same write if nobody holds it and this process has room for its work.
+ * `"done"`: the event causes no work, and is recorded as handled.
  *
  * @throws {InboxFullError} if too many ordinary events of the portal wait
  */
@@ -196,7 +202,7 @@ export async function storeDelivery(
   incoming: Incoming,
   facts: EventFacts,
   options: DeliveryOptions,
-): Promise<AcceptedDelivery | undefined> {
+): Promise<AcceptedDelivery | "done" | undefined> {
   const { storage, log } = runtime;
   const kept = withoutRemovalSecrets(incoming);
   const { event } = kept;
@@ -212,10 +218,11 @@ export async function storeDelivery(
     await storeEvent(storage, event, facts);
     return undefined;
   }
-  const { id, owner, indexedAs, dropped } = arrival.result();
+  const { id, owner, indexedAs, dropped, isIdle } = arrival.result();
   for (const deliveryId of dropped) {
-    log.warn("event dropped: newer ones of its kind wait", { event: "inbox.dropped", memberId, deliveryId });
+    log.warn("event dropped: others of its kind wait", { event: "inbox.dropped", memberId, deliveryId });
   }
+  if (isIdle) return "done";
   logScheduled(runtime, written!.value);
   if (id === undefined) return undefined;
   const lease = written!.value.lease?.owner === owner ? holdLease(runtime, owner, written!, indexedAs) : undefined;
@@ -233,6 +240,8 @@ interface Arrival {
     readonly indexedAs: string | undefined;
     /** Ids of deliveries that were dropped. */
     readonly dropped: readonly string[];
+    /** The event causes no work, and is recorded as handled. */
+    readonly isIdle: boolean;
   };
 }
 
@@ -249,15 +258,19 @@ function createArrival(
   let stored: string | undefined;
   let taken: TakenLease | undefined;
   let dropped: readonly string[] = [];
+  let isIdle = false;
 
   const change: ChangeRecord = (current) => {
     const now = clock();
-    [stored, taken, dropped] = [undefined, undefined, []];
-    const applied = applyOrDefer(current, event, facts);
+    [stored, taken, dropped, isIdle] = [undefined, undefined, [], false];
+    const known = tryApplyEvent(current, event, facts);
+    const applied = known ?? applyOrDefer(current, event, facts);
     const isBusy = current !== undefined && isLeased(current, now);
     if (isHandled(current, id) || (inRecord(current, id) !== undefined && (isLifeCycle(id) || !isBusy))) {
       return withWork(applied, now + leaseMs, unique);
     }
+    isIdle = current !== undefined && known !== undefined && !hasCode(runtime, event) && isSettled(known, event, facts);
+    if (isIdle) return { record: withHandled(applied, id) };
     // The work of an equal event may have begun: this one is not a copy of it.
     stored = isBusy && !isLifeCycle(id) ? `${id}~${unique}` : id;
     const name = stored;
@@ -277,7 +290,22 @@ function createArrival(
       (record) => withWork(record, now + leaseMs, unique),
     ]);
   };
-  return { change, result: () => ({ id: stored, owner, indexedAs: taken?.indexedAs, dropped }) };
+  return { change, result: () => ({ id: stored, owner, indexedAs: taken?.indexedAs, dropped, isIdle }) };
+}
+
+/** Returns whether a plugin or a handler does something with an event of this kind. */
+function hasCode({ plugins, handlers }: AppRuntime, event: B24Event): boolean {
+  const hasPlugin = plugins.some(({ phase, around, extend }) =>
+    phase !== "verify" && (around !== undefined || extend !== undefined)
+  );
+  return hasPlugin || handlers.has(wireName(event));
+}
+
+/** Returns whether an event leaves an installed portal on its target, and nothing to ask about. */
+function isSettled(record: PortalRecord, event: B24Event, facts: EventFacts): boolean {
+  const { status, version, target } = record;
+  return event.name !== "ONAPPUNINSTALL" && status === "installed" && version !== undefined && version === target &&
+    !isOfEarlierInstallation(record, event, facts) && claimState(record, event, facts) === "work";
 }
 
 /**

@@ -13,6 +13,8 @@ import type { B24Event } from "../bitrix24/events.ts";
 import { isOpening } from "../bitrix24/opening.ts";
 import { type Body, type BodyKind, bodyKind, decodeBody, type Incoming, parseTree } from "../bitrix24/parse.ts";
 import type { DecodeLimits } from "../bitrix24/tree.ts";
+import { defined } from "../defined.ts";
+import type { ClientAddressReader } from "./client_address.ts";
 
 /** Limits of the size and the duration of a request. */
 export interface RequestLimits extends DecodeLimits {
@@ -37,6 +39,7 @@ export interface Dispatcher {
   readonly bodyDeadline: Deadline;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
+  readonly clientAddress: ClientAddressReader;
   /** Accepts an event, and resolves when it may be answered 200. `platform` is what the host passed besides the request. */
   readonly accept: (incoming: Incoming, platform: readonly unknown[]) => Promise<void>;
   /** Called for every refused request. `event` is absent if the request could not be parsed. */
@@ -62,13 +65,15 @@ export async function respond(
   platform: readonly unknown[],
 ): Promise<Response> {
   const receivedAt = dispatcher.clock();
+  // Some servers no longer know it once the client has hung up.
+  const clientAddress = dispatcher.clientAddress(request, platform);
   let event: B24Event | undefined;
   try {
     const body: Body = { kind: bodyKindOf(request), text: await readBody(request, dispatcher) };
     const tree = decodeBody(body, dispatcher.limits);
     if (isOpening(tree)) throw misplacedOpening();
     event = parseTree(tree, receivedAt);
-    await dispatcher.accept({ body, tree, event, receivedAt }, platform);
+    await dispatcher.accept({ body, tree, event, receivedAt, ...defined({ clientAddress }) }, platform);
     return new Response();
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));

@@ -152,7 +152,7 @@ async function startInstallation(change: Change): Promise<Changed> {
   const id = `ONAPPINSTALL:${version}:opened:${generation}`;
   const delivery = await storeDelivery(runtime, incoming, { ...facts, verification }, { id, entry, hasRoom });
   const { memberId } = opening;
-  if (delivery === undefined) {
+  if (delivery === undefined || delivery === "done") {
     return { record: await loadPortal(runtime.storage, memberId), hasWork: false };
   }
   runtime.log.info("installation started by an opening", { event: "opening.installation_started", memberId });

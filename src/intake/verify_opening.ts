@@ -55,7 +55,7 @@ export function createOpeningVerifier(options: OpeningVerifierOptions): VerifyOp
   }
 
   return async (opening, portal) => {
-    if (clientId === undefined || clientId === "") {
+    if (clientId === undefined) {
       throw new TypeError("cannot open the app: app.open() needs clientId in createApp(), to verify access tokens");
     }
     const answer = await answerOf(opening, portal);

@@ -1,4 +1,5 @@
 /** IP addresses of the public internet. */
+import { bytesOf, type IpRange, isIn, rangeOf } from "./ip_range.ts";
 
 /** IPv4 ranges that are not public, or that portals cannot be in. */
 const CLOSED_V4 = ranges([
@@ -18,50 +19,17 @@ const CLOSED_V6 = ranges(["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"
 /** IPv6 ranges that contain an IPv4 address, which decides. The second range (NAT64) is how IPv6-only hosts reach IPv4. */
 const WITH_V4 = ranges(["::ffff:0:0/96", "64:ff9b::/96"]);
 
-interface Range {
-  readonly bytes: readonly number[];
-  readonly bits: number;
-}
-
 /** Whether `ip` is an IP address of the public internet; false if it is not an IP address. */
 export function isPublicAddress(ip: string): boolean {
   const bytes = bytesOf(ip);
   if (bytes === undefined) return false;
-  const within = (closed: readonly Range[], bytes: readonly number[]): boolean =>
+  const within = (closed: readonly IpRange[], bytes: readonly number[]): boolean =>
     closed.some((range) => isIn(bytes, range));
   if (bytes.length === 4) return !within(CLOSED_V4, bytes);
   if (within(WITH_V4, bytes)) return !within(CLOSED_V4, bytes.slice(12));
   return within(OPEN_V6, bytes) && !within(CLOSED_V6, bytes);
 }
 
-function ranges(texts: readonly string[]): Range[] {
-  return texts.map((text) => {
-    const [ip, bits] = text.split("/") as [string, string];
-    return { bytes: bytesOf(ip)!, bits: Number(bits) };
-  });
-}
-
-function isIn(bytes: readonly number[], range: Range): boolean {
-  return bytes.length === range.bytes.length && bytes.every((byte, i) => {
-    const bits = Math.min(8, Math.max(0, range.bits - i * 8));
-    return byte >> (8 - bits) === range.bytes[i]! >> (8 - bits);
-  });
-}
-
-/** Returns the bytes of an IP address, or `undefined` if it is not one. */
-function bytesOf(ip: string): number[] | undefined {
-  // No leading zeros: some parsers read such a number as octal.
-  if (/^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}$/.test(ip)) {
-    const bytes = ip.match(/\d+/g)!.map(Number);
-    return bytes.every((byte) => byte <= 255) ? bytes : undefined;
-  }
-  // The URL parser reads all spellings of IPv6.
-  const literal = `http://[${ip}]/`;
-  if (!/^[\da-f:.]+$/i.test(ip) || !URL.canParse(literal)) return undefined;
-  const [head, tail] = new URL(literal).hostname.slice(1, -1).split("::") as [string, string?];
-  const groups = (text: string | undefined): number[] =>
-    text === undefined || text === "" ? [] : text.split(":").map((group) => Number(`0x${group}`));
-  const [first, last] = [groups(head), groups(tail)];
-  const all = [...first, ...new Array<number>(8 - first.length - last.length).fill(0), ...last];
-  return all.flatMap((group) => [group >> 8, group & 255]);
+function ranges(texts: readonly string[]): IpRange[] {
+  return texts.map((text) => rangeOf(text)!);
 }

@@ -20,8 +20,15 @@ interface Runtime {
   readonly process?: {
     readonly env?: Readonly<Record<string, string | undefined>>;
     readonly getBuiltinModule?: (name: string) => unknown;
+    readonly on?: (name: "unhandledRejection", listener: (reason: unknown) => void) => unknown;
+    readonly off?: (name: "unhandledRejection", listener: (reason: unknown) => void) => unknown;
+    readonly listenerCount?: (name: "unhandledRejection") => number;
   };
+  readonly addEventListener?: (name: "unhandledrejection", listener: RejectionListener) => void;
+  readonly removeEventListener?: (name: "unhandledrejection", listener: RejectionListener) => void;
 }
+
+type RejectionListener = (event: { readonly reason?: unknown; readonly preventDefault: () => void }) => void;
 
 /** Returns the environment of this process. Reading it never throws and never prompts for a permission. */
 export function runtimeEnvironment(runtime: Runtime = globalThis as Runtime): RuntimeEnvironment {
@@ -82,4 +89,43 @@ export async function addressesOf(
     if (typeof code === "string" && /^E[A-Z_]+$/.test(code)) throw error;
     return undefined;
   }
+}
+
+/** Data that follows asynchronous calls, also those that nobody awaits. */
+export interface AsyncContext<T> {
+  readonly run: <R>(store: T, work: () => R) => R;
+  readonly getStore: () => T | undefined;
+}
+
+/** Returns a context of its own. In a host environment that has none, its data is always `undefined`. */
+export function createAsyncContext<T>(runtime: Runtime = globalThis as Runtime): AsyncContext<T> {
+  const hooks = orUndefined(() => runtime.process?.getBuiltinModule?.("node:async_hooks")) as
+    | { readonly AsyncLocalStorage?: new () => AsyncContext<T> }
+    | undefined;
+  if (hooks?.AsyncLocalStorage === undefined) return { run: (_store, work) => work(), getStore: () => undefined };
+  return new hooks.AsyncLocalStorage();
+}
+
+/**
+ * Calls `handle` for every rejection of a promise that nothing awaits, in the asynchronous context of that promise. If it
+ * returns false, the rejection ends the process as it would without this call. Returns a function that undoes the call.
+ */
+export function onUnhandledRejection(
+  handle: (reason: unknown) => boolean,
+  runtime: Runtime = globalThis as Runtime,
+): () => void {
+  const { Deno: deno, process } = runtime;
+  if (deno === undefined && process?.on !== undefined) {
+    const listener = (reason: unknown): void => {
+      // Without any listener, Node ends the process with the reason.
+      if (!handle(reason) && process.listenerCount?.("unhandledRejection") === 1) throw reason;
+    };
+    process.on("unhandledRejection", listener);
+    return () => void process.off?.("unhandledRejection", listener);
+  }
+  const listener: RejectionListener = (event) => {
+    if (handle(event.reason)) event.preventDefault();
+  };
+  runtime.addEventListener?.("unhandledrejection", listener);
+  return () => runtime.removeEventListener?.("unhandledrejection", listener);
 }

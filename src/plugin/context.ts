@@ -17,6 +17,11 @@ export interface Context<Event extends B24Event = B24Event> {
   readonly portal?: Portal;
   /** Only in phase `verify`. */
   readonly stage?: VerificationStage;
+  /**
+   * IP address of the client that sent the event, as `clientAddress` of `createApp` returns it. Only in phase `verify` while
+   * `stage` is `"received"`; absent if the server does not tell it. It proves nothing about the event.
+   */
+  readonly clientAddress?: string;
   /** When the request arrived, in milliseconds since 1970. */
   readonly receivedAt: number;
   /** Adds `memberId` and `eventName` to each line. */

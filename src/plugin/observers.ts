@@ -80,6 +80,20 @@ export interface Observers {
   readonly duplicateReceived: (report: { readonly event: B24Event }) => void | Promise<void>;
   /** A portal starts to run upgrades, in this order. */
   readonly runPlanned: (report: VersionChange & { readonly upgradeIds: readonly string[] }) => void | Promise<void>;
+  /**
+   * A handler of an upgrade or of an event has been running for `runningMs` milliseconds, ten minutes, and goes on. Once an
+   * attempt.
+   */
+  readonly slowHandlerDetected: (
+    report: {
+      readonly memberId: string;
+      /** Id of the upgrade; absent for a handler of `app.on`. */
+      readonly upgradeId?: string;
+      /** Name of the event; absent for an upgrade. */
+      readonly event?: string;
+      readonly runningMs: number;
+    },
+  ) => void | Promise<void>;
   /** A step of an upgrade, or a page of one, starts. */
   readonly stepStarted: (report: StepReport) => void | Promise<void>;
   /** A step of an upgrade, or a page of one, has succeeded. */

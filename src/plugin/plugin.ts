@@ -4,6 +4,7 @@ import type { Secret } from "../secret.ts";
 import type { Context } from "./context.ts";
 import type { PluginHost } from "./host.ts";
 import type { Observers } from "./observers.ts";
+import type { VerificationPolicy } from "./verification_policy.ts";
 
 /**
  * A plugin verifies events, extends the context of handlers, wraps the work on events, checks portals, or observes. All
@@ -48,8 +49,8 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
    * @default "handle"
    */
   readonly phase?: "verify" | "handle";
-  /** Limits of verifications that happen later. Only in phase `verify`; the first plugin that has it counts. */
-  readonly verificationBudget?: VerificationBudget;
+  /** How events are verified that wait for it. Only in phase `verify`; the first plugin that has it counts. */
+  readonly verificationPolicy?: VerificationPolicy;
   /** Called once, before the first event. If it throws, the app does not start. */
   readonly setup?: (host: PluginHost) => void | Promise<void>;
   /**
@@ -86,23 +87,6 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   readonly observe?: Partial<Observers>;
   /** Called once, when the app closes, in the reverse order of `app.use`. */
   readonly close?: () => void | Promise<void>;
-}
-
-/** How often an app verifies stored events, in one process. Events with the stored `application_token` need no budget. */
-export interface VerificationBudget {
-  /**
-   * Verifications in a minute, for all portals together. Half of them are reserved for stored portals. Each OAuth host
-   * that is asked counts. Minimum: 4.
-   *
-   * @default 600
-   */
-  readonly perMinute: number;
-  /**
-   * Verifications in a minute for one `member_id`. The refresh of an expired token pair is another one. Minimum: 2.
-   *
-   * @default 6
-   */
-  readonly perPortal: number;
 }
 
 /** The result of a plugin of phase `verify`. The core stores it with the event and in the portal's record. */

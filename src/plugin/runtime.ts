@@ -16,6 +16,26 @@ import type { Plugin } from "./plugin.ts";
 /** A handler of `app.on`, without the type of its events. */
 export type AnyHandler = (ctx: HandlerContext) => void | Promise<void>;
 
+/** A handler of `app.on`, as it is registered. */
+export interface EventHandler {
+  readonly handle: AnyHandler;
+  /** Milliseconds that one attempt may take. */
+  readonly timeoutMs: number;
+}
+
+/** The time for which a worker processes a portal before others get their turn. */
+export interface Turn {
+  /** Returns whether the turn is over because other portals wait: the caller then suspends its run. */
+  readonly yields: () => boolean;
+  /**
+   * Returns whether the portal may resume now after its process has ended. If another portal does so, the caller suspends
+   * its run, and the portal gets another turn after that one.
+   */
+  readonly takeAlone: () => boolean;
+  /** Lets other portals resume after the end of their process: this one has progressed. */
+  readonly endAlone: () => void;
+}
+
 /** The settings and services of one app. */
 export interface AppRuntime {
   readonly storage: Storage;
@@ -41,9 +61,11 @@ export interface AppRuntime {
   readonly log: Logger;
   readonly plugins: readonly Plugin[];
   /** By event name as Bitrix24 sends it. */
-  readonly handlers: ReadonlyMap<string, readonly AnyHandler[]>;
+  readonly handlers: ReadonlyMap<string, readonly EventHandler[]>;
   /** Aborted when the app closes and `limits.closeMs` has passed. */
   readonly signal: AbortSignal;
+  /** The turn of the portal that is being processed; absent outside of the worker. */
+  readonly turn?: Turn;
 }
 
 /** Calls an observer of every plugin that has it. Never throws, and does not wait for them. */

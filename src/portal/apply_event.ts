@@ -114,8 +114,11 @@ function withStatus(record: PortalRecord | undefined, event: B24Event, facts: Ev
       : installed(record, event, facts);
   }
   if (record.status === "uninstalled") return record;
-  // The event that created the record had an unknown version.
-  if (record.generation === 0) return installed(record, event, facts);
+  // The event that created the record had an unknown version. The app was installed by then.
+  if (record.generation === 0) {
+    const first = installed(record, event, facts);
+    return hasVersion(event) ? first : { ...first, installedTs: Math.min(record.installedTs, first.installedTs) };
+  }
   if (endsRemovalClaim(record, event, facts)) return withRemovalClaimEnded(record, event, facts);
   const isSent = hasVersion(event) && facts.verification.claims === undefined;
   const installedTs = Math.max(record.installedTs, isSent ? sentTs(event, facts) : 0);

@@ -31,6 +31,8 @@ export interface Claim extends Omit<NewClaim, "kind"> {
   readonly since: number;
   /** When Bitrix24 is asked next, in milliseconds since 1970; absent if it is settled, or there is no token to ask with. */
   readonly nextAskAt?: number;
+  /** The version that Bitrix24 last reported, as it was sent; only for a version. */
+  readonly reported?: string;
   /** When Bitrix24 last answered, in milliseconds since 1970. */
   readonly answeredAt?: number;
   /** When Bitrix24 first contradicted it after the newest event joined, in milliseconds since 1970. */
@@ -173,7 +175,7 @@ export function unanswered(kind: ClaimKind, claim: Claim, now: number): Claim {
 }
 
 /** Returns the claim after all tokens were refused: it waits for an event or an opening that brings another one. */
-export function withoutTokens({ nextAskAt: _, ...claim }: Claim): Claim {
+export function withoutTokens({ nextAskAt: _n, unanswered: _u, ...claim }: Claim): Claim {
   return claim;
 }
 
@@ -184,6 +186,13 @@ export function settled(claim: Claim, as: "confirmed" | "dropped", now: number):
 
 function answered({ unanswered: _, ...claim }: Claim, now: number): Claim {
   return { ...claim, answeredAt: now };
+}
+
+/** Returns whether Bitrix24 is asked about a claim, and has not answered the last question, or any. */
+export function isUnanswered(claims: Claims = {}): boolean {
+  return Object.values(claims).some(({ nextAskAt, unanswered, answeredAt }) =>
+    nextAskAt !== undefined && (unanswered !== undefined || answeredAt === undefined)
+  );
 }
 
 /** Returns the claims with the open ones asked about now, if they wait for a token or, with `all`, for another time. */

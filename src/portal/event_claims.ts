@@ -1,9 +1,9 @@
 /** The claims that events make: how they change a portal's record, and what becomes of an event whose claim is open. */
 import type { B24Event } from "../bitrix24/events.ts";
 import { compareVersions, refines } from "../version.ts";
-import { askNow, canAsk, type Claims, covers, type NewClaim, settled, withEvent } from "./claims.ts";
+import { askNow, canAsk, type Claims, contradicted, covers, type NewClaim, settled, withEvent } from "./claims.ts";
 import { type EventFacts, sentTs } from "./event_facts.ts";
-import { hasVersion, versionInEvent } from "./event_versions.ts";
+import { hasVersion, type NamedVersion, versionInEvent } from "./event_versions.ts";
 import type { PortalRecord } from "./record.ts";
 import { removed } from "./removal.ts";
 
@@ -14,7 +14,7 @@ import { removed } from "./removal.ts";
  * @throws {InputError} if the version in the event is wrong for every version scheme
  */
 function claimOf(record: PortalRecord, event: B24Event, facts: EventFacts): NewClaim | undefined {
-  const { verification: { claims, installedVersion, tokens }, versions } = facts;
+  const { verification: { claims, tokens }, versions } = facts;
   if (claims === undefined) return undefined;
   const ts = sentTs(event, facts);
   if (hasVersion(event) && versions.deployed === undefined) {
@@ -22,8 +22,7 @@ function claimOf(record: PortalRecord, event: B24Event, facts: EventFacts): NewC
     if (named === undefined) return undefined;
     // The installation begins on the version that Bitrix24 reports.
     const isInstallation = event.name === "ONAPPINSTALL" && ts <= record.installedTs;
-    const isConfirmed = installedVersion !== undefined && refines(named.raw, installedVersion);
-    if (isReached(named.version, record.target) || isInstallation || isConfirmed) return undefined;
+    if (isInstallation || isConfirmed(record, named, facts)) return undefined;
     return { kind: "version", ...named, ts, ...(tokens?.isAdmin === true ? { isByAdmin: true } : {}) };
   }
   if (event.name === "ONAPPUNINSTALL") {
@@ -61,7 +60,11 @@ export function withClaim(
   // Decided once, when the event arrives: later, the answers decide.
   const isBelieved = !canBeAsked && joined.wasContradicted !== true &&
     (kind === "removal" || (claim.version !== undefined && facts.verification.claims === "when-possible"));
-  if (!isBelieved) return withClaims(next, { ...current, [kind]: joined });
+  if (!isBelieved) {
+    // A removal that nobody can confirm is shown as unconfirmed in the end.
+    const open = kind === "removal" && !canBeAsked ? contradicted(kind, joined, receivedAt) : joined;
+    return withClaims(next, { ...current, [kind]: open });
+  }
   return kind === "removal"
     ? removed(next, { ts: claim.ts, believedAt: receivedAt })
     : { ...next, target: claim.version!, isTargetUnconfirmed: true };
@@ -83,6 +86,26 @@ function withSettledByEvent(record: PortalRecord, event: B24Event, facts: EventF
 
 function isReached(version: string | undefined, target: string | undefined): boolean {
   return version !== undefined && target !== undefined && compareVersions(version, target) <= 0;
+}
+
+/** Returns whether Bitrix24 has confirmed a version, a higher one, or the one that an event names in full. */
+function isConfirmed({ target, claims }: PortalRecord, { raw, version }: NamedVersion, facts: EventFacts): boolean {
+  // Beside the claim of a higher version, that of the event is not settled by itself.
+  const reported = [facts.verification.installedVersion, claims?.version?.reported];
+  return isReached(version, target) || reported.some((one) => one !== undefined && refines(raw, one));
+}
+
+/**
+ * Returns an event as its handlers see it: the installation of a portal names the version that Bitrix24 reports, if it claims
+ * another one.
+ */
+export function withConfirmedVersion(event: B24Event, record: PortalRecord, facts: EventFacts): B24Event {
+  const { verification: { claims, installedVersion = record.target }, versions } = facts;
+  const isClaim = claims !== undefined && versions.deployed === undefined && hasVersion(event);
+  if (!isClaim || installedVersion === undefined) return event;
+  const named = versionInEvent(event, facts);
+  const isShown = named !== undefined && isConfirmed(record, named, facts);
+  return isShown ? event : { ...event, data: { ...event.data, version: installedVersion } } as B24Event;
 }
 
 /** An operator has set the target since: an event that is applied again must not raise it. */

@@ -3,6 +3,7 @@
  * portal itself, at its verified address, says that the user of an access token is an administrator.
  */
 import { defined } from "../defined.ts";
+import { isUnanswered } from "./claims.ts";
 import type { ApplicationTokenDigests } from "./portal.ts";
 import type { PortalRecord } from "./record.ts";
 import { mergeTokens, type StoredTokens } from "./tokens.ts";
@@ -17,7 +18,8 @@ const MAX_PREVIOUS = 4;
 export function withTokens(record: PortalRecord, tokens: StoredTokens, now: number): PortalRecord {
   const next = asKnown(record, tokens);
   const { pending, ...pair } = next;
-  if (next.isVerified !== true || next.isAdmin === undefined) return withPair(record, next);
+  if (next.isVerified !== true) return withUnverifiedPair(record, next, now);
+  if (next.isAdmin === undefined) return withPair(record, next);
   const isOwn = ({ isVerified, owner, userId }: StoredTokens): boolean =>
     isVerified === true && owner === next.owner && userId === next.userId && userId !== undefined;
   const waiting = [...(record.tokens ?? []).filter(isOwn).map(({ pending }) => pending), pending];
@@ -42,6 +44,23 @@ function asKnown({ tokens }: PortalRecord, next: StoredTokens): StoredTokens {
 function withPair(record: PortalRecord, next: StoredTokens): PortalRecord {
   const tokens = mergeTokens(record.tokens, next);
   return tokens === record.tokens ? record : { ...record, ...defined({ tokens }) };
+}
+
+/** Milliseconds for which an access token is valid, whatever its event says. */
+const TOKEN_MS = 60 * 60 * 1000;
+
+/**
+ * Returns the record with a pair that is not verified. While Bitrix24 does not answer about a claim, the oldest one is kept
+ * besides: those that come later may be made up to evict the one that the claim is to be asked about with.
+ */
+function withUnverifiedPair(record: PortalRecord, next: StoredTokens, now: number): PortalRecord {
+  const { tokens = [], claims } = record;
+  const oldest = tokens.find(({ isVerified, pending, ts }) => !isVerified && !pending && ts * 1000 + TOKEN_MS > now);
+  const isKept = oldest !== undefined && oldest.accessToken !== next.accessToken && isUnanswered(claims);
+  if (!isKept) return withPair(record, next);
+  const others = tokens.filter((pair) => pair !== oldest);
+  const merged = mergeTokens(others, next)!;
+  return merged === others ? record : { ...record, tokens: [oldest, ...merged] };
 }
 
 /**

@@ -119,6 +119,11 @@ export interface Portal {
   readonly scope?: readonly string[];
   /** Absent until an administrator's event of this installation has proved an application token. */
   readonly applicationToken?: ApplicationTokenDigests;
+  /**
+   * Digests of the application tokens that wait for an administrator's proof: users of the portal brought them, and the
+   * portal has not said yet whether these are administrators. Absent if there are none.
+   */
+  readonly pendingApplicationTokens?: readonly string[];
   /** Claims of events that Bitrix24 has not confirmed; absent if there are none. */
   readonly claims?: readonly PortalClaim[];
 }

@@ -6,25 +6,29 @@ import { type Claims, describeClaims } from "./claims.ts";
 import type { InboxItem, Overflow } from "./delivery.ts";
 import type { Check, PlannedChecks } from "./planned_checks.ts";
 import type { Portal, PortalBlock, PortalRun } from "./portal.ts";
-import type { StoredTokens } from "./tokens.ts";
-
-/** The upgrade that runs, or runs next. */
-export interface CurrentUpgrade {
-  readonly upgradeId: string;
-  /**
-   * Number of starts of its handler that did not end in order, since its last step or page was recorded: those whose process
-   * crashed, and the one that is running. A failure that is recorded counts in `failure.attempts` instead.
-   */
-  readonly starts: number;
-  /** Number of its finished steps and pages when its handler last started, or ended in order. */
-  readonly finished: number;
-}
+import { pendingApplicationTokens, type StoredTokens } from "./tokens.ts";
 
 /** The run of a record. Its steps are not in the record, but in the journals of its upgrades: see `journal.ts`. */
 export interface OpenRun extends Omit<PortalRun, "current"> {
   /** Ids of the upgrades that it has started, in this order. */
   readonly upgrades: readonly string[];
-  readonly current?: CurrentUpgrade;
+  /** The upgrade that runs, or runs next. */
+  readonly current?: { readonly upgradeId: string };
+  readonly underWay?: AttemptUnderWay;
+}
+
+/** An attempt that has begun. It is removed when the attempt ends, however it ends: if it is there, the process has ended. */
+export interface AttemptUnderWay {
+  /** Number of finished steps and pages of the upgrade when the attempt began. */
+  readonly finished: number;
+  /** Whether no other portal whose process had ended was resumed in the process meanwhile. */
+  readonly isAlone?: true;
+  /** Number of attempts since the upgrade last progressed, or an attempt ended in order, this one included. */
+  readonly starts: number;
+  /** Number of attempts whose process ended at the step or page that comes next. */
+  readonly deaths: number;
+  /** The number of them that were alone. */
+  readonly deathsAlone: number;
 }
 
 /** The right to work on a portal. Its holder writes by compare-and-set on the record that contains the lease. */
@@ -36,7 +40,7 @@ export interface Lease {
 }
 
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
-export interface PortalRecord extends Omit<Portal, "run" | "claims"> {
+export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingApplicationTokens"> {
   readonly format: typeof PORTAL_FORMAT;
   /** Absent until an event brings some, and after a removal. */
   readonly tokens?: readonly StoredTokens[];
@@ -180,7 +184,7 @@ export function withoutInstallation(record: PortalRecord): PortalRecord {
 }
 
 /** The fields that a snapshot shows. */
-const SNAPSHOT: Readonly<Record<keyof Portal, true>> = {
+const SNAPSHOT: Readonly<Record<Exclude<keyof Portal, "pendingApplicationTokens">, true>> = {
   memberId: true,
   domain: true,
   clientEndpoint: true,
@@ -202,13 +206,19 @@ const SNAPSHOT: Readonly<Record<keyof Portal, true>> = {
 export function snapshot(record: PortalRecord): Portal {
   const { run, claims, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
   const shown = describeClaims(claims ?? {});
-  return { ...rest, ...(run && { run: describeRun(run, record) }), ...(shown.length > 0 && { claims: shown }) };
+  const pending = pendingApplicationTokens(record.tokens);
+  return {
+    ...rest,
+    ...(run && { run: publicRun(run, record) }),
+    ...(shown.length > 0 && { claims: shown }),
+    ...(pending.length > 0 && { pendingApplicationTokens: pending }),
+  };
 }
 
-function describeRun({ current, upgrades: _, ...run }: OpenRun, record: PortalRecord): PortalRun {
+function publicRun({ current, upgrades: _, underWay, ...run }: OpenRun, record: PortalRecord): PortalRun {
   if (current === undefined) return run;
-  const { upgradeId, starts } = current;
-  return { ...run, current: { upgradeId, attempt: failedAttempts(record, upgradeId) + starts } };
+  const { upgradeId } = current;
+  return { ...run, current: { upgradeId, attempt: failedAttempts(record, upgradeId) + (underWay?.starts ?? 0) } };
 }
 
 /** Returns the number of failed attempts in a row that the record has of an upgrade or one of its steps. */

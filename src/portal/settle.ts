@@ -27,8 +27,8 @@ export type Answer =
   | { readonly state: "not_installed" }
   /** The portal, or the app on it, is not paid for. */
   | { readonly state: "unpaid" }
-  /** There is no token to ask with. `isRefused`: an OAuth host has refused those that there were. */
-  | { readonly state: "no_tokens"; readonly isRefused: boolean }
+  /** There is no token to ask with: those that there were have expired, or an OAuth host has refused them. */
+  | { readonly state: "no_tokens" }
   /** There was no answer, or one that says nothing about the portal. */
   | { readonly state: "none" };
 
@@ -77,7 +77,8 @@ function withAnswer(record: PortalRecord, answer: Answer, now: number): PortalRe
   if (answer.state === "not_installed" && removal !== undefined && isRemembered(removal, now)) {
     return completed(record, removal);
   }
-  const isBelieved = answer.state === "no_tokens" && answer.isRefused && removal?.wasContradicted !== true;
+  // As a removal that arrives now is.
+  const isBelieved = answer.state === "no_tokens" && removal?.wasContradicted !== true;
   if (isBelieved && removal !== undefined && removal.settled === undefined) {
     return removed(record, { ts: removal.ts, believedAt: now });
   }
@@ -101,7 +102,8 @@ function afterAnswer(kind: ClaimKind, claim: Claim, answer: Answer, now: number)
     case "none":
       return unanswered(kind, claim, now);
     case "no_tokens":
-      return withoutTokens(claim);
+      // It is not believed, and does not wait for ever.
+      return kind === "removal" ? contradicted(kind, claim, now) : withoutTokens(claim);
     case "not_installed":
       return contradicted(kind, claim, now);
     case "unpaid":
@@ -119,7 +121,8 @@ function afterVersion(claim: Claim, { raw, version }: Installed, now: number): C
   // Newer code may know it, and with it the versions of all events that wait for this answer.
   if (raw === undefined || version === undefined) return unanswered("version", claim, now);
   const isConfirmed = isAtMost(claim, { raw, version }) || isExacter(claim, raw);
-  return isConfirmed ? settled(claim, "confirmed", now) : contradicted("version", claim, now);
+  const answered = { ...claim, reported: raw };
+  return isConfirmed ? settled(answered, "confirmed", now) : contradicted("version", answered, now);
 }
 
 /** Bitrix24 reports an integer; an event may name the same version in full. */

@@ -83,6 +83,12 @@ function systemUserOf(event: B24Event, ts: number): StoredTokens | undefined {
   };
 }
 
+/** Returns the digests of the application tokens that wait in verified pairs for an administrator's proof. */
+export function pendingApplicationTokens(tokens: readonly StoredTokens[] = []): readonly string[] {
+  return tokens.filter(({ isVerified }) => isVerified === true).map(({ pending }) => pending?.applicationToken?.digest)
+    .filter((digest) => digest !== undefined);
+}
+
 /** Returns whether nothing is left to ask Bitrix24 about the user of a pair. */
 export function isSettled({ owner, isVerified, isAdmin }: StoredTokens): boolean {
   return isVerified === true && (owner === "system" || isAdmin !== undefined);

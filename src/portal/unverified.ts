@@ -7,10 +7,11 @@ import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import type { Entry } from "../storage/storage.ts";
 import { UNVERIFIED, unverifiedEventKey, unverifiedKey } from "./keys.ts";
-import { bounded, MAX_SIZE, sizeOf } from "./unverified_bounds.ts";
+import { bounded, DEFAULT_BOUNDS, sizeOf, type UnverifiedBounds } from "./unverified_bounds.ts";
 import {
   eventsOf,
   type Head,
+  MAX_TEXT,
   readHead,
   TTL_MS,
   UNVERIFIED_FORMAT,
@@ -34,8 +35,8 @@ export interface UnverifiedEvent {
 
 /** The outcome of storing an event that waits. */
 export interface StoredUnverified {
-  /** `"too_large"`: the event does not fit beside the smaller ones, and is not stored. */
-  readonly state: "stored" | "duplicate" | "too_large";
+  /** `"no_room"`: the event does not fit beside those that do not give way to it, and is not stored. */
+  readonly state: "stored" | "duplicate" | "no_room";
   /** Number of events that it replaced. */
   readonly replaced: number;
   /** By how many characters the events of the portal have grown; negative if it replaced a larger one. */
@@ -47,27 +48,38 @@ export interface NewUnverified {
   readonly body: Body;
   /** In milliseconds since 1970. */
   readonly receivedAt: number;
+  /** Name of the event as Bitrix24 sends it. */
+  readonly name: string;
   /** Digest of the event and its access token. */
   readonly digest: string;
   /** The portal has a record. */
   readonly isKnown: boolean;
+  /** It came from a trusted address. */
+  readonly isTrusted?: boolean;
 }
 
 /**
  * Stores an event that waits for verification; durable once it resolves. If there are too many, it replaces a random one;
- * if they are too large, the largest give way, so that no large event displaces a life-cycle event: those are small.
+ * if they are too large, the largest give way, so that no large event displaces a life-cycle event: those are small. Events
+ * of trusted addresses displace the others first, and are not displaced by them.
  */
 export async function storeUnverified(
   options: UnverifiedOptions,
   memberId: string,
   event: NewUnverified,
+  bounds: UnverifiedBounds = DEFAULT_BOUNDS,
 ): Promise<StoredUnverified> {
   const { storage, clock, random } = options;
   const { body, receivedAt, digest, isKnown } = event;
-  if (body.text.length > MAX_SIZE) return { state: "too_large", replaced: 0, growth: 0 };
+  const name = event.name.slice(0, MAX_TEXT);
+  if (body.text.length > bounds.maxCharacters) return NO_ROOM;
   const slot = random();
   const now = clock();
-  const waiting: WaitingEvent = { slot, digest, size: body.text.length, receivedAt, attempts: 0, nextAt: now };
+  const isTrusted = event.isTrusted === true ? { isTrusted: true as const } : {};
+  const waiting: WaitingEvent = {
+    ...{ slot, digest, name, size: body.text.length, receivedAt, attempts: 0, nextAt: now },
+    ...isTrusted,
+  };
   // The body first, then the schedule, then the head: a crash between leaves entries that expire or are deleted as stale.
   const [, known] = await Promise.all([
     storage.put<UnverifiedEvent>(unverifiedEventKey(memberId, slot), { format: UNVERIFIED_FORMAT, body, receivedAt }, {
@@ -84,8 +96,8 @@ export async function storeUnverified(
   const stored = await updateHead(options, memberId, (head) => {
     isDuplicate = eventsOf(head).some((one) => one.digest === digest);
     evicted = isDuplicate ? [waiting] : [];
-    if (isDuplicate) return head;
-    const { kept, gone } = bounded(head?.events ?? [], waiting);
+    if (isDuplicate) return event.isTrusted === true ? withTrust(head!, digest) : head;
+    const { kept, gone } = bounded(head?.events ?? [], waiting, bounds);
     evicted = gone;
     if (gone.includes(waiting)) return head;
     return { ...head, format: UNVERIFIED_FORMAT, events: kept, isKnown, due: Math.min(head?.due ?? now, now) };
@@ -94,9 +106,16 @@ export async function storeUnverified(
   if (due !== now && stored?.due === now) await scheduleUnverified(storage, memberId, now, TTL_MS);
   await Promise.all(evicted.map(({ slot }) => storage.delete(unverifiedEventKey(memberId, slot))));
   if (isDuplicate) return { state: "duplicate", replaced: 0, growth: 0 };
-  if (evicted.includes(waiting)) return { state: "too_large", replaced: 0, growth: 0 };
+  if (evicted.includes(waiting)) return NO_ROOM;
   return { state: "stored", replaced: evicted.length, growth: waiting.size - sizeOf(evicted) };
 }
+
+/** Another copy of the event came from a trusted address. */
+function withTrust(head: Head, digest: string): Head {
+  return { ...head, events: head.events.map((one) => one.digest === digest ? { ...one, isTrusted: true } : one) };
+}
+
+const NO_ROOM: StoredUnverified = { state: "no_room", replaced: 0, growth: 0 };
 
 /** The events of one portal that wait for verification. */
 export interface UnverifiedPortal {
@@ -203,12 +222,20 @@ function withoutEvent(
   return event === undefined || isRemoved(event) ? owner : { ...owner, event };
 }
 
-/** Deletes a schedule entry that the head of its portal does not name; returns whether the entry is valid. */
-export async function keepIfDue(options: UnverifiedOptions, { memberId, key, time }: UnverifiedDue): Promise<boolean> {
+/**
+ * Returns whether a portal is stored, and whether an event of it came from a trusted address; `undefined` if the head of the
+ * portal does not name the schedule entry, which is deleted then.
+ */
+export async function keepIfDue(
+  options: UnverifiedOptions,
+  { memberId, key, time }: UnverifiedDue,
+): Promise<{ readonly isKnown: boolean; readonly isTrusted: boolean } | undefined> {
   const { storage, clock } = options;
   const head = readHead(await storage.get<Head>(unverifiedKey(memberId)));
-  if (head?.due === time) return true;
+  if (head?.due === time) {
+    return { isKnown: head.isKnown, isTrusted: eventsOf(head).some(({ isTrusted }) => isTrusted) };
+  }
   // A younger one may be written just before its head.
   if (time < clock() - STALE_MS) await storage.delete(key);
-  return false;
+  return undefined;
 }

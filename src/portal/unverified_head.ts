@@ -19,6 +19,12 @@ export interface WaitingEvent {
   /** Digest of the event and its access token: a copy waits once. */
   readonly digest: string;
   readonly size: number;
+  /** Its name as Bitrix24 sends it. */
+  readonly name: string;
+  /** Message of the error of the last attempt, without tokens. */
+  readonly error?: string;
+  /** It came from a trusted address: it is verified first, and gives way to no event of another address. */
+  readonly isTrusted?: true;
   /** In milliseconds since 1970. */
   readonly receivedAt: number;
   /** Number of questions without an answer. */
@@ -45,6 +51,9 @@ export interface Head {
   /** Time of the schedule entry. */
   readonly due: number;
 }
+
+/** The maximum length of a name and of an error in a head: one entry lists all events of a portal. */
+export const MAX_TEXT = 200;
 
 /** The parts of an app that these modules use. */
 export interface UnverifiedOptions {

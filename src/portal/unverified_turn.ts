@@ -4,6 +4,7 @@ import { unverifiedKey } from "./keys.ts";
 import {
   eventsOf,
   type Head,
+  MAX_TEXT,
   type Owner,
   readHead,
   TTL_MS,
@@ -16,7 +17,7 @@ import { scheduleUnverified, unscheduleUnverified } from "./unverified_schedule.
 /** The events of a portal while this process alone verifies them. */
 export interface OwnedEvents {
   readonly isKnown: boolean;
-  /** The events that are due. The first of them is being verified now. */
+  /** The events that are due, those of trusted addresses first. The first of them is being verified now. */
   readonly due: readonly WaitingEvent[];
 }
 
@@ -33,7 +34,8 @@ export async function takeUnverified(
     if (head.owner !== undefined && head.owner.id !== owner.id && head.owner.until > now) return head;
     // Also the event of an attempt that a crash has ended.
     const all = eventsOf(head);
-    due = all.filter(({ nextAt }) => nextAt <= now);
+    due = all.filter(({ nextAt }) => nextAt <= now)
+      .sort((a, b) => Number(b.isTrusted ?? false) - Number(a.isTrusted ?? false));
     const [event] = due;
     return { ...head, events: all.filter((one) => one !== event), owner: { ...owner, ...defined({ event }) } };
   });
@@ -50,15 +52,23 @@ export async function keepUnverified(options: UnverifiedOptions, memberId: strin
   return isOwned(await updateHead(options, memberId, change));
 }
 
+/** The next attempt at an event. */
+export interface NextAttempt {
+  /** In milliseconds since 1970. */
+  readonly nextAt: number;
+  /** Message of the error of this attempt, without tokens. */
+  readonly error: string;
+}
+
 /**
- * Postpones the event that is being verified to `nextAt`: Bitrix24 could not be asked about it. Returns `false` if it was
- * removed with its portal meanwhile.
+ * Postpones the event that is being verified: Bitrix24 could not be asked about it. Returns `false` if it was removed with
+ * its portal meanwhile.
  */
 export async function postponeUnverified(
   options: UnverifiedOptions,
   memberId: string,
   ownerId: string,
-  nextAt: number,
+  { nextAt, error }: NextAttempt,
 ): Promise<boolean> {
   let isThere = true;
   await updateHead(options, memberId, (head) => {
@@ -68,7 +78,11 @@ export async function postponeUnverified(
     const { event, ...owner } = head.owner;
     isThere = event !== undefined;
     if (event === undefined) return head;
-    return { ...head, owner, events: [...head.events, { ...event, attempts: event.attempts + 1, nextAt }] };
+    return {
+      ...head,
+      owner,
+      events: [...head.events, { ...event, attempts: event.attempts + 1, nextAt, error: error.slice(0, MAX_TEXT) }],
+    };
   });
   return isThere;
 }

@@ -1,7 +1,7 @@
 /** The bounds of a portal's inbox. */
 import { InboxFullError } from "../errors.ts";
 import type { Storage } from "../storage/storage.ts";
-import { isLifeCycle, type Overflow, sizeOf, type StoredDelivery } from "./delivery.ts";
+import { type Delivery, isLifeCycle, type Overflow, sizeOf, type StoredDelivery } from "./delivery.ts";
 import { DELIVERIES, deliveryKey } from "./keys.ts";
 import type { PortalRecord } from "./record.ts";
 
@@ -12,11 +12,11 @@ export const MAX_WAITING = 1000;
  * the forms that Bitrix24 sends, and up to three in a storage if it is not ASCII.
  */
 export const MAX_WAITING_SIZE = 32 * 1024 * 1024;
-/** Maximum number of life-cycle events of one kind that wait for one portal. */
+/**
+ * Maximum number of life-cycle events of one kind that wait for one portal. What a dropped one claims stays in the record: it
+ * is confirmed all the same.
+ */
 export const MAX_OF_KIND = 16;
-
-/** Events that change the version or the status of a portal. They are neither refused nor dropped. */
-const UNBOUNDED = new Set(["ONAPPINSTALL", "ONAPPUPDATE", "ONAPPUNINSTALL"]);
 
 const NONE: Overflow = { events: 0, size: 0, lifeCycle: {} };
 
@@ -53,21 +53,24 @@ export function assertRoom(
   }
 }
 
-/** Returns the oldest delivery in the record to drop, so that at most 16 life-cycle events of the kind of `id` wait. */
+/**
+ * Returns the delivery in the record to drop, so that at most 16 life-cycle events of the kind of `id` wait. Those that
+ * anybody can make who knows the application_token go first, then the oldest.
+ */
 export function surplusInRecord(record: PortalRecord, id: string): string | undefined {
   const kind = kindOf(id);
   if (kind === undefined || countOfKind(record, kind) < MAX_OF_KIND) return undefined;
-  return record.inbox?.find((item) => kindOf(item.id) === kind)?.id;
+  return record.inbox?.filter((item) => kindOf(item.id) === kind).toSorted(byWorth).at(-1)?.id;
 }
 
 function countOfKind({ inbox = [], overflow = NONE }: PortalRecord, kind: string): number {
-  if (UNBOUNDED.has(kind)) return 0;
   return (overflow.lifeCycle[kind] ?? 0) + inbox.filter((item) => kindOf(item.id) === kind).length;
 }
 
 /**
- * Deletes the oldest deliveries with keys of their own, so that at most 15 life-cycle events of the kind of `id` wait.
- * Resolves to the ids of those that it deleted; to `undefined` if the record shows that there is nothing to delete.
+ * Deletes deliveries with keys of their own, so that at most 15 life-cycle events of the kind of `id` wait: the same ones
+ * first as {@linkcode surplusInRecord}. Resolves to the ids of those that it deleted; to `undefined` if the record shows that
+ * there is nothing to delete.
  */
 export async function deleteSurplus(
   storage: Storage,
@@ -78,18 +81,32 @@ export async function deleteSurplus(
   const kind = kindOf(id);
   if (kind === undefined || countOfKind(record, kind) < MAX_OF_KIND) return undefined;
   if (surplusInRecord(record, id) !== undefined) return undefined;
-  const found: { readonly id: string; readonly receivedAt: number }[] = [];
+  const found: (Ranked & { readonly id: string })[] = [];
   const options = { after: deliveryKey(memberId, `${kind}:`) };
   for await (const { key, value } of storage.list<StoredDelivery>([...DELIVERIES, memberId], options)) {
     const other = key.at(-1)!;
     if (!other.startsWith(`${kind}:`)) break;
     if (other === id) return undefined;
-    found.push({ id: other, receivedAt: value.receivedAt });
+    const { receivedAt, verification, attempts } = value;
+    found.push({ id: other, receivedAt, verification, attempts });
   }
-  const newest = found.toSorted((a, b) => b.receivedAt - a.receivedAt);
-  const old = newest.slice(MAX_OF_KIND - 1);
-  for (const { id } of old) await storage.delete(deliveryKey(memberId, id));
-  return { dropped: old.map(({ id }) => id), left: newest.length - old.length };
+  const best = found.toSorted(byWorth);
+  const surplus = best.slice(MAX_OF_KIND - 1);
+  for (const { id } of surplus) await storage.delete(deliveryKey(memberId, id));
+  return { dropped: surplus.map(({ id }) => id), left: best.length - surplus.length };
+}
+
+/** The part of a delivery that decides whether it is kept. */
+type Ranked = Pick<Delivery, "receivedAt" | "verification" | "attempts">;
+
+/** Orders deliveries by what speaks for them, then the latest first. */
+function byWorth(a: Ranked, b: Ranked): number {
+  return Number(isOnlyClaimed(a)) - Number(isOnlyClaimed(b)) || b.receivedAt - a.receivedAt;
+}
+
+/** Returns whether only the application_token speaks for an event, and its work has not begun. */
+function isOnlyClaimed({ verification: { claims, tokens }, attempts }: Ranked): boolean {
+  return claims !== undefined && tokens === undefined && attempts === 0;
 }
 
 /** Returns the name of a life-cycle event; `undefined` for ordinary events. */

@@ -1,6 +1,7 @@
 /** Limits on calls to the backend of a storage: a timeout, and abort signals. */
 import { createDeadline } from "../async/deadline.ts";
-import { isDuration, systemTime } from "../async/time.ts";
+import { systemTime } from "../async/time.ts";
+import { checkOptions, option } from "../check_options.ts";
 import { FormatError, StorageError } from "../errors.ts";
 
 /** A call to a backend in progress. */
@@ -53,9 +54,7 @@ export type BackendCaller = <T>(
  * ```
  */
 export function createBackendCaller(timeoutMs: number): BackendCaller {
-  if (!isDuration(timeoutMs)) {
-    throw new TypeError(`invalid timeoutMs ${timeoutMs}, wanted a number above 0 and below 2^31`);
-  }
+  checkOptions("cannot call a backend", { timeoutMs }, { timeoutMs: option.duration() });
   const startTimeout = createDeadline(systemTime, timeoutMs);
 
   return (describe, signal, run) =>

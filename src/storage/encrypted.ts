@@ -1,4 +1,5 @@
 /** Encryption at rest over any storage: AES-256-GCM of WebCrypto, with keys that can be rotated. */
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { FormatError, StorageError } from "../errors.ts";
 import { Secret } from "../secret.ts";
@@ -75,6 +76,7 @@ export interface EncryptedOptions {
  * ```
  */
 export function encrypted(storage: Storage, options: EncryptedOptions): Storage {
+  checkOptions("cannot encrypt", options, OPTION_RULES);
   const name = `encrypted ${storage.name}`;
   const cipher = createCipher(name, options);
   const { maxValueBytes: maxEnvelopeBytes } = storage.capabilities;
@@ -127,6 +129,15 @@ export function encrypted(storage: Storage, options: EncryptedOptions): Storage 
     ...(storage.close === undefined ? {} : { close: () => storage.close!() }),
   };
 }
+
+/** No value is shown: it may be a key that was passed in the wrong place. */
+const OPTION_RULES: OptionRules<EncryptedOptions> = {
+  keys: option.required(
+    option.value("keys by id", (keys) => typeof keys === "object" && keys !== null, { isSecret: true }),
+  ),
+  current: option.required(option.value("the id of a key", (id) => typeof id === "string", { isSecret: true })),
+  acceptPlain: option.value("true or false", (value) => typeof value === "boolean", { isSecret: true }),
+};
 
 /** Format of the envelope. Raise it with a change that older versions of this library would misread. */
 const FORMAT = 1;

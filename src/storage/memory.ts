@@ -1,5 +1,6 @@
 // deno-lint-ignore-file require-await -- `async` turns a thrown error into a rejection
 /** A storage in memory, the reference implementation of the storage contract. */
+import { checkOptions, option } from "../check_options.ts";
 import { assertKey, compareKeys, compareStrings } from "./key.ts";
 import type { Entry, Key, ListOptions, Storage } from "./storage.ts";
 import { decodeValue, encodeValue, expiryOf, isExpired } from "./value.ts";
@@ -36,7 +37,9 @@ export interface MemoryStorageOptions {
  * assert.equal(entry?.value.version, "2.0.0");
  * ```
  */
-export function memoryStorage({ clock = Date.now }: MemoryStorageOptions = {}): Storage {
+export function memoryStorage(options: MemoryStorageOptions = {}): Storage {
+  checkOptions("cannot store in memory", options, { clock: option.function() });
+  const { clock = Date.now } = options;
   const { root, live, holds, set, remove } = createEntries(clock);
 
   return {

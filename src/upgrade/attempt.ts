@@ -1,30 +1,26 @@
 /** One attempt at one upgrade, from its count in the portal's record to its outcome there. */
-import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
-import { UpgradeError } from "../errors.ts";
+import { NonRetriableError, UpgradeError } from "../errors.ts";
 import { withFields } from "../logger.ts";
 import type { HandlerContext } from "../plugin/context.ts";
+import { createHandlerRun } from "../plugin/handler_run.ts";
 import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { type Journal, newJournal, openJournal } from "../portal/journal.ts";
 import { failedAttempts, type PortalRecord, snapshot } from "../portal/record.ts";
-import {
-  blockedReasonOf,
-  countsAsAttempt,
-  maxAttemptsOf,
-  nextRetryDelay,
-  type RetryPolicy,
-  unitHash,
-} from "../retry.ts";
+import { blockedReasonOf, countsAsAttempt, nextRetryDelay, type RetryPolicy, unitHash } from "../retry.ts";
 import { recordBlock } from "./block.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import type { Installation } from "./installation.ts";
 import { Suspended } from "./interruptions.ts";
-import { newRunId, withApplied, withoutStart, withoutStarts, withRun, withSleep, withStart } from "./run_record.ts";
+import { newRunId, withApplied, withAttemptEnded, withRun, withSleep, withStart } from "./run_record.ts";
 import { StepEngine } from "./step_engine.ts";
 import { createSteps } from "./step_kinds.ts";
+
+/** Number of attempts whose process ended while they were alone, after which the upgrade is parked. */
+const MAX_DEATHS_ALONE = 3;
 
 /** An attempt that has started. */
 interface Attempt {
@@ -39,7 +35,7 @@ interface Attempt {
  * Runs the handler of an upgrade once, and records that the upgrade is applied.
  *
  * @throws {UpgradeError} if the handler failed; the failure is in the record
- * @throws {Suspended} if the handler sleeps, or the portal is blocked
+ * @throws {Suspended} if the handler sleeps, its turn is over, it must not resume yet, or the portal is blocked
  * @throws the reason of `ctx.signal` if the app closes
  * @throws {RemovedError} if the app was removed from the portal
  * @throws {LeaseLostError} if another worker has taken the lease
@@ -53,29 +49,33 @@ export async function attemptUpgrade(
 ): Promise<void> {
   const { id: upgradeId } = upgrade;
   const retry = upgrade.retry ?? runtime.retry;
-  const { record, journal } = await startUpgrade(runtime, installation, upgradeId);
-  const { starts } = record.run!.current!;
-  const number = failedAttempts(record, upgradeId) + starts;
+  // Its process has ended during the last attempt: the portals for which that is so resume one at a time.
+  const isAlone = installation.record().run?.underWay !== undefined;
+  if (isAlone && runtime.turn?.takeAlone() === false) throw new Suspended(runtime.clock());
+  const { record, journal } = await startUpgrade(runtime, installation, upgradeId, isAlone);
+  const { starts, deaths, deathsAlone } = record.run!.underWay!;
+  // Only failures use up attempts; the handler sees the attempts whose process ended as well.
+  const failures = failedAttempts(record, upgradeId);
+  const number = failures + 1;
   const signal = AbortSignal.any([ctx.signal, installation.signal]);
+  const handlerRun = createHandlerRun(runtime, { memberId: change.memberId, upgradeId }, signal, upgrade.timeoutMs);
   const report = (step: string, attempt: number) => ({ ...change, upgradeId, step, attempt });
   const engine = new StepEngine({
-    ...{ runtime, installation, journal, retry, signal, starts },
+    ...{ runtime, installation, journal, retry, signal: handlerRun.signal, deaths },
     failure: record.failure,
     onStepStarted: (step, attempt) => notify(runtime, "stepStarted", report(step, attempt)),
-    onStepFinished: (step, attempt) => notify(runtime, "stepFinished", report(step, attempt)),
+    onStepFinished: (step, attempt) => {
+      handlerRun.restart();
+      runtime.turn?.endAlone();
+      notify(runtime, "stepFinished", report(step, attempt));
+    },
   });
   try {
-    // Had the last attempt failed, it would be in the record: its process must have ended.
-    if (starts > maxAttemptsOf(retry)) {
-      throw new Error(`it was started ${starts - 1} times, and its process ended each time`);
+    if (deathsAlone >= MAX_DEATHS_ALONE) {
+      throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
     }
-    const context = makeUpgradeContext(ctx, engine, record, change, { attempt: number, mode: "run" });
-    await withTimeout(
-      runtime.time,
-      signal,
-      upgrade.timeoutMs,
-      (signal) => upgrade.handler({ ...context, signal }),
-    );
+    const context = makeUpgradeContext(ctx, engine, record, change, { attempt: failures + starts, mode: "run" });
+    await handlerRun.run(() => upgrade.handler(context));
     if (engine.suspended !== undefined) throw engine.suspended;
   } catch (error) {
     engine.end();
@@ -98,6 +98,7 @@ async function startUpgrade(
   { storage, clock, random }: AppRuntime,
   installation: Installation,
   upgradeId: string,
+  isAlone: boolean,
 ): Promise<{ readonly record: PortalRecord; readonly journal: Journal }> {
   const { memberId, run } = installation.record();
   const options = { storage, lease: installation };
@@ -108,7 +109,7 @@ async function startUpgrade(
   const now = clock();
   const runId = newRunId(now, random());
   const record = await installation.update((record) =>
-    withStart(withRun(record, runId, now), upgradeId, journal?.finished() ?? 0)
+    withStart(withRun(record, runId, now), upgradeId, { finished: journal?.finished() ?? 0, isAlone })
   );
   return { record, journal: journal ?? newJournal(options, { memberId, runId: record.run!.id, upgradeId }) };
 }
@@ -156,12 +157,12 @@ async function recordInterruption(
 ): Promise<never> {
   const { suspended, options: { journal } } = attempt.engine;
   if (suspended !== undefined) {
-    await installation.update((record) => withSleep(withoutStart(record, journal.finished()), suspended.until));
+    await installation.update((record) => withSleep(withAttemptEnded(record, journal.finished()), suspended.until));
     throw suspended;
   }
   // Cut off by a shutdown.
   if (ctx.signal.aborted) {
-    await installation.update((record) => withoutStart(record, journal.finished()));
+    await installation.update((record) => withAttemptEnded(record, journal.finished()));
     throw ctx.signal.reason;
   }
   return await recordFailure(runtime, installation, ctx, attempt, error);
@@ -191,9 +192,9 @@ async function recordFailure(
     ...defined({ step, retryAt: delay === undefined ? undefined : at + delay }),
   };
   await installation.update((record) => {
-    const finished = engine.options.journal.finished();
-    if (blockedOn !== undefined) return withoutStart(record, finished);
-    const { blocked: _, ...rest } = withoutStarts(record, finished);
+    const next = withAttemptEnded(record, engine.options.journal.finished());
+    if (blockedOn !== undefined) return next;
+    const { blocked: _, ...rest } = next;
     return { ...rest, failure };
   });
   if (step !== undefined) notify(runtime, "stepFailed", { ...change, upgradeId, step, attempt: attempts, error });

@@ -1,11 +1,11 @@
 /** The definition of an upgrade: its range, its options, and the version changes that it covers. */
 // @ts-types="@types/semver"
 import * as semver from "semver";
-import { isDuration, MAX_TIMER_MS } from "../async/time.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/portal.ts";
-import { assertRetryPolicy, type RetryPolicy } from "../retry.ts";
+import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
 import { assertKey } from "../storage/key.ts";
 import { compareVersions, isVersion, parseVersion } from "../version.ts";
 import type { Steps } from "./steps.ts";
@@ -33,7 +33,10 @@ export interface UpgradeContext extends Steps {
   readonly from: string;
   /** Version of the portal after this run. */
   readonly to: string;
-  /** Number of this attempt, from 1. Attempts that sleep, are blocked or were cut off by a shutdown do not count. */
+  /**
+   * Number of this attempt, from 1. Attempts that sleep, are blocked, were suspended for other portals or cut off by a
+   * shutdown do not count. Attempts whose process ended count, until a step or a page is finished.
+   */
   readonly attempt: number;
   /**
    * `"run"`: an ordinary attempt.
@@ -62,9 +65,10 @@ export interface UpgradeOptions {
    */
   readonly id?: string;
   /**
-   * Milliseconds after which an attempt fails and its `signal` is aborted. Minimum: 1. Maximum: 2147483647.
+   * Milliseconds after which an attempt fails and its `signal` is aborted. They count from the last recorded step or page,
+   * or from the start of the attempt. Minimum: 1. Maximum: 2147483647.
    *
-   * @default no timeout
+   * @default 3600000 (1 hour)
    */
   readonly timeoutMs?: number;
   /**
@@ -82,6 +86,21 @@ export interface UpgradeOptions {
   readonly requires?: { readonly scope: string | readonly string[] };
 }
 
+const UPGRADE_TIMEOUT_MS = 60 * 60 * 1000;
+
+const OPTION_RULES: OptionRules<UpgradeOptions> = {
+  id: option.text("a text that identifies the upgrade"),
+  timeoutMs: option.duration(),
+  retry: option.object(RETRY_RULES),
+  requires: option.object<NonNullable<UpgradeOptions["requires"]>>({
+    scope: option.required(option.value('scopes such as "crm"', (scope) => [scope].flat().every(isScope))),
+  }),
+};
+
+function isScope(name: unknown): boolean {
+  return typeof name === "string" && /^[^\s,]+$/.test(name);
+}
+
 /** The version at which an upgrade runs on the way to the target. `after`: just above that version. */
 interface Threshold {
   readonly version: string;
@@ -97,7 +116,7 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   /** Returns whether a portal that goes up from `version` to `target` needs this upgrade. */
   readonly covers: (version: string, target: string) => boolean;
   readonly handler: (ctx: Context) => void | Promise<void>;
-  readonly timeoutMs?: number;
+  readonly timeoutMs: number;
   readonly retry?: RetryPolicy;
   /** Scopes that the portal must have granted. */
   readonly scope: readonly string[];
@@ -114,35 +133,25 @@ const MAX_ID_LENGTH = 500;
 export function defineUpgrade<Context extends UpgradeContext>(
   range: UpgradeRange,
   handler: (ctx: Context) => void | Promise<void>,
-  { id, timeoutMs, retry, requires }: UpgradeOptions = {},
+  options: UpgradeOptions = {},
 ): Upgrade<Context> {
   const written = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
-  if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
-    throw refusal(written, `timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMER_MS}`);
-  }
-  const upgradeId = id ?? written;
+  checkOptions(`cannot register upgrade ${JSON.stringify(written)}`, options, OPTION_RULES);
+  if (typeof handler !== "function") throw refusal(written, `its handler is ${typeof handler}, wanted a function`);
+  const { id: upgradeId = written, timeoutMs = UPGRADE_TIMEOUT_MS, retry, requires } = options;
   if (upgradeId.length > MAX_ID_LENGTH) {
     throw refusal(written, `its id has ${upgradeId.length} characters, wanted at most ${MAX_ID_LENGTH}`);
   }
   assertKey([upgradeId]);
-  if (retry !== undefined) assertRetryPolicy(`upgrade ${JSON.stringify(written)}`, retry);
   return {
     id: upgradeId,
     range: written,
     ...(typeof range !== "string" ? entering(range, written) : isVersion(range) ? crossing(range) : leaving(written)),
     handler,
-    scope: scopeOf(requires, written),
-    ...defined({ timeoutMs, retry }),
+    scope: requires === undefined ? [] : [requires.scope].flat(),
+    timeoutMs,
+    ...defined({ retry }),
   };
-}
-
-function scopeOf(requires: UpgradeOptions["requires"], written: string): readonly string[] {
-  const scope = requires === undefined ? [] : [requires.scope].flat();
-  for (const name of scope as unknown[]) {
-    if (typeof name === "string" && /^[^\s,]+$/.test(name)) continue;
-    throw refusal(written, `requires.scope has ${JSON.stringify(name)}, wanted names such as "crm"`);
-  }
-  return scope as readonly string[];
 }
 
 /** Compares thresholds by the order in which their upgrades run. */

@@ -152,7 +152,7 @@ async function finishedSteps(
 ): Promise<readonly FinishedStep[]> {
   const record = installation.record();
   const engine = new StepEngine({
-    ...{ runtime, installation, journal, starts: 1, retry: {}, signal },
+    ...{ runtime, installation, journal, retry: {}, signal },
     isReplay: true,
   });
   const change = { memberId: record.memberId, from: record.run!.from, to: record.target! };

@@ -1,6 +1,6 @@
 /** The run in a portal's record: pure functions that change it. Its steps are in journals. */
 import type { RunProgress } from "../portal/portal.ts";
-import { failedAttempts, type OpenRun, type PortalRecord } from "../portal/record.ts";
+import type { OpenRun, PortalRecord } from "../portal/record.ts";
 
 /** The record with an open run: a new one with the id `runId` from its version on, if there is none. */
 export function withRun(record: PortalRecord, runId: string, now: number): PortalRecord & { readonly run: OpenRun } {
@@ -13,47 +13,48 @@ export function newRunId(now: number, unique: string): string {
 }
 
 /**
- * The record with one more start of an upgrade, in its open run. `finished`: number of finished steps and pages of the upgrade.
- * If it has grown since they were counted, only the last start can have ended at the step that comes next, and the failure was
- * of another one: a long run is not parked because of crashes at different steps.
+ * The record with a new attempt at an upgrade under way, in its open run. `finished`, `isAlone`: see `AttemptUnderWay`. If the
+ * process of the attempt before it has ended, after the upgrade progressed, only that attempt can have ended at the step that
+ * comes next, and the failure was of an earlier one.
  */
 export function withStart(
-  { run, ...record }: PortalRecord & { readonly run: OpenRun },
+  record: PortalRecord & { readonly run: OpenRun },
   upgradeId: string,
-  finished: number,
+  { finished, isAlone }: { readonly finished: number; readonly isAlone: boolean },
 ): PortalRecord {
-  const { wakeAt: _, current, ...rest } = run;
-  const isAgain = current?.upgradeId === upgradeId;
-  const hasGrown = isAgain && finished > current.finished;
-  const crashes = !isAgain ? 0 : hasGrown ? Math.min(current.starts, 1) : current.starts;
+  const { wakeAt: _, underWay, ...run } = record.run;
+  const dead = run.current?.upgradeId === upgradeId ? underWay : undefined;
+  const hasProgressed = dead !== undefined && finished > dead.finished;
+  const starts = dead === undefined || hasProgressed ? 1 : dead.starts + 1;
+  const deaths = dead === undefined ? 0 : hasProgressed ? 1 : dead.deaths + 1;
+  const deathsAlone = dead === undefined || hasProgressed ? 0 : dead.deathsAlone + Number(dead.isAlone === true);
   const upgrades = run.upgrades.includes(upgradeId) ? run.upgrades : [...run.upgrades, upgradeId];
-  const { failure } = record;
   return {
-    ...record,
-    ...(hasGrown && failedAttempts(record, upgradeId) > 0 && { failure: { ...failure!, attempts: 0 } }),
-    run: { ...rest, upgrades, current: { upgradeId, starts: crashes + 1, finished } },
+    ...(hasProgressed ? withoutFailures(record, upgradeId) : record),
+    run: {
+      ...{ ...run, upgrades, current: { upgradeId } },
+      underWay: { finished, starts, deaths, deathsAlone, ...(isAlone && { isAlone }) },
+    },
   };
 }
 
-/** The record with the last start not counted: it ended in order, and not by a failure. `finished`: as in {@linkcode withStart}. */
-export function withoutStart(record: PortalRecord, finished: number): PortalRecord {
-  return withCurrent(
-    record,
-    (current) => ({ starts: finished > current.finished ? 0 : Math.max(0, current.starts - 1), finished }),
-  );
+/**
+ * The record with the attempt that is under way ended, however it has ended. `finished`: number of finished steps and pages of
+ * the upgrade now. If it has grown, the last failure was of an earlier step.
+ */
+export function withAttemptEnded(record: PortalRecord, finished: number): PortalRecord {
+  if (record.run === undefined) return record;
+  const { underWay, ...run } = record.run;
+  const hasProgressed = underWay !== undefined && finished > underWay.finished;
+  return { ...(hasProgressed ? withoutFailures(record, run.current?.upgradeId) : record), run };
 }
 
-/** The record with all starts counted by the failure that is recorded with it. `finished`: as in {@linkcode withStart}. */
-export function withoutStarts(record: PortalRecord, finished: number): PortalRecord {
-  return withCurrent(record, () => ({ starts: 0, finished }));
-}
-
-type Current = NonNullable<OpenRun["current"]>;
-
-function withCurrent(record: PortalRecord, change: (current: Current) => Partial<Current>): PortalRecord {
-  const { run } = record;
-  if (run?.current === undefined) return record;
-  return { ...record, run: { ...run, current: { ...run.current, ...change(run.current) } } };
+/** The record with the failed attempts of an upgrade counted from 0 again. */
+function withoutFailures(record: PortalRecord, upgradeId: string | undefined): PortalRecord {
+  const { failure } = record;
+  return failure === undefined || failure.upgradeId !== upgradeId
+    ? record
+    : { ...record, failure: { ...failure, attempts: 0 } };
 }
 
 /** The record with a run that sleeps until `wakeAt`, in milliseconds since 1970. */
@@ -70,7 +71,10 @@ export function withApplied(
   at: number,
 ): PortalRecord {
   if (record.run?.current?.upgradeId !== upgradeId) return record;
-  const { failure: _f, blocked: _b, run: { current: _c, ...run }, ...rest } = { ...record, run: record.run };
+  const { failure: _f, blocked: _b, run: { current: _c, underWay: _u, ...run }, ...rest } = {
+    ...record,
+    run: record.run,
+  };
   return { ...rest, run, applied: [...record.applied, { id: upgradeId, from, to, at }] };
 }
 

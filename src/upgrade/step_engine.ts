@@ -1,12 +1,13 @@
 /** Runs the steps of one attempt at an upgrade, one at a time, and records them. `step_kinds.ts` has the kinds of steps. */
-import { isDuration, MAX_TIMER_MS } from "../async/time.ts";
 import { withTimeout } from "../async/with_timeout.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";
+import { GRACE_MS } from "../plugin/handler_run.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { isDone, type Journal, type JournalEntry } from "../portal/journal.ts";
 import type { PortalFailure, RunProgress } from "../portal/portal.ts";
-import { assertRetryPolicy, maxAttemptsOf, type RetryPolicy } from "../retry.ts";
+import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
 import type { WriteOperation } from "../storage/storage.ts";
 import type { Installation } from "./installation.ts";
 import { ReplayEnded, Suspended } from "./interruptions.ts";
@@ -32,18 +33,16 @@ export interface FailedStep {
 }
 
 export interface StepEngineOptions {
-  readonly runtime: Pick<AppRuntime, "storage" | "clock" | "random" | "time" | "digest" | "signal">;
+  readonly runtime: Pick<AppRuntime, "storage" | "clock" | "random" | "time" | "digest" | "signal" | "turn">;
   readonly installation: Installation;
   /** The journal of the upgrade. */
   readonly journal: Journal;
-  /**
-   * Number of starts of the handler at the step that is not finished yet, the current one included: `CurrentUpgrade.starts`.
-   */
-  readonly starts: number;
   /** The last failure of the portal. */
   readonly failure?: PortalFailure | undefined;
   /** The retry policy of steps that have none of their own. */
   readonly retry: RetryPolicy;
+  /** Number of attempts before this one whose process ended at the first unfinished step. */
+  readonly deaths?: number;
   /** Ends the attempt. */
   readonly signal: AbortSignal;
   /** Runs no step: the handler ends at its first unfinished one. */
@@ -51,6 +50,8 @@ export interface StepEngineOptions {
   readonly onStepStarted?: (step: string, attempt: number) => void;
   readonly onStepFinished?: (step: string, attempt: number) => void;
 }
+
+const WORK_RULES: OptionRules<WorkOptions> = { retry: option.object(RETRY_RULES), timeoutMs: option.duration() };
 
 /** Minimum time (ms) between two records of progress. */
 const PROGRESS_INTERVAL_MS = 1000;
@@ -64,9 +65,10 @@ export class StepEngine {
   /** Names of the steps that this attempt has recorded, also in part. */
   readonly #recorded = new Set<string>();
   #runningStep: string | undefined;
-  #hasStartedStep = false;
   #suspended: Suspended | undefined;
   #hasEnded = false;
+  #hasRun = false;
+  #hasFinishedOne = false;
   #progress: RunProgress | undefined;
   #isProgressStaged = false;
   #progressSavedAt = -Infinity;
@@ -121,31 +123,18 @@ export class StepEngine {
   /** Throws if the options of a step are invalid. */
   assertOptions(name: string, { retry, timeoutMs }: WorkOptions): void {
     try {
-      if (timeoutMs !== undefined && !isDuration(timeoutMs)) {
-        throw new TypeError(`timeoutMs is ${timeoutMs}, wanted 1 to ${MAX_TIMER_MS}`);
-      }
-      if (retry !== undefined) assertRetryPolicy("it", retry);
+      checkOptions(`cannot run step ${JSON.stringify(name)}`, defined({ retry, timeoutMs }), WORK_RULES);
     } catch (error) {
-      throw this.failed(
-        { name, attempt: 1 },
-        new NonRetriableError(`cannot run step "${name}": ${(error as TypeError).message}`),
-      );
+      throw this.failed({ name, attempt: 1 }, new NonRetriableError((error as TypeError).message));
     }
   }
 
-  /** Returns the number of the next attempt at a step or page. Throws if no attempt is left. */
-  nextAttempt(name: string, { retry }: WorkOptions): number {
-    const { failure, journal, starts } = this.options;
-    const isFirst = !this.#hasStartedStep;
-    this.#hasStartedStep = true;
-    // Earlier starts ended at the first unfinished step. A failure of an earlier page is over.
-    const isFailed = failure?.upgradeId === journal.id.upgradeId && failure.step === name;
-    const failures = isFailed && !this.#recorded.has(name) ? failure.attempts : 0;
-    const attempt = failures + (isFirst ? starts : 1);
-    if (attempt <= maxAttemptsOf(retry ?? this.options.retry)) return attempt;
-    // Had the last attempt failed, the run would be parked: its process must have ended.
-    const problem = `step "${name}" was started ${attempt - 1} times, and its process ended each time`;
-    throw this.failed({ name, attempt }, new NonRetriableError(problem));
+  /** Returns the number of the next attempt at a step or page. Attempts whose process ended do not count. */
+  nextAttempt(name: string): number {
+    const { failure, journal } = this.options;
+    // A failure of an earlier page is over.
+    const isFailed = failure?.upgradeId === journal.id.upgradeId && failure.step === name && !this.#recorded.has(name);
+    return (isFailed ? failure.attempts : 0) + 1;
   }
 
   /** Runs one attempt at the work of a step. `part` distinguishes the pages of a step. */
@@ -161,8 +150,13 @@ export class StepEngine {
     onStepStarted?.(name, attempt);
     try {
       // Made before the timeout starts.
-      const scope = await stepScope(runtime, installation, journal.id.upgradeId, name, { attempt, signal, part });
-      return await withTimeout(runtime.time, signal, timeoutMs, async (signal) => await work({ ...scope, signal }));
+      const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
+      this.#hasRun = true;
+      const scope = await stepScope(runtime, installation, journal.id.upgradeId, name, {
+        ...{ attempt: attempt + repeats, signal, part },
+      });
+      const limits = { timeoutMs, graceMs: GRACE_MS };
+      return await withTimeout(runtime.time, signal, limits, async (signal) => await work({ ...scope, signal }));
     } catch (error) {
       throw this.failed({ name, attempt, ...defined({ retry }) }, error);
     }
@@ -197,6 +191,17 @@ export class StepEngine {
     if (now - this.#progressSavedAt < PROGRESS_INTERVAL_MS) return;
     this.#progressSavedAt = now;
     await this.options.installation.flush();
+  }
+
+  /** Reports that a step or a page is finished and recorded. */
+  reportFinished(name: string, attempt: number): void {
+    this.#hasFinishedOne = true;
+    this.options.onStepFinished?.(name, attempt);
+  }
+
+  /** Returns whether other portals have to get their turn now. Never before this attempt has finished a step or a page. */
+  isTurnOver(): boolean {
+    return this.#hasFinishedOne && this.options.runtime.turn?.yields() === true;
   }
 
   /** Ends the attempt until `wakeAt`. */

@@ -26,7 +26,7 @@ function runStep<T>(
   run: (scope: StepScope) => T | Promise<T>,
   { undo, ...options }: StepOptions<T>,
 ): Promise<T> {
-  const { runtime: { storage, clock, random }, journal, onStepFinished } = engine.options;
+  const { runtime: { storage, clock, random }, journal } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
     engine.assertOptions(name, options);
     const finish = (value: T): T => {
@@ -36,7 +36,8 @@ function runStep<T>(
     if (recorded !== undefined && isDone(recorded, clock())) {
       return finish(await loadResult(storage, journal.id, recorded) as T);
     }
-    const attempt = engine.nextAttempt(name, options);
+    if (engine.isTurnOver()) engine.suspend(clock());
+    const attempt = engine.nextAttempt(name);
     const value = await engine.runWork(name, attempt, options, run);
     let encoded: EncodedStep;
     try {
@@ -45,7 +46,7 @@ function runStep<T>(
       throw engine.failed({ name, attempt, ...defined({ retry: options.retry }) }, error);
     }
     await engine.record(encoded.entry, encoded.before);
-    onStepFinished?.(name, attempt);
+    engine.reportFinished(name, attempt);
     // The handler sees the same value at the first time as after an interruption.
     return finish(encoded.restored as T);
   });
@@ -58,7 +59,7 @@ function runPages<C>(
   page: (cursor: C, scope: StepScope) => PageResult<C> | Promise<PageResult<C>>,
   options: Omit<StepOptions<number>, "undo">,
 ): Promise<number> {
-  const { runtime: { clock }, onStepFinished } = engine.options;
+  const { runtime: { clock } } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
     engine.assertOptions(name, options);
     let number = 0;
@@ -70,7 +71,8 @@ function runPages<C>(
     }
     let isLast = recorded !== undefined && isDone(recorded, clock());
     while (!isLast) {
-      const attempt = engine.nextAttempt(name, options);
+      if (engine.isTurnOver()) engine.suspend(clock());
+      const attempt = engine.nextAttempt(name);
       const current = cursor;
       const work = (scope: StepScope) => page(current, scope);
       const result = await engine.runWork(name, attempt, options, work, JSON.stringify(current));
@@ -83,7 +85,7 @@ function runPages<C>(
           ? [name, clock(), "pages", number, done]
           : [name, clock(), "page", number, done, result.next],
       );
-      onStepFinished?.(name, attempt);
+      engine.reportFinished(name, attempt);
       if (result.next !== null) cursor = result.next;
       await engine.saveProgress();
     }

@@ -38,12 +38,15 @@ export interface AttemptOptions {
   readonly onInboxFull: (error: InboxFullError, event: B24Event) => void;
 }
 
-/** Tries to verify an event that this process owns. `"budget_spent"`: it was not verified, and is still owned. */
+/**
+ * Tries to verify an event that this process owns. `"budget_spent"`: it was not verified, and is still owned; it needs a
+ * question of so many requests.
+ */
 export type Attempt = (
   memberId: string,
   waiting: WaitingEvent,
   isKnown: boolean,
-) => Promise<FirstAttempt | { readonly state: "budget_spent" }>;
+) => Promise<FirstAttempt | { readonly state: "budget_spent"; readonly requests: number }>;
 
 /** Milliseconds before a question that had no answer is repeated: the first time, and at most. */
 const RETRY_FIRST_MS = 30_000;
@@ -86,7 +89,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
     }
     const requests = requestsFor(event.auth.serverEndpoint, oauthHosts);
     const mayAsk = (): boolean => budget().take(memberId, isKnown, requests);
-    if (!mayAsk()) return { state: "budget_spent" };
+    if (!mayAsk()) return { state: "budget_spent", requests };
     try {
       const { incoming: verified, verification } = await verify(options, entry, incoming, mayAsk);
       const accepted = await accept(verified, verification);
@@ -94,7 +97,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
       return await finish({ state: "accepted", ...accepted });
     } catch (error) {
       if (runtime.signal.aborted) throw error;
-      if (error === BUDGET_SPENT) return { state: "budget_spent" };
+      if (error === BUDGET_SPENT) return { state: "budget_spent", requests };
       // An InputError is a verified event that misses a version, or has one that is unreadable.
       if (!(error instanceof NotAuthenticError || error instanceof InputError)) return await askLater(event, error);
       if (error instanceof NotAuthenticError) {
@@ -122,6 +125,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
     }
 
     async function askLater(event: B24Event, error: unknown): Promise<FirstAttempt> {
+      const err = safeError(runtime, error, event);
       const nextAt = runtime.clock() + Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(waiting.attempts, 10));
       if (error instanceof InboxFullError) onInboxFull(error, event);
       else {
@@ -129,10 +133,10 @@ export function createAttempt(options: AttemptOptions): Attempt {
         const isExpected = error instanceof CannotVerifyError &&
           !(error.cause instanceof Error && !(error.cause instanceof OnAppUpdateError));
         runtime.log[isExpected ? "debug" : "warn"]("event not verified yet", {
-          ...{ event: "verification.postponed", memberId, nextAt, err: safeError(runtime, error, event) },
+          ...{ event: "verification.postponed", memberId, nextAt, err },
         });
       }
-      const isThere = await postponeUnverified(runtime, memberId, owner().id, nextAt);
+      const isThere = await postponeUnverified(runtime, memberId, owner().id, { nextAt, error: err.message });
       if (!isThere) notify(runtime, "eventsDropped", { memberId, count: 1, reason: "removed" });
       return { state: "waiting" };
     }

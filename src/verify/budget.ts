@@ -1,11 +1,13 @@
 /** The budget of questions about unverified events a minute: forged posts cannot cause more requests. */
 import { originOf } from "../bitrix24/hosts.ts";
-import type { VerificationBudget } from "../plugin/plugin.ts";
+import type { VerificationBudget } from "../plugin/verification_policy.ts";
 
 /** Counts questions in windows of a minute. */
 export interface Budget {
   /** Returns whether a question about a portal may be asked now, and counts it. `requests` counts each host it goes to. */
   readonly take: (memberId: string, isKnown: boolean, requests?: number) => boolean;
+  /** Returns whether `take` would count a question now. */
+  readonly allows: (memberId: string, isKnown: boolean, requests?: number) => boolean;
   /** Takes back a question that `take` has counted: the answer showed that nothing was forged. */
   readonly giveBack: (memberId: string, isKnown: boolean, requests?: number) => void;
   /**
@@ -49,16 +51,18 @@ export function createBudget({ perMinute, perPortal }: VerificationBudget, clock
     else reserved.set(one, count + 1);
     return true;
   };
+  const allows: Budget["allows"] = (memberId, isKnown, requests = 1) => {
+    renew();
+    // Half is reserved for known portals: made-up member_ids cannot use it up.
+    const isSpent = (used: number, limit: number): boolean => used > 0 && used + requests > limit;
+    const isOver = isSpent(total, perMinute) || (!isKnown && isSpent(unknown, perMinute / 2));
+    return !isOver && (portals.get(memberId) ?? 0) < perPortal;
+  };
   return {
+    allows,
     take: (memberId, isKnown, requests = 1) => {
-      renew();
-      const count = portals.get(memberId) ?? 0;
-      // Half is reserved for known portals: made-up member_ids cannot use it up.
-      const isSpent = (used: number, limit: number): boolean => used > 0 && used + requests > limit;
-      if (count >= perPortal || isSpent(total, perMinute) || (!isKnown && isSpent(unknown, perMinute / 2))) {
-        return false;
-      }
-      portals.set(memberId, count + 1);
+      if (!allows(memberId, isKnown, requests)) return false;
+      portals.set(memberId, (portals.get(memberId) ?? 0) + 1);
       total += requests;
       if (!isKnown) unknown += requests;
       return true;

@@ -2,16 +2,20 @@
 import { coalesce } from "../async/coalesce.ts";
 import { delay } from "../async/time.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
+import { createTurnQueue, type Waiting } from "./turn_queue.ts";
 
 /**
  * Gives portals their turns in the order in which they were woken; those that had none come first. While many wait, every
  * second turn is that of the portal that came last: after a flood of made-up `member_id`s, a new portal does not wait for
- * all of them.
+ * all of them. Portals with an event from a trusted address precede the others in three of four turns.
  */
 export interface Turns {
-  /** Queues a portal. Returns `false` if it gets no turn soon: it waits for the budget, or turns have stopped. */
-  readonly wake: (memberId: string) => boolean;
-  /** Returns whether a portal has its turn, or waits for one or for the budget. */
+  /**
+   * Queues a portal. `isTrusted`: for an event from a trusted address. Returns `false` if it gets no turn soon: it waits for
+   * the budget, or turns have stopped.
+   */
+  readonly wake: (memberId: string, isTrusted?: boolean) => boolean;
+  /** Returns whether a portal waits for a turn or for the budget; one that has its turn may need another one. */
   readonly has: (memberId: string) => boolean;
   /** Resolves when no portal has its turn or waits for one. */
   readonly settled: () => Promise<void>;
@@ -36,14 +40,11 @@ export interface TurnsOptions {
 /** Turns at a time. */
 const CONCURRENCY = 8;
 
-/** Number of portals that had no turn above which every second turn is that of the newest of them. */
-const MANY = 100;
-
 /** Returns an empty queue. */
 export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOptions): Turns {
-  const queue = createQueue();
-  const spent = createSpent(runtime, renewedAt, (arrivals) => {
-    for (const [memberId, arrival] of arrivals) queue.add(memberId, arrival);
+  const queue = createTurnQueue();
+  const spent = createSpent(runtime, renewedAt, (renewed) => {
+    for (const { memberId, ...how } of renewed) queue.add(memberId, how);
     next();
   });
   const running = new Map<string, Promise<void>>();
@@ -67,11 +68,12 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
     }
   }
 
-  async function run({ memberId, arrival }: Waiting): Promise<void> {
+  async function run(waiting: Waiting): Promise<void> {
+    const { memberId } = waiting;
     const left = await take(memberId);
-    if (left === "budget_spent") return isStopped ? undefined : spent.add(memberId, arrival);
+    if (left === "budget_spent") return isStopped ? undefined : spent.add(waiting);
     queue.setServed(memberId, left === "again");
-    if (left === "again") queue.add(memberId);
+    if (left === "again") queue.add(memberId, { isTrusted: false });
   }
 
   async function settled(): Promise<void> {
@@ -79,13 +81,17 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
   }
 
   return {
-    wake: (memberId) => {
-      if (isStopped || spent.has(memberId)) return false;
-      queue.add(memberId);
+    wake: (memberId, isTrusted = false) => {
+      if (isStopped) return false;
+      if (spent.has(memberId)) {
+        if (isTrusted) spent.trust(memberId);
+        return false;
+      }
+      queue.add(memberId, { isTrusted });
       next();
       return true;
     },
-    has: (memberId) => spent.has(memberId) || queue.has(memberId) || running.has(memberId),
+    has: (memberId) => spent.has(memberId) || queue.has(memberId),
     settled,
     stop: async () => {
       isStopped = true;
@@ -98,116 +104,47 @@ export function createTurns({ runtime, take, renewedAt, onFailure }: TurnsOption
   };
 }
 
-/** A portal that waits, and its number in the order of arrival. */
-interface Waiting {
-  readonly memberId: string;
-  readonly arrival: number;
-}
-
 /** Portals that wait for the budget. `onRenewed` receives them once it is renewed, in the order of their arrival. */
 function createSpent(
   { clock, time }: TurnsOptions["runtime"],
   renewedAt: () => number,
-  onRenewed: (arrivals: readonly (readonly [memberId: string, arrival: number])[]) => void,
+  onRenewed: (renewed: readonly Waiting[]) => void,
 ): {
-  readonly add: (memberId: string, arrival: number) => void;
+  readonly add: (waiting: Waiting) => void;
+  /** Marks a portal that waits: an event from a trusted address has come. */
+  readonly trust: (memberId: string) => void;
   readonly has: (memberId: string) => boolean;
   readonly clear: () => void;
 } {
-  const arrivals = new Map<string, number>();
+  const portals = new Map<string, Waiting>();
   /** When the budget is renewed, and how to cancel the timer that continues then. */
   let renewal: { readonly at: number; readonly cancel: () => void } | undefined;
 
   function clear(): void {
     renewal?.cancel();
     renewal = undefined;
-    arrivals.clear();
+    portals.clear();
   }
 
   function renew(): void {
-    const renewed = Array.from(arrivals).sort(([, a], [, b]) => a - b);
+    const renewed = [...portals.values()].sort((a, b) => a.arrival - b.arrival);
     clear();
     onRenewed(renewed);
   }
 
   return {
-    add: (memberId, arrival) => {
-      arrivals.set(memberId, arrival);
+    add: (waiting) => {
+      portals.set(waiting.memberId, waiting);
       if (renewal !== undefined) return;
       const at = renewedAt();
       renewal = { at, cancel: time.setTimer(renew, Math.max(1, at - clock()), { keepAlive: false }) };
     },
+    trust: (memberId) => void portals.set(memberId, { ...portals.get(memberId)!, isTrusted: true }),
     has: (memberId) => {
       // Hosts that suspend processes also suspend their timers.
       if (renewal !== undefined && clock() >= renewal.at) renew();
-      return arrivals.has(memberId);
+      return portals.has(memberId);
     },
     clear,
-  };
-}
-
-/** Portals that wait for their turn. Those that had none come first, so that repeated forgeries delay no other portal. */
-function createQueue(): {
-  /** `arrival`: as it was taken, if the portal waits again without having had a turn. */
-  readonly add: (memberId: string, arrival?: number) => void;
-  readonly has: (memberId: string) => boolean;
-  /** Removes the portal whose turn it is. Those that are running stay. */
-  readonly take: (isRunning: (memberId: string) => boolean) => Waiting | undefined;
-  /** Says whether a portal had a turn and has more events. */
-  readonly setServed: (memberId: string, isServed: boolean) => void;
-  readonly clear: () => void;
-} {
-  const [first, again] = [new Map<string, number>(), new Map<string, number>()];
-  const served = new Set<string>();
-  /** The portals of `first` in the order of arrival, and some that have left it. */
-  let newest: string[] = [];
-  let arrivals = 0;
-  let isNewestNext = false;
-
-  function oldestOf(
-    waiting: ReadonlyMap<string, number>,
-    isRunning: (memberId: string) => boolean,
-  ): string | undefined {
-    for (const memberId of waiting.keys()) if (!isRunning(memberId)) return memberId;
-    return undefined;
-  }
-
-  function newestOf(isRunning: (memberId: string) => boolean): string | undefined {
-    while (newest.length > 0 && !first.has(newest.at(-1)!)) newest.pop();
-    return newest.findLast((memberId) => first.has(memberId) && !isRunning(memberId));
-  }
-
-  function add(memberId: string, arrival = ++arrivals): void {
-    if (first.has(memberId) || again.has(memberId)) return;
-    if (served.has(memberId)) return void again.set(memberId, arrival);
-    first.set(memberId, arrival);
-    newest.push(memberId);
-    if (newest.length > 2 * first.size + 100) newest = [...first.keys()];
-  }
-
-  return {
-    add,
-    has: (memberId) => first.has(memberId) || again.has(memberId),
-    take: (isRunning) => {
-      const chosen = isNewestNext && first.size > MANY ? newestOf(isRunning) : oldestOf(first, isRunning);
-      const memberId = chosen ?? oldestOf(again, isRunning);
-      if (memberId === undefined) return undefined;
-      const arrival = first.get(memberId) ?? again.get(memberId)!;
-      if (first.delete(memberId)) isNewestNext = !isNewestNext;
-      else again.delete(memberId);
-      return { memberId, arrival };
-    },
-    setServed: (memberId, isServed) => {
-      if (!isServed) served.delete(memberId);
-      else {
-        served.add(memberId);
-        const arrival = first.get(memberId);
-        if (arrival !== undefined && first.delete(memberId)) again.set(memberId, arrival);
-      }
-    },
-    clear: () => {
-      for (const portals of [first, again, served]) portals.clear();
-      newest = [];
-    },
   };
 }

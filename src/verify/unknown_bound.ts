@@ -3,8 +3,6 @@ import { coalesce } from "../async/coalesce.ts";
 import { unknownSize } from "../portal/unverified.ts";
 import type { UnverifiedOptions } from "../portal/unverified_head.ts";
 
-/** Characters of the bodies of all unknown portals that may wait. */
-export const MAX_UNKNOWN_SIZE = 64 * 1024 * 1024;
 /** Milliseconds between two counts of what is stored. */
 const RECOUNT_MS = 60_000;
 
@@ -17,10 +15,10 @@ export interface UnknownBound {
 }
 
 /**
- * Returns the bound of this process: it counts what it has admitted, and at the bound what is stored. Several processes
+ * Returns the bound of this process, `maxCharacters` of the bodies of all unknown portals: it counts what it has admitted, and at the bound what is stored. Several processes
  * may exceed it together, each once.
  */
-export function createUnknownBound(options: UnverifiedOptions): UnknownBound {
+export function createUnknownBound(options: UnverifiedOptions, maxCharacters: () => number): UnknownBound {
   let size = 0;
   let countedAt = -Infinity;
   const counting = new Map<string, Promise<void>>();
@@ -32,10 +30,10 @@ export function createUnknownBound(options: UnverifiedOptions): UnknownBound {
 
   return {
     admit: async (added) => {
-      if (size + added > MAX_UNKNOWN_SIZE && countedAt + RECOUNT_MS <= options.clock()) {
+      if (size + added > maxCharacters() && countedAt + RECOUNT_MS <= options.clock()) {
         await coalesce(counting, "", recount);
       }
-      if (size + added > MAX_UNKNOWN_SIZE) return false;
+      if (size + added > maxCharacters()) return false;
       size += added;
       return true;
     },

@@ -19,14 +19,15 @@ import type { Secret } from "../secret.ts";
 export async function verifyEvent(
   runtime: AppRuntime,
   event: B24Event,
-  { receivedAt, record, stage }: {
+  { receivedAt, record, stage, clientAddress }: {
     readonly receivedAt: number;
+    readonly clientAddress?: string | undefined;
     readonly record: PortalRecord | undefined;
     readonly stage: VerificationStage;
   },
 ): Promise<StoredVerification> {
   const plugins = runtime.plugins.filter(({ phase }) => phase === "verify");
-  const context = { ...makeContext(runtime, event, { record, receivedAt }), stage };
+  const context = { ...makeContext(runtime, event, { record, receivedAt }), stage, ...defined({ clientAddress }) };
   let verified: Verification | undefined;
   try {
     verified = await runPipeline(plugins, context, async () => {});

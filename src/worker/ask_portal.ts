@@ -63,12 +63,9 @@ export async function askBitrix24(options: AskOptions, memberId: string): Promis
 function answerOf({ canRefresh, clock }: AppRuntime, error: Error, { tokens }: PortalRecord): Answer {
   if (error instanceof B24Error && error.isNotInstalled) return { state: "not_installed" };
   if (error instanceof B24Error && error.blockedOn === "payment") return { state: "unpaid" };
-  const isAskable = canAsk(tokens, clock(), canRefresh);
-  const isVerified = tokens?.some(({ isVerified }) => isVerified === true) ?? false;
-  // With a secret, a pair is dropped only if an OAuth host refuses it; one that is not verified is left if it is refused.
-  const isOver = !isAskable || (error instanceof NoCredentialsError && !isVerified);
-  if (isOver) return { state: "no_tokens", isRefused: canRefresh || isAskable };
-  return { state: "none" };
+  // A pair that is not verified stays if an OAuth host refuses it: it may be another portal's.
+  const left = error instanceof NoCredentialsError ? tokens?.filter(({ isVerified }) => isVerified === true) : tokens;
+  return { state: canAsk(left, clock(), canRefresh) ? "none" : "no_tokens" };
 }
 
 /** Returns whether the portal is paid for, if that is claimed; `undefined` if the portal does not say. */

@@ -14,18 +14,18 @@ interface Sweep {
   readonly isDone?: true;
 }
 
-/** Returns a function that raises the next `limit` portals. It does nothing after the last one. */
-export function createDeploySweep(runtime: AppRuntime): (limit: number) => Promise<void> {
+/** Returns a function that raises the next `limit` portals, and resolves to whether no portal is left. */
+export function createDeploySweep(runtime: AppRuntime): (limit: number) => Promise<boolean> {
   const { storage, versions: { deployed: version } } = runtime;
   let isDone = version === undefined;
   return async (limit) => {
-    if (isDone || version === undefined) return;
+    if (isDone || version === undefined) return true;
     const entry = await storage.get<Sweep>(DEPLOY_SWEEP);
     // Another process runs newer code.
-    if (entry !== null && compareVersions(entry.value.version, version) > 0) return;
+    if (entry !== null && compareVersions(entry.value.version, version) > 0) return true;
     const sweep: Sweep = entry?.value.version === version ? entry.value : { version };
-    if (sweep.isDone) isDone = true;
-    else await sweepNext(runtime, entry, sweep, limit);
+    isDone = sweep.isDone === true || await sweepNext(runtime, entry, sweep, limit);
+    return isDone;
   };
 }
 
@@ -34,7 +34,7 @@ async function sweepNext(
   entry: Entry<Sweep> | null,
   { version, after }: Sweep,
   limit: number,
-): Promise<void> {
+): Promise<boolean> {
   const options = after === undefined ? { limit } : { limit, after: portalKey(after) };
   let last: string | undefined;
   for await (const { key } of runtime.storage.list<PortalRecord>(PORTALS, options)) {
@@ -45,4 +45,5 @@ async function sweepNext(
   // If another process has written since, it has raised the same portals.
   await runtime.storage.put(DEPLOY_SWEEP, next, { ifVersion: entry?.version ?? null });
   if (next.isDone) runtime.log.info("deploy sweep finished", { event: "deploy_sweep.finished", version });
+  return next.isDone === true;
 }

@@ -3,10 +3,11 @@ import { type B24Event, wireName } from "../bitrix24/events.ts";
 import { parseStored } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
 import { FormatError, UpgradeError } from "../errors.ts";
+import { createHandlerRun } from "../plugin/handler_run.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext, notify, safeError } from "../plugin/runtime.ts";
 import { applyEvent, isOfEarlierInstallation, mayReinstall, tryApplyEvent } from "../portal/apply_event.ts";
-import { claimState } from "../portal/event_claims.ts";
+import { claimState, withConfirmedVersion } from "../portal/event_claims.ts";
 import { type EventFacts, factsOf } from "../portal/event_facts.ts";
 import { versionInEvent } from "../portal/event_versions.ts";
 import { assertReadable, type Delivery, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
@@ -95,7 +96,7 @@ export async function processDelivery(
     const waits = waitForUpgrades(work);
     if (waits !== undefined) return waits;
     log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
-    await runHandlers(work, event);
+    await runHandlers(work, withConfirmedVersion(event, lease.record(), facts));
     finish(work, event);
     return { result: "handled" };
   } catch (error) {
@@ -193,7 +194,11 @@ async function runHandlers({ runtime, upgrades, lease, waiting }: DeliveryWork, 
     if (runsUpgrades(deliveryId)) await runUpgrades(runtime, upgrades, lease, ctx);
     await flush(handlers.length > 0 || plugins.some(({ around }) => around !== undefined));
     const portal = snapshot(lease.record());
-    for (const handler of handlers) await handler({ ...ctx, portal });
+    const name = { memberId: portal.memberId, event: wireName(event) };
+    for (const { handle, timeoutMs } of handlers) {
+      const { signal, run } = createHandlerRun(runtime, name, ctx.signal, timeoutMs);
+      await run(() => handle({ ...ctx, portal, signal }));
+    }
   });
   lease.signal.throwIfAborted();
 }

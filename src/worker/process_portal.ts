@@ -211,7 +211,7 @@ async function processDeliveries(
   const outcomes = new Map<string, Outcome>();
   const upgradeOutcomes: Outcome[] = [];
   tally.begin(isWhole === true);
-  const process = async (waiting: WaitingDelivery, event?: B24Event): Promise<void> => {
+  const workOn = async (waiting: WaitingDelivery, event?: B24Event): Promise<void> => {
     const outcome = await processDelivery(runtime, upgrades, lease, waiting, event);
     outcomes.set(waiting.id, outcome);
     if (outcome.result !== "handled") tally.add(waiting);
@@ -223,9 +223,9 @@ async function processDeliveries(
   for await (const waiting of listInbox(runtime.storage, lease.record(), isWhole)) {
     // Handlers expect the portal on its target: a missed update comes before them.
     if (!runsUpgrades(waiting.id) && !areUpgradesAttempted() && isDue(actionOf(options, lease))) {
-      await process(enqueueMissedUpdate(runtime, lease));
+      await workOn(enqueueMissedUpdate(runtime, lease));
     }
-    await process(waiting, waiting.id === accepted?.id ? accepted.event : undefined);
+    await workOn(waiting, waiting.id === accepted?.id ? accepted.event : undefined);
   }
   return { outcomes, areUpgradesAttempted };
 }

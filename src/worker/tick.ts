@@ -1,6 +1,7 @@
 /** The tick: finds the portals that are due, and has the worker process them. */
 import { MAX_TIMER_MS } from "../async/time.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { entryTime, listDue, type ScheduleEntry } from "../portal/schedule.ts";
@@ -18,13 +19,13 @@ export interface TickOptions {
    */
   readonly limit?: number;
   /**
-   * Maximum number of portals at a time. Minimum: 1.
+   * Maximum number of portals that the tick processes at a time, within the `concurrency` of the app. Minimum: 1.
    *
-   * @default 8
+   * @default the `concurrency` of the app
    */
   readonly concurrency?: number;
   /**
-   * Milliseconds after which the tick starts no further portal. Minimum: 0.
+   * Milliseconds after which the tick starts no further portal, and resolves, whatever it has started goes on. Minimum: 0.
    *
    * @default 30000
    */
@@ -42,74 +43,140 @@ export interface TickReport {
 /** Age (ms) at which a schedule entry without a portal record counts as orphaned and is deleted. */
 const ORPHANED_MS = 60 * 60 * 1000;
 
-/**
- * A tick. `awaitsVerification`: it also waits, within its budget, until the events that are due are verified and their
- * work is done. Ticks in the background do not: a silent OAuth host must not delay the portals that are due.
- */
-export type Tick = (
-  options?: TickOptions,
-  how?: { readonly awaitsVerification?: boolean },
-) => Promise<TickReport>;
+/** Finds the portals that are due. Any number of processes may do so over one storage. */
+export interface Ticker {
+  /** `app.tick`: also waits, within its budget, for events that are due to be verified. */
+  readonly tick: (options?: TickOptions) => Promise<TickReport>;
+  /**
+   * A tick in the background: passes everything that is due to the worker, however much it is, as fast as the worker takes
+   * it. Resolves once all of it is passed, whenever its work ends.
+   */
+  readonly tickInBackground: () => Promise<void>;
+  /** Ends ticks in the background. */
+  readonly stop: () => void;
+}
 
-/** Returns `app.tick`. Any number of processes may tick over one storage. */
+/** Time (ms) that `tickFinished` waits for the work of a tick in the background. */
+const BACKGROUND_REPORT_MS = 30_000;
+
+/** Number of portals that a deploy sweep raises before those that are due have their turn. */
+const SWEEP_PAGE = 100;
+
+/** Returns the ticker of an app. */
 export function createTicker(
   runtime: AppRuntime,
   worker: Worker,
   verifier: Pick<Verifier, "tick" | "settled">,
-): Tick {
-  const { storage, clock, time, log } = runtime;
+): Ticker {
+  const { time, log } = runtime;
   const sweep = createDeploySweep(runtime);
+  let isStopped = false;
 
-  return async ({ limit = 100, concurrency = 8, budgetMs = 30_000 } = {}, { awaitsVerification = false } = {}) => {
-    assertOptions({ limit, concurrency, budgetMs });
-    const endAt = time.monotonic() + budgetMs;
-    await sweep(limit);
-    // Not awaited: the list may be long in a flood, and what is wrong with it must not keep portals from their work.
-    const verifying = verifier.tick().catch((err) =>
+  // A list that cannot be read must not keep portals from their work.
+  const verify = (): Promise<void> =>
+    verifier.tick().catch((err) =>
       log.error("failed to look for events that wait for verification", { event: "verification.tick_failed", err })
     );
-    if (awaitsVerification) {
-      const settled = verifying.then(() => verifier.settled());
-      await settlesWithin(time, settled, Math.min(budgetMs, MAX_TIMER_MS));
-    }
-    const entries = listDue(storage, clock());
-    const seen = new Set<string>();
-    let started = 0;
-    let handled = 0;
-    let failed = 0;
 
-    async function next(): Promise<ScheduleEntry | undefined> {
-      while (started < limit && time.monotonic() < endAt) {
-        const { done, value } = await entries.next();
-        if (done) return undefined;
-        if (seen.has(value.memberId) || worker.isProcessing(value.memberId)) continue;
-        seen.add(value.memberId);
-        started++;
-        return value;
-      }
-      return undefined;
-    }
-
-    async function processEntries(): Promise<void> {
-      for (let entry = await next(); entry !== undefined; entry = await next()) {
-        const { memberId } = entry;
-        const processed = await worker.process(memberId, entry.due);
-        handled += processed.handled;
-        failed += processed.failed;
-        // Does not count: a portal that another process holds, or newer code has written, must not displace others.
-        if (processed.released === undefined && processed.failed === 0) started--;
-        try {
-          await deleteStale(runtime, entry, processed.released);
-        } catch (err) {
-          log.warn("failed to delete a schedule entry", { event: "schedule.cleanup_failed", memberId, err });
-        }
-      }
-    }
-
-    await Promise.all(Array.from({ length: concurrency }, processEntries));
-    log.debug("tick finished", { event: "tick.finished", portals: seen.size, handled, failed });
+  function report(round: Round): TickReport {
+    const { handled, failed, portals } = round.counts();
+    log.debug("tick finished", { event: "tick.finished", portals, handled, failed });
     notify(runtime, "tickFinished", { handled, failed });
     return { handled, failed };
+  }
+
+  return {
+    tick: async (options = {}) => {
+      checkOptions("cannot tick", options, OPTION_RULES);
+      const { limit = 100, concurrency = limit, budgetMs = 30_000 } = options;
+      const endAt = time.monotonic() + budgetMs;
+      const round = createRound(runtime, worker, { limit, concurrency, isOver: () => time.monotonic() >= endAt });
+      const work = async (): Promise<void> => {
+        await sweep(limit);
+        await Promise.all([verify().then(() => verifier.settled()), round.passDue().then(() => round.ended())]);
+      };
+      await settlesWithin(time, work(), Math.min(budgetMs, MAX_TIMER_MS));
+      return report(round);
+    },
+    tickInBackground: async () => {
+      // Not awaited: a silent OAuth host must not delay the portals that are due.
+      void verify();
+      const round = createRound(runtime, worker, { limit: Infinity, concurrency: Infinity, isOver: () => isStopped });
+      let isSwept: boolean;
+      do {
+        isSwept = await sweep(SWEEP_PAGE);
+        await round.passDue();
+      } while (!isSwept && !isStopped);
+      void settlesWithin(time, round.ended(), BACKGROUND_REPORT_MS).then(() => report(round));
+    },
+    stop: () => {
+      isStopped = true;
+    },
+  };
+}
+
+interface RoundOptions extends Required<Pick<TickOptions, "limit" | "concurrency">> {
+  /** Returns whether no further portal is started. */
+  readonly isOver: () => boolean;
+}
+
+/** The portals that one tick has passed to the worker. */
+interface Round {
+  /** Passes the portals that are due to the worker. Resolves when there is no other, or the round is over. */
+  readonly passDue: () => Promise<void>;
+  /** Resolves when the work of all passed portals has ended. */
+  readonly ended: () => Promise<void>;
+  /** Returns the counts so far. */
+  readonly counts: () => TickReport & { readonly portals: number };
+}
+
+function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, isOver }: RoundOptions): Round {
+  const { storage, clock, log } = runtime;
+  const running = new Set<Promise<void>>();
+  let portals = 0;
+  let started = 0;
+  let handled = 0;
+  let failed = 0;
+
+  async function processEntry(entry: ScheduleEntry): Promise<void> {
+    const { memberId } = entry;
+    const processed = await worker.process(memberId, entry.due);
+    handled += processed.handled;
+    failed += processed.failed;
+    // Does not count: a portal that another process holds, or newer code has written, must not displace others.
+    if (processed.released === undefined && processed.failed === 0) started--;
+    try {
+      await deleteStale(runtime, entry, processed.released);
+    } catch (err) {
+      log.warn("failed to delete a schedule entry", { event: "schedule.cleanup_failed", memberId, err });
+    }
+  }
+
+  function start(entry: ScheduleEntry): void {
+    portals++;
+    started++;
+    const work: Promise<void> = processEntry(entry).then(() => void running.delete(work));
+    running.add(work);
+  }
+
+  return {
+    passDue: async () => {
+      const seen = new Set<string>();
+      for await (const entry of listDue(storage, clock())) {
+        while (running.size > 0 && (started >= limit || running.size >= concurrency) && !isOver()) {
+          await Promise.race(running);
+        }
+        await worker.room();
+        if (isOver() || started >= limit) return;
+        if (seen.has(entry.memberId) || worker.isProcessing(entry.memberId)) continue;
+        seen.add(entry.memberId);
+        start(entry);
+      }
+    },
+    ended: async () => {
+      while (running.size > 0) await Promise.all(running);
+    },
+    counts: () => ({ handled, failed, portals }),
   };
 }
 
@@ -126,22 +193,23 @@ async function deleteStale(
   }
 }
 
-function assertOptions({ limit, concurrency, budgetMs }: Required<TickOptions>): void {
-  for (const [name, value] of Object.entries({ limit, concurrency })) {
-    if (Number.isInteger(value) && value > 0) continue;
-    throw new TypeError(`cannot tick with ${name} ${value}, wanted a whole number from 1`);
-  }
-  if (!(budgetMs >= 0)) throw new TypeError(`cannot tick with budgetMs ${budgetMs}, wanted a number from 0`);
-}
+const OPTION_RULES: OptionRules<TickOptions> = {
+  limit: option.number({ min: 1, isWhole: true }),
+  concurrency: option.number({ min: 1, isWhole: true }),
+  budgetMs: option.number({ min: 0, max: Infinity }),
+};
 
-/** Ticks every `ms` milliseconds, but never while a tick is running. Does not keep the process alive. */
+/**
+ * Ticks every `ms` milliseconds until the returned function is called, but never while a tick is running. Does not keep the
+ * process alive.
+ */
 export function tickEvery(
   { time, log }: Pick<AppRuntime, "time" | "log">,
   ms: number,
   tick: () => Promise<unknown>,
-): { readonly stop: () => void } {
+): () => void {
   let isTicking = false;
-  let stop = (): void => {};
+  let cancel = (): void => {};
 
   async function tickOnce(): Promise<void> {
     if (isTicking) return;
@@ -156,7 +224,7 @@ export function tickEvery(
   }
 
   function arm(): void {
-    stop = time.setTimer(
+    cancel = time.setTimer(
       () => {
         arm();
         void tickOnce();
@@ -166,5 +234,5 @@ export function tickEvery(
     );
   }
   arm();
-  return { stop: () => stop() };
+  return () => cancel();
 }

@@ -23,6 +23,8 @@ export interface UpgradeStatus {
   readonly progress?: RunProgress;
   /** Why the portal is blocked or parked, for operators, without tokens. */
   readonly message?: string;
+  /** An update of the app is blocked or parked, and not its installation: the portal has the data of an earlier version. */
+  readonly isUpdate?: true;
 }
 
 /** Returns the status of a portal. */
@@ -33,14 +35,16 @@ export async function upgradeStatus(
 ): Promise<UpgradeStatus> {
   const { blocked, failure, run } = record;
   if (record.status === "uninstalled") return { state: "blocked", message: "the app was removed from the portal" };
-  if (blocked !== undefined) return { state: "blocked", message: blocked.message };
+  const { version, target } = record;
+  const isUpdate = version !== undefined && version !== target ? { isUpdate: true as const } : {};
+  if (blocked !== undefined) return { state: "blocked", message: blocked.message, ...isUpdate };
   const upgrading: UpgradeStatus = { state: "upgrading", ...defined({ progress: run?.progress }) };
   const next = nextAction(record, upgrades, runtime.clock(), runtime.versions.latest);
   switch (next.action) {
     case "parked":
-      return { state: "parked", ...defined({ message: failure?.message }) };
+      return { state: "parked", ...defined({ message: failure?.message }), ...isUpdate };
     case "block":
-      return { state: "blocked", message: next.message };
+      return { state: "blocked", message: next.message, ...isUpdate };
     case "none":
       return await inboxStatus(runtime, record) ?? { state: "current" };
     default:
@@ -54,7 +58,10 @@ async function inboxStatus(runtime: AppRuntime, record: PortalRecord): Promise<U
   for await (const { id, delivery } of listInbox(runtime.storage, record)) {
     const { attempts, retryAt, error } = delivery;
     if (!runsUpgrades(id) || isOnlyClaimed(runtime, record, delivery)) continue;
-    if (attempts > 0 && retryAt === undefined) return { state: "parked", ...defined({ message: error }) };
+    if (attempts > 0 && retryAt === undefined) {
+      const isUpdate = id.startsWith("ONAPPUPDATE:") ? { isUpdate: true as const } : {};
+      return { state: "parked", ...defined({ message: error }), ...isUpdate };
+    }
     status = { state: "upgrading" };
   }
   return status;

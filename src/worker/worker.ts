@@ -1,24 +1,32 @@
-/** The worker of this process: processes each portal at most once at a time, and queues deliveries that arrive meanwhile. */
+/** The worker of this process: processes each portal at most once at a time, and a limited number of portals at a time. */
+import { linkedSignal } from "../async/abortable.ts";
 import { coalesce } from "../async/coalesce.ts";
 import { delay } from "../async/time.ts";
 import { defined } from "../defined.ts";
 import type { AcceptedDelivery } from "../portal/inbox.ts";
+import { entryTime } from "../portal/schedule.ts";
 import type { WorkResult } from "./process_delivery.ts";
-import { type ProcessedPortal, processPortal, type Settle, type WorkerOptions } from "./process_portal.ts";
+import { type Cause, type ProcessedPortal, processPortal, type Settle, type WorkerOptions } from "./process_portal.ts";
+import { releaseUnfinished } from "./release.ts";
+import { createTurns, type TakenTurn, type TurnKind } from "./turns.ts";
 
-/** Processes portals in this process. */
+/** Processes portals in this process. Those beyond its limit wait; the schedule has them too, so a crash loses none. */
 export interface Worker {
   /** Does the work of a delivery, and all other work of its portal. */
   readonly work: (accepted: AcceptedDelivery) => Work;
   /** Returns whether the work of a delivery of this portal would begin at once. */
   readonly hasRoom: (memberId: string) => boolean;
   /**
-   * Does all work of a portal. If the portal is being processed, returns that result. Never rejects. `due`: the schedule
-   * entry that was found, if any.
+   * Does all work of a portal. If the portal is being processed, or waits for a slot, returns that result. Never rejects.
+   * `due`: the schedule entry that was found, if any.
    */
   readonly process: (memberId: string, due?: string) => Promise<ProcessedPortal>;
-  /** Returns whether this process is processing the portal. */
+  /** Returns whether this process is processing the portal, or the portal waits for a slot here. */
   readonly isProcessing: (memberId: string) => boolean;
+  /** Resolves once few enough portals wait for a slot that more may be passed to `process`. */
+  readonly room: () => Promise<void>;
+  /** Lets no portal wait for a slot any longer: those stay in the schedule. */
+  readonly stop: () => void;
   /** Resolves when this process is processing no portal. */
   readonly idle: () => Promise<void>;
 }
@@ -31,71 +39,117 @@ export interface Work {
   readonly end: Promise<void>;
 }
 
-/** The queue of a portal that is being processed. */
+/** A portal that is being processed, or waits for a slot. It holds no event: thousands may wait. */
 interface PortalQueue {
-  /** Deliveries that were accepted after the last pass over the inbox began, by id. */
-  readonly pending: Map<string, AcceptedDelivery>;
+  /** Ids of deliveries that were accepted after the last pass over the inbox began. */
+  readonly pending: Set<string>;
   /** Callers that wait for the result of a delivery, by its id. */
   readonly waiters: Map<string, ((result: WorkResult) => void)[]>;
+  /** The delivery with which this process has taken the lease of the portal, or one that is processed at once. */
+  accepted: AcceptedDelivery | undefined;
   readonly done: Promise<ProcessedPortal>;
 }
 
-/** Returns the worker of an app. */
-export function createWorker(options: WorkerOptions): Worker {
-  const { time } = options.runtime;
+/** Returns the worker of an app. `concurrency`: the maximum number of portals at a time. */
+export function createWorker(options: WorkerOptions & { readonly concurrency: number }): Worker {
+  const { runtime } = options;
+  const { time } = runtime;
+  const turns = createTurns(time, options.concurrency);
   const queues = new Map<string, PortalQueue>();
   const pauses = new Map<string, Promise<void>>();
 
   /** With a storage in memory, the work would otherwise end before the answer is sent. All portals share one timer. */
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(time, 0));
 
-  function start(memberId: string, due?: string): PortalQueue {
-    const pending: PortalQueue["pending"] = new Map();
-    const waiters: PortalQueue["waiters"] = new Map();
+  function start(memberId: string, { accepted, due }: Cause): PortalQueue {
+    const begun: Omit<PortalQueue, "done"> = { pending: new Set(), waiters: new Map(), accepted };
+    const queue = Object.assign(begun, { done: run(memberId, begun, due) });
+    queues.set(memberId, queue);
+    return queue;
+  }
+
+  async function run(
+    memberId: string,
+    queue: Omit<PortalQueue, "done">,
+    due: string | undefined,
+  ): Promise<ProcessedPortal> {
+    const { pending, waiters } = queue;
     const settle: Settle = (deliveryId, result) => {
       pending.delete(deliveryId);
       for (const resolve of waiters.get(deliveryId) ?? []) resolve(result);
       waiters.delete(deliveryId);
     };
-    const done = afterAnswers().then(async () => {
-      let total: ProcessedPortal = { handled: 0, failed: 0 };
-      try {
-        do {
-          const awaited = [...waiters.keys()];
-          const arrived = [...pending.values()];
-          pending.clear();
-          const first = arrived.find(({ lease }) => lease !== undefined) ?? arrived[0];
-          const processed = await processPortal(options, memberId, defined({ accepted: first, due }), settle);
-          const handled = total.handled + processed.handled;
-          total = { ...processed, handled, failed: total.failed + processed.failed };
-          for (const deliveryId of awaited) settle(deliveryId, "deferred");
-        } while (pending.size > 0);
-        return total;
-      } finally {
-        // In the same turn as the last look at `pending`: nothing may be added to a queue that has ended.
-        queues.delete(memberId);
+    let total: ProcessedPortal = { handled: 0, failed: 0 };
+    try {
+      let turn = await turns.take("fresh");
+      await afterAnswers();
+      while (turn !== undefined) {
+        const awaited = [...waiters.keys()];
+        pending.clear();
+        const { accepted } = queue;
+        // While the portal waits again, it holds no event.
+        queue.accepted = undefined;
+        const processed = await processInTurn(options, turn, memberId, defined({ accepted, due }), settle);
+        const handled = total.handled + processed.handled;
+        total = { ...processed, handled, failed: total.failed + processed.failed };
+        for (const deliveryId of awaited) settle(deliveryId, "deferred");
+        const next = nextKind(turn, processed, runtime.clock());
+        if (pending.size === 0 && next === undefined) break;
+        turn = await turns.take(next ?? "fresh");
       }
-    });
-    const queue = { pending, waiters, done };
-    queues.set(memberId, queue);
-    return queue;
+      return total;
+    } finally {
+      // In the same turn of the event loop as the last look at `pending`: nothing may be added to a queue that has ended.
+      queues.delete(memberId);
+      for (const deliveryId of waiters.keys()) settle(deliveryId, "deferred");
+      const lease = queue.accepted?.lease;
+      // It got no turn, because the app closes.
+      if (lease !== undefined) await releaseUnfinished(runtime, lease).catch(() => {}).finally(lease.stop);
+    }
   }
 
   return {
     work: (accepted) => {
-      const { id: deliveryId, record: { memberId } } = accepted;
-      const queue = queues.get(memberId) ?? start(memberId);
-      queue.pending.set(deliveryId, accepted);
+      const { id: deliveryId, record: { memberId }, lease } = accepted;
+      const isFirst = lease !== undefined || turns.isFree();
+      const queue = queues.get(memberId) ?? start(memberId, {});
+      queue.pending.add(deliveryId);
+      if (isFirst && queue.accepted?.lease === undefined) queue.accepted = accepted;
       const result = new Promise<WorkResult>((resolve) => {
         queue.waiters.set(deliveryId, [...queue.waiters.get(deliveryId) ?? [], resolve]);
       });
       return { result, end: queue.done.then(() => {}) };
     },
-    hasRoom: (memberId) => !queues.has(memberId),
-    process: (memberId, due) => (queues.get(memberId) ?? start(memberId, due)).done,
+    hasRoom: (memberId) => !queues.has(memberId) && turns.isFree(),
+    process: (memberId, due) => (queues.get(memberId) ?? start(memberId, defined({ due }))).done,
     isProcessing: (memberId) => queues.has(memberId),
+    room: turns.room,
+    stop: turns.close,
     idle: async () => {
       while (queues.size > 0) await Promise.all(Array.from(queues.values(), ({ done }) => done));
     },
   };
+}
+
+async function processInTurn(
+  options: WorkerOptions,
+  turn: TakenTurn,
+  memberId: string,
+  cause: Cause,
+  settle: Settle,
+): Promise<ProcessedPortal> {
+  const { runtime } = options;
+  const { signal, unlink } = linkedSignal(runtime.signal);
+  try {
+    return await processPortal({ ...options, runtime: { ...runtime, signal, turn } }, memberId, cause, settle);
+  } finally {
+    unlink();
+    turn.end();
+  }
+}
+
+/** Returns the kind of the portal's next turn, if its run was suspended for other portals and is due. */
+function nextKind(turn: TakenTurn, { released }: ProcessedPortal, now: number): TurnKind | undefined {
+  const isDue = released?.due !== undefined && entryTime(released.due) <= now;
+  return isDue ? turn.next() : undefined;
 }

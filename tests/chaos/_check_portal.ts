@@ -6,6 +6,7 @@ import { checkEffects, type Circumstances, type Recorded } from "./_check_effect
 import type { PlannedEvent } from "./_plan.ts";
 import { STEPS } from "./_upgrades.ts";
 import type { Effect, EffectsLog } from "./_effects_log.ts";
+import { waitingDeliveries } from "../support/waiting.ts";
 
 /** The events of one portal, and their acknowledgments. */
 export interface Sent {
@@ -25,8 +26,6 @@ interface StoredPortal {
   readonly due?: number;
   readonly run?: object;
   readonly failure?: object;
-  readonly inbox?: readonly { readonly id: string }[];
-  readonly handled?: readonly string[];
 }
 
 type Applied = Awaited<ReturnType<typeof appliedUpgrades>>;
@@ -39,16 +38,17 @@ export async function unfinishedWork(storage: Storage, sent: readonly Sent[]): P
     for (const { ts } of acknowledgedAt.keys()) acknowledged.add(`${memberId} ${ts}`);
     const entry = await storage.get<StoredPortal>(["portal", memberId]);
     if (entry === null) continue;
-    const { domain, version, target, run, due, failure, inbox = [], handled = [] } = entry.value;
-    const stored = await Array.fromAsync(storage.list(["delivery", memberId]), ({ key }) => key.at(-1)!);
-    for (const id of [...inbox.map(({ id }) => id), ...stored]) {
-      // Others are left by processes that were killed before the answer.
-      const isAcknowledged = acknowledged.has(`${memberId} ${id.split(":").at(-1)}`);
-      if (isAcknowledged && !handled.includes(id)) unfinished.push(`in the inbox: ${memberId} ${id}`);
-    }
+    const { domain, version, target, run, due, failure } = entry.value;
     // A purged portal may be due again and again because of an orphaned schedule entry.
     if (domain === "" || (version === target && run === undefined && due === undefined)) continue;
     unfinished.push(`${memberId} is not idle: ${JSON.stringify({ version, target, due, failure })}`);
+  }
+  for (const { memberId } of sent) {
+    for (const { id } of await waitingDeliveries(storage, memberId)) {
+      // Others are left by processes that were killed before the answer.
+      const isAcknowledged = acknowledged.has(`${memberId} ${id.split(":").at(-1)!.split("~")[0]}`);
+      if (isAcknowledged) unfinished.push(`in the inbox: ${memberId} ${id}`);
+    }
   }
   return unfinished;
 }

@@ -8,6 +8,7 @@ import type { Key, Storage } from "@b24/onappupdate/storage";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { backgroundWork, CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID, post, quietLogger } from "../support/app.ts";
 import { root } from "../support/process.ts";
+import { withoutWrite } from "../support/without_write.ts";
 
 /** The values of each column that is a condition. */
 const CONDITIONS = {
@@ -153,7 +154,7 @@ function appOf(world: World, storage: Storage): RunningApp {
   const { platform, settled } = backgroundWork();
   const app = createApp({
     storage: {
-      ...storage,
+      ...withoutWrite(storage),
       put: (key, value, options) => {
         const { claims = {} } = key[0] === "portal" ? value as unknown as StoredPortal : {};
         hasClaimed ||= Object.values(claims).some((claim) => claim.settled === undefined && !claim.droppedAt);

@@ -17,6 +17,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "OnAppUpdateError",
     "RetryAfterError",
     "Secret",
+    "checkOptions",
     "coerced",
     "consoleLogger",
     "createApp",
@@ -25,9 +26,11 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "encrypted",
     "mapped",
     "memoryStorage",
+    "option",
     "parseEvent",
     "readAnswer",
     "redact",
+    "verificationRules",
   ],
   "./application-token": [
     "applicationToken",
@@ -76,6 +79,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ],
   "./rest": [
     "rest",
+    "resultOf",
   ],
   "./storage": [
     "Secret",

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { type App, OnAppUpdateError } from "@b24/onappupdate";
 import { MEMBER_ID, post } from "../support/app.ts";
-import { forgedEvent, stolenEvent } from "./_forged.ts";
+import { MAX_OF_KIND } from "../../src/portal/waiting.ts";
+import { claimingEvent, forgedEvent, stolenEvent } from "./_forged.ts";
 import type { Processes } from "./_processes.ts";
 import { DAY, HOUR, LATEST, MINUTE, noteTruth, type PendingEvent, SECOND, USER, type World } from "./_world.ts";
 
@@ -150,7 +151,7 @@ async function deliverNext(world: World, processes: Processes): Promise<void> {
 
 export async function deliver(world: World, processes: Processes, event: PendingEvent): Promise<void> {
   const { time, log, pending, accepted } = world;
-  if (event.name.startsWith("forged ONAPPUNINSTALL  with the")) world.truth.wasRemovalForged = true;
+  if (event.name.startsWith("forged ONAPPUNINSTALL with the")) world.truth.wasRemovalForged = true;
   const { status, body } = await world.drive(processes.any().app.fetch(post(event.body)));
   await body?.cancel();
   log.push(`  ${event.name}: ${status}`);
@@ -168,7 +169,17 @@ export async function deliver(world: World, processes: Processes, event: Pending
 }
 
 async function forge(world: World, processes: Processes): Promise<void> {
-  const event = world.random() < 0.3 ? stolenEvent(world) : undefined;
+  const { random, storage } = world;
+  if (random() < 0.05) {
+    const name = world.pick(["ONAPPUPDATE", "ONAPPINSTALL", "ONAPPUNINSTALL", "ONAPPPAYMENT"]);
+    for (let i = 0; i < 2 * MAX_OF_KIND; i++) await deliver(world, processes, claimingEvent(world, name, i));
+    const waiting = await Array.fromAsync(storage.list(["inbox"]), ({ key }) => key.at(-1)!);
+    const ofKind = waiting.filter((id) => id.startsWith(`${name}:`)).length;
+    // A missed update, or a delivery that a crash kept from being counted.
+    assert(ofKind <= MAX_OF_KIND + 5, `${ofKind} deliveries of ${name} wait`);
+    return;
+  }
+  const event = random() < 0.3 ? stolenEvent(world) : undefined;
   await deliver(world, processes, event ?? forgedEvent(world));
 }
 

@@ -28,9 +28,20 @@ export function forgedEvent(world: World): PendingEvent {
       : {}),
   });
   const described =
-    `forged ${name} ${data["VERSION"] ?? ""} with ${knowsToken ? "the" : "another"} application_token, ` +
+    `forged ${name} with ${knowsToken ? "the" : "another"} application_token, ${data["VERSION"] ?? "no"} version, ` +
     `${whose} access token${isFuture ? ", far in the future" : ""}`;
   return { body, name: described, isForged: true };
+}
+
+/** Returns one of many events of a kind by which a user claims something, each with another `ts` and token pair. */
+export function claimingEvent({ portal, time }: World, name: string, number: number): PendingEvent {
+  const payment = { CODE: "app", STATUS: "S", PAYMENT_EXPIRED: "Y", DAYS: "0" };
+  const data = { VERSION: String(900 + number), CLEAN: "1", ...(name === "ONAPPPAYMENT" ? payment : {}) };
+  const body = portal.forge(name, data, {
+    ts: Math.floor(time.now() / 1000) - number,
+    tokens: { accessToken: `made-up-${number}-${"0123456789abcdef".repeat(2)}` },
+  });
+  return { body, name: `forged ${name} with the application_token, number ${number}`, isForged: true };
 }
 
 /** Returns a copy of an event that waits for its delivery, posted first by somebody who has no access token of the portal. */

@@ -12,6 +12,7 @@ import { act, deliver, finish, open, operate, pay } from "./_actions.ts";
 import { type Processes, startProcesses } from "./_processes.ts";
 import type { Truth } from "./_invariants.ts";
 import { createWorld, DAY, HOUR, MINUTE, SECOND, type World } from "./_world.ts";
+import { waitingDeliveries } from "../support/waiting.ts";
 
 /** The result of a history. */
 export interface HistoryResult {
@@ -121,11 +122,8 @@ async function assertFinalState(world: World, app: App): Promise<void> {
   const { truth, storage, time, accepted, seen, character } = world;
   const record = await world.record();
   const isInstalled = record?.status === "installed";
-  // Without the event, a check finds that the app is gone, and nothing is removed.
-  // Without a token, nobody can be asked.
-  const isFound = record?.blocked?.on === "installation" || record?.tokens === undefined || !character.hasSecret;
-  const isGone = isRemovalMissed(truth) && !truth.isInstalled && isFound;
-  assert(isInstalled === truth.isInstalled || isGone, `saw ${record?.status}, blocked on ${record?.blocked?.on}`);
+  assert(isInstalled || !truth.isInstalled, `saw ${record?.status}, Bitrix24 has the app installed`);
+  if (isInstalled && !truth.isInstalled) await assertShown(world, app, record);
   assert.equal(record?.lease, undefined);
   const due = await Array.fromAsync(listDue(storage, Infinity), (entry) => entry.due);
   assert(
@@ -147,10 +145,23 @@ async function assertFinalState(world: World, app: App): Promise<void> {
   } else if (!isInstalled) await assertNoTokens(world);
   // A portal whose removal was missed may have work that waits for the app.
   if (isInstalled !== truth.isInstalled) return;
-  const inbox = await Array.fromAsync(storage.list(["inbox"]), ({ key }) => key.at(-1)!);
+  const inbox = (await waitingDeliveries(storage, record.memberId)).map(({ id }) => id);
   assert.deepEqual(inbox.filter((id) => !waitsForToken(record, id)), [], "the inbox is empty");
   const status = truth.isInstalled ? "current" : "uninstalled";
   assert.deepEqual((await app.admin.counts()).map(({ status, count }) => [status, count]), [[status, 1]]);
+}
+
+/**
+ * Asserts that a removal without effect is shown to the operator: its event was refused or contradicted, and nobody could be
+ * asked afterwards.
+ */
+async function assertShown({ truth, character }: World, app: App, { claims }: PortalRecord): Promise<void> {
+  const codes = (await app.check(MEMBER_ID)).problems.map(({ code }) => code);
+  // The app is gone, or no token works.
+  const noContact = character.hasSecret ? ["installation", "authorization"] : ["installation", "configuration"];
+  assert(codes.some((code) => noContact.includes(code)), `the removal is not shown: ${codes.join() || "no problems"}`);
+  const isUnconfirmed = claims?.removal?.settled?.as === "dropped" && codes.includes("unconfirmed");
+  assert(isRemovalMissed(truth) || (truth.wasRemovalForged && isUnconfirmed), "the removal has no effect");
 }
 
 /** Events with each kind of claim. */

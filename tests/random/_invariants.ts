@@ -57,7 +57,10 @@ export function violationsOf(record: PortalRecord, truth: Truth, removals: numbe
  * Returns whether the app takes a contact for a new installation: a removal was forged, and waits for Bitrix24 or was
  * believed, and meanwhile the portal's application_token has changed in an update that the app has not seen.
  */
-export function isMistaken(before: PortalRecord, record: PortalRecord, { wasRemovalForged }: Truth): boolean {
+export function isMistaken(before: PortalRecord, record: PortalRecord, truth: Truth): boolean {
+  const { wasRemovalForged, installations, mistakenInstallations } = truth;
+  // Each installation that there was is counted as it is.
+  if (record.generation <= installations + mistakenInstallations) return false;
   const { claims, applicationToken, removalBelievedAt } = before;
   const isOpen = claims?.removal !== undefined && claims.removal.settled === undefined;
   const isAnew = record.status === "installed" && record.generation === before.generation + 1;

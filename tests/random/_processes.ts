@@ -93,6 +93,7 @@ function startProcess(
     get: async (...args) => (assertAlive(), await inner.get(...args)),
     put: (...args) => write(() => inner.put(...args)),
     delete: (...args) => write(() => inner.delete(...args)),
+    ...(inner.write === undefined ? {} : { write: (...args) => write(() => inner.write!(...args)) }),
     close: () => Promise.resolve(),
   };
   const names = Array.from({ length: code.versions }, (_, i) => [`${i + 1}`, `${i + 1}.0.0`]);
@@ -116,7 +117,10 @@ function startProcess(
   app.on("ONCRMDEALADD", ({ event }) => {
     mayFail(world, "deal");
     seen.add(String(event.data.extra["ID"]));
-  }).on(["ONAPPINSTALL", "ONAPPUPDATE"], ({ event }) => mayFail(world, event.name)).on(
+  }).on(["ONAPPINSTALL", "ONAPPUPDATE"], ({ event: { name, data } }) => {
+    if (!truth.versions.has(data.version.split(".")[0]!)) violations.push(`a handler saw version ${data.version}`);
+    mayFail(world, name);
+  }).on(
     "ONAPPUNINSTALL",
     ({ confirmed }) => {
       if (truth.removals === 0 && (confirmed || truth.believedRemovals === 0)) {

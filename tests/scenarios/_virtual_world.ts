@@ -41,6 +41,7 @@ export function virtualWorld(): VirtualWorld {
     ...memory,
     get: (...args) => (operations++, memory.get(...args)),
     put: (...args) => (operations++, memory.put(...args)),
+    write: (...args) => (operations++, memory.write!(...args)),
     delete: (...args) => (operations++, memory.delete(...args)),
     list: (...args) => (operations++, memory.list(...args)),
   };

@@ -1,7 +1,7 @@
 /** Attacks by people who can post to the app: what they know is named in each test. Time is virtual. */
 import assert from "node:assert/strict";
 import { type App, type AppOptions, createApp, memoryStorage } from "@b24/onappupdate";
-import { applicationToken } from "@b24/onappupdate/application-token";
+import { applicationToken, type ApplicationTokenOptions } from "@b24/onappupdate/application-token";
 import { type HasB24, rest } from "@b24/onappupdate/rest";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, post, quietLogger } from "../support/app.ts";
@@ -19,7 +19,8 @@ interface Attacked {
   readonly bitrix24: FakeBitrix24;
   /** Version 2 is installed. */
   readonly portal: FakePortal;
-  readonly send: (body: string) => Promise<number>;
+  /** Posts a body from an IP address. */
+  readonly send: (body: string, clientAddress?: string) => Promise<number>;
   readonly elapse: (ms: number) => Promise<void>;
   readonly now: () => number;
   /** Names of the events whose handlers ran, and the ids of upgrades, in order. */
@@ -29,7 +30,10 @@ interface Attacked {
   readonly version: (memberId?: string) => Promise<string | undefined>;
 }
 
-async function attacked(options: Partial<AppOptions> = {}): Promise<Attacked> {
+async function attacked(
+  options: Partial<AppOptions> = {},
+  token: ApplicationTokenOptions = {},
+): Promise<Attacked> {
   const time = virtualTime();
   const storage = memoryStorage({ clock: time.now });
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clientSecret: "secret-0123456789", clock: time.now });
@@ -43,7 +47,7 @@ async function attacked(options: Partial<AppOptions> = {}): Promise<Attacked> {
     fetch: bitrix24.fetch,
     logger: quietLogger,
     ...options,
-  }).use(applicationToken()).use(rest({ attempts: 1 }))
+  }).use(applicationToken(token)).use(rest({ attempts: 1 }))
     .on("ONAPPUNINSTALL", ({ event }) => void ran.push(event.data.clean ? "removed, clean" : "removed"))
     .on("ONAPPPAYMENT", () => {
       throw new Error("always fails");
@@ -57,7 +61,8 @@ async function attacked(options: Partial<AppOptions> = {}): Promise<Attacked> {
   portal.data("crm.deal.list", []);
   const made: Attacked = {
     ...{ app, bitrix24, portal, ran, elapse: time.elapse, now: time.now },
-    send: async (body) => (await app.fetch(post(body))).status,
+    send: async (body, clientAddress = "198.51.100.1") =>
+      (await app.fetch(post(body), { remoteAddr: { hostname: clientAddress } })).status,
     stored: async () => {
       const all: unknown[] = [];
       for await (const { key, value } of storage.list([])) all.push([key, value]);
@@ -125,6 +130,33 @@ describe("somebody who knows a portal's member_id", () => {
     for (let i = 0; i < 10_200; i++) assert.equal(await send(ofNobody(forged)), 403);
     await elapse(HOUR);
     assert.equal(await version(), "3.0.0");
+    await app.close();
+  });
+});
+
+describe("somebody who floods the member_id of a portal that installs the app", () => {
+  it("does not displace the installation if it comes from one of trustedAddresses", async () => {
+    const { bitrix24, portal, send, elapse, version, app } = await attacked({}, { trustedAddresses: ["192.0.2.0/24"] });
+    const memberId = memberIdOf(1);
+    const forge = (): string => {
+      const fields = { VERSION: "2" };
+      const forged = portal.forge("ONAPPINSTALL", fields, { applicationToken: UNKNOWN_TOKEN, tokens: madeUp() });
+      return changed(forged, { "auth[member_id]": memberId });
+    };
+    for (let i = 0; i < 40; i++) assert.equal(await send(forge()), 200);
+    assert.equal(await send(bitrix24.portal({ memberId }).install(2), "192.0.2.7"), 200);
+    for (let i = 0; i < 500; i++) assert.equal(await send(forge()), 200);
+    await elapse(SECOND);
+    assert.equal(await version(memberId), "2.0.0");
+    await app.close();
+  });
+
+  it("gains nothing by posting from a trusted address: forged events have no effect", async () => {
+    const { portal, send, elapse, version, app } = await attacked({}, { trustedAddresses: ["192.0.2.0/24"] });
+    const forged = { applicationToken: UNKNOWN_TOKEN, tokens: madeUp() };
+    assert.equal(await send(portal.forge("ONAPPUPDATE", { VERSION: "9" }, forged), "192.0.2.7"), 200);
+    await elapse(HOUR);
+    assert.equal(await version(), "2.0.0");
     await app.close();
   });
 });

@@ -5,6 +5,7 @@ import type { Entry, ListOptions } from "@b24/onappupdate/storage";
 import { serve } from "@b24/onappupdate/node-server";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
+import { deadlineFactor } from "../../scripts/test_run.ts";
 import { backgroundWork, CLIENT_ID, FORM, MEMBER_ID, post, quietLogger, rig, trustAll } from "../support/app.ts";
 import { connectRedis, type RedisLibrary, type RedisServer, startRedis } from "../support/redis.ts";
 import { describe, it } from "../support/test.ts";
@@ -30,6 +31,8 @@ const OUTAGES: Readonly<Record<string, TakeDown>> = {
 };
 
 const PORTALS = 12;
+/** Time limit of a call of the storage, and of a lease: an undisturbed step must not take longer, or it runs again. */
+const LIMIT_MS = 1500 * deadlineFactor();
 
 async function whileRedisIsDown(library: RedisLibrary, takeDown: TakeDown): Promise<void> {
   const server = await startRedis();
@@ -39,9 +42,9 @@ async function whileRedisIsDown(library: RedisLibrary, takeDown: TakeDown): Prom
   const gate = Promise.withResolvers<void>();
   let waiting = 0;
   const app = createApp({
-    storage: redisStorage(client, { timeoutMs: 1500 }),
+    storage: redisStorage(client, { timeoutMs: LIMIT_MS }),
     logger: quietLogger,
-    limits: { leaseMs: 1500 },
+    limits: { leaseMs: LIMIT_MS },
     retry: { maxAttempts: 1000, initialDelayMs: 50, maxDelayMs: 200 },
     tickEveryMs: 100,
     checks: false,

@@ -1,4 +1,5 @@
 /** Operators' actions on a portal. */
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
 import { compareVersions, parseVersion } from "../../version.ts";
@@ -73,19 +74,21 @@ export interface TargetChange {
   readonly reason: string;
 }
 
+const CHANGE_RULES: OptionRules<TargetChange> = {
+  by: option.required(option.text("the operator, for the log")),
+  reason: option.required(option.text("the reason, for the log")),
+};
+
 /** Sets the target of a portal; see `Admin.setTarget`. */
 export async function setTarget(
   parts: ActionParts,
   memberId: string,
   version: string,
-  { by, reason }: TargetChange,
+  change: TargetChange,
 ): Promise<void> {
   const { clock, log, versions } = parts.runtime;
-  for (const [name, value] of Object.entries({ by, reason })) {
-    if (typeof value !== "string" || value.trim() === "") {
-      throw new TypeError(`cannot set a target without ${name}, wanted a text for the log`);
-    }
-  }
+  checkOptions("cannot set a target", change, CHANGE_RULES);
+  const { by, reason } = change;
   const target = parseVersion(version);
   const refused = (why: string): OnAppUpdateError =>
     new OnAppUpdateError("invalid_target", `cannot set the target of portal ${memberId} to ${target}: ${why}`);
@@ -165,7 +168,7 @@ function withoutAttempts(record: PortalRecord, { clock, canRefresh }: AppRuntime
   const isKept = blocked?.on === "installation" && canAsk(tokens, now, canRefresh);
   const rest = { ...others, ...(isKept ? { blocked: { ...blocked, nextTryAt: now } } : {}) };
   if (run === undefined) return rest;
-  const { current, wakeAt: _wakeAt, ...kept } = run;
+  const { wakeAt: _wakeAt, underWay, ...kept } = run;
   // An upgrade that is running now continues.
-  return { ...rest, run: { ...kept, ...defined({ current: current && { ...current, starts: 0 } }) } };
+  return { ...rest, run: { ...kept, ...defined({ underWay: underWay && { ...underWay, deathsAlone: 0 } }) } };
 }

@@ -1,4 +1,5 @@
 /** Lists of events that wait for their verification. */
+import { defined } from "../../defined.ts";
 import { listUnverified } from "../../portal/unverified.ts";
 import type { Storage } from "../../storage/storage.ts";
 
@@ -26,12 +27,18 @@ export interface UnverifiedEvents {
 
 /** An event that waits for its verification. */
 export interface UnverifiedEvent {
+  /** Its name as the event says, cut after 200 characters. */
+  readonly name: string;
   /** In milliseconds since 1970. The event is dropped 24 hours later. */
   readonly receivedAt: number;
   /** Length of its body in characters. */
   readonly size: number;
+  /** It came from one of `trustedAddresses`. */
+  readonly isTrusted: boolean;
   /** Number of questions without an answer. */
   readonly attempts: number;
+  /** Message of the last error, without tokens, cut after 200 characters; absent before the first attempt has failed. */
+  readonly error?: string;
   /** When Bitrix24 is asked next, in milliseconds since 1970; in the past if the event waits for its turn. */
   readonly nextTryAt: number;
 }
@@ -44,9 +51,10 @@ export async function listUnverifiedEvents(
   const portals: UnverifiedEvents[] = [];
   for await (const { memberId, isKnown, events } of listUnverified({ storage }, after)) {
     if (portals.length >= limit) break;
-    const shown = events.map(({ receivedAt, size, attempts, nextAt }) => ({
-      ...{ receivedAt, size, attempts },
+    const shown = events.map(({ name, receivedAt, size, isTrusted = false, attempts, nextAt, error }) => ({
+      ...{ name, receivedAt, size, isTrusted, attempts },
       nextTryAt: nextAt,
+      ...defined({ error }),
     }));
     portals.push({ memberId, isKnown, events: shown });
   }

@@ -6,6 +6,15 @@ import type { MethodResult } from "./state.ts";
 /** Maximum number of commands. */
 const MAX_COMMANDS = 50;
 
+/** What the commands so far have answered, by the names under which references find it. */
+interface Answered {
+  readonly result: Map<string, unknown>;
+  readonly error: Map<string, unknown>;
+  readonly total: Map<string, unknown>;
+  readonly next: Map<string, unknown>;
+  readonly time: Map<string, unknown>;
+}
+
 /** Runs the commands of `cmd` in order. Their errors are part of the result. */
 export async function answerBatch(
   params: FakeParams,
@@ -13,12 +22,9 @@ export async function answerBatch(
 ): Promise<MethodResult> {
   const cmd = valueOf(params, "cmd");
   const isHalting = /^(1|true|y)$/i.test(textOf(params, "halt"));
-  const results = new Map<string, unknown>();
-  const parts = {
-    result_error: new Map<string, unknown>(),
-    result_total: new Map<string, unknown>(),
-    result_next: new Map<string, unknown>(),
-    result_time: new Map<string, unknown>(),
+  const answered: Answered = {
+    ...{ result: new Map(), error: new Map(), total: new Map() },
+    ...{ next: new Map(), time: new Map() },
   };
   const commands = Object.entries(isMap(cmd) || Array.isArray(cmd) ? cmd : {});
   for (const [index, [name, written]] of commands.entries()) {
@@ -26,19 +32,26 @@ export async function answerBatch(
       if (index >= MAX_COMMANDS) throw new Refusal("ERROR_BATCH_LENGTH_EXCEEDED");
       const [method, given] = parseCommand(written);
       if (method.toLowerCase() === "batch") throw new Refusal("ERROR_BATCH_METHOD_NOT_ALLOWED");
-      const { result, total, next, time } = await run(method, resolveReferences(given, results) as FakeParams);
-      results.set(name, result);
-      parts.result_time.set(name, time);
-      if (total !== undefined) parts.result_total.set(name, total);
-      if (next !== undefined) parts.result_next.set(name, next);
+      const { result, total, next, time } = await run(method, resolveReferences(given, answered) as FakeParams);
+      answered.result.set(name, result);
+      answered.time.set(name, time);
+      if (total !== undefined) answered.total.set(name, total);
+      if (next !== undefined) answered.next.set(name, next);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      parts.result_error.set(name, error);
+      answered.error.set(name, error);
       if (isHalting) break;
     }
   }
-  const written = Object.entries(parts).map(([part, entries]) => [part, phpMap(entries)]);
-  return { result: { result: phpMap(results), ...Object.fromEntries(written) } };
+  return {
+    result: {
+      result: phpMap(answered.result),
+      result_error: phpMap(answered.error),
+      result_total: phpMap(answered.total),
+      result_next: phpMap(answered.next),
+      result_time: phpMap(answered.time),
+    },
+  };
 }
 
 /** Parses a command: `crm.deal.get?id=1`, or a map with `method` and `params`. */
@@ -49,24 +62,37 @@ function parseCommand(written: unknown): readonly [method: string, params: FakeP
   return mark < 0 ? [text, {}] : [text.slice(0, mark), formParams(text.slice(mark + 1))];
 }
 
-const REFERENCE = /\$result((?:\[[^\]]*\])+)/g;
+/** `$result`, `$next` and so on, with all that follows up to white space, as Bitrix24 reads references. */
+const REFERENCE = /\$(result|error|total|next|time)([^ \t\n\v\f\r]*)/gi;
 
-/** Replaces `$result[name][field]` by the result of the command `name`, or by an empty string if there is none. */
-function resolveReferences(value: unknown, results: ReadonlyMap<string, unknown>): unknown {
-  if (Array.isArray(value)) return value.map((item) => resolveReferences(item, results));
+/**
+ * Replaces references such as `$result[name][field]` as Bitrix24 does. One that leads nowhere is replaced by what the last
+ * key that exists leads to. Inside of a longer string, only strings are inserted, and swallow the characters up to the
+ * next white space.
+ */
+function resolveReferences(value: unknown, answered: Answered): unknown {
+  if (Array.isArray(value)) return value.map((item) => resolveReferences(item, answered));
   if (isMap(value)) {
-    return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, resolveReferences(v, results)]));
+    return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, resolveReferences(v, answered)]));
   }
   if (typeof value !== "string") return value;
-  const whole = /^\$result((?:\[[^\]]*\])+)$/.exec(value);
-  if (whole !== null) return resultAt(whole[1]!, results) ?? "";
-  return value.replaceAll(REFERENCE, (_, path: string) => String(resultAt(path, results) ?? ""));
+  let resolved: unknown = value;
+  for (const [reference, source = "", path = ""] of value.matchAll(REFERENCE)) {
+    const keys = Array.from(path.matchAll(/\[([^\]]+)\]/g), ([, key]) => key!);
+    if (keys.length === 0) continue;
+    const found = source in answered ? valueAt(answered[source as keyof Answered], keys) : null;
+    if (reference === value) resolved = found;
+    else if (typeof found === "string") resolved = String(resolved).replaceAll(reference, () => found);
+  }
+  return resolved;
 }
 
-function resultAt(path: string, results: ReadonlyMap<string, unknown>): unknown {
-  const [name = "", ...keys] = path.slice(1, -1).split("][");
-  return keys.reduce<unknown>(
-    (value, key) => (typeof value === "object" && value !== null ? (value as FakeParams)[key] : undefined),
-    results.get(name),
-  );
+function valueAt(map: ReadonlyMap<string, unknown>, keys: readonly string[]): unknown {
+  let found: unknown = Object.fromEntries(map);
+  for (const key of keys) {
+    const inner = typeof found === "object" && found !== null ? (found as FakeParams)[key] : undefined;
+    if (inner === undefined || inner === null) break;
+    found = inner;
+  }
+  return found;
 }

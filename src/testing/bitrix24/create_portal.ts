@@ -110,6 +110,7 @@ function newPortal(
     lists: new Map(),
     rateLimit,
     bucket: { level: 0, at: 0 },
+    operating: new Map(),
   };
 }
 

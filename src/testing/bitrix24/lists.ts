@@ -37,12 +37,14 @@ function matcher(filter: unknown): (row: Row) => boolean {
   const conditions = Object.entries(isMap(filter) ? filter : {}).map(([key, wanted]) => {
     const [, operator = "", field = ""] = /^([<>=!@]*)(.*)$/.exec(key)!;
     const holds = COMPARISONS[operator];
-    if (holds === undefined || Array.isArray(wanted)) {
+    if (holds === undefined || (Array.isArray(wanted) && ["", "=", "!", "!="].includes(operator))) {
       const all = Array.isArray(wanted) ? wanted : [wanted];
       const isNot = operator.startsWith("!");
       return (row: Row): boolean => all.some((value) => compare(row[field], value) === 0) !== isNot;
     }
-    return (row: Row): boolean => holds(compare(row[field], wanted));
+    // PHP takes a list or map for 1: what a reference of a batch that leads nowhere comes to.
+    const bound = typeof wanted === "object" && wanted !== null ? 1 : wanted;
+    return (row: Row): boolean => holds(compare(row[field], bound));
   });
   return (row) => conditions.every((condition) => condition(row));
 }

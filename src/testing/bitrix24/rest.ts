@@ -2,7 +2,8 @@
 import { answerBatch } from "./batch.ts";
 import { Refusal, refused } from "./errors.ts";
 import { listPage } from "./lists.ts";
-import { isGranted, isoTime, METHODS } from "./methods.ts";
+import { isGranted, METHODS } from "./methods.ts";
+import { checkOperating, timeOf } from "./operating.ts";
 import { type DecodedRequest, type FakeParams, textOf } from "./request.ts";
 import {
   applyFault,
@@ -42,11 +43,14 @@ export async function answerRest(
     if (textOf({ auth }, "auth") === "") throw new Refusal("NO_AUTH_FOUND");
     if (!isHere) throw new Refusal("invalid_token");
     const user = authenticate(world, portal, token);
+    checkOperating(portal, key, started);
     const done = key === "batch"
       ? await answerBatch(params, (name, commandParams) => runCommand(world, portal, user, name, commandParams))
       : await runMethod(world, portal, user, call);
     applyFault(world, "after", { portal, at: "portal", method });
-    return done instanceof Response ? done : Response.json({ ...done, time: timingOf(world, started) });
+    return done instanceof Response
+      ? done
+      : Response.json({ ...done, time: timeOf(portal, key, started, world.now()) });
   };
   try {
     const response = await answer();
@@ -130,11 +134,12 @@ async function runCommand(
   try {
     applyFault(world, "before", { portal, at: "portal", method });
     if (!isKnown(portal, method.toLowerCase())) throw new Refusal("ERROR_METHOD_NOT_FOUND");
+    checkOperating(portal, method, started);
     const done = await runMethod(world, portal, user, call);
     applyFault(world, "after", { portal, at: "portal", method });
     const result = done instanceof Response ? await parseResult(done) : done;
     call.status = 200;
-    return { ...result, time: timingOf(world, started) };
+    return { ...result, time: timeOf(portal, method, started, world.now()) };
   } catch (error) {
     if (error instanceof Refusal) Object.assign(call, { status: 200, error: error.code });
     throw error;
@@ -146,19 +151,4 @@ async function parseResult(response: Response): Promise<MethodResult> {
   const { error, error_description: description, ...answer } = await response.json();
   if (error !== undefined) throw new Refusal(String(error), { description: String(description ?? "") });
   return answer;
-}
-
-/** Returns the duration of a call, and the end of its operating time limit: ten minutes after the call. */
-function timingOf(world: World, started: number): object {
-  const finished = world.now();
-  return {
-    start: started / 1000,
-    finish: finished / 1000,
-    duration: (finished - started) / 1000,
-    processing: 0,
-    date_start: isoTime(started),
-    date_finish: isoTime(finished),
-    operating_reset_at: Math.floor(started / 1000) + 600,
-    operating: 0,
-  };
 }

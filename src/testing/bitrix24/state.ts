@@ -87,6 +87,8 @@ export interface PortalState {
   readonly rateLimit: FakeRateLimit | undefined;
   /** Number of requests in the bucket at a time in milliseconds since 1970. */
   bucket: { level: number; at: number };
+  /** When each method ran and how long, in milliseconds, by name in lower case. */
+  readonly operating: Map<string, readonly { readonly at: number; readonly ms: number }[]>;
 }
 
 /** The state of an installation that `app.info` reports from a time on. */

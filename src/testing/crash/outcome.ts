@@ -28,7 +28,7 @@ export async function outcomeOf(storage: Storage): Promise<Outcome> {
       // Only the ids: after a crash, one run may apply upgrades that took two runs otherwise.
       applied: [...await appliedByRuns(storage, memberId, generation), ...applied].map(({ id }) => id),
       failure: failure === undefined ? undefined : `${failure.upgradeId}: ${failure.message}`,
-      unfinishedEvents: await countDeliveries(storage, memberId, inbox),
+      unfinishedEvents: inbox.filter(hasBody).length + await countDeliveries(storage, memberId),
     });
   }
   return portals;
@@ -43,11 +43,7 @@ interface StoredPortal {
   readonly applied: readonly { readonly id: string }[];
   readonly failure?: { readonly upgradeId: string; readonly message: string };
   readonly lease?: object;
-  readonly inbox?: readonly Delivery[];
-}
-
-interface Delivery {
-  readonly body?: unknown;
+  readonly inbox?: readonly StoredDelivery[];
 }
 
 /** Returns the upgrades that the finished runs of an installation have applied. */
@@ -59,10 +55,19 @@ async function appliedByRuns(storage: Storage, memberId: string, generation: num
   return applied;
 }
 
-async function countDeliveries(storage: Storage, memberId: string, inbox: readonly Delivery[]): Promise<number> {
-  let deliveries = inbox.filter(({ body }) => body !== undefined).length;
-  for await (const { value } of storage.list<Delivery>(["delivery", memberId])) {
-    if (value.body !== undefined) deliveries++;
+/** A missed update has no body: it is no event. */
+interface StoredDelivery {
+  readonly body?: unknown;
+}
+
+function hasBody({ body }: StoredDelivery): boolean {
+  return body !== undefined;
+}
+
+async function countDeliveries(storage: Storage, memberId: string): Promise<number> {
+  let deliveries = 0;
+  for await (const { value } of storage.list<StoredDelivery>(["delivery", memberId])) {
+    if (hasBody(value)) deliveries++;
   }
   return deliveries;
 }

@@ -125,8 +125,7 @@ async function verify({ number, text, needs, verify }: Requirement, options: Sto
     const saw = error instanceof Error ? error.message : String(error);
     throw new Error(`${number} ${text}: ${saw}`, { cause: error });
   } finally {
-    for (const process of processes) process.signal("SIGKILL");
-    await Promise.all(processes.map(({ gone }) => gone));
+    await Promise.all(processes.map(({ kill }) => kill()));
     try {
       await clearFaults(backend);
     } finally {

@@ -138,9 +138,11 @@ export interface WorkerProcess {
   /** Returns the next result; rejects if the task failed or the process has exited. */
   readonly receive: <T>() => Promise<T>;
   /** Sends a signal to the process, unless it has exited. */
-  readonly signal: (name: "SIGSTOP" | "SIGCONT" | "SIGKILL") => void;
-  /** Resolves when the process has exited. */
-  readonly gone: Promise<void>;
+  readonly signal: (name: "SIGSTOP" | "SIGCONT") => void;
+  /** Kills the process, unless it has exited, and resolves when it is gone. */
+  readonly kill: () => Promise<void>;
+  /** Returns the last result that the process has sent, received or not. Undefined if there is none. */
+  readonly lastResult: <T>() => T | undefined;
 }
 
 /** Starts a worker process. */
@@ -151,6 +153,7 @@ export function startWorker({ command, args = [], env = {} }: StorageWorkerComma
   });
   /** Lines that `receive` has not returned yet. */
   const lines: string[] = [];
+  let last: string | undefined;
   let waiting: ((line: string | undefined) => void) | undefined;
   let isGone = false;
   const gone = new Promise<void>((resolve) => {
@@ -163,6 +166,7 @@ export function startWorker({ command, args = [], env = {} }: StorageWorkerComma
   // A write to a process that has exited fails here. `receive` reports it.
   child.stdin!.on("error", () => {});
   createInterface({ input: child.stdout! }).on("line", (line) => {
+    last = line;
     if (waiting === undefined) return void lines.push(line);
     const resolve = waiting;
     waiting = undefined;
@@ -173,10 +177,11 @@ export function startWorker({ command, args = [], env = {} }: StorageWorkerComma
     const line = lines.shift() ??
       (isGone ? undefined : await new Promise<string | undefined>((resolve) => waiting = resolve));
     if (line === undefined) throw new Error(`the worker ${command} ${args.join(" ")} exited without a result`);
-    const { result, error } = JSON.parse(line) as { result?: T; error?: string };
-    if (error !== undefined) throw new Error(`a worker failed: ${error}`);
-    return result as T;
+    return resultOf(line);
   }
+  // Not `child.kill()`: Deno's loses the exit code of a child that exits by itself afterwards.
+  const signal = (name: "SIGSTOP" | "SIGCONT" | "SIGKILL"): void =>
+    void (isGone || child.pid === undefined || process.kill(child.pid, name));
   const send = (task: WorkerTask): void => void child.stdin!.write(`${JSON.stringify(task)}\n`);
   return {
     call: (task) => {
@@ -185,8 +190,17 @@ export function startWorker({ command, args = [], env = {} }: StorageWorkerComma
     },
     send,
     receive,
-    // Not `child.kill()`: Deno's loses the exit code of a child that exits by itself afterwards.
-    signal: (name) => void (isGone || child.pid === undefined || process.kill(child.pid, name)),
-    gone,
+    signal,
+    kill: () => {
+      signal("SIGKILL");
+      return gone;
+    },
+    lastResult: () => last === undefined ? undefined : resultOf(last),
   };
+}
+
+function resultOf<T>(line: string): T {
+  const { result, error } = JSON.parse(line) as { result?: T; error?: string };
+  if (error !== undefined) throw new Error(`a worker failed: ${error}`);
+  return result as T;
 }

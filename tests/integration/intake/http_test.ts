@@ -33,6 +33,7 @@ import {
 } from "../../support/bad_requests.ts";
 import { chunked, openConnection, type Reply, request } from "../../support/raw_http.ts";
 import { after, before, describe, test, waitFor } from "../../support/test.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 import { until } from "../../support/until.ts";
 
 const TITLES: Readonly<Record<number, string>> = {
@@ -510,7 +511,7 @@ describe("app.fetch() does not reveal why it answers", () => {
   test("503: every reason has the same bytes", async () => {
     const down = (): Promise<never> => Promise.reject(new Error(`down: ${[...TOKENS].join()}`));
     const failing = (method: "get" | "put") => (): Promise<Response> =>
-      trustingApp({ storage: { ...memoryStorage(), [method]: down } }).app.fetch(post(GOOD));
+      trustingApp({ storage: { ...withoutWrite(memoryStorage()), [method]: down } }).app.fetch(post(GOOD));
     const { app, portal } = rig({ fetch: down });
     const flooded = rig({}, { budget: { perPortal: 2 } });
     for (const token of ["acce55-forged", "acce55-forged-too"]) {
@@ -550,8 +551,8 @@ test("app.fetch() logs and reports errors of plugins and storages without the to
   };
   const careless: Plugin = { name: "careless", phase: "verify", around: fail };
   const apps = [
-    trustingApp({ storage: { ...memoryStorage(), get: fail } }),
-    trustingApp({ storage: { ...memoryStorage(), put: fail } }),
+    trustingApp({ storage: { ...withoutWrite(memoryStorage()), get: fail } }),
+    trustingApp({ storage: { ...withoutWrite(memoryStorage()), put: fail } }),
     (({ app, ...rest }) => ({ app: app.use(careless), ...rest }))(trustingApp()),
   ];
   for (const { app, lines, reports } of apps) {
@@ -573,7 +574,10 @@ describe("app.fetch() over a storage that fails", () => {
   const FAILURES = ["before", "after"] as const;
 
   /** Returns a storage whose `nth` call, or with `lasting` every call from it on, fails before or after its effect until `repair()`. */
-  function failingAt(nth: number, when: typeof FAILURES[number], lasting: boolean): Storage & { repair: () => number } {
+  function failingAt(
+    nth: number,
+    { when, lasting, hasWrite }: { when: typeof FAILURES[number]; lasting: boolean; hasWrite: boolean },
+  ): Storage & { repair: () => number } {
     const inner = memoryStorage();
     let calls = 0;
     let isRepaired = false;
@@ -588,7 +592,8 @@ describe("app.fetch() over a storage that fails", () => {
         return result;
       };
     return {
-      ...inner,
+      ...withoutWrite(inner),
+      ...(hasWrite ? { write: failing(inner.write!) } : {}),
       get: failing(inner.get) as Storage["get"],
       put: failing(inner.put) as Storage["put"],
       delete: failing(inner.delete),
@@ -600,44 +605,45 @@ describe("app.fetch() over a storage that fails", () => {
   }
 
   for (const acknowledge of ["stored", "handled"] as const) {
-    for (const lasting of [false, true]) {
-      for (const when of FAILURES) {
-        const how = `${lasting ? "from then on" : "once"}, ${when} the effect`;
-        test(`with acknowledge "${acknowledge}": an event answered 200 is applied, whichever call fails ${how}`, async () => {
-          let failed = true;
-          for (let nth = 1; failed; nth++) {
-            const storage = failingAt(nth, when, lasting);
-            const { clock, later } = movableClock();
-            const { app } = trustingApp({ storage, acknowledge, clock });
-            let runs = 0;
-            app.upgrade("3", () => void runs++);
-            const works: Promise<unknown>[] = [];
-            const send = async (): Promise<number> => {
-              const response = await app.fetch(post(GOOD), { waitUntil: (work: Promise<unknown>) => works.push(work) });
-              await Promise.all(works);
-              return response.status;
-            };
-            const status = await send();
-            failed = storage.repair() >= nth;
-            assert([200, 503].includes(status), `call ${nth}: ${status}`);
-            if (status === 503) assert.equal(await send(), 200, `call ${nth}: the repeated event is refused`);
-            later();
-            await app.tick();
-            const portal = await app.portal(MEMBER_ID);
-            assert.deepEqual(
-              [portal?.version, (await appliedUpgrades(app)).length],
-              ["3.0.0", 1],
-              `call ${nth}, answered ${status}`,
-            );
-            assert(runs >= 1 && runs <= (lasting || when === "after" ? 3 : 2), `call ${nth}: ${runs} runs`);
-            assert.deepEqual(await app.tick(), { handled: 0, failed: 0 }, `call ${nth}`);
-            const after = runs;
-            assert.equal(await send(), 200);
-            assert.equal(runs, after, `call ${nth}: a duplicate ran`);
-            if (!failed) assert(nth > 5, "nothing failed");
-          }
-        });
-      }
+    const hows = [false, true].flatMap((hasWrite) =>
+      [false, true].flatMap((lasting) => FAILURES.map((when) => ({ when, lasting, hasWrite })))
+    );
+    for (const { when, lasting, hasWrite } of hows) {
+      const how = `${lasting ? "from then on" : "once"}, ${when} the effect, ${hasWrite ? "with" : "without"} write()`;
+      test(`with acknowledge "${acknowledge}": an event answered 200 is applied, whichever call fails ${how}`, async () => {
+        let failed = true;
+        for (let nth = 1; failed; nth++) {
+          const storage = failingAt(nth, { when, lasting, hasWrite });
+          const { clock, later } = movableClock();
+          const { app } = trustingApp({ storage, acknowledge, clock });
+          let runs = 0;
+          app.upgrade("3", () => void runs++);
+          const works: Promise<unknown>[] = [];
+          const send = async (): Promise<number> => {
+            const response = await app.fetch(post(GOOD), { waitUntil: (work: Promise<unknown>) => works.push(work) });
+            await Promise.all(works);
+            return response.status;
+          };
+          const status = await send();
+          failed = storage.repair() >= nth;
+          assert([200, 503].includes(status), `call ${nth}: ${status}`);
+          if (status === 503) assert.equal(await send(), 200, `call ${nth}: the repeated event is refused`);
+          later();
+          await app.tick();
+          const portal = await app.portal(MEMBER_ID);
+          assert.deepEqual(
+            [portal?.version, (await appliedUpgrades(app)).length],
+            ["3.0.0", 1],
+            `call ${nth}, answered ${status}`,
+          );
+          assert(runs >= 1 && runs <= (lasting || when === "after" ? 3 : 2), `call ${nth}: ${runs} runs`);
+          assert.deepEqual(await app.tick(), { handled: 0, failed: 0 }, `call ${nth}`);
+          const after = runs;
+          assert.equal(await send(), 200);
+          assert.equal(runs, after, `call ${nth}: a duplicate ran`);
+          if (!failed) assert(nth > (hasWrite ? 3 : 5), "nothing failed");
+        }
+      });
     }
   }
 });

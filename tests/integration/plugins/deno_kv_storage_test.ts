@@ -18,6 +18,7 @@ import {
   type KvLike,
 } from "@b24/onappupdate/deno-kv-storage";
 import { storageConformance, type StorageWorkerCommand } from "@b24/onappupdate/testing";
+import { deadlineFactor } from "../../../scripts/test_run.ts";
 import { faultyKv, kvBackend, type KvFaults, type OpenKv, openKv } from "../../support/deno_kv.ts";
 import { runArgs } from "../../support/process.ts";
 import { afterEach, beforeEach, describe, it, test } from "../../support/test.ts";
@@ -204,7 +205,7 @@ describe("denoKvStorage()", () => {
     it(`refuses a timeoutMs of ${timeoutMs}`, () => {
       assert.throws(() => open({ timeoutMs }), {
         name: "TypeError",
-        message: `invalid timeoutMs ${timeoutMs}, wanted a number above 0 and below 2^31`,
+        message: `cannot use Deno KV with timeoutMs ${timeoutMs}, wanted a number from 1 to 2147483647`,
       });
     });
   }
@@ -858,7 +859,6 @@ describe("denoKvStorage() on a database that", () => {
         return storageError(message)(error);
       });
       const { length } = requests;
-      assert.ok(length > 1, "retries");
       faults.before = undefined;
       await open({ timeoutMs: 60_000 }).get(KEY);
       assert.equal(requests.length, length + 1, "the rejected call continues");
@@ -974,13 +974,14 @@ describe("denoKvStorage() on a database that", () => {
   });
 
   it("stops answering between two pages: list rejects", async () => {
-    const storage = open({ timeoutMs: 1000 });
+    const timeoutMs = 1000 * deadlineFactor();
+    const storage = open({ timeoutMs });
     const patient = open({ timeoutMs: 60_000 });
     for (let i = 0; i < 70; i++) await patient.put(["n", String(i)], i);
     let count = 0;
     await assert.rejects(async () => {
       for await (const _ of storage.list(["n"])) if (++count === 1) faults.before = () => new Promise(() => {});
-    }, storageError('cannot list ["n"] in Deno KV: no reply for 1000 milliseconds'));
+    }, storageError(`cannot list ["n"] in Deno KV: no reply for ${timeoutMs} milliseconds`));
     assert.equal(count, 64);
   });
 

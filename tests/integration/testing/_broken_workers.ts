@@ -2,7 +2,7 @@
 import type { Storage } from "@b24/onappupdate";
 import type { Entry, Key } from "@b24/onappupdate/storage";
 import { StorageError } from "@b24/onappupdate/errors";
-import { closeSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 
@@ -14,45 +14,48 @@ export interface BrokenWorker {
 
 type Put = Storage["put"];
 
-/** Reads, then writes: not atomic. Waits in between for another process that has read, however busy the machine is. */
+/**
+ * Reads, then writes: not atomic. In its first write, a process waits until another one has read, too, and then until that
+ * one has written, too: so one of them overwrites the other, however busy the machine is.
+ */
 function readThenWrite({ get, put }: Storage, path: string): Put {
   return async (key, value, options = {}) => {
     const { ifVersion } = options;
     if (ifVersion !== undefined && ifVersion !== ((await get(key))?.version ?? null)) return { ok: false };
-    if (ifVersion !== undefined) await meetAnother(`${path}.reading`);
-    return await put(key, value);
+    await meetAnother(`${path}.read`);
+    const result = await put(key, value);
+    await meetAnother(`${path}.written`);
+    return result;
   };
 }
 
-/** Resolves when two processes are here at the same time, or after 0.1 s: another one may have ended. */
+/** Resolves when two processes have come here. */
 async function meetAnother(folder: string): Promise<void> {
   mkdirSync(folder, { recursive: true });
-  const own = join(folder, String(process.pid));
-  closeSync(openSync(own, "w"));
-  for (let tries = 0; tries < 50 && readdirSync(folder).length < 2; tries++) {
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-  // The other one must see this process, too.
-  setTimeout(() => rmSync(own, { force: true }), 20);
+  writeFileSync(join(folder, String(process.pid)), "");
+  while (readdirSync(folder).length < 2) await delay(2);
 }
 
-/** Holds a lock file during a call and 100 ms longer, so that a process killed after its answer leaves the lock. */
-async function locked<R>(path: string, run: () => Promise<R>): Promise<R> {
+/** Takes a lock with the first call, and removes it with `close`, which a process that is killed does not call. */
+function locked({ put, close }: Storage, path: string): Partial<Storage> {
   const lock = `${path}.lock`;
-  for (let tries = 0;; tries++) {
-    try {
-      closeSync(openSync(lock, "wx"));
-      break;
-    } catch {
-      if (tries === 200) throw new StorageError(`cannot write ${path}: it is locked`);
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
-  }
-  try {
-    return await run();
-  } finally {
-    setTimeout(() => rmSync(lock, { force: true }), 100);
-  }
+  let isHeld = false;
+  return {
+    put: async (key, value, options) => {
+      if (!isHeld && existsSync(lock)) throw new StorageError(`cannot write ${path}: it is locked`);
+      isHeld = true;
+      writeFileSync(lock, "");
+      return await put(key, value, options);
+    },
+    close: async () => {
+      if (isHeld) rmSync(lock);
+      await close?.();
+    },
+  };
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 export const BROKEN_WORKERS: Readonly<Record<string, BrokenWorker>> = {
@@ -82,31 +85,36 @@ export const BROKEN_WORKERS: Readonly<Record<string, BrokenWorker>> = {
       },
     }),
   },
-  "says that it has written before it has": {
-    caught: ["8.5"],
-    make: ({ put }) => {
-      let last: Promise<unknown> = Promise.resolve();
+  "keeps its writes in memory until it is closed": {
+    caught: ["8.5", "8.6"],
+    make: ({ put, write, close }) => {
+      const kept: (() => Promise<unknown>)[] = [];
+      const keep = async <R>(run: () => Promise<unknown>, result: R): Promise<R> => {
+        kept.push(run);
+        await delay(1);
+        return result;
+      };
       return {
-        put: (key, value, options) => {
-          last = last.then(() => new Promise((resolve) => setTimeout(resolve, 5))).then(() => put(key, value, options));
-          return Promise.resolve({ ok: true, version: "soon" });
+        put: (key, value, options) => keep(() => put(key, value, options), { ok: true, version: "soon" }),
+        write: (operations) => keep(() => write!(operations), { ok: true, versions: operations.map(() => "soon") }),
+        close: async () => {
+          for (const run of kept) await run();
+          await close?.();
         },
       };
     },
   },
   "leaves its lock behind when it is killed": {
     caught: ["8.5"],
-    make: ({ put }, path) => ({ put: (key, value, options) => locked(path, () => put(key, value, options)) }),
+    make: locked,
   },
   "applies an ordered write from its end": {
     caught: ["8.6"],
     make: (storage) => ({
       write: async (operations) => {
-        for (const operation of operations.toReversed()) {
-          await storage.write!([operation]);
-          await new Promise((resolve) => setTimeout(resolve, 2));
-        }
-        return { ok: true, versions: operations.map(() => undefined) };
+        await storage.write!(operations.slice(-1));
+        // Waits in the middle until it is killed.
+        return await new Promise<never>(() => {});
       },
     }),
   },

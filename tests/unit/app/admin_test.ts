@@ -314,6 +314,10 @@ describe("admin.setTarget()", () => {
     await assert.rejects(setTarget(MEMBER_ID, "1", WHY), { code: "invalid_target", message: below });
     await assert.rejects(setTarget(MEMBER_ID, "latest", WHY), { code: "version" });
     await assert.rejects(setTarget(MEMBER_ID, "3", { by: " ", reason: "x" }), TypeError);
+    await assert.rejects(setTarget(MEMBER_ID, "3", undefined as never), {
+      name: "TypeError",
+      message: "cannot set a target with options undefined, wanted an object with by, reason",
+    });
     await made.send(made.portal.uninstall());
     await assert.rejects(setTarget(MEMBER_ID, "3", WHY), { code: "invalid_target", message: /was removed/ });
     const local = rig({ versions: deployed("2.0.0") });
@@ -473,10 +477,16 @@ describe("admin.unverified()", () => {
     const receivedAt = made.now;
     made.now += 30_000;
     await app.tick();
-    const event = { receivedAt, attempts: 2, nextTryAt: made.now + 60_000 };
+    const error = (await app.admin.unverified())[0]?.events[0]?.error;
+    assert.match(error!, /INTERNAL_SERVER_ERROR/);
+    const event = { receivedAt, attempts: 2, isTrusted: false, nextTryAt: made.now + 60_000, error };
+    const [installed, updated] = [
+      { ...event, name: "ONAPPINSTALL", size: install.length },
+      { ...event, name: "ONAPPUPDATE", size: update.length },
+    ];
     const [unknown, known] = [
-      { memberId: OTHER_MEMBER_ID, isKnown: false, events: [{ ...event, size: install.length }] },
-      { memberId: MEMBER_ID, isKnown: true, events: [{ ...event, size: update.length }] },
+      { memberId: OTHER_MEMBER_ID, isKnown: false, events: [installed] },
+      { memberId: MEMBER_ID, isKnown: true, events: [updated] },
     ];
     assert.deepEqual(await app.admin.unverified(), [unknown, known]);
     assert.deepEqual(await app.admin.unverified({ limit: 1 }), [unknown]);

@@ -571,12 +571,28 @@ describe("createApp()", () => {
 
   test("refuses unknown values, and durations that timers do not support", () => {
     const mistakes: readonly (readonly [options: object, message: RegExp])[] = [
-      [{ limits: { closeMs: Infinity } }, /limits\.closeMs Infinity, wanted 1 to 2147483647/],
-      [{ tickEveryMs: 2 ** 32 }, /tickEveryMs 4294967296, wanted 1 to 2147483647, or false/],
-      [{ tickEveryMs: true }, /tickEveryMs true, wanted 1 to/],
+      [{ limits: { closeMs: Infinity } }, /limits\.closeMs Infinity, wanted a number from 1 to 2147483647/],
+      [{ tickEveryMs: 2 ** 32 }, /tickEveryMs 4294967296, wanted a number from 1 to 2147483647, or false$/],
+      [{ tickEveryMs: true }, /tickEveryMs true, wanted a number from 1 to/],
+      [{ concurrency: 0 }, /concurrency 0, wanted a whole number from 1/],
+      [{ concurrency: 2.5 }, /concurrency 2.5, wanted a whole number from 1/],
       [{ acknowledge: "handeld" }, /acknowledge "handeld", wanted "stored" or "handled"/],
-      [{ versions: coerced }, /versions (function|string), wanted a version scheme/],
-      [{ versions: "2.0.0" }, /versions (function|string), wanted a version scheme/],
+      [{ versions: coerced }, /versions (a function|"2\.0\.0"), wanted a version scheme/],
+      [{ clientId: "" }, /clientId "", wanted the client_id of the app, without spaces, or no clientId$/],
+      [{ clientId: "app.5f3a " }, /clientId "app\.5f3a ", wanted the client_id/],
+      [{ clientSecret: " " }, /clientSecret a string, wanted the client_secret/],
+      [{ clientSecret: new Secret("a b") }, /clientSecret an object, wanted the client_secret/],
+      [{ client_id: "app.5f3a" }, /the option client_id that does not exist, wanted clientId$/],
+      [{ limits: { leasems: 1 } }, /the option limits\.leasems that does not exist, wanted leaseMs$/],
+      [{ limits: 5 }, /limits 5, wanted an object with bodyBytes, /],
+      [{ checks: true }, /checks true, wanted an object with afterContactMs, silentPortalMs, or false$/],
+      [{ checks: { silentPortalMs: -1 } }, /checks\.silentPortalMs -1, wanted a number from 0$/],
+      [{ retry: { maxAttempts: 0 } }, /retry\.maxAttempts 0, wanted a whole number from 1$/],
+      [{ oauthHosts: "https://oauth.bitrix.info" }, /oauthHosts "https:.*", wanted addresses such as/],
+      [{ extraPortalHosts: [7] }, /extraPortalHosts\.0 7, wanted a host$/],
+      [{ logger: () => {} }, /logger a function, wanted a logger, such as consoleLogger\(\)$/],
+      [{ clock: 5 }, /clock 5, wanted a function$/],
+      [{ versions: "2.0.0" }, /versions (a function|"2\.0\.0"), wanted a version scheme/],
     ];
     for (const [mistake, message] of mistakes) assert.throws(() => createApp({ ...options, ...mistake }), message);
     assert.throws(() => deployed(undefined as never), { name: "VersionError", message: /"undefined"/ });
@@ -588,6 +604,22 @@ describe("createApp()", () => {
     await assert.rejects(app.tick({ limit: NaN }), /cannot tick with limit NaN/);
     await assert.rejects(app.tick({ budgetMs: -1 }), /cannot tick with budgetMs -1, wanted a number from 0/);
     await app.close();
+  });
+
+  test("refuses to be called without options, and a handler that is no function", () => {
+    assert.throws(() => createApp(undefined as never), {
+      name: "TypeError",
+      message: /^cannot create an app with options undefined, wanted an object with storage, clientId, /,
+    });
+    assert.throws(
+      () => createApp(options).on("ONAPPTEST", undefined as never),
+      /handler of ONAPPTEST that is undefined/,
+    );
+    assert.throws(() => createApp(options).upgrade("2", undefined as never), /its handler is undefined, wanted/);
+    assert.throws(
+      () => createApp(options).upgrade("2", () => {}, { timeout: 5 } as never),
+      /cannot register upgrade "2" with the option timeout that does not exist, wanted timeoutMs$/,
+    );
   });
 
   test("refuses a plugin factory in place of its result", () => {
@@ -604,7 +636,8 @@ describe("createApp()", () => {
   });
 
   test("refuses options without a storage", () => {
-    assert.throws(() => createApp({} as never), /without storage; pass one/);
+    const message = /with storage undefined, wanted a storage, such as memoryStorage\(\) to try it out$/;
+    assert.throws(() => createApp({} as never), { name: "TypeError", message });
   });
 
   for (

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createApp, encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import { bodyLimit } from "../../../src/app/body_limit.ts";
-import { settingsOf } from "../../../src/app/options.ts";
+import { settingsOf } from "../../../src/app/settings.ts";
 import { MEMBER_ID, post, quietLogger, recordingLogger, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import type { StorageCapabilities } from "@b24/onappupdate/storage";
-import { startupWarnings } from "../../../src/app/startup_warnings.ts";
+import { defaultCloseMs, startupWarnings } from "../../../src/app/startup_warnings.ts";
 import { post, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -16,7 +16,8 @@ function storageOf(capabilities: StorageCapabilities): Storage {
 /** Returns the warnings as `event` or `event: environment`. */
 function warned(capabilities: StorageCapabilities, variables: Record<string, string> = {}, isWorker = false): string[] {
   const variable = (name: string): string | undefined => variables[name];
-  return startupWarnings(storageOf(capabilities), { variable, isWorker }).map(({ fields }) => {
+  const app = { storage: storageOf(capabilities), canRefresh: true };
+  return startupWarnings(app, { variable, isWorker }).map(({ fields }) => {
     assert.equal(fields["storage"], "mine");
     return [fields["event"], fields["environment"]].filter(Boolean).join(": ");
   });
@@ -72,6 +73,20 @@ describe("startupWarnings()", () => {
 });
 
 describe("app.start()", () => {
+  it("warns of a missing clientSecret, and says what cannot be done without it", async () => {
+    const missing = (lines: readonly string[]) =>
+      lines.map((line) => JSON.parse(line)).filter(({ event }) => event === "client_secret.missing");
+    const without = rig();
+    await without.app.start();
+    const [line, ...others] = missing(without.lines);
+    assert.deepEqual([line.level, others], ["warn", []]);
+    assert.match(line.hint, /can be neither called nor checked.*removal is believed.*clientSecret/);
+    const complete = rig({ clientSecret: "secret-0123456789" });
+    await complete.app.start();
+    assert.deepEqual(missing(complete.lines), []);
+    await Promise.all([without.app.close(), complete.app.close()]);
+  });
+
   const unencrypted = (lines: readonly string[]): string[] =>
     lines.filter((line) => line.includes("storage.not_encrypted"));
 
@@ -104,5 +119,17 @@ describe("app.start()", () => {
     await app.start();
     assert.deepEqual(unencrypted(lines), []);
     await app.close();
+  });
+});
+
+describe("defaultCloseMs()", () => {
+  it("is 5 seconds, and 3 on Deno Deploy", () => {
+    const on = (name: string) => ({
+      variable: (asked: string) => asked === name ? "x" : undefined,
+      isWorker: false,
+    });
+    assert.equal(defaultCloseMs(on("NONE")), 5000);
+    assert.equal(defaultCloseMs(on("KUBERNETES_SERVICE_HOST")), 5000);
+    assert.equal(defaultCloseMs(on("DENO_DEPLOYMENT_ID")), 3000);
   });
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { abortable } from "../../../src/async/abortable.ts";
+import { abortable, linkedSignal } from "../../../src/async/abortable.ts";
 import { describe, test } from "../../support/test.ts";
 
 const never = new Promise<never>(() => {});
@@ -30,5 +30,17 @@ describe("abortable()", () => {
     work.reject(new RangeError("late"));
     await assert.rejects(abortable(Promise.reject(new RangeError("late")), controller.signal), TypeError);
     await new Promise((resolve) => setTimeout(resolve));
+  });
+});
+
+describe("linkedSignal()", () => {
+  test("is aborted with the outer signal, until it is unlinked", () => {
+    const outer = new AbortController();
+    const [linked, unlinked] = [linkedSignal(outer.signal), linkedSignal(outer.signal)];
+    unlinked.unlink();
+    outer.abort(new TypeError("stop"));
+    assert.equal((linked.signal.reason as Error).message, "stop");
+    assert.equal(unlinked.signal.aborted, false);
+    assert.equal(linkedSignal(outer.signal).signal.reason, outer.signal.reason);
   });
 });

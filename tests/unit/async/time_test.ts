@@ -1,14 +1,7 @@
 import assert from "node:assert/strict";
-import { delay, isDuration, MAX_TIMER_MS, systemTime } from "../../../src/async/time.ts";
+import { delay, systemTime } from "../../../src/async/time.ts";
 import { describe, test } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
-
-describe("isDuration()", () => {
-  test("accepts what a timer can wait for", () => {
-    for (const ms of [0.5, 1, MAX_TIMER_MS]) assert(isDuration(ms));
-    for (const ms of [0, -1, NaN, Infinity, MAX_TIMER_MS + 1, "5", undefined]) assert(!isDuration(ms), String(ms));
-  });
-});
 
 describe("delay()", () => {
   test("resolves after the time", async () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { settlesWithin, withTimeout } from "../../../src/async/with_timeout.ts";
+import { createTimeLimit, settlesWithin, withTimeout } from "../../../src/async/with_timeout.ts";
 import { describe, test } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
 
@@ -50,6 +50,78 @@ describe("withTimeout()", () => {
     );
     const rejected = assert.rejects(work, { name: "TimeoutError" });
     await time.elapse(5);
+    await rejected;
+  });
+});
+
+describe("createTimeLimit()", () => {
+  const outer = new AbortController().signal;
+
+  test("counts the time from the last restart", async () => {
+    const time = virtualTime();
+    const { signal, restart, run } = createTimeLimit(time, outer, { timeoutMs: 10 });
+    restart();
+    const rejected = assert.rejects(run(() => never), { name: "TimeoutError" });
+    await time.elapse(9);
+    restart();
+    await time.elapse(9);
+    assert.equal(signal.aborted, false);
+    await time.elapse(1);
+    assert.equal(signal.aborted, true);
+    await rejected;
+  });
+
+  /** Runs work that ends `afterMs` after it was aborted. Returns when the limit rejects, in milliseconds. */
+  async function rejectedAfter(afterMs: number, graceMs: number, outer: AbortSignal): Promise<number> {
+    const time = virtualTime();
+    const limit = createTimeLimit(time, outer, { timeoutMs: 10, graceMs });
+    const work = limit.run(() =>
+      new Promise((resolve) => limit.signal.addEventListener("abort", () => time.setTimer(() => resolve(1), afterMs)))
+    );
+    let at: number | undefined;
+    work.catch(() => at = time.monotonic());
+    await time.elapse(1000);
+    await assert.rejects(work, { name: "TimeoutError" });
+    return at!;
+  }
+
+  test("waits for work whose time is over, and not longer than graceMs", async () => {
+    assert.equal(await rejectedAfter(5, 30, outer), 15);
+    assert.equal(await rejectedAfter(500, 30, outer), 40);
+    assert.equal(await rejectedAfter(5, 0, outer), 10);
+  });
+
+  test("waits for work inside of work whose time is over", async () => {
+    const time = virtualTime();
+    const whole = createTimeLimit(time, outer, { timeoutMs: 10, graceMs: 30 });
+    let endedAt: number | undefined;
+    const part = (): Promise<void> =>
+      withTimeout(time, whole.signal, { timeoutMs: undefined, graceMs: 30 }, () => never)
+        .finally(() => endedAt = time.monotonic());
+    const rejected = assert.rejects(whole.run(part), { name: "TimeoutError" });
+    await time.elapse(1000);
+    await rejected;
+    assert.equal(endedAt, 40);
+  });
+
+  test("does not wait for work that the outer signal ends", async () => {
+    const time = virtualTime();
+    const controller = new AbortController();
+    const limit = createTimeLimit(time, controller.signal, { timeoutMs: 10, graceMs: 30 });
+    let at: number | undefined;
+    const rejected = assert.rejects(limit.run(() => never).finally(() => at = time.monotonic()));
+    await time.elapse(15);
+    assert.equal(at, undefined);
+    controller.abort(new TypeError("stop"));
+    await time.elapse(0);
+    assert.equal(at, 15);
+    await rejected;
+  });
+
+  test("ends the work early", async () => {
+    const limit = createTimeLimit(virtualTime(), outer, { timeoutMs: 10 });
+    const rejected = assert.rejects(limit.run(() => never), { message: "enough" });
+    limit.abort(new Error("enough"));
     await rejected;
   });
 });

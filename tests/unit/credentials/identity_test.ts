@@ -221,6 +221,23 @@ describe("the application_token", () => {
     await app.close();
   });
 
+  it("that waits for the portal's answer suffices to claim a removal, and one that nobody has verified does not", async () => {
+    const made = atEvents(scene({}, SECRET));
+    const { portal, send, app } = made;
+    setProfile(portal, false);
+    await send(portal.install(2));
+    made.now += MINUTE;
+    const forged = portal.event("ONAPPUNINSTALL", { CLEAN: "1" }, { tokenless: true });
+    await assertRefused(made, withToken(forged, "f".repeat(32)), 403);
+    assert.equal(await send(forged), 200);
+    const { status, claims } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([status, claims?.[0]?.isContradicted], ["installed", true], "Bitrix24 knows the app as installed");
+    made.now += MINUTE;
+    assert.equal(await send(portal.uninstall()), 200);
+    assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
+    await app.close();
+  });
+
   it("is forgotten if the user turns out to be no administrator", async () => {
     const made = await installed();
     const { portal, send, app } = made;

@@ -607,7 +607,11 @@ describe("app.opening()", () => {
     const byUser = await open(portal.open({ userId: 7 }));
     await settled();
     isBroken = false;
-    assert.deepEqual((await app.opening(byUser.ticket!, { retry: true }))?.upgrade, { state: "parked", message: "no" });
+    assert.deepEqual((await app.opening(byUser.ticket!, { retry: true }))?.upgrade, {
+      state: "parked",
+      message: "no",
+      isUpdate: true,
+    });
     assert.equal((await app.opening(byAdmin.ticket!))?.upgrade.state, "parked");
     assert.equal((await app.opening(byAdmin.ticket!, { retry: true }))?.upgrade.state, "upgrading");
     while ((await app.opening(byAdmin.ticket!))?.upgrade.state !== "current") {

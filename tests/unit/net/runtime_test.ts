@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import process from "node:process";
-import { addressesOf, runtimeEnvironment } from "../../../src/net/runtime.ts";
+import { addressesOf, createAsyncContext, onUnhandledRejection, runtimeEnvironment } from "../../../src/net/runtime.ts";
 import { describe, it } from "../../support/test.ts";
 
 const denied = (): never => {
@@ -102,5 +102,57 @@ describe("addressesOf()", () => {
   it("rejects for an unknown host", async () => {
     const lookup = (): Promise<never> => Promise.reject(Object.assign(new Error("no"), { code: "ENOTFOUND" }));
     await assert.rejects(addressesOf("crm.customer.com", { process: process(lookup) }), { code: "ENOTFOUND" });
+  });
+});
+
+describe("createAsyncContext()", () => {
+  it("follows asynchronous calls", async () => {
+    const context = createAsyncContext<string>();
+    const stores = await Promise.all(["a", "b"].map((store) =>
+      context.run(store, async () => {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        return context.getStore();
+      })
+    ));
+    assert.deepEqual([stores, context.getStore()], [["a", "b"], undefined]);
+  });
+
+  it("runs the work, and has no data, in an environment without contexts", () => {
+    for (const runtime of [{}, { process: {} }, { process: { getBuiltinModule: denied } }]) {
+      const context = createAsyncContext<string>(runtime);
+      assert.deepEqual([context.run("a", () => context.getStore() ?? "none"), context.getStore()], ["none", undefined]);
+    }
+  });
+});
+
+describe("onUnhandledRejection()", () => {
+  it("ends the process on Node as if nobody listened, unless the rejection was handled or others listen", () => {
+    let listener: ((reason: unknown) => void) | undefined;
+    let listeners = 1;
+    const runtime = {
+      process: {
+        on: (_name: string, added: typeof listener) => listener = added,
+        off: (_name: string, removed: typeof listener) => assert.equal(removed, listener),
+        listenerCount: () => listeners,
+      },
+    };
+    const undo = onUnhandledRejection((reason) => reason === "ours", runtime);
+    listener!("ours");
+    assert.throws(() => listener!(new RangeError("foreign")), RangeError);
+    listeners = 2;
+    listener!(new RangeError("foreign"));
+    undo();
+  });
+
+  it("prevents the end of the process elsewhere, if the rejection was handled", () => {
+    const target = new EventTarget();
+    const undo = onUnhandledRejection((reason) => reason === "ours", target as object);
+    const isPrevented = (reason: string): boolean => {
+      const event = Object.assign(new Event("unhandledrejection", { cancelable: true }), { reason });
+      return !target.dispatchEvent(event);
+    };
+    assert.deepEqual([isPrevented("ours"), isPrevented("foreign")], [true, false]);
+    undo();
+    assert.equal(isPrevented("ours"), false);
   });
 });

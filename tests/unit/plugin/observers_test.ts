@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Observers } from "@b24/onappupdate";
-import { MAX_EVENTS, MAX_SIZE } from "../../../src/portal/unverified_bounds.ts";
+import { DEFAULT_BOUNDS } from "../../../src/portal/unverified_bounds.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { MAX_WAITING } from "../../../src/portal/waiting.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID } from "../../support/app.ts";
 import { changed, type Scene, scene, TOKENLESS, UNKNOWN_APPLICATION_TOKEN } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
+
+const { maxEvents: MAX_EVENTS, maxCharacters: MAX_SIZE } = DEFAULT_BOUNDS;
 
 /** Ends of events, by their names; with the reason if they were dropped. */
 type Counts = Record<string, number>;
@@ -145,6 +147,8 @@ for (const acknowledge of ["stored", "handled"] as const) {
       await storage.put(key, { ...value, overflow: { events: MAX_WAITING, size: 1, lifeCycle: {} } });
       await post(portal.event("ONCRMDEALADD", { ID: "1" }));
       await post(changed(portal.event("ONCRMDEALADD", { ID: "2" }), UNKNOWN_APPLICATION_TOKEN));
+      // The turn of the portal ends after the request's work.
+      await made.app.tick();
       await storage.put(key, value);
       made.now += 60_000;
       await made.app.tick();

@@ -82,7 +82,7 @@ interface Browser {
   readonly asked: URL[];
   /** Runs the timer that the script has set. */
   readonly later: () => Promise<void>;
-  readonly click: () => Promise<void>;
+  readonly click: () => void;
 }
 
 /** Runs the script of a waiting page. `library`: the page has loaded Bitrix24's script, inside of Bitrix24's frame. */
@@ -92,7 +92,6 @@ function browse(made: Setup, html: string, address: string, { library = true } =
   const asked: URL[] = [];
   const timers: (() => Promise<void>)[] = [];
   let click: () => void;
-  let pending: Promise<unknown> = Promise.resolve();
   const element = (): Record<string, unknown> => ({
     textContent: "",
     hidden: true,
@@ -109,9 +108,7 @@ function browse(made: Setup, html: string, address: string, { library = true } =
   };
   const fetch = (url: URL, init: RequestInit): Promise<Response> => {
     asked.push(url);
-    const answer = made.page(new Request(url, init));
-    pending = answer;
-    return answer;
+    return made.page(new Request(url, init));
   };
   const BX24 = !library ? null : {
     init: (then: () => void) => then(),
@@ -127,11 +124,7 @@ function browse(made: Setup, html: string, address: string, { library = true } =
     calls,
     asked,
     later: async () => await timers.shift()?.(),
-    click: async () => {
-      click();
-      await pending;
-      await new Promise((next) => globalThis.setTimeout(next, 5));
-    },
+    click: () => click(),
   };
 }
 
@@ -253,7 +246,7 @@ describe("openingPage()", () => {
     const browser = browse(made, html, request.url);
     assert.equal(browser.shown.retry["hidden"], false);
     isBroken = false;
-    await browser.click();
+    browser.click();
     await untilCalled(browser);
     assert.deepEqual(browser.calls, ["installFinish"]);
     await made.app.close();
@@ -300,7 +293,6 @@ describe("openingPage()", () => {
         const browser = browse(made, waiting, request.url);
         await made.settled();
         await browser.later();
-        await new Promise((next) => setTimeout(next, 5));
         assert.deepEqual(browser.calls, openWhenStuck ? ["reloadWindow"] : []);
         const html = await (await made.page(made.portal.open())).text();
         if (openWhenStuck) assert.equal(html, "on 2.0.0");
@@ -310,6 +302,67 @@ describe("openingPage()", () => {
       }
     });
   }
+
+  for (const finishWhenParked of [false, true]) {
+    const finishes = finishWhenParked ? "and finishes it with finishWhenParked" : "and leaves it unfinished";
+    it(`opens a parked update of an app with a wizard with openWhenStuck, ${finishes}`, async () => {
+      const seen: Opening["upgrade"][] = [];
+      const made = setUp({
+        ...{ openWhenStuck: true, finishWhenParked, retry: { maxAttempts: 1 } },
+        page: (_request, { portal, upgrade }) => {
+          seen.push(upgrade);
+          return new Response(`on ${portal.version}`);
+        },
+        upgrade: () => {
+          throw new Error("no");
+        },
+      });
+      made.portal.install(2);
+      assert.equal(await (await made.page(made.portal.open())).text(), "on 2.0.0");
+      made.portal.update(3, { wizard: true });
+      const request = made.portal.open();
+      const html = await (await made.page(request)).text();
+      await made.settled();
+      const browser = browse(made, html, request.url);
+      await untilCalled(browser);
+      assert.deepEqual(browser.calls, [finishWhenParked ? "installFinish" : "reloadWindow"]);
+      const opened = await (await made.page(made.portal.open())).text();
+      if (finishWhenParked) assert.equal(dataOf(opened).view.finishes, true);
+      else assert.equal(opened, "on 2.0.0");
+      assert.deepEqual(seen.slice(1), finishWhenParked ? [] : [{ state: "parked", message: "no", isUpdate: true }]);
+      // Only administrators: for others, the installation is not finished.
+      const others = await (await made.page(made.portal.open({ userId: 7 }))).text();
+      assert.equal(dataOf(others).view.state, "stuck");
+      await made.app.close();
+    });
+  }
+
+  it("does not open a parked installation with openWhenStuck", async () => {
+    const made = setUp({
+      ...{ openWhenStuck: true, retry: { maxAttempts: 1 } },
+      install: () => {
+        throw new Error("no");
+      },
+    });
+    made.portal.install(2, { wizard: true });
+    await made.page(made.portal.open());
+    await made.settled();
+    const { view } = dataOf(await (await made.page(made.portal.open())).text());
+    assert.equal(view.state, "stuck");
+    await made.app.close();
+  });
+
+  it("clones no request and uses no signal of one, of which Deno warns", async () => {
+    const made = setUp({ page: async (request) => new Response(await request.text()) });
+    made.portal.install(2);
+    await made.page(made.portal.open());
+    const request = made.portal.open();
+    const body = await request.clone().text();
+    const fail = (): never => assert.fail("the request is cloned");
+    Object.defineProperties(request, { clone: { value: fail }, signal: { get: fail } });
+    assert.equal(await (await made.page(request)).text(), body);
+    await made.app.close();
+  });
 
   it("tells a user who is no administrator nothing but that one is needed", async () => {
     const made = setUp();

@@ -890,7 +890,8 @@ describe("applyEvent(): claims", () => {
       claims: { removal: contradicted("removal", open.claims!.removal!, 1) },
     };
     const after = next(record, uninstall({ hour: 3 }), CLAIMS);
-    assert.deepEqual([after.status, after.claims?.removal?.nextAskAt], ["installed", undefined]);
+    // It does not wait for a token for ever: it is dropped after a day.
+    assert.deepEqual([after.status, after.claims?.removal?.nextAskAt], ["installed", RECEIVED_AT + 60_000]);
   });
 
   it("a believed removal is undone by a contact that is verified, with the same application token", () => {
@@ -942,6 +943,16 @@ describe("applyEvent(): claims", () => {
     }
     const { version, target } = next(unknown, forged, CLAIMS);
     assert.deepEqual([version, target], [undefined, undefined]);
+  });
+
+  it("a removal is not late because a contact after it was the first with a known version", () => {
+    const unknown: PortalRecord = { ...INSTALLED, generation: 0 };
+    for (const field of ["version", "target", "initialVersion"] as const) {
+      delete (unknown as Partial<PortalRecord>)[field];
+    }
+    const known = next(unknown, payment({ hour: 3 }), verified("A", "3"));
+    assert.deepEqual([known.generation, known.version], [1, "3.0.0"]);
+    assert.equal(next(known, uninstall({ hour: 2 }), CLAIMS).claims?.removal?.ts, START + 2 * 3600);
   });
 
   it("a verified installation ends an older removal claim: with another application token it is a new one", () => {

@@ -3,7 +3,7 @@ import { memoryStorage, type Storage } from "@b24/onappupdate";
 import type { WriteOperation } from "@b24/onappupdate/storage";
 import { portalKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
-import { type ChangeRecord, ConditionError, writeRecord } from "../../../src/portal/record_store.ts";
+import { type ChangeRecord, ConditionError, type RecordChange, writeRecord } from "../../../src/portal/record_store.ts";
 import { MEMBER_ID } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { withoutWrite } from "../../support/without_write.ts";
@@ -14,7 +14,7 @@ const RECORD: PortalRecord = {
 };
 
 /** Returns the change that adds `by` to the generation, with what is written around it. */
-function adding(by: number, { before, after }: Partial<ReturnType<typeof around>> = {}): ChangeRecord {
+function adding(by: number, { before, after }: Omit<RecordChange, "record"> = {}): ChangeRecord {
   return (record = RECORD) => ({
     record: { ...record, generation: record.generation + by },
     ...(before === undefined ? {} : { before }),
@@ -22,7 +22,7 @@ function adding(by: number, { before, after }: Partial<ReturnType<typeof around>
   });
 }
 
-function around(before: WriteOperation[], after: WriteOperation[]) {
+function around(before: WriteOperation[], after: WriteOperation[]): Omit<RecordChange, "record"> {
   return { before, after };
 }
 

@@ -24,7 +24,8 @@ const RECORD: Required<PortalRecord> = {
   failure: { upgradeId: "3", to: "3.0.0", message: "broken", attempts: 1, at: 1 },
   run: {
     ...{ id: "1", from: "2.0.0", startedAt: 1, upgrades: ["3"] },
-    current: { upgradeId: "3", starts: 2, finished: 1 },
+    current: { upgradeId: "3" },
+    underWay: { finished: 1, starts: 2, deaths: 1, deathsAlone: 0 },
   },
   rollbacks: 1,
   blocked: { on: "payment", message: "unpaid", since: 1, nextTryAt: 2 },

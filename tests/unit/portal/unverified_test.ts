@@ -9,7 +9,7 @@ import {
   storeUnverified,
   unknownSize,
 } from "../../../src/portal/unverified.ts";
-import { MAX_EVENTS, MAX_SIZE } from "../../../src/portal/unverified_bounds.ts";
+import { DEFAULT_BOUNDS } from "../../../src/portal/unverified_bounds.ts";
 import type { UnverifiedOptions } from "../../../src/portal/unverified_head.ts";
 import { listUnverifiedDue, scheduleUnverified, type UnverifiedDue } from "../../../src/portal/unverified_schedule.ts";
 import {
@@ -22,13 +22,19 @@ import {
 import { describe, it } from "../../support/test.ts";
 import { withoutWrite } from "../../support/without_write.ts";
 
+const { maxEvents: MAX_EVENTS, maxCharacters: MAX_SIZE } = DEFAULT_BOUNDS;
+
 const MEMBER = "a".repeat(32);
 
 interface Setup {
   readonly state: { now: number };
   readonly storage: Storage;
   readonly options: UnverifiedOptions;
-  readonly store: (digest: string, size?: number) => Promise<Omit<StoredUnverified, "growth">>;
+  readonly store: (
+    digest: string,
+    size?: number,
+    isTrusted?: boolean,
+  ) => Promise<Omit<StoredUnverified, "growth">>;
   /** Takes the first event that is due, for a minute. */
   readonly take: (id: string) => Promise<OwnedEvents | undefined>;
   readonly due: () => Promise<UnverifiedDue[]>;
@@ -41,10 +47,10 @@ function setup(): Setup {
   let count = 0;
   const storage = memoryStorage({ clock: () => state.now });
   const options = { storage, clock: () => state.now, random: () => `slot-${++count}` };
-  const store = async (digest: string, size = 10) => {
+  const store = async (digest: string, size = 10, isTrusted = false) => {
     const { growth: _, ...stored } = await storeUnverified(options, MEMBER, {
       ...{ body: { kind: "form" as const, text: "x".repeat(size) }, receivedAt: state.now },
-      ...{ digest, isKnown: true },
+      ...{ digest, name: "ONAPPUPDATE", isKnown: true, isTrusted },
     });
     return stored;
   };
@@ -88,8 +94,8 @@ describe("events that wait for verification", () => {
     for (let i = 0; i < MAX_EVENTS / 2; i++) await store(`life-cycle ${i}`, 8 * 1024);
     assert.deepEqual(await store("large", 60_000), { state: "stored", replaced: 0 });
     assert.deepEqual(await store("equally large", 60_000), { state: "stored", replaced: 0 });
-    assert.deepEqual(await store("larger", 60_001), { state: "too_large", replaced: 0 });
-    assert.deepEqual(await store("above the bound", MAX_SIZE + 1), { state: "too_large", replaced: 0 });
+    assert.deepEqual(await store("larger", 60_001), { state: "no_room", replaced: 0 });
+    assert.deepEqual(await store("above the bound", MAX_SIZE + 1), { state: "no_room", replaced: 0 });
     assert.deepEqual(await store("smaller", 59_999), { state: "stored", replaced: 1 });
     for (let i = MAX_EVENTS / 2; i < 30; i++) await store(`life-cycle ${i}`, 8 * 1024);
     const { due: events } = (await take("p"))!;
@@ -97,6 +103,40 @@ describe("events that wait for verification", () => {
     assert.ok(events.reduce((sum, { size }) => sum + size, 0) <= MAX_SIZE);
     // Bodies, the head and one schedule entry.
     assert.equal(await keys(), events.length + 2);
+  });
+
+  it("from trusted addresses displace the others, and are not displaced by them", async () => {
+    const { options, store, take, due } = setup();
+    for (let i = 0; i < MAX_EVENTS; i++) await store(`before ${i}`);
+    assert.deepEqual(await store("authentic", 10, true), { state: "stored", replaced: 1 });
+    for (let i = 0; i < 200; i++) assert.deepEqual(await store(`after ${i}`), { state: "stored", replaced: 1 });
+    for (let i = 0; i < 20; i++) await store(`large ${i}`, MAX_SIZE - 100);
+    const [entry] = await due();
+    assert.deepEqual(await keepIfDue(options, entry!), { isTrusted: true });
+    assert.equal((await take("p"))?.due[0]?.digest, "authentic", "it is verified first");
+  });
+
+  it("from trusted addresses displace larger ones of others, and each other as all do", async () => {
+    const { options, store } = setup();
+    await store("small", 1000);
+    await store("large", MAX_SIZE / 2);
+    assert.deepEqual(await store("trusted", MAX_SIZE - 500, true), { state: "stored", replaced: 2 });
+    assert.deepEqual(await store("untrusted", 501), { state: "no_room", replaced: 0 });
+    assert.deepEqual(await store("untrusted and small", 500), { state: "stored", replaced: 0 });
+    assert.deepEqual(await store("larger", MAX_SIZE - 499, true), { state: "no_room", replaced: 0 });
+    assert.deepEqual(await store("smaller", 400, true), { state: "stored", replaced: 1 });
+    const [portal] = await Array.fromAsync(listUnverified(options));
+    assert.deepEqual(portal!.events.map(({ digest }) => digest), ["trusted", "smaller"]);
+    for (let i = 0; i < MAX_EVENTS + 5; i++) await store(`flood ${i}`, 10, true);
+    assert.deepEqual(await store("untrusted"), { state: "no_room", replaced: 0 });
+  });
+
+  it("are trusted once a copy comes from a trusted address", async () => {
+    const { store, take } = setup();
+    for (const digest of ["1", "2"]) await store(digest);
+    assert.deepEqual(await store("2", 10, true), { state: "duplicate", replaced: 0 });
+    assert.deepEqual(await store("2"), { state: "duplicate", replaced: 0 });
+    assert.deepEqual((await take("p"))?.due.map(({ digest }) => digest), ["2", "1"]);
   });
 
   it("may be as large as all together, if no other waits", async () => {
@@ -112,7 +152,9 @@ describe("events that wait for verification", () => {
       await store("2");
       const owned = change === "none" ? undefined : await take("p");
       const slot = owned?.due[0]?.slot ?? "";
-      if (change === "postponed") await postponeUnverified(options, MEMBER, "p", state.now + 30_000);
+      if (change === "postponed") {
+        await postponeUnverified(options, MEMBER, "p", { nextAt: state.now + 30_000, error: "down" });
+      }
       if (change === "removed") await removeUnverified(options, MEMBER, slot);
       if (change === "released") await releaseUnverified(options, MEMBER, "p");
       state.now += 24 * HOUR;
@@ -127,7 +169,13 @@ describe("events that wait for verification", () => {
     await store("known", 1000);
     for (const [member, size] of [["b", 20], ["c", 30]] as const) {
       const body = { kind: "form" as const, text: "x".repeat(size) };
-      await storeUnverified(options, member.repeat(32), { body, receivedAt: 0, digest: "1", isKnown: false });
+      await storeUnverified(options, member.repeat(32), {
+        body,
+        receivedAt: 0,
+        digest: "1",
+        name: "ONAPPUPDATE",
+        isKnown: false,
+      });
     }
     assert.equal(await unknownSize(options), 50);
   });
@@ -136,7 +184,7 @@ describe("events that wait for verification", () => {
     const { options, state } = setup();
     const growth = async (digest: string, size: number): Promise<number> => {
       const body = { kind: "form" as const, text: "x".repeat(size) };
-      const event = { body, receivedAt: state.now, digest, isKnown: false };
+      const event = { body, receivedAt: state.now, digest, name: "ONAPPUPDATE", isKnown: false };
       const { growth } = await storeUnverified(options, MEMBER, event);
       assert.ok(await unknownSize(options) <= MAX_SIZE);
       return growth;
@@ -169,13 +217,13 @@ describe("events that wait for verification", () => {
     const { state, options, store, due, take } = setup();
     await store("1");
     await take("p");
-    await postponeUnverified(options, MEMBER, "p", state.now + 30_000);
+    await postponeUnverified(options, MEMBER, "p", { nextAt: state.now + 30_000, error: "down" });
     await releaseUnverified(options, MEMBER, "p");
     assert.deepEqual(await due(), []);
     state.now += 30_000;
     const [entry, ...others] = await due();
     assert.deepEqual([entry?.memberId, others], [MEMBER, []]);
-    assert.equal(await keepIfDue(options, entry!), true);
+    assert.deepEqual(await keepIfDue(options, entry!), { isKnown: true, isTrusted: false });
   });
 
   it("leave nothing when the last one is removed, or the portal is", async () => {
@@ -202,12 +250,12 @@ describe("events that wait for verification", () => {
           left-- > 0 ? storage.put(...args) : Promise.reject(new Error("crash"))) as typeof storage.put,
       };
       const stored = await storeUnverified({ ...options, storage: crashing }, MEMBER, {
-        ...{ body: { kind: "form", text: "x" }, receivedAt: 0, digest: "1", isKnown: false },
+        ...{ body: { kind: "form", text: "x" }, receivedAt: 0, digest: "1", name: "ONAPPUPDATE", isKnown: false },
       }).then(() =>
         true, () => false);
       assert.equal(stored, writes === 3);
       state.now += 61_000;
-      for (const entry of await due()) assert.equal(await keepIfDue(options, entry), stored);
+      for (const entry of await due()) assert.equal(await keepIfDue(options, entry) !== undefined, stored);
       assert.equal((await due()).length, stored ? 1 : 0);
     }
   });
@@ -220,7 +268,7 @@ describe("events that wait for verification", () => {
     assert.deepEqual(await store("verified"), { state: "duplicate", replaced: 0 });
     const events = async () => (await Array.fromAsync(listUnverified(options)))[0]!.events;
     assert.deepEqual([(await events()).length, (await events())[0]!.digest], [MAX_EVENTS + 1, "verified"]);
-    assert.equal(await postponeUnverified(options, MEMBER, "p", state.now + 30_000), true);
+    assert.equal(await postponeUnverified(options, MEMBER, "p", { nextAt: state.now + 30_000, error: "down" }), true);
     assert.equal((await events()).at(-1)?.attempts, 1);
     assert.ok((await store("further")).replaced >= 2);
     assert.ok((await events()).length <= MAX_EVENTS && !(await events()).some(({ digest }) => digest === "verified"));
@@ -232,8 +280,12 @@ describe("events that wait for verification", () => {
     await store("waiting");
     await take("p");
     assert.equal(await removeUnverifiedBefore(options, MEMBER, state.now + 1), 1);
-    assert.equal(await postponeUnverified(options, MEMBER, "q", 0), true, "another process has nothing to report");
-    assert.equal(await postponeUnverified(options, MEMBER, "p", 0), false);
+    assert.equal(
+      await postponeUnverified(options, MEMBER, "q", { nextAt: 0, error: "down" }),
+      true,
+      "another process has nothing to report",
+    );
+    assert.equal(await postponeUnverified(options, MEMBER, "p", { nextAt: 0, error: "down" }), false);
     assert.equal(await releaseUnverified(options, MEMBER, "p"), false);
     assert.equal(await keys(), 0);
   });
@@ -253,7 +305,7 @@ describe("events that wait for verification", () => {
       "with the event that was being verified",
     );
     assert.equal(await keepUnverified(options, MEMBER, { id: "p", until: state.now + 60_000 }), false);
-    await postponeUnverified(options, MEMBER, "p", state.now + 60_000);
+    await postponeUnverified(options, MEMBER, "p", { nextAt: state.now + 60_000, error: "down" });
     assert.equal(await keepUnverified(options, MEMBER, { id: "q", until: state.now + 60_000 }), true);
   });
 });

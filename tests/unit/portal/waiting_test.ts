@@ -84,6 +84,24 @@ describe("surplusInRecord()", () => {
     assert.equal(surplusInRecord({ ...record, overflow: overflow(MAX_OF_KIND - 3) }, READY), undefined);
     for (const id of [UPDATE, ORDINARY]) assert.equal(surplusInRecord(record, id), undefined);
   });
+
+  it("is one first for which only the application_token speaks, unless its work has begun", () => {
+    const claimed = { verification: { claims: "always" } } as const;
+    const inbox = [
+      { ...item("ONAPPUPDATE:vouched:1"), receivedAt: 1 },
+      { ...item("ONAPPUPDATE:begun:1"), ...claimed, attempts: 1, receivedAt: 2 },
+      { ...item("ONAPPUPDATE:forged:1"), ...claimed, receivedAt: 9 },
+    ];
+    const record = recordWith({ inbox, overflow: { events: 0, size: 0, lifeCycle: { ONAPPUPDATE: 13 } } });
+    assert.equal(surplusInRecord(record, UPDATE), "ONAPPUPDATE:forged:1");
+    assert.equal(surplusInRecord({ ...record, inbox: inbox.slice(0, 2) }, UPDATE), undefined);
+    const others = {
+      ...record,
+      inbox: inbox.slice(0, 2),
+      overflow: { events: 0, size: 0, lifeCycle: { ONAPPUPDATE: 14 } },
+    };
+    assert.equal(surplusInRecord(others, UPDATE), "ONAPPUPDATE:vouched:1");
+  });
 });
 
 describe("deleteSurplus()", () => {
@@ -91,7 +109,7 @@ describe("deleteSurplus()", () => {
     const storage = memoryStorage();
     for (let i = 0; i < count; i++) {
       // The order of the keys is not that of receipt.
-      const value = { receivedAt: 1000 - i };
+      const value = { receivedAt: 1000 - i, verification: {}, attempts: 0 };
       await storage.put(["delivery", MEMBER_ID, `ONAPPUSERREADY:${String(i).padStart(3, "0")}:1785300000`], value);
     }
     await storage.put(["delivery", MEMBER_ID, "ONAPPUNINSTALL:keep:1785300000"], {});
@@ -110,6 +128,24 @@ describe("deleteSurplus()", () => {
     const left: string[] = [];
     for await (const { key } of storage.list(["delivery", MEMBER_ID])) left.push(key[2]!);
     assert.equal(left.length, MAX_OF_KIND - 1 + 2);
+  });
+
+  it("deletes events first for which only the application_token speaks, unless their work has begun", async () => {
+    const storage = memoryStorage();
+    const store = (id: string, receivedAt: number, claims: boolean, others: object = {}) =>
+      storage.put(["delivery", MEMBER_ID, `ONAPPUPDATE:${id}:1785300000`], {
+        ...{ receivedAt, attempts: 0, verification: claims ? { claims: "always" } : {}, ...others },
+      });
+    await store("vouched", 1, false);
+    await store("verified", 2, true, { verification: { claims: "always", tokens: { scope: [] } } });
+    await store("begun", 3, true, { attempts: 1 });
+    for (let i = 0; i < 20; i++) await store(`forged ${i}`, 100 + i, true);
+    const record = recordWith({ overflow: { events: 0, size: 0, lifeCycle: { ONAPPUPDATE: 23 } } });
+    const room = await deleteSurplus(storage, record, UPDATE);
+    assert.deepEqual(room?.dropped.map((id) => id.split(":")[1]), [
+      ...[7, 6, 5, 4, 3, 2, 1, 0].map((i) => `forged ${i}`),
+    ]);
+    assert.equal(room?.left, MAX_OF_KIND - 1);
   });
 
   it("reads nothing while the count is within the bound, and deletes nothing if the count is too high", async () => {

@@ -81,7 +81,7 @@ describe("createBackendCaller()", () => {
     it(`rejects a timeoutMs of ${timeoutMs}`, () => {
       assert.throws(() => createBackendCaller(timeoutMs), {
         name: "TypeError",
-        message: `invalid timeoutMs ${timeoutMs}, wanted a number above 0 and below 2^31`,
+        message: `cannot call a backend with timeoutMs ${timeoutMs}, wanted a number from 1 to 2147483647`,
       });
     });
   }

@@ -306,11 +306,11 @@ describe("sleep()", () => {
 
 describe("an invalid option of a step or sleep", () => {
   const MISTAKES: Readonly<Record<string, (ctx: UpgradeContext) => Promise<unknown>>> = {
-    'cannot run step "one": timeoutMs is Infinity, wanted 1 to 2147483647': ({ step }) =>
+    'cannot run step "one" with timeoutMs Infinity, wanted a number from 1 to 2147483647': ({ step }) =>
       step("one", () => {}, { timeoutMs: Infinity }),
-    'cannot run step "one": timeoutMs is 2592000000, wanted 1 to 2147483647': ({ pages }) =>
+    'cannot run step "one" with timeoutMs 2592000000, wanted a number from 1 to 2147483647': ({ pages }) =>
       pages("one", 0, () => Promise.resolve({ next: null, done: 1 }), { timeoutMs: 2_592_000_000 }),
-    'cannot run step "one": cannot use maxAttempts 0 for it, wanted a whole number from 1': ({ step }) =>
+    'cannot run step "one" with retry.maxAttempts 0, wanted a whole number from 1': ({ step }) =>
       step("one", () => {}, { retry: { maxAttempts: 0 } }),
     'cannot sleep "a while" for NaN milliseconds, wanted a number from 0': ({ sleep }) => sleep("a while", NaN),
     'cannot sleep "a while" for Infinity milliseconds, wanted a number from 0': ({ sleep }) =>

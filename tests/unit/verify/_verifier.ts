@@ -9,6 +9,7 @@ import {
   type Plugin,
   type Storage,
   type VerificationBudget,
+  type VerificationPolicy,
 } from "@b24/onappupdate";
 import { createHash } from "node:crypto";
 import { delay } from "../../../src/async/time.ts";
@@ -46,6 +47,7 @@ export interface Process {
 export interface PostedEvent {
   readonly token?: string;
   readonly isKnown?: boolean;
+  readonly clientAddress?: string;
   /** Characters of padding. */
   readonly padding?: number;
 }
@@ -73,7 +75,10 @@ export interface VerifierWorld {
 /** A budget that no test spends. */
 const UNLIMITED: VerificationBudget = { perMinute: 100_000, perPortal: 100_000 };
 
-export function verifierWorld(budget: VerificationBudget = UNLIMITED): VerifierWorld {
+export function verifierWorld(
+  budget: VerificationBudget = UNLIMITED,
+  others: Omit<VerificationPolicy, "budget"> = {},
+): VerifierWorld {
   const time = virtualTime();
   const storage = memoryStorage({ clock: time.now });
   const [asked, refreshed, accepted, replaced] = [[] as Question[], [] as string[], [] as string[], [] as string[]];
@@ -93,7 +98,7 @@ export function verifierWorld(budget: VerificationBudget = UNLIMITED): VerifierW
     };
     const names = ["eventPostponed", "eventsDropped", "eventRejected", "duplicateReceived"] as const;
     const plugin: Plugin = {
-      ...{ name: "answers", phase: "verify", verificationBudget: budget },
+      ...{ name: "answers", phase: "verify", verificationPolicy: { budget, ...others } },
       around: async ({ event: { auth } }, next) => {
         const question = { process: name, memberId: auth.memberId, token: auth.accessToken!.reveal(), at: time.now() };
         asked.push(question);
@@ -148,7 +153,7 @@ export function verifierWorld(budget: VerificationBudget = UNLIMITED): VerifierW
     });
     return {
       verifier,
-      post: async (memberId, { token = "access-0", isKnown = false, padding = 0 } = {}) => {
+      post: async (memberId, { token = "access-0", isKnown = false, padding = 0, ...address } = {}) => {
         const text = new URLSearchParams({
           ...{ event: "ONAPPUPDATE", ts: String(Math.floor(time.now() / 1000)), "data[VERSION]": "3" },
           ...{ "auth[member_id]": memberId, "auth[domain]": "example.bitrix24.de", "auth[access_token]": token },
@@ -156,7 +161,7 @@ export function verifierWorld(budget: VerificationBudget = UNLIMITED): VerifierW
           ...{ "auth[refresh_token]": "refresh-0", "auth[expires]": String(Math.floor(time.now() / 1000)) },
           padding: "x".repeat(padding),
         }).toString();
-        return await verifier.postpone(parseStored({ kind: "form", text }, time.now()), isKnown);
+        return await verifier.postpone({ ...parseStored({ kind: "form", text }, time.now()), ...address }, isKnown);
       },
       reports,
       crash: () => crashed.abort(),

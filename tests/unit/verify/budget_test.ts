@@ -30,6 +30,13 @@ describe("createBudget()", () => {
     assert.equal(count("known", true), 300);
   });
 
+  it("says whether a question may be asked without counting it", () => {
+    const { allows, take } = createBudget({ perMinute: 4, perPortal: 1 }, () => 0);
+    for (let i = 0; i < 10; i++) assert.equal(allows("a", false, 2), true);
+    assert.equal(take("a", false, 2), true);
+    assert.deepEqual([allows("a", true), allows("b", false), allows("b", true, 2)], [false, false, true]);
+  });
+
   it("counts each request of a question that goes to several hosts", () => {
     const { take } = createBudget({ perMinute: 6, perPortal: 6 }, () => 0);
     assert.deepEqual([take("a", false, 2), take("b", false, 2), take("c", false)], [true, false, true]);

@@ -96,6 +96,35 @@ describe("createTurns()", () => {
     assert.deepEqual(taken.slice(before).slice(0, 8), names(8));
   });
 
+  it("gives portals with an event from a trusted address three of four turns, and the others the fourth", async () => {
+    const { time, turns, taken } = setup(() => Promise.resolve("done"));
+    for (let i = 0; i < 300; i++) turns.wake(`made up ${i}`);
+    await time.elapse(500);
+    for (let i = 0; i < 20; i++) turns.wake(`trusted ${i}`, true);
+    const before = taken.length;
+    await time.elapse(2000);
+    const next = taken.slice(before, before + 16);
+    assert.equal(next.filter((name) => name.startsWith("trusted")).length, 12, next.join(" "));
+    await time.elapse(40_000);
+    assert.equal(taken.length, 320);
+  });
+
+  it("moves a portal ahead if a trusted event comes while it waits, also for the budget", async () => {
+    let left = 9;
+    const { time, turns, taken } = setup(() => Promise.resolve(left-- > 0 ? "done" : "budget_spent"));
+    for (const name of names(40)) turns.wake(name);
+    turns.wake("20", true);
+    await time.elapse(1000);
+    assert.equal(taken[8], "20", "the first eight were under way");
+    await time.elapse(29_000);
+    assert.equal(turns.wake("39", true), false);
+    [left, taken.length] = [100, 0];
+    await time.elapse(30_000);
+    assert.equal(taken[0], "39");
+    await time.elapse(10_000);
+    assert.equal(new Set(taken).size, 31, "each has one turn");
+  });
+
   it("lets portals wait for the budget, and queues them when it is renewed", async () => {
     let isSpent = true;
     const { time, turns, taken } = setup(() => Promise.resolve(isSpent ? "budget_spent" : "done"));

@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { listUnverified, removeUnverified, storeUnverified } from "../../../src/portal/unverified.ts";
-import { createUnknownBound, MAX_UNKNOWN_SIZE } from "../../../src/verify/unknown_bound.ts";
+import { createUnknownBound, type UnknownBound } from "../../../src/verify/unknown_bound.ts";
 import { describe, it } from "../../support/test.ts";
 import { memberIdOf } from "./_verifier.ts";
 
 const SIZE = 256 * 1024;
-const COUNT = MAX_UNKNOWN_SIZE / SIZE;
+const COUNT = 8;
+
+function boundOf(options: Setup["options"]): UnknownBound {
+  return createUnknownBound(options, () => COUNT * SIZE);
+}
 
 interface Setup {
   readonly state: { now: number };
@@ -28,22 +32,28 @@ function setup(): Setup {
     ...{ state, options, counts: () => counts },
     store: (number, isKnown = false) =>
       storeUnverified(options, memberIdOf(number), {
-        ...{ body: { kind: "form", text: "x".repeat(SIZE) }, receivedAt: state.now, digest: "1", isKnown },
+        ...{
+          body: { kind: "form", text: "x".repeat(SIZE) },
+          receivedAt: state.now,
+          digest: "1",
+          isKnown,
+          name: "ONAPPUPDATE",
+        },
       }),
   };
 }
 
 describe("createUnknownBound()", () => {
-  it("admits 64 MiB, and counts nothing that is stored before", async () => {
+  it("admits as much as is set, and counts nothing that is stored before", async () => {
     const { options, counts } = setup();
-    const { admit } = createUnknownBound(options);
+    const { admit } = boundOf(options);
     for (let i = 0; i < COUNT; i++) assert.equal(await admit(SIZE), true);
     assert.equal(counts(), 0);
   });
 
   it("counts what is stored at the bound, once a minute: what was verified since makes room", async () => {
     const { state, options, counts, store } = setup();
-    const { admit } = createUnknownBound(options);
+    const { admit } = boundOf(options);
     for (let i = 0; i < COUNT; i++) {
       await admit(SIZE);
       await store(i);
@@ -63,13 +73,13 @@ describe("createUnknownBound()", () => {
   it("counts what other processes have stored", async () => {
     const { options, store } = setup();
     for (let i = 0; i < COUNT; i++) await store(i);
-    const { admit } = createUnknownBound(options);
+    const { admit } = boundOf(options);
     for (let i = 0; i < COUNT; i++) assert.equal(await admit(SIZE), true, "its own, until it reaches the bound");
     assert.equal(await admit(1), false);
   });
 
   it("has room again for what was not stored", async () => {
-    const { admit, giveBack } = createUnknownBound(setup().options);
+    const { admit, giveBack } = boundOf(setup().options);
     for (let i = 0; i < 2 * COUNT; i++) {
       assert.equal(await admit(SIZE), true);
       giveBack(SIZE);

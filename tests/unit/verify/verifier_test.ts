@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { CannotVerifyError } from "@b24/onappupdate";
 import { removeUnverifiedBefore } from "../../../src/portal/unverified.ts";
-import { MAX_EVENTS, MAX_SIZE } from "../../../src/portal/unverified_bounds.ts";
+import { DEFAULT_BOUNDS } from "../../../src/portal/unverified_bounds.ts";
 import { describe, it } from "../../support/test.ts";
 import { memberIdOf, verifierWorld } from "./_verifier.ts";
+
+const { maxEvents: MAX_EVENTS, maxCharacters: MAX_SIZE } = DEFAULT_BOUNDS;
 
 const [A, B] = ["a".repeat(32), "b".repeat(32)];
 const MINUTE_MS = 60_000;
@@ -53,6 +55,29 @@ describe("the budget", () => {
     assert.deepEqual(world.asked.slice(5).map(({ memberId }) => parseInt(memberId, 16)), [100, 101, 102, 103, 104]);
     await world.elapse(4 * MINUTE_MS, [process]);
     assert.equal(world.accepted.length, 28);
+  });
+
+  it("is asked first: events that wait for it cost no storage operation", async () => {
+    const world = verifierWorld({ perMinute: 10, perPortal: 6 });
+    world.answer = () => "forged";
+    const process = world.process("p");
+    for (let i = 0; i < 500; i++) await process.post(memberIdOf(i), { token: `t${i}` });
+    // The last minute in which the known half is left.
+    await world.time.elapse(MINUTE_MS);
+    let operations = 0;
+    for (const name of ["get", "put", "delete"] as const) {
+      const original = world.storage[name] as (...args: unknown[]) => Promise<unknown>;
+      Object.assign(world.storage, { [name]: (...args: unknown[]) => (operations++, original(...args)) });
+    }
+    const before = world.asked.length;
+    await world.time.elapse(MINUTE_MS);
+    const questions = world.asked.length - before;
+    assert.equal(questions, 5);
+    assert(operations <= 20 * questions, `${operations} operations for ${questions} questions`);
+    // Nor do they keep a known portal waiting.
+    await process.post(A, { isKnown: true });
+    await world.time.elapse(10);
+    assert.equal(world.asked.at(-1)?.memberId, A);
   });
 
   it("is 6 questions a minute for one portal", async () => {
@@ -185,6 +210,37 @@ describe("an expired token pair", () => {
   });
 });
 
+describe("tick()", () => {
+  it("does not skip an event whose turn is just ending", async () => {
+    const world = verifierWorld();
+    world.answer = () => "unanswered";
+    const process = world.process("p");
+    const { firstAttempt } = await process.post(A);
+    // The storage takes its time to release the event.
+    const { put } = world.storage;
+    const released = Promise.withResolvers<void>();
+    await world.time.elapse(0);
+    await firstAttempt;
+    await world.time.elapse(MINUTE_MS);
+    world.answer = () => {
+      Object.assign(world.storage, {
+        put: async (...args: Parameters<typeof put>) => (await released.promise, await put(...args)),
+      });
+      return "unanswered";
+    };
+    await process.verifier.tick();
+    await world.time.elapse(0);
+    assert.equal(world.asked.length, 2);
+    await world.time.elapse(MINUTE_MS);
+    world.answer = () => "authentic";
+    await process.verifier.tick();
+    released.resolve();
+    await world.time.elapse(0);
+    await process.verifier.settled();
+    assert.deepEqual(world.accepted, [`${A} access-0`]);
+  });
+});
+
 describe("several processes", () => {
   it("verify an event once, although all of them know that it is due", async () => {
     const world = verifierWorld();
@@ -211,6 +267,78 @@ describe("several processes", () => {
   });
 });
 
+describe("an event from a trusted address", () => {
+  const TRUSTED = "192.0.2.7";
+  const policy = { trustedAddresses: ["192.0.2.0/24"] };
+
+  it("is verified before the flood that names its portal, and all others", async () => {
+    const world = verifierWorld(undefined, policy);
+    world.latencyMs = 1000;
+    world.answer = ({ token }) => token === "authentic" ? "authentic" : "forged";
+    const process = world.process("p");
+    for (let portal = 0; portal < 50; portal++) {
+      await process.post(memberIdOf(portal), { clientAddress: "198.51.100.1" });
+    }
+    for (let i = 0; i < 100; i++) await process.post(A, { token: `t${i}` });
+    await process.post(A, { token: "authentic", clientAddress: TRUSTED });
+    for (let i = 100; i < 200; i++) await process.post(A, { token: `t${i}` });
+    await world.time.elapse(2500);
+    assert.deepEqual(world.accepted, [`${A} authentic`]);
+  });
+
+  it("is followed by the next one of its portal before portals of other addresses", async () => {
+    const world = verifierWorld(undefined, policy);
+    world.latencyMs = 1000;
+    const process = world.process("p");
+    for (let i = 0; i < 60; i++) await process.post(memberIdOf(i));
+    for (const token of ["1", "2"]) await process.post(A, { token, clientAddress: TRUSTED });
+    await world.time.elapse(4500);
+    assert.deepEqual(world.accepted.filter((accepted) => accepted.startsWith(A)), [`${A} 1`, `${A} 2`]);
+  });
+
+  it("is verified like all others: an address proves nothing", async () => {
+    const world = verifierWorld(undefined, policy);
+    world.answer = () => "forged";
+    const { firstAttempt } = await world.process("p").post(A, { clientAddress: TRUSTED });
+    await world.time.elapse(1000);
+    assert.deepEqual([(await firstAttempt).state, world.accepted], ["refused", []]);
+  });
+
+  it("is verified first also by the next process", async () => {
+    const world = verifierWorld(undefined, policy);
+    const [crashing, next] = [world.process("p"), world.process("q")];
+    for (let i = 0; i < 40; i++) await crashing.post(memberIdOf(i));
+    await crashing.post(A, { clientAddress: TRUSTED });
+    crashing.crash();
+    await world.time.elapse(1000);
+    world.latencyMs = 1000;
+    await next.verifier.tick();
+    await world.time.elapse(1500);
+    const asked = world.asked.filter(({ process }) => process === "q").map(({ memberId }) => memberId);
+    assert.ok(asked.indexOf(A) >= 0 && asked.indexOf(A) <= 8, asked.join(" "));
+  });
+});
+
+describe("the bounds of a policy", () => {
+  it("replace the defaults", async () => {
+    const bounds = { maxEvents: 2, maxCharacters: 2000, maxUnknownCharacters: 3000 };
+    const world = verifierWorld(undefined, { bounds });
+    world.answer = () => "unanswered";
+    const process = world.process("p");
+    for (let i = 0; i < 3; i++) await process.post(A, { token: `t${i}`, isKnown: true });
+    assert.deepEqual(world.replaced, [A]);
+    await assert.rejects(
+      process.post(A, { isKnown: true, padding: 2000 }),
+      /at most 2 events of 2000 characters together/,
+    );
+    const unknown = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, i) => process.post(memberIdOf(i), { padding: 100 })),
+    );
+    const refused = unknown.filter(({ status }) => status === "rejected");
+    assert.ok(refused.length > 10 && refused.length < 20, `${refused.length}`);
+  });
+});
+
 describe("an event that is lost", () => {
   it("causes a check of its portal if that is stored, and is reported", async () => {
     const world = verifierWorld();
@@ -231,7 +359,10 @@ describe("an event that is lost", () => {
     const world = verifierWorld();
     const process = world.process("p");
     const tooLarge = process.post(A, { isKnown: true, padding: MAX_SIZE });
-    await assert.rejects(tooLarge, (error) => error instanceof CannotVerifyError && /too large/.test(error.message));
+    await assert.rejects(
+      tooLarge,
+      (error) => error instanceof CannotVerifyError && /no room for an event/.test(error.message),
+    );
     assert.deepEqual([world.replaced, process.reports, await world.entries()], [[A], [], 0]);
   });
 });
@@ -270,7 +401,7 @@ describe("the room for unknown portals", () => {
     for (let i = 0; i < 300; i++) {
       await process.post(A, { padding });
       await process.post(B, { padding, token: String(1000 + i) });
-      await assert.rejects(process.post(A, { padding: 4 * MAX_SIZE }), /too large/);
+      await assert.rejects(process.post(A, { padding: 4 * MAX_SIZE }), /no room for an event/);
     }
     assert.ok(await process.post("c".repeat(32)), "300 times 256 KiB would be above 64 MiB");
   });

@@ -194,6 +194,41 @@ describe("a claimed version", () => {
     await made.app.close();
   });
 
+  it("in full is shown to handlers as it was sent, also beside a forged higher one", async () => {
+    for (const minutes of [0, 20]) {
+      const made = await setUp();
+      const { portal, ran, send } = made;
+      await send(forged(made, "ONAPPUPDATE", { VERSION: "999999", PREVIOUS_VERSION: "2" }));
+      await made.pass(2 * MINUTE);
+      made.bitrix24.lag(minutes * MINUTE);
+      assert.equal(await send(changed(portal.update(3), { "data[VERSION]": "3.1.4" })), 200);
+      await made.pass(HOUR);
+      assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3.1.4"], `${minutes} minutes`);
+      await made.pass(2 * DAY, HOUR);
+      assert.deepEqual([ran.length, made.dropped().map(({ version }) => version)], [2, ["999999.0.0"]]);
+      await made.app.close();
+    }
+  });
+
+  it("of an installation is not shown to handlers: they see the version that Bitrix24 reports", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    const data = { VERSION: "901", ACTIVE: "Y", INSTALLED: "Y" };
+    const old = changed(portal.event("ONAPPINSTALL", data, { tokenless: true }), { ts: "1700000000" });
+    assert.equal(await send(old), 200);
+    assert.deepEqual(ran, ["ONAPPINSTALL 2.0.0"]);
+    await made.app.close();
+
+    const other = scene({}, { tickEveryMs: false, ...SECRET });
+    const seen: string[] = [];
+    other.app.on("ONAPPINSTALL", ({ event }) => void seen.push(event.data.version));
+    other.portal.install(2);
+    // The access token is that of a user.
+    assert.equal(await other.send(other.portal.event("ONAPPINSTALL", data, { userId: 7 })), 200);
+    assert.deepEqual([seen, (await other.app.portal(MEMBER_ID))?.version], [["2"], "2.0.0"]);
+    await other.app.close();
+  });
+
   it("of a version that the portal has already is handled at once, also while Bitrix24 does not answer", async () => {
     const made = await setUp();
     made.answer = () => Promise.reject(new TypeError("down"));
@@ -206,6 +241,53 @@ describe("a claimed version", () => {
     const made = await setUp();
     await made.send(forged(made, "ONAPPUPDATE", { VERSION: "9", PREVIOUS_VERSION: "2" }));
     assert.deepEqual((await made.app.open(made.portal.open())).upgrade, { state: "current" });
+    await made.app.close();
+  });
+
+  it("is asked about with the token pair of its event, whatever pairs others make up meanwhile", async () => {
+    const made = await setUp({ clientSecret: undefined as never });
+    const { portal, ran, send } = made;
+    made.now += 2 * HOUR;
+    made.answer = () => Promise.reject(new TypeError("down"));
+    assert.equal(await send(portal.update(3)), 200);
+    for (const [i, userId] of [1, 7, 8, 9, 10, 1].entries()) {
+      made.now += 10_000;
+      const pair = {
+        "auth[access_token]": `made-up-${i}-0123456789abcdef0123456789`,
+        "auth[refresh_token]": `made-up-too-${i}-0123456789abcdef01234`,
+        "auth[user_id]": String(userId),
+        "auth[expires]": String(Math.floor(made.now / 1000) + 999_999),
+        ts: String(Math.floor(made.now / 1000)),
+      };
+      const forged = portal.event(i % 2 === 0 ? "ONCRMDEALADD" : "ONAPPUPDATE", {
+        VERSION: "9",
+        PREVIOUS_VERSION: "2",
+      });
+      assert.equal(await send(changed(forged, pair)), 200);
+    }
+    made.answer = undefined;
+    await made.pass(20 * MINUTE);
+    assert.equal((await made.record()).version, "3.0.0");
+    assert(ran.includes("upgrade 3") && !ran.includes("upgrade 4"), ran.join());
+    await made.app.close();
+  });
+
+  it("is not lost among many others: a few of them wait, and the claim stays", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    made.bitrix24.lag(20 * MINUTE);
+    assert.equal(await send(portal.update(3, { tokenless: true })), 200);
+    for (let i = 0; i < 60; i++) {
+      made.now += 1000;
+      await send(forged(made, "ONAPPUPDATE", { VERSION: String(900 - i), PREVIOUS_VERSION: "2" }));
+    }
+    const waiting = await Array.fromAsync(made.storage.list(["inbox"]));
+    assert.equal(waiting.length, 16);
+    await made.pass(2 * HOUR);
+    assert.equal((await made.record()).version, "3.0.0");
+    assert.deepEqual(ran.filter((one) => one.startsWith("upgrade")), ["upgrade 3"]);
+    await made.pass(2 * DAY, HOUR);
+    assert.deepEqual([await Array.fromAsync(made.storage.list(["inbox"])), made.dropped().length], [[], 1]);
     await made.app.close();
   });
 
@@ -346,6 +428,23 @@ describe("a claimed removal", () => {
     await made.app.close();
   });
 
+  it("is confirmed among many forged ones, of which a few wait", async () => {
+    const made = await setUp();
+    const { portal, ran, send } = made;
+    made.answer = () => Promise.reject(new TypeError("down"));
+    await send(portal.uninstall());
+    for (let i = 0; i < 40; i++) {
+      made.now += 1000;
+      await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+    }
+    assert.equal((await Array.fromAsync(made.storage.list(["inbox"]))).length, 16);
+    made.answer = undefined;
+    await made.pass(11 * MINUTE);
+    assert.equal((await made.record()).status, "uninstalled");
+    assert.deepEqual([...new Set(ran)], ["removal, clean"]);
+    await made.app.close();
+  });
+
   it("is completed by a later check, also after it was dropped", async () => {
     const made = await setUp();
     const { portal, ran } = made;
@@ -481,6 +580,38 @@ describe("a claimed removal", () => {
     const { status, generation, version } = await made.record();
     assert.deepEqual([status, generation, version], ["installed", 1, "4.0.0"]);
     assert.deepEqual(ran.slice(3), ["upgrade 4", "ONAPPUPDATE 4"]);
+    await made.app.close();
+  });
+
+  it("is believed once the last token to ask with is void or has expired, without clientSecret", async () => {
+    for (const isDown of [false, true]) {
+      const made = await setUp({ clientSecret: undefined as never });
+      const { portal, ran, send } = made;
+      made.now += 2 * HOUR;
+      // The pair of this event is not verified: the event is accepted by its application_token.
+      const deal = portal.event("ONCRMDEALADD", {});
+      const removal = portal.uninstall();
+      assert.equal(await send(deal), 200);
+      if (isDown) made.answer = () => Promise.reject(new TypeError("down"));
+      assert.equal(await send(removal), 200);
+      assert.equal((await made.record()).status, isDown ? "installed" : "uninstalled");
+      await made.pass(HOUR + 10 * MINUTE);
+      assert.deepEqual([(await made.record()).status, ran.at(-1)], ["uninstalled", "removal, clean, unconfirmed"]);
+      await made.app.close();
+    }
+  });
+
+  it("is shown as unconfirmed if Bitrix24 has contradicted it, and nobody can be asked any longer", async () => {
+    const made = await setUp({ clientSecret: undefined as never });
+    const { portal, ran, send } = made;
+    await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
+    await made.pass(2 * HOUR);
+    assert.equal(await send(portal.uninstall()), 200);
+    await made.pass(2 * DAY, HOUR);
+    assert.deepEqual([(await made.record()).status, ran, made.dropped().length], ["installed", [], 1]);
+    const codes = (await made.app.check(MEMBER_ID)).problems.map(({ code }) => code);
+    assert.deepEqual(codes, ["configuration", "unconfirmed"]);
+    assert.deepEqual(await Array.fromAsync(made.storage.list(["inbox"])), []);
     await made.app.close();
   });
 

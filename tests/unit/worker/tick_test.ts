@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { memoryStorage, RetryAfterError, type Storage } from "@b24/onappupdate";
+import { deployed, memoryStorage, RetryAfterError, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Entry } from "@b24/onappupdate/storage";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { dueKey, portalKey } from "../../../src/portal/keys.ts";
 import { entryId, listDue } from "../../../src/portal/schedule.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import { type Crowd, crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
 import { describe, it } from "../../support/test.ts";
 import { simulated, virtualTime } from "../../support/time.ts";
 
@@ -99,5 +100,175 @@ describe("tick()", () => {
     await app.tick();
     assert.deepEqual(await scheduled(storage), [OTHER_MEMBER_ID]);
     await app.close();
+  });
+});
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const TICK_MS = 30 * SECOND;
+
+/** Returns the numbers of the portals that are on version 3. */
+async function upgraded({ app }: Crowd, portals: number): Promise<number[]> {
+  const versions = await Promise.all(Array.from({ length: portals }, (_, number) => app.portal(memberIdOf(number))));
+  return versions.flatMap((portal, number) => portal?.version === "3.0.0" ? [number] : []);
+}
+
+describe("the built-in ticker", () => {
+  it("goes on at once while more is due", async () => {
+    const made = crowd({ concurrency: 4, retry: { initialDelayMs: MINUTE } });
+    const portals = 150;
+    let isBroken = true;
+    made.app.upgrade("3", async () => {
+      if (isBroken) throw new RetryAfterError(MINUTE);
+      await made.takes(100);
+    });
+    await made.install(portals);
+    await made.update(0, portals);
+    await made.time.elapse(SECOND);
+    isBroken = false;
+    // All are due at the same tick. The work takes 7.5 seconds.
+    await made.time.elapse(2 * MINUTE);
+    assert.equal((await upgraded(made, portals)).length, portals);
+    await made.close();
+  });
+
+  it("does not wait for a long run: others are retried at the same tick as without it", async () => {
+    const retriedAt = async (isLong: boolean): Promise<number> => {
+      const made = crowd();
+      let at: number | undefined;
+      const start = made.time.now();
+      let attempts = 0;
+      made.app.upgrade("3", async ({ memberId }) => {
+        if (numberOf(memberId) === 0) {
+          // Resumed by a tick.
+          if (attempts++ === 0) throw new RetryAfterError(1);
+          return isLong ? await made.takes(3 * HOUR) : undefined;
+        }
+        if (made.time.now() - start < 5 * MINUTE) throw new RetryAfterError(5 * MINUTE);
+        at = made.time.now() - start;
+      }, { timeoutMs: 4 * HOUR });
+      await made.install(2);
+      await made.update(0, 1);
+      await made.time.elapse(2 * TICK_MS);
+      assert.equal(attempts, 2);
+      await made.update(1, 2);
+      await made.time.elapse(10 * MINUTE);
+      await made.close();
+      return at!;
+    };
+    const at = await retriedAt(true);
+    assert(at > 0);
+    assert.equal(at, await retriedAt(false));
+  });
+
+  it("passes no more portals to the worker than it can begin soon", async () => {
+    const made = crowd({ concurrency: 2 });
+    let ticks = 0;
+    made.app.use({ name: "ticks", observe: { tickFinished: () => void ticks++ } });
+    let isBroken = true;
+    let begun = 0;
+    const gate = Promise.withResolvers<void>();
+    made.app.upgrade("3", async () => {
+      if (isBroken) throw new RetryAfterError(1);
+      begun++;
+      await gate.promise;
+    });
+    await made.install(50);
+    await made.update(0, 50);
+    await made.time.elapse(SECOND);
+    isBroken = false;
+    await made.time.elapse(5 * MINUTE);
+    assert.deepEqual([begun, ticks], [2, 0]);
+    gate.resolve();
+    await made.time.elapse(SECOND);
+    assert.deepEqual([begun, (await upgraded(made, 50)).length], [50, 50]);
+    await made.close();
+  });
+
+  it("raises the targets of all portals after a deploy, and brings them there, without waiting for the next tick", async () => {
+    const time = virtualTime();
+    const storage = memoryStorage({ clock: time.now });
+    const world = { time, storage: { ...storage, close: () => Promise.resolve() } };
+    const before = crowd({ versions: deployed("2.0.0") }, world);
+    await before.install(250);
+    await before.close();
+    const made = crowd({ versions: deployed("3.0.0") }, world);
+    await made.app.start();
+    await time.elapse(TICK_MS);
+    assert.equal((await upgraded(made, 250)).length, 250);
+    await made.close();
+  });
+
+  it("reports a tick when its work has ended, or after 30 seconds", async () => {
+    const made = crowd();
+    const ticks: string[] = [];
+    let isLong = false;
+    made.app.use({
+      name: "ticks",
+      observe: { tickFinished: ({ handled }) => void ticks.push(`${made.time.now()} ${handled}`) },
+    });
+    let isBroken = true;
+    made.app.upgrade("3", async () => {
+      if (isBroken) throw new RetryAfterError(1);
+      await made.takes(isLong ? HOUR / 2 : SECOND);
+    });
+    const start = made.time.now();
+    await made.install(2);
+    await made.update(0, 1);
+    await made.time.elapse(SECOND);
+    isBroken = false;
+    await made.time.elapse(2 * TICK_MS);
+    assert.deepEqual(ticks, [`${start + TICK_MS + SECOND} 1`, `${start + 2 * TICK_MS} 0`]);
+    isBroken = true;
+    await made.update(1, 2);
+    await made.time.elapse(SECOND);
+    [isBroken, isLong] = [false, true];
+    await made.time.elapse(2 * TICK_MS);
+    assert.deepEqual(ticks.slice(2), [`${start + 4 * TICK_MS} 0`, `${start + 4 * TICK_MS} 0`]);
+    await made.close();
+  });
+});
+
+describe("app.tick()", () => {
+  it("waits for the work that is due, and no longer than `budgetMs`", async () => {
+    const made = crowd({ tickEveryMs: false });
+    let isBroken = true;
+    made.app.upgrade("3", async ({ memberId }) => {
+      if (isBroken) throw new RetryAfterError(1);
+      await made.takes(numberOf(memberId) === 0 ? HOUR / 2 : 5 * SECOND);
+    });
+    await made.install(2);
+    await made.update(0, 2);
+    await made.time.elapse(SECOND);
+    isBroken = false;
+    const start = made.time.now();
+    let ended: string | undefined;
+    void made.app.tick({ budgetMs: 20 * SECOND }).then(({ handled }) =>
+      ended = `${made.time.now() - start} ${handled}`
+    );
+    await made.time.elapse(MINUTE);
+    assert.equal(ended, `${20 * SECOND} 1`);
+    // What it has started goes on.
+    await made.time.elapse(HOUR);
+    assert.deepEqual(await upgraded(made, 2), [0, 1]);
+    await made.close();
+  });
+
+  it("starts no portal after `budgetMs`", async () => {
+    const made = crowd({ tickEveryMs: false, concurrency: 1 });
+    let isBroken = true;
+    made.app.upgrade("3", async () => {
+      if (isBroken) throw new RetryAfterError(1);
+      await made.takes(15 * SECOND);
+    });
+    await made.install(5);
+    await made.update(0, 5);
+    await made.time.elapse(SECOND);
+    isBroken = false;
+    const tick = made.app.tick({ budgetMs: 20 * SECOND, concurrency: 1 });
+    await made.time.elapse(5 * MINUTE);
+    assert.deepEqual([await tick, (await upgraded(made, 5)).length], [{ handled: 1, failed: 0 }, 2]);
+    await made.close();
   });
 });

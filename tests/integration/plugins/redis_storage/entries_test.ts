@@ -89,7 +89,7 @@ describe("redisStorage()", () => {
     it(`refuses the prefix ${JSON.stringify(prefix)}`, () => {
       assert.throws(() => redisStorage(opened.client, { prefix }), {
         name: "TypeError",
-        message: /^(invalid prefix|cannot use) .*, wanted /,
+        message: /^cannot use .*, wanted /,
       });
     });
   }
@@ -98,7 +98,7 @@ describe("redisStorage()", () => {
     it(`refuses a timeoutMs of ${timeoutMs}`, () => {
       assert.throws(() => redisStorage(opened.client, { timeoutMs }), {
         name: "TypeError",
-        message: `invalid timeoutMs ${timeoutMs}, wanted a number above 0 and below 2^31`,
+        message: `cannot use Redis with timeoutMs ${timeoutMs}, wanted a number from 1 to 2147483647`,
       });
     });
   }

@@ -10,6 +10,7 @@ import {
   redisStorage,
   type RedisStorageOptions,
 } from "@b24/onappupdate/redis-storage";
+import { deadlineFactor } from "../../../../scripts/test_run.ts";
 import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis } from "../../../support/redis.ts";
 import { after, afterEach, beforeEach, describe, it } from "../../../support/test.ts";
 import { until } from "../../../support/until.ts";
@@ -135,7 +136,8 @@ for (const library of LIBRARIES) {
     });
 
     it("is killed: acknowledged writes are kept", async () => {
-      const storage = await open({ timeoutMs: 2000 });
+      const timeoutMs = 2000 * deadlineFactor();
+      const storage = await open({ timeoutMs });
       const acknowledged: number[] = [];
       const writing = (async () => {
         for (let n = 0;; n++) {
@@ -145,7 +147,8 @@ for (const library of LIBRARIES) {
       })();
       await Promise.race([until("some writes are acknowledged", () => acknowledged.length > 50), writing]);
       await server.stop("SIGKILL");
-      await assert.rejects(writing, storageError(/ Redis: no (connection|reply) for 2000 milliseconds$/));
+      const wanted = new RegExp(` Redis: no (connection|reply) for ${timeoutMs} milliseconds$`);
+      await assert.rejects(writing, storageError(wanted));
       await server.start();
       await until("the client is connected again", () => storage.get(KEY).then(() => true, () => false));
       const there = (await all(storage.list<number>(["written"]))).map(({ value }) => value);

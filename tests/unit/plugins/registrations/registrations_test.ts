@@ -63,8 +63,10 @@ async function scene(
   options?: RegistrationsOptions & { readonly scope?: readonly string[] },
 ): Promise<Scene> {
   const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, clock: Date.now });
-  const { scope = ["crm", "placement", "bizproc", "messageservice", "imopenlines", "userfieldconfig", "user_brief"] } =
-    options ?? {};
+  const {
+    scope = ["crm", "placement", "bizproc", "messageservice", "imopenlines", "userfieldconfig", "user_brief"],
+    ...others
+  } = options ?? {};
   const portal = bitrix24.portal({ memberId: MEMBER_ID, scope });
   const portals = rest({ rate: { burst: 10_000, perSecond: 1000 }, attempts: 1 });
   const plain = createApp({
@@ -77,7 +79,7 @@ async function scene(
     checks: false,
     logger: quietLogger,
   }).use(applicationToken()).use(portals);
-  const app = declare === undefined ? plain : plain.use(registrations(declare, options));
+  const app = declare === undefined ? plain : plain.use(registrations(declare, others));
   await app.start();
   bitrix24.deliverTo(app.fetch);
   await portal.sends.install(2);

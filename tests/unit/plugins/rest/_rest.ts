@@ -39,6 +39,8 @@ export interface Counter {
   /** The functions by which the client recovers; its members can be replaced. */
   readonly recovery: CallRecovery;
   readonly timer: B24Timer;
+  /** Resolves after so many milliseconds, which are no wait of the client: the time that an answer takes. */
+  readonly takes: (ms: number) => Promise<void>;
   /** Returns the answers of portals from now on. */
   answer: Answer;
   /** Milliseconds since 1970. */
@@ -57,6 +59,40 @@ export function ok(result: unknown, more: object = {}): Response {
 /** Returns the answer to a call that is refused. */
 export function refusal(status: number, error: unknown, more: object = {}): Response {
   return Response.json({ error, error_description: `about ${error}`, ...more }, { status });
+}
+
+/** Returns a timer whose time goes on to the next end of a wait when nothing else happens. */
+export function virtualTimer(passed: (ms: number) => void = () => {}): B24Timer {
+  let elapsed = 0;
+  let isScheduled = false;
+  const waits = new Set<{ readonly at: number; readonly end: () => void }>();
+  const schedule = (): void => {
+    if (isScheduled || waits.size === 0) return;
+    isScheduled = true;
+    // Whatever is about to happen now happens first.
+    setTimeout(() => setTimeout(() => setTimeout(goOn)));
+  };
+  const goOn = (): void => {
+    isScheduled = false;
+    const [first] = Array.from(waits).sort((a, b) => a.at - b.at);
+    if (first === undefined) return;
+    waits.delete(first);
+    const ms = Math.max(0, first.at - elapsed);
+    elapsed += ms;
+    passed(ms);
+    first.end();
+    schedule();
+  };
+  return {
+    now: () => elapsed,
+    sleep: (ms, signal) =>
+      new Promise((end) => {
+        const wait = { at: elapsed + ms, end };
+        waits.add(wait);
+        signal.addEventListener("abort", () => waits.delete(wait), { once: true });
+        schedule();
+      }),
+  };
 }
 
 /** Returns a plugin that was set up without an app. */
@@ -122,14 +158,12 @@ export function counter(options: RestOptions = {}, replaced: { readonly fetch?: 
     made.sent.push(sent);
     return await made.answer(sent, made.sent.length);
   });
-  let elapsed = 0;
+  const virtual = virtualTimer((ms) => made.now += ms);
   const timer: B24Timer = {
-    now: () => elapsed,
-    sleep: (ms) => {
+    now: virtual.now,
+    sleep: (ms, signal) => {
       made.waits.push(ms);
-      elapsed += ms;
-      made.now += ms;
-      return Promise.resolve();
+      return virtual.sleep(ms, signal);
     },
   };
   const credentials = {
@@ -143,6 +177,7 @@ export function counter(options: RestOptions = {}, replaced: { readonly fetch?: 
   plugin.setup!(host);
   const made: Counter = {
     ...{ plugin, host, recovery, timer, lines, tokens, asked },
+    takes: (ms) => virtual.sleep(ms, new AbortController().signal),
     b24: plugin.portal(MEMBER_ID),
     sent: [],
     waits: [],

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { B24Error } from "@b24/onappupdate";
+import { B24Error, RetryAfterError } from "@b24/onappupdate";
 import { UnreachableError } from "@b24/onappupdate/errors";
-import type { B24Command, B24Outcome } from "@b24/onappupdate/rest";
+import { type B24Command, type B24Outcome, resultOf } from "@b24/onappupdate/rest";
 // @ts-types="@types/qs"
 import qs from "qs";
 import { describe, it } from "../../../support/test.ts";
-import { assertNoToken, counter, failure, ok, refusal, type Sent } from "./_rest.ts";
+import { assertNoToken, type Counter, counter, failure, NOW, ok, refusal, type Sent } from "./_rest.ts";
 
 /** The portal's answer to one command: a result, or an error. */
 type Act = (method: string, params: Readonly<Record<string, unknown>>, auth: string) => { result: unknown } | object;
@@ -201,16 +201,96 @@ describe("b24.batch()", () => {
     assert.deepEqual(made.asked, []);
   });
 
-  it("links commands of one request, and refuses links across requests", async () => {
+  it("refers to results of earlier commands of the same request", async () => {
     const made = counter();
     const linked: Record<string, B24Command> = {
       user: ["user.current"],
-      department: ["department.get", { ID: "$result[user][UF_DEPARTMENT][0]" }],
+      department: ["department.get", { ID: resultOf("user", "UF_DEPARTMENT", 0), at: [new Date(0), resultOf("user")] }],
     };
     made.answer = (sent) => batch(sent, (_method, params) => ({ result: params }));
-    assert.deepEqual(codes(await made.b24.batch(linked)).department, { ID: "$result[user][UF_DEPARTMENT][0]" });
-    await failure(made, made.b24.batch({ ...numbered(49, "a.a"), ...linked }), { name: "TypeError" });
+    assert.deepEqual(codes(await made.b24.batch(linked)).department, {
+      ID: "$result[user][UF_DEPARTMENT][0]",
+      at: ["1970-01-01T00:00:00.000Z", "$result[user]"],
+    });
     assert.equal(made.sent.length, 1);
+    for (
+      const commands of [
+        { user: ["user.current"], ...numbered(49, "a.a"), department: linked.department! },
+        { department: linked.department!, user: ["user.current"] },
+        { user: ["user.get", { ID: resultOf("user") }] },
+        // Alone: a batch would change it.
+        { user: ["user.get", { NAME: "$result[x]" }], department: linked.department! },
+      ] as Record<string, B24Command>[]
+    ) {
+      await failure(made, made.b24.batch(commands), { name: "TypeError" });
+    }
+    assert.equal(made.sent.length, 1);
+  });
+
+  it("refuses references that Bitrix24 would read otherwise, or that are outside of a batch", async () => {
+    const made = counter();
+    for (const key of ["", "a b", "a]", "a[", "\t"]) {
+      assert.throws(() => resultOf("user", key), { name: "TypeError" });
+      assert.throws(() => resultOf(key), { name: "TypeError" });
+    }
+    await failure(made, made.b24.call("user.get", { ID: resultOf("user") }), { name: "TypeError" });
+    assert.deepEqual(made.sent, []);
+  });
+
+  for (
+    const value of ["$result[a][b]", "x $Result[a]", "$next[a]", "a $total-of[x] b", "$error\u00a0[x]", "$results[1]"]
+  ) {
+    it(`delivers ${JSON.stringify(value)} as it is, in the order of the commands`, async () => {
+      const made = counter();
+      made.answer = (sent) =>
+        sent.method === "batch"
+          ? batch(sent, (method) => ({ result: method }))
+          : ok(sent.params, { total: 3, next: 2 });
+      const params = { fields: { TITLE: value } };
+      const done = await made.b24.batch({ a: ["a.a"], b: ["b.b"], c: ["c.add", params], d: ["d.d"] });
+      assert.deepEqual(codes(done), { a: "a.a", b: "b.b", c: params, d: "d.d" });
+      assert.deepEqual(done.c, { ok: true, value: params, next: 2, total: 3 });
+      assert.deepEqual(made.sent.map(({ method }) => method), ["batch", "c.add", "batch"]);
+    });
+  }
+
+  for (const value of ["$result", "costs $5 [net]", "a[b]", "$ [x]", "$1[x]"]) {
+    it(`sends ${JSON.stringify(value)} in a batch`, async () => {
+      const made = counter();
+      made.answer = (sent) => batch(sent, (_method, params) => ({ result: params }));
+      assert.deepEqual(codes(await made.b24.batch({ a: ["a.add", { value }] })), { a: { value } });
+    });
+  }
+
+  it("stops at the failure of a command with a request of its own, and keeps its error", async () => {
+    const made = counter();
+    made.answer = (sent) => sent.method === "batch" ? batch(sent, () => ({ result: 1 })) : refusal(400, "ERROR_CORE");
+    const commands: Record<string, B24Command> = { a: ["a.a"], b: ["b.add", { T: "$result[x]" }], c: ["c.c"] };
+    assert.deepEqual(codes(await made.b24.batch(commands, { halt: true })), {
+      a: 1,
+      b: "ERROR_CORE",
+      c: "BATCH_HALTED",
+    });
+    assert.deepEqual(codes(await made.b24.batch(commands)), { a: 1, b: "ERROR_CORE", c: 1 });
+    made.answer = (sent) =>
+      sent.method === "batch" ? batch(sent, () => ({ result: 1 })) : refusal(503, "OVERLOAD_LIMIT");
+    assert.deepEqual(codes(await made.b24.batch({ b: commands.b! })), { b: "OVERLOAD_LIMIT" });
+  });
+
+  it("returns next and total of lists", async () => {
+    const made = counter();
+    made.answer = () =>
+      ok({
+        result: { a: [], b: [], c: [] },
+        result_error: [],
+        result_next: { a: 50, c: "broken" },
+        result_total: { a: 120, b: "7", c: null },
+      });
+    assert.deepEqual(await made.b24.batch({ a: ["a.list"], b: ["b.list"], c: ["c.list"] }), {
+      a: { ok: true, value: [], next: 50, total: 120 },
+      b: { ok: true, value: [], total: 7 },
+      c: { ok: true, value: [] },
+    });
   });
 
   it("is repeated after an ambiguous failure if all its commands only read", async () => {
@@ -250,10 +330,101 @@ describe("b24.batch()", () => {
     const made = counter();
     made.users = 3;
     made.answer = (sent) => batch(sent, (method) => method === "a.b" ? error("ACCESS_DENIED") : { result: 1 });
-    const linked = await made.b24.batch({ a: ["a.a"], b: ["a.b"], c: ["a.c", { id: "$result[b]" }] });
+    const linked = await made.b24.batch({ a: ["a.a"], b: ["a.b"], c: ["a.c", { id: resultOf("b") }] });
     assert.deepEqual(codes(linked), { a: 1, b: "ACCESS_DENIED", c: 1 });
     const halted = await made.b24.batch({ a: ["a.a"], b: ["a.b"], c: ["a.c"] }, { halt: true });
     assert.deepEqual(codes(halted), { a: 1, b: "ACCESS_DENIED", c: "BATCH_HALTED" });
     assert.equal(made.sent.length, 2);
+  });
+});
+
+describe("b24.batch() and operating time", () => {
+  const limited = {
+    error: "OPERATION_TIME_LIMIT",
+    error_description: "Method is blocked due to operation time limit.",
+  };
+  const seconds = NOW / 1000;
+  /** Answers where `b.list` is refused at first; `resetAt` in seconds from now is in the `time` of what ran. */
+  const refusedOnce = (made: Counter, resetAt: number): void => {
+    let refusals = 0;
+    made.answer = (sent) => {
+      const time = { operating: 481, operating_reset_at: seconds + resetAt };
+      if (sent.method !== "batch") return ok([], { time });
+      return batch(sent, (method) => method === "b.list" && ++refusals === 1 ? limited : { result: method });
+    };
+  };
+
+  it("runs only what was refused again, when the answer before has said", async () => {
+    const made = counter();
+    refusedOnce(made, 20);
+    await made.b24.call("b.list");
+    const done = await made.b24.batch({ a: ["a.add"], b: ["b.list"], c: ["c.add"] });
+    assert.deepEqual(codes(done), { a: "a.add", b: "b.list", c: "c.add" });
+    assert.deepEqual(made.sent.slice(1).map(({ params }) => Object.keys(params.cmd as object)), [["a", "b", "c"], [
+      "b",
+    ]]);
+    assert(made.waits.length === 1 && made.waits[0]! >= 20_000 && made.waits[0]! <= 22_000, `${made.waits}`);
+  });
+
+  it("reads the time of each method in result_time", async () => {
+    const made = counter();
+    made.answer = (_sent, count) => {
+      const time = (resetAt: number): object => ({ operating: 1, operating_reset_at: seconds + resetAt });
+      const result_time = { a: time(300), b: time(10) };
+      if (count === 1) return ok({ result: { a: 1, b: 2 }, result_error: [], result_time });
+      if (count === 2) return refusal(429, "OPERATION_TIME_LIMIT");
+      return ok("done");
+    };
+    await made.b24.batch({ a: ["a.list"], b: ["b.list"] });
+    assert.equal(await made.b24.call("B.list"), "done");
+    assert(made.waits.length === 1 && made.waits[0]! >= 10_000 && made.waits[0]! <= 11_000, `${made.waits}`);
+  });
+
+  it("has RetryAfterError as the error of what would have to wait too long", async () => {
+    const made = counter();
+    refusedOnce(made, 300);
+    await made.b24.call("b.list");
+    const done = await made.b24.batch({ a: ["a.add"], b: ["b.list"] });
+    assert(done.a.ok && !done.b.ok && done.b.error instanceof RetryAfterError);
+    assert(done.b.error.afterMs >= 300_000 && done.b.error.afterMs <= 330_001, `${done.b.error.afterMs}`);
+    assert.deepEqual([made.sent.length, made.waits], [2, []]);
+  });
+
+  it("does not repeat commands whose results others use, and says how long to wait", async () => {
+    const made = counter();
+    refusedOnce(made, 20);
+    const done = await made.b24.batch({ b: ["b.list"], c: ["c.add", { id: resultOf("b") }] });
+    assert(!done.b.ok && done.b.error instanceof B24Error);
+    assert.deepEqual([done.b.error.limit, done.b.error.retryAfterMs, made.sent.length], ["operating_time", 600_000, 1]);
+  });
+});
+
+describe("b24.call() and operating time", () => {
+  it("waits as long as the last answer of the method has said", async () => {
+    const made = counter();
+    made.answer = (_sent, count) => {
+      const time = { operating: 470, operating_reset_at: NOW / 1000 + 25 };
+      return count === 1 ? ok("first", { time }) : count === 2 ? refusal(429, "OPERATION_TIME_LIMIT") : ok("done");
+    };
+    await made.b24.call("crm.deal.list");
+    assert.equal(await made.b24.call("crm.deal.list"), "done");
+    assert(made.waits.length === 1 && made.waits[0]! >= 25_000 && made.waits[0]! <= 27_500, `${made.waits}`);
+  });
+
+  it("does not believe an answer whose time is over, nor one of another portal or method", async () => {
+    const made = counter();
+    made.answer = ({ method }) => {
+      const time = { operating: 470, operating_reset_at: NOW / 1000 + 25 };
+      return method === "b.list" ? refusal(429, "OPERATION_TIME_LIMIT") : ok("fine", { time });
+    };
+    await made.b24.call("a.list");
+    for (const method of ["b.list", "a.list"]) {
+      if (method === "a.list") {
+        made.now += 30_000;
+        made.answer = () => refusal(429, "OPERATION_TIME_LIMIT");
+      }
+      const error = await failure(made, made.b24.call(method), { name: "RetryAfterError" }) as RetryAfterError;
+      assert(error.afterMs >= 60_000, `${error.afterMs}`);
+    }
   });
 });

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
-import { type App, type AppOptions, type B24Error, createApp, memoryStorage } from "@b24/onappupdate";
+import { type App, type AppOptions, type B24Error, createApp, memoryStorage, type Storage } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
-import { type B24, type B24Command, type HasB24, type Rest, rest, type RestOptions } from "@b24/onappupdate/rest";
+import {
+  type B24,
+  type B24Command,
+  type HasB24,
+  type Rest,
+  rest,
+  type RestOptions,
+  resultOf,
+} from "@b24/onappupdate/rest";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal, type FakePortalOptions } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, recordingLogger } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
@@ -166,12 +174,40 @@ describe("rest() in the life of a portal", () => {
     await app.close();
   });
 
+  it("lists 10,000 rows in 5 requests, within the portal's rate, without reading the storage", async () => {
+    const shared = memoryStorage();
+    let reads = 0;
+    const storage: Storage = {
+      ...shared,
+      get: (key, options) => {
+        reads++;
+        return shared.get(key, options);
+      },
+    };
+    const limits = { rateLimit: { bucket: 50, perSecond: 2 } };
+    const { b24, portal, refusals, app } = await life(undefined, {}, limits, { storage });
+    const deals = rows(10_000, "ID").map((row) => ({ ...row, COMMENTS: "x".repeat(1000) }));
+    portal.data("crm.deal.list", deals);
+    portal.data("user.get", deals);
+    await b24.call("profile");
+    reads = 0;
+    for (const method of ["crm.deal.list", "user.get"]) {
+      const from = portal.calls().length;
+      const found: unknown[] = [];
+      for await (const row of b24.list(method)) found.push(row);
+      assert.deepEqual(found, deals);
+      assert.equal(portal.calls().slice(from).filter(({ isInBatch }) => !isInBatch).length, 5);
+    }
+    assert.deepEqual([reads, refusals()], [0, []]);
+    await app.close();
+  });
+
   it("batches linked commands", async () => {
     const { b24, portal, app } = await life();
     portal.answer("crm.deal.add", ({ params }) => params);
     const done = await b24.batch<{ me: { ID: string }; deal: { fields: unknown }; bad: unknown }>({
       me: ["profile"],
-      deal: ["crm.deal.add", { fields: { TITLE: "A & B", ASSIGNED_BY_ID: "$result[me][ID]" } }],
+      deal: ["crm.deal.add", { fields: { TITLE: "A & B", ASSIGNED_BY_ID: resultOf("me", "ID") } }],
       bad: { method: "no.such.method" },
     });
     assert(done.me.ok && done.deal.ok && !done.bad.ok);

@@ -1,39 +1,9 @@
 import assert from "node:assert/strict";
 import type { B24ListOptions } from "@b24/onappupdate/rest";
 import { describe, it } from "../../../support/test.ts";
-import { type Counter, counter, failure, ok, type Sent } from "./_rest.ts";
-
-type Row = Readonly<Record<string, unknown>>;
-
-/** Rows with these IDs. */
-const rows = (count: number, field: string): Row[] =>
-  Array.from({ length: count }, (_, i) => ({ [field]: String(3 * i + 1) }));
-
-/** Answers by ID, 50 rows a page, as Bitrix24 does with `start: -1`. */
-function byId(all: readonly Row[], by: string, field: string, key?: string): (sent: Sent) => Response {
-  return ({ params }) => {
-    const { filter, order, start } = params as { filter: Record<string, number>; order: unknown; start: unknown };
-    assert.deepEqual([order, start], [{ [by]: "ASC" }, -1]);
-    const page = all.filter((row) => Number(row[field]) > (filter[`>${by}`] ?? 0)).slice(0, 50);
-    return ok(key === undefined ? page : { [key]: page }, { total: 0 });
-  };
-}
-
-/** Answers by place, 50 rows a page, with the place of the next one. */
-function byStart(all: readonly Row[], key?: string): (sent: Sent) => Response {
-  return ({ params }) => {
-    const start = Number(params.start);
-    const page = all.slice(start, start + 50);
-    const next = start + 50 < all.length ? { next: start + 50 } : {};
-    return ok(key === undefined ? page : { [key]: page }, { total: all.length, ...next });
-  };
-}
-
-async function all(made: Counter, method: string, params?: object, options?: B24ListOptions): Promise<unknown[]> {
-  const found: unknown[] = [];
-  for await (const row of made.b24.list(method, params, options)) found.push(row);
-  return found;
-}
+import { listPage } from "../../../../src/testing/bitrix24/lists.ts";
+import { all, answering, bigRows, commands, listing, type Row, rows } from "./_lists.ts";
+import { counter, failure, ok } from "./_rest.ts";
 
 /** Method, name of the ID in the filter and in rows, and where the rows are. */
 const BY_ID: readonly (readonly [method: string, by: string, field: string, key?: string])[] = [
@@ -46,65 +16,96 @@ const BY_ID: readonly (readonly [method: string, by: string, field: string, key?
 
 describe("b24.list()", () => {
   for (const [method, by, field, key] of BY_ID) {
-    it(`pages ${method} by its ID, without counting`, async () => {
-      for (const count of [0, 1, 49, 50, 51, 150]) {
+    it(`pages ${method} by its ID, and counts its rows once`, async () => {
+      // Commands of each request. The last page of a list by ID is one that is not full.
+      const requests = [[0, [0]], [1, [0]], [49, [0]], [50, [0, 0]], [51, [0, 0]], [120, [0, 2]], [150, [
+        0,
+        3,
+      ]]] as const;
+      for (const [count, sizes] of requests) {
         const made = counter();
         const expected = rows(count, field);
-        made.answer = byId(expected, by, field, key);
+        let counted = 0;
+        const run = listing(expected, field, by, key);
+        made.answer = answering((params, method) => {
+          if (Number(params.start) >= 0) counted++;
+          return run(params, method);
+        });
         assert.deepEqual(await all(made, method), expected);
-        assert.equal(made.sent.length, Math.floor(count / 50) + 1);
+        assert.deepEqual([commands(made), counted], [sizes, 1]);
+        assert.deepEqual(made.sent[0]?.params.order, { [by]: "ASC" });
       }
+    });
+  }
+
+  const LARGE: typeof BY_ID = [...BY_ID, ["user.get", "start", "ID"], ["crm.type.list", "start", "id", "types"]];
+  for (const [method, by, field, key] of LARGE) {
+    it(`reads 10,000 rows of 1 kB of ${method} in 5 requests and 2.5 s, if each takes 500 ms`, async () => {
+      const made = counter();
+      const expected = bigRows(10_000, field);
+      const answer = answering(listing(expected, field, by, key));
+      made.answer = async (sent) => {
+        await made.takes(500);
+        return await answer(sent);
+      };
+      assert.deepEqual(await all(made, method), expected);
+      assert.deepEqual(commands(made), by === "start" ? [0, 50, 50, 50, 49] : [0, 50, 50, 50, 50]);
+      assert.equal(made.timer.now(), 2500);
     });
   }
 
   it("pages by start if the filter has LOGIC", async () => {
     const made = counter();
     const expected = rows(120, "id");
-    made.answer = byStart(expected, "items");
+    made.answer = answering(({ start }) => listPage({ rows: expected, key: "items" }, { start }));
     const filter = { logic: "OR", 0: { title: "a" }, 1: { title: "b" } };
     assert.deepEqual(await all(made, "crm.item.list", { entityTypeId: 2, filter }), expected);
-    assert.deepEqual(
-      made.sent.map(({ params }) => [params.filter, params.start]),
-      [0, 50, 100].map((at) => [filter, at]),
-    );
+    assert.deepEqual(made.sent[0]?.params, { entityTypeId: 2, filter, start: 0 });
+    const query = "crm.item.list?entityTypeId=2&filter[0][title]=a&filter[1][title]=b&filter[logic]=OR&start=";
+    const cmd = Object.values(made.sent[1]?.params.cmd as Record<string, string>).map(decodeURIComponent);
+    assert.deepEqual(cmd, [`${query}50`, `${query}100`]);
   });
 
   for (const [method, key] of [["user.get"], ["lists.element.get"], ["crm.type.list", "types"]] as const) {
     it(`pages ${method} by start and next`, async () => {
-      for (const count of [0, 50, 51, 150]) {
+      // After 50 rows without `next`, there might be more: see crm.address.list.
+      for (
+        const [count, sizes] of [[0, [0]], [49, [0]], [50, [0, 0]], [51, [0, 0]], [100, [0, 0]], [150, [0, 2]]] as const
+      ) {
         const made = counter();
         const expected = rows(count, "ID");
-        made.answer = byStart(expected, key);
-        assert.deepEqual(await all(made, method, { FILTER: { ACTIVE: true } }), expected);
-        assert.deepEqual(
-          made.sent.map(({ params }) => params),
-          Array.from({ length: Math.max(1, Math.ceil(count / 50)) }, (_, i) => ({
-            FILTER: { ACTIVE: true },
-            start: 50 * i,
-          })),
-        );
+        made.answer = answering(listing(expected, "ID", "ID", key));
+        assert.deepEqual(await all(made, method, { FILTER: { ">ID": -1 } }), expected);
+        assert.deepEqual(commands(made), sizes);
+        assert.deepEqual(made.sent[0]?.params, { FILTER: { ">ID": -1 }, start: 0 });
       }
     });
   }
 
   it("pages by ID or by start if `by` says so", async () => {
     const made = counter();
-    made.answer = byId(rows(70, "id"), "id", "id", "products");
+    made.answer = answering(listing(rows(70, "id"), "id", "id", "products"));
     assert.equal((await all(made, "catalog.product.list", {}, { by: "id" })).length, 70);
-    made.answer = byStart(rows(70, "ID"));
+    assert.deepEqual(made.sent[1]?.params.filter, { ">id": 148 });
+    made.answer = answering(listing(rows(70, "ID"), "ID"));
     assert.equal((await all(made, "crm.deal.list", {}, { by: "start" })).length, 70);
+    assert.equal(made.sent.at(-1)?.params.start, 50);
   });
 
   it("keeps the caller's filter and select", async () => {
     const made = counter();
     const params = { FILTER: { ">ID": 30, STAGE_ID: "NEW" }, select: ["TITLE"], order: { id: "asc" } };
-    made.answer = ({ params }) => {
-      const { FILTER, filter, select, order, start } = params as Record<string, Record<string, number>>;
-      assert.deepEqual([filter, select, order, start], [undefined, ["TITLE", "ID"], { ID: "ASC" }, -1]);
+    made.answer = answering((params) => {
+      const { FILTER, filter, select, order } = params as Record<string, Record<string, number>>;
+      assert.deepEqual([filter, select, order], [undefined, ["TITLE", "ID"], { ID: "ASC" }]);
       assert.equal(FILTER!.STAGE_ID, "NEW");
-      return ok(rows(120, "ID").filter(({ ID }) => Number(ID) > FILTER![">ID"]!).slice(0, 50));
-    };
+      return {
+        result: rows(120, "ID").filter(({ ID }) => Number(ID) > Number(FILTER![">ID"])).slice(0, 50),
+        total: 110,
+      };
+    });
     assert.deepEqual(await all(made, "crm.deal.list", params), rows(120, "ID").slice(10));
+    assert.deepEqual(commands(made), [0, 2]);
     assert.deepEqual(params, { FILTER: { ">ID": 30, STAGE_ID: "NEW" }, select: ["TITLE"], order: { id: "asc" } });
   });
 
@@ -120,7 +121,7 @@ describe("b24.list()", () => {
   for (const order of [{ ID: "DESC" }, { TITLE: "ASC" }, { ID: "ASC", TITLE: "ASC" }]) {
     it(`pages by start if the caller orders by ${JSON.stringify(order)}`, async () => {
       const made = counter();
-      made.answer = byStart(rows(60, "ID"));
+      made.answer = answering(({ start }) => listPage({ rows: rows(60, "ID"), key: undefined }, { start }));
       assert.equal((await all(made, "crm.deal.list", { order })).length, 60);
       assert.deepEqual(made.sent.map(({ params }) => [params.order, params.start]), [[order, 0], [order, 50]]);
     });
@@ -175,7 +176,7 @@ describe("b24.list()", () => {
 
   it("calls nothing before the first row is requested, and nothing after the last one", async () => {
     const made = counter();
-    made.answer = byId(rows(150, "ID"), "ID", "ID");
+    made.answer = answering(listing(rows(150, "ID"), "ID"));
     const list = made.b24.list("crm.deal.list");
     assert.equal(made.sent.length, 0);
     for await (const _row of list) break;
@@ -186,14 +187,15 @@ describe("b24.list()", () => {
 describe("b24.page()", () => {
   it("continues at `next`, by ID and by start", async () => {
     const made = counter();
-    made.answer = byId(rows(120, "ID"), "ID", "ID");
+    made.answer = answering(listing(rows(120, "ID"), "ID"));
     const first = await made.b24.page<Row>("crm.deal.list");
     assert.deepEqual([first.items.length, first.next], [50, 148]);
     const second = await made.b24.page<Row>("crm.deal.list", {}, { after: first.next! });
     assert.deepEqual(second.items, rows(120, "ID").slice(50, 100));
     const last = await made.b24.page<Row>("crm.deal.list", {}, { after: second.next! });
     assert.deepEqual([last.items.length, last.next], [20, null]);
-    made.answer = byStart(rows(60, "ID"));
+    assert(made.sent.every(({ params }) => params.start === -1));
+    made.answer = answering(listing(rows(60, "ID"), "ID"));
     assert.equal((await made.b24.page("user.get")).next, 50);
     assert.deepEqual(await made.b24.page("user.get", {}, { after: 50 }), {
       items: rows(60, "ID").slice(50),

@@ -149,7 +149,7 @@ describe("b24.call()", () => {
     const never = Promise.withResolvers<Response>();
     made.answer = () => never.promise;
     const [first, second] = [new AbortController(), new AbortController()];
-    const calls = [first, second].map(({ signal }) => made.b24.call("profile", {}, { signal }));
+    const calls = [first, second].map(({ signal }) => made.b24.call("crm.deal.add", {}, { signal }));
     while (made.sent.length === 0) await new Promise((resolve) => setTimeout(resolve));
     second.abort(new Error("in the queue"));
     await failure(made, calls[1]!, { message: "in the queue" });

@@ -369,20 +369,69 @@ describe("fakeBitrix24() in a batch", () => {
     assert.equal(result.result_error["51"].error, "ERROR_BATCH_LENGTH_EXCEEDED");
   });
 
-  it("replaces references to results of earlier commands", async () => {
+  it("replaces references to earlier commands as Bitrix24 does", async () => {
     const { portal, call } = fakeSetup();
-    portal.data("crm.deal.list", [{ ID: "8", TAGS: ["x"] }]);
+    portal.data("crm.deal.list", Array.from({ length: 60 }, (_, i) => ({ ID: String(i + 1), TAGS: ["x"], N: 7 })));
     portal.answer("crm.deal.update", ({ params }) => params);
+    const update = (value: string): string => `crm.deal.update?v=${encodeURIComponent(value)}`;
     const { result } = (await call("batch", {
       cmd: {
-        deals: "crm.deal.list",
-        one:
-          "crm.deal.update?id=$result[deals][0][ID]&fields[T]=no%20$result[deals][0][ID]!&tags=$result[deals][0][TAGS]",
-        none: { method: "crm.deal.update", params: { id: "$result[deals][5][ID]" } },
+        deals: "crm.deal.list?filter[<ID]=9",
+        more: "crm.deal.list",
+        whole: update("$result[deals][0][TAGS]"),
+        any_case: update("$RESULT[deals][0][ID]"),
+        // Bitrix24 replaces all up to the next space, and only by strings.
+        part: update("no $result[deals][0][ID]! yes"),
+        number: update("no $result[deals][0][N]"),
+        suffix: update("$result[deals][1][ID]000"),
+        next: update("$next[more]"),
+        total: update("$total[more]"),
+        price: update("$result"),
+        // What is not there is replaced by what contains it.
+        none: update("$result[deals][8][ID]"),
+        nobody: update("$next[deals]"),
       },
     })).body;
-    assert.deepEqual(result.result.one, { id: "8", fields: { T: "no 8!" }, tags: ["x"] });
-    assert.deepEqual(result.result.none, { id: "" });
+    const value = (name: string): unknown => result.result[name].v;
+    assert.deepEqual(["whole", "part", "number", "suffix", "next", "total", "price"].map(value), [
+      ["x"],
+      "no 1 yes",
+      "no $result[deals][0][N]",
+      "2",
+      50,
+      60,
+      "$result",
+    ]);
+    assert.equal(value("any_case"), null);
+    assert.deepEqual([value("none"), value("nobody")], [result.result.deals, { more: 50 }]);
+  });
+
+  it("starts again from the first row if a bound refers to a row that is not there", async () => {
+    const { portal, call } = fakeSetup();
+    portal.data("crm.deal.list", Array.from({ length: 60 }, (_, i) => ({ ID: String(i + 2) })));
+    const page = (after: string): string => `crm.deal.list?start=-1&order[ID]=ASC&filter[>ID]=${after}`;
+    const cmd = { a: page("40"), b: page("$result[a][49][ID]") };
+    const { result } = (await call("batch", { cmd })).body;
+    assert.deepEqual([result.result.a.length, result.result.b.length, result.result.b[0].ID], [21, 50, "2"]);
+  });
+
+  it("adds up the operating time of each method, and blocks it above 480 seconds in ten minutes", async () => {
+    const made = fakeSetup();
+    const start = made.now;
+    made.portal.answer("crm.deal.list", () => {
+      made.now += 250_000;
+      return [];
+    });
+    const { body } = await made.call("crm.deal.list");
+    const resetAt = Math.floor(start / 1000) + 600;
+    assert.deepEqual([body.time.operating, body.time.operating_reset_at], [250, resetAt]);
+    const { result } = (await made.call("batch", { cmd: { a: "crm.deal.list", b: "crm.deal.list" } })).body;
+    assert.deepEqual([result.result_time.a.operating, result.result_time.a.operating_reset_at], [500, resetAt]);
+    assert.equal(result.result_error.b.error, "OPERATION_TIME_LIMIT");
+    assertError(await made.call("crm.deal.list"), 429, "OPERATION_TIME_LIMIT");
+    assert.equal((await made.call("profile")).status, 200);
+    made.now = start + 600_000;
+    assert.equal((await made.call("crm.deal.list")).status, 200);
   });
 
   it("fails single commands, also those answered with an error response", async () => {

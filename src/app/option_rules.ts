@@ -1,0 +1,76 @@
+/** The rules of an app's options. */
+import { option, type OptionRule, type OptionRules } from "../check_options.ts";
+import { RETRY_RULES } from "../retry.ts";
+import { Secret } from "../secret.ts";
+import type { CheckPolicy } from "../worker/checks.ts";
+import type { AppOptions, Limits, Simulation } from "./options.ts";
+
+const duration = option.duration();
+const atLeast1 = option.number({ min: 1, max: Infinity });
+const hosts = (wanted: string): OptionRule =>
+  option.list(wanted, option.value("a host", (host) => typeof host === "string"));
+
+const LIMIT_RULES: OptionRules<Limits> = {
+  bodyBytes: atLeast1,
+  bodyTimeoutMs: duration,
+  acknowledgeMs: duration,
+  closeMs: duration,
+  leaseMs: duration,
+  retentionMs: atLeast1,
+  fields: atLeast1,
+  depth: atLeast1,
+  keyLength: atLeast1,
+  valueLength: atLeast1,
+};
+
+const CHECK_RULES: OptionRules<CheckPolicy> = {
+  afterContactMs: option.number({ min: 0, max: Infinity }),
+  silentPortalMs: option.number({ min: 0, max: Infinity }),
+};
+
+/** The rules of {@linkcode AppOptions}. The hosts in `oauthHosts` and `extraPortalHosts` are checked when they are parsed. */
+export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
+  storage: option.required(option.value("a storage, such as memoryStorage() to try it out", hasFunction("get"))),
+  clientId: option.value(
+    "the client_id of the app, without spaces, or no clientId",
+    (value) => typeof value === "string" && /^\S+$/.test(value),
+  ),
+  clientSecret: option.value(
+    "the client_secret of the app, without spaces, or no clientSecret",
+    (value) => /^\S+$/.test(value instanceof Secret ? value.reveal() : typeof value === "string" ? value : ""),
+    { isSecret: true },
+  ),
+  acknowledge: option.oneOf("stored", "handled"),
+  versions: option.value("a version scheme, such as coerced()", hasFunction("parse")),
+  limits: option.object(LIMIT_RULES),
+  retry: option.object(RETRY_RULES),
+  concurrency: option.number({ min: 1, isWhole: true }),
+  tickEveryMs: orFalse(duration),
+  checks: orFalse(option.object(CHECK_RULES)),
+  oauthHosts: (value, path) =>
+    Array.isArray(value) && value.length === 0
+      ? { path, seen: "[]", wanted: "at least one host" }
+      : hosts('addresses such as "https://oauth.bitrix.info"')(value, path),
+  oauthTimeoutMs: option.number({ min: 1, max: 60_000 }),
+  extraPortalHosts: hosts('hosts such as "crm.example.com"'),
+  clientAddress: option.function(),
+  logger: option.value("a logger, such as consoleLogger()", hasFunction("info")),
+  clock: option.function(),
+  fetch: option.function(),
+  lookup: option.function(),
+  random: option.function(),
+  time: option.value("a source of time", hasFunction("setTimer")),
+};
+
+/** Also accepts `false`. */
+function orFalse(rule: OptionRule): OptionRule {
+  return (value, path) => {
+    const problem = value === false ? undefined : rule(value, path);
+    return problem?.path === path ? { ...problem, wanted: `${problem.wanted}, or false` } : problem;
+  };
+}
+
+function hasFunction(name: string): (value: unknown) => boolean {
+  return (value) =>
+    typeof value === "object" && value !== null && typeof (value as Record<string, unknown>)[name] === "function";
+}

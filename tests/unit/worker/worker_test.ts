@@ -1,0 +1,162 @@
+import assert from "node:assert/strict";
+import { memoryStorage } from "@b24/onappupdate";
+import { crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
+import { describe, it } from "../../support/test.ts";
+import { virtualTime } from "../../support/time.ts";
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+
+describe("the worker", () => {
+  it("works on at most `concurrency` portals at a time, and on all of them in the end", async () => {
+    const made = crowd({ concurrency: 5 });
+    let running = 0;
+    let most = 0;
+    const done: number[] = [];
+    made.app.upgrade("3", async ({ memberId }) => {
+      most = Math.max(most, ++running);
+      await made.takes(SECOND);
+      running--;
+      done.push(numberOf(memberId));
+    });
+    await made.install(40);
+    await made.update(0, 40);
+    await made.time.elapse(8 * SECOND);
+    assert.equal(most, 5);
+    assert.deepEqual(done, Array.from({ length: 40 }, (_, number) => number));
+    await made.close();
+  });
+
+  it("works on 64 portals at a time by default", async () => {
+    const made = crowd();
+    let running = 0;
+    made.app.upgrade("3", async () => {
+      running++;
+      await made.takes(SECOND);
+    });
+    await made.install(100);
+    await made.update(0, 100);
+    await made.time.elapse(1);
+    assert.equal(running, 64);
+    await made.close();
+  });
+
+  it("does the work of events that arrive for a portal that waits", async () => {
+    const made = crowd({ concurrency: 1 });
+    const handled: string[] = [];
+    made.app.upgrade("3", () => made.takes(10 * SECOND));
+    made.app.on("ONCRMDEALADD", ({ portal }) => void handled.push(`${numberOf(portal.memberId)} ${portal.version}`));
+    await made.install(2);
+    await made.update(0, 2);
+    await made.time.elapse(SECOND);
+    await made.send(made.portal(1).event("ONCRMDEALADD", { "FIELDS[ID]": "7" }));
+    await made.time.elapse(8 * SECOND);
+    assert.deepEqual(handled, []);
+    await made.time.elapse(12 * SECOND);
+    assert.deepEqual(handled, ["1 3.0.0"]);
+    await made.close();
+  });
+
+  it("leaves portals that wait to the schedule when the app closes", async () => {
+    const time = virtualTime();
+    const storage = memoryStorage({ clock: time.now });
+    const world = { time, storage: { ...storage, close: () => Promise.resolve() } };
+    const made = crowd({ concurrency: 1 }, world);
+    made.app.upgrade("3", () => made.takes(SECOND));
+    await made.install(3);
+    await made.update(0, 3);
+    await made.close();
+    const next = crowd({}, world);
+    next.app.upgrade("3", () => {});
+    await next.app.start();
+    await time.elapse(MINUTE);
+    for (let number = 0; number < 3; number++) {
+      assert.equal((await next.app.portal(memberIdOf(number)))?.version, "3.0.0");
+    }
+    await next.close();
+  });
+});
+
+describe("a turn", () => {
+  const PAGE_MS = 10 * SECOND;
+  const TURN_MS = 30 * SECOND;
+
+  it("is over after 30 seconds if others wait: the run goes on at the next page, in the same attempt", async () => {
+    const made = crowd({ concurrency: 1 });
+    const pages: string[] = [];
+    made.app.upgrade("3", async ({ memberId, attempt, pages: runPages }) => {
+      await runPages("all", 1, async (page: number, scope) => {
+        await made.takes(PAGE_MS);
+        pages.push([numberOf(memberId), page, attempt, scope.attempt].join(" "));
+        return { next: page < 5 ? page + 1 : null, done: 1 };
+      });
+    });
+    await made.install(2);
+    await made.update(0, 2);
+    await made.time.elapse(10 * PAGE_MS);
+    const run = (portal: number, from: number, to: number): string[] =>
+      Array.from({ length: to - from + 1 }, (_, i) => `${portal} ${from + i} 1 1`);
+    assert.deepEqual(pages, [...run(0, 1, 3), ...run(1, 1, 3), ...run(0, 4, 5), ...run(1, 4, 5)]);
+    assert.equal((await made.app.portal(memberIdOf(1)))?.version, "3.0.0");
+    await made.close();
+  });
+
+  it("is over between two steps as well, and not before one is finished", async () => {
+    const made = crowd({ concurrency: 1 });
+    const steps: string[] = [];
+    made.app.upgrade("3", async ({ memberId, attempt, step }) => {
+      // Runs again each time.
+      await made.takes(TURN_MS + SECOND);
+      for (const name of ["a", "b", "c"]) {
+        await step(name, () => void steps.push(`${numberOf(memberId)} ${name} ${attempt}`));
+      }
+    });
+    await made.install(2);
+    await made.update(0, 2);
+    await made.time.elapse(6 * (TURN_MS + SECOND));
+    assert.deepEqual(steps, ["0 a 1", "1 a 1", "0 b 1", "1 b 1", "0 c 1", "1 c 1"]);
+    await made.close();
+  });
+
+  it("does not end while nobody waits", async () => {
+    const made = crowd({ concurrency: 2 });
+    let attempts = 0;
+    made.app.upgrade("3", async ({ step }) => {
+      attempts++;
+      for (let i = 0; i < 20; i++) await step(`${i}`, () => made.takes(PAGE_MS));
+    });
+    await made.install(2);
+    await made.update(0, 2);
+    await made.time.elapse(20 * PAGE_MS);
+    assert.equal(attempts, 2);
+    assert.equal((await made.app.portal(memberIdOf(1)))?.version, "3.0.0");
+    await made.close();
+  });
+
+  it("is all that 40 portals with long pages delay a fresh update of another", async () => {
+    const made = crowd({ concurrency: 4 });
+    const portals = 40;
+    const begun = new Set<string>();
+    const finished: number[] = [];
+    made.app.upgrade("3", async ({ memberId, pages }) => {
+      if (numberOf(memberId) < portals) {
+        begun.add(memberId);
+        await pages("all", 1, async (page: number) => {
+          await made.takes(TURN_MS);
+          return { next: page < 100 ? page + 1 : null, done: 1 };
+        });
+      }
+      finished.push(numberOf(memberId));
+    });
+    await made.install(portals + 3);
+    await made.update(0, portals);
+    while (begun.size < portals) await made.time.elapse(TURN_MS);
+    for (let number = portals; number < portals + 3; number++) {
+      await made.update(number, number + 1);
+      await made.time.elapse(TURN_MS);
+      assert.deepEqual(finished, [number]);
+      finished.length = 0;
+    }
+    await made.close();
+  });
+});
