@@ -1,31 +1,42 @@
 /**
- * Runs benchmarks of scripts/bench/, each in a process of its own, on Deno and then on Node against the packed package. A
+ * Runs benchmarks of scripts/bench/, each in a process of its own, on Deno and on Node against the packed package. A
  * benchmark that misses its goal exits with a code other than 0.
  *
- *     deno task bench [--node 24] [benchmark...]
+ *     deno task bench [--on deno|node] [--node 24] [--write] [benchmark...]
  *
- * `--node` is a major version or the path of a binary. A benchmark is named as its file, without `.ts`; default all.
+ * A benchmark is named as its file, without `.ts`; default all. `--on` runs them on one runtime, default both. `--node` is a
+ * major version or the path of a binary. `--write` puts the figures into the table of docs/performance.md, where those of
+ * other benchmarks stay. BENCH_ROUNDS=1 is for a first look.
  */
 // deno-lint-ignore-file no-console
-import { readdirSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import type { Result } from "./bench/_bench.ts";
+import { withFigures } from "./bench_table.ts";
 import { buildNpm } from "./build_npm.ts";
 import { createNpmProject, findNode } from "./npm_project.ts";
-import { type Finished, run } from "./run.ts";
+import { read, run, type RunOptions } from "./run.ts";
 import { verdict } from "./test_run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = "scripts/bench";
+const page = join(root, "docs/performance.md");
 /** Time limit (ms) of one benchmark. */
-const TIMEOUT_MS = 30 * 60_000;
+const TIMEOUT_MS = 60 * 60_000;
 
-const { values: { node: wantedNode }, positionals } = parseArgs({
-  options: { node: { type: "string", default: "24" } },
+const { values: { on, node: wantedNode, write }, positionals } = parseArgs({
+  options: {
+    on: { type: "string", default: "both" },
+    node: { type: "string", default: "24" },
+    write: { type: "boolean", default: false },
+  },
   allowPositionals: true,
 });
+if (!["deno", "node", "both"].includes(on)) throw new Error(`unknown runtime "${on}", wanted deno or node`);
 const existing = readdirSync(join(root, folder)).filter((file) => /^[^_].*\.ts$/.test(file))
   .map((file) => file.slice(0, -".ts".length)).sort();
 for (const name of positionals) {
@@ -33,28 +44,42 @@ for (const name of positionals) {
 }
 const names = positionals.length > 0 ? positionals : existing;
 
-let failed = 0;
-async function report(name: string, runtime: string, child: Promise<Finished>): Promise<void> {
-  const { ok, output, seconds } = await child;
+const resultsFolder = mkdtempSync(join(tmpdir(), "onappupdate-bench-"));
+const results = join(resultsFolder, "results.jsonl");
+let passed = 0, failed = 0;
+
+async function bench(name: string, runtime: string, command: string, options: RunOptions): Promise<void> {
+  const args = [...(runtime === "Deno" ? ["run", "-A"] : []), join(folder, `${name}.ts`)];
+  const env = { ...options.env, BENCH_RESULTS: results };
+  const { ok, output, seconds } = await run(command, args, { ...options, env, timeoutMs: TIMEOUT_MS });
   console.log(`${output.trimEnd()}\n${verdict(ok, `${name} on ${runtime}`, seconds)}\n`);
-  if (!ok) failed++;
+  if (ok) passed++;
+  else failed++;
 }
 
-for (const name of names) {
-  const args = ["run", "-A", join(folder, `${name}.ts`)];
-  await report(name, "Deno", run(process.execPath, args, { cwd: root, timeoutMs: TIMEOUT_MS }));
+async function onNode(): Promise<void> {
+  const node = await findNode(wantedNode);
+  const project = await createNpmProject(await buildNpm());
+  try {
+    await project.installBenchPackages();
+    const options = { cwd: project.folder, env: project.env(node) };
+    for (const name of names) await bench(name, `Node ${node.version}`, node.path, options);
+  } finally {
+    project.remove();
+  }
 }
-const node = await findNode(wantedNode);
-const project = await createNpmProject(await buildNpm());
+
 try {
-  await project.installTestPackages();
-  for (const name of names) {
-    const options = { cwd: project.folder, env: project.env(node), timeoutMs: TIMEOUT_MS };
-    await report(name, `Node ${node.version}`, run(node.path, [join(folder, `${name}.ts`)], options));
+  if (on !== "node") { for (const name of names) await bench(name, "Deno", process.execPath, { cwd: root }); }
+  if (on !== "deno") await onNode();
+  if (write && existsSync(results)) {
+    const lines = readFileSync(results, "utf8").trim().split("\n");
+    writeFileSync(page, withFigures(readFileSync(page, "utf8"), lines.map((line) => JSON.parse(line) as Result)));
+    await read(process.execPath, ["fmt", "--quiet", page]);
   }
 } finally {
-  project.remove();
+  rmSync(resultsFolder, { recursive: true });
 }
 
-console.log(`${2 * names.length - failed} benchmarks passed, ${failed} failed`);
+console.log(`${passed} benchmarks passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -9,7 +9,12 @@ import { read } from "./run.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Files that the tests need besides the package. The sources come from the tarball. */
-const COPIED = ["tests/unit", "tests/integration", "tests/support", "tests/fixtures", "scripts"];
+const COPIED = ["tests/unit", "tests/integration", "tests/postgres", "tests/support", "tests/fixtures", "scripts"];
+
+/** Packages that only the benchmarks import. They are large, so that tests do without them. */
+const BENCH_PACKAGES: ReadonlySet<string> = new Set([
+  ...["@octokit/webhooks", "@shopify/shopify-api", "@slack/bolt", "bullmq", "standardwebhooks", "umzug"],
+]);
 
 /** One Node to run things on. */
 export interface NodeBinary {
@@ -23,6 +28,8 @@ export interface NpmProject {
   readonly folder: string;
   /** Installs what the tests import beside the package itself. */
   readonly installTestPackages: () => Promise<void>;
+  /** Installs what the benchmarks import as well. */
+  readonly installBenchPackages: () => Promise<void>;
   /** Environment in which the tests run on `node`. */
   readonly env: (node: NodeBinary) => Record<string, string>;
   readonly remove: () => void;
@@ -48,6 +55,9 @@ export async function createNpmProject(tarball: string): Promise<NpmProject> {
   return {
     folder,
     installTestPackages: async () => {
+      await install([...imports].filter(([name]) => !BENCH_PACKAGES.has(name)).map(([, spec]) => spec));
+    },
+    installBenchPackages: async () => {
       await install([...imports.values()]);
     },
     env: (node) => ({

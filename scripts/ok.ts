@@ -16,6 +16,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { buildNpm } from "./build_npm.ts";
 import { createNpmProject, findNode, type NpmProject } from "./npm_project.ts";
+import { ensurePostgres } from "./postgres_binary.ts";
 import { run } from "./run.ts";
 import { reported, testOnDeno, TIERS, withRedis } from "./test.ts";
 import { NODES, smokeTest, testOnNode } from "./test_npm.ts";
@@ -46,7 +47,7 @@ const CHECKS: readonly Check[] = [
 
 /** The tiers that run on Deno alone, after those of `deno task test`. */
 const DENO_TIERS = ["tools", "docs", "random", "scenarios", "chaos"];
-/** The Node on which the integration tests and the snippets for Node run. */
+/** The Node on which the tests of real backends and the snippets for Node run. */
 const MAIN_NODE = "24";
 
 async function passes({ name, args, forbidden }: Check): Promise<boolean> {
@@ -74,12 +75,15 @@ function sameTests(name: string, run: TestReport, other: TestReport): TestReport
 
 const isGood = ({ failed }: TestReport): boolean => failed.length === 0;
 
+/** Runs on Node what `onDeno` reports, and first on Deno what it lacks: the tests that need PostgreSQL. */
 async function onNode(project: NpmProject, onDeno: ReadonlyMap<string, TestReport>): Promise<TestReport[]> {
   const results: TestReport[] = [];
-  for (const [tier, versions] of [["unit", NODES], ["integration", [MAIN_NODE]]] as const) {
+  for (const [tier, versions] of [["unit", NODES], ["integration", [MAIN_NODE]], ["postgres", [MAIN_NODE]]] as const) {
+    let other = onDeno.get(tier);
+    if (other === undefined) results.push(other = report(await testOnDeno(tier)));
     for (const version of versions) {
       const run = report(await testOnNode(tier, await findNode(version), project));
-      results.push(run, sameTests(run.name, run, onDeno.get(tier)!));
+      results.push(run, sameTests(run.name, run, other));
     }
   }
   return results;
@@ -124,9 +128,11 @@ async function main(withTest: boolean): Promise<TestReport[]> {
 
 const start = performance.now();
 const withTest = !process.argv.includes("--without-test");
-const results = await withRedis(() => main(withTest)).catch((error: unknown): TestReport[] => {
-  console.log(error);
-  return [{ passed: [], failed: ["(the gate itself)"] }];
-});
+const results = await ensurePostgres().then(() => withRedis(() => main(withTest))).catch(
+  (error: unknown): TestReport[] => {
+    console.log(error);
+    return [{ passed: [], failed: ["(the gate itself)"] }];
+  },
+);
 console.log(`${verdict(results.every(isGood), "all of it", (performance.now() - start) / 1000)}\n\n${total(results)}`);
 process.exitCode = results.every(isGood) ? 0 : 1;

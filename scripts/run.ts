@@ -16,6 +16,8 @@ export interface Finished {
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** User and group that it runs as. @default those of this process */
+  readonly user?: { readonly uid: number; readonly gid: number };
   /** Time limit (ms), after which the process is stopped. @default 600_000 */
   readonly timeoutMs?: number;
   /** Time (ms) between asking the process group to end and killing it. @default 5000 */
@@ -50,7 +52,7 @@ function kill(group: number, signal: NodeJS.Signals): void {
  * tests, and later SIGKILL. Never rejects: a command that cannot be started has `ok: false` and the reason in `output`.
  */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
-  const { cwd, env, timeoutMs = 600_000, graceMs = 5000 } = options;
+  const { cwd, env, user, timeoutMs = 600_000, graceMs = 5000 } = options;
   return new Promise((resolve) => {
     let stdout = "", output = "";
     const start = performance.now();
@@ -60,6 +62,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NO_COLOR: "1", ...env },
       ...(cwd === undefined ? {} : { cwd }),
+      ...user,
     });
     const group = child.pid;
     if (group !== undefined) groups.add(group);

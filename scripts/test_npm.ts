@@ -24,6 +24,7 @@ const NODE_ARGS: Readonly<Record<string, readonly string[]>> = {
   unit: ["--experimental-test-isolation=none", "--test-force-exit"],
   // A process for each file. Files are mostly waiting, so more than there are cores.
   integration: ["--test-concurrency=4", "--test-force-exit", `--test-timeout=${600_000 * deadlineFactor()}`],
+  postgres: ["--test-concurrency=2", "--test-force-exit", `--test-timeout=${600_000 * deadlineFactor()}`],
 };
 
 /** Checks the package as a user meets it. It must come before `installTestPackages`. */

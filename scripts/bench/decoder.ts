@@ -5,14 +5,12 @@
  *     deno run -A scripts/bench/decoder.ts
  *     node scripts/bench/decoder.ts          (in a project that has the package installed)
  */
-// deno-lint-ignore-file no-console
 import { readdirSync, readFileSync } from "node:fs";
-import process from "node:process";
 // @ts-types="@types/qs"
 import qs from "qs";
 import { decodeForm } from "../../src/bitrix24/form.ts";
 import { DECODE_LIMITS } from "../../src/bitrix24/tree.ts";
-import { median, runtime } from "./_bench.ts";
+import { report } from "./_bench.ts";
 
 const ROUNDS = 31;
 /** Number of times that a round decodes each fixture. */
@@ -54,13 +52,13 @@ for (let round = 0; round <= ROUNDS; round++) {
   }
 }
 
-console.log(`${runtime}: ${bodies.length} fixtures, median of ${ROUNDS} rounds`);
 const own = results[0]!.rounds;
 for (const { name, rounds } of results) {
-  const ratio = median(rounds.map((time, round) => time / own[round]!));
-  console.log(`${name.padEnd(16)} ${median(rounds).toFixed(2).padStart(8)} us  ${ratio.toFixed(2).padStart(6)} x`);
-  if (name === "qs" && ratio <= 1) {
-    console.log("decodeForm is slower than qs, wanted faster");
-    process.exitCode = 1;
-  }
+  report({ name: `decoding a body of an event, ${name}`, values: rounds, unit: "µs" });
+  if (name === "decodeForm") continue;
+  report({
+    name: `decoding a body of an event, ${name} ÷ decodeForm`,
+    values: rounds.map((time, round) => time / own[round]!),
+    ...(name === "qs" ? { wanted: { atLeast: 1 }, isExact: true } : {}),
+  });
 }

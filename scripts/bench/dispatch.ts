@@ -19,7 +19,7 @@ import { applicationToken } from "@b24/onappupdate/application-token";
 import { serve } from "@b24/onappupdate/node-server";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { FORM, post, quietLogger } from "../../tests/support/app.ts";
-import { median, runtime } from "./_bench.ts";
+import { report } from "./_bench.ts";
 
 /** Minimum share of the bare handler's rate. */
 const WANTED = 0.6;
@@ -129,11 +129,14 @@ async function compare(): Promise<void> {
       ratios.repeated.push(ofRepeated / bare);
       ratios.fresh.push(ofFresh / bare);
     }
-    const ratio = median(ratios.repeated);
-    console.log(`${runtime}: a bare Hono handler answers ${Math.round(median(rates))} requests/s`);
-    console.log(`${runtime}: app.fetch, repeated event: ${ratio.toFixed(2)} of that, wanted at least ${WANTED}`);
-    console.log(`${runtime}: app.fetch, new events: ${median(ratios.fresh).toFixed(2)} of that`);
-    if (ratio < WANTED) process.exitCode = 1;
+    report({ name: "requests that a bare Hono handler answers", values: rates, unit: "per second" });
+    report({
+      name: "requests per second, repeated event ÷ bare Hono",
+      values: ratios.repeated,
+      wanted: { atLeast: WANTED },
+      isExact: true,
+    });
+    report({ name: "requests per second, new events ÷ bare Hono", values: ratios.fresh });
   } finally {
     for (const { child } of [hono, repeated, fresh]) {
       child.removeAllListeners("exit");

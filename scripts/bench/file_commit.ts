@@ -7,14 +7,13 @@
  *     deno run -A scripts/bench/file_commit.ts [folder]
  *     node scripts/bench/file_commit.ts [folder]          (in a project that has the package installed)
  */
-// deno-lint-ignore-file no-console
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { DatabaseSync } from "node:sqlite";
 import { fileStorage } from "@b24/onappupdate/file-storage";
-import { median, runtime } from "./_bench.ts";
+import { report } from "./_bench.ts";
 
 /** Minimum ratio of 64 writers to one. */
 const WANTED = 5;
@@ -60,11 +59,14 @@ try {
     ratios.shared.push(shared / one);
     ratios.bare.push(bareOne / one);
   }
-  const ratio = median(ratios.shared);
-  console.log(`${runtime}: one writer: ${Math.round(median(rates))} puts/s`);
-  console.log(`${runtime}: ${WRITERS} writers: ${ratio.toFixed(1)} times that, wanted at least ${WANTED}`);
-  console.log(`${runtime}: one writer on bare node:sqlite: ${median(ratios.bare).toFixed(2)} times that`);
-  if (ratio < WANTED) process.exitCode = 1;
+  report({ name: "puts into a file, one writer", values: rates, unit: "per second" });
+  report({
+    name: `puts into a file, ${WRITERS} writers ÷ one`,
+    values: ratios.shared,
+    wanted: { atLeast: WANTED },
+    isExact: true,
+  });
+  report({ name: "puts into a file, bare node:sqlite ÷ fileStorage, one writer", values: ratios.bare });
 } finally {
   await storage.close?.();
   bare.close();

@@ -5,13 +5,11 @@
  *     deno run -A scripts/bench/redis_listing.ts
  *     node scripts/bench/redis_listing.ts          (in a project that has the package installed)
  */
-// deno-lint-ignore-file no-console
-import process from "node:process";
 import type { Storage } from "@b24/onappupdate";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { createClient } from "redis";
 import { type RedisServer, startRedis } from "../redis_server.ts";
-import { median, runtime } from "./_bench.ts";
+import { report } from "./_bench.ts";
 
 /** Maximum ratio. */
 const WANTED = 2;
@@ -75,10 +73,13 @@ try {
     ofFew.push(fewMs);
     ratios.push(manyMs / fewMs);
   }
-  const ratio = median(ratios);
-  console.log(`${runtime}: ten entries among ${FEW}: ${median(ofFew).toFixed(2)} ms a listing`);
-  console.log(`${runtime}: ten entries among ${MANY}: ${ratio.toFixed(2)} times that, wanted at most ${WANTED}`);
-  if (ratio > WANTED) process.exitCode = 1;
+  report({ name: `listing ten entries among ${FEW} in Redis`, values: ofFew, unit: "ms" });
+  report({
+    name: `listing ten entries in Redis, among ${MANY} ÷ among ${FEW}`,
+    values: ratios,
+    wanted: { atMost: WANTED },
+    isExact: true,
+  });
 } finally {
   for (const close of closers) close();
   for (const { remove } of servers) await remove();

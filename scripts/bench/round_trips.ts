@@ -5,10 +5,8 @@
  *     deno run -A scripts/bench/round_trips.ts
  *     node scripts/bench/round_trips.ts          (in a project that has the package installed)
  */
-// deno-lint-ignore-file no-console
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
-import process from "node:process";
 import { createApp, type Storage } from "@b24/onappupdate";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
@@ -16,7 +14,7 @@ import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { backgroundWork, post, quietLogger, trustAll } from "../../tests/support/app.ts";
 import { startRedis } from "../redis_server.ts";
-import { runtime } from "./_bench.ts";
+import { report } from "./_bench.ts";
 
 /** Maximum number of round trips. */
 const WANTED = 3;
@@ -73,10 +71,13 @@ async function measure(name: string, storage: Storage): Promise<void> {
   }
   await app.close();
   for (const [event, trips] of Object.entries(max)) {
-    console.log(
-      `${runtime}: ${trips} round trips before the answer to ${event}, with ${name}, wanted at most ${WANTED}`,
-    );
-    if (trips === 0 || trips > WANTED) process.exitCode = 1;
+    if (trips === 0) throw new Error(`saw no round trip before the answer to ${event}, with ${name}`);
+    report({
+      name: `round trips to Redis before the answer to ${event}, ${name}`,
+      values: [trips],
+      wanted: { atMost: WANTED },
+      isExact: true,
+    });
   }
 }
 

@@ -60,7 +60,8 @@ export function assertRoom(
 export function surplusInRecord(record: PortalRecord, id: string): string | undefined {
   const kind = kindOf(id);
   if (kind === undefined || countOfKind(record, kind) < MAX_OF_KIND) return undefined;
-  return record.inbox?.filter((item) => kindOf(item.id) === kind).toSorted(byWorth).at(-1)?.id;
+  // In the order of arrival: of those that came at the same time, the first goes.
+  return record.inbox?.filter((item) => kindOf(item.id) === kind).toReversed().toSorted(byWorth).at(-1)?.id;
 }
 
 function countOfKind({ inbox = [], overflow = NONE }: PortalRecord, kind: string): number {

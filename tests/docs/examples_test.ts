@@ -47,10 +47,10 @@ test("every example is run by these tests", () => {
     "demo_app.ts",
     "deno.ts",
     "hono.ts",
+    "libsql_storage.ts", // run by libsql_storage_test.ts
     "node.ts",
     "opening.ts",
     "plugin.ts",
-    "postgres_storage.ts", // run by postgres_storage_test.ts
   ]);
 });
 

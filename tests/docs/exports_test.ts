@@ -71,6 +71,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./opening-page": [
     "openingPage",
   ],
+  "./postgres-storage": [
+    "postgresStorage",
+  ],
   "./redis-storage": [
     "redisStorage",
   ],

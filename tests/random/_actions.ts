@@ -5,6 +5,7 @@ import { MEMBER_ID, post } from "../support/app.ts";
 import { MAX_OF_KIND } from "../../src/portal/waiting.ts";
 import { claimingEvent, forgedEvent, stolenEvent } from "./_forged.ts";
 import type { Processes } from "./_processes.ts";
+import { waitingDeliveries } from "../support/waiting.ts";
 import { DAY, HOUR, LATEST, MINUTE, noteTruth, type PendingEvent, SECOND, USER, type World } from "./_world.ts";
 
 /** Actions with their weights. */
@@ -173,8 +174,8 @@ async function forge(world: World, processes: Processes): Promise<void> {
   if (random() < 0.05) {
     const name = world.pick(["ONAPPUPDATE", "ONAPPINSTALL", "ONAPPUNINSTALL", "ONAPPPAYMENT"]);
     for (let i = 0; i < 2 * MAX_OF_KIND; i++) await deliver(world, processes, claimingEvent(world, name, i));
-    const waiting = await Array.fromAsync(storage.list(["inbox"]), ({ key }) => key.at(-1)!);
-    const ofKind = waiting.filter((id) => id.startsWith(`${name}:`)).length;
+    const waiting = await waitingDeliveries(storage, MEMBER_ID);
+    const ofKind = waiting.filter(({ id }) => id.startsWith(`${name}:`)).length;
     // A missed update, or a delivery that a crash kept from being counted.
     assert(ofKind <= MAX_OF_KIND + 5, `${ofKind} deliveries of ${name} wait`);
     return;

@@ -1,11 +1,10 @@
-/** Clients of Redis, clusters, and a proxy that injects faults. */
-import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
+/** Clients of Redis, clusters, and a proxy for them. */
 import process from "node:process";
 import { Cluster, Redis } from "ioredis";
 import { createClient, createCluster } from "redis";
 import type { IoredisClient, NodeRedisClient } from "@b24/onappupdate/redis-storage";
-import { freePort, listens, type RedisServer, sendCommand, startRedis } from "../../scripts/redis_server.ts";
+import { type RedisServer, sendCommand, startRedis } from "../../scripts/redis_server.ts";
+import { type Proxy, startProxy } from "./proxy.ts";
 import { until } from "./until.ts";
 
 export { type RedisServer, startRedis };
@@ -84,71 +83,7 @@ export async function startCluster(): Promise<RedisCluster> {
   return { nodes, ports: nodes.map(({ port }) => port), remove };
 }
 
-export interface RedisProxy {
-  readonly port: number;
-  /** Delays every reply by `ms` milliseconds. */
-  readonly delay: (ms: number) => void;
-  /** Closes the connection instead of replying to the next write, which is done. Awaits `meanwhile` before it closes it. */
-  readonly loseReply: (meanwhile?: () => unknown) => void;
-  /** Closes all connections and accepts no new ones. */
-  readonly stop: () => Promise<void>;
-  /** Accepts connections again. */
-  readonly start: () => Promise<void>;
-  /** The bytes that the client has sent. */
-  readonly sent: () => string;
-}
-
-/** Starts a proxy between clients and the server at the port `target`. */
-export async function startProxy(target: number): Promise<RedisProxy> {
-  const port = await freePort();
-  const sockets = new Set<Socket>();
-  let delayMs = 0;
-  let lose: { readonly meanwhile: () => unknown } | undefined;
-  let sent = "";
-  const server = createServer((client) => {
-    const upstream = connect(target, "127.0.0.1");
-    for (const [socket, other] of [[client, upstream], [upstream, client]] as const) {
-      sockets.add(socket);
-      socket.setNoDelay(true);
-      socket.on("error", () => {});
-      socket.on("close", () => {
-        sockets.delete(socket);
-        other.destroy();
-      });
-    }
-    client.on("data", (data) => {
-      sent += data.toString("latin1");
-      upstream.write(data);
-    });
-    upstream.on("data", async (data) => {
-      // Only the storage's writes have a number as reply.
-      if (lose !== undefined && data[0] === ":".charCodeAt(0)) {
-        const { meanwhile } = lose;
-        lose = undefined;
-        await meanwhile();
-        return void client.destroy();
-      }
-      if (delayMs === 0) return void client.write(data);
-      setTimeout(() => client.destroyed || client.write(data), delayMs);
-    });
-  });
-  const start = async (): Promise<void> => {
-    if (server.listening) return;
-    await until(`the proxy gets port ${port}`, () => listens(server, port));
-  };
-  await start();
-  return {
-    port,
-    start,
-    stop: async () => {
-      if (!server.listening) return;
-      const closed = once(server, "close");
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-    delay: (ms) => void (delayMs = ms),
-    loseReply: (meanwhile = () => {}) => void (lose = { meanwhile }),
-    sent: () => sent,
-  };
+/** Starts a proxy between clients and the server at the port `target`. Only the storage's writes have a number as reply. */
+export async function startRedisProxy(target: number): Promise<Proxy> {
+  return await startProxy(target, (data) => data[0] === ":".charCodeAt(0));
 }

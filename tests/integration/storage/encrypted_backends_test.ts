@@ -3,10 +3,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { PGlite } from "@electric-sql/pglite";
 import { encrypted, type Storage } from "@b24/onappupdate";
 import { copyStorage, type Key } from "@b24/onappupdate/storage";
 import { denoKvStorage } from "@b24/onappupdate/deno-kv-storage";
 import { fileStorage } from "@b24/onappupdate/file-storage";
+import { postgresStorage } from "@b24/onappupdate/postgres-storage";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { storageConformance } from "@b24/onappupdate/testing";
 import { connectRedis, type SharedRedis, sharedRedis, startCluster } from "../../support/redis.ts";
@@ -19,10 +21,11 @@ type Cluster = Awaited<ReturnType<typeof startCluster>>;
 
 let server: SharedRedis;
 let cluster: Cluster;
+let database: PGlite;
 before(async () => {
-  [server, cluster] = await Promise.all([sharedRedis(), startCluster()]);
+  [server, cluster, database] = await Promise.all([sharedRedis(), startCluster(), PGlite.create()]);
 });
-after(() => Promise.all([server?.remove(), cluster?.remove()]));
+after(() => Promise.all([server?.remove(), cluster?.remove(), database?.close()]));
 
 const closers = new WeakMap<Storage, () => void>();
 
@@ -54,8 +57,16 @@ async function overKv(clock?: () => number): Promise<Storage> {
   return closing(encrypted(denoKvStorage(kv, clock === undefined ? {} : { clock }), rotating), () => kv.close());
 }
 
+async function overPostgres(clock?: () => number): Promise<Storage> {
+  const table = `case_${++cases}`;
+  const storage = postgresStorage(database, clock === undefined ? { table } : { table, clock });
+  await storage.delete(["none"]); // creates the table
+  return closing(encrypted(storage, rotating), () => {});
+}
+
 const BACKENDS: Readonly<Record<string, (clock?: () => number) => Promise<Storage>>> = {
   "denoKvStorage": overKv,
+  "postgresStorage": overPostgres,
   "redisStorage, node-redis": (clock) => overRedis("node-redis", [server.port], clock),
   "redisStorage, ioredis": (clock) => overRedis("ioredis", [server.port], clock),
   "redisStorage, cluster, node-redis": (clock) => overRedis("node-redis", cluster.ports, clock),

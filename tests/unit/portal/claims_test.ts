@@ -128,9 +128,9 @@ describe("an event that joins an open claim", () => {
     const known: NewClaim = { ...unknown, version: "7.0.0" };
     const claim = opened(unknown);
     const covered = [{ ...unknown, raw: "6" }, { ...known, raw: "6", version: "6.0.0" }, unknown];
-    for (const event of covered) assert(covers(claim, event, NOW), event.raw);
+    for (const event of covered) assert(covers(claim, event, NOW), String(event.raw));
     for (const event of [known, { ...unknown, raw: "8" }, { ...unknown, raw: "7.1" }, { ...unknown, raw: "beta" }]) {
-      assert(!covers(claim, event, NOW), event.raw);
+      assert(!covers(claim, event, NOW), String(event.raw));
       const joined = withEvent(claim, event, NOW, true);
       assert.deepEqual([joined.raw, joined.version], [event.raw, event.version]);
       assert(covers(joined, unknown, NOW) && covers(joined, event, NOW));

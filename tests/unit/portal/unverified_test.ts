@@ -112,7 +112,7 @@ describe("events that wait for verification", () => {
     for (let i = 0; i < 200; i++) assert.deepEqual(await store(`after ${i}`), { state: "stored", replaced: 1 });
     for (let i = 0; i < 20; i++) await store(`large ${i}`, MAX_SIZE - 100);
     const [entry] = await due();
-    assert.deepEqual(await keepIfDue(options, entry!), { isTrusted: true });
+    assert.deepEqual(await keepIfDue(options, entry!), { isKnown: true, isTrusted: true });
     assert.equal((await take("p"))?.due[0]?.digest, "authentic", "it is verified first");
   });
 

@@ -6,7 +6,7 @@ test("requestsFor() counts one request to the host that is named, or one to each
   const hosts = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"];
   assert.equal(requestsFor("https://oauth.bitrix.info/rest/", hosts), 1);
   for (const other of [undefined, "", "none", "https://evil.example.org/rest/"]) {
-    assert.equal(requestsFor(other, hosts), 2, other);
+    assert.equal(requestsFor(other, hosts), 2, String(other));
   }
 });
 

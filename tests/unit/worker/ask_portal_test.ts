@@ -281,13 +281,13 @@ describe("a claimed version", () => {
       made.now += 1000;
       await send(forged(made, "ONAPPUPDATE", { VERSION: String(900 - i), PREVIOUS_VERSION: "2" }));
     }
-    const waiting = await Array.fromAsync(made.storage.list(["inbox"]));
+    const waiting = await waitingDeliveries(made.storage, MEMBER_ID);
     assert.equal(waiting.length, 16);
     await made.pass(2 * HOUR);
     assert.equal((await made.record()).version, "3.0.0");
     assert.deepEqual(ran.filter((one) => one.startsWith("upgrade")), ["upgrade 3"]);
     await made.pass(2 * DAY, HOUR);
-    assert.deepEqual([await Array.fromAsync(made.storage.list(["inbox"])), made.dropped().length], [[], 1]);
+    assert.deepEqual([await waitingDeliveries(made.storage, MEMBER_ID), made.dropped().length], [[], 1]);
     await made.app.close();
   });
 
@@ -437,7 +437,7 @@ describe("a claimed removal", () => {
       made.now += 1000;
       await send(forged(made, "ONAPPUNINSTALL", { CLEAN: "1" }));
     }
-    assert.equal((await Array.fromAsync(made.storage.list(["inbox"]))).length, 16);
+    assert.equal((await waitingDeliveries(made.storage, MEMBER_ID)).length, 16);
     made.answer = undefined;
     await made.pass(11 * MINUTE);
     assert.equal((await made.record()).status, "uninstalled");
@@ -513,7 +513,7 @@ describe("a claimed removal", () => {
     await made.pass(DAY, 10 * MINUTE);
     const { status, generation, version } = await made.record();
     assert.deepEqual([status, generation, version, ran], ["uninstalled", 1, "2.0.0", ["removal"]]);
-    assert.deepEqual(await Array.fromAsync(made.storage.list(["inbox"])), []);
+    assert.deepEqual(await waitingDeliveries(made.storage, MEMBER_ID), []);
     await made.app.close();
   });
 
@@ -528,7 +528,7 @@ describe("a claimed removal", () => {
     portal.uninstall();
     await app.check(MEMBER_ID);
     const isWaiting = async (): Promise<boolean> =>
-      (await Array.fromAsync(made.storage.list(["inbox"]))).some(({ key }) => key[2]!.startsWith("ONAPPUNINSTALL"));
+      (await waitingDeliveries(made.storage, MEMBER_ID)).some(({ id }) => id.startsWith("ONAPPUNINSTALL"));
     await until("the removal is processed", async () => !await isWaiting());
     const { status, generation } = await made.record();
     assert.deepEqual([status, generation], ["uninstalled", 1]);
@@ -611,7 +611,7 @@ describe("a claimed removal", () => {
     assert.deepEqual([(await made.record()).status, ran, made.dropped().length], ["installed", [], 1]);
     const codes = (await made.app.check(MEMBER_ID)).problems.map(({ code }) => code);
     assert.deepEqual(codes, ["configuration", "unconfirmed"]);
-    assert.deepEqual(await Array.fromAsync(made.storage.list(["inbox"])), []);
+    assert.deepEqual(await waitingDeliveries(made.storage, MEMBER_ID), []);
     await made.app.close();
   });
 

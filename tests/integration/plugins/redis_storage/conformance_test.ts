@@ -3,7 +3,8 @@ import { fileURLToPath } from "node:url";
 import type { Storage } from "@b24/onappupdate";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { storageConformance, type StorageWorkerCommand } from "@b24/onappupdate/testing";
-import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis } from "../../../support/redis.ts";
+import type { Proxy } from "../../../support/proxy.ts";
+import { connectRedis, type OpenClient, startRedis, startRedisProxy } from "../../../support/redis.ts";
 import { runArgs } from "../../../support/process.ts";
 import { after, test } from "../../../support/test.ts";
 
@@ -13,7 +14,7 @@ const server = await startRedis("--appendonly", "no");
 after(() => server.remove());
 
 interface Opened extends OpenClient {
-  readonly proxy: RedisProxy;
+  readonly proxy: Proxy;
   readonly command: StorageWorkerCommand;
 }
 
@@ -24,7 +25,7 @@ for (const [library, clock] of [["node-redis", "injected"], ["node-redis", "real
     test,
     clock,
     create: async (time) => {
-      const proxy = await startProxy(server.port);
+      const proxy = await startRedisProxy(server.port);
       const { client, close } = await connectRedis(library, [proxy.port]);
       const prefix = `case ${opened.size}`;
       const options = { prefix, timeoutMs: 2500 };

@@ -11,7 +11,8 @@ import {
   type RedisStorageOptions,
 } from "@b24/onappupdate/redis-storage";
 import { deadlineFactor } from "../../../../scripts/test_run.ts";
-import { connectRedis, type OpenClient, type RedisProxy, startProxy, startRedis } from "../../../support/redis.ts";
+import type { Proxy } from "../../../support/proxy.ts";
+import { connectRedis, type OpenClient, startRedis, startRedisProxy } from "../../../support/redis.ts";
 import { after, afterEach, beforeEach, describe, it } from "../../../support/test.ts";
 import { until } from "../../../support/until.ts";
 
@@ -83,8 +84,8 @@ for (const library of LIBRARIES) {
     await until("the server answers", () => storage.delete(["none"]).then(() => true, () => false));
     return storage;
   };
-  const openBehind = async (options?: RedisStorageOptions): Promise<{ storage: Storage; proxy: RedisProxy }> => {
-    const proxy = await startProxy(server.port);
+  const openBehind = async (options?: RedisStorageOptions): Promise<{ storage: Storage; proxy: Proxy }> => {
+    const proxy = await startRedisProxy(server.port);
     closers.push(proxy.stop);
     return { storage: await open(options, proxy.port), proxy };
   };

@@ -1,47 +1,47 @@
-/** A custom storage: a table of PostgreSQL. `docs/writing-a-storage.md` explains it step by step. */
+/** A custom storage: a table of libSQL, such as Turso's. `docs/writing-a-storage.md` explains it step by step. */
 import { assertKey, decodeKey, decodeValue, encodeKey, encodeValue, expiryOf } from "@b24/onappupdate/storage";
 import { createBackendCaller } from "@b24/onappupdate/storage";
 import type { Entry, Key, ListOptions, Storage } from "@b24/onappupdate/storage";
 
-/** The part of `Pool` of `pg` that the storage calls. The caller that opened the pool closes it. */
-export type PostgresClient = { query: (sql: string, params?: unknown[]) => Promise<{ rows: unknown[] }> };
+type Statement = { sql: string; args: (string | number | Uint8Array | null)[] };
+/** The part of the client of `@libsql/client` that the storage calls. The caller that opened the client closes it. */
+export type LibsqlClient = { execute: (statement: Statement) => Promise<{ rows: unknown[] }> };
 
-/** Run it once, before the app starts. Values are text, because jsonb changes them and refuses U+0000. */
+/** Run it once, before the app starts: `client.executeMultiple(SCHEMA)`. */
 export const SCHEMA = `CREATE TABLE IF NOT EXISTS b24_entries
-  (key bytea PRIMARY KEY, value text NOT NULL, version text NOT NULL, expires_at float8);
+  (key BLOB PRIMARY KEY, value TEXT NOT NULL, version TEXT NOT NULL, expires_at REAL);
 CREATE INDEX IF NOT EXISTS b24_entries_by_expiry ON b24_entries (expires_at) WHERE expires_at IS NOT NULL;`;
 
-const NOW = "floor(extract(epoch FROM statement_timestamp()) * 1000)::float8"; // one clock for all processes
+const NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"; // one clock for all processes
 const LIVE = `(expires_at IS NULL OR expires_at > ${NOW})`;
-const GET = `SELECT * FROM b24_entries WHERE key = $1 AND ${LIVE}`;
-const PUT = `INSERT INTO b24_entries AS old VALUES ($1, $2, $3, ${NOW} + $4) ON CONFLICT (key) DO UPDATE
+const GET = `SELECT * FROM b24_entries WHERE key = ?1 AND ${LIVE}`;
+const PUT = `INSERT INTO b24_entries VALUES (?1, ?2, ?3, ${NOW} + ?4) ON CONFLICT (key) DO UPDATE
   SET value = excluded.value, version = excluded.version, expires_at = excluded.expires_at
-  WHERE NOT $5::bool OR old.expires_at <= ${NOW} RETURNING 1`;
-const REPLACE = `UPDATE b24_entries SET value = $2, version = $3, expires_at = ${NOW} + $4
-  WHERE key = $1 AND version = $5 AND ${LIVE} RETURNING 1`;
-const DELETE = `DELETE FROM b24_entries WHERE key = $1 AND ($2::text IS NULL OR version = $2 AND ${LIVE}) RETURNING 1`;
-const LIST = `SELECT * FROM b24_entries WHERE key >= $1 AND key < $2 AND key > $3 AND ${LIVE} ORDER BY key LIMIT $4`;
-const SWEEP = `DELETE FROM b24_entries WHERE key IN
-  (SELECT key FROM b24_entries WHERE expires_at <= ${NOW} LIMIT 128 FOR UPDATE SKIP LOCKED)`;
-type Row = { key: Uint8Array; value: string; version: string; expires_at: number | null };
+  WHERE NOT ?5 OR b24_entries.expires_at <= ${NOW} RETURNING 1`;
+const REPLACE = `UPDATE b24_entries SET value = ?2, version = ?3, expires_at = ${NOW} + ?4
+  WHERE key = ?1 AND version = ?5 AND ${LIVE} RETURNING 1`;
+const DELETE = `DELETE FROM b24_entries WHERE key = ?1 AND (?2 IS NULL OR version = ?2 AND ${LIVE}) RETURNING 1`;
+const LIST = `SELECT * FROM b24_entries WHERE key >= ?1 AND key < ?2 AND key > ?3 AND ${LIVE} ORDER BY key LIMIT ?4`;
+const SWEEP = `DELETE FROM b24_entries WHERE key IN (SELECT key FROM b24_entries WHERE expires_at <= ${NOW} LIMIT 128)`;
+type Row = { key: ArrayBuffer; value: string; version: string; expires_at: number | null };
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true }); // keeps a leading U+FEFF
 
 /** Creates the storage. A call takes at most `timeoutMs` milliseconds. */
-export function postgresStorage(client: PostgresClient, { timeoutMs = 5000 } = {}): Storage {
+export function libsqlStorage(client: LibsqlClient, { timeoutMs = 5000 } = {}): Storage {
   let writes = 0;
   const call = createBackendCaller(timeoutMs);
   async function run(
     action: string,
     signal: AbortSignal | undefined,
     sql: string,
-    ...params: unknown[]
+    ...args: Statement["args"]
   ): Promise<Row[]> {
-    const { rows } = await call(() => `${action} postgres`, signal, () => client.query(sql, params));
+    const { rows } = await call(() => `${action} libSQL`, signal, () => client.execute({ sql, args }));
     return rows as Row[];
   }
 
   return {
-    name: "postgres",
+    name: "libsql",
     capabilities: { durable: true, scope: "network" },
     get: async <T>(key: Key, { signal }: { readonly signal?: AbortSignal } = {}) => {
       const [row] = await run(`get ${JSON.stringify(key)} from`, signal, GET, toBytes(key));
@@ -50,11 +50,11 @@ export function postgresStorage(client: PostgresClient, { timeoutMs = 5000 } = {
     put: async (key, value, { ifVersion, ttlMs, signal } = {}) => {
       const action = `put ${JSON.stringify(key)} into`;
       const version = crypto.randomUUID();
-      const row = [toBytes(key), encodeValue(key, value), version, expiryOf(key, 0, ttlMs) ?? null];
+      const row = [toBytes(key), encodeValue(key, value), version, expiryOf(key, 0, ttlMs) ?? null] as const;
       if (++writes % 64 === 0) await run("delete expired entries from", signal, SWEEP);
       try {
         const sql = typeof ifVersion === "string" ? REPLACE : PUT;
-        const written = await run(action, signal, sql, ...row, ifVersion ?? ifVersion === null);
+        const written = await run(action, signal, sql, ...row, ifVersion ?? Number(ifVersion === null));
         return written.length > 0 ? { ok: true, version } : { ok: false };
       } catch (error) {
         // Only the reply may be lost. The version is unique to this write.
@@ -80,7 +80,7 @@ export function postgresStorage(client: PostgresClient, { timeoutMs = 5000 } = {
           signal?.throwIfAborted();
         }
         if (rows.length < size) return;
-        above = rows.at(-1)!.key;
+        above = new Uint8Array(rows.at(-1)!.key);
       }
     },
   };
@@ -93,5 +93,5 @@ function toBytes(key: Key): Uint8Array {
 
 function toEntry<T>({ key: bytes, value, version, expires_at: expiresAt }: Row): Entry<T> {
   const key = decodeKey(decoder.decode(bytes));
-  return { key, value: decodeValue("postgres", key, value), version, ...(expiresAt !== null && { expiresAt }) };
+  return { key, value: decodeValue("libSQL", key, value), version, ...(expiresAt !== null && { expiresAt }) };
 }

@@ -6,32 +6,32 @@ import { fileURLToPath } from "node:url";
 import type { Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { type StorageBackend, storageConformance } from "@b24/onappupdate/testing";
-import { type PostgresClient, postgresStorage } from "../../examples/postgres_storage.ts";
+import { type LibsqlClient, libsqlStorage } from "../../examples/libsql_storage.ts";
 import { root, runArgs } from "../support/process.ts";
 import { after, before, describe, it, test } from "../support/test.ts";
-import { type Postgres, startPostgres } from "./_postgres.ts";
+import { type Libsql, startLibsql } from "./_libsql.ts";
 
-let postgres: Postgres;
+let libsql: Libsql;
 before(async () => {
-  postgres = await startPostgres();
+  libsql = await startLibsql();
 });
-after(() => postgres.close());
+after(() => libsql.close());
 
-const WORKER = fileURLToPath(new URL("postgres_storage_worker.ts", import.meta.url));
+const WORKER = fileURLToPath(new URL("libsql_storage_worker.ts", import.meta.url));
 const backends = new Map<Storage, StorageBackend>();
 
 storageConformance({
-  name: "examples/postgres_storage.ts",
+  name: "examples/libsql_storage.ts",
   test,
   clock: "real",
-  create: async () => {
-    await postgres.exec("TRUNCATE b24_entries");
-    const { client, backend } = withFaults(postgres.client);
-    const storage = postgresStorage(client);
+  create: () => {
+    libsql.exec("DELETE FROM b24_entries");
+    const { client, backend } = withFaults(libsql.client);
+    const storage = libsqlStorage(client);
     backends.set(storage, backend);
     return storage;
   },
-  worker: () => ({ command: process.execPath, args: [...runArgs, WORKER, String(postgres.port)] }),
+  worker: () => ({ command: process.execPath, args: [...runArgs, WORKER, String(libsql.port)] }),
   backend: {
     of: (storage) => backends.get(storage)!,
     can: ["stop", "start", "delay", "loseReply", "fill", "drain"],
@@ -40,20 +40,20 @@ storageConformance({
 
 /** Returns a client with faults between it and the server, and the backend that injects them. */
 function withFaults(
-  client: PostgresClient,
-): { readonly client: PostgresClient; readonly backend: Required<StorageBackend> } {
+  client: LibsqlClient,
+): { readonly client: LibsqlClient; readonly backend: Required<StorageBackend> } {
   let isDown = false, isFull = false, losesReply = false, delayMs = 0;
   return {
     client: {
-      query: async (sql, params) => {
-        if (isDown) throw new Error("connect ECONNREFUSED");
-        if (isFull && /^(INSERT|UPDATE)/.test(sql)) throw new Error("could not extend file: No space left on device");
-        const result = await client.query(sql, params);
+      execute: async (statement) => {
+        if (isDown) throw new Error("fetch failed");
+        if (isFull && /^(INSERT|UPDATE)/.test(statement.sql)) throw new Error("SQLITE_FULL: database or disk is full");
+        const result = await client.execute(statement);
         // After the statement, so that none is executed after the next test has started.
         if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
-        if (!losesReply || !/^(INSERT|UPDATE|DELETE)/.test(sql)) return result;
+        if (!losesReply || !/^(INSERT|UPDATE|DELETE)/.test(statement.sql)) return result;
         losesReply = false;
-        throw new Error("Connection terminated unexpectedly");
+        throw new Error("fetch failed");
       },
     },
     backend: {
@@ -67,42 +67,42 @@ function withFaults(
   };
 }
 
-describe("examples/postgres_storage.ts", () => {
+describe("examples/libsql_storage.ts", () => {
   it("removes expired entries at every 64th write", async () => {
-    await postgres.exec("TRUNCATE b24_entries");
-    const storage = postgresStorage(postgres.client);
+    libsql.exec("DELETE FROM b24_entries");
+    const storage = libsqlStorage(libsql.client);
     for (let i = 0; i < 63; i++) await storage.put(["gone", String(i)], 1, { ttlMs: 0 });
     await storage.put(["stays"], 1, { ttlMs: 3_600_000 });
-    const { rows } = await postgres.client.query("SELECT count(*)::int AS count FROM b24_entries");
-    assert.deepEqual(rows, [{ count: 1 }]);
+    const { rows } = await libsql.client.execute({ sql: "SELECT count(*) AS count FROM b24_entries", args: [] });
+    assert.deepEqual(rows.map((row) => ({ ...row as object })), [{ count: 1 }]);
   });
 
   it("rejects after its timeout", async () => {
-    const storage = postgresStorage({ query: () => new Promise(() => {}) }, { timeoutMs: 5 });
+    const storage = libsqlStorage({ execute: () => new Promise(() => {}) }, { timeoutMs: 5 });
     await assert.rejects(storage.get(["a"]), {
       name: "StorageError",
-      message: `cannot get ["a"] from postgres: no reply for 5 milliseconds`,
+      message: `cannot get ["a"] from libSQL: no reply for 5 milliseconds`,
     });
   });
 
   it("recognizes a put whose reply was lost", async () => {
-    const { client, backend } = withFaults(postgres.client);
-    const storage = postgresStorage(client);
+    const { client, backend } = withFaults(libsql.client);
+    const storage = libsqlStorage(client);
     await backend.loseReply();
     const { ok } = await storage.put(["lost"], 1);
     assert.equal(ok, true);
   });
 
   it("rejects with a StorageError without its table", async () => {
-    await postgres.exec("ALTER TABLE b24_entries RENAME TO hidden");
+    libsql.exec("ALTER TABLE b24_entries RENAME TO hidden");
     try {
-      await assert.rejects(postgresStorage(postgres.client).get(["a"]), (error) => {
+      await assert.rejects(libsqlStorage(libsql.client).get(["a"]), (error) => {
         assert(error instanceof StorageError);
-        assert.equal(error.message, `cannot get ["a"] from postgres: relation "b24_entries" does not exist`);
+        assert.equal(error.message, `cannot get ["a"] from libSQL: no such table: b24_entries`);
         return true;
       });
     } finally {
-      await postgres.exec("ALTER TABLE hidden RENAME TO b24_entries");
+      libsql.exec("ALTER TABLE hidden RENAME TO b24_entries");
     }
   });
 });
@@ -113,9 +113,9 @@ describe("docs/writing-a-storage.md", () => {
 
   it("quotes the example and its tests exactly", () => {
     const sources = [
-      "examples/postgres_storage.ts",
-      "tests/docs/postgres_storage_test.ts",
-      "tests/docs/postgres_storage_worker.ts",
+      "examples/libsql_storage.ts",
+      "tests/docs/libsql_storage_test.ts",
+      "tests/docs/libsql_storage_worker.ts",
     ].map((file) => squeezed(read(file)));
     const quotes = [...read("docs/writing-a-storage.md").matchAll(/^```typescript\n([\s\S]*?)^```$/gm)];
     assert(quotes.length > 0);
@@ -125,6 +125,6 @@ describe("docs/writing-a-storage.md", () => {
   });
 
   it("states the length of the example: 100 lines at most", () => {
-    assert(read("examples/postgres_storage.ts").trimEnd().split("\n").length <= 100);
+    assert(read("examples/libsql_storage.ts").trimEnd().split("\n").length <= 100);
   });
 });
