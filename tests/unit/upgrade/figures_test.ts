@@ -76,16 +76,8 @@ function ofJournal(writes: readonly Write[]): readonly Write[] {
 
 const LARGE = "x".repeat(1000);
 
+/** The total of bytes is in `tests/unit/costs_test.ts`. */
 describe("an upgrade writes", () => {
-  for (
-    const [count, result, maxBytes] of [[100, 17, 60_000], [400, 17, 240_000], [100, LARGE, 260_000]] as const
-  ) {
-    it(`at most ${maxBytes} bytes for ${count} steps${result === LARGE ? " with results of 1 kB" : ""}`, async () => {
-      const bytes = total(await writesOf(steps(count, result)));
-      assert(bytes <= maxBytes, `${bytes} bytes`);
-    });
-  }
-
   for (const [name, result] of [["no", undefined], ["medium", "x".repeat(254)], ["large", LARGE]] as const) {
     it(`once for each step with ${name} result, at most 4 KiB besides the result, and the record a few times`, async () => {
       const writes = await writesOf(steps(100, result));
