@@ -18,7 +18,7 @@ import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
 import { type Delivery, deliveryId, isLifeCycle } from "../portal/delivery.ts";
 import { type AcceptedDelivery, inRecord, isHandled, withDelivery, withHandled, withoutItem } from "../portal/inbox.ts";
 import { portalKey } from "../portal/keys.ts";
-import { holdLease, isLeased, type TakenLease, takeLease, type Taking } from "../portal/lease.ts";
+import { holdLease, isLeased, takeLease, type TakenLease, type Taking } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
 import { logScheduled, withWork } from "../portal/schedule.ts";

@@ -25,14 +25,29 @@ export function runPrefix(memberId: string): Key {
   return ["run", memberId];
 }
 
-/** Prefix of the step results of a portal that are too large for its record. Owner: `run_history.ts`. */
+/** Key of a finished run. */
+export function runKey(memberId: string, runId: string): Key {
+  return [...runPrefix(memberId), runId];
+}
+
+/** Prefix of the journals of a portal. Owner: `journal.ts`. Deleted with their runs. */
+export function journalPrefix(memberId: string): Key {
+  return ["journal", memberId];
+}
+
+/** Key of chunk `n` of the journal of an upgrade, counted from 0. Keys sort by `n`. */
+export function journalKey(memberId: string, runId: string, upgradeId: string, n: number): Key {
+  return [...journalPrefix(memberId), runId, upgradeId, String(n).padStart(8, "0")];
+}
+
+/** Prefix of the step results of a portal that are too large for its journals. Owner: `journal.ts`. Deleted with their runs. */
 export function resultPrefix(memberId: string): Key {
   return ["result", memberId];
 }
 
-/** Key of a step result that is too large for the portal's record. Deleted with its run. */
-export function resultKey(memberId: string, id: string): Key {
-  return [...resultPrefix(memberId), id];
+/** Key of a step result that is too large for its journal. */
+export function resultKey(memberId: string, runId: string, unique: string): Key {
+  return [...resultPrefix(memberId), runId, unique];
 }
 
 /** Prefix of the state index. Owner: `state_index.ts`. One entry for each prefix of `member_id`, kept forever. */

@@ -9,7 +9,7 @@ import type { Time } from "../async/time.ts";
 import { StorageError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
-import type { PortalRecord } from "./record.ts";
+import { type PortalRecord, readRecord } from "./record.ts";
 import { inOrder, type RecordChange, writeRecord } from "./record_store.ts";
 
 /** Another process acquired the lease, or it could not be renewed in time. */
@@ -65,6 +65,12 @@ export interface PortalLease {
    * @throws {LeaseLostError} if another process acquired the lease; also after the write, as {@linkcode assertHeld}
    */
   readonly update: (change: (record: PortalRecord) => PortalRecord) => Promise<PortalRecord>;
+  /**
+   * Reads the record, which other processes may have changed, and resolves to it. Cheaper than {@linkcode update}.
+   *
+   * @throws {LeaseLostError} if another process acquired the lease
+   */
+  readonly reread: () => Promise<PortalRecord>;
   /**
    * Applies `change` with the next write of this holder: {@linkcode update}, {@linkcode flush} or {@linkcode release}. A
    * crash before it loses the change. `onStored` is called once it is stored.
@@ -185,7 +191,7 @@ export function holdLease(
     }, entry))!;
     renewedAt = startedAt;
     staged = staged.slice(written.length);
-    view = inOrder(entry.value, staged.map(({ change }) => change))?.record ?? entry.value;
+    view = withStaged(entry.value);
     for (const { onStored } of written) onStored?.();
     return entry.value;
   }
@@ -193,6 +199,18 @@ export function holdLease(
   function assertHeld(): void {
     lost.signal.throwIfAborted();
     if (time.monotonic() - renewedAt > leaseMs * HELD_PART) throw lose("this process was paused for too long");
+  }
+
+  async function rereadNow(): Promise<PortalRecord> {
+    lost.signal.throwIfAborted();
+    const read = await storage.get<PortalRecord>(entry.key);
+    if (readRecord(read)?.lease?.owner !== owner) throw lose("another process acquired it");
+    entry = read!;
+    return view = withStaged(entry.value);
+  }
+
+  function withStaged(record: PortalRecord): PortalRecord {
+    return inOrder(record, staged.map(({ change }) => change))?.record ?? record;
   }
 
   async function renew(): Promise<void> {
@@ -216,6 +234,12 @@ export function holdLease(
     indexedAs,
     signal: lost.signal,
     assertHeld,
+    // After the write under way: otherwise it could read the record as it was before it.
+    reread: async () => {
+      const record = await abortable(mutex(rereadNow), lost.signal);
+      assertHeld();
+      return record;
+    },
     update: async (change) => {
       const record = await write((record) => renewed({ record: change(record) }));
       // Nothing may start because of a write whose reply came late.

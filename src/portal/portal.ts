@@ -52,7 +52,7 @@ export interface PortalRun {
   readonly from: string;
   /** When the run started, in milliseconds since 1970. */
   readonly startedAt: number;
-  /** The upgrade that runs, or runs next, and its number of attempts since it last succeeded. */
+  /** The upgrade that runs, or runs next, and the number of its attempts that count, the running one included. */
   readonly current?: { readonly upgradeId: string; readonly attempt: number };
   /** Absent until the upgrade reports progress. */
   readonly progress?: RunProgress;
@@ -104,7 +104,10 @@ export interface Portal {
   readonly version?: string;
   /** Version the portal should be on; absent while it is unknown. */
   readonly target?: string;
-  /** Applied upgrades of this installation, in order. */
+  /**
+   * Upgrades that the current run has applied so far, in order; empty if there is no run. `app.admin.runs` has those of
+   * finished runs.
+   */
   readonly applied: readonly AppliedUpgrade[];
   /** The last failure; absent once the failed work succeeds. */
   readonly failure?: PortalFailure;

@@ -1,8 +1,7 @@
 /** Purges the data of portals that removed the app: tokens at once, the rest when its retention is over. */
-import type { Storage } from "../storage/storage.ts";
 import { deliveryOf, type StoredDelivery, type WaitingDelivery } from "./delivery.ts";
 import { withoutDelivery } from "./inbox.ts";
-import { DELIVERIES, resultPrefix, runPrefix } from "./keys.ts";
+import { DELIVERIES } from "./keys.ts";
 import type { PortalLease } from "./lease.ts";
 import { type PortalRecord, withoutPurgedFields } from "./record.ts";
 import { removeUnverifiedBefore } from "./unverified.ts";
@@ -40,13 +39,6 @@ export async function purgeTokens(
   await lease.flush();
   const parked = purged.filter(({ delivery: { attempts, retryAt } }) => attempts > 0 && retryAt === undefined).length;
   return { parked, unverified: await removeUnverifiedBefore(options, memberId, time) };
-}
-
-/** Deletes the finished runs of a portal and the stored results of steps. */
-export async function purgeRuns(storage: Storage, memberId: string): Promise<void> {
-  for (const prefix of [runPrefix(memberId), resultPrefix(memberId)]) {
-    for await (const { key } of storage.list(prefix)) await storage.delete(key);
-  }
 }
 
 /** Returns the record without customer data; unchanged if the app has been installed again. */

@@ -8,41 +8,24 @@ import type { Check, PlannedChecks } from "./planned_checks.ts";
 import type { Portal, PortalBlock, PortalRun } from "./portal.ts";
 import { pendingApplicationTokens, type StoredTokens } from "./tokens.ts";
 
-/** The stored state of one step. */
-export interface StepRecord {
-  /** `begun`: started, and not known to have ended. `undone`: rolled back by its `undo`. */
-  readonly state: "begun" | "done" | "undone";
-  /** Number of times the step was started. */
-  readonly attempts: number;
-  /** When the step last started or ended, in milliseconds since 1970. */
-  readonly at: number;
-  /** Result of the step, if it is small; absent for `undefined` as well. */
-  readonly result?: unknown;
-  /** Id under which a large result is stored. */
-  readonly stored?: string;
-  /** Cursor at which `pages` resumes. */
-  readonly cursor?: unknown;
-  /** Number of items that `pages` has done. */
-  readonly done?: number;
-  /** End of a `sleep`, in milliseconds since 1970. */
-  readonly wakeAt?: number;
-}
-
-/** The steps of one upgrade, in the order in which they started. */
-export interface UpgradeJournal {
-  /** Id of the upgrade. */
-  readonly upgradeId: string;
-  /** Steps by name. */
-  readonly steps: Readonly<Record<string, StepRecord>>;
+/** The run of a record. Its steps are not in the record, but in the journals of its upgrades: see `journal.ts`. */
+export interface OpenRun extends Omit<PortalRun, "current"> {
+  /** Ids of the upgrades that it has started, in this order. */
+  readonly upgrades: readonly string[];
+  /** The upgrade that runs, or runs next. */
+  readonly current?: { readonly upgradeId: string };
+  readonly underWay?: AttemptUnderWay;
 }
 
 /** An attempt that has begun. It is removed when the attempt ends, however it ends: if it is there, the process has ended. */
 export interface AttemptUnderWay {
-  /** Progress of the run when the attempt began: number of finished steps and of items of `pages`. */
+  /** Number of finished steps and pages of the upgrade when the attempt began. */
   readonly finished: number;
   /** Whether no other portal whose process had ended was resumed in the process meanwhile. */
   readonly isAlone?: true;
-  /** Number of attempts since the run last progressed whose process ended. */
+  /** Number of attempts since the upgrade last progressed, or an attempt ended in order, this one included. */
+  readonly starts: number;
+  /** Number of attempts whose process ended at the step or page that comes next. */
   readonly deaths: number;
   /** The number of them that were alone. */
   readonly deathsAlone: number;
@@ -89,8 +72,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingAp
   readonly uninstalledTs?: number;
   /** `ts` of the newest event that was applied. */
   readonly latestTs: number;
-  /** The current run with the journals of its upgrades, the current one last. */
-  readonly run?: PortalRun & { readonly journal: readonly UpgradeJournal[]; readonly underWay?: AttemptUnderWay };
+  /** The current run; absent if there is none. */
+  readonly run?: OpenRun;
   /** Number of rollbacks. It is part of the idempotency keys of steps: a step that runs again after a rollback is new. */
   readonly rollbacks?: number;
   /** Number of deliveries so far. The holder of the lease compares it to see whether more have arrived. */
@@ -219,21 +202,28 @@ const SNAPSHOT: Readonly<Record<Exclude<keyof Portal, "pendingApplicationTokens"
   claims: true,
 };
 
-/** Returns the record without tokens, journals, and the fields that only the core uses. */
+/** Returns the record without tokens and the fields that only the core uses. */
 export function snapshot(record: PortalRecord): Portal {
   const { run, claims, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
   const shown = describeClaims(claims ?? {});
   const pending = pendingApplicationTokens(record.tokens);
   return {
     ...rest,
-    ...(run && { run: publicRun(run) }),
+    ...(run && { run: publicRun(run, record) }),
     ...(shown.length > 0 && { claims: shown }),
     ...(pending.length > 0 && { pendingApplicationTokens: pending }),
   };
 }
 
-function publicRun({ journal: _j, underWay: _u, ...run }: NonNullable<PortalRecord["run"]>): PortalRun {
-  return run;
+function publicRun({ current, upgrades: _, underWay, ...run }: OpenRun, record: PortalRecord): PortalRun {
+  if (current === undefined) return run;
+  const { upgradeId } = current;
+  return { ...run, current: { upgradeId, attempt: failedAttempts(record, upgradeId) + (underWay?.starts ?? 0) } };
+}
+
+/** Returns the number of failed attempts in a row that the record has of an upgrade or one of its steps. */
+export function failedAttempts({ failure }: PortalRecord, upgradeId: string): number {
+  return failure?.upgradeId === upgradeId ? failure.attempts : 0;
 }
 
 function pick(record: PortalRecord, isPicked: (field: keyof PortalRecord) => boolean): Partial<PortalRecord> {

@@ -1,8 +1,10 @@
-/** The finished runs of portals: which upgrades ran, and the journals that a rollback needs. */
+/** The finished runs of portals. Their steps stay in their journals, where a rollback finds them. */
 import { FormatError } from "../errors.ts";
-import type { Storage } from "../storage/storage.ts";
-import { resultKey, runPrefix } from "./keys.ts";
-import type { PortalRecord, UpgradeJournal } from "./record.ts";
+import { listKeys } from "../storage/list_keys.ts";
+import type { Entry, Key, Storage } from "../storage/storage.ts";
+import { journalPrefix, resultPrefix, runKey, runPrefix } from "./keys.ts";
+import type { AppliedUpgrade } from "./portal.ts";
+import type { PortalRecord } from "./record.ts";
 import type { RecordChange } from "./record_store.ts";
 
 /** A finished run as it is stored. */
@@ -20,8 +22,10 @@ export interface StoredRun {
   readonly startedAt: number;
   /** In milliseconds since 1970. */
   readonly finishedAt: number;
-  /** The applied upgrades, in order. */
-  readonly journal: readonly UpgradeJournal[];
+  /** Ids of the upgrades that it has started, in this order: those with a journal. */
+  readonly upgrades: readonly string[];
+  /** The upgrades that were applied, also those that were skipped, in order. */
+  readonly applied: readonly AppliedUpgrade[];
 }
 
 /** Raised if older code would misread a run. */
@@ -33,14 +37,23 @@ const MAX_RUNS = 20;
 /** Returns the change that moves the version to `version`, the target of the run, and the run to the history. */
 export function withRunFinished(record: PortalRecord, version: string, finishedAt: number): RecordChange {
   const { failure: _f, run, blocked: _b, ...rest } = record;
-  if (run === undefined) return { record: { ...rest, version } };
-  const { id, from, startedAt, journal } = run;
-  const { memberId, generation, runs = [] } = record;
-  const value: StoredRun = { format: RUN_FORMAT, id, generation, from, to: version, startedAt, finishedAt, journal };
-  return {
-    record: { ...rest, version, runs: [...runs.filter((other) => other !== id), id].slice(-MAX_RUNS) },
-    before: [{ put: [...runPrefix(memberId), id], value }],
+  // Upgrades up to the version are not due, so which of them were applied decides nothing.
+  const finished = { ...rest, version, applied: [] };
+  if (run === undefined) return { record: finished };
+  const { id, from, startedAt, upgrades } = run;
+  const { memberId, generation, applied } = record;
+  const value: StoredRun = {
+    ...{ format: RUN_FORMAT, id, generation, from, to: version, startedAt, finishedAt, upgrades, applied },
   };
+  return {
+    record: { ...finished, runs: runsWith(record, id) },
+    before: [{ put: runKey(memberId, id), value }],
+  };
+}
+
+/** Returns the ids of the finished runs that are kept once the run with this id has finished. */
+function runsWith({ runs = [] }: PortalRecord, id: string): readonly string[] {
+  return [...runs.filter((other) => other !== id), id].slice(-MAX_RUNS);
 }
 
 /**
@@ -50,25 +63,54 @@ export function withRunFinished(record: PortalRecord, version: string, finishedA
  */
 export async function listRuns(storage: Storage, memberId: string): Promise<StoredRun[]> {
   const runs: StoredRun[] = [];
-  for await (const { key, value } of storage.list<StoredRun>(runPrefix(memberId))) {
-    if (value.format !== RUN_FORMAT) throw new FormatError(`run ${key.slice(1).join(" ")}`, value.format, RUN_FORMAT);
-    runs.push(value);
-  }
+  for await (const entry of storage.list<StoredRun>(runPrefix(memberId))) runs.push(runOf(entry));
   return runs.reverse();
 }
 
-/** Returns the latest finished run of a portal. */
-export async function latestRun(storage: Storage, memberId: string): Promise<StoredRun | undefined> {
-  return (await listRuns(storage, memberId))[0];
+/**
+ * Returns the latest finished run of a portal.
+ *
+ * @throws {FormatError} if newer code wrote it
+ */
+export async function latestRun(
+  storage: Storage,
+  { memberId, runs = [] }: PortalRecord,
+): Promise<StoredRun | undefined> {
+  const id = runs.at(-1);
+  const entry = id === undefined ? null : await storage.get<StoredRun>(runKey(memberId, id));
+  return entry === null ? undefined : runOf(entry);
 }
 
-/** Deletes the oldest runs of a portal, so that at most 19 are left. Reads nothing unless there are more. */
-export async function deleteSurplusRuns(storage: Storage, { memberId, runs = [] }: PortalRecord): Promise<void> {
-  if (runs.length < MAX_RUNS) return;
-  for (const { id, journal } of (await listRuns(storage, memberId)).slice(MAX_RUNS - 1)) {
-    for (const { stored } of journal.flatMap(({ steps }) => Object.values(steps))) {
-      if (stored !== undefined) await storage.delete(resultKey(memberId, stored));
+/** @throws {FormatError} if newer code wrote the run */
+function runOf({ key, value }: Entry<StoredRun>): StoredRun {
+  if (value.format !== RUN_FORMAT) throw new FormatError(`run ${key.slice(1).join(" ")}`, value.format, RUN_FORMAT);
+  return value;
+}
+
+/**
+ * Deletes what is stored of runs that are older than those that are kept once the current run has finished, also of runs that
+ * were rolled back or abandoned. Reads nothing as long as all finished ones are kept.
+ */
+export async function deleteOldRuns(storage: Storage, record: PortalRecord): Promise<void> {
+  const { memberId, run, runs = [] } = record;
+  if (run === undefined || runs.length < MAX_RUNS) return;
+  const kept = runsWith(record, run.id).toSorted()[0]!;
+  for (const prefix of stepsAndRuns(memberId)) {
+    for await (const key of listKeys(storage, prefix)) {
+      if (key[2]! >= kept) break;
+      await storage.delete(key);
     }
-    await storage.delete([...runPrefix(memberId), id]);
   }
+}
+
+/** Deletes the finished runs of a portal, its journals, and the stored results of steps. */
+export async function deleteRuns(storage: Storage, memberId: string): Promise<void> {
+  for (const prefix of stepsAndRuns(memberId)) {
+    for await (const key of listKeys(storage, prefix)) await storage.delete(key);
+  }
+}
+
+/** Returns the prefixes of keys whose third part is the id of a run: what a run refers to comes after it. */
+function stepsAndRuns(memberId: string): readonly Key[] {
+  return [runPrefix(memberId), journalPrefix(memberId), resultPrefix(memberId)];
 }

@@ -7,21 +7,15 @@ import { createHandlerRun } from "../plugin/handler_run.ts";
 import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { PortalFailure } from "../portal/portal.ts";
-import { type PortalRecord, snapshot } from "../portal/record.ts";
+import { type Journal, newJournal, openJournal } from "../portal/journal.ts";
+import { failedAttempts, type PortalRecord, snapshot } from "../portal/record.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, type RetryPolicy, unitHash } from "../retry.ts";
 import { recordBlock } from "./block.ts";
+import type { Storage } from "../storage/storage.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import type { Installation } from "./installation.ts";
 import { Suspended } from "./interruptions.ts";
-import {
-  stepOf,
-  withApplied,
-  withAttempt,
-  withAttemptEnded,
-  withoutAttempt,
-  withoutStepAttempt,
-  withSleep,
-} from "./run_record.ts";
+import { newRunId, withApplied, withAttemptEnded, withRun, withSleep, withStart } from "./run_record.ts";
 import { StepEngine } from "./step_engine.ts";
 import { createSteps } from "./step_kinds.ts";
 
@@ -58,18 +52,17 @@ export async function attemptUpgrade(
   // Its process has ended during the last attempt: the portals for which that is so resume one at a time.
   const isAlone = installation.record().run?.underWay !== undefined;
   if (isAlone && runtime.turn?.takeAlone() === false) throw new Suspended(runtime.clock());
-  const begin = { from: change.from, now: runtime.clock(), isAlone };
-  const record = await installation.update((record) => withAttempt(record, upgradeId, begin));
-  const failures = record.failure?.upgradeId === upgradeId ? record.failure.attempts : 0;
-  const { deaths, deathsAlone } = record.run!.underWay!;
+  const { record, journal } = await startUpgrade(runtime, installation, upgradeId, isAlone);
+  const { starts, deaths, deathsAlone } = record.run!.underWay!;
   // Only failures use up attempts; the handler sees the attempts whose process ended as well.
+  const failures = failedAttempts(record, upgradeId);
   const number = failures + 1;
-  const shown = Math.max(number, record.run!.current!.attempt);
   const signal = AbortSignal.any([ctx.signal, installation.signal]);
   const handlerRun = createHandlerRun(runtime, { memberId: change.memberId, upgradeId }, signal, upgrade.timeoutMs);
   const report = (step: string, attempt: number) => ({ ...change, upgradeId, step, attempt });
   const engine = new StepEngine({
-    ...{ runtime, installation, upgradeId, retry, signal: handlerRun.signal, deaths },
+    ...{ runtime, installation, journal, retry, signal: handlerRun.signal, deaths },
+    failure: record.failure,
     onStepStarted: (step, attempt) => notify(runtime, "stepStarted", report(step, attempt)),
     onStepFinished: (step, attempt) => {
       handlerRun.restart();
@@ -81,7 +74,7 @@ export async function attemptUpgrade(
     if (deathsAlone >= MAX_DEATHS_ALONE) {
       throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
     }
-    const context = makeUpgradeContext(ctx, engine, record, change, { attempt: shown, mode: "run" });
+    const context = makeUpgradeContext(ctx, engine, record, change, { attempt: failures + starts, mode: "run" });
     await handlerRun.run(() => upgrade.handler(context));
     if (engine.suspended !== undefined) throw engine.suspended;
   } catch (error) {
@@ -100,6 +93,41 @@ export async function attemptUpgrade(
   );
 }
 
+/** Records the start of an upgrade. No earlier holder of the lease can record a step of the run afterwards. */
+async function startUpgrade(
+  { storage, clock, random }: AppRuntime,
+  installation: Installation,
+  upgradeId: string,
+  isAlone: boolean,
+): Promise<{ readonly record: PortalRecord; readonly journal: Journal }> {
+  const { memberId, run } = installation.record();
+  const options = { storage, lease: installation };
+  await excludeFormerHolders(storage, installation, upgradeId);
+  const journal = run?.upgrades.includes(upgradeId)
+    ? await openJournal(options, { memberId, runId: run.id, upgradeId })
+    : undefined;
+  const now = clock();
+  const runId = newRunId(now, random());
+  const record = await installation.update((record) =>
+    withStart(withRun(record, runId, now), upgradeId, { finished: journal?.finished() ?? 0, isAlone })
+  );
+  return { record, journal: journal ?? newJournal(options, { memberId, runId: record.run!.id, upgradeId }) };
+}
+
+/**
+ * Lets no former holder of the lease record a further step of the current upgrade, in case that it is no longer due: it was
+ * skipped, or the code no longer has it. `next`: the upgrade that starts next, which excludes them itself.
+ */
+export async function excludeFormerHolders(
+  storage: Storage,
+  installation: Installation,
+  next?: string,
+): Promise<void> {
+  const { memberId, run } = installation.record();
+  if (run?.current === undefined || run.current.upgradeId === next) return;
+  await openJournal({ storage, lease: installation }, { memberId, runId: run.id, upgradeId: run.current.upgradeId });
+}
+
 /** Returns the argument of an upgrade handler. */
 export function makeUpgradeContext(
   ctx: HandlerContext,
@@ -108,7 +136,7 @@ export function makeUpgradeContext(
   { memberId, from, to }: VersionChange,
   { attempt, mode }: Pick<UpgradeContext, "attempt" | "mode">,
 ): UpgradeContext {
-  const { upgradeId, signal } = engine.options;
+  const { signal, journal: { id: { upgradeId } } } = engine.options;
   const { event: _e, receivedAt: _r, ...added } = ctx;
   return {
     ...added,
@@ -127,19 +155,14 @@ async function recordInterruption(
   attempt: Attempt,
   error: unknown,
 ): Promise<never> {
-  const { upgrade, engine } = attempt;
-  const { suspended } = engine;
+  const { suspended, options: { journal } } = attempt.engine;
   if (suspended !== undefined) {
-    await installation.update((record) => withSleep(withAttemptEnded(withoutAttempt(record)), suspended.until));
+    await installation.update((record) => withSleep(withAttemptEnded(record, journal.finished()), suspended.until));
     throw suspended;
   }
-  const step = engine.failedStep(error)?.name;
   // Cut off by a shutdown.
   if (ctx.signal.aborted) {
-    await installation.update((record) => {
-      const uncounted = withAttemptEnded(withoutAttempt(record));
-      return step === undefined ? uncounted : withoutStepAttempt(uncounted, upgrade.id, step);
-    });
+    await installation.update((record) => withAttemptEnded(record, journal.finished()));
     throw ctx.signal.reason;
   }
   return await recordFailure(runtime, installation, ctx, attempt, error);
@@ -158,7 +181,7 @@ async function recordFailure(
   const step = failedStep?.name;
   const record = installation.record();
   const error = safeError(runtime, thrown, ctx.event, record);
-  const attempts = step === undefined ? number : stepOf(record, upgradeId, step)?.attempts ?? number;
+  const attempts = failedStep?.attempt ?? number;
   const isCounted = countsAsAttempt(thrown);
   const blockedOn = blockedReasonOf(thrown);
   const delay = nextRetryDelay(thrown, attempts, failedStep?.retry ?? retry, unitHash(runtime.random()));
@@ -169,9 +192,7 @@ async function recordFailure(
     ...defined({ step, retryAt: delay === undefined ? undefined : at + delay }),
   };
   await installation.update((record) => {
-    // The failure of a step counts as an attempt at the step, and not at the upgrade.
-    let next = withAttemptEnded(step !== undefined || !isCounted ? withoutAttempt(record) : record);
-    if (step !== undefined && !isCounted) next = withoutStepAttempt(next, upgradeId, step);
+    const next = withAttemptEnded(record, engine.options.journal.finished());
     if (blockedOn !== undefined) return next;
     const { blocked: _, ...rest } = next;
     return { ...rest, failure };

@@ -6,6 +6,7 @@ import { defined } from "../defined.ts";
 import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/portal.ts";
 import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
+import { assertKey } from "../storage/key.ts";
 import { compareVersions, isVersion, parseVersion } from "../version.ts";
 import type { Steps } from "./steps.ts";
 
@@ -57,7 +58,8 @@ export interface UpgradeContext extends Steps {
 /** Options of `app.upgrade`. */
 export interface UpgradeOptions {
   /**
-   * Identifies the upgrade in the records of portals. Never change it, and never reuse it for other work.
+   * Identifies the upgrade in the records of portals. Never change it, and never reuse it for other work. Maximum: 500
+   * characters.
    *
    * @default the range as written
    */
@@ -120,6 +122,9 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   readonly scope: readonly string[];
 }
 
+/** Maximum length of an id, which is a part of keys. */
+const MAX_ID_LENGTH = 500;
+
 /**
  * Returns the upgrade of `app.upgrade(range, handler, options)`.
  *
@@ -133,9 +138,13 @@ export function defineUpgrade<Context extends UpgradeContext>(
   const written = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
   checkOptions(`cannot register upgrade ${JSON.stringify(written)}`, options, OPTION_RULES);
   if (typeof handler !== "function") throw refusal(written, `its handler is ${typeof handler}, wanted a function`);
-  const { id, timeoutMs = UPGRADE_TIMEOUT_MS, retry, requires } = options;
+  const { id: upgradeId = written, timeoutMs = UPGRADE_TIMEOUT_MS, retry, requires } = options;
+  if (upgradeId.length > MAX_ID_LENGTH) {
+    throw refusal(written, `its id has ${upgradeId.length} characters, wanted at most ${MAX_ID_LENGTH}`);
+  }
+  assertKey([upgradeId]);
   return {
-    id: id ?? written,
+    id: upgradeId,
     range: written,
     ...(typeof range !== "string" ? entering(range, written) : isVersion(range) ? crossing(range) : leaving(written)),
     handler,

@@ -25,8 +25,19 @@ export interface Installation {
    * @throws {LeaseLostError} if another worker has taken the lease
    */
   readonly update: PortalLease["update"];
+  /**
+   * Reads the record, which other processes may have changed.
+   *
+   * @throws {RemovedError} if the installation no longer exists
+   * @throws {LeaseLostError} if another worker has taken the lease
+   */
+  readonly reread: PortalLease["reread"];
+  /** See `PortalLease`. */
+  readonly assertHeld: () => void;
   /** Applies `change` with the next write; see `PortalLease`. A record of another installation is not changed. */
   readonly stage: PortalLease["stage"];
+  /** Writes the staged changes; see `PortalLease`. */
+  readonly flush: PortalLease["flush"];
   /** See `PortalLease`. */
   readonly fencingToken: number;
   /** Aborted when the lease is lost. */
@@ -34,7 +45,9 @@ export interface Installation {
 }
 
 /** Returns the portal's current installation. */
-export function installationOf({ record, update, stage, fencingToken, signal }: PortalLease): Installation {
+export function installationOf(
+  { record, assertHeld, update, reread, stage, flush, fencingToken, signal }: PortalLease,
+): Installation {
   const { memberId, generation } = record();
   const isCurrent = (record: PortalRecord): boolean =>
     record.status === "installed" && record.generation === generation;
@@ -44,7 +57,10 @@ export function installationOf({ record, update, stage, fencingToken, signal }: 
   };
   return {
     record: () => assertCurrent(record()),
+    assertHeld,
     update: async (change) => assertCurrent(await update((record) => isCurrent(record) ? change(record) : record)),
+    reread: async () => assertCurrent(await reread()),
+    flush,
     stage: (change, onStored) => {
       let isApplied = false;
       stage((record) => {

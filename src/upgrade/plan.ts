@@ -21,7 +21,7 @@ export interface Plan {
   readonly direction: "up" | "none" | "down";
   /** Upgrades that would run, in this order. */
   readonly upgrades: readonly PlannedUpgrade[];
-  /** Upgrades that are not repeated because they were applied before. */
+  /** Upgrades that are not repeated because the current run has applied them. */
   readonly skipped: readonly PlannedUpgrade[];
 }
 
@@ -32,7 +32,7 @@ export interface UpgradePath {
   readonly applied?: readonly { readonly id: string }[];
 }
 
-/** Returns the upgrades that are needed and not applied yet, by threshold, then in the order of registration. */
+/** Returns the upgrades that are needed and that the run has not applied yet, by threshold, then in the order of registration. */
 export function dueUpgrades<U extends Upgrade>(upgrades: readonly U[], path: UpgradePath): U[] {
   const applied = new Set(path.applied?.map(({ id }) => id));
   return neededUpgrades(upgrades, path).filter(({ id }) => !applied.has(id));
@@ -57,7 +57,7 @@ export function makePlan(upgrades: readonly Upgrade[], path: UpgradePath): Plan 
   };
 }
 
-/** Returns the upgrades that are needed, whether or not they were applied. */
+/** Returns the upgrades that are needed, whether or not the run has applied them. None is needed up to the version. */
 function neededUpgrades<U extends Upgrade>(upgrades: readonly U[], { version, target }: UpgradePath): U[] {
   if (version === undefined || target === undefined || compareVersions(version, target) >= 0) return [];
   return upgrades.filter((upgrade) => upgrade.covers(version, target))

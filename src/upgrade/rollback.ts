@@ -2,6 +2,7 @@
 import { OnAppUpdateError } from "../errors.ts";
 import type { HandlerContext } from "../plugin/context.ts";
 import { type AppRuntime, safeError } from "../plugin/runtime.ts";
+import { isDone, type Journal, openJournal } from "../portal/journal.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import type { PortalRecord } from "../portal/record.ts";
@@ -10,7 +11,6 @@ import { makeUpgradeContext } from "./attempt.ts";
 import type { Upgrade } from "./definition.ts";
 import { type Installation, installationOf } from "./installation.ts";
 import { ReplayEnded } from "./interruptions.ts";
-import { stepOf, withStep } from "./run_record.ts";
 import { type FinishedStep, StepEngine, stepScope } from "./step_engine.ts";
 
 /** The result of `app.admin.rollback`. */
@@ -49,26 +49,24 @@ export async function rollBack(
   lease: PortalLease,
   ctx: HandlerContext,
 ): Promise<RollbackReport> {
-  const { clock } = runtime;
+  const { storage, clock } = runtime;
   const installation = installationOf(lease);
   if (installation.record().run === undefined) await reopenLastRun(runtime, installation);
   // Parked before the first undo: if one fails, no worker may run the upgrades again.
-  await installation.update((record) => {
-    const { startedAt = Infinity, journal = [] } = record.run ?? {};
-    const ids = new Set(journal.map(({ upgradeId }) => upgradeId));
-    const applied = record.applied.filter(({ id, at }) => !(ids.has(id) && at >= startedAt));
+  const { memberId, run } = await installation.update((record) => {
+    // Skipped upgrades stay skipped.
+    const applied = record.applied.filter(({ id, skipped }) => skipped && !record.run!.upgrades.includes(id));
     return { ...record, applied, failure: rollbackFailure(record, "rollback in progress", clock()) };
   });
   const report: Report = { undone: [], without: [] };
-  for (const { upgradeId, steps } of (installation.record().run?.journal ?? []).toReversed()) {
+  for (const upgradeId of run!.upgrades.toReversed()) {
+    const journal = await openJournal({ storage, lease: installation }, { memberId, runId: run!.id, upgradeId });
     const upgrade = upgrades.find(({ id }) => id === upgradeId);
     if (upgrade !== undefined) {
-      await undoUpgrade(runtime, installation, ctx, upgrade, report);
+      await undoUpgrade(runtime, installation, ctx, { upgrade, journal }, report);
       continue;
     }
-    for (const [step, { state }] of Object.entries(steps)) {
-      if (state === "done") report.without.push({ upgradeId, step });
-    }
+    for (const step of finishedNames(journal, clock())) report.without.push({ upgradeId, step });
   }
   await installation.update((record) => {
     const { run: _, ...rest } = record;
@@ -79,9 +77,14 @@ export async function rollBack(
   return report;
 }
 
+/** Returns the names of the finished steps in a journal, in the order in which they finished. */
+function finishedNames(journal: Journal, now: number): readonly string[] {
+  return journal.entries().filter((entry) => isDone(entry, now)).map(([name]) => name);
+}
+
 /** The failure that parks a portal from the beginning of its rollback on. */
 function rollbackFailure(record: PortalRecord, message: string, at: number): PortalFailure {
-  const upgradeId = record.run?.journal[0]?.upgradeId ?? record.failure?.upgradeId;
+  const upgradeId = record.run?.upgrades[0] ?? record.failure?.upgradeId;
   return {
     ...(upgradeId === undefined ? {} : { upgradeId }),
     ...{ to: record.target!, message, attempts: 0, at },
@@ -91,7 +94,7 @@ function rollbackFailure(record: PortalRecord, message: string, at: number): Por
 /** Makes the last finished run the open run of the portal, and parks it. */
 async function reopenLastRun(runtime: AppRuntime, installation: Installation): Promise<void> {
   const { memberId, version, generation } = installation.record();
-  const last = await latestRun(runtime.storage, memberId);
+  const last = await latestRun(runtime.storage, installation.record());
   // A run of an earlier installation cannot be rolled back.
   if (last === undefined || last.to !== version || last.generation !== generation) {
     throw new OnAppUpdateError(
@@ -99,11 +102,17 @@ async function reopenLastRun(runtime: AppRuntime, installation: Installation): P
       `cannot roll back portal ${memberId}: no run of this installation to its version is stored`,
     );
   }
-  const { id, from, startedAt, journal } = last;
+  const { id, from, startedAt, upgrades, applied } = last;
   await installation.update((record) => {
-    const reopened = { ...record, version: from, run: { id, from, startedAt, journal } };
+    const reopened = { ...record, version: from, applied, run: { id, from, startedAt, upgrades } };
     return { ...reopened, failure: rollbackFailure(reopened, "rollback in progress", runtime.clock()) };
   });
+}
+
+/** An upgrade that is being rolled back. */
+interface StartedUpgrade {
+  readonly upgrade: Upgrade;
+  readonly journal: Journal;
 }
 
 /** Undoes the finished steps of one upgrade. */
@@ -111,28 +120,24 @@ async function undoUpgrade(
   runtime: AppRuntime,
   installation: Installation,
   ctx: HandlerContext,
-  upgrade: Upgrade,
+  { upgrade, journal }: StartedUpgrade,
   report: Report,
 ): Promise<void> {
   const { id: upgradeId } = upgrade;
   const signal = AbortSignal.any([ctx.signal, installation.signal]);
-  const finished = await finishedSteps(runtime, installation, ctx, upgrade, signal);
+  const finished = await finishedSteps(runtime, installation, ctx, { upgrade, journal }, signal);
   // A replay that fails, or takes another way than the run did, does not reach all of them.
   const reached = new Set(finished.map(({ name }) => name));
-  const steps = installation.record().run?.journal.find((journal) => journal.upgradeId === upgradeId)?.steps ?? {};
-  for (const [step, { state }] of Object.entries(steps).toReversed()) {
-    if (state === "done" && !reached.has(step)) report.without.push({ upgradeId, step });
+  for (const step of finishedNames(journal, runtime.clock()).toReversed()) {
+    if (!reached.has(step)) report.without.push({ upgradeId, step });
   }
   for (const { name, undo } of finished.toReversed()) {
     if (undo === undefined) {
       report.without.push({ upgradeId, step: name });
       continue;
     }
-    const step = stepOf(installation.record(), upgradeId, name)!;
     await undo(await stepScope(runtime, installation, upgradeId, name, { attempt: 1, signal, part: "undo" }));
-    await installation.update((record) =>
-      withStep(record, upgradeId, name, { ...step, state: "undone", at: runtime.clock() })
-    );
+    await journal.append([name, runtime.clock(), "undone"]);
     report.undone.push({ upgradeId, step: name });
   }
 }
@@ -142,12 +147,12 @@ async function finishedSteps(
   runtime: AppRuntime,
   installation: Installation,
   ctx: HandlerContext,
-  upgrade: Upgrade,
+  { upgrade, journal }: StartedUpgrade,
   signal: AbortSignal,
 ): Promise<readonly FinishedStep[]> {
   const record = installation.record();
   const engine = new StepEngine({
-    ...{ runtime, installation, upgradeId: upgrade.id, retry: {}, signal },
+    ...{ runtime, installation, journal, retry: {}, signal },
     isReplay: true,
   });
   const change = { memberId: record.memberId, from: record.run!.from, to: record.target! };

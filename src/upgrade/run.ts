@@ -3,8 +3,8 @@ import type { HandlerContext } from "../plugin/context.ts";
 import type { VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import type { PortalLease } from "../portal/lease.ts";
-import { deleteSurplusRuns, withRunFinished } from "../portal/run_history.ts";
-import { attemptUpgrade } from "./attempt.ts";
+import { deleteOldRuns, withRunFinished } from "../portal/run_history.ts";
+import { attemptUpgrade, excludeFormerHolders } from "./attempt.ts";
 import { recordBlock } from "./block.ts";
 import type { Upgrade } from "./definition.ts";
 import { type Installation, installationOf, RemovedError } from "./installation.ts";
@@ -60,7 +60,8 @@ async function takeAction(
     case "run":
       return await attemptUpgrade(runtime, installation, ctx, next.upgrade, change);
     case "complete":
-      await deleteSurplusRuns(runtime.storage, installation.record());
+      await excludeFormerHolders(runtime.storage, installation);
+      await deleteOldRuns(runtime.storage, installation.record());
       return installation.stage((record) => withRunFinished(record, to, runtime.clock()), () => {
         ctx.log.info("portal upgraded", { event: "portal.upgraded", from, to });
         notify(runtime, "portalUpgraded", change);

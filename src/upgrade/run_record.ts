@@ -1,60 +1,60 @@
-/** The run in a portal's record: pure functions that read and change it. */
+/** The run in a portal's record: pure functions that change it. Its steps are in journals. */
 import type { RunProgress } from "../portal/portal.ts";
-import type { PortalRecord, StepRecord } from "../portal/record.ts";
+import type { OpenRun, PortalRecord } from "../portal/record.ts";
+
+/** The record with an open run: a new one with the id `runId` from its version on, if there is none. */
+export function withRun(record: PortalRecord, runId: string, now: number): PortalRecord & { readonly run: OpenRun } {
+  return { ...record, run: record.run ?? { id: runId, from: record.version!, startedAt: now, upgrades: [] } };
+}
+
+/** Returns the id of a run that starts now. Ids sort by time. `unique` makes it different from all others. */
+export function newRunId(now: number, unique: string): string {
+  return `${String(now).padStart(14, "0")}-${unique}`;
+}
 
 /**
- * The record with one more started attempt at an upgrade, in a new run if there is none. `from`: see `PortalRun`.
- * `isAlone`: see `AttemptUnderWay`. If the process of the attempt before it has ended, after the run progressed, the
- * attempt is the first one again; the step that was interrupted has not used up one of its attempts.
+ * The record with a new attempt at an upgrade under way, in its open run. `finished`, `isAlone`: see `AttemptUnderWay`. If the
+ * process of the attempt before it has ended, after the upgrade progressed, only that attempt can have ended at the step that
+ * comes next, and the failure was of an earlier one.
  */
-export function withAttempt(
-  record: PortalRecord,
+export function withStart(
+  record: PortalRecord & { readonly run: OpenRun },
   upgradeId: string,
-  { from, now, isAlone }: { readonly from: string; readonly now: number; readonly isAlone: boolean },
+  { finished, isAlone }: { readonly finished: number; readonly isAlone: boolean },
 ): PortalRecord {
-  const { underWay: dead, wakeAt: _, ...run } = record.run ??
-    { id: String(now).padStart(14, "0"), from, startedAt: now, journal: [] };
-  const finished = progressOf(run);
+  const { wakeAt: _, underWay, ...run } = record.run;
+  const dead = run.current?.upgradeId === upgradeId ? underWay : undefined;
   const hasProgressed = dead !== undefined && finished > dead.finished;
+  const starts = dead === undefined || hasProgressed ? 1 : dead.starts + 1;
   const deaths = dead === undefined ? 0 : hasProgressed ? 1 : dead.deaths + 1;
   const deathsAlone = dead === undefined || hasProgressed ? 0 : dead.deathsAlone + Number(dead.isAlone === true);
-  const started = run.current?.upgradeId === upgradeId ? run.current.attempt : 0;
-  const attempt = hasProgressed ? 1 : started + 1;
-  const journal = run.journal.some((entry) => entry.upgradeId === upgradeId)
-    ? run.journal
-    : [...run.journal, { upgradeId, steps: {} }];
-  const underWay = { finished, deaths, deathsAlone, ...(isAlone ? { isAlone } as const : {}) };
-  const next = { ...record, run: { ...run, current: { upgradeId, attempt }, journal, underWay } };
-  const interrupted = dead && latestBegun(next, upgradeId);
-  return interrupted === undefined ? next : withoutStepAttempt(next, upgradeId, interrupted);
+  const upgrades = run.upgrades.includes(upgradeId) ? run.upgrades : [...run.upgrades, upgradeId];
+  return {
+    ...(hasProgressed ? withoutFailures(record, upgradeId) : record),
+    run: {
+      ...{ ...run, upgrades, current: { upgradeId } },
+      underWay: { finished, starts, deaths, deathsAlone, ...(isAlone && { isAlone }) },
+    },
+  };
 }
 
-/** Returns a number that rises with each finished step or page. */
-function progressOf({ journal }: Pick<NonNullable<PortalRecord["run"]>, "journal">): number {
-  const steps = journal.flatMap(({ steps }) => Object.values(steps));
-  return steps.reduce((sum, { state, done = 0 }) => sum + done + Number(state === "done"), 0);
-}
-
-/** Returns the step of an upgrade that was started last, and is not known to have ended. */
-function latestBegun(record: PortalRecord, upgradeId: string): string | undefined {
-  const steps = record.run?.journal.find((entry) => entry.upgradeId === upgradeId)?.steps ?? {};
-  return Object.entries(steps).filter(([, { state, attempts }]) => state === "begun" && attempts > 0)
-    .reduce<[string, StepRecord] | undefined>((last, step) => last && last[1].at > step[1].at ? last : step, undefined)
-    ?.[0];
-}
-
-/** The record with the attempt that is under way ended. */
-export function withAttemptEnded(record: PortalRecord): PortalRecord {
+/**
+ * The record with the attempt that is under way ended, however it has ended. `finished`: number of finished steps and pages of
+ * the upgrade now. If it has grown, the last failure was of an earlier step.
+ */
+export function withAttemptEnded(record: PortalRecord, finished: number): PortalRecord {
   if (record.run === undefined) return record;
-  const { underWay: _, ...run } = record.run;
-  return { ...record, run };
+  const { underWay, ...run } = record.run;
+  const hasProgressed = underWay !== undefined && finished > underWay.finished;
+  return { ...(hasProgressed ? withoutFailures(record, run.current?.upgradeId) : record), run };
 }
 
-/** The record with the started attempt not counted. */
-export function withoutAttempt(record: PortalRecord): PortalRecord {
-  const { run } = record;
-  if (run?.current === undefined) return record;
-  return { ...record, run: { ...run, current: { ...run.current, attempt: run.current.attempt - 1 } } };
+/** The record with the failed attempts of an upgrade counted from 0 again. */
+function withoutFailures(record: PortalRecord, upgradeId: string | undefined): PortalRecord {
+  const { failure } = record;
+  return failure === undefined || failure.upgradeId !== upgradeId
+    ? record
+    : { ...record, failure: { ...failure, attempts: 0 } };
 }
 
 /** The record with a run that sleeps until `wakeAt`, in milliseconds since 1970. */
@@ -79,32 +79,6 @@ export function withApplied(
 }
 
 /** The record with this progress of its run. */
-export function withProgress(record: PortalRecord, progress: RunProgress | undefined): PortalRecord {
-  if (progress === undefined || record.run === undefined) return record;
-  return { ...record, run: { ...record.run, progress } };
-}
-
-/** Returns what the journal of the run has about a step. */
-export function stepOf(record: PortalRecord, upgradeId: string, name: string): StepRecord | undefined {
-  const journal = record.run?.journal.find((entry) => entry.upgradeId === upgradeId);
-  return journal !== undefined && Object.hasOwn(journal.steps, name) ? journal.steps[name] : undefined;
-}
-
-/** The record with `step` in the journal of the run. */
-export function withStep(record: PortalRecord, upgradeId: string, name: string, step: StepRecord): PortalRecord {
-  const { run } = record;
-  if (run === undefined) return record;
-  const journal = run.journal.map((entry) => {
-    if (entry.upgradeId !== upgradeId) return entry;
-    // fromEntries() defines own properties, so that a step may be called "__proto__".
-    const steps = Object.fromEntries([...Object.entries(entry.steps).filter(([key]) => key !== name), [name, step]]);
-    return { ...entry, steps };
-  });
-  return { ...record, run: { ...run, journal } };
-}
-
-/** The record with the started attempt at a step not counted. */
-export function withoutStepAttempt(record: PortalRecord, upgradeId: string, name: string): PortalRecord {
-  const step = stepOf(record, upgradeId, name);
-  return step === undefined ? record : withStep(record, upgradeId, name, { ...step, attempts: step.attempts - 1 });
+export function withProgress(record: PortalRecord, progress: RunProgress): PortalRecord {
+  return record.run === undefined ? record : { ...record, run: { ...record.run, progress } };
 }

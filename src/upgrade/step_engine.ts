@@ -5,12 +5,13 @@ import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";
 import { GRACE_MS } from "../plugin/handler_run.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import type { RunProgress } from "../portal/portal.ts";
-import type { StepRecord } from "../portal/record.ts";
-import { maxAttemptsOf, RETRY_RULES, type RetryPolicy } from "../retry.ts";
+import { isDone, type Journal, type JournalEntry } from "../portal/journal.ts";
+import type { PortalFailure, RunProgress } from "../portal/portal.ts";
+import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
+import type { WriteOperation } from "../storage/storage.ts";
 import type { Installation } from "./installation.ts";
 import { ReplayEnded, Suspended } from "./interruptions.ts";
-import { stepOf, withoutStepAttempt, withProgress, withStep } from "./run_record.ts";
+import { withProgress } from "./run_record.ts";
 import type { StepOptions, StepScope } from "./steps.ts";
 
 /** The options that all kinds of steps share. */
@@ -25,6 +26,8 @@ export interface FinishedStep {
 /** A step that threw an error. */
 export interface FailedStep {
   readonly name: string;
+  /** Number of the attempt at the step. */
+  readonly attempt: number;
   /** The retry policy of the step, if it has its own. */
   readonly retry?: RetryPolicy;
 }
@@ -32,7 +35,10 @@ export interface FailedStep {
 export interface StepEngineOptions {
   readonly runtime: Pick<AppRuntime, "storage" | "clock" | "random" | "time" | "digest" | "signal" | "turn">;
   readonly installation: Installation;
-  readonly upgradeId: string;
+  /** The journal of the upgrade. */
+  readonly journal: Journal;
+  /** The last failure of the portal. */
+  readonly failure?: PortalFailure | undefined;
   /** The retry policy of steps that have none of their own. */
   readonly retry: RetryPolicy;
   /** Number of attempts before this one whose process ended at the first unfinished step. */
@@ -56,12 +62,15 @@ export class StepEngine {
   readonly finished: FinishedStep[] = [];
   readonly #names = new Set<string>();
   readonly #failures = new Map<unknown, FailedStep>();
+  /** Names of the steps that this attempt has recorded, also in part. */
+  readonly #recorded = new Set<string>();
   #runningStep: string | undefined;
   #suspended: Suspended | undefined;
   #hasEnded = false;
   #hasRun = false;
   #hasFinishedOne = false;
-  #unsavedProgress: RunProgress | undefined;
+  #progress: RunProgress | undefined;
+  #isProgressStaged = false;
   #progressSavedAt = -Infinity;
 
   constructor(options: StepEngineOptions) {
@@ -90,10 +99,10 @@ export class StepEngine {
   }
 
   /** Runs `work` as the step `name`. `recorded` is what earlier attempts have recorded about the step. */
-  async runExclusively<T>(name: string, work: (recorded: StepRecord | undefined) => Promise<T>): Promise<T> {
-    const { installation, upgradeId, isReplay } = this.options;
+  async runExclusively<T>(name: string, work: (recorded: JournalEntry | undefined) => Promise<T>): Promise<T> {
+    const { installation, journal, isReplay, runtime } = this.options;
     this.assertActive(name);
-    const step = `step "${name}" of upgrade "${upgradeId}"`;
+    const step = `step "${name}" of upgrade "${journal.id.upgradeId}"`;
     if (this.#names.has(name)) throw new NonRetriableError(`cannot start ${step}: the name is used twice`);
     if (this.#runningStep !== undefined) {
       throw new NonRetriableError(`cannot start ${step}: step "${this.#runningStep}" is still running`);
@@ -101,8 +110,10 @@ export class StepEngine {
     this.#names.add(name);
     this.#runningStep = name;
     try {
-      const recorded = stepOf(installation.record(), upgradeId, name);
-      if (isReplay && recorded?.state !== "done") throw new ReplayEnded();
+      // Throws if the app was removed from the portal.
+      installation.record();
+      const recorded = journal.get(name);
+      if (isReplay && (recorded === undefined || !isDone(recorded, runtime.clock()))) throw new ReplayEnded();
       return await work(recorded);
     } finally {
       this.#runningStep = undefined;
@@ -114,19 +125,16 @@ export class StepEngine {
     try {
       checkOptions(`cannot run step ${JSON.stringify(name)}`, defined({ retry, timeoutMs }), WORK_RULES);
     } catch (error) {
-      throw this.failed(name, new NonRetriableError((error as TypeError).message));
+      throw this.failed({ name, attempt: 1 }, new NonRetriableError((error as TypeError).message));
     }
   }
 
-  /** Returns the number of the next attempt at a step. Throws if no attempt is left. */
-  nextAttempt(name: string, recorded: StepRecord | undefined, { retry }: WorkOptions): number {
-    const attempt = (recorded?.attempts ?? 0) + 1;
-    if (attempt <= maxAttemptsOf(retry ?? this.options.retry)) return attempt;
-    // Had the last attempt failed, the run would be parked: its process must have ended.
-    throw this.failed(
-      name,
-      new NonRetriableError(`step "${name}" was started ${attempt - 1} times, and its process ended each time`),
-    );
+  /** Returns the number of the next attempt at a step or page. Attempts whose process ended do not count. */
+  nextAttempt(name: string): number {
+    const { failure, journal } = this.options;
+    // A failure of an earlier page is over.
+    const isFailed = failure?.upgradeId === journal.id.upgradeId && failure.step === name && !this.#recorded.has(name);
+    return (isFailed ? failure.attempts : 0) + 1;
   }
 
   /** Runs one attempt at the work of a step. `part` distinguishes the pages of a step. */
@@ -137,34 +145,46 @@ export class StepEngine {
     work: (scope: StepScope) => T | Promise<T>,
     part?: string,
   ): Promise<T> {
-    const { runtime, installation, upgradeId, signal, onStepStarted } = this.options;
+    const { runtime, installation, journal, signal, onStepStarted } = this.options;
+    this.assertActive(name);
+    // A step starts without a write: after a pause of this process, another one may have taken over.
+    installation.assertHeld();
     onStepStarted?.(name, attempt);
     try {
       // Made before the timeout starts.
       const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
       this.#hasRun = true;
-      const scope = await stepScope(runtime, installation, upgradeId, name, {
+      const scope = await stepScope(runtime, installation, journal.id.upgradeId, name, {
         ...{ attempt: attempt + repeats, signal, part },
       });
       const limits = { timeoutMs, graceMs: GRACE_MS };
       return await withTimeout(runtime.time, signal, limits, async (signal) => await work({ ...scope, signal }));
     } catch (error) {
-      if (runtime.signal.aborted) await this.#uncountAttempt(name, attempt);
-      throw this.failed(name, error, retry);
+      throw this.failed({ name, attempt, ...defined({ retry }) }, error);
     }
   }
 
-  /** Records a step, and the progress that is not saved yet. */
-  async record(name: string, step: StepRecord): Promise<void> {
+  /** Records a finished step or page. `before`: see {@linkcode Journal.append}. */
+  async record(entry: JournalEntry, before: readonly WriteOperation[] = []): Promise<void> {
+    const [name] = entry;
     this.assertActive(name);
-    const { installation, upgradeId } = this.options;
-    const progress = this.#takeProgress();
-    await installation.update((record) => withProgress(withStep(record, upgradeId, name, step), progress));
+    await this.options.journal.append(entry, before);
+    this.#recorded.add(name);
   }
 
-  /** Sets the progress that the next record saves. */
-  setProgress(progress: RunProgress): void {
-    this.#unsavedProgress = progress;
+  /** Sets the progress, which is saved with the next write of the portal's record. */
+  stageProgress(progress: RunProgress): void {
+    this.#progress = progress;
+    if (this.#isProgressStaged) return;
+    this.#isProgressStaged = true;
+    let written = progress;
+    this.options.installation.stage(
+      (record) => ({ record: withProgress(record, written = this.#progress!) }),
+      () => {
+        this.#isProgressStaged = false;
+        if (written !== this.#progress) this.stageProgress(this.#progress!);
+      },
+    );
   }
 
   /** Saves the progress, at most once a second. */
@@ -172,8 +192,7 @@ export class StepEngine {
     const now = this.options.runtime.clock();
     if (now - this.#progressSavedAt < PROGRESS_INTERVAL_MS) return;
     this.#progressSavedAt = now;
-    const progress = this.#takeProgress();
-    await this.options.installation.update((record) => withProgress(record, progress));
+    await this.options.installation.flush();
   }
 
   /** Reports that a step or a page is finished and recorded. */
@@ -193,8 +212,8 @@ export class StepEngine {
   }
 
   /** Remembers that the step threw `error`, and returns it. */
-  failed(name: string, error: unknown, retry?: RetryPolicy): unknown {
-    this.#failures.set(error, { name, ...defined({ retry }) });
+  failed(step: FailedStep, error: unknown): unknown {
+    this.#failures.set(error, step);
     return error;
   }
 
@@ -203,26 +222,10 @@ export class StepEngine {
     this.options.signal.throwIfAborted();
     if (this.#hasEnded) {
       throw new Error(
-        `cannot continue with step "${name}" of upgrade "${this.options.upgradeId}": this attempt has ended`,
+        `cannot continue with step "${name}" of upgrade "${this.options.journal.id.upgradeId}": this attempt has ended`,
       );
     }
     if (this.#suspended !== undefined) throw this.#suspended;
-  }
-
-  #takeProgress(): RunProgress | undefined {
-    const progress = this.#unsavedProgress;
-    this.#unsavedProgress = undefined;
-    return progress;
-  }
-
-  /** A shutdown of the app cut the attempt off. If that cannot be stored, the attempt counts. */
-  async #uncountAttempt(name: string, attempt: number): Promise<void> {
-    const { installation, upgradeId } = this.options;
-    await installation.update((record) => {
-      const step = stepOf(record, upgradeId, name);
-      if (step?.state !== "begun" || step.attempts !== attempt) return record;
-      return withoutStepAttempt(record, upgradeId, name);
-    }).catch(() => {});
   }
 }
 

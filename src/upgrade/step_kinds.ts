@@ -1,8 +1,9 @@
 /** The functions of an upgrade handler that are recorded: `step`, `pages`, `sleep` and `progress`. */
 import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";
+import { isDone } from "../portal/journal.ts";
 import type { StepEngine } from "./step_engine.ts";
-import { loadResult, storeResult } from "./step_results.ts";
+import { type EncodedStep, encodeStep, loadResult } from "./step_results.ts";
 import type { PageResult, StepOptions, Steps, StepScope } from "./steps.ts";
 
 /** Returns the functions over an engine. */
@@ -13,7 +14,7 @@ export function createSteps(engine: StepEngine): Steps {
     sleep: (name, ms) => sleep(engine, name, ms),
     progress: async (done, total, note) => {
       engine.assertActive("progress");
-      engine.setProgress({ done, ...defined({ total, note }) });
+      engine.stageProgress({ done, ...defined({ total, note }) });
       await engine.saveProgress();
     },
   };
@@ -25,28 +26,29 @@ function runStep<T>(
   run: (scope: StepScope) => T | Promise<T>,
   { undo, ...options }: StepOptions<T>,
 ): Promise<T> {
-  const { runtime: { storage, clock, random }, installation } = engine.options;
+  const { runtime: { storage, clock, random }, journal } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
     engine.assertOptions(name, options);
     const finish = (value: T): T => {
       engine.finished.push({ name, ...(undo === undefined ? {} : { undo: (scope) => undo(value, scope) }) });
       return value;
     };
-    if (recorded?.state === "done") {
-      return finish(await loadResult<T>(storage, installation.record().memberId, name, recorded));
+    if (recorded !== undefined && isDone(recorded, clock())) {
+      return finish(await loadResult(storage, journal.id, recorded) as T);
     }
     if (engine.isTurnOver()) engine.suspend(clock());
-    const attempt = engine.nextAttempt(name, recorded, options);
-    await engine.record(name, { state: "begun", attempts: attempt, at: clock() });
+    const attempt = engine.nextAttempt(name);
     const value = await engine.runWork(name, attempt, options, run);
-    const { json, ...result } = await storeResult(storage, installation.record(), name, value, random)
-      .catch((error) => {
-        throw engine.failed(name, error, options.retry);
-      });
-    await engine.record(name, { state: "done", attempts: attempt, at: clock(), ...result });
+    let encoded: EncodedStep;
+    try {
+      encoded = encodeStep(storage, journal.id, { name, at: clock(), value, unique: random() });
+    } catch (error) {
+      throw engine.failed({ name, attempt, ...defined({ retry: options.retry }) }, error);
+    }
+    await engine.record(encoded.entry, encoded.before);
     engine.reportFinished(name, attempt);
-    // Parsed, so that the handler sees the same value at the first time as after an interruption.
-    return finish(json === undefined ? value : JSON.parse(json));
+    // The handler sees the same value at the first time as after an interruption.
+    return finish(encoded.restored as T);
   });
 }
 
@@ -60,36 +62,33 @@ function runPages<C>(
   const { runtime: { clock } } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
     engine.assertOptions(name, options);
-    if (recorded?.state === "done") {
-      engine.finished.push({ name });
-      return recorded.done ?? 0;
+    let number = 0;
+    let done = 0;
+    let cursor = start;
+    if (recorded?.[2] === "page" || recorded?.[2] === "pages") {
+      [, , , number, done] = recorded;
+      if (recorded[2] === "page") cursor = recorded[5] as C;
     }
-    if (engine.isTurnOver()) engine.suspend(clock());
-    let attempt = engine.nextAttempt(name, recorded, options);
-    let cursor = recorded !== undefined && "cursor" in recorded ? recorded.cursor as C : start;
-    let done = recorded?.done ?? 0;
-    while (true) {
-      await engine.record(name, { state: "begun", attempts: attempt, at: clock(), cursor, done });
+    let isLast = recorded !== undefined && isDone(recorded, clock());
+    while (!isLast) {
+      if (engine.isTurnOver()) engine.suspend(clock());
+      const attempt = engine.nextAttempt(name);
       const current = cursor;
-      const result = await engine.runWork(
-        name,
-        attempt,
-        options,
-        (scope) => page(current, scope),
-        JSON.stringify(current),
-      );
+      const work = (scope: StepScope) => page(current, scope);
+      const result = await engine.runWork(name, attempt, options, work, JSON.stringify(current));
+      number++;
       done += result.done;
-      engine.setProgress({ done, ...defined({ total: result.total }) });
+      engine.stageProgress({ done, ...defined({ total: result.total }) });
+      isLast = result.next === null;
+      await engine.record(
+        result.next === null
+          ? [name, clock(), "pages", number, done]
+          : [name, clock(), "page", number, done, result.next],
+      );
       engine.reportFinished(name, attempt);
-      if (result.next === null) break;
-      cursor = result.next;
-      attempt = 1;
-      if (engine.isTurnOver()) {
-        await engine.record(name, { state: "begun", attempts: 0, at: clock(), cursor, done });
-        engine.suspend(clock());
-      }
+      if (result.next !== null) cursor = result.next;
+      await engine.saveProgress();
     }
-    await engine.record(name, { state: "done", attempts: attempt, at: clock(), done });
     engine.finished.push({ name });
     return done;
   });
@@ -101,16 +100,14 @@ const MAX_DATE_MS = 8.64e15;
 function sleep(engine: StepEngine, name: string, ms: number): Promise<void> {
   return engine.runExclusively(name, async (recorded) => {
     const now = engine.options.runtime.clock();
-    const wakeAt = recorded?.wakeAt ?? now + ms;
+    const isOver = recorded !== undefined && isDone(recorded, now);
+    const wakeAt = recorded?.[2] === "sleep" ? recorded[3] : now + ms;
     if (!(ms >= 0 && wakeAt <= MAX_DATE_MS)) {
       const problem = `cannot sleep "${name}" for ${ms} milliseconds, wanted a number from 0`;
-      throw engine.failed(name, new NonRetriableError(problem));
+      throw engine.failed({ name, attempt: 1 }, new NonRetriableError(problem));
     }
-    if (recorded?.state !== "done") {
-      const isOver = wakeAt <= now;
-      await engine.record(name, { state: isOver ? "done" : "begun", attempts: 1, at: now, wakeAt });
-      if (!isOver) engine.suspend(wakeAt);
-    }
+    if (recorded?.[2] !== "sleep" && !isOver) await engine.record([name, now, "sleep", wakeAt]);
+    if (!isOver && wakeAt > now) engine.suspend(wakeAt);
     engine.finished.push({ name });
   });
 }

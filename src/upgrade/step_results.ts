@@ -1,37 +1,47 @@
-/** The results of steps: small ones are in the portal's record, large ones have an entry of their own. */
+/** The results of steps: small ones are in the journal, large ones have an entry of their own. */
 import { NonRetriableError } from "../errors.ts";
+import type { JournalEntry, JournalId } from "../portal/journal.ts";
 import { resultKey } from "../portal/keys.ts";
-import type { PortalRecord, StepRecord } from "../portal/record.ts";
-import type { Storage } from "../storage/storage.ts";
+import type { Storage, WriteOperation } from "../storage/storage.ts";
 import { encodeValue } from "../storage/value.ts";
 
-/** Maximum length of the JSON of a result in the portal's record, which is written at each step. */
-const MAX_INLINE_LENGTH = 8192;
-/** Maximum length of the JSON of all results in a record: storages limit the size of a value. */
-const MAX_INLINE_TOTAL = 65_536;
+/** Maximum number of bytes of the JSON of a result in a journal, a part of which is written again by the next steps. */
+const MAX_INLINE_BYTES = 256;
+
+/** A finished step, as it is written. */
+export interface EncodedStep {
+  readonly entry: JournalEntry;
+  /** What is written before the entry. */
+  readonly before: readonly WriteOperation[];
+  /** The result as an attempt after an interruption receives it. */
+  readonly restored: unknown;
+}
 
 /**
- * Stores the result of a step if it is too large for the portal's record. Resolves to the fields for the record of the
- * step, and to the JSON of the result.
+ * Returns the entry of a finished step. `unique` is a fresh, unique string: a worker that has lost its lease cannot overwrite
+ * the result of another one.
  *
  * @throws {NonRetriableError} if the result can never be stored
  */
-export async function storeResult(
+export function encodeStep(
   storage: Storage,
-  record: PortalRecord,
-  name: string,
-  value: unknown,
-  random: () => string,
-): Promise<Pick<StepRecord, "result" | "stored"> & { readonly json?: string }> {
-  if (value === undefined) return {};
-  const json = encodeResult(storage, name, value);
-  if (json.length <= MAX_INLINE_LENGTH && json.length + inlineLength(record) <= MAX_INLINE_TOTAL) {
-    return { json, result: JSON.parse(json) };
-  }
-  // Under a random key: a worker that has lost its lease cannot overwrite the result of another one.
-  const stored = random();
-  await storage.put(resultKey(record.memberId, stored), value);
-  return { json, stored };
+  { memberId, runId }: JournalId,
+  { name, at, value, unique }: {
+    readonly name: string;
+    readonly at: number;
+    readonly value: unknown;
+    readonly unique: string;
+  },
+): EncodedStep {
+  if (value === undefined) return { entry: [name, at, "step"], before: [], restored: undefined };
+  const { json, bytes } = encodeResult(storage, name, value);
+  const restored: unknown = JSON.parse(json);
+  if (bytes <= MAX_INLINE_BYTES) return { entry: [name, at, "step", JSON.parse(json)], before: [], restored };
+  return {
+    entry: [name, at, "large", unique],
+    before: [{ put: resultKey(memberId, runId, unique), value }],
+    restored,
+  };
 }
 
 /**
@@ -39,23 +49,27 @@ export async function storeResult(
  *
  * @throws {NonRetriableError} if it is no longer stored
  */
-export async function loadResult<T>(storage: Storage, memberId: string, name: string, step: StepRecord): Promise<T> {
-  if (step.stored === undefined) return step.result as T;
-  const entry = await storage.get<T>(resultKey(memberId, step.stored));
+export async function loadResult(
+  storage: Storage,
+  { memberId, runId }: JournalId,
+  recorded: JournalEntry,
+): Promise<unknown> {
+  const [name, , kind] = recorded;
+  // Copied, so that a handler that changes it does not change the journal.
+  if (kind !== "large") return kind === "step" ? structuredClone(recorded[3]) : undefined;
+  const entry = await storage.get(resultKey(memberId, runId, recorded[3]));
   if (entry === null) {
     throw new NonRetriableError(`cannot load the result of step "${name}": ${storage.name} no longer has it`);
   }
   return entry.value;
 }
 
-/** Returns the length of the JSON of all results in a record. */
-function inlineLength({ run }: PortalRecord): number {
-  const results = run?.journal.flatMap(({ steps }) => Object.values(steps).map(({ result }) => result)) ?? [];
-  return JSON.stringify(results).length;
-}
-
 /** @throws {NonRetriableError} if the value has no JSON, or the storage does not take values of its size */
-function encodeResult({ name: storage, capabilities }: Storage, step: string, value: unknown): string {
+function encodeResult(
+  { name: storage, capabilities }: Storage,
+  step: string,
+  value: unknown,
+): { readonly json: string; readonly bytes: number } {
   let json: string;
   try {
     json = encodeValue(["step", step], value);
@@ -66,9 +80,8 @@ function encodeResult({ name: storage, capabilities }: Storage, step: string, va
     );
   }
   const { maxValueBytes = Infinity } = capabilities;
-  // A UTF-16 unit has at most 3 bytes of UTF-8, so most strings need not be encoded.
-  const bytes = json.length * 3 <= maxValueBytes ? 0 : new TextEncoder().encode(json).length;
-  if (bytes <= maxValueBytes) return json;
+  const bytes = new TextEncoder().encode(json).length;
+  if (bytes <= maxValueBytes) return { json, bytes };
   throw new NonRetriableError(
     `cannot store the result of step "${step}": it has ${bytes} bytes of JSON, ${storage} takes at most ${maxValueBytes}`,
   );

@@ -8,7 +8,7 @@ export interface StepScope {
    * so that they recognize a repeat. Each page of `pages` has its own.
    */
   readonly idempotencyKey: string;
-  /** Number of this attempt at the step, from 1. Attempts whose process ended count. */
+  /** Number of this attempt at the step, from 1. Attempts whose process ended count, also if it ended just before the step. */
   readonly attempt: number;
   /** Rises whenever a worker takes the lease of the portal. A service can refuse a lower token than it has seen. */
   readonly fencingToken: number;
@@ -98,7 +98,7 @@ export interface Steps {
   readonly sleep: (name: string, ms: number) => Promise<void>;
   /**
    * Reports the progress of the upgrade, as `portal.run.progress`: `done` of `total` items, and a note for people. Saved
-   * at most once a second, and with the next step.
+   * at most once a second, and with the next write of the portal's record.
    */
   readonly progress: (done: number, total?: number, note?: string) => Promise<void>;
 }

@@ -1,5 +1,7 @@
 /** Checks portals at the end: their state, handled events and effects. */
 import type { App, Portal, Storage } from "@b24/onappupdate";
+import { readJournals } from "../../src/portal/journal.ts";
+import { appliedUpgrades } from "../support/app.ts";
 import { checkEffects, type Circumstances, type Recorded } from "./_check_effects.ts";
 import type { PlannedEvent } from "./_plan.ts";
 import { STEPS } from "./_upgrades.ts";
@@ -25,6 +27,8 @@ interface StoredPortal {
   readonly run?: object;
   readonly failure?: object;
 }
+
+type Applied = Awaited<ReturnType<typeof appliedUpgrades>>;
 
 /** Returns work that is not done, one line each. */
 export async function unfinishedWork(storage: Storage, sent: readonly Sent[]): Promise<string[]> {
@@ -61,9 +65,10 @@ export async function checkPortal(
 ): Promise<string[]> {
   const { memberId } = sent;
   const portal = await app.portal(memberId);
+  const applied = await appliedUpgrades(app, memberId);
   const effects = log.effects.filter((effect) => effect.memberId === memberId);
   const problems = [
-    ...checkState(sent, portal),
+    ...checkState(sent, portal, applied),
     ...checkHandled(sent, log),
     ...checkRemoval(sent, portal, effects),
     ...checkHandledAfterRemovals(sent, log),
@@ -71,11 +76,15 @@ export async function checkPortal(
   if (portal === undefined) return problems;
   const { direction } = await app.plan({ memberId });
   if (direction !== "none") problems.push(`${memberId} still has work to do`);
-  return [...problems, ...checkEffects(effects, await recordedOf(storage, portal), circumstances)];
+  return [...problems, ...checkEffects(effects, await recordedOf(storage, portal, applied), circumstances)];
 }
 
 /** Compares the portal's status, generation, version and upgrades with its events. */
-function checkState({ memberId, events, acknowledgedAt }: Sent, portal: Portal | undefined): string[] {
+function checkState(
+  { memberId, events, acknowledgedAt }: Sent,
+  portal: Portal | undefined,
+  upgrades: Applied,
+): string[] {
   const changes = events.filter(({ change }) => change !== undefined).toSorted((a, b) => a.ts - b.ts);
   const versions = (planned: readonly PlannedEvent[]): number[] => planned.flatMap(({ version }) => version ?? []);
   const removals = changes.filter(({ change }) => change === "removal").length;
@@ -99,7 +108,7 @@ function checkState({ memberId, events, acknowledgedAt }: Sent, portal: Portal |
   }
   const initial = Number.parseInt(initialVersion ?? "0");
   const wanted = Object.keys(STEPS).filter((id) => Number(id) > initial && Number(id) <= current);
-  const applied = portal.applied.map(({ id }) => id);
+  const applied = upgrades.map(({ id }) => id);
   if (String(applied) !== String(wanted)) problems.push(`${memberId} has applied ${applied}, wanted ${wanted}`);
   return problems;
 }
@@ -172,20 +181,23 @@ function checkRemoval(
 }
 
 /** Returns the stored state of a portal. */
-async function recordedOf(storage: Storage, { memberId, status, generation, applied }: Portal): Promise<Recorded> {
+async function recordedOf(
+  storage: Storage,
+  { memberId, status, generation }: Portal,
+  applied: Applied,
+): Promise<Recorded> {
   const results = new Map<string, string[]>();
-  interface Run {
-    readonly journal: readonly {
-      readonly upgradeId: string;
-      readonly steps: Readonly<Record<string, { readonly result?: { id: string }; readonly stored?: string }>>;
-    }[];
-  }
-  for await (const { value } of storage.list<Run>(["run", memberId])) {
-    for (const { upgradeId, steps } of value.journal) {
-      for (const [step, { result, stored }] of Object.entries(steps)) {
-        const large = stored === undefined ? null : await storage.get<{ id: string }>(["result", memberId, stored]);
-        const id = (result ?? large?.value)?.id;
-        const name = `${upgradeId} ${step}`;
+  for await (const { key } of storage.list(["run", memberId])) {
+    const runId = key.at(-1)!;
+    for (const [upgradeId, entries] of await readJournals(storage, memberId, runId)) {
+      for (const entry of entries) {
+        const value = entry[2] === "large"
+          ? (await storage.get(["result", memberId, runId, entry[3]]))?.value
+          : entry[2] === "step"
+          ? entry[3]
+          : undefined;
+        const { id } = (value ?? {}) as { readonly id?: string };
+        const name = `${upgradeId} ${entry[0]}`;
         if (id !== undefined) results.set(name, [...results.get(name) ?? [], id]);
       }
     }

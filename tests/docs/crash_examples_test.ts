@@ -13,7 +13,7 @@ import { buildApp as buildDealsApp } from "../../examples/deals_app.ts";
 import { type DealsService, dealsService } from "../../examples/deals_service.ts";
 import { buildApp as buildDemoApp } from "../../examples/demo_app.ts";
 import { buildApp as buildPluginApp } from "../../examples/plugin.ts";
-import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
+import { appliedUpgrades, CLIENT_ID, MEMBER_ID } from "../support/app.ts";
 import { describe, it } from "../support/test.ts";
 
 /** Everything outside of an app, created for each execution. */
@@ -98,7 +98,7 @@ const examples: Readonly<Record<string, Example>> = {
 };
 
 async function appliedTo(app: App): Promise<string[]> {
-  return (await app.portal(MEMBER_ID))!.applied.map(({ id }) => id);
+  return (await appliedUpgrades(app)).map(({ id }) => id);
 }
 
 function crash({ build, events, check }: Example, pairs: number): Promise<CrashReport> {

@@ -1,6 +1,7 @@
 /** Shared by the tests of whole apps. */
 import {
   type App,
+  type AppliedUpgrade,
   type AppOptions,
   createApp,
   type Logger,
@@ -125,6 +126,13 @@ export function backgroundWork(): BackgroundWork {
       while (works.size > 0) await Promise.allSettled(works);
     },
   };
+}
+
+/** Returns the upgrades that the app has applied to the current installation of a portal, in order. */
+export async function appliedUpgrades(app: App, memberId: string = MEMBER_ID): Promise<readonly AppliedUpgrade[]> {
+  const portal = await app.portal(memberId);
+  const runs = (await app.admin.runs(memberId)).filter(({ generation }) => generation === portal?.generation);
+  return [...runs.toReversed().flatMap(({ applied }) => applied), ...portal?.applied ?? []];
 }
 
 /** Returns an app with applicationToken(), and a fake Bitrix24 with one portal. */

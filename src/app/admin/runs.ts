@@ -1,4 +1,6 @@
 /** Finished runs, as operators see them. */
+import { readJournals } from "../../portal/journal.ts";
+import type { AppliedUpgrade } from "../../portal/portal.ts";
 import { listRuns, type StoredRun } from "../../portal/run_history.ts";
 import type { Storage } from "../../storage/storage.ts";
 
@@ -6,6 +8,8 @@ import type { Storage } from "../../storage/storage.ts";
 export interface FinishedRun {
   /** Unique among the runs of its portal. Later runs have greater ids. */
   readonly id: string;
+  /** Number of the installation that it belongs to: `portal.generation` at that time. */
+  readonly generation: number;
   /** Version at its start. */
   readonly from: string;
   /** Version that it reached. */
@@ -14,16 +18,28 @@ export interface FinishedRun {
   readonly startedAt: number;
   /** Milliseconds since 1970. */
   readonly finishedAt: number;
-  /** Its upgrades in order, with the names of their steps. */
+  /** The upgrades that it has applied, in order; those that were skipped are marked. */
+  readonly applied: readonly AppliedUpgrade[];
+  /** The upgrades that it has started, in order, with the names of their steps. */
   readonly upgrades: readonly { readonly upgradeId: string; readonly steps: readonly string[] }[];
 }
 
 /** Returns the finished runs of a portal that are kept, the latest first. */
 export async function listFinishedRuns(storage: Storage, memberId: string): Promise<FinishedRun[]> {
-  return (await listRuns(storage, memberId)).map(summary);
+  const runs: FinishedRun[] = [];
+  for (const run of await listRuns(storage, memberId)) runs.push(await withSteps(storage, memberId, run));
+  return runs;
 }
 
-function summary({ id, from, to, startedAt, finishedAt, journal }: StoredRun): FinishedRun {
-  const upgrades = journal.map(({ upgradeId, steps }) => ({ upgradeId, steps: Object.keys(steps) }));
-  return { id, from, to, startedAt, finishedAt, upgrades };
+async function withSteps(
+  storage: Storage,
+  memberId: string,
+  { format: _, upgrades, ...run }: StoredRun,
+): Promise<FinishedRun> {
+  const journals = await readJournals(storage, memberId, run.id);
+  const stepsOf = (upgradeId: string): readonly string[] => (journals.get(upgradeId) ?? []).map(([name]) => name);
+  return {
+    ...run,
+    upgrades: upgrades.map((upgradeId) => ({ upgradeId, steps: stepsOf(upgradeId) })),
+  };
 }

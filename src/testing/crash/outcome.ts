@@ -26,7 +26,7 @@ export async function outcomeOf(storage: Storage): Promise<Outcome> {
     portals.set(memberId, {
       ...{ status, generation, version, target, lease },
       // Only the ids: after a crash, one run may apply upgrades that took two runs otherwise.
-      applied: applied.map(({ id }) => id),
+      applied: [...await appliedByRuns(storage, memberId, generation), ...applied].map(({ id }) => id),
       failure: failure === undefined ? undefined : `${failure.upgradeId}: ${failure.message}`,
       unfinishedEvents: inbox.filter(hasBody).length + await countDeliveries(storage, memberId),
     });
@@ -44,6 +44,15 @@ interface StoredPortal {
   readonly failure?: { readonly upgradeId: string; readonly message: string };
   readonly lease?: object;
   readonly inbox?: readonly StoredDelivery[];
+}
+
+/** Returns the upgrades that the finished runs of an installation have applied. */
+async function appliedByRuns(storage: Storage, memberId: string, generation: number): Promise<StoredPortal["applied"]> {
+  const applied: { readonly id: string }[] = [];
+  for await (const { value } of storage.list<Pick<StoredPortal, "generation" | "applied">>(["run", memberId])) {
+    if (value.generation === generation) applied.push(...value.applied);
+  }
+  return applied;
 }
 
 /** A missed update has no body: it is no event. */

@@ -12,6 +12,7 @@ import {
 } from "@b24/onappupdate";
 import { serve } from "@b24/onappupdate/node-server";
 import {
+  appliedUpgrades,
   FORM,
   MEMBER_ID,
   movableClock,
@@ -631,7 +632,7 @@ describe("app.fetch() over a storage that fails", () => {
           await app.tick();
           const portal = await app.portal(MEMBER_ID);
           assert.deepEqual(
-            [portal?.version, portal?.applied.length],
+            [portal?.version, (await appliedUpgrades(app)).length],
             ["3.0.0", 1],
             `call ${nth}, answered ${status}`,
           );

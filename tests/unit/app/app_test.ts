@@ -10,7 +10,16 @@ import {
   type UpgradeContext,
 } from "@b24/onappupdate";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, post, quietLogger, recordingLogger, rig, trustAll } from "../../support/app.ts";
+import {
+  appliedUpgrades,
+  CLIENT_ID,
+  MEMBER_ID,
+  post,
+  quietLogger,
+  recordingLogger,
+  rig,
+  trustAll,
+} from "../../support/app.ts";
 import { describe, test } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 import { changed } from "../../support/scene.ts";
@@ -28,7 +37,8 @@ describe("an app", () => {
     assert.equal(await send(portal.update(3)), 200);
     const updated = (await app.portal(MEMBER_ID))!;
     assert.equal(updated.version, "3.0.0");
-    assert.deepEqual(updated.applied.map(({ id, from, to }) => ({ id, from, to })), [
+    assert.deepEqual(updated.applied, []);
+    assert.deepEqual((await appliedUpgrades(app)).map(({ id, from, to }) => ({ id, from, to })), [
       { id: "3", from: "2.0.0", to: "3.0.0" },
     ]);
     assert.equal(updated.clientEndpoint, "https://example.bitrix24.de/rest/");
@@ -167,7 +177,7 @@ describe("an app", () => {
     const upgraded = (await app.portal(MEMBER_ID))!;
     assert.equal(upgraded.version, "3.0.0");
     assert.equal(upgraded.failure, undefined);
-    assert.deepEqual(upgraded.applied.map(({ id }) => id), ["before", "3"]);
+    assert.deepEqual((await appliedUpgrades(app)).map(({ id }) => id), ["before", "3"]);
     assert.deepEqual(attempts, [1, 2, 3]);
     const failures = reports.filter((report) => report.name === "eventFailed");
     assert.equal(failures.length, 2);
@@ -187,7 +197,7 @@ describe("an app", () => {
     await send(portal.update(4));
     const record = (await app.portal(MEMBER_ID))!;
     assert.equal(record.version, "4.0.0");
-    assert.deepEqual(record.applied.map(({ id, from, to }) => [id, from, to]), [["3", "2.0.0", "4.0.0"]]);
+    assert.deepEqual((await appliedUpgrades(app)).map(({ id, from, to }) => [id, from, to]), [["3", "2.0.0", "4.0.0"]]);
   });
 
   test("answers before the handlers with acknowledge stored, and after them with handled", async () => {

@@ -15,7 +15,9 @@ describe("verificationSettings()", () => {
   it("trusts the listed addresses only, and no client whose address is not known", () => {
     const { isTrusted } = verificationSettings({ trustedAddresses: ["192.0.2.0/24", "2001:db8::/32"] });
     for (const address of ["192.0.2.1", "2001:db8::5"]) assert.equal(isTrusted(address), true, address);
-    for (const address of [undefined, "", "unknown", "198.51.100.1"]) assert.equal(isTrusted(address), false, String(address));
+    for (const address of [undefined, "", "unknown", "198.51.100.1"]) {
+      assert.equal(isTrusted(address), false, String(address));
+    }
   });
 });
 

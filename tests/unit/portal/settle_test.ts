@@ -27,7 +27,7 @@ describe("settle(): a target that was only believed", () => {
   });
 
   it("stays if an upgrade has begun", () => {
-    const run = { id: "1", from: "2.0.0", startedAt: 1, journal: [] };
+    const run = { id: "1", from: "2.0.0", startedAt: 1, upgrades: [] };
     assert.deepEqual(after("3", { ...BELIEVED, run }), ["5.0.0", true, false]);
   });
 

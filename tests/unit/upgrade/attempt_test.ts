@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
-import { createApp, memoryStorage, NonRetriableError, RetryAfterError, type Storage } from "@b24/onappupdate";
-import { MEMBER_ID, movableClock, post, quietLogger, recorder, rig, trustAll } from "../../support/app.ts";
+import {
+  createApp,
+  memoryStorage,
+  NonRetriableError,
+  type Portal,
+  RetryAfterError,
+  type Storage,
+  type UpgradeContext,
+} from "@b24/onappupdate";
+import { MEMBER_ID, movableClock, post, quietLogger, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { portalOn2 } from "./_portal_on_2.ts";
 import { withoutWrite } from "../../support/without_write.ts";
@@ -197,38 +205,68 @@ describe("a process that crashes during a step", () => {
     assert(Number(after![3]) > Number(before![3]));
   });
 
-  it("has its run parked if it crashes at three attempts while it is resumed alone", async () => {
+  /** Updates a portal in several processes. Each crashes when the handler calls `crash`. */
+  async function crashing(
+    lives: number,
+    handler: (ctx: UpgradeContext, crash: () => Promise<never>) => Promise<void>,
+  ): Promise<Portal> {
     const inner = memoryStorage();
     const { clock, later } = movableClock();
     const { portal } = rig();
-    let runs = 0;
-    for (let life = 0; life < 6; life++) {
+    for (let life = 0; life < lives; life++) {
       const { storage, kill } = mortal(inner);
-      let begun = (): void => {};
-      const hanging = new Promise<void>((resolve) => begun = resolve);
-      const { plugin } = recorder();
-      const app = createApp({ storage, clock, acknowledge: "handled", logger: quietLogger })
-        .use(trustAll).use(plugin).upgrade("3", async ({ step }) => {
-          await step("deadly", () => {
-            runs++;
-            kill();
-            begun();
-            return new Promise(() => {});
-          });
-        }, { retry: { maxAttempts: 1 } });
+      const ended = Promise.withResolvers<void>();
+      const crash = (): Promise<never> => {
+        kill();
+        ended.resolve();
+        return new Promise(() => {});
+      };
+      const app = createApp({ storage, clock, acknowledge: "handled", checks: false, logger: quietLogger })
+        .use(trustAll).upgrade("3", (ctx) => handler(ctx, crash), { retry: { maxAttempts: 1 } });
       if (life === 0) {
         await app.fetch(post(portal.install(2)));
         app.fetch(post(portal.update(3)));
       } else {
         later();
-        app.tick().then(begun);
+        app.tick().then(() => ended.resolve());
       }
-      await hanging;
+      await ended.promise;
     }
-    assert.equal(runs, 4);
     const app = createApp({ storage: inner, logger: quietLogger }).use(trustAll);
-    const { failure } = (await app.portal(MEMBER_ID))!;
-    assert.match(failure!.message, /its process ended 3 times while it was resumed alone/);
-    assert.equal(failure!.retryAt, undefined);
+    return (await app.portal(MEMBER_ID))!;
+  }
+
+  it("has its run parked if it crashes at three attempts while it is resumed alone", async () => {
+    for (const before of [0, 1, 20]) {
+      const attempts: number[] = [];
+      const { failure } = await crashing(6, async ({ step }, crash) => {
+        for (let i = 0; i < before; i++) await step(`${i}`, () => {});
+        await step("deadly", ({ attempt }) => {
+          attempts.push(attempt);
+          return crash();
+        });
+      });
+      assert.deepEqual(attempts, [1, 2, 3, 4], `${before} steps before`);
+      assert.match(failure!.message, /its process ended 3 times while it was resumed alone/);
+      assert.equal(failure!.retryAt, undefined);
+    }
+  });
+
+  it("does not have its run parked if it crashes at another step or page each time", async () => {
+    const attempts = new Map<string, number[]>();
+    const { version, failure } = await crashing(21, async ({ step, pages }, crash) => {
+      const work = async (name: string, attempt: number): Promise<void> => {
+        attempts.set(name, [...attempts.get(name) ?? [], attempt]);
+        if (attempts.get(name)!.length === 1) await crash();
+      };
+      for (let i = 0; i < 10; i++) await step(`step ${i}`, ({ attempt }) => work(`step ${i}`, attempt));
+      await pages("pages", 0, async (cursor, { attempt }) => {
+        await work(`page ${cursor}`, attempt);
+        return { next: cursor < 9 ? cursor + 1 : null, done: 1 };
+      });
+    });
+    assert.deepEqual([version, failure], ["3.0.0", undefined]);
+    assert.equal(attempts.size, 20);
+    for (const [name, numbers] of attempts) assert.deepEqual(numbers, [1, 2], name);
   });
 });

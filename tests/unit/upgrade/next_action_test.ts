@@ -34,7 +34,7 @@ const blocked = (nextTryAt: number): Pick<PortalRecord, "blocked"> => ({
   blocked: { on: "payment", message: "not paid", since: 1, nextTryAt },
 });
 const run = (wakeAt?: number): Pick<PortalRecord, "run"> => ({
-  run: { id: "1", from: "1.0.0", startedAt: 1, journal: [], ...(wakeAt === undefined ? {} : { wakeAt }) },
+  run: { id: "1", from: "1.0.0", startedAt: 1, upgrades: [], ...(wakeAt === undefined ? {} : { wakeAt }) },
 });
 const tokens = (...scope: string[]): Pick<PortalRecord, "tokens"> => ({
   tokens: [{ owner: "user", accessToken: "a", expiresAt: LATER, scope, ts: 1 }],

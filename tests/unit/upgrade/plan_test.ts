@@ -301,6 +301,12 @@ describe("defineUpgrade()", () => {
     assert.equal(define({ from: "1.x", to: ">=2.1.0" }, { id: "robots" }).range, "1.x -> >=2.1.0");
   });
 
+  it("is refused if its id cannot be a part of a key", () => {
+    assert.equal(define("2", { id: "x".repeat(500) }).id.length, 500);
+    assert.throws(() => define("2", { id: "x".repeat(501) }), /"2": its id has 501 characters, wanted at most 500/);
+    assert.throws(() => define("2", { id: "\ud800" }), TypeError);
+  });
+
   it("keeps its handler and its timeout", () => {
     const handler = (_ctx: UpgradeContext): void => {};
     const upgrade = defineUpgrade("2", handler, { timeoutMs: 1.5 });

@@ -58,10 +58,10 @@ describe("step()", () => {
     assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
-  it("gives the results of many steps retry, which the portal's record does not grow by without end", async () => {
+  it("gives the results of many steps retry, which are not in the portal's record either", async () => {
     const storage = memoryStorage();
     let attempts = 0;
-    const resultOf = (i: number): string => String(i).repeat(2000);
+    const resultOf = (i: number): string => String(i).repeat(100);
     const { update, retry, app } = await portalOn2(
       async ({ step }) => {
         attempts++;
@@ -75,7 +75,7 @@ describe("step()", () => {
     );
     await update();
     const record = JSON.stringify(await storage.get(["portal", MEMBER_ID]));
-    assert(record.length > 60_000 && record.length < 80_000, `${record.length} characters`);
+    assert(record.length < 4000, `${record.length} characters`);
     await retry();
     assert.deepEqual([attempts, (await app.portal(MEMBER_ID))?.version], [2, "3.0.0"]);
   });

@@ -286,7 +286,7 @@ Repeated, and the receiver cannot recognize it:
     };
     await assert.rejects(
       crashEverywhere(made()),
-      /^Error: a crash before write put portal\/\w+ in step "bill" \(before operation \d+\): 2 invoices/,
+      /^Error: a crash before write put journal\/\S+ in step "bill" \(before operation \d+\): 2 invoices/,
     );
   });
 

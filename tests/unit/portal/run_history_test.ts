@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { memoryStorage } from "@b24/onappupdate";
+import { MEMBER_ID, rig } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
+
+describe("the history of a portal", () => {
+  it("has the last 20 runs, with their journals and results, and nothing of older ones", async () => {
+    const storage = memoryStorage();
+    let now = 1_785_400_000_000;
+    const { app, portal, send } = rig({ storage, clock: () => now++ });
+    const last = 27;
+    for (let version = 3; version <= last; version++) {
+      app.upgrade(`${version}`, async ({ step }) => {
+        await step("small", () => version);
+        await step("large", () => "x".repeat(1000), { undo: () => {} });
+      });
+    }
+    const runIds = async (prefix: string): Promise<string[]> => {
+      const keys = await Array.fromAsync(storage.list([prefix, MEMBER_ID]), ({ key }) => key[2]!);
+      return [...new Set(keys)];
+    };
+    await send(portal.install(2));
+    await send(portal.update(3));
+    // Its journal is not that of a finished run.
+    await app.admin.rollback(MEMBER_ID);
+    await app.admin.retry(MEMBER_ID);
+    for (let version = 4; version <= last; version++) await send(portal.update(version));
+    const runs = await app.admin.runs(MEMBER_ID);
+    assert.deepEqual(runs.map(({ to }) => to), Array.from({ length: 20 }, (_, i) => `${last - i}.0.0`));
+    for (const { to, applied, upgrades } of runs) {
+      const id = to.split(".")[0]!;
+      assert.deepEqual(applied.map(({ id }) => id), [id]);
+      assert.deepEqual(upgrades, [{ upgradeId: id, steps: ["small", "large"] }]);
+    }
+    const kept = runs.map(({ id }) => id).sort();
+    for (const prefix of ["run", "journal", "result"]) assert.deepEqual(await runIds(prefix), kept, prefix);
+    await app.close();
+  });
+
+  it("has upgrades that were skipped", async () => {
+    const { app, portal, send, names } = rig({ retry: { maxAttempts: 1 } });
+    app.upgrade("3", () => Promise.reject(new Error("no")));
+    await send(portal.install(2));
+    await send(portal.update(3));
+    await app.admin.skip(MEMBER_ID, "3");
+    await until("the run has finished", () => names().includes("portalUpgraded"));
+    const [run] = await app.admin.runs(MEMBER_ID);
+    assert.deepEqual(run?.applied.map(({ id, from, to, skipped }) => [id, from, to, skipped]), [
+      ["3", "2.0.0", "3.0.0", true],
+    ]);
+    await app.close();
+  });
+});
