@@ -35,8 +35,38 @@ export function resultKey(memberId: string, id: string): Key {
   return [...resultPrefix(memberId), id];
 }
 
-/** Prefix of the state index. Owner: `state_index.ts`. One entry for each prefix of `member_id`, kept forever. */
-export const STATE_INDEX: Key = ["index"];
+/** Prefix of the index. Owner: `portal_index.ts`. Deleted when the record of the portal no longer names the entry. */
+export const INDEX = ["index"] as const;
+
+/**
+ * What portals are indexed by: state, version, SHA-256 of the domain, reason of the block, and id of the upgrade that failed
+ * last.
+ */
+export const INDEX_KINDS = ["state", "version", "domain", "blocked", "failure"] as const;
+
+/** One of {@linkcode INDEX_KINDS}. */
+export type IndexKind = typeof INDEX_KINDS[number];
+
+/** Prefix of the index entries of all portals with this value. */
+export function indexPrefix(kind: IndexKind, value: string): Key {
+  return [...INDEX, kind, value];
+}
+
+/** Key of an index entry of a portal. */
+export function indexKey(kind: IndexKind, value: string, memberId: string): Key {
+  return [...indexPrefix(kind, value), memberId];
+}
+
+/** Prefix of the totals by version and state. Owner: `totals.ts`. At most 256 entries, kept forever. */
+export const TOTALS = ["total"] as const;
+
+/** Key of the total of the portals of a shard. */
+export function totalKey(shard: string): Key {
+  return [...TOTALS, shard];
+}
+
+/** Key of the progress of the recount. Owner: `worker/recount.ts`. One entry. */
+export const RECOUNT: Key = ["recount"];
 
 /** Prefix of the schedule. Owner: `schedule.ts`. Deleted when the portal is no longer due at that time. */
 export const SCHEDULE = ["due"] as const;
