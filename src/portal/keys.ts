@@ -38,16 +38,10 @@ export function resultKey(memberId: string, id: string): Key {
 /** Prefix of the index. Owner: `portal_index.ts`. Deleted when the record of the portal no longer names the entry. */
 export const INDEX = ["index"] as const;
 
-/**
- * What portals are indexed by: state, version, SHA-256 of the domain, reason of the block, and id of the upgrade that failed
- * last.
- */
-export const INDEX_KINDS = ["state", "version", "domain", "blocked", "failure"] as const;
+/** What portals are indexed by. Values are the state, the version, and so on; for `failure` the id of an upgrade. */
+export type IndexKind = "state" | "version" | "domain" | "blocked" | "failure";
 
-/** One of {@linkcode INDEX_KINDS}. */
-export type IndexKind = typeof INDEX_KINDS[number];
-
-/** Prefix of the index entries of all portals with this value. */
+/** Prefix of the index entries of all portals with this value; of a domain, the SHA-256 of it. */
 export function indexPrefix(kind: IndexKind, value: string): Key {
   return [...INDEX, kind, value];
 }

@@ -8,9 +8,12 @@
 import { defined } from "../defined.ts";
 import { digest } from "../secret.ts";
 import type { Key, WriteOperation } from "../storage/storage.ts";
-import { INDEX_KINDS, indexKey, type IndexKind, indexPrefix } from "./keys.ts";
+import { indexKey, type IndexKind, indexPrefix } from "./keys.ts";
 import type { PortalState } from "./portal.ts";
 import type { IndexedAs, PortalRecord } from "./record.ts";
+
+/** All kinds of index entries. */
+export const INDEX_KINDS: readonly IndexKind[] = ["state", "version", "domain", "blocked", "failure"];
 
 /** Returns the state of a portal. */
 export function portalState(record: PortalRecord): PortalState {

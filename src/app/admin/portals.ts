@@ -1,9 +1,9 @@
 /** Lists of portals. */
 import { defined } from "../../defined.ts";
 import type { BlockedReason } from "../../errors.ts";
-import { INDEX_KINDS, type IndexKind, portalKey, PORTALS } from "../../portal/keys.ts";
+import { type IndexKind, portalKey, PORTALS } from "../../portal/keys.ts";
 import type { Portal, PortalState } from "../../portal/portal.ts";
-import { comparableDomain, indexPrefixOf } from "../../portal/portal_index.ts";
+import { comparableDomain, INDEX_KINDS, indexPrefixOf } from "../../portal/portal_index.ts";
 import { type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
 import { listKeys } from "../../storage/list_keys.ts";
 import type { Key, Storage } from "../../storage/storage.ts";
