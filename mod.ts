@@ -35,10 +35,9 @@ export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin } from "./src/app/admin/admin.ts";
 export type { TargetChange } from "./src/app/admin/actions.ts";
-export type { PortalCount, PortalFilter } from "./src/app/admin/portals.ts";
+export type { PortalFilter } from "./src/app/admin/portals.ts";
 export type { FinishedRun } from "./src/app/admin/runs.ts";
 export type { UnverifiedEvent, UnverifiedEvents, UnverifiedFilter } from "./src/app/admin/unverified.ts";
-export type { PortalState } from "./src/portal/state_index.ts";
 export type { RollbackReport, RolledBackStep } from "./src/upgrade/rollback.ts";
 export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 
@@ -90,8 +89,10 @@ export type {
   PortalBlock,
   PortalFailure,
   PortalRun,
+  PortalState,
   RunProgress,
 } from "./src/portal/portal.ts";
+export type { PortalCount } from "./src/portal/totals.ts";
 export type { ClaimKind, PortalClaim } from "./src/portal/claims.ts";
 export type { ConfirmMode } from "./src/portal/event_facts.ts";
 

@@ -8,6 +8,7 @@ import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
 import { loadPortal } from "../portal/record_store.ts";
+import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
@@ -63,17 +64,18 @@ export function createApp(options: AppOptions): App {
   };
   const logFullInbox = createFullInboxLog(runtime);
   const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake, logFullInbox });
-  const ticker = createTicker(runtime, worker, verifier);
+  const totals = createTotals(runtime);
+  const ticker = createTicker(runtime, worker, verifier, totals);
   const { fetch, clock, random } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, verifier, worker, checks, ticker },
+    ...{ runtime, registry, verifier, worker, checks, totals, ticker },
     host: { ...keys, fetch, portalFetch, clock, random, credentials, appInfo, isAdministrator },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     abort: (reason) => closing.abort(reason),
   });
-  const admin = createAdmin(runtime, registry.upgrades, wake);
+  const admin = createAdmin(runtime, registry.upgrades, totals, wake);
   const { open, opening } = createOpenings({
     ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator, appInfo },
     ...{ oauthHosts: settings.oauthHosts, upgrades: registry.upgrades, retry: admin.retry },

@@ -6,6 +6,7 @@ import type { PluginHost } from "../plugin/host.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { chargeUnhandledRejections } from "../plugin/unhandled_rejections.ts";
+import type { Totals } from "../portal/totals.ts";
 import type { Checks } from "../worker/checks.ts";
 import { type Ticker, tickEvery } from "../worker/tick.ts";
 import type { Verifier } from "../verify/verifier.ts";
@@ -34,6 +35,7 @@ export interface LifecycleOptions {
   readonly verifier: Verifier;
   readonly worker: Worker;
   readonly checks: Checks;
+  readonly totals: Totals;
   readonly ticker: Ticker;
   readonly tickEveryMs: number | false;
   /** Maximum size of a request's body; logged at start. */
@@ -46,12 +48,12 @@ export interface LifecycleOptions {
   readonly abort: (reason: unknown) => void;
 }
 
-/** Milliseconds that `close` waits for aborted work. */
+/** Milliseconds that `close` waits for aborted work, and for the last changes of totals. */
 const ABORT_MS = 1000;
 
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
-  const { runtime, registry, host, verifier, worker, checks, ticker, tickEveryMs, closeMs, abort } = options;
+  const { runtime, registry, host, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
   const { bodyBytes, bodyBytesLoweredFrom } = options;
   const { storage, log, time } = runtime;
   let started: Promise<void> | undefined;
@@ -101,6 +103,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       }
     }
     stopCharging();
+    await settlesWithin(time, totals.close(), ABORT_MS);
     await storage.close?.();
   }
 

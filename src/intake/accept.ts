@@ -18,7 +18,7 @@ import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
 import { type Delivery, deliveryId, isLifeCycle } from "../portal/delivery.ts";
 import { type AcceptedDelivery, inRecord, isHandled, withDelivery, withHandled, withoutItem } from "../portal/inbox.ts";
 import { portalKey } from "../portal/keys.ts";
-import { holdLease, isLeased, takeLease, type TakenLease, type Taking } from "../portal/lease.ts";
+import { holdLease, isLeased, takeLease, type Taking } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
 import { logScheduled, withWork } from "../portal/schedule.ts";
@@ -255,7 +255,6 @@ function createArrival(
   const { memberId } = event.auth;
   const [unique, owner] = [random(), random()];
   let stored: string | undefined;
-  let taken: TakenLease | undefined;
   let dropped: readonly string[] = [];
   let isIdle = false;
   let takenAt = 0;
@@ -263,7 +262,7 @@ function createArrival(
   const change: ChangeRecord = (current) => {
     const now = clock();
     takenAt = time.monotonic();
-    [stored, taken, dropped, isIdle] = [undefined, undefined, [], false];
+    [stored, dropped, isIdle] = [undefined, [], false];
     const known = tryApplyEvent(current, event, facts);
     const applied = known ?? applyOrDefer(current, event, facts);
     const isBusy = current !== undefined && isLeased(current, now);
@@ -284,15 +283,14 @@ function createArrival(
     const oldest = surplusInRecord(applied, name);
     dropped = oldest === undefined ? surplus.dropped : [...surplus.dropped, oldest];
     const roomy = surplus.apply(oldest === undefined ? applied : withoutItem(applied, oldest));
-    taken = hasRoom(memberId) ? takeLease(roomy, owner, now, leaseMs) : undefined;
+    const taken = hasRoom(memberId) ? takeLease(roomy, owner, now, leaseMs) : undefined;
     // If this process crashes before the work is done, another one resumes it when a lease would have expired.
-    return inOrder(taken?.record ?? roomy, [
+    return inOrder(taken ?? roomy, [
       (record) => withDelivery(record, name, delivery),
       (record) => withWork(record, now + leaseMs, unique),
     ]);
   };
-  const taking = (): Taking => ({ owner, indexedAs: taken?.indexedAs, takenAt });
-  return { change, result: () => ({ id: stored, taking: taking(), dropped, isIdle }) };
+  return { change, result: () => ({ id: stored, taking: { owner, takenAt }, dropped, isIdle }) };
 }
 
 /** Returns whether a plugin or a handler does something with an event of this kind. */

@@ -2,7 +2,6 @@
 import type { Storage } from "../storage/storage.ts";
 import { acquireLease, type LeaseOptions, type PortalLease } from "./lease.ts";
 import { entryTime } from "./schedule.ts";
-import { indexKeyOf, updateIndex } from "./state_index.ts";
 
 /** Options of {@linkcode withPortalLease}. */
 export interface PortalLeaseOptions extends LeaseOptions {
@@ -11,8 +10,8 @@ export interface PortalLeaseOptions extends LeaseOptions {
 }
 
 /**
- * Runs `run` under the lease of a portal, then updates the index and releases the lease. Resolves to `undefined`, without
- * running anything, if there is no such portal or another process holds its lease.
+ * Runs `run` under the lease of a portal, then releases the lease. Resolves to `undefined`, without running anything, if
+ * there is no such portal or another process holds its lease.
  */
 export async function withPortalLease<T>(
   options: PortalLeaseOptions,
@@ -30,7 +29,6 @@ export async function withPortalLease<T>(
     try {
       return { result: await run(lease) };
     } finally {
-      // If the lease is lost, its new holder updates the index.
       await releasePortal(options, lease, inboxSequence).catch(() => {});
       lease.stop();
     }
@@ -56,13 +54,11 @@ function runningOn(storage: Storage): Map<string, Promise<void>> {
 
 /** Releases a portal, and wakes the worker if deliveries have arrived since `inboxSequence` or the portal is due. */
 async function releasePortal(
-  { storage, clock, leaseMs, wake }: PortalLeaseOptions,
+  { clock, leaseMs, wake }: PortalLeaseOptions,
   lease: PortalLease,
   inboxSequence: number | undefined,
 ): Promise<void> {
-  const indexedAs = indexKeyOf(lease.record());
-  if (indexedAs !== lease.indexedAs) await updateIndex(storage, lease.record());
-  await lease.release((record) => ({ record: { ...record, indexedAs } }));
+  await lease.release((record) => ({ record }));
   const { memberId, inboxSequence: latest, due } = lease.record();
   // A worker that wanted to process the portal meanwhile did not get the lease.
   if (latest !== inboxSequence || (due !== undefined && entryTime(due) <= clock() + leaseMs)) wake(memberId);

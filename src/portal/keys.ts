@@ -50,8 +50,32 @@ export function resultKey(memberId: string, runId: string, unique: string): Key 
   return [...resultPrefix(memberId), runId, unique];
 }
 
-/** Prefix of the state index. Owner: `state_index.ts`. One entry for each prefix of `member_id`, kept forever. */
-export const STATE_INDEX: Key = ["index"];
+/** Prefix of the index. Owner: `portal_index.ts`. Deleted when the record of the portal no longer names the entry. */
+export const INDEX = ["index"] as const;
+
+/** What portals are indexed by. Values are the state, the version, and so on; for `failure` the id of an upgrade. */
+export type IndexKind = "state" | "version" | "domain" | "blocked" | "failure";
+
+/** Prefix of the index entries of all portals with this value; of a domain, the SHA-256 of it. */
+export function indexPrefix(kind: IndexKind, value: string): Key {
+  return [...INDEX, kind, value];
+}
+
+/** Key of an index entry of a portal. */
+export function indexKey(kind: IndexKind, value: string, memberId: string): Key {
+  return [...indexPrefix(kind, value), memberId];
+}
+
+/** Prefix of the totals by version and state. Owner: `totals.ts`. At most 256 entries, kept forever. */
+export const TOTALS = ["total"] as const;
+
+/** Key of the total of the portals of a shard. */
+export function totalKey(shard: string): Key {
+  return [...TOTALS, shard];
+}
+
+/** Key of the progress of the recount. Owner: `worker/recount.ts`. One entry. */
+export const RECOUNT: Key = ["recount"];
 
 /** Prefix of the schedule. Owner: `schedule.ts`. Deleted when the portal is no longer due at that time. */
 export const SCHEDULE = ["due"] as const;

@@ -45,11 +45,6 @@ export interface PortalLease {
   readonly record: () => PortalRecord;
   /** Fencing token: higher than that of every earlier lease of the portal, so that a write of an earlier holder can be told. */
   readonly fencingToken: number;
-  /**
-   * Index value at acquisition. It is removed from the record while the lease is held, so that a crash of the holder
-   * makes the next one update the index.
-   */
-  readonly indexedAs: string | undefined;
   /** Aborted if the lease is lost. */
   readonly signal: AbortSignal;
   /**
@@ -92,18 +87,11 @@ export interface PortalLease {
   readonly stop: () => void;
 }
 
-/** The record with a lease that was just taken, and what its holder has to know. */
-export interface TakenLease {
-  readonly record: PortalRecord;
-  readonly indexedAs: string | undefined;
-}
-
 /** Takes the lease of a portal for `owner`, a unique string; `undefined` if another process holds it at `now`. */
-export function takeLease(record: PortalRecord, owner: string, now: number, leaseMs: number): TakenLease | undefined {
+export function takeLease(record: PortalRecord, owner: string, now: number, leaseMs: number): PortalRecord | undefined {
   if (isLeased(record, now)) return undefined;
-  const { indexedAs, ...rest } = record;
   const fencingToken = (record.fencingToken ?? 0) + 1;
-  return { record: { ...rest, lease: { owner, until: now + leaseMs }, fencingToken }, indexedAs };
+  return { ...record, lease: { owner, until: now + leaseMs }, fencingToken };
 }
 
 /** Returns whether a process holds the lease of the portal at `now`, in milliseconds since 1970. */
@@ -117,14 +105,14 @@ export function isLeased({ lease }: PortalRecord, now: number): boolean {
 export async function acquireLease(options: LeaseOptions, memberId: string): Promise<PortalLease | undefined> {
   const { storage, clock, time, random, leaseMs } = options;
   const owner = random();
-  let taken: TakenLease | undefined;
   let takenAt = 0;
   const acquired = await writeRecord(storage, memberId, (record) => {
     takenAt = time.monotonic();
-    return taken = record && takeLease(record, owner, clock(), leaseMs);
+    const taken = record && takeLease(record, owner, clock(), leaseMs);
+    return taken && { record: taken };
   });
   if (acquired?.value.lease?.owner !== owner) return undefined;
-  return holdLease(options, acquired, { owner, indexedAs: taken?.indexedAs, takenAt });
+  return holdLease(options, acquired, { owner, takenAt });
 }
 
 /** A change that waits for the next write. */
@@ -136,7 +124,6 @@ interface Staged {
 /** A lease that was taken by a write. */
 export interface Taking {
   readonly owner: string;
-  readonly indexedAs: string | undefined;
   /** Monotonic time before the write. */
   readonly takenAt: number;
 }
@@ -145,7 +132,7 @@ export interface Taking {
 export function holdLease(
   { storage, clock, time, leaseMs, log }: LeaseOptions,
   acquired: Entry<PortalRecord>,
-  { owner, indexedAs, takenAt }: Taking,
+  { owner, takenAt }: Taking,
 ): PortalLease {
   const { memberId, fencingToken } = acquired.value;
   const lost = new AbortController();
@@ -231,7 +218,6 @@ export function holdLease(
   return {
     record: () => view,
     fencingToken: fencingToken!,
-    indexedAs,
     signal: lost.signal,
     assertHeld,
     // After the write under way: otherwise it could read the record as it was before it.

@@ -2,6 +2,12 @@
 import type { BlockedReason } from "../errors.ts";
 import type { PortalClaim } from "./claims.ts";
 
+/**
+ * The state of a portal: `current` on its target, `upgrading` to it, `blocked` on an action of the customer or the vendor
+ * (`portal.blocked` names it), `parked` after a permanent failure until an operator acts, or `uninstalled`.
+ */
+export type PortalState = "current" | "upgrading" | "blocked" | "parked" | "uninstalled";
+
 /** An upgrade that was applied to a portal. */
 export interface AppliedUpgrade {
   /** Id of the upgrade. */

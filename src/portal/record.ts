@@ -4,8 +4,9 @@ import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
 import { type Claims, describeClaims } from "./claims.ts";
 import type { InboxItem, Overflow } from "./delivery.ts";
+import type { IndexKind } from "./keys.ts";
 import type { Check, PlannedChecks } from "./planned_checks.ts";
-import type { Portal, PortalBlock, PortalRun } from "./portal.ts";
+import type { Portal, PortalBlock, PortalRun, PortalState } from "./portal.ts";
 import { pendingApplicationTokens, type StoredTokens } from "./tokens.ts";
 
 /** The run of a record. Its steps are not in the record, but in the journals of its upgrades: see `journal.ts`. */
@@ -37,6 +38,11 @@ export interface Lease {
   readonly owner: string;
   /** Time after which another process may take the portal, in milliseconds since 1970. */
   readonly until: number;
+}
+
+/** The values under which a portal is in the index. Absent: the portal is not in the index of that kind. */
+export interface IndexedAs extends Partial<Readonly<Record<IndexKind, string>>> {
+  readonly state: PortalState;
 }
 
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
@@ -89,8 +95,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingAp
   /** Number of acquired leases. */
   readonly fencingToken?: number;
   readonly lease?: Lease;
-  /** Value under which the portal is in the state index. */
-  readonly indexedAs?: string;
+  /** Names the index entries of the portal: those of its state before it was leased, if it is. */
+  readonly indexedAs?: IndexedAs;
   /** Id of the portal's schedule entry. */
   readonly due?: string;
   /** When the data of a removed portal is purged, in milliseconds since 1970. */

@@ -7,7 +7,9 @@ import { encodeKey } from "../storage/key.ts";
 import type { Entry, Key, Storage, WriteOperation } from "../storage/storage.ts";
 import { writeInOrder } from "../storage/write.ts";
 import { portalKey } from "./keys.ts";
+import { indexed } from "./portal_index.ts";
 import { type PortalRecord, readRecord } from "./record.ts";
+import { noteIndexed } from "./totals.ts";
 
 /** A changed record, and what is written with it. */
 export interface RecordChange {
@@ -150,11 +152,14 @@ async function writeTogether(
 ): Promise<Entry<PortalRecord> | null> {
   let entry = known === undefined ? await storage.get<PortalRecord>(key) : known;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-    const composed = compose(key, entry, callers);
+    const changed = compose(entry, callers);
+    const composed = changed && await withRecord(key, entry, changed);
     const result = composed === undefined ? undefined : await writeInOrder(storage, composed.operations);
     if (composed === undefined || result?.ok) {
       if (composed !== undefined && result?.ok) {
-        entry = { key, value: composed.record, version: result.versions[composed.recordAt]! };
+        const { record } = composed;
+        noteIndexed(storage, record.memberId, entry?.value.indexedAs, record.indexedAs);
+        entry = { key, value: record, version: result.versions[composed.recordAt]! };
       }
       for (const { resolve } of callers) resolve(entry);
       return entry;
@@ -176,17 +181,27 @@ async function writeTogether(
 interface Composed {
   readonly record: PortalRecord;
   readonly operations: readonly WriteOperation[];
-  /** The caller of each operation; `undefined` for the record. */
+  /** The caller of each operation; `undefined` for the record and its index entries. */
   readonly owners: readonly (Caller | undefined)[];
   /** Index of the record. */
   readonly recordAt: number;
 }
 
+/** An operation of an ordered write, and its caller. */
+type OwnedOperation = readonly [WriteOperation, Caller | undefined];
+
+/** The changes of several callers: the record, and what is written before and after it. */
+interface Changed {
+  readonly record: PortalRecord;
+  readonly before: Iterable<OwnedOperation>;
+  readonly after: Iterable<OwnedOperation>;
+}
+
 /** Applies the changes one after the other; `undefined` if there is nothing to write. */
-function compose(key: Key, entry: Entry<PortalRecord> | null, callers: Set<Caller>): Composed | undefined {
+function compose(entry: Entry<PortalRecord> | null, callers: Set<Caller>): Changed | undefined {
   // A later change decides about a key: what it deletes must not be put, and the other way round.
-  const before = new Map<string, readonly [WriteOperation, Caller]>();
-  const after = new Map<string, readonly [WriteOperation, Caller]>();
+  const before = new Map<string, OwnedOperation>();
+  const after = new Map<string, OwnedOperation>();
   let record = readRecord(entry);
   let isChanged = false;
   for (const caller of callers) {
@@ -208,13 +223,21 @@ function compose(key: Key, entry: Entry<PortalRecord> | null, callers: Set<Calle
     }
   }
   if (record === undefined || (!isChanged && before.size === 0 && after.size === 0)) return undefined;
-  const put: WriteOperation = { put: key, value: record, ifVersion: entry?.version ?? null };
-  const all = [...before.values(), [put, undefined] as const, ...after.values()];
+  return { record, before: before.values(), after: after.values() };
+}
+
+/** Returns the operations on the record, its index entries, and all that is written with it, in order. */
+async function withRecord(key: Key, entry: Entry<PortalRecord> | null, changed: Changed): Promise<Composed> {
+  const { record, added, removed } = await indexed(changed.record);
+  const own = (operation: WriteOperation): OwnedOperation => [operation, undefined];
+  const before = [...changed.before, ...added.map(own)];
+  const put = own({ put: key, value: record, ifVersion: entry?.version ?? null });
+  const all = [...before, put, ...changed.after, ...removed.map(own)];
   return {
     record,
     operations: all.map(([operation]) => operation),
     owners: all.map(([, caller]) => caller),
-    recordAt: before.size,
+    recordAt: before.length,
   };
 }
 

@@ -35,8 +35,8 @@ export interface EncryptedOptions {
  * throws `StorageError`, which names the entry and the id of its encryption key; a newer format throws `FormatError`.
  * Neither is ever reported as "absent".
  *
- * **What stays readable** in the backend: the keys of entries (`member_id`s, names and times of events), the ids of the
- * encryption keys, the sizes of values, versions, and expiry times. Anyone who can write to the backend can delete an
+ * **What stays readable** in the backend: the keys of entries (`member_id`s, states and versions of portals, digests of their
+ * domains, names and times of events), the ids of the encryption keys, the sizes of values, versions, and expiry times. Anyone who can write to the backend can delete an
  * entry, and restore an older value of the same entry.
  *
  * **To rotate keys**, add the new key to `keys` in every instance. Then make it `current` in every instance. Then rewrite

@@ -1,18 +1,32 @@
 /** Lists keys, whatever their values are. */
+import { defined } from "../defined.ts";
 import { StorageError } from "../errors.ts";
-import type { Key, Storage } from "./storage.ts";
+import type { Key, ListOptions, Storage } from "./storage.ts";
 
-/** Keys under a prefix, in order, also of values that cannot be read, such as those whose encryption key is gone. */
-export async function* listKeys(storage: Storage, prefix: Key): AsyncGenerator<Key> {
-  let after: Key | undefined;
-  while (true) {
+/**
+ * Lists the keys under a prefix, in order, also of values that cannot be read, such as those whose encryption key is gone.
+ * Options are those of {@linkcode Storage.list}.
+ */
+export async function* listKeys(
+  storage: Storage,
+  prefix: readonly string[],
+  { after, limit }: Pick<ListOptions, "after" | "limit"> = {},
+): AsyncGenerator<Key> {
+  let last = after;
+  let left = limit;
+  while (left === undefined || left > 0) {
     try {
-      for await (const { key } of storage.list(prefix, after === undefined ? {} : { after })) yield key;
+      for await (const { key } of storage.list(prefix, defined({ after: last, limit: left }))) {
+        last = key;
+        if (left !== undefined) left--;
+        yield key;
+      }
       return;
     } catch (error) {
       if (!(error instanceof StorageError) || error.unreadableKey === undefined) throw error;
-      after = error.unreadableKey;
-      yield after;
+      last = error.unreadableKey;
+      if (left !== undefined) left--;
+      yield last;
     }
   }
 }

@@ -5,12 +5,11 @@ import { purgeRecord } from "../portal/purge.ts";
 import { deleteRuns } from "../portal/run_history.ts";
 import { UNDO_MS } from "../portal/removal.ts";
 import { logScheduled, rescheduled, withWork } from "../portal/schedule.ts";
-import { indexKeyOf, updateIndex } from "../portal/state_index.ts";
 import type { WaitingTally } from "./waiting_tally.ts";
 
 /**
- * Updates the index, schedules the portal at `nextAt`, counts what waits, and releases the lease. Releases nothing if
- * deliveries have arrived since `inboxSequence`. Resolves to whether it released the lease.
+ * Schedules the portal at `nextAt`, counts what waits, and releases the lease. Releases nothing if deliveries have arrived
+ * since `inboxSequence`. Resolves to whether it released the lease.
  */
 export async function releaseIfIdle(
   runtime: AppRuntime,
@@ -19,14 +18,10 @@ export async function releaseIfIdle(
   nextAt: number | undefined,
   tally: WaitingTally,
 ): Promise<boolean> {
-  const { storage, clock, random } = runtime;
-  const indexedAs = indexKeyOf(lease.record());
-  if (indexedAs !== lease.indexedAs) await updateIndex(storage, lease.record());
+  const { clock, random } = runtime;
   const unique = random();
   const isReleased = await lease.release((record) =>
-    record.inboxSequence === inboxSequence
-      ? rescheduled({ ...tally.apply(record), indexedAs }, nextAt, clock(), unique)
-      : undefined
+    record.inboxSequence === inboxSequence ? rescheduled(tally.apply(record), nextAt, clock(), unique) : undefined
   );
   if (isReleased) logScheduled(runtime, lease.record());
   return isReleased;

@@ -5,8 +5,10 @@ import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { entryTime, listDue, type ScheduleEntry } from "../portal/schedule.ts";
+import type { Totals } from "../portal/totals.ts";
 import { createDeploySweep } from "./deploy_sweep.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
+import { createRecount } from "./recount.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "./worker.ts";
 
@@ -67,9 +69,11 @@ export function createTicker(
   runtime: AppRuntime,
   worker: Worker,
   verifier: Pick<Verifier, "tick" | "settled">,
+  totals: Pick<Totals, "flush">,
 ): Ticker {
   const { time, log } = runtime;
   const sweep = createDeploySweep(runtime);
+  const recountPage = createRecount(runtime);
   let isStopped = false;
 
   // A list that cannot be read must not keep portals from their work.
@@ -77,6 +81,10 @@ export function createTicker(
     verifier.tick().catch((err) =>
       log.error("failed to look for events that wait for verification", { event: "verification.tick_failed", err })
     );
+
+  // Lists and counts that are wrong must not keep portals from their work either.
+  const recount = (): Promise<void> =>
+    recountPage().catch((err) => log.warn("recount failed", { event: "recount.failed", err }));
 
   function report(round: Round): TickReport {
     const { handled, failed, portals } = round.counts();
@@ -93,7 +101,10 @@ export function createTicker(
       const round = createRound(runtime, worker, { limit, concurrency, isOver: () => time.monotonic() >= endAt });
       const work = async (): Promise<void> => {
         await sweep(limit);
-        await Promise.all([verify().then(() => verifier.settled()), round.passDue().then(() => round.ended())]);
+        const verified = verify().then(() => verifier.settled());
+        await Promise.all([verified, round.passDue().then(() => round.ended()), recount()]);
+        // Some hosts stop a program between ticks.
+        await totals.flush();
       };
       await settlesWithin(time, work(), Math.min(budgetMs, MAX_TIMER_MS));
       return report(round);
@@ -101,12 +112,14 @@ export function createTicker(
     tickInBackground: async () => {
       // Not awaited: a silent OAuth host must not delay the portals that are due.
       void verify();
+      const recounting = recount();
       const round = createRound(runtime, worker, { limit: Infinity, concurrency: Infinity, isOver: () => isStopped });
       let isSwept: boolean;
       do {
         isSwept = await sweep(SWEEP_PAGE);
         await round.passDue();
       } while (!isSwept && !isStopped);
+      await recounting;
       void settlesWithin(time, round.ended(), BACKGROUND_REPORT_MS).then(() => report(round));
     },
     stop: () => {

@@ -16,6 +16,8 @@ export interface CountingStorage {
   /** Bytes of the JSON of all values that were passed to `put` and `write`. */
   readonly bytes: () => number;
   readonly reset: () => void;
+  /** Resolves when no operation is running, and none follows. */
+  readonly idle: () => Promise<void>;
 }
 
 /**
@@ -29,13 +31,16 @@ export function countingStorage(storage: Storage): CountingStorage {
   let chain = 0;
   let reads = 0;
   let bytes = 0;
+  let running = 0;
 
   async function run<T>(operation: () => Promise<T>): Promise<T> {
     const place = chain + 1;
+    running++;
     for (let turn = 0; turn < TURNS; turn++) await setImmediate();
     try {
       return await operation();
     } finally {
+      running--;
       chain = Math.max(chain, place);
     }
   }
@@ -72,6 +77,12 @@ export function countingStorage(storage: Storage): CountingStorage {
     bytes: () => bytes,
     reset: () => {
       chain = reads = bytes = 0;
+    },
+    idle: async () => {
+      for (let turn = 0; turn < TURNS; turn++) {
+        if (running > 0) turn = 0;
+        await setImmediate();
+      }
     },
   };
 }

@@ -1,10 +1,11 @@
 /** Operators' functions: what `app.admin` consists of. */
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import type { Portal } from "../../portal/portal.ts";
+import type { PortalCount, Totals } from "../../portal/totals.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import type { RollbackReport } from "../../upgrade/rollback.ts";
 import { retry, rollback, setTarget, skip, type TargetChange } from "./actions.ts";
-import { countPortals, listPortals, type PortalCount, type PortalFilter } from "./portals.ts";
+import { listPortals, type PortalFilter } from "./portals.ts";
 import { type FinishedRun, listFinishedRuns } from "./runs.ts";
 import { listUnverifiedEvents, type UnverifiedEvents, type UnverifiedFilter } from "./unverified.ts";
 
@@ -70,10 +71,26 @@ export interface Admin {
    */
   readonly setTarget: (memberId: string, version: string, change: TargetChange) => Promise<void>;
   /**
-   * Lists portals in the order of their `member_id`. `version` and `status` are those at the end of the last work on a
-   * portal.
+   * Lists portals in the order of their `member_id`. Members of the filter combine. A filter selects by what was stored at
+   * the end of the last work on a portal, so a portal that is being processed may show a newer state.
+   *
+   * The cost of a page depends on its length and on the portals that match the most selective member, not on the number of
+   * portals.
    *
    * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * for (const { memberId, failure } of await admin.portals({ status: "parked", failedAt: "3" })) {
+   *   console.log(memberId, failure?.message);
+   * }
+   * const [portal] = await admin.portals({ domain: "example.bitrix24.de" });
+   * console.log(portal?.version);
+   * await close();
+   * ```
    */
   readonly portals: (filter?: PortalFilter) => Promise<readonly Portal[]>;
   /**
@@ -83,8 +100,11 @@ export interface Admin {
    */
   readonly runs: (memberId: string) => Promise<readonly FinishedRun[]>;
   /**
-   * Counts portals by version and state, as they were at the end of the last work on each. Reads an index, which costs a
-   * fraction of reading all portals. A portal is counted from the end of the first work on it.
+   * Counts portals by version and state, as they were at the end of the last work on each. Reads kept totals, at most 256
+   * entries, whatever the number of portals.
+   *
+   * Other processes add their changes within about a second. A process that crashes before it does so leaves counts that
+   * are wrong by these changes; `app.tick()` recounts all portals, 256 a tick and at most once an hour, and repairs that.
    *
    * @throws {StorageError} if the storage fails
    */
@@ -102,6 +122,7 @@ export interface Admin {
 export function createAdmin(
   runtime: AppRuntime,
   upgrades: readonly Upgrade[],
+  totals: Pick<Totals, "counts">,
   wake: (memberId: string) => void,
 ): Admin {
   const parts = { runtime, upgrades, wake };
@@ -112,7 +133,7 @@ export function createAdmin(
     setTarget: (memberId, version, change) => setTarget(parts, memberId, version, change),
     portals: (filter) => listPortals(runtime.storage, filter),
     runs: (memberId) => listFinishedRuns(runtime.storage, memberId),
-    counts: () => countPortals(runtime.storage),
+    counts: () => totals.counts(),
     unverified: (filter) => listUnverifiedEvents(runtime.storage, filter),
   };
 }

@@ -76,7 +76,7 @@ describe("writeRecord()", () => {
       writeRecord(storage, MEMBER_ID, adding(1, around([{ put: ["a"], value: 1 }], [{ delete: ["b"] }]))),
       writeRecord(storage, MEMBER_ID, adding(1, around([{ put: ["b"], value: 1 }], [{ delete: ["a"] }]))),
     ]);
-    assert.deepEqual(writes, [["put portal"], ["put b", "put portal", "delete a"]]);
+    assert.deepEqual(writes, [["put index", "put portal"], ["put b", "put portal", "delete a"]]);
     assert.deepEqual([await storage.get(["a"]), (await storage.get(["b"]))?.value], [null, 1]);
   });
 

@@ -53,7 +53,7 @@ const RECORD: Required<PortalRecord> = {
   runs: ["1"],
   fencingToken: 1,
   lease: { owner: "1", until: 1 },
-  indexedAs: "upgrading 2.0.0",
+  indexedAs: { state: "upgrading", version: "2.0.0" },
   due: "1",
   purgeAt: 1,
 };

@@ -180,7 +180,8 @@ describe("rest() in the life of a portal", () => {
     const storage: Storage = {
       ...shared,
       get: (key, options) => {
-        reads++;
+        // Totals are added a second after the work on a portal.
+        if (key[0] !== "total") reads++;
         return shared.get(key, options);
       },
     };

@@ -1,0 +1,210 @@
+/**
+ * The rolling recount: repairs index entries and totals after crashes. Each tick looks at one page: first at the index
+ * entries, which records may no longer name, then at the records, whose entries may be missing, and counts them.
+ */
+import { defined } from "../defined.ts";
+import { FormatError } from "../errors.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
+import { INDEX, portalKey, PORTALS, RECOUNT } from "../portal/keys.ts";
+import { indexKeysOf, isIndexedAs } from "../portal/portal_index.ts";
+import { type PortalRecord, readRecord } from "../portal/record.ts";
+import { writeRecord } from "../portal/record_store.ts";
+import { type Counts, FLUSH_MS, readTotals, replaceTotal, shardOf, totalName } from "../portal/totals.ts";
+import { encodeKey } from "../storage/key.ts";
+import type { Entry, Key, Storage } from "../storage/storage.ts";
+
+/** Number of portals in a page. */
+const PORTALS_A_PAGE = 256;
+/** Number of index entries in a page. A portal has three to five. */
+const ENTRIES_A_PAGE = 1024;
+/** Number of portals that are looked at concurrently. */
+const CONCURRENCY = 32;
+/** Minimum time (ms) between two rounds. */
+export const REST_MS = 60 * 60 * 1000;
+/** Time (ms) after which every process has added the changes that it had gathered. */
+const SETTLED_MS = 3 * FLUSH_MS;
+
+/** The stored progress of a round. */
+interface Progress {
+  readonly format: typeof RECOUNT_FORMAT;
+  /** When this was written, in milliseconds since 1970. */
+  readonly at: number;
+  /** The last key of the round so far; absent before the first page and after the last. */
+  readonly after?: Key;
+  /** The portals of the last shard so far. */
+  readonly counting?: Counted;
+  /**
+   * Counts that differ from the total. They replace it at the next tick if it has not changed: a change of a portal may
+   * have been counted whose process had not added it to the total yet.
+   */
+  readonly differing?: readonly Counted[];
+  readonly isDone?: true;
+}
+
+/** The counted portals of a shard, and the version that its total had before; `null`: there was none. */
+interface Counted {
+  readonly shard: string;
+  readonly counts: Counts;
+  readonly version: string | null;
+}
+
+/** Raised if older code would misread the progress. */
+const RECOUNT_FORMAT = 1;
+
+/** The result of a page. */
+type Page = Pick<Progress, "after" | "counting" | "differing" | "isDone">;
+
+/** Returns a function that recounts the next page. It does nothing for an hour after a round. */
+export function createRecount(runtime: AppRuntime): () => Promise<void> {
+  const { storage, clock, log } = runtime;
+  let doneAt = -Infinity;
+  return async () => {
+    if (isWithin(doneAt, clock(), REST_MS)) return;
+    const entry = await storage.get<Progress>(RECOUNT);
+    const progress = readProgress(entry);
+    const { differing = [], at } = progress;
+    if (differing.length > 0) {
+      if (isWithin(at, clock(), SETTLED_MS)) return;
+      for (const { shard, counts, version } of differing) {
+        if (!await replaceTotal(storage, shard, counts, version)) continue;
+        log.info("total repaired", { event: "recount.total_repaired", shard });
+      }
+    } else if (progress.isDone && isWithin(at, clock(), REST_MS)) {
+      doneAt = at;
+      return;
+    }
+    const isRepaired = progress.isDone && differing.length > 0;
+    const next = isRepaired ? { isDone: true as const } : await nextPage(runtime, progress);
+    // If another process has written since, it has looked at the same page.
+    const value: Progress = { format: RECOUNT_FORMAT, at: clock(), ...next };
+    await storage.put(RECOUNT, value, { ifVersion: entry?.version ?? null });
+  };
+}
+
+/** Clocks differ between processes: a time in the future is not waited for. */
+function isWithin(since: number, now: number, ms: number): boolean {
+  return since <= now && now - since < ms;
+}
+
+function readProgress(entry: Entry<Progress> | null): Progress {
+  if (entry === null) return { format: RECOUNT_FORMAT, at: 0 };
+  const { format } = entry.value;
+  if (format !== RECOUNT_FORMAT) throw new FormatError("the recount", format, RECOUNT_FORMAT);
+  return entry.value;
+}
+
+async function nextPage(runtime: AppRuntime, { after, counting }: Progress): Promise<Page> {
+  if (after !== undefined && after[0] !== INDEX[0]) return await checkPortals(runtime, after, counting);
+  // The records come after the last entry.
+  return { after: await checkEntries(runtime, after) ?? PORTALS };
+}
+
+/** Deletes the entries of a page that records do not name. Resolves to the last key; `undefined` at the end. */
+async function checkEntries(runtime: AppRuntime, after: Key | undefined): Promise<Key | undefined> {
+  const { storage } = runtime;
+  const byPortal = new Map<string, Entry<unknown>[]>();
+  let last: Key | undefined;
+  let count = 0;
+  for await (const entry of storage.list(INDEX, { limit: ENTRIES_A_PAGE, ...defined({ after }) })) {
+    const memberId = entry.key.at(-1)!;
+    byPortal.set(memberId, [...byPortal.get(memberId) ?? [], entry]);
+    last = entry.key;
+    count++;
+  }
+  await forEach([...byPortal], ([memberId, entries]) => deleteUnnamed(runtime, memberId, entries));
+  return count < ENTRIES_A_PAGE ? undefined : last;
+}
+
+async function deleteUnnamed(
+  { storage, log }: AppRuntime,
+  memberId: string,
+  entries: readonly Entry<unknown>[],
+): Promise<void> {
+  const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+  const named = await encodedKeysOf(record);
+  const unnamed = entries.filter(({ key }) => !named.has(encodeKey(key)));
+  if (unnamed.length === 0) return;
+  // A write that has put its new entries and not yet its record is refused from now on, and puts its entries again. That of
+  // a new portal cannot be refused: if its entries are deleted, the second half of the round puts them.
+  const written = await writeRecord(
+    storage,
+    memberId,
+    (current) =>
+      current !== undefined && isIndexedAs(current.indexedAs, record?.indexedAs)
+        ? { record: { ...current } }
+        : undefined,
+  );
+  if (!isIndexedAs(written?.value.indexedAs, record?.indexedAs)) return;
+  for (const { key, version } of unnamed) await storage.delete(key, { ifVersion: version });
+  log.info("index repaired", { event: "recount.index_repaired", memberId });
+}
+
+async function encodedKeysOf(record: PortalRecord | undefined): Promise<ReadonlySet<string>> {
+  return new Set((record === undefined ? [] : await indexKeysOf(record)).map(encodeKey));
+}
+
+/** Puts the missing entries of a page of portals, and counts the portals by shard. */
+async function checkPortals(runtime: AppRuntime, after: Key, started: Counted | undefined): Promise<Page> {
+  const { storage } = runtime;
+  // Before the records: a total that changes from now on is left for the next round.
+  const totals = await readTotals(storage);
+  const records: PortalRecord[] = [];
+  for await (const entry of storage.list<PortalRecord>(PORTALS, { limit: PORTALS_A_PAGE, after })) {
+    records.push(readRecord(entry)!);
+  }
+  await forEach(records, (record) => putMissing(runtime, record));
+
+  const differing: Counted[] = [];
+  let counting = started;
+  const finish = (): void => {
+    if (counting === undefined) return;
+    if (!isSame(totals.get(counting.shard)?.counts ?? {}, counting.counts)) differing.push(counting);
+  };
+  for (const { memberId, indexedAs } of records) {
+    const shard = shardOf(memberId);
+    if (counting?.shard !== shard) {
+      finish();
+      counting = { shard, counts: {}, version: totals.get(shard)?.version ?? null };
+    }
+    if (indexedAs === undefined) continue;
+    const name = totalName(indexedAs);
+    counting = { ...counting, counts: { ...counting.counts, [name]: (counting.counts[name] ?? 0) + 1 } };
+  }
+  const isDone = records.length < PORTALS_A_PAGE;
+  if (isDone) finish();
+  const found = differing.length > 0 ? { differing } : {};
+  return isDone
+    ? { isDone, ...found }
+    : { after: portalKey(records.at(-1)!.memberId), ...found, ...defined({ counting }) };
+}
+
+async function putMissing({ storage, log }: AppRuntime, record: PortalRecord): Promise<void> {
+  const { memberId, indexedAs } = record;
+  const missing = await missingOf(storage, record);
+  if (missing.length === 0 && indexedAs !== undefined) return;
+  await writeRecord(
+    storage,
+    memberId,
+    (current) =>
+      current !== undefined && isIndexedAs(current.indexedAs, indexedAs)
+        ? { record: { ...current }, before: missing.map((put) => ({ put, value: {} })) }
+        : undefined,
+  );
+  log.info("index repaired", { event: "recount.index_repaired", memberId });
+}
+
+async function missingOf(storage: Storage, record: PortalRecord): Promise<Key[]> {
+  const keys = await indexKeysOf(record);
+  const entries = await Promise.all(keys.map((key) => storage.get(key)));
+  return keys.filter((_, i) => entries[i] === null);
+}
+
+function isSame(a: Counts, b: Counts): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+}
+
+/** Calls `work` for all items, some at a time. */
+async function forEach<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  for (let i = 0; i < items.length; i += CONCURRENCY) await Promise.all(items.slice(i, i + CONCURRENCY).map(work));
+}

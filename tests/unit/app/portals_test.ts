@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { memoryStorage, type PortalFilter, type Storage } from "@b24/onappupdate";
+import { copyStorage, encrypted, type Entry } from "@b24/onappupdate/storage";
+import { listPortals } from "../../../src/app/admin/portals.ts";
+import { indexKey, portalKey } from "../../../src/portal/keys.ts";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { writeRecord } from "../../../src/portal/record_store.ts";
+import { createTotals, noteIndexed } from "../../../src/portal/totals.ts";
+import { digest } from "../../../src/secret.ts";
+import { quietLogger, rig } from "../../support/app.ts";
+import { old } from "../../support/keys.ts";
+import { describe, it } from "../../support/test.ts";
+import { virtualTime } from "../../support/time.ts";
+
+function record(memberId: string, more: Partial<PortalRecord> = {}): PortalRecord {
+  return {
+    ...{ format: PORTAL_FORMAT, memberId, domain: `${memberId[0]}.bitrix24.de`, status: "installed", generation: 1 },
+    ...{ applied: [], installedTs: 1, latestTs: 1, version: "2.0.0", target: "2.0.0", ...more },
+  };
+}
+
+const failed = (upgradeId: string) => ({ upgradeId, to: "3.0.0", message: "no", attempts: 1, at: 1 });
+const blocked = (on: "scope" | "payment") => ({ on, message: "no", since: 1, nextTryAt: 2 });
+
+const PORTALS: readonly PortalRecord[] = [
+  record("a"),
+  record("b", { version: "3.0.0", target: "3.0.0" }),
+  record("c", { target: "3.0.0", failure: failed("3") }),
+  record("d", { target: "3.0.0", failure: failed("2.5.0") }),
+  record("e", { target: "3.0.0", blocked: blocked("scope") }),
+  record("f", { version: "1.0.0", target: "3.0.0", blocked: blocked("payment"), failure: failed("3") }),
+  record("g", { domain: "a.bitrix24.de", status: "uninstalled" }),
+];
+
+async function filled(): Promise<Storage> {
+  const storage = memoryStorage();
+  for (const record of PORTALS) await writeRecord(storage, record.memberId, () => ({ record }));
+  return storage;
+}
+
+async function found(storage: Storage, filter: PortalFilter): Promise<string> {
+  return (await listPortals(storage, filter)).map(({ memberId }) => memberId).join("");
+}
+
+const FILTERS: readonly (readonly [PortalFilter, string])[] = [
+  [{}, "abcdefg"],
+  [{ status: "current" }, "ab"],
+  [{ status: "parked" }, "cd"],
+  [{ version: "2.0.0" }, "acdeg"],
+  [{ version: "2.0.0", status: "parked" }, "cd"],
+  [{ version: "2.0.0", status: "current" }, "a"],
+  [{ domain: "A.bitrix24.de" }, "ag"],
+  [{ domain: "a.bitrix24.de", status: "uninstalled" }, "g"],
+  [{ domain: "other" }, ""],
+  [{ blockedOn: "scope" }, "e"],
+  [{ blockedOn: "scope", version: "1.0.0" }, ""],
+  [{ failedAt: "3" }, "cf"],
+  [{ failedAt: "3", status: "parked" }, "c"],
+  [{ failedAt: "3", blockedOn: "payment" }, "f"],
+  [{ after: "c" }, "defg"],
+  [{ version: "2.0.0", after: "c", limit: 2 }, "de"],
+  [{ version: "2.0.0", limit: 0 }, ""],
+];
+
+describe("admin.portals()", () => {
+  for (const [filter, ids] of FILTERS) {
+    it(`finds ${ids || "none"} by ${JSON.stringify(filter)}`, async () => {
+      assert.equal(await found(await filled(), filter), ids);
+    });
+  }
+
+  it("skips entries that no record names, and fills the page nevertheless", async () => {
+    const storage = await filled();
+    for (const id of ["a", "b", "missing"]) await storage.put(indexKey("state", "parked", id), {});
+    assert.equal(await found(storage, { status: "parked", limit: 2 }), "cd");
+  });
+
+  it("finds the same in a copy, also an encrypted one", async () => {
+    const target = memoryStorage();
+    const copy = encrypted(target, old);
+    await copyStorage(await filled(), copy);
+    for (const [filter, ids] of FILTERS) assert.equal(await found(copy, filter), ids);
+  });
+
+  it("returns each portal once, page by page", async () => {
+    const storage = memoryStorage();
+    const ids = Array.from({ length: 250 }, (_, i) => String(i).padStart(4, "0"));
+    for (const id of ids) await writeRecord(storage, id, () => ({ record: record(id) }));
+    const seen: string[] = [];
+    while (seen.length < 250) {
+      const page = await listPortals(storage, { status: "current", limit: 40, after: seen.at(-1) ?? "" });
+      seen.push(...page.map(({ memberId }) => memberId));
+    }
+    assert.deepEqual(seen, ids);
+    assert.equal((await listPortals(storage, { status: "current", limit: Infinity })).length, 250);
+  });
+});
+
+describe("admin.counts()", () => {
+  it("shows other processes what a process has changed, after its tick and after it is closed", async () => {
+    const storage = memoryStorage();
+    const [one, other] = [rig({ storage: { ...storage } }), rig({ storage })];
+    await one.send(one.portal.install(2));
+    await one.app.tick();
+    assert.deepEqual(await other.app.admin.counts(), [{ status: "current", version: "2.0.0", count: 1 }]);
+    await one.send(one.portal.uninstall());
+    await one.app.close();
+    assert.deepEqual(await other.app.admin.counts(), [{ status: "uninstalled", version: "2.0.0", count: 1 }]);
+    await other.app.close();
+  });
+});
+
+/** Returns a storage with `count` portals, 5 % of them parked, and one with a domain. Its `reads` are entries that were read. */
+async function portals(count: number): Promise<{ storage: Storage; reads: () => number }> {
+  const inner = memoryStorage();
+  let reads = 0;
+  const storage: Storage = {
+    ...inner,
+    get: (...args) => (reads++, inner.get(...args)),
+    list: async function* <T>(...args: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
+      reads++;
+      for await (const entry of inner.list<T>(...args)) {
+        reads++;
+        yield entry;
+      }
+    },
+  };
+  for (let i = 0; i < count; i++) {
+    const memberId = (Math.imul(i, 0x9e3779b1) >>> 0).toString(16).padStart(8, "0");
+    const indexedAs = { state: i % 20 === 0 ? "parked" : "current", version: "2.0.0" } as const;
+    await inner.put(indexKey("state", indexedAs.state, memberId), {});
+    // A list that read others would take them for stale entries.
+    if (i === 7 || indexedAs.state === "parked") {
+      await inner.put(portalKey(memberId), record(memberId, { indexedAs }));
+    }
+    if (i === 7) await inner.put(indexKey("domain", await digest("0.bitrix24.de"), memberId), {});
+    noteIndexed(storage, memberId, undefined, indexedAs);
+  }
+  return { storage, reads: () => reads };
+}
+
+describe("the cost of lists and counts", () => {
+  it("is about the same for 100,000 portals as for 1,000", async () => {
+    const costs: number[][] = [];
+    for (const count of [1000, 100_000]) {
+      const { storage, reads } = await portals(count);
+      const totals = createTotals({ storage, time: virtualTime(), log: quietLogger });
+      await totals.flush();
+      const costOf = async (read: () => Promise<unknown>): Promise<number> => {
+        const before = reads();
+        await read();
+        return reads() - before;
+      };
+      costs.push([
+        await costOf(() => listPortals(storage, { status: "parked", limit: 50 })),
+        await costOf(() => listPortals(storage, { domain: "0.bitrix24.de" })),
+        await costOf(() => totals.counts()),
+      ]);
+      assert.equal((await totals.counts()).reduce((sum, { count }) => sum + count, 0), count);
+    }
+    for (const [i, cost] of costs[1]!.entries()) assert(cost <= 1.5 * costs[0]![i]!, JSON.stringify(costs));
+  });
+});

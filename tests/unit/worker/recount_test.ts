@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import { type App, memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
+import { INDEX, indexKey, portalKey, PORTALS, RECOUNT } from "../../../src/portal/keys.ts";
+import { indexKeysOf, portalState } from "../../../src/portal/portal_index.ts";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { writeRecord } from "../../../src/portal/record_store.ts";
+import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
+import { withoutWrite } from "../../support/without_write.ts";
+
+function record(memberId: string, more: Partial<PortalRecord> = {}): PortalRecord {
+  return {
+    ...{ format: PORTAL_FORMAT, memberId, domain: "x.bitrix24.de", status: "installed", generation: 1 },
+    ...{ applied: [], installedTs: 1, latestTs: 1, version: "2.0.0", target: "2.0.0", ...more },
+  };
+}
+
+/** Writes a portal as another process does that crashes before it has added to the totals. */
+const put = (storage: Storage, record: PortalRecord): Promise<unknown> =>
+  writeRecord({ ...storage }, record.memberId, (current) => ({ record: { ...current, ...record } }));
+
+const recordsOf = async (storage: Storage): Promise<PortalRecord[]> =>
+  (await Array.fromAsync(storage.list<PortalRecord>(PORTALS))).map(({ value }) => value);
+
+const keysOf = async (storage: Storage): Promise<string[]> =>
+  (await Array.fromAsync(storage.list(INDEX))).map(({ key }) => JSON.stringify(key));
+
+/** Ticks through a round: a page of entries, a page of portals, the repair of totals. */
+async function round({ app, later }: { app: App; later: () => void }, ticks = 3): Promise<void> {
+  for (let tick = 0; tick < ticks; tick++) {
+    later();
+    await app.tick();
+  }
+}
+
+/** Asserts that the index has the entries of the records and no others, and that lists and counts agree with the records. */
+async function assertExact(storage: Storage, { admin }: App): Promise<void> {
+  const records = await recordsOf(storage);
+  const named = (await Promise.all(records.map(indexKeysOf))).flat().map((key) => JSON.stringify(key));
+  assert.deepEqual((await keysOf(storage)).toSorted(), named.toSorted());
+  const counts = new Map<string, number>();
+  for (const record of records) {
+    assert.equal(record.indexedAs?.state, portalState(record));
+    const name = `${portalState(record)} ${record.version ?? ""}`;
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  assert.deepEqual(
+    (await admin.counts()).map(({ status, version = "", count }) => [`${status} ${version}`, count]),
+    [...counts].sort(),
+  );
+  for (const status of ["current", "upgrading", "blocked", "parked", "uninstalled"] as const) {
+    const ids = records.filter((record) => portalState(record) === status).map(({ memberId }) => memberId);
+    assert.deepEqual((await admin.portals({ status })).map(({ memberId }) => memberId), ids, status);
+  }
+}
+
+describe("the recount", () => {
+  it("makes lists and counts exact after a crash between any two operations, on a storage without write", async () => {
+    let isWhole = false;
+    for (let crashAt = 0; !isWhole; crashAt++) {
+      const storage = memoryStorage();
+      let left = crashAt;
+      const crash = (): void => {
+        if (left-- <= 0) throw new Error("crash");
+      };
+      const crashing: Storage = {
+        ...withoutWrite(storage),
+        put: (...args) => (crash(), storage.put(...args)),
+        delete: (...args) => (crash(), storage.delete(...args)),
+      };
+      const first = rig({ storage: crashing });
+      first.app.upgrade("3", () => Promise.reject(new NonRetriableError("no")));
+      const { portal } = first;
+      for (const body of [portal.install(2), portal.update(3), portal.uninstall()]) await first.send(body);
+      await first.app.tick().catch(() => {});
+      isWhole = left > 0;
+      assert(crashAt < 200);
+
+      const second = rig({ storage, fetch: first.bitrix24.fetch });
+      second.app.upgrade("3", () => Promise.reject(new NonRetriableError("no")));
+      await round(second, 6);
+      await assertExact(storage, second.app);
+      await Promise.all([first.app.close(), second.app.close()]);
+    }
+  });
+
+  it("counts many portals, 256 a tick, across shards and pages", async () => {
+    const storage = memoryStorage();
+    const ids = Array.from({ length: 600 }, (_, i) => `${["00", "a0", "a1"][i % 3]}${String(i).padStart(30, "0")}`)
+      .sort();
+    const crashed = { ...storage };
+    for (const id of ids) await writeRecord(crashed, id, () => ({ record: record(id) }));
+    const made = rig({ storage });
+    // 1,800 entries are two pages, 600 portals three, and the last totals are repaired at the tick after.
+    await round(made, 2 + 3);
+    assert((await made.app.admin.counts()).every(({ count }) => count < 600));
+    await round(made, 1);
+    assert.deepEqual(await made.app.admin.counts(), [{ status: "current", version: "2.0.0", count: 600 }]);
+    await made.app.close();
+  });
+
+  it("puts missing entries, and deletes those of no portal and those that a record does not name", async () => {
+    const storage = memoryStorage();
+    await put(storage, record(MEMBER_ID));
+    await storage.delete(indexKey("state", "current", MEMBER_ID));
+    await storage.put(indexKey("state", "parked", MEMBER_ID), {});
+    await storage.put(indexKey("version", "1.0.0", OTHER_MEMBER_ID), {});
+    const made = rig({ storage });
+    assert.deepEqual(await made.app.admin.portals({ status: "parked" }), []);
+    assert.deepEqual(await made.app.admin.portals({ version: "1.0.0" }), []);
+    await round(made);
+    await assertExact(storage, made.app);
+    await made.app.close();
+  });
+
+  it("leaves the entries of a write that has not put its record yet", async () => {
+    const storage = memoryStorage();
+    await put(storage, record(MEMBER_ID));
+    const [reached, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const paused: Storage = {
+      ...withoutWrite(storage),
+      put: async (key, ...args) => {
+        if (key[0] === "portal") {
+          reached.resolve();
+          await goOn.promise;
+        }
+        return await storage.put(key, ...args);
+      },
+    };
+    const writing = put(paused, record(MEMBER_ID, { target: "3.0.0" }));
+    await reached.promise;
+    const made = rig({
+      storage: {
+        ...storage,
+        // The writer goes on at the worst moment.
+        delete: async (...args) => {
+          goOn.resolve();
+          await writing;
+          return await storage.delete(...args);
+        },
+      },
+    });
+    await round(made, 1);
+    assert.deepEqual(await made.app.admin.portals({ status: "current" }), []);
+    assert.equal((await made.app.admin.portals({ status: "upgrading" })).length, 1);
+    await made.app.close();
+  });
+
+  it("leaves a total that another process has changed since", async () => {
+    const storage = memoryStorage();
+    const other = rig({ storage: { ...storage } });
+    assert.equal(await other.send(other.portal.install(2)), 200);
+    const made = rig({ storage });
+    await round(made, 2);
+    assert.equal((await storage.get<{ differing: unknown[] }>(RECOUNT))?.value.differing.length, 1);
+    assert.equal(await other.send(other.portal.uninstall()), 200);
+    await other.app.close();
+    await round(made, 1);
+    assert.deepEqual(await made.app.admin.counts(), [{ status: "uninstalled", version: "2.0.0", count: 1 }]);
+    await made.app.close();
+  });
+
+  it("waits until every process has added its changes, and rests for an hour after a round", async () => {
+    const inner = memoryStorage();
+    let pages = 0;
+    const list: Storage["list"] = (prefix, options) => {
+      if (prefix[0] === "portal") pages++;
+      return inner.list(prefix, options);
+    };
+    await put(inner, record(MEMBER_ID));
+    let now = Date.now();
+    const { app } = rig({ storage: { ...inner, list }, clock: () => now });
+    const tickAfter = async (ms: number): Promise<number> => {
+      now += ms;
+      await app.tick();
+      return (await app.admin.counts()).length;
+    };
+    assert.equal(await tickAfter(0), 0);
+    assert.equal(await tickAfter(0), 0);
+    assert.equal(await tickAfter(2999), 0);
+    assert.equal(await tickAfter(1), 1);
+    for (let tick = 0; tick < 5; tick++) await tickAfter(10 * 60_000);
+    assert.equal(pages, 1);
+    await tickAfter(10 * 60_000);
+    await tickAfter(0);
+    assert.equal(pages, 2);
+    await app.close();
+  });
+
+  it("that fails does not keep portals from their work", async () => {
+    const inner = memoryStorage();
+    const made = rig({ storage: inner });
+    made.app.upgrade("3", () => {});
+    await made.send(made.portal.install(2));
+    await inner.put(RECOUNT, { format: 2 });
+    await inner.put(portalKey(OTHER_MEMBER_ID), { format: 2 });
+    const { lines } = made;
+    await round(made, 2);
+    assert.equal(lines.filter((line) => line.includes("recount.failed")).length, 2);
+    assert.deepEqual((await inner.get(RECOUNT))?.value, { format: 2 });
+    await made.app.close();
+  });
+});
