@@ -265,7 +265,7 @@ function createArrival(
     [stored, dropped, isIdle] = [undefined, [], false];
     const known = tryApplyEvent(current, event, facts);
     const applied = known ?? applyOrDefer(current, event, facts);
-    const isBusy = current !== undefined && isLeased(current, now);
+    const isBusy = current !== undefined && isLeased(runtime.storage, current, now);
     if (isHandled(current, id) || (inRecord(current, id) !== undefined && (isLifeCycle(id) || !isBusy))) {
       return withWork(applied, now + leaseMs, unique);
     }
@@ -283,7 +283,7 @@ function createArrival(
     const oldest = surplusInRecord(applied, name);
     dropped = oldest === undefined ? surplus.dropped : [...surplus.dropped, oldest];
     const roomy = surplus.apply(oldest === undefined ? applied : withoutItem(applied, oldest));
-    const taken = hasRoom(memberId) ? takeLease(roomy, owner, now, leaseMs) : undefined;
+    const taken = hasRoom(memberId) ? takeLease(runtime, roomy, owner) : undefined;
     // If this process crashes before the work is done, another one resumes it when a lease would have expired.
     return inOrder(taken ?? roomy, [
       (record) => withDelivery(record, name, delivery),

@@ -83,32 +83,61 @@ export interface PortalLease {
    * @throws {LeaseLostError} if another process acquired the lease
    */
   readonly release: (change: (record: PortalRecord) => RecordChange | undefined) => Promise<boolean>;
-  /** Stops renewing, so that a lease that was not released expires. */
+  /**
+   * Ends the work under the lease. If it was not released, this process can acquire it again at once, and others once it
+   * expires.
+   */
   readonly stop: () => void;
 }
 
-/** Takes the lease of a portal for `owner`, a unique string; `undefined` if another process holds it at `now`. */
-export function takeLease(record: PortalRecord, owner: string, now: number, leaseMs: number): PortalRecord | undefined {
-  if (isLeased(record, now)) return undefined;
+/** Takes the lease of a portal for `owner`, a unique string; `undefined` if somebody holds it. */
+export function takeLease(
+  { storage, clock, leaseMs }: Pick<LeaseOptions, "storage" | "clock" | "leaseMs">,
+  record: PortalRecord,
+  owner: string,
+): PortalRecord | undefined {
+  const now = clock();
+  if (isLeased(storage, record, now)) return undefined;
   const fencingToken = (record.fencingToken ?? 0) + 1;
   return { ...record, lease: { owner, until: now + leaseMs }, fencingToken };
 }
 
-/** Returns whether a process holds the lease of the portal at `now`, in milliseconds since 1970. */
-export function isLeased({ lease }: PortalRecord, now: number): boolean {
-  return lease !== undefined && lease.until > now;
+/** Returns whether somebody holds the lease of the portal at `now`, in milliseconds since 1970. */
+export function isLeased(storage: Storage, { lease }: PortalRecord, now: number): boolean {
+  return lease !== undefined && lease.until > now && !abandonedOn(storage).has(lease.owner);
+}
+
+/**
+ * Owners of leases that ended in this process without a release, because the storage failed. Nobody works under them any
+ * more, so this process need not wait until they expire.
+ */
+const abandonedByStorage = new WeakMap<Storage, Set<string>>();
+
+/** Maximum number of abandoned leases that are remembered. The others expire. */
+const MAX_ABANDONED = 10_000;
+
+function abandonedOn(storage: Storage): Set<string> {
+  const abandoned = abandonedByStorage.get(storage) ?? new Set<string>();
+  abandonedByStorage.set(storage, abandoned);
+  return abandoned;
+}
+
+function abandon(storage: Storage, owner: string): void {
+  const abandoned = abandonedOn(storage);
+  abandoned.add(owner);
+  if (abandoned.size > MAX_ABANDONED) abandoned.delete(abandoned.values().next().value!);
 }
 
 /**
  * Acquires the lease of a portal; resolves to `undefined` if there is no such portal, or another process holds the lease.
  */
 export async function acquireLease(options: LeaseOptions, memberId: string): Promise<PortalLease | undefined> {
-  const { storage, clock, time, random, leaseMs } = options;
+  const { storage, time, random } = options;
   const owner = random();
   let takenAt = 0;
   const acquired = await writeRecord(storage, memberId, (record) => {
     takenAt = time.monotonic();
-    const taken = record && takeLease(record, owner, clock(), leaseMs);
+    const taken = record && takeLease(options, record, owner);
     return taken && { record: taken };
   });
   if (acquired?.value.lease?.owner !== owner) return undefined;
@@ -214,7 +243,8 @@ export function holdLease(
     }
   }
 
-  const stop = repeat(time, leaseMs / 3, () => void renew());
+  const stopRenewing = repeat(time, leaseMs / 3, () => void renew());
+  let isReleased = false;
   return {
     record: () => view,
     fencingToken: fencingToken!,
@@ -247,11 +277,15 @@ export function holdLease(
         return { ...changed, record: rest };
       });
       if (after.lease?.owner === owner) return false;
-      stop();
+      isReleased = true;
+      stopRenewing();
       log.debug("lease released", { event: "lease.released", memberId, fencingToken });
       return true;
     },
-    stop,
+    stop: () => {
+      stopRenewing();
+      if (!isReleased && !lost.signal.aborted) abandon(storage, owner);
+    },
   };
 }
 

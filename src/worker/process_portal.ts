@@ -152,6 +152,7 @@ async function processUntilIdle(
       ]);
       isReleased = await releaseIfIdle(runtime, lease, inboxSequence, nextAt, tally);
     }
+    if (!isReleased) await lease.flush();
     // After the release: some hosts stop a program that has sent its answer.
     for (const [deliveryId, { result }] of outcomes) {
       // A delivery that waited for Bitrix24's answer has its turn in the next pass.

@@ -5,7 +5,8 @@ import process from "node:process";
 import { rig } from "../../support/app.ts";
 
 const [, , path] = process.argv;
-const { app, lines } = rig({ storage: path === undefined ? memoryStorage() : fileStorage({ path }) });
+const storage = path === undefined ? memoryStorage() : fileStorage({ path });
+const { app, lines } = rig({ storage, clientSecret: "client-secret-0123456789abcdef" });
 await app.start();
 await app.close();
 process.stdout.write(`${lines.join("\n")}\nstarted`);

@@ -145,6 +145,18 @@ describe("acquireLease()", () => {
     lease.stop();
   });
 
+  it("returns a lease at once to the process whose work under it ended without a release, and to no other", async () => {
+    const storage = await stored();
+    const time = { now: 1_000_000 };
+    const first = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
+    first.stop();
+    assert.equal(await acquireLease(processOn({ ...storage }, time), MEMBER_ID), undefined);
+    const second = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
+    assert(second.fencingToken > first.fencingToken);
+    await assert.rejects(first.update((record) => record), LeaseLostError);
+    second.stop();
+  });
+
   it("renews the lease periodically, and loses it after leaseMs of storage errors", async () => {
     const storage = await stored();
     const time = virtualTime();

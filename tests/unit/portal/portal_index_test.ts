@@ -80,7 +80,7 @@ describe("the index", () => {
 
   it("keeps its entries while the portal is leased, but for a new portal, and changes them with the release", async () => {
     const storage = memoryStorage();
-    await put(storage, () => takeLease(record(ID), "me", 0, 1)!);
+    await put(storage, () => takeLease({ storage, clock: () => 0, leaseMs: 1 }, record(ID), "me")!);
     assert.equal((await entriesOf(storage)).includes("state/current"), true);
     const options = {
       ...{ storage, clock: () => 10, time: virtualTime(), random: () => "owner", leaseMs: 30, log: quietLogger },
