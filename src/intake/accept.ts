@@ -16,12 +16,20 @@ import { claimState } from "../portal/event_claims.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
 import { type Delivery, deliveryId, isLifeCycle } from "../portal/delivery.ts";
-import { type AcceptedDelivery, inRecord, isHandled, withDelivery, withHandled, withoutItem } from "../portal/inbox.ts";
+import {
+  type AcceptedDelivery,
+  fitsRecord,
+  inRecord,
+  isHandled,
+  withDelivery,
+  withHandled,
+  withoutItem,
+} from "../portal/inbox.ts";
 import { portalKey } from "../portal/keys.ts";
 import { holdLease, isLeased, takeLease, type Taking } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
-import { logScheduled, withWork } from "../portal/schedule.ts";
+import { logScheduled, withLookout, withWork } from "../portal/schedule.ts";
 import { assertRoom, deleteSurplus, kindOf, surplusInRecord } from "../portal/waiting.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
@@ -285,10 +293,12 @@ function createArrival(
     const roomy = surplus.apply(oldest === undefined ? applied : withoutItem(applied, oldest));
     const taken = hasRoom(memberId) ? takeLease(runtime, roomy, owner) : undefined;
     // If this process crashes before the work is done, another one resumes it when a lease would have expired.
-    return inOrder(taken ?? roomy, [
+    const at = now + leaseMs;
+    const next = inOrder(taken ?? roomy, [
+      (record) => withWork(record, at, unique),
       (record) => withDelivery(record, name, delivery),
-      (record) => withWork(record, now + leaseMs, unique),
-    ]);
+    ])!;
+    return fitsRecord(roomy, delivery) ? next : withLookout(next, at, unique);
   };
   return { change, result: () => ({ id: stored, taking: { owner, takenAt }, dropped, isIdle }) };
 }

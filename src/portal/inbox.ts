@@ -51,7 +51,7 @@ export function inRecord(record: PortalRecord | undefined, id: string): InboxIte
 /** Returns the change that adds a delivery: to the record if it fits, under a key of its own if it does not. */
 export function withDelivery(record: PortalRecord, id: string, delivery: Delivery): RecordChange {
   const { memberId, inbox = [] } = record;
-  if (fitsRecord(inbox, delivery)) return { record: { ...record, inbox: [...inbox, { id, ...delivery }] } };
+  if (fitsRecord(record, delivery)) return { record: { ...record, inbox: [...inbox, { id, ...delivery }] } };
   const overflow = countDelivery(record.overflow, id, delivery, 1);
   const value: StoredDelivery = { format: DELIVERY_FORMAT, ...delivery };
   return {
@@ -101,7 +101,8 @@ export function withoutItem(record: PortalRecord, id: string): PortalRecord {
   return left.length === 0 ? rest : { ...rest, inbox: left };
 }
 
-function fitsRecord(inbox: readonly InboxItem[], delivery: Delivery): boolean {
+/** Returns whether there is room for a delivery in the record. */
+export function fitsRecord({ inbox = [] }: PortalRecord, delivery: Delivery): boolean {
   const size = sizeOf(delivery);
   const total = inbox.reduce((sum, item) => sum + sizeOf(item), size);
   return inbox.length < MAX_IN_RECORD && size <= MAX_SIZE_IN_RECORD && total <= MAX_TOTAL_IN_RECORD;

@@ -59,6 +59,16 @@ function scheduled(record: PortalRecord, at: number, unique: string): RecordChan
 }
 
 /**
+ * Returns `change` with a schedule entry for `at` that the record does not name, unless it puts one anyway: after a crash in
+ * the middle of it, a tick looks for what the record does not know of. Otherwise the tick deletes the entry.
+ */
+export function withLookout(change: RecordChange, at: number, unique: string): RecordChange {
+  const { record: { memberId }, before = [] } = change;
+  if (before.some((operation) => "put" in operation && operation.put[0] === SCHEDULE[0])) return change;
+  return { ...change, before: [putEntry(entryId(at, unique), memberId), ...before] };
+}
+
+/**
  * Returns the change that leaves a portal with one schedule entry for `nextAt`, or with none. Times in milliseconds since
  * 1970.
  *

@@ -314,6 +314,32 @@ describe("an app", () => {
     assert.equal((await second.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
+  test("finds a large delivery that a crash kept from the record, also if the portal is due earlier", async () => {
+    const storage = memoryStorage();
+    const first = rig({ storage });
+    first.app.upgrade("3", ({ sleep }) => sleep("a second", 1000));
+    await first.send(first.portal.install(3));
+    await first.send(first.portal.update(4));
+    const crashing: typeof storage = {
+      ...withoutWrite(storage),
+      put: (key, ...args) =>
+        key[0] === "portal" ? Promise.reject(new Error("the process ended")) : storage.put(key, ...args),
+    };
+    const crashed = createApp({ storage: crashing, clock: first.clock, logger: quietLogger }).use(trustAll)
+      .on("ONCRMDEALADD", () => {});
+    const event = first.portal.event("ONCRMDEALADD", { MESSAGE: "x".repeat(5000) });
+    assert.equal((await crashed.fetch(post(event))).status, 503);
+    let seen = 0;
+    const second = createApp({ storage, clock: first.clock, logger: quietLogger }).use(trustAll)
+      .upgrade("3", ({ sleep }) => sleep("a second", 1000)).on("ONCRMDEALADD", () => void seen++);
+    for (let tick = 0; tick < 3; tick++) {
+      first.later();
+      await second.tick();
+    }
+    assert.equal(seen, 1);
+    assert.deepEqual(await Array.fromAsync(storage.list(["due"])), []);
+  });
+
   test("makes up for a lost update at the next one", async () => {
     const { app, portal, send } = rig();
     const ran: string[] = [];

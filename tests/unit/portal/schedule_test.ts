@@ -3,7 +3,7 @@ import { encrypted, memoryStorage } from "@b24/onappupdate";
 import type { WriteOperation } from "@b24/onappupdate/storage";
 import { dueKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
-import { entryId, entryTime, listDue, rescheduled, withWork } from "../../../src/portal/schedule.ts";
+import { entryId, entryTime, listDue, rescheduled, withLookout, withWork } from "../../../src/portal/schedule.ts";
 import { describe, it } from "../../support/test.ts";
 
 const MEMBER_ID = "a".repeat(32);
@@ -40,6 +40,17 @@ describe("withWork()", () => {
   it("keeps an earlier entry", () => {
     const record = { ...RECORD, due: entryId(500, "early") };
     assert.deepEqual(withWork(record, 1000, "1"), { record: { ...record, inboxSequence: 1 } });
+  });
+});
+
+describe("withLookout()", () => {
+  it("adds an entry that the record does not name, before what else is put, unless one is put anyway", () => {
+    const delivery: WriteOperation = { put: ["delivery", MEMBER_ID, "1"], value: {} };
+    const entry = put(entryId(1000, "1"));
+    const change = { record: RECORD, before: [delivery] };
+    assert.deepEqual(withLookout(change, 1000, "1"), { record: RECORD, before: [entry, delivery] });
+    const scheduled = { record: RECORD, before: [entry, delivery] };
+    assert.equal(withLookout(scheduled, 2000, "2"), scheduled);
   });
 });
 
