@@ -4,7 +4,7 @@ import { coalesce } from "../async/coalesce.ts";
 import { isCloudHost, portalAddress } from "../bitrix24/hosts.ts";
 import { AddressError } from "../errors.ts";
 import { withAddress } from "../portal/identity.ts";
-import { changePortal, loadPortal } from "../portal/record_store.ts";
+import { storedRecord } from "../portal/record_access.ts";
 import type { PortalCredentials } from "./contract.ts";
 import type { CallRecovery } from "./portal_call.ts";
 import type { CredentialsSettings } from "./settings.ts";
@@ -20,19 +20,21 @@ export function createFollow(settings: CredentialsSettings, verifier: TokenVerif
   const running = new Map<string, Promise<void>>();
 
   async function moveTo({ href, host, hostname }: URL, memberId: string, from: PortalCredentials): Promise<void> {
-    const record = await loadPortal(storage, memberId);
+    const access = storedRecord(storage, memberId);
+    const record = await access.load();
     if (record.clientEndpoint === href) return;
     if (!isCloudHost(hostname) && !extraPortalHosts.includes(host)) {
       const tokens = record.tokens?.find(({ accessToken }) => from.accessToken.equals(accessToken));
-      const info = tokens === undefined ? undefined : await verifier.appInfo(memberId, tokens);
+      const info = tokens === undefined ? undefined : await verifier.appInfo(access, tokens);
       if (info?.clientEndpoint !== href) {
         throw new AddressError(`cannot follow portal ${memberId} to ${host}: no OAuth host says that it is there`);
       }
     }
     log.info("portal moved", { event: "portal.moved", memberId, host });
-    await changePortal(storage, memberId, (record) =>
+    await access.change((record) => ({
       // An address that was stored meanwhile is newer.
-      record.clientEndpoint === from.clientEndpoint ? withAddress(record, href) : record);
+      record: record.clientEndpoint === from.clientEndpoint ? withAddress(record, href) : record,
+    }));
   }
 
   return async (memberId, credentials, endpoint, { signal }) => {

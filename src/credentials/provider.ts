@@ -4,7 +4,7 @@ import { B24Error } from "../bitrix24/b24_error.ts";
 import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { defined } from "../defined.ts";
 import { NoCredentialsError } from "../errors.ts";
-import { loadPortal } from "../portal/record_store.ts";
+import { type RecordAccess, storedRecord } from "../portal/record_access.ts";
 import { isSettled, rankTokens, type StoredTokens } from "../portal/tokens.ts";
 import type { Secret } from "../secret.ts";
 import type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider } from "./contract.ts";
@@ -32,7 +32,7 @@ export interface AppCredentials {
    */
   readonly refreshForeign?: (refreshToken: Secret, serverEndpoint: string | undefined) => Promise<RefreshedTokens>;
   /** Calls `app.info` with a token of the portal, and applies the answer to its record. */
-  readonly inspect: (memberId: string, options?: CredentialsOptions) => Promise<AppInfo>;
+  readonly inspect: (access: RecordAccess, options?: CredentialsOptions) => Promise<AppInfo>;
 }
 
 /** Returns the credentials of the portals in the settings' storage, which `known` watches. */
@@ -41,6 +41,7 @@ export function createCredentials(settings: CredentialsSettings, known: KnownCre
   const refreshPair = createRefresh(settings);
   const verifier = createTokenVerifier(settings, refreshPair);
   const select = createSelect(settings, { refresh: refreshPair, verifier, issued, known });
+  const accessTo = (memberId: string): RecordAccess => storedRecord(settings.storage, memberId);
 
   const get: PortalCredentialsProvider["get"] = async (memberId, { signal } = {}) => {
     signal?.throwIfAborted();
@@ -49,20 +50,21 @@ export function createCredentials(settings: CredentialsSettings, known: KnownCre
       issued.issue(memberId, inMemory.accessToken.reveal());
       return inMemory;
     }
-    const credentials = await select(memberId, undefined, signal);
+    const credentials = await select(accessTo(memberId), undefined, signal);
     if (credentials === undefined) throw noCredentials(settings, memberId);
     return credentials;
   };
 
   const refresh: PortalCredentialsProvider["refresh"] = async (memberId, refused, { signal } = {}) => {
-    const record = await loadPortal(settings.storage, memberId);
+    const access = accessTo(memberId);
+    const record = await access.load();
     const isRefused = ({ accessToken }: StoredTokens): boolean => refused.accessToken.equals(accessToken);
     const tokens = record.tokens?.find(isRefused);
     if (tokens !== undefined && appKeys(settings) !== undefined) {
-      await abortable(refreshPair(memberId, tokens), signal);
+      await abortable(refreshPair(access, tokens), signal);
     }
-    const credentials = await select(memberId, (tokens) => isUserOf(refused, tokens) && !isRefused(tokens), signal) ??
-      await select(memberId, (tokens) => !isRefused(tokens), signal);
+    const credentials = await select(access, (tokens) => isUserOf(refused, tokens) && !isRefused(tokens), signal) ??
+      await select(access, (tokens) => !isRefused(tokens), signal);
     if (credentials === undefined) throw noCredentials(settings, memberId);
     return credentials;
   };
@@ -71,10 +73,10 @@ export function createCredentials(settings: CredentialsSettings, known: KnownCre
     get,
     refresh,
     otherUser: (memberId, denied, { signal }) =>
-      select(memberId, (tokens) => !denied.some((credentials) => isUserOf(credentials, tokens)), signal),
+      select(accessTo(memberId), (tokens) => !denied.some((credentials) => isUserOf(credentials, tokens)), signal),
     follow: createFollow(settings, verifier),
     recordRefusal: (memberId, error, { accessToken }) =>
-      recordRefusal(settings, memberId, error, { accessToken: accessToken.reveal() }),
+      recordRefusal(settings, accessTo(memberId), error, { accessToken: accessToken.reveal() }),
     log: settings.log,
   });
 
@@ -97,18 +99,18 @@ function createInspect(
   settings: CredentialsSettings,
   { verifier, select, refresh }: InspectOptions,
 ): AppCredentials["inspect"] {
-  const { storage, clock, log } = settings;
+  const { clock, log } = settings;
   const canRefresh = appKeys(settings) !== undefined;
 
   /** Verifies a pair, and asks about its user; a failure is not one of the inspection. */
-  async function tryToVerify(memberId: string, tokens: StoredTokens): Promise<AppInfo | undefined> {
+  async function tryToVerify(access: RecordAccess, tokens: StoredTokens): Promise<AppInfo | undefined> {
     try {
-      return await verifier.verify(memberId, tokens);
+      return await verifier.verify(access, tokens);
     } catch (err) {
       const isAboutPair = (err instanceof B24Error && err.blockedOn !== "configuration") ||
         err instanceof NoCredentialsError;
       if (!isAboutPair) throw err;
-      log.info("token pair not verified", { event: "credentials.verification_failed", memberId, err });
+      log.info("token pair not verified", { event: "credentials.verification_failed", memberId: access.memberId, err });
       return undefined;
     }
   }
@@ -117,43 +119,43 @@ function createInspect(
    * Verifies the pairs whose users are not known yet: the valid ones and those that wait for it or, if `byRefresh`, an
    * expired one, by a refresh. Returns an answer about the portal.
    */
-  async function verifyOthers(memberId: string, byRefresh: boolean): Promise<AppInfo | undefined> {
+  async function verifyOthers(access: RecordAccess, byRefresh: boolean): Promise<AppInfo | undefined> {
     let found: AppInfo | undefined;
-    for (const tokens of rankTokens((await loadPortal(storage, memberId)).tokens, clock())) {
+    for (const tokens of rankTokens((await access.load()).tokens, clock())) {
       const isExpired = tokens.expiresAt <= clock();
       const waits = tokens.pending !== undefined && canRefresh;
       const isNext = byRefresh ? isExpired && tokens.isVerified !== true : !isSettled(tokens) && (!isExpired || waits);
       if (!isNext) continue;
-      found = await tryToVerify(memberId, tokens) ?? found;
+      found = await tryToVerify(access, tokens) ?? found;
       if (byRefresh && found !== undefined) break;
     }
     return found;
   }
 
   /** Asks with a verified pair: only about such a pair is a refusal about this portal. */
-  async function askVerified(memberId: string, signal: AbortSignal | undefined): Promise<AppInfo | undefined> {
+  async function askVerified(access: RecordAccess, signal: AbortSignal | undefined): Promise<AppInfo | undefined> {
     for (const isLast of [false, true]) {
-      const credentials = await select(memberId, ({ isVerified }) => isVerified === true, signal);
-      const tokens = (await loadPortal(storage, memberId)).tokens
+      const credentials = await select(access, ({ isVerified }) => isVerified === true, signal);
+      const tokens = (await access.load()).tokens
         ?.find(({ accessToken }) => credentials?.accessToken.equals(accessToken));
       if (tokens === undefined) return undefined;
       try {
-        const info = await verifier.appInfo(memberId, tokens, signal);
+        const info = await verifier.appInfo(access, tokens, signal);
         if (info !== undefined) return info;
       } catch (error) {
         const isRefused = error instanceof B24Error && error.blockedOn === "authorization";
         if (!isRefused || isLast) throw error;
-        await abortable(refresh(memberId, tokens), signal);
+        await abortable(refresh(access, tokens), signal);
       }
     }
     return undefined;
   }
 
-  return async (memberId, { signal } = {}) => {
+  return async (access, { signal } = {}) => {
     // Unverified pairs first: they are the newest.
-    const info = await verifyOthers(memberId, false) ?? await askVerified(memberId, signal) ??
-      await verifyOthers(memberId, true) ?? await askVerified(memberId, signal);
-    if (info === undefined) throw noCredentials(settings, memberId);
+    const info = await verifyOthers(access, false) ?? await askVerified(access, signal) ??
+      await verifyOthers(access, true) ?? await askVerified(access, signal);
+    if (info === undefined) throw noCredentials(settings, access.memberId);
     return info;
   };
 }

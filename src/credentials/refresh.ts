@@ -6,7 +6,8 @@ import { meaningOf } from "../bitrix24/error_codes.ts";
 import type { RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { StorageError, UnknownPortalError } from "../errors.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import { changePortal, loadPortal } from "../portal/record_store.ts";
+import { type RecordAccess, storedRecord } from "../portal/record_access.ts";
+import { changePortal } from "../portal/record_store.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
 import { Secret } from "../secret.ts";
 import { createRefreshLock } from "./refresh_lock.ts";
@@ -22,7 +23,7 @@ import { isCurrent, withRefreshed } from "./store.ts";
  * @throws {B24Error} if an OAuth host refuses for a reason other than an invalid refresh token
  * @throws {UnreachableError} if no complete pair was received
  */
-export type Refresh = (memberId: string, tokens: StoredTokens) => Promise<void>;
+export type Refresh = (access: RecordAccess, tokens: StoredTokens) => Promise<void>;
 
 /** Attempts to store a new pair, which cannot be requested a second time, and the delay before the second one. */
 const STORE_ATTEMPTS = 5;
@@ -45,17 +46,18 @@ export function createRefresh(settings: CredentialsSettings): Refresh {
     lockId: string,
     generation: number,
   ): Promise<boolean> {
+    const access = storedRecord(settings.storage, memberId);
     const { owner, userId, refreshToken } = tokens;
     if (refreshToken === undefined) {
-      await dropTokens(settings, memberId, tokens, "the access token has expired");
+      await dropTokens(settings, access, tokens, "the access token has expired");
       return false;
     }
     const refreshed = unstored.get(refreshToken) ??
-      await requestTokens(settings, memberId, tokens, refreshToken, keys);
+      await requestTokens(settings, access, tokens, refreshToken, keys);
     if (refreshed === undefined) return false;
     if (refreshed.memberId !== memberId) {
       await passToOwner(settings, refreshToken, refreshed);
-      await dropTokens(settings, memberId, tokens, "the pair is another portal's");
+      await dropTokens(settings, access, tokens, "the pair is another portal's");
       return false;
     }
     unstored.set(refreshToken, refreshed);
@@ -82,14 +84,14 @@ export function createRefresh(settings: CredentialsSettings): Refresh {
     }
   }
 
-  return (memberId, tokens) =>
-    coalesce(running, `${memberId} ${tokens.accessToken}`, () => refreshNow(memberId, tokens));
+  return ({ memberId, runOnStored }, tokens) =>
+    runOnStored(() => coalesce(running, `${memberId} ${tokens.accessToken}`, () => refreshNow(memberId, tokens)));
 }
 
 /** Requests a new pair. Resolves to `undefined` if the refresh token is invalid: then the pair is dropped, or was replaced. */
 async function requestTokens(
   settings: CredentialsSettings,
-  memberId: string,
+  access: RecordAccess,
   tokens: StoredTokens,
   refreshToken: string,
   keys: AppKeys,
@@ -99,12 +101,12 @@ async function requestTokens(
   } catch (error) {
     if (!(error instanceof B24Error)) throw error;
     if (meaningOf(error.b24Code).refusesRefreshToken !== true) {
-      if (tokens.isVerified === true) await recordRefusal(settings, memberId, error, tokens);
+      if (tokens.isVerified === true) await recordRefusal(settings, access, error, tokens);
       throw error;
     }
     // A process without this lock may have refreshed the pair and stored the new one.
-    if (isCurrent(await loadPortal(settings.storage, memberId), tokens)) {
-      await dropTokens(settings, memberId, tokens, "the OAuth host refuses the refresh token");
+    if (isCurrent(await access.load(), tokens)) {
+      await dropTokens(settings, access, tokens, "the OAuth host refuses the refresh token");
     }
     return undefined;
   }

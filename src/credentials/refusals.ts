@@ -1,7 +1,7 @@
 /** Records refusals of Bitrix24: drops a token pair, or marks the portal as blocked. */
 import { B24Error } from "../bitrix24/b24_error.ts";
 import type { NoCredentialsError } from "../errors.ts";
-import { changePortal } from "../portal/record_store.ts";
+import type { RecordAccess } from "../portal/record_access.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
 import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { CredentialsSettings } from "./settings.ts";
@@ -9,14 +9,15 @@ import { isCurrent, without } from "./store.ts";
 
 /** Removes a token pair from the record of its portal. */
 export async function dropTokens(
-  { storage, log }: CredentialsSettings,
-  memberId: string,
+  { log }: CredentialsSettings,
+  access: RecordAccess,
   tokens: StoredTokens,
   reason: string,
 ): Promise<void> {
+  const { memberId } = access;
   const { owner, userId } = tokens;
   log.warn("token pair dropped", { event: "credentials.dropped", memberId, owner, userId, reason });
-  await changePortal(storage, memberId, (record) => without(record, tokens));
+  await access.change((record) => ({ record: without(record, tokens) }));
 }
 
 /**
@@ -24,8 +25,8 @@ export async function dropTokens(
  * installed. An answer about `tokens` counts only while the portal still has them.
  */
 export async function recordRefusal(
-  { storage, clock }: CredentialsSettings,
-  memberId: string,
+  { clock }: CredentialsSettings,
+  access: RecordAccess,
   error: B24Error | NoCredentialsError,
   tokens: Pick<StoredTokens, "accessToken">,
 ): Promise<void> {
@@ -35,9 +36,9 @@ export async function recordRefusal(
   const message = error instanceof B24Error
     ? [error.b24Code, error.description].filter(Boolean).join(": ")
     : error.message;
-  await changePortal(storage, memberId, (record) => {
-    if (record.status === "uninstalled" || !isCurrent(record, tokens)) return record;
+  await access.change((record) => {
+    if (record.status === "uninstalled" || !isCurrent(record, tokens)) return { record };
     const since = record.blocked?.on === blockedOn ? record.blocked.since : now;
-    return { ...record, blocked: { on: blockedOn, message, since, nextTryAt: now + BLOCKED_RETRY_MS } };
+    return { record: { ...record, blocked: { on: blockedOn, message, since, nextTryAt: now + BLOCKED_RETRY_MS } } };
   });
 }

@@ -3,7 +3,7 @@ import { abortable } from "../async/abortable.ts";
 import { defined } from "../defined.ts";
 import { NoCredentialsError, UnreachableError } from "../errors.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import { loadPortal } from "../portal/record_store.ts";
+import type { RecordAccess } from "../portal/record_access.ts";
 import { rankTokens, type StoredTokens } from "../portal/tokens.ts";
 import type { PortalCredentials } from "./contract.ts";
 import type { IssuedTokens } from "./issued_tokens.ts";
@@ -18,7 +18,7 @@ import type { TokenVerifier } from "./verify_tokens.ts";
  * failed is tried again.
  */
 export type SelectCredentials = (
-  memberId: string,
+  access: RecordAccess,
   isWanted: ((tokens: StoredTokens) => boolean) | undefined,
   signal?: AbortSignal,
 ) => Promise<PortalCredentials | undefined>;
@@ -37,7 +37,7 @@ const MAX_ROUNDS = 16;
 /** Returns the selection among the token pairs in the settings' storage. */
 export function createSelect(settings: CredentialsSettings, options: SelectOptions): SelectCredentials {
   const { refresh, verifier, issued, known } = options;
-  const { storage, clock } = settings;
+  const { clock } = settings;
   const canRefresh = appKeys(settings) !== undefined;
 
   function candidates({ tokens }: PortalRecord): StoredTokens[] {
@@ -50,7 +50,8 @@ export function createSelect(settings: CredentialsSettings, options: SelectOptio
     return canRefresh && refreshToken !== undefined && expiresAt - REFRESH_BEFORE_MS <= clock();
   }
 
-  return async (memberId, isWanted, signal) => {
+  return async (access, isWanted, signal) => {
+    const { memberId } = access;
     /** Access tokens of the pairs that failed in this call. */
     const skipped = new Set<string>();
     /** Users whose pair this call has refreshed: a pair that lives no longer than a minute is not refreshed again. */
@@ -75,7 +76,7 @@ export function createSelect(settings: CredentialsSettings, options: SelectOptio
 
     for (let round = 0; round < MAX_ROUNDS; round++) {
       signal?.throwIfAborted();
-      const record = await loadPortal(storage, memberId);
+      const record = await access.load();
       if (record.status === "uninstalled") {
         throw new NoCredentialsError(memberId, "installation", "the app was removed from it");
       }
@@ -85,13 +86,13 @@ export function createSelect(settings: CredentialsSettings, options: SelectOptio
       if (tokens === undefined && failure !== undefined) throw failure;
       if (tokens === undefined) return undefined;
       if (tokens.isVerified !== true) {
-        await skipIf(() => true, tokens, verifier.verify(memberId, tokens));
+        await skipIf(() => true, tokens, verifier.verify(access, tokens));
         continue;
       }
       const user = `${tokens.owner} ${tokens.userId}`;
       if (expiresSoon(tokens) && !refreshed.has(user)) {
         refreshed.add(user);
-        await skipIf((error) => error instanceof UnreachableError, tokens, refresh(memberId, tokens));
+        await skipIf((error) => error instanceof UnreachableError, tokens, refresh(access, tokens));
         // If no OAuth host answers, the old token is good for its last seconds.
         if (!skipped.has(tokens.accessToken) || tokens.expiresAt <= clock()) continue;
       }
@@ -100,7 +101,7 @@ export function createSelect(settings: CredentialsSettings, options: SelectOptio
         if (isWanted === undefined) known.keep(record, credentials);
         return credentials;
       }
-      const info = await verifier.appInfo(memberId, tokens, signal);
+      const info = await verifier.appInfo(access, tokens, signal);
       if (info !== undefined && info.clientEndpoint === undefined) {
         throw new NoCredentialsError(memberId, "authorization", "no OAuth host has sent an address of it");
       }

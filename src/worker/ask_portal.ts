@@ -8,7 +8,8 @@ import { AddressError, NoCredentialsError, UnreachableError } from "../errors.ts
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { canAsk } from "../portal/claims.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import { loadPortal, writeRecord } from "../portal/record_store.ts";
+import type { RecordAccess } from "../portal/record_access.ts";
+import type { RecordChange } from "../portal/record_store.ts";
 import { withWork } from "../portal/schedule.ts";
 import { type Answer, settle, type Settlement } from "../portal/settle.ts";
 
@@ -35,27 +36,28 @@ export interface PortalAnswer {
 }
 
 /**
- * Asks Bitrix24 about an installed portal, with the tokens that are stored, and applies the answer to its record.
+ * Asks Bitrix24 about an installed portal, with the tokens that are stored, and applies the answer to its record. The holder of
+ * the lease needs no reads, and its next write stores the answer: a crash before it loses the answer.
  *
  * @throws {UnknownPortalError} if the portal is not stored
  * @throws {StorageError} if the storage fails
  */
-export async function askBitrix24(options: AskOptions, memberId: string): Promise<PortalAnswer> {
+export async function askBitrix24(options: AskOptions, access: RecordAccess): Promise<PortalAnswer> {
   const { runtime, credentials } = options;
   try {
-    const info = await credentials.inspect(memberId);
+    const info = await credentials.inspect(access);
     const installed = info.version === undefined ? undefined : parseInstalled(runtime, info.version);
     const answer: Answer = {
       state: "installed",
-      ...defined({ raw: info.version, version: installed, isPaid: await isPaid(options, memberId) }),
+      ...defined({ raw: info.version, version: installed, isPaid: await isPaid(options, access) }),
     };
-    return { info, ...defined({ installed }), ...await applyAnswer(runtime, memberId, answer) };
+    return { info, ...defined({ installed }), ...await applyAnswer(runtime, access, answer) };
   } catch (error) {
     const isExpected = error instanceof NoCredentialsError || error instanceof B24Error ||
       error instanceof UnreachableError;
     if (!isExpected) throw error;
-    const answer = answerOf(runtime, error, await loadPortal(runtime.storage, memberId));
-    return { error, ...await applyAnswer(runtime, memberId, answer) };
+    const answer = answerOf(runtime, error, await access.load());
+    return { error, ...await applyAnswer(runtime, access, answer) };
   }
 }
 
@@ -69,13 +71,15 @@ function answerOf({ canRefresh, clock }: AppRuntime, error: Error, { tokens }: P
 }
 
 /** Returns whether the portal is paid for, if that is claimed; `undefined` if the portal does not say. */
-async function isPaid({ runtime, credentials, profile }: AskOptions, memberId: string): Promise<boolean | undefined> {
-  const { payment } = (await loadPortal(runtime.storage, memberId)).claims ?? {};
+async function isPaid({ credentials, profile }: AskOptions, access: RecordAccess): Promise<boolean | undefined> {
+  const { payment } = (await access.load()).claims ?? {};
   if (payment === undefined || payment.settled !== undefined) return undefined;
   try {
-    await credentials.provider.call(
-      memberId,
-      ({ clientEndpoint, accessToken }) => profile(clientEndpoint, accessToken),
+    await access.runOnStored(() =>
+      credentials.provider.call(
+        access.memberId,
+        ({ clientEndpoint, accessToken }) => profile(clientEndpoint, accessToken),
+      )
     );
     return true;
   } catch (error) {
@@ -97,31 +101,39 @@ function parseInstalled({ versions, log }: AppRuntime, raw: string): string | un
   }
 }
 
-/** Applies an answer to the stored record. Schedules the portal if that causes work. */
+/** Applies an answer to the record of its portal. Schedules the portal if that causes work. */
 async function applyAnswer(
   runtime: AppRuntime,
-  memberId: string,
+  access: RecordAccess,
   answer: Answer,
 ): Promise<Pick<PortalAnswer, "isRaised" | "hasWork">> {
-  const { storage, clock, random, log } = runtime;
+  const { clock, random, leaseMs } = runtime;
   const now = clock();
   const unique = random();
+  // The holder of the lease does the work, unless it crashes.
+  const workAt = access.isLeased ? now + leaseMs : now;
   let before: PortalRecord | undefined;
   let settlement: Settlement | undefined;
-  await writeRecord(storage, memberId, (record) => {
+  const change = (record: PortalRecord): RecordChange => {
     before = record;
-    settlement = record && settle(record, answer, now);
-    if (settlement === undefined) return undefined;
-    return settlement.hasWork ? withWork(settlement.record, now, unique) : { record: settlement.record };
-  });
-  const { isRaised = false, hasWork = false, dropped = [] } = settlement ?? {};
-  if (isRaised) {
-    const { target } = settlement!.record;
-    log.debug("target raised", { event: "target.raised", memberId, from: before?.target, to: target });
-  }
+    settlement = settle(record, answer, now);
+    return settlement.hasWork ? withWork(settlement.record, workAt, unique) : { record: settlement.record };
+  };
+  await access.change(change, () => reportSettlement(runtime, before!, settlement!));
+  const { isRaised, hasWork } = settlement!;
+  return { isRaised, hasWork };
+}
+
+/** Logs what an answer has changed, and notifies observers. */
+function reportSettlement(
+  runtime: AppRuntime,
+  { memberId, target: from }: PortalRecord,
+  { record: { target: to }, isRaised, dropped }: Settlement,
+): void {
+  const { log } = runtime;
+  if (isRaised) log.debug("target raised", { event: "target.raised", memberId, from, to });
   for (const claim of dropped) {
     log.warn("claim dropped: Bitrix24 did not confirm it", { event: "claim.dropped", memberId, ...claim });
     notify(runtime, "claimDropped", { memberId, ...claim });
   }
-  return { isRaised, hasWork };
 }

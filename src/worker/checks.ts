@@ -6,8 +6,10 @@ import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { notify } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
+import type { PortalLease } from "../portal/lease.ts";
 import { type CheckReason, nextPlannedCheck, withFinishedCheck, withPlannedCheck } from "../portal/planned_checks.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
+import { leasedRecord, type RecordAccess } from "../portal/record_access.ts";
 import { writeRecord } from "../portal/record_store.ts";
 import { schedulePortal } from "../portal/schedule.ts";
 import { redactError } from "../redact.ts";
@@ -65,10 +67,10 @@ export interface Checks {
   /** Checks a portal for a caller that holds its lease, and records the check. Never rejects. */
   readonly underLease: (memberId: string) => Promise<void>;
   /**
-   * Asks Bitrix24 about the open claims of a portal for a caller that holds its lease. Returns `undefined` if too many
-   * questions are under way: then the portal is processed again when one of them ends. Never rejects.
+   * Asks Bitrix24 about the open claims of a portal for the holder of its lease, whose next write stores the answer. Returns
+   * `undefined` if too many questions are under way: then the portal is processed again when one of them ends. Never rejects.
    */
-  readonly confirm: (memberId: string) => Promise<void> | undefined;
+  readonly confirm: (lease: PortalLease) => Promise<void> | undefined;
   /** Resolves when no check is running. */
   readonly idle: () => Promise<void>;
 }
@@ -137,7 +139,8 @@ export function createChecks(options: ChecksOptions): Checks {
     afterReplaced: (memberId) => requestAll(memberId, { ...unverified, isAtOnce: true }),
     dueAt: (record) => dueAt(options, record),
     underLease: (memberId) => track(checkAndRecord(options, memberId, true).then(() => {})),
-    confirm: (memberId) => questions.tryRun(memberId, () => track(confirmClaims(options, memberId))),
+    confirm: (lease) =>
+      questions.tryRun(lease.record().memberId, () => track(confirmClaims(options, leasedRecord(lease)))),
     idle: async () => {
       while (running.size > 0) await Promise.allSettled(running);
     },
@@ -282,10 +285,11 @@ async function recordCheck(
 }
 
 /** Asks Bitrix24 about the open claims of a portal. Never rejects. */
-async function confirmClaims(options: ChecksOptions, memberId: string): Promise<void> {
+async function confirmClaims(options: ChecksOptions, access: RecordAccess): Promise<void> {
+  const { memberId } = access;
   const { log } = options.runtime;
   try {
-    const { error } = await askBitrix24(options, memberId);
+    const { error } = await askBitrix24(options, access);
     if (error === undefined) return;
     log.info("claims not confirmed yet", { event: "claim.unanswered", memberId, err: redactError(error, []) });
   } catch (err) {

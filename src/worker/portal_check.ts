@@ -8,6 +8,7 @@ import { type AppRuntime, makeHandlerContext } from "../plugin/runtime.ts";
 import { describeClaims } from "../portal/claims.ts";
 import { withPortalLease } from "../portal/exclusive.ts";
 import type { PortalRecord } from "../portal/record.ts";
+import { storedRecord } from "../portal/record_access.ts";
 import { loadPortal } from "../portal/record_store.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf } from "../retry.ts";
@@ -70,7 +71,7 @@ export async function checkPortal(
   const { storage } = runtime;
   const before = await loadPortal(storage, memberId);
   if (before.status === "uninstalled") return makeReport(before, [UNINSTALLED]);
-  const { info, installed, error, isRaised, hasWork } = await askBitrix24(options, memberId);
+  const { info, installed, error, isRaised, hasWork } = await askBitrix24(options, storedRecord(storage, memberId));
   const record = await loadPortal(storage, memberId);
   const isUnblocked = before.blocked !== undefined && record.blocked === undefined;
   if (record.status === "uninstalled") {

@@ -142,7 +142,7 @@ async function processUntilIdle(
     if (lease.record().owedRemoval !== undefined) enqueueOwedRemoval(runtime, lease);
     // The deliveries that raised the target may be done already.
     else if (isDue(next) && !areUpgradesAttempted() && !hasMore) enqueueMissedUpdate(runtime, lease);
-    else {
+    else if (!hasMore) {
       const nextAt = min([
         await purgeIfExpired(runtime, lease),
         next.action === "wait" ? next.until : undefined,
@@ -152,12 +152,11 @@ async function processUntilIdle(
       ]);
       isReleased = await releaseIfIdle(runtime, lease, inboxSequence, nextAt, tally);
     }
-    if (!isReleased) await lease.flush();
+    // A delivery that waited for Bitrix24's answer has its turn in the next pass.
+    const ended = [...outcomes].filter(([, { result }]) => isReleased || result !== "deferred");
+    if (!isReleased && ended.length > 0) await lease.flush();
     // After the release: some hosts stop a program that has sent its answer.
-    for (const [deliveryId, { result }] of outcomes) {
-      // A delivery that waited for Bitrix24's answer has its turn in the next pass.
-      if (isReleased || result !== "deferred") settle(deliveryId, result);
-    }
+    for (const [deliveryId, { result }] of ended) settle(deliveryId, result);
     if (isReleased) return lease.record().due;
   }
 }
@@ -173,16 +172,16 @@ async function askAboutClaims(
   { runtime, checks }: WorkerOptions,
   lease: PortalLease,
 ): Promise<number | undefined> {
-  const { memberId, claims } = lease.record();
+  const { claims } = lease.record();
   const now = runtime.clock();
   if ((nextAskAt(claims) ?? Infinity) > now) return nextAskAt(claims);
-  const question = checks.confirm(memberId);
+  const question = checks.confirm(lease);
   if (question === undefined) return now + QUESTION_RETRY_MS;
   await question;
-  // Reads what the answer has changed.
-  const record = await lease.update((record) => record);
+  lease.assertHeld();
+  const { claims: settled } = lease.record();
   // After a failure, such as one of the storage.
-  return record.claims === claims ? now + QUESTION_RETRY_MS : nextAskAt(record.claims);
+  return settled === claims ? now + QUESTION_RETRY_MS : nextAskAt(settled);
 }
 
 /** The results of one pass over the inbox. */
