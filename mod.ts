@@ -124,7 +124,8 @@ export {
 } from "./src/check_options.ts";
 
 // Secrets, logs, and the errors that handlers and plugins throw or catch
-export { digestToken, Secret } from "./src/secret.ts";
+export { digestToken } from "./src/net/digest.ts";
+export { Secret } from "./src/secret.ts";
 export { redact } from "./src/redact.ts";
 export {
   type BlockedReason,

@@ -9,8 +9,22 @@ const SECRET_NAMES: ReadonlySet<string> = new Set([
   ...["auth", "authid", "refreshid", "appsid", "sessid", "authorization", "apikey", "privatekey"],
 ]);
 
+/** Names that were asked for, because those in logs and events are always the same. Anybody can send names: it is bounded. */
+const knownNames = new Map<string, boolean>();
+const MAX_KNOWN_NAMES = 256;
+const MAX_KNOWN_NAME_LENGTH = 64;
+
 /** Returns whether the value of a field with this name is treated as a secret. */
 export function isSecretName(name: string): boolean {
+  const known = knownNames.get(name);
+  if (known !== undefined || name.length > MAX_KNOWN_NAME_LENGTH) return known ?? hasSecretWord(name);
+  if (knownNames.size >= MAX_KNOWN_NAMES) knownNames.clear();
+  const isSecret = hasSecretWord(name);
+  knownNames.set(name, isSecret);
+  return isSecret;
+}
+
+function hasSecretWord(name: string): boolean {
   const words = name.split(/[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])/);
   return words.some((word) => SECRET_WORD.test(word)) || SECRET_NAMES.has(words.join("").toLowerCase());
 }

@@ -1,4 +1,4 @@
-/** A wrapper for tokens and keys, and digests of them. */
+/** A wrapper for tokens and keys. */
 
 /** The string that is printed instead of a secret. */
 export const REDACTED = "[redacted]";
@@ -60,18 +60,4 @@ export class Secret {
   toJSON(): string {
     return REDACTED;
   }
-}
-
-/** Returns the SHA-256 of `text` in hexadecimal. */
-export async function digest(text: string): Promise<string> {
-  const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/**
- * Returns the SHA-256 of a token in hexadecimal, as `portal.applicationToken` stores it: enough to recognize the token, and
- * useless to a thief.
- */
-export async function digestToken(token: Secret): Promise<string> {
-  return await digest(token.reveal());
 }

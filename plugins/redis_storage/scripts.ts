@@ -53,7 +53,7 @@ export const WRITE = script(`${SERVER_TIME}
 
   local headers = {}
   for i = 1, count do
-    headers[i] = redis.call("GETRANGE", KEYS[2 + i], 0, 39)
+    headers[i] = redis.call("GETRANGE", KEYS[2 + i], "0", "39")
     if string.sub(headers[i], 1, 39) == own then return reply + ${DONE} end
   end
 
@@ -71,7 +71,7 @@ export const WRITE = script(`${SERVER_TIME}
       return {reply + ${FOREIGN}, i - 1}
     end
     if live and testTime then
-      local expiresAt = string.match(redis.call("GETRANGE", KEYS[2 + i], 39, 59), "^%d+")
+      local expiresAt = string.match(redis.call("GETRANGE", KEYS[2 + i], "39", "59"), "^%d+")
       live = not expiresAt or tonumber(expiresAt) > now
     end
     local holds = condition == "${UNCONDITIONAL}"
@@ -116,7 +116,7 @@ export const WRITE = script(`${SERVER_TIME}
         redis.call("ZREM", expirySet, key)
       end
     else
-      if header == "" and redis.call("ZADD", keySet, 0, key) == 1 then neverExpires = true end
+      if header == "" and redis.call("ZADD", keySet, "0", key) == 1 then neverExpires = true end
       if not ttl then
         if not neverExpires then redis.call("ZREM", expirySet, key) end
         redis.call("SET", entryKey, text)

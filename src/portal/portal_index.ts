@@ -6,7 +6,7 @@
  * So a crash leaves superfluous entries and no missing one: whoever reads an entry asks the record whether it names it.
  */
 import { defined } from "../defined.ts";
-import { digest } from "../secret.ts";
+import { digest } from "../net/digest.ts";
 import type { Key, WriteOperation } from "../storage/storage.ts";
 import { indexKey, type IndexKind, indexPrefix } from "./keys.ts";
 import type { PortalState } from "./portal.ts";

@@ -6,7 +6,7 @@ import { indexKey, portalKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { createTotals, noteIndexed } from "../../../src/portal/totals.ts";
-import { digest } from "../../../src/secret.ts";
+import { digest } from "../../../src/net/digest.ts";
 import { quietLogger, rig } from "../../support/app.ts";
 import { old } from "../../support/keys.ts";
 import { describe, it } from "../../support/test.ts";

@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import process from "node:process";
-import { addressesOf, createAsyncContext, onUnhandledRejection, runtimeEnvironment } from "../../../src/net/runtime.ts";
+import {
+  addressesOf,
+  createAsyncContext,
+  hasherOf,
+  onUnhandledRejection,
+  runtimeEnvironment,
+} from "../../../src/net/runtime.ts";
 import { describe, it } from "../../support/test.ts";
 
 const denied = (): never => {
@@ -154,5 +160,22 @@ describe("onUnhandledRejection()", () => {
     assert.deepEqual([isPrevented("ours"), isPrevented("foreign")], [true, false]);
     undo();
     assert.equal(isPrevented("ours"), false);
+  });
+});
+
+describe("hasherOf()", () => {
+  const ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+  it("hashes at once where node:crypto is", () => {
+    assert.equal(hasherOf()("abc"), ABC);
+  });
+
+  it("hashes elsewhere too, also if node:crypto may not be loaded", async () => {
+    const forbidden = (): never => {
+      throw new Error("not available");
+    };
+    assert.equal(await hasherOf({})("abc"), ABC);
+    assert.equal(await hasherOf({ process: { getBuiltinModule: forbidden } })("abc"), ABC);
+    assert.equal(await hasherOf({ process: { getBuiltinModule: () => undefined } })("Ключ"), await hasherOf()("Ключ"));
   });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
-import { createApp, digestToken, memoryStorage, Secret } from "@b24/onappupdate";
+import { type Context, createApp, digestToken, memoryStorage, Secret } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID, post, quietLogger, rig } from "../../support/app.ts";
 import {
@@ -22,6 +22,49 @@ const HOUR = 3_600_000;
 function digestOf(body: string): Promise<string> {
   return digestToken(new Secret(new URLSearchParams(body).get("auth[application_token]")!));
 }
+
+describe("applicationToken() and digests", () => {
+  test("hashes a token once: it remembers 100,000 accepted ones, and forgets the least recently used first", async () => {
+    let hashed: string[] = [];
+    class CountedSecret extends Secret {
+      override reveal(): string {
+        hashed.push(super.reveal());
+        return super.reveal();
+      }
+    }
+    const plugin = applicationToken();
+    const accept = async (name: string): Promise<void> => {
+      const event = { name: "ONCRMDEALADD", auth: { applicationToken: new CountedSecret(name) } };
+      const portal = { status: "installed", applicationToken: { current: await digestToken(new Secret(name)) } };
+      let isAccepted = false;
+      await plugin.around!({ event, portal, receivedAt: 0, stage: "received" } as unknown as Context, () => {
+        isAccepted = true;
+        return Promise.resolve();
+      });
+      assert(isAccepted);
+    };
+    const hashedBy = async (...names: readonly string[]): Promise<string[]> => {
+      hashed = [];
+      for (const name of names) await accept(name);
+      return hashed;
+    };
+    for (let n = 0; n < 100_000; n++) await accept(`token ${n}`);
+    assert.equal(hashed.length, 100_000);
+    assert.deepEqual(await hashedBy("token 0", "token 99999", "token 0"), []);
+    assert.deepEqual(await hashedBy("another", "token 0"), ["another"]);
+    assert.deepEqual(await hashedBy("token 1"), ["token 1"]);
+  });
+
+  test("refuses another token, also if the stored one is remembered", async () => {
+    const made = scene();
+    await installPortal(made);
+    const update = made.portal.update(2, { tokenless: true });
+    assert.equal(await made.send(update), 200);
+    const forged = changed(update, { "auth[application_token]": "0".repeat(32) });
+    assert.equal(await made.send(forged), 403);
+    assert.equal(await made.send(made.portal.update(2, { tokenless: true })), 200);
+  });
+});
 
 describe("applicationToken() decisions", () => {
   test("stored token, with and without access token: accepted; only a higher version is asked about", async () => {

@@ -5,7 +5,7 @@ import { portalKey } from "../../../src/portal/keys.ts";
 import { acquireLease, takeLease } from "../../../src/portal/lease.ts";
 import { portalState } from "../../../src/portal/portal_index.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
-import { digest } from "../../../src/secret.ts";
+import { digest } from "../../../src/net/digest.ts";
 import { quietLogger } from "../../support/app.ts";
 import { old } from "../../support/keys.ts";
 import { virtualTime } from "../../support/time.ts";
