@@ -48,8 +48,8 @@ export interface ApplicationTokenOptions extends VerificationPolicy {
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** The maximum number of tokens whose digests are cached; each takes about 200 bytes. */
-const MAX_CACHED_TOKENS = 1000;
+/** Maximum number of accepted tokens that are remembered; each takes about 200 bytes. */
+const MAX_ACCEPTED = 100_000;
 
 /**
  * Returns a plugin that verifies events by their `application_token` or, if that is not the portal's, by their access token.
@@ -156,15 +156,16 @@ type TokenMatcher = (
 ) => Promise<boolean>;
 
 function createTokenMatcher(): TokenMatcher {
-  /** Accepted tokens by digest: hashing would cost more than everything else about an event. */
-  const cache = new Map<string, Secret>();
+  /** Accepted tokens by digest, the least recently used first: hashing is the most expensive part of a verification. */
+  const accepted = new Map<string, Secret>();
 
   async function matches(digest: string, token: Secret): Promise<boolean> {
-    const cached = cache.get(digest);
-    if (cached !== undefined) return cached.equals(token);
-    if (!new Secret(digest).equals(await digestToken(token))) return false;
-    if (cache.size >= MAX_CACHED_TOKENS) cache.clear();
-    cache.set(digest, token);
+    const known = accepted.get(digest);
+    const isMatch = known?.equals(token) ?? new Secret(digest).equals(await digestToken(token));
+    if (!isMatch) return false;
+    accepted.delete(digest);
+    accepted.set(digest, token);
+    if (accepted.size > MAX_ACCEPTED) accepted.delete(accepted.keys().next().value!);
     return true;
   }
 

@@ -52,7 +52,7 @@ interface Area {
 const AREAS: readonly Area[] = [
   { files: /^(mod|storage|errors)\.ts$/, local: /^src\//, packages: /^$/, shipped: true },
   { files: /^src\/(cli|testing)\//, local: /^(src\/|(mod|storage|errors)\.ts$)/, packages: /^node:/, shipped: true },
-  { files: /^src\//, local: /^src\//, packages: /^(zod|semver)$/, shipped: true },
+  { files: /^src\//, local: /^src\//, packages: /^semver$/, shipped: true },
   {
     files: /^plugins\//,
     local: /^(mod|storage|errors)\.ts$/,

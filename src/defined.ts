@@ -7,5 +7,10 @@ export type Defined<T extends object> =
 
 /** Returns `members` without those that are `undefined`. Usage: `{ a, ...defined({ b, c }) }`. */
 export function defined<T extends object>(members: T): Defined<T> {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Defined<T>;
+  // A loop, because this runs several times for each event, and Object.fromEntries() is slow.
+  const kept = {} as T;
+  for (const key in members) {
+    if (members[key] !== undefined) kept[key] = members[key];
+  }
+  return kept as unknown as Defined<T>;
 }

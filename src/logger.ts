@@ -76,7 +76,9 @@ function plainError(error: Error, depth: number = 0): LogFields {
 
 /** Returns the fields of a map without secrets. `path`: the maps and lists around it, for circular ones. */
 function loggedFields(fields: LogFields, path: readonly unknown[]): LogFields {
-  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, loggedValue(key, value, path)]));
+  const logged: Record<string, unknown> = {};
+  for (const key of Object.keys(fields)) logged[key] = loggedValue(key, fields[key], path);
+  return logged;
 }
 
 function loggedValue(key: string, value: unknown, path: readonly unknown[]): unknown {

@@ -1,10 +1,10 @@
 /** A CPU profile of this process, and what takes its time. */
 import { Session } from "node:inspector";
-import type { Profiler } from "node:inspector";
+import type { Profiler, Runtime } from "node:inspector";
 import { fileURLToPath } from "node:url";
 
-/** The share of the processor time that a function or module takes by itself, without what it calls. */
-export interface SelfTime {
+/** The share of the processor time that a function or module takes. */
+export interface TimeShare {
   readonly name: string;
   readonly share: number;
 }
@@ -13,9 +13,12 @@ export interface SelfTime {
 export interface ProfileSummary {
   /** Sampled time (ms). */
   readonly ms: number;
-  /** The longest first. */
-  readonly functions: readonly SelfTime[];
-  readonly modules: readonly SelfTime[];
+  /** By what functions take themselves, without what they call. The longest first, as in the other lists. */
+  readonly functions: readonly TimeShare[];
+  /** By what modules take themselves. */
+  readonly modules: readonly TimeShare[];
+  /** By what functions take with what they call, until they await it. */
+  readonly calls: readonly TimeShare[];
 }
 
 const session = new Session();
@@ -39,25 +42,32 @@ export async function stopProfile(): Promise<ProfileSummary> {
 
 function summarize({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): ProfileSummary {
   const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]));
+  const callers = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)));
   const functions = new Map<string, number>();
   const modules = new Map<string, number>();
+  const calls = new Map<string, number>();
   let total = 0;
   for (const [i, id] of samples.entries()) {
-    const { functionName, url, lineNumber } = frames.get(id)!;
+    const { functionName, url } = frames.get(id)!;
     if (functionName === "(idle)" || /inspector/.test(url)) continue;
     const micros = timeDeltas[i]!;
     total += micros;
-    const module = moduleOf(url);
-    const name = url === ""
-      ? functionName || "(anonymous)"
-      : `${functionName || "(anonymous)"} ${module}:${lineNumber + 1}`;
-    functions.set(name, (functions.get(name) ?? 0) + micros);
-    const owner = module || name;
-    modules.set(owner, (modules.get(owner) ?? 0) + micros);
+    const add = (times: Map<string, number>, name: string): unknown => times.set(name, (times.get(name) ?? 0) + micros);
+    const name = nameOf(frames.get(id)!);
+    add(functions, name);
+    add(modules, moduleOf(url) || name);
+    const stack = new Set<string>();
+    for (let at: number | undefined = id; at !== undefined; at = callers.get(at)) stack.add(nameOf(frames.get(at)!));
+    for (const name of stack) add(calls, name);
   }
-  const sorted = (times: ReadonlyMap<string, number>): SelfTime[] =>
+  const sorted = (times: ReadonlyMap<string, number>): TimeShare[] =>
     [...times].sort(([, a], [, b]) => b - a).map(([name, micros]) => ({ name, share: micros / total }));
-  return { ms: total / 1000, functions: sorted(functions), modules: sorted(modules) };
+  return { ms: total / 1000, functions: sorted(functions), modules: sorted(modules), calls: sorted(calls) };
+}
+
+function nameOf({ functionName, url, lineNumber }: Runtime.CallFrame): string {
+  const name = functionName || "(anonymous)";
+  return url === "" ? name : `${name} ${moduleOf(url)}:${lineNumber + 1}`;
 }
 
 const root = fileURLToPath(new URL("../../", import.meta.url));

@@ -1,6 +1,6 @@
 /**
  * Profiles an app that receives events with nothing to do over memory storage, as in accept.ts, and prints the functions and
- * modules that take the most time by themselves.
+ * modules that take the most time.
  *
  *     deno run -A scripts/bench/profile.ts
  *     node scripts/bench/profile.ts          (in a project that has the package installed)
@@ -28,11 +28,16 @@ try {
   await child.ask("startProfile");
   await sendAll(port, requests.slice(WARM_UP), CONNECTIONS);
   await child.ask("cpu");
-  const { ms, functions, modules } = await child.ask<ProfileSummary>("stopProfile");
-  console.log(`${runtime}: ${(ms / EVENTS * 1000).toFixed(0)} µs for an event, by what takes them itself`);
-  for (const [title, times] of [["functions", functions], ["modules", modules]] as const) {
+  const { ms, functions, modules, calls } = await child.ask<ProfileSummary>("stopProfile");
+  console.log(`${runtime}: ${(ms / EVENTS * 1000).toFixed(0)} µs for an event`);
+  const lists = [
+    ["functions, by what they take themselves", functions, TOP],
+    ["modules, by what they take themselves", modules, TOP],
+    ["functions, with what they call until they await it", calls, 3 * TOP],
+  ] as const;
+  for (const [title, times, top] of lists) {
     console.log(`\n${title}`);
-    for (const { name, share } of times.slice(0, TOP)) {
+    for (const { name, share } of times.slice(0, top)) {
       console.log(`${(share * 100).toFixed(1).padStart(6)} %  ${name}`);
     }
   }

@@ -1,5 +1,4 @@
 /** Client of Bitrix24's OAuth hosts: only they say who owns an access token, and only they issue new ones. */
-import * as z from "zod";
 import type { Time } from "../async/time.ts";
 import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
@@ -9,6 +8,7 @@ import type { Secret } from "../secret.ts";
 import { type AnswerLimits, type HostAnswer, readAnswer } from "./answer.ts";
 import { B24Error } from "./b24_error.ts";
 import { meaningOf } from "./error_codes.ts";
+import { type Field, issuesIn, objectOf, optional, sized } from "./fields.ts";
 import { originOf } from "./hosts.ts";
 import { scopesOf } from "./schemas.ts";
 
@@ -84,37 +84,39 @@ export interface OAuthClient {
   ) => Promise<RefreshedTokens>;
 }
 
-const text = z.union([z.string(), z.number()]).transform(String);
-const number = z.coerce.number().int().optional().catch(undefined);
-const scope = z.union([z.string(), z.array(z.string())]).optional().catch(undefined)
-  .transform((sent) => typeof sent === "string" ? scopesOf(sent) : sent ?? []);
+const text = sized(0, Infinity, "a text");
+const nonEmpty = sized(1, Infinity, "a text");
+const textOrNumber: Field<string | number> = {
+  wanted: "a text or a number",
+  accepts: (value): value is string | number => typeof value === "string" || typeof value === "number",
+};
 
-const FAILURE = z.object({ error: text, error_description: text.optional().catch(undefined) });
-const APP_INFO = z.object({
-  result: z.object({
-    client_id: z.string(),
-    user_id: number,
-    scope,
-    install: z.object({
-      member_id: z.string().toLowerCase(),
-      installed: z.union([z.boolean(), z.string(), z.number()]).optional().catch(undefined),
-      version: text.optional(),
-      status: z.string().optional().catch(undefined),
-      scope,
-      client_endpoint: z.string().optional().catch(undefined),
-    }),
-  }),
-});
-const TOKEN_PAIR = z.object({
-  access_token: z.string().min(1),
-  refresh_token: z.string().min(1),
-  member_id: z.string().min(1).toLowerCase(),
-  expires: number,
-  expires_in: number,
-  user_id: number,
-  scope,
-  client_endpoint: z.string().optional().catch(undefined),
-});
+const FAILURE = objectOf({ error: textOrNumber });
+// Fields that the app can do without are not checked: an answer is not refused because of them.
+const INSTALL = objectOf({ member_id: text, version: optional(textOrNumber) });
+const RESULT = objectOf({ client_id: text, install: INSTALL });
+const APP_INFO = objectOf({ result: RESULT });
+const TOKEN_PAIR = objectOf({ access_token: nonEmpty, refresh_token: nonEmpty, member_id: nonEmpty });
+
+/** A checked map, whose other fields may be anything. */
+type Answer<T> = T extends Field<infer Fields> ? Fields & { readonly [name: string]: unknown } : never;
+
+/** Returns the text of a field; `undefined` if it has none. */
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" || typeof value === "number" ? String(value) : undefined;
+}
+
+/** Returns the whole number in a field; `undefined` if it has none. */
+function numberOf(value: unknown): number | undefined {
+  const text = textOf(value);
+  return text !== undefined && /^-?\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+/** Returns the scopes in a field, which is a string or a list. */
+function scopeOf(value: unknown): readonly string[] {
+  if (typeof value === "string") return scopesOf(value);
+  return Array.isArray(value) && value.every((scope) => typeof scope === "string") ? value : [];
+}
 
 /** Limits of an answer, far above a real one. */
 const ANSWER_LIMITS: AnswerLimits = { answerBytes: 65_536, answerContainers: 1000 };
@@ -180,7 +182,7 @@ async function post<T>(
   host: string,
   method: "app.info" | "oauth/token",
   fields: Readonly<Record<string, string | Secret>>,
-  schema: z.ZodType<T>,
+  schema: Field<T>,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<T> {
   const path = method === "app.info" ? "/rest/app.info" : "/oauth/token/";
@@ -207,24 +209,25 @@ async function post<T>(
   const { json } = answer;
   if (json === undefined) throw new UnreachableError(`${host} sent no readable answer (${status}, not JSON)`);
   const secrets = Object.values(fields).filter((field) => typeof field !== "string");
-  const failure = FAILURE.safeParse(json).data;
-  if (failure !== undefined) throw errorFrom(failure, { host, method, status }, secrets);
-  const checked = schema.safeParse(json);
-  if (checked.success && status < 400) return checked.data;
-  const missing = checked.error?.issues.map(({ path }) => path.join(".") || "its top level").join(", ");
+  const isFailure = issuesIn(json, FAILURE, () => "").length === 0;
+  if (isFailure) throw errorFrom(json as Answer<typeof FAILURE>, { host, method, status }, secrets);
+  const issues = issuesIn(json, schema, () => "");
+  if (issues.length === 0 && status < 400) return json as T;
+  const missing = issues.map(({ path }) => path || "its top level").join(", ");
   throw new UnreachableError(
-    `${host} answered ${status}${missing === undefined ? "" : `, and is missing or has malformed ${missing}`}`,
+    `${host} answered ${status}${missing === "" ? "" : `, and is missing or has malformed ${missing}`}`,
   );
 }
 
 function errorFrom(
-  failure: z.output<typeof FAILURE>,
+  failure: Answer<typeof FAILURE>,
   { host, method, status }: { readonly host: string; readonly method: string; readonly status: number },
   secrets: readonly Secret[],
 ): B24Error | UnreachableError {
   // A code is a word. Anything else, and any long word of the description, may be a token.
-  const code = /^[a-z_]{1,60}$/i.test(failure.error) ? failure.error : "an unknown error";
-  const description = redact(failure.error_description ?? "", secrets).slice(0, 200)
+  const error = String(failure.error);
+  const code = /^[a-z_]{1,60}$/i.test(error) ? error : "an unknown error";
+  const description = redact(textOf(failure["error_description"]) ?? "", secrets).slice(0, 200)
     .replace(/[\w.-]{24,}/g, "[redacted]");
   return status < 500 && meaningOf(code).isOAuthAnswer === true
     ? new B24Error({ code, description, status, method })
@@ -233,36 +236,46 @@ function errorFrom(
 
 type EndpointOf = OAuthClientOptions["endpointOf"];
 
-function infoFrom({ result }: z.output<typeof APP_INFO>, endpointOf: EndpointOf): AppInfo {
-  const { user_id: userId, install } = result;
-  const { version, status } = install;
+function infoFrom(answer: Answer<typeof APP_INFO>, endpointOf: EndpointOf): AppInfo {
+  const result: Answer<typeof RESULT> = answer.result;
+  const install: Answer<typeof INSTALL> = result.install;
+  const { installed, status, client_endpoint: endpoint } = install;
   return {
     clientId: result.client_id,
-    memberId: install.member_id,
-    tokenScope: result.scope,
-    isInstalled: install.installed === undefined || !NOT_INSTALLED.has(String(install.installed)),
-    scope: install.scope,
-    ...defined({ userId, clientEndpoint: endpointOf(install.client_endpoint), version, status }),
+    memberId: install.member_id.toLowerCase(),
+    tokenScope: scopeOf(result["scope"]),
+    isInstalled: installed === undefined || !NOT_INSTALLED.has(String(installed)),
+    scope: scopeOf(install["scope"]),
+    ...defined({
+      userId: numberOf(result["user_id"]),
+      clientEndpoint: endpointOf(typeof endpoint === "string" ? endpoint : undefined),
+      version: textOf(install.version),
+      status: typeof status === "string" ? status : undefined,
+    }),
   };
 }
 
 const NOT_INSTALLED: ReadonlySet<string> = new Set(["false", "N", "0", ""]);
 
 function tokensFrom(
-  pair: z.output<typeof TOKEN_PAIR>,
+  pair: Answer<typeof TOKEN_PAIR>,
   sentAt: number,
   endpointOf: EndpointOf,
 ): Omit<RefreshedTokens, "server"> {
-  const { expires, expires_in: lifetimeSeconds } = pair;
+  const [expires, lifetimeSeconds] = [numberOf(pair["expires"]), numberOf(pair["expires_in"])];
+  const endpoint = pair["client_endpoint"];
   return {
-    memberId: pair.member_id,
+    memberId: pair.member_id.toLowerCase(),
     accessToken: pair.access_token,
     refreshToken: pair.refresh_token,
     // The lifetime is measured by our clock, `expires` by the host's. Without either, an access token lives for an hour.
     expiresAt: lifetimeSeconds === undefined && expires !== undefined
       ? expires * 1000
       : sentAt + (lifetimeSeconds ?? 3600) * 1000,
-    scope: pair.scope,
-    ...defined({ userId: pair.user_id, clientEndpoint: endpointOf(pair.client_endpoint) }),
+    scope: scopeOf(pair["scope"]),
+    ...defined({
+      userId: numberOf(pair["user_id"]),
+      clientEndpoint: endpointOf(typeof endpoint === "string" ? endpoint : undefined),
+    }),
   };
 }

@@ -1,11 +1,10 @@
 /** The POST by which a user's browser opens the app's page in a portal: decoded and checked. */
-import * as z from "zod";
 import { defined } from "../defined.ts";
-import { InputError, type InputIssue } from "../errors.ts";
 import { Secret } from "../secret.ts";
+import { checked, matching, objectOf, optional, sized } from "./fields.ts";
 import { decodeForm } from "./form.ts";
 import { exceeds } from "./json_size.ts";
-import { scopesOf } from "./schemas.ts";
+import { HOST, MEMBER_ID, scopesOf } from "./schemas.ts";
 import { DECODE_LIMITS, type DecodeLimits, tooManyFields, type WireTree } from "./tree.ts";
 
 /** An opening of the app's page, as the browser posted it. None of it is verified. */
@@ -36,26 +35,23 @@ export interface OpeningRequest {
   readonly placementOptions: Readonly<Record<string, unknown>>;
 }
 
-const text = (min: number, max: number, wanted: string) =>
-  z.string({ error: wanted }).min(min, wanted).max(max, wanted);
-const matching = (pattern: RegExp, wanted: string) => z.string({ error: wanted }).regex(pattern, wanted);
-
-const BODY = z.object({
-  AUTH_ID: text(1, 255, "a token of 1 to 255 characters"),
-  REFRESH_ID: text(0, 255, "a token of 1 to 255 characters").optional(),
-  AUTH_EXPIRES: matching(/^\d{0,15}$/, "seconds").optional(),
-  SERVER_ENDPOINT: text(0, 2048, "an address").optional(),
-  APPLICATION_TOKEN: text(0, 255, "a token of 1 to 255 characters").optional(),
-  APPLICATION_SCOPE: text(0, 8192, "scopes separated by commas").optional(),
-  member_id: matching(/^[0-9a-f]{32}$/i, "32 hexadecimal digits"),
-  PLACEMENT: text(0, 255, "the code of a placement").optional(),
-  PLACEMENT_OPTIONS: z.string({ error: "JSON" }).optional(),
-});
-
-const QUERY = z.object({
-  DOMAIN: matching(/^([\p{L}\p{N}._-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?$/iu, "a host name"),
-  LANG: text(0, 16, `a language such as "de"`).optional(),
-  APP_SID: text(0, 255, "a string of at most 255 characters").optional(),
+const REQUEST = objectOf({
+  query: objectOf({
+    DOMAIN: HOST,
+    LANG: optional(sized(0, 16, `a language such as "de"`)),
+    APP_SID: optional(sized(0, 255, "a string of at most 255 characters")),
+  }),
+  body: objectOf({
+    AUTH_ID: sized(1, 255, "a token of 1 to 255 characters"),
+    REFRESH_ID: optional(sized(0, 255, "a token of 1 to 255 characters")),
+    AUTH_EXPIRES: optional(matching(/^\d{0,15}$/, "seconds")),
+    SERVER_ENDPOINT: optional(sized(0, 2048, "an address")),
+    APPLICATION_TOKEN: optional(sized(0, 255, "a token of 1 to 255 characters")),
+    APPLICATION_SCOPE: optional(sized(0, 8192, "scopes separated by commas")),
+    member_id: MEMBER_ID,
+    PLACEMENT: optional(sized(0, 255, "the code of a placement")),
+    PLACEMENT_OPTIONS: optional(sized(0, Infinity, "JSON")),
+  }),
 });
 
 /** Lifetime of an access token, in seconds, unless the browser sends a shorter one. */
@@ -77,10 +73,8 @@ export function parseOpening(
   receivedAt: number,
   limits: Partial<DecodeLimits> = {},
 ): OpeningRequest {
-  const issues: InputIssue[] = [];
-  const asked = check("query", QUERY, Object.fromEntries(query), issues);
-  const sent = check("body", BODY, decodeForm(body, limits), issues);
-  if (asked === undefined || sent === undefined) throw new InputError(issues);
+  const request = { query: Object.fromEntries(query), body: decodeForm(body, limits) };
+  const { query: asked, body: sent } = checked(request, REQUEST, describe);
   const seconds = Math.min(Number(sent.AUTH_EXPIRES || ACCESS_TOKEN_SECONDS), ACCESS_TOKEN_SECONDS);
   return {
     memberId: sent.member_id.toLowerCase(),
@@ -118,22 +112,6 @@ function optionsOf(json: string | undefined, limits: DecodeLimits): Readonly<Rec
   } catch {
     return {};
   }
-}
-
-/** Returns the checked fields, or `undefined` after adding an issue for each wrong one. */
-function check<T>(
-  part: "query" | "body",
-  schema: z.ZodType<T>,
-  fields: Readonly<Record<string, unknown>>,
-  issues: InputIssue[],
-): T | undefined {
-  const result = schema.safeParse(fields);
-  if (result.success) return result.data;
-  for (const { path, message } of result.error.issues) {
-    const name = String(path[0]);
-    issues.push({ path: `${part}.${name}`, saw: describe(fields[name]), wanted: message });
-  }
-  return undefined;
 }
 
 /** Describes a value without quoting it: most fields of an opening are secrets. */

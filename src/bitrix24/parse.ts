@@ -1,13 +1,13 @@
 /** Parses a request's body into a typed event. */
-import type * as z from "zod";
-import { InputError, type InputIssue } from "../errors.ts";
+import { defined } from "../defined.ts";
 import { isSecretName } from "../redact.ts";
 import { REDACTED } from "../secret.ts";
 import type { B24Event, KnownEvent } from "./events.ts";
 import { extraOf } from "./extra.ts";
+import { checked } from "./fields.ts";
 import { decodeForm } from "./form.ts";
 import { decodeJson } from "./json.ts";
-import { AUTH_KEYS, EVENTS, NAMED, optional, toAuth, TOP_KEYS, UNKNOWN_SCHEMA } from "./schemas.ts";
+import { AUTH_KEYS, EVENTS, NAMED, toAuth, TOP_KEYS, UNKNOWN_SCHEMA } from "./schemas.ts";
 import { type DecodeLimits, isTree, type WireTree, type WireValue } from "./tree.ts";
 
 /** The format of a body. */
@@ -110,15 +110,15 @@ export function parseEvent(body: string, kind: "form" | "json" = "form", receive
  * @throws {InputError} if a field is missing or malformed; it names each such field
  */
 export function parseTree(tree: WireTree, receivedAt: number): B24Event {
-  const { event: name } = check(NAMED, tree);
+  const { event: name } = checked(tree, NAMED, describe);
   const known = Object.hasOwn(EVENTS, name) ? EVENTS[name as KnownEvent["name"]] : undefined;
-  const { ts, event_handler_id, auth, data } = check(known?.schema ?? UNKNOWN_SCHEMA, asForm(tree));
+  const { ts, event_handler_id, auth, data } = checked(asForm(tree), known?.schema ?? UNKNOWN_SCHEMA, describe);
   const event = {
     name: known === undefined ? "UNKNOWN" : name,
     data: { ...known?.data(data as never, receivedAt), extra: extraOf(tree.data, known?.keys) },
     auth: { ...toAuth(auth, receivedAt), extra: extraOf(tree.auth, AUTH_KEYS) },
     ts: Number(ts),
-    ...optional("handlerId", event_handler_id || undefined),
+    ...defined({ handlerId: event_handler_id || undefined }),
     extra: extraOf(tree, TOP_KEYS),
     ...(known === undefined ? { wireName: name } : {}),
   };
@@ -158,29 +158,8 @@ function fieldsAsForm(value: WireValue | undefined): WireValue | undefined {
   return value;
 }
 
-function check<T>(schema: z.ZodType<T>, tree: unknown): T {
-  const result = schema.safeParse(tree);
-  if (result.success) return result.data;
-  // One issue for each field: zod reports both the type and the length of a wrong one.
-  const issues = new Map<string, InputIssue>();
-  for (const issue of result.error.issues) {
-    const keys = issue.path.map(String);
-    const path = keys.join(".");
-    if (!issues.has(path)) {
-      issues.set(path, { path, saw: describe(valueAt(tree, keys), keys.at(-1) ?? ""), wanted: issue.message });
-    }
-  }
-  throw new InputError([...issues.values()]);
-}
-
-function valueAt(tree: unknown, path: readonly string[]): WireValue | undefined {
-  let value: WireValue | undefined = tree as WireTree;
-  for (const key of path) value = isTree(value) && Object.hasOwn(value, key) ? value[key] : undefined;
-  return value;
-}
-
 /** Describes a value for people: a short plain value is quoted, anything else is named by its type, and a secret never is. */
-function describe(value: WireValue | undefined, key: string): string {
+function describe(value: unknown, key: string): string {
   if (value === undefined) return "nothing";
   if (value === "") return "an empty string";
   if (Array.isArray(value)) return "an array";

@@ -1,62 +1,75 @@
 /** Schemas of events by name, and how their fields are read. */
-import * as z from "zod";
+import { defined } from "../defined.ts";
 import { Secret } from "../secret.ts";
 import type { EventAuth, KnownEvent } from "./events.ts";
 import { extraOf, extraValue } from "./extra.ts";
+import { type Checked, type Field, type Fields, matching, objectOf, optional, sized } from "./fields.ts";
 import type { WireTree, WireValue } from "./tree.ts";
 
-// Every field is checked as a string, which compiles to a few comparisons, and is read afterwards.
-const matching = (pattern: RegExp, wanted: string) => z.string({ error: wanted }).regex(pattern, wanted);
-const digits = (wanted: string) => matching(/^\d{1,15}$/, wanted);
+const digits = (wanted: string): Field<string> => matching(/^\d{1,15}$/, wanted);
 // Nothing depends on these fields, so an event with an empty one is not refused.
-const digitsOrEmpty = (wanted: string) => matching(/^\d{0,15}$/, wanted).optional();
-const sized = (min: number, max: number, wanted = `a string of ${min} to ${max} characters`) =>
-  z.string({ error: wanted }).min(min, wanted).max(max, wanted);
+const digitsOrEmpty = (wanted: string): Field<string | undefined> => optional(matching(/^\d{0,15}$/, wanted));
 const token = sized(1, 255, "a token of 1 to 255 characters");
 // An event without a user may have the keys of the tokens without values.
-const userToken = sized(0, 255, "a token of 1 to 255 characters").optional();
+const userToken = optional(sized(0, 255, "a token of 1 to 255 characters"));
 const yesNo = matching(/^[YN10]$/, `"Y" or "N"`);
 const oneZero = matching(/^[YN10]$/, "0 or 1");
 // At most 24 characters: longer than any version and shorter than any token, so that a misplaced token is never quoted.
 const VERSION = `a version as a string or an integer, such as "3" or "2.1.0"`;
 const version = sized(1, 24, VERSION);
-const languageId = sized(0, 16, `a language such as "de"`).optional();
-const address = sized(0, 2048, "an address").optional();
+const languageId = optional(sized(0, 16, `a language such as "de"`));
+const address = optional(sized(0, 2048, "an address"));
 const oauth = {
   refresh_token: userToken,
   expires: digitsOrEmpty("unix time in seconds"),
   expires_in: digitsOrEmpty("seconds"),
-  scope: sized(0, 8192, "scopes separated by commas").optional(),
+  scope: optional(sized(0, 8192, "scopes separated by commas")),
   user_id: digitsOrEmpty("the number of a user"),
 };
+/** A `member_id`. */
+export const MEMBER_ID: Field<string> = matching(/^[0-9a-f]{32}$/i, "32 hexadecimal digits");
+/** A host with or without a port. */
+export const HOST: Field<string> = matching(
+  /^([\p{L}\p{N}._-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?$/iu,
+  "a host name",
+);
 const authFields = {
-  member_id: matching(/^[0-9a-f]{32}$/i, "32 hexadecimal digits"),
-  domain: matching(/^([\p{L}\p{N}._-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?$/iu, "a host name"),
+  member_id: MEMBER_ID,
+  domain: HOST,
   access_token: userToken,
   ...oauth,
-  status: sized(0, 16, "a string of 1 to 16 characters").optional(),
+  status: optional(sized(0, 16, "a string of 1 to 16 characters")),
   client_endpoint: address,
   server_endpoint: address,
 };
-/** The schema of every event's name. */
-export const NAMED = z.object({
+/** The name of every event. */
+export const NAMED = objectOf({
   event: matching(/^(?=.*[A-Z])[A-Z0-9_.:-]{1,100}$/, "the name of an event in upper case"),
 });
 
-const schemaOf = <Data extends z.ZodRawShape>(data: Data, applicationToken: "required" | "optional") =>
-  z.object({
+const auth = objectOf({ ...authFields, application_token: token });
+const authOfPayment = objectOf({ ...authFields, application_token: optional(token) });
+/** `auth` of an event that was checked. */
+type Auth = Checked<typeof authFields> & { readonly application_token: string | undefined };
+
+/** An event that was checked. */
+interface CheckedEvent {
+  readonly ts: string;
+  readonly event_handler_id: string | undefined;
+  readonly data: unknown;
+  readonly auth: Auth;
+}
+
+const schemaOf = (data: Fields, auth: Field<Auth>): Field<CheckedEvent> =>
+  objectOf({
     ts: digits("unix time in seconds"),
-    event_handler_id: sized(0, 64, "a string of 1 to 64 characters").optional(),
-    data: z.object(data, { error: "an object" }),
-    auth: z.object({
-      ...authFields,
-      application_token: applicationToken === "required" ? token : token.optional(),
-    }, { error: "an object" }),
+    event_handler_id: optional(sized(0, 64, "a string of 1 to 64 characters")),
+    data: objectOf(data),
+    auth,
   });
-type Auth = z.output<ReturnType<typeof schemaOf>>["auth"];
 
 /** The schema of events that this library does not know. */
-export const UNKNOWN_SCHEMA = schemaOf({}, "optional");
+export const UNKNOWN_SCHEMA: Field<CheckedEvent> = schemaOf({}, authOfPayment);
 /** Known keys of `auth`; all others are extra. */
 export const AUTH_KEYS: ReadonlySet<string> = new Set([...Object.keys(authFields), "application_token"]);
 /** Known keys at the top level; all others are extra. */
@@ -64,45 +77,39 @@ export const TOP_KEYS: ReadonlySet<string> = new Set(["event", "event_handler_id
 
 /** How events of one name are checked and read. */
 export interface EventKind {
-  readonly schema: z.ZodType<z.output<ReturnType<typeof schemaOf>>>;
+  readonly schema: Field<CheckedEvent>;
   readonly keys: ReadonlySet<string>;
   readonly data: (data: never, receivedAt: number) => object;
 }
 
-function kind<Data extends z.ZodRawShape, Out extends object>(
+function kind<Data extends Fields, Out extends object>(
   fields: Data,
-  data: (data: z.output<z.ZodObject<Data>>, receivedAt: number) => Out,
+  data: (data: Checked<Data>, receivedAt: number) => Out,
   applicationToken: "required" | "optional" = "required",
 ): EventKind {
-  return {
-    schema: schemaOf(fields, applicationToken) as unknown as EventKind["schema"],
-    keys: new Set(Object.keys(fields)),
-    data,
-  };
+  const schema = schemaOf(fields, applicationToken === "required" ? auth : authOfPayment);
+  return { schema, keys: new Set(Object.keys(fields)), data };
 }
 
 /** Known events by name. The type checks that each has an entry, and that the entry returns the data of its event. */
 export const EVENTS: { readonly [Name in KnownEvent["name"]]: EventKind } = {
   ONAPPUPDATE: kind(
-    { VERSION: version, PREVIOUS_VERSION: sized(0, 24, VERSION).optional(), LANGUAGE_ID: languageId },
+    { VERSION: version, PREVIOUS_VERSION: optional(sized(0, 24, VERSION)), LANGUAGE_ID: languageId },
     (d): DataOf<"ONAPPUPDATE"> => ({
       version: d.VERSION,
-      ...optional("previousVersion", d.PREVIOUS_VERSION || undefined),
-      ...optional("languageId", d.LANGUAGE_ID),
+      ...defined({ previousVersion: d.PREVIOUS_VERSION || undefined, languageId: d.LANGUAGE_ID }),
     }),
   ),
   ONAPPINSTALL: kind(
-    { VERSION: version, ACTIVE: yesNo.optional(), INSTALLED: yesNo.optional(), LANGUAGE_ID: languageId },
+    { VERSION: version, ACTIVE: optional(yesNo), INSTALLED: optional(yesNo), LANGUAGE_ID: languageId },
     (d): DataOf<"ONAPPINSTALL"> => ({
       version: d.VERSION,
-      ...optional("active", isYes(d.ACTIVE)),
-      ...optional("installed", isYes(d.INSTALLED)),
-      ...optional("languageId", d.LANGUAGE_ID),
+      ...defined({ active: isYes(d.ACTIVE), installed: isYes(d.INSTALLED), languageId: d.LANGUAGE_ID }),
     }),
   ),
   ONAPPUNINSTALL: kind(
     { CLEAN: oneZero, LANGUAGE_ID: languageId },
-    (d): DataOf<"ONAPPUNINSTALL"> => ({ clean: isYes(d.CLEAN)!, ...optional("languageId", d.LANGUAGE_ID) }),
+    (d): DataOf<"ONAPPUNINSTALL"> => ({ clean: isYes(d.CLEAN)!, ...defined({ languageId: d.LANGUAGE_ID }) }),
   ),
   ONAPPPAYMENT: kind(
     {
@@ -110,7 +117,7 @@ export const EVENTS: { readonly [Name in KnownEvent["name"]]: EventKind } = {
       VERSION: version,
       STATUS: sized(1, 16),
       PAYMENT_EXPIRED: yesNo,
-      DAYS: matching(/^-?\d{1,6}$/, "a number of days").optional(),
+      DAYS: optional(matching(/^-?\d{1,6}$/, "a number of days")),
       LANGUAGE_ID: languageId,
     },
     (d): DataOf<"ONAPPPAYMENT"> => ({
@@ -118,8 +125,7 @@ export const EVENTS: { readonly [Name in KnownEvent["name"]]: EventKind } = {
       version: d.VERSION,
       status: d.STATUS,
       paymentExpired: isYes(d.PAYMENT_EXPIRED)!,
-      ...optional("days", numberOf(d.DAYS)),
-      ...optional("languageId", d.LANGUAGE_ID),
+      ...defined({ days: numberOf(d.DAYS), languageId: d.LANGUAGE_ID }),
     }),
     "optional",
   ),
@@ -129,28 +135,27 @@ export const EVENTS: { readonly [Name in KnownEvent["name"]]: EventKind } = {
       token: new Secret(d.TOKEN),
       method: d.METHOD,
       confirmed: isYes(d.CONFIRMED)!,
-      ...optional("languageId", d.LANGUAGE_ID),
+      ...defined({ languageId: d.LANGUAGE_ID }),
     }),
   ),
   ONAPPTEST: kind(
     // `event.test` accepts any QUERY, also a list or nothing.
     {
-      QUERY: z.custom<WireTree | readonly WireValue[] | "" | undefined>(isQuery, "an object").optional(),
+      QUERY: { wanted: "an object", accepts: isQuery },
       LANGUAGE_ID: languageId,
     },
     (d): DataOf<"ONAPPTEST"> => ({
       query: Array.isArray(d.QUERY) ? d.QUERY.map((item) => extraValue("", item)) : extraOf(d.QUERY),
-      ...optional("languageId", d.LANGUAGE_ID),
+      ...defined({ languageId: d.LANGUAGE_ID }),
     }),
   ),
   ONAPPUSERREADY: kind(
     { access_token: token, ...oauth },
     (d, receivedAt): DataOf<"ONAPPUSERREADY"> => ({
       accessToken: new Secret(d.access_token),
-      ...optional("refreshToken", secretOf(d.refresh_token)),
       expiresAt: expiry(d, receivedAt),
       scope: scopesOf(d.scope),
-      ...optional("userId", numberOf(d.user_id)),
+      ...defined({ refreshToken: secretOf(d.refresh_token), userId: numberOf(d.user_id) }),
     }),
     "optional",
   ),
@@ -158,7 +163,7 @@ export const EVENTS: { readonly [Name in KnownEvent["name"]]: EventKind } = {
 
 type DataOf<Name extends KnownEvent["name"]> = Omit<Extract<KnownEvent, { name: Name }>["data"], "extra">;
 
-function isQuery(value: unknown): boolean {
+function isQuery(value: unknown): value is WireTree | readonly WireValue[] | "" | undefined {
   return value === undefined || value === "" || (typeof value === "object" && value !== null);
 }
 
@@ -208,9 +213,4 @@ function expiry(auth: Pick<Auth, "expires" | "expires_in">, receivedAt: number):
   return auth.expires
     ? Number(auth.expires) * 1000
     : receivedAt + Number(auth.expires_in || DEFAULT_LIFETIME_SECONDS) * 1000;
-}
-
-/** Returns an object with the key, or an empty one if there is no value. Cheaper than `defined`, on the path of every request. */
-export function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  return value === undefined ? {} : { [key]: value } as { [P in K]: V };
 }

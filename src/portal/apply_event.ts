@@ -16,6 +16,16 @@ import { type ChangeRecord, writeRecord } from "./record_store.ts";
 import { isUndoable, removed, undone } from "./removal.ts";
 import { tokensOfEvent } from "./tokens.ts";
 
+/** The last result of {@linkcode applyEvent} for the facts of an event. */
+interface Applied {
+  readonly record: PortalRecord | undefined;
+  readonly event: B24Event;
+  readonly next: PortalRecord;
+}
+
+/** An event is applied to the same record several times, from its verification to the write of the record. */
+const lastApplied = new WeakMap<EventFacts, Applied>();
+
 /**
  * Returns the record after `event`; `record` itself if nothing changes. Has no effects.
  *
@@ -23,6 +33,14 @@ import { tokensOfEvent } from "./tokens.ts";
  * @throws the error of the version scheme if it does not know a version yet
  */
 export function applyEvent(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
+  const last = lastApplied.get(facts);
+  if (last !== undefined && last.record === record && last.event === event) return last.next;
+  const next = appliedTo(record, event, facts);
+  lastApplied.set(facts, { record, event, next });
+  return next;
+}
+
+function appliedTo(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
   if (record !== undefined && isOfEarlierInstallation(record, event, facts)) return record;
   const applied = {
     ...withFacts(withStatus(record, event, facts), event, facts),
@@ -265,14 +283,13 @@ function withUnverifiedDomain(record: PortalRecord, { name, auth: { domain } }: 
 
 /** Returns the record blocked, or no longer blocked, by `event`. */
 function withBlock(record: PortalRecord, event: B24Event, { receivedAt, verification }: EventFacts): PortalRecord {
-  const { blocked, ...unblocked } = record;
+  const { blocked } = record;
   if (record.status === "uninstalled") return record;
   const isExpired = event.name === "ONAPPPAYMENT" && event.data.paymentExpired && verification.claims === undefined;
-  if (isExpired && blocked?.on !== "payment") {
-    return { ...unblocked, blocked: paymentBlock(receivedAt) };
-  }
-  if (blocked === undefined || blocked.since > receivedAt) return record;
-  return endsBlock(event, blocked.on) ? unblocked : record;
+  if (isExpired && blocked?.on !== "payment") return { ...record, blocked: paymentBlock(receivedAt) };
+  if (blocked === undefined || blocked.since > receivedAt || !endsBlock(event, blocked.on)) return record;
+  const { blocked: _, ...unblocked } = record;
+  return unblocked;
 }
 
 function endsBlock(event: B24Event, on: NonNullable<PortalRecord["blocked"]>["on"]): boolean {

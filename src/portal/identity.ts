@@ -17,13 +17,13 @@ const MAX_PREVIOUS = 4;
  */
 export function withTokens(record: PortalRecord, tokens: StoredTokens, now: number): PortalRecord {
   const next = asKnown(record, tokens);
-  const { pending, ...pair } = next;
   if (next.isVerified !== true) return withUnverifiedPair(record, next, now);
   if (next.isAdmin === undefined) return withPair(record, next);
+  const { pending } = next;
   const isOwn = ({ isVerified, owner, userId }: StoredTokens): boolean =>
     isVerified === true && owner === next.owner && userId === next.userId && userId !== undefined;
   const waiting = [...(record.tokens ?? []).filter(isOwn).map(({ pending }) => pending), pending];
-  let after = withPair(record, pair);
+  let after = withPair(record, pending === undefined ? next : withoutPending(next));
   if (!next.isAdmin) return after;
   for (const { applicationToken, systemUser } of waiting.filter((one) => one !== undefined)) {
     if (applicationToken !== undefined) {
@@ -34,11 +34,16 @@ export function withTokens(record: PortalRecord, tokens: StoredTokens, now: numb
   return after;
 }
 
-/** Returns a pair of an event as what is known about its access token, if that is verified. */
+function withoutPending({ pending: _, ...pair }: StoredTokens): StoredTokens {
+  return pair;
+}
+
+/** Returns the stored pair with the access token of an event's pair, if that is verified, and what waits in the event's. */
 function asKnown({ tokens }: PortalRecord, next: StoredTokens): StoredTokens {
   if (next.isVerified) return next;
   const known = tokens?.find(({ isVerified, accessToken }) => isVerified && accessToken === next.accessToken);
-  return known === undefined ? next : { ...known, ...defined({ pending: next.pending }) };
+  if (known === undefined) return next;
+  return next.pending === undefined ? known : { ...known, pending: next.pending };
 }
 
 function withPair(record: PortalRecord, next: StoredTokens): PortalRecord {

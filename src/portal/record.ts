@@ -233,5 +233,9 @@ export function failedAttempts({ failure }: PortalRecord, upgradeId: string): nu
 }
 
 function pick(record: PortalRecord, isPicked: (field: keyof PortalRecord) => boolean): Partial<PortalRecord> {
-  return Object.fromEntries(Object.entries(record).filter(([field]) => isPicked(field as keyof PortalRecord)));
+  const picked: Record<string, unknown> = {};
+  for (const field of Object.keys(record) as (keyof PortalRecord)[]) {
+    if (isPicked(field)) picked[field] = record[field];
+  }
+  return picked;
 }

@@ -5,6 +5,7 @@
 import type { B24Event } from "../bitrix24/events.ts";
 import { originOf } from "../bitrix24/hosts.ts";
 import { defined } from "../defined.ts";
+import { isSameJson } from "../storage/value.ts";
 import type { StoredVerification } from "./event_facts.ts";
 
 /** A token pair of one user: an access token, and usually the refresh token. */
@@ -122,6 +123,7 @@ function isReplaceable({ refreshToken, ts, expiresAt }: StoredTokens, next: Stor
 
 /** Returns a stored pair with what `next`, which has the same access token, adds to it; `same` itself if that is nothing. */
 function mergeSame(same: StoredTokens, next: StoredTokens): StoredTokens {
+  if (next === same) return same;
   const isNewlyVerified = next.isVerified && !same.isVerified;
   const isNewer = !next.isVerified === !same.isVerified && next.ts > same.ts;
   // A verification seldom has all fields of the pair.
@@ -132,7 +134,7 @@ function mergeSame(same: StoredTokens, next: StoredTokens): StoredTokens {
     ...merged,
     ...defined({ isAdmin, pending: Object.keys(pending).length === 0 ? undefined : pending }),
   };
-  return JSON.stringify(result) === JSON.stringify(same) ? same : result;
+  return !isNewlyVerified && !isNewer && isSameJson(result, same) ? same : result;
 }
 
 /**
