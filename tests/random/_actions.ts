@@ -5,7 +5,7 @@ import { MEMBER_ID, post } from "../support/app.ts";
 import { MAX_OF_KIND } from "../../src/portal/waiting.ts";
 import { portalKey } from "../../src/portal/keys.ts";
 import type { PortalRecord } from "../../src/portal/record.ts";
-import { digest } from "../../src/secret.ts";
+import { digest } from "../../src/net/digest.ts";
 import { claimingEvent, forgedEvent, stolenEvent } from "./_forged.ts";
 import type { Processes } from "./_processes.ts";
 import { waitingDeliveries } from "../support/waiting.ts";
