@@ -168,6 +168,9 @@ export function holdLease(
   const mutex = createMutex();
   let entry = acquired;
   let staged: readonly Staged[] = [];
+  let writes = 0;
+  /** The last writes, if they failed: how many of the staged changes they had, by number. */
+  const tried = new Map<number, number>();
   /** The record of `entry` with the staged changes. */
   let view = entry.value;
   /** Monotonic: changes of the system clock do not matter. */
@@ -196,15 +199,22 @@ export function holdLease(
 
   async function writeNow(change: (record: PortalRecord) => RecordChange | undefined): Promise<PortalRecord> {
     lost.signal.throwIfAborted();
+    const number = ++writes;
     let startedAt = renewedAt;
     let written: readonly Staged[] = [];
-    entry = (await writeRecord(storage, memberId, (record) => {
-      // The lease lasts from here on, however long the storage takes.
-      startedAt = time.monotonic();
-      if (record?.lease?.owner !== owner) throw lose("another process acquired it");
-      written = staged;
-      return inOrder(record, [...staged.map(({ change }) => change), change]);
-    }, entry))!;
+    try {
+      entry = (await writeRecord(storage, memberId, (record) => {
+        // The lease lasts from here on, however long the storage takes.
+        startedAt = time.monotonic();
+        if (record?.lease?.owner !== owner) throw lose("another process acquired it");
+        written = staged;
+        return numbered(inOrder(record, [...unstored(record).map(({ change }) => change), change]), number);
+      }, entry))!;
+    } catch (error) {
+      tried.set(number, written.length);
+      throw error;
+    }
+    tried.clear();
     renewedAt = startedAt;
     staged = staged.slice(written.length);
     view = withStaged(entry.value);
@@ -225,8 +235,13 @@ export function holdLease(
     return view = withStaged(entry.value);
   }
 
+  /** Returns the staged changes that a record lacks: the reply of a write may have been lost. */
+  function unstored({ lease }: PortalRecord): readonly Staged[] {
+    return staged.slice(tried.get(lease?.writes ?? 0) ?? 0);
+  }
+
   function withStaged(record: PortalRecord): PortalRecord {
-    return inOrder(record, staged.map(({ change }) => change))?.record ?? record;
+    return inOrder(record, unstored(record).map(({ change }) => change))?.record ?? record;
   }
 
   async function renew(): Promise<void> {
@@ -287,6 +302,12 @@ export function holdLease(
       if (!isReleased && !lost.signal.aborted) abandon(storage, owner);
     },
   };
+}
+
+/** Returns the change with the number of the holder's write, unless it releases the lease. */
+function numbered(change: RecordChange | undefined, writes: number): RecordChange | undefined {
+  const lease = change?.record.lease;
+  return lease === undefined ? change : { ...change!, record: { ...change!.record, lease: { ...lease, writes } } };
 }
 
 /** Calls `run` every `ms` milliseconds until the returned function is called. Does not keep the process alive. */

@@ -38,6 +38,8 @@ export interface Lease {
   readonly owner: string;
   /** Time after which another process may take the portal, in milliseconds since 1970. */
   readonly until: number;
+  /** Number of the holder's last write. It finds out by it whether a write was applied whose reply was lost. */
+  readonly writes?: number;
 }
 
 /** The values under which a portal is in the index. Absent: the portal is not in the index of that kind. */

@@ -4,6 +4,7 @@ import { acquireLease, LeaseLostError } from "../../../src/portal/lease.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
 import { quietLogger } from "../../support/app.ts";
+import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { describe, it } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
 import { withoutWrite } from "../../support/without_write.ts";
@@ -155,6 +156,27 @@ describe("acquireLease()", () => {
     assert(second.fencingToken > first.fencingToken);
     await assert.rejects(first.update((record) => record), LeaseLostError);
     second.stop();
+  });
+
+  it("applies a staged change once, also if the reply of the write that applied it was lost", async () => {
+    const inner = await stored();
+    const faults: Faults = {};
+    const lease = (await acquireLease(processOn(faultyStorage(inner, faults, 1), { now: 1_000_000 }), MEMBER_ID))!;
+    let reports = 0;
+    const increment = (record: PortalRecord) => ({ record: { ...record, rollbacks: (record.rollbacks ?? 0) + 1 } });
+    lease.stage(increment, () => void reports++);
+    faults.loseReplies = 1;
+    await assert.rejects(lease.flush(), { code: "storage" });
+    assert.deepEqual([(await recordOf(inner)).rollbacks, reports], [1, 0]);
+    lease.stage(increment, () => void reports++);
+    faults.unavailable = 1;
+    await assert.rejects(lease.flush(), { code: "storage" });
+    faults.unavailable = 0;
+    await lease.reread();
+    assert.equal(lease.record().rollbacks, 2);
+    await lease.flush();
+    assert.deepEqual([(await recordOf(inner)).rollbacks, lease.record().rollbacks, reports], [2, 2, 2]);
+    assert.equal(await lease.release((record) => ({ record })), true);
   });
 
   it("renews the lease periodically, and loses it after leaseMs of storage errors", async () => {
