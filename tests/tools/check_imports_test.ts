@@ -9,7 +9,7 @@ import { describe, it } from "../support/test.ts";
 async function problems(files: Readonly<Record<string, string>>): Promise<string[]> {
   const root = mkdtempSync(join(tmpdir(), "onappupdate-imports-"));
   const all = {
-    "deno.json": JSON.stringify({ name: "@b24/onappupdate", imports: { zod: "npm:zod", redis: "npm:redis" } }),
+    "deno.json": JSON.stringify({ name: "@b24/onappupdate", imports: { semver: "npm:semver", redis: "npm:redis" } }),
     "mod.ts": `export { a } from "./src/errors.ts";`,
     "errors.ts": `export { a } from "./src/errors.ts";`,
     "src/errors.ts": "export const a = 1;",
@@ -32,7 +32,7 @@ describe("checkImports() accepts", () => {
       "src/app/app.ts": `import "./options.ts"; import "../bitrix24/form.ts";`,
       "src/app/options.ts": "",
       "src/bitrix24/form.ts":
-        `import { z } from "zod"; import "./tree.ts"; import "../version.ts"; import "../errors.ts";`,
+        `import { parse } from "semver"; import "./tree.ts"; import "../version.ts"; import "../errors.ts";`,
       "src/bitrix24/tree.ts": "",
       "src/version.ts": "",
     },
@@ -129,7 +129,7 @@ describe("checkImports() refuses", () => {
       { "plugins/a.ts": `import "left-pad";` },
       /^plugins\/a\.ts:1: imports left-pad, wanted a key of "imports" in deno\.json$/,
     ],
-    "an npm specifier": [{ "tests/a.ts": `import "npm:zod";` }, /^tests\/a\.ts:1: imports npm:zod, wanted a key/],
+    "an npm specifier": [{ "tests/a.ts": `import "npm:semver";` }, /^tests\/a\.ts:1: imports npm:semver, wanted a key/],
     "a literal dynamic import in what ships": [
       { "plugins/a.ts": `await import("redis");` },
       /^plugins\/a\.ts:1: imports redis dynamically by a literal/,
