@@ -105,14 +105,13 @@ async function applyAnswer(
 ): Promise<Pick<PortalAnswer, "isRaised" | "hasWork">> {
   const { storage, clock, random, log } = runtime;
   const now = clock();
-  const unique = random();
   let before: PortalRecord | undefined;
   let settlement: Settlement | undefined;
   await writeRecord(storage, memberId, (record) => {
     before = record;
     settlement = record && settle(record, answer, now);
     if (settlement === undefined) return undefined;
-    return settlement.hasWork ? withWork(settlement.record, now, unique) : { record: settlement.record };
+    return settlement.hasWork ? withWork(settlement.record, now, random) : { record: settlement.record };
   });
   const { isRaised = false, hasWork = false, dropped = [] } = settlement ?? {};
   if (isRaised) {
