@@ -1,5 +1,5 @@
 /**
- * Runs tests on Deno, by default those of `tests/unit` and `tests/integration`.
+ * Runs tests on Deno, by default those of `tests/unit`, `tests/integration` and `tests/simulation`.
  *
  *     deno task test [tier or path ...]
  *
@@ -19,7 +19,7 @@ import { describe, runTests, type TestRun, total } from "./test_run.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** The tiers of `deno task test`. */
-export const TIERS: readonly string[] = ["unit", "integration"];
+export const TIERS: readonly string[] = ["unit", "integration", "simulation"];
 
 /** Calls `run` with one Redis server for all tests that can share one, which find it by TEST_REDIS_PORT. */
 export async function withRedis<T>(run: () => Promise<T>): Promise<T> {

@@ -5,13 +5,7 @@ import { defined } from "../defined.ts";
 import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
-import {
-  applyOrDefer,
-  isOfEarlierInstallation,
-  isStartedByOpening,
-  storeEvent,
-  tryApplyEvent,
-} from "../portal/apply_event.ts";
+import { applyOrDefer, isOfEarlierInstallation, isStartedByOpening, tryApplyEvent } from "../portal/apply_event.ts";
 import { claimState } from "../portal/event_claims.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
@@ -30,8 +24,8 @@ import { holdLease, isLeased, takeLease, type Taking } from "../portal/lease.ts"
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
 import { logScheduled, withLookout, withWork } from "../portal/schedule.ts";
-import { assertRoom, deleteSurplus, kindOf, surplusInRecord } from "../portal/waiting.ts";
-import type { Entry } from "../storage/storage.ts";
+import { assertRoom, countDelivery, deleteSurplus, kindOf, surplusInRecord } from "../portal/waiting.ts";
+import type { Entry, Storage } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import type { Postponed, Verifier } from "../verify/verifier.ts";
 import { verifyEvent } from "../verify/verify_event.ts";
@@ -160,16 +154,12 @@ export async function acceptVerified(
   });
   const facts = factsOf(runtime, verification, receivedAt);
   const next = tryApplyEvent(record, event, facts);
-  // Verification may have found a version that no other event announced, or Bitrix24 is to be asked about a claim.
-  const raises = record === undefined ||
-    (next !== undefined && next.status === "installed" &&
-      (next.target !== record.target || next.claims !== record.claims || isUnblocked(record, next)));
   // Somebody else may have posted a copy first: what is verified of a duplicate is applied too.
   const isDuplicate = (id !== undefined && isHandled(record, id)) || isStartedByOpening(record, event, verification);
   const isOver = isOfEarlierInstallation(record, event, facts) ||
     (record?.status === "uninstalled" && next?.status === "uninstalled");
-  if ((id === undefined || isDuplicate || isOver) && !raises) {
-    if (next !== undefined) await storeEvent(storage, event, facts, known);
+  const isWithoutWork = (id === undefined || isDuplicate || isOver) && !bringsWork(record, next);
+  if (isWithoutWork && await storeWithoutWork(storage, event, facts, known)) {
     if (isDuplicate) return reportDuplicate(runtime, log, event);
     reportAccepted(runtime, log, event);
     return { state: "done" };
@@ -187,6 +177,34 @@ export async function acceptVerified(
   log.debug("event handled", { event: "event.handled", deliveryId: name });
   notify(runtime, "eventHandled", { event });
   return { state: "done" };
+}
+
+/**
+ * Returns whether an event causes work on the portal, whatever its handlers do: verification may have found a version that no
+ * other event announced, or Bitrix24 is to be asked about a claim. `next`: the record after it; `undefined` if this code does
+ * not know its version.
+ */
+function bringsWork(record: PortalRecord | undefined, next: PortalRecord | undefined): boolean {
+  return record === undefined ||
+    (next !== undefined && next.status === "installed" &&
+      (next.target !== record.target || next.claims !== record.claims || isUnblocked(record, next)));
+}
+
+/** Applies an event to the stored record, unless it causes work there. Resolves to whether it does not. */
+async function storeWithoutWork(
+  storage: Storage,
+  event: B24Event,
+  facts: EventFacts,
+  known: Entry<PortalRecord> | null,
+): Promise<boolean> {
+  let isStored = true;
+  await writeRecord(storage, event.auth.memberId, (current) => {
+    const next = tryApplyEvent(current, event, facts);
+    // Another event may have changed the portal since `known`.
+    isStored = !bringsWork(current, next);
+    return isStored && next !== undefined ? { record: next } : undefined;
+  }, known);
+  return isStored;
 }
 
 /** Options of {@linkcode storeDelivery}. */
@@ -222,8 +240,7 @@ export async function storeDelivery(
     written = await writeRecord(storage, memberId, arrival.change, options.entry);
   } catch (error) {
     if (!(error instanceof ConditionError)) throw error;
-    // A copy with a key of its own waits. What was verified of this one is applied.
-    await storeEvent(storage, event, facts);
+    await writeRecord(storage, memberId, createRecount(runtime, kept, facts, arrival.result().id!));
     return undefined;
   }
   const { id, taking, dropped, isIdle } = arrival.result();
@@ -275,9 +292,12 @@ function createArrival(
     const applied = known ?? applyOrDefer(current, event, facts);
     const isBusy = current !== undefined && isLeased(runtime.storage, current, now);
     if (isHandled(current, id) || (inRecord(current, id) !== undefined && (isLifeCycle(id) || !isBusy))) {
-      return withWork(applied, now + leaseMs, unique);
+      return withWork(applied, now + leaseMs, random);
     }
-    isIdle = current !== undefined && known !== undefined && !hasCode(runtime, event) && isSettled(known, event, facts);
+    isIdle = current !== undefined && known !== undefined && !hasCode(runtime, event) &&
+      isSettled(known, event, facts) &&
+      // Deliveries may wait for the claims that it settles.
+      (known.claims === current.claims || (current.inbox === undefined && current.overflow === undefined));
     if (isIdle) return { record: withHandled(applied, id) };
     // The work of an equal event may have begun: this one is not a copy of it.
     stored = isBusy && !isLifeCycle(id) ? `${id}~${unique}` : id;
@@ -295,12 +315,31 @@ function createArrival(
     // If this process crashes before the work is done, another one resumes it when a lease would have expired.
     const at = now + leaseMs;
     const next = inOrder(taken ?? roomy, [
-      (record) => withWork(record, at, unique),
+      (record) => withWork(record, at, random),
       (record) => withDelivery(record, name, delivery),
     ])!;
-    return fitsRecord(roomy, delivery) ? next : withLookout(next, at, unique);
+    return fitsRecord(roomy, delivery) ? next : withLookout(next, at, random);
   };
   return { change, result: () => ({ id: stored, taking: { owner, takenAt }, dropped, isIdle }) };
+}
+
+/**
+ * Returns the change for a delivery whose own key is taken: by a copy that waits, or by one that no record counts, because a
+ * crash came before its record, or because this process has put it itself and its record was refused then.
+ */
+function createRecount(
+  { clock, random }: AppRuntime,
+  { body, event }: Incoming,
+  facts: EventFacts,
+  id: string,
+): ChangeRecord {
+  return (current) => {
+    const record = applyOrDefer(current, event, facts);
+    if (isHandled(record, id)) return { record };
+    // The next pass over the inbox counts all of them.
+    const overflow = record.overflow ?? countDelivery(undefined, id, { body }, 1);
+    return withWork({ ...record, ...defined({ overflow }) }, clock(), random);
+  };
 }
 
 /** Returns whether a plugin or a handler does something with an event of this kind. */
@@ -330,9 +369,8 @@ async function storeTokens(
 ): Promise<void> {
   if (facts.verification.tokens === undefined) return;
   const { storage, clock, random, leaseMs } = runtime;
-  const unique = random();
   // The event may have raised the target.
-  const change: ChangeRecord = (record) => withWork(applyOrDefer(record, event, facts), clock() + leaseMs, unique);
+  const change: ChangeRecord = (record) => withWork(applyOrDefer(record, event, facts), clock() + leaseMs, random);
   await writeRecord(storage, event.auth.memberId, change, entry);
 }
 

@@ -25,9 +25,9 @@ export function runPrefix(memberId: string): Key {
   return ["run", memberId];
 }
 
-/** Key of a finished run. */
-export function runKey(memberId: string, runId: string): Key {
-  return [...runPrefix(memberId), runId];
+/** Key of a finished run. `name`: see `nameOf` there. */
+export function runKey(memberId: string, name: string): Key {
+  return [...runPrefix(memberId), name];
 }
 
 /** Prefix of the journals of a portal. Owner: `journal.ts`. Deleted with their runs. */

@@ -52,7 +52,7 @@ export interface RunProgress {
 
 /** The run that brings a portal from its version to its target, until it is finished. */
 export interface PortalRun {
-  /** Id of the run. The ids of a portal's runs sort by time. */
+  /** Id of the run. The ids of a portal's runs sort in their order. */
   readonly id: string;
   /** Version of the portal when the run started. */
   readonly from: string;

@@ -92,7 +92,9 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingAp
   readonly overflow?: Overflow;
   /** Ids of the last deliveries of life-cycle events that are done, the latest last. */
   readonly handled?: readonly string[];
-  /** Ids of the finished runs that are stored, the latest last. */
+  /** Number of runs so far, also of those that were abandoned. It is the id of the last one. */
+  readonly runCount?: number;
+  /** Names the finished runs that are stored, the latest last: the last parts of their keys. */
   readonly runs?: readonly string[];
   /** Number of acquired leases. */
   readonly fencingToken?: number;
@@ -167,7 +169,8 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   inbox: "never",
   overflow: "never",
   handled: "never",
-  runs: "purge",
+  runCount: "never",
+  runs: "never",
   fencingToken: "never",
   lease: "never",
   indexedAs: "never",

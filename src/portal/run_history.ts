@@ -4,13 +4,13 @@ import { listKeys } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
 import { journalPrefix, resultPrefix, runKey, runPrefix } from "./keys.ts";
 import type { AppliedUpgrade } from "./portal.ts";
-import type { PortalRecord } from "./record.ts";
+import type { OpenRun, PortalRecord } from "./record.ts";
 import type { RecordChange } from "./record_store.ts";
 
 /** A finished run as it is stored. */
 export interface StoredRun {
   readonly format: typeof RUN_FORMAT;
-  /** The ids of a portal's runs sort by time. */
+  /** The ids of a portal's runs sort in their order. */
   readonly id: string;
   /** Number of the installation. */
   readonly generation: number;
@@ -42,18 +42,32 @@ export function withRunFinished(record: PortalRecord, version: string, finishedA
   if (run === undefined) return { record: finished };
   const { id, from, startedAt, upgrades } = run;
   const { memberId, generation, applied } = record;
+  const name = nameOf(run, record);
   const value: StoredRun = {
     ...{ format: RUN_FORMAT, id, generation, from, to: version, startedAt, finishedAt, upgrades, applied },
   };
   return {
-    record: { ...finished, runs: runsWith(record, id) },
-    before: [{ put: runKey(memberId, id), value }],
+    record: { ...finished, runs: runsWith(record, name) },
+    before: [{ put: runKey(memberId, name), value }],
   };
 }
 
-/** Returns the ids of the finished runs that are kept once the run with this id has finished. */
-function runsWith({ runs = [] }: PortalRecord, id: string): readonly string[] {
-  return [...runs.filter((other) => other !== id), id].slice(-MAX_RUNS);
+/**
+ * Returns the name under which the holder of the lease stores the finished run. A former holder, which may have finished the
+ * run with fewer upgrades, uses another one, which no record names. It is deleted with the runs of its time.
+ */
+function nameOf({ id }: OpenRun, { fencingToken = 0 }: PortalRecord): string {
+  return `${id}-${fencingToken}`;
+}
+
+/** Returns the id of the run that is stored under a name. */
+function idOf(name: string): string {
+  return name.split("-")[0]!;
+}
+
+/** Returns the names of the finished runs that are kept once the run with this name has finished. */
+function runsWith({ runs = [] }: PortalRecord, name: string): readonly string[] {
+  return [...runs.filter((other) => idOf(other) !== idOf(name)), name].slice(-MAX_RUNS);
 }
 
 /**
@@ -61,10 +75,12 @@ function runsWith({ runs = [] }: PortalRecord, id: string): readonly string[] {
  *
  * @throws {FormatError} if newer code wrote one of them
  */
-export async function listRuns(storage: Storage, memberId: string): Promise<StoredRun[]> {
-  const runs: StoredRun[] = [];
-  for await (const entry of storage.list<StoredRun>(runPrefix(memberId))) runs.push(runOf(entry));
-  return runs.reverse();
+export async function listRuns(storage: Storage, { memberId, runs = [] }: PortalRecord): Promise<StoredRun[]> {
+  const found: StoredRun[] = [];
+  for await (const entry of storage.list<StoredRun>(runPrefix(memberId))) {
+    if (runs.includes(entry.key.at(-1)!)) found.push(runOf(entry));
+  }
+  return found.reverse();
 }
 
 /**
@@ -76,8 +92,8 @@ export async function latestRun(
   storage: Storage,
   { memberId, runs = [] }: PortalRecord,
 ): Promise<StoredRun | undefined> {
-  const id = runs.at(-1);
-  const entry = id === undefined ? null : await storage.get<StoredRun>(runKey(memberId, id));
+  const name = runs.at(-1);
+  const entry = name === undefined ? null : await storage.get<StoredRun>(runKey(memberId, name));
   return entry === null ? undefined : runOf(entry);
 }
 
@@ -94,7 +110,7 @@ function runOf({ key, value }: Entry<StoredRun>): StoredRun {
 export async function deleteOldRuns(storage: Storage, record: PortalRecord): Promise<void> {
   const { memberId, run, runs = [] } = record;
   if (run === undefined || runs.length < MAX_RUNS) return;
-  const kept = runsWith(record, run.id).toSorted()[0]!;
+  const kept = idOf(runsWith(record, nameOf(run, record)).toSorted()[0]!);
   for (const prefix of stepsAndRuns(memberId)) {
     for await (const key of listKeys(storage, prefix)) {
       if (key[2]! >= kept) break;
@@ -110,7 +126,7 @@ export async function deleteRuns(storage: Storage, memberId: string): Promise<vo
   }
 }
 
-/** Returns the prefixes of keys whose third part is the id of a run: what a run refers to comes after it. */
+/** Returns the prefixes of keys whose third part starts with the id of a run: what a run refers to comes after it. */
 function stepsAndRuns(memberId: string): readonly Key[] {
   return [runPrefix(memberId), journalPrefix(memberId), resultPrefix(memberId)];
 }

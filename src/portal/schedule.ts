@@ -4,8 +4,8 @@
  *
  * An entry and the record that names it are two keys of one ordered write, the entry first. A crash between the two leaves
  * an orphaned entry, which costs one look at the portal; in the other order it would leave work that nobody finds. The record
- * is written only if it is as it was before the entry was put. So once another process has written the record, no one will
- * name an orphaned entry, and it can be deleted.
+ * is written only if it is as it was before the entry was put; otherwise its writer tries again with another entry. So once
+ * another process has written the record, no one will name an orphaned entry, and it can be deleted.
  */
 import type { Logger } from "../logger.ts";
 import { listKeys } from "../storage/list_keys.ts";
@@ -38,19 +38,22 @@ export function entryTime(due: string): number {
   return Number(due.slice(0, DIGITS));
 }
 
+/** Returns a fresh, unique string. */
+type Random = () => string;
+
 /** The portal's record with the work of one more delivery, or other work, that is due at `at`; see {@linkcode scheduled}. */
-export function withWork(record: PortalRecord, at: number, unique: string): RecordChange {
-  return scheduled({ ...record, inboxSequence: (record.inboxSequence ?? 0) + 1 }, at, unique);
+export function withWork(record: PortalRecord, at: number, random: Random): RecordChange {
+  return scheduled({ ...record, inboxSequence: (record.inboxSequence ?? 0) + 1 }, at, random);
 }
 
 /**
- * Returns the change that schedules a portal for `at`, in milliseconds since 1970, unless it is scheduled by then. `unique`
- * makes the id of the entry unique.
+ * Returns the change that schedules a portal for `at`, in milliseconds since 1970, unless it is scheduled by then. Each call
+ * makes an entry of its own.
  */
-function scheduled(record: PortalRecord, at: number, unique: string): RecordChange {
+function scheduled(record: PortalRecord, at: number, random: Random): RecordChange {
   const { memberId, due: existing } = record;
-  const due = entryId(at, unique);
-  if (existing !== undefined && existing <= due) return { record };
+  if (existing !== undefined && entryTime(existing) <= at) return { record };
+  const due = entryId(at, random());
   return {
     record: { ...record, due },
     before: [putEntry(due, memberId)],
@@ -62,10 +65,10 @@ function scheduled(record: PortalRecord, at: number, unique: string): RecordChan
  * Returns `change` with a schedule entry for `at` that the record does not name, unless it puts one anyway: after a crash in
  * the middle of it, a tick looks for what the record does not know of. Otherwise the tick deletes the entry.
  */
-export function withLookout(change: RecordChange, at: number, unique: string): RecordChange {
+export function withLookout(change: RecordChange, at: number, random: Random): RecordChange {
   const { record: { memberId }, before = [] } = change;
   if (before.some((operation) => "put" in operation && operation.put[0] === SCHEDULE[0])) return change;
-  return { ...change, before: [putEntry(entryId(at, unique), memberId), ...before] };
+  return { ...change, before: [putEntry(entryId(at, random()), memberId), ...before] };
 }
 
 /**
@@ -79,7 +82,7 @@ export function rescheduled(
   { due: existing, ...record }: PortalRecord,
   nextAt: number | undefined,
   now: number,
-  unique: string,
+  random: Random,
 ): RecordChange {
   const { memberId } = record;
   const at = existing === undefined ? NaN : entryTime(existing);
@@ -88,7 +91,7 @@ export function rescheduled(
   }
   const after: WriteOperation[] = existing === undefined ? [] : [{ delete: dueKey(existing, memberId) }];
   if (nextAt === undefined) return { record, after };
-  const due = entryId(nextAt, unique);
+  const due = entryId(nextAt, random());
   return { record: { ...record, due }, before: [putEntry(due, memberId)], after };
 }
 
@@ -101,8 +104,7 @@ interface ScheduleOptions {
   readonly storage: Storage;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
-  /** Returns a fresh, unique string. */
-  readonly random: () => string;
+  readonly random: Random;
   readonly log: Logger;
 }
 
@@ -131,12 +133,12 @@ export async function schedulePortal(
   { at, change = (record) => record, entry }: ScheduledChange,
 ): Promise<void> {
   const { storage, random } = options;
-  const unique = random();
+  let scheduled: RecordChange | undefined;
   const written = await writeRecord(storage, memberId, (record) => {
     const next = record && change(record);
-    return next && withWork(next, at, unique);
+    return scheduled = next && withWork(next, at, random);
   }, entry);
-  if (written?.value.due === entryId(at, unique)) logScheduled(options, written.value);
+  if (scheduled?.before !== undefined) logScheduled(options, written!.value);
 }
 
 /** Logs that a portal has got a schedule entry. */

@@ -15,7 +15,7 @@ import type { Storage } from "../storage/storage.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import type { Installation } from "./installation.ts";
 import { Suspended } from "./interruptions.ts";
-import { newRunId, withApplied, withAttemptEnded, withRun, withSleep, withStart } from "./run_record.ts";
+import { withApplied, withAttemptEnded, withRun, withSleep, withStart } from "./run_record.ts";
 import { StepEngine } from "./step_engine.ts";
 import { createSteps } from "./step_kinds.ts";
 
@@ -95,7 +95,7 @@ export async function attemptUpgrade(
 
 /** Records the start of an upgrade. No earlier holder of the lease can record a step of the run afterwards. */
 async function startUpgrade(
-  { storage, clock, random }: AppRuntime,
+  { storage, clock }: AppRuntime,
   installation: Installation,
   upgradeId: string,
   isAlone: boolean,
@@ -107,9 +107,8 @@ async function startUpgrade(
     ? await openJournal(options, { memberId, runId: run.id, upgradeId })
     : undefined;
   const now = clock();
-  const runId = newRunId(now, random());
   const record = await installation.update((record) =>
-    withStart(withRun(record, runId, now), upgradeId, { finished: journal?.finished() ?? 0, isAlone })
+    withStart(withRun(record, now), upgradeId, { finished: journal?.finished() ?? 0, isAlone })
   );
   return { record, journal: journal ?? newJournal(options, { memberId, runId: record.run!.id, upgradeId }) };
 }

@@ -2,14 +2,13 @@
 import type { RunProgress } from "../portal/portal.ts";
 import type { OpenRun, PortalRecord } from "../portal/record.ts";
 
-/** The record with an open run: a new one with the id `runId` from its version on, if there is none. */
-export function withRun(record: PortalRecord, runId: string, now: number): PortalRecord & { readonly run: OpenRun } {
-  return { ...record, run: record.run ?? { id: runId, from: record.version!, startedAt: now, upgrades: [] } };
-}
-
-/** Returns the id of a run that starts now. Ids sort by time. `unique` makes it different from all others. */
-export function newRunId(now: number, unique: string): string {
-  return `${String(now).padStart(14, "0")}-${unique}`;
+/** The record with an open run: a new one from its version on, if there is none. `now`: milliseconds since 1970. */
+export function withRun(record: PortalRecord, now: number): PortalRecord & { readonly run: OpenRun } {
+  if (record.run !== undefined) return { ...record, run: record.run };
+  const runCount = (record.runCount ?? 0) + 1;
+  // A number: clocks differ between processes, and a later run must have a greater id.
+  const id = String(runCount).padStart(8, "0");
+  return { ...record, runCount, run: { id, from: record.version!, startedAt: now, upgrades: [] } };
 }
 
 /**

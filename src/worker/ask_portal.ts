@@ -109,7 +109,6 @@ async function applyAnswer(
 ): Promise<Pick<PortalAnswer, "isRaised" | "hasWork">> {
   const { clock, random, leaseMs } = runtime;
   const now = clock();
-  const unique = random();
   // The holder of the lease does the work, unless it crashes.
   const workAt = access.isLeased ? now + leaseMs : now;
   let before: PortalRecord | undefined;
@@ -117,7 +116,7 @@ async function applyAnswer(
   const change = (record: PortalRecord): RecordChange => {
     before = record;
     settlement = settle(record, answer, now);
-    return settlement.hasWork ? withWork(settlement.record, workAt, unique) : { record: settlement.record };
+    return settlement.hasWork ? withWork(settlement.record, workAt, random) : { record: settlement.record };
   };
   await access.change(change, () => reportSettlement(runtime, before!, settlement!));
   const { isRaised, hasWork } = settlement!;

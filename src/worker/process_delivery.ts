@@ -168,7 +168,8 @@ function waitForUpgrades({ runtime, upgrades, lease, waiting }: DeliveryWork): O
 }
 
 /** Runs plugins around the portal's upgrades and the handlers of the event. */
-async function runHandlers({ runtime, upgrades, lease, waiting }: DeliveryWork, event: B24Event): Promise<void> {
+async function runHandlers(work: DeliveryWork, event: B24Event): Promise<void> {
+  const { runtime, upgrades, lease, waiting } = work;
   const { id: deliveryId, delivery: { receivedAt } } = waiting;
   const context = makeHandlerContext(runtime, event, lease.record(), { receivedAt, leaseSignal: lease.signal });
   if (event.name === "ONAPPUNINSTALL" && lease.record().status === "installed") {
@@ -193,6 +194,9 @@ async function runHandlers({ runtime, upgrades, lease, waiting }: DeliveryWork, 
   await runPipeline(plugins, context, async (ctx) => {
     if (runsUpgrades(deliveryId)) await runUpgrades(runtime, upgrades, lease, ctx);
     await flush(handlers.length > 0 || plugins.some(({ around }) => around !== undefined));
+    if (runsUpgrades(deliveryId) && hasEnded(work, event)) {
+      return ctx.log.info("event of a removed portal ignored", { event: "event.outdated", eventName: wireName(event) });
+    }
     const portal = snapshot(lease.record());
     const name = { memberId: portal.memberId, event: wireName(event) };
     for (const { handle, timeoutMs } of handlers) {
@@ -201,6 +205,11 @@ async function runHandlers({ runtime, upgrades, lease, waiting }: DeliveryWork, 
     }
   });
   lease.signal.throwIfAborted();
+}
+
+/** Returns whether the app was removed, or installed again, while the portal's upgrades ran. */
+function hasEnded(work: DeliveryWork, event: B24Event): boolean {
+  return work.lease.record().status === "uninstalled" || isOver(work, event);
 }
 
 /** Returns whether an event belongs to an installation that is over, and cannot begin another one. */

@@ -8,7 +8,7 @@ import { nextAskAt } from "../portal/claims.ts";
 import { factsOf } from "../portal/event_facts.ts";
 import { whenReleased } from "../portal/exclusive.ts";
 import { assertReadable, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
-import type { AcceptedDelivery } from "../portal/inbox.ts";
+import { type AcceptedDelivery, isHandled } from "../portal/inbox.ts";
 import { listInbox } from "../portal/inbox_list.ts";
 import { portalKey } from "../portal/keys.ts";
 import { acquireLease, LeaseLostError, type PortalLease } from "../portal/lease.ts";
@@ -214,7 +214,8 @@ async function processDeliveries(
   const workOn = async (waiting: WaitingDelivery, event?: B24Event): Promise<void> => {
     const outcome = await processDelivery(runtime, upgrades, lease, waiting, event);
     outcomes.set(waiting.id, outcome);
-    if (outcome.result !== "handled") tally.add(waiting);
+    // One that was done before is removed, too.
+    if (outcome.result !== "handled" && !isHandled(lease.record(), waiting.id)) tally.add(waiting);
     if (runsUpgrades(waiting.id)) upgradeOutcomes.push(outcome);
   };
   // A delivery that is deferred or parked has run no upgrade.

@@ -19,9 +19,8 @@ export async function releaseIfIdle(
   tally: WaitingTally,
 ): Promise<boolean> {
   const { clock, random } = runtime;
-  const unique = random();
   const isReleased = await lease.release((record) =>
-    record.inboxSequence === inboxSequence ? rescheduled(tally.apply(record), nextAt, clock(), unique) : undefined
+    record.inboxSequence === inboxSequence ? rescheduled(tally.apply(record), nextAt, clock(), random) : undefined
   );
   if (isReleased) logScheduled(runtime, lease.record());
   return isReleased;
@@ -29,8 +28,7 @@ export async function releaseIfIdle(
 
 /** Releases the lease of a portal whose work is not done, and schedules the portal now. */
 export async function releaseUnfinished({ clock, random }: AppRuntime, lease: PortalLease): Promise<void> {
-  const unique = random();
-  await lease.release((record) => withWork(record, clock(), unique));
+  await lease.release((record) => withWork(record, clock(), random));
 }
 
 /**

@@ -115,7 +115,10 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       const isFirst = lease !== undefined || turns.isFree();
       const queue = queues.get(memberId) ?? start(memberId, {});
       queue.pending.add(deliveryId);
-      if (isFirst && queue.accepted?.lease === undefined) queue.accepted = accepted;
+      const waiting = queue.accepted?.lease;
+      // It has expired, or the record would not have another one.
+      if (lease !== undefined) waiting?.stop();
+      if (lease !== undefined || (isFirst && waiting === undefined)) queue.accepted = accepted;
       const result = new Promise<WorkResult>((resolve) => {
         queue.waiters.set(deliveryId, [...queue.waiters.get(deliveryId) ?? [], resolve]);
       });

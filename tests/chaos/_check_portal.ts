@@ -187,8 +187,8 @@ async function recordedOf(
   applied: Applied,
 ): Promise<Recorded> {
   const results = new Map<string, string[]>();
-  for await (const { key } of storage.list(["run", memberId])) {
-    const runId = key.at(-1)!;
+  const keys = await Array.fromAsync(storage.list(["run", memberId]), ({ key }) => key.at(-1)!);
+  for (const runId of new Set(keys.map((name) => name.split("-")[0]!))) {
     for (const [upgradeId, entries] of await readJournals(storage, memberId, runId)) {
       for (const entry of entries) {
         const value = entry[2] === "large"

@@ -14,7 +14,7 @@ import { loadPortal } from "../../portal/record_store.ts";
 import { schedulePortal } from "../../portal/schedule.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import { isUpgradeDue } from "../../upgrade/plan.ts";
-import { newRunId, withRun } from "../../upgrade/run_record.ts";
+import { withRun } from "../../upgrade/run_record.ts";
 import { rollBack, type RollbackReport } from "../../upgrade/rollback.ts";
 import { syntheticUpdateEvent } from "../../worker/missed_updates.ts";
 
@@ -53,14 +53,13 @@ function untried<T extends Delivery>(
 /** Marks a due upgrade as done; see `Admin.skip`. */
 export async function skip(parts: ActionParts, memberId: string, upgradeId: string): Promise<void> {
   const { runtime, upgrades } = parts;
-  const runId = newRunId(runtime.clock(), runtime.random());
   await changeAndWake(parts, memberId, (record) => {
     const { version, target } = record;
     if (version === undefined || target === undefined || !isUpgradeDue(upgrades, record, upgradeId)) {
       throw new OnAppUpdateError("not_due", `cannot skip upgrade "${upgradeId}" of portal ${memberId}: it is not due`);
     }
     const skipped = { id: upgradeId, from: version, to: target, at: runtime.clock(), skipped: true } as const;
-    const { failure, ...rest } = withRun(record, runId, skipped.at);
+    const { failure, ...rest } = withRun(record, skipped.at);
     const otherFailure = failure?.upgradeId === upgradeId ? undefined : failure;
     return { ...rest, ...defined({ failure: otherFailure }), applied: [...record.applied, skipped] };
   });

@@ -1,6 +1,8 @@
 /** Finished runs, as operators see them. */
 import { readJournals } from "../../portal/journal.ts";
+import { portalKey } from "../../portal/keys.ts";
 import type { AppliedUpgrade } from "../../portal/portal.ts";
+import { type PortalRecord, readRecord } from "../../portal/record.ts";
 import { listRuns, type StoredRun } from "../../portal/run_history.ts";
 import type { Storage } from "../../storage/storage.ts";
 
@@ -27,7 +29,9 @@ export interface FinishedRun {
 /** Returns the finished runs of a portal that are kept, the latest first. */
 export async function listFinishedRuns(storage: Storage, memberId: string): Promise<FinishedRun[]> {
   const runs: FinishedRun[] = [];
-  for (const run of await listRuns(storage, memberId)) runs.push(await withSteps(storage, memberId, run));
+  const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+  if (record === undefined) return runs;
+  for (const run of await listRuns(storage, record)) runs.push(await withSteps(storage, memberId, run));
   return runs;
 }
 

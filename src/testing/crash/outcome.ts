@@ -26,7 +26,7 @@ export async function outcomeOf(storage: Storage): Promise<Outcome> {
     portals.set(memberId, {
       ...{ status, generation, version, target, lease },
       // Only the ids: after a crash, one run may apply upgrades that took two runs otherwise.
-      applied: [...await appliedByRuns(storage, memberId, generation), ...applied].map(({ id }) => id),
+      applied: [...await appliedByRuns(storage, value), ...applied].map(({ id }) => id),
       failure: failure === undefined ? undefined : `${failure.upgradeId}: ${failure.message}`,
       unfinishedEvents: inbox.filter(hasBody).length + await countDeliveries(storage, memberId),
     });
@@ -44,13 +44,19 @@ interface StoredPortal {
   readonly failure?: { readonly upgradeId: string; readonly message: string };
   readonly lease?: object;
   readonly inbox?: readonly StoredDelivery[];
+  /** The names of the finished runs. */
+  readonly runs?: readonly string[];
 }
 
-/** Returns the upgrades that the finished runs of an installation have applied. */
-async function appliedByRuns(storage: Storage, memberId: string, generation: number): Promise<StoredPortal["applied"]> {
+/** Returns the upgrades that the finished runs of the installation have applied. */
+async function appliedByRuns(
+  storage: Storage,
+  { memberId, generation, runs = [] }: StoredPortal,
+): Promise<StoredPortal["applied"]> {
   const applied: { readonly id: string }[] = [];
-  for await (const { value } of storage.list<Pick<StoredPortal, "generation" | "applied">>(["run", memberId])) {
-    if (value.generation === generation) applied.push(...value.applied);
+  for await (const { key, value } of storage.list<Pick<StoredPortal, "generation" | "applied">>(["run", memberId])) {
+    // A crash may leave others.
+    if (runs.includes(key.at(-1)!) && value.generation === generation) applied.push(...value.applied);
   }
   return applied;
 }

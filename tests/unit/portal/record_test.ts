@@ -50,7 +50,8 @@ const RECORD: Required<PortalRecord> = {
   inbox: [{ id: "ONAPPUPDATE:3:1", receivedAt: 1, verification: {}, attempts: 0 }],
   overflow: { events: 1, size: 10, lifeCycle: {} },
   handled: ["ONAPPINSTALL:2:1"],
-  runs: ["1"],
+  runCount: 1,
+  runs: ["1-1"],
   fencingToken: 1,
   lease: { owner: "1", until: 1 },
   indexedAs: { state: "upgrading", version: "2.0.0" },
@@ -70,10 +71,11 @@ describe("withoutPurgedFields() and withoutInstallation()", () => {
   it("keep what recognizes late events, and what the work on the portal needs; a new installation no old token", () => {
     const { format, memberId, status, generation, applicationToken, installedTs, uninstalledTs, latestTs } = RECORD;
     const { applicationTokenTs, inboxSequence, inbox, overflow, handled, fencingToken, lease, indexedAs, due } = RECORD;
+    const { runCount, runs } = RECORD;
     const always = {
       ...{ format, memberId, domain: "", status, generation, applied: [] },
       ...{ installedTs, uninstalledTs, latestTs },
-      ...{ inboxSequence, inbox, overflow, handled, fencingToken, lease, indexedAs, due },
+      ...{ inboxSequence, inbox, overflow, handled, runCount, runs, fencingToken, lease, indexedAs, due },
     };
     assert.deepEqual(withoutPurgedFields(RECORD), { ...always, applicationToken, applicationTokenTs });
     assert.deepEqual(withoutInstallation(RECORD), always);

@@ -1,8 +1,45 @@
 import assert from "node:assert/strict";
 import { memoryStorage } from "@b24/onappupdate";
+import { runKey } from "../../../src/portal/keys.ts";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { listRuns, withRunFinished } from "../../../src/portal/run_history.ts";
+import { writeInOrder } from "../../../src/storage/write.ts";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
+
+/** Returns the record of a portal whose run has applied an upgrade, under the lease with this fencing token. */
+function record(fencingToken: number): PortalRecord {
+  return {
+    ...{ format: PORTAL_FORMAT, memberId: MEMBER_ID, domain: "x.bitrix24.de", status: "installed", generation: 1 },
+    ...{ applied: [], installedTs: 1, latestTs: 1, fencingToken },
+    run: { id: "00000001", from: "1.0.0", startedAt: 1, upgrades: ["to 2"] },
+  };
+}
+
+describe("withRunFinished()", () => {
+  it("stores a run under another key than a former holder of the lease, whose record was refused", async () => {
+    const storage = memoryStorage();
+    const later = withRunFinished(record(5), "3.0.0", 2);
+    await writeInOrder(storage, later.before!);
+    await writeInOrder(storage, withRunFinished(record(4), "2.0.0", 2).before!);
+    assert.deepEqual((await listRuns(storage, later.record)).map(({ to }) => to), ["3.0.0"]);
+  });
+
+  it("leaves what a former holder has stored to be deleted with the runs of its time", async () => {
+    const storage = memoryStorage();
+    const { app, portal, send } = rig({ storage });
+    for (let version = 3; version <= 24; version++) app.upgrade(`${version}`, () => {});
+    await send(portal.install(2));
+    const former = runKey(MEMBER_ID, "00000002-1");
+    await storage.put(former, {});
+    for (let version = 3; version <= 23; version++) await send(portal.update(version));
+    assert.notEqual(await storage.get(former), null);
+    await send(portal.update(24));
+    assert.equal(await storage.get(former), null);
+    await app.close();
+  });
+});
 
 describe("the history of a portal", () => {
   it("has the last 20 runs, with their journals and results, and nothing of older ones", async () => {
@@ -17,7 +54,7 @@ describe("the history of a portal", () => {
       });
     }
     const runIds = async (prefix: string): Promise<string[]> => {
-      const keys = await Array.fromAsync(storage.list([prefix, MEMBER_ID]), ({ key }) => key[2]!);
+      const keys = await Array.fromAsync(storage.list([prefix, MEMBER_ID]), ({ key }) => key[2]!.split("-")[0]!);
       return [...new Set(keys)];
     };
     await send(portal.install(2));

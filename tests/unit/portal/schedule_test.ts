@@ -24,13 +24,13 @@ const remove = (due: string): WriteOperation => ({ delete: dueKey(due, MEMBER_ID
 describe("withWork()", () => {
   it("puts the entry before the record, and deletes a later one after it", () => {
     const due = entryId(1000, "1");
-    assert.deepEqual(withWork(RECORD, 1000, "1"), {
+    assert.deepEqual(withWork(RECORD, 1000, () => "1"), {
       record: { ...RECORD, inboxSequence: 1, due },
       before: [put(due)],
       after: [],
     });
     const later = entryId(2000, "later");
-    assert.deepEqual(withWork({ ...RECORD, inboxSequence: 4, due: later }, 1000, "1"), {
+    assert.deepEqual(withWork({ ...RECORD, inboxSequence: 4, due: later }, 1000, () => "1"), {
       record: { ...RECORD, inboxSequence: 5, due },
       before: [put(due)],
       after: [remove(later)],
@@ -39,7 +39,16 @@ describe("withWork()", () => {
 
   it("keeps an earlier entry", () => {
     const record = { ...RECORD, due: entryId(500, "early") };
-    assert.deepEqual(withWork(record, 1000, "1"), { record: { ...record, inboxSequence: 1 } });
+    assert.deepEqual(withWork(record, 1000, () => "1"), { record: { ...record, inboxSequence: 1 } });
+  });
+});
+
+describe("withWork() and rescheduled()", () => {
+  it("make another entry each time: the one of a refused write may be deleted by whoever finds it", () => {
+    let calls = 0;
+    const random = () => String(++calls);
+    const make = [() => withWork(RECORD, 1000, random), () => rescheduled(RECORD, 1000, 0, random)];
+    for (const change of make) assert.notEqual(change().record.due, change().record.due);
   });
 });
 
@@ -48,9 +57,9 @@ describe("withLookout()", () => {
     const delivery: WriteOperation = { put: ["delivery", MEMBER_ID, "1"], value: {} };
     const entry = put(entryId(1000, "1"));
     const change = { record: RECORD, before: [delivery] };
-    assert.deepEqual(withLookout(change, 1000, "1"), { record: RECORD, before: [entry, delivery] });
+    assert.deepEqual(withLookout(change, 1000, () => "1"), { record: RECORD, before: [entry, delivery] });
     const scheduled = { record: RECORD, before: [entry, delivery] };
-    assert.equal(withLookout(scheduled, 2000, "2"), scheduled);
+    assert.equal(withLookout(scheduled, 2000, () => "2"), scheduled);
   });
 });
 
@@ -59,15 +68,15 @@ describe("rescheduled()", () => {
   const record = { ...RECORD, due };
 
   it("leaves a portal without work without an entry", () => {
-    assert.deepEqual(rescheduled(record, undefined, 0, "1"), { record: RECORD, after: [remove(due)] });
-    assert.deepEqual(rescheduled(RECORD, undefined, 0, "1"), { record: RECORD, after: [] });
+    assert.deepEqual(rescheduled(record, undefined, 0, () => "1"), { record: RECORD, after: [remove(due)] });
+    assert.deepEqual(rescheduled(RECORD, undefined, 0, () => "1"), { record: RECORD, after: [] });
   });
 
   it("keeps an entry in the second half of the wait, and replaces any other", () => {
-    for (const nextAt of [1000, 2000]) assert.deepEqual(rescheduled(record, nextAt, 0, "1"), { record });
+    for (const nextAt of [1000, 2000]) assert.deepEqual(rescheduled(record, nextAt, 0, () => "1"), { record });
     for (const nextAt of [999, 2001]) {
       const next = entryId(nextAt, "1");
-      assert.deepEqual(rescheduled(record, nextAt, 0, "1"), {
+      assert.deepEqual(rescheduled(record, nextAt, 0, () => "1"), {
         record: { ...RECORD, due: next },
         before: [put(next)],
         after: [remove(due)],

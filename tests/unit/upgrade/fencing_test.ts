@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { createApp, memoryStorage } from "@b24/onappupdate";
+import { createApp, type FinishedRun, memoryStorage } from "@b24/onappupdate";
 import { readJournals } from "../../../src/portal/journal.ts";
-import { resultPrefix, runPrefix } from "../../../src/portal/keys.ts";
+import { resultPrefix } from "../../../src/portal/keys.ts";
 import { MEMBER_ID, movableClock, post, quietLogger, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { withoutWrite } from "../../support/without_write.ts";
@@ -56,8 +56,7 @@ async function takeOver(paused: number, hasWrite: boolean): Promise<Outcome> {
   await b.tick();
   assert.equal((await b.portal(MEMBER_ID))?.version, "3.0.0");
   const recorded: string[] = [];
-  const [run] = await Array.fromAsync(storage.list(runPrefix(MEMBER_ID)));
-  const runId = run!.key.at(-1)!;
+  const [{ id: runId }] = await b.admin.runs(MEMBER_ID) as [FinishedRun];
   for (const [name, , , unique] of (await readJournals(storage, MEMBER_ID, runId)).get("3")!) {
     const result = await storage.get<[string]>([...resultPrefix(MEMBER_ID), runId, unique as string]);
     recorded[Number(name)] = result!.value[0];

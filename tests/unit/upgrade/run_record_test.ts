@@ -10,7 +10,7 @@ const RECORD: PortalRecord = {
 };
 
 function started(record: PortalRecord, finished: number, { upgradeId = "3", isAlone = false } = {}): PortalRecord {
-  return withStart(withRun(record, "1", 5), upgradeId, { finished, isAlone });
+  return withStart(withRun(record, 5), upgradeId, { finished, isAlone });
 }
 
 /** The record after a failure with `attempts`, when `finished` steps were finished. */
@@ -23,11 +23,21 @@ function deathsOf({ run }: PortalRecord): readonly [deaths: number, alone: numbe
   return [run!.underWay!.deaths, run!.underWay!.deathsAlone];
 }
 
+describe("withRun()", () => {
+  for (const [clock, now] of [["stands still", 1000], ["goes back", 400]] as const) {
+    it(`gives a later run a greater id, also if the clock ${clock}`, () => {
+      const { run, ...first } = withRun(RECORD, 1000);
+      const second = withRun(first, now).run;
+      assert(second.id > run.id, `${second.id} after ${run.id}`);
+    });
+  }
+});
+
 describe("withStart()", () => {
   it("opens a run at the portal's version, and names its upgrades once, in order", () => {
     const record = started(started(started(RECORD, 0), 0, { upgradeId: "4" }), 0);
     const { id, from, startedAt, upgrades } = record.run!;
-    assert.deepEqual([id, from, startedAt, upgrades], ["1", "2.0.0", 5, ["3", "4"]]);
+    assert.deepEqual([id, from, startedAt, upgrades], ["00000001", "2.0.0", 5, ["3", "4"]]);
   });
 
   it("counts attempts whose process ended, and those that were alone", () => {
