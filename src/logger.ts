@@ -10,12 +10,18 @@ export type LogFields = Readonly<Record<string, unknown>>;
 
 /**
  * The logger of an app. Any logger with these four methods fits; for pino, swap the arguments:
- * `info: (message, fields) => pino.info(fields, message)`.
+ * `info: (message, fields) => pino.info(fields, message)`, and `isDebugEnabled: pino.isLevelEnabled("debug")`.
  *
  * Messages are short and stable; values are in the fields. Every line of this package has an `event` field with a stable
  * name such as `upgrade.failed`. Errors are under `err` as plain objects `{ name, code, message, cause }`, without tokens.
  */
 export interface Logger {
+  /**
+   * False if `debug` drops all lines: it is not called then, and each event costs less. Read once, by `createApp()`.
+   *
+   * @default true
+   */
+  readonly isDebugEnabled?: boolean;
   /** Details for debugging: events accepted, duplicates, verifications, leases, schedule entries. */
   readonly debug: (message: string, fields?: LogFields) => void;
   /** Normal events: the app started, an event was accepted, a portal was upgraded. */
@@ -46,9 +52,17 @@ export function consoleLogger(options: { readonly level?: "debug" | "info" } = {
     // deno-lint-ignore no-console -- this is the one place that writes to it
     console[level](JSON.stringify({ time, level, message, ...fields }, plainValue));
   };
-  const debug = options.level === "debug" ? line("debug") : (): void => {};
-  return { debug, info: line("info"), warn: line("warn"), error: line("error") };
+  const isDebugEnabled = options.level === "debug";
+  return {
+    isDebugEnabled,
+    debug: isDebugEnabled ? line("debug") : ignore,
+    info: line("info"),
+    warn: line("warn"),
+    error: line("error"),
+  };
 }
+
+function ignore(): void {}
 
 /** Returns what `JSON.stringify` writes for a value that has no JSON of its own. */
 function plainValue(_key: string, value: unknown): unknown {
@@ -95,8 +109,10 @@ function loggedValue(key: string, value: unknown, path: readonly unknown[]): unk
 
 /** Returns `logger` with `fields` added to each of its lines; fields of a line win. */
 export function withFields(logger: Logger, fields: LogFields): Logger {
+  const { isDebugEnabled = true } = logger;
   return {
-    debug: (message, more) => logger.debug(message, { ...fields, ...more }),
+    isDebugEnabled,
+    debug: isDebugEnabled ? (message, more) => logger.debug(message, { ...fields, ...more }) : ignore,
     info: (message, more) => logger.info(message, { ...fields, ...more }),
     warn: (message, more) => logger.warn(message, { ...fields, ...more }),
     error: (message, more) => logger.error(message, { ...fields, ...more }),
@@ -108,12 +124,14 @@ export function withFields(logger: Logger, fields: LogFields): Logger {
  * are redacted, and a logger that throws is ignored, for an event must not be refused because it could not be logged.
  */
 export function coreLogger(logger: Logger): Logger {
-  const safe = (level: keyof Logger) => (message: string, fields: LogFields = {}): void => {
+  const safe = (level: Exclude<keyof Logger, "isDebugEnabled">) => (message: string, fields: LogFields = {}): void => {
     try {
       logger[level](message, loggedFields(fields, []));
     } catch {
       // A logger that fails cannot report that.
     }
   };
-  return { debug: safe("debug"), info: safe("info"), warn: safe("warn"), error: safe("error") };
+  const { isDebugEnabled = true } = logger;
+  const debug = isDebugEnabled ? safe("debug") : ignore;
+  return { isDebugEnabled, debug, info: safe("info"), warn: safe("warn"), error: safe("error") };
 }

@@ -20,6 +20,7 @@ const GRACE_MS = 60_000;
 const MAX_EXPIRE_MS = 3.2e12;
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** A stored entry as a write has to know it to replace it. */
 export interface EntryRef {
@@ -90,7 +91,7 @@ export function decodeEntry({ value: bytes, versionstamp }: KvEntryLike): Stored
   if (versionstamp === null) return null;
   let stored: Partial<StoredEntry> & { readonly format?: unknown } | null | undefined;
   try {
-    stored = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes as Uint8Array));
+    stored = JSON.parse(decoder.decode(bytes as Uint8Array));
   } catch {
     // Not an entry.
   }

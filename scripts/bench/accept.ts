@@ -22,6 +22,8 @@ import { startRedis } from "../redis_server.ts";
 /** Minimum share: processor time of the minimum, divided by that of the app. */
 const WANTED: Readonly<Record<Backend, number>> = { memory: 0.35, Redis: 0.4, file: 0.4, "Deno KV": 0.5 };
 const EVENTS = 2000;
+/** Events before the first round, so that the runtime has compiled what a server runs all the time. */
+const WARM_UP = 10_000;
 const CONNECTIONS = 64;
 
 const nextEvent = emptyEvents();
@@ -40,8 +42,11 @@ async function compareWithMinimum(backend: Backend, folder: string, redisPort: n
     startChild("_accept_server.ts", [kind, backend, folder, String(redisPort)]);
   const [minimum, app] = [await start("minimum"), await start("app")];
   try {
+    const requestsOf = (count: number): string[] =>
+      Array.from({ length: count }, () => encodeRequest({ body: nextEvent() }));
+    for (const child of [minimum, app]) await measure(child, requestsOf(WARM_UP));
     const times = await rounds(async () => {
-      const requests = Array.from({ length: EVENTS }, () => encodeRequest({ body: nextEvent() }));
+      const requests = requestsOf(EVENTS);
       return { minimum: await measure(minimum, requests), app: await measure(app, requests) };
     });
     report({ name: `CPU of the minimum for an event, ${backend}`, values: times.map((of) => of.minimum), unit: "µs" });

@@ -61,7 +61,15 @@ export function compareStrings(a: string, b: string): number {
  */
 export function encodeKey(key: readonly string[]): string {
   assertParts(key);
-  return key.map((part) => part.replace(/[\0\x01]/g, (c) => c === "\0" ? "\x01\x01" : "\x01\x02") + "\0").join("");
+  let encoded = "";
+  for (const part of key) encoded += `${ESCAPED.test(part) ? escaped(part) : part}\0`;
+  return encoded;
+}
+
+const ESCAPED = /[\0\x01]/;
+
+function escaped(part: string): string {
+  return part.replace(/[\0\x01]/g, (c) => c === "\0" ? "\x01\x01" : "\x01\x02");
 }
 
 /** Returns the key that {@linkcode encodeKey} encoded. */

@@ -27,7 +27,13 @@ export function post(body: BodyInit, contentType: string | null = FORM): Request
 }
 
 /** Logs nothing. */
-export const quietLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+export const quietLogger: Logger = {
+  isDebugEnabled: false,
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+};
 
 /** Returns a logger that appends each line to `lines`, as JSON. */
 export function recordingLogger(): { readonly logger: Logger; readonly lines: string[] } {

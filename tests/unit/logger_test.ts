@@ -61,6 +61,23 @@ describe("consoleLogger()", () => {
 });
 
 describe("coreLogger()", () => {
+  it("does not call debug of a logger that drops it, also with more fields", () => {
+    const { logger, lines } = recording();
+    for (const isDebugEnabled of [false, true]) {
+      const core = coreLogger({ ...logger, isDebugEnabled });
+      for (const one of [core, withFields(core, { portal: 1 }), withFields(withFields(core, {}), {})]) {
+        one.debug("x");
+        one.info("y");
+      }
+    }
+    const levels = lines.map(([level]) => level);
+    assert.deepEqual(levels, [...Array(3).fill("info"), ...Array(3).fill(["debug", "info"]).flat()]);
+    assert.deepEqual([consoleLogger(), consoleLogger({ level: "debug" })].map((one) => one.isDebugEnabled), [
+      false,
+      true,
+    ]);
+  });
+
   it("passes errors on as plain objects with their codes", () => {
     const { logger, lines } = recording();
     const err = new B24Error({ code: "EXPIRED_TOKEN", description: "", status: 401, method: "profile" });
