@@ -48,6 +48,13 @@ const ORDINARY_NAMES = [
 ];
 
 describe("isSecretName()", () => {
+  it("does not forget the kind of a name, however many names are asked for, and however long they are", () => {
+    const names = [...Array.from({ length: 1000 }, (_, n) => `name${n}`), "n".repeat(100)];
+    for (let i = 0; i < 2; i++) {
+      for (const name of names) assert.deepEqual([isSecretName(name), isSecretName(`${name}_token`)], [false, true]);
+    }
+  });
+
   for (const name of SECRET_NAMES) it(`accepts ${name}`, () => assert.equal(isSecretName(name), true));
   for (const name of ORDINARY_NAMES) {
     it(`rejects ${JSON.stringify(name)}`, () => assert.equal(isSecretName(name), false));

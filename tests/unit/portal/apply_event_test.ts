@@ -150,6 +150,32 @@ function* permutations<T>(values: readonly T[]): Generator<T[]> {
   }
 }
 
+describe("applyEvent() called again", () => {
+  const versions = coerced();
+  const facts = { verification: {}, versions, receivedAt: RECEIVED_AT, canRefresh: true };
+  const record = applyEvent(undefined, install("2"), facts);
+
+  it("returns the same record for the same event, and parses its version once", () => {
+    let parsed = 0;
+    const counting = { ...versions, parse: (raw: string) => (parsed++, versions.parse(raw)) };
+    const counted = { ...facts, versions: counting };
+    const raised = update("2", "3", { hour: 1 });
+    const next = applyEvent(record, raised, counted);
+    assert.equal(next.target, "3.0.0");
+    const once = parsed;
+    assert.equal(applyEvent(record, raised, counted), next);
+    assert.equal(parsed, once);
+  });
+
+  it("applies another event, and the same one to another record", () => {
+    const raised = update("2", "3", { hour: 1 });
+    const next = applyEvent(record, raised, facts);
+    assert.equal(applyEvent(record, update("2", "4", { hour: 1 }), facts).target, "4.0.0");
+    assert.equal(applyEvent({ ...next, target: "5.0.0" }, raised, facts).target, "5.0.0");
+    assert.equal(applyEvent(undefined, raised, facts).version, "2.0.0");
+  });
+});
+
 describe("applyEvent() in order", () => {
   it("records the history of a portal", () => {
     const states = (Object.keys(HISTORY) as Name[]).map((_, i, names) => {
