@@ -336,8 +336,8 @@ function createRecount(
   return (current) => {
     const record = applyOrDefer(current, event, facts);
     if (isHandled(record, id)) return { record };
-    // The next pass over the inbox counts all of them.
-    const overflow = record.overflow ?? countDelivery(undefined, id, { body }, 1);
+    // If it was counted before, the count is too high until the next pass over the inbox; too low, it would hide the delivery.
+    const overflow = countDelivery(record.overflow, id, { body }, 1);
     return withWork({ ...record, ...defined({ overflow }) }, clock(), random);
   };
 }
