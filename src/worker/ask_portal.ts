@@ -31,7 +31,7 @@ export interface PortalAnswer {
   readonly error?: NoCredentialsError | B24Error | UnreachableError;
   /** The target has risen. */
   readonly isRaised: boolean;
-  /** The answer has caused work, which is scheduled. */
+  /** The answer has caused work, which is scheduled unless the caller holds the lease. */
   readonly hasWork: boolean;
 }
 
@@ -107,16 +107,16 @@ async function applyAnswer(
   access: RecordAccess,
   answer: Answer,
 ): Promise<Pick<PortalAnswer, "isRaised" | "hasWork">> {
-  const { clock, random, leaseMs } = runtime;
+  const { clock, random } = runtime;
   const now = clock();
-  // The holder of the lease does the work, unless it crashes.
-  const workAt = access.isLeased ? now + leaseMs : now;
   let before: PortalRecord | undefined;
   let settlement: Settlement | undefined;
   const change = (record: PortalRecord): RecordChange => {
     before = record;
     settlement = settle(record, answer, now);
-    return settlement.hasWork ? withWork(settlement.record, workAt, random) : { record: settlement.record };
+    // The holder of the lease does the work itself. In its record, work that is counted has arrived from others.
+    const isScheduled = settlement.hasWork && !access.isLeased;
+    return isScheduled ? withWork(settlement.record, now, random) : { record: settlement.record };
   };
   await access.change(change, () => reportSettlement(runtime, before!, settlement!));
   const { isRaised, hasWork } = settlement!;

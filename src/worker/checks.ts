@@ -70,7 +70,7 @@ export interface Checks {
    * Asks Bitrix24 about the open claims of a portal for the holder of its lease, whose next write stores the answer. Returns
    * `undefined` if too many questions are under way: then the portal is processed again when one of them ends. Never rejects.
    */
-  readonly confirm: (lease: PortalLease) => Promise<void> | undefined;
+  readonly confirm: (lease: PortalLease) => Promise<boolean> | undefined;
   /** Resolves when no check is running. */
   readonly idle: () => Promise<void>;
 }
@@ -285,14 +285,17 @@ async function recordCheck(
 }
 
 /** Asks Bitrix24 about the open claims of a portal. Never rejects. */
-async function confirmClaims(options: ChecksOptions, access: RecordAccess): Promise<void> {
+async function confirmClaims(options: ChecksOptions, access: RecordAccess): Promise<boolean> {
   const { memberId } = access;
   const { log } = options.runtime;
   try {
-    const { error } = await askBitrix24(options, access);
-    if (error === undefined) return;
-    log.info("claims not confirmed yet", { event: "claim.unanswered", memberId, err: redactError(error, []) });
+    const { error, hasWork } = await askBitrix24(options, access);
+    if (error !== undefined) {
+      log.info("claims not confirmed yet", { event: "claim.unanswered", memberId, err: redactError(error, []) });
+    }
+    return hasWork;
   } catch (err) {
     log.warn("claims not confirmed: a failure", { event: "claim.failed", memberId, err });
+    return false;
   }
 }

@@ -136,8 +136,8 @@ async function processUntilIdle(
     const { inboxSequence } = lease.record();
     const { outcomes, areUpgradesAttempted } = await processDeliveries(options, lease, pass, tally);
     const next = actionOf(options, lease);
-    const askAt = await askAboutClaims(options, lease);
-    const hasMore = lease.record().inboxSequence !== inboxSequence;
+    const asked = await askAboutClaims(options, lease);
+    const hasMore = asked.hasWork || lease.record().inboxSequence !== inboxSequence;
     let isReleased = false;
     if (lease.record().owedRemoval !== undefined) enqueueOwedRemoval(runtime, lease);
     // The deliveries that raised the target may be done already.
@@ -147,7 +147,7 @@ async function processUntilIdle(
         await purgeIfExpired(runtime, lease),
         next.action === "wait" ? next.until : undefined,
         checks.dueAt(lease.record()),
-        askAt,
+        asked.nextAt,
         ...Array.from(outcomes.values(), ({ nextAt }) => nextAt),
       ]);
       isReleased = await releaseIfIdle(runtime, lease, inboxSequence, nextAt, tally);
@@ -165,23 +165,23 @@ async function processUntilIdle(
 const QUESTION_RETRY_MS = 5 * 60 * 1000;
 
 /**
- * Asks Bitrix24 about the portal's claims if that is due. Resolves to when it is due next, in milliseconds since 1970. If
- * the answer has caused work, it looks to the caller like a delivery that has arrived.
+ * Asks Bitrix24 about the portal's claims if that is due. `nextAt`: when it is due next, in milliseconds since 1970.
+ * `hasWork`: the answer has caused work.
  */
 async function askAboutClaims(
   { runtime, checks }: WorkerOptions,
   lease: PortalLease,
-): Promise<number | undefined> {
+): Promise<{ readonly nextAt: number | undefined; readonly hasWork: boolean }> {
   const { claims } = lease.record();
   const now = runtime.clock();
-  if ((nextAskAt(claims) ?? Infinity) > now) return nextAskAt(claims);
+  if ((nextAskAt(claims) ?? Infinity) > now) return { nextAt: nextAskAt(claims), hasWork: false };
   const question = checks.confirm(lease);
-  if (question === undefined) return now + QUESTION_RETRY_MS;
-  await question;
+  if (question === undefined) return { nextAt: now + QUESTION_RETRY_MS, hasWork: false };
+  const hasWork = await question;
   lease.assertHeld();
   const { claims: settled } = lease.record();
   // After a failure, such as one of the storage.
-  return settled === claims ? now + QUESTION_RETRY_MS : nextAskAt(settled);
+  return { nextAt: settled === claims ? now + QUESTION_RETRY_MS : nextAskAt(settled), hasWork };
 }
 
 /** The results of one pass over the inbox. */

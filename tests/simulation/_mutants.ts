@@ -66,7 +66,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a lease is taken although another process holds it",
     file: "src/portal/lease.ts",
-    changes: [["  if (isLeased(record, now)) return undefined;\n", ""]],
+    changes: [["  if (isLeased(storage, record, now)) return undefined;\n", ""]],
     scenarios: ["two updates"],
     violation: /replaced the lease of/,
   },
@@ -103,6 +103,9 @@ export const MUTANTS: readonly Mutant[] = [
     changes: [[
       "return withWork({ ...record, ...defined({ overflow }) }, clock(), random);",
       "return overflow && { record };",
+    ], [
+      "return fitsRecord(roomy, delivery) ? next : withLookout(next, at, random);",
+      "return next;",
     ]],
     scenarios: ["another large event"],
     violation: /work is left at rest|its handlers have not run/,
@@ -142,12 +145,9 @@ export const MUTANTS: readonly Mutant[] = [
     violation: /the index has|the portal is on/,
   },
   {
-    name: "an event without work settles a claim that a delivery waits for",
-    file: "src/intake/accept.ts",
-    changes: [[
-      "(known.claims === current.claims || (current.inbox === undefined && current.overflow === undefined));",
-      "true;",
-    ]],
+    name: "an answer that the holder of a lease applies hides an arrival",
+    file: "src/worker/ask_portal.ts",
+    changes: [["settlement.hasWork && !access.isLeased;", "settlement.hasWork;"]],
     scenarios: ["a verified removal"],
     violation: /work is left at rest: .*inbox/,
   },
