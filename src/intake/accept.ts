@@ -1,34 +1,24 @@
 /** From a parsed event to a stored one: verifies it, finds duplicates, and applies it to its portal's record. */
 import { type B24Event, wireName } from "../bitrix24/events.ts";
-import { type Incoming, parseStored, withoutSecrets } from "../bitrix24/parse.ts";
+import type { Incoming } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
 import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
 import { applyOrDefer, isOfEarlierInstallation, isStartedByOpening, tryApplyEvent } from "../portal/apply_event.ts";
-import { claimState } from "../portal/event_claims.ts";
+import { deliveryId } from "../portal/delivery.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
-import { type Delivery, deliveryId, isLifeCycle } from "../portal/delivery.ts";
-import {
-  type AcceptedDelivery,
-  fitsRecord,
-  inRecord,
-  isHandled,
-  withDelivery,
-  withHandled,
-  withoutItem,
-} from "../portal/inbox.ts";
+import { type AcceptedDelivery, isHandled } from "../portal/inbox.ts";
 import { portalKey } from "../portal/keys.ts";
-import { holdLease, isLeased, takeLease, type Taking } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
-import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
-import { logScheduled, withLookout, withWork } from "../portal/schedule.ts";
-import { assertRoom, countDelivery, deleteSurplus, kindOf, surplusInRecord } from "../portal/waiting.ts";
+import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
+import { withWork } from "../portal/schedule.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import type { Postponed, Verifier } from "../verify/verifier.ts";
 import { verifyEvent } from "../verify/verify_event.ts";
+import { type HasRoom, storeDelivery } from "./store_delivery.ts";
 
 /** The outcome of receiving an event. */
 export type Accepted =
@@ -119,9 +109,6 @@ async function readStored(runtime: AppRuntime, { event, tree }: Incoming): Promi
   return { id, entry };
 }
 
-/** Returns whether this process would work on a portal now, so that it may take its lease together with the event. */
-export type HasRoom = (memberId: string) => boolean;
-
 /** Options of {@linkcode acceptVerified}. */
 export interface AcceptOptions {
   readonly hasRoom: HasRoom;
@@ -207,156 +194,6 @@ async function storeWithoutWork(
   return isStored;
 }
 
-/** Options of {@linkcode storeDelivery}. */
-export interface DeliveryOptions {
-  /** Id of the delivery. */
-  readonly id: string;
-  /** The portal's record, as it was just read. */
-  readonly entry: Entry<PortalRecord> | null;
-  readonly hasRoom: HasRoom;
-}
-
-/**
- * Stores the delivery of an event and applies the event to its portal's record, in one ordered write; `undefined` if it is a
- * duplicate. Takes the lease of the portal in the same write if nobody holds it and this process has room for its work.
- * `"done"`: the event causes no work, and is recorded as handled.
- *
- * @throws {InboxFullError} if too many ordinary events of the portal wait
- */
-export async function storeDelivery(
-  runtime: AppRuntime,
-  incoming: Incoming,
-  facts: EventFacts,
-  options: DeliveryOptions,
-): Promise<AcceptedDelivery | "done" | undefined> {
-  const { storage, log } = runtime;
-  const kept = withoutRemovalSecrets(incoming);
-  const { event } = kept;
-  const { memberId } = event.auth;
-  const surplus = await makeRoom(runtime, options);
-  const arrival = createArrival(runtime, kept, facts, options, surplus);
-  let written: Entry<PortalRecord> | null;
-  try {
-    written = await writeRecord(storage, memberId, arrival.change, options.entry);
-  } catch (error) {
-    if (!(error instanceof ConditionError)) throw error;
-    await writeRecord(storage, memberId, createRecount(runtime, kept, facts, arrival.result().id!));
-    return undefined;
-  }
-  const { id, taking, dropped, isIdle } = arrival.result();
-  for (const deliveryId of dropped) {
-    log.warn("event dropped: others of its kind wait", { event: "inbox.dropped", memberId, deliveryId });
-  }
-  if (isIdle) return "done";
-  logScheduled(runtime, written!.value);
-  if (id === undefined) return undefined;
-  const lease = written!.value.lease?.owner === taking.owner ? holdLease(runtime, written!, taking) : undefined;
-  return { id, event, record: written!.value, ...defined({ lease }) };
-}
-
-/** The change of a record by a delivery that arrives, and what it did when it was last called. */
-interface Arrival {
-  readonly change: ChangeRecord;
-  readonly result: () => {
-    /** Id of the delivery; `undefined` if it is a duplicate. */
-    readonly id: string | undefined;
-    /** The lease, if it was taken. */
-    readonly taking: Taking;
-    /** Ids of deliveries that were dropped. */
-    readonly dropped: readonly string[];
-    /** The event causes no work, and is recorded as handled. */
-    readonly isIdle: boolean;
-  };
-}
-
-function createArrival(
-  runtime: AppRuntime,
-  { body, event, receivedAt }: Incoming,
-  facts: EventFacts,
-  { id, hasRoom }: DeliveryOptions,
-  surplus: Surplus,
-): Arrival {
-  const { clock, random, time, leaseMs } = runtime;
-  const { memberId } = event.auth;
-  const [unique, owner] = [random(), random()];
-  let stored: string | undefined;
-  let dropped: readonly string[] = [];
-  let isIdle = false;
-  let takenAt = 0;
-
-  const change: ChangeRecord = (current) => {
-    const now = clock();
-    takenAt = time.monotonic();
-    [stored, dropped, isIdle] = [undefined, [], false];
-    const known = tryApplyEvent(current, event, facts);
-    const applied = known ?? applyOrDefer(current, event, facts);
-    const isBusy = current !== undefined && isLeased(runtime.storage, current, now);
-    if (isHandled(current, id) || (inRecord(current, id) !== undefined && (isLifeCycle(id) || !isBusy))) {
-      return withWork(applied, now + leaseMs, random);
-    }
-    isIdle = current !== undefined && known !== undefined && !hasCode(runtime, event) &&
-      isSettled(known, event, facts) &&
-      // Deliveries may wait for the claims that it settles.
-      (known.claims === current.claims || (current.inbox === undefined && current.overflow === undefined));
-    if (isIdle) return { record: withHandled(applied, id) };
-    // The work of an equal event may have begun: this one is not a copy of it.
-    stored = isBusy && !isLifeCycle(id) ? `${id}~${unique}` : id;
-    const name = stored;
-    const { status, generation } = applied;
-    const delivery: Delivery = {
-      ...{ body, receivedAt, verification: facts.verification, attempts: 0 },
-      ...(status === "installed" ? { generation } : {}),
-    };
-    assertRoom(applied, name, delivery);
-    const oldest = surplusInRecord(applied, name);
-    dropped = oldest === undefined ? surplus.dropped : [...surplus.dropped, oldest];
-    const roomy = surplus.apply(oldest === undefined ? applied : withoutItem(applied, oldest));
-    const taken = hasRoom(memberId) ? takeLease(runtime, roomy, owner) : undefined;
-    // If this process crashes before the work is done, another one resumes it when a lease would have expired.
-    const at = now + leaseMs;
-    const next = inOrder(taken ?? roomy, [
-      (record) => withWork(record, at, random),
-      (record) => withDelivery(record, name, delivery),
-    ])!;
-    return fitsRecord(roomy, delivery) ? next : withLookout(next, at, random);
-  };
-  return { change, result: () => ({ id: stored, taking: { owner, takenAt }, dropped, isIdle }) };
-}
-
-/**
- * Returns the change for a delivery whose own key is taken: by a copy that waits, or by one that no record counts, because a
- * crash came before its record, or because this process has put it itself and its record was refused then.
- */
-function createRecount(
-  { clock, random }: AppRuntime,
-  { body, event }: Incoming,
-  facts: EventFacts,
-  id: string,
-): ChangeRecord {
-  return (current) => {
-    const record = applyOrDefer(current, event, facts);
-    if (isHandled(record, id)) return { record };
-    // If it was counted before, the count is too high until the next pass over the inbox; too low, it would hide the delivery.
-    const overflow = countDelivery(record.overflow, id, { body }, 1);
-    return withWork({ ...record, ...defined({ overflow }) }, clock(), random);
-  };
-}
-
-/** Returns whether a plugin or a handler does something with an event of this kind. */
-function hasCode({ plugins, handlers }: AppRuntime, event: B24Event): boolean {
-  const hasPlugin = plugins.some(({ phase, around, extend }) =>
-    phase !== "verify" && (around !== undefined || extend !== undefined)
-  );
-  return hasPlugin || handlers.has(wireName(event));
-}
-
-/** Returns whether an event leaves an installed portal on its target, and nothing to ask about. */
-function isSettled(record: PortalRecord, event: B24Event, facts: EventFacts): boolean {
-  const { status, version, target } = record;
-  return event.name !== "ONAPPUNINSTALL" && status === "installed" && version !== undefined && version === target &&
-    !isOfEarlierInstallation(record, event, facts) && claimState(record, event, facts) === "work";
-}
-
 /**
  * Applies an event that the inbox has no room for, if its access token is verified: a portal whose events pile up needs
  * working tokens most. An event without one is not worth a write.
@@ -372,33 +209,6 @@ async function storeTokens(
   // The event may have raised the target.
   const change: ChangeRecord = (record) => withWork(applyOrDefer(record, event, facts), clock() + leaseMs, random);
   await writeRecord(storage, event.auth.memberId, change, entry);
-}
-
-/** Returns a removal without its tokens: none of a removed portal may stay, however long its handlers fail. */
-function withoutRemovalSecrets(incoming: Incoming): Incoming {
-  const { event, body, receivedAt } = incoming;
-  return event.name === "ONAPPUNINSTALL" ? parseStored(withoutSecrets(body), receivedAt) : incoming;
-}
-
-/** Deliveries with keys of their own that were deleted to make room. */
-interface Surplus {
-  readonly dropped: readonly string[];
-  /** Returns the record without them. */
-  readonly apply: (record: PortalRecord) => PortalRecord;
-}
-
-async function makeRoom({ storage }: AppRuntime, { id, entry }: DeliveryOptions): Promise<Surplus> {
-  const record = readRecord(entry);
-  const kind = kindOf(id);
-  const deleted = record && await deleteSurplus(storage, record, id);
-  if (deleted === undefined || kind === undefined) return { dropped: [], apply: (record) => record };
-  const { dropped, left } = deleted;
-  const apply = (current: PortalRecord): PortalRecord => {
-    const { overflow } = current;
-    if (overflow === undefined || overflow.lifeCycle[kind] !== record?.overflow?.lifeCycle[kind]) return current;
-    return { ...current, overflow: { ...overflow, lifeCycle: { ...overflow.lifeCycle, [kind]: left } } };
-  };
-  return { dropped, apply };
 }
 
 /** Returns whether an event ends a block before the target, or brings the first tokens, so that checks can ask Bitrix24. */

@@ -15,7 +15,7 @@ import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { loadPortal, writeRecord } from "../portal/record_store.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
-import { type HasRoom, storeDelivery } from "./accept.ts";
+import { type HasRoom, storeDelivery } from "./store_delivery.ts";
 import { type BodyReader, readForm } from "./http.ts";
 import type { VerifiedOpening, VerifyOpening } from "./verify_opening.ts";
 

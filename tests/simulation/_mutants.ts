@@ -99,7 +99,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a delivery whose key is taken is not counted",
-    file: "src/intake/accept.ts",
+    file: "src/intake/store_delivery.ts",
     changes: [[
       "return withWork({ ...record, ...defined({ overflow }) }, clock(), random);",
       "return overflow && { record };",
