@@ -58,8 +58,10 @@ export async function execute(
     await tick(processes);
   }
   const outcome = await outcomeOf(storage);
-  const { app, operations } = processes.current();
+  const { app, operations, disarm } = processes.current();
   const execution = { outcome, operations: operations(), calls };
+  // Work that runs at the same time may take another order than when the operations were counted.
+  disarm();
   await options.check?.(app);
   await app.close();
   return execution;

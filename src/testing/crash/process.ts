@@ -30,6 +30,8 @@ export interface SimulatedProcess {
   readonly hasCrashed: () => boolean;
   /** Number of operations so far. */
   readonly operations: () => number;
+  /** Drops a crash point that was not reached. */
+  readonly disarm: () => void;
 }
 
 class CrashedError extends Error {
@@ -40,7 +42,8 @@ class CrashedError extends Error {
 
 /** Starts a process. */
 export function startProcess(options: ProcessOptions): SimulatedProcess {
-  const { crashPoint, storage, clock, random } = options;
+  const { storage, clock, random } = options;
+  let { crashPoint } = options;
   let operations = 0;
   let hasCrashed = false;
   let step: string | undefined;
@@ -52,12 +55,12 @@ export function startProcess(options: ProcessOptions): SimulatedProcess {
   /** Runs one operation, unless the process crashes before it. */
   async function operate<T>(name: string, run: () => T | Promise<T>): Promise<T> {
     assertAlive();
-    const isCrashPoint = ++operations === crashPoint?.at;
-    if (isCrashPoint) options.onCrash(step === undefined ? name : `${name} in step "${step}"`);
-    if (isCrashPoint && crashPoint.when === "before") hasCrashed = true;
+    const reached = ++operations === crashPoint?.at ? crashPoint.when : undefined;
+    if (reached !== undefined) options.onCrash(step === undefined ? name : `${name} in step "${step}"`);
+    if (reached === "before") hasCrashed = true;
     assertAlive();
     const result = await run();
-    if (isCrashPoint) hasCrashed = true;
+    if (reached === "after") hasCrashed = true;
     assertAlive();
     return result;
   }
@@ -78,7 +81,12 @@ export function startProcess(options: ProcessOptions): SimulatedProcess {
     name: "crashEverywhere",
     observe: { stepStarted: (report) => void (step = report.step), stepFinished: leaveStep, stepFailed: leaveStep },
   });
-  return { app, hasCrashed: () => hasCrashed, operations: () => operations };
+  return {
+    app,
+    hasCrashed: () => hasCrashed,
+    operations: () => operations,
+    disarm: () => void (crashPoint = undefined),
+  };
 }
 
 function crashingStorage(
