@@ -5,6 +5,7 @@ import postgres from "postgres";
 import type { PostgresJsClient, PostgresQueryClient } from "@b24/onappupdate/postgres-storage";
 import type { StorageBackend } from "@b24/onappupdate/testing";
 import { type Proxy, startProxy } from "./proxy.ts";
+import { delay, systemTime } from "../../src/async/time.ts";
 
 export type PostgresLibrary = "pg" | "Postgres.js";
 
@@ -23,6 +24,15 @@ export function connectPostgres(library: PostgresLibrary, url: string, max: numb
   // It reports here the connections that the tests break.
   client.on("error", () => {});
   return { client, close: () => client.end() };
+}
+
+/**
+ * Closes a PGlite database at the end of a file. It blocks the event loop, so Node's reporter is behind: without a pause the
+ * forced exit of `node --test` would cut off the results of the last tests.
+ */
+export async function closeDatabase(database: { readonly close: () => Promise<void> }): Promise<void> {
+  await database.close();
+  await delay(systemTime, 500);
 }
 
 /** Starts a proxy between clients and the server at the port `target`. */

@@ -2,14 +2,14 @@ import { PGlite } from "@electric-sql/pglite";
 import type { Storage } from "@b24/onappupdate";
 import { postgresStorage } from "@b24/onappupdate/postgres-storage";
 import { type StorageBackend, storageConformance } from "@b24/onappupdate/testing";
-import { type ClientFaults, faultyBackend, faultyClient, fullDisk } from "../../../support/postgres.ts";
+import { type ClientFaults, closeDatabase, faultyBackend, faultyClient, fullDisk } from "../../../support/postgres.ts";
 import { after, before, test } from "../../../support/test.ts";
 
 let database: PGlite;
 before(async () => {
   database = await PGlite.create();
 });
-after(() => database.close());
+after(() => closeDatabase(database));
 
 const backends = new Map<Storage, StorageBackend>();
 for (const clock of ["injected", "real"] as const) {

@@ -6,7 +6,7 @@ import type { Key } from "@b24/onappupdate/storage";
 import { type PostgresJsClient, type PostgresQueryClient, postgresStorage } from "@b24/onappupdate/postgres-storage";
 import pg from "pg";
 import postgres from "postgres";
-import { faultyClient } from "../../../support/postgres.ts";
+import { closeDatabase, faultyClient } from "../../../support/postgres.ts";
 import { after, before, beforeEach, describe, it } from "../../../support/test.ts";
 
 const KEY: Key = ["portal", "a223"];
@@ -16,7 +16,7 @@ let storage: Storage;
 before(async () => {
   database = await PGlite.create();
 });
-after(() => database.close());
+after(() => closeDatabase(database));
 beforeEach(async () => {
   await database.exec("DROP TABLE IF EXISTS onappupdate");
   storage = postgresStorage(database);

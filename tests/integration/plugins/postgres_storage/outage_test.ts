@@ -4,7 +4,14 @@ import type { Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import type { Key } from "@b24/onappupdate/storage";
 import { postgresStorage } from "@b24/onappupdate/postgres-storage";
-import { clientError, type ClientFaults, type FaultyClient, faultyClient, isWrite } from "../../../support/postgres.ts";
+import {
+  clientError,
+  type ClientFaults,
+  closeDatabase,
+  type FaultyClient,
+  faultyClient,
+  isWrite,
+} from "../../../support/postgres.ts";
 import { after, before, beforeEach, describe, it } from "../../../support/test.ts";
 
 const KEY: Key = ["portal", "a223"];
@@ -20,7 +27,7 @@ before(async () => {
   other = postgresStorage(database);
   await other.delete(KEY);
 });
-after(() => database.close());
+after(() => closeDatabase(database));
 beforeEach(async () => {
   await database.exec("TRUNCATE onappupdate");
   faults = {};
