@@ -8,6 +8,7 @@ import type { B24Command } from "./commands.ts";
 import { allRows } from "./list_batches.ts";
 import { type B24Page, idOf, pageAt } from "./lists.ts";
 import { assertMethod, isBatch, isRead } from "./methods.ts";
+import { createWalkBound } from "./walk_bound.ts";
 
 /** The REST API of one portal. */
 export interface B24 {
@@ -49,10 +50,10 @@ export interface B24 {
    * products are paged by ID, unless `params` order them otherwise. Bitrix24 then does not count the rows, and no row is
    * skipped if others are deleted meanwhile. With the option `by`, so is any other method that filters by `>ID`, orders by
    * ID, and accepts `start: -1`. All other methods are paged by `start` and `next`, and Bitrix24 counts all rows for each
-   * page.
+   * page. Only the last page can be empty: after an empty one, it reads on.
    *
-   * @throws {B24Error} and everything else that `call` throws; `ERROR_UNEXPECTED_ANSWER` also if the answer has no rows, or
-   * the next page does not come after this one
+   * @throws {B24Error} and everything else that `call` throws; `ERROR_UNEXPECTED_ANSWER` also if the answer has no rows,
+   * the next page does not come after this one, or 200 pages in a row are empty
    */
   readonly page: <T = unknown>(method: string, params?: object, options?: B24PageOptions) => Promise<B24Page<T>>;
   /**
@@ -66,7 +67,8 @@ export interface B24 {
    * - Page by page, without batches: lists whose `params` have booleans, `null`, empty lists in lists or maps, or strings
    *   such as `$result[x]`, which mean something else in a batch.
    *
-   * @throws {B24Error} and everything else that `page` throws, after the rows before the failure
+   * @throws {B24Error} and everything else that `page` throws, after the rows before the failure; `ERROR_UNEXPECTED_ANSWER`
+   * also after 100,000 pages, and if 200 pages in a row begin and end with the same IDs
    */
   readonly list: <T = unknown>(method: string, params?: object, options?: B24ListOptions) => AsyncIterable<T>;
 }
@@ -173,8 +175,14 @@ export function clientOf({ run, memberId, signals, answerBytes }: ClientOptions)
     params: object = {},
     { after = 0, by = idOf(method, params), key, ...options }: B24PageOptions = {},
   ): Promise<B24Page<T>> {
-    const { items, next } = await pageAt<T>({ by, key }, params, after, (params) => ask(method, params, options));
-    return { items, next };
+    const assertEnding = createWalkBound(method);
+    for (let at = after;;) {
+      const read = await pageAt<T>({ by, key }, params, at, (params) => ask(method, params, options));
+      assertEnding(read);
+      const { items, next } = read;
+      if (items.length > 0 || next === null) return { items, next };
+      at = next;
+    }
   }
 
   function list<T>(

@@ -70,7 +70,7 @@ export function createPortal(world: World, sender: Sender, options: FakePortalOp
       if (answer === undefined) answers.delete(method.toLowerCase());
       else answers.set(method.toLowerCase(), answer);
     },
-    data: (method, rows, { key } = {}) => void portal.lists.set(method.toLowerCase(), { rows, key }),
+    data: (method, rows, { key, next } = {}) => void portal.lists.set(method.toLowerCase(), { rows, key, next }),
     calls: () => world.calls.filter((call) => call.memberId === memberId),
     registrations: () => portal.registrations,
     dropRegistrations: (which = "all") => dropRegistrations(portal, which),

@@ -3,7 +3,15 @@ import type { FakeEventOptions, FakeForgeOptions } from "./event.ts";
 import type { FakeFailOptions, FakeFaultOptions } from "./faults.ts";
 import type { FakeOpenOptions } from "./opening.ts";
 import type { FakeDelivery } from "./sender.ts";
-import type { FakeCall, FakeMethod, FakeRateLimit, FakeRegistrations, FakeTokens, FakeUserOptions } from "./state.ts";
+import type {
+  FakeCall,
+  FakeListOptions,
+  FakeMethod,
+  FakeRateLimit,
+  FakeRegistrations,
+  FakeTokens,
+  FakeUserOptions,
+} from "./state.ts";
 
 /** Options of {@linkcode FakeBitrix24.portal}. */
 export interface FakePortalOptions {
@@ -215,13 +223,12 @@ export interface FakePortal {
     options?: { readonly at?: "portal" | "oauth" },
   ) => void;
   /**
-   * Adds a list method over `rows`, with `filter`, `order`, `select` and pages of 50. It reads `rows` at each call. `key`
-   * is the field of the result that contains them, such as `items` for `crm.item.list`.
+   * Adds a list method over `rows`, with `filter`, `order`, `select` and pages of 50. It reads `rows` at each call.
    */
   readonly data: (
     method: string,
     rows: readonly Readonly<Record<string, unknown>>[],
-    options?: { readonly key?: string },
+    options?: FakeListOptions,
   ) => void;
 
   /** Calls of this portal's REST, and those of the OAuth host with its tokens. */

@@ -4,6 +4,7 @@ import { applicationToken } from "@b24/onappupdate/application-token";
 import {
   type B24,
   type B24Command,
+  type B24Outcome,
   type HasB24,
   type Rest,
   rest,
@@ -174,6 +175,20 @@ describe("rest() in the life of a portal", () => {
     await app.close();
   });
 
+  it("lists rows behind a page without next, and fails if a list never ends", async () => {
+    const { b24, portal, app } = await life();
+    const addresses = Array.from({ length: 120 }, (_, i) => ({ TYPE_ID: 1, ENTITY_ID: i }));
+    portal.data("crm.address.list", addresses, { next: "missing" });
+    const found: unknown[] = [];
+    for await (const address of b24.list("crm.address.list")) found.push(address);
+    assert.deepEqual(found, addresses);
+    portal.data("odd.list", addresses, { next: "endless" });
+    await assert.rejects(async () => {
+      for await (const _row of b24.list("odd.list"));
+    }, { name: "B24Error", b24Code: "ERROR_UNEXPECTED_ANSWER", message: /the list does not end/ });
+    await app.close();
+  });
+
   it("lists 10,000 rows in 5 requests, within the portal's rate, without reading the storage", async () => {
     const shared = memoryStorage();
     let reads = 0;
@@ -242,6 +257,31 @@ describe("an upgrade that calls its portal", () => {
     await app.tick();
     assert.equal(runs, 1);
     made.now += 100_000;
+    await app.tick();
+    assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+    await app.close();
+  });
+
+  it("goes on later, without a failure, if a method in a batch has, at the reset time of its last answer", async () => {
+    const made = await life((app) =>
+      app.upgrade("3.0.0", async ({ b24, step }) => {
+        await step("deals", async () => {
+          const done = await b24.batch({ me: ["profile"], deals: ["crm.deal.list"] });
+          for (const outcome of Object.values<B24Outcome<unknown>>(done)) if (!outcome.ok) throw outcome.error;
+        });
+      })
+    );
+    const { app, portal } = made;
+    portal.data("crm.deal.list", []);
+    // Its answer says when operating time is free again: in ten minutes. The refusal does not.
+    await made.b24.batch({ deals: ["crm.deal.list"] });
+    portal.fail("OPERATION_TIME_LIMIT", { method: "crm.deal.list" });
+    await portal.sends.update(3);
+    assert.equal((await app.portal(MEMBER_ID))?.failure?.attempts, 0);
+    made.now += 590_000;
+    await app.tick();
+    assert.equal((await app.portal(MEMBER_ID))?.version, "2.0.0");
+    made.now += 90_000;
     await app.tick();
     assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
     await app.close();
