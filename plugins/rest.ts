@@ -9,6 +9,7 @@ import type { B24Failed, B24Outcome, B24Success } from "./rest/batches.ts";
 import { type CallSettings, createCalls, type RunCall } from "./rest/calls.ts";
 import {
   type B24,
+  type B24BatchEachOptions,
   type B24BatchOptions,
   type B24ListOptions,
   type B24Options,
@@ -22,6 +23,7 @@ import { type B24Rate, type B24Timer, createRequestQueues, RATE_RULES, SYSTEM_TI
 export { resultOf };
 export type {
   B24,
+  B24BatchEachOptions,
   B24BatchOptions,
   B24Command,
   B24Failed,
@@ -127,11 +129,7 @@ export interface Rest extends Plugin<object, HasB24> {
  *     await step("field", () => b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING" } }));
  *     await pages("deals", 0, async (cursor) => {
  *       const { items, next } = await b24.page<{ ID: string }>("crm.deal.list", {}, { after: cursor });
- *       const fields = { UF_CRM_RATING: 5 };
- *       const done = await b24.batch(
- *         Object.fromEntries(items.map(({ ID: id }) => [id, { method: "crm.deal.update", params: { id, fields } }])),
- *       );
- *       for (const outcome of Object.values(done)) if (!outcome.ok) throw outcome.error;
+ *       await b24.batchEach(items, ({ ID }) => ["crm.deal.update", { id: ID, fields: { UF_CRM_RATING: 5 } }]);
  *       return { next, done: items.length };
  *     });
  *   });

@@ -1,7 +1,8 @@
 /** The client of one portal: calls, batches and lists. */
-import { checkOptions, option } from "../../mod.ts";
+import { checkOptions, type OnAppUpdateError, option } from "../../mod.ts";
 import { abortable } from "./abortable.ts";
 import type { Answer } from "./answers.ts";
+import { batchEach } from "./batch_each.ts";
 import { type B24Outcome, type CommandSender, runBatch } from "./batches.ts";
 import type { Call, RunCall } from "./calls.ts";
 import type { B24Command } from "./commands.ts";
@@ -43,6 +44,32 @@ export interface B24 {
     commands: { readonly [Name in keyof Results]: B24Command },
     options?: B24BatchOptions,
   ) => Promise<{ readonly [Name in keyof Results]: B24Outcome<Results[Name]> }>;
+  /**
+   * Runs the command that `command` returns for each item, in the order of the items, 50 in a request: 10,000 items take 200
+   * requests instead of 10,000. `items` may be a list of `b24.list`, which is read as the requests need its rows. Resolves
+   * to the results in the order of the items.
+   *
+   * Without `onFailure`, it rejects with the first command that failed, once the request that had it is answered; with it, the
+   * result of such an item is `undefined`. What holds for the commands of `batch` holds for these, except that they cannot
+   * refer to one another.
+   *
+   * @throws {B24Error} and everything else that `batch` throws, and the errors of commands
+   *
+   * @example
+   * ```ts
+   * import type { B24 } from "@b24/onappupdate/rest";
+   *
+   * export async function rateDeals(b24: B24): Promise<void> {
+   *   const deals = b24.list<{ ID: string }>("crm.deal.list", { select: ["ID"] });
+   *   await b24.batchEach(deals, ({ ID }) => ["crm.deal.update", { id: ID, fields: { UF_CRM_RATING: 5 } }]);
+   * }
+   * ```
+   */
+  readonly batchEach: <Item, Result = unknown>(
+    items: Iterable<Item> | AsyncIterable<Item>,
+    command: (item: Item, index: number) => B24Command,
+    options?: B24BatchEachOptions<Item>,
+  ) => Promise<Result[]>;
   /**
    * Returns one page of a list: for `pages()` of an upgrade, which continues at `next` after an interruption.
    *
@@ -100,6 +127,17 @@ export interface B24BatchOptions extends B24Options {
    * @default false
    */
   readonly halt?: boolean;
+}
+
+/** Options of {@linkcode B24.batchEach}. */
+export interface B24BatchEachOptions<Item> extends B24Options {
+  /**
+   * Called for each command that failed, before the commands of the next request are sent. The errors are those of the outcomes
+   * of {@linkcode B24.batch}.
+   *
+   * @default the first failure rejects
+   */
+  readonly onFailure?: (error: OnAppUpdateError, item: Item) => void;
 }
 
 /** Options of {@linkcode B24.list}. */
@@ -206,6 +244,14 @@ export function clientOf({ run, memberId, signals, answerBytes }: ClientOptions)
     batch: async (commands, { halt = false, ...options } = {}) => {
       const outcomes = await runBatch(commands, halt, sender(options));
       return Object.fromEntries(outcomes) as never;
+    },
+    batchEach: async <Item, Result>(
+      items: Iterable<Item> | AsyncIterable<Item>,
+      command: (item: Item, index: number) => B24Command,
+      { onFailure, ...options }: B24BatchEachOptions<Item> = {},
+    ) => {
+      const batch = (commands: Readonly<Record<string, B24Command>>) => runBatch(commands, false, sender(options));
+      return await batchEach({ items, command, onFailure, batch }) as Result[];
     },
     page,
     list,
