@@ -44,6 +44,7 @@ export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 // Upgrades and versions
 export type { UpgradeContext, UpgradeOptions, UpgradeRange } from "./src/upgrade/definition.ts";
 export type { PageResult, StepOptions, Steps, StepScope } from "./src/upgrade/steps.ts";
+export { currentStep } from "./src/upgrade/current_step.ts";
 export type { RetryPolicy } from "./src/retry.ts";
 export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";
 export { coerced, deployed, mapped, type VersionScheme } from "./src/version.ts";

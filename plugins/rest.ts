@@ -6,7 +6,7 @@
  */
 import { type AnswerLimits, checkOptions, option, type OptionRules, type Plugin } from "../mod.ts";
 import type { B24Failed, B24Outcome, B24Success } from "./rest/batches.ts";
-import { type CallSettings, createCalls, type RunCall } from "./rest/calls.ts";
+import { type CallSettings, createCalls } from "./rest/calls.ts";
 import {
   type B24,
   type B24BatchEachOptions,
@@ -15,10 +15,12 @@ import {
   type B24Options,
   type B24PageOptions,
   clientOf,
+  type ClientOptions,
 } from "./rest/client.ts";
 import { type B24Command, type B24Reference, resultOf } from "./rest/commands.ts";
 import type { B24Page } from "./rest/lists.ts";
 import { type B24Rate, type B24Timer, createRequestQueues, RATE_RULES, SYSTEM_TIMER } from "./rest/pace.ts";
+import { type B24V3, type B24V3Options, createStepKeys } from "./rest/v3.ts";
 
 export { resultOf };
 export type {
@@ -36,6 +38,8 @@ export type {
   B24Reference,
   B24Success,
   B24Timer,
+  B24V3,
+  B24V3Options,
 };
 
 /** The members that {@linkcode rest} adds to a context. */
@@ -93,7 +97,8 @@ export interface Rest extends Plugin<object, HasB24> {
 
 /**
  * Adds `b24` to every context, a client of the REST API of the event's portal. Portals do not wait for one another. Tokens
- * come from `host.credentials` and are sent in bodies of requests only: they are never part of a URL, an error or a log line.
+ * come from `host.credentials` and are sent in the body of a request, or in a header to REST 3.0: they are never part of a URL,
+ * an error or a log line.
  *
  * Requests to a portal start in the order of the calls, and no faster than `rate`. Up to four that only read, judged by the
  * names of their methods, are in flight at a time. Any other one runs alone, so that writes happen in the order of the
@@ -153,14 +158,14 @@ export function rest(options: RestOptions = {}): Rest {
   const settings: CallSettings = { timer, timeoutMs, limits: options, attempts, longestWaitMs };
   const queues = createRequestQueues(rateOf, timer);
   const closing = new AbortController();
-  let run: RunCall | undefined;
+  let client: Pick<ClientOptions, "run" | "stepKeys"> | undefined;
 
   function portal(memberId: string, signal?: AbortSignal): B24 {
-    if (run === undefined) {
+    if (client === undefined) {
       throw new TypeError(`cannot call portal ${memberId} before the app has started; await app.start() first`);
     }
     const signals = signal === undefined ? [closing.signal] : [closing.signal, signal];
-    return clientOf({ run, memberId, signals, answerBytes });
+    return clientOf({ ...client, memberId, signals, answerBytes });
   }
 
   return {
@@ -170,7 +175,7 @@ export function rest(options: RestOptions = {}): Rest {
       if (typeof host.credentials?.call !== "function" || typeof host.portalFetch !== "function") {
         throw new TypeError("cannot start: rest() needs an app that provides credentials of portals");
       }
-      run = createCalls(host, queues, settings);
+      client = { run: createCalls(host, queues, settings), stepKeys: createStepKeys(host.digest) };
     },
     extend: ({ event, signal }) => ({ b24: portal(event.auth.memberId, signal) }),
     portal: (memberId) => portal(memberId),

@@ -8,7 +8,8 @@ import type { Call, RunCall } from "./calls.ts";
 import type { B24Command } from "./commands.ts";
 import { allRows } from "./list_batches.ts";
 import { type B24Page, idOf, pageAt } from "./lists.ts";
-import { assertMethod, isBatch, isRead } from "./methods.ts";
+import { assertMethod, isBatch, isRead, isV3Read } from "./methods.ts";
+import { type B24V3, type StepKeys, v3Client, type V3Request } from "./v3.ts";
 import { createWalkBound } from "./walk_bound.ts";
 
 /** The REST API of one portal. */
@@ -98,6 +99,8 @@ export interface B24 {
    * also after 100,000 pages, and if 200 pages in a row begin and end with the same IDs
    */
   readonly list: <T = unknown>(method: string, params?: object, options?: B24ListOptions) => AsyncIterable<T>;
+  /** REST 3.0, a version of the API with methods of its own, which repeated calls do not harm. */
+  readonly v3: B24V3;
 }
 
 /** Options of {@linkcode B24}'s functions. */
@@ -167,11 +170,12 @@ export interface B24PageOptions extends B24ListOptions {
 }
 
 /** The request and the answer of a call of {@linkcode clientOf}. */
-type Request<T> = Pick<Call<T>, "params" | "isRead" | "times" | "read">;
+type Request<T> = Pick<Call<T>, "params" | "isRead" | "times" | "read" | "v3">;
 
 /** A portal, and how to call it. */
 export interface ClientOptions {
   readonly run: RunCall;
+  readonly stepKeys: StepKeys;
   readonly memberId: string;
   /** Calls end once one of them is aborted. */
   readonly signals: readonly AbortSignal[];
@@ -180,7 +184,7 @@ export interface ClientOptions {
 }
 
 /** Returns the client of one portal. */
-export function clientOf({ run, memberId, signals, answerBytes }: ClientOptions): B24 {
+export function clientOf({ run, stepKeys, memberId, signals, answerBytes }: ClientOptions): B24 {
   async function send<T>(
     method: string,
     request: Request<T>,
@@ -194,12 +198,13 @@ export function clientOf({ run, memberId, signals, answerBytes }: ClientOptions)
     return await abortable({ signals: all }, (signal) => run({ ...call, signal }));
   }
 
-  async function ask(method: string, params: object, options: B24Options): Promise<Answer> {
+  async function ask(method: string, params: object, options: B24Options, v3?: V3Request): Promise<Answer> {
     return await send(method, {
       params: () => params,
-      isRead: () => isRead(method),
+      isRead: () => v3 === undefined ? isRead(method) : isV3Read(method),
       times: ({ time }) => [[method, time]],
       read: (answer: Answer) => answer,
+      ...(v3 === undefined ? {} : { v3 }),
     }, options);
   }
 
@@ -255,5 +260,6 @@ export function clientOf({ run, memberId, signals, answerBytes }: ClientOptions)
     },
     page,
     list,
+    v3: v3Client({ stepKeys, ask: (method, params, v3, options) => ask(method, params, options, v3) }),
   };
 }

@@ -66,11 +66,11 @@ export function createApp(options: AppOptions): App {
   const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake, logFullInbox });
   const totals = createTotals(runtime);
   const ticker = createTicker(runtime, worker, verifier, totals);
-  const { fetch, clock, random } = settings;
+  const { fetch, clock, random, digest } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
   const lifecycle = createLifecycle({
     ...{ runtime, registry, verifier, worker, checks, totals, ticker },
-    host: { ...keys, fetch, portalFetch, clock, random, credentials, appInfo, isAdministrator },
+    host: { ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     abort: (reason) => closing.abort(reason),

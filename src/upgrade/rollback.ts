@@ -8,6 +8,7 @@ import type { PortalFailure } from "../portal/portal.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import { latestRun } from "../portal/run_history.ts";
 import { makeUpgradeContext } from "./attempt.ts";
+import { runInStep } from "./current_step.ts";
 import type { Upgrade } from "./definition.ts";
 import { type Installation, installationOf } from "./installation.ts";
 import { ReplayEnded } from "./interruptions.ts";
@@ -136,7 +137,8 @@ async function undoUpgrade(
       report.without.push({ upgradeId, step: name });
       continue;
     }
-    await undo(await stepScope(runtime, installation, upgradeId, name, { attempt: 1, signal, part: "undo" }));
+    const scope = await stepScope(runtime, installation, upgradeId, name, { attempt: 1, signal, part: "undo" });
+    await runInStep(scope, undo);
     await journal.append([name, runtime.clock(), "undone"]);
     report.undone.push({ upgradeId, step: name });
   }

@@ -9,6 +9,7 @@ import { isDone, type Journal, type JournalEntry } from "../portal/journal.ts";
 import type { PortalFailure, RunProgress } from "../portal/portal.ts";
 import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
 import type { WriteOperation } from "../storage/storage.ts";
+import { runInStep } from "./current_step.ts";
 import type { Installation } from "./installation.ts";
 import { ReplayEnded, Suspended } from "./interruptions.ts";
 import { withProgress } from "./run_record.ts";
@@ -158,7 +159,12 @@ export class StepEngine {
         ...{ attempt: attempt + repeats, signal, part },
       });
       const limits = { timeoutMs, graceMs: GRACE_MS };
-      return await withTimeout(runtime.time, signal, limits, async (signal) => await work({ ...scope, signal }));
+      return await withTimeout(
+        runtime.time,
+        signal,
+        limits,
+        async (signal) => await runInStep({ ...scope, signal }, work),
+      );
     } catch (error) {
       throw this.failed({ name, attempt, ...defined({ retry }) }, error);
     }

@@ -8,6 +8,7 @@ import { answerOAuth } from "./oauth.ts";
 import type { FakePortal, FakePortalOptions } from "./portal.ts";
 import { decodeRequest, followRedirects } from "./request.ts";
 import { answerRest } from "./rest.ts";
+import { answerRestV3, isV3 } from "./rest_v3.ts";
 import { createSender, type FakeHandler, type FakeSent } from "./sender.ts";
 import { type FakeServer, startServer } from "./server.ts";
 import type { FakeCall, FakeOutage, FakeRateLimit, World } from "./state.ts";
@@ -190,7 +191,9 @@ async function answer(world: World, request: Request): Promise<Response> {
   if (world.oauthHosts.has(host)) return await answerOAuth(world, await decodeRequest(request));
   const portals = protocol === "https:" ? world.hosts.get(host) : undefined;
   if (portals !== undefined && portals.length > 0) {
-    return await answerRest(world, portals, await decodeRequest(request));
+    return isV3(request)
+      ? await answerRestV3(world, portals, request)
+      : await answerRest(world, portals, await decodeRequest(request));
   }
   const moved = world.formerHosts.get(host);
   if (moved !== undefined) {

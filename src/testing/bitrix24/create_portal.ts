@@ -108,6 +108,7 @@ function newPortal(
     answers: new Map(),
     oauthAnswers: new Map(),
     lists: new Map(),
+    idempotentAnswers: new Map(),
     rateLimit,
     bucket: { level: 0, at: 0 },
     operating: new Map(),

@@ -216,6 +216,7 @@ export interface FakePortal {
   readonly lose: (options?: FakeFaultOptions) => void;
   /**
    * Replaces a method of the portal's REST, or `app.info` or `oauth/token` of the OAuth host. `undefined` restores it.
+   * `api/` before a name makes it a method of REST 3.0: an `Idempotency-Key` is heeded, and errors have their format.
    */
   readonly answer: (
     method: string,

@@ -16,7 +16,7 @@ import {
 } from "./state.ts";
 
 /** A call whose answer is not known yet. */
-type RecordedCall = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
+export type RecordedCall = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
 
 /** Answers a request to a host. Several portals can have the same host name. */
 export async function answerRest(
@@ -78,7 +78,7 @@ function authenticate(
 }
 
 /** @throws {Refusal} if the request exceeds the limit of the portal */
-function countRequest(world: World, portal: PortalState): void {
+export function countRequest(world: World, portal: PortalState): void {
   if (portal.rateLimit === undefined) return;
   const { perSecond, bucket } = portal.rateLimit;
   const at = world.now();

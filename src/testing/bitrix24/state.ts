@@ -13,7 +13,7 @@ export interface FakeRateLimit {
 export interface FakeCall {
   /** `member_id` of the portal; absent if the token is unknown. */
   readonly memberId?: string;
-  /** Name of the method, such as `crm.deal.list` or `oauth/token`. */
+  /** Name of the method, such as `crm.deal.list`, `api/tasks.task.add` for one of REST 3.0, or `oauth/token`. */
   readonly method: string;
   /** The REST of a portal, or the OAuth host. */
   readonly at: "portal" | "oauth";
@@ -23,6 +23,10 @@ export interface FakeCall {
   readonly userId?: number;
   /** The call was a command of a `batch`, which is listed as well. */
   readonly isInBatch?: true;
+  /** The `Idempotency-Key` of a call of REST 3.0. */
+  readonly idempotencyKey?: string;
+  /** The call was not run: it has the answer of an earlier one with the same `Idempotency-Key`. */
+  readonly isReplayed?: true;
   /** HTTP status of the answer; absent until there is one, and if the connection broke. */
   readonly status?: number;
   /** Bitrix24's error code; absent if the call succeeded. */
@@ -84,6 +88,8 @@ export interface PortalState {
   readonly answers: Map<string, FakeMethod>;
   readonly oauthAnswers: Map<string, FakeMethod>;
   readonly lists: Map<string, ListState>;
+  /** Answers of successful calls of REST 3.0 with an `Idempotency-Key`, with the bodies of these calls. */
+  readonly idempotentAnswers: Map<string, { readonly body: string; readonly answer: string; readonly at: number }>;
   readonly rateLimit: FakeRateLimit | undefined;
   /** Number of requests in the bucket at a time in milliseconds since 1970. */
   bucket: { level: number; at: number };
