@@ -7,18 +7,16 @@
 import { type AnswerLimits, checkOptions, option, type OptionRules, type Plugin } from "../mod.ts";
 import type { B24Failed, B24Outcome, B24Success } from "./rest/batches.ts";
 import { type CallSettings, createCalls } from "./rest/calls.ts";
-import {
-  type B24,
-  type B24BatchEachOptions,
-  type B24BatchOptions,
-  type B24ListOptions,
-  type B24Options,
-  type B24PageOptions,
-  clientOf,
-  type ClientOptions,
-} from "./rest/client.ts";
+import { type B24, clientOf, type ClientOptions } from "./rest/client.ts";
 import { type B24Command, type B24Reference, resultOf } from "./rest/commands.ts";
 import type { B24Page } from "./rest/lists.ts";
+import type {
+  B24BatchEachOptions,
+  B24BatchOptions,
+  B24ListOptions,
+  B24Options,
+  B24PageOptions,
+} from "./rest/options.ts";
 import { type B24Rate, type B24Timer, createRequestQueues, RATE_RULES, SYSTEM_TIMER } from "./rest/pace.ts";
 import { type B24V3, type B24V3Options, createStepKeys } from "./rest/v3.ts";
 

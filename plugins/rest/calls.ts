@@ -13,8 +13,7 @@ import type { Answer } from "./answers.ts";
 import { createOperatingResets } from "./operating.ts";
 import type { B24Timer, RequestQueues } from "./pace.ts";
 import { type Redact, redactor } from "./redaction.ts";
-import { type RequestOutcome, send } from "./request.ts";
-import type { V3Request } from "./v3.ts";
+import { type RequestOutcome, send, type V3Request } from "./request.ts";
 
 /** A call of a method of a portal. */
 export interface Call<T> {

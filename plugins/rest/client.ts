@@ -1,5 +1,5 @@
 /** The client of one portal: calls, batches and lists. */
-import { checkOptions, type OnAppUpdateError, option } from "../../mod.ts";
+import { checkOptions, option } from "../../mod.ts";
 import { abortable } from "./abortable.ts";
 import type { Answer } from "./answers.ts";
 import { batchEach } from "./batch_each.ts";
@@ -9,7 +9,9 @@ import type { B24Command } from "./commands.ts";
 import { allRows } from "./list_batches.ts";
 import { type B24Page, idOf, pageAt } from "./lists.ts";
 import { assertMethod, isBatch, isRead, isV3Read } from "./methods.ts";
-import { type B24V3, type StepKeys, v3Client, type V3Request } from "./v3.ts";
+import type { B24BatchEachOptions, B24BatchOptions, B24ListOptions, B24Options, B24PageOptions } from "./options.ts";
+import type { V3Request } from "./request.ts";
+import { type B24V3, type StepKeys, v3Client } from "./v3.ts";
 import { createWalkBound } from "./walk_bound.ts";
 
 /** The REST API of one portal. */
@@ -101,72 +103,6 @@ export interface B24 {
   readonly list: <T = unknown>(method: string, params?: object, options?: B24ListOptions) => AsyncIterable<T>;
   /** REST 3.0, a version of the API with methods of its own, which repeated calls do not harm. */
   readonly v3: B24V3;
-}
-
-/** Options of {@linkcode B24}'s functions. */
-export interface B24Options {
-  /** If it is aborted, the call rejects with its reason. */
-  readonly signal?: AbortSignal;
-  /**
-   * Timeout of one request in milliseconds. Minimum: 1.
-   *
-   * @default `timeoutMs` of {@linkcode RestOptions}
-   */
-  readonly timeoutMs?: number;
-  /**
-   * Whether the call may run twice: then it is repeated if it may or may not have run.
-   *
-   * @default true for methods that only read by their name (`*.get`, `*.list`, `*.fields`, `app.info`, `profile` and the
-   * like)
-   */
-  readonly repeatable?: boolean;
-}
-
-/** Options of {@linkcode B24.batch}. */
-export interface B24BatchOptions extends B24Options {
-  /**
-   * Stops at the first command that fails. The commands after it are not run and have the code `BATCH_HALTED`.
-   *
-   * @default false
-   */
-  readonly halt?: boolean;
-}
-
-/** Options of {@linkcode B24.batchEach}. */
-export interface B24BatchEachOptions<Item> extends B24Options {
-  /**
-   * Called for each command that failed, before the commands of the next request are sent. The errors are those of the outcomes
-   * of {@linkcode B24.batch}.
-   *
-   * @default the first failure rejects
-   */
-  readonly onFailure?: (error: OnAppUpdateError, item: Item) => void;
-}
-
-/** Options of {@linkcode B24.list}. */
-export interface B24ListOptions extends B24Options {
-  /**
-   * Name of the ID in the method's filter and order, such as `"ID"` or `"id"`; `"start"` pages by row numbers instead.
-   *
-   * @default depends on the method; see {@linkcode B24.page}
-   */
-  readonly by?: string;
-  /**
-   * Key of the rows in the result, such as `"items"`.
-   *
-   * @default the result itself, or the only list in it
-   */
-  readonly key?: string;
-}
-
-/** Options of {@linkcode B24.page}. */
-export interface B24PageOptions extends B24ListOptions {
-  /**
-   * `next` of the page before.
-   *
-   * @default 0
-   */
-  readonly after?: number;
 }
 
 /** The request and the answer of a call of {@linkcode clientOf}. */

@@ -4,7 +4,12 @@ import { AddressError, AnswerTooLargeError, PortalMovedError, UnreachableError }
 import { abortable } from "./abortable.ts";
 import { type Answer, interpret, isMap, type Refusal, stringOf, unexpected } from "./answers.ts";
 import type { Redact } from "./redaction.ts";
-import type { V3Request } from "./v3.ts";
+
+/** What a request to REST 3.0 has besides its method and parameters. */
+export interface V3Request {
+  /** A promise, so that the call enters the queue of its portal at once. */
+  readonly idempotencyKey: Promise<string | undefined>;
+}
 
 /** A request, and the limits of its answer. */
 export interface PortalRequest {

@@ -1,8 +1,9 @@
 /** REST 3.0 of a portal, whose methods recognize a repeated call by its `Idempotency-Key`. */
 import { currentStep, type PluginHost, type StepScope } from "../../mod.ts";
 import type { Answer } from "./answers.ts";
-import type { B24Options } from "./client.ts";
 import { assertMethod, isBatch, isV3Read } from "./methods.ts";
+import type { B24Options } from "./options.ts";
+import type { V3Request } from "./request.ts";
 
 /** The methods of REST 3.0, which are at `/rest/api/`: see {@linkcode B24.v3}. */
 export interface B24V3 {
@@ -42,12 +43,6 @@ export interface B24V3Options extends B24Options {
    * @default derived from the step that the call is made in, if it may write; none outside of steps
    */
   readonly idempotencyKey?: string;
-}
-
-/** What a request to REST 3.0 has besides its method and parameters. */
-export interface V3Request {
-  /** A promise, so that the call enters the queue of its portal at once. */
-  readonly idempotencyKey: Promise<string | undefined>;
 }
 
 /** What {@linkcode v3Client} needs. */
