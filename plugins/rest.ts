@@ -11,6 +11,7 @@ import { type B24, clientOf, type ClientOptions } from "./rest/client.ts";
 import { type B24Command, type B24Reference, resultOf } from "./rest/commands.ts";
 import type { B24Page } from "./rest/lists.ts";
 import type {
+  B24AddOnceOptions,
   B24BatchEachOptions,
   B24BatchOptions,
   B24ListOptions,
@@ -23,6 +24,7 @@ import { type B24V3, type B24V3Options, createStepKeys } from "./rest/v3.ts";
 export { resultOf };
 export type {
   B24,
+  B24AddOnceOptions,
   B24BatchEachOptions,
   B24BatchOptions,
   B24Command,

@@ -1,6 +1,7 @@
 /** The client of one portal: calls, batches and lists. */
 import { checkOptions, option } from "../../mod.ts";
 import { abortable } from "./abortable.ts";
+import { addOnce } from "./add_once.ts";
 import type { Answer } from "./answers.ts";
 import { batchEach } from "./batch_each.ts";
 import { type B24Outcome, type CommandSender, runBatch } from "./batches.ts";
@@ -9,7 +10,14 @@ import type { B24Command } from "./commands.ts";
 import { allRows } from "./list_batches.ts";
 import { type B24Page, idOf, pageAt } from "./lists.ts";
 import { assertMethod, isBatch, isRead, isV3Read } from "./methods.ts";
-import type { B24BatchEachOptions, B24BatchOptions, B24ListOptions, B24Options, B24PageOptions } from "./options.ts";
+import type {
+  B24AddOnceOptions,
+  B24BatchEachOptions,
+  B24BatchOptions,
+  B24ListOptions,
+  B24Options,
+  B24PageOptions,
+} from "./options.ts";
 import type { V3Request } from "./request.ts";
 import { type B24V3, type StepKeys, v3Client } from "./v3.ts";
 import { createWalkBound } from "./walk_bound.ts";
@@ -101,6 +109,41 @@ export interface B24 {
    * also after 100,000 pages, and if 200 pages in a row begin and end with the same IDs
    */
   readonly list: <T = unknown>(method: string, params?: object, options?: B24ListOptions) => AsyncIterable<T>;
+  /**
+   * Adds an entity, unless one that was added with the same `key` is there, and resolves to what the method returns. It writes
+   * the key into a field of the entity, and looks for it first: for calls of a step that must not add anything twice.
+   *
+   * | method | field |
+   * |---|---|
+   * | `crm.lead.add`, `crm.deal.add`, `crm.contact.add`, `crm.company.add`, `crm.activity.add` | `ORIGIN_ID` |
+   * | `crm.item.add` of leads, deals, contacts and companies (`entityTypeId` 1 to 4) | `originId` |
+   * | `crm.item.add` of invoices (31) and smart processes (128 and more) | `xmlId` |
+   * | `crm.product.add` | `XML_ID` |
+   * | `catalog.product.add`, `sale.order.add` | `xmlId` |
+   *
+   * An entity that was deleted meanwhile, or that the user of the token may not see, is added again. So is one whose first call
+   * is still running: pass a `key` to one call at a time.
+   *
+   * @throws {TypeError} if it is another method, `params.fields` is missing or has the field, or the key is invalid
+   * @throws {B24Error} and everything else that `call` throws
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   * import { rest } from "@b24/onappupdate/rest";
+   *
+   * createApp({ storage: memoryStorage() }).use(rest()).upgrade("2.0.0", async ({ b24, step }) => {
+   *   await step("deal", ({ idempotencyKey }) =>
+   *     b24.addOnce<number>("crm.deal.add", { fields: { TITLE: "Try version 2" } }, { key: idempotencyKey }));
+   *   await step("contacts", async ({ idempotencyKey }) => {
+   *     for (const NAME of ["Ada", "Grace"]) {
+   *       await b24.addOnce("crm.contact.add", { fields: { NAME } }, { key: `${idempotencyKey}-${NAME}` });
+   *     }
+   *   });
+   * });
+   * ```
+   */
+  readonly addOnce: <T = unknown>(method: string, params: object, options: B24AddOnceOptions) => Promise<T>;
   /** REST 3.0, a version of the API with methods of its own, which repeated calls do not harm. */
   readonly v3: B24V3;
 }
@@ -196,6 +239,11 @@ export function clientOf({ run, stepKeys, memberId, signals, answerBytes }: Clie
     },
     page,
     list,
+    addOnce: async <T>(method: string, params: object, options: B24AddOnceOptions) => {
+      const call = async (method: string, params: object, options: B24Options): Promise<unknown> =>
+        (await ask(method, params, options)).result;
+      return await addOnce(call, method, params, options) as T;
+    },
     v3: v3Client({ stepKeys, ask: (method, params, v3, options) => ask(method, params, options, v3) }),
   };
 }

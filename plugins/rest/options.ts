@@ -41,6 +41,15 @@ export interface B24BatchEachOptions<Item> extends B24Options {
   readonly onFailure?: (error: OnAppUpdateError, item: Item) => void;
 }
 
+/** Options of {@linkcode B24.addOnce}. */
+export interface B24AddOnceOptions extends Omit<B24Options, "repeatable"> {
+  /**
+   * By what the entity is found again: the `idempotencyKey` of the step, or something that begins with it if the step adds
+   * several entities of a kind. 1 to 255 printable ASCII characters without spaces. Bitrix24 ignores the case of letters.
+   */
+  readonly key: string;
+}
+
 /** Options of {@linkcode B24.list}. */
 export interface B24ListOptions extends B24Options {
   /**
