@@ -41,7 +41,8 @@ export interface B24 {
    * `BATCH_HALTED`.
    *
    * A parameter may be the result of an earlier command of the same request: see {@linkcode resultOf}. Any other value
-   * arrives as it is: a command with a string such as `$result[x]`, which Bitrix24 would replace, has a request of its own.
+   * arrives as it is: a command with a string such as `$result[x]`, which Bitrix24 would replace, has a request of its own, and
+   * so has one with `auth_connector`, which Bitrix24 would ignore.
    * Bitrix24 takes the parameters of commands as strings: `true` is sent as `1`, `false` as `0`, `null` as an empty string,
    * and empty lists are left out.
    *

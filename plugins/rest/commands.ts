@@ -66,7 +66,10 @@ export interface Command {
   readonly query: string;
   /** Names of the commands whose results it uses. */
   readonly refersTo: readonly string[];
-  /** A value looks like a reference and is none, so that only a request of its own leaves it as it is. */
+  /**
+   * Only a request of its own leaves it as it is: a value looks like a reference and is none, or it has `auth_connector`, which
+   * Bitrix24 reads from a request, and not from a command of a batch.
+   */
   readonly isAlone: boolean;
 }
 
@@ -87,7 +90,9 @@ export function encodeCommand(name: string, command: B24Command): Command {
     ...{ name, method, params },
     query: query === "" ? method : `${method}?${query}`,
     refersTo: fields.flatMap(({ reference }) => reference === undefined ? [] : [reference.command]),
-    isAlone: fields.some(({ text, reference }) => reference === undefined && isLikeReference(text)),
+    isAlone: fields.some(({ name, text, reference }) =>
+      name === "auth_connector" || (reference === undefined && isLikeReference(text))
+    ),
   };
 }
 

@@ -173,6 +173,8 @@ export interface MethodCall {
   readonly portal: PortalState;
   readonly user: UserState;
   readonly params: FakeParams;
+  /** `auth_connector` of the request: that of a command of a batch is ignored. */
+  readonly connector: unknown;
 }
 
 /** The output of a method. */

@@ -268,6 +268,20 @@ describe("b24.batch()", () => {
     assert.deepEqual(made.sent[1]?.params, { TITLE: title(30) });
   });
 
+  it("sends a command with auth_connector by a request of its own: Bitrix24 ignores it in a batch", async () => {
+    const made = counter();
+    made.answer = (sent) => sent.method === "batch" ? batch(sent, (method) => ({ result: method })) : ok(true);
+    const bind = { event: "ONCRMDEALADD", event_type: "offline", auth_connector: "us" };
+    const done = await made.b24.batch({
+      a: ["a.a"],
+      b: ["event.bind", bind],
+      c: ["c.c", { x: { auth_connector: 1 } }],
+    });
+    assert.deepEqual(codes(done), { a: "a.a", b: true, c: "c.c" });
+    assert.deepEqual(made.sent.map(({ method }) => method), ["batch", "event.bind", "batch"]);
+    assert.deepEqual(made.sent[1]?.params, bind);
+  });
+
   for (const value of ["$result", "costs $5 [net]", "a[b]", "$ [x]", "$1[x]"]) {
     it(`sends ${JSON.stringify(value)} in a batch`, async () => {
       const made = counter();
