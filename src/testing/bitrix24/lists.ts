@@ -1,7 +1,8 @@
 /** List methods with the filter, order, select and pages of Bitrix24. */
 import { Refusal } from "./errors.ts";
+import type { ListState } from "./list_state.ts";
 import { type FakeParams, isMap, textOf, valueOf } from "./request.ts";
-import type { ListState, MethodResult } from "./state.ts";
+import type { MethodResult } from "./state.ts";
 
 /** Number of rows of a page. */
 const PAGE_SIZE = 50;

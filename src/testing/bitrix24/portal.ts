@@ -1,17 +1,10 @@
 /** The interface of one portal of a fake Bitrix24. */
 import type { FakeEventOptions, FakeForgeOptions } from "./event.ts";
 import type { FakeFailOptions, FakeFaultOptions } from "./faults.ts";
+import type { FakeListOptions } from "./list_state.ts";
 import type { FakeOpenOptions } from "./opening.ts";
 import type { FakeDelivery } from "./sender.ts";
-import type {
-  FakeCall,
-  FakeListOptions,
-  FakeMethod,
-  FakeRateLimit,
-  FakeRegistrations,
-  FakeTokens,
-  FakeUserOptions,
-} from "./state.ts";
+import type { FakeCall, FakeMethod, FakeRateLimit, FakeRegistrations, FakeTokens, FakeUserOptions } from "./state.ts";
 
 /** Options of {@linkcode FakeBitrix24.portal}. */
 export interface FakePortalOptions {

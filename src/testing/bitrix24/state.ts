@@ -1,4 +1,5 @@
 /** The state of a fake Bitrix24: portals, users, tokens, and the calls so far. */
+import type { ListState } from "./list_state.ts";
 import type { FakeParams } from "./request.ts";
 
 /** The request limit of a portal: a leaky bucket. */
@@ -103,33 +104,6 @@ export interface InstallationState {
   readonly at: number;
   readonly version: number | undefined;
   readonly isFinished: boolean;
-}
-
-/** The rows of a list method. */
-export interface ListState {
-  readonly rows: readonly Readonly<Record<string, unknown>>[];
-  /** Field of the result that contains the rows; `undefined` if the result is the rows. */
-  readonly key: string | undefined;
-  /** See {@linkcode FakeListOptions.next}. */
-  readonly next?: FakeListOptions["next"] | undefined;
-}
-
-/** Options of {@linkcode FakePortal.data}. */
-export interface FakeListOptions {
-  /**
-   * Field of the result that contains the rows, such as `items` for `crm.item.list`.
-   *
-   * @default the result is the rows
-   */
-  readonly key?: string;
-  /**
-   * What is odd about the fields after a page. `"missing"`: there is no `next`, and `total` is the number of rows of the page, as
-   * in `crm.address.list`. `"endless"`: each page has a `next`, also the empty ones after the last row, and `total` rises with
-   * them.
-   *
-   * @default `next` and `total` as in other lists of Bitrix24
-   */
-  readonly next?: "missing" | "endless";
 }
 
 /** The registrations of the app on a portal: the parameters of each, with names in upper case. */
