@@ -143,13 +143,16 @@ async function writeAll(storage: Storage, memberId: string, first: Caller): Prom
   queues.delete(memberId);
 }
 
-/** Writes the changes of all callers at once. Callers that cannot be served are rejected, and removed from the set. */
+/**
+ * Writes the changes of all callers at once. Callers that cannot be served are rejected, and removed from the set. Resolves to
+ * the record for the next write; `undefined` if only `known` says what it is: the callers that come next have not read that.
+ */
 async function writeTogether(
   storage: Storage,
   key: Key,
   callers: Set<Caller>,
   known: Entry<PortalRecord> | null | undefined,
-): Promise<Entry<PortalRecord> | null> {
+): Promise<Entry<PortalRecord> | null | undefined> {
   let entry = known === undefined ? await storage.get<PortalRecord>(key) : known;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const changed = compose(entry, callers);
@@ -162,7 +165,7 @@ async function writeTogether(
         entry = { key, value: record, version: result.versions[composed.recordAt]! };
       }
       for (const { resolve } of callers) resolve(entry);
-      return entry;
+      return entry === known ? undefined : entry;
     }
     const refused = composed.owners[result!.failedAt];
     if (refused === undefined) {

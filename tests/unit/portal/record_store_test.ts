@@ -117,6 +117,25 @@ describe("writeRecord()", () => {
     assert.equal(writes.length, 1);
   });
 
+  for (const first of ["writes nothing", "throws"]) {
+    it(`does not pass on a stale record that its caller has read, if the change ${first}`, async () => {
+      const { storage } = recording();
+      const known = await writeRecord(storage, MEMBER_ID, adding(1));
+      await storage.put(portalKey(MEMBER_ID), { ...known!.value, generation: 10 });
+      const seen: (number | undefined)[] = [];
+      const see = (record: PortalRecord | undefined): undefined => void seen.push(record?.generation);
+      const fail = (record: PortalRecord | undefined): never => {
+        see(record);
+        throw new Error("first");
+      };
+      const stale = writeRecord(storage, MEMBER_ID, first === "throws" ? fail : see, known);
+      const [, next] = await Promise.allSettled([stale, writeRecord(storage, MEMBER_ID, see)]);
+      assert.deepEqual(seen, [1, 10]);
+      assert(next.status === "fulfilled");
+      assert.equal(next.value?.value.generation, 10);
+    });
+  }
+
   it("rejects all changes of a write that fails, and serves those that come after it", async () => {
     let isDown = true;
     const { storage } = recording(() => isDown ? Promise.reject(new Error("down")) : undefined);
