@@ -387,6 +387,8 @@ describe("data of a removed portal", () => {
     const { status, generation, applied, applicationToken } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([status, generation, applied], ["uninstalled", 1, []]);
     assert(applicationToken?.current);
+    const { value } = (await storage.get<{ runs?: unknown }>(["portal", MEMBER_ID]))!;
+    assert(!("runs" in value));
     await made.send(made.portal.install(3));
     assert.equal((await made.app.portal(MEMBER_ID))?.generation, 2);
   });
