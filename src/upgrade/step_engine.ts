@@ -58,7 +58,7 @@ const PROGRESS_INTERVAL_MS = 1000;
 
 export class StepEngine {
   readonly options: StepEngineOptions;
-  /** Finished steps that the handler has reached, in this order. */
+  /** Finished steps that the handler has reached, without sleeps, in this order. */
   readonly finished: FinishedStep[] = [];
   readonly #names = new Set<string>();
   readonly #failures = new Map<unknown, FailedStep>();

@@ -108,6 +108,5 @@ function sleep(engine: StepEngine, name: string, ms: number): Promise<void> {
     }
     if (recorded?.[2] !== "sleep" && !isOver) await engine.record([name, now, "sleep", wakeAt]);
     if (!isOver && wakeAt > now) engine.suspend(wakeAt);
-    engine.finished.push({ name });
   });
 }

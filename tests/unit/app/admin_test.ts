@@ -134,6 +134,23 @@ describe("admin.rollback()", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
+  for (const isReached of [true, false]) {
+    it(`does not report sleeps, which have nothing to undo, ${isReached ? "reached" : "not reached"} by the replay`, async () => {
+      const made = rig();
+      made.app.upgrade("3", async ({ step, sleep, mode }) => {
+        if (mode === "rollback" && !isReached) throw new Error("another way");
+        await step("a", () => {});
+        await sleep("nap", 0);
+        throw new NonRetriableError("no");
+      });
+      await updated(made);
+      assert.deepEqual(await made.app.admin.rollback(MEMBER_ID), {
+        undone: [],
+        without: [{ upgradeId: "3", step: "a" }],
+      });
+    });
+  }
+
   it("undoes the last finished run, and continues where an undo failed", async () => {
     const made = rig();
     const done: string[] = [];
