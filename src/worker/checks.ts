@@ -5,6 +5,7 @@ import { createThrottle } from "../async/throttle.ts";
 import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { notify } from "../plugin/runtime.ts";
+import { hasOpenClaim } from "../portal/claims.ts";
 import { portalKey } from "../portal/keys.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { type CheckReason, nextPlannedCheck, withFinishedCheck, withPlannedCheck } from "../portal/planned_checks.ts";
@@ -290,7 +291,8 @@ async function confirmClaims(options: ChecksOptions, access: RecordAccess): Prom
   const { log } = options.runtime;
   try {
     const { error, hasWork } = await askBitrix24(options, access);
-    if (error !== undefined) {
+    // An error may be the answer that confirms a removal or an unpaid period.
+    if (error !== undefined && hasOpenClaim((await access.load()).claims)) {
       log.info("claims not confirmed yet", { event: "claim.unanswered", memberId, err: redactError(error, []) });
     }
     return hasWork;

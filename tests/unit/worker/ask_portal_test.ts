@@ -64,6 +64,11 @@ function forged({ portal, now }: Setup, name: string, data: Readonly<Record<stri
   return changed(body, { ...TOKENLESS, ts: String(Math.floor(now / 1000)) });
 }
 
+/** Returns the log lines about questions that settled nothing. */
+function unanswered({ lines }: Setup): readonly string[] {
+  return lines.filter((line) => line.includes("claim.unanswered"));
+}
+
 describe("a claimed version", () => {
   it("of a forged event runs nothing, and authentic ones afterwards run", async () => {
     const made = await setUp();
@@ -411,6 +416,7 @@ describe("a claimed removal", () => {
         "uninstalled",
       ]);
       assert.doesNotMatch(JSON.stringify(await made.stored()), /acce55|fe5fe5/);
+      assert.deepEqual(unanswered(made), []);
       await made.app.close();
     }
   });
@@ -422,9 +428,12 @@ describe("a claimed removal", () => {
     await made.send(removal);
     await made.pass(30 * MINUTE);
     assert.deepEqual([made.ran, (await made.record()).status], [[], "installed"]);
+    assert(unanswered(made).length > 0);
     made.answer = undefined;
+    made.forget();
     await made.pass(11 * MINUTE);
     assert.deepEqual(made.ran, ["removal, clean"]);
+    assert.deepEqual(unanswered(made), []);
     await made.app.close();
   });
 
@@ -681,6 +690,15 @@ describe("a claimed payment state", () => {
     made.now += 1000;
     await made.send(made.portal.pay());
     assert.deepEqual([made.ran, (await made.record()).blocked], [["expired", "paid"], undefined]);
+    await made.app.close();
+  });
+
+  it("that an OAuth host confirms is not logged as unanswered", async () => {
+    const made = await setUp();
+    made.answer = () => Response.json({ error: "PAYMENT_REQUIRED" }, { status: 402 });
+    await made.send(made.portal.stopPayment());
+    assert.deepEqual([made.ran, (await made.record()).blocked?.on], [["expired"], "payment"]);
+    assert.deepEqual(unanswered(made), []);
     await made.app.close();
   });
 
