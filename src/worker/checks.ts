@@ -72,6 +72,8 @@ export interface Checks {
    * `undefined` if too many questions are under way: then the portal is processed again when one of them ends. Never rejects.
    */
   readonly confirm: (lease: PortalLease) => Promise<boolean> | undefined;
+  /** Returns the number of portals that wait until `confirm` can ask about them. */
+  readonly waitingQuestions: () => number;
   /** Resolves when no check is running. */
   readonly idle: () => Promise<void>;
 }
@@ -142,6 +144,7 @@ export function createChecks(options: ChecksOptions): Checks {
     underLease: (memberId) => track(checkAndRecord(options, memberId, true).then(() => {})),
     confirm: (lease) =>
       questions.tryRun(lease.record().memberId, () => track(confirmClaims(options, leasedRecord(lease)))),
+    waitingQuestions: questions.waiting,
     idle: async () => {
       while (running.size > 0) await Promise.allSettled(running);
     },

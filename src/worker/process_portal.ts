@@ -161,22 +161,34 @@ async function processUntilIdle(
   }
 }
 
-/** Delay (ms) before claims are asked about if no question is free. They are asked about as soon as one is. */
+/** Maximum delay (ms) before claims are asked about if no question is free, or asking has failed. */
 const QUESTION_RETRY_MS = 5 * 60 * 1000;
+
+/** Time (ms) that each portal that waits for a question adds to that delay. */
+const WAITING_QUESTION_MS = 100;
+
+/**
+ * Returns the delay (ms) before claims are asked about if no question is free. This process asks as soon as one is, so that is
+ * for others, should it crash. The more portals wait, the later: each would be processed in vain again and again.
+ */
+function questionDelay({ runtime: { leaseMs }, checks }: WorkerOptions): number {
+  return Math.min(QUESTION_RETRY_MS, leaseMs + WAITING_QUESTION_MS * checks.waitingQuestions());
+}
 
 /**
  * Asks Bitrix24 about the portal's claims if that is due. `nextAt`: when it is due next, in milliseconds since 1970.
  * `hasWork`: the answer has caused work.
  */
 async function askAboutClaims(
-  { runtime, checks }: WorkerOptions,
+  options: WorkerOptions,
   lease: PortalLease,
 ): Promise<{ readonly nextAt: number | undefined; readonly hasWork: boolean }> {
+  const { runtime, checks } = options;
   const { claims } = lease.record();
   const now = runtime.clock();
   if ((nextAskAt(claims) ?? Infinity) > now) return { nextAt: nextAskAt(claims), hasWork: false };
   const question = checks.confirm(lease);
-  if (question === undefined) return { nextAt: now + QUESTION_RETRY_MS, hasWork: false };
+  if (question === undefined) return { nextAt: now + questionDelay(options), hasWork: false };
   const hasWork = await question;
   lease.assertHeld();
   const { claims: settled } = lease.record();
