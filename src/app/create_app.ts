@@ -157,7 +157,7 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
   const verifier = createVerifier({
     ...{ runtime, oauthHosts, turnMs: maxAttemptMs(oauthHosts.length, oauthTimeoutMs) },
     accept: async (incoming, verification) => {
-      const accepted = await acceptVerified(runtime, incoming, verification, { hasRoom: worker.hasRoom });
+      const accepted = await acceptVerified(runtime, incoming, verification, { reserve: worker.reserve });
       const check = checks.afterEvent(incoming.event);
       if (accepted.state !== "accepted") return defined({ end: check });
       const { result, end } = worker.work(accepted.delivery);

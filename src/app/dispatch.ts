@@ -41,7 +41,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     const { event } = incoming;
     const accepted = await acceptEvent(runtime, incoming, {
       verifier,
-      hasRoom: worker.hasRoom,
+      reserve: worker.reserve,
       // It may be authentic, with a token that the app does not know: an update without an access token.
       onRefused: (memberId) => keepAlive(platform, checks.afterRefused(memberId)),
     });

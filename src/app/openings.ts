@@ -88,7 +88,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
   const tickets = createTickets(runtime);
   const accept = createOpeningIntake({
     ...{ runtime, limits, bodyDeadline: createDeadline(runtime.time, limits.bodyTimeoutMs) },
-    hasRoom: worker.hasRoom,
+    reserve: worker.reserve,
     schedule: (memberId) => schedulePortal(runtime, memberId, { at: clock() }),
     raiseTarget: (memberId, version) => raiseTarget(runtime, memberId, version),
     verify: createOpeningVerifier({

@@ -3,19 +3,20 @@ import { linkedSignal } from "../async/abortable.ts";
 import { coalesce } from "../async/coalesce.ts";
 import { delay } from "../async/time.ts";
 import { defined } from "../defined.ts";
+import type { ReservedSlot, ReserveSlot } from "../plugin/runtime.ts";
 import type { AcceptedDelivery } from "../portal/inbox.ts";
 import { entryTime } from "../portal/schedule.ts";
 import type { WorkResult } from "./process_delivery.ts";
 import { type Cause, type ProcessedPortal, processPortal, type Settle, type WorkerOptions } from "./process_portal.ts";
 import { releaseUnfinished } from "./release.ts";
-import { createTurns, type TakenTurn, type TurnKind } from "./turns.ts";
+import { createTurns, type FreeSlot, type TakenTurn, type TurnKind } from "./turns.ts";
 
 /** Processes portals in this process. Those beyond its limit wait; the schedule has them too, so a crash loses none. */
 export interface Worker {
   /** Does the work of a delivery, and all other work of its portal. */
   readonly work: (accepted: AcceptedDelivery) => Work;
-  /** Returns whether the work of a delivery of this portal would begin at once. */
-  readonly hasRoom: (memberId: string) => boolean;
+  /** Reserves a slot for a portal whose event is being stored; `undefined` if its work would not begin at once. */
+  readonly reserve: ReserveSlot;
   /**
    * Does all work of a portal. If the portal is being processed, or waits for a slot, returns that result. Never rejects.
    * `due`: the schedule entry that was found, if any.
@@ -56,11 +57,35 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
   const { time } = runtime;
   const turns = createTurns(time, options.concurrency);
   const queues = new Map<string, PortalQueue>();
+  /** Slots of portals whose processing has not begun. */
+  const reserved = new Map<string, FreeSlot>();
   const pauses = new Map<string, Promise<void>>();
-  let isStopped = false;
 
   /** With a storage in memory, the work would otherwise end before the answer is sent. All portals share one timer. */
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(time, 0));
+
+  function reserve(memberId: string): ReservedSlot | undefined {
+    if (queues.has(memberId) || reserved.has(memberId)) return undefined;
+    const slot = turns.reserve();
+    if (slot === undefined) return undefined;
+    reserved.set(memberId, slot);
+    const isHeld = (): boolean => reserved.get(memberId) === slot;
+    return {
+      isHeld,
+      release: () => {
+        if (!isHeld()) return;
+        reserved.delete(memberId);
+        slot.release();
+      },
+    };
+  }
+
+  /** Begins the first turn of a portal, in its reserved slot if there is one. */
+  async function takeFirst(memberId: string): Promise<TakenTurn | undefined> {
+    const slot = reserved.get(memberId);
+    reserved.delete(memberId);
+    return slot === undefined ? await turns.take("fresh") : slot.begin("fresh");
+  }
 
   function start(memberId: string, { accepted, due }: Cause): PortalQueue {
     const begun: Omit<PortalQueue, "done"> = { pending: new Set(), waiters: new Map(), accepted };
@@ -82,7 +107,7 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
     };
     let total: ProcessedPortal = { handled: 0, failed: 0 };
     try {
-      let turn = await turns.take("fresh");
+      let turn = await takeFirst(memberId);
       await afterAnswers();
       while (turn !== undefined) {
         const awaited = [...waiters.keys()];
@@ -124,14 +149,11 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       });
       return { result, end: queue.done.then(() => {}) };
     },
-    hasRoom: (memberId) => !isStopped && !queues.has(memberId) && turns.isFree(),
+    reserve,
     process: (memberId, due) => (queues.get(memberId) ?? start(memberId, defined({ due }))).done,
     isProcessing: (memberId) => queues.has(memberId),
     room: turns.room,
-    stop: () => {
-      isStopped = true;
-      turns.close();
-    },
+    stop: turns.close,
     idle: async () => {
       while (queues.size > 0) await Promise.all(Array.from(queues.values(), ({ done }) => done));
     },
