@@ -27,6 +27,8 @@ export async function withPortalLease<T>(
     if (lease === undefined) return undefined;
     const { inboxSequence } = lease.record();
     try {
+      // The storage may have taken long.
+      await lease.ensureHeld();
       return { result: await run(lease) };
     } finally {
       await releasePortal(options, lease, inboxSequence).catch(() => {});

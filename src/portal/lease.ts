@@ -48,16 +48,16 @@ export interface PortalLease {
   /** Aborted if the lease is lost. */
   readonly signal: AbortSignal;
   /**
-   * Call it before work begins without a write.
+   * Renews the lease if it is nearly over, by the clock of this process or its monotonic one: the event loop may have been
+   * blocked, the process paused, or the host suspended. Call it before code of the app begins without a write.
    *
-   * @throws {LeaseLostError} if the lease is lost, or so much time has passed, as after a pause of this process, that another
-   * one may have acquired it
+   * @throws {LeaseLostError} if the lease is lost
    */
-  readonly assertHeld: () => void;
+  readonly ensureHeld: () => Promise<void>;
   /**
    * Applies `change` to the record and renews the lease. Staged changes are written before it.
    *
-   * @throws {LeaseLostError} if another process acquired the lease; also after the write, as {@linkcode assertHeld}
+   * @throws {LeaseLostError} if another process acquired the lease, or may have while the write took place
    */
   readonly update: (change: (record: PortalRecord) => PortalRecord) => Promise<PortalRecord>;
   /**
@@ -222,9 +222,28 @@ export function holdLease(
     return entry.value;
   }
 
+  /** Returns whether so much of the lease has passed that its holder no longer relies on it. */
+  function isNearlyOver(passedMs = time.monotonic() - renewedAt): boolean {
+    return passedMs > leaseMs * HELD_PART;
+  }
+
   function assertHeld(): void {
     lost.signal.throwIfAborted();
-    if (time.monotonic() - renewedAt > leaseMs * HELD_PART) throw lose("this process was paused for too long");
+    if (isNearlyOver()) throw lose("this process was paused for too long");
+  }
+
+  async function update(change: (record: PortalRecord) => PortalRecord): Promise<PortalRecord> {
+    const record = await write((record) => renewed({ record: change(record) }));
+    // Nothing may start because of a write whose reply came late.
+    assertHeld();
+    return record;
+  }
+
+  async function ensureHeld(): Promise<void> {
+    lost.signal.throwIfAborted();
+    // The monotonic clock stands still while the host is suspended; the other one may be set, which costs a write at most.
+    const passedMs = clock() + leaseMs - (entry.value.lease?.until ?? -Infinity);
+    if (isNearlyOver() || isNearlyOver(passedMs)) await update((record) => record);
   }
 
   async function rereadNow(): Promise<PortalRecord> {
@@ -264,19 +283,14 @@ export function holdLease(
     record: () => view,
     fencingToken: fencingToken!,
     signal: lost.signal,
-    assertHeld,
+    ensureHeld,
     // After the write under way: otherwise it could read the record as it was before it.
     reread: async () => {
       const record = await abortable(mutex(rereadNow), lost.signal);
       assertHeld();
       return record;
     },
-    update: async (change) => {
-      const record = await write((record) => renewed({ record: change(record) }));
-      // Nothing may start because of a write whose reply came late.
-      assertHeld();
-      return record;
-    },
+    update,
     stage: (change, onStored) => {
       staged = [...staged, { change, onStored }];
       view = change(view).record;

@@ -139,7 +139,9 @@ async function undoUpgrade(
       report.without.push({ upgradeId, step: name });
       continue;
     }
-    await undo(await stepScope(runtime, installation, upgradeId, name, { attempt: 1, signal, part: "undo" }));
+    const scope = await stepScope(runtime, installation, upgradeId, name, { attempt: 1, signal, part: "undo" });
+    await installation.ensureHeld();
+    await undo(scope);
     await journal.append([name, runtime.clock(), "undone"]);
     report.undone.push({ upgradeId, step: name });
   }

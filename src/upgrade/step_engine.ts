@@ -146,17 +146,17 @@ export class StepEngine {
     part?: string,
   ): Promise<T> {
     const { runtime, installation, journal, signal, onStepStarted } = this.options;
-    this.assertActive(name);
+    // Made before the timeout starts.
+    const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
+    this.#hasRun = true;
+    const scope = await stepScope(runtime, installation, journal.id.upgradeId, name, {
+      ...{ attempt: attempt + repeats, signal, part },
+    });
     // A step starts without a write: after a pause of this process, another one may have taken over.
-    installation.assertHeld();
+    await installation.ensureHeld();
+    this.assertActive(name);
     onStepStarted?.(name, attempt);
     try {
-      // Made before the timeout starts.
-      const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
-      this.#hasRun = true;
-      const scope = await stepScope(runtime, installation, journal.id.upgradeId, name, {
-        ...{ attempt: attempt + repeats, signal, part },
-      });
       const limits = { timeoutMs, graceMs: GRACE_MS };
       return await withTimeout(runtime.time, signal, limits, async (signal) => await work({ ...scope, signal }));
     } catch (error) {

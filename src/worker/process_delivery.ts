@@ -188,8 +188,13 @@ async function runHandlers(work: DeliveryWork, event: B24Event): Promise<void> {
   }
   const plugins = runtime.plugins.filter(({ phase }) => phase !== "verify");
   const handlers = runtime.handlers.get(wireName(event)) ?? [];
-  // Before code of the app or of a plugin runs: a crash in it must not undo what was done before.
-  const flush = async (hasCode: boolean): Promise<void> => hasCode ? await lease.flush() : undefined;
+  // Before code of the app or of a plugin runs: a crash in it must not undo what was done before, and another process may have
+  // taken over if this one was paused.
+  const flush = async (hasCode: boolean): Promise<void> => {
+    if (!hasCode) return;
+    await lease.flush();
+    await lease.ensureHeld();
+  };
   await flush(plugins.length > 0);
   await runPipeline(plugins, context, async (ctx) => {
     if (runsUpgrades(deliveryId)) await runUpgrades(runtime, upgrades, lease, ctx);
@@ -200,6 +205,7 @@ async function runHandlers(work: DeliveryWork, event: B24Event): Promise<void> {
     const portal = snapshot(lease.record());
     const name = { memberId: portal.memberId, event: wireName(event) };
     for (const { handle, timeoutMs } of handlers) {
+      await lease.ensureHeld();
       const { signal, run } = createHandlerRun(runtime, name, ctx.signal, timeoutMs);
       await run(() => handle({ ...ctx, portal, signal }));
     }

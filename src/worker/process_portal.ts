@@ -71,6 +71,7 @@ export async function processPortal(
     if (lease === undefined) return { handled: 0, failed: 0 };
     const isWhole = foundDue !== undefined && foundDue !== lease.record().due ? true : undefined;
     if (needsCheck(options, lease.record())) {
+      await lease.ensureHeld();
       await checks.underLease(memberId);
       // Reads what the check has written.
       await lease.update((record) => record);
@@ -190,7 +191,7 @@ async function askAboutClaims(
   const question = checks.confirm(lease);
   if (question === undefined) return { nextAt: now + questionDelay(options), hasWork: false };
   const hasWork = await question;
-  lease.assertHeld();
+  await lease.ensureHeld();
   const { claims: settled } = lease.record();
   // After a failure, such as one of the storage.
   return { nextAt: settled === claims ? now + QUESTION_RETRY_MS : nextAskAt(settled), hasWork };

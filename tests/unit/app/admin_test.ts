@@ -134,6 +134,23 @@ describe("admin.rollback()", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
+  it("calls no undo once another process has taken the lease while this one was paused", async () => {
+    const storage = memoryStorage();
+    let ahead = 0;
+    const made = rig({ storage, clock: () => Date.now() + ahead });
+    const undone: string[] = [];
+    made.app.upgrade("3", async ({ step, mode }) => {
+      await step("a", () => {}, { undo: () => void undone.push("a") });
+      if (mode === "run") throw new NonRetriableError("no");
+      ahead += 60 * 60 * 1000;
+      const { value } = (await storage.get<{ lease: object }>(["portal", MEMBER_ID]))!;
+      await storage.put(["portal", MEMBER_ID], { ...value, lease: { ...value.lease, owner: "other" } });
+    });
+    await updated(made);
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /lost the lease/);
+    assert.deepEqual(undone, []);
+  });
+
   for (const isReached of [true, false]) {
     it(`does not report sleeps, which have nothing to undo, ${isReached ? "reached" : "not reached"} by the replay`, async () => {
       const made = rig();
