@@ -79,6 +79,19 @@ export interface RestOptions extends AnswerLimits {
   readonly timer?: B24Timer;
 }
 
+const OPTION_RULES: OptionRules<RestOptions> = {
+  rate: (value, path) => typeof value === "function" ? undefined : option.object(RATE_RULES)(value, path),
+  timeoutMs: option.duration(),
+  attempts: option.number({ min: 1, isWhole: true }),
+  longestWaitMs: option.duration({ min: 0 }),
+  timer: option.value("a timer with now() and sleep()", (timer) => {
+    const { now, sleep } = Object(timer) as Partial<B24Timer>;
+    return typeof now === "function" && typeof sleep === "function";
+  }),
+  answerBytes: option.number({ min: 1, max: Infinity }),
+  answerContainers: option.number({ min: 1, max: Infinity }),
+};
+
 /** The plugin, with clients for code outside of handlers. */
 export interface Rest extends Plugin<object, HasB24> {
   /**
@@ -179,13 +192,3 @@ export function rest(options: RestOptions = {}): Rest {
     close: () => closing.abort(new DOMException("the app is closing", "AbortError")),
   };
 }
-
-const OPTION_RULES: OptionRules<RestOptions> = {
-  rate: (value, path) => typeof value === "function" ? undefined : option.object(RATE_RULES)(value, path),
-  timeoutMs: option.duration(),
-  attempts: option.number({ min: 1, isWhole: true }),
-  longestWaitMs: option.duration({ min: 0 }),
-  timer: option.value("a timer", (value) => typeof (value as B24Timer | null)?.sleep === "function"),
-  answerBytes: option.number({ min: 1 }),
-  answerContainers: option.number({ min: 1 }),
-};
