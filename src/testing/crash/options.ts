@@ -1,5 +1,6 @@
 /** The options of `crashEverywhere()`. */
 import type { App, Logger, Storage } from "../../../mod.ts";
+import { option, type OptionRules } from "../../check_options.ts";
 
 /** The options that an app needs so that it can crash anywhere. Pass all of them to `createApp`. */
 export interface CrashEnvironment {
@@ -53,3 +54,17 @@ export interface CrashEverywhereOptions {
    */
   readonly pairs?: number;
 }
+
+/** The rules of {@linkcode CrashEverywhereOptions}. */
+export const OPTION_RULES: OptionRules<CrashEverywhereOptions> = {
+  app: option.required(option.function("a function that creates the app")),
+  events: option.required(option.list(
+    "the bodies of events",
+    option.value("a body, or a function that creates it", (body) => /^(string|function)$/.test(typeof body)),
+  )),
+  fetch: option.function(),
+  reset: option.function(),
+  check: option.function(),
+  atomicWrites: option.flag(),
+  pairs: option.number({ min: 0, max: Infinity }),
+};
