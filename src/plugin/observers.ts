@@ -1,5 +1,6 @@
 /** Observers: the functions that a plugin registers to be notified. */
 import type { B24Event } from "../bitrix24/events.ts";
+import { option, type OptionRules } from "../check_options.ts";
 import type { BlockedReason } from "../errors.ts";
 import type { ClaimKind } from "../portal/claims.ts";
 
@@ -146,3 +147,28 @@ export interface Observers {
   /** The work of an event is done. */
   readonly eventHandled: (report: { readonly event: B24Event }) => void | Promise<void>;
 }
+
+/** The rules of {@linkcode Observers}. */
+export const OBSERVER_RULES: OptionRules<Partial<Observers>> = {
+  eventReceived: option.function(),
+  eventPostponed: option.function(),
+  eventsDropped: option.function(),
+  eventRejected: option.function(),
+  duplicateReceived: option.function(),
+  runPlanned: option.function(),
+  slowHandlerDetected: option.function(),
+  stepStarted: option.function(),
+  stepFinished: option.function(),
+  stepFailed: option.function(),
+  upgradeRetryScheduled: option.function(),
+  portalParked: option.function(),
+  portalBlocked: option.function(),
+  portalChecked: option.function(),
+  claimDropped: option.function(),
+  upgradeApplied: option.function(),
+  portalUpgraded: option.function(),
+  downgradeIgnored: option.function(),
+  eventFailed: option.function(),
+  tickFinished: option.function(),
+  eventHandled: option.function(),
+};
