@@ -9,7 +9,8 @@ import type { Plan } from "../upgrade/plan.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
 import type { TickOptions, TickReport } from "../worker/tick.ts";
 import type { Admin } from "./admin/admin.ts";
-import type { Opening, OpeningState } from "./openings.ts";
+import type { Opening, OpeningOptions, OpeningState } from "./openings.ts";
+import type { PlanQuery } from "./plan.ts";
 import type { HandlerOptions } from "./registry.ts";
 
 /**
@@ -37,7 +38,7 @@ export interface App<Ctx extends object = object> {
   /**
    * Adds a plugin. Plugins form a middleware chain in the order of these calls: the first is the outermost.
    *
-   * @throws {TypeError} after the app has started
+   * @throws {TypeError} if a member of the plugin is invalid or misspelled, see {@linkcode Plugin}, or after the app has started
    */
   readonly use: <Needs extends object = object, Adds extends object = object>(
     plugin: Plugin<Needs, Adds> & Fits<Ctx, Needs, Adds>,
@@ -48,7 +49,10 @@ export interface App<Ctx extends object = object> {
    * Handlers run at least once per event: after a crash, or a failure of any handler of the event, all of them run
    * again. Handlers of ONAPPUNINSTALL do not run for the late removal of an earlier installation.
    *
-   * @throws {TypeError} if a name is not in upper case, `timeoutMs` is out of range, or after the app has started
+   * A name that looks like a misspelled event of the app itself, such as `"ONAPPUDPATE"`, is logged as a warning at the start.
+   *
+   * @throws {TypeError} if there is no name or one is not in upper case, an option is unknown or out of range, or after the app
+   * has started
    */
   readonly on: <Name extends string>(
     events: Name | readonly Name[],
@@ -61,7 +65,7 @@ export interface App<Ctx extends object = object> {
    * An upgrade runs at least once per portal: a crash after the handler has returned and before that is recorded
    * repeats it. Once recorded, it never runs again for that portal.
    *
-   * @throws {TypeError} if the range is invalid, another upgrade has its id, or the app has started
+   * @throws {TypeError} if the range or an option is invalid, another upgrade has its id, or the app has started
    */
   readonly upgrade: (
     range: UpgradeRange,
@@ -95,11 +99,11 @@ export interface App<Ctx extends object = object> {
   readonly open: (request: Request, ...platform: unknown[]) => Promise<Opening>;
   /**
    * Returns the present state of a page that `open` gave a ticket; `undefined` if the ticket is unknown or has expired.
-   * `retry`: if the portal is parked or blocked and the page belongs to an administrator, retries it as `admin.retry` does.
    *
+   * @throws {TypeError} if an option is unknown or invalid
    * @throws {StorageError} if the storage fails
    */
-  readonly opening: (ticket: string, options?: { readonly retry?: boolean }) => Promise<OpeningState | undefined>;
+  readonly opening: (ticket: string, options?: OpeningOptions) => Promise<OpeningState | undefined>;
   /**
    * Sets the plugins up and starts the ticker. Every call returns the same promise.
    *
@@ -126,10 +130,9 @@ export interface App<Ctx extends object = object> {
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {VersionError} if `from` or `to` is not a version
+   * @throws {TypeError} if the query is neither a portal nor two versions
    */
-  readonly plan: (
-    query: { readonly memberId: string } | { readonly from: string; readonly to: string },
-  ) => Promise<Plan>;
+  readonly plan: (query: PlanQuery) => Promise<Plan>;
   /**
    * Asks Bitrix24 which version of the app a portal has, and raises the portal's target to it, as an event would. The
    * report also says why a portal receives no events. See the option `checks` for the checks that the app makes itself.

@@ -7,15 +7,10 @@ import type { Plugin } from "../plugin/plugin.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
-import { loadPortal } from "../portal/record_store.ts";
 import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
-import type { Storage } from "../storage/storage.ts";
-import type { Upgrade } from "../upgrade/definition.ts";
-import { makePlan, type Plan } from "../upgrade/plan.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
 import { createVerifier, type Verifier } from "../verify/verifier.ts";
-import { parseVersion } from "../version.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
 import { createTicker } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
@@ -26,6 +21,7 @@ import { createDispatch } from "./dispatch.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { createOpenings } from "./openings.ts";
 import type { AppOptions } from "./options.ts";
+import { plan } from "./plan.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
 
@@ -170,12 +166,4 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
   });
   const worker = createWorker({ runtime, upgrades: registry.upgrades, checks, concurrency: settings.concurrency });
   return { checks, verifier, worker };
-}
-
-async function plan(storage: Storage, upgrades: readonly Upgrade[], query: Parameters<App["plan"]>[0]): Promise<Plan> {
-  if ("from" in query) {
-    return makePlan(upgrades, { version: parseVersion(query.from), target: parseVersion(query.to) });
-  }
-  const record = await loadPortal(storage, query.memberId);
-  return makePlan(upgrades, record.status === "installed" ? record : {});
 }

@@ -1,13 +1,13 @@
 /** Runs the steps of one attempt at an upgrade, one at a time, and records them. `step_kinds.ts` has the kinds of steps. */
 import { withTimeout } from "../async/with_timeout.ts";
-import { checkOptions, option, type OptionRules } from "../check_options.ts";
+import { checkOptions, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";
 import { GRACE_MS } from "../plugin/handler_run.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { isDone, type Journal, type JournalEntry } from "../portal/journal.ts";
 import type { PortalFailure, RunProgress } from "../portal/portal.ts";
-import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
+import type { RetryPolicy } from "../retry.ts";
 import type { WriteOperation } from "../storage/storage.ts";
 import type { Installation } from "./installation.ts";
 import { ReplayEnded, Suspended } from "./interruptions.ts";
@@ -50,8 +50,6 @@ export interface StepEngineOptions {
   readonly onStepStarted?: (step: string, attempt: number) => void;
   readonly onStepFinished?: (step: string, attempt: number) => void;
 }
-
-const WORK_RULES: OptionRules<WorkOptions> = { retry: option.object(RETRY_RULES), timeoutMs: option.duration() };
 
 /** Minimum time (ms) between two records of progress. */
 const PROGRESS_INTERVAL_MS = 1000;
@@ -120,10 +118,10 @@ export class StepEngine {
     }
   }
 
-  /** Throws if the options of a step are invalid. */
-  assertOptions(name: string, { retry, timeoutMs }: WorkOptions): void {
+  /** Throws if the options of a step are unknown or invalid. */
+  assertOptions<Options extends object>(name: string, options: Options, rules: OptionRules<Options>): void {
     try {
-      checkOptions(`cannot run step ${JSON.stringify(name)}`, defined({ retry, timeoutMs }), WORK_RULES);
+      checkOptions(`cannot run step ${JSON.stringify(name)}`, options, rules);
     } catch (error) {
       throw this.failed({ name, attempt: 1 }, new NonRetriableError((error as TypeError).message));
     }

@@ -77,6 +77,7 @@ export interface Admin {
    * The cost of a page depends on its length and on the portals that match the most selective member, not on the number of
    * portals.
    *
+   * @throws {TypeError} if a member of the filter is unknown or invalid
    * @throws {StorageError} if the storage fails
    *
    * @example
@@ -113,6 +114,7 @@ export interface Admin {
    * Lists the events that wait for their verification, by `member_id` in its order, also those of unknown portals. Returns
    * neither their bodies nor tokens.
    *
+   * @throws {TypeError} if a member of the filter is unknown or invalid
    * @throws {StorageError} if the storage fails
    */
   readonly unverified: (filter?: UnverifiedFilter) => Promise<readonly UnverifiedEvents[]>;

@@ -469,6 +469,58 @@ describe("data of a removed portal", () => {
   });
 });
 
+describe("lists of admin refuse", () => {
+  const page: readonly (readonly [filter: unknown, message: string])[] = [
+    [{ after: 5 }, "after 5, wanted the last member_id of a page"],
+    [{ limit: "10" }, 'limit "10", wanted a whole number from 0'],
+    [{ limit: -1 }, "limit -1, wanted a whole number from 0"],
+    [{ limit: 1.5 }, "limit 1.5, wanted a whole number from 0"],
+    [{ limit: NaN }, "limit NaN, wanted a whole number from 0"],
+    [null, "options null, wanted an object with"],
+  ];
+  const states = '"current" or "upgrading" or "blocked" or "parked" or "uninstalled"';
+  const filters: readonly (readonly [filter: unknown, message: string])[] = [
+    ...page,
+    [{ verison: "2.0.0" }, "the option verison that does not exist, wanted version"],
+    [{ state: "parked" }, "the option state that does not exist, wanted status"],
+    [{ version: 2 }, "version 2, wanted a version as in portal.version"],
+    [{ status: "failed" }, `status "failed", wanted ${states}`],
+    [{ domain: "" }, 'domain "", wanted a domain as in portal.domain'],
+    [{ blockedOn: "scopes" }, 'blockedOn "scopes", wanted "scope" or "payment" or'],
+    [{ failedAt: 3 }, "failedAt 3, wanted the id of an upgrade"],
+  ];
+  for (const [filter, message] of filters) {
+    it(`portals(): ${message}`, async () => {
+      const { app } = rig();
+      await assert.rejects(app.admin.portals(filter as never), (error: Error) => {
+        assert(error instanceof TypeError);
+        assert(error.message.startsWith(`cannot list portals with ${message}`), error.message);
+        return true;
+      });
+      await app.close();
+    });
+  }
+  for (const [filter, message] of page) {
+    it(`unverified(): ${message}`, async () => {
+      const { app } = rig();
+      await assert.rejects(app.admin.unverified(filter as never), (error: Error) => {
+        assert(error instanceof TypeError);
+        assert(error.message.startsWith(`cannot list unverified events with ${message}`), error.message);
+        return true;
+      });
+      await app.close();
+    });
+  }
+
+  it("portals() accepts every state and every block", async () => {
+    const { app } = rig();
+    for (const status of ["current", "upgrading", "blocked", "parked", "uninstalled"] as const) {
+      assert.deepEqual(await app.admin.portals({ status }), []);
+    }
+    await app.close();
+  });
+});
+
 describe("admin.unverified()", () => {
   it("lists the events that wait, also of unknown portals, without tokens and bodies", async () => {
     const made = scene();
