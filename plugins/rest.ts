@@ -137,7 +137,10 @@ export interface Rest extends Plugin<object, HasB24> {
  *   .use(applicationToken())
  *   .use(portals)
  *   .upgrade("2.0.0", async ({ b24, pages, step }) => {
- *     await step("field", () => b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING" } }));
+ *     await step("field", async () => {
+ *       const known = await b24.call<unknown[]>("crm.deal.userfield.list", { filter: { FIELD_NAME: "UF_CRM_RATING" } });
+ *       if (known.length === 0) await b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING" } });
+ *     });
  *     await pages("deals", 0, async (cursor) => {
  *       const { items, next } = await b24.page<{ ID: string }>("crm.deal.list", {}, { after: cursor });
  *       const fields = { UF_CRM_RATING: 5 };

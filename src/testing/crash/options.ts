@@ -35,6 +35,13 @@ export interface CrashEverywhereOptions {
    * @default 200 without a body
    */
   readonly fetch?: (request: Request) => Response | Promise<Response>;
+  /**
+   * Returns whether a repeat of a call of the app does no harm, so that the report does not list it as unsafe: for services
+   * that recognize repeats in ways of their own. Called for each call, with a copy of its request.
+   *
+   * @default calls that change nothing, or nothing more the second time; see {@linkcode CrashReport.unsafe}
+   */
+  readonly safe?: (request: Request) => boolean | Promise<boolean>;
   /** Called before each execution, to reset everything outside of the app. */
   readonly reset?: () => void;
   /** Called at the end of each execution, once no work is left. Throws if something is wrong. */

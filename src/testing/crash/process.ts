@@ -2,7 +2,7 @@
 import type { App, Storage } from "../../../mod.ts";
 import type { Entry, ListOptions, WriteOperation } from "../../../storage.ts";
 import type { CrashEnvironment } from "./options.ts";
-import { type Call, describeCall } from "./report.ts";
+import { type Call, describeCall, type IsSafe } from "./report.ts";
 
 /** A crash before or after an operation, which is counted from 1 at the start of the process. */
 export interface CrashPoint {
@@ -20,6 +20,7 @@ export interface ProcessOptions {
   readonly random: () => string;
   /** Answers a call. */
   readonly fetch: (request: Request, call: Call) => Response | Promise<Response>;
+  readonly safe: IsSafe | undefined;
   /** Receives the operation at the crash point, before the crash. */
   readonly onCrash: (operation: string) => void;
 }
@@ -66,7 +67,7 @@ export function startProcess(options: ProcessOptions): SimulatedProcess {
   }
 
   async function answer(request: Request): Promise<Response> {
-    const call = await describeCall(request, step);
+    const call = await describeCall(request, step, options.safe);
     return await operate(call.call, () => options.fetch(request, call));
   }
 
