@@ -49,7 +49,7 @@ export interface RestOptions extends AnswerLimits {
    * the rate of each portal. The default leaves 5 of the 50 requests that Bitrix24 allows at once to the app's own
    * questions about unverified events.
    *
-   * @default { burst: 45, perSecond: 2 }
+   * @default { burst: 45, perSecond: 2 }, and no limit for the portals of `fakeBitrix24()` that have none
    */
   readonly rate?: B24Rate | ((memberId: string) => B24Rate);
   /**
@@ -160,9 +160,10 @@ export interface Rest extends Plugin<object, HasB24> {
  */
 export function rest(options: RestOptions = {}): Rest {
   checkOptions("cannot call portals", options, OPTION_RULES);
-  const { rate = { burst: 45, perSecond: 2 }, timer = SYSTEM_TIMER } = options;
+  const { rate, timer = SYSTEM_TIMER } = options;
   const { timeoutMs = 70_000, attempts = 3, longestWaitMs = 30_000, answerBytes } = options;
   const rateOf = (memberId: string): B24Rate => {
+    if (rate === undefined) return fakeRateOf?.(memberId) ?? DEFAULT_RATE;
     if (typeof rate !== "function") return rate;
     const found = rate(memberId);
     checkOptions(`cannot call portal ${memberId}`, found, RATE_RULES);
@@ -172,6 +173,7 @@ export function rest(options: RestOptions = {}): Rest {
   const queues = createRequestQueues(rateOf, timer);
   const closing = new AbortController();
   let run: RunCall | undefined;
+  let fakeRateOf: FakeRate | undefined;
 
   function portal(memberId: string, signal?: AbortSignal): B24 {
     if (run === undefined) {
@@ -188,6 +190,7 @@ export function rest(options: RestOptions = {}): Rest {
       if (typeof host.credentials?.call !== "function" || typeof host.portalFetch !== "function") {
         throw new TypeError("cannot start: rest() needs an app that provides credentials of portals");
       }
+      fakeRateOf = (host.fetch as { readonly [PORTAL_RATE]?: FakeRate } | undefined)?.[PORTAL_RATE];
       run = createCalls(host, queues, settings);
     },
     extend: ({ event, signal }) => ({ b24: portal(event.auth.memberId, signal) }),
@@ -195,3 +198,9 @@ export function rest(options: RestOptions = {}): Rest {
     close: () => closing.abort(new DOMException("the app is closing", "AbortError")),
   };
 }
+
+const DEFAULT_RATE: B24Rate = { burst: 45, perSecond: 2 };
+
+/** Member of the `fetch` of `fakeBitrix24()`: the rate of its portals. */
+const PORTAL_RATE = Symbol.for("@b24/onappupdate/portal-rate");
+type FakeRate = (memberId: string) => B24Rate | undefined;

@@ -12,6 +12,7 @@ import { answerRest } from "./rest.ts";
 import { createSender, type FakeHandler, type FakeSent, HANDLER_RULES } from "./sender.ts";
 import { type FakeServer, startServer } from "./server.ts";
 import { type FakeCall, type FakeOutage, type FakeRateLimit, RATE_LIMIT_RULE, type World } from "./state.ts";
+import { withoutPace } from "./unpaced.ts";
 
 /** Options of {@linkcode fakeBitrix24}. */
 export interface FakeBitrix24Options {
@@ -42,7 +43,8 @@ export interface FakeBitrix24Options {
    */
   readonly accessTokenSeconds?: number;
   /**
-   * Limit of REST requests of each portal.
+   * Limit of REST requests of each portal. With a limit, `rest()` paces its requests as for a real portal; without one, it
+   * calls the portal as fast as it can, unless its option `rate` is set.
    *
    * @default no limit
    */
@@ -71,7 +73,7 @@ const OPTION_RULES: OptionRules<FakeBitrix24Options> = {
 /** A fake Bitrix24: OAuth hosts and portals. */
 export interface FakeBitrix24 {
   /**
-   * Answers for the OAuth hosts and all portals. Pass it to an app, or serve it. Rejects with a `TypeError` for any other
+   * Answers for the OAuth hosts and all portals. Pass it to an app itself, not a function that calls it, or serve it. Rejects with a `TypeError` for any other
    * host, as `fetch` does. Loopback addresses count as the OAuth host.
    */
   readonly fetch: (input: Request | URL | string, init?: RequestInit) => Promise<Response>;
@@ -184,8 +186,11 @@ export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
       sending.add(sent);
     },
   };
-  const fetch: FakeBitrix24["fetch"] = (input, init) =>
-    followRedirects(new Request(input, init), (request) => raceAbort(request, answer(world, request)));
+  const fetch: FakeBitrix24["fetch"] = withoutPace(
+    (input: Request | URL | string, init?: RequestInit) =>
+      followRedirects(new Request(input, init), (request) => raceAbort(request, answer(world, request))),
+    (memberId) => world.portals.some((portal) => portal.memberId === memberId && portal.rateLimit !== undefined),
+  );
   return {
     fetch,
     requests: () => world.requests,

@@ -1,6 +1,7 @@
 /** A simulated process of an app, which crashes before or after one of its operations. */
 import type { App, Storage } from "../../../mod.ts";
 import type { Entry, ListOptions, WriteOperation } from "../../../storage.ts";
+import { withoutPace } from "../bitrix24/unpaced.ts";
 import type { CrashEnvironment } from "./options.ts";
 import { type Call, describeCall, type IsSafe } from "./report.ts";
 
@@ -73,7 +74,7 @@ export function startProcess(options: ProcessOptions): SimulatedProcess {
 
   const app = options.app({
     storage: crashingStorage(storage, operate, assertAlive),
-    fetch: (input, init) => answer(new Request(input, init)),
+    fetch: withoutPace((input: RequestInfo | URL, init?: RequestInit) => answer(new Request(input, init))),
     ...{ clock, random, logger: { debug: noop, info: noop, warn: noop, error: noop } },
     ...{ tickEveryMs: false, checks: false },
   }) as App;
