@@ -125,6 +125,38 @@ export interface App<Ctx extends object = object> {
    */
   readonly tick: (options?: TickOptions) => Promise<TickReport>;
   /**
+   * Does the work that is due now, and resolves when none is due or running any more: of one portal, or of all. For tests and
+   * scripts; it starts the app.
+   *
+   * Due now are events, retries, the ends of a `sleep` and checks whose time has come by the app's `clock`. What is planned
+   * for later is not: a retry in 30 seconds, a sleep, a parked or blocked portal. Nor is an event whose verification waits
+   * for the budget or for an OAuth host that does not answer, what newer code has written, or a portal that another process
+   * is working on. While the storage fails or new events keep coming, it goes on; pass a `memberId` to wait for one portal.
+   *
+   * @throws {TypeError} if the app is closed, and as `start` does
+   * @throws {StorageError} if the storage cannot be read
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   * import { applicationToken } from "@b24/onappupdate/application-token";
+   * import { fakeBitrix24 } from "@b24/onappupdate/testing";
+   * import assert from "node:assert/strict";
+   *
+   * const bitrix24 = fakeBitrix24({ clientId: "app.5f3a", handler: (request) => app.fetch(request) });
+   * const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
+   * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a", fetch: bitrix24.fetch })
+   *   .use(applicationToken());
+   *
+   * await portal.sends.install(2); // answered before the work is done
+   * await portal.sends.update(3);
+   * await app.settled();
+   * assert.equal((await app.portal(portal.memberId))?.version, "3.0.0");
+   * await app.close();
+   * ```
+   */
+  readonly settled: (memberId?: string) => Promise<void>;
+  /**
    * Returns the upgrades that would run for a stored portal, or between any two versions, without running them. A removed
    * portal has none. `from` and `to` are read as `coerced()` reads versions.
    *

@@ -12,6 +12,7 @@ import { countUnverified } from "../portal/unverified.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
 import { createVerifier, type Verifier } from "../verify/verifier.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
+import { createSettled } from "../worker/settled.ts";
 import { createTicker } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
 import { createAdmin } from "./admin/admin.ts";
@@ -55,8 +56,8 @@ export function createApp(options: AppOptions): App {
   const closing = new AbortController();
   const runtime = createRuntime(settings, registry, calls, closing.signal);
 
-  const wake = (memberId: string): void => {
-    if (lifecycle.isRunning()) worker.process(memberId);
+  const wake = async (memberId: string): Promise<void> => {
+    if (lifecycle.isRunning()) await worker.wake(memberId);
   };
   const logFullInbox = createFullInboxLog(runtime);
   const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake, logFullInbox });
@@ -71,6 +72,7 @@ export function createApp(options: AppOptions): App {
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     abort: (reason) => closing.abort(reason),
   });
+  const settled = createSettled({ runtime, verifier, checks, worker, ticker, totals, isRunning: lifecycle.isRunning });
   const admin = createAdmin(runtime, registry.upgrades, totals, wake);
   const { open, opening } = createOpenings({
     ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator, appInfo },
@@ -100,6 +102,10 @@ export function createApp(options: AppOptions): App {
     tick: async (options) => {
       await lifecycle.start();
       return await ticker.tick(options);
+    },
+    settled: async (memberId) => {
+      await lifecycle.start();
+      await settled(memberId);
     },
     plan: (query) => plan(storage, registry.upgrades, query),
     check: checks.check,
@@ -133,8 +139,8 @@ interface PartsOptions {
   readonly registry: Registry;
   readonly calls: Calls;
   readonly runtime: AppRuntime;
-  /** Starts the work of a portal in this process, if the app is running. */
-  readonly wake: (memberId: string) => void;
+  /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
+  readonly wake: (memberId: string) => Promise<void>;
   readonly logFullInbox: LogFullInbox;
 }
 

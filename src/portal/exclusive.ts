@@ -40,6 +40,11 @@ export async function withPortalLease<T>(
   }
 }
 
+/** Returns whether a {@linkcode withPortalLease} of this process runs on the portal. */
+export function isLeasedHere(storage: Storage, memberId: string): boolean {
+  return runningOn(storage).has(memberId);
+}
+
 /** Resolves once no {@linkcode withPortalLease} of this process runs on the portal, so that its worker waits for it. */
 export async function whenReleased(storage: Storage, memberId: string): Promise<void> {
   await runningOn(storage).get(memberId);

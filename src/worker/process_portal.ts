@@ -6,7 +6,7 @@ import type { AppRuntime } from "../plugin/runtime.ts";
 import { storeEvent } from "../portal/apply_event.ts";
 import { nextAskAt } from "../portal/claims.ts";
 import { factsOf } from "../portal/event_facts.ts";
-import { whenReleased } from "../portal/exclusive.ts";
+import { isLeasedHere, whenReleased } from "../portal/exclusive.ts";
 import { assertReadable, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
 import { type AcceptedDelivery, isHandled } from "../portal/inbox.ts";
 import { listInbox } from "../portal/inbox_list.ts";
@@ -50,13 +50,15 @@ export interface Cause {
   readonly accepted?: AcceptedDelivery;
   /** Schedule entry that was found. If the record does not name it, a crash may have left deliveries that it does not count. */
   readonly due?: string;
+  /** Called once the lease of the portal is held, here or by another process, or there is nothing to hold. */
+  readonly onTaken?: () => void;
 }
 
 /** Processes a portal, unless another process holds its lease. Never rejects. */
 export async function processPortal(
   options: WorkerOptions,
   memberId: string,
-  { accepted, due: foundDue }: Cause,
+  { accepted, due: foundDue, onTaken = () => {} }: Cause,
   settle: Settle,
 ): Promise<ProcessedPortal> {
   const { runtime, checks } = options;
@@ -67,7 +69,10 @@ export async function processPortal(
   let lease = accepted?.lease;
   try {
     runtime.signal.throwIfAborted();
+    // Whoever waits for it may be what runs under the lease here.
+    if (isLeasedHere(runtime.storage, memberId)) onTaken();
     lease ??= await acquirePortal(runtime, memberId);
+    onTaken();
     if (lease === undefined) return { handled: 0, failed: 0 };
     const isWhole = foundDue !== undefined && foundDue !== lease.record().due ? true : undefined;
     if (needsCheck(options, lease.record())) {

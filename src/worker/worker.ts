@@ -22,6 +22,11 @@ export interface Worker {
    * `due`: the schedule entry that was found, if any.
    */
   readonly process: (memberId: string, due?: string) => Promise<ProcessedPortal>;
+  /**
+   * Has the present state of a portal processed, also if it has changed since the portal was last looked at. Resolves once
+   * the work is under way or has ended, or the portal waits for a slot. Never rejects.
+   */
+  readonly wake: (memberId: string) => Promise<void>;
   /** Returns whether this process is processing the portal, or the portal waits for a slot here. */
   readonly isProcessing: (memberId: string) => boolean;
   /** Resolves once few enough portals wait for a slot that more may be passed to `process`. */
@@ -48,6 +53,10 @@ interface PortalQueue {
   readonly waiters: Map<string, ((result: WorkResult) => void)[]>;
   /** The delivery with which this process has taken the lease of the portal, or one that is processed at once. */
   accepted: AcceptedDelivery | undefined;
+  /** The portal was woken after the last pass over it began: it may have been released by then. */
+  isWoken: boolean;
+  /** Resolved when the first pass holds the lease of the portal, or another process does. */
+  readonly taken: PromiseWithResolvers<void>;
   readonly done: Promise<ProcessedPortal>;
 }
 
@@ -88,7 +97,10 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
   }
 
   function start(memberId: string, { accepted, due }: Cause): PortalQueue {
-    const begun: Omit<PortalQueue, "done"> = { pending: new Set(), waiters: new Map(), accepted };
+    const taken = Promise.withResolvers<void>();
+    const begun: Omit<PortalQueue, "done"> = {
+      ...{ pending: new Set<string>(), waiters: new Map(), accepted, isWoken: false, taken },
+    };
     const queue = Object.assign(begun, { done: run(memberId, begun, due) });
     queues.set(memberId, queue);
     return queue;
@@ -99,7 +111,7 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
     queue: Omit<PortalQueue, "done">,
     due: string | undefined,
   ): Promise<ProcessedPortal> {
-    const { pending, waiters } = queue;
+    const { pending, waiters, taken } = queue;
     const settle: Settle = (deliveryId, result) => {
       pending.delete(deliveryId);
       for (const resolve of waiters.get(deliveryId) ?? []) resolve(result);
@@ -112,21 +124,25 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       while (turn !== undefined) {
         const awaited = [...waiters.keys()];
         pending.clear();
+        queue.isWoken = false;
         const { accepted } = queue;
         // While the portal waits again, it holds no event.
         queue.accepted = undefined;
-        const processed = await processInTurn(options, turn, memberId, defined({ accepted, due }), settle);
+        const cause: Cause = { ...defined({ accepted, due }), onTaken: taken.resolve };
+        const processed = await processInTurn(options, turn, memberId, cause, settle);
         const handled = total.handled + processed.handled;
         total = { ...processed, handled, failed: total.failed + processed.failed };
         for (const deliveryId of awaited) settle(deliveryId, "deferred");
         const next = nextKind(turn, processed, runtime.clock());
-        if (pending.size === 0 && next === undefined) break;
+        if (pending.size === 0 && !queue.isWoken && next === undefined) break;
         turn = await turns.take(next ?? "fresh");
       }
       return total;
     } finally {
-      // In the same turn of the event loop as the last look at `pending`: nothing may be added to a queue that has ended.
+      // In the same turn of the event loop as the last look at `pending` and `isWoken`: nothing may be added to a queue that
+      // has ended.
       queues.delete(memberId);
+      taken.resolve();
       for (const deliveryId of waiters.keys()) settle(deliveryId, "deferred");
       const lease = queue.accepted?.lease;
       // It got no turn, because the app closes.
@@ -151,6 +167,14 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
     },
     reserve,
     process: (memberId, due) => (queues.get(memberId) ?? start(memberId, defined({ due }))).done,
+    wake: async (memberId) => {
+      const isFree = turns.isFree();
+      const begun = queues.get(memberId);
+      if (begun !== undefined) begun.isWoken = true;
+      const { taken } = begun ?? start(memberId, {});
+      // Whoever waits may have the slot that the portal waits for.
+      if (isFree) await taken.promise;
+    },
     isProcessing: (memberId) => queues.has(memberId),
     room: turns.room,
     stop: turns.close,
