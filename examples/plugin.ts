@@ -18,7 +18,7 @@ export function notifications(send: (text: string) => Promise<void>): Plugin<obj
     extend: ({ event }) => ({ notify: (text) => send(`${event.auth.domain}: ${text}`) }),
     observe: {
       portalUpgraded: ({ memberId, from, to }) => send(`${memberId} was upgraded from ${from} to ${to}`),
-      eventFailed: ({ memberId, attempt }) => send(`${memberId} failed: attempt ${attempt}`),
+      portalParked: ({ memberId, error }) => send(`${memberId} needs an operator: ${error.message}`),
     },
   };
 }

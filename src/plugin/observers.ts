@@ -99,9 +99,13 @@ export interface Observers {
   readonly stepStarted: (report: StepReport) => void | Promise<void>;
   /** A step of an upgrade, or a page of one, has succeeded. */
   readonly stepFinished: (report: StepReport) => void | Promise<void>;
-  /** A step of an upgrade has failed. `upgradeRetryScheduled`, `portalBlocked` or `portalParked` follows. */
+  /** A step of an upgrade has failed. Exactly one of `upgradeRetryScheduled`, `portalBlocked` and `portalParked` follows. */
   readonly stepFailed: (report: StepReport & { readonly error: Error }) => void | Promise<void>;
-  /** An upgrade has failed and runs again at `at`, in milliseconds since 1970. */
+  /**
+   * An upgrade has failed and runs again at `at`, in milliseconds since 1970. Each failure of an upgrade, or of a plugin that
+   * keeps a portal below its target, ends in exactly one of this, `portalBlocked` and `portalParked`; `eventFailed` does not
+   * report it.
+   */
   readonly upgradeRetryScheduled: (report: UpgradeFailure & { readonly at: number }) => void | Promise<void>;
   /** An upgrade has failed permanently. Its portal waits for `app.admin.retry`, `skip` or `rollback`. */
   readonly portalParked: (report: UpgradeFailure) => void | Promise<void>;
@@ -138,9 +142,18 @@ export interface Observers {
   readonly portalUpgraded: (report: VersionChange) => void | Promise<void>;
   /** An event announced a version below the portal's own. Nothing runs. */
   readonly downgradeIgnored: (report: VersionChange) => void | Promise<void>;
-  /** The handlers of an event have failed. They run again, unless the event has used up its attempts. */
+  /**
+   * The handlers of an event have failed. They run again at `at`, in milliseconds since 1970; without `at`, the event is
+   * parked: it has used up its attempts. The only report of this failure.
+   */
   readonly eventFailed: (
-    report: { readonly memberId: string; readonly event: string; readonly error: Error; readonly attempt: number },
+    report: {
+      readonly memberId: string;
+      readonly event: string;
+      readonly error: Error;
+      readonly attempt: number;
+      readonly at?: number;
+    },
   ) => void | Promise<void>;
   /** A tick has finished. */
   readonly tickFinished: (report: { readonly handled: number; readonly failed: number }) => void | Promise<void>;

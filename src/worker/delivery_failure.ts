@@ -40,9 +40,8 @@ export async function recordFailure(
   const { memberId } = lease.record();
   const error = event === undefined ? redactError(thrown, []) : safeError(runtime, thrown, event, lease.record());
   const name = event === undefined ? deliveryId : wireName(event);
+  // The failure is in the portal's record already, and observers know of it.
   if (thrown instanceof UpgradeError) {
-    // The failure is in the portal's record already.
-    notify(runtime, "eventFailed", { memberId, event: name, error, attempt: thrown.attempt });
     return { result: "failed", ...defined({ nextAt: lease.record().failure?.retryAt }) };
   }
   const { retryAt: _, error: _e, ...delivery } = work.waiting.delivery;
@@ -84,11 +83,24 @@ async function keepWithFailure(
         ? { ...record, failure: { to: record.target, message: error.message, ...failure } }
         : record,
   );
+}
+
+/** Notifies observers of a failure, once: of that of the portal's upgrades if it is still below its target. */
+function reportFailure(
+  { runtime, lease, waiting: { id: deliveryId } }: FailedDelivery,
+  event: string,
+  error: Error,
+  attempt: number,
+  at: number | undefined,
+): void {
   const record = lease.record();
-  if (!isBelowTarget(record)) return;
-  const report = { memberId: record.memberId, from: record.version, to: record.target, attempt, error };
-  if (failure.retryAt === undefined) notify(runtime, "portalParked", report);
-  else notify(runtime, "upgradeRetryScheduled", { ...report, at: failure.retryAt });
+  const { memberId } = record;
+  if (!runsUpgrades(deliveryId) || !isBelowTarget(record)) {
+    return notify(runtime, "eventFailed", { memberId, event, error, attempt, ...defined({ at }) });
+  }
+  const report = { memberId, from: record.version, to: record.target, attempt, error };
+  if (at === undefined) notify(runtime, "portalParked", report);
+  else notify(runtime, "upgradeRetryScheduled", { ...report, at });
 }
 
 /** Changes the delivery, which is not done, and `record` with it. */

@@ -179,9 +179,11 @@ describe("an app", () => {
     assert.equal(upgraded.failure, undefined);
     assert.deepEqual((await appliedUpgrades(app)).map(({ id }) => id), ["before", "3"]);
     assert.deepEqual(attempts, [1, 2, 3]);
-    const failures = reports.filter((report) => report.name === "eventFailed");
-    assert.equal(failures.length, 2);
-    assert.equal((failures[0]!.error as { code?: string }).code, "upgrade");
+    const failures = reports.filter((report) => report.name === "upgradeRetryScheduled");
+    assert.deepEqual(failures.map(({ attempt, error }) => [attempt, error.message]), [
+      [1, "no answer to [redacted]"],
+      [2, "no answer to [redacted]"],
+    ]);
     for (const line of lines) assert.doesNotMatch(line, /acce55|fe5fe5/);
   });
 
