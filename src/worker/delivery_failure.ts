@@ -58,23 +58,21 @@ export async function recordFailure(
   const fields = { memberId, eventName: name, attempt, ...retry, err: error };
   if (retry.retryAt === undefined) runtime.log.error("event parked", { event: "event.parked", ...fields });
   else runtime.log.error("event failed", { event: "event.failed", ...fields });
-  notify(runtime, "eventFailed", { memberId, event: name, error, attempt });
   const failed: Delivery = { ...delivery, attempts, error: error.message, ...retry };
-  if (runsUpgrades(deliveryId)) {
-    await keepWithFailure(work, failed, { attempts, at: clock(), ...retry }, error, attempt);
-  } else await keep(work, failed);
+  const failure = { attempts, at: clock(), ...retry };
+  if (runsUpgrades(deliveryId)) await keepWithFailure(work, failed, failure, error);
+  else await keep(work, failed);
+  reportFailure(work, name, error, attempt, retry.retryAt);
   return { result: "failed", ...defined({ nextAt: retry.retryAt }) };
 }
 
-/** Records that a plugin or a handler, and not an upgrade, keeps the portal below its target. */
+/** Records a failure, and that a plugin, and not an upgrade, keeps the portal below its target if that is so. */
 async function keepWithFailure(
   work: FailedDelivery,
   failed: Delivery,
   failure: Pick<PortalFailure, "attempts" | "at" | "retryAt">,
   error: Error,
-  attempt: number,
 ): Promise<void> {
-  const { runtime, lease } = work;
   await keep(
     work,
     failed,

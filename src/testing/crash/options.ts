@@ -72,6 +72,7 @@ export const OPTION_RULES: OptionRules<CrashEverywhereOptions> = {
   fetch: option.function(),
   reset: option.function(),
   check: option.function(),
+  safe: option.function(),
   atomicWrites: option.flag(),
   pairs: option.number({ min: 0, max: Infinity }),
 };
