@@ -323,7 +323,7 @@ describe("storageConformance()", () => {
     ],
     [`${cannot} backend.can.0 "kill", wanted ${CAN}`, () => run({ backend: { ...backend, can: ["kill"] } })],
     [
-      `${cannot} the option backend.cna that does not exist, wanted of or can`,
+      `${cannot} the option backend.cna that does not exist, wanted can`,
       () => run({ backend: { ...backend, cna: [] } }),
     ],
     [`${cannot} faultTimeoutMs 0, wanted a number from 1 to 2147483647`, () => run({ faultTimeoutMs: 0 })],
