@@ -66,7 +66,7 @@ type CallMethod = (method: string, params: object, options: B24Options) => Promi
 /**
  * Returns what `method` has added with this key, or calls it.
  *
- * @throws {TypeError} if what the method adds cannot be found again, or the key or `fields` are invalid
+ * @throws {TypeError} if what the method adds cannot be found again, or `fields` are invalid
  */
 export async function addOnce(
   call: CallMethod,
@@ -77,7 +77,6 @@ export async function addOnce(
   const findable = findableOf(method, params as Fields);
   const { field, list, listParams, rows, resultOf } = findable;
   const fields = fieldsOf(method, params as Fields, field);
-  assertKey(key);
   const { filter, ...others } = listParams(fields, params as Fields);
   const listed = await call(list, { ...others, filter: { ...filter, [`=${field}`]: key } }, options);
   const found = rows === undefined ? listed : isMap(listed) ? listed[rows] : undefined;
@@ -110,12 +109,4 @@ function fieldsOf(method: string, { fields }: Fields, field: string): Fields {
   }
   if (fields[field] === undefined) return fields;
   throw new TypeError(`cannot call ${method} once: params.fields has ${field}, which is where the key is written`);
-}
-
-/** @throws {TypeError} if Bitrix24 would store another key */
-function assertKey(key: unknown): void {
-  if (typeof key === "string" && /^[\x21-\x7e]{1,255}$/.test(key)) return;
-  throw new TypeError(
-    `cannot use the key ${JSON.stringify(key)}, wanted 1 to 255 printable ASCII characters, no spaces`,
-  );
 }

@@ -1,22 +1,28 @@
 /** The client of one portal: calls, batches and lists. */
-import { checkOptions, option } from "../../mod.ts";
+import { checkOptions, type OptionRules } from "../../mod.ts";
 import { abortable } from "./abortable.ts";
 import { addOnce } from "./add_once.ts";
 import type { Answer } from "./answers.ts";
 import { batchEach } from "./batch_each.ts";
-import { type B24Outcome, type CommandSender, runBatch } from "./batches.ts";
+import { type B24Outcome, type CommandSender, type Outcomes, runBatch } from "./batches.ts";
 import type { Call, RunCall } from "./calls.ts";
 import type { B24Command } from "./commands.ts";
 import { allRows } from "./list_batches.ts";
 import { type B24Page, idOf, pageAt } from "./lists.ts";
 import { assertMethod, isBatch, isRead, isV3Read } from "./methods.ts";
-import type {
-  B24AddOnceOptions,
-  B24BatchEachOptions,
-  B24BatchOptions,
-  B24ListOptions,
-  B24Options,
-  B24PageOptions,
+import {
+  ADD_ONCE_RULES,
+  type B24AddOnceOptions,
+  type B24BatchEachOptions,
+  type B24BatchOptions,
+  type B24ListOptions,
+  type B24Options,
+  type B24PageOptions,
+  BATCH_EACH_RULES,
+  BATCH_RULES,
+  CALL_RULES,
+  LIST_RULES,
+  PAGE_RULES,
 } from "./options.ts";
 import type { V3Request } from "./request.ts";
 import { type B24V3, type StepKeys, v3Client } from "./v3.ts";
@@ -33,6 +39,7 @@ export interface B24 {
    * @throws {RetryAfterError} if the method has used up its operating time for longer than `longestWaitMs`
    * @throws {NoCredentialsError} if no token of the portal can be used, or if the portal's license has ended
    * @throws {AddressError} if the portal is at, or has moved to, an address that may not be called
+   * @throws {TypeError} if an option is unknown or invalid, or `method` is not the name of a method
    */
   readonly call: <T = unknown>(method: string, params?: object, options?: B24Options) => Promise<T>;
   /**
@@ -49,7 +56,8 @@ export interface B24 {
    * A command whose method has used up its operating time is run again after `operating_reset_at`; if that is later than
    * `longestWaitMs`, or other commands use its result, its error says when to try again.
    *
-   * @throws {TypeError} if a command is `batch`, or refers to one that is not an earlier command of the same request
+   * @throws {TypeError} if a command is `batch`, or refers to one that is not an earlier command of the same request; also
+   * if an option, or a member of a command, is unknown or invalid
    * @throws {B24Error} and everything else that `call` throws, if the first request fails as a whole
    */
   readonly batch: <Results extends object>(
@@ -65,6 +73,7 @@ export interface B24 {
    * result of such an item is `undefined`. What holds for the commands of `batch` holds for these, except that they cannot
    * refer to one another.
    *
+   * @throws {TypeError} if an option is unknown or invalid
    * @throws {B24Error} and everything else that `batch` throws, and the errors of commands
    *
    * @example
@@ -106,6 +115,7 @@ export interface B24 {
    * - Page by page, without batches: lists whose `params` have booleans, `null`, empty lists in lists or maps, or strings
    *   such as `$result[x]`, which mean something else in a batch.
    *
+   * @throws {TypeError} at once, if an option is unknown or invalid, or `method` is not the name of a method
    * @throws {B24Error} and everything else that `page` throws, after the rows before the failure; `ERROR_UNEXPECTED_ANSWER`
    * also after 100,000 pages, and if 200 pages in a row begin and end with the same IDs
    */
@@ -125,7 +135,7 @@ export interface B24 {
    * An entity that was deleted meanwhile, or that the user of the token may not see, is added again. So is one whose first call
    * is still running: pass a `key` to one call at a time.
    *
-   * @throws {TypeError} if it is another method, `params.fields` is missing or has the field, or the key is invalid
+   * @throws {TypeError} if it is another method, `params.fields` is missing or has the field, or an option is unknown or invalid
    * @throws {B24Error} and everything else that `call` throws
    *
    * @example
@@ -170,8 +180,6 @@ export function clientOf({ run, stepKeys, memberId, signals, answerBytes }: Clie
     request: Request<T>,
     { signal, timeoutMs, repeatable }: B24Options,
   ): Promise<T> {
-    assertMethod(method);
-    checkOptions(`cannot call ${method}`, { timeoutMs }, { timeoutMs: option.duration() });
     const isRepeatable = repeatable === undefined ? request.isRead : () => repeatable;
     const call = { ...request, memberId, method, isRepeatable, timeoutMs };
     const all = signal === undefined ? signals : [...signals, signal];
@@ -196,11 +204,13 @@ export function clientOf({ run, stepKeys, memberId, signals, answerBytes }: Clie
   async function page<T>(
     method: string,
     params: object = {},
-    { after = 0, by = idOf(method, params), key, ...options }: B24PageOptions = {},
+    options: B24PageOptions = {},
   ): Promise<B24Page<T>> {
+    checkCall(method, options, PAGE_RULES);
+    const { after = 0, by = idOf(method, params), key, ...others } = options;
     const assertEnding = createWalkBound(method);
     for (let at = after;;) {
-      const read = await pageAt<T>({ by, key }, params, at, (params) => ask(method, params, options));
+      const read = await pageAt<T>({ by, key }, params, at, (params) => ask(method, params, others));
       assertEnding(read);
       const { items, next } = read;
       if (items.length > 0 || next === null) return { items, next };
@@ -208,43 +218,54 @@ export function clientOf({ run, stepKeys, memberId, signals, answerBytes }: Clie
     }
   }
 
-  function list<T>(
-    method: string,
-    params: object = {},
-    { by = idOf(method, params), key, ...options }: B24ListOptions = {},
-  ): AsyncIterable<T> {
-    const once = { ...options, repeatable: false };
+  function list<T>(method: string, params: object = {}, options: B24ListOptions = {}): AsyncIterable<T> {
+    checkCall(method, options, LIST_RULES);
+    const { by = idOf(method, params), key, ...others } = options;
+    const once = { ...others, repeatable: false };
     return allRows<T>({
       ...{ method, params, paging: { by, key }, answerBytes },
-      call: (params, isOnce) => ask(method, params, isOnce ? once : options),
+      call: (params, isOnce) => ask(method, params, isOnce ? once : others),
       batch: (commands) => runBatch(commands, true, sender(once)),
     });
   }
 
   return {
     call: async <T>(method: string, params: object = {}, options: B24Options = {}) => {
+      checkCall(method, options, CALL_RULES);
       if (isBatch(method)) throw new TypeError("cannot call batch by its name, wanted b24.batch()");
       return (await ask(method, params, options)).result as T;
     },
-    batch: async (commands, { halt = false, ...options } = {}) => {
-      const outcomes = await runBatch(commands, halt, sender(options));
+    batch: async (commands, options = {}) => {
+      checkOptions("cannot call batch", options, BATCH_RULES);
+      const { halt = false, ...others } = options;
+      const outcomes = await runBatch(commands, halt, sender(others));
       return Object.fromEntries(outcomes) as never;
     },
     batchEach: async <Item, Result>(
       items: Iterable<Item> | AsyncIterable<Item>,
       command: (item: Item, index: number) => B24Command,
-      { onFailure, ...options }: B24BatchEachOptions<Item> = {},
+      options: B24BatchEachOptions<Item> = {},
     ) => {
-      const batch = (commands: Readonly<Record<string, B24Command>>) => runBatch(commands, false, sender(options));
+      checkOptions("cannot run a batch for each item", options, BATCH_EACH_RULES);
+      const { onFailure, ...others } = options;
+      const batch = (commands: Readonly<Record<string, B24Command>>): Promise<Outcomes> =>
+        runBatch(commands, false, sender(others));
       return await batchEach({ items, command, onFailure, batch }) as Result[];
     },
     page,
     list,
     addOnce: async <T>(method: string, params: object, options: B24AddOnceOptions) => {
+      checkCall(method, options, ADD_ONCE_RULES);
       const call = async (method: string, params: object, options: B24Options): Promise<unknown> =>
         (await ask(method, params, options)).result;
       return await addOnce(call, method, params, options) as T;
     },
     v3: v3Client({ stepKeys, ask: (method, params, v3, options) => ask(method, params, options, v3) }),
   };
+}
+
+/** @throws {TypeError} if the method is not the name of one, or an option is unknown or invalid */
+function checkCall<Options extends B24Options>(method: string, options: Options, rules: OptionRules<Options>): void {
+  assertMethod(method);
+  checkOptions(`cannot call ${method}`, options, rules);
 }

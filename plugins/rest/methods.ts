@@ -2,8 +2,10 @@
 
 /** @throws {TypeError} if it is not the name of a method: the name becomes part of a URL */
 export function assertMethod(method: string): void {
-  if (/^[a-z]\w*(\.\w+)*$/i.test(method)) return;
-  const hint = method.startsWith("api/") ? "; methods of REST 3.0 are called by b24.v3.call(), without api/" : "";
+  if (typeof method === "string" && /^[a-z]\w*(\.\w+)*$/i.test(method)) return;
+  const hint = String(method).startsWith("api/")
+    ? "; methods of REST 3.0 are called by b24.v3.call(), without api/"
+    : "";
   throw new TypeError(
     `cannot call ${JSON.stringify(method)}, wanted the name of a method, such as "crm.deal.list"${hint}`,
   );

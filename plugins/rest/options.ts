@@ -1,5 +1,5 @@
 /** Options of the client's functions. */
-import type { OnAppUpdateError } from "../../mod.ts";
+import { type OnAppUpdateError, option, type OptionRules } from "../../mod.ts";
 
 /** Options of {@linkcode B24}'s functions. */
 export interface B24Options {
@@ -74,4 +74,61 @@ export interface B24PageOptions extends B24ListOptions {
    * @default 0
    */
   readonly after?: number;
+}
+
+/** Options of {@linkcode B24V3.call}. */
+export interface B24V3Options extends B24Options {
+  /**
+   * By what Bitrix24 recognizes a repeated call: 1 to 255 printable ASCII characters.
+   *
+   * @default derived from the step that the call is made in, if it may write; none outside of steps
+   */
+  readonly idempotencyKey?: string;
+}
+
+/** The rules of {@linkcode B24Options}. */
+export const CALL_RULES: OptionRules<B24Options> = {
+  signal: option.signal(),
+  timeoutMs: option.duration(),
+  repeatable: option.flag(),
+};
+
+/** The rules of {@linkcode B24BatchOptions}. */
+export const BATCH_RULES: OptionRules<B24BatchOptions> = { ...CALL_RULES, halt: option.flag() };
+
+/** The rules of {@linkcode B24BatchEachOptions}. */
+export const BATCH_EACH_RULES: OptionRules<B24BatchEachOptions<unknown>> = {
+  ...CALL_RULES,
+  onFailure: option.function(),
+};
+
+/** The rules of {@linkcode B24ListOptions}. */
+export const LIST_RULES: OptionRules<B24ListOptions> = {
+  ...CALL_RULES,
+  by: option.text('the name of the ID in the filter, or "start"'),
+  key: option.text("the key of the rows in the result"),
+};
+
+/** The rules of {@linkcode B24PageOptions}. */
+export const PAGE_RULES: OptionRules<B24PageOptions> = {
+  ...LIST_RULES,
+  after: option.number({ min: 0, isWhole: true }),
+};
+
+/** The rules of {@linkcode B24AddOnceOptions}. */
+export const ADD_ONCE_RULES: OptionRules<B24AddOnceOptions> = {
+  ...{ signal: option.signal(), timeoutMs: option.duration() },
+  key: option.required(
+    option.value("1 to 255 printable ASCII characters, no spaces", (key) => isText(key, /^[\x21-\x7e]{1,255}$/)),
+  ),
+};
+
+/** The rules of {@linkcode B24V3Options}. */
+export const V3_RULES: OptionRules<B24V3Options> = {
+  ...CALL_RULES,
+  idempotencyKey: option.value("1 to 255 printable ASCII characters", (key) => isText(key, /^[\x20-\x7e]{1,255}$/)),
+};
+
+function isText(value: unknown, pattern: RegExp): boolean {
+  return typeof value === "string" && pattern.test(value);
 }

@@ -1,8 +1,8 @@
 /** REST 3.0 of a portal, whose methods recognize a repeated call by its `Idempotency-Key`. */
-import { currentStep, type PluginHost, type StepScope } from "../../mod.ts";
+import { checkOptions, currentStep, type PluginHost, type StepScope } from "../../mod.ts";
 import type { Answer } from "./answers.ts";
 import { assertMethod, isBatch, isV3Read } from "./methods.ts";
-import type { B24Options } from "./options.ts";
+import { type B24Options, type B24V3Options, V3_RULES } from "./options.ts";
 import type { V3Request } from "./request.ts";
 
 /** The methods of REST 3.0, which are at `/rest/api/`: see {@linkcode B24.v3}. */
@@ -15,7 +15,7 @@ export interface B24V3 {
    * one step are counted, so each of them is done. Bitrix24 keeps the answers of successful calls for 24 hours, for the user
    * who called: later, or as another user, or with other `params`, a call runs again.
    *
-   * @throws {TypeError} if it is `batch` or not a method, or if `idempotencyKey` is not one
+   * @throws {TypeError} if it is `batch` or not a method, or an option is unknown or invalid
    * @throws {B24Error} and everything else that `b24.call` throws; the description of an error names the invalid fields
    *
    * @example
@@ -35,16 +35,6 @@ export interface B24V3 {
   readonly call: <T = unknown>(method: string, params?: object, options?: B24V3Options) => Promise<T>;
 }
 
-/** Options of {@linkcode B24V3.call}. */
-export interface B24V3Options extends B24Options {
-  /**
-   * By what Bitrix24 recognizes a repeated call: 1 to 255 printable ASCII characters.
-   *
-   * @default derived from the step that the call is made in, if it may write; none outside of steps
-   */
-  readonly idempotencyKey?: string;
-}
-
 /** What {@linkcode v3Client} needs. */
 export interface V3ClientOptions {
   /** Calls a method. */
@@ -55,12 +45,13 @@ export interface V3ClientOptions {
 /** Returns the client of REST 3.0. */
 export function v3Client({ ask, stepKeys }: V3ClientOptions): B24V3 {
   return {
-    call: async <T>(method: string, params: object = {}, { idempotencyKey, ...options }: B24V3Options = {}) => {
+    call: async <T>(method: string, params: object = {}, options: B24V3Options = {}) => {
       assertMethod(method);
+      checkOptions(`cannot call ${method}`, options, V3_RULES);
+      const { idempotencyKey, ...others } = options;
       if (isBatch(method)) throw new TypeError("cannot call batch of REST 3.0, wanted a call of each method");
-      if (idempotencyKey !== undefined) assertKey(idempotencyKey);
       const key = idempotencyKey ?? (isV3Read(method) ? undefined : stepKeys(method, params));
-      return (await ask(method, params, { idempotencyKey: Promise.resolve(key) }, options)).result as T;
+      return (await ask(method, params, { idempotencyKey: Promise.resolve(key) }, others)).result as T;
     },
   };
 }
@@ -81,12 +72,4 @@ export function createStepKeys(digest: PluginHost["digest"]): StepKeys {
     calls.set(step, counts.set(call, count));
     return digest(JSON.stringify([step.idempotencyKey, call, count]));
   };
-}
-
-/** @throws {TypeError} if Bitrix24 would refuse the key */
-function assertKey(key: string): void {
-  if (/^[\x20-\x7e]{1,255}$/.test(key)) return;
-  throw new TypeError(
-    `cannot use the idempotencyKey ${JSON.stringify(key)}, wanted 1 to 255 printable ASCII characters`,
-  );
 }

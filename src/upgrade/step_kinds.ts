@@ -4,7 +4,7 @@ import { NonRetriableError } from "../errors.ts";
 import { isDone } from "../portal/journal.ts";
 import type { StepEngine } from "./step_engine.ts";
 import { type EncodedStep, encodeStep, loadResult } from "./step_results.ts";
-import type { PageResult, StepOptions, Steps, StepScope } from "./steps.ts";
+import { type PageResult, PAGES_RULES, STEP_RULES, type StepOptions, type Steps, type StepScope } from "./steps.ts";
 
 /** Returns the functions over an engine. */
 export function createSteps(engine: StepEngine): Steps {
@@ -24,11 +24,12 @@ function runStep<T>(
   engine: StepEngine,
   name: string,
   run: (scope: StepScope) => T | Promise<T>,
-  { undo, ...options }: StepOptions<T>,
+  options: StepOptions<T>,
 ): Promise<T> {
   const { runtime: { storage, clock, random }, journal } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
-    engine.assertOptions(name, options);
+    engine.assertOptions(name, options, STEP_RULES);
+    const { undo } = options;
     const finish = (value: T): T => {
       engine.finished.push({ name, ...(undo === undefined ? {} : { undo: (scope) => undo(value, scope) }) });
       return value;
@@ -61,7 +62,7 @@ function runPages<C>(
 ): Promise<number> {
   const { runtime: { clock } } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
-    engine.assertOptions(name, options);
+    engine.assertOptions(name, options, PAGES_RULES);
     let number = 0;
     let done = 0;
     let cursor = start;
@@ -108,6 +109,5 @@ function sleep(engine: StepEngine, name: string, ms: number): Promise<void> {
     }
     if (recorded?.[2] !== "sleep" && !isOver) await engine.record([name, now, "sleep", wakeAt]);
     if (!isOver && wakeAt > now) engine.suspend(wakeAt);
-    engine.finished.push({ name });
   });
 }

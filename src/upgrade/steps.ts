@@ -1,5 +1,6 @@
 /** The recorded functions of upgrade handlers, as handlers see them. */
-import type { RetryPolicy } from "../retry.ts";
+import { option, type OptionRules } from "../check_options.ts";
+import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
 
 /** The argument of a step's work. */
 export interface StepScope {
@@ -38,6 +39,15 @@ export interface StepOptions<T> {
   readonly undo?: (result: T, scope: StepScope) => void | Promise<void>;
 }
 
+/** The rules of the options of `pages`. */
+export const PAGES_RULES: OptionRules<Omit<StepOptions<unknown>, "undo">> = {
+  retry: option.object(RETRY_RULES),
+  timeoutMs: option.duration(),
+};
+
+/** The rules of {@linkcode StepOptions}. */
+export const STEP_RULES: OptionRules<StepOptions<unknown>> = { ...PAGES_RULES, undo: option.function() };
+
 /** The result of one page of `pages`. */
 export interface PageResult<C> {
   /** Cursor of the next page; `null` after the last page. */
@@ -62,8 +72,8 @@ export interface Steps {
    * `run` runs at least once: a crash between its end and the record repeats it. The result must be a JSON value or
    * `undefined`, and is returned as JSON restores it: a `Date` becomes a string.
    *
-   * @throws {NonRetriableError} if the name is used twice, another step is running, an option is invalid, or the result
-   * cannot be stored
+   * @throws {NonRetriableError} if the name is used twice, another step is running, an option is unknown or invalid, or the
+   * result cannot be stored
    * @throws the error of `run`
    */
   readonly step: <T>(
@@ -78,7 +88,7 @@ export interface Steps {
    * The cursor is recorded after each page, and an interrupted step resumes there. So each page runs at least once, and
    * each has its own attempts and idempotency key.
    *
-   * @throws {NonRetriableError} if the name is used twice, another step is running, or an option is invalid
+   * @throws {NonRetriableError} if the name is used twice, another step is running, or an option is unknown or invalid
    * @throws the error of `page`
    */
   readonly pages: <C>(

@@ -1,4 +1,5 @@
 /** The lists of fake portals. */
+import { option, type OptionRules } from "../../check_options.ts";
 
 /** The rows of a list method. */
 export interface ListState {
@@ -26,3 +27,9 @@ export interface FakeListOptions {
    */
   readonly next?: "missing" | "endless";
 }
+
+/** The rules of a list's options. */
+export const LIST_RULES: OptionRules<FakeListOptions> = {
+  key: option.text("a field of the result"),
+  next: option.oneOf("missing", "endless"),
+};

@@ -90,8 +90,8 @@ describe("b24.addOnce()", () => {
       ["crm.item.add", { fields }, KEY, /type undefined once/],
       ["crm.deal.add", {}, KEY, /params\.fields is undefined, wanted an object/],
       ["crm.deal.add", { fields: { ORIGIN_ID: "x" } }, KEY, /has ORIGIN_ID, which is where the key is written/],
-      ["crm.deal.add", { fields }, "", /cannot use the key ""/],
-      ["crm.deal.add", { fields }, "a b", /cannot use the key "a b"/],
+      ["crm.deal.add", { fields }, "", /cannot call crm\.deal\.add with key "", wanted/],
+      ["crm.deal.add", { fields }, "a b", /key "a b", wanted 1 to 255 printable ASCII characters, no spaces/],
       ["crm.deal.add", { fields }, "x".repeat(256), /wanted 1 to 255 printable ASCII characters, no spaces/],
     ];
     for (const [method, params, key, message] of WRONG) {
@@ -138,7 +138,7 @@ describe("b24.addOnce()", () => {
       events: [() => portal.install(2), () => portal.update(3)],
       fetch: (request) => bitrix24.fetch(request),
       app: (environment) =>
-        createApp({ ...environment, clientId: CLIENT_ID }).use(applicationToken()).use(rest())
+        createApp({ ...environment, clientId: CLIENT_ID }).use(applicationToken()).use(rest({ attempts: 1 }))
           .upgrade("3", async ({ b24, step }) => {
             const ids = await step("deals", async ({ idempotencyKey }) => {
               const add = (TITLE: string): Promise<number> =>

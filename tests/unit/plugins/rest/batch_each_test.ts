@@ -48,6 +48,14 @@ describe("b24.batchEach()", () => {
     assert.equal(made.sent.length, 0);
   });
 
+  it("refuses unknown and invalid options", async () => {
+    const made = counter();
+    for (const options of [{ onFailure: 7 }, { halt: true }, { timeoutMs: 0 }]) {
+      await failure(made, made.b24.batchEach(rows(1, "ID"), update, options as object), { name: "TypeError" });
+    }
+    assert.equal(made.sent.length, 0);
+  });
+
   it("rejects with the first failure, and sends no further request", async () => {
     const made = counter();
     made.answer = answering(({ id }) => {
