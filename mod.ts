@@ -35,10 +35,19 @@ export type { PlanQuery } from "./src/app/plan.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin } from "./src/app/admin/admin.ts";
-export type { TargetChange } from "./src/app/admin/actions.ts";
-export type { PortalFilter } from "./src/app/admin/portals.ts";
+export type { Attribution } from "./src/app/admin/attribution.ts";
+export type { AuditedAction, AuditEntry, AuditFilter, AuditPage } from "./src/app/admin/audit.ts";
+export type { Batch, Batches, BatchListOptions, NewBatch, StartedBatch } from "./src/app/admin/batches.ts";
+export type { PortalFilter, PortalMatch, PortalPage } from "./src/app/admin/portals.ts";
+export type { RegisteredUpgrade } from "./src/app/admin/upgrades.ts";
+export type { Pause } from "./src/worker/pause.ts";
 export type { FinishedRun } from "./src/app/admin/runs.ts";
-export type { UnverifiedEvent, UnverifiedEvents, UnverifiedFilter } from "./src/app/admin/unverified.ts";
+export type {
+  UnverifiedEvent,
+  UnverifiedEvents,
+  UnverifiedFilter,
+  UnverifiedPage,
+} from "./src/app/admin/unverified.ts";
 export type { RollbackReport, RolledBackStep } from "./src/upgrade/rollback.ts";
 export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 

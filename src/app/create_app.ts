@@ -12,10 +12,13 @@ import { countUnverified } from "../portal/unverified.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
 import { createVerifier, type Verifier } from "../verify/verifier.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
+import { createPauseSwitch, type PauseSwitch } from "../worker/pause.ts";
 import { createSettled } from "../worker/settled.ts";
-import { createTicker } from "../worker/tick.ts";
+import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
 import { createAdmin } from "./admin/admin.ts";
+import { createAudited } from "./admin/audit.ts";
+import { createBatches } from "./admin/batches.ts";
 import type { App } from "./app.ts";
 import { type Calls, createCalls } from "./calls.ts";
 import { createDispatch } from "./dispatch.ts";
@@ -60,20 +63,32 @@ export function createApp(options: AppOptions): App {
     if (lifecycle.isRunning()) await worker.wake(memberId);
   };
   const logFullInbox = createFullInboxLog(runtime);
-  const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake, logFullInbox });
+  const pauseSwitch = createPauseSwitch(runtime);
+  const parts = connectParts({ settings, registry, calls, runtime, wake, logFullInbox, pauseSwitch });
+  const { checks, verifier, worker } = parts;
   const totals = createTotals(runtime);
-  const ticker = createTicker(runtime, worker, verifier, totals);
+  const audited = createAudited(runtime);
+  const batches = createBatches({ runtime, upgrades: registry.upgrades, wake }, audited, () => lifecycle.isRunning());
+  const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches });
   const { fetch, clock, random, digest } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, verifier, worker, checks, totals, ticker },
+    ...{ runtime, registry, verifier, worker, checks, totals, ticker, pauseSwitch, batches },
     host: { ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     abort: (reason) => closing.abort(reason),
   });
-  const settled = createSettled({ runtime, verifier, checks, worker, ticker, totals, isRunning: lifecycle.isRunning });
-  const admin = createAdmin(runtime, registry.upgrades, totals, wake);
+  const settled = createSettled({
+    ...{ runtime, verifier, checks, worker, ticker, totals, pauseSwitch, batches },
+    isRunning: lifecycle.isRunning,
+  });
+  const admin = createAdmin({
+    ...{ runtime, upgrades: registry.upgrades, totals, pauseSwitch, audited, batches, wake },
+    wakeAll: () => {
+      if (lifecycle.isRunning()) void tickNow(runtime, ticker.tickInBackground);
+    },
+  });
   const { open, opening } = createOpenings({
     ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator, appInfo },
     ...{ oauthHosts: settings.oauthHosts, upgrades: registry.upgrades, retry: admin.retry },
@@ -142,14 +157,16 @@ interface PartsOptions {
   /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
   readonly wake: (memberId: string) => Promise<void>;
   readonly logFullInbox: LogFullInbox;
+  readonly pauseSwitch: PauseSwitch;
 }
 
 /** Returns the parts of an app that do its work. They use each other. */
-function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }: PartsOptions): {
+function connectParts(options: PartsOptions): {
   readonly checks: Checks;
   readonly verifier: Verifier;
   readonly worker: Worker;
 } {
+  const { settings, registry, calls, runtime, wake, logFullInbox, pauseSwitch } = options;
   const { credentials, profile } = calls;
   const { oauthHosts, oauthTimeoutMs } = settings;
   const checks = createChecks({
@@ -170,6 +187,9 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
     onInboxFull: logFullInbox,
     ...defined({ refresh: credentials.refreshForeign }),
   });
-  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks, concurrency: settings.concurrency });
+  const worker = createWorker({
+    ...{ runtime, upgrades: registry.upgrades, checks, pauseSwitch },
+    concurrency: settings.concurrency,
+  });
   return { checks, verifier, worker };
 }

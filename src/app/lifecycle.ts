@@ -8,6 +8,7 @@ import type { AppRuntime } from "../plugin/runtime.ts";
 import { chargeUnhandledRejections } from "../plugin/unhandled_rejections.ts";
 import type { Totals } from "../portal/totals.ts";
 import type { Checks } from "../worker/checks.ts";
+import type { PauseSwitch } from "../worker/pause.ts";
 import { type Ticker, tickEvery } from "../worker/tick.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
@@ -36,6 +37,8 @@ export interface LifecycleOptions {
   readonly worker: Worker;
   readonly checks: Checks;
   readonly totals: Totals;
+  readonly pauseSwitch: Pick<PauseSwitch, "current">;
+  readonly batches: { readonly idle: () => Promise<void> };
   readonly ticker: Ticker;
   readonly tickEveryMs: number | false;
   /** Maximum size of a request's body; logged at start. */
@@ -54,6 +57,7 @@ const ABORT_MS = 1000;
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, host, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
+  const { pauseSwitch, batches } = options;
   const { bodyBytes, bodyBytesLoweredFrom } = options;
   const { storage, log, time } = runtime;
   let started: Promise<void> | undefined;
@@ -69,6 +73,8 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     for (const { name, setup } of registry.plugins) {
       await setup?.({ ...host, log: withFields(log, { plugin: name }) });
     }
+    // Logs a warning if the app is paused.
+    await pauseSwitch.current();
     isRunning = closed === undefined;
     if (!isRunning) return;
     stopCharging = chargeUnhandledRejections();
@@ -90,7 +96,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     ticker.stop();
     worker.stop();
     // Verified events become work of the worker.
-    const idle = verifier.idle().then(() => Promise.all([worker.idle(), checks.idle()]));
+    const idle = verifier.idle().then(() => Promise.all([worker.idle(), checks.idle(), batches.idle()]));
     await settlesWithin(time, idle, closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.

@@ -21,6 +21,7 @@ import type { Checks } from "../worker/checks.ts";
 import { raiseTarget } from "../worker/missed_updates.ts";
 import { type UpgradeStatus, upgradeStatus } from "../worker/upgrade_status.ts";
 import type { Worker } from "../worker/worker.ts";
+import type { Admin } from "./admin/admin.ts";
 import { keepAlive } from "./dispatch.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { createTickets } from "./tickets.ts";
@@ -85,7 +86,7 @@ export interface OpeningsOptions extends Pick<Settings, "limits" | "keys" | "oau
   readonly appInfo: OAuthClient["appInfo"];
   readonly isAdministrator: ProfileReader;
   /** Retries a portal; see `Admin.retry`. */
-  readonly retry: (memberId: string) => Promise<void>;
+  readonly retry: Admin["retry"];
 }
 
 /** `app.open` and `app.opening`. */
@@ -163,7 +164,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
       const upgrade = await upgradeStatus(runtime, upgrades, record);
       if (retry && state.isAdmin && (upgrade.state === "parked" || upgrade.state === "blocked")) {
         log.info("retry from an opened page", { event: "opening.retried", memberId });
-        await options.retry(memberId);
+        await options.retry(memberId, { by: "portal", reason: "an administrator of the portal asked for a retry" });
         return { ...state, upgrade: { state: "upgrading" } };
       }
       // Hosts without timers continue the work when the page asks.

@@ -180,6 +180,7 @@ function withTarget(record: PortalRecord, event: B24Event, facts: EventFacts): P
 /** Returns whether the app is installed again: by a newer installation, or because Bitrix24 reports it as installed. */
 function isReinstalled(record: PortalRecord, event: B24Event, facts: EventFacts): boolean {
   if (record.status === "installed") return false;
+  if (record.forgottenAt !== undefined && event.name !== "ONAPPINSTALL") return false;
   const isNewer = sentTs(event, facts) >= (record.uninstalledTs ?? 0);
   return isNewer && mayReinstall(event, facts.verification);
 }

@@ -32,6 +32,11 @@ export interface PortalFailure {
   readonly step?: string;
   /** Message of the error, without tokens. */
   readonly message: string;
+  /**
+   * Names the cause: failures of other portals with the same one have the same fingerprint. Absent if an operator has caused
+   * the failure by a rollback.
+   */
+  readonly fingerprint?: string;
   /** Number of failed attempts in a row: of the step if the failure was in one, otherwise of the upgrade. */
   readonly attempts: number;
   /** Time of the last failure, in milliseconds since 1970. */

@@ -13,7 +13,7 @@ import type { PortalState } from "./portal.ts";
 import type { IndexedAs, PortalRecord } from "./record.ts";
 
 /** All kinds of index entries. */
-export const INDEX_KINDS: readonly IndexKind[] = ["state", "version", "domain", "blocked", "failure"];
+export const INDEX_KINDS: readonly IndexKind[] = ["state", "version", "domain", "blocked", "failure", "fingerprint"];
 
 /** Returns the state of a portal. */
 export function portalState(record: PortalRecord): PortalState {
@@ -82,6 +82,7 @@ function indexValues(record: PortalRecord): IndexedAs {
       domain: domain === "" ? undefined : comparableDomain(domain),
       blocked: blocked?.on,
       failure: failure?.upgradeId,
+      fingerprint: failure?.fingerprint,
     }),
   };
 }

@@ -94,6 +94,10 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingAp
   readonly handled?: readonly string[];
   /** Number of runs so far, also of those that were abandoned. It is the id of the last one. */
   readonly runCount?: number;
+  /** Ids of the last batch operations that have acted on the portal. */
+  readonly batches?: readonly string[];
+  /** When an operator had the portal forgotten, in milliseconds since 1970: only an installation makes it known again. */
+  readonly forgottenAt?: number;
   /** Names the finished runs that are stored, the latest last: the last parts of their keys. */
   readonly runs?: readonly string[];
   /** Number of acquired leases. */
@@ -171,6 +175,8 @@ const DROPPED_AT: Readonly<
   inbox: "never",
   overflow: "never",
   handled: "never",
+  batches: "purge",
+  forgottenAt: "reinstallation",
   runCount: "never",
   runs: "only_purge",
   fencingToken: "never",

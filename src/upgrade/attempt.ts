@@ -6,6 +6,7 @@ import type { HandlerContext } from "../plugin/context.ts";
 import { createHandlerRun } from "../plugin/handler_run.ts";
 import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
+import { fingerprintOf } from "../portal/fingerprint.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { type Journal, newJournal, openJournal } from "../portal/journal.ts";
 import { failedAttempts, type PortalRecord, snapshot } from "../portal/record.ts";
@@ -185,8 +186,9 @@ async function recordFailure(
   const blockedOn = blockedReasonOf(thrown);
   const delay = nextRetryDelay(thrown, attempts, failedStep?.retry ?? retry, unitHash(runtime.random()));
   const at = runtime.clock();
+  const fingerprint = await fingerprintOf(runtime.digest, { upgradeId, step, error });
   const failure: PortalFailure = {
-    ...{ upgradeId, to: change.to, message: error.message, at },
+    ...{ upgradeId, to: change.to, message: error.message, fingerprint, at },
     attempts: isCounted ? attempts : attempts - 1,
     ...defined({ step, retryAt: delay === undefined ? undefined : at + delay }),
   };

@@ -4,6 +4,7 @@ import { defined } from "../defined.ts";
 import { UpgradeError } from "../errors.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import { type Delivery, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
+import { fingerprintOf } from "../portal/fingerprint.ts";
 import { withChangedDelivery } from "../portal/inbox.ts";
 import { deliveryKey } from "../portal/keys.ts";
 import type { PortalLease } from "../portal/lease.ts";
@@ -73,12 +74,13 @@ async function keepWithFailure(
   failure: Pick<PortalFailure, "attempts" | "at" | "retryAt">,
   error: Error,
 ): Promise<void> {
+  const fingerprint = await fingerprintOf(work.runtime.digest, { error });
   await keep(
     work,
     failed,
     (record) =>
       isBelowTarget(record)
-        ? { ...record, failure: { to: record.target, message: error.message, ...failure } }
+        ? { ...record, failure: { to: record.target, message: error.message, fingerprint, ...failure } }
         : record,
   );
 }

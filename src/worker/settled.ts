@@ -9,6 +9,7 @@ import { entryTime, listDue } from "../portal/schedule.ts";
 import type { Totals } from "../portal/totals.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Checks } from "./checks.ts";
+import type { PauseSwitch } from "./pause.ts";
 import type { Ticker } from "./tick.ts";
 import type { Worker } from "./worker.ts";
 
@@ -20,6 +21,8 @@ export interface SettledParts {
   readonly worker: Pick<Worker, "process" | "idle" | "isProcessing">;
   readonly ticker: Pick<Ticker, "tickInBackground">;
   readonly totals: Pick<Totals, "flush">;
+  readonly pauseSwitch: Pick<PauseSwitch, "current">;
+  readonly batches: { readonly goOn: () => Promise<void> };
   readonly isRunning: () => boolean;
 }
 
@@ -28,7 +31,7 @@ const PAUSE_MS = 50;
 
 /** Returns the function behind `app.settled`. */
 export function createSettled(parts: SettledParts): (memberId?: string) => Promise<void> {
-  const { runtime: { time }, verifier, checks, totals, isRunning } = parts;
+  const { runtime: { time }, verifier, checks, totals, pauseSwitch, batches, isRunning } = parts;
 
   return async (memberId) => {
     const { work, isDue } = memberId === undefined ? ofAll(parts) : ofPortal(parts, memberId);
@@ -37,8 +40,9 @@ export function createSettled(parts: SettledParts): (memberId?: string) => Promi
       await verifier.tick();
       await verifier.settled();
       await checks.idle();
+      await batches.goOn();
       await work();
-      if (!await isDue()) break;
+      if (!await isDue() || await pauseSwitch.current() !== undefined) break;
       await delay(time, PAUSE_MS);
     }
     await totals.flush();

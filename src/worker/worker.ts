@@ -6,6 +6,7 @@ import { defined } from "../defined.ts";
 import type { ReservedSlot, ReserveSlot } from "../plugin/runtime.ts";
 import type { AcceptedDelivery } from "../portal/inbox.ts";
 import { entryTime } from "../portal/schedule.ts";
+import type { PauseSwitch } from "./pause.ts";
 import type { WorkResult } from "./process_delivery.ts";
 import { type Cause, type ProcessedPortal, processPortal, type Settle, type WorkerOptions } from "./process_portal.ts";
 import { releaseUnfinished } from "./release.ts";
@@ -60,9 +61,17 @@ interface PortalQueue {
   readonly done: Promise<ProcessedPortal>;
 }
 
-/** Returns the worker of an app. `concurrency`: the maximum number of portals at a time. */
-export function createWorker(options: WorkerOptions & { readonly concurrency: number }): Worker {
-  const { runtime } = options;
+/** How many portals the worker processes. */
+export interface ConcurrencyOptions {
+  /** The maximum number of portals at a time. */
+  readonly concurrency: number;
+  /** While the app is paused, no portal is processed: the schedule has them. */
+  readonly pauseSwitch: PauseSwitch;
+}
+
+/** Returns the worker of an app. */
+export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worker {
+  const { runtime, pauseSwitch } = options;
   const { time } = runtime;
   const turns = createTurns(time, options.concurrency);
   const queues = new Map<string, PortalQueue>();
@@ -74,7 +83,7 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(time, 0));
 
   function reserve(memberId: string): ReservedSlot | undefined {
-    if (queues.has(memberId) || reserved.has(memberId)) return undefined;
+    if (queues.has(memberId) || reserved.has(memberId) || pauseSwitch.isPaused()) return undefined;
     const slot = turns.reserve();
     if (slot === undefined) return undefined;
     reserved.set(memberId, slot);
@@ -122,6 +131,10 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       let turn = await takeFirst(memberId);
       await afterAnswers();
       while (turn !== undefined) {
+        if (await pauseSwitch.current() !== undefined) {
+          turn.end();
+          break;
+        }
         const awaited = [...waiters.keys()];
         pending.clear();
         queue.isWoken = false;
@@ -129,7 +142,7 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
         // While the portal waits again, it holds no event.
         queue.accepted = undefined;
         const cause: Cause = { ...defined({ accepted, due }), onTaken: taken.resolve };
-        const processed = await processInTurn(options, turn, memberId, cause, settle);
+        const processed = await processInTurn(options, suspendedByPause(turn, pauseSwitch), memberId, cause, settle);
         const handled = total.handled + processed.handled;
         total = { ...processed, handled, failed: total.failed + processed.failed };
         for (const deliveryId of awaited) settle(deliveryId, "deferred");
@@ -182,6 +195,11 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       while (queues.size > 0) await Promise.all(Array.from(queues.values(), ({ done }) => done));
     },
   };
+}
+
+/** Returns the turn; a run is also suspended, at its next step or page, when the app is paused. */
+function suspendedByPause(turn: TakenTurn, { isPaused }: PauseSwitch): TakenTurn {
+  return { ...turn, yields: () => turn.yields() || isPaused() };
 }
 
 async function processInTurn(

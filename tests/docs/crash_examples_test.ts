@@ -15,6 +15,7 @@ import { buildApp as buildDemoApp } from "../../examples/demo_app.ts";
 import { buildApp as buildPluginApp } from "../../examples/plugin.ts";
 import { appliedUpgrades, CLIENT_ID, MEMBER_ID, post, recordingLogger } from "../support/app.ts";
 import { describe, it } from "../support/test.ts";
+import { OPERATOR } from "../support/operator.ts";
 
 /** Everything outside of an app, created for each execution. */
 interface Outside {
@@ -82,7 +83,7 @@ const examples: Readonly<Record<string, Example>> = {
       assert.deepEqual([...current], [[MEMBER_ID, 1]]);
       assert.deepEqual(mails, [`${MEMBER_ID}: Your pipeline is ready`]);
       // Whatever was repeated, the rollback restores the start.
-      const { undone, without } = await app.admin.rollback(MEMBER_ID);
+      const { undone, without } = await app.admin.rollback(MEMBER_ID, OPERATOR);
       assert.deepEqual(undone.map(({ step }) => step), ["switch over", "create the pipeline"]);
       assert.deepEqual(without.map(({ step }) => step), [
         "notify the administrator",

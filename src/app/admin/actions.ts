@@ -1,5 +1,4 @@
 /** Operators' actions on a portal. */
-import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
 import { compareVersions, parseVersion } from "../../version.ts";
@@ -11,6 +10,7 @@ import type { Delivery, StoredDelivery } from "../../portal/delivery.ts";
 import { DELIVERIES, portalKey } from "../../portal/keys.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
+import { isMarked, withMark } from "../../portal/batch_marks.ts";
 import { schedulePortal } from "../../portal/schedule.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import { isUpgradeDue } from "../../upgrade/plan.ts";
@@ -26,14 +26,20 @@ export interface ActionParts {
   readonly wake: (memberId: string) => Promise<void>;
 }
 
+/** How an action is done. */
+export interface ActionOptions {
+  /** The batch operation that the action is a part of. It marks the record, and nothing is done to a record that is marked. */
+  readonly batchId?: string;
+}
+
 /** Retries a portal and its events now; see `Admin.retry`. */
-export async function retry(parts: ActionParts, memberId: string): Promise<void> {
+export async function retry(parts: ActionParts, memberId: string, options: ActionOptions = {}): Promise<void> {
   const { storage } = parts.runtime;
   await loadPortal(storage, memberId);
   for await (const { key, value, version } of storage.list<StoredDelivery>([...DELIVERIES, memberId])) {
     if (hasFailed(value)) await storage.put(key, untried(value), { ifVersion: version });
   }
-  await changeAndWake(parts, memberId, (record) => {
+  await changeAndWake(parts, memberId, options, (record) => {
     const { inbox, ...rest } = withoutAttempts(askedNow(record, parts.runtime), parts.runtime);
     return { ...rest, ...defined({ inbox: inbox?.map((item) => hasFailed(item) ? untried(item) : item) }) };
   });
@@ -51,9 +57,14 @@ function untried<T extends Delivery>(
 }
 
 /** Marks a due upgrade as done; see `Admin.skip`. */
-export async function skip(parts: ActionParts, memberId: string, upgradeId: string): Promise<void> {
+export async function skip(
+  parts: ActionParts,
+  memberId: string,
+  upgradeId: string,
+  options: ActionOptions = {},
+): Promise<void> {
   const { runtime, upgrades } = parts;
-  await changeAndWake(parts, memberId, (record) => {
+  await changeAndWake(parts, memberId, options, (record) => {
     const { version, target } = record;
     if (version === undefined || target === undefined || !isUpgradeDue(upgrades, record, upgradeId)) {
       throw new OnAppUpdateError("not_due", `cannot skip upgrade "${upgradeId}" of portal ${memberId}: it is not due`);
@@ -65,35 +76,20 @@ export async function skip(parts: ActionParts, memberId: string, upgradeId: stri
   });
 }
 
-/** The operator who sets a target, and the reason, for the log. */
-export interface TargetChange {
-  /** The operator. Not empty. */
-  readonly by: string;
-  /** The reason. Not empty. */
-  readonly reason: string;
-}
-
-const CHANGE_RULES: OptionRules<TargetChange> = {
-  by: option.required(option.text("the operator, for the log")),
-  reason: option.required(option.text("the reason, for the log")),
-};
-
 /** Sets the target of a portal; see `Admin.setTarget`. */
 export async function setTarget(
   parts: ActionParts,
   memberId: string,
   version: string,
-  change: TargetChange,
+  options: ActionOptions = {},
 ): Promise<void> {
   const { clock, log, versions } = parts.runtime;
-  checkOptions("cannot set a target", change, CHANGE_RULES);
-  const { by, reason } = change;
   const target = parseVersion(version);
   const refused = (why: string): OnAppUpdateError =>
     new OnAppUpdateError("invalid_target", `cannot set the target of portal ${memberId} to ${target}: ${why}`);
   if (versions.deployed !== undefined) throw refused("with deployed(), the version of the code is the target");
   let from: string | undefined;
-  await changeAndWake(parts, memberId, (record) => {
+  await changeAndWake(parts, memberId, options, (record) => {
     const { isTargetUnconfirmed: _, ...rest } = record;
     if (record.status === "uninstalled") throw refused("the app was removed from it");
     if (record.version === undefined) throw refused("its version is not known yet");
@@ -103,14 +99,7 @@ export async function setTarget(
     from = record.target;
     return { ...rest, target, targetSetAt: clock() };
   });
-  log.info("target set by an operator", {
-    event: "target.set",
-    memberId,
-    ...defined({ from }),
-    to: target,
-    by,
-    reason,
-  });
+  log.info("target set by an operator", { event: "target.set", memberId, ...defined({ from }), to: target });
 }
 
 /** Rolls a portal back; see `Admin.rollback`. */
@@ -140,11 +129,16 @@ export async function rollback(parts: ActionParts, memberId: string): Promise<Ro
 async function changeAndWake(
   { runtime, wake }: ActionParts,
   memberId: string,
+  { batchId }: ActionOptions,
   change: (record: PortalRecord) => PortalRecord,
 ): Promise<void> {
   const entry = await runtime.storage.get<PortalRecord>(portalKey(memberId));
   if (entry === null) throw new UnknownPortalError(memberId);
-  await schedulePortal(runtime, memberId, { at: runtime.clock(), change, entry });
+  const changeOnce = (record: PortalRecord): PortalRecord | undefined => {
+    if (batchId === undefined) return change(record);
+    return isMarked(record, batchId) ? undefined : withMark(change(record), batchId);
+  };
+  await schedulePortal(runtime, memberId, { at: runtime.clock(), change: changeOnce, entry });
   await wake(memberId);
 }
 

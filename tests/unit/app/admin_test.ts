@@ -6,6 +6,7 @@ import { scene } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 import { withoutWrite } from "../../support/without_write.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 type Made = ReturnType<typeof rig>;
 
@@ -36,7 +37,7 @@ describe("admin.retry()", () => {
     await updated(made);
     assert.equal((await made.app.portal(MEMBER_ID))?.failure?.retryAt, undefined);
     broken = false;
-    await worked(made, () => made.app.admin.retry(MEMBER_ID));
+    await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
     assert.deepEqual(attempts, [1, 1]);
   });
@@ -54,7 +55,7 @@ describe("admin.retry()", () => {
     made.later();
     assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 });
     broken = false;
-    await worked(made, () => made.app.admin.retry(MEMBER_ID));
+    await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
     assert.equal(runs, 2);
   });
 
@@ -73,14 +74,14 @@ describe("admin.retry()", () => {
       await made.send(made.portal.install(2));
       await made.send(made.portal.event("ONAPPTEST", {}));
       assert.deepEqual([await made.app.tick(), runs], [{ handled: 0, failed: 0 }, 1]);
-      await worked(made, () => made.app.admin.retry(MEMBER_ID));
+      await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
       assert.equal(runs, 2, String(error));
       await made.app.close();
     }
   });
 
   it("rejects for an unknown portal", async () => {
-    await assert.rejects(rig().app.admin.retry(MEMBER_ID), UnknownPortalError);
+    await assert.rejects(rig().app.admin.retry(MEMBER_ID, OPERATOR), UnknownPortalError);
   });
 });
 
@@ -91,8 +92,8 @@ describe("admin.skip()", () => {
     made.app.upgrade("2.5", () => Promise.reject(new NonRetriableError("no")), { id: "broken" })
       .upgrade("3", () => void ran.push("3"));
     await updated(made);
-    await assert.rejects(made.app.admin.skip(MEMBER_ID, "another"), { code: "not_due" });
-    await worked(made, () => made.app.admin.skip(MEMBER_ID, "broken"));
+    await assert.rejects(made.app.admin.skip(MEMBER_ID, "another", OPERATOR), { code: "not_due" });
+    await worked(made, () => made.app.admin.skip(MEMBER_ID, "broken", OPERATOR));
     const { version, failure } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([version, failure, ran], ["3.0.0", undefined, ["3"]]);
     const applied = await appliedUpgrades(made.app);
@@ -117,7 +118,7 @@ describe("admin.rollback()", () => {
       }, { undo: () => void done.push("undo d") });
     });
     await updated(made);
-    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID), {
+    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID, OPERATOR), {
       undone: [{ upgradeId: "3", step: "b" }, { upgradeId: "2.5", step: "a" }],
       without: [{ upgradeId: "3", step: "c" }],
     });
@@ -130,7 +131,7 @@ describe("admin.rollback()", () => {
     made.later();
     assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 }, "it is parked");
     fails = false;
-    await worked(made, () => made.app.admin.retry(MEMBER_ID));
+    await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
@@ -147,7 +148,7 @@ describe("admin.rollback()", () => {
       await storage.put(["portal", MEMBER_ID], { ...value, lease: { ...value.lease, owner: "other" } });
     });
     await updated(made);
-    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /lost the lease/);
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), /lost the lease/);
     assert.deepEqual(undone, []);
   });
 
@@ -161,7 +162,7 @@ describe("admin.rollback()", () => {
         throw new NonRetriableError("no");
       });
       await updated(made);
-      assert.deepEqual(await made.app.admin.rollback(MEMBER_ID), {
+      assert.deepEqual(await made.app.admin.rollback(MEMBER_ID, OPERATOR), {
         undone: [],
         without: [{ upgradeId: "3", step: "a" }],
       });
@@ -183,9 +184,9 @@ describe("admin.rollback()", () => {
     });
     await updated(made);
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
-    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /the portal is down/);
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), /the portal is down/);
     fails = false;
-    assert.deepEqual((await made.app.admin.rollback(MEMBER_ID)).undone, [{ upgradeId: "3", step: "a" }]);
+    assert.deepEqual((await made.app.admin.rollback(MEMBER_ID, OPERATOR)).undone, [{ upgradeId: "3", step: "a" }]);
     assert.deepEqual(done, ["b", "a"]);
     const { version, applied } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([version, applied], ["2.0.0", []]);
@@ -202,7 +203,7 @@ describe("admin.rollback()", () => {
     const heard: string[] = [];
     app.on("ONCRMDEALADD", () => void heard.push("deal"));
     await updated(made);
-    const rollback = app.admin.rollback(MEMBER_ID);
+    const rollback = app.admin.rollback(MEMBER_ID, OPERATOR);
     await begun.promise;
     const received = (): number => made.names().filter((name) => name === "eventReceived").length;
     const before = received();
@@ -213,7 +214,9 @@ describe("admin.rollback()", () => {
     goOn.resolve();
     await rollback;
     assert.deepEqual(await app.admin.counts(), [{ status: "parked", version: "2.0.0", count: 1 }]);
-    assert.deepEqual((await app.admin.portals({ status: "parked" })).map(({ memberId }) => memberId), [MEMBER_ID]);
+    assert.deepEqual((await app.admin.portals({ status: "parked" })).items.map(({ memberId }) => memberId), [
+      MEMBER_ID,
+    ]);
     assert.equal(await sent, 200);
     assert.deepEqual(heard, ["deal"]);
   });
@@ -232,10 +235,10 @@ describe("admin.rollback()", () => {
       });
     await made.send(made.portal.install(2));
     await made.send(made.portal.update(4));
-    await made.app.admin.rollback(MEMBER_ID);
+    await made.app.admin.rollback(MEMBER_ID, OPERATOR);
     assert.deepEqual((await made.app.portal(MEMBER_ID))?.applied, []);
     broken = false;
-    await worked(made, () => made.app.admin.retry(MEMBER_ID));
+    await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
     assert.deepEqual(done, ["do 3", "undo 3", "do 3", "do 4"]);
   });
 
@@ -250,7 +253,7 @@ describe("admin.rollback()", () => {
       throw new RetryAfterError(1000);
     });
     await updated(made);
-    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /the portal is down/);
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), /the portal is down/);
     made.later();
     assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 });
     const { version, failure } = (await made.app.portal(MEMBER_ID))!;
@@ -263,7 +266,7 @@ describe("admin.rollback()", () => {
     await updated(made);
     await made.send(made.portal.uninstall());
     await made.send(made.portal.install(3));
-    await assert.rejects(made.app.admin.rollback(MEMBER_ID), { code: "nothing_to_roll_back" });
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), { code: "nothing_to_roll_back" });
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
@@ -276,7 +279,7 @@ describe("admin.rollback()", () => {
       await step("a", () => {});
     });
     await updated(made);
-    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID), {
+    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID, OPERATOR), {
       undone: [],
       without: [{ upgradeId: "3", step: "a" }],
     }, "a step that the replay did not reach is reported");
@@ -292,8 +295,8 @@ describe("admin.rollback()", () => {
       await step("a", ({ idempotencyKey }) => void keys.push(idempotencyKey));
     });
     await updated(made);
-    await made.app.admin.rollback(MEMBER_ID);
-    await worked(made, () => made.app.admin.retry(MEMBER_ID));
+    await made.app.admin.rollback(MEMBER_ID, OPERATOR);
+    await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
     assert.equal(keys.length, 2);
     assert.notEqual(keys[0], keys[1]);
   });
@@ -301,7 +304,7 @@ describe("admin.rollback()", () => {
   it("rejects if there is nothing to roll back", async () => {
     const made = rig();
     await made.send(made.portal.install(2));
-    await assert.rejects(made.app.admin.rollback(MEMBER_ID), { code: "nothing_to_roll_back" });
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), { code: "nothing_to_roll_back" });
   });
 });
 
@@ -316,7 +319,9 @@ describe("admin.setTarget()", () => {
     await worked(made, () => made.app.admin.setTarget(MEMBER_ID, "4", WHY));
     assert.deepEqual(ran, ["3", "4"]);
     const line = made.lines.map((line) => JSON.parse(line)).find(({ event }) => event === "target.set");
-    assert.deepEqual([line.from, line.to, line.by, line.reason], ["2.0.0", "4.0.0", "ada", "withdrawn"]);
+    assert.deepEqual([line.from, line.to], ["2.0.0", "4.0.0"]);
+    const acted = made.lines.map((line) => JSON.parse(line)).find(({ event }) => event === "admin.acted");
+    assert.deepEqual([acted.action, acted.by, acted.reason], ["setTarget", "ada", "withdrawn"]);
     await made.app.close();
   });
 
@@ -387,7 +392,7 @@ describe("admin.portals(), counts() and runs()", () => {
       { status: "upgrading", count: 1, version: "2.0.0" },
     ]);
     const members = async (filter: Parameters<typeof admin.portals>[0]): Promise<string> =>
-      (await admin.portals(filter)).map(({ memberId }) => memberId[0]).join("");
+      (await admin.portals(filter)).items.map(({ memberId }) => memberId[0]).join("");
     assert.equal(await members({}), "abcde");
     assert.equal(await members({ version: "2.0.0" }), "acd");
     assert.equal(await members({ status: "parked" }), "c");
@@ -472,10 +477,10 @@ describe("data of a removed portal", () => {
 describe("lists of admin refuse", () => {
   const page: readonly (readonly [filter: unknown, message: string])[] = [
     [{ after: 5 }, "after 5, wanted the last member_id of a page"],
-    [{ limit: "10" }, 'limit "10", wanted a whole number from 0'],
-    [{ limit: -1 }, "limit -1, wanted a whole number from 0"],
-    [{ limit: 1.5 }, "limit 1.5, wanted a whole number from 0"],
-    [{ limit: NaN }, "limit NaN, wanted a whole number from 0"],
+    [{ limit: "10" }, 'limit "10", wanted a whole number from 1 to 1000'],
+    [{ limit: -1 }, "limit -1, wanted a whole number from 1 to 1000"],
+    [{ limit: 1.5 }, "limit 1.5, wanted a whole number from 1 to 1000"],
+    [{ limit: NaN }, "limit NaN, wanted a whole number from 1 to 1000"],
     [null, "options null, wanted an object with"],
   ];
   const states = '"current" or "upgrading" or "blocked" or "parked" or "uninstalled"';
@@ -487,7 +492,7 @@ describe("lists of admin refuse", () => {
     [{ status: "failed" }, `status "failed", wanted ${states}`],
     [{ domain: "" }, 'domain "", wanted a domain as in portal.domain'],
     [{ blockedOn: "scopes" }, 'blockedOn "scopes", wanted "scope" or "payment" or'],
-    [{ failedAt: 3 }, "failedAt 3, wanted the id of an upgrade"],
+    [{ upgradeId: 3 }, "upgradeId 3, wanted the id of an upgrade"],
   ];
   for (const [filter, message] of filters) {
     it(`portals(): ${message}`, async () => {
@@ -515,7 +520,7 @@ describe("lists of admin refuse", () => {
   it("portals() accepts every state and every block", async () => {
     const { app } = rig();
     for (const status of ["current", "upgrading", "blocked", "parked", "uninstalled"] as const) {
-      assert.deepEqual(await app.admin.portals({ status }), []);
+      assert.deepEqual(await app.admin.portals({ status }), { items: [] });
     }
     await app.close();
   });
@@ -526,7 +531,10 @@ describe("admin.unverified()", () => {
     const made = scene();
     const { app, portal, send } = made;
     await send(portal.install(2));
-    assert.deepEqual([await app.admin.unverified(), (await app.portal(MEMBER_ID))?.unverifiedEvents], [[], undefined]);
+    assert.deepEqual([(await app.admin.unverified()).items, (await app.portal(MEMBER_ID))?.unverifiedEvents], [
+      [],
+      undefined,
+    ]);
     made.answer = () => Response.json({ error: "INTERNAL_SERVER_ERROR" }, { status: 500 });
     const update = portal.update(3, { rotateToken: true });
     await send(update);
@@ -535,7 +543,7 @@ describe("admin.unverified()", () => {
     const receivedAt = made.now;
     made.now += 30_000;
     await app.tick();
-    const error = (await app.admin.unverified())[0]?.events[0]?.error;
+    const error = (await app.admin.unverified()).items[0]?.events[0]?.error;
     assert.match(error!, /INTERNAL_SERVER_ERROR/);
     const event = { receivedAt, attempts: 2, isTrusted: false, nextTryAt: made.now + 60_000, error };
     const [installed, updated] = [
@@ -546,13 +554,13 @@ describe("admin.unverified()", () => {
       { memberId: OTHER_MEMBER_ID, isKnown: false, events: [installed] },
       { memberId: MEMBER_ID, isKnown: true, events: [updated] },
     ];
-    assert.deepEqual(await app.admin.unverified(), [unknown, known]);
-    assert.deepEqual(await app.admin.unverified({ limit: 1 }), [unknown]);
-    assert.deepEqual(await app.admin.unverified({ after: OTHER_MEMBER_ID }), [known]);
-    assert.deepEqual(await app.admin.unverified({ after: MEMBER_ID }), []);
+    assert.deepEqual(await app.admin.unverified(), { items: [unknown, known] });
+    assert.deepEqual(await app.admin.unverified({ limit: 1 }), { items: [unknown], next: OTHER_MEMBER_ID });
+    assert.deepEqual(await app.admin.unverified({ after: OTHER_MEMBER_ID }), { items: [known] });
+    assert.deepEqual(await app.admin.unverified({ after: MEMBER_ID }), { items: [] });
     assert.equal((await app.portal(MEMBER_ID))?.unverifiedEvents, 1);
     assert.equal(await app.portal(OTHER_MEMBER_ID), undefined, "the portal is not stored");
-    const [listed] = await app.admin.portals();
+    const { items: [listed] } = await app.admin.portals();
     assert.equal("unverifiedEvents" in listed!, false);
     await app.close();
   });

@@ -25,6 +25,7 @@ import { until } from "../../support/until.ts";
 import { changed } from "../../support/scene.ts";
 import { waitingDeliveries } from "../../support/waiting.ts";
 import { withoutWrite } from "../../support/without_write.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 describe("an app", () => {
   test("handles the installation, an update and the removal of a portal", async () => {
@@ -708,9 +709,9 @@ describe("createApp()", () => {
     const calls: readonly (() => Promise<unknown>)[] = [
       () => app.check(none),
       () => app.portal(none),
-      () => admin.retry(none),
-      () => admin.skip(none, "2"),
-      () => admin.rollback(none),
+      () => admin.retry(none, OPERATOR),
+      () => admin.skip(none, "2", OPERATOR),
+      () => admin.rollback(none, OPERATOR),
       () => admin.setTarget(none, "2", { by: "ada", reason: "test" }),
       () => admin.runs(none),
       () => credentials.get(none),

@@ -12,6 +12,7 @@ import { describe, it } from "../../support/test.ts";
 import { waitingDeliveries } from "../../support/waiting.ts";
 import { until } from "../../support/until.ts";
 import { withoutWrite } from "../../support/without_write.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 /** A storage that counts round trips: concurrent calls share one. */
 function countingRoundTrips(): { readonly storage: Storage; readonly roundTrips: () => number } {
@@ -207,7 +208,7 @@ describe("the inbox of a portal", () => {
     isBroken = false;
     assert.equal(await one.send(one.portal.event("ONCRMDEALADD", { ID: "4", MESSAGE })), 200);
     assert.equal((await waiting())?.events, 3, "a handled event does not count");
-    await one.app.admin.retry(MEMBER_ID);
+    await one.app.admin.retry(MEMBER_ID, OPERATOR);
     await until("nothing waits", async () => await waiting() === undefined);
     await Promise.all([one.app.close(), other.app.close()]);
   });

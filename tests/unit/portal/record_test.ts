@@ -21,7 +21,7 @@ const RECORD: Required<PortalRecord> = {
   version: "2.0.0",
   target: "3.0.0",
   applied: [{ id: "2", from: "1.0.0", to: "2.0.0", at: 1 }],
-  failure: { upgradeId: "3", to: "3.0.0", message: "broken", attempts: 1, at: 1 },
+  failure: { upgradeId: "3", to: "3.0.0", message: "broken", fingerprint: "f00d", attempts: 1, at: 1 },
   run: {
     ...{ id: "1", from: "2.0.0", startedAt: 1, upgrades: ["3"] },
     current: { upgradeId: "3" },
@@ -50,6 +50,8 @@ const RECORD: Required<PortalRecord> = {
   inbox: [{ id: "ONAPPUPDATE:3:1", receivedAt: 1, verification: {}, attempts: 0 }],
   overflow: { events: 1, size: 10, lifeCycle: {} },
   handled: ["ONAPPINSTALL:2:1"],
+  batches: ["1"],
+  forgottenAt: 1,
   runCount: 1,
   runs: ["1-1"],
   fencingToken: 1,

@@ -7,6 +7,7 @@ import { writeInOrder } from "../../../src/storage/write.ts";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 /** Returns the record of a portal whose run has applied an upgrade, under the lease with this fencing token. */
 function record(fencingToken: number): PortalRecord {
@@ -60,8 +61,8 @@ describe("the history of a portal", () => {
     await send(portal.install(2));
     await send(portal.update(3));
     // Its journal is not that of a finished run.
-    await app.admin.rollback(MEMBER_ID);
-    await app.admin.retry(MEMBER_ID);
+    await app.admin.rollback(MEMBER_ID, OPERATOR);
+    await app.admin.retry(MEMBER_ID, OPERATOR);
     for (let version = 4; version <= last; version++) await send(portal.update(version));
     const runs = await app.admin.runs(MEMBER_ID);
     assert.deepEqual(runs.map(({ to }) => to), Array.from({ length: 20 }, (_, i) => `${last - i}.0.0`));
@@ -80,7 +81,7 @@ describe("the history of a portal", () => {
     app.upgrade("3", () => Promise.reject(new Error("no")));
     await send(portal.install(2));
     await send(portal.update(3));
-    await app.admin.skip(MEMBER_ID, "3");
+    await app.admin.skip(MEMBER_ID, "3", OPERATOR);
     await until("the run has finished", () => names().includes("portalUpgraded"));
     const [run] = await app.admin.runs(MEMBER_ID);
     assert.deepEqual(run?.applied.map(({ id, from, to, skipped }) => [id, from, to, skipped]), [

@@ -10,6 +10,7 @@ import { changed, HOSTS, type Scene, scene, TOKENLESS } from "../../support/scen
 import { describe, it } from "../../support/test.ts";
 import { waitingDeliveries } from "../../support/waiting.ts";
 import { until } from "../../support/until.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -307,7 +308,7 @@ describe("a claimed version", () => {
     await made.send(portal.update(3));
     await made.pass(2 * HOUR);
     assert.deepEqual(ran, []);
-    await app.admin.retry(MEMBER_ID);
+    await app.admin.retry(MEMBER_ID, OPERATOR);
     await until("the portal is on 3", async () => (await made.record()).version === "3.0.0");
     await app.close();
     assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3"]);
@@ -552,13 +553,13 @@ describe("a claimed removal", () => {
     const made = await setUp();
     made.answer = () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 });
     await made.app.check(MEMBER_ID);
-    await made.app.admin.retry(MEMBER_ID);
+    await made.app.admin.retry(MEMBER_ID, OPERATOR);
     await made.settled();
     await made.app.tick();
     assert.equal((await made.record()).blocked?.on, "installation");
     made.answer = undefined;
     made.now += 16 * MINUTE;
-    await made.app.admin.retry(MEMBER_ID);
+    await made.app.admin.retry(MEMBER_ID, OPERATOR);
     await until("Bitrix24 is asked", async () => (await made.record()).blocked === undefined);
     await made.app.close();
   });

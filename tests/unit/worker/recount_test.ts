@@ -50,7 +50,7 @@ async function assertExact(storage: Storage, { admin }: App): Promise<void> {
   );
   for (const status of ["current", "upgrading", "blocked", "parked", "uninstalled"] as const) {
     const ids = records.filter((record) => portalState(record) === status).map(({ memberId }) => memberId);
-    assert.deepEqual((await admin.portals({ status })).map(({ memberId }) => memberId), ids, status);
+    assert.deepEqual((await admin.portals({ status })).items.map(({ memberId }) => memberId), ids, status);
   }
 }
 
@@ -142,7 +142,7 @@ describe("the recount", () => {
     });
     await round(made, 1);
     assert.deepEqual(await made.app.admin.portals({ status: "current" }), []);
-    assert.equal((await made.app.admin.portals({ status: "upgrading" })).length, 1);
+    assert.equal((await made.app.admin.portals({ status: "upgrading" })).items.length, 1);
     await made.app.close();
   });
 

@@ -5,6 +5,7 @@ import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
 import { crowd, memberIdOf } from "../../support/crowd.ts";
 import { changed, scene, UNKNOWN_APPLICATION_TOKEN } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 const MINUTE = 60_000;
 
@@ -139,7 +140,7 @@ describe("admin.retry()", () => {
   it("resolves when the portal has been taken up, and settled() waits for it", async () => {
     const storage = memoryStorage();
     const made = await parked(storage);
-    await made.app.admin.retry(MEMBER_ID);
+    await made.app.admin.retry(MEMBER_ID, OPERATOR);
     const { lease, version } = (await storage.get<{ lease?: object; version?: string }>(["portal", MEMBER_ID]))!.value;
     assert(lease !== undefined || version === "3.0.0", "done or under way");
     await made.app.tick();
@@ -155,7 +156,7 @@ describe("admin.retry()", () => {
     const made = rig({ storage, tickEveryMs: false });
     let runs = 0;
     made.app.upgrade("3", () => void runs++);
-    await made.app.admin.retry(MEMBER_ID);
+    await made.app.admin.retry(MEMBER_ID, OPERATOR);
     assert.equal(runs, 0);
     await made.app.tick();
     assert.equal(runs, 1);
@@ -179,7 +180,7 @@ describe("admin.retry()", () => {
         } else if (written !== undefined && checked !== undefined && retried === undefined) {
           // That of the check. The release waits for it, and is then written together with the retry.
           await turns();
-          retried = made.app.admin.retry(MEMBER_ID);
+          retried = made.app.admin.retry(MEMBER_ID, OPERATOR);
           await turns();
         }
         return await inner.write!(operations, options);
@@ -205,8 +206,8 @@ describe("admin.retry()", () => {
     const other = made.bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.de" });
     const runs: string[] = [];
     made.app.on("ONAPPTEST", async ({ portal: { memberId } }) => {
-      await made.app.admin.retry(MEMBER_ID);
-      await made.app.admin.retry(OTHER_MEMBER_ID);
+      await made.app.admin.retry(MEMBER_ID, OPERATOR);
+      await made.app.admin.retry(OTHER_MEMBER_ID, OPERATOR);
       runs.push(memberId);
     });
     for (const portal of [made.portal, other]) await made.send(portal.install(2));
@@ -218,10 +219,13 @@ describe("admin.retry()", () => {
 
   it("can be called during a rollback of its portal", async () => {
     const made = rig({ tickEveryMs: false });
-    made.app.upgrade("3", ({ step }) => step("one", () => {}, { undo: () => made.app.admin.retry(MEMBER_ID) }));
+    made.app.upgrade(
+      "3",
+      ({ step }) => step("one", () => {}, { undo: () => made.app.admin.retry(MEMBER_ID, OPERATOR) }),
+    );
     await made.send(made.portal.install(2));
     await made.send(made.portal.update(3));
-    await made.app.admin.rollback(MEMBER_ID);
+    await made.app.admin.rollback(MEMBER_ID, OPERATOR);
     await made.app.settled();
     await made.app.close();
   });

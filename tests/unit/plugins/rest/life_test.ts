@@ -293,7 +293,7 @@ describe("an upgrade that calls its portal", () => {
     );
     await portal.sends.update(3);
     assert.equal((await app.portal(MEMBER_ID))?.blocked?.on, "scope");
-    assert.equal((await app.admin.portals({ status: "blocked" })).length, 1);
+    assert.equal((await app.admin.portals({ status: "blocked" })).items.length, 1);
     await app.close();
   });
 
