@@ -73,7 +73,8 @@ export interface App<Ctx extends object = object> {
     options?: UpgradeOptions,
   ) => App<Ctx>;
   /**
-   * Answers one request. Pass it to a server, `Deno.serve(app.fetch)`, or mount it in any router. Never rejects.
+   * Answers one request. Pass it to a server, `Deno.serve(app.fetch)`, or mount it in any router. Rejects only if it is not
+   * called with a `Request`.
    *
    * `platform` is what the host passes besides the request. If one of these values has a `waitUntil` function, it
    * receives the work that continues after the answer.
@@ -94,13 +95,13 @@ export interface App<Ctx extends object = object> {
    * @throws {NotAuthenticError} if the user's access token is invalid, or another app's or another portal's
    * @throws {CannotVerifyError} if that cannot be decided now; the message says why
    * @throws {StorageError} if the storage fails
-   * @throws {TypeError} if the app has no `clientId`, and as `start` does
+   * @throws {TypeError} if the request is not a `Request`, the app has no `clientId`, and as `start` does
    */
   readonly open: (request: Request, ...platform: unknown[]) => Promise<Opening>;
   /**
    * Returns the present state of a page that `open` gave a ticket; `undefined` if the ticket is unknown or has expired.
    *
-   * @throws {TypeError} if an option is unknown or invalid
+   * @throws {TypeError} if the ticket is not a string, or an option is unknown or invalid
    * @throws {StorageError} if the storage fails
    */
   readonly opening: (ticket: string, options?: OpeningOptions) => Promise<OpeningState | undefined>;

@@ -2,6 +2,7 @@
 import { createDeadline } from "../async/deadline.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { wireName } from "../bitrix24/events.ts";
+import { checkOptions, option } from "../check_options.ts";
 import { CannotVerifyError, InboxFullError, InputError } from "../errors.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { acceptEvent } from "../intake/accept.ts";
@@ -117,8 +118,22 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     return await respond(dispatcher, request, platform);
   }
 
-  return (request, ...platform) =>
-    lifecycle.isRunning() ? respond(dispatcher, request, platform) : startAndRespond(request, platform);
+  return async (request, ...platform) => {
+    assertRequest("cannot answer", request);
+    return await (lifecycle.isRunning() ? respond(dispatcher, request, platform) : startAndRespond(request, platform));
+  };
+}
+
+const requestRule = option.required(
+  option.value("a Request of the Fetch API, as routers for it pass it; for Node, serve() makes one", (request) => {
+    const { url, headers } = Object(request);
+    return typeof url === "string" && typeof Object(headers).get === "function";
+  }),
+);
+
+/** @throws {TypeError} if `request` is not a `Request`, such as the request of Node's servers */
+export function assertRequest(action: string, request: Request): void {
+  checkOptions(action, { request }, { request: requestRule });
 }
 
 /** Returns the function that logs a refused request, and notifies observers of it. */

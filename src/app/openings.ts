@@ -22,7 +22,7 @@ import { raiseTarget } from "../worker/missed_updates.ts";
 import { type UpgradeStatus, upgradeStatus } from "../worker/upgrade_status.ts";
 import type { Worker } from "../worker/worker.ts";
 import type { Admin } from "./admin/admin.ts";
-import { keepAlive } from "./dispatch.ts";
+import { assertRequest, keepAlive } from "./dispatch.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { createTickets } from "./tickets.ts";
 import type { Settings } from "./settings.ts";
@@ -72,6 +72,10 @@ export interface OpeningOptions {
    */
   readonly retry?: boolean;
 }
+
+const ticketRule = option.required(
+  option.value("the ticket of an opening", (ticket) => typeof ticket === "string", { isSecret: true }),
+);
 
 const OPENING_RULES: OptionRules<OpeningOptions> = { retry: option.flag() };
 
@@ -130,6 +134,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
 
   return {
     open: async (request, ...platform) => {
+      assertRequest("cannot open", request);
       const found = await accepted(request);
       const {
         opening: { language, accessToken },
@@ -152,6 +157,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
       return { ...describe(found), upgrade, ...defined({ ticket }) };
     },
     opening: async (ticket, given = {}) => {
+      checkOptions("cannot find an opening", { ticket }, { ticket: ticketRule });
       checkOptions("cannot find an opening", given, OPENING_RULES);
       const { retry = false } = given;
       await start();

@@ -701,6 +701,21 @@ describe("createApp()", () => {
     await app.close();
   });
 
+  test("refuses requests of Node's servers, and tickets that are no strings", async () => {
+    const { app } = rig();
+    const node = { method: "POST", url: "/b24/events", headers: { host: "localhost" } } as never;
+    const message = (action: string): RegExp =>
+      new RegExp(`^${action} with request an object, wanted a Request of the`);
+    await assert.rejects(app.fetch(node), { name: "TypeError", message: message("cannot answer") });
+    await assert.rejects(app.open(node), { name: "TypeError", message: message("cannot open") });
+    await assert.rejects(app.fetch(undefined as never), /cannot answer with request undefined, wanted a Request/);
+    await assert.rejects(app.opening(null as never), {
+      name: "TypeError",
+      message: "cannot find an opening with ticket null, wanted the ticket of an opening",
+    });
+    await app.close();
+  });
+
   test("refuses a member_id that is not a string, and says so", async () => {
     const { app } = rig();
     const none = undefined as never;
