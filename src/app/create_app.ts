@@ -113,13 +113,13 @@ export function createApp(options: AppOptions): App {
       ...{ verifier, worker, checks, lifecycle, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
-    start: lifecycle.start,
+    start: () => lifecycle.start(),
     tick: async (options) => {
-      await lifecycle.start();
+      await lifecycle.start({ callerTicks: true });
       return await ticker.tick(options);
     },
     settled: async (memberId) => {
-      await lifecycle.start();
+      await lifecycle.start({ callerTicks: true });
       await settled(memberId);
     },
     plan: (query) => plan(storage, registry.upgrades, query),

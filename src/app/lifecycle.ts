@@ -17,8 +17,11 @@ import { startupWarnings } from "./startup_warnings.ts";
 
 /** The state of an app, and the transitions between its states. */
 export interface Lifecycle {
-  /** Sets the plugins up and starts the ticker. Runs once: every call returns the same promise. */
-  readonly start: () => Promise<void>;
+  /**
+   * Sets the plugins up and starts the ticker, with a first tick unless the caller ticks. Runs once: every call returns the
+   * same promise.
+   */
+  readonly start: (options?: { readonly callerTicks?: boolean }) => Promise<void>;
   /** Finishes or aborts the work, then closes plugins and storage. Runs once: every call returns the same promise. */
   readonly close: () => Promise<void>;
   /** The app has started and is not closing. */
@@ -66,7 +69,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   let stopTicking = (): void => {};
   let stopCharging = (): void => {};
 
-  async function start(): Promise<void> {
+  async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
     registry.seal();
     assertPlugins(registry.plugins);
     for (const { message, fields } of startupWarnings(runtime)) log.warn(message, fields);
@@ -78,7 +81,6 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     isRunning = closed === undefined;
     if (!isRunning) return;
     stopCharging = chargeUnhandledRejections();
-    if (tickEveryMs !== false) stopTicking = tickEvery(runtime, tickEveryMs, ticker.tickInBackground);
     log.info("app started", {
       event: "app.started",
       storage: storage.name,
@@ -88,6 +90,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       bodyBytes,
       ...defined({ bodyBytesLoweredFrom }),
     });
+    if (tickEveryMs !== false) stopTicking = tickEvery(runtime, tickEveryMs, !callerTicks, ticker.tickInBackground);
   }
 
   async function close(): Promise<void> {
@@ -114,7 +117,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   }
 
   return {
-    start: () => started ??= start(),
+    start: (options) => started ??= start(options),
     close: () => closed ??= close(),
     isRunning: () => isRunning,
     isClosed: () => closed !== undefined,

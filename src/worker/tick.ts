@@ -236,12 +236,13 @@ export async function tickNow({ log }: Pick<AppRuntime, "log">, tick: () => Prom
 }
 
 /**
- * Ticks every `ms` milliseconds until the returned function is called, but never while a tick is running. Does not keep the
- * process alive.
+ * Ticks every `ms` milliseconds, and now if `atOnce`, until the returned function is called, but never while a tick is
+ * running. Does not keep the process alive.
  */
 export function tickEvery(
   { time, log }: Pick<AppRuntime, "time" | "log">,
   ms: number,
+  atOnce: boolean,
   tick: () => Promise<unknown>,
 ): () => void {
   let isTicking = false;
@@ -265,5 +266,7 @@ export function tickEvery(
     );
   }
   arm();
+  // What the last process has left is due now.
+  if (atOnce) void tickOnce();
   return () => cancel();
 }
