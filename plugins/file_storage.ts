@@ -15,6 +15,7 @@ import { type Context, read } from "./file_storage/context.ts";
 import { openDatabase } from "./file_storage/database.ts";
 import { decodeRow, encodeEntryKey } from "./file_storage/entries.ts";
 import { attempt } from "./file_storage/failure.ts";
+import { createFileCheck } from "./file_storage/identity.ts";
 import { listEntries } from "./file_storage/listing.ts";
 import { type EntryWrite, writeEntries, writeEntry } from "./file_storage/writes.ts";
 
@@ -62,7 +63,8 @@ const OPTION_RULES: OptionRules<FileStorageOptions> = {
  * SQLite works in the calling thread: a commit blocks the process until the disk is done and while another process writes,
  * at most `busyTimeoutMs`, and a read blocks it until the read is done.
  *
- * Methods throw `StorageError` if SQLite fails or the storage is closed. `put` throws `TypeError` for a value that JSON
+ * Methods throw `StorageError` if SQLite fails or the storage is closed. Writes also throw it once the file was removed or
+ * replaced while it was open, so that nothing is acknowledged that a restart would not find. `put` throws `TypeError` for a value that JSON
  * cannot represent, and for a `ttlMs` that is not a finite number.
  *
  * @throws {StorageError} if this runtime has no `node:sqlite`, the file cannot be opened, read or written, or it is not one
@@ -98,7 +100,9 @@ export function fileStorage(options: FileStorageOptions): Storage {
   const file = resolve(path);
   const database = attempt(`open ${file}`, () => openDatabase(file, busyTimeoutMs, clock()));
   const { db, statements } = database;
-  const context: Context = { file, database, clock, closed: false };
+  const checkFile = createFileCheck(file);
+  checkFile();
+  const context: Context = { file, database, clock, checkFile, closed: false };
   const commits = createCommitQueue(context);
 
   return {
