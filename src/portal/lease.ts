@@ -21,6 +21,9 @@ export class LeaseLostError extends StorageError {
   }
 }
 
+/** The record of the portal is gone, or older than the lease: the storage has lost what was written. */
+export class RecordLostError extends LeaseLostError {}
+
 /** Options of {@linkcode acquireLease}. */
 export interface LeaseOptions {
   readonly storage: Storage;
@@ -163,10 +166,24 @@ export function holdLease(
   let renewedAt = takenAt;
   log.debug("lease acquired", { event: "lease.acquired", memberId, fencingToken });
 
-  function lose(reason: string, options?: ErrorOptions): LeaseLostError {
-    const error = new LeaseLostError(memberId, reason, options);
+  function lose(reason: string, options?: ErrorOptions, Kind = LeaseLostError): LeaseLostError {
+    const error = new Kind(memberId, reason, options);
     lost.abort(error);
     return error;
+  }
+
+  /** `record`: as it is stored, without this lease. */
+  function loseTo(record: PortalRecord | undefined): LeaseLostError {
+    if (record === undefined) {
+      return lose("its record is gone: was the storage emptied or replaced?", {}, RecordLostError);
+    }
+    return (record.fencingToken ?? 0) < fencingToken!
+      ? lose(
+        "its record is older than the lease: did the storage lose writes, or was a backup restored?",
+        {},
+        RecordLostError,
+      )
+      : lose("another process acquired it");
   }
 
   function expire(options?: ErrorOptions): void {
@@ -183,7 +200,7 @@ export function holdLease(
   }
 
   function assertOwned(record: PortalRecord | undefined): void {
-    if (record?.lease?.owner !== owner) throw lose("another process acquired it");
+    if (record?.lease?.owner !== owner) throw loseTo(record);
   }
 
   /** Writes the staged changes and `change`, one writer after the other: staged changes must not be applied twice. */

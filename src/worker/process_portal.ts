@@ -11,7 +11,7 @@ import { assertReadable, runsUpgrades, type WaitingDelivery } from "../portal/de
 import { type AcceptedDelivery, isHandled } from "../portal/inbox.ts";
 import { listInbox } from "../portal/inbox_list.ts";
 import { portalKey } from "../portal/keys.ts";
-import { acquireLease, LeaseLostError, type PortalLease } from "../portal/lease.ts";
+import { acquireLease, LeaseLostError, type PortalLease, RecordLostError } from "../portal/lease.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { isDue, type NextAction, nextAction } from "../upgrade/next_action.ts";
@@ -113,6 +113,10 @@ async function acquirePortal(runtime: AppRuntime, memberId: string): Promise<Por
 
 /** Logs why processing stopped. Returns whether that is a failure. */
 function reportStop({ signal, log }: AppRuntime, memberId: string, err: unknown): boolean {
+  if (err instanceof RecordLostError) {
+    log.error("processing stopped: the storage has lost the portal", { event: "portal.lost", memberId, err });
+    return false;
+  }
   if (err instanceof LeaseLostError) {
     log.warn("processing stopped: lease lost", { event: "portal.stopped", memberId, err });
     return false;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { acquireLease, LeaseLostError } from "../../../src/portal/lease.ts";
+import { acquireLease, LeaseLostError, RecordLostError } from "../../../src/portal/lease.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
-import { quietLogger } from "../../support/app.ts";
+import { MEMBER_ID as PORTAL_ID, quietLogger, rig } from "../../support/app.ts";
 import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { describe, it } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
@@ -259,5 +259,66 @@ describe("acquireLease()", () => {
     assert.match(String(lease.signal.reason), /could not be renewed in time/);
     await assert.rejects(lease.update((record) => record), LeaseLostError);
     lease.stop();
+  });
+});
+
+describe("a lease whose record the storage has lost", () => {
+  const losses = [
+    { what: "is gone", lose: (storage: Storage) => storage.delete(KEY), reason: "its record is gone: was the storage" },
+    {
+      what: "is older",
+      lose: (storage: Storage) => storage.put(KEY, RECORD),
+      reason: "its record is older than the lease: did the storage lose writes",
+    },
+  ];
+  for (const { what, lose, reason } of losses) {
+    it(`says that the record ${what}`, async () => {
+      for (const use of ["update", "reread", "release"] as const) {
+        const storage = await stored();
+        const lease = (await acquireLease(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
+        await lose(storage);
+        const calls = {
+          update: () => lease.update((record) => record),
+          reread: () => lease.reread(),
+          release: () => lease.release((record) => ({ record })),
+        };
+        const isIt = (error: Error): boolean => error instanceof RecordLostError && error.message.includes(reason);
+        await assert.rejects(calls[use], isIt);
+        assert(isIt(lease.signal.reason as Error));
+        lease.stop();
+      }
+    });
+  }
+
+  it("is not what another process's lease is", async () => {
+    const storage = await stored();
+    const time = { now: 1_000_000 };
+    const lease = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
+    time.now += 60_000;
+    const other = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
+    await other.release((record) => ({ record }));
+    await assert.rejects(
+      lease.update((record) => record),
+      (error) => !(error instanceof RecordLostError) && /another process acquired it/.test(String(error)),
+    );
+    lease.stop();
+  });
+
+  it("stops a run with an error in the log that says so", async () => {
+    const storage = memoryStorage();
+    const made = rig({ storage });
+    made.app.upgrade("3", async ({ step }) => {
+      await step("flush", async () => {
+        for await (const { key } of storage.list([])) await storage.delete(key);
+      });
+    });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.update(3));
+    await made.settled();
+    const lines = made.lines.map((line) => JSON.parse(line)).filter(({ err }) => err !== undefined);
+    const said = lines.map(({ level, event, err }) => [level, event, err.message]);
+    const reason = "its record is gone: was the storage emptied or replaced?";
+    assert.deepEqual(said, [["error", "portal.lost", `lost the lease of portal ${PORTAL_ID}: ${reason}`]]);
+    await made.app.close();
   });
 });

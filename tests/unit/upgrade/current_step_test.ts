@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { currentStep, type StepScope } from "@b24/onappupdate";
 import { MEMBER_ID } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
+import { OPERATOR } from "../../support/operator.ts";
 import { portalOn2 } from "./_portal_on_2.ts";
 
 describe("currentStep()", () => {
@@ -21,7 +22,7 @@ describe("currentStep()", () => {
       });
     });
     await update();
-    await app.admin.rollback(MEMBER_ID);
+    await app.admin.rollback(MEMBER_ID, OPERATOR);
     assert.deepEqual(seen.map(([name]) => name), ["step", "page 0", "page 1", "undo"]);
     for (const [, scope, current] of seen) assert.equal(current, scope);
     assert.equal(outside, undefined);
