@@ -61,7 +61,8 @@ export async function attemptUpgrade(
   const handlerRun = createHandlerRun(runtime, { memberId: change.memberId, upgradeId }, signal, upgrade.timeoutMs);
   const report = (step: string, attempt: number) => ({ ...change, upgradeId, step, attempt });
   const engine = new StepEngine({
-    ...{ runtime, installation, journal, retry, signal: handlerRun.signal, deaths },
+    ...{ runtime, installation, journal, retry, deaths },
+    ...{ signal: handlerRun.signal, abort: handlerRun.abort, cutOff: signal },
     failure: record.failure,
     onStepStarted: (step, attempt) => notify(runtime, "stepStarted", report(step, attempt)),
     onStepFinished: (step, attempt) => {
@@ -75,14 +76,12 @@ export async function attemptUpgrade(
       throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
     }
     const context = makeUpgradeContext(ctx, engine, record, change, { attempt: failures + starts, mode: "run" });
-    await handlerRun.run(() => upgrade.handler(context));
+    await handlerRun.run(() => engine.runHandler(() => upgrade.handler(context)));
     if (engine.suspended !== undefined) throw engine.suspended;
   } catch (error) {
-    engine.end();
     installation.signal.throwIfAborted();
     return await recordInterruption(runtime, installation, ctx, { upgrade, change, retry, number, engine }, error);
   }
-  engine.end();
   const at = runtime.clock();
   installation.stage(
     (record) => ({ record: withApplied(record, upgradeId, change.from, change.to, at) }),

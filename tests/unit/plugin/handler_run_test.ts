@@ -112,6 +112,35 @@ describe("the time limit of a handler", () => {
     await made.close();
   });
 
+  it("holds for the replay and each undo of a rollback", async () => {
+    const made = crowd();
+    const undone: string[] = [];
+    made.app.upgrade("3", async ({ step, mode }) => {
+      await step("a", () => {}, {
+        undo: async (_result, { signal }) => {
+          undone.push("a");
+          if (undone.length === 1) await made.takes(9 * HOUR, signal);
+        },
+      });
+      if (mode === "rollback") await made.takes(9 * HOUR);
+    }, { timeoutMs: MINUTE });
+    await updating(made);
+    await made.time.elapse(SECOND);
+    const rollback = async (): Promise<unknown> => {
+      let outcome: unknown = "still running";
+      void made.app.admin.rollback(memberIdOf(0)).then(
+        (report) => outcome = report.undone,
+        (error) => outcome = error.message,
+      );
+      await made.time.elapse(4 * MINUTE);
+      return outcome;
+    };
+    assert.equal(await rollback(), "it took longer than 60000 ms");
+    assert.deepEqual(await rollback(), [{ upgradeId: "3", step: "a" }]);
+    assert.deepEqual(undone, ["a", "a"]);
+    await made.close();
+  });
+
   it("is not in the way of a close", async () => {
     const made = crowd({ limits: { closeMs: 5 * SECOND } });
     made.app.upgrade("3", () => made.takes(HOUR));
