@@ -30,7 +30,7 @@ export interface PortalFailure {
   readonly to: string;
   /** Name of the step that failed; absent if the failure was outside a step. */
   readonly step?: string;
-  /** Message of the error, without tokens. */
+  /** The first 4,000 characters of the error's message, without tokens. */
   readonly message: string;
   /** Number of failed attempts in a row: of the step if the failure was in one, otherwise of the upgrade. */
   readonly attempts: number;
@@ -70,7 +70,7 @@ export interface PortalRun {
 export interface PortalBlock {
   /** The need of the portal. */
   readonly on: BlockedReason;
-  /** Explanation for people, without tokens. */
+  /** Explanation for people, without tokens, of at most 4,000 characters. */
   readonly message: string;
   /** When the portal became blocked, in milliseconds since 1970. */
   readonly since: number;

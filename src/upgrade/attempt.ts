@@ -9,6 +9,7 @@ import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { type Journal, newJournal, openJournal } from "../portal/journal.ts";
 import { failedAttempts, type PortalRecord, snapshot } from "../portal/record.ts";
+import { storedText } from "../portal/stored_text.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, type RetryPolicy, unitHash } from "../retry.ts";
 import { recordBlock } from "./block.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -185,7 +186,7 @@ async function recordFailure(
   const delay = nextRetryDelay(thrown, attempts, failedStep?.retry ?? retry, unitHash(runtime.random()));
   const at = runtime.clock();
   const failure: PortalFailure = {
-    ...{ upgradeId, to: change.to, message: error.message, at },
+    ...{ upgradeId, to: change.to, message: storedText(error.message), at },
     attempts: isCounted ? attempts : attempts - 1,
     ...defined({ step, retryAt: delay === undefined ? undefined : at + delay }),
   };

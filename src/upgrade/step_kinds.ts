@@ -2,6 +2,7 @@
 import { defined } from "../defined.ts";
 import { isDone } from "../portal/journal.ts";
 import type { RunProgress } from "../portal/portal.ts";
+import { storedText } from "../portal/stored_text.ts";
 import { runPages } from "./pages.ts";
 import type { StepEngine } from "./step_engine.ts";
 import { encodeStep, loadResult } from "./step_results.ts";
@@ -13,7 +14,8 @@ export function createSteps(engine: StepEngine): Steps {
     step: (name, run, options = {}) => runStep(engine, name, run, options),
     pages: (name, start, page, options = {}) => runPages(engine, name, start, page, options),
     sleep: (name, ms) => sleep(engine, name, ms),
-    progress: (done, total, note) => engine.charged(saveProgress(engine, { done, ...defined({ total, note }) })),
+    progress: (done, total, note) =>
+      engine.charged(saveProgress(engine, { done, ...defined({ total, note: note && storedText(note) }) })),
   };
 }
 

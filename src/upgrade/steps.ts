@@ -103,8 +103,8 @@ export interface Steps {
    */
   readonly sleep: (name: string, ms: number) => Promise<void>;
   /**
-   * Reports the progress of the upgrade, as `portal.run.progress`: `done` of `total` items, and a note for people. Saved
-   * at most once a second, and with the next write of the portal's record.
+   * Reports the progress of the upgrade, as `portal.run.progress`: `done` of `total` items, and a note for people, of
+   * which 4,000 characters are kept. Saved at most once a second, and with the next write of the portal's record.
    */
   readonly progress: (done: number, total?: number, note?: string) => Promise<void>;
 }

@@ -17,6 +17,7 @@ import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { purgeTokens } from "../portal/purge.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
+import { storedText } from "../portal/stored_text.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import { recordBlock } from "../upgrade/block.ts";
@@ -302,7 +303,7 @@ async function recordFailure(work: DeliveryWork, event: B24Event | undefined, th
   if (retry.retryAt === undefined) runtime.log.error("event parked", { event: "event.parked", ...fields });
   else runtime.log.error("event failed", { event: "event.failed", ...fields });
   notify(runtime, "eventFailed", { memberId, event: name, error, attempt });
-  const failed: Delivery = { ...delivery, attempts, error: error.message, ...retry };
+  const failed: Delivery = { ...delivery, attempts, error: storedText(error.message), ...retry };
   if (runsUpgrades(deliveryId)) {
     await keepWithFailure(work, failed, { attempts, at: clock(), ...retry }, error, attempt);
   } else await keep(work, failed);
@@ -323,7 +324,7 @@ async function keepWithFailure(
     failed,
     (record) =>
       isBelowTarget(record)
-        ? { ...record, failure: { to: record.target, message: error.message, ...failure } }
+        ? { ...record, failure: { to: record.target, message: storedText(error.message), ...failure } }
         : record,
   );
   const record = lease.record();
