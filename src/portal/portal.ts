@@ -74,8 +74,11 @@ export interface PortalBlock {
   readonly message: string;
   /** When the portal became blocked, in milliseconds since 1970. */
   readonly since: number;
-  /** Time of the next attempt, in milliseconds since 1970. An event that ends the block starts it earlier. */
-  readonly nextTryAt: number;
+  /**
+   * Time of the next attempt, in milliseconds since 1970; absent if an operator has to act. An event that ends the block
+   * starts it earlier.
+   */
+  readonly nextTryAt?: number;
 }
 
 /** Digests of a portal's application token: they can be compared with, and are useless to a thief. */

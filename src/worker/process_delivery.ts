@@ -12,11 +12,12 @@ import { type EventFacts, factsOf } from "../portal/event_facts.ts";
 import { versionInEvent } from "../portal/event_versions.ts";
 import { assertReadable, type Delivery, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
 import { isHandled, withChangedDelivery, withoutDelivery } from "../portal/inbox.ts";
+import { isInstaller, withInstallerParked } from "../portal/installer.ts";
 import { deliveryKey } from "../portal/keys.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { purgeTokens } from "../portal/purge.ts";
 import type { PortalFailure } from "../portal/portal.ts";
-import { type PortalRecord, snapshot } from "../portal/record.ts";
+import { blockOf, type PortalRecord, snapshot } from "../portal/record.ts";
 import { storedText } from "../portal/stored_text.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
@@ -165,6 +166,7 @@ function waitForUpgrades({ runtime, upgrades, lease, waiting }: DeliveryWork): O
   if (!runsUpgrades(waiting.id)) return undefined;
   const next = nextAction(lease.record(), upgrades, runtime.clock(), runtime.versions.latest);
   if (next.action === "parked") return { result: "deferred" };
+  if (next.action === "install") return isInstaller(lease.record(), waiting.id) ? undefined : { result: "deferred" };
   return next.action === "wait" ? { result: "deferred", nextAt: next.until } : undefined;
 }
 
@@ -304,10 +306,21 @@ async function recordFailure(work: DeliveryWork, event: B24Event | undefined, th
   else runtime.log.error("event failed", { event: "event.failed", ...fields });
   notify(runtime, "eventFailed", { memberId, event: name, error, attempt });
   const failed: Delivery = { ...delivery, attempts, error: storedText(error.message), ...retry };
-  if (runsUpgrades(deliveryId)) {
+  if (isInstaller(lease.record(), deliveryId)) await keepInstaller(work, failed, error);
+  else if (runsUpgrades(deliveryId)) {
     await keepWithFailure(work, failed, { attempts, at: clock(), ...retry }, error, attempt);
   } else await keep(work, failed);
   return { result: "failed", ...defined({ nextAt: retry.retryAt }) };
+}
+
+/** Keeps the installer, which has failed. If it is parked, it blocks the upgrades of its portal. */
+async function keepInstaller(work: DeliveryWork, failed: Delivery, error: Error): Promise<void> {
+  const { runtime, lease } = work;
+  const isParked = failed.retryAt === undefined;
+  await keep(work, failed, (record) => isParked ? withInstallerParked(record, error.message, runtime.clock()) : record);
+  const record = lease.record();
+  const block = blockOf(record);
+  if (isParked && block !== undefined) notify(runtime, "portalBlocked", { memberId: record.memberId, ...block });
 }
 
 /** Records that a plugin or a handler, and not an upgrade, keeps the portal below its target. */

@@ -13,7 +13,8 @@ import { listUnverifiedEvents, type UnverifiedEvents, type UnverifiedFilter } fr
 export interface Admin {
   /**
    * Retries a portal that is parked, blocked or waiting, now and with its attempts counted from zero. A portal that
-   * is blocked on `installation` stays so until Bitrix24 answers that the app is installed.
+   * is blocked on `installation` stays so until Bitrix24 answers that the app is installed, or the handlers of its
+   * ONAPPINSTALL succeed.
    *
    * Resolves once this is stored; the work follows in this process if the app is started, else with the next tick.
    *
@@ -22,7 +23,8 @@ export interface Admin {
    */
   readonly retry: (memberId: string) => Promise<void>;
   /**
-   * Marks a due upgrade as done without running it, and continues with the next one.
+   * Marks a due upgrade as done without running it, and continues with the next one. `"ONAPPINSTALL"`: marks the handlers of
+   * the portal's first ONAPPINSTALL as done, for which its upgrades wait.
    *
    * Resolves once this is stored; the work follows as after `retry`.
    *

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { B24Error, memoryStorage, NonRetriableError } from "@b24/onappupdate";
+import { B24Error, memoryStorage, NonRetriableError, type Plugin } from "@b24/onappupdate";
 import { storedText } from "../../../src/portal/stored_text.ts";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { installPortal, scene } from "../../support/scene.ts";
@@ -46,7 +46,9 @@ describe("a text of 1 MB is cut where it is stored, and whole in the log, if it 
 
   it("the message of an error that was thrown by a plugin", async () => {
     const { app, portal, send } = rig();
-    app.use({ name: "broken", around: () => Promise.reject(new Error(LONG)) });
+    const around: Plugin["around"] = ({ event }, next) =>
+      event.name === "ONAPPUPDATE" ? Promise.reject(new Error(LONG)) : next();
+    app.use({ name: "broken", around });
     await send(portal.install(2));
     await send(portal.update(3));
     assert.equal((await app.portal(MEMBER_ID))?.failure?.message.length, 4000);
