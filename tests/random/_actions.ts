@@ -36,6 +36,7 @@ export async function act(world: World, processes: Processes): Promise<void> {
     [8, () => operate(world, processes, "tick", (app) => app.tick())],
     [3, () => operate(world, processes, "check", (app) => app.check(MEMBER_ID))],
     [2, () => operate(world, processes, "retry", (app) => app.admin.retry(MEMBER_ID))],
+    [1, () => operate(world, processes, "skip the installer", (app) => app.admin.skip(MEMBER_ID, "ONAPPINSTALL"))],
     [2, () => operate(world, processes, "rollback", (app) => app.admin.rollback(MEMBER_ID))],
     [5, () => deploy(world, processes)],
   ];
