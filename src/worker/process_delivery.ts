@@ -78,7 +78,7 @@ export async function processDelivery(
       event ??= parseStored(body, receivedAt).event;
       if (isOver(work, event)) return finishWithoutHandlers(work, event);
     }
-    const nextAt = nextAttemptAt(delivery);
+    const nextAt = isUnblockedInstaller(work) ? -Infinity : nextAttemptAt(delivery);
     if (nextAt > clock()) return { result: "deferred", ...(nextAt === Infinity ? {} : { nextAt }) };
     event ??= eventOf(delivery, lease.record());
     const deferred = body === undefined ? undefined : await applyToRecord(work, event);
@@ -123,6 +123,12 @@ export function eventOf({ body, announced, removal, receivedAt }: Delivery, reco
 /** Returns when a delivery is tried, in milliseconds since 1970; `Infinity` if it is parked. */
 function nextAttemptAt({ attempts, retryAt }: Pick<Delivery, "attempts" | "retryAt">): number {
   return retryAt ?? (attempts === 0 ? -Infinity : Infinity);
+}
+
+/** Returns whether the installer was blocked, and an event has ended the block: it is tried at once, for upgrades wait for it. */
+function isUnblockedInstaller({ lease, waiting: { id, delivery } }: DeliveryWork): boolean {
+  const wasBlocked = delivery.retryAt !== undefined && delivery.error === undefined;
+  return wasBlocked && isInstaller(lease.record(), id) && lease.record().blocked === undefined;
 }
 
 /**

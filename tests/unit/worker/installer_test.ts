@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createApp, type Observers } from "@b24/onappupdate";
+import { B24Error, createApp, type Observers } from "@b24/onappupdate";
 import { crashEverywhere, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, type Rig, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
@@ -111,6 +111,21 @@ describe("upgrades wait for the portal's installer", () => {
     await made.send(install);
     await made.send(made.portal.update(3));
     await retryAll(made);
+    assert.deepEqual(made.ran, ["install 2", "install 2", "upgrade 3", "update 3"]);
+    await made.app.close();
+  });
+
+  it("that is blocked, until an event ends the block", async () => {
+    const made = installing(0);
+    let isGranted = false;
+    made.app.on("ONAPPINSTALL", () => {
+      const code = "insufficient_scope";
+      if (!isGranted) throw new B24Error({ code, description: "", status: 403, method: "crm.deal.list" });
+    });
+    await made.send(made.portal.install(2));
+    assert.equal((await made.app.portal(MEMBER_ID))?.blocked?.on, "scope");
+    isGranted = true;
+    await made.send(made.portal.update(3));
     assert.deepEqual(made.ran, ["install 2", "install 2", "upgrade 3", "update 3"]);
     await made.app.close();
   });
