@@ -30,7 +30,8 @@
 // The app
 export type { App, Fits, StoredPortal } from "./src/app/app.ts";
 export { createApp } from "./src/app/create_app.ts";
-export type { Opening, OpeningState } from "./src/app/openings.ts";
+export type { Opening, OpeningOptions, OpeningState } from "./src/app/openings.ts";
+export type { PlanQuery } from "./src/app/plan.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin } from "./src/app/admin/admin.ts";
@@ -46,7 +47,7 @@ export type { UpgradeContext, UpgradeOptions, UpgradeRange } from "./src/upgrade
 export type { PageResult, StepOptions, Steps, StepScope } from "./src/upgrade/steps.ts";
 export type { RetryPolicy } from "./src/retry.ts";
 export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";
-export { coerced, deployed, mapped, type VersionScheme } from "./src/version.ts";
+export { coerced, type CoercedOptions, deployed, mapped, type VersionScheme } from "./src/version.ts";
 
 // Events
 export { parseEvent } from "./src/bitrix24/parse.ts";
@@ -136,4 +137,4 @@ export {
   RetryAfterError,
 } from "./src/errors.ts";
 export { B24Error } from "./src/bitrix24/b24_error.ts";
-export { consoleLogger, type LogFields, type Logger } from "./src/logger.ts";
+export { consoleLogger, type ConsoleLoggerOptions, type LogFields, type Logger } from "./src/logger.ts";

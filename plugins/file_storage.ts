@@ -8,7 +8,7 @@
  * @module
  */
 import { resolve } from "node:path";
-import { checkOptions, option, type Storage } from "../mod.ts";
+import { checkOptions, option, type OptionRules, type Storage } from "../mod.ts";
 import { encodeOperations, encodeValue, expiryOf, type Key } from "../storage.ts";
 import { createCommitQueue } from "./file_storage/commits.ts";
 import { type Context, read } from "./file_storage/context.ts";
@@ -33,12 +33,22 @@ export interface FileStorageOptions {
   readonly clock?: () => number;
   /**
    * Max time in milliseconds that a call waits for the writes of other processes. It blocks this process meanwhile. An
-   * integer. Minimum: 0.
+   * integer below 2^31. Minimum: 0.
    *
    * @default 5000
    */
   readonly busyTimeoutMs?: number;
 }
+
+const OPTION_RULES: OptionRules<FileStorageOptions> = {
+  path: option.required(option.value(
+    "the path of a file; to keep entries in memory, use memoryStorage()",
+    (path) => typeof path === "string" && path !== "" && path !== ":memory:",
+  )),
+  clock: option.function(),
+  // SQLite takes a larger number for 0.
+  busyTimeoutMs: option.number({ min: 0, max: 2 ** 31 - 1, isWhole: true }),
+};
 
 /**
  * Opens the file, and creates it if there is none, readable and writable by its owner only.
@@ -58,7 +68,7 @@ export interface FileStorageOptions {
  * @throws {StorageError} if this runtime has no `node:sqlite`, the file cannot be opened, read or written, or it is not one
  * of this storage. An existing file is left unchanged
  * @throws {FormatError} if a newer version of this library wrote the file
- * @throws {TypeError} if `path` is empty or `:memory:`, or `busyTimeoutMs` is not an integer of at least 0
+ * @throws {TypeError} if `path` is empty or `:memory:`, or an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -82,14 +92,7 @@ export interface FileStorageOptions {
  * ```
  */
 export function fileStorage(options: FileStorageOptions): Storage {
-  checkOptions("cannot open a file", options, {
-    path: option.required(option.value(
-      "the path of a file; to keep entries in memory, use memoryStorage()",
-      (path) => typeof path === "string" && path !== "" && path !== ":memory:",
-    )),
-    clock: option.function(),
-    busyTimeoutMs: option.number({ min: 0, isWhole: true }),
-  });
+  checkOptions("cannot open a file", options, OPTION_RULES);
   const { path, clock = Date.now, busyTimeoutMs = 5000 } = options;
   // SQLite never takes an absolute path for a `file:` URL.
   const file = resolve(path);

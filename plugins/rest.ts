@@ -49,7 +49,7 @@ export interface RestOptions extends AnswerLimits {
    * the rate of each portal. The default leaves 5 of the 50 requests that Bitrix24 allows at once to the app's own
    * questions about unverified events.
    *
-   * @default { burst: 45, perSecond: 2 }
+   * @default { burst: 45, perSecond: 2 }, and no limit for the portals of `fakeBitrix24()` that have none
    */
   readonly rate?: B24Rate | ((memberId: string) => B24Rate);
   /**
@@ -78,6 +78,19 @@ export interface RestOptions extends AnswerLimits {
    */
   readonly timer?: B24Timer;
 }
+
+const OPTION_RULES: OptionRules<RestOptions> = {
+  rate: (value, path) => typeof value === "function" ? undefined : option.object(RATE_RULES)(value, path),
+  timeoutMs: option.duration(),
+  attempts: option.number({ min: 1, isWhole: true }),
+  longestWaitMs: option.duration({ min: 0 }),
+  timer: option.value("a timer with now() and sleep()", (timer) => {
+    const { now, sleep } = Object(timer) as Partial<B24Timer>;
+    return typeof now === "function" && typeof sleep === "function";
+  }),
+  answerBytes: option.number({ min: 1, max: Infinity }),
+  answerContainers: option.number({ min: 1, max: Infinity }),
+};
 
 /** The plugin, with clients for code outside of handlers. */
 export interface Rest extends Plugin<object, HasB24> {
@@ -124,7 +137,10 @@ export interface Rest extends Plugin<object, HasB24> {
  *   .use(applicationToken())
  *   .use(portals)
  *   .upgrade("2.0.0", async ({ b24, pages, step }) => {
- *     await step("field", () => b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING" } }));
+ *     await step("field", async () => {
+ *       const known = await b24.call<unknown[]>("crm.deal.userfield.list", { filter: { FIELD_NAME: "UF_CRM_RATING" } });
+ *       if (known.length === 0) await b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING" } });
+ *     });
  *     await pages("deals", 0, async (cursor) => {
  *       const { items, next } = await b24.page<{ ID: string }>("crm.deal.list", {}, { after: cursor });
  *       const fields = { UF_CRM_RATING: 5 };
@@ -144,9 +160,10 @@ export interface Rest extends Plugin<object, HasB24> {
  */
 export function rest(options: RestOptions = {}): Rest {
   checkOptions("cannot call portals", options, OPTION_RULES);
-  const { rate = { burst: 45, perSecond: 2 }, timer = SYSTEM_TIMER } = options;
+  const { rate, timer = SYSTEM_TIMER } = options;
   const { timeoutMs = 70_000, attempts = 3, longestWaitMs = 30_000, answerBytes } = options;
   const rateOf = (memberId: string): B24Rate => {
+    if (rate === undefined) return fakeRateOf?.(memberId) ?? DEFAULT_RATE;
     if (typeof rate !== "function") return rate;
     const found = rate(memberId);
     checkOptions(`cannot call portal ${memberId}`, found, RATE_RULES);
@@ -156,6 +173,7 @@ export function rest(options: RestOptions = {}): Rest {
   const queues = createRequestQueues(rateOf, timer);
   const closing = new AbortController();
   let run: RunCall | undefined;
+  let fakeRateOf: FakeRate | undefined;
 
   function portal(memberId: string, signal?: AbortSignal): B24 {
     if (run === undefined) {
@@ -172,6 +190,7 @@ export function rest(options: RestOptions = {}): Rest {
       if (typeof host.credentials?.call !== "function" || typeof host.portalFetch !== "function") {
         throw new TypeError("cannot start: rest() needs an app that provides credentials of portals");
       }
+      fakeRateOf = (host.fetch as { readonly [PORTAL_RATE]?: FakeRate } | undefined)?.[PORTAL_RATE];
       run = createCalls(host, queues, settings);
     },
     extend: ({ event, signal }) => ({ b24: portal(event.auth.memberId, signal) }),
@@ -180,12 +199,8 @@ export function rest(options: RestOptions = {}): Rest {
   };
 }
 
-const OPTION_RULES: OptionRules<RestOptions> = {
-  rate: (value, path) => typeof value === "function" ? undefined : option.object(RATE_RULES)(value, path),
-  timeoutMs: option.duration(),
-  attempts: option.number({ min: 1, isWhole: true }),
-  longestWaitMs: option.duration({ min: 0 }),
-  timer: option.value("a timer", (value) => typeof (value as B24Timer | null)?.sleep === "function"),
-  answerBytes: option.number({ min: 1 }),
-  answerContainers: option.number({ min: 1 }),
-};
+const DEFAULT_RATE: B24Rate = { burst: 45, perSecond: 2 };
+
+/** Member of the `fetch` of `fakeBitrix24()`: the rate of its portals. */
+const PORTAL_RATE = Symbol.for("@b24/onappupdate/portal-rate");
+type FakeRate = (memberId: string) => B24Rate | undefined;

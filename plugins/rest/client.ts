@@ -1,5 +1,5 @@
 /** The client of one portal: calls, batches and lists. */
-import { checkOptions, option } from "../../mod.ts";
+import { checkOptions, option, type OptionRules } from "../../mod.ts";
 import { abortable } from "./abortable.ts";
 import type { Answer } from "./answers.ts";
 import { type B24Outcome, type CommandSender, runBatch } from "./batches.ts";
@@ -20,6 +20,7 @@ export interface B24 {
    * @throws {RetryAfterError} if the method has used up its operating time for longer than `longestWaitMs`
    * @throws {NoCredentialsError} if no token of the portal can be used, or if the portal's license has ended
    * @throws {AddressError} if the portal is at, or has moved to, an address that may not be called
+   * @throws {TypeError} if an option is unknown or invalid, or `method` is not the name of a method
    */
   readonly call: <T = unknown>(method: string, params?: object, options?: B24Options) => Promise<T>;
   /**
@@ -35,7 +36,8 @@ export interface B24 {
    * A command whose method has used up its operating time is run again after `operating_reset_at`; if that is later than
    * `longestWaitMs`, or other commands use its result, its error says when to try again.
    *
-   * @throws {TypeError} if a command is `batch`, or refers to one that is not an earlier command of the same request
+   * @throws {TypeError} if a command is `batch`, or refers to one that is not an earlier command of the same request; also
+   * if an option, or a member of a command, is unknown or invalid
    * @throws {B24Error} and everything else that `call` throws, if the first request fails as a whole
    */
   readonly batch: <Results extends object>(
@@ -66,6 +68,7 @@ export interface B24 {
    * - Page by page, without batches: lists whose `params` have booleans, `null`, empty lists in lists or maps, or strings
    *   such as `$result[x]`, which mean something else in a batch.
    *
+   * @throws {TypeError} at once, if an option is unknown or invalid, or `method` is not the name of a method
    * @throws {B24Error} and everything else that `page` throws, after the rows before the failure
    */
   readonly list: <T = unknown>(method: string, params?: object, options?: B24ListOptions) => AsyncIterable<T>;
@@ -90,6 +93,15 @@ export interface B24Options {
   readonly repeatable?: boolean;
 }
 
+const CALL_RULES: OptionRules<B24Options> = {
+  signal: option.value(
+    "an AbortSignal",
+    (signal) => typeof (Object(signal) as Partial<AbortSignal>).throwIfAborted === "function",
+  ),
+  timeoutMs: option.duration(),
+  repeatable: option.flag(),
+};
+
 /** Options of {@linkcode B24.batch}. */
 export interface B24BatchOptions extends B24Options {
   /**
@@ -99,6 +111,8 @@ export interface B24BatchOptions extends B24Options {
    */
   readonly halt?: boolean;
 }
+
+const BATCH_RULES: OptionRules<B24BatchOptions> = { ...CALL_RULES, halt: option.flag() };
 
 /** Options of {@linkcode B24.list}. */
 export interface B24ListOptions extends B24Options {
@@ -116,15 +130,23 @@ export interface B24ListOptions extends B24Options {
   readonly key?: string;
 }
 
+const LIST_RULES: OptionRules<B24ListOptions> = {
+  ...CALL_RULES,
+  by: option.text('the name of the ID in the filter, or "start"'),
+  key: option.text("the key of the rows in the result"),
+};
+
 /** Options of {@linkcode B24.page}. */
 export interface B24PageOptions extends B24ListOptions {
   /**
-   * `next` of the page before.
+   * `next` of the page before. Minimum: 0.
    *
    * @default 0
    */
   readonly after?: number;
 }
+
+const PAGE_RULES: OptionRules<B24PageOptions> = { ...LIST_RULES, after: option.number({ min: 0, isWhole: true }) };
 
 /** The request and the answer of a call of {@linkcode clientOf}. */
 type Request<T> = Pick<Call<T>, "params" | "isRead" | "times" | "read">;
@@ -146,8 +168,6 @@ export function clientOf({ run, memberId, signals, answerBytes }: ClientOptions)
     request: Request<T>,
     { signal, timeoutMs, repeatable }: B24Options,
   ): Promise<T> {
-    assertMethod(method);
-    checkOptions(`cannot call ${method}`, { timeoutMs }, { timeoutMs: option.duration() });
     const isRepeatable = repeatable === undefined ? request.isRead : () => repeatable;
     const call = { ...request, memberId, method, isRepeatable, timeoutMs };
     const all = signal === undefined ? signals : [...signals, signal];
@@ -171,35 +191,44 @@ export function clientOf({ run, memberId, signals, answerBytes }: ClientOptions)
   async function page<T>(
     method: string,
     params: object = {},
-    { after = 0, by = idOf(method, params), key, ...options }: B24PageOptions = {},
+    options: B24PageOptions = {},
   ): Promise<B24Page<T>> {
-    const { items, next } = await pageAt<T>({ by, key }, params, after, (params) => ask(method, params, options));
+    checkCall(method, options, PAGE_RULES);
+    const { after = 0, by = idOf(method, params), key, ...others } = options;
+    const { items, next } = await pageAt<T>({ by, key }, params, after, (params) => ask(method, params, others));
     return { items, next };
   }
 
-  function list<T>(
-    method: string,
-    params: object = {},
-    { by = idOf(method, params), key, ...options }: B24ListOptions = {},
-  ): AsyncIterable<T> {
-    const once = { ...options, repeatable: false };
+  function list<T>(method: string, params: object = {}, options: B24ListOptions = {}): AsyncIterable<T> {
+    checkCall(method, options, LIST_RULES);
+    const { by = idOf(method, params), key, ...others } = options;
+    const once = { ...others, repeatable: false };
     return allRows<T>({
       ...{ method, params, paging: { by, key }, answerBytes },
-      call: (params, isOnce) => ask(method, params, isOnce ? once : options),
+      call: (params, isOnce) => ask(method, params, isOnce ? once : others),
       batch: (commands) => runBatch(commands, true, sender(once)),
     });
   }
 
   return {
     call: async <T>(method: string, params: object = {}, options: B24Options = {}) => {
+      checkCall(method, options, CALL_RULES);
       if (isBatch(method)) throw new TypeError("cannot call batch by its name, wanted b24.batch()");
       return (await ask(method, params, options)).result as T;
     },
-    batch: async (commands, { halt = false, ...options } = {}) => {
-      const outcomes = await runBatch(commands, halt, sender(options));
+    batch: async (commands, options = {}) => {
+      checkOptions("cannot call batch", options, BATCH_RULES);
+      const { halt = false, ...others } = options;
+      const outcomes = await runBatch(commands, halt, sender(others));
       return Object.fromEntries(outcomes) as never;
     },
     page,
     list,
   };
+}
+
+/** @throws {TypeError} if the method is not the name of one, or an option is unknown or invalid */
+function checkCall<Options extends B24Options>(method: string, options: Options, rules: OptionRules<Options>): void {
+  assertMethod(method);
+  checkOptions(`cannot call ${method}`, options, rules);
 }

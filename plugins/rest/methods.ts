@@ -2,7 +2,7 @@
 
 /** @throws {TypeError} if it is not the name of a method: the name becomes part of a URL */
 export function assertMethod(method: string): void {
-  if (/^[a-z]\w*(\.\w+)*$/i.test(method)) return;
+  if (typeof method === "string" && /^[a-z]\w*(\.\w+)*$/i.test(method)) return;
   throw new TypeError(`cannot call ${JSON.stringify(method)}, wanted the name of a method, such as "crm.deal.list"`);
 }
 

@@ -7,16 +7,12 @@ import type { Plugin } from "../plugin/plugin.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
-import { loadPortal } from "../portal/record_store.ts";
 import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
-import type { Storage } from "../storage/storage.ts";
-import type { Upgrade } from "../upgrade/definition.ts";
-import { makePlan, type Plan } from "../upgrade/plan.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
 import { createVerifier, type Verifier } from "../verify/verifier.ts";
-import { parseVersion } from "../version.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
+import { createSettled } from "../worker/settled.ts";
 import { createTicker } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
 import { createAdmin } from "./admin/admin.ts";
@@ -26,6 +22,7 @@ import { createDispatch } from "./dispatch.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { createOpenings } from "./openings.ts";
 import type { AppOptions } from "./options.ts";
+import { plan } from "./plan.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
 
@@ -59,8 +56,8 @@ export function createApp(options: AppOptions): App {
   const closing = new AbortController();
   const runtime = createRuntime(settings, registry, calls, closing.signal);
 
-  const wake = (memberId: string): void => {
-    if (lifecycle.isRunning()) worker.process(memberId);
+  const wake = async (memberId: string): Promise<void> => {
+    if (lifecycle.isRunning()) await worker.wake(memberId);
   };
   const logFullInbox = createFullInboxLog(runtime);
   const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake, logFullInbox });
@@ -75,6 +72,7 @@ export function createApp(options: AppOptions): App {
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     abort: (reason) => closing.abort(reason),
   });
+  const settled = createSettled({ runtime, verifier, checks, worker, ticker, totals, isRunning: lifecycle.isRunning });
   const admin = createAdmin(runtime, registry.upgrades, totals, wake);
   const { open, opening } = createOpenings({
     ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator, appInfo },
@@ -104,6 +102,10 @@ export function createApp(options: AppOptions): App {
     tick: async (options) => {
       await lifecycle.start();
       return await ticker.tick(options);
+    },
+    settled: async (memberId) => {
+      await lifecycle.start();
+      await settled(memberId);
     },
     plan: (query) => plan(storage, registry.upgrades, query),
     check: checks.check,
@@ -137,8 +139,8 @@ interface PartsOptions {
   readonly registry: Registry;
   readonly calls: Calls;
   readonly runtime: AppRuntime;
-  /** Starts the work of a portal in this process, if the app is running. */
-  readonly wake: (memberId: string) => void;
+  /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
+  readonly wake: (memberId: string) => Promise<void>;
   readonly logFullInbox: LogFullInbox;
 }
 
@@ -157,7 +159,7 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
   const verifier = createVerifier({
     ...{ runtime, oauthHosts, turnMs: maxAttemptMs(oauthHosts.length, oauthTimeoutMs) },
     accept: async (incoming, verification) => {
-      const accepted = await acceptVerified(runtime, incoming, verification, { hasRoom: worker.hasRoom });
+      const accepted = await acceptVerified(runtime, incoming, verification, { reserve: worker.reserve });
       const check = checks.afterEvent(incoming.event);
       if (accepted.state !== "accepted") return defined({ end: check });
       const { result, end } = worker.work(accepted.delivery);
@@ -170,12 +172,4 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
   });
   const worker = createWorker({ runtime, upgrades: registry.upgrades, checks, concurrency: settings.concurrency });
   return { checks, verifier, worker };
-}
-
-async function plan(storage: Storage, upgrades: readonly Upgrade[], query: Parameters<App["plan"]>[0]): Promise<Plan> {
-  if ("from" in query) {
-    return makePlan(upgrades, { version: parseVersion(query.from), target: parseVersion(query.to) });
-  }
-  const record = await loadPortal(storage, query.memberId);
-  return makePlan(upgrades, record.status === "installed" ? record : {});
 }

@@ -41,16 +41,28 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     const { event } = incoming;
     const accepted = await acceptEvent(runtime, incoming, {
       verifier,
-      hasRoom: worker.hasRoom,
+      reserve: worker.reserve,
       // It may be authentic, with a token that the app does not know: an update without an access token.
       onRefused: (memberId) => keepAlive(platform, checks.afterRefused(memberId)),
     });
-    if (accepted.state === "unverified") return await awaitVerification(accepted.firstAttempt, platform);
+    if (accepted.state === "unverified") {
+      return await awaitVerification(accepted.firstAttempt, event.auth.memberId, platform);
+    }
     keepAlive(platform, checks.afterEvent(event));
     if (accepted.state === "done") return;
     const { result, end } = worker.work(accepted.delivery);
     keepAlive(platform, end);
-    if (acknowledge === "handled") await settlesWithin(time, result, limits.acknowledgeMs);
+    if (acknowledge === "handled") await waitFor(result, event.auth.memberId);
+  }
+
+  /** Waits until `work` ends, but no longer than a sender may wait for its answer. */
+  async function waitFor(work: Promise<unknown>, memberId: string): Promise<void> {
+    const { acknowledgeMs } = limits;
+    if (await settlesWithin(time, work, acknowledgeMs)) return;
+    const hint = "the work goes on after the answer; in a test, await app.settled(), or raise limits.acknowledgeMs";
+    log.warn("request answered before its work ended: limits.acknowledgeMs is over", {
+      ...{ event: "request.acknowledge_timeout", memberId, acknowledgeMs, hint },
+    });
   }
 
   /**
@@ -59,11 +71,15 @@ export function createDispatch(options: DispatchOptions): Dispatch {
    * @throws {NotAuthenticError} if the event was refused
    * @throws {CannotVerifyError} if it is not verified yet
    */
-  async function awaitVerification(firstAttempt: Promise<FirstAttempt>, platform: readonly unknown[]): Promise<void> {
+  async function awaitVerification(
+    firstAttempt: Promise<FirstAttempt>,
+    memberId: string,
+    platform: readonly unknown[],
+  ): Promise<void> {
     keepAlive(platform, firstAttempt.then((attempt) => attempt.state === "accepted" ? attempt.end : undefined));
     if (acknowledge !== "handled") return;
     const settled: { attempt?: FirstAttempt } = {};
-    await settlesWithin(time, firstAttempt.then((attempt) => settled.attempt = attempt), limits.acknowledgeMs);
+    await waitFor(firstAttempt.then((attempt) => settled.attempt = attempt), memberId);
     const { attempt } = settled;
     if (attempt === undefined || attempt.state === "waiting") {
       const pending = new CannotVerifyError("the event is stored, and is not verified yet");
@@ -74,7 +90,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       reported.add(attempt.error);
       throw attempt.error;
     }
-    if (attempt.result !== undefined) await settlesWithin(time, attempt.result, limits.acknowledgeMs);
+    if (attempt.result !== undefined) await waitFor(attempt.result, memberId);
   }
 
   const report = createRejectionReport(runtime, logFullInbox);

@@ -3,6 +3,7 @@ import { createDeadline } from "../async/deadline.ts";
 import { CLOUD_ORIGINS } from "../bitrix24/hosts.ts";
 import type { ProfileReader } from "../bitrix24/profile.ts";
 import type { OAuthClient } from "../bitrix24/oauth_client.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { CannotVerifyError } from "../errors.ts";
 import { isOutage } from "../intake/http.ts";
@@ -61,6 +62,18 @@ export interface Opening {
 /** The present state of an opened page. */
 export type OpeningState = Pick<Opening, "isAdmin" | "isInstalled" | "language" | "upgrade">;
 
+/** Options of `app.opening`. */
+export interface OpeningOptions {
+  /**
+   * If the portal is parked or blocked and the page belongs to an administrator, retries it as `admin.retry` does.
+   *
+   * @default false
+   */
+  readonly retry?: boolean;
+}
+
+const OPENING_RULES: OptionRules<OpeningOptions> = { retry: option.flag() };
+
 /** The parts of an app that openings use. */
 export interface OpeningsOptions extends Pick<Settings, "limits" | "keys" | "oauthHosts"> {
   readonly runtime: AppRuntime;
@@ -78,7 +91,7 @@ export interface OpeningsOptions extends Pick<Settings, "limits" | "keys" | "oau
 /** `app.open` and `app.opening`. */
 export interface Openings {
   readonly open: (request: Request, ...platform: unknown[]) => Promise<Opening>;
-  readonly opening: (ticket: string, options?: { readonly retry?: boolean }) => Promise<OpeningState | undefined>;
+  readonly opening: (ticket: string, options?: OpeningOptions) => Promise<OpeningState | undefined>;
 }
 
 /** Returns the openings of an app. */
@@ -88,7 +101,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
   const tickets = createTickets(runtime);
   const accept = createOpeningIntake({
     ...{ runtime, limits, bodyDeadline: createDeadline(runtime.time, limits.bodyTimeoutMs) },
-    hasRoom: worker.hasRoom,
+    reserve: worker.reserve,
     schedule: (memberId) => schedulePortal(runtime, memberId, { at: clock() }),
     raiseTarget: (memberId, version) => raiseTarget(runtime, memberId, version),
     verify: createOpeningVerifier({
@@ -137,7 +150,9 @@ export function createOpenings(options: OpeningsOptions): Openings {
         : undefined;
       return { ...describe(found), upgrade, ...defined({ ticket }) };
     },
-    opening: async (ticket, { retry = false } = {}) => {
+    opening: async (ticket, given = {}) => {
+      checkOptions("cannot find an opening", given, OPENING_RULES);
+      const { retry = false } = given;
       await start();
       const found = await tickets.find(ticket);
       if (found === undefined) return undefined;

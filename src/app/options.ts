@@ -121,8 +121,8 @@ export interface AppOptions {
 /** Limits of requests, and of the time that the app waits and keeps data. */
 export interface Limits extends RequestLimits {
   /**
-   * Milliseconds that an answer waits for the handlers with `acknowledge: "handled"`; their work continues after it.
-   * Minimum: 1.
+   * Milliseconds that an answer waits for the handlers with `acknowledge: "handled"`; their work continues after it, and a
+   * warning is logged. Minimum: 1.
    *
    * @default 20000
    */

@@ -2,13 +2,23 @@
  * Every key under which the core stores something. Each key has one owner module, and an entry lives until its owner
  * deletes it or its TTL expires. `docs/architecture.md` has the table.
  */
+import { checkOptions, option } from "../check_options.ts";
 import type { Key } from "../storage/storage.ts";
 
 /** Prefix of all portal records. Owner: `record.ts`. Kept forever; a removed portal is reduced by `purge.ts`. */
 export const PORTALS = ["portal"] as const;
 
-/** Key of a portal's record. */
+const memberIdRule = option.required(
+  option.value("the member_id of a portal", (memberId) => typeof memberId === "string"),
+);
+
+/**
+ * Key of a portal's record.
+ *
+ * @throws {TypeError} if `memberId` is not a string
+ */
 export function portalKey(memberId: string): Key {
+  if (typeof memberId !== "string") checkOptions("cannot find a portal", { memberId }, { memberId: memberIdRule });
   return [...PORTALS, memberId];
 }
 

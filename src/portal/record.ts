@@ -151,9 +151,11 @@ export function blockOf(record: PortalRecord): PortalBlock | undefined {
 /**
  * When each field of a record is dropped. `removal`: when the app is removed. `purge`: when the data of the removed
  * portal is purged. `reinstallation`: when the app is installed again; all the others are dropped then too, but for
- * `never`: needed to recognize late events, and to work on the portal.
+ * `only_purge`, which names what the purge deletes, and `never`: needed to recognize late events, and to work on the portal.
  */
-const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "reinstallation" | "never">> = {
+const DROPPED_AT: Readonly<
+  Record<keyof PortalRecord, "removal" | "purge" | "reinstallation" | "only_purge" | "never">
+> = {
   format: "never",
   memberId: "never",
   domain: "purge",
@@ -191,7 +193,7 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   overflow: "never",
   handled: "never",
   runCount: "never",
-  runs: "never",
+  runs: "only_purge",
   fencingToken: "never",
   lease: "never",
   indexedAs: "never",
@@ -212,7 +214,8 @@ export function withoutPurgedFields(record: PortalRecord): PortalRecord {
 
 /** Returns the fields of a removed portal's record that remain when the app is installed again. */
 export function withoutInstallation(record: PortalRecord): PortalRecord {
-  return { domain: "", applied: [], ...pick(record, (field) => DROPPED_AT[field] === "never") } as PortalRecord;
+  const isKept = (field: keyof PortalRecord): boolean => ["never", "only_purge"].includes(DROPPED_AT[field]);
+  return { domain: "", applied: [], ...pick(record, isKept) } as PortalRecord;
 }
 
 /** The fields that a snapshot shows. */

@@ -3,7 +3,7 @@ import { defined } from "../defined.ts";
 import { isDone } from "../portal/journal.ts";
 import type { FailedStep, StepEngine } from "./step_engine.ts";
 import { encodeStored } from "./step_results.ts";
-import type { PageResult, StepOptions, StepScope } from "./steps.ts";
+import { type PageResult, PAGES_RULES, type StepOptions, type StepScope } from "./steps.ts";
 
 /** A cursor as an attempt after an interruption receives it. */
 interface Cursor<C> {
@@ -24,7 +24,7 @@ export function runPages<C>(
 ): Promise<number> {
   const { runtime: { clock } } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
-    engine.assertOptions(name, options);
+    engine.assertOptions(name, options, PAGES_RULES);
     let [number, done] = recorded?.[2] === "page" || recorded?.[2] === "pages" ? [recorded[3], recorded[4]] : [0, 0];
     const first: unknown = recorded?.[2] === "page" ? recorded[5] : start;
     const isFinished = recorded !== undefined && isDone(recorded, clock());

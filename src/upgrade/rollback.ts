@@ -19,7 +19,10 @@ import { stepScope } from "./step_scope.ts";
 export interface RollbackReport {
   /** Steps whose `undo` ran, in this order. */
   readonly undone: readonly RolledBackStep[];
-  /** Finished steps that have no `undo`, and all finished steps of upgrades that the code no longer has. */
+  /**
+   * Finished steps that have no `undo`, and all finished steps of upgrades that the code no longer has. Without `sleep`s, which
+   * have nothing to undo.
+   */
   readonly without: readonly RolledBackStep[];
 }
 
@@ -79,9 +82,9 @@ export async function rollBack(
   return report;
 }
 
-/** Returns the names of the finished steps in a journal, in the order in which they finished. */
+/** Returns the names of the finished steps in a journal, without sleeps, in the order in which they finished. */
 function finishedNames(journal: Journal, now: number): readonly string[] {
-  return journal.entries().filter((entry) => isDone(entry, now)).map(([name]) => name);
+  return journal.entries().filter((entry) => entry[2] !== "sleep" && isDone(entry, now)).map(([name]) => name);
 }
 
 /** The failure that parks a portal from the beginning of its rollback on. */
@@ -141,6 +144,7 @@ async function undoUpgrade(
     }
     const { signal, run } = createHandlerRun(runtime, { memberId, upgradeId }, outer, upgrade.timeoutMs);
     const scope = await stepScope(runtime, installation, upgradeId, name, { attempt: 1, signal, part: "undo" });
+    await installation.ensureHeld();
     await run(() => undo(scope));
     await journal.append([name, runtime.clock(), "undone"]);
     report.undone.push({ upgradeId, step: name });

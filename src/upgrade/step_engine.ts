@@ -1,13 +1,13 @@
 /** Runs the steps of one attempt at an upgrade, one at a time, and records them. `step_kinds.ts` has the kinds of steps. */
 import { withTimeout } from "../async/with_timeout.ts";
-import { checkOptions, option, type OptionRules } from "../check_options.ts";
+import { checkOptions, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";
 import { GRACE_MS } from "../plugin/handler_run.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { isDone, type Journal, type JournalEntry } from "../portal/journal.ts";
 import type { PortalFailure, RunProgress } from "../portal/portal.ts";
-import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
+import type { RetryPolicy } from "../retry.ts";
 import type { WriteOperation } from "../storage/storage.ts";
 import type { Installation } from "./installation.ts";
 import { ReplayEnded, Suspended } from "./interruptions.ts";
@@ -56,8 +56,6 @@ export interface StepEngineOptions {
   readonly onStepFinished?: (step: string, attempt: number) => void;
 }
 
-const WORK_RULES: OptionRules<WorkOptions> = { retry: option.object(RETRY_RULES), timeoutMs: option.duration() };
-
 /** Maximum length of the name of a step, which is in its entry of the journal and in failures. */
 const MAX_NAME_LENGTH = 500;
 
@@ -69,7 +67,7 @@ const PROGRESS_INTERVAL_MS = 1000;
 
 export class StepEngine {
   readonly options: StepEngineOptions;
-  /** Finished steps that the handler has reached, in this order. */
+  /** Finished steps that the handler has reached, without sleeps, in this order. */
   readonly finished: FinishedStep[] = [];
   readonly #names = new Set<string>();
   readonly #failures = new Map<unknown, FailedStep>();
@@ -182,10 +180,10 @@ export class StepEngine {
     return charged;
   }
 
-  /** Throws if the options of a step are invalid. */
-  assertOptions(name: string, { retry, timeoutMs }: WorkOptions): void {
+  /** Throws if the options of a step are unknown or invalid. */
+  assertOptions<Options extends object>(name: string, options: Options, rules: OptionRules<Options>): void {
     try {
-      checkOptions(`cannot run step ${JSON.stringify(name)}`, defined({ retry, timeoutMs }), WORK_RULES);
+      checkOptions(`cannot run step ${JSON.stringify(name)}`, options, rules);
     } catch (error) {
       throw this.refuse({ name, attempt: 1 }, (error as TypeError).message);
     }
@@ -208,17 +206,17 @@ export class StepEngine {
     part?: string,
   ): Promise<T> {
     const { runtime, installation, journal, signal, cutOff, onStepStarted } = this.options;
-    this.assertActive(name);
+    // Made before the timeout starts.
+    const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
+    this.#hasRun = true;
+    const scope = await stepScope(runtime, installation, journal.id.upgradeId, name, {
+      ...{ attempt: attempt + repeats, signal, part },
+    });
     // A step starts without a write: after a pause of this process, another one may have taken over.
-    installation.assertHeld();
+    await installation.ensureHeld();
+    this.assertActive(name);
     onStepStarted?.(name, attempt);
     try {
-      // Made before the timeout starts.
-      const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
-      this.#hasRun = true;
-      const scope = await stepScope(runtime, installation, journal.id.upgradeId, name, {
-        ...{ attempt: attempt + repeats, signal, part },
-      });
       const limits = { timeoutMs, graceMs: GRACE_MS, cutOff };
       return await withTimeout(runtime.time, signal, limits, async (signal) => await work({ ...scope, signal }));
     } catch (error) {

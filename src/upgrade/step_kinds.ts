@@ -6,7 +6,7 @@ import { storedText } from "../portal/stored_text.ts";
 import { runPages } from "./pages.ts";
 import type { StepEngine } from "./step_engine.ts";
 import { encodeStep, loadResult } from "./step_results.ts";
-import type { StepOptions, Steps, StepScope } from "./steps.ts";
+import { STEP_RULES, type StepOptions, type Steps, type StepScope } from "./steps.ts";
 
 /** Returns the functions over an engine. */
 export function createSteps(engine: StepEngine): Steps {
@@ -29,11 +29,12 @@ function runStep<T>(
   engine: StepEngine,
   name: string,
   run: (scope: StepScope) => T | Promise<T>,
-  { undo, ...options }: StepOptions<T>,
+  options: StepOptions<T>,
 ): Promise<T> {
   const { runtime: { storage, clock, random }, journal } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
-    engine.assertOptions(name, options);
+    engine.assertOptions(name, options, STEP_RULES);
+    const { undo } = options;
     const finish = (value: T): T => {
       engine.finished.push({ name, ...(undo === undefined ? {} : { undo: (scope) => undo(value, scope) }) });
       return value;
@@ -71,6 +72,5 @@ function sleep(engine: StepEngine, name: string, ms: number): Promise<void> {
     }
     if (recorded?.[2] !== "sleep" && !isOver) await engine.record([name, now, "sleep", wakeAt]);
     if (!isOver && wakeAt > now) engine.suspend(wakeAt);
-    engine.finished.push({ name });
   });
 }

@@ -1,5 +1,6 @@
 /** The recorded functions of upgrade handlers, as handlers see them. */
-import type { RetryPolicy } from "../retry.ts";
+import { option, type OptionRules } from "../check_options.ts";
+import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
 
 /** The argument of a step's work. */
 export interface StepScope {
@@ -38,6 +39,15 @@ export interface StepOptions<T> {
   readonly undo?: (result: T, scope: StepScope) => void | Promise<void>;
 }
 
+/** The rules of the options of `pages`. */
+export const PAGES_RULES: OptionRules<Omit<StepOptions<unknown>, "undo">> = {
+  retry: option.object(RETRY_RULES),
+  timeoutMs: option.duration(),
+};
+
+/** The rules of {@linkcode StepOptions}. */
+export const STEP_RULES: OptionRules<StepOptions<unknown>> = { ...PAGES_RULES, undo: option.function() };
+
 /** The result of one page of `pages`. */
 export interface PageResult<C> {
   /** Cursor of the next page, a JSON value that no page has had before; `null` or `undefined` after the last page. */
@@ -66,8 +76,8 @@ export interface Steps {
    * `run` runs at least once: a crash between its end and the record repeats it. The result must be a JSON value or
    * `undefined`, and is returned as JSON restores it: a `Date` becomes a string.
    *
-   * @throws {NonRetriableError} if the name is used twice, another step is running, an option is invalid, or the result
-   * cannot be stored
+   * @throws {NonRetriableError} if the name is used twice, another step is running, an option is unknown or invalid, or the
+   * result cannot be stored
    * @throws the error of `run`
    */
   readonly step: <T>(
@@ -83,8 +93,8 @@ export interface Steps {
    * each has its own attempts and idempotency key. Like the result of a step, a cursor must be a JSON value, and is passed
    * as JSON restores it.
    *
-   * @throws {NonRetriableError} if the name is used twice, another step is running, an option is invalid, a cursor is one
-   * of an earlier page or cannot be stored, or `done` is not a number
+   * @throws {NonRetriableError} if the name is used twice, another step is running, an option is unknown or invalid, a cursor
+   * is one of an earlier page or cannot be stored, or `done` is not a number
    * @throws the error of `page`
    */
   readonly pages: <C>(

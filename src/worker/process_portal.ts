@@ -6,7 +6,7 @@ import type { AppRuntime } from "../plugin/runtime.ts";
 import { storeEvent } from "../portal/apply_event.ts";
 import { nextAskAt } from "../portal/claims.ts";
 import { factsOf } from "../portal/event_facts.ts";
-import { whenReleased } from "../portal/exclusive.ts";
+import { isLeasedHere, whenReleased } from "../portal/exclusive.ts";
 import { assertReadable, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
 import { type AcceptedDelivery, isHandled } from "../portal/inbox.ts";
 import { isInstaller, waitingInstaller, withInstallerDone } from "../portal/installer.ts";
@@ -51,13 +51,15 @@ export interface Cause {
   readonly accepted?: AcceptedDelivery;
   /** Schedule entry that was found. If the record does not name it, a crash may have left deliveries that it does not count. */
   readonly due?: string;
+  /** Called once the lease of the portal is held, here or by another process, or there is nothing to hold. */
+  readonly onTaken?: () => void;
 }
 
 /** Processes a portal, unless another process holds its lease. Never rejects. */
 export async function processPortal(
   options: WorkerOptions,
   memberId: string,
-  { accepted, due: foundDue }: Cause,
+  { accepted, due: foundDue, onTaken = () => {} }: Cause,
   settle: Settle,
 ): Promise<ProcessedPortal> {
   const { runtime, checks } = options;
@@ -68,10 +70,14 @@ export async function processPortal(
   let lease = accepted?.lease;
   try {
     runtime.signal.throwIfAborted();
+    // Whoever waits for it may be what runs under the lease here.
+    if (isLeasedHere(runtime.storage, memberId)) onTaken();
     lease ??= await acquirePortal(runtime, memberId);
+    onTaken();
     if (lease === undefined) return { handled: 0, failed: 0 };
     const isWhole = foundDue !== undefined && foundDue !== lease.record().due ? true : undefined;
     if (needsCheck(options, lease.record())) {
+      await lease.ensureHeld();
       await checks.underLease(memberId);
       // Reads what the check has written.
       await lease.update((record) => record);
@@ -162,24 +168,36 @@ async function processUntilIdle(
   }
 }
 
-/** Delay (ms) before claims are asked about if no question is free. They are asked about as soon as one is. */
+/** Maximum delay (ms) before claims are asked about if no question is free, or asking has failed. */
 const QUESTION_RETRY_MS = 5 * 60 * 1000;
+
+/** Time (ms) that each portal that waits for a question adds to that delay. */
+const WAITING_QUESTION_MS = 100;
+
+/**
+ * Returns the delay (ms) before claims are asked about if no question is free. This process asks as soon as one is, so that is
+ * for others, should it crash. The more portals wait, the later: each would be processed in vain again and again.
+ */
+function questionDelay({ runtime: { leaseMs }, checks }: WorkerOptions): number {
+  return Math.min(QUESTION_RETRY_MS, leaseMs + WAITING_QUESTION_MS * checks.waitingQuestions());
+}
 
 /**
  * Asks Bitrix24 about the portal's claims if that is due. `nextAt`: when it is due next, in milliseconds since 1970.
  * `hasWork`: the answer has caused work.
  */
 async function askAboutClaims(
-  { runtime, checks }: WorkerOptions,
+  options: WorkerOptions,
   lease: PortalLease,
 ): Promise<{ readonly nextAt: number | undefined; readonly hasWork: boolean }> {
+  const { runtime, checks } = options;
   const { claims } = lease.record();
   const now = runtime.clock();
   if ((nextAskAt(claims) ?? Infinity) > now) return { nextAt: nextAskAt(claims), hasWork: false };
   const question = checks.confirm(lease);
-  if (question === undefined) return { nextAt: now + QUESTION_RETRY_MS, hasWork: false };
+  if (question === undefined) return { nextAt: now + questionDelay(options), hasWork: false };
   const hasWork = await question;
-  lease.assertHeld();
+  await lease.ensureHeld();
   const { claims: settled } = lease.record();
   // After a failure, such as one of the storage.
   return { nextAt: settled === claims ? now + QUESTION_RETRY_MS : nextAskAt(settled), hasWork };

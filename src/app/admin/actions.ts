@@ -24,8 +24,8 @@ import { syntheticUpdateEvent } from "../../worker/missed_updates.ts";
 export interface ActionParts {
   readonly runtime: AppRuntime;
   readonly upgrades: readonly Upgrade[];
-  /** Starts the work of a portal in this process. */
-  readonly wake: (memberId: string) => void;
+  /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
+  readonly wake: (memberId: string) => Promise<void>;
 }
 
 /** Retries a portal and its events now; see `Admin.retry`. */
@@ -143,7 +143,7 @@ export async function rollback(parts: ActionParts, memberId: string): Promise<Ro
   return finished.result;
 }
 
-/** Changes a record, schedules its portal for now, and wakes the worker. */
+/** Changes a record, schedules its portal for now, and waits until the worker has taken it up. */
 async function changeAndWake(
   { runtime, wake }: ActionParts,
   memberId: string,
@@ -152,7 +152,7 @@ async function changeAndWake(
   const entry = await runtime.storage.get<PortalRecord>(portalKey(memberId));
   if (entry === null) throw new UnknownPortalError(memberId);
   await schedulePortal(runtime, memberId, { at: runtime.clock(), change, entry });
-  wake(memberId);
+  await wake(memberId);
 }
 
 /** Returns the record with its open claims asked about now, if there is a token to ask with. */

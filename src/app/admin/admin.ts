@@ -16,7 +16,9 @@ export interface Admin {
    * is blocked on `installation` stays so until Bitrix24 answers that the app is installed, or the handlers of its
    * ONAPPINSTALL succeed.
    *
-   * Resolves once this is stored; the work follows in this process if the app is started, else with the next tick.
+   * Resolves once this process has taken the portal up, or another one has; if as many portals as `concurrency` allows are
+   * at work, once it is in line. `app.settled(memberId)` waits for the work. On an app that is not started, resolves once the
+   * change is stored; the work follows with the next tick.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {StorageError} if the storage fails
@@ -26,7 +28,7 @@ export interface Admin {
    * Marks a due upgrade as done without running it, and continues with the next one. `"ONAPPINSTALL"`: marks the handlers of
    * the portal's first ONAPPINSTALL as done, for which its upgrades wait.
    *
-   * Resolves once this is stored; the work follows as after `retry`.
+   * Resolves as `retry` does.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {OnAppUpdateError} with code `not_due`, if the portal does not need this upgrade
@@ -51,7 +53,7 @@ export interface Admin {
    *
    * The target is not fixed: a later event or check that confirms a higher version raises it. A failure on the way to
    * another target no longer counts. `version` is read as `coerced()` reads versions. The change is logged with `by` and
-   * `reason`. Resolves once it is stored; the work follows as after `retry`.
+   * `reason`. Resolves as `retry` does.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {VersionError} if `version` is not a version
@@ -79,6 +81,7 @@ export interface Admin {
    * The cost of a page depends on its length and on the portals that match the most selective member, not on the number of
    * portals.
    *
+   * @throws {TypeError} if a member of the filter is unknown or invalid
    * @throws {StorageError} if the storage fails
    *
    * @example
@@ -115,6 +118,7 @@ export interface Admin {
    * Lists the events that wait for their verification, by `member_id` in its order, also those of unknown portals. Returns
    * neither their bodies nor tokens.
    *
+   * @throws {TypeError} if a member of the filter is unknown or invalid
    * @throws {StorageError} if the storage fails
    */
   readonly unverified: (filter?: UnverifiedFilter) => Promise<readonly UnverifiedEvents[]>;
@@ -125,7 +129,7 @@ export function createAdmin(
   runtime: AppRuntime,
   upgrades: readonly Upgrade[],
   totals: Pick<Totals, "counts">,
-  wake: (memberId: string) => void,
+  wake: (memberId: string) => Promise<void>,
 ): Admin {
   const parts = { runtime, upgrades, wake };
   return {

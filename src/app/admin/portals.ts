@@ -1,4 +1,5 @@
 /** Lists of portals. */
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import type { BlockedReason } from "../../errors.ts";
 import { type IndexKind, portalKey, PORTALS } from "../../portal/keys.ts";
@@ -23,12 +24,46 @@ export interface PortalFilter {
   /** Only portals after this `member_id`; pass the last one of a page to get the next page. */
   readonly after?: string;
   /**
-   * Maximum number of portals.
+   * Maximum number of portals. A whole number or `Infinity`. Minimum: 0.
    *
    * @default 100
    */
   readonly limit?: number;
 }
+
+const STATES: Readonly<Record<PortalState, true>> = {
+  current: true,
+  upgrading: true,
+  blocked: true,
+  parked: true,
+  uninstalled: true,
+};
+
+const REASONS: Readonly<Record<BlockedReason, true>> = {
+  scope: true,
+  payment: true,
+  confirmation: true,
+  administrator: true,
+  authorization: true,
+  installation: true,
+  configuration: true,
+};
+
+/** The rules of a page of portals. */
+export const PAGE_RULES: OptionRules<Pick<PortalFilter, "after" | "limit">> = {
+  // Empty before the first page.
+  after: option.value("the last member_id of a page", (memberId) => typeof memberId === "string"),
+  limit: option.number({ min: 0, max: Infinity, isWhole: true }),
+};
+
+const FILTER_RULES: OptionRules<PortalFilter> = {
+  version: option.text("a version as in portal.version"),
+  status: option.oneOf(...Object.keys(STATES)),
+  domain: option.text("a domain as in portal.domain"),
+  blockedOn: option.oneOf(...Object.keys(REASONS)),
+  failedAt: option.text("the id of an upgrade"),
+  ...PAGE_RULES,
+};
 
 /** Maximum number of portals that are read at a time. */
 const READ_TOGETHER = 100;
@@ -38,6 +73,7 @@ type Wanted = { readonly [Kind in IndexKind]?: string };
 
 /** Returns the portals that match, in the order of their `member_id`. */
 export async function listPortals(storage: Storage, filter: PortalFilter = {}): Promise<Portal[]> {
+  checkOptions("cannot list portals", filter, FILTER_RULES);
   const { version, status, domain, blockedOn, failedAt, limit = 100 } = filter;
   const wanted: Wanted = defined({
     ...{ version, state: status, blocked: blockedOn, failure: failedAt },

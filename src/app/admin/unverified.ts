@@ -1,19 +1,23 @@
 /** Lists of events that wait for their verification. */
+import { checkOptions, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { listUnverified } from "../../portal/unverified.ts";
 import type { Storage } from "../../storage/storage.ts";
+import { PAGE_RULES } from "./portals.ts";
 
 /** A page of {@linkcode Admin.unverified}. */
 export interface UnverifiedFilter {
   /** Only portals after this `member_id`; pass the last one of a page to get the next page. */
   readonly after?: string;
   /**
-   * Maximum number of portals.
+   * Maximum number of portals. A whole number or `Infinity`. Minimum: 0.
    *
    * @default 100
    */
   readonly limit?: number;
 }
+
+const FILTER_RULES: OptionRules<UnverifiedFilter> = PAGE_RULES;
 
 /** The events that wait for verification with one `member_id`. */
 export interface UnverifiedEvents {
@@ -46,8 +50,10 @@ export interface UnverifiedEvent {
 /** Returns the portals whose events wait, in the order of their `member_id`. */
 export async function listUnverifiedEvents(
   storage: Storage,
-  { after, limit = 100 }: UnverifiedFilter = {},
+  filter: UnverifiedFilter = {},
 ): Promise<UnverifiedEvents[]> {
+  checkOptions("cannot list unverified events", filter, FILTER_RULES);
+  const { after, limit = 100 } = filter;
   const portals: UnverifiedEvents[] = [];
   for await (const { memberId, isKnown, events } of listUnverified({ storage }, after)) {
     if (portals.length >= limit) break;

@@ -1,13 +1,20 @@
 /** The state of a fake Bitrix24: portals, users, tokens, and the calls so far. */
+import { option, type OptionRule, type OptionRules } from "../../check_options.ts";
 import type { FakeParams } from "./request.ts";
 
 /** The request limit of a portal: a leaky bucket. */
 export interface FakeRateLimit {
-  /** Requests per second that leave the bucket. Bitrix24 has 2, or 5 for Enterprise. */
+  /** Requests per second that leave the bucket. Minimum: 0. Bitrix24 has 2, or 5 for Enterprise. */
   readonly perSecond: number;
-  /** Size of the bucket in requests. Bitrix24 has 50, or 250 for Enterprise. */
+  /** Size of the bucket in requests. Minimum: 1. Bitrix24 has 50, or 250 for Enterprise. */
   readonly bucket: number;
 }
+
+/** The rule of a {@linkcode FakeRateLimit}. */
+export const RATE_LIMIT_RULE: OptionRule = option.object<FakeRateLimit>({
+  perSecond: option.required(option.number({ min: 0 })),
+  bucket: option.required(option.number({ min: 1 })),
+});
 
 /** A call of a REST method or of the OAuth host, without its token. */
 export interface FakeCall {
@@ -285,3 +292,10 @@ export interface FakeUserOptions {
   /** False: the user has no access to the app, so calls with their tokens fail with `user_access_error`. */
   readonly active?: boolean;
 }
+
+/** The rules of {@linkcode FakeUserOptions}. */
+export const USER_RULES: OptionRules<FakeUserOptions> = {
+  admin: option.flag(),
+  name: option.text("a name"),
+  active: option.flag(),
+};

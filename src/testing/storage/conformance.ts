@@ -1,5 +1,6 @@
 /** The conformance suite for storages: a test for each requirement of the storage contract. */
 import { delay, systemTime } from "../../async/time.ts";
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { expiryRequirements } from "./expiry_requirements.ts";
@@ -8,7 +9,7 @@ import { listRequirements } from "./list_requirements.ts";
 import { lostReplyRequirements } from "./lost_reply_requirements.ts";
 import { orderedWriteRequirements } from "./ordered_write_requirements.ts";
 import { processRequirements } from "./process_requirements.ts";
-import type { Requirement, StorageBackend, TestContext } from "./requirement.ts";
+import { BACKEND_RULES, type Requirement, type StorageBackend, type TestContext } from "./requirement.ts";
 import { signalRequirements } from "./signal_requirements.ts";
 import { valueRequirements } from "./value_requirements.ts";
 import { startWorker, type StorageWorkerCommand, type WorkerProcess } from "./worker.ts";
@@ -57,6 +58,20 @@ export interface StorageConformanceOptions {
   readonly faultTimeoutMs?: number;
 }
 
+const OPTION_RULES: OptionRules<StorageConformanceOptions> = {
+  name: option.required(option.text("the name of the storage")),
+  test: option.required(option.function("the test function of the runner")),
+  create: option.required(option.function("a function that creates a storage")),
+  clock: option.required(option.oneOf("injected", "real")),
+  dispose: option.function(),
+  worker: option.function(),
+  backend: option.object<NonNullable<StorageConformanceOptions["backend"]>>({
+    of: option.required(option.function("a function that returns the backend of a storage")),
+    can: option.required(option.list("the members of the backend", option.oneOf(...Object.keys(BACKEND_RULES)))),
+  }),
+  faultTimeoutMs: option.duration(),
+};
+
 const requirements: readonly Requirement[] = [
   ...valueRequirements,
   ...writeRequirements,
@@ -82,6 +97,8 @@ export const STORAGE_REQUIREMENTS: Readonly<Record<string, string>> = Object.fre
  * The requirements of sections 8 to 10 are only tested if you pass the `worker`, or the member of `backend`, that they
  * need. Those on `write` are tested with the storage's own, if it has one, and with `writeInOrder` on `put` and `delete`.
  *
+ * @throws {TypeError} if an option is unknown or invalid
+ *
  * @example
  * ```ts
  * import { memoryStorage } from "@b24/onappupdate";
@@ -97,6 +114,7 @@ export const STORAGE_REQUIREMENTS: Readonly<Record<string, string>> = Object.fre
  * ```
  */
 export function storageConformance(options: StorageConformanceOptions): void {
+  checkOptions("cannot test a storage", options, OPTION_RULES);
   const { name, test, worker, backend } = options;
   for (const requirement of requirements) {
     const { number, text, needs } = requirement;

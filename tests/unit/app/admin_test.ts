@@ -134,6 +134,40 @@ describe("admin.rollback()", () => {
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
+  it("calls no undo once another process has taken the lease while this one was paused", async () => {
+    const storage = memoryStorage();
+    let ahead = 0;
+    const made = rig({ storage, clock: () => Date.now() + ahead });
+    const undone: string[] = [];
+    made.app.upgrade("3", async ({ step, mode }) => {
+      await step("a", () => {}, { undo: () => void undone.push("a") });
+      if (mode === "run") throw new NonRetriableError("no");
+      ahead += 60 * 60 * 1000;
+      const { value } = (await storage.get<{ lease: object }>(["portal", MEMBER_ID]))!;
+      await storage.put(["portal", MEMBER_ID], { ...value, lease: { ...value.lease, owner: "other" } });
+    });
+    await updated(made);
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /lost the lease/);
+    assert.deepEqual(undone, []);
+  });
+
+  for (const isReached of [true, false]) {
+    it(`does not report sleeps, which have nothing to undo, ${isReached ? "reached" : "not reached"} by the replay`, async () => {
+      const made = rig();
+      made.app.upgrade("3", async ({ step, sleep, mode }) => {
+        if (mode === "rollback" && !isReached) throw new Error("another way");
+        await step("a", () => {});
+        await sleep("nap", 0);
+        throw new NonRetriableError("no");
+      });
+      await updated(made);
+      assert.deepEqual(await made.app.admin.rollback(MEMBER_ID), {
+        undone: [],
+        without: [{ upgradeId: "3", step: "a" }],
+      });
+    });
+  }
+
   it("undoes the last finished run, and continues where an undo failed", async () => {
     const made = rig();
     const done: string[] = [];
@@ -387,6 +421,8 @@ describe("data of a removed portal", () => {
     const { status, generation, applied, applicationToken } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([status, generation, applied], ["uninstalled", 1, []]);
     assert(applicationToken?.current);
+    const { value } = (await storage.get<{ runs?: unknown }>(["portal", MEMBER_ID]))!;
+    assert(!("runs" in value));
     await made.send(made.portal.install(3));
     assert.equal((await made.app.portal(MEMBER_ID))?.generation, 2);
   });
@@ -430,6 +466,58 @@ describe("data of a removed portal", () => {
     assert.deepEqual([status, generation, version, domain], ["installed", 2, "3.0.0", "example.bitrix24.de"]);
     assert.deepEqual(stripped, []);
     assert.equal((await storage.get<{ tokens: unknown[] }>(["portal", MEMBER_ID]))?.value.tokens.length, 1);
+  });
+});
+
+describe("lists of admin refuse", () => {
+  const page: readonly (readonly [filter: unknown, message: string])[] = [
+    [{ after: 5 }, "after 5, wanted the last member_id of a page"],
+    [{ limit: "10" }, 'limit "10", wanted a whole number from 0'],
+    [{ limit: -1 }, "limit -1, wanted a whole number from 0"],
+    [{ limit: 1.5 }, "limit 1.5, wanted a whole number from 0"],
+    [{ limit: NaN }, "limit NaN, wanted a whole number from 0"],
+    [null, "options null, wanted an object with"],
+  ];
+  const states = '"current" or "upgrading" or "blocked" or "parked" or "uninstalled"';
+  const filters: readonly (readonly [filter: unknown, message: string])[] = [
+    ...page,
+    [{ verison: "2.0.0" }, "the option verison that does not exist, wanted version"],
+    [{ state: "parked" }, "the option state that does not exist, wanted status"],
+    [{ version: 2 }, "version 2, wanted a version as in portal.version"],
+    [{ status: "failed" }, `status "failed", wanted ${states}`],
+    [{ domain: "" }, 'domain "", wanted a domain as in portal.domain'],
+    [{ blockedOn: "scopes" }, 'blockedOn "scopes", wanted "scope" or "payment" or'],
+    [{ failedAt: 3 }, "failedAt 3, wanted the id of an upgrade"],
+  ];
+  for (const [filter, message] of filters) {
+    it(`portals(): ${message}`, async () => {
+      const { app } = rig();
+      await assert.rejects(app.admin.portals(filter as never), (error: Error) => {
+        assert(error instanceof TypeError);
+        assert(error.message.startsWith(`cannot list portals with ${message}`), error.message);
+        return true;
+      });
+      await app.close();
+    });
+  }
+  for (const [filter, message] of page) {
+    it(`unverified(): ${message}`, async () => {
+      const { app } = rig();
+      await assert.rejects(app.admin.unverified(filter as never), (error: Error) => {
+        assert(error instanceof TypeError);
+        assert(error.message.startsWith(`cannot list unverified events with ${message}`), error.message);
+        return true;
+      });
+      await app.close();
+    });
+  }
+
+  it("portals() accepts every state and every block", async () => {
+    const { app } = rig();
+    for (const status of ["current", "upgrading", "blocked", "parked", "uninstalled"] as const) {
+      assert.deepEqual(await app.admin.portals({ status }), []);
+    }
+    await app.close();
   });
 });
 

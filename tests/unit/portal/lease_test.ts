@@ -127,6 +127,39 @@ describe("acquireLease()", () => {
     });
   }
 
+  for (const clock of ["monotonic clock", "clock"] as const) {
+    it(`renews a lease before work that begins when it is nearly over by the ${clock}, and not before`, async () => {
+      const storage = await stored();
+      let passed = 0;
+      const virtual = virtualTime();
+      const options = {
+        ...processOn(storage, { now: 0 }),
+        clock: () => 1_000_000 + (clock === "clock" ? passed : 0),
+        time: { ...virtual, monotonic: () => clock === "clock" ? 0 : passed },
+      };
+      const lease = (await acquireLease(options, MEMBER_ID))!;
+      const version = async (): Promise<string> => (await storage.get(KEY))!.version;
+      const first = await version();
+      passed = 20_000;
+      await lease.ensureHeld();
+      assert.equal(await version(), first);
+      passed = 20_001;
+      await lease.ensureHeld();
+      const second = await version();
+      assert.notEqual(second, first);
+      assert.equal((await recordOf(storage)).lease?.until, options.clock() + 30_000);
+      passed = 40_001;
+      await lease.ensureHeld();
+      assert.equal(await version(), second);
+      passed = 80_000;
+      const { lease: held, ...rest } = await recordOf(storage);
+      await storage.put(KEY, { ...rest, lease: { ...held, owner: "other" } });
+      await assert.rejects(lease.ensureHeld(), LeaseLostError);
+      assert(lease.signal.aborted);
+      lease.stop();
+    });
+  }
+
   it("keeps changes that other writers make to the record meanwhile", async () => {
     const storage = await stored();
     const lease = (await acquireLease(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;

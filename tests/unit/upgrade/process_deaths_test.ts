@@ -126,8 +126,9 @@ describe("portals whose process has ended", () => {
     // An operator's retry is a new try.
     life.app.upgrade("3", () => {});
     await life.app.start();
-    await life.app.admin.retry(memberIdOf(deadly));
+    const retried = life.app.admin.retry(memberIdOf(deadly));
     await life.time.elapse(MINUTE);
+    await retried;
     assert.deepEqual(await states(life, 4), Array(4).fill("3.0.0"));
     await life.close();
   });

@@ -90,11 +90,13 @@ describe("a step that the handler does not await", () => {
   it("is over before another attempt if the handler fails", async () => {
     const log: string[] = [];
     const { update } = await portalOn2(async ({ step }) => {
+      const { promise: started, resolve: start } = Promise.withResolvers<void>();
       void step("one", async () => {
+        start();
         await turns();
         log.push("step ended");
       });
-      await Promise.resolve();
+      await started;
       throw new Error("not yet");
     });
     await update();

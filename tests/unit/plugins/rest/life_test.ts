@@ -271,4 +271,26 @@ describe("an upgrade that calls its portal", () => {
     for (const line of lines) assert(!line.includes(tokens[0]!), line);
     await app.close();
   });
+
+  describe("calls the portals of a fake Bitrix24", () => {
+    const waitedMs = async (options: RestOptions, portalOptions: Partial<FakePortalOptions> = {}): Promise<number> => {
+      const made = await life(undefined, options, portalOptions);
+      const before = made.now;
+      for (let i = 0; i < 120; i++) await made.b24.call("profile");
+      await made.app.close();
+      return made.now - before;
+    };
+
+    it("without pauses", async () => assert.equal(await waitedMs({}), 0));
+
+    it("at the rate of real ones if they have a limit", async () => {
+      const waited = await waitedMs({}, { rateLimit: { bucket: 50, perSecond: 2 } });
+      assert(waited > 30_000, `${waited}`);
+    });
+
+    it("at the rate that is set", async () => {
+      const waited = await waitedMs({ rate: { burst: 20, perSecond: 10 } });
+      assert(waited > 9_000 && waited < 11_000, `${waited}`);
+    });
+  });
 });
