@@ -45,6 +45,7 @@ export interface App<Ctx extends object = object> {
   ) => App<Ctx & Adds>;
   /**
    * Registers a handler for events by name, such as `"ONAPPINSTALL"`. It runs after the upgrades that the event causes.
+   * Upgrades wait until the handlers of the first ONAPPINSTALL of an installation have succeeded.
    *
    * Handlers run at least once per event: after a crash, or a failure of any handler of the event, all of them run
    * again. Handlers of ONAPPUNINSTALL do not run for the late removal of an earlier installation.

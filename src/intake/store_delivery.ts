@@ -16,6 +16,7 @@ import {
   withHandled,
   withoutItem,
 } from "../portal/inbox.ts";
+import { withInstaller } from "../portal/installer.ts";
 import { holdLease, isLeased, takeLease, type Taking } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
@@ -136,6 +137,7 @@ function createArrival(
       (known.claims === current.claims || (current.inbox === undefined && current.overflow === undefined));
     if (isIdle) return { record: withHandled(applied, id) };
     // The work of an equal event may have begun: this one is not a copy of it.
+    const installing = withInstaller(current, applied, event, id, facts);
     stored = isBusy && !isLifeCycle(id) ? `${id}~${unique}` : id;
     const name = stored;
     const { status, generation } = applied;
@@ -146,7 +148,7 @@ function createArrival(
     assertRoom(applied, name, delivery);
     const oldest = surplusInRecord(applied, name);
     dropped = oldest === undefined ? surplus.dropped : [...surplus.dropped, oldest];
-    const roomy = surplus.apply(oldest === undefined ? applied : withoutItem(applied, oldest));
+    const roomy = surplus.apply(oldest === undefined ? installing : withoutItem(installing, oldest));
     const taken = slot?.isHeld() ? takeLease(runtime, roomy, owner) : undefined;
     // If this process crashes before the work is done, another one resumes it when a lease would have expired.
     const at = now + leaseMs;

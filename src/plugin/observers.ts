@@ -111,14 +111,14 @@ export interface Observers {
   readonly portalParked: (report: UpgradeFailure) => void | Promise<void>;
   /**
    * A portal waits for something that the customer or the vendor must do. It is tried again at `nextTryAt`, in
-   * milliseconds since 1970.
+   * milliseconds since 1970; absent if it waits for `app.admin.retry` or `skip`.
    */
   readonly portalBlocked: (
     report: {
       readonly memberId: string;
       readonly on: BlockedReason;
       readonly message: string;
-      readonly nextTryAt: number;
+      readonly nextTryAt?: number;
     },
   ) => void | Promise<void>;
   /** The app has asked Bitrix24 for the version of a portal. `isRaised`: this has raised the portal's target. */

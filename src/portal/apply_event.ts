@@ -5,11 +5,12 @@
 import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { InputError } from "../errors.ts";
-import type { Entry, Storage } from "../storage/storage.ts";
+import type { Storage } from "../storage/storage.ts";
 import { compareVersions, refines } from "../version.ts";
 import { isBeforeTargetWasSet, withClaim, withConfirmedTarget } from "./event_claims.ts";
 import { type EventFacts, sentTs, type StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";
+import { withInstaller } from "./installer.ts";
 import { PORTAL_FORMAT, type PortalRecord, withoutInstallation } from "./record.ts";
 import { type ChangeRecord, writeRecord } from "./record_store.ts";
 import { isUndoable, removed, undone } from "./removal.ts";
@@ -75,15 +76,17 @@ export function applyOrDefer(record: PortalRecord | undefined, event: B24Event, 
   return tryApplyEvent(record, event, facts) ?? record ?? withFacts(blankRecord(event, facts), event, facts);
 }
 
-/** Applies the event to the stored record. `entry` is an entry read before, to save reading it again. */
+/** Applies the event of a delivery to the stored record. `id`: of the delivery. */
 export async function storeEvent(
   storage: Storage,
   event: B24Event,
   facts: EventFacts,
-  entry?: Entry<PortalRecord> | null,
+  id: string,
 ): Promise<void> {
-  const change: ChangeRecord = (record) => ({ record: applyOrDefer(record, event, facts) });
-  await writeRecord(storage, event.auth.memberId, change, entry);
+  const change: ChangeRecord = (record) => ({
+    record: withInstaller(record, applyOrDefer(record, event, facts), event, id, facts),
+  });
+  await writeRecord(storage, event.auth.memberId, change);
 }
 
 /**

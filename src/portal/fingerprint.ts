@@ -18,13 +18,15 @@ export async function fingerprintOf(
   digest: (text: string) => Promise<string>,
   { upgradeId = "", step = "", error }: FailureParts,
 ): Promise<string> {
-  const { code, b24Code } = error as { readonly code?: unknown; readonly b24Code?: unknown };
-  const parts = [upgradeId, step, error.name, plain(code), plain(b24Code), withoutValues(error.message)];
+  const codes = [ownCode(error, "code"), ownCode(error, "b24Code")];
+  const parts = [upgradeId, step, error.name, ...codes, withoutValues(error.message)];
   return (await digest(JSON.stringify(parts))).slice(0, DIGITS);
 }
 
-function plain(code: unknown): string {
-  return typeof code === "string" || typeof code === "number" ? String(code) : "";
+/** Returns a code of an error. The code of a redacted DOMException cannot be read: it is not its own, and says no more than its name. */
+function ownCode(error: Error, name: "code" | "b24Code"): string {
+  const value: unknown = Object.getOwnPropertyDescriptor(error, name)?.value;
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
 }
 
 /** Replaces quoted strings, hosts, ids and numbers. */

@@ -32,6 +32,14 @@ export interface AttemptUnderWay {
   readonly deathsAlone: number;
 }
 
+/** An installer whose handlers have not succeeded yet. */
+export interface WaitingInstaller {
+  /** Id of its delivery. */
+  readonly id: string;
+  /** Present if it is parked. `at`: in milliseconds since 1970. */
+  readonly failure?: { readonly message: string; readonly at: number };
+}
+
 /** The right to work on a portal. Its holder writes by compare-and-set on the record that contains the lease. */
 export interface Lease {
   /** Unique for each acquisition. */
@@ -48,7 +56,7 @@ export interface IndexedAs extends Partial<Readonly<Record<IndexKind, string>>> 
 }
 
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
-export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingApplicationTokens"> {
+export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" | "pendingApplicationTokens"> {
   readonly format: typeof PORTAL_FORMAT;
   /** Absent until an event brings some, and after a removal. */
   readonly tokens?: readonly StoredTokens[];
@@ -82,6 +90,10 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingAp
   readonly latestTs: number;
   /** The current run; absent if there is none. */
   readonly run?: OpenRun;
+  /** Absent if the portal is not blocked, or only on its installer. */
+  readonly blocked?: Required<PortalBlock>;
+  /** The installer of this installation; absent before its ONAPPINSTALL. */
+  readonly installer?: WaitingInstaller | "done";
   /** Number of rollbacks. It is part of the idempotency keys of steps: a step that runs again after a rollback is new. */
   readonly rollbacks?: number;
   /** Number of deliveries so far. The holder of the lease compares it to see whether more have arrived. */
@@ -123,13 +135,21 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
 }
 
 /** Returns the block of a portal whose paid period is over, since `now`. */
-export function paymentBlock(now: number): PortalBlock {
+export function paymentBlock(now: number): Required<PortalBlock> {
   return {
     on: "payment",
     message: "the paid period of the app is over",
     since: now,
     nextTryAt: now + BLOCKED_RETRY_MS,
   };
+}
+
+/** Returns what a portal is blocked on: an installer that is parked holds up its upgrades. */
+export function blockOf(record: PortalRecord): PortalBlock | undefined {
+  const { blocked, installer, version, target } = record;
+  const failure = installer === "done" ? undefined : installer?.failure;
+  if (failure === undefined || version === target) return blocked;
+  return { on: "installation", message: `ONAPPINSTALL: ${failure.message}`, since: failure.at };
 }
 
 /**
@@ -153,6 +173,7 @@ const DROPPED_AT: Readonly<
   failure: "removal",
   run: "purge",
   rollbacks: "purge",
+  installer: "removal",
   blocked: "removal",
   scope: "purge",
   applicationToken: "reinstallation",
@@ -224,12 +245,14 @@ const SNAPSHOT: Readonly<Record<Exclude<keyof Portal, "pendingApplicationTokens"
 
 /** Returns the record without tokens and the fields that only the core uses. */
 export function snapshot(record: PortalRecord): Portal {
-  const { run, claims, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
+  const { run, claims, blocked: _, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
   const shown = describeClaims(claims ?? {});
+  const blocked = blockOf(record);
   const pending = pendingApplicationTokens(record.tokens);
   return {
     ...rest,
     ...(run && { run: publicRun(run, record) }),
+    ...(blocked && { blocked }),
     ...(shown.length > 0 && { claims: shown }),
     ...(pending.length > 0 && { pendingApplicationTokens: pending }),
   };

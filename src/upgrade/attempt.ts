@@ -10,6 +10,7 @@ import { fingerprintOf } from "../portal/fingerprint.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { type Journal, newJournal, openJournal } from "../portal/journal.ts";
 import { failedAttempts, type PortalRecord, snapshot } from "../portal/record.ts";
+import { storedText } from "../portal/stored_text.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, type RetryPolicy, unitHash } from "../retry.ts";
 import { recordBlock } from "./block.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -62,7 +63,8 @@ export async function attemptUpgrade(
   const handlerRun = createHandlerRun(runtime, { memberId: change.memberId, upgradeId }, signal, upgrade.timeoutMs);
   const report = (step: string, attempt: number) => ({ ...change, upgradeId, step, attempt });
   const engine = new StepEngine({
-    ...{ runtime, installation, journal, retry, signal: handlerRun.signal, deaths },
+    ...{ runtime, installation, journal, retry, deaths },
+    ...{ signal: handlerRun.signal, abort: handlerRun.abort, cutOff: signal },
     failure: record.failure,
     onStepStarted: (step, attempt) => notify(runtime, "stepStarted", report(step, attempt)),
     onStepFinished: (step, attempt) => {
@@ -76,14 +78,12 @@ export async function attemptUpgrade(
       throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
     }
     const context = makeUpgradeContext(ctx, engine, record, change, { attempt: failures + starts, mode: "run" });
-    await handlerRun.run(() => upgrade.handler(context));
+    await handlerRun.run(() => engine.runHandler(() => upgrade.handler(context)));
     if (engine.suspended !== undefined) throw engine.suspended;
   } catch (error) {
-    engine.end();
     installation.signal.throwIfAborted();
     return await recordInterruption(runtime, installation, ctx, { upgrade, change, retry, number, engine }, error);
   }
-  engine.end();
   const at = runtime.clock();
   installation.stage(
     (record) => ({ record: withApplied(record, upgradeId, change.from, change.to, at) }),
@@ -188,7 +188,7 @@ async function recordFailure(
   const at = runtime.clock();
   const fingerprint = await fingerprintOf(runtime.digest, { upgradeId, step, error });
   const failure: PortalFailure = {
-    ...{ upgradeId, to: change.to, message: error.message, fingerprint, at },
+    ...{ upgradeId, to: change.to, message: storedText(error.message), fingerprint, at },
     attempts: isCounted ? attempts : attempts - 1,
     ...defined({ step, retryAt: delay === undefined ? undefined : at + delay }),
   };

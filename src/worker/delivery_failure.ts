@@ -6,10 +6,12 @@ import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import { type Delivery, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
 import { fingerprintOf } from "../portal/fingerprint.ts";
 import { withChangedDelivery } from "../portal/inbox.ts";
+import { isInstaller, withInstallerParked } from "../portal/installer.ts";
 import { deliveryKey } from "../portal/keys.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import type { PortalFailure } from "../portal/portal.ts";
-import type { PortalRecord } from "../portal/record.ts";
+import { blockOf, type PortalRecord } from "../portal/record.ts";
+import { storedText } from "../portal/stored_text.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
 import { recordBlock } from "../upgrade/block.ts";
@@ -59,12 +61,20 @@ export async function recordFailure(
   const fields = { memberId, eventName: name, attempt, ...retry, err: error };
   if (retry.retryAt === undefined) runtime.log.error("event parked", { event: "event.parked", ...fields });
   else runtime.log.error("event failed", { event: "event.failed", ...fields });
-  const failed: Delivery = { ...delivery, attempts, error: error.message, ...retry };
+  const failed: Delivery = { ...delivery, attempts, error: storedText(error.message), ...retry };
   const failure = { attempts, at: clock(), ...retry };
-  if (runsUpgrades(deliveryId)) await keepWithFailure(work, failed, failure, error);
+  if (isInstaller(lease.record(), deliveryId)) await keepInstaller(work, failed, error);
+  else if (runsUpgrades(deliveryId)) await keepWithFailure(work, failed, failure, error);
   else await keep(work, failed);
   reportFailure(work, name, error, attempt, retry.retryAt);
   return { result: "failed", ...defined({ nextAt: retry.retryAt }) };
+}
+
+/** Keeps the installer, which has failed. If it is parked, it blocks the upgrades of its portal. */
+async function keepInstaller(work: FailedDelivery, failed: Delivery, error: Error): Promise<void> {
+  const isParked = failed.retryAt === undefined;
+  const now = work.runtime.clock();
+  await keep(work, failed, (record) => isParked ? withInstallerParked(record, error.message, now) : record);
 }
 
 /** Records a failure, and that a plugin, and not an upgrade, keeps the portal below its target if that is so. */
@@ -80,12 +90,15 @@ async function keepWithFailure(
     failed,
     (record) =>
       isBelowTarget(record)
-        ? { ...record, failure: { to: record.target, message: error.message, fingerprint, ...failure } }
+        ? { ...record, failure: { to: record.target, message: storedText(error.message), fingerprint, ...failure } }
         : record,
   );
 }
 
-/** Notifies observers of a failure, once: of that of the portal's upgrades if it is still below its target. */
+/**
+ * Notifies observers of a failure, once: of that of the portal's upgrades if it is still below its target, or of the block if
+ * its installer is parked.
+ */
 function reportFailure(
   { runtime, lease, waiting: { id: deliveryId } }: FailedDelivery,
   event: string,
@@ -95,7 +108,10 @@ function reportFailure(
 ): void {
   const record = lease.record();
   const { memberId } = record;
-  if (!runsUpgrades(deliveryId) || !isBelowTarget(record)) {
+  const isInstalling = isInstaller(record, deliveryId);
+  const block = at === undefined && isInstalling && isBelowTarget(record) ? blockOf(record) : undefined;
+  if (block !== undefined) return notify(runtime, "portalBlocked", { memberId, ...block });
+  if (isInstalling || !runsUpgrades(deliveryId) || !isBelowTarget(record)) {
     return notify(runtime, "eventFailed", { memberId, event, error, attempt, ...defined({ at }) });
   }
   const report = { memberId, from: record.version, to: record.target, attempt, error };

@@ -12,6 +12,7 @@ import { type EventFacts, factsOf } from "../portal/event_facts.ts";
 import { versionInEvent } from "../portal/event_versions.ts";
 import { assertReadable, type Delivery, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
 import { isHandled, withoutDelivery } from "../portal/inbox.ts";
+import { isInstaller } from "../portal/installer.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { purgeTokens } from "../portal/purge.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
@@ -72,7 +73,7 @@ export async function processDelivery(
       event ??= parseStored(body, receivedAt).event;
       if (isOver(work, event)) return finishWithoutHandlers(work, event);
     }
-    const nextAt = nextAttemptAt(delivery);
+    const nextAt = isUnblockedInstaller(work) ? -Infinity : nextAttemptAt(delivery);
     if (nextAt > clock()) return { result: "deferred", ...(nextAt === Infinity ? {} : { nextAt }) };
     event ??= eventOf(delivery, lease.record());
     const deferred = body === undefined ? undefined : await applyToRecord(work, event);
@@ -119,6 +120,12 @@ function nextAttemptAt({ attempts, retryAt }: Pick<Delivery, "attempts" | "retry
   return retryAt ?? (attempts === 0 ? -Infinity : Infinity);
 }
 
+/** Returns whether the installer was blocked, and an event has ended the block: it is tried at once, for upgrades wait for it. */
+function isUnblockedInstaller({ lease, waiting: { id, delivery } }: DeliveryWork): boolean {
+  const wasBlocked = delivery.retryAt !== undefined && delivery.error === undefined;
+  return wasBlocked && isInstaller(lease.record(), id) && lease.record().blocked === undefined;
+}
+
 /**
  * Applies the event again: a crash or an unknown version may have prevented it. Applying is idempotent. Returns an outcome
  * if the version is still unknown.
@@ -160,6 +167,7 @@ function waitForUpgrades({ runtime, upgrades, lease, waiting }: DeliveryWork): O
   if (!runsUpgrades(waiting.id)) return undefined;
   const next = nextAction(lease.record(), upgrades, runtime.clock(), runtime.versions.latest);
   if (next.action === "parked") return { result: "deferred" };
+  if (next.action === "install") return isInstaller(lease.record(), waiting.id) ? undefined : { result: "deferred" };
   return next.action === "wait" ? { result: "deferred", nextAt: next.until } : undefined;
 }
 

@@ -9,6 +9,7 @@ import { factsOf } from "../portal/event_facts.ts";
 import { isLeasedHere, whenReleased } from "../portal/exclusive.ts";
 import { assertReadable, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
 import { type AcceptedDelivery, isHandled } from "../portal/inbox.ts";
+import { isInstaller, waitingInstaller, withInstallerDone } from "../portal/installer.ts";
 import { listInbox } from "../portal/inbox_list.ts";
 import { portalKey } from "../portal/keys.ts";
 import { acquireLease, LeaseLostError, type PortalLease, RecordLostError } from "../portal/lease.ts";
@@ -233,12 +234,15 @@ async function processDeliveries(
   const outcomes = new Map<string, Outcome>();
   const upgradeOutcomes: Outcome[] = [];
   tally.begin(isWhole === true);
+  let missingInstaller = waitingInstaller(lease.record())?.id;
   const workOn = async (waiting: WaitingDelivery, event?: B24Event): Promise<void> => {
+    const installs = isInstaller(lease.record(), waiting.id);
+    if (waiting.id === missingInstaller) missingInstaller = undefined;
     const outcome = await processDelivery(runtime, upgrades, lease, waiting, event);
     outcomes.set(waiting.id, outcome);
     // One that was done before is removed, too.
     if (outcome.result !== "handled" && !isHandled(lease.record(), waiting.id)) tally.add(waiting);
-    if (runsUpgrades(waiting.id)) upgradeOutcomes.push(outcome);
+    if (runsUpgrades(waiting.id) && !installs) upgradeOutcomes.push(outcome);
   };
   // A delivery that is deferred or parked has run no upgrade.
   const areUpgradesAttempted = (): boolean =>
@@ -250,6 +254,9 @@ async function processDeliveries(
     }
     await workOn(waiting, waiting.id === accepted?.id ? accepted.event : undefined);
   }
+  const missing = missingInstaller;
+  // It was deleted to make room for others.
+  if (missing !== undefined) lease.stage((record) => ({ record: withInstallerDone(record, missing) }));
   return { outcomes, areUpgradesAttempted };
 }
 
@@ -269,7 +276,8 @@ async function recreateRecord(runtime: AppRuntime, memberId: string): Promise<bo
     assertReadable(memberId, waiting);
     const { body, verification, receivedAt } = waiting.delivery;
     if (body === undefined) continue;
-    await storeEvent(storage, parseStored(body, receivedAt).event, factsOf(runtime, verification, receivedAt));
+    const { event } = parseStored(body, receivedAt);
+    await storeEvent(storage, event, factsOf(runtime, verification, receivedAt), waiting.id);
     isCreated = true;
   }
   return isCreated;

@@ -42,6 +42,7 @@ export async function act(world: World, processes: Processes): Promise<void> {
     [4, () => operate(world, processes, "resume", (app) => app.admin.resume(OPERATOR))],
     [2, () => operate(world, processes, "batch", (app) => app.admin.batches.start(RETRY_PARKED))],
     [installed(1), () => operate(world, processes, "set target", (app) => setTarget(world, app))],
+    [1, () => operate(world, processes, "skip the installer", skipInstaller)],
     [5, () => deploy(world, processes)],
   ];
   let fate = random() * actions.reduce((sum, [weight]) => sum + weight, 0);
@@ -51,6 +52,10 @@ export async function act(world: World, processes: Processes): Promise<void> {
 }
 
 const RETRY_PARKED: NewBatch = { action: "retry", match: { status: "parked" }, expect: 1, ...OPERATOR };
+
+function skipInstaller(app: App): Promise<void> {
+  return app.admin.skip(MEMBER_ID, "ONAPPINSTALL", OPERATOR);
+}
 
 /** An operator sets the version that the portal has in Bitrix24. */
 function setTarget({ truth }: World, app: App): Promise<void> {

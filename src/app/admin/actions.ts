@@ -6,7 +6,9 @@ import { withExtensions } from "../../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";
 import { askNow, canAsk } from "../../portal/claims.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
+import { withHandled } from "../../portal/inbox.ts";
 import type { Delivery, StoredDelivery } from "../../portal/delivery.ts";
+import { waitingInstaller, withInstallerRetried } from "../../portal/installer.ts";
 import { DELIVERIES, portalKey } from "../../portal/keys.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
@@ -65,6 +67,11 @@ export async function skip(
 ): Promise<void> {
   const { runtime, upgrades } = parts;
   await changeAndWake(parts, memberId, options, (record) => {
+    const waiting = waitingInstaller(record);
+    if (upgradeId === "ONAPPINSTALL" && waiting !== undefined) {
+      // The worker deletes what is recorded as handled.
+      return withHandled(record, waiting.id);
+    }
     const { version, target } = record;
     if (version === undefined || target === undefined || !isUpgradeDue(upgrades, record, upgradeId)) {
       throw new OnAppUpdateError("not_due", `cannot skip upgrade "${upgradeId}" of portal ${memberId}: it is not due`);
@@ -155,7 +162,7 @@ function askedNow(record: PortalRecord, { clock, canRefresh }: AppRuntime): Port
  * only if Bitrix24 says so.
  */
 function withoutAttempts(record: PortalRecord, { clock, canRefresh }: AppRuntime): PortalRecord {
-  const { failure: _failure, blocked, ...others } = record;
+  const { failure: _failure, blocked, ...others } = withInstallerRetried(record);
   const { run, tokens } = record;
   const now = clock();
   const isKept = blocked?.on === "installation" && canAsk(tokens, now, canRefresh);

@@ -24,7 +24,8 @@ import { type RegisteredUpgrade, registeredUpgrades } from "./upgrades.ts";
 export interface Admin {
   /**
    * Retries a portal that is parked, blocked or waiting, now and with its attempts counted from zero. A portal that
-   * is blocked on `installation` stays so until Bitrix24 answers that the app is installed.
+   * is blocked on `installation` stays so until Bitrix24 answers that the app is installed, or the handlers of its
+   * ONAPPINSTALL succeed.
    *
    * Resolves once this process has taken the portal up, or another one has; if as many portals as `concurrency` allows are
    * at work, once it is in line. `app.settled(memberId)` waits for the work. On an app that is not started, resolves once the
@@ -35,7 +36,8 @@ export interface Admin {
    */
   readonly retry: (memberId: string, attribution: Attribution) => Promise<void>;
   /**
-   * Marks a due upgrade as done without running it, and continues with the next one.
+   * Marks a due upgrade as done without running it, and continues with the next one. `"ONAPPINSTALL"`: marks the handlers of
+   * the portal's first ONAPPINSTALL as done, for which its upgrades wait.
    *
    * Resolves as `retry` does.
    *

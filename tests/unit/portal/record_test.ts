@@ -28,6 +28,7 @@ const RECORD: Required<PortalRecord> = {
     underWay: { finished: 1, starts: 2, deaths: 1, deathsAlone: 0 },
   },
   rollbacks: 1,
+  installer: { id: "ONAPPINSTALL:2:1", failure: { message: "broken", at: 1 } },
   blocked: { on: "payment", message: "unpaid", since: 1, nextTryAt: 2 },
   scope: ["crm"],
   applicationToken: { current: "digest" },
@@ -64,7 +65,7 @@ const RECORD: Required<PortalRecord> = {
 describe("withoutRemovedFields()", () => {
   it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
     const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...others } = RECORD;
-    const { claims: _, plannedChecks: _p, ...rest } = others;
+    const { claims: _, plannedChecks: _p, installer: _i, ...rest } = others;
     assert.deepEqual(withoutRemovedFields(RECORD), rest);
   });
 });

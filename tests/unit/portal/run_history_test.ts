@@ -89,4 +89,19 @@ describe("the history of a portal", () => {
     ]);
     await app.close();
   });
+
+  it("has the steps in the order in which they ran, also if they are named like integers", async () => {
+    const { app, portal, send } = rig();
+    const names = ["10", "2", "-1", "1", "01", "__proto__", "0"];
+    app.upgrade("3", async ({ step, pages }) => {
+      for (const name of names) await step(name, () => {});
+      await pages("5", 0, (cursor) => ({ next: cursor < 20 ? cursor + 1 : null, done: 1 }));
+      await step("4", () => {});
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    const [run] = await app.admin.runs(MEMBER_ID);
+    assert.deepEqual(run?.upgrades, [{ upgradeId: "3", steps: [...names, "5", "4"] }]);
+    await app.close();
+  });
 });
