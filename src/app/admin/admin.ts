@@ -36,8 +36,9 @@ export interface Admin {
    */
   readonly retry: (memberId: string, attribution: Attribution) => Promise<void>;
   /**
-   * Marks a due upgrade as done without running it, and continues with the next one. `"ONAPPINSTALL"`: marks the handlers of
-   * the portal's first ONAPPINSTALL as done, for which its upgrades wait.
+   * Marks a due upgrade as done without running it, and continues with the next one. If the upgrade is running, it goes on to
+   * its end, and whether it succeeds no longer matters. `"ONAPPINSTALL"`: marks the handlers of the portal's first
+   * ONAPPINSTALL as done, for which its upgrades wait.
    *
    * Resolves as `retry` does.
    *

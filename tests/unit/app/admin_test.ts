@@ -99,6 +99,53 @@ describe("admin.skip()", () => {
     const applied = await appliedUpgrades(made.app);
     assert.deepEqual(applied.map(({ id, skipped }) => [id, skipped]), [["broken", true], ["3", undefined]]);
   });
+
+  /** An app whose upgrade to 3 has begun and goes on until `end` is called; then it throws `error`, if there is one. */
+  async function running(): Promise<{ readonly made: Made; readonly end: (error?: Error) => Promise<void> }> {
+    const made = rig({ acknowledge: "stored" });
+    const begun = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<Error | undefined>();
+    made.app.upgrade("3", async ({ step }) => {
+      await step("one", () => {});
+      begun.resolve();
+      const error = await gate.promise;
+      if (error !== undefined) throw error;
+      await step("two", () => {});
+    });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.update(3));
+    await begun.promise;
+    const end = async (error?: Error): Promise<void> => {
+      gate.resolve(error);
+      await made.app.settled();
+    };
+    return { made, end };
+  }
+
+  it("lists an upgrade once that is skipped while it runs, and goes on to its end", async () => {
+    const { made, end } = await running();
+    await made.app.admin.skip(MEMBER_ID, "3");
+    await assert.rejects(made.app.admin.skip(MEMBER_ID, "3"), { code: "not_due" });
+    await end();
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    const applied = await appliedUpgrades(made.app);
+    assert.deepEqual(applied.map(({ id, skipped }) => [id, skipped]), [["3", true]]);
+    const [run] = await made.app.admin.runs(MEMBER_ID);
+    assert.deepEqual(run?.applied.map(({ id }) => id), ["3"]);
+    await made.app.close();
+  });
+
+  for (const error of [new NonRetriableError("no"), new Error("no")]) {
+    it(`is not undone by a ${error.name} of the upgrade that runs`, async () => {
+      const { made, end } = await running();
+      await made.app.admin.skip(MEMBER_ID, "3");
+      await end(error);
+      const { version, failure } = (await made.app.portal(MEMBER_ID))!;
+      assert.deepEqual([version, failure], ["3.0.0", undefined]);
+      assert.deepEqual((await appliedUpgrades(made.app)).map(({ id }) => id), ["3"]);
+      await made.app.close();
+    });
+  }
 });
 
 describe("admin.rollback()", () => {
