@@ -124,8 +124,8 @@ describe("admin.skip()", () => {
 
   it("lists an upgrade once that is skipped while it runs, and goes on to its end", async () => {
     const { made, end } = await running();
-    await made.app.admin.skip(MEMBER_ID, "3");
-    await assert.rejects(made.app.admin.skip(MEMBER_ID, "3"), { code: "not_due" });
+    await made.app.admin.skip(MEMBER_ID, "3", OPERATOR);
+    await assert.rejects(made.app.admin.skip(MEMBER_ID, "3", OPERATOR), { code: "not_due" });
     await end();
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
     const applied = await appliedUpgrades(made.app);
@@ -138,7 +138,7 @@ describe("admin.skip()", () => {
   for (const error of [new NonRetriableError("no"), new Error("no")]) {
     it(`is not undone by a ${error.name} of the upgrade that runs`, async () => {
       const { made, end } = await running();
-      await made.app.admin.skip(MEMBER_ID, "3");
+      await made.app.admin.skip(MEMBER_ID, "3", OPERATOR);
       await end(error);
       const { version, failure } = (await made.app.portal(MEMBER_ID))!;
       assert.deepEqual([version, failure], ["3.0.0", undefined]);
