@@ -22,15 +22,20 @@ interface StoredPause extends Pause {
 const PAUSE_FORMAT = 1;
 
 /** Time (ms) for which a process relies on what it has read. */
-const KNOWN_MS = 1000;
+const KNOWN_MS = 5000;
 
 /** The pause, as one app reads and changes it. */
 export interface PauseSwitch {
-  /** Resolves to the pause; `undefined` if the app is not paused. At most a second old; the last known one if it cannot be read. */
+  /**
+   * Resolves to the pause; `undefined` if the app is not paused. At most five seconds old; the last known one if it cannot be
+   * read.
+   */
   readonly current: () => Promise<Pause | undefined>;
-  /** Returns whether the app was paused when this process last looked. Looks again if that was more than a second ago. */
+  /** Returns whether the app was paused when this process last looked. */
+  readonly wasPaused: () => boolean;
+  /** As `wasPaused`. Looks again, in the background, if that was more than five seconds ago. */
   readonly isPaused: () => boolean;
-  /** Stores a pause, or its end, which holds in this process at once and in others within a second of their next work. */
+  /** Stores a pause, or its end, which holds in this process at once and in others five seconds later at the latest. */
   readonly set: (pause: Pause | undefined) => Promise<void>;
 }
 
@@ -71,6 +76,7 @@ export function createPauseSwitch(
       if (!isKnown()) await refresh();
       return known;
     },
+    wasPaused: () => known !== undefined,
     isPaused: () => {
       if (!isKnown()) void refresh();
       return known !== undefined;

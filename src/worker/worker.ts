@@ -83,7 +83,7 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(time, 0));
 
   function reserve(memberId: string): ReservedSlot | undefined {
-    if (queues.has(memberId) || reserved.has(memberId) || pauseSwitch.isPaused()) return undefined;
+    if (queues.has(memberId) || reserved.has(memberId) || pauseSwitch.wasPaused()) return undefined;
     const slot = turns.reserve();
     if (slot === undefined) return undefined;
     reserved.set(memberId, slot);

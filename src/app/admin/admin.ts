@@ -152,7 +152,7 @@ export interface Admin {
    * Pauses all work on portals, in all processes and also after restarts, until `resume`: no handler and no upgrade begins,
    * and a running upgrade is suspended at its next step or page. Events are received, verified and stored meanwhile.
    *
-   * Resolves once it is stored. Other processes notice within a second of their next work.
+   * Resolves once it is stored. Other processes notice within five seconds.
    *
    * @throws {TypeError} if `by` or `reason` is invalid
    * @throws {StorageError} if the storage fails
@@ -166,7 +166,7 @@ export interface Admin {
    * @throws {StorageError} if the storage fails
    */
   readonly resume: (attribution: Attribution) => Promise<void>;
-  /** Returns the pause; `undefined` if the app is not paused. At most a second old. */
+  /** Returns the pause; `undefined` if the app is not paused. At most five seconds old. */
   readonly paused: () => Promise<Pause | undefined>;
   /** Actions on all portals that match. */
   readonly batches: Batches;

@@ -69,7 +69,10 @@ const OPTION_RULES: OptionRules<StorageConformanceOptions> = {
   create: option.required(option.function("a function that creates a storage")),
   clock: option.required(option.oneOf("injected", "real")),
   dispose: option.function(),
-  worker: option.function(),
+  worker: option.value(
+    "a function that returns the command of a worker, or false",
+    (worker) => worker === false || typeof worker === "function",
+  ),
   backend: option.object<NonNullable<StorageConformanceOptions["backend"]>>({
     of: option.required(option.function("a function that returns the backend of a storage")),
     can: option.required(option.list("the members of the backend", option.oneOf(...Object.keys(BACKEND_RULES)))),

@@ -89,6 +89,7 @@ describe("acceptEvent()", () => {
     const { app, bitrix24, portal, send } = rig({ storage });
     await send(portal.install(2));
     const stored = rig({ storage, acknowledge: "stored", fetch: bitrix24.fetch });
+    await stored.app.start();
     const update = portal.update(3);
     let before = roundTrips();
     assert.equal(await stored.send(update), 200);

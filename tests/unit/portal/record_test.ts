@@ -74,13 +74,13 @@ describe("withoutPurgedFields() and withoutInstallation()", () => {
   it("keep what recognizes late events, and what the work on the portal needs; a new installation no old token", () => {
     const { format, memberId, status, generation, applicationToken, installedTs, uninstalledTs, latestTs } = RECORD;
     const { applicationTokenTs, inboxSequence, inbox, overflow, handled, fencingToken, lease, indexedAs, due } = RECORD;
-    const { runCount, runs } = RECORD;
+    const { runCount, runs, forgottenAt } = RECORD;
     const always = {
       ...{ format, memberId, domain: "", status, generation, applied: [] },
       ...{ installedTs, uninstalledTs, latestTs },
       ...{ inboxSequence, inbox, overflow, handled, runCount, fencingToken, lease, indexedAs, due },
     };
-    assert.deepEqual(withoutPurgedFields(RECORD), { ...always, applicationToken, applicationTokenTs });
+    assert.deepEqual(withoutPurgedFields(RECORD), { ...always, applicationToken, applicationTokenTs, forgottenAt });
     // The finished runs of an earlier installation are stored until a purge.
     assert.deepEqual(withoutInstallation(RECORD), { ...always, runs });
   });
