@@ -6,7 +6,7 @@ import type { AppRuntime } from "../plugin/runtime.ts";
 import { applyOrDefer, isOfEarlierInstallation, tryApplyEvent } from "../portal/apply_event.ts";
 import { type Delivery, isLifeCycle } from "../portal/delivery.ts";
 import { claimState } from "../portal/event_claims.ts";
-import type { EventFacts } from "../portal/event_facts.ts";
+import { type EventFacts, factsAfter } from "../portal/event_facts.ts";
 import {
   type AcceptedDelivery,
   fitsRecord,
@@ -90,8 +90,8 @@ interface Arrival {
 
 function createArrival(
   runtime: AppRuntime,
-  { body, event, receivedAt }: Incoming,
-  facts: EventFacts,
+  { body, event }: Incoming,
+  received: EventFacts,
   { id, hasRoom }: DeliveryOptions,
   surplus: Surplus,
 ): Arrival {
@@ -107,6 +107,8 @@ function createArrival(
     const now = clock();
     takenAt = time.monotonic();
     [stored, dropped, isIdle] = [undefined, [], false];
+    // What was stored since the event was received came before it.
+    const facts = factsAfter(current, event, received);
     const known = tryApplyEvent(current, event, facts);
     const applied = known ?? applyOrDefer(current, event, facts);
     const isBusy = current !== undefined && isLeased(runtime.storage, current, now);
@@ -123,7 +125,7 @@ function createArrival(
     const name = stored;
     const { status, generation } = applied;
     const delivery: Delivery = {
-      ...{ body, receivedAt, verification: facts.verification, attempts: 0 },
+      ...{ body, receivedAt: facts.receivedAt, verification: facts.verification, attempts: 0 },
       ...(status === "installed" ? { generation } : {}),
     };
     assertRoom(applied, name, delivery);
