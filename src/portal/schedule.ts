@@ -62,13 +62,18 @@ function scheduled(record: PortalRecord, at: number, random: Random): RecordChan
 }
 
 /**
- * Returns `change` with a schedule entry for `at` that the record does not name, unless it puts one anyway: after a crash in
- * the middle of it, a tick looks for what the record does not know of. Otherwise the tick deletes the entry.
+ * Returns `change` with a schedule entry for `at` that lasts as long as its write, unless it puts one anyway: after a crash in
+ * the middle of it, a tick looks for what the record does not know of.
  */
 export function withLookout(change: RecordChange, at: number, random: Random): RecordChange {
-  const { record: { memberId }, before = [] } = change;
+  const { record: { memberId }, before = [], after = [] } = change;
   if (before.some((operation) => "put" in operation && operation.put[0] === SCHEDULE[0])) return change;
-  return { ...change, before: [putEntry(entryId(at, random()), memberId), ...before] };
+  const lookout = entryId(at, random());
+  return {
+    ...change,
+    before: [putEntry(lookout, memberId), ...before],
+    after: [...after, { delete: dueKey(lookout, memberId) }],
+  };
 }
 
 /**
@@ -150,13 +155,14 @@ export function logScheduled({ log }: Pick<ScheduleOptions, "log">, { memberId, 
 /** Lists the entries that are due at `now`, the earliest first. Their keys contain everything; values are not read. */
 export async function* listDue(storage: Storage, now: number): AsyncGenerator<ScheduleEntry> {
   for await (const key of listKeys(storage, SCHEDULE)) {
-    const entry = entryOf(key);
+    const entry = scheduleEntryOf(key);
     if (entryTime(entry.due) > now) return;
     yield entry;
   }
 }
 
-function entryOf(key: Key): ScheduleEntry {
+/** Returns the entry with this key. */
+export function scheduleEntryOf(key: Key): ScheduleEntry {
   const [, due, memberId] = key as readonly [string, string, string];
   return { key, memberId, due };
 }

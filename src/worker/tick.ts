@@ -146,43 +146,57 @@ interface Round {
 function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, isOver }: RoundOptions): Round {
   const { storage, clock, log } = runtime;
   const running = new Set<Promise<void>>();
+  /** The portals that were started, with further entries that were found since: crashes have left them. */
+  const found = new Map<string, ScheduleEntry[]>();
   let portals = 0;
   let started = 0;
   let handled = 0;
   let failed = 0;
 
-  async function processEntry(entry: ScheduleEntry): Promise<void> {
-    const { memberId } = entry;
-    const processed = await worker.process(memberId, entry.due);
+  /** Processes a portal and deletes those of its entries that are stale. `entries` were found before. */
+  async function processEntries(memberId: string, entries: readonly ScheduleEntry[]): Promise<ProcessedPortal> {
+    const processed = await worker.process(memberId, entries[0]!.due);
     handled += processed.handled;
     failed += processed.failed;
-    // Does not count: a portal that another process holds, or newer code has written, must not displace others.
-    if (processed.released === undefined && processed.failed === 0) started--;
     try {
-      await deleteStale(runtime, entry, processed.released);
+      for (const entry of entries) await deleteStale(runtime, entry, processed.released);
     } catch (err) {
       log.warn("failed to delete a schedule entry", { event: "schedule.cleanup_failed", memberId, err });
+    }
+    return processed;
+  }
+
+  async function processPortal(entry: ScheduleEntry): Promise<void> {
+    const { memberId } = entry;
+    const processed = await processEntries(memberId, [entry]);
+    // Does not count: a portal that another process holds, or newer code has written, must not displace others.
+    if (processed.released === undefined && processed.failed === 0) started--;
+    // Those that were found meanwhile may have been put after the release: only another one shows that they are stale.
+    while (found.get(memberId)!.length > 0 && !isOver() && !worker.isProcessing(memberId)) {
+      const others = found.get(memberId)!;
+      found.set(memberId, []);
+      await processEntries(memberId, others);
     }
   }
 
   function start(entry: ScheduleEntry): void {
     portals++;
     started++;
-    const work: Promise<void> = processEntry(entry).then(() => void running.delete(work));
+    const work: Promise<void> = processPortal(entry).then(() => void running.delete(work));
     running.add(work);
   }
 
   return {
     passDue: async () => {
-      const seen = new Set<string>();
       for await (const entry of listDue(storage, clock())) {
         while (running.size > 0 && (started >= limit || running.size >= concurrency) && !isOver()) {
           await Promise.race(running);
         }
         await worker.room();
         if (isOver() || started >= limit) return;
-        if (seen.has(entry.memberId) || worker.isProcessing(entry.memberId)) continue;
-        seen.add(entry.memberId);
+        if (found.has(entry.memberId)) found.get(entry.memberId)!.push(entry);
+        if (found.has(entry.memberId) || worker.isProcessing(entry.memberId)) continue;
+        found.set(entry.memberId, []);
         start(entry);
       }
     },
@@ -193,7 +207,10 @@ function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, 
   };
 }
 
-/** Deletes an entry that a crash has left: the record of the portal names another one, or there is no record. */
+/**
+ * Deletes an entry that a crash has left: the record of the portal names another one, or there is no record. `released`: how
+ * the portal was released after the entry was found. Until then, a process that has just put it may name it in the record.
+ */
 async function deleteStale(
   { storage, clock }: AppRuntime,
   { key, memberId, due }: ScheduleEntry,

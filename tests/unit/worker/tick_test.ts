@@ -25,10 +25,8 @@ describe("tick()", () => {
     await send(portal.install(2));
     await send(portal.update(3));
     assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
-    for (let i = 1; i <= 5; i++) await storage.put(dueKey(entryId(clock() - i, `${i}`), MEMBER_ID), {});
+    for (let i = 1; i <= 22; i++) await storage.put(dueKey(entryId(clock() - i, `${i}`), MEMBER_ID), {});
     await app.tick();
-    assert.deepEqual(await scheduled(storage), [MEMBER_ID, MEMBER_ID, MEMBER_ID, MEMBER_ID, MEMBER_ID]);
-    for (let i = 0; i < 4; i++) await app.tick();
     assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
     const { due } = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!.value;
     for await (const entry of listDue(storage, Infinity)) assert.equal(entry.due, due);
