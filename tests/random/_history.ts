@@ -90,7 +90,9 @@ const QUIET: readonly number[] = [
 async function letPass(world: World, processes: Processes, pauses: readonly number[]): Promise<void> {
   for (const [i, pause] of pauses.entries()) {
     await world.time.elapse(pause);
-    const isParked = (await world.record())?.failure?.retryAt === undefined;
+    const { run, failure } = await world.record() ?? {};
+    const isParked = failure?.retryAt === undefined;
+    if (run?.isRollingBack) await operate(world, processes, "rollback", (app) => app.admin.rollback(MEMBER_ID));
     if (isParked && i % 3 === 2) await operate(world, processes, "retry", (app) => app.admin.retry(MEMBER_ID));
     await operate(world, processes, "tick", (app) => app.tick());
     await world.time.elapse(MINUTE);
