@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
-import { memoryStorage } from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
 import { runKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { listRuns, withRunFinished } from "../../../src/portal/run_history.ts";
 import { writeInOrder } from "../../../src/storage/write.ts";
-import { MEMBER_ID, rig } from "../../support/app.ts";
+import { MEMBER_ID, type Rig, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 /** Returns the record of a portal whose run has applied an upgrade, under the lease with this fencing token. */
 function record(fencingToken: number): PortalRecord {
@@ -38,6 +40,50 @@ describe("withRunFinished()", () => {
     await send(portal.update(24));
     assert.equal(await storage.get(former), null);
     await app.close();
+  });
+});
+
+describe("the result of a step whose process ends before its entry in the journal", () => {
+  /** Runs an upgrade to version 3 whose first attempt ends there. Returns the app, and the keys of stored results. */
+  async function interrupted(): Promise<{ readonly made: Rig; readonly results: () => Promise<string[]> }> {
+    const inner = memoryStorage();
+    let isDying = true;
+    const storage: Storage = {
+      ...withoutWrite(inner),
+      put: (...args) =>
+        isDying && args[0][0] === "journal" ? Promise.reject(new StorageError("crash")) : inner.put(...args),
+    };
+    const made = rig({ storage, retry: { initialDelayMs: 1 } });
+    for (let version = 3; version <= 24; version++) {
+      made.app.upgrade(`${version}`, async ({ step }) => {
+        if (version === 3) await step("large", () => "x".repeat(1000));
+      });
+    }
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.update(3));
+    isDying = false;
+    made.later();
+    await made.app.tick();
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    const results = (): Promise<string[]> => Array.fromAsync(inner.list(["result"]), ({ key }) => key.at(-1)!);
+    return { made, results };
+  }
+
+  it("is deleted with its run", async () => {
+    const { made, results } = await interrupted();
+    assert.equal((await results()).length, 2);
+    for (let version = 4; version <= 24; version++) await made.send(made.portal.update(version));
+    assert.deepEqual(await results(), []);
+    await made.app.close();
+  });
+
+  it("is deleted with the data of the removed portal", async () => {
+    const { made, results } = await interrupted();
+    await made.send(made.portal.uninstall());
+    for (let hours = 0; hours < 31 * 24; hours += 2) made.later();
+    await made.app.tick();
+    assert.deepEqual(await results(), []);
+    await made.app.close();
   });
 });
 
