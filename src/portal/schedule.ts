@@ -62,18 +62,13 @@ function scheduled(record: PortalRecord, at: number, random: Random): RecordChan
 }
 
 /**
- * Returns `change` with a schedule entry for `at` that lasts as long as its write, unless it puts one anyway: after a crash in
- * the middle of it, a tick looks for what the record does not know of.
+ * Returns `change` with a schedule entry for `at` that the record does not name, unless it puts one anyway: after a crash in
+ * the middle of it, a tick looks for what the record does not know of. Otherwise the tick deletes the entry.
  */
 export function withLookout(change: RecordChange, at: number, random: Random): RecordChange {
-  const { record: { memberId }, before = [], after = [] } = change;
+  const { record: { memberId }, before = [] } = change;
   if (before.some((operation) => "put" in operation && operation.put[0] === SCHEDULE[0])) return change;
-  const lookout = entryId(at, random());
-  return {
-    ...change,
-    before: [putEntry(lookout, memberId), ...before],
-    after: [...after, { delete: dueKey(lookout, memberId) }],
-  };
+  return { ...change, before: [putEntry(entryId(at, random()), memberId), ...before] };
 }
 
 /**
