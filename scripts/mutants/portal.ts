@@ -45,20 +45,20 @@ export const PORTAL: readonly Mutant[] = [
       "const known = isNewest || true ? withUnverifiedDomain",
     ],
   ]),
-  ...mutantsOf("src/portal/event_facts.ts", ["tests/unit/intake/clocks_test.ts"], [
+  ...mutantsOf("src/portal/receipt.ts", ["tests/unit/intake/clocks_test.ts"], [
     [
       "the time of receipt is that of a clock that is behind",
       "return Math.max(now, Math.max(latestTs, installedTs, uninstalledTs) * 1000, targetSetAt + 1, ...removals);",
       "return Math.max(now, ...removals.slice(removals.length + latestTs + installedTs + uninstalledTs + targetSetAt));",
     ],
-    ["a ts of the future outranks later events", "Math.min(ts, Math.floor(receivedAt / 1000))", "ts + receivedAt * 0", {
-      tests: ["tests/unit/portal/apply_event_test.ts"],
-    }],
     [
       "a verified installation with a token of its own does not outrank its ts",
       "if (isLate && isNewInstallation(",
       "if (isLate && !isLate && isNewInstallation(",
     ],
+  ]),
+  ...mutantsOf("src/portal/event_facts.ts", ["tests/unit/portal/apply_event_test.ts"], [
+    ["a ts of the future outranks later events", "Math.min(ts, Math.floor(receivedAt / 1000))", "ts + receivedAt * 0"],
   ]),
   ...mutantsOf("src/portal/event_claims.ts", ["tests/unit/portal/apply_event_test.ts"], [
     [
@@ -244,14 +244,14 @@ export const PORTAL: readonly Mutant[] = [
       "inboxSequence: record.inboxSequence ?? 0",
     ],
   ]),
-  ...mutantsOf("src/portal/portal_index.ts", ["tests/unit/portal/portal_index_test.ts"], [
+  ...mutantsOf("src/portal/portal_index.ts", ["tests/unit/app/admin_test.ts"], [
     [
       "a portal that is rolled back is listed as upgrading",
       '  if (run?.isRollingBack) return "parked";\n',
       "  void run;\n",
     ],
   ]),
-  ...mutantsOf("src/portal/purge.ts", ["tests/unit/portal"], [
+  ...mutantsOf("src/portal/purge.ts", ["tests/unit/worker/claims_crash_test.ts"], [
     [
       "tokens of a removed portal stay in parked events",
       "id !== removalId && delivery.receivedAt <= time",
@@ -261,26 +261,27 @@ export const PORTAL: readonly Mutant[] = [
       "events that come after a removal are deleted with it",
       "delivery.receivedAt <= time",
       "delivery.receivedAt <= Infinity * time",
+      { tests: ["tests/unit/worker/ask_portal_test.ts"] },
     ],
   ]),
   ...mutantsOf("src/portal/planned_checks.ts", ["tests/unit/portal/planned_checks_test.ts"], [
     ["a planned check moves to a later time", "return planned <= at ? record :", "return planned === at ? record :"],
   ]),
-  ...mutantsOf("src/portal/unverified_turn.ts", ["tests/unit/portal"], [
+  ...mutantsOf("src/portal/unverified_turn.ts", ["tests/unit/portal/unverified_test.ts"], [
     [
       "two processes verify events of a portal at once",
       "head.owner.until > now) return head;",
       "head.owner.until > now + Infinity) return head;",
     ],
   ]),
-  ...mutantsOf("src/portal/unverified_bounds.ts", ["tests/unit/portal"], [
+  ...mutantsOf("src/portal/unverified_bounds.ts", ["tests/unit/portal/unverified_test.ts"], [
     [
       "an untrusted event replaces one of a trusted address",
       "kept.filter(({ isTrusted }) => isTrusted !== true);",
       "kept.filter(({ isTrusted }) => isTrusted !== null);",
     ],
   ]),
-  ...mutantsOf("src/portal/removal.ts", ["tests/unit/portal"], [
+  ...mutantsOf("src/portal/removal.ts", ["tests/unit/portal/apply_event_test.ts"], [
     [
       "a believed removal can be undone for ever",
       "now - removalBelievedAt < UNDO_MS",

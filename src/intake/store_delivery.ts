@@ -6,7 +6,7 @@ import type { AppRuntime } from "../plugin/runtime.ts";
 import { applyOrDefer, isOfEarlierInstallation, tryApplyEvent } from "../portal/apply_event.ts";
 import { type Delivery, isLifeCycle } from "../portal/delivery.ts";
 import { claimState } from "../portal/event_claims.ts";
-import { type EventFacts, factsAfter } from "../portal/event_facts.ts";
+import type { EventFacts } from "../portal/event_facts.ts";
 import {
   type AcceptedDelivery,
   fitsRecord,
@@ -17,6 +17,7 @@ import {
   withoutItem,
 } from "../portal/inbox.ts";
 import { holdLease, isLeased, takeLease, type Taking } from "../portal/lease.ts";
+import { factsAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
 import { logScheduled, withLookout, withWork } from "../portal/schedule.ts";

@@ -1,7 +1,6 @@
 /** The facts about an event that are not in its body. */
 import type { B24Event } from "../bitrix24/events.ts";
 import type { VersionScheme } from "../version.ts";
-import type { PortalRecord } from "./record.ts";
 
 /** The input for applying an event, besides the event. */
 export interface EventFacts {
@@ -23,41 +22,6 @@ export function factsOf(
 }
 
 /**
- * Returns the time (ms) of a contact with a portal that is received at `now` and follows what the record has seen: the clock of
- * this process may be behind those of others and of Bitrix24.
- */
-export function receivedAfter(record: PortalRecord | undefined, now: number): number {
-  if (record === undefined) return now;
-  const { latestTs, installedTs, uninstalledTs = 0, targetSetAt = -Infinity, inbox = [] } = record;
-  // A removal that waits deletes what was received before it: see purgeTokens() in purge.ts.
-  const removals = inbox.filter(({ id }) => id.startsWith("ONAPPUNINSTALL:")).map(({ receivedAt }) => receivedAt + 1);
-  return Math.max(now, Math.max(latestTs, installedTs, uninstalledTs) * 1000, targetSetAt + 1, ...removals);
-}
-
-/**
- * Returns the facts about an event that is stored now, after what the record has seen; `facts` itself if it is in time. What was
- * just verified outranks `ts`: an installation with an application_token of its own is no event of the one that was removed.
- */
-export function factsAfter(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): EventFacts {
-  const receivedAt = receivedAfter(record, facts.receivedAt);
-  const isLate = record?.uninstalledTs !== undefined && event.ts < record.uninstalledTs;
-  if (isLate && isNewInstallation(record, event, facts.verification)) {
-    return { ...facts, receivedAt, verification: { ...facts.verification, notBeforeTs: record.uninstalledTs! } };
-  }
-  return receivedAt === facts.receivedAt ? facts : { ...facts, receivedAt };
-}
-
-function isNewInstallation(
-  { status, applicationToken: known }: PortalRecord,
-  event: B24Event,
-  { installedVersion, applicationTokenDigest: digest }: StoredVerification,
-): boolean {
-  const isProved = event.name === "ONAPPINSTALL" && installedVersion !== undefined && digest !== undefined;
-  return isProved && status === "uninstalled" && known !== undefined && digest !== known.current &&
-    !known.previous?.some((one) => one.digest === digest);
-}
-
-/**
  * The treatment of a version about which nobody can be asked, for lack of a token: `"always"`: it waits for one;
  * `"when-possible"`: it is believed.
  */
@@ -75,7 +39,7 @@ export interface StoredVerification {
   readonly claims?: ConfirmMode;
   readonly scope?: readonly string[];
   readonly tokens?: VerifiedTokens;
-  /** The event counts as sent at this time at the earliest, in seconds since 1970; see {@linkcode factsAfter}. */
+  /** The event counts as sent at this time at the earliest, in seconds since 1970; see `factsAfter()`. */
   readonly notBeforeTs?: number;
   /** VERSION that an opening found before `installFinish`. Bitrix24's own event of this version comes later. */
   readonly openedVersion?: string;
@@ -83,7 +47,7 @@ export interface StoredVerification {
 
 /**
  * Seconds since 1970. A `ts` after the receipt is not trusted: it would outrank all later events. So `receivedAt` must not be
- * before what the record had seen by then: see {@linkcode receivedAfter}.
+ * before what the record had seen by then: see `receivedAfter()`.
  */
 export function sentTs(
   { ts }: B24Event,
