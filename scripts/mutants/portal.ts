@@ -94,11 +94,6 @@ export const PORTAL: readonly Mutant[] = [
       "UNANSWERED_FIRST_MS * 2 ** Math.min(count, 10)",
       "UNANSWERED_FIRST_MS * 2 ** Math.min(count * 0, 10)",
     ],
-    [
-      "a claim whose tokens were refused is asked about again",
-      "return { ...withoutTokens(claim), settled: { as, at: now } };",
-      "return { ...claim, settled: { as, at: now } };",
-    ],
   ]),
   ...mutantsOf("src/portal/settle.ts", ["tests/unit/portal/settle_test.ts"], [
     [
@@ -169,7 +164,7 @@ export const PORTAL: readonly Mutant[] = [
     ],
     ["the newest life-cycle event gives way", "|| b.receivedAt - a.receivedAt", "|| a.receivedAt - b.receivedAt"],
   ]),
-  ...mutantsOf("src/portal/inbox_list.ts", ["tests/unit/portal"], [
+  ...mutantsOf("src/portal/inbox_list.ts", ["tests/unit/portal/inbox_list_test.ts"], [
     [
       "deliveries are worked on in any order",
       "Number(runsUpgrades(b.id)) - Number(runsUpgrades(a.id)) || a.delivery.receivedAt - b.delivery.receivedAt",
@@ -295,7 +290,7 @@ export const PORTAL: readonly Mutant[] = [
   ]),
   ...mutantsOf("src/portal/record_store.ts", ["tests/unit/portal/record_store_test.ts"], [
     [
-      "the condition of an arrival is the caller's who came first",
+      "a write fails that another process has overtaken",
       "if (refused === undefined) {",
       "if (refused === undefined || composed.owners.length > 0) {",
     ],

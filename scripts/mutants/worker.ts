@@ -2,7 +2,7 @@
 import { type Mutant, mutantsOf } from "./mutant.ts";
 
 export const WORKER: readonly Mutant[] = [
-  ...mutantsOf("src/worker/release.ts", ["tests/unit/worker"], [
+  ...mutantsOf("src/worker/release.ts", ["tests/unit/worker/ask_portal_test.ts"], [
     [
       "the check on arrivals is removed",
       "record.inboxSequence === inboxSequence ? rescheduled(tally.apply(record), nextAt, clock(), random) : undefined",
@@ -20,7 +20,7 @@ export const WORKER: readonly Mutant[] = [
       "Math.min(runtime.retentionMs, UNDO_MS)",
     ],
   ]),
-  ...mutantsOf("src/worker/process_portal.ts", ["tests/unit/worker"], [
+  ...mutantsOf("src/worker/process_portal.ts", ["tests/unit/app/app_test.ts"], [
     [
       "a closed app keeps its portals until their leases expire",
       "await releaseUnfinished(runtime, lease).catch(() => {});",
