@@ -16,6 +16,8 @@ export interface OpenRun extends Omit<PortalRun, "current"> {
   /** The upgrade that runs, or runs next. */
   readonly current?: { readonly upgradeId: string };
   readonly underWay?: AttemptUnderWay;
+  /** An upgrade was started again: an attempt before may have stored a result that no journal names. */
+  readonly isResumed?: true;
   /** A rollback has begun and not ended: only another call of `rollback` may go on with the run. */
   readonly isRollingBack?: true;
 }
@@ -229,7 +231,7 @@ export function snapshot(record: PortalRecord): Portal {
 }
 
 function publicRun(
-  { current, upgrades: _u, isRollingBack: _r, underWay, ...run }: OpenRun,
+  { current, upgrades: _u, isResumed: _s, isRollingBack: _b, underWay, ...run }: OpenRun,
   record: PortalRecord,
 ): PortalRun {
   if (current === undefined) return run;
