@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { memoryStorage } from "@b24/onappupdate";
+import { createApp, mapped, memoryStorage, NonRetriableError } from "@b24/onappupdate";
 import type { StoredDelivery } from "../../../src/portal/delivery.ts";
 import { dueKey } from "../../../src/portal/keys.ts";
 import { entryId } from "../../../src/portal/schedule.ts";
 import type { Entry } from "../../../src/storage/storage.ts";
-import { MEMBER_ID, rig } from "../../support/app.ts";
+import { MEMBER_ID, post, quietLogger, rig, trustAll } from "../../support/app.ts";
 import { changed } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
+import { waitingDeliveries } from "../../support/waiting.ts";
 
 describe("processDelivery()", () => {
   it("runs no handlers of a delivery that a crash has kept from being deleted", async () => {
@@ -32,5 +33,53 @@ describe("processDelivery()", () => {
     assert.equal(runs, 1);
     assert.deepEqual(await Array.fromAsync(memory.list(["delivery"])), []);
     await made.app.close();
+  });
+
+  it("counts no attempt at an event whose version only newer code knows", async () => {
+    const storage = memoryStorage();
+    const versions = mapped({ "1": "1.0.0", "2": "2.0.0" });
+    const { portal, clock, later } = rig();
+    const app = createApp({
+      storage,
+      versions,
+      clock,
+      logger: quietLogger,
+      acknowledge: "handled",
+      retry: { maxAttempts: 1 },
+    }).use(trustAll);
+    for (const body of [portal.install(2), portal.update(3)]) assert.equal((await app.fetch(post(body))).status, 200);
+    for (let tick = 0; tick < 3; tick++) {
+      later();
+      await app.tick();
+    }
+    const waiting = await waitingDeliveries(storage, MEMBER_ID);
+    assert.deepEqual(waiting.map(({ delivery: { attempts, error } }) => [attempts, error]), [[0, undefined]]);
+    await app.close();
+  });
+
+  it("keeps the attempts that an operator has reset while the work was under way", async () => {
+    const storage = memoryStorage();
+    const { app, portal, send, later } = rig({ storage });
+    const begun = Promise.withResolvers<void>();
+    const ends = [Promise.reject(new Error("no")), Promise.withResolvers<void>()] as const;
+    ends[0].catch(() => {});
+    let runs = 0;
+    app.on("ONCRMDEALADD", () => {
+      if (runs++ === 0) return ends[0];
+      begun.resolve();
+      return ends[1].promise;
+    });
+    await send(portal.install(2));
+    await send(portal.event("ONCRMDEALADD", { ID: "7" }));
+    later();
+    const tick = app.tick();
+    await begun.promise;
+    await app.admin.retry(MEMBER_ID);
+    ends[1].reject(new NonRetriableError("no"));
+    await tick;
+    const [waiting] = await waitingDeliveries(storage, MEMBER_ID);
+    // It is tried once more, and that is its first attempt.
+    assert.deepEqual([runs, waiting?.delivery.attempts], [3, 1]);
+    await app.close();
   });
 });
