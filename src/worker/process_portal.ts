@@ -48,15 +48,18 @@ export type Settle = (deliveryId: string, result: WorkResult) => void;
 export interface Cause {
   /** A delivery that this process has just stored. */
   readonly accepted?: AcceptedDelivery;
-  /** Schedule entry that was found. If the record does not name it, a crash may have left deliveries that it does not count. */
-  readonly due?: string;
+  /**
+   * Schedule entries that were found. If the record does not name one of them, a crash may have left deliveries that it does not
+   * count.
+   */
+  readonly found?: readonly string[];
 }
 
 /** Processes a portal, unless another process holds its lease. Never rejects. */
 export async function processPortal(
   options: WorkerOptions,
   memberId: string,
-  { accepted, due: foundDue }: Cause,
+  { accepted, found = [] }: Cause,
   settle: Settle,
 ): Promise<ProcessedPortal> {
   const { runtime, checks } = options;
@@ -69,7 +72,8 @@ export async function processPortal(
     runtime.signal.throwIfAborted();
     lease ??= await acquirePortal(runtime, memberId);
     if (lease === undefined) return { handled: 0, failed: 0 };
-    const isWhole = foundDue !== undefined && foundDue !== lease.record().due ? true : undefined;
+    const { due: named } = lease.record();
+    const isWhole = found.some((due) => due !== named) || undefined;
     if (needsCheck(options, lease.record())) {
       await checks.underLease(memberId);
       // Reads what the check has written.

@@ -6,13 +6,14 @@
 import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import { dueKey, INDEX, portalKey, PORTALS, RECOUNT, SCHEDULE } from "../portal/keys.ts";
+import { DELIVERIES, dueKey, INDEX, portalKey, PORTALS, RECOUNT, SCHEDULE } from "../portal/keys.ts";
 import { indexKeysOf, isIndexedAs } from "../portal/portal_index.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
-import { writeRecord } from "../portal/record_store.ts";
+import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
 import { entryId, type ScheduleEntry, scheduleEntryOf } from "../portal/schedule.ts";
 import { type Counts, FLUSH_MS, readTotals, replaceTotal, shardOf, totalName } from "../portal/totals.ts";
 import { encodeKey } from "../storage/key.ts";
+import { listKeys } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
 
 /** Number of portals in a page. */
@@ -151,8 +152,7 @@ async function encodedKeysOf(record: PortalRecord | undefined): Promise<Readonly
 const SOON_MS = 60 * 60 * 1000;
 
 /**
- * Moves the later schedule entries of a page that records do not name to now: a tick looks whether there is work that the record
- * does not know of, and deletes them. Resolves to the last key; `undefined` at the end.
+ * Deletes the later schedule entries of a page that records do not name. Resolves to the last key; `undefined` at the end.
  */
 async function checkSchedule(runtime: AppRuntime, after: Key | undefined): Promise<Key | undefined> {
   const { storage, clock } = runtime;
@@ -161,27 +161,24 @@ async function checkSchedule(runtime: AppRuntime, after: Key | undefined): Promi
   for await (const { key } of storage.list(SCHEDULE, { limit: ENTRIES_A_PAGE, after: start })) {
     entries.push(scheduleEntryOf(key));
   }
-  await forEach(entries, (entry) => moveOrphaned(runtime, entry));
+  await forEach(entries, (entry) => deleteOrphaned(runtime, entry));
   return entries.length < ENTRIES_A_PAGE ? undefined : entries.at(-1)!.key;
 }
 
-async function moveOrphaned(
+/** Deletes an entry that the record does not name. If there are deliveries that it may not know of, a tick looks for them. */
+async function deleteOrphaned(
   { storage, clock, random, log }: AppRuntime,
   { key, memberId, due }: ScheduleEntry,
 ): Promise<void> {
   const entry = await storage.get<PortalRecord>(portalKey(memberId));
   const record = readRecord(entry);
   if (record === undefined || record.due === due) return;
+  const deliveries = await Array.fromAsync(listKeys(storage, [...DELIVERIES, memberId], { limit: 1 }));
+  const before = deliveries.map(() => ({ put: dueKey(entryId(clock(), random()), memberId), value: {} }));
   // A write that has put the entry and not yet its record is refused from now on, and puts another one.
-  const written = await writeRecord(
-    storage,
-    memberId,
-    (current) =>
-      current === undefined || current.due === due
-        ? undefined
-        : { record: { ...current }, before: [{ put: dueKey(entryId(clock(), random()), memberId), value: {} }] },
-    entry,
-  );
+  const change: ChangeRecord = (current) =>
+    current === undefined || current.due === due ? undefined : { record: { ...current }, before };
+  const written = await writeRecord(storage, memberId, change, entry);
   if (written === null || written.value.due === due) return;
   await storage.delete(key);
   log.info("schedule repaired", { event: "recount.schedule_repaired", memberId });

@@ -4,7 +4,7 @@ import { settlesWithin } from "../async/with_timeout.ts";
 import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
-import { entryTime, listDue, type ScheduleEntry } from "../portal/schedule.ts";
+import { entryTime, listDuePortals, type ScheduleEntry } from "../portal/schedule.ts";
 import type { Totals } from "../portal/totals.ts";
 import { createDeploySweep } from "./deploy_sweep.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
@@ -146,58 +146,44 @@ interface Round {
 function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, isOver }: RoundOptions): Round {
   const { storage, clock, log } = runtime;
   const running = new Set<Promise<void>>();
-  /** The portals that were started, with further entries that were found since: crashes have left them. */
-  const found = new Map<string, ScheduleEntry[]>();
   let portals = 0;
   let started = 0;
   let handled = 0;
   let failed = 0;
 
-  /** Processes a portal and deletes those of its entries that are stale. `entries` were found before. */
-  async function processEntries(memberId: string, entries: readonly ScheduleEntry[]): Promise<ProcessedPortal> {
-    const processed = await worker.process(memberId, entries[0]!.due);
+  /** Processes a portal, and deletes those of its entries that are stale. */
+  async function processEntries(memberId: string, entries: readonly ScheduleEntry[]): Promise<void> {
+    const processed = await worker.process(memberId, entries.map(({ due }) => due));
     handled += processed.handled;
     failed += processed.failed;
+    // Does not count: a portal that another process holds, or newer code has written, must not displace others.
+    if (processed.released === undefined && processed.failed === 0) started--;
     try {
       for (const entry of entries) await deleteStale(runtime, entry, processed.released);
     } catch (err) {
       log.warn("failed to delete a schedule entry", { event: "schedule.cleanup_failed", memberId, err });
     }
-    return processed;
   }
 
-  async function processPortal(entry: ScheduleEntry): Promise<void> {
-    const { memberId } = entry;
-    const processed = await processEntries(memberId, [entry]);
-    // Does not count: a portal that another process holds, or newer code has written, must not displace others.
-    if (processed.released === undefined && processed.failed === 0) started--;
-    // Those that were found meanwhile may have been put after the release: only another one shows that they are stale.
-    while (found.get(memberId)!.length > 0 && !isOver() && !worker.isProcessing(memberId)) {
-      const others = found.get(memberId)!;
-      found.set(memberId, []);
-      await processEntries(memberId, others);
-    }
-  }
-
-  function start(entry: ScheduleEntry): void {
+  function start(memberId: string, entries: readonly ScheduleEntry[]): void {
     portals++;
     started++;
-    const work: Promise<void> = processPortal(entry).then(() => void running.delete(work));
+    const work: Promise<void> = processEntries(memberId, entries).then(() => void running.delete(work));
     running.add(work);
   }
 
   return {
     passDue: async () => {
-      for await (const entry of listDue(storage, clock())) {
+      const seen = new Set<string>();
+      for await (const [memberId, entries] of listDuePortals(storage, clock())) {
         while (running.size > 0 && (started >= limit || running.size >= concurrency) && !isOver()) {
           await Promise.race(running);
         }
         await worker.room();
         if (isOver() || started >= limit) return;
-        if (found.has(entry.memberId)) found.get(entry.memberId)!.push(entry);
-        if (found.has(entry.memberId) || worker.isProcessing(entry.memberId)) continue;
-        found.set(entry.memberId, []);
-        start(entry);
+        if (seen.has(memberId) || worker.isProcessing(memberId)) continue;
+        seen.add(memberId);
+        start(memberId, entries);
       }
     },
     ended: async () => {

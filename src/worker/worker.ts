@@ -18,9 +18,9 @@ export interface Worker {
   readonly hasRoom: (memberId: string) => boolean;
   /**
    * Does all work of a portal. If the portal is being processed, or waits for a slot, returns that result. Never rejects.
-   * `due`: the schedule entry that was found, if any.
+   * `found`: the schedule entries that were found, if any.
    */
-  readonly process: (memberId: string, due?: string) => Promise<ProcessedPortal>;
+  readonly process: (memberId: string, found?: readonly string[]) => Promise<ProcessedPortal>;
   /** Returns whether this process is processing the portal, or the portal waits for a slot here. */
   readonly isProcessing: (memberId: string) => boolean;
   /** Resolves once few enough portals wait for a slot that more may be passed to `process`. */
@@ -62,9 +62,9 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
   /** With a storage in memory, the work would otherwise end before the answer is sent. All portals share one timer. */
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(time, 0));
 
-  function start(memberId: string, { accepted, due }: Cause): PortalQueue {
+  function start(memberId: string, { accepted, found }: Cause): PortalQueue {
     const begun: Omit<PortalQueue, "done"> = { pending: new Set(), waiters: new Map(), accepted };
-    const queue = Object.assign(begun, { done: run(memberId, begun, due) });
+    const queue = Object.assign(begun, { done: run(memberId, begun, found) });
     queues.set(memberId, queue);
     return queue;
   }
@@ -72,7 +72,7 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
   async function run(
     memberId: string,
     queue: Omit<PortalQueue, "done">,
-    due: string | undefined,
+    found: Cause["found"],
   ): Promise<ProcessedPortal> {
     const { pending, waiters } = queue;
     const settle: Settle = (deliveryId, result) => {
@@ -90,7 +90,7 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
         const { accepted } = queue;
         // While the portal waits again, it holds no event.
         queue.accepted = undefined;
-        const processed = await processInTurn(options, turn, memberId, defined({ accepted, due }), settle);
+        const processed = await processInTurn(options, turn, memberId, defined({ accepted, found }), settle);
         const handled = total.handled + processed.handled;
         total = { ...processed, handled, failed: total.failed + processed.failed };
         for (const deliveryId of awaited) settle(deliveryId, "deferred");
@@ -125,7 +125,7 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       return { result, end: queue.done.then(() => {}) };
     },
     hasRoom: (memberId) => !isStopped && !queues.has(memberId) && turns.isFree(),
-    process: (memberId, due) => (queues.get(memberId) ?? start(memberId, defined({ due }))).done,
+    process: (memberId, found) => (queues.get(memberId) ?? start(memberId, defined({ found }))).done,
     isProcessing: (memberId) => queues.has(memberId),
     room: turns.room,
     stop: () => {

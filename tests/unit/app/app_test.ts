@@ -332,10 +332,9 @@ describe("an app", () => {
     let seen = 0;
     const second = createApp({ storage, clock: first.clock, logger: quietLogger }).use(trustAll)
       .upgrade("4", ({ sleep }) => sleep("a second", 1000)).on("ONCRMDEALADD", () => void seen++);
-    for (let tick = 0; tick < 3; tick++) {
-      first.later();
-      await second.tick();
-    }
+    // Finds both entries.
+    first.later();
+    await second.tick();
     assert.equal(seen, 1);
     assert.deepEqual(await Array.fromAsync(storage.list(["due"])), []);
   });

@@ -134,6 +134,17 @@ describe("the recount", () => {
     await made.app.close();
   });
 
+  it("removes them without a look if there are no deliveries that the record may not know of", async () => {
+    const storage = memoryStorage();
+    await put(storage, record(MEMBER_ID));
+    const made = rig({ storage });
+    await storage.put(dueKey(entryId(made.clock() + 30 * 86_400_000, "1"), MEMBER_ID), {});
+    await made.app.tick();
+    assert.deepEqual(await Array.fromAsync(listDue(storage, Infinity)), []);
+    assert.equal((await storage.get<PortalRecord>(portalKey(MEMBER_ID)))?.value.fencingToken, undefined);
+    await made.app.close();
+  });
+
   it("leaves the entries of a write that has not put its record yet", async () => {
     const storage = memoryStorage();
     await put(storage, record(MEMBER_ID));
