@@ -28,15 +28,10 @@ export const INTAKE: readonly Mutant[] = [
       "a lower version is not reported",
       "compareVersions(to, from) >= 0) return;",
       "compareVersions(to, from) >= -1) return;",
+      { tests: ["tests/unit/app/app_test.ts"] },
     ],
   ]),
-  ...mutantsOf("src/intake/store_delivery.ts", ["tests/unit/intake"], [
-    [
-      "a delivery whose key is taken is not counted",
-      "return withWork({ ...record, ...defined({ overflow }) }, clock(), random);",
-      "return { record };",
-      { scenarios: ["another large event"] },
-    ],
+  ...mutantsOf("src/intake/store_delivery.ts", ["tests/unit/worker/process_delivery_test.ts"], [
     [
       "an equal event whose first copy has begun is dropped",
       "stored = isBusy && !isLifeCycle(id) ? `${id}~${unique}` : id;",
@@ -46,26 +41,31 @@ export const INTAKE: readonly Mutant[] = [
       "copies of a waiting event are stored",
       "(inRecord(current, id) !== undefined && (isLifeCycle(id) || !isBusy))",
       "(inRecord(current, id) !== undefined && isLifeCycle(id) && isBusy && !isBusy)",
+      { tests: ["tests/unit/app/app_test.ts"] },
     ],
     [
       "the lease is taken although no slot is free",
       "const taken = hasRoom(memberId) ? takeLease",
       "const taken = hasRoom !== undefined ? takeLease",
+      { tests: ["tests/unit/worker/worker_test.ts"] },
     ],
     [
       "the tokens of a removal are stored",
       'return event.name === "ONAPPUNINSTALL" ? parseStored',
       'return event.name === "ONAPPTEST" ? parseStored',
+      { tests: ["tests/unit/app/app_test.ts"] },
     ],
     [
       "an ordinary event is idle although handlers wait for it",
       "!hasCode(runtime, event) &&\n      isSettled",
       "isSettled",
+      { tests: ["tests/unit/intake/accept_test.ts"] },
     ],
     [
       "the installation of a delivery is not stored with it",
       '...(status === "installed" ? { generation } : {}),',
       '...(status === "installed" ? { generation: generation + 1 } : {}),',
+      { reason: "the work of the removal deletes the deliveries from before it" },
     ],
   ]),
   ...mutantsOf("src/intake/open.ts", ["tests/unit/intake/open_test.ts"], [
@@ -73,6 +73,7 @@ export const INTAKE: readonly Mutant[] = [
       "an opening of the process with a clock ahead makes a removal late",
       "clock() - MAX_CLOCK_ERROR_MS",
       "clock() - MAX_CLOCK_ERROR_MS * 0",
+      { tests: ["tests/unit/intake/clocks_test.ts"] },
     ],
     ["an answer from before a removal undoes it", "askedSince: isNew ? clock() : 0", "askedSince: 0"],
     [
@@ -82,7 +83,7 @@ export const INTAKE: readonly Mutant[] = [
     ],
     ["an ordinary user starts an installation", ": isAdmin\n      ? await", ": isAdmin !== null\n      ? await"],
   ]),
-  ...mutantsOf("src/intake/verify_opening.ts", ["tests/unit/intake"], [
+  ...mutantsOf("src/intake/verify_opening.ts", ["tests/unit/intake/open_test.ts"], [
     [
       "an opening of another portal's token is taken",
       "if (outcome.memberId !== opening.memberId) {",
@@ -94,7 +95,7 @@ export const INTAKE: readonly Mutant[] = [
       'if (new Secret(outcome.clientId).equals("")) {',
     ],
   ]),
-  ...mutantsOf("src/intake/token_answers.ts", ["tests/unit/intake"], [
+  ...mutantsOf("src/intake/token_answers.ts", ["tests/unit/intake/open_test.ts"], [
     [
       "a refused opening is asked about each time",
       "const counts = found !== undefined && found.until > clock() &&",
@@ -111,7 +112,7 @@ export const INTAKE: readonly Mutant[] = [
       'while (!budget().take(memberId, isKnown, requests) && memberId === "") {',
     ],
   ]),
-  ...mutantsOf("src/intake/full_inbox.ts", ["tests/unit/intake"], [
+  ...mutantsOf("src/intake/full_inbox.ts", ["tests/unit/intake/accept_test.ts"], [
     ["a full inbox is logged each time", "if (logged.isHeld(memberId)) return;", ""],
   ]),
 ];

@@ -35,6 +35,7 @@ export const UPGRADE: readonly Mutant[] = [
       "a retry passes an unfinished rollback",
       'if (record.status === "installed" && record.run?.isRollingBack) return { action: "parked" };',
       "",
+      { tests: ["tests/unit/app/admin_test.ts"] },
     ],
     [
       "an upgrade runs without the scopes that it requires",
@@ -48,7 +49,9 @@ export const UPGRADE: readonly Mutant[] = [
     ],
   ]),
   ...mutantsOf("src/upgrade/attempt.ts", ["tests/unit/upgrade/attempt_test.ts"], [
-    ["a step's own retry limit is ignored", "failedStep?.retry ?? retry, unitHash", "retry, unitHash"],
+    ["a step's own retry limit is ignored", "failedStep?.retry ?? retry, unitHash", "retry, unitHash", {
+      tests: ["tests/unit/upgrade/step_kinds_test.ts"],
+    }],
     ["failures that do not count use up attempts", "attempts: isCounted ? attempts : attempts - 1,", "attempts,"],
     [
       "an upgrade whose process always ends is never parked",
@@ -59,21 +62,25 @@ export const UPGRADE: readonly Mutant[] = [
       "a shutdown counts as a failure",
       "  if (ctx.signal.aborted) {\n    await installation",
       "  if (ctx.signal.aborted && change === undefined) {\n    await installation",
+      { tests: ["tests/unit/upgrade/process_deaths_test.ts"] },
     ],
     [
       "a sleep that the handler catches is not one",
       "    if (engine.suspended !== undefined) throw engine.suspended;\n",
       "",
+      { tests: ["tests/unit/upgrade/step_engine_test.ts"] },
     ],
     [
       "a former holder of the lease records steps of a skipped upgrade",
       "if (run?.current === undefined || run.current.upgradeId === next) return;",
       'if (run?.current === undefined || run.current.upgradeId !== "") return;',
+      { tests: ["tests/unit/upgrade/fencing_test.ts"] },
     ],
     [
       "a block overwrites the last failure",
       "if (blockedOn !== undefined) return next;",
       "if (blockedOn === undefined && next === record) return next;",
+      { tests: ["tests/unit/upgrade/step_kinds_test.ts"] },
     ],
   ]),
   ...mutantsOf("src/upgrade/run_record.ts", ["tests/unit/upgrade/run_record_test.ts"], [
@@ -92,11 +99,14 @@ export const UPGRADE: readonly Mutant[] = [
     ["two steps run at a time", "if (this.#runningStep !== undefined) {", "if (this.#runningStep === name) {"],
     ["the name of a step is used twice", "if (this.#names.has(name)) throw", 'if (this.#names.has(name + "!")) throw'],
     ["a step starts after the attempt has ended", "if (this.#hasEnded) {", 'if (this.#hasEnded && name === "") {'],
-    ["a step starts without its lease", "    installation.assertHeld();\n", ""],
+    ["a step starts without its lease", "    installation.assertHeld();\n", "", {
+      scenarios: ["two updates, A is slow"],
+    }],
     [
       "a step that is repeated after a rollback has its old key",
       "[memberId, generation, rollbacks, upgradeId, name,",
       "[memberId, generation, rollbacks * 0, upgradeId, name,",
+      { tests: ["tests/unit/app/admin_test.ts"] },
     ],
     [
       "a reinstalled app uses the keys of the installation before",
@@ -104,13 +114,16 @@ export const UPGRADE: readonly Mutant[] = [
       "[memberId, generation * 0, rollbacks, upgradeId, name,",
     ],
   ]),
-  ...mutantsOf("src/upgrade/step_kinds.ts", ["tests/unit/upgrade"], [
+  ...mutantsOf("src/upgrade/step_kinds.ts", ["tests/unit/upgrade/step_kinds_test.ts"], [
     [
       "a finished step runs again",
       "if (recorded !== undefined && isDone(recorded, clock())) {",
-      "if (recorded !== undefined && isDone(recorded, -clock())) {",
+      'if (recorded !== undefined && name === "") {',
+      { tests: ["tests/unit/upgrade"] },
     ],
-    ["pages start over after an interruption", 'if (recorded[2] === "page") cursor = recorded[5] as C;', ""],
+    ["pages start over after an interruption", 'if (recorded[2] === "page") cursor = recorded[5] as C;', "", {
+      tests: ["tests/unit/upgrade/attempt_test.ts"],
+    }],
     [
       "the handler sees another value at the first time than later",
       "return finish(encoded.restored as T);",
@@ -118,7 +131,7 @@ export const UPGRADE: readonly Mutant[] = [
     ],
     ["a sleep begins anew at each attempt", 'recorded?.[2] === "sleep" ? recorded[3] : now + ms;', "now + ms;"],
   ]),
-  ...mutantsOf("src/upgrade/step_results.ts", ["tests/unit/upgrade"], [
+  ...mutantsOf("src/upgrade/step_results.ts", ["tests/unit/upgrade/fencing_test.ts"], [
     [
       "a large result is written after the journal names it",
       "before: [{ put: resultKey(memberId, runId, unique), value }],",
@@ -142,7 +155,7 @@ export const UPGRADE: readonly Mutant[] = [
       'record.status === "installed";',
     ],
   ]),
-  ...mutantsOf("src/upgrade/rollback.ts", ["tests/unit/upgrade"], [
+  ...mutantsOf("src/upgrade/rollback.ts", ["tests/unit/app/admin_test.ts"], [
     [
       "the first step is undone first",
       "for (const { name, undo } of finished.toReversed()) {",
@@ -161,7 +174,7 @@ export const UPGRADE: readonly Mutant[] = [
     ],
     ["a rollback does not change keys", "(record.rollbacks ?? 0) + 1", "(record.rollbacks ?? 0)"],
   ]),
-  ...mutantsOf("src/upgrade/block.ts", ["tests/unit/upgrade"], [
+  ...mutantsOf("src/upgrade/block.ts", ["tests/unit/upgrade/step_kinds_test.ts"], [
     [
       "the block of a portal begins anew at each attempt",
       "record.blocked?.on === on ? record.blocked.since : now",

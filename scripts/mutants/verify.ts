@@ -20,11 +20,11 @@ export const VERIFY: readonly Mutant[] = [
       "total = Math.max(0, total);",
     ],
   ]),
-  ...mutantsOf("src/verify/refused_tokens.ts", ["tests/unit/verify"], [
+  ...mutantsOf("src/verify/refused_tokens.ts", ["tests/unit/verify/verifier_test.ts"], [
     ["a refused token is asked about again", "digests.add(await digestOf(event));", "await digestOf(event);"],
     ["a token that is refused for one portal is refused for all", "digest(`${auth.memberId} ${auth", "digest(`${auth"],
   ]),
-  ...mutantsOf("src/verify/turn_queue.ts", ["tests/unit/verify"], [
+  ...mutantsOf("src/verify/turn_queue.ts", ["tests/unit/verify/turns_test.ts"], [
     [
       "trusted addresses have all turns",
       "trustedInARow < TRUSTED_IN_A_ROW ?",
@@ -39,6 +39,7 @@ export const VERIFY: readonly Mutant[] = [
       "two turns of a portal run at once",
       "for (const memberId of waiting.keys()) if (!isRunning(memberId)) return memberId;",
       'for (const memberId of waiting.keys()) if (!isRunning(memberId + "!")) return memberId;',
+      { tests: ["tests/unit/verify/attempt_test.ts"] },
     ],
   ]),
   ...mutantsOf("src/verify/turns.ts", ["tests/unit/verify/turns_test.ts"], [
@@ -57,9 +58,10 @@ export const VERIFY: readonly Mutant[] = [
       "verified ??= {};",
     ],
     [
-      "the application token of any user is proved",
+      "an application token does not wait for the proof of its user",
       "facts.tokens !== undefined && facts.tokens.isAdmin === undefined &&",
       "facts.tokens === undefined && facts.tokens !== undefined &&",
+      { tests: ["tests/unit/credentials/identity_test.ts"] },
     ],
   ]),
   ...mutantsOf("src/verify/attempt.ts", ["tests/unit/verify/attempt_test.ts"], [
@@ -67,27 +69,32 @@ export const VERIFY: readonly Mutant[] = [
       "an event is verified for ever",
       "if (receivedAt + KEPT_MS <= runtime.clock()) {",
       "if (receivedAt + KEPT_MS * 100 <= runtime.clock()) {",
+      { tests: ["tests/unit/verify/verifier_test.ts"] },
     ],
     [
       "a refreshed pair is used before it is stored",
       "if (!await storeRefreshed(runtime, entry, refreshed)) {",
       "if (entry.key.length === 0) {",
+      { tests: ["tests/unit/verify/verifier_test.ts"] },
     ],
     ["a made-up token is refreshed", "if (expiry - MAX_CLOCK_SKEW_MS > runtime.clock()) return undefined;", ""],
     [
       "a process that was paused refreshes a pair",
       "if (!await keepUnverified(runtime, event.auth.memberId, owner())) {",
       "if (owner() === undefined) {",
+      { tests: ["tests/unit/verify/verifier_test.ts"] },
     ],
     [
       "a failed attempt is repeated without back-off",
       "RETRY_FIRST_MS * 2 ** Math.min(waiting.attempts, 10)",
       "RETRY_FIRST_MS * 2 ** Math.min(waiting.attempts * 0, 10)",
+      { tests: ["tests/unit/verify/verifier_test.ts"] },
     ],
     [
       "a verified event stays among those that wait",
       "      await removeUnverified(runtime, memberId, waiting.slot);\n      return outcome;",
       "      return outcome;",
+      { tests: ["tests/unit/verify/verifier_test.ts"] },
     ],
   ]),
   ...mutantsOf("src/verify/unknown_bound.ts", ["tests/unit/verify/unknown_bound_test.ts"], [

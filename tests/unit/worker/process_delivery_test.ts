@@ -82,4 +82,44 @@ describe("processDelivery()", () => {
     assert.deepEqual([runs, waiting?.delivery.attempts], [3, 1]);
     await app.close();
   });
+
+  it("handles an equal event that comes while the first one is handled", async () => {
+    const { app, portal, send } = rig();
+    const goOn = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    let runs = 0;
+    app.on("ONCRMDEALUPDATE", async () => {
+      if (++runs > 1) return;
+      begun.resolve();
+      await goOn.promise;
+    });
+    await send(portal.install(2));
+    const event = portal.event("ONCRMDEALUPDATE", { ID: "7" });
+    const first = send(event);
+    await begun.promise;
+    const second = send(event);
+    // Answered once it is stored: another event of the portal comes after it.
+    assert.equal(await send(portal.event("ONAPPTEST", { "QUERY[any]": "data" })), 200);
+    goOn.resolve();
+    assert.deepEqual([await first, await second, runs], [200, 200, 2]);
+    await app.close();
+  });
+
+  it("runs no handlers of an installation that was removed in the same second", async () => {
+    const { portal, clock, later } = rig();
+    const app = createApp({ storage: memoryStorage(), clock, logger: quietLogger, acknowledge: "handled" });
+    app.use({ name: "verified", phase: "verify", around: (_, next) => next({ installedVersion: "2" }) });
+    let runs = 0;
+    app.on("ONAPPINSTALL", () => {
+      if (++runs === 1) throw new Error("not yet");
+    });
+    const install = portal.install(2);
+    const ts = new URLSearchParams(install).get("ts")!;
+    await app.fetch(post(install));
+    await app.fetch(post(changed(portal.uninstall(), { ts })));
+    later();
+    await app.tick();
+    assert.deepEqual([runs, (await app.portal(MEMBER_ID))?.status], [1, "uninstalled"]);
+    await app.close();
+  });
 });

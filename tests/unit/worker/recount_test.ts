@@ -6,6 +6,7 @@ import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts"
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { entryId, listDue } from "../../../src/portal/schedule.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import type { Entry } from "../../../src/storage/storage.ts";
 import { describe, it } from "../../support/test.ts";
 import { withoutWrite } from "../../support/without_write.ts";
 
@@ -142,6 +143,33 @@ describe("the recount", () => {
     await made.app.tick();
     assert.deepEqual(await Array.fromAsync(listDue(storage, Infinity)), []);
     assert.equal((await storage.get<PortalRecord>(portalKey(MEMBER_ID)))?.value.fencingToken, undefined);
+    await made.app.close();
+  });
+
+  it("leaves an entry that a write names which ends while the recount looks at it", async () => {
+    const storage = memoryStorage();
+    await put(storage, record(MEMBER_ID));
+    const key = indexKey("state", "parked", MEMBER_ID);
+    await storage.put(key, {});
+    let isPending = true;
+    const made = rig({
+      storage: {
+        ...storage,
+        get: async <T>(...args: Parameters<Storage["get"]>) => {
+          const entry = await storage.get<T>(...args);
+          if (!isPending || args[0][0] !== "portal") return entry;
+          isPending = false;
+          // The write has put the entry before.
+          const { value, version } = entry as Entry<PortalRecord>;
+          const named = { ...value, indexedAs: { ...value.indexedAs, state: "parked" } };
+          await storage.put(portalKey(MEMBER_ID), named, { ifVersion: version });
+          return entry;
+        },
+      },
+    });
+    await made.app.tick();
+    assert.equal(isPending, false);
+    assert.notEqual(await storage.get(key), null);
     await made.app.close();
   });
 

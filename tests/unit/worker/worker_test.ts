@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { portalKey } from "../../../src/portal/keys.ts";
+import type { PortalRecord } from "../../../src/portal/record.ts";
 import { crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
 import { describe, it } from "../../support/test.ts";
 import { rig } from "../../support/app.ts";
@@ -70,6 +72,19 @@ describe("the worker", () => {
     const closed = app.close();
     await time.elapse(MINUTE);
     await closed;
+  });
+
+  it("takes no lease of a portal that waits for a slot: another process may have one", async () => {
+    const made = crowd({ concurrency: 1 });
+    made.app.upgrade("3", () => made.takes(MINUTE));
+    await made.install(2);
+    await made.update(0, 2);
+    await made.time.elapse(SECOND);
+    const leaseOf = async (number: number): Promise<object | undefined> =>
+      (await made.storage.get<PortalRecord>(portalKey(memberIdOf(number))))?.value.lease;
+    assert.deepEqual([await leaseOf(0) !== undefined, await leaseOf(1)], [true, undefined]);
+    await made.time.elapse(3 * MINUTE);
+    await made.close();
   });
 
   it("works on 64 portals at a time by default", async () => {
