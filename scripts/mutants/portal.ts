@@ -4,7 +4,7 @@ import { type Mutant, mutantsOf } from "./mutant.ts";
 export const PORTAL: readonly Mutant[] = [
   ...mutantsOf("src/portal/apply_event.ts", ["tests/unit/portal/apply_event_test.ts"], [
     [
-      "an update that is reached again raises the target",
+      "an older update lowers the target",
       "compareVersions(target, record.target) <= 0) {",
       "compareVersions(target, record.target) === 0) {",
     ],
@@ -35,7 +35,7 @@ export const PORTAL: readonly Mutant[] = [
       "...record,",
     ],
     [
-      "a check that is newer than an event does not keep what it reported",
+      "an event replaces what a later check has reported",
       "const isCurrent = checkedAt <= receivedAt && (isNewest || tokens !== undefined);",
       "const isCurrent = isNewest || tokens !== undefined;",
     ],
@@ -47,7 +47,7 @@ export const PORTAL: readonly Mutant[] = [
   ]),
   ...mutantsOf("src/portal/receipt.ts", ["tests/unit/intake/clocks_test.ts"], [
     [
-      "the time of receipt is that of a clock that is behind",
+      "events count as received by a clock that is behind",
       "return Math.max(now, Math.max(latestTs, installedTs, uninstalledTs) * 1000, targetSetAt + 1, ...removals);",
       "return Math.max(now, ...removals.slice(removals.length + latestTs + installedTs + uninstalledTs + targetSetAt));",
     ],
@@ -283,7 +283,7 @@ export const PORTAL: readonly Mutant[] = [
       "now - removalBelievedAt < Infinity * UNDO_MS",
     ],
     [
-      "a removal of the future is late after it is undone",
+      "a removal that was undone takes effect when it is applied again",
       "Math.max(record.installedTs, ts, uninstalledTs + 1)",
       "Math.max(record.installedTs, ts, uninstalledTs)",
     ],

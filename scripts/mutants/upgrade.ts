@@ -163,7 +163,7 @@ export const UPGRADE: readonly Mutant[] = [
     ],
     ["an undone step is undone again", '    await journal.append([name, runtime.clock(), "undone"]);\n', ""],
     [
-      "an upgrade whose undo fails is not parked",
+      "a run that is being rolled back continues",
       "return { ...record, failure, run: { ...run, isRollingBack: true } };",
       "return { ...record, failure, run };",
     ],

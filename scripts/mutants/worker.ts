@@ -125,14 +125,14 @@ export const WORKER: readonly Mutant[] = [
   ]),
   ...mutantsOf("src/worker/deploy_sweep.ts", ["tests/unit/worker/deploy_sweep_test.ts"], [
     [
-      "a sweep of older code lowers no target, and goes on",
+      "older code starts the sweep of newer code over",
       "compareVersions(entry.value.version, version) > 0",
       "compareVersions(entry.value.version, version) > 9",
     ],
   ]),
   ...mutantsOf("src/worker/missed_updates.ts", ["tests/unit/worker/missed_updates_test.ts"], [
     [
-      "a raised target is lowered by a check",
+      "a target is lowered if Bitrix24 is behind",
       "compareVersions(reference, version) < 0;",
       "compareVersions(reference, version) !== 0;",
     ],
