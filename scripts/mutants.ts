@@ -57,7 +57,7 @@ async function outcomeOf(
     }
     const { ok, output } = await test(folder, tests, DEADLINE_MS);
     // Code that cannot be loaded shows nothing.
-    const isLoaded = !/\(uncaught error\)|could not be parsed|^error: (Syntax|Type)Error/m.test(output);
+    const isLoaded = !/could not be parsed|does not provide an export|Module not found/.test(output);
     if (!ok) return { outcome: isLoaded ? "killed" : "invalid", output };
     return { outcome: reason === undefined ? "survived" : "listed", output };
   } catch (error) {

@@ -35,7 +35,7 @@ export const WORKER: readonly Mutant[] = [
       "a record is not made again for deliveries without one",
       "if (lease !== undefined || !await recreateRecord(runtime, memberId)) return lease;",
       'if (lease !== undefined || memberId !== "") return lease;',
-      { tests: ["tests/unit/intake/accept_test.ts"] },
+      { tests: ["tests/unit/worker/process_delivery_test.ts"] },
     ],
     [
       "handlers run before the missed update",
@@ -198,9 +198,9 @@ export const WORKER: readonly Mutant[] = [
   ]),
   ...mutantsOf("src/worker/worker.ts", ["tests/unit/worker/worker_test.ts"], [
     [
-      "a lease that nobody uses is kept",
-      "if (lease !== undefined) waiting?.stop();",
-      "if (lease === undefined) waiting?.stop();",
+      "a lease that nobody uses is renewed",
+      "if (lease !== undefined || (isFirst && waiting === undefined))",
+      "if (isFirst && waiting === undefined)",
       { scenarios: ["two updates to one process"] },
     ],
   ]),

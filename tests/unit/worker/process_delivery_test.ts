@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createApp, mapped, memoryStorage, NonRetriableError } from "@b24/onappupdate";
 import type { StoredDelivery } from "../../../src/portal/delivery.ts";
-import { dueKey } from "../../../src/portal/keys.ts";
+import { deliveryKey, dueKey } from "../../../src/portal/keys.ts";
 import { entryId } from "../../../src/portal/schedule.ts";
 import type { Entry } from "../../../src/storage/storage.ts";
 import { MEMBER_ID, post, quietLogger, rig, trustAll } from "../../support/app.ts";
@@ -120,6 +120,23 @@ describe("processDelivery()", () => {
     later();
     await app.tick();
     assert.deepEqual([runs, (await app.portal(MEMBER_ID))?.status], [1, "uninstalled"]);
+    await app.close();
+  });
+});
+
+describe("processPortal()", () => {
+  it("makes the record of a portal whose first delivery was stored before a crash", async () => {
+    const storage = memoryStorage();
+    const { app, portal, clock } = rig({ storage });
+    portal.install(2);
+    const body = { kind: "form", text: portal.update(3) } as const;
+    const delivery = { format: 1, body, receivedAt: clock(), verification: {}, attempts: 0, generation: 1 };
+    await storage.put(deliveryKey(MEMBER_ID, "ONAPPUPDATE:3:1"), delivery);
+    await storage.put(dueKey(entryId(1, "1"), MEMBER_ID), {});
+    await app.tick();
+    const { initialVersion, version } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([initialVersion, version], ["2.0.0", "3.0.0"]);
+    assert.deepEqual(await Array.fromAsync(storage.list(["delivery"])), []);
     await app.close();
   });
 });
