@@ -18,6 +18,7 @@ export type ErrorCode =
   | "not_authentic"
   | "not_due"
   | "nothing_to_roll_back"
+  | "rollback_unfinished"
   | "portal_moved"
   | "removed"
   | "retry_after"

@@ -11,6 +11,7 @@ import { type EventFacts, factsOf, type StoredVerification } from "../portal/eve
 import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
 import { type AcceptedDelivery, isHandled } from "../portal/inbox.ts";
 import { portalKey } from "../portal/keys.ts";
+import { factsAfter, receivedAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
 import { withWork } from "../portal/schedule.ts";
@@ -49,12 +50,13 @@ export interface AcceptParts {
  */
 export async function acceptEvent(
   runtime: AppRuntime,
-  incoming: Incoming,
+  received: Incoming,
   { verifier, reserve, onRefused }: AcceptParts,
 ): Promise<Accepted> {
-  assertSize(incoming);
-  const stored = await readStored(runtime, incoming);
+  assertSize(received);
+  const stored = await readStored(runtime, received);
   const record = readRecord(stored.entry);
+  const incoming = { ...received, receivedAt: receivedAfter(record, received.receivedAt) };
   try {
     const verified = await verifyOrPostpone(runtime, incoming, record, verifier);
     if ("postponed" in verified) return { state: "unverified", ...verified.postponed };
@@ -139,7 +141,7 @@ export async function acceptVerified(
     ...defined({ installedVersion: verification.installedVersion }),
     hasTokens: verification.tokens !== undefined,
   });
-  const facts = factsOf(runtime, verification, receivedAt);
+  const facts = factsAfter(record, event, factsOf(runtime, verification, receivedAt));
   const next = tryApplyEvent(record, event, facts);
   // Somebody else may have posted a copy first: what is verified of a duplicate is applied too.
   const isDuplicate = (id !== undefined && isHandled(record, id)) || isStartedByOpening(record, event, verification);
@@ -186,7 +188,7 @@ async function storeWithoutWork(
 ): Promise<boolean> {
   let isStored = true;
   await writeRecord(storage, event.auth.memberId, (current) => {
-    const next = tryApplyEvent(current, event, facts);
+    const next = tryApplyEvent(current, event, factsAfter(current, event, facts));
     // Another event may have changed the portal since `known`.
     isStored = !bringsWork(current, next);
     return isStored && next !== undefined ? { record: next } : undefined;
@@ -207,7 +209,8 @@ async function storeTokens(
   if (facts.verification.tokens === undefined) return;
   const { storage, clock, random, leaseMs } = runtime;
   // The event may have raised the target.
-  const change: ChangeRecord = (record) => withWork(applyOrDefer(record, event, facts), clock() + leaseMs, random);
+  const change: ChangeRecord = (record) =>
+    withWork(applyOrDefer(record, event, factsAfter(record, event, facts)), clock() + leaseMs, random);
   await writeRecord(storage, event.auth.memberId, change, entry);
 }
 

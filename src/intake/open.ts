@@ -11,6 +11,7 @@ import { type EventFacts, factsOf, type StoredVerification } from "../portal/eve
 import type { AcceptedDelivery } from "../portal/inbox.ts";
 import { nextAskAt } from "../portal/claims.ts";
 import { portalKey } from "../portal/keys.ts";
+import { receivedAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { loadPortal, writeRecord } from "../portal/record_store.ts";
 import type { Entry } from "../storage/storage.ts";
@@ -48,6 +49,12 @@ export interface AcceptedOpening {
   readonly hasWork: boolean;
 }
 
+/**
+ * Time (ms) by which the clock of a process may be ahead of Bitrix24's. An opening has no `ts` of Bitrix24: it counts as so much
+ * earlier, or a removal that follows it would count as late.
+ */
+const MAX_CLOCK_ERROR_MS = 60_000;
+
 /** Returns the function that accepts openings: see {@linkcode AcceptedOpening}. */
 export function createOpeningIntake(parts: OpeningParts): (request: Request) => Promise<AcceptedOpening> {
   const { runtime, verify, limits } = parts;
@@ -67,9 +74,10 @@ export function createOpeningIntake(parts: OpeningParts): (request: Request) => 
     const found = { opening, info, isAdmin, isNew };
     if (!isNew && stored.get(info) === isAdmin) return { ...found, record, hasWork: false };
 
-    // Clocks of processes differ: what was just verified is newer than everything that is stored.
-    const receivedAt = Math.max(clock(), (record?.uninstalledTs ?? 0) * 1000, (record?.latestTs ?? 0) * 1000);
-    const change: Change = { parts, opening, verified, receivedAt, entry };
+    // What was just verified is newer than everything that is stored.
+    const receivedAt = receivedAfter(record, clock());
+    const ts = Math.floor(receivedAfter(record, clock() - MAX_CLOCK_ERROR_MS) / 1000);
+    const change: Change = { parts, opening, verified, receivedAt, ts, entry };
     const changed = info.isInstalled
       ? await storeContact(change)
       : isAdmin
@@ -86,6 +94,8 @@ interface Change {
   readonly opening: OpeningRequest;
   readonly verified: VerifiedOpening;
   readonly receivedAt: number;
+  /** The opening's time on Bitrix24's clock, in seconds since 1970. */
+  readonly ts: number;
   readonly entry: Entry<PortalRecord> | null;
 }
 
@@ -186,7 +196,7 @@ async function factsOfOpening({ parts: { runtime }, opening, verified, receivedA
 }
 
 /** Returns an event without a version and without work, by which the opening is applied to the record. */
-function contactEvent({ opening, verified: { info, isAdmin }, receivedAt }: Change): B24Event {
+function contactEvent({ opening, verified: { info, isAdmin }, ts }: Change): B24Event {
   const { memberId, accessToken, refreshToken, expiresAt, serverEndpoint } = opening;
   const tokens = isAdmin === true ? { accessToken, expiresAt, ...defined({ refreshToken, serverEndpoint }) } : {};
   return {
@@ -194,13 +204,13 @@ function contactEvent({ opening, verified: { info, isAdmin }, receivedAt }: Chan
     wireName: "APP_OPENING",
     data: { extra: {} },
     auth: { memberId, domain: hostOf(opening, info), scope: info.tokenScope, extra: {}, ...tokens },
-    ts: Math.floor(receivedAt / 1000),
+    ts,
     extra: {},
   };
 }
 
 /** Returns the body of the ONAPPINSTALL that Bitrix24 would have sent. */
-function installEvent({ opening, verified: { info }, receivedAt }: Change, version: string): string {
+function installEvent({ opening, verified: { info }, ts }: Change, version: string): string {
   const { accessToken, refreshToken, applicationToken, expiresAt, serverEndpoint, language } = opening;
   if (applicationToken === undefined) {
     throw new InputError([{
@@ -211,7 +221,7 @@ function installEvent({ opening, verified: { info }, receivedAt }: Change, versi
   }
   const fields = defined({
     event: "ONAPPINSTALL",
-    ts: String(Math.floor(receivedAt / 1000)),
+    ts: String(ts),
     "data[VERSION]": version,
     "data[ACTIVE]": "Y",
     "data[INSTALLED]": "N",

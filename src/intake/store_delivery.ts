@@ -18,6 +18,7 @@ import {
 } from "../portal/inbox.ts";
 import { withInstaller } from "../portal/installer.ts";
 import { holdLease, isLeased, takeLease, type Taking } from "../portal/lease.ts";
+import { factsAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, ConditionError, inOrder, writeRecord } from "../portal/record_store.ts";
 import { logScheduled, withLookout, withWork } from "../portal/schedule.ts";
@@ -109,8 +110,8 @@ interface Arrival {
 
 function createArrival(
   runtime: AppRuntime,
-  { body, event, receivedAt }: Incoming,
-  facts: EventFacts,
+  { body, event }: Incoming,
+  received: EventFacts,
   id: string,
   { surplus, slot }: { readonly surplus: Surplus; readonly slot: ReservedSlot | undefined },
 ): Arrival {
@@ -125,6 +126,8 @@ function createArrival(
     const now = clock();
     takenAt = time.monotonic();
     [stored, dropped, isIdle] = [undefined, [], false];
+    // What was stored since the event was received came before it.
+    const facts = factsAfter(current, event, received);
     const known = tryApplyEvent(current, event, facts);
     const applied = known ?? applyOrDefer(current, event, facts);
     const isBusy = current !== undefined && isLeased(runtime.storage, current, now);
@@ -142,7 +145,7 @@ function createArrival(
     const name = stored;
     const { status, generation } = applied;
     const delivery: Delivery = {
-      ...{ body, receivedAt, verification: facts.verification, attempts: 0 },
+      ...{ body, receivedAt: facts.receivedAt, verification: facts.verification, attempts: 0 },
       ...(status === "installed" ? { generation } : {}),
     };
     assertRoom(applied, name, delivery);

@@ -113,7 +113,7 @@ export function isStartedByOpening(
 export function isOfEarlierInstallation(
   record: PortalRecord | undefined,
   event: B24Event,
-  facts: Pick<EventFacts, "receivedAt">,
+  facts: Pick<EventFacts, "receivedAt" | "verification">,
 ): boolean {
   return record?.uninstalledTs !== undefined && sentTs(event, facts) < record.uninstalledTs;
 }
@@ -216,6 +216,8 @@ function installed(record: PortalRecord | undefined, event: B24Event, facts: Eve
     // Nothing of an earlier installation stays, its application tokens least of all.
     ...(record?.status === "uninstalled" ? withoutInstallation(record) : record),
     ...blankRecord(event, facts),
+    // The removal is late from now on, if it is applied again.
+    ...(record?.status === "uninstalled" && { installedTs: Math.max(sentTs(event, facts), record.uninstalledTs! + 1) }),
     generation: (record?.generation ?? 0) + 1,
     latestTs: record?.latestTs ?? 0,
     ...defined({ initialVersion: version, version, target }),

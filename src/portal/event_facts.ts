@@ -39,13 +39,21 @@ export interface StoredVerification {
   readonly claims?: ConfirmMode;
   readonly scope?: readonly string[];
   readonly tokens?: VerifiedTokens;
+  /** The event counts as sent at this time at the earliest, in seconds since 1970; see `factsAfter()`. */
+  readonly notBeforeTs?: number;
   /** VERSION that an opening found before `installFinish`. Bitrix24's own event of this version comes later. */
   readonly openedVersion?: string;
 }
 
-/** Seconds since 1970. A `ts` in the future is not trusted: it would outrank all later events. */
-export function sentTs({ ts }: B24Event, { receivedAt }: Pick<EventFacts, "receivedAt">): number {
-  return Math.min(ts, Math.floor(receivedAt / 1000));
+/**
+ * Seconds since 1970. A `ts` after the receipt is not trusted: it would outrank all later events. So `receivedAt` must not be
+ * before what the record had seen by then: see `receivedAfter()`.
+ */
+export function sentTs(
+  { ts }: B24Event,
+  { receivedAt, verification: { notBeforeTs = 0 } }: Pick<EventFacts, "receivedAt" | "verification">,
+): number {
+  return Math.max(notBeforeTs, Math.min(ts, Math.floor(receivedAt / 1000)));
 }
 
 /** The answer of an OAuth host about the access token of an event. */

@@ -17,8 +17,9 @@ export const INDEX_KINDS: readonly IndexKind[] = ["state", "version", "domain", 
 
 /** Returns the state of a portal. */
 export function portalState(record: PortalRecord): PortalState {
-  const { status, version, target, failure } = record;
+  const { status, version, target, failure, run } = record;
   if (status === "uninstalled") return "uninstalled";
+  if (run?.isRollingBack) return "parked";
   if (version === target) return "current";
   if (blockOf(record) !== undefined) return "blocked";
   return failure !== undefined && failure.to === target && failure.retryAt === undefined ? "parked" : "upgrading";

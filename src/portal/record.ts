@@ -16,6 +16,10 @@ export interface OpenRun extends Omit<PortalRun, "current"> {
   /** The upgrade that runs, or runs next. */
   readonly current?: { readonly upgradeId: string };
   readonly underWay?: AttemptUnderWay;
+  /** An upgrade was started again: an attempt before may have stored a result that no journal names. */
+  readonly isResumed?: true;
+  /** A rollback has begun and not ended: only another call of `rollback` may go on with the run. */
+  readonly isRollingBack?: true;
 }
 
 /** An attempt that has begun. It is removed when the attempt ends, however it ends: if it is there, the process has ended. */
@@ -258,7 +262,10 @@ export function snapshot(record: PortalRecord): Portal {
   };
 }
 
-function publicRun({ current, upgrades: _, underWay, ...run }: OpenRun, record: PortalRecord): PortalRun {
+function publicRun(
+  { current, upgrades: _u, isResumed: _s, isRollingBack: _b, underWay, ...run }: OpenRun,
+  record: PortalRecord,
+): PortalRun {
   if (current === undefined) return run;
   const { upgradeId } = current;
   return { ...run, current: { upgradeId, attempt: failedAttempts(record, upgradeId) + (underWay?.starts ?? 0) } };

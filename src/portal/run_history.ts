@@ -2,7 +2,9 @@
 import { FormatError } from "../errors.ts";
 import { listKeys } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
+import { readJournals } from "./journal.ts";
 import { journalPrefix, resultPrefix, runKey, runPrefix } from "./keys.ts";
+import type { PortalLease } from "./lease.ts";
 import type { AppliedUpgrade } from "./portal.ts";
 import type { OpenRun, PortalRecord } from "./record.ts";
 import type { RecordChange } from "./record_store.ts";
@@ -117,6 +119,25 @@ export async function deleteOldRuns(storage: Storage, record: PortalRecord): Pro
       await storage.delete(key);
     }
   }
+}
+
+/**
+ * Deletes the step results of the open run that its journals do not name: an attempt ended between the two. Reads nothing if no
+ * upgrade of the run was started again. Its caller has excluded former holders of the lease.
+ */
+export async function deleteUnnamedResults(
+  storage: Storage,
+  { record, reread }: Pick<PortalLease, "record" | "reread">,
+): Promise<void> {
+  const { memberId, run } = record();
+  if (run?.isResumed !== true) return;
+  const keys = await Array.fromAsync(listKeys(storage, [...resultPrefix(memberId), run.id]));
+  if (keys.length === 0) return;
+  // None of them is one that the next holder of the lease is about to name.
+  await reread();
+  const entries = [...(await readJournals(storage, memberId, run.id)).values()].flat();
+  const named = new Set(entries.map(([, , kind, unique]) => kind === "large" ? unique : undefined));
+  for (const key of keys) if (!named.has(key.at(-1)!)) await storage.delete(key);
 }
 
 /** Deletes the finished runs of a portal, its journals, and the stored results of steps. */

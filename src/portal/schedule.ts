@@ -150,13 +150,41 @@ export function logScheduled({ log }: Pick<ScheduleOptions, "log">, { memberId, 
 /** Lists the entries that are due at `now`, the earliest first. Their keys contain everything; values are not read. */
 export async function* listDue(storage: Storage, now: number): AsyncGenerator<ScheduleEntry> {
   for await (const key of listKeys(storage, SCHEDULE)) {
-    const entry = entryOf(key);
+    const entry = scheduleEntryOf(key);
     if (entryTime(entry.due) > now) return;
     yield entry;
   }
 }
 
-function entryOf(key: Key): ScheduleEntry {
+/** Number of entries that are listed together. */
+const PAGE_SIZE = 128;
+
+/**
+ * Lists the portals that are due at `now`, those that have been due longest first, with their due entries: more than one if
+ * crashes have left some. A portal with many entries may come again.
+ */
+export async function* listDuePortals(
+  storage: Storage,
+  now: number,
+): AsyncGenerator<readonly [memberId: string, entries: readonly ScheduleEntry[]]> {
+  let page: ScheduleEntry[] = [];
+  for await (const entry of listDue(storage, now)) {
+    page.push(entry);
+    if (page.length < PAGE_SIZE) continue;
+    yield* byPortal(page);
+    page = [];
+  }
+  yield* byPortal(page);
+}
+
+function byPortal(entries: readonly ScheduleEntry[]): ReadonlyMap<string, readonly ScheduleEntry[]> {
+  const portals = new Map<string, ScheduleEntry[]>();
+  for (const entry of entries) portals.set(entry.memberId, [...portals.get(entry.memberId) ?? [], entry]);
+  return portals;
+}
+
+/** Returns the entry with this key. */
+export function scheduleEntryOf(key: Key): ScheduleEntry {
   const [, due, memberId] = key as readonly [string, string, string];
   return { key, memberId, due };
 }

@@ -29,7 +29,10 @@ export type NextAction =
   }
   /** Nothing until the handlers of the portal's ONAPPINSTALL have succeeded. */
   | { readonly action: "install" }
-  /** Nothing until an operator acts or the target changes: an upgrade failed permanently. */
+  /**
+   * Nothing until an operator acts or the target changes: an upgrade failed permanently. Nothing until an operator acts: a
+   * rollback is not finished.
+   */
   | { readonly action: "parked" }
   /** Nothing: the portal is on its target, its version or target is unknown, or the app was removed. */
   | { readonly action: "none" };
@@ -41,6 +44,8 @@ export function nextAction(
   now: number,
   latest: string | undefined,
 ): NextAction {
+  // Steps that are undone would run again under their old idempotency keys, and those that are not would count as done.
+  if (record.status === "installed" && record.run?.isRollingBack) return { action: "parked" };
   if (!isBelowTarget(record)) return { action: "none" };
   const { target, failure, run, blocked } = record;
   // This code lacks upgrades up to the target: it would move the version without running them.

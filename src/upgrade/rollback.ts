@@ -43,7 +43,8 @@ interface Report {
 
 /**
  * Rolls back the open run or, if there is none, the last run that reached the portal's version. Then the portal is on the
- * version on which that run began, and parked. Called again after a failure, it resumes.
+ * version on which that run began, and parked. Called again after a failure, it resumes. Until it has ended, nothing else goes
+ * on with the run: see `isRollingBack`.
  *
  * @throws {OnAppUpdateError} with code `nothing_to_roll_back` if no such run is stored
  * @throws {RemovedError} if the app was removed from the portal
@@ -58,11 +59,11 @@ export async function rollBack(
   const { storage, clock } = runtime;
   const installation = installationOf(lease);
   if (installation.record().run === undefined) await reopenLastRun(runtime, installation);
-  // Parked before the first undo: if one fails, no worker may run the upgrades again.
+  // Before the first undo: if one fails, no worker may run the upgrades again.
   const { memberId, run } = await installation.update((record) => {
     // Skipped upgrades stay skipped.
     const applied = record.applied.filter(({ id, skipped }) => skipped && !record.run!.upgrades.includes(id));
-    return { ...record, applied, failure: rollbackFailure(record, "rollback in progress", clock()) };
+    return { ...withRollbackBegun(record, clock()), applied };
   });
   const report: Report = { undone: [], without: [] };
   for (const upgradeId of run!.upgrades.toReversed()) {
@@ -97,7 +98,14 @@ function rollbackFailure(record: PortalRecord, message: string, at: number): Por
   };
 }
 
-/** Makes the last finished run the open run of the portal, and parks it. */
+/** Returns the record with the rollback of its open run begun. The attempts at its upgrades are over. */
+function withRollbackBegun(record: PortalRecord, now: number): PortalRecord {
+  const { wakeAt: _w, underWay: _u, ...run } = record.run!;
+  const failure = rollbackFailure(record, "rollback in progress", now);
+  return { ...record, failure, run: { ...run, isRollingBack: true } };
+}
+
+/** Makes the last finished run the open run of the portal, and begins its rollback. */
 async function reopenLastRun(runtime: AppRuntime, installation: Installation): Promise<void> {
   const { memberId, version, generation } = installation.record();
   const last = await latestRun(runtime.storage, installation.record());
@@ -111,7 +119,7 @@ async function reopenLastRun(runtime: AppRuntime, installation: Installation): P
   const { id, from, startedAt, upgrades, applied } = last;
   await installation.update((record) => {
     const reopened = { ...record, version: from, applied, run: { id, from, startedAt, upgrades } };
-    return { ...reopened, failure: rollbackFailure(reopened, "rollback in progress", runtime.clock()) };
+    return withRollbackBegun(reopened, runtime.clock());
   });
 }
 

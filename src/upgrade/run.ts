@@ -3,7 +3,7 @@ import type { HandlerContext } from "../plugin/context.ts";
 import type { VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import type { PortalLease } from "../portal/lease.ts";
-import { deleteOldRuns, withRunFinished } from "../portal/run_history.ts";
+import { deleteOldRuns, deleteUnnamedResults, withRunFinished } from "../portal/run_history.ts";
 import { attemptUpgrade, excludeFormerHolders } from "./attempt.ts";
 import { recordBlock } from "./block.ts";
 import type { Upgrade } from "./definition.ts";
@@ -61,6 +61,7 @@ async function takeAction(
       return await attemptUpgrade(runtime, installation, ctx, next.upgrade, change);
     case "complete":
       await excludeFormerHolders(runtime.storage, installation);
+      await deleteUnnamedResults(runtime.storage, installation);
       await deleteOldRuns(runtime.storage, installation.record());
       return installation.stage((record) => withRunFinished(record, to, runtime.clock()), () => {
         ctx.log.info("portal upgraded", { event: "portal.upgraded", from, to });

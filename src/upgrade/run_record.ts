@@ -27,11 +27,13 @@ export function withStart(
   const starts = dead === undefined || hasProgressed ? 1 : dead.starts + 1;
   const deaths = dead === undefined ? 0 : hasProgressed ? 1 : dead.deaths + 1;
   const deathsAlone = dead === undefined || hasProgressed ? 0 : dead.deathsAlone + Number(dead.isAlone === true);
-  const upgrades = run.upgrades.includes(upgradeId) ? run.upgrades : [...run.upgrades, upgradeId];
+  const isResumed = run.upgrades.includes(upgradeId);
+  const upgrades = isResumed ? run.upgrades : [...run.upgrades, upgradeId];
   return {
     ...(hasProgressed ? withoutFailures(record, upgradeId) : record),
     run: {
       ...{ ...run, upgrades, current: { upgradeId } },
+      ...(isResumed && { isResumed }),
       underWay: { finished, starts, deaths, deathsAlone, ...(isAlone && { isAlone }) },
     },
   };

@@ -49,8 +49,11 @@ export type Settle = (deliveryId: string, result: WorkResult) => void;
 export interface Cause {
   /** A delivery that this process has just stored. */
   readonly accepted?: AcceptedDelivery;
-  /** Schedule entry that was found. If the record does not name it, a crash may have left deliveries that it does not count. */
-  readonly due?: string;
+  /**
+   * Schedule entries that were found. If the record does not name one of them, a crash may have left deliveries that it does not
+   * count.
+   */
+  readonly found?: readonly string[];
   /** Called once the lease of the portal is held, here or by another process, or there is nothing to hold. */
   readonly onTaken?: () => void;
 }
@@ -59,7 +62,7 @@ export interface Cause {
 export async function processPortal(
   options: WorkerOptions,
   memberId: string,
-  { accepted, due: foundDue, onTaken = () => {} }: Cause,
+  { accepted, found = [], onTaken = () => {} }: Cause,
   settle: Settle,
 ): Promise<ProcessedPortal> {
   const { runtime, checks } = options;
@@ -75,7 +78,8 @@ export async function processPortal(
     lease ??= await acquirePortal(runtime, memberId);
     onTaken();
     if (lease === undefined) return { handled: 0, failed: 0 };
-    const isWhole = foundDue !== undefined && foundDue !== lease.record().due ? true : undefined;
+    const { due: named } = lease.record();
+    const isWhole = found.some((due) => due !== named) || undefined;
     if (needsCheck(options, lease.record())) {
       await lease.ensureHeld();
       await checks.underLease(memberId);

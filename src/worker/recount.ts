@@ -1,21 +1,24 @@
 /**
- * The rolling recount: repairs index entries and totals after crashes. Each tick looks at one page: first at the index
- * entries, which records may no longer name, then at the records, whose entries may be missing, and counts them.
+ * The rolling recount: repairs index entries, schedule entries and totals after crashes. Each tick looks at one page: first at
+ * the index entries, then at the schedule entries, which records may no longer name, then at the records, whose index entries
+ * may be missing, and counts them.
  */
 import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
-import { INDEX, portalKey, PORTALS, RECOUNT } from "../portal/keys.ts";
+import { DELIVERIES, dueKey, INDEX, portalKey, PORTALS, RECOUNT, SCHEDULE } from "../portal/keys.ts";
 import { indexKeysOf, isIndexedAs } from "../portal/portal_index.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
-import { writeRecord } from "../portal/record_store.ts";
+import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
+import { entryId, type ScheduleEntry, scheduleEntryOf } from "../portal/schedule.ts";
 import { type Counts, FLUSH_MS, readTotals, replaceTotal, shardOf, totalName } from "../portal/totals.ts";
 import { encodeKey } from "../storage/key.ts";
+import { listKeys } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
 
 /** Number of portals in a page. */
 const PORTALS_A_PAGE = 256;
-/** Number of index entries in a page. A portal has three to five. */
+/** Number of index or schedule entries in a page. A portal has three to five in the index. */
 const ENTRIES_A_PAGE = 1024;
 /** Number of portals that are looked at concurrently. */
 const CONCURRENCY = 32;
@@ -94,9 +97,11 @@ function readProgress(entry: Entry<Progress> | null): Progress {
 }
 
 async function nextPage(runtime: AppRuntime, { after, counting }: Progress): Promise<Page> {
-  if (after !== undefined && after[0] !== INDEX[0]) return await checkPortals(runtime, after, counting);
+  if (after?.[0] === PORTALS[0]) return await checkPortals(runtime, after, counting);
+  const isIndex = after === undefined || after[0] === INDEX[0];
+  const last = isIndex ? await checkEntries(runtime, after) : undefined;
   // The records come after the last entry.
-  return { after: await checkEntries(runtime, after) ?? PORTALS };
+  return { after: last ?? await checkSchedule(runtime, isIndex ? undefined : after) ?? PORTALS };
 }
 
 /** Deletes the entries of a page that records do not name. Resolves to the last key; `undefined` at the end. */
@@ -141,6 +146,42 @@ async function deleteUnnamed(
 
 async function encodedKeysOf(record: PortalRecord | undefined): Promise<ReadonlySet<string>> {
   return new Set((record === undefined ? [] : await indexKeysOf(record)).map(encodeKey));
+}
+
+/** Time (ms) until which schedule entries are left to the ticks that find them. */
+const SOON_MS = 60 * 60 * 1000;
+
+/**
+ * Deletes the later schedule entries of a page that records do not name. Resolves to the last key; `undefined` at the end.
+ */
+async function checkSchedule(runtime: AppRuntime, after: Key | undefined): Promise<Key | undefined> {
+  const { storage, clock } = runtime;
+  const start = after ?? [...SCHEDULE, entryId(clock() + SOON_MS, "")];
+  const entries: ScheduleEntry[] = [];
+  for await (const { key } of storage.list(SCHEDULE, { limit: ENTRIES_A_PAGE, after: start })) {
+    entries.push(scheduleEntryOf(key));
+  }
+  await forEach(entries, (entry) => deleteOrphaned(runtime, entry));
+  return entries.length < ENTRIES_A_PAGE ? undefined : entries.at(-1)!.key;
+}
+
+/** Deletes an entry that the record does not name. If there are deliveries that it may not know of, a tick looks for them. */
+async function deleteOrphaned(
+  { storage, clock, random, log }: AppRuntime,
+  { key, memberId, due }: ScheduleEntry,
+): Promise<void> {
+  const entry = await storage.get<PortalRecord>(portalKey(memberId));
+  const record = readRecord(entry);
+  if (record === undefined || record.due === due) return;
+  const deliveries = await Array.fromAsync(listKeys(storage, [...DELIVERIES, memberId], { limit: 1 }));
+  const before = deliveries.map(() => ({ put: dueKey(entryId(clock(), random()), memberId), value: {} }));
+  // A write that has put the entry and not yet its record is refused from now on, and puts another one.
+  const change: ChangeRecord = (current) =>
+    current === undefined || current.due === due ? undefined : { record: { ...current }, before };
+  const written = await writeRecord(storage, memberId, change, entry);
+  if (written === null || written.value.due === due) return;
+  await storage.delete(key);
+  log.info("schedule repaired", { event: "recount.schedule_repaired", memberId });
 }
 
 /** Puts the missing entries of a page of portals, and counts the portals by shard. */

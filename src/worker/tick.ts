@@ -4,7 +4,7 @@ import { settlesWithin } from "../async/with_timeout.ts";
 import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
-import { entryTime, listDue, type ScheduleEntry } from "../portal/schedule.ts";
+import { entryTime, listDuePortals, type ScheduleEntry } from "../portal/schedule.ts";
 import type { Totals } from "../portal/totals.ts";
 import { createDeploySweep } from "./deploy_sweep.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
@@ -165,39 +165,39 @@ function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, 
   let handled = 0;
   let failed = 0;
 
-  async function processEntry(entry: ScheduleEntry): Promise<void> {
-    const { memberId } = entry;
-    const processed = await worker.process(memberId, entry.due);
+  /** Processes a portal, and deletes those of its entries that are stale. */
+  async function processEntries(memberId: string, entries: readonly ScheduleEntry[]): Promise<void> {
+    const processed = await worker.process(memberId, entries.map(({ due }) => due));
     handled += processed.handled;
     failed += processed.failed;
     // Does not count: a portal that another process holds, or newer code has written, must not displace others.
     if (processed.released === undefined && processed.failed === 0) started--;
     try {
-      await deleteStale(runtime, entry, processed.released);
+      for (const entry of entries) await deleteStale(runtime, entry, processed.released);
     } catch (err) {
       log.warn("failed to delete a schedule entry", { event: "schedule.cleanup_failed", memberId, err });
     }
   }
 
-  function start(entry: ScheduleEntry): void {
+  function start(memberId: string, entries: readonly ScheduleEntry[]): void {
     portals++;
     started++;
-    const work: Promise<void> = processEntry(entry).then(() => void running.delete(work));
+    const work: Promise<void> = processEntries(memberId, entries).then(() => void running.delete(work));
     running.add(work);
   }
 
   return {
     passDue: async () => {
       const seen = new Set<string>();
-      for await (const entry of listDue(storage, clock())) {
+      for await (const [memberId, entries] of listDuePortals(storage, clock())) {
         while (running.size > 0 && (started >= limit || running.size >= concurrency) && !isOver()) {
           await Promise.race(running);
         }
         await worker.room();
         if (isOver() || started >= limit) return;
-        if (seen.has(entry.memberId) || worker.isProcessing(entry.memberId)) continue;
-        seen.add(entry.memberId);
-        start(entry);
+        if (seen.has(memberId) || worker.isProcessing(memberId)) continue;
+        seen.add(memberId);
+        start(memberId, entries);
       }
     },
     ended: async () => {
@@ -207,7 +207,10 @@ function createRound(runtime: AppRuntime, worker: Worker, { limit, concurrency, 
   };
 }
 
-/** Deletes an entry that a crash has left: the record of the portal names another one, or there is no record. */
+/**
+ * Deletes an entry that a crash has left: the record of the portal names another one, or there is no record. `released`: how
+ * the portal was released after the entry was found. Until then, a process that has just put it may name it in the record.
+ */
 async function deleteStale(
   { storage, clock }: AppRuntime,
   { key, memberId, due }: ScheduleEntry,

@@ -20,9 +20,9 @@ export interface Worker {
   readonly reserve: ReserveSlot;
   /**
    * Does all work of a portal. If the portal is being processed, or waits for a slot, returns that result. Never rejects.
-   * `due`: the schedule entry that was found, if any.
+   * `found`: the schedule entries that were found, if any.
    */
-  readonly process: (memberId: string, due?: string) => Promise<ProcessedPortal>;
+  readonly process: (memberId: string, found?: readonly string[]) => Promise<ProcessedPortal>;
   /**
    * Has the present state of a portal processed, also if it has changed since the portal was last looked at. Resolves once
    * the work is under way or has ended, or the portal waits for a slot. Never rejects.
@@ -105,12 +105,12 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
     return slot === undefined ? await turns.take("fresh") : slot.begin("fresh");
   }
 
-  function start(memberId: string, { accepted, due }: Cause): PortalQueue {
+  function start(memberId: string, { accepted, found }: Cause): PortalQueue {
     const taken = Promise.withResolvers<void>();
     const begun: Omit<PortalQueue, "done"> = {
       ...{ pending: new Set<string>(), waiters: new Map(), accepted, isWoken: false, taken },
     };
-    const queue = Object.assign(begun, { done: run(memberId, begun, due) });
+    const queue = Object.assign(begun, { done: run(memberId, begun, found) });
     queues.set(memberId, queue);
     return queue;
   }
@@ -118,7 +118,7 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
   async function run(
     memberId: string,
     queue: Omit<PortalQueue, "done">,
-    due: string | undefined,
+    found: Cause["found"],
   ): Promise<ProcessedPortal> {
     const { pending, waiters, taken } = queue;
     const settle: Settle = (deliveryId, result) => {
@@ -141,7 +141,7 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
         const { accepted } = queue;
         // While the portal waits again, it holds no event.
         queue.accepted = undefined;
-        const cause: Cause = { ...defined({ accepted, due }), onTaken: taken.resolve };
+        const cause: Cause = { ...defined({ accepted, found }), onTaken: taken.resolve };
         const processed = await processInTurn(options, suspendedByPause(turn, pauseSwitch), memberId, cause, settle);
         const handled = total.handled + processed.handled;
         total = { ...processed, handled, failed: total.failed + processed.failed };
@@ -179,7 +179,7 @@ export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worke
       return { result, end: queue.done.then(() => {}) };
     },
     reserve,
-    process: (memberId, due) => (queues.get(memberId) ?? start(memberId, defined({ due }))).done,
+    process: (memberId, found) => (queues.get(memberId) ?? start(memberId, defined({ found }))).done,
     wake: async (memberId) => {
       const isFree = turns.isFree();
       const begun = queues.get(memberId);

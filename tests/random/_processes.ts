@@ -72,7 +72,7 @@ function startProcess(
   id: number,
   seed: number,
 ): AppProcess {
-  const { character, time, bitrix24, seen, truth, violations } = world;
+  const { character, time, bitrix24, seen, truth, violations, log } = world;
   const rate = world.hasFailures ? character.storageFails : 0;
   const faults: Faults = { unavailable: rate, lostReply: rate };
   let isKilled = false;
@@ -96,12 +96,16 @@ function startProcess(
     ...(inner.write === undefined ? {} : { write: (...args) => write(() => inner.write!(...args)) }),
     close: () => Promise.resolve(),
   };
+  // Constant for the life of the process, in whole seconds.
+  const clockError = Math.floor((world.random() * 2 - 1) * (character.clockErrorMs / SECOND + 1)) * SECOND;
+  if (character.clockErrorMs > 0) log.push(`  clock of process ${id}: ${clockError / SECOND} s`);
+  const clock = (): number => time.now() + clockError;
   const names = Array.from({ length: code.versions }, (_, i) => [`${i + 1}`, `${i + 1}.0.0`]);
   let strings = 0;
   const options = {
     ...{ storage, clientId: CLIENT_ID, logger: quietLogger },
     ...(character.hasSecret ? { clientSecret: CLIENT_SECRET } : {}),
-    ...simulated(time),
+    ...simulated({ ...time, now: clock }),
     random: () => `${id}-${++strings}`,
     acknowledge: world.pick(["stored", "handled"] as const),
     fetch: async (input: Request | URL | string, init?: RequestInit) => {

@@ -31,6 +31,8 @@ export interface Character {
   readonly isMapped: boolean;
   readonly sleeps: boolean;
   readonly lagMs: number;
+  /** Maximum by which the clock of a process is ahead of Bitrix24's, or behind it. */
+  readonly clockErrorMs: number;
   readonly hasWizard: boolean;
   /** Events are forged. */
   readonly isAttacked: boolean;
@@ -89,6 +91,7 @@ export function createWorld(seed: number, log: string[]): World {
     isMapped: random() < 0.3,
     sleeps: random() < 0.5,
     lagMs: hasSecret ? pick([0, 0, 3, 20, 200]) * MINUTE : 0,
+    clockErrorMs: pick([0, 5, 8]) * SECOND,
     hasWizard: random() < 0.2,
     isAttacked: random() < 0.6,
     crashes: random() < 0.5,

@@ -37,14 +37,21 @@ export interface ActionOptions {
 /** Retries a portal and its events now; see `Admin.retry`. */
 export async function retry(parts: ActionParts, memberId: string, options: ActionOptions = {}): Promise<void> {
   const { storage } = parts.runtime;
-  await loadPortal(storage, memberId);
+  assertNotRollingBack(await loadPortal(storage, memberId));
   for await (const { key, value, version } of storage.list<StoredDelivery>([...DELIVERIES, memberId])) {
     if (hasFailed(value)) await storage.put(key, untried(value), { ifVersion: version });
   }
   await changeAndWake(parts, memberId, options, (record) => {
+    assertNotRollingBack(record);
     const { inbox, ...rest } = withoutAttempts(askedNow(record, parts.runtime), parts.runtime);
     return { ...rest, ...defined({ inbox: inbox?.map((item) => hasFailed(item) ? untried(item) : item) }) };
   });
+}
+
+function assertNotRollingBack({ memberId, run }: PortalRecord): void {
+  if (!run?.isRollingBack) return;
+  const problem = "its rollback is not finished; call rollback() again to continue it";
+  throw new OnAppUpdateError("rollback_unfinished", `cannot retry portal ${memberId}: ${problem}`);
 }
 
 function hasFailed({ attempts, retryAt }: Delivery): boolean {

@@ -32,6 +32,7 @@ export interface Admin {
    * change is stored; the work follows with the next tick.
    *
    * @throws {UnknownPortalError} if the portal is not stored
+   * @throws {OnAppUpdateError} with code `rollback_unfinished`, if a rollback of the portal has begun and not ended
    * @throws {StorageError} if the storage fails
    */
   readonly retry: (memberId: string, attribution: Attribution) => Promise<void>;
@@ -53,6 +54,8 @@ export interface Admin {
    *
    * To find the `undo` functions, each upgrade handler runs again, with `ctx.mode` `"rollback"`, up to its first
    * unfinished step: effects outside of steps are repeated.
+   *
+   * A rollback that fails, or whose process ends, is continued by another call. Until then no upgrade of the portal runs.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {OnAppUpdateError} with code `busy`, if a worker is processing the portal, or `nothing_to_roll_back`

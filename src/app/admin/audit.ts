@@ -124,7 +124,9 @@ function failureOf(error: unknown, secrets: readonly Secret[]): Pick<AuditEntry,
 }
 
 /** Codes of errors that are thrown before anything is changed. */
-const REFUSALS: readonly ErrorCode[] = ["unknown_portal", "not_due", "busy", "nothing_to_roll_back", "invalid_target"];
+const REFUSALS: readonly ErrorCode[] = [
+  ...["unknown_portal", "not_due", "busy", "nothing_to_roll_back", "rollback_unfinished", "invalid_target"] as const,
+];
 
 /** Selects entries for {@linkcode Admin.audit}; members that are left out select all. */
 export interface AuditFilter {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { B24Error, deployed, memoryStorage, NonRetriableError, RetryAfterError, type Storage } from "@b24/onappupdate";
-import { UnknownPortalError } from "@b24/onappupdate/errors";
-import { appliedUpgrades, MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import { StorageError, UnknownPortalError } from "@b24/onappupdate/errors";
+import { fakeBitrix24 } from "@b24/onappupdate/testing";
+import { appliedUpgrades, CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
 import { scene } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
@@ -306,6 +307,68 @@ describe("admin.rollback()", () => {
     const { version, failure } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([version, failure?.message, failure?.retryAt], ["2.0.0", "rollback in progress", undefined]);
   });
+
+  for (const end of ["its second undo throws", "the process ends between two undos"]) {
+    it(`is continued by itself alone after ${end}: neither a retry nor a new target passes it`, async () => {
+      const storage = memoryStorage();
+      const shared = { ...storage, close: () => Promise.resolve() };
+      const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, accessTokenSeconds: 86_400 });
+      const portal = bitrix24.portal({ memberId: MEMBER_ID });
+      const done: string[] = [];
+      const keys: string[] = [];
+      let isBroken = true;
+      let ended = false;
+      const start = (storage: Storage): ReturnType<typeof rig> => {
+        const made = rig({ storage, fetch: bitrix24.fetch });
+        made.app.upgrade("3", async ({ step, portal: { run }, attempt }) => {
+          done.push(`attempt ${attempt} ${run?.current?.attempt}`);
+          for (const name of ["a", "b"]) {
+            await step(name, ({ idempotencyKey }) => void keys.push(`${name} ${idempotencyKey}`), {
+              undo: (_, { idempotencyKey }) => {
+                if (name === "a" && isBroken && end.startsWith("its")) throw new Error("the portal is down");
+                if (name === "a" && isBroken) ended = true;
+                done.push(`undo ${name}`);
+                keys.push(`undo ${name} ${idempotencyKey}`);
+              },
+            });
+          }
+          if (isBroken) throw new NonRetriableError("no");
+        }).upgrade("4", () => {});
+        return made;
+      };
+      const alive = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => (...args: A): Promise<R> =>
+        ended ? Promise.reject(new StorageError("the process has ended")) : call(...args);
+      const first = start({ ...shared, put: alive(shared.put), write: alive(shared.write!) } as Storage);
+      await first.send(portal.install(2));
+      await first.send(portal.update(3));
+      await assert.rejects(first.app.admin.rollback(MEMBER_ID, OPERATOR));
+      await first.app.close();
+      ended = false;
+
+      const second = start(shared);
+      second.later();
+      await assert.rejects(second.app.admin.retry(MEMBER_ID, OPERATOR), { code: "rollback_unfinished" });
+      await second.send(portal.update(4));
+      await second.app.tick();
+      const { version, target, run, failure } = (await second.app.portal(MEMBER_ID))!;
+      assert.deepEqual([version, target, failure?.message], ["2.0.0", "4.0.0", "rollback in progress"]);
+      assert.deepEqual(Object.keys(run!).sort(), ["current", "from", "id", "startedAt"]);
+      assert.deepEqual((await second.app.admin.portals({ status: "parked" })).items.length, 1);
+      isBroken = false;
+      await second.app.admin.rollback(MEMBER_ID, OPERATOR);
+      assert.deepEqual(keys.map((key) => key.split(" ").slice(0, -1).join(" ")), [
+        ...["a", "b", "undo b", ...end.startsWith("its") ? [] : ["undo a"], "undo a"],
+      ]);
+      // An undo that is repeated is the same one.
+      assert.equal(new Set(keys.filter((key) => key.startsWith("undo a"))).size, 1);
+      await worked(second, () => second.app.admin.retry(MEMBER_ID, OPERATOR));
+      assert.equal((await second.app.portal(MEMBER_ID))?.version, "4.0.0");
+      const steps = keys.filter((key) => !key.startsWith("undo"));
+      assert.equal(new Set(steps).size, 4);
+      assert.equal(done.at(-1), "attempt 1 1");
+      await second.app.close();
+    });
+  }
 
   it("undoes nothing of an earlier installation", async () => {
     const made = rig();

@@ -90,6 +90,31 @@ describe("admin.batches", () => {
     await app.close();
   });
 
+  it("let an unfinished rollback stand", async () => {
+    const storage = await filled(1);
+    const [memberId] = ids(1) as [string];
+    const run = { id: "1", from: "2.0.0", startedAt: 1, upgrades: ["3"], isRollingBack: true } as const;
+    await writeRecord(storage, memberId, () => ({ record: { ...parked(memberId), run } }));
+    const app = appOf(storage, () => assert.fail("the run was continued"));
+    await app.start();
+    const batches = [
+      { action: "retry" },
+      { action: "setTarget", version: "4" },
+      { action: "skip", upgradeId: "3" },
+    ] as const;
+    for (const batch of batches) {
+      await app.admin.batches.start({ ...batch, match: { status: "parked" }, expect: 1, ...OPERATOR });
+      await app.settled();
+      await until("it has ended", async () => (await app.admin.batches.list()).every(({ endedAt }) => endedAt));
+    }
+    const counts = (await app.admin.batches.list()).map(({ action, done, refused }) => [action, done, refused]);
+    assert.deepEqual(counts.toSorted(), [["retry", 0, 1], ["setTarget", 1, 0], ["skip", 1, 0]]);
+    await app.tick();
+    assert.equal((await app.portal(memberId))?.version, "2.0.0");
+    assert.deepEqual((await app.admin.portals({ status: "parked" })).items.length, 1);
+    await app.close();
+  });
+
   it("go on in another process after every crash, and act on each portal once", async () => {
     const baseline = await filled(60);
     const count = (await operationsOf(baseline)).length;

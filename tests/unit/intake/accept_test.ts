@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
+import { type App, memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { portalKey } from "../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import type { Overflow } from "../../../src/portal/delivery.ts";
+import { listDue } from "../../../src/portal/schedule.ts";
 import { MAX_WAITING } from "../../../src/portal/waiting.ts";
 import type { Entry } from "../../../src/storage/storage.ts";
 import { appliedUpgrades, MEMBER_ID, rig } from "../../support/app.ts";
@@ -122,6 +123,59 @@ describe("acceptEvent()", () => {
     assert.deepEqual([version, applied.map(({ id }) => id)], ["3.0.0", ["3"]]);
     await app.close();
   });
+
+  for (const size of ["small", "large"] as const) {
+    it(`leaves no ${size} delivery that nobody looks at, and no schedule entry, after a crash between any two writes`, async () => {
+      let isWhole = false;
+      for (let crashAt = 0; !isWhole; crashAt++) {
+        assert(crashAt < 100);
+        const inner = memoryStorage();
+        const storage = { ...withoutWrite(inner), close: () => Promise.resolve() };
+        let left = Infinity;
+        const alive = (): void => {
+          if (left-- <= 0) throw new StorageError("crash");
+        };
+        const crashing: Storage = {
+          ...storage,
+          put: async (...args) => (alive(), await storage.put(...args)),
+          delete: async (...args) => (alive(), await storage.delete(...args)),
+        };
+        const heard: string[] = [];
+        const handlers = (app: App): App =>
+          app.upgrade("3", () => {}).on("ONCRMDEALADD", () => void heard.push("deal"));
+        const first = rig({ storage: crashing });
+        handlers(first.app);
+        const { portal } = first;
+        await first.send(portal.install(2));
+        left = crashAt;
+        const filler = { "data[EXTRA]": "x".repeat(size === "large" ? 5000 : 10) };
+        const statuses: number[] = [];
+        for (const body of [portal.event("ONCRMDEALADD", { ID: "7" }), portal.update(3)]) {
+          statuses.push(await first.send(changed(body, filler)));
+        }
+        await first.app.close().catch(() => {});
+        isWhole = left > 0;
+
+        const second = rig({ storage, fetch: first.bitrix24.fetch });
+        handlers(second.app);
+        for (let tick = 0; tick < 4; tick++) {
+          second.later();
+          await second.app.tick();
+        }
+        const record = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!.value;
+        const named = record.due === undefined ? [] : [record.due];
+        assert.deepEqual(await waitingDeliveries(storage, MEMBER_ID), [], `crash at write ${crashAt}`);
+        assert.deepEqual(
+          await Array.fromAsync(listDue(storage, Infinity), ({ due }) => due),
+          named,
+          `crash at ${crashAt}`,
+        );
+        if (statuses[0] === 200) assert(heard.length > 0, `crash at write ${crashAt}`);
+        if (statuses[1] === 200) assert.equal(record.version, "3.0.0", `crash at write ${crashAt}`);
+        await second.app.close();
+      }
+    });
+  }
 });
 
 describe("the inbox of a portal", () => {

@@ -935,6 +935,14 @@ describe("applyEvent(): claims", () => {
     const same = contact("update", "A");
     assert.deepEqual([same.status, same.generation, same.version, same.target], ["installed", 1, "2.0.0", "3.0.0"]);
     assert.equal(next(same, uninstall({ hour: 2 }), CLAIMS), same, "applied again");
+    const { applicationTokenDigest: _, ...facts } = verified("", "3");
+    const inTheSameSecond = next(removed, update("2", "3", { hour: 2 }), {
+      ...facts,
+      ...CLAIMS,
+      applicationTokenDigest: "A",
+    });
+    assert.equal(inTheSameSecond.status, "installed");
+    assert.equal(next(inTheSameSecond, uninstall({ hour: 2 }), CLAIMS), inTheSameSecond, "of the same second");
     assert.deepEqual([same.claims, contact("update", undefined).generation], [undefined, 1]);
     assert.equal(contact("install", "A").generation, 1);
     assert.equal(contact("install", undefined).generation, 2);

@@ -260,6 +260,19 @@ describe("acquireLease()", () => {
     await assert.rejects(lease.update((record) => record), LeaseLostError);
     lease.stop();
   });
+
+  it("is not relied on after a pause in which another process may have acquired it", async () => {
+    let monotonic = 0;
+    // A process that is paused runs no timers.
+    const time = { monotonic: () => monotonic, setTimer: () => () => {} };
+    const lease = (await acquireLease({ ...processOn(await stored(), { now: 5 }), time }, MEMBER_ID))!;
+    monotonic = 20_000;
+    await lease.reread();
+    monotonic = 20_001;
+    await assert.rejects(lease.reread(), LeaseLostError);
+    await assert.rejects(lease.update((record) => record), LeaseLostError);
+    lease.stop();
+  });
 });
 
 describe("a lease whose record the storage has lost", () => {

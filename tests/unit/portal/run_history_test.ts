@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
-import { memoryStorage } from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
 import { runKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { listRuns, withRunFinished } from "../../../src/portal/run_history.ts";
 import { writeInOrder } from "../../../src/storage/write.ts";
-import { MEMBER_ID, rig } from "../../support/app.ts";
+import { MEMBER_ID, type Rig, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 import { OPERATOR } from "../../support/operator.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 /** Returns the record of a portal whose run has applied an upgrade, under the lease with this fencing token. */
 function record(fencingToken: number): PortalRecord {
@@ -39,6 +41,46 @@ describe("withRunFinished()", () => {
     await send(portal.update(24));
     assert.equal(await storage.get(former), null);
     await app.close();
+  });
+});
+
+describe("the result of a step whose process ends before its entry in the journal", () => {
+  const undone: string[] = [];
+
+  /** Runs an upgrade to version 3 whose first attempt ends there. Returns the app, and the keys of stored results. */
+  async function interrupted(): Promise<{ readonly made: Rig; readonly results: () => Promise<string[]> }> {
+    const inner = memoryStorage();
+    let isDying = true;
+    const storage: Storage = {
+      ...withoutWrite(inner),
+      put: (...args) =>
+        isDying && args[0][0] === "journal" ? Promise.reject(new StorageError("crash")) : inner.put(...args),
+    };
+    const made = rig({ storage, retry: { initialDelayMs: 1 } });
+    for (let version = 3; version <= 24; version++) {
+      made.app.upgrade(`${version}`, async ({ step }) => {
+        if (version === 3) await step("large", () => "x".repeat(1000), { undo: (result) => void undone.push(result) });
+      });
+    }
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.update(3));
+    isDying = false;
+    made.later();
+    await made.app.tick();
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    const results = (): Promise<string[]> => Array.fromAsync(inner.list(["result"]), ({ key }) => key.at(-1)!);
+    return { made, results };
+  }
+
+  it("is deleted when its run finishes, and the named one with the run", async () => {
+    const { made, results } = await interrupted();
+    assert.equal((await results()).length, 1);
+    assert.equal((await made.app.admin.rollback(MEMBER_ID, OPERATOR)).undone.length, 1);
+    assert.deepEqual(undone, ["x".repeat(1000)]);
+    await made.app.admin.retry(MEMBER_ID, OPERATOR);
+    for (let version = 4; version <= 24; version++) await made.send(made.portal.update(version));
+    assert.deepEqual(await results(), []);
+    await made.app.close();
   });
 });
 

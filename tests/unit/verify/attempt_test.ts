@@ -52,3 +52,35 @@ describe("maxAttemptMs()", () => {
     }
   });
 });
+
+describe("an event whose access token is refused long before its expiry", () => {
+  it("is made up: its refresh token is not used", async () => {
+    const time = virtualTime(NOW);
+    const oauth = fakeOAuthHost();
+    const app = createApp({
+      ...{
+        storage: memoryStorage({ clock: time.now }),
+        clientId: CLIENT_ID,
+        clientSecret: CLIENT_SECRET,
+        checks: false,
+      },
+      ...{ logger: quietLogger, tickEveryMs: false as const, lookup: () => Promise.resolve(undefined) },
+      ...{ ...simulated(time), fetch: oauth.fetch },
+    }).use(applicationToken());
+    const pair = oauth.issueTokens();
+    oauth.expireAccessTokens();
+    const { "auth[expires_in]": _, ...tokens } = tokenFields(pair);
+    const event = new URLSearchParams({
+      ...{ event: "ONAPPINSTALL", ts: String(NOW / 1000), "data[VERSION]": "2", ...tokens },
+      ...{ "auth[member_id]": MEMBER_ID, "auth[domain]": "example.bitrix24.de" },
+      ...{ "auth[application_token]": "f".repeat(32), "auth[expires]": String(NOW / 1000 + 3000) },
+    });
+    assert.equal((await app.fetch(post(event.toString()))).status, 200);
+    await time.elapse(60_000);
+    assert.deepEqual([...new Set(oauth.asked.map(({ kind }) => kind))], ["app.info"]);
+    assert.equal(await app.portal(MEMBER_ID), undefined);
+    const closed = app.close();
+    await time.elapse(60_000);
+    await closed;
+  });
+});

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type App, createApp, deployed, memoryStorage, type Storage } from "@b24/onappupdate";
+import { DEPLOY_SWEEP } from "../../../src/portal/keys.ts";
 import { quietLogger, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -43,6 +44,7 @@ describe("tick() after a deploy of deployed()", () => {
     const old = codeAt("2.2.0", storage, ran);
     assert.deepEqual(await old.tick(), { handled: 0, failed: 0 });
     assert.equal(ran.length, 2 * IDS.length);
+    assert.deepEqual((await storage.get(DEPLOY_SWEEP))?.value, { version: "2.3.0", isDone: true });
     assert.equal((await old.portal(IDS[0]!))?.version, "2.3.0");
   });
 

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { type App, createApp, memoryStorage, NonRetriableError, RetryAfterError } from "@b24/onappupdate";
+import type { AppRuntime } from "../../../src/plugin/runtime.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
+import { raiseTarget } from "../../../src/worker/missed_updates.ts";
 import { MEMBER_ID, movableClock, OTHER_MEMBER_ID, post, quietLogger, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
@@ -138,5 +140,20 @@ describe("the schedule", () => {
     const left: string[] = [];
     for await (const { key } of storage.list(["due"])) left.push(key[2]!);
     assert.deepEqual(left, [OTHER_MEMBER_ID]);
+  });
+});
+
+describe("raiseTarget()", () => {
+  it("never lowers a target: Bitrix24 may be behind", async () => {
+    const storage = memoryStorage();
+    const { app, portal, send, clock } = rig({ storage });
+    await send(portal.install(3));
+    const runtime = { storage, clock, random: () => crypto.randomUUID(), log: quietLogger } as unknown as AppRuntime;
+    const targets: unknown[] = [];
+    for (const version of ["2.0.0", "3.0.0", "4.0.0"]) {
+      targets.push([await raiseTarget(runtime, MEMBER_ID, version), (await app.portal(MEMBER_ID))?.target]);
+    }
+    assert.deepEqual(targets, [[false, "3.0.0"], [false, "3.0.0"], [true, "4.0.0"]]);
+    await app.close();
   });
 });

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { type App, memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
-import { INDEX, indexKey, portalKey, PORTALS, RECOUNT } from "../../../src/portal/keys.ts";
+import { deliveryKey, dueKey, INDEX, indexKey, portalKey, PORTALS, RECOUNT } from "../../../src/portal/keys.ts";
 import { indexKeysOf, portalState } from "../../../src/portal/portal_index.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
+import { entryId, listDue } from "../../../src/portal/schedule.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import type { Entry } from "../../../src/storage/storage.ts";
 import { describe, it } from "../../support/test.ts";
 import { withoutWrite } from "../../support/without_write.ts";
 
@@ -110,6 +112,64 @@ describe("the recount", () => {
     assert.deepEqual(await made.app.admin.portals({ version: "1.0.0" }), { items: [] });
     await round(made);
     await assertExact(storage, made.app);
+    await made.app.close();
+  });
+
+  it("removes schedule entries of the far future that a record does not name, after a look at the portal", async () => {
+    const storage = memoryStorage();
+    const made = rig({ storage });
+    await made.send(made.portal.install(2));
+    const body = { kind: "form", text: made.portal.update(3) } as const;
+    const delivery = { format: 1, body, receivedAt: made.clock(), verification: {}, attempts: 0, generation: 1 };
+    // A crash came between the delivery and the record that counts it.
+    await storage.put(deliveryKey(MEMBER_ID, "ONAPPUPDATE:3:1"), delivery);
+    for (const id of ["1", "2"]) {
+      await storage.put(dueKey(entryId(made.clock() + 30 * 86_400_000, id), MEMBER_ID), {});
+    }
+    await round(made);
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    assert.deepEqual(await Array.fromAsync(storage.list(["delivery"])), []);
+    const { due } = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!.value;
+    const entries = await Array.fromAsync(listDue(storage, Infinity), (entry) => entry.due);
+    assert.deepEqual(entries, due === undefined ? [] : [due]);
+    await made.app.close();
+  });
+
+  it("removes them without a look if there are no deliveries that the record may not know of", async () => {
+    const storage = memoryStorage();
+    await put(storage, record(MEMBER_ID));
+    const made = rig({ storage });
+    await storage.put(dueKey(entryId(made.clock() + 30 * 86_400_000, "1"), MEMBER_ID), {});
+    await made.app.tick();
+    assert.deepEqual(await Array.fromAsync(listDue(storage, Infinity)), []);
+    assert.equal((await storage.get<PortalRecord>(portalKey(MEMBER_ID)))?.value.fencingToken, undefined);
+    await made.app.close();
+  });
+
+  it("leaves an entry that a write names which ends while the recount looks at it", async () => {
+    const storage = memoryStorage();
+    await put(storage, record(MEMBER_ID));
+    const key = indexKey("state", "parked", MEMBER_ID);
+    await storage.put(key, {});
+    let isPending = true;
+    const made = rig({
+      storage: {
+        ...storage,
+        get: async <T>(...args: Parameters<Storage["get"]>) => {
+          const entry = await storage.get<T>(...args);
+          if (!isPending || args[0][0] !== "portal") return entry;
+          isPending = false;
+          // The write has put the entry before.
+          const { value, version } = entry as Entry<PortalRecord>;
+          const named = { ...value, indexedAs: { ...value.indexedAs, state: "parked" } };
+          await storage.put(portalKey(MEMBER_ID), named, { ifVersion: version });
+          return entry;
+        },
+      },
+    });
+    await made.app.tick();
+    assert.equal(isPending, false);
+    assert.notEqual(await storage.get(key), null);
     await made.app.close();
   });
 

@@ -217,15 +217,23 @@ describe("admin.retry()", () => {
     await made.app.close();
   });
 
-  it("can be called during a rollback of its portal", async () => {
+  it("is refused during a rollback of its portal, and setTarget() does not wait for that", async () => {
     const made = rig({ tickEveryMs: false });
-    made.app.upgrade(
-      "3",
-      ({ step }) => step("one", () => {}, { undo: () => made.app.admin.retry(MEMBER_ID, OPERATOR) }),
-    );
+    const { admin } = made.app;
+    const undo = async (): Promise<void> => {
+      await assert.rejects(admin.retry(MEMBER_ID, OPERATOR), { code: "rollback_unfinished" });
+      await admin.setTarget(MEMBER_ID, "3", OPERATOR);
+    };
+    made.app.upgrade("3", ({ step }) => step("one", () => {}, { undo }));
     await made.send(made.portal.install(2));
     await made.send(made.portal.update(3));
-    await made.app.admin.rollback(MEMBER_ID, OPERATOR);
+    await admin.rollback(MEMBER_ID, OPERATOR);
+    const { items } = await admin.audit();
+    assert.deepEqual(items.map(({ action, outcome }) => [action, outcome]).toSorted(), [
+      ["retry", "refused"],
+      ["rollback", "done"],
+      ["setTarget", "done"],
+    ]);
     await made.app.settled();
     await made.app.close();
   });

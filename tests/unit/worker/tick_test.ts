@@ -5,7 +5,10 @@ import type { Entry } from "@b24/onappupdate/storage";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { dueKey, portalKey } from "../../../src/portal/keys.ts";
 import { entryId, listDue } from "../../../src/portal/schedule.ts";
-import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import type { AppRuntime } from "../../../src/plugin/runtime.ts";
+import { createTicker } from "../../../src/worker/tick.ts";
+import type { Worker } from "../../../src/worker/worker.ts";
+import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig } from "../../support/app.ts";
 import { type Crowd, crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
 import { describe, it } from "../../support/test.ts";
 import { simulated, virtualTime } from "../../support/time.ts";
@@ -25,14 +28,36 @@ describe("tick()", () => {
     await send(portal.install(2));
     await send(portal.update(3));
     assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
-    for (let i = 1; i <= 5; i++) await storage.put(dueKey(entryId(clock() - i, `${i}`), MEMBER_ID), {});
+    for (let i = 1; i <= 22; i++) await storage.put(dueKey(entryId(clock() - i, `${i}`), MEMBER_ID), {});
     await app.tick();
-    assert.deepEqual(await scheduled(storage), [MEMBER_ID, MEMBER_ID, MEMBER_ID, MEMBER_ID, MEMBER_ID]);
-    for (let i = 0; i < 4; i++) await app.tick();
     assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
     const { due } = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!.value;
     for await (const entry of listDue(storage, Infinity)) assert.equal(entry.due, due);
     await app.close();
+  });
+
+  it("keeps the entry that it has found if the portal was released with it", async () => {
+    const storage = memoryStorage();
+    const due = entryId(1, "1");
+    await storage.put(dueKey(due, MEMBER_ID), {});
+    const time = virtualTime();
+    const runtime = { storage, time, clock: time.now, log: quietLogger, versions: {}, plugins: [] };
+    const released: { due: string | undefined } = { due };
+    const worker = {
+      process: () => Promise.resolve({ handled: 0, failed: 0, released }),
+      ...{ isProcessing: () => false, room: () => Promise.resolve() },
+    };
+    const nothing = () => Promise.resolve();
+    const { tick } = createTicker(runtime as unknown as AppRuntime, {
+      ...{ worker: worker as unknown as Worker, verifier: { tick: nothing, settled: nothing } },
+      ...{ totals: { flush: nothing }, batches: { goOn: nothing } },
+      pauseSwitch: { current: () => Promise.resolve(undefined) },
+    });
+    await tick();
+    assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
+    released.due = undefined;
+    await tick();
+    assert.deepEqual(await scheduled(storage), []);
   });
 
   it("processes every portal, however many others are leased or written by newer code", async () => {

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { delay } from "../../../src/async/time.ts";
+import { portalKey } from "../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
+import { rig } from "../../support/app.ts";
 import { type Crowd, crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
 import { describe, it } from "../../support/test.ts";
-import { type VirtualTime, virtualTime } from "../../support/time.ts";
+import { simulated, type VirtualTime, virtualTime } from "../../support/time.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -27,6 +29,63 @@ describe("the worker", () => {
     await made.time.elapse(8 * SECOND);
     assert.equal(most, 5);
     assert.deepEqual(done, Array.from({ length: 40 }, (_, number) => number));
+    await made.close();
+  });
+
+  it("reports an event as done only when that is stored, also while others of its portal wait", async () => {
+    const time = virtualTime();
+    const memory = memoryStorage({ clock: time.now });
+    const open = Promise.withResolvers<void>();
+    let isClosed = false;
+    const storage: Storage = {
+      ...memory,
+      write: async (operations) => {
+        if (isClosed && operations.some((one) => "put" in one && one.put[0] === "portal")) await open.promise;
+        return await memory.write!(operations);
+      },
+    };
+    const { app, portal, send } = rig({ storage, ...simulated(time), tickEveryMs: false });
+    const gates = new Map(["a", "b", "c", "d"].map((id) => [id, Promise.withResolvers<void>()]));
+    app.on("ONCRMDEALADD", ({ event }) => gates.get(event.data.extra["ID"] as string)!.promise);
+    const answered: string[] = [];
+    const post = async (id: string): Promise<void> => {
+      void send(portal.event("ONCRMDEALADD", { ID: id })).then(() => answered.push(id));
+      await time.elapse(SECOND);
+    };
+    void send(portal.install(2));
+    await time.elapse(SECOND);
+    await post("a");
+    await post("b");
+    await post("c");
+    gates.get("a")!.resolve();
+    await time.elapse(SECOND);
+    // Arrives while "b" is handled. The failure of "b" is stored, so that the worker knows when it has handled "c".
+    await post("d");
+    gates.get("b")!.reject(new Error("no"));
+    await time.elapse(SECOND);
+    isClosed = true;
+    gates.get("c")!.resolve();
+    await time.elapse(SECOND);
+    assert.equal(answered.includes("c"), false);
+    open.resolve();
+    gates.get("d")!.resolve();
+    await time.elapse(SECOND);
+    assert.deepEqual(answered.toSorted(), ["a", "b", "c", "d"]);
+    const closed = app.close();
+    await time.elapse(MINUTE);
+    await closed;
+  });
+
+  it("takes no lease of a portal that waits for a slot: another process may have one", async () => {
+    const made = crowd({ concurrency: 1 });
+    made.app.upgrade("3", () => made.takes(MINUTE));
+    await made.install(2);
+    await made.update(0, 2);
+    await made.time.elapse(SECOND);
+    const leaseOf = async (number: number): Promise<object | undefined> =>
+      (await made.storage.get<PortalRecord>(portalKey(memberIdOf(number))))?.value.lease;
+    assert.deepEqual([await leaseOf(0) !== undefined, await leaseOf(1)], [true, undefined]);
+    await made.time.elapse(3 * MINUTE);
     await made.close();
   });
 

@@ -1,0 +1,9 @@
+/** All mutants. */
+import { INTAKE } from "./intake.ts";
+import type { Mutant } from "./mutant.ts";
+import { PORTAL } from "./portal.ts";
+import { UPGRADE } from "./upgrade.ts";
+import { VERIFY } from "./verify.ts";
+import { WORKER } from "./worker.ts";
+
+export const MUTANTS: readonly Mutant[] = [...PORTAL, ...WORKER, ...UPGRADE, ...VERIFY, ...INTAKE];
