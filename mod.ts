@@ -30,23 +30,34 @@
 // The app
 export type { App, Fits, StoredPortal } from "./src/app/app.ts";
 export { createApp } from "./src/app/create_app.ts";
-export type { Opening, OpeningState } from "./src/app/openings.ts";
+export type { Opening, OpeningOptions, OpeningState } from "./src/app/openings.ts";
+export type { PlanQuery } from "./src/app/plan.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin } from "./src/app/admin/admin.ts";
-export type { TargetChange } from "./src/app/admin/actions.ts";
-export type { PortalFilter } from "./src/app/admin/portals.ts";
+export type { Attribution } from "./src/app/admin/attribution.ts";
+export type { AuditedAction, AuditEntry, AuditFilter, AuditPage } from "./src/app/admin/audit.ts";
+export type { Batch, Batches, BatchListOptions, NewBatch, StartedBatch } from "./src/app/admin/batches.ts";
+export type { PortalFilter, PortalMatch, PortalPage } from "./src/app/admin/portals.ts";
+export type { RegisteredUpgrade } from "./src/app/admin/upgrades.ts";
+export type { Pause } from "./src/worker/pause.ts";
 export type { FinishedRun } from "./src/app/admin/runs.ts";
-export type { UnverifiedEvent, UnverifiedEvents, UnverifiedFilter } from "./src/app/admin/unverified.ts";
+export type {
+  UnverifiedEvent,
+  UnverifiedEvents,
+  UnverifiedFilter,
+  UnverifiedPage,
+} from "./src/app/admin/unverified.ts";
 export type { RollbackReport, RolledBackStep } from "./src/upgrade/rollback.ts";
 export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 
 // Upgrades and versions
 export type { UpgradeContext, UpgradeOptions, UpgradeRange } from "./src/upgrade/definition.ts";
 export type { PageResult, StepOptions, Steps, StepScope } from "./src/upgrade/steps.ts";
+export { currentStep } from "./src/upgrade/current_step.ts";
 export type { RetryPolicy } from "./src/retry.ts";
 export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";
-export { coerced, deployed, mapped, type VersionScheme } from "./src/version.ts";
+export { coerced, type CoercedOptions, deployed, mapped, type VersionScheme } from "./src/version.ts";
 
 // Events
 export { parseEvent } from "./src/bitrix24/parse.ts";
@@ -136,4 +147,4 @@ export {
   RetryAfterError,
 } from "./src/errors.ts";
 export { B24Error } from "./src/bitrix24/b24_error.ts";
-export { consoleLogger, type LogFields, type Logger } from "./src/logger.ts";
+export { consoleLogger, type ConsoleLoggerOptions, type LogFields, type Logger } from "./src/logger.ts";

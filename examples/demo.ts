@@ -39,7 +39,8 @@ const timeline: Plugin = {
     upgradeApplied: ({ upgradeId, from, to }) =>
       print(`${green("applied ")} upgrade "${upgradeId}" on the way ${from} -> ${to}`),
     portalUpgraded: ({ to }) => print(`${green("upgraded")} to ${to}`),
-    eventFailed: ({ error }) => print(`${red("failed  ")} ${error.message}`),
+    upgradeRetryScheduled: ({ error }) => print(`${red("failed  ")} ${error.message}`),
+    portalParked: ({ error }) => print(`${red("parked  ")} ${error.message}`),
     eventHandled: () => {
       if (serving) printCommand(`Update it to ${++version}:`, portal.update(version));
     },

@@ -8,17 +8,21 @@ import { fakeBitrix24 } from "@b24/onappupdate/testing";
 
 /** Members that the plugin adds to the context of handlers. */
 interface Notifications {
-  readonly notify: (text: string) => Promise<void>;
+  /** Sends a text. Nobody waits for it, and a failure is only logged. */
+  readonly notify: (text: string) => void;
 }
 
 export function notifications(send: (text: string) => Promise<void>): Plugin<object, Notifications> {
   return {
     name: "notifications",
     adds: ["notify"],
-    extend: ({ event }) => ({ notify: (text) => send(`${event.auth.domain}: ${text}`) }),
+    extend: ({ event, log }) => ({
+      // Not awaited: a chat that is down must not park the customer's upgrade.
+      notify: (text) => void send(`${event.auth.domain}: ${text}`).catch((err) => log.warn("not sent", { err })),
+    }),
     observe: {
       portalUpgraded: ({ memberId, from, to }) => send(`${memberId} was upgraded from ${from} to ${to}`),
-      eventFailed: ({ memberId, attempt }) => send(`${memberId} failed: attempt ${attempt}`),
+      portalParked: ({ memberId, error }) => send(`${memberId} needs an operator: ${error.message}`),
     },
   };
 }

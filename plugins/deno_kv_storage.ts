@@ -38,7 +38,7 @@
  *
  * @module
  */
-import { checkOptions, option, type Storage } from "../mod.ts";
+import { checkOptions, option, type OptionRules, type Storage } from "../mod.ts";
 import {
   createBackendCaller,
   type EncodedOperation,
@@ -51,7 +51,7 @@ import {
 import { callDatabase, type Context } from "./deno_kv_storage/context.ts";
 import { encodeEntry, type EntryWrite, MAX_VALUE_BYTES } from "./deno_kv_storage/entries.ts";
 import { createKeyspace } from "./deno_kv_storage/keyspace.ts";
-import type { KvAtomicLike, KvEntryLike, KvKeyLike, KvLike } from "./deno_kv_storage/kv.ts";
+import { KV_RULES, type KvAtomicLike, type KvEntryLike, type KvKeyLike, type KvLike } from "./deno_kv_storage/kv.ts";
 import { listEntries } from "./deno_kv_storage/listing.ts";
 import { readEntry } from "./deno_kv_storage/reads.ts";
 import { writeEntries } from "./deno_kv_storage/writes.ts";
@@ -87,6 +87,13 @@ export interface DenoKvStorageOptions {
   readonly timeoutMs?: number;
 }
 
+const OPTION_RULES: OptionRules<DenoKvStorageOptions> = {
+  prefix: option.list("the first parts of every key", option.value("a string", (part) => typeof part === "string")),
+  scope: option.oneOf("process", "host", "network"),
+  clock: option.function(),
+  timeoutMs: option.duration(),
+};
+
 /**
  * Creates a storage on the database `kv`. You own the handle: close it after `app.close()`.
  *
@@ -101,7 +108,8 @@ export interface DenoKvStorageOptions {
  * `delete` without `ifVersion` do not read it. `put` throws `TypeError` for a value that JSON cannot
  * represent, and for a `ttlMs` that is not a finite number.
  *
- * @throws {TypeError} if a part of `prefix` is not a well-formed string, or `timeoutMs` is not above 0 and below 2^31
+ * @throws {TypeError} if `kv` is not a database, a part of `prefix` is not a well-formed string, or an option is unknown or
+ * invalid
  *
  * @example
  * ```ts
@@ -123,12 +131,8 @@ export function denoKvStorage(
   kv: KvLike,
   options: DenoKvStorageOptions = {},
 ): Storage {
-  checkOptions("cannot use Deno KV", options, {
-    prefix: option.list("the first parts of every key", option.value("a string", (part) => typeof part === "string")),
-    scope: option.oneOf("process", "host", "network"),
-    clock: option.function(),
-    timeoutMs: option.duration(),
-  });
+  checkOptions("cannot use Deno KV", options, OPTION_RULES);
+  checkOptions("cannot use Deno KV", { kv }, KV_RULES);
   const { prefix = ["onappupdate"], scope = "host", clock = Date.now, timeoutMs = 5000 } = options;
   const context: Context = {
     ...{ kv, keyspace: createKeyspace(prefix), clock, call: createBackendCaller(timeoutMs) },

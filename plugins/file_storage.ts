@@ -8,13 +8,14 @@
  * @module
  */
 import { resolve } from "node:path";
-import { checkOptions, option, type Storage } from "../mod.ts";
+import { checkOptions, option, type OptionRules, type Storage } from "../mod.ts";
 import { encodeOperations, encodeValue, expiryOf, type Key } from "../storage.ts";
 import { createCommitQueue } from "./file_storage/commits.ts";
 import { type Context, read } from "./file_storage/context.ts";
 import { openDatabase } from "./file_storage/database.ts";
 import { decodeRow, encodeEntryKey } from "./file_storage/entries.ts";
 import { attempt } from "./file_storage/failure.ts";
+import { createFileCheck } from "./file_storage/identity.ts";
 import { listEntries } from "./file_storage/listing.ts";
 import { type EntryWrite, writeEntries, writeEntry } from "./file_storage/writes.ts";
 
@@ -33,12 +34,22 @@ export interface FileStorageOptions {
   readonly clock?: () => number;
   /**
    * Max time in milliseconds that a call waits for the writes of other processes. It blocks this process meanwhile. An
-   * integer. Minimum: 0.
+   * integer below 2^31. Minimum: 0.
    *
    * @default 5000
    */
   readonly busyTimeoutMs?: number;
 }
+
+const OPTION_RULES: OptionRules<FileStorageOptions> = {
+  path: option.required(option.value(
+    "the path of a file; to keep entries in memory, use memoryStorage()",
+    (path) => typeof path === "string" && path !== "" && path !== ":memory:",
+  )),
+  clock: option.function(),
+  // SQLite takes a larger number for 0.
+  busyTimeoutMs: option.number({ min: 0, max: 2 ** 31 - 1, isWhole: true }),
+};
 
 /**
  * Opens the file, and creates it if there is none, readable and writable by its owner only.
@@ -52,13 +63,14 @@ export interface FileStorageOptions {
  * SQLite works in the calling thread: a commit blocks the process until the disk is done and while another process writes,
  * at most `busyTimeoutMs`, and a read blocks it until the read is done.
  *
- * Methods throw `StorageError` if SQLite fails or the storage is closed. `put` throws `TypeError` for a value that JSON
+ * Methods throw `StorageError` if SQLite fails or the storage is closed. Writes also throw it once the file was removed or
+ * replaced while it was open, so that nothing is acknowledged that a restart would not find. `put` throws `TypeError` for a value that JSON
  * cannot represent, and for a `ttlMs` that is not a finite number.
  *
  * @throws {StorageError} if this runtime has no `node:sqlite`, the file cannot be opened, read or written, or it is not one
  * of this storage. An existing file is left unchanged
  * @throws {FormatError} if a newer version of this library wrote the file
- * @throws {TypeError} if `path` is empty or `:memory:`, or `busyTimeoutMs` is not an integer of at least 0
+ * @throws {TypeError} if `path` is empty or `:memory:`, or an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -82,20 +94,15 @@ export interface FileStorageOptions {
  * ```
  */
 export function fileStorage(options: FileStorageOptions): Storage {
-  checkOptions("cannot open a file", options, {
-    path: option.required(option.value(
-      "the path of a file; to keep entries in memory, use memoryStorage()",
-      (path) => typeof path === "string" && path !== "" && path !== ":memory:",
-    )),
-    clock: option.function(),
-    busyTimeoutMs: option.number({ min: 0, isWhole: true }),
-  });
+  checkOptions("cannot open a file", options, OPTION_RULES);
   const { path, clock = Date.now, busyTimeoutMs = 5000 } = options;
   // SQLite never takes an absolute path for a `file:` URL.
   const file = resolve(path);
   const database = attempt(`open ${file}`, () => openDatabase(file, busyTimeoutMs, clock()));
   const { db, statements } = database;
-  const context: Context = { file, database, clock, closed: false };
+  const checkFile = createFileCheck(file);
+  checkFile();
+  const context: Context = { file, database, clock, checkFile, closed: false };
   const commits = createCommitQueue(context);
 
   return {

@@ -7,7 +7,7 @@
  * @module
  */
 import { createAdaptorServer } from "@hono/node-server";
-import { checkOptions, option } from "../mod.ts";
+import { checkOptions, option, type OptionRules } from "../mod.ts";
 import type { Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import process from "node:process";
@@ -20,6 +20,13 @@ export interface Servable {
   /** Finishes or releases the work in progress. Called once, after the last request was answered. */
   readonly close: () => Promise<void>;
 }
+
+const APP_RULES: OptionRules<{ readonly app: Servable }> = {
+  app: option.required(option.value("an app of createApp(), or an object with fetch() and close()", (app) => {
+    const { fetch, close } = Object(app) as Partial<Servable>;
+    return typeof fetch === "function" && typeof close === "function";
+  })),
+};
 
 /** A signal that asks the process to stop. */
 export type StopSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGBREAK" | "SIGUSR2";
@@ -67,6 +74,17 @@ export interface NodeServerOptions {
   readonly onListen?: (listening: Listening) => void;
 }
 
+const OPTION_RULES: OptionRules<NodeServerOptions> = {
+  port: option.number({ min: 0, max: 65_535, isWhole: true }),
+  hostname: option.text("an address to listen on"),
+  signals: option.list(
+    "the names of signals",
+    option.oneOf("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK", "SIGUSR2"),
+  ),
+  graceMs: option.duration({ min: 0 }),
+  onListen: option.function(),
+};
+
 /** A running server. */
 export interface NodeServer extends Listening {
   /** Settles when the server has stopped, by a signal or by `close`. The same promise as that of `close`. */
@@ -99,7 +117,7 @@ const SERVER_OPTIONS = {
  *
  * @throws {Error} if the server cannot listen on the address, for example because the port is in use; `cause` is the
  * system's error
- * @throws {TypeError} if an option is unknown or invalid
+ * @throws {TypeError} if `app` has no `fetch` or `close`, or an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -117,13 +135,8 @@ const SERVER_OPTIONS = {
  * ```
  */
 export async function serve(app: Servable, options: NodeServerOptions = {}): Promise<NodeServer> {
-  checkOptions("cannot serve", options, {
-    port: option.number({ min: 0, max: 65_535, isWhole: true }),
-    hostname: option.text("an address to listen on"),
-    signals: option.list("the names of signals", option.text("the name of a signal")),
-    graceMs: option.duration({ min: 0 }),
-    onListen: option.function(),
-  });
+  checkOptions("cannot serve", options, OPTION_RULES);
+  checkOptions("cannot serve", { app }, APP_RULES);
   const { port = 8000, hostname = "127.0.0.1", signals = ["SIGINT", "SIGTERM"], graceMs = 15_000 } = options;
   const server = createAdaptorServer({
     fetch: (request, platform) => app.fetch(request, platform),

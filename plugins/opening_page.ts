@@ -12,6 +12,7 @@ import {
   type Opening,
   type OpeningState,
   option,
+  type OptionRules,
 } from "../mod.ts";
 import { InputError, StorageError } from "../errors.ts";
 import { headersFor, textPage, waitingPage } from "./opening_page/page.ts";
@@ -44,6 +45,17 @@ export interface OpeningPageOptions {
   /** Heading of the page while it waits, such as the name of the app. By default, "Getting ready" in the user's language. */
   readonly title?: string;
 }
+
+const OPTION_RULES: OptionRules<OpeningPageOptions> = {
+  app: option.required(option.value("an app of createApp()", (app) => {
+    const { open, opening } = Object(app) as Partial<App>;
+    return typeof open === "function" && typeof opening === "function";
+  })),
+  page: option.required(option.function()),
+  finishWhenParked: option.flag(),
+  openWhenStuck: option.flag(),
+  title: option.text("a heading"),
+};
 
 /** Answers one request. `platform` is what the host passes besides it, as for `app.fetch`. */
 export type OpeningPage = (request: Request, ...platform: unknown[]) => Promise<Response>;
@@ -89,15 +101,7 @@ export type OpeningPage = (request: Request, ...platform: unknown[]) => Promise<
  * ```
  */
 export function openingPage(options: OpeningPageOptions): OpeningPage {
-  checkOptions("cannot make an opening page", options, {
-    app: option.required(
-      option.value("an app of createApp()", (app) => typeof (app as App | null)?.open === "function"),
-    ),
-    page: option.required(option.function()),
-    finishWhenParked: option.flag(),
-    openWhenStuck: option.flag(),
-    title: option.text("a heading"),
-  });
+  checkOptions("cannot make an opening page", options, OPTION_RULES);
   const { app, page, finishWhenParked = false, openWhenStuck = false, title } = options;
   const leniency: Leniency = { finishWhenParked, openWhenStuck };
 

@@ -44,14 +44,14 @@
  *
  * @module
  */
-import type { Storage } from "../mod.ts";
+import { checkOptions, option, type OptionRules, type Storage } from "../mod.ts";
 import { encodeOperations, encodeValue, expiryOf, type Key } from "../storage.ts";
-import { type PostgresJsClient, type PostgresQueryClient, queryOf } from "./postgres_storage/client.ts";
+import { CLIENT_RULES, type PostgresJsClient, type PostgresQueryClient, queryOf } from "./postgres_storage/client.ts";
 import type { Context } from "./postgres_storage/context.ts";
 import { encodeEntryKey } from "./postgres_storage/entries.ts";
 import { listEntries, readEntry } from "./postgres_storage/reads.ts";
 import { createRunner, type Operation } from "./postgres_storage/runner.ts";
-import { quoteTable, statementsOn } from "./postgres_storage/statements.ts";
+import { isTableName, quoteTable, statementsOn } from "./postgres_storage/statements.ts";
 import { writeEntries, writeEntry } from "./postgres_storage/writes.ts";
 
 export type { PostgresJsClient, PostgresQueryClient };
@@ -86,6 +86,16 @@ export interface PostgresStorageOptions {
   readonly clock?: () => number;
 }
 
+const OPTION_RULES: OptionRules<PostgresStorageOptions> = {
+  table: option.value(
+    "a name, or a schema and a name, of letters, digits and _, each of at most 50 characters",
+    (table) => typeof table === "string" && isTableName(table),
+  ),
+  durable: option.flag(),
+  timeoutMs: option.duration(),
+  clock: option.function(),
+};
+
 /**
  * Creates a storage on `client`. You own the client: close it after `app.close()`.
  *
@@ -98,8 +108,7 @@ export interface PostgresStorageOptions {
  * represent, and for a `ttlMs` that is not a finite number. Errors never contain a value: `cause` is a copy of the client's
  * error with its message and code, without the statement and its values.
  *
- * @throws {TypeError} if `client` has neither `query` nor `unsafe`, `table` is not such a name, or `timeoutMs` is not above 0
- * and below 2^31
+ * @throws {TypeError} if `client` has neither `query` nor `unsafe`, or an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -116,8 +125,11 @@ export interface PostgresStorageOptions {
  */
 export function postgresStorage(
   client: PostgresQueryClient | PostgresJsClient,
-  { table = "onappupdate", durable = true, timeoutMs = 5000, clock }: PostgresStorageOptions = {},
+  options: PostgresStorageOptions = {},
 ): Storage {
+  checkOptions("cannot use PostgreSQL", options, OPTION_RULES);
+  checkOptions("cannot use PostgreSQL", { client }, CLIENT_RULES);
+  const { table = "onappupdate", durable = true, timeoutMs = 5000, clock } = options;
   const send = queryOf(client);
   const statements = statementsOn(quoteTable(table));
   const run = createRunner(send, statements.createTable, timeoutMs);

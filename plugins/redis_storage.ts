@@ -51,9 +51,9 @@
  *
  * @module
  */
-import { checkOptions, option, type Storage } from "../mod.ts";
+import { checkOptions, option, type OptionRules, type Storage } from "../mod.ts";
 import { encodeOperations, encodeValue, expiryOf, type Key } from "../storage.ts";
-import { connectionOf, type IoredisClient, type NodeRedisClient } from "./redis_storage/connection.ts";
+import { CLIENT_RULES, connectionOf, type IoredisClient, type NodeRedisClient } from "./redis_storage/connection.ts";
 import type { Context } from "./redis_storage/context.ts";
 import { createKeyspace } from "./redis_storage/keyspace.ts";
 import { listEntries } from "./redis_storage/listing.ts";
@@ -94,6 +94,13 @@ export interface RedisStorageOptions {
   readonly clock?: () => number;
 }
 
+const OPTION_RULES: OptionRules<RedisStorageOptions> = {
+  prefix: option.value("a text without braces", (prefix) => typeof prefix === "string" && /^[^{}]+$/.test(prefix)),
+  durable: option.flag(),
+  timeoutMs: option.duration(),
+  clock: option.function(),
+};
+
 /**
  * Creates a storage on `client`. You own the client: close it after `app.close()`.
  *
@@ -110,7 +117,7 @@ export interface RedisStorageOptions {
  * message and code, without the arguments of the command.
  *
  * @throws {TypeError} if `client` is of neither library, `prefix` is empty, contains braces or is not a well-formed string,
- * or `timeoutMs` is not above 0 and below 2^31
+ * or an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -131,12 +138,8 @@ export function redisStorage(
   client: NodeRedisClient | IoredisClient,
   options: RedisStorageOptions = {},
 ): Storage {
-  checkOptions("cannot use Redis", options, {
-    prefix: option.value("a text without braces", (prefix) => typeof prefix === "string" && /^[^{}]+$/.test(prefix)),
-    durable: option.flag(),
-    timeoutMs: option.duration(),
-    clock: option.function(),
-  });
+  checkOptions("cannot use Redis", options, OPTION_RULES);
+  checkOptions("cannot use Redis", { client }, CLIENT_RULES);
   const { prefix = "onappupdate", durable = false, timeoutMs = 5000, clock } = options;
   const keyspace = createKeyspace(prefix);
   const connection = connectionOf(client);

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { checkOptions, type Context, option, type Plugin, type Portal } from "../mod.ts";
+import { checkOptions, type Context, option, type OptionRules, type Plugin, type Portal } from "../mod.ts";
 import type { BatchOutcome, HasB24Batch } from "./registrations/batch.ts";
 import type { RegistrationChange } from "./registrations/changes.ts";
 import type {
@@ -41,11 +41,33 @@ export interface RegistrationTarget {
   readonly portal: Portal;
 }
 
+const TARGET_RULES: OptionRules<RegistrationTarget> = {
+  b24: option.required(option.value(
+    "a client of the portal, such as portals.portal(memberId) of rest()",
+    (b24) => typeof (Object(b24) as Partial<RegistrationTarget["b24"]>).batch === "function",
+  )),
+  portal: option.required(option.value(
+    "the portal as app.portal() returns it",
+    (portal) => typeof (Object(portal) as Partial<Portal>).memberId === "string",
+  )),
+};
+
+/**
+ * Other members are accepted: the context of a handler is a target.
+ *
+ * @throws {TypeError} if a member is missing or invalid
+ */
+function checkTarget(action: string, target: RegistrationTarget): void {
+  const { b24, portal } = Object(target) as RegistrationTarget;
+  checkOptions(action, { b24, portal }, TARGET_RULES);
+}
+
 /** The plugin, with its functions for use outside of runs. */
 export interface Registrations extends Plugin<HasB24Batch> {
   /**
    * Returns what {@linkcode Registrations.apply} would do. Changes nothing.
    *
+   * @throws {TypeError} if a member of `target` is missing or invalid
    * @throws {B24Error} if Bitrix24 refuses to list the registrations
    * @throws the other errors of `b24.batch`
    */
@@ -54,6 +76,7 @@ export interface Registrations extends Plugin<HasB24Batch> {
    * Adds, updates and removes registrations until the portal has those that are declared, and resolves to what it did.
    * Idempotent, also for concurrent calls.
    *
+   * @throws {TypeError} if a member of `target` is missing or invalid
    * @throws {B24Error} if Bitrix24 refused a registration, after all others are done
    * @throws the other errors of `b24.batch`
    */
@@ -69,6 +92,8 @@ export interface RegistrationsOptions {
    */
   readonly repair?: boolean;
 }
+
+const OPTION_RULES: OptionRules<RegistrationsOptions> = { repair: option.flag() };
 
 /**
  * Registers what is declared: at the start of each run, because an update can remove all registrations, and when a portal
@@ -109,13 +134,19 @@ export function registrations(
   declare: Declaration | ((version: string, portal: Portal) => Declaration),
   options: RegistrationsOptions = {},
 ): Registrations {
-  checkOptions("cannot keep registrations", options, { repair: option.flag() });
+  checkOptions("cannot keep registrations", options, OPTION_RULES);
   const { repair = true } = options;
   const { plan, apply, check } = createReconciler(declare);
   return {
     name: "registrations",
-    plan,
-    apply: (target) => apply(target),
+    plan: async (target) => {
+      checkTarget("cannot plan registrations", target);
+      return await plan(target);
+    },
+    apply: async (target) => {
+      checkTarget("cannot apply registrations", target);
+      return await apply(target);
+    },
     around: async (ctx, next) => {
       const { event, portal, b24, log } = ctx;
       const isRun = event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL";

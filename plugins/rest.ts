@@ -6,22 +6,27 @@
  */
 import { type AnswerLimits, checkOptions, option, type OptionRules, type Plugin } from "../mod.ts";
 import type { B24Failed, B24Outcome, B24Success } from "./rest/batches.ts";
-import { type CallSettings, createCalls, type RunCall } from "./rest/calls.ts";
-import {
-  type B24,
-  type B24BatchOptions,
-  type B24ListOptions,
-  type B24Options,
-  type B24PageOptions,
-  clientOf,
-} from "./rest/client.ts";
+import { type CallSettings, createCalls } from "./rest/calls.ts";
+import { type B24, clientOf, type ClientOptions } from "./rest/client.ts";
 import { type B24Command, type B24Reference, resultOf } from "./rest/commands.ts";
 import type { B24Page } from "./rest/lists.ts";
+import type {
+  B24AddOnceOptions,
+  B24BatchEachOptions,
+  B24BatchOptions,
+  B24ListOptions,
+  B24Options,
+  B24PageOptions,
+  B24V3Options,
+} from "./rest/options.ts";
 import { type B24Rate, type B24Timer, createRequestQueues, RATE_RULES, SYSTEM_TIMER } from "./rest/pace.ts";
+import { type B24V3, createStepKeys } from "./rest/v3.ts";
 
 export { resultOf };
 export type {
   B24,
+  B24AddOnceOptions,
+  B24BatchEachOptions,
   B24BatchOptions,
   B24Command,
   B24Failed,
@@ -34,6 +39,8 @@ export type {
   B24Reference,
   B24Success,
   B24Timer,
+  B24V3,
+  B24V3Options,
 };
 
 /** The members that {@linkcode rest} adds to a context. */
@@ -49,7 +56,7 @@ export interface RestOptions extends AnswerLimits {
    * the rate of each portal. The default leaves 5 of the 50 requests that Bitrix24 allows at once to the app's own
    * questions about unverified events.
    *
-   * @default { burst: 45, perSecond: 2 }
+   * @default { burst: 45, perSecond: 2 }, and no limit for the portals of `fakeBitrix24()` that have none
    */
   readonly rate?: B24Rate | ((memberId: string) => B24Rate);
   /**
@@ -79,6 +86,19 @@ export interface RestOptions extends AnswerLimits {
   readonly timer?: B24Timer;
 }
 
+const OPTION_RULES: OptionRules<RestOptions> = {
+  rate: (value, path) => typeof value === "function" ? undefined : option.object(RATE_RULES)(value, path),
+  timeoutMs: option.duration(),
+  attempts: option.number({ min: 1, isWhole: true }),
+  longestWaitMs: option.duration({ min: 0 }),
+  timer: option.value("a timer with now() and sleep()", (timer) => {
+    const { now, sleep } = Object(timer) as Partial<B24Timer>;
+    return typeof now === "function" && typeof sleep === "function";
+  }),
+  answerBytes: option.number({ min: 1, max: Infinity }),
+  answerContainers: option.number({ min: 1, max: Infinity }),
+};
+
 /** The plugin, with clients for code outside of handlers. */
 export interface Rest extends Plugin<object, HasB24> {
   /**
@@ -91,7 +111,8 @@ export interface Rest extends Plugin<object, HasB24> {
 
 /**
  * Adds `b24` to every context, a client of the REST API of the event's portal. Portals do not wait for one another. Tokens
- * come from `host.credentials` and are sent in bodies of requests only: they are never part of a URL, an error or a log line.
+ * come from `host.credentials` and are sent in the body of a request, or in a header to REST 3.0: they are never part of a URL,
+ * an error or a log line.
  *
  * Requests to a portal start in the order of the calls, and no faster than `rate`. Up to four that only read, judged by the
  * names of their methods, are in flight at a time. Any other one runs alone, so that writes happen in the order of the
@@ -124,14 +145,13 @@ export interface Rest extends Plugin<object, HasB24> {
  *   .use(applicationToken())
  *   .use(portals)
  *   .upgrade("2.0.0", async ({ b24, pages, step }) => {
- *     await step("field", () => b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING" } }));
+ *     await step("field", async () => {
+ *       const known = await b24.call<unknown[]>("crm.deal.userfield.list", { filter: { FIELD_NAME: "UF_CRM_RATING" } });
+ *       if (known.length === 0) await b24.call("crm.deal.userfield.add", { fields: { FIELD_NAME: "RATING" } });
+ *     });
  *     await pages("deals", 0, async (cursor) => {
  *       const { items, next } = await b24.page<{ ID: string }>("crm.deal.list", {}, { after: cursor });
- *       const fields = { UF_CRM_RATING: 5 };
- *       const done = await b24.batch(
- *         Object.fromEntries(items.map(({ ID: id }) => [id, { method: "crm.deal.update", params: { id, fields } }])),
- *       );
- *       for (const outcome of Object.values(done)) if (!outcome.ok) throw outcome.error;
+ *       await b24.batchEach(items, ({ ID }) => ["crm.deal.update", { id: ID, fields: { UF_CRM_RATING: 5 } }]);
  *       return { next, done: items.length };
  *     });
  *   });
@@ -144,9 +164,10 @@ export interface Rest extends Plugin<object, HasB24> {
  */
 export function rest(options: RestOptions = {}): Rest {
   checkOptions("cannot call portals", options, OPTION_RULES);
-  const { rate = { burst: 45, perSecond: 2 }, timer = SYSTEM_TIMER } = options;
+  const { rate, timer = SYSTEM_TIMER } = options;
   const { timeoutMs = 70_000, attempts = 3, longestWaitMs = 30_000, answerBytes } = options;
   const rateOf = (memberId: string): B24Rate => {
+    if (rate === undefined) return fakeRateOf?.(memberId) ?? DEFAULT_RATE;
     if (typeof rate !== "function") return rate;
     const found = rate(memberId);
     checkOptions(`cannot call portal ${memberId}`, found, RATE_RULES);
@@ -155,14 +176,15 @@ export function rest(options: RestOptions = {}): Rest {
   const settings: CallSettings = { timer, timeoutMs, limits: options, attempts, longestWaitMs };
   const queues = createRequestQueues(rateOf, timer);
   const closing = new AbortController();
-  let run: RunCall | undefined;
+  let client: Pick<ClientOptions, "run" | "stepKeys"> | undefined;
+  let fakeRateOf: FakeRate | undefined;
 
   function portal(memberId: string, signal?: AbortSignal): B24 {
-    if (run === undefined) {
+    if (client === undefined) {
       throw new TypeError(`cannot call portal ${memberId} before the app has started; await app.start() first`);
     }
     const signals = signal === undefined ? [closing.signal] : [closing.signal, signal];
-    return clientOf({ run, memberId, signals, answerBytes });
+    return clientOf({ ...client, memberId, signals, answerBytes });
   }
 
   return {
@@ -172,7 +194,8 @@ export function rest(options: RestOptions = {}): Rest {
       if (typeof host.credentials?.call !== "function" || typeof host.portalFetch !== "function") {
         throw new TypeError("cannot start: rest() needs an app that provides credentials of portals");
       }
-      run = createCalls(host, queues, settings);
+      fakeRateOf = (host.fetch as { readonly [PORTAL_RATE]?: FakeRate } | undefined)?.[PORTAL_RATE];
+      client = { run: createCalls(host, queues, settings), stepKeys: createStepKeys(host.digest) };
     },
     extend: ({ event, signal }) => ({ b24: portal(event.auth.memberId, signal) }),
     portal: (memberId) => portal(memberId),
@@ -180,12 +203,8 @@ export function rest(options: RestOptions = {}): Rest {
   };
 }
 
-const OPTION_RULES: OptionRules<RestOptions> = {
-  rate: (value, path) => typeof value === "function" ? undefined : option.object(RATE_RULES)(value, path),
-  timeoutMs: option.duration(),
-  attempts: option.number({ min: 1, isWhole: true }),
-  longestWaitMs: option.duration({ min: 0 }),
-  timer: option.value("a timer", (value) => typeof (value as B24Timer | null)?.sleep === "function"),
-  answerBytes: option.number({ min: 1 }),
-  answerContainers: option.number({ min: 1 }),
-};
+const DEFAULT_RATE: B24Rate = { burst: 45, perSecond: 2 };
+
+/** Member of the `fetch` of `fakeBitrix24()`: the rate of its portals. */
+const PORTAL_RATE = Symbol.for("@b24/onappupdate/portal-rate");
+type FakeRate = (memberId: string) => B24Rate | undefined;

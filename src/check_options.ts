@@ -67,7 +67,7 @@ export interface NumberRange {
    */
   readonly max?: number;
   /**
-   * Accepts whole numbers only.
+   * Accepts whole numbers only, and `Infinity` if `max` is `Infinity`.
    *
    * @default false
    */
@@ -91,7 +91,9 @@ export const option = {
     const range = max >= Number.MAX_VALUE ? `from ${min}` : `from ${min} to ${max}`;
     return option.value(
       `a ${isWhole ? "whole " : ""}number ${range}`,
-      (value) => typeof value === "number" && value >= min && value <= max && (!isWhole || Number.isInteger(value)),
+      (value) =>
+        typeof value === "number" && value >= min && value <= max &&
+        (!isWhole || value === Infinity || Number.isInteger(value)),
     );
   },
   /** Accepts milliseconds that a timer can wait for. */
@@ -109,6 +111,8 @@ export const option = {
   flag: (): OptionRule => option.oneOf(true, false),
   /** Accepts functions. */
   function: (wanted = "a function"): OptionRule => option.value(wanted, (value) => typeof value === "function"),
+  /** Accepts abort signals. */
+  signal: (): OptionRule => option.value("an AbortSignal", hasFunctions("throwIfAborted", "addEventListener")),
   /** Accepts lists of values that `rule` accepts. */
   list: (wanted: string, rule: OptionRule): OptionRule => (value, path) => {
     if (value === undefined) return undefined;
@@ -129,11 +133,11 @@ export const option = {
     if (unknown !== undefined) {
       return { path: `the option ${prefix}${unknown}`, ...unknownOption(unknown, Object.keys(rules)) };
     }
-    return first(
-      Object.entries<OptionRule>(rules).map(([name, rule]) =>
-        rule((value as Readonly<Record<string, unknown>>)[name], `${prefix}${name}`)
-      ),
-    );
+    for (const [name, rule] of Object.entries<OptionRule>(rules)) {
+      const problem = rule((value as Readonly<Record<string, unknown>>)[name], `${prefix}${name}`);
+      if (problem !== undefined) return problem;
+    }
+    return undefined;
   },
 };
 
@@ -145,23 +149,45 @@ function first(problems: readonly (OptionProblem | undefined)[]): OptionProblem 
 }
 
 function unknownOption(name: string, known: readonly string[]): Pick<OptionProblem, "seen" | "wanted"> {
-  const [nearest] = known.map((one) => ({ one, distance: distanceOf(name.toLowerCase(), one.toLowerCase()) }))
-    .filter(({ one, distance }) => distance <= Math.max(name.length, one.length) / 2)
-    .sort((a, b) => a.distance - b.distance);
-  return { seen: "that does not exist", wanted: nearest?.one ?? known.join(" or ") };
+  return { seen: "that does not exist", wanted: nearest(name, known, 1 / 2) ?? known.join(" or ") };
 }
 
-/** Returns the number of characters to insert, delete or replace (Levenshtein). */
+/**
+ * Returns the known name that `name` misspells by one character in five, in either case; `undefined` if it is one of them or
+ * similar to none.
+ */
+export function misspelled(name: string, known: readonly string[]): string | undefined {
+  return known.includes(name) ? undefined : nearest(name, known, 1 / 5);
+}
+
+/** Returns the known name that differs least, and at most by this share of its characters. */
+function nearest(name: string, known: readonly string[], share: number): string | undefined {
+  return known.map((one) => ({ one, distance: distanceOf(name.toLowerCase(), one.toLowerCase()) }))
+    .filter(({ one, distance }) => distance <= Math.round(Math.max(name.length, one.length) * share))
+    .sort((a, b) => a.distance - b.distance)[0]?.one;
+}
+
+/** Returns the number of characters to insert, delete, replace or swap with the next one. */
 function distanceOf(a: string, b: string): number {
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 0; i < a.length; i++) {
     const next = [i + 1];
     for (let j = 0; j < b.length; j++) {
-      next.push(Math.min(next[j]! + 1, row[j + 1]! + 1, row[j]! + Number(a[i] !== b[j])));
+      const isSwapped = i > 0 && j > 0 && a[i] === b[j - 1] && a[i - 1] === b[j];
+      const swapped = isSwapped ? before[j - 1]! + 1 : Infinity;
+      next.push(Math.min(next[j]! + 1, row[j + 1]! + 1, row[j]! + Number(a[i] !== b[j]), swapped));
     }
-    row = next;
+    [before, row] = [row, next];
   }
   return row.at(-1)!;
+}
+
+/** Returns a function that accepts objects with these functions, their own or of their class. */
+export function hasFunctions(...names: readonly string[]): (value: unknown) => boolean {
+  return (value) =>
+    typeof value === "object" && value !== null &&
+    names.every((name) => typeof (value as Readonly<Record<string, unknown>>)[name] === "function");
 }
 
 /** Shows plain values, and the kind of others. */

@@ -162,7 +162,8 @@ export class CopyError extends OnAppUpdateError {
  * The need of a blocked portal: its work cannot continue before.
  *
  * From the customer: a `scope`, a `payment`, an administrator's `confirmation` of a method, the token of an
- * `administrator`, a new `authorization`, or the `installation` of the app. From the vendor: a valid `configuration` of
+ * `administrator`, a new `authorization`, or the `installation` of the app, for which the vendor's own handlers of
+ * ONAPPINSTALL are needed too. From the vendor: a valid `configuration` of
  * `clientId` and `clientSecret`.
  */
 export type BlockedReason =

@@ -1,4 +1,5 @@
 /** The logger interface, and the logger that writes to the console. */
+import { checkOptions, option, type OptionRules } from "./check_options.ts";
 import { isSecretName } from "./redact.ts";
 import { REDACTED } from "./secret.ts";
 
@@ -32,12 +33,23 @@ export interface Logger {
   readonly error: (message: string, fields?: LogFields) => void;
 }
 
+/** Options of {@linkcode consoleLogger}. */
+export interface ConsoleLoggerOptions {
+  /**
+   * The lowest level that is written.
+   *
+   * @default "info"
+   */
+  readonly level?: "debug" | "info";
+}
+
+const OPTION_RULES: OptionRules<ConsoleLoggerOptions> = { level: option.oneOf("debug", "info") };
+
 /**
  * Returns a logger that writes one line of JSON per log line to the console, with `time` (ISO 8601), `level`, `message`
  * and the fields.
  *
- * @param options `level`: the lowest level that is written.
- * @default options.level "info"
+ * @throws {TypeError} if `level` is neither `"debug"` nor `"info"`, or an option is unknown
  *
  * @example
  * ```ts
@@ -46,7 +58,8 @@ export interface Logger {
  * consoleLogger().info("portal upgraded", { event: "portal.upgraded", to: "3.0.0" });
  * ```
  */
-export function consoleLogger(options: { readonly level?: "debug" | "info" } = {}): Logger {
+export function consoleLogger(options: ConsoleLoggerOptions = {}): Logger {
+  checkOptions("cannot log to the console", options, OPTION_RULES);
   const line = (level: "debug" | "info" | "warn" | "error") => (message: string, fields: LogFields = {}): void => {
     const time = new Date().toISOString();
     // deno-lint-ignore no-console -- this is the one place that writes to it

@@ -1,6 +1,7 @@
 /** Reads and compares versions. The only module that knows the format of Bitrix24's VERSION. */
 // @ts-types="@types/semver"
 import * as semver from "semver";
+import { checkOptions, hasFunctions, option, type OptionProblem, type OptionRules } from "./check_options.ts";
 import { defined } from "./defined.ts";
 import { VersionError } from "./errors.ts";
 
@@ -26,6 +27,35 @@ export interface VersionScheme {
   readonly latest?: string;
 }
 
+const semanticVersion = option.value(
+  'a semantic version such as "2.1.0"',
+  (version) => typeof version === "string" && semver.valid(version) === version,
+);
+
+/** The rule of a {@linkcode VersionScheme}, which may be an instance of a class. */
+export function schemeRule(scheme: unknown, path: string): OptionProblem | undefined {
+  const problem = option.value("a version scheme, such as coerced()", hasFunctions("parse"))(scheme, path);
+  if (problem !== undefined || scheme === undefined) return problem;
+  const { name, deployed, latest } = scheme as Readonly<Record<keyof VersionScheme, unknown>>;
+  return option.required(option.text("the name of the scheme, for logs"))(name, `${path}.name`) ??
+    semanticVersion(deployed, `${path}.deployed`) ?? semanticVersion(latest, `${path}.latest`);
+}
+
+/** Accepts strings. Those that are not versions are a {@linkcode VersionError}, and so is an absent environment variable. */
+const versionText = option.value('a version such as "2.1.0"', (version) => typeof version === "string");
+
+/** Options of {@linkcode coerced}. */
+export interface CoercedOptions {
+  /**
+   * The highest version that this code knows. Portals with a higher target are left to newer code.
+   *
+   * @default none: this code knows all versions
+   */
+  readonly latest?: string;
+}
+
+const COERCED_RULES: OptionRules<CoercedOptions> = { latest: versionText };
+
 /**
  * Returns a scheme that reads VERSION as a version, with missing numbers as zero: `3` is `3.0.0`, `v2.1` is `2.1.0`. The
  * default scheme.
@@ -35,6 +65,7 @@ export interface VersionScheme {
  * that it does not have.
  *
  * @throws {VersionError} if `latest` is not a version
+ * @throws {TypeError} if `latest` is not a string, or an option is unknown
  *
  * @example
  * ```ts
@@ -46,7 +77,9 @@ export interface VersionScheme {
  * assert.throws(() => coerced().parse("latest"), /cannot read version "latest"/);
  * ```
  */
-export function coerced({ latest }: { readonly latest?: string } = {}): VersionScheme {
+export function coerced(options: CoercedOptions = {}): VersionScheme {
+  checkOptions("cannot use coerced()", options, COERCED_RULES);
+  const { latest } = options;
   const parsed = latest === undefined ? undefined : parseVersion(latest);
   return { name: "coerced", parse: parseVersion, ...defined({ latest: parsed }) };
 }
@@ -56,6 +89,7 @@ export function coerced({ latest }: { readonly latest?: string } = {}): VersionS
  * whose VERSION is not in the table is stored until code with a larger table is deployed.
  *
  * @throws {VersionError} if a value of the table is not a version
+ * @throws {TypeError} if the table is no object or empty, or one of its values is not a string
  *
  * @example
  * ```ts
@@ -68,6 +102,7 @@ export function coerced({ latest }: { readonly latest?: string } = {}): VersionS
  * ```
  */
 export function mapped(versions: Readonly<Record<string | number, string>>): VersionScheme {
+  checkOptions("cannot use mapped()", { table: versions }, { table: option.required(tableRule) });
   const table = new Map(Object.entries(versions).map(([raw, version]) => [raw, parseVersion(version)]));
   const latest = [...table.values()].sort(compareVersions).at(-1);
   return {
@@ -87,11 +122,22 @@ export function mapped(versions: Readonly<Record<string | number, string>>): Ver
   };
 }
 
+function tableRule(table: unknown, path: string): OptionProblem | undefined {
+  const isTable = (value: unknown): value is object =>
+    typeof value === "object" && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
+  const problem = option.value('the version of each VERSION, such as { 1: "1.0.0" }', isTable)(table, path);
+  if (problem !== undefined || !isTable(table)) return problem;
+  const required = option.required(versionText);
+  return Object.entries(table).map(([raw, version]) => required(version, `${path}.${raw}`))
+    .find((problem) => problem !== undefined);
+}
+
 /**
  * Returns a scheme with which every portal belongs on the version of the running code, and VERSION is ignored: for local
  * apps, whose VERSION is always `"1"`.
  *
  * @throws {VersionError} if `version` is not a version
+ * @throws {TypeError} if it is neither a string nor `undefined`
  *
  * @example
  * ```ts
@@ -102,6 +148,7 @@ export function mapped(versions: Readonly<Record<string | number, string>>): Ver
  * ```
  */
 export function deployed(version: string): VersionScheme {
+  checkOptions("cannot use deployed()", { version }, { version: versionText });
   const current = parseVersion(version);
   return { name: "deployed", parse: () => current, deployed: current, latest: current };
 }

@@ -1,4 +1,5 @@
 /** The part of Deno KV that the storage uses. */
+import { option, type OptionRules } from "../../mod.ts";
 
 /** A key of Deno KV. */
 export type KvKeyLike = readonly (string | number | boolean | Uint8Array)[];
@@ -23,6 +24,14 @@ export interface KvLike {
   /** Starts an atomic operation. */
   readonly atomic: () => KvAtomicLike;
 }
+
+/** The rule of a database that is passed to the storage. */
+export const KV_RULES: OptionRules<{ readonly kv: KvLike }> = {
+  kv: option.required(option.value("an open database of Deno.openKv(), or of openKv() of @deno/kv", (kv) => {
+    const { get, list, atomic } = Object(kv) as Partial<KvLike>;
+    return [get, list, atomic].every((member) => typeof member === "function");
+  })),
+};
 
 /** The part of a `Deno.AtomicOperation` that is used. Each method except `commit` returns the operation. */
 export interface KvAtomicLike {

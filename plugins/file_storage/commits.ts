@@ -37,7 +37,7 @@ interface PendingWrite {
 
 /** Returns the commit queue of a storage. */
 export function createCommitQueue(context: Context): CommitQueue {
-  const { clock, database: { db, statements } } = context;
+  const { clock, checkFile, database: { db, statements } } = context;
   let pending: PendingWrite[] = [];
   let writesSinceSweep = 0;
 
@@ -53,6 +53,7 @@ export function createCommitQueue(context: Context): CommitQueue {
     if (writes.length === 0) return;
     let stage: "begin" | "write" | "commit" = "begin";
     try {
+      checkFile();
       statements.begin.run();
       // Read after BEGIN, which may have waited long for other processes.
       const now = clock();
@@ -61,6 +62,8 @@ export function createCommitQueue(context: Context): CommitQueue {
       const results = writes.map(({ run }) => run(now));
       stage = "commit";
       statements.commit.run();
+      // It may have been removed since: then nobody will find these writes.
+      checkFile();
       writes.forEach(({ resolve }, i) => resolve(results[i]));
     } catch (error) {
       rollBack(db);

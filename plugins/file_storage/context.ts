@@ -8,6 +8,8 @@ export interface Context {
   /** Absolute path of the file. */
   readonly file: string;
   readonly database: Database;
+  /** Throws a {@linkcode StorageError} if the file was removed or replaced since it was opened. */
+  readonly checkFile: () => void;
   readonly clock: () => number;
   closed: boolean;
 }

@@ -1,4 +1,5 @@
 /** One function for the clients of all libraries. */
+import { option, type OptionRules } from "../../mod.ts";
 
 /**
  * A client with `query`, such as `Pool` and `Client` of `pg`, and `PGlite`. Only strings and `null` are passed as values, and
@@ -23,18 +24,22 @@ export type Row = Readonly<Record<string, string | null>>;
 /** Runs one statement. */
 export type Query = (text: string, values: (string | null)[]) => Promise<readonly Row[]>;
 
-/**
- * Returns a function that runs statements through `client`.
- *
- * @throws {TypeError} if the client has neither `query` nor `unsafe`
- */
+/** The rule of a client that is passed to the storage. A URL may have a password, so it is not shown. */
+export const CLIENT_RULES: OptionRules<{ readonly client: PostgresQueryClient | PostgresJsClient }> = {
+  client: option.required(option.value(
+    "a client with query() (pg, PGlite) or with unsafe() (Postgres.js)",
+    (client) => hasQuery(client) || typeof (Object(client) as Partial<PostgresJsClient>).unsafe === "function",
+    { isSecret: true },
+  )),
+};
+
+function hasQuery(client: unknown): client is PostgresQueryClient {
+  return typeof (Object(client) as Partial<PostgresQueryClient>).query === "function";
+}
+
+/** Returns a function that runs statements through `client`. */
 export function queryOf(client: PostgresQueryClient | PostgresJsClient): Query {
-  if (typeof (client as PostgresQueryClient | undefined)?.query === "function") {
-    return async (text, values) => (await (client as PostgresQueryClient).query(text, values)).rows;
-  }
-  if (typeof (client as PostgresJsClient | undefined)?.unsafe === "function") {
-    // Unprepared, Postgres.js would take two round trips for every statement.
-    return async (text, values) => await (client as PostgresJsClient).unsafe(text, values, { prepare: true });
-  }
-  throw new TypeError("unsupported client, wanted one with `query` (pg, PGlite) or with `unsafe` (Postgres.js)");
+  if (hasQuery(client)) return async (text, values) => (await client.query(text, values)).rows;
+  // Unprepared, Postgres.js would take two round trips for every statement.
+  return async (text, values) => await client.unsafe(text, values, { prepare: true });
 }

@@ -48,17 +48,15 @@ export interface Table {
   readonly index: string;
 }
 
-/**
- * Quotes the name of a table, with or without a schema.
- *
- * @throws {TypeError} if it is not one or two identifiers
- */
+/** Returns whether it is one identifier, or two with a dot between them. */
+export function isTableName(name: string): boolean {
+  const parts = name.split(".");
+  return parts.length <= 2 && parts.every((part) => /^[A-Za-z_]\w{0,49}$/.test(part));
+}
+
+/** Quotes the name of a table, with or without a schema. */
 export function quoteTable(name: string): Table {
   const parts = name.split(".");
-  if (parts.length > 2 || !parts.every((part) => /^[A-Za-z_]\w{0,49}$/.test(part))) {
-    const wanted = "wanted a name, or a schema and a name, of letters, digits and _, each of at most 50 characters";
-    throw new TypeError(`invalid table ${JSON.stringify(name)}, ${wanted}`);
-  }
   return { table: parts.map((part) => `"${part}"`).join("."), index: `"${parts.at(-1)}_expires_at"` };
 }
 

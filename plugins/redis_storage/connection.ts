@@ -1,4 +1,5 @@
 /** One interface for the clients of both libraries. */
+import { option, type OptionRules } from "../../mod.ts";
 import type { Script } from "./scripts.ts";
 
 /** The part of a client of `redis` that is used: of `createClient`, `createCluster` or `createSentinel`. */
@@ -52,19 +53,28 @@ export interface Connection {
   readonly eval: (script: Script, keys: string[], args: string[]) => Promise<unknown>;
 }
 
-/**
- * Returns the client as a connection.
- *
- * @throws {TypeError} if the client is of neither library
- */
+/** The rule of a client that is passed to the storage. A URL may have a password, so it is not shown. */
+export const CLIENT_RULES: OptionRules<{ readonly client: NodeRedisClient | IoredisClient }> = {
+  client: option.required(option.value(
+    "a client of redis (node-redis) 5 or later, or of ioredis",
+    (client) => isNodeRedis(client) || isIoredis(client),
+    { isSecret: true },
+  )),
+};
+
+function isNodeRedis(client: unknown): client is NodeRedisClient {
+  const { evalSha, withCommandOptions } = Object(client) as Partial<NodeRedisClient>;
+  return typeof evalSha === "function" && typeof withCommandOptions === "function";
+}
+
+function isIoredis(client: unknown): client is IoredisClient {
+  const { evalsha, on } = Object(client) as Partial<IoredisClient>;
+  return typeof evalsha === "function" && typeof on === "function";
+}
+
+/** Returns the client as a connection. */
 export function connectionOf(client: NodeRedisClient | IoredisClient): Connection {
-  if (typeof (client as NodeRedisClient | undefined)?.evalSha === "function") {
-    return nodeRedisConnection(client as NodeRedisClient);
-  }
-  if (typeof (client as IoredisClient | undefined)?.evalsha === "function") {
-    return ioredisConnection(client as IoredisClient);
-  }
-  throw new TypeError("unsupported client, wanted one of redis (node-redis) or ioredis");
+  return isNodeRedis(client) ? nodeRedisConnection(client) : ioredisConnection(client);
 }
 
 function nodeRedisConnection(client: NodeRedisClient): Connection {

@@ -7,7 +7,8 @@ export interface HasB24Batch {
   /** A client of the portal's REST. */
   readonly b24: {
     /**
-     * Calls several methods, each with its own outcome. `repeatable`: repeats commands that may have been executed.
+     * Calls several methods, each with its own outcome. `repeatable`: repeats commands that may have been executed. A command
+     * with `auth_connector` needs a request of its own: Bitrix24 ignores it in a command of a batch.
      */
     readonly batch: (
       commands: Readonly<Record<string, readonly [method: string, params?: object]>>,

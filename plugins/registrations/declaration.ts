@@ -1,6 +1,8 @@
 /** The declaration of an app's registrations. */
 
-/** An event handler: `event.bind`. Identified by event, handler and `userId`; offline events by the event only. */
+/**
+ * An event handler: `event.bind`. Identified by event, handler and `userId`; offline events by the event and `authConnector`.
+ */
 export interface EventRegistration {
   /** Name of the event in upper case, such as `ONCRMDEALADD`. */
   readonly event: string;
@@ -18,6 +20,13 @@ export interface EventRegistration {
    * @default false
    */
   readonly offline?: boolean;
+  /**
+   * Source (`auth_connector`) whose own changes cause no event: calls with this `auth_connector`. Each source has a queue of
+   * offline events of its own, so pass it to `event.offline.get` and the like too.
+   *
+   * @default no source: the event is queued or sent whatever has caused it
+   */
+  readonly authConnector?: string;
   /** Other parameters of `event.bind`, under Bitrix24's names in lower case. */
   readonly params?: Readonly<Record<string, unknown>>;
 }

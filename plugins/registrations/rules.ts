@@ -42,7 +42,8 @@ const event = z.strictObject({
   handler: handler.optional(),
   userId,
   offline: z.boolean().optional(),
-  params: paramsIn("lower", "event", "handler", "auth_type", "event_type"),
+  authConnector: nonEmpty.optional(),
+  params: paramsIn("lower", "event", "handler", "auth_type", "event_type", "auth_connector"),
 }).refine(({ handler, offline }) => handler !== undefined || offline === true, {
   path: ["handler"],
   message: "wanted a URL, or offline: true",

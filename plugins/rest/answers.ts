@@ -50,10 +50,16 @@ export function interpret({ json: answer, text }: HostAnswer, contentType: strin
 export function errorIn(answer: unknown, source: Source): B24Error | undefined {
   if (!isMap(answer)) return undefined;
   const { error, error_description: description } = answer;
-  if (isMap(error)) return refusal(error.code, error.message, source);
+  // In REST 3.0, an error is a map, and says which fields are invalid.
+  if (isMap(error)) return refusal(error.code, [stringOf(error.message), ...invalidFields(error)].join("; "), source);
   const isCode = typeof error === "number" || typeof error === "string";
   if (!isCode || (error === "" && Object.hasOwn(answer, "result"))) return undefined;
   return refusal(error, description, source);
+}
+
+function invalidFields({ validation }: Readonly<Record<string, unknown>>): readonly string[] {
+  const issues = Array.isArray(validation) ? validation.filter(isMap) : [];
+  return issues.map(({ field, message }) => `${stringOf(field)}: ${stringOf(message)}`);
 }
 
 /** Returns an error with a code and a description as a portal sent them, whatever they are. */

@@ -13,7 +13,7 @@ import type { Answer } from "./answers.ts";
 import { createOperatingResets } from "./operating.ts";
 import type { B24Timer, RequestQueues } from "./pace.ts";
 import { type Redact, redactor } from "./redaction.ts";
-import { type RequestOutcome, send } from "./request.ts";
+import { type RequestOutcome, send, type V3Request } from "./request.ts";
 
 /** A call of a method of a portal. */
 export interface Call<T> {
@@ -33,6 +33,8 @@ export interface Call<T> {
    */
   readonly read: (answer: Answer) => T;
   readonly timeoutMs: number | undefined;
+  /** The method is one of REST 3.0. */
+  readonly v3?: V3Request;
   readonly signal: AbortSignal;
 }
 
@@ -124,12 +126,12 @@ interface Progress {
 function sendOnce(
   { portalFetch }: PluginHost,
   settings: CallSettings,
-  { method, params, timeoutMs = settings.timeoutMs, signal }: Call<unknown>,
+  { method, params, v3, timeoutMs = settings.timeoutMs, signal }: Call<unknown>,
   credentials: PortalCredentials,
   redact: Redact,
 ): Promise<RequestOutcome> {
   const { limits } = settings;
-  return send(portalFetch, { method, params: params(), credentials, timeoutMs, limits, redact, signal });
+  return send(portalFetch, { method, params: params(), v3, credentials, timeoutMs, limits, redact, signal });
 }
 
 /** A request that failed. */

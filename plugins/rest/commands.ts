@@ -1,10 +1,16 @@
 /** Commands of batches, and how they refer to one another. */
+import { checkOptions, option, type OptionRules } from "../../mod.ts";
 import { assertMethod, isBatch } from "./methods.ts";
 
 /** A method and its parameters. */
 export type B24Command =
   | readonly [method: string, params?: object]
   | { readonly method: string; readonly params?: object };
+
+const COMMAND_RULES: OptionRules<{ readonly method: string; readonly params?: object | undefined }> = {
+  method: option.required(option.text('the name of a method, such as "crm.deal.list"')),
+  params: option.value("an object with parameters", (params) => typeof params === "object" && params !== null),
+};
 
 /** A value that Bitrix24 takes from the result of an earlier command of the same batch; see {@linkcode resultOf}. */
 export class B24Reference {
@@ -66,17 +72,22 @@ export interface Command {
   readonly query: string;
   /** Names of the commands whose results it uses. */
   readonly refersTo: readonly string[];
-  /** A value looks like a reference and is none, so that only a request of its own leaves it as it is. */
+  /**
+   * Only a request of its own leaves it as it is: a value looks like a reference and is none, or it has `auth_connector`, which
+   * Bitrix24 reads from a request, and not from a command of a batch.
+   */
   readonly isAlone: boolean;
 }
 
 /**
  * Returns a command as it is sent.
  *
- * @throws {TypeError} if it is `batch` or not a method
+ * @throws {TypeError} if it is `batch` or not a method, or has an unknown member
  */
 export function encodeCommand(name: string, command: B24Command): Command {
-  const { method, params = {} } = "method" in command ? command : { method: command[0], params: command[1] };
+  const named = isTuple(command) ? { method: command[0], params: command[1] } : command;
+  checkOptions(`cannot run command ${name}`, named, COMMAND_RULES);
+  const { method, params = {} } = named;
   assertMethod(method);
   if (isBatch(method)) throw new TypeError(`cannot call batch in a batch, as command ${name} does`);
   const fields = formFields(params);
@@ -87,8 +98,14 @@ export function encodeCommand(name: string, command: B24Command): Command {
     ...{ name, method, params },
     query: query === "" ? method : `${method}?${query}`,
     refersTo: fields.flatMap(({ reference }) => reference === undefined ? [] : [reference.command]),
-    isAlone: fields.some(({ text, reference }) => reference === undefined && isLikeReference(text)),
+    isAlone: fields.some(({ name, text, reference }) =>
+      name === "auth_connector" || (reference === undefined && isLikeReference(text))
+    ),
   };
+}
+
+function isTuple(command: B24Command): command is Extract<B24Command, readonly unknown[]> {
+  return Array.isArray(command);
 }
 
 /** Whether Bitrix24 may take a string for a reference: `$result[a]`, but also `$next[a]`, `$Total-of[a]` and the like. */

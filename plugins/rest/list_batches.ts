@@ -5,6 +5,7 @@ import type { Answer } from "./answers.ts";
 import { MAX_COMMANDS, type Outcomes } from "./batches.ts";
 import { type B24Command, isLikeReference, resultOf } from "./commands.ts";
 import { endIfRepeated, type ListPage, PAGE_ROWS, pageParams, type Paging, readPage } from "./lists.ts";
+import { createWalkBound } from "./walk_bound.ts";
 
 /** A list, and the functions that read it. */
 export interface List {
@@ -36,15 +37,18 @@ interface Progress {
 
 /** Yields all rows of a list. The first page has a request of its own: its size says how many pages fit into a batch. */
 export async function* allRows<T>(list: List): AsyncGenerator<T> {
-  const { params, answerBytes = Infinity } = list;
+  const { method, params, answerBytes = Infinity } = list;
   const canBatch = isSameInBatch(params);
+  const assertEnding = createWalkBound(method);
   const { page: first, bytes } = await firstPage<T>(list, canBatch);
+  assertEnding(first);
   yield* first.items;
   const fitting = Math.floor(Math.min(BATCH_BYTES, answerBytes * 3 / 4) / bytes);
   const limit = canBatch ? Math.min(Math.max(fitting, 1), MAX_COMMANDS) : 1;
   const progress: Progress = { limit, guess: 1, total: first.total, seen: first.items.length };
   for (let last = first; last.next !== null;) {
     for (const page of await nextPages(list, last, progress)) {
+      assertEnding(page);
       yield* page.items;
       progress.seen += page.items.length;
       // Not counted, the rows of a list by ID are 0.

@@ -106,8 +106,9 @@ type Params = Readonly<Record<string, unknown>>;
 /** Returns the name of the ID to page a method by, or `"start"` if it cannot be paged by ID with these parameters. */
 export function idOf(method: string, params: object): string {
   const order = Object.entries((params as Params)[nameIn(params, "order")] ?? {});
-  // In a filter with LOGIC, the bound on the ID would be one more alternative.
-  const hasLogic = Object.keys((params as Params)[nameIn(params, "filter")] ?? {}).some((key) => /^logic$/i.test(key));
+  // In a filter with LOGIC, which tasks spell ::LOGIC, the bound on the ID would be one more alternative.
+  const filter = (params as Params)[nameIn(params, "filter")] ?? {};
+  const hasLogic = Object.keys(filter).some((key) => /^(::)?logic$/i.test(key));
   if (hasLogic) return "start";
   const by = /^crm\.item\.list$/i.test(method) ? "id" : BY_ID.test(method) ? "ID" : "start";
   return order.every((entry) => entry.join(" ").toLowerCase() === `${by} asc`.toLowerCase()) ? by : "start";

@@ -2,8 +2,13 @@
 
 /** @throws {TypeError} if it is not the name of a method: the name becomes part of a URL */
 export function assertMethod(method: string): void {
-  if (/^[a-z]\w*(\.\w+)*$/i.test(method)) return;
-  throw new TypeError(`cannot call ${JSON.stringify(method)}, wanted the name of a method, such as "crm.deal.list"`);
+  if (typeof method === "string" && /^[a-z]\w*(\.\w+)*$/i.test(method)) return;
+  const hint = String(method).startsWith("api/")
+    ? "; methods of REST 3.0 are called by b24.v3.call(), without api/"
+    : "";
+  throw new TypeError(
+    `cannot call ${JSON.stringify(method)}, wanted the name of a method, such as "crm.deal.list"${hint}`,
+  );
 }
 
 /** Whether it is the method `batch`, which has its own function. */
@@ -17,4 +22,9 @@ const READ = /(^|\.)(get|list|fields|getlist|getfields|current|info|profile|time
 export function isRead(method: string): boolean {
   // `event.offline.get` removes the events that it returns from the queue.
   return READ.test(method) && method.toLowerCase() !== "event.offline.get";
+}
+
+/** Whether a method of REST 3.0 only reads, judged by its name. */
+export function isV3Read(method: string): boolean {
+  return isRead(method) || /(^|\.)(aggregate|count|documentation|openapi|search|tail)$/i.test(method);
 }

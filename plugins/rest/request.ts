@@ -5,10 +5,18 @@ import { abortable } from "./abortable.ts";
 import { type Answer, interpret, isMap, type Refusal, stringOf, unexpected } from "./answers.ts";
 import type { Redact } from "./redaction.ts";
 
+/** What a request to REST 3.0 has besides its method and parameters. */
+export interface V3Request {
+  /** A promise, so that the call enters the queue of its portal at once. */
+  readonly idempotencyKey: Promise<string | undefined>;
+}
+
 /** A request, and the limits of its answer. */
 export interface PortalRequest {
   readonly method: string;
   readonly params: object;
+  /** The method is one of REST 3.0. */
+  readonly v3: V3Request | undefined;
   readonly credentials: PortalCredentials;
   readonly timeoutMs: number;
   readonly limits: AnswerLimits;
@@ -34,13 +42,12 @@ export interface Unanswered {
  * @throws the reason of the signal
  */
 export async function send(portalFetch: typeof fetch, request: PortalRequest): Promise<RequestOutcome> {
-  const { method, params, credentials, timeoutMs, limits, redact, signal } = request;
-  const body = JSON.stringify({ ...params, auth: credentials.accessToken.reveal() });
-  const headers = { "content-type": "application/json", accept: "application/json" };
+  const { method, timeoutMs, limits, redact, signal } = request;
+  const { path, headers, body } = request.v3 === undefined ? encode(request) : await encodeV3(request, request.v3);
   try {
     return await abortable({ signals: [signal], timeoutMs }, async (signal) => {
       const init: RequestInit = { method: "POST", headers, body, redirect: "manual", signal };
-      const response = await portalFetch(`${credentials.clientEndpoint}${method}`, init);
+      const response = await portalFetch(`${request.credentials.clientEndpoint}${path}`, init);
       const { status } = response;
       const location = response.headers.get("location");
       if ([301, 302, 307, 308].includes(status) && location !== null) {
@@ -59,6 +66,35 @@ export async function send(portalFetch: typeof fetch, request: PortalRequest): P
     if (isKnown) throw error;
     return { error: unreachable(request, error) };
   }
+}
+
+/** A request as it is sent. */
+interface EncodedRequest {
+  /** Relative to the portal's REST API. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+const JSON_HEADERS = { "content-type": "application/json", accept: "application/json" };
+
+function encode({ method, params, credentials }: PortalRequest): EncodedRequest {
+  const body = JSON.stringify({ ...params, auth: credentials.accessToken.reveal() });
+  return { path: method, headers: JSON_HEADERS, body };
+}
+
+/**
+ * The token is in a header: Bitrix24 answers a repeated call from the first one only if their bodies are the same, also after
+ * the token was refreshed.
+ */
+async function encodeV3({ method, params, credentials }: PortalRequest, v3: V3Request): Promise<EncodedRequest> {
+  const idempotencyKey = await v3.idempotencyKey;
+  const headers = {
+    ...JSON_HEADERS,
+    authorization: `Bearer ${credentials.accessToken.reveal()}`,
+    ...(idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey }),
+  };
+  return { path: `api/${method}`, headers, body: JSON.stringify(params) };
 }
 
 function unreachable({ credentials, method, timeoutMs, redact }: PortalRequest, thrown: unknown): UnreachableError {

@@ -51,8 +51,8 @@ async function counts(app: App, wanted: number): Promise<void> {
 }
 
 async function page(app: App): Promise<void> {
-  const { length } = await app.admin.portals({ status: "parked", limit: PAGE });
-  if (length !== PAGE) throw new Error(`the page has ${length} portals, wanted ${PAGE}`);
+  const { items } = await app.admin.portals({ status: "parked", limit: PAGE });
+  if (items.length !== PAGE) throw new Error(`the page has ${items.length} portals, wanted ${PAGE}`);
 }
 
 const few = await withPortals(FEW);

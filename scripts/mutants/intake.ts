@@ -31,7 +31,7 @@ export const INTAKE: readonly Mutant[] = [
       { tests: ["tests/unit/app/app_test.ts"] },
     ],
   ]),
-  ...mutantsOf("src/intake/store_delivery.ts", ["tests/unit/worker/process_delivery_test.ts"], [
+  ...mutantsOf("src/intake/store_delivery.ts", ["tests/unit/worker/deliveries_test.ts"], [
     [
       "an equal event whose first copy has begun is dropped",
       "stored = isBusy && !isLifeCycle(id) ? `${id}~${unique}` : id;",
@@ -45,8 +45,8 @@ export const INTAKE: readonly Mutant[] = [
     ],
     [
       "the lease is taken although no slot is free",
-      "const taken = hasRoom(memberId) ? takeLease",
-      "const taken = hasRoom !== undefined ? takeLease",
+      "const taken = slot?.isHeld() ? takeLease",
+      'const taken = unique !== "" ? takeLease',
       { tests: ["tests/unit/worker/worker_test.ts"] },
     ],
     [

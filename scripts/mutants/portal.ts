@@ -34,6 +34,8 @@ export const PORTAL: readonly Mutant[] = [
       '...(record?.status === "uninstalled" ? withoutInstallation(record) : record),',
       "...record,",
     ],
+  ]),
+  ...mutantsOf("src/portal/verified_facts.ts", ["tests/unit/portal/apply_event_test.ts"], [
     [
       "an event replaces what a later check has reported",
       "const isCurrent = checkedAt <= receivedAt && (isNewest || tokens !== undefined);",
@@ -180,18 +182,20 @@ export const PORTAL: readonly Mutant[] = [
     ["the fencing token stays the same", "(record.fencingToken ?? 0) + 1", "(record.fencingToken ?? 1)"],
     [
       "a holder writes although another process has its lease",
-      'if (record?.lease?.owner !== owner) throw lose("another process acquired it");\n        written',
-      'if (record === undefined) throw lose("another process acquired it");\n        written',
+      "if (record?.lease?.owner !== owner) throw loseTo(record);",
+      "if (record === undefined) throw loseTo(record);",
     ],
+    [
+      "a holder that was paused relies on its lease",
+      "return passedMs > leaseMs * HELD_PART;",
+      "return passedMs > Infinity * HELD_PART;",
+    ],
+  ]),
+  ...mutantsOf("src/portal/held_record.ts", ["tests/unit/portal/lease_test.ts"], [
     [
       "staged changes are applied twice after a lost reply",
       "return staged.slice(tried.get(lease?.writes ?? 0) ?? 0);",
       "return staged.slice((tried.get(lease?.writes ?? 0) ?? 0) * 0);",
-    ],
-    [
-      "a holder that was paused relies on its lease",
-      "time.monotonic() - renewedAt > leaseMs * HELD_PART",
-      "time.monotonic() - renewedAt > Infinity * HELD_PART",
     ],
   ]),
   ...mutantsOf("src/portal/journal.ts", ["tests/unit/portal/journal_test.ts"], [

@@ -35,7 +35,7 @@ export const WORKER: readonly Mutant[] = [
       "a record is not made again for deliveries without one",
       "if (lease !== undefined || !await recreateRecord(runtime, memberId)) return lease;",
       'if (lease !== undefined || memberId !== "") return lease;',
-      { tests: ["tests/unit/worker/process_delivery_test.ts"] },
+      { tests: ["tests/unit/worker/deliveries_test.ts"] },
     ],
     [
       "handlers run before the missed update",
@@ -88,7 +88,7 @@ export const WORKER: readonly Mutant[] = [
       "if (processed.released !== undefined && processed.failed < 0) started--;",
     ],
   ]),
-  ...mutantsOf("src/worker/process_delivery.ts", ["tests/unit/worker/process_delivery_test.ts"], [
+  ...mutantsOf("src/worker/process_delivery.ts", ["tests/unit/worker/deliveries_test.ts"], [
     [
       "the handlers of a finished delivery run again after a crash",
       "    if (isHandled(lease.record(), deliveryId)) {\n      remove(work);",
@@ -117,6 +117,8 @@ export const WORKER: readonly Mutant[] = [
       'return { result: "deferred", nextAt: runtime.clock() + NEWER_CODE_RETRY_MS };\n  }\n  if (next',
       "throw problem;\n  }\n  if (next",
     ],
+  ]),
+  ...mutantsOf("src/worker/delivery_failure.ts", ["tests/unit/worker/deliveries_test.ts"], [
     [
       "the attempts of an operator's retry are overwritten",
       "current.attempts === delivery.attempts && current.retryAt === delivery.retryAt ? changed : current",

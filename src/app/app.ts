@@ -9,7 +9,8 @@ import type { Plan } from "../upgrade/plan.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
 import type { TickOptions, TickReport } from "../worker/tick.ts";
 import type { Admin } from "./admin/admin.ts";
-import type { Opening, OpeningState } from "./openings.ts";
+import type { Opening, OpeningOptions, OpeningState } from "./openings.ts";
+import type { PlanQuery } from "./plan.ts";
 import type { HandlerOptions } from "./registry.ts";
 
 /**
@@ -37,18 +38,22 @@ export interface App<Ctx extends object = object> {
   /**
    * Adds a plugin. Plugins form a middleware chain in the order of these calls: the first is the outermost.
    *
-   * @throws {TypeError} after the app has started
+   * @throws {TypeError} if a member of the plugin is invalid or misspelled, see {@linkcode Plugin}, or after the app has started
    */
   readonly use: <Needs extends object = object, Adds extends object = object>(
     plugin: Plugin<Needs, Adds> & Fits<Ctx, Needs, Adds>,
   ) => App<Ctx & Adds>;
   /**
    * Registers a handler for events by name, such as `"ONAPPINSTALL"`. It runs after the upgrades that the event causes.
+   * Upgrades wait until the handlers of the first ONAPPINSTALL of an installation have succeeded.
    *
    * Handlers run at least once per event: after a crash, or a failure of any handler of the event, all of them run
    * again. Handlers of ONAPPUNINSTALL do not run for the late removal of an earlier installation.
    *
-   * @throws {TypeError} if a name is not in upper case, `timeoutMs` is out of range, or after the app has started
+   * A name that looks like a misspelled event of the app itself, such as `"ONAPPUDPATE"`, is logged as a warning at the start.
+   *
+   * @throws {TypeError} if there is no name or one is not in upper case, an option is unknown or out of range, or after the app
+   * has started
    */
   readonly on: <Name extends string>(
     events: Name | readonly Name[],
@@ -61,7 +66,7 @@ export interface App<Ctx extends object = object> {
    * An upgrade runs at least once per portal: a crash after the handler has returned and before that is recorded
    * repeats it. Once recorded, it never runs again for that portal.
    *
-   * @throws {TypeError} if the range is invalid, another upgrade has its id, or the app has started
+   * @throws {TypeError} if the range or an option is invalid, another upgrade has its id, or the app has started
    */
   readonly upgrade: (
     range: UpgradeRange,
@@ -69,7 +74,8 @@ export interface App<Ctx extends object = object> {
     options?: UpgradeOptions,
   ) => App<Ctx>;
   /**
-   * Answers one request. Pass it to a server, `Deno.serve(app.fetch)`, or mount it in any router. Never rejects.
+   * Answers one request. Pass it to a server, `Deno.serve(app.fetch)`, or mount it in any router. Rejects only if it is not
+   * called with a `Request`.
    *
    * `platform` is what the host passes besides the request. If one of these values has a `waitUntil` function, it
    * receives the work that continues after the answer.
@@ -90,16 +96,16 @@ export interface App<Ctx extends object = object> {
    * @throws {NotAuthenticError} if the user's access token is invalid, or another app's or another portal's
    * @throws {CannotVerifyError} if that cannot be decided now; the message says why
    * @throws {StorageError} if the storage fails
-   * @throws {TypeError} if the app has no `clientId`, and as `start` does
+   * @throws {TypeError} if the request is not a `Request`, the app has no `clientId`, and as `start` does
    */
   readonly open: (request: Request, ...platform: unknown[]) => Promise<Opening>;
   /**
    * Returns the present state of a page that `open` gave a ticket; `undefined` if the ticket is unknown or has expired.
-   * `retry`: if the portal is parked or blocked and the page belongs to an administrator, retries it as `admin.retry` does.
    *
+   * @throws {TypeError} if the ticket is not a string, or an option is unknown or invalid
    * @throws {StorageError} if the storage fails
    */
-  readonly opening: (ticket: string, options?: { readonly retry?: boolean }) => Promise<OpeningState | undefined>;
+  readonly opening: (ticket: string, options?: OpeningOptions) => Promise<OpeningState | undefined>;
   /**
    * Sets the plugins up and starts the ticker. Every call returns the same promise.
    *
@@ -121,15 +127,46 @@ export interface App<Ctx extends object = object> {
    */
   readonly tick: (options?: TickOptions) => Promise<TickReport>;
   /**
+   * Does the work that is due now, and resolves when none is due or running any more: of one portal, or of all. For tests and
+   * scripts; it starts the app.
+   *
+   * Due now are events, retries, the ends of a `sleep` and checks whose time has come by the app's `clock`. What is planned
+   * for later is not: a retry in 30 seconds, a sleep, a parked or blocked portal. Nor is an event whose verification waits
+   * for the budget or for an OAuth host that does not answer, what newer code has written, or a portal that another process
+   * is working on. While the storage fails or new events keep coming, it goes on; pass a `memberId` to wait for one portal.
+   *
+   * @throws {TypeError} if the app is closed, and as `start` does
+   * @throws {StorageError} if the storage cannot be read
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   * import { applicationToken } from "@b24/onappupdate/application-token";
+   * import { fakeBitrix24 } from "@b24/onappupdate/testing";
+   * import assert from "node:assert/strict";
+   *
+   * const bitrix24 = fakeBitrix24({ clientId: "app.5f3a", handler: (request) => app.fetch(request) });
+   * const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
+   * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a", fetch: bitrix24.fetch })
+   *   .use(applicationToken());
+   *
+   * await portal.sends.install(2); // answered before the work is done
+   * await portal.sends.update(3);
+   * await app.settled();
+   * assert.equal((await app.portal(portal.memberId))?.version, "3.0.0");
+   * await app.close();
+   * ```
+   */
+  readonly settled: (memberId?: string) => Promise<void>;
+  /**
    * Returns the upgrades that would run for a stored portal, or between any two versions, without running them. A removed
    * portal has none. `from` and `to` are read as `coerced()` reads versions.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {VersionError} if `from` or `to` is not a version
+   * @throws {TypeError} if the query is neither a portal nor two versions
    */
-  readonly plan: (
-    query: { readonly memberId: string } | { readonly from: string; readonly to: string },
-  ) => Promise<Plan>;
+  readonly plan: (query: PlanQuery) => Promise<Plan>;
   /**
    * Asks Bitrix24 which version of the app a portal has, and raises the portal's target to it, as an event would. The
    * report also says why a portal receives no events. See the option `checks` for the checks that the app makes itself.

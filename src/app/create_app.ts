@@ -7,25 +7,25 @@ import type { Plugin } from "../plugin/plugin.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
-import { loadPortal } from "../portal/record_store.ts";
 import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
-import type { Storage } from "../storage/storage.ts";
-import type { Upgrade } from "../upgrade/definition.ts";
-import { makePlan, type Plan } from "../upgrade/plan.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
 import { createVerifier, type Verifier } from "../verify/verifier.ts";
-import { parseVersion } from "../version.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
-import { createTicker } from "../worker/tick.ts";
+import { createPauseSwitch, type PauseSwitch } from "../worker/pause.ts";
+import { createSettled } from "../worker/settled.ts";
+import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
 import { createAdmin } from "./admin/admin.ts";
+import { createAudited } from "./admin/audit.ts";
+import { createBatches } from "./admin/batches.ts";
 import type { App } from "./app.ts";
 import { type Calls, createCalls } from "./calls.ts";
 import { createDispatch } from "./dispatch.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { createOpenings } from "./openings.ts";
 import type { AppOptions } from "./options.ts";
+import { plan } from "./plan.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
 
@@ -59,23 +59,36 @@ export function createApp(options: AppOptions): App {
   const closing = new AbortController();
   const runtime = createRuntime(settings, registry, calls, closing.signal);
 
-  const wake = (memberId: string): void => {
-    if (lifecycle.isRunning()) worker.process(memberId);
+  const wake = async (memberId: string): Promise<void> => {
+    if (lifecycle.isRunning()) await worker.wake(memberId);
   };
   const logFullInbox = createFullInboxLog(runtime);
-  const { checks, verifier, worker } = connectParts({ settings, registry, calls, runtime, wake, logFullInbox });
+  const pauseSwitch = createPauseSwitch(runtime);
+  const parts = connectParts({ settings, registry, calls, runtime, wake, logFullInbox, pauseSwitch });
+  const { checks, verifier, worker } = parts;
   const totals = createTotals(runtime);
-  const ticker = createTicker(runtime, worker, verifier, totals);
-  const { fetch, clock, random } = settings;
+  const audited = createAudited(runtime);
+  const batches = createBatches({ runtime, upgrades: registry.upgrades, wake }, audited, () => lifecycle.isRunning());
+  const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches });
+  const { fetch, clock, random, digest } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, verifier, worker, checks, totals, ticker },
-    host: { ...keys, fetch, portalFetch, clock, random, credentials, appInfo, isAdministrator },
+    ...{ runtime, registry, verifier, worker, checks, totals, ticker, pauseSwitch, batches },
+    host: { ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     abort: (reason) => closing.abort(reason),
   });
-  const admin = createAdmin(runtime, registry.upgrades, totals, wake);
+  const settled = createSettled({
+    ...{ runtime, verifier, checks, worker, ticker, totals, pauseSwitch, batches },
+    isRunning: lifecycle.isRunning,
+  });
+  const admin = createAdmin({
+    ...{ runtime, upgrades: registry.upgrades, totals, pauseSwitch, audited, batches, wake },
+    wakeAll: () => {
+      if (lifecycle.isRunning()) void tickNow(runtime, ticker.tickInBackground);
+    },
+  });
   const { open, opening } = createOpenings({
     ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator, appInfo },
     ...{ oauthHosts: settings.oauthHosts, upgrades: registry.upgrades, retry: admin.retry },
@@ -100,10 +113,14 @@ export function createApp(options: AppOptions): App {
       ...{ verifier, worker, checks, lifecycle, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
-    start: lifecycle.start,
+    start: () => lifecycle.start(),
     tick: async (options) => {
-      await lifecycle.start();
+      await lifecycle.start({ callerTicks: true });
       return await ticker.tick(options);
+    },
+    settled: async (memberId) => {
+      await lifecycle.start({ callerTicks: true });
+      await settled(memberId);
     },
     plan: (query) => plan(storage, registry.upgrades, query),
     check: checks.check,
@@ -137,17 +154,19 @@ interface PartsOptions {
   readonly registry: Registry;
   readonly calls: Calls;
   readonly runtime: AppRuntime;
-  /** Starts the work of a portal in this process, if the app is running. */
-  readonly wake: (memberId: string) => void;
+  /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
+  readonly wake: (memberId: string) => Promise<void>;
   readonly logFullInbox: LogFullInbox;
+  readonly pauseSwitch: PauseSwitch;
 }
 
 /** Returns the parts of an app that do its work. They use each other. */
-function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }: PartsOptions): {
+function connectParts(options: PartsOptions): {
   readonly checks: Checks;
   readonly verifier: Verifier;
   readonly worker: Worker;
 } {
+  const { settings, registry, calls, runtime, wake, logFullInbox, pauseSwitch } = options;
   const { credentials, profile } = calls;
   const { oauthHosts, oauthTimeoutMs } = settings;
   const checks = createChecks({
@@ -157,7 +176,7 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
   const verifier = createVerifier({
     ...{ runtime, oauthHosts, turnMs: maxAttemptMs(oauthHosts.length, oauthTimeoutMs) },
     accept: async (incoming, verification) => {
-      const accepted = await acceptVerified(runtime, incoming, verification, { hasRoom: worker.hasRoom });
+      const accepted = await acceptVerified(runtime, incoming, verification, { reserve: worker.reserve });
       const check = checks.afterEvent(incoming.event);
       if (accepted.state !== "accepted") return defined({ end: check });
       const { result, end } = worker.work(accepted.delivery);
@@ -168,14 +187,9 @@ function connectParts({ settings, registry, calls, runtime, wake, logFullInbox }
     onInboxFull: logFullInbox,
     ...defined({ refresh: credentials.refreshForeign }),
   });
-  const worker = createWorker({ runtime, upgrades: registry.upgrades, checks, concurrency: settings.concurrency });
+  const worker = createWorker({
+    ...{ runtime, upgrades: registry.upgrades, checks, pauseSwitch },
+    concurrency: settings.concurrency,
+  });
   return { checks, verifier, worker };
-}
-
-async function plan(storage: Storage, upgrades: readonly Upgrade[], query: Parameters<App["plan"]>[0]): Promise<Plan> {
-  if ("from" in query) {
-    return makePlan(upgrades, { version: parseVersion(query.from), target: parseVersion(query.to) });
-  }
-  const record = await loadPortal(storage, query.memberId);
-  return makePlan(upgrades, record.status === "installed" ? record : {});
 }

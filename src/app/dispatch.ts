@@ -2,6 +2,7 @@
 import { createDeadline } from "../async/deadline.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { wireName } from "../bitrix24/events.ts";
+import { checkOptions, option } from "../check_options.ts";
 import { CannotVerifyError, InboxFullError, InputError } from "../errors.ts";
 import type { Incoming } from "../bitrix24/parse.ts";
 import { acceptEvent } from "../intake/accept.ts";
@@ -41,16 +42,28 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     const { event } = incoming;
     const accepted = await acceptEvent(runtime, incoming, {
       verifier,
-      hasRoom: worker.hasRoom,
+      reserve: worker.reserve,
       // It may be authentic, with a token that the app does not know: an update without an access token.
       onRefused: (memberId) => keepAlive(platform, checks.afterRefused(memberId)),
     });
-    if (accepted.state === "unverified") return await awaitVerification(accepted.firstAttempt, platform);
+    if (accepted.state === "unverified") {
+      return await awaitVerification(accepted.firstAttempt, event.auth.memberId, platform);
+    }
     keepAlive(platform, checks.afterEvent(event));
     if (accepted.state === "done") return;
     const { result, end } = worker.work(accepted.delivery);
     keepAlive(platform, end);
-    if (acknowledge === "handled") await settlesWithin(time, result, limits.acknowledgeMs);
+    if (acknowledge === "handled") await waitFor(result, event.auth.memberId);
+  }
+
+  /** Waits until `work` ends, but no longer than a sender may wait for its answer. */
+  async function waitFor(work: Promise<unknown>, memberId: string): Promise<void> {
+    const { acknowledgeMs } = limits;
+    if (await settlesWithin(time, work, acknowledgeMs)) return;
+    const hint = "the work goes on after the answer; in a test, await app.settled(), or raise limits.acknowledgeMs";
+    log.warn("request answered before its work ended: limits.acknowledgeMs is over", {
+      ...{ event: "request.acknowledge_timeout", memberId, acknowledgeMs, hint },
+    });
   }
 
   /**
@@ -59,11 +72,15 @@ export function createDispatch(options: DispatchOptions): Dispatch {
    * @throws {NotAuthenticError} if the event was refused
    * @throws {CannotVerifyError} if it is not verified yet
    */
-  async function awaitVerification(firstAttempt: Promise<FirstAttempt>, platform: readonly unknown[]): Promise<void> {
+  async function awaitVerification(
+    firstAttempt: Promise<FirstAttempt>,
+    memberId: string,
+    platform: readonly unknown[],
+  ): Promise<void> {
     keepAlive(platform, firstAttempt.then((attempt) => attempt.state === "accepted" ? attempt.end : undefined));
     if (acknowledge !== "handled") return;
     const settled: { attempt?: FirstAttempt } = {};
-    await settlesWithin(time, firstAttempt.then((attempt) => settled.attempt = attempt), limits.acknowledgeMs);
+    await waitFor(firstAttempt.then((attempt) => settled.attempt = attempt), memberId);
     const { attempt } = settled;
     if (attempt === undefined || attempt.state === "waiting") {
       const pending = new CannotVerifyError("the event is stored, and is not verified yet");
@@ -74,7 +91,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       reported.add(attempt.error);
       throw attempt.error;
     }
-    if (attempt.result !== undefined) await settlesWithin(time, attempt.result, limits.acknowledgeMs);
+    if (attempt.result !== undefined) await waitFor(attempt.result, memberId);
   }
 
   const report = createRejectionReport(runtime, logFullInbox);
@@ -101,8 +118,22 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     return await respond(dispatcher, request, platform);
   }
 
-  return (request, ...platform) =>
-    lifecycle.isRunning() ? respond(dispatcher, request, platform) : startAndRespond(request, platform);
+  return async (request, ...platform) => {
+    assertRequest("cannot answer", request);
+    return await (lifecycle.isRunning() ? respond(dispatcher, request, platform) : startAndRespond(request, platform));
+  };
+}
+
+const requestRule = option.required(
+  option.value("a Request of the Fetch API, as routers for it pass it; for Node, serve() makes one", (request) => {
+    const { url, headers } = Object(request);
+    return typeof url === "string" && typeof Object(headers).get === "function";
+  }),
+);
+
+/** @throws {TypeError} if `request` is not a `Request`, such as the request of Node's servers */
+export function assertRequest(action: string, request: Request): void {
+  checkOptions(action, { request }, { request: requestRule });
 }
 
 /** Returns the function that logs a refused request, and notifies observers of it. */

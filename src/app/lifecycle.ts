@@ -8,6 +8,7 @@ import type { AppRuntime } from "../plugin/runtime.ts";
 import { chargeUnhandledRejections } from "../plugin/unhandled_rejections.ts";
 import type { Totals } from "../portal/totals.ts";
 import type { Checks } from "../worker/checks.ts";
+import type { PauseSwitch } from "../worker/pause.ts";
 import { type Ticker, tickEvery } from "../worker/tick.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
@@ -16,8 +17,11 @@ import { startupWarnings } from "./startup_warnings.ts";
 
 /** The state of an app, and the transitions between its states. */
 export interface Lifecycle {
-  /** Sets the plugins up and starts the ticker. Runs once: every call returns the same promise. */
-  readonly start: () => Promise<void>;
+  /**
+   * Sets the plugins up and starts the ticker, with a first tick unless the caller ticks. Runs once: every call returns the
+   * same promise.
+   */
+  readonly start: (options?: { readonly callerTicks?: boolean }) => Promise<void>;
   /** Finishes or aborts the work, then closes plugins and storage. Runs once: every call returns the same promise. */
   readonly close: () => Promise<void>;
   /** The app has started and is not closing. */
@@ -36,6 +40,8 @@ export interface LifecycleOptions {
   readonly worker: Worker;
   readonly checks: Checks;
   readonly totals: Totals;
+  readonly pauseSwitch: Pick<PauseSwitch, "current">;
+  readonly batches: { readonly idle: () => Promise<void> };
   readonly ticker: Ticker;
   readonly tickEveryMs: number | false;
   /** Maximum size of a request's body; logged at start. */
@@ -54,6 +60,7 @@ const ABORT_MS = 1000;
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, host, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
+  const { pauseSwitch, batches } = options;
   const { bodyBytes, bodyBytesLoweredFrom } = options;
   const { storage, log, time } = runtime;
   let started: Promise<void> | undefined;
@@ -62,17 +69,18 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   let stopTicking = (): void => {};
   let stopCharging = (): void => {};
 
-  async function start(): Promise<void> {
+  async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
     registry.seal();
     assertPlugins(registry.plugins);
     for (const { message, fields } of startupWarnings(runtime)) log.warn(message, fields);
     for (const { name, setup } of registry.plugins) {
       await setup?.({ ...host, log: withFields(log, { plugin: name }) });
     }
+    // Logs a warning if the app is paused.
+    await pauseSwitch.current();
     isRunning = closed === undefined;
     if (!isRunning) return;
     stopCharging = chargeUnhandledRejections();
-    if (tickEveryMs !== false) stopTicking = tickEvery(runtime, tickEveryMs, ticker.tickInBackground);
     log.info("app started", {
       event: "app.started",
       storage: storage.name,
@@ -82,6 +90,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       bodyBytes,
       ...defined({ bodyBytesLoweredFrom }),
     });
+    if (tickEveryMs !== false) stopTicking = tickEvery(runtime, tickEveryMs, !callerTicks, ticker.tickInBackground);
   }
 
   async function close(): Promise<void> {
@@ -90,7 +99,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     ticker.stop();
     worker.stop();
     // Verified events become work of the worker.
-    const idle = verifier.idle().then(() => Promise.all([worker.idle(), checks.idle()]));
+    const idle = verifier.idle().then(() => Promise.all([worker.idle(), checks.idle(), batches.idle()]));
     await settlesWithin(time, idle, closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.
@@ -108,7 +117,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   }
 
   return {
-    start: () => started ??= start(),
+    start: (options) => started ??= start(options),
     close: () => closed ??= close(),
     isRunning: () => isRunning,
     isClosed: () => closed !== undefined,

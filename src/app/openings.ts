@@ -3,6 +3,7 @@ import { createDeadline } from "../async/deadline.ts";
 import { CLOUD_ORIGINS } from "../bitrix24/hosts.ts";
 import type { ProfileReader } from "../bitrix24/profile.ts";
 import type { OAuthClient } from "../bitrix24/oauth_client.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { CannotVerifyError } from "../errors.ts";
 import { isOutage } from "../intake/http.ts";
@@ -20,7 +21,8 @@ import type { Checks } from "../worker/checks.ts";
 import { raiseTarget } from "../worker/missed_updates.ts";
 import { type UpgradeStatus, upgradeStatus } from "../worker/upgrade_status.ts";
 import type { Worker } from "../worker/worker.ts";
-import { keepAlive } from "./dispatch.ts";
+import type { Admin } from "./admin/admin.ts";
+import { assertRequest, keepAlive } from "./dispatch.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { createTickets } from "./tickets.ts";
 import type { Settings } from "./settings.ts";
@@ -61,6 +63,22 @@ export interface Opening {
 /** The present state of an opened page. */
 export type OpeningState = Pick<Opening, "isAdmin" | "isInstalled" | "language" | "upgrade">;
 
+/** Options of `app.opening`. */
+export interface OpeningOptions {
+  /**
+   * If the portal is parked or blocked and the page belongs to an administrator, retries it as `admin.retry` does.
+   *
+   * @default false
+   */
+  readonly retry?: boolean;
+}
+
+const ticketRule = option.required(
+  option.value("the ticket of an opening", (ticket) => typeof ticket === "string", { isSecret: true }),
+);
+
+const OPENING_RULES: OptionRules<OpeningOptions> = { retry: option.flag() };
+
 /** The parts of an app that openings use. */
 export interface OpeningsOptions extends Pick<Settings, "limits" | "keys" | "oauthHosts"> {
   readonly runtime: AppRuntime;
@@ -72,13 +90,13 @@ export interface OpeningsOptions extends Pick<Settings, "limits" | "keys" | "oau
   readonly appInfo: OAuthClient["appInfo"];
   readonly isAdministrator: ProfileReader;
   /** Retries a portal; see `Admin.retry`. */
-  readonly retry: (memberId: string) => Promise<void>;
+  readonly retry: Admin["retry"];
 }
 
 /** `app.open` and `app.opening`. */
 export interface Openings {
   readonly open: (request: Request, ...platform: unknown[]) => Promise<Opening>;
-  readonly opening: (ticket: string, options?: { readonly retry?: boolean }) => Promise<OpeningState | undefined>;
+  readonly opening: (ticket: string, options?: OpeningOptions) => Promise<OpeningState | undefined>;
 }
 
 /** Returns the openings of an app. */
@@ -88,7 +106,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
   const tickets = createTickets(runtime);
   const accept = createOpeningIntake({
     ...{ runtime, limits, bodyDeadline: createDeadline(runtime.time, limits.bodyTimeoutMs) },
-    hasRoom: worker.hasRoom,
+    reserve: worker.reserve,
     schedule: (memberId) => schedulePortal(runtime, memberId, { at: clock() }),
     raiseTarget: (memberId, version) => raiseTarget(runtime, memberId, version),
     verify: createOpeningVerifier({
@@ -116,6 +134,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
 
   return {
     open: async (request, ...platform) => {
+      assertRequest("cannot open", request);
       const found = await accepted(request);
       const {
         opening: { language, accessToken },
@@ -137,7 +156,10 @@ export function createOpenings(options: OpeningsOptions): Openings {
         : undefined;
       return { ...describe(found), upgrade, ...defined({ ticket }) };
     },
-    opening: async (ticket, { retry = false } = {}) => {
+    opening: async (ticket, given = {}) => {
+      checkOptions("cannot find an opening", { ticket }, { ticket: ticketRule });
+      checkOptions("cannot find an opening", given, OPENING_RULES);
+      const { retry = false } = given;
       await start();
       const found = await tickets.find(ticket);
       if (found === undefined) return undefined;
@@ -148,7 +170,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
       const upgrade = await upgradeStatus(runtime, upgrades, record);
       if (retry && state.isAdmin && (upgrade.state === "parked" || upgrade.state === "blocked")) {
         log.info("retry from an opened page", { event: "opening.retried", memberId });
-        await options.retry(memberId);
+        await options.retry(memberId, { by: "portal", reason: "an administrator of the portal asked for a retry" });
         return { ...state, upgrade: { state: "upgrading" } };
       }
       // Hosts without timers continue the work when the page asks.

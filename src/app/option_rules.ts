@@ -1,7 +1,8 @@
 /** The rules of an app's options. */
-import { option, type OptionRule, type OptionRules } from "../check_options.ts";
+import { hasFunctions, option, type OptionRule, type OptionRules } from "../check_options.ts";
 import { RETRY_RULES } from "../retry.ts";
 import { Secret } from "../secret.ts";
+import { schemeRule } from "../version.ts";
 import type { CheckPolicy } from "../worker/checks.ts";
 import type { AppOptions, Limits, Simulation } from "./options.ts";
 
@@ -30,7 +31,7 @@ const CHECK_RULES: OptionRules<CheckPolicy> = {
 
 /** The rules of {@linkcode AppOptions}. The hosts in `oauthHosts` and `extraPortalHosts` are checked when they are parsed. */
 export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
-  storage: option.required(option.value("a storage, such as memoryStorage() to try it out", hasFunction("get"))),
+  storage: option.required(option.value("a storage, such as memoryStorage() to try it out", isStorage)),
   clientId: option.value(
     "the client_id of the app, without spaces, or no clientId",
     (value) => typeof value === "string" && /^\S+$/.test(value),
@@ -41,7 +42,7 @@ export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
     { isSecret: true },
   ),
   acknowledge: option.oneOf("stored", "handled"),
-  versions: option.value("a version scheme, such as coerced()", hasFunction("parse")),
+  versions: schemeRule,
   limits: option.object(LIMIT_RULES),
   retry: option.object(RETRY_RULES),
   concurrency: option.number({ min: 1, isWhole: true }),
@@ -54,12 +55,12 @@ export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
   oauthTimeoutMs: option.number({ min: 1, max: 60_000 }),
   extraPortalHosts: hosts('hosts such as "crm.example.com"'),
   clientAddress: option.function(),
-  logger: option.value("a logger, such as consoleLogger()", hasFunction("info")),
+  logger: option.value("a logger, such as consoleLogger()", hasFunctions("debug", "info", "warn", "error")),
   clock: option.function(),
   fetch: option.function(),
   lookup: option.function(),
   random: option.function(),
-  time: option.value("a source of time", hasFunction("setTimer")),
+  time: option.value("a source of time", hasFunctions("setTimer")),
 };
 
 /** Also accepts `false`. */
@@ -70,7 +71,7 @@ function orFalse(rule: OptionRule): OptionRule {
   };
 }
 
-function hasFunction(name: string): (value: unknown) => boolean {
-  return (value) =>
-    typeof value === "object" && value !== null && typeof (value as Record<string, unknown>)[name] === "function";
+function isStorage(value: unknown): boolean {
+  return hasFunctions("get", "put", "delete", "list")(value) &&
+    typeof (value as { readonly capabilities?: unknown }).capabilities === "object";
 }

@@ -44,7 +44,8 @@ export interface AppOptions {
    */
   readonly concurrency?: number;
   /**
-   * Milliseconds between two ticks that the app makes by itself while it runs, or `false` for none. Minimum: 1.
+   * Milliseconds between two ticks that the app makes by itself while it runs, the first one at its start, or `false` for
+   * none. Minimum: 1.
    *
    * The default is `false` on hosts that suspend a program that answers no request (Deno Deploy, AWS Lambda, Cloud Run):
    * call `app.tick()` there from `Deno.cron`, a timer of the host, or a route.
@@ -121,8 +122,8 @@ export interface AppOptions {
 /** Limits of requests, and of the time that the app waits and keeps data. */
 export interface Limits extends RequestLimits {
   /**
-   * Milliseconds that an answer waits for the handlers with `acknowledge: "handled"`; their work continues after it.
-   * Minimum: 1.
+   * Milliseconds that an answer waits for the handlers with `acknowledge: "handled"`; their work continues after it, and a
+   * warning is logged. Minimum: 1.
    *
    * @default 20000
    */

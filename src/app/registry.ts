@@ -1,8 +1,8 @@
 /** The registry of an app, filled before it starts: plugins, event handlers and upgrades. */
-import { checkOptions, option, type OptionRules } from "../check_options.ts";
+import { checkOptions, option, type OptionProblem, type OptionRules } from "../check_options.ts";
 import type { AnyHandler, EventHandler } from "../plugin/runtime.ts";
+import { checkPlugin } from "../plugin/check_plugin.ts";
 import type { Plugin } from "../plugin/plugin.ts";
-import { verificationRules } from "../plugin/verification_policy.ts";
 import { defineUpgrade, type Upgrade } from "../upgrade/definition.ts";
 
 /** Options of `app.on`. */
@@ -18,6 +18,12 @@ export interface HandlerOptions {
 const HANDLER_TIMEOUT_MS = 5 * 60 * 1000;
 
 const HANDLER_RULES: OptionRules<HandlerOptions> = { timeoutMs: option.duration() };
+
+function eventsRule(events: unknown, path: string): OptionProblem | undefined {
+  const wanted = "names of events in upper case";
+  if (Array.isArray(events) && events.length === 0) return { path, seen: "[]", wanted };
+  return option.list(wanted, option.value(wanted, (name) => typeof name === "string"))(events, path);
+}
 
 /** The registrations of one app. Its collections grow until it is sealed. */
 export interface Registry {
@@ -61,11 +67,11 @@ export function createRegistry(): Registry {
         throw new TypeError("cannot add a plugin without a name, wanted one that is unique within the app");
       }
       assertOpen(`plugin "${plugin.name}"`);
-      // Limits that are no numbers would limit nothing.
-      checkOptions(`cannot add plugin "${plugin.name}"`, plugin.verificationPolicy ?? {}, verificationRules);
+      checkPlugin(plugin);
       plugins.push(plugin);
     },
     addHandler: (events, handle, options = {}) => {
+      checkOptions("cannot add a handler", { events }, { events: eventsRule });
       checkOptions(`cannot add a handler of ${events.join(", ")}`, options, HANDLER_RULES);
       const { timeoutMs = HANDLER_TIMEOUT_MS } = options;
       if (typeof handle !== "function") {

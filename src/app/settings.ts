@@ -88,8 +88,12 @@ export function settingsOf(options: AppOptions & Simulation): Settings {
     clientAddress: options.clientAddress ?? connectionAddress,
     log: coreLogger(options.logger ?? consoleLogger()),
     clock: options.clock ?? Date.now,
-    // A function of its own: the fetch of some hosts must not be called as a member of another object.
-    fetch: (...args) => (options.fetch ?? globalThis.fetch)(...args),
+    // A function of its own: the fetch of some hosts must not be called as a member of another object. With what the fetch of
+    // a fake Bitrix24 tells plugins.
+    fetch: Object.assign<typeof fetch, object | undefined>(
+      (...args) => (options.fetch ?? globalThis.fetch)(...args),
+      options.fetch,
+    ),
     lookup: options.lookup ?? addressesOf,
     random: options.random ?? (() => crypto.randomUUID()),
     time: options.time ?? systemTime,

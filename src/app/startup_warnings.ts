@@ -1,4 +1,6 @@
 /** Warnings that an app logs when it starts. */
+import { EVENTS } from "../bitrix24/schemas.ts";
+import { misspelled } from "../check_options.ts";
 import type { LogFields } from "../logger.ts";
 import { type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
@@ -33,7 +35,7 @@ const HOSTS: readonly Host[] = [
 
 /** Returns the warnings for an app in an environment; empty if there are none or the environment is not recognized. */
 export function startupWarnings(
-  { storage, canRefresh }: Pick<AppRuntime, "storage" | "canRefresh">,
+  { storage, canRefresh, handlers }: Pick<AppRuntime, "storage" | "canRefresh" | "handlers">,
   environment: RuntimeEnvironment = runtimeEnvironment(),
 ): StartupWarning[] {
   const { durable, scope, encrypted } = storage.capabilities;
@@ -70,7 +72,19 @@ export function startupWarnings(
     };
     warnings.push({ message: "access tokens cannot be refreshed without clientSecret", fields });
   }
-  return warnings;
+  return [...warnings, ...[...handlers.keys()].flatMap(unknownName)];
+}
+
+/**
+ * Returns a warning if a handler's event is probably a misspelled one of the app itself. Portals have hundreds of other
+ * events.
+ */
+function unknownName(eventName: string): StartupWarning[] {
+  const known = Object.keys(EVENTS);
+  const meant = misspelled(eventName, known) ?? known.join(", ");
+  if (known.includes(eventName) || !(known.includes(meant) || eventName.startsWith("ONAPP"))) return [];
+  const hint = `no event has this name, so the handler never runs, wanted one of: ${meant}`;
+  return [{ message: "handler of an unknown event", fields: { event: "handler.name_unknown", eventName, hint } }];
 }
 
 /** Returns whether timers of this process fire in time. */

@@ -7,6 +7,8 @@ export interface Slots {
    * free again.
    */
   readonly tryRun: <T>(key: string, work: () => Promise<T>) => Promise<T> | undefined;
+  /** Returns the number of keys that wait for a slot. */
+  readonly waiting: () => number;
 }
 
 /** Returns `max` slots. `onTurn` is called for a key that found no slot, in order, once one is free. */
@@ -33,5 +35,6 @@ export function createSlots(max: number, onTurn: (key: string) => void): Slots {
       used++;
       return work().finally(release);
     },
+    waiting: () => waiting.size,
   };
 }

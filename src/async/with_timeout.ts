@@ -12,6 +12,12 @@ export interface TimeLimits {
    * @default 0
    */
   readonly graceMs?: number;
+  /**
+   * Ends this wait when it is aborted.
+   *
+   * @default the outer signal
+   */
+  readonly cutOff?: AbortSignal;
 }
 
 /** A piece of work under a time limit. */
@@ -24,7 +30,7 @@ export interface TimeLimit {
   readonly abort: (reason: unknown) => void;
   /**
    * Runs `work`, once. Rejects with the reason of the signal if it is aborted, whatever `work` does afterwards: work that
-   * returns because it was aborted is not done. Waits for it for `graceMs`, unless the outer signal ends it.
+   * returns because it was aborted is not done. Waits for it for `graceMs`, unless `cutOff` is aborted.
    */
   readonly run: <T>(work: () => T | Promise<T>) => Promise<T>;
 }
@@ -33,7 +39,7 @@ export interface TimeLimit {
 export function createTimeLimit(
   time: Pick<Time, "setTimer">,
   outer: AbortSignal,
-  { timeoutMs, graceMs = 0 }: TimeLimits,
+  { timeoutMs, graceMs = 0, cutOff = outer }: TimeLimits,
 ): TimeLimit {
   const controller = new AbortController();
   const { signal } = controller;
@@ -43,11 +49,8 @@ export function createTimeLimit(
 
   /** Waits until work that was aborted has ended, so that its next attempt does not overlap with it. */
   async function waitForEnd(running: Promise<unknown>): Promise<void> {
-    // Work of an outer limit has the time that the outer work has.
-    const hasGrace = !outer.aborted || (outer.reason as Error | undefined)?.name === "TimeoutError";
-    if (!hasGrace || graceMs === 0) return;
-    const ended = settlesWithin(time, running.catch(() => {}), graceMs);
-    await (outer.aborted ? ended : abortable(ended, outer).catch(() => {}));
+    if (graceMs === 0 || cutOff.aborted) return;
+    await abortable(settlesWithin(time, running.catch(() => {}), graceMs), cutOff).catch(() => {});
   }
 
   return {

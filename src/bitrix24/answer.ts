@@ -1,6 +1,7 @@
 /** Reads the answers of portals and OAuth hosts, any of which may be hostile. */
 import { createKeyedMutex } from "../async/keyed_mutex.ts";
 import { delay, systemTime } from "../async/time.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { AnswerTooLargeError } from "../errors.ts";
 import { concat } from "./bytes.ts";
 import { exceeds } from "./json_size.ts";
@@ -21,6 +22,11 @@ export interface AnswerLimits {
   readonly answerContainers?: number;
 }
 
+const LIMIT_RULES: OptionRules<AnswerLimits> = {
+  answerBytes: option.number({ min: 1, max: Infinity }),
+  answerContainers: option.number({ min: 1, max: Infinity }),
+};
+
 /** An answer of a portal or an OAuth host. */
 export interface HostAnswer {
   /** The answer as it was sent; empty if it is not UTF-8. */
@@ -39,18 +45,19 @@ const parsing = createKeyedMutex();
  * amount of data.
  *
  * @throws {AnswerTooLargeError} if the answer exceeds a limit; the rest of it is not read
+ * `limits` may be the options of a plugin, with other members that the plugin checks.
+ *
  * @throws {TypeError} if a limit is below 1
  * @throws what reading the body throws, if the connection breaks
  * @throws the reason of `signal`
  */
 export async function readAnswer(
   response: Response,
-  { answerBytes = 4 * 2 ** 20, answerContainers = 100_000 }: AnswerLimits = {},
+  limits: AnswerLimits = {},
   signal?: AbortSignal,
 ): Promise<HostAnswer> {
-  for (const [name, limit] of Object.entries({ answerBytes, answerContainers })) {
-    if (!(limit >= 1)) throw new TypeError(`cannot read an answer with ${name} ${limit}, wanted at least 1`);
-  }
+  const { answerBytes = 4 * 2 ** 20, answerContainers = 100_000 } = limits;
+  checkOptions("cannot read an answer", { answerBytes, answerContainers }, LIMIT_RULES);
   // The bytes are outside of the heap of JavaScript. Strings and parsed values are in it.
   const bytes = await readBytes(response, answerBytes, signal);
   if (bytes.length <= LARGE_BYTES) return parse(bytes, answerContainers);

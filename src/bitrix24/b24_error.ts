@@ -56,7 +56,7 @@ export class B24Error extends OnAppUpdateError {
   /** `code` and `description` must not contain a token. */
   constructor({ code, description, status, method }: B24Failure, options?: ErrorOptions) {
     super("bitrix24", `${method} answered ${status} ${code}${description === "" ? "" : `: ${description}`}`, options);
-    const meaning = meaningOf(code, description);
+    const meaning = meaningOf(code, description, status);
     this.b24Code = code;
     this.description = description;
     this.status = status;

@@ -35,9 +35,15 @@ const REFUSED_TOKEN: ErrorCodeMeaning = {
   isOAuthAnswer: true,
   failsVerification: true,
 };
+const V3_REFUSED_TOKEN: ErrorCodeMeaning = { blockedOn: "authorization", refusesToken: true };
 const OTHER_USER: ErrorCodeMeaning = { blockedOn: "administrator", needsOtherUser: true };
 const NOT_AVAILABLE: ErrorCodeMeaning = { blockedOn: "installation", isOAuthAnswer: true };
 const UNCLEAR: ErrorCodeMeaning = { mayHaveTakenEffect: true };
+/** Bitrix24 counts the operating time of a method in windows of ten minutes. */
+const OPERATING_TIME: ErrorCodeMeaning = { limit: "operating_time", retryAfterMs: 600_000 };
+
+/** Prefix of the codes of REST 3.0. */
+const V3 = "bitrix_rest_v3_exception_";
 
 /** By code in lower case: Bitrix24 writes codes in either case. */
 const MEANINGS: ReadonlyMap<string, ErrorCodeMeaning> = new Map<string, ErrorCodeMeaning>([
@@ -67,31 +73,44 @@ const MEANINGS: ReadonlyMap<string, ErrorCodeMeaning> = new Map<string, ErrorCod
   // The user and the scope.
   ["insufficient_scope", { blockedOn: "scope" }],
   ["invalid_scope", { blockedOn: "scope", isOAuthAnswer: true }],
-  ["bitrix_rest_v3_exception_insufficientscopeexception", { blockedOn: "scope" }],
   ["user_access_error", OTHER_USER],
   ["access_denied", OTHER_USER],
   ["invalid_credentials", OTHER_USER],
-  ["bitrix_rest_v3_exception_accessdeniedexception", OTHER_USER],
   ["method_confirm_waiting", { blockedOn: "confirmation" }],
   ["method_confirm_denied", { isFinal: true }],
 
   // Limits.
   ["query_limit_exceeded", { limit: "requests", retryAfterMs: 10_000 }],
-  // Bitrix24 counts the operating time of a method in windows of ten minutes.
-  ["operation_time_limit", { limit: "operating_time", retryAfterMs: 600_000 }],
+  ["operation_time_limit", OPERATING_TIME],
   // Somebody at Bitrix24 has blocked the portal by hand.
   ["overload_limit", { isFinal: true }],
 
   // Failures of the portal.
   ["internal_server_error", UNCLEAR],
   ["error_unexpected_answer", UNCLEAR],
+
+  // REST 3.0, without their common prefix.
+  ...([
+    ["accessdeniedexception", OTHER_USER],
+    ["insufficientscopeexception", { blockedOn: "scope" }],
+    ["licenseexception", { blockedOn: "payment" }],
+    ["marketsubscriptionrequiredexception", { blockedOn: "payment" }],
+    ["restunavailableexception", { blockedOn: "payment" }],
+    // Despite its name: the method has used up its operating time.
+    ["ratelimitexception", OPERATING_TIME],
+    ["idempotencykeyreusedexception", { isFinal: true }],
+    ["invalididempotencykeyexception", { isFinal: true }],
+    ["internal_internalexception", UNCLEAR],
+  ] as const).map(([code, meaning]) => [`${V3}${code}`, meaning] as const),
 ]);
 
 const NO_MEANING: ErrorCodeMeaning = {};
 
-/** Returns the meaning of an error code; `description` is Bitrix24's `error_description`. */
-export function meaningOf(code: string, description: string = ""): ErrorCodeMeaning {
+/** Returns the meaning of an error code; `description` is Bitrix24's `error_description`, and `status` that of HTTP. */
+export function meaningOf(code: string, description: string = "", status: number = 0): ErrorCodeMeaning {
   const key = code.toLowerCase();
+  // REST 3.0 has one code for a refused token and for a user who may not do this.
+  if (key === `${V3}accessdeniedexception` && status === 401) return V3_REFUSED_TOKEN;
   // "REST API is available only on commercial plans": no user of the portal may call it.
   if (key === "access_denied" && /commercial plan/i.test(description)) return { blockedOn: "payment" };
   return MEANINGS.get(key) ?? NO_MEANING;

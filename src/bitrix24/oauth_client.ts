@@ -10,7 +10,7 @@ import { B24Error } from "./b24_error.ts";
 import { meaningOf } from "./error_codes.ts";
 import { type Field, issuesIn, objectOf, optional, sized } from "./fields.ts";
 import { originOf } from "./hosts.ts";
-import { scopesOf } from "./schemas.ts";
+import { MAX_SCOPES, scopesOf } from "./schemas.ts";
 
 /** `app.info`: what an OAuth host says about an access token, its owner and its portal. */
 export interface AppInfo {
@@ -115,7 +115,7 @@ function numberOf(value: unknown): number | undefined {
 /** Returns the scopes in a field, which is a string or a list. */
 function scopeOf(value: unknown): readonly string[] {
   if (typeof value === "string") return scopesOf(value);
-  return Array.isArray(value) && value.every((scope) => typeof scope === "string") ? value : [];
+  return Array.isArray(value) && value.every((scope) => typeof scope === "string") ? value.slice(0, MAX_SCOPES) : [];
 }
 
 /** Limits of an answer, far above a real one. */

@@ -179,9 +179,12 @@ function secretOf(token: string | undefined): Secret | undefined {
   return token === undefined || token === "" ? undefined : new Secret(token);
 }
 
+/** Maximum number of scopes of a portal or a token, all of which are stored. Bitrix24 has about 60. */
+export const MAX_SCOPES = 200;
+
 /** Returns the scopes in a string: Bitrix24 separates them by commas, and some of its documentation by spaces. */
 export function scopesOf(scope: string | undefined): readonly string[] {
-  return scope?.split(/[\s,]+/).filter(Boolean) ?? [];
+  return scope?.split(/[\s,]+/).filter(Boolean).slice(0, MAX_SCOPES) ?? [];
 }
 
 /** Returns the known fields of `auth`. */

@@ -16,7 +16,8 @@ const USAGE = `Usage: onappupdate decode [FILE]
 Reads the body of a request of Bitrix24 (form or JSON) from FILE, or from standard
 input, and prints its event as handlers receive it. Tokens are not printed.
 
-Exit codes: 0 the body is an event, 1 it is not, 2 the command is invalid.`;
+Exit codes: 0 the body is an event, 1 it is not, 2 the command is invalid or FILE
+cannot be read.`;
 
 /** Runs one command. Resolves to the exit code. */
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -34,7 +35,7 @@ export async function main(args: readonly string[], terminal: Terminal): Promise
     body = (await terminal.read(file)).trim();
   } catch (error) {
     terminal.err(`cannot read ${file}: ${error instanceof Error ? error.message : error}`);
-    return 1;
+    return 2;
   }
   try {
     const event = parseEvent(body, body.startsWith("{") ? "json" : "form");

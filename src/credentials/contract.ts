@@ -1,4 +1,5 @@
 /** Public contract of portal credentials: who to call a portal as, and calls that recover from refused tokens. */
+import { option, type OptionRules } from "../check_options.ts";
 import type { Secret } from "../secret.ts";
 
 /** The address and the access token for calls to a portal as one of its users. */
@@ -23,6 +24,9 @@ export interface CredentialsOptions {
   readonly signal?: AbortSignal;
 }
 
+/** The rules of {@linkcode CredentialsOptions}. */
+export const CREDENTIALS_RULES: OptionRules<CredentialsOptions> = { signal: option.signal() };
+
 /** Options of {@linkcode PortalCredentialsProvider.call}. */
 export interface PortalCallOptions extends CredentialsOptions {
   /**
@@ -33,6 +37,9 @@ export interface PortalCallOptions extends CredentialsOptions {
    */
   readonly enqueue?: <T>(attempt: () => Promise<T>) => Promise<T>;
 }
+
+/** The rules of {@linkcode PortalCallOptions}. */
+export const CALL_RULES: OptionRules<PortalCallOptions> = { ...CREDENTIALS_RULES, enqueue: option.function() };
 
 /**
  * Provides the credentials of portals. A token pair is kept for each user whose tokens an event brought. A pair is used
@@ -46,7 +53,8 @@ export interface PortalCallOptions extends CredentialsOptions {
  * - {@linkcode NoCredentialsError} if no token of the portal can be used; its `blockedOn` says what is needed;
  * - {@linkcode B24Error} if an OAuth host refuses;
  * - {@linkcode UnreachableError} if no OAuth host answers;
- * - {@linkcode StorageError} if the storage fails.
+ * - {@linkcode StorageError} if the storage fails;
+ * - `TypeError` if an option is unknown or invalid.
  */
 export interface PortalCredentialsProvider {
   /**

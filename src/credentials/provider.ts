@@ -1,13 +1,20 @@
 /** Builds the credentials of an app's portals: the public provider, and what only the core uses. */
 import { abortable } from "../async/abortable.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
+import { checkOptions } from "../check_options.ts";
 import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { defined } from "../defined.ts";
 import { NoCredentialsError } from "../errors.ts";
 import { type RecordAccess, storedRecord } from "../portal/record_access.ts";
 import { isSettled, rankTokens, type StoredTokens } from "../portal/tokens.ts";
 import type { Secret } from "../secret.ts";
-import type { CredentialsOptions, PortalCredentials, PortalCredentialsProvider } from "./contract.ts";
+import {
+  CALL_RULES,
+  CREDENTIALS_RULES,
+  type CredentialsOptions,
+  type PortalCredentials,
+  type PortalCredentialsProvider,
+} from "./contract.ts";
 import { createFollow } from "./follow.ts";
 import { createIssuedTokens } from "./issued_tokens.ts";
 import type { KnownCredentials } from "./known.ts";
@@ -81,10 +88,28 @@ export function createCredentials(settings: CredentialsSettings, known: KnownCre
   });
 
   return {
-    provider: { get, refresh, call },
+    provider: withCheckedOptions({ get, refresh, call }),
     issued: issued.of,
     ...defined({ refreshForeign: createRefreshForeign(settings) }),
     inspect: createInspect(settings, { verifier, select, refresh: refreshPair }),
+  };
+}
+
+/** Returns the provider for callers outside of the core, whose options may be wrong. */
+function withCheckedOptions({ get, refresh, call }: PortalCredentialsProvider): PortalCredentialsProvider {
+  return {
+    get: async (memberId, options = {}) => {
+      checkOptions("cannot get credentials", options, CREDENTIALS_RULES);
+      return await get(memberId, options);
+    },
+    refresh: async (memberId, refused, options = {}) => {
+      checkOptions("cannot refresh credentials", options, CREDENTIALS_RULES);
+      return await refresh(memberId, refused, options);
+    },
+    call: async (memberId, attempt, options = {}) => {
+      checkOptions("cannot call a portal", options, CALL_RULES);
+      return await call(memberId, attempt, options);
+    },
   };
 }
 

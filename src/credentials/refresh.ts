@@ -4,7 +4,7 @@ import { delay } from "../async/time.ts";
 import { B24Error } from "../bitrix24/b24_error.ts";
 import { meaningOf } from "../bitrix24/error_codes.ts";
 import type { RefreshedTokens } from "../bitrix24/oauth_client.ts";
-import { StorageError, UnknownPortalError } from "../errors.ts";
+import { StorageError, UnknownPortalError, UnreachableError } from "../errors.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import { type RecordAccess, storedRecord } from "../portal/record_access.ts";
 import { changePortal } from "../portal/record_store.ts";
@@ -56,6 +56,7 @@ export function createRefresh(settings: CredentialsSettings): Refresh {
       await requestTokens(settings, access, tokens, refreshToken, keys);
     if (refreshed === undefined) return false;
     if (refreshed.memberId !== memberId) {
+      if (tokens.isVerified === true) throw wrongOwner(memberId, refreshed);
       await passToOwner(settings, refreshToken, refreshed);
       await dropTokens(settings, access, tokens, "the pair is another portal's");
       return false;
@@ -110,6 +111,13 @@ async function requestTokens(
     }
     return undefined;
   }
+}
+
+/** Returns the error for a pair of another portal, although an OAuth host has said that the old one is this portal's. */
+function wrongOwner(memberId: string, { server }: RefreshedTokens): UnreachableError {
+  return new UnreachableError(
+    `${server} answered with the tokens of another portal, wanted those of portal ${memberId}`,
+  );
 }
 
 /** Returns the function that refreshes pairs of events that are not verified yet; `undefined` without the app's keys. */

@@ -2,6 +2,7 @@
 import { B24Error } from "../bitrix24/b24_error.ts";
 import type { NoCredentialsError } from "../errors.ts";
 import type { RecordAccess } from "../portal/record_access.ts";
+import { storedText } from "../portal/stored_text.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
 import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { CredentialsSettings } from "./settings.ts";
@@ -33,9 +34,9 @@ export async function recordRefusal(
   const { blockedOn } = error;
   if (blockedOn !== "payment" && blockedOn !== "installation") return;
   const now = clock();
-  const message = error instanceof B24Error
-    ? [error.b24Code, error.description].filter(Boolean).join(": ")
-    : error.message;
+  const message = storedText(
+    error instanceof B24Error ? [error.b24Code, error.description].filter(Boolean).join(": ") : error.message,
+  );
   await access.change((record) => {
     if (record.status === "uninstalled" || !isCurrent(record, tokens)) return { record };
     const since = record.blocked?.on === blockedOn ? record.blocked.since : now;

@@ -4,7 +4,7 @@ import type { Incoming } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
 import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import { type AppRuntime, eventLog, notify } from "../plugin/runtime.ts";
+import { type AppRuntime, eventLog, notify, type ReserveSlot } from "../plugin/runtime.ts";
 import { applyOrDefer, isOfEarlierInstallation, isStartedByOpening, tryApplyEvent } from "../portal/apply_event.ts";
 import { deliveryId } from "../portal/delivery.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
@@ -19,7 +19,7 @@ import type { Entry, Storage } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import type { Postponed, Verifier } from "../verify/verifier.ts";
 import { verifyEvent } from "../verify/verify_event.ts";
-import { type HasRoom, storeDelivery } from "./store_delivery.ts";
+import { storeDelivery } from "./store_delivery.ts";
 
 /** The outcome of receiving an event. */
 export type Accepted =
@@ -33,7 +33,7 @@ export type Accepted =
 /** The parts of an app that {@linkcode acceptEvent} uses. */
 export interface AcceptParts {
   readonly verifier: Verifier;
-  readonly hasRoom: HasRoom;
+  readonly reserve: ReserveSlot;
   /** Called if an event is refused as not authentic and its portal is stored. */
   readonly onRefused: (memberId: string) => void;
 }
@@ -51,7 +51,7 @@ export interface AcceptParts {
 export async function acceptEvent(
   runtime: AppRuntime,
   received: Incoming,
-  { verifier, hasRoom, onRefused }: AcceptParts,
+  { verifier, reserve, onRefused }: AcceptParts,
 ): Promise<Accepted> {
   assertSize(received);
   const stored = await readStored(runtime, received);
@@ -60,7 +60,7 @@ export async function acceptEvent(
   try {
     const verified = await verifyOrPostpone(runtime, incoming, record, verifier);
     if ("postponed" in verified) return { state: "unverified", ...verified.postponed };
-    return await acceptVerified(runtime, incoming, verified.verification, { hasRoom, stored });
+    return await acceptVerified(runtime, incoming, verified.verification, { reserve, stored });
   } catch (error) {
     if (record !== undefined && error instanceof NotAuthenticError) onRefused(record.memberId);
     throw error;
@@ -113,7 +113,7 @@ async function readStored(runtime: AppRuntime, { event, tree }: Incoming): Promi
 
 /** Options of {@linkcode acceptVerified}. */
 export interface AcceptOptions {
-  readonly hasRoom: HasRoom;
+  readonly reserve: ReserveSlot;
   /** Absent: it is read. */
   readonly stored?: Stored;
 }
@@ -129,7 +129,7 @@ export async function acceptVerified(
   runtime: AppRuntime,
   incoming: Incoming,
   verification: StoredVerification,
-  { hasRoom, stored }: AcceptOptions,
+  { reserve, stored }: AcceptOptions,
 ): Promise<Accepted> {
   const { storage } = runtime;
   const { tree, event, receivedAt } = incoming;
@@ -154,7 +154,7 @@ export async function acceptVerified(
     return { state: "done" };
   }
   const name = id ?? await deliveryId(event, tree, runtime.digest);
-  const delivery = await storeDelivery(runtime, incoming, facts, { id: name, entry: known, hasRoom })
+  const delivery = await storeDelivery(runtime, incoming, facts, { id: name, entry: known, reserve })
     .catch(async (error) => {
       if (error instanceof InboxFullError) await storeTokens(runtime, event, facts, known);
       throw error;

@@ -104,7 +104,8 @@ export async function readForm(request: Request, reader: BodyReader): Promise<st
   } catch (error) {
     discard(request);
     if (!(error instanceof HttpError)) throw error;
-    throw new InputError([{ path: "", saw: "another request", wanted: error.message.replace(/^wanted /, "") }]);
+    const [, saw = "another request", wanted = ""] = /^(?:saw (.*), )?wanted (.*)$/.exec(error.message) ?? [];
+    throw new InputError([{ path: "", saw, wanted }]);
   }
 }
 
@@ -117,6 +118,13 @@ export function refuse(request: Request): Response {
 function bodyKindOf(request: Request): BodyKind {
   if (request.method !== "POST") {
     throw new HttpError(405, "wanted the method POST", { allow: "POST" });
+  }
+  const encoding = request.headers.get("content-encoding") ?? "identity";
+  if (!/^(identity)?$/i.test(encoding)) {
+    const saw = JSON.stringify(encoding.slice(0, 40));
+    throw new HttpError(415, `saw content-encoding ${saw}, wanted a body without one`, {
+      "accept-encoding": "identity",
+    });
   }
   const kind = bodyKind(request.headers.get("content-type"));
   if (kind !== null) return kind;

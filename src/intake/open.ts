@@ -5,7 +5,7 @@ import { type OpeningRequest, parseOpening } from "../bitrix24/opening.ts";
 import { parseStored } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
 import { CannotVerifyError, InputError } from "../errors.ts";
-import { type AppRuntime, notify } from "../plugin/runtime.ts";
+import { type AppRuntime, notify, type ReserveSlot } from "../plugin/runtime.ts";
 import { applyEvent, applyOrDefer } from "../portal/apply_event.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import type { AcceptedDelivery } from "../portal/inbox.ts";
@@ -16,7 +16,7 @@ import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { loadPortal, writeRecord } from "../portal/record_store.ts";
 import type { Entry } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
-import { type HasRoom, storeDelivery } from "./store_delivery.ts";
+import { storeDelivery } from "./store_delivery.ts";
 import { type BodyReader, readForm } from "./http.ts";
 import type { VerifiedOpening, VerifyOpening } from "./verify_opening.ts";
 
@@ -24,7 +24,7 @@ import type { VerifiedOpening, VerifyOpening } from "./verify_opening.ts";
 export interface OpeningParts extends BodyReader {
   readonly runtime: AppRuntime;
   readonly verify: VerifyOpening;
-  readonly hasRoom: HasRoom;
+  readonly reserve: ReserveSlot;
   /** Schedules a portal now. */
   readonly schedule: (memberId: string) => Promise<void>;
   /**
@@ -148,7 +148,7 @@ async function startUpdate(change: Change): Promise<Changed> {
 
 /** The installer runs on a new portal: the installation begins now, as if its ONAPPINSTALL had come. */
 async function startInstallation(change: Change): Promise<Changed> {
-  const { parts: { runtime, hasRoom }, opening, verified: { info }, receivedAt, entry } = change;
+  const { parts: { runtime, reserve }, opening, verified: { info }, receivedAt, entry } = change;
   const version = info.version ?? runtime.versions.deployed;
   if (version === undefined) throw new CannotVerifyError("the OAuth host names no version of the app");
   const incoming = parseStored({ kind: "form", text: installEvent(change, version) }, receivedAt);
@@ -160,7 +160,7 @@ async function startInstallation(change: Change): Promise<Changed> {
   };
   const generation = (readRecord(entry)?.generation ?? 0) + 1;
   const id = `ONAPPINSTALL:${version}:opened:${generation}`;
-  const delivery = await storeDelivery(runtime, incoming, { ...facts, verification }, { id, entry, hasRoom });
+  const delivery = await storeDelivery(runtime, incoming, { ...facts, verification }, { id, entry, reserve });
   const { memberId } = opening;
   if (delivery === undefined || delivery === "done") {
     return { record: await loadPortal(runtime.storage, memberId), hasWork: false };

@@ -2,7 +2,7 @@
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import { type Incoming, parseStored, withoutSecrets } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
-import type { AppRuntime } from "../plugin/runtime.ts";
+import type { AppRuntime, ReservedSlot, ReserveSlot } from "../plugin/runtime.ts";
 import { applyOrDefer, isOfEarlierInstallation, tryApplyEvent } from "../portal/apply_event.ts";
 import { type Delivery, isLifeCycle } from "../portal/delivery.ts";
 import { claimState } from "../portal/event_claims.ts";
@@ -16,6 +16,7 @@ import {
   withHandled,
   withoutItem,
 } from "../portal/inbox.ts";
+import { withInstaller } from "../portal/installer.ts";
 import { holdLease, isLeased, takeLease, type Taking } from "../portal/lease.ts";
 import { factsAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
@@ -24,22 +25,19 @@ import { logScheduled, withLookout, withWork } from "../portal/schedule.ts";
 import { assertRoom, countDelivery, deleteSurplus, kindOf, surplusInRecord } from "../portal/waiting.ts";
 import type { Entry } from "../storage/storage.ts";
 
-/** Returns whether this process would work on a portal now, so that it may take its lease together with the event. */
-export type HasRoom = (memberId: string) => boolean;
-
 /** Options of {@linkcode storeDelivery}. */
 export interface DeliveryOptions {
   /** Id of the delivery. */
   readonly id: string;
   /** The portal's record, as it was just read. */
   readonly entry: Entry<PortalRecord> | null;
-  readonly hasRoom: HasRoom;
+  readonly reserve: ReserveSlot;
 }
 
 /**
  * Stores the delivery of an event and applies the event to its portal's record, in one ordered write; `undefined` if it is a
- * duplicate. Takes the lease of the portal in the same write if nobody holds it and this process has room for its work.
- * `"done"`: the event causes no work, and is recorded as handled.
+ * duplicate. Takes the lease of the portal in the same write if nobody holds it and a slot of the worker is free: it stays
+ * reserved with the lease. `"done"`: the event causes no work, and is recorded as handled.
  *
  * @throws {InboxFullError} if too many ordinary events of the portal wait
  */
@@ -49,18 +47,39 @@ export async function storeDelivery(
   facts: EventFacts,
   options: DeliveryOptions,
 ): Promise<AcceptedDelivery | "done" | undefined> {
-  const { storage, log } = runtime;
   const kept = withoutRemovalSecrets(incoming);
-  const { event } = kept;
-  const { memberId } = event.auth;
   const surplus = await makeRoom(runtime, options);
-  const arrival = createArrival(runtime, kept, facts, options, surplus);
+  const record = readRecord(options.entry);
+  const isBusy = record !== undefined && isLeased(runtime.storage, record, runtime.clock());
+  // Before the write, so that events that arrive together do not take leases for the same slot.
+  const slot = isBusy ? undefined : options.reserve(kept.event.auth.memberId);
+  const arrival = createArrival(runtime, kept, facts, options.id, { surplus, slot });
+  let isLeaseTaken = false;
+  try {
+    const stored = await writeDelivery(runtime, kept, facts, { arrival, entry: options.entry });
+    isLeaseTaken = typeof stored === "object" && stored.lease !== undefined;
+    return stored;
+  } finally {
+    if (!isLeaseTaken) slot?.release();
+  }
+}
+
+/** Writes a delivery that arrives. Resolves as {@linkcode storeDelivery} does. */
+async function writeDelivery(
+  runtime: AppRuntime,
+  incoming: Incoming,
+  facts: EventFacts,
+  { arrival, entry }: { readonly arrival: Arrival; readonly entry: Entry<PortalRecord> | null },
+): Promise<AcceptedDelivery | "done" | undefined> {
+  const { storage, log } = runtime;
+  const { event } = incoming;
+  const { memberId } = event.auth;
   let written: Entry<PortalRecord> | null;
   try {
-    written = await writeRecord(storage, memberId, arrival.change, options.entry);
+    written = await writeRecord(storage, memberId, arrival.change, entry);
   } catch (error) {
     if (!(error instanceof ConditionError)) throw error;
-    await writeRecord(storage, memberId, createRecount(runtime, kept, facts, arrival.result().id!));
+    await writeRecord(storage, memberId, createRecount(runtime, incoming, facts, arrival.result().id!));
     return undefined;
   }
   const { id, taking, dropped, isIdle } = arrival.result();
@@ -93,11 +112,10 @@ function createArrival(
   runtime: AppRuntime,
   { body, event }: Incoming,
   received: EventFacts,
-  { id, hasRoom }: DeliveryOptions,
-  surplus: Surplus,
+  id: string,
+  { surplus, slot }: { readonly surplus: Surplus; readonly slot: ReservedSlot | undefined },
 ): Arrival {
   const { clock, random, time, leaseMs } = runtime;
-  const { memberId } = event.auth;
   const [unique, owner] = [random(), random()];
   let stored: string | undefined;
   let dropped: readonly string[] = [];
@@ -122,6 +140,7 @@ function createArrival(
       (known.claims === current.claims || (current.inbox === undefined && current.overflow === undefined));
     if (isIdle) return { record: withHandled(applied, id) };
     // The work of an equal event may have begun: this one is not a copy of it.
+    const installing = withInstaller(current, applied, event, id, facts);
     stored = isBusy && !isLifeCycle(id) ? `${id}~${unique}` : id;
     const name = stored;
     const { status, generation } = applied;
@@ -132,8 +151,8 @@ function createArrival(
     assertRoom(applied, name, delivery);
     const oldest = surplusInRecord(applied, name);
     dropped = oldest === undefined ? surplus.dropped : [...surplus.dropped, oldest];
-    const roomy = surplus.apply(oldest === undefined ? applied : withoutItem(applied, oldest));
-    const taken = hasRoom(memberId) ? takeLease(runtime, roomy, owner) : undefined;
+    const roomy = surplus.apply(oldest === undefined ? installing : withoutItem(installing, oldest));
+    const taken = slot?.isHeld() ? takeLease(runtime, roomy, owner) : undefined;
     // If this process crashes before the work is done, another one resumes it when a lease would have expired.
     const at = now + leaseMs;
     const next = inOrder(taken ?? roomy, [

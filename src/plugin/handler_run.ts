@@ -23,7 +23,7 @@ export function createHandlerRun(
   name: HandlerName,
   outer: AbortSignal,
   timeoutMs: number,
-): Omit<TimeLimit, "abort"> {
+): TimeLimit {
   const { time, log } = runtime;
   const { memberId, upgradeId, event: eventName } = name;
   const fields = { memberId, ...(upgradeId === undefined ? { eventName } : { upgradeId }) };
@@ -44,6 +44,7 @@ export function createHandlerRun(
   return {
     signal,
     restart,
+    abort,
     run: async (handler) => {
       const cancel = time.setTimer(reportSlow, SLOW_MS, { keepAlive: false });
       try {

@@ -37,6 +37,8 @@ export interface PluginHost {
   readonly clock: () => number;
   /** Returns a fresh, unguessable string. */
   readonly random: () => string;
+  /** Returns the SHA-256 of a string in hexadecimal. */
+  readonly digest: (text: string) => Promise<string>;
   /** Adds the plugin's name to each line. */
   readonly log: Logger;
 }

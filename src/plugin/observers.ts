@@ -1,5 +1,6 @@
 /** Observers: the functions that a plugin registers to be notified. */
 import type { B24Event } from "../bitrix24/events.ts";
+import { option, type OptionRules } from "../check_options.ts";
 import type { BlockedReason } from "../errors.ts";
 import type { ClaimKind } from "../portal/claims.ts";
 
@@ -98,22 +99,26 @@ export interface Observers {
   readonly stepStarted: (report: StepReport) => void | Promise<void>;
   /** A step of an upgrade, or a page of one, has succeeded. */
   readonly stepFinished: (report: StepReport) => void | Promise<void>;
-  /** A step of an upgrade has failed. `upgradeRetryScheduled`, `portalBlocked` or `portalParked` follows. */
+  /** A step of an upgrade has failed. Exactly one of `upgradeRetryScheduled`, `portalBlocked` and `portalParked` follows. */
   readonly stepFailed: (report: StepReport & { readonly error: Error }) => void | Promise<void>;
-  /** An upgrade has failed and runs again at `at`, in milliseconds since 1970. */
+  /**
+   * An upgrade has failed and runs again at `at`, in milliseconds since 1970. Each failure of an upgrade, or of a plugin that
+   * keeps a portal below its target, ends in exactly one of this, `portalBlocked` and `portalParked`; `eventFailed` does not
+   * report it.
+   */
   readonly upgradeRetryScheduled: (report: UpgradeFailure & { readonly at: number }) => void | Promise<void>;
   /** An upgrade has failed permanently. Its portal waits for `app.admin.retry`, `skip` or `rollback`. */
   readonly portalParked: (report: UpgradeFailure) => void | Promise<void>;
   /**
    * A portal waits for something that the customer or the vendor must do. It is tried again at `nextTryAt`, in
-   * milliseconds since 1970.
+   * milliseconds since 1970; absent if it waits for `app.admin.retry` or `skip`.
    */
   readonly portalBlocked: (
     report: {
       readonly memberId: string;
       readonly on: BlockedReason;
       readonly message: string;
-      readonly nextTryAt: number;
+      readonly nextTryAt?: number;
     },
   ) => void | Promise<void>;
   /** The app has asked Bitrix24 for the version of a portal. `isRaised`: this has raised the portal's target. */
@@ -137,12 +142,46 @@ export interface Observers {
   readonly portalUpgraded: (report: VersionChange) => void | Promise<void>;
   /** An event announced a version below the portal's own. Nothing runs. */
   readonly downgradeIgnored: (report: VersionChange) => void | Promise<void>;
-  /** The handlers of an event have failed. They run again, unless the event has used up its attempts. */
+  /**
+   * The handlers of an event have failed. They run again at `at`, in milliseconds since 1970; without `at`, the event is
+   * parked: it has used up its attempts. The only report of this failure.
+   */
   readonly eventFailed: (
-    report: { readonly memberId: string; readonly event: string; readonly error: Error; readonly attempt: number },
+    report: {
+      readonly memberId: string;
+      readonly event: string;
+      readonly error: Error;
+      readonly attempt: number;
+      readonly at?: number;
+    },
   ) => void | Promise<void>;
   /** A tick has finished. */
   readonly tickFinished: (report: { readonly handled: number; readonly failed: number }) => void | Promise<void>;
   /** The work of an event is done. */
   readonly eventHandled: (report: { readonly event: B24Event }) => void | Promise<void>;
 }
+
+/** The rules of {@linkcode Observers}. */
+export const OBSERVER_RULES: OptionRules<Partial<Observers>> = {
+  eventReceived: option.function(),
+  eventPostponed: option.function(),
+  eventsDropped: option.function(),
+  eventRejected: option.function(),
+  duplicateReceived: option.function(),
+  runPlanned: option.function(),
+  slowHandlerDetected: option.function(),
+  stepStarted: option.function(),
+  stepFinished: option.function(),
+  stepFailed: option.function(),
+  upgradeRetryScheduled: option.function(),
+  portalParked: option.function(),
+  portalBlocked: option.function(),
+  portalChecked: option.function(),
+  claimDropped: option.function(),
+  upgradeApplied: option.function(),
+  portalUpgraded: option.function(),
+  downgradeIgnored: option.function(),
+  eventFailed: option.function(),
+  tickFinished: option.function(),
+  eventHandled: option.function(),
+};

@@ -1,17 +1,20 @@
 /** The plugin contract. */
+import { option, type OptionRules } from "../check_options.ts";
 import type { ConfirmMode } from "../portal/event_facts.ts";
 import type { Secret } from "../secret.ts";
 import type { Context } from "./context.ts";
 import type { PluginHost } from "./host.ts";
-import type { Observers } from "./observers.ts";
-import type { VerificationPolicy } from "./verification_policy.ts";
+import { OBSERVER_RULES, type Observers } from "./observers.ts";
+import { type VerificationPolicy, verificationRules } from "./verification_policy.ts";
 
 /**
  * A plugin verifies events, extends the context of handlers, wraps the work on events, checks portals, or observes. All
  * members except `name` are optional.
  *
  * `Needs` is what earlier plugins must add to the context, and `Adds` is what this plugin adds. `app.use` checks both at
- * compile time.
+ * compile time. `app.use` also checks the members of the plugin. A plugin may have members of its own, and be an instance
+ * of a class; but a member of its own that looks like a misspelled one of these, or like an observer outside of `observe`, is
+ * refused, for it would never be called. Do not rely on `this`: use closures or arrow functions.
  *
  * @example
  * ```ts
@@ -88,6 +91,20 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   /** Called once, when the app closes, in the reverse order of `app.use`. */
   readonly close?: () => void | Promise<void>;
 }
+
+/** The rules of a {@linkcode Plugin}. */
+export const PLUGIN_RULES: OptionRules<Plugin> = {
+  name: option.required(option.text("a name that is unique within the app")),
+  phase: option.oneOf("verify", "handle"),
+  verificationPolicy: option.object(verificationRules),
+  setup: option.function(),
+  adds: option.list("a list of the keys that extend() returns", option.text("a key that extend() returns")),
+  extend: option.function(),
+  around: option.function(),
+  check: option.function(),
+  observe: option.object(OBSERVER_RULES),
+  close: option.function(),
+};
 
 /** The result of a plugin of phase `verify`. The core stores it with the event and in the portal's record. */
 export interface Verification {

@@ -36,6 +36,17 @@ export interface Turn {
   readonly endAlone: () => void;
 }
 
+/** A slot of the worker that is reserved for a portal, until its processing begins. */
+export interface ReservedSlot {
+  /** Returns whether it is reserved still: it is not once it is released, or the processing of the portal has begun. */
+  readonly isHeld: () => boolean;
+  /** Frees the slot if it is reserved still. */
+  readonly release: () => void;
+}
+
+/** Reserves a slot for a portal. Returns `undefined` if none is free, or the portal has one. */
+export type ReserveSlot = (memberId: string) => ReservedSlot | undefined;
+
 /** The settings and services of one app. */
 export interface AppRuntime {
   readonly storage: Storage;

@@ -5,16 +5,16 @@
 import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { InputError } from "../errors.ts";
-import type { Entry, Storage } from "../storage/storage.ts";
+import type { Storage } from "../storage/storage.ts";
 import { compareVersions, refines } from "../version.ts";
 import { isBeforeTargetWasSet, withClaim, withConfirmedTarget } from "./event_claims.ts";
 import { type EventFacts, sentTs, type StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";
-import { withAddress, withApplicationToken, withTokens } from "./identity.ts";
-import { paymentBlock, PORTAL_FORMAT, type PortalRecord, withoutInstallation } from "./record.ts";
+import { withInstaller } from "./installer.ts";
+import { PORTAL_FORMAT, type PortalRecord, withoutInstallation } from "./record.ts";
 import { type ChangeRecord, writeRecord } from "./record_store.ts";
 import { isUndoable, removed, undone } from "./removal.ts";
-import { tokensOfEvent } from "./tokens.ts";
+import { withFacts } from "./verified_facts.ts";
 
 /** The last result of {@linkcode applyEvent} for the facts of an event. */
 interface Applied {
@@ -76,15 +76,17 @@ export function applyOrDefer(record: PortalRecord | undefined, event: B24Event, 
   return tryApplyEvent(record, event, facts) ?? record ?? withFacts(blankRecord(event, facts), event, facts);
 }
 
-/** Applies the event to the stored record. `entry` is an entry read before, to save reading it again. */
+/** Applies the event of a delivery to the stored record. `id`: of the delivery. */
 export async function storeEvent(
   storage: Storage,
   event: B24Event,
   facts: EventFacts,
-  entry?: Entry<PortalRecord> | null,
+  id: string,
 ): Promise<void> {
-  const change: ChangeRecord = (record) => ({ record: applyOrDefer(record, event, facts) });
-  await writeRecord(storage, event.auth.memberId, change, entry);
+  const change: ChangeRecord = (record) => ({
+    record: withInstaller(record, applyOrDefer(record, event, facts), event, id, facts),
+  });
+  await writeRecord(storage, event.auth.memberId, change);
 }
 
 /**
@@ -181,6 +183,7 @@ function withTarget(record: PortalRecord, event: B24Event, facts: EventFacts): P
 /** Returns whether the app is installed again: by a newer installation, or because Bitrix24 reports it as installed. */
 function isReinstalled(record: PortalRecord, event: B24Event, facts: EventFacts): boolean {
   if (record.status === "installed") return false;
+  if (record.forgottenAt !== undefined && event.name !== "ONAPPINSTALL") return false;
   const isNewer = sentTs(event, facts) >= (record.uninstalledTs ?? 0);
   return isNewer && mayReinstall(event, facts.verification);
 }
@@ -242,73 +245,4 @@ function uninstalled(record: PortalRecord | undefined, event: B24Event, facts: E
   // A late removal of an earlier installation, or one that Bitrix24 has to confirm.
   if (ts < record.installedTs || facts.verification.claims !== undefined) return record;
   return removed(record, { ts });
-}
-
-/** Returns the record with the address, the other verified facts, the block and the tokens after `event`. */
-function withFacts(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
-  const ts = sentTs(event, facts);
-  const { verification, receivedAt } = facts;
-  const { applicationTokenDigest } = verification;
-  const latestTs = Math.max(ts, record.latestTs);
-  const located = record.status === "uninstalled"
-    ? { ...record, latestTs }
-    : { ...withContact(record, event, facts), latestTs };
-  const proved = applicationTokenDigest === undefined
-    ? located
-    : withApplicationToken(located, applicationTokenDigest, ts, receivedAt);
-  const tokens = record.status === "uninstalled" ? undefined : tokensOfEvent(event, ts, verification);
-  return tokens === undefined ? proved : withTokens(proved, tokens, receivedAt);
-}
-
-/** Returns the record of an installed portal with its address, scopes and block after `event`. */
-function withContact(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
-  const { verification: { clientEndpoint, scope, tokens }, receivedAt } = facts;
-  const checkedAt = record.check?.at ?? 0;
-  const isNewest = sentTs(event, facts) >= record.latestTs;
-  // An OAuth host that answered for the tokens spoke of the present, whatever the event's `ts`. A check after the event was
-  // received is newer still: each attempt at a delivery applies its event again.
-  const isCurrent = checkedAt <= receivedAt && (isNewest || tokens !== undefined);
-  const known = isNewest ? withUnverifiedDomain(withBlock(record, event, facts), event) : record;
-  return {
-    ...withAddress(known, isCurrent || record.clientEndpoint === undefined ? clientEndpoint : undefined),
-    ...defined({
-      scope: !isCurrent || scope === undefined || isSameScope(scope, record.scope) ? undefined : scope,
-      check: tokens !== undefined && checkedAt < receivedAt ? { at: receivedAt } : undefined,
-    }),
-  };
-}
-
-/** Takes the domain from the event until an address is verified. That of ONAPPUSERREADY is the OAuth host's. */
-function withUnverifiedDomain(record: PortalRecord, { name, auth: { domain } }: B24Event): PortalRecord {
-  return record.clientEndpoint !== undefined || name === "ONAPPUSERREADY" ? record : { ...record, domain };
-}
-
-/** Returns the record blocked, or no longer blocked, by `event`. */
-function withBlock(record: PortalRecord, event: B24Event, { receivedAt, verification }: EventFacts): PortalRecord {
-  const { blocked } = record;
-  if (record.status === "uninstalled") return record;
-  const isExpired = event.name === "ONAPPPAYMENT" && event.data.paymentExpired && verification.claims === undefined;
-  if (isExpired && blocked?.on !== "payment") return { ...record, blocked: paymentBlock(receivedAt) };
-  if (blocked === undefined || blocked.since > receivedAt || !endsBlock(event, blocked.on)) return record;
-  const { blocked: _, ...unblocked } = record;
-  return unblocked;
-}
-
-function endsBlock(event: B24Event, on: NonNullable<PortalRecord["blocked"]>["on"]): boolean {
-  if (hasVersion(event)) return true;
-  switch (on) {
-    case "payment":
-      return event.name === "ONAPPPAYMENT" && !event.data.paymentExpired;
-    case "confirmation":
-      return event.name === "ONAPPMETHODCONFIRM";
-    case "authorization":
-    case "administrator":
-      return event.auth.accessToken !== undefined || event.name === "ONAPPUSERREADY";
-    default:
-      return false;
-  }
-}
-
-function isSameScope(a: readonly string[], b: readonly string[] | undefined): boolean {
-  return b !== undefined && a.join() === b.join();
 }

@@ -195,6 +195,11 @@ export function isUnanswered(claims: Claims = {}): boolean {
   );
 }
 
+/** Returns whether a claim is open. */
+export function hasOpenClaim(claims: Claims = {}): boolean {
+  return Object.values(claims).some(({ settled }) => settled === undefined);
+}
+
 /** Returns the claims with the open ones asked about now, if they wait for a token or, with `all`, for another time. */
 export function askNow(claims: Claims, now: number, { all = false } = {}): Claims {
   return mapClaims(claims, (_, claim) => {

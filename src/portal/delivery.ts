@@ -21,7 +21,7 @@ export interface Delivery {
   readonly generation?: number;
   /** Number of failed attempts. */
   readonly attempts: number;
-  /** Message of the last error, without tokens. */
+  /** The first 4,000 characters of the last error's message, without tokens. */
   readonly error?: string;
   /** Time of the next attempt, in milliseconds since 1970; absent after a failure if the delivery is parked. */
   readonly retryAt?: number;

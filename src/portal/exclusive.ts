@@ -27,6 +27,8 @@ export async function withPortalLease<T>(
     if (lease === undefined) return undefined;
     const { inboxSequence } = lease.record();
     try {
+      // The storage may have taken long.
+      await lease.ensureHeld();
       return { result: await run(lease) };
     } finally {
       await releasePortal(options, lease, inboxSequence).catch(() => {});
@@ -36,6 +38,11 @@ export async function withPortalLease<T>(
     if (running.get(memberId) === finished.promise) running.delete(memberId);
     finished.resolve();
   }
+}
+
+/** Returns whether a {@linkcode withPortalLease} of this process runs on the portal. */
+export function isLeasedHere(storage: Storage, memberId: string): boolean {
+  return runningOn(storage).has(memberId);
 }
 
 /** Resolves once no {@linkcode withPortalLease} of this process runs on the portal, so that its worker waits for it. */

@@ -13,6 +13,7 @@ import {
   type StoredDelivery,
   type WaitingDelivery,
 } from "./delivery.ts";
+import { withInstallerDone } from "./installer.ts";
 import { deliveryKey } from "./keys.ts";
 import type { PortalLease } from "./lease.ts";
 import type { PortalRecord } from "./record.ts";
@@ -90,7 +91,7 @@ export function withoutDelivery(record: PortalRecord, { id, version, delivery }:
 /** Returns the record with the id of a delivery that is done, if it is one of a life-cycle event. */
 export function withHandled(record: PortalRecord, id: string): PortalRecord {
   if (!isLifeCycle(id) || isHandled(record, id)) return record;
-  return { ...record, handled: [...record.handled ?? [], id].slice(-MAX_HANDLED) };
+  return { ...withInstallerDone(record, id), handled: [...record.handled ?? [], id].slice(-MAX_HANDLED) };
 }
 
 /** Returns the record without a delivery that it contains. */

@@ -2,13 +2,23 @@
  * Every key under which the core stores something. Each key has one owner module, and an entry lives until its owner
  * deletes it or its TTL expires. `docs/architecture.md` has the table.
  */
+import { checkOptions, option } from "../check_options.ts";
 import type { Key } from "../storage/storage.ts";
 
 /** Prefix of all portal records. Owner: `record.ts`. Kept forever; a removed portal is reduced by `purge.ts`. */
 export const PORTALS = ["portal"] as const;
 
-/** Key of a portal's record. */
+const memberIdRule = option.required(
+  option.value("the member_id of a portal", (memberId) => typeof memberId === "string"),
+);
+
+/**
+ * Key of a portal's record.
+ *
+ * @throws {TypeError} if `memberId` is not a string
+ */
 export function portalKey(memberId: string): Key {
+  if (typeof memberId !== "string") checkOptions("cannot find a portal", { memberId }, { memberId: memberIdRule });
   return [...PORTALS, memberId];
 }
 
@@ -54,7 +64,7 @@ export function resultKey(memberId: string, runId: string, unique: string): Key 
 export const INDEX = ["index"] as const;
 
 /** What portals are indexed by. Values are the state, the version, and so on; for `failure` the id of an upgrade. */
-export type IndexKind = "state" | "version" | "domain" | "blocked" | "failure";
+export type IndexKind = "state" | "version" | "domain" | "blocked" | "failure" | "fingerprint";
 
 /** Prefix of the index entries of all portals with this value; of a domain, the SHA-256 of it. */
 export function indexPrefix(kind: IndexKind, value: string): Key {
@@ -88,6 +98,11 @@ export function dueKey(due: string, memberId: string): Key {
 /** Key of the progress of the deploy sweep. Owner: `worker/deploy_sweep.ts`. One entry. */
 export const DEPLOY_SWEEP: Key = ["deployed"];
 
+/** Prefix of what a plugin stores about a portal. Owner: the plugin. Deleted by `admin.forget`. */
+export function pluginPortalPrefix(plugin: string, memberId: string): Key {
+  return ["plugin", plugin, "portal", memberId];
+}
+
 /** Key of the ticket of an opened page, by the digest of the ticket. Owner: `app/openings.ts`. TTL: 1 hour. */
 export function ticketKey(digest: string): Key {
   return ["plugin", "opening", digest];
@@ -112,4 +127,31 @@ export const UNVERIFIED_DUE = ["unverified-due"] as const;
 /** Key of a time from which on the events of a portal are to be verified. */
 export function unverifiedDueKey(time: string, memberId: string): Key {
   return [...UNVERIFIED_DUE, time, memberId];
+}
+
+/** Prefix of the audit log. */
+export const AUDIT = ["audit"] as const;
+
+/** Key of an action of an operator. Owner: `app/admin/audit.ts`. TTL: 400 days. Later actions come first. */
+export function auditKey(id: string): Key {
+  return [...AUDIT, id];
+}
+
+/** Key of the pause of all work. Owner: `worker/pause.ts`. Deleted by `admin.resume`. */
+export const PAUSE: Key = ["pause"];
+
+/** Prefix of the batch operations that are not over. */
+export const OPEN_BATCHES = ["batch", "open"] as const;
+
+/** Prefix of the batch operations that are over, the latest first. */
+export const ENDED_BATCHES = ["batch", "ended"] as const;
+
+/** Key of a batch operation that is not over. Owner: `app/admin/batches.ts`. Deleted when it ends. */
+export function openBatchKey(id: string): Key {
+  return [...OPEN_BATCHES, id];
+}
+
+/** Key of a batch operation that is over. Owner: `app/admin/batches.ts`. TTL: 400 days. */
+export function endedBatchKey(id: string): Key {
+  return [...ENDED_BATCHES, id];
 }

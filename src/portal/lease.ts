@@ -9,8 +9,9 @@ import type { Time } from "../async/time.ts";
 import { StorageError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
-import { type PortalRecord, readRecord } from "./record.ts";
-import { inOrder, type RecordChange, writeRecord } from "./record_store.ts";
+import { type ChangeHeld, createHeldRecord } from "./held_record.ts";
+import type { PortalRecord } from "./record.ts";
+import { type RecordChange, writeRecord } from "./record_store.ts";
 
 /** Another process acquired the lease, or it could not be renewed in time. */
 export class LeaseLostError extends StorageError {
@@ -19,6 +20,9 @@ export class LeaseLostError extends StorageError {
     super(`lost the lease of portal ${memberId}: ${reason}`, options);
   }
 }
+
+/** The record of the portal is gone, or older than the lease: the storage has lost what was written. */
+export class RecordLostError extends LeaseLostError {}
 
 /** Options of {@linkcode acquireLease}. */
 export interface LeaseOptions {
@@ -36,9 +40,6 @@ export interface LeaseOptions {
 /** Part of a lease for which its holder relies on it: the clocks of two processes may differ by the rest. */
 const HELD_PART = 2 / 3;
 
-/** A change of the record by the holder of its lease. Like that of {@linkcode ChangeRecord}, it may be called several times. */
-export type ChangeHeld = (record: PortalRecord) => RecordChange;
-
 /** The lease of a portal, until it is released or lost. */
 export interface PortalLease {
   /** Returns the record as this holder last read or wrote it, with the staged changes. */
@@ -48,16 +49,16 @@ export interface PortalLease {
   /** Aborted if the lease is lost. */
   readonly signal: AbortSignal;
   /**
-   * Call it before work begins without a write.
+   * Renews the lease if it is nearly over, by the clock of this process or its monotonic one: the event loop may have been
+   * blocked, the process paused, or the host suspended. Call it before code of the app begins without a write.
    *
-   * @throws {LeaseLostError} if the lease is lost, or so much time has passed, as after a pause of this process, that another
-   * one may have acquired it
+   * @throws {LeaseLostError} if the lease is lost
    */
-  readonly assertHeld: () => void;
+  readonly ensureHeld: () => Promise<void>;
   /**
    * Applies `change` to the record and renews the lease. Staged changes are written before it.
    *
-   * @throws {LeaseLostError} if another process acquired the lease; also after the write, as {@linkcode assertHeld}
+   * @throws {LeaseLostError} if another process acquired the lease, or may have while the write took place
    */
   readonly update: (change: (record: PortalRecord) => PortalRecord) => Promise<PortalRecord>;
   /**
@@ -144,12 +145,6 @@ export async function acquireLease(options: LeaseOptions, memberId: string): Pro
   return holdLease(options, acquired, { owner, takenAt });
 }
 
-/** A change that waits for the next write. */
-interface Staged {
-  readonly change: ChangeHeld;
-  readonly onStored: (() => void) | undefined;
-}
-
 /** A lease that was taken by a write. */
 export interface Taking {
   readonly owner: string;
@@ -166,21 +161,29 @@ export function holdLease(
   const { memberId, fencingToken } = acquired.value;
   const lost = new AbortController();
   const mutex = createMutex();
-  let entry = acquired;
-  let staged: readonly Staged[] = [];
-  let writes = 0;
-  /** The last writes, if they failed: how many of the staged changes they had, by number. */
-  const tried = new Map<number, number>();
-  /** The record of `entry` with the staged changes. */
-  let view = entry.value;
+  const held = createHeldRecord(storage, acquired);
   /** Monotonic: changes of the system clock do not matter. */
   let renewedAt = takenAt;
   log.debug("lease acquired", { event: "lease.acquired", memberId, fencingToken });
 
-  function lose(reason: string, options?: ErrorOptions): LeaseLostError {
-    const error = new LeaseLostError(memberId, reason, options);
+  function lose(reason: string, options?: ErrorOptions, Kind = LeaseLostError): LeaseLostError {
+    const error = new Kind(memberId, reason, options);
     lost.abort(error);
     return error;
+  }
+
+  /** `record`: as it is stored, without this lease. */
+  function loseTo(record: PortalRecord | undefined): LeaseLostError {
+    if (record === undefined) {
+      return lose("its record is gone: was the storage emptied or replaced?", {}, RecordLostError);
+    }
+    return (record.fencingToken ?? 0) < fencingToken!
+      ? lose(
+        "its record is older than the lease: did the storage lose writes, or was a backup restored?",
+        {},
+        RecordLostError,
+      )
+      : lose("another process acquired it");
   }
 
   function expire(options?: ErrorOptions): void {
@@ -191,6 +194,15 @@ export function holdLease(
     return { ...change, record: { ...change.record, lease: { owner, until: clock() + leaseMs } } };
   }
 
+  /** Returns whether so much of the lease has passed that its holder no longer relies on it. */
+  function isNearlyOver(passedMs = time.monotonic() - renewedAt): boolean {
+    return passedMs > leaseMs * HELD_PART;
+  }
+
+  function assertOwned(record: PortalRecord | undefined): void {
+    if (record?.lease?.owner !== owner) throw loseTo(record);
+  }
+
   /** Writes the staged changes and `change`, one writer after the other: staged changes must not be applied twice. */
   async function write(change: (record: PortalRecord) => RecordChange | undefined): Promise<PortalRecord> {
     // A write before it may hang.
@@ -199,49 +211,39 @@ export function holdLease(
 
   async function writeNow(change: (record: PortalRecord) => RecordChange | undefined): Promise<PortalRecord> {
     lost.signal.throwIfAborted();
-    const number = ++writes;
     let startedAt = renewedAt;
-    let written: readonly Staged[] = [];
-    try {
-      entry = (await writeRecord(storage, memberId, (record) => {
-        // The lease lasts from here on, however long the storage takes.
-        startedAt = time.monotonic();
-        if (record?.lease?.owner !== owner) throw lose("another process acquired it");
-        written = staged;
-        return numbered(inOrder(record, [...unstored(record).map(({ change }) => change), change]), number);
-      }, entry))!;
-    } catch (error) {
-      tried.set(number, written.length);
-      throw error;
-    }
-    tried.clear();
+    const onStored = await held.write(change, (record) => {
+      // The lease lasts from here on, however long the storage takes.
+      startedAt = time.monotonic();
+      assertOwned(record);
+    });
     renewedAt = startedAt;
-    staged = staged.slice(written.length);
-    view = withStaged(entry.value);
-    for (const { onStored } of written) onStored?.();
-    return entry.value;
+    onStored();
+    return held.stored();
   }
 
   function assertHeld(): void {
     lost.signal.throwIfAborted();
-    if (time.monotonic() - renewedAt > leaseMs * HELD_PART) throw lose("this process was paused for too long");
+    if (isNearlyOver()) throw lose("this process was paused for too long");
+  }
+
+  async function update(change: (record: PortalRecord) => PortalRecord): Promise<PortalRecord> {
+    const record = await write((record) => renewed({ record: change(record) }));
+    // Nothing may start because of a write whose reply came late.
+    assertHeld();
+    return record;
+  }
+
+  async function ensureHeld(): Promise<void> {
+    lost.signal.throwIfAborted();
+    // The monotonic clock stands still while the host is suspended; the other one may be set, which costs a write at most.
+    const passedMs = clock() + leaseMs - (held.stored().lease?.until ?? -Infinity);
+    if (isNearlyOver() || isNearlyOver(passedMs)) await update((record) => record);
   }
 
   async function rereadNow(): Promise<PortalRecord> {
     lost.signal.throwIfAborted();
-    const read = await storage.get<PortalRecord>(entry.key);
-    if (readRecord(read)?.lease?.owner !== owner) throw lose("another process acquired it");
-    entry = read!;
-    return view = withStaged(entry.value);
-  }
-
-  /** Returns the staged changes that a record lacks: the reply of a write may have been lost. */
-  function unstored({ lease }: PortalRecord): readonly Staged[] {
-    return staged.slice(tried.get(lease?.writes ?? 0) ?? 0);
-  }
-
-  function withStaged(record: PortalRecord): PortalRecord {
-    return inOrder(record, unstored(record).map(({ change }) => change))?.record ?? record;
+    return await held.reread(assertOwned);
   }
 
   async function renew(): Promise<void> {
@@ -261,28 +263,20 @@ export function holdLease(
   const stopRenewing = repeat(time, leaseMs / 3, () => void renew());
   let isReleased = false;
   return {
-    record: () => view,
+    record: held.record,
     fencingToken: fencingToken!,
     signal: lost.signal,
-    assertHeld,
+    ensureHeld,
     // After the write under way: otherwise it could read the record as it was before it.
     reread: async () => {
       const record = await abortable(mutex(rereadNow), lost.signal);
       assertHeld();
       return record;
     },
-    update: async (change) => {
-      const record = await write((record) => renewed({ record: change(record) }));
-      // Nothing may start because of a write whose reply came late.
-      assertHeld();
-      return record;
-    },
-    stage: (change, onStored) => {
-      staged = [...staged, { change, onStored }];
-      view = change(view).record;
-    },
+    update,
+    stage: held.stage,
     flush: async () => {
-      if (staged.length > 0) await write((record) => renewed({ record }));
+      if (held.hasStaged()) await write((record) => renewed({ record }));
     },
     release: async (change) => {
       const after = await write((record) => {
@@ -302,12 +296,6 @@ export function holdLease(
       if (!isReleased && !lost.signal.aborted) abandon(storage, owner);
     },
   };
-}
-
-/** Returns the change with the number of the holder's write, unless it releases the lease. */
-function numbered(change: RecordChange | undefined, writes: number): RecordChange | undefined {
-  const lease = change?.record.lease;
-  return lease === undefined ? change : { ...change!, record: { ...change!.record, lease: { ...lease, writes } } };
 }
 
 /** Calls `run` every `ms` milliseconds until the returned function is called. Does not keep the process alive. */

@@ -30,8 +30,13 @@ export interface PortalFailure {
   readonly to: string;
   /** Name of the step that failed; absent if the failure was outside a step. */
   readonly step?: string;
-  /** Message of the error, without tokens. */
+  /** The first 4,000 characters of the error's message, without tokens. */
   readonly message: string;
+  /**
+   * Names the cause: failures of other portals with the same one have the same fingerprint. Absent if an operator has caused
+   * the failure by a rollback.
+   */
+  readonly fingerprint?: string;
   /** Number of failed attempts in a row: of the step if the failure was in one, otherwise of the upgrade. */
   readonly attempts: number;
   /** Time of the last failure, in milliseconds since 1970. */
@@ -70,12 +75,15 @@ export interface PortalRun {
 export interface PortalBlock {
   /** The need of the portal. */
   readonly on: BlockedReason;
-  /** Explanation for people, without tokens. */
+  /** Explanation for people, without tokens, of at most 4,000 characters. */
   readonly message: string;
   /** When the portal became blocked, in milliseconds since 1970. */
   readonly since: number;
-  /** Time of the next attempt, in milliseconds since 1970. An event that ends the block starts it earlier. */
-  readonly nextTryAt: number;
+  /**
+   * Time of the next attempt, in milliseconds since 1970; absent if an operator has to act. An event that ends the block
+   * starts it earlier.
+   */
+  readonly nextTryAt?: number;
 }
 
 /** Digests of a portal's application token: they can be compared with, and are useless to a thief. */

@@ -10,18 +10,18 @@ import { digest } from "../net/digest.ts";
 import type { Key, WriteOperation } from "../storage/storage.ts";
 import { indexKey, type IndexKind, indexPrefix } from "./keys.ts";
 import type { PortalState } from "./portal.ts";
-import type { IndexedAs, PortalRecord } from "./record.ts";
+import { blockOf, type IndexedAs, type PortalRecord } from "./record.ts";
 
 /** All kinds of index entries. */
-export const INDEX_KINDS: readonly IndexKind[] = ["state", "version", "domain", "blocked", "failure"];
+export const INDEX_KINDS: readonly IndexKind[] = ["state", "version", "domain", "blocked", "failure", "fingerprint"];
 
 /** Returns the state of a portal. */
 export function portalState(record: PortalRecord): PortalState {
-  const { status, version, target, failure, blocked, run } = record;
+  const { status, version, target, failure, run } = record;
   if (status === "uninstalled") return "uninstalled";
   if (run?.isRollingBack) return "parked";
   if (version === target) return "current";
-  if (blocked !== undefined) return "blocked";
+  if (blockOf(record) !== undefined) return "blocked";
   return failure !== undefined && failure.to === target && failure.retryAt === undefined ? "parked" : "upgrading";
 }
 
@@ -75,14 +75,15 @@ export function comparableDomain(domain: string): string {
 }
 
 function indexValues(record: PortalRecord): IndexedAs {
-  const { version, domain, blocked, failure } = record;
+  const { version, domain, failure } = record;
   return {
     state: portalState(record),
     ...defined({
       version,
       domain: domain === "" ? undefined : comparableDomain(domain),
-      blocked: blocked?.on,
+      blocked: blockOf(record)?.on,
       failure: failure?.upgradeId,
+      fingerprint: failure?.fingerprint,
     }),
   };
 }

@@ -36,6 +36,14 @@ export interface AttemptUnderWay {
   readonly deathsAlone: number;
 }
 
+/** An installer whose handlers have not succeeded yet. */
+export interface WaitingInstaller {
+  /** Id of its delivery. */
+  readonly id: string;
+  /** Present if it is parked. `at`: in milliseconds since 1970. */
+  readonly failure?: { readonly message: string; readonly at: number };
+}
+
 /** The right to work on a portal. Its holder writes by compare-and-set on the record that contains the lease. */
 export interface Lease {
   /** Unique for each acquisition. */
@@ -52,7 +60,7 @@ export interface IndexedAs extends Partial<Readonly<Record<IndexKind, string>>> 
 }
 
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
-export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingApplicationTokens"> {
+export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" | "pendingApplicationTokens"> {
   readonly format: typeof PORTAL_FORMAT;
   /** Absent until an event brings some, and after a removal. */
   readonly tokens?: readonly StoredTokens[];
@@ -86,6 +94,10 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingAp
   readonly latestTs: number;
   /** The current run; absent if there is none. */
   readonly run?: OpenRun;
+  /** Absent if the portal is not blocked, or only on its installer. */
+  readonly blocked?: Required<PortalBlock>;
+  /** The installer of this installation; absent before its ONAPPINSTALL. */
+  readonly installer?: WaitingInstaller | "done";
   /** Number of rollbacks. It is part of the idempotency keys of steps: a step that runs again after a rollback is new. */
   readonly rollbacks?: number;
   /** Number of deliveries so far. The holder of the lease compares it to see whether more have arrived. */
@@ -98,6 +110,10 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingAp
   readonly handled?: readonly string[];
   /** Number of runs so far, also of those that were abandoned. It is the id of the last one. */
   readonly runCount?: number;
+  /** Ids of the last batch operations that have acted on the portal. */
+  readonly batches?: readonly string[];
+  /** When an operator had the portal forgotten, in milliseconds since 1970: only an installation makes it known again. */
+  readonly forgottenAt?: number;
   /** Names the finished runs that are stored, the latest last: the last parts of their keys. */
   readonly runs?: readonly string[];
   /** Number of acquired leases. */
@@ -123,7 +139,7 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
 }
 
 /** Returns the block of a portal whose paid period is over, since `now`. */
-export function paymentBlock(now: number): PortalBlock {
+export function paymentBlock(now: number): Required<PortalBlock> {
   return {
     on: "payment",
     message: "the paid period of the app is over",
@@ -132,12 +148,22 @@ export function paymentBlock(now: number): PortalBlock {
   };
 }
 
+/** Returns what a portal is blocked on: an installer that is parked holds up its upgrades. */
+export function blockOf(record: PortalRecord): PortalBlock | undefined {
+  const { blocked, installer, version, target } = record;
+  const failure = installer === "done" ? undefined : installer?.failure;
+  if (failure === undefined || version === target) return blocked;
+  return { on: "installation", message: `ONAPPINSTALL: ${failure.message}`, since: failure.at };
+}
+
 /**
  * When each field of a record is dropped. `removal`: when the app is removed. `purge`: when the data of the removed
  * portal is purged. `reinstallation`: when the app is installed again; all the others are dropped then too, but for
- * `never`: needed to recognize late events, and to work on the portal.
+ * `only_purge`, which names what the purge deletes, and `never`: needed to recognize late events, and to work on the portal.
  */
-const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "reinstallation" | "never">> = {
+const DROPPED_AT: Readonly<
+  Record<keyof PortalRecord, "removal" | "purge" | "reinstallation" | "only_purge" | "never">
+> = {
   format: "never",
   memberId: "never",
   domain: "purge",
@@ -151,6 +177,7 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   failure: "removal",
   run: "purge",
   rollbacks: "purge",
+  installer: "removal",
   blocked: "removal",
   scope: "purge",
   applicationToken: "reinstallation",
@@ -173,8 +200,10 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   inbox: "never",
   overflow: "never",
   handled: "never",
+  batches: "purge",
+  forgottenAt: "reinstallation",
   runCount: "never",
-  runs: "never",
+  runs: "only_purge",
   fencingToken: "never",
   lease: "never",
   indexedAs: "never",
@@ -195,7 +224,8 @@ export function withoutPurgedFields(record: PortalRecord): PortalRecord {
 
 /** Returns the fields of a removed portal's record that remain when the app is installed again. */
 export function withoutInstallation(record: PortalRecord): PortalRecord {
-  return { domain: "", applied: [], ...pick(record, (field) => DROPPED_AT[field] === "never") } as PortalRecord;
+  const isKept = (field: keyof PortalRecord): boolean => ["never", "only_purge"].includes(DROPPED_AT[field]);
+  return { domain: "", applied: [], ...pick(record, isKept) } as PortalRecord;
 }
 
 /** The fields that a snapshot shows. */
@@ -219,12 +249,14 @@ const SNAPSHOT: Readonly<Record<Exclude<keyof Portal, "pendingApplicationTokens"
 
 /** Returns the record without tokens and the fields that only the core uses. */
 export function snapshot(record: PortalRecord): Portal {
-  const { run, claims, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
+  const { run, claims, blocked: _, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
   const shown = describeClaims(claims ?? {});
+  const blocked = blockOf(record);
   const pending = pendingApplicationTokens(record.tokens);
   return {
     ...rest,
     ...(run && { run: publicRun(run, record) }),
+    ...(blocked && { blocked }),
     ...(shown.length > 0 && { claims: shown }),
     ...(pending.length > 0 && { pendingApplicationTokens: pending }),
   };

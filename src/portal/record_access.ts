@@ -1,7 +1,8 @@
 /** Access to a portal's record for code that runs with the lease of the portal or without it. */
 import { UnknownPortalError } from "../errors.ts";
 import type { Storage } from "../storage/storage.ts";
-import type { ChangeHeld, PortalLease } from "./lease.ts";
+import type { ChangeHeld } from "./held_record.ts";
+import type { PortalLease } from "./lease.ts";
 import type { PortalRecord } from "./record.ts";
 import { loadPortal, writeRecord } from "./record_store.ts";
 

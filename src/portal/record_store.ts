@@ -16,7 +16,7 @@ export interface RecordChange {
   readonly record: PortalRecord;
   /** Written before the record: what it refers to. A crash in between leaves entries that no record names. */
   readonly before?: readonly WriteOperation[];
-  /** Written after the record: what it no longer refers to. */
+  /** Written after the record: what it no longer refers to. Without conditions, which would come too late. */
   readonly after?: readonly WriteOperation[];
 }
 
@@ -26,7 +26,11 @@ export interface RecordChange {
  */
 export type ChangeRecord = (record: PortalRecord | undefined) => RecordChange | undefined;
 
-/** The condition of an operation that was to be written with a record did not hold. Nothing of the change was written. */
+/**
+ * An operation in {@linkcode RecordChange.before} has a condition that does not hold, also if an attempt of the same call
+ * applied the operation and the record was refused then. The record does not have the change, and nothing in
+ * {@linkcode RecordChange.after} is applied. Operations of the change that come before the refused one may be applied.
+ */
 export class ConditionError extends StorageError {
   constructor(key: Key) {
     super(`cannot write ${JSON.stringify(key)}: its condition does not hold`);
@@ -37,7 +41,8 @@ export class ConditionError extends StorageError {
  * Changes the record of a portal. `known` is the record if the caller has read it, which saves a read. It may be stale.
  * Resolves to the record as it is stored afterwards, with what other changes wrote at the same time.
  *
- * @throws {ConditionError} if the condition of an operation of this change does not hold
+ * @throws {ConditionError} if the condition of an operation in `before` of this change does not hold: the record does not
+ *   have the change, and operations before the refused one may be applied
  * @throws {StorageError} if the storage fails: the change may be stored nevertheless
  * @throws the error of `change`
  */
@@ -143,13 +148,16 @@ async function writeAll(storage: Storage, memberId: string, first: Caller): Prom
   queues.delete(memberId);
 }
 
-/** Writes the changes of all callers at once. Callers that cannot be served are rejected, and removed from the set. */
+/**
+ * Writes the changes of all callers at once. Callers that cannot be served are rejected, and removed from the set. Resolves to
+ * the record for the next write; `undefined` if only `known` says what it is: the callers that come next have not read that.
+ */
 async function writeTogether(
   storage: Storage,
   key: Key,
   callers: Set<Caller>,
   known: Entry<PortalRecord> | null | undefined,
-): Promise<Entry<PortalRecord> | null> {
+): Promise<Entry<PortalRecord> | null | undefined> {
   let entry = known === undefined ? await storage.get<PortalRecord>(key) : known;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const changed = compose(entry, callers);
@@ -162,7 +170,7 @@ async function writeTogether(
         entry = { key, value: record, version: result.versions[composed.recordAt]! };
       }
       for (const { resolve } of callers) resolve(entry);
-      return entry;
+      return entry === known ? undefined : entry;
     }
     const refused = composed.owners[result!.failedAt];
     if (refused === undefined) {

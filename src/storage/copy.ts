@@ -1,4 +1,5 @@
 /** Copies all entries from one storage to another. */
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { CopyError, type CopyProblem } from "../errors.ts";
 import { compareKeys } from "./key.ts";
@@ -24,6 +25,13 @@ export interface CopyOptions {
    */
   readonly clock?: () => number;
 }
+
+const OPTION_RULES: OptionRules<CopyOptions> = {
+  overwrite: option.flag(),
+  progress: option.function(),
+  signal: option.signal(),
+  clock: option.function(),
+};
 
 /** Progress of {@linkcode copyStorage}. */
 export interface CopyProgress {
@@ -59,6 +67,7 @@ export interface CopyReport {
  * @throws {CopyError} if `to` lacks entries of `from` at the end: they differ and `overwrite` is not set, are too large for
  * `to`, or changed meanwhile. All other entries are copied.
  * @throws {StorageError} if one of the storages fails
+ * @throws {TypeError} if an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -76,6 +85,7 @@ export interface CopyReport {
  * ```
  */
 export async function copyStorage(from: Storage, to: Storage, options: CopyOptions = {}): Promise<CopyReport> {
+  checkOptions("cannot copy", options, OPTION_RULES);
   const { overwrite = false, signal, clock = Date.now } = options;
   const { maxValueBytes } = to.capabilities;
   let copied = 0;

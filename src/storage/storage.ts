@@ -1,6 +1,6 @@
 /**
- * The storage contract: four methods over keys and values, and one guarantee, compare-and-set on one key. A fifth method,
- * `write`, is optional and only saves time.
+ * The storage contract: four methods over keys and values, and one guarantee, compare-and-set on one key. Two more methods
+ * are optional: `write` only saves time, and `close` releases what the storage holds open.
  * `docs/storage-contract.md` lists the requirements; `storageConformance` of `@b24/onappupdate/testing` tests them.
  */
 

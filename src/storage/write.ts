@@ -1,9 +1,27 @@
 /** Ordered writes: several operations in one call, on any storage. */
+import { checkOptions, option, type OptionRule, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { StorageError } from "../errors.ts";
 import { assertKey, encodeKey } from "./key.ts";
 import type { Key, Storage, WriteOperation, WriteOptions, WriteResult } from "./storage.ts";
 import { encodeValue, expiryOf } from "./value.ts";
+
+const OPTION_RULES: OptionRules<WriteOptions> = { signal: option.signal() };
+
+/** Keys, values and TTLs are checked when they are encoded. */
+const anything: OptionRule = () => undefined;
+
+const PUT_RULES: OptionRules<Extract<WriteOperation, { readonly put: Key }>> = {
+  put: anything,
+  value: anything,
+  ifVersion: option.value("a version or null", (version) => typeof version === "string" || version === null),
+  ttlMs: anything,
+};
+
+const DELETE_RULES: OptionRules<Extract<WriteOperation, { readonly delete: Key }>> = {
+  delete: anything,
+  ifVersion: option.value("a version", (version) => typeof version === "string"),
+};
 
 /**
  * Applies the operations in order and stops at the first whose condition does not hold. Uses `storage.write` if there is
@@ -12,7 +30,8 @@ import { encodeValue, expiryOf } from "./value.ts";
  * After a crash or a rejection nothing is applied, or a prefix of the operations, or all of them. So put first what the
  * later ones refer to, and let one operation decide: the entry that makes the others count.
  *
- * @throws {TypeError} if an operation is invalid or two have the same key. Nothing is applied then
+ * @throws {TypeError} if an operation is invalid, also by a member that does not exist, two have the same key, or an option is
+ * unknown or invalid. Nothing is applied then
  * @throws {StorageError} if the storage fails
  *
  * @example
@@ -45,6 +64,7 @@ export async function writeInOrder(
   operations: readonly WriteOperation[],
   options: WriteOptions = {},
 ): Promise<WriteResult> {
+  checkOptions("cannot write", options, OPTION_RULES);
   if (storage.write !== undefined) return await storage.write(operations, options);
   const { signal } = options;
   signal?.throwIfAborted();
@@ -80,7 +100,8 @@ export interface EncodedOperation {
  * Checks and copies the operations of a write. For authors of storages: call it before the first `await` of `write`,
  * because the caller may change them later.
  *
- * @throws {TypeError} if a key, value or `ttlMs` is invalid, or two operations have the same key
+ * @throws {TypeError} if a key, value, `ifVersion` or `ttlMs` is invalid, a member does not exist, or two operations have the
+ * same key
  */
 export function encodeOperations(operations: readonly WriteOperation[]): readonly EncodedOperation[] {
   const seen = new Set<string>();
@@ -90,8 +111,13 @@ export function encodeOperations(operations: readonly WriteOperation[]): readonl
     const encodedKey = encodeKey(key);
     if (seen.has(encodedKey)) throw new TypeError(`cannot write ${JSON.stringify(key)} twice in one write`);
     seen.add(encodedKey);
+    const action = `cannot write ${JSON.stringify(key)}`;
     const { ifVersion } = operation;
-    if (!("put" in operation)) return { key, encodedKey, ifVersion, ttlMs: undefined };
+    if (!("put" in operation)) {
+      checkOptions(action, operation, DELETE_RULES);
+      return { key, encodedKey, ifVersion, ttlMs: undefined };
+    }
+    checkOptions(action, operation, PUT_RULES);
     const { value, ttlMs } = operation;
     expiryOf(key, 0, ttlMs); // throws for an invalid ttlMs
     return { key, encodedKey, json: encodeValue(key, value), ifVersion, ttlMs };

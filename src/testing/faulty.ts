@@ -12,6 +12,7 @@ import {
   type WriteResult,
 } from "../../storage.ts";
 import { delay, systemTime } from "../async/time.ts";
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { toOperation } from "../storage/write.ts";
 import { seeded } from "./seeded.ts";
 
@@ -24,7 +25,7 @@ export interface Faults {
   unavailable?: number;
   /** Probability that the reply to a write is lost: the write is done, and the call fails. */
   lostReply?: number;
-  /** Number of next writes whose replies are lost. Counts down. */
+  /** Number of next writes whose replies are lost. Counts down. Minimum: 0. */
   loseReplies?: number;
   /**
    * Probability that an ordered write is interrupted: at random none, some or all of its operations are applied, in
@@ -33,9 +34,41 @@ export interface Faults {
   interrupted?: number;
   /** Probability that a `put`, or an ordered write with one, is refused because the storage is full. */
   full?: number;
-  /** Duration of each call in milliseconds, or a range of random durations. */
+  /** Duration of each call in milliseconds, or a range of random durations. Minimum: 0. */
   delayMs?: number | readonly [min: number, max: number];
 }
+
+const probability = option.number({ min: 0, max: 1 });
+const duration = option.duration({ min: 0 });
+
+const FAULT_RULES: OptionRules<Faults> = {
+  unavailable: probability,
+  lostReply: probability,
+  loseReplies: option.number({ min: 0, max: Infinity }),
+  interrupted: probability,
+  full: probability,
+  delayMs: (value, path) => {
+    if (!Array.isArray(value)) return duration(value, path);
+    const isRange = value.length === 2 && value[0] <= value[1];
+    return isRange ? option.list("", duration)(value, path) : { path, seen: `[${value}]`, wanted: "[min, max]" };
+  },
+};
+
+/** The arguments of {@linkcode faultyStorage}. */
+interface FaultyArguments {
+  readonly storage: Storage;
+  readonly faults: Faults;
+  readonly seed: number;
+}
+
+const ARGUMENT_RULES: OptionRules<FaultyArguments> = {
+  storage: option.required(option.value(
+    "a storage, such as memoryStorage()",
+    (storage) => typeof (Object(storage) as Partial<Storage>).get === "function",
+  )),
+  faults: option.required(option.object(FAULT_RULES)),
+  seed: option.required(option.value("an integer", Number.isInteger)),
+};
 
 /**
  * Wraps `storage` and injects `faults`. The same `seed` and the same calls produce the same faults.
@@ -44,7 +77,9 @@ export interface Faults {
  * written, and the wrapper does not look for it, unlike the built-in storages: the caller has to read.
  *
  * @param seed Any integer.
- * @throws {TypeError} if `seed` is not an integer
+ * Calls reject with a `TypeError` if a fault has become unknown or invalid.
+ *
+ * @throws {TypeError} if `storage` is none, a fault is unknown or invalid, or `seed` is not an integer
  *
  * @example
  * ```ts
@@ -62,7 +97,7 @@ export interface Faults {
  * ```
  */
 export function faultyStorage(storage: Storage, faults: Faults, seed: number): Storage {
-  if (!Number.isInteger(seed)) throw new TypeError(`cannot use ${seed} as a seed, wanted an integer`);
+  checkOptions("cannot inject faults", { storage, faults, seed }, ARGUMENT_RULES);
   const random = seeded(seed);
   // Draws a number even if the fault is off, so that enabling one fault does not change when others happen.
   const happens = (probability = 0): boolean => random() < probability;
@@ -72,6 +107,7 @@ export function faultyStorage(storage: Storage, faults: Faults, seed: number): S
   }
 
   async function beforeCall(action: string, signal: AbortSignal | undefined): Promise<void> {
+    checkOptions(`cannot ${action} ${storage.name}`, faults, FAULT_RULES);
     const isUnavailable = happens(faults.unavailable);
     const ms = delayOf(faults.delayMs, random());
     if (ms > 0) await delay(systemTime, ms, signal);

@@ -21,6 +21,7 @@ export type {
   FakeUpdateOptions,
   FakeUserReadyOptions,
 } from "./bitrix24/portal.ts";
+export type { FakeListOptions } from "./bitrix24/list_state.ts";
 export type { FakeUserOptions } from "./bitrix24/state.ts";
 export type { FakeOpenOptions } from "./bitrix24/opening.ts";
 export type { FakeEventOptions, FakeForgeOptions } from "./bitrix24/event.ts";

@@ -6,9 +6,11 @@ import type { HandlerContext } from "../plugin/context.ts";
 import { createHandlerRun } from "../plugin/handler_run.ts";
 import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
+import { fingerprintOf } from "../portal/fingerprint.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { type Journal, newJournal, openJournal } from "../portal/journal.ts";
 import { failedAttempts, type PortalRecord, snapshot } from "../portal/record.ts";
+import { storedText } from "../portal/stored_text.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, type RetryPolicy, unitHash } from "../retry.ts";
 import { recordBlock } from "./block.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -61,7 +63,8 @@ export async function attemptUpgrade(
   const handlerRun = createHandlerRun(runtime, { memberId: change.memberId, upgradeId }, signal, upgrade.timeoutMs);
   const report = (step: string, attempt: number) => ({ ...change, upgradeId, step, attempt });
   const engine = new StepEngine({
-    ...{ runtime, installation, journal, retry, signal: handlerRun.signal, deaths },
+    ...{ runtime, installation, journal, retry, deaths },
+    ...{ signal: handlerRun.signal, abort: handlerRun.abort, cutOff: signal },
     failure: record.failure,
     onStepStarted: (step, attempt) => notify(runtime, "stepStarted", report(step, attempt)),
     onStepFinished: (step, attempt) => {
@@ -75,14 +78,12 @@ export async function attemptUpgrade(
       throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
     }
     const context = makeUpgradeContext(ctx, engine, record, change, { attempt: failures + starts, mode: "run" });
-    await handlerRun.run(() => upgrade.handler(context));
+    await handlerRun.run(() => engine.runHandler(() => upgrade.handler(context)));
     if (engine.suspended !== undefined) throw engine.suspended;
   } catch (error) {
-    engine.end();
     installation.signal.throwIfAborted();
     return await recordInterruption(runtime, installation, ctx, { upgrade, change, retry, number, engine }, error);
   }
-  engine.end();
   const at = runtime.clock();
   installation.stage(
     (record) => ({ record: withApplied(record, upgradeId, change.from, change.to, at) }),
@@ -185,8 +186,9 @@ async function recordFailure(
   const blockedOn = blockedReasonOf(thrown);
   const delay = nextRetryDelay(thrown, attempts, failedStep?.retry ?? retry, unitHash(runtime.random()));
   const at = runtime.clock();
+  const fingerprint = await fingerprintOf(runtime.digest, { upgradeId, step, error });
   const failure: PortalFailure = {
-    ...{ upgradeId, to: change.to, message: error.message, at },
+    ...{ upgradeId, to: change.to, message: storedText(error.message), fingerprint, at },
     attempts: isCounted ? attempts : attempts - 1,
     ...defined({ step, retryAt: delay === undefined ? undefined : at + delay }),
   };

@@ -2,6 +2,7 @@
 import type { BlockedReason } from "../errors.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import type { PortalLease } from "../portal/lease.ts";
+import { storedText } from "../portal/stored_text.ts";
 import { BLOCKED_RETRY_MS } from "../retry.ts";
 
 /** Records the block, or that it persists. Resolves to the time of the next try, in milliseconds since 1970. */
@@ -15,7 +16,7 @@ export async function recordBlock(
   const nextTryAt = now + BLOCKED_RETRY_MS;
   await lease.update((record) => {
     const since = record.blocked?.on === on ? record.blocked.since : now;
-    return { ...record, blocked: { on, message, since, nextTryAt } };
+    return { ...record, blocked: { on, message: storedText(message), since, nextTryAt } };
   });
   const { memberId } = lease.record();
   runtime.log.warn("portal blocked", {

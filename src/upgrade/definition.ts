@@ -1,7 +1,7 @@
 /** The definition of an upgrade: its range, its options, and the version changes that it covers. */
 // @ts-types="@types/semver"
 import * as semver from "semver";
-import { checkOptions, option, type OptionRules } from "../check_options.ts";
+import { checkOptions, option, type OptionProblem, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import type { Logger } from "../logger.ts";
 import type { Portal } from "../portal/portal.ts";
@@ -24,6 +24,18 @@ import type { Steps } from "./steps.ts";
  * `^1.4.0` or `<2`, which end below the first pre-release of 2.0.0.
  */
 export type UpgradeRange = string | { readonly from: string; readonly to: string };
+
+const rangeText = option.text('a version such as "2.0.0", a range such as ">=1.4.0 <2.0.0", or { from, to }');
+
+const BOTH_RULES: OptionRules<Extract<UpgradeRange, object>> = {
+  from: option.required(option.text('a range such as "1.x"')),
+  to: option.required(option.text('a range such as ">=2.1.0"')),
+};
+
+function rangeRule(range: unknown, path: string): OptionProblem | undefined {
+  const isObject = typeof range === "object" && range !== null && !Array.isArray(range);
+  return isObject ? option.object(BOTH_RULES)(range, path) : rangeText(range, path);
+}
 
 /** The argument of an upgrade handler. Plugins add to it. */
 export interface UpgradeContext extends Steps {
@@ -135,6 +147,7 @@ export function defineUpgrade<Context extends UpgradeContext>(
   handler: (ctx: Context) => void | Promise<void>,
   options: UpgradeOptions = {},
 ): Upgrade<Context> {
+  checkOptions("cannot register an upgrade", { range }, { range: option.required(rangeRule) });
   const written = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
   checkOptions(`cannot register upgrade ${JSON.stringify(written)}`, options, OPTION_RULES);
   if (typeof handler !== "function") throw refusal(written, `its handler is ${typeof handler}, wanted a function`);

@@ -32,8 +32,13 @@ export interface Installation {
    * @throws {LeaseLostError} if another worker has taken the lease
    */
   readonly reread: PortalLease["reread"];
-  /** See `PortalLease`. */
-  readonly assertHeld: () => void;
+  /**
+   * Renews the lease if it is nearly over; see `PortalLease`.
+   *
+   * @throws {RemovedError} if the installation no longer exists
+   * @throws {LeaseLostError} if another worker has taken the lease
+   */
+  readonly ensureHeld: PortalLease["ensureHeld"];
   /** Applies `change` with the next write; see `PortalLease`. A record of another installation is not changed. */
   readonly stage: PortalLease["stage"];
   /** Writes the staged changes; see `PortalLease`. */
@@ -46,7 +51,7 @@ export interface Installation {
 
 /** Returns the portal's current installation. */
 export function installationOf(
-  { record, assertHeld, update, reread, stage, flush, fencingToken, signal }: PortalLease,
+  { record, ensureHeld, update, reread, stage, flush, fencingToken, signal }: PortalLease,
 ): Installation {
   const { memberId, generation } = record();
   const isCurrent = (record: PortalRecord): boolean =>
@@ -57,7 +62,10 @@ export function installationOf(
   };
   return {
     record: () => assertCurrent(record()),
-    assertHeld,
+    ensureHeld: async () => {
+      await ensureHeld();
+      assertCurrent(record());
+    },
     update: async (change) => assertCurrent(await update((record) => isCurrent(record) ? change(record) : record)),
     reread: async () => assertCurrent(await reread()),
     flush,

@@ -1,4 +1,5 @@
 /** The next action of a portal's run: one pure function of its record, the registered upgrades, the time and the code. */
+import { waitingInstaller } from "../portal/installer.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import { compareVersions } from "../version.ts";
@@ -26,6 +27,8 @@ export type NextAction =
     readonly until: number;
     readonly why: "newer_code" | "blocked" | "retry" | "sleep";
   }
+  /** Nothing until the handlers of the portal's ONAPPINSTALL have succeeded. */
+  | { readonly action: "install" }
   /**
    * Nothing until an operator acts or the target changes: an upgrade failed permanently. Nothing until an operator acts: a
    * rollback is not finished.
@@ -49,6 +52,7 @@ export function nextAction(
   if (latest !== undefined && compareVersions(latest, target) < 0) {
     return { action: "wait", until: now + NEWER_CODE_RETRY_MS, why: "newer_code" };
   }
+  if (waitingInstaller(record) !== undefined) return { action: "install" };
   if (blocked !== undefined && blocked.nextTryAt > now) {
     return { action: "wait", until: blocked.nextTryAt, why: "blocked" };
   }

@@ -1,6 +1,7 @@
 /** Rolls a run back: undoes the finished steps of its upgrades, the last one first. */
 import { OnAppUpdateError } from "../errors.ts";
 import type { HandlerContext } from "../plugin/context.ts";
+import { createHandlerRun } from "../plugin/handler_run.ts";
 import { type AppRuntime, safeError } from "../plugin/runtime.ts";
 import { isDone, type Journal, openJournal } from "../portal/journal.ts";
 import type { PortalLease } from "../portal/lease.ts";
@@ -8,16 +9,21 @@ import type { PortalFailure } from "../portal/portal.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import { latestRun } from "../portal/run_history.ts";
 import { makeUpgradeContext } from "./attempt.ts";
+import { runInStep } from "./current_step.ts";
 import type { Upgrade } from "./definition.ts";
 import { type Installation, installationOf } from "./installation.ts";
 import { ReplayEnded } from "./interruptions.ts";
-import { type FinishedStep, StepEngine, stepScope } from "./step_engine.ts";
+import { type FinishedStep, StepEngine } from "./step_engine.ts";
+import { stepScope } from "./step_scope.ts";
 
 /** The result of `app.admin.rollback`. */
 export interface RollbackReport {
   /** Steps whose `undo` ran, in this order. */
   readonly undone: readonly RolledBackStep[];
-  /** Finished steps that have no `undo`, and all finished steps of upgrades that the code no longer has. */
+  /**
+   * Finished steps that have no `undo`, and all finished steps of upgrades that the code no longer has. Without `sleep`s, which
+   * have nothing to undo.
+   */
   readonly without: readonly RolledBackStep[];
 }
 
@@ -78,9 +84,9 @@ export async function rollBack(
   return report;
 }
 
-/** Returns the names of the finished steps in a journal, in the order in which they finished. */
+/** Returns the names of the finished steps in a journal, without sleeps, in the order in which they finished. */
 function finishedNames(journal: Journal, now: number): readonly string[] {
-  return journal.entries().filter((entry) => isDone(entry, now)).map(([name]) => name);
+  return journal.entries().filter((entry) => entry[2] !== "sleep" && isDone(entry, now)).map(([name]) => name);
 }
 
 /** The failure that parks a portal from the beginning of its rollback on. */
@@ -132,8 +138,9 @@ async function undoUpgrade(
   report: Report,
 ): Promise<void> {
   const { id: upgradeId } = upgrade;
-  const signal = AbortSignal.any([ctx.signal, installation.signal]);
-  const finished = await finishedSteps(runtime, installation, ctx, { upgrade, journal }, signal);
+  const { memberId } = installation.record();
+  const outer = AbortSignal.any([ctx.signal, installation.signal]);
+  const finished = await finishedSteps(runtime, installation, ctx, { upgrade, journal }, outer);
   // A replay that fails, or takes another way than the run did, does not reach all of them.
   const reached = new Set(finished.map(({ name }) => name));
   for (const step of finishedNames(journal, runtime.clock()).toReversed()) {
@@ -144,7 +151,10 @@ async function undoUpgrade(
       report.without.push({ upgradeId, step: name });
       continue;
     }
-    await undo(await stepScope(runtime, installation, upgradeId, name, { attempt: 1, signal, part: "undo" }));
+    const { signal, run } = createHandlerRun(runtime, { memberId, upgradeId }, outer, upgrade.timeoutMs);
+    const scope = await stepScope(runtime, installation, upgradeId, name, { attempt: 1, signal, part: "undo" });
+    await installation.ensureHeld();
+    await run(() => runInStep(scope, undo));
     await journal.append([name, runtime.clock(), "undone"]);
     report.undone.push({ upgradeId, step: name });
   }
@@ -156,23 +166,29 @@ async function finishedSteps(
   installation: Installation,
   ctx: HandlerContext,
   { upgrade, journal }: StartedUpgrade,
-  signal: AbortSignal,
+  outer: AbortSignal,
 ): Promise<readonly FinishedStep[]> {
   const record = installation.record();
+  const { memberId } = record;
+  const { signal, abort, run } = createHandlerRun(
+    runtime,
+    { memberId, upgradeId: upgrade.id },
+    outer,
+    upgrade.timeoutMs,
+  );
   const engine = new StepEngine({
-    ...{ runtime, installation, journal, retry: {}, signal },
+    ...{ runtime, installation, journal, retry: {}, signal, abort, cutOff: outer },
     isReplay: true,
   });
-  const change = { memberId: record.memberId, from: record.run!.from, to: record.target! };
+  const change = { memberId, from: record.run!.from, to: record.target! };
   const context = makeUpgradeContext(ctx, engine, record, change, { attempt: 1, mode: "rollback" });
   try {
-    await upgrade.handler(context);
+    await run(() => engine.runHandler(() => upgrade.handler(context)));
   } catch (error) {
     if (!(error instanceof ReplayEnded)) {
       const err = safeError(runtime, error, ctx.event, installation.record());
       context.log.warn("replay for a rollback failed", { event: "rollback.replay_failed", err });
     }
   }
-  engine.end();
   return engine.finished;
 }

@@ -63,7 +63,7 @@ export function withSleep(record: PortalRecord, wakeAt: number): PortalRecord {
   return record.run === undefined ? record : { ...record, run: { ...record.run, wakeAt } };
 }
 
-/** The record with the upgrade applied; unchanged if it is no longer the current one. */
+/** The record with the upgrade applied, once if it was skipped while it ran; unchanged if it is no longer the current one. */
 export function withApplied(
   record: PortalRecord,
   upgradeId: string,
@@ -76,7 +76,8 @@ export function withApplied(
     ...record,
     run: record.run,
   };
-  return { ...rest, run, applied: [...record.applied, { id: upgradeId, from, to, at }] };
+  const isSkipped = record.applied.some(({ id }) => id === upgradeId);
+  return { ...rest, run, applied: isSkipped ? record.applied : [...record.applied, { id: upgradeId, from, to, at }] };
 }
 
 /** The record with this progress of its run. */

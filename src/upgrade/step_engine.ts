@@ -1,17 +1,19 @@
 /** Runs the steps of one attempt at an upgrade, one at a time, and records them. `step_kinds.ts` has the kinds of steps. */
 import { withTimeout } from "../async/with_timeout.ts";
-import { checkOptions, option, type OptionRules } from "../check_options.ts";
+import { checkOptions, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import { NonRetriableError } from "../errors.ts";
 import { GRACE_MS } from "../plugin/handler_run.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { isDone, type Journal, type JournalEntry } from "../portal/journal.ts";
 import type { PortalFailure, RunProgress } from "../portal/portal.ts";
-import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
+import type { RetryPolicy } from "../retry.ts";
 import type { WriteOperation } from "../storage/storage.ts";
+import { runInStep } from "./current_step.ts";
 import type { Installation } from "./installation.ts";
 import { ReplayEnded, Suspended } from "./interruptions.ts";
 import { withProgress } from "./run_record.ts";
+import { stepScope } from "./step_scope.ts";
 import type { StepOptions, StepScope } from "./steps.ts";
 
 /** The options that all kinds of steps share. */
@@ -45,28 +47,37 @@ export interface StepEngineOptions {
   readonly deaths?: number;
   /** Ends the attempt. */
   readonly signal: AbortSignal;
+  /** Ends the attempt with an error, whatever the handler catches. */
+  readonly abort: (reason: unknown) => void;
+  /** Aborted when the app closes or the lease is lost: then nothing waits for work to end. */
+  readonly cutOff: AbortSignal;
   /** Runs no step: the handler ends at its first unfinished one. */
   readonly isReplay?: boolean;
   readonly onStepStarted?: (step: string, attempt: number) => void;
   readonly onStepFinished?: (step: string, attempt: number) => void;
 }
 
-const WORK_RULES: OptionRules<WorkOptions> = { retry: option.object(RETRY_RULES), timeoutMs: option.duration() };
+/** Maximum length of the name of a step, which is in its entry of the journal and in failures. */
+const MAX_NAME_LENGTH = 500;
+
+/** Maximum number of steps of an upgrade: all their entries are read when a handler runs again. */
+const MAX_STEPS = 10_000;
 
 /** Minimum time (ms) between two records of progress. */
 const PROGRESS_INTERVAL_MS = 1000;
 
 export class StepEngine {
   readonly options: StepEngineOptions;
-  /** Finished steps that the handler has reached, in this order. */
+  /** Finished steps that the handler has reached, without sleeps, in this order. */
   readonly finished: FinishedStep[] = [];
   readonly #names = new Set<string>();
   readonly #failures = new Map<unknown, FailedStep>();
   /** Names of the steps that this attempt has recorded, also in part. */
   readonly #recorded = new Set<string>();
-  #runningStep: string | undefined;
+  #running: { readonly name: string; readonly ended: Promise<void> } | undefined;
   #suspended: Suspended | undefined;
-  #hasEnded = false;
+  #refusal: NonRetriableError | undefined;
+  #hasReturned = false;
   #hasRun = false;
   #hasFinishedOne = false;
   #progress: RunProgress | undefined;
@@ -82,9 +93,27 @@ export class StepEngine {
     return this.#suspended;
   }
 
-  /** Lets no further step start: a handler that timed out may still be running. */
-  end(): void {
-    this.#hasEnded = true;
+  /**
+   * Runs the handler. Once it has ended, no further step starts, and the one that is still running is waited for.
+   *
+   * @throws {NonRetriableError} if the handler returns while a step is running
+   * @throws the error of the handler
+   */
+  async runHandler(handler: () => void | Promise<void>): Promise<void> {
+    try {
+      await handler();
+      if (this.#running !== undefined) {
+        const { name } = this.#running;
+        const problem = `its handler returned while step "${name}" was still running; add the missing "await"`;
+        throw this.refuse(
+          { name, attempt: 1 },
+          `upgrade "${this.options.journal.id.upgradeId}" is not done: ${problem}`,
+        );
+      }
+    } finally {
+      this.#hasReturned = true;
+      await this.#running?.ended;
+    }
   }
 
   /** Returns the step that threw `error` or one of its causes. */
@@ -99,16 +128,21 @@ export class StepEngine {
   }
 
   /** Runs `work` as the step `name`. `recorded` is what earlier attempts have recorded about the step. */
-  async runExclusively<T>(name: string, work: (recorded: JournalEntry | undefined) => Promise<T>): Promise<T> {
+  runExclusively<T>(name: string, work: (recorded: JournalEntry | undefined) => Promise<T>): Promise<T> {
+    return this.charged(this.#runExclusively(name, work));
+  }
+
+  async #runExclusively<T>(name: string, work: (recorded: JournalEntry | undefined) => Promise<T>): Promise<T> {
     const { installation, journal, isReplay, runtime } = this.options;
     this.assertActive(name);
-    const step = `step "${name}" of upgrade "${journal.id.upgradeId}"`;
-    if (this.#names.has(name)) throw new NonRetriableError(`cannot start ${step}: the name is used twice`);
-    if (this.#runningStep !== undefined) {
-      throw new NonRetriableError(`cannot start ${step}: step "${this.#runningStep}" is still running`);
+    const problem = this.#problemOf(name);
+    if (problem !== undefined) {
+      const step = `step "${name.slice(0, MAX_NAME_LENGTH)}" of upgrade "${journal.id.upgradeId}"`;
+      throw this.refuse({ name, attempt: 1 }, `cannot start ${step}: ${problem}`);
     }
     this.#names.add(name);
-    this.#runningStep = name;
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    this.#running = { name, ended };
     try {
       // Throws if the app was removed from the portal.
       installation.record();
@@ -116,16 +150,43 @@ export class StepEngine {
       if (isReplay && (recorded === undefined || !isDone(recorded, runtime.clock()))) throw new ReplayEnded();
       return await work(recorded);
     } finally {
-      this.#runningStep = undefined;
+      this.#running = undefined;
+      end();
     }
   }
 
-  /** Throws if the options of a step are invalid. */
-  assertOptions(name: string, { retry, timeoutMs }: WorkOptions): void {
+  /** Returns why the step must not start; `undefined` if it may. */
+  #problemOf(name: string): string | undefined {
+    if (name.length > MAX_NAME_LENGTH) {
+      return `its name has ${name.length} characters, wanted at most ${MAX_NAME_LENGTH}`;
+    }
+    if (this.#names.has(name)) return "the name is used twice";
+    if (this.#running !== undefined) return `step "${this.#running.name}" is still running`;
+    return this.#names.size < MAX_STEPS
+      ? undefined
+      : `the upgrade has ${MAX_STEPS} steps already; use pages() for long lists`;
+  }
+
+  /**
+   * Returns the promise of a function of the handler. A handler that leaves its rejection unhandled is charged with it, unless
+   * the outcome of the attempt is certain already.
+   */
+  charged<T>(promise: Promise<T>): Promise<T> {
+    const charged = promise.catch((error) => {
+      const { signal, isReplay } = this.options;
+      const isCertain = signal.aborted || this.#hasReturned || this.#suspended !== undefined || isReplay === true;
+      if (isCertain) charged.catch(() => {});
+      throw error;
+    });
+    return charged;
+  }
+
+  /** Throws if the options of a step are unknown or invalid. */
+  assertOptions<Options extends object>(name: string, options: Options, rules: OptionRules<Options>): void {
     try {
-      checkOptions(`cannot run step ${JSON.stringify(name)}`, defined({ retry, timeoutMs }), WORK_RULES);
+      checkOptions(`cannot run step ${JSON.stringify(name)}`, options, rules);
     } catch (error) {
-      throw this.failed({ name, attempt: 1 }, new NonRetriableError((error as TypeError).message));
+      throw this.refuse({ name, attempt: 1 }, (error as TypeError).message);
     }
   }
 
@@ -145,20 +206,25 @@ export class StepEngine {
     work: (scope: StepScope) => T | Promise<T>,
     part?: string,
   ): Promise<T> {
-    const { runtime, installation, journal, signal, onStepStarted } = this.options;
-    this.assertActive(name);
+    const { runtime, installation, journal, signal, cutOff, onStepStarted } = this.options;
+    // Made before the timeout starts.
+    const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
+    this.#hasRun = true;
+    const scope = await stepScope(runtime, installation, journal.id.upgradeId, name, {
+      ...{ attempt: attempt + repeats, signal, part },
+    });
     // A step starts without a write: after a pause of this process, another one may have taken over.
-    installation.assertHeld();
+    await installation.ensureHeld();
+    this.assertActive(name);
     onStepStarted?.(name, attempt);
     try {
-      // Made before the timeout starts.
-      const repeats = this.#hasRun ? 0 : this.options.deaths ?? 0;
-      this.#hasRun = true;
-      const scope = await stepScope(runtime, installation, journal.id.upgradeId, name, {
-        ...{ attempt: attempt + repeats, signal, part },
-      });
-      const limits = { timeoutMs, graceMs: GRACE_MS };
-      return await withTimeout(runtime.time, signal, limits, async (signal) => await work({ ...scope, signal }));
+      const limits = { timeoutMs, graceMs: GRACE_MS, cutOff };
+      return await withTimeout(
+        runtime.time,
+        signal,
+        limits,
+        async (signal) => await runInStep({ ...scope, signal }, work),
+      );
     } catch (error) {
       throw this.failed({ name, attempt, ...defined({ retry }) }, error);
     }
@@ -166,10 +232,9 @@ export class StepEngine {
 
   /** Records a finished step or page. `before`: see {@linkcode Journal.append}. */
   async record(entry: JournalEntry, before: readonly WriteOperation[] = []): Promise<void> {
-    const [name] = entry;
-    this.assertActive(name);
+    this.options.signal.throwIfAborted();
     await this.options.journal.append(entry, before);
-    this.#recorded.add(name);
+    this.#recorded.add(entry[0]);
   }
 
   /** Sets the progress, which is saved with the next write of the portal's record. */
@@ -208,40 +273,46 @@ export class StepEngine {
 
   /** Ends the attempt until `wakeAt`. */
   suspend(wakeAt: number): never {
+    this.options.signal.throwIfAborted();
     throw this.#suspended = new Suspended(wakeAt);
   }
 
   /** Remembers that the step threw `error`, and returns it. */
   failed(step: FailedStep, error: unknown): unknown {
-    this.#failures.set(error, step);
+    // The step that was running is aborted with it.
+    if (error !== this.#refusal) this.#failures.set(error, step);
     return error;
+  }
+
+  /**
+   * Returns the error of a mistake in the handler, with which the attempt has ended: the run is parked, whatever the handler
+   * catches.
+   */
+  refuse(step: FailedStep, mistake: string | NonRetriableError): NonRetriableError {
+    const error = typeof mistake === "string" ? new NonRetriableError(mistake) : mistake;
+    this.failed({ ...step, name: step.name.slice(0, MAX_NAME_LENGTH) }, error);
+    this.#refusal ??= error;
+    this.options.abort(error);
+    return error;
+  }
+
+  /** Returns the result of `work`, and refuses the step if that is a mistake in the handler. */
+  async refusing<T>(step: FailedStep, work: () => T | Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw error instanceof NonRetriableError ? this.refuse(step, error) : error;
+    }
   }
 
   /** Throws if the attempt is over. */
   assertActive(name: string): void {
     this.options.signal.throwIfAborted();
-    if (this.#hasEnded) {
+    if (this.#hasReturned) {
       throw new Error(
         `cannot continue with step "${name}" of upgrade "${this.options.journal.id.upgradeId}": this attempt has ended`,
       );
     }
     if (this.#suspended !== undefined) throw this.#suspended;
   }
-}
-
-/** Returns the argument of a step's work. `part` distinguishes the pages of a step, and its undo. */
-export async function stepScope(
-  { digest }: Pick<AppRuntime, "digest">,
-  { record, fencingToken }: Pick<Installation, "record" | "fencingToken">,
-  upgradeId: string,
-  name: string,
-  { attempt, signal, part }: {
-    readonly attempt: number;
-    readonly signal: AbortSignal;
-    readonly part?: string | undefined;
-  },
-): Promise<StepScope> {
-  const { memberId, generation, rollbacks = 0 } = record();
-  const identity = [memberId, generation, rollbacks, upgradeId, name, ...(part === undefined ? [] : [part])];
-  return { idempotencyKey: await digest(JSON.stringify(identity)), attempt, fencingToken, signal };
 }

@@ -34,7 +34,7 @@ export function encodeStep(
   },
 ): EncodedStep {
   if (value === undefined) return { entry: [name, at, "step"], before: [], restored: undefined };
-  const { json, bytes } = encodeResult(storage, name, value);
+  const { json, bytes } = encodeStored(storage, `the result of step "${name}"`, value);
   const restored: unknown = JSON.parse(json);
   if (bytes <= MAX_INLINE_BYTES) return { entry: [name, at, "step", JSON.parse(json)], before: [], restored };
   return {
@@ -64,25 +64,37 @@ export async function loadResult(
   return entry.value;
 }
 
-/** @throws {NonRetriableError} if the value has no JSON, or the storage does not take values of its size */
-function encodeResult(
+/** A value as it is stored. */
+export interface EncodedValue {
+  readonly json: string;
+  readonly bytes: number;
+}
+
+/**
+ * Returns the JSON of a value. `what` names the value, such as `the result of step "one"`. `share`: the part of the maximum
+ * size of a value in the storage that it may have.
+ *
+ * @throws {NonRetriableError} if the value has no JSON, or the storage does not take values of its size
+ */
+export function encodeStored(
   { name: storage, capabilities }: Storage,
-  step: string,
+  what: string,
   value: unknown,
-): { readonly json: string; readonly bytes: number } {
+  share: number = 1,
+): EncodedValue {
   let json: string;
   try {
-    json = encodeValue(["step", step], value);
+    json = encodeValue([what], value);
   } catch (cause) {
     throw new NonRetriableError(
-      `cannot store the result of step "${step}": it is of type ${typeof value}, wanted a value that JSON can represent`,
+      `cannot store ${what}: it is of type ${typeof value}, wanted a value that JSON can represent`,
       { cause },
     );
   }
-  const { maxValueBytes = Infinity } = capabilities;
+  const maxBytes = Math.floor((capabilities.maxValueBytes ?? Infinity) * share);
   const bytes = new TextEncoder().encode(json).length;
-  if (bytes <= maxValueBytes) return { json, bytes };
+  if (bytes <= maxBytes) return { json, bytes };
   throw new NonRetriableError(
-    `cannot store the result of step "${step}": it has ${bytes} bytes of JSON, ${storage} takes at most ${maxValueBytes}`,
+    `cannot store ${what}: it has ${bytes} bytes of JSON, ${storage} takes at most ${maxBytes}`,
   );
 }

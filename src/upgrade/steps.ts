@@ -1,5 +1,6 @@
 /** The recorded functions of upgrade handlers, as handlers see them. */
-import type { RetryPolicy } from "../retry.ts";
+import { option, type OptionRules } from "../check_options.ts";
+import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
 
 /** The argument of a step's work. */
 export interface StepScope {
@@ -38,11 +39,20 @@ export interface StepOptions<T> {
   readonly undo?: (result: T, scope: StepScope) => void | Promise<void>;
 }
 
+/** The rules of the options of `pages`. */
+export const PAGES_RULES: OptionRules<Omit<StepOptions<unknown>, "undo">> = {
+  retry: option.object(RETRY_RULES),
+  timeoutMs: option.duration(),
+};
+
+/** The rules of {@linkcode StepOptions}. */
+export const STEP_RULES: OptionRules<StepOptions<unknown>> = { ...PAGES_RULES, undo: option.function() };
+
 /** The result of one page of `pages`. */
 export interface PageResult<C> {
-  /** Cursor of the next page; `null` after the last page. */
-  readonly next: C | null;
-  /** Number of items that this page has processed. */
+  /** Cursor of the next page, a JSON value that no page has had before; `null` or `undefined` after the last page. */
+  readonly next: C | null | undefined;
+  /** Number of items that this page has processed. A finite number. */
   readonly done: number;
   /** Number of items of all pages, if it is known. */
   readonly total?: number;
@@ -52,8 +62,12 @@ export interface PageResult<C> {
  * The recorded functions of an upgrade handler. After an interruption the handler runs again from its start, and finished
  * steps return their recorded results.
  *
- * A step is identified by its name, which must be unique in the upgrade. One step runs at a time. A deploy may add, remove
- * and reorder steps: removed steps are ignored, and new ones run.
+ * A step is identified by its name, which must be unique in the upgrade and has at most 500 characters. One step runs at a
+ * time, and an upgrade has at most 10,000 steps; the pages of `pages` are one step. A deploy may add, remove and reorder
+ * steps: removed steps are ignored, and new ones run.
+ *
+ * Await each of them. A handler that returns while a step is running, and a `NonRetriableError` of one of these functions,
+ * park the run, whatever the handler catches.
  */
 export interface Steps {
   /**
@@ -62,8 +76,8 @@ export interface Steps {
    * `run` runs at least once: a crash between its end and the record repeats it. The result must be a JSON value or
    * `undefined`, and is returned as JSON restores it: a `Date` becomes a string.
    *
-   * @throws {NonRetriableError} if the name is used twice, another step is running, an option is invalid, or the result
-   * cannot be stored
+   * @throws {NonRetriableError} if the name is used twice, another step is running, an option is unknown or invalid, or the
+   * result cannot be stored
    * @throws the error of `run`
    */
   readonly step: <T>(
@@ -72,13 +86,15 @@ export interface Steps {
     options?: StepOptions<T>,
   ) => Promise<T>;
   /**
-   * Runs `page` with one cursor after the other, from `start` until a page returns `next: null`. Resolves to the sum of
-   * `done`.
+   * Runs `page` with one cursor after the other, from `start` until a page returns `next: null` or `undefined`. Resolves to
+   * the sum of `done`.
    *
    * The cursor is recorded after each page, and an interrupted step resumes there. So each page runs at least once, and
-   * each has its own attempts and idempotency key.
+   * each has its own attempts and idempotency key. Like the result of a step, a cursor must be a JSON value, and is passed
+   * as JSON restores it.
    *
-   * @throws {NonRetriableError} if the name is used twice, another step is running, or an option is invalid
+   * @throws {NonRetriableError} if the name is used twice, another step is running, an option is unknown or invalid, a cursor
+   * is one of an earlier page or cannot be stored, or `done` is not a number
    * @throws the error of `page`
    */
   readonly pages: <C>(
@@ -97,8 +113,8 @@ export interface Steps {
    */
   readonly sleep: (name: string, ms: number) => Promise<void>;
   /**
-   * Reports the progress of the upgrade, as `portal.run.progress`: `done` of `total` items, and a note for people. Saved
-   * at most once a second, and with the next write of the portal's record.
+   * Reports the progress of the upgrade, as `portal.run.progress`: `done` of `total` items, and a note for people, of
+   * which 4,000 characters are kept. Saved at most once a second, and with the next write of the portal's record.
    */
   readonly progress: (done: number, total?: number, note?: string) => Promise<void>;
 }

@@ -5,6 +5,7 @@ import { createThrottle } from "../async/throttle.ts";
 import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { notify } from "../plugin/runtime.ts";
+import { hasOpenClaim } from "../portal/claims.ts";
 import { portalKey } from "../portal/keys.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { type CheckReason, nextPlannedCheck, withFinishedCheck, withPlannedCheck } from "../portal/planned_checks.ts";
@@ -71,6 +72,8 @@ export interface Checks {
    * `undefined` if too many questions are under way: then the portal is processed again when one of them ends. Never rejects.
    */
   readonly confirm: (lease: PortalLease) => Promise<boolean> | undefined;
+  /** Returns the number of portals that wait until `confirm` can ask about them. */
+  readonly waitingQuestions: () => number;
   /** Resolves when no check is running. */
   readonly idle: () => Promise<void>;
 }
@@ -141,6 +144,7 @@ export function createChecks(options: ChecksOptions): Checks {
     underLease: (memberId) => track(checkAndRecord(options, memberId, true).then(() => {})),
     confirm: (lease) =>
       questions.tryRun(lease.record().memberId, () => track(confirmClaims(options, leasedRecord(lease)))),
+    waitingQuestions: questions.waiting,
     idle: async () => {
       while (running.size > 0) await Promise.allSettled(running);
     },
@@ -290,7 +294,8 @@ async function confirmClaims(options: ChecksOptions, access: RecordAccess): Prom
   const { log } = options.runtime;
   try {
     const { error, hasWork } = await askBitrix24(options, access);
-    if (error !== undefined) {
+    // An error may be the answer that confirms a removal or an unpaid period.
+    if (error !== undefined && hasOpenClaim((await access.load()).claims)) {
       log.info("claims not confirmed yet", { event: "claim.unanswered", memberId, err: redactError(error, []) });
     }
     return hasWork;

@@ -67,8 +67,10 @@ export async function checkPortal(
   memberId: string,
   isLeased: boolean,
 ): Promise<CheckReport> {
-  const { runtime, wake } = options;
+  const { runtime } = options;
   const { storage } = runtime;
+  // The caller that holds the lease goes on by itself.
+  const wake: (memberId: string) => void = isLeased ? () => {} : options.wake;
   const before = await loadPortal(storage, memberId);
   if (before.status === "uninstalled") return makeReport(before, [UNINSTALLED]);
   const { info, installed, error, isRaised, hasWork } = await askBitrix24(options, storedRecord(storage, memberId));

@@ -2,7 +2,7 @@
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import { parseStored } from "../bitrix24/parse.ts";
 import { defined } from "../defined.ts";
-import { FormatError, UpgradeError } from "../errors.ts";
+import { FormatError } from "../errors.ts";
 import { createHandlerRun } from "../plugin/handler_run.ts";
 import { runPipeline } from "../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext, notify, safeError } from "../plugin/runtime.ts";
@@ -11,19 +11,16 @@ import { claimState, withConfirmedVersion } from "../portal/event_claims.ts";
 import { type EventFacts, factsOf } from "../portal/event_facts.ts";
 import { versionInEvent } from "../portal/event_versions.ts";
 import { assertReadable, type Delivery, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
-import { isHandled, withChangedDelivery, withoutDelivery } from "../portal/inbox.ts";
-import { deliveryKey } from "../portal/keys.ts";
+import { isHandled, withoutDelivery } from "../portal/inbox.ts";
+import { isInstaller } from "../portal/installer.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
 import { purgeTokens } from "../portal/purge.ts";
-import type { PortalFailure } from "../portal/portal.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
-import { redactError } from "../redact.ts";
-import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
-import { recordBlock } from "../upgrade/block.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { Suspended } from "../upgrade/interruptions.ts";
-import { isBelowTarget, NEWER_CODE_RETRY_MS, nextAction } from "../upgrade/next_action.ts";
+import { NEWER_CODE_RETRY_MS, nextAction } from "../upgrade/next_action.ts";
 import { runUpgrades } from "../upgrade/run.ts";
+import { recordFailure } from "./delivery_failure.ts";
 import { syntheticRemovalEvent, syntheticUpdateEvent } from "./missed_updates.ts";
 
 /** The result of the work of a delivery. `deferred`: it is done later, or by another worker, or was done before. */
@@ -76,7 +73,7 @@ export async function processDelivery(
       event ??= parseStored(body, receivedAt).event;
       if (isOver(work, event)) return finishWithoutHandlers(work, event);
     }
-    const nextAt = nextAttemptAt(delivery);
+    const nextAt = isUnblockedInstaller(work) ? -Infinity : nextAttemptAt(delivery);
     if (nextAt > clock()) return { result: "deferred", ...(nextAt === Infinity ? {} : { nextAt }) };
     event ??= eventOf(delivery, lease.record());
     const deferred = body === undefined ? undefined : await applyToRecord(work, event);
@@ -123,6 +120,12 @@ function nextAttemptAt({ attempts, retryAt }: Pick<Delivery, "attempts" | "retry
   return retryAt ?? (attempts === 0 ? -Infinity : Infinity);
 }
 
+/** Returns whether the installer was blocked, and an event has ended the block: it is tried at once, for upgrades wait for it. */
+function isUnblockedInstaller({ lease, waiting: { id, delivery } }: DeliveryWork): boolean {
+  const wasBlocked = delivery.retryAt !== undefined && delivery.error === undefined;
+  return wasBlocked && isInstaller(lease.record(), id) && lease.record().blocked === undefined;
+}
+
 /**
  * Applies the event again: a crash or an unknown version may have prevented it. Applying is idempotent. Returns an outcome
  * if the version is still unknown.
@@ -164,6 +167,7 @@ function waitForUpgrades({ runtime, upgrades, lease, waiting }: DeliveryWork): O
   if (!runsUpgrades(waiting.id)) return undefined;
   const next = nextAction(lease.record(), upgrades, runtime.clock(), runtime.versions.latest);
   if (next.action === "parked") return { result: "deferred" };
+  if (next.action === "install") return isInstaller(lease.record(), waiting.id) ? undefined : { result: "deferred" };
   return next.action === "wait" ? { result: "deferred", nextAt: next.until } : undefined;
 }
 
@@ -188,8 +192,13 @@ async function runHandlers(work: DeliveryWork, event: B24Event): Promise<void> {
   }
   const plugins = runtime.plugins.filter(({ phase }) => phase !== "verify");
   const handlers = runtime.handlers.get(wireName(event)) ?? [];
-  // Before code of the app or of a plugin runs: a crash in it must not undo what was done before.
-  const flush = async (hasCode: boolean): Promise<void> => hasCode ? await lease.flush() : undefined;
+  // Before code of the app or of a plugin runs: a crash in it must not undo what was done before, and another process may have
+  // taken over if this one was paused.
+  const flush = async (hasCode: boolean): Promise<void> => {
+    if (!hasCode) return;
+    await lease.flush();
+    await lease.ensureHeld();
+  };
   await flush(plugins.length > 0);
   await runPipeline(plugins, context, async (ctx) => {
     if (runsUpgrades(deliveryId)) await runUpgrades(runtime, upgrades, lease, ctx);
@@ -200,6 +209,7 @@ async function runHandlers(work: DeliveryWork, event: B24Event): Promise<void> {
     const portal = snapshot(lease.record());
     const name = { memberId: portal.memberId, event: wireName(event) };
     for (const { handle, timeoutMs } of handlers) {
+      await lease.ensureHeld();
       const { signal, run } = createHandlerRun(runtime, name, ctx.signal, timeoutMs);
       await run(() => handle({ ...ctx, portal, signal }));
     }
@@ -254,81 +264,4 @@ function remove(
   onStored?: () => void,
 ): void {
   lease.stage((record) => withoutDelivery(change(record), waiting), onStored);
-}
-
-/** Changes the delivery, which is not done, and `record` with it. */
-async function keep(
-  { runtime: { storage }, lease, waiting: { id, delivery, version } }: DeliveryWork,
-  changed: Delivery,
-  change: (record: PortalRecord) => PortalRecord = (record) => record,
-): Promise<void> {
-  // An operator may have reset its attempts meanwhile: that stays.
-  if (version !== undefined) {
-    await storage.put(deliveryKey(lease.record().memberId, id), { ...delivery, ...changed }, { ifVersion: version });
-  }
-  await lease.update((record) =>
-    withChangedDelivery(
-      change(record),
-      id,
-      (current) => current.attempts === delivery.attempts && current.retryAt === delivery.retryAt ? changed : current,
-    )
-  );
-}
-
-/** Records why the work of a delivery failed, and when it is retried. */
-async function recordFailure(work: DeliveryWork, event: B24Event | undefined, thrown: unknown): Promise<Outcome> {
-  const { runtime, lease, waiting: { id: deliveryId } } = work;
-  const { clock } = runtime;
-  const { memberId } = lease.record();
-  const error = event === undefined ? redactError(thrown, []) : safeError(runtime, thrown, event, lease.record());
-  const name = event === undefined ? deliveryId : wireName(event);
-  if (thrown instanceof UpgradeError) {
-    // The failure is in the portal's record already.
-    notify(runtime, "eventFailed", { memberId, event: name, error, attempt: thrown.attempt });
-    return { result: "failed", ...defined({ nextAt: lease.record().failure?.retryAt }) };
-  }
-  const { retryAt: _, error: _e, ...delivery } = work.waiting.delivery;
-  const blockedOn = blockedReasonOf(thrown);
-  if (blockedOn !== undefined) {
-    const nextAt = await recordBlock(runtime, lease, blockedOn, `${name}: ${error.message}`);
-    await keep(work, { ...delivery, retryAt: nextAt });
-    return { result: "deferred", nextAt };
-  }
-  const attempt = delivery.attempts + 1;
-  const attempts = countsAsAttempt(thrown) ? attempt : attempt - 1;
-  const delay = nextRetryDelay(thrown, attempt, runtime.retry, unitHash(runtime.random()));
-  const retry = defined({ retryAt: delay === undefined ? undefined : clock() + delay });
-  const fields = { memberId, eventName: name, attempt, ...retry, err: error };
-  if (retry.retryAt === undefined) runtime.log.error("event parked", { event: "event.parked", ...fields });
-  else runtime.log.error("event failed", { event: "event.failed", ...fields });
-  notify(runtime, "eventFailed", { memberId, event: name, error, attempt });
-  const failed: Delivery = { ...delivery, attempts, error: error.message, ...retry };
-  if (runsUpgrades(deliveryId)) {
-    await keepWithFailure(work, failed, { attempts, at: clock(), ...retry }, error, attempt);
-  } else await keep(work, failed);
-  return { result: "failed", ...defined({ nextAt: retry.retryAt }) };
-}
-
-/** Records that a plugin or a handler, and not an upgrade, keeps the portal below its target. */
-async function keepWithFailure(
-  work: DeliveryWork,
-  failed: Delivery,
-  failure: Pick<PortalFailure, "attempts" | "at" | "retryAt">,
-  error: Error,
-  attempt: number,
-): Promise<void> {
-  const { runtime, lease } = work;
-  await keep(
-    work,
-    failed,
-    (record) =>
-      isBelowTarget(record)
-        ? { ...record, failure: { to: record.target, message: error.message, ...failure } }
-        : record,
-  );
-  const record = lease.record();
-  if (!isBelowTarget(record)) return;
-  const report = { memberId: record.memberId, from: record.version, to: record.target, attempt, error };
-  if (failure.retryAt === undefined) notify(runtime, "portalParked", report);
-  else notify(runtime, "upgradeRetryScheduled", { ...report, at: failure.retryAt });
 }

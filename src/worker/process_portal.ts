@@ -6,12 +6,13 @@ import type { AppRuntime } from "../plugin/runtime.ts";
 import { storeEvent } from "../portal/apply_event.ts";
 import { nextAskAt } from "../portal/claims.ts";
 import { factsOf } from "../portal/event_facts.ts";
-import { whenReleased } from "../portal/exclusive.ts";
+import { isLeasedHere, whenReleased } from "../portal/exclusive.ts";
 import { assertReadable, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
 import { type AcceptedDelivery, isHandled } from "../portal/inbox.ts";
+import { isInstaller, waitingInstaller, withInstallerDone } from "../portal/installer.ts";
 import { listInbox } from "../portal/inbox_list.ts";
 import { portalKey } from "../portal/keys.ts";
-import { acquireLease, LeaseLostError, type PortalLease } from "../portal/lease.ts";
+import { acquireLease, LeaseLostError, type PortalLease, RecordLostError } from "../portal/lease.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { isDue, type NextAction, nextAction } from "../upgrade/next_action.ts";
@@ -53,13 +54,15 @@ export interface Cause {
    * count.
    */
   readonly found?: readonly string[];
+  /** Called once the lease of the portal is held, here or by another process, or there is nothing to hold. */
+  readonly onTaken?: () => void;
 }
 
 /** Processes a portal, unless another process holds its lease. Never rejects. */
 export async function processPortal(
   options: WorkerOptions,
   memberId: string,
-  { accepted, found = [] }: Cause,
+  { accepted, found = [], onTaken = () => {} }: Cause,
   settle: Settle,
 ): Promise<ProcessedPortal> {
   const { runtime, checks } = options;
@@ -70,11 +73,15 @@ export async function processPortal(
   let lease = accepted?.lease;
   try {
     runtime.signal.throwIfAborted();
+    // Whoever waits for it may be what runs under the lease here.
+    if (isLeasedHere(runtime.storage, memberId)) onTaken();
     lease ??= await acquirePortal(runtime, memberId);
+    onTaken();
     if (lease === undefined) return { handled: 0, failed: 0 };
     const { due: named } = lease.record();
     const isWhole = found.some((due) => due !== named) || undefined;
     if (needsCheck(options, lease.record())) {
+      await lease.ensureHeld();
       await checks.underLease(memberId);
       // Reads what the check has written.
       await lease.update((record) => record);
@@ -111,6 +118,10 @@ async function acquirePortal(runtime: AppRuntime, memberId: string): Promise<Por
 
 /** Logs why processing stopped. Returns whether that is a failure. */
 function reportStop({ signal, log }: AppRuntime, memberId: string, err: unknown): boolean {
+  if (err instanceof RecordLostError) {
+    log.error("processing stopped: the storage has lost the portal", { event: "portal.lost", memberId, err });
+    return false;
+  }
   if (err instanceof LeaseLostError) {
     log.warn("processing stopped: lease lost", { event: "portal.stopped", memberId, err });
     return false;
@@ -165,24 +176,36 @@ async function processUntilIdle(
   }
 }
 
-/** Delay (ms) before claims are asked about if no question is free. They are asked about as soon as one is. */
+/** Maximum delay (ms) before claims are asked about if no question is free, or asking has failed. */
 const QUESTION_RETRY_MS = 5 * 60 * 1000;
+
+/** Time (ms) that each portal that waits for a question adds to that delay. */
+const WAITING_QUESTION_MS = 100;
+
+/**
+ * Returns the delay (ms) before claims are asked about if no question is free. This process asks as soon as one is, so that is
+ * for others, should it crash. The more portals wait, the later: each would be processed in vain again and again.
+ */
+function questionDelay({ runtime: { leaseMs }, checks }: WorkerOptions): number {
+  return Math.min(QUESTION_RETRY_MS, leaseMs + WAITING_QUESTION_MS * checks.waitingQuestions());
+}
 
 /**
  * Asks Bitrix24 about the portal's claims if that is due. `nextAt`: when it is due next, in milliseconds since 1970.
  * `hasWork`: the answer has caused work.
  */
 async function askAboutClaims(
-  { runtime, checks }: WorkerOptions,
+  options: WorkerOptions,
   lease: PortalLease,
 ): Promise<{ readonly nextAt: number | undefined; readonly hasWork: boolean }> {
+  const { runtime, checks } = options;
   const { claims } = lease.record();
   const now = runtime.clock();
   if ((nextAskAt(claims) ?? Infinity) > now) return { nextAt: nextAskAt(claims), hasWork: false };
   const question = checks.confirm(lease);
-  if (question === undefined) return { nextAt: now + QUESTION_RETRY_MS, hasWork: false };
+  if (question === undefined) return { nextAt: now + questionDelay(options), hasWork: false };
   const hasWork = await question;
-  lease.assertHeld();
+  await lease.ensureHeld();
   const { claims: settled } = lease.record();
   // After a failure, such as one of the storage.
   return { nextAt: settled === claims ? now + QUESTION_RETRY_MS : nextAskAt(settled), hasWork };
@@ -215,12 +238,15 @@ async function processDeliveries(
   const outcomes = new Map<string, Outcome>();
   const upgradeOutcomes: Outcome[] = [];
   tally.begin(isWhole === true);
+  let missingInstaller = waitingInstaller(lease.record())?.id;
   const workOn = async (waiting: WaitingDelivery, event?: B24Event): Promise<void> => {
+    const installs = isInstaller(lease.record(), waiting.id);
+    if (waiting.id === missingInstaller) missingInstaller = undefined;
     const outcome = await processDelivery(runtime, upgrades, lease, waiting, event);
     outcomes.set(waiting.id, outcome);
     // One that was done before is removed, too.
     if (outcome.result !== "handled" && !isHandled(lease.record(), waiting.id)) tally.add(waiting);
-    if (runsUpgrades(waiting.id)) upgradeOutcomes.push(outcome);
+    if (runsUpgrades(waiting.id) && !installs) upgradeOutcomes.push(outcome);
   };
   // A delivery that is deferred or parked has run no upgrade.
   const areUpgradesAttempted = (): boolean =>
@@ -232,6 +258,9 @@ async function processDeliveries(
     }
     await workOn(waiting, waiting.id === accepted?.id ? accepted.event : undefined);
   }
+  const missing = missingInstaller;
+  // It was deleted to make room for others.
+  if (missing !== undefined) lease.stage((record) => ({ record: withInstallerDone(record, missing) }));
   return { outcomes, areUpgradesAttempted };
 }
 
@@ -251,7 +280,8 @@ async function recreateRecord(runtime: AppRuntime, memberId: string): Promise<bo
     assertReadable(memberId, waiting);
     const { body, verification, receivedAt } = waiting.delivery;
     if (body === undefined) continue;
-    await storeEvent(storage, parseStored(body, receivedAt).event, factsOf(runtime, verification, receivedAt));
+    const { event } = parseStored(body, receivedAt);
+    await storeEvent(storage, event, factsOf(runtime, verification, receivedAt), waiting.id);
     isCreated = true;
   }
   return isCreated;

@@ -8,6 +8,7 @@ import { entryTime, listDuePortals, type ScheduleEntry } from "../portal/schedul
 import type { Totals } from "../portal/totals.ts";
 import { createDeploySweep } from "./deploy_sweep.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
+import type { PauseSwitch } from "./pause.ts";
 import { createRecount } from "./recount.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "./worker.ts";
@@ -64,12 +65,21 @@ const BACKGROUND_REPORT_MS = 30_000;
 /** Number of portals that a deploy sweep raises before those that are due have their turn. */
 const SWEEP_PAGE = 100;
 
+/** The parts of an app that a tick sets to work. */
+export interface TickerParts {
+  readonly worker: Worker;
+  readonly verifier: Pick<Verifier, "tick" | "settled">;
+  readonly totals: Pick<Totals, "flush">;
+  /** While the app is paused, no portal is passed to the worker. */
+  readonly pauseSwitch: Pick<PauseSwitch, "current">;
+  /** Goes on with batch operations. Never rejects. */
+  readonly batches: { readonly goOn: () => Promise<void> };
+}
+
 /** Returns the ticker of an app. */
 export function createTicker(
   runtime: AppRuntime,
-  worker: Worker,
-  verifier: Pick<Verifier, "tick" | "settled">,
-  totals: Pick<Totals, "flush">,
+  { worker, verifier, totals, pauseSwitch, batches }: TickerParts,
 ): Ticker {
   const { time, log } = runtime;
   const sweep = createDeploySweep(runtime);
@@ -85,6 +95,8 @@ export function createTicker(
   // Lists and counts that are wrong must not keep portals from their work either.
   const recount = (): Promise<void> =>
     recountPage().catch((err) => log.warn("recount failed", { event: "recount.failed", err }));
+
+  const isPaused = async (): Promise<boolean> => await pauseSwitch.current() !== undefined;
 
   function report(round: Round): TickReport {
     const { handled, failed, portals } = round.counts();
@@ -102,7 +114,8 @@ export function createTicker(
       const work = async (): Promise<void> => {
         await sweep(limit);
         const verified = verify().then(() => verifier.settled());
-        await Promise.all([verified, round.passDue().then(() => round.ended()), recount()]);
+        const worked = isPaused().then((isPaused) => isPaused ? undefined : round.passDue().then(() => round.ended()));
+        await Promise.all([verified, worked, recount(), batches.goOn()]);
         // Some hosts stop a program between ticks.
         await totals.flush();
       };
@@ -112,12 +125,13 @@ export function createTicker(
     tickInBackground: async () => {
       // Not awaited: a silent OAuth host must not delay the portals that are due.
       void verify();
+      void batches.goOn();
       const recounting = recount();
       const round = createRound(runtime, worker, { limit: Infinity, concurrency: Infinity, isOver: () => isStopped });
       let isSwept: boolean;
       do {
         isSwept = await sweep(SWEEP_PAGE);
-        await round.passDue();
+        if (!await isPaused()) await round.passDue();
       } while (!isSwept && !isStopped);
       await recounting;
       void settlesWithin(time, round.ended(), BACKGROUND_REPORT_MS).then(() => report(round));
@@ -215,13 +229,23 @@ const OPTION_RULES: OptionRules<TickOptions> = {
   budgetMs: option.number({ min: 0, max: Infinity }),
 };
 
+/** Ticks. Never rejects: a failure is logged. */
+export async function tickNow({ log }: Pick<AppRuntime, "log">, tick: () => Promise<unknown>): Promise<void> {
+  try {
+    await tick();
+  } catch (err) {
+    log.error("tick failed", { event: "tick.failed", err });
+  }
+}
+
 /**
- * Ticks every `ms` milliseconds until the returned function is called, but never while a tick is running. Does not keep the
- * process alive.
+ * Ticks every `ms` milliseconds, and now if `atOnce`, until the returned function is called, but never while a tick is
+ * running. Does not keep the process alive.
  */
 export function tickEvery(
   { time, log }: Pick<AppRuntime, "time" | "log">,
   ms: number,
+  atOnce: boolean,
   tick: () => Promise<unknown>,
 ): () => void {
   let isTicking = false;
@@ -230,13 +254,8 @@ export function tickEvery(
   async function tickOnce(): Promise<void> {
     if (isTicking) return;
     isTicking = true;
-    try {
-      await tick();
-    } catch (err) {
-      log.error("tick failed", { event: "tick.failed", err });
-    } finally {
-      isTicking = false;
-    }
+    await tickNow({ log }, tick);
+    isTicking = false;
   }
 
   function arm(): void {
@@ -250,5 +269,7 @@ export function tickEvery(
     );
   }
   arm();
+  // What the last process has left is due now.
+  if (atOnce) void tickOnce();
   return () => cancel();
 }

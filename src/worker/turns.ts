@@ -10,10 +10,18 @@ export interface TakenTurn extends Turn {
   readonly end: () => void;
 }
 
+/** A slot in which a turn is to begin. Either begin it or release it, once. */
+export interface FreeSlot {
+  readonly begin: (kind: TurnKind) => TakenTurn;
+  readonly release: () => void;
+}
+
 /** The turns of one process. */
 export interface Turns {
   /** Returns whether a turn would begin at once. */
   readonly isFree: () => boolean;
+  /** Reserves a slot for a turn that begins later; `undefined` if none is free. */
+  readonly reserve: () => FreeSlot | undefined;
   /**
    * Resolves to a turn once a slot is free, or to `undefined` if the turns are closed first.
    */
@@ -49,8 +57,8 @@ export function createTurns(time: Pick<Time, "monotonic">, max: number): Turns {
   let freshInARow = 0;
   let isClosed = false;
 
+  /** Begins a turn in a slot that is counted as used. */
   function begin(kind: TurnKind): TakenTurn {
-    used++;
     const startedAt = time.monotonic();
     let isAlone = kind === "alone";
     if (isAlone) isAloneTaken = true;
@@ -77,10 +85,14 @@ export function createTurns(time: Pick<Time, "monotonic">, max: number): Turns {
       next: () => next,
       end: () => {
         endAlone();
-        used--;
-        fillSlots();
+        release();
       },
     };
+  }
+
+  function release(): void {
+    used--;
+    fillSlots();
   }
 
   /** Returns the number of portals that could have a turn. */
@@ -94,6 +106,7 @@ export function createTurns(time: Pick<Time, "monotonic">, max: number): Turns {
       freshInARow = kind === "fresh" ? freshInARow + 1 : 0;
       const resolve = waiting[kind].values().next().value!;
       waiting[kind].delete(resolve);
+      used++;
       resolve(begin(kind));
     }
     if (waiting.fresh.size < max) releaseAll(waitingForRoom);
@@ -101,9 +114,17 @@ export function createTurns(time: Pick<Time, "monotonic">, max: number): Turns {
 
   return {
     isFree: () => used < max,
+    reserve: () => {
+      if (isClosed || used >= max) return undefined;
+      used++;
+      return { begin, release };
+    },
     take: (kind) => {
       // While a slot is free, only those wait that have to be alone.
-      if (used < max && !(kind === "alone" && isAloneTaken)) return Promise.resolve(begin(kind));
+      if (used < max && !(kind === "alone" && isAloneTaken)) {
+        used++;
+        return Promise.resolve(begin(kind));
+      }
       if (isClosed) return Promise.resolve(undefined);
       return new Promise((resolve) => waiting[kind].add(resolve));
     },

@@ -45,6 +45,8 @@ export async function upgradeStatus(
       return { state: "parked", ...defined({ message: failure?.message }), ...isUpdate };
     case "block":
       return { state: "blocked", message: next.message, ...isUpdate };
+    case "install":
+      return await inboxStatus(runtime, record) ?? upgrading;
     case "none":
       return await inboxStatus(runtime, record) ?? { state: "current" };
     default:

@@ -3,24 +3,31 @@ import { linkedSignal } from "../async/abortable.ts";
 import { coalesce } from "../async/coalesce.ts";
 import { delay } from "../async/time.ts";
 import { defined } from "../defined.ts";
+import type { ReservedSlot, ReserveSlot } from "../plugin/runtime.ts";
 import type { AcceptedDelivery } from "../portal/inbox.ts";
 import { entryTime } from "../portal/schedule.ts";
+import type { PauseSwitch } from "./pause.ts";
 import type { WorkResult } from "./process_delivery.ts";
 import { type Cause, type ProcessedPortal, processPortal, type Settle, type WorkerOptions } from "./process_portal.ts";
 import { releaseUnfinished } from "./release.ts";
-import { createTurns, type TakenTurn, type TurnKind } from "./turns.ts";
+import { createTurns, type FreeSlot, type TakenTurn, type TurnKind } from "./turns.ts";
 
 /** Processes portals in this process. Those beyond its limit wait; the schedule has them too, so a crash loses none. */
 export interface Worker {
   /** Does the work of a delivery, and all other work of its portal. */
   readonly work: (accepted: AcceptedDelivery) => Work;
-  /** Returns whether the work of a delivery of this portal would begin at once. */
-  readonly hasRoom: (memberId: string) => boolean;
+  /** Reserves a slot for a portal whose event is being stored; `undefined` if its work would not begin at once. */
+  readonly reserve: ReserveSlot;
   /**
    * Does all work of a portal. If the portal is being processed, or waits for a slot, returns that result. Never rejects.
    * `found`: the schedule entries that were found, if any.
    */
   readonly process: (memberId: string, found?: readonly string[]) => Promise<ProcessedPortal>;
+  /**
+   * Has the present state of a portal processed, also if it has changed since the portal was last looked at. Resolves once
+   * the work is under way or has ended, or the portal waits for a slot. Never rejects.
+   */
+  readonly wake: (memberId: string) => Promise<void>;
   /** Returns whether this process is processing the portal, or the portal waits for a slot here. */
   readonly isProcessing: (memberId: string) => boolean;
   /** Resolves once few enough portals wait for a slot that more may be passed to `process`. */
@@ -47,23 +54,62 @@ interface PortalQueue {
   readonly waiters: Map<string, ((result: WorkResult) => void)[]>;
   /** The delivery with which this process has taken the lease of the portal, or one that is processed at once. */
   accepted: AcceptedDelivery | undefined;
+  /** The portal was woken after the last pass over it began: it may have been released by then. */
+  isWoken: boolean;
+  /** Resolved when the first pass holds the lease of the portal, or another process does. */
+  readonly taken: PromiseWithResolvers<void>;
   readonly done: Promise<ProcessedPortal>;
 }
 
-/** Returns the worker of an app. `concurrency`: the maximum number of portals at a time. */
-export function createWorker(options: WorkerOptions & { readonly concurrency: number }): Worker {
-  const { runtime } = options;
+/** How many portals the worker processes. */
+export interface ConcurrencyOptions {
+  /** The maximum number of portals at a time. */
+  readonly concurrency: number;
+  /** While the app is paused, no portal is processed: the schedule has them. */
+  readonly pauseSwitch: PauseSwitch;
+}
+
+/** Returns the worker of an app. */
+export function createWorker(options: WorkerOptions & ConcurrencyOptions): Worker {
+  const { runtime, pauseSwitch } = options;
   const { time } = runtime;
   const turns = createTurns(time, options.concurrency);
   const queues = new Map<string, PortalQueue>();
+  /** Slots of portals whose processing has not begun. */
+  const reserved = new Map<string, FreeSlot>();
   const pauses = new Map<string, Promise<void>>();
-  let isStopped = false;
 
   /** With a storage in memory, the work would otherwise end before the answer is sent. All portals share one timer. */
   const afterAnswers = (): Promise<void> => coalesce(pauses, "answers", () => delay(time, 0));
 
+  function reserve(memberId: string): ReservedSlot | undefined {
+    if (queues.has(memberId) || reserved.has(memberId) || pauseSwitch.wasPaused()) return undefined;
+    const slot = turns.reserve();
+    if (slot === undefined) return undefined;
+    reserved.set(memberId, slot);
+    const isHeld = (): boolean => reserved.get(memberId) === slot;
+    return {
+      isHeld,
+      release: () => {
+        if (!isHeld()) return;
+        reserved.delete(memberId);
+        slot.release();
+      },
+    };
+  }
+
+  /** Begins the first turn of a portal, in its reserved slot if there is one. */
+  async function takeFirst(memberId: string): Promise<TakenTurn | undefined> {
+    const slot = reserved.get(memberId);
+    reserved.delete(memberId);
+    return slot === undefined ? await turns.take("fresh") : slot.begin("fresh");
+  }
+
   function start(memberId: string, { accepted, found }: Cause): PortalQueue {
-    const begun: Omit<PortalQueue, "done"> = { pending: new Set(), waiters: new Map(), accepted };
+    const taken = Promise.withResolvers<void>();
+    const begun: Omit<PortalQueue, "done"> = {
+      ...{ pending: new Set<string>(), waiters: new Map(), accepted, isWoken: false, taken },
+    };
     const queue = Object.assign(begun, { done: run(memberId, begun, found) });
     queues.set(memberId, queue);
     return queue;
@@ -74,7 +120,7 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
     queue: Omit<PortalQueue, "done">,
     found: Cause["found"],
   ): Promise<ProcessedPortal> {
-    const { pending, waiters } = queue;
+    const { pending, waiters, taken } = queue;
     const settle: Settle = (deliveryId, result) => {
       pending.delete(deliveryId);
       for (const resolve of waiters.get(deliveryId) ?? []) resolve(result);
@@ -82,26 +128,34 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
     };
     let total: ProcessedPortal = { handled: 0, failed: 0 };
     try {
-      let turn = await turns.take("fresh");
+      let turn = await takeFirst(memberId);
       await afterAnswers();
       while (turn !== undefined) {
+        if (await pauseSwitch.current() !== undefined) {
+          turn.end();
+          break;
+        }
         const awaited = [...waiters.keys()];
         pending.clear();
+        queue.isWoken = false;
         const { accepted } = queue;
         // While the portal waits again, it holds no event.
         queue.accepted = undefined;
-        const processed = await processInTurn(options, turn, memberId, defined({ accepted, found }), settle);
+        const cause: Cause = { ...defined({ accepted, found }), onTaken: taken.resolve };
+        const processed = await processInTurn(options, suspendedByPause(turn, pauseSwitch), memberId, cause, settle);
         const handled = total.handled + processed.handled;
         total = { ...processed, handled, failed: total.failed + processed.failed };
         for (const deliveryId of awaited) settle(deliveryId, "deferred");
         const next = nextKind(turn, processed, runtime.clock());
-        if (pending.size === 0 && next === undefined) break;
+        if (pending.size === 0 && !queue.isWoken && next === undefined) break;
         turn = await turns.take(next ?? "fresh");
       }
       return total;
     } finally {
-      // In the same turn of the event loop as the last look at `pending`: nothing may be added to a queue that has ended.
+      // In the same turn of the event loop as the last look at `pending` and `isWoken`: nothing may be added to a queue that
+      // has ended.
       queues.delete(memberId);
+      taken.resolve();
       for (const deliveryId of waiters.keys()) settle(deliveryId, "deferred");
       const lease = queue.accepted?.lease;
       // It got no turn, because the app closes.
@@ -124,18 +178,28 @@ export function createWorker(options: WorkerOptions & { readonly concurrency: nu
       });
       return { result, end: queue.done.then(() => {}) };
     },
-    hasRoom: (memberId) => !isStopped && !queues.has(memberId) && turns.isFree(),
+    reserve,
     process: (memberId, found) => (queues.get(memberId) ?? start(memberId, defined({ found }))).done,
+    wake: async (memberId) => {
+      const isFree = turns.isFree();
+      const begun = queues.get(memberId);
+      if (begun !== undefined) begun.isWoken = true;
+      const { taken } = begun ?? start(memberId, {});
+      // Whoever waits may have the slot that the portal waits for.
+      if (isFree) await taken.promise;
+    },
     isProcessing: (memberId) => queues.has(memberId),
     room: turns.room,
-    stop: () => {
-      isStopped = true;
-      turns.close();
-    },
+    stop: turns.close,
     idle: async () => {
       while (queues.size > 0) await Promise.all(Array.from(queues.values(), ({ done }) => done));
     },
   };
+}
+
+/** Returns the turn; a run is also suspended, at its next step or page, when the app is paused. */
+function suspendedByPause(turn: TakenTurn, { isPaused }: PauseSwitch): TakenTurn {
+  return { ...turn, yields: () => turn.yields() || isPaused() };
 }
 
 async function processInTurn(

@@ -21,6 +21,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "coerced",
     "consoleLogger",
     "createApp",
+    "currentStep",
     "deployed",
     "digestToken",
     "encrypted",

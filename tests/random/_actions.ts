@@ -1,6 +1,6 @@
 /** What can happen in a random life. */
 import assert from "node:assert/strict";
-import { type App, OnAppUpdateError } from "@b24/onappupdate";
+import { type App, type NewBatch, OnAppUpdateError } from "@b24/onappupdate";
 import { MEMBER_ID, post } from "../support/app.ts";
 import { MAX_OF_KIND } from "../../src/portal/waiting.ts";
 import { portalKey } from "../../src/portal/keys.ts";
@@ -10,6 +10,7 @@ import { claimingEvent, forgedEvent, stolenEvent } from "./_forged.ts";
 import type { Processes } from "./_processes.ts";
 import { waitingDeliveries } from "../support/waiting.ts";
 import { DAY, HOUR, LATEST, MINUTE, noteTruth, type PendingEvent, SECOND, USER, type World } from "./_world.ts";
+import { OPERATOR } from "../support/operator.ts";
 
 /** Actions with their weights. */
 type Actions = readonly (readonly [number, () => unknown])[];
@@ -35,14 +36,30 @@ export async function act(world: World, processes: Processes): Promise<void> {
     [5, () => wait(world)],
     [8, () => operate(world, processes, "tick", (app) => app.tick())],
     [3, () => operate(world, processes, "check", (app) => app.check(MEMBER_ID))],
-    [2, () => operate(world, processes, "retry", (app) => app.admin.retry(MEMBER_ID))],
-    [2, () => operate(world, processes, "rollback", (app) => app.admin.rollback(MEMBER_ID))],
+    [2, () => operate(world, processes, "retry", (app) => app.admin.retry(MEMBER_ID, OPERATOR))],
+    [2, () => operate(world, processes, "rollback", (app) => app.admin.rollback(MEMBER_ID, OPERATOR))],
+    [1, () => operate(world, processes, "pause", (app) => app.admin.pause(OPERATOR))],
+    [4, () => operate(world, processes, "resume", (app) => app.admin.resume(OPERATOR))],
+    [2, () => operate(world, processes, "batch", (app) => app.admin.batches.start(RETRY_PARKED))],
+    [installed(1), () => operate(world, processes, "set target", (app) => setTarget(world, app))],
+    [1, () => operate(world, processes, "skip the installer", skipInstaller)],
     [5, () => deploy(world, processes)],
   ];
   let fate = random() * actions.reduce((sum, [weight]) => sum + weight, 0);
   const action = actions.find(([weight]) => (fate -= weight) < 0)!;
   await action[1]();
   await restart(world, processes);
+}
+
+const RETRY_PARKED: NewBatch = { action: "retry", match: { status: "parked" }, expect: 1, ...OPERATOR };
+
+function skipInstaller(app: App): Promise<void> {
+  return app.admin.skip(MEMBER_ID, "ONAPPINSTALL", OPERATOR);
+}
+
+/** An operator sets the version that the portal has in Bitrix24. */
+function setTarget({ truth }: World, app: App): Promise<void> {
+  return app.admin.setTarget(MEMBER_ID, String(truth.version), OPERATOR);
 }
 
 function install(world: World, mayBeOlder = true): void {

@@ -13,6 +13,7 @@ import { type Processes, startProcesses } from "./_processes.ts";
 import type { Truth } from "./_invariants.ts";
 import { createWorld, DAY, HOUR, MINUTE, SECOND, type World } from "./_world.ts";
 import { waitingDeliveries } from "../support/waiting.ts";
+import { OPERATOR } from "../support/operator.ts";
 
 /** The result of a history. */
 export interface HistoryResult {
@@ -71,6 +72,7 @@ async function endFailures(world: World, processes: Processes): Promise<void> {
   await processes.settleDown();
   // The lease of the last process expires.
   await time.elapse(61 * SECOND);
+  await operate(world, processes, "resume", (app) => app.admin.resume(OPERATOR));
   if (truth.isInstalled && !truth.isPaid) pay(world);
   if (truth.isInstalled && !truth.isFinished) {
     await time.elapse(world.character.lagMs);
@@ -92,8 +94,12 @@ async function letPass(world: World, processes: Processes, pauses: readonly numb
     await world.time.elapse(pause);
     const { run, failure } = await world.record() ?? {};
     const isParked = failure?.retryAt === undefined;
-    if (run?.isRollingBack) await operate(world, processes, "rollback", (app) => app.admin.rollback(MEMBER_ID));
-    if (isParked && i % 3 === 2) await operate(world, processes, "retry", (app) => app.admin.retry(MEMBER_ID));
+    if (run?.isRollingBack) {
+      await operate(world, processes, "rollback", (app) => app.admin.rollback(MEMBER_ID, OPERATOR));
+    }
+    if (isParked && i % 3 === 2) {
+      await operate(world, processes, "retry", (app) => app.admin.retry(MEMBER_ID, OPERATOR));
+    }
     await operate(world, processes, "tick", (app) => app.tick());
     await world.time.elapse(MINUTE);
   }

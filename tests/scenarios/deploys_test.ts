@@ -24,6 +24,7 @@ import {
 import { openStorage, placeFor, type StorageName } from "../chaos/_storages.ts";
 import { describe, it } from "../support/test.ts";
 import { withoutWrite } from "../support/without_write.ts";
+import { OPERATOR } from "../support/operator.ts";
 
 /** Portals, and a storage that outlives deploys. */
 function environment(storage: Storage = memoryStorage()): {
@@ -131,7 +132,7 @@ describe("an upgrade that a deploy removes", () => {
       const [finished] = await next.admin.runs(MEMBER_ID);
       assert.deepEqual(finished?.upgrades.map(({ upgradeId }) => upgradeId), ["2.5", "3"]);
       // The code that could undo its steps is gone.
-      const { undone, without } = await next.admin.rollback(MEMBER_ID);
+      const { undone, without } = await next.admin.rollback(MEMBER_ID, OPERATOR);
       assert.deepEqual(undone, []);
       assert(without.some(({ upgradeId, step }) => upgradeId === "2.5" && step === "one"));
       assert.deepEqual(ran, ["3"]);
@@ -152,7 +153,7 @@ describe("an upgrade that a deploy removes", () => {
       if (how === "event") await send(next, event("ONAPPTEST", {}));
       else {
         await next.start();
-        await next.admin.retry(MEMBER_ID);
+        await next.admin.retry(MEMBER_ID, OPERATOR);
         await next.close();
       }
       assert.equal(await versionOf(next), "3.0.0", how);

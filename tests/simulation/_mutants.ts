@@ -132,7 +132,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/worker/worker.ts",
     changes: [[
       "if (lease !== undefined || (isFirst && waiting === undefined))",
-      "if (isFirst && waiting === undefined)",
+      "if (lease === undefined && isFirst && waiting === undefined)",
     ]],
     scenarios: ["two updates to one process"],
     violation: /work is left at rest: .*lease/,

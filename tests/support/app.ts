@@ -161,6 +161,8 @@ export function rig(options: Partial<AppOptions> = {}, token: ApplicationTokenOp
     fetch: bitrix24.fetch,
     // Checks call Bitrix24 on their own and have tests of their own.
     checks: false,
+    // Tests tick by themselves.
+    tickEveryMs: false,
     ...options,
   }).use(applicationToken(token)).use(plugin);
   return {

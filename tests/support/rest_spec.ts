@@ -38,6 +38,9 @@ const UNDOCUMENTED: Readonly<Record<string, readonly Param[]>> = {
   "crm.automation.trigger.list": [],
 };
 
+/** Parameters that only the code of Bitrix24 shows: it reads the source from every request with a token. */
+const SOURCE: Param = { name: "auth_connector", type: "string", required: false };
+
 /** Conditions on other parameters under which a required parameter is required. */
 const REQUIRED_IF: Readonly<Record<string, (params: Params) => boolean>> = {
   PLACEMENT_HANDLER: (params) => "USE_PLACEMENT" in params || "ICON" in params,
@@ -65,7 +68,7 @@ export function checkCall(method: string, params: object = {}): void {
   const file = new URL(`${method}.json`, FOLDER);
   if (existsSync(file)) {
     const { params: known, defs } = JSON.parse(readFileSync(file, "utf8")) as Spec;
-    return check(method, known, defs, params as Params);
+    return check(method, method === "event.unbind" ? [...known, SOURCE] : known, defs, params as Params);
   }
   const known = UNDOCUMENTED[method];
   if (known === undefined) throw new Error(`unknown method ${method}`);

@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { checkOptions, memoryStorage, option, type OptionRules } from "@b24/onappupdate";
+import {
+  checkOptions,
+  coerced,
+  consoleLogger,
+  createApp,
+  memoryStorage,
+  option,
+  type OptionRules,
+} from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { b24jssdk } from "@b24/onappupdate/b24jssdk";
 import { denoKvStorage } from "@b24/onappupdate/deno-kv-storage";
@@ -9,7 +17,9 @@ import { openingPage } from "@b24/onappupdate/opening-page";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { registrations } from "@b24/onappupdate/registrations";
 import { rest } from "@b24/onappupdate/rest";
-import { encrypted } from "@b24/onappupdate/storage";
+import { copyStorage, encrypted, writeInOrder } from "@b24/onappupdate/storage";
+import { misspelled } from "../../src/check_options.ts";
+import { quietLogger, trustAll } from "../support/app.ts";
 import { describe, it } from "../support/test.ts";
 
 interface Options {
@@ -82,9 +92,53 @@ describe("checkOptions()", () => {
   }
 });
 
+describe("option.signal() and option.number()", () => {
+  const rules = { signal: option.signal(), limit: option.number({ min: 1, max: Infinity, isWhole: true }) };
+
+  it("accept signals, also those of other realms, and an infinite whole number", () => {
+    const { signal } = new AbortController();
+    checkOptions("cannot wait", { signal, limit: Infinity }, rules);
+    const foreign = { aborted: false, throwIfAborted: () => {}, addEventListener: () => {} };
+    checkOptions("cannot wait", { signal: foreign, limit: 3 }, rules);
+  });
+
+  it("refuse the controller of a signal, and fractions", () => {
+    const controller: object = new AbortController();
+    assert.throws(() => checkOptions("cannot wait", { signal: controller, limit: 1 }, rules), {
+      message: "cannot wait with signal an object, wanted an AbortSignal",
+    });
+    assert.throws(
+      () => checkOptions("cannot wait", { signal: undefined, limit: 1.5 }, rules),
+      /limit 1\.5, wanted a whole/,
+    );
+  });
+});
+
+describe("misspelled()", () => {
+  const KNOWN = ["close", "ONAPPINSTALL", "ONAPPUNINSTALL", "ONAPPUPDATE"];
+  const names: readonly (readonly [name: string, meant: string | undefined])[] = [
+    ["close", undefined],
+    ["Close", "close"],
+    ["clsoe", "close"],
+    ["clock", undefined],
+    ["ONAPPUDPATE", "ONAPPUPDATE"],
+    ["APPUPDATE", "ONAPPUPDATE"],
+    ["ONAPPUNINSTAL", "ONAPPUNINSTALL"],
+    ["ONTASKUPDATE", undefined],
+    ["ONCRMDEALUPDATE", undefined],
+    ["", undefined],
+  ];
+  for (const [name, meant] of names) {
+    it(`takes ${JSON.stringify(name)} for ${meant ?? "a name of its own"}`, () => {
+      assert.equal(misspelled(name, KNOWN), meant);
+    });
+  }
+});
+
 describe("every function of this package with options", () => {
   const unknown = { unknwon: 1 } as never;
   const client = { isOpen: true, sendCommand: () => {} } as never;
+  const app = () => createApp({ storage: memoryStorage(), logger: quietLogger, tickEveryMs: false }).use(trustAll);
   const calls: Readonly<Record<string, (options: never) => unknown>> = {
     applicationToken,
     b24jssdk,
@@ -97,6 +151,22 @@ describe("every function of this package with options", () => {
     "redisStorage()": (options) => redisStorage(client, options),
     "registrations()": (options) => registrations({}, options),
     "serve()": (options) => serve({} as never, options),
+    coerced,
+    consoleLogger,
+    "copyStorage()": (options) => copyStorage(memoryStorage(), memoryStorage(), options),
+    "writeInOrder()": (options) => writeInOrder(memoryStorage(), [], options),
+    "app.on()": (options) => app().on("ONAPPTEST", () => {}, options),
+    "app.upgrade()": (options) => app().upgrade("2", () => {}, options),
+    "app.plan()": (query) => app().plan(query),
+    "app.plan() with versions": (query) => app().plan({ from: "1", to: "2", ...query as object }),
+    "app.tick()": (options) => app().tick(options),
+    "app.opening()": (options) => app().opening("ticket", options),
+    "admin.portals()": (filter) => app().admin.portals(filter),
+    "admin.unverified()": (filter) => app().admin.unverified(filter),
+    "admin.setTarget()": (change) => app().admin.setTarget("a", "2", change),
+    "credentials.get()": (options) => app().credentials.get("a", options),
+    "credentials.refresh()": (options) => app().credentials.refresh("a", {} as never, options),
+    "credentials.call()": (options) => app().credentials.call("a", async () => {}, options),
   };
   for (const [name, call] of Object.entries(calls)) {
     it(`refuses unknown ones: ${name}`, async () => {

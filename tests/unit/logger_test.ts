@@ -60,6 +60,15 @@ describe("consoleLogger()", () => {
   });
 });
 
+describe("consoleLogger() refuses", () => {
+  it("a level that it does not have", () => {
+    assert.throws(() => consoleLogger({ level: "warn" as never }), {
+      name: "TypeError",
+      message: 'cannot log to the console with level "warn", wanted "debug" or "info"',
+    });
+  });
+});
+
 describe("coreLogger()", () => {
   it("does not call debug of a logger that drops it, also with more fields", () => {
     const { logger, lines } = recording();

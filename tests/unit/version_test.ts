@@ -110,6 +110,15 @@ describe("coerced()", () => {
     assert.equal(coerced({ latest: "2.1" }).latest, "2.1.0");
     assert.throws(() => coerced({ latest: "newest" }), VersionError);
   });
+
+  it("refuses what is neither a string nor absent", () => {
+    assert.throws(() => coerced({ latest: 3 as never }), {
+      name: "TypeError",
+      message: 'cannot use coerced() with latest 3, wanted a version such as "2.1.0"',
+    });
+    assert.throws(() => coerced("3" as never), /with options "3", wanted an object with latest$/);
+    assert.throws(() => coerced(null as never), /with options null, wanted an object with latest$/);
+  });
 });
 
 describe("mapped()", () => {
@@ -149,6 +158,24 @@ describe("mapped()", () => {
     assert.throws(() => mapped({ 1: "1.0.0", 2: "soon" }), { name: "VersionError", raw: "soon" });
   });
 
+  const noTables: readonly (readonly [table: unknown, message: string])[] = [
+    [undefined, 'table undefined, wanted the version of each VERSION, such as { 1: "1.0.0" }'],
+    ["1.0.0", 'table "1.0.0", wanted the version of each VERSION, such as { 1: "1.0.0" }'],
+    [["1.0.0"], 'table a list, wanted the version of each VERSION, such as { 1: "1.0.0" }'],
+    [new Map([["1", "1.0.0"]]), 'table an object, wanted the version of each VERSION, such as { 1: "1.0.0" }'],
+    [{}, 'table an object, wanted the version of each VERSION, such as { 1: "1.0.0" }'],
+    [{ 1: "1.0.0", 2: 2 }, 'table.2 2, wanted a version such as "2.1.0"'],
+    [{ 1: undefined }, 'table.1 undefined, wanted a version such as "2.1.0"'],
+  ];
+  for (const [table, message] of noTables) {
+    it(`refuses ${message.split(",")[0]}`, () => {
+      assert.throws(() => mapped(table as never), {
+        name: "TypeError",
+        message: `cannot use mapped() with ${message}`,
+      });
+    });
+  }
+
   it("copies the table", () => {
     const table: Record<string, string> = { 1: "1.0.0" };
     const copied = mapped(table);
@@ -174,6 +201,13 @@ describe("deployed()", () => {
     for (const version of ["", "latest", "1.2.3.4"]) {
       assert.throws(() => deployed(version), { name: "VersionError", raw: version });
     }
+  });
+
+  it("refuses a number", () => {
+    assert.throws(() => deployed(2 as never), {
+      name: "TypeError",
+      message: 'cannot use deployed() with version 2, wanted a version such as "2.1.0"',
+    });
   });
 });
 

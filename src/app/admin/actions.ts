@@ -1,5 +1,4 @@
 /** Operators' actions on a portal. */
-import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
 import { compareVersions, parseVersion } from "../../version.ts";
@@ -7,10 +6,13 @@ import { withExtensions } from "../../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";
 import { askNow, canAsk } from "../../portal/claims.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
+import { withHandled } from "../../portal/inbox.ts";
 import type { Delivery, StoredDelivery } from "../../portal/delivery.ts";
+import { waitingInstaller, withInstallerRetried } from "../../portal/installer.ts";
 import { DELIVERIES, portalKey } from "../../portal/keys.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
+import { isMarked, withMark } from "../../portal/batch_marks.ts";
 import { schedulePortal } from "../../portal/schedule.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import { isUpgradeDue } from "../../upgrade/plan.ts";
@@ -22,18 +24,24 @@ import { syntheticUpdateEvent } from "../../worker/missed_updates.ts";
 export interface ActionParts {
   readonly runtime: AppRuntime;
   readonly upgrades: readonly Upgrade[];
-  /** Starts the work of a portal in this process. */
-  readonly wake: (memberId: string) => void;
+  /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
+  readonly wake: (memberId: string) => Promise<void>;
+}
+
+/** How an action is done. */
+export interface ActionOptions {
+  /** The batch operation that the action is a part of. It marks the record, and nothing is done to a record that is marked. */
+  readonly batchId?: string;
 }
 
 /** Retries a portal and its events now; see `Admin.retry`. */
-export async function retry(parts: ActionParts, memberId: string): Promise<void> {
+export async function retry(parts: ActionParts, memberId: string, options: ActionOptions = {}): Promise<void> {
   const { storage } = parts.runtime;
   assertNotRollingBack(await loadPortal(storage, memberId));
   for await (const { key, value, version } of storage.list<StoredDelivery>([...DELIVERIES, memberId])) {
     if (hasFailed(value)) await storage.put(key, untried(value), { ifVersion: version });
   }
-  await changeAndWake(parts, memberId, (record) => {
+  await changeAndWake(parts, memberId, options, (record) => {
     assertNotRollingBack(record);
     const { inbox, ...rest } = withoutAttempts(askedNow(record, parts.runtime), parts.runtime);
     return { ...rest, ...defined({ inbox: inbox?.map((item) => hasFailed(item) ? untried(item) : item) }) };
@@ -58,9 +66,19 @@ function untried<T extends Delivery>(
 }
 
 /** Marks a due upgrade as done; see `Admin.skip`. */
-export async function skip(parts: ActionParts, memberId: string, upgradeId: string): Promise<void> {
+export async function skip(
+  parts: ActionParts,
+  memberId: string,
+  upgradeId: string,
+  options: ActionOptions = {},
+): Promise<void> {
   const { runtime, upgrades } = parts;
-  await changeAndWake(parts, memberId, (record) => {
+  await changeAndWake(parts, memberId, options, (record) => {
+    const waiting = waitingInstaller(record);
+    if (upgradeId === "ONAPPINSTALL" && waiting !== undefined) {
+      // The worker deletes what is recorded as handled.
+      return withHandled(record, waiting.id);
+    }
     const { version, target } = record;
     if (version === undefined || target === undefined || !isUpgradeDue(upgrades, record, upgradeId)) {
       throw new OnAppUpdateError("not_due", `cannot skip upgrade "${upgradeId}" of portal ${memberId}: it is not due`);
@@ -72,35 +90,20 @@ export async function skip(parts: ActionParts, memberId: string, upgradeId: stri
   });
 }
 
-/** The operator who sets a target, and the reason, for the log. */
-export interface TargetChange {
-  /** The operator. Not empty. */
-  readonly by: string;
-  /** The reason. Not empty. */
-  readonly reason: string;
-}
-
-const CHANGE_RULES: OptionRules<TargetChange> = {
-  by: option.required(option.text("the operator, for the log")),
-  reason: option.required(option.text("the reason, for the log")),
-};
-
 /** Sets the target of a portal; see `Admin.setTarget`. */
 export async function setTarget(
   parts: ActionParts,
   memberId: string,
   version: string,
-  change: TargetChange,
+  options: ActionOptions = {},
 ): Promise<void> {
   const { clock, log, versions } = parts.runtime;
-  checkOptions("cannot set a target", change, CHANGE_RULES);
-  const { by, reason } = change;
   const target = parseVersion(version);
   const refused = (why: string): OnAppUpdateError =>
     new OnAppUpdateError("invalid_target", `cannot set the target of portal ${memberId} to ${target}: ${why}`);
   if (versions.deployed !== undefined) throw refused("with deployed(), the version of the code is the target");
   let from: string | undefined;
-  await changeAndWake(parts, memberId, (record) => {
+  await changeAndWake(parts, memberId, options, (record) => {
     const { isTargetUnconfirmed: _, ...rest } = record;
     if (record.status === "uninstalled") throw refused("the app was removed from it");
     if (record.version === undefined) throw refused("its version is not known yet");
@@ -110,14 +113,7 @@ export async function setTarget(
     from = record.target;
     return { ...rest, target, targetSetAt: clock() };
   });
-  log.info("target set by an operator", {
-    event: "target.set",
-    memberId,
-    ...defined({ from }),
-    to: target,
-    by,
-    reason,
-  });
+  log.info("target set by an operator", { event: "target.set", memberId, ...defined({ from }), to: target });
 }
 
 /** Rolls a portal back; see `Admin.rollback`. */
@@ -143,16 +139,21 @@ export async function rollback(parts: ActionParts, memberId: string): Promise<Ro
   return finished.result;
 }
 
-/** Changes a record, schedules its portal for now, and wakes the worker. */
+/** Changes a record, schedules its portal for now, and waits until the worker has taken it up. */
 async function changeAndWake(
   { runtime, wake }: ActionParts,
   memberId: string,
+  { batchId }: ActionOptions,
   change: (record: PortalRecord) => PortalRecord,
 ): Promise<void> {
   const entry = await runtime.storage.get<PortalRecord>(portalKey(memberId));
   if (entry === null) throw new UnknownPortalError(memberId);
-  await schedulePortal(runtime, memberId, { at: runtime.clock(), change, entry });
-  wake(memberId);
+  const changeOnce = (record: PortalRecord): PortalRecord | undefined => {
+    if (batchId === undefined) return change(record);
+    return isMarked(record, batchId) ? undefined : withMark(change(record), batchId);
+  };
+  await schedulePortal(runtime, memberId, { at: runtime.clock(), change: changeOnce, entry });
+  await wake(memberId);
 }
 
 /** Returns the record with its open claims asked about now, if there is a token to ask with. */
@@ -168,7 +169,7 @@ function askedNow(record: PortalRecord, { clock, canRefresh }: AppRuntime): Port
  * only if Bitrix24 says so.
  */
 function withoutAttempts(record: PortalRecord, { clock, canRefresh }: AppRuntime): PortalRecord {
-  const { failure: _failure, blocked, ...others } = record;
+  const { failure: _failure, blocked, ...others } = withInstallerRetried(record);
   const { run, tokens } = record;
   const now = clock();
   const isKept = blocked?.on === "installation" && canAsk(tokens, now, canRefresh);

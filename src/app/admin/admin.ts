@@ -1,37 +1,53 @@
 /** Operators' functions: what `app.admin` consists of. */
 import type { AppRuntime } from "../../plugin/runtime.ts";
-import type { Portal } from "../../portal/portal.ts";
 import type { PortalCount, Totals } from "../../portal/totals.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import type { RollbackReport } from "../../upgrade/rollback.ts";
-import { retry, rollback, setTarget, skip, type TargetChange } from "./actions.ts";
-import { listPortals, type PortalFilter } from "./portals.ts";
+import { checkOptions } from "../../check_options.ts";
+import type { Pause, PauseSwitch } from "../../worker/pause.ts";
+import { retry, rollback, setTarget, skip } from "./actions.ts";
+import { type Attribution, ATTRIBUTION_RULES } from "./attribution.ts";
+import { type Audited, type AuditedAction, type AuditFilter, type AuditPage, listAudit } from "./audit.ts";
+import type { Batches } from "./batches.ts";
+import { forget } from "./forget.ts";
+import { listPortals, type PortalFilter, type PortalPage } from "./portals.ts";
 import { type FinishedRun, listFinishedRuns } from "./runs.ts";
-import { listUnverifiedEvents, type UnverifiedEvents, type UnverifiedFilter } from "./unverified.ts";
+import { listUnverifiedEvents, type UnverifiedFilter, type UnverifiedPage } from "./unverified.ts";
+import { type RegisteredUpgrade, registeredUpgrades } from "./upgrades.ts";
 
-/** Operators' functions. They have no authentication: protect the routes that call them. */
+/**
+ * Operators' functions. They have no authentication: protect the routes that call them.
+ *
+ * Those that change something require who acts and why. Both are stored before the action, with its outcome afterwards:
+ * `audit` lists them.
+ */
 export interface Admin {
   /**
    * Retries a portal that is parked, blocked or waiting, now and with its attempts counted from zero. A portal that
-   * is blocked on `installation` stays so until Bitrix24 answers that the app is installed.
+   * is blocked on `installation` stays so until Bitrix24 answers that the app is installed, or the handlers of its
+   * ONAPPINSTALL succeed.
    *
-   * Resolves once this is stored; the work follows in this process if the app is started, else with the next tick.
+   * Resolves once this process has taken the portal up, or another one has; if as many portals as `concurrency` allows are
+   * at work, once it is in line. `app.settled(memberId)` waits for the work. On an app that is not started, resolves once the
+   * change is stored; the work follows with the next tick.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {OnAppUpdateError} with code `rollback_unfinished`, if a rollback of the portal has begun and not ended
    * @throws {StorageError} if the storage fails
    */
-  readonly retry: (memberId: string) => Promise<void>;
+  readonly retry: (memberId: string, attribution: Attribution) => Promise<void>;
   /**
-   * Marks a due upgrade as done without running it, and continues with the next one.
+   * Marks a due upgrade as done without running it, and continues with the next one. If the upgrade is running, it goes on to
+   * its end, and whether it succeeds no longer matters. `"ONAPPINSTALL"`: marks the handlers of the portal's first
+   * ONAPPINSTALL as done, for which its upgrades wait.
    *
-   * Resolves once this is stored; the work follows as after `retry`.
+   * Resolves as `retry` does.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {OnAppUpdateError} with code `not_due`, if the portal does not need this upgrade
    * @throws {StorageError} if the storage fails
    */
-  readonly skip: (memberId: string, upgradeId: string) => Promise<void>;
+  readonly skip: (memberId: string, upgradeId: string, attribution: Attribution) => Promise<void>;
   /**
    * Rolls a portal back: calls the `undo` functions of the finished steps of its current run, or of its last run if there
    * is no current run, the last step first. The portal is then parked on the version from which that run started.
@@ -45,14 +61,14 @@ export interface Admin {
    * @throws {OnAppUpdateError} with code `busy`, if a worker is processing the portal, or `nothing_to_roll_back`
    * @throws the error of an `undo` function; call `rollback` again to continue there
    */
-  readonly rollback: (memberId: string) => Promise<RollbackReport>;
+  readonly rollback: (memberId: string, attribution: Attribution) => Promise<RollbackReport>;
   /**
    * Sets the version that a portal should be on, higher or lower than now, and continues with the upgrades that this needs.
    * For a portal whose target is wrong: no event and no check lowers a target that Bitrix24 has confirmed once.
    *
    * The target is not fixed: a later event or check that confirms a higher version raises it. A failure on the way to
    * another target no longer counts. `version` is read as `coerced()` reads versions. The change is logged with `by` and
-   * `reason`. Resolves once it is stored; the work follows as after `retry`.
+   * `reason`. Resolves as `retry` does.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {VersionError} if `version` is not a version
@@ -72,7 +88,7 @@ export interface Admin {
    * await app.close();
    * ```
    */
-  readonly setTarget: (memberId: string, version: string, change: TargetChange) => Promise<void>;
+  readonly setTarget: (memberId: string, version: string, attribution: Attribution) => Promise<void>;
   /**
    * Lists portals in the order of their `member_id`. Members of the filter combine. A filter selects by what was stored at
    * the end of the last work on a portal, so a portal that is being processed may show a newer state.
@@ -80,6 +96,7 @@ export interface Admin {
    * The cost of a page depends on its length and on the portals that match the most selective member, not on the number of
    * portals.
    *
+   * @throws {TypeError} if a member of the filter is unknown or invalid
    * @throws {StorageError} if the storage fails
    *
    * @example
@@ -87,15 +104,15 @@ export interface Admin {
    * import { createApp, memoryStorage } from "@b24/onappupdate";
    *
    * const { admin, close } = createApp({ storage: memoryStorage() });
-   * for (const { memberId, failure } of await admin.portals({ status: "parked", failedAt: "3" })) {
+   * for (const { memberId, failure } of (await admin.portals({ status: "parked", upgradeId: "3" })).items) {
    *   console.log(memberId, failure?.message);
    * }
-   * const [portal] = await admin.portals({ domain: "example.bitrix24.de" });
+   * const { items: [portal] } = await admin.portals({ domain: "example.bitrix24.de" });
    * console.log(portal?.version);
    * await close();
    * ```
    */
-  readonly portals: (filter?: PortalFilter) => Promise<readonly Portal[]>;
+  readonly portals: (filter?: PortalFilter) => Promise<PortalPage>;
   /**
    * Lists the last 20 finished runs of a portal, the latest first; empty for an unknown portal.
    *
@@ -116,27 +133,133 @@ export interface Admin {
    * Lists the events that wait for their verification, by `member_id` in its order, also those of unknown portals. Returns
    * neither their bodies nor tokens.
    *
+   * @throws {TypeError} if a member of the filter is unknown or invalid
    * @throws {StorageError} if the storage fails
    */
-  readonly unverified: (filter?: UnverifiedFilter) => Promise<readonly UnverifiedEvents[]>;
+  readonly unverified: (filter?: UnverifiedFilter) => Promise<UnverifiedPage>;
+  /**
+   * Erases a portal: deletes its tokens, events, runs, results and index entries, what plugins store about it, and its
+   * record but for a tombstone. The tombstone has the `member_id`, the time, and digests that recognize late events: these
+   * are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
+   *
+   * The audit log keeps its entries, which name the portal. What the app itself stores elsewhere is yours to delete. A
+   * process that ends in the middle leaves the rest to a further call.
+   *
+   * @throws {TypeError} if `by` or `reason` is invalid
+   * @throws {UnknownPortalError} if the portal is not stored
+   * @throws {OnAppUpdateError} with code `busy`, if a worker is processing the portal
+   * @throws {StorageError} if the storage fails
+   */
+  readonly forget: (memberId: string, attribution: Attribution) => Promise<void>;
+  /**
+   * Pauses all work on portals, in all processes and also after restarts, until `resume`: no handler and no upgrade begins,
+   * and a running upgrade is suspended at its next step or page. Events are received, verified and stored meanwhile.
+   *
+   * Resolves once it is stored. Other processes notice within five seconds.
+   *
+   * @throws {TypeError} if `by` or `reason` is invalid
+   * @throws {StorageError} if the storage fails
+   */
+  readonly pause: (attribution: Attribution) => Promise<void>;
+  /**
+   * Ends the pause. The work that is due begins at once in this process if the app is started, and with their next tick in
+   * others. Does nothing but an entry in the audit log if the app is not paused.
+   *
+   * @throws {TypeError} if `by` or `reason` is invalid
+   * @throws {StorageError} if the storage fails
+   */
+  readonly resume: (attribution: Attribution) => Promise<void>;
+  /** Returns the pause; `undefined` if the app is not paused. At most five seconds old. */
+  readonly paused: () => Promise<Pause | undefined>;
+  /** Actions on all portals that match. */
+  readonly batches: Batches;
+  /**
+   * Lists the upgrades of the code, and for how many portals each is due; last those that the code no longer has and portals
+   * have begun. Its cost depends on the number of portals that are not on their target.
+   *
+   * @throws {StorageError} if the storage fails
+   */
+  readonly upgrades: () => Promise<readonly RegisteredUpgrade[]>;
+  /**
+   * Lists the actions of operators of the last 400 days, the latest first, also those that were refused or failed. Members of
+   * the filter combine. A page reads at most 1,000 entries.
+   *
+   * @throws {TypeError} if a member of the filter is unknown or invalid
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * await admin.pause({ by: "ada", reason: "ticket 17: wrong prices after version 4" });
+   * await admin.resume({ by: "ada", reason: "ticket 17: version 5 is deployed" });
+   * for (const { action, by, reason, outcome } of (await admin.audit({ by: "ada" })).items) {
+   *   console.log(action, by, reason, outcome);
+   * }
+   * await close();
+   * ```
+   */
+  readonly audit: (filter?: AuditFilter) => Promise<AuditPage>;
 }
 
-/** Returns the admin of an app. `wake` starts the work of a portal in this process. */
-export function createAdmin(
-  runtime: AppRuntime,
-  upgrades: readonly Upgrade[],
-  totals: Pick<Totals, "counts">,
-  wake: (memberId: string) => void,
-): Admin {
-  const parts = { runtime, upgrades, wake };
+/** Dependencies of {@linkcode createAdmin}. */
+export interface AdminOptions {
+  readonly runtime: AppRuntime;
+  readonly upgrades: readonly Upgrade[];
+  readonly totals: Pick<Totals, "counts">;
+  readonly pauseSwitch: PauseSwitch;
+  readonly audited: Audited;
+  readonly batches: Batches;
+  /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
+  readonly wake: (memberId: string) => Promise<void>;
+  /** Starts the work that is due in this process, if the app is running. */
+  readonly wakeAll: () => void;
+}
+
+/** Returns the admin of an app. */
+export function createAdmin(options: AdminOptions): Admin {
+  const { runtime, upgrades, totals, pauseSwitch, audited, batches: { start, list, stop }, wakeAll } = options;
+  const { storage, clock } = runtime;
+
+  async function act<T>(
+    action: AuditedAction,
+    attribution: Attribution,
+    fields: { readonly memberId?: string; readonly details?: Readonly<Record<string, unknown>> },
+    run: () => Promise<T>,
+  ): Promise<T> {
+    checkOptions(`cannot ${NAMES[action] ?? action}`, attribution, ATTRIBUTION_RULES);
+    const { by, reason } = attribution;
+    return await audited({ action, by, reason, ...fields }, run);
+  }
+
   return {
-    retry: (memberId) => retry(parts, memberId),
-    skip: (memberId, upgradeId) => skip(parts, memberId, upgradeId),
-    rollback: (memberId) => rollback(parts, memberId),
-    setTarget: (memberId, version, change) => setTarget(parts, memberId, version, change),
-    portals: (filter) => listPortals(runtime.storage, filter),
-    runs: (memberId) => listFinishedRuns(runtime.storage, memberId),
+    retry: (memberId, attribution) => act("retry", attribution, { memberId }, () => retry(options, memberId)),
+    skip: (memberId, upgradeId, attribution) =>
+      act("skip", attribution, { memberId, details: { upgradeId } }, () => skip(options, memberId, upgradeId)),
+    rollback: (memberId, attribution) => act("rollback", attribution, { memberId }, () => rollback(options, memberId)),
+    setTarget: (memberId, version, attribution) =>
+      act("setTarget", attribution, { memberId, details: { version } }, () => setTarget(options, memberId, version)),
+    forget: (memberId, attribution) => act("forget", attribution, { memberId }, () => forget(options, memberId)),
+    pause: (attribution) =>
+      act("pause", attribution, {}, () => {
+        const { by, reason } = attribution;
+        return pauseSwitch.set({ by, reason, since: clock() });
+      }),
+    resume: async (attribution) => {
+      await act("resume", attribution, {}, () => pauseSwitch.set(undefined));
+      wakeAll();
+    },
+    paused: pauseSwitch.current,
+    batches: { start, list, stop },
+    upgrades: () => registeredUpgrades(runtime, upgrades, totals),
+    portals: (filter) => listPortals(storage, filter),
+    runs: (memberId) => listFinishedRuns(storage, memberId),
     counts: () => totals.counts(),
-    unverified: (filter) => listUnverifiedEvents(runtime.storage, filter),
+    unverified: (filter) => listUnverifiedEvents(storage, filter),
+    audit: (filter) => listAudit(storage, filter),
   };
 }
+
+/** The actions whose names are no words. */
+const NAMES: Partial<Record<AuditedAction, string>> = { rollback: "roll back", setTarget: "set a target" };

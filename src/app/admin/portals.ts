@@ -1,4 +1,5 @@
 /** Lists of portals. */
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import type { BlockedReason } from "../../errors.ts";
 import { type IndexKind, portalKey, PORTALS } from "../../portal/keys.ts";
@@ -8,8 +9,8 @@ import { type PortalRecord, readRecord, snapshot } from "../../portal/record.ts"
 import { listKeys } from "../../storage/list_keys.ts";
 import type { Key, Storage } from "../../storage/storage.ts";
 
-/** Selects portals for {@linkcode Admin.portals}; members that are left out select all. */
-export interface PortalFilter {
+/** Describes portals. Members combine; members that are left out describe all. */
+export interface PortalMatch {
   /** Only portals on this version, spelled as in `portal.version`. */
   readonly version?: string;
   /** Only portals in this state. */
@@ -19,56 +20,139 @@ export interface PortalFilter {
   /** Only portals that are blocked on this, as in `portal.blocked.on`. */
   readonly blockedOn?: BlockedReason;
   /** Only portals whose last failure was in the upgrade with this id, as in `portal.failure.upgradeId`. */
-  readonly failedAt?: string;
-  /** Only portals after this `member_id`; pass the last one of a page to get the next page. */
+  readonly upgradeId?: string;
+  /** Only portals whose last failure has this fingerprint, as in `portal.failure.fingerprint`. */
+  readonly fingerprint?: string;
+}
+
+/** Selects portals for {@linkcode Admin.portals}; members that are left out select all. */
+export interface PortalFilter extends PortalMatch {
+  /** Only portals after this `member_id`; pass `next` of a page to get the next page. */
   readonly after?: string;
   /**
-   * Maximum number of portals.
+   * Maximum number of portals, 1 to 1000.
    *
    * @default 100
    */
   readonly limit?: number;
 }
 
+/** A page of portals. */
+export interface PortalPage {
+  /** The portals that match, in the order of their `member_id`. */
+  readonly items: readonly Portal[];
+  /** Pass it as `after` to get the next page; absent after the last one. A page may have no items and a `next`. */
+  readonly next?: string;
+}
+
 /** Maximum number of portals that are read at a time. */
 const READ_TOGETHER = 100;
+
+/** Maximum number of portals that a page reads, whether or not they match. */
+const MAX_READ = 1000;
+
+const STATES: Readonly<Record<PortalState, true>> = {
+  current: true,
+  upgrading: true,
+  blocked: true,
+  parked: true,
+  uninstalled: true,
+};
+
+const REASONS: Readonly<Record<BlockedReason, true>> = {
+  scope: true,
+  payment: true,
+  confirmation: true,
+  administrator: true,
+  authorization: true,
+  installation: true,
+  configuration: true,
+};
+
+/** The rules of {@linkcode PortalMatch}. */
+export const MATCH_RULES: OptionRules<PortalMatch> = {
+  version: option.text("a version as in portal.version"),
+  status: option.oneOf(...Object.keys(STATES)),
+  domain: option.text("a domain as in portal.domain"),
+  blockedOn: option.oneOf(...Object.keys(REASONS)),
+  upgradeId: option.text("the id of an upgrade"),
+  fingerprint: option.text("a fingerprint as in portal.failure.fingerprint"),
+};
+
+/** The rules of a page of portals. */
+export const PAGE_RULES: OptionRules<Pick<PortalFilter, "after" | "limit">> = {
+  // Empty before the first page.
+  after: option.value("the last member_id of a page", (memberId) => typeof memberId === "string"),
+  limit: option.number({ min: 1, max: MAX_READ, isWhole: true }),
+};
+
+const FILTER_RULES: OptionRules<PortalFilter> = {
+  ...MATCH_RULES,
+  ...PAGE_RULES,
+};
+
+/** Returns a page of the portals that match; see `Admin.portals`. */
+export async function listPortals(storage: Storage, filter: PortalFilter = {}): Promise<PortalPage> {
+  checkOptions("cannot list portals", filter, FILTER_RULES);
+  const { limit = 100, after, ...match } = filter;
+  const { records, next } = await matchingRecords(storage, match, { limit, ...defined({ after }) });
+  return { items: records.map(snapshot), ...defined({ next }) };
+}
+
+/** Options of {@linkcode matchingRecords}. */
+export interface RecordPageOptions {
+  /** Only portals after this one. */
+  readonly after?: string;
+  /** Maximum number of records. */
+  readonly limit: number;
+}
+
+/** Returns the records of a page. `next`: the portal after which the next page begins; absent after the last one. */
+export async function matchingRecords(
+  storage: Storage,
+  match: PortalMatch,
+  { after, limit }: RecordPageOptions,
+): Promise<{ readonly records: readonly PortalRecord[]; readonly next?: string }> {
+  const wanted = wantedBy(match);
+  const prefix = await prefixOf(wanted);
+  const records: PortalRecord[] = [];
+  let last = after;
+  let read = 0;
+  while (true) {
+    const wish = Math.min(limit - records.length, READ_TOGETHER, MAX_READ - read);
+    const options = { limit: wish, ...defined({ after: last === undefined ? undefined : [...prefix, last] as const }) };
+    const page = await readPage(storage, prefix, options);
+    // A crash may have left an entry that the record does not name.
+    for (const { record } of page) {
+      if (record !== undefined && names(record, wanted)) records.push(record);
+    }
+    if (page.length < wish) return { records };
+    last = page.at(-1)!.memberId;
+    read += page.length;
+    if (records.length >= limit || read >= MAX_READ) return { records, next: last };
+  }
+}
+
+/** Returns whether a portal matches, by what was stored at the end of the last work on it. */
+export function isMatch(record: PortalRecord, match: PortalMatch): boolean {
+  return names(record, wantedBy(match));
+}
 
 /** Values that the index entries of a portal are to have. */
 type Wanted = { readonly [Kind in IndexKind]?: string };
 
-/** Returns the portals that match, in the order of their `member_id`. */
-export async function listPortals(storage: Storage, filter: PortalFilter = {}): Promise<Portal[]> {
-  const { version, status, domain, blockedOn, failedAt, limit = 100 } = filter;
-  const wanted: Wanted = defined({
-    ...{ version, state: status, blocked: blockedOn, failure: failedAt },
+function wantedBy({ version, status, domain, blockedOn, upgradeId, fingerprint }: PortalMatch): Wanted {
+  return defined({
+    ...{ version, state: status, blocked: blockedOn, failure: upgradeId, fingerprint },
     domain: domain === undefined ? undefined : comparableDomain(domain),
   });
-  const prefix = await prefixOf(wanted);
-  const portals: Portal[] = [];
-  let after = filter.after;
-  while (portals.length < limit) {
-    const wish = Math.min(limit - portals.length, READ_TOGETHER);
-    const options = {
-      limit: wish,
-      ...defined({ after: after === undefined ? undefined : [...prefix, after] as const }),
-    };
-    const page = await readPage(storage, prefix, options);
-    for (const { record } of page) {
-      // A crash may have left an entry that the record does not name.
-      if (record !== undefined && matches(record, wanted)) portals.push(snapshot(record));
-    }
-    if (page.length < wish) break;
-    after = page.at(-1)!.memberId;
-  }
-  return portals;
 }
 
 /** Returns the prefix of the entries with the value that probably the fewest portals have; that of all records without one. */
 async function prefixOf(wanted: Wanted): Promise<Key> {
   const isRare = wanted.state !== undefined && wanted.state !== "current" && wanted.state !== "uninstalled";
-  const order: readonly IndexKind[] = isRare
-    ? ["domain", "failure", "blocked", "state", "version"]
-    : ["domain", "failure", "blocked", "version", "state"];
+  const rarest: readonly IndexKind[] = ["domain", "fingerprint", "failure", "blocked"];
+  const order: readonly IndexKind[] = isRare ? [...rarest, "state", "version"] : [...rarest, "version", "state"];
   const kind = order.find((kind) => wanted[kind] !== undefined);
   return kind === undefined ? PORTALS : await indexPrefixOf(kind, wanted[kind]!);
 }
@@ -100,6 +184,6 @@ async function readPage(
   }));
 }
 
-function matches({ indexedAs }: PortalRecord, wanted: Wanted): boolean {
+function names({ indexedAs }: PortalRecord, wanted: Wanted): boolean {
   return INDEX_KINDS.every((kind) => wanted[kind] === undefined || wanted[kind] === indexedAs?.[kind]);
 }

@@ -1,19 +1,23 @@
 /** Lists of events that wait for their verification. */
+import { checkOptions, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { listUnverified } from "../../portal/unverified.ts";
 import type { Storage } from "../../storage/storage.ts";
+import { PAGE_RULES } from "./portals.ts";
 
-/** A page of {@linkcode Admin.unverified}. */
+/** Selects portals for {@linkcode Admin.unverified}. */
 export interface UnverifiedFilter {
-  /** Only portals after this `member_id`; pass the last one of a page to get the next page. */
+  /** Only portals after this `member_id`; pass `next` of a page to get the next page. */
   readonly after?: string;
   /**
-   * Maximum number of portals.
+   * Maximum number of portals, 1 to 1000.
    *
    * @default 100
    */
   readonly limit?: number;
 }
+
+const FILTER_RULES: OptionRules<UnverifiedFilter> = PAGE_RULES;
 
 /** The events that wait for verification with one `member_id`. */
 export interface UnverifiedEvents {
@@ -43,20 +47,30 @@ export interface UnverifiedEvent {
   readonly nextTryAt: number;
 }
 
-/** Returns the portals whose events wait, in the order of their `member_id`. */
+/** A page of {@linkcode Admin.unverified}. */
+export interface UnverifiedPage {
+  /** The portals, in the order of their `member_id`. */
+  readonly items: readonly UnverifiedEvents[];
+  /** Pass it as `after` to get the next page; absent after the last one. */
+  readonly next?: string;
+}
+
+/** Returns a page of the portals whose events wait. */
 export async function listUnverifiedEvents(
   storage: Storage,
-  { after, limit = 100 }: UnverifiedFilter = {},
-): Promise<UnverifiedEvents[]> {
-  const portals: UnverifiedEvents[] = [];
+  filter: UnverifiedFilter = {},
+): Promise<UnverifiedPage> {
+  checkOptions("cannot list unverified events", filter, FILTER_RULES);
+  const { after, limit = 100 } = filter;
+  const items: UnverifiedEvents[] = [];
   for await (const { memberId, isKnown, events } of listUnverified({ storage }, after)) {
-    if (portals.length >= limit) break;
+    if (items.length === limit) return { items, next: items.at(-1)!.memberId };
     const shown = events.map(({ name, receivedAt, size, isTrusted = false, attempts, nextAt, error }) => ({
       ...{ name, receivedAt, size, isTrusted, attempts },
       nextTryAt: nextAt,
       ...defined({ error }),
     }));
-    portals.push({ memberId, isKnown, events: shown });
+    items.push({ memberId, isKnown, events: shown });
   }
-  return portals;
+  return { items };
 }

@@ -2,15 +2,18 @@
  * A fake Bitrix24 for tests and demonstrations: OAuth hosts that know the owner of each token, portals with their REST, and
  * a sender of events.
  */
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { createPortal } from "./create_portal.ts";
 import { breakConnections, failCalls, type FakeFailOptions, type FakeFaultOptions } from "./faults.ts";
 import { answerOAuth } from "./oauth.ts";
 import type { FakePortal, FakePortalOptions } from "./portal.ts";
 import { decodeRequest, followRedirects } from "./request.ts";
 import { answerRest } from "./rest.ts";
-import { createSender, type FakeHandler, type FakeSent } from "./sender.ts";
+import { answerRestV3, isV3 } from "./rest_v3.ts";
+import { createSender, type FakeHandler, type FakeSent, HANDLER_RULES } from "./sender.ts";
 import { type FakeServer, startServer } from "./server.ts";
-import type { FakeCall, FakeOutage, FakeRateLimit, World } from "./state.ts";
+import { type FakeCall, type FakeOutage, type FakeRateLimit, RATE_LIMIT_RULE, type World } from "./state.ts";
+import { withoutPace } from "./unpaced.ts";
 
 /** Options of {@linkcode fakeBitrix24}. */
 export interface FakeBitrix24Options {
@@ -35,13 +38,14 @@ export interface FakeBitrix24Options {
    */
   readonly clock?: () => number;
   /**
-   * Lifetime of access tokens in seconds.
+   * Lifetime of access tokens in seconds. Minimum: 1.
    *
    * @default 3600
    */
   readonly accessTokenSeconds?: number;
   /**
-   * Limit of REST requests of each portal.
+   * Limit of REST requests of each portal. With a limit, `rest()` paces its requests as for a real portal; without one, it
+   * calls the portal as fast as it can, unless its option `rate` is set.
    *
    * @default no limit
    */
@@ -50,10 +54,27 @@ export interface FakeBitrix24Options {
   readonly handler?: FakeHandler;
 }
 
+const OPTION_RULES: OptionRules<FakeBitrix24Options> = {
+  clientId: option.required(option.text("the client_id of the app")),
+  clientSecret: option.value(
+    "the client_secret of the app, or no clientSecret",
+    (secret) => typeof secret === "string" && secret.trim() !== "",
+    { isSecret: true },
+  ),
+  oauthHost: option.value(
+    'an address such as "https://oauth.bitrix24.tech"',
+    (host) => URL.canParse(String(host)) && /^https?:$/.test(new URL(String(host)).protocol),
+  ),
+  clock: option.function(),
+  accessTokenSeconds: option.number({ min: 1 }),
+  rateLimit: RATE_LIMIT_RULE,
+  ...HANDLER_RULES,
+};
+
 /** A fake Bitrix24: OAuth hosts and portals. */
 export interface FakeBitrix24 {
   /**
-   * Answers for the OAuth hosts and all portals. Pass it to an app, or serve it. Rejects with a `TypeError` for any other
+   * Answers for the OAuth hosts and all portals. Pass it to an app itself, not a function that calls it, or serve it. Rejects with a `TypeError` for any other
    * host, as `fetch` does. Loopback addresses count as the OAuth host.
    */
   readonly fetch: (input: Request | URL | string, init?: RequestInit) => Promise<Response>;
@@ -85,6 +106,8 @@ export interface FakeBitrix24 {
 
 /**
  * Creates a fake Bitrix24. It opens no sockets: pass its `fetch` to `createApp`, or call `serve`.
+ *
+ * @throws {TypeError} if an option is unknown or invalid, as all functions of the fake do
  *
  * @example
  * ```ts
@@ -133,6 +156,7 @@ export interface FakeBitrix24 {
  * ```
  */
 export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
+  checkOptions("cannot create a fake Bitrix24", options, OPTION_RULES);
   const { oauthHost = OAUTH_HOSTS[0], clock, rateLimit } = options;
   const sender = createSender(options.handler);
   const sending = new Set<Promise<unknown>>();
@@ -163,8 +187,11 @@ export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
       sending.add(sent);
     },
   };
-  const fetch: FakeBitrix24["fetch"] = (input, init) =>
-    followRedirects(new Request(input, init), (request) => raceAbort(request, answer(world, request)));
+  const fetch: FakeBitrix24["fetch"] = withoutPace(
+    (input: Request | URL | string, init?: RequestInit) =>
+      followRedirects(new Request(input, init), (request) => raceAbort(request, answer(world, request))),
+    (memberId) => world.portals.some((portal) => portal.memberId === memberId && portal.rateLimit !== undefined),
+  );
   return {
     fetch,
     requests: () => world.requests,
@@ -176,8 +203,14 @@ export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
     deliverTo: sender.deliverTo,
     fail: (code, options) => failCalls(world, undefined, code, options),
     lose: (options) => breakConnections(world, undefined, options),
-    outage: (kind) => void (world.oauthOutage = kind),
-    lag: (ms) => void (world.lagMs = ms),
+    outage: (kind) => {
+      checkOptions("cannot start an outage", { kind }, { kind: option.oneOf("down", "hanging") });
+      world.oauthOutage = kind;
+    },
+    lag: (ms) => {
+      checkOptions("cannot delay reports", { ms }, { ms: option.required(option.number({ min: 0 })) });
+      world.lagMs = ms;
+    },
     serve: () => startServer(fetch),
   };
 }
@@ -190,7 +223,9 @@ async function answer(world: World, request: Request): Promise<Response> {
   if (world.oauthHosts.has(host)) return await answerOAuth(world, await decodeRequest(request));
   const portals = protocol === "https:" ? world.hosts.get(host) : undefined;
   if (portals !== undefined && portals.length > 0) {
-    return await answerRest(world, portals, await decodeRequest(request));
+    return isV3(request)
+      ? await answerRestV3(world, portals, request)
+      : await answerRest(world, portals, await decodeRequest(request));
   }
   const moved = world.formerHosts.get(host);
   if (moved !== undefined) {

@@ -32,7 +32,27 @@ const ERRORS: Readonly<Record<string, readonly [status: number, description: str
   ERROR_SENDER_ALREADY_INSTALLED: [400, "Sender already installed!"],
   ERROR_SENDER_NOT_FOUND: [400, "Sender not found!"],
   ERROR_NOT_FOUND: [400, "User Field Type not found"],
+  ...v3Errors({
+    ACCESSDENIEDEXCEPTION: [403, "Access denied"],
+    ENTITYNOTFOUNDEXCEPTION: [400, "Entity not found"],
+    IDEMPOTENCYKEYREUSEDEXCEPTION: [422, "The idempotency key was used with another request"],
+    INSUFFICIENTSCOPEEXCEPTION: [403, "Insufficient scope"],
+    INTERNAL_INTERNALEXCEPTION: [500, "Internal error"],
+    INVALIDIDEMPOTENCYKEYEXCEPTION: [400, "Invalid idempotency key"],
+    INVALIDJSONEXCEPTION: [400, "Invalid JSON"],
+    METHODNOTFOUNDEXCEPTION: [404, "Method not found"],
+    RATELIMITEXCEPTION: [429, "Rate limit exceeded"],
+    RESTUNAVAILABLEEXCEPTION: [402, "REST is not available"],
+    VALIDATION_REQUESTVALIDATIONEXCEPTION: [400, "Request validation error"],
+  }),
 };
+
+/** Returns the errors of REST 3.0 by their whole codes. */
+function v3Errors(errors: typeof ERRORS): typeof ERRORS {
+  return Object.fromEntries(
+    Object.entries(errors).map(([code, error]) => [`BITRIX_REST_V3_EXCEPTION_${code}`, error]),
+  );
+}
 
 /** An error of Bitrix24: the answer to a request, or to a command of a batch. */
 export class Refusal extends Error {

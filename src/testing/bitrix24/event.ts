@@ -1,4 +1,5 @@
 /** The bodies of the events of fake portals. */
+import { checkOptions, option, type OptionRule, type OptionRules } from "../../check_options.ts";
 import { endpointOf } from "./oauth.ts";
 import { issueTokens, type PortalState, scopeText, type World } from "./state.ts";
 
@@ -13,6 +14,12 @@ export interface FakeEventOptions {
    */
   readonly userId?: number;
 }
+
+/** The rule of the id of a user. */
+export const USER_ID_RULE: OptionRule = option.number({ min: 1, isWhole: true });
+
+/** The rules of {@linkcode FakeEventOptions}. */
+export const EVENT_RULES: OptionRules<FakeEventOptions> = { tokenless: option.flag(), userId: USER_ID_RULE };
 
 /** Options of {@linkcode FakePortal.forge}. */
 export interface FakeForgeOptions {
@@ -38,14 +45,36 @@ export interface FakeForgeOptions {
   readonly auth?: Readonly<Record<string, string | undefined>>;
 }
 
+/** Accepts strings. The error does not show them. */
+const hiddenText = (wanted: string): OptionRule =>
+  option.value(wanted, (value) => typeof value === "string", { isSecret: true });
+
+const FORGE_RULES: OptionRules<FakeForgeOptions> = {
+  applicationToken: hiddenText("an application_token"),
+  // Also takes those that `tokens()` of a portal returns, which have another member.
+  tokens: option.value("a token pair with accessToken", (tokens) => {
+    const { accessToken, refreshToken = "" } = Object(tokens) as Partial<NonNullable<FakeForgeOptions["tokens"]>>;
+    return typeof accessToken === "string" && typeof refreshToken === "string";
+  }, { isSecret: true }),
+  ts: option.number({ min: 0 }),
+  auth: option.value(
+    "an object with fields of auth, which are strings",
+    (auth) =>
+      typeof auth === "object" && auth !== null &&
+      Object.values(auth).every((field) => field === undefined || typeof field === "string"),
+  ),
+};
+
 /** Returns the body of an event that Bitrix24 has not sent. */
 export function forgedBody(
   world: World,
   portal: PortalState,
   name: string,
   data: Readonly<Record<string, string>>,
-  { applicationToken: token, tokens, ts, auth: replaced = {} }: FakeForgeOptions,
+  options: FakeForgeOptions,
 ): string {
+  checkOptions("cannot forge an event", options, FORGE_RULES);
+  const { applicationToken: token, tokens, ts, auth: replaced = {} } = options;
   const body = new URLSearchParams({ event: name, ...dataFields(data) });
   body.append("ts", String(ts ?? (world.hasClock ? Math.floor(world.now() / 1000) : portal.ts)));
   const auth: Record<string, string | undefined> = {

@@ -1,11 +1,12 @@
 /** Faults of a fake Bitrix24: errors on demand, and broken answers. */
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { Refusal } from "./errors.ts";
 import type { Fault, PortalState, World } from "./state.ts";
 
 /** Options of {@linkcode FakePortal.lose}: which calls fail. */
 export interface FakeFaultOptions {
   /**
-   * Number of calls that fail.
+   * Number of calls that fail. Minimum: 1.
    *
    * @default 1
    */
@@ -22,10 +23,17 @@ export interface FakeFaultOptions {
   readonly after?: "effect";
 }
 
+const FAULT_RULES: OptionRules<FakeFaultOptions> = {
+  times: option.number({ min: 1, max: Infinity }),
+  method: option.text("the name of a method"),
+  at: option.oneOf("portal", "oauth"),
+  after: option.oneOf("effect"),
+};
+
 /** Options of {@linkcode FakePortal.fail}. */
 export interface FakeFailOptions extends FakeFaultOptions {
   /**
-   * HTTP status.
+   * HTTP status. Minimum: 200. Maximum: 599.
    *
    * @default that of Bitrix24 for the code
    */
@@ -40,26 +48,36 @@ export interface FakeFailOptions extends FakeFaultOptions {
   readonly resetAt?: number;
 }
 
+const FAIL_RULES: OptionRules<FakeFailOptions> = {
+  ...FAULT_RULES,
+  status: option.number({ min: 200, max: 599, isWhole: true }),
+  description: option.value("a string", (description) => typeof description === "string"),
+  resetAt: option.number({ min: 0 }),
+};
+
 /** Makes the next calls fail with an error of Bitrix24. */
 export function failCalls(
   world: World,
   portal: PortalState | undefined,
   code: string,
-  { status, description, resetAt, ...options }: FakeFailOptions = {},
+  options: FakeFailOptions = {},
 ): void {
+  checkOptions("cannot make calls fail", options, FAIL_RULES);
+  const { status, description, resetAt, ...others } = options;
   const refusal = (): Refusal =>
     new Refusal(code, {
       ...(status === undefined ? {} : { status }),
       ...(description === undefined ? {} : { description }),
       ...(resetAt === undefined ? {} : { more: { time: { operating: 480, operating_reset_at: resetAt } } }),
     });
-  addFault(world, portal, options, () => {
+  addFault(world, portal, others, () => {
     throw refusal();
   });
 }
 
 /** Breaks the connection of the next calls. */
 export function breakConnections(world: World, portal: PortalState | undefined, options: FakeFaultOptions = {}): void {
+  checkOptions("cannot lose answers", options, FAULT_RULES);
   addFault(world, portal, options, () => {
     throw new TypeError("fetch failed: the connection was closed");
   });

@@ -1,7 +1,8 @@
 /** List methods with the filter, order, select and pages of Bitrix24. */
 import { Refusal } from "./errors.ts";
+import type { ListState } from "./list_state.ts";
 import { type FakeParams, isMap, textOf, valueOf } from "./request.ts";
-import type { ListState, MethodResult } from "./state.ts";
+import type { MethodResult } from "./state.ts";
 
 /** Number of rows of a page. */
 const PAGE_SIZE = 50;
@@ -9,7 +10,7 @@ const PAGE_SIZE = 50;
 type Row = ListState["rows"][number];
 
 /** Returns the page of rows that the `filter`, `order`, `select` and `start` of `params` select. */
-export function listPage({ rows, key }: ListState, params: FakeParams): MethodResult {
+export function listPage({ rows, key, next: oddity }: ListState, params: FakeParams): MethodResult {
   const start = Number(textOf(params, "start") || 0);
   if (!Number.isInteger(start)) throw new Refusal("ERROR_ARGUMENT", { description: "Argument 'start' is wrong" });
   const found = rows.filter(matcher(valueOf(params, "filter"))).toSorted(comparer(valueOf(params, "order")));
@@ -18,6 +19,8 @@ export function listPage({ rows, key }: ListState, params: FakeParams): MethodRe
   const page = found.slice(first, first + PAGE_SIZE).map(selector(valueOf(params, "select")));
   const result = key === undefined ? page : { [key]: page };
   if (!isCounted) return { result };
+  if (oddity === "missing") return { result, total: page.length };
+  if (oddity === "endless") return { result, next: first + PAGE_SIZE, total: first + PAGE_SIZE + 1 };
   const next = first + PAGE_SIZE < found.length ? { next: first + PAGE_SIZE } : {};
   return { result, ...next, total: found.length };
 }

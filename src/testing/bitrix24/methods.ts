@@ -87,7 +87,7 @@ export const METHODS: ReadonlyMap<string, RestMethod> = new Map<string, RestMeth
 
 function methodNames(portal: PortalState): string[] {
   const names = new Set(["batch", ...METHODS.keys(), ...portal.lists.keys(), ...portal.answers.keys()]);
-  return [...names].filter((name) => isGranted(portal, name)).sort();
+  return [...names].filter((name) => !name.startsWith("api/") && isGranted(portal, name)).sort();
 }
 
 function methodGet(portal: PortalState, params: FakeParams): object {

@@ -1,6 +1,8 @@
 /** The request by which a user's browser opens the app's page in a fake portal. */
-import { applicationToken } from "./event.ts";
-import { issueTokens, type PortalState, scopeText, type World } from "./state.ts";
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
+import { defined } from "../../defined.ts";
+import { applicationToken, USER_ID_RULE } from "./event.ts";
+import { issueTokens, type PortalState, scopeText, setUser, type World } from "./state.ts";
 
 /** Options of {@linkcode FakePortal.open}. */
 export interface FakeOpenOptions {
@@ -38,13 +40,21 @@ export interface FakeOpenOptions {
   readonly language?: string;
 }
 
-/** Returns the POST of the browser, with new tokens of the user. */
-export function openingRequest(
-  world: World,
-  portal: PortalState,
-  { userId = 1, url = "https://app.example.com/", placement = "DEFAULT", placementOptions = {}, language = "en" }:
-    FakeOpenOptions,
-): Request {
+const OPEN_RULES: OptionRules<FakeOpenOptions> = {
+  userId: USER_ID_RULE,
+  admin: option.flag(),
+  url: option.value("the address of the app's page", (url) => url instanceof URL || URL.canParse(String(url))),
+  placement: option.text("the code of a placement"),
+  placementOptions: option.value("an object", (options) => typeof options === "object" && options !== null),
+  language: option.text("a language"),
+};
+
+/** Returns the POST of the browser, with new tokens of the user, who is created if there is none. */
+export function openingRequest(world: World, portal: PortalState, options: FakeOpenOptions): Request {
+  checkOptions("cannot open the app", options, OPEN_RULES);
+  const { userId = 1, admin, placement = "DEFAULT", placementOptions = {}, language = "en" } = options;
+  const { url = "https://app.example.com/" } = options;
+  setUser(portal, userId, defined({ admin }));
   const { accessToken, refreshToken } = issueTokens(world, portal, userId);
   const address = new URL(url);
   const query = { DOMAIN: portal.domain, PROTOCOL: "1", LANG: language, APP_SID: `5e55${accessToken.slice(6, 34)}` };

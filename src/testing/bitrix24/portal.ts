@@ -1,9 +1,19 @@
 /** The interface of one portal of a fake Bitrix24. */
-import type { FakeEventOptions, FakeForgeOptions } from "./event.ts";
+import { option, type OptionRules } from "../../check_options.ts";
+import { EVENT_RULES, type FakeEventOptions, type FakeForgeOptions, USER_ID_RULE } from "./event.ts";
 import type { FakeFailOptions, FakeFaultOptions } from "./faults.ts";
+import type { FakeListOptions } from "./list_state.ts";
 import type { FakeOpenOptions } from "./opening.ts";
 import type { FakeDelivery } from "./sender.ts";
-import type { FakeCall, FakeMethod, FakeRateLimit, FakeRegistrations, FakeTokens, FakeUserOptions } from "./state.ts";
+import {
+  type FakeCall,
+  type FakeMethod,
+  type FakeRateLimit,
+  type FakeRegistrations,
+  type FakeTokens,
+  type FakeUserOptions,
+  RATE_LIMIT_RULE,
+} from "./state.ts";
 
 /** Options of {@linkcode FakeBitrix24.portal}. */
 export interface FakePortalOptions {
@@ -22,7 +32,7 @@ export interface FakePortalOptions {
    */
   readonly clientId?: string;
   /**
-   * `ts` of the first event, in seconds since 1970. Each further event is an hour later. With a `clock`, events have its
+   * `ts` of the first event, in seconds since 1970. Minimum: 0. Each further event is an hour later. With a `clock`, events have its
    * time, and are at least a second apart.
    *
    * @default 1785300000
@@ -42,6 +52,18 @@ export interface FakePortalOptions {
   readonly rateLimit?: FakeRateLimit;
 }
 
+/** The rules of {@linkcode FakePortalOptions}. */
+export const PORTAL_RULES: OptionRules<FakePortalOptions> = {
+  memberId: option.required(
+    option.value("32 hexadecimal digits", (id) => typeof id === "string" && /^[0-9a-f]{32}$/i.test(id)),
+  ),
+  domain: option.text("a host name"),
+  clientId: option.text("the client_id of an app"),
+  ts: option.number({ min: 0, isWhole: true }),
+  scope: option.list("a list of scopes", option.text("a scope")),
+  rateLimit: RATE_LIMIT_RULE,
+};
+
 /** Options of {@linkcode FakePortal.install}. */
 export interface FakeInstallOptions extends FakeEventOptions {
   /**
@@ -53,6 +75,13 @@ export interface FakeInstallOptions extends FakeEventOptions {
   /** The app has an install wizard: no event is sent, not even ONAPPINSTALL, before {@linkcode FakePortal.installFinish}. */
   readonly wizard?: boolean;
 }
+
+/** The rules of {@linkcode FakeInstallOptions}. */
+export const INSTALL_RULES: OptionRules<FakeInstallOptions> = {
+  ...EVENT_RULES,
+  finished: option.flag(),
+  wizard: option.flag(),
+};
 
 /** Options of {@linkcode FakePortal.update}. */
 export interface FakeUpdateOptions extends FakeEventOptions {
@@ -70,6 +99,15 @@ export interface FakeUpdateOptions extends FakeEventOptions {
   readonly wizard?: boolean;
 }
 
+/** The rules of {@linkcode FakeUpdateOptions}. */
+export const UPDATE_RULES: OptionRules<FakeUpdateOptions> = {
+  ...EVENT_RULES,
+  rotateToken: option.flag(),
+  dropRegistrations: option.oneOf(true, false, "bizproc"),
+  as: option.oneOf("ONAPPUPDATE", "ONAPPINSTALL"),
+  wizard: option.flag(),
+};
+
 /** Options of {@linkcode FakePortal.uninstall}. */
 export interface FakeUninstallOptions {
   /**
@@ -79,6 +117,9 @@ export interface FakeUninstallOptions {
    */
   readonly clean?: boolean;
 }
+
+/** The rules of {@linkcode FakeUninstallOptions}. */
+export const UNINSTALL_RULES: OptionRules<FakeUninstallOptions> = { clean: option.flag() };
 
 /** Options of {@linkcode FakePortal.userReady}. */
 export interface FakeUserReadyOptions {
@@ -101,6 +142,13 @@ export interface FakeUserReadyOptions {
    */
   readonly installer?: number;
 }
+
+/** The rules of {@linkcode FakeUserReadyOptions}. */
+export const USER_READY_RULES: OptionRules<FakeUserReadyOptions> = {
+  userId: USER_ID_RULE,
+  admin: option.flag(),
+  installer: USER_ID_RULE,
+};
 
 /** The state of a portal. */
 export interface FakePortalState {
@@ -208,6 +256,7 @@ export interface FakePortal {
   readonly lose: (options?: FakeFaultOptions) => void;
   /**
    * Replaces a method of the portal's REST, or `app.info` or `oauth/token` of the OAuth host. `undefined` restores it.
+   * `api/` before a name makes it a method of REST 3.0: an `Idempotency-Key` is heeded, and errors have their format.
    */
   readonly answer: (
     method: string,
@@ -215,13 +264,12 @@ export interface FakePortal {
     options?: { readonly at?: "portal" | "oauth" },
   ) => void;
   /**
-   * Adds a list method over `rows`, with `filter`, `order`, `select` and pages of 50. It reads `rows` at each call. `key`
-   * is the field of the result that contains them, such as `items` for `crm.item.list`.
+   * Adds a list method over `rows`, with `filter`, `order`, `select` and pages of 50. It reads `rows` at each call.
    */
   readonly data: (
     method: string,
     rows: readonly Readonly<Record<string, unknown>>[],
-    options?: { readonly key?: string },
+    options?: FakeListOptions,
   ) => void;
 
   /** Calls of this portal's REST, and those of the OAuth host with its tokens. */

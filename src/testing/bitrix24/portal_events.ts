@@ -1,7 +1,8 @@
 /** The events of a fake portal: each function changes the portal and returns the body of the event. */
-import { eventBody } from "./event.ts";
+import { checkOptions } from "../../check_options.ts";
+import { EVENT_RULES, eventBody } from "./event.ts";
 import { endpointOf } from "./oauth.ts";
-import type { FakePortal } from "./portal.ts";
+import { type FakePortal, INSTALL_RULES, UNINSTALL_RULES, UPDATE_RULES, USER_READY_RULES } from "./portal.ts";
 import { dropRegistrations } from "./registrations.ts";
 import {
   expireTokens,
@@ -30,17 +31,20 @@ export function portalEvents(world: World, portal: PortalState): PortalEvents {
     return eventBody(world, portal, "ONAPPPAYMENT", paymentData(portal), { withoutRefresh: true });
   };
   return {
-    install: (version, { wizard = false, finished = !wizard, ...options } = {}) => {
+    install: (version, options = {}) => {
+      checkOptions("cannot install the app", options, INSTALL_RULES);
+      const { wizard = false, finished = !wizard, ...others } = options;
       setInstallation(world, portal, { version, isFinished: finished });
       portal.installations++;
       portal.hasWizard = wizard;
-      return event("ONAPPINSTALL", installData(portal), options);
+      return event("ONAPPINSTALL", installData(portal), others);
     },
     installFinish: () => {
       setInstallation(world, portal, { version: portal.version, isFinished: true });
       return event("ONAPPINSTALL", installData(portal));
     },
     update: (to, options = {}) => {
+      checkOptions("cannot update the app", options, UPDATE_RULES);
       const { rotateToken = false, dropRegistrations: drops = false, as = "ONAPPUPDATE", wizard, ...others } = options;
       const previous = portal.version;
       if (wizard === true) portal.hasWizard = true;
@@ -50,7 +54,9 @@ export function portalEvents(world: World, portal: PortalState): PortalEvents {
       const data = { VERSION: String(to), PREVIOUS_VERSION: String(previous ?? ""), LANGUAGE_ID: "de" };
       return event(as, as === "ONAPPUPDATE" ? data : installData(portal), others);
     },
-    uninstall: ({ clean = true } = {}) => {
+    uninstall: (options = {}) => {
+      checkOptions("cannot uninstall the app", options, UNINSTALL_RULES);
+      const { clean = true } = options;
       const body = event("ONAPPUNINSTALL", { LANGUAGE_ID: "ru", CLEAN: clean ? "1" : "0" }, { tokenless: true });
       setInstallation(world, portal, { version: undefined, isFinished: portal.isFinished });
       dropRegistrations(portal, "all");
@@ -60,7 +66,9 @@ export function portalEvents(world: World, portal: PortalState): PortalEvents {
     },
     stopPayment: () => payment(false),
     pay: () => payment(true),
-    userReady: ({ userId = 1000, admin = true, installer = 1 } = {}) => {
+    userReady: (options = {}) => {
+      checkOptions("cannot create the user of the app", options, USER_READY_RULES);
+      const { userId = 1000, admin = true, installer = 1 } = options;
       setUser(portal, userId, { admin, name: "App" });
       setUser(portal, installer, {});
       const { accessToken, refreshToken, expiresAt } = issueTokens(world, portal, userId);
@@ -82,7 +90,10 @@ export function portalEvents(world: World, portal: PortalState): PortalEvents {
       };
       return eventBody(world, portal, "ONAPPUSERREADY", data, { userId: installer, domain });
     },
-    event,
+    event: (name, data, options = {}) => {
+      checkOptions("cannot create an event", options, EVENT_RULES);
+      return event(name, data, options);
+    },
   };
 }
 

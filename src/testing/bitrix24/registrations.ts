@@ -1,4 +1,5 @@
 /** The REST methods of fake portals that register something. */
+import { defined } from "../../defined.ts";
 import { AUTOMATION_METHODS } from "./automation.ts";
 import { missing, Refusal } from "./errors.ts";
 import {
@@ -26,25 +27,29 @@ export function dropRegistrations(portal: PortalState, which: "all" | "bizproc")
 /** Bitrix24's words. */
 const ALREADY = "Handler already binded";
 /** The fields that identify an event handler. */
-const EVENT_KEYS = ["EVENT", "HANDLER", "AUTH_TYPE", "EVENT_TYPE"] as const;
+const EVENT_KEYS = ["EVENT", "HANDLER", "AUTH_TYPE", "EVENT_TYPE", "AUTH_CONNECTOR"] as const;
 
-/** Returns the event with its name in upper case, and without EVENT_TYPE unless it is offline. */
-function normalizeEvent(given: FakeRegistration): FakeRegistration {
+/**
+ * Returns the event with its name in upper case, and without EVENT_TYPE unless it is offline: then without handler and user. Its
+ * AUTH_CONNECTOR is that of the request.
+ */
+function normalizeEvent(given: FakeRegistration, connector: unknown): FakeRegistration {
   const offline = /^offline$/i.test(String(given["EVENT_TYPE"] ?? ""));
-  const { EVENT_TYPE: _, ...rest } = given;
+  const { EVENT_TYPE: _, AUTH_CONNECTOR: __, HANDLER, AUTH_TYPE, ...rest } = given;
   return {
     ...rest,
     ...(isEmpty(given["EVENT"]) ? {} : { EVENT: String(given["EVENT"]).toUpperCase() }),
-    ...(offline ? { EVENT_TYPE: "offline" } : {}),
+    ...(isEmpty(connector) ? {} : { AUTH_CONNECTOR: String(connector) }),
+    ...(offline ? { EVENT_TYPE: "offline" } : defined({ HANDLER, AUTH_TYPE })),
   };
 }
 
 const EVENTS: Methods = [
   [
     "event.bind",
-    adminMethod(({ portal, given: raw }) => {
+    adminMethod(({ portal, given: raw, connector }) => {
       requireFields(raw, "EVENT");
-      const given = normalizeEvent(raw);
+      const given = normalizeEvent(raw, connector);
       if (given["EVENT_TYPE"] === undefined) requireHandler(given);
       if (portal.registrations.events.some((registered) => haveSame(registered, given, ...EVENT_KEYS))) {
         throw new Refusal("ERROR_CORE", { description: `Unable to set event handler: ${ALREADY}` });
@@ -54,23 +59,32 @@ const EVENTS: Methods = [
   ],
   [
     "event.unbind",
-    adminMethod(({ portal, given: raw }) => {
-      const given = normalizeEvent(raw);
-      // Only given fields are compared, so few fields unbind many handlers. EVENT_TYPE is always compared.
-      const fields = EVENT_KEYS.filter((name) => name in given && (name === "AUTH_TYPE" || !isEmpty(given[name])));
-      const asked = fields.length === 0 ? [] : [...fields, "EVENT_TYPE"];
+    adminMethod(({ portal, given: raw, connector }) => {
+      const given = normalizeEvent(raw, connector);
+      // Only given fields are compared, so few fields unbind many handlers. EVENT_TYPE is always compared, and so is the
+      // source of an offline event.
+      const isOffline = given["EVENT_TYPE"] !== undefined;
+      const fields = ["EVENT", "HANDLER", "AUTH_TYPE"]
+        .filter((name) => name in given && (name === "AUTH_TYPE" || !isEmpty(given[name])));
+      const asked = fields.length === 0 && !isOffline
+        ? []
+        : [...fields, "EVENT_TYPE", ...(isOffline ? ["AUTH_CONNECTOR"] : [])];
       return { count: removeRegistrations(portal, "events", (registered) => haveSame(registered, given, ...asked)) };
     }),
   ],
   [
     "event.get",
     userMethod(({ portal }) =>
-      portal.registrations.events.map((registered) => ({
-        event: registered["EVENT"],
-        handler: registered["HANDLER"] ?? "",
-        auth_type: String(registered["AUTH_TYPE"] ?? 0),
-        offline: registered["EVENT_TYPE"] === undefined ? 0 : 1,
-      }))
+      portal.registrations.events.map((registered) =>
+        registered["EVENT_TYPE"] === undefined
+          ? {
+            event: registered["EVENT"],
+            handler: registered["HANDLER"] ?? "",
+            auth_type: String(registered["AUTH_TYPE"] ?? 0),
+            offline: 0,
+          }
+          : { event: registered["EVENT"], connector_id: registered["AUTH_CONNECTOR"] ?? "", offline: 1 }
+      )
     ),
   ],
 ];

@@ -8,6 +8,7 @@ import { type DecodedRequest, type FakeParams, textOf } from "./request.ts";
 import {
   applyFault,
   type FakeCall,
+  type MethodCall,
   type MethodResult,
   type PortalState,
   type TokenState,
@@ -16,7 +17,7 @@ import {
 } from "./state.ts";
 
 /** A call whose answer is not known yet. */
-type RecordedCall = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
+export type RecordedCall = { -readonly [Key in keyof FakeCall]: FakeCall[Key] };
 
 /** Answers a request to a host. Several portals can have the same host name. */
 export async function answerRest(
@@ -44,9 +45,10 @@ export async function answerRest(
     if (!isHere) throw new Refusal("invalid_token");
     const user = authenticate(world, portal, token);
     checkOperating(portal, key, started);
+    const scene: Scene = { world, portal, user, connector: params["auth_connector"] };
     const done = key === "batch"
-      ? await answerBatch(params, (name, commandParams) => runCommand(world, portal, user, name, commandParams))
-      : await runMethod(world, portal, user, call);
+      ? await answerBatch(params, (name, commandParams) => runCommand(scene, name, commandParams))
+      : await runMethod(scene, call);
     applyFault(world, "after", { portal, at: "portal", method });
     return done instanceof Response
       ? done
@@ -78,7 +80,7 @@ function authenticate(
 }
 
 /** @throws {Refusal} if the request exceeds the limit of the portal */
-function countRequest(world: World, portal: PortalState): void {
+export function countRequest(world: World, portal: PortalState): void {
   if (portal.rateLimit === undefined) return;
   const { perSecond, bucket } = portal.rateLimit;
   const at = world.now();
@@ -92,13 +94,12 @@ function isKnown(portal: PortalState, key: string): boolean {
   return key === "batch" || portal.answers.has(key) || portal.lists.has(key) || METHODS.has(key);
 }
 
+/** What all commands of a request have in common. */
+type Scene = Omit<MethodCall, "params">;
+
 /** Runs an existing method. */
-async function runMethod(
-  world: World,
-  portal: PortalState,
-  user: UserState,
-  call: FakeCall,
-): Promise<MethodResult | Response> {
+async function runMethod(scene: Scene, call: FakeCall): Promise<MethodResult | Response> {
+  const { portal, user } = scene;
   const key = call.method.toLowerCase();
   if (!isGranted(portal, key)) throw new Refusal("insufficient_scope");
   const own = portal.answers.get(key);
@@ -110,17 +111,16 @@ async function runMethod(
   if (list !== undefined) return listPage(list, call.params);
   const method = METHODS.get(key)!;
   if (method.forAdmins && !user.isAdmin) throw new Refusal("ACCESS_DENIED");
-  return method.run({ world, portal, user, params: call.params });
+  return method.run({ ...scene, params: call.params });
 }
 
 /** Runs a command of a batch. */
 async function runCommand(
-  world: World,
-  portal: PortalState,
-  user: UserState,
+  scene: Scene,
   method: string,
   params: FakeParams,
 ): Promise<MethodResult & { readonly time: object }> {
+  const { world, portal, user } = scene;
   const call: RecordedCall = {
     memberId: portal.memberId,
     method,
@@ -135,7 +135,7 @@ async function runCommand(
     applyFault(world, "before", { portal, at: "portal", method });
     if (!isKnown(portal, method.toLowerCase())) throw new Refusal("ERROR_METHOD_NOT_FOUND");
     checkOperating(portal, method, started);
-    const done = await runMethod(world, portal, user, call);
+    const done = await runMethod(scene, call);
     applyFault(world, "after", { portal, at: "portal", method });
     const result = done instanceof Response ? await parseResult(done) : done;
     call.status = 200;

@@ -1,19 +1,35 @@
 /** Sends the events of fake portals to an app: once, as Bitrix24 does, or with the faults that a test asks for. */
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { describeBody } from "./event.ts";
 import type { PortalState } from "./state.ts";
 
 /** The receiver of events: the `fetch` of an app, or its URL. */
 export type FakeHandler = ((request: Request) => Promise<Response>) | string | URL;
 
+/** The rules of a receiver. */
+export const HANDLER_RULES: OptionRules<{ readonly handler: FakeHandler }> = {
+  handler: option.value(
+    "the fetch of an app, or its URL",
+    (handler) => typeof handler === "function" || handler instanceof URL || URL.canParse(String(handler)),
+  ),
+};
+
 /** Faults in the delivery of an event. */
 export interface FakeDelivery {
   /** The event is not sent, although the portal has changed. */
   readonly lose?: boolean;
-  /** Number of extra times the event is sent. */
+  /** Number of extra times the event is sent. A whole number. Minimum: 0. */
   readonly duplicate?: number;
   /** The event is sent after the next one of its portal. */
   readonly reorder?: boolean;
 }
+
+/** The rules of {@linkcode FakeDelivery}. */
+export const DELIVERY_RULES: OptionRules<FakeDelivery> = {
+  lose: option.flag(),
+  duplicate: option.number({ min: 0, isWhole: true }),
+  reorder: option.flag(),
+};
 
 /** An event and its outcome. */
 export interface FakeSent {
@@ -72,8 +88,13 @@ export function createSender(first: FakeHandler | undefined): Sender {
 
   return {
     sent: () => [...sent],
-    deliverTo: (next) => void (handler = next),
-    send: async (portal, body, { lose = false, duplicate = 0, reorder = false } = {}) => {
+    deliverTo: (next) => {
+      checkOptions("cannot deliver events", { handler: next }, HANDLER_RULES);
+      handler = next;
+    },
+    send: async (portal, body, delivery = {}) => {
+      checkOptions("cannot send an event", delivery, DELIVERY_RULES);
+      const { lose = false, duplicate = 0, reorder = false } = delivery;
       const report = { memberId: portal.memberId, ...describeBody(body) };
       const isInWizard = portal.hasWizard && !portal.isFinished && report.event !== "ONAPPUNINSTALL";
       const isSilent = isInWizard || (!ALWAYS.has(report.event) && (!portal.isFinished || !portal.isPaid));

@@ -1,19 +1,27 @@
 /** The state of a fake Bitrix24: portals, users, tokens, and the calls so far. */
+import { option, type OptionRule, type OptionRules } from "../../check_options.ts";
+import type { ListState } from "./list_state.ts";
 import type { FakeParams } from "./request.ts";
 
 /** The request limit of a portal: a leaky bucket. */
 export interface FakeRateLimit {
-  /** Requests per second that leave the bucket. Bitrix24 has 2, or 5 for Enterprise. */
+  /** Requests per second that leave the bucket. Minimum: 0. Bitrix24 has 2, or 5 for Enterprise. */
   readonly perSecond: number;
-  /** Size of the bucket in requests. Bitrix24 has 50, or 250 for Enterprise. */
+  /** Size of the bucket in requests. Minimum: 1. Bitrix24 has 50, or 250 for Enterprise. */
   readonly bucket: number;
 }
+
+/** The rule of a {@linkcode FakeRateLimit}. */
+export const RATE_LIMIT_RULE: OptionRule = option.object<FakeRateLimit>({
+  perSecond: option.required(option.number({ min: 0 })),
+  bucket: option.required(option.number({ min: 1 })),
+});
 
 /** A call of a REST method or of the OAuth host, without its token. */
 export interface FakeCall {
   /** `member_id` of the portal; absent if the token is unknown. */
   readonly memberId?: string;
-  /** Name of the method, such as `crm.deal.list` or `oauth/token`. */
+  /** Name of the method, such as `crm.deal.list`, `api/tasks.task.add` for one of REST 3.0, or `oauth/token`. */
   readonly method: string;
   /** The REST of a portal, or the OAuth host. */
   readonly at: "portal" | "oauth";
@@ -23,6 +31,10 @@ export interface FakeCall {
   readonly userId?: number;
   /** The call was a command of a `batch`, which is listed as well. */
   readonly isInBatch?: true;
+  /** The `Idempotency-Key` of a call of REST 3.0. */
+  readonly idempotencyKey?: string;
+  /** The call was not run: it has the answer of an earlier one with the same `Idempotency-Key`. */
+  readonly isReplayed?: true;
   /** HTTP status of the answer; absent until there is one, and if the connection broke. */
   readonly status?: number;
   /** Bitrix24's error code; absent if the call succeeded. */
@@ -84,6 +96,8 @@ export interface PortalState {
   readonly answers: Map<string, FakeMethod>;
   readonly oauthAnswers: Map<string, FakeMethod>;
   readonly lists: Map<string, ListState>;
+  /** Answers of successful calls of REST 3.0 with an `Idempotency-Key`, with the bodies of these calls. */
+  readonly idempotentAnswers: Map<string, { readonly body: string; readonly answer: string; readonly at: number }>;
   readonly rateLimit: FakeRateLimit | undefined;
   /** Number of requests in the bucket at a time in milliseconds since 1970. */
   bucket: { level: number; at: number };
@@ -97,13 +111,6 @@ export interface InstallationState {
   readonly at: number;
   readonly version: number | undefined;
   readonly isFinished: boolean;
-}
-
-/** The rows of a list method. */
-export interface ListState {
-  readonly rows: readonly Readonly<Record<string, unknown>>[];
-  /** Field of the result that contains the rows; `undefined` if the result is the rows. */
-  readonly key: string | undefined;
 }
 
 /** The registrations of the app on a portal: the parameters of each, with names in upper case. */
@@ -147,6 +154,8 @@ export interface MethodCall {
   readonly portal: PortalState;
   readonly user: UserState;
   readonly params: FakeParams;
+  /** `auth_connector` of the request: that of a command of a batch is ignored. */
+  readonly connector: unknown;
 }
 
 /** The output of a method. */
@@ -285,3 +294,10 @@ export interface FakeUserOptions {
   /** False: the user has no access to the app, so calls with their tokens fail with `user_access_error`. */
   readonly active?: boolean;
 }
+
+/** The rules of {@linkcode FakeUserOptions}. */
+export const USER_RULES: OptionRules<FakeUserOptions> = {
+  admin: option.flag(),
+  name: option.text("a name"),
+  active: option.flag(),
+};

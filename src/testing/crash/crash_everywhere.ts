@@ -2,8 +2,9 @@
  * Crashes the process of an app before and after each of its operations, alone and in pairs, restarts it, and compares the
  * result with a run without crashes.
  */
+import { checkOptions } from "../../check_options.ts";
 import { execute, type Execution } from "./execution.ts";
-import type { CrashEverywhereOptions } from "./options.ts";
+import { type CrashEverywhereOptions, OPTION_RULES } from "./options.ts";
 import { describeOutcome, differenceOf } from "./outcome.ts";
 import type { CrashPoint } from "./process.ts";
 import { compareCalls, type CrashReport, makeReport } from "./report.ts";
@@ -19,7 +20,7 @@ import { compareCalls, type CrashReport, makeReport } from "./report.ts";
  *
  * @throws {Error} if the result of an execution differs from that of the baseline run, or `check` throws; the message
  * names the crash point
- * @throws {TypeError} if `app` returns an app that was started
+ * @throws {TypeError} if an option is unknown or invalid, or `app` returns an app that was started
  *
  * @example
  * ```ts
@@ -48,6 +49,7 @@ import { compareCalls, type CrashReport, makeReport } from "./report.ts";
  * ```
  */
 export async function crashEverywhere(options: CrashEverywhereOptions): Promise<CrashReport> {
+  checkOptions("cannot crash an app", options, OPTION_RULES);
   const baseline = await execute(options, [], []);
   if (baseline.outcome.size === 0) throw new Error("the app stored no portal in the storage of the environment");
   const calls = compareCalls(baseline.calls);

@@ -72,7 +72,7 @@ async function tick({ survive }: Processes): Promise<void> {
 }
 
 function startProcesses(
-  { app, fetch }: CrashEverywhereOptions,
+  { app, fetch, safe }: CrashEverywhereOptions,
   storage: Storage,
   calls: CountedCalls,
   crashPoints: readonly CrashPoint[],
@@ -83,7 +83,7 @@ function startProcesses(
   let randomStrings = 0;
   const start = (): SimulatedProcess =>
     startProcess({
-      ...{ app, storage, crashPoint: remaining.shift() },
+      ...{ app, storage, crashPoint: remaining.shift(), safe },
       clock: () => now,
       random: () => `crash-${++randomStrings}`,
       fetch: (request, call) => {

@@ -1,5 +1,6 @@
 /** The options of `crashEverywhere()`. */
 import type { App, Logger, Storage } from "../../../mod.ts";
+import { option, type OptionRules } from "../../check_options.ts";
 
 /** The options that an app needs so that it can crash anywhere. Pass all of them to `createApp`. */
 export interface CrashEnvironment {
@@ -34,6 +35,13 @@ export interface CrashEverywhereOptions {
    * @default 200 without a body
    */
   readonly fetch?: (request: Request) => Response | Promise<Response>;
+  /**
+   * Returns whether a repeat of a call of the app does no harm, so that the report does not list it as unsafe: for services
+   * that recognize repeats in ways of their own. Called for each call, with a copy of its request.
+   *
+   * @default calls that change nothing, or nothing more the second time; see {@linkcode CrashReport.unsafe}
+   */
+  readonly safe?: (request: Request) => boolean | Promise<boolean>;
   /** Called before each execution, to reset everything outside of the app. */
   readonly reset?: () => void;
   /** Called at the end of each execution, once no work is left. Throws if something is wrong. */
@@ -53,3 +61,18 @@ export interface CrashEverywhereOptions {
    */
   readonly pairs?: number;
 }
+
+/** The rules of {@linkcode CrashEverywhereOptions}. */
+export const OPTION_RULES: OptionRules<CrashEverywhereOptions> = {
+  app: option.required(option.function("a function that creates the app")),
+  events: option.required(option.list(
+    "the bodies of events",
+    option.value("a body, or a function that creates it", (body) => /^(string|function)$/.test(typeof body)),
+  )),
+  fetch: option.function(),
+  reset: option.function(),
+  check: option.function(),
+  safe: option.function(),
+  atomicWrites: option.flag(),
+  pairs: option.number({ min: 0, max: Infinity }),
+};

@@ -1,8 +1,9 @@
 /** A simulated process of an app, which crashes before or after one of its operations. */
 import type { App, Storage } from "../../../mod.ts";
 import type { Entry, ListOptions, WriteOperation } from "../../../storage.ts";
+import { withoutPace } from "../bitrix24/unpaced.ts";
 import type { CrashEnvironment } from "./options.ts";
-import { type Call, describeCall } from "./report.ts";
+import { type Call, describeCall, type IsSafe } from "./report.ts";
 
 /** A crash before or after an operation, which is counted from 1 at the start of the process. */
 export interface CrashPoint {
@@ -20,6 +21,7 @@ export interface ProcessOptions {
   readonly random: () => string;
   /** Answers a call. */
   readonly fetch: (request: Request, call: Call) => Response | Promise<Response>;
+  readonly safe: IsSafe | undefined;
   /** Receives the operation at the crash point, before the crash. */
   readonly onCrash: (operation: string) => void;
 }
@@ -66,13 +68,13 @@ export function startProcess(options: ProcessOptions): SimulatedProcess {
   }
 
   async function answer(request: Request): Promise<Response> {
-    const call = await describeCall(request, step);
+    const call = await describeCall(request, step, options.safe);
     return await operate(call.call, () => options.fetch(request, call));
   }
 
   const app = options.app({
     storage: crashingStorage(storage, operate, assertAlive),
-    fetch: (input, init) => answer(new Request(input, init)),
+    fetch: withoutPace((input: RequestInfo | URL, init?: RequestInit) => answer(new Request(input, init))),
     ...{ clock, random, logger: { debug: noop, info: noop, warn: noop, error: noop } },
     ...{ tickEveryMs: false, checks: false },
   }) as App;

@@ -29,8 +29,9 @@ export interface CrashReport {
   readonly repeated: readonly RepeatedCall[];
   /**
    * The repeated calls that have a `problem`. Calls that change nothing, or nothing more the second time, have none: GET,
-   * HEAD, OPTIONS, PUT and DELETE; methods of Bitrix24's REST that end in `get`, `list`, `fields` or `info`, or that
-   * register something under a code; token refreshes.
+   * HEAD, OPTIONS, PUT and DELETE; methods of Bitrix24's REST that end in `get`, `list`, `fields`, `info` or `set`, that end
+   * in `update` or `delete` and name what they change by an id, or that register something under a code; token refreshes;
+   * and what the option `safe` says.
    */
   readonly unsafe: readonly RepeatedCall[];
   /** The whole report for people. */
@@ -49,16 +50,25 @@ export interface Call {
   readonly idempotencyKey?: string;
   /** Name of the step that makes the call. */
   readonly step?: string;
+  /** The option `safe` says that a repeat does no harm. */
+  readonly isSafe: boolean;
 }
 
+/** Returns whether repeating a request does no harm. */
+export type IsSafe = (request: Request) => boolean | Promise<boolean>;
+
 /** Describes a request without consuming its body. */
-export async function describeCall(request: Request, step: string | undefined): Promise<Call> {
+export async function describeCall(
+  request: Request,
+  step: string | undefined,
+  safe: IsSafe = () => false,
+): Promise<Call> {
   const { method, url } = request;
   const body = await request.clone().text();
   const idempotencyKey = request.headers.get("idempotency-key") ?? keyIn([url, body, ...request.headers].join("\n"));
   return {
     call: `${method} ${url}`,
-    ...{ method, url: new URL(url), body, content: withoutAuth(body) },
+    ...{ method, url: new URL(url), body, content: withoutAuth(body), isSafe: await safe(request.clone()) },
     ...defined({ idempotencyKey, step }),
   };
 }
@@ -146,17 +156,34 @@ function problemOf(call: Call, firstByKey: ReadonlyMap<string, Call>): string | 
   return isOwnKey ? undefined : `it has the idempotency key of another call, ${first.call}`;
 }
 
-/** Methods of Bitrix24's REST that read, or that register something under a code or handler, so that it exists once. */
+/** Methods of Bitrix24's REST that read, that set a state, or that register something under a code, so that it exists once. */
 const HARMLESS =
-  /\.(get|list|fields|info)$|^(profile|user\.current)$|^(event|placement)\.(un)?bind$|^(bizproc\.(robot|activity)|messageservice\.sender|userfieldtype|crm\.automation\.trigger)\.(add|update|delete)$|^imconnector\.(un)?register$/;
+  /\.(get|list|fields|info|set)$|^(profile|user\.current)$|^(event|placement)\.(un)?bind$|^(bizproc\.(robot|activity)|messageservice\.sender|userfieldtype|crm\.automation\.trigger)\.(add|update|delete)$|^imconnector\.(un)?register$/;
 
-function isHarmless({ method, url, body }: Call): boolean {
-  if (/^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) || url.pathname.startsWith("/oauth/token")) return true;
+/** Methods that are harmless if they name what they change by an id: the second time, it is as the first time has left it. */
+const HARMLESS_BY_ID = /\.(update|delete)$/;
+
+/** A parameter such as `id`, `ID`, `taskId` or `MESSAGE_ID`, and not `fields[ID]`. */
+const ID_PARAMETER = /id$/i;
+
+function isHarmless({ method, url, body, isSafe }: Call): boolean {
+  if (isSafe || /^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) || url.pathname.startsWith("/oauth/token")) return true;
   const restMethod = /\/rest\/(?:.*\/)?([\w.]+?)(\.json)?$/.exec(url.pathname)?.[1];
   if (restMethod === undefined) return false;
-  if (restMethod !== "batch") return HARMLESS.test(restMethod);
+  if (restMethod !== "batch") {
+    const parameters = Object.keys(parseMap(body) ?? Object.fromEntries(new URLSearchParams(body)));
+    return isHarmlessMethod(restMethod, [...parameters, ...url.searchParams.keys()]);
+  }
   const commands = Object.values(parseMap(body)?.["cmd"] ?? {});
-  return commands.length > 0 && commands.every((command) => HARMLESS.test(String(command).split("?")[0]!));
+  return commands.length > 0 && commands.every((command) => {
+    const [name = "", ...query] = String(command).split("?");
+    return isHarmlessMethod(name, [...new URLSearchParams(query.join("?")).keys()]);
+  });
+}
+
+function isHarmlessMethod(name: string, parameters: readonly string[]): boolean {
+  return HARMLESS.test(name) ||
+    (HARMLESS_BY_ID.test(name) && parameters.some((parameter) => ID_PARAMETER.test(parameter)));
 }
 
 /** Returns the report. `outcome` describes the portals at the end. */

@@ -1,5 +1,6 @@
 /** The conformance suite for storages: a test for each requirement of the storage contract. */
 import { delay, systemTime } from "../../async/time.ts";
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { expiryRequirements } from "./expiry_requirements.ts";
@@ -8,11 +9,13 @@ import { listRequirements } from "./list_requirements.ts";
 import { lostReplyRequirements } from "./lost_reply_requirements.ts";
 import { orderedWriteRequirements } from "./ordered_write_requirements.ts";
 import { processRequirements } from "./process_requirements.ts";
-import type { Requirement, StorageBackend, TestContext } from "./requirement.ts";
+import { BACKEND_RULES, check, type Requirement, type StorageBackend, type TestContext } from "./requirement.ts";
 import { signalRequirements } from "./signal_requirements.ts";
 import { valueRequirements } from "./value_requirements.ts";
 import { startWorker, type StorageWorkerCommand, type WorkerProcess } from "./worker.ts";
 import { writeRequirements } from "./write_requirements.ts";
+
+type WorkerCommandOf = (storage: Storage) => StorageWorkerCommand;
 
 /** Options of {@linkcode storageConformance}. */
 export interface StorageConformanceOptions {
@@ -39,8 +42,11 @@ export interface StorageConformanceOptions {
   /**
    * Returns the command of a process that opens the entries of a storage that `create` returned, and calls `storageWorker`
    * with them. Adds the requirements of section 8. The processes use the system's clock.
+   *
+   * Needed if the `capabilities.scope` of the storage is wider than `process`. `false`: another call tests the storage in
+   * several processes, such as one with the system's clock.
    */
-  readonly worker?: (storage: Storage) => StorageWorkerCommand;
+  readonly worker?: WorkerCommandOf | false;
   /** Injects faults into the backend of a storage. Adds the requirements of sections 9 and 10. */
   readonly backend?: {
     /** Returns the backend of a storage that `create` returned. */
@@ -56,6 +62,23 @@ export interface StorageConformanceOptions {
    */
   readonly faultTimeoutMs?: number;
 }
+
+const OPTION_RULES: OptionRules<StorageConformanceOptions> = {
+  name: option.required(option.text("the name of the storage")),
+  test: option.required(option.function("the test function of the runner")),
+  create: option.required(option.function("a function that creates a storage")),
+  clock: option.required(option.oneOf("injected", "real")),
+  dispose: option.function(),
+  worker: option.value(
+    "a function that returns the command of a worker, or false",
+    (worker) => worker === false || typeof worker === "function",
+  ),
+  backend: option.object<NonNullable<StorageConformanceOptions["backend"]>>({
+    of: option.required(option.function("a function that returns the backend of a storage")),
+    can: option.required(option.list("the members of the backend", option.oneOf(...Object.keys(BACKEND_RULES)))),
+  }),
+  faultTimeoutMs: option.duration(),
+};
 
 const requirements: readonly Requirement[] = [
   ...valueRequirements,
@@ -80,7 +103,10 @@ export const STORAGE_REQUIREMENTS: Readonly<Record<string, string>> = Object.fre
  * it wanted.
  *
  * The requirements of sections 8 to 10 are only tested if you pass the `worker`, or the member of `backend`, that they
- * need. Those on `write` are tested with the storage's own, if it has one, and with `writeInOrder` on `put` and `delete`.
+ * need. The last test, `not run: …`, names those that are not. It fails if the storage has a wider `capabilities.scope` than
+ * `process` and `worker` is missing: what processes share must be tested in processes. Those on `write` are tested with the storage's own, if it has one, and with `writeInOrder` on `put` and `delete`.
+ *
+ * @throws {TypeError} if an option is unknown or invalid
  *
  * @example
  * ```ts
@@ -97,12 +123,40 @@ export const STORAGE_REQUIREMENTS: Readonly<Record<string, string>> = Object.fre
  * ```
  */
 export function storageConformance(options: StorageConformanceOptions): void {
+  checkOptions("cannot test a storage", options, OPTION_RULES);
   const { name, test, worker, backend } = options;
+  const hasWorker = worker !== undefined && worker !== false;
+  /** Numbers of the requirements that are not tested, by the option that they need. */
+  const notRun = new Map<string, string[]>();
   for (const requirement of requirements) {
     const { number, text, needs } = requirement;
     const isPossible = needs === undefined ||
-      (needs === "worker" ? worker !== undefined : backend?.can.includes(needs));
+      (needs === "worker" ? hasWorker : backend?.can.includes(needs));
     if (isPossible) test(`${number} ${text} (${name})`, () => verify(requirement, options));
+    else {
+      const option = needs === "worker" ? "worker" : "backend";
+      notRun.set(option, [...notRun.get(option) ?? [], number]);
+    }
+  }
+  if (notRun.size === 0) return;
+  const missing = [...notRun].map(([option, numbers]) => `${numbers.join(", ")} (for want of ${option})`).join("; ");
+  test(`not run: ${missing} (${name})`, () => checkScope(options));
+}
+
+/** Fails if processes may share the storage, and no test does so. */
+async function checkScope({ create, clock, dispose, worker }: StorageConformanceOptions): Promise<void> {
+  if (worker !== undefined) return;
+  const storage = await create(clock === "injected" ? injectedTime().now : REAL_TIME.now);
+  try {
+    const { scope } = storage.capabilities;
+    check(
+      scope === "process",
+      `the storage claims scope "${scope}", and no process has tested it: saw no option worker, wanted one, ` +
+        'false, or scope "process"',
+    );
+  } finally {
+    if (dispose === undefined) await storage.close?.();
+    else await dispose(storage);
   }
 }
 
@@ -113,7 +167,7 @@ async function verify({ number, text, needs, verify }: Requirement, options: Sto
   const storage = await create(time.now);
   const processes: WorkerProcess[] = [];
   const start = (): WorkerProcess => {
-    const process = startWorker(options.worker!(storage));
+    const process = startWorker((options.worker as WorkerCommandOf)(storage));
     processes.push(process);
     return process;
   };

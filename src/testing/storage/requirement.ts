@@ -1,4 +1,5 @@
 /** A requirement of the storage contract, and the functions that its tests are written with. */
+import { option, type OptionRules } from "../../check_options.ts";
 import { StorageError } from "../../errors.ts";
 import type { Entry, Key, ListOptions, Storage } from "../../storage/storage.ts";
 import { isSameJson } from "../../storage/value.ts";
@@ -52,6 +53,16 @@ export interface StorageBackend {
   /** Makes space again. */
   readonly drain?: () => Promise<void>;
 }
+
+/** The rules of a {@linkcode StorageBackend}. */
+export const BACKEND_RULES: OptionRules<StorageBackend> = {
+  stop: option.function(),
+  start: option.function(),
+  delay: option.function(),
+  loseReply: option.function(),
+  fill: option.function(),
+  drain: option.function(),
+};
 
 // The suite has its own assertions, because `node:assert` is not available wherever the core runs.
 

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { delay, systemTime } from "../../async/time.ts";
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import type { Key, Storage, WriteOperation } from "../../storage/storage.ts";
 import { writeInOrder } from "../../storage/write.ts";
@@ -16,6 +17,12 @@ export interface StorageWorkerCommand {
   /** Environment variables, added to those of this process. */
   readonly env?: Readonly<Record<string, string>>;
 }
+
+const COMMAND_RULES: OptionRules<StorageWorkerCommand> = {
+  command: option.required(option.text("the path of a program")),
+  args: option.list("a list of arguments", option.value("a string", (argument) => typeof argument === "string")),
+  env: option.value("an object with environment variables", (env) => typeof env === "object" && env !== null),
+};
 
 /** A task for a worker. It is sent as one line of JSON. */
 export type WorkerTask =
@@ -146,7 +153,9 @@ export interface WorkerProcess {
 }
 
 /** Starts a worker process. */
-export function startWorker({ command, args = [], env = {} }: StorageWorkerCommand): WorkerProcess {
+export function startWorker(options: StorageWorkerCommand): WorkerProcess {
+  checkOptions("cannot start a worker", options, COMMAND_RULES);
+  const { command, args = [], env = {} } = options;
   const child: ChildProcess = spawn(command, [...args], {
     env: { ...process.env, ...env },
     stdio: ["pipe", "pipe", "inherit"],

@@ -61,7 +61,9 @@ function trustingApp(options: Partial<AppOptions> = {}): TestApp {
   const storage = options.storage ?? memoryStorage();
   const { logger, lines } = recordingLogger();
   const { plugin, reports } = recorder();
-  const app = createApp({ acknowledge: "handled", logger, ...options, storage }).use(trustAll).use(plugin);
+  const app = createApp({ acknowledge: "handled", tickEveryMs: false, logger, ...options, storage }).use(trustAll).use(
+    plugin,
+  );
   return { app, storage, lines, reports };
 }
 

@@ -56,7 +56,7 @@ for (const clock of ["injected", "real"] as const) {
     },
     dispose: (storage) => opened.get(storage)!.close(),
     // The processes use the system's clock.
-    ...(clock === "real" ? { worker: commandOf } : {}),
+    worker: clock === "real" ? commandOf : false,
     backend: {
       of: (storage) => kvBackend(opened.get(storage)!.faults),
       can: ["stop", "start", "delay", "loseReply", "fill", "drain"],

@@ -79,6 +79,8 @@ for (const [name, create] of Object.entries(BACKENDS)) {
     test,
     clock: "injected",
     create,
+    // Processes share what is below the encryption, which has tests of its own.
+    worker: false,
     dispose: (storage) => closers.get(storage)!(),
   });
 }

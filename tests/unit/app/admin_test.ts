@@ -7,6 +7,7 @@ import { scene } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 import { withoutWrite } from "../../support/without_write.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 type Made = ReturnType<typeof rig>;
 
@@ -37,7 +38,7 @@ describe("admin.retry()", () => {
     await updated(made);
     assert.equal((await made.app.portal(MEMBER_ID))?.failure?.retryAt, undefined);
     broken = false;
-    await worked(made, () => made.app.admin.retry(MEMBER_ID));
+    await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
     assert.deepEqual(attempts, [1, 1]);
   });
@@ -55,7 +56,7 @@ describe("admin.retry()", () => {
     made.later();
     assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 });
     broken = false;
-    await worked(made, () => made.app.admin.retry(MEMBER_ID));
+    await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
     assert.equal(runs, 2);
   });
 
@@ -74,14 +75,14 @@ describe("admin.retry()", () => {
       await made.send(made.portal.install(2));
       await made.send(made.portal.event("ONAPPTEST", {}));
       assert.deepEqual([await made.app.tick(), runs], [{ handled: 0, failed: 0 }, 1]);
-      await worked(made, () => made.app.admin.retry(MEMBER_ID));
+      await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
       assert.equal(runs, 2, String(error));
       await made.app.close();
     }
   });
 
   it("rejects for an unknown portal", async () => {
-    await assert.rejects(rig().app.admin.retry(MEMBER_ID), UnknownPortalError);
+    await assert.rejects(rig().app.admin.retry(MEMBER_ID, OPERATOR), UnknownPortalError);
   });
 });
 
@@ -92,13 +93,60 @@ describe("admin.skip()", () => {
     made.app.upgrade("2.5", () => Promise.reject(new NonRetriableError("no")), { id: "broken" })
       .upgrade("3", () => void ran.push("3"));
     await updated(made);
-    await assert.rejects(made.app.admin.skip(MEMBER_ID, "another"), { code: "not_due" });
-    await worked(made, () => made.app.admin.skip(MEMBER_ID, "broken"));
+    await assert.rejects(made.app.admin.skip(MEMBER_ID, "another", OPERATOR), { code: "not_due" });
+    await worked(made, () => made.app.admin.skip(MEMBER_ID, "broken", OPERATOR));
     const { version, failure } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([version, failure, ran], ["3.0.0", undefined, ["3"]]);
     const applied = await appliedUpgrades(made.app);
     assert.deepEqual(applied.map(({ id, skipped }) => [id, skipped]), [["broken", true], ["3", undefined]]);
   });
+
+  /** An app whose upgrade to 3 has begun and goes on until `end` is called; then it throws `error`, if there is one. */
+  async function running(): Promise<{ readonly made: Made; readonly end: (error?: Error) => Promise<void> }> {
+    const made = rig({ acknowledge: "stored" });
+    const begun = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<Error | undefined>();
+    made.app.upgrade("3", async ({ step }) => {
+      await step("one", () => {});
+      begun.resolve();
+      const error = await gate.promise;
+      if (error !== undefined) throw error;
+      await step("two", () => {});
+    });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.update(3));
+    await begun.promise;
+    const end = async (error?: Error): Promise<void> => {
+      gate.resolve(error);
+      await made.app.settled();
+    };
+    return { made, end };
+  }
+
+  it("lists an upgrade once that is skipped while it runs, and goes on to its end", async () => {
+    const { made, end } = await running();
+    await made.app.admin.skip(MEMBER_ID, "3", OPERATOR);
+    await assert.rejects(made.app.admin.skip(MEMBER_ID, "3", OPERATOR), { code: "not_due" });
+    await end();
+    assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
+    const applied = await appliedUpgrades(made.app);
+    assert.deepEqual(applied.map(({ id, skipped }) => [id, skipped]), [["3", true]]);
+    const [run] = await made.app.admin.runs(MEMBER_ID);
+    assert.deepEqual(run?.applied.map(({ id }) => id), ["3"]);
+    await made.app.close();
+  });
+
+  for (const error of [new NonRetriableError("no"), new Error("no")]) {
+    it(`is not undone by a ${error.name} of the upgrade that runs`, async () => {
+      const { made, end } = await running();
+      await made.app.admin.skip(MEMBER_ID, "3", OPERATOR);
+      await end(error);
+      const { version, failure } = (await made.app.portal(MEMBER_ID))!;
+      assert.deepEqual([version, failure], ["3.0.0", undefined]);
+      assert.deepEqual((await appliedUpgrades(made.app)).map(({ id }) => id), ["3"]);
+      await made.app.close();
+    });
+  }
 });
 
 describe("admin.rollback()", () => {
@@ -118,7 +166,7 @@ describe("admin.rollback()", () => {
       }, { undo: () => void done.push("undo d") });
     });
     await updated(made);
-    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID), {
+    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID, OPERATOR), {
       undone: [{ upgradeId: "3", step: "b" }, { upgradeId: "2.5", step: "a" }],
       without: [{ upgradeId: "3", step: "c" }],
     });
@@ -131,9 +179,43 @@ describe("admin.rollback()", () => {
     made.later();
     assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 }, "it is parked");
     fails = false;
-    await worked(made, () => made.app.admin.retry(MEMBER_ID));
+    await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
   });
+
+  it("calls no undo once another process has taken the lease while this one was paused", async () => {
+    const storage = memoryStorage();
+    let ahead = 0;
+    const made = rig({ storage, clock: () => Date.now() + ahead });
+    const undone: string[] = [];
+    made.app.upgrade("3", async ({ step, mode }) => {
+      await step("a", () => {}, { undo: () => void undone.push("a") });
+      if (mode === "run") throw new NonRetriableError("no");
+      ahead += 60 * 60 * 1000;
+      const { value } = (await storage.get<{ lease: object }>(["portal", MEMBER_ID]))!;
+      await storage.put(["portal", MEMBER_ID], { ...value, lease: { ...value.lease, owner: "other" } });
+    });
+    await updated(made);
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), /lost the lease/);
+    assert.deepEqual(undone, []);
+  });
+
+  for (const isReached of [true, false]) {
+    it(`does not report sleeps, which have nothing to undo, ${isReached ? "reached" : "not reached"} by the replay`, async () => {
+      const made = rig();
+      made.app.upgrade("3", async ({ step, sleep, mode }) => {
+        if (mode === "rollback" && !isReached) throw new Error("another way");
+        await step("a", () => {});
+        await sleep("nap", 0);
+        throw new NonRetriableError("no");
+      });
+      await updated(made);
+      assert.deepEqual(await made.app.admin.rollback(MEMBER_ID, OPERATOR), {
+        undone: [],
+        without: [{ upgradeId: "3", step: "a" }],
+      });
+    });
+  }
 
   it("undoes the last finished run, and continues where an undo failed", async () => {
     const made = rig();
@@ -150,9 +232,9 @@ describe("admin.rollback()", () => {
     });
     await updated(made);
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
-    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /the portal is down/);
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), /the portal is down/);
     fails = false;
-    assert.deepEqual((await made.app.admin.rollback(MEMBER_ID)).undone, [{ upgradeId: "3", step: "a" }]);
+    assert.deepEqual((await made.app.admin.rollback(MEMBER_ID, OPERATOR)).undone, [{ upgradeId: "3", step: "a" }]);
     assert.deepEqual(done, ["b", "a"]);
     const { version, applied } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([version, applied], ["2.0.0", []]);
@@ -169,7 +251,7 @@ describe("admin.rollback()", () => {
     const heard: string[] = [];
     app.on("ONCRMDEALADD", () => void heard.push("deal"));
     await updated(made);
-    const rollback = app.admin.rollback(MEMBER_ID);
+    const rollback = app.admin.rollback(MEMBER_ID, OPERATOR);
     await begun.promise;
     const received = (): number => made.names().filter((name) => name === "eventReceived").length;
     const before = received();
@@ -180,7 +262,9 @@ describe("admin.rollback()", () => {
     goOn.resolve();
     await rollback;
     assert.deepEqual(await app.admin.counts(), [{ status: "parked", version: "2.0.0", count: 1 }]);
-    assert.deepEqual((await app.admin.portals({ status: "parked" })).map(({ memberId }) => memberId), [MEMBER_ID]);
+    assert.deepEqual((await app.admin.portals({ status: "parked" })).items.map(({ memberId }) => memberId), [
+      MEMBER_ID,
+    ]);
     assert.equal(await sent, 200);
     assert.deepEqual(heard, ["deal"]);
   });
@@ -199,10 +283,10 @@ describe("admin.rollback()", () => {
       });
     await made.send(made.portal.install(2));
     await made.send(made.portal.update(4));
-    await made.app.admin.rollback(MEMBER_ID);
+    await made.app.admin.rollback(MEMBER_ID, OPERATOR);
     assert.deepEqual((await made.app.portal(MEMBER_ID))?.applied, []);
     broken = false;
-    await worked(made, () => made.app.admin.retry(MEMBER_ID));
+    await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
     assert.deepEqual(done, ["do 3", "undo 3", "do 3", "do 4"]);
   });
 
@@ -217,7 +301,7 @@ describe("admin.rollback()", () => {
       throw new RetryAfterError(1000);
     });
     await updated(made);
-    await assert.rejects(made.app.admin.rollback(MEMBER_ID), /the portal is down/);
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), /the portal is down/);
     made.later();
     assert.deepEqual(await made.app.tick(), { handled: 0, failed: 0 });
     const { version, failure } = (await made.app.portal(MEMBER_ID))!;
@@ -257,27 +341,27 @@ describe("admin.rollback()", () => {
       const first = start({ ...shared, put: alive(shared.put), write: alive(shared.write!) } as Storage);
       await first.send(portal.install(2));
       await first.send(portal.update(3));
-      await assert.rejects(first.app.admin.rollback(MEMBER_ID));
+      await assert.rejects(first.app.admin.rollback(MEMBER_ID, OPERATOR));
       await first.app.close();
       ended = false;
 
       const second = start(shared);
       second.later();
-      await assert.rejects(second.app.admin.retry(MEMBER_ID), { code: "rollback_unfinished" });
+      await assert.rejects(second.app.admin.retry(MEMBER_ID, OPERATOR), { code: "rollback_unfinished" });
       await second.send(portal.update(4));
       await second.app.tick();
       const { version, target, run, failure } = (await second.app.portal(MEMBER_ID))!;
       assert.deepEqual([version, target, failure?.message], ["2.0.0", "4.0.0", "rollback in progress"]);
       assert.deepEqual(Object.keys(run!).sort(), ["current", "from", "id", "startedAt"]);
-      assert.deepEqual((await second.app.admin.portals({ status: "parked" })).length, 1);
+      assert.deepEqual((await second.app.admin.portals({ status: "parked" })).items.length, 1);
       isBroken = false;
-      await second.app.admin.rollback(MEMBER_ID);
+      await second.app.admin.rollback(MEMBER_ID, OPERATOR);
       assert.deepEqual(keys.map((key) => key.split(" ").slice(0, -1).join(" ")), [
         ...["a", "b", "undo b", ...end.startsWith("its") ? [] : ["undo a"], "undo a"],
       ]);
       // An undo that is repeated is the same one.
       assert.equal(new Set(keys.filter((key) => key.startsWith("undo a"))).size, 1);
-      await worked(second, () => second.app.admin.retry(MEMBER_ID));
+      await worked(second, () => second.app.admin.retry(MEMBER_ID, OPERATOR));
       assert.equal((await second.app.portal(MEMBER_ID))?.version, "4.0.0");
       const steps = keys.filter((key) => !key.startsWith("undo"));
       assert.equal(new Set(steps).size, 4);
@@ -292,7 +376,7 @@ describe("admin.rollback()", () => {
     await updated(made);
     await made.send(made.portal.uninstall());
     await made.send(made.portal.install(3));
-    await assert.rejects(made.app.admin.rollback(MEMBER_ID), { code: "nothing_to_roll_back" });
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), { code: "nothing_to_roll_back" });
     assert.equal((await made.app.portal(MEMBER_ID))?.version, "3.0.0");
   });
 
@@ -305,7 +389,7 @@ describe("admin.rollback()", () => {
       await step("a", () => {});
     });
     await updated(made);
-    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID), {
+    assert.deepEqual(await made.app.admin.rollback(MEMBER_ID, OPERATOR), {
       undone: [],
       without: [{ upgradeId: "3", step: "a" }],
     }, "a step that the replay did not reach is reported");
@@ -321,8 +405,8 @@ describe("admin.rollback()", () => {
       await step("a", ({ idempotencyKey }) => void keys.push(idempotencyKey));
     });
     await updated(made);
-    await made.app.admin.rollback(MEMBER_ID);
-    await worked(made, () => made.app.admin.retry(MEMBER_ID));
+    await made.app.admin.rollback(MEMBER_ID, OPERATOR);
+    await worked(made, () => made.app.admin.retry(MEMBER_ID, OPERATOR));
     assert.equal(keys.length, 2);
     assert.notEqual(keys[0], keys[1]);
   });
@@ -330,7 +414,7 @@ describe("admin.rollback()", () => {
   it("rejects if there is nothing to roll back", async () => {
     const made = rig();
     await made.send(made.portal.install(2));
-    await assert.rejects(made.app.admin.rollback(MEMBER_ID), { code: "nothing_to_roll_back" });
+    await assert.rejects(made.app.admin.rollback(MEMBER_ID, OPERATOR), { code: "nothing_to_roll_back" });
   });
 });
 
@@ -345,7 +429,9 @@ describe("admin.setTarget()", () => {
     await worked(made, () => made.app.admin.setTarget(MEMBER_ID, "4", WHY));
     assert.deepEqual(ran, ["3", "4"]);
     const line = made.lines.map((line) => JSON.parse(line)).find(({ event }) => event === "target.set");
-    assert.deepEqual([line.from, line.to, line.by, line.reason], ["2.0.0", "4.0.0", "ada", "withdrawn"]);
+    assert.deepEqual([line.from, line.to], ["2.0.0", "4.0.0"]);
+    const acted = made.lines.map((line) => JSON.parse(line)).find(({ event }) => event === "admin.acted");
+    assert.deepEqual([acted.action, acted.by, acted.reason], ["setTarget", "ada", "withdrawn"]);
     await made.app.close();
   });
 
@@ -416,7 +502,7 @@ describe("admin.portals(), counts() and runs()", () => {
       { status: "upgrading", count: 1, version: "2.0.0" },
     ]);
     const members = async (filter: Parameters<typeof admin.portals>[0]): Promise<string> =>
-      (await admin.portals(filter)).map(({ memberId }) => memberId[0]).join("");
+      (await admin.portals(filter)).items.map(({ memberId }) => memberId[0]).join("");
     assert.equal(await members({}), "abcde");
     assert.equal(await members({ version: "2.0.0" }), "acd");
     assert.equal(await members({ status: "parked" }), "c");
@@ -450,6 +536,8 @@ describe("data of a removed portal", () => {
     const { status, generation, applied, applicationToken } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([status, generation, applied], ["uninstalled", 1, []]);
     assert(applicationToken?.current);
+    const { value } = (await storage.get<{ runs?: unknown }>(["portal", MEMBER_ID]))!;
+    assert(!("runs" in value));
     await made.send(made.portal.install(3));
     assert.equal((await made.app.portal(MEMBER_ID))?.generation, 2);
   });
@@ -496,12 +584,67 @@ describe("data of a removed portal", () => {
   });
 });
 
+describe("lists of admin refuse", () => {
+  const page: readonly (readonly [filter: unknown, message: string])[] = [
+    [{ after: 5 }, "after 5, wanted the last member_id of a page"],
+    [{ limit: "10" }, 'limit "10", wanted a whole number from 1 to 1000'],
+    [{ limit: -1 }, "limit -1, wanted a whole number from 1 to 1000"],
+    [{ limit: 1.5 }, "limit 1.5, wanted a whole number from 1 to 1000"],
+    [{ limit: NaN }, "limit NaN, wanted a whole number from 1 to 1000"],
+    [null, "options null, wanted an object with"],
+  ];
+  const states = '"current" or "upgrading" or "blocked" or "parked" or "uninstalled"';
+  const filters: readonly (readonly [filter: unknown, message: string])[] = [
+    ...page,
+    [{ verison: "2.0.0" }, "the option verison that does not exist, wanted version"],
+    [{ state: "parked" }, "the option state that does not exist, wanted status"],
+    [{ version: 2 }, "version 2, wanted a version as in portal.version"],
+    [{ status: "failed" }, `status "failed", wanted ${states}`],
+    [{ domain: "" }, 'domain "", wanted a domain as in portal.domain'],
+    [{ blockedOn: "scopes" }, 'blockedOn "scopes", wanted "scope" or "payment" or'],
+    [{ upgradeId: 3 }, "upgradeId 3, wanted the id of an upgrade"],
+  ];
+  for (const [filter, message] of filters) {
+    it(`portals(): ${message}`, async () => {
+      const { app } = rig();
+      await assert.rejects(app.admin.portals(filter as never), (error: Error) => {
+        assert(error instanceof TypeError);
+        assert(error.message.startsWith(`cannot list portals with ${message}`), error.message);
+        return true;
+      });
+      await app.close();
+    });
+  }
+  for (const [filter, message] of page) {
+    it(`unverified(): ${message}`, async () => {
+      const { app } = rig();
+      await assert.rejects(app.admin.unverified(filter as never), (error: Error) => {
+        assert(error instanceof TypeError);
+        assert(error.message.startsWith(`cannot list unverified events with ${message}`), error.message);
+        return true;
+      });
+      await app.close();
+    });
+  }
+
+  it("portals() accepts every state and every block", async () => {
+    const { app } = rig();
+    for (const status of ["current", "upgrading", "blocked", "parked", "uninstalled"] as const) {
+      assert.deepEqual(await app.admin.portals({ status }), { items: [] });
+    }
+    await app.close();
+  });
+});
+
 describe("admin.unverified()", () => {
   it("lists the events that wait, also of unknown portals, without tokens and bodies", async () => {
     const made = scene();
     const { app, portal, send } = made;
     await send(portal.install(2));
-    assert.deepEqual([await app.admin.unverified(), (await app.portal(MEMBER_ID))?.unverifiedEvents], [[], undefined]);
+    assert.deepEqual([(await app.admin.unverified()).items, (await app.portal(MEMBER_ID))?.unverifiedEvents], [
+      [],
+      undefined,
+    ]);
     made.answer = () => Response.json({ error: "INTERNAL_SERVER_ERROR" }, { status: 500 });
     const update = portal.update(3, { rotateToken: true });
     await send(update);
@@ -510,7 +653,7 @@ describe("admin.unverified()", () => {
     const receivedAt = made.now;
     made.now += 30_000;
     await app.tick();
-    const error = (await app.admin.unverified())[0]?.events[0]?.error;
+    const error = (await app.admin.unverified()).items[0]?.events[0]?.error;
     assert.match(error!, /INTERNAL_SERVER_ERROR/);
     const event = { receivedAt, attempts: 2, isTrusted: false, nextTryAt: made.now + 60_000, error };
     const [installed, updated] = [
@@ -521,13 +664,13 @@ describe("admin.unverified()", () => {
       { memberId: OTHER_MEMBER_ID, isKnown: false, events: [installed] },
       { memberId: MEMBER_ID, isKnown: true, events: [updated] },
     ];
-    assert.deepEqual(await app.admin.unverified(), [unknown, known]);
-    assert.deepEqual(await app.admin.unverified({ limit: 1 }), [unknown]);
-    assert.deepEqual(await app.admin.unverified({ after: OTHER_MEMBER_ID }), [known]);
-    assert.deepEqual(await app.admin.unverified({ after: MEMBER_ID }), []);
+    assert.deepEqual(await app.admin.unverified(), { items: [unknown, known] });
+    assert.deepEqual(await app.admin.unverified({ limit: 1 }), { items: [unknown], next: OTHER_MEMBER_ID });
+    assert.deepEqual(await app.admin.unverified({ after: OTHER_MEMBER_ID }), { items: [known] });
+    assert.deepEqual(await app.admin.unverified({ after: MEMBER_ID }), { items: [] });
     assert.equal((await app.portal(MEMBER_ID))?.unverifiedEvents, 1);
     assert.equal(await app.portal(OTHER_MEMBER_ID), undefined, "the portal is not stored");
-    const [listed] = await app.admin.portals();
+    const { items: [listed] } = await app.admin.portals();
     assert.equal("unverifiedEvents" in listed!, false);
     await app.close();
   });

@@ -25,6 +25,7 @@ import { until } from "../../support/until.ts";
 import { changed } from "../../support/scene.ts";
 import { waitingDeliveries } from "../../support/waiting.ts";
 import { withoutWrite } from "../../support/without_write.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 describe("an app", () => {
   test("handles the installation, an update and the removal of a portal", async () => {
@@ -179,9 +180,11 @@ describe("an app", () => {
     assert.equal(upgraded.failure, undefined);
     assert.deepEqual((await appliedUpgrades(app)).map(({ id }) => id), ["before", "3"]);
     assert.deepEqual(attempts, [1, 2, 3]);
-    const failures = reports.filter((report) => report.name === "eventFailed");
-    assert.equal(failures.length, 2);
-    assert.equal((failures[0]!.error as { code?: string }).code, "upgrade");
+    const failures = reports.filter((report) => report.name === "upgradeRetryScheduled");
+    assert.deepEqual(failures.map(({ attempt, error }) => [attempt, error.message]), [
+      [1, "no answer to [redacted]"],
+      [2, "no answer to [redacted]"],
+    ]);
     for (const line of lines) assert.doesNotMatch(line, /acce55|fe5fe5/);
   });
 
@@ -645,6 +648,92 @@ describe("createApp()", () => {
       () => createApp(options).upgrade("2", () => {}, { timeout: 5 } as never),
       /cannot register upgrade "2" with the option timeout that does not exist, wanted timeoutMs$/,
     );
+  });
+
+  test("refuses a storage, a logger or a version scheme that lacks a part", () => {
+    const { write: _, list: _list, ...incomplete } = memoryStorage();
+    const wrong = (more: object, message: RegExp) =>
+      assert.throws(() => createApp({ ...options, ...more } as never), { name: "TypeError", message });
+    wrong({ storage: incomplete }, /with storage an object, wanted a storage, such as memoryStorage\(\)/);
+    wrong({ storage: { ...memoryStorage(), capabilities: undefined } }, /with storage an object, wanted a storage/);
+    wrong({ logger: { info: () => {} } }, /with logger an object, wanted a logger/);
+    wrong({ versions: { parse: String } }, /with versions\.name undefined, wanted the name of the scheme, for logs$/);
+    wrong({ versions: { ...coerced(), latest: "3" } }, /with versions\.latest "3", wanted a semantic version such as/);
+    wrong({ versions: { ...coerced(), deployed: "v2" } }, /with versions\.deployed "v2", wanted a semantic version/);
+    class Scheme {
+      readonly name = "mine";
+      parse(raw: string): string {
+        return `${raw}.0.0`;
+      }
+    }
+    createApp({ ...options, versions: new Scheme() });
+  });
+
+  test("refuses names of events that are none, and a call without names", () => {
+    assert.throws(() => createApp(options).on([], () => {}), {
+      message: "cannot add a handler with events [], wanted names of events in upper case",
+    });
+    assert.throws(
+      () => createApp(options).on(5 as never, () => {}),
+      /handler with events\.0 5, wanted names of events/,
+    );
+    assert.throws(
+      () => createApp(options).on(undefined as never, () => {}),
+      /handler with events\.0 undefined, wanted/,
+    );
+  });
+
+  test("refuses to plan for what is neither a portal nor two versions", async () => {
+    const { app } = rig();
+    const mistakes: readonly (readonly [query: unknown, message: string])[] = [
+      [undefined, "options undefined, wanted an object with memberId"],
+      [MEMBER_ID, `options "${MEMBER_ID}", wanted an object with memberId`],
+      [{}, "memberId undefined, wanted the member_id of a portal, or from and to"],
+      [{ memberID: MEMBER_ID }, "the option memberID that does not exist, wanted memberId"],
+      [{ from: "1" }, 'to undefined, wanted a version such as "2.1.0"'],
+      [{ from: 1, to: "2" }, 'from 1, wanted a version such as "2.1.0"'],
+      [{ memberId: MEMBER_ID, from: "1", to: "2" }, "the option memberId that does not exist, wanted from or to"],
+    ];
+    for (const [query, message] of mistakes) {
+      await assert.rejects(app.plan(query as never), { name: "TypeError", message: `cannot plan with ${message}` });
+    }
+    await app.close();
+  });
+
+  test("refuses requests of Node's servers, and tickets that are no strings", async () => {
+    const { app } = rig();
+    const node = { method: "POST", url: "/b24/events", headers: { host: "localhost" } } as never;
+    const message = (action: string): RegExp =>
+      new RegExp(`^${action} with request an object, wanted a Request of the`);
+    await assert.rejects(app.fetch(node), { name: "TypeError", message: message("cannot answer") });
+    await assert.rejects(app.open(node), { name: "TypeError", message: message("cannot open") });
+    await assert.rejects(app.fetch(undefined as never), /cannot answer with request undefined, wanted a Request/);
+    await assert.rejects(app.opening(null as never), {
+      name: "TypeError",
+      message: "cannot find an opening with ticket null, wanted the ticket of an opening",
+    });
+    await app.close();
+  });
+
+  test("refuses a member_id that is not a string, and says so", async () => {
+    const { app } = rig();
+    const none = undefined as never;
+    const message = "cannot find a portal with memberId undefined, wanted the member_id of a portal";
+    const { admin, credentials } = app;
+    const calls: readonly (() => Promise<unknown>)[] = [
+      () => app.check(none),
+      () => app.portal(none),
+      () => admin.retry(none, OPERATOR),
+      () => admin.skip(none, "2", OPERATOR),
+      () => admin.rollback(none, OPERATOR),
+      () => admin.setTarget(none, "2", { by: "ada", reason: "test" }),
+      () => admin.runs(none),
+      () => credentials.get(none),
+      () => credentials.refresh(none, none),
+      () => credentials.call(none, async () => {}),
+    ];
+    for (const call of calls) await assert.rejects(call, { name: "TypeError", message }, String(call));
+    await app.close();
   });
 
   test("refuses a plugin factory in place of its result", () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { memoryStorage, type PortalFilter, type Storage } from "@b24/onappupdate";
+import { memoryStorage, type PortalFilter, type PortalPage, type Storage } from "@b24/onappupdate";
 import { copyStorage, encrypted, type Entry } from "@b24/onappupdate/storage";
 import { listPortals } from "../../../src/app/admin/portals.ts";
 import { indexKey, portalKey } from "../../../src/portal/keys.ts";
@@ -25,7 +25,7 @@ const blocked = (on: "scope" | "payment") => ({ on, message: "no", since: 1, nex
 const PORTALS: readonly PortalRecord[] = [
   record("a"),
   record("b", { version: "3.0.0", target: "3.0.0" }),
-  record("c", { target: "3.0.0", failure: failed("3") }),
+  record("c", { target: "3.0.0", failure: { ...failed("3"), fingerprint: "f00d" } }),
   record("d", { target: "3.0.0", failure: failed("2.5.0") }),
   record("e", { target: "3.0.0", blocked: blocked("scope") }),
   record("f", { version: "1.0.0", target: "3.0.0", blocked: blocked("payment"), failure: failed("3") }),
@@ -39,7 +39,7 @@ async function filled(): Promise<Storage> {
 }
 
 async function found(storage: Storage, filter: PortalFilter): Promise<string> {
-  return (await listPortals(storage, filter)).map(({ memberId }) => memberId).join("");
+  return (await listPortals(storage, filter)).items.map(({ memberId }) => memberId).join("");
 }
 
 const FILTERS: readonly (readonly [PortalFilter, string])[] = [
@@ -54,12 +54,13 @@ const FILTERS: readonly (readonly [PortalFilter, string])[] = [
   [{ domain: "other" }, ""],
   [{ blockedOn: "scope" }, "e"],
   [{ blockedOn: "scope", version: "1.0.0" }, ""],
-  [{ failedAt: "3" }, "cf"],
-  [{ failedAt: "3", status: "parked" }, "c"],
-  [{ failedAt: "3", blockedOn: "payment" }, "f"],
+  [{ upgradeId: "3" }, "cf"],
+  [{ upgradeId: "3", status: "parked" }, "c"],
+  [{ upgradeId: "3", blockedOn: "payment" }, "f"],
   [{ after: "c" }, "defg"],
   [{ version: "2.0.0", after: "c", limit: 2 }, "de"],
-  [{ version: "2.0.0", limit: 0 }, ""],
+  [{ fingerprint: "f00d" }, "c"],
+  [{ fingerprint: "f00d", status: "current" }, ""],
 ];
 
 describe("admin.portals()", () => {
@@ -87,12 +88,27 @@ describe("admin.portals()", () => {
     const ids = Array.from({ length: 250 }, (_, i) => String(i).padStart(4, "0"));
     for (const id of ids) await writeRecord(storage, id, () => ({ record: record(id) }));
     const seen: string[] = [];
-    while (seen.length < 250) {
-      const page = await listPortals(storage, { status: "current", limit: 40, after: seen.at(-1) ?? "" });
-      seen.push(...page.map(({ memberId }) => memberId));
+    let after: string | undefined = "";
+    while (after !== undefined) {
+      const page: PortalPage = await listPortals(storage, { status: "current", limit: 40, after });
+      seen.push(...page.items.map(({ memberId }) => memberId));
+      after = page.next;
     }
     assert.deepEqual(seen, ids);
-    assert.equal((await listPortals(storage, { status: "current", limit: Infinity })).length, 250);
+    assert.equal((await listPortals(storage, { status: "current", limit: 1000 })).items.length, 250);
+  });
+
+  it("reads at most 1,000 portals for a page, which may be empty", async () => {
+    const storage = memoryStorage();
+    const ids = Array.from({ length: 1100 }, (_, i) => String(i).padStart(4, "0"));
+    for (const id of ids) {
+      const domain = id === "1050" ? "wanted.bitrix24.de" : "x.bitrix24.de";
+      await writeRecord(storage, id, () => ({ record: { ...record(id), domain } }));
+    }
+    for (const id of ids) await storage.put(indexKey("state", "parked", id), {});
+    const first = await listPortals(storage, { status: "parked" });
+    assert.deepEqual(first, { items: [], next: "0999" });
+    assert.deepEqual(await listPortals(storage, { status: "parked", after: first.next! }), { items: [] });
   });
 });
 

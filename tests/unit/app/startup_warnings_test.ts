@@ -16,7 +16,7 @@ function storageOf(capabilities: StorageCapabilities): Storage {
 /** Returns the warnings as `event` or `event: environment`. */
 function warned(capabilities: StorageCapabilities, variables: Record<string, string> = {}, isWorker = false): string[] {
   const variable = (name: string): string | undefined => variables[name];
-  const app = { storage: storageOf(capabilities), canRefresh: true };
+  const app = { storage: storageOf(capabilities), canRefresh: true, handlers: new Map() };
   return startupWarnings(app, { variable, isWorker }).map(({ fields }) => {
     assert.equal(fields["storage"], "mine");
     return [fields["event"], fields["environment"]].filter(Boolean).join(": ");
@@ -85,6 +85,24 @@ describe("app.start()", () => {
     await complete.app.start();
     assert.deepEqual(missing(complete.lines), []);
     await Promise.all([without.app.close(), complete.app.close()]);
+  });
+
+  it("warns of handlers whose event is probably a misspelled one of the app, and of no other", async () => {
+    const { app, lines } = rig();
+    const misspelled = ["ONAPPUDPATE", "APPINSTALL", "ONAPPUNINSTAL", "ONAPPREMOVE"];
+    const others = ["ONAPPUPDATE", "ONAPPTEST", "ONCRMDEALUPDATE", "ONTASKUPDATE", "ONIMBOTMESSAGEADD", "ONUSERADD"];
+    for (const name of [...misspelled, ...others]) app.on(name, () => {});
+    await app.start();
+    await app.close();
+    const warnings = lines.map((line) => JSON.parse(line)).filter(({ event }) => event === "handler.name_unknown");
+    assert.deepEqual(
+      warnings.map(({ level, eventName }) => [level, eventName]),
+      misspelled.map((name) => ["warn", name]),
+    );
+    assert.deepEqual([...new Set(warnings.map(({ message }) => message))], ["handler of an unknown event"]);
+    const wanted = warnings.map(({ hint }) => hint.split("wanted one of: ")[1]);
+    assert.deepEqual(wanted.slice(0, 3), ["ONAPPUPDATE", "ONAPPINSTALL", "ONAPPUNINSTALL"]);
+    assert.match(wanted[3], /^ONAPPUPDATE, ONAPPINSTALL, ONAPPUNINSTALL, /);
   });
 
   const unencrypted = (lines: readonly string[]): string[] =>

@@ -9,6 +9,7 @@ describe("createSlots()", () => {
     const work = ["a", "b"].map(() => Promise.withResolvers<string>());
     const [a, b] = work.map(({ promise }, i) => slots.tryRun(String(i), () => promise));
     for (const key of ["c", "d", "c", "e"]) assert.equal(slots.tryRun(key, () => Promise.resolve("no")), undefined);
+    assert.equal(slots.waiting(), 3);
     work[0]!.resolve("done");
     assert.equal(await a, "done");
     assert.deepEqual(turns, ["c"]);
@@ -16,5 +17,6 @@ describe("createSlots()", () => {
     await assert.rejects(b!, /failed/);
     assert.deepEqual(turns, ["c", "d", "e"]);
     assert.equal(await slots.tryRun("c", () => Promise.resolve("yes")), "yes");
+    assert.equal(slots.waiting(), 0);
   });
 });

@@ -96,7 +96,7 @@ describe("createTimeLimit()", () => {
     const whole = createTimeLimit(time, outer, { timeoutMs: 10, graceMs: 30 });
     let endedAt: number | undefined;
     const part = (): Promise<void> =>
-      withTimeout(time, whole.signal, { timeoutMs: undefined, graceMs: 30 }, () => never)
+      withTimeout(time, whole.signal, { timeoutMs: undefined, graceMs: 30, cutOff: outer }, () => never)
         .finally(() => endedAt = time.monotonic());
     const rejected = assert.rejects(whole.run(part), { name: "TimeoutError" });
     await time.elapse(1000);

@@ -39,6 +39,14 @@ const CODES: readonly (readonly [code: string, meaning: ErrorCodeMeaning])[] = [
   ["ACCESS_DENIED", OTHER_USER],
   ["INVALID_CREDENTIALS", OTHER_USER],
   ["BITRIX_REST_V3_EXCEPTION_ACCESSDENIEDEXCEPTION", OTHER_USER],
+  ["BITRIX_REST_V3_EXCEPTION_LICENSEEXCEPTION", { blockedOn: "payment" }],
+  ["BITRIX_REST_V3_EXCEPTION_MARKETSUBSCRIPTIONREQUIREDEXCEPTION", { blockedOn: "payment" }],
+  ["BITRIX_REST_V3_EXCEPTION_RESTUNAVAILABLEEXCEPTION", { blockedOn: "payment" }],
+  ["BITRIX_REST_V3_EXCEPTION_RATELIMITEXCEPTION", { limit: "operating_time", retryAfterMs: 600_000 }],
+  ["BITRIX_REST_V3_EXCEPTION_IDEMPOTENCYKEYREUSEDEXCEPTION", { isFinal: true }],
+  ["BITRIX_REST_V3_EXCEPTION_INVALIDIDEMPOTENCYKEYEXCEPTION", { isFinal: true }],
+  ["BITRIX_REST_V3_EXCEPTION_INTERNAL_INTERNALEXCEPTION", { mayHaveTakenEffect: true }],
+  ["BITRIX_REST_V3_EXCEPTION_ENTITYNOTFOUNDEXCEPTION", {}],
   ["METHOD_CONFIRM_WAITING", { blockedOn: "confirmation" }],
   ["METHOD_CONFIRM_DENIED", { isFinal: true }],
   ["QUERY_LIMIT_EXCEEDED", { limit: "requests", retryAfterMs: 10_000 }],
@@ -60,6 +68,14 @@ describe("meaningOf()", () => {
       }
     });
   }
+
+  it("ACCESSDENIEDEXCEPTION of REST 3.0 is about the token with 401, and about the user with 403", () => {
+    const code = "BITRIX_REST_V3_EXCEPTION_ACCESSDENIEDEXCEPTION";
+    assert.deepEqual(meaningOf(code, "", 401), { blockedOn: "authorization", refusesToken: true });
+    assert.deepEqual(meaningOf(code, "", 403), OTHER_USER);
+    const error = new B24Error({ code, description: "", status: 401, method: "tasks.task.get" });
+    assert.deepEqual([error.refusesToken, error.needsOtherUser], [true, false]);
+  });
 
   it("ACCESS_DENIED of a free plan is about payment, not about the user", () => {
     const description = "REST API is available only on commercial plans.";

@@ -50,7 +50,7 @@ describe("onappupdate decode", () => {
 
   test("prints an error if a file cannot be read", async () => {
     const { code, err } = await run(["decode", `${fixtures}none`]);
-    assert.equal(code, 1);
+    assert.equal(code, 2);
     assert.match(err, /^cannot read .*none: /);
   });
 
@@ -63,6 +63,8 @@ describe("onappupdate decode", () => {
   }
 
   test("--help prints the usage", async () => {
-    assert.match((await run(["--help"])).out, /^Usage/);
+    const { out } = await run(["--help"]);
+    assert.match(out, /^Usage/);
+    assert.match(out, /2 the command is invalid or FILE\ncannot be read/);
   });
 });

@@ -62,6 +62,36 @@ describe("credentials.get()", () => {
     assert.equal((await made.record()).tokens, undefined);
   });
 
+  it("refuses a refresh that is answered with another portal's pair, or without member_id, and keeps the pair", async () => {
+    const other = "b".repeat(32);
+    for (
+      const [memberId, message] of [
+        [other, `answered with the tokens of another portal, wanted those of portal ${MEMBER_ID}`],
+        [undefined, "is missing or has malformed member_id"],
+        ["", "is missing or has malformed member_id"],
+        [7, "is missing or has malformed member_id"],
+      ] as const
+    ) {
+      const made = await installed();
+      await made.app.credentials.get(MEMBER_ID);
+      const before = (await made.record()).tokens;
+      made.now += HOUR;
+      const pair = { access_token: "access-wrong-0123456789", refresh_token: "refresh-wrong-0123456789" };
+      made.oauth.answer = ({ kind }) =>
+        kind === "token" ? Response.json({ ...pair, expires_in: 3600, member_id: memberId }) : undefined;
+      const error = await made.app.credentials.get(MEMBER_ID).then(() => undefined, (error: unknown) => error as Error);
+      assert.equal(error?.name, "UnreachableError");
+      assert(error.message.includes(message), error.message);
+      assert(!error.message.includes("wrong"), error.message);
+      assert.deepEqual((await made.record()).tokens, before);
+      // The refresh token was not used up: the next attempt succeeds.
+      made.oauth.answer = undefined;
+      const access = await made.app.credentials.get(MEMBER_ID);
+      assert(!access.accessToken.reveal().includes("wrong"));
+      assert.notEqual(access.accessToken.reveal(), made.first);
+    }
+  });
+
   it("stores another portal's token pair that it has refreshed for that portal, whose own is invalid since", async () => {
     const other = "b".repeat(32);
     const made = testApp();

@@ -13,6 +13,7 @@ import { describe, it } from "../../support/test.ts";
 import { waitingDeliveries } from "../../support/waiting.ts";
 import { until } from "../../support/until.ts";
 import { withoutWrite } from "../../support/without_write.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 /** A storage that counts round trips: concurrent calls share one. */
 function countingRoundTrips(): { readonly storage: Storage; readonly roundTrips: () => number } {
@@ -89,6 +90,7 @@ describe("acceptEvent()", () => {
     const { app, bitrix24, portal, send } = rig({ storage });
     await send(portal.install(2));
     const stored = rig({ storage, acknowledge: "stored", fetch: bitrix24.fetch });
+    await stored.app.start();
     const update = portal.update(3);
     let before = roundTrips();
     assert.equal(await stored.send(update), 200);
@@ -261,7 +263,7 @@ describe("the inbox of a portal", () => {
     isBroken = false;
     assert.equal(await one.send(one.portal.event("ONCRMDEALADD", { ID: "4", MESSAGE })), 200);
     assert.equal((await waiting())?.events, 3, "a handled event does not count");
-    await one.app.admin.retry(MEMBER_ID);
+    await one.app.admin.retry(MEMBER_ID, OPERATOR);
     await until("nothing waits", async () => await waiting() === undefined);
     await Promise.all([one.app.close(), other.app.close()]);
   });

@@ -7,6 +7,7 @@ import { portalKey } from "../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { CLIENT_ID, MEMBER_ID, post, quietLogger } from "../../support/app.ts";
 import { changed } from "../../support/scene.ts";
+import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
 
 const SECOND = 1000;
@@ -109,7 +110,7 @@ describe("a process whose clock is behind", () => {
     bitrix24.outage("down");
     await behind.send(portal.install(4));
     made.failRemovals = false;
-    await right.app.admin.retry(MEMBER_ID);
+    await right.app.admin.retry(MEMBER_ID, OPERATOR);
     await right.app.tick();
     bitrix24.outage();
     pass(60 * SECOND);

@@ -205,6 +205,11 @@ describe("app.open()", () => {
       [new Request("https://app.example.com/"), InputError, /wanted the method POST/],
       [post("{}", "application/json"), InputError, /wanted application\/x-www-form-urlencoded/],
       [post("x".repeat(2 ** 20 + 1)), InputError, /wanted at most 1048576 bytes/],
+      [
+        new Request(post(""), { headers: { "content-type": FORM, "content-encoding": "gzip" } }),
+        InputError,
+        /saw content-encoding "gzip", wanted a body without one/,
+      ],
       [post(portal.event("ONAPPTEST", {})), InputError, /query\.DOMAIN.*body\.AUTH_ID/],
       [changed(portal.open(), { AUTH_ID: undefined }), InputError, /body\.AUTH_ID: saw nothing/],
       [changed(portal.open(), { member_id: "me" }), InputError, /body\.member_id/],

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type Crowd, crowd, memberIdOf } from "../../support/crowd.ts";
 import { describe, it } from "../../support/test.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -109,6 +110,35 @@ describe("the time limit of a handler", () => {
     await made.time.elapse(40 * SECOND);
     assert.equal(log.length, 2);
     assert.equal((await made.app.portal(memberIdOf(0)))?.failure, undefined);
+    await made.close();
+  });
+
+  it("holds for the replay and each undo of a rollback", async () => {
+    const made = crowd();
+    const undone: string[] = [];
+    made.app.upgrade("3", async ({ step, mode }) => {
+      await step("a", () => {}, {
+        undo: async (_result, { signal }) => {
+          undone.push("a");
+          if (undone.length === 1) await made.takes(9 * HOUR, signal);
+        },
+      });
+      if (mode === "rollback") await made.takes(9 * HOUR);
+    }, { timeoutMs: MINUTE });
+    await updating(made);
+    await made.time.elapse(SECOND);
+    const rollback = async (): Promise<unknown> => {
+      let outcome: unknown = "still running";
+      void made.app.admin.rollback(memberIdOf(0), OPERATOR).then(
+        (report) => outcome = report.undone,
+        (error) => outcome = error.message,
+      );
+      await made.time.elapse(4 * MINUTE);
+      return outcome;
+    };
+    assert.equal(await rollback(), "it took longer than 60000 ms");
+    assert.deepEqual(await rollback(), [{ upgradeId: "3", step: "a" }]);
+    assert.deepEqual(undone, ["a", "a"]);
     await made.close();
   });
 

@@ -553,7 +553,7 @@ describe("the plugins of an app", () => {
     "runPlanned",
     "upgradeApplied",
     "portalUpgraded",
-    "eventFailed",
+    "upgradeRetryScheduled",
     "eventHandled",
   ] as const;
   for (const [name, observer] of Object.entries(throws)) {

@@ -23,10 +23,16 @@ describe("verificationSettings()", () => {
 
 describe("app.use() refuses the policy of a custom plugin with", () => {
   const wrong: readonly (readonly [policy: unknown, message: RegExp])[] = [
-    [{ budget: { perMinute: NaN, perPortal: 6 } }, /with budget\.perMinute NaN, wanted a number from 4$/],
-    [{ bounds: { maxEvents: 1.5 } }, /with bounds\.maxEvents 1\.5, wanted a whole number from 1$/],
-    [{ trustedAddresses: ["*"] }, /with trustedAddresses\.0 "\*", wanted an IP address or a range such as/],
-    [{ perMinute: 600 }, /the option perMinute that does not exist/],
+    [
+      { budget: { perMinute: NaN, perPortal: 6 } },
+      /with verificationPolicy\.budget\.perMinute NaN, wanted a number from 4$/,
+    ],
+    [{ bounds: { maxEvents: 1.5 } }, /with verificationPolicy\.bounds\.maxEvents 1\.5, wanted a whole number from 1$/],
+    [
+      { trustedAddresses: ["*"] },
+      /with verificationPolicy\.trustedAddresses\.0 "\*", wanted an IP address or a range such as/,
+    ],
+    [{ perMinute: 600 }, /the option verificationPolicy\.perMinute that does not exist/],
   ];
   for (const [policy, message] of wrong) {
     it(JSON.stringify(policy), () => {

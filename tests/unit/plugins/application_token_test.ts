@@ -82,6 +82,18 @@ describe("applicationToken() decisions", () => {
     }
   });
 
+  test("stored token, an update to the present version: its handlers run for each new ts, and no upgrade", async () => {
+    const made = scene();
+    let updates = 0;
+    made.app.on("ONAPPUPDATE", () => void updates++).upgrade("2", () => assert.fail("no version changes"));
+    await installPortal(made);
+    for (const ts of [1, 2, 3]) {
+      assert.equal(await made.send(made.portal.forge("ONAPPUPDATE", { VERSION: "2" }, { ts })), 200);
+      assert.equal(updates, ts);
+    }
+    assert.equal(made.asked.length, 0);
+  });
+
   test("different token, with access token: verified and stored; the old one is kept", async () => {
     const made = scene();
     const install = await installPortal(made);
@@ -627,12 +639,15 @@ describe("applicationToken() refuses to start", () => {
       { trustedAddresses: "192.0.2.1" as never },
       { budget: 0 as never },
       { grace: 5 } as never,
+      { confirm: "sometimes" as never },
+      { budget: { perHour: 9 } as never },
+      { bounds: { events: 9 } as never },
     ]
   ) {
     test(`with an invalid option: ${inspect(options)}`, () => {
       assert.throws(
         () => applicationToken(options),
-        /^TypeError: cannot verify with (the option )?(graceMs|grace|budget|bounds|trustedAddresses)[.\w]* .+, wanted /,
+        /^TypeError: cannot verify with (the option )?(graceMs|grace|confirm|budget|bounds|trustedAddresses)[.\w]* .+, wanted /,
       );
     });
   }

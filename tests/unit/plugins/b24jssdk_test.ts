@@ -322,6 +322,22 @@ describe("b24sdk() rejects", () => {
     assert.equal((await scene.app.portal(MEMBER_ID))?.blocked?.on, "payment");
   });
 
+  for (
+    const [code, status, on] of [
+      ["INSUFFICIENTSCOPEEXCEPTION", 403, "scope"],
+      ["RESTUNAVAILABLEEXCEPTION", 402, "payment"],
+    ] as const
+  ) {
+    it(`what REST 3.0 refuses with ${code}, which blocks the portal on ${on}`, async () => {
+      const error = { code: `BITRIX_REST_V3_EXCEPTION_${code}`, message: "about it" };
+      const scene = await play(
+        async ({ b24sdk }) => await (await b24sdk()).actions.v3.call.make({ method: METHOD }),
+        () => Response.json({ error }, { status }),
+      );
+      assert.equal((await scene.app.portal(MEMBER_ID))?.blocked?.on, on);
+    });
+  }
+
   it("and blocks the portal also if the handler ignores the error", async () => {
     const scene = await play(
       ({ b24sdk }) => b24sdk().then(call).catch(() => {}),

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { acquireLease, LeaseLostError } from "../../../src/portal/lease.ts";
+import { acquireLease, LeaseLostError, RecordLostError } from "../../../src/portal/lease.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
-import { quietLogger } from "../../support/app.ts";
+import { MEMBER_ID as PORTAL_ID, quietLogger, rig } from "../../support/app.ts";
 import { type Faults, faultyStorage } from "@b24/onappupdate/testing";
 import { describe, it } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
@@ -127,6 +127,39 @@ describe("acquireLease()", () => {
     });
   }
 
+  for (const clock of ["monotonic clock", "clock"] as const) {
+    it(`renews a lease before work that begins when it is nearly over by the ${clock}, and not before`, async () => {
+      const storage = await stored();
+      let passed = 0;
+      const virtual = virtualTime();
+      const options = {
+        ...processOn(storage, { now: 0 }),
+        clock: () => 1_000_000 + (clock === "clock" ? passed : 0),
+        time: { ...virtual, monotonic: () => clock === "clock" ? 0 : passed },
+      };
+      const lease = (await acquireLease(options, MEMBER_ID))!;
+      const version = async (): Promise<string> => (await storage.get(KEY))!.version;
+      const first = await version();
+      passed = 20_000;
+      await lease.ensureHeld();
+      assert.equal(await version(), first);
+      passed = 20_001;
+      await lease.ensureHeld();
+      const second = await version();
+      assert.notEqual(second, first);
+      assert.equal((await recordOf(storage)).lease?.until, options.clock() + 30_000);
+      passed = 40_001;
+      await lease.ensureHeld();
+      assert.equal(await version(), second);
+      passed = 80_000;
+      const { lease: held, ...rest } = await recordOf(storage);
+      await storage.put(KEY, { ...rest, lease: { ...held, owner: "other" } });
+      await assert.rejects(lease.ensureHeld(), LeaseLostError);
+      assert(lease.signal.aborted);
+      lease.stop();
+    });
+  }
+
   it("keeps changes that other writers make to the record meanwhile", async () => {
     const storage = await stored();
     const lease = (await acquireLease(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
@@ -227,17 +260,65 @@ describe("acquireLease()", () => {
     await assert.rejects(lease.update((record) => record), LeaseLostError);
     lease.stop();
   });
+});
 
-  it("is not relied on after a pause in which another process may have acquired it", async () => {
-    let monotonic = 0;
-    // A process that is paused runs no timers.
-    const time = { monotonic: () => monotonic, setTimer: () => () => {} };
-    const lease = (await acquireLease({ ...processOn(await stored(), { now: 5 }), time }, MEMBER_ID))!;
-    monotonic = 20_000;
-    lease.assertHeld();
-    monotonic = 20_001;
-    assert.throws(() => lease.assertHeld(), LeaseLostError);
-    await assert.rejects(lease.update((record) => record), LeaseLostError);
+describe("a lease whose record the storage has lost", () => {
+  const losses = [
+    { what: "is gone", lose: (storage: Storage) => storage.delete(KEY), reason: "its record is gone: was the storage" },
+    {
+      what: "is older",
+      lose: (storage: Storage) => storage.put(KEY, RECORD),
+      reason: "its record is older than the lease: did the storage lose writes",
+    },
+  ];
+  for (const { what, lose, reason } of losses) {
+    it(`says that the record ${what}`, async () => {
+      for (const use of ["update", "reread", "release"] as const) {
+        const storage = await stored();
+        const lease = (await acquireLease(processOn(storage, { now: 1_000_000 }), MEMBER_ID))!;
+        await lose(storage);
+        const calls = {
+          update: () => lease.update((record) => record),
+          reread: () => lease.reread(),
+          release: () => lease.release((record) => ({ record })),
+        };
+        const isIt = (error: Error): boolean => error instanceof RecordLostError && error.message.includes(reason);
+        await assert.rejects(calls[use], isIt);
+        assert(isIt(lease.signal.reason as Error));
+        lease.stop();
+      }
+    });
+  }
+
+  it("is not what another process's lease is", async () => {
+    const storage = await stored();
+    const time = { now: 1_000_000 };
+    const lease = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
+    time.now += 60_000;
+    const other = (await acquireLease(processOn(storage, time), MEMBER_ID))!;
+    await other.release((record) => ({ record }));
+    await assert.rejects(
+      lease.update((record) => record),
+      (error) => !(error instanceof RecordLostError) && /another process acquired it/.test(String(error)),
+    );
     lease.stop();
+  });
+
+  it("stops a run with an error in the log that says so", async () => {
+    const storage = memoryStorage();
+    const made = rig({ storage });
+    made.app.upgrade("3", async ({ step }) => {
+      await step("flush", async () => {
+        for await (const { key } of storage.list([])) await storage.delete(key);
+      });
+    });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.update(3));
+    await made.settled();
+    const lines = made.lines.map((line) => JSON.parse(line)).filter(({ err }) => err !== undefined);
+    const said = lines.map(({ level, event, err }) => [level, event, err.message]);
+    const reason = "its record is gone: was the storage emptied or replaced?";
+    assert.deepEqual(said, [["error", "portal.lost", `lost the lease of portal ${PORTAL_ID}: ${reason}`]]);
+    await made.app.close();
   });
 });

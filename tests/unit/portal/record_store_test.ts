@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import type { WriteOperation } from "@b24/onappupdate/storage";
+import type { Key, WriteOperation } from "@b24/onappupdate/storage";
 import { portalKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { type ChangeRecord, ConditionError, type RecordChange, writeRecord } from "../../../src/portal/record_store.ts";
@@ -109,6 +109,30 @@ describe("writeRecord()", () => {
     assert.equal((await storage.get(["taken"]))?.value, 1);
   });
 
+  it("leaves of a refused change what comes before the refused operation, on a storage without transactions", async () => {
+    const storage = withoutWrite(memoryStorage());
+    await storage.put(["taken"], 1);
+    await storage.put(["old"], 1);
+    const before: WriteOperation[] = [{ put: ["first"], value: 1 }, { put: ["taken"], value: 2, ifVersion: null }];
+    const change = adding(1, around([...before, { put: ["last"], value: 1 }], [{ delete: ["old"] }]));
+    await assert.rejects(writeRecord(storage, MEMBER_ID, change), ConditionError);
+    const stored: Key[] = [["first"], ["taken"], ["last"], ["old"], portalKey(MEMBER_ID)];
+    const entries = await Promise.all(stored.map((key) => storage.get(key)));
+    assert.deepEqual(entries.map((entry) => entry?.value), [1, 1, undefined, 1, undefined]);
+  });
+
+  it("refuses a change whose own operation was applied before the record was refused", async () => {
+    const inner = withoutWrite(memoryStorage());
+    const put: Storage["put"] = async (key, value, options) => {
+      if (key[0] === "own") await inner.put(portalKey(MEMBER_ID), { ...RECORD, generation: 10 });
+      return await inner.put(key, value, options);
+    };
+    const change = adding(1, around([{ put: ["own"], value: 1, ifVersion: null }], []));
+    await assert.rejects(writeRecord({ ...inner, put }, MEMBER_ID, change), ConditionError);
+    assert.equal((await inner.get<PortalRecord>(portalKey(MEMBER_ID)))?.value.generation, 10);
+    assert.equal((await inner.get(["own"]))?.value, 1);
+  });
+
   it("writes nothing if nothing changes", async () => {
     const { storage, writes } = recording();
     const first = await writeRecord(storage, MEMBER_ID, adding(1));
@@ -116,6 +140,25 @@ describe("writeRecord()", () => {
     assert.deepEqual(await writeRecord(storage, MEMBER_ID, () => undefined), first);
     assert.equal(writes.length, 1);
   });
+
+  for (const first of ["writes nothing", "throws"]) {
+    it(`does not pass on a stale record that its caller has read, if the change ${first}`, async () => {
+      const { storage } = recording();
+      const known = await writeRecord(storage, MEMBER_ID, adding(1));
+      await storage.put(portalKey(MEMBER_ID), { ...known!.value, generation: 10 });
+      const seen: (number | undefined)[] = [];
+      const see = (record: PortalRecord | undefined): undefined => void seen.push(record?.generation);
+      const fail = (record: PortalRecord | undefined): never => {
+        see(record);
+        throw new Error("first");
+      };
+      const stale = writeRecord(storage, MEMBER_ID, first === "throws" ? fail : see, known);
+      const [, next] = await Promise.allSettled([stale, writeRecord(storage, MEMBER_ID, see)]);
+      assert.deepEqual(seen, [1, 10]);
+      assert(next.status === "fulfilled");
+      assert.equal(next.value?.value.generation, 10);
+    });
+  }
 
   it("rejects all changes of a write that fails, and serves those that come after it", async () => {
     let isDown = true;

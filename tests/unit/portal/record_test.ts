@@ -21,13 +21,14 @@ const RECORD: Required<PortalRecord> = {
   version: "2.0.0",
   target: "3.0.0",
   applied: [{ id: "2", from: "1.0.0", to: "2.0.0", at: 1 }],
-  failure: { upgradeId: "3", to: "3.0.0", message: "broken", attempts: 1, at: 1 },
+  failure: { upgradeId: "3", to: "3.0.0", message: "broken", fingerprint: "f00d", attempts: 1, at: 1 },
   run: {
     ...{ id: "1", from: "2.0.0", startedAt: 1, upgrades: ["3"] },
     current: { upgradeId: "3" },
     underWay: { finished: 1, starts: 2, deaths: 1, deathsAlone: 0 },
   },
   rollbacks: 1,
+  installer: { id: "ONAPPINSTALL:2:1", failure: { message: "broken", at: 1 } },
   blocked: { on: "payment", message: "unpaid", since: 1, nextTryAt: 2 },
   scope: ["crm"],
   applicationToken: { current: "digest" },
@@ -50,6 +51,8 @@ const RECORD: Required<PortalRecord> = {
   inbox: [{ id: "ONAPPUPDATE:3:1", receivedAt: 1, verification: {}, attempts: 0 }],
   overflow: { events: 1, size: 10, lifeCycle: {} },
   handled: ["ONAPPINSTALL:2:1"],
+  batches: ["1"],
+  forgottenAt: 1,
   runCount: 1,
   runs: ["1-1"],
   fencingToken: 1,
@@ -62,7 +65,7 @@ const RECORD: Required<PortalRecord> = {
 describe("withoutRemovedFields()", () => {
   it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
     const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...others } = RECORD;
-    const { claims: _, plannedChecks: _p, ...rest } = others;
+    const { claims: _, plannedChecks: _p, installer: _i, ...rest } = others;
     assert.deepEqual(withoutRemovedFields(RECORD), rest);
   });
 });
@@ -71,14 +74,15 @@ describe("withoutPurgedFields() and withoutInstallation()", () => {
   it("keep what recognizes late events, and what the work on the portal needs; a new installation no old token", () => {
     const { format, memberId, status, generation, applicationToken, installedTs, uninstalledTs, latestTs } = RECORD;
     const { applicationTokenTs, inboxSequence, inbox, overflow, handled, fencingToken, lease, indexedAs, due } = RECORD;
-    const { runCount, runs } = RECORD;
+    const { runCount, runs, forgottenAt } = RECORD;
     const always = {
       ...{ format, memberId, domain: "", status, generation, applied: [] },
       ...{ installedTs, uninstalledTs, latestTs },
-      ...{ inboxSequence, inbox, overflow, handled, runCount, runs, fencingToken, lease, indexedAs, due },
+      ...{ inboxSequence, inbox, overflow, handled, runCount, fencingToken, lease, indexedAs, due },
     };
-    assert.deepEqual(withoutPurgedFields(RECORD), { ...always, applicationToken, applicationTokenTs });
-    assert.deepEqual(withoutInstallation(RECORD), always);
+    assert.deepEqual(withoutPurgedFields(RECORD), { ...always, applicationToken, applicationTokenTs, forgottenAt });
+    // The finished runs of an earlier installation are stored until a purge.
+    assert.deepEqual(withoutInstallation(RECORD), { ...always, runs });
   });
 });
 

@@ -8,6 +8,7 @@ import { writeInOrder } from "../../../src/storage/write.ts";
 import { MEMBER_ID, type Rig, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
+import { OPERATOR } from "../../support/operator.ts";
 import { withoutWrite } from "../../support/without_write.ts";
 
 /** Returns the record of a portal whose run has applied an upgrade, under the lease with this fencing token. */
@@ -74,9 +75,9 @@ describe("the result of a step whose process ends before its entry in the journa
   it("is deleted when its run finishes, and the named one with the run", async () => {
     const { made, results } = await interrupted();
     assert.equal((await results()).length, 1);
-    assert.equal((await made.app.admin.rollback(MEMBER_ID)).undone.length, 1);
+    assert.equal((await made.app.admin.rollback(MEMBER_ID, OPERATOR)).undone.length, 1);
     assert.deepEqual(undone, ["x".repeat(1000)]);
-    await made.app.admin.retry(MEMBER_ID);
+    await made.app.admin.retry(MEMBER_ID, OPERATOR);
     for (let version = 4; version <= 24; version++) await made.send(made.portal.update(version));
     assert.deepEqual(await results(), []);
     await made.app.close();
@@ -102,8 +103,8 @@ describe("the history of a portal", () => {
     await send(portal.install(2));
     await send(portal.update(3));
     // Its journal is not that of a finished run.
-    await app.admin.rollback(MEMBER_ID);
-    await app.admin.retry(MEMBER_ID);
+    await app.admin.rollback(MEMBER_ID, OPERATOR);
+    await app.admin.retry(MEMBER_ID, OPERATOR);
     for (let version = 4; version <= last; version++) await send(portal.update(version));
     const runs = await app.admin.runs(MEMBER_ID);
     assert.deepEqual(runs.map(({ to }) => to), Array.from({ length: 20 }, (_, i) => `${last - i}.0.0`));
@@ -122,12 +123,27 @@ describe("the history of a portal", () => {
     app.upgrade("3", () => Promise.reject(new Error("no")));
     await send(portal.install(2));
     await send(portal.update(3));
-    await app.admin.skip(MEMBER_ID, "3");
+    await app.admin.skip(MEMBER_ID, "3", OPERATOR);
     await until("the run has finished", () => names().includes("portalUpgraded"));
     const [run] = await app.admin.runs(MEMBER_ID);
     assert.deepEqual(run?.applied.map(({ id, from, to, skipped }) => [id, from, to, skipped]), [
       ["3", "2.0.0", "3.0.0", true],
     ]);
+    await app.close();
+  });
+
+  it("has the steps in the order in which they ran, also if they are named like integers", async () => {
+    const { app, portal, send } = rig();
+    const names = ["10", "2", "-1", "1", "01", "__proto__", "0"];
+    app.upgrade("3", async ({ step, pages }) => {
+      for (const name of names) await step(name, () => {});
+      await pages("5", 0, (cursor) => ({ next: cursor < 20 ? cursor + 1 : null, done: 1 }));
+      await step("4", () => {});
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    const [run] = await app.admin.runs(MEMBER_ID);
+    assert.deepEqual(run?.upgrades, [{ upgradeId: "3", steps: [...names, "5", "4"] }]);
     await app.close();
   });
 });

@@ -334,6 +334,24 @@ describe("copyStorage() copies all other entries, and rejects because of", () =>
   }
 });
 
+describe("copyStorage() refuses", () => {
+  const mistakes: readonly (readonly [options: unknown, message: string])[] = [
+    [{ overwrite: "yes" }, 'overwrite "yes", wanted true or false'],
+    [{ progress: {} }, "progress an object, wanted a function"],
+    [{ signal: new AbortController() }, "signal an object, wanted an AbortSignal"],
+    [{ clock: 5 }, "clock 5, wanted a function"],
+    [{ onProgress: () => {} }, "the option onProgress that does not exist, wanted progress"],
+  ];
+  for (const [options, message] of mistakes) {
+    it(message, async () => {
+      await assert.rejects(copyStorage(memoryStorage(), memoryStorage(), options as never), {
+        name: "TypeError",
+        message: `cannot copy with ${message}`,
+      });
+    });
+  }
+});
+
 describe("copyStorage() interrupted", () => {
   /** Returns `storage` whose nth call of `method` fails: instead of being done, or after it is done. */
   function failing(storage: Storage, method: "put" | "list", n: number, after = false): Storage {

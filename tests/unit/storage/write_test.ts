@@ -131,6 +131,24 @@ describe("writeInOrder()", () => {
 });
 
 describe("encodeOperations()", () => {
+  const mistakes: readonly (readonly [operation: unknown, message: string])[] = [
+    [{ put: KEY, value: 1, ifVersoin: "1" }, "the option ifVersoin that does not exist, wanted ifVersion"],
+    [{ put: KEY, value: 1, ttl: 5 }, "the option ttl that does not exist, wanted ttlMs"],
+    [{ put: KEY, value: 1, ifVersion: 1 }, "ifVersion 1, wanted a version or null"],
+    // `null` would mean that there is no entry to delete.
+    [{ delete: KEY, ifVersion: null }, "ifVersion null, wanted a version"],
+    [{ delete: KEY, ifversion: "1" }, "the option ifversion that does not exist, wanted ifVersion"],
+  ];
+  for (const [operation, message] of mistakes) {
+    it(`refuses ${message}`, async () => {
+      const expected = { name: "TypeError", message: `cannot write ["portal","a223"] with ${message}` };
+      assert.throws(() => encodeOperations([operation as WriteOperation]), expected);
+      const { storage, calls } = plain();
+      await assert.rejects(writeInOrder(storage, [{ put: ["a"], value: 1 }, operation as WriteOperation]), expected);
+      assert.deepEqual(calls, []);
+    });
+  }
+
   it("returns a copy of each operation, with its encoded key and JSON", () => {
     const put: [string, ...string[]] = ["a", "b"];
     const [first, second] = encodeOperations([{ put, value: { n: 1, u: undefined }, ifVersion: null, ttlMs: 5 }, {

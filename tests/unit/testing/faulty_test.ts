@@ -77,7 +77,7 @@ describe("faultyStorage()", () => {
   it("rejects a seed that is not an integer", () => {
     assert.throws(() => faultyStorage(memoryStorage(), {}, 0.5), {
       name: "TypeError",
-      message: "cannot use 0.5 as a seed, wanted an integer",
+      message: "cannot inject faults with seed 0.5, wanted an integer",
     });
   });
 

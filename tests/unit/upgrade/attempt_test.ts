@@ -144,7 +144,6 @@ describe("a failure", () => {
         "stepStarted",
         "stepFailed",
         "upgradeRetryScheduled",
-        "eventFailed",
       ],
       ...["runPlanned", "stepStarted", "stepFinished", "upgradeApplied", "portalUpgraded", "eventHandled"],
     ]);

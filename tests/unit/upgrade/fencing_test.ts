@@ -5,6 +5,7 @@ import { resultPrefix } from "../../../src/portal/keys.ts";
 import { MEMBER_ID, movableClock, post, quietLogger, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { withoutWrite } from "../../support/without_write.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 /** Numbers of steps around the ends of the first two chunks of a journal, and all between them. */
 const STEPS = Array.from({ length: 34 }, (_, i) => i);
@@ -102,7 +103,7 @@ describe("a process that was paused in an upgrade that an operator skipped", () 
     const ended = a.fetch(post(portal.update(3)));
     await begun.promise;
     later();
-    await b.admin.skip(MEMBER_ID, "3");
+    await b.admin.skip(MEMBER_ID, "3", OPERATOR);
     await b.tick();
     assert.equal((await b.portal(MEMBER_ID))?.version, "3.0.0");
     resumed.resolve();

@@ -3,6 +3,7 @@ import { memoryStorage, type Storage, type UpgradeContext } from "@b24/onappupda
 import type { Key } from "@b24/onappupdate/storage";
 import { MEMBER_ID, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
+import { portalOn2 } from "./_portal_on_2.ts";
 
 /** One call of the storage that writes. */
 interface Write {
@@ -104,5 +105,30 @@ describe("an upgrade writes", () => {
   it("as much after 200 applied upgrades as after one", async () => {
     const [few, many] = [total(await writesOf(steps(20), 1)), total(await writesOf(steps(20), 200))];
     assert(Math.abs(many - few) < 200, `${few} and ${many} bytes`);
+  });
+
+  it("as much for each of 10,000 steps, which are as many as an upgrade may have, in a run that resumes too", async () => {
+    const { storage, writes } = counting();
+    const { app, update, retry } = await portalOn2(
+      async ({ step, attempt }) => {
+        for (let i = 0; i < 10_000; i++) await step(`create deal ${i}`, () => assert.equal(attempt, i < 5000 ? 1 : 2));
+        await step("one too many", () => assert.fail("must not run"));
+      },
+      {},
+      { storage },
+    );
+    await update();
+    assert.equal((await app.portal(MEMBER_ID))?.failure?.step, "create deal 5000");
+    await retry();
+    const journal = ofJournal(writes);
+    // One write excludes former holders.
+    assert.equal(journal.length, 10_001);
+    for (const { bytes } of journal) assert(bytes <= 4096, `${bytes} bytes`);
+    assert(writes.length - journal.length <= 20, `${writes.length - journal.length} other writes`);
+    const { failure } = (await app.portal(MEMBER_ID))!;
+    const problem = "the upgrade has 10000 steps already; use pages() for long lists";
+    assert.equal(failure?.message, `cannot start step "one too many" of upgrade "3": ${problem}`);
+    assert.equal(failure?.retryAt, undefined);
+    await app.close();
   });
 });

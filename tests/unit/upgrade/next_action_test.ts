@@ -80,6 +80,12 @@ const ROWS: readonly (readonly [name: string, record: PortalRecord, next: NextAc
     "2.0.0",
   ],
 
+  ["its installer has not succeeded", portal({ installer: { id: "a" } }), { action: "install" }],
+  ["its installer has succeeded", portal({ installer: "done" }), { action: "run", upgrade: two }],
+  ["its installer has not succeeded, and it is on its target", portal({ version: "3.0.0", installer: { id: "a" } }), {
+    action: "none",
+  }],
+
   ["it is blocked", portal(blocked(LATER)), wait("blocked", LATER)],
   ["its block may be over", portal(blocked(NOW)), { action: "run", upgrade: two }],
   ["it is blocked and parked", portal({ ...blocked(LATER), ...failure({}) }), wait("blocked", LATER)],

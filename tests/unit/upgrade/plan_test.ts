@@ -346,8 +346,6 @@ describe("defineUpgrade()", () => {
     [">1", unbounded(">1")],
     ["*", unbounded("*")],
     ["x", unbounded("x")],
-    ["", unbounded("")],
-    ["  ", unbounded("")],
     [">=1.0.0 || <0.5.0", either(">=1.0.0 || <0.5.0")],
     ["1.x || 3.x", either("1.x || 3.x")],
     [{ from: "latest", to: ">=2" }, notARange("latest -> >=2", "latest")],
@@ -368,6 +366,29 @@ describe("defineUpgrade()", () => {
         assert(error instanceof TypeError);
         assert.equal(error.message, message);
         return true;
+      });
+    });
+  }
+
+  const kinds = 'wanted a version such as "2.0.0", a range such as ">=1.4.0 <2.0.0", or { from, to }';
+  const noRanges: readonly (readonly [range: unknown, message: string])[] = [
+    [2, `range 2, ${kinds}`],
+    [undefined, `range undefined, ${kinds}`],
+    [null, `range null, ${kinds}`],
+    ["", `range "", ${kinds}`],
+    ["  ", `range "  ", ${kinds}`],
+    [["1.x", ">=2"], `range a list, ${kinds}`],
+    [{}, 'range.from undefined, wanted a range such as "1.x"'],
+    [{ from: "1.x" }, 'range.to undefined, wanted a range such as ">=2.1.0"'],
+    [{ from: "", to: "2" }, 'range.from "", wanted a range such as "1.x"'],
+    [{ from: "1.x", to: 2 }, 'range.to 2, wanted a range such as ">=2.1.0"'],
+    [{ form: "1.x", to: "2" }, "the option range.form that does not exist, wanted from"],
+  ];
+  for (const [range, message] of noRanges) {
+    it(`refuses ${JSON.stringify(range)} as a range`, () => {
+      assert.throws(() => define(range as UpgradeRange), {
+        name: "TypeError",
+        message: `cannot register an upgrade with ${message}`,
       });
     });
   }

@@ -4,6 +4,7 @@ import type { Entry } from "@b24/onappupdate/storage";
 import { type Crowd, crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
 import { describe, it } from "../../support/test.ts";
 import { virtualTime } from "../../support/time.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -126,8 +127,9 @@ describe("portals whose process has ended", () => {
     // An operator's retry is a new try.
     life.app.upgrade("3", () => {});
     await life.app.start();
-    await life.app.admin.retry(memberIdOf(deadly));
+    const retried = life.app.admin.retry(memberIdOf(deadly), OPERATOR);
     await life.time.elapse(MINUTE);
+    await retried;
     assert.deepEqual(await states(life, 4), Array(4).fill("3.0.0"));
     await life.close();
   });

@@ -312,6 +312,14 @@ describe("an invalid option of a step or sleep", () => {
       pages("one", 0, () => Promise.resolve({ next: null, done: 1 }), { timeoutMs: 2_592_000_000 }),
     'cannot run step "one" with retry.maxAttempts 0, wanted a whole number from 1': ({ step }) =>
       step("one", () => {}, { retry: { maxAttempts: 0 } }),
+    'cannot run step "one" with the option timeout that does not exist, wanted timeoutMs': ({ step }) =>
+      step("one", () => {}, { timeout: 5 } as never),
+    'cannot run step "one" with undo "back", wanted a function': ({ step }) =>
+      step("one", () => {}, { undo: "back" as never }),
+    'cannot run step "one" with the option undo that does not exist, wanted retry or timeoutMs': ({ pages }) =>
+      pages("one", 0, () => Promise.resolve({ next: null, done: 1 }), { undo: () => {} } as never),
+    'cannot run step "one" with options null, wanted an object with retry, timeoutMs, undo': ({ step }) =>
+      step("one", () => {}, null as never),
     'cannot sleep "a while" for NaN milliseconds, wanted a number from 0': ({ sleep }) => sleep("a while", NaN),
     'cannot sleep "a while" for Infinity milliseconds, wanted a number from 0': ({ sleep }) =>
       sleep("a while", Infinity),

@@ -93,7 +93,7 @@ describe("a block during an upgrade", () => {
     await made.pass(2 * 60 * 60 * SECOND);
     const later = (await made.app.portal(MEMBER_ID))!.blocked;
     assert.deepEqual([runs, later?.since], [3, blocked?.since]);
-    assert(later!.nextTryAt > blocked!.nextTryAt);
+    assert(later!.nextTryAt! > blocked!.nextTryAt!);
     await made.app.close();
   });
 });

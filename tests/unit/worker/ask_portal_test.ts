@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
 import type { AppOptions, Observers, VersionScheme } from "@b24/onappupdate";
 import type { ApplicationTokenOptions } from "@b24/onappupdate/application-token";
+import { portalKey } from "../../../src/portal/keys.ts";
+import type { PortalRecord } from "../../../src/portal/record.ts";
+import { entryTime } from "../../../src/portal/schedule.ts";
 import { CLIENT_ID, MEMBER_ID } from "../../support/app.ts";
+import { memberIdOf } from "../../support/crowd.ts";
 import { changed, HOSTS, type Scene, scene, TOKENLESS } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
 import { waitingDeliveries } from "../../support/waiting.ts";
 import { until } from "../../support/until.ts";
+import { OPERATOR } from "../../support/operator.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -62,6 +67,11 @@ async function setUp(
 function forged({ portal, now }: Setup, name: string, data: Readonly<Record<string, string>>): string {
   const body = portal.event(name, data, { tokenless: true });
   return changed(body, { ...TOKENLESS, ts: String(Math.floor(now / 1000)) });
+}
+
+/** Returns the log lines about questions that settled nothing. */
+function unanswered({ lines }: Setup): readonly string[] {
+  return lines.filter((line) => line.includes("claim.unanswered"));
 }
 
 describe("a claimed version", () => {
@@ -298,7 +308,7 @@ describe("a claimed version", () => {
     await made.send(portal.update(3));
     await made.pass(2 * HOUR);
     assert.deepEqual(ran, []);
-    await app.admin.retry(MEMBER_ID);
+    await app.admin.retry(MEMBER_ID, OPERATOR);
     await until("the portal is on 3", async () => (await made.record()).version === "3.0.0");
     await app.close();
     assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3"]);
@@ -411,6 +421,7 @@ describe("a claimed removal", () => {
         "uninstalled",
       ]);
       assert.doesNotMatch(JSON.stringify(await made.stored()), /acce55|fe5fe5/);
+      assert.deepEqual(unanswered(made), []);
       await made.app.close();
     }
   });
@@ -422,9 +433,12 @@ describe("a claimed removal", () => {
     await made.send(removal);
     await made.pass(30 * MINUTE);
     assert.deepEqual([made.ran, (await made.record()).status], [[], "installed"]);
+    assert(unanswered(made).length > 0);
     made.answer = undefined;
+    made.forget();
     await made.pass(11 * MINUTE);
     assert.deepEqual(made.ran, ["removal, clean"]);
+    assert.deepEqual(unanswered(made), []);
     await made.app.close();
   });
 
@@ -539,13 +553,13 @@ describe("a claimed removal", () => {
     const made = await setUp();
     made.answer = () => Response.json({ error: "NOT_INSTALLED" }, { status: 401 });
     await made.app.check(MEMBER_ID);
-    await made.app.admin.retry(MEMBER_ID);
+    await made.app.admin.retry(MEMBER_ID, OPERATOR);
     await made.settled();
     await made.app.tick();
     assert.equal((await made.record()).blocked?.on, "installation");
     made.answer = undefined;
     made.now += 16 * MINUTE;
-    await made.app.admin.retry(MEMBER_ID);
+    await made.app.admin.retry(MEMBER_ID, OPERATOR);
     await until("Bitrix24 is asked", async () => (await made.record()).blocked === undefined);
     await made.app.close();
   });
@@ -661,6 +675,60 @@ describe("a claimed removal", () => {
   });
 });
 
+describe("claims while 8 questions are under way", () => {
+  /** Returns after how many milliseconds each of `count` portals is due that are processed while others are asked about. */
+  async function delays(leaseMs: number, count: number): Promise<number[]> {
+    const made = await setUp({ limits: { leaseMs } });
+    const portals = Array.from(
+      { length: 8 + count },
+      (_, number) => made.bitrix24.portal({ memberId: memberIdOf(number), domain: `p${number}.bitrix24.de` }),
+    );
+    for (const portal of portals) await made.send(portal.install(2));
+    made.now += MINUTE;
+    made.ran.length = 0;
+    made.forget();
+    const answered = Promise.withResolvers<void>();
+    made.answer = async (request) => {
+      await answered.promise;
+      return await made.bitrix24.fetch(request);
+    };
+    const work: Promise<unknown>[] = [];
+    const waiting: (() => Promise<number | undefined>)[] = [];
+    for (const [number, portal] of portals.entries()) {
+      work.push(made.send(portal.update(3)));
+      if (number < 8) {
+        await until("it is asked about", () => made.asked.length === number + 1);
+        continue;
+      }
+      const dueIn = async (): Promise<number | undefined> => {
+        const entry = await made.storage.get<PortalRecord>(portalKey(memberIdOf(number)));
+        const { claims, lease, due } = entry!.value;
+        return claims === undefined || lease !== undefined ? undefined : entryTime(due!) - made.now;
+      };
+      await until("it waits", async () => await dueIn() !== undefined);
+      waiting.push(dueIn);
+    }
+    made.now += leaseMs;
+    work.push(made.app.tick());
+    const found = (): Promise<(number | undefined)[]> => Promise.all(waiting.map((dueIn) => dueIn()));
+    await until("all are processed again", async () => (await found()).every((ms) => ms !== undefined && ms > 0));
+    const due = await found();
+    answered.resolve();
+    await Promise.all(work);
+    await until("all are asked about", () => made.ran.length === 2 * portals.length);
+    await made.app.close();
+    return due.map((ms) => ms!);
+  }
+
+  it("are due after leaseMs, and 100 ms for each portal that waits, and are asked about before that", async () => {
+    assert.deepEqual(await delays(30_000, 3), [30_300, 30_300, 30_300]);
+  });
+
+  it("are due after 5 minutes at most", async () => {
+    assert.deepEqual(await delays(5 * MINUTE - 150, 2), [5 * MINUTE, 5 * MINUTE]);
+  });
+});
+
 describe("a claimed payment state", () => {
   const expired = { CODE: CLIENT_ID, VERSION: "2", STATUS: "S", PAYMENT_EXPIRED: "Y", DAYS: "0" };
 
@@ -681,6 +749,15 @@ describe("a claimed payment state", () => {
     made.now += 1000;
     await made.send(made.portal.pay());
     assert.deepEqual([made.ran, (await made.record()).blocked], [["expired", "paid"], undefined]);
+    await made.app.close();
+  });
+
+  it("that an OAuth host confirms is not logged as unanswered", async () => {
+    const made = await setUp();
+    made.answer = () => Response.json({ error: "PAYMENT_REQUIRED" }, { status: 402 });
+    await made.send(made.portal.stopPayment());
+    assert.deepEqual([made.ran, (await made.record()).blocked?.on], [["expired"], "payment"]);
+    assert.deepEqual(unanswered(made), []);
     await made.app.close();
   });
 

@@ -226,7 +226,7 @@ describe("requires.scope", () => {
     assert.deepEqual(ran, ["3"]);
     assert.deepEqual([held.version, held.target, held.failure], ["2.0.0", "4.0.0", undefined]);
     assert.deepEqual([held.blocked?.on, held.blocked?.message], ["scope", "upgrade 4 needs tasks"]);
-    assert.deepEqual((await made.app.admin.portals({ status: "blocked" })).length, 1);
+    assert.deepEqual((await made.app.admin.portals({ status: "blocked" })).items.length, 1);
     assert.deepEqual((await made.app.admin.counts()).map(({ status }) => status), ["blocked"]);
     for (let hour = 0; hour < 30; hour++) {
       made.now += 61 * MINUTE;

@@ -52,7 +52,7 @@ async function assertExact(storage: Storage, { admin }: App): Promise<void> {
   );
   for (const status of ["current", "upgrading", "blocked", "parked", "uninstalled"] as const) {
     const ids = records.filter((record) => portalState(record) === status).map(({ memberId }) => memberId);
-    assert.deepEqual((await admin.portals({ status })).map(({ memberId }) => memberId), ids, status);
+    assert.deepEqual((await admin.portals({ status })).items.map(({ memberId }) => memberId), ids, status);
   }
 }
 
@@ -108,8 +108,8 @@ describe("the recount", () => {
     await storage.put(indexKey("state", "parked", MEMBER_ID), {});
     await storage.put(indexKey("version", "1.0.0", OTHER_MEMBER_ID), {});
     const made = rig({ storage });
-    assert.deepEqual(await made.app.admin.portals({ status: "parked" }), []);
-    assert.deepEqual(await made.app.admin.portals({ version: "1.0.0" }), []);
+    assert.deepEqual(await made.app.admin.portals({ status: "parked" }), { items: [] });
+    assert.deepEqual(await made.app.admin.portals({ version: "1.0.0" }), { items: [] });
     await round(made);
     await assertExact(storage, made.app);
     await made.app.close();
@@ -201,8 +201,8 @@ describe("the recount", () => {
       },
     });
     await round(made, 1);
-    assert.deepEqual(await made.app.admin.portals({ status: "current" }), []);
-    assert.equal((await made.app.admin.portals({ status: "upgrading" })).length, 1);
+    assert.deepEqual(await made.app.admin.portals({ status: "current" }), { items: [] });
+    assert.equal((await made.app.admin.portals({ status: "upgrading" })).items.length, 1);
     await made.app.close();
   });
 

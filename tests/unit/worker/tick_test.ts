@@ -47,11 +47,11 @@ describe("tick()", () => {
       process: () => Promise.resolve({ handled: 0, failed: 0, released }),
       ...{ isProcessing: () => false, room: () => Promise.resolve() },
     };
-    const nothing = () => Promise.resolve();
-    const { tick } = createTicker(
-      ...[runtime as unknown as AppRuntime, worker as unknown as Worker] as const,
-      ...[{ tick: nothing, settled: nothing }, { flush: nothing }] as const,
-    );
+    const nothing = () => Promise.resolve(undefined);
+    const { tick } = createTicker(runtime as unknown as AppRuntime, {
+      ...{ worker: worker as unknown as Worker, verifier: { tick: nothing, settled: nothing } },
+      ...{ totals: { flush: nothing }, pauseSwitch: { current: nothing }, batches: { goOn: nothing } },
+    });
     await tick();
     assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
     released.due = undefined;
@@ -201,9 +201,11 @@ describe("the built-in ticker", () => {
     await made.install(50);
     await made.update(0, 50);
     await made.time.elapse(SECOND);
+    // That of the start.
+    assert.equal(ticks, 1);
     isBroken = false;
     await made.time.elapse(5 * MINUTE);
-    assert.deepEqual([begun, ticks], [2, 0]);
+    assert.deepEqual([begun, ticks], [2, 1]);
     gate.resolve();
     await made.time.elapse(SECOND);
     assert.deepEqual([begun, (await upgraded(made, 50)).length], [50, 50]);
@@ -224,6 +226,24 @@ describe("the built-in ticker", () => {
     await made.close();
   });
 
+  it("looks at the start at what the last process has given back at its close", async () => {
+    const time = virtualTime();
+    const storage = memoryStorage({ clock: time.now });
+    const world = { time, storage: { ...storage, close: () => Promise.resolve() } };
+    const before = crowd({}, world);
+    before.app.upgrade("3", () => before.takes(HOUR));
+    await before.install(1);
+    await before.update(0, 1);
+    await before.time.elapse(SECOND);
+    await before.close();
+    const made = crowd({}, world);
+    made.app.upgrade("3", () => {});
+    await made.app.start();
+    await time.elapse(SECOND);
+    assert.equal((await upgraded(made, 1)).length, 1);
+    await made.close();
+  });
+
   it("reports a tick when its work has ended, or after 30 seconds", async () => {
     const made = crowd();
     const ticks: string[] = [];
@@ -241,6 +261,8 @@ describe("the built-in ticker", () => {
     await made.install(2);
     await made.update(0, 1);
     await made.time.elapse(SECOND);
+    // That of the start.
+    assert.deepEqual(ticks.splice(0), [`${start} 0`]);
     isBroken = false;
     await made.time.elapse(2 * TICK_MS);
     assert.deepEqual(ticks, [`${start + TICK_MS + SECOND} 1`, `${start + 2 * TICK_MS} 0`]);

@@ -45,6 +45,23 @@ describe("createTurns()", () => {
     assert(turns.isFree());
   });
 
+  it("reserves slots, in which turns begin later or never", async () => {
+    const { time, turns, begun, take } = taking(2);
+    const [first, second] = [turns.reserve()!, turns.reserve()!];
+    assert.deepEqual([turns.reserve(), turns.isFree()], [undefined, false]);
+    for (const name of ["a", "b"]) take(name);
+    await time.elapse(0);
+    assert.deepEqual(begun, []);
+    first.release();
+    await time.elapse(0);
+    assert.deepEqual(begun, ["a"]);
+    second.begin("fresh").end();
+    await time.elapse(0);
+    assert.deepEqual(begun, ["a", "b"]);
+    turns.close();
+    assert.equal(turns.reserve(), undefined);
+  });
+
   it("prefers fresh portals to those that had a turn, but for one of four", async () => {
     const { time, begun, take, taken } = taking(1);
     take("holder");

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
+import { delay } from "../../../src/async/time.ts";
 import { portalKey } from "../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
-import { crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
-import { describe, it } from "../../support/test.ts";
 import { rig } from "../../support/app.ts";
-import { simulated, virtualTime } from "../../support/time.ts";
+import { type Crowd, crowd, memberIdOf, numberOf } from "../../support/crowd.ts";
+import { describe, it } from "../../support/test.ts";
+import { simulated, type VirtualTime, virtualTime } from "../../support/time.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -134,6 +136,69 @@ describe("the worker", () => {
       assert.equal((await next.app.portal(memberIdOf(number)))?.version, "3.0.0");
     }
     await next.close();
+  });
+});
+
+describe("the slot of a portal whose event is being stored", () => {
+  /**
+   * Returns a crowd with one slot. Writes of records reject while `isDown`, and take a second while `isSlow`. `leased`: the
+   * portals whose record was written with both a lease and a delivery.
+   */
+  function setUp(): {
+    readonly made: Crowd;
+    readonly time: VirtualTime;
+    readonly leased: number[];
+    readonly state: { isDown: boolean; isSlow: boolean };
+  } {
+    const time = virtualTime();
+    const storage = memoryStorage({ clock: time.now });
+    const leased: number[] = [];
+    const state = { isDown: false, isSlow: false };
+    const write: Storage["write"] = async (operations, options) => {
+      const record = operations.map((one) => "put" in one && one.put[0] === "portal" ? one.value : undefined)
+        .find((value) => value !== undefined) as PortalRecord | undefined;
+      if (record !== undefined && state.isSlow) await delay(time, SECOND);
+      if (record !== undefined && state.isDown) throw new StorageError("down");
+      if (record?.lease !== undefined && record.inbox !== undefined) leased.push(numberOf(record.memberId));
+      return await storage.write!(operations, options);
+    };
+    const made = crowd({ concurrency: 1 }, { time, storage: { ...storage, write } });
+    made.app.upgrade("3", () => made.takes(10 * SECOND));
+    return { made, time, leased, state };
+  }
+
+  const send = (made: Crowd, number: number, version: number): Promise<Response> =>
+    made.send(made.portal(number).update(version));
+
+  it("is free for no other event that arrives meanwhile: that is stored without the lease", async () => {
+    const { made, time, leased, state } = setUp();
+    await made.install(3);
+    leased.length = 0;
+    state.isSlow = true;
+    const sent = [0, 1, 2].map((number) => send(made, number, 3));
+    await time.elapse(SECOND);
+    assert.deepEqual(leased, [0]);
+    state.isSlow = false;
+    await time.elapse(MINUTE);
+    await Promise.all(sent);
+    for (const number of [0, 1, 2]) assert.equal((await made.app.portal(memberIdOf(number)))?.version, "3.0.0");
+    await made.close();
+  });
+
+  it("is free again if the event is not stored, or causes no work", async () => {
+    const { made, time, leased, state } = setUp();
+    await made.install(2);
+    state.isDown = true;
+    assert.equal((await send(made, 0, 3)).status, 503);
+    state.isDown = false;
+    // It leaves the portal on its version.
+    assert.equal((await send(made, 1, 2)).status, 200);
+    leased.length = 0;
+    assert.equal((await send(made, 1, 3)).status, 200);
+    assert.deepEqual(leased, [1]);
+    await time.elapse(MINUTE);
+    assert.equal((await made.app.portal(memberIdOf(1)))?.version, "3.0.0");
+    await made.close();
   });
 });
 

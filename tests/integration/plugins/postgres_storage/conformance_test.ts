@@ -30,6 +30,8 @@ for (const clock of ["injected", "real"] as const) {
       backends.set(storage, { ...faultyBackend(faults), ...disk });
       return storage;
     },
+    // The database is in this process; tests/postgres/ has processes.
+    worker: false,
     backend: {
       of: (storage) => backends.get(storage)!,
       can: ["stop", "start", "delay", "loseReply", "fill", "drain"],

@@ -22,7 +22,7 @@ const ALL: Declaration = {
   events: [
     { event: "ONCRMDEALADD", handler: `${URL_}/events` },
     { event: "ONCRMDEALUPDATE", handler: `${URL_}/events`, userId: 1 },
-    { event: "ONCRMDEALDELETE", offline: true, params: { auth_connector: "us" } },
+    { event: "ONCRMDEALDELETE", offline: true, authConnector: "us" },
   ],
   placements: [
     { placement: "CRM_DEAL_DETAIL_TAB", handler: `${URL_}/deal`, title: "Rating", description: "Of deals" },
@@ -123,13 +123,68 @@ const brief = (changes: readonly RegistrationChange[], action?: string): string[
 const CHANGES = /\.(add|update|delete|bind|unbind|register|unregister)$/;
 
 describe("registrations().apply()", () => {
-  it("registers each kind in two requests, with documented parameters", async () => {
+  it("registers each kind in two requests, and one for a source, with documented parameters", async () => {
     const { portal, b24, known } = await scene();
-    const before = portal.calls().filter(({ method }) => method === "batch").length;
+    const requests = (): string[] => portal.calls().filter(({ isInBatch }) => !isInBatch).map(({ method }) => method);
+    const before = requests().length;
     const changes = await registrations(ALL).apply({ b24, portal: await known() });
     assert.deepEqual(there(portal.registrations()), WHOLE);
     assert.equal(brief(changes, "add").length, WHOLE.length);
-    assert.equal(portal.calls().filter(({ method }) => method === "batch").length - before, 2);
+    assert.deepEqual(requests().slice(before), ["batch", "batch", "event.bind", "batch"]);
+  });
+
+  it("binds an offline event with its source, also several of one event, and removes each alone", async () => {
+    const { portal, b24, known } = await scene();
+    const bound = (): unknown[] =>
+      portal.registrations().events.map(({ EVENT, AUTH_CONNECTOR }) => [EVENT, AUTH_CONNECTOR]);
+    const offline = (...sources: (string | undefined)[]): Declaration => ({
+      events: sources.map((authConnector) => ({
+        ...{ event: "ONCRMDEALADD", offline: true },
+        ...(authConnector === undefined ? {} : { authConnector }),
+      })),
+    });
+    // There without a source, whose queue is another one.
+    await registrations(offline(undefined)).apply({ b24, portal: await known() });
+    const changes = await registrations(offline("us", "shop")).apply({ b24, portal: await known() });
+    assert.deepEqual(brief(changes).sort(), [
+      "add events ONCRMDEALADD offline of source shop",
+      "add events ONCRMDEALADD offline of source us",
+      "remove events ONCRMDEALADD offline",
+    ]);
+    assert.deepEqual(bound(), [["ONCRMDEALADD", "us"], ["ONCRMDEALADD", "shop"]]);
+    assert.deepEqual(brief(await registrations(offline("shop", "us")).apply({ b24, portal: await known() }), "keep"), [
+      "keep events ONCRMDEALADD offline of source shop",
+      "keep events ONCRMDEALADD offline of source us",
+    ]);
+    await registrations(offline("shop")).apply({ b24, portal: await known() });
+    assert.deepEqual(bound(), [["ONCRMDEALADD", "shop"]]);
+    await registrations(offline()).apply({ b24, portal: await known() });
+    assert.deepEqual(bound(), []);
+    assert.throws(
+      () => registrations(offline("us", "us")),
+      /events\.1: ONCRMDEALADD offline of source us is declared twice/,
+    );
+    assert.throws(() => registrations(offline("")), /events\.0\.authConnector/);
+    assert.throws(
+      () => registrations({ events: [{ event: "ONAPPTEST", offline: true, params: { auth_connector: "us" } }] }),
+      /params\.auth_connector: wanted in its own field/,
+    );
+  });
+
+  it("keeps an offline event of a portal that does not list its source", async () => {
+    const { known } = await scene();
+    const calls: string[] = [];
+    const b24: HasB24Batch["b24"] = {
+      batch: (commands) => {
+        calls.push(...Object.values(commands).map(([method]) => method));
+        const value = [{ event: "ONCRMDEALADD", handler: "", auth_type: "0", offline: 1 }];
+        return Promise.resolve(Object.fromEntries(Object.keys(commands).map((name) => [name, { ok: true, value }])));
+      },
+    };
+    const events = [{ event: "ONCRMDEALADD", offline: true, authConnector: "us" }];
+    const changes = await registrations({ events }).apply({ b24, portal: await known() });
+    assert.deepEqual(brief(changes), ["keep events ONCRMDEALADD offline of source us"]);
+    assert.deepEqual(calls, ["event.get"]);
   });
 
   it("changes nothing the second time, except what Bitrix24 does not list completely", async () => {
@@ -172,7 +227,7 @@ describe("registrations().apply()", () => {
       .apply({ b24, portal: await known() });
     assert.deepEqual(brief(changes, "remove").sort(), [
       "remove events ONCRMDEALADD https://app.example.com/b24/events",
-      "remove events ONCRMDEALDELETE offline",
+      "remove events ONCRMDEALDELETE offline of source us",
       "remove events ONCRMDEALUPDATE https://app.example.com/b24/events as user 1",
       "remove placements LEFT_MENU https://app.example.com/b24/menu",
       "remove robots rate",

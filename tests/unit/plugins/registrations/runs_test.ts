@@ -8,6 +8,7 @@ import { fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { CLIENT_ID, MEMBER_ID, movableClock, quietLogger, recorder } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
 import { until } from "../../../support/until.ts";
+import { OPERATOR } from "../../../support/operator.ts";
 
 const HANDLER = "https://app.example.com/b24";
 const REFUSED = "ERROR_ACTIVITY_VALIDATION_FAILURE";
@@ -115,7 +116,7 @@ describe("registrations() in every run", () => {
     assert.equal((await app.portal(MEMBER_ID))!.failure!.upgradeId, "4");
     const before = portal.calls().length;
     portal.stopPayment();
-    assert.deepEqual((await app.admin.rollback(MEMBER_ID)).undone.map(({ step }) => step), ["one"]);
+    assert.deepEqual((await app.admin.rollback(MEMBER_ID, OPERATOR)).undone.map(({ step }) => step), ["one"]);
     assert.deepEqual([undone, portal.calls().length], [["one"], before]);
     await app.close();
   });
@@ -193,7 +194,7 @@ describe("a portal whose registrations are refused", () => {
     assert.deepEqual(ran.map((line) => line.split(" saw ")[0]), ["the handler"]);
     assert.deepEqual(await statuses(app), ["parked on 2.0.0"]);
 
-    await app.admin.retry(MEMBER_ID);
+    await app.admin.retry(MEMBER_ID, OPERATOR);
     await app.close();
     assert.deepEqual([await statuses(app), ran.at(-1)], [["current on 3.0.0"], "3 saw rate-3"]);
     assert.equal((await app.portal(MEMBER_ID))!.failure, undefined);

@@ -5,6 +5,7 @@ import { B24Error, type PluginHost, type PortalCredentials, Secret } from "@b24/
 import { AddressError } from "@b24/onappupdate/errors";
 import { type B24, type B24Timer, type Rest, rest, type RestOptions } from "@b24/onappupdate/rest";
 import { type CallRecovery, createPortalCall } from "../../../../src/credentials/portal_call.ts";
+import { digest } from "../../../../src/net/digest.ts";
 import { MEMBER_ID, recordingLogger } from "../../../support/app.ts";
 
 export const ENDPOINT = "https://example.bitrix24.de/rest/";
@@ -16,6 +17,7 @@ export interface Sent {
   readonly http: string;
   readonly redirect: string;
   readonly contentType: string | null;
+  readonly headers: Headers;
   readonly host: string;
   /** The REST method. */
   readonly method: string;
@@ -154,7 +156,7 @@ export function counter(options: RestOptions = {}, replaced: { readonly fetch?: 
     const { host, pathname } = new URL(url);
     const method = pathname.replace("/rest/", "");
     const contentType = headers.get("content-type");
-    const sent: Sent = { url, http, redirect, contentType, host, method, params, auth };
+    const sent: Sent = { url, http, redirect, contentType, headers, host, method, params, auth };
     made.sent.push(sent);
     return await made.answer(sent, made.sent.length);
   });
@@ -172,7 +174,8 @@ export function counter(options: RestOptions = {}, replaced: { readonly fetch?: 
     // Looked up at each call: tests replace members of it.
     call: createPortalCall(recovery),
   };
-  const host = { credentials, portalFetch, clock: () => made.now, log: logger } as Partial<PluginHost> as PluginHost;
+  const known: Partial<PluginHost> = { credentials, portalFetch, clock: () => made.now, digest, log: logger };
+  const host = known as PluginHost;
   const plugin = rest({ timer, ...options });
   plugin.setup!(host);
   const made: Counter = {

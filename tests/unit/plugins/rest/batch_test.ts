@@ -254,6 +254,34 @@ describe("b24.batch()", () => {
     });
   }
 
+  it("delivers 51 commands, one of which has a customer's text like a reference, and has a request of its own", async () => {
+    const made = counter();
+    made.answer = (sent) =>
+      sent.method === "batch" ? batch(sent, (_method, params) => ({ result: params.TITLE })) : ok("alone");
+    const title = (i: number): string => i === 30 ? "Re: $result[me][ID]" : `deal ${i}`;
+    const commands = Object.fromEntries(
+      Array.from({ length: 51 }, (_, i): [string, B24Command] => [`c${i}`, ["crm.deal.add", { TITLE: title(i) }]]),
+    );
+    const done = codes(await made.b24.batch(commands));
+    assert.deepEqual(Object.values(done), Array.from({ length: 51 }, (_, i) => i === 30 ? "alone" : title(i)));
+    assert.deepEqual(made.sent.map(({ method }) => method), ["batch", "crm.deal.add", "batch"]);
+    assert.deepEqual(made.sent[1]?.params, { TITLE: title(30) });
+  });
+
+  it("sends a command with auth_connector by a request of its own: Bitrix24 ignores it in a batch", async () => {
+    const made = counter();
+    made.answer = (sent) => sent.method === "batch" ? batch(sent, (method) => ({ result: method })) : ok(true);
+    const bind = { event: "ONCRMDEALADD", event_type: "offline", auth_connector: "us" };
+    const done = await made.b24.batch({
+      a: ["a.a"],
+      b: ["event.bind", bind],
+      c: ["c.c", { x: { auth_connector: 1 } }],
+    });
+    assert.deepEqual(codes(done), { a: "a.a", b: true, c: "c.c" });
+    assert.deepEqual(made.sent.map(({ method }) => method), ["batch", "event.bind", "batch"]);
+    assert.deepEqual(made.sent[1]?.params, bind);
+  });
+
   for (const value of ["$result", "costs $5 [net]", "a[b]", "$ [x]", "$1[x]"]) {
     it(`sends ${JSON.stringify(value)} in a batch`, async () => {
       const made = counter();

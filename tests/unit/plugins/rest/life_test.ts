@@ -4,6 +4,7 @@ import { applicationToken } from "@b24/onappupdate/application-token";
 import {
   type B24,
   type B24Command,
+  type B24Outcome,
   type HasB24,
   type Rest,
   rest,
@@ -174,6 +175,20 @@ describe("rest() in the life of a portal", () => {
     await app.close();
   });
 
+  it("lists rows behind a page without next, and fails if a list never ends", async () => {
+    const { b24, portal, app } = await life();
+    const addresses = Array.from({ length: 120 }, (_, i) => ({ TYPE_ID: 1, ENTITY_ID: i }));
+    portal.data("crm.address.list", addresses, { next: "missing" });
+    const found: unknown[] = [];
+    for await (const address of b24.list("crm.address.list")) found.push(address);
+    assert.deepEqual(found, addresses);
+    portal.data("odd.list", addresses, { next: "endless" });
+    await assert.rejects(async () => {
+      for await (const _row of b24.list("odd.list"));
+    }, { name: "B24Error", b24Code: "ERROR_UNEXPECTED_ANSWER", message: /the list does not end/ });
+    await app.close();
+  });
+
   it("lists 10,000 rows in 5 requests, within the portal's rate, without reading the storage", async () => {
     const shared = memoryStorage();
     let reads = 0;
@@ -247,13 +262,38 @@ describe("an upgrade that calls its portal", () => {
     await app.close();
   });
 
+  it("goes on later, without a failure, if a method in a batch has, at the reset time of its last answer", async () => {
+    const made = await life((app) =>
+      app.upgrade("3.0.0", async ({ b24, step }) => {
+        await step("deals", async () => {
+          const done = await b24.batch({ me: ["profile"], deals: ["crm.deal.list"] });
+          for (const outcome of Object.values<B24Outcome<unknown>>(done)) if (!outcome.ok) throw outcome.error;
+        });
+      })
+    );
+    const { app, portal } = made;
+    portal.data("crm.deal.list", []);
+    // Its answer says when operating time is free again: in ten minutes. The refusal does not.
+    await made.b24.batch({ deals: ["crm.deal.list"] });
+    portal.fail("OPERATION_TIME_LIMIT", { method: "crm.deal.list" });
+    await portal.sends.update(3);
+    assert.equal((await app.portal(MEMBER_ID))?.failure?.attempts, 0);
+    made.now += 590_000;
+    await app.tick();
+    assert.equal((await app.portal(MEMBER_ID))?.version, "2.0.0");
+    made.now += 90_000;
+    await app.tick();
+    assert.equal((await app.portal(MEMBER_ID))?.version, "3.0.0");
+    await app.close();
+  });
+
   it("is blocked on a scope that the portal has not granted", async () => {
     const { app, portal } = await life((app) =>
       app.upgrade("3.0.0", async ({ b24 }) => void await b24.call("bizproc.robot.list"))
     );
     await portal.sends.update(3);
     assert.equal((await app.portal(MEMBER_ID))?.blocked?.on, "scope");
-    assert.equal((await app.admin.portals({ status: "blocked" })).length, 1);
+    assert.equal((await app.admin.portals({ status: "blocked" })).items.length, 1);
     await app.close();
   });
 
@@ -270,5 +310,27 @@ describe("an upgrade that calls its portal", () => {
     assert(lines.some((line) => line.includes("ERROR_CORE")));
     for (const line of lines) assert(!line.includes(tokens[0]!), line);
     await app.close();
+  });
+
+  describe("calls the portals of a fake Bitrix24", () => {
+    const waitedMs = async (options: RestOptions, portalOptions: Partial<FakePortalOptions> = {}): Promise<number> => {
+      const made = await life(undefined, options, portalOptions);
+      const before = made.now;
+      for (let i = 0; i < 120; i++) await made.b24.call("profile");
+      await made.app.close();
+      return made.now - before;
+    };
+
+    it("without pauses", async () => assert.equal(await waitedMs({}), 0));
+
+    it("at the rate of real ones if they have a limit", async () => {
+      const waited = await waitedMs({}, { rateLimit: { bucket: 50, perSecond: 2 } });
+      assert(waited > 30_000, `${waited}`);
+    });
+
+    it("at the rate that is set", async () => {
+      const waited = await waitedMs({ rate: { burst: 20, perSecond: 10 } });
+      assert(waited > 9_000 && waited < 11_000, `${waited}`);
+    });
   });
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { B24Error } from "@b24/onappupdate";
 import { Refusal } from "../../../../src/testing/bitrix24/errors.ts";
+import { listPage } from "../../../../src/testing/bitrix24/lists.ts";
 import { describe, it } from "../../../support/test.ts";
 import { all, answering, bigRows, commands, listing, type Row, rows, type Run } from "./_lists.ts";
 import { counter, failure, ok, refusal } from "./_rest.ts";
@@ -107,7 +108,7 @@ describe("b24.list() of odd lists", () => {
     assert.equal((await made.b24.page("some.list", {}, { after: 100 })).next, null);
   });
 
-  it("goes on after an empty page that is not the last of the counted rows", async () => {
+  it("goes on after an empty page that is not the last of the counted rows, and skips it", async () => {
     const made = counter();
     const all_ = rows(200, "ID");
     made.answer = answering(({ start }) => {
@@ -116,6 +117,40 @@ describe("b24.list() of odd lists", () => {
       return { result, total: 200, ...(from < 150 ? { next: from + 50 } : {}) };
     });
     assert.deepEqual(await all(made, "some.list"), [...all_.slice(0, 50), ...all_.slice(150)]);
+    assert.deepEqual(await made.b24.page("some.list", {}, { after: 50 }), { items: all_.slice(150), next: null });
+  });
+
+  it("fails if empty pages never end, however many rows Bitrix24 counts", async () => {
+    const made = counter();
+    made.answer = answering(({ start }) => {
+      const from = Number(start);
+      return { result: rows(70, "ID").slice(from, from + 50), next: from + 50, total: from + 51 };
+    });
+    let yielded = 0;
+    const walk = async (): Promise<void> => {
+      for await (const _row of made.b24.list("some.list")) yielded++;
+    };
+    const description = "the list does not end: the last 200 pages have no new row";
+    await failure(made, walk(), { b24Code: "ERROR_UNEXPECTED_ANSWER", description });
+    assert.equal(yielded, 70);
+    await failure(made, made.b24.page("some.list", {}, { after: 100 }), { description });
+    assert(made.sent.length < 420, `${made.sent.length}`);
+  });
+
+  it("fails if each page repeats the one before and has a next", async () => {
+    const made = counter();
+    made.answer = answering(({ start }) => ({ result: rows(50, "ID"), next: Number(start) + 50 }));
+    await failure(made, all(made, "some.list"), {
+      description: "the list does not end: the last 200 pages have no new row",
+    });
+    assert(made.sent.length <= 201, `${made.sent.length}`);
+  });
+
+  it("reads rows that are all alike, because only some of their fields are selected", async () => {
+    const made = counter();
+    const alike = Array.from({ length: 12_000 }, () => ({ STATUS: "NEW" }));
+    made.answer = answering((params) => listPage({ rows: alike, key: undefined }, params));
+    assert.deepEqual(await all(made, "some.list"), alike);
   });
 
   it("reads pages of other sizes", async () => {

@@ -66,6 +66,21 @@ describe("b24.list()", () => {
     assert.deepEqual(cmd, [`${query}50`, `${query}100`]);
   });
 
+  it("pages tasks by start if the filter has ::LOGIC, which a bound on the ID would become part of", async () => {
+    const made = counter();
+    const run = listing(rows(120, "id"), "id", "ID", "tasks");
+    made.answer = answering((params) => {
+      const { filter, ...others } = params as { readonly filter: object };
+      // One of the alternatives is true for all tasks, so a bound on the ID changes nothing.
+      assert.deepEqual(Object.keys(filter), ["::LOGIC", "::SUBFILTER-1", "::SUBFILTER-2"]);
+      return run(others, "tasks.task.list");
+    });
+    const filter = { "::LOGIC": "OR", "::SUBFILTER-1": { STATUS: 2 }, "::SUBFILTER-2": { "!STATUS": 2 } };
+    assert.deepEqual(await all(made, "tasks.task.list", { filter }), rows(120, "id"));
+    assert.deepEqual(made.sent[0]?.params, { filter, start: 0 });
+    assert.equal((await made.b24.page("tasks.task.list", { filter }, { after: 50 })).next, 100);
+  });
+
   for (const [method, key] of [["user.get"], ["lists.element.get"], ["crm.type.list", "types"]] as const) {
     it(`pages ${method} by start and next`, async () => {
       // After 50 rows without `next`, there might be more: see crm.address.list.

@@ -244,11 +244,11 @@ describe("fakeBitrix24() for registrations", () => {
     await call("event.bind", { ...event, auth_type: 15 });
     await call("event.bind", { event: "ONCRMDEALADD", handler: HANDLER, event_type: "offline" });
     await call("event.bind", { ...event, event: "ONAPPTEST" });
-    assert.deepEqual((await bound()).map((e: { auth_type: string; offline: number }) => [e.auth_type, e.offline]), [
-      ["0", 0],
-      ["15", 0],
-      ["0", 1],
-      ["0", 0],
+    assert.deepEqual(await bound(), [
+      { event: "ONCRMDEALADD", handler: HANDLER, auth_type: "0", offline: 0 },
+      { event: "ONCRMDEALADD", handler: HANDLER, auth_type: "15", offline: 0 },
+      { event: "ONCRMDEALADD", connector_id: "", offline: 1 },
+      { event: "ONAPPTEST", handler: HANDLER, auth_type: "0", offline: 0 },
     ]);
     const unbind = async (params: object) => (await call("event.unbind", params)).body.result.count;
     assert.equal(await unbind({ ...event, auth_type: 0 }), 1);
@@ -259,6 +259,27 @@ describe("fakeBitrix24() for registrations", () => {
     assert.equal((await bound()).length, 2);
     assert.equal(await unbind({}), 2);
     assert.deepEqual(portal.registrations().events, []);
+  });
+
+  it("binds an offline event for each source, which it reads from a request and not from a command of a batch", async () => {
+    const { portal, call } = fakeSetup();
+    const event = { event: "ONCRMDEALADD", event_type: "offline" };
+    const sources = async () =>
+      (await call("event.get")).body.result.map((e: { connector_id: string }) => e.connector_id);
+    for (const auth_connector of ["us", "shop"]) await call("event.bind", { ...event, auth_connector });
+    assertError(await call("event.bind", { ...event, auth_connector: "us", handler: HANDLER }), 400, "ERROR_CORE");
+    await call("batch", { cmd: { a: "event.bind?event=ONCRMDEALADD&event_type=offline&auth_connector=lost" } });
+    await call("batch", { auth_connector: "all", cmd: { a: "event.bind?event=ONCRMDEALADD&event_type=offline" } });
+    assert.deepEqual(await sources(), ["us", "shop", "", "all"]);
+    const unbind = async (params: object) => (await call("event.unbind", { ...event, ...params })).body.result.count;
+    assert.equal(await unbind({ auth_connector: "shop" }), 1);
+    assert.equal(await unbind({ handler: HANDLER }), 1);
+    assert.deepEqual(await sources(), ["us", "all"]);
+    assert.deepEqual(portal.registrations().events[0], {
+      EVENT: "ONCRMDEALADD",
+      AUTH_CONNECTOR: "us",
+      EVENT_TYPE: "offline",
+    });
   });
 
   it("binds placements of several users, and lists the available placements", async () => {

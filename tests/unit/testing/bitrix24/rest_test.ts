@@ -475,6 +475,20 @@ describe("fakeBitrix24() in a list", () => {
     assertError(await call("crm.deal.list", { start: "x" }), 400, "ERROR_ARGUMENT");
   });
 
+  it("leaves `next` out, or sends it for ever, as odd lists do", async () => {
+    const { portal, call } = fakeSetup();
+    portal.data("crm.address.list", rows, { next: "missing" });
+    portal.data("odd.list", rows, { next: "endless" });
+    const page = async (method: string, start: number) => {
+      const { result, next, total } = (await call(method, { start })).body;
+      return [result.length, next, total];
+    };
+    assert.deepEqual(await page("crm.address.list", 0), [50, undefined, 50]);
+    assert.deepEqual(await page("crm.address.list", 100), [20, undefined, 20]);
+    assert.deepEqual(await page("odd.list", 50), [50, 100, 101]);
+    assert.deepEqual(await page("odd.list", 150), [0, 200, 201]);
+  });
+
   it("returns rows under the key of the method, reads them at each call, and selects fields", async () => {
     const { portal, call } = fakeSetup();
     const items: { id: number; title: string }[] = [{ id: 2, title: "b" }, { id: 1, title: "a" }];

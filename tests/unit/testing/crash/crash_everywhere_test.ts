@@ -182,6 +182,29 @@ Repeated, and the receiver cannot recognize it:
 `));
   });
 
+  it("lists no call as unsafe that the option says is safe", async () => {
+    const asked: string[] = [];
+    const { unsafe, repeated } = await crashEverywhere({
+      ...scene(),
+      pairs: 0,
+      safe: async (request) => {
+        asked.push(request.url);
+        return (await request.text()).includes("upsert");
+      },
+      app: ({ fetch, ...environment }) =>
+        app({ ...environment, fetch }).upgrade("3", async ({ step }) => {
+          await step("add", async () => {
+            for (const body of ["upsert", "insert"]) await fetch("https://crm.example/", { method: "POST", body });
+          });
+        }),
+    });
+    assert.deepEqual(unsafe.map(({ call, problem }) => [call, problem]), [
+      ["POST https://crm.example/", "it has no idempotency key"],
+    ]);
+    assert.equal(repeated.filter(({ step }) => step === "add").length, 2);
+    assert(asked.length > 2);
+  });
+
   it("finds a handler that behaves differently when it is repeated, and names the difference", async () => {
     await assert.rejects(
       crashEverywhere({

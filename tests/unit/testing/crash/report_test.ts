@@ -55,4 +55,34 @@ describe("the report of crashEverywhere()", () => {
     assert.equal(await problem("batch", { cmd: {} }), lacking);
     assert.equal(await problem("crm.deal.add", {}), lacking);
   });
+
+  const repeatProblem = async (method: string, params: object, form = false): Promise<unknown> => {
+    const call = await called(method, params, form);
+    return compared([call], [call, call])[0]?.problem;
+  };
+
+  it("treats setting a state as harmless, and updating or deleting by an id", async () => {
+    for (const form of [false, true]) {
+      for (
+        const [method, params] of [
+          ["crm.deal.update", { id: 7, fields: { TITLE: "x" } }],
+          ["crm.deal.delete.json", { ID: 7 }],
+          ["tasks.task.update", { taskId: 7 }],
+          ["crm.deal.productrows.set", { id: 7, rows: [] }],
+          ["app.option.set", { options: { a: 1 } }],
+          ["crm.deal.update?id=7", { fields: { TITLE: "x" } }],
+        ] as const
+      ) assert.equal(await repeatProblem(method, params, form), undefined, method);
+    }
+    const cmd = ["crm.deal.update?id=7&fields[UF_CRM_RATING]=5", "app.option.set?options[a]=1", "crm.deal.delete?id=8"];
+    assert.equal(await repeatProblem("batch", { cmd }), undefined);
+  });
+
+  it("does not treat an update or deletion without an id as harmless", async () => {
+    const lacking = "it has no idempotency key";
+    assert.equal(await repeatProblem("crm.deal.update", { fields: { ID: 7 } }), lacking);
+    assert.equal(await repeatProblem("crm.deal.delete", {}), lacking);
+    assert.equal(await repeatProblem("batch", { cmd: ["crm.deal.update?fields[ID]=7"] }), lacking);
+    assert.equal(await repeatProblem("crm.deal.add", { id: 7 }), lacking);
+  });
 });

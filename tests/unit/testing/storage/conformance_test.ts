@@ -48,7 +48,7 @@ const NEEDS_OPTION = /^(8|9|10)\./;
 
 test("storageConformance() registers one test for each requirement, named by its number, its text and the storage", () => {
   assert.deepEqual(
-    register().map(({ name }) => name),
+    register().map(({ name }) => name).slice(0, -1),
     Object.entries(STORAGE_REQUIREMENTS).filter(([number]) => !NEEDS_OPTION.test(number))
       .map(([number, text]) => `${number} ${text} (mine)`),
   );
@@ -62,6 +62,39 @@ test("storageConformance() skips exactly the requirements whose options are miss
   assert.deepEqual(numbers({ worker: () => ({ command: "", args: [] }), ...withFaults() }), all);
   const some = { of: () => ({}), can: ["delay"] } as const;
   assert.deepEqual(numbers({ backend: some }), ["10.4", "10.5"]);
+});
+
+test("storageConformance() names the requirements that it did not run in a last test", () => {
+  const numbers = (sections: RegExp): string =>
+    Object.keys(STORAGE_REQUIREMENTS).filter((number) => sections.test(number)).join(", ");
+  const last = (options: Parameters<typeof register>[0]): string => register(options).at(-1)!.name;
+  const worker = () => ({ command: "", args: [] });
+  const [of8, of9and10] = [numbers(/^8\./), numbers(/^(9|10)\./)];
+  assert.equal(last({}), `not run: ${of8} (for want of worker); ${of9and10} (for want of backend) (mine)`);
+  assert.equal(last({ worker: false }), last({}));
+  assert.equal(last({ worker }), `not run: ${of9and10} (for want of backend) (mine)`);
+  assert.equal(last(withFaults()), `not run: ${of8} (for want of worker) (mine)`);
+  assert.doesNotMatch(last({ worker, ...withFaults() }), /not run/);
+});
+
+test("storageConformance() fails without a worker for a storage with an in-process lock that claims another scope", async () => {
+  for (const scope of ["process", "host", "network"] as const) {
+    let closed = 0;
+    const create = (clock: () => number): Storage => ({
+      ...memoryStorage({ clock }),
+      capabilities: { ...memoryStorage().capabilities, scope },
+      close: () => Promise.resolve(void closed++),
+    });
+    const last = register({ create }).at(-1)!;
+    const failure = await last.fn().then(() => undefined, (error: Error) => error.message);
+    const problem = `the storage claims scope "${scope}", and no process has tested it: ` +
+      'saw no option worker, wanted one, false, or scope "process"';
+    assert.equal(failure, scope === "process" ? undefined : problem);
+    assert.equal(closed, 1);
+    for (const worker of [() => ({ command: "", args: [] }), false] as const) {
+      await register({ create, worker }).at(-1)!.fn();
+    }
+  }
 });
 
 test("STORAGE_REQUIREMENTS is in order, and repeats no number and no text", () => {

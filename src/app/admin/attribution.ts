@@ -1,0 +1,27 @@
+/** Who acts on portals, and why. */
+import { option, type OptionRule, type OptionRules } from "../../check_options.ts";
+
+/** The operator of an action and the reason for it. `admin.audit()` shows both. */
+export interface Attribution {
+  /** The operator, such as a user name. 1 to 100 characters, none of them a control character. */
+  readonly by: string;
+  /** The reason, such as a ticket. 1 to 500 characters, none of them a control character. */
+  readonly reason: string;
+}
+
+/** Rules for {@linkcode Attribution}. */
+export const ATTRIBUTION_RULES: OptionRules<Attribution> = {
+  by: option.required(line("the operator", 100)),
+  reason: option.required(line("the reason", 500)),
+};
+
+/** Accepts strings of up to `max` characters without control characters that are not blank. */
+function line(what: string, max: number): OptionRule {
+  return option.value(
+    `${what}: 1 to ${max} characters without control characters`,
+    (value) =>
+      typeof value === "string" && value.trim() !== "" && value.length <= max && value.isWellFormed() &&
+      // deno-lint-ignore no-control-regex
+      !/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(value),
+  );
+}

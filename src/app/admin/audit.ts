@@ -1,0 +1,189 @@
+/** The audit log: every action of an operator, stored before the action and completed after it. */
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
+import { defined } from "../../defined.ts";
+import { type ErrorCode, FormatError, OnAppUpdateError, VersionError } from "../../errors.ts";
+import type { AppRuntime } from "../../plugin/runtime.ts";
+import { AUDIT, auditKey } from "../../portal/keys.ts";
+import { redactError } from "../../redact.ts";
+import type { Secret } from "../../secret.ts";
+import type { Entry, Storage } from "../../storage/storage.ts";
+import { updateEntry } from "../../storage/update.ts";
+import type { Attribution } from "./attribution.ts";
+
+/** The actions that the audit log records. */
+export type AuditedAction = "retry" | "skip" | "rollback" | "setTarget" | "forget" | "pause" | "resume" | "batch";
+
+/** An action of an operator. */
+export interface AuditEntry extends Attribution {
+  /** Unique. Later entries come first in the order of ids. */
+  readonly id: string;
+  /** When the action began, in milliseconds since 1970. */
+  readonly at: number;
+  /** The function of `app.admin`. */
+  readonly action: AuditedAction;
+  /** The portal; absent for actions on the app. */
+  readonly memberId?: string;
+  /** What else the function was called with, such as the id of an upgrade. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** Id of the batch operation that this action is a part of. */
+  readonly batchId?: string;
+  /**
+   * `"pending"`: under way, or its process has ended. `"done"`. `"refused"`: nothing was changed. `"failed"`: it may be done
+   * in part.
+   */
+  readonly outcome: "pending" | "done" | "refused" | "failed";
+  /** When it ended, in milliseconds since 1970; absent while it is pending. */
+  readonly finishedAt?: number;
+  /** The error of an action that was refused or failed, without tokens. `message` is cut at 500 characters. */
+  readonly error?: { readonly code?: ErrorCode; readonly message: string };
+}
+
+/** An action that is about to begin. */
+export type NewAuditEntry =
+  & Pick<AuditEntry, "action" | "by" | "reason" | "memberId" | "details" | "batchId">
+  /** Random by default. An action with the same id as an earlier one replaces it. */
+  & Partial<Pick<AuditEntry, "id">>;
+
+/** A stored action. */
+interface StoredAuditEntry extends Omit<AuditEntry, "id"> {
+  readonly format: typeof AUDIT_FORMAT;
+}
+
+/** Raised if older code would misread an entry. */
+const AUDIT_FORMAT = 1;
+
+/** Milliseconds for which entries are kept: 400 days. */
+const KEPT_MS = 400 * 24 * 60 * 60 * 1000;
+
+/** Maximum length of the message of an error. */
+const MAX_MESSAGE = 500;
+
+/** Entry times count down from this one, so that the latest entry is the first in key order. */
+const LAST_TIME = 99_999_999_999_999;
+
+/** Stores that an action begins, does it, and stores its outcome. */
+export type Audited = <T>(entry: NewAuditEntry, act: () => Promise<T>) => Promise<T>;
+
+/** Returns the function that records actions. It rejects with the error of the action. */
+export function createAudited({ storage, clock, random, log, issuedTokens }: AppRuntime): Audited {
+  return async ({ id = newId(clock(), random), ...entry }, act) => {
+    const at = clock();
+    const stored: StoredAuditEntry = { format: AUDIT_FORMAT, at, ...entry, outcome: "pending" };
+    // Without it, nobody would know of an action whose process ends.
+    await storage.put(auditKey(id), stored, { ttlMs: KEPT_MS });
+    const complete = async (result: Pick<AuditEntry, "outcome" | "error">): Promise<void> => {
+      const { by, action, memberId } = entry;
+      const fields = { ...defined({ memberId }), action, by, reason: entry.reason, outcome: result.outcome };
+      log.info("operator acted", { event: "admin.acted", ...fields });
+      try {
+        await storage.put(auditKey(id), { ...stored, ...result, finishedAt: clock() }, { ttlMs: KEPT_MS });
+      } catch (err) {
+        log.warn("failed to complete an audit entry", { event: "audit.incomplete", ...fields, err });
+      }
+    };
+    try {
+      const result = await act();
+      await complete({ outcome: "done" });
+      return result;
+    } catch (error) {
+      const { memberId } = entry;
+      await complete(failureOf(error, memberId === undefined ? [] : issuedTokens(memberId)));
+      throw error;
+    }
+  };
+}
+
+/** Completes the entry of an action that is known to be done, if its process has ended before it could. */
+export async function completeAudit({ storage, clock }: AppRuntime, id: string): Promise<void> {
+  await updateEntry<StoredAuditEntry>(
+    storage,
+    auditKey(id),
+    (entry) => {
+      if (entry?.value.outcome !== "pending") return undefined;
+      return { ...entry.value, outcome: "done", finishedAt: clock() };
+    },
+    undefined,
+    { ttlMs: KEPT_MS },
+  );
+}
+
+/** Returns an id that comes before all earlier ones. `now`: in milliseconds since 1970. */
+export function newId(now: number, random: () => string): string {
+  return `${LAST_TIME - now}-${random()}`;
+}
+
+function failureOf(error: unknown, secrets: readonly Secret[]): Pick<AuditEntry, "outcome" | "error"> {
+  const { message } = redactError(error, secrets);
+  const isRefused = error instanceof TypeError || error instanceof VersionError ||
+    (error instanceof OnAppUpdateError && REFUSALS.includes(error.code));
+  const code = error instanceof OnAppUpdateError ? error.code : undefined;
+  return {
+    outcome: isRefused ? "refused" : "failed",
+    error: { ...defined({ code }), message: message.slice(0, MAX_MESSAGE) },
+  };
+}
+
+/** Codes of errors that are thrown before anything is changed. */
+const REFUSALS: readonly ErrorCode[] = ["unknown_portal", "not_due", "busy", "nothing_to_roll_back", "invalid_target"];
+
+/** Selects entries for {@linkcode Admin.audit}; members that are left out select all. */
+export interface AuditFilter {
+  /** Only actions on this portal. */
+  readonly memberId?: string;
+  /** Only actions of this operator. */
+  readonly by?: string;
+  /** Only these actions. */
+  readonly action?: AuditedAction;
+  /** Only entries after the one with this id, which are older; pass `next` of a page to get the next page. */
+  readonly after?: string;
+  /**
+   * Maximum number of entries. Minimum: 1.
+   *
+   * @default 100
+   */
+  readonly limit?: number;
+}
+
+const FILTER_RULES: OptionRules<AuditFilter> = {
+  memberId: option.text("a member_id"),
+  by: option.text("an operator"),
+  action: option.oneOf("retry", "skip", "rollback", "setTarget", "forget", "pause", "resume", "batch"),
+  after: option.text("the id of an entry"),
+  limit: option.number({ min: 1, isWhole: true }),
+};
+
+/** A page of the audit log. */
+export interface AuditPage {
+  /** The entries that match, the latest first. */
+  readonly items: readonly AuditEntry[];
+  /** Pass it as `after` to get the next page; absent after the last one. A page may have no items and a `next`. */
+  readonly next?: string;
+}
+
+/** Maximum number of entries that a page reads. */
+const MAX_READ = 1000;
+
+/** Returns a page of the audit log; see `Admin.audit`. */
+export async function listAudit(storage: Storage, filter: AuditFilter = {}): Promise<AuditPage> {
+  checkOptions("cannot list the audit log", filter, FILTER_RULES);
+  const { memberId, by, action, after, limit = 100 } = filter;
+  const items: AuditEntry[] = [];
+  let read = 0;
+  const options = { limit: MAX_READ, ...defined({ after: after === undefined ? undefined : auditKey(after) }) };
+  for await (const stored of storage.list<StoredAuditEntry>(AUDIT, options)) {
+    const entry = entryOf(stored);
+    read++;
+    const matches = (memberId ?? entry.memberId) === entry.memberId && (by ?? entry.by) === entry.by &&
+      (action ?? entry.action) === entry.action;
+    if (matches) items.push(entry);
+    if (items.length === limit || read === MAX_READ) return { items, next: entry.id };
+  }
+  return { items };
+}
+
+/** @throws {FormatError} if newer code wrote the entry */
+function entryOf({ key, value: { format, ...entry } }: Entry<StoredAuditEntry>): AuditEntry {
+  const id = key.at(-1)!;
+  if (format !== AUDIT_FORMAT) throw new FormatError(`audit entry ${id}`, format, AUDIT_FORMAT);
+  return { id, ...entry };
+}

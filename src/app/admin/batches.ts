@@ -1,0 +1,361 @@
+/**
+ * Batch operations: one action on all portals that match. They are stored, so that they survive the end of their process, and
+ * one process at a time goes on with them: the one that started them, or any that ticks.
+ *
+ * The portals of a page are stored before the action on the first of them, and each action marks the record of its portal in
+ * the same write. So after a crash the next process acts on those of the page that are not marked, and on no portal twice.
+ */
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
+import { defined } from "../../defined.ts";
+import { FormatError, StorageError } from "../../errors.ts";
+import type { AppRuntime } from "../../plugin/runtime.ts";
+import { isMarked } from "../../portal/batch_marks.ts";
+import { ENDED_BATCHES, endedBatchKey, OPEN_BATCHES, openBatchKey, portalKey } from "../../portal/keys.ts";
+import { type PortalRecord, readRecord } from "../../portal/record.ts";
+import type { Entry } from "../../storage/storage.ts";
+import { parseVersion } from "../../version.ts";
+import { writeInOrder } from "../../storage/write.ts";
+import { type ActionParts, retry, setTarget, skip } from "./actions.ts";
+import { type Attribution, ATTRIBUTION_RULES } from "./attribution.ts";
+import { type Audited, completeAudit, type NewAuditEntry, newId } from "./audit.ts";
+import { isMatch, MATCH_RULES, matchingRecords, type PortalMatch } from "./portals.ts";
+
+/** A batch operation that is to be started. */
+export interface NewBatch extends Attribution {
+  /** The function of `app.admin` that is called for each portal. */
+  readonly action: "retry" | "skip" | "setTarget";
+  /** The id of the upgrade; required for `skip`. */
+  readonly upgradeId?: string;
+  /** The version; required for `setTarget`. */
+  readonly version?: string;
+  /** The portals. At least one member. */
+  readonly match: PortalMatch;
+  /** The number of portals that the operator has seen. If more match, nothing is started. Minimum: 0. */
+  readonly expect: number;
+}
+
+const NEW_RULES: OptionRules<NewBatch> = {
+  ...ATTRIBUTION_RULES,
+  action: option.required(option.oneOf("retry", "skip", "setTarget")),
+  upgradeId: option.text("the id of an upgrade"),
+  version: option.text("a version"),
+  match: option.required(option.object(MATCH_RULES)),
+  expect: option.required(option.number({ min: 0, isWhole: true })),
+};
+
+/** The answer to a batch operation that was to be started. */
+export interface StartedBatch {
+  /** The number of portals that match now. */
+  readonly matched: number;
+  /** The id of the batch operation; absent if more portals match than were expected: then nothing is started. */
+  readonly id?: string;
+}
+
+/** A batch operation. */
+export interface Batch extends NewBatch {
+  /** Unique. */
+  readonly id: string;
+  /** `"stopped"`: an operator ended it. */
+  readonly state: "running" | "finished" | "stopped";
+  /** Number of portals that matched when it was started. */
+  readonly matched: number;
+  /** Number of portals on which the action was done. */
+  readonly done: number;
+  /** Number of portals for which the action was refused, such as `skip` of an upgrade that is not due. */
+  readonly refused: number;
+  /** Number of portals that no longer matched when it was their turn. Nothing was done to them. */
+  readonly changed: number;
+  /** In milliseconds since 1970. */
+  readonly startedAt: number;
+  /** When it ended, in milliseconds since 1970; absent while it is running. */
+  readonly endedAt?: number;
+}
+
+/** Numbers of portals by what became of them. */
+type Tally = Pick<Batch, "done" | "refused" | "changed">;
+
+interface StoredBatch extends Omit<Batch, "id" | "state"> {
+  readonly format: typeof BATCH_FORMAT;
+  readonly state: Batch["state"];
+  /** The last portal of the pages so far. */
+  readonly after?: string;
+  /** The portals that are being acted on. */
+  readonly page?: readonly string[];
+  /** All pages were read. */
+  readonly isRead?: true;
+  /** The process that goes on with it. */
+  readonly owner?: { readonly id: string; readonly until: number };
+}
+
+/** Raised if older code would misread a batch operation. */
+const BATCH_FORMAT = 1;
+
+/** Milliseconds for which batch operations that are over are kept: 400 days. */
+const KEPT_MS = 400 * 24 * 60 * 60 * 1000;
+
+/** Number of portals in a page. */
+const PAGE = 50;
+
+/** Milliseconds after which another process goes on with a batch operation whose owner has not written. */
+const OWNED_MS = 60_000;
+
+/** Batch operations: an action on all portals that match. */
+export interface Batches {
+  /**
+   * Starts a batch operation. It resolves once that is stored. The work follows in this process if the app is started, else
+   * with the next tick of any process; the action is done once for each portal, also if processes end.
+   *
+   * @throws {TypeError} if an option is invalid
+   * @throws {StorageError} if the storage fails
+   */
+  readonly start: (batch: NewBatch) => Promise<StartedBatch>;
+  /**
+   * Lists batch operations: those that are running first, then those that are over, the latest first. Those of the last 400
+   * days are kept.
+   *
+   * @throws {StorageError} if the storage fails
+   */
+  readonly list: (options?: BatchListOptions) => Promise<readonly Batch[]>;
+  /**
+   * Ends a batch operation after the portals that it is acting on. Does nothing if it is over.
+   *
+   * @throws {TypeError} if `by` or `reason` is invalid
+   * @throws {StorageError} if the storage fails
+   */
+  readonly stop: (id: string, attribution: Attribution) => Promise<void>;
+}
+
+/** Options of {@linkcode Batches.list}. */
+export interface BatchListOptions {
+  /**
+   * Maximum number of batch operations that are over. Minimum: 1.
+   *
+   * @default 20
+   */
+  readonly limit?: number;
+}
+
+const LIST_RULES: OptionRules<BatchListOptions> = { limit: option.number({ min: 1, isWhole: true }) };
+
+/** Batch operations, and the function with which this process goes on with them. */
+export interface BatchRunner extends Batches {
+  /** Goes on with the batch operations that no other process works on. Never rejects. */
+  readonly goOn: () => Promise<void>;
+  /** Resolves when this process acts on no portal for them. */
+  readonly idle: () => Promise<void>;
+}
+
+/** Returns the batch operations of an app. `isRunning`: whether this process may act. */
+export function createBatches(
+  parts: ActionParts,
+  audited: Audited,
+  isRunning: () => boolean,
+): BatchRunner {
+  const { runtime } = parts;
+  const { storage, clock, random, log } = runtime;
+  const own = random();
+  let running: Promise<void> | undefined;
+
+  async function goOnWithAll(): Promise<void> {
+    try {
+      for await (const entry of storage.list<StoredBatch>(OPEN_BATCHES)) {
+        while (isRunning() && await actOnPage({ parts, audited, own }, entry.key.at(-1)!));
+        if (!isRunning()) return;
+      }
+    } catch (err) {
+      log.warn("batch operation interrupted", { event: "batch.interrupted", err });
+    }
+  }
+
+  const goOn = (): Promise<void> => running ??= goOnWithAll().finally(() => running = undefined);
+
+  return {
+    start: async (batch) => {
+      checkOptions("cannot start a batch operation", batch, NEW_RULES);
+      checkAction(batch);
+      const { by, reason, match, expect, action, upgradeId, version } = batch;
+      const id = newId(clock(), random);
+      const details = { action, ...defined({ upgradeId, version }), match, expect };
+      const started = await audited({ action: "batch", by, reason, details, batchId: id }, async () => {
+        const matched = await countMatching(runtime, match);
+        if (matched > expect) return { matched };
+        await storage.put<StoredBatch>(openBatchKey(id), {
+          ...{ format: BATCH_FORMAT, action, by, reason, match, expect, ...defined({ upgradeId, version }) },
+          ...{ state: "running", matched, done: 0, refused: 0, changed: 0, startedAt: clock() },
+        });
+        return { matched, id };
+      });
+      if (started.id !== undefined && isRunning()) void goOn();
+      return started;
+    },
+    list: async (options = {}) => {
+      checkOptions("cannot list batch operations", options, LIST_RULES);
+      const batches: Batch[] = [];
+      for await (const entry of storage.list<StoredBatch>(OPEN_BATCHES)) batches.push(batchOf(entry));
+      const open = new Set(batches.map(({ id }) => id));
+      const { limit = 20 } = options;
+      for await (const entry of storage.list<StoredBatch>(ENDED_BATCHES, { limit })) {
+        const batch = batchOf(entry);
+        // A crash has left both.
+        if (!open.has(batch.id)) batches.push(batch);
+      }
+      return batches;
+    },
+    stop: async (id, attribution) => {
+      checkOptions("cannot stop a batch operation", attribution, ATTRIBUTION_RULES);
+      const { by, reason } = attribution;
+      await audited({ action: "batch", by, reason, batchId: id, details: { stopped: true } }, async () => {
+        while (true) {
+          const entry = await storage.get<StoredBatch>(openBatchKey(id));
+          if (entry === null || await end(runtime, id, entry, "stopped")) return;
+        }
+      });
+    },
+    goOn,
+    idle: async () => await running,
+  };
+}
+
+/**
+ * @throws {TypeError} if an option is missing, or has no meaning for the action
+ * @throws {VersionError} if the version is none
+ */
+function checkAction({ action, upgradeId, version, match }: NewBatch): void {
+  const refuse = (option: string, seen: string, wanted: string): never => {
+    throw new TypeError(`cannot start a batch operation with ${option} ${seen}, wanted ${wanted}`);
+  };
+  const wanted = { skip: "upgradeId", setTarget: "version", retry: undefined }[action];
+  for (const [name, value] of Object.entries({ upgradeId, version })) {
+    if (name === wanted && value === undefined) refuse(name, "undefined", `a value: action is "${action}"`);
+    if (name !== wanted && value !== undefined) refuse(name, JSON.stringify(value), `none: action is "${action}"`);
+  }
+  if (version !== undefined) parseVersion(version);
+  if (Object.keys(match).length === 0) refuse("match", "that matches all portals", "at least one member");
+}
+
+/** Counts the portals that match, by the index. */
+async function countMatching({ storage }: AppRuntime, match: PortalMatch): Promise<number> {
+  let count = 0;
+  let after: string | undefined;
+  do {
+    const page = await matchingRecords(storage, match, { limit: 1000, ...defined({ after }) });
+    count += page.records.length;
+    after = page.next;
+  } while (after !== undefined);
+  return count;
+}
+
+interface RunnerParts {
+  readonly parts: ActionParts;
+  readonly audited: Audited;
+  /** Id of this process. */
+  readonly own: string;
+}
+
+/** Acts on the next portals of a batch operation. Resolves to whether there may be more to do for this process. */
+async function actOnPage(runner: RunnerParts, id: string): Promise<boolean> {
+  const { parts: { runtime }, own } = runner;
+  const { storage, clock } = runtime;
+  const entry = await storage.get<StoredBatch>(openBatchKey(id));
+  if (entry === null) return false;
+  const batch = readBatch(entry);
+  const { owner, isRead, after } = batch;
+  const now = clock();
+  // A time far ahead is of a clock that was wrong.
+  if (owner !== undefined && owner.id !== own && owner.until > now && owner.until <= now + 2 * OWNED_MS) return false;
+  if (batch.page === undefined && isRead) {
+    await end(runtime, id, entry, "finished");
+    return false;
+  }
+  let page = batch.page;
+  let next: string | undefined = after;
+  let isLast = isRead;
+  if (page === undefined) {
+    const found = await matchingRecords(storage, batch.match, { limit: PAGE, ...defined({ after }) });
+    page = found.records.map(({ memberId }) => memberId);
+    next = found.next ?? after;
+    if (found.next === undefined) isLast = true;
+  }
+  const taken: StoredBatch = {
+    ...{ ...batch, page, owner: { id: own, until: now + OWNED_MS } },
+    ...defined({ after: next, isRead: isLast }),
+  };
+  const put = await storage.put(openBatchKey(id), taken, { ifVersion: entry.version });
+  if (!put.ok) return true;
+  const tally: { -readonly [Member in keyof Tally]: number } = { done: 0, refused: 0, changed: 0 };
+  for (const memberId of page) tally[await actOn(runner, id, taken, memberId)]++;
+  const { page: _, ...rest } = taken;
+  const acted: StoredBatch = {
+    ...rest,
+    ...{ done: rest.done + tally.done, refused: rest.refused + tally.refused, changed: rest.changed + tally.changed },
+  };
+  // If it was stopped or taken over meanwhile, the other one counts: all portals of the page are marked.
+  await storage.put(openBatchKey(id), acted, { ifVersion: put.version });
+  return true;
+}
+
+/** Does the action on one portal, unless it is done. */
+async function actOn(
+  { parts, audited }: RunnerParts,
+  id: string,
+  batch: StoredBatch,
+  memberId: string,
+): Promise<keyof Tally> {
+  const { storage, log } = parts.runtime;
+  const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+  const auditId = `${id}-${memberId}`;
+  if (record !== undefined && isMarked(record, id)) {
+    await completeAudit(parts.runtime, auditId);
+    return "done";
+  }
+  if (record === undefined || !isMatch(record, batch.match)) return "changed";
+  const { by, reason, action, upgradeId, version } = batch;
+  const entry: NewAuditEntry = {
+    ...{ action, by, reason, memberId, batchId: id, id: auditId },
+    details: defined({ upgradeId, version }),
+  };
+  try {
+    await audited(entry, async () => {
+      if (action === "skip") return await skip(parts, memberId, upgradeId!, { batchId: id });
+      if (action === "setTarget") return await setTarget(parts, memberId, version!, { batchId: id });
+      return await retry(parts, memberId, { batchId: id });
+    });
+    return "done";
+  } catch (err) {
+    if (err instanceof StorageError) throw err;
+    log.info("batch operation: action refused", { event: "batch.refused", batchId: id, memberId, err });
+    return "refused";
+  }
+}
+
+/** Moves a batch operation to those that are over. Resolves to whether it has not changed since it was read. */
+async function end(
+  { storage, clock, log }: AppRuntime,
+  id: string,
+  entry: Entry<StoredBatch>,
+  state: "finished" | "stopped",
+): Promise<boolean> {
+  const { owner: _o, page: _p, after: _a, isRead: _r, ...batch } = readBatch(entry);
+  const ended: StoredBatch = { ...batch, state, endedAt: clock() };
+  const result = await writeInOrder(storage, [
+    { put: endedBatchKey(id), value: ended, ttlMs: KEPT_MS },
+    { delete: openBatchKey(id), ifVersion: entry.version },
+  ]);
+  if (!result.ok) return false;
+  const { done, refused, changed, matched } = ended;
+  log.info("batch operation ended", { event: "batch.ended", batchId: id, state, matched, done, refused, changed });
+  return true;
+}
+
+function batchOf(entry: Entry<StoredBatch>): Batch {
+  const { format: _f, owner: _o, page: _p, after: _a, isRead: _r, ...batch } = readBatch(entry);
+  return { id: entry.key.at(-1)!, ...batch };
+}
+
+/** @throws {FormatError} if newer code wrote the batch operation */
+function readBatch({ key, value }: Entry<StoredBatch>): StoredBatch {
+  if (value.format !== BATCH_FORMAT) {
+    throw new FormatError(`batch operation ${key.at(-1)}`, value.format, BATCH_FORMAT);
+  }
+  return value;
+}

@@ -1,0 +1,90 @@
+/** The pause of all work on portals. It is stored, so that it holds in every process, also in those that start later. */
+import { coalesce } from "../async/coalesce.ts";
+import { FormatError } from "../errors.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
+import { PAUSE } from "../portal/keys.ts";
+
+/** A pause of all work on portals. */
+export interface Pause {
+  /** The operator who paused the app. */
+  readonly by: string;
+  /** The reason. */
+  readonly reason: string;
+  /** Since when the app is paused, in milliseconds since 1970. */
+  readonly since: number;
+}
+
+interface StoredPause extends Pause {
+  readonly format: typeof PAUSE_FORMAT;
+}
+
+/** Raised if older code would misread a pause. */
+const PAUSE_FORMAT = 1;
+
+/** Time (ms) for which a process relies on what it has read. */
+const KNOWN_MS = 5000;
+
+/** The pause, as one app reads and changes it. */
+export interface PauseSwitch {
+  /**
+   * Resolves to the pause; `undefined` if the app is not paused. At most five seconds old; the last known one if it cannot be
+   * read.
+   */
+  readonly current: () => Promise<Pause | undefined>;
+  /** Returns whether the app was paused when this process last looked. */
+  readonly wasPaused: () => boolean;
+  /** As `wasPaused`. Looks again, in the background, if that was more than five seconds ago. */
+  readonly isPaused: () => boolean;
+  /** Stores a pause, or its end, which holds in this process at once and in others five seconds later at the latest. */
+  readonly set: (pause: Pause | undefined) => Promise<void>;
+}
+
+/** Returns the switch of an app. */
+export function createPauseSwitch(
+  { storage, time, log }: Pick<AppRuntime, "storage" | "time" | "log">,
+): PauseSwitch {
+  const reads = new Map<string, Promise<void>>();
+  let known: Pause | undefined;
+  let readAt = -Infinity;
+
+  async function read(): Promise<void> {
+    try {
+      const entry = await storage.get<StoredPause>(PAUSE);
+      if (entry !== null && entry.value.format !== PAUSE_FORMAT) {
+        throw new FormatError("the pause", entry.value.format, PAUSE_FORMAT);
+      }
+      note(entry?.value);
+    } catch (err) {
+      log.warn("failed to read whether the app is paused", { event: "pause.read_failed", err });
+    }
+  }
+
+  function note(pause: Pause | undefined): void {
+    if ((pause === undefined) !== (known === undefined)) {
+      const { by, reason } = pause ?? known!;
+      log.warn(pause ? "app paused" : "app resumed", { event: pause ? "app.paused" : "app.resumed", by, reason });
+    }
+    known = pause;
+    readAt = time.monotonic();
+  }
+
+  const isKnown = (): boolean => time.monotonic() - readAt < KNOWN_MS;
+  const refresh = (): Promise<void> => coalesce(reads, "pause", read);
+
+  return {
+    current: async () => {
+      if (!isKnown()) await refresh();
+      return known;
+    },
+    wasPaused: () => known !== undefined,
+    isPaused: () => {
+      if (!isKnown()) void refresh();
+      return known !== undefined;
+    },
+    set: async (pause) => {
+      if (pause === undefined) await storage.delete(PAUSE);
+      else await storage.put<StoredPause>(PAUSE, { format: PAUSE_FORMAT, ...pause });
+      note(pause);
+    },
+  };
+}

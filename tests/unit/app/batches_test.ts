@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { type App, createApp, memoryStorage, type NewBatch, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { writeRecord } from "../../../src/portal/record_store.ts";
+import { quietLogger, trustAll } from "../../support/app.ts";
+import { OPERATOR } from "../../support/operator.ts";
+import { describe, it } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
+
+function parked(memberId: string): PortalRecord {
+  return {
+    ...{ format: PORTAL_FORMAT, memberId, domain: "x.bitrix24.de", status: "installed", generation: 1, applied: [] },
+    ...{ installedTs: 1, latestTs: 1, initialVersion: "2.0.0", version: "2.0.0", target: "3.0.0" },
+    failure: { upgradeId: "3", to: "3.0.0", message: "no", fingerprint: "f00d", attempts: 3, at: 1 },
+  };
+}
+
+const ids = (count: number): string[] => Array.from({ length: count }, (_, i) => String(i).padStart(32, "0"));
+
+async function filled(count: number): Promise<Storage> {
+  const storage = memoryStorage();
+  for (const id of ids(count)) await writeRecord(storage, id, () => ({ record: parked(id) }));
+  return storage;
+}
+
+function appOf(storage: Storage, onUpgrade: (memberId: string) => void = () => {}, clock = Date.now): App {
+  return createApp({ storage, clock, logger: quietLogger, checks: false, tickEveryMs: false })
+    .use(trustAll)
+    .upgrade("3", ({ memberId }) => onUpgrade(memberId));
+}
+
+const RETRY = { action: "retry", match: { status: "parked", fingerprint: "f00d" }, ...OPERATOR } as const;
+
+const BAD: readonly (readonly [object, RegExp])[] = [
+  [{ ...RETRY, expect: -1 }, /with expect -1, wanted a whole number from 0/],
+  [{ ...RETRY }, /with expect undefined/],
+  [{ ...RETRY, expect: 1, match: {} }, /with match that matches all portals, wanted at least one member/],
+  [{ ...RETRY, expect: 1, match: { state: "parked" } }, /the option match\.state that does not exist, wanted status/],
+  [{ ...RETRY, expect: 1, action: "delete" }, /with action "delete", wanted "retry" or "skip" or "setTarget"/],
+  [{ ...RETRY, expect: 1, action: "skip" }, /with upgradeId undefined, wanted a value: action is "skip"/],
+  [{ ...RETRY, expect: 1, action: "setTarget" }, /with version undefined, wanted a value/],
+  [{ ...RETRY, expect: 1, version: "3" }, /with version "3", wanted none: action is "retry"/],
+  [{ ...RETRY, expect: 1, by: "" }, /with by ""/],
+];
+
+describe("admin.batches", () => {
+  it("act on all portals that match, once each, and say who did it", async () => {
+    const storage = await filled(120);
+    await writeRecord(storage, "f".repeat(32), () => ({ record: { ...parked("f".repeat(32)), failure: undefined! } }));
+    const upgraded: string[] = [];
+    const app = appOf(storage, (memberId) => void upgraded.push(memberId));
+    await app.start();
+    const { id, matched } = await app.admin.batches.start({ ...RETRY, expect: 120 });
+    assert.equal(matched, 120);
+    await app.settled();
+    await until("all portals are upgraded", () => upgraded.length === 120);
+    assert.deepEqual(upgraded.toSorted(), ids(120));
+    const [batch] = await app.admin.batches.list();
+    assert.deepEqual(
+      [batch!.id, batch!.state, batch!.matched, batch!.done, batch!.refused, batch!.changed, batch!.by],
+      [id, "finished", 120, 120, 0, 0, "ada"],
+    );
+    const { items } = await app.admin.audit({ limit: 200 });
+    assert.equal(items.filter(({ action, batchId }) => action === "retry" && batchId === id).length, 120);
+    assert.deepEqual(items.filter(({ action }) => action === "batch").map(({ outcome }) => outcome), ["done"]);
+    await app.close();
+  });
+
+  it("start nothing if more portals match than were expected", async () => {
+    const app = appOf(await filled(3));
+    assert.deepEqual(await app.admin.batches.start({ ...RETRY, expect: 2 }), { matched: 3 });
+    assert.deepEqual(await app.admin.batches.list(), []);
+    await app.close();
+  });
+
+  it("skip upgrades and set targets, and count refusals", async () => {
+    const app = appOf(await filled(3));
+    const match = { upgradeId: "3" };
+    await app.admin.batches.start({ action: "skip", upgradeId: "9", match, expect: 3, ...OPERATOR });
+    await app.settled();
+    await app.admin.batches.start({ action: "setTarget", version: "2.0.0", match, expect: 3, ...OPERATOR });
+    await app.settled();
+    const batches = await app.admin.batches.list();
+    assert.deepEqual(batches.map(({ action, done, refused }) => [action, done, refused]), [
+      ["setTarget", 3, 0],
+      ["skip", 0, 3],
+    ]);
+    assert.deepEqual((await app.admin.portals({ status: "current" })).items.length, 3);
+    await app.close();
+  });
+
+  it("go on in another process after every crash, and act on each portal once", async () => {
+    const baseline = await filled(60);
+    const count = (await operationsOf(baseline)).length;
+    assert.ok(count > 60, `${count} operations`);
+    for (let crashAt = 1; crashAt <= count; crashAt += 7) {
+      const storage = await filled(60);
+      await operationsOf(storage, crashAt);
+      // The process that has ended owned the batch operation for a minute.
+      const app = appOf(storage, () => {}, () => Date.now() + 120_000);
+      await app.tick();
+      await app.settled();
+      const [batch] = await app.admin.batches.list();
+      if (batch === undefined) continue; // It was not stored.
+      assert.deepEqual([batch.state, batch.done, batch.changed], ["finished", 60, 0], `crash at ${crashAt}`);
+      const { items } = await app.admin.audit({ action: "retry", limit: 200 });
+      assert.deepEqual(items.map(({ memberId }) => memberId).toSorted(), ids(60), `crash at ${crashAt}`);
+      await app.close();
+    }
+  });
+
+  it("end when they are stopped", async () => {
+    const storage = await filled(120);
+    const app = appOf(storage);
+    const { id } = await app.admin.batches.start({ ...RETRY, expect: 120 });
+    await app.admin.batches.stop(id!, { by: "bob", reason: "wrong ones" });
+    await app.tick();
+    const [batch] = await app.admin.batches.list();
+    assert.deepEqual([batch!.state, batch!.done], ["stopped", 0]);
+    assert.equal((await app.admin.portals({ status: "parked", limit: 1000 })).items.length, 120);
+    await app.close();
+  });
+
+  for (const [batch, message] of BAD) {
+    it(`refuse ${message.source.slice(0, 60)}`, async () => {
+      const app = appOf(memoryStorage());
+      await assert.rejects(app.admin.batches.start(batch as NewBatch), { name: "TypeError", message });
+      assert.deepEqual(await app.admin.batches.list(), []);
+      await app.close();
+    });
+  }
+});
+
+/** Runs a batch operation in a process that ends at an operation, and returns the operations until then. */
+async function operationsOf(storage: Storage, crashAt = Infinity): Promise<string[]> {
+  const operations: string[] = [];
+  const counted = <T>(name: string, call: () => Promise<T>): Promise<T> => {
+    operations.push(name);
+    return operations.length >= crashAt ? Promise.reject(new StorageError("the process has ended")) : call();
+  };
+  const app = appOf({
+    ...storage,
+    put: (key, ...rest) => counted(`put ${key[0]}`, () => storage.put(key, ...rest)),
+    delete: (key, ...rest) => counted(`delete ${key[0]}`, () => storage.delete(key, ...rest)),
+    write: (...args) => counted("write", () => storage.write!(...args)),
+    close: () => Promise.resolve(),
+  });
+  await app.start();
+  await app.admin.batches.start({ ...RETRY, expect: 60 }).catch(() => {});
+  await app.close();
+  if (crashAt === Infinity) return operations;
+  return operations.slice(0, crashAt);
+}

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { UnknownPortalError } from "@b24/onappupdate/errors";
+import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import { OPERATOR } from "../../support/operator.ts";
+import { describe, it } from "../../support/test.ts";
+
+/** Returns everything that is stored, as JSON lines, without totals. */
+async function stored(storage: Storage): Promise<string[]> {
+  const lines: string[] = [];
+  for await (const { key, value } of storage.list([])) {
+    if (key[0] !== "total" && key[0] !== "audit") lines.push(JSON.stringify([key, value]));
+  }
+  return lines;
+}
+
+describe("admin.forget()", () => {
+  it("deletes everything of a portal that has the app, but a tombstone without customer data", async () => {
+    const storage = memoryStorage();
+    const { app, send, portal, bitrix24, later } = rig({ storage });
+    app.upgrade("3", async ({ step }) => void await step("one", () => "result of the customer ".repeat(50)))
+      .on("ONAPPTEST", () => Promise.reject(new Error("no")));
+    await send(portal.install(2));
+    await send(portal.update(3));
+    await send(portal.event("ONAPPTEST", { text: "words of the customer" }));
+    await app.settled();
+    // What a plugin stores about the portal.
+    await storage.put(["plugin", "recorder", "portal", MEMBER_ID, "note"], "words of the customer");
+    await storage.put(["plugin", "recorder", "portal", OTHER_MEMBER_ID, "note"], "kept");
+    const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.de" });
+    await send(other.install(2));
+
+    await app.admin.forget(MEMBER_ID, { by: "ada", reason: "the customer asks for it" });
+    const left = await stored(storage);
+    const own = left.filter((line) => line.includes(MEMBER_ID));
+    for (const line of own) {
+      assert.doesNotMatch(line, /customer|example\.bitrix24|acce55|fe5fe5|user|"runs?"|journal|result/, line);
+    }
+    assert.deepEqual(own.map((line) => JSON.parse(line)[0][0]).toSorted().filter((key) => key !== "due"), [
+      "index",
+      "portal",
+    ]);
+    assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
+    assert.equal(left.filter((line) => line.includes(OTHER_MEMBER_ID)).length > 2, true);
+    assert.equal((await app.portal(OTHER_MEMBER_ID))?.version, "2.0.0");
+
+    // It stays so.
+    later();
+    await app.tick();
+    assert.equal((await app.portal(MEMBER_ID))?.domain, "");
+    await app.close();
+  });
+
+  it("is not undone by events of the forgotten installation, nor by openings; an installation is a new portal", async () => {
+    const { app, send, portal } = rig({ clock: Date.now });
+    const upgraded: string[] = [];
+    app.upgrade("3", ({ from }) => void upgraded.push(from));
+    await send(portal.install(2));
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    assert.equal(await send(portal.update(3)), 200);
+    assert.equal(await send(portal.event("ONAPPTEST", {})), 200);
+    await app.open(portal.open());
+    await app.settled();
+    const { status, domain, version } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([status, domain, version, upgraded], ["uninstalled", "", undefined, []]);
+
+    await send(portal.uninstall());
+    await send(portal.install(3));
+    await app.settled();
+    const again = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([again.status, again.version, again.generation], ["installed", "3.0.0", 2]);
+    await app.close();
+  });
+
+  it("runs no handlers of the removal", async () => {
+    const { app, send, portal } = rig();
+    let removals = 0;
+    app.on("ONAPPUNINSTALL", () => void removals++);
+    await send(portal.install(2));
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    await app.settled();
+    assert.equal(removals, 0);
+    await app.close();
+  });
+
+  it("refuses a portal that is not stored, and one that is being processed", async () => {
+    const { app, send, portal } = rig();
+    const running = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<void>();
+    app.on("ONAPPTEST", async () => {
+      running.resolve();
+      await ended.promise;
+    });
+    await assert.rejects(app.admin.forget(MEMBER_ID, OPERATOR), UnknownPortalError);
+    await send(portal.install(2));
+    const sent = send(portal.event("ONAPPTEST", {}));
+    await running.promise;
+    await assert.rejects(app.admin.forget(MEMBER_ID, OPERATOR), { code: "busy" });
+    ended.resolve();
+    await sent;
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
+    await app.close();
+  });
+});
