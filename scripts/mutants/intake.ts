@@ -46,7 +46,7 @@ export const INTAKE: readonly Mutant[] = [
     [
       "the lease is taken although no slot is free",
       "const taken = slot?.isHeld() ? takeLease",
-      "const taken = slot !== null ? takeLease",
+      'const taken = unique !== "" ? takeLease',
       { tests: ["tests/unit/worker/worker_test.ts"] },
     ],
     [

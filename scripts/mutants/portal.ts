@@ -182,8 +182,8 @@ export const PORTAL: readonly Mutant[] = [
     ["the fencing token stays the same", "(record.fencingToken ?? 0) + 1", "(record.fencingToken ?? 1)"],
     [
       "a holder writes although another process has its lease",
-      "if (record?.lease?.owner !== owner) throw",
-      "if (record === undefined) throw",
+      "if (record?.lease?.owner !== owner) throw loseTo(record);",
+      "if (record === undefined) throw loseTo(record);",
     ],
     [
       "a holder that was paused relies on its lease",

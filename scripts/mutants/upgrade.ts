@@ -96,7 +96,11 @@ export const UPGRADE: readonly Mutant[] = [
     ],
   ]),
   ...mutantsOf("src/upgrade/step_engine.ts", ["tests/unit/upgrade/step_engine_test.ts"], [
-    ["two steps run at a time", "if (this.#running !== undefined) return", "if (this.#running?.name === name) return"],
+    [
+      "two steps run at a time",
+      "if (this.#running !== undefined) return `step",
+      "if (this.#running?.name === name) return `step",
+    ],
     [
       "the name of a step is used twice",
       "if (this.#names.has(name)) return",
@@ -108,20 +112,20 @@ export const UPGRADE: readonly Mutant[] = [
       'if (this.#hasReturned && name === "") {',
     ],
     ["a step starts without its lease", "    await installation.ensureHeld();\n", "", {
-      scenarios: ["two updates, A is slow"],
+      tests: ["tests/unit/worker/process_delivery_test.ts"],
     }],
   ]),
-  ...mutantsOf("src/upgrade/step_scope.ts", ["tests/unit/upgrade/step_engine_test.ts"], [
+  ...mutantsOf("src/upgrade/step_scope.ts", ["tests/unit/app/admin_test.ts"], [
     [
       "a step that is repeated after a rollback has its old key",
       "[memberId, generation, rollbacks, upgradeId, name,",
       "[memberId, generation, rollbacks * 0, upgradeId, name,",
-      { tests: ["tests/unit/app/admin_test.ts"] },
     ],
     [
       "a reinstalled app uses the keys of the installation before",
       "[memberId, generation, rollbacks, upgradeId, name,",
       "[memberId, generation * 0, rollbacks, upgradeId, name,",
+      { tests: ["tests/unit/upgrade/step_engine_test.ts"] },
     ],
   ]),
   ...mutantsOf("src/upgrade/step_kinds.ts", ["tests/unit/upgrade/step_kinds_test.ts"], [
@@ -139,11 +143,7 @@ export const UPGRADE: readonly Mutant[] = [
     ["a sleep begins anew at each attempt", 'recorded?.[2] === "sleep" ? recorded[3] : now + ms;', "now + ms;"],
   ]),
   ...mutantsOf("src/upgrade/pages.ts", ["tests/unit/upgrade/attempt_test.ts"], [
-    [
-      "pages start over after an interruption",
-      'const first: unknown = recorded?.[2] === "page" ? recorded[5] : start;',
-      "const first: unknown = start;",
-    ],
+    ["pages start over after an interruption", 'recorded?.[2] === "page" ? recorded[5] : start;', "start;"],
   ]),
   ...mutantsOf("src/upgrade/step_results.ts", ["tests/unit/upgrade/fencing_test.ts"], [
     [

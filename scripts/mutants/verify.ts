@@ -90,12 +90,6 @@ export const VERIFY: readonly Mutant[] = [
       "RETRY_FIRST_MS * 2 ** Math.min(waiting.attempts * 0, 10)",
       { tests: ["tests/unit/verify/verifier_test.ts"] },
     ],
-    [
-      "a verified event stays among those that wait",
-      "      await removeUnverified(runtime, memberId, waiting.slot);\n      return outcome;",
-      "      return outcome;",
-      { tests: ["tests/unit/verify/verifier_test.ts"] },
-    ],
   ]),
   ...mutantsOf("src/verify/unknown_bound.ts", ["tests/unit/verify/unknown_bound_test.ts"], [
     [

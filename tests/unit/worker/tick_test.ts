@@ -47,11 +47,10 @@ describe("tick()", () => {
       process: () => Promise.resolve({ handled: 0, failed: 0, released }),
       ...{ isProcessing: () => false, room: () => Promise.resolve() },
     };
-    const nothing = () => Promise.resolve();
+    const nothing = () => Promise.resolve(undefined);
     const { tick } = createTicker(runtime as unknown as AppRuntime, {
       ...{ worker: worker as unknown as Worker, verifier: { tick: nothing, settled: nothing } },
-      ...{ totals: { flush: nothing }, batches: { goOn: nothing } },
-      pauseSwitch: { current: () => Promise.resolve(undefined) },
+      ...{ totals: { flush: nothing }, pauseSwitch: { current: nothing }, batches: { goOn: nothing } },
     });
     await tick();
     assert.deepEqual(await scheduled(storage), [MEMBER_ID]);
