@@ -13,6 +13,7 @@ export type ErrorCode =
   | "inbox_full"
   | "input"
   | "invalid_target"
+  | "invalid_version"
   | "no_credentials"
   | "non_retriable"
   | "not_authentic"
@@ -161,8 +162,9 @@ export class CopyError extends OnAppUpdateError {
  * The need of a blocked portal: its work cannot continue before.
  *
  * From the customer: a `scope`, a `payment`, an administrator's `confirmation` of a method, the token of an
- * `administrator`, a new `authorization`, or the `installation` of the app. From the vendor: a valid `configuration` of
- * `clientId` and `clientSecret`.
+ * `administrator`, a new `authorization`, or the `installation` of the app. From the vendor: a valid `configuration`, such
+ * as `clientId`, `clientSecret` and `extraPortalHosts`, or the `version` that the data of a portal is on that had the app
+ * before.
  */
 export type BlockedReason =
   | "scope"
@@ -171,7 +173,8 @@ export type BlockedReason =
   | "administrator"
   | "authorization"
   | "installation"
-  | "configuration";
+  | "configuration"
+  | "version";
 
 /** A host of Bitrix24 did not answer, or its answer cannot be read. The request may have taken effect all the same. */
 export class UnreachableError extends OnAppUpdateError {

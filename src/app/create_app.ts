@@ -128,6 +128,7 @@ function createRuntime(settings: Settings, registry: Registry, calls: Calls, sig
     ...{ plugins: registry.plugins, handlers: registry.handlers },
     canRefresh: keys.clientId !== undefined && keys.clientSecret !== undefined,
     issuedTokens: calls.credentials.issued,
+    ...defined({ initialVersion: settings.initialVersion }),
   };
 }
 

@@ -2,6 +2,7 @@
 import { option, type OptionRule, type OptionRules } from "../check_options.ts";
 import { RETRY_RULES } from "../retry.ts";
 import { Secret } from "../secret.ts";
+import { isVersion } from "../version.ts";
 import type { CheckPolicy } from "../worker/checks.ts";
 import type { AppOptions, Limits, Simulation } from "./options.ts";
 
@@ -42,6 +43,10 @@ export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
   ),
   acknowledge: option.oneOf("stored", "handled"),
   versions: option.value("a version scheme, such as coerced()", hasFunction("parse")),
+  initialVersion: option.value(
+    'a version such as "1.0.0", or a function that returns one',
+    (value) => typeof value === "function" || (typeof value === "string" && isVersion(value)),
+  ),
   limits: option.object(LIMIT_RULES),
   retry: option.object(RETRY_RULES),
   concurrency: option.number({ min: 1, isWhole: true }),

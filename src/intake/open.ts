@@ -11,6 +11,7 @@ import { type EventFacts, factsOf, type StoredVerification } from "../portal/eve
 import type { AcceptedDelivery } from "../portal/inbox.ts";
 import { nextAskAt } from "../portal/claims.ts";
 import { portalKey } from "../portal/keys.ts";
+import { isVersionUnknown } from "../portal/origin.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { loadPortal, writeRecord } from "../portal/record_store.ts";
 import type { Entry } from "../storage/storage.ts";
@@ -91,7 +92,7 @@ interface Change {
 
 type Changed = Pick<AcceptedOpening, "record" | "delivery" | "hasWork">;
 
-/** The app is installed: stores what was verified, and raises the target. A new portal starts on its version. */
+/** The app is installed: stores what was verified, and raises the target. A new portal had the app before. */
 async function storeContact(change: Change, openedVersion?: string): Promise<Changed> {
   const { parts, verified: { info }, entry } = change;
   const { runtime, raiseTarget } = parts;
@@ -113,8 +114,9 @@ async function storeContact(change: Change, openedVersion?: string): Promise<Cha
   const isUnblocked = before?.blocked !== undefined && record.blocked === undefined;
   // The opening brought a token to ask with.
   const isAsked = nextAskAt(record.claims) !== nextAskAt(before?.claims);
-  if (isAsked) await parts.schedule(memberId);
-  return { record, hasWork: isRaised || isUnblocked || isAsked };
+  const isFirstContact = isVersionUnknown(record) && (before === undefined || !isVersionUnknown(before));
+  if (isAsked || isFirstContact) await parts.schedule(memberId);
+  return { record, hasWork: isRaised || isUnblocked || isAsked || isFirstContact };
 }
 
 /** An OAuth host has just said that the portal has the app. */

@@ -47,6 +47,13 @@ export interface IndexedAs extends Partial<Readonly<Record<IndexKind, string>>> 
   readonly state: PortalState;
 }
 
+/**
+ * What is known of a portal's version if its first contact was no installation. `"reported"`: Bitrix24 has reported the
+ * target, and no update to it was heard of: if the target rises, the portal comes from there. `"updated"`: it was updated to
+ * the target from an unknown version.
+ */
+export type UnknownOrigin = "reported" | "updated";
+
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
 export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingApplicationTokens"> {
   readonly format: typeof PORTAL_FORMAT;
@@ -64,6 +71,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingAp
   readonly openedVersion?: string;
   /** The open claims of events, and the last settled one of each kind. */
   readonly claims?: Claims;
+  /** Nothing says on which version the portal's data is. Absent if `version` is known, or an installation will tell it. */
+  readonly unknownOrigin?: UnknownOrigin;
   /** The target was believed without Bitrix24's confirmation. */
   readonly isTargetUnconfirmed?: true;
   /** When an operator set the target, in milliseconds since 1970: events that came before do not raise it. */
@@ -157,6 +166,7 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   plannedChecks: "removal",
   openedVersion: "removal",
   claims: "removal",
+  unknownOrigin: "purge",
   isTargetUnconfirmed: "purge",
   targetSetAt: "purge",
   removalBelievedAt: "purge",

@@ -13,6 +13,7 @@ import {
   withoutTokens,
 } from "./claims.ts";
 import { withClaims, withConfirmedTarget } from "./event_claims.ts";
+import { reportedBefore, withInitialVersion } from "./origin.ts";
 import { paymentBlock, type PortalRecord } from "./record.ts";
 import { removed } from "./removal.ts";
 
@@ -135,14 +136,22 @@ function withInstalledVersion(record: PortalRecord, { raw, version: installed }:
   const { target, version, claims, run, isTargetUnconfirmed } = record;
   const reference = target ?? version;
   if (installed === undefined) return record;
-  // Only claims were heard of the portal: nothing says from where it came.
-  if (reference === undefined) return { ...record, initialVersion: installed, version: installed, target: installed };
+  if (reference === undefined) {
+    // Its installation was only claimed: it begins on the version that is installed.
+    const isUnknown = record.unknownOrigin !== undefined;
+    return isUnknown
+      ? { ...record, target: installed }
+      : { ...withInitialVersion(record, installed), target: installed };
+  }
   const claim = claims?.version;
   const isExact = claim !== undefined && claim.settled === undefined && claim.isByAdmin === true &&
     isExacter(claim, raw);
   const reported = (isExact ? claim.version : undefined) ?? installed;
   const order = compareVersions(reported, reference);
-  if (order > 0) return withConfirmedTarget({ ...record, target: reported });
+  // The version of a local app's code says nothing about the portal: it comes without `raw`.
+  const initial = raw === undefined ? undefined : reportedBefore(record, reported);
+  const located = initial === undefined ? record : withInitialVersion(record, initial);
+  if (order > 0) return withConfirmedTarget({ ...located, target: reported });
   if (isTargetUnconfirmed === undefined) return record;
   if (order === 0) return withConfirmedTarget(record);
   if (run !== undefined || version === undefined) return record;

@@ -16,6 +16,7 @@ import type { PortalRecord } from "../portal/record.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { isDue, type NextAction, nextAction } from "../upgrade/next_action.ts";
 import type { Checks } from "./checks.ts";
+import { findVersion } from "./initial_version.ts";
 import { enqueueMissedUpdate, enqueueOwedRemoval } from "./missed_updates.ts";
 import { type Outcome, processDelivery, type WorkResult } from "./process_delivery.ts";
 import { purgeIfExpired, releaseIfIdle, releaseUnfinished } from "./release.ts";
@@ -134,6 +135,7 @@ async function processUntilIdle(
   const tally = createWaitingTally();
   while (true) {
     const { inboxSequence } = lease.record();
+    await findVersion(runtime, lease);
     const { outcomes, areUpgradesAttempted } = await processDeliveries(options, lease, pass, tally);
     const next = actionOf(options, lease);
     const asked = await askAboutClaims(options, lease);

@@ -9,6 +9,7 @@ import { askNow, canAsk } from "../../portal/claims.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
 import type { Delivery, StoredDelivery } from "../../portal/delivery.ts";
 import { DELIVERIES, portalKey } from "../../portal/keys.ts";
+import { withInitialVersion } from "../../portal/origin.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
 import { schedulePortal } from "../../portal/schedule.ts";
@@ -65,7 +66,7 @@ export async function skip(parts: ActionParts, memberId: string, upgradeId: stri
   });
 }
 
-/** The operator who sets a target, and the reason, for the log. */
+/** The operator who changes a portal, and the reason, for the log. */
 export interface TargetChange {
   /** The operator. Not empty. */
   readonly by: string;
@@ -96,7 +97,7 @@ export async function setTarget(
   await changeAndWake(parts, memberId, (record) => {
     const { isTargetUnconfirmed: _, ...rest } = record;
     if (record.status === "uninstalled") throw refused("the app was removed from it");
-    if (record.version === undefined) throw refused("its version is not known yet");
+    if (record.version === undefined) throw refused("its version is not known; see admin.setInitialVersion()");
     if (compareVersions(target, record.version) < 0) {
       throw refused(`it is below its version ${record.version}; roll it back instead`);
     }
@@ -110,6 +111,31 @@ export async function setTarget(
     to: target,
     by,
     reason,
+  });
+}
+
+/** Sets the version of a portal that is not known; see `Admin.setInitialVersion`. */
+export async function setInitialVersion(
+  parts: ActionParts,
+  memberId: string,
+  version: string,
+  change: TargetChange,
+): Promise<void> {
+  checkOptions("cannot set an initial version", change, CHANGE_RULES);
+  const { by, reason } = change;
+  const initial = parseVersion(version);
+  const refused = (why: string): OnAppUpdateError =>
+    new OnAppUpdateError("invalid_version", `cannot set the version of portal ${memberId} to ${initial}: ${why}`);
+  await changeAndWake(parts, memberId, (record) => {
+    const { target = initial } = record;
+    if (record.status === "uninstalled") throw refused("the app was removed from it");
+    if (record.version !== undefined) throw refused(`it is known, and is ${record.version}`);
+    if (compareVersions(initial, target) > 0) throw refused(`it is above its target ${target}`);
+    return { ...withInitialVersion(record, initial), target };
+  });
+  parts.runtime.log.info("initial version set by an operator", {
+    event: "version.initial_set",
+    ...{ memberId, version: initial, by, reason },
   });
 }
 

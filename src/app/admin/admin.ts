@@ -4,7 +4,7 @@ import type { Portal } from "../../portal/portal.ts";
 import type { PortalCount, Totals } from "../../portal/totals.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import type { RollbackReport } from "../../upgrade/rollback.ts";
-import { retry, rollback, setTarget, skip, type TargetChange } from "./actions.ts";
+import { retry, rollback, setInitialVersion, setTarget, skip, type TargetChange } from "./actions.ts";
 import { listPortals, type PortalFilter } from "./portals.ts";
 import { type FinishedRun, listFinishedRuns } from "./runs.ts";
 import { listUnverifiedEvents, type UnverifiedEvents, type UnverifiedFilter } from "./unverified.ts";
@@ -71,6 +71,30 @@ export interface Admin {
    */
   readonly setTarget: (memberId: string, version: string, change: TargetChange) => Promise<void>;
   /**
+   * Sets the version that the data of a portal is on, if it is not known: see `initialVersion` of `createApp`. The portal is
+   * blocked on `version` until then. It continues with the upgrades from this version to its target. The change is logged
+   * with `by` and `reason`. Resolves once it is stored; the work follows as after `retry`.
+   *
+   * @throws {UnknownPortalError} if the portal is not stored
+   * @throws {VersionError} if `version` is not a version
+   * @throws {OnAppUpdateError} with code `invalid_version`, if the portal's version is known, `version` is above its target, or
+   * the app was removed from it
+   * @throws {TypeError} if `by` or `reason` is empty
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const app = createApp({ storage: memoryStorage() });
+   * for (const { memberId } of await app.admin.portals({ blockedOn: "version" })) {
+   *   await app.admin.setInitialVersion(memberId, "1.4.0", { by: "ada", reason: "as in the old database" });
+   * }
+   * await app.close();
+   * ```
+   */
+  readonly setInitialVersion: (memberId: string, version: string, change: TargetChange) => Promise<void>;
+  /**
    * Lists portals in the order of their `member_id`. Members of the filter combine. A filter selects by what was stored at
    * the end of the last work on a portal, so a portal that is being processed may show a newer state.
    *
@@ -130,6 +154,7 @@ export function createAdmin(
     retry: (memberId) => retry(parts, memberId),
     skip: (memberId, upgradeId) => skip(parts, memberId, upgradeId),
     rollback: (memberId) => rollback(parts, memberId),
+    setInitialVersion: (memberId, version, change) => setInitialVersion(parts, memberId, version, change),
     setTarget: (memberId, version, change) => setTarget(parts, memberId, version, change),
     portals: (filter) => listPortals(runtime.storage, filter),
     runs: (memberId) => listFinishedRuns(runtime.storage, memberId),

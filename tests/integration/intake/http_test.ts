@@ -130,28 +130,13 @@ describe("app.fetch() refuses", () => {
   }
 });
 
-for (
-  const [name, value, detail] of [
-    [
-      "has no previous version",
-      "",
-      /^data\.PREVIOUS_VERSION: saw nothing, wanted the version the portal comes from/,
-    ],
-    [
-      "has an invalid previous version",
-      "?",
-      /^data\.PREVIOUS_VERSION: saw "\?", wanted a version such as "3" or "2\.1\.0"$/,
-    ],
-  ] as const
-) {
-  test(`app.fetch() refuses a first ONAPPUPDATE that ${name}: 400`, async () => {
-    const { app, storage } = trustingApp();
-    const reply = await replyOf(await app.fetch(post(`${GOOD}&data[PREVIOUS_VERSION]=${value}`)));
-    assertProblem(reply, 400, detail);
-    assert.deepEqual(await stored(storage), []);
-    assert.equal((await app.fetch(post(GOOD))).status, 200);
-  });
-}
+test("app.fetch() refuses a first ONAPPUPDATE that has an invalid previous version: 400", async () => {
+  const { app, storage } = trustingApp();
+  const reply = await replyOf(await app.fetch(post(`${GOOD}&data[PREVIOUS_VERSION]=?`)));
+  assertProblem(reply, 400, /^data\.PREVIOUS_VERSION: saw "\?", wanted a version such as "3" or "2\.1\.0"$/);
+  assert.deepEqual(await stored(storage), []);
+  assert.equal((await app.fetch(post(GOOD))).status, 200);
+});
 
 describe("app.fetch() accepts", () => {
   for (const [name, type, body] of GOOD_REQUESTS) {

@@ -38,6 +38,7 @@ const RECORD: Required<PortalRecord> = {
   plannedChecks: { contact: 2 },
   openedVersion: "3",
   claims: { version: { version: "4.0.0", raw: "4", ts: 1, since: 1, nextAskAt: 2 } },
+  unknownOrigin: "updated",
   isTargetUnconfirmed: true,
   targetSetAt: 1,
   removalBelievedAt: 1,
