@@ -217,11 +217,18 @@ export class NoCredentialsError extends OnAppUpdateError {
   }
 }
 
-/** An address may not be called: it is not https, not public, or not confirmed to be a portal's. */
+/**
+ * An address may not be called: it is not https, not public, or not confirmed to be a portal's. If a handler throws this
+ * error with a `blockedOn`, its portal is blocked.
+ */
 export class AddressError extends OnAppUpdateError {
+  /** `"configuration"`: the option `extraPortalHosts` would allow the host; absent if it would not. */
+  readonly blockedOn?: "configuration";
+
   /** `reason` names the host and the problem. */
-  constructor(reason: string, options?: ErrorOptions) {
+  constructor(reason: string, { blockedOn, ...options }: ErrorOptions & { readonly blockedOn?: "configuration" } = {}) {
     super("address", reason, options);
+    if (blockedOn !== undefined) this.blockedOn = blockedOn;
   }
 }
 

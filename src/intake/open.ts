@@ -11,6 +11,7 @@ import { type EventFacts, factsOf, type StoredVerification } from "../portal/eve
 import type { AcceptedDelivery } from "../portal/inbox.ts";
 import { nextAskAt } from "../portal/claims.ts";
 import { portalKey } from "../portal/keys.ts";
+import { withoutBlock } from "../portal/block.ts";
 import { isVersionUnknown } from "../portal/origin.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { loadPortal, writeRecord } from "../portal/record_store.ts";
@@ -105,7 +106,9 @@ async function storeContact(change: Change, openedVersion?: string): Promise<Cha
     const isUnknown = record?.target === undefined || record.status === "uninstalled";
     const installedVersion = isUnknown ? info.version : undefined;
     const verification = { ...facts.verification, ...defined({ installedVersion, openedVersion }) };
-    return { record: withoutInstallationBlock(applyOrDefer(record, event, { ...facts, verification })) };
+    const next = applyOrDefer(record, event, { ...facts, verification });
+    // An OAuth host has just said that the portal has the app.
+    return { record: next.blocked?.on === "installation" ? withoutBlock(next, facts.receivedAt) : next };
   }, entry);
   const version = versions.deployed ?? confirmedVersion(runtime, info);
   const isRaised = version !== undefined && await raiseTarget(memberId, version);
@@ -117,12 +120,6 @@ async function storeContact(change: Change, openedVersion?: string): Promise<Cha
   const isFirstContact = isVersionUnknown(record) && (before === undefined || !isVersionUnknown(before));
   if (isAsked || isFirstContact) await parts.schedule(memberId);
   return { record, hasWork: isRaised || isUnblocked || isAsked || isFirstContact };
-}
-
-/** An OAuth host has just said that the portal has the app. */
-function withoutInstallationBlock(record: PortalRecord): PortalRecord {
-  const { blocked, ...unblocked } = record;
-  return blocked?.on === "installation" ? unblocked : record;
 }
 
 /**

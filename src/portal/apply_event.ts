@@ -7,12 +7,13 @@ import { defined } from "../defined.ts";
 import { InputError } from "../errors.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { compareVersions, refines } from "../version.ts";
+import { UNPAID, withBlock, withoutBlock } from "./block.ts";
 import { isBeforeTargetWasSet, withClaim, withConfirmedTarget } from "./event_claims.ts";
 import { type EventFacts, sentTs, type StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";
 import { withAddress, withApplicationToken, withTokens } from "./identity.ts";
 import { originOf, withClaimedInstallation, withOrigin } from "./origin.ts";
-import { paymentBlock, PORTAL_FORMAT, type PortalRecord, withoutInstallation } from "./record.ts";
+import { PORTAL_FORMAT, type PortalRecord, withoutInstallation } from "./record.ts";
 import { type ChangeRecord, writeRecord } from "./record_store.ts";
 import { isUndoable, removed, undone } from "./removal.ts";
 import { tokensOfEvent } from "./tokens.ts";
@@ -270,7 +271,7 @@ function withContact(record: PortalRecord, event: B24Event, facts: EventFacts): 
   // An OAuth host that answered for the tokens spoke of the present, whatever the event's `ts`. A check after the event was
   // received is newer still: each attempt at a delivery applies its event again.
   const isCurrent = checkedAt <= receivedAt && (isNewest || tokens !== undefined);
-  const known = isNewest ? withUnverifiedDomain(withBlock(record, event, facts), event) : record;
+  const known = isNewest ? withUnverifiedDomain(withBlockAfter(record, event, facts), event) : record;
   return {
     ...withAddress(known, isCurrent || record.clientEndpoint === undefined ? clientEndpoint : undefined),
     ...defined({
@@ -286,14 +287,15 @@ function withUnverifiedDomain(record: PortalRecord, { name, auth: { domain } }: 
 }
 
 /** Returns the record blocked, or no longer blocked, by `event`. */
-function withBlock(record: PortalRecord, event: B24Event, { receivedAt, verification }: EventFacts): PortalRecord {
-  const { blocked } = record;
+function withBlockAfter(record: PortalRecord, event: B24Event, { receivedAt, verification }: EventFacts): PortalRecord {
+  const { blocked, endedBlock } = record;
   if (record.status === "uninstalled") return record;
   const isExpired = event.name === "ONAPPPAYMENT" && event.data.paymentExpired && verification.claims === undefined;
-  if (isExpired && blocked?.on !== "payment") return { ...record, blocked: paymentBlock(receivedAt) };
-  if (blocked === undefined || blocked.since > receivedAt || !endsBlock(event, blocked.on)) return record;
-  const { blocked: _, ...unblocked } = record;
-  return unblocked;
+  if (isExpired && blocked?.on !== "payment") return withBlock(record, "payment", UNPAID, receivedAt);
+  // Each attempt at a delivery applies its event again.
+  const isBefore = blocked === undefined || blocked.since > receivedAt || (endedBlock?.endedAt ?? 0) >= receivedAt;
+  if (isBefore || !endsBlock(event, blocked.on)) return record;
+  return withoutBlock(record, receivedAt);
 }
 
 function endsBlock(event: B24Event, on: NonNullable<PortalRecord["blocked"]>["on"]): boolean {

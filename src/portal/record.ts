@@ -1,6 +1,5 @@
 /** The record of one portal: one key, one value, changed by compare-and-set. */
 import { FormatError } from "../errors.ts";
-import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
 import { type Claims, describeClaims } from "./claims.ts";
 import type { InboxItem, Overflow } from "./delivery.ts";
@@ -63,6 +62,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "claims" | "pendingAp
   readonly applicationTokenTs?: number;
   /** The process that refreshes tokens of this portal: one at a time. */
   readonly refreshing?: { readonly id: string; readonly until: number };
+  /** The last block, if an event or an answer has ended it and no upgrade was applied since. */
+  readonly endedBlock?: Pick<PortalBlock, "on" | "since"> & { readonly endedAt: number };
   /** Absent until the first check. */
   readonly check?: Check;
   /** Absent if no check is planned. The portal's schedule entry is not later than the first of them. */
@@ -127,16 +128,6 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
   return entry.value;
 }
 
-/** Returns the block of a portal whose paid period is over, since `now`. */
-export function paymentBlock(now: number): PortalBlock {
-  return {
-    on: "payment",
-    message: "the paid period of the app is over",
-    since: now,
-    nextTryAt: now + BLOCKED_RETRY_MS,
-  };
-}
-
 /**
  * When each field of a record is dropped. `removal`: when the app is removed. `purge`: when the data of the removed
  * portal is purged. `reinstallation`: when the app is installed again; all the others are dropped then too, but for
@@ -157,6 +148,7 @@ const DROPPED_AT: Readonly<Record<keyof PortalRecord, "removal" | "purge" | "rei
   run: "purge",
   rollbacks: "purge",
   blocked: "removal",
+  endedBlock: "removal",
   scope: "purge",
   applicationToken: "reinstallation",
   applicationTokenTs: "reinstallation",

@@ -12,9 +12,10 @@ import {
   unanswered,
   withoutTokens,
 } from "./claims.ts";
+import { UNPAID, withBlock } from "./block.ts";
 import { withClaims, withConfirmedTarget } from "./event_claims.ts";
 import { reportedBefore, withInitialVersion } from "./origin.ts";
-import { paymentBlock, type PortalRecord } from "./record.ts";
+import type { PortalRecord } from "./record.ts";
 import { removed } from "./removal.ts";
 
 /** The answer to the question about a portal. */
@@ -161,5 +162,5 @@ function withInstalledVersion(record: PortalRecord, { raw, version: installed }:
 function withPaymentBlock(record: PortalRecord, now: number): PortalRecord {
   const { payment } = record.claims ?? {};
   if (payment === undefined || payment.settled !== undefined || record.blocked?.on === "payment") return record;
-  return { ...record, blocked: paymentBlock(now) };
+  return withBlock(record, "payment", UNPAID, now);
 }

@@ -176,14 +176,22 @@ async function askAboutClaims(
 ): Promise<{ readonly nextAt: number | undefined; readonly hasWork: boolean }> {
   const { claims } = lease.record();
   const now = runtime.clock();
-  if ((nextAskAt(claims) ?? Infinity) > now) return { nextAt: nextAskAt(claims), hasWork: false };
+  const dueAt = questionDueAt(lease.record());
+  if ((dueAt ?? Infinity) > now) return { nextAt: dueAt, hasWork: false };
   const question = checks.confirm(lease);
   if (question === undefined) return { nextAt: now + QUESTION_RETRY_MS, hasWork: false };
   const hasWork = await question;
   lease.assertHeld();
   const { claims: settled } = lease.record();
   // After a failure, such as one of the storage.
-  return { nextAt: settled === claims ? now + QUESTION_RETRY_MS : nextAskAt(settled), hasWork };
+  return { nextAt: settled === claims ? now + QUESTION_RETRY_MS : questionDueAt(lease.record()), hasWork };
+}
+
+/** Returns when Bitrix24 is asked about the portal's claims, in milliseconds since 1970: not while it refuses the portal. */
+function questionDueAt({ claims, blocked }: PortalRecord): number | undefined {
+  const at = nextAskAt(claims);
+  const isRefused = blocked?.on === "installation" || blocked?.on === "payment";
+  return isRefused && at !== undefined ? Math.max(at, blocked.nextTryAt) : at;
 }
 
 /** The results of one pass over the inbox. */

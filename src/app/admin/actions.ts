@@ -187,7 +187,7 @@ function askedNow(record: PortalRecord, { clock, canRefresh }: AppRuntime): Port
  * only if Bitrix24 says so.
  */
 function withoutAttempts(record: PortalRecord, { clock, canRefresh }: AppRuntime): PortalRecord {
-  const { failure: _failure, blocked, ...others } = record;
+  const { failure: _failure, blocked, endedBlock: _ended, ...others } = record;
   const { run, tokens } = record;
   const now = clock();
   const isKept = blocked?.on === "installation" && canAsk(tokens, now, canRefresh);

@@ -29,6 +29,7 @@ const RECORD: Required<PortalRecord> = {
   },
   rollbacks: 1,
   blocked: { on: "payment", message: "unpaid", since: 1, nextTryAt: 2 },
+  endedBlock: { on: "payment", since: 1, endedAt: 2 },
   scope: ["crm"],
   applicationToken: { current: "digest" },
   applicationTokenTs: 1,
@@ -63,7 +64,7 @@ const RECORD: Required<PortalRecord> = {
 describe("withoutRemovedFields()", () => {
   it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
     const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...others } = RECORD;
-    const { claims: _, plannedChecks: _p, ...rest } = others;
+    const { claims: _, plannedChecks: _p, endedBlock: _e, ...rest } = others;
     assert.deepEqual(withoutRemovedFields(RECORD), rest);
   });
 });
