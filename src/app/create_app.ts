@@ -97,6 +97,7 @@ export function createApp(options: AppOptions): App {
     },
     fetch: createDispatch({
       ...{ runtime, limits, acknowledge: settings.acknowledge, clientAddress: settings.clientAddress },
+      healthPath: settings.healthPath,
       ...{ verifier, worker, checks, lifecycle, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },

@@ -7,7 +7,7 @@ import type { Incoming } from "../bitrix24/parse.ts";
 import { acceptEvent } from "../intake/accept.ts";
 import { createAddressReader } from "../intake/client_address.ts";
 import type { LogFullInbox } from "../intake/full_inbox.ts";
-import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
+import { type Dispatcher, isOtherMethod, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { Checks } from "../worker/checks.ts";
 import type { FirstAttempt } from "../verify/first_attempts.ts";
@@ -17,7 +17,7 @@ import type { Lifecycle } from "./lifecycle.ts";
 import type { Settings } from "./settings.ts";
 
 /** The parts of an app that a request passes through. */
-export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge" | "clientAddress"> {
+export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge" | "clientAddress" | "healthPath"> {
   readonly runtime: AppRuntime;
   readonly verifier: Verifier;
   readonly worker: Worker;
@@ -80,7 +80,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   const report = createRejectionReport(runtime, logFullInbox);
 
   const dispatcher: Dispatcher = {
-    limits,
+    ...{ limits, healthPath: options.healthPath },
     bodyDeadline: createDeadline(time, limits.bodyTimeoutMs),
     clock,
     clientAddress: createAddressReader(options.clientAddress, log),
@@ -115,8 +115,7 @@ function createRejectionReport(runtime: AppRuntime, logFullInbox: LogFullInbox):
     const fields = { status, ...claimed, err: error };
     if (thrown instanceof InboxFullError && event !== undefined) logFullInbox(thrown, event);
     else {
-      const level = isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
-      log[level]("request refused", { event: "request.refused", ...fields });
+      log[levelOf(status, error)]("request refused", { event: "request.refused", ...fields });
     }
     notify(runtime, "eventRejected", {
       status,
@@ -124,6 +123,11 @@ function createRejectionReport(runtime: AppRuntime, logFullInbox: LogFullInbox):
       ...claimed && { memberId: claimed.memberId, event: claimed.eventName },
     });
   };
+}
+
+function levelOf(status: number, error: Error): "error" | "warn" | "info" | "debug" {
+  if (isOtherMethod(error)) return "debug";
+  return isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
 }
 
 /** Passes work that continues after the answer to hosts that would stop the program otherwise. */

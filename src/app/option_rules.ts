@@ -11,6 +11,8 @@ const atLeast1 = option.number({ min: 1, max: Infinity });
 const hosts = (wanted: string): OptionRule =>
   option.list(wanted, option.value("a host", (host) => typeof host === "string"));
 
+const ORIGIN = "https://app.example";
+
 const LIMIT_RULES: OptionRules<Limits> = {
   bodyBytes: atLeast1,
   bodyTimeoutMs: duration,
@@ -59,6 +61,10 @@ export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
   oauthTimeoutMs: option.number({ min: 1, max: 60_000 }),
   extraPortalHosts: hosts('hosts such as "crm.example.com"'),
   clientAddress: option.function(),
+  healthPath: option.value(
+    'a path such as "/health"',
+    (value) => typeof value === "string" && URL.canParse(value, ORIGIN) && new URL(value, ORIGIN).pathname === value,
+  ),
   logger: option.value("a logger, such as consoleLogger()", hasFunction("info")),
   clock: option.function(),
   fetch: option.function(),

@@ -100,6 +100,13 @@ export interface AppOptions {
    */
   readonly clientAddress?: (request: Request, platform: readonly unknown[]) => string | undefined;
   /**
+   * Path at which `app.fetch` answers GET and HEAD without a body with 200 while the app is running, for load balancers, and
+   * with 503 before it has started and once it closes. At every other path these methods are answered 405.
+   *
+   * @default "/health"
+   */
+  readonly healthPath?: string;
+  /**
    * Receives the log lines of the app. An error that it throws is ignored.
    *
    * @default consoleLogger()

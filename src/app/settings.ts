@@ -32,6 +32,7 @@ export interface Settings extends
       | "oauthTimeoutMs"
       | "extraPortalHosts"
       | "clientAddress"
+      | "healthPath"
       | "clock"
       | "fetch"
       | "lookup"
@@ -89,6 +90,7 @@ export function settingsOf(options: AppOptions & Simulation): Settings {
     checks: checksOf(options),
     extraPortalHosts: (options.extraPortalHosts ?? []).map(portalHost),
     clientAddress: options.clientAddress ?? connectionAddress,
+    healthPath: options.healthPath ?? "/health",
     log: coreLogger(options.logger ?? consoleLogger()),
     clock: options.clock ?? Date.now,
     // A function of its own: the fetch of some hosts must not be called as a member of another object.
