@@ -136,4 +136,4 @@ export {
   RetryAfterError,
 } from "./src/errors.ts";
 export { B24Error } from "./src/bitrix24/b24_error.ts";
-export { consoleLogger, type LogFields, type Logger } from "./src/logger.ts";
+export { consoleLogger, type FieldsFirstLogger, type LogFields, type Logger, pinoLogger } from "./src/logger.ts";

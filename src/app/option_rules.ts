@@ -1,5 +1,6 @@
 /** The rules of an app's options. */
 import { option, type OptionRule, type OptionRules } from "../check_options.ts";
+import { isFieldsFirst } from "../logger.ts";
 import { RETRY_RULES } from "../retry.ts";
 import { Secret } from "../secret.ts";
 import { isVersion } from "../version.ts";
@@ -65,7 +66,11 @@ export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
     'a path such as "/health"',
     (value) => typeof value === "string" && URL.canParse(value, ORIGIN) && new URL(value, ORIGIN).pathname === value,
   ),
-  logger: option.value("a logger, such as consoleLogger()", hasFunction("info")),
+  logger: (value, path) => {
+    const isOther = typeof value === "object" && value !== null && isFieldsFirst(value);
+    if (isOther) return { path, seen: "that takes fields before the message", wanted: "pinoLogger(logger)" };
+    return option.value("a logger, such as consoleLogger()", hasFunction("info"))(value, path);
+  },
   clock: option.function(),
   fetch: option.function(),
   lookup: option.function(),

@@ -28,6 +28,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "memoryStorage",
     "option",
     "parseEvent",
+    "pinoLogger",
     "readAnswer",
     "redact",
     "verificationRules",
