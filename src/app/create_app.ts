@@ -73,6 +73,7 @@ export function createApp(options: AppOptions): App {
     host: { ...keys, fetch, portalFetch, clock, random, credentials, appInfo, isAdministrator },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
+    oauthHosts: options.fetch === undefined && keys.clientId !== undefined ? settings.oauthHosts : [],
     abort: (reason) => closing.abort(reason),
   });
   const admin = createAdmin(runtime, registry.upgrades, totals, wake);
