@@ -1,4 +1,5 @@
 /** Creates an app: connects its parts. */
+import { createInFlight } from "../async/in_flight.ts";
 import { createKnownCredentials } from "../credentials/known.ts";
 import { defined } from "../defined.ts";
 import { acceptVerified } from "../intake/accept.ts";
@@ -68,8 +69,9 @@ export function createApp(options: AppOptions): App {
   const ticker = createTicker(runtime, worker, verifier, totals);
   const { fetch, clock, random } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
+  const requests = createInFlight();
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, verifier, worker, checks, totals, ticker },
+    ...{ runtime, registry, requests, verifier, worker, checks, totals, ticker },
     host: { ...keys, fetch, portalFetch, clock, random, credentials, appInfo, isAdministrator },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
@@ -99,7 +101,7 @@ export function createApp(options: AppOptions): App {
     fetch: createDispatch({
       ...{ runtime, limits, acknowledge: settings.acknowledge, clientAddress: settings.clientAddress },
       healthPath: settings.healthPath,
-      ...{ verifier, worker, checks, lifecycle, logFullInbox },
+      ...{ verifier, worker, checks, lifecycle, requests, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
     start: lifecycle.start,

@@ -1,5 +1,6 @@
 /** From a request to its answer: accept the event, schedule a check of its portal, start its work, acknowledge it. */
 import { createDeadline } from "../async/deadline.ts";
+import type { InFlight } from "../async/in_flight.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { wireName } from "../bitrix24/events.ts";
 import { CannotVerifyError, InboxFullError, InputError } from "../errors.ts";
@@ -23,6 +24,8 @@ export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge"
   readonly worker: Worker;
   readonly checks: Checks;
   readonly lifecycle: Lifecycle;
+  /** The requests that are not answered yet. */
+  readonly requests: InFlight;
   readonly logFullInbox: LogFullInbox;
 }
 
@@ -31,7 +34,7 @@ export type Dispatch = (request: Request, ...platform: unknown[]) => Promise<Res
 
 /** Returns the function behind `app.fetch`. */
 export function createDispatch(options: DispatchOptions): Dispatch {
-  const { runtime, limits, acknowledge, verifier, worker, checks, lifecycle, logFullInbox } = options;
+  const { runtime, limits, acknowledge, verifier, worker, checks, lifecycle, requests, logFullInbox } = options;
   const { clock, time, log } = runtime;
 
   /** Answers about events that observers know of: what becomes of them is reported by the verifier. */
@@ -98,11 +101,11 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       log.error("app cannot start", { event: "app.start_failed", err });
       return refuse(request);
     }
-    return await respond(dispatcher, request, platform);
+    return await requests.track(respond(dispatcher, request, platform));
   }
 
   return (request, ...platform) =>
-    lifecycle.isRunning() ? respond(dispatcher, request, platform) : startAndRespond(request, platform);
+    lifecycle.isRunning() ? requests.track(respond(dispatcher, request, platform)) : startAndRespond(request, platform);
 }
 
 /** Returns the function that logs a refused request, and notifies observers of it. */

@@ -1,4 +1,5 @@
 /** Start and close of an app. */
+import type { InFlight } from "../async/in_flight.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
 import { withFields } from "../logger.ts";
@@ -33,6 +34,8 @@ export interface LifecycleOptions {
   readonly registry: Registry;
   /** Passed to the setup of every plugin, with a logger of its own. */
   readonly host: Omit<PluginHost, "log">;
+  /** The requests that are not answered yet. */
+  readonly requests: Pick<InFlight, "idle">;
   readonly verifier: Verifier;
   readonly worker: Worker;
   readonly checks: Checks;
@@ -71,7 +74,7 @@ function findThreads({ storage, log, time }: AppRuntime): () => void {
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, host, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
-  const { bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
+  const { requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
   const { storage, log, time } = runtime;
   let started: Promise<void> | undefined;
   let closed: Promise<void> | undefined;
@@ -110,8 +113,8 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     stopFinding();
     ticker.stop();
     worker.stop();
-    // Verified events become work of the worker.
-    const idle = verifier.idle().then(() => Promise.all([worker.idle(), checks.idle()]));
+    // An event that is being stored must not be lost; verified ones become work of the worker.
+    const idle = requests.idle().then(() => verifier.idle()).then(() => Promise.all([worker.idle(), checks.idle()]));
     await settlesWithin(time, idle, closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.
