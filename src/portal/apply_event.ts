@@ -7,7 +7,6 @@ import { defined } from "../defined.ts";
 import { InputError } from "../errors.ts";
 import type { Storage } from "../storage/storage.ts";
 import { compareVersions, refines } from "../version.ts";
-import { UNPAID, withBlock, withoutBlock } from "./block.ts";
 import { isBeforeTargetWasSet, withClaim, withConfirmedTarget } from "./event_claims.ts";
 import { type EventFacts, sentTs, type StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";

@@ -56,7 +56,9 @@ describe("an unknown portal's first ONAPPUPDATE without PREVIOUS_VERSION", () =>
     const { initialVersion, version, blocked } = (await app.portal(MEMBER_ID))!;
     assert.deepEqual([initialVersion, version, blocked], ["1.4.0", "3.0.0", undefined]);
     const line = made.lines.map((line) => JSON.parse(line)).find(({ event }) => event === "version.initial_set");
-    assert.deepEqual([line.memberId, line.version, line.by, line.reason], [MEMBER_ID, "1.4.0", BY.by, BY.reason]);
+    assert.deepEqual([line.memberId, line.version], [MEMBER_ID, "1.4.0"]);
+    const { items: [entry] } = await app.admin.audit();
+    assert.deepEqual([entry?.action, entry?.by, entry?.reason], ["setInitialVersion", BY.by, BY.reason]);
     await app.close();
   });
 
