@@ -147,4 +147,11 @@ export {
   RetryAfterError,
 } from "./src/errors.ts";
 export { B24Error } from "./src/bitrix24/b24_error.ts";
-export { consoleLogger, type ConsoleLoggerOptions, type LogFields, type Logger } from "./src/logger.ts";
+export {
+  consoleLogger,
+  type ConsoleLoggerOptions,
+  type FieldsFirstLogger,
+  type LogFields,
+  type Logger,
+  pinoLogger,
+} from "./src/logger.ts";

@@ -23,8 +23,7 @@ const server = Deno.serve({ port: Number(Deno.env.get("PORT") ?? 8000), hostname
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.addSignalListener(signal, async () => {
-    await server.shutdown();
-    await app.close();
+    await Promise.all([server.shutdown(), app.close()]);
     Deno.exit(0);
   });
 }

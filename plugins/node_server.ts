@@ -63,9 +63,9 @@ export interface NodeServerOptions {
    */
   readonly signals?: readonly StopSignal[];
   /**
-   * Milliseconds that requests in flight may take to finish once the server stops, and that the app may then take to
-   * close. Use more than `limits.closeMs` of the app plus 1000, so that the app can abort and release its work. Minimum:
-   * 0.
+   * Milliseconds that requests in flight may take to finish once the server stops, and that the app may take to close, which
+   * begins a second after that at the latest. Use more than `limits.closeMs` of the app plus 2000, so that the app can abort
+   * and release its work. Minimum: 0.
    *
    * @default 15000
    */
@@ -90,8 +90,8 @@ export interface NodeServer extends Listening {
   /** Settles when the server has stopped, by a signal or by `close`. The same promise as that of `close`. */
   readonly finished: Promise<void>;
   /**
-   * Stops the server: refuses new connections, closes those without a request, waits for requests in flight, then closes
-   * the app. Connections that are still busy after `graceMs` are destroyed. Every call returns the same promise, which rejects if `close` of the app
+   * Stops the server: refuses new connections, closes those without a request, waits for requests in flight, for a second at
+   * most, and closes the app. Connections that are still busy after `graceMs` are destroyed. Every call returns the same promise, which rejects if `close` of the app
    * rejects or takes longer than `graceMs`.
    */
   readonly close: () => Promise<void>;
@@ -260,13 +260,22 @@ async function stop(
   // A connection that has sent a part of a request may still send the rest.
   for (const socket of silent) if (socket.bytesRead === 0) socket.destroy();
   for (const response of requests) if (!response.headersSent) response.setHeader("connection", "close");
-  if (!await settlesWithin(closed, graceMs)) server.closeAllConnections();
-  if (!await settlesWithin(app.close(), graceMs)) {
-    throw new Error(
-      `cannot close the app: it is still working after ${graceMs} ms, wanted it to finish within graceMs`,
-    );
-  }
+  // A host that waits for ten seconds must not end the process before the app has released its work.
+  await settlesWithin(closed, Math.min(graceMs, REQUESTS_MS));
+  const [hasClosed] = await Promise.all([
+    settlesWithin(app.close(), graceMs),
+    settlesWithin(closed, graceMs).then((isEnded) => {
+      if (!isEnded) server.closeAllConnections();
+    }),
+  ]);
+  if (hasClosed) return;
+  throw new Error(
+    `cannot close the app: it is still working after ${graceMs} ms, wanted it to finish within graceMs`,
+  );
 }
+
+/** Time (ms) that requests in flight have before the app closes: those that wait for handlers are answered as these end. */
+const REQUESTS_MS = 1000;
 
 /** Returns whether `promise` settles in time, and rejects as it does. */
 async function settlesWithin(promise: Promise<void>, timeoutMs: number): Promise<boolean> {

@@ -13,6 +13,7 @@ export type ErrorCode =
   | "inbox_full"
   | "input"
   | "invalid_target"
+  | "invalid_version"
   | "no_credentials"
   | "non_retriable"
   | "not_authentic"
@@ -163,8 +164,8 @@ export class CopyError extends OnAppUpdateError {
  *
  * From the customer: a `scope`, a `payment`, an administrator's `confirmation` of a method, the token of an
  * `administrator`, a new `authorization`, or the `installation` of the app, for which the vendor's own handlers of
- * ONAPPINSTALL are needed too. From the vendor: a valid `configuration` of
- * `clientId` and `clientSecret`.
+ * ONAPPINSTALL are needed too. From the vendor: a valid `configuration`, such as `clientId`, `clientSecret` and
+ * `extraPortalHosts`, or the `version` that the data of a portal is on that had the app before.
  */
 export type BlockedReason =
   | "scope"
@@ -173,7 +174,8 @@ export type BlockedReason =
   | "administrator"
   | "authorization"
   | "installation"
-  | "configuration";
+  | "configuration"
+  | "version";
 
 /** A host of Bitrix24 did not answer, or its answer cannot be read. The request may have taken effect all the same. */
 export class UnreachableError extends OnAppUpdateError {
@@ -216,11 +218,18 @@ export class NoCredentialsError extends OnAppUpdateError {
   }
 }
 
-/** An address may not be called: it is not https, not public, or not confirmed to be a portal's. */
+/**
+ * An address may not be called: it is not https, not public, or not confirmed to be a portal's. If a handler throws this
+ * error with a `blockedOn`, its portal is blocked.
+ */
 export class AddressError extends OnAppUpdateError {
+  /** `"configuration"`: the option `extraPortalHosts` would allow the host; absent if it would not. */
+  readonly blockedOn?: "configuration";
+
   /** `reason` names the host and the problem. */
-  constructor(reason: string, options?: ErrorOptions) {
+  constructor(reason: string, { blockedOn, ...options }: ErrorOptions & { readonly blockedOn?: "configuration" } = {}) {
     super("address", reason, options);
+    if (blockedOn !== undefined) this.blockedOn = blockedOn;
   }
 }
 

@@ -10,8 +10,8 @@ import { REDACTED } from "./secret.ts";
 export type LogFields = Readonly<Record<string, unknown>>;
 
 /**
- * The logger of an app. Any logger with these four methods fits; for pino, swap the arguments:
- * `info: (message, fields) => pino.info(fields, message)`, and `isDebugEnabled: pino.isLevelEnabled("debug")`.
+ * The logger of an app. Any logger with these four methods fits that takes the message first, such as one of winston. For pino
+ * and bunyan, which take the fields first, see {@linkcode pinoLogger}.
  *
  * Messages are short and stable; values are in the fields. Every line of this package has an `event` field with a stable
  * name such as `upgrade.failed`. Errors are under `err` as plain objects `{ name, code, message, cause }`, without tokens.
@@ -73,6 +73,48 @@ export function consoleLogger(options: ConsoleLoggerOptions = {}): Logger {
     warn: line("warn"),
     error: line("error"),
   };
+}
+
+/** A logger that takes the fields of a line before its message, such as one of pino or bunyan. */
+export interface FieldsFirstLogger {
+  /** Writes a line of level `debug`. */
+  readonly debug: (fields: object, message: string) => unknown;
+  /** Writes a line of level `info`. */
+  readonly info: (fields: object, message: string) => unknown;
+  /** Writes a line of level `warn`. */
+  readonly warn: (fields: object, message: string) => unknown;
+  /** Writes a line of level `error`. */
+  readonly error: (fields: object, message: string) => unknown;
+  /** Returns whether lines of a level are written. Without it, the debug lines are always passed. */
+  readonly isLevelEnabled?: (level: "debug") => boolean;
+}
+
+/**
+ * Returns the logger of an app that writes to a logger of pino or bunyan. Its level is read once.
+ *
+ * @example
+ * ```ts
+ * import { createApp, memoryStorage, pinoLogger } from "@b24/onappupdate";
+ * import { pino } from "pino";
+ *
+ * const app = createApp({ storage: memoryStorage(), logger: pinoLogger(pino({ level: "debug" })) });
+ * await app.close();
+ * ```
+ */
+export function pinoLogger(logger: FieldsFirstLogger): Logger {
+  return {
+    isDebugEnabled: logger.isLevelEnabled?.("debug") ?? true,
+    debug: (message, fields = {}) => void logger.debug(fields, message),
+    info: (message, fields = {}) => void logger.info(fields, message),
+    warn: (message, fields = {}) => void logger.warn(fields, message),
+    error: (message, fields = {}) => void logger.error(fields, message),
+  };
+}
+
+/** Returns whether a logger is one of pino or bunyan: without {@linkcode pinoLogger}, they would drop the fields of each line. */
+export function isFieldsFirst(logger: object): boolean {
+  const has = (name: string): boolean => typeof (logger as Record<string, unknown>)[name] === "function";
+  return (has("bindings") && has("isLevelEnabled")) || (has("addStream") && has("addSerializers"));
 }
 
 function ignore(): void {}

@@ -2,7 +2,7 @@
 import { B24Error } from "./bitrix24/b24_error.ts";
 import { option, type OptionRules } from "./check_options.ts";
 import { defined } from "./defined.ts";
-import { type BlockedReason, NoCredentialsError, NonRetriableError, RetryAfterError } from "./errors.ts";
+import { AddressError, type BlockedReason, NoCredentialsError, NonRetriableError, RetryAfterError } from "./errors.ts";
 
 /** How often failed work is retried, and after which delays. */
 export interface RetryPolicy {
@@ -36,13 +36,24 @@ export const RETRY_RULES: OptionRules<RetryPolicy> = {
   maxDelayMs: option.number({ min: 0, max: Infinity }),
 };
 
-/** Delay (ms) before retrying a portal that is blocked on an external action. */
+/** Minimum and maximum delay (ms) before retrying a portal that is blocked on an external action. */
 export const BLOCKED_RETRY_MS = 60 * 60 * 1000;
+const MAX_BLOCKED_RETRY_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * Returns the delay (ms) before retrying a portal that has been blocked for `blockedMs`: an hour, then ever longer, and a day
+ * from a week on.
+ */
+export function blockedRetryDelay(blockedMs: number): number {
+  return Math.min(MAX_BLOCKED_RETRY_MS, Math.max(BLOCKED_RETRY_MS, Math.floor(blockedMs / 7)));
+}
 
 /** Returns what the portal needs before a retry can succeed, as `error` or one of its causes reports it. */
 export function blockedReasonOf(error: unknown): BlockedReason | undefined {
   const decisive = decisiveError(error);
-  return decisive instanceof B24Error || decisive instanceof NoCredentialsError ? decisive.blockedOn : undefined;
+  const mayBlock = decisive instanceof B24Error || decisive instanceof NoCredentialsError ||
+    decisive instanceof AddressError;
+  return mayBlock ? decisive.blockedOn : undefined;
 }
 
 /** Returns the first of `error` and its causes that determines the retry itself; `error` if the policy applies. */
@@ -50,6 +61,7 @@ function decisiveError(error: unknown): unknown {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 10; cause = cause.cause, depth++) {
     if (cause instanceof RetryAfterError || cause instanceof NonRetriableError) return cause;
     if (cause instanceof NoCredentialsError) return cause;
+    if (cause instanceof AddressError && cause.blockedOn !== undefined) return cause;
     if (cause instanceof B24Error && (cause.isFinal || cause.blockedOn !== undefined || limitDelay(cause))) {
       return cause;
     }

@@ -5,8 +5,8 @@ export const PORTAL: readonly Mutant[] = [
   ...mutantsOf("src/portal/apply_event.ts", ["tests/unit/portal/apply_event_test.ts"], [
     [
       "an older update lowers the target",
-      "compareVersions(target, record.target) <= 0) {",
-      "compareVersions(target, record.target) === 0) {",
+      "compareVersions(target, record.target) > 0;",
+      "compareVersions(target, record.target) !== 0;",
     ],
     [
       "an event from before the removal counts for the installation after it",
@@ -45,6 +45,13 @@ export const PORTAL: readonly Mutant[] = [
       "an older event ends a block",
       "const known = isNewest ? withUnverifiedDomain",
       "const known = isNewest || true ? withUnverifiedDomain",
+    ],
+  ]),
+  ...mutantsOf("src/portal/block.ts", ["tests/unit/upgrade/step_kinds_test.ts"], [
+    [
+      "the block of a portal begins anew at each attempt",
+      "blocked?.on === on ? blocked.since : isBack ? endedBlock.since : now;",
+      "blocked?.on === on ? now : isBack ? endedBlock.since : now;",
     ],
   ]),
   ...mutantsOf("src/portal/receipt.ts", ["tests/unit/intake/clocks_test.ts"], [

@@ -188,11 +188,4 @@ export const UPGRADE: readonly Mutant[] = [
     ],
     ["a rollback does not change keys", "(record.rollbacks ?? 0) + 1", "(record.rollbacks ?? 0)"],
   ]),
-  ...mutantsOf("src/upgrade/block.ts", ["tests/unit/upgrade/step_kinds_test.ts"], [
-    [
-      "the block of a portal begins anew at each attempt",
-      "record.blocked?.on === on ? record.blocked.since : now",
-      "now",
-    ],
-  ]),
 ];

@@ -4,6 +4,7 @@ import { createOAuthClient, type OAuthClient } from "../bitrix24/oauth_client.ts
 import { createProfileCall, createProfileReader, type ProfileCall, type ProfileReader } from "../bitrix24/profile.ts";
 import type { KnownCredentials } from "../credentials/known.ts";
 import { type AppCredentials, createCredentials } from "../credentials/provider.ts";
+import { AddressError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { guardedFetch } from "../net/guarded_fetch.ts";
 import type { Settings } from "./settings.ts";
@@ -38,15 +39,15 @@ export function createCalls(settings: Settings, known: KnownCredentials): Calls 
   return { oauth, portalFetch, profile: createProfileCall(profileOptions), isAdministrator, credentials };
 }
 
-/** Returns a function that reads a portal's address in an answer of an OAuth host; `undefined` if it is not usable. */
-function endpointReader(hosts: readonly string[], log: Logger): (address: string | undefined) => string | undefined {
+/** Returns a function that reads a portal's address in an answer of an OAuth host. */
+function endpointReader(hosts: readonly string[], log: Logger): (address: string) => string | AddressError {
   return (address) => {
-    if (address === undefined) return undefined;
     try {
       return portalEndpoint(address, { hosts });
     } catch (err) {
+      if (!(err instanceof AddressError)) throw err;
       log.warn("portal address refused", { event: "oauth.address_refused", err });
-      return undefined;
+      return err;
     }
   };
 }

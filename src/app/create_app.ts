@@ -1,4 +1,5 @@
 /** Creates an app: connects its parts. */
+import { createInFlight } from "../async/in_flight.ts";
 import { createKnownCredentials } from "../credentials/known.ts";
 import { defined } from "../defined.ts";
 import { acceptVerified } from "../intake/accept.ts";
@@ -72,11 +73,13 @@ export function createApp(options: AppOptions): App {
   const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches });
   const { fetch, clock, random, digest } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
+  const requests = createInFlight();
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, verifier, worker, checks, totals, ticker, pauseSwitch, batches },
+    ...{ runtime, registry, requests, verifier, worker, checks, totals, ticker, pauseSwitch, batches },
     host: { ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
+    oauthHosts: options.fetch === undefined && keys.clientId !== undefined ? settings.oauthHosts : [],
     abort: (reason) => closing.abort(reason),
   });
   const settled = createSettled({
@@ -110,7 +113,8 @@ export function createApp(options: AppOptions): App {
     },
     fetch: createDispatch({
       ...{ runtime, limits, acknowledge: settings.acknowledge, clientAddress: settings.clientAddress },
-      ...{ verifier, worker, checks, lifecycle, logFullInbox },
+      healthPath: settings.healthPath,
+      ...{ verifier, worker, checks, lifecycle, requests, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
     start: () => lifecycle.start(),
@@ -145,6 +149,7 @@ function createRuntime(settings: Settings, registry: Registry, calls: Calls, sig
     ...{ plugins: registry.plugins, handlers: registry.handlers },
     canRefresh: keys.clientId !== undefined && keys.clientSecret !== undefined,
     issuedTokens: calls.credentials.issued,
+    ...defined({ initialVersion: settings.initialVersion }),
   };
 }
 

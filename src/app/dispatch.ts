@@ -1,5 +1,6 @@
 /** From a request to its answer: accept the event, schedule a check of its portal, start its work, acknowledge it. */
 import { createDeadline } from "../async/deadline.ts";
+import type { InFlight } from "../async/in_flight.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { wireName } from "../bitrix24/events.ts";
 import { checkOptions, option } from "../check_options.ts";
@@ -8,7 +9,7 @@ import type { Incoming } from "../bitrix24/parse.ts";
 import { acceptEvent } from "../intake/accept.ts";
 import { createAddressReader } from "../intake/client_address.ts";
 import type { LogFullInbox } from "../intake/full_inbox.ts";
-import { type Dispatcher, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
+import { type Dispatcher, isOtherMethod, isOutage, isUnexpected, refuse, respond } from "../intake/http.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import type { Checks } from "../worker/checks.ts";
 import type { FirstAttempt } from "../verify/first_attempts.ts";
@@ -18,12 +19,14 @@ import type { Lifecycle } from "./lifecycle.ts";
 import type { Settings } from "./settings.ts";
 
 /** The parts of an app that a request passes through. */
-export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge" | "clientAddress"> {
+export interface DispatchOptions extends Pick<Settings, "limits" | "acknowledge" | "clientAddress" | "healthPath"> {
   readonly runtime: AppRuntime;
   readonly verifier: Verifier;
   readonly worker: Worker;
   readonly checks: Checks;
   readonly lifecycle: Lifecycle;
+  /** The requests that are not answered yet. */
+  readonly requests: InFlight;
   readonly logFullInbox: LogFullInbox;
 }
 
@@ -32,7 +35,7 @@ export type Dispatch = (request: Request, ...platform: unknown[]) => Promise<Res
 
 /** Returns the function behind `app.fetch`. */
 export function createDispatch(options: DispatchOptions): Dispatch {
-  const { runtime, limits, acknowledge, verifier, worker, checks, lifecycle, logFullInbox } = options;
+  const { runtime, limits, acknowledge, verifier, worker, checks, lifecycle, requests, logFullInbox } = options;
   const { clock, time, log } = runtime;
 
   /** Answers about events that observers know of: what becomes of them is reported by the verifier. */
@@ -97,7 +100,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   const report = createRejectionReport(runtime, logFullInbox);
 
   const dispatcher: Dispatcher = {
-    limits,
+    ...{ limits, healthPath: options.healthPath },
     bodyDeadline: createDeadline(time, limits.bodyTimeoutMs),
     clock,
     clientAddress: createAddressReader(options.clientAddress, log),
@@ -115,12 +118,13 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       log.error("app cannot start", { event: "app.start_failed", err });
       return refuse(request);
     }
-    return await respond(dispatcher, request, platform);
+    return await requests.track(respond(dispatcher, request, platform));
   }
 
   return async (request, ...platform) => {
     assertRequest("cannot answer", request);
-    return await (lifecycle.isRunning() ? respond(dispatcher, request, platform) : startAndRespond(request, platform));
+    const answer = (): Promise<Response> => respond(dispatcher, request, platform);
+    return await (lifecycle.isRunning() ? requests.track(answer()) : startAndRespond(request, platform));
   };
 }
 
@@ -146,8 +150,7 @@ function createRejectionReport(runtime: AppRuntime, logFullInbox: LogFullInbox):
     const fields = { status, ...claimed, err: error };
     if (thrown instanceof InboxFullError && event !== undefined) logFullInbox(thrown, event);
     else {
-      const level = isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
-      log[level]("request refused", { event: "request.refused", ...fields });
+      log[levelOf(status, error)]("request refused", { event: "request.refused", ...fields });
     }
     notify(runtime, "eventRejected", {
       status,
@@ -155,6 +158,11 @@ function createRejectionReport(runtime: AppRuntime, logFullInbox: LogFullInbox):
       ...claimed && { memberId: claimed.memberId, event: claimed.eventName },
     });
   };
+}
+
+function levelOf(status: number, error: Error): "error" | "warn" | "info" | "debug" {
+  if (isOtherMethod(error)) return "debug";
+  return isUnexpected(error) && status === 503 ? "error" : isOutage(error) ? "warn" : "info";
 }
 
 /** Passes work that continues after the answer to hosts that would stop the program otherwise. */

@@ -1,7 +1,9 @@
 /** Start and close of an app. */
+import type { InFlight } from "../async/in_flight.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
 import { withFields } from "../logger.ts";
+import { findOtherThreads } from "../net/runtime.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
@@ -13,7 +15,7 @@ import { type Ticker, tickEvery } from "../worker/tick.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
 import type { Registry } from "./registry.ts";
-import { startupWarnings } from "./startup_warnings.ts";
+import { assertEnvironment, startupWarnings, threadsWarning } from "./startup_warnings.ts";
 
 /** The state of an app, and the transitions between its states. */
 export interface Lifecycle {
@@ -36,6 +38,8 @@ export interface LifecycleOptions {
   readonly registry: Registry;
   /** Passed to the setup of every plugin, with a logger of its own. */
   readonly host: Omit<PluginHost, "log">;
+  /** The requests that are not answered yet. */
+  readonly requests: Pick<InFlight, "idle">;
   readonly verifier: Verifier;
   readonly worker: Worker;
   readonly checks: Checks;
@@ -44,6 +48,8 @@ export interface LifecycleOptions {
   readonly batches: { readonly idle: () => Promise<void> };
   readonly ticker: Ticker;
   readonly tickEveryMs: number | false;
+  /** OAuth hosts that are called by the `fetch` of the environment. */
+  readonly oauthHosts: readonly string[];
   /** Maximum size of a request's body; logged at start. */
   readonly bodyBytes: number;
   /** `limits.bodyBytes` as it was set, if the storage takes less. */
@@ -57,22 +63,37 @@ export interface LifecycleOptions {
 /** Milliseconds that `close` waits for aborted work, and for the last changes of totals. */
 const ABORT_MS = 1000;
 
+/** Time (ms) for which other threads are looked for: they start together. In Deno, this keeps the process alive. */
+const FIND_THREADS_MS = 10_000;
+
+/** Warns if other threads of the process run the program, too. Returns a function that ends the search. */
+function findThreads({ storage, log, time }: AppRuntime): () => void {
+  const { message, fields } = threadsWarning(storage);
+  const stop = findOtherThreads(() => log.warn(message, fields));
+  const cancel = time.setTimer(stop, FIND_THREADS_MS, { keepAlive: false });
+  return () => {
+    cancel();
+    stop();
+  };
+}
+
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, host, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
-  const { pauseSwitch, batches } = options;
-  const { bodyBytes, bodyBytesLoweredFrom } = options;
+  const { pauseSwitch, batches, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
   const { storage, log, time } = runtime;
   let started: Promise<void> | undefined;
   let closed: Promise<void> | undefined;
   let isRunning = false;
   let stopTicking = (): void => {};
   let stopCharging = (): void => {};
+  let stopFinding = (): void => {};
 
   async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
     registry.seal();
     assertPlugins(registry.plugins);
-    for (const { message, fields } of startupWarnings(runtime)) log.warn(message, fields);
+    assertEnvironment();
+    for (const { message, fields } of startupWarnings({ ...runtime, oauthHosts })) log.warn(message, fields);
     for (const { name, setup } of registry.plugins) {
       await setup?.({ ...host, log: withFields(log, { plugin: name }) });
     }
@@ -81,6 +102,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     isRunning = closed === undefined;
     if (!isRunning) return;
     stopCharging = chargeUnhandledRejections();
+    if (storage.capabilities.scope === "process") stopFinding = findThreads(runtime);
     log.info("app started", {
       event: "app.started",
       storage: storage.name,
@@ -96,10 +118,12 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   async function close(): Promise<void> {
     isRunning = false;
     stopTicking();
+    stopFinding();
     ticker.stop();
     worker.stop();
-    // Verified events become work of the worker.
-    const idle = verifier.idle().then(() => Promise.all([worker.idle(), checks.idle(), batches.idle()]));
+    // An event that is being stored must not be lost; verified ones become work of the worker.
+    const idle = requests.idle().then(() => verifier.idle())
+      .then(() => Promise.all([worker.idle(), checks.idle(), batches.idle()]));
     await settlesWithin(time, idle, closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.

@@ -1,8 +1,9 @@
 /** The rules of an app's options. */
 import { hasFunctions, option, type OptionRule, type OptionRules } from "../check_options.ts";
+import { isFieldsFirst } from "../logger.ts";
 import { RETRY_RULES } from "../retry.ts";
 import { Secret } from "../secret.ts";
-import { schemeRule } from "../version.ts";
+import { isVersion, schemeRule } from "../version.ts";
 import type { CheckPolicy } from "../worker/checks.ts";
 import type { AppOptions, Limits, Simulation } from "./options.ts";
 
@@ -10,6 +11,8 @@ const duration = option.duration();
 const atLeast1 = option.number({ min: 1, max: Infinity });
 const hosts = (wanted: string): OptionRule =>
   option.list(wanted, option.value("a host", (host) => typeof host === "string"));
+
+const ORIGIN = "https://app.example";
 
 const LIMIT_RULES: OptionRules<Limits> = {
   bodyBytes: atLeast1,
@@ -43,6 +46,10 @@ export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
   ),
   acknowledge: option.oneOf("stored", "handled"),
   versions: schemeRule,
+  initialVersion: option.value(
+    'a version such as "1.0.0", or a function that returns one',
+    (value) => typeof value === "function" || (typeof value === "string" && isVersion(value)),
+  ),
   limits: option.object(LIMIT_RULES),
   retry: option.object(RETRY_RULES),
   concurrency: option.number({ min: 1, isWhole: true }),
@@ -55,7 +62,18 @@ export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
   oauthTimeoutMs: option.number({ min: 1, max: 60_000 }),
   extraPortalHosts: hosts('hosts such as "crm.example.com"'),
   clientAddress: option.function(),
-  logger: option.value("a logger, such as consoleLogger()", hasFunctions("debug", "info", "warn", "error")),
+  healthPath: option.value(
+    'a path such as "/health"',
+    (value) => typeof value === "string" && URL.canParse(value, ORIGIN) && new URL(value, ORIGIN).pathname === value,
+  ),
+  logger: (value, path) => {
+    const isOther = typeof value === "object" && value !== null && isFieldsFirst(value);
+    if (isOther) return { path, seen: "that takes fields before the message", wanted: "pinoLogger(logger)" };
+    return option.value("a logger, such as consoleLogger()", hasFunctions("debug", "info", "warn", "error"))(
+      value,
+      path,
+    );
+  },
   clock: option.function(),
   fetch: option.function(),
   lookup: option.function(),

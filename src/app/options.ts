@@ -1,5 +1,6 @@
 /** The options of an app. */
 import type { Time } from "../async/time.ts";
+import type { UpdateEvent } from "../bitrix24/events.ts";
 import type { RequestLimits } from "../intake/http.ts";
 import type { Logger } from "../logger.ts";
 import type { RetryPolicy } from "../retry.ts";
@@ -31,6 +32,17 @@ export interface AppOptions {
    * @default coerced()
    */
   readonly versions?: VersionScheme;
+  /**
+   * The version that the data of a portal is on whose first contact is no installation, and says no version: for portals that
+   * had the app before this library. A version, as `coerced()` reads it, or a function that returns one. `event` is an
+   * ONAPPUPDATE to the version that the portal should be on, without tokens, whatever the first contact was; `memberId` and
+   * `domain` are in `event.auth`. A version above that one counts as that one.
+   *
+   * Without the option, or if the function returns `undefined` or throws, such a portal is blocked on `version`, and asked
+   * for again as long as it is. Not used if the event names the version: ONAPPINSTALL does, and PREVIOUS_VERSION of
+   * ONAPPUPDATE, unless `versions` is `deployed()`.
+   */
+  readonly initialVersion?: string | ((event: UpdateEvent) => string | undefined);
   /** Limits of size and time. A limit that is left out has its default. */
   readonly limits?: Partial<Limits>;
   /** How failed upgrades and handlers are retried; those with a policy of their own override it. */
@@ -88,6 +100,13 @@ export interface AppOptions {
    * @default the address of the connection, as `Deno.serve`, `serve()` and Hono pass it
    */
   readonly clientAddress?: (request: Request, platform: readonly unknown[]) => string | undefined;
+  /**
+   * Path at which `app.fetch` answers GET and HEAD without a body with 200 while the app is running, for load balancers, and
+   * with 503 if it cannot start and once it closes. At every other path these methods are answered 405.
+   *
+   * @default "/health"
+   */
+  readonly healthPath?: string;
   /**
    * Receives the log lines of the app. An error that it throws is ignored.
    *

@@ -8,6 +8,7 @@ import { connectionAddress } from "../intake/client_address.ts";
 import { consoleLogger, coreLogger, type Logger } from "../logger.ts";
 import { digest } from "../net/digest.ts";
 import { addressesOf } from "../net/runtime.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
 import { Secret } from "../secret.ts";
 import { coerced } from "../version.ts";
 import type { CheckPolicy } from "../worker/checks.ts";
@@ -31,6 +32,7 @@ export interface Settings extends
       | "oauthTimeoutMs"
       | "extraPortalHosts"
       | "clientAddress"
+      | "healthPath"
       | "clock"
       | "fetch"
       | "lookup"
@@ -38,6 +40,8 @@ export interface Settings extends
     >
   > {
   readonly limits: Limits;
+  /** The option, as a function. */
+  readonly initialVersion?: AppRuntime["initialVersion"];
   /** `limits.bodyBytes` as it was set, if the storage takes less; absent otherwise. */
   readonly bodyBytesLoweredFrom?: number;
   /** Timers and the monotonic clock. */
@@ -81,11 +85,12 @@ export function settingsOf(options: AppOptions & Simulation): Settings {
   return {
     ...{ storage, retry, acknowledge, versions, oauthHosts, oauthTimeoutMs, concurrency, tickEveryMs },
     limits: { ...limitsOf(options), bodyBytes },
-    ...defined({ bodyBytesLoweredFrom: loweredFrom }),
+    ...defined({ bodyBytesLoweredFrom: loweredFrom, initialVersion: initialVersionOf(options) }),
     keys: keysOf(options),
     checks: checksOf(options),
     extraPortalHosts: (options.extraPortalHosts ?? []).map(portalHost),
     clientAddress: options.clientAddress ?? connectionAddress,
+    healthPath: options.healthPath ?? "/health",
     log: coreLogger(options.logger ?? consoleLogger()),
     clock: options.clock ?? Date.now,
     // A function of its own: the fetch of some hosts must not be called as a member of another object. With what the fetch of
@@ -110,6 +115,10 @@ function keysOf({ clientId, clientSecret }: AppOptions): Settings["keys"] {
     clientId,
     clientSecret: typeof clientSecret === "string" ? new Secret(clientSecret) : clientSecret,
   });
+}
+
+function initialVersionOf({ initialVersion: option }: AppOptions): AppRuntime["initialVersion"] {
+  return typeof option === "string" ? () => option : option;
 }
 
 function checksOf({ checks = {}, clientId }: AppOptions): CheckPolicy | undefined {

@@ -4,6 +4,7 @@ import { misspelled } from "../check_options.ts";
 import type { LogFields } from "../logger.ts";
 import { type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
+import type { Storage } from "../storage/storage.ts";
 
 /** A line of the log. */
 export interface StartupWarning {
@@ -33,9 +34,24 @@ const HOSTS: readonly Host[] = [
   { name: "Kubernetes", variable: "KUBERNETES_SERVICE_HOST", losesFiles: false },
 ];
 
+/** @throws {TypeError} if an app cannot work in the environment */
+export function assertEnvironment(environment: RuntimeEnvironment = runtimeEnvironment()): void {
+  if (!environment.isCloudflareWorker) return;
+  throw new TypeError(
+    "cannot run on Cloudflare Workers: they end the work of a program soon after it has answered, so upgrades, retries and " +
+      "checks would never run; wanted Node, Deno, Bun, Deno Deploy or a host with containers",
+  );
+}
+
+/** The parts of an app that {@linkcode startupWarnings} looks at. */
+export interface WarnedApp extends Pick<AppRuntime, "storage" | "canRefresh" | "handlers"> {
+  /** Origins of the OAuth hosts that the app calls by the `fetch` of the environment; empty if it calls none. */
+  readonly oauthHosts: readonly string[];
+}
+
 /** Returns the warnings for an app in an environment; empty if there are none or the environment is not recognized. */
 export function startupWarnings(
-  { storage, canRefresh, handlers }: Pick<AppRuntime, "storage" | "canRefresh" | "handlers">,
+  { storage, canRefresh, handlers, oauthHosts }: WarnedApp,
   environment: RuntimeEnvironment = runtimeEnvironment(),
 ): StartupWarning[] {
   const { durable, scope, encrypted } = storage.capabilities;
@@ -72,6 +88,17 @@ export function startupWarnings(
     };
     warnings.push({ message: "access tokens cannot be refreshed without clientSecret", fields });
   }
+  const needed = oauthHosts.map(hostAndPort);
+  const missing = needed.filter((host) => !environment.mayConnect(host));
+  if (missing.length > 0) {
+    const fields = {
+      ...{ event: "permission.missing", needed, missing },
+      hint:
+        `no event of these hosts can be verified: run Deno with --allow-net=${needed.join()} and the hosts of the ` +
+        "portals, or with --allow-net for all hosts",
+    };
+    warnings.push({ message: "no permission to connect to OAuth hosts", fields });
+  }
   return [...warnings, ...[...handlers.keys()].flatMap(unknownName)];
 }
 
@@ -87,6 +114,24 @@ function unknownName(eventName: string): StartupWarning[] {
   return [{ message: "handler of an unknown event", fields: { event: "handler.name_unknown", eventName, hint } }];
 }
 
+/** Returns the warning for an app that runs in several threads of its process. */
+export function threadsWarning({ name }: Pick<Storage, "name">): StartupWarning {
+  return {
+    message: "storage is not shared between threads",
+    fields: {
+      ...{ event: "storage.not_shared", storage: name, environment: "one of several threads of this process" },
+      hint:
+        "each thread, as deno serve --parallel starts them, has portals of its own here: use a storage that they share",
+    },
+  };
+}
+
+/** Returns host and port of an origin, as permissions name them. */
+function hostAndPort(origin: string): string {
+  const { hostname, port, protocol } = new URL(origin);
+  return `${hostname}:${port || (protocol === "https:" ? "443" : "80")}`;
+}
+
 /** Returns whether timers of this process fire in time. */
 export function isLongLived(environment: RuntimeEnvironment = runtimeEnvironment()): boolean {
   return hostOf(environment)?.suspendsIdle !== true;
@@ -97,7 +142,9 @@ export function defaultCloseMs(environment: RuntimeEnvironment = runtimeEnvironm
   return hostOf(environment)?.closeMs ?? 5000;
 }
 
-function hostOf({ variable, isWorker }: RuntimeEnvironment): Omit<Host, "variable"> | undefined {
+function hostOf(
+  { variable, isWorker }: Pick<RuntimeEnvironment, "variable" | "isWorker">,
+): Omit<Host, "variable"> | undefined {
   const host = HOSTS.find((host) => variable(host.variable));
   if (host !== undefined) return host;
   // PM2 numbers its instances from 0, and the first may be the only one.

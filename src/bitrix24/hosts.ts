@@ -37,7 +37,7 @@ const NAME = /^(?=.{4,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z
  * of a private network, or malformed; a host among `hosts` may be private, and have the port that it is listed with
  */
 export function portalAddress(text: string, { hosts = [] }: AddressOptions = {}): URL {
-  const refuse = (why: string): AddressError => new AddressError(`cannot call ${shown(text)}: ${why}`);
+  const refuse: Refuse = (why, options) => new AddressError(`cannot call ${shown(text)}: ${why}`, options);
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined) throw refuse("it is not an address");
   // Parsers correct these silently, each in its own way.
@@ -46,7 +46,7 @@ export function portalAddress(text: string, { hosts = [] }: AddressOptions = {})
   if (authority === undefined) throw refuse("wanted https");
   if (authority.includes("@")) throw refuse("it contains a user name");
   if (hosts.includes(url.host)) return url;
-  if (url.port !== "") throw refuse("it has a port, wanted none; list the host in extraPortalHosts to allow it");
+  if (url.port !== "") throw refuse(`it has a port, wanted none; ${ALLOW}`, { blockedOn: "configuration" });
   assertPublicName(url.hostname, refuse);
   return url;
 }
@@ -85,15 +85,21 @@ export function portalHost(text: string): string {
   return url.host;
 }
 
-function assertPublicName(host: string, refuse: (why: string) => AddressError): void {
-  if (host.startsWith("[") || /^[\d.]+$/.test(host)) throw refuse("it is an IP address, wanted a name");
+function assertPublicName(host: string, refuse: Refuse): void {
+  const isAddress = host.startsWith("[") || /^[\d.]+$/.test(host);
+  if (isAddress) throw refuse(`it is an IP address, wanted a name; ${ALLOW}`, { blockedOn: "configuration" });
   if (host.endsWith(".")) throw refuse("its name ends with a dot");
-  if (!host.includes(".")) throw refuse("it is the name of a private network, wanted a public one");
-  if (!NAME.test(host)) throw refuse("it is not a host name");
-  if (PRIVATE_NAMES.has(host.slice(host.lastIndexOf(".") + 1))) {
-    throw refuse("it is the name of a private network, wanted a public one");
+  const isPrivate = !host.includes(".") || PRIVATE_NAMES.has(host.slice(host.lastIndexOf(".") + 1));
+  if (isPrivate) {
+    throw refuse(`it is the name of a private network, wanted a public one; ${ALLOW}`, { blockedOn: "configuration" });
   }
+  if (!NAME.test(host)) throw refuse("it is not a host name");
 }
+
+type Refuse = (why: string, options?: { readonly blockedOn: "configuration" }) => AddressError;
+
+/** How an operator allows a host that is not allowed by itself. */
+export const ALLOW = "list the host in extraPortalHosts to allow it, if it is your customer's";
 
 /** Returns the host of an address, quoted. The rest of an address may contain a secret. */
 function shown(text: string): string {

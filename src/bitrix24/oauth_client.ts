@@ -2,7 +2,7 @@
 import type { Time } from "../async/time.ts";
 import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
-import { AnswerTooLargeError, UnreachableError } from "../errors.ts";
+import { type AddressError, AnswerTooLargeError, UnreachableError } from "../errors.ts";
 import { redact } from "../redact.ts";
 import type { Secret } from "../secret.ts";
 import { type AnswerLimits, type HostAnswer, readAnswer } from "./answer.ts";
@@ -24,6 +24,8 @@ export interface AppInfo {
   readonly tokenScope: readonly string[];
   /** Address of the portal's REST API, with a slash at its end; absent if the host sent none that may be called. */
   readonly clientEndpoint?: string;
+  /** Why the address that the host sent may not be called; absent if it may, or the host sent none. */
+  readonly refusedEndpoint?: AddressError;
   /** VERSION of the installed app, as it was sent. */
   readonly version?: string;
   /** False until the app's installer has called `installFinish`; the portal sends no events before that. */
@@ -55,8 +57,8 @@ export interface OAuthClientOptions {
   readonly time: Pick<Time, "setTimer">;
   /** Origins of the OAuth hosts. They are fixed: no payload can add one. */
   readonly hosts: readonly string[];
-  /** Returns the address of a portal's REST API in its one spelling, or `undefined` if it may not be called. */
-  readonly endpointOf: (sent: string | undefined) => string | undefined;
+  /** Returns the address of a portal's REST API in its one spelling, or the reason why it may not be called. */
+  readonly endpointOf: (sent: string) => string | AddressError;
   /** Timeout of a request to one host, in milliseconds. */
   readonly timeoutMs: number;
 }
@@ -248,7 +250,7 @@ function infoFrom(answer: Answer<typeof APP_INFO>, endpointOf: EndpointOf): AppI
     scope: scopeOf(install["scope"]),
     ...defined({
       userId: numberOf(result["user_id"]),
-      clientEndpoint: endpointOf(typeof endpoint === "string" ? endpoint : undefined),
+      ...readEndpoint(endpoint, endpointOf),
       version: textOf(install.version),
       status: typeof status === "string" ? status : undefined,
     }),
@@ -275,7 +277,13 @@ function tokensFrom(
     scope: scopeOf(pair["scope"]),
     ...defined({
       userId: numberOf(pair["user_id"]),
-      clientEndpoint: endpointOf(typeof endpoint === "string" ? endpoint : undefined),
+      clientEndpoint: readEndpoint(endpoint, endpointOf).clientEndpoint,
     }),
   };
+}
+
+function readEndpoint(sent: unknown, endpointOf: EndpointOf): Pick<AppInfo, "clientEndpoint" | "refusedEndpoint"> {
+  if (typeof sent !== "string") return {};
+  const endpoint = endpointOf(sent);
+  return typeof endpoint === "string" ? { clientEndpoint: endpoint } : { refusedEndpoint: endpoint };
 }

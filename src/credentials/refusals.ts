@@ -1,10 +1,10 @@
 /** Records refusals of Bitrix24: drops a token pair, or marks the portal as blocked. */
 import { B24Error } from "../bitrix24/b24_error.ts";
 import type { NoCredentialsError } from "../errors.ts";
+import { withBlock } from "../portal/block.ts";
 import type { RecordAccess } from "../portal/record_access.ts";
 import { storedText } from "../portal/stored_text.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
-import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { CredentialsSettings } from "./settings.ts";
 import { isCurrent, without } from "./store.ts";
 
@@ -39,7 +39,6 @@ export async function recordRefusal(
   );
   await access.change((record) => {
     if (record.status === "uninstalled" || !isCurrent(record, tokens)) return { record };
-    const since = record.blocked?.on === blockedOn ? record.blocked.since : now;
-    return { record: { ...record, blocked: { on: blockedOn, message, since, nextTryAt: now + BLOCKED_RETRY_MS } } };
+    return { record: withBlock(record, blockedOn, message, now) };
   });
 }

@@ -1,5 +1,6 @@
 /** Selects the token pair that a portal is called with, after verifying or refreshing it if needed. */
 import { abortable } from "../async/abortable.ts";
+import type { AppInfo } from "../bitrix24/oauth_client.ts";
 import { defined } from "../defined.ts";
 import { NoCredentialsError, UnreachableError } from "../errors.ts";
 import type { PortalRecord } from "../portal/record.ts";
@@ -102,12 +103,18 @@ export function createSelect(settings: CredentialsSettings, options: SelectOptio
         return credentials;
       }
       const info = await verifier.appInfo(access, tokens, signal);
-      if (info !== undefined && info.clientEndpoint === undefined) {
-        throw new NoCredentialsError(memberId, "authorization", "no OAuth host has sent an address of it");
-      }
+      if (info !== undefined && info.clientEndpoint === undefined) throw withoutAddress(memberId, info);
     }
     return undefined;
   };
+}
+
+function withoutAddress(memberId: string, { refusedEndpoint: cause }: AppInfo): NoCredentialsError {
+  if (cause?.blockedOn !== undefined) {
+    return new NoCredentialsError(memberId, cause.blockedOn, cause.message, { cause });
+  }
+  const why = cause === undefined ? "no OAuth host has sent an address of it" : cause.message;
+  return new NoCredentialsError(memberId, "authorization", why, defined({ cause }));
 }
 
 /** The order of selection: the system user's pair is worth a verification, a person's only if there is no verified one. */

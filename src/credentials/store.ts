@@ -1,6 +1,7 @@
 /** Changes of a portal's record after an OAuth host has answered. Pure functions. */
 import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { defined } from "../defined.ts";
+import { withoutBlock } from "../portal/block.ts";
 import { withAddress, withTokens } from "../portal/identity.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
@@ -27,13 +28,12 @@ export function withVerified(
 
 /** Returns the record with `app.info` of its portal applied. */
 function withInfo(record: PortalRecord, info: AppInfo, now: number): PortalRecord {
-  const { blocked, ...rest } = record;
+  const { blocked } = record;
   // The answer shows that the portal has the app and that a token works, but not whether the app is paid for.
   const isOver = blocked === undefined || blocked.on === "installation" || blocked.on === "authorization" ||
     (blocked.on === "scope" && info.scope.join() !== record.scope?.join());
   return {
-    ...withAddress(rest, info.clientEndpoint),
-    ...(isOver ? {} : { blocked }),
+    ...withAddress(isOver ? withoutBlock(record, now) : record, info.clientEndpoint),
     scope: info.scope,
     check: { at: now },
   };
@@ -65,12 +65,9 @@ export function withRefreshed(
     isVerified: true,
     ...defined({ isAdmin, pending }),
   };
-  const { blocked, ...rest } = without(record, tokens);
-  const isOver = blocked?.on === "payment" || blocked?.on === "authorization";
-  return {
-    ...withAddress(withTokens(rest, next, now), clientEndpoint),
-    ...(isOver ? {} : defined({ blocked })),
-  };
+  const rest = without(record, tokens);
+  const isOver = record.blocked?.on === "payment" || record.blocked?.on === "authorization";
+  return withAddress(withTokens(isOver ? withoutBlock(rest, now) : rest, next, now), clientEndpoint);
 }
 
 /** Returns the record without these tokens. */

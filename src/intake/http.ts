@@ -35,6 +35,8 @@ export interface RequestLimits extends DecodeLimits {
 /** The parts of an app that {@linkcode respond} uses. */
 export interface Dispatcher {
   readonly limits: RequestLimits;
+  /** Path at which GET and HEAD are answered 200. */
+  readonly healthPath: string;
   /** Expires after `limits.bodyTimeoutMs`. */
   readonly bodyDeadline: Deadline;
   /** Milliseconds since 1970. */
@@ -64,6 +66,7 @@ export async function respond(
   request: Request,
   platform: readonly unknown[],
 ): Promise<Response> {
+  if (isHealthCheck(request, dispatcher)) return new Response(request.method === "GET" ? "ok" : null);
   const receivedAt = dispatcher.clock();
   // Some servers no longer know it once the client has hung up.
   const clientAddress = dispatcher.clientAddress(request, platform);
@@ -82,6 +85,14 @@ export async function respond(
     dispatcher.reportRejection(status, error, event);
     return problem(status, error);
   }
+}
+
+/** Returns whether a load balancer asks whether the app is running. */
+function isHealthCheck(request: Request, { healthPath }: Dispatcher): boolean {
+  const { method } = request;
+  // Reading `body` of an event would make a stream of it.
+  return (method === "GET" || method === "HEAD") && request.body === null &&
+    new URL(request.url).pathname === healthPath;
 }
 
 function misplacedOpening(): InputError {
@@ -252,6 +263,11 @@ function problem(status: number, error: Error): Response {
 /** Returns whether a refusal needs an operator: this program or its setup has failed, not a host, the storage or the sender. */
 export function isUnexpected(error: Error): boolean {
   return !(error instanceof OnAppUpdateError) || error instanceof FormatError;
+}
+
+/** Returns whether a request was refused for its method: load balancers, crawlers and browsers send many. */
+export function isOtherMethod(error: Error): boolean {
+  return error instanceof HttpError && error.status === 405;
 }
 
 /** Returns whether a refusal is due to a failed dependency: the storage or a host. */

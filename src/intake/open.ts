@@ -11,7 +11,9 @@ import { type EventFacts, factsOf, type StoredVerification } from "../portal/eve
 import type { AcceptedDelivery } from "../portal/inbox.ts";
 import { nextAskAt } from "../portal/claims.ts";
 import { portalKey } from "../portal/keys.ts";
-import { receivedAfter } from "../portal/receipt.ts";
+import { withoutBlock } from "../portal/block.ts";
+import { isVersionUnknown } from "../portal/origin.ts";
+import { MAX_CLOCK_ERROR_MS, receivedAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { loadPortal, writeRecord } from "../portal/record_store.ts";
 import type { Entry } from "../storage/storage.ts";
@@ -48,12 +50,6 @@ export interface AcceptedOpening {
   /** The opening has raised the portal's target, or ended what blocked it. */
   readonly hasWork: boolean;
 }
-
-/**
- * Time (ms) by which the clock of a process may be ahead of Bitrix24's. An opening has no `ts` of Bitrix24: it counts as so much
- * earlier, or a removal that follows it would count as late.
- */
-const MAX_CLOCK_ERROR_MS = 60_000;
 
 /** Returns the function that accepts openings: see {@linkcode AcceptedOpening}. */
 export function createOpeningIntake(parts: OpeningParts): (request: Request) => Promise<AcceptedOpening> {
@@ -101,7 +97,7 @@ interface Change {
 
 type Changed = Pick<AcceptedOpening, "record" | "delivery" | "hasWork">;
 
-/** The app is installed: stores what was verified, and raises the target. A new portal starts on its version. */
+/** The app is installed: stores what was verified, and raises the target. A new portal had the app before. */
 async function storeContact(change: Change, openedVersion?: string): Promise<Changed> {
   const { parts, verified: { info }, entry } = change;
   const { runtime, raiseTarget } = parts;
@@ -114,7 +110,9 @@ async function storeContact(change: Change, openedVersion?: string): Promise<Cha
     const isUnknown = record?.target === undefined || record.status === "uninstalled";
     const installedVersion = isUnknown ? info.version : undefined;
     const verification = { ...facts.verification, ...defined({ installedVersion, openedVersion }) };
-    return { record: withoutInstallationBlock(applyOrDefer(record, event, { ...facts, verification })) };
+    const next = applyOrDefer(record, event, { ...facts, verification });
+    // An OAuth host has just said that the portal has the app.
+    return { record: next.blocked?.on === "installation" ? withoutBlock(next, facts.receivedAt) : next };
   }, entry);
   const version = versions.deployed ?? confirmedVersion(runtime, info);
   const isRaised = version !== undefined && await raiseTarget(memberId, version);
@@ -123,14 +121,9 @@ async function storeContact(change: Change, openedVersion?: string): Promise<Cha
   const isUnblocked = before?.blocked !== undefined && record.blocked === undefined;
   // The opening brought a token to ask with.
   const isAsked = nextAskAt(record.claims) !== nextAskAt(before?.claims);
-  if (isAsked) await parts.schedule(memberId);
-  return { record, hasWork: isRaised || isUnblocked || isAsked };
-}
-
-/** An OAuth host has just said that the portal has the app. */
-function withoutInstallationBlock(record: PortalRecord): PortalRecord {
-  const { blocked, ...unblocked } = record;
-  return blocked?.on === "installation" ? unblocked : record;
+  const isFirstContact = isVersionUnknown(record) && (before === undefined || !isVersionUnknown(before));
+  if (isAsked || isFirstContact) await parts.schedule(memberId);
+  return { record, hasWork: isRaised || isUnblocked || isAsked || isFirstContact };
 }
 
 /**

@@ -1,6 +1,6 @@
 /** A `fetch` that calls public hosts and the vendor's own hosts only. */
 import { abortable } from "../async/abortable.ts";
-import { type AddressOptions, isCloudHost, portalAddress } from "../bitrix24/hosts.ts";
+import { type AddressOptions, ALLOW, isCloudHost, portalAddress } from "../bitrix24/hosts.ts";
 import { AddressError } from "../errors.ts";
 import { isPublicAddress } from "./public_ip.ts";
 
@@ -53,7 +53,9 @@ export function guardedFetch(
       throw new TypeError(`cannot resolve host ${host}`, { cause });
     }
     if (addresses === undefined || (addresses.length > 0 && addresses.every(isPublicAddress))) return;
-    throw new AddressError(`cannot call ${host}: it resolves to an address that is not public`);
+    throw new AddressError(`cannot call ${host}: it resolves to an address that is not public; ${ALLOW}`, {
+      blockedOn: "configuration",
+    });
   }
 
   return async (input, init) => {

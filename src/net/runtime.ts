@@ -6,6 +6,10 @@ export interface RuntimeEnvironment {
   readonly variable: (name: string) => string | undefined;
   /** This process is one of several that `node:cluster` started. */
   readonly isWorker: boolean;
+  /** The program runs on Cloudflare Workers. */
+  readonly isCloudflareWorker: boolean;
+  /** Returns whether the program may connect to a host: Deno may forbid it. */
+  readonly mayConnect: (host: string) => boolean;
 }
 
 interface Runtime {
@@ -24,8 +28,18 @@ interface Runtime {
     readonly off?: (name: "unhandledRejection", listener: (reason: unknown) => void) => unknown;
     readonly listenerCount?: (name: "unhandledRejection") => number;
   };
+  readonly navigator?: { readonly userAgent?: string };
+  readonly BroadcastChannel?: new (name: string) => Channel;
   readonly addEventListener?: (name: "unhandledrejection", listener: RejectionListener) => void;
   readonly removeEventListener?: (name: "unhandledrejection", listener: RejectionListener) => void;
+}
+
+/** A `BroadcastChannel`, which reaches all threads of the process. Node has `unref`. */
+interface Channel {
+  onmessage: ((event: { readonly data: unknown }) => void) | null;
+  readonly postMessage: (data: unknown) => void;
+  readonly close: () => void;
+  readonly unref?: () => void;
 }
 
 type RejectionListener = (event: { readonly reason?: unknown; readonly preventDefault: () => void }) => void;
@@ -45,8 +59,38 @@ export function runtimeEnvironment(runtime: Runtime = globalThis as Runtime): Ru
       const cluster = process?.getBuiltinModule?.("node:cluster") as { readonly isWorker?: boolean } | undefined;
       return cluster?.isWorker;
     }) ?? false,
+    isCloudflareWorker: orUndefined(() => runtime.navigator?.userAgent === "Cloudflare-Workers") ?? false,
+    mayConnect: (host) =>
+      deno === undefined ||
+      (orUndefined(() => deno.permissions.querySync({ name: "net", host }).state === "granted") ?? true),
   };
 }
+
+/**
+ * Calls `onFound` once if another thread of this process calls this function, too: `deno serve --parallel` and worker threads
+ * run a program several times, each with a memory of its own. Returns a function that ends the search.
+ */
+export function findOtherThreads(onFound: () => void, runtime: Runtime = globalThis as Runtime): () => void {
+  const channel = orUndefined(() => runtime.BroadcastChannel && new runtime.BroadcastChannel("@b24/onappupdate"));
+  if (channel === undefined) return () => {};
+  let isFound = false;
+  channel.onmessage = ({ data: thread }) => {
+    if (thread === THREAD || isFound) return;
+    isFound = true;
+    // The other thread may have asked before this one listened.
+    channel.postMessage(THREAD);
+    onFound();
+  };
+  channel.unref?.();
+  channel.postMessage(THREAD);
+  return () => {
+    channel.onmessage = null;
+    channel.close();
+  };
+}
+
+/** Several apps of one thread share its memory. No random number: some hosts have none while a program loads. */
+const THREAD = `${Date.now()}-${performance.now()}-${Math.random()}`;
 
 /** Returns `undefined` if `read` throws: host environments deny access in different ways, and none is worth a failed start. */
 function orUndefined<T>(read: () => T): T | undefined {

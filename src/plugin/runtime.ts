@@ -1,6 +1,6 @@
 /** The parts of an app that intake, upgrades and worker share. */
 import type { Time } from "../async/time.ts";
-import { type B24Event, wireName } from "../bitrix24/events.ts";
+import { type B24Event, type UpdateEvent, wireName } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { type Logger, withFields } from "../logger.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
@@ -51,6 +51,8 @@ export type ReserveSlot = (memberId: string) => ReservedSlot | undefined;
 export interface AppRuntime {
   readonly storage: Storage;
   readonly versions: VersionScheme;
+  /** The option of the app: returns the version that the data of a portal is on, if nothing else says it. */
+  readonly initialVersion?: (event: UpdateEvent) => string | undefined;
   /** Returns the time in milliseconds since 1970, as stored times are compared with. */
   readonly clock: () => number;
   /** Returns a fresh, unguessable string. */

@@ -11,6 +11,7 @@ import { isBeforeTargetWasSet, withClaim, withConfirmedTarget } from "./event_cl
 import { type EventFacts, sentTs, type StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";
 import { withInstaller } from "./installer.ts";
+import { originOf, withClaimedInstallation, withOrigin } from "./origin.ts";
 import { PORTAL_FORMAT, type PortalRecord, withoutInstallation } from "./record.ts";
 import { type ChangeRecord, writeRecord } from "./record_store.ts";
 import { isUndoable, removed, undone } from "./removal.ts";
@@ -172,12 +173,11 @@ function withTarget(record: PortalRecord, event: B24Event, facts: EventFacts): P
   const target = targetOfEvent(event, facts);
   if (isBeforeTargetWasSet(record, facts)) return record;
   // What an event only claims is no start either: see withInstalledVersion() in settle.ts.
-  if (target === undefined) return record;
-  if (record.target !== undefined && compareVersions(target, record.target) <= 0) {
-    return target === record.target ? withConfirmedTarget(record) : record;
-  }
-  const version = record.version ?? initialVersionOf(event, target, facts) ?? target;
-  return withConfirmedTarget({ ...record, initialVersion: record.initialVersion ?? version, version, target });
+  if (target === undefined) return withClaimedInstallation(record, event, facts);
+  const isRaised = record.target === undefined || compareVersions(target, record.target) > 0;
+  const located = record.version === undefined ? withOrigin(record, target, event, facts) : record;
+  if (isRaised) return withConfirmedTarget({ ...located, target });
+  return target === record.target ? withConfirmedTarget(located) : located;
 }
 
 /** Returns whether the app is installed again: by a newer installation, or because Bitrix24 reports it as installed. */
@@ -210,8 +210,12 @@ function isSameInstallation(record: PortalRecord, event: B24Event, facts: EventF
 
 function installed(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
   const known = targetOfEvent(event, facts);
-  const version = initialVersionOf(event, known, facts);
+  // After a removal, a contact shows an installation whose own event is late or lost: the portal begins anew.
+  const isNew = record?.status === "uninstalled" && !hasVersion(event);
+  const version = initialVersionOf(event, known, facts) ?? (isNew ? known : undefined);
   const target = known ?? version;
+  // An installation that is only claimed begins on the version that Bitrix24 reports.
+  const isUnknown = version === undefined && event.name !== "ONAPPINSTALL";
   return {
     // Nothing of an earlier installation stays, its application tokens least of all.
     ...(record?.status === "uninstalled" ? withoutInstallation(record) : record),
@@ -220,7 +224,7 @@ function installed(record: PortalRecord | undefined, event: B24Event, facts: Eve
     ...(record?.status === "uninstalled" && { installedTs: Math.max(sentTs(event, facts), record.uninstalledTs! + 1) }),
     generation: (record?.generation ?? 0) + 1,
     latestTs: record?.latestTs ?? 0,
-    ...defined({ initialVersion: version, version, target }),
+    ...defined({ initialVersion: version, version, target, unknownOrigin: isUnknown ? originOf(event) : undefined }),
   };
 }
 

@@ -4,6 +4,7 @@ import { compareVersions, refines } from "../version.ts";
 import { askNow, canAsk, type Claims, contradicted, covers, type NewClaim, settled, withEvent } from "./claims.ts";
 import { type EventFacts, sentTs } from "./event_facts.ts";
 import { hasVersion, type NamedVersion, versionInEvent } from "./event_versions.ts";
+import { withOrigin } from "./origin.ts";
 import type { PortalRecord } from "./record.ts";
 import { removed } from "./removal.ts";
 
@@ -67,7 +68,12 @@ export function withClaim(
   }
   return kind === "removal"
     ? removed(next, { ts: claim.ts, believedAt: receivedAt })
-    : { ...next, target: claim.version!, isTargetUnconfirmed: true };
+    : withBelievedTarget(next, claim.version!, event, facts);
+}
+
+function withBelievedTarget(record: PortalRecord, target: string, event: B24Event, facts: EventFacts): PortalRecord {
+  const located = record.version === undefined ? withOrigin(record, target, event, facts) : record;
+  return { ...located, target, isTargetUnconfirmed: true };
 }
 
 /** Returns the record with the claims settled that this event, or the target that it raised, settles. */

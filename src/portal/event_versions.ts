@@ -56,32 +56,32 @@ export function versionInEvent(event: B24Event, { verification, versions }: Even
 }
 
 /**
- * Returns the version that a new portal starts on. Only for new portals: the stored version of a known one is more
- * reliable than PREVIOUS_VERSION.
+ * Returns the version that a portal starts on whose version is not known, if the event says it: the version that is
+ * installed, or PREVIOUS_VERSION of an update. Only for such portals: a stored version is more reliable.
  *
- * @throws {InputError} if the version in the event is missing or unreadable
+ * @throws {InputError} if the version in the event is unreadable
  */
 export function initialVersionOf(
   event: B24Event,
   target: string | undefined,
   { verification, versions }: EventFacts,
 ): string | undefined {
-  if (!hasVersion(event) || versions.deployed !== undefined) return target;
+  if (!hasVersion(event)) return undefined;
   // Any user of a portal knows its application token.
   const isOnlyClaimed = verification.claims !== undefined && verification.installedVersion === undefined;
-  if (event.name === "ONAPPINSTALL" && isOnlyClaimed) return target;
-  const { path, raw } = event.name === "ONAPPINSTALL"
+  const isInstallation = event.name === "ONAPPINSTALL";
+  if (isInstallation && (versions.deployed !== undefined || isOnlyClaimed)) return target;
+  // VERSION of a local app never changes.
+  if (versions.deployed !== undefined) return undefined;
+  const { path, raw } = isInstallation
     ? { path: "data.VERSION", raw: event.data.version }
     : { path: "data.PREVIOUS_VERSION", raw: event.data.previousVersion };
-  if (raw === undefined) {
-    const wanted = "the version the portal comes from, because the portal is not known yet";
-    throw new InputError([{ path, saw: "nothing", wanted }]);
-  }
+  if (raw === undefined) return undefined;
   // An event that waited for its verification names the version from which the updates that came meanwhile start.
   const initial = verification.installedVersion === undefined
     ? parseNamed(path, raw, versions)
-    : tryParse(raw, versions) ?? target;
-  return target !== undefined && (initial === undefined || compareVersions(initial, target) > 0) ? target : initial;
+    : tryParse(raw, versions) ?? (isInstallation ? target : undefined);
+  return target !== undefined && initial !== undefined && compareVersions(initial, target) > 0 ? target : initial;
 }
 
 function parseNamed(path: string, raw: string, versions: VersionScheme): string {

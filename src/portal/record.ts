@@ -1,6 +1,5 @@
 /** The record of one portal: one key, one value, changed by compare-and-set. */
 import { FormatError } from "../errors.ts";
-import { BLOCKED_RETRY_MS } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
 import { type Claims, describeClaims } from "./claims.ts";
 import type { InboxItem, Overflow } from "./delivery.ts";
@@ -59,6 +58,13 @@ export interface IndexedAs extends Partial<Readonly<Record<IndexKind, string>>> 
   readonly state: PortalState;
 }
 
+/**
+ * What is known of a portal's version if its first contact was no installation. `"reported"`: Bitrix24 has reported the
+ * target, and no update to it was heard of: if the target rises, the portal comes from there. `"updated"`: it was updated to
+ * the target from an unknown version.
+ */
+export type UnknownOrigin = "reported" | "updated";
+
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
 export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" | "pendingApplicationTokens"> {
   readonly format: typeof PORTAL_FORMAT;
@@ -68,6 +74,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" 
   readonly applicationTokenTs?: number;
   /** The process that refreshes tokens of this portal: one at a time. */
   readonly refreshing?: { readonly id: string; readonly until: number };
+  /** The last block, if an event or an answer has ended it and no upgrade was applied since. */
+  readonly endedBlock?: Pick<PortalBlock, "on" | "since"> & { readonly endedAt: number };
   /** Absent until the first check. */
   readonly check?: Check;
   /** Absent if no check is planned. The portal's schedule entry is not later than the first of them. */
@@ -76,6 +84,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" 
   readonly openedVersion?: string;
   /** The open claims of events, and the last settled one of each kind. */
   readonly claims?: Claims;
+  /** Nothing says on which version the portal's data is. Absent if `version` is known, or an installation will tell it. */
+  readonly unknownOrigin?: UnknownOrigin;
   /** The target was believed without Bitrix24's confirmation. */
   readonly isTargetUnconfirmed?: true;
   /** When an operator set the target, in milliseconds since 1970: events that came before do not raise it. */
@@ -138,16 +148,6 @@ export function readRecord(entry: Entry<PortalRecord> | null): PortalRecord | un
   return entry.value;
 }
 
-/** Returns the block of a portal whose paid period is over, since `now`. */
-export function paymentBlock(now: number): Required<PortalBlock> {
-  return {
-    on: "payment",
-    message: "the paid period of the app is over",
-    since: now,
-    nextTryAt: now + BLOCKED_RETRY_MS,
-  };
-}
-
 /** Returns what a portal is blocked on: an installer that is parked holds up its upgrades. */
 export function blockOf(record: PortalRecord): PortalBlock | undefined {
   const { blocked, installer, version, target } = record;
@@ -179,6 +179,7 @@ const DROPPED_AT: Readonly<
   rollbacks: "purge",
   installer: "removal",
   blocked: "removal",
+  endedBlock: "removal",
   scope: "purge",
   applicationToken: "reinstallation",
   applicationTokenTs: "reinstallation",
@@ -188,6 +189,7 @@ const DROPPED_AT: Readonly<
   plannedChecks: "removal",
   openedVersion: "removal",
   claims: "removal",
+  unknownOrigin: "purge",
   isTargetUnconfirmed: "purge",
   targetSetAt: "purge",
   removalBelievedAt: "purge",

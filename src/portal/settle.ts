@@ -12,8 +12,10 @@ import {
   unanswered,
   withoutTokens,
 } from "./claims.ts";
+import { UNPAID, withBlock } from "./block.ts";
 import { withClaims, withConfirmedTarget } from "./event_claims.ts";
-import { paymentBlock, type PortalRecord } from "./record.ts";
+import { reportedBefore, withInitialVersion } from "./origin.ts";
+import type { PortalRecord } from "./record.ts";
 import { removed } from "./removal.ts";
 
 /** The answer to the question about a portal. */
@@ -135,14 +137,22 @@ function withInstalledVersion(record: PortalRecord, { raw, version: installed }:
   const { target, version, claims, run, isTargetUnconfirmed } = record;
   const reference = target ?? version;
   if (installed === undefined) return record;
-  // Only claims were heard of the portal: nothing says from where it came.
-  if (reference === undefined) return { ...record, initialVersion: installed, version: installed, target: installed };
+  if (reference === undefined) {
+    // Its installation was only claimed: it begins on the version that is installed.
+    const isUnknown = record.unknownOrigin !== undefined;
+    return isUnknown
+      ? { ...record, target: installed }
+      : { ...withInitialVersion(record, installed), target: installed };
+  }
   const claim = claims?.version;
   const isExact = claim !== undefined && claim.settled === undefined && claim.isByAdmin === true &&
     isExacter(claim, raw);
   const reported = (isExact ? claim.version : undefined) ?? installed;
   const order = compareVersions(reported, reference);
-  if (order > 0) return withConfirmedTarget({ ...record, target: reported });
+  // The version of a local app's code says nothing about the portal: it comes without `raw`.
+  const initial = raw === undefined ? undefined : reportedBefore(record, reported);
+  const located = initial === undefined ? record : withInitialVersion(record, initial);
+  if (order > 0) return withConfirmedTarget({ ...located, target: reported });
   if (isTargetUnconfirmed === undefined) return record;
   if (order === 0) return withConfirmedTarget(record);
   if (run !== undefined || version === undefined) return record;
@@ -152,5 +162,5 @@ function withInstalledVersion(record: PortalRecord, { raw, version: installed }:
 function withPaymentBlock(record: PortalRecord, now: number): PortalRecord {
   const { payment } = record.claims ?? {};
   if (payment === undefined || payment.settled !== undefined || record.blocked?.on === "payment") return record;
-  return { ...record, blocked: paymentBlock(now) };
+  return withBlock(record, "payment", UNPAID, now);
 }

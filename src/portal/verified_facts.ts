@@ -1,10 +1,11 @@
 /** What an event says of its portal beside its version and state: address, scopes, tokens, and the end of a block. Pure functions. */
 import type { B24Event } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
+import { UNPAID, withBlock, withoutBlock } from "./block.ts";
 import { type EventFacts, sentTs } from "./event_facts.ts";
 import { hasVersion } from "./event_versions.ts";
 import { withAddress, withApplicationToken, withTokens } from "./identity.ts";
-import { paymentBlock, type PortalRecord } from "./record.ts";
+import type { PortalRecord } from "./record.ts";
 import { tokensOfEvent } from "./tokens.ts";
 
 /** Returns the record with the address, the other verified facts, the block and the tokens after `event`. */
@@ -31,7 +32,7 @@ function withContact(record: PortalRecord, event: B24Event, facts: EventFacts): 
   // An OAuth host that answered for the tokens spoke of the present, whatever the event's `ts`. A check after the event was
   // received is newer still: each attempt at a delivery applies its event again.
   const isCurrent = checkedAt <= receivedAt && (isNewest || tokens !== undefined);
-  const known = isNewest ? withUnverifiedDomain(withBlock(record, event, facts), event) : record;
+  const known = isNewest ? withUnverifiedDomain(withBlockAfter(record, event, facts), event) : record;
   return {
     ...withAddress(known, isCurrent || record.clientEndpoint === undefined ? clientEndpoint : undefined),
     ...defined({
@@ -47,17 +48,20 @@ function withUnverifiedDomain(record: PortalRecord, { name, auth: { domain } }: 
 }
 
 /** Returns the record blocked, or no longer blocked, by `event`. */
-function withBlock(record: PortalRecord, event: B24Event, { receivedAt, verification }: EventFacts): PortalRecord {
-  const { blocked } = record;
+function withBlockAfter(record: PortalRecord, event: B24Event, { receivedAt, verification }: EventFacts): PortalRecord {
+  const { blocked, endedBlock } = record;
   if (record.status === "uninstalled") return record;
   const isExpired = event.name === "ONAPPPAYMENT" && event.data.paymentExpired && verification.claims === undefined;
-  if (isExpired && blocked?.on !== "payment") return { ...record, blocked: paymentBlock(receivedAt) };
-  if (blocked === undefined || blocked.since > receivedAt || !endsBlock(event, blocked.on)) return record;
-  const { blocked: _, ...unblocked } = record;
-  return unblocked;
+  if (isExpired && blocked?.on !== "payment") return withBlock(record, "payment", UNPAID, receivedAt);
+  // Each attempt at a delivery applies its event again.
+  const isBefore = blocked === undefined || blocked.since > receivedAt || (endedBlock?.endedAt ?? 0) >= receivedAt;
+  if (isBefore || !endsBlock(event, blocked.on)) return record;
+  return withoutBlock(record, receivedAt);
 }
 
 function endsBlock(event: B24Event, on: NonNullable<PortalRecord["blocked"]>["on"]): boolean {
+  // Only a version ends it: see origin.ts.
+  if (on === "version") return false;
   if (hasVersion(event)) return true;
   switch (on) {
     case "payment":

@@ -6,6 +6,7 @@ import type { HandlerContext } from "../plugin/context.ts";
 import { createHandlerRun } from "../plugin/handler_run.ts";
 import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
+import { waitingInstaller } from "../portal/installer.ts";
 import { fingerprintOf } from "../portal/fingerprint.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { type Journal, newJournal, openJournal } from "../portal/journal.ts";
@@ -108,9 +109,12 @@ async function startUpgrade(
     ? await openJournal(options, { memberId, runId: run.id, upgradeId })
     : undefined;
   const now = clock();
+  const start = { finished: journal?.finished() ?? 0, isAlone };
   const record = await installation.update((record) =>
-    withStart(withRun(record, now), upgradeId, { finished: journal?.finished() ?? 0, isAlone })
+    waitingInstaller(record) === undefined ? withStart(withRun(record, now), upgradeId, start) : record
   );
+  // It has come since the upgrade became due.
+  if (waitingInstaller(record) !== undefined) throw new Suspended(now);
   return { record, journal: journal ?? newJournal(options, { memberId, runId: record.run!.id, upgradeId }) };
 }
 

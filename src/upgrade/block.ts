@@ -1,9 +1,8 @@
 /** Records that a portal is blocked: its work cannot continue before the customer, Bitrix24 or the vendor acts. */
 import type { BlockedReason } from "../errors.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
+import { withBlock } from "../portal/block.ts";
 import type { PortalLease } from "../portal/lease.ts";
-import { storedText } from "../portal/stored_text.ts";
-import { BLOCKED_RETRY_MS } from "../retry.ts";
 
 /** Records the block, or that it persists. Resolves to the time of the next try, in milliseconds since 1970. */
 export async function recordBlock(
@@ -13,12 +12,9 @@ export async function recordBlock(
   message: string,
 ): Promise<number> {
   const now = runtime.clock();
-  const nextTryAt = now + BLOCKED_RETRY_MS;
-  await lease.update((record) => {
-    const since = record.blocked?.on === on ? record.blocked.since : now;
-    return { ...record, blocked: { on, message: storedText(message), since, nextTryAt } };
-  });
-  const { memberId } = lease.record();
+  await lease.update((record) => withBlock(record, on, message, now));
+  const { memberId, blocked } = lease.record();
+  const { nextTryAt } = blocked!;
   runtime.log.warn("portal blocked", {
     event: "portal.blocked",
     ...{ memberId, blockedOn: on, detail: message, nextTryAt },

@@ -1,6 +1,7 @@
 /** The next action of a portal's run: one pure function of its record, the registered upgrades, the time and the code. */
 import { waitingInstaller } from "../portal/installer.ts";
 import type { PortalFailure } from "../portal/portal.ts";
+import { blockedFrom, isVersionUnknown } from "../portal/origin.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import { compareVersions } from "../version.ts";
 import type { Upgrade } from "./definition.ts";
@@ -46,8 +47,12 @@ export function nextAction(
 ): NextAction {
   // Steps that are undone would run again under their old idempotency keys, and those that are not would count as done.
   if (record.status === "installed" && record.run?.isRollingBack) return { action: "parked" };
+  const { failure, run, blocked } = record;
+  if (isVersionUnknown(record)) {
+    return { action: "wait", until: blocked?.nextTryAt ?? Math.max(now, blockedFrom(record)), why: "blocked" };
+  }
   if (!isBelowTarget(record)) return { action: "none" };
-  const { target, failure, run, blocked } = record;
+  const { target } = record;
   // This code lacks upgrades up to the target: it would move the version without running them.
   if (latest !== undefined && compareVersions(latest, target) < 0) {
     return { action: "wait", until: now + NEWER_CODE_RETRY_MS, why: "newer_code" };

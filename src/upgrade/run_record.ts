@@ -72,7 +72,7 @@ export function withApplied(
   at: number,
 ): PortalRecord {
   if (record.run?.current?.upgradeId !== upgradeId) return record;
-  const { failure: _f, blocked: _b, run: { current: _c, underWay: _u, ...run }, ...rest } = {
+  const { failure: _f, blocked: _b, endedBlock: _e, run: { current: _c, underWay: _u, ...run }, ...rest } = {
     ...record,
     run: record.run,
   };

@@ -49,7 +49,12 @@ export async function askBitrix24(options: AskOptions, access: RecordAccess): Pr
     const installed = info.version === undefined ? undefined : parseInstalled(runtime, info.version);
     const answer: Answer = {
       state: "installed",
-      ...defined({ raw: info.version, version: installed, isPaid: await isPaid(options, access) }),
+      ...defined({
+        // VERSION of a local app never changes.
+        raw: runtime.versions.deployed === undefined ? info.version : undefined,
+        version: installed,
+        isPaid: await isPaid(options, access),
+      }),
     };
     return { info, ...defined({ installed }), ...await applyAnswer(runtime, access, answer) };
   } catch (error) {

@@ -1,4 +1,5 @@
 /** When portals are checked: after contacts, after events that could not be verified, and after long silence. */
+import { createInFlight } from "../async/in_flight.ts";
 import { createKeyedMutex } from "../async/keyed_mutex.ts";
 import { createSlots } from "../async/slots.ts";
 import { createThrottle } from "../async/throttle.ts";
@@ -114,19 +115,12 @@ const MAX_QUESTIONS = 8;
 
 /** Returns the checks of an app. */
 export function createChecks(options: ChecksOptions): Checks {
-  const running = new Set<Promise<unknown>>();
+  const { track, idle } = createInFlight();
   const request = createRequests(options);
   const contact: Request = { reason: "contact", intervalMs: options.policy?.afterContactMs ?? 0 };
   const urgent: Request = { reason: "urgent", intervalMs: URGENT_INTERVAL_MS };
   const unverified: Request = { reason: "unverified", intervalMs: UNVERIFIED_INTERVAL_MS, isBudgeted: true };
   const questions = createSlots(MAX_QUESTIONS, options.wake);
-
-  function track<T>(work: Promise<T>): Promise<T> {
-    running.add(work);
-    const forget = (): boolean => running.delete(work);
-    work.then(forget, forget);
-    return work;
-  }
 
   function requestAll(memberId: string, ...requests: readonly Request[]): Promise<void> | undefined {
     const works = requests.map((one) => request(memberId, one)).filter((work) => work !== undefined);
@@ -145,9 +139,7 @@ export function createChecks(options: ChecksOptions): Checks {
     confirm: (lease) =>
       questions.tryRun(lease.record().memberId, () => track(confirmClaims(options, leasedRecord(lease)))),
     waitingQuestions: questions.waiting,
-    idle: async () => {
-      while (running.size > 0) await Promise.allSettled(running);
-    },
+    idle,
   };
 }
 

@@ -6,6 +6,7 @@ import { withConfirmedTarget } from "../portal/event_claims.ts";
 import type { Delivery, WaitingDelivery } from "../portal/delivery.ts";
 import { withSmallDelivery } from "../portal/inbox.ts";
 import { portalKey } from "../portal/keys.ts";
+import { reportedBefore, withInitialVersion } from "../portal/origin.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { schedulePortal } from "../portal/schedule.ts";
@@ -67,8 +68,13 @@ export async function raiseTarget(runtime: AppRuntime, memberId: string, version
   if (record === undefined || !isTargetBelow(record, version)) return false;
   await schedulePortal(runtime, memberId, {
     at: runtime.clock(),
-    change: (current) =>
-      isTargetBelow(current, version) ? withConfirmedTarget({ ...current, target: version }) : undefined,
+    change: (current) => {
+      if (!isTargetBelow(current, version)) return undefined;
+      // With deployed(), the versions that Bitrix24 reports say nothing about the portal's data.
+      const initial = runtime.versions.deployed === undefined ? reportedBefore(current, version) : undefined;
+      const located = initial === undefined ? current : withInitialVersion(current, initial);
+      return withConfirmedTarget({ ...located, target: version });
+    },
     entry,
   });
   runtime.log.debug("target raised", { event: "target.raised", memberId, from: record.target, to: version });

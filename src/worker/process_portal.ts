@@ -17,6 +17,7 @@ import type { PortalRecord } from "../portal/record.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { isDue, type NextAction, nextAction } from "../upgrade/next_action.ts";
 import type { Checks } from "./checks.ts";
+import { findVersion } from "./initial_version.ts";
 import { enqueueMissedUpdate, enqueueOwedRemoval } from "./missed_updates.ts";
 import { type Outcome, processDelivery, type WorkResult } from "./process_delivery.ts";
 import { purgeIfExpired, releaseIfIdle, releaseUnfinished } from "./release.ts";
@@ -149,6 +150,7 @@ async function processUntilIdle(
   const tally = createWaitingTally();
   while (true) {
     const { inboxSequence } = lease.record();
+    await findVersion(runtime, lease);
     const { outcomes, areUpgradesAttempted } = await processDeliveries(options, lease, pass, tally);
     const next = actionOf(options, lease);
     const asked = await askAboutClaims(options, lease);
@@ -201,14 +203,22 @@ async function askAboutClaims(
   const { runtime, checks } = options;
   const { claims } = lease.record();
   const now = runtime.clock();
-  if ((nextAskAt(claims) ?? Infinity) > now) return { nextAt: nextAskAt(claims), hasWork: false };
+  const dueAt = questionDueAt(lease.record());
+  if ((dueAt ?? Infinity) > now) return { nextAt: dueAt, hasWork: false };
   const question = checks.confirm(lease);
   if (question === undefined) return { nextAt: now + questionDelay(options), hasWork: false };
   const hasWork = await question;
   await lease.ensureHeld();
   const { claims: settled } = lease.record();
   // After a failure, such as one of the storage.
-  return { nextAt: settled === claims ? now + QUESTION_RETRY_MS : nextAskAt(settled), hasWork };
+  return { nextAt: settled === claims ? now + QUESTION_RETRY_MS : questionDueAt(lease.record()), hasWork };
+}
+
+/** Returns when Bitrix24 is asked about the portal's claims, in milliseconds since 1970: not while it refuses the portal. */
+function questionDueAt({ claims, blocked }: PortalRecord): number | undefined {
+  const at = nextAskAt(claims);
+  const isRefused = blocked?.on === "installation" || blocked?.on === "payment";
+  return isRefused && at !== undefined ? Math.max(at, blocked.nextTryAt) : at;
 }
 
 /** The results of one pass over the inbox. */

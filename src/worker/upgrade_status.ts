@@ -36,7 +36,7 @@ export async function upgradeStatus(
   const { blocked, failure, run } = record;
   if (record.status === "uninstalled") return { state: "blocked", message: "the app was removed from the portal" };
   const { version, target } = record;
-  const isUpdate = version !== undefined && version !== target ? { isUpdate: true as const } : {};
+  const isUpdate = version !== target ? { isUpdate: true as const } : {};
   if (blocked !== undefined) return { state: "blocked", message: blocked.message, ...isUpdate };
   const upgrading: UpgradeStatus = { state: "upgrading", ...defined({ progress: run?.progress }) };
   const next = nextAction(record, upgrades, runtime.clock(), runtime.versions.latest);

@@ -123,6 +123,8 @@ interface RunningApp {
   readonly record: () => Promise<StoredPortal | undefined>;
   readonly runs: () => number;
   readonly hasClaimed: () => boolean;
+  /** The portal was blocked on a payment. */
+  readonly wasUnpaid: () => boolean;
   isHostDown: boolean;
 }
 
@@ -150,13 +152,14 @@ async function bring(state: string, send: (world: World, body: string) => Promis
 }
 
 function appOf(world: World, storage: Storage): RunningApp {
-  let [runs, hasClaimed] = [0, false];
+  let [runs, hasClaimed, wasUnpaid] = [0, false, false];
   const { platform, settled } = backgroundWork();
   const app = createApp({
     storage: {
       ...withoutWrite(storage),
       put: (key, value, options) => {
-        const { claims = {} } = key[0] === "portal" ? value as unknown as StoredPortal : {};
+        const { claims = {}, blocked } = key[0] === "portal" ? value as unknown as Partial<StoredPortal> : {};
+        wasUnpaid ||= blocked?.on === "payment";
         hasClaimed ||= Object.values(claims).some((claim) => claim.settled === undefined && !claim.droppedAt);
         return storage.put(key, value, options);
       },
@@ -182,6 +185,7 @@ function appOf(world: World, storage: Storage): RunningApp {
     isHostDown: false,
     runs: () => runs,
     hasClaimed: () => hasClaimed,
+    wasUnpaid: () => wasUnpaid,
     record: async () => (await storage.get<StoredPortal>(["portal", MEMBER_ID]))?.value,
     send: async (body) => {
       const { status } = await app.fetch(post(body), platform);
@@ -307,7 +311,7 @@ export async function outcomeOf(combination: Combination, row: Row): Promise<Out
   for (const ms of [MINUTE, 10 * MINUTE, HOUR]) await running.pass(ms);
   const isLate = running.runs() > 0;
   assert(running.runs() <= 1, "its handlers ran more than once");
-  const isStored = !isLate || hasEffect(combination, row, await running.record());
+  const isStored = !isLate || hasEffect(combination, row, running, await running.record());
   // A host that answers at once does not show whether the event waited for it.
   const mustWait = host === "down" ||
     (host === "behind" && (row.outcome.claim === "yes" || before?.status !== "installed"));
@@ -341,11 +345,16 @@ export async function outcomeOf(combination: Combination, row: Row): Promise<Out
 }
 
 /** Returns whether the version, the removal or the payment state of an event whose handlers ran is stored. */
-function hasEffect({ event }: Combination, { outcome }: Row, after: StoredPortal | undefined): boolean {
+function hasEffect(
+  { event }: Combination,
+  { outcome }: Row,
+  { wasUnpaid }: RunningApp,
+  after: StoredPortal | undefined,
+): boolean {
   if (event === "uninstall") return after?.status === "uninstalled";
   if (after?.status !== "installed") return false;
   if (event === "install" || event === "update") return after.target === "3.0.0";
-  return event !== "payment expired" || outcome.claim === "no" || after.blocked?.on === "payment";
+  return event !== "payment expired" || outcome.claim === "no" || wasUnpaid();
 }
 
 /** Has every stored token pair verified, by a call that each user is denied. */

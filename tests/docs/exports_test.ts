@@ -29,6 +29,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "memoryStorage",
     "option",
     "parseEvent",
+    "pinoLogger",
     "readAnswer",
     "redact",
     "verificationRules",

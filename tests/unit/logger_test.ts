@@ -1,7 +1,19 @@
 // deno-lint-ignore-file no-console -- consoleLogger() writes to it
 import assert from "node:assert/strict";
-import { B24Error, consoleLogger, type LogFields, type Logger, NonRetriableError, Secret } from "@b24/onappupdate";
+import {
+  B24Error,
+  consoleLogger,
+  createApp,
+  type LogFields,
+  type Logger,
+  memoryStorage,
+  NonRetriableError,
+  pinoLogger,
+  Secret,
+} from "@b24/onappupdate";
+import { type Level, pino } from "pino";
 import { coreLogger, withFields } from "../../src/logger.ts";
+import { quietLogger } from "../support/app.ts";
 import { describe, it } from "../support/test.ts";
 
 const LEVELS = ["debug", "info", "warn", "error"] as const;
@@ -57,6 +69,56 @@ describe("consoleLogger()", () => {
       cause: { name: "NonRetriableError", code: "non_retriable", message: "never", cause: "a string" },
     });
     assert.equal(token, "[redacted]");
+  });
+});
+
+describe("pinoLogger()", () => {
+  const pinoAt = (level: Level): { readonly logger: ReturnType<typeof pino>; readonly lines: LogFields[] } => {
+    const lines: LogFields[] = [];
+    return { lines, logger: pino({ level }, { write: (line: string) => void lines.push(JSON.parse(line)) }) };
+  };
+
+  it("passes message and fields to a logger of pino, with errors and without secrets", () => {
+    const { logger, lines } = pinoAt("info");
+    const core = withFields(coreLogger(pinoLogger(logger)), { memberId: "m" });
+    assert.equal(core.isDebugEnabled, false);
+    const err = new NonRetriableError("never", { cause: new TypeError("no") });
+    for (const level of LEVELS) core[level]("upgrade failed", { event: "upgrade.failed", err, auth: new Secret("a1") });
+    const seen = lines.map(({ level, msg, memberId, event, err, auth }) => {
+      const { name, code, message } = err as LogFields;
+      return [level, msg, memberId, event, auth, name, code, message];
+    });
+    const wanted = ["upgrade failed", "m", "upgrade.failed", "[redacted]", "NonRetriableError", "non_retriable"];
+    // pino adds the message of the cause.
+    assert.deepEqual(seen, [30, 40, 50].map((level) => [level, ...wanted, "never: no"]));
+    core.warn("no fields");
+    assert.equal(lines.at(-1)!["msg"], "no fields");
+    assert.equal(pinoLogger(pinoAt("debug").logger).isDebugEnabled, true);
+  });
+
+  it("logs what an app does, and its debug lines at that level only", async () => {
+    for (const level of ["info", "debug"] as const) {
+      const { logger, lines } = pinoAt(level);
+      const app = createApp({ storage: memoryStorage(), logger: pinoLogger(logger) });
+      assert.equal((await app.fetch(new Request("http://localhost/"))).status, 503);
+      const { msg, event, err } = lines.find(({ level }) => level === 50)!;
+      assert.deepEqual([msg, event], ["app cannot start", "app.start_failed"]);
+      assert.match((err as Error).message, /no plugin|verif/);
+      await app.close();
+    }
+  });
+
+  it("is needed: createApp() refuses loggers of pino and bunyan, whose lines would have no fields, and says what to do", () => {
+    const bunyan = { ...quietLogger, addStream: () => {}, addSerializers: () => {} };
+    for (const logger of [pinoAt("info").logger, pinoAt("info").logger.child({ a: 1 }), bunyan]) {
+      assert.throws(
+        () => createApp({ storage: memoryStorage(), logger }),
+        { name: "TypeError", message: /logger that takes fields before the message, wanted pinoLogger\(logger\)$/ },
+      );
+    }
+    // As winston's, which takes the message first.
+    const winston = { ...quietLogger, isLevelEnabled: () => true, child: () => {} };
+    createApp({ storage: memoryStorage(), logger: winston });
   });
 });
 

@@ -10,6 +10,7 @@ import { withHandled } from "../../portal/inbox.ts";
 import type { Delivery, StoredDelivery } from "../../portal/delivery.ts";
 import { waitingInstaller, withInstallerRetried } from "../../portal/installer.ts";
 import { DELIVERIES, portalKey } from "../../portal/keys.ts";
+import { withInitialVersion } from "../../portal/origin.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
 import { isMarked, withMark } from "../../portal/batch_marks.ts";
@@ -106,7 +107,7 @@ export async function setTarget(
   await changeAndWake(parts, memberId, options, (record) => {
     const { isTargetUnconfirmed: _, ...rest } = record;
     if (record.status === "uninstalled") throw refused("the app was removed from it");
-    if (record.version === undefined) throw refused("its version is not known yet");
+    if (record.version === undefined) throw refused("its version is not known; see admin.setInitialVersion()");
     if (compareVersions(target, record.version) < 0) {
       throw refused(`it is below its version ${record.version}; roll it back instead`);
     }
@@ -114,6 +115,29 @@ export async function setTarget(
     return { ...rest, target, targetSetAt: clock() };
   });
   log.info("target set by an operator", { event: "target.set", memberId, ...defined({ from }), to: target });
+}
+
+/** Sets the version of a portal that is not known; see `Admin.setInitialVersion`. */
+export async function setInitialVersion(
+  parts: ActionParts,
+  memberId: string,
+  version: string,
+  options: ActionOptions = {},
+): Promise<void> {
+  const initial = parseVersion(version);
+  const refused = (why: string): OnAppUpdateError =>
+    new OnAppUpdateError("invalid_version", `cannot set the version of portal ${memberId} to ${initial}: ${why}`);
+  await changeAndWake(parts, memberId, options, (record) => {
+    const { target = initial } = record;
+    if (record.status === "uninstalled") throw refused("the app was removed from it");
+    if (record.version !== undefined) throw refused(`it is known, and is ${record.version}`);
+    if (compareVersions(initial, target) > 0) throw refused(`it is above its target ${target}`);
+    return { ...withInitialVersion(record, initial), target };
+  });
+  parts.runtime.log.info("initial version set by an operator", {
+    event: "version.initial_set",
+    ...{ memberId, version: initial },
+  });
 }
 
 /** Rolls a portal back; see `Admin.rollback`. */
@@ -169,7 +193,7 @@ function askedNow(record: PortalRecord, { clock, canRefresh }: AppRuntime): Port
  * only if Bitrix24 says so.
  */
 function withoutAttempts(record: PortalRecord, { clock, canRefresh }: AppRuntime): PortalRecord {
-  const { failure: _failure, blocked, ...others } = withInstallerRetried(record);
+  const { failure: _failure, blocked, endedBlock: _ended, ...others } = withInstallerRetried(record);
   const { run, tokens } = record;
   const now = clock();
   const isKept = blocked?.on === "installation" && canAsk(tokens, now, canRefresh);

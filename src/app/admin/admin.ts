@@ -5,7 +5,7 @@ import type { Upgrade } from "../../upgrade/definition.ts";
 import type { RollbackReport } from "../../upgrade/rollback.ts";
 import { checkOptions } from "../../check_options.ts";
 import type { Pause, PauseSwitch } from "../../worker/pause.ts";
-import { retry, rollback, setTarget, skip } from "./actions.ts";
+import { retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
 import { type Attribution, ATTRIBUTION_RULES } from "./attribution.ts";
 import { type Audited, type AuditedAction, type AuditFilter, type AuditPage, listAudit } from "./audit.ts";
 import type { Batches } from "./batches.ts";
@@ -89,6 +89,29 @@ export interface Admin {
    * ```
    */
   readonly setTarget: (memberId: string, version: string, attribution: Attribution) => Promise<void>;
+  /**
+   * Sets the version that the data of a portal is on, if it is not known: see `initialVersion` of `createApp`. The portal is
+   * blocked on `version` until then. It continues with the upgrades from this version to its target. Resolves as `retry` does.
+   *
+   * @throws {UnknownPortalError} if the portal is not stored
+   * @throws {VersionError} if `version` is not a version
+   * @throws {OnAppUpdateError} with code `invalid_version`, if the portal's version is known, `version` is above its target, or
+   * the app was removed from it
+   * @throws {TypeError} if `by` or `reason` is empty
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const app = createApp({ storage: memoryStorage() });
+   * for (const { memberId } of (await app.admin.portals({ blockedOn: "version" })).items) {
+   *   await app.admin.setInitialVersion(memberId, "1.4.0", { by: "ada", reason: "as in the old database" });
+   * }
+   * await app.close();
+   * ```
+   */
+  readonly setInitialVersion: (memberId: string, version: string, attribution: Attribution) => Promise<void>;
   /**
    * Lists portals in the order of their `member_id`. Members of the filter combine. A filter selects by what was stored at
    * the end of the last work on a portal, so a portal that is being processed may show a newer state.
@@ -238,6 +261,13 @@ export function createAdmin(options: AdminOptions): Admin {
     skip: (memberId, upgradeId, attribution) =>
       act("skip", attribution, { memberId, details: { upgradeId } }, () => skip(options, memberId, upgradeId)),
     rollback: (memberId, attribution) => act("rollback", attribution, { memberId }, () => rollback(options, memberId)),
+    setInitialVersion: (memberId, version, attribution) =>
+      act(
+        "setInitialVersion",
+        attribution,
+        { memberId, details: { version } },
+        () => setInitialVersion(options, memberId, version),
+      ),
     setTarget: (memberId, version, attribution) =>
       act("setTarget", attribution, { memberId, details: { version } }, () => setTarget(options, memberId, version)),
     forget: (memberId, attribution) => act("forget", attribution, { memberId }, () => forget(options, memberId)),
@@ -262,4 +292,8 @@ export function createAdmin(options: AdminOptions): Admin {
 }
 
 /** The actions whose names are no words. */
-const NAMES: Partial<Record<AuditedAction, string>> = { rollback: "roll back", setTarget: "set a target" };
+const NAMES: Partial<Record<AuditedAction, string>> = {
+  rollback: "roll back",
+  setInitialVersion: "set an initial version",
+  setTarget: "set a target",
+};

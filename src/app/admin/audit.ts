@@ -11,7 +11,16 @@ import { updateEntry } from "../../storage/update.ts";
 import type { Attribution } from "./attribution.ts";
 
 /** The actions that the audit log records. */
-export type AuditedAction = "retry" | "skip" | "rollback" | "setTarget" | "forget" | "pause" | "resume" | "batch";
+export type AuditedAction =
+  | "retry"
+  | "skip"
+  | "rollback"
+  | "setInitialVersion"
+  | "setTarget"
+  | "forget"
+  | "pause"
+  | "resume"
+  | "batch";
 
 /** An action of an operator. */
 export interface AuditEntry extends Attribution {
@@ -125,7 +134,13 @@ function failureOf(error: unknown, secrets: readonly Secret[]): Pick<AuditEntry,
 
 /** Codes of errors that are thrown before anything is changed. */
 const REFUSALS: readonly ErrorCode[] = [
-  ...["unknown_portal", "not_due", "busy", "nothing_to_roll_back", "rollback_unfinished", "invalid_target"] as const,
+  "unknown_portal",
+  "not_due",
+  "busy",
+  "nothing_to_roll_back",
+  "rollback_unfinished",
+  "invalid_target",
+  "invalid_version",
 ];
 
 /** Selects entries for {@linkcode Admin.audit}; members that are left out select all. */
@@ -146,10 +161,22 @@ export interface AuditFilter {
   readonly limit?: number;
 }
 
+const ACTIONS: Readonly<Record<AuditedAction, true>> = {
+  retry: true,
+  skip: true,
+  rollback: true,
+  setInitialVersion: true,
+  setTarget: true,
+  forget: true,
+  pause: true,
+  resume: true,
+  batch: true,
+};
+
 const FILTER_RULES: OptionRules<AuditFilter> = {
   memberId: option.text("a member_id"),
   by: option.text("an operator"),
-  action: option.oneOf("retry", "skip", "rollback", "setTarget", "forget", "pause", "resume", "batch"),
+  action: option.oneOf(...Object.keys(ACTIONS)),
   after: option.text("the id of an entry"),
   limit: option.number({ min: 1, isWhole: true }),
 };

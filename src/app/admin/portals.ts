@@ -67,6 +67,7 @@ const REASONS: Readonly<Record<BlockedReason, true>> = {
   authorization: true,
   installation: true,
   configuration: true,
+  version: true,
 };
 
 /** The rules of {@linkcode PortalMatch}. */

@@ -230,6 +230,18 @@ test("NodeServer.close() destroys a connection that is busy after graceMs, and s
   assert.deepEqual(app.log, ["asked", "closed"]);
 });
 
+test("NodeServer.close() closes the app while a request waits for its handlers, which end then", async () => {
+  const { opened, open } = gate();
+  const app = slowApp(opened);
+  // Docker ends a process after ten seconds; a request may wait for 20.
+  const server = await serve({ ...app, close: () => (open(), app.close()) }, { port: 0, graceMs: 3_600_000 });
+  const response = fetch(server.url);
+  await app.asked;
+  await server.close();
+  assert.equal(await (await response).text(), "done");
+  assert.deepEqual(app.log, ["asked", "closed", "answered"]);
+});
+
 test("NodeServer.close() rejects if the app does not close within graceMs", async () => {
   const app = { ...slowApp(), close: () => new Promise<void>(() => {}) };
   const server = await serve(app, { port: 0, graceMs: 1 });

@@ -1,13 +1,22 @@
 import assert from "node:assert/strict";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import type { StorageCapabilities } from "@b24/onappupdate/storage";
-import { defaultCloseMs, startupWarnings } from "../../../src/app/startup_warnings.ts";
+import { assertEnvironment, defaultCloseMs, startupWarnings } from "../../../src/app/startup_warnings.ts";
+import type { RuntimeEnvironment } from "../../../src/net/runtime.ts";
 import { post, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 const MEMORY: StorageCapabilities = { durable: false, scope: "process" };
 const FILE: StorageCapabilities = { durable: true, scope: "host" };
 const SHARED: StorageCapabilities = { durable: true, scope: "network" };
+
+const USUAL: RuntimeEnvironment = {
+  variable: () => undefined,
+  isWorker: false,
+  isCloudflareWorker: false,
+  mayConnect: () => true,
+};
 
 function storageOf(capabilities: StorageCapabilities): Storage {
   return { ...memoryStorage(), name: "mine", capabilities };
@@ -16,8 +25,8 @@ function storageOf(capabilities: StorageCapabilities): Storage {
 /** Returns the warnings as `event` or `event: environment`. */
 function warned(capabilities: StorageCapabilities, variables: Record<string, string> = {}, isWorker = false): string[] {
   const variable = (name: string): string | undefined => variables[name];
-  const app = { storage: storageOf(capabilities), canRefresh: true, handlers: new Map() };
-  return startupWarnings(app, { variable, isWorker }).map(({ fields }) => {
+  const app = { storage: storageOf(capabilities), canRefresh: true, handlers: new Map(), oauthHosts: [] };
+  return startupWarnings(app, { ...USUAL, variable, isWorker }).map(({ fields }) => {
     assert.equal(fields["storage"], "mine");
     return [fields["event"], fields["environment"]].filter(Boolean).join(": ");
   });
@@ -72,7 +81,79 @@ describe("startupWarnings()", () => {
   });
 });
 
+describe("startupWarnings() of permissions", () => {
+  const app = (...oauthHosts: string[]) => ({
+    ...{ storage: storageOf(MEMORY), canRefresh: true, handlers: new Map() },
+    oauthHosts,
+  });
+  const denied = (...hosts: string[]): RuntimeEnvironment => ({
+    ...USUAL,
+    mayConnect: (host) => !hosts.includes(host),
+  });
+
+  it("names the OAuth hosts that are needed, and those that are missing", () => {
+    const hosts = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info", "http://localhost:8080"];
+    const [warning, ...others] = startupWarnings(app(...hosts), denied("oauth.bitrix.info:443", "localhost:8080"));
+    const { hint, ...fields } = warning!.fields;
+    assert.deepEqual(fields, {
+      event: "permission.missing",
+      needed: ["oauth.bitrix24.tech:443", "oauth.bitrix.info:443", "localhost:8080"],
+      missing: ["oauth.bitrix.info:443", "localhost:8080"],
+    });
+    assert.match(String(hint), /--allow-net=oauth\.bitrix24\.tech:443,oauth\.bitrix\.info:443,localhost:8080 /);
+    assert.deepEqual(others, []);
+    assert.deepEqual(startupWarnings(app(...hosts), denied()), []);
+    assert.deepEqual(startupWarnings(app(), denied("oauth.bitrix.info:443")), []);
+  });
+});
+
+describe("assertEnvironment()", () => {
+  it("refuses Cloudflare Workers with the reason, and no other environment", async () => {
+    const refusal = {
+      name: "TypeError",
+      message: /^cannot run on Cloudflare Workers: .*would never run; wanted Node, Deno/,
+    };
+    assert.throws(() => assertEnvironment({ ...USUAL, isCloudflareWorker: true }), refusal);
+    assertEnvironment(USUAL);
+    const own = Object.getOwnPropertyDescriptor(globalThis, "navigator")!;
+    Object.defineProperty(globalThis, "navigator", { configurable: true, value: { userAgent: "Cloudflare-Workers" } });
+    try {
+      const { app, send, portal, lines } = rig();
+      await assert.rejects(app.start(), refusal);
+      assert.equal(await send(portal.install(1)), 503);
+      assert(lines.some((line) => line.includes("app.start_failed") && line.includes("Cloudflare Workers")));
+      await app.close();
+    } finally {
+      Object.defineProperty(globalThis, "navigator", own);
+    }
+  });
+});
+
 describe("app.start()", () => {
+  it("warns once of other threads of the process that run the program, if the storage is in memory", async () => {
+    const other = new BroadcastChannel("@b24/onappupdate");
+    const heard: unknown[] = [];
+    other.onmessage = ({ data }) => void heard.push(data);
+    try {
+      for (const [storage, warnings] of [[memoryStorage(), 1], [storageOf(FILE), 0]] as const) {
+        heard.length = 0;
+        const { app, lines } = rig({ storage });
+        await app.start();
+        if (warnings > 0) await until("the greeting", () => heard.length > 0);
+        for (let i = 0; i < 3; i++) other.postMessage("another thread");
+        if (warnings > 0) await until("the answer", () => heard.length > 1);
+        const found = lines.map((line) => JSON.parse(line)).filter(({ event }) => event === "storage.not_shared");
+        assert.deepEqual(
+          found.map(({ environment }) => environment),
+          Array(warnings).fill("one of several threads of this process"),
+        );
+        await app.close();
+      }
+    } finally {
+      other.close();
+    }
+  });
+
   it("warns of a missing clientSecret, and says what cannot be done without it", async () => {
     const missing = (lines: readonly string[]) =>
       lines.map((line) => JSON.parse(line)).filter(({ event }) => event === "client_secret.missing");
@@ -142,9 +223,9 @@ describe("app.start()", () => {
 
 describe("defaultCloseMs()", () => {
   it("is 5 seconds, and 3 on Deno Deploy", () => {
-    const on = (name: string) => ({
-      variable: (asked: string) => asked === name ? "x" : undefined,
-      isWorker: false,
+    const on = (name: string): RuntimeEnvironment => ({
+      ...USUAL,
+      variable: (asked) => asked === name ? "x" : undefined,
     });
     assert.equal(defaultCloseMs(on("NONE")), 5000);
     assert.equal(defaultCloseMs(on("KUBERNETES_SERVICE_HOST")), 5000);

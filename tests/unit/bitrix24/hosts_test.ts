@@ -104,18 +104,19 @@ describe("portalAddress() refuses", () => {
     }
   });
 
+  const ALLOWED = "list the host in extraPortalHosts to allow it, if it is your customer's";
   const REASONS: Readonly<Record<string, string>> = {
     "x": '"": it is not an address',
     "https://example.com\\x/": '"example.com": it contains a space, a control character or a backslash',
     "http://example.com/": '"example.com": wanted https',
     "https://@example.com/": '"example.com": it contains a user name',
-    "https://example.com:8443/":
-      '"example.com:8443": it has a port, wanted none; list the host in extraPortalHosts to allow it',
-    "https://2130706433/": '"127.0.0.1": it is an IP address, wanted a name',
-    "https://[::1]/": '"[::1]": it is an IP address, wanted a name',
+    "https://example.com:8443/": `"example.com:8443": it has a port, wanted none; ${ALLOWED}`,
+    "https://2130706433/": `"127.0.0.1": it is an IP address, wanted a name; ${ALLOWED}`,
+    "https://[::1]/": `"[::1]": it is an IP address, wanted a name; ${ALLOWED}`,
     "https://example.com./": '"example.com.": its name ends with a dot',
-    "https://bitrix/": '"bitrix": it is the name of a private network, wanted a public one',
-    "https://bitrix.office.lan/": '"bitrix.office.lan": it is the name of a private network, wanted a public one',
+    "https://bitrix/": `"bitrix": it is the name of a private network, wanted a public one; ${ALLOWED}`,
+    "https://bitrix.office.lan/":
+      `"bitrix.office.lan": it is the name of a private network, wanted a public one; ${ALLOWED}`,
     "https://-a.com/": '"-a.com": it is not a host name',
   };
   for (const [text, reason] of Object.entries(REASONS)) {

@@ -101,12 +101,12 @@ async function changed(
 
 describe("app.open()", () => {
   it("resolves to what a page can rely on", async () => {
-    const { app, portal, open } = setUp();
-    portal.install(2);
+    const { app, portal, open, send } = setUp();
+    await send(portal.install(2));
     const request = portal.open({ placement: "CRM_DEAL_DETAIL_TAB", placementOptions: { ID: "42" }, language: "de" });
     const { portal: record, appSid, frameAncestors, ...opening } = await open(request);
     assert.deepEqual(opening, {
-      ...{ memberId: MEMBER_ID, userId: 1, isAdmin: true, isInstalled: true, isNew: true, language: "de" },
+      ...{ memberId: MEMBER_ID, userId: 1, isAdmin: true, isInstalled: true, isNew: false, language: "de" },
       ...{ placement: "CRM_DEAL_DETAIL_TAB", placementOptions: { ID: "42" }, upgrade: { state: "current" } },
     });
     assert.deepEqual([record.version, record.target, record.domain], ["2.0.0", "2.0.0", "example.bitrix24.de"]);
@@ -114,7 +114,24 @@ describe("app.open()", () => {
     assert.match(appSid!.reveal(), /^5e55/);
     assert(frameAncestors.includes("https://*.bitrix24.com"), frameAncestors.join());
     assert(frameAncestors.includes("https://example.bitrix24.de"), frameAncestors.join());
+    await app.close();
+  });
+
+  it("makes a portal known that had the app before, and asks the vendor for the version of its data", async () => {
+    const made = setUp({ initialVersion: ({ auth }) => auth.memberId === MEMBER_ID ? "1.5" : undefined });
+    const { portal, open, settled, ran, app } = made;
+    portal.install(3);
+    const { isNew, upgrade, portal: { version, target } } = await open();
+    assert.deepEqual([isNew, upgrade.state, version, target], [true, "upgrading", undefined, "3.0.0"]);
     assert.equal((await open(portal.open({ userId: 7 }))).isNew, false);
+    // Its ONAPPINSTALL might be on its way.
+    await settled();
+    assert.deepEqual(ran, []);
+    made.now += 60_000;
+    await app.tick();
+    assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3.0.0"]);
+    const { initialVersion, version: reached } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([initialVersion, reached], ["1.5.0", "3.0.0"]);
     await app.close();
   });
 
@@ -292,7 +309,7 @@ describe("app.open()", () => {
     const request = portal.open();
     portal.fail("INTERNAL_SERVER_ERROR", { method: "profile" });
     const opening = await open(request.clone());
-    assert.deepEqual([opening.isAdmin, opening.upgrade.state], [false, "current"]);
+    assert.deepEqual([opening.isAdmin, opening.upgrade.state], [false, "upgrading"]);
     assert.deepEqual([(await record()).tokens, (await record()).applicationToken], [undefined, undefined]);
     made.now += 61_000;
     assert.equal((await open(request.clone())).isAdmin, true);
@@ -503,7 +520,7 @@ describe("app.open() while the installation is not finished", () => {
     const { portal, open, settled, ran, app } = setUp();
     portal.install(2, { wizard: true });
     const opening = await open(portal.open({ userId: 7 }));
-    assert.deepEqual([opening.isAdmin, opening.upgrade.state, opening.portal.version], [false, "blocked", "2.0.0"]);
+    assert.deepEqual([opening.isAdmin, opening.upgrade.state, opening.portal.target], [false, "blocked", "2.0.0"]);
     assert.match(opening.upgrade.message!, /an administrator of the portal has to open the app/);
     await settled();
     assert.deepEqual([await app.portal(MEMBER_ID), ran], [undefined, []]);

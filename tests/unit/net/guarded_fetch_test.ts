@@ -60,7 +60,8 @@ describe("guardedFetch()", () => {
       for (let i = 0; i < 2; i++) {
         await assert.rejects(made.fetch(CUSTOMER), {
           name: "AddressError",
-          message: "cannot call crm.customer.com: it resolves to an address that is not public",
+          message: "cannot call crm.customer.com: it resolves to an address that is not public; list the host in " +
+            "extraPortalHosts to allow it, if it is your customer's",
         });
       }
       assert.deepEqual([made.called, made.lookups.length], [[], 1]);

@@ -3,6 +3,7 @@ import process from "node:process";
 import {
   addressesOf,
   createAsyncContext,
+  findOtherThreads,
   hasherOf,
   onUnhandledRejection,
   runtimeEnvironment,
@@ -55,6 +56,27 @@ describe("runtimeEnvironment()", () => {
     }
   });
 
+  it("recognizes Cloudflare Workers", () => {
+    const on = (userAgent: string): boolean => runtimeEnvironment({ navigator: { userAgent } }).isCloudflareWorker;
+    assert.deepEqual([on("Cloudflare-Workers"), on("Deno/2.9.6"), runtimeEnvironment({}).isCloudflareWorker], [
+      true,
+      false,
+      false,
+    ]);
+  });
+
+  it("says which hosts Deno allows, without prompting, and allows all in Node", () => {
+    const permissions = {
+      querySync: (wanted: { name: string; host?: string }) => ({
+        state: wanted.host === "a:443" ? "granted" : "prompt",
+      }),
+    };
+    const { mayConnect } = runtimeEnvironment({ Deno: { env: { get: denied }, permissions } });
+    assert.deepEqual([mayConnect("a:443"), mayConnect("b:443")], [true, false]);
+    assert.equal(runtimeEnvironment({ process: { env } }).mayConnect("b:443"), true);
+    assert.equal(runtimeEnvironment().mayConnect("oauth.bitrix.info:443"), true);
+  });
+
   it("is empty if the runtime shows nothing or throws", () => {
     const throwing = {
       get env(): never {
@@ -67,6 +89,20 @@ describe("runtimeEnvironment()", () => {
       const { variable, isWorker } = runtimeEnvironment(runtime);
       assert.deepEqual([variable("A"), isWorker], [undefined, false]);
     }
+  });
+});
+
+describe("findOtherThreads()", () => {
+  it("finds nothing in its own thread, or without BroadcastChannel", async () => {
+    const found: string[] = [];
+    const ends = ["a", "b"].map((name) => findOtherThreads(() => void found.push(name)));
+    const probe = new BroadcastChannel("@b24/onappupdate");
+    const heard = new Promise((resolve) => probe.onmessage = resolve);
+    ends.push(findOtherThreads(() => void found.push("c")), findOtherThreads(() => void found.push("d"), {}));
+    await heard;
+    for (const end of ends) end();
+    probe.close();
+    assert.deepEqual(found, []);
   });
 });
 

@@ -27,6 +27,8 @@ interface Setup {
   readonly portal: FakePortal;
   readonly lines: string[];
   readonly page: (request: Request) => Promise<Response>;
+  /** Installs version 2 on the portal, and waits for the work of its event. */
+  readonly install: () => Promise<void>;
   readonly settled: () => Promise<void>;
 }
 
@@ -47,7 +49,14 @@ function setUp(
   }).use(applicationToken()).on("ONAPPINSTALL", install).upgrade("3", upgrade);
   const handler = openingPage({ app, page: (_request, { portal }) => new Response(`on ${portal.version}`), ...others });
   const portal = bitrix24.portal({ memberId: MEMBER_ID });
-  return { app, bitrix24, portal, lines, settled, page: (request) => handler(request, platform) };
+  return {
+    ...{ app, bitrix24, portal, lines, settled },
+    page: (request) => handler(request, platform),
+    install: async () => {
+      assert.equal((await app.fetch(post(portal.install(2)), platform)).status, 200);
+      await settled();
+    },
+  };
 }
 
 /** What the waiting page tells its script. */
@@ -146,7 +155,7 @@ describe("openingPage()", () => {
         return new Response(`hello ${form.get("PLACEMENT")}`, { headers: { "x-own": "1" } });
       },
     });
-    made.portal.install(2);
+    await made.install();
     const response = await made.page(made.portal.open({ placement: "CRM_DEAL_DETAIL_TAB" }));
     assert.deepEqual([response.status, response.headers.get("x-own")], [200, "1"]);
     assert.equal(await response.text(), "hello CRM_DEAL_DETAIL_TAB");
@@ -162,7 +171,7 @@ describe("openingPage()", () => {
         await gate.promise;
       },
     });
-    made.portal.install(2);
+    await made.install();
     await made.page(made.portal.open());
     made.portal.update(3);
     const request = made.portal.open({ userId: 7, url: "https://app.example.com/page?own=1" });
@@ -284,7 +293,7 @@ describe("openingPage()", () => {
       };
       for (const openWhenStuck of [false, true]) {
         const made = setUp({ openWhenStuck, page, upgrade, retry: { maxAttempts: 1 } });
-        made.portal.install(2);
+        await made.install();
         assert.equal(await (await made.page(made.portal.open())).text(), "on 2.0.0");
         seen.length = 0;
         made.portal.update(3);
@@ -317,7 +326,7 @@ describe("openingPage()", () => {
           throw new Error("no");
         },
       });
-      made.portal.install(2);
+      await made.install();
       assert.equal(await (await made.page(made.portal.open())).text(), "on 2.0.0");
       made.portal.update(3, { wizard: true });
       const request = made.portal.open();
@@ -354,7 +363,7 @@ describe("openingPage()", () => {
 
   it("clones no request and uses no signal of one, of which Deno warns", async () => {
     const made = setUp({ page: async (request) => new Response(await request.text()) });
-    made.portal.install(2);
+    await made.install();
     await made.page(made.portal.open());
     const request = made.portal.open();
     const body = await request.clone().text();
@@ -492,7 +501,7 @@ describe("openingPage()", () => {
         throw new Error("own");
       },
     });
-    made.portal.install(2);
+    await made.install();
     await assert.rejects(made.page(made.portal.open()), { message: "own" });
     await made.app.close();
   });

@@ -611,13 +611,111 @@ describe("targetOfEvent()", () => {
   });
 });
 
-describe("applyEvent() with another scheme", () => {
-  it("deployed(): the initial version is the deployed version, without PREVIOUS_VERSION", () => {
-    const versions = deployed("2.3.0");
-    for (const event of [install("1"), update("1", "1"), bare("ONAPPUPDATE", { VERSION: "1" }), payment()]) {
-      const { initialVersion, version, target } = next(undefined, event, {}, { versions });
-      assert.deepEqual([initialVersion, version, target], ["2.3.0", "2.3.0", "2.3.0"]);
+describe("applyEvent(): a portal whose first contact is no installation", () => {
+  const bareUpdate = (version: string, hour = 1): Received => ({
+    event: event("ONAPPUPDATE", { data: { VERSION: version }, hour }),
+    verification: verified("A", version),
+  });
+  const contact = (version: string, hour = 1): Received => ({
+    event: payment({ hour }),
+    verification: verified("A", version),
+  });
+  const sent = (event: B24Event, version: string): Received => ({ event, verification: verified("A", version) });
+  const versionsAfter = (received: readonly Received[]): unknown[] => {
+    let record: PortalRecord | undefined;
+    for (const { event, verification } of received) record = next(record, event, verification);
+    const { initialVersion, version, target } = record!;
+    assert.equal(version, initialVersion);
+    return [version, target];
+  };
+
+  type Case = readonly [received: readonly Received[], version: string | undefined, target: string];
+  const cases: Readonly<Record<string, Case>> = {
+    "an update without PREVIOUS_VERSION": [[bareUpdate("3")], undefined, "3.0.0"],
+    "an update with a PREVIOUS_VERSION that cannot be read": [[sent(update("?", "3"), "3")], undefined, "3.0.0"],
+    "a contact": [[contact("3")], undefined, "3.0.0"],
+    "a contact, then the installation that it has overtaken": [
+      [contact("3"), sent(install("3", { hour: 1 }), "3")],
+      ...["3.0.0", "3.0.0"] as const,
+    ],
+    "a contact, then an ONAPPINSTALL of a higher version": [
+      [contact("2"), sent(install("3", { hour: 2 }), "3")],
+      ...["2.0.0", "3.0.0"] as const,
+    ],
+    "a contact, then an update": [[contact("2"), sent(update("2", "3", { hour: 2 }), "3")], "2.0.0", "3.0.0"],
+    "a contact, then an update without PREVIOUS_VERSION": [[contact("2"), bareUpdate("3", 2)], "2.0.0", "3.0.0"],
+    "a contact, then one after a missed update": [[contact("2"), contact("3", 2)], "2.0.0", "3.0.0"],
+    "a contact, then an update to the same version": [[contact("3"), bareUpdate("3", 2)], undefined, "3.0.0"],
+    "two updates without PREVIOUS_VERSION": [[bareUpdate("2"), bareUpdate("3", 2)], undefined, "3.0.0"],
+    // Whether the data reached version 2 is not known.
+    "an update without PREVIOUS_VERSION, then one from there": [
+      [bareUpdate("2"), sent(update("2", "3", { hour: 2 }), "3")],
+      ...[undefined, "3.0.0"] as const,
+    ],
+    "an update without PREVIOUS_VERSION, and another copy with it": [
+      [bareUpdate("3"), sent(update("2", "3", { hour: 1 }), "3")],
+      ...["2.0.0", "3.0.0"] as const,
+    ],
+    "an update without PREVIOUS_VERSION, then its ONAPPINSTALL": [
+      [bareUpdate("3"), sent(install("3", { hour: 2 }), "3")],
+      ...[undefined, "3.0.0"] as const,
+    ],
+    "a removal, then a contact: it was installed again": [
+      [sent(uninstall({ hour: 0 }), "1"), contact("3")],
+      ...["3.0.0", "3.0.0"] as const,
+    ],
+  };
+  for (const [name, [received, version, target]] of Object.entries(cases)) {
+    it(`${name}: ${version ?? "its version is unknown"}`, () => {
+      assert.deepEqual(versionsAfter(received), [version, target]);
+    });
+  }
+
+  it("starts on what Bitrix24 has reported if an ONAPPINSTALL with its application_token follows within an hour", () => {
+    const claims = { claims: "always" } as const;
+    const soon = { receivedAt: (START + 3600) * 1000 };
+    for (const versions of [coerced(), deployed("3.0.0")]) {
+      for (const [hours, version] of [[1, "3.0.0"], [1.1, undefined]] as const) {
+        const contacted = next(undefined, userReady(), verified("A", "3"), { ...soon, versions });
+        const options = { receivedAt: (START + hours * 3600) * 1000, versions };
+        const after = next(contacted, install("9", { hour: 1 }), claims, options);
+        assert.deepEqual([after.version, after.target], [version, "3.0.0"]);
+      }
     }
+  });
+
+  it("starts on the PREVIOUS_VERSION of an update that is believed", () => {
+    const claims = { claims: "when-possible" } as const;
+    const sentAlone = { pair: { access: false, refresh: false } };
+    const installation = next(undefined, install("1", sentAlone), claims);
+    assert.deepEqual([installation.version, installation.target], [undefined, undefined]);
+    const believed = next(installation, update("1", "3", { hour: 2, ...sentAlone }), claims);
+    assert.deepEqual([believed.version, believed.target, believed.isTargetUnconfirmed], ["1.0.0", "3.0.0", true]);
+  });
+
+  it("is no longer blocked on its version once that is known", () => {
+    const unknown = next(undefined, payment({ hour: 1 }), verified("A", "2"));
+    for (const on of ["version", "payment"] as const) {
+      const blocked = { on, message: "", since: RECEIVED_AT, nextTryAt: 0 };
+      const raised = next({ ...unknown, blocked }, payment({ hour: 2 }), verified("A", "3"));
+      assert.deepEqual([raised.version, raised.blocked?.on], ["2.0.0", undefined]);
+    }
+  });
+});
+
+describe("applyEvent() with another scheme", () => {
+  it("deployed(): the initial version is the deployed version at an installation, and unknown otherwise", () => {
+    const versions = deployed("2.3.0");
+    for (const event of [update("1", "1"), bare("ONAPPUPDATE", { VERSION: "1" }), payment(), userReady()]) {
+      const record = next(undefined, event, {}, { versions });
+      assert.deepEqual([record.initialVersion, record.version, record.target], [undefined, undefined, "2.3.0"]);
+      const raised = next(record, payment({ hour: 1 }), {}, { versions: deployed("2.4.0") });
+      assert.deepEqual([raised.version, raised.target], [undefined, "2.4.0"]);
+      const later = next(raised, install("1", { hour: 2 }), {}, { versions: deployed("2.4.0") });
+      assert.deepEqual([later.initialVersion, later.version, later.unknownOrigin], ["2.4.0", "2.4.0", undefined]);
+    }
+    const { initialVersion, version: initial, target: first } = next(undefined, install("1"), {}, { versions });
+    assert.deepEqual([initialVersion, initial, first], ["2.3.0", "2.3.0", "2.3.0"]);
     const known = next(undefined, install("1"), {}, { versions });
     const { version, target } = next(known, payment({ hour: 2 }), {}, { versions: deployed("2.4.0") });
     assert.deepEqual([version, target], ["2.3.0", "2.4.0"]);
@@ -653,11 +751,6 @@ describe("applyEvent() refuses", () => {
       path: "data.PREVIOUS_VERSION",
       saw: '"1..2"',
       wanted: 'a version such as "3" or "2.1.0"',
-    }],
-    "an update without PREVIOUS_VERSION": [bare("ONAPPUPDATE", { VERSION: "3" }), verified("A", "3"), {
-      path: "data.PREVIOUS_VERSION",
-      saw: "nothing",
-      wanted: "the version the portal comes from, because the portal is not known yet",
     }],
   };
   for (const [name, [event, verification, issue]] of Object.entries(cases)) {
@@ -985,7 +1078,7 @@ describe("applyEvent(): claims", () => {
       delete (unknown as Partial<PortalRecord>)[field];
     }
     const known = next(unknown, payment({ hour: 3 }), verified("A", "3"));
-    assert.deepEqual([known.generation, known.version], [1, "3.0.0"]);
+    assert.deepEqual([known.generation, known.target], [1, "3.0.0"]);
     assert.equal(next(known, uninstall({ hour: 2 }), CLAIMS).claims?.removal?.ts, START + 2 * 3600);
   });
 

@@ -30,6 +30,7 @@ const RECORD: Required<PortalRecord> = {
   rollbacks: 1,
   installer: { id: "ONAPPINSTALL:2:1", failure: { message: "broken", at: 1 } },
   blocked: { on: "payment", message: "unpaid", since: 1, nextTryAt: 2 },
+  endedBlock: { on: "payment", since: 1, endedAt: 2 },
   scope: ["crm"],
   applicationToken: { current: "digest" },
   applicationTokenTs: 1,
@@ -39,6 +40,7 @@ const RECORD: Required<PortalRecord> = {
   plannedChecks: { contact: 2 },
   openedVersion: "3",
   claims: { version: { version: "4.0.0", raw: "4", ts: 1, since: 1, nextAskAt: 2 } },
+  unknownOrigin: "updated",
   isTargetUnconfirmed: true,
   targetSetAt: 1,
   removalBelievedAt: 1,
@@ -65,7 +67,7 @@ const RECORD: Required<PortalRecord> = {
 describe("withoutRemovedFields()", () => {
   it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
     const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...others } = RECORD;
-    const { claims: _, plannedChecks: _p, installer: _i, ...rest } = others;
+    const { claims: _, plannedChecks: _p, installer: _i, endedBlock: _e, ...rest } = others;
     assert.deepEqual(withoutRemovedFields(RECORD), rest);
   });
 });

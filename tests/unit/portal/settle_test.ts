@@ -48,6 +48,33 @@ describe("settle(): a portal whose version is unknown", () => {
   });
 });
 
+describe("settle(): a portal whose first contact was no installation", () => {
+  const { version: _v, isTargetUnconfirmed: _u, ...unknown } = BELIEVED;
+  const after = (record: PortalRecord, version: string, raw?: string): unknown[] => {
+    const { record: { version: initial, target, unknownOrigin } } = settle(
+      record,
+      { state: "installed", version, ...(raw === undefined ? {} : { raw }) },
+      NOW,
+    );
+    return [initial, target, unknownOrigin];
+  };
+
+  it("comes from the version that was reported first, if a higher one is reported", () => {
+    const reported: PortalRecord = { ...unknown, target: "2.0.0", unknownOrigin: "reported" };
+    assert.deepEqual(after(reported, "2.0.0", "2"), [undefined, "2.0.0", "reported"]);
+    assert.deepEqual(after(reported, "3.0.0", "3"), ["2.0.0", "3.0.0", undefined]);
+    // A local app's version is that of the code.
+    assert.deepEqual(after(reported, "3.0.0"), [undefined, "3.0.0", "reported"]);
+  });
+
+  it("stays unknown if it was updated from an unknown version, or nothing was reported", () => {
+    const updated: PortalRecord = { ...unknown, target: "2.0.0", unknownOrigin: "updated" };
+    assert.deepEqual(after(updated, "3.0.0", "3"), [undefined, "3.0.0", "updated"]);
+    const { target: _t, ...blank } = updated;
+    assert.deepEqual(after({ ...blank, unknownOrigin: "reported" }, "3.0.0", "3"), [undefined, "3.0.0", "reported"]);
+  });
+});
+
 describe("settle(): a claimed version that was not known", () => {
   const claim = { raw: "7", ts: 1, since: NOW, nextAskAt: NOW };
   const record: PortalRecord = { ...BELIEVED, target: "2.0.0", claims: { version: claim } };

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { isVersionUnknown } from "../../../src/portal/origin.ts";
 import type { PortalFailure } from "../../../src/portal/portal.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { PORTAL_FORMAT } from "../../../src/portal/record.ts";
@@ -53,7 +54,19 @@ const onlyScoped = { ...applied("2", "3"), target: "4.0.0" };
 
 const ROWS: readonly (readonly [name: string, record: PortalRecord, next: NextAction, latest?: string])[] = [
   ["the app is removed", portal({ status: "uninstalled" }), { action: "none" }],
-  ["the version is unknown", portal({ version: undefined as never }), { action: "none" }],
+  [
+    "the version is unknown",
+    portal({ version: undefined as never }),
+    { action: "wait", until: NOW, why: "blocked" },
+  ],
+  [
+    "the version is unknown, and the portal is blocked",
+    portal({ version: undefined as never, ...blocked(LATER) }),
+    { action: "wait", until: LATER, why: "blocked" },
+  ],
+  ["version and target are unknown", portal({ version: undefined as never, target: undefined as never }), {
+    action: "none",
+  }],
   ["the target is unknown", portal({ target: undefined as never }), { action: "none" }],
   ["it is on its target", portal({ version: "3.0.0" }), { action: "none" }],
   ["it is above its target", portal({ version: "4.0.0" }), { action: "none" }],
@@ -123,7 +136,7 @@ describe("nextAction() if", () => {
     it(`${name}: ${expected.action}`, () => {
       assert.deepEqual(nextAction(record, upgrades, NOW, latest), expected);
       assert.equal(isDue(expected), ["run", "complete", "block"].includes(expected.action));
-      if (expected.action !== "none") assert(isBelowTarget(record));
+      if (expected.action !== "none") assert(isBelowTarget(record) || isVersionUnknown(record));
     });
   }
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { B24Error, createApp, type Observers } from "@b24/onappupdate";
 import { crashEverywhere, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
-import { CLIENT_ID, MEMBER_ID, type Rig, rig, trustAll } from "../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, movableClock, type Rig, rig, trustAll } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 import { OPERATOR } from "../../support/operator.ts";
@@ -106,7 +106,9 @@ describe("upgrades wait for the portal's installer", () => {
   }
 
   it("if another event has introduced the portal", async () => {
-    const made = installing(1);
+    // An ONAPPINSTALL that comes late says no more on which version the portal starts.
+    const { clock, later } = movableClock();
+    const made = { ...installing(1, { clock }), later };
     const install = made.portal.install(2);
     await made.send(made.portal.userReady());
     await made.send(install);

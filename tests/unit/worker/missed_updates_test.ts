@@ -148,7 +148,8 @@ describe("raiseTarget()", () => {
     const storage = memoryStorage();
     const { app, portal, send, clock } = rig({ storage });
     await send(portal.install(3));
-    const runtime = { storage, clock, random: () => crypto.randomUUID(), log: quietLogger } as unknown as AppRuntime;
+    const random = (): string => crypto.randomUUID();
+    const runtime = { storage, clock, random, log: quietLogger, versions: {} } as unknown as AppRuntime;
     const targets: unknown[] = [];
     for (const version of ["2.0.0", "3.0.0", "4.0.0"]) {
       targets.push([await raiseTarget(runtime, MEMBER_ID, version), (await app.portal(MEMBER_ID))?.target]);

@@ -1,0 +1,43 @@
+/** Portals of which nothing says on which version their data is: the vendor's code says it, or they are blocked. */
+import type { AppRuntime } from "../plugin/runtime.ts";
+import type { PortalLease } from "../portal/lease.ts";
+import { blockedFrom, isVersionUnknown, withInitialVersion } from "../portal/origin.ts";
+import type { PortalRecord } from "../portal/record.ts";
+import { redactError } from "../redact.ts";
+import { recordBlock } from "../upgrade/block.ts";
+import { compareVersions, parseVersion } from "../version.ts";
+import { syntheticUpdateEvent } from "./missed_updates.ts";
+
+const UNKNOWN =
+  "nothing says on which version the data of this portal is: set it by admin.setInitialVersion(), or by the " +
+  "option initialVersion of createApp()";
+
+/** Sets the version of a portal if it is unknown and the option `initialVersion` says it; otherwise blocks the portal. */
+export async function findVersion(runtime: AppRuntime, lease: PortalLease): Promise<void> {
+  const record = lease.record();
+  const now = runtime.clock();
+  const from = record.blocked?.nextTryAt ?? blockedFrom(record);
+  if (!isVersionUnknown(record) || from > now) return;
+  const { memberId, target } = record;
+  let message = UNKNOWN;
+  try {
+    const version = versionByOption(runtime, record, now);
+    if (version !== undefined) {
+      await lease.update((current) => isVersionUnknown(current) ? withInitialVersion(current, version) : current);
+      const fields = { event: "version.initial_set", memberId, version, target };
+      return runtime.log.info("initial version set by option", fields);
+    }
+  } catch (error) {
+    message = `initialVersion failed: ${redactError(error, []).message}`;
+  }
+  await recordBlock(runtime, lease, "version", message);
+}
+
+/** @throws the error of the option, if it is a function, or a VersionError for its result */
+function versionByOption({ initialVersion }: AppRuntime, record: PortalRecord, now: number): string | undefined {
+  const target = record.target!;
+  const given = initialVersion?.(syntheticUpdateEvent(record, target, now));
+  if (given === undefined) return undefined;
+  const version = parseVersion(given);
+  return compareVersions(version, target) > 0 ? target : version;
+}
