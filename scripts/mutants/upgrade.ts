@@ -107,7 +107,7 @@ export const UPGRADE: readonly Mutant[] = [
       'if (this.#names.has(name + "!")) return',
     ],
     ["a step starts without its lease", "    await installation.ensureHeld();\n", "", {
-      scenarios: ["two updates, A is slow"],
+      tests: ["tests/unit/worker/process_delivery_test.ts"],
     }],
   ]),
   ...mutantsOf("src/upgrade/step_scope.ts", ["tests/unit/app/admin_test.ts"], [
