@@ -202,7 +202,7 @@ export const WORKER: readonly Mutant[] = [
     [
       "a lease that nobody uses is renewed",
       "if (lease !== undefined || (isFirst && waiting === undefined))",
-      "if (isFirst && waiting === undefined)",
+      "if (lease === undefined && isFirst && waiting === undefined)",
       { scenarios: ["two updates to one process"] },
     ],
   ]),
