@@ -54,12 +54,16 @@ export interface IndexedAs extends Partial<Readonly<Record<IndexKind, string>>> 
   readonly state: PortalState;
 }
 
-/**
- * What is known of a portal's version if its first contact was no installation. `"reported"`: Bitrix24 has reported the
- * target, and no update to it was heard of: if the target rises, the portal comes from there. `"updated"`: it was updated to
- * the target from an unknown version.
- */
-export type UnknownOrigin = "reported" | "updated";
+/** What is known of a portal's version if its first contact was no installation. */
+export interface UnknownOrigin {
+  /**
+   * `"reported"`: Bitrix24 has reported the target, and no update to it was heard of: if the target rises, the portal comes
+   * from there. `"updated"`: it was updated to the target from an unknown version.
+   */
+  readonly target: "reported" | "updated";
+  /** When the first contact was received, in milliseconds since 1970. */
+  readonly since: number;
+}
 
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
 export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" | "pendingApplicationTokens"> {

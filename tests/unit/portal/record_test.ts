@@ -40,7 +40,7 @@ const RECORD: Required<PortalRecord> = {
   plannedChecks: { contact: 2 },
   openedVersion: "3",
   claims: { version: { version: "4.0.0", raw: "4", ts: 1, since: 1, nextAskAt: 2 } },
-  unknownOrigin: "updated",
+  unknownOrigin: { target: "updated", since: 1 },
   isTargetUnconfirmed: true,
   targetSetAt: 1,
   removalBelievedAt: 1,
