@@ -64,8 +64,7 @@ export interface Admin {
    * For a portal whose target is wrong: no event and no check lowers a target that Bitrix24 has confirmed once.
    *
    * The target is not fixed: a later event or check that confirms a higher version raises it. A failure on the way to
-   * another target no longer counts. `version` is read as `coerced()` reads versions. The change is logged with `by` and
-   * `reason`. Resolves as `retry` does.
+   * another target no longer counts. `version` is read as `coerced()` reads versions. Resolves as `retry` does.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {VersionError} if `version` is not a version
@@ -79,7 +78,7 @@ export interface Admin {
    * import { createApp, memoryStorage } from "@b24/onappupdate";
    *
    * const app = createApp({ storage: memoryStorage() });
-   * for (const { memberId } of await app.admin.portals({ version: "2.0.0" })) {
+   * for (const { memberId } of (await app.admin.portals({ version: "2.0.0" })).items) {
    *   await app.admin.setTarget(memberId, "3", { by: "ada", reason: "ticket 17: version 4 was withdrawn" });
    * }
    * await app.close();
