@@ -38,6 +38,7 @@ export type { Admin } from "./src/app/admin/admin.ts";
 export type { Attribution } from "./src/app/admin/attribution.ts";
 export type { AuditedAction, AuditEntry, AuditFilter, AuditPage } from "./src/app/admin/audit.ts";
 export type { Batch, Batches, BatchListOptions, NewBatch, StartedBatch } from "./src/app/admin/batches.ts";
+export type { PortalDelivery, PortalHistory } from "./src/app/admin/history.ts";
 export type { PortalFilter, PortalMatch, PortalPage } from "./src/app/admin/portals.ts";
 export type { RegisteredUpgrade } from "./src/app/admin/upgrades.ts";
 export type { Pause } from "./src/worker/pause.ts";

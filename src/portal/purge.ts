@@ -35,7 +35,8 @@ export async function purgeTokens(
       if (isPurged(waiting)) purged.push(waiting);
     }
   }
-  for (const waiting of purged) lease.stage((record) => withoutDelivery(record, waiting));
+  const end = { outcome: "outdated", at: options.clock() } as const;
+  for (const waiting of purged) lease.stage((record) => withoutDelivery(record, waiting, end));
   await lease.flush();
   const parked = purged.filter(({ delivery: { attempts, retryAt } }) => attempts > 0 && retryAt === undefined).length;
   return { parked, unverified: await removeUnverifiedBefore(options, memberId, time) };

@@ -2,7 +2,7 @@
 import { FormatError } from "../errors.ts";
 import type { Entry } from "../storage/storage.ts";
 import { type Claims, describeClaims } from "./claims.ts";
-import type { InboxItem, Overflow } from "./delivery.ts";
+import type { DoneDelivery, InboxItem, Overflow } from "./delivery.ts";
 import type { IndexKind } from "./keys.ts";
 import type { Check, PlannedChecks } from "./planned_checks.ts";
 import type { Portal, PortalBlock, PortalRun, PortalState } from "./portal.ts";
@@ -112,8 +112,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" 
   readonly inbox?: readonly InboxItem[];
   /** Number of the other deliveries that wait; absent if there are none. */
   readonly overflow?: Overflow;
-  /** Ids of the last deliveries of life-cycle events that are done, the latest last. */
-  readonly handled?: readonly string[];
+  /** The last deliveries of life-cycle events that are done, the latest last. */
+  readonly handled?: readonly DoneDelivery[];
   /** Number of runs so far, also of those that were abandoned. It is the id of the last one. */
   readonly runCount?: number;
   /** Ids of the last batch operations that have acted on the portal. */

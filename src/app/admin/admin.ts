@@ -10,6 +10,7 @@ import { type Attribution, ATTRIBUTION_RULES } from "./attribution.ts";
 import { type Audited, type AuditedAction, type AuditFilter, type AuditPage, listAudit } from "./audit.ts";
 import type { Batches } from "./batches.ts";
 import { forget } from "./forget.ts";
+import { type PortalHistory, readHistory } from "./history.ts";
 import { listPortals, type PortalFilter, type PortalPage } from "./portals.ts";
 import { type FinishedRun, listFinishedRuns } from "./runs.ts";
 import { listUnverifiedEvents, type UnverifiedFilter, type UnverifiedPage } from "./unverified.ts";
@@ -139,6 +140,13 @@ export interface Admin {
    * @throws {StorageError} if the storage fails
    */
   readonly runs: (memberId: string) => Promise<readonly FinishedRun[]>;
+  /**
+   * Returns what happened to a portal lately, with times: the events of the app's life cycle. The lists are empty for an
+   * unknown portal.
+   *
+   * @throws {StorageError} if the storage fails
+   */
+  readonly history: (memberId: string) => Promise<PortalHistory>;
   /**
    * Counts portals by version and state, as they were at the end of the last work on each. Reads kept totals, at most 256
    * entries, whatever the number of portals.
@@ -282,6 +290,7 @@ export function createAdmin(options: AdminOptions): Admin {
     upgrades: () => registeredUpgrades(runtime, upgrades, totals),
     portals: (filter) => listPortals(storage, filter),
     runs: (memberId) => listFinishedRuns(storage, memberId),
+    history: (memberId) => readHistory(runtime.storage, memberId),
     counts: () => totals.counts(),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),

@@ -52,7 +52,7 @@ const RECORD: Required<PortalRecord> = {
   inboxSequence: 1,
   inbox: [{ id: "ONAPPUPDATE:3:1", receivedAt: 1, verification: {}, attempts: 0 }],
   overflow: { events: 1, size: 10, lifeCycle: {} },
-  handled: ["ONAPPINSTALL:2:1"],
+  handled: [["ONAPPINSTALL:2:1", 1, 1]],
   batches: ["1"],
   forgottenAt: 1,
   runCount: 1,
