@@ -14,6 +14,8 @@ export interface OpenRun extends Omit<PortalRun, "current"> {
   readonly upgrades: readonly string[];
   /** The upgrade that runs, or runs next. */
   readonly current?: { readonly upgradeId: string };
+  /** Number of calls that its upgrades have made, by name: see `countCall()`. */
+  readonly calls?: Readonly<Record<string, number>>;
   readonly underWay?: AttemptUnderWay;
 }
 
@@ -260,7 +262,7 @@ export function snapshot(record: PortalRecord): Portal {
   };
 }
 
-function publicRun({ current, upgrades: _, underWay, ...run }: OpenRun, record: PortalRecord): PortalRun {
+function publicRun({ current, upgrades: _, calls: _c, underWay, ...run }: OpenRun, record: PortalRecord): PortalRun {
   if (current === undefined) return run;
   const { upgradeId } = current;
   return { ...run, current: { upgradeId, attempt: failedAttempts(record, upgradeId) + (underWay?.starts ?? 0) } };

@@ -14,6 +14,7 @@ import { failedAttempts, type PortalRecord, snapshot } from "../portal/record.ts
 import { storedText } from "../portal/stored_text.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, type RetryPolicy, unitHash } from "../retry.ts";
 import { recordBlock } from "./block.ts";
+import { runCounted } from "./call_counts.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import type { Installation } from "./installation.ts";
@@ -79,7 +80,8 @@ export async function attemptUpgrade(
       throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
     }
     const context = makeUpgradeContext(ctx, engine, record, change, { attempt: failures + starts, mode: "run" });
-    await handlerRun.run(() => engine.runHandler(() => upgrade.handler(context)));
+    const run = (): Promise<void> => engine.runHandler(() => upgrade.handler(context));
+    await runCounted(installation, () => handlerRun.run(run));
     if (engine.suspended !== undefined) throw engine.suspended;
   } catch (error) {
     installation.signal.throwIfAborted();

@@ -13,6 +13,7 @@ import { runInStep } from "./current_step.ts";
 import type { Installation } from "./installation.ts";
 import { ReplayEnded, Suspended } from "./interruptions.ts";
 import { withProgress } from "./run_record.ts";
+import { createStagedValue } from "./staged_value.ts";
 import { stepScope } from "./step_scope.ts";
 import type { StepOptions, StepScope } from "./steps.ts";
 
@@ -68,6 +69,8 @@ const PROGRESS_INTERVAL_MS = 1000;
 
 export class StepEngine {
   readonly options: StepEngineOptions;
+  /** Sets the progress, which is saved with the next write of the portal's record. */
+  readonly stageProgress: (progress: RunProgress) => void;
   /** Finished steps that the handler has reached, without sleeps, in this order. */
   readonly finished: FinishedStep[] = [];
   readonly #names = new Set<string>();
@@ -80,12 +83,11 @@ export class StepEngine {
   #hasReturned = false;
   #hasRun = false;
   #hasFinishedOne = false;
-  #progress: RunProgress | undefined;
-  #isProgressStaged = false;
   #progressSavedAt = -Infinity;
 
   constructor(options: StepEngineOptions) {
     this.options = options;
+    this.stageProgress = createStagedValue(options.installation, withProgress);
   }
 
   /** Set once the attempt sleeps, even if the handler has caught the error. */
@@ -235,21 +237,6 @@ export class StepEngine {
     this.options.signal.throwIfAborted();
     await this.options.journal.append(entry, before);
     this.#recorded.add(entry[0]);
-  }
-
-  /** Sets the progress, which is saved with the next write of the portal's record. */
-  stageProgress(progress: RunProgress): void {
-    this.#progress = progress;
-    if (this.#isProgressStaged) return;
-    this.#isProgressStaged = true;
-    let written = progress;
-    this.options.installation.stage(
-      (record) => ({ record: withProgress(record, written = this.#progress!) }),
-      () => {
-        this.#isProgressStaged = false;
-        if (written !== this.#progress) this.stageProgress(this.#progress!);
-      },
-    );
   }
 
   /** Saves the progress, at most once a second. */

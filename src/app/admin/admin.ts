@@ -135,14 +135,15 @@ export interface Admin {
    */
   readonly portals: (filter?: PortalFilter) => Promise<PortalPage>;
   /**
-   * Lists the last 20 finished runs of a portal, the latest first; empty for an unknown portal.
+   * Lists the last 20 finished runs of a portal with the times of their steps, the latest first; empty for an unknown
+   * portal.
    *
    * @throws {StorageError} if the storage fails
    */
   readonly runs: (memberId: string) => Promise<readonly FinishedRun[]>;
   /**
-   * Returns what happened to a portal lately, with times: the events of the app's life cycle. The lists are empty for an
-   * unknown portal.
+   * Returns what happened to a portal lately, with times: the events of the app's life cycle, and runs with their steps. The
+   * lists are empty for an unknown portal.
    *
    * @throws {StorageError} if the storage fails
    */

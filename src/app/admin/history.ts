@@ -13,11 +13,14 @@ import { DELIVERIES, portalKey } from "../../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../../portal/record.ts";
 import { listKeys } from "../../storage/list_keys.ts";
 import type { Storage } from "../../storage/storage.ts";
+import { listAllRuns, type RecordedRun } from "./runs.ts";
 
 /** What the app remembers of a portal. All lists have the newest entry first. */
 export interface PortalHistory {
   /** The deliveries of life-cycle events that wait, and the last 64 that are done. */
   readonly deliveries: readonly PortalDelivery[];
+  /** The current run, if there is one, and the last 20 finished ones. */
+  readonly runs: readonly RecordedRun[];
 }
 
 /** An event of the app's life cycle on a portal: an installation, update, removal, payment and the like. */
@@ -53,8 +56,8 @@ export interface PortalDelivery {
 /** Returns the history of a portal; empty for an unknown portal. */
 export async function readHistory(storage: Storage, memberId: string): Promise<PortalHistory> {
   const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-  if (record === undefined) return { deliveries: [] };
-  return { deliveries: await listDeliveries(storage, record) };
+  if (record === undefined) return { deliveries: [], runs: [] };
+  return { deliveries: await listDeliveries(storage, record), runs: await listAllRuns(storage, record) };
 }
 
 async function listDeliveries(storage: Storage, record: PortalRecord): Promise<PortalDelivery[]> {

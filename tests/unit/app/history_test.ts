@@ -11,6 +11,7 @@ import {
   rig,
   trustAll,
 } from "../../support/app.ts";
+import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
 
 /** Returns an app whose clock stands still until it is moved. */
@@ -74,7 +75,7 @@ describe("admin.history() deliveries", () => {
     app.on("ONAPPTEST", () => {});
     await send(portal.install(2));
     await send(portal.event("ONAPPTEST", {}));
-    await app.admin.setTarget(MEMBER_ID, "3", { by: "ada", reason: "a test" });
+    await app.admin.setTarget(MEMBER_ID, "3", OPERATOR);
     await app.settled();
     const { deliveries } = await app.admin.history(MEMBER_ID);
     assert.deepEqual(deliveries.map(({ name, ts }) => [name, ts === undefined]), [
@@ -137,7 +138,7 @@ describe("admin.history() deliveries", () => {
     app.on("ONAPPINSTALL", () => Promise.reject(new NonRetriableError("no")));
     await send(portal.install(2));
     assert.deepEqual(await statesOf(made), ["ONAPPINSTALL parked"]);
-    await app.admin.skip(MEMBER_ID, "ONAPPINSTALL", { by: "ada", reason: "a test" });
+    await app.admin.skip(MEMBER_ID, "ONAPPINSTALL", OPERATOR);
     assert.deepEqual(await statesOf(made), ["ONAPPINSTALL skipped"]);
     await app.settled();
     assert.deepEqual(await statesOf(made), ["ONAPPINSTALL skipped"]);
@@ -175,10 +176,77 @@ describe("admin.history() deliveries", () => {
   });
 });
 
+describe("admin.history() runs", () => {
+  it("have the times and attempts of their steps, in the order in which they finished", async () => {
+    const { app, portal, send, move, clock } = stopped({ retry: { initialDelayMs: 1000 } });
+    let failures = 0;
+    app.upgrade("3", async ({ step, pages, sleep }) => {
+      await step("large", () => {
+        move(10);
+        return "x".repeat(1000);
+      });
+      await pages("deals", 0, (cursor) => {
+        move(100);
+        if (cursor === 1 && failures++ < 2) throw new Error("no");
+        return { next: cursor < 2 ? cursor + 1 : null, done: 1 };
+      });
+      await sleep("a day", 86_400_000);
+      await step("last", () => move(1));
+    });
+    await send(portal.install(2));
+    const start = clock();
+    await send(portal.update(3));
+    const [large, firstPage] = [
+      { name: "large", kind: "step", startedAt: start, finishedAt: start + 10, attempts: 1 },
+      { name: "deals", kind: "pages", startedAt: start + 10, attempts: 1, pages: 1 },
+    ];
+    const stepsOf = async () => {
+      const { runs: [run, ...others] } = await app.admin.history(MEMBER_ID);
+      assert.deepEqual([run?.startedAt, run?.to, others], [start, "3.0.0", []]);
+      return { steps: run?.upgrades[0]?.steps, finishedAt: run?.finishedAt };
+    };
+    // The current run, and the finished one.
+    assert.deepEqual(await stepsOf(), { steps: [large, firstPage], finishedAt: undefined });
+    for (let tick = 0; tick < 2; tick++) {
+      move(2000);
+      await app.tick();
+    }
+    const asleep = clock();
+    const deals = { ...firstPage, finishedAt: asleep, attempts: 5, pages: 3 };
+    const sleep = { name: "a day", kind: "sleep", startedAt: asleep, finishedAt: asleep + 86_400_000 };
+    assert.deepEqual(await stepsOf(), { steps: [large, deals, sleep], finishedAt: undefined });
+    move(86_400_000);
+    await app.tick();
+    const end = clock();
+    const last = { name: "last", kind: "step", startedAt: end - 1, finishedAt: end, attempts: 1 };
+    assert.deepEqual(await stepsOf(), { steps: [large, deals, sleep, last], finishedAt: end });
+    await app.close();
+  });
+
+  it("show which steps a rollback has undone", async () => {
+    const { app, portal, send, move, clock } = stopped();
+    app.upgrade("3", async ({ step }) => {
+      await step("one", () => {}, { undo: () => {} });
+      await step("two", () => {});
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    move(1000);
+    await app.admin.rollback(MEMBER_ID, OPERATOR);
+    const { runs: [run, ...others] } = await app.admin.history(MEMBER_ID);
+    assert.deepEqual(others, []);
+    assert.deepEqual(run?.upgrades[0]?.steps.map(({ name, undoneAt }) => [name, undoneAt]), [
+      ["one", clock()],
+      ["two", undefined],
+    ]);
+    await app.close();
+  });
+});
+
 describe("admin.history()", () => {
   it("is empty for an unknown portal", async () => {
     const { app } = rig();
-    assert.deepEqual(await app.admin.history(OTHER_MEMBER_ID), { deliveries: [] });
+    assert.deepEqual(await app.admin.history(OTHER_MEMBER_ID), { deliveries: [], runs: [] });
     await app.close();
   });
 });
