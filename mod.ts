@@ -54,6 +54,7 @@ export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 
 // Upgrades and versions
 export type { UpgradeContext, UpgradeOptions, UpgradeRange } from "./src/upgrade/definition.ts";
+export type { FailedAttempt } from "./src/portal/failed_attempts.ts";
 export type { RecordedStep } from "./src/portal/run_steps.ts";
 export type { PageResult, StepOptions, Steps, StepScope } from "./src/upgrade/steps.ts";
 export { countCall } from "./src/upgrade/call_counts.ts";

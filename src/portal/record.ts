@@ -124,6 +124,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" 
   readonly forgottenAt?: number;
   /** Names the finished runs that are stored, the latest last: the last parts of their keys. */
   readonly runs?: readonly string[];
+  /** Names the last failed attempt that is stored: the last part of its key. It names the one before it. */
+  readonly lastAttempt?: string;
   /** Number of acquired leases. */
   readonly fencingToken?: number;
   readonly lease?: Lease;
@@ -204,6 +206,7 @@ const DROPPED_AT: Readonly<
   forgottenAt: "reinstallation",
   runCount: "never",
   runs: "only_purge",
+  lastAttempt: "only_purge",
   fencingToken: "never",
   lease: "never",
   indexedAs: "never",

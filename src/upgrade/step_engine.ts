@@ -31,6 +31,8 @@ export interface FailedStep {
   readonly name: string;
   /** Number of the attempt at the step. */
   readonly attempt: number;
+  /** When the attempt began, in milliseconds since 1970; absent if its work did not. */
+  readonly startedAt?: number;
   /** The retry policy of the step, if it has its own. */
   readonly retry?: RetryPolicy;
 }
@@ -218,6 +220,7 @@ export class StepEngine {
     // A step starts without a write: after a pause of this process, another one may have taken over.
     await installation.ensureHeld();
     this.assertActive(name);
+    const startedAt = runtime.clock();
     onStepStarted?.(name, attempt);
     try {
       const limits = { timeoutMs, graceMs: GRACE_MS, cutOff };
@@ -228,7 +231,7 @@ export class StepEngine {
         async (signal) => await runInStep({ ...scope, signal }, work),
       );
     } catch (error) {
-      throw this.failed({ name, attempt, ...defined({ retry }) }, error);
+      throw this.failed({ name, attempt, startedAt, ...defined({ retry }) }, error);
     }
   }
 

@@ -45,6 +45,8 @@ interface DeliveryWork {
   readonly upgrades: readonly Upgrade[];
   readonly lease: PortalLease;
   readonly waiting: WaitingDelivery;
+  /** When this attempt began, in milliseconds since 1970. */
+  readonly startedAt: number;
 }
 
 /**
@@ -63,7 +65,7 @@ export async function processDelivery(
   const { clock, signal, log } = runtime;
   const { memberId } = lease.record();
   const { id: deliveryId, delivery } = waiting;
-  const work: DeliveryWork = { runtime, upgrades, lease, waiting };
+  const work: DeliveryWork = { runtime, upgrades, lease, waiting, startedAt: clock() };
   let event = parsed;
   try {
     signal.throwIfAborted();

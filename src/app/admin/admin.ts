@@ -142,10 +142,25 @@ export interface Admin {
    */
   readonly runs: (memberId: string) => Promise<readonly FinishedRun[]>;
   /**
-   * Returns what happened to a portal lately, with times: the events of the app's life cycle, and runs with their steps. The
-   * lists are empty for an unknown portal.
+   * Returns what happened to a portal lately, with times: the events of the app's life cycle, runs with their steps, and
+   * failed attempts. The lists are empty for an unknown portal.
    *
    * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * const { attempts, runs } = await admin.history("a223c6b3710f85df22e9377d6c4f7553");
+   * for (const { failedAt, upgradeId, step, message } of attempts) console.log(failedAt, upgradeId, step, message);
+   * for (const { upgrades } of runs) {
+   *   for (const { name, startedAt, finishedAt } of upgrades.flatMap(({ steps }) => steps)) {
+   *     console.log(name, startedAt, finishedAt);
+   *   }
+   * }
+   * await close();
+   * ```
    */
   readonly history: (memberId: string) => Promise<PortalHistory>;
   /**
@@ -167,9 +182,9 @@ export interface Admin {
    */
   readonly unverified: (filter?: UnverifiedFilter) => Promise<UnverifiedPage>;
   /**
-   * Erases a portal: deletes its tokens, events, runs, results and index entries, what plugins store about it, and its
-   * record but for a tombstone. The tombstone has the `member_id`, the time, and digests that recognize late events: these
-   * are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
+   * Erases a portal: deletes its tokens, events, runs, results, failed attempts and index entries, what plugins store about
+   * it, and its record but for a tombstone. The tombstone has the `member_id`, the time, and digests that recognize late
+   * events: these are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
    *
    * The audit log keeps its entries, which name the portal. What the app itself stores elsewhere is yours to delete. A
    * process that ends in the middle leaves the rest to a further call.

@@ -8,6 +8,7 @@ import {
   isLifeCycle,
   type StoredDelivery,
 } from "../../portal/delivery.ts";
+import { type FailedAttempt, listFailedAttempts } from "../../portal/failed_attempts.ts";
 import { isHandled } from "../../portal/inbox.ts";
 import { DELIVERIES, portalKey } from "../../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../../portal/record.ts";
@@ -21,6 +22,8 @@ export interface PortalHistory {
   readonly deliveries: readonly PortalDelivery[];
   /** The current run, if there is one, and the last 20 finished ones. */
   readonly runs: readonly RecordedRun[];
+  /** The last 50 failed attempts at upgrades, and at the handlers of life-cycle events. */
+  readonly attempts: readonly FailedAttempt[];
 }
 
 /** An event of the app's life cycle on a portal: an installation, update, removal, payment and the like. */
@@ -56,8 +59,10 @@ export interface PortalDelivery {
 /** Returns the history of a portal; empty for an unknown portal. */
 export async function readHistory(storage: Storage, memberId: string): Promise<PortalHistory> {
   const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-  if (record === undefined) return { deliveries: [], runs: [] };
-  return { deliveries: await listDeliveries(storage, record), runs: await listAllRuns(storage, record) };
+  if (record === undefined) return { deliveries: [], runs: [], attempts: [] };
+  const deliveries = await listDeliveries(storage, record);
+  const runs = await listAllRuns(storage, record);
+  return { deliveries, runs, attempts: await listFailedAttempts(storage, record) };
 }
 
 async function listDeliveries(storage: Storage, record: PortalRecord): Promise<PortalDelivery[]> {
@@ -75,7 +80,7 @@ async function listDeliveries(storage: Storage, record: PortalRecord): Promise<P
       waiting.push(waitingDelivery(id, delivery));
     }
   }
-  return [...waiting, ...handled.map(finishedDelivery)].toSorted((a, b) => b.receivedAt - a.receivedAt);
+  return [...waiting, ...handled.map(finishedDelivery).toReversed()].toSorted((a, b) => b.receivedAt - a.receivedAt);
 }
 
 function waitingDelivery(id: string, { receivedAt, attempts, error, retryAt }: Delivery): PortalDelivery {

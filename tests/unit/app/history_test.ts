@@ -1,8 +1,20 @@
 import assert from "node:assert/strict";
-import { createApp, memoryStorage, NonRetriableError, type Plugin, type PortalDelivery } from "@b24/onappupdate";
+import {
+  B24Error,
+  countCall,
+  createApp,
+  type FailedAttempt,
+  memoryStorage,
+  NonRetriableError,
+  type Plugin,
+  type PortalDelivery,
+} from "@b24/onappupdate";
+import { applicationToken } from "@b24/onappupdate/application-token";
+import { crashEverywhere, fakeBitrix24 } from "@b24/onappupdate/testing";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import {
   backgroundWork,
+  CLIENT_ID,
   MEMBER_ID,
   OTHER_MEMBER_ID,
   post,
@@ -79,8 +91,8 @@ describe("admin.history() deliveries", () => {
     await app.settled();
     const { deliveries } = await app.admin.history(MEMBER_ID);
     assert.deepEqual(deliveries.map(({ name, ts }) => [name, ts === undefined]), [
-      ["ONAPPINSTALL", false],
       ["ONAPPUPDATE", true],
+      ["ONAPPINSTALL", false],
     ]);
     await app.close();
   });
@@ -243,10 +255,158 @@ describe("admin.history() runs", () => {
   });
 });
 
+describe("admin.history() attempts", () => {
+  it("have what failed, when, why, and when it was tried again, without tokens", async () => {
+    const { app, portal, send, move, clock } = stopped({ retry: { maxAttempts: 2, initialDelayMs: 1000 } });
+    let fails = true;
+    app.upgrade("3", async ({ step }) => {
+      move(5);
+      await step("one", () => move(7));
+      await step("two", () => {
+        move(11);
+        if (fails) throw new Error(`no: access_token=${"a".repeat(40)} ${"x".repeat(1000)}`);
+      });
+      throw new NonRetriableError("never");
+    }).on("ONAPPUPDATE", () => {});
+    await send(portal.install(2));
+    const start = clock();
+    await send(portal.update(3));
+    move(2000);
+    await app.tick();
+    const second = clock();
+    fails = false;
+    await app.admin.retry(MEMBER_ID, OPERATOR);
+    await app.settled();
+    const { attempts } = await app.admin.history(MEMBER_ID);
+    const shown = attempts.map(({ message, retryAt, fingerprint: _, ...rest }) => ({
+      ...{ ...rest, message: message.slice(0, 3), isRetried: retryAt !== undefined },
+    }));
+    const step = { generation: 1, upgradeId: "3", step: "two" };
+    assert.deepEqual(shown, [
+      {
+        ...{ generation: 1, upgradeId: "3", attempt: 1, startedAt: second, failedAt: clock() },
+        ...{ message: "nev", isRetried: false },
+      },
+      { ...step, attempt: 2, startedAt: second - 11, failedAt: second, message: "no:", isRetried: false },
+      { ...step, attempt: 1, startedAt: start + 12, failedAt: start + 23, message: "no:", isRetried: true },
+    ]);
+    assert.equal(attempts[1]?.message.length, 500);
+    assert.doesNotMatch(JSON.stringify(attempts), /a{10}/);
+    assert(attempts[2]!.retryAt! > attempts[2]!.failedAt);
+    await app.close();
+  });
+
+  it("are also those at handlers of life-cycle events, not of ordinary ones", async () => {
+    const { app, portal, send, clock } = stopped({ retry: { maxAttempts: 1 } });
+    app.on(["ONAPPINSTALL", "ONAPPTEST"], () => Promise.reject(new Error("no")));
+    await send(portal.install(2));
+    await send(portal.event("ONAPPTEST", {}));
+    const { attempts } = await app.admin.history(MEMBER_ID);
+    const times = { startedAt: clock(), failedAt: clock() };
+    const [{ fingerprint, ...attempt }, ...others] = attempts as [FailedAttempt];
+    assert.deepEqual(attempt, { generation: 1, event: "ONAPPINSTALL", attempt: 1, ...times, message: "no" });
+    assert.match(fingerprint, /^[0-9a-f]{16}$/);
+    assert.deepEqual(others, []);
+    await app.close();
+  });
+
+  it("show what blocks a portal once, however long it is blocked", async () => {
+    const { app, portal, send, move } = stopped();
+    const unpaid = { code: "PAYMENT_REQUIRED", description: "", status: 402, method: "profile" };
+    app.upgrade("3", () => Promise.reject(new B24Error(unpaid)));
+    await send(portal.install(2));
+    await send(portal.update(3));
+    move(2 * 3_600_000);
+    await app.tick();
+    const { attempts } = await app.admin.history(MEMBER_ID);
+    const { upgradeId, blockedOn, retryAt } = attempts.at(-1)!;
+    assert.deepEqual([upgradeId, blockedOn, retryAt], ["3", "payment", undefined]);
+    for (let hour = 0; hour < 3; hour++) {
+      move(2 * 3_600_000);
+      await app.tick();
+    }
+    assert.deepEqual((await app.admin.history(MEMBER_ID)).attempts, attempts);
+    await app.close();
+  });
+});
+
 describe("admin.history()", () => {
+  it("is true after a crash at any operation", async () => {
+    const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });
+    const portal = bitrix24.portal({ memberId: MEMBER_ID });
+    let failures = 0;
+    let reported = 0;
+    const reporter: Plugin = { name: "reporter", observe: { upgradeRetryScheduled: () => void reported++ } };
+    await crashEverywhere({
+      ...{ atomicWrites: false, pairs: 0, events: [portal.install(2), portal.update(3)], fetch: bitrix24.fetch },
+      reset: () => {
+        failures = 0;
+        reported = 0;
+      },
+      app: (environment) =>
+        createApp({ ...environment, clientId: CLIENT_ID }).use(applicationToken()).use(reporter)
+          .upgrade("3", async ({ step, pages }) => {
+            await step("one", () => {});
+            await pages("two", 0, (cursor) => {
+              countCall("two");
+              if (cursor === 1 && failures++ < 2) throw new Error("no");
+              return { next: cursor === 0 ? 1 : null, done: 1 };
+            });
+          }),
+      check: async ({ admin }) => {
+        const { deliveries, runs: [run, ...others], attempts } = await admin.history(MEMBER_ID);
+        // The portal is on 3 already when its installation is verified: a missed update.
+        const states = new Set(deliveries.map(({ name, state }) => `${name} ${state}`));
+        assert.deepEqual([...states].sort(), ["ONAPPINSTALL handled", "ONAPPUPDATE handled"]);
+        assert.equal(new Set(deliveries.map(({ id }) => id)).size, deliveries.length);
+        assert.deepEqual([run?.to, typeof run?.finishedAt, others], ["3.0.0", "number", []]);
+        const steps = run!.upgrades[0]!.steps;
+        assert.deepEqual(steps.map(({ name, kind, pages }) => [name, kind, pages]), [
+          ["one", "step", undefined],
+          ["two", "pages", 2],
+        ]);
+        for (const { startedAt, finishedAt } of steps) assert(startedAt <= finishedAt!);
+        assert(run!.calls["two"]! >= 1);
+        // A crash before a failure is recorded loses it; one that was reported is recorded.
+        assert(attempts.length >= reported && attempts.length <= failures, `${attempts.length} of ${failures}`);
+        assert(attempts.every(({ step }) => step === "two"));
+      },
+    });
+  });
+
+  it("is gone after the purge", async () => {
+    const storage = memoryStorage();
+    const { app, portal, send, move } = stopped({ storage, retry: { maxAttempts: 1 } });
+    let fails = true;
+    app.upgrade("3", async ({ step }) => {
+      await step("one", () => {});
+      if (fails) throw new Error("no");
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    fails = false;
+    await app.admin.retry(MEMBER_ID, OPERATOR);
+    await app.settled();
+    const before = await app.admin.history(MEMBER_ID);
+    assert.deepEqual([before.runs.length, before.attempts.length], [1, 1]);
+    await send(portal.uninstall());
+    for (let day = 0; day < 40; day++) {
+      move(86_400_000);
+      await app.tick();
+    }
+    const { deliveries, runs, attempts } = await app.admin.history(MEMBER_ID);
+    assert.deepEqual([runs, attempts], [[], []]);
+    // They are needed to recognize copies.
+    assert.deepEqual(deliveries.map(({ name }) => name), ["ONAPPUNINSTALL", "ONAPPUPDATE", "ONAPPINSTALL"]);
+    for (const prefix of ["attempt", "run", "journal", "result"]) {
+      assert.deepEqual(await Array.fromAsync(storage.list([prefix])), [], prefix);
+    }
+    await app.close();
+  });
+
   it("is empty for an unknown portal", async () => {
     const { app } = rig();
-    assert.deepEqual(await app.admin.history(OTHER_MEMBER_ID), { deliveries: [], runs: [] });
+    assert.deepEqual(await app.admin.history(OTHER_MEMBER_ID), { deliveries: [], runs: [], attempts: [] });
     await app.close();
   });
 });

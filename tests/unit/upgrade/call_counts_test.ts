@@ -73,14 +73,17 @@ describe("countCall()", () => {
   it("costs no operation of the storage", async () => {
     const operations: number[] = [];
     for (const counts of [false, true]) {
-      const { storage, inSequence, reset } = countingStorage(memoryStorage());
-      const { app, portal, send } = rig({ storage });
+      const { storage, inSequence, reset, idle } = countingStorage(memoryStorage());
+      const { app, portal, send } = rig({ storage, tickEveryMs: false });
       app.upgrade("3", async ({ step }) => {
         for (let n = 0; n < 10; n++) await step(`${n}`, () => counts ? countCall("a") : undefined);
       });
       await send(portal.install(2));
+      await app.settled();
+      await idle();
       reset();
       await send(portal.update(3));
+      await app.settled();
       operations.push(inSequence());
       await app.close();
     }
