@@ -59,7 +59,7 @@ const MAX_MESSAGE_LENGTH = 500;
 
 /**
  * Records a failed attempt with the next write of the portal's record. Does nothing if the portal is blocked on the same as
- * before: it is tried every hour, which would displace everything else.
+ * before: it is tried again and again, which would displace everything else.
  */
 export async function stageFailedAttempt(
   storage: Storage,
