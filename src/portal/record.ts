@@ -2,7 +2,7 @@
 import { FormatError } from "../errors.ts";
 import type { Entry } from "../storage/storage.ts";
 import { type Claims, describeClaims } from "./claims.ts";
-import type { InboxItem, Overflow } from "./delivery.ts";
+import type { DoneDelivery, InboxItem, Overflow } from "./delivery.ts";
 import type { IndexKind } from "./keys.ts";
 import type { Check, PlannedChecks } from "./planned_checks.ts";
 import type { Portal, PortalBlock, PortalRun, PortalState } from "./portal.ts";
@@ -14,6 +14,8 @@ export interface OpenRun extends Omit<PortalRun, "current"> {
   readonly upgrades: readonly string[];
   /** The upgrade that runs, or runs next. */
   readonly current?: { readonly upgradeId: string };
+  /** Number of calls that its upgrades have made, by name: see `countCall()`. */
+  readonly calls?: Readonly<Record<string, number>>;
   readonly underWay?: AttemptUnderWay;
 }
 
@@ -116,8 +118,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" 
   readonly inbox?: readonly InboxItem[];
   /** Number of the other deliveries that wait; absent if there are none. */
   readonly overflow?: Overflow;
-  /** Ids of the last deliveries of life-cycle events that are done, the latest last. */
-  readonly handled?: readonly string[];
+  /** The last deliveries of life-cycle events that are done, the latest last. */
+  readonly handled?: readonly DoneDelivery[];
   /** Number of runs so far, also of those that were abandoned. It is the id of the last one. */
   readonly runCount?: number;
   /** Ids of the last batch operations that have acted on the portal. */
@@ -126,6 +128,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" 
   readonly forgottenAt?: number;
   /** Names the finished runs that are stored, the latest last: the last parts of their keys. */
   readonly runs?: readonly string[];
+  /** Names the last failed attempt that is stored: the last part of its key. It names the one before it. */
+  readonly lastAttempt?: string;
   /** Number of acquired leases. */
   readonly fencingToken?: number;
   readonly lease?: Lease;
@@ -206,6 +210,7 @@ const DROPPED_AT: Readonly<
   forgottenAt: "reinstallation",
   runCount: "never",
   runs: "only_purge",
+  lastAttempt: "only_purge",
   fencingToken: "never",
   lease: "never",
   indexedAs: "never",
@@ -264,7 +269,7 @@ export function snapshot(record: PortalRecord): Portal {
   };
 }
 
-function publicRun({ current, upgrades: _, underWay, ...run }: OpenRun, record: PortalRecord): PortalRun {
+function publicRun({ current, upgrades: _, calls: _c, underWay, ...run }: OpenRun, record: PortalRecord): PortalRun {
   if (current === undefined) return run;
   const { upgradeId } = current;
   return { ...run, current: { upgradeId, attempt: failedAttempts(record, upgradeId) + (underWay?.starts ?? 0) } };

@@ -10,6 +10,7 @@ import { type Attribution, ATTRIBUTION_RULES } from "./attribution.ts";
 import { type Audited, type AuditedAction, type AuditFilter, type AuditPage, listAudit } from "./audit.ts";
 import type { Batches } from "./batches.ts";
 import { forget } from "./forget.ts";
+import { type PortalHistory, readHistory } from "./history.ts";
 import { listPortals, type PortalFilter, type PortalPage } from "./portals.ts";
 import { type FinishedRun, listFinishedRuns } from "./runs.ts";
 import { listUnverifiedEvents, type UnverifiedFilter, type UnverifiedPage } from "./unverified.ts";
@@ -133,11 +134,34 @@ export interface Admin {
    */
   readonly portals: (filter?: PortalFilter) => Promise<PortalPage>;
   /**
-   * Lists the last 20 finished runs of a portal, the latest first; empty for an unknown portal.
+   * Lists the last 20 finished runs of a portal with the times of their steps, the latest first; empty for an unknown
+   * portal.
    *
    * @throws {StorageError} if the storage fails
    */
   readonly runs: (memberId: string) => Promise<readonly FinishedRun[]>;
+  /**
+   * Returns what happened to a portal lately, with times: the events of the app's life cycle, runs with their steps, and
+   * failed attempts. The lists are empty for an unknown portal.
+   *
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * const { attempts, runs } = await admin.history("a223c6b3710f85df22e9377d6c4f7553");
+   * for (const { failedAt, upgradeId, step, message } of attempts) console.log(failedAt, upgradeId, step, message);
+   * for (const { upgrades } of runs) {
+   *   for (const { name, startedAt, finishedAt } of upgrades.flatMap(({ steps }) => steps)) {
+   *     console.log(name, startedAt, finishedAt);
+   *   }
+   * }
+   * await close();
+   * ```
+   */
+  readonly history: (memberId: string) => Promise<PortalHistory>;
   /**
    * Counts portals by version and state, as they were at the end of the last work on each. Reads kept totals, at most 256
    * entries, whatever the number of portals.
@@ -157,9 +181,9 @@ export interface Admin {
    */
   readonly unverified: (filter?: UnverifiedFilter) => Promise<UnverifiedPage>;
   /**
-   * Erases a portal: deletes its tokens, events, runs, results and index entries, what plugins store about it, and its
-   * record but for a tombstone. The tombstone has the `member_id`, the time, and digests that recognize late events: these
-   * are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
+   * Erases a portal: deletes its tokens, events, runs, results, failed attempts and index entries, what plugins store about
+   * it, and its record but for a tombstone. The tombstone has the `member_id`, the time, and digests that recognize late
+   * events: these are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
    *
    * The audit log keeps its entries, which name the portal. What the app itself stores elsewhere is yours to delete. A
    * process that ends in the middle leaves the rest to a further call.
@@ -281,6 +305,7 @@ export function createAdmin(options: AdminOptions): Admin {
     upgrades: () => registeredUpgrades(runtime, upgrades, totals),
     portals: (filter) => listPortals(storage, filter),
     runs: (memberId) => listFinishedRuns(storage, memberId),
+    history: (memberId) => readHistory(runtime.storage, memberId),
     counts: () => totals.counts(),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),
