@@ -38,10 +38,11 @@ export type { Admin } from "./src/app/admin/admin.ts";
 export type { Attribution } from "./src/app/admin/attribution.ts";
 export type { AuditedAction, AuditEntry, AuditFilter, AuditPage } from "./src/app/admin/audit.ts";
 export type { Batch, Batches, BatchListOptions, NewBatch, StartedBatch } from "./src/app/admin/batches.ts";
+export type { PortalDelivery, PortalHistory } from "./src/app/admin/history.ts";
 export type { PortalFilter, PortalMatch, PortalPage } from "./src/app/admin/portals.ts";
 export type { RegisteredUpgrade } from "./src/app/admin/upgrades.ts";
 export type { Pause } from "./src/worker/pause.ts";
-export type { FinishedRun } from "./src/app/admin/runs.ts";
+export type { FinishedRun, RecordedRun } from "./src/app/admin/runs.ts";
 export type {
   UnverifiedEvent,
   UnverifiedEvents,
@@ -53,7 +54,10 @@ export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 
 // Upgrades and versions
 export type { UpgradeContext, UpgradeOptions, UpgradeRange } from "./src/upgrade/definition.ts";
+export type { FailedAttempt } from "./src/portal/failed_attempts.ts";
+export type { RecordedStep } from "./src/portal/run_steps.ts";
 export type { PageResult, StepOptions, Steps, StepScope } from "./src/upgrade/steps.ts";
+export { countCall } from "./src/upgrade/call_counts.ts";
 export { currentStep } from "./src/upgrade/current_step.ts";
 export type { RetryPolicy } from "./src/retry.ts";
 export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";

@@ -2,6 +2,7 @@
 import {
   type AnswerLimits,
   B24Error,
+  countCall,
   type HostAnswer,
   OnAppUpdateError,
   type PluginHost,
@@ -76,6 +77,7 @@ async function readRequest(request: Request, { root, memberId }: SdkPortal): Pro
 async function call(portal: SdkPortal, request: SdkRequest, signal: AbortSignal): Promise<Response> {
   const last: { answer?: Answer } = {};
   const attempt = async (credentials: PortalCredentials): Promise<Response> => {
+    countCall(methodOf(request));
     const answer = last.answer = await send(portal, request, credentials, signal);
     if (answer.error !== undefined) throw answer.error;
     return answer.response;
@@ -92,6 +94,11 @@ async function call(portal: SdkPortal, request: SdkRequest, signal: AbortSignal)
   }
 }
 
+/** Returns the method that a request calls. */
+function methodOf({ path }: Pick<SdkRequest, "path">): string {
+  return /[^/]*$/.exec(path.split("?")[0]!)![0];
+}
+
 /**
  * Sends a request once.
  *
@@ -105,7 +112,7 @@ async function send(
   { clientEndpoint, accessToken }: PortalCredentials,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const method = /[^/]*$/.exec(path.split("?")[0]!)![0];
+  const method = methodOf({ path });
   const body = JSON.stringify({ ...params, auth: accessToken.reveal() });
   let status = 0;
   let answer: HostAnswer;

@@ -2,6 +2,7 @@
 import {
   type AnswerLimits,
   B24Error,
+  countCall,
   type PluginHost,
   type PortalCredentials,
   RetryAfterError,
@@ -75,8 +76,14 @@ export function createCalls(host: PluginHost, queues: RequestQueues, settings: C
       secrets.add(credentials.accessToken);
       const outcome = await sendOnce(host, settings, call, credentials, redact);
       try {
-        if (!("result" in outcome)) throw outcome.error;
-        for (const [method, time] of call.times(outcome)) resets.note(memberId, method, time);
+        if (!("result" in outcome)) {
+          countCall(call.method);
+          throw outcome.error;
+        }
+        for (const [method, time] of call.times(outcome)) {
+          countCall(method);
+          resets.note(memberId, method, time);
+        }
         return call.read(outcome);
       } catch (error) {
         if (!("result" in outcome)) progress.last = outcome;

@@ -91,8 +91,8 @@ export const WORKER: readonly Mutant[] = [
   ...mutantsOf("src/worker/process_delivery.ts", ["tests/unit/worker/process_delivery_test.ts"], [
     [
       "the handlers of a finished delivery run again after a crash",
-      "    if (isHandled(lease.record(), deliveryId)) {\n      remove(work);",
-      '    if (isHandled(lease.record(), deliveryId + "!")) {\n      remove(work);',
+      "    if (isHandled(lease.record(), deliveryId)) {\n      remove(",
+      '    if (isHandled(lease.record(), deliveryId + "!")) {\n      remove(',
     ],
     [
       "handlers of a removed portal run",

@@ -13,7 +13,7 @@ import { nextAskAt } from "../portal/claims.ts";
 import { portalKey } from "../portal/keys.ts";
 import { withoutBlock } from "../portal/block.ts";
 import { isVersionUnknown } from "../portal/origin.ts";
-import { MAX_CLOCK_ERROR_MS, receivedAfter } from "../portal/receipt.ts";
+import { receivedAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { loadPortal, writeRecord } from "../portal/record_store.ts";
 import type { Entry } from "../storage/storage.ts";
@@ -50,6 +50,12 @@ export interface AcceptedOpening {
   /** The opening has raised the portal's target, or ended what blocked it. */
   readonly hasWork: boolean;
 }
+
+/**
+ * Time (ms) by which the clock of a process may be ahead of Bitrix24's. An opening has no `ts` of Bitrix24: it counts as so much
+ * earlier, or a removal that follows it would count as late.
+ */
+const MAX_CLOCK_ERROR_MS = 60_000;
 
 /** Returns the function that accepts openings: see {@linkcode AcceptedOpening}. */
 export function createOpeningIntake(parts: OpeningParts): (request: Request) => Promise<AcceptedOpening> {

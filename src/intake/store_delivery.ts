@@ -138,7 +138,7 @@ function createArrival(
       isSettled(known, event, facts) &&
       // Deliveries may wait for the claims that it settles.
       (known.claims === current.claims || (current.inbox === undefined && current.overflow === undefined));
-    if (isIdle) return { record: withHandled(applied, id) };
+    if (isIdle) return { record: withHandled(applied, id, facts.receivedAt, { outcome: "handled", at: now }) };
     // The work of an equal event may have begun: this one is not a copy of it.
     const installing = withInstaller(current, applied, event, id, facts);
     stored = isBusy && !isLifeCycle(id) ? `${id}~${unique}` : id;

@@ -14,6 +14,7 @@ export interface RuntimeEnvironment {
 
 interface Runtime {
   readonly Deno?: {
+    readonly mainModule?: string;
     readonly env: { readonly get: (name: string) => string | undefined };
     readonly permissions: {
       readonly querySync: (
@@ -22,6 +23,7 @@ interface Runtime {
     };
   };
   readonly process?: {
+    readonly argv?: readonly string[];
     readonly env?: Readonly<Record<string, string | undefined>>;
     readonly getBuiltinModule?: (name: string) => unknown;
     readonly on?: (name: "unhandledRejection", listener: (reason: unknown) => void) => unknown;
@@ -71,22 +73,31 @@ export function runtimeEnvironment(runtime: Runtime = globalThis as Runtime): Ru
  * run a program several times, each with a memory of its own. Returns a function that ends the search.
  */
 export function findOtherThreads(onFound: () => void, runtime: Runtime = globalThis as Runtime): () => void {
-  const channel = orUndefined(() => runtime.BroadcastChannel && new runtime.BroadcastChannel("@b24/onappupdate"));
+  const { BroadcastChannel } = runtime;
+  const channel = orUndefined(() => BroadcastChannel && new BroadcastChannel(threadsChannel(runtime)));
   if (channel === undefined) return () => {};
-  let isFound = false;
+  // A channel that is closing may throw, and an error in its listener would end the process.
+  const greet = (): void => orUndefined(() => channel.postMessage(THREAD));
+  let isOver = false;
   channel.onmessage = ({ data: thread }) => {
-    if (thread === THREAD || isFound) return;
-    isFound = true;
+    if (thread === THREAD || isOver) return;
+    isOver = true;
     // The other thread may have asked before this one listened.
-    channel.postMessage(THREAD);
+    greet();
     onFound();
   };
   channel.unref?.();
-  channel.postMessage(THREAD);
+  greet();
   return () => {
-    channel.onmessage = null;
-    channel.close();
+    isOver = true;
+    orUndefined(() => channel.close());
   };
+}
+
+/** Returns the name of the channel of all threads that run the same program: `deno test --parallel` runs several. */
+export function threadsChannel({ Deno: deno, process }: Runtime = globalThis as Runtime): string {
+  const program = orUndefined(() => deno === undefined ? process?.argv?.[1] : deno.mainModule) ?? "";
+  return `@b24/onappupdate ${program}`;
 }
 
 /** Several apps of one thread share its memory. No random number: some hosts have none while a program loads. */

@@ -11,7 +11,7 @@ import { isBeforeTargetWasSet, withClaim, withConfirmedTarget } from "./event_cl
 import { type EventFacts, sentTs, type StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";
 import { withInstaller } from "./installer.ts";
-import { originOf, withClaimedInstallation, withOrigin } from "./origin.ts";
+import { unknownOriginOf, withClaimedInstallation, withOrigin } from "./origin.ts";
 import { PORTAL_FORMAT, type PortalRecord, withoutInstallation } from "./record.ts";
 import { type ChangeRecord, writeRecord } from "./record_store.ts";
 import { isUndoable, removed, undone } from "./removal.ts";
@@ -224,7 +224,8 @@ function installed(record: PortalRecord | undefined, event: B24Event, facts: Eve
     ...(record?.status === "uninstalled" && { installedTs: Math.max(sentTs(event, facts), record.uninstalledTs! + 1) }),
     generation: (record?.generation ?? 0) + 1,
     latestTs: record?.latestTs ?? 0,
-    ...defined({ initialVersion: version, version, target, unknownOrigin: isUnknown ? originOf(event) : undefined }),
+    ...defined({ initialVersion: version, version, target }),
+    ...(isUnknown ? { unknownOrigin: unknownOriginOf(event, facts) } : {}),
   };
 }
 

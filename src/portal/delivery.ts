@@ -1,5 +1,5 @@
 /** Deliveries: accepted events whose work is not done, as they are stored, and their ids. */
-import { type B24Event, wireName } from "../bitrix24/events.ts";
+import { type B24Event, type TestEvent, type UnknownEvent, wireName } from "../bitrix24/events.ts";
 import type { Body } from "../bitrix24/parse.ts";
 import type { WireTree } from "../bitrix24/tree.ts";
 import { FormatError } from "../errors.ts";
@@ -46,6 +46,37 @@ export interface WaitingDelivery {
 }
 
 /**
+ * What became of a delivery that is done. `handled`: its handlers have run, or it had none. `skipped`: a plugin did not call
+ * `next()`, or an operator skipped it. `unconfirmed`: Bitrix24 did not confirm what the event claimed. `outdated`: the app was removed, or installed
+ * again, before its handlers could run.
+ */
+export type DeliveryOutcome = "handled" | "skipped" | "unconfirmed" | "outdated";
+
+/**
+ * A delivery of a life-cycle event that is done, in at most 120 bytes of JSON: a record has many. Its id contains the name and
+ * the `ts` of its event. `receivedAt`: in milliseconds since 1970. `tookMs`: until it was done. Without `outcome`: `handled`.
+ */
+export type DoneDelivery = readonly [
+  id: string,
+  receivedAt: number,
+  tookMs: number,
+  outcome?: DeliveryOutcome,
+];
+
+/** How and when the work of a delivery ended. */
+export interface DeliveryEnd {
+  readonly outcome: DeliveryOutcome;
+  /** In milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** Returns a delivery that is done, as a record keeps it. */
+export function doneDelivery(id: string, receivedAt: number, { outcome, at }: DeliveryEnd): DoneDelivery {
+  const tookMs = Math.max(0, at - receivedAt);
+  return outcome === "handled" ? [id, receivedAt, tookMs] : [id, receivedAt, tookMs, outcome];
+}
+
+/**
  * The deliveries of a portal that have keys of their own, parked ones included. The count is exact after each pass over all
  * of them; a crash can leave it too high until then.
  */
@@ -88,23 +119,30 @@ export function sizeOf({ body }: Pick<Delivery, "body">): number {
   return body?.text.length ?? 0;
 }
 
-/** Maximum length of the part of an id that names what a life-cycle event is about. */
-const MAX_SUBJECT_LENGTH = 64;
+/** What a life-cycle event is about, if its id can contain it: ids are in portals' records, and are to be short. */
+const SHORT_SUBJECT = /^[ !$-[\]-~]{0,40}$/;
+/** Length of the part of a digest that stands for any other subject. */
+const DIGEST_LENGTH = 32;
 
 /**
  * Returns the id of an event's delivery: its name, subject and `ts`. Copies of an event have the same one, also if they
  * were sent for other handler registrations or with other tokens.
  */
 export async function deliveryId(event: B24Event, tree: WireTree, digest: Digest): Promise<string> {
-  const subject = await subjectOf(event, tree, digest);
-  const short = subject.length <= MAX_SUBJECT_LENGTH ? subject : `#${await digest(subject)}`;
-  return `${wireName(event)}:${short}:${event.ts}`;
+  return `${wireName(event)}:${await subjectOf(event, tree, digest)}:${event.ts}`;
 }
 
 /** Returns the SHA-256 of a string, in hexadecimal. */
 type Digest = (text: string) => Promise<string>;
 
-function subjectOf(event: B24Event, tree: WireTree, digest: Digest): string | Promise<string> {
+async function subjectOf(event: B24Event, tree: WireTree, digest: Digest): Promise<string> {
+  // There may be many within a second: only all of their data distinguishes them.
+  if (event.name === "ONAPPTEST" || event.name === "UNKNOWN") return await digest(JSON.stringify(tree.data ?? null));
+  const subject = lifeCycleSubject(event);
+  return SHORT_SUBJECT.test(subject) ? subject : `#${(await digest(subject)).slice(0, DIGEST_LENGTH)}`;
+}
+
+function lifeCycleSubject(event: Exclude<B24Event, TestEvent | UnknownEvent>): string {
   switch (event.name) {
     case "ONAPPUPDATE":
     case "ONAPPINSTALL":
@@ -117,9 +155,5 @@ function subjectOf(event: B24Event, tree: WireTree, digest: Digest): string | Pr
       return `${event.data.method} ${event.data.confirmed}`;
     case "ONAPPUSERREADY":
       return String(event.data.userId ?? "");
-    // There may be many within a second: only all of their data distinguishes them.
-    case "ONAPPTEST":
-    case "UNKNOWN":
-      return digest(JSON.stringify(tree.data ?? null));
   }
 }

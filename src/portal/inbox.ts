@@ -7,6 +7,8 @@ import { defined } from "../defined.ts";
 import {
   type Delivery,
   DELIVERY_FORMAT,
+  type DeliveryEnd,
+  doneDelivery,
   type InboxItem,
   isLifeCycle,
   sizeOf,
@@ -36,12 +38,12 @@ const MAX_IN_RECORD = 16;
 const MAX_SIZE_IN_RECORD = 4096;
 /** Maximum size of all deliveries in a record, in characters of their bodies. */
 const MAX_TOTAL_IN_RECORD = 12_288;
-/** Number of ids of finished deliveries that a record keeps, to recognize copies. */
+/** Number of deliveries that are done that a record keeps, to recognize copies and for operators. */
 const MAX_HANDLED = 64;
 
 /** Returns whether the record shows that a delivery with this id is done. Only those of life-cycle events are remembered. */
 export function isHandled(record: PortalRecord | undefined, id: string): boolean {
-  return record?.handled?.includes(id) ?? false;
+  return record?.handled?.some(([done]) => done === id) ?? false;
 }
 
 /** Returns the delivery in the record; `undefined` if it is not there. */
@@ -77,21 +79,26 @@ export function withChangedDelivery(
 }
 
 /**
- * Returns the change that removes a delivery that is done, and remembers its id if it is one of a life-cycle event. The id is
+ * Returns the change that removes a delivery that is done, and remembers it if it is one of a life-cycle event. That is
  * recorded before, or together with, the removal: a crash in between must not run the handlers again.
  */
-export function withoutDelivery(record: PortalRecord, { id, version, delivery }: WaitingDelivery): RecordChange {
-  const next = withHandled(withoutItem(record, id), id);
+export function withoutDelivery(
+  record: PortalRecord,
+  { id, version, delivery }: WaitingDelivery,
+  end: DeliveryEnd,
+): RecordChange {
+  const next = withHandled(withoutItem(record, id), id, delivery.receivedAt, end);
   if (version === undefined) return { record: next };
   const { overflow: counted, ...rest } = next;
   const overflow = countDelivery(counted, id, delivery, -1);
   return { record: { ...rest, ...defined({ overflow }) }, after: [{ delete: deliveryKey(record.memberId, id) }] };
 }
 
-/** Returns the record with the id of a delivery that is done, if it is one of a life-cycle event. */
-export function withHandled(record: PortalRecord, id: string): PortalRecord {
+/** Returns the record with a delivery that is done, if it is one of a life-cycle event. */
+export function withHandled(record: PortalRecord, id: string, receivedAt: number, end: DeliveryEnd): PortalRecord {
   if (!isLifeCycle(id) || isHandled(record, id)) return record;
-  return { ...withInstallerDone(record, id), handled: [...record.handled ?? [], id].slice(-MAX_HANDLED) };
+  const handled = [...record.handled ?? [], doneDelivery(id, receivedAt, end)].slice(-MAX_HANDLED);
+  return { ...withInstallerDone(record, id), handled };
 }
 
 /** Returns the record without a delivery that it contains. */

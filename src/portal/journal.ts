@@ -11,14 +11,20 @@ import { writeInOrder } from "../storage/write.ts";
 import { journalKey, journalPrefix } from "./keys.ts";
 import type { PortalLease } from "./lease.ts";
 
+/**
+ * When work was recorded, in milliseconds since 1970, how long it took, in milliseconds, and the number of failed attempts, if
+ * there were some. Of pages: since the first one began, and of all of them. A number: it is not known how long it took.
+ */
+export type EntryTime = number | readonly [at: number, tookMs: number, failed?: number];
+
 /** A record of one step. Of several entries with the same name the last one holds. `at`: milliseconds since 1970. */
 export type JournalEntry =
-  | readonly [name: string, at: number, kind: "step", result?: unknown]
+  | readonly [name: string, time: EntryTime, kind: "step", result?: unknown]
   /** The result of the step is under a key of its own, which ends with `unique`. */
-  | readonly [name: string, at: number, kind: "large", unique: string]
+  | readonly [name: string, time: EntryTime, kind: "large", unique: string]
   /** `page` pages are finished, with `done` items, and the next one has `cursor`. */
-  | readonly [name: string, at: number, kind: "page", page: number, done: number, cursor: unknown]
-  | readonly [name: string, at: number, kind: "pages", page: number, done: number]
+  | readonly [name: string, time: EntryTime, kind: "page", page: number, done: number, cursor: unknown]
+  | readonly [name: string, time: EntryTime, kind: "pages", page: number, done: number]
   | readonly [name: string, at: number, kind: "sleep", wakeAt: number]
   /** Rolled back by its `undo`. */
   | readonly [name: string, at: number, kind: "undone"];
@@ -85,7 +91,7 @@ export async function openJournal(options: JournalOptions, id: JournalId): Promi
 }
 
 /**
- * Returns the entries of all journals of a run by upgrade, as {@linkcode Journal.entries} does.
+ * Returns all entries of the journals of a run by upgrade, in the order in which they were recorded.
  *
  * @throws {FormatError} if newer code wrote one of them
  */
@@ -94,14 +100,12 @@ export async function readJournals(
   memberId: string,
   runId: string,
 ): Promise<ReadonlyMap<string, readonly JournalEntry[]>> {
-  const journals = new Map<string, Map<string, JournalEntry>>();
+  const journals = new Map<string, JournalEntry[]>();
   for await (const chunk of storage.list<Chunk>([...journalPrefix(memberId), runId])) {
     const upgradeId = chunk.key[3]!;
-    const steps = journals.get(upgradeId) ?? new Map<string, JournalEntry>();
-    journals.set(upgradeId, steps);
-    for (const entry of entriesOf(chunk)) setLast(steps, entry);
+    journals.set(upgradeId, [...journals.get(upgradeId) ?? [], ...entriesOf(chunk)]);
   }
-  return new Map([...journals].map(([upgradeId, steps]) => [upgradeId, [...steps.values()]]));
+  return journals;
 }
 
 /** Returns whether the work of an entry is done at `now`: its step is finished, and its sleep is over. */

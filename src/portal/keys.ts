@@ -60,6 +60,16 @@ export function resultKey(memberId: string, runId: string, unique: string): Key 
   return [...resultPrefix(memberId), runId, unique];
 }
 
+/** Prefix of the failed attempts of a portal. Owner: `failed_attempts.ts`. The last 50 are kept, and up to 10 older ones. */
+export function attemptPrefix(memberId: string): Key {
+  return ["attempt", memberId];
+}
+
+/** Key of a failed attempt. `name`: its number, from 1, and a fencing token. Keys sort by the number. */
+export function attemptKey(memberId: string, name: string): Key {
+  return [...attemptPrefix(memberId), name];
+}
+
 /** Prefix of the index. Owner: `portal_index.ts`. Deleted when the record of the portal no longer names the entry. */
 export const INDEX = ["index"] as const;
 

@@ -6,12 +6,11 @@ import type { B24Event } from "../bitrix24/events.ts";
 import { compareVersions } from "../version.ts";
 import type { EventFacts } from "./event_facts.ts";
 import { initialVersionOf } from "./event_versions.ts";
-import { MAX_CLOCK_ERROR_MS } from "./receipt.ts";
 import type { PortalRecord, UnknownOrigin } from "./record.ts";
 
 /** Returns what the first contact with a portal says about its version, if it does not name it. */
-export function originOf(event: B24Event): UnknownOrigin {
-  return event.name === "ONAPPUPDATE" ? "updated" : "reported";
+export function unknownOriginOf({ name }: B24Event, { receivedAt }: EventFacts): UnknownOrigin {
+  return { target: name === "ONAPPUPDATE" ? "updated" : "reported", since: receivedAt };
 }
 
 /**
@@ -25,19 +24,21 @@ export function withOrigin(record: PortalRecord, target: string, event: B24Event
   const named = initialVersionOf(event, target, facts);
   const { unknownOrigin, target: before } = record;
   if (unknownOrigin === undefined) {
-    return named === undefined ? { ...record, unknownOrigin: originOf(event) } : withInitialVersion(record, named);
+    return named === undefined
+      ? { ...record, unknownOrigin: unknownOriginOf(event, facts) }
+      : withInitialVersion(record, named);
   }
   const isLocal = facts.versions.deployed !== undefined;
   // A local app gets ONAPPINSTALL at its installation only; any other app may get it at an update, too.
   if (isLocal) return named === undefined ? record : withInitialVersion(record, named);
-  if (unknownOrigin === "updated") {
+  if (unknownOrigin.target === "updated") {
     // It was updated to the target from a lower version.
     const isLower = named !== undefined && (before === undefined || compareVersions(named, before) < 0);
     return isLower && event.name === "ONAPPUPDATE" ? withInitialVersion(record, named) : record;
   }
   const initial = named === undefined ? reportedBefore(record, target) : lowest(named, before);
   if (initial !== undefined) return withInitialVersion(record, initial);
-  return event.name === "ONAPPUPDATE" ? { ...record, unknownOrigin: "updated" } : record;
+  return event.name === "ONAPPUPDATE" ? { ...record, unknownOrigin: { ...unknownOrigin, target: "updated" } } : record;
 }
 
 /** Time (ms) after the first contact of a portal within which its ONAPPINSTALL counts if only its application_token matches. */
@@ -50,11 +51,12 @@ const CLAIMED_INSTALLATION_MS = 60 * 60 * 1000;
  * Any user of the portal knows the token, so it counts for a short time only.
  */
 export function withClaimedInstallation(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
-  const { unknownOrigin, installedTs, target } = record;
-  const isLate = facts.receivedAt > installedTs * 1000 + CLAIMED_INSTALLATION_MS;
-  const isMeant = isClaimedInstallation(event, facts) && unknownOrigin === "reported" && target !== undefined &&
-    !isLate;
-  return isMeant ? withInitialVersion(record, target) : record;
+  const { unknownOrigin, target } = record;
+  if (unknownOrigin?.target !== "reported" || target === undefined || !isClaimedInstallation(event, facts)) {
+    return record;
+  }
+  const isLate = facts.receivedAt > unknownOrigin.since + CLAIMED_INSTALLATION_MS;
+  return isLate ? record : withInitialVersion(record, target);
 }
 
 function isClaimedInstallation({ name }: B24Event, { verification }: EventFacts): boolean {
@@ -63,7 +65,7 @@ function isClaimedInstallation({ name }: B24Event, { verification }: EventFacts)
 
 /** Returns the version from which a portal with an unknown version comes, if its target is about to rise to `target`. */
 export function reportedBefore({ unknownOrigin, target: before }: PortalRecord, target: string): string | undefined {
-  const isRaised = unknownOrigin === "reported" && before !== undefined && compareVersions(target, before) > 0;
+  const isRaised = unknownOrigin?.target === "reported" && before !== undefined && compareVersions(target, before) > 0;
   return isRaised ? before : undefined;
 }
 
@@ -76,15 +78,12 @@ export function isVersionUnknown({ status, version, target }: PortalRecord): boo
   return status === "installed" && version === undefined && target !== undefined;
 }
 
-/**
- * Time (ms) for which a portal waits for its ONAPPINSTALL, which another event may have overtaken: at least a minute, also if
- * the first contact was an opening.
- */
-const INSTALLATION_WAIT_MS = MAX_CLOCK_ERROR_MS + 60_000;
+/** Time (ms) for which a portal waits for its ONAPPINSTALL, which another event may have overtaken. */
+const INSTALLATION_WAIT_MS = 60_000;
 
 /** Returns from when a portal with an unknown version is blocked, in milliseconds since 1970. */
-export function blockedFrom({ unknownOrigin, installedTs }: PortalRecord): number {
-  return unknownOrigin === "reported" ? installedTs * 1000 + INSTALLATION_WAIT_MS : 0;
+export function blockedFrom({ unknownOrigin }: PortalRecord): number {
+  return unknownOrigin?.target === "reported" ? unknownOrigin.since + INSTALLATION_WAIT_MS : 0;
 }
 
 /** Returns the record with its version, which was unknown. */

@@ -1,9 +1,12 @@
 /** Purges the data of portals that removed the app: tokens at once, the rest when its retention is over. */
 import { deliveryOf, type StoredDelivery, type WaitingDelivery } from "./delivery.ts";
+import { deleteAttempts } from "./failed_attempts.ts";
 import { withoutDelivery } from "./inbox.ts";
 import { DELIVERIES } from "./keys.ts";
 import type { PortalLease } from "./lease.ts";
+import type { Storage } from "../storage/storage.ts";
 import { type PortalRecord, withoutPurgedFields } from "./record.ts";
+import { deleteRuns } from "./run_history.ts";
 import { removeUnverifiedBefore } from "./unverified.ts";
 import type { UnverifiedOptions } from "./unverified_head.ts";
 
@@ -35,10 +38,17 @@ export async function purgeTokens(
       if (isPurged(waiting)) purged.push(waiting);
     }
   }
-  for (const waiting of purged) lease.stage((record) => withoutDelivery(record, waiting));
+  const end = { outcome: "outdated", at: options.clock() } as const;
+  for (const waiting of purged) lease.stage((record) => withoutDelivery(record, waiting, end));
   await lease.flush();
   const parked = purged.filter(({ delivery: { attempts, retryAt } }) => attempts > 0 && retryAt === undefined).length;
   return { parked, unverified: await removeUnverifiedBefore(options, memberId, time) };
+}
+
+/** Deletes the runs of a portal, with their journals and results, and its failed attempts. */
+export async function deleteHistory(storage: Storage, memberId: string): Promise<void> {
+  await deleteRuns(storage, memberId);
+  await deleteAttempts(storage, memberId);
 }
 
 /** Returns the record without customer data; unchanged if the app has been installed again. */

@@ -4,12 +4,6 @@ import type { EventFacts, StoredVerification } from "./event_facts.ts";
 import type { PortalRecord } from "./record.ts";
 
 /**
- * Time (ms) by which the clock of a process may be ahead of Bitrix24's. An opening has no `ts` of Bitrix24: it counts as so much
- * earlier, or a removal that follows it would count as late.
- */
-export const MAX_CLOCK_ERROR_MS = 60_000;
-
-/**
  * Returns the time (ms) of a contact with a portal that is received at `now` and follows what the record has seen: the clock of
  * this process may be behind those of others and of Bitrix24.
  */

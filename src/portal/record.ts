@@ -2,7 +2,7 @@
 import { FormatError } from "../errors.ts";
 import type { Entry } from "../storage/storage.ts";
 import { type Claims, describeClaims } from "./claims.ts";
-import type { InboxItem, Overflow } from "./delivery.ts";
+import type { DoneDelivery, InboxItem, Overflow } from "./delivery.ts";
 import type { IndexKind } from "./keys.ts";
 import type { Check, PlannedChecks } from "./planned_checks.ts";
 import type { Portal, PortalBlock, PortalRun, PortalState } from "./portal.ts";
@@ -14,6 +14,8 @@ export interface OpenRun extends Omit<PortalRun, "current"> {
   readonly upgrades: readonly string[];
   /** The upgrade that runs, or runs next. */
   readonly current?: { readonly upgradeId: string };
+  /** Number of calls that its upgrades have made, by name: see `countCall()`. */
+  readonly calls?: Readonly<Record<string, number>>;
   readonly underWay?: AttemptUnderWay;
   /** An upgrade was started again: an attempt before may have stored a result that no journal names. */
   readonly isResumed?: true;
@@ -58,12 +60,16 @@ export interface IndexedAs extends Partial<Readonly<Record<IndexKind, string>>> 
   readonly state: PortalState;
 }
 
-/**
- * What is known of a portal's version if its first contact was no installation. `"reported"`: Bitrix24 has reported the
- * target, and no update to it was heard of: if the target rises, the portal comes from there. `"updated"`: it was updated to
- * the target from an unknown version.
- */
-export type UnknownOrigin = "reported" | "updated";
+/** What is known of a portal's version if its first contact was no installation. */
+export interface UnknownOrigin {
+  /**
+   * `"reported"`: Bitrix24 has reported the target, and no update to it was heard of: if the target rises, the portal comes
+   * from there. `"updated"`: it was updated to the target from an unknown version.
+   */
+  readonly target: "reported" | "updated";
+  /** When the first contact was received, in milliseconds since 1970. */
+  readonly since: number;
+}
 
 /** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
 export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" | "pendingApplicationTokens"> {
@@ -116,8 +122,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" 
   readonly inbox?: readonly InboxItem[];
   /** Number of the other deliveries that wait; absent if there are none. */
   readonly overflow?: Overflow;
-  /** Ids of the last deliveries of life-cycle events that are done, the latest last. */
-  readonly handled?: readonly string[];
+  /** The last deliveries of life-cycle events that are done, the latest last. */
+  readonly handled?: readonly DoneDelivery[];
   /** Number of runs so far, also of those that were abandoned. It is the id of the last one. */
   readonly runCount?: number;
   /** Ids of the last batch operations that have acted on the portal. */
@@ -126,6 +132,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" 
   readonly forgottenAt?: number;
   /** Names the finished runs that are stored, the latest last: the last parts of their keys. */
   readonly runs?: readonly string[];
+  /** Names the last failed attempt that is stored: the last part of its key. It names the one before it. */
+  readonly lastAttempt?: string;
   /** Number of acquired leases. */
   readonly fencingToken?: number;
   readonly lease?: Lease;
@@ -206,6 +214,7 @@ const DROPPED_AT: Readonly<
   forgottenAt: "reinstallation",
   runCount: "never",
   runs: "only_purge",
+  lastAttempt: "only_purge",
   fencingToken: "never",
   lease: "never",
   indexedAs: "never",
@@ -265,7 +274,7 @@ export function snapshot(record: PortalRecord): Portal {
 }
 
 function publicRun(
-  { current, upgrades: _u, isResumed: _s, isRollingBack: _b, underWay, ...run }: OpenRun,
+  { current, upgrades: _u, calls: _c, isResumed: _s, isRollingBack: _b, underWay, ...run }: OpenRun,
   record: PortalRecord,
 ): PortalRun {
   if (current === undefined) return run;

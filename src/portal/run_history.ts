@@ -1,4 +1,5 @@
 /** The finished runs of portals. Their steps stay in their journals, where a rollback finds them. */
+import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import { listKeys } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
@@ -28,6 +29,8 @@ export interface StoredRun {
   readonly upgrades: readonly string[];
   /** The upgrades that were applied, also those that were skipped, in order. */
   readonly applied: readonly AppliedUpgrade[];
+  /** Number of calls that its upgrades have made, by name; absent if they made none. */
+  readonly calls?: Readonly<Record<string, number>>;
 }
 
 /** Raised if older code would misread a run. */
@@ -42,11 +45,12 @@ export function withRunFinished(record: PortalRecord, version: string, finishedA
   // Upgrades up to the version are not due, so which of them were applied decides nothing.
   const finished = { ...rest, version, applied: [] };
   if (run === undefined) return { record: finished };
-  const { id, from, startedAt, upgrades } = run;
+  const { id, from, startedAt, upgrades, calls } = run;
   const { memberId, generation, applied } = record;
   const name = nameOf(run, record);
   const value: StoredRun = {
     ...{ format: RUN_FORMAT, id, generation, from, to: version, startedAt, finishedAt, upgrades, applied },
+    ...defined({ calls }),
   };
   return {
     record: { ...finished, runs: runsWith(record, name) },

@@ -3,9 +3,9 @@
 /** Maximum length of a stored text. */
 export const MAX_TEXT_LENGTH = 4000;
 
-/** Returns `text` as it is stored. */
-export function storedText(text: string): string {
-  if (text.length <= MAX_TEXT_LENGTH) return text;
+/** Returns `text` as it is stored: at most `maxLength` characters of it. */
+export function storedText(text: string, maxLength: number = MAX_TEXT_LENGTH): string {
+  if (text.length <= maxLength) return text;
   // Not the first half of a character.
-  return `${text.slice(0, MAX_TEXT_LENGTH - 1).replace(/[\ud800-\udbff]$/, "")}…`;
+  return `${text.slice(0, maxLength - 1).replace(/[\ud800-\udbff]$/, "")}…`;
 }

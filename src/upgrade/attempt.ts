@@ -9,11 +9,13 @@ import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import { waitingInstaller } from "../portal/installer.ts";
 import { fingerprintOf } from "../portal/fingerprint.ts";
 import type { PortalFailure } from "../portal/portal.ts";
+import { stageFailedAttempt } from "../portal/failed_attempts.ts";
 import { type Journal, newJournal, openJournal } from "../portal/journal.ts";
 import { failedAttempts, type PortalRecord, snapshot } from "../portal/record.ts";
 import { storedText } from "../portal/stored_text.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, type RetryPolicy, unitHash } from "../retry.ts";
 import { recordBlock } from "./block.ts";
+import { runCounted } from "./call_counts.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
 import type { Installation } from "./installation.ts";
@@ -31,6 +33,8 @@ interface Attempt {
   readonly change: VersionChange;
   readonly retry: RetryPolicy;
   readonly number: number;
+  /** In milliseconds since 1970. */
+  readonly startedAt: number;
   readonly engine: StepEngine;
 }
 
@@ -57,6 +61,7 @@ export async function attemptUpgrade(
   if (isAlone && runtime.turn?.takeAlone() === false) throw new Suspended(runtime.clock());
   const { record, journal } = await startUpgrade(runtime, installation, upgradeId, isAlone);
   const { starts, deaths, deathsAlone } = record.run!.underWay!;
+  const startedAt = runtime.clock();
   // Only failures use up attempts; the handler sees the attempts whose process ended as well.
   const failures = failedAttempts(record, upgradeId);
   const number = failures + 1;
@@ -79,11 +84,18 @@ export async function attemptUpgrade(
       throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
     }
     const context = makeUpgradeContext(ctx, engine, record, change, { attempt: failures + starts, mode: "run" });
-    await handlerRun.run(() => engine.runHandler(() => upgrade.handler(context)));
+    const run = (): Promise<void> => engine.runHandler(() => upgrade.handler(context));
+    await runCounted(installation, () => handlerRun.run(run));
     if (engine.suspended !== undefined) throw engine.suspended;
   } catch (error) {
     installation.signal.throwIfAborted();
-    return await recordInterruption(runtime, installation, ctx, { upgrade, change, retry, number, engine }, error);
+    return await recordInterruption(
+      runtime,
+      installation,
+      ctx,
+      { upgrade, change, retry, number, startedAt, engine },
+      error,
+    );
   }
   const at = runtime.clock();
   installation.stage(
@@ -177,7 +189,7 @@ async function recordFailure(
   runtime: AppRuntime,
   installation: Installation,
   ctx: HandlerContext,
-  { upgrade, change, retry, number, engine }: Attempt,
+  { upgrade, change, retry, number, startedAt, engine }: Attempt,
   thrown: unknown,
 ): Promise<never> {
   const { id: upgradeId } = upgrade;
@@ -196,6 +208,11 @@ async function recordFailure(
     attempts: isCounted ? attempts : attempts - 1,
     ...defined({ step, retryAt: delay === undefined ? undefined : at + delay }),
   };
+  await stageFailedAttempt(runtime.storage, installation, {
+    ...{ upgradeId, attempt: attempts, startedAt: failedStep?.startedAt ?? startedAt, failedAt: at },
+    ...{ message: error.message, fingerprint, ...defined({ step, blockedOn }) },
+    ...(blockedOn === undefined ? defined({ retryAt: failure.retryAt }) : {}),
+  });
   await installation.update((record) => {
     const next = withAttemptEnded(record, engine.options.journal.finished());
     if (blockedOn !== undefined) return next;

@@ -1,6 +1,7 @@
 /** `pages` of upgrade handlers: walks from one cursor to the next, and records each. */
 import { defined } from "../defined.ts";
 import { isDone } from "../portal/journal.ts";
+import { entryTime, timeOf } from "../portal/run_steps.ts";
 import type { FailedStep, StepEngine } from "./step_engine.ts";
 import { encodeStored } from "./step_results.ts";
 import { type PageResult, PAGES_RULES, type StepOptions, type StepScope } from "./steps.ts";
@@ -25,7 +26,9 @@ export function runPages<C>(
   const { runtime: { clock } } = engine.options;
   return engine.runExclusively(name, async (recorded) => {
     engine.assertOptions(name, options, PAGES_RULES);
-    let [number, done] = recorded?.[2] === "page" || recorded?.[2] === "pages" ? [recorded[3], recorded[4]] : [0, 0];
+    const before = recorded?.[2] === "page" || recorded?.[2] === "pages" ? recorded : undefined;
+    let [number, done] = before === undefined ? [0, 0] : [before[3], before[4]];
+    let { startedAt, failed } = timeOf(before?.[1] ?? clock());
     const first: unknown = recorded?.[2] === "page" ? recorded[5] : start;
     const isFinished = recorded !== undefined && isDone(recorded, clock());
     let cursor = isFinished ? undefined : await storedCursor<C>(engine, { name, attempt: 1 }, first);
@@ -37,14 +40,14 @@ export function runPages<C>(
       const { value, json } = cursor;
       const result = await engine.runWork(name, step.attempt, options, (scope) => page(value, scope), json);
       number++;
+      failed += step.attempt - 1;
       assertPage(engine, step, result);
       done += result.done;
       engine.stageProgress({ done, ...defined({ total: result.total }) });
       cursor = await nextCursor(engine, step, result.next, [json, earlier?.json]);
+      const time = entryTime(clock(), startedAt, failed);
       await engine.record(
-        cursor === undefined
-          ? [name, clock(), "pages", number, done]
-          : [name, clock(), "page", number, done, cursor.value],
+        cursor === undefined ? [name, time, "pages", number, done] : [name, time, "page", number, done, cursor.value],
       );
       engine.reportFinished(name, step.attempt);
       if (Number.isInteger(Math.log2(number))) earlier = cursor;

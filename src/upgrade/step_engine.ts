@@ -13,6 +13,7 @@ import { runInStep } from "./current_step.ts";
 import type { Installation } from "./installation.ts";
 import { ReplayEnded, Suspended } from "./interruptions.ts";
 import { withProgress } from "./run_record.ts";
+import { createStagedValue } from "./staged_value.ts";
 import { stepScope } from "./step_scope.ts";
 import type { StepOptions, StepScope } from "./steps.ts";
 
@@ -30,6 +31,8 @@ export interface FailedStep {
   readonly name: string;
   /** Number of the attempt at the step. */
   readonly attempt: number;
+  /** When the attempt began, in milliseconds since 1970; absent if its work did not. */
+  readonly startedAt?: number;
   /** The retry policy of the step, if it has its own. */
   readonly retry?: RetryPolicy;
 }
@@ -68,6 +71,8 @@ const PROGRESS_INTERVAL_MS = 1000;
 
 export class StepEngine {
   readonly options: StepEngineOptions;
+  /** Sets the progress, which is saved with the next write of the portal's record. */
+  readonly stageProgress: (progress: RunProgress) => void;
   /** Finished steps that the handler has reached, without sleeps, in this order. */
   readonly finished: FinishedStep[] = [];
   readonly #names = new Set<string>();
@@ -80,12 +85,11 @@ export class StepEngine {
   #hasReturned = false;
   #hasRun = false;
   #hasFinishedOne = false;
-  #progress: RunProgress | undefined;
-  #isProgressStaged = false;
   #progressSavedAt = -Infinity;
 
   constructor(options: StepEngineOptions) {
     this.options = options;
+    this.stageProgress = createStagedValue(options.installation, withProgress);
   }
 
   /** Set once the attempt sleeps, even if the handler has caught the error. */
@@ -216,6 +220,7 @@ export class StepEngine {
     // A step starts without a write: after a pause of this process, another one may have taken over.
     await installation.ensureHeld();
     this.assertActive(name);
+    const startedAt = runtime.clock();
     onStepStarted?.(name, attempt);
     try {
       const limits = { timeoutMs, graceMs: GRACE_MS, cutOff };
@@ -226,7 +231,7 @@ export class StepEngine {
         async (signal) => await runInStep({ ...scope, signal }, work),
       );
     } catch (error) {
-      throw this.failed({ name, attempt, ...defined({ retry }) }, error);
+      throw this.failed({ name, attempt, startedAt, ...defined({ retry }) }, error);
     }
   }
 
@@ -235,21 +240,6 @@ export class StepEngine {
     this.options.signal.throwIfAborted();
     await this.options.journal.append(entry, before);
     this.#recorded.add(entry[0]);
-  }
-
-  /** Sets the progress, which is saved with the next write of the portal's record. */
-  stageProgress(progress: RunProgress): void {
-    this.#progress = progress;
-    if (this.#isProgressStaged) return;
-    this.#isProgressStaged = true;
-    let written = progress;
-    this.options.installation.stage(
-      (record) => ({ record: withProgress(record, written = this.#progress!) }),
-      () => {
-        this.#isProgressStaged = false;
-        if (written !== this.#progress) this.stageProgress(this.#progress!);
-      },
-    );
   }
 
   /** Saves the progress, at most once a second. */

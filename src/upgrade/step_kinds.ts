@@ -2,6 +2,7 @@
 import { defined } from "../defined.ts";
 import { isDone } from "../portal/journal.ts";
 import type { RunProgress } from "../portal/portal.ts";
+import { entryTime } from "../portal/run_steps.ts";
 import { storedText } from "../portal/stored_text.ts";
 import { runPages } from "./pages.ts";
 import type { StepEngine } from "./step_engine.ts";
@@ -44,10 +45,12 @@ function runStep<T>(
     }
     if (engine.isTurnOver()) engine.suspend(clock());
     const attempt = engine.nextAttempt(name);
+    const startedAt = clock();
     const value = await engine.runWork(name, attempt, options, run);
+    const time = entryTime(clock(), startedAt, attempt - 1);
     const encoded = await engine.refusing(
       { name, attempt },
-      () => encodeStep(storage, journal.id, { name, at: clock(), value, unique: random() }),
+      () => encodeStep(storage, journal.id, { name, time, value, unique: random() }),
     );
     await engine.record(encoded.entry, encoded.before);
     engine.reportFinished(name, attempt);

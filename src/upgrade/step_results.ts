@@ -1,6 +1,6 @@
 /** The results of steps: small ones are in the journal, large ones have an entry of their own. */
 import { NonRetriableError } from "../errors.ts";
-import type { JournalEntry, JournalId } from "../portal/journal.ts";
+import type { EntryTime, JournalEntry, JournalId } from "../portal/journal.ts";
 import { resultKey } from "../portal/keys.ts";
 import type { Storage, WriteOperation } from "../storage/storage.ts";
 import { encodeValue } from "../storage/value.ts";
@@ -26,19 +26,19 @@ export interface EncodedStep {
 export function encodeStep(
   storage: Storage,
   { memberId, runId }: JournalId,
-  { name, at, value, unique }: {
+  { name, time, value, unique }: {
     readonly name: string;
-    readonly at: number;
+    readonly time: EntryTime;
     readonly value: unknown;
     readonly unique: string;
   },
 ): EncodedStep {
-  if (value === undefined) return { entry: [name, at, "step"], before: [], restored: undefined };
+  if (value === undefined) return { entry: [name, time, "step"], before: [], restored: undefined };
   const { json, bytes } = encodeStored(storage, `the result of step "${name}"`, value);
   const restored: unknown = JSON.parse(json);
-  if (bytes <= MAX_INLINE_BYTES) return { entry: [name, at, "step", JSON.parse(json)], before: [], restored };
+  if (bytes <= MAX_INLINE_BYTES) return { entry: [name, time, "step", JSON.parse(json)], before: [], restored };
   return {
-    entry: [name, at, "large", unique],
+    entry: [name, time, "large", unique],
     before: [{ put: resultKey(memberId, runId, unique), value }],
     restored,
   };

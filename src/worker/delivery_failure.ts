@@ -3,7 +3,8 @@ import { type B24Event, wireName } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { UpgradeError } from "../errors.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
-import { type Delivery, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
+import { type Delivery, isLifeCycle, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
+import { type FailedAttempt, stageFailedAttempt } from "../portal/failed_attempts.ts";
 import { fingerprintOf } from "../portal/fingerprint.ts";
 import { withChangedDelivery } from "../portal/inbox.ts";
 import { isInstaller, withInstallerParked } from "../portal/installer.ts";
@@ -22,6 +23,8 @@ interface FailedDelivery {
   readonly runtime: AppRuntime;
   readonly lease: PortalLease;
   readonly waiting: WaitingDelivery;
+  /** When the attempt began, in milliseconds since 1970. */
+  readonly startedAt: number;
 }
 
 /** What becomes of a failed delivery. */
@@ -50,6 +53,7 @@ export async function recordFailure(
   const { retryAt: _, error: _e, ...delivery } = work.waiting.delivery;
   const blockedOn = blockedReasonOf(thrown);
   if (blockedOn !== undefined) {
+    await stageAttempt(work, name, error, { attempt: delivery.attempts + 1, blockedOn });
     const nextAt = await recordBlock(runtime, lease, blockedOn, `${name}: ${error.message}`);
     await keep(work, { ...delivery, retryAt: nextAt });
     return { result: "deferred", nextAt };
@@ -63,11 +67,25 @@ export async function recordFailure(
   else runtime.log.error("event failed", { event: "event.failed", ...fields });
   const failed: Delivery = { ...delivery, attempts, error: storedText(error.message), ...retry };
   const failure = { attempts, at: clock(), ...retry };
+  await stageAttempt(work, name, error, { attempt, ...retry });
   if (isInstaller(lease.record(), deliveryId)) await keepInstaller(work, failed, error);
   else if (runsUpgrades(deliveryId)) await keepWithFailure(work, failed, failure, error);
   else await keep(work, failed);
   reportFailure(work, name, error, attempt, retry.retryAt);
   return { result: "failed", ...defined({ nextAt: retry.retryAt }) };
+}
+
+/** Records a failed attempt at a life-cycle event with the next write of the record; ordinary events may be many. */
+async function stageAttempt(
+  { runtime: { storage, clock, digest }, lease, waiting: { id }, startedAt }: FailedDelivery,
+  event: string,
+  error: Error,
+  failed: Pick<FailedAttempt, "attempt" | "blockedOn" | "retryAt">,
+): Promise<void> {
+  if (!isLifeCycle(id)) return;
+  const fingerprint = await fingerprintOf(digest, { error });
+  const { message } = error;
+  await stageFailedAttempt(storage, lease, { event, startedAt, failedAt: clock(), message, fingerprint, ...failed });
 }
 
 /** Keeps the installer, which has failed. If it is parked, it blocks the upgrades of its portal. */

@@ -24,11 +24,14 @@ export function syntheticUpdateEvent(record: PortalRecord, version: string, at: 
   };
 }
 
+/** Maximum length of the part of an id that shows the version: see `DoneDelivery`. */
+const MAX_VERSION_LENGTH = 20;
+
 /** Stores a delivery that brings the portal to its target, with the next write of the record. */
 export function enqueueMissedUpdate({ clock, random }: AppRuntime, lease: PortalLease): WaitingDelivery {
   const { target } = lease.record();
   const now = clock();
-  const id = `ONAPPUPDATE:${target}:missed:${now}:${random()}`;
+  const id = `ONAPPUPDATE:${target!.slice(0, MAX_VERSION_LENGTH)}:missed:${random()}`;
   const delivery: Delivery = { announced: target!, receivedAt: now, verification: {}, attempts: 0 };
   lease.stage((record) => withSmallDelivery(record, id, delivery));
   return { id, delivery };

@@ -10,7 +10,13 @@ import { applyEvent, isOfEarlierInstallation, mayReinstall, tryApplyEvent } from
 import { claimState, withConfirmedVersion } from "../portal/event_claims.ts";
 import { type EventFacts, factsOf } from "../portal/event_facts.ts";
 import { versionInEvent } from "../portal/event_versions.ts";
-import { assertReadable, type Delivery, runsUpgrades, type WaitingDelivery } from "../portal/delivery.ts";
+import {
+  assertReadable,
+  type Delivery,
+  type DeliveryOutcome,
+  runsUpgrades,
+  type WaitingDelivery,
+} from "../portal/delivery.ts";
 import { isHandled, withoutDelivery } from "../portal/inbox.ts";
 import { isInstaller } from "../portal/installer.ts";
 import { LeaseLostError, type PortalLease } from "../portal/lease.ts";
@@ -39,6 +45,8 @@ interface DeliveryWork {
   readonly upgrades: readonly Upgrade[];
   readonly lease: PortalLease;
   readonly waiting: WaitingDelivery;
+  /** When this attempt began, in milliseconds since 1970. */
+  readonly startedAt: number;
 }
 
 /**
@@ -57,7 +65,7 @@ export async function processDelivery(
   const { clock, signal, log } = runtime;
   const { memberId } = lease.record();
   const { id: deliveryId, delivery } = waiting;
-  const work: DeliveryWork = { runtime, upgrades, lease, waiting };
+  const work: DeliveryWork = { runtime, upgrades, lease, waiting, startedAt: clock() };
   let event = parsed;
   try {
     signal.throwIfAborted();
@@ -65,7 +73,7 @@ export async function processDelivery(
     const { body, receivedAt } = delivery;
     // A crash came before the delivery was deleted.
     if (isHandled(lease.record(), deliveryId)) {
-      remove(work);
+      remove(work, "handled");
       return { result: "deferred" };
     }
     if (lease.record().uninstalledTs !== undefined && body !== undefined) {
@@ -87,14 +95,13 @@ export async function processDelivery(
     if (state === "wait") return { result: "deferred", ...whenNewerCodeMayKnow(work, event, facts) };
     if (state === "drop") {
       log.warn("event dropped: Bitrix24 did not confirm it", { event: "event.unconfirmed", memberId, deliveryId });
-      remove(work);
+      remove(work, "unconfirmed");
       return { result: "handled" };
     }
     const waits = waitForUpgrades(work);
     if (waits !== undefined) return waits;
     log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
-    await runHandlers(work, withConfirmedVersion(event, lease.record(), facts));
-    finish(work, event);
+    finish(work, event, await runHandlers(work, withConfirmedVersion(event, lease.record(), facts)));
     return { result: "handled" };
   } catch (error) {
     if (signal.aborted || error instanceof LeaseLostError) throw error;
@@ -171,15 +178,15 @@ function waitForUpgrades({ runtime, upgrades, lease, waiting }: DeliveryWork): O
   return next.action === "wait" ? { result: "deferred", nextAt: next.until } : undefined;
 }
 
-/** Runs plugins around the portal's upgrades and the handlers of the event. */
-async function runHandlers(work: DeliveryWork, event: B24Event): Promise<void> {
+/** Runs plugins around the portal's upgrades and the handlers of the event. Resolves to what became of the delivery. */
+async function runHandlers(work: DeliveryWork, event: B24Event): Promise<DeliveryOutcome> {
   const { runtime, upgrades, lease, waiting } = work;
   const { id: deliveryId, delivery: { receivedAt } } = waiting;
   const context = makeHandlerContext(runtime, event, lease.record(), { receivedAt, leaseSignal: lease.signal });
   if (event.name === "ONAPPUNINSTALL" && lease.record().status === "installed") {
     // Its handlers would delete data of the newer installation.
     context.log.warn("late removal ignored: the app was reinstalled", { event: "removal.ignored" });
-    return;
+    return "outdated";
   }
   if (event.name === "ONAPPUNINSTALL") {
     // A reinstallation may have been received since.
@@ -200,10 +207,12 @@ async function runHandlers(work: DeliveryWork, event: B24Event): Promise<void> {
     await lease.ensureHeld();
   };
   await flush(plugins.length > 0);
+  let outcome: DeliveryOutcome = "skipped";
   await runPipeline(plugins, context, async (ctx) => {
     if (runsUpgrades(deliveryId)) await runUpgrades(runtime, upgrades, lease, ctx);
     await flush(handlers.length > 0 || plugins.some(({ around }) => around !== undefined));
-    if (runsUpgrades(deliveryId) && hasEnded(work, event)) {
+    outcome = runsUpgrades(deliveryId) && hasEnded(work, event) ? "outdated" : "handled";
+    if (outcome === "outdated") {
       return ctx.log.info("event of a removed portal ignored", { event: "event.outdated", eventName: wireName(event) });
     }
     const portal = snapshot(lease.record());
@@ -215,6 +224,7 @@ async function runHandlers(work: DeliveryWork, event: B24Event): Promise<void> {
     }
   });
   lease.signal.throwIfAborted();
+  return outcome;
 }
 
 /** Returns whether the app was removed, or installed again, while the portal's upgrades ran. */
@@ -238,16 +248,17 @@ function finishWithoutHandlers(work: DeliveryWork, event: B24Event): Outcome {
   work.runtime.log.info("event of a removed portal ignored", {
     ...{ event: "event.outdated", memberId, eventName: wireName(event) },
   });
-  finish(work, event);
+  finish(work, event, "outdated");
   return { result: "handled" };
 }
 
 /** Removes the delivery, which is done, with the next write of the record. */
-function finish(work: DeliveryWork, event: B24Event): void {
+function finish(work: DeliveryWork, event: B24Event, outcome: DeliveryOutcome): void {
   const { runtime, waiting: { id: deliveryId, delivery } } = work;
   const { memberId } = event.auth;
   remove(
     work,
+    outcome,
     // The delivery itself was blocked.
     ({ blocked, ...record }) => delivery.retryAt === undefined ? { ...record, ...defined({ blocked }) } : record,
     () => {
@@ -259,9 +270,11 @@ function finish(work: DeliveryWork, event: B24Event): void {
 
 /** Removes the delivery, with `change`, with the next write of the record. */
 function remove(
-  { lease, waiting }: DeliveryWork,
+  { runtime, lease, waiting }: DeliveryWork,
+  outcome: DeliveryOutcome,
   change: (record: PortalRecord) => PortalRecord = (record) => record,
   onStored?: () => void,
 ): void {
-  lease.stage((record) => withoutDelivery(change(record), waiting), onStored);
+  const end = { outcome, at: runtime.clock() };
+  lease.stage((record) => withoutDelivery(change(record), waiting, end), onStored);
 }

@@ -1,8 +1,7 @@
 /** Releases the lease of a portal: with its next schedule entry, or unfinished. */
 import type { AppRuntime } from "../plugin/runtime.ts";
 import type { PortalLease } from "../portal/lease.ts";
-import { purgeRecord } from "../portal/purge.ts";
-import { deleteRuns } from "../portal/run_history.ts";
+import { deleteHistory, purgeRecord } from "../portal/purge.ts";
 import { UNDO_MS } from "../portal/removal.ts";
 import { logScheduled, rescheduled, withWork } from "../portal/schedule.ts";
 import type { WaitingTally } from "./waiting_tally.ts";
@@ -42,7 +41,7 @@ export async function purgeIfExpired(runtime: AppRuntime, lease: PortalLease): P
   const retentionMs = removalBelievedAt === undefined ? runtime.retentionMs : Math.max(runtime.retentionMs, UNDO_MS);
   const at = purgeAt ?? runtime.clock() + retentionMs;
   if (at <= runtime.clock()) {
-    await deleteRuns(runtime.storage, memberId);
+    await deleteHistory(runtime.storage, memberId);
     await lease.update(purgeRecord);
     runtime.log.info("portal purged", { event: "portal.purged", memberId });
     return undefined;

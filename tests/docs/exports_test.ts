@@ -20,6 +20,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "checkOptions",
     "coerced",
     "consoleLogger",
+    "countCall",
     "createApp",
     "currentStep",
     "deployed",

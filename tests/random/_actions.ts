@@ -235,15 +235,13 @@ async function restart({ time }: World, processes: Processes): Promise<void> {
   }
 }
 
-async function wait({ bitrix24, storage, time, pick, pending, log }: World): Promise<void> {
+async function wait({ bitrix24, storage, time, pick, pending, character, log }: World): Promise<void> {
   // Not so long that tokens of pending events expire, or that events that wait for their verification are dropped.
   let isWaiting = false;
   for await (const _ of storage.list(["unverified"])) isWaiting = true;
-  const ms = pick(
-    pending.length > 0
-      ? [SECOND, 61 * SECOND]
-      : [61 * SECOND, 5 * MINUTE, HOUR, ...isWaiting ? [] : [3 * HOUR, 8 * DAY]],
-  );
+  // Without a client secret, an event that waits is lost when its token expires after an hour.
+  const hours = isWaiting ? (character.hasSecret ? [HOUR] : []) : [HOUR, 3 * HOUR, 8 * DAY];
+  const ms = pick(pending.length > 0 ? [SECOND, 61 * SECOND] : [61 * SECOND, 5 * MINUTE, ...hours]);
   if (ms > HOUR) bitrix24.outage();
   log.push(`${ms / MINUTE} minutes pass`);
   await time.elapse(ms);

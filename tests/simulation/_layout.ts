@@ -25,7 +25,7 @@ interface PortalRecord {
   readonly runs?: readonly string[];
   readonly inbox?: readonly { readonly id: string }[];
   readonly overflow?: unknown;
-  readonly handled?: readonly string[];
+  readonly handled?: readonly (readonly [id: string, ...rest: readonly unknown[]])[];
   readonly due?: string;
 }
 
@@ -89,7 +89,7 @@ export function recordedSteps(entries: Entries, memberId: string): ReadonlyMap<s
 
 /** Returns the names of the events that are recorded as done, as `update 2`. */
 export function doneEvents(entries: Entries, memberId: string): ReadonlySet<string> {
-  return new Set(recordOf(entries, memberId)?.handled?.map(eventOf));
+  return new Set(recordOf(entries, memberId)?.handled?.map(([id]) => eventOf(id)));
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;

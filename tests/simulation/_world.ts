@@ -167,7 +167,7 @@ class World {
     const recorded = runs.toReversed().filter((run) => run.generation === generation).flatMap(({ upgrades }) =>
       upgrades
     )
-      .flatMap(({ upgradeId, steps }) => [upgradeId, ...steps.map((step) => `${upgradeId}/${step}`)]);
+      .flatMap(({ upgradeId, steps }) => [upgradeId, ...steps.map(({ name }) => `${upgradeId}/${name}`)]);
     const pause = this.#scenario.hasSleep === true ? ["to 2/pause"] : [];
     const all = [["to 2", "to 2/one", ...pause, "to 2/two"], ["to 3", "to 3/three"]];
     const wanted = all.slice(generation - 1, Math.max(0, parseInt(reached ?? "") - 1)).flat();

@@ -6,7 +6,7 @@ import { withExtensions } from "../../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";
 import { askNow, canAsk } from "../../portal/claims.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
-import { withHandled } from "../../portal/inbox.ts";
+import { inRecord, withHandled } from "../../portal/inbox.ts";
 import type { Delivery, StoredDelivery } from "../../portal/delivery.ts";
 import { waitingInstaller, withInstallerRetried } from "../../portal/installer.ts";
 import { DELIVERIES, portalKey } from "../../portal/keys.ts";
@@ -78,7 +78,9 @@ export async function skip(
     const waiting = waitingInstaller(record);
     if (upgradeId === "ONAPPINSTALL" && waiting !== undefined) {
       // The worker deletes what is recorded as handled.
-      return withHandled(record, waiting.id);
+      const at = runtime.clock();
+      const { receivedAt = at } = inRecord(record, waiting.id) ?? {};
+      return withHandled(record, waiting.id, receivedAt, { outcome: "skipped", at });
     }
     const { version, target } = record;
     if (version === undefined || target === undefined || !isUpgradeDue(upgrades, record, upgradeId)) {

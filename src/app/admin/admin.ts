@@ -10,6 +10,7 @@ import { type Attribution, ATTRIBUTION_RULES } from "./attribution.ts";
 import { type Audited, type AuditedAction, type AuditFilter, type AuditPage, listAudit } from "./audit.ts";
 import type { Batches } from "./batches.ts";
 import { forget } from "./forget.ts";
+import { type PortalHistory, readHistory } from "./history.ts";
 import { listPortals, type PortalFilter, type PortalPage } from "./portals.ts";
 import { type FinishedRun, listFinishedRuns } from "./runs.ts";
 import { listUnverifiedEvents, type UnverifiedFilter, type UnverifiedPage } from "./unverified.ts";
@@ -67,8 +68,7 @@ export interface Admin {
    * For a portal whose target is wrong: no event and no check lowers a target that Bitrix24 has confirmed once.
    *
    * The target is not fixed: a later event or check that confirms a higher version raises it. A failure on the way to
-   * another target no longer counts. `version` is read as `coerced()` reads versions. The change is logged with `by` and
-   * `reason`. Resolves as `retry` does.
+   * another target no longer counts. `version` is read as `coerced()` reads versions. Resolves as `retry` does.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {VersionError} if `version` is not a version
@@ -82,7 +82,7 @@ export interface Admin {
    * import { createApp, memoryStorage } from "@b24/onappupdate";
    *
    * const app = createApp({ storage: memoryStorage() });
-   * for (const { memberId } of await app.admin.portals({ version: "2.0.0" })) {
+   * for (const { memberId } of (await app.admin.portals({ version: "2.0.0" })).items) {
    *   await app.admin.setTarget(memberId, "3", { by: "ada", reason: "ticket 17: version 4 was withdrawn" });
    * }
    * await app.close();
@@ -137,11 +137,34 @@ export interface Admin {
    */
   readonly portals: (filter?: PortalFilter) => Promise<PortalPage>;
   /**
-   * Lists the last 20 finished runs of a portal, the latest first; empty for an unknown portal.
+   * Lists the last 20 finished runs of a portal with the times of their steps, the latest first; empty for an unknown
+   * portal.
    *
    * @throws {StorageError} if the storage fails
    */
   readonly runs: (memberId: string) => Promise<readonly FinishedRun[]>;
+  /**
+   * Returns what happened to a portal lately, with times: the events of the app's life cycle, runs with their steps, and
+   * failed attempts. The lists are empty for an unknown portal.
+   *
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * const { attempts, runs } = await admin.history("a223c6b3710f85df22e9377d6c4f7553");
+   * for (const { failedAt, upgradeId, step, message } of attempts) console.log(failedAt, upgradeId, step, message);
+   * for (const { upgrades } of runs) {
+   *   for (const { name, startedAt, finishedAt } of upgrades.flatMap(({ steps }) => steps)) {
+   *     console.log(name, startedAt, finishedAt);
+   *   }
+   * }
+   * await close();
+   * ```
+   */
+  readonly history: (memberId: string) => Promise<PortalHistory>;
   /**
    * Counts portals by version and state, as they were at the end of the last work on each. Reads kept totals, at most 256
    * entries, whatever the number of portals.
@@ -161,9 +184,9 @@ export interface Admin {
    */
   readonly unverified: (filter?: UnverifiedFilter) => Promise<UnverifiedPage>;
   /**
-   * Erases a portal: deletes its tokens, events, runs, results and index entries, what plugins store about it, and its
-   * record but for a tombstone. The tombstone has the `member_id`, the time, and digests that recognize late events: these
-   * are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
+   * Erases a portal: deletes its tokens, events, runs, results, failed attempts and index entries, what plugins store about
+   * it, and its record but for a tombstone. The tombstone has the `member_id`, the time, and digests that recognize late
+   * events: these are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
    *
    * The audit log keeps its entries, which name the portal. What the app itself stores elsewhere is yours to delete. A
    * process that ends in the middle leaves the rest to a further call.
@@ -285,6 +308,7 @@ export function createAdmin(options: AdminOptions): Admin {
     upgrades: () => registeredUpgrades(runtime, upgrades, totals),
     portals: (filter) => listPortals(storage, filter),
     runs: (memberId) => listFinishedRuns(storage, memberId),
+    history: (memberId) => readHistory(runtime.storage, memberId),
     counts: () => totals.counts(),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),

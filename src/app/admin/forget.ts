@@ -3,11 +3,10 @@ import { OnAppUpdateError } from "../../errors.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
 import { pluginPortalPrefix } from "../../portal/keys.ts";
-import { purgeRecord, purgeTokens } from "../../portal/purge.ts";
+import { deleteHistory, purgeRecord, purgeTokens } from "../../portal/purge.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
 import { removed } from "../../portal/removal.ts";
-import { deleteRuns } from "../../portal/run_history.ts";
 import { listKeys } from "../../storage/list_keys.ts";
 import type { ActionParts } from "./actions.ts";
 
@@ -19,7 +18,7 @@ export async function forget({ runtime, wake }: ActionParts, memberId: string): 
     // The tombstone first: after a crash, a further call deletes the rest.
     await lease.update((record) => tombstone(record, at));
     await purgeTokens(runtime, lease, at, "");
-    await deleteRuns(runtime.storage, memberId);
+    await deleteHistory(runtime.storage, memberId);
     for (const { name } of runtime.plugins) await deleteAll(runtime, pluginPortalPrefix(name, memberId));
     runtime.log.info("portal forgotten", { event: "portal.forgotten", memberId });
   });

@@ -1,49 +1,78 @@
-/** Finished runs, as operators see them. */
+/** The runs of a portal, as operators see them. */
+import { defined } from "../../defined.ts";
 import { readJournals } from "../../portal/journal.ts";
 import { portalKey } from "../../portal/keys.ts";
 import type { AppliedUpgrade } from "../../portal/portal.ts";
 import { type PortalRecord, readRecord } from "../../portal/record.ts";
 import { listRuns, type StoredRun } from "../../portal/run_history.ts";
+import { type RecordedStep, stepsIn } from "../../portal/run_steps.ts";
 import type { Storage } from "../../storage/storage.ts";
 
-/** A finished run. */
-export interface FinishedRun {
+/** A run: one portal's way from its version to its target. Times are in milliseconds since 1970. */
+export interface RecordedRun {
   /** Unique among the runs of its portal. Later runs have greater ids. */
   readonly id: string;
   /** Number of the installation that it belongs to: `portal.generation` at that time. */
   readonly generation: number;
   /** Version at its start. */
   readonly from: string;
-  /** Version that it reached. */
+  /** Version that it reached, or is to reach. */
   readonly to: string;
-  /** Milliseconds since 1970. */
+  /** When it started. */
   readonly startedAt: number;
-  /** Milliseconds since 1970. */
-  readonly finishedAt: number;
+  /** When it finished; absent if it is the current run. */
+  readonly finishedAt?: number;
   /** The upgrades that it has applied, in order; those that were skipped are marked. */
   readonly applied: readonly AppliedUpgrade[];
-  /** The upgrades that it has started, in order, with the names of their steps. */
-  readonly upgrades: readonly { readonly upgradeId: string; readonly steps: readonly string[] }[];
+  /** The upgrades that it has started, in order, with their steps in the order in which they finished. */
+  readonly upgrades: readonly { readonly upgradeId: string; readonly steps: readonly RecordedStep[] }[];
+  /**
+   * Number of calls that its upgrades have made by REST method, or by whatever name they were counted under: see
+   * {@linkcode countCall}. At most 50 names, and `"other"` for the rest. The last calls before a crash may be missing.
+   */
+  readonly calls: Readonly<Record<string, number>>;
+}
+
+/** A finished run. */
+export interface FinishedRun extends RecordedRun {
+  readonly finishedAt: number;
 }
 
 /** Returns the finished runs of a portal that are kept, the latest first. */
 export async function listFinishedRuns(storage: Storage, memberId: string): Promise<FinishedRun[]> {
-  const runs: FinishedRun[] = [];
   const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
-  if (record === undefined) return runs;
-  for (const run of await listRuns(storage, record)) runs.push(await withSteps(storage, memberId, run));
+  return record === undefined ? [] : await finishedRuns(storage, record);
+}
+
+/** Returns the current run of a portal, if there is one, and the finished runs that are kept, the latest first. */
+export async function listAllRuns(storage: Storage, record: PortalRecord): Promise<RecordedRun[]> {
+  const { memberId, generation, run, target, applied } = record;
+  const finished = await finishedRuns(storage, record);
+  if (run === undefined || target === undefined) return finished;
+  const { id, from, startedAt, upgrades, calls } = run;
+  const current = { id, generation, from, to: target, startedAt, applied, upgrades, ...defined({ calls }) };
+  // A run that is being rolled back is listed once.
+  return [await withSteps(storage, memberId, current), ...finished.filter((other) => other.id !== id)];
+}
+
+async function finishedRuns(storage: Storage, record: PortalRecord): Promise<FinishedRun[]> {
+  const runs: FinishedRun[] = [];
+  for (const { format: _, ...run } of await listRuns(storage, record)) {
+    runs.push(await withSteps(storage, record.memberId, run));
+  }
   return runs;
 }
 
-async function withSteps(
+/** Returns a run with the steps of its upgrades, which are in their journals. */
+async function withSteps<Run extends Pick<StoredRun, "id" | "upgrades" | "calls">>(
   storage: Storage,
   memberId: string,
-  { format: _, upgrades, ...run }: StoredRun,
-): Promise<FinishedRun> {
+  { upgrades, calls = {}, ...run }: Run,
+): Promise<Omit<Run, "upgrades" | "calls"> & Pick<RecordedRun, "upgrades" | "calls">> {
   const journals = await readJournals(storage, memberId, run.id);
-  const stepsOf = (upgradeId: string): readonly string[] => (journals.get(upgradeId) ?? []).map(([name]) => name);
   return {
     ...run,
-    upgrades: upgrades.map((upgradeId) => ({ upgradeId, steps: stepsOf(upgradeId) })),
+    upgrades: upgrades.map((upgradeId) => ({ upgradeId, steps: stepsIn(journals.get(upgradeId) ?? []) })),
+    calls,
   };
 }

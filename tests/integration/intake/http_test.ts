@@ -583,9 +583,12 @@ test("app.fetch() logs and reports errors of plugins and storages without the to
     const cause = Object.assign(new Error(`sent ${tokens.join()}`), { command: { args: tokens }, url: `/?${tokens}` });
     return Promise.reject(new TypeError(`cannot write ${tokens.join()}`, { cause }));
   };
+  const nothing = Promise.resolve(null);
   const careless: Plugin = { name: "careless", phase: "verify", around: fail };
   const apps = [
-    trustingApp({ storage: { ...withoutWrite(memoryStorage()), get: fail } }),
+    trustingApp({
+      storage: { ...withoutWrite(memoryStorage()), get: ([kind]) => kind === "portal" ? fail() : nothing },
+    }),
     trustingApp({ storage: { ...withoutWrite(memoryStorage()), put: fail } }),
     (({ app, ...rest }) => ({ app: app.use(careless), ...rest }))(trustingApp()),
   ];

@@ -751,6 +751,7 @@ describe("createApp()", () => {
       () => admin.rollback(none, OPERATOR),
       () => admin.setTarget(none, "2", { by: "ada", reason: "test" }),
       () => admin.runs(none),
+      () => admin.history(none),
       () => credentials.get(none),
       () => credentials.refresh(none, none),
       () => credentials.call(none, async () => {}),

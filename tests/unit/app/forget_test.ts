@@ -19,9 +19,11 @@ describe("admin.forget()", () => {
     const storage = memoryStorage();
     const { app, send, portal, bitrix24, later } = rig({ storage });
     app.upgrade("3", async ({ step }) => void await step("one", () => "result of the customer ".repeat(50)))
-      .on("ONAPPTEST", () => Promise.reject(new Error("no")));
+      .on("ONAPPTEST", () => Promise.reject(new Error("no")))
+      .on("ONAPPUPDATE", () => Promise.reject(new Error("words of the customer")));
     await send(portal.install(2));
     await send(portal.update(3));
+    assert.equal((await app.admin.history(MEMBER_ID)).attempts.length, 1);
     await send(portal.event("ONAPPTEST", { text: "words of the customer" }));
     await app.settled();
     // What a plugin stores about the portal.

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { encrypted, memoryStorage, type Storage } from "@b24/onappupdate";
 import type { StorageCapabilities } from "@b24/onappupdate/storage";
 import { assertEnvironment, defaultCloseMs, startupWarnings } from "../../../src/app/startup_warnings.ts";
-import type { RuntimeEnvironment } from "../../../src/net/runtime.ts";
+import { type RuntimeEnvironment, threadsChannel } from "../../../src/net/runtime.ts";
 import { post, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
@@ -131,7 +131,7 @@ describe("assertEnvironment()", () => {
 
 describe("app.start()", () => {
   it("warns once of other threads of the process that run the program, if the storage is in memory", async () => {
-    const other = new BroadcastChannel("@b24/onappupdate");
+    const other = new BroadcastChannel(threadsChannel());
     const heard: unknown[] = [];
     other.onmessage = ({ data }) => void heard.push(data);
     try {

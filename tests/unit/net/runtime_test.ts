@@ -7,6 +7,7 @@ import {
   hasherOf,
   onUnhandledRejection,
   runtimeEnvironment,
+  threadsChannel,
 } from "../../../src/net/runtime.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -93,10 +94,32 @@ describe("runtimeEnvironment()", () => {
 });
 
 describe("findOtherThreads()", () => {
+  it("is about one program, and a channel that throws harms nothing", () => {
+    const names = [{ process: { argv: ["node", "a.js"] } }, { process: { argv: ["node", "b.js"] } }, {}].map(
+      threadsChannel,
+    );
+    assert.deepEqual(names, ["@b24/onappupdate a.js", "@b24/onappupdate b.js", "@b24/onappupdate "]);
+    let channel: Broken | undefined;
+    class Broken {
+      onmessage: ((event: { readonly data: unknown }) => void) | null = null;
+      readonly postMessage = denied;
+      readonly close = denied;
+      constructor() {
+        channel = this;
+      }
+    }
+    let found = 0;
+    const end = findOtherThreads(() => void found++, { BroadcastChannel: Broken });
+    for (let i = 0; i < 2; i++) channel!.onmessage!({ data: "another" });
+    end();
+    channel!.onmessage!({ data: "another" });
+    assert.equal(found, 1);
+  });
+
   it("finds nothing in its own thread, or without BroadcastChannel", async () => {
     const found: string[] = [];
     const ends = ["a", "b"].map((name) => findOtherThreads(() => void found.push(name)));
-    const probe = new BroadcastChannel("@b24/onappupdate");
+    const probe = new BroadcastChannel(threadsChannel());
     const heard = new Promise((resolve) => probe.onmessage = resolve);
     ends.push(findOtherThreads(() => void found.push("c")), findOtherThreads(() => void found.push("d"), {}));
     await heard;

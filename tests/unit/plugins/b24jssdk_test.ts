@@ -739,6 +739,8 @@ test("b24sdk() in an upgrade lists and updates 120 deals of a portal that is ren
   const { version, failure } = (await app.portal(MEMBER_ID))!;
   assert.deepEqual([version, failure, bitrix24.refreshes()], ["3.0.0", undefined, 1]);
   assert.deepEqual(updated, deals.map(({ ID }) => Number(ID)));
+  const [run] = await app.admin.runs(MEMBER_ID);
+  assert.deepEqual(Object.keys(run!.calls), ["crm.deal.list", "batch"]);
   await app.close();
 });
 

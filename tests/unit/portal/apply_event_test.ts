@@ -675,7 +675,7 @@ describe("applyEvent(): a portal whose first contact is no installation", () => 
     const claims = { claims: "always" } as const;
     const soon = { receivedAt: (START + 3600) * 1000 };
     for (const versions of [coerced(), deployed("3.0.0")]) {
-      for (const [hours, version] of [[1, "3.0.0"], [1.1, undefined]] as const) {
+      for (const [hours, version] of [[2, "3.0.0"], [2.1, undefined]] as const) {
         const contacted = next(undefined, userReady(), verified("A", "3"), { ...soon, versions });
         const options = { receivedAt: (START + hours * 3600) * 1000, versions };
         const after = next(contacted, install("9", { hour: 1 }), claims, options);

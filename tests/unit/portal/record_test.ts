@@ -40,7 +40,7 @@ const RECORD: Required<PortalRecord> = {
   plannedChecks: { contact: 2 },
   openedVersion: "3",
   claims: { version: { version: "4.0.0", raw: "4", ts: 1, since: 1, nextAskAt: 2 } },
-  unknownOrigin: "updated",
+  unknownOrigin: { target: "updated", since: 1 },
   isTargetUnconfirmed: true,
   targetSetAt: 1,
   removalBelievedAt: 1,
@@ -52,11 +52,12 @@ const RECORD: Required<PortalRecord> = {
   inboxSequence: 1,
   inbox: [{ id: "ONAPPUPDATE:3:1", receivedAt: 1, verification: {}, attempts: 0 }],
   overflow: { events: 1, size: 10, lifeCycle: {} },
-  handled: ["ONAPPINSTALL:2:1"],
+  handled: [["ONAPPINSTALL:2:1", 1, 1]],
   batches: ["1"],
   forgottenAt: 1,
   runCount: 1,
   runs: ["1-1"],
+  lastAttempt: "1-1",
   fencingToken: 1,
   lease: { owner: "1", until: 1 },
   indexedAs: { state: "upgrading", version: "2.0.0" },
@@ -76,15 +77,15 @@ describe("withoutPurgedFields() and withoutInstallation()", () => {
   it("keep what recognizes late events, and what the work on the portal needs; a new installation no old token", () => {
     const { format, memberId, status, generation, applicationToken, installedTs, uninstalledTs, latestTs } = RECORD;
     const { applicationTokenTs, inboxSequence, inbox, overflow, handled, fencingToken, lease, indexedAs, due } = RECORD;
-    const { runCount, runs, forgottenAt } = RECORD;
+    const { runCount, runs, lastAttempt, forgottenAt } = RECORD;
     const always = {
       ...{ format, memberId, domain: "", status, generation, applied: [] },
       ...{ installedTs, uninstalledTs, latestTs },
       ...{ inboxSequence, inbox, overflow, handled, runCount, fencingToken, lease, indexedAs, due },
     };
     assert.deepEqual(withoutPurgedFields(RECORD), { ...always, applicationToken, applicationTokenTs, forgottenAt });
-    // The finished runs of an earlier installation are stored until a purge.
-    assert.deepEqual(withoutInstallation(RECORD), { ...always, runs });
+    // The finished runs and failed attempts of an earlier installation are stored until a purge.
+    assert.deepEqual(withoutInstallation(RECORD), { ...always, runs, lastAttempt });
   });
 });
 

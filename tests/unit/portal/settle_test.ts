@@ -49,6 +49,7 @@ describe("settle(): a portal whose version is unknown", () => {
 });
 
 describe("settle(): a portal whose first contact was no installation", () => {
+  const REPORTED = { target: "reported", since: NOW } as const;
   const { version: _v, isTargetUnconfirmed: _u, ...unknown } = BELIEVED;
   const after = (record: PortalRecord, version: string, raw?: string): unknown[] => {
     const { record: { version: initial, target, unknownOrigin } } = settle(
@@ -56,11 +57,11 @@ describe("settle(): a portal whose first contact was no installation", () => {
       { state: "installed", version, ...(raw === undefined ? {} : { raw }) },
       NOW,
     );
-    return [initial, target, unknownOrigin];
+    return [initial, target, unknownOrigin?.target];
   };
 
   it("comes from the version that was reported first, if a higher one is reported", () => {
-    const reported: PortalRecord = { ...unknown, target: "2.0.0", unknownOrigin: "reported" };
+    const reported: PortalRecord = { ...unknown, target: "2.0.0", unknownOrigin: REPORTED };
     assert.deepEqual(after(reported, "2.0.0", "2"), [undefined, "2.0.0", "reported"]);
     assert.deepEqual(after(reported, "3.0.0", "3"), ["2.0.0", "3.0.0", undefined]);
     // A local app's version is that of the code.
@@ -68,10 +69,10 @@ describe("settle(): a portal whose first contact was no installation", () => {
   });
 
   it("stays unknown if it was updated from an unknown version, or nothing was reported", () => {
-    const updated: PortalRecord = { ...unknown, target: "2.0.0", unknownOrigin: "updated" };
+    const updated: PortalRecord = { ...unknown, target: "2.0.0", unknownOrigin: { target: "updated", since: NOW } };
     assert.deepEqual(after(updated, "3.0.0", "3"), [undefined, "3.0.0", "updated"]);
     const { target: _t, ...blank } = updated;
-    assert.deepEqual(after({ ...blank, unknownOrigin: "reported" }, "3.0.0", "3"), [undefined, "3.0.0", "reported"]);
+    assert.deepEqual(after({ ...blank, unknownOrigin: REPORTED }, "3.0.0", "3"), [undefined, "3.0.0", "reported"]);
   });
 });
 

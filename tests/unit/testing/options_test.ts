@@ -312,7 +312,7 @@ describe("storageConformance()", () => {
     [`${cannot} clock undefined, wanted "injected" or "real"`, () => run({ clock: undefined })],
     [`${cannot} clock "fake", wanted "injected" or "real"`, () => run({ clock: "fake" })],
     [`${cannot} dispose 1, wanted a function`, () => run({ dispose: 1 })],
-    [`${cannot} worker 1, wanted a function`, () => run({ worker: 1 })],
+    [`${cannot} worker 1, wanted a function that returns the command of a worker, or false`, () => run({ worker: 1 })],
     [
       `${cannot} backend.of undefined, wanted a function that returns the backend of a storage`,
       () => run({ backend: { can: [] } }),

@@ -407,6 +407,8 @@ describe("a claimed removal", () => {
     assert.deepEqual([ran, (await made.record()).status], [[], "installed"]);
     assert.deepEqual(made.dropped(), [{ memberId: MEMBER_ID, kind: "removal" }]);
     assert.deepEqual((await made.app.check(MEMBER_ID)).problems.map(({ code }) => code), ["unconfirmed"]);
+    const { deliveries: [removal] } = await made.app.admin.history(MEMBER_ID);
+    assert.deepEqual([removal?.name, removal?.state], ["ONAPPUNINSTALL", "unconfirmed"]);
     assert.equal(await send(portal.update(3)), 200);
     assert.deepEqual(ran, ["upgrade 3", "ONAPPUPDATE 3"]);
     await made.app.close();

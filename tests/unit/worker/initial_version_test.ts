@@ -117,7 +117,7 @@ describe("deployed() with a portal that had the app before", () => {
     assert.equal(await send(portal.event("ONAPPTEST", {})), 200);
     assert.deepEqual(ran, []);
     // An ONAPPINSTALL might be on its way.
-    made.now += 120_000;
+    made.now += 60_000;
     await app.tick();
     assert.deepEqual(ran, ["2 from 1.0.0", "ONAPPUPDATE 2.0.0"]);
     assert.deepEqual(seen, [["ONAPPUPDATE", MEMBER_ID, portal.domain, "2.0.0"]]);
@@ -131,7 +131,7 @@ describe("deployed() with a portal that had the app before", () => {
       const install = portal.install(1);
       assert.equal(await send(portal.userReady()), 200);
       if (isNew) assert.equal(await send(install), 200);
-      made.now += 120_000;
+      made.now += 60_000;
       await app.tick();
       assert.deepEqual([ran, blocks.length], [[], isNew ? 0 : 1]);
       assert.equal((await app.portal(MEMBER_ID))!.version, isNew ? "2.0.0" : undefined);
