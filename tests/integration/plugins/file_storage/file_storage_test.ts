@@ -154,7 +154,7 @@ describe("fileStorage()", () => {
     it(`refuses a busyTimeoutMs of ${busyTimeoutMs}`, () => {
       assert.throws(() => place.open({ busyTimeoutMs }), {
         name: "TypeError",
-        message: `cannot open a file with busyTimeoutMs ${busyTimeoutMs}, wanted a whole number from 0`,
+        message: `cannot open a file with busyTimeoutMs ${busyTimeoutMs}, wanted a whole number from 0 to 2147483647`,
       });
       assert.ok(!existsSync(place.path));
     });

@@ -42,7 +42,7 @@ for (const [library, clock] of [["node-redis", "injected"], ["node-redis", "real
       await proxy.stop();
     },
     // The processes use the system's clock.
-    ...(clock === "real" ? { worker: (storage) => opened.get(storage)!.command } : {}),
+    worker: clock === "real" && ((storage) => opened.get(storage)!.command),
     backend: {
       of: (storage) => {
         const { stop, start, delay, loseReply } = opened.get(storage)!.proxy;
