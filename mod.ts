@@ -96,7 +96,7 @@ export {
 export type { UnverifiedBounds } from "./src/portal/unverified_bounds.ts";
 export type { HandlerOptions } from "./src/app/registry.ts";
 export type { PluginHost } from "./src/plugin/host.ts";
-export type { Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
+export type { DurableReport, Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {
   ApplicationTokenDigests,
   AppliedUpgrade,

@@ -8,6 +8,7 @@ import type { Plugin } from "../plugin/plugin.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { reportChanges } from "../portal/reports.ts";
 import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
@@ -63,6 +64,11 @@ export function createApp(options: AppOptions): App {
   const wake = async (memberId: string): Promise<void> => {
     if (lifecycle.isRunning()) await worker.wake(memberId);
   };
+  reportChanges({
+    ...{ storage, clock: runtime.clock, random: runtime.random, leaseMs: limits.leaseMs },
+    isObserved: (kind) => registry.plugins.some(({ observe }) => observe?.[kind] !== undefined),
+    onReported: (memberId) => void wake(memberId),
+  });
   const logFullInbox = createFullInboxLog(runtime);
   const pauseSwitch = createPauseSwitch(runtime);
   const parts = connectParts({ settings, registry, calls, runtime, wake, logFullInbox, pauseSwitch });

@@ -1,5 +1,6 @@
 /** The parts of an app that intake, upgrades and worker share. */
 import type { Time } from "../async/time.ts";
+import { withTimeout } from "../async/with_timeout.ts";
 import { type B24Event, type UpdateEvent, wireName } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { type Logger, withFields } from "../logger.ts";
@@ -81,23 +82,63 @@ export interface AppRuntime {
   readonly turn?: Turn;
 }
 
+/** An observer of a plugin. */
+interface NamedObserver {
+  readonly plugin: string;
+  readonly observer: (report: unknown) => void | Promise<void>;
+}
+
+/** Returns the observers with a name. */
+function observersOf({ plugins }: AppRuntime, name: keyof Observers): readonly NamedObserver[] {
+  return plugins.flatMap(({ name: plugin, observe }) => {
+    const observer = observe?.[name] as NamedObserver["observer"] | undefined;
+    return observer === undefined ? [] : [{ plugin, observer }];
+  });
+}
+
+function logFailure({ log }: AppRuntime, plugin: string, observer: keyof Observers, err: unknown): void {
+  log.error("observer failed", { event: "observer.failed", plugin, observer, err });
+}
+
 /** Calls an observer of every plugin that has it. Never throws, and does not wait for them. */
 export function notify<Name extends keyof Observers>(
   runtime: AppRuntime,
   name: Name,
   report: Parameters<Observers[Name]>[0],
 ): void {
-  for (const { name: plugin, observe } of runtime.plugins) {
-    const observer = observe?.[name] as ((report: unknown) => void | Promise<void>) | undefined;
-    if (observer === undefined) continue;
-    const logFailure = (err: unknown): void =>
-      runtime.log.error("observer failed", { event: "observer.failed", plugin, observer: name, err });
+  for (const { plugin, observer } of observersOf(runtime, name)) {
     try {
-      Promise.resolve(observer(report)).catch(logFailure);
+      Promise.resolve(observer(report)).catch((error) => logFailure(runtime, plugin, name, error));
     } catch (error) {
-      logFailure(error);
+      logFailure(runtime, plugin, name, error);
     }
   }
+}
+
+/** Milliseconds for which the report of a change waits for an observer. */
+const OBSERVER_MS = 10_000;
+
+/**
+ * Calls an observer of every plugin that has it, and waits for them. One that throws, or takes too long, has been notified.
+ *
+ * @throws the reason of `runtime.signal` if the app closes meanwhile
+ */
+export async function notifyAndWait<Name extends keyof Observers>(
+  runtime: AppRuntime,
+  name: Name,
+  report: Parameters<Observers[Name]>[0],
+): Promise<void> {
+  const { time, signal } = runtime;
+  await Promise.all(
+    observersOf(runtime, name).map(async ({ plugin, observer }) => {
+      try {
+        await withTimeout(time, signal, OBSERVER_MS, () => observer(report));
+      } catch (error) {
+        signal.throwIfAborted();
+        logFailure(runtime, plugin, name, error);
+      }
+    }),
+  );
 }
 
 /** Returns the app's logger with the portal and the name of an event added to each line. */
