@@ -107,11 +107,33 @@ export interface App<Ctx extends object = object> {
    */
   readonly opening: (ticket: string, options?: OpeningOptions) => Promise<OpeningState | undefined>;
   /**
+   * Sets the plugins up, and does nothing by itself: for command lines and scripts, whose `admin`, `check` and `plan` then
+   * work with plugins. Every call returns the same promise, and `start` may follow.
+   *
+   * An app that is only set up works on no portal, and notifies nobody of what it changes: started apps on the same storage
+   * do.
+   *
+   * @throws {TypeError} if two plugins conflict, or no plugin verifies events
+   * @throws the error of a plugin's `setup`
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   * import { applicationToken } from "@b24/onappupdate/application-token";
+   *
+   * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a" }).use(applicationToken());
+   * await app.setUp();
+   * for (const { memberId } of await app.admin.portals({ status: "parked" })) await app.admin.retry(memberId);
+   * await app.close();
+   * ```
+   */
+  readonly setUp: () => Promise<void>;
+  /**
    * Sets the plugins up and starts the ticker. Every call returns the same promise.
    *
    * The first `fetch` or `tick` starts the app too. Await `start` before you listen, so that a mistake stops the program
    * instead of being answered 503. `check` and `admin` work on an app that is not started, but then plugins are not set
-   * up and `admin.retry` and `admin.skip` only store their change.
+   * up unless `setUp` was called, and `admin.retry` and `admin.skip` only store their change.
    *
    * @throws {TypeError} if two plugins conflict, or no plugin verifies events
    * @throws the error of a plugin's `setup`

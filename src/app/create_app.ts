@@ -4,7 +4,10 @@ import { createKnownCredentials } from "../credentials/known.ts";
 import { defined } from "../defined.ts";
 import { acceptVerified } from "../intake/accept.ts";
 import { createFullInboxLog, type LogFullInbox } from "../intake/full_inbox.ts";
+import { withFields } from "../logger.ts";
+import type { PluginHost } from "../plugin/host.ts";
 import type { Plugin } from "../plugin/plugin.ts";
+import { pluginStorage } from "../plugin/plugin_storage.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
@@ -77,12 +80,11 @@ export function createApp(options: AppOptions): App {
   const audited = createAudited(runtime);
   const batches = createBatches({ runtime, upgrades: registry.upgrades, wake }, audited, () => lifecycle.isRunning());
   const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches });
-  const { fetch, clock, random, digest } = settings;
-  const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
+  const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const requests = createInFlight();
   const lifecycle = createLifecycle({
     ...{ runtime, registry, requests, verifier, worker, checks, totals, ticker, pauseSwitch, batches },
-    host: { ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
+    hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime }),
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     oauthHosts: options.fetch === undefined && keys.clientId !== undefined ? settings.oauthHosts : [],
@@ -123,6 +125,7 @@ export function createApp(options: AppOptions): App {
       ...{ verifier, worker, checks, lifecycle, requests, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
+    setUp: () => lifecycle.setUp(),
     start: () => lifecycle.start(),
     tick: async (options) => {
       await lifecycle.start({ callerTicks: true });
@@ -145,6 +148,20 @@ export function createApp(options: AppOptions): App {
     close: lifecycle.close,
   };
   return app;
+}
+
+/** Returns the part of an app that a plugin uses. */
+function hostOf(
+  plugin: string,
+  { settings, calls, runtime }: Pick<PartsOptions, "settings" | "calls" | "runtime">,
+): PluginHost {
+  const { keys, fetch, clock, random, digest } = settings;
+  const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
+  return {
+    ...{ ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
+    storage: pluginStorage(runtime.storage, plugin),
+    log: withFields(runtime.log, { plugin }),
+  };
 }
 
 function createRuntime(settings: Settings, registry: Registry, calls: Calls, signal: AbortSignal): AppRuntime {

@@ -2,7 +2,6 @@
 import type { InFlight } from "../async/in_flight.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
-import { withFields } from "../logger.ts";
 import { findOtherThreads } from "../net/runtime.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
@@ -19,6 +18,8 @@ import { assertEnvironment, startupWarnings, threadsWarning } from "./startup_wa
 
 /** The state of an app, and the transitions between its states. */
 export interface Lifecycle {
+  /** Sets the plugins up. Runs once: every call returns the same promise. */
+  readonly setUp: () => Promise<void>;
   /**
    * Sets the plugins up and starts the ticker, with a first tick unless the caller ticks. Runs once: every call returns the
    * same promise.
@@ -36,8 +37,8 @@ export interface Lifecycle {
 export interface LifecycleOptions {
   readonly runtime: AppRuntime;
   readonly registry: Registry;
-  /** Passed to the setup of every plugin, with a logger of its own. */
-  readonly host: Omit<PluginHost, "log">;
+  /** Returns what is passed to the setup of a plugin. */
+  readonly hostOf: (plugin: string) => PluginHost;
   /** The requests that are not answered yet. */
   readonly requests: Pick<InFlight, "idle">;
   readonly verifier: Verifier;
@@ -79,9 +80,10 @@ function findThreads({ storage, log, time }: AppRuntime): () => void {
 
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
-  const { runtime, registry, host, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
+  const { runtime, registry, hostOf, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
   const { pauseSwitch, batches, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
   const { storage, log, time } = runtime;
+  let isSetUp: Promise<void> | undefined;
   let started: Promise<void> | undefined;
   let closed: Promise<void> | undefined;
   let isRunning = false;
@@ -89,14 +91,18 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   let stopCharging = (): void => {};
   let stopFinding = (): void => {};
 
-  async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
+  async function setUp(): Promise<void> {
     registry.seal();
     assertPlugins(registry.plugins);
     assertEnvironment();
     for (const { message, fields } of startupWarnings({ ...runtime, oauthHosts })) log.warn(message, fields);
-    for (const { name, setup } of registry.plugins) {
-      await setup?.({ ...host, log: withFields(log, { plugin: name }) });
-    }
+    for (const { name, setup } of registry.plugins) await setup?.(hostOf(name));
+  }
+
+  const setUpOnce = (): Promise<void> => isSetUp ??= setUp();
+
+  async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
+    await setUpOnce();
     // Logs a warning if the app is paused.
     await pauseSwitch.current();
     isRunning = closed === undefined;
@@ -141,6 +147,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   }
 
   return {
+    setUp: setUpOnce,
     start: (options) => started ??= start(options),
     close: () => closed ??= close(),
     isRunning: () => isRunning,

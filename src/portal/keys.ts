@@ -110,12 +110,17 @@ export const DEPLOY_SWEEP: Key = ["deployed"];
 
 /** Prefix of what a plugin stores about a portal. Owner: the plugin. Deleted by `admin.forget`. */
 export function pluginPortalPrefix(plugin: string, memberId: string): Key {
-  return ["plugin", plugin, "portal", memberId];
+  return [...pluginPrefix(plugin), "portal", memberId];
 }
 
-/** Key of the ticket of an opened page, by the digest of the ticket. Owner: `app/openings.ts`. TTL: 1 hour. */
+/** Key of the ticket of an opened page, by the digest of the ticket. Owner: `app/tickets.ts`. TTL: 1 hour. */
 export function ticketKey(digest: string): Key {
-  return ["plugin", "opening", digest];
+  return ["opening", digest];
+}
+
+/** Prefix of what a plugin stores. Owner: the plugin. */
+export function pluginPrefix(name: string): Key {
+  return ["plugin", name];
 }
 
 /** Prefix of the lists of events that wait for verification. */
