@@ -96,6 +96,16 @@ export {
 export type { UnverifiedBounds } from "./src/portal/unverified_bounds.ts";
 export type { HandlerOptions } from "./src/app/registry.ts";
 export type { PluginHost } from "./src/plugin/host.ts";
+export type {
+  OutboxAdmin,
+  OutboxContext,
+  OutboxFilter,
+  OutboxHandler,
+  OutboxMessage,
+  OutboxOptions,
+  OutboxResult,
+  PluginOutbox,
+} from "./src/plugin/outbox.ts";
 export type { DurableReport, Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {
   ApplicationTokenDigests,

@@ -5,6 +5,7 @@ import { defined } from "../defined.ts";
 import { acceptVerified } from "../intake/accept.ts";
 import { createFullInboxLog, type LogFullInbox } from "../intake/full_inbox.ts";
 import { withFields } from "../logger.ts";
+import { createOutbox, type Outbox } from "../outbox/outbox.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import { pluginStorage } from "../plugin/plugin_storage.ts";
@@ -77,14 +78,15 @@ export function createApp(options: AppOptions): App {
   const parts = connectParts({ settings, registry, calls, runtime, wake, logFullInbox, pauseSwitch });
   const { checks, verifier, worker } = parts;
   const totals = createTotals(runtime);
+  const outbox = createOutbox(runtime, () => lifecycle.isRunning());
   const audited = createAudited(runtime);
   const batches = createBatches({ runtime, upgrades: registry.upgrades, wake }, audited, () => lifecycle.isRunning());
-  const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches });
+  const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches, outbox });
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const requests = createInFlight();
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, requests, verifier, worker, checks, totals, ticker, pauseSwitch, batches },
-    hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime }),
+    ...{ runtime, registry, requests, verifier, worker, checks, totals, ticker, pauseSwitch, batches, outbox },
+    hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox }),
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     oauthHosts: options.fetch === undefined && keys.clientId !== undefined ? settings.oauthHosts : [],
@@ -95,7 +97,7 @@ export function createApp(options: AppOptions): App {
     isRunning: lifecycle.isRunning,
   });
   const admin = createAdmin({
-    ...{ runtime, upgrades: registry.upgrades, totals, pauseSwitch, audited, batches, wake },
+    ...{ runtime, upgrades: registry.upgrades, totals, pauseSwitch, audited, batches, outbox: outbox.admin, wake },
     wakeAll: () => {
       if (lifecycle.isRunning()) void tickNow(runtime, ticker.tickInBackground);
     },
@@ -153,13 +155,16 @@ export function createApp(options: AppOptions): App {
 /** Returns the part of an app that a plugin uses. */
 function hostOf(
   plugin: string,
-  { settings, calls, runtime }: Pick<PartsOptions, "settings" | "calls" | "runtime">,
+  { settings, calls, runtime, outbox }: Pick<PartsOptions, "settings" | "calls" | "runtime"> & {
+    readonly outbox: Outbox;
+  },
 ): PluginHost {
   const { keys, fetch, clock, random, digest } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
   return {
     ...{ ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
     storage: pluginStorage(runtime.storage, plugin),
+    outbox: outbox.of(plugin),
     log: withFields(runtime.log, { plugin }),
   };
 }

@@ -3,6 +3,7 @@ import type { InFlight } from "../async/in_flight.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
 import { findOtherThreads } from "../net/runtime.ts";
+import type { Outbox } from "../outbox/outbox.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
@@ -47,6 +48,7 @@ export interface LifecycleOptions {
   readonly totals: Totals;
   readonly pauseSwitch: Pick<PauseSwitch, "current">;
   readonly batches: { readonly idle: () => Promise<void> };
+  readonly outbox: Pick<Outbox, "idle" | "stop">;
   readonly ticker: Ticker;
   readonly tickEveryMs: number | false;
   /** OAuth hosts that are called by the `fetch` of the environment. */
@@ -81,7 +83,7 @@ function findThreads({ storage, log, time }: AppRuntime): () => void {
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, hostOf, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
-  const { pauseSwitch, batches, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
+  const { pauseSwitch, batches, outbox, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
   const { storage, log, time } = runtime;
   let isSetUp: Promise<void> | undefined;
   let started: Promise<void> | undefined;
@@ -127,13 +129,14 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     stopFinding();
     ticker.stop();
     worker.stop();
+    outbox.stop();
     // An event that is being stored must not be lost; verified ones become work of the worker.
     const idle = requests.idle().then(() => verifier.idle())
       .then(() => Promise.all([worker.idle(), checks.idle(), batches.idle()]));
-    await settlesWithin(time, idle, closeMs);
+    await settlesWithin(time, Promise.all([idle, outbox.idle()]), closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.
-    await settlesWithin(time, worker.idle(), ABORT_MS);
+    await settlesWithin(time, Promise.all([worker.idle(), outbox.idle()]), ABORT_MS);
     for (const { name, close } of registry.plugins.toReversed()) {
       try {
         await close?.();

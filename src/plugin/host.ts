@@ -4,6 +4,7 @@ import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import type { Logger } from "../logger.ts";
 import type { Secret } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
+import type { PluginOutbox } from "./outbox.ts";
 
 /** Passed to the `setup` function of each plugin. Its members may be kept. */
 export interface PluginHost {
@@ -27,6 +28,8 @@ export interface PluginHost {
    * Put the data of a portal under `["portal", memberId, …]`, where it is found if the portal is to be forgotten.
    */
   readonly storage: Storage;
+  /** Messages that are delivered at least once, whatever crashes; see {@linkcode Plugin.outbox}. */
+  readonly outbox: PluginOutbox;
   /** Access tokens and addresses of portals. */
   readonly credentials: PortalCredentialsProvider;
   /**

@@ -205,6 +205,17 @@ export interface Observers {
       readonly at?: number;
     },
   ) => void | Promise<void>;
+  /**
+   * Messages in the outbox were dropped since the last report. `"full"`: 10,000 messages wait; `"expired"`: they were not
+   * delivered within 7 days; `"dead"`: more than 1,000 dead letters, the oldest are dropped.
+   */
+  readonly outboxDropped: (
+    report: {
+      readonly plugin: string;
+      readonly count: number;
+      readonly reason: "full" | "expired" | "dead";
+    },
+  ) => void | Promise<void>;
   /** A tick has finished. */
   readonly tickFinished: (report: { readonly handled: number; readonly failed: number }) => void | Promise<void>;
   /** The work of an event is done. */
@@ -235,6 +246,7 @@ export const OBSERVER_RULES: OptionRules<Partial<Observers>> = {
   portalUpgraded: option.function(),
   downgradeIgnored: option.function(),
   eventFailed: option.function(),
+  outboxDropped: option.function(),
   tickFinished: option.function(),
   eventHandled: option.function(),
 };

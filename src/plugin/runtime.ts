@@ -1,8 +1,9 @@
 /** The parts of an app that intake, upgrades and worker share. */
-import type { Time } from "../async/time.ts";
+import { delay, type Time } from "../async/time.ts";
 import { withTimeout } from "../async/with_timeout.ts";
 import { type B24Event, type UpdateEvent, wireName } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
+import { StorageError } from "../errors.ts";
 import { type Logger, withFields } from "../logger.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
 import { redactError } from "../redact.ts";
@@ -118,6 +119,10 @@ export function notify<Name extends keyof Observers>(
 /** Milliseconds for which the report of a change waits for an observer. */
 const OBSERVER_MS = 10_000;
 
+/** Number of times that an observer is called if the storage fails, such as that of `host.outbox`, and the pause (ms) between. */
+const OBSERVER_ATTEMPTS = 3;
+const OBSERVER_PAUSE_MS = 1000;
+
 /**
  * Calls an observer of every plugin that has it, and waits for them. One that throws, or takes too long, has been notified.
  *
@@ -132,13 +137,29 @@ export async function notifyAndWait<Name extends keyof Observers>(
   await Promise.all(
     observersOf(runtime, name).map(async ({ plugin, observer }) => {
       try {
-        await withTimeout(time, signal, OBSERVER_MS, () => observer(report));
+        await withTimeout(time, signal, OBSERVER_MS, (signal) => callObserver(time, signal, () => observer(report)));
       } catch (error) {
         signal.throwIfAborted();
         logFailure(runtime, plugin, name, error);
       }
     }),
   );
+}
+
+/** Calls an observer, and again if the storage fails: it is not called later. */
+async function callObserver(
+  time: Time,
+  signal: AbortSignal,
+  call: () => void | Promise<void>,
+): Promise<void> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof StorageError) || attempt === OBSERVER_ATTEMPTS) throw error;
+      await delay(time, OBSERVER_PAUSE_MS, signal);
+    }
+  }
 }
 
 /** Returns the app's logger with the portal and the name of an event added to each line. */

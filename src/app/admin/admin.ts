@@ -1,5 +1,6 @@
 /** Operators' functions: what `app.admin` consists of. */
 import type { AppRuntime } from "../../plugin/runtime.ts";
+import type { OutboxAdmin } from "../../plugin/outbox.ts";
 import type { PortalCount, Totals } from "../../portal/totals.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import type { RollbackReport } from "../../upgrade/rollback.ts";
@@ -247,6 +248,8 @@ export interface Admin {
    * ```
    */
   readonly audit: (filter?: AuditFilter) => Promise<AuditPage>;
+  /** Messages that plugins send, such as notifications: those that wait, and those that could not be delivered. */
+  readonly outbox: OutboxAdmin;
 }
 
 /** Dependencies of {@linkcode createAdmin}. */
@@ -257,6 +260,7 @@ export interface AdminOptions {
   readonly pauseSwitch: PauseSwitch;
   readonly audited: Audited;
   readonly batches: Batches;
+  readonly outbox: OutboxAdmin;
   /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
   readonly wake: (memberId: string) => Promise<void>;
   /** Starts the work that is due in this process, if the app is running. */
@@ -265,7 +269,7 @@ export interface AdminOptions {
 
 /** Returns the admin of an app. */
 export function createAdmin(options: AdminOptions): Admin {
-  const { runtime, upgrades, totals, pauseSwitch, audited, batches: { start, list, stop }, wakeAll } = options;
+  const { runtime, upgrades, totals, pauseSwitch, audited, batches: { start, list, stop }, outbox, wakeAll } = options;
   const { storage, clock } = runtime;
 
   async function act<T>(
@@ -304,6 +308,7 @@ export function createAdmin(options: AdminOptions): Admin {
       wakeAll();
     },
     paused: pauseSwitch.current,
+    outbox,
     batches: { start, list, stop },
     upgrades: () => registeredUpgrades(runtime, upgrades, totals),
     portals: (filter) => listPortals(storage, filter),
