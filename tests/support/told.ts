@@ -12,8 +12,8 @@ export interface Told {
   readonly note: (before: PortalRecord | undefined, after: PortalRecord) => void;
   /** Returns the storage without `write`, with the changes noted of each record that is put. */
   readonly watch: (storage: Storage) => Storage;
-  /** Returns a plugin that notes what it is told while `isAlive` returns true. */
-  readonly plugin: (isAlive?: () => boolean) => Plugin;
+  /** Returns a plugin that notes what it is told while `isAlive` returns true, and passes it to `onTold`. */
+  readonly plugin: (isAlive?: () => boolean, onTold?: (change: string, id: string) => void) => Plugin;
   /** Ids of what was told, by the change, in the order in which they were told first. */
   readonly ids: ReadonlyMap<string, ReadonlySet<string>>;
   /** Number of reports, those of a repeated one included. */
@@ -42,12 +42,13 @@ export function createTold(): Told {
         return result;
       },
     }),
-    plugin: (isAlive = () => true) => ({
+    plugin: (isAlive = () => true, onTold = () => {}) => ({
       name: "told",
       observe: observersOf((change, { id }) => {
         if (!isAlive()) return;
         reports++;
         ids.set(change, (ids.get(change) ?? new Set()).add(id));
+        onTold(change, id);
       }),
     }),
     assertAll: () => {

@@ -15,6 +15,7 @@ import type { PortalRecord } from "../../../src/portal/record.ts";
 import { listDue } from "../../../src/portal/schedule.ts";
 import { CLIENT_ID, MEMBER_ID, movableClock, post, recordingLogger, trustAll } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
+import { installPortal, scene } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
 import { createTold, type Told } from "../../support/told.ts";
 
@@ -135,6 +136,36 @@ describe("the worker tells what is stored in a portal's record", () => {
     assert.equal(lines.filter((line) => line.includes("observer.failed")).length, 1);
     assert.equal((await made.record()).reports, undefined);
     await app.close();
+  });
+
+  it("also what other code has stored while the worker holds the lease", async () => {
+    const made = scene();
+    const told = createTold();
+    made.app.use(told.plugin()).on("ONCRMDEALADD", async () => {
+      await assert.rejects(made.app.credentials.call(MEMBER_ID, () => Promise.reject(blocked())));
+    });
+    await installPortal(made);
+    assert.equal(await made.send(made.portal.event("ONCRMDEALADD", { ID: "1" })), 200);
+    await made.settled();
+    assert.deepEqual([...told.ids.keys()], ["blocked on payment"]);
+    const { reports, due, lease } = (await made.storage.get<PortalRecord>(portalKey(MEMBER_ID)))!.value;
+    assert.deepEqual([reports, due, lease], [undefined, undefined, undefined]);
+    await made.app.close();
+  });
+
+  it("also what a process has stored that works on no portal", async () => {
+    const made = scene();
+    const told = createTold();
+    made.app.use(told.plugin());
+    await installPortal(made);
+    const other = scene({}, { storage: made.storage, clock: made.clock });
+    other.app.use(createTold().plugin());
+    await other.app.setUp();
+    await assert.rejects(other.app.credentials.call(MEMBER_ID, () => Promise.reject(blocked())));
+    assert.deepEqual([...told.ids.keys()], []);
+    await made.app.tick();
+    assert.deepEqual([...told.ids.keys()], ["blocked on payment"]);
+    await Promise.all([made.app.close(), other.app.close()]);
   });
 
   it("and stores nothing for a change that no observer is told of", async () => {
