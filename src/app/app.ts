@@ -1,6 +1,7 @@
 /** The app: what a vendor creates, mounts in a server and closes. */
 import type { EventNamed } from "../bitrix24/events.ts";
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
+import type { Admin } from "../plugin/admin.ts";
 import type { Context, HandlerContext } from "../plugin/context.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import type { Portal } from "../portal/portal.ts";
@@ -8,7 +9,6 @@ import type { UpgradeContext, UpgradeOptions, UpgradeRange } from "../upgrade/de
 import type { Plan } from "../upgrade/plan.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
 import type { TickOptions, TickReport } from "../worker/tick.ts";
-import type { Admin } from "./admin/admin.ts";
 import type { Opening, OpeningOptions, OpeningState } from "./openings.ts";
 import type { PlanQuery } from "./plan.ts";
 import type { HandlerOptions } from "./registry.ts";

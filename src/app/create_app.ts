@@ -6,6 +6,7 @@ import { acceptVerified } from "../intake/accept.ts";
 import { createFullInboxLog, type LogFullInbox } from "../intake/full_inbox.ts";
 import { withFields } from "../logger.ts";
 import { createOutbox, type Outbox } from "../outbox/outbox.ts";
+import type { Admin } from "../plugin/admin.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import { pluginStorage } from "../plugin/plugin_storage.ts";
@@ -22,7 +23,7 @@ import { createPauseSwitch, type PauseSwitch } from "../worker/pause.ts";
 import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
-import { createAdmin } from "./admin/admin.ts";
+import { createAdmin } from "./admin/create_admin.ts";
 import { createAudited } from "./admin/audit.ts";
 import { createBatches } from "./admin/batches.ts";
 import type { App } from "./app.ts";
@@ -86,7 +87,7 @@ export function createApp(options: AppOptions): App {
   const requests = createInFlight();
   const lifecycle = createLifecycle({
     ...{ runtime, registry, requests, verifier, worker, checks, totals, ticker, pauseSwitch, batches, outbox },
-    hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox }),
+    hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox, admin }),
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     oauthHosts: options.fetch === undefined && keys.clientId !== undefined ? settings.oauthHosts : [],
@@ -155,8 +156,9 @@ export function createApp(options: AppOptions): App {
 /** Returns the part of an app that a plugin uses. */
 function hostOf(
   plugin: string,
-  { settings, calls, runtime, outbox }: Pick<PartsOptions, "settings" | "calls" | "runtime"> & {
+  { settings, calls, runtime, outbox, admin }: Pick<PartsOptions, "settings" | "calls" | "runtime"> & {
     readonly outbox: Outbox;
+    readonly admin: Admin;
   },
 ): PluginHost {
   const { keys, fetch, clock, random, digest } = settings;
@@ -165,6 +167,8 @@ function hostOf(
     ...{ ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
     storage: pluginStorage(runtime.storage, plugin),
     outbox: outbox.of(plugin),
+    // The one place where a plugin gets it: its actions can be told from those of others here.
+    admin,
     log: withFields(runtime.log, { plugin }),
   };
 }

@@ -4,6 +4,7 @@ import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import type { Logger } from "../logger.ts";
 import type { Secret } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
+import type { Admin } from "./admin.ts";
 import type { PluginOutbox } from "./outbox.ts";
 
 /** Passed to the `setup` function of each plugin. Its members may be kept. */
@@ -30,6 +31,8 @@ export interface PluginHost {
   readonly storage: Storage;
   /** Messages that are delivered at least once, whatever crashes; see {@linkcode Plugin.outbox}. */
   readonly outbox: PluginOutbox;
+  /** Operators' functions of the app. */
+  readonly admin: Admin;
   /** Access tokens and addresses of portals. */
   readonly credentials: PortalCredentialsProvider;
   /**

@@ -75,6 +75,8 @@ describe("the storage of a plugin", () => {
     await app.setUp();
     for (const host of hosts) await host.storage.put(["portal", "a", "seen"], true);
     assert.deepEqual(await keysOf(storage), ["plugin/one/portal/a/seen", "plugin/two/portal/a/seen"]);
+    // With the operators' functions of the app.
+    assert.deepEqual(await hosts[0]!.admin.portals(), { items: [] });
     await app.close();
   });
 });
