@@ -53,11 +53,11 @@ export interface DurableReport {
  * The functions that a plugin can register to be notified. Tokens in reports are wrapped in `Secret` or redacted.
  *
  * **Durable reports** tell of changes of a stored portal's state: `portalUpgraded`, `portalParked`, `portalResumed`,
- * `portalBlocked`, `portalUnblocked`, `portalRemoved` and `claimDropped`. They are stored in the same write as the change if a
- * plugin of the app has the observer, and removed once all observers have been notified, so a crash loses none: each is
- * notified at least once, with the same `id` each time, in the process that works on the portal, in order. The work of the
- * portal waits for the observer, up to 10 seconds: pass what takes longer to `host.outbox`, with the `id` of the report. The
- * write that stores a report also removes it again later: an app without these observers has no such costs.
+ * `portalBlocked`, `portalUnblocked`, `portalRemoved` and `claimDropped`. If a plugin of the app has the observer, the report is
+ * stored in the same write as the change, and removed once all observers have been notified, which is one more write at most.
+ * So a crash loses none: each is notified at least once, with the same `id` each time, in order, by the process that works on
+ * the portal. The work of the portal waits for the observer, up to 10 seconds: pass what takes longer to `host.outbox`, with
+ * the `id` of the report. An observer that throws a `StorageError` is called up to three times.
  *
  * **All other reports** are made in the process in which something happens, and nothing waits for the observer. A crash loses
  * them: rely on the storage for facts, and on these reports for monitoring.

@@ -6,6 +6,7 @@ import {
   memoryStorage,
   NonRetriableError,
   type Observers,
+  type PluginHost,
   type Storage,
 } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
@@ -17,6 +18,7 @@ import { CLIENT_ID, MEMBER_ID, movableClock, post, recordingLogger, trustAll } f
 import { OPERATOR } from "../../support/operator.ts";
 import { installPortal, scene } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
+import { simulated, virtualTime } from "../../support/time.ts";
 import { createTold, type Told } from "../../support/told.ts";
 
 const blocked = (): Error =>
@@ -167,6 +169,61 @@ describe("the worker tells what is stored in a portal's record", () => {
     assert.deepEqual([...told.ids.keys()], ["blocked on payment"]);
     await Promise.all([made.app.close(), other.app.close()]);
   });
+
+  it("to observers that act on the portal", async () => {
+    const made = setUp();
+    const { app, send } = made.start();
+    let host: PluginHost;
+    app.use({
+      name: "retries",
+      setup: (given) => void (host = given),
+      observe: {
+        portalParked: async ({ memberId }) => {
+          made.behavior.upgrade = () => {};
+          await host.admin.retry(memberId);
+        },
+      },
+    });
+    await send(made.portal.install(1));
+    made.behavior.upgrade = () => {
+      throw new NonRetriableError("no");
+    };
+    await send(made.portal.update(2));
+    await app.settled();
+    assert.deepEqual(made.told.changes.slice(1), ["resumed 1.0.0 to 2.0.0", "upgraded 1.0.0 to 2.0.0"]);
+    made.told.assertAll();
+    await app.close();
+  });
+
+  const slow: Readonly<Record<string, (calls: number) => Promise<void>>> = {
+    "for 10 seconds at most": () => new Promise(() => {}),
+    "and again for one whose storage fails": (calls) =>
+      calls === 3 ? Promise.resolve() : Promise.reject(new StorageError("no storage")),
+    "and three times for one whose storage goes on failing": () => Promise.reject(new StorageError("no storage")),
+  };
+  for (const [what, observer] of Object.entries(slow)) {
+    it(what, async () => {
+      const time = virtualTime();
+      const storage = memoryStorage({ clock: time.now });
+      const portal = fakeBitrix24({ clientId: CLIENT_ID, clock: time.now }).portal({ memberId: MEMBER_ID });
+      let calls = 0;
+      const app = createApp({
+        ...{ storage, logger: recordingLogger().logger, acknowledge: "handled", tickEveryMs: false, checks: false },
+        ...simulated(time),
+      }).use(trustAll).use({ name: "slow", observe: { portalUpgraded: () => observer(++calls) } });
+      for (const body of [portal.install(1), portal.update(2)]) {
+        const sent = app.fetch(post(body));
+        await time.elapse(10_000);
+        assert.equal((await sent).status, 200);
+      }
+      assert.equal(calls, what.startsWith("for") ? 1 : 3);
+      const { value } = (await storage.get<PortalRecord>(portalKey(MEMBER_ID)))!;
+      assert.deepEqual([value.version, value.reports, value.lease], ["2.0.0", undefined, undefined]);
+      const closed = app.close();
+      await time.elapse(10_000);
+      await closed;
+    });
+  }
 
   it("and stores nothing for a change that no observer is told of", async () => {
     const made = setUp();
