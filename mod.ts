@@ -102,12 +102,14 @@ export type { UnverifiedBounds } from "./src/portal/unverified_bounds.ts";
 export type { HandlerOptions } from "./src/app/registry.ts";
 export type { PluginHost } from "./src/plugin/host.ts";
 export type {
+  DeadLetters,
   OutboxAdmin,
   OutboxContext,
   OutboxFilter,
   OutboxHandler,
   OutboxMessage,
   OutboxOptions,
+  OutboxPage,
   OutboxResult,
   PluginOutbox,
 } from "./src/plugin/outbox.ts";

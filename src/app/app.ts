@@ -123,7 +123,9 @@ export interface App<Ctx extends object = object> {
    *
    * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a" }).use(applicationToken());
    * await app.setUp();
-   * for (const { memberId } of await app.admin.portals({ status: "parked" })) await app.admin.retry(memberId);
+   * for (const { memberId } of (await app.admin.portals({ status: "parked" })).items) {
+   *   await app.admin.retry(memberId, { by: "ada", reason: "ticket 17" });
+   * }
    * await app.close();
    * ```
    */

@@ -2,10 +2,12 @@
 import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { defined } from "../defined.ts";
 import type {
+  DeadLetters,
   OutboxAdmin,
   OutboxFilter,
   OutboxMessage,
   OutboxOptions,
+  OutboxPage,
   OutboxResult,
   PluginOutbox,
 } from "../plugin/outbox.ts";
@@ -22,7 +24,10 @@ import { nameOf, putMessage, type StoredMessage } from "./messages.ts";
 export interface Outbox {
   /** Returns the outbox of a plugin. */
   readonly of: (plugin: string) => PluginOutbox;
-  readonly admin: OutboxAdmin;
+  readonly admin: {
+    readonly list: OutboxAdmin["list"];
+    readonly retry: (letters: DeadLetters) => Promise<number>;
+  };
   /** Begins to deliver what is due, and reports what was dropped. Resolves once what is due is known. */
   readonly tick: () => Promise<void>;
   /** Resolves when this process delivers nothing. */
@@ -55,7 +60,7 @@ const FILTER_RULES: OptionRules<OutboxFilter> = {
   limit: option.number({ min: 0, max: Infinity, isWhole: true }),
 };
 
-const RETRY_RULES: OptionRules<Parameters<OutboxAdmin["retry"]>[0]> = { plugin: option.required(NAME), id: NAME };
+const RETRY_RULES: OptionRules<DeadLetters> = { plugin: option.required(NAME), id: NAME };
 
 /** Returns the outbox of an app. `isRunning`: returns whether the app is started, so that it delivers messages. */
 export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Outbox {
@@ -112,7 +117,7 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
     return "stored";
   }
 
-  async function retry({ plugin, id }: Parameters<OutboxAdmin["retry"]>[0]): Promise<number> {
+  async function retry({ plugin, id }: DeadLetters): Promise<number> {
     const prefix: Key = id === undefined ? [...DEAD_LETTERS, plugin] : deadLetterKey(plugin, id);
     let count = 0;
     for await (const { key, value: { message } } of storage.list<StoredMessage>(prefix)) {
@@ -150,13 +155,18 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
   };
 }
 
-async function listMessages({ storage }: AppRuntime, filter: OutboxFilter): Promise<readonly OutboxMessage[]> {
+async function listMessages({ storage }: AppRuntime, filter: OutboxFilter): Promise<OutboxPage> {
   const { state, plugin, after, limit = 100 } = filter;
   const all = state === "dead" ? DEAD_LETTERS : OUTBOX_MESSAGES;
   const options = defined({ limit, after: after && [...all, after.plugin, after.id] as const });
   const prefix = plugin === undefined ? all : [...all, plugin];
-  return await Array.fromAsync(storage.list<StoredMessage>(prefix, options), ({ key, value }) => {
-    const { format: _f, expiresAt: _e, due, ...message } = value;
-    return { ...nameOf(key), ...message, ...defined({ nextTryAt: due === undefined ? undefined : entryTime(due) }) };
-  });
+  const items: OutboxMessage[] = await Array.fromAsync(
+    storage.list<StoredMessage>(prefix, options),
+    ({ key, value }) => {
+      const { format: _f, expiresAt: _e, due, ...message } = value;
+      return { ...nameOf(key), ...message, ...defined({ nextTryAt: due === undefined ? undefined : entryTime(due) }) };
+    },
+  );
+  const last = items.length < limit ? undefined : items.at(-1);
+  return { items, ...defined({ next: last && { plugin: last.plugin, id: last.id } }) };
 }

@@ -104,7 +104,8 @@ export type AuditedAction =
   | "forget"
   | "pause"
   | "resume"
-  | "batch";
+  | "batch"
+  | "outbox.retry";
 
 /** An action of an operator. */
 export interface AuditEntry extends Attribution {

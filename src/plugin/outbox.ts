@@ -1,5 +1,6 @@
 /** The outbox as plugins use it: messages that the core keeps and a plugin delivers. */
 import { option, type OptionRules } from "../check_options.ts";
+import type { Attribution } from "./admin_pages.ts";
 import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
 
 /** How a plugin delivers its messages: {@linkcode Plugin.outbox}. */
@@ -90,13 +91,13 @@ export interface OutboxMessage {
   readonly deadAt?: number;
 }
 
-/** A page of {@linkcode OutboxAdmin.list}. */
+/** Selects messages for {@linkcode OutboxAdmin.list}. */
 export interface OutboxFilter {
   /** `waiting` messages, or `dead` letters. */
   readonly state: "waiting" | "dead";
   /** Only messages of this plugin. */
   readonly plugin?: string;
-  /** Only messages after this one; pass the last one of a page to get the next page. */
+  /** Only messages after this one; pass `next` of a page to get the next page. */
   readonly after?: Pick<OutboxMessage, "plugin" | "id">;
   /**
    * Maximum number of messages. A whole number or `Infinity`. Minimum: 0.
@@ -104,6 +105,22 @@ export interface OutboxFilter {
    * @default 100
    */
   readonly limit?: number;
+}
+
+/** A page of messages. */
+export interface OutboxPage {
+  /** The messages, in the order of plugins and ids. */
+  readonly items: readonly OutboxMessage[];
+  /** Pass it as `after` to get the next page, which may be empty; absent after the last one. */
+  readonly next?: Pick<OutboxMessage, "plugin" | "id">;
+}
+
+/** Dead letters of a plugin: the one with this id, or all. */
+export interface DeadLetters {
+  /** Name of the plugin. */
+  readonly plugin: string;
+  /** Id of the message. */
+  readonly id?: string;
 }
 
 /** Operators' functions for the outbox. */
@@ -114,7 +131,7 @@ export interface OutboxAdmin {
    * @throws {TypeError} if a member of the filter is unknown or invalid
    * @throws {StorageError} if the storage fails
    */
-  readonly list: (filter: OutboxFilter) => Promise<readonly OutboxMessage[]>;
+  readonly list: (filter: OutboxFilter) => Promise<OutboxPage>;
   /**
    * Delivers dead letters again, with their attempts counted from zero: one, or all of a plugin. Resolves to their number, once
    * that is stored.
@@ -122,7 +139,7 @@ export interface OutboxAdmin {
    * @throws {TypeError} if a member is unknown or invalid
    * @throws {StorageError} if the storage fails
    */
-  readonly retry: (letters: { readonly plugin: string; readonly id?: string }) => Promise<number>;
+  readonly retry: (letters: DeadLetters, attribution: Attribution) => Promise<number>;
 }
 
 /** Maximum of `timeoutMs`: another process takes a message over somewhat later. */

@@ -116,6 +116,7 @@ const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   pause: true,
   resume: true,
   batch: true,
+  "outbox.retry": true,
 };
 
 const FILTER_RULES: OptionRules<AuditFilter> = {

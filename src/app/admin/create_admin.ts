@@ -1,8 +1,8 @@
 /** The operators' functions of an app. */
 import { checkOptions } from "../../check_options.ts";
+import type { Outbox } from "../../outbox/outbox.ts";
 import type { Admin } from "../../plugin/admin.ts";
 import type { Attribution, AuditedAction, Batches } from "../../plugin/admin_pages.ts";
-import type { OutboxAdmin } from "../../plugin/outbox.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import type { Totals } from "../../portal/totals.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
@@ -25,7 +25,7 @@ export interface AdminOptions {
   readonly pauseSwitch: PauseSwitch;
   readonly audited: Audited;
   readonly batches: Batches;
-  readonly outbox: OutboxAdmin;
+  readonly outbox: Outbox["admin"];
   /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
   readonly wake: (memberId: string) => Promise<void>;
   /** Starts the work that is due in this process, if the app is running. */
@@ -73,7 +73,11 @@ export function createAdmin(options: AdminOptions): Admin {
       wakeAll();
     },
     paused: pauseSwitch.current,
-    outbox,
+    outbox: {
+      list: outbox.list,
+      retry: (letters, attribution) =>
+        act("outbox.retry", attribution, { details: { ...letters } }, () => outbox.retry(letters)),
+    },
     batches: { start, list, stop },
     upgrades: () => registeredUpgrades(runtime, upgrades, totals),
     portals: (filter) => listPortals(storage, filter),
@@ -90,4 +94,5 @@ const NAMES: Partial<Record<AuditedAction, string>> = {
   rollback: "roll back",
   setInitialVersion: "set an initial version",
   setTarget: "set a target",
+  "outbox.retry": "retry dead letters",
 };

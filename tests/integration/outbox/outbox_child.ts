@@ -37,6 +37,6 @@ await app.start();
 process.stdout.write("started\n");
 // All processes begin together.
 while (!existsSync(`${deliveries}.begin`)) await new Promise((resolve) => setTimeout(resolve, 10));
-while ((await app.admin.outbox.list({ state: "waiting", limit: 1 })).length > 0) await app.tick();
+while ((await app.admin.outbox.list({ state: "waiting", limit: 1 })).items.length > 0) await app.tick();
 await app.close();
 redis?.close();

@@ -14,6 +14,7 @@ import {
 import { MAX_DEAD_LETTERS, MAX_MESSAGES } from "../../../src/outbox/kept.ts";
 import { deadLetterKey, outboxMessageKey } from "../../../src/portal/keys.ts";
 import { recordingLogger, trustAll } from "../../support/app.ts";
+import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
 import { simulated, virtualTime } from "../../support/time.ts";
 
@@ -143,7 +144,7 @@ describe("the outbox", () => {
     };
     await made.outbox.put("hello", { id: "1" });
     await made.tick();
-    const [waiting] = await made.app.admin.outbox.list({ state: "waiting" });
+    const { items: [waiting] } = await made.app.admin.outbox.list({ state: "waiting" });
     assert.deepEqual([waiting?.attempts, waiting?.error], [1, "no chat, token=[redacted]"]);
     assert(waiting!.nextTryAt! > made.now() && waiting!.nextTryAt! <= made.now() + MINUTE);
     for (let i = 0; i < 2; i++) {
@@ -151,18 +152,24 @@ describe("the outbox", () => {
       await made.tick();
     }
     assert.deepEqual(made.delivered.map(({ attempt }) => attempt), [1, 2, 3]);
-    assert.deepEqual(await made.app.admin.outbox.list({ state: "waiting" }), []);
+    assert.deepEqual(await made.app.admin.outbox.list({ state: "waiting" }), { items: [] });
     const putAt = waiting!.putAt;
-    assert.deepEqual(await made.app.admin.outbox.list({ state: "dead" }), [{
+    assert.deepEqual((await made.app.admin.outbox.list({ state: "dead" })).items, [{
       ...{ plugin: "chat", id: "1", message: "hello", putAt, attempts: 3, deadAt: made.now() },
       error: "no chat, token=[redacted]",
     }]);
     made.behavior = () => {};
-    assert.equal(await made.app.admin.outbox.retry({ plugin: "chat", id: "1" }), 1);
+    assert.equal(await made.app.admin.outbox.retry({ plugin: "chat", id: "1" }, OPERATOR), 1);
     await made.elapse(0);
     assert.equal(made.delivered.at(-1)?.attempt, 1);
     assert.deepEqual(await keysOf(made.storage), []);
-    assert.equal(await made.app.admin.outbox.retry({ plugin: "chat" }), 0);
+    assert.equal(await made.app.admin.outbox.retry({ plugin: "chat" }, OPERATOR), 0);
+    const { items: actions } = await made.app.admin.audit({ action: "outbox.retry" });
+    // In one millisecond, they have no order.
+    assert.deepEqual(actions.map(({ details, by, outcome }) => JSON.stringify([details, by, outcome])).sort(), [
+      JSON.stringify([{ plugin: "chat", id: "1" }, OPERATOR.by, "done"]),
+      JSON.stringify([{ plugin: "chat" }, OPERATOR.by, "done"]),
+    ]);
     await made.app.close();
   });
 
@@ -213,7 +220,7 @@ describe("the outbox", () => {
     assert.deepEqual([signals.length, signals.filter(({ aborted }) => aborted).length], [10, 8]);
     await made.elapse(1000);
     await ticked;
-    const [first] = await made.app.admin.outbox.list({ state: "waiting", limit: 1 });
+    const { items: [first] } = await made.app.admin.outbox.list({ state: "waiting", limit: 1 });
     assert.equal(first?.error, "it took longer than 1000 ms");
     await made.app.close();
   });
@@ -252,7 +259,7 @@ describe("the outbox", () => {
       assert.equal(other.delivered.length, 0, "one process at a time");
       await other.app.close();
       // The timers of the processes that have ended must not fire: the place in the schedule is moved.
-      const [waiting] = await other.app.admin.outbox.list({ state: "waiting" });
+      const { items: [waiting] } = await other.app.admin.outbox.list({ state: "waiting" });
       if (waiting === undefined) break;
       const { value, key } = (await storage.get<{ due: string }>(outboxMessageKey("chat", waiting.id)))!;
       const due = `${String(time.now()).padStart(14, "0")}-${process}`;
@@ -261,7 +268,7 @@ describe("the outbox", () => {
     }
     assert.deepEqual(attempts, [1, 2, 3]);
     const made = await setUp({ time, storage });
-    const [dead] = await made.app.admin.outbox.list({ state: "dead", plugin: "chat" });
+    const { items: [dead] } = await made.app.admin.outbox.list({ state: "dead", plugin: "chat" });
     assert.equal(dead?.error, "the process ended during the last attempt");
     await made.app.close();
   });
@@ -306,7 +313,7 @@ describe("the outbox", () => {
       { plugin: "chat", count: 1, reason: "full" },
       { plugin: "mail", count: 1, reason: "dead" },
     ]);
-    const dead = await made.app.admin.outbox.list({ state: "dead", limit: Infinity });
+    const { items: dead } = await made.app.admin.outbox.list({ state: "dead", limit: Infinity });
     assert.equal(dead.length, MAX_DEAD_LETTERS);
     assert.deepEqual(dead.slice(0, 3).map(({ plugin, id }) => `${plugin}/${id}`), ["chat/1", "chat/2", "mail/1"]);
     await made.app.close();
@@ -316,11 +323,13 @@ describe("the outbox", () => {
     const made = await setUp({ plugins: [{ name: "all", outbox: { deliver: () => {} } }] });
     for (const id of ["a", "b", "c"]) await made.outbox.put(id, { id });
     const ids = async (filter: object): Promise<string> =>
-      (await made.app.admin.outbox.list({ state: "waiting", ...filter })).map(({ id }) => id).join("");
+      (await made.app.admin.outbox.list({ state: "waiting", ...filter })).items.map(({ id }) => id).join("");
     assert.equal(await ids({}), "abc");
     assert.equal(await ids({ limit: 2 }), "ab");
     assert.equal(await ids({ limit: 2, after: { plugin: "chat", id: "b" } }), "c");
     assert.equal(await ids({ plugin: "all" }), "");
+    const { next } = await made.app.admin.outbox.list({ state: "waiting", limit: 2 });
+    assert.deepEqual(next, { plugin: "chat", id: "b" });
     await made.app.close();
   });
 
@@ -345,7 +354,7 @@ describe("the outbox", () => {
         'cannot list the outbox with state "no", wanted "waiting" or "dead"',
       ],
       [
-        () => made.app.admin.outbox.retry({ id: "1" } as never),
+        () => made.app.admin.outbox.retry({ id: "1" } as never, OPERATOR),
         "cannot retry dead letters with plugin undefined, wanted a string",
       ],
     ];

@@ -180,7 +180,7 @@ describe("the worker tells what is stored in a portal's record", () => {
       observe: {
         portalParked: async ({ memberId }) => {
           made.behavior.upgrade = () => {};
-          await host.admin.retry(memberId);
+          await host.admin.retry(memberId, OPERATOR);
         },
       },
     });
