@@ -34,22 +34,27 @@ export type { Opening, OpeningOptions, OpeningState } from "./src/app/openings.t
 export type { PlanQuery } from "./src/app/plan.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
-export type { Admin } from "./src/app/admin/admin.ts";
-export type { Attribution } from "./src/app/admin/attribution.ts";
-export type { AuditedAction, AuditEntry, AuditFilter, AuditPage } from "./src/app/admin/audit.ts";
-export type { Batch, Batches, BatchListOptions, NewBatch, StartedBatch } from "./src/app/admin/batches.ts";
-export type { PortalDelivery, PortalHistory } from "./src/app/admin/history.ts";
-export type { PortalFilter, PortalMatch, PortalPage } from "./src/app/admin/portals.ts";
-export type { RegisteredUpgrade } from "./src/app/admin/upgrades.ts";
-export type { Pause } from "./src/worker/pause.ts";
-export type { FinishedRun, RecordedRun } from "./src/app/admin/runs.ts";
+export type { Admin, Pause, RegisteredUpgrade, RollbackReport, RolledBackStep } from "./src/plugin/admin.ts";
 export type {
+  Attribution,
+  AuditedAction,
+  AuditEntry,
+  AuditFilter,
+  AuditPage,
+  Batch,
+  Batches,
+  BatchListOptions,
+  NewBatch,
+  PortalFilter,
+  PortalMatch,
+  PortalPage,
+  StartedBatch,
   UnverifiedEvent,
   UnverifiedEvents,
   UnverifiedFilter,
   UnverifiedPage,
-} from "./src/app/admin/unverified.ts";
-export type { RollbackReport, RolledBackStep } from "./src/upgrade/rollback.ts";
+} from "./src/plugin/admin_pages.ts";
+export type { FinishedRun, PortalDelivery, PortalHistory, RecordedRun } from "./src/plugin/admin_history.ts";
 export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 
 // Upgrades and versions
@@ -96,10 +101,23 @@ export {
 export type { UnverifiedBounds } from "./src/portal/unverified_bounds.ts";
 export type { HandlerOptions } from "./src/app/registry.ts";
 export type { PluginHost } from "./src/plugin/host.ts";
-export type { Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
+export type {
+  DeadLetters,
+  OutboxAdmin,
+  OutboxContext,
+  OutboxFilter,
+  OutboxHandler,
+  OutboxMessage,
+  OutboxOptions,
+  OutboxPage,
+  OutboxResult,
+  PluginOutbox,
+} from "./src/plugin/outbox.ts";
+export type { DurableReport, Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {
   ApplicationTokenDigests,
   AppliedUpgrade,
+  FailedWith,
   Portal,
   PortalBlock,
   PortalFailure,

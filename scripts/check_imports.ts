@@ -26,7 +26,7 @@ const RANKS: readonly (readonly string[])[] = [
   ["src/credentials"],
   ["src/plugin"],
   ["src/verify"],
-  ["src/upgrade", "src/intake"],
+  ["src/upgrade", "src/intake", "src/outbox"],
   ["src/worker"],
   ["src/app"],
   ["mod.ts", "storage.ts", "errors.ts"],

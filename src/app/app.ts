@@ -1,6 +1,7 @@
 /** The app: what a vendor creates, mounts in a server and closes. */
 import type { EventNamed } from "../bitrix24/events.ts";
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
+import type { Admin } from "../plugin/admin.ts";
 import type { Context, HandlerContext } from "../plugin/context.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import type { Portal } from "../portal/portal.ts";
@@ -8,7 +9,6 @@ import type { UpgradeContext, UpgradeOptions, UpgradeRange } from "../upgrade/de
 import type { Plan } from "../upgrade/plan.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
 import type { TickOptions, TickReport } from "../worker/tick.ts";
-import type { Admin } from "./admin/admin.ts";
 import type { Opening, OpeningOptions, OpeningState } from "./openings.ts";
 import type { PlanQuery } from "./plan.ts";
 import type { HandlerOptions } from "./registry.ts";
@@ -107,11 +107,35 @@ export interface App<Ctx extends object = object> {
    */
   readonly opening: (ticket: string, options?: OpeningOptions) => Promise<OpeningState | undefined>;
   /**
+   * Sets the plugins up, and does nothing by itself: for command lines and scripts, whose `admin`, `check` and `plan` then
+   * work with plugins. Every call returns the same promise, and `start` may follow.
+   *
+   * An app that is only set up works on no portal, and notifies nobody of what it changes: started apps on the same storage
+   * do.
+   *
+   * @throws {TypeError} if two plugins conflict, or no plugin verifies events
+   * @throws the error of a plugin's `setup`
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   * import { applicationToken } from "@b24/onappupdate/application-token";
+   *
+   * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a" }).use(applicationToken());
+   * await app.setUp();
+   * for (const { memberId } of (await app.admin.portals({ status: "parked" })).items) {
+   *   await app.admin.retry(memberId, { by: "ada", reason: "ticket 17" });
+   * }
+   * await app.close();
+   * ```
+   */
+  readonly setUp: () => Promise<void>;
+  /**
    * Sets the plugins up and starts the ticker. Every call returns the same promise.
    *
    * The first `fetch` or `tick` starts the app too. Await `start` before you listen, so that a mistake stops the program
    * instead of being answered 503. `check` and `admin` work on an app that is not started, but then plugins are not set
-   * up and `admin.retry` and `admin.skip` only store their change.
+   * up unless `setUp` was called, and `admin.retry` and `admin.skip` only store their change.
    *
    * @throws {TypeError} if two plugins conflict, or no plugin verifies events
    * @throws the error of a plugin's `setup`

@@ -4,10 +4,16 @@ import { createKnownCredentials } from "../credentials/known.ts";
 import { defined } from "../defined.ts";
 import { acceptVerified } from "../intake/accept.ts";
 import { createFullInboxLog, type LogFullInbox } from "../intake/full_inbox.ts";
+import { withFields } from "../logger.ts";
+import { createOutbox, type Outbox } from "../outbox/outbox.ts";
+import type { Admin } from "../plugin/admin.ts";
+import type { PluginHost } from "../plugin/host.ts";
 import type { Plugin } from "../plugin/plugin.ts";
+import { pluginStorage } from "../plugin/plugin_storage.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { reportChanges } from "../portal/reports.ts";
 import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
@@ -17,7 +23,7 @@ import { createPauseSwitch, type PauseSwitch } from "../worker/pause.ts";
 import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
-import { createAdmin } from "./admin/admin.ts";
+import { createAdmin } from "./admin/create_admin.ts";
 import { createAudited } from "./admin/audit.ts";
 import { createBatches } from "./admin/batches.ts";
 import type { App } from "./app.ts";
@@ -63,20 +69,25 @@ export function createApp(options: AppOptions): App {
   const wake = async (memberId: string): Promise<void> => {
     if (lifecycle.isRunning()) await worker.wake(memberId);
   };
+  reportChanges({
+    ...{ storage, clock: runtime.clock, random: runtime.random, leaseMs: limits.leaseMs },
+    isObserved: (kind) => registry.plugins.some(({ observe }) => observe?.[kind] !== undefined),
+    onReported: (memberId) => void wake(memberId),
+  });
   const logFullInbox = createFullInboxLog(runtime);
   const pauseSwitch = createPauseSwitch(runtime);
   const parts = connectParts({ settings, registry, calls, runtime, wake, logFullInbox, pauseSwitch });
   const { checks, verifier, worker } = parts;
   const totals = createTotals(runtime);
+  const outbox = createOutbox(runtime, () => lifecycle.isRunning());
   const audited = createAudited(runtime);
   const batches = createBatches({ runtime, upgrades: registry.upgrades, wake }, audited, () => lifecycle.isRunning());
-  const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches });
-  const { fetch, clock, random, digest } = settings;
-  const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
+  const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches, outbox });
+  const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const requests = createInFlight();
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, requests, verifier, worker, checks, totals, ticker, pauseSwitch, batches },
-    host: { ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
+    ...{ runtime, registry, requests, verifier, worker, checks, totals, ticker, pauseSwitch, batches, outbox },
+    hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox, admin }),
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     oauthHosts: options.fetch === undefined && keys.clientId !== undefined ? settings.oauthHosts : [],
@@ -87,7 +98,7 @@ export function createApp(options: AppOptions): App {
     isRunning: lifecycle.isRunning,
   });
   const admin = createAdmin({
-    ...{ runtime, upgrades: registry.upgrades, totals, pauseSwitch, audited, batches, wake },
+    ...{ runtime, upgrades: registry.upgrades, totals, pauseSwitch, audited, batches, outbox: outbox.admin, wake },
     wakeAll: () => {
       if (lifecycle.isRunning()) void tickNow(runtime, ticker.tickInBackground);
     },
@@ -117,6 +128,7 @@ export function createApp(options: AppOptions): App {
       ...{ verifier, worker, checks, lifecycle, requests, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
+    setUp: () => lifecycle.setUp(),
     start: () => lifecycle.start(),
     tick: async (options) => {
       await lifecycle.start({ callerTicks: true });
@@ -139,6 +151,26 @@ export function createApp(options: AppOptions): App {
     close: lifecycle.close,
   };
   return app;
+}
+
+/** Returns the part of an app that a plugin uses. */
+function hostOf(
+  plugin: string,
+  { settings, calls, runtime, outbox, admin }: Pick<PartsOptions, "settings" | "calls" | "runtime"> & {
+    readonly outbox: Outbox;
+    readonly admin: Admin;
+  },
+): PluginHost {
+  const { keys, fetch, clock, random, digest } = settings;
+  const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
+  return {
+    ...{ ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
+    storage: pluginStorage(runtime.storage, plugin),
+    outbox: outbox.of(plugin),
+    // The one place where a plugin gets it: its actions can be told from those of others here.
+    admin,
+    log: withFields(runtime.log, { plugin }),
+  };
 }
 
 function createRuntime(settings: Settings, registry: Registry, calls: Calls, signal: AbortSignal): AppRuntime {

@@ -2,8 +2,8 @@
 import type { InFlight } from "../async/in_flight.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
-import { withFields } from "../logger.ts";
 import { findOtherThreads } from "../net/runtime.ts";
+import type { Outbox } from "../outbox/outbox.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
@@ -19,6 +19,8 @@ import { assertEnvironment, startupWarnings, threadsWarning } from "./startup_wa
 
 /** The state of an app, and the transitions between its states. */
 export interface Lifecycle {
+  /** Sets the plugins up. Runs once: every call returns the same promise. */
+  readonly setUp: () => Promise<void>;
   /**
    * Sets the plugins up and starts the ticker, with a first tick unless the caller ticks. Runs once: every call returns the
    * same promise.
@@ -36,8 +38,8 @@ export interface Lifecycle {
 export interface LifecycleOptions {
   readonly runtime: AppRuntime;
   readonly registry: Registry;
-  /** Passed to the setup of every plugin, with a logger of its own. */
-  readonly host: Omit<PluginHost, "log">;
+  /** Returns what is passed to the setup of a plugin. */
+  readonly hostOf: (plugin: string) => PluginHost;
   /** The requests that are not answered yet. */
   readonly requests: Pick<InFlight, "idle">;
   readonly verifier: Verifier;
@@ -46,6 +48,7 @@ export interface LifecycleOptions {
   readonly totals: Totals;
   readonly pauseSwitch: Pick<PauseSwitch, "current">;
   readonly batches: { readonly idle: () => Promise<void> };
+  readonly outbox: Pick<Outbox, "idle" | "stop">;
   readonly ticker: Ticker;
   readonly tickEveryMs: number | false;
   /** OAuth hosts that are called by the `fetch` of the environment. */
@@ -79,9 +82,10 @@ function findThreads({ storage, log, time }: AppRuntime): () => void {
 
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
-  const { runtime, registry, host, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
-  const { pauseSwitch, batches, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
+  const { runtime, registry, hostOf, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
+  const { pauseSwitch, batches, outbox, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
   const { storage, log, time } = runtime;
+  let isSetUp: Promise<void> | undefined;
   let started: Promise<void> | undefined;
   let closed: Promise<void> | undefined;
   let isRunning = false;
@@ -89,14 +93,18 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   let stopCharging = (): void => {};
   let stopFinding = (): void => {};
 
-  async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
+  async function setUp(): Promise<void> {
     registry.seal();
     assertPlugins(registry.plugins);
     assertEnvironment();
     for (const { message, fields } of startupWarnings({ ...runtime, oauthHosts })) log.warn(message, fields);
-    for (const { name, setup } of registry.plugins) {
-      await setup?.({ ...host, log: withFields(log, { plugin: name }) });
-    }
+    for (const { name, setup } of registry.plugins) await setup?.(hostOf(name));
+  }
+
+  const setUpOnce = (): Promise<void> => isSetUp ??= setUp();
+
+  async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
+    await setUpOnce();
     // Logs a warning if the app is paused.
     await pauseSwitch.current();
     isRunning = closed === undefined;
@@ -121,13 +129,14 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     stopFinding();
     ticker.stop();
     worker.stop();
+    outbox.stop();
     // An event that is being stored must not be lost; verified ones become work of the worker.
     const idle = requests.idle().then(() => verifier.idle())
       .then(() => Promise.all([worker.idle(), checks.idle(), batches.idle()]));
-    await settlesWithin(time, idle, closeMs);
+    await settlesWithin(time, Promise.all([idle, outbox.idle()]), closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.
-    await settlesWithin(time, worker.idle(), ABORT_MS);
+    await settlesWithin(time, Promise.all([worker.idle(), outbox.idle()]), ABORT_MS);
     for (const { name, close } of registry.plugins.toReversed()) {
       try {
         await close?.();
@@ -141,6 +150,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   }
 
   return {
+    setUp: setUpOnce,
     start: (options) => started ??= start(options),
     close: () => closed ??= close(),
     isRunning: () => isRunning,

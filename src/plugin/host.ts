@@ -3,8 +3,11 @@ import type { AppInfo } from "../bitrix24/oauth_client.ts";
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import type { Logger } from "../logger.ts";
 import type { Secret } from "../secret.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { Admin } from "./admin.ts";
+import type { PluginOutbox } from "./outbox.ts";
 
-/** Passed to the `setup` function of each plugin. */
+/** Passed to the `setup` function of each plugin. Its members may be kept. */
 export interface PluginHost {
   /** `client_id` of the app, if it is set. */
   readonly clientId?: string;
@@ -19,6 +22,17 @@ export interface PluginHost {
    * Rejects with an `AddressError` if the host is refused.
    */
   readonly portalFetch: typeof fetch;
+  /**
+   * The app's storage, restricted to this plugin: a key `["a"]` is stored as `["plugin", <name of the plugin>, "a"]`, and no
+   * other key can be read or written. `close` is left out.
+   *
+   * Put the data of a portal under `["portal", memberId, …]`, where it is found if the portal is to be forgotten.
+   */
+  readonly storage: Storage;
+  /** Messages that are delivered at least once, whatever crashes; see {@linkcode Plugin.outbox}. */
+  readonly outbox: PluginOutbox;
+  /** Operators' functions of the app. */
+  readonly admin: Admin;
   /** Access tokens and addresses of portals. */
   readonly credentials: PortalCredentialsProvider;
   /**

@@ -36,11 +36,33 @@ export interface UpgradeFailure extends VersionChange {
   readonly error: Error;
 }
 
+/** A report of a change of a portal's state: it is kept until observers have been notified, see {@linkcode Observers}. */
+export interface DurableReport {
+  /** Id of the report, unique in the app. An observer that is notified again gets the same one. */
+  readonly id: string;
+  /** When the change was stored, in milliseconds since 1970. */
+  readonly changedAt: number;
+  /**
+   * Number of earlier reports that this one replaces, because 32 of the portal waited: of the same kind, unless none was
+   * left of it. Absent if there are none.
+   */
+  readonly replaced?: number;
+}
+
 /**
  * The functions that a plugin can register to be notified. Tokens in reports are wrapped in `Secret` or redacted.
  *
- * Observers run in the process in which something happens, and a crash may lose a report: rely on the storage for facts,
- * and on reports for monitoring. An observer that throws or rejects is logged and changes nothing.
+ * **Durable reports** tell of changes of a stored portal's state: `portalUpgraded`, `portalParked`, `portalResumed`,
+ * `portalBlocked`, `portalUnblocked`, `portalRemoved` and `claimDropped`. If a plugin of the app has the observer, the report is
+ * stored in the same write as the change, and removed once all observers have been notified, which is one more write at most.
+ * So a crash loses none: each is notified at least once, with the same `id` each time, in order, by the process that works on
+ * the portal. The work of the portal waits for the observer, up to 10 seconds: pass what takes longer to `host.outbox`, with
+ * the `id` of the report. An observer that throws a `StorageError` is called up to three times.
+ *
+ * **All other reports** are made in the process in which something happens, and nothing waits for the observer. A crash loses
+ * them: rely on the storage for facts, and on these reports for monitoring.
+ *
+ * An observer that throws or rejects, or takes too long, is logged and has been notified.
  */
 export interface Observers {
   /**
@@ -99,27 +121,55 @@ export interface Observers {
   readonly stepStarted: (report: StepReport) => void | Promise<void>;
   /** A step of an upgrade, or a page of one, has succeeded. */
   readonly stepFinished: (report: StepReport) => void | Promise<void>;
-  /** A step of an upgrade has failed. Exactly one of `upgradeRetryScheduled`, `portalBlocked` and `portalParked` follows. */
+  /**
+   * A step of an upgrade has failed. Exactly one of `upgradeRetryScheduled`, `portalBlocked` and `portalParked` follows, or
+   * none if the portal was blocked on the same thing before.
+   */
   readonly stepFailed: (report: StepReport & { readonly error: Error }) => void | Promise<void>;
   /**
    * An upgrade has failed and runs again at `at`, in milliseconds since 1970. Each failure of an upgrade, or of a plugin that
-   * keeps a portal below its target, ends in exactly one of this, `portalBlocked` and `portalParked`; `eventFailed` does not
-   * report it.
+   * keeps a portal below its target, ends in exactly one of this, `portalBlocked` and `portalParked`, or in none if the portal
+   * was blocked on the same thing before; `eventFailed` does not report it.
    */
   readonly upgradeRetryScheduled: (report: UpgradeFailure & { readonly at: number }) => void | Promise<void>;
-  /** An upgrade has failed permanently. Its portal waits for `app.admin.retry`, `skip` or `rollback`. */
-  readonly portalParked: (report: UpgradeFailure) => void | Promise<void>;
   /**
-   * A portal waits for something that the customer or the vendor must do. It is tried again at `nextTryAt`, in
-   * milliseconds since 1970; absent if it waits for `app.admin.retry` or `skip`.
+   * Durable. An upgrade has failed permanently. Its portal waits for `app.admin.retry`, `skip` or `rollback`. `error` has the
+   * name, message and codes of what was thrown, and is no instance of its class. A rollback is not reported.
+   */
+  readonly portalParked: (
+    report: UpgradeFailure & DurableReport & {
+      /** As in `portal.failure.fingerprint`. */
+      readonly fingerprint?: string;
+    },
+  ) => void | Promise<void>;
+  /** Durable. A parked portal goes on: an operator has acted, or its target has changed. */
+  readonly portalResumed: (report: VersionChange & DurableReport) => void | Promise<void>;
+  /**
+   * Durable. A portal waits for something that the customer or the vendor must do. It is tried again at `nextTryAt`, in
+   * milliseconds since 1970; absent if it waits for `app.admin.retry` or `skip`. Reported when the block begins, however often
+   * it is tried. If an event or an answer of Bitrix24 ends a block and the next attempt shows that it is not over, the same
+   * `since` is reported again.
    */
   readonly portalBlocked: (
-    report: {
+    report: DurableReport & {
       readonly memberId: string;
       readonly on: BlockedReason;
       readonly message: string;
+      /** When the block began, in milliseconds since 1970. */
+      readonly since: number;
       readonly nextTryAt?: number;
     },
+  ) => void | Promise<void>;
+  /** Durable. A portal no longer waits for this. `portalBlocked` alone is reported if it waits for something else now. */
+  readonly portalUnblocked: (
+    report: DurableReport & { readonly memberId: string; readonly on: BlockedReason; readonly since: number },
+  ) => void | Promise<void>;
+  /**
+   * Durable. The app was removed from a portal, also if it is installed again already. `version`: that of the portal, if it is
+   * known. `confirmed`: false if the removal is believed because Bitrix24 could not be asked.
+   */
+  readonly portalRemoved: (
+    report: DurableReport & { readonly memberId: string; readonly version?: string; readonly confirmed: boolean },
   ) => void | Promise<void>;
   /** The app has asked Bitrix24 for the version of a portal. `isRaised`: this has raised the portal's target. */
   readonly portalChecked: (
@@ -130,16 +180,16 @@ export interface Observers {
     },
   ) => void | Promise<void>;
   /**
-   * An event claimed a version, a removal or an unpaid period, and Bitrix24 has not confirmed it in time: it has had no
+   * Durable. An event claimed a version, a removal or an unpaid period, and Bitrix24 has not confirmed it in time: it has had no
    * effect, and its handlers do not run.
    */
   readonly claimDropped: (
-    report: { readonly memberId: string; readonly kind: ClaimKind; readonly version?: string },
+    report: DurableReport & { readonly memberId: string; readonly kind: ClaimKind; readonly version?: string },
   ) => void | Promise<void>;
   /** An upgrade has succeeded. */
   readonly upgradeApplied: (report: VersionChange & { readonly upgradeId: string }) => void | Promise<void>;
-  /** A portal has reached its target. */
-  readonly portalUpgraded: (report: VersionChange) => void | Promise<void>;
+  /** Durable. A portal has reached its target. */
+  readonly portalUpgraded: (report: VersionChange & DurableReport) => void | Promise<void>;
   /** An event announced a version below the portal's own. Nothing runs. */
   readonly downgradeIgnored: (report: VersionChange) => void | Promise<void>;
   /**
@@ -153,6 +203,17 @@ export interface Observers {
       readonly error: Error;
       readonly attempt: number;
       readonly at?: number;
+    },
+  ) => void | Promise<void>;
+  /**
+   * Messages in the outbox were dropped since the last report. `"full"`: 10,000 messages wait; `"expired"`: they were not
+   * delivered within 7 days; `"dead"`: more than 1,000 dead letters, the oldest are dropped.
+   */
+  readonly outboxDropped: (
+    report: {
+      readonly plugin: string;
+      readonly count: number;
+      readonly reason: "full" | "expired" | "dead";
     },
   ) => void | Promise<void>;
   /** A tick has finished. */
@@ -175,13 +236,17 @@ export const OBSERVER_RULES: OptionRules<Partial<Observers>> = {
   stepFailed: option.function(),
   upgradeRetryScheduled: option.function(),
   portalParked: option.function(),
+  portalResumed: option.function(),
   portalBlocked: option.function(),
+  portalUnblocked: option.function(),
+  portalRemoved: option.function(),
   portalChecked: option.function(),
   claimDropped: option.function(),
   upgradeApplied: option.function(),
   portalUpgraded: option.function(),
   downgradeIgnored: option.function(),
   eventFailed: option.function(),
+  outboxDropped: option.function(),
   tickFinished: option.function(),
   eventHandled: option.function(),
 };

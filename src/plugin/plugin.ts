@@ -5,6 +5,7 @@ import type { Secret } from "../secret.ts";
 import type { Context } from "./context.ts";
 import type { PluginHost } from "./host.ts";
 import { OBSERVER_RULES, type Observers } from "./observers.ts";
+import { OUTBOX_RULES, type OutboxHandler } from "./outbox.ts";
 import { type VerificationPolicy, verificationRules } from "./verification_policy.ts";
 
 /**
@@ -88,6 +89,8 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   readonly check?: (ctx: Context & Needs & Adds) => Promise<readonly string[]>;
   /** Functions that are notified, and that change nothing: an error that they throw is logged. */
   readonly observe?: Partial<Observers>;
+  /** Delivers what the plugin puts into `host.outbox`, in a started app. */
+  readonly outbox?: OutboxHandler;
   /** Called once, when the app closes, in the reverse order of `app.use`. */
   readonly close?: () => void | Promise<void>;
 }
@@ -103,6 +106,7 @@ export const PLUGIN_RULES: OptionRules<Plugin> = {
   around: option.function(),
   check: option.function(),
   observe: option.object(OBSERVER_RULES),
+  outbox: option.object(OUTBOX_RULES),
   close: option.function(),
 };
 

@@ -1,7 +1,9 @@
 /** The parts of an app that intake, upgrades and worker share. */
-import type { Time } from "../async/time.ts";
+import { delay, type Time } from "../async/time.ts";
+import { withTimeout } from "../async/with_timeout.ts";
 import { type B24Event, type UpdateEvent, wireName } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
+import { StorageError } from "../errors.ts";
 import { type Logger, withFields } from "../logger.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
 import { redactError } from "../redact.ts";
@@ -81,21 +83,81 @@ export interface AppRuntime {
   readonly turn?: Turn;
 }
 
+/** An observer of a plugin. */
+interface NamedObserver {
+  readonly plugin: string;
+  readonly observer: (report: unknown) => void | Promise<void>;
+}
+
+/** Returns the observers with a name. */
+function observersOf({ plugins }: AppRuntime, name: keyof Observers): readonly NamedObserver[] {
+  return plugins.flatMap(({ name: plugin, observe }) => {
+    const observer = observe?.[name] as NamedObserver["observer"] | undefined;
+    return observer === undefined ? [] : [{ plugin, observer }];
+  });
+}
+
+function logFailure({ log }: AppRuntime, plugin: string, observer: keyof Observers, err: unknown): void {
+  log.error("observer failed", { event: "observer.failed", plugin, observer, err });
+}
+
 /** Calls an observer of every plugin that has it. Never throws, and does not wait for them. */
 export function notify<Name extends keyof Observers>(
   runtime: AppRuntime,
   name: Name,
   report: Parameters<Observers[Name]>[0],
 ): void {
-  for (const { name: plugin, observe } of runtime.plugins) {
-    const observer = observe?.[name] as ((report: unknown) => void | Promise<void>) | undefined;
-    if (observer === undefined) continue;
-    const logFailure = (err: unknown): void =>
-      runtime.log.error("observer failed", { event: "observer.failed", plugin, observer: name, err });
+  for (const { plugin, observer } of observersOf(runtime, name)) {
     try {
-      Promise.resolve(observer(report)).catch(logFailure);
+      Promise.resolve(observer(report)).catch((error) => logFailure(runtime, plugin, name, error));
     } catch (error) {
-      logFailure(error);
+      logFailure(runtime, plugin, name, error);
+    }
+  }
+}
+
+/** Milliseconds for which the report of a change waits for an observer. */
+const OBSERVER_MS = 10_000;
+
+/** Number of times that an observer is called if the storage fails, such as that of `host.outbox`, and the pause (ms) between. */
+const OBSERVER_ATTEMPTS = 3;
+const OBSERVER_PAUSE_MS = 1000;
+
+/**
+ * Calls an observer of every plugin that has it, and waits for them. One that throws, or takes too long, has been notified.
+ *
+ * @throws the reason of `runtime.signal` if the app closes meanwhile
+ */
+export async function notifyAndWait<Name extends keyof Observers>(
+  runtime: AppRuntime,
+  name: Name,
+  report: Parameters<Observers[Name]>[0],
+): Promise<void> {
+  const { time, signal } = runtime;
+  await Promise.all(
+    observersOf(runtime, name).map(async ({ plugin, observer }) => {
+      try {
+        await withTimeout(time, signal, OBSERVER_MS, (signal) => callObserver(time, signal, () => observer(report)));
+      } catch (error) {
+        signal.throwIfAborted();
+        logFailure(runtime, plugin, name, error);
+      }
+    }),
+  );
+}
+
+/** Calls an observer, and again if the storage fails: it is not called later. */
+async function callObserver(
+  time: Time,
+  signal: AbortSignal,
+  call: () => void | Promise<void>,
+): Promise<void> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof StorageError) || attempt === OBSERVER_ATTEMPTS) throw error;
+      await delay(time, OBSERVER_PAUSE_MS, signal);
     }
   }
 }

@@ -110,12 +110,41 @@ export const DEPLOY_SWEEP: Key = ["deployed"];
 
 /** Prefix of what a plugin stores about a portal. Owner: the plugin. Deleted by `admin.forget`. */
 export function pluginPortalPrefix(plugin: string, memberId: string): Key {
-  return ["plugin", plugin, "portal", memberId];
+  return [...pluginPrefix(plugin), "portal", memberId];
 }
 
-/** Key of the ticket of an opened page, by the digest of the ticket. Owner: `app/openings.ts`. TTL: 1 hour. */
+/** Key of the ticket of an opened page, by the digest of the ticket. Owner: `app/tickets.ts`. TTL: 1 hour. */
 export function ticketKey(digest: string): Key {
-  return ["plugin", "opening", digest];
+  return ["opening", digest];
+}
+
+/** Prefix of the messages that wait for their delivery. Owner: `outbox/messages.ts`. TTL: 8 days. */
+export const OUTBOX_MESSAGES = ["outbox", "message"] as const;
+
+/** Key of a message of a plugin. */
+export function outboxMessageKey(plugin: string, id: string): Key {
+  return [...OUTBOX_MESSAGES, plugin, id];
+}
+
+/** Prefix of the schedule of messages. Owner: `outbox/messages.ts`. TTL: 8 days. */
+export const OUTBOX_DUE = ["outbox", "due"] as const;
+
+/** Key of a time from which on a message is to be delivered. */
+export function outboxDueKey(due: string, plugin: string, id: string): Key {
+  return [...OUTBOX_DUE, due, plugin, id];
+}
+
+/** Prefix of the messages that could not be delivered. Owner: `outbox/messages.ts`. TTL: 30 days. */
+export const DEAD_LETTERS = ["outbox", "dead"] as const;
+
+/** Key of a message that could not be delivered. */
+export function deadLetterKey(plugin: string, id: string): Key {
+  return [...DEAD_LETTERS, plugin, id];
+}
+
+/** Prefix of what a plugin stores. Owner: the plugin. */
+export function pluginPrefix(name: string): Key {
+  return ["plugin", name];
 }
 
 /** Prefix of the lists of events that wait for verification. */

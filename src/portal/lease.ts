@@ -44,6 +44,8 @@ const HELD_PART = 2 / 3;
 export interface PortalLease {
   /** Returns the record as this holder last read or wrote it, with the staged changes. */
   readonly record: () => PortalRecord;
+  /** Returns the record as this holder last read or wrote it. */
+  readonly stored: () => PortalRecord;
   /** Fencing token: higher than that of every earlier lease of the portal, so that a write of an earlier holder can be told. */
   readonly fencingToken: number;
   /** Aborted if the lease is lost. */
@@ -264,6 +266,7 @@ export function holdLease(
   let isReleased = false;
   return {
     record: held.record,
+    stored: held.stored,
     fencingToken: fencingToken!,
     signal: lost.signal,
     ensureHeld,

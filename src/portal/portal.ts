@@ -22,6 +22,16 @@ export interface AppliedUpgrade {
   readonly skipped?: true;
 }
 
+/** The error of a failure, besides its message. */
+export interface FailedWith {
+  /** Name of its class, such as `B24Error`. */
+  readonly name: string;
+  /** Its `code`; absent if it has none. */
+  readonly code?: string;
+  /** Bitrix24's error code; absent if it is not an answer of Bitrix24. */
+  readonly b24Code?: string;
+}
+
 /** The last failure of a portal that is not on its target. */
 export interface PortalFailure {
   /** Id of the upgrade that failed; absent if a plugin failed before it, such as one that restores registrations. */
@@ -37,6 +47,8 @@ export interface PortalFailure {
    * the failure by a rollback.
    */
   readonly fingerprint?: string;
+  /** Name and codes of the error; absent after a rollback. */
+  readonly error?: FailedWith;
   /** Number of failed attempts in a row: of the step if the failure was in one, otherwise of the upgrade. */
   readonly attempts: number;
   /** Time of the last failure, in milliseconds since 1970. */

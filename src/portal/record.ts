@@ -1,11 +1,13 @@
 /** The record of one portal: one key, one value, changed by compare-and-set. */
+import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import type { Entry } from "../storage/storage.ts";
 import { type Claims, describeClaims } from "./claims.ts";
 import type { DoneDelivery, InboxItem, Overflow } from "./delivery.ts";
 import type { IndexKind } from "./keys.ts";
 import type { Check, PlannedChecks } from "./planned_checks.ts";
-import type { Portal, PortalBlock, PortalRun, PortalState } from "./portal.ts";
+import type { FailedWith, Portal, PortalBlock, PortalRun, PortalState } from "./portal.ts";
+import type { StoredReport } from "./stored_report.ts";
 import { pendingApplicationTokens, type StoredTokens } from "./tokens.ts";
 
 /** The run of a record. Its steps are not in the record, but in the journals of its upgrades: see `journal.ts`. */
@@ -141,6 +143,8 @@ export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" 
   readonly indexedAs?: IndexedAs;
   /** Id of the portal's schedule entry. */
   readonly due?: string;
+  /** Changes of the portal's state of which observers are still to be notified, the oldest first; absent if there are none. */
+  readonly reports?: readonly StoredReport[];
   /** When the data of a removed portal is purged, in milliseconds since 1970. */
   readonly purgeAt?: number;
 }
@@ -219,6 +223,7 @@ const DROPPED_AT: Readonly<
   lease: "never",
   indexedAs: "never",
   due: "never",
+  reports: "never",
   purgeAt: "purge",
 };
 
@@ -280,6 +285,14 @@ function publicRun(
   if (current === undefined) return run;
   const { upgradeId } = current;
   return { ...run, current: { upgradeId, attempt: failedAttempts(record, upgradeId) + (underWay?.starts ?? 0) } };
+}
+
+/** Returns what the record of a failure keeps of its error, besides the message. */
+export function failedWith(error: Error): FailedWith {
+  // Own members only: accessors of a DOMException do not work on its redacted copy.
+  const { code, b24Code } = { ...error } as { readonly code?: unknown; readonly b24Code?: unknown };
+  const text = (value: unknown): string | undefined => typeof value === "string" ? value : undefined;
+  return { name: error.name, ...defined({ code: text(code), b24Code: text(b24Code) }) };
 }
 
 /** Returns the number of failed attempts in a row that the record has of an upgrade or one of its steps. */

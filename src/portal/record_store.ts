@@ -37,6 +37,22 @@ export class ConditionError extends StorageError {
   }
 }
 
+/** What a change of a record implies. */
+export interface ImpliedChange extends RecordChange {
+  /** Called once it is stored. */
+  readonly onStored?: () => void;
+}
+
+/** Returns what a write of a record implies, from what is stored and what is to be; `undefined` if nothing. Has no effects. */
+export type Imply = (before: PortalRecord | undefined, after: PortalRecord) => ImpliedChange | undefined;
+
+const impliedByStorage = new WeakMap<Storage, Imply>();
+
+/** Adds what it implies to each write of a record through `storage`, an object that each app has its own of. */
+export function implyOn(storage: Storage, imply: Imply): void {
+  impliedByStorage.set(storage, imply);
+}
+
 /**
  * Changes the record of a portal. `known` is the record if the caller has read it, which saves a read. It may be stale.
  * Resolves to the record as it is stored afterwards, with what other changes wrote at the same time.
@@ -160,7 +176,7 @@ async function writeTogether(
 ): Promise<Entry<PortalRecord> | null | undefined> {
   let entry = known === undefined ? await storage.get<PortalRecord>(key) : known;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-    const changed = compose(entry, callers);
+    const changed = compose(entry, callers, impliedByStorage.get(storage));
     const composed = changed && await withRecord(key, entry, changed);
     const result = composed === undefined ? undefined : await writeInOrder(storage, composed.operations);
     if (composed === undefined || result?.ok) {
@@ -169,6 +185,7 @@ async function writeTogether(
         noteIndexed(storage, record.memberId, entry?.value.indexedAs, record.indexedAs);
         entry = { key, value: record, version: result.versions[composed.recordAt]! };
       }
+      if (result?.ok) changed!.onStored?.();
       for (const { resolve } of callers) resolve(entry);
       return entry === known ? undefined : entry;
     }
@@ -203,35 +220,45 @@ interface Changed {
   readonly record: PortalRecord;
   readonly before: Iterable<OwnedOperation>;
   readonly after: Iterable<OwnedOperation>;
+  readonly onStored: (() => void) | undefined;
 }
 
 /** Applies the changes one after the other; `undefined` if there is nothing to write. */
-function compose(entry: Entry<PortalRecord> | null, callers: Set<Caller>): Changed | undefined {
+function compose(
+  entry: Entry<PortalRecord> | null,
+  callers: Set<Caller>,
+  imply: Imply | undefined,
+): Changed | undefined {
   // A later change decides about a key: what it deletes must not be put, and the other way round.
   const before = new Map<string, OwnedOperation>();
   const after = new Map<string, OwnedOperation>();
-  let record = readRecord(entry);
+  const stored = readRecord(entry);
+  let record = stored;
   let isChanged = false;
+  const apply = (change: RecordChange, caller: Caller | undefined): void => {
+    for (const [operations, own, other] of [[change.before, before, after], [change.after, after, before]] as const) {
+      for (const operation of operations ?? []) {
+        const encoded = encodeKey(keyOf(operation));
+        other.delete(encoded);
+        own.set(encoded, [operation, caller]);
+      }
+    }
+    isChanged ||= change.record !== record;
+    record = change.record;
+  };
   for (const caller of callers) {
     try {
       const change = caller.change(record);
-      if (change === undefined) continue;
-      for (const [operations, own, other] of [[change.before, before, after], [change.after, after, before]] as const) {
-        for (const operation of operations ?? []) {
-          const encoded = encodeKey(keyOf(operation));
-          other.delete(encoded);
-          own.set(encoded, [operation, caller]);
-        }
-      }
-      isChanged ||= change.record !== record;
-      record = change.record;
+      if (change !== undefined) apply(change, caller);
     } catch (error) {
       callers.delete(caller);
       caller.reject(error);
     }
   }
   if (record === undefined || (!isChanged && before.size === 0 && after.size === 0)) return undefined;
-  return { record, before: before.values(), after: after.values() };
+  const implied = imply?.(stored, record);
+  if (implied !== undefined) apply(implied, undefined);
+  return { record, before: before.values(), after: after.values(), onStored: implied?.onStored };
 }
 
 /** Returns the operations on the record, its index entries, and all that is written with it, in order. */

@@ -50,7 +50,7 @@ export function withWork(record: PortalRecord, at: number, random: Random): Reco
  * Returns the change that schedules a portal for `at`, in milliseconds since 1970, unless it is scheduled by then. Each call
  * makes an entry of its own.
  */
-function scheduled(record: PortalRecord, at: number, random: Random): RecordChange {
+export function scheduled(record: PortalRecord, at: number, random: Random): RecordChange {
   const { memberId, due: existing } = record;
   if (existing !== undefined && entryTime(existing) <= at) return { record };
   const due = entryId(at, random());

@@ -11,7 +11,7 @@ import { fingerprintOf } from "../portal/fingerprint.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { stageFailedAttempt } from "../portal/failed_attempts.ts";
 import { type Journal, newJournal, openJournal } from "../portal/journal.ts";
-import { failedAttempts, type PortalRecord, snapshot } from "../portal/record.ts";
+import { failedAttempts, failedWith, type PortalRecord, snapshot } from "../portal/record.ts";
 import { storedText } from "../portal/stored_text.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, type RetryPolicy, unitHash } from "../retry.ts";
 import { recordBlock } from "./block.ts";
@@ -204,7 +204,7 @@ async function recordFailure(
   const at = runtime.clock();
   const fingerprint = await fingerprintOf(runtime.digest, { upgradeId, step, error });
   const failure: PortalFailure = {
-    ...{ upgradeId, to: change.to, message: storedText(error.message), fingerprint, at },
+    ...{ upgradeId, to: change.to, message: storedText(error.message), error: failedWith(error), fingerprint, at },
     attempts: isCounted ? attempts : attempts - 1,
     ...defined({ step, retryAt: delay === undefined ? undefined : at + delay }),
   };
@@ -232,7 +232,7 @@ async function recordFailure(
   throw new UpgradeError(upgradeId, attempts, error.message, { cause: error });
 }
 
-/** Logs a failure and notifies observers. Without `retryAt` the portal is parked. */
+/** Logs a failure and notifies observers. Without `retryAt` the portal is parked: the worker tells that from the record. */
 function reportFailure(
   runtime: AppRuntime,
   ctx: HandlerContext,
@@ -243,7 +243,6 @@ function reportFailure(
   const fields = { upgradeId, attempt, ...defined({ step, retryAt }), err };
   if (retryAt === undefined) {
     ctx.log.error("portal parked", { event: "portal.parked", ...fields });
-    notify(runtime, "portalParked", failure);
   } else {
     ctx.log.warn("upgrade failed", { event: "upgrade.failed", ...fields });
     notify(runtime, "upgradeRetryScheduled", { ...failure, at: retryAt });

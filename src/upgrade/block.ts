@@ -1,6 +1,6 @@
 /** Records that a portal is blocked: its work cannot continue before the customer, Bitrix24 or the vendor acts. */
 import type { BlockedReason } from "../errors.ts";
-import { type AppRuntime, notify } from "../plugin/runtime.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
 import { withBlock } from "../portal/block.ts";
 import type { PortalLease } from "../portal/lease.ts";
 
@@ -19,6 +19,5 @@ export async function recordBlock(
     event: "portal.blocked",
     ...{ memberId, blockedOn: on, detail: message, nextTryAt },
   });
-  notify(runtime, "portalBlocked", { memberId, on, message, nextTryAt });
   return nextTryAt;
 }

@@ -1,5 +1,6 @@
 /** Rolls a run back: undoes the finished steps of its upgrades, the last one first. */
 import { OnAppUpdateError } from "../errors.ts";
+import type { RollbackReport, RolledBackStep } from "../plugin/admin.ts";
 import type { HandlerContext } from "../plugin/context.ts";
 import { createHandlerRun } from "../plugin/handler_run.ts";
 import { type AppRuntime, safeError } from "../plugin/runtime.ts";
@@ -15,25 +16,6 @@ import { type Installation, installationOf } from "./installation.ts";
 import { ReplayEnded } from "./interruptions.ts";
 import { type FinishedStep, StepEngine } from "./step_engine.ts";
 import { stepScope } from "./step_scope.ts";
-
-/** The result of `app.admin.rollback`. */
-export interface RollbackReport {
-  /** Steps whose `undo` ran, in this order. */
-  readonly undone: readonly RolledBackStep[];
-  /**
-   * Finished steps that have no `undo`, and all finished steps of upgrades that the code no longer has. Without `sleep`s, which
-   * have nothing to undo.
-   */
-  readonly without: readonly RolledBackStep[];
-}
-
-/** A step in a rollback report. */
-export interface RolledBackStep {
-  /** Id of the upgrade. */
-  readonly upgradeId: string;
-  /** Name of the step. */
-  readonly step: string;
-}
 
 /** A report that is being written. */
 interface Report {

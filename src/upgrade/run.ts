@@ -65,7 +65,6 @@ async function takeAction(
       await deleteOldRuns(runtime.storage, installation.record());
       return installation.stage((record) => withRunFinished(record, to, runtime.clock()), () => {
         ctx.log.info("portal upgraded", { event: "portal.upgraded", from, to });
-        notify(runtime, "portalUpgraded", change);
       });
     case "block":
       throw new Suspended(await recordBlock(runtime, installation, next.on, next.message));

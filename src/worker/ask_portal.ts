@@ -5,7 +5,7 @@ import type { ProfileCall } from "../bitrix24/profile.ts";
 import type { AppCredentials } from "../credentials/provider.ts";
 import { defined } from "../defined.ts";
 import { AddressError, NoCredentialsError, UnreachableError } from "../errors.ts";
-import { type AppRuntime, notify } from "../plugin/runtime.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
 import { canAsk } from "../portal/claims.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import type { RecordAccess } from "../portal/record_access.ts";
@@ -128,7 +128,7 @@ async function applyAnswer(
   return { isRaised, hasWork };
 }
 
-/** Logs what an answer has changed, and notifies observers. */
+/** Logs what an answer has changed. */
 function reportSettlement(
   runtime: AppRuntime,
   { memberId, target: from }: PortalRecord,
@@ -138,6 +138,5 @@ function reportSettlement(
   if (isRaised) log.debug("target raised", { event: "target.raised", memberId, from, to });
   for (const claim of dropped) {
     log.warn("claim dropped: Bitrix24 did not confirm it", { event: "claim.dropped", memberId, ...claim });
-    notify(runtime, "claimDropped", { memberId, ...claim });
   }
 }

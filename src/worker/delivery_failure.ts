@@ -11,7 +11,7 @@ import { isInstaller, withInstallerParked } from "../portal/installer.ts";
 import { deliveryKey } from "../portal/keys.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import type { PortalFailure } from "../portal/portal.ts";
-import { blockOf, type PortalRecord } from "../portal/record.ts";
+import { failedWith, type PortalRecord } from "../portal/record.ts";
 import { storedText } from "../portal/stored_text.ts";
 import { redactError } from "../redact.ts";
 import { blockedReasonOf, countsAsAttempt, nextRetryDelay, unitHash } from "../retry.ts";
@@ -108,14 +108,23 @@ async function keepWithFailure(
     failed,
     (record) =>
       isBelowTarget(record)
-        ? { ...record, failure: { to: record.target, message: storedText(error.message), fingerprint, ...failure } }
+        ? {
+          ...record,
+          failure: {
+            to: record.target,
+            message: storedText(error.message),
+            error: failedWith(error),
+            fingerprint,
+            ...failure,
+          },
+        }
         : record,
   );
 }
 
 /**
- * Notifies observers of a failure, once: of that of the portal's upgrades if it is still below its target, or of the block if
- * its installer is parked.
+ * Notifies observers of a failure, once: of that of the portal's upgrades if it is still below its target. If the portal is
+ * parked, or blocked because its installer is, the worker tells that from the record.
  */
 function reportFailure(
   { runtime, lease, waiting: { id: deliveryId } }: FailedDelivery,
@@ -127,14 +136,13 @@ function reportFailure(
   const record = lease.record();
   const { memberId } = record;
   const isInstalling = isInstaller(record, deliveryId);
-  const block = at === undefined && isInstalling && isBelowTarget(record) ? blockOf(record) : undefined;
-  if (block !== undefined) return notify(runtime, "portalBlocked", { memberId, ...block });
+  if (at === undefined && isInstalling && isBelowTarget(record)) return;
   if (isInstalling || !runsUpgrades(deliveryId) || !isBelowTarget(record)) {
     return notify(runtime, "eventFailed", { memberId, event, error, attempt, ...defined({ at }) });
   }
-  const report = { memberId, from: record.version, to: record.target, attempt, error };
-  if (at === undefined) notify(runtime, "portalParked", report);
-  else notify(runtime, "upgradeRetryScheduled", { ...report, at });
+  if (at === undefined) return;
+  const { version: from, target: to } = record;
+  notify(runtime, "upgradeRetryScheduled", { memberId, from, to, attempt, error, at });
 }
 
 /** Changes the delivery, which is not done, and `record` with it. */

@@ -1,18 +1,9 @@
 /** The pause of all work on portals. It is stored, so that it holds in every process, also in those that start later. */
 import { coalesce } from "../async/coalesce.ts";
 import { FormatError } from "../errors.ts";
+import type { Pause } from "../plugin/admin.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { PAUSE } from "../portal/keys.ts";
-
-/** A pause of all work on portals. */
-export interface Pause {
-  /** The operator who paused the app. */
-  readonly by: string;
-  /** The reason. */
-  readonly reason: string;
-  /** Since when the app is paused, in milliseconds since 1970. */
-  readonly since: number;
-}
 
 interface StoredPause extends Pause {
   readonly format: typeof PAUSE_FORMAT;

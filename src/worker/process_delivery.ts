@@ -27,6 +27,7 @@ import { Suspended } from "../upgrade/interruptions.ts";
 import { NEWER_CODE_RETRY_MS, nextAction } from "../upgrade/next_action.ts";
 import { runUpgrades } from "../upgrade/run.ts";
 import { recordFailure } from "./delivery_failure.ts";
+import { tell } from "./tell.ts";
 import { syntheticRemovalEvent, syntheticUpdateEvent } from "./missed_updates.ts";
 
 /** The result of the work of a delivery. `deferred`: it is done later, or by another worker, or was done before. */
@@ -209,7 +210,10 @@ async function runHandlers(work: DeliveryWork, event: B24Event): Promise<Deliver
   await flush(plugins.length > 0);
   let outcome: DeliveryOutcome = "skipped";
   await runPipeline(plugins, context, async (ctx) => {
-    if (runsUpgrades(deliveryId)) await runUpgrades(runtime, upgrades, lease, ctx);
+    if (runsUpgrades(deliveryId)) {
+      await runUpgrades(runtime, upgrades, lease, ctx);
+      await tell(runtime, lease);
+    }
     await flush(handlers.length > 0 || plugins.some(({ around }) => around !== undefined));
     outcome = runsUpgrades(deliveryId) && hasEnded(work, event) ? "outdated" : "handled";
     if (outcome === "outdated") {

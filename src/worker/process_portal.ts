@@ -21,6 +21,7 @@ import { findVersion } from "./initial_version.ts";
 import { enqueueMissedUpdate, enqueueOwedRemoval } from "./missed_updates.ts";
 import { type Outcome, processDelivery, type WorkResult } from "./process_delivery.ts";
 import { purgeIfExpired, releaseIfIdle, releaseUnfinished } from "./release.ts";
+import { tell } from "./tell.ts";
 import { createWaitingTally, type WaitingTally } from "./waiting_tally.ts";
 
 /** The parts of an app that process portals. */
@@ -149,6 +150,7 @@ async function processUntilIdle(
   const { runtime, checks } = options;
   const tally = createWaitingTally();
   while (true) {
+    await tell(runtime, lease);
     const { inboxSequence } = lease.record();
     await findVersion(runtime, lease);
     const { outcomes, areUpgradesAttempted } = await processDeliveries(options, lease, pass, tally);
@@ -160,6 +162,7 @@ async function processUntilIdle(
     // The deliveries that raised the target may be done already.
     else if (isDue(next) && !areUpgradesAttempted() && !hasMore) enqueueMissedUpdate(runtime, lease);
     else if (!hasMore) {
+      await tell(runtime, lease);
       const nextAt = min([
         await purgeIfExpired(runtime, lease),
         next.action === "wait" ? next.until : undefined,

@@ -8,7 +8,7 @@ import type { WaitingTally } from "./waiting_tally.ts";
 
 /**
  * Schedules the portal at `nextAt`, counts what waits, and releases the lease. Releases nothing if deliveries have arrived
- * since `inboxSequence`. Resolves to whether it released the lease.
+ * since `inboxSequence`, or a report of which observers are to be notified. Resolves to whether it released the lease.
  */
 export async function releaseIfIdle(
   runtime: AppRuntime,
@@ -19,7 +19,9 @@ export async function releaseIfIdle(
 ): Promise<boolean> {
   const { clock, random } = runtime;
   const isReleased = await lease.release((record) =>
-    record.inboxSequence === inboxSequence ? rescheduled(tally.apply(record), nextAt, clock(), random) : undefined
+    record.inboxSequence === inboxSequence && record.reports === undefined
+      ? rescheduled(tally.apply(record), nextAt, clock(), random)
+      : undefined
   );
   if (isReleased) logScheduled(runtime, lease.record());
   return isReleased;

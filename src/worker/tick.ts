@@ -10,6 +10,7 @@ import { createDeploySweep } from "./deploy_sweep.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
 import type { PauseSwitch } from "./pause.ts";
 import { createRecount } from "./recount.ts";
+import type { Outbox } from "../outbox/outbox.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "./worker.ts";
 
@@ -74,12 +75,13 @@ export interface TickerParts {
   readonly pauseSwitch: Pick<PauseSwitch, "current">;
   /** Goes on with batch operations. Never rejects. */
   readonly batches: { readonly goOn: () => Promise<void> };
+  readonly outbox: Pick<Outbox, "tick" | "idle">;
 }
 
 /** Returns the ticker of an app. */
 export function createTicker(
   runtime: AppRuntime,
-  { worker, verifier, totals, pauseSwitch, batches }: TickerParts,
+  { worker, verifier, totals, pauseSwitch, batches, outbox }: TickerParts,
 ): Ticker {
   const { time, log } = runtime;
   const sweep = createDeploySweep(runtime);
@@ -97,6 +99,9 @@ export function createTicker(
     recountPage().catch((err) => log.warn("recount failed", { event: "recount.failed", err }));
 
   const isPaused = async (): Promise<boolean> => await pauseSwitch.current() !== undefined;
+
+  const deliver = (): Promise<void> =>
+    outbox.tick().catch((err) => log.warn("failed to look for messages", { event: "outbox.tick_failed", err }));
 
   function report(round: Round): TickReport {
     const { handled, failed, portals } = round.counts();
@@ -116,6 +121,8 @@ export function createTicker(
         const verified = verify().then(() => verifier.settled());
         const worked = isPaused().then((isPaused) => isPaused ? undefined : round.passDue().then(() => round.ended()));
         await Promise.all([verified, worked, recount(), batches.goOn()]);
+        // What observers of the round have put, too.
+        await deliver().then(() => outbox.idle());
         // Some hosts stop a program between ticks.
         await totals.flush();
       };
@@ -126,6 +133,7 @@ export function createTicker(
       // Not awaited: a silent OAuth host must not delay the portals that are due.
       void verify();
       void batches.goOn();
+      void deliver();
       const recounting = recount();
       const round = createRound(runtime, worker, { limit: Infinity, concurrency: Infinity, isOver: () => isStopped });
       let isSwept: boolean;

@@ -150,6 +150,8 @@ async function assertFinalState(world: World, app: App): Promise<void> {
     const isCurrent = truth.isInstalled && installation === truth.installations;
     assert(!isCurrent || seen.has(deal), `no handler saw deal ${deal}`);
   }
+  assert.deepEqual(record?.reports, undefined, "observers were told everything");
+  world.told.assertAll();
   if (record === undefined) return;
   if (truth.isInstalled) {
     assert.equal(record.version, record.target);

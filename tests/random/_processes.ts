@@ -115,7 +115,7 @@ function startProcess(
     ...{ lookup: () => Promise.resolve(undefined), tickEveryMs: false as const },
     ...(character.isMapped ? { versions: mapped(Object.fromEntries(names)) } : {}),
   };
-  const app = createApp(options).use(applicationToken());
+  const app = createApp(options).use(applicationToken()).use(world.told.plugin(() => !isKilled));
   for (let to = 2; to <= code.upgrades; to++) app.upgrade(`${to}.0.0`, upgradeOf(world, to), { id: `to ${to}` });
   app.upgrade("900.0.0", () => void violations.push("an upgrade to a forged version ran"), { id: "forged" });
   app.on("ONCRMDEALADD", ({ event }) => {

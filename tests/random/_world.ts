@@ -8,6 +8,7 @@ import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
 import { seeded } from "../support/seeded.ts";
 import { type VirtualTime, virtualTime } from "../support/time.ts";
 import { isBelieved, isMistaken, type Truth, violationsOf } from "./_invariants.ts";
+import { createTold, type Told } from "../support/told.ts";
 import { withoutWrite } from "../support/without_write.ts";
 
 export const SECOND = 1000;
@@ -69,6 +70,8 @@ export interface World {
   /** Deals whose event was answered 200, with their installation; and deals that a handler saw. */
   readonly accepted: Map<string, number>;
   readonly seen: Set<string>;
+  /** What observers were told of the portal. */
+  readonly told: Told;
   /** States that were in effect and never true. */
   readonly violations: string[];
   readonly log: string[];
@@ -121,6 +124,7 @@ export function createWorld(seed: number, log: string[]): World {
   };
   const violations: string[] = [];
   const accepted = new Map<string, number>();
+  const told = createTold();
   let before: PortalRecord | undefined;
   let removals = 0;
   const storage: Storage = {
@@ -141,6 +145,7 @@ export function createWorld(seed: number, log: string[]): World {
           if (!violations.includes(violation)) log.push(`    VIOLATION: ${violation}`);
           violations.push(violation);
         }
+        told.note(before, record);
         before = record;
       }
       return result;
@@ -148,7 +153,7 @@ export function createWorld(seed: number, log: string[]): World {
   };
   return {
     ...{ random, pick, character, time, bitrix24, portal, attacker, storage, truth, violations, log },
-    ...{ pending: [], accepted, seen: new Set(), hasFailures: true },
+    ...{ pending: [], accepted, seen: new Set(), told, hasFailures: true },
     record: async () => (await memory.get<PortalRecord>(portalKey(MEMBER_ID)))?.value,
     drive: (work) => drive(time, work),
   };

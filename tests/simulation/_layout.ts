@@ -1,5 +1,6 @@
 /** The layout of what an app stores, as far as the simulation looks behind the public functions. */
 import { eventOf } from "./_events.ts";
+import type { PortalRecord as WholeRecord } from "../../src/portal/record.ts";
 import type { Entries, StoredEntry } from "./_storage.ts";
 
 /** A portal as its record says. */
@@ -48,6 +49,11 @@ function recordOf(entries: Entries, memberId: string): PortalRecord | undefined 
 /** Returns whether an entry is the record of a portal. */
 export function isRecord({ key }: StoredEntry): boolean {
   return key[0] === "portal";
+}
+
+/** Returns the record of a portal, for a comparison with what observers are told. */
+export function recordIn(entry: StoredEntry): WholeRecord {
+  return valueOf<WholeRecord>(entry);
 }
 
 /** Returns the portal of a record. */

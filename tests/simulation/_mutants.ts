@@ -18,12 +18,30 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a portal is released although a delivery has arrived",
     file: "src/worker/release.ts",
-    changes: [[
-      "record.inboxSequence === inboxSequence ? rescheduled(tally.apply(record), nextAt, clock(), random) : undefined",
-      "rescheduled(tally.apply(record), nextAt, clock(), random)",
-    ]],
+    changes: [["record.inboxSequence === inboxSequence && ", ""]],
     scenarios: ["two updates"],
     violation: /work is left at rest/,
+  },
+  {
+    name: "a report is removed before observers are notified",
+    file: "src/worker/tell.ts",
+    changes: [[
+      "await tellOne(runtime, lease.record().memberId, report);",
+      "lease.stage((record) => ({ record: withoutReport(record, report.id) }));\n    await lease.flush();\n" +
+      "    await tellOne(runtime, lease.record().memberId, report);",
+    ]],
+    scenarios: ["an update, observed"],
+    violation: /was not told/,
+  },
+  {
+    name: "a report gets another id each time that it is told",
+    file: "src/worker/tell.ts",
+    changes: [[
+      "const { change, ...report } = stored;",
+      "const { change, ...report } = { ...stored, id: runtime.random() };",
+    ]],
+    scenarios: ["an update, observed"],
+    violation: /was told under 2 ids/,
   },
   {
     name: "the id of an event is recorded after its delivery is removed",

@@ -15,6 +15,8 @@ const basic = { skewsMs: [0, 0], writes: "none", script: [toA("update 2"), toB("
 export const SCENARIOS: readonly Scenario[] = [
   { ...basic, name: "two updates", hasShortPauses: true },
   { ...basic, name: "two updates, atomic writes", writes: "atomic" },
+  { ...basic, name: "an update, observed", isObserved: true, script: [toA("update 2")] },
+  { ...basic, name: "a removal, observed", isObserved: true, script: [toA("update 2"), toB("removal")] },
   { ...basic, name: "two updates, prefixes of writes", writes: "prefix" },
   { ...basic, name: "two updates, A is slow", skewsMs: [-SKEW_MS, 0], hasShortPauses: true },
   { ...basic, name: "two updates, A is fast", skewsMs: [SKEW_MS, 0], hasShortPauses: true },
@@ -67,6 +69,7 @@ export function randomScenario(seed: number): Scenario {
     ...random() < 0.2 && { hasSleep: true },
     ...random() < 0.2 && { hasPages: true },
     ...random() < 0.5 && { hasShortPauses: true },
+    ...random() < 0.3 && { isObserved: true },
     script,
   };
 }

@@ -4,10 +4,11 @@ import { applicationToken } from "@b24/onappupdate/application-token";
 import { CLIENT_ID, MEMBER_ID, post, quietLogger, trustAll } from "../support/app.ts";
 import { CLIENT_SECRET, type FakeOAuthHost, fakeOAuthHost, NOW, tokenFields } from "../support/fake_oauth_host.ts";
 import { simulated } from "../support/time.ts";
+import { createTold, type Told } from "../support/told.ts";
 import { EVENT_NAMES, eventBody, type EventName, nameOf, versionOf } from "./_events.ts";
 import type { Subject } from "./_explore.ts";
 import { History, Violation } from "./_history.ts";
-import { indexEntries, leftovers } from "./_layout.ts";
+import { indexEntries, isRecord, leftovers, recordIn } from "./_layout.ts";
 import type { SimulatedProcess } from "./_process.ts";
 import { type Action, type Chooser, Scheduler } from "./_scheduler.ts";
 import { Entries, simulatedStorage, type Writes } from "./_storage.ts";
@@ -35,6 +36,8 @@ export interface Scenario {
   readonly hasSleep?: true;
   /** The upgrade to version 3 has pages. */
   readonly hasPages?: true;
+  /** Observers are told of what changes in the state of the portal. */
+  readonly isObserved?: true;
   /** Processes also pause for a time shorter than a lease. */
   readonly hasShortPauses?: true;
   readonly script: readonly Happening[];
@@ -88,6 +91,7 @@ class World {
   readonly #apps = new Map<SimulatedProcess, App>();
   readonly #trace: ((line: string) => void) | undefined;
   readonly #bodies = new Map<EventName, string>();
+  readonly #told: Told = createTold();
   #violation: unknown;
   #values = 0;
 
@@ -97,6 +101,12 @@ class World {
     this.entries = new Entries(entries);
     const clocks = scenario.skewsMs.map((_, place) => ["ABC"[place]!, () => this.#now(place)] as const);
     this.#history = new History(this.entries, new Map(clocks));
+    const { onWrite } = this.entries;
+    this.entries.onWrite = (write) => {
+      onWrite(write);
+      if (scenario.isObserved !== true || write.after === undefined || !isRecord(write.after)) return;
+      this.#told.note(write.before && recordIn(write.before), recordIn(write.after));
+    };
     this.entries.clock = () => NOW + this.#scheduler.now;
     this.#scheduler = new Scheduler({
       ...{ places: scenario.skewsMs.length, choose },
@@ -128,6 +138,7 @@ class World {
     await this.#checkRest();
     await this.#checkIndex();
     await this.#checkDuplicates();
+    this.#checkTold();
   }
 
   /** Lets time pass, and ticks, until no work is left. */
@@ -191,6 +202,16 @@ class World {
       if (round === MAX_ROUNDS) throw new Violation(`the index has ${found}, wanted ${wanted}`);
       await this.#scheduler.settle([this.#tick(0)], 600_000);
       this.#assert();
+    }
+  }
+
+  /** Checks that observers were told of each change, under one id. */
+  #checkTold(): void {
+    const { changes, ids } = this.#told;
+    for (const change of this.#scenario.isObserved === true ? new Set([...changes, ...ids.keys()]) : []) {
+      const [told, stored] = [ids.get(change)?.size ?? 0, changes.filter((other) => other === change).length];
+      if (told < stored) throw new Violation(`"${change}" was stored ${stored} times, and was not told`);
+      if (told > stored) throw new Violation(`"${change}" was stored ${stored} times, and was told under ${told} ids`);
     }
   }
 
@@ -290,6 +311,7 @@ class World {
       }, { id: "to 3" })
       .on("ONAPPUPDATE", ({ event }) => this.#handle(process, nameOf(event), event.data.version))
       .on("ONCRMDEALADD", () => this.#handle(process, "deal"));
+    if (this.#scenario.isObserved === true) app.use(this.#told.plugin());
     this.#apps.set(process, app as App);
     return app as App;
   }

@@ -1,6 +1,7 @@
 /** Operators' actions on a portal. */
 import { defined } from "../../defined.ts";
 import { OnAppUpdateError, UnknownPortalError } from "../../errors.ts";
+import type { RollbackReport } from "../../plugin/admin.ts";
 import { compareVersions, parseVersion } from "../../version.ts";
 import { withExtensions } from "../../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";
@@ -18,7 +19,7 @@ import { schedulePortal } from "../../portal/schedule.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import { isUpgradeDue } from "../../upgrade/plan.ts";
 import { withRun } from "../../upgrade/run_record.ts";
-import { rollBack, type RollbackReport } from "../../upgrade/rollback.ts";
+import { rollBack } from "../../upgrade/rollback.ts";
 import { syntheticUpdateEvent } from "../../worker/missed_updates.ts";
 
 /** The parts of an app that the actions use. */

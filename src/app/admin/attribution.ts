@@ -1,13 +1,6 @@
 /** Who acts on portals, and why. */
 import { option, type OptionRule, type OptionRules } from "../../check_options.ts";
-
-/** The operator of an action and the reason for it. `admin.audit()` shows both. */
-export interface Attribution {
-  /** The operator, such as a user name. 1 to 100 characters, none of them a control character. */
-  readonly by: string;
-  /** The reason, such as a ticket. 1 to 500 characters, none of them a control character. */
-  readonly reason: string;
-}
+import type { Attribution } from "../../plugin/admin_pages.ts";
 
 /** Rules for {@linkcode Attribution}. */
 export const ATTRIBUTION_RULES: OptionRules<Attribution> = {

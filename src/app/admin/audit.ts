@@ -2,50 +2,13 @@
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { type ErrorCode, FormatError, OnAppUpdateError, VersionError } from "../../errors.ts";
+import type { AuditedAction, AuditEntry, AuditFilter, AuditPage } from "../../plugin/admin_pages.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { AUDIT, auditKey } from "../../portal/keys.ts";
 import { redactError } from "../../redact.ts";
 import type { Secret } from "../../secret.ts";
 import type { Entry, Storage } from "../../storage/storage.ts";
 import { updateEntry } from "../../storage/update.ts";
-import type { Attribution } from "./attribution.ts";
-
-/** The actions that the audit log records. */
-export type AuditedAction =
-  | "retry"
-  | "skip"
-  | "rollback"
-  | "setInitialVersion"
-  | "setTarget"
-  | "forget"
-  | "pause"
-  | "resume"
-  | "batch";
-
-/** An action of an operator. */
-export interface AuditEntry extends Attribution {
-  /** Unique. Later entries come first in the order of ids. */
-  readonly id: string;
-  /** When the action began, in milliseconds since 1970. */
-  readonly at: number;
-  /** The function of `app.admin`. */
-  readonly action: AuditedAction;
-  /** The portal; absent for actions on the app. */
-  readonly memberId?: string;
-  /** What else the function was called with, such as the id of an upgrade. */
-  readonly details?: Readonly<Record<string, unknown>>;
-  /** Id of the batch operation that this action is a part of. */
-  readonly batchId?: string;
-  /**
-   * `"pending"`: under way, or its process has ended. `"done"`. `"refused"`: nothing was changed. `"failed"`: it may be done
-   * in part.
-   */
-  readonly outcome: "pending" | "done" | "refused" | "failed";
-  /** When it ended, in milliseconds since 1970; absent while it is pending. */
-  readonly finishedAt?: number;
-  /** The error of an action that was refused or failed, without tokens. `message` is cut at 500 characters. */
-  readonly error?: { readonly code?: ErrorCode; readonly message: string };
-}
 
 /** An action that is about to begin. */
 export type NewAuditEntry =
@@ -143,24 +106,6 @@ const REFUSALS: readonly ErrorCode[] = [
   "invalid_version",
 ];
 
-/** Selects entries for {@linkcode Admin.audit}; members that are left out select all. */
-export interface AuditFilter {
-  /** Only actions on this portal. */
-  readonly memberId?: string;
-  /** Only actions of this operator. */
-  readonly by?: string;
-  /** Only these actions. */
-  readonly action?: AuditedAction;
-  /** Only entries after the one with this id, which are older; pass `next` of a page to get the next page. */
-  readonly after?: string;
-  /**
-   * Maximum number of entries. Minimum: 1.
-   *
-   * @default 100
-   */
-  readonly limit?: number;
-}
-
 const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   retry: true,
   skip: true,
@@ -171,6 +116,7 @@ const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   pause: true,
   resume: true,
   batch: true,
+  "outbox.retry": true,
 };
 
 const FILTER_RULES: OptionRules<AuditFilter> = {
@@ -180,14 +126,6 @@ const FILTER_RULES: OptionRules<AuditFilter> = {
   after: option.text("the id of an entry"),
   limit: option.number({ min: 1, isWhole: true }),
 };
-
-/** A page of the audit log. */
-export interface AuditPage {
-  /** The entries that match, the latest first. */
-  readonly items: readonly AuditEntry[];
-  /** Pass it as `after` to get the next page; absent after the last one. A page may have no items and a `next`. */
-  readonly next?: string;
-}
 
 /** Maximum number of entries that a page reads. */
 const MAX_READ = 1000;

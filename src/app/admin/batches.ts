@@ -8,6 +8,7 @@
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { FormatError, StorageError } from "../../errors.ts";
+import type { Batch, Batches, BatchListOptions, NewBatch, PortalMatch } from "../../plugin/admin_pages.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { isMarked } from "../../portal/batch_marks.ts";
 import { ENDED_BATCHES, endedBatchKey, OPEN_BATCHES, openBatchKey, portalKey } from "../../portal/keys.ts";
@@ -16,23 +17,9 @@ import type { Entry } from "../../storage/storage.ts";
 import { parseVersion } from "../../version.ts";
 import { writeInOrder } from "../../storage/write.ts";
 import { type ActionParts, retry, setTarget, skip } from "./actions.ts";
-import { type Attribution, ATTRIBUTION_RULES } from "./attribution.ts";
+import { ATTRIBUTION_RULES } from "./attribution.ts";
 import { type Audited, completeAudit, type NewAuditEntry, newId } from "./audit.ts";
-import { isMatch, MATCH_RULES, matchingRecords, type PortalMatch } from "./portals.ts";
-
-/** A batch operation that is to be started. */
-export interface NewBatch extends Attribution {
-  /** The function of `app.admin` that is called for each portal. */
-  readonly action: "retry" | "skip" | "setTarget";
-  /** The id of the upgrade; required for `skip`. */
-  readonly upgradeId?: string;
-  /** The version; required for `setTarget`. */
-  readonly version?: string;
-  /** The portals. At least one member. */
-  readonly match: PortalMatch;
-  /** The number of portals that the operator has seen. If more match, nothing is started. Minimum: 0. */
-  readonly expect: number;
-}
+import { isMatch, MATCH_RULES, matchingRecords } from "./portals.ts";
 
 const NEW_RULES: OptionRules<NewBatch> = {
   ...ATTRIBUTION_RULES,
@@ -42,34 +29,6 @@ const NEW_RULES: OptionRules<NewBatch> = {
   match: option.required(option.object(MATCH_RULES)),
   expect: option.required(option.number({ min: 0, isWhole: true })),
 };
-
-/** The answer to a batch operation that was to be started. */
-export interface StartedBatch {
-  /** The number of portals that match now. */
-  readonly matched: number;
-  /** The id of the batch operation; absent if more portals match than were expected: then nothing is started. */
-  readonly id?: string;
-}
-
-/** A batch operation. */
-export interface Batch extends NewBatch {
-  /** Unique. */
-  readonly id: string;
-  /** `"stopped"`: an operator ended it. */
-  readonly state: "running" | "finished" | "stopped";
-  /** Number of portals that matched when it was started. */
-  readonly matched: number;
-  /** Number of portals on which the action was done. */
-  readonly done: number;
-  /** Number of portals for which the action was refused, such as `skip` of an upgrade that is not due. */
-  readonly refused: number;
-  /** Number of portals that no longer matched when it was their turn. Nothing was done to them. */
-  readonly changed: number;
-  /** In milliseconds since 1970. */
-  readonly startedAt: number;
-  /** When it ended, in milliseconds since 1970; absent while it is running. */
-  readonly endedAt?: number;
-}
 
 /** Numbers of portals by what became of them. */
 type Tally = Pick<Batch, "done" | "refused" | "changed">;
@@ -98,42 +57,6 @@ const PAGE = 50;
 
 /** Milliseconds after which another process goes on with a batch operation whose owner has not written. */
 const OWNED_MS = 60_000;
-
-/** Batch operations: an action on all portals that match. */
-export interface Batches {
-  /**
-   * Starts a batch operation. It resolves once that is stored. The work follows in this process if the app is started, else
-   * with the next tick of any process; the action is done once for each portal, also if processes end.
-   *
-   * @throws {TypeError} if an option is invalid
-   * @throws {StorageError} if the storage fails
-   */
-  readonly start: (batch: NewBatch) => Promise<StartedBatch>;
-  /**
-   * Lists batch operations: those that are running first, then those that are over, the latest first. Those of the last 400
-   * days are kept.
-   *
-   * @throws {StorageError} if the storage fails
-   */
-  readonly list: (options?: BatchListOptions) => Promise<readonly Batch[]>;
-  /**
-   * Ends a batch operation after the portals that it is acting on. Does nothing if it is over.
-   *
-   * @throws {TypeError} if `by` or `reason` is invalid
-   * @throws {StorageError} if the storage fails
-   */
-  readonly stop: (id: string, attribution: Attribution) => Promise<void>;
-}
-
-/** Options of {@linkcode Batches.list}. */
-export interface BatchListOptions {
-  /**
-   * Maximum number of batch operations that are over. Minimum: 1.
-   *
-   * @default 20
-   */
-  readonly limit?: number;
-}
 
 const LIST_RULES: OptionRules<BatchListOptions> = { limit: option.number({ min: 1, isWhole: true }) };
 

@@ -2,48 +2,13 @@
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import type { BlockedReason } from "../../errors.ts";
+import type { PortalFilter, PortalMatch, PortalPage } from "../../plugin/admin_pages.ts";
 import { type IndexKind, portalKey, PORTALS } from "../../portal/keys.ts";
-import type { Portal, PortalState } from "../../portal/portal.ts";
+import type { PortalState } from "../../portal/portal.ts";
 import { comparableDomain, INDEX_KINDS, indexPrefixOf } from "../../portal/portal_index.ts";
 import { type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
 import { listKeys } from "../../storage/list_keys.ts";
 import type { Key, Storage } from "../../storage/storage.ts";
-
-/** Describes portals. Members combine; members that are left out describe all. */
-export interface PortalMatch {
-  /** Only portals on this version, spelled as in `portal.version`. */
-  readonly version?: string;
-  /** Only portals in this state. */
-  readonly status?: PortalState;
-  /** Only portals with this domain, as in `portal.domain`, in either case. Portals that were moved may share one. */
-  readonly domain?: string;
-  /** Only portals that are blocked on this, as in `portal.blocked.on`. */
-  readonly blockedOn?: BlockedReason;
-  /** Only portals whose last failure was in the upgrade with this id, as in `portal.failure.upgradeId`. */
-  readonly upgradeId?: string;
-  /** Only portals whose last failure has this fingerprint, as in `portal.failure.fingerprint`. */
-  readonly fingerprint?: string;
-}
-
-/** Selects portals for {@linkcode Admin.portals}; members that are left out select all. */
-export interface PortalFilter extends PortalMatch {
-  /** Only portals after this `member_id`; pass `next` of a page to get the next page. */
-  readonly after?: string;
-  /**
-   * Maximum number of portals, 1 to 1000.
-   *
-   * @default 100
-   */
-  readonly limit?: number;
-}
-
-/** A page of portals. */
-export interface PortalPage {
-  /** The portals that match, in the order of their `member_id`. */
-  readonly items: readonly Portal[];
-  /** Pass it as `after` to get the next page; absent after the last one. A page may have no items and a `next`. */
-  readonly next?: string;
-}
 
 /** Maximum number of portals that are read at a time. */
 const READ_TOGETHER = 100;

@@ -1,42 +1,12 @@
 /** The runs of a portal, as operators see them. */
 import { defined } from "../../defined.ts";
+import type { FinishedRun, RecordedRun } from "../../plugin/admin_history.ts";
 import { readJournals } from "../../portal/journal.ts";
 import { portalKey } from "../../portal/keys.ts";
-import type { AppliedUpgrade } from "../../portal/portal.ts";
 import { type PortalRecord, readRecord } from "../../portal/record.ts";
 import { listRuns, type StoredRun } from "../../portal/run_history.ts";
-import { type RecordedStep, stepsIn } from "../../portal/run_steps.ts";
+import { stepsIn } from "../../portal/run_steps.ts";
 import type { Storage } from "../../storage/storage.ts";
-
-/** A run: one portal's way from its version to its target. Times are in milliseconds since 1970. */
-export interface RecordedRun {
-  /** Unique among the runs of its portal. Later runs have greater ids. */
-  readonly id: string;
-  /** Number of the installation that it belongs to: `portal.generation` at that time. */
-  readonly generation: number;
-  /** Version at its start. */
-  readonly from: string;
-  /** Version that it reached, or is to reach. */
-  readonly to: string;
-  /** When it started. */
-  readonly startedAt: number;
-  /** When it finished; absent if it is the current run. */
-  readonly finishedAt?: number;
-  /** The upgrades that it has applied, in order; those that were skipped are marked. */
-  readonly applied: readonly AppliedUpgrade[];
-  /** The upgrades that it has started, in order, with their steps in the order in which they finished. */
-  readonly upgrades: readonly { readonly upgradeId: string; readonly steps: readonly RecordedStep[] }[];
-  /**
-   * Number of calls that its upgrades have made by REST method, or by whatever name they were counted under: see
-   * {@linkcode countCall}. At most 50 names, and `"other"` for the rest. The last calls before a crash may be missing.
-   */
-  readonly calls: Readonly<Record<string, number>>;
-}
-
-/** A finished run. */
-export interface FinishedRun extends RecordedRun {
-  readonly finishedAt: number;
-}
 
 /** Returns the finished runs of a portal that are kept, the latest first. */
 export async function listFinishedRuns(storage: Storage, memberId: string): Promise<FinishedRun[]> {

@@ -1,4 +1,5 @@
 /** The upgrades that the code registers, and the portals that need them. */
+import type { RegisteredUpgrade } from "../../plugin/admin.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import type { PortalState } from "../../portal/portal.ts";
 import { portalState } from "../../portal/portal_index.ts";
@@ -8,22 +9,6 @@ import type { Upgrade } from "../../upgrade/definition.ts";
 import { dueUpgrades } from "../../upgrade/plan.ts";
 import { compareVersions } from "../../version.ts";
 import { matchingRecords } from "./portals.ts";
-
-/** An upgrade, and the numbers of portals that need it. */
-export interface RegisteredUpgrade {
-  /** Id of the upgrade. */
-  readonly id: string;
-  /** Range of the upgrade, as registered; absent if the code does not register it. */
-  readonly range?: string;
-  /** Number of portals that need it and have not applied it, those of the other counts included. */
-  readonly due: number;
-  /** Number of these whose current run has begun it, and is neither blocked nor parked. */
-  readonly running: number;
-  /** Number of these that are blocked and whose current run has begun it. */
-  readonly blocked: number;
-  /** Number of these that are parked, and whose last failure was in it. */
-  readonly parked: number;
-}
 
 type Counts = { -readonly [Member in keyof Omit<RegisteredUpgrade, "id" | "range">]: number };
 

@@ -561,9 +561,9 @@ describe("app.opening()", () => {
     portal.update(3);
     const { ticket, upgrade } = await open();
     assert.equal(upgrade.state, "upgrading");
-    const keys = await Array.fromAsync(storage.list(["plugin"]), ({ key }) => key.join("/"));
+    const keys = await Array.fromAsync(storage.list(["opening"]), ({ key }) => key.join("/"));
     assert.equal(keys.length, 1);
-    assert.match(keys[0]!, /^plugin\/opening\/[0-9a-f]{64}$/);
+    assert.match(keys[0]!, /^opening\/[0-9a-f]{64}$/);
     assert(!ticket!.includes(MEMBER_ID) && !keys[0]!.includes(ticket!));
     while ((await app.opening(ticket!))?.upgrade.progress === undefined) {
       await new Promise((next) => setTimeout(next, 1));
@@ -605,7 +605,7 @@ describe("app.opening()", () => {
       tickets.add((await open(byUser.clone())).ticket!);
       made.now += 60_000;
     }
-    const count = async (): Promise<number> => (await Array.fromAsync(storage.list(["plugin"]))).length;
+    const count = async (): Promise<number> => (await Array.fromAsync(storage.list(["opening"]))).length;
     assert.deepEqual([tickets.size, await count()], [1, 1]);
     made.now += 58 * 60_000;
     assert.equal((await app.opening([...tickets][0]!))?.isAdmin, false, "an hour after the last opening");

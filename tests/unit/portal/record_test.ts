@@ -62,6 +62,7 @@ const RECORD: Required<PortalRecord> = {
   lease: { owner: "1", until: 1 },
   indexedAs: { state: "upgrading", version: "2.0.0" },
   due: "1",
+  reports: [{ id: "1", changedAt: 1, change: { kind: "portalUpgraded", from: "1.0.0", to: "2.0.0" } }],
   purgeAt: 1,
 };
 
@@ -77,11 +78,11 @@ describe("withoutPurgedFields() and withoutInstallation()", () => {
   it("keep what recognizes late events, and what the work on the portal needs; a new installation no old token", () => {
     const { format, memberId, status, generation, applicationToken, installedTs, uninstalledTs, latestTs } = RECORD;
     const { applicationTokenTs, inboxSequence, inbox, overflow, handled, fencingToken, lease, indexedAs, due } = RECORD;
-    const { runCount, runs, lastAttempt, forgottenAt } = RECORD;
+    const { runCount, runs, lastAttempt, reports, forgottenAt } = RECORD;
     const always = {
       ...{ format, memberId, domain: "", status, generation, applied: [] },
       ...{ installedTs, uninstalledTs, latestTs },
-      ...{ inboxSequence, inbox, overflow, handled, runCount, fencingToken, lease, indexedAs, due },
+      ...{ inboxSequence, inbox, overflow, handled, runCount, fencingToken, lease, indexedAs, due, reports },
     };
     assert.deepEqual(withoutPurgedFields(RECORD), { ...always, applicationToken, applicationTokenTs, forgottenAt });
     // The finished runs and failed attempts of an earlier installation are stored until a purge.

@@ -1,20 +1,17 @@
-/** Operators' functions: what `app.admin` consists of. */
-import type { AppRuntime } from "../../plugin/runtime.ts";
-import type { PortalCount, Totals } from "../../portal/totals.ts";
-import type { Upgrade } from "../../upgrade/definition.ts";
-import type { RollbackReport } from "../../upgrade/rollback.ts";
-import { checkOptions } from "../../check_options.ts";
-import type { Pause, PauseSwitch } from "../../worker/pause.ts";
-import { retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
-import { type Attribution, ATTRIBUTION_RULES } from "./attribution.ts";
-import { type Audited, type AuditedAction, type AuditFilter, type AuditPage, listAudit } from "./audit.ts";
-import type { Batches } from "./batches.ts";
-import { forget } from "./forget.ts";
-import { type PortalHistory, readHistory } from "./history.ts";
-import { listPortals, type PortalFilter, type PortalPage } from "./portals.ts";
-import { type FinishedRun, listFinishedRuns } from "./runs.ts";
-import { listUnverifiedEvents, type UnverifiedFilter, type UnverifiedPage } from "./unverified.ts";
-import { type RegisteredUpgrade, registeredUpgrades } from "./upgrades.ts";
+/** Operators' functions, as apps and plugins have them. `app/admin/` implements them. */
+import type { PortalCount } from "../portal/totals.ts";
+import type { FinishedRun, PortalHistory } from "./admin_history.ts";
+import type {
+  Attribution,
+  AuditFilter,
+  AuditPage,
+  Batches,
+  PortalFilter,
+  PortalPage,
+  UnverifiedFilter,
+  UnverifiedPage,
+} from "./admin_pages.ts";
+import type { OutboxAdmin } from "./outbox.ts";
 
 /**
  * Operators' functions. They have no authentication: protect the routes that call them.
@@ -247,77 +244,51 @@ export interface Admin {
    * ```
    */
   readonly audit: (filter?: AuditFilter) => Promise<AuditPage>;
+  /** Messages that plugins send, such as notifications: those that wait, and those that could not be delivered. */
+  readonly outbox: OutboxAdmin;
 }
 
-/** Dependencies of {@linkcode createAdmin}. */
-export interface AdminOptions {
-  readonly runtime: AppRuntime;
-  readonly upgrades: readonly Upgrade[];
-  readonly totals: Pick<Totals, "counts">;
-  readonly pauseSwitch: PauseSwitch;
-  readonly audited: Audited;
-  readonly batches: Batches;
-  /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
-  readonly wake: (memberId: string) => Promise<void>;
-  /** Starts the work that is due in this process, if the app is running. */
-  readonly wakeAll: () => void;
+/** A pause of all work on portals. */
+export interface Pause {
+  /** The operator who paused the app. */
+  readonly by: string;
+  /** The reason. */
+  readonly reason: string;
+  /** Since when the app is paused, in milliseconds since 1970. */
+  readonly since: number;
 }
 
-/** Returns the admin of an app. */
-export function createAdmin(options: AdminOptions): Admin {
-  const { runtime, upgrades, totals, pauseSwitch, audited, batches: { start, list, stop }, wakeAll } = options;
-  const { storage, clock } = runtime;
-
-  async function act<T>(
-    action: AuditedAction,
-    attribution: Attribution,
-    fields: { readonly memberId?: string; readonly details?: Readonly<Record<string, unknown>> },
-    run: () => Promise<T>,
-  ): Promise<T> {
-    checkOptions(`cannot ${NAMES[action] ?? action}`, attribution, ATTRIBUTION_RULES);
-    const { by, reason } = attribution;
-    return await audited({ action, by, reason, ...fields }, run);
-  }
-
-  return {
-    retry: (memberId, attribution) => act("retry", attribution, { memberId }, () => retry(options, memberId)),
-    skip: (memberId, upgradeId, attribution) =>
-      act("skip", attribution, { memberId, details: { upgradeId } }, () => skip(options, memberId, upgradeId)),
-    rollback: (memberId, attribution) => act("rollback", attribution, { memberId }, () => rollback(options, memberId)),
-    setInitialVersion: (memberId, version, attribution) =>
-      act(
-        "setInitialVersion",
-        attribution,
-        { memberId, details: { version } },
-        () => setInitialVersion(options, memberId, version),
-      ),
-    setTarget: (memberId, version, attribution) =>
-      act("setTarget", attribution, { memberId, details: { version } }, () => setTarget(options, memberId, version)),
-    forget: (memberId, attribution) => act("forget", attribution, { memberId }, () => forget(options, memberId)),
-    pause: (attribution) =>
-      act("pause", attribution, {}, () => {
-        const { by, reason } = attribution;
-        return pauseSwitch.set({ by, reason, since: clock() });
-      }),
-    resume: async (attribution) => {
-      await act("resume", attribution, {}, () => pauseSwitch.set(undefined));
-      wakeAll();
-    },
-    paused: pauseSwitch.current,
-    batches: { start, list, stop },
-    upgrades: () => registeredUpgrades(runtime, upgrades, totals),
-    portals: (filter) => listPortals(storage, filter),
-    runs: (memberId) => listFinishedRuns(storage, memberId),
-    history: (memberId) => readHistory(runtime.storage, memberId),
-    counts: () => totals.counts(),
-    unverified: (filter) => listUnverifiedEvents(storage, filter),
-    audit: (filter) => listAudit(storage, filter),
-  };
+/** An upgrade, and the numbers of portals that need it. */
+export interface RegisteredUpgrade {
+  /** Id of the upgrade. */
+  readonly id: string;
+  /** Range of the upgrade, as registered; absent if the code does not register it. */
+  readonly range?: string;
+  /** Number of portals that need it and have not applied it, those of the other counts included. */
+  readonly due: number;
+  /** Number of these whose current run has begun it, and is neither blocked nor parked. */
+  readonly running: number;
+  /** Number of these that are blocked and whose current run has begun it. */
+  readonly blocked: number;
+  /** Number of these that are parked, and whose last failure was in it. */
+  readonly parked: number;
 }
 
-/** The actions whose names are no words. */
-const NAMES: Partial<Record<AuditedAction, string>> = {
-  rollback: "roll back",
-  setInitialVersion: "set an initial version",
-  setTarget: "set a target",
-};
+/** The result of `app.admin.rollback`. */
+export interface RollbackReport {
+  /** Steps whose `undo` ran, in this order. */
+  readonly undone: readonly RolledBackStep[];
+  /**
+   * Finished steps that have no `undo`, and all finished steps of upgrades that the code no longer has. Without `sleep`s, which
+   * have nothing to undo.
+   */
+  readonly without: readonly RolledBackStep[];
+}
+
+/** A step in a rollback report. */
+export interface RolledBackStep {
+  /** Id of the upgrade. */
+  readonly upgradeId: string;
+  /** Name of the step. */
+  readonly step: string;
+}

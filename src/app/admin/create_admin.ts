@@ -1,0 +1,98 @@
+/** The operators' functions of an app. */
+import { checkOptions } from "../../check_options.ts";
+import type { Outbox } from "../../outbox/outbox.ts";
+import type { Admin } from "../../plugin/admin.ts";
+import type { Attribution, AuditedAction, Batches } from "../../plugin/admin_pages.ts";
+import type { AppRuntime } from "../../plugin/runtime.ts";
+import type { Totals } from "../../portal/totals.ts";
+import type { Upgrade } from "../../upgrade/definition.ts";
+import type { PauseSwitch } from "../../worker/pause.ts";
+import { retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
+import { ATTRIBUTION_RULES } from "./attribution.ts";
+import { type Audited, listAudit } from "./audit.ts";
+import { forget } from "./forget.ts";
+import { readHistory } from "./history.ts";
+import { listPortals } from "./portals.ts";
+import { listFinishedRuns } from "./runs.ts";
+import { listUnverifiedEvents } from "./unverified.ts";
+import { registeredUpgrades } from "./upgrades.ts";
+
+/** Dependencies of {@linkcode createAdmin}. */
+export interface AdminOptions {
+  readonly runtime: AppRuntime;
+  readonly upgrades: readonly Upgrade[];
+  readonly totals: Pick<Totals, "counts">;
+  readonly pauseSwitch: PauseSwitch;
+  readonly audited: Audited;
+  readonly batches: Batches;
+  readonly outbox: Outbox["admin"];
+  /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
+  readonly wake: (memberId: string) => Promise<void>;
+  /** Starts the work that is due in this process, if the app is running. */
+  readonly wakeAll: () => void;
+}
+
+/** Returns the admin of an app. */
+export function createAdmin(options: AdminOptions): Admin {
+  const { runtime, upgrades, totals, pauseSwitch, audited, batches: { start, list, stop }, outbox, wakeAll } = options;
+  const { storage, clock } = runtime;
+
+  async function act<T>(
+    action: AuditedAction,
+    attribution: Attribution,
+    fields: { readonly memberId?: string; readonly details?: Readonly<Record<string, unknown>> },
+    run: () => Promise<T>,
+  ): Promise<T> {
+    checkOptions(`cannot ${NAMES[action] ?? action}`, attribution, ATTRIBUTION_RULES);
+    const { by, reason } = attribution;
+    return await audited({ action, by, reason, ...fields }, run);
+  }
+
+  return {
+    retry: (memberId, attribution) => act("retry", attribution, { memberId }, () => retry(options, memberId)),
+    skip: (memberId, upgradeId, attribution) =>
+      act("skip", attribution, { memberId, details: { upgradeId } }, () => skip(options, memberId, upgradeId)),
+    rollback: (memberId, attribution) => act("rollback", attribution, { memberId }, () => rollback(options, memberId)),
+    setInitialVersion: (memberId, version, attribution) =>
+      act(
+        "setInitialVersion",
+        attribution,
+        { memberId, details: { version } },
+        () => setInitialVersion(options, memberId, version),
+      ),
+    setTarget: (memberId, version, attribution) =>
+      act("setTarget", attribution, { memberId, details: { version } }, () => setTarget(options, memberId, version)),
+    forget: (memberId, attribution) => act("forget", attribution, { memberId }, () => forget(options, memberId)),
+    pause: (attribution) =>
+      act("pause", attribution, {}, () => {
+        const { by, reason } = attribution;
+        return pauseSwitch.set({ by, reason, since: clock() });
+      }),
+    resume: async (attribution) => {
+      await act("resume", attribution, {}, () => pauseSwitch.set(undefined));
+      wakeAll();
+    },
+    paused: pauseSwitch.current,
+    outbox: {
+      list: outbox.list,
+      retry: (letters, attribution) =>
+        act("outbox.retry", attribution, { details: { ...letters } }, () => outbox.retry(letters)),
+    },
+    batches: { start, list, stop },
+    upgrades: () => registeredUpgrades(runtime, upgrades, totals),
+    portals: (filter) => listPortals(storage, filter),
+    runs: (memberId) => listFinishedRuns(storage, memberId),
+    history: (memberId) => readHistory(runtime.storage, memberId),
+    counts: () => totals.counts(),
+    unverified: (filter) => listUnverifiedEvents(storage, filter),
+    audit: (filter) => listAudit(storage, filter),
+  };
+}
+
+/** The actions whose names are no words. */
+const NAMES: Partial<Record<AuditedAction, string>> = {
+  rollback: "roll back",
+  setInitialVersion: "set an initial version",
+  setTarget: "set a target",
+  "outbox.retry": "retry dead letters",
+};

@@ -1,0 +1,174 @@
+/**
+ * The stored messages of the outbox. A message is one entry, and its place in the schedule another one, which the message names:
+ * whoever delivers a message moves it in the schedule first, by compare-and-set, so that nobody else finds it meanwhile.
+ *
+ * Each function is one ordered write, the new place first. A crash in the middle leaves a place that no message names.
+ */
+import { FormatError } from "../errors.ts";
+import { deadLetterKey, OUTBOX_DUE, outboxDueKey, outboxMessageKey } from "../portal/keys.ts";
+import { entryId, entryTime } from "../portal/schedule.ts";
+import { listKeys } from "../storage/list_keys.ts";
+import type { Entry, Key, Storage, WriteOperation } from "../storage/storage.ts";
+import { writeInOrder } from "../storage/write.ts";
+
+/** A message as it is stored, in the outbox or as a dead letter. */
+export interface StoredMessage {
+  readonly format: typeof MESSAGE_FORMAT;
+  readonly message: unknown;
+  /** In milliseconds since 1970. */
+  readonly putAt: number;
+  /** When it is dropped, or its dead letter, in milliseconds since 1970. */
+  readonly expiresAt: number;
+  /** Number of attempts, one that is under way included; without those that do not count. */
+  readonly attempts: number;
+  readonly error?: string;
+  /** Its place in the schedule; absent if it is dead. */
+  readonly due?: string;
+  /** When it became a dead letter, in milliseconds since 1970. */
+  readonly deadAt?: number;
+}
+
+/** Raised if older code would misread a message. */
+export const MESSAGE_FORMAT = 1;
+
+/** The name of a message. */
+export interface MessageName {
+  readonly plugin: string;
+  readonly id: string;
+}
+
+/** A message that is due. */
+export interface DueMessage extends MessageName {
+  readonly due: string;
+}
+
+/** A message that this process delivers. */
+export interface TakenMessage extends MessageName {
+  readonly entry: Entry<StoredMessage>;
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** Milliseconds for which messages and dead letters are kept. */
+export const KEPT_MS = 7 * DAY_MS;
+const DEAD_KEPT_MS = 30 * DAY_MS;
+
+/** Age (ms) from which on a place in the schedule that no message names is deleted: its message may be about to be stored. */
+const ORPHANED_MS = 60 * 60 * 1000;
+
+/** The parts of an app that the functions use. */
+export interface MessageOptions {
+  readonly storage: Storage;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  /** Returns a fresh, unguessable string. */
+  readonly random: () => string;
+}
+
+/**
+ * Stores a message that is due at `at`, in milliseconds since 1970, and deletes the dead letter with its name. Resolves to
+ * whether no other message with it waits.
+ */
+export async function putMessage(
+  { storage, clock, random }: MessageOptions,
+  { plugin, id }: MessageName,
+  message: unknown,
+  at: number,
+): Promise<boolean> {
+  const due = entryId(at, random());
+  const putAt = clock();
+  const expiresAt = Math.max(putAt, at) + KEPT_MS;
+  const value: StoredMessage = { format: MESSAGE_FORMAT, message, putAt, expiresAt, attempts: 0, due };
+  const ttlMs = ttlOf(value, putAt);
+  const { ok } = await writeInOrder(storage, [
+    { put: outboxDueKey(due, plugin, id), value: {}, ttlMs },
+    { put: outboxMessageKey(plugin, id), value, ifVersion: null, ttlMs },
+    { delete: deadLetterKey(plugin, id) },
+  ]);
+  if (!ok) await storage.delete(outboxDueKey(due, plugin, id));
+  return ok;
+}
+
+/** Lists the messages that are due at `now`, the earliest first. */
+export async function* listDueMessages(storage: Storage, now: number): AsyncGenerator<DueMessage> {
+  for await (const key of listKeys(storage, OUTBOX_DUE)) {
+    const [, , due, plugin, id] = key as readonly [string, string, string, string, string];
+    if (entryTime(due) > now) return;
+    yield { due, plugin, id };
+  }
+}
+
+/**
+ * Takes a message until `until`, in milliseconds since 1970, and counts an attempt. `undefined` if it is no longer due at this
+ * place, or another process has taken it.
+ */
+export async function takeMessage(
+  options: MessageOptions,
+  { plugin, id, due }: DueMessage,
+  until: number,
+): Promise<TakenMessage | undefined> {
+  const { storage, clock } = options;
+  const key = outboxMessageKey(plugin, id);
+  const entry = await storage.get<StoredMessage>(key);
+  if (entry !== null && entry.value.format !== MESSAGE_FORMAT) {
+    throw new FormatError(`message ${plugin}/${id}`, entry.value.format, MESSAGE_FORMAT);
+  }
+  if (entry?.value.due !== due) {
+    if (entryTime(due) <= clock() - ORPHANED_MS) await storage.delete(outboxDueKey(due, plugin, id));
+    return undefined;
+  }
+  return await moveMessage(options, { plugin, id, entry }, until, { attempts: entry.value.attempts + 1 });
+}
+
+/** Changes a message that this process has, and its place in the schedule. `undefined` if another process has taken it. */
+export async function moveMessage(
+  { storage, clock, random }: MessageOptions,
+  { plugin, id, entry }: TakenMessage,
+  at: number,
+  change: Partial<Pick<StoredMessage, "attempts" | "error">>,
+): Promise<TakenMessage | undefined> {
+  const due = entryId(at, random());
+  const value: StoredMessage = { ...entry.value, ...change, due };
+  const { key, version } = entry;
+  const ttlMs = ttlOf(value, clock());
+  const result = await writeInOrder(storage, [
+    { put: outboxDueKey(due, plugin, id), value: {}, ttlMs },
+    { put: key, value, ifVersion: version, ttlMs },
+    { delete: outboxDueKey(entry.value.due!, plugin, id) },
+  ]);
+  if (result.ok) return { plugin, id, entry: { key, value, version: result.versions[1]! } };
+  await storage.delete(outboxDueKey(due, plugin, id));
+  return undefined;
+}
+
+/** Deletes a message that this process has. Resolves to whether no other process has taken it. */
+export async function deleteMessage(storage: Storage, taken: TakenMessage): Promise<boolean> {
+  return (await writeInOrder(storage, removal(taken))).ok;
+}
+
+/** Makes a message that this process has a dead letter. Resolves to whether no other process has taken it. */
+export async function buryMessage(
+  storage: Storage,
+  taken: TakenMessage,
+  { error, deadAt }: { readonly error: string; readonly deadAt: number },
+): Promise<boolean> {
+  const { plugin, id, entry: { value: { due: _, ...message } } } = taken;
+  const value: StoredMessage = { ...message, error, deadAt, expiresAt: deadAt + DEAD_KEPT_MS };
+  const letter: WriteOperation = { put: deadLetterKey(plugin, id), value, ttlMs: DEAD_KEPT_MS };
+  return (await writeInOrder(storage, [letter, ...removal(taken)])).ok;
+}
+
+/** Returns the name of the message or dead letter under a key. */
+export function nameOf(key: Key): MessageName {
+  const [, , plugin, id] = key as readonly [string, string, string, string];
+  return { plugin, id };
+}
+
+/** Returns the TTL of a message: a day more than it is kept, in case that no process has its plugin any more. */
+function ttlOf({ expiresAt }: StoredMessage, now: number): number {
+  return Math.max(0, expiresAt - now) + DAY_MS;
+}
+
+function removal({ plugin, id, entry: { key, value, version } }: TakenMessage): readonly WriteOperation[] {
+  return [{ delete: key, ifVersion: version }, { delete: outboxDueKey(value.due!, plugin, id) }];
+}

@@ -1,0 +1,172 @@
+/** The outbox of an app: keeps messages of plugins until they are delivered. */
+import { checkOptions, option, type OptionRules } from "../check_options.ts";
+import { defined } from "../defined.ts";
+import type {
+  DeadLetters,
+  OutboxAdmin,
+  OutboxFilter,
+  OutboxMessage,
+  OutboxOptions,
+  OutboxPage,
+  OutboxResult,
+  PluginOutbox,
+} from "../plugin/outbox.ts";
+import type { AppRuntime } from "../plugin/runtime.ts";
+import { DEAD_LETTERS, deadLetterKey, OUTBOX_MESSAGES } from "../portal/keys.ts";
+import { entryTime } from "../portal/schedule.ts";
+import type { Entry, Key } from "../storage/storage.ts";
+import { encodeValue } from "../storage/value.ts";
+import { createDelivery } from "./delivery.ts";
+import { createDroppedMessages, createKeptCount, MAX_DEAD_LETTERS, MAX_MESSAGES } from "./kept.ts";
+import { nameOf, putMessage, type StoredMessage } from "./messages.ts";
+
+/** The outbox of an app. */
+export interface Outbox {
+  /** Returns the outbox of a plugin. */
+  readonly of: (plugin: string) => PluginOutbox;
+  readonly admin: {
+    readonly list: OutboxAdmin["list"];
+    readonly retry: (letters: DeadLetters) => Promise<number>;
+  };
+  /** Begins to deliver what is due, and reports what was dropped. Resolves once what is due is known. */
+  readonly tick: () => Promise<void>;
+  /** Resolves when this process delivers nothing. */
+  readonly idle: () => Promise<void>;
+  /** Ends the delivery of messages that have not begun. */
+  readonly stop: () => void;
+}
+
+/** Maximum length of a message, in characters of its JSON, and of an id. */
+const MAX_LENGTH = 32_768;
+const MAX_ID_LENGTH = 200;
+
+const OPTION_RULES: OptionRules<OutboxOptions> = {
+  id: option.value(
+    `a string of 1 to ${MAX_ID_LENGTH} characters`,
+    (id) => typeof id === "string" && id !== "" && id.length <= MAX_ID_LENGTH,
+  ),
+  notBefore: option.number({ min: 0 }),
+};
+
+const NAME = option.value("a string", (name) => typeof name === "string");
+
+const FILTER_RULES: OptionRules<OutboxFilter> = {
+  state: option.required(option.oneOf("waiting", "dead")),
+  plugin: NAME,
+  after: option.object<NonNullable<OutboxFilter["after"]>>({
+    plugin: option.required(NAME),
+    id: option.required(NAME),
+  }),
+  limit: option.number({ min: 0, max: Infinity, isWhole: true }),
+};
+
+const RETRY_RULES: OptionRules<DeadLetters> = { plugin: option.required(NAME), id: NAME };
+
+/** Returns the outbox of an app. `isRunning`: returns whether the app is started, so that it delivers messages. */
+export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Outbox {
+  const { storage, clock, random, plugins, log } = runtime;
+  const messages = createKeptCount(runtime, OUTBOX_MESSAGES, MAX_MESSAGES);
+  const deadLetters = createKeptCount(runtime, DEAD_LETTERS, MAX_DEAD_LETTERS);
+  const dropped = createDroppedMessages(runtime);
+  const delivery = createDelivery({ runtime, messages, dropped, makeRoom });
+
+  /** Dead letters when there were too many, the oldest first: one list serves many. */
+  let oldest: readonly Pick<Entry<unknown>, "key" | "version">[] = [];
+
+  /** Makes room for a dead letter: drops the oldest, if there are too many. */
+  async function makeRoom(): Promise<void> {
+    const count = await deadLetters.get();
+    deadLetters.add(1);
+    if (count < MAX_DEAD_LETTERS) return;
+    if (oldest.length === 0) {
+      const letters = await Array.fromAsync(storage.list<StoredMessage>(DEAD_LETTERS));
+      oldest = letters.sort((a, b) => a.value.deadAt! - b.value.deadAt!).map(({ key, version }) => ({ key, version }));
+    }
+    const [first, ...others] = oldest;
+    oldest = others;
+    if (first === undefined || !(await storage.delete(first.key, { ifVersion: first.version })).ok) return;
+    dropped.add(nameOf(first.key).plugin, "dead");
+    deadLetters.add(-1);
+  }
+
+  /** Delivers what is due, if the app is started. Failures are logged: a tick tries again. */
+  function deliverNow(): void {
+    if (!isRunning()) return;
+    delivery.passDue().catch((err) => log.warn("failed to look for messages", { event: "outbox.tick_failed", err }));
+  }
+
+  async function put(plugin: string, message: unknown, options: OutboxOptions = {}): Promise<OutboxResult> {
+    const action = `cannot put a message of plugin "${plugin}" into the outbox`;
+    checkOptions(action, options, OPTION_RULES);
+    if (!plugins.some(({ name, outbox }) => name === plugin && outbox !== undefined)) {
+      throw new TypeError(`${action}: the plugin has no outbox, wanted one with deliver()`);
+    }
+    const { length } = encodeValue(OUTBOX_MESSAGES, message);
+    if (length > MAX_LENGTH) {
+      throw new TypeError(`${action} with ${length} characters of JSON, wanted at most ${MAX_LENGTH}`);
+    }
+    if (await messages.get() >= MAX_MESSAGES) {
+      dropped.add(plugin, "full");
+      return "dropped";
+    }
+    const now = clock();
+    const { id = random(), notBefore = now } = options;
+    if (!await putMessage(runtime, { plugin, id }, message, notBefore)) return "duplicate";
+    messages.add(1);
+    if (notBefore <= now) deliverNow();
+    return "stored";
+  }
+
+  async function retry({ plugin, id }: DeadLetters): Promise<number> {
+    const prefix: Key = id === undefined ? [...DEAD_LETTERS, plugin] : deadLetterKey(plugin, id);
+    let count = 0;
+    for await (const { key, value: { message } } of storage.list<StoredMessage>(prefix)) {
+      // If one with its id waits, that is delivered instead.
+      if (!await putMessage(runtime, nameOf(key), message, clock())) continue;
+      count++;
+      messages.add(1);
+      deadLetters.add(-1);
+    }
+    deliverNow();
+    return count;
+  }
+
+  return {
+    of: (plugin) => ({ put: (message, options) => put(plugin, message, options) }),
+    admin: {
+      list: async (filter) => {
+        checkOptions("cannot list the outbox", filter, FILTER_RULES);
+        return await listMessages(runtime, filter);
+      },
+      retry: async (letters) => {
+        checkOptions("cannot retry dead letters", letters, RETRY_RULES);
+        return await retry(letters);
+      },
+    },
+    tick: async () => {
+      if (plugins.some(({ outbox }) => outbox !== undefined)) await delivery.passDue();
+      dropped.report();
+    },
+    idle: delivery.idle,
+    stop: () => {
+      delivery.stop();
+      dropped.report();
+    },
+  };
+}
+
+async function listMessages({ storage }: AppRuntime, filter: OutboxFilter): Promise<OutboxPage> {
+  const { state, plugin, after, limit = 100 } = filter;
+  const all = state === "dead" ? DEAD_LETTERS : OUTBOX_MESSAGES;
+  const options = defined({ limit, after: after && [...all, after.plugin, after.id] as const });
+  const prefix = plugin === undefined ? all : [...all, plugin];
+  const items: OutboxMessage[] = await Array.fromAsync(
+    storage.list<StoredMessage>(prefix, options),
+    ({ key, value }) => {
+      const { format: _f, expiresAt: _e, due, ...message } = value;
+      return { ...nameOf(key), ...message, ...defined({ nextTryAt: due === undefined ? undefined : entryTime(due) }) };
+    },
+  );
+  const last = items.length < limit ? undefined : items.at(-1);
+  return { items, ...defined({ next: last && { plugin: last.plugin, id: last.id } }) };
+}

@@ -1,0 +1,237 @@
+/** What operators' functions take and return: who acts, lists and their filters, and batch operations. */
+import type { BlockedReason, ErrorCode } from "../errors.ts";
+import type { Portal, PortalState } from "../portal/portal.ts";
+
+/** The operator of an action and the reason for it. `admin.audit()` shows both. */
+export interface Attribution {
+  /** The operator, such as a user name. 1 to 100 characters, none of them a control character. */
+  readonly by: string;
+  /** The reason, such as a ticket. 1 to 500 characters, none of them a control character. */
+  readonly reason: string;
+}
+
+/** Describes portals. Members combine; members that are left out describe all. */
+export interface PortalMatch {
+  /** Only portals on this version, spelled as in `portal.version`. */
+  readonly version?: string;
+  /** Only portals in this state. */
+  readonly status?: PortalState;
+  /** Only portals with this domain, as in `portal.domain`, in either case. Portals that were moved may share one. */
+  readonly domain?: string;
+  /** Only portals that are blocked on this, as in `portal.blocked.on`. */
+  readonly blockedOn?: BlockedReason;
+  /** Only portals whose last failure was in the upgrade with this id, as in `portal.failure.upgradeId`. */
+  readonly upgradeId?: string;
+  /** Only portals whose last failure has this fingerprint, as in `portal.failure.fingerprint`. */
+  readonly fingerprint?: string;
+}
+
+/** Selects portals for {@linkcode Admin.portals}; members that are left out select all. */
+export interface PortalFilter extends PortalMatch {
+  /** Only portals after this `member_id`; pass `next` of a page to get the next page. */
+  readonly after?: string;
+  /**
+   * Maximum number of portals, 1 to 1000.
+   *
+   * @default 100
+   */
+  readonly limit?: number;
+}
+
+/** A page of portals. */
+export interface PortalPage {
+  /** The portals that match, in the order of their `member_id`. */
+  readonly items: readonly Portal[];
+  /** Pass it as `after` to get the next page; absent after the last one. A page may have no items and a `next`. */
+  readonly next?: string;
+}
+
+/** Selects portals for {@linkcode Admin.unverified}. */
+export interface UnverifiedFilter {
+  /** Only portals after this `member_id`; pass `next` of a page to get the next page. */
+  readonly after?: string;
+  /**
+   * Maximum number of portals, 1 to 1000.
+   *
+   * @default 100
+   */
+  readonly limit?: number;
+}
+
+/** The events that wait for verification with one `member_id`. */
+export interface UnverifiedEvents {
+  /** As the events say: anybody can make one up. */
+  readonly memberId: string;
+  /** Whether a portal with this `member_id` was stored when the latest of the events came. */
+  readonly isKnown: boolean;
+  /** At least one. */
+  readonly events: readonly UnverifiedEvent[];
+}
+
+/** An event that waits for its verification. */
+export interface UnverifiedEvent {
+  /** Its name as the event says, cut after 200 characters. */
+  readonly name: string;
+  /** In milliseconds since 1970. The event is dropped 24 hours later. */
+  readonly receivedAt: number;
+  /** Length of its body in characters. */
+  readonly size: number;
+  /** It came from one of `trustedAddresses`. */
+  readonly isTrusted: boolean;
+  /** Number of questions without an answer. */
+  readonly attempts: number;
+  /** Message of the last error, without tokens, cut after 200 characters; absent before the first attempt has failed. */
+  readonly error?: string;
+  /** When Bitrix24 is asked next, in milliseconds since 1970; in the past if the event waits for its turn. */
+  readonly nextTryAt: number;
+}
+
+/** A page of {@linkcode Admin.unverified}. */
+export interface UnverifiedPage {
+  /** The portals, in the order of their `member_id`. */
+  readonly items: readonly UnverifiedEvents[];
+  /** Pass it as `after` to get the next page; absent after the last one. */
+  readonly next?: string;
+}
+
+/** The actions that the audit log records. */
+export type AuditedAction =
+  | "retry"
+  | "skip"
+  | "rollback"
+  | "setInitialVersion"
+  | "setTarget"
+  | "forget"
+  | "pause"
+  | "resume"
+  | "batch"
+  | "outbox.retry";
+
+/** An action of an operator. */
+export interface AuditEntry extends Attribution {
+  /** Unique. Later entries come first in the order of ids. */
+  readonly id: string;
+  /** When the action began, in milliseconds since 1970. */
+  readonly at: number;
+  /** The function of `app.admin`. */
+  readonly action: AuditedAction;
+  /** The portal; absent for actions on the app. */
+  readonly memberId?: string;
+  /** What else the function was called with, such as the id of an upgrade. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** Id of the batch operation that this action is a part of. */
+  readonly batchId?: string;
+  /**
+   * `"pending"`: under way, or its process has ended. `"done"`. `"refused"`: nothing was changed. `"failed"`: it may be done
+   * in part.
+   */
+  readonly outcome: "pending" | "done" | "refused" | "failed";
+  /** When it ended, in milliseconds since 1970; absent while it is pending. */
+  readonly finishedAt?: number;
+  /** The error of an action that was refused or failed, without tokens. `message` is cut at 500 characters. */
+  readonly error?: { readonly code?: ErrorCode; readonly message: string };
+}
+
+/** Selects entries for {@linkcode Admin.audit}; members that are left out select all. */
+export interface AuditFilter {
+  /** Only actions on this portal. */
+  readonly memberId?: string;
+  /** Only actions of this operator. */
+  readonly by?: string;
+  /** Only these actions. */
+  readonly action?: AuditedAction;
+  /** Only entries after the one with this id, which are older; pass `next` of a page to get the next page. */
+  readonly after?: string;
+  /**
+   * Maximum number of entries. Minimum: 1.
+   *
+   * @default 100
+   */
+  readonly limit?: number;
+}
+
+/** A page of the audit log. */
+export interface AuditPage {
+  /** The entries that match, the latest first. */
+  readonly items: readonly AuditEntry[];
+  /** Pass it as `after` to get the next page; absent after the last one. A page may have no items and a `next`. */
+  readonly next?: string;
+}
+
+/** A batch operation that is to be started. */
+export interface NewBatch extends Attribution {
+  /** The function of `app.admin` that is called for each portal. */
+  readonly action: "retry" | "skip" | "setTarget";
+  /** The id of the upgrade; required for `skip`. */
+  readonly upgradeId?: string;
+  /** The version; required for `setTarget`. */
+  readonly version?: string;
+  /** The portals. At least one member. */
+  readonly match: PortalMatch;
+  /** The number of portals that the operator has seen. If more match, nothing is started. Minimum: 0. */
+  readonly expect: number;
+}
+
+/** The answer to a batch operation that was to be started. */
+export interface StartedBatch {
+  /** The number of portals that match now. */
+  readonly matched: number;
+  /** The id of the batch operation; absent if more portals match than were expected: then nothing is started. */
+  readonly id?: string;
+}
+
+/** A batch operation. */
+export interface Batch extends NewBatch {
+  /** Unique. */
+  readonly id: string;
+  /** `"stopped"`: an operator ended it. */
+  readonly state: "running" | "finished" | "stopped";
+  /** Number of portals that matched when it was started. */
+  readonly matched: number;
+  /** Number of portals on which the action was done. */
+  readonly done: number;
+  /** Number of portals for which the action was refused, such as `skip` of an upgrade that is not due. */
+  readonly refused: number;
+  /** Number of portals that no longer matched when it was their turn. Nothing was done to them. */
+  readonly changed: number;
+  /** In milliseconds since 1970. */
+  readonly startedAt: number;
+  /** When it ended, in milliseconds since 1970; absent while it is running. */
+  readonly endedAt?: number;
+}
+
+/** Batch operations: an action on all portals that match. */
+export interface Batches {
+  /**
+   * Starts a batch operation. It resolves once that is stored. The work follows in this process if the app is started, else
+   * with the next tick of any process; the action is done once for each portal, also if processes end.
+   *
+   * @throws {TypeError} if an option is invalid
+   * @throws {StorageError} if the storage fails
+   */
+  readonly start: (batch: NewBatch) => Promise<StartedBatch>;
+  /**
+   * Lists batch operations: those that are running first, then those that are over, the latest first. Those of the last 400
+   * days are kept.
+   *
+   * @throws {StorageError} if the storage fails
+   */
+  readonly list: (options?: BatchListOptions) => Promise<readonly Batch[]>;
+  /**
+   * Ends a batch operation after the portals that it is acting on. Does nothing if it is over.
+   *
+   * @throws {TypeError} if `by` or `reason` is invalid
+   * @throws {StorageError} if the storage fails
+   */
+  readonly stop: (id: string, attribution: Attribution) => Promise<void>;
+}
+
+/** Options of {@linkcode Batches.list}. */
+export interface BatchListOptions {
+  /**
+   * Maximum number of batch operations that are over. Minimum: 1.
+   *
+   * @default 20
+   */
+  readonly limit?: number;
+}

@@ -1,0 +1,114 @@
+/** Compares what observers are told of one portal with what its records say, whatever crashes. */
+import assert from "node:assert/strict";
+import type { DurableReport, Observers, Plugin, Storage, UpgradeFailure, VersionChange } from "@b24/onappupdate";
+import { compareVersions } from "../../src/version.ts";
+import type { PortalRecord } from "../../src/portal/record.ts";
+import { withoutWrite } from "./without_write.ts";
+
+export interface Told {
+  /** The changes that were stored so far, in order. */
+  readonly changes: string[];
+  /** Notes the changes between two records of the portal, as they were stored. */
+  readonly note: (before: PortalRecord | undefined, after: PortalRecord) => void;
+  /** Returns the storage without `write`, with the changes noted of each record that is put. */
+  readonly watch: (storage: Storage) => Storage;
+  /** Returns a plugin that notes what it is told while `isAlive` returns true, and passes it to `onTold`. */
+  readonly plugin: (isAlive?: () => boolean, onTold?: (change: string, id: string) => void) => Plugin;
+  /** Ids of what was told, by the change, in the order in which they were told first. */
+  readonly ids: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Number of reports, those of a repeated one included. */
+  readonly reports: () => number;
+  /** Asserts that each change was told under one id, and nothing else was. */
+  readonly assertAll: () => void;
+}
+
+export function createTold(): Told {
+  const changes: string[] = [];
+  const ids = new Map<string, Set<string>>();
+  let reports = 0;
+  let before: PortalRecord | undefined;
+  const note: Told["note"] = (before, after) => void changes.push(...describeChanges(before, after));
+  return {
+    ...{ changes, note, ids, reports: () => reports },
+    watch: (storage) => ({
+      ...withoutWrite(storage),
+      put: async (key, value, options) => {
+        const result = await storage.put(key, value, options);
+        if (result.ok && key[0] === "portal") {
+          const after = JSON.parse(JSON.stringify(value)) as PortalRecord;
+          note(before, after);
+          before = after;
+        }
+        return result;
+      },
+    }),
+    plugin: (isAlive = () => true, onTold = () => {}) => ({
+      name: "told",
+      observe: observersOf((change, { id }) => {
+        if (!isAlive()) return;
+        reports++;
+        ids.set(change, (ids.get(change) ?? new Set()).add(id));
+        onTold(change, id);
+      }),
+    }),
+    assertAll: () => {
+      const stored = Object.entries(Object.groupBy(changes, (change) => change));
+      assert.deepEqual(
+        Object.fromEntries(Array.from(ids, ([change, { size }]) => [change, size])),
+        Object.fromEntries(stored.map(([change, all]) => [change, all!.length])),
+      );
+      const all = Array.from(ids.values()).flatMap((set) => [...set]);
+      assert.equal(new Set(all).size, all.length, "two changes have one id");
+    },
+  };
+}
+
+function observersOf(tell: (change: string, report: DurableReport) => void): Partial<Observers> {
+  const way = ({ from, to }: VersionChange): string => `${from} to ${to}`;
+  return {
+    portalUpgraded: (report) => tell(`upgraded ${way(report)}`, report),
+    portalParked: (report: UpgradeFailure & DurableReport) =>
+      tell(`parked ${way(report)}: ${report.error.message}`, report),
+    portalResumed: (report) => tell(`resumed ${way(report)}`, report),
+    portalBlocked: (report) => tell(`blocked on ${report.on}`, report),
+    portalUnblocked: (report) => tell(`unblocked from ${report.on}`, report),
+    portalRemoved: (report) => tell(`removed from ${report.version}`, report),
+    claimDropped: (report) => tell(`dropped claim of ${report.kind}`, report),
+  };
+}
+
+/** What stands still in an installation. */
+function standing(record: PortalRecord | undefined): { readonly parked?: string; readonly blocked?: string } {
+  if (record?.status !== "installed") return {};
+  const { version, target, failure, installer } = record;
+  // An installer that is parked holds up the upgrades.
+  const isHeldUp = version !== target && typeof installer === "object" && installer.failure !== undefined;
+  const blocked = isHeldUp ? { on: "installation" } : record.blocked;
+  const isFinal = failure !== undefined && !("retryAt" in failure) && failure.to === target && version !== target;
+  return {
+    ...isFinal &&
+      { parked: failure.attempts === 0 ? "rolled back" : `parked ${version} to ${target}: ${failure.message}` },
+    ...blocked !== undefined && { blocked: blocked.on },
+  };
+}
+
+function describeChanges(before: PortalRecord | undefined, after: PortalRecord): string[] {
+  const found: string[] = [];
+  const isOther = before !== undefined && before.generation !== after.generation;
+  const isHigher = !isOther && before?.version !== undefined && compareVersions(after.version!, before.version) > 0;
+  if (isHigher) found.push(`upgraded ${before.version} to ${after.version}`);
+  for (const [kind, { settled }] of Object.entries(isOther ? {} : before?.claims ?? {})) {
+    const now = after.claims?.[kind as keyof PortalRecord["claims"]] as { settled?: { as: string } } | undefined;
+    if (settled === undefined && now?.settled?.as === "dropped") found.push(`dropped claim of ${kind}`);
+  }
+  const isRemoved = after.status === "uninstalled" || (isOther && before.generation > 0);
+  if (before?.status === "installed" && isRemoved) found.push(`removed from ${before.version}`);
+  const [was, is] = [isOther ? {} : standing(before), standing(after)];
+  if (after.status === "installed") {
+    if (was.blocked !== undefined && is.blocked === undefined) found.push(`unblocked from ${was.blocked}`);
+    if (was.parked !== undefined && is.parked === undefined) found.push(`resumed ${after.version} to ${after.target}`);
+  }
+  if (is.blocked !== undefined && is.blocked !== was.blocked) found.push(`blocked on ${is.blocked}`);
+  if (is.parked?.startsWith("parked") && was.parked === undefined) found.push(is.parked);
+  return found;
+}
