@@ -1,5 +1,4 @@
 /** What operators' functions return about the past of a portal. */
-import type { DeliveryOutcome } from "../portal/delivery.ts";
 import type { FailedAttempt } from "../portal/failed_attempts.ts";
 import type { AppliedUpgrade } from "../portal/portal.ts";
 import type { RecordedStep } from "../portal/run_steps.ts";
@@ -33,7 +32,7 @@ export interface PortalDelivery {
    * - `unconfirmed`: Bitrix24 did not confirm what it claimed, so its handlers did not run.
    * - `outdated`: the app was removed, or installed again, before its handlers could run.
    */
-  readonly state: "waiting" | "retrying" | "parked" | DeliveryOutcome;
+  readonly state: "waiting" | "retrying" | "parked" | "handled" | "skipped" | "unconfirmed" | "outdated";
   /** When its work was done, in milliseconds since 1970; absent while it is not. */
   readonly doneAt?: number;
   /** Number of failed attempts at its handlers, while it waits; absent once it is done. */
@@ -71,5 +70,6 @@ export interface RecordedRun {
 
 /** A finished run. */
 export interface FinishedRun extends RecordedRun {
+  /** When it finished. */
   readonly finishedAt: number;
 }
