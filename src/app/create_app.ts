@@ -26,6 +26,7 @@ import { createWorker, type Worker } from "../worker/worker.ts";
 import { createAdmin } from "./admin/create_admin.ts";
 import { createAudited } from "./admin/audit.ts";
 import { createBatches } from "./admin/batches.ts";
+import { pluginAdmin } from "./admin/plugin_admin.ts";
 import type { App } from "./app.ts";
 import { type Calls, createCalls } from "./calls.ts";
 import { createDispatch } from "./dispatch.ts";
@@ -167,8 +168,7 @@ function hostOf(
     ...{ ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
     storage: pluginStorage(runtime.storage, plugin),
     outbox: outbox.of(plugin),
-    // The one place where a plugin gets it: its actions can be told from those of others here.
-    admin,
+    admin: pluginAdmin(admin, plugin),
     log: withFields(runtime.log, { plugin }),
   };
 }

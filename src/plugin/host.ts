@@ -31,7 +31,10 @@ export interface PluginHost {
   readonly storage: Storage;
   /** Messages that are delivered at least once, whatever crashes; see {@linkcode Plugin.outbox}. */
   readonly outbox: PluginOutbox;
-  /** Operators' functions of the app. */
+  /**
+   * Operators' functions of the app. In the audit log, what the plugin does is done by `plugin:<name of the plugin>`, whatever
+   * `by` it passes.
+   */
   readonly admin: Admin;
   /** Access tokens and addresses of portals. */
   readonly credentials: PortalCredentialsProvider;

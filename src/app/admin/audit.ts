@@ -32,13 +32,16 @@ const MAX_MESSAGE = 500;
 
 /** Entry times count down from this one, so that the latest entry is the first in key order. */
 const LAST_TIME = 99_999_999_999_999;
+/** Ids of one millisecond count down from this number. */
+const MAX_COUNT = 999_999;
 
 /** Stores that an action begins, does it, and stores its outcome. */
 export type Audited = <T>(entry: NewAuditEntry, act: () => Promise<T>) => Promise<T>;
 
 /** Returns the function that records actions. It rejects with the error of the action. */
 export function createAudited({ storage, clock, random, log, issuedTokens }: AppRuntime): Audited {
-  return async ({ id = newId(clock(), random), ...entry }, act) => {
+  const newId = createIds({ clock, random });
+  return async ({ id = newId(), ...entry }, act) => {
     const at = clock();
     const stored: StoredAuditEntry = { format: AUDIT_FORMAT, at, ...entry, outcome: "pending" };
     // Without it, nobody would know of an action whose process ends.
@@ -79,9 +82,16 @@ export async function completeAudit({ storage, clock }: AppRuntime, id: string):
   );
 }
 
-/** Returns an id that comes before all earlier ones. `now`: in milliseconds since 1970. */
-export function newId(now: number, random: () => string): string {
-  return `${LAST_TIME - now}-${random()}`;
+/** Returns a function that returns ids. Each comes before all earlier ones of this process, and those of earlier times. */
+export function createIds({ clock, random }: Pick<AppRuntime, "clock" | "random">): () => string {
+  let latest = -Infinity;
+  let count = 0;
+  return () => {
+    const now = Math.max(clock(), latest);
+    count = now === latest ? count + 1 : 0;
+    latest = now;
+    return `${LAST_TIME - now}-${String(MAX_COUNT - count).padStart(6, "0")}-${random()}`;
+  };
 }
 
 function failureOf(error: unknown, secrets: readonly Secret[]): Pick<AuditEntry, "outcome" | "error"> {

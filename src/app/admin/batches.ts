@@ -18,7 +18,7 @@ import { parseVersion } from "../../version.ts";
 import { writeInOrder } from "../../storage/write.ts";
 import { type ActionParts, retry, setTarget, skip } from "./actions.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
-import { type Audited, completeAudit, type NewAuditEntry, newId } from "./audit.ts";
+import { type Audited, completeAudit, createIds, type NewAuditEntry } from "./audit.ts";
 import { isMatch, MATCH_RULES, matchingRecords } from "./portals.ts";
 
 const NEW_RULES: OptionRules<NewBatch> = {
@@ -77,6 +77,7 @@ export function createBatches(
   const { runtime } = parts;
   const { storage, clock, random, log } = runtime;
   const own = random();
+  const newId = createIds(runtime);
   let running: Promise<void> | undefined;
 
   async function goOnWithAll(): Promise<void> {
@@ -97,7 +98,7 @@ export function createBatches(
       checkOptions("cannot start a batch operation", batch, NEW_RULES);
       checkAction(batch);
       const { by, reason, match, expect, action, upgradeId, version } = batch;
-      const id = newId(clock(), random);
+      const id = newId();
       const details = { action, ...defined({ upgradeId, version }), match, expect };
       const started = await audited({ action: "batch", by, reason, details, batchId: id }, async () => {
         const matched = await countMatching(runtime, match);

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import type { Admin, Attribution } from "@b24/onappupdate";
+import { MEMBER_ID, rig } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
+
+/** Calls of each function that changes something. */
+const ACTIONS: Readonly<Record<string, (admin: Admin, attribution: Attribution) => Promise<unknown>>> = {
+  retry: (admin, attribution) => admin.retry(MEMBER_ID, attribution),
+  skip: (admin, attribution) => admin.skip(MEMBER_ID, "3", attribution),
+  rollback: (admin, attribution) => admin.rollback(MEMBER_ID, attribution),
+  setInitialVersion: (admin, attribution) => admin.setInitialVersion(MEMBER_ID, "1", attribution),
+  setTarget: (admin, attribution) => admin.setTarget(MEMBER_ID, "1", attribution),
+  forget: (admin, attribution) => admin.forget(MEMBER_ID, attribution),
+  pause: (admin, attribution) => admin.pause(attribution),
+  resume: (admin, attribution) => admin.resume(attribution),
+  "outbox.retry": (admin, attribution) => admin.outbox.retry({ plugin: "telegram" }, attribution),
+  batch: (admin, attribution) =>
+    admin.batches.start({ action: "retry", match: { status: "parked" }, expect: 0, ...attribution }),
+};
+
+describe("PluginHost.admin", () => {
+  it("names the plugin as the one who acts, whatever it says", async () => {
+    const { app } = rig();
+    let admin: Admin | undefined;
+    app.use({ name: "telegram", setup: (host) => void (admin = host.admin) });
+    await app.start();
+    for (const [action, act] of Object.entries(ACTIONS)) {
+      await act(admin!, { by: "ada", reason: `ada asked for ${action}` }).catch(() => {});
+      const { items: [entry] } = await app.admin.audit({ limit: 1 });
+      const seen = [entry?.action, entry?.by, entry?.reason];
+      assert.deepEqual(seen, [action, "plugin:telegram", `ada asked for ${action}`]);
+    }
+    const changing = Object.keys(app.admin).filter((name) =>
+      !/^(portals|runs|history|counts|unverified|audit|upgrades|paused|outbox|batches)$/.test(name)
+    );
+    assert.deepEqual(changing.filter((name) => !(name in ACTIONS)), [], "all of them are tried");
+    await app.close();
+  });
+});
