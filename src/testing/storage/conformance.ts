@@ -46,7 +46,7 @@ export interface StorageConformanceOptions {
    * Needed if the `capabilities.scope` of the storage is wider than `process`. `false`: another call tests the storage in
    * several processes, such as one with the system's clock.
    */
-  readonly worker?: WorkerCommandOf | false;
+  readonly worker?: ((storage: Storage) => StorageWorkerCommand) | false;
   /** Injects faults into the backend of a storage. Adds the requirements of sections 9 and 10. */
   readonly backend?: {
     /** Returns the backend of a storage that `create` returned. */
