@@ -20,6 +20,7 @@ import { maxAttemptMs } from "../verify/attempt.ts";
 import { createVerifier, type Verifier } from "../verify/verifier.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
 import { createPauseSwitch, type PauseSwitch } from "../worker/pause.ts";
+import { createRecount } from "../worker/recount.ts";
 import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
@@ -83,7 +84,8 @@ export function createApp(options: AppOptions): App {
   const outbox = createOutbox(runtime, () => lifecycle.isRunning());
   const audited = createAudited(runtime);
   const batches = createBatches({ runtime, upgrades: registry.upgrades, wake }, audited, () => lifecycle.isRunning());
-  const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches, outbox });
+  const recount = createRecount(runtime);
+  const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches, outbox, recount });
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const requests = createInFlight();
   const lifecycle = createLifecycle({
@@ -99,7 +101,17 @@ export function createApp(options: AppOptions): App {
     isRunning: lifecycle.isRunning,
   });
   const admin = createAdmin({
-    ...{ runtime, upgrades: registry.upgrades, totals, pauseSwitch, audited, batches, outbox: outbox.admin, wake },
+    ...{
+      runtime,
+      upgrades: registry.upgrades,
+      totals,
+      recount,
+      pauseSwitch,
+      audited,
+      batches,
+      outbox: outbox.admin,
+      wake,
+    },
     wakeAll: () => {
       if (lifecycle.isRunning()) void tickNow(runtime, ticker.tickInBackground);
     },

@@ -217,6 +217,14 @@ export interface Admin {
   /** Actions on all portals that match. */
   readonly batches: Batches;
   /**
+   * Counts all portals anew, and repairs what crashes have left wrong in lists and counts. `app.tick()` does the same, 256
+   * portals at a time. Resolves when it is done, however many portals there are.
+   *
+   * @throws {TypeError} if `by` or `reason` is invalid
+   * @throws {StorageError} if the storage fails; the next tick goes on
+   */
+  readonly recount: (attribution: Attribution) => Promise<void>;
+  /**
    * Lists the upgrades of the code, and for how many portals each is due; last those that the code no longer has and portals
    * have begun. Its cost depends on the number of portals that are not on their target.
    *

@@ -105,7 +105,8 @@ export type AuditedAction =
   | "pause"
   | "resume"
   | "batch"
-  | "outbox.retry";
+  | "outbox.retry"
+  | "recount";
 
 /** An action of an operator. */
 export interface AuditEntry extends Attribution {
@@ -161,10 +162,10 @@ export interface AuditPage {
 /** A batch operation that is to be started. */
 export interface NewBatch extends Attribution {
   /** The function of `app.admin` that is called for each portal. */
-  readonly action: "retry" | "skip" | "setTarget";
+  readonly action: "retry" | "skip" | "rollback" | "setTarget" | "setInitialVersion";
   /** The id of the upgrade; required for `skip`. */
   readonly upgradeId?: string;
-  /** The version; required for `setTarget`. */
+  /** The version; required for `setTarget` and `setInitialVersion`. */
   readonly version?: string;
   /** The portals. At least one member. */
   readonly match: PortalMatch;
@@ -190,7 +191,7 @@ export interface Batch extends NewBatch {
   readonly matched: number;
   /** Number of portals on which the action was done. */
   readonly done: number;
-  /** Number of portals for which the action was refused, such as `skip` of an upgrade that is not due. */
+  /** Number of portals for which the action was refused, such as `skip` of an upgrade that is not due, or failed. */
   readonly refused: number;
   /** Number of portals that no longer matched when it was their turn. Nothing was done to them. */
   readonly changed: number;

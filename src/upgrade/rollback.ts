@@ -4,6 +4,7 @@ import type { RollbackReport, RolledBackStep } from "../plugin/admin.ts";
 import type { HandlerContext } from "../plugin/context.ts";
 import { createHandlerRun } from "../plugin/handler_run.ts";
 import { type AppRuntime, safeError } from "../plugin/runtime.ts";
+import { withMark } from "../portal/batch_marks.ts";
 import { isDone, type Journal, openJournal } from "../portal/journal.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import type { PortalFailure } from "../portal/portal.ts";
@@ -26,7 +27,7 @@ interface Report {
 /**
  * Rolls back the open run or, if there is none, the last run that reached the portal's version. Then the portal is on the
  * version on which that run began, and parked. Called again after a failure, it resumes. Until it has ended, nothing else goes
- * on with the run: see `isRollingBack`.
+ * on with the run: see `isRollingBack`. `batchId`: the batch operation that the last write marks in the record.
  *
  * @throws {OnAppUpdateError} with code `nothing_to_roll_back` if no such run is stored
  * @throws {RemovedError} if the app was removed from the portal
@@ -37,6 +38,7 @@ export async function rollBack(
   upgrades: readonly Upgrade[],
   lease: PortalLease,
   ctx: HandlerContext,
+  batchId?: string,
 ): Promise<RollbackReport> {
   const { storage, clock } = runtime;
   const installation = installationOf(lease);
@@ -60,7 +62,9 @@ export async function rollBack(
   await installation.update((record) => {
     const { run: _, ...rest } = record;
     const rollbacks = (record.rollbacks ?? 0) + 1;
-    return { ...rest, rollbacks, failure: rollbackFailure(record, "rolled back", clock()) };
+    const next = { ...rest, rollbacks, failure: rollbackFailure(record, "rolled back", clock()) };
+    // In this write: another rollback would roll back the run before.
+    return batchId === undefined ? next : withMark(next, batchId);
   });
   ctx.log.info("run rolled back", { event: "run.rolled_back", undone: report.undone, without: report.without });
   return report;

@@ -3,6 +3,7 @@
  * the index entries, then at the schedule entries, which records may no longer name, then at the records, whose index entries
  * may be missing, and counts them.
  */
+import { delay } from "../async/time.ts";
 import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
@@ -57,11 +58,20 @@ const RECOUNT_FORMAT = 1;
 /** The result of a page. */
 type Page = Pick<Progress, "after" | "counting" | "differing" | "isDone">;
 
-/** Returns a function that recounts the next page. It does nothing for an hour after a round. */
-export function createRecount(runtime: AppRuntime): () => Promise<void> {
-  const { storage, clock, log } = runtime;
+/** The recount, as one app does it. */
+export interface Recount {
+  /** Recounts the next page. It does nothing for an hour after a round. */
+  readonly page: () => Promise<void>;
+  /** Begins a new round, and resolves when it is done. */
+  readonly all: () => Promise<void>;
+}
+
+/** Returns the recount of an app. */
+export function createRecount(runtime: AppRuntime): Recount {
+  const { storage, clock, time, signal, log } = runtime;
   let doneAt = -Infinity;
-  return async () => {
+
+  async function page(): Promise<void> {
     if (isWithin(doneAt, clock(), REST_MS)) return;
     const entry = await storage.get<Progress>(RECOUNT);
     const progress = readProgress(entry);
@@ -81,6 +91,20 @@ export function createRecount(runtime: AppRuntime): () => Promise<void> {
     // If another process has written since, it has looked at the same page.
     const value: Progress = { format: RECOUNT_FORMAT, at: clock(), ...next };
     await storage.put(RECOUNT, value, { ifVersion: entry?.version ?? null });
+  }
+
+  return {
+    page,
+    all: async () => {
+      await storage.delete(RECOUNT);
+      doneAt = -Infinity;
+      while (doneAt === -Infinity) {
+        await page();
+        const { differing = [], at } = readProgress(await storage.get<Progress>(RECOUNT));
+        // Other processes add their changes before the totals are replaced.
+        if (differing.length > 0 && isWithin(at, clock(), SETTLED_MS)) await delay(time, SETTLED_MS, signal);
+      }
+    },
   };
 }
 

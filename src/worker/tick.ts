@@ -9,7 +9,7 @@ import type { Totals } from "../portal/totals.ts";
 import { createDeploySweep } from "./deploy_sweep.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
 import type { PauseSwitch } from "./pause.ts";
-import { createRecount } from "./recount.ts";
+import type { Recount } from "./recount.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "./worker.ts";
@@ -76,16 +76,16 @@ export interface TickerParts {
   /** Goes on with batch operations. Never rejects. */
   readonly batches: { readonly goOn: () => Promise<void> };
   readonly outbox: Pick<Outbox, "tick" | "idle">;
+  readonly recount: Pick<Recount, "page">;
 }
 
 /** Returns the ticker of an app. */
 export function createTicker(
   runtime: AppRuntime,
-  { worker, verifier, totals, pauseSwitch, batches, outbox }: TickerParts,
+  { worker, verifier, totals, pauseSwitch, batches, outbox, recount }: TickerParts,
 ): Ticker {
   const { time, log } = runtime;
   const sweep = createDeploySweep(runtime);
-  const recountPage = createRecount(runtime);
   let isStopped = false;
 
   // A list that cannot be read must not keep portals from their work.
@@ -95,8 +95,8 @@ export function createTicker(
     );
 
   // Lists and counts that are wrong must not keep portals from their work either.
-  const recount = (): Promise<void> =>
-    recountPage().catch((err) => log.warn("recount failed", { event: "recount.failed", err }));
+  const recountPage = (): Promise<void> =>
+    recount.page().catch((err) => log.warn("recount failed", { event: "recount.failed", err }));
 
   const isPaused = async (): Promise<boolean> => await pauseSwitch.current() !== undefined;
 
@@ -120,7 +120,7 @@ export function createTicker(
         await sweep(limit);
         const verified = verify().then(() => verifier.settled());
         const worked = isPaused().then((isPaused) => isPaused ? undefined : round.passDue().then(() => round.ended()));
-        await Promise.all([verified, worked, recount(), batches.goOn()]);
+        await Promise.all([verified, worked, recountPage(), batches.goOn()]);
         // What observers of the round have put, too.
         await deliver().then(() => outbox.idle());
         // Some hosts stop a program between ticks.
@@ -134,7 +134,7 @@ export function createTicker(
       void verify();
       void batches.goOn();
       void deliver();
-      const recounting = recount();
+      const recounting = recountPage();
       const round = createRound(runtime, worker, { limit: Infinity, concurrency: Infinity, isOver: () => isStopped });
       let isSwept: boolean;
       do {

@@ -144,16 +144,21 @@ export async function setInitialVersion(
 }
 
 /** Rolls a portal back; see `Admin.rollback`. */
-export async function rollback(parts: ActionParts, memberId: string): Promise<RollbackReport> {
+export async function rollback(
+  parts: ActionParts,
+  memberId: string,
+  { batchId }: ActionOptions = {},
+): Promise<RollbackReport> {
   const { runtime, upgrades, wake } = parts;
   await loadPortal(runtime.storage, memberId);
   const finished = await withPortalLease({ ...runtime, wake }, memberId, async (lease) => {
     const record = lease.record();
+    if (batchId !== undefined && isMarked(record, batchId)) return { undone: [], without: [] };
     const event = syntheticUpdateEvent(record, record.target ?? "", runtime.clock());
     const context = makeHandlerContext(runtime, event, record, { leaseSignal: lease.signal });
     let report: RollbackReport = { undone: [], without: [] };
     await withExtensions(runtime.plugins, context, async (ctx) => {
-      report = await rollBack(runtime, upgrades, lease, ctx);
+      report = await rollBack(runtime, upgrades, lease, ctx, batchId);
     });
     return report;
   });

@@ -68,6 +68,12 @@ export function createAudited({ storage, clock, random, log, issuedTokens }: App
   };
 }
 
+/** Returns whether an action has begun, and may be done in part. */
+export async function hasBegun(storage: Storage, id: string): Promise<boolean> {
+  const { outcome } = (await storage.get<StoredAuditEntry>(auditKey(id)))?.value ?? {};
+  return outcome === "pending" || outcome === "failed";
+}
+
 /** Completes the entry of an action that is known to be done, if its process has ended before it could. */
 export async function completeAudit({ storage, clock }: AppRuntime, id: string): Promise<void> {
   await updateEntry<StoredAuditEntry>(
@@ -127,6 +133,7 @@ const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   resume: true,
   batch: true,
   "outbox.retry": true,
+  recount: true,
 };
 
 const FILTER_RULES: OptionRules<AuditFilter> = {

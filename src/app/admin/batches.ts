@@ -16,14 +16,14 @@ import { type PortalRecord, readRecord } from "../../portal/record.ts";
 import type { Entry } from "../../storage/storage.ts";
 import { parseVersion } from "../../version.ts";
 import { writeInOrder } from "../../storage/write.ts";
-import { type ActionParts, retry, setTarget, skip } from "./actions.ts";
+import { type ActionParts, retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
-import { type Audited, completeAudit, createIds, type NewAuditEntry } from "./audit.ts";
+import { type Audited, completeAudit, createIds, hasBegun, type NewAuditEntry } from "./audit.ts";
 import { isMatch, MATCH_RULES, matchingRecords } from "./portals.ts";
 
 const NEW_RULES: OptionRules<NewBatch> = {
   ...ATTRIBUTION_RULES,
-  action: option.required(option.oneOf("retry", "skip", "setTarget")),
+  action: option.required(option.oneOf("retry", "skip", "rollback", "setTarget", "setInitialVersion")),
   upgradeId: option.text("the id of an upgrade"),
   version: option.text("a version"),
   match: option.required(option.object(MATCH_RULES)),
@@ -51,6 +51,15 @@ const BATCH_FORMAT = 1;
 
 /** Milliseconds for which batch operations that are over are kept: 400 days. */
 const KEPT_MS = 400 * 24 * 60 * 60 * 1000;
+
+/** The option that an action requires. */
+const WANTED: Readonly<Record<NewBatch["action"], "upgradeId" | "version" | undefined>> = {
+  retry: undefined,
+  skip: "upgradeId",
+  rollback: undefined,
+  setTarget: "version",
+  setInitialVersion: "version",
+};
 
 /** Number of portals in a page. */
 const PAGE = 50;
@@ -148,7 +157,7 @@ function checkAction({ action, upgradeId, version, match }: NewBatch): void {
   const refuse = (option: string, seen: string, wanted: string): never => {
     throw new TypeError(`cannot start a batch operation with ${option} ${seen}, wanted ${wanted}`);
   };
-  const wanted = { skip: "upgradeId", setTarget: "version", retry: undefined }[action];
+  const wanted = WANTED[action];
   for (const [name, value] of Object.entries({ upgradeId, version })) {
     if (name === wanted && value === undefined) refuse(name, "undefined", `a value: action is "${action}"`);
     if (name !== wanted && value !== undefined) refuse(name, JSON.stringify(value), `none: action is "${action}"`);
@@ -232,7 +241,10 @@ async function actOn(
     await completeAudit(parts.runtime, auditId);
     return "done";
   }
-  if (record === undefined || !isMatch(record, batch.match)) return "changed";
+  if (record === undefined) return "changed";
+  // A rollback that has begun changes what the portal matches.
+  const isBegun = batch.action === "rollback" && await hasBegun(parts.runtime.storage, auditId);
+  if (!isBegun && !isMatch(record, batch.match)) return "changed";
   const { by, reason, action, upgradeId, version } = batch;
   const entry: NewAuditEntry = {
     ...{ action, by, reason, memberId, batchId: id, id: auditId },
@@ -242,6 +254,8 @@ async function actOn(
     await audited(entry, async () => {
       if (action === "skip") return await skip(parts, memberId, upgradeId!, { batchId: id });
       if (action === "setTarget") return await setTarget(parts, memberId, version!, { batchId: id });
+      if (action === "setInitialVersion") return await setInitialVersion(parts, memberId, version!, { batchId: id });
+      if (action === "rollback") return void await rollback(parts, memberId, { batchId: id });
       return await retry(parts, memberId, { batchId: id });
     });
     return "done";

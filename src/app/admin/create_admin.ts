@@ -6,6 +6,7 @@ import type { Attribution, AuditedAction, Batches } from "../../plugin/admin_pag
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import type { Totals } from "../../portal/totals.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
+import type { Recount } from "../../worker/recount.ts";
 import type { PauseSwitch } from "../../worker/pause.ts";
 import { retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
@@ -21,7 +22,8 @@ import { registeredUpgrades } from "./upgrades.ts";
 export interface AdminOptions {
   readonly runtime: AppRuntime;
   readonly upgrades: readonly Upgrade[];
-  readonly totals: Pick<Totals, "counts">;
+  readonly totals: Pick<Totals, "counts" | "flush">;
+  readonly recount: Pick<Recount, "all">;
   readonly pauseSwitch: PauseSwitch;
   readonly audited: Audited;
   readonly batches: Batches;
@@ -34,7 +36,8 @@ export interface AdminOptions {
 
 /** Returns the admin of an app. */
 export function createAdmin(options: AdminOptions): Admin {
-  const { runtime, upgrades, totals, pauseSwitch, audited, batches: { start, list, stop }, outbox, wakeAll } = options;
+  const { runtime, upgrades, totals, recount, pauseSwitch, audited, outbox, wakeAll } = options;
+  const { batches: { start, list, stop } } = options;
   const { storage, clock } = runtime;
 
   async function act<T>(
@@ -79,6 +82,11 @@ export function createAdmin(options: AdminOptions): Admin {
         act("outbox.retry", attribution, { details: { ...letters } }, () => outbox.retry(letters)),
     },
     batches: { start, list, stop },
+    recount: (attribution) =>
+      act("recount", attribution, {}, async () => {
+        await totals.flush();
+        await recount.all();
+      }),
     upgrades: () => registeredUpgrades(runtime, upgrades, totals),
     portals: (filter) => listPortals(storage, filter),
     runs: (memberId) => listFinishedRuns(storage, memberId),

@@ -19,6 +19,7 @@ export function pluginAdmin(admin: Admin, plugin: string): Admin {
     forget: (memberId, attribution) => admin.forget(memberId, own(attribution)),
     pause: (attribution) => admin.pause(own(attribution)),
     resume: (attribution) => admin.resume(own(attribution)),
+    recount: (attribution) => admin.recount(own(attribution)),
     outbox: { ...admin.outbox, retry: (letters, attribution) => admin.outbox.retry(letters, own(attribution)) },
     batches: {
       ...admin.batches,

@@ -3,7 +3,7 @@ import { type App, createApp, memoryStorage, type NewBatch, type Storage } from 
 import { StorageError } from "@b24/onappupdate/errors";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
-import { quietLogger, trustAll } from "../../support/app.ts";
+import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig, trustAll } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
@@ -37,7 +37,7 @@ const BAD: readonly (readonly [object, RegExp])[] = [
   [{ ...RETRY }, /with expect undefined/],
   [{ ...RETRY, expect: 1, match: {} }, /with match that matches all portals, wanted at least one member/],
   [{ ...RETRY, expect: 1, match: { state: "parked" } }, /the option match\.state that does not exist, wanted status/],
-  [{ ...RETRY, expect: 1, action: "delete" }, /with action "delete", wanted "retry" or "skip" or "setTarget"/],
+  [{ ...RETRY, expect: 1, action: "delete" }, /with action "delete", wanted "retry" or "skip" or "rollback" or/],
   [{ ...RETRY, expect: 1, action: "skip" }, /with upgradeId undefined, wanted a value: action is "skip"/],
   [{ ...RETRY, expect: 1, action: "setTarget" }, /with version undefined, wanted a value/],
   [{ ...RETRY, expect: 1, version: "3" }, /with version "3", wanted none: action is "retry"/],
@@ -133,6 +133,42 @@ describe("admin.batches", () => {
       assert.deepEqual(items.map(({ memberId }) => memberId).toSorted(), ids(60), `crash at ${crashAt}`);
       await app.close();
     }
+  });
+
+  it("roll portals back, once each, also after a crash in the middle of a rollback", async () => {
+    const { app, send, portal, bitrix24 } = rig();
+    const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.de" });
+    const undone: string[] = [];
+    let isDown = true;
+    app.upgrade("3", async ({ memberId, step }) => {
+      await step("one", () => 1, {
+        undo: () => {
+          undone.push(memberId);
+          if (isDown && memberId === MEMBER_ID) throw new StorageError("the process has ended");
+        },
+      });
+    });
+    for (const one of [portal, other]) {
+      await send(one.install(2));
+      await send(one.update(3));
+    }
+    await app.settled();
+    const match = { version: "3.0.0" };
+    await app.admin.batches.start({ action: "rollback", match, expect: 2, ...OPERATOR });
+    await until("it is interrupted", () => undone.includes(MEMBER_ID));
+    isDown = false;
+    await until("it is over", async () => {
+      await app.tick();
+      return (await app.admin.batches.list())[0]?.state === "finished";
+    });
+    const [batch] = await app.admin.batches.list();
+    assert.deepEqual([batch!.done, batch!.refused, batch!.changed], [2, 0, 0]);
+    assert.deepEqual(undone.filter((memberId) => memberId === OTHER_MEMBER_ID), [OTHER_MEMBER_ID]);
+    for (const memberId of [MEMBER_ID, OTHER_MEMBER_ID]) {
+      const { version, failure } = (await app.portal(memberId))!;
+      assert.deepEqual([version, failure?.message], ["2.0.0", "rolled back"]);
+    }
+    await app.close();
   });
 
   it("end when they are stopped", async () => {

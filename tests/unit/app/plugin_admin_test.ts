@@ -14,6 +14,7 @@ const ACTIONS: Readonly<Record<string, (admin: Admin, attribution: Attribution) 
   pause: (admin, attribution) => admin.pause(attribution),
   resume: (admin, attribution) => admin.resume(attribution),
   "outbox.retry": (admin, attribution) => admin.outbox.retry({ plugin: "telegram" }, attribution),
+  recount: (admin, attribution) => admin.recount(attribution),
   batch: (admin, attribution) =>
     admin.batches.start({ action: "retry", match: { status: "parked" }, expect: 0, ...attribution }),
 };

@@ -1,13 +1,24 @@
 import assert from "node:assert/strict";
-import { type App, memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
-import { deliveryKey, dueKey, INDEX, indexKey, portalKey, PORTALS, RECOUNT } from "../../../src/portal/keys.ts";
+import { type App, createApp, memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
+import {
+  deliveryKey,
+  dueKey,
+  INDEX,
+  indexKey,
+  portalKey,
+  PORTALS,
+  RECOUNT,
+  totalKey,
+} from "../../../src/portal/keys.ts";
 import { indexKeysOf, portalState } from "../../../src/portal/portal_index.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { entryId, listDue } from "../../../src/portal/schedule.ts";
-import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig } from "../../support/app.ts";
+import { OPERATOR } from "../../support/operator.ts";
 import type { Entry } from "../../../src/storage/storage.ts";
 import { describe, it } from "../../support/test.ts";
+import { simulated, virtualTime } from "../../support/time.ts";
 import { withoutWrite } from "../../support/without_write.ts";
 
 function record(memberId: string, more: Partial<PortalRecord> = {}): PortalRecord {
@@ -52,7 +63,7 @@ async function assertExact(storage: Storage, { admin }: App): Promise<void> {
   );
   for (const status of ["current", "upgrading", "blocked", "parked", "uninstalled"] as const) {
     const ids = records.filter((record) => portalState(record) === status).map(({ memberId }) => memberId);
-    assert.deepEqual((await admin.portals({ status })).items.map(({ memberId }) => memberId), ids, status);
+    assert.deepEqual((await admin.portals({ status, limit: 1000 })).items.map(({ memberId }) => memberId), ids, status);
   }
 }
 
@@ -113,6 +124,28 @@ describe("the recount", () => {
     await round(made);
     await assertExact(storage, made.app);
     await made.app.close();
+  });
+
+  it("repairs everything at once by admin.recount()", async () => {
+    const storage = memoryStorage();
+    const time = virtualTime();
+    const ids = Array.from({ length: 600 }, (_, i) => String(i).padStart(32, "0"));
+    for (const id of ids) await put(storage, record(id));
+    await storage.delete(indexKey("state", "current", ids[17]!));
+    await storage.put(totalKey("00"), { format: 1, counts: { "current 2.0.0": 5 } });
+    const app = createApp({ ...simulated(time), storage, logger: quietLogger, tickEveryMs: false });
+    const recounted = app.admin.recount(OPERATOR);
+    await time.elapse(60_000);
+    await recounted;
+    await assertExact(storage, app);
+    assert.equal((await app.admin.audit()).items[0]?.action, "recount");
+    // Again, though a round is over.
+    await storage.put(totalKey("00"), { format: 1, counts: { "current 2.0.0": 5 } });
+    const again = app.admin.recount(OPERATOR);
+    await time.elapse(60_000);
+    await again;
+    await assertExact(storage, app);
+    await app.close();
   });
 
   it("removes schedule entries of the far future that a record does not name, after a look at the portal", async () => {
