@@ -41,6 +41,8 @@ export async function act(world: World, processes: Processes): Promise<void> {
     [1, () => operate(world, processes, "pause", (app) => app.admin.pause(OPERATOR))],
     [4, () => operate(world, processes, "resume", (app) => app.admin.resume(OPERATOR))],
     [2, () => operate(world, processes, "batch", (app) => app.admin.batches.start(RETRY_PARKED))],
+    [1, () => operate(world, processes, "recount", (app) => app.admin.recount(OPERATOR))],
+    [1, () => operate(world, processes, "skip", (app) => skipCurrent(world, app))],
     [installed(1), () => operate(world, processes, "set target", (app) => setTarget(world, app))],
     [1, () => operate(world, processes, "skip the installer", skipInstaller)],
     [5, () => deploy(world, processes)],
@@ -52,6 +54,12 @@ export async function act(world: World, processes: Processes): Promise<void> {
 }
 
 const RETRY_PARKED: NewBatch = { action: "retry", match: { status: "parked" }, expect: 1, ...OPERATOR };
+
+/** An operator skips the upgrade that the portal is at. */
+async function skipCurrent(world: World, app: App): Promise<void> {
+  const upgradeId = (await world.record())?.run?.current?.upgradeId;
+  if (upgradeId !== undefined) await app.admin.skip(MEMBER_ID, upgradeId, OPERATOR);
+}
 
 function skipInstaller(app: App): Promise<void> {
   return app.admin.skip(MEMBER_ID, "ONAPPINSTALL", OPERATOR);
