@@ -39,7 +39,10 @@ export const PAGES: readonly FilteredPage[] = [
 export const COMBINED_PAGES: readonly FilteredPage[] = [
   page({ version: "2.0.0", status: "blocked" }),
   page({ version: "2.0.0", blockedOn: "scope" }),
+  page({ version: "2.0.0", status: "uninstalled" }),
   page({ version: "1.0.0", status: "current" }),
+  page({ version: "1.0.0", upgradeId: "3" }, 0),
+  page({ status: "blocked", fingerprint: "often" }, 0),
   page({ upgradeId: "2.5.0", status: "parked" }),
   page({ fingerprint: "seldom", upgradeId: "3", status: "parked", version: "2.0.0" }),
   page({ domain: DOMAIN, status: "current", version: "2.0.0" }, 1),
