@@ -28,12 +28,16 @@ const openKv = async (path: string): Promise<Deno.Kv> =>
 /** Returns a client of node-redis, which is not connected yet. */
 const redisClient = (port: number) => createClient({ socket: { host: "127.0.0.1", port } });
 
-/** Opens the storage of a backend. `folder` is for files, `redisPort` for Redis. */
+/** Opens the storage of a backend, whose `close` closes the client, too. `folder` is for files, `redisPort` for Redis. */
 export async function openStorage(backend: Backend, folder: string, redisPort: number): Promise<Storage> {
   if (backend === "memory") return memoryStorage();
   if (backend === "file") return fileStorage({ path: join(folder, "storage.db") });
-  if (backend === "Deno KV") return denoKvStorage(await openKv(join(folder, "storage.kv")));
-  return redisStorage(await redisClient(redisPort).connect());
+  if (backend === "Deno KV") {
+    const kv = await openKv(join(folder, "storage.kv"));
+    return { ...denoKvStorage(kv), close: () => Promise.resolve(kv.close()) };
+  }
+  const client = await redisClient(redisPort).connect();
+  return { ...redisStorage(client), close: () => client.close() };
 }
 
 /** Opens the bare client of a backend. */

@@ -1,73 +1,112 @@
 /**
- * Compares the time of `app.admin.counts()` and of a page of parked portals, among 100,000 portals and among 1,000, as a
- * ratio, over memory storage. In both, the same number of portals is parked, spread evenly.
+ * Compares the time of `app.admin.counts()`, of the look-up of a domain and of pages by each filter, among 100,000 portals
+ * and among 1,000, as a ratio, over each storage. Pages by one member of a filter are measured together: those by a value
+ * that many portals have, and those by one that 20 have, whatever their number. Starts Redis servers of its own.
  *
  *     deno run -A scripts/bench/operators.ts
  *     node scripts/bench/operators.ts          (in a project that has the package installed)
+ *
+ * BENCH_PORTALS=200,2000 is for a first look. Both numbers are multiples of 200.
  */
-import { type App, createApp, memoryStorage } from "@b24/onappupdate";
-import { backgroundWork, post, quietLogger, trustAll } from "../../tests/support/app.ts";
+import process from "node:process";
+import { type App, createApp, type Storage } from "@b24/onappupdate";
+import { quietLogger } from "../../tests/support/app.ts";
+import { COMBINED_PAGES, type FilteredPage, LOOK_UP, PAGES, storePortals } from "../../tests/support/many_portals.ts";
+import { startRedis } from "../redis_server.ts";
+import { type Backend, memoryFolder, openStorage } from "./_backends.ts";
 import { median, report, rounds } from "./_bench.ts";
-import { bench24, benchPortal, forEach } from "./_portals.ts";
 
 /** Maximum ratio. */
 const WANTED = 1.5;
-const [FEW, MANY] = [1000, 100_000];
-const PARKED = 200;
-const PAGE = 100;
+const [FEW = 0, MANY = 0] = (process.env["BENCH_PORTALS"] ?? "1000,100000").split(",").map(Number);
+/** Portals on a page. Even among few, more portals than these have a frequent value. */
+const PAGE = Math.min(100, FEW / 4);
 /** Calls whose median is the value of a round. */
 const CALLS = 5;
 
-async function withPortals(count: number): Promise<App> {
-  const app = createApp({ storage: memoryStorage(), logger: quietLogger, checks: false, tickEveryMs: false })
-    .use(trustAll)
-    .upgrade("3", () => Promise.reject(new Error("never")), { retry: { maxAttempts: 1 } });
-  const bitrix24 = bench24();
-  const { platform, settled } = backgroundWork();
-  await forEach(count, 64, async (n) => {
-    const portal = benchPortal(bitrix24, n);
-    await app.fetch(post(portal.install(2)), platform);
-    if (n % (count / PARKED) === 0) await app.fetch(post(portal.update(3)), platform);
-  });
-  await settled();
-  return app;
+/** What is measured. It throws if the result is not complete. */
+interface Call {
+  readonly name: string;
+  /** One call of an operator, whose time is a figure of its own. */
+  readonly isSingle: boolean;
+  readonly run: (app: App, count: number) => Promise<void>;
 }
 
-/** Returns the time (ms) of a call. */
-async function measure(call: () => Promise<unknown>): Promise<number> {
-  const times: number[] = [];
-  for (let n = 0; n < CALLS; n++) {
-    const start = performance.now();
-    await call();
-    times.push(performance.now() - start);
-  }
-  return median(times);
-}
-
-async function counts(app: App, wanted: number): Promise<void> {
+async function countPortals(app: App, wanted: number): Promise<void> {
   const all = await app.admin.counts();
   const sum = all.reduce((sum, { count }) => sum + count, 0);
   if (sum !== wanted) throw new Error(`counted ${sum} portals, wanted ${wanted}`);
 }
 
-async function page(app: App): Promise<void> {
-  const { items } = await app.admin.portals({ status: "parked", limit: PAGE });
-  if (items.length !== PAGE) throw new Error(`the page has ${items.length} portals, wanted ${PAGE}`);
+/** Returns a call that lists the pages one after the other. */
+const listing = (name: string, pages: readonly FilteredPage[]): Call => ({
+  name,
+  isSingle: pages.length === 1,
+  run: async ({ admin }) => {
+    for (const { filter, matches } of pages) {
+      const { items: { length } } = await admin.portals({ ...filter, limit: PAGE });
+      const wanted = Math.min(matches, PAGE);
+      if (length !== wanted) throw new Error(`found ${length} portals by ${JSON.stringify(filter)}, wanted ${wanted}`);
+    }
+  },
+});
+
+const MEMBERS = ["status", "version", "blockedOn", "upgradeId", "fingerprint"] as const;
+
+const TIMED: readonly Call[] = [
+  { name: "admin.counts()", isSingle: true, run: countPortals },
+  listing("look-up of a domain", [LOOK_UP]),
+  listing(`page of ${PAGE} portals`, PAGES.filter(({ filter }) => Object.keys(filter).length === 0)),
+  ...MEMBERS.map((member) => listing(`pages by ${member}`, PAGES.filter(({ filter }) => member in filter))),
+  listing("pages by several members", COMBINED_PAGES),
+];
+
+/** Returns the time (ms) of a call. */
+async function measure(run: () => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  for (let n = 0; n < CALLS; n++) {
+    const start = performance.now();
+    await run();
+    times.push(performance.now() - start);
+  }
+  return median(times);
 }
 
-const few = await withPortals(FEW);
-const many = await withPortals(MANY);
-const results = await rounds(async () => ({
-  counts: [await measure(() => counts(few, FEW)), await measure(() => counts(many, MANY))] as const,
-  page: [await measure(() => page(few)), await measure(() => page(many))] as const,
-}));
-for (const [name, key] of [["admin.counts()", "counts"], [`a page of ${PAGE} parked portals`, "page"]] as const) {
-  report({ name: `${name} among ${FEW} portals`, values: results.map((of) => of[key][0]), unit: "ms" });
-  report({
-    name: `${name}, among ${MANY} ÷ among ${FEW} portals`,
-    values: results.map((of) => of[key][1] / of[key][0]),
-    wanted: { atMost: WANTED },
-  });
+/** Calls `work` with an app among `count` portals. */
+async function withPortals(backend: Backend, count: number, work: (app: App) => Promise<void>): Promise<void> {
+  const folder = memoryFolder();
+  const server = backend === "Redis" ? await startRedis("--appendonly", "no") : undefined;
+  try {
+    const storage: Storage = await openStorage(backend, folder.path, server?.port ?? 0);
+    await storePortals(storage, count);
+    const app = createApp({ storage, logger: quietLogger, checks: false, tickEveryMs: false });
+    await work(app);
+    await app.close();
+  } finally {
+    await server?.remove();
+    folder.remove();
+  }
 }
-await few.close();
-await many.close();
+
+async function compare(backend: Backend, few: App, many: App): Promise<void> {
+  const results = await rounds(async () => {
+    const times: [few: number, many: number][] = [];
+    for (const { run } of TIMED) {
+      times.push([await measure(() => run(few, FEW)), await measure(() => run(many, MANY))]);
+    }
+    return times;
+  });
+  for (const [i, { name, isSingle }] of TIMED.entries()) {
+    const values = results.map((of) => of[i]![0]);
+    if (isSingle) report({ name: `${name} among ${FEW} portals, ${backend}`, values, unit: "ms" });
+    report({
+      name: `${name}, among ${MANY} ÷ among ${FEW} portals, ${backend}`,
+      values: results.map((of) => of[i]![1] / of[i]![0]),
+      wanted: { atMost: WANTED },
+    });
+  }
+}
+
+for (const backend of ["file", "Redis", "Deno KV"] as const) {
+  await withPortals(backend, FEW, (few) => withPortals(backend, MANY, (many) => compare(backend, few, many)));
+}

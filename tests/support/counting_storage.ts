@@ -1,4 +1,4 @@
-/** A storage that counts what work costs: operations that wait for one another, reads, and bytes. */
+/** A storage that counts what work costs: operations, those that wait for one another, reads, rows, and bytes. */
 import { setImmediate } from "node:timers/promises";
 import type { Storage } from "@b24/onappupdate";
 import type { Entry, ListOptions } from "@b24/onappupdate/storage";
@@ -11,6 +11,10 @@ export interface CountingStorage {
    * that run at the same time count once. A listing and an ordered write are one operation.
    */
   readonly inSequence: () => number;
+  /** Number of all calls. A listing and an ordered write are one. */
+  readonly operations: () => number;
+  /** Number of entries that `get` and `list` have read. */
+  readonly rows: () => number;
   /** Number of `get` and `list` calls. */
   readonly reads: () => number;
   /** Bytes of the JSON of all values that were passed to `put` and `write`. */
@@ -29,12 +33,15 @@ const TURNS = 20;
 /** Wraps `storage`. */
 export function countingStorage(storage: Storage): CountingStorage {
   let chain = 0;
+  let operations = 0;
+  let rows = 0;
   let reads = 0;
   let bytes = 0;
   let running = 0;
 
   async function run<T>(operation: () => Promise<T>): Promise<T> {
     const place = chain + 1;
+    operations++;
     running++;
     for (let turn = 0; turn < TURNS; turn++) await setImmediate();
     try {
@@ -52,9 +59,13 @@ export function countingStorage(storage: Storage): CountingStorage {
   return {
     storage: {
       ...storage,
-      get: (key, options) => {
+      get: <T>(...args: Parameters<Storage["get"]>) => {
         reads++;
-        return run(() => storage.get(key, options));
+        return run(async () => {
+          const entry = await storage.get<T>(...args);
+          if (entry !== null) rows++;
+          return entry;
+        });
       },
       put: (key, value, options) => {
         countBytes(value);
@@ -63,20 +74,29 @@ export function countingStorage(storage: Storage): CountingStorage {
       delete: (key, options) => run(() => storage.delete(key, options)),
       list: async function* <T>(prefix: readonly string[], options?: ListOptions): AsyncGenerator<Entry<T>> {
         reads++;
-        yield* await run(() => Array.fromAsync(storage.list<T>(prefix, options)));
+        const entries = await run(() => Array.fromAsync(storage.list<T>(prefix, options)));
+        rows += entries.length;
+        yield* entries;
       },
       ...(write === undefined ? {} : {
-        write: (operations, options) => {
-          for (const operation of operations) if ("put" in operation) countBytes(operation.value);
-          return run(() => write(operations, options));
+        write: (writes, options) => {
+          for (const operation of writes) if ("put" in operation) countBytes(operation.value);
+          return run(() => write(writes, options));
         },
       }),
     },
     inSequence: () => chain,
+    operations: () => operations,
+    rows: () => rows,
     reads: () => reads,
     bytes: () => bytes,
     reset: () => {
-      chain = reads = bytes = 0;
+      chain =
+        operations =
+        rows =
+        reads =
+        bytes =
+          0;
     },
     idle: async () => {
       for (let turn = 0; turn < TURNS; turn++) {

@@ -80,14 +80,13 @@ export async function matchingRecords(
   { after, limit }: RecordPageOptions,
 ): Promise<{ readonly records: readonly PortalRecord[]; readonly next?: string }> {
   const wanted = wantedBy(match);
-  const prefix = await prefixOf(wanted);
+  const prefix = await prefixOf(storage, wanted, after);
   const records: PortalRecord[] = [];
   let last = after;
   let read = 0;
   while (true) {
     const wish = Math.min(limit - records.length, READ_TOGETHER, MAX_READ - read);
-    const options = { limit: wish, ...defined({ after: last === undefined ? undefined : [...prefix, last] as const }) };
-    const page = await readPage(storage, prefix, options);
+    const page = await readPage(storage, prefix, pageAfter(prefix, last, wish));
     // A crash may have left an entry that the record does not name.
     for (const { record } of page) {
       if (record !== undefined && names(record, wanted)) records.push(record);
@@ -114,13 +113,32 @@ function wantedBy({ version, status, domain, blockedOn, upgradeId, fingerprint }
   });
 }
 
-/** Returns the prefix of the entries with the value that probably the fewest portals have; that of all records without one. */
-async function prefixOf(wanted: Wanted): Promise<Key> {
+/**
+ * Returns the prefix of the entries with the value that the fewest portals have; that of all records without one. That is a
+ * value with few entries after `after`; if each has many, a guess.
+ */
+async function prefixOf(storage: Storage, wanted: Wanted, after: string | undefined): Promise<Key> {
   const isRare = wanted.state !== undefined && wanted.state !== "current" && wanted.state !== "uninstalled";
   const rarest: readonly IndexKind[] = ["domain", "fingerprint", "failure", "blocked"];
   const order: readonly IndexKind[] = isRare ? [...rarest, "state", "version"] : [...rarest, "version", "state"];
-  const kind = order.find((kind) => wanted[kind] !== undefined);
-  return kind === undefined ? PORTALS : await indexPrefixOf(kind, wanted[kind]!);
+  const kinds = order.filter((kind) => wanted[kind] !== undefined);
+  const prefixes = await Promise.all(kinds.map((kind) => indexPrefixOf(kind, wanted[kind]!)));
+  if (prefixes.length > 1) {
+    for (const prefix of prefixes) if (await hasFew(storage, prefix, after)) return prefix;
+  }
+  return prefixes[0] ?? PORTALS;
+}
+
+/** Returns whether the entries after `after` are fewer than are read at a time. */
+async function hasFew(storage: Storage, prefix: Key, after: string | undefined): Promise<boolean> {
+  let left = READ_TOGETHER;
+  for await (const _ of listKeys(storage, prefix, pageAfter(prefix, after, READ_TOGETHER))) left--;
+  return left > 0;
+}
+
+/** Returns the options of a listing of at most `limit` portals. */
+function pageAfter(prefix: Key, after: string | undefined, limit: number): { limit: number; after?: Key } {
+  return { limit, ...defined({ after: after === undefined ? undefined : [...prefix, after] as const }) };
 }
 
 interface ListedPortal {

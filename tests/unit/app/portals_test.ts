@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
-import { memoryStorage, type PortalFilter, type PortalPage, type Storage } from "@b24/onappupdate";
-import { copyStorage, encrypted, type Entry } from "@b24/onappupdate/storage";
+import { type App, memoryStorage, type PortalFilter, type PortalPage, type Storage } from "@b24/onappupdate";
+import { copyStorage, encrypted } from "@b24/onappupdate/storage";
 import { listPortals } from "../../../src/app/admin/portals.ts";
-import { indexKey, portalKey } from "../../../src/portal/keys.ts";
+import { indexKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
-import { createTotals, noteIndexed } from "../../../src/portal/totals.ts";
-import { digest } from "../../../src/net/digest.ts";
-import { quietLogger, rig } from "../../support/app.ts";
+import { rig } from "../../support/app.ts";
+import { type CountingStorage, countingStorage } from "../../support/counting_storage.ts";
 import { old } from "../../support/keys.ts";
-import { describe, it } from "../../support/test.ts";
-import { virtualTime } from "../../support/time.ts";
+import { COMBINED_PAGES, LOOK_UP, PAGES, storePortals } from "../../support/many_portals.ts";
+import { before, describe, it } from "../../support/test.ts";
 
 function record(memberId: string, more: Partial<PortalRecord> = {}): PortalRecord {
   return {
@@ -126,54 +125,48 @@ describe("admin.counts()", () => {
   });
 });
 
-/** Returns a storage with `count` portals, 5 % of them parked, and one with a domain. Its `reads` are entries that were read. */
-async function portals(count: number): Promise<{ storage: Storage; reads: () => number }> {
-  const inner = memoryStorage();
-  let reads = 0;
-  const storage: Storage = {
-    ...inner,
-    get: (...args) => (reads++, inner.get(...args)),
-    list: async function* <T>(...args: Parameters<Storage["list"]>): AsyncGenerator<Entry<T>> {
-      reads++;
-      for await (const entry of inner.list<T>(...args)) {
-        reads++;
-        yield entry;
-      }
-    },
-  };
-  for (let i = 0; i < count; i++) {
-    const memberId = (Math.imul(i, 0x9e3779b1) >>> 0).toString(16).padStart(8, "0");
-    const indexedAs = { state: i % 20 === 0 ? "parked" : "current", version: "2.0.0" } as const;
-    await inner.put(indexKey("state", indexedAs.state, memberId), {});
-    // A list that read others would take them for stale entries.
-    if (i === 7 || indexedAs.state === "parked") {
-      await inner.put(portalKey(memberId), record(memberId, { indexedAs }));
-    }
-    if (i === 7) await inner.put(indexKey("domain", await digest("0.bitrix24.de"), memberId), {});
-    noteIndexed(storage, memberId, undefined, indexedAs);
-  }
-  return { storage, reads: () => reads };
+/** Returns an app with `count` portals, and what counts the cost of its calls. */
+async function withPortals(count: number): Promise<{ app: App; count: number; counting: CountingStorage }> {
+  const storage = memoryStorage();
+  await storePortals(storage, count);
+  const counting = countingStorage(storage);
+  return { app: rig({ storage: counting.storage }).app, count, counting };
 }
 
-describe("the cost of lists and counts", () => {
-  it("is about the same for 100,000 portals as for 1,000", async () => {
-    const costs: number[][] = [];
-    for (const count of [1000, 100_000]) {
-      const { storage, reads } = await portals(count);
-      const totals = createTotals({ storage, time: virtualTime(), log: quietLogger });
-      await totals.flush();
-      const costOf = async (read: () => Promise<unknown>): Promise<number> => {
-        const before = reads();
-        await read();
-        return reads() - before;
-      };
-      costs.push([
-        await costOf(() => listPortals(storage, { status: "parked", limit: 50 })),
-        await costOf(() => listPortals(storage, { domain: "0.bitrix24.de" })),
-        await costOf(() => totals.counts()),
-      ]);
-      assert.equal((await totals.counts()).reduce((sum, { count }) => sum + count, 0), count);
-    }
-    for (const [i, cost] of costs[1]!.entries()) assert(cost <= 1.5 * costs[0]![i]!, JSON.stringify(costs));
+/** Maximum number of portals on a page. A frequent value has more, a rare one fewer. */
+const LIMIT = 50;
+
+/** Calls whose cost is compared. Each asserts that its result is complete. */
+const CALLS: readonly (readonly [string, (app: App, count: number) => Promise<void>])[] = [
+  ["counts()", async (app, count) => {
+    const counts = await app.admin.counts();
+    assert.equal(counts.reduce((sum, { count }) => sum + count, 0), count);
+  }],
+  ...[LOOK_UP, ...PAGES, ...COMBINED_PAGES].map(({ filter, matches }) =>
+    [`portals(${JSON.stringify(filter)})`, async (app: App) => {
+      const { items } = await app.admin.portals({ ...filter, limit: LIMIT });
+      assert.equal(items.length, Math.min(matches, LIMIT));
+    }] as const
+  ),
+];
+
+describe("storage operations and rows among 2,000 portals are at most 1.5 times those among 200", () => {
+  const worlds: Awaited<ReturnType<typeof withPortals>>[] = [];
+  before(async () => {
+    for (const count of [200, 2000]) worlds.push(await withPortals(count));
   });
+
+  for (const [name, call] of CALLS) {
+    it(name, async () => {
+      const costs: { operations: number; rows: number }[] = [];
+      for (const { app, count, counting: { operations, rows, reset } } of worlds) {
+        reset();
+        await call(app, count);
+        costs.push({ operations: operations(), rows: rows() });
+      }
+      const [few, many] = costs;
+      assert(few!.operations > 0 && many!.operations <= 1.5 * few!.operations, JSON.stringify(costs));
+      assert(few!.rows > 0 && many!.rows <= 1.5 * few!.rows, JSON.stringify(costs));
+    });
+  }
 });
