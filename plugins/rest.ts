@@ -52,7 +52,7 @@ export interface HasB24 {
 /** Options of {@linkcode rest}. */
 export interface RestOptions extends AnswerLimits {
   /**
-   * Rate at which this process calls a portal. Use `{ burst: 250, perSecond: 5 }` for Enterprise portals; a function returns
+   * Rate at which this process calls a portal. Use `{ burst: 245, perSecond: 5 }` for Enterprise portals; a function returns
    * the rate of each portal. The default leaves 5 of the 50 requests that Bitrix24 allows at once to the app's own
    * questions about unverified events.
    *

@@ -33,14 +33,15 @@ export interface AppOptions {
    */
   readonly versions?: VersionScheme;
   /**
-   * The version that the data of a portal is on whose first contact is no installation, and says no version: for portals that
-   * had the app before this library. A version, as `coerced()` reads it, or a function that returns one. `event` is an
-   * ONAPPUPDATE to the version that the portal should be on, without tokens, whatever the first contact was; `memberId` and
-   * `domain` are in `event.auth`. A version above that one counts as that one.
+   * Version of the data of portals that had the app before this library: those whose first contact is not an installation and
+   * does not name a version. A version, as `coerced()` reads it, or a function that returns one.
    *
-   * Without the option, or if the function returns `undefined` or throws, such a portal is blocked on `version`, and asked
-   * for again as long as it is. Not used if the event names the version: ONAPPINSTALL does, and PREVIOUS_VERSION of
-   * ONAPPUPDATE, unless `versions` is `deployed()`.
+   * `event` is an ONAPPUPDATE to the portal's target, without tokens, whatever the first contact was; `memberId` and `domain`
+   * are in `event.auth`. A version above the target counts as the target.
+   *
+   * Without the option, or if the function returns `undefined` or throws, such a portal is blocked on `version`, and the
+   * function is called again at each retry. Not used if the event names the version, as ONAPPINSTALL does, and
+   * PREVIOUS_VERSION of ONAPPUPDATE unless `versions` is `deployed()`.
    */
   readonly initialVersion?: string | ((event: UpdateEvent) => string | undefined);
   /** Limits of size and time. A limit that is left out has its default. */

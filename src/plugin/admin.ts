@@ -182,8 +182,8 @@ export interface Admin {
   readonly unverified: (filter?: UnverifiedFilter) => Promise<UnverifiedPage>;
   /**
    * Erases a portal: deletes its tokens, events, runs, results, failed attempts and index entries, what plugins store about
-   * it, and its record but for a tombstone. The tombstone has the `member_id`, the time, and digests that recognize late
-   * events: these are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
+   * it, and its record but for a tombstone. The tombstone has the `member_id`, the time, digests of application tokens, and the
+   * ids of the last life-cycle events. They recognize late events, which are answered 200 and change nothing. Only an installation makes the portal known again. No handlers run.
    *
    * The audit log keeps its entries, which name the portal. What the app itself stores elsewhere is yours to delete. A
    * process that ends in the middle leaves the rest to a further call.
@@ -196,7 +196,8 @@ export interface Admin {
   readonly forget: (memberId: string, attribution: Attribution) => Promise<void>;
   /**
    * Pauses all work on portals, in all processes and also after restarts, until `resume`: no handler and no upgrade begins,
-   * and a running upgrade is suspended at its next step or page. Events are received, verified and stored meanwhile.
+   * and a running upgrade is suspended at its next step or page. Events are received, verified and stored meanwhile. A
+   * `rollback` runs all the same.
    *
    * Resolves once it is stored. Other processes notice within five seconds.
    *

@@ -26,7 +26,8 @@ export interface PluginHost {
    * The app's storage, restricted to this plugin: a key `["a"]` is stored as `["plugin", <name of the plugin>, "a"]`, and no
    * other key can be read or written. `close` is left out.
    *
-   * Put the data of a portal under `["portal", memberId, …]`, where it is found if the portal is to be forgotten.
+   * Put the data of a portal under `["portal", memberId, …]`: `admin.forget()` deletes it there, and the purge of a removed
+   * portal does not.
    */
   readonly storage: Storage;
   /** Messages that are delivered at least once, whatever crashes; see {@linkcode Plugin.outbox}. */

@@ -1,4 +1,4 @@
-/** Portals of which nothing says on which version their data is: the vendor's code says it, or they are blocked. */
+/** Portals whose data is on an unknown version: the vendor's code returns it, or they are blocked. */
 import type { AppRuntime } from "../plugin/runtime.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { blockedFrom, isVersionUnknown, withInitialVersion } from "../portal/origin.ts";
@@ -9,8 +9,8 @@ import { compareVersions, parseVersion } from "../version.ts";
 import { syntheticUpdateEvent } from "./missed_updates.ts";
 
 const UNKNOWN =
-  "nothing says on which version the data of this portal is: set it by admin.setInitialVersion(), or by the " +
-  "option initialVersion of createApp()";
+  "the version of the portal's data is not known: set it by admin.setInitialVersion(), or by the option initialVersion of " +
+  "createApp()";
 
 /** Sets the version of a portal if it is unknown and the option `initialVersion` says it; otherwise blocks the portal. */
 export async function findVersion(runtime: AppRuntime, lease: PortalLease): Promise<void> {

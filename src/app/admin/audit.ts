@@ -35,13 +35,20 @@ const LAST_TIME = 99_999_999_999_999;
 /** Ids of one millisecond count down from this number. */
 const MAX_COUNT = 999_999;
 
-/** Stores that an action begins, does it, and stores its outcome. */
-export type Audited = <T>(entry: NewAuditEntry, act: () => Promise<T>) => Promise<T>;
+/**
+ * Stores that an action begins, does it, and stores its outcome. `refusal` returns why the action changed nothing, if its result
+ * says so.
+ */
+export type Audited = <T>(
+  entry: NewAuditEntry,
+  act: () => Promise<T>,
+  refusal?: (result: T) => string | undefined,
+) => Promise<T>;
 
 /** Returns the function that records actions. It rejects with the error of the action. */
 export function createAudited({ storage, clock, random, log, issuedTokens }: AppRuntime): Audited {
   const newId = createIds({ clock, random });
-  return async ({ id = newId(), ...entry }, act) => {
+  return async ({ id = newId(), ...entry }, act, refusal) => {
     const at = clock();
     const stored: StoredAuditEntry = { format: AUDIT_FORMAT, at, ...entry, outcome: "pending" };
     // Without it, nobody would know of an action whose process ends.
@@ -58,7 +65,8 @@ export function createAudited({ storage, clock, random, log, issuedTokens }: App
     };
     try {
       const result = await act();
-      await complete({ outcome: "done" });
+      const message = refusal?.(result);
+      await complete(message === undefined ? { outcome: "done" } : { outcome: "refused", error: { message } });
       return result;
     } catch (error) {
       const { memberId } = entry;

@@ -8,7 +8,14 @@
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { FormatError, StorageError } from "../../errors.ts";
-import type { Batch, Batches, BatchListOptions, NewBatch, PortalMatch } from "../../plugin/admin_pages.ts";
+import type {
+  Batch,
+  Batches,
+  BatchListOptions,
+  NewBatch,
+  PortalMatch,
+  StartedBatch,
+} from "../../plugin/admin_pages.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { isMarked } from "../../portal/batch_marks.ts";
 import { ENDED_BATCHES, endedBatchKey, OPEN_BATCHES, openBatchKey, portalKey } from "../../portal/keys.ts";
@@ -109,6 +116,8 @@ export function createBatches(
       const { by, reason, match, expect, action, upgradeId, version } = batch;
       const id = newId();
       const details = { action, ...defined({ upgradeId, version }), match, expect };
+      const refusal = (started: StartedBatch): string | undefined =>
+        started.id === undefined ? `${started.matched} portals match, wanted at most ${expect}` : undefined;
       const started = await audited({ action: "batch", by, reason, details, batchId: id }, async () => {
         const matched = await countMatching(runtime, match);
         if (matched > expect) return { matched };
@@ -117,7 +126,7 @@ export function createBatches(
           ...{ state: "running", matched, done: 0, refused: 0, changed: 0, startedAt: clock() },
         });
         return { matched, id };
-      });
+      }, refusal);
       if (started.id !== undefined && isRunning()) void goOn();
       return started;
     },

@@ -94,7 +94,7 @@ describe("an unknown portal's first ONAPPUPDATE without PREVIOUS_VERSION", () =>
       await made.app.tick();
       messages.push((await made.app.portal(MEMBER_ID))!.blocked!.message);
     }
-    assert.match(made.blocks[0]!, /^version: nothing says/);
+    assert.match(made.blocks[0]!, /^version: the version of the portal's data is not known/);
     assert.match(messages[0]!, /^initialVersion failed: cannot read version "latest"/);
     assert.equal(messages[1], "initialVersion failed: the old database is down");
     assert.equal(made.blocks.length, 1);
