@@ -29,8 +29,10 @@ export async function forget({ runtime, wake }: ActionParts, memberId: string): 
 
 /** Returns the record of a portal that only an installation makes known again. `at`: in milliseconds since 1970. */
 function tombstone(record: PortalRecord, at: number): PortalRecord {
+  // Reports that wait quote errors.
+  const { reports: _, ...rest } = record;
   const { uninstalledTs = 0 } = record;
-  const gone = removed(record, { ts: Math.max(Math.floor(at / 1000), uninstalledTs) });
+  const gone = removed(rest, { ts: Math.max(Math.floor(at / 1000), uninstalledTs) });
   return { ...purgeRecord(gone), forgottenAt: at };
 }
 
