@@ -7,6 +7,7 @@ import { deleteHistory, purgeRecord, purgeTokens } from "../../portal/purge.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
 import { removed } from "../../portal/removal.ts";
+import { removeUnverifiedBefore } from "../../portal/unverified.ts";
 import { listKeys } from "../../storage/list_keys.ts";
 import type { ActionParts } from "./actions.ts";
 
@@ -15,7 +16,9 @@ export async function forget({ runtime, wake }: ActionParts, memberId: string): 
   await loadPortal(runtime.storage, memberId);
   const finished = await withPortalLease({ ...runtime, wake }, memberId, async (lease) => {
     const at = runtime.clock();
-    // The tombstone first: after a crash, a further call deletes the rest.
+    // All of them: the clocks of processes that received some may be ahead.
+    await removeUnverifiedBefore(runtime, memberId, Infinity);
+    // The tombstone before the rest: after a crash, a further call deletes that.
     await lease.update((record) => tombstone(record, at));
     await purgeTokens(runtime, lease, at, "");
     await deleteHistory(runtime.storage, memberId);

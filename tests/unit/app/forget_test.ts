@@ -99,6 +99,27 @@ describe("admin.forget()", () => {
     await app.close();
   });
 
+  it("deletes events that a process received whose clock is ahead", async () => {
+    const storage = memoryStorage();
+    const ahead = rig({ storage, retry: { maxAttempts: 1 }, clock: () => Date.now() + 120_000, acknowledge: "stored" });
+    ahead.app.on("ONAPPTEST", () => Promise.reject(new Error("no")));
+    await ahead.send(ahead.portal.install(2));
+    await ahead.send(ahead.portal.event("ONAPPTEST", { text: "words of the customer" }));
+    await ahead.app.settled();
+    ahead.bitrix24.outage("down");
+    await ahead.send(ahead.portal.update(3).replace(/application_token%5D=\w+/, "application_token%5D=another"));
+    await ahead.settled();
+    const has = async (text: string): Promise<boolean> => (await stored(storage)).some((line) => line.includes(text));
+    assert.deepEqual([await has("words+of+the+customer"), await has("unverified-event")], [true, true]);
+
+    const { app } = rig({ storage });
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    const left = [await has("words+of+the+customer"), await has("unverified-event"), await has("acce55")];
+    assert.deepEqual(left, [false, false, false]);
+    await app.close();
+    await ahead.app.close();
+  });
+
   it("runs no handlers of the removal", async () => {
     const { app, send, portal } = rig();
     let removals = 0;
