@@ -260,8 +260,8 @@ export const PORTAL: readonly Mutant[] = [
   ...mutantsOf("src/portal/purge.ts", ["tests/unit/worker/claims_crash_test.ts"], [
     [
       "tokens of a removed portal stay in parked events",
-      "id !== removalId && delivery.receivedAt <= time",
-      "id === removalId && delivery.receivedAt <= time",
+      "id !== removalId && (delivery.receivedAt <= time ||",
+      "id === removalId && (delivery.receivedAt <= time ||",
     ],
     [
       "events that come after a removal are deleted with it",

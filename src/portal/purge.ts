@@ -1,5 +1,5 @@
 /** Purges the data of portals that removed the app: tokens at once, the rest when its retention is over. */
-import { deliveryOf, type StoredDelivery, type WaitingDelivery } from "./delivery.ts";
+import { type Delivery, deliveryOf, type StoredDelivery, type WaitingDelivery } from "./delivery.ts";
 import { deleteAttempts } from "./failed_attempts.ts";
 import { withoutDelivery } from "./inbox.ts";
 import { DELIVERIES } from "./keys.ts";
@@ -29,8 +29,10 @@ export async function purgeTokens(
   time: number,
   removalId: string,
 ): Promise<PurgedEvents> {
-  const { memberId, inbox = [], overflow } = lease.record();
-  const isPurged = ({ id, delivery }: WaitingDelivery): boolean => id !== removalId && delivery.receivedAt <= time;
+  const record = lease.record();
+  const { memberId, inbox = [], overflow } = record;
+  const isPurged = ({ id, delivery }: WaitingDelivery): boolean =>
+    id !== removalId && (delivery.receivedAt <= time || isOfEndedInstallation(record, id, delivery));
   const purged = inbox.map(({ id, ...delivery }) => ({ id, delivery })).filter(isPurged);
   if (overflow !== undefined) {
     for await (const entry of options.storage.list<StoredDelivery>([...DELIVERIES, memberId])) {
@@ -43,6 +45,19 @@ export async function purgeTokens(
   await lease.flush();
   const parked = purged.filter(({ delivery: { attempts, retryAt } }) => attempts > 0 && retryAt === undefined).length;
   return { parked, unverified: await removeUnverifiedBefore(options, memberId, time) };
+}
+
+/**
+ * Returns whether the handlers of a delivery no longer run, whatever the clock of the process says that received it. Those of
+ * another removal do, and it has no tokens.
+ */
+function isOfEndedInstallation(
+  { status, generation }: PortalRecord,
+  id: string,
+  { generation: own }: Delivery,
+): boolean {
+  if (own === undefined || id.startsWith("ONAPPUNINSTALL:")) return false;
+  return own < generation || (own === generation && status === "uninstalled");
 }
 
 /** Deletes the runs of a portal, with their journals and results, and its failed attempts. */

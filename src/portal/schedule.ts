@@ -25,12 +25,15 @@ export interface ScheduleEntry {
 /** Digits of a time in milliseconds since 1970, up to the year 5138. */
 const DIGITS = 14;
 
+/** The last time that an entry can have. More digits would not sort: an entry that is never due would hide those after it. */
+const LAST_TIME = 10 ** DIGITS - 1;
+
 /**
  * Returns the id of a schedule entry for `at`, in milliseconds since 1970. Ids sort by time. `unique` makes the id
  * different from all others, so that deleting one entry never deletes another.
  */
 export function entryId(at: number, unique: string): string {
-  return `${String(Math.max(0, Math.floor(at))).padStart(DIGITS, "0")}-${unique}`;
+  return `${String(Math.min(LAST_TIME, Math.max(0, Math.floor(at)))).padStart(DIGITS, "0")}-${unique}`;
 }
 
 /** Returns the time of an entry in milliseconds since 1970. */

@@ -8,6 +8,7 @@
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { FormatError, StorageError } from "../../errors.ts";
+import type { LogFields } from "../../logger.ts";
 import type {
   Batch,
   Batches,
@@ -96,14 +97,26 @@ export function createBatches(
   const newId = createIds(runtime);
   let running: Promise<void> | undefined;
 
+  const interrupted = (fields: LogFields): void =>
+    log.warn("batch operation interrupted", { event: "batch.interrupted", ...fields });
+
+  /** One that newer code has to go on with must not keep the others waiting. */
+  async function goOnWith(batchId: string): Promise<void> {
+    try {
+      while (isRunning() && await actOnPage({ parts, audited, own }, batchId));
+    } catch (err) {
+      interrupted({ batchId, err });
+    }
+  }
+
   async function goOnWithAll(): Promise<void> {
     try {
-      for await (const entry of storage.list<StoredBatch>(OPEN_BATCHES)) {
-        while (isRunning() && await actOnPage({ parts, audited, own }, entry.key.at(-1)!));
+      for await (const { key } of storage.list<StoredBatch>(OPEN_BATCHES)) {
+        await goOnWith(key.at(-1)!);
         if (!isRunning()) return;
       }
     } catch (err) {
-      log.warn("batch operation interrupted", { event: "batch.interrupted", err });
+      interrupted({ err });
     }
   }
 
@@ -172,7 +185,7 @@ function checkAction({ action, upgradeId, version, match }: NewBatch): void {
     if (name !== wanted && value !== undefined) refuse(name, JSON.stringify(value), `none: action is "${action}"`);
   }
   if (version !== undefined) parseVersion(version);
-  if (Object.keys(match).length === 0) refuse("match", "that matches all portals", "at least one member");
+  if (Object.keys(defined(match)).length === 0) refuse("match", "that matches all portals", "at least one member");
 }
 
 /** Counts the portals that match, by the index. */

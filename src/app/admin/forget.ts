@@ -7,6 +7,7 @@ import { deleteHistory, purgeRecord, purgeTokens } from "../../portal/purge.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
 import { removed } from "../../portal/removal.ts";
+import { removeUnverifiedBefore } from "../../portal/unverified.ts";
 import { listKeys } from "../../storage/list_keys.ts";
 import type { ActionParts } from "./actions.ts";
 
@@ -15,7 +16,9 @@ export async function forget({ runtime, wake }: ActionParts, memberId: string): 
   await loadPortal(runtime.storage, memberId);
   const finished = await withPortalLease({ ...runtime, wake }, memberId, async (lease) => {
     const at = runtime.clock();
-    // The tombstone first: after a crash, a further call deletes the rest.
+    // All of them: the clocks of processes that received some may be ahead.
+    await removeUnverifiedBefore(runtime, memberId, Infinity);
+    // The tombstone before the rest: after a crash, a further call deletes that.
     await lease.update((record) => tombstone(record, at));
     await purgeTokens(runtime, lease, at, "");
     await deleteHistory(runtime.storage, memberId);
@@ -29,8 +32,10 @@ export async function forget({ runtime, wake }: ActionParts, memberId: string): 
 
 /** Returns the record of a portal that only an installation makes known again. `at`: in milliseconds since 1970. */
 function tombstone(record: PortalRecord, at: number): PortalRecord {
+  // Reports that wait quote errors.
+  const { reports: _, ...rest } = record;
   const { uninstalledTs = 0 } = record;
-  const gone = removed(record, { ts: Math.max(Math.floor(at / 1000), uninstalledTs) });
+  const gone = removed(rest, { ts: Math.max(Math.floor(at / 1000), uninstalledTs) });
   return { ...purgeRecord(gone), forgottenAt: at };
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type App, createApp, memoryStorage, type NewBatch, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
+import { openBatchKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig, trustAll } from "../../support/app.ts";
@@ -36,6 +37,7 @@ const BAD: readonly (readonly [object, RegExp])[] = [
   [{ ...RETRY, expect: -1 }, /with expect -1, wanted a whole number from 0/],
   [{ ...RETRY }, /with expect undefined/],
   [{ ...RETRY, expect: 1, match: {} }, /with match that matches all portals, wanted at least one member/],
+  [{ ...RETRY, expect: 1, match: { version: undefined } }, /with match that matches all portals/],
   [{ ...RETRY, expect: 1, match: { state: "parked" } }, /the option match\.state that does not exist, wanted status/],
   [{ ...RETRY, expect: 1, action: "delete" }, /with action "delete", wanted "retry" or "skip" or "rollback" or/],
   [{ ...RETRY, expect: 1, action: "skip" }, /with upgradeId undefined, wanted a value: action is "skip"/],
@@ -170,6 +172,17 @@ describe("admin.batches", () => {
       const { version, failure } = (await app.portal(memberId))!;
       assert.deepEqual([version, failure?.message], ["2.0.0", "rolled back"]);
     }
+    await app.close();
+  });
+
+  it("do not wait for one that only newer code can go on with", async () => {
+    const storage = await filled(3);
+    const app = appOf(storage);
+    await storage.put(openBatchKey("0"), { format: 2 });
+    await app.admin.batches.start({ ...RETRY, expect: 3 });
+    await app.settled();
+    await storage.delete(openBatchKey("0"));
+    assert.deepEqual((await app.admin.batches.list()).map(({ state, done }) => [state, done]), [["finished", 3]]);
     await app.close();
   });
 

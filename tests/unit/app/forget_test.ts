@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { UnknownPortalError } from "@b24/onappupdate/errors";
+import { writeRecord } from "../../../src/portal/record_store.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
@@ -72,6 +73,51 @@ describe("admin.forget()", () => {
     const again = (await app.portal(MEMBER_ID))!;
     assert.deepEqual([again.status, again.version, again.generation], ["installed", "3.0.0", 2]);
     await app.close();
+  });
+
+  it("deletes reports that wait, which quote errors, and still reports the removal", async () => {
+    const storage = memoryStorage();
+    const { app, send, portal } = rig({ storage });
+    const told: string[] = [];
+    app.use({
+      name: "observer",
+      observe: { portalParked: () => void told.push("parked"), portalRemoved: () => void told.push("removed") },
+    });
+    await send(portal.install(2));
+    // A process has ended before it has notified observers.
+    await writeRecord(storage, MEMBER_ID, (record) => {
+      const failure = { attempts: 1, message: "words of the customer" };
+      const change = { kind: "portalParked", from: "2.0.0", to: "3.0.0", failure } as const;
+      return { record: { ...record!, reports: [{ id: "r", changedAt: 1, change }] } };
+    });
+    await app.admin.pause(OPERATOR);
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    assert.deepEqual((await stored(storage)).filter((line) => line.includes("words of the customer")), []);
+    await app.admin.resume(OPERATOR);
+    await app.settled();
+    assert.deepEqual(told, ["removed"]);
+    await app.close();
+  });
+
+  it("deletes events that a process received whose clock is ahead", async () => {
+    const storage = memoryStorage();
+    const ahead = rig({ storage, retry: { maxAttempts: 1 }, clock: () => Date.now() + 120_000, acknowledge: "stored" });
+    ahead.app.on("ONAPPTEST", () => Promise.reject(new Error("no")));
+    await ahead.send(ahead.portal.install(2));
+    await ahead.send(ahead.portal.event("ONAPPTEST", { text: "words of the customer" }));
+    await ahead.app.settled();
+    ahead.bitrix24.outage("down");
+    await ahead.send(ahead.portal.update(3).replace(/application_token%5D=\w+/, "application_token%5D=another"));
+    await ahead.settled();
+    const has = async (text: string): Promise<boolean> => (await stored(storage)).some((line) => line.includes(text));
+    assert.deepEqual([await has("words+of+the+customer"), await has("unverified-event")], [true, true]);
+
+    const { app } = rig({ storage });
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    const left = [await has("words+of+the+customer"), await has("unverified-event"), await has("acce55")];
+    assert.deepEqual(left, [false, false, false]);
+    await app.close();
+    await ahead.app.close();
   });
 
   it("runs no handlers of the removal", async () => {

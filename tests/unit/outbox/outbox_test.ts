@@ -137,6 +137,15 @@ describe("the outbox", () => {
     await made.app.close();
   });
 
+  it("does not let a message for the far future hold up others", async () => {
+    const made = await setUp();
+    await made.outbox.put("never", { notBefore: 1e21 });
+    await made.outbox.put("now");
+    await made.tick();
+    assert.deepEqual(made.delivered.map(({ message }) => message), ["now"]);
+    await made.app.close();
+  });
+
   it("retries by the policy of the plugin, and then has a dead letter, which an operator retries", async () => {
     const made = await setUp({ handler: { retry: { maxAttempts: 3, initialDelayMs: MINUTE } } });
     made.behavior = () => {

@@ -93,6 +93,11 @@ describe("entryId()", () => {
     assert.deepEqual(ids.map(entryTime), times);
     assert.equal(entryTime(entryId(-5, "x")), 0);
   });
+
+  it("returns ids that sort after all others for times that have too many digits", () => {
+    const last = entryId(99_999_999_999_999, "a");
+    for (const at of [1e14, 1e21, 1e300, Infinity]) assert.equal(entryId(at, "a"), last);
+  });
 });
 
 describe("listDue()", () => {
