@@ -130,7 +130,7 @@ export function createBatches(
       const id = newId();
       const details = { action, ...defined({ upgradeId, version }), match, expect };
       const refusal = (started: StartedBatch): string | undefined =>
-        started.id === undefined ? `${started.matched} portals match, wanted at most ${expect}` : undefined;
+        started.id === undefined ? `portals that match: ${started.matched}, wanted at most ${expect}` : undefined;
       const started = await audited({ action: "batch", by, reason, details, batchId: id }, async () => {
         const matched = await countMatching(runtime, match);
         if (matched > expect) return { matched };

@@ -74,7 +74,9 @@ describe("admin.batches", () => {
     assert.deepEqual(await app.admin.batches.start({ ...RETRY, expect: 2 }), { matched: 3 });
     assert.deepEqual(await app.admin.batches.list(), []);
     const { items: [entry] } = await app.admin.audit();
-    assert.deepEqual([entry?.outcome, entry?.error], ["refused", { message: "3 portals match, wanted at most 2" }]);
+    assert.deepEqual([entry?.outcome, entry?.error], ["refused", {
+      message: "portals that match: 3, wanted at most 2",
+    }]);
     await app.close();
   });
 
