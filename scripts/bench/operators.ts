@@ -22,7 +22,7 @@ const [FEW = 0, MANY = 0] = (process.env["BENCH_PORTALS"] ?? "1000,100000").spli
 /** Portals on a page. Even among few, more portals than these have a frequent value. */
 const PAGE = Math.min(100, FEW / 4);
 /** Calls whose median is the value of a round. */
-const CALLS = 5;
+const CALLS = 25;
 
 /** What is measured. It throws if the result is not complete. */
 interface Call {
@@ -39,9 +39,9 @@ async function countPortals(app: App, wanted: number): Promise<void> {
 }
 
 /** Returns a call that lists the pages one after the other. */
-const listing = (name: string, pages: readonly FilteredPage[]): Call => ({
+const listing = (name: string, pages: readonly FilteredPage[], isSingle = false): Call => ({
   name,
-  isSingle: pages.length === 1,
+  isSingle,
   run: async ({ admin }) => {
     for (const { filter, matches } of pages) {
       const { items: { length } } = await admin.portals({ ...filter, limit: PAGE });
@@ -55,21 +55,23 @@ const MEMBERS = ["status", "version", "blockedOn", "upgradeId", "fingerprint"] a
 
 const TIMED: readonly Call[] = [
   { name: "admin.counts()", isSingle: true, run: countPortals },
-  listing("look-up of a domain", [LOOK_UP]),
-  listing(`page of ${PAGE} portals`, PAGES.filter(({ filter }) => Object.keys(filter).length === 0)),
+  listing("look-up of a domain", [LOOK_UP], true),
+  listing(`page of ${PAGE} portals`, PAGES.filter(({ filter }) => Object.keys(filter).length === 0), true),
   ...MEMBERS.map((member) => listing(`pages by ${member}`, PAGES.filter(({ filter }) => member in filter))),
   listing("pages by several members", COMBINED_PAGES),
 ];
 
-/** Returns the time (ms) of a call. */
-async function measure(run: () => Promise<unknown>): Promise<number> {
-  const times: number[] = [];
+/** Returns the times (ms) of a call among few and among many portals. They take turns, so that a busy machine slows both. */
+async function measure({ run }: Call, few: App, many: App): Promise<readonly [few: number, many: number]> {
+  const times: [number[], number[]] = [[], []];
   for (let n = 0; n < CALLS; n++) {
-    const start = performance.now();
-    await run();
-    times.push(performance.now() - start);
+    for (const [i, app, count] of [[0, few, FEW], [1, many, MANY]] as const) {
+      const start = performance.now();
+      await run(app, count);
+      times[i].push(performance.now() - start);
+    }
   }
-  return median(times);
+  return [median(times[0]), median(times[1])];
 }
 
 /** Calls `work` with an app among `count` portals. */
@@ -90,10 +92,8 @@ async function withPortals(backend: Backend, count: number, work: (app: App) => 
 
 async function compare(backend: Backend, few: App, many: App): Promise<void> {
   const results = await rounds(async () => {
-    const times: [few: number, many: number][] = [];
-    for (const { run } of TIMED) {
-      times.push([await measure(() => run(few, FEW)), await measure(() => run(many, MANY))]);
-    }
+    const times: (readonly [few: number, many: number])[] = [];
+    for (const call of TIMED) times.push(await measure(call, few, many));
     return times;
   });
   for (const [i, { name, isSingle }] of TIMED.entries()) {
