@@ -184,6 +184,28 @@ describe("admin.batches", () => {
     await app.close();
   });
 
+  it("log no token that an undo throws", async () => {
+    const { app, send, portal, lines } = rig();
+    let token = "";
+    app.upgrade("3", async ({ step }) => {
+      await step("one", () => 1, {
+        undo: async () => {
+          const { accessToken } = await app.credentials.get(MEMBER_ID);
+          token = accessToken.reveal();
+          throw new Error(`refused ${token}`);
+        },
+      });
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    await app.admin.batches.start({ action: "rollback", match: { version: "3.0.0" }, expect: 1, ...OPERATOR });
+    await app.settled();
+    const [refused] = lines.filter((line) => line.includes("batch.refused"));
+    assert.match(refused!, /refused \[redacted\]/);
+    assert.equal(lines.some((line) => line.includes(token)), false);
+    await app.close();
+  });
+
   it("end when they are stopped", async () => {
     const storage = await filled(120);
     const app = appOf(storage);
