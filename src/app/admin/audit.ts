@@ -61,8 +61,8 @@ export function createAudited({ storage, clock, random, log, issuedTokens }: App
       await complete({ outcome: "done" });
       return result;
     } catch (error) {
-      const { memberId } = entry;
-      await complete(failureOf(error, memberId === undefined ? [] : issuedTokens(memberId)));
+      const { action, memberId } = entry;
+      await complete(failureOf(action, error, memberId === undefined ? [] : issuedTokens(memberId)));
       throw error;
     }
   };
@@ -100,10 +100,15 @@ export function createIds({ clock, random }: Pick<AppRuntime, "clock" | "random"
   };
 }
 
-function failureOf(error: unknown, secrets: readonly Secret[]): Pick<AuditEntry, "outcome" | "error"> {
+function failureOf(
+  action: AuditedAction,
+  error: unknown,
+  secrets: readonly Secret[],
+): Pick<AuditEntry, "outcome" | "error"> {
   const { message } = redactError(error, secrets);
-  const isRefused = error instanceof TypeError || error instanceof VersionError ||
-    (error instanceof OnAppUpdateError && REFUSALS.includes(error.code));
+  // In the middle of a rollback, an `undo` may throw these.
+  const isInvalid = action !== "rollback" && (error instanceof TypeError || error instanceof VersionError);
+  const isRefused = isInvalid || (error instanceof OnAppUpdateError && REFUSALS.includes(error.code));
   const code = error instanceof OnAppUpdateError ? error.code : undefined;
   return {
     outcome: isRefused ? "refused" : "failed",
