@@ -45,13 +45,15 @@ export function createAudited({ storage, clock, random, log, issuedTokens }: App
     const at = clock();
     const stored: StoredAuditEntry = { format: AUDIT_FORMAT, at, ...entry, outcome: "pending" };
     // Without it, nobody would know of an action whose process ends.
-    await storage.put(auditKey(id), stored, { ttlMs: KEPT_MS });
+    const pending = await storage.put(auditKey(id), stored, { ttlMs: KEPT_MS });
     const complete = async (result: Pick<AuditEntry, "outcome" | "error">): Promise<void> => {
       const { by, action, memberId } = entry;
       const fields = { ...defined({ memberId }), action, by, reason: entry.reason, outcome: result.outcome };
       log.info("operator acted", { event: "admin.acted", ...fields });
       try {
-        await storage.put(auditKey(id), { ...stored, ...result, finishedAt: clock() }, { ttlMs: KEPT_MS });
+        // If another process has taken the action over, that one says what became of it.
+        const options = { ttlMs: KEPT_MS, ...(pending.ok && { ifVersion: pending.version }) };
+        await storage.put(auditKey(id), { ...stored, ...result, finishedAt: clock() }, options);
       } catch (err) {
         log.warn("failed to complete an audit entry", { event: "audit.incomplete", ...fields, err });
       }
