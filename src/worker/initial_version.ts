@@ -33,11 +33,17 @@ export async function findVersion(runtime: AppRuntime, lease: PortalLease): Prom
   await recordBlock(runtime, lease, "version", message);
 }
 
-/** @throws the error of the option, if it is a function, or a VersionError for its result */
+/** @throws the error of the option, if it is a function, a TypeError if that returns no string, or a VersionError for its result */
 function versionByOption({ initialVersion }: AppRuntime, record: PortalRecord, now: number): string | undefined {
   const target = record.target!;
-  const given = initialVersion?.(syntheticUpdateEvent(record, target, now));
+  const given: unknown = initialVersion?.(syntheticUpdateEvent(record, target, now));
   if (given === undefined) return undefined;
+  if (typeof given !== "string") {
+    // The rejection of a promise would end the process.
+    Promise.resolve(given).catch(() => {});
+    const seen = given instanceof Promise ? "a promise" : given === null ? "null" : `a value of type ${typeof given}`;
+    throw new TypeError(`it returned ${seen}, wanted a version as a string, or undefined`);
+  }
   const version = parseVersion(given);
   return compareVersions(version, target) > 0 ? target : version;
 }

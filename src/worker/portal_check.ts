@@ -159,7 +159,7 @@ async function findProblems(
       try {
         for (const message of await check!(context)) problems.push({ code: name, message });
       } catch (error) {
-        const { message } = redactError(error, []);
+        const { message } = redactError(error, runtime.issuedTokens(record.memberId));
         problems.push({ code: blockedReasonOf(error) ?? name, message: `check of ${name} failed: ${message}` });
       }
     }

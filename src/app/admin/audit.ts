@@ -52,13 +52,15 @@ export function createAudited({ storage, clock, random, log, issuedTokens }: App
     const at = clock();
     const stored: StoredAuditEntry = { format: AUDIT_FORMAT, at, ...entry, outcome: "pending" };
     // Without it, nobody would know of an action whose process ends.
-    await storage.put(auditKey(id), stored, { ttlMs: KEPT_MS });
+    const pending = await storage.put(auditKey(id), stored, { ttlMs: KEPT_MS });
     const complete = async (result: Pick<AuditEntry, "outcome" | "error">): Promise<void> => {
       const { by, action, memberId } = entry;
       const fields = { ...defined({ memberId }), action, by, reason: entry.reason, outcome: result.outcome };
       log.info("operator acted", { event: "admin.acted", ...fields });
       try {
-        await storage.put(auditKey(id), { ...stored, ...result, finishedAt: clock() }, { ttlMs: KEPT_MS });
+        // If another process has taken the action over, that one says what became of it.
+        const options = { ttlMs: KEPT_MS, ...(pending.ok && { ifVersion: pending.version }) };
+        await storage.put(auditKey(id), { ...stored, ...result, finishedAt: clock() }, options);
       } catch (err) {
         log.warn("failed to complete an audit entry", { event: "audit.incomplete", ...fields, err });
       }
@@ -69,8 +71,8 @@ export function createAudited({ storage, clock, random, log, issuedTokens }: App
       await complete(message === undefined ? { outcome: "done" } : { outcome: "refused", error: { message } });
       return result;
     } catch (error) {
-      const { memberId } = entry;
-      await complete(failureOf(error, memberId === undefined ? [] : issuedTokens(memberId)));
+      const { action, memberId } = entry;
+      await complete(failureOf(action, error, memberId === undefined ? [] : issuedTokens(memberId)));
       throw error;
     }
   };
@@ -108,10 +110,15 @@ export function createIds({ clock, random }: Pick<AppRuntime, "clock" | "random"
   };
 }
 
-function failureOf(error: unknown, secrets: readonly Secret[]): Pick<AuditEntry, "outcome" | "error"> {
+function failureOf(
+  action: AuditedAction,
+  error: unknown,
+  secrets: readonly Secret[],
+): Pick<AuditEntry, "outcome" | "error"> {
   const { message } = redactError(error, secrets);
-  const isRefused = error instanceof TypeError || error instanceof VersionError ||
-    (error instanceof OnAppUpdateError && REFUSALS.includes(error.code));
+  // In the middle of a rollback, an `undo` may throw these.
+  const isInvalid = action !== "rollback" && (error instanceof TypeError || error instanceof VersionError);
+  const isRefused = isInvalid || (error instanceof OnAppUpdateError && REFUSALS.includes(error.code));
   const code = error instanceof OnAppUpdateError ? error.code : undefined;
   return {
     outcome: isRefused ? "refused" : "failed",

@@ -21,6 +21,7 @@ import type { AppRuntime } from "../../plugin/runtime.ts";
 import { isMarked } from "../../portal/batch_marks.ts";
 import { ENDED_BATCHES, endedBatchKey, OPEN_BATCHES, openBatchKey, portalKey } from "../../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../../portal/record.ts";
+import { redactError } from "../../redact.ts";
 import type { Entry } from "../../storage/storage.ts";
 import { parseVersion } from "../../version.ts";
 import { writeInOrder } from "../../storage/write.ts";
@@ -256,7 +257,7 @@ async function actOn(
   batch: StoredBatch,
   memberId: string,
 ): Promise<keyof Tally> {
-  const { storage, log } = parts.runtime;
+  const { storage, log, issuedTokens } = parts.runtime;
   const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
   const auditId = `${id}-${memberId}`;
   if (record !== undefined && isMarked(record, id)) {
@@ -281,8 +282,9 @@ async function actOn(
       return await retry(parts, memberId, { batchId: id });
     });
     return "done";
-  } catch (err) {
-    if (err instanceof StorageError) throw err;
+  } catch (error) {
+    if (error instanceof StorageError) throw error;
+    const err = redactError(error, issuedTokens(memberId));
     log.info("batch operation: action refused", { event: "batch.refused", batchId: id, memberId, err });
     return "refused";
   }

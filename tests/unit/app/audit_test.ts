@@ -41,6 +41,20 @@ describe("admin.audit()", () => {
     await app.close();
   });
 
+  it("shows a rollback as failed whose undo throws what arguments are refused with", async () => {
+    const { app, send, portal } = rig();
+    app.upgrade("3", async ({ step }) => {
+      await step("one", () => 1, { undo: () => Promise.reject(new TypeError("a mistake in undo")) });
+      await step("two", () => 2, { undo: () => {} });
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    await assert.rejects(app.admin.rollback(MEMBER_ID, OPERATOR), /a mistake in undo/);
+    const { items: [entry] } = await app.admin.audit();
+    assert.deepEqual([entry!.action, entry!.outcome], ["rollback", "failed"]);
+    await app.close();
+  });
+
   it("filters, and goes on after a page", async () => {
     const { app, send, portal } = rig();
     await send(portal.install(2));

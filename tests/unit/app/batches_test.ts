@@ -188,6 +188,58 @@ describe("admin.batches", () => {
     await app.close();
   });
 
+  it("show a rollback as done that another process has taken over", async () => {
+    const storage = memoryStorage();
+    let ahead = 0;
+    const begun = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<void>();
+    const [slow, other] = [() => gate.promise, () => {}].map((undo) => {
+      const made = rig({ storage, clock: () => Date.now() + ahead });
+      made.app.upgrade("3", async ({ step }) => {
+        await step("one", () => 1, {
+          undo: async () => {
+            begun.resolve();
+            await undo();
+          },
+        });
+      });
+      return made;
+    });
+    await slow!.send(slow!.portal.install(2));
+    await slow!.send(slow!.portal.update(3));
+    await slow!.app.admin.batches.start({ action: "rollback", match: { version: "3.0.0" }, expect: 1, ...OPERATOR });
+    await begun.promise;
+    ahead = 61_000;
+    await other!.app.tick();
+    gate.resolve();
+    await slow!.app.settled();
+    const { items: [entry] } = await slow!.app.admin.audit({ action: "rollback" });
+    assert.deepEqual([entry!.outcome, (await slow!.app.portal(MEMBER_ID))?.version], ["done", "2.0.0"]);
+    await Promise.all([slow!.app.close(), other!.app.close()]);
+  });
+
+  it("log no token that an undo throws", async () => {
+    const { app, send, portal, lines } = rig();
+    let token = "";
+    app.upgrade("3", async ({ step }) => {
+      await step("one", () => 1, {
+        undo: async () => {
+          const { accessToken } = await app.credentials.get(MEMBER_ID);
+          token = accessToken.reveal();
+          throw new Error(`refused ${token}`);
+        },
+      });
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    await app.admin.batches.start({ action: "rollback", match: { version: "3.0.0" }, expect: 1, ...OPERATOR });
+    await app.settled();
+    const [refused] = lines.filter((line) => line.includes("batch.refused"));
+    assert.match(refused!, /refused \[redacted\]/);
+    assert.equal(lines.some((line) => line.includes(token)), false);
+    await app.close();
+  });
+
   it("end when they are stopped", async () => {
     const storage = await filled(120);
     const app = appOf(storage);

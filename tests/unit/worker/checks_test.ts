@@ -5,7 +5,7 @@ import type { Entry, Key } from "@b24/onappupdate/storage";
 import { portalKey, unverifiedDueKey, unverifiedKey } from "../../../src/portal/keys.ts";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { entryTime } from "../../../src/portal/schedule.ts";
-import { MEMBER_ID, recorder } from "../../support/app.ts";
+import { MEMBER_ID, recorder, rig } from "../../support/app.ts";
 import { CLIENT_SECRET, NOW, type TestApp, testApp, tokenFields } from "../../support/fake_oauth_host.ts";
 import { changed, type Scene, scene, TOKENLESS } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
@@ -118,6 +118,21 @@ describe("app.check()", () => {
       { code: "asking", message: "blue ONAPPUPDATE true" },
       { code: "asking", message: "two" },
     ]);
+  });
+
+  it("reports no token that a plugin throws", async () => {
+    const { app, send, portal } = rig();
+    app.use({
+      name: "failing",
+      check: async () => {
+        const { accessToken } = await app.credentials.get(MEMBER_ID);
+        throw new Error(`refused ${accessToken.reveal()}`);
+      },
+    });
+    await send(portal.install(2));
+    const { problems } = await app.check(MEMBER_ID);
+    assert.deepEqual(problems, [{ code: "failing", message: "check of failing failed: refused [redacted]" }]);
+    await app.close();
   });
 });
 

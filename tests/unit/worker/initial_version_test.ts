@@ -86,6 +86,8 @@ describe("an unknown portal's first ONAPPUPDATE without PREVIOUS_VERSION", () =>
       () => {
         throw new Error("the old database is down");
       },
+      () => Promise.reject(new Error("nobody awaits it")) as never,
+      () => 2 as never,
     ];
     const messages: string[] = [];
     for (const failure of failures) {
@@ -97,6 +99,8 @@ describe("an unknown portal's first ONAPPUPDATE without PREVIOUS_VERSION", () =>
     assert.match(made.blocks[0]!, /^version: the version of the portal's data is not known/);
     assert.match(messages[0]!, /^initialVersion failed: cannot read version "latest"/);
     assert.equal(messages[1], "initialVersion failed: the old database is down");
+    assert.match(messages[2]!, /it returned a promise, wanted a version as a string/);
+    assert.match(messages[3]!, /it returned a value of type number/);
     assert.equal(made.blocks.length, 1);
     answer = () => "2.0.0";
     made.now += 2 * HOUR;
