@@ -19,6 +19,7 @@ export type ErrorCode =
   | "not_authentic"
   | "not_due"
   | "nothing_to_roll_back"
+  | "retry_loop"
   | "rollback_unfinished"
   | "portal_moved"
   | "removed"

@@ -180,7 +180,7 @@ function hostOf(
     ...{ ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
     storage: pluginStorage(runtime.storage, plugin),
     outbox: outbox.of(plugin),
-    admin: pluginAdmin(admin, plugin),
+    admin: pluginAdmin(admin, plugin, runtime),
     log: withFields(runtime.log, { plugin }),
   };
 }

@@ -34,7 +34,8 @@ export interface PluginHost {
   readonly outbox: PluginOutbox;
   /**
    * Operators' functions of the app. In the audit log, what the plugin does is done by `plugin:<name of the plugin>`, whatever
-   * `by` it passes.
+   * `by` it passes. `retry` of a portal that has failed again for the same reason, within an hour of the plugin's last retry,
+   * rejects with code `retry_loop`: an observer of `portalParked` that retries must not go on for ever.
    */
   readonly admin: Admin;
   /** Access tokens and addresses of portals. */

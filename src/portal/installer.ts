@@ -21,9 +21,17 @@ export function withInstaller(
 ): PortalRecord {
   if (event.name !== "ONAPPINSTALL" || after.status !== "installed" || after.installer !== undefined) return after;
   if (before === undefined || before.generation !== after.generation) return { ...after, installer: { id } };
-  // Any user of the portal can claim one of a version that Bitrix24 does not confirm.
-  if (claimState(after, event, facts) !== "work") return after;
+  // Any user of the portal can claim one of a version that Bitrix24 does not confirm, and later one of the present version.
+  if (claimState(after, event, facts) !== "work" || isClaimedLate(before, facts)) return after;
   return { ...after, installer: after.version === after.target ? { id } : "done" };
+}
+
+/** Time (ms) after an installation within which its ONAPPINSTALL is the installer if only its application_token matches. */
+const CLAIMED_MS = 60 * 60 * 1000;
+
+function isClaimedLate({ installedTs }: PortalRecord, { receivedAt, verification }: EventFacts): boolean {
+  const isClaimed = verification.claims !== undefined && verification.installedVersion === undefined;
+  return isClaimed && receivedAt > installedTs * 1000 + CLAIMED_MS;
 }
 
 /** Returns the installer for which upgrades have to wait; `undefined` if there is none. */

@@ -55,7 +55,9 @@ export function withClaimedInstallation(record: PortalRecord, event: B24Event, f
   if (unknownOrigin?.target !== "reported" || target === undefined || !isClaimedInstallation(event, facts)) {
     return record;
   }
-  const isLate = facts.receivedAt > unknownOrigin.since + CLAIMED_INSTALLATION_MS;
+  // The wait for it is over once the portal is blocked: from then on only an operator or the vendor's code says the version.
+  const isLate = record.blocked?.on === "version" ||
+    facts.receivedAt > unknownOrigin.since + CLAIMED_INSTALLATION_MS;
   return isLate ? record : withInitialVersion(record, target);
 }
 

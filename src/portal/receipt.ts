@@ -22,18 +22,21 @@ export function receivedAfter(record: PortalRecord | undefined, now: number): nu
 export function factsAfter(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): EventFacts {
   const receivedAt = receivedAfter(record, facts.receivedAt);
   const isLate = record?.uninstalledTs !== undefined && event.ts < record.uninstalledTs;
-  if (isLate && isNewInstallation(record, event, facts.verification)) {
+  if (isLate && isNewInstallation(record, event, facts)) {
     return { ...facts, receivedAt, verification: { ...facts.verification, notBeforeTs: record.uninstalledTs! } };
   }
   return receivedAt === facts.receivedAt ? facts : { ...facts, receivedAt };
 }
 
 function isNewInstallation(
-  { status, applicationToken: known }: PortalRecord,
+  { status, applicationToken: known, forgottenAt = -Infinity }: PortalRecord,
   event: B24Event,
-  { installedVersion, applicationTokenDigest: digest }: StoredVerification,
+  { receivedAt, verification }: EventFacts,
 ): boolean {
+  const { installedVersion, applicationTokenDigest: digest }: StoredVerification = verification;
   const isProved = event.name === "ONAPPINSTALL" && installedVersion !== undefined && digest !== undefined;
-  return isProved && status === "uninstalled" && known !== undefined && digest !== known.current &&
+  // What waited for its verification when the portal was forgotten belongs to what was forgotten.
+  return isProved && status === "uninstalled" && receivedAt > forgottenAt && known !== undefined &&
+    digest !== known.current &&
     !known.previous?.some((one) => one.digest === digest);
 }

@@ -37,4 +37,32 @@ describe("PluginHost.admin", () => {
     assert.deepEqual(changing.filter((name) => !(name in ACTIONS)), [], "all of them are tried");
     await app.close();
   });
+
+  it("does not retry the same failure of a portal again within an hour", async () => {
+    const { app, send, portal, later } = rig({ retry: { maxAttempts: 1 } });
+    let admin: Admin | undefined;
+    let attempts = 0;
+    const refusals: unknown[] = [];
+    app.use({
+      name: "impatient",
+      setup: (host) => void (admin = host.admin),
+      observe: {
+        portalParked: async ({ memberId }) => {
+          await admin!.retry(memberId, { by: "x", reason: "at once" }).catch((error) => refusals.push(error.code));
+        },
+      },
+    }).upgrade("3", () => {
+      attempts++;
+      throw new Error("no");
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    await app.settled();
+    assert.deepEqual([attempts, refusals], [2, ["retry_loop"]]);
+    later();
+    await admin!.retry(MEMBER_ID, { by: "x", reason: "two hours later" });
+    await app.settled();
+    assert.deepEqual([attempts, refusals.length], [3, 2]);
+    await app.close();
+  });
 });

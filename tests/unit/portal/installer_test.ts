@@ -15,14 +15,21 @@ const INSTALL_3 = FAKE.update(3, { as: "ONAPPINSTALL" });
 const NOW = Date.UTC(2027, 0, 1);
 
 /** Returns the record after an event, which has the delivery id "it". */
-function after(record: PortalRecord | undefined, text: string, verification: StoredVerification = {}): PortalRecord {
-  const { event } = parseStored({ kind: "form", text }, NOW);
-  const facts = factsOf({ versions: coerced(), canRefresh: false }, verification, NOW);
+function after(
+  record: PortalRecord | undefined,
+  text: string,
+  verification: StoredVerification = {},
+  receivedAt = NOW,
+): PortalRecord {
+  const { event } = parseStored({ kind: "form", text }, receivedAt);
+  const facts = factsOf({ versions: coerced(), canRefresh: false }, verification, receivedAt);
   return withInstaller(record, applyEvent(record, event, facts), event, "it", facts);
 }
 
 describe("the installer", () => {
   const known = after(undefined, READY, { installedVersion: "2" });
+  const { unknownOrigin: _, ...current } = { ...known, version: known.target! };
+  const claimed = (receivedAt: number): PortalRecord => after(current, INSTALL, { claims: "always" }, receivedAt);
   const ROWS: readonly (readonly [string, PortalRecord, PortalRecord["installer"]])[] = [
     ["is the ONAPPINSTALL of a new portal", after(undefined, INSTALL), { id: "it" }],
     ["is no other event", known, undefined],
@@ -30,6 +37,10 @@ describe("the installer", () => {
     ["is not an ONAPPINSTALL that updates a known portal", after(known, INSTALL_3), "done"],
     ["is not an ONAPPINSTALL after that", after(after(known, INSTALL_3), INSTALL_3), "done"],
     ["is not an ONAPPINSTALL whose version is only claimed", after(known, INSTALL_3, { claims: "always" }), undefined],
+    ["is not one that anybody can post, long after the installation", claimed(NOW), undefined],
+    ["is one of which only the application_token matches, soon after it", claimed(known.installedTs * 1000), {
+      id: "it",
+    }],
     ["stays the first one", after({ ...known, installer: { id: "first" } }, INSTALL), { id: "first" }],
   ];
   for (const [name, record, installer] of ROWS) {

@@ -184,3 +184,21 @@ describe("the option initialVersion", () => {
     }
   });
 });
+
+describe("a portal that is blocked on its version", () => {
+  it("does not start on the version of a forged ONAPPINSTALL, which any of its users can post", async () => {
+    const made = setUp();
+    const { app, portal, send, ran } = made;
+    portal.install(2);
+    portal.update(3);
+    await send(portal.userReady());
+    made.now += 2 * 60_000;
+    await app.tick();
+    assert.equal((await app.portal(MEMBER_ID))?.blocked?.on, "version");
+    await send(portal.forge("ONAPPINSTALL", { VERSION: "3" }));
+    await app.settled();
+    const { version, blocked } = (await app.portal(MEMBER_ID))!;
+    assert.deepEqual([version, blocked?.on, ran], [undefined, "version", []]);
+    await app.close();
+  });
+});

@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { coerced } from "@b24/onappupdate";
+import { parseStored } from "../../../src/bitrix24/parse.ts";
+import { factsOf } from "../../../src/portal/event_facts.ts";
+import { factsAfter } from "../../../src/portal/receipt.ts";
+import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { MEMBER_ID, rig } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
+
+const INSTALL = rig().portal.install(2);
+const { event } = parseStored({ kind: "form", text: INSTALL }, Date.now());
+
+/** A removed portal, whose removal came after the event. */
+const REMOVED: PortalRecord = {
+  ...{ format: PORTAL_FORMAT, memberId: MEMBER_ID, domain: "", status: "uninstalled", generation: 1, applied: [] },
+  ...{ installedTs: 0, latestTs: 0, uninstalledTs: event.ts + 10, applicationToken: { current: "old" } },
+};
+
+describe("factsAfter()", () => {
+  const at = (event.ts + 20) * 1000;
+  const facts = factsOf(
+    { versions: coerced(), canRefresh: false },
+    { installedVersion: "2", applicationTokenDigest: "new" },
+    at,
+  );
+  const ROWS: readonly (readonly [string, PortalRecord, number | undefined])[] = [
+    ["lets a verified installation with a token of its own outrank its `ts`", REMOVED, event.ts + 10],
+    ["does not if it was received before the portal was forgotten", { ...REMOVED, forgottenAt: at + 1 }, undefined],
+    ["does if it was received after it", { ...REMOVED, forgottenAt: at - 1 }, event.ts + 10],
+  ];
+  for (const [name, record, notBeforeTs] of ROWS) {
+    it(name, () => assert.equal(factsAfter(record, event, facts).verification.notBeforeTs, notBeforeTs));
+  }
+});
