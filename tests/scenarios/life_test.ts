@@ -140,6 +140,8 @@ describe("a portal's life over HTTP", () => {
       // The app is removed: no tokens are left for calls.
       await pass(DAY);
       assert.deepEqual(await portal.sends.uninstall(), [200]);
+      // Bitrix24 confirms the removal, which may come after the answer if the portal is being processed.
+      await app.settled(MEMBER_ID);
       await assert.rejects(portals.portal(MEMBER_ID).call("profile"), { name: "NoCredentialsError" });
       assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
 
