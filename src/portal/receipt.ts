@@ -3,6 +3,9 @@ import type { B24Event } from "../bitrix24/events.ts";
 import type { EventFacts, StoredVerification } from "./event_facts.ts";
 import type { PortalRecord } from "./record.ts";
 
+/** Time (ms) by which the clocks of two processes may differ. */
+const MAX_CLOCK_ERROR_MS = 60_000;
+
 /**
  * Returns the time (ms) of a contact with a portal that is received at `now` and follows what the record has seen: the clock of
  * this process may be behind those of others and of Bitrix24.
@@ -35,8 +38,8 @@ function isNewInstallation(
 ): boolean {
   const { installedVersion, applicationTokenDigest: digest }: StoredVerification = verification;
   const isProved = event.name === "ONAPPINSTALL" && installedVersion !== undefined && digest !== undefined;
-  // What waited for its verification when the portal was forgotten belongs to what was forgotten.
-  return isProved && status === "uninstalled" && receivedAt > forgottenAt && known !== undefined &&
+  // What waited for its verification when the portal was forgotten belongs to what was forgotten. Clocks differ.
+  return isProved && status === "uninstalled" && receivedAt + MAX_CLOCK_ERROR_MS > forgottenAt && known !== undefined &&
     digest !== known.current &&
     !known.previous?.some((one) => one.digest === digest);
 }

@@ -95,7 +95,8 @@ function standing(record: PortalRecord | undefined): { readonly parked?: string;
 function describeChanges(before: PortalRecord | undefined, after: PortalRecord): string[] {
   const found: string[] = [];
   const isOther = before !== undefined && before.generation !== after.generation;
-  const isHigher = !isOther && before?.version !== undefined && compareVersions(after.version!, before.version) > 0;
+  const isHigher = !isOther && before?.version !== undefined && after.version !== undefined &&
+    compareVersions(after.version, before.version) > 0;
   if (isHigher) found.push(`upgraded ${before.version} to ${after.version}`);
   for (const [kind, { settled }] of Object.entries(isOther ? {} : before?.claims ?? {})) {
     const now = after.claims?.[kind as keyof PortalRecord["claims"]] as { settled?: { as: string } } | undefined;
