@@ -43,6 +43,8 @@ export function applyEvent(record: PortalRecord | undefined, event: B24Event, fa
 
 function appliedTo(record: PortalRecord | undefined, event: B24Event, facts: EventFacts): PortalRecord {
   if (record !== undefined && isOfEarlierInstallation(record, event, facts)) return record;
+  // A tombstone learns nothing, not even an application_token: the ONAPPINSTALL that brings it must count as new.
+  if (record?.forgottenAt !== undefined && event.name !== "ONAPPINSTALL") return record;
   const applied = {
     ...withFacts(withStatus(record, event, facts), event, facts),
     ...defined({ openedVersion: facts.verification.openedVersion }),

@@ -120,6 +120,20 @@ describe("admin.forget()", () => {
     await ahead.app.close();
   });
 
+  it("lets a new installation be known, also if its update comes first", async () => {
+    const { app, send, portal } = rig({ clock: Date.now });
+    await send(portal.install(2));
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    portal.uninstall();
+    const install = portal.install(3);
+    await send(portal.update(4));
+    assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
+    await send(install);
+    await app.settled();
+    assert.equal((await app.portal(MEMBER_ID))?.status, "installed");
+    await app.close();
+  });
+
   it("runs no handlers of the removal", async () => {
     const { app, send, portal } = rig();
     let removals = 0;
