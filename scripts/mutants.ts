@@ -19,7 +19,7 @@ import { type Finished, run } from "./run.ts";
 import { deadlineFactor, failureOutput, verdict } from "./test_run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-/** What unit tests and the simulation need of the package. */
+/** Files of the package that unit tests and the simulation use. */
 const COPIED = [
   ...["deno.json", "deno.lock", "mod.ts", "storage.ts", "errors.ts"],
   ...["src", "plugins", "examples", "scripts", "tests"],
@@ -29,7 +29,7 @@ const DEADLINE_MS = 150_000;
 /** Time limit (ms) of all tests without a mutant. */
 const ALL_DEADLINE_MS = 10 * 60_000;
 
-/** What has become of a mutant. */
+/** The outcome of a mutant. */
 type Outcome = "killed" | "survived" | "listed" | "invalid";
 
 function test(folder: string, tests: readonly string[], deadlineMs: number): Promise<Finished> {

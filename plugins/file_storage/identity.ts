@@ -28,7 +28,7 @@ export function createFileCheck(file: string): () => void {
   };
 }
 
-/** Returns the device and inode of a file; `undefined` if there is none. */
+/** Returns the device and inode of a file; `undefined` if it does not exist. */
 function identityOf(path: string): string | undefined {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stat && `${stat.dev} ${stat.ino}`;

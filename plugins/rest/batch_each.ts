@@ -3,7 +3,7 @@ import type { OnAppUpdateError } from "../../mod.ts";
 import { MAX_COMMANDS, type Outcomes } from "./batches.ts";
 import type { B24Command } from "./commands.ts";
 
-/** What {@linkcode batchEach} needs. */
+/** Options of {@linkcode batchEach}. */
 export interface EachItem<Item> {
   readonly items: Iterable<Item> | AsyncIterable<Item>;
   readonly command: (item: Item, index: number) => B24Command;

@@ -5,7 +5,7 @@ import { abortable } from "./abortable.ts";
 import { type Answer, interpret, isMap, type Refusal, stringOf, unexpected } from "./answers.ts";
 import type { Redact } from "./redaction.ts";
 
-/** What a request to REST 3.0 has besides its method and parameters. */
+/** Options of a request to REST 3.0. */
 export interface V3Request {
   /** A promise, so that the call enters the queue of its portal at once. */
   readonly idempotencyKey: Promise<string | undefined>;

@@ -35,7 +35,7 @@ export interface B24V3 {
   readonly call: <T = unknown>(method: string, params?: object, options?: B24V3Options) => Promise<T>;
 }
 
-/** What {@linkcode v3Client} needs. */
+/** Dependencies of {@linkcode v3Client}. */
 export interface V3ClientOptions {
   /** Calls a method. */
   readonly ask: (method: string, params: object, v3: V3Request, options: B24Options) => Promise<Answer>;

@@ -24,7 +24,7 @@ const PAGE = Math.min(100, FEW / 4);
 /** Calls whose median is the value of a round. */
 const CALLS = 25;
 
-/** What is measured. It throws if the result is not complete. */
+/** The measured call. It throws if the result is not complete. */
 interface Call {
   readonly name: string;
   /** One call of an operator, whose time is a figure of its own. */

@@ -2,16 +2,16 @@
 
 /** A mistake in the source. */
 export interface Mutant {
-  /** What the mistaken code does. */
+  /** Describes the behavior of the mistaken code. */
   readonly name: string;
   /** The changed file. */
   readonly file: string;
   /** A text that is in the file once, and what replaces it. */
   readonly from: string;
   readonly to: string;
-  /** Files or folders with tests, of which one must fail. */
+  /** Files or folders with tests; one of the tests must fail. */
   readonly tests: readonly string[];
-  /** Scenarios of `tests/simulation/` of which a schedule must fail, instead of a test. */
+  /** Scenarios of `tests/simulation/`; a schedule must fail instead of a test. */
   readonly scenarios?: readonly string[];
   /** Why no test can notice it. */
   readonly reason?: string;

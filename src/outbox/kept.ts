@@ -1,4 +1,4 @@
-/** How much the outbox keeps, and what it drops. */
+/** Bounds of the outbox, and the messages that it drops. */
 import { coalesce } from "../async/coalesce.ts";
 import type { Observers } from "../plugin/observers.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
@@ -46,7 +46,7 @@ export function createKeptCount(
 
 type Dropped = Parameters<Observers["outboxDropped"]>[0];
 
-/** What was dropped since the last report. */
+/** Numbers of messages dropped since the last report. */
 export interface DroppedMessages {
   readonly add: (plugin: string, reason: Dropped["reason"]) => void;
   /** Logs what was dropped, and notifies observers, once. */

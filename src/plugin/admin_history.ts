@@ -1,9 +1,9 @@
-/** What operators' functions return about the past of a portal. */
+/** The history of a portal, as operators' functions return it. */
 import type { FailedAttempt } from "../portal/failed_attempts.ts";
 import type { AppliedUpgrade } from "../portal/portal.ts";
 import type { RecordedStep } from "../portal/run_steps.ts";
 
-/** What the app remembers of a portal. All lists have the newest entry first. */
+/** The history of a portal. All lists have the newest entry first. */
 export interface PortalHistory {
   /** The deliveries of life-cycle events that wait, and the last 64 that are done. */
   readonly deliveries: readonly PortalDelivery[];

@@ -1,4 +1,4 @@
-/** What operators' functions take and return: who acts, lists and their filters, and batch operations. */
+/** Parameters and results of operators' functions: the operator, lists and their filters, batch operations. */
 import type { BlockedReason, ErrorCode } from "../errors.ts";
 import type { Portal, PortalState } from "../portal/portal.ts";
 
@@ -118,7 +118,7 @@ export interface AuditEntry extends Attribution {
   readonly action: AuditedAction;
   /** The portal; absent for actions on the app. */
   readonly memberId?: string;
-  /** What else the function was called with, such as the id of an upgrade. */
+  /** The other arguments of the function, such as the id of an upgrade. */
   readonly details?: Readonly<Record<string, unknown>>;
   /** Id of the batch operation that this action is a part of. */
   readonly batchId?: string;

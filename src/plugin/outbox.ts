@@ -3,7 +3,7 @@ import { option, type OptionRules } from "../check_options.ts";
 import type { Attribution } from "./admin_pages.ts";
 import { RETRY_RULES, type RetryPolicy } from "../retry.ts";
 
-/** How a plugin delivers its messages: {@linkcode Plugin.outbox}. */
+/** Delivers the messages of a plugin: {@linkcode Plugin.outbox}. */
 export interface OutboxHandler {
   /**
    * Delivers one message: a copy of what was passed to `host.outbox.put`. It has been delivered once this resolves.
@@ -17,7 +17,7 @@ export interface OutboxHandler {
    * retries. The message of the error is stored: it must not contain a secret.
    */
   readonly deliver: (message: unknown, context: OutboxContext) => void | Promise<void>;
-  /** How failed deliveries are retried. By default, as the app retries failed upgrades. */
+  /** Retry policy of failed deliveries. By default, that of the app. */
   readonly retry?: RetryPolicy;
   /**
    * Milliseconds after which an attempt fails and its `signal` is aborted. Minimum: 1. Maximum: 600000.
@@ -54,7 +54,7 @@ export interface OutboxOptions {
   readonly notBefore?: number;
 }
 
-/** What became of a message: `duplicate`: one with its id waits; `dropped`: 10,000 messages wait, see `outboxDropped`. */
+/** The outcome of `put`. `duplicate`: one with its id waits; `dropped`: 10,000 messages wait, see `outboxDropped`. */
 export type OutboxResult = "stored" | "duplicate" | "dropped";
 
 /** The messages of a plugin: {@linkcode PluginHost.outbox}. */
@@ -77,7 +77,7 @@ export interface OutboxMessage {
   readonly plugin: string;
   /** Its id, unique in the plugin. */
   readonly id: string;
-  /** What the plugin has put. */
+  /** The message, as the plugin passed it. */
   readonly message: unknown;
   /** When it was put, in milliseconds since 1970. */
   readonly putAt: number;

@@ -1,4 +1,4 @@
-/** What is to be told of a change of a portal's record. Pure functions. */
+/** The reports that a change of a portal's record causes. Pure functions. */
 import { defined } from "../defined.ts";
 import { compareVersions } from "../version.ts";
 import type { ClaimKind } from "./claims.ts";

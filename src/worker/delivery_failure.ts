@@ -1,4 +1,4 @@
-/** What becomes of a delivery whose work failed: it is retried, blocked or parked. */
+/** Records that the work of a delivery failed: the delivery is retried, blocked or parked. */
 import { type B24Event, wireName } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import { UpgradeError } from "../errors.ts";
@@ -27,7 +27,7 @@ interface FailedDelivery {
   readonly startedAt: number;
 }
 
-/** What becomes of a failed delivery. */
+/** The outcome of a failed delivery. */
 interface FailureOutcome {
   /** `deferred`: its portal is blocked, which is no failure. */
   readonly result: "failed" | "deferred";

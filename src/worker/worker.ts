@@ -61,7 +61,7 @@ interface PortalQueue {
   readonly done: Promise<ProcessedPortal>;
 }
 
-/** How many portals the worker processes. */
+/** Limits of the worker. */
 export interface ConcurrencyOptions {
   /** The maximum number of portals at a time. */
   readonly concurrency: number;

@@ -30,7 +30,7 @@ export interface ActionParts {
   readonly wake: (memberId: string) => Promise<void>;
 }
 
-/** How an action is done. */
+/** Options of an action. */
 export interface ActionOptions {
   /** The batch operation that the action is a part of. It marks the record, and nothing is done to a record that is marked. */
   readonly batchId?: string;

@@ -1,4 +1,4 @@
-/** Who acts on portals, and why. */
+/** Rules for the operator of an action and its reason. */
 import { option, type OptionRule, type OptionRules } from "../../check_options.ts";
 import type { Attribution } from "../../plugin/admin_pages.ts";
 

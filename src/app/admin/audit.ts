@@ -24,7 +24,7 @@ interface StoredAuditEntry extends Omit<AuditEntry, "id"> {
 /** Raised if older code would misread an entry. */
 const AUDIT_FORMAT = 1;
 
-/** Milliseconds for which entries are kept: 400 days. */
+/** TTL (ms) of entries: 400 days. */
 const KEPT_MS = 400 * 24 * 60 * 60 * 1000;
 
 /** Maximum length of the message of an error. */

@@ -58,7 +58,7 @@ interface StoredBatch extends Omit<Batch, "id" | "state"> {
 /** Raised if older code would misread a batch operation. */
 const BATCH_FORMAT = 1;
 
-/** Milliseconds for which batch operations that are over are kept: 400 days. */
+/** TTL (ms) of batch operations that are over: 400 days. */
 const KEPT_MS = 400 * 24 * 60 * 60 * 1000;
 
 /** The option that an action requires. */
@@ -174,7 +174,7 @@ export function createBatches(
 
 /**
  * @throws {TypeError} if an option is missing, or has no meaning for the action
- * @throws {VersionError} if the version is none
+ * @throws {VersionError} if `version` is not a version
  */
 function checkAction({ action, upgradeId, version, match }: NewBatch): void {
   const refuse = (option: string, seen: string, wanted: string): never => {

@@ -15,7 +15,7 @@ const MAX_RETRIES = 10_000;
 /** Maximum length of `by`. */
 const MAX_LENGTH = 100;
 
-/** What the admin of a plugin needs besides that of the app. */
+/** Dependencies of {@linkcode pluginAdmin}, besides the admin of the app. */
 export interface PluginAdminOptions {
   readonly storage: Storage;
   /** Milliseconds since 1970. */

@@ -6,7 +6,7 @@ import type { MethodResult } from "./state.ts";
 /** Maximum number of commands. */
 const MAX_COMMANDS = 50;
 
-/** What the commands so far have answered, by the names under which references find it. */
+/** Answers of the commands so far, by the names under which references find them. */
 interface Answered {
   readonly result: Map<string, unknown>;
   readonly error: Map<string, unknown>;

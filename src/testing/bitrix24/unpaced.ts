@@ -1,6 +1,6 @@
 /** The rate at which portals of a fake Bitrix24 are called. */
 
-/** Where `rest()` looks for the rate of portals if its option `rate` is not set. It is a member of the `fetch` of an app. */
+/** Member of the `fetch` of an app in which `rest()` finds the rate of portals if its option `rate` is not set. */
 const PORTAL_RATE = Symbol.for("@b24/onappupdate/portal-rate");
 
 /** No pause between two requests. */
