@@ -9,21 +9,9 @@ import { postgresStorage } from "@b24/onappupdate/postgres-storage";
 import { redisStorage } from "@b24/onappupdate/redis-storage";
 import { type Declaration, registrations } from "@b24/onappupdate/registrations";
 import { type B24, rest } from "@b24/onappupdate/rest";
+import { type Mistake, none, refuses } from "../../support/refusals.ts";
 import { describe, it } from "../../support/test.ts";
 import { counter } from "./rest/_rest.ts";
-
-type Mistake = readonly [message: string, call: () => unknown];
-
-/** Registers a test for each mistake: the call throws or rejects with the message. */
-function refuses(mistakes: readonly Mistake[]): void {
-  for (const [message, call] of mistakes) {
-    it(`refuses: ${message}`, async () => {
-      await assert.rejects(async () => await call(), { name: "TypeError", message });
-    });
-  }
-}
-
-const none = (): never => assert.fail("nothing is called");
 
 describe("serve()", () => {
   const APP = "an app of createApp(), or an object with fetch() and close()";

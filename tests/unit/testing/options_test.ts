@@ -11,20 +11,8 @@ import {
 } from "@b24/onappupdate/testing";
 import { startWorker } from "../../../src/testing/storage/worker.ts";
 import { MEMBER_ID } from "../../support/app.ts";
+import { type Mistake, none, refuses } from "../../support/refusals.ts";
 import { describe, it } from "../../support/test.ts";
-
-type Mistake = readonly [message: string, call: () => unknown];
-
-/** Registers a test for each mistake: the call throws or rejects with the message. */
-function refuses(mistakes: readonly Mistake[]): void {
-  for (const [message, call] of mistakes) {
-    it(`refuses: ${message}`, async () => {
-      await assert.rejects(async () => await call(), { name: "TypeError", message });
-    });
-  }
-}
-
-const none = (): never => assert.fail("nothing is called");
 
 describe("fakeBitrix24()", () => {
   const make = (options: object): unknown => fakeBitrix24({ clientId: "app.1", ...options });
