@@ -25,6 +25,7 @@ export type ErrorCode =
   | "removed"
   | "retry_after"
   | "storage"
+  | "unknown_batch"
   | "unknown_portal"
   | "unreachable"
   | "upgrade"

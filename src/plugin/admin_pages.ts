@@ -222,6 +222,7 @@ export interface Batches {
    * Ends a batch operation after the portals that it is acting on. Does nothing if it is over.
    *
    * @throws {TypeError} if `by` or `reason` is invalid
+   * @throws {OnAppUpdateError} with code `unknown_batch`, if no batch operation has this id
    * @throws {StorageError} if the storage fails
    */
   readonly stop: (id: string, attribution: Attribution) => Promise<void>;

@@ -83,7 +83,10 @@ export interface OutboxMessage {
   readonly putAt: number;
   /** Number of attempts that count, also one that is under way. */
   readonly attempts: number;
-  /** Message of the last error, without tokens; absent before the first attempt has failed. */
+  /**
+   * Message of the last error; absent before the first attempt has failed. What looks like a token is removed, which no pattern
+   * does for every secret: `deliver` must not quote secrets in its errors, such as the URL of a webhook.
+   */
   readonly error?: string;
   /** When it is delivered next, in milliseconds since 1970; of one that is being delivered, at the latest. Absent if it is dead. */
   readonly nextTryAt?: number;

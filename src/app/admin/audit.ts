@@ -128,6 +128,7 @@ function failureOf(
 
 /** Codes of errors that are thrown before anything is changed. */
 const REFUSALS: readonly ErrorCode[] = [
+  "unknown_batch",
   "unknown_portal",
   "not_due",
   "busy",

@@ -7,7 +7,7 @@
  */
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
-import { FormatError, StorageError } from "../../errors.ts";
+import { FormatError, OnAppUpdateError, StorageError } from "../../errors.ts";
 import type { LogFields } from "../../logger.ts";
 import type {
   Batch,
@@ -163,6 +163,12 @@ export function createBatches(
       await audited({ action: "batch", by, reason, batchId: id, details: { stopped: true } }, async () => {
         while (true) {
           const entry = await storage.get<StoredBatch>(openBatchKey(id));
+          if (entry === null && await storage.get(endedBatchKey(id)) === null) {
+            throw new OnAppUpdateError(
+              "unknown_batch",
+              `cannot stop batch operation ${JSON.stringify(id)}: none has this id`,
+            );
+          }
           if (entry === null || await end(runtime, id, entry, "stopped")) return;
         }
       });

@@ -249,6 +249,10 @@ describe("admin.batches", () => {
     const [batch] = await app.admin.batches.list();
     assert.deepEqual([batch!.state, batch!.done], ["stopped", 0]);
     assert.equal((await app.admin.portals({ status: "parked", limit: 1000 })).items.length, 120);
+    // Over, or unknown.
+    await app.admin.batches.stop(id!, OPERATOR);
+    await assert.rejects(app.admin.batches.stop("mistyped", OPERATOR), { code: "unknown_batch" });
+    assert.equal((await app.admin.audit({ limit: 1 })).items[0]?.outcome, "refused");
     await app.close();
   });
 
