@@ -2,6 +2,7 @@
 import type { B24Event } from "../bitrix24/events.ts";
 import { parseStored } from "../bitrix24/parse.ts";
 import { FormatError } from "../errors.ts";
+import { delay } from "../async/time.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { storeEvent } from "../portal/apply_event.ts";
 import { nextAskAt } from "../portal/claims.ts";
@@ -140,6 +141,9 @@ function reportStop({ signal, log }: AppRuntime, memberId: string, err: unknown)
   return true;
 }
 
+/** Number of passes without a turn of the event loop, which a storage in memory does not give. */
+const PASSES_IN_A_ROW = 10;
+
 /** Processes deliveries until the lease could be released. Resolves to the schedule entry of the released portal. */
 async function processUntilIdle(
   options: WorkerOptions,
@@ -149,7 +153,9 @@ async function processUntilIdle(
 ): Promise<string | undefined> {
   const { runtime, checks } = options;
   const tally = createWaitingTally();
-  while (true) {
+  for (let passes = 1;; passes++) {
+    // Something may cause work in every pass, such as an observer that retries: timers and requests must have their turn.
+    if (passes % PASSES_IN_A_ROW === 0) await delay(runtime.time, 0, lease.signal);
     await tell(runtime, lease);
     const { inboxSequence } = lease.record();
     await findVersion(runtime, lease);
