@@ -32,11 +32,11 @@ export async function forget({ runtime, wake }: ActionParts, memberId: string): 
 
 /** Returns the record of a portal that only an installation makes known again. `at`: in milliseconds since 1970. */
 function tombstone(record: PortalRecord, at: number): PortalRecord {
-  // Reports that wait quote errors.
-  const { reports: _, ...rest } = record;
-  const { uninstalledTs = 0 } = record;
+  const { reports, uninstalledTs = 0, ...rest } = record;
+  // Others quote errors. After a crash, observers may not have been notified of the removal.
+  const kept = reports?.filter(({ change }) => change.kind === "portalRemoved") ?? [];
   const gone = removed(rest, { ts: Math.max(Math.floor(at / 1000), uninstalledTs) });
-  return { ...purgeRecord(gone), forgottenAt: at };
+  return { ...purgeRecord(gone), forgottenAt: at, ...(kept.length > 0 && { reports: kept }) };
 }
 
 async function deleteAll({ storage }: AppRuntime, prefix: readonly string[]): Promise<void> {

@@ -92,6 +92,8 @@ describe("admin.forget()", () => {
     });
     await app.admin.pause(OPERATOR);
     await app.admin.forget(MEMBER_ID, OPERATOR);
+    // After a crash, the operator calls it again.
+    await app.admin.forget(MEMBER_ID, OPERATOR);
     assert.deepEqual((await stored(storage)).filter((line) => line.includes("words of the customer")), []);
     await app.admin.resume(OPERATOR);
     await app.settled();
