@@ -4,9 +4,12 @@ import type { Portal, PortalState } from "../portal/portal.ts";
 
 /** The operator of an action and the reason for it. `admin.audit()` shows both. */
 export interface Attribution {
-  /** The operator, such as a user name. 1 to 100 characters, none of them a control character. */
+  /**
+   * The operator, such as a user name. 1 to 100 characters, none of them a control character or one that changes the
+   * direction of text, such as U+202E.
+   */
   readonly by: string;
-  /** The reason, such as a ticket. 1 to 500 characters, none of them a control character. */
+  /** The reason, such as a ticket. 1 to 500 characters; the same characters are refused. */
   readonly reason: string;
 }
 
@@ -141,6 +144,8 @@ export interface AuditFilter {
   readonly by?: string;
   /** Only these actions. */
   readonly action?: AuditedAction;
+  /** Only the start, the stop and the actions of this batch operation. */
+  readonly batchId?: string;
   /** Only entries after the one with this id, which are older; pass `next` of a page to get the next page. */
   readonly after?: string;
   /**
