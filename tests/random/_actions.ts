@@ -226,8 +226,9 @@ export async function deliver(world: World, processes: Processes, event: Pending
   if (event.isForged) return;
   if (status === 403 && event.removal !== undefined) world.truth.refusedRemoval = event.removal;
   if (status === 200 && event.removal !== undefined) world.truth.acceptedRemoval = event.removal;
-  // Nothing but an installation makes a forgotten portal known again.
-  const isForgotten = (await world.record())?.forgottenAt !== undefined;
+  // Nothing but an installation makes a forgotten portal known again, and what was sent before belongs to what was forgotten.
+  const isSentBefore = Number(new URLSearchParams(event.body).get("ts")) < world.truth.forgottenTs;
+  const isForgotten = isSentBefore || (await world.record())?.forgottenAt !== undefined;
   if (status === 200 && event.deal !== undefined && !isForgotten) accepted.set(event.deal, event.installation!);
   if (status !== 503) return;
   // As a proxy in front of the app does, send it again after a while.

@@ -20,6 +20,8 @@ export interface Truth {
   installations: number;
   /** An operator had the portal forgotten, and the app was not installed since. */
   isForgotten: boolean;
+  /** When the portal was last forgotten, by the clock of the process, in seconds since 1970; 0 before. */
+  forgottenTs: number;
   wasUnpaid: boolean;
   hasSystemUser: boolean;
   isInstalled: boolean;

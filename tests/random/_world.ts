@@ -122,6 +122,7 @@ export function createWorld(seed: number, log: string[]): World {
       believedRemovals: 0,
       installations: 0,
       isForgotten: false,
+      forgottenTs: 0,
     },
     ...{ wasUnpaid: false, hasSystemUser: false, isInstalled: false, isFinished: true, isPaid: true, version: 0 },
   };
@@ -137,7 +138,7 @@ export function createWorld(seed: number, log: string[]): World {
       if (result.ok && key[0] === "portal" && key[1] === MEMBER_ID) {
         const record = value as unknown as PortalRecord;
         if (record.forgottenAt !== undefined && record.forgottenAt !== before?.forgottenAt) {
-          truth.isForgotten = true;
+          Object.assign(truth, { isForgotten: true, forgottenTs: record.uninstalledTs });
           // Their events are deleted, and nothing but an installation makes the portal known again.
           accepted.clear();
         } else if (before?.status === "installed" && record.status === "uninstalled") removals++;
