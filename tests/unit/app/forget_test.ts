@@ -122,6 +122,26 @@ describe("admin.forget()", () => {
     await ahead.app.close();
   });
 
+  it("deletes a removal that waits for Bitrix24, whatever the clock of the process says that received it", async () => {
+    let ahead = 0;
+    const { app, send, portal, bitrix24 } = rig({ clock: () => Date.now() + ahead });
+    let removals = 0;
+    app.on("ONAPPUNINSTALL", () => void removals++);
+    await send(portal.install(2));
+    bitrix24.outage("down");
+    await send(portal.forge("ONAPPUNINSTALL", { CLEAN: "1" }));
+    await app.settled();
+    assert.equal((await app.portal(MEMBER_ID))?.claims?.length, 1);
+
+    ahead = -10_000;
+    bitrix24.outage();
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    ahead = 60_000;
+    await app.settled();
+    assert.deepEqual([(await app.portal(MEMBER_ID))?.status, removals], ["uninstalled", 0]);
+    await app.close();
+  });
+
   it("lets a new installation be known, also if its update comes first", async () => {
     const { app, send, portal } = rig({ clock: Date.now });
     await send(portal.install(2));
