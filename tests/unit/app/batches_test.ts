@@ -312,8 +312,17 @@ describe("admin.batches", () => {
     await app.close();
   });
 
-  /** A portal that another process works on until `release()`, and a batch operation that is to roll it back. */
-  async function busyRollback() {
+  /** A portal that another process works on, and a batch operation that is to roll it back. */
+  interface BusyRollback {
+    readonly app: App;
+    readonly batch: () => Promise<Batch>;
+    /** Ends the work of the other process. */
+    readonly release: () => Promise<void>;
+    /** Lets half a minute pass, and a tick. */
+    readonly next: () => Promise<void>;
+  }
+
+  async function busyRollback(): Promise<BusyRollback> {
     const storage = memoryStorage();
     let ahead = 0;
     const { app, send, portal } = rig({ storage, clock: () => Date.now() + ahead });
@@ -331,8 +340,7 @@ describe("admin.batches", () => {
     return {
       ...{ app, batch },
       release: () => leased({ owner: "another process", until: 0 }),
-      /** Lets half a minute pass, and a tick. */
-      next: async (): Promise<void> => {
+      next: async () => {
         ahead += 30_000;
         await app.tick();
       },
