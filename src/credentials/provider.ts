@@ -19,6 +19,7 @@ import { createFollow } from "./follow.ts";
 import { createIssuedTokens } from "./issued_tokens.ts";
 import type { KnownCredentials } from "./known.ts";
 import { createPortalCall } from "./portal_call.ts";
+import { createReadOnlyProvider, type RunWriting } from "./read_only.ts";
 import { createRefresh, createRefreshForeign, type Refresh } from "./refresh.ts";
 import { recordRefusal } from "./refusals.ts";
 import { createSelect, type SelectCredentials } from "./select.ts";
@@ -29,6 +30,8 @@ import { createTokenVerifier, type TokenVerifier } from "./verify_tokens.ts";
 export interface AppCredentials {
   /** The public part, for plugins and the vendor's code. */
   readonly provider: PortalCredentialsProvider;
+  /** The public part for rehearsals, which stores nothing but refreshed token pairs. */
+  readonly readOnly: PortalCredentialsProvider;
   /** Returns the access tokens of a portal that were issued last. */
   readonly issued: (memberId: string) => readonly Secret[];
   /**
@@ -42,8 +45,15 @@ export interface AppCredentials {
   readonly inspect: (access: RecordAccess, options?: CredentialsOptions) => Promise<AppInfo>;
 }
 
-/** Returns the credentials of the portals in the settings' storage, which `known` watches. */
-export function createCredentials(settings: CredentialsSettings, known: KnownCredentials): AppCredentials {
+/**
+ * Returns the credentials of the portals in the settings' storage, which `known` watches. `runWriting` runs the refreshes of
+ * rehearsals, which write.
+ */
+export function createCredentials(
+  settings: CredentialsSettings,
+  known: KnownCredentials,
+  runWriting: RunWriting = (work) => work(),
+): AppCredentials {
   const issued = createIssuedTokens();
   const refreshPair = createRefresh(settings);
   const verifier = createTokenVerifier(settings, refreshPair);
@@ -89,6 +99,9 @@ export function createCredentials(settings: CredentialsSettings, known: KnownCre
 
   return {
     provider: withCheckedOptions({ get, refresh, call }),
+    readOnly: withCheckedOptions(
+      createReadOnlyProvider(settings, { refresh: refreshPair, verifier, issued, known, runWriting }, isUserOf),
+    ),
     issued: issued.of,
     ...defined({ refreshForeign: createRefreshForeign(settings) }),
     inspect: createInspect(settings, { verifier, select, refresh: refreshPair }),
