@@ -155,6 +155,7 @@ export function createApp(options: AppOptions): App {
     },
     plan: (query) => plan(storage, registry.upgrades, query),
     rehearse: async (memberId, options) => {
+      if (lifecycle.isClosed()) throw new TypeError("cannot rehearse: the app is closed");
       await lifecycle.setUp();
       return await rehearse(runtime, registry.upgrades, memberId, options);
     },

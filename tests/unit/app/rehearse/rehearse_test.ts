@@ -257,6 +257,7 @@ Time: at least 0 s: 2 requests wait 0 s for the portal's rate, and sleeps take 0
     const unpaid = await world((app) =>
       app.upgrade("2.1", ({ b24 }) => b24.call("crm.deal.list").then(() => {}), REHEARSAL)
     );
+    unpaid.portal.data("crm.deal.list", []);
     unpaid.portal.stopPayment();
     const [refused] = (await unpaid.app.rehearse(MEMBER_ID, { target: "3" })).upgrades;
     assert.equal(refused?.outcome, "blocked");
