@@ -147,7 +147,7 @@ function endOf(
   refusedBefore: number,
 ): Pick<RehearsedUpgrade, "outcome" | "why"> {
   const stopped = recorder.stopped();
-  if (stopped !== undefined) return { outcome: "incomplete", why: stopped };
+  if (stopped !== undefined) return { outcome: "incomplete", why: `not rehearsed further: ${stopped}` };
   const { message } = safeError(runtime, thrown, ctx.event, installation.record());
   // An SDK may have made an error of its own of the refusal.
   const refusal = recorder.notRehearsed()[refusedBefore];

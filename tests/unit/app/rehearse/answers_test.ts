@@ -4,7 +4,6 @@ import { type HasB24, resultOf } from "@b24/onappupdate/rest";
 import { MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
 import { systemTime, type Time } from "../../../../src/async/time.ts";
-import { until } from "../../../support/until.ts";
 import { virtualTime } from "../../../support/time.ts";
 import { type World, world } from "./_world.ts";
 
@@ -146,7 +145,7 @@ describe("answers in a rehearsal", () => {
     const { upgrades: [upgrade], calls, isComplete } = await made.app.rehearse(MEMBER_ID, TO_3);
     assert.deepEqual(
       [upgrade?.outcome, upgrade?.why, isComplete],
-      ["incomplete", "it has sent 200 reads to the portal", false],
+      ["incomplete", "not rehearsed further: it has sent 200 reads to the portal", false],
     );
     assert.deepEqual(calls, [{ method: "crm.deal.get", count: 200, isRead: true }]);
     assert.equal(made.calls().length, 200);
@@ -164,26 +163,29 @@ describe("answers in a rehearsal", () => {
     };
     const left = Promise.withResolvers<void>();
     const waits = Promise.withResolvers<void>();
-    let late: Promise<unknown> | undefined;
+    const late = Promise.withResolvers<readonly PromiseSettledResult<unknown>[]>();
     const made = await worldOf(async ({ b24, fetch }) => {
       waits.resolve();
       await left.promise;
-      late = Promise.allSettled([
-        b24.call("crm.deal.get", { id: 1 }),
-        b24.call("crm.deal.add"),
-        fetch("https://a.example"),
-      ]);
-      await late;
+      late.resolve(
+        await Promise.allSettled([
+          b24.call("crm.deal.get", { id: 1 }),
+          b24.call("crm.deal.add"),
+          fetch("https://a.example"),
+        ]),
+      );
     }, { time } as object);
     const rehearsal = made.app.rehearse(MEMBER_ID, TO_3);
     await waits.promise;
     expire();
     const { upgrades: [upgrade] } = await rehearsal;
-    assert.deepEqual([upgrade?.outcome, upgrade?.why], ["incomplete", "it has taken 60 seconds"]);
+    assert.deepEqual([upgrade?.outcome, upgrade?.why], [
+      "incomplete",
+      "not rehearsed further: it has taken 60 seconds",
+    ]);
     made.calls();
     left.resolve();
-    await until(() => late !== undefined);
-    const outcomes = await late as readonly PromiseSettledResult<unknown>[];
+    const outcomes = await late.promise;
     assert.deepEqual(outcomes.map(({ status }) => status), ["rejected", "rejected", "rejected"]);
     assert.deepEqual([made.calls(), made.others], [[], []]);
     await made.close();
