@@ -42,7 +42,7 @@ export function createCalls(settings: Settings, known: KnownCredentials): Calls 
     known,
     outsideRehearsal,
   );
-  const provider = rehearsedCredentials(credentials.provider, credentials.readOnly);
+  const provider = rehearsedCredentials(credentials.provider);
   return {
     ...{ oauth, portalFetch: rehearsedFetch(portalFetch), profile: createProfileCall(profileOptions), isAdministrator },
     credentials: { ...credentials, provider },

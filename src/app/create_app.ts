@@ -157,7 +157,9 @@ export function createApp(options: AppOptions): App {
     rehearse: async (memberId, options) => {
       if (lifecycle.isClosed()) throw new TypeError("cannot rehearse: the app is closed");
       await lifecycle.setUp();
-      return await rehearse(runtime, registry.upgrades, memberId, options);
+      const { upgrades } = registry;
+      const parts = { runtime, upgrades, pauseSwitch, credentialsFor: calls.credentials.forRehearsal };
+      return await rehearse(parts, memberId, options);
     },
     check: checks.check,
     portal: async (memberId) => {

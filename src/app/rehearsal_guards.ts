@@ -2,7 +2,7 @@
 import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import { NotRehearsedError } from "../errors.ts";
 import { runningRehearsal } from "../plugin/rehearsal.ts";
-import type { Key, Storage } from "../storage/storage.ts";
+import type { Key, Storage, WriteOperation } from "../storage/storage.ts";
 
 /** Returns the storage, which refuses the writes of a rehearsal. */
 export function refusingWrites(storage: Storage): Storage {
@@ -11,30 +11,26 @@ export function refusingWrites(storage: Storage): Storage {
     name: storage.name,
     capabilities: storage.capabilities,
     get: (key, options) => storage.get(key, options),
-    put: async (key, value, options) => {
-      assertNoRehearsal(key);
-      return await storage.put(key, value, options);
-    },
-    delete: async (key, options) => {
-      assertNoRehearsal(key);
-      return await storage.delete(key, options);
-    },
+    put: (key, value, options) => refusal(key) ?? storage.put(key, value, options),
+    delete: (key, options) => refusal(key) ?? storage.delete(key, options),
     ...(write !== undefined && {
-      write: async (...[operations, options]: Parameters<typeof write>) => {
-        const [first] = operations;
-        if (first !== undefined) assertNoRehearsal("put" in first ? first.put : first.delete);
-        return await write.call(storage, operations, options);
-      },
+      write: (...[operations, options]: Parameters<typeof write>) =>
+        refusal(firstKey(operations)) ?? write.call(storage, operations, options),
     }),
     list: (prefix, options) => storage.list(prefix, options),
     ...(close !== undefined && { close: () => close.call(storage) }),
   };
 }
 
-function assertNoRehearsal([first]: Key): void {
-  if (runningRehearsal() !== undefined) {
-    throw new NotRehearsedError(`a write of "${first}" to the storage: a rehearsal changes nothing`);
-  }
+function firstKey([first]: readonly WriteOperation[]): Key | undefined {
+  return first && ("put" in first ? first.put : first.delete);
+}
+
+/** Returns the refusal of a write, if the caller runs in a rehearsal. */
+function refusal(key: Key | undefined): Promise<never> | undefined {
+  if (runningRehearsal() === undefined) return undefined;
+  const what = `a write of "${key?.[0] ?? ""}" to the app's storage`;
+  return Promise.reject(new NotRehearsedError(`${what}: a rehearsal changes nothing`));
 }
 
 /** Returns the `fetch` of plugins for hosts of the vendor's, which a rehearsal does not call. */
@@ -51,15 +47,12 @@ export function rehearsedFetch(portalFetch: typeof fetch): typeof fetch {
   return (...request) => runningRehearsal()?.portalFetch(portalFetch, ...request) ?? portalFetch(...request);
 }
 
-/** Returns the credentials of portals: in a rehearsal those that store nothing but refreshed pairs, and only of its portal. */
-export function rehearsedCredentials(
-  provider: PortalCredentialsProvider,
-  readOnly: PortalCredentialsProvider,
-): PortalCredentialsProvider {
+/** Returns the credentials of portals: in a rehearsal, those of the rehearsal, and only of its portal. */
+export function rehearsedCredentials(provider: PortalCredentialsProvider): PortalCredentialsProvider {
   const providerOf = (memberId: string): PortalCredentialsProvider => {
     const rehearsal = runningRehearsal();
     if (rehearsal === undefined) return provider;
-    if (rehearsal.scope.memberId === memberId) return readOnly;
+    if (rehearsal.scope.memberId === memberId) return rehearsal.credentials;
     throw new NotRehearsedError(`a call of portal ${memberId}: the rehearsal is one of another portal`);
   };
   return {

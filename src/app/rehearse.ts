@@ -1,5 +1,6 @@
 /** `app.rehearse`: runs the upgrades of a portal as a run would, and changes nothing. */
 import { checkOptions, option, type OptionRules } from "../check_options.ts";
+import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import { defined } from "../defined.ts";
 import { OnAppUpdateError } from "../errors.ts";
 import { withFields } from "../logger.ts";
@@ -20,6 +21,7 @@ import type { RehearsalRecording, RehearsalReport } from "../upgrade/rehearsal/r
 import { reportText } from "../upgrade/rehearsal/text.ts";
 import { compareVersions, parseVersion } from "../version.ts";
 import { syntheticUpdateEvent } from "../worker/missed_updates.ts";
+import type { PauseSwitch } from "../worker/pause.ts";
 
 /** Options of `app.rehearse`. */
 export interface RehearsalOptions {
@@ -54,13 +56,22 @@ const MAX_MS = 60_000;
 /** A portal whose version and target are known. */
 type LocatedRecord = RunRehearsal["record"];
 
+/** The parts of an app that rehearsals use. */
+export interface RehearsalParts {
+  readonly runtime: AppRuntime;
+  readonly upgrades: readonly Upgrade[];
+  readonly pauseSwitch: Pick<PauseSwitch, "current">;
+  /** Returns the credentials of one rehearsal. */
+  readonly credentialsFor: (memberId: string) => PortalCredentialsProvider;
+}
+
 /** Rehearses the run of a portal; see `App.rehearse`. The plugins are set up. */
 export async function rehearse(
-  runtime: AppRuntime,
-  upgrades: readonly Upgrade[],
+  parts: RehearsalParts,
   memberId: string,
   options: RehearsalOptions = {},
 ): Promise<RehearsalReport> {
+  const { runtime, upgrades } = parts;
   checkOptions("cannot rehearse", { memberId }, MEMBER_RULES);
   checkOptions(`cannot rehearse portal ${memberId}`, options, OPTION_RULES);
   if (!canRehearse()) throw new TypeError("cannot rehearse: this runtime has no node:async_hooks");
@@ -74,17 +85,15 @@ export async function rehearse(
   const limit = new AbortController();
   const recorder = createRecorder(secrets, (why) => limit.abort(new DOMException(why, "AbortError")));
   const due = record.status === "installed" ? dueUpgrades(upgrades, record) : [];
-  const report = (run: RehearsedRun): RehearsalReport =>
-    makeReport(record, obstacleOf(runtime, upgrades, record), run, {
-      ...{ recorder, tape },
-    });
+  const obstacle = await obstacleOf(parts, record);
+  const report = (run: RehearsedRun): RehearsalReport => makeReport(record, obstacle, run, { recorder, tape });
   if (!isLocated(record) || record.status !== "installed" || compareVersions(record.version, record.target) >= 0) {
     return report({ upgrades: [], sleepMs: 0 });
   }
   const outer = AbortSignal.any([runtime.signal, ...(options.signal === undefined ? [] : [options.signal])]);
   outer.throwIfAborted();
   const signal = AbortSignal.any([outer, limit.signal]);
-  const run = await runLimited(runtime, recorder, { record, due, signal }, tape);
+  const run = await runLimited(parts, recorder, { record, due, signal }, tape);
   outer.throwIfAborted();
   const { fencingToken } = await loadPortal(runtime.storage, memberId);
   if (fencingToken !== stored.fencingToken) {
@@ -95,7 +104,7 @@ export async function rehearse(
 
 /** Rehearses a run for as long as a rehearsal may take. */
 async function runLimited(
-  runtime: AppRuntime,
+  { runtime, credentialsFor }: RehearsalParts,
   recorder: Recorder,
   { record, due, signal }: Pick<RunRehearsal, "record" | "due" | "signal">,
   tape: Tape,
@@ -109,7 +118,7 @@ async function runLimited(
   const stopCharging = chargeUnhandledRejections();
   try {
     return await runInRehearsal(
-      { scope, portalFetch, refuseFetch },
+      { scope, credentials: credentialsFor(memberId), portalFetch, refuseFetch },
       () => rehearseRun({ runtime: quiet, recorder, record, due, event, fetch: refuseFetch, signal }),
     );
   } finally {
@@ -151,11 +160,10 @@ function isLocated(record: PortalRecord): record is LocatedRecord {
 }
 
 /** Returns why no run of the portal would begin now; `undefined` if one would, or nothing is due. */
-function obstacleOf(
-  { clock, versions }: AppRuntime,
-  upgrades: readonly Upgrade[],
+async function obstacleOf(
+  { runtime: { clock, versions }, upgrades, pauseSwitch }: RehearsalParts,
   record: PortalRecord,
-): string | undefined {
+): Promise<string | undefined> {
   const { status, version, target, blocked, failure, run } = record;
   if (status === "uninstalled") return "the app was removed from the portal";
   if (version === undefined) return "the version of the portal's data is not known; see admin.setInitialVersion()";
@@ -163,9 +171,13 @@ function obstacleOf(
     return `the target ${target} is below the portal's version`;
   }
   const next = nextAction(record, upgrades, clock(), versions.latest);
+  if (next.action === "none") return undefined;
   if (next.action === "parked") return `the portal is parked: ${failure?.message ?? "an upgrade has failed"}`;
   if (next.action === "install") return "the handlers of its ONAPPINSTALL have not succeeded yet";
-  if (next.action !== "wait") return undefined;
+  if (next.action !== "wait") {
+    const pause = await pauseSwitch.current();
+    return pause && `the app is paused by ${pause.by}: ${pause.reason}`;
+  }
   if (next.why === "newer_code") return `the target ${target} needs newer code`;
   if (next.why === "blocked") return `the portal is blocked on ${blocked?.on}: ${blocked?.message}`;
   const at = new Date(next.until).toISOString();

@@ -5,6 +5,10 @@ export const V3_PREFIX = "api/";
 
 const READ = /(^|\.)(get|list|fields|getlist|getfields|current|info|profile|time|scope|methods|events)$/;
 
+/** Methods that only read, although their names do not end like that. */
+const OTHER_READS =
+  /^(user\.(search|admin|access)|access\.name|crm\.enum\.\w+|crm\.duplicate\.findbycomm|crm\.status\.entity\.(types|items)|disk\.(folder|storage)\.getchildren|disk\.storage\.gettypes|bizproc\.workflow\.instances|calendar\.event\.(getbyid|get\.nearest))$/;
+
 const V3_READ = /(^|[./])(aggregate|count|documentation|openapi|search|tail)$/;
 
 /**
@@ -23,7 +27,7 @@ export function isReadMethod(method: string): boolean {
   const name = method.toLowerCase();
   if (name.startsWith(V3_PREFIX)) return READ.test(name.slice(V3_PREFIX.length)) || V3_READ.test(name);
   // `event.offline.get` removes the events that it returns from the queue.
-  return READ.test(name) && name !== "event.offline.get";
+  return (READ.test(name) && name !== "event.offline.get") || OTHER_READS.test(name);
 }
 
 /** The answer to a write that is not sent. */

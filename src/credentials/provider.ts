@@ -19,9 +19,9 @@ import { createFollow } from "./follow.ts";
 import { createIssuedTokens } from "./issued_tokens.ts";
 import type { KnownCredentials } from "./known.ts";
 import { createPortalCall } from "./portal_call.ts";
-import { createReadOnlyProvider, type RunWriting } from "./read_only.ts";
 import { createRefresh, createRefreshForeign, type Refresh } from "./refresh.ts";
 import { recordRefusal } from "./refusals.ts";
+import { createRehearsalProvider, type RunWriting } from "./rehearsal.ts";
 import { createSelect, type SelectCredentials } from "./select.ts";
 import { appKeys, type CredentialsSettings, noCredentials } from "./settings.ts";
 import { createTokenVerifier, type TokenVerifier } from "./verify_tokens.ts";
@@ -30,8 +30,8 @@ import { createTokenVerifier, type TokenVerifier } from "./verify_tokens.ts";
 export interface AppCredentials {
   /** The public part, for plugins and the vendor's code. */
   readonly provider: PortalCredentialsProvider;
-  /** The public part for rehearsals, which stores nothing but refreshed token pairs. */
-  readonly readOnly: PortalCredentialsProvider;
+  /** Returns the public part for one rehearsal of a portal, which stores nothing but refreshed token pairs. */
+  readonly forRehearsal: (memberId: string) => PortalCredentialsProvider;
   /** Returns the access tokens of a portal that were issued last. */
   readonly issued: (memberId: string) => readonly Secret[];
   /**
@@ -99,9 +99,8 @@ export function createCredentials(
 
   return {
     provider: withCheckedOptions({ get, refresh, call }),
-    readOnly: withCheckedOptions(
-      createReadOnlyProvider(settings, { refresh: refreshPair, verifier, issued, known, runWriting }, isUserOf),
-    ),
+    forRehearsal: (memberId) =>
+      createRehearsalProvider(settings, { refresh: refreshPair, issued, known, runWriting, isUserOf }, memberId),
     issued: issued.of,
     ...defined({ refreshForeign: createRefreshForeign(settings) }),
     inspect: createInspect(settings, { verifier, select, refresh: refreshPair }),

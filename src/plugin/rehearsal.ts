@@ -1,4 +1,5 @@
 /** The rehearsal that the caller runs in, for plugins and for the app's own functions. */
+import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import { createAsyncContext } from "../net/runtime.ts";
 
 /** A change that a plugin would make, such as that of a registration. */
@@ -31,6 +32,8 @@ export interface RehearsalScope {
 /** A rehearsal, as the core sees it. */
 export interface RunningRehearsal {
   readonly scope: RehearsalScope;
+  /** Those of the portal, which store nothing but refreshed token pairs. */
+  readonly credentials: PortalCredentialsProvider;
   /** Answers a request to the portal. Reads that are not recorded are sent by `send`. */
   readonly portalFetch: (send: typeof fetch, ...request: Parameters<typeof fetch>) => Promise<Response>;
   /** Refuses a request to any other host. */

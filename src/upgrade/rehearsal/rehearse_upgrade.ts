@@ -76,7 +76,7 @@ export async function rehearseUpgrade(rehearsal: UpgradeRehearsal, upgrade: Upgr
     .map((entry) => ({ ...stepOf(entry), ...(done.has(entry[0]) && { wasDone: true }) }));
   const unfinished = attempts.unfinishedStep();
   if (unfinished !== undefined && journal.get(unfinished) === undefined) steps.push({ name: unfinished, kind: "step" });
-  return { upgrade: { id, range, ...end, steps }, sleepMs: attempts.sleptMs() };
+  return { upgrade: { id, range, ...end, steps }, sleepMs: sleepMsOf(journal.entries(), done, now) };
 }
 
 /** Runs the handler of an upgrade until it returns: again after each sleep, as a run does. */
@@ -87,7 +87,6 @@ function createAttempts(
   large: LargeResults,
 ): {
   readonly run: () => Promise<void>;
-  readonly sleptMs: () => number;
   readonly unfinishedStep: () => string | undefined;
 } {
   let sleptMs = 0;
@@ -135,7 +134,6 @@ function createAttempts(
         sleptMs += Math.max(0, wakeAt - ahead.clock());
       }
     },
-    sleptMs: () => sleptMs,
     unfinishedStep: () => unfinished,
   };
 }
@@ -155,6 +153,15 @@ function endOf(
   if (thrown instanceof NotRehearsedError) return { outcome: "incomplete", why: message };
   const on = blockedReasonOf(thrown);
   return on === undefined ? { outcome: "failed", why: message } : { outcome: "blocked", why: `on ${on}: ${message}` };
+}
+
+/** Returns the time of all sleeps, and of those that had begun before, what is left of them at `now`. */
+function sleepMsOf(entries: readonly JournalEntry[], begunBefore: ReadonlySet<string>, now: number): number {
+  let sum = 0;
+  for (const entry of entries) {
+    if (entry[2] === "sleep") sum += Math.max(0, entry[3] - (begunBefore.has(entry[0]) ? now : entry[1]));
+  }
+  return sum;
 }
 
 function stepOf(entry: JournalEntry): RehearsedStep {
