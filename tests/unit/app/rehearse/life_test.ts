@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createApp, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { rest } from "@b24/onappupdate/rest";
-import { CLIENT_ID, MEMBER_ID, trustAll } from "../../../support/app.ts";
+import { CLIENT_ID, MEMBER_ID, quietLogger, trustAll } from "../../../support/app.ts";
 import { CLIENT_SECRET } from "../../../support/fake.ts";
 import { OPERATOR } from "../../../support/operator.ts";
 import { describe, it } from "../../../support/test.ts";
@@ -69,7 +69,9 @@ describe("the life of a rehearsal", () => {
 
   it("tells of a portal whose version is not known", async () => {
     const made = await world(() => {});
-    const app = createApp({ storage: made.storage, tickEveryMs: false, checks: false }).use(trustAll)
+    const app = createApp({ storage: made.storage, tickEveryMs: false, checks: false, logger: quietLogger }).use(
+      trustAll,
+    )
       .upgrade("3", () => {}, REHEARSAL);
     const record = await made.storage.get<Readonly<Record<string, unknown>>>(["portal", MEMBER_ID]);
     const { version: _, ...rest } = record!.value;
