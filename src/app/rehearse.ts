@@ -53,6 +53,8 @@ const MEMBER_RULES = { memberId: option.required(option.text("the member_id of a
 /** Time (ms) after which a rehearsal ends. */
 const MAX_MS = 60_000;
 
+const UNKNOWN_METHOD = "the method is not known; it counts as a write and was answered with true";
+
 /** A portal whose version and target are known. */
 type LocatedRecord = RunRehearsal["record"];
 
@@ -194,7 +196,9 @@ function makeReport(
 ): RehearsalReport {
   const upgradesInPart = upgrades.filter(({ outcome }) => outcome !== "rehearsed")
     .map(({ id, why = "" }) => ({ what: `upgrade ${id}`, why }));
-  const notRehearsed = [...upgradesInPart, ...recorder.notRehearsed()];
+  const unknown = new Set(recorder.writes().filter(({ isUnknown }) => isUnknown).map(({ method }) => method));
+  const guessed = [...unknown].map((method) => ({ what: `the answer to ${method}`, why: UNKNOWN_METHOD }));
+  const notRehearsed = [...upgradesInPart, ...recorder.notRehearsed(), ...guessed];
   const report = {
     ...{ memberId, ...defined({ from: version, to: target, obstacle }) },
     isComplete: notRehearsed.length === 0,

@@ -147,9 +147,12 @@ function endOf(
   const stopped = recorder.stopped();
   if (stopped !== undefined) return { outcome: "incomplete", why: `not rehearsed further: ${stopped}` };
   const { message } = safeError(runtime, thrown, ctx.event, installation.record());
-  // An SDK may have made an error of its own of the refusal.
   const refusal = recorder.notRehearsed()[refusedBefore];
-  if (refusal !== undefined) return { outcome: "incomplete", why: `${refusal.what}: ${refusal.why}` };
+  if (refusal !== undefined) {
+    const why = `${refusal.what}: ${refusal.why}`;
+    // An SDK may have made an error of its own of the refusal. Or the handler has caught it, and has failed later.
+    return { outcome: "incomplete", why: message.includes(why) ? why : `${why}; then it failed: ${message}` };
+  }
   if (thrown instanceof NotRehearsedError) return { outcome: "incomplete", why: message };
   const on = blockedReasonOf(thrown);
   return on === undefined ? { outcome: "failed", why: message } : { outcome: "blocked", why: `on ${on}: ${message}` };

@@ -44,7 +44,11 @@ function upgradeLines({ id, outcome, why, steps }: RehearsedUpgrade): string[] {
 }
 
 function stepLine({ name, kind, wasDone, pages, done, ms }: RehearsedStep): string {
-  const what = kind === "pages" ? `: ${pages} pages, ${done} items` : kind === "sleep" ? `: ${seconds(ms!)}` : "";
+  const what = kind === "pages"
+    ? `: ${counted(pages!, "page")}, ${counted(done!, "item")}`
+    : kind === "sleep"
+    ? `: ${seconds(ms!)}`
+    : "";
   return `  ${kind} ${JSON.stringify(name)}${what}${wasDone ? ", done before" : ""}`;
 }
 
@@ -54,8 +58,14 @@ function writeLine({ method, params, upgradeId, step, isUnknown }: RehearsedWrit
 }
 
 function timeLine({ time: { requests, rateMs, sleepMs, minMs } }: Omit<RehearsalReport, "text">): string {
-  return `Time: at least ${seconds(minMs)}: ${requests} requests wait ${seconds(rateMs)} for the portal's rate, ` +
-    `and sleeps take ${seconds(sleepMs)}`;
+  return `Time: at least ${seconds(minMs)}: ${counted(requests, "request")} in ${
+    seconds(rateMs)
+  } at the portal's rate, ` +
+    `and ${seconds(sleepMs)} of sleeps`;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function seconds(ms: number): string {

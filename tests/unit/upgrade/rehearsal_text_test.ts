@@ -41,7 +41,7 @@ Changes by registrations:
 - add placements TAB: missing
 Not rehearsed:
 - upgrade 3: not rehearsed further: enough
-Time: at least 9 s: 60 requests wait 8 s for the portal's rate, and sleeps take 2 s`,
+Time: at least 9 s: 60 requests in 8 s at the portal's rate, and 2 s of sleeps`,
     );
   });
 

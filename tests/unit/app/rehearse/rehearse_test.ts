@@ -90,7 +90,7 @@ describe("app.rehearse()", () => {
     assert.deepEqual(calls.map(({ isRead }) => isRead), [false, false]);
     assert.equal(
       text,
-      `Rehearsal of portal ${MEMBER_ID} from 2.0.0 to 3.0.0: complete
+      `Rehearsal of portal ${MEMBER_ID} from 2.0.0 to 3.0.0: not complete
 Upgrades:
 - 3: rehearsed
   step "deal"
@@ -100,7 +100,9 @@ Calls:
 Writes:
 - crm.deal.add {"fields":{"TITLE":"Ada"}} in step "deal" of 3
 - crm.stage.recalculate {"id":1} in 3; the method is not known
-Time: at least 0 s: 2 requests wait 0 s for the portal's rate, and sleeps take 0 s`,
+Not rehearsed:
+- the answer to crm.stage.recalculate: the method is not known; it counts as a write and was answered with true
+Time: at least 0 s: 2 requests in 0 s at the portal's rate, and 0 s of sleeps`,
     );
     await made.close();
   });
@@ -156,6 +158,25 @@ Time: at least 0 s: 2 requests wait 0 s for the portal's rate, and sleeps take 0
     await made.send(made.portal.update(3));
     assert.deepEqual(made.others, ["POST https://vendor.example/mails/s3cret?key=s3cret"]);
     assert.deepEqual(modes, ["rehearsal", "run"]);
+    await made.close();
+  });
+
+  it("goes on if the handler catches the refusal, and still names it", async () => {
+    let isFailing = false;
+    const made = await world((app) =>
+      app.upgrade("3", async ({ fetch, b24 }) => {
+        await fetch("https://vendor.example/").catch(() => {});
+        await b24.call("crm.deal.add");
+        if (isFailing) throw new Error("no mail");
+      }, REHEARSAL)
+    );
+    const why = "GET to vendor.example: a rehearsal calls only the portal, and only to read";
+    const caught = await made.app.rehearse(MEMBER_ID, { target: "3" });
+    assert.deepEqual([caught.upgrades[0]?.outcome, caught.writes.length, caught.isComplete], ["rehearsed", 1, false]);
+    assert.deepEqual(caught.notRehearsed.map(({ what, why }) => `${what}: ${why}`), [why]);
+    isFailing = true;
+    const [failed] = (await made.app.rehearse(MEMBER_ID, { target: "3" })).upgrades;
+    assert.deepEqual([failed?.outcome, failed?.why], ["incomplete", `${why}; then it failed: no mail`]);
     await made.close();
   });
 
