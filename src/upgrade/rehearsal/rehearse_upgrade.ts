@@ -93,7 +93,7 @@ function createAttempts(
   let unfinished: string | undefined;
   const { turn: _, ...rest } = runtime;
   const ahead: AppRuntime = {
-    ...{ ...rest, plugins: [], storage: withLargeResults(runtime.storage, large) },
+    ...{ ...rest, storage: withLargeResults(runtime.storage, large) },
     clock: () => runtime.clock() + sleptMs,
   };
   const record = installation.record();

@@ -214,7 +214,8 @@ describe("answers in a rehearsal", () => {
     const made = await worldOf(async ({ b24 }) => void await b24.call("crm.deal.get", { id: 1 }));
     made.portal.expireTokens();
     const before = await made.storage.get<Readonly<Record<string, unknown>>>(["portal", MEMBER_ID]);
-    const { calls, time, isComplete } = await made.app.rehearse(MEMBER_ID, TO_3);
+    const { calls, time, isComplete, recording } = await made.app.rehearse(MEMBER_ID, TO_3);
+    assert.deepEqual(recording.reads.map(({ status, answer }) => [status, Object(answer).result]), [[200, { ID: 1 }]]);
     assert.deepEqual([calls, time.requests, isComplete], [
       [{ method: "crm.deal.get", count: 1, isRead: true }],
       1,

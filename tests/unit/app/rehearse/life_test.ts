@@ -57,6 +57,30 @@ describe("the life of a rehearsal", () => {
     }
   });
 
+  it("answers nothing that a handler has left behind", async () => {
+    const left = Promise.withResolvers<void>();
+    const late = Promise.withResolvers<readonly string[]>();
+    const made = await world((app) =>
+      app.upgrade("3", ({ b24, fetch }) => {
+        void left.promise.then(async () => {
+          const calls = [
+            b24.call("profile"),
+            fetch("https://vendor.example/"),
+            made.app.admin.pause(OPERATOR),
+          ];
+          late.resolve((await Promise.allSettled(calls)).map(({ status }) => status));
+        });
+      }, REHEARSAL)
+    );
+    const { isComplete } = await made.app.rehearse(MEMBER_ID, TO_3);
+    assert.equal(isComplete, true);
+    made.calls();
+    left.resolve();
+    assert.deepEqual(await late.promise, ["rejected", "rejected", "rejected"]);
+    assert.deepEqual([made.calls(), made.others, made.written()], [[], [], []]);
+    await made.close();
+  });
+
   it("says what keeps a run from beginning now", async () => {
     const made = await world((app) => app.upgrade("3", () => {}, REHEARSAL));
     await made.app.admin.pause(OPERATOR);
