@@ -137,7 +137,7 @@ describe("the life of a rehearsal", () => {
     made.written();
     made.calls();
     const { calls, upgrades: [upgrade] } = await made.app.rehearse(MEMBER_ID, TO_3);
-    assert.equal(upgrade?.outcome, "rehearsed", upgrade?.why);
+    assert.deepEqual([upgrade?.outcome, upgrade?.why], ["rehearsed", undefined]);
     assert.deepEqual(calls.map(({ method }) => method), ["profile", "server.time"]);
     assert.equal(made.calls().filter(({ method, at }) => method === "app.info" && at === "oauth").length, 1);
     assert.deepEqual(made.written(), []);
