@@ -9,6 +9,7 @@ import { assertPlugins } from "../plugin/pipeline.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { chargeUnhandledRejections } from "../plugin/unhandled_rejections.ts";
 import type { Totals } from "../portal/totals.ts";
+import type { Rollout } from "../rollout/rollout.ts";
 import type { Checks } from "../worker/checks.ts";
 import type { PauseSwitch } from "../worker/pause.ts";
 import { type Ticker, tickEvery } from "../worker/tick.ts";
@@ -50,6 +51,10 @@ export interface LifecycleOptions {
   readonly batches: { readonly idle: () => Promise<void> };
   readonly outbox: Pick<Outbox, "idle" | "stop">;
   readonly ticker: Ticker;
+  /** Absent without the option `rollout`. */
+  readonly rollout?: Pick<Rollout, "stop" | "idle">;
+  /** Rejects if the storage belongs to another deployment. */
+  readonly assertDeployment: () => Promise<void>;
   readonly tickEveryMs: number | false;
   /** OAuth hosts that are called by the `fetch` of the environment. */
   readonly oauthHosts: readonly string[];
@@ -83,7 +88,17 @@ function findThreads({ storage, log, time }: AppRuntime): () => void {
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, hostOf, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
-  const { pauseSwitch, batches, outbox, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
+  const {
+    assertDeployment,
+    rollout,
+    pauseSwitch,
+    batches,
+    outbox,
+    requests,
+    bodyBytes,
+    bodyBytesLoweredFrom,
+    oauthHosts,
+  } = options;
   const { storage, log, time } = runtime;
   let isSetUp: Promise<void> | undefined;
   let started: Promise<void> | undefined;
@@ -105,6 +120,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
 
   async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
     await setUpOnce();
+    await assertDeployment();
     // Logs a warning if the app is paused.
     await pauseSwitch.current();
     isRunning = closed === undefined;
@@ -129,6 +145,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     stopFinding();
     ticker.stop();
     worker.stop();
+    rollout?.stop();
     outbox.stop();
     // An event that is being stored must not be lost; verified ones become work of the worker.
     const idle = requests.idle().then(() => verifier.idle())
@@ -145,7 +162,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       }
     }
     stopCharging();
-    await settlesWithin(time, totals.close(), ABORT_MS);
+    await settlesWithin(time, Promise.all([totals.close(), rollout?.idle()]), ABORT_MS);
     await storage.close?.();
   }
 

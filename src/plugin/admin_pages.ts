@@ -115,6 +115,11 @@ export type AuditedAction =
   | "batch"
   | "outbox.retry"
   | "recount"
+  | "rollout.set"
+  | "rollout.pause"
+  | "rollout.resume"
+  | "rollout.promote"
+  | "rollout.abort"
   | "export";
 
 /** An action of an operator. */

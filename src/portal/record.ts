@@ -127,6 +127,8 @@ export interface PortalRecord
   readonly overflow?: Overflow;
   /** The last deliveries of life-cycle events that are done, the latest last. */
   readonly handled?: readonly DoneDelivery[];
+  /** An operator has retried the portal: it passes a pause of its rollout until an attempt fails or the run is finished. */
+  readonly mayPassPause?: true;
   /** Number of runs so far, also of those that were abandoned. It is the id of the last one. */
   readonly runCount?: number;
   /** Ids of the last batch operations that have acted on the portal. */
@@ -227,6 +229,7 @@ const DROPPED_AT: Readonly<
   handled: "never",
   batches: "purge",
   forgottenAt: "reinstallation",
+  mayPassPause: "removal",
   runCount: "never",
   runs: "only_purge",
   lastAttempt: "only_purge",

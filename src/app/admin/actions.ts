@@ -17,6 +17,7 @@ import { loadPortal } from "../../portal/record_store.ts";
 import { isMarked, withMark } from "../../portal/batch_marks.ts";
 import { schedulePortal } from "../../portal/schedule.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
+import { isBelowTarget } from "../../upgrade/next_action.ts";
 import { isUpgradeDue } from "../../upgrade/plan.ts";
 import { withRun } from "../../upgrade/run_record.ts";
 import { rollBack } from "../../upgrade/rollback.ts";
@@ -34,6 +35,8 @@ export interface ActionParts {
 export interface ActionOptions {
   /** The batch operation that the action is a part of. It marks the record, and nothing is done to a record that is marked. */
   readonly batchId?: string;
+  /** An operator has retried this portal: it passes a pause of its rollout. */
+  readonly passesPause?: boolean;
 }
 
 /** Retries a portal and its events now; see `Admin.retry`. */
@@ -46,7 +49,12 @@ export async function retry(parts: ActionParts, memberId: string, options: Actio
   await changeAndWake(parts, memberId, options, (record) => {
     assertNotRollingBack(record);
     const { inbox, ...rest } = withoutAttempts(askedNow(record, parts.runtime), parts.runtime);
-    return { ...rest, ...defined({ inbox: inbox?.map((item) => hasFailed(item) ? untried(item) : item) }) };
+    const passes = parts.runtime.rollout !== undefined && options.passesPause === true && isBelowTarget(record);
+    return {
+      ...rest,
+      ...(passes && { mayPassPause: true }),
+      ...defined({ inbox: inbox?.map((item) => hasFailed(item) ? untried(item) : item) }),
+    };
   });
 }
 

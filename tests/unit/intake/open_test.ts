@@ -249,7 +249,7 @@ describe("app.open()", () => {
       });
     }
     const keys = await Array.fromAsync(storage.list([]), ({ key }) => key.join());
-    assert.deepEqual(keys, []);
+    assert.deepEqual(keys, ["app"]);
     assert.doesNotMatch(lines.join(), TOKENS);
     await app.close();
   });

@@ -56,6 +56,7 @@ const RECORD: Required<PortalRecord> = {
   handled: [["ONAPPINSTALL:2:1", 1, 1]],
   batches: ["1"],
   forgottenAt: 1,
+  mayPassPause: true,
   runCount: 1,
   runs: ["1-1"],
   lastAttempt: "1-1",
@@ -70,7 +71,7 @@ const RECORD: Required<PortalRecord> = {
 describe("withoutRemovedFields()", () => {
   it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
     const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...others } = RECORD;
-    const { claims: _, plannedChecks: _p, installer: _i, endedBlock: _e, ...rest } = others;
+    const { claims: _, plannedChecks: _p, installer: _i, endedBlock: _e, mayPassPause: _m, ...rest } = others;
     assert.deepEqual(withoutRemovedFields(RECORD), rest);
   });
 });

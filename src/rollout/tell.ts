@@ -1,0 +1,24 @@
+/** Notifies observers of changes of rollouts. The reports are stored with what has changed, so a crash loses none. */
+import { type AppRuntime, notifyAndWait } from "../plugin/runtime.ts";
+import type { Breakers } from "./breakers.ts";
+import { type StoredRolloutReport, withoutRolloutReports } from "./report.ts";
+import type { Targets } from "./targets.ts";
+
+/** Notifies observers of all changes that wait, those of other processes once they have had time to do so. */
+export async function tellRollouts(runtime: AppRuntime, targets: Targets, breakers: Breakers): Promise<void> {
+  for (const { target, reports = [] } of await targets.all()) {
+    const told = await tellAll(runtime, reports);
+    if (told.length > 0) await targets.change(target, (state) => state && withoutRolloutReports(state, told));
+  }
+  for (const { upgradeId, reports = [] } of await breakers.all()) {
+    const told = await tellAll(runtime, reports);
+    if (told.length > 0) await breakers.change(upgradeId, (breaker) => withoutRolloutReports(breaker, told));
+  }
+}
+
+async function tellAll(runtime: AppRuntime, reports: readonly StoredRolloutReport[]): Promise<readonly string[]> {
+  for (const { id, changedAt, change: { kind, ...report } } of reports) {
+    await notifyAndWait(runtime, kind, { id, changedAt, ...report });
+  }
+  return reports.map(({ id }) => id);
+}
