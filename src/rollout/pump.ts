@@ -42,6 +42,8 @@ const LOOK_AGAIN_MS = 5 * 60 * 1000;
 interface Source {
   portals: AsyncGenerator<Candidate>;
   isRead: boolean;
+  /** A call of the storage has failed: the list has to begin anew, for it looks as if it were at its end. */
+  isBroken?: true;
   /** Those whose upgrade had no free slot. */
   full: Candidate[];
   /** Upgrades whose breakers had tripped: their portals were passed over. */
@@ -64,25 +66,32 @@ export function createPump(options: PumpOptions): Pump {
     isOn: () => Promise<boolean>,
   ): Promise<string[]> {
     const begun: string[] = [];
-    /** Upgrades without a free slot. */
-    const full = new Set<string>();
-    const again = source.full;
-    source.full = [];
-    while (begun.length < limit && permits.size() < options.maxPermits && await isOn()) {
-      const max = Math.min(TOGETHER, limit - begun.length, options.maxPermits - permits.size());
-      let batch = again.splice(0, max);
-      if (batch.length === 0) {
-        if (source.full.length >= MAX_FULL) break;
-        batch = await read(source, max);
-        if (batch.length === 0) break;
+    try {
+      /** Upgrades without a free slot. */
+      const full = new Set<string>();
+      const again = source.full;
+      source.full = [];
+      while (begun.length < limit && permits.size() < options.maxPermits && await isOn()) {
+        const max = Math.min(TOGETHER, limit - begun.length, options.maxPermits - permits.size());
+        let batch = again.splice(0, max);
+        if (batch.length === 0) {
+          if (source.full.length >= MAX_FULL) break;
+          batch = await read(source, max);
+          if (batch.length === 0) break;
+        }
+        const asked = batch.filter(({ upgradeId }) => !full.has(upgradeId));
+        source.full.push(...batch.filter(({ upgradeId }) => full.has(upgradeId)));
+        const taken = asked.length === 0 ? [] : await take(options, source, asked, full);
+        const results = await Promise.all(taken.map((candidate) => beginOne(options, candidate, change(candidate))));
+        begun.push(...taken.filter((_, i) => results[i] === "begun").map(({ memberId }) => memberId));
+        // It has its slot, perhaps, and is begun by a later call.
+        source.full.push(...taken.filter((_, i) => results[i] === "failed"));
       }
-      const asked = batch.filter(({ upgradeId }) => !full.has(upgradeId));
-      source.full.push(...batch.filter(({ upgradeId }) => full.has(upgradeId)));
-      const taken = asked.length === 0 ? [] : await take(options, source, asked, full);
-      const isBegun = await Promise.all(taken.map((candidate) => beginOne(options, candidate, change(candidate))));
-      begun.push(...taken.filter((_, i) => isBegun[i]).map(({ memberId }) => memberId));
+      source.full.unshift(...again);
+    } catch (error) {
+      source.isBroken = true;
+      throw error;
     }
-    source.full.unshift(...again);
     return begun;
   }
 
@@ -108,7 +117,7 @@ export function createPump(options: PumpOptions): Pump {
     const key = keyOf(state);
     const isPassedOver = raising !== undefined && isEmpty(raising.source) && raising.source.tripped.size > 0;
     if (isPassedOver && raising?.key === key && !await isReset(raising.source)) return [];
-    if (raising?.key !== key || isPassedOver) {
+    if (raising?.key !== key || isPassedOver || raising.source.isBroken) {
       const survey = { isAnyBelow: true };
       raising = { key, survey, source: newSource(raisable(options, state, isAborted, survey)) };
     }
@@ -145,7 +154,8 @@ export function createPump(options: PumpOptions): Pump {
     const key = JSON.stringify(
       states.map((state) => [state.target, state.stage, state.options, isRunning(state), mayBegin(state, clock())]),
     );
-    const isSame = waiting !== undefined && waiting.key === key && time.monotonic() - waiting.at < LOOK_AGAIN_MS;
+    const isSame = waiting !== undefined && waiting.key === key && !waiting.source.isBroken &&
+      time.monotonic() - waiting.at < LOOK_AGAIN_MS;
     const isRead = isSame && isEmpty(waiting!.source);
     const isStale = !isSame || (isRead && ((isTick && hasWaiting) || await isReset(waiting!.source)));
     if (isStale) {
@@ -220,12 +230,12 @@ async function take(
   return taken;
 }
 
-/** Begins a portal that has a slot. Resolves to whether it could. */
+/** Begins a portal that has a slot. `other`: it has begun already, or no longer has to. `failed`: it is not known. */
 async function beginOne(
   { runtime, breakers, permits }: PumpOptions,
   { memberId, upgradeId, state: { target } }: Candidate,
   change: (record: PortalRecord) => PortalRecord | undefined,
-): Promise<boolean> {
+): Promise<"begun" | "other" | "failed"> {
   const { clock, log } = runtime;
   const isNew = permits.add(memberId, upgradeId, target);
   let seen: PortalRecord | undefined;
@@ -240,14 +250,16 @@ async function beginOne(
         return next;
       },
     });
-    if (isChanged) return true;
+    if (isChanged) return "begun";
     // Another process may have begun it, with the same slot.
     const outcome = slotOutcome(seen, { upgradeId, to: target, now: clock() });
     if (outcome !== "running" && outcome !== "failing") breakers.end(upgradeId, memberId, outcome);
+    if (isNew) permits.remove(memberId);
+    return "other";
   } catch (err) {
     // If the change was stored nevertheless, the portal has its slot.
     log.warn("failed to begin a portal", { event: "rollout.begin_failed", memberId, err });
+    if (isNew) permits.remove(memberId);
+    return "failed";
   }
-  if (isNew) permits.remove(memberId);
-  return false;
 }
