@@ -28,13 +28,15 @@ export interface RolloutOptions {
    */
   readonly stages?: readonly RolloutStage[];
   /**
-   * `member_id`s of portals that belong to every stage, such as your own. They count among the `portals` of a stage.
+   * `member_id`s of portals that belong to every stage, such as your own. They count among the `portals` of a stage. At most
+   * 150. Those that are not stored are named in a warning.
    *
    * @default []
    */
   readonly first?: readonly string[];
   /**
-   * `member_id`s of portals that belong to no stage, whatever else is said.
+   * `member_id`s of portals that belong to no stage, whatever else is said. At most 150. Those that are not stored are named in
+   * a warning.
    *
    * @default []
    */
@@ -49,9 +51,9 @@ export interface RolloutOptions {
   readonly window?: RolloutWindow;
   /**
    * Maximum number of portals, over all processes, on which an upgrade is in flight: from before its first handler until the
-   * portal is on its target, parked, blocked or asleep. A whole number. Minimum: 1. Maximum: 500.
+   * portal is on its target, parked, blocked or asleep. A whole number. Minimum: 1. Maximum: 300.
    *
-   * @default 500
+   * @default 300
    */
   readonly concurrency?: number;
   /**

@@ -5,13 +5,13 @@ import type { PauseWhen, RolloutChanges, RolloutOptions, RolloutStage, RolloutWi
 import { windowRule } from "./window.ts";
 
 /** Maximum number of portals in flight, and default of `concurrency`: their slots must fit one value of every storage. */
-export const MAX_SLOTS = 500;
+export const MAX_SLOTS = 300;
 
 /** Maximum number of portals of a stage of `portals`. */
 const MAX_PORTALS = 100;
 
 /** Maximum number of named portals: they are kept in one value. */
-const MAX_NAMED = 500;
+const MAX_NAMED = 150;
 
 const DEFAULT_STAGES: readonly RolloutStage[] = [{ percent: 100 }];
 const DEFAULT_PAUSE: Required<PauseWhen> = { failed: 3, percent: 5 };

@@ -19,6 +19,8 @@ export interface StoredRolloutReport {
   /** In milliseconds since 1970. */
   readonly changedAt: number;
   readonly change: RolloutChange;
+  /** A process notifies observers of it: another one does so after this time, in milliseconds since 1970. */
+  readonly takenUntil?: number;
 }
 
 /** Maximum number of reports that wait with one rollout or breaker: the oldest is dropped. */
@@ -39,4 +41,20 @@ export function withoutRolloutReports<T extends { readonly reports?: readonly St
 ): Omit<T, "reports"> & { readonly reports?: readonly StoredRolloutReport[] } {
   const left = reports.filter(({ id }) => !ids.includes(id));
   return left.length === 0 ? state : { ...state, reports: left };
+}
+
+/** Takes the reports that no other process notifies observers of. Returns the state with them taken, and them. */
+export function takeReports<T extends { readonly reports?: readonly StoredRolloutReport[] }>(
+  state: T,
+  now: number,
+  leaseMs: number,
+): { readonly state: T; readonly taken: readonly StoredRolloutReport[] } {
+  const { reports = [] } = state;
+  // A time far ahead is of a clock that was wrong.
+  const isFree = ({ takenUntil = now }: StoredRolloutReport): boolean =>
+    takenUntil <= now || takenUntil > now + 2 * leaseMs;
+  const taken = reports.filter(isFree);
+  if (taken.length === 0) return { state, taken };
+  const marked = reports.map((report) => isFree(report) ? { ...report, takenUntil: now + leaseMs } : report);
+  return { state: { ...state, reports: marked }, taken };
 }

@@ -3,6 +3,7 @@ import { coalesce } from "../async/coalesce.ts";
 import type { Observers } from "../plugin/observers.ts";
 import type { RolloutOptions } from "../plugin/rollout.ts";
 import type { AppRuntime, RolloutGate } from "../plugin/runtime.ts";
+import { portalKey } from "../portal/keys.ts";
 import type { PortalBlock } from "../portal/portal.ts";
 import type { PortalRecord } from "../portal/record.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
@@ -72,6 +73,7 @@ export function createRollout(parts: RolloutParts): Rollout {
   const telling = new Map<string, Promise<void>>();
   const warned = new Set<string>();
   let begunCount = 0;
+  let isNamedChecked = false;
   let isStopped = false;
   let goesOn = false;
   const isTold = (): boolean =>
@@ -158,7 +160,23 @@ export function createRollout(parts: RolloutParts): Rollout {
     return isMoved;
   }
 
+  /** Portals of the options that are not stored are mistakes, unless they install the app later. */
+  async function warnOfUnknown(): Promise<void> {
+    if (isNamedChecked) return;
+    const unknown: string[] = [];
+    for (const memberId of [...given.first, ...given.hold]) {
+      if (await runtime.storage.get(portalKey(memberId)) === null) unknown.push(memberId);
+    }
+    isNamedChecked = true;
+    if (unknown.length === 0) return;
+    log.warn("rollout names portals that are not stored", {
+      ...{ event: "rollout.portals_unknown", memberIds: unknown },
+      hint: "first and hold of the option rollout are lists of member_ids",
+    });
+  }
+
   async function keepUp(): Promise<void> {
+    await warnOfUnknown();
     const state = await leading();
     if (state !== undefined) {
       await supersede(stageParts, state.target);

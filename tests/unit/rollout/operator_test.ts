@@ -205,6 +205,15 @@ describe("app.admin.rollout", () => {
     await other.app.close();
   });
 
+  it("warns of portals in its options that are not stored, once", async () => {
+    const { logger, lines } = recordingLogger();
+    const { app } = await release({ hold: [IDS[0]!, "nobody"], first: ["somebody"] }, { logger });
+    for (let i = 0; i < 3; i++) await app.tick();
+    const warnings = lines.filter((line) => line.includes("rollout.portals_unknown"));
+    assert.deepEqual(warnings.map((line) => JSON.parse(line).memberIds), [["somebody", "nobody"]]);
+    await app.close();
+  });
+
   it("lets a higher version take over, from its own first stage on", async () => {
     const { app, storage, begun } = await release({ stages: [{ portals: 5 }, { percent: 100 }] });
     await tickOut(app);
@@ -258,6 +267,26 @@ describe("app.admin.rollout", () => {
     await app.tick();
     assert.deepEqual(finished, ["2.0.0"]);
     await app.close();
+  });
+});
+
+describe("observers of a rollout", () => {
+  it("are notified of what another process has stored, under the same id, and once", async () => {
+    const { app, storage } = await release({ stages: [{ portals: 5 }, { percent: 100 }] });
+    await tickOut(app);
+    await app.close();
+    // Its process has ended before it could notify anybody.
+    const key = ["rollout", "target", "2.0.0"] as const;
+    const change = { kind: "rolloutPaused", target: "2.0.0", by: "ada", reason: "no" };
+    const { value } = (await storage.get<object>(key))!;
+    await storage.put(key, { ...value, reports: [{ id: "7", changedAt: 8, change }] });
+    const told: unknown[] = [];
+    const plugins = [{ name: "pager", observe: { rolloutPaused: (report: unknown) => void told.push(report) } }];
+    const codes = [1, 2, 3].map(() => codeAt("2.0.0", { storage, rollout: {}, plugins }));
+    for (let i = 0; i < 3; i++) await Promise.all(codes.map(({ app }) => app.tick()));
+    assert.deepEqual(told, [{ id: "7", changedAt: 8, target: "2.0.0", by: "ada", reason: "no" }]);
+    assert.equal("reports" in (await storage.get<object>(key))!.value, false);
+    await Promise.all(codes.map(({ app }) => app.close()));
   });
 });
 

@@ -44,7 +44,11 @@ describe("createApp({ rollout }) refuses mistakes", () => {
     [{ window: { ...window, timeZone: undefined } }, "with rollout.window.timeZone undefined, wanted a time zone"],
     [{ window: { ...window, days: [0] } }, "with rollout.window.days.0 0, wanted a whole number from 1 to 7"],
     [{ window: { ...window, days: [] } }, "with rollout.window.days [], wanted at least one day, or no days"],
-    [{ concurrency: 501 }, "with rollout.concurrency 501, wanted a whole number from 1 to 500"],
+    [{ concurrency: 301 }, "with rollout.concurrency 301, wanted a whole number from 1 to 300"],
+    [
+      { hold: Array.from({ length: 151 }, (_, i) => String(i)) },
+      "with rollout.hold with 151 portals, wanted at most 150",
+    ],
     [{ appliesTo: "some" }, 'with rollout.appliesTo "some", wanted "deployed" or "all"'],
     [{ stage: [] }, "with the option rollout.stage that does not exist, wanted stages"],
   ];
@@ -70,7 +74,7 @@ describe("createApp({ rollout }) refuses mistakes", () => {
 describe("withDefaults()", () => {
   it("pauses at 3 failed portals, or 5 % of the finished ones", () => {
     assert.deepEqual(withDefaults({}), {
-      ...{ stages: [{ percent: 100 }], first: [], hold: [], pauseWhen: { failed: 3, percent: 5 }, concurrency: 500 },
+      ...{ stages: [{ percent: 100 }], first: [], hold: [], pauseWhen: { failed: 3, percent: 5 }, concurrency: 300 },
     });
     assert.deepEqual(withDefaults({ pauseWhen: { failed: 40 } }).pauseWhen, { failed: 40, percent: 0 });
   });
