@@ -99,7 +99,7 @@ export function createBreakers(
   }
 
   async function writeAll(upgradeId: string, book: Book, isSoon: boolean): Promise<void> {
-    if (isSoon) await delay(time, 0);
+    if (isSoon) await Promise.resolve();
     while (book.queue.length > 0) {
       const requests = book.queue.splice(0);
       try {

@@ -59,7 +59,7 @@ export interface RolloutParts {
 }
 
 /** Portals that have a slot here for each one that the worker can process. */
-const AHEAD = 2;
+const AHEAD = 4;
 
 /** Returns the rollout control of an app. */
 export function createRollout(parts: RolloutParts): Rollout {
