@@ -7,6 +7,7 @@ import type {
   FailedAttempt,
   FailedWith,
   FinishedRun,
+  NotRehearsed,
   OutboxMessage,
   Pause,
   Plan,
@@ -23,6 +24,13 @@ import type {
   RecordedRun,
   RecordedStep,
   RegisteredUpgrade,
+  RehearsalReport,
+  RehearsedCall,
+  RehearsedChange,
+  RehearsedStep,
+  RehearsedTime,
+  RehearsedUpgrade,
+  RehearsedWrite,
   RollbackReport,
   RolledBackStep,
   RunProgress,
@@ -210,6 +218,62 @@ export const CHECK: ObjectSchema = object<CheckReport>({
   scope: optional(list(text)),
   problems: list(object<CheckReport["problems"][number]>({ code: text, message })),
 }, "CheckReport");
+
+const ANY: Schema = { type: "any" };
+
+const REHEARSED_STEP = object<RehearsedStep>({
+  name: text,
+  kind: oneOf("step", "pages", "sleep"),
+  wasDone: optional(flag),
+  pages: optional(number),
+  done: optional(number),
+  ms: optional(number),
+});
+
+const REHEARSED_UPGRADE = object<RehearsedUpgrade>({
+  id: text,
+  range: text,
+  outcome: oneOf("rehearsed", "incomplete", "failed", "blocked", "not_rehearsed", "not_reached"),
+  why: optional(message),
+  steps: list(REHEARSED_STEP),
+});
+
+const REHEARSED_WRITE = object<RehearsedWrite>({
+  method: text,
+  params: optional({ ...ANY, description: "What a run would send, which may be the customer's data, without secrets" }),
+  result: HIDDEN,
+  upgradeId: optional(text),
+  step: optional(text),
+  isUnknown: optional(flag),
+});
+
+const REHEARSED_CHANGE = object<RehearsedChange>({
+  kind: text,
+  id: text,
+  action: oneOf("add", "update", "remove", "keep"),
+  why: message,
+});
+
+export const REHEARSAL: ObjectSchema = object<RehearsalReport>({
+  memberId: text,
+  from: optional(text),
+  to: optional(text),
+  obstacle: optional(message),
+  isComplete: flag,
+  upgrades: list(REHEARSED_UPGRADE),
+  calls: list(object<RehearsedCall>({ method: text, count: number, isRead: flag })),
+  writes: list(REHEARSED_WRITE),
+  changes: {
+    type: "object",
+    values: list(REHEARSED_CHANGE),
+    description: "What plugins would change, by the name of the plugin",
+  },
+  notRehearsed: list(object<NotRehearsed>({ what: text, why: message })),
+  time: object<RehearsedTime>({ requests: number, rateMs: number, sleepMs: number, minMs: number }),
+  // All that the handlers have read: the customer's data.
+  recording: HIDDEN,
+  text: message,
+}, "RehearsalReport");
 
 const ROLLED_BACK = list(object<RolledBackStep>({ upgradeId: text, step: text }));
 
