@@ -9,7 +9,7 @@ import { LINES_TYPE } from "../plugins/operator_api/lines.ts";
 import { ROUTES } from "../plugins/operator_api/routes.ts";
 import type { Route } from "../plugins/operator_api/route.ts";
 import type { ObjectSchema, Schema } from "../plugins/operator_api/schema.ts";
-import { NAMED_PORTAL } from "../plugins/operator_api/shapes.ts";
+import { NAMED_PORTAL } from "../plugins/operator_api/portal_shapes.ts";
 import { ANSWERS, BODIES } from "./operator_examples.ts";
 import { read } from "./run.ts";
 

@@ -5,20 +5,9 @@ import { invalid, versionIssue } from "./api_error.ts";
 import { MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
 import { type Route, route } from "./route.ts";
 import { object, type ObjectSchema, optional, wholeList } from "./schema.ts";
-import {
-  CHECK,
-  COUNT,
-  FINISHED_RUN,
-  HISTORY,
-  pageOf,
-  PLAN,
-  PORTAL_PAGE,
-  REHEARSAL,
-  ROLLBACK,
-  STORED_PORTAL,
-  text,
-  UNVERIFIED,
-} from "./shapes.ts";
+import { CHECK, COUNT, PORTAL_PAGE, STORED_PORTAL, UNVERIFIED } from "./portal_shapes.ts";
+import { FINISHED_RUN, HISTORY, PLAN, REHEARSAL, ROLLBACK } from "./run_shapes.ts";
+import { pageOf, text } from "./values.ts";
 
 /** The answer of an action on a portal: the portal that was meant, also if its domain was passed. */
 const ACTED: ObjectSchema = object<{ readonly memberId: string }>({ memberId: text });
