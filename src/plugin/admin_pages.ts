@@ -105,6 +105,7 @@ export type AuditedAction =
   | "pause"
   | "resume"
   | "batch"
+  | "adopt"
   | "outbox.retry"
   | "recount";
 
