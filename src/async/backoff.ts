@@ -1,49 +1,53 @@
 /** A common delay of calls to a service that fails: those that are under way together must not each try on. */
+import { createMutex } from "./keyed_mutex.ts";
 import { delay, type Time } from "./time.ts";
 
 /** Options of {@linkcode createBackoff}. */
 export interface BackoffOptions {
-  /** Delay (ms) after the first round of failures. Each further delay is twice as long. */
+  /** Delay (ms) after the first failure. Each further delay is twice as long. */
   readonly initialMs: number;
   /** Maximum delay in milliseconds. */
   readonly maxMs: number;
-  /** Number of rounds of failures without a success after which the service counts as down. */
-  readonly maxRounds: number;
+  /** Returns whether an error of a call means that the service does not answer. */
+  readonly isFailure: (error: unknown) => boolean;
+  /** Ends waits with its reason when it is aborted. */
+  readonly signal: AbortSignal;
 }
 
-/** The state of a service, as its callers see it. */
-export interface Backoff {
-  /** Waits until the service may be called. Rejects with the reason of `signal` if it is aborted meanwhile. */
-  readonly ready: (signal?: AbortSignal) => Promise<void>;
-  /** Records the failure of a call that began at `startedAt`, in monotonic milliseconds. Failures of one time count once. */
-  readonly failed: (startedAt: number) => void;
-  /** Records a success: the next failure is the first one. */
-  readonly succeeded: () => void;
-  /** Returns whether the service counts as down. */
-  readonly isDown: () => boolean;
-}
+/**
+ * Runs one call of the service. Once a call has failed, calls run one at a time, each after a delay, until one succeeds.
+ * Rejects as the call does.
+ */
+export type Backoff = <T>(call: () => Promise<T>) => Promise<T>;
 
-/** Returns the state of a service that has not been called yet. */
+/** Returns the backoff of a service that has not failed yet. */
 export function createBackoff(time: Pick<Time, "monotonic" | "setTimer">, options: BackoffOptions): Backoff {
-  const { initialMs, maxMs, maxRounds } = options;
-  let rounds = 0;
-  let failedAt = -Infinity;
+  const { initialMs, maxMs, isFailure, signal } = options;
+  const mutex = createMutex();
+  /** Number of failures in a row. */
+  let failures = 0;
   let readyAt = -Infinity;
-  return {
-    ready: async (signal) => {
-      while (readyAt > time.monotonic()) await delay(time, readyAt - time.monotonic(), signal);
-      signal?.throwIfAborted();
-    },
-    failed: (startedAt) => {
-      if (startedAt < failedAt) return;
-      rounds++;
-      failedAt = time.monotonic();
-      readyAt = failedAt + Math.min(maxMs, initialMs * 2 ** (rounds - 1));
-    },
-    succeeded: () => {
-      rounds = 0;
-      readyAt = -Infinity;
-    },
-    isDown: () => rounds >= maxRounds,
-  };
+
+  async function run<T>(call: () => Promise<T>): Promise<T> {
+    // Timers may fire a little early.
+    while (readyAt > time.monotonic()) await delay(time, Math.ceil(readyAt - time.monotonic()), signal);
+    signal.throwIfAborted();
+    const before = failures;
+    try {
+      const result = await call();
+      [failures, readyAt] = [0, -Infinity];
+      return result;
+    } catch (error) {
+      if (!isFailure(error)) {
+        [failures, readyAt] = [0, -Infinity];
+      } else if (failures === before) {
+        // Calls that were under way together have failed for the same reason.
+        failures++;
+        readyAt = time.monotonic() + Math.min(maxMs, initialMs * 2 ** before);
+      }
+      throw error;
+    }
+  }
+
+  return (call) => failures === 0 ? run(call) : mutex(() => run(call));
 }

@@ -151,12 +151,16 @@ export function createAdoptedPairs(settings: CredentialsSettings): AdoptedPairs 
   return {
     verify: async (offered, options) => {
       const { memberId } = offered;
-      const own = tokensOf(offered, clock());
-      // Its refresh has invalidated the offered one.
       const saved = await load(memberId);
-      if (saved === undefined) return await verifyOne(memberId, own, options);
-      const answer = await verifyOne(memberId, saved, options);
-      return "problem" in answer ? await verifyOne(memberId, own, options) : answer;
+      // Its refresh has invalidated the offered pair.
+      const first = saved && await verifyOne(memberId, saved, options);
+      if (first !== undefined && !("problem" in first)) return first;
+      const answer = await verifyOne(memberId, tokensOf(offered, clock()), options);
+      if (!("problem" in answer)) return answer;
+      // Another line or process may have refreshed the offered pair meanwhile.
+      const other = await load(memberId);
+      const isNew = other !== undefined && other.accessToken !== saved?.accessToken;
+      return isNew ? await verifyOne(memberId, other, options) : answer;
     },
   };
 }

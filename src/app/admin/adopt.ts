@@ -1,9 +1,9 @@
 /** Adoption of the portals that another program of the vendor has: many lines, a few at a time. */
 import { abortable } from "../../async/abortable.ts";
-import { type Backoff, createBackoff } from "../../async/backoff.ts";
+import { createBackoff } from "../../async/backoff.ts";
 import { createInFlight } from "../../async/in_flight.ts";
 import { createKeyedMutex, createMutex } from "../../async/keyed_mutex.ts";
-import { createPace, type Pace } from "../../async/pace.ts";
+import { createPace } from "../../async/pace.ts";
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { UnreachableError } from "../../errors.ts";
 import type { AdoptionLine, AdoptionReport, AdoptOptions, PortalSource } from "../../plugin/adoption.ts";
@@ -45,11 +45,14 @@ const OPTION_RULES: OptionRules<AdoptOptions> = {
 /** Maximum number of lines under way. */
 const MAX_IN_FLIGHT = 8;
 
-/** Maximum number of calls for one line that no OAuth host answers, if the hosts answer about other portals. */
+/** Maximum number of calls for one line that no OAuth host answers. */
 const MAX_CALLS = 5;
 
-/** Delays (ms) while no OAuth host answers, and after how many rounds the adoption ends: about three minutes. */
-const OUTAGE = { initialMs: 1000, maxMs: 60_000, maxRounds: 8 };
+/** Delays (ms) while no OAuth host answers. */
+const DELAYS = { initialMs: 1000, maxMs: 30_000 };
+
+/** Number of lines in a row about which no OAuth host answers: then the adoption ends. */
+const MAX_GIVEN_UP = 3;
 
 /** Number of portals that are remembered to find further lines of them. */
 const MAX_REMEMBERED = 100_000;
@@ -174,34 +177,38 @@ function createAdoptLine(
   };
 }
 
-/** Returns the function that calls OAuth hosts: paced, and again while none answers. `end` is called if that lasts. */
+/**
+ * Returns the function that calls OAuth hosts: paced, and again while none answers. `end` is called if that lasts for several
+ * lines.
+ */
 function createCall(
   { runtime: { time }, oauthHosts }: AdoptParts,
   perMinute: number,
   signal: AbortSignal,
   end: (error: UnreachableError) => void,
 ): <T>(server: string | undefined, run: () => Promise<T>) => Promise<T> {
-  const pace: Pace = createPace(time, perMinute);
-  const backoff: Backoff = createBackoff(time, OUTAGE);
+  const pace = createPace(time, perMinute);
+  const isFailure = (error: unknown): error is UnreachableError => error instanceof UnreachableError;
+  const backoff = createBackoff(time, { ...DELAYS, isFailure, signal });
+  /** Lines in a row that were given up. */
+  let givenUp = 0;
   return async (server, run) => {
     for (let attempt = 1;; attempt++) {
-      await backoff.ready(signal);
       await pace(requestsFor(server, oauthHosts), signal);
-      const startedAt = time.monotonic();
       try {
-        const result = await run();
-        backoff.succeeded();
+        const result = await backoff(run);
+        givenUp = 0;
         return result;
       } catch (error) {
-        if (!(error instanceof UnreachableError)) {
-          backoff.succeeded();
+        if (!isFailure(error)) {
+          givenUp = 0;
           throw error;
         }
-        backoff.failed(startedAt);
-        if (backoff.isDown()) {
+        if (attempt < MAX_CALLS) continue;
+        if (++givenUp === MAX_GIVEN_UP) {
           end(new UnreachableError("cannot adopt further portals: no OAuth host answers", { cause: error }));
         }
-        if (attempt === MAX_CALLS) throw error;
+        throw error;
       }
     }
   };
