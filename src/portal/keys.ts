@@ -114,8 +114,8 @@ export function pluginPortalPrefix(plugin: string, memberId: string): Key {
 }
 
 /**
- * Key of a token pair that an adoption has refreshed. Owner: `credentials/adopted_pairs.ts`. Deleted when the portal is adopted,
- * and by `admin.forget`. TTL: 180 days.
+ * Key of a token pair that an adoption has refreshed. Owner: `credentials/adopted_pairs.ts`. Deleted when the portal is adopted
+ * or removed. TTL: 180 days.
  */
 export function adoptedPairKey(memberId: string): Key {
   return ["adopt", memberId];

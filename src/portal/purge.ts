@@ -2,7 +2,7 @@
 import { type Delivery, deliveryOf, type StoredDelivery, type WaitingDelivery } from "./delivery.ts";
 import { deleteAttempts } from "./failed_attempts.ts";
 import { withoutDelivery } from "./inbox.ts";
-import { DELIVERIES } from "./keys.ts";
+import { adoptedPairKey, DELIVERIES } from "./keys.ts";
 import type { PortalLease } from "./lease.ts";
 import type { Storage } from "../storage/storage.ts";
 import { type PortalRecord, withoutPurgedFields } from "./record.ts";
@@ -19,8 +19,8 @@ export interface PurgedEvents {
 }
 
 /**
- * Deletes what the inbox and the events that wait for verification hold of a portal from before its removal at `time`, in
- * milliseconds since 1970: no token may stay. The handlers of these deliveries would no longer run. `removalId` is the
+ * Deletes what the inbox, the events that wait for verification and an adoption hold of a portal from before its removal at
+ * `time`, in milliseconds since 1970: no token may stay. The handlers of these deliveries would no longer run. `removalId` is the
  * delivery of the removal itself, which is kept.
  */
 export async function purgeTokens(
@@ -43,6 +43,7 @@ export async function purgeTokens(
   const end = { outcome: "outdated", at: options.clock() } as const;
   for (const waiting of purged) lease.stage((record) => withoutDelivery(record, waiting, end));
   await lease.flush();
+  await options.storage.delete(adoptedPairKey(memberId));
   const parked = purged.filter(({ delivery: { attempts, retryAt } }) => attempts > 0 && retryAt === undefined).length;
   return { parked, unverified: await removeUnverifiedBefore(options, memberId, time) };
 }

@@ -2,7 +2,7 @@
 import { OnAppUpdateError } from "../../errors.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
-import { adoptedPairKey, pluginPortalPrefix } from "../../portal/keys.ts";
+import { pluginPortalPrefix } from "../../portal/keys.ts";
 import { deleteHistory, purgeRecord, purgeTokens } from "../../portal/purge.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
@@ -22,7 +22,6 @@ export async function forget({ runtime, wake }: ActionParts, memberId: string): 
     await lease.update((record) => tombstone(record, at));
     await purgeTokens(runtime, lease, at, "");
     await deleteHistory(runtime.storage, memberId);
-    await runtime.storage.delete(adoptedPairKey(memberId));
     for (const { name } of runtime.plugins) await deleteAll(runtime, pluginPortalPrefix(name, memberId));
     runtime.log.info("portal forgotten", { event: "portal.forgotten", memberId });
   });

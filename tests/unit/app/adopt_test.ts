@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { coerced, deployed, mapped, memoryStorage, type PortalToAdopt, type Storage } from "@b24/onappupdate";
-import { UnreachableError } from "@b24/onappupdate/errors";
+import { StorageError, UnreachableError } from "@b24/onappupdate/errors";
 import { adopted, type OldProgram, oldProgram } from "../../support/adoption.ts";
 import { appliedUpgrades, post } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
@@ -53,6 +53,10 @@ describe("admin.adopt()", () => {
     );
     await app.settled();
     assert.deepEqual(ran, []);
+    assert.deepEqual(
+      (await app.admin.counts()).map(({ version, status, count }) => [version, status, count]),
+      ["1.0.0", "2.0.0", "3.0.0"].map((version) => [version, "current", 1]),
+    );
     for (const { portal } of portals) {
       const { domain } = (await app.portal(portal.memberId))!;
       assert.equal(domain, portal.domain);
@@ -675,4 +679,56 @@ describe("admin.adopt() ends early", () => {
     assert.equal((await app.admin.adopt(rows, { ...OPERATOR, perMinute: 1_000_000 })).notAdopted, 0);
     await app.close();
   });
+});
+
+describe("admin.adopt() interrupted at any write", () => {
+  /** Returns a storage that fails once: at write number `at`, before or after it takes effect. */
+  function failing(inner: Storage, at: number, when: "before" | "after"): Storage {
+    let writes = 0;
+    const count = async <T>(write: () => Promise<T>): Promise<T> => {
+      const isLast = ++writes === at;
+      if (isLast && when === "before") throw new StorageError("the storage is down");
+      const result = await write();
+      if (isLast) throw new StorageError("the reply is lost");
+      return result;
+    };
+    return {
+      ...inner,
+      put: (...args) => count(() => inner.put(...args)),
+      delete: (...args) => count(() => inner.delete(...args)),
+      write: (...args) => count(() => inner.write!(...args)),
+    };
+  }
+
+  for (const when of ["before", "after"] as const) {
+    it(`${when} it takes effect, is completed by another call`, async () => {
+      for (let at = 1; at <= 14; at++) {
+        const old = oldProgram();
+        const portals = [old.add(2), old.add(2), old.add(2)];
+        old.now += 2 * 60 * 60 * 1000;
+        const rows = portals.map(({ row }) => ({ ...row, version: "1" }));
+        const storage = memoryStorage();
+        // A pair that could not be stored is stored again after a while.
+        const time = virtualTime(old.now);
+        const first = old.app({ storage: failing(storage, at, when), ...simulated(time), clock: () => old.now });
+        await elapsing(time, first.admin.adopt(rows, { ...OPERATOR, refresh: true })).catch((error) =>
+          assert.ok(error instanceof StorageError, String(error))
+        );
+
+        const ran: string[] = [];
+        const second = old.app({ storage }).upgrade("2", ({ memberId }) => void ran.push(memberId));
+        const lines = await adopted(second, rows, { refresh: true });
+        assert.ok(
+          lines.every(({ outcome }) => ["adopted", "unchanged"].includes(outcome)),
+          `${at}: ${JSON.stringify(lines)}`,
+        );
+        assert.equal(old.bitrix24.refreshes(), 3, "each pair is refreshed once");
+        await second.tick();
+        await second.settled();
+        assert.deepEqual(ran.toSorted(), rows.map(({ memberId }) => memberId).toSorted());
+        assert.deepEqual(await Array.fromAsync(storage.list(["adopt"])), []);
+        await Promise.all([first.close(), second.close()]);
+      }
+    });
+  }
 });
