@@ -43,5 +43,5 @@ const { problems: _, ...totals } = await app.admin.adopt(createReadStream(file),
   perMinute: 1_000_000,
   refresh: refresh === "refresh",
 });
-console.log(JSON.stringify(totals));
+process.stdout.write(`${JSON.stringify(totals)}\n`);
 await app.close();

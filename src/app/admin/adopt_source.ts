@@ -82,7 +82,7 @@ function createLineSplitter(): LineSplitter {
     return line;
   };
   return {
-    *add(text) {
+    *add(text): Generator<string | undefined> {
       let start = 0;
       for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", start)) {
         rest += text.slice(start, end);
@@ -92,7 +92,7 @@ function createLineSplitter(): LineSplitter {
       rest += text.slice(start);
       if (rest.length > MAX_LINE) [rest, isTooLong] = [rest.slice(0, 1), true];
     },
-    *end() {
+    *end(): Generator<string | undefined> {
       if (rest !== "" || isTooLong) yield take();
     },
   };

@@ -632,6 +632,11 @@ describe("admin.adopt() and the load on Bitrix24", () => {
 });
 
 describe("admin.adopt() ends early", () => {
+  async function* hanging(row: PortalToAdopt): AsyncGenerator<PortalToAdopt> {
+    yield row;
+    await new Promise(() => {});
+  }
+
   it("if its signal is aborted or the app closes, also while the source hangs", async () => {
     for (const how of ["signal", "close"]) {
       const old = oldProgram();
@@ -639,12 +644,8 @@ describe("admin.adopt() ends early", () => {
       const app = old.app();
       const controller = new AbortController();
       const adoptedOne = Promise.withResolvers<void>();
-      async function* source(): AsyncGenerator<PortalToAdopt> {
-        yield row;
-        await new Promise(() => {});
-      }
       const rejected = assert.rejects(
-        app.admin.adopt(source(), {
+        app.admin.adopt(hanging(row), {
           ...{ ...OPERATOR, signal: controller.signal },
           onLine: () => adoptedOne.resolve(),
         }),
