@@ -200,7 +200,7 @@ export interface Admin {
    * @throws {TypeError} if an option or the source is invalid, the app has no `clientId`, or `refresh` is true and it has no
    * `clientSecret`
    * @throws {B24Error} if Bitrix24 refuses the app's keys
-   * @throws {UnreachableError} if no OAuth host answers for long, at least for three lines in a row
+   * @throws {UnreachableError} if no OAuth host answers for long, about eight lines in a row
    * @throws {StorageError} if the storage fails
    * @throws the reason of `signal`, or the error of the source or of `onLine`
    *

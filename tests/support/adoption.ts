@@ -1,4 +1,5 @@
 /** Shared by the tests of adoption: an old program that has the tokens of its portals. */
+import assert from "node:assert/strict";
 import {
   type AdoptionLine,
   type App,
@@ -6,12 +7,14 @@ import {
   createApp,
   memoryStorage,
   type PortalToAdopt,
+  type Storage,
 } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal, type FakeTokens } from "@b24/onappupdate/testing";
 import { CLIENT_ID, recordingLogger } from "./app.ts";
 import { CLIENT_SECRET, NOW } from "./fake.ts";
 import { OPERATOR } from "./operator.ts";
+import type { VirtualTime } from "./time.ts";
 
 /** A portal of the old program, and what that program has stored of it. */
 export interface OldPortal {
@@ -93,4 +96,34 @@ export async function adopted(
     ...options,
   });
   return lines.toSorted((a, b) => a.line - b.line);
+}
+
+/** Returns outcome and reason of each line. */
+export function briefly(
+  lines: Awaited<ReturnType<typeof adopted>>,
+): readonly (readonly [string, string | undefined])[] {
+  return lines.map(({ outcome, reason }) => [outcome, reason]);
+}
+
+/** Returns all entries of a storage whose keys begin otherwise than with `except`. */
+export async function entriesOf(storage: Storage, except: readonly string[] = []): Promise<readonly unknown[]> {
+  const entries: unknown[] = [];
+  for await (const { key, value } of storage.list([])) if (!except.includes(key[0]!)) entries.push([key, value]);
+  return entries;
+}
+
+/** Asserts that no token of the fake, and none of `secrets`, is in what an operator or a log reader sees. */
+export function assertNoTokens(seen: unknown, secrets: readonly string[] = []): void {
+  const text = JSON.stringify(seen);
+  assert.doesNotMatch(text, /acce55|fe5fe5/);
+  for (const secret of secrets) assert.ok(!text.includes(secret), secret);
+}
+
+/** Lets time pass until `work` settles. */
+export async function elapsing<T>(time: VirtualTime, work: Promise<T>): Promise<T> {
+  let isSettled = false;
+  const settle = (): void => void (isSettled = true);
+  work.then(settle, settle);
+  while (!isSettled) await time.elapse(1000);
+  return await work;
 }

@@ -52,7 +52,7 @@ const MAX_CALLS = 5;
 const DELAYS = { initialMs: 1000, maxMs: 30_000 };
 
 /** Number of lines in a row about which no OAuth host answers: then the adoption ends. */
-const MAX_GIVEN_UP = 3;
+const MAX_GIVEN_UP = 8;
 
 /** Number of portals that are remembered to find further lines of them. */
 const MAX_REMEMBERED = 100_000;

@@ -1,39 +1,9 @@
 import assert from "node:assert/strict";
-import { coerced, deployed, mapped, memoryStorage, type PortalToAdopt, type Storage } from "@b24/onappupdate";
-import { StorageError, UnreachableError } from "@b24/onappupdate/errors";
-import { adopted, type OldProgram, oldProgram } from "../../support/adoption.ts";
+import { coerced, deployed, mapped, memoryStorage, type PortalToAdopt } from "@b24/onappupdate";
+import { adopted, assertNoTokens, briefly, entriesOf, type OldProgram, oldProgram } from "../../support/adoption.ts";
 import { appliedUpgrades, post } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
-import { simulated, type VirtualTime, virtualTime } from "../../support/time.ts";
 import { describe, it } from "../../support/test.ts";
-
-/** Returns outcome and reason of each line. */
-function briefly(lines: Awaited<ReturnType<typeof adopted>>): readonly (readonly [string, string | undefined])[] {
-  return lines.map(({ outcome, reason }) => [outcome, reason]);
-}
-
-/** Returns all entries of a storage whose keys begin otherwise than with `except`. */
-async function entriesOf(storage: Storage, except: readonly string[] = []): Promise<readonly unknown[]> {
-  const entries: unknown[] = [];
-  for await (const { key, value } of storage.list([])) if (!except.includes(key[0]!)) entries.push([key, value]);
-  return entries;
-}
-
-/** Asserts that no token of the fake, and none of `secrets`, is in what an operator or a log reader sees. */
-function assertNoTokens(seen: unknown, secrets: readonly string[] = []): void {
-  const text = JSON.stringify(seen);
-  assert.doesNotMatch(text, /acce55|fe5fe5/);
-  for (const secret of secrets) assert.ok(!text.includes(secret), secret);
-}
-
-/** Lets time pass until `work` settles. */
-async function elapsing<T>(time: VirtualTime, work: Promise<T>): Promise<T> {
-  let isSettled = false;
-  const settle = (): void => void (isSettled = true);
-  work.then(settle, settle);
-  while (!isSettled) await time.elapse(1000);
-  return await work;
-}
 
 describe("admin.adopt()", () => {
   it("adopts portals with their version, so that an update runs the upgrades above it and no other", async () => {
@@ -82,6 +52,38 @@ describe("admin.adopt()", () => {
     await app.settled();
     assert.equal((await app.portal(known.portal.memberId))?.status, "uninstalled");
     assert.equal((await app.portal(unknown.portal.memberId))?.status, "installed");
+    await app.close();
+  });
+
+  it("has silent portals checked, so that an update whose event is lost is found", async () => {
+    const old = oldProgram();
+    const { portal, row } = old.add(2);
+    const app = old.app({ checks: {} }).upgrade("3", () => {});
+    await adopted(app, [row]);
+    portal.update(3);
+    old.now += 6 * 24 * 60 * 60 * 1000;
+    await app.tick();
+    assert.equal((await app.portal(portal.memberId))?.version, "2.0.0");
+    old.now += 2 * 24 * 60 * 60 * 1000;
+    await app.tick();
+    await app.settled();
+    assert.equal((await app.portal(portal.memberId))?.version, "3.0.0");
+    await app.close();
+  });
+
+  it("takes the next ONAPPINSTALL of an adopted portal as an update", async () => {
+    const old = oldProgram();
+    const { portal, row } = old.add(2);
+    const ran: string[] = [];
+    const app = old.app().upgrade("3", () => void ran.push("upgrade")).on("ONAPPINSTALL", () => {
+      ran.push("handler");
+      throw new Error("no");
+    });
+    await adopted(app, [row]);
+    await app.fetch(post(portal.update(3, { as: "ONAPPINSTALL" })));
+    await app.settled();
+    const { version, generation } = (await app.portal(portal.memberId))!;
+    assert.deepEqual([version, generation, ran.slice(0, 2)], ["3.0.0", 1, ["upgrade", "handler"]]);
     await app.close();
   });
 
@@ -420,316 +422,4 @@ describe("admin.adopt() takes the version", () => {
     assert.deepEqual((await appliedUpgrades(app, portal.memberId)).map(({ id }) => id), ["2", "3"]);
     await app.close();
   });
-});
-
-describe("admin.adopt() and the tokens of the old program", () => {
-  it("leaves all of them alive in a dry run, which stores nothing but the audit entry, and without refresh", async () => {
-    const old = oldProgram();
-    const expired = [old.add(1), old.add(2)];
-    old.now += 2 * 60 * 60 * 1000;
-    const fresh = [old.add(1), old.add(2)];
-    const rows = [...expired, ...fresh].map(({ row }) => row);
-    const storage = memoryStorage();
-    const app = old.app({ storage });
-    const outcomes = [["not_adopted", "expired"], ["not_adopted", "expired"], ["adopted", undefined], [
-      "adopted",
-      undefined,
-    ]];
-    assert.deepEqual(briefly(await adopted(app, rows, { dryRun: true, refresh: true })), outcomes);
-    assert.deepEqual(await entriesOf(storage, ["audit"]), []);
-    assert.deepEqual(briefly(await adopted(app, rows)), outcomes);
-    assert.equal(old.bitrix24.refreshes(), 0);
-    const works = await old.working([...expired, ...fresh]);
-    assert.deepEqual(works, [[false, true], [false, true], [true, true], [true, true]]);
-    await app.close();
-  });
-
-  it("cannot be used up by an app without clientSecret, whatever it does later", async () => {
-    const old = oldProgram();
-    const { portal, tokens, row } = old.add(2);
-    const app = old.app({ clientSecret: undefined, checks: { afterContactMs: 0 } } as object);
-    await adopted(app, [row]);
-    for (let day = 0; day < 9; day++) {
-      old.now += 24 * 60 * 60 * 1000;
-      await app.tick();
-      await app.check(portal.memberId).catch(() => {});
-    }
-    assert.equal(old.bitrix24.refreshes(), 0);
-    assert.deepEqual(await old.working([{ portal, tokens, row }]), [[false, true]]);
-    await app.close();
-  });
-
-  it("refreshes those that have expired with refresh: true, once each, and the portal can be called", async () => {
-    const old = oldProgram();
-    const expired = old.add(1);
-    old.now += 2 * 60 * 60 * 1000;
-    const fresh = old.add(2);
-    const app = old.app();
-    const rows = [expired.row, fresh.row];
-    assert.deepEqual(briefly(await adopted(app, rows, { refresh: true })), [["adopted", undefined], [
-      "adopted",
-      undefined,
-    ]]);
-    assert.equal(old.bitrix24.refreshes(), 1);
-    assert.equal((await app.credentials.get(expired.portal.memberId)).userId, 1);
-    assert.deepEqual(briefly(await adopted(app, rows, { refresh: true })), [["unchanged", undefined], [
-      "unchanged",
-      undefined,
-    ]]);
-    assert.equal(old.bitrix24.refreshes(), 1);
-    await app.close();
-  });
-
-  it("keeps a refreshed pair whose portal cannot be adopted yet, for a further call", async () => {
-    const old = oldProgram();
-    const { portal, row } = old.add(2);
-    old.now += 2 * 60 * 60 * 1000;
-    const storage = memoryStorage();
-    const app = old.app({ storage });
-    const above = { ...row, version: "9" };
-    assert.deepEqual(briefly(await adopted(app, [above], { refresh: true })), [["not_adopted", "version"]]);
-    assert.equal(await app.portal(portal.memberId), undefined);
-    assert.deepEqual(briefly(await adopted(app, [row])), [["adopted", undefined]]);
-    assert.equal(old.bitrix24.refreshes(), 1);
-    assert.deepEqual(await entriesOf(storage, ["audit", "portal", "index", "total"]), []);
-    old.now += 2 * 60 * 60 * 1000;
-    assert.equal((await app.credentials.get(portal.memberId)).userId, 1);
-    await app.close();
-  });
-
-  it("keeps a pair that a wrong line has refreshed for the portal that owns it, known or not", async () => {
-    const old = oldProgram();
-    const [first, owner, known] = [old.add(2), old.add(2), old.add(2)];
-    const storage = memoryStorage();
-    const app = old.app({ storage });
-    await adopted(app, [known.row]);
-    old.now += 2 * 60 * 60 * 1000;
-    const lines = await adopted(app, [
-      { ...owner.row, memberId: first.row.memberId },
-      owner.row,
-      { ...known.row, memberId: old.add(2).row.memberId },
-    ], { refresh: true });
-    assert.equal(lines[0]!.message, `its tokens belong to portal ${owner.portal.memberId}`);
-    assert.deepEqual(briefly(lines), [["not_adopted", "other_portal"], ["adopted", undefined], [
-      "not_adopted",
-      "other_portal",
-    ]]);
-    for (const { portal } of [owner, known]) {
-      assert.equal((await app.credentials.get(portal.memberId)).userId, 1, portal.domain);
-    }
-    assert.equal(await app.portal(first.portal.memberId), undefined);
-    await app.close();
-  });
-
-  it("reports dead refresh tokens, and goes on", async () => {
-    const old = oldProgram();
-    const [dead, alive] = [old.add(2), old.add(2)];
-    dead.portal.expireTokens({ refresh: true });
-    old.now += 2 * 60 * 60 * 1000;
-    const app = old.app();
-    const { refreshToken: _, ...without } = old.add(1).row;
-    old.now += 2 * 60 * 60 * 1000;
-    const lines = await adopted(app, [dead.row, alive.row, without], { refresh: true });
-    assert.deepEqual(briefly(lines), [["not_adopted", "refused"], ["adopted", undefined], ["not_adopted", "expired"]]);
-    assert.match(lines[0]!.message!, /Bitrix24 answered invalid_grant/);
-    assert.match(lines[2]!.message!, /it has no refresh token/);
-    assertNoTokens([lines, old.lines]);
-    await app.close();
-  });
-
-  it("ends if Bitrix24 refuses the app's keys: it would refuse those of every line", async () => {
-    const old = oldProgram();
-    const portals = Array.from({ length: 20 }, () => old.add(2));
-    old.now += 2 * 60 * 60 * 1000;
-    const app = old.app({ clientSecret: "another-secret-0123456789" });
-    await assert.rejects(
-      app.admin.adopt(portals.map(({ row }) => row), { ...OPERATOR, refresh: true, perMinute: 1_000_000 }),
-      { b24Code: "invalid_client" },
-    );
-    assert.ok(old.bitrix24.requests() <= 8 + 2, String(old.bitrix24.requests()));
-    assert.equal((await app.admin.audit()).items[0]?.outcome, "failed");
-    await app.close();
-  });
-});
-
-describe("admin.adopt() and the load on Bitrix24", () => {
-  it("keeps to 8 lines at a time, and to its budget", async () => {
-    const old = oldProgram();
-    const time = virtualTime(old.now);
-    let [running, most] = [0, 0];
-    const fetch: typeof globalThis.fetch = async (...args) => {
-      most = Math.max(most, ++running);
-      const { promise, resolve } = Promise.withResolvers<void>();
-      time.setTimer(resolve, 3000);
-      await promise;
-      running--;
-      return await old.bitrix24.fetch(...args);
-    };
-    const rows = Array.from(
-      { length: 60 },
-      () => ({ ...old.add(1).row, serverEndpoint: "https://oauth.bitrix.info/rest/" }),
-    );
-    const app = old.app({ ...simulated(time), fetch });
-    let taken = 0;
-    function* source(): Generator<PortalToAdopt> {
-      for (const row of rows) {
-        taken++;
-        yield row;
-      }
-    }
-    const done = app.admin.adopt(source(), { ...OPERATOR, perMinute: 600 });
-    await time.elapse(900);
-    assert.ok(taken <= 8, `${taken} lines`);
-    assert.equal((await elapsing(time, done)).adopted, 60);
-    assert.equal(most, 8);
-
-    const slow = old.app({ ...simulated(time) });
-    const before = old.bitrix24.requests();
-    const adopting = slow.admin.adopt(rows, { ...OPERATOR, perMinute: 20 });
-    await time.elapse(60_500);
-    assert.equal(old.bitrix24.requests() - before, 21);
-    assert.equal((await elapsing(time, adopting)).adopted, 60);
-    await Promise.all([app.close(), slow.close()]);
-  });
-
-  it("waits while Bitrix24 answers 429 or 503, and adopts all", async () => {
-    for (const status of [429, 503]) {
-      const old = oldProgram();
-      const time = virtualTime(old.now);
-      const rows = Array.from({ length: 20 }, () => old.add(1).row);
-      old.bitrix24.fail("QUERY_LIMIT_EXCEEDED", { at: "oauth", times: 30, status });
-      const app = old.app({ ...simulated(time) });
-      const done = app.admin.adopt(rows, { ...OPERATOR, perMinute: 60_000 });
-      await time.elapse(500);
-      const early = old.bitrix24.requests();
-      assert.ok(early <= 16, `${early} requests before the first delay is over`);
-      assert.equal((await elapsing(time, done)).adopted, 20, String(status));
-      await app.close();
-    }
-  });
-
-  it("reports a portal about which no host answers, and ends if none answers about any", async () => {
-    const old = oldProgram();
-    const time = virtualTime(old.now);
-    const [broken, ...others] = Array.from({ length: 12 }, () => old.add(1));
-    broken!.portal.lose({ at: "oauth", times: Infinity });
-    const rows = [broken!, ...others].map(({ row }) => row);
-    const app = old.app({ ...simulated(time) });
-    const done = adopted(app, rows, { perMinute: 6000 });
-    assert.deepEqual((await elapsing(time, done)).map(({ reason }) => reason), [
-      "unreachable",
-      ...others.map(() => undefined),
-    ]);
-
-    old.bitrix24.outage("down");
-    const outage = old.app({ ...simulated(time) });
-    const startedAt = time.monotonic();
-    await assert.rejects(elapsing(time, outage.admin.adopt(rows, OPERATOR)), UnreachableError);
-    assert.ok(time.monotonic() - startedAt > 5 * 60_000, "a short outage does not end it");
-    assertNoTokens(old.lines);
-    await Promise.all([app.close(), outage.close()]);
-  });
-});
-
-describe("admin.adopt() ends early", () => {
-  async function* hanging(row: PortalToAdopt): AsyncGenerator<PortalToAdopt> {
-    yield row;
-    await new Promise(() => {});
-  }
-
-  it("if its signal is aborted or the app closes, also while the source hangs", async () => {
-    for (const how of ["signal", "close"]) {
-      const old = oldProgram();
-      const { portal, row } = old.add(2);
-      const app = old.app();
-      const controller = new AbortController();
-      const adoptedOne = Promise.withResolvers<void>();
-      const rejected = assert.rejects(
-        app.admin.adopt(hanging(row), {
-          ...{ ...OPERATOR, signal: controller.signal },
-          onLine: () => adoptedOne.resolve(),
-        }),
-        { name: "AbortError" },
-      );
-      await adoptedOne.promise;
-      assert.equal((await app.portal(portal.memberId))?.version, "2.0.0");
-      if (how === "signal") controller.abort();
-      await (how === "close" ? app.close() : rejected);
-      await rejected;
-      await app.close();
-    }
-  });
-
-  it("if onLine or the source throws, after the lines under way", async () => {
-    const old = oldProgram();
-    const rows = Array.from({ length: 30 }, () => old.add(2).row);
-    const app = old.app();
-    const seen: number[] = [];
-    const onLine = ({ line }: { readonly line: number }): void => {
-      seen.push(line);
-      if (seen.length === 3) throw new Error("the disk is full");
-    };
-    await assert.rejects(app.admin.adopt(rows, { ...OPERATOR, onLine, perMinute: 1_000_000 }), /the disk is full/);
-    assert.ok(seen.length <= 3 + 8, String(seen.length));
-    function* failing(): Generator<PortalToAdopt> {
-      yield rows[29]!;
-      throw new Error("the file is gone");
-    }
-    await assert.rejects(app.admin.adopt(failing(), OPERATOR), /the file is gone/);
-    assert.equal((await app.portal(rows[29]!.memberId))?.version, "2.0.0");
-    assert.equal((await app.admin.adopt(rows, { ...OPERATOR, perMinute: 1_000_000 })).notAdopted, 0);
-    await app.close();
-  });
-});
-
-describe("admin.adopt() interrupted at any write", () => {
-  /** Returns a storage that fails once: at write number `at`, before or after it takes effect. */
-  function failing(inner: Storage, at: number, when: "before" | "after"): Storage {
-    let writes = 0;
-    const count = async <T>(write: () => Promise<T>): Promise<T> => {
-      const isLast = ++writes === at;
-      if (isLast && when === "before") throw new StorageError("the storage is down");
-      const result = await write();
-      if (isLast) throw new StorageError("the reply is lost");
-      return result;
-    };
-    return {
-      ...inner,
-      put: (...args) => count(() => inner.put(...args)),
-      delete: (...args) => count(() => inner.delete(...args)),
-      write: (...args) => count(() => inner.write!(...args)),
-    };
-  }
-
-  for (const when of ["before", "after"] as const) {
-    it(`${when} it takes effect, is completed by another call`, async () => {
-      for (let at = 1; at <= 14; at++) {
-        const old = oldProgram();
-        const portals = [old.add(2), old.add(2), old.add(2)];
-        old.now += 2 * 60 * 60 * 1000;
-        const rows = portals.map(({ row }) => ({ ...row, version: "1" }));
-        const storage = memoryStorage();
-        // A pair that could not be stored is stored again after a while.
-        const time = virtualTime(old.now);
-        const first = old.app({ storage: failing(storage, at, when), ...simulated(time), clock: () => old.now });
-        await elapsing(time, first.admin.adopt(rows, { ...OPERATOR, refresh: true })).catch((error) =>
-          assert.ok(error instanceof StorageError, String(error))
-        );
-
-        const ran: string[] = [];
-        const second = old.app({ storage }).upgrade("2", ({ memberId }) => void ran.push(memberId));
-        const lines = await adopted(second, rows, { refresh: true });
-        assert.ok(
-          lines.every(({ outcome }) => ["adopted", "unchanged"].includes(outcome)),
-          `${at}: ${JSON.stringify(lines)}`,
-        );
-        assert.equal(old.bitrix24.refreshes(), 3, "each pair is refreshed once");
-        await second.tick();
-        await second.settled();
-        assert.deepEqual(ran.toSorted(), rows.map(({ memberId }) => memberId).toSorted());
-        assert.deepEqual(await Array.fromAsync(storage.list(["adopt"])), []);
-        await Promise.all([first.close(), second.close()]);
-      }
-    });
-  }
 });
