@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { coerced, deployed, mapped, memoryStorage, type PortalToAdopt } from "@b24/onappupdate";
+import { coerced, deployed, mapped, memoryStorage, NonRetriableError, type PortalToAdopt } from "@b24/onappupdate";
 import { adopted, assertNoTokens, briefly, entriesOf, type OldProgram, oldProgram } from "../../support/adoption.ts";
 import { appliedUpgrades, post } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
@@ -71,19 +71,34 @@ describe("admin.adopt()", () => {
     await app.close();
   });
 
-  it("takes the next ONAPPINSTALL of an adopted portal as an update", async () => {
+  it("takes no ONAPPINSTALL of an adopted portal as the one for which upgrades wait", async () => {
     const old = oldProgram();
     const { portal, row } = old.add(2);
     const ran: string[] = [];
-    const app = old.app().upgrade("3", () => void ran.push("upgrade")).on("ONAPPINSTALL", () => {
-      ran.push("handler");
-      throw new Error("no");
+    const app = old.app().upgrade("3", () => void ran.push("upgrade")).on("ONAPPINSTALL", ({ event }) => {
+      ran.push(`handler ${event.data.version}`);
+      throw new NonRetriableError("no");
     });
     await adopted(app, [row]);
-    await app.fetch(post(portal.update(3, { as: "ONAPPINSTALL" })));
-    await app.settled();
+    for (const version of [2, 3]) {
+      await app.fetch(post(portal.update(version, { as: "ONAPPINSTALL" })));
+      await app.settled();
+    }
     const { version, generation } = (await app.portal(portal.memberId))!;
-    assert.deepEqual([version, generation, ran.slice(0, 2)], ["3.0.0", 1, ["upgrade", "handler"]]);
+    assert.deepEqual([version, generation, ran], ["3.0.0", 1, ["handler 2", "upgrade", "handler 3"]]);
+    await app.close();
+  });
+
+  it("keeps the application_token of a known portal, whatever a line says", async () => {
+    const old = oldProgram();
+    const { row } = old.add(2);
+    const app = old.app();
+    await adopted(app, [{ ...row, applicationToken: "a".repeat(32) }]);
+    const { applicationToken } = (await app.portal(row.memberId))!;
+    assert.ok(applicationToken !== undefined);
+    const again = { ...row, applicationToken: "b".repeat(32) };
+    assert.deepEqual(briefly(await adopted(app, [again])), [["unchanged", undefined]]);
+    assert.deepEqual((await app.portal(row.memberId))!.applicationToken, applicationToken);
     await app.close();
   });
 
