@@ -24,6 +24,7 @@ import { createRecount } from "../worker/recount.ts";
 import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
+import { createAdopt } from "./admin/adopt.ts";
 import { createAdmin } from "./admin/create_admin.ts";
 import { createAudited } from "./admin/audit.ts";
 import { createBatches } from "./admin/batches.ts";
@@ -86,12 +87,29 @@ export function createApp(options: AppOptions): App {
   const outbox = createOutbox(runtime, () => lifecycle.isRunning());
   const audited = createAudited(runtime);
   const batches = createBatches({ runtime, upgrades: registry.upgrades, wake }, audited, () => lifecycle.isRunning());
+  const adoptions = createAdopt({
+    ...{ runtime, checks, audited, pairs: calls.credentials.adoptedPairs },
+    ...{ oauthHosts: settings.oauthHosts, hasClientId: keys.clientId !== undefined },
+  });
   const recount = createRecount(runtime);
   const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches, outbox, recount });
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const requests = createInFlight();
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, requests, verifier, worker, checks, totals, ticker, pauseSwitch, batches, outbox },
+    ...{
+      runtime,
+      registry,
+      requests,
+      verifier,
+      worker,
+      checks,
+      totals,
+      ticker,
+      pauseSwitch,
+      batches,
+      outbox,
+      adoptions,
+    },
     hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox, admin }),
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
@@ -111,6 +129,7 @@ export function createApp(options: AppOptions): App {
       pauseSwitch,
       audited,
       batches,
+      adopt: adoptions.adopt,
       outbox: outbox.admin,
       wake,
     },

@@ -14,6 +14,7 @@ import type { PauseSwitch } from "../worker/pause.ts";
 import { type Ticker, tickEvery } from "../worker/tick.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
+import type { Adopt } from "./admin/adopt.ts";
 import type { Registry } from "./registry.ts";
 import { assertEnvironment, startupWarnings, threadsWarning } from "./startup_warnings.ts";
 
@@ -48,6 +49,7 @@ export interface LifecycleOptions {
   readonly totals: Totals;
   readonly pauseSwitch: Pick<PauseSwitch, "current">;
   readonly batches: { readonly idle: () => Promise<void> };
+  readonly adoptions: Pick<Adopt, "stop" | "idle">;
   readonly outbox: Pick<Outbox, "idle" | "stop">;
   readonly ticker: Ticker;
   readonly tickEveryMs: number | false;
@@ -83,7 +85,7 @@ function findThreads({ storage, log, time }: AppRuntime): () => void {
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, hostOf, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
-  const { pauseSwitch, batches, outbox, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
+  const { pauseSwitch, batches, adoptions, outbox, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
   const { storage, log, time } = runtime;
   let isSetUp: Promise<void> | undefined;
   let started: Promise<void> | undefined;
@@ -130,10 +132,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     ticker.stop();
     worker.stop();
     outbox.stop();
+    adoptions.stop();
     // An event that is being stored must not be lost; verified ones become work of the worker.
     const idle = requests.idle().then(() => verifier.idle())
       .then(() => Promise.all([worker.idle(), checks.idle(), batches.idle()]));
-    await settlesWithin(time, Promise.all([idle, outbox.idle()]), closeMs);
+    await settlesWithin(time, Promise.all([idle, outbox.idle(), adoptions.idle()]), closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.
     await settlesWithin(time, Promise.all([worker.idle(), outbox.idle()]), ABORT_MS);

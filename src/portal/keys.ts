@@ -113,6 +113,14 @@ export function pluginPortalPrefix(plugin: string, memberId: string): Key {
   return [...pluginPrefix(plugin), "portal", memberId];
 }
 
+/**
+ * Key of a token pair that an adoption has refreshed. Owner: `credentials/adopted_pairs.ts`. Deleted when the portal is adopted
+ * or removed. TTL: 180 days.
+ */
+export function adoptedPairKey(memberId: string): Key {
+  return ["adopt", memberId];
+}
+
 /** Key of the ticket of an opened page, by the digest of the ticket. Owner: `app/tickets.ts`. TTL: 1 hour. */
 export function ticketKey(digest: string): Key {
   return ["opening", digest];

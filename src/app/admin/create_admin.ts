@@ -10,6 +10,7 @@ import type { Recount } from "../../worker/recount.ts";
 import type { PauseSwitch } from "../../worker/pause.ts";
 import { retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
+import type { Adopt } from "./adopt.ts";
 import { type Audited, listAudit, noteAction } from "./audit.ts";
 import { forget } from "./forget.ts";
 import { readHistory } from "./history.ts";
@@ -27,6 +28,7 @@ export interface AdminOptions {
   readonly pauseSwitch: PauseSwitch;
   readonly audited: Audited;
   readonly batches: Batches;
+  readonly adopt: Adopt["adopt"];
   readonly outbox: Outbox["admin"];
   /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
   readonly wake: (memberId: string) => Promise<void>;
@@ -65,6 +67,7 @@ export function createAdmin(options: AdminOptions): Admin {
       ),
     setTarget: (memberId, version, attribution) =>
       act("setTarget", attribution, { memberId, details: { version } }, () => setTarget(options, memberId, version)),
+    adopt: options.adopt,
     forget: (memberId, attribution) => act("forget", attribution, { memberId }, () => forget(options, memberId)),
     pause: (attribution) =>
       act("pause", attribution, {}, () => {

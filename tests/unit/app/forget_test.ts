@@ -30,6 +30,7 @@ describe("admin.forget()", () => {
     // What a plugin stores about the portal.
     await storage.put(["plugin", "recorder", "portal", MEMBER_ID, "note"], "words of the customer");
     await storage.put(["plugin", "recorder", "portal", OTHER_MEMBER_ID, "note"], "kept");
+    await storage.put(["adopt", MEMBER_ID], "acce55 of an adoption");
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.de" });
     await send(other.install(2));
 
