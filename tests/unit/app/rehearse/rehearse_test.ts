@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { isReadMethod, NonRetriableError, type Plugin, RetryAfterError } from "@b24/onappupdate";
 import { registrations } from "@b24/onappupdate/registrations";
 import { MEMBER_ID } from "../../../support/app.ts";
-import { describe, it } from "../../../support/test.ts";
+import { describe, it, mock } from "../../../support/test.ts";
 import { countsOf, type World, world } from "./_world.ts";
 
 const REHEARSAL = { rehearsal: true } as const;
@@ -120,13 +120,15 @@ Time: at least 0 s: 2 requests in 0 s at the portal's rate, and 0 s of sleeps`,
     };
     const made = await world((app) =>
       app.use(database)
-        .upgrade("2.5", () => void effects++)
+        .upgrade("2.5", async () => void await globalThis.fetch("https://vendor.example/mails"))
         .upgrade("3", ({ database }) => database(), REHEARSAL)
         .on("ONAPPUPDATE", () => void effects++)
     );
     const before = effects;
+    const fetched = mock.method(globalThis, "fetch", () => Promise.reject(new Error("no network")));
     const { upgrades, notRehearsed, isComplete } = await made.app.rehearse(MEMBER_ID, { target: "3" });
-    assert.equal(effects, before);
+    fetched.mock.restore();
+    assert.deepEqual([effects, fetched.mock.callCount()], [before, 0]);
     assert.equal(isComplete, false);
     assert.deepEqual(upgrades.map(({ id, outcome }) => [id, outcome]), [["2.5", "not_rehearsed"], ["3", "incomplete"]]);
     assert.deepEqual(notRehearsed, [
