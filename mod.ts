@@ -37,6 +37,7 @@ export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin, Pause, RegisteredUpgrade, RollbackReport, RolledBackStep } from "./src/plugin/admin.ts";
 export type {
+  ActionNote,
   Attribution,
   AuditedAction,
   AuditEntry,

@@ -73,6 +73,10 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ],
   "./node-server": [
     "serve",
+    "toNodeHandler",
+  ],
+  "./operator": [
+    "operatorApi",
   ],
   "./opening-page": [
     "openingPage",
