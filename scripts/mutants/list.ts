@@ -3,8 +3,17 @@ import { ADOPTION } from "./adoption.ts";
 import { INTAKE } from "./intake.ts";
 import type { Mutant } from "./mutant.ts";
 import { PORTAL } from "./portal.ts";
+import { REHEARSAL } from "./rehearsal.ts";
 import { UPGRADE } from "./upgrade.ts";
 import { VERIFY } from "./verify.ts";
 import { WORKER } from "./worker.ts";
 
-export const MUTANTS: readonly Mutant[] = [...PORTAL, ...WORKER, ...UPGRADE, ...VERIFY, ...INTAKE, ...ADOPTION];
+export const MUTANTS: readonly Mutant[] = [
+  ...PORTAL,
+  ...WORKER,
+  ...UPGRADE,
+  ...VERIFY,
+  ...INTAKE,
+  ...ADOPTION,
+  ...REHEARSAL,
+];

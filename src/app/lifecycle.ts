@@ -6,6 +6,7 @@ import { findOtherThreads } from "../net/runtime.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
+import { outsideRehearsal } from "../plugin/rehearsal.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { chargeUnhandledRejections } from "../plugin/unhandled_rejections.ts";
 import type { Totals } from "../portal/totals.ts";
@@ -103,7 +104,8 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     for (const { name, setup } of registry.plugins) await setup?.(hostOf(name));
   }
 
-  const setUpOnce = (): Promise<void> => isSetUp ??= setUp();
+  // Even if a handler calls it in a rehearsal: what the app starts must be able to write later.
+  const setUpOnce = (): Promise<void> => isSetUp ??= outsideRehearsal(setUp);
 
   async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
     await setUpOnce();
@@ -154,7 +156,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
 
   return {
     setUp: setUpOnce,
-    start: (options) => started ??= start(options),
+    start: (options) => started ??= outsideRehearsal(() => start(options)),
     close: () => closed ??= close(),
     isRunning: () => isRunning,
     isClosed: () => closed !== undefined,
