@@ -49,7 +49,8 @@ export function violationsOf(record: PortalRecord, truth: Truth, removals: numbe
   check(record.clientEndpoint === undefined || record.clientEndpoint === `https://${DOMAIN}/rest/`, "clientEndpoint");
   const applied = record.applied.map(({ id }) => id);
   check(new Set(applied).size === applied.length, `an upgrade is recorded twice: ${applied.join()}`);
-  const hasBegun = applied.length > 0 || (record.run?.upgrades.length ?? 0) > 0;
+  // A rollback opens a run again that began before a late ONAPPINSTALL.
+  const hasBegun = !record.run?.isRollingBack && (applied.length > 0 || (record.run?.upgrades.length ?? 0) > 0);
   check(waitingInstaller(record) === undefined || !hasBegun, "an upgrade began before the installer had succeeded");
   for (const { owner, userId, accessToken, isVerified, isAdmin } of record.tokens ?? []) {
     const isOwn = accessToken.includes(MEMBER_ID);
