@@ -5,11 +5,12 @@ import { decode } from "./decode.ts";
 import { EXIT, type ExitCode } from "./exit.ts";
 import { password } from "./password.ts";
 import { reportError } from "./report_error.ts";
+import { simulate } from "./simulate.ts";
 import type { Terminal } from "./terminal.ts";
 import { token } from "./token.ts";
 
 /** The commands, in the order of the help. */
-const COMMANDS: readonly CliCommand[] = [decode, password, token];
+const COMMANDS: readonly CliCommand[] = [decode, simulate, password, token];
 
 /** Runs one command. Resolves to the exit code, and never rejects. */
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {

@@ -52,7 +52,7 @@ export function processTerminal(): Terminal {
       }
     },
     load: loadModule,
-    fetch: (input, init) => fetch(input, init),
+    fetch: (url, init) => fetch(url, init),
     now: Date.now,
     wait: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => {}),
     interrupted: () => {
