@@ -127,7 +127,11 @@ function describedCommand<Options extends object>(program: Command, spec: Comman
 function optionOf({ flags, description, choices, parse, isRepeatable }: OptionSpec): Option {
   const option = new Option(flags, description);
   if (choices !== undefined) option.choices(choices);
-  const read = parse ?? ((text: string): unknown => text);
+  const read = (text: string): unknown => {
+    // The parser below takes the place of the one of commander that checks them.
+    if (choices?.includes(text) === false) throw invalid(`one of ${choices.join(", ")}`);
+    return parse === undefined ? text : parse(text);
+  };
   if (isRepeatable === true) {
     option.argParser((text: string, before: readonly unknown[] | undefined) => [...before ?? [], read(text)]);
   } else if (parse !== undefined) option.argParser(parse);

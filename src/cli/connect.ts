@@ -51,7 +51,9 @@ async function connect(options: ConnectOptions, terminal: Terminal): Promise<Ope
 /** An option wins over the environment. */
 function addressOf({ app, url }: ConnectOptions, { variable }: Terminal): Pick<ConnectOptions, "app" | "url"> {
   const found = app ?? url;
-  const [appThere, urlThere] = found === undefined ? [variable("ONAPPUPDATE_APP"), variable("ONAPPUPDATE_URL")] : [app, url];
+  const [appThere, urlThere] = found === undefined
+    ? [variable("ONAPPUPDATE_APP"), variable("ONAPPUPDATE_URL")]
+    : [app, url];
   if (appThere !== undefined && urlThere !== undefined) {
     const names = found === undefined ? "ONAPPUPDATE_APP and ONAPPUPDATE_URL" : "--app and --url";
     throw usageError(`saw ${names}, wanted one of them`);

@@ -91,7 +91,9 @@ function answerOf(name: string, { ok, status }: Response, text: string): unknown
     throw unreachable(`${name} answers ${status}, and is no operator API: is the address right?`);
   }
   if (status === 401) {
-    throw badAnswer(`${name} refuses the token: ${error.message}\nWhoever runs the app can make one: onappupdate token`);
+    throw badAnswer(
+      `${name} refuses the token: ${error.message}\nWhoever runs the app can make one: onappupdate token`,
+    );
   }
   const lines = [error.message, ...(error.portals ?? []).map(described), ...hintsOf(error.code)];
   throw new ExitError(exitCodeOf(status), lines.join("\n"));
@@ -127,7 +129,12 @@ export interface Page<Item> {
 }
 
 /** Yields the items of a list, page by page. */
-export async function* all<Item>(client: OperatorClient, path: string, query: Query, pageSize = 1000): AsyncGenerator<Item> {
+export async function* all<Item>(
+  client: OperatorClient,
+  path: string,
+  query: Query,
+  pageSize = 1000,
+): AsyncGenerator<Item> {
   let after: string | undefined;
   do {
     const { items, next }: Page<Item> = await client.get(path, { ...query, limit: pageSize, after });

@@ -32,8 +32,10 @@ export function processTerminal(): Terminal {
     read: (path) => path === "-" ? text(process.stdin) : readFile(path, "utf8"),
     ask: async (question) => {
       const lines = createInterface({ input: process.stdin, output: process.stderr });
+      // Ctrl+C and Ctrl+D end it without an answer.
+      const closed = new Promise<string>((resolve) => lines.once("close", () => resolve("")));
       try {
-        return await lines.question(question);
+        return await Promise.race([lines.question(question), closed]);
       } finally {
         lines.close();
       }
