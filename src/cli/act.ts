@@ -45,6 +45,11 @@ export async function act<Options extends ActOptions>(
     }
   }
   return await withClient({ options, terminal }, async (client) => {
+    if (client.isAnonymous) {
+      throw usageError(
+        "nothing was done: wanted --by NAME, because the user name of the system is not known (on Deno: --allow-sys)",
+      );
+    }
     const reason = checkedReason(options.reason ?? await terminal.ask("Reason, for the audit log: "));
     return await body({
       ...{ client, reason },
@@ -64,7 +69,7 @@ function checkedReason(text: string): string {
   throw usageError("nothing was done: wanted a reason of 1 to 500 characters without control characters");
 }
 
-/** Says when stored work begins. */
-export function whenText({ isLocal }: OperatorClient): string {
-  return isLocal ? "The started app goes on with its next tick." : "";
+/** Says when stored work begins, followed by `end`; nothing if it begins at once. */
+export function whenText({ isLocal }: OperatorClient, end = ""): string {
+  return isLocal ? `The started app goes on with its next tick.${end}` : "";
 }

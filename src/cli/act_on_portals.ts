@@ -7,7 +7,7 @@ import { type ArgumentSpec, type Invocation, type OptionSpec, wholeNumber } from
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
 import { all, portalPath } from "./operator_client.ts";
 import { describeMatch, type FilterOptions, matchOf } from "./portal_filter.ts";
-import { safe } from "./text.ts";
+import { counted, safe } from "./text.ts";
 
 /** The options of actions on portals. */
 export interface PortalActOptions extends ActOptions, FilterOptions {
@@ -106,7 +106,7 @@ async function onMany(
     return EXIT.done;
   }
   // More than expected are refused by the app, which records the attempt.
-  if (seen <= expect) await confirm(`${capitalized(verb)} ${seen} portals: ${describeMatch(match)}?`);
+  if (seen <= expect) await confirm(`${capitalized(verb)} ${counted(seen, "portal")}: ${describeMatch(match)}?`);
   const batch = {
     action,
     match,
@@ -119,7 +119,10 @@ async function onMany(
   const { id, matched } = started;
   show(
     started,
-    () => `Batch operation ${id}: ${verb} ${matched} portals.\n${whenText(client)} Follow it: onappupdate batches`,
+    () =>
+      `Batch operation ${id}: ${verb} ${counted(matched, "portal")}.\n${
+        whenText(client, " ")
+      }Follow it: onappupdate batches`,
   );
   return EXIT.done;
 }

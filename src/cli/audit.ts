@@ -38,10 +38,7 @@ export const audit = defineCommand<AuditOptions>({
         : (await client.get<PortalWithState>(portalPath(portal))).memberId;
       const { items, hasMore } = await take<AuditEntry>(client, "/audit", { memberId, by: operator, action }, limit);
       const { stdout } = terminal;
-      show({ items, hasMore }, () =>
-        items.length === 0
-          ? ""
-          : table(HEADS, items.map(row), { ...stdout, ...stdout.isTerminal && { columns: stdout.columns } }));
+      show({ items, hasMore }, () => items.length === 0 ? "" : table(HEADS, items.map(row), stdout));
       if (items.length === 0) {
         note("No action is recorded.");
       }

@@ -5,7 +5,8 @@ import { defineCommand, type Invocation, wholeNumber } from "./command.ts";
 import { withClient } from "./connect.ts";
 import { usageError } from "./exit.ts";
 import { describeMatch } from "./portal_filter.ts";
-import { table, time } from "./text.ts";
+import type { Output } from "./terminal.ts";
+import { counted, painter, safe, time } from "./text.ts";
 
 interface BatchesOptions extends ActOptions {
   readonly limit?: number;
@@ -33,7 +34,7 @@ export const batches = defineCommand<BatchesOptions>({
   ],
   examples: [
     "onappupdate batches --app ./app.ts",
-    'onappupdate batches stop ID --url https://ops.example --reason "wrong filter"',
+    'onappupdate batches stop ID --app ./app.ts --reason "wrong filter"',
   ],
   run: (invocation) => {
     const [action = "list", id] = invocation.args;
@@ -47,18 +48,23 @@ function list(invocation: Invocation<BatchesOptions>): Promise<void> {
   return withClient(invocation, async (client) => {
     const { options: { limit = DEFAULT_LIMIT }, terminal: { stdout }, show, note } = invocation;
     const { items } = await client.get<{ readonly items: readonly Batch[] }>("/batches", { limit });
-    const rows = items.map(({ id, startedAt, by, action, upgradeId, version, state, match, ...counts }) => [
-      ...[id, time(startedAt), by, [action, upgradeId ?? version].filter((part) => part !== undefined).join(" ")],
-      { text: state, style: state === "running" ? "cyan" as const : "dim" as const },
-      ...[counts.matched, counts.done, counts.refused, counts.changed].map(String),
-      describeMatch(match),
-    ]);
-    show({ items }, () => items.length === 0 ? "" : table(HEADS, rows, stdout));
+    show({ items }, () => items.map((batch) => describe(batch, stdout)).join("\n\n"));
     if (items.length === 0) note("No batch operation is recorded.");
   });
 }
 
-const HEADS = ["ID", "STARTED", "OPERATOR", "ACTION", "STATE", ">MATCHED", ">DONE", ">REFUSED", ">CHANGED", "PORTALS"];
+function describe(batch: Batch, output: Output): string {
+  const { id, state, action, upgradeId, version, match, matched, done, refused, changed, startedAt, by, reason } =
+    batch;
+  const what = [action, upgradeId ?? version].filter((part) => part !== undefined).join(" ");
+  const paint = painter(output);
+  return [
+    `${paint(state === "running" ? "cyan" : "dim", state)}  ${safe(what)}: ${safe(describeMatch(match))}`,
+    `  ${counted(matched, "portal")} matched: ${done} done, ${refused} refused, ${changed} changed meanwhile`,
+    `  ${time(startedAt)} by ${safe(by)}: ${safe(reason)}`,
+    paint("dim", `  ${safe(id)}`),
+  ].join("\n");
+}
 
 async function stop(invocation: Invocation<BatchesOptions>, id: string): Promise<void> {
   await act(invocation, async ({ client, reason, confirm }) => {

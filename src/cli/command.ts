@@ -70,7 +70,7 @@ export interface CommandSpec<Options extends object> {
   readonly group: typeof GROUPS[number];
   readonly arguments?: readonly ArgumentSpec[];
   readonly options?: readonly OptionSpec[];
-  /** Whole command lines. */
+  /** Whole command lines; one that is long has a backslash at the end of a line. */
   readonly examples: readonly string[];
   readonly run: (invocation: Invocation<Options>) => Promise<ExitCode | void>;
 }
@@ -121,7 +121,10 @@ function describedCommand<Options extends object>(program: Command, spec: Comman
   }
   for (const spec of options) command.addOption(optionOf(spec));
   command.option("--json", "print JSON");
-  return command.addHelpText("after", ["", "Examples:", ...examples.map((line) => `  $ ${line}`)].join("\n"));
+  return command.addHelpText(
+    "after",
+    ["", "Examples:", ...examples.map((lines) => `  $ ${lines.replaceAll("\n", "\n      ")}`)].join("\n"),
+  );
 }
 
 function optionOf({ flags, description, choices, parse, isRepeatable }: OptionSpec): Option {

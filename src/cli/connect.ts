@@ -21,7 +21,10 @@ export interface ConnectOptions {
 
 /** The flags of {@linkcode ConnectOptions} but `--by`. */
 export const CONNECT_OPTIONS: readonly OptionSpec[] = [
-  { flags: "--app <file>", description: "module whose default export is the app; it is loaded, never started" },
+  {
+    flags: "--app <file>",
+    description: "module that exports the app by default; it is loaded, never started; its other effects are its own",
+  },
   { flags: "--url <url>", description: "operator API of a running app" },
   { flags: "--token-file <file>", description: "file with the token for --url, or ONAPPUPDATE_TOKEN" },
 ];
@@ -70,7 +73,7 @@ async function connectRemotely(text: string, options: ConnectOptions, terminal: 
   const token = await readToken(options, terminal);
   url.pathname = url.pathname.replace(/\/api\/v1\/?$/, "");
   return createClient({
-    ...{ name: url.origin, isLocal: false, base: url, token, fetch: terminal.fetch },
+    ...{ name: url.origin, isLocal: false, isAnonymous: false, base: url, token, fetch: terminal.fetch },
     close: () => Promise.resolve(),
   });
 }
@@ -97,24 +100,30 @@ async function connectLocally(file: string, options: ConnectOptions, terminal: T
   const sha256 = createHash("sha256").update(token).digest("hex");
   const api = operatorApi({
     app,
-    tokens: [{ name: by, role: "operate", sha256 }],
+    tokens: [{ name: by ?? "cli", role: "operate", sha256 }],
     logger: stderrLogger(terminal),
   });
   return createClient({
-    ...{ name: `the app of ${file}`, isLocal: true, base: new URL("http://localhost/"), token },
+    ...{
+      name: `the app of ${file}`,
+      isLocal: true,
+      isAnonymous: by === undefined,
+      base: new URL("http://localhost/"),
+      token,
+    },
     fetch: (url, init) => api.fetch(new Request(url, init)),
     close: () => app.close(),
   });
 }
 
-/** Returns the operator's name for the audit log. */
-function operatorOf({ by }: ConnectOptions, { userName }: Terminal): string {
+/** Returns the operator's name for the audit log; `undefined` if it is not known. */
+function operatorOf({ by }: ConnectOptions, { userName }: Terminal): string | undefined {
   if (by !== undefined) {
     if (/^(?=.*\S)[^\p{Cc}\u2028\u2029]{1,100}$/u.test(by)) return by;
     throw usageError("--by: wanted 1 to 100 characters without control characters");
   }
   const name = userName();
-  return name === undefined ? "cli" : `cli:${safe(name).slice(0, 90)}`;
+  return name === undefined ? undefined : `cli:${safe(name).slice(0, 90)}`;
 }
 
 /** Logs failures of the operator API on standard error. */

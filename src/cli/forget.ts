@@ -14,7 +14,7 @@ export const forget = defineCommand<ActOptions>({
   group: "Act:",
   arguments: [{ usage: "<portal>", description: "its member_id or its domain" }],
   options: ACT_OPTIONS,
-  examples: ['onappupdate forget acme.bitrix24.de --app ./app.ts --reason "GDPR request 5"'],
+  examples: ['onappupdate forget acme.bitrix24.de --app ./app.ts --reason "request 5"'],
   run: (invocation) =>
     act(invocation, async ({ client, reason, confirm }) => {
       const { args: [named], show } = invocation;

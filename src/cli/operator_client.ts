@@ -11,6 +11,8 @@ export interface OperatorClient {
   readonly name: string;
   /** The app is in this process: it is not started, so that started ones carry out what is stored. */
   readonly isLocal: boolean;
+  /** Nobody has said who acts: nothing may be changed. */
+  readonly isAnonymous: boolean;
   readonly get: <T>(path: string, query?: Query) => Promise<T>;
   readonly post: <T>(path: string, body?: object) => Promise<T>;
   readonly close: () => Promise<void>;
@@ -20,6 +22,7 @@ export interface OperatorClient {
 export interface ClientParts {
   readonly name: string;
   readonly isLocal: boolean;
+  readonly isAnonymous: boolean;
   /** Address of the API, without `/api/v1`. */
   readonly base: URL;
   readonly token: string;
@@ -31,7 +34,7 @@ export interface ClientParts {
 const TIMEOUT_MS = 120_000;
 
 /** Returns a client of the operator API. Its functions throw an `ExitError` for every answer that is not good. */
-export function createClient({ name, isLocal, base, token, fetch, close }: ClientParts): OperatorClient {
+export function createClient({ name, isLocal, isAnonymous, base, token, fetch, close }: ClientParts): OperatorClient {
   const call = async <T>(method: string, path: string, query: Query, body?: object): Promise<T> => {
     const url = new URL(`${base.pathname.replace(/\/+$/, "")}/api/v1${path}`, base);
     for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, String(value));
@@ -58,7 +61,7 @@ export function createClient({ name, isLocal, base, token, fetch, close }: Clien
     return answerOf(name, response, text) as T;
   };
   return {
-    ...{ name, isLocal, close },
+    ...{ name, isLocal, isAnonymous, close },
     get: (path, query = {}) => call("GET", path, query),
     post: (path, body = {}) => call("POST", path, {}, body),
   };

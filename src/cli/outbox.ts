@@ -5,7 +5,7 @@ import { defineCommand, type Invocation, wholeNumber } from "./command.ts";
 import { withClient } from "./connect.ts";
 import { usageError } from "./exit.ts";
 import { defined } from "../defined.ts";
-import { table, time } from "./text.ts";
+import { counted, table, time } from "./text.ts";
 
 interface OutboxOptions extends ActOptions {
   readonly plugin?: string;
@@ -37,7 +37,8 @@ export const outbox = defineCommand<OutboxOptions>({
   ],
   examples: [
     "onappupdate outbox --app ./app.ts",
-    'onappupdate outbox retry --plugin notifications --app ./app.ts --reason "SMTP is up"',
+    "onappupdate outbox retry --plugin notifications \\\n" +
+    '--app ./app.ts --reason "SMTP is up"',
   ],
   run: (invocation) => {
     const { args: [action = "list"], options: { plugin, id } } = invocation;
@@ -61,8 +62,7 @@ function list(invocation: Invocation<OutboxOptions>): Promise<void> {
       ...[plugin, id, time(putAt), `${attempts}`, time(nextTryAt ?? deadAt ?? putAt), error],
     ]);
     const heads = ["PLUGIN", "ID", "PUT", ">ATTEMPTS", waiting === true ? "NEXT" : "FAILED", "ERROR"];
-    const columns = stdout.isTerminal ? { columns: stdout.columns } : {};
-    show(found, () => rows.length === 0 ? "" : table(heads, rows, { hasColor: stdout.hasColor, ...columns }));
+    show(found, () => rows.length === 0 ? "" : table(heads, rows, stdout));
     if (rows.length === 0) note(waiting === true ? "No message waits." : "There are no dead letters.");
     if (found.next !== undefined) note(`There are more: raise --limit ${limit}.`);
   });
@@ -77,6 +77,6 @@ async function retry(invocation: Invocation<OutboxOptions>, plugin: string): Pro
       reason,
       ...defined({ id }),
     });
-    show({ count }, () => `${count} messages are delivered again. ${whenText(client)}`.trim());
+    show({ count }, () => `${counted(count, "message")} to be delivered again. ${whenText(client)}`.trim());
   });
 }

@@ -37,7 +37,7 @@ export const portal = defineCommand<PortalOptions>({
   ],
   examples: [
     "onappupdate portal acme.bitrix24.de --app ./app.ts",
-    "onappupdate portal a223c6b3710f85df22e9377d6c4f7553 --url https://ops.example",
+    "onappupdate portal a223c6b3710f85df22e9377d6c4f7553 --app ./app.ts",
   ],
   run: (invocation) =>
     withClient(invocation, async (client) => {
@@ -81,7 +81,7 @@ function screen({ portal, history, limit, now }: Screen, output: Output): string
       ...[time(at), style === undefined ? what : { text: what, style }],
       text,
     ]);
-    lines.push(table(["TIME", "WHAT", ""], rows, { ...output, ...output.isTerminal && { columns: output.columns } }));
+    lines.push(table(["TIME", "WHAT", ""], rows, output));
   }
   if (entries.length > limit) lines.push(`and ${entries.length - limit} earlier ones: raise --limit ${limit}`);
   return [...lines, ...callLines(history, output)].join("\n");

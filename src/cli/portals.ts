@@ -6,6 +6,7 @@ import { usageError } from "./exit.ts";
 import { take } from "./operator_client.ts";
 import { FILTER_OPTIONS, type FilterOptions, matchOf } from "./portal_filter.ts";
 import { reasonOf, stateCell } from "./portal_text.ts";
+import type { Output } from "./terminal.ts";
 import { csv, table } from "./text.ts";
 
 interface PortalsOptions extends ConnectOptions, FilterOptions {
@@ -29,7 +30,7 @@ export const portals = defineCommand<PortalsOptions>({
   ],
   examples: [
     "onappupdate portals --app ./app.ts --status parked",
-    "onappupdate portals --url https://ops.example --version 2.0.0 --csv > v2.csv",
+    "onappupdate portals --app ./app.ts --version 2.0.0 --csv > v2.csv",
   ],
   run: (invocation) =>
     withClient(invocation, async (client) => {
@@ -44,23 +45,12 @@ export const portals = defineCommand<PortalsOptions>({
     }),
 });
 
-function tableOf(
-  items: readonly PortalWithState[],
-  now: number,
-  { hasColor, isTerminal, columns }: {
-    readonly hasColor: boolean;
-    readonly isTerminal: boolean;
-    readonly columns: number;
-  },
-): string {
+function tableOf(items: readonly PortalWithState[], now: number, output: Output): string {
   const rows = items.map((portal) => [
     ...[portal.memberId, portal.domain, stateCell(portal.state), versionsOf(portal)],
     reasonOf(portal, now),
   ]);
-  return table(["MEMBER ID", "DOMAIN", "STATE", "VERSION", "REASON"], rows, {
-    hasColor,
-    ...isTerminal && { columns },
-  });
+  return table(["MEMBER ID", "DOMAIN", "STATE", "VERSION", "REASON"], rows, output);
 }
 
 function versionsOf({ version = "?", target = "?" }: PortalWithState): string {

@@ -13,8 +13,8 @@ export const retry = defineCommand<PortalActOptions>({
   options: portalActOptions(FILTER_OPTIONS),
   examples: [
     'onappupdate retry acme.bitrix24.de --app ./app.ts --reason "ticket 17"',
-    "onappupdate retry --status parked --upgrade 3 --expect 40 --yes \\",
-    '    --reason "fixed in 3.0.1" --url https://ops.example',
+    "onappupdate retry --status parked --upgrade 3 --expect 40 --yes \\\n" +
+    '--reason "fixed in 3.0.1" --url https://ops.example',
   ],
   run: (invocation) => actOnPortals(invocation, { action: "retry", path: "/retry", verb: "retry" }),
 });

@@ -13,6 +13,6 @@ export const rollback = defineCommand<PortalActOptions>({
   group: "Act:",
   arguments: [PORTAL_ARGUMENT],
   options: portalActOptions(FILTER_OPTIONS),
-  examples: ['onappupdate rollback acme.bitrix24.de --url https://ops.example --reason "ticket 17"'],
+  examples: ['onappupdate rollback acme.bitrix24.de --app ./app.ts --reason "ticket 17"'],
   run: (invocation) => actOnPortals(invocation, { action: "rollback", path: "/rollback", verb: "roll back" }),
 });

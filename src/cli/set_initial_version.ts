@@ -18,8 +18,8 @@ export const setInitialVersion = defineCommand<SetInitialVersionOptions>({
   arguments: [PORTAL_ARGUMENT],
   options: [{ flags: "--to <version>", description: "the version" }, ...portalActOptions(FILTER_OPTIONS)],
   examples: [
-    "onappupdate set-initial-version --blocked-on version --to 1.4.0 --expect 12 \\",
-    '    --app ./app.ts --reason "as in the old database"',
+    "onappupdate set-initial-version --to 1.4.0 --expect 12 \\\n" +
+    '--blocked-on version --app ./app.ts --reason "as in the old database"',
   ],
   run: (invocation) => {
     const { to } = invocation.options;

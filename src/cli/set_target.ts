@@ -16,7 +16,10 @@ export const setTarget = defineCommand<SetTargetOptions>({
   group: "Act:",
   arguments: [PORTAL_ARGUMENT],
   options: [{ flags: "--to <version>", description: "the version" }, ...portalActOptions(FILTER_OPTIONS)],
-  examples: ['onappupdate set-target acme.bitrix24.de --to 3 --app ./app.ts --reason "4 was withdrawn"'],
+  examples: [
+    "onappupdate set-target acme.bitrix24.de --to 3 \\\n" +
+    '--app ./app.ts --reason "4 was withdrawn"',
+  ],
   run: (invocation) => {
     const { to } = invocation.options;
     if (to === undefined) throw usageError("wanted --to VERSION");

@@ -15,7 +15,10 @@ export const skip = defineCommand<PortalActOptions>({
     { flags: "--upgrade <id>", description: "the upgrade to skip" },
     ...portalActOptions(SKIP_FILTER_OPTIONS),
   ],
-  examples: ['onappupdate skip acme.bitrix24.de --upgrade 3 --app ./app.ts --reason "done by hand"'],
+  examples: [
+    "onappupdate skip acme.bitrix24.de --upgrade 3 \\\n" +
+    '--app ./app.ts --reason "done by hand"',
+  ],
   run: (invocation) => {
     const { upgrade, ...filter } = invocation.options;
     if (upgrade === undefined) throw usageError("wanted --upgrade ID: onappupdate upgrades lists them");

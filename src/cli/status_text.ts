@@ -6,7 +6,7 @@ import { placeOf, stateCell, styleOf } from "./portal_text.ts";
 import type { ReasonGroup } from "./reasons.ts";
 import type { Status } from "./read_status.ts";
 import type { Output } from "./terminal.ts";
-import { bar, cut, duration, painter, safe, table, time, width } from "./text.ts";
+import { bar, counted, cut, duration, painter, safe, table, time, width } from "./text.ts";
 
 /** Reasons that are shown of each state. */
 const MAX_GROUPS = 5;
@@ -32,10 +32,10 @@ export function statusText(status: Status, output: Output): string {
 }
 
 function countsTable(counts: readonly PortalCount[], output: Output): string {
-  const most = Math.max(...counts.map(({ count }) => count));
+  const sum = counts.reduce((all, { count }) => all + count, 0);
   const rows = [...counts].sort(byVersionAndState).map(({ version, status, count }) => [
     ...[version ?? "unknown", stateCell(status), number(count)],
-    { text: bar(count / most, BAR_COLUMNS), style: styleOf(status) },
+    { text: bar(count / sum, BAR_COLUMNS), style: styleOf(status) },
   ]);
   return table(["VERSION", "STATE", ">PORTALS", ""], rows, output);
 }
@@ -54,9 +54,7 @@ function summaryOf(totals: Status["totals"]): string {
   const sum = installed.reduce((all, state) => all + totals[state], 0);
   const states = installed.filter((state) => totals[state] > 0).map((state) => `${number(totals[state])} ${state}`);
   const gone = totals.uninstalled === 0 ? "" : `; ${number(totals.uninstalled)} uninstalled`;
-  return `${number(sum)} ${sum === 1 ? "portal" : "portals"}${
-    states.length === 0 ? "" : `: ${states.join(", ")}`
-  }${gone}`;
+  return `${counted(sum, "portal")}${states.length === 0 ? "" : `: ${states.join(", ")}`}${gone}`;
 }
 
 function rateText({ perMinute, remainingMs }: NonNullable<Status["rate"]>): string {
