@@ -7,7 +7,7 @@ import { take } from "./operator_client.ts";
 import { FILTER_OPTIONS, type FilterOptions, matchOf } from "./portal_filter.ts";
 import { reasonOf, stateCell } from "./portal_text.ts";
 import type { Output } from "./terminal.ts";
-import { csv, table } from "./text.ts";
+import { csv, table, wrapped } from "./text.ts";
 
 interface PortalsOptions extends ConnectOptions, FilterOptions {
   readonly limit?: number;
@@ -45,12 +45,21 @@ export const portals = defineCommand<PortalsOptions>({
     }),
 });
 
+/** On a terminal, the reason has lines of its own: elsewhere, a portal is one line. */
 function tableOf(items: readonly PortalWithState[], now: number, output: Output): string {
-  const rows = items.map((portal) => [
-    ...[portal.memberId, portal.domain, stateCell(portal.state), versionsOf(portal)],
-    reasonOf(portal, now),
+  const cells = items.map((portal) => [
+    ...[portal.domain, stateCell(portal.state), versionsOf(portal), portal.memberId],
+    ...output.isTerminal ? [] : [reasonOf(portal, now)],
   ]);
-  return table(["MEMBER ID", "DOMAIN", "STATE", "VERSION", "REASON"], rows, output);
+  const heads = ["DOMAIN", "STATE", "VERSION", "MEMBER ID", ...output.isTerminal ? [] : ["REASON"]];
+  const [head, ...rows] = table(heads, cells, output).split("\n");
+  if (!output.isTerminal) return [head, ...rows].join("\n");
+  const reasons = items.map((portal) => reasonOf(portal, now));
+  return [
+    head,
+    ...rows.flatMap((row, i) => reasons[i] === "" ? [row] : [row, wrapped(reasons[i]!, output.columns, "  ")]),
+  ]
+    .join("\n");
 }
 
 function versionsOf({ version = "?", target = "?" }: PortalWithState): string {

@@ -60,7 +60,7 @@ describe("operating commands", () => {
     );
     assert.deepEqual([items.map(({ memberId }) => memberId), hasMore], [[parked.memberId, alsoParked.memberId], false]);
     const one = await local("portals --limit 1");
-    assert.match(one.out, new RegExp(`^${current.memberId}  ${current.domain} `, "m"));
+    assert.match(one.out, new RegExp(`^${current.domain} +current +3\\.0\\.0 +${current.memberId}$`, "m"));
     assert.equal(one.err, "More portals match: raise --limit 1.\n");
     const { out } = await local("portals --blocked-on version --csv");
     const [head, row, end] = out.split("\r\n");
@@ -132,8 +132,8 @@ describe("operating commands", () => {
     const { code, out } = await remote(`doctor ${parked.memberId}`);
     assert.equal(code, 1);
     assert.match(out, /^ok +storage: answers, and has 5 portals$/m);
-    assert.match(out, /^problem +portals: 2 portals parked\n +onappupdate status shows the reasons/m);
-    assert.match(out, /^problem +portals: 1 portal blocked on version, .*\n +onappupdate set-initial-version/m);
+    assert.match(out, /^problem +portals: 2 portals are parked\n +→ onappupdate status shows the reasons/m);
+    assert.match(out, /^problem +portals: 1 portal blocked on version, .*\n +→ onappupdate set-initial-version/m);
     assert.match(out, /^problem +registrations and events of b{32}: configuration: /m);
     assert.doesNotMatch(out, /this machine/);
     assert.match(
@@ -146,7 +146,7 @@ describe("operating commands", () => {
     const { out } = await remote("doctor", { now: () => 1_700_000_000_000 + 2 * 3_600_000 });
     assert.match(
       out,
-      /^problem +schedule and ticks: 1 piece of work overdue, the oldest for 1 h\n +Is the app running\?/m,
+      /^problem +schedule and ticks: 1 piece of work overdue, the oldest for 1 h\n +→ Is the app running\?/m,
     );
   });
 
