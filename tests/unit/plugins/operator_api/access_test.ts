@@ -107,6 +107,7 @@ describe("operatorApi() access", () => {
     await send(portal.install(2));
     const read = { token: READ };
     assert.equal((await call("GET /portals", undefined, read)).status, 200);
+    assert.deepEqual((await call("GET /token", undefined, read)).body, { name: "viewer", role: "read" });
     const { status, body } = await call(`POST /portals/${portal.domain}/retry`, { reason: "ticket 17" }, read);
     assert.deepEqual([status, body.error.code], [403, "forbidden"]);
     assert.match(body.error.message, /the role of token "viewer" is "read", wanted "operate"/);
