@@ -11,6 +11,11 @@ export function safe(text: string): string {
   return text.replace(CONTROLS, (char) => char === "\n" || char === "\t" ? " " : escaped(char));
 }
 
+/** Returns lines of others without anything that a terminal obeys. */
+export function safeLines(text: string): string {
+  return text.replace(CONTROLS, (char) => /[\t\r\n]/.test(char) ? char : escaped(char));
+}
+
 function escaped(char: string): string {
   return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
@@ -87,20 +92,6 @@ export function wrapped(text: string, columns: number, indent = ""): string {
     } else line = line === "" ? word : `${line} ${word}`;
   }
   return [...lines, indent + line].join("\n");
-}
-
-/** Returns a table as CSV (RFC 4180). */
-export function csv(heads: readonly string[], rows: readonly (readonly (string | number | undefined)[])[]): string {
-  return [heads, ...rows].map((row) => `${row.map(csvCell).join(",")}\r\n`).join("");
-}
-
-/** A spreadsheet calculates what begins with these characters: `'` makes it text. Numbers of ours are left as they are. */
-function csvCell(value: string | number | undefined): string {
-  if (value === undefined) return "";
-  if (typeof value === "number") return String(value);
-  const shown = value.replace(CONTROLS, (char) => /[\t\r\n]/.test(char) ? char : escaped(char));
-  const text = /^[=+\-@\t\r]/.test(shown) ? `'${shown}` : shown;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** Returns a time as people read it, in UTC: `2026-11-29 16:49:03Z`. */

@@ -39,7 +39,7 @@ describe("operating commands", () => {
       const args of [
         "status",
         "portals",
-        "portals --csv",
+
         `portal ${parked.domain}`,
         "audit",
         "doctor",
@@ -62,13 +62,41 @@ describe("operating commands", () => {
     const one = await local("portals --limit 1");
     assert.match(one.out, new RegExp(`^${current.domain} +current +3\\.0\\.0 +${current.memberId}$`, "m"));
     assert.equal(one.err, "More portals match: raise --limit 1.\n");
-    const { out } = await local("portals --blocked-on version --csv");
-    const [head, row, end] = out.split("\r\n");
-    assert.match(head!, /^member_id,domain,state,version,target,/);
-    assert.match(row!, new RegExp(`^${blocked.memberId},${blocked.domain},blocked,,3\\.0\\.0,1,version,2023-11-14T`));
-    assert.equal(end, "");
     const none = await local("portals --version 9.0.0");
     assert.deepEqual([none.code, none.out, none.err], [0, "", "No portals match.\n"]);
+  });
+
+  test("--csv exports what matches without formulas, and the audit log shows it", async () => {
+    const own = await cliApp();
+    try {
+      const run = (args: string): Promise<Outcome> => cli([...args.split(" "), "--app", "app.ts"], own.local);
+      const { code, out, err } = await run("portals --status parked --csv --reason audit-2023");
+      assert.deepEqual([code, err], [0, ""]);
+      const [head, row, other, end] = out.split("\r\n");
+      assert.match(head!, /^member_id,domain,state,version,target,/);
+      assert.match(row!, new RegExp(`^${parked.memberId},${parked.domain},parked,1\\.0\\.0,3\\.0\\.0,`));
+      assert.match(row!, /is \\u001b\[31mempty/);
+      assert.deepEqual([other!.slice(0, 32), end], [alsoParked.memberId, ""]);
+      await run("portals --csv");
+      const audit = await run("audit --csv");
+      assert.match(audit.out, /^[^,]+,2023-11-14T22:13:20\.000Z,[^,]*,export,cli:ada,audit-2023,/m);
+      assert.match(audit.out, /,export,cli:ada,onappupdate portals --csv,/);
+      for (const wrong of ["portals --csv --json", "portals --csv --limit 5", "portals --reason x"]) {
+        assert.equal((await run(wrong)).code, 2, wrong);
+      }
+    } finally {
+      await own.close();
+    }
+  });
+
+  test("an export that breaks off exits with 3", async () => {
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(new TextEncoder().encode("member_id\r\n")),
+      pull: (controller) => controller.error(new Error("connection reset")),
+    });
+    const { code, out, err } = await remote("portals --csv", { fetch: () => Promise.resolve(new Response(body)) });
+    assert.deepEqual([code, out.length <= 11], [3, true]);
+    assert.match(err, /broke off, so this is not all/);
   });
 
   test("portal shows a timeline by member_id and by domain", async () => {
