@@ -9,7 +9,7 @@ export type OperatorRole = "read" | "operate";
 export interface OperatorToken {
   /** The operator: `by` in the audit log. 1 to 100 characters, none of them a control character. */
   readonly name: string;
-  /** SHA-256 of the token, in 64 lower-case hexadecimal digits. The token should be 32 random bytes. */
+  /** SHA-256 of the token, in 64 lower-case hexadecimal digits. The token is 32 random bytes; less than 43 characters are refused. */
   readonly sha256: string;
   /** What its holder may do. */
   readonly role: OperatorRole;
@@ -56,6 +56,9 @@ export function checkTokens(action: string, tokens: readonly OperatorToken[]): v
   }
 }
 
+/** The header. 32 bytes have 43 characters in base64url, 64 in hexadecimal; a password has fewer, and could be guessed. */
+const TOKEN = /^Bearer +([^\s]{43,512})$/i;
+
 /**
  * Returns the function that finds the token of a request.
  *
@@ -67,9 +70,11 @@ export function createGuard(tokens: readonly OperatorToken[]): (request: Request
   return async (request) => {
     const header = request.headers.get("authorization");
     if (header === null) throw unauthorized("no_token", "wanted the header authorization: Bearer TOKEN", "");
-    const [, presented] = /^Bearer +([^\s]{1,512})$/i.exec(header) ?? [];
+    const [, presented] = TOKEN.exec(header) ?? [];
     if (presented === undefined) {
-      throw unauthorized("invalid_token", "wanted the header authorization: Bearer TOKEN", ', error="invalid_request"');
+      const message =
+        "wanted the header authorization: Bearer TOKEN, with a token of 32 random bytes in 43 characters or more";
+      throw unauthorized("invalid_token", message, ', error="invalid_request"');
     }
     const digest = await digestToken(new Secret(presented));
     let found: OperatorToken | undefined;

@@ -139,7 +139,8 @@ function loggable(thrown: unknown): { readonly name: string; readonly message: s
   const { name, message } = thrown instanceof Error
     ? thrown
     : { name: "Error", message: "a value that is not an error" };
-  return { name, message: redact(message) };
+  // What the vendor's code throws may quote a token that has no name there.
+  return { name, message: redact(message).replaceAll(/[\da-f]{32,}/gi, "[redacted]") };
 }
 
 function json(status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): Response {

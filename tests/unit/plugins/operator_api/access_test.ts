@@ -86,6 +86,18 @@ describe("operatorApi() access", () => {
     await app.close();
   });
 
+  it("refuses a password in place of a token, though its digest is configured", async () => {
+    const password = "correct horse battery staple".replaceAll(" ", "-");
+    const { app, call } = apiRig({}, {
+      tokens: [tokenOf("ada", password, "operate"), tokenOf("bob", "b".repeat(43), "read")],
+    });
+    const { status, body } = await call("GET /counts", undefined, { token: password });
+    assert.equal(status, 401);
+    assert.match(body.error.message, /32 random bytes/);
+    assert.equal((await call("GET /counts", undefined, { token: "b".repeat(43) })).status, 200);
+    await app.close();
+  });
+
   it("logs guesses at most once a minute, with their number", async () => {
     let now = 1_785_400_000_000;
     const { app, call, apiLines } = apiRig({}, { clock: () => now });
