@@ -17,6 +17,7 @@ import { createTestApp } from "./_test_app.ts";
 
 const CLI = fileURLToPath(import.meta.resolve("@b24/onappupdate/cli"));
 const APP = "tests/integration/cli/app_child.ts";
+const TOKEN = "secret-of-the-test".padEnd(43, "x");
 const isDeno = "Deno" in globalThis;
 
 interface Outcome {
@@ -137,16 +138,20 @@ describe("the command onappupdate", () => {
 
   test("reaches a running app by its operator API, with a token that is never printed", async () => {
     const app = createTestApp(env["TEST_STORAGE"]!, true);
-    const sha256 = createHash("sha256").update("secret-of-the-test").digest("hex");
+    const sha256 = createHash("sha256").update(TOKEN).digest("hex");
     const api = operatorApi({ app, tokens: [{ name: "ada", role: "read", sha256 }], logger: quietLogger });
     const server = await serve({ fetch: (request) => api.fetch(request), close: app.close }, { port: 0, signals: [] });
     try {
       const command = `onappupdate portals --url ${server.url} --json`;
-      const { code, out, err } = await shell(command, { ONAPPUPDATE_TOKEN: "secret-of-the-test" });
+      const { code, out, err } = await shell(command, { ONAPPUPDATE_TOKEN: TOKEN });
       assert.equal(code, 0, err);
       assert.equal(JSON.parse(out).items[0].memberId, MEMBER_ID);
       for (
-        const [token, status, message] of [["secret-that-is-wrong", 1, /refuses the token/], ["", 2, /wanted a token/]]
+        const [token, status, message] of [[TOKEN.replace("test", "past"), 1, /refuses the token/], [
+          "",
+          2,
+          /wanted a token/,
+        ]]
       ) {
         const refused = await shell(command, { ONAPPUPDATE_TOKEN: String(token) });
         assert.equal(refused.code, status, refused.err);
@@ -155,13 +160,13 @@ describe("the command onappupdate", () => {
       }
       const action = `onappupdate pause --url ${server.url} --yes --reason x`;
       assert.match(
-        (await shell(action, { ONAPPUPDATE_TOKEN: "secret-of-the-test" })).err,
+        (await shell(action, { ONAPPUPDATE_TOKEN: TOKEN })).err,
         /role of token "ada" is "read"/,
       );
     } finally {
       await server.close();
     }
-    const { code } = await shell(`onappupdate status --url ${server.url}`, { ONAPPUPDATE_TOKEN: "secret-of-the-test" });
+    const { code } = await shell(`onappupdate status --url ${server.url}`, { ONAPPUPDATE_TOKEN: TOKEN });
     assert.equal(code, 3);
   });
 
