@@ -4,7 +4,6 @@ import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { badAnswer, type ExitCode, usageError } from "./exit.ts";
 import type { OperatorClient } from "./operator_client.ts";
 import type { Terminal } from "./terminal.ts";
-import { safe } from "./text.ts";
 
 /** The options of all commands that change something. */
 export interface ActOptions extends ConnectOptions {
@@ -56,7 +55,7 @@ export async function act<Options extends ActOptions>(
       ...{ client, reason },
       confirm: async (question) => {
         if (yes) return;
-        note(`${safe(question)} (${client.name})`);
+        note(`${question} (${client.name})`);
         if (/^y(es)?$/i.test((await terminal.ask("Go on? [y/N] ")).trim())) return;
         throw badAnswer("nothing was done");
       },

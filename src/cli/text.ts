@@ -20,9 +20,9 @@ function escaped(char: string): string {
   return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-/** Returns JSON over several lines, in which a terminal obeys nothing either. */
-export function toJson(value: unknown): string {
-  const json = JSON.stringify(value, null, 2) ?? "null";
+/** Returns JSON over several lines, or on one, in which a terminal obeys nothing either. */
+export function toJson(value: unknown, { onOneLine = false }: { readonly onOneLine?: boolean } = {}): string {
+  const json = JSON.stringify(value, null, onOneLine ? 0 : 2) ?? "null";
   return json.replace(CONTROLS, (char) => char === "\n" ? char : escaped(char));
 }
 

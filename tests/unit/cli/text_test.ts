@@ -1,5 +1,17 @@
 import assert from "node:assert/strict";
-import { bar, counted, cut, duration, painter, safe, safeLines, table, time, wrapped } from "../../../src/cli/text.ts";
+import {
+  bar,
+  counted,
+  cut,
+  duration,
+  painter,
+  safe,
+  safeLines,
+  table,
+  time,
+  toJson,
+  wrapped,
+} from "../../../src/cli/text.ts";
 import { describe, test } from "../../support/test.ts";
 
 describe("text of the command line", () => {
@@ -9,6 +21,16 @@ describe("text of the command line", () => {
 
   test("safeLines() keeps lines and tabs", () => {
     assert.equal(safeLines("a,\u001b[2J\tb\r\nc\u202e"), "a,\\u001b[2J\tb\r\nc\\u202e");
+  });
+
+  test("toJson() is JSON that a terminal does not obey, over several lines or on one", () => {
+    const value = { text: "\u009b1m\u202e\u001b[2J\n" };
+    for (const onOneLine of [false, true]) {
+      const json = toJson(value, { onOneLine });
+      assert.deepEqual(JSON.parse(json), value);
+      assert.equal(json.split("\n").length, onOneLine ? 1 : 3);
+      assert.ok(!["\u009b", "\u202e", "\u001b"].some((char) => json.includes(char)), json);
+    }
   });
 
   test("table() aligns columns, and cuts the last one", () => {
