@@ -124,7 +124,6 @@ export type {
   PortalFailure,
   PortalRun,
   PortalState,
-  PortalWithState,
   RunProgress,
 } from "./src/portal/portal.ts";
 export type { PortalCount } from "./src/portal/totals.ts";

@@ -292,7 +292,7 @@ export class UpgradeError extends OnAppUpdateError {
  * ```
  */
 export class RetryAfterError extends OnAppUpdateError {
-  /** Milliseconds until the next attempt. Minimum: 0. */
+  /** Milliseconds until the next attempt, which begins after a second at the earliest. Minimum: 0. */
   readonly afterMs: number;
 
   /**

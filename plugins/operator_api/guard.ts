@@ -1,6 +1,7 @@
 /** Who may call the operator API: bearer tokens, which are configured as digests. */
 import { checkOptions, digestToken, option, type OptionRules, Secret } from "../../mod.ts";
 import { ApiError } from "./api_error.ts";
+import { LINE } from "./parameters.ts";
 
 /** What the holder of a token may do: `read` everything that the API shows, or also `operate`. */
 export type OperatorRole = "read" | "operate";
@@ -15,11 +16,12 @@ export interface OperatorToken {
   readonly role: OperatorRole;
 }
 
+const NAME = new RegExp(LINE, "u");
+
 const TOKEN_RULES: OptionRules<OperatorToken> = {
   name: option.required(option.value(
-    "1 to 100 characters without control characters",
-    (name) =>
-      typeof name === "string" && name.trim() !== "" && name.length <= 100 && /^[^\p{Cc}\u2028\u2029]*$/u.test(name),
+    "1 to 100 characters without control characters, also of text direction",
+    (name) => typeof name === "string" && name.length <= 100 && name.isWellFormed() && NAME.test(name),
   )),
   // Somebody may have put the token itself here.
   sha256: option.required(option.value(

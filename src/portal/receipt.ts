@@ -39,7 +39,8 @@ function isNewInstallation(
   const { installedVersion, applicationTokenDigest: digest }: StoredVerification = verification;
   const isProved = event.name === "ONAPPINSTALL" && installedVersion !== undefined && digest !== undefined;
   // What waited for its verification when the portal was forgotten belongs to what was forgotten. Clocks differ.
-  return isProved && status === "uninstalled" && receivedAt + MAX_CLOCK_ERROR_MS > forgottenAt && known !== undefined &&
-    digest !== known.current &&
-    !known.previous?.some((one) => one.digest === digest);
+  if (!isProved || status !== "uninstalled" || receivedAt + MAX_CLOCK_ERROR_MS <= forgottenAt) return false;
+  // The forgotten installation may have had no token that was proved. Then only the clocks can explain the time.
+  if (known === undefined) return event.ts * 1000 + MAX_CLOCK_ERROR_MS > forgottenAt && forgottenAt > -Infinity;
+  return digest !== known.current && !known.previous?.some((one) => one.digest === digest);
 }

@@ -9,7 +9,7 @@ import { isDone, type Journal, openJournal } from "../portal/journal.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import { latestRun } from "../portal/run_history.ts";
+import { latestRun, markRolledBack } from "../portal/run_history.ts";
 import { makeUpgradeContext } from "./attempt.ts";
 import { runInStep } from "./current_step.ts";
 import type { Upgrade } from "./definition.ts";
@@ -59,6 +59,8 @@ export async function rollBack(
     }
     for (const step of finishedNames(journal, clock())) report.without.push({ upgradeId, step });
   }
+  // Before the rollback ends: a crash in between has it resumed.
+  await markRolledBack(storage, installation.record(), run!.id, clock());
   await installation.update((record) => {
     const { run: _, ...rest } = record;
     const rollbacks = (record.rollbacks ?? 0) + 1;

@@ -45,7 +45,8 @@ describe("operatorApi()", () => {
       () => make({ tokens: [{ ...ada, role: "admin" }] }),
     ],
     [
-      'cannot serve the operator API with tokens.0.name "a\\nb", wanted 1 to 100 characters without control characters',
+      'cannot serve the operator API with tokens.0.name "a\\nb", wanted ' +
+      "1 to 100 characters without control characters, also of text direction",
       () => make({ tokens: [{ ...ada, name: "a\nb" }] }),
     ],
     [
