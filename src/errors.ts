@@ -18,6 +18,7 @@ export type ErrorCode =
   | "non_retriable"
   | "not_authentic"
   | "not_due"
+  | "not_rehearsed"
   | "nothing_to_roll_back"
   | "retry_loop"
   | "rollback_unfinished"
@@ -217,6 +218,17 @@ export class NoCredentialsError extends OnAppUpdateError {
   constructor(memberId: string, blockedOn: BlockedReason, why: string, options?: ErrorOptions) {
     super("no_credentials", `cannot call portal ${memberId}: ${why}`, options);
     this.blockedOn = blockedOn;
+  }
+}
+
+/**
+ * `app.rehearse` cannot do what an upgrade or a plugin asks for, such as a request by `ctx.fetch`. The report names it as not
+ * rehearsed.
+ */
+export class NotRehearsedError extends OnAppUpdateError {
+  /** `what` is the end of the message. */
+  constructor(what: string) {
+    super("not_rehearsed", `cannot rehearse ${what}`);
   }
 }
 

@@ -174,10 +174,13 @@ function isOfRemovedApp({ applicationToken }: PortalRecord, { since }: Claim, { 
 /** A new application token shows that the app was removed, and installed anew; the same one, that it was not removed. */
 function withRemovalClaimEnded(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
   const { removal, ...claims } = record.claims!;
+  const sent = sentTs(event, facts);
   if (!isOfRemovedApp(record, removal!, facts)) {
-    return installed(removed(record, { ts: firstTs(removal!) }), event, facts);
+    // The app was removed before it was installed, whatever was made up since.
+    const latest = event.name === "ONAPPINSTALL" ? sent : firstTs(removal!);
+    return installed(removed(record, { ts: removal!.ts <= sent ? removal!.ts : latest }), event, facts);
   }
-  const installedTs = Math.max(record.installedTs, sentTs(event, facts));
+  const installedTs = Math.max(record.installedTs, sent);
   return withTarget({ ...record, claims, installedTs }, event, facts);
 }
 

@@ -13,6 +13,7 @@ import { latestRun, markRolledBack } from "../portal/run_history.ts";
 import { makeUpgradeContext } from "./attempt.ts";
 import { runInStep } from "./current_step.ts";
 import type { Upgrade } from "./definition.ts";
+import { handlerFetch } from "./handler_fetch.ts";
 import { type Installation, installationOf } from "./installation.ts";
 import { ReplayEnded } from "./interruptions.ts";
 import { type FinishedStep, StepEngine } from "./step_engine.ts";
@@ -169,7 +170,10 @@ async function finishedSteps(
     isReplay: true,
   });
   const change = { memberId, from: record.run!.from, to: record.target! };
-  const context = makeUpgradeContext(ctx, engine, record, change, { attempt: 1, mode: "rollback" });
+  const context = makeUpgradeContext(ctx, engine, record, change, {
+    ...{ attempt: 1, mode: "rollback" },
+    fetch: handlerFetch(runtime.fetch, signal),
+  });
   try {
     await run(() => engine.runHandler(() => upgrade.handler(context)));
   } catch (error) {

@@ -48,6 +48,16 @@ describe("factsAfter()", () => {
     ],
     ["does not of a portal that was removed, and whose application_token was never proved", unproved, undefined],
   ];
+  const { applicationTokenDigest: _d, ...unprovedEvent } = facts.verification;
+
+  it("lets an installation whose own token is not proved, either, right after the portal was forgotten", () => {
+    const unprovedFacts = { ...facts, verification: unprovedEvent };
+    const notBefore = (record: PortalRecord): number | undefined =>
+      factsAfter(record, event, unprovedFacts).verification.notBeforeTs;
+    assert.equal(notBefore({ ...REMOVED, forgottenAt: (event.ts + 10) * 1000 }), event.ts + 10);
+    assert.equal(notBefore(REMOVED), undefined);
+  });
+
   for (const [name, record, notBeforeTs] of ROWS) {
     it(name, () => assert.equal(factsAfter(record, event, facts).verification.notBeforeTs, notBeforeTs));
   }
