@@ -26,13 +26,14 @@ import { status } from "./status.ts";
 import { token } from "./token.ts";
 import { upgrades } from "./upgrades.ts";
 import { EXIT, type ExitCode } from "./exit.ts";
+import { rehearse } from "./rehearse.ts";
 import { reportError } from "./report_error.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The commands, in the order of the help. */
 const COMMANDS: readonly CliCommand[] = [
   ...[decode, simulate],
-  ...[status, portals, portal, plan, check, upgrades, audit, doctor],
+  ...[status, portals, portal, plan, rehearse, check, upgrades, audit, doctor],
   ...[retry, rollback, skip, setTarget, setInitialVersion, batches, pause, resume, forget, outbox, recount],
   ...[copy, token, password],
 ];

@@ -152,6 +152,14 @@ describe("operating commands", () => {
     assert.match(err, /"next" is no(t a)? version|wanted a version/);
   });
 
+  test("rehearse exits with 1 if an upgrade was not rehearsed to its end", async () => {
+    const { code, out } = await local(`rehearse ${parked.memberId}`);
+    assert.equal(code, 1);
+    assert.match(out, /^Rehearsal of portal b{32} from 1\.0\.0 to 3\.0\.0: not complete$[^]*^- prices: not rehearsed/m);
+    assert.equal((await local(`rehearse ${current.memberId}`)).code, 0);
+    assert.equal((await local(`rehearse ${current.memberId} --to next`)).code, 2);
+  });
+
   test("check exits with 1 for a problem", async () => {
     const { code, out } = await local(`check ${parked.memberId}`);
     assert.equal(code, 1);
