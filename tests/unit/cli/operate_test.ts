@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { AuditEntry } from "@b24/onappupdate";
+import type { Terminal } from "../../../src/cli/terminal.ts";
 import { cli, type CliOptions, type Outcome } from "../../support/cli.ts";
 import { type CliApp, cliApp, PORTALS, TOKEN } from "../../support/cli_app.ts";
 import { after, before, describe, test } from "../../support/test.ts";
@@ -183,6 +184,20 @@ describe("operating commands", () => {
       (await local("doctor")).out,
       /^problem +host oauth\.bitrix24\.tech, from this machine: does not answer/m,
     );
+  });
+
+  test("doctor compares the clock of this machine with that of Bitrix24", async () => {
+    for (
+      const [ahead, finding] of [[0, /^ok +clock of this machine: as that of/m], [
+        ...[5 * 60_000, /^problem +clock of this machine: 5 min ahead of that of Bitrix24\n +→ synchronize it/m],
+      ]] as const
+    ) {
+      const date = new Date(1_700_000_000_000 - ahead).toUTCString();
+      const fetch: Terminal["fetch"] = () => Promise.resolve(new Response("", { status: 404, headers: { date } }));
+      const { out } = await local("doctor", { fetch });
+      assert.match(out, finding);
+      assert.match(out, /^ok +host oauth\.bitrix\.info, from this machine: answers$/m);
+    }
   });
 
   test("doctor notices that nobody ticks", async () => {
