@@ -33,9 +33,10 @@ import type { Terminal } from "./terminal.ts";
 /** The commands, in the order of the help. */
 const COMMANDS: readonly CliCommand[] = [
   ...[decode, simulate],
-  ...[status, portals, portal, plan, rehearse, check, upgrades, audit, doctor],
+  ...[status, portals, portal, plan, check, upgrades, audit, doctor],
   ...[retry, rollback, skip, setTarget, setInitialVersion, batches, pause, resume, forget, outbox, recount],
   ...[copy, token, password],
+  rehearse,
 ];
 
 /** Runs one command. Resolves to the exit code, and never rejects. */
