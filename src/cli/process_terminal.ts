@@ -88,7 +88,8 @@ function outputOf(stream: Stream, isColorless: boolean): Output {
     isTerminal,
     hasColor: isTerminal && !isColorless,
     get columns() {
-      return (isTerminal ? stream.columns : undefined) ?? 80;
+      // Some terminals do not know their width, which is 0 then.
+      return isTerminal && stream.columns > 0 ? stream.columns : 80;
     },
   };
 }
