@@ -76,7 +76,8 @@ export function processTerminal(): Terminal {
 
 type Stream = Pick<WriteStream, "write" | "isTTY" | "columns" | "on">;
 
-function outputOf(stream: Stream, isColorless: boolean): Output {
+/** Returns an output of a stream of this process. */
+export function outputOf(stream: Stream, isColorless: boolean): Output {
   // The reader of a pipe, such as `head`, may have ended.
   stream.on("error", (error: Error & { readonly code?: string }) => {
     if (error.code !== "EPIPE") throw error;

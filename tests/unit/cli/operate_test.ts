@@ -345,6 +345,16 @@ describe("commands that act", () => {
     assert.match(err, /^error: .*prices/);
   });
 
+  test("a version that is none exits with 2", async () => {
+    for (
+      const args of [`set-target ${parked.memberId} --to next`, `set-initial-version ${blocked.memberId} --to next`]
+    ) {
+      const { code, err, audit } = await run(args);
+      assert.deepEqual([code, audit.filter(({ outcome }) => outcome === "done")], [2, []], err);
+      assert.match(err, /wanted a version such as/);
+    }
+  });
+
   test("no output and no error has the token", async () => {
     for (const env of [{ ONAPPUPDATE_TOKEN: `${TOKEN}-wrong` }, { ONAPPUPDATE_TOKEN: `${TOKEN}-read` }]) {
       const { code, out, err } = await run("pause", "remote", { env });
