@@ -17,6 +17,7 @@ import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
 import type { Adopt } from "./admin/adopt.ts";
 import type { Registry } from "./registry.ts";
+import { assertMayStart, assertStorageIsShared } from "./inert.ts";
 import { assertEnvironment, startupWarnings, threadsWarning } from "./startup_warnings.ts";
 
 /** The state of an app, and the transitions between its states. */
@@ -97,6 +98,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   let stopFinding = (): void => {};
 
   async function setUp(): Promise<void> {
+    assertStorageIsShared(storage);
     registry.seal();
     assertPlugins(registry.plugins);
     assertEnvironment();
@@ -108,6 +110,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const setUpOnce = (): Promise<void> => isSetUp ??= outsideRehearsal(setUp);
 
   async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
+    assertMayStart("start the app");
     await setUpOnce();
     // Logs a warning if the app is paused.
     await pauseSwitch.current();
