@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Readable } from "node:stream";
+import { ADDRESS, BROKEN, forwardTo } from "../../net/stand_in.ts";
 import { followRedirects } from "./request.ts";
 
 /** A running server. */
@@ -11,11 +12,6 @@ export interface FakeServer {
   /** Closes the server and all connections. */
   readonly close: () => Promise<void>;
 }
-
-/** Header with the URL of the original request. */
-const ADDRESS = "x-fake-bitrix24-address";
-/** Header of an answer that stands for a broken connection. Some clients would repeat requests of one that really breaks. */
-const BROKEN = "x-fake-bitrix24-broken";
 
 type Fetch = (request: Request) => Promise<Response>;
 
@@ -94,19 +90,6 @@ async function forwardRequest(request: IncomingMessage, response: ServerResponse
  * ```
  */
 export function forwardingFetch(url: string): typeof fetch {
-  const forward = async (request: Request): Promise<Response> => {
-    const headers = new Headers(request.headers);
-    headers.set(ADDRESS, request.url);
-    const response = await fetch(url, {
-      method: request.method,
-      headers,
-      redirect: "manual",
-      signal: request.signal,
-      ...(request.body === null ? {} : { body: await request.arrayBuffer() }),
-    });
-    if (!response.headers.has(BROKEN)) return response;
-    await response.body?.cancel();
-    throw new TypeError(`fetch failed: ${new URL(request.url).host} does not answer`);
-  };
+  const forward = (request: Request): Promise<Response> => forwardTo(url, request, fetch);
   return (input, init) => followRedirects(new Request(input, init), forward);
 }
