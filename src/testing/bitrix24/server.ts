@@ -17,12 +17,7 @@ type Fetch = (request: Request) => Promise<Response>;
 
 /** Serves `answer` on a free loopback port. */
 export async function startServer(answer: Fetch): Promise<FakeServer> {
-  const server = createServer((request, response) => {
-    forwardRequest(request, response, answer).catch(() => {
-      if (request.headers[ADDRESS] === undefined || response.headersSent) response.destroy();
-      else response.writeHead(502, { [BROKEN]: "1" }).end();
-    });
-  });
+  const server = createServer((request, response) => answerForwarded(request, response, answer));
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(0, "127.0.0.1", resolve);
@@ -37,6 +32,14 @@ export async function startServer(answer: Fetch): Promise<FakeServer> {
         server.closeAllConnections();
       }),
   };
+}
+
+/** Answers a request that {@linkcode forwardTo} has sent by `answer`, or as a broken connection if that throws. */
+export function answerForwarded(request: IncomingMessage, response: ServerResponse, answer: Fetch): void {
+  forwardRequest(request, response, answer).catch(() => {
+    if (request.headers[ADDRESS] === undefined || response.headersSent) response.destroy();
+    else response.writeHead(502, { [BROKEN]: "1" }).end();
+  });
 }
 
 /** @throws {unknown} the error of `answer`: the connection broke, or there is no such host */
