@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import type { CliCommand } from "./command.ts";
 import { decode } from "./decode.ts";
+import { dev } from "./dev.ts";
 import { EXIT, type ExitCode } from "./exit.ts";
 import { password } from "./password.ts";
 import { reportError } from "./report_error.ts";
@@ -9,7 +10,7 @@ import type { Terminal } from "./terminal.ts";
 import { token } from "./token.ts";
 
 /** The commands, in the order of the help. */
-const COMMANDS: readonly CliCommand[] = [decode, password, token];
+const COMMANDS: readonly CliCommand[] = [dev, decode, password, token];
 
 /** Runs one command. Resolves to the exit code, and never rejects. */
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {

@@ -1,6 +1,7 @@
 /** Describes the calls that an app makes to a stand-in. */
 import { decodeRequest, type FakeParams } from "../../testing/bitrix24/request.ts";
 import { isSecretName } from "../../redact.ts";
+import { cut } from "../text.ts";
 import { maskTokens } from "./mask.ts";
 import type { CallEntry } from "./transcript.ts";
 
@@ -81,9 +82,4 @@ async function errorOf(response: Response): Promise<string | undefined> {
   } catch {
     return undefined;
   }
-}
-
-/** Returns the beginning of a text. */
-export function cut(text: string, max: number): string {
-  return text.length > max ? `${text.slice(0, max)}…` : text;
 }

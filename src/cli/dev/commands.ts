@@ -9,7 +9,7 @@ const OTHERS: readonly StandInCommand[] = [
   {
     name: "portal",
     usage: "[domain]",
-    help: "select a portal; a new domain, or none, adds one",
+    help: "select a portal, or add one",
     run: (standIn, [domain]) => {
       const known = standIn.portals().find((portal) => portal.domain === domain);
       if (known !== undefined) standIn.select(known);

@@ -7,7 +7,7 @@ export const LIFE: readonly StandInCommand[] = [
   {
     name: "install",
     usage: "[version] [--wizard]",
-    help: "install the app; --wizard: no event before finish",
+    help: "install; --wizard: no event before finish",
     key: "i",
     run: async (standIn, args) => {
       const { rest: [version = "1"], has } = flagsOf(args, ["wizard"]);
@@ -21,7 +21,7 @@ export const LIFE: readonly StandInCommand[] = [
   {
     name: "finish",
     usage: "",
-    help: "finish the installation, as BX24.installFinish() does",
+    help: "finish the installation of a wizard",
     key: "f",
     run: async (standIn) => {
       const { portal } = installed(standIn);
@@ -31,7 +31,7 @@ export const LIFE: readonly StandInCommand[] = [
   {
     name: "update",
     usage: "[version] [--token] [--wizard]",
-    help: "update the app; --token: with a new application token",
+    help: "update; --token: new application token",
     key: "u",
     run: async (standIn, args) => {
       const { rest: [version], has } = flagsOf(args, ["token", "wizard"]);
@@ -44,7 +44,7 @@ export const LIFE: readonly StandInCommand[] = [
   {
     name: "uninstall",
     usage: "[--keep]",
-    help: "remove the app; --keep: the customer keeps its data",
+    help: "remove; --keep: the app's data stays",
     key: "x",
     run: async (standIn, args) => {
       const { has } = flagsOf(args, ["keep"]);
@@ -55,7 +55,7 @@ export const LIFE: readonly StandInCommand[] = [
   {
     name: "event",
     usage: "NAME [KEY=VALUE …]",
-    help: "any other event: event ONCRMDEALADD FIELDS[ID]=7",
+    help: "such as event ONCRMDEALADD FIELDS[ID]=7",
     run: async (standIn, [name = "", ...pairs]) => {
       if (!/^ON[A-Z0-9_]+$/i.test(name)) throw new CommandError("which event? wanted a name such as ONCRMDEALADD");
       const { portal } = installed(standIn);

@@ -1,16 +1,11 @@
 /** The lines that a stand-in prints: what happened, and the help. */
-import { styleText } from "node:util";
+import { cut, type painter, safe } from "../text.ts";
 import { STAND_IN_COMMANDS } from "./commands.ts";
 import { keyBindings } from "./keys.ts";
 import type { CallEntry, Entry, SentEntry } from "./transcript.ts";
 
 /** Paints a text. */
-export type Paint = (style: "green" | "red" | "yellow" | "cyan" | "dim" | "bold", text: string) => string;
-
-/** Returns a function that paints, or leaves texts as they are. */
-export function painter(hasColor: boolean): Paint {
-  return hasColor ? (style, text) => styleText(style, text, { validateStream: false }) : (_, text) => text;
-}
+export type Paint = ReturnType<typeof painter>;
 
 const DOMAIN_WIDTH = 22;
 const NAME_WIDTH = 30;
@@ -18,7 +13,7 @@ const NAME_WIDTH = 30;
 /** Returns the line of an entry, and below it what is worth a second one; nothing while an event is on its way. */
 export function entryLines(entry: Entry, paint: Paint): string[] {
   const time = paint("dim", timeOf(entry.at));
-  if (entry.kind === "note") return [`${time}   ${paint("yellow", plain(entry.text))}`];
+  if (entry.kind === "note") return [`${time}   ${paint("yellow", safe(entry.text))}`];
   if (entry.kind === "call") return callLines(entry, time, paint);
   return entry.outcome === undefined ? [] : sentLines(entry, time, paint);
 }
@@ -32,7 +27,7 @@ function sentLines(entry: SentEntry & { readonly id: number }, time: string, pai
     : outcome === "failed"
     ? paint("red", "no answer")
     : `${paint(isGood ? "green" : "red", String(status))} ${paint("dim", `in ${ms} ms`)}`;
-  const suffix = remark === undefined ? "" : ` ${paint("yellow", `(${plain(remark)})`)}`;
+  const suffix = remark === undefined ? "" : ` ${paint("yellow", `(${safe(remark)})`)}`;
   const line = `${time} → ${paint("bold", column(what, NAME_WIDTH))} ${column(domain, DOMAIN_WIDTH)} ${how} ${
     paint("dim", `#${id}`)
   }${suffix}`;
@@ -48,7 +43,7 @@ function callLines(
   const isGood = status !== undefined && status < 400 && error === undefined;
   const how = [
     status === undefined ? "" : paint(isGood ? "green" : "red", String(status)),
-    error === undefined ? "" : paint("red", plain(error)),
+    error === undefined ? "" : paint("red", safe(error)),
     paint("dim", `in ${ms} ms`),
   ].filter((part) => part !== "").join(" ");
   const shown = params === "{}" ? "" : ` ${paint("dim", firstLine(params))}`;
@@ -89,18 +84,10 @@ export function timeOf(at: number): string {
   return [date.getHours(), date.getMinutes(), date.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
 }
 
-/** Returns a text without control characters, which would drive the terminal. */
-export function plain(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, " ");
-}
-
 function firstLine(text: string): string {
-  const line = plain(text.trim());
-  return line.length > 110 ? `${line.slice(0, 110)}…` : line;
+  return cut(safe(text.trim()), 110);
 }
 
 function column(text: string, width: number): string {
-  const shown = plain(text);
-  return (shown.length > width ? `${shown.slice(0, width - 1)}…` : shown).padEnd(width);
+  return cut(safe(text), width).padEnd(width);
 }

@@ -1,6 +1,7 @@
 /** Serves a stand-in over HTTP: the hosts of Bitrix24 for the app, and its page for the developer. */
 import { randomBytes } from "node:crypto";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { hostname } from "node:os";
 import { ADDRESS } from "../../net/stand_in.ts";
 import { answerForwarded } from "../../testing/bitrix24/server.ts";
 import { runLine } from "./commands.ts";
@@ -27,7 +28,7 @@ export interface StandInServer {
 
 /** What the app needs in its environment, a line each. */
 export function environmentOf({ clientId, clientSecret }: StandIn, url: string): string[] {
-  return [`ONAPPUPDATE_DEV=${url}`, `CLIENT_ID=${clientId}`, `CLIENT_SECRET=${clientSecret ?? "any"}`];
+  return [`ONAPPUPDATE_DEV=${url}`, `CLIENT_ID=${clientId}`, `CLIENT_SECRET=${clientSecret ?? "dev-secret"}`];
 }
 
 const LOOPBACK = new Set(["127.0.0.1", "localhost", "::1"]);
@@ -36,12 +37,16 @@ const LOOPBACK = new Set(["127.0.0.1", "localhost", "::1"]);
 export async function serveStandIn(standIn: StandIn, { port, host }: StandInServerOptions): Promise<StandInServer> {
   const token = LOOPBACK.has(host) ? undefined : randomBytes(16).toString("hex");
   const live = new Set<ServerResponse>();
-  const server = createServer((request, response) => {
-    answer(request, response).catch(() => {
-      if (response.headersSent) response.destroy();
-      else response.writeHead(500, TEXT).end("the stand-in failed\n");
+  const isWildcard = host === "0.0.0.0" || host === "::";
+  let listening = port;
+  let url = "";
+  const create = (): Server =>
+    createServer((request, response) => {
+      answer(request, response).catch(() => {
+        if (response.headersSent) response.destroy();
+        else response.writeHead(500, TEXT).end("the stand-in failed\n");
+      });
     });
-  });
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = "GET", url: address = "/", headers } = request;
@@ -86,27 +91,42 @@ export async function serveStandIn(standIn: StandIn, { port, host }: StandInServ
     );
   }
 
+  const first = await listen(create(), port, isWildcard ? host : token === undefined ? host : "127.0.0.1");
+  listening = first.port;
+  const servers = [first.server];
+  // Apps reach it on this machine only, by whatever address others do.
+  if (token !== undefined && !isWildcard) servers.push((await listen(create(), listening, host)).server);
+  const path = token === undefined ? "" : `/${token}/`;
+  const shown = (name: string): string => `http://${name.includes(":") ? `[${name}]` : name}:${listening}${path}`;
+  url = shown(host === "::1" ? host : "127.0.0.1");
+  const stop = standIn.transcript.listen(() => live.forEach((response) => response.write("data: changed\n\n")));
+  return {
+    url,
+    ...(token === undefined ? {} : { remoteUrl: shown(isWildcard ? hostname() : host) }),
+    close: async () => {
+      stop();
+      await Promise.all(servers.map((server) =>
+        new Promise<void>((resolve) => {
+          server.close(() => resolve());
+          server.closeAllConnections();
+        })
+      ));
+    },
+  };
+}
+
+/** @throws {Error} the system's error, if it cannot listen there */
+async function listen(
+  server: Server,
+  port: number,
+  host: string,
+): Promise<{ readonly server: Server; readonly port: number }> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, resolve);
   });
   const address = server.address();
-  const listening = typeof address === "object" && address !== null ? address.port : port;
-  const path = token === undefined ? "" : `/${token}/`;
-  const url = `http://127.0.0.1:${listening}${path}`;
-  const stop = standIn.transcript.listen(() => live.forEach((response) => response.write("data: changed\n\n")));
-  return {
-    url: host === "::1" ? `http://[::1]:${listening}` : url,
-    ...(token === undefined
-      ? {}
-      : { remoteUrl: `http://${host.includes(":") ? `[${host}]` : host}:${listening}${path}` }),
-    close: () =>
-      new Promise((resolve) => {
-        stop();
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  return { server, port: typeof address === "object" && address !== null ? address.port : port };
 }
 
 /** Runs a command. What is wrong with it becomes a note, for all who look on. */

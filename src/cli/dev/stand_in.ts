@@ -4,7 +4,8 @@ import type { FakePortal } from "../../testing/bitrix24/portal.ts";
 import { restoreWorld, type SavedWorld, saveWorld } from "../../testing/bitrix24/saved.ts";
 import type { FakeDelivery } from "../../testing/bitrix24/sender.ts";
 import type { FakeOutage } from "../../testing/bitrix24/state.ts";
-import { cut, describedCall } from "./calls.ts";
+import { cut } from "../text.ts";
+import { describedCall } from "./calls.ts";
 import { maskTokens } from "./mask.ts";
 import { createTranscript, type SentEntry, type Transcript } from "./transcript.ts";
 
@@ -184,12 +185,13 @@ export function newMemberId(): string {
   return `de${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
+/** Returns why the app did not answer. */
 function causeOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const cause = error.cause instanceof Error
-    ? error.cause.message || String((error.cause as { code?: unknown }).code)
-    : "";
-  return [error.message, cause].filter((text) => text !== "").join(": ");
+  const { cause } = error as { readonly cause?: { readonly message?: string; readonly code?: string } };
+  const text = [error.message, cause?.code, cause?.message].filter(Boolean).join(": ");
+  if (/ECONNREFUSED|connection refused/i.test(text)) return "nothing listens at this address: is the app running?";
+  return error.name === "TimeoutError" ? `the app has not answered within ${POST_TIMEOUT_MS / 1000} s` : text;
 }
 
 /** Resolves after `ms` milliseconds; rejects if the request is aborted before. */

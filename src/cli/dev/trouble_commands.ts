@@ -6,7 +6,7 @@ import { forge, FORGERIES } from "./forge.ts";
 export const TROUBLE: readonly StandInCommand[] = [
   ...([
     ["duplicate", "d", "send the next event twice", { duplicate: 1 }],
-    ["reorder", "r", "send the next event after the one that follows it", { reorder: true }],
+    ["reorder", "r", "send the next event after another one", { reorder: true }],
     ["lose", "l", "do not send the next event", { lose: true }],
   ] as const).map(([name, key, help, delivery]): StandInCommand => ({
     ...{ name, key, help, usage: "" },
@@ -29,7 +29,7 @@ export const TROUBLE: readonly StandInCommand[] = [
   {
     name: "rename",
     usage: "[domain]",
-    help: "rename the portal; its old address redirects",
+    help: "rename it; the old address redirects",
     key: "n",
     run: (standIn, [domain]) => {
       const portal = standIn.selected();
@@ -72,7 +72,7 @@ export const TROUBLE: readonly StandInCommand[] = [
   {
     name: "slow",
     usage: "[ms|off]",
-    help: "delay every answer of Bitrix24, by 2000 ms unless it says otherwise",
+    help: "delay every answer of Bitrix24 (2000)",
     key: "s",
     run: (standIn, [to = standIn.state().slowMs === 0 ? "2000" : "off"]) => {
       const ms = to === "off" ? 0 : Number(to);
@@ -98,7 +98,7 @@ export const TROUBLE: readonly StandInCommand[] = [
   {
     name: "fail",
     usage: "CODE [METHOD]",
-    help: "refuse the next call: fail QUERY_LIMIT_EXCEEDED crm.deal.list",
+    help: "refuse the next call: fail ACCESS_DENIED profile",
     run: (standIn, [code = "", method]) => {
       if (!/^\w{3,60}$/.test(code)) throw new CommandError("which error? wanted a code such as QUERY_LIMIT_EXCEEDED");
       standIn.selected().fail(code, method === undefined ? {} : { method });
