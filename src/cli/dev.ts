@@ -51,7 +51,7 @@ export const dev = defineCommand<DevOptions>({
   examples: [
     "onappupdate dev",
     "onappupdate dev http://127.0.0.1:3000/b24/events --file portals.json",
-    "onappupdate dev --events http://127.0.0.1:8000/events --page http://127.0.0.1:8000/",
+    "onappupdate dev --page http://127.0.0.1:8000/install",
   ],
   run: async ({ args: [url], options, terminal }) => {
     const { file, answers, events = url ?? DEFAULT_URL, page = url ?? DEFAULT_URL } = options;

@@ -1,4 +1,4 @@
-/** HTML that escapes every value: `` html`<b>${text}</b>` ``. */
+/** HTML that escapes every value: `` markup`<b>${text}</b>` ``. */
 
 /** Text that is HTML already. */
 export class Html {
@@ -20,7 +20,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 };
 
 /** Returns HTML. Values are escaped, for elements and quoted attributes, unless they are HTML. */
-export function html(parts: TemplateStringsArray, ...values: readonly Value[]): Html {
+export function markup(parts: TemplateStringsArray, ...values: readonly Value[]): Html {
   return new Html(parts.map((part, i) => part + (i < values.length ? rendered(values[i]!) : "")).join(""));
 }
 

@@ -1,6 +1,6 @@
 /** The web page of a stand-in: portals, what happened, and buttons for its commands. */
 import { STAND_IN_COMMANDS } from "./commands.ts";
-import { Html, html, NONE } from "./html.ts";
+import { Html, markup, NONE } from "./html.ts";
 import { timeOf } from "./lines.ts";
 import { maskTokens } from "./mask.ts";
 import { SCRIPT, STYLE } from "./page_assets.ts";
@@ -9,7 +9,7 @@ import { type CallEntry, type Entry, fieldsOf, type SentEntry } from "./transcri
 
 /** Returns the whole page. */
 export function standInPage(standIn: StandIn, environment: readonly string[], nonce: string): string {
-  return html`
+  return markup`
     <!doctype html>
     <html lang="en">
       <head>
@@ -37,7 +37,7 @@ export function standInPage(standIn: StandIn, environment: readonly string[], no
         <script nonce="${nonce}">${new Html(SCRIPT)}</script>
       </body>
     </html>
-  `.text;
+  `.text.trim();
 }
 
 /** Returns the part of the page that changes. */
@@ -48,9 +48,9 @@ export function liveFragment(standIn: StandIn): string {
 /** Returns the page that opens the app's page in the browser, by a form as Bitrix24 has it. */
 export function openingForm(url: string, body: string, nonce: string): string {
   const fields = [...new URLSearchParams(body)].map(([name, value]) =>
-    html`<input type="hidden" name="${name}" value="${value}">`
+    markup`<input type="hidden" name="${name}" value="${value}">`
   );
-  return html`
+  return markup`
     <!doctype html>
     <html lang="en">
       <head>
@@ -62,7 +62,7 @@ export function openingForm(url: string, body: string, nonce: string): string {
         <script nonce="${nonce}">document.forms[0].submit();</script>
       </body>
     </html>
-  `.text;
+  `.text.trim();
 }
 
 /** What the buttons run: a command, without arguments or with those that are worth a button. */
@@ -83,25 +83,27 @@ const BUTTONS: readonly (readonly [heading: string, lines: readonly string[]])[]
   ["Portal", ["rename", "expire", "portal"]],
 ];
 
+const LABELS = new Map([["portal", "new portal"]]);
+
 function buttons(): Html {
-  const groups = BUTTONS.map(([heading, lines]) =>
-    html`<fieldset><legend>${heading}</legend>${lines.map((line) => commandButton(line, line))}${
-      heading === "Page" ? inBrowser() : NONE
-    }</fieldset>`
-  );
+  const groups = BUTTONS.map(([heading, lines]) => {
+    const tabs = heading === "Page" ? TABS : NONE;
+    return markup`<fieldset><legend>${heading}</legend>${
+      lines.map((line) => commandButton(line, LABELS.get(line)))
+    }${tabs}</fieldset>`;
+  });
   const known = STAND_IN_COMMANDS.map(({ name, usage, help }) =>
-    html`
-      <dt><code>${name} ${usage}</code></dt>
-      <dd>${help}</dd>
-    `
+    markup`<dt><code>${`${name} ${usage}`.trim()}</code></dt><dd>${help}</dd>`
   );
-  return html`
-    <form method="post" action="run" class="buttons">${groups.filter((_, i) => i !== 1)}</form>
-    <div class="buttons">${groups[1]!}</div>
+  return markup`
+    <form id="run" method="post" action="run"></form>
+    <form id="tab" method="post" action="open" target="_blank"></form>
     <form method="post" action="run" class="line">
-    <label for="command">Command</label> <input id="command" name="command" placeholder="update 3" autocomplete="off" required>
-    <button>Run</button>
+      <label for="command">Command</label>
+      <input id="command" name="command" placeholder="update 3" autocomplete="off" required>
+      <button>Run</button>
     </form>
+    ${groups}
     <details>
       <summary>All commands</summary>
       <dl class="help">${known}</dl>
@@ -109,20 +111,12 @@ function buttons(): Html {
   `;
 }
 
-/** Buttons that open the page in a tab of the browser. */
-function inBrowser(): Html {
-  const one = (who: string): Html =>
-    html`
-      <form method="post" action="open"
-        target="_blank"><button name="who" value="${who}">as ${who} in a tab</button></form>
-    `;
-  return html`${one("admin")}${one("user")}`;
-}
+/** Buttons that open the app's page in a tab of the browser. */
+const TABS = markup`<button form="tab" name="who" value="admin">as admin, in a tab</button>
+<button form="tab" name="who" value="user">as user, in a tab</button>`;
 
-function commandButton(line: string, label: string): Html {
-  // Outside of a form, the button has one of its own.
-  const button = html`<button name="command" value="${line}">${label}</button>`;
-  return line.startsWith("open") ? html`<form method="post" action="run">${button}</form>` : button;
+function commandButton(line: string, label: string = line): Html {
+  return markup`<button form="run" name="command" value="${line}">${label}</button>`;
 }
 
 function liveParts(standIn: StandIn): Html {
@@ -133,12 +127,12 @@ function liveParts(standIn: StandIn): Html {
     ...(Object.keys(next).length === 0 ? [] : [`next event: ${Object.keys(next).join(", ")}`]),
   ];
   const entries = standIn.transcript.entries().toReversed();
-  return html`<section aria-label="Portals"><table>
+  return markup`<section aria-label="Portals"><table>
 <thead><tr><th>Portal</th><th>Version</th><th>State</th><th>member_id</th><th></th></tr></thead>
 <tbody>${portalRows(standIn)}</tbody>
-</table>${unusual.map((text) => html`<p class="unusual">${text}</p>`)}</section>
+</table>${unusual.map((text) => markup`<p class="unusual">${text}</p>`)}</section>
 <section aria-label="Events and calls"><ol class="entries" reversed>${entries.map(entryItem)}</ol>${
-    entries.length === 0 ? html`<p>Nothing has happened yet.</p>` : NONE
+    entries.length === 0 ? markup`<p>Nothing has happened yet.</p>` : NONE
   }</section>`;
 }
 
@@ -154,9 +148,9 @@ function portalRows(standIn: StandIn): Html[] {
       ? "installed"
       : "not paid";
     const choice = portal === selected
-      ? html`<strong>selected</strong>`
-      : html`<form method="post" action="run"><button name="command" value="portal ${portal.domain}">select</button></form>`;
-    return html`
+      ? markup`<strong>selected</strong>`
+      : commandButton(`portal ${portal.domain}`, "select");
+    return markup`
       <tr>
         <td>${portal.domain}</td>
         <td>${version ?? "–"}</td>
@@ -169,8 +163,8 @@ function portalRows(standIn: StandIn): Html[] {
 }
 
 function entryItem(entry: Entry): Html {
-  const time = html`<time>${timeOf(entry.at)}</time>`;
-  if (entry.kind === "note") return html`<li class="note">${time} ${entry.text}</li>`;
+  const time = markup`<time>${timeOf(entry.at)}</time>`;
+  if (entry.kind === "note") return markup`<li class="note">${time} ${entry.text}</li>`;
   return entry.kind === "call" ? callItem(entry, time) : sentItem(entry, time);
 }
 
@@ -185,26 +179,28 @@ function sentItem(entry: SentEntry & { readonly id: number }, time: Html): Html 
     ? ["bad", "no answer"]
     : [isGood ? "good" : "bad", `${status} in ${ms} ms`];
   const fields = fieldsOf(body).map(([name, value]) =>
-    html`
+    markup`
       <tr>
         <th scope="row">${name}</th>
         <td>${value}</td>
       </tr>
     `
   );
-  const replay = body === ""
-    ? NONE
-    : html`<form method="post" action="run"><button name="command" value="replay ${id}">Replay</button></form>`;
-  return html`
+  const replay = body === "" ? NONE : commandButton(`replay ${id}`, "Replay");
+  const suffix = remark === undefined ? NONE : markup` <span class="warn">${remark}</span>`;
+  const head = markup`${time} <span class="arrow">→</span> <b>${`${name} ${detail}`.trim()}</b> <span>${domain}</span>
+<span class="${style}">${how}</span> <span class="quiet">#${id}</span>${suffix}`;
+  if (body === "") return markup`<li class="sent">${head}</li>`;
+  return markup`
     <li class="sent">
-      <details id="entry-${id}"><summary>${time} <span class="arrow">→</span> <b>${name} ${detail}</b>
-    <span>${domain}</span> <span class="${style}">${how}</span> <span class="quiet">#${id}</span>${remark === undefined
-      ? NONE
-      : html`
-        <span class="warn">${remark}</span>
-      `}</summary>
-    ${replay}<h3>Body to <code>${maskTokens(url)}</code></h3><table>${fields}</table><h3>Answer</h3><pre>${answer ||
-      "(empty)"}</pre></details>
+      <details id="entry-${id}">
+        <summary>${head}</summary>
+        ${replay}
+        <h3>Answer</h3>
+        <pre>${answer || "(empty)"}</pre>
+        <h3>Body, posted to <code>${maskTokens(url)}</code></h3>
+        <table>${fields}</table>
+      </details>
     </li>
   `;
 }
@@ -215,15 +211,16 @@ function callItem(
 ): Html {
   const isGood = status !== undefined && status < 400 && error === undefined;
   const how = [status, error, `in ${ms} ms`].filter((part) => part !== undefined).join(" ");
-  const listed = commands.length === 0 ? NONE : html`
-    <h3>Commands</h3>
-    <pre>${commands.join("\n")}</pre>
-  `;
-  return html`
+  const listed = commands.length === 0 ? NONE : markup`<h3>Commands</h3><pre>${commands.join("\n")}</pre>`;
+  return markup`
     <li class="call">
-      <details id="entry-${id}"><summary>${time} <span class="arrow">←</span> ${method}
-    <span>${host}</span> <span class="${isGood ? "good" : "bad"}">${how}</span></summary>
-    <h3>Parameters</h3><pre>${params}</pre>${listed}</details>
+      <details id="entry-${id}">
+        <summary>${time} <span class="arrow">←</span> ${method} <span>${host}</span>
+          <span class="${isGood ? "good" : "bad"}">${how}</span></summary>
+        <h3>Parameters</h3>
+        <pre>${params}</pre>
+        ${listed}
+      </details>
     </li>
   `;
 }

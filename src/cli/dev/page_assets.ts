@@ -41,6 +41,7 @@ summary { cursor: pointer; }
 summary span { margin-left: .5rem; }
 summary .arrow { margin-left: 0; color: var(--quiet); }
 details > :not(summary) { margin-left: 1rem; }
+details > table { width: calc(100% - 1rem); }
 time { font: 13px ui-monospace, monospace; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); } .pending { color: var(--quiet); }
 @media (max-width: 55rem) { body { grid-template-columns: 1fr; grid-template-areas: "head" "nav" "main"; }

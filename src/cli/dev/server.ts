@@ -140,7 +140,8 @@ export async function runNoted(standIn: StandIn, line: string): Promise<void> {
 
 const COMMON = {
   "cache-control": "no-store",
-  "referrer-policy": "no-referrer",
+  // With no-referrer, browsers would send forms of the page itself with the origin null.
+  "referrer-policy": "same-origin",
   "x-content-type-options": "nosniff",
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-resource-policy": "same-origin",
