@@ -36,6 +36,7 @@ export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin, Pause, RegisteredUpgrade, RollbackReport, RolledBackStep } from "./src/plugin/admin.ts";
 export type {
+  ActionNote,
   Attribution,
   AuditedAction,
   AuditEntry,
@@ -123,6 +124,7 @@ export type {
   PortalFailure,
   PortalRun,
   PortalState,
+  PortalWithState,
   RunProgress,
 } from "./src/portal/portal.ts";
 export type { PortalCount } from "./src/portal/totals.ts";

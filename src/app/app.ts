@@ -4,7 +4,7 @@ import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import type { Admin } from "../plugin/admin.ts";
 import type { Context, HandlerContext } from "../plugin/context.ts";
 import type { Plugin } from "../plugin/plugin.ts";
-import type { Portal } from "../portal/portal.ts";
+import type { PortalWithState } from "../portal/portal.ts";
 import type { UpgradeContext, UpgradeOptions, UpgradeRange } from "../upgrade/definition.ts";
 import type { Plan } from "../upgrade/plan.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
@@ -23,7 +23,7 @@ export type Fits<Ctx extends object, Needs extends object, Adds extends object> 
   : { readonly missing: `no plugin before this one adds "${Exclude<keyof Needs, keyof Ctx> & string}"` };
 
 /** A stored portal, with facts that are not in its record. {@linkcode App.portal} returns it. */
-export interface StoredPortal extends Portal {
+export interface StoredPortal extends PortalWithState {
   /** Number of the portal's events that wait for their verification; absent if none does. `app.admin.unverified` lists them. */
   readonly unverifiedEvents?: number;
 }

@@ -12,7 +12,8 @@ import type { Plugin } from "../plugin/plugin.ts";
 import { pluginStorage } from "../plugin/plugin_storage.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
-import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
+import { withState } from "../portal/portal_index.ts";
+import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { reportChanges } from "../portal/reports.ts";
 import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
@@ -160,7 +161,7 @@ export function createApp(options: AppOptions): App {
         countUnverified({ storage }, memberId),
       ]);
       const record = readRecord(entry);
-      return record && { ...snapshot(record), ...(unverifiedEvents > 0 && { unverifiedEvents }) };
+      return record && { ...withState(record), ...(unverifiedEvents > 0 && { unverifiedEvents }) };
     },
     close: lifecycle.close,
   };

@@ -15,6 +15,7 @@ import { type Ticker, tickEvery } from "../worker/tick.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
 import type { Registry } from "./registry.ts";
+import { assertMayStart, assertStorageIsShared } from "./inert.ts";
 import { assertEnvironment, startupWarnings, threadsWarning } from "./startup_warnings.ts";
 
 /** The state of an app, and the transitions between its states. */
@@ -96,6 +97,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   let stopFinding = (): void => {};
 
   async function setUp(): Promise<void> {
+    assertStorageIsShared(storage);
     registry.seal();
     assertPlugins(registry.plugins);
     assertEnvironment();
@@ -106,6 +108,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const setUpOnce = (): Promise<void> => isSetUp ??= setUp();
 
   async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
+    assertMayStart("start the app");
     await setUpOnce();
     // Logs a warning if the app is paused.
     await pauseSwitch.current();

@@ -70,7 +70,7 @@ export interface CommandSpec<Options extends object> {
   readonly group: typeof GROUPS[number];
   readonly arguments?: readonly ArgumentSpec[];
   readonly options?: readonly OptionSpec[];
-  /** Whole command lines. */
+  /** Whole command lines; one that is long has a backslash at the end of a line. */
   readonly examples: readonly string[];
   readonly run: (invocation: Invocation<Options>) => Promise<ExitCode | void>;
 }
@@ -121,13 +121,20 @@ function describedCommand<Options extends object>(program: Command, spec: Comman
   }
   for (const spec of options) command.addOption(optionOf(spec));
   command.option("--json", "print JSON");
-  return command.addHelpText("after", ["", "Examples:", ...examples.map((line) => `  $ ${line}`)].join("\n"));
+  return command.addHelpText(
+    "after",
+    ["", "Examples:", ...examples.map((lines) => `  $ ${lines.replaceAll("\n", "\n      ")}`)].join("\n"),
+  );
 }
 
 function optionOf({ flags, description, choices, parse, isRepeatable }: OptionSpec): Option {
   const option = new Option(flags, description);
   if (choices !== undefined) option.choices(choices);
-  const read = parse ?? ((text: string): unknown => text);
+  const read = (text: string): unknown => {
+    // The parser below takes the place of the one of commander that checks them.
+    if (choices?.includes(text) === false) throw invalid(`one of ${choices.join(", ")}`);
+    return parse === undefined ? text : parse(text);
+  };
   if (isRepeatable === true) {
     option.argParser((text: string, before: readonly unknown[] | undefined) => [...before ?? [], read(text)]);
   } else if (parse !== undefined) option.argParser(parse);

@@ -1,16 +1,42 @@
 /** The command line, independent of the process. */
 import { Command, CommanderError } from "commander";
 import type { CliCommand } from "./command.ts";
+import { audit } from "./audit.ts";
+import { batches } from "./batches.ts";
+import { check } from "./check.ts";
+import { copy } from "./copy.ts";
 import { decode } from "./decode.ts";
 import { dev } from "./dev.ts";
-import { EXIT, type ExitCode } from "./exit.ts";
+import { doctor } from "./doctor.ts";
+import { forget } from "./forget.ts";
+import { outbox } from "./outbox.ts";
 import { password } from "./password.ts";
+import { pause } from "./pause.ts";
+import { plan } from "./plan.ts";
+import { portal } from "./portal.ts";
+import { portals } from "./portals.ts";
+import { recount } from "./recount.ts";
+import { resume } from "./resume.ts";
+import { retry } from "./retry.ts";
+import { rollback } from "./rollback.ts";
+import { setInitialVersion } from "./set_initial_version.ts";
+import { setTarget } from "./set_target.ts";
+import { simulate } from "./simulate.ts";
+import { skip } from "./skip.ts";
+import { status } from "./status.ts";
+import { token } from "./token.ts";
+import { upgrades } from "./upgrades.ts";
+import { EXIT, type ExitCode } from "./exit.ts";
 import { reportError } from "./report_error.ts";
 import type { Terminal } from "./terminal.ts";
-import { token } from "./token.ts";
 
 /** The commands, in the order of the help. */
-const COMMANDS: readonly CliCommand[] = [dev, decode, password, token];
+const COMMANDS: readonly CliCommand[] = [
+  ...[dev, simulate, decode],
+  ...[status, portals, portal, plan, check, upgrades, audit, doctor],
+  ...[retry, rollback, skip, setTarget, setInitialVersion, batches, pause, resume, forget, outbox, recount],
+  ...[copy, token, password],
+];
 
 /** Runs one command. Resolves to the exit code, and never rejects. */
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -35,6 +61,7 @@ function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Com
     getOutHasColors: () => terminal.stdout.hasColor,
     getErrHasColors: () => terminal.stderr.hasColor,
   });
+  program.configureHelp({ subcommandTerm: (command) => command.name() });
   program.showHelpAfterError("Run the command with --help to see what it takes.").addHelpText("after", EPILOGUE)
     .helpCommand(false);
   for (const command of COMMANDS) command.register(program, terminal, onEnd);

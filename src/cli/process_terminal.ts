@@ -32,8 +32,10 @@ export function processTerminal(): Terminal {
     read: (path) => path === "-" ? text(process.stdin) : readFile(path, "utf8"),
     ask: async (question) => {
       const lines = createInterface({ input: process.stdin, output: process.stderr });
+      // Ctrl+C and Ctrl+D end it without an answer.
+      const closed = new Promise<string>((resolve) => lines.once("close", () => resolve("")));
       try {
-        return await lines.question(question);
+        return await Promise.race([lines.question(question), closed]);
       } finally {
         lines.close();
       }
@@ -52,7 +54,7 @@ export function processTerminal(): Terminal {
       }
     },
     load: loadModule,
-    fetch: (input, init) => fetch(input, init),
+    fetch: (url, init) => fetch(url, init),
     now: Date.now,
     wait: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => {}),
     interrupted: () => {

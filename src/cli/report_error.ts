@@ -13,7 +13,7 @@ export function reportError(error: unknown, { stderr }: Pick<Terminal, "stderr">
   return exitCodeOf(error);
 }
 
-function exitCodeOf(error: unknown): ExitCode {
+export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof ExitError) return error.exitCode;
   // By its code: the module of the user may have another copy of this package.
   const { code } = Object(error) as { readonly code?: unknown };

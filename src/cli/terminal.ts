@@ -39,7 +39,7 @@ export interface Terminal {
   readonly userName: () => string | undefined;
   /** Returns the default export of a module of the user. */
   readonly load: (path: string) => Promise<unknown>;
-  readonly fetch: typeof fetch;
+  readonly fetch: (url: string | URL, init?: RequestInit) => Promise<Response>;
   /** Returns the time in milliseconds since 1970. */
   readonly now: () => number;
   /** Resolves after this time, or once the signal is aborted. */

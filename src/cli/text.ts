@@ -34,12 +34,12 @@ export type Cell = string | { readonly text: string; readonly style: Style };
 
 /**
  * Returns a table with aligned columns. A column whose head begins with `>` is aligned to the right. The last column is cut
- * to `columns` if it is set.
+ * to the width of a terminal.
  */
 export function table(
   heads: readonly string[],
   rows: readonly (readonly Cell[])[],
-  { hasColor, columns }: Pick<Output, "hasColor"> & { readonly columns?: number },
+  { hasColor, isTerminal, columns }: Pick<Output, "hasColor" | "isTerminal" | "columns">,
 ): string {
   const paint = painter({ hasColor });
   const cells = rows.map((row) => row.map((cell) => typeof cell === "string" ? { text: cell } : cell));
@@ -50,7 +50,7 @@ export function table(
     let used = 0;
     const parts = row.map(({ text, style }, i) => {
       const isLast = i === row.length - 1;
-      const room = isLast && columns !== undefined ? Math.max(columns - used, 10) : Infinity;
+      const room = isLast && isTerminal ? Math.max(columns - used, 10) : Infinity;
       const shown = cut(safe(text), room);
       const space = " ".repeat(Math.max(widths[i]! - width(shown), 0));
       used += widths[i]! + GAP.length;
@@ -98,7 +98,8 @@ export function csv(heads: readonly string[], rows: readonly (readonly (string |
 function csvCell(value: string | number | undefined): string {
   if (value === undefined) return "";
   if (typeof value === "number") return String(value);
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  const shown = value.replace(CONTROLS, (char) => /[\t\r\n]/.test(char) ? char : escaped(char));
+  const text = /^[=+\-@\t\r]/.test(shown) ? `'${shown}` : shown;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
@@ -116,6 +117,11 @@ export function duration(ms: number): string {
   const next = units[at + 1];
   const rest = next === undefined ? 0 : Math.floor((ms % size) / next[1]);
   return `${Math.floor(ms / size)} ${name}${rest === 0 || next === undefined ? "" : ` ${rest} ${next[0]}`}`;
+}
+
+/** Returns a number and its noun: `1 portal`, `1,204 portals`. */
+export function counted(count: number, noun: string): string {
+  return `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** Returns a bar of `columns` characters for a share from 0 to 1. More than nothing is never shown as empty. */

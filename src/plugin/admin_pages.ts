@@ -1,6 +1,6 @@
 /** Parameters and results of operators' functions: the operator, lists and their filters, batch operations. */
 import type { BlockedReason, ErrorCode } from "../errors.ts";
-import type { Portal, PortalState } from "../portal/portal.ts";
+import type { PortalState, PortalWithState } from "../portal/portal.ts";
 
 /** The operator of an action and the reason for it. `admin.audit()` shows both. */
 export interface Attribution {
@@ -41,7 +41,7 @@ export interface PortalFilter extends PortalMatch {
 /** A page of portals. */
 export interface PortalPage {
   /** The portals that match, in the order of their `member_id`. */
-  readonly items: readonly Portal[];
+  readonly items: readonly PortalWithState[];
   /** Pass it as `after` to get the next page; absent after the last one. A page may have no items and a `next`. */
   readonly next?: string;
 }
@@ -106,7 +106,8 @@ export type AuditedAction =
   | "resume"
   | "batch"
   | "outbox.retry"
-  | "recount";
+  | "recount"
+  | "export";
 
 /** An action of an operator. */
 export interface AuditEntry extends Attribution {
@@ -114,7 +115,7 @@ export interface AuditEntry extends Attribution {
   readonly id: string;
   /** When the action began, in milliseconds since 1970. */
   readonly at: number;
-  /** The function of `app.admin`. */
+  /** The function of `app.admin`; `"export"` of a list, which {@linkcode Admin.noteAction} records. */
   readonly action: AuditedAction;
   /** The portal; absent for actions on the app. */
   readonly memberId?: string;
@@ -131,6 +132,18 @@ export interface AuditEntry extends Attribution {
   readonly finishedAt?: number;
   /** The error of an action that was refused or failed, without tokens. `message` is cut at 500 characters. */
   readonly error?: { readonly code?: ErrorCode; readonly message: string };
+}
+
+/** An attempt or an export for {@linkcode Admin.noteAction}. */
+export interface ActionNote extends Attribution {
+  /** The function of `app.admin` that was not called, or `"export"`. */
+  readonly action: AuditedAction;
+  /** The portal; absent for actions on the app. */
+  readonly memberId?: string;
+  /** Other facts, such as the filter of an export. JSON of at most 4,000 characters. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** The reason why the attempt was refused, without tokens, cut at 500 characters; absent if it was done. */
+  readonly refusal?: string;
 }
 
 /** Selects entries for {@linkcode Admin.audit}; members that are left out select all. */

@@ -109,6 +109,12 @@ export interface ApplicationTokenDigests {
   readonly previous?: readonly { readonly digest: string; readonly replacedAt: number }[];
 }
 
+/** A portal as lists show it. */
+export interface PortalWithState extends Portal {
+  /** The state of the portal, as in `app.admin.counts`. */
+  readonly state: PortalState;
+}
+
 /** A portal as plugins and handlers see it: a snapshot, which does not follow later changes. */
 export interface Portal {
   /** Bitrix24's id of the portal. It never changes. */

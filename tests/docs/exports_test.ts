@@ -71,6 +71,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./node-server": [
     "serve",
   ],
+  "./operator": [
+    "operatorApi",
+  ],
   "./opening-page": [
     "openingPage",
   ],

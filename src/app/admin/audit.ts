@@ -2,8 +2,9 @@
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { type ErrorCode, FormatError, OnAppUpdateError, VersionError } from "../../errors.ts";
-import type { AuditedAction, AuditEntry, AuditFilter, AuditPage } from "../../plugin/admin_pages.ts";
+import type { ActionNote, AuditedAction, AuditEntry, AuditFilter, AuditPage } from "../../plugin/admin_pages.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
+import { ATTRIBUTION_RULES } from "./attribution.ts";
 import { AUDIT, auditKey } from "../../portal/keys.ts";
 import { redactError } from "../../redact.ts";
 import type { Secret } from "../../secret.ts";
@@ -150,7 +151,29 @@ const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   batch: true,
   "outbox.retry": true,
   recount: true,
+  export: true,
 };
+
+/** Maximum length of the details of a note, as JSON. */
+const MAX_DETAILS = 4000;
+
+const NOTE_RULES: OptionRules<ActionNote> = {
+  ...ATTRIBUTION_RULES,
+  action: option.required(option.oneOf(...Object.keys(ACTIONS))),
+  memberId: option.text("a member_id"),
+  details: option.value(
+    `an object whose JSON has at most ${MAX_DETAILS} characters`,
+    (details) => typeof details === "object" && details !== null && JSON.stringify(details).length <= MAX_DETAILS,
+  ),
+  refusal: option.text("the reason of a refusal"),
+};
+
+/** Records what was done or refused elsewhere; see `Admin.noteAction`. */
+export async function noteAction(audited: Audited, note: ActionNote): Promise<void> {
+  checkOptions("cannot note an action", note, NOTE_RULES);
+  const { refusal, ...entry } = note;
+  await audited(entry, () => Promise.resolve(), () => refusal?.slice(0, MAX_MESSAGE));
+}
 
 const FILTER_RULES: OptionRules<AuditFilter> = {
   memberId: option.text("a member_id"),

@@ -5,8 +5,8 @@ import type { BlockedReason } from "../../errors.ts";
 import type { PortalFilter, PortalMatch, PortalPage } from "../../plugin/admin_pages.ts";
 import { type IndexKind, portalKey, PORTALS } from "../../portal/keys.ts";
 import type { PortalState } from "../../portal/portal.ts";
-import { comparableDomain, INDEX_KINDS, indexPrefixOf } from "../../portal/portal_index.ts";
-import { type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
+import { comparableDomain, INDEX_KINDS, indexPrefixOf, withState } from "../../portal/portal_index.ts";
+import { type PortalRecord, readRecord } from "../../portal/record.ts";
 import { listKeys } from "../../storage/list_keys.ts";
 import type { Key, Storage } from "../../storage/storage.ts";
 
@@ -62,7 +62,7 @@ export async function listPortals(storage: Storage, filter: PortalFilter = {}): 
   checkOptions("cannot list portals", filter, FILTER_RULES);
   const { limit = 100, after, ...match } = filter;
   const { records, next } = await matchingRecords(storage, match, { limit, ...defined({ after }) });
-  return { items: records.map(snapshot), ...defined({ next }) };
+  return { items: records.map(withState), ...defined({ next }) };
 }
 
 /** Options of {@linkcode matchingRecords}. */

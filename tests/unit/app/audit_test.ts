@@ -41,6 +41,32 @@ describe("admin.audit()", () => {
     await app.close();
   });
 
+  it("shows what was noted, done or refused", async () => {
+    const { app } = rig();
+    const note = { ...OPERATOR, action: "export", details: { list: "portals" } } as const;
+    await app.admin.noteAction(note);
+    await app.admin.noteAction({ ...note, action: "pause", memberId: MEMBER_ID, refusal: "x".repeat(600) });
+    const { items: [refused, done] } = await app.admin.audit();
+    assert.deepEqual([done!.action, done!.outcome, done!.details, done!.error], [
+      ...["export", "done", { list: "portals" }],
+      undefined,
+    ]);
+    assert.deepEqual([refused!.action, refused!.memberId, refused!.outcome, refused!.error], [
+      ...["pause", MEMBER_ID, "refused"],
+      { message: "x".repeat(500) },
+    ]);
+    assert.equal(await app.admin.paused(), undefined);
+    await assert.rejects(app.admin.noteAction({ ...note, action: "erase" as "forget" }), {
+      message: /^cannot note an action with action "erase", wanted "retry" or/,
+    });
+    const details = { text: "x".repeat(4000) };
+    await assert.rejects(
+      app.admin.noteAction({ ...note, details }),
+      /with details an object, wanted an object whose JSON/,
+    );
+    await app.close();
+  });
+
   it("shows a rollback as failed whose undo throws what arguments are refused with", async () => {
     const { app, send, portal } = rig();
     app.upgrade("3", async ({ step }) => {

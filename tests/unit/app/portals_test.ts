@@ -82,6 +82,18 @@ describe("admin.portals()", () => {
     for (const [filter, ids] of FILTERS) assert.equal(await found(copy, filter), ids);
   });
 
+  it("names the state of each portal, by which it finds it", async () => {
+    const storage = await filled();
+    let found = 0;
+    for (const status of ["current", "upgrading", "blocked", "parked", "uninstalled"] as const) {
+      for (const { memberId, state } of (await listPortals(storage, { status })).items) {
+        assert.equal(state, status, memberId);
+        found++;
+      }
+    }
+    assert.equal(found, (await listPortals(storage)).items.length);
+  });
+
   it("returns each portal once, page by page", async () => {
     const storage = memoryStorage();
     const ids = Array.from({ length: 250 }, (_, i) => String(i).padStart(4, "0"));

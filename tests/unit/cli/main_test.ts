@@ -5,7 +5,7 @@ import { describe, test } from "../../support/test.ts";
 /** The names of all commands, as the help lists them. */
 async function commandNames(): Promise<string[]> {
   const { out } = await cli(["--help"]);
-  return [...out.matchAll(/^ {2}(\w[\w-]*) (?:\[options\]|<|\[|[a-z])/gm)].map(([, name]) => name!);
+  return [...out.matchAll(/^ {2}([a-z][a-z-]*) {2,}\S/gm)].map(([, name]) => name!);
 }
 
 describe("onappupdate", () => {
@@ -13,7 +13,7 @@ describe("onappupdate", () => {
     test(`exits with 2 and says why on standard error for ${JSON.stringify(args)}`, async () => {
       const { code, out, err } = await cli(args);
       assert.deepEqual({ code, out }, { code: 2, out: "" });
-      assert.match(err, args.length === 0 ? /^Usage: onappupdate/ : /^error: .*\n.*--help/);
+      assert.match(err, args.length === 0 ? /^Usage: onappupdate/ : /^error: [^]*--help/);
     });
   }
 
@@ -29,7 +29,7 @@ describe("onappupdate", () => {
 
   test("each command has help of less than 80 columns, with examples and --json", async () => {
     const names = await commandNames();
-    assert.ok(names.length >= 3, names.join());
+    assert.ok(names.length >= 24, names.join());
     for (const name of ["", ...names]) {
       const { code, out } = await cli([...name === "" ? [] : [name], "--help"]);
       assert.equal(code, 0);

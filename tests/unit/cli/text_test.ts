@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { bar, csv, cut, duration, painter, safe, table, time, wrapped } from "../../../src/cli/text.ts";
+import { bar, counted, csv, cut, duration, painter, safe, table, time, wrapped } from "../../../src/cli/text.ts";
 import { describe, test } from "../../support/test.ts";
 
 describe("text of the command line", () => {
@@ -19,8 +19,7 @@ describe("text of the command line", () => {
 
   test("table() aligns columns, and cuts the last one", () => {
     const text = table(["NAME", ">COUNT", "MESSAGE"], [["a", "1", "a long message"], ["bcdef", "100", "b\u001b"]], {
-      hasColor: false,
-      columns: 24,
+      ...{ hasColor: false, isTerminal: true, columns: 24 },
     });
     assert.equal(text, ["NAME   COUNT  MESSAGE", "a          1  a long me…", "bcdef    100  b\\u001b"].join("\n"));
   });
@@ -36,6 +35,7 @@ describe("text of the command line", () => {
       ...["0 ms", "999 ms", "1 s", "1 min 1 s", "1 min", "1 h 1 min", "1 d 1 h"],
     ]);
     assert.deepEqual([0, 0.001, 0.5, 1].map((share) => bar(share, 4)), ["░░░░", "█░░░", "██░░", "████"]);
+    assert.deepEqual([0, 1, 1204].map((count) => counted(count, "portal")), ["0 portals", "1 portal", "1,204 portals"]);
     assert.equal(cut("abcdef", 4), "abc…");
     assert.equal(wrapped("one two three four", 10, "  "), "  one two\n  three\n  four");
   });

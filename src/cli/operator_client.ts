@@ -1,0 +1,168 @@
+/** Calls of the operator API, over the network or in this process: all operating commands go through here. */
+import { redact } from "../redact.ts";
+import { badAnswer, EXIT, ExitError, unreachable, usageError } from "./exit.ts";
+
+/** Parameters of a query. */
+export type Query = Readonly<Record<string, string | number | undefined>>;
+
+/** An operator API that is connected. */
+export interface OperatorClient {
+  /** Names the app to people: the file, or the address. */
+  readonly name: string;
+  /** The app is in this process: it is not started, so that started ones carry out what is stored. */
+  readonly isLocal: boolean;
+  /** Nobody has said who acts: nothing may be changed. */
+  readonly isAnonymous: boolean;
+  readonly get: <T>(path: string, query?: Query) => Promise<T>;
+  readonly post: <T>(path: string, body?: object) => Promise<T>;
+  readonly close: () => Promise<void>;
+}
+
+/** Parts of {@linkcode createClient}. */
+export interface ClientParts {
+  readonly name: string;
+  readonly isLocal: boolean;
+  readonly isAnonymous: boolean;
+  /** Address of the API, without `/api/v1`. */
+  readonly base: URL;
+  readonly token: string;
+  readonly fetch: (url: URL, init: RequestInit) => Promise<Response>;
+  readonly close: () => Promise<void>;
+}
+
+/** Time (ms) that an answer may take: a recount of many portals is slow. */
+const TIMEOUT_MS = 120_000;
+
+/** Returns a client of the operator API. Its functions throw an `ExitError` for every answer that is not good. */
+export function createClient({ name, isLocal, isAnonymous, base, token, fetch, close }: ClientParts): OperatorClient {
+  const call = async <T>(method: string, path: string, query: Query, body?: object): Promise<T> => {
+    const url = new URL(`${base.pathname.replace(/\/+$/, "")}/api/v1${path}`, base);
+    for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, String(value));
+    const init: RequestInit = {
+      method,
+      headers: {
+        authorization: `Bearer ${token}`,
+        accept: "application/json",
+        ...body !== undefined && { "content-type": "application/json" },
+      },
+      ...body !== undefined && { body: JSON.stringify(body) },
+      redirect: "manual",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    };
+    let response: Response;
+    let text: string;
+    try {
+      response = await fetch(url, init);
+      text = await response.text();
+    } catch (error) {
+      const message = redact(error instanceof Error ? error.message : String(error));
+      throw unreachable(`${name} does not answer: ${message}`, { cause: error });
+    }
+    return answerOf(name, response, text) as T;
+  };
+  return {
+    ...{ name, isLocal, isAnonymous, close },
+    get: (path, query = {}) => call("GET", path, query),
+    post: (path, body = {}) => call("POST", path, {}, body),
+  };
+}
+
+/** The error of an answer. */
+interface ApiFailure {
+  readonly code: string;
+  readonly message: string;
+  /** The portals that a domain names. */
+  readonly portals?: readonly NamedPortal[];
+}
+
+interface NamedPortal {
+  readonly memberId: string;
+  readonly state?: string;
+  readonly version?: string;
+}
+
+/** @throws {ExitError} if the answer is not good */
+function answerOf(name: string, { ok, status }: Response, text: string): unknown {
+  // In Deno, a redirect that is not followed has its status; elsewhere it may be 0.
+  if (status === 0 || status >= 300 && status < 400) {
+    throw unreachable(`${name} answers with a redirect, which is not followed: use the address that it leads to`);
+  }
+  const json = parsed(text);
+  if (ok && json !== undefined) return json;
+  const { error } = Object(json) as { readonly error?: ApiFailure };
+  if (error === undefined || typeof error.message !== "string") {
+    throw unreachable(`${name} answers ${status}, and is no operator API: is the address right?`);
+  }
+  if (status === 401) {
+    throw badAnswer(
+      `${name} refuses the token: ${error.message}\nWhoever runs the app can make one: onappupdate token`,
+    );
+  }
+  const lines = [error.message, ...(error.portals ?? []).map(described), ...hintsOf(error.code)];
+  throw new ExitError(exitCodeOf(status), lines.join("\n"));
+}
+
+function described({ memberId, state, version }: NamedPortal): string {
+  return `  ${memberId}  ${state ?? ""}${version === undefined ? "" : `  ${version}`}`;
+}
+
+function hintsOf(code: string): string[] {
+  if (code === "expect_exceeded") return ["Nothing was done. Look at the portals again, then pass the new number."];
+  if (code === "storage") return ["Is the storage of the app running, and can it be reached from there?"];
+  return [];
+}
+
+function exitCodeOf(status: number): ExitError["exitCode"] {
+  if (status === 400) return EXIT.usage;
+  return status === 502 || status === 503 ? EXIT.unreachable : EXIT.bad;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A page of a list. */
+export interface Page<Item> {
+  readonly items: readonly Item[];
+  readonly next?: string;
+}
+
+/** Yields the items of a list, page by page. */
+export async function* all<Item>(
+  client: OperatorClient,
+  path: string,
+  query: Query,
+  pageSize = 1000,
+): AsyncGenerator<Item> {
+  let after: string | undefined;
+  do {
+    const { items, next }: Page<Item> = await client.get(path, { ...query, limit: pageSize, after });
+    yield* items;
+    after = next;
+  } while (after !== undefined);
+}
+
+/** Returns at most `limit` items of a list, and whether there are more. */
+export async function take<Item>(
+  client: OperatorClient,
+  path: string,
+  query: Query,
+  limit: number,
+): Promise<{ readonly items: readonly Item[]; readonly hasMore: boolean }> {
+  const items: Item[] = [];
+  for await (const item of all<Item>(client, path, query, Math.min(limit + 1, 1000))) {
+    if (items.length === limit) return { items, hasMore: true };
+    items.push(item);
+  }
+  return { items, hasMore: false };
+}
+
+/** Returns the path of a portal's routes. @throws {ExitError} if nothing was named */
+export function portalPath(named: string | undefined, rest = ""): string {
+  if (named === undefined || named.trim() === "") throw usageError("wanted a portal: its member_id or its domain");
+  return `/portals/${encodeURIComponent(named.trim())}${rest}`;
+}
