@@ -4,10 +4,9 @@
  * @module
  */
 import { type App, checkOptions, consoleLogger, type Logger, option, type OptionRules } from "../mod.ts";
-import { APP_ROUTES } from "./operator_api/app_routes.ts";
 import { checkTokens, type OperatorRole, type OperatorToken, TOKENS_RULE } from "./operator_api/guard.ts";
 import { createHandler } from "./operator_api/handler.ts";
-import { PORTAL_ROUTES } from "./operator_api/portal_routes.ts";
+import { ROUTES } from "./operator_api/routes.ts";
 
 export type { OperatorRole, OperatorToken };
 
@@ -113,6 +112,5 @@ export function operatorApi(options: OperatorApiOptions): OperatorApi {
   checkOptions("cannot serve the operator API", options, OPTION_RULES);
   const { app, tokens, base = "", bodyBytes = 65_536, logger = consoleLogger(), clock = Date.now } = options;
   checkTokens("cannot serve the operator API", tokens);
-  const routes = [...PORTAL_ROUTES, ...APP_ROUTES];
-  return { fetch: createHandler({ app, tokens, routes, prefix: base + PREFIX, bodyBytes, logger, clock }) };
+  return { fetch: createHandler({ app, tokens, routes: ROUTES, prefix: base + PREFIX, bodyBytes, logger, clock }) };
 }

@@ -2,17 +2,7 @@
 import type { Attribution, AuditFilter, NewBatch, OutboxFilter } from "../../mod.ts";
 import type { InputIssue } from "../../errors.ts";
 import { ApiError, invalid } from "./api_error.ts";
-import {
-  AUDITED_ACTIONS,
-  BATCH_ACTIONS,
-  limit,
-  line,
-  MATCH,
-  MEMBER_ID,
-  PAGE,
-  UPGRADE_ID,
-  VERSION,
-} from "./parameters.ts";
+import { AUDIT_MATCH, BATCH_ACTIONS, limit, line, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
 import { type Route, route } from "./route.ts";
 import { object, type ObjectSchema, optional, page, wholeList } from "./schema.ts";
 import { AUDIT_ENTRY, BATCH, number, OUTBOX_MESSAGE, pageOf, PAUSE, STARTED_BATCH, text, UPGRADE } from "./shapes.ts";
@@ -23,12 +13,10 @@ const DONE: ObjectSchema = { type: "object", properties: {}, required: [] };
 const PLUGIN = line(200, "The name of a plugin");
 const MESSAGE_ID = line(200, "The id of a message");
 
-const AUDIT_FILTER = object<AuditFilter>({
-  memberId: optional(MEMBER_ID),
-  by: optional(line(100, "Only actions of this operator")),
-  action: optional({ type: "string", enum: AUDITED_ACTIONS, description: "Only these actions" }),
-  ...PAGE,
-});
+const AUDIT_FILTER: ObjectSchema = {
+  ...AUDIT_MATCH,
+  properties: { ...AUDIT_MATCH.properties, after: PAGE.after.optional, limit: PAGE.limit.optional },
+};
 
 type BatchBody = Omit<NewBatch, keyof Attribution>;
 

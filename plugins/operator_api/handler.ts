@@ -57,7 +57,7 @@ async function answer(
   parts: HandlerParts & { readonly refusals: Refusals },
   { request, url, token, match }: Authorized,
 ): Promise<Response> {
-  const { app, bodyBytes } = parts;
+  const { app, bodyBytes, logger } = parts;
   const { route } = match;
   await setUp(parts);
   if (route.role === "operate" && token.role !== "operate") return await refuse(parts, { request, url, token, match });
@@ -67,9 +67,10 @@ async function answer(
   const memberId = match.portal === undefined ? "" : await findPortal(app, match.portal);
   const result = await route.run({
     ...{ app, admin: app.admin, memberId, id: match.id ?? "", query, body: fields },
+    reportFailure: (thrown) => void failed(thrown, logger),
     attribution: { by: token.name, reason: reason ?? `${route.method} ${route.path}` },
   });
-  if ("stream" in route.answer) return result as Response;
+  if ("stream" in route.answer) return withHeaders(result as Response);
   return json(route.status ?? 200, pick(route.answer, result));
 }
 
@@ -128,6 +129,11 @@ function json(status: number, value: unknown, headers: Readonly<Record<string, s
     status,
     headers: { ...HEADERS, "content-type": "application/json", ...headers },
   });
+}
+
+function withHeaders(response: Response): Response {
+  for (const [name, value] of Object.entries(HEADERS)) response.headers.set(name, value);
+  return response;
 }
 
 /** Frees the connection of a body that was not read. */

@@ -1,5 +1,5 @@
 /** The parameters of requests. */
-import type { AuditedAction, BlockedReason, NewBatch, PortalMatch, PortalState } from "../../mod.ts";
+import type { AuditedAction, AuditFilter, BlockedReason, NewBatch, PortalMatch, PortalState } from "../../mod.ts";
 import { object, type ObjectSchema, optional, type Schema } from "./schema.ts";
 
 /** Returns the members of a union, all of which the compiler wants. */
@@ -67,3 +67,10 @@ export function limit(maximum: number): Schema {
 
 /** Parameters of a page. */
 export const PAGE = { after: optional(AFTER), limit: optional(limit(1000)) } as const;
+
+/** Selects entries of the audit log. */
+export const AUDIT_MATCH: ObjectSchema = object<Pick<AuditFilter, "memberId" | "by" | "action">>({
+  memberId: optional(MEMBER_ID),
+  by: optional(line(100, "Only actions of this operator")),
+  action: optional({ type: "string", enum: AUDITED_ACTIONS, description: "Only these actions" }),
+});

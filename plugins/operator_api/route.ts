@@ -20,6 +20,8 @@ export interface Call<Query extends object = object, Body extends object = objec
   readonly body: Body;
   /** The holder of the token, and the reason in the body; a fixed one if the route takes none. */
   readonly attribution: Attribution;
+  /** Logs what has failed after the answer has begun. */
+  readonly reportFailure: (thrown: unknown) => void;
 }
 
 /** One row of the table. */

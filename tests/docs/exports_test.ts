@@ -70,6 +70,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ],
   "./node-server": [
     "serve",
+    "toNodeHandler",
   ],
   "./operator": [
     "operatorApi",

@@ -1,7 +1,10 @@
 /** An operator API with three tokens, and one portal. */
 import { createHash } from "node:crypto";
+import assert from "node:assert/strict";
 import type { AppOptions } from "@b24/onappupdate";
 import { operatorApi, type OperatorApiOptions, type OperatorToken } from "@b24/onappupdate/operator";
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
+import { operatorDocument } from "../../../../scripts/operator_document.ts";
 import { recordingLogger, type Rig, rig } from "../../../support/app.ts";
 
 export const READ = "r".repeat(43);
@@ -45,7 +48,11 @@ export function apiRig(options: Partial<AppOptions> = {}, api: Partial<OperatorA
     ...app,
     apiLines: lines,
     fetch,
-    call: async (route, body, init) => await answerOf(await fetch(requestOf(route, body, init))),
+    call: async (route, body, init) => {
+      const answer = await answerOf(await fetch(requestOf(route, body, init)));
+      assertDescribed(route, answer);
+      return answer;
+    },
   };
 }
 
@@ -66,4 +73,29 @@ export function requestOf(route: string, body?: unknown, { token = OPERATE, head
 /** Reads an answer. */
 export async function answerOf(response: Response): Promise<Answer> {
   return { status: response.status, headers: response.headers, body: await response.json() };
+}
+
+const DOCUMENT = operatorDocument({ isClosed: true }) as {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, { readonly responses: Record<string, object> }>>>>;
+};
+const ajv = new Ajv2020({ strict: false }).addSchema(DOCUMENT, "document");
+const validators = new Map<string, ValidateFunction>();
+
+/** Fails if the OpenAPI document does not describe the answer. Paths and methods that do not exist are none of its business. */
+function assertDescribed(route: string, { status, body }: Answer): void {
+  const [method = "", target = ""] = route.split(" ");
+  const [pathname] = `/api/v1${target}`.split("?");
+  const found = Object.entries(DOCUMENT.paths).find(([path]) =>
+    new RegExp(`^${path.replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(pathname!)
+  );
+  const operation = found?.[1][method.toLowerCase()];
+  if (found === undefined || operation === undefined) return;
+  assert.ok(`${status}` in operation.responses, `${route}: the document does not have the status ${status}`);
+  const path = encodeURIComponent(found[0].replaceAll("/", "~1"));
+  const pointer = status < 300
+    ? `/paths/${path}/${method.toLowerCase()}/responses/${status}/content/application~1json/schema`
+    : "/components/schemas/Error";
+  const validate = validators.get(pointer) ?? ajv.compile({ $ref: `document#${pointer}` });
+  validators.set(pointer, validate);
+  assert.ok(validate(body), `${route}: ${JSON.stringify(validate.errors)} ${JSON.stringify(body)}`);
 }
