@@ -22,7 +22,7 @@ export interface StandInOptions {
   /** Rows of list methods and results of other methods, by name. */
   readonly answers?: Readonly<Record<string, unknown>> | undefined;
   /** Sends events; the `fetch` of the runtime by default. */
-  readonly fetch?: typeof fetch;
+  readonly fetch?: (url: string, init?: RequestInit) => Promise<Response>;
 }
 
 /** A stand-in. */
@@ -64,7 +64,7 @@ const POST_TIMEOUT_MS = 60_000;
 /** Creates a stand-in. It opens no socket. */
 export function createStandIn(options: StandInOptions): StandIn {
   const { clientId, clientSecret, events, page, answers = {} } = options;
-  const fetch: typeof globalThis.fetch = (...args) => (options.fetch ?? globalThis.fetch)(...args);
+  const fetch = options.fetch ?? globalThis.fetch;
   const transcript = createTranscript(Date.now);
   const { fake, world, sender } = createFake({
     ...{ clientId, clock: Date.now, rateLimit: RATE_LIMIT },
