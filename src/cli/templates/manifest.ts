@@ -43,7 +43,7 @@ export function denoFile(choice: Choice): string {
     },
     unstable: choice.storage === "kv" ? ["cron", "kv"] : ["cron"],
     nodeModulesDir: "none",
-    compilerOptions: { strict: true },
+    fmt: { lineWidth: 120, proseWrap: "preserve" },
   });
 }
 

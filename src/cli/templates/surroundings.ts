@@ -49,7 +49,7 @@ export function envExampleFile(choice: Choice): string {
 
 /** Returns `.gitignore`, and `.dockerignore`, which has the same files. */
 export function ignoreFile(): string {
-  return lines("node_modules/", ".env", "*.db", "*.db-*", "*.kv", "*.kv-*", "portals.json");
+  return lines("node_modules/", ".env", ".token", "*.db", "*.db-*", "*.kv", "*.kv-*", "portals.json");
 }
 
 /** Returns `Dockerfile`. */
@@ -112,18 +112,13 @@ export function readmeFile(choice: Choice): string {
   const packages = packagesOf(choice);
   return `# ${choice.name}
 
-A Bitrix24 app with [@b24/onappupdate](https://jsr.io/@b24/onappupdate): it verifies events, stores them before it answers,
-and brings each portal to the next version by the upgrades in \`upgrades.ts\`.
+A Bitrix24 app with [@b24/onappupdate](https://jsr.io/@b24/onappupdate): it verifies events, stores them before it
+answers, and brings each portal to the next version by the upgrades in \`upgrades.ts\`.
 
-| file               | has                                                                    |
-| ------------------ | ---------------------------------------------------------------------- |
-| \`upgrades.ts\`      | what the app does: upgrades, handlers of events                        |
-| \`upgrades.test.ts\` | its tests, with a fake Bitrix24                                        |
-| \`app.ts\`           | the app with its storage and keys; the command line loads it           |
-| \`main.ts\`          | serves it${
-    choice.framework === "none" ? "" : ` with ${choice.framework}`
-  }                                                              |
-| \`.env\`             | for development; \`.env.example\` lists what production needs            |
+- \`upgrades.ts\`: what the app does: upgrades, handlers of events. \`upgrades.test.ts\` has its tests, with a fake Bitrix24.
+- \`app.ts\`: the app with its storage and keys. The command line loads it.
+- \`main.ts\`: serves it${choice.framework === "none" ? "" : ` with ${choice.framework}`}.
+- \`.env\`: the environment for development. \`.env.example\` lists what production needs.
 
 ## Try it, without a portal
 
@@ -134,8 +129,8 @@ ${task("dev")}
 ${task("bitrix24")}
 \`\`\`
 
-In the second one, press \`i\` to install the app, then \`u\` for an update: it shows what the app answers and which calls it
-makes, here and on the page http://127.0.0.1:4024.
+In the second one, press \`i\` to install the app, then \`u\` for an update: it shows what the app answers and which calls
+it makes, here and on the page http://127.0.0.1:4024.
 
 ## Test it
 
@@ -160,8 +155,8 @@ ${cli} status --app ./app.ts
 ${cli} portals --app ./app.ts
 \`\`\`
 
-For an app on another host, use its operator API: \`onappupdate token operator --role operate\` prints a token and its digest,
-which is \`OPERATOR_SHA256\` there. Then: \`status --url https://… --token-file FILE\`.`
+For an app on another host, use its operator API: \`onappupdate token operator --role operate\` prints a token, and the
+digest that is \`OPERATOR_SHA256\` there. Then: \`status --url https://… --token-file FILE\`.`
   }
 
 ## Run it in production
@@ -171,9 +166,11 @@ ${STORAGE_NOTES[choice.storage]}
 1. Set what \`.env.example\` lists. Leave \`ONAPPUPDATE_DEV\` out.
 2. ${
     isDeno && choice.storage !== "file"
-      ? "Deploy: on Deno Deploy, the entry point is `main.ts`, which also has the cron job that the app needs there. Elsewhere,"
-      : "Deploy:"
-  } \`docker build -t ${choice.name} .\` and \`docker run --env-file production.env -p 8000:8000${
+      ? "On Deno Deploy, the entry point is `main.ts`, which also has the cron job that the app needs there. Elsewhere, use the"
+      : "Use the"
+  }
+   container: \`docker build -t ${choice.name} .\`, then
+   \`docker run --env-file production.env -p 8000:8000${
     choice.storage === "file" || choice.storage === "kv" ? " -v data:/data" : ""
   } ${choice.name}\`.
 3. Put HTTPS in front of it, and register \`https://YOUR-HOST${EVENTS_PATH}\` with Bitrix24 as the handler of ONAPPINSTALL,
