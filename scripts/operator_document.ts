@@ -5,6 +5,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { LINES_TYPE } from "../plugins/operator_api/lines.ts";
 import { ROUTES } from "../plugins/operator_api/routes.ts";
 import type { Route } from "../plugins/operator_api/route.ts";
 import type { ObjectSchema, Schema } from "../plugins/operator_api/schema.ts";
@@ -152,10 +153,11 @@ function operationOf(route: Route, conversion: Conversion): Json {
     ...(parameters.length > 0 && { parameters }),
     ...(route.method === "POST" && {
       requestBody: {
-        required: body.required.length > 0,
-        content: {
-          "application/json": { schema: objectOf(body, requests), ...(example !== undefined && { example }) },
-        },
+        required: route.lines !== undefined || body.required.length > 0,
+        content: route.lines === undefined
+          ? { "application/json": { schema: objectOf(body, requests), ...(example !== undefined && { example }) } }
+          // OpenAPI 3.1 has no schema of lines.
+          : { [LINES_TYPE]: { schema: { type: "string" }, "x-line": objectOf(route.lines, requests) } },
       },
     }),
     responses: { [status]: answerOf(route, conversion), ...Object.fromEntries(errors) },

@@ -88,6 +88,7 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
   setTarget: ACTED,
   setInitialVersion: ACTED,
   forgetPortal: ACTED,
+  getToken: { name: "ada", role: "operate" },
   listUpgrades: { items: [{ id: "3", range: "3.0.0", due: 40, running: 2, blocked: 1, parked: 1 }] },
   listAudit: {
     items: [{

@@ -84,7 +84,7 @@ const APP_RULES: OptionRules<{ readonly app: Fetchable }> = {
  * await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
  *
  * const { port } = server.address() as AddressInfo;
- * const response = await fetch(`http://127.0.0.1:${port}/healthz`);
+ * const response = await fetch(`http://127.0.0.1:${port}/health`);
  * assert.equal(await response.text(), "ok");
  * await new Promise((resolve) => server.close(resolve));
  * await app.close();

@@ -1,6 +1,7 @@
 /** Errors of the operator API: what refuses a request, and the status of every error. */
 import { redact } from "../../mod.ts";
 import {
+  FormatError,
   type InputIssue,
   OnAppUpdateError,
   StorageError,
@@ -63,6 +64,7 @@ export function refusalOf(thrown: unknown): ApiError | undefined {
   if (thrown instanceof UnknownPortalError || thrown.code === "unknown_batch") return new ApiError(404, body);
   if (CONFLICTS.has(thrown.code)) return new ApiError(409, body);
   if (thrown instanceof StorageError) return new ApiError(503, body, { "retry-after": "5" });
+  if (thrown instanceof FormatError) return new ApiError(500, body);
   if (thrown instanceof UnreachableError) return new ApiError(502, body);
   return undefined;
 }

@@ -2,6 +2,7 @@
 import type { Attribution, AuditFilter, NewBatch, OutboxFilter } from "../../mod.ts";
 import type { InputIssue } from "../../errors.ts";
 import { ApiError, invalid } from "./api_error.ts";
+import type { OperatorToken } from "./guard.ts";
 import { AUDIT_MATCH, BATCH_ACTIONS, limit, line, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
 import { type Route, route } from "./route.ts";
 import { object, type ObjectSchema, optional, page, wholeList } from "./schema.ts";
@@ -80,6 +81,15 @@ function outboxFilter({ state, plugin, afterPlugin, afterId, limit }: OutboxQuer
 
 /** The routes. */
 export const APP_ROUTES: readonly Route[] = [
+  route({
+    ...{ method: "GET", path: "/token", id: "getToken", role: "read" },
+    summary: "Returns the name and the role of the token that came with the request",
+    answer: object<Pick<OperatorToken, "name" | "role">>({
+      name: text,
+      role: { type: "string", enum: ["read", "operate"] },
+    }),
+    run: ({ token }) => Promise.resolve(token),
+  }),
   route({
     ...{ method: "GET", path: "/upgrades", id: "listUpgrades", role: "read" },
     summary: "Lists the upgrades of the code, and for how many portals each is due",

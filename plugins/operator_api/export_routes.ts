@@ -1,10 +1,10 @@
 /** Routes that export lists. Each export is recorded in the audit log before its first line. */
-import type { AuditEntry, AuditFilter, PortalMatch, PortalWithState } from "../../mod.ts";
-import { AUDIT_MATCH, MATCH, REASON } from "./parameters.ts";
+import type { AuditEntry, Portal, PortalFilter, PortalMatch } from "../../mod.ts";
+import { AUDIT_MATCH, type AuditMatch, MATCH, REASON } from "./parameters.ts";
 import { type Cell, type ExportFormat, exportResponse, FORMATS, pagesOf, timeCell } from "./export.ts";
 import { type Call, type Route, route } from "./route.ts";
 import type { ObjectSchema } from "./schema.ts";
-import { AUDIT_ENTRY, PORTAL } from "./shapes.ts";
+import { AUDIT_ENTRY, flag, PORTAL } from "./shapes.ts";
 
 interface ExportQuery {
   readonly format: ExportFormat;
@@ -30,10 +30,28 @@ async function note<Filter extends object>(
 /** Number of items that are read at a time. */
 const PAGE = 200;
 
-const PORTAL_COLUMNS: Readonly<Record<string, (portal: PortalWithState) => Cell>> = {
+/** A portal, or only the member_id of one that newer code wrote: it must not be missing. */
+type ExportedPortal = Partial<Portal> & Pick<Portal, "memberId"> & { readonly isUnreadable?: boolean };
+
+const EXPORTED_PORTAL: ObjectSchema = {
+  type: "object",
+  properties: { ...PORTAL.properties, isUnreadable: flag },
+  required: ["memberId"],
+};
+
+async function exportedPage(
+  { admin }: Pick<Call, "admin">,
+  filter: PortalFilter,
+): Promise<{ readonly items: readonly ExportedPortal[]; readonly next?: string }> {
+  const { items, unreadable = [], next } = await admin.portals(filter);
+  const others = unreadable.map((memberId) => ({ memberId, isUnreadable: true }));
+  return { items: [...items, ...others], ...(next !== undefined && { next }) };
+}
+
+const PORTAL_COLUMNS: Readonly<Record<string, (portal: ExportedPortal) => Cell>> = {
   member_id: ({ memberId }) => memberId,
   domain: ({ domain }) => domain,
-  state: ({ state }) => state,
+  state: ({ state, isUnreadable }) => isUnreadable ? "unreadable" : state,
   version: ({ version }) => version,
   target: ({ target }) => target,
   generation: ({ generation }) => generation,
@@ -68,23 +86,30 @@ export const EXPORT_ROUTES: readonly Route[] = [
     ...{ method: "GET", path: "/export/portals", id: "exportPortals", role: "read" },
     summary: "Streams all portals that match as CSV or JSON lines",
     query: exportQuery(MATCH),
-    answer: { stream: FORMATS, item: PORTAL },
+    answer: { stream: FORMATS, item: EXPORTED_PORTAL },
     run: async (call) => {
       const filter = await note<PortalMatch>(call, "portals");
       const pages = pagesOf((after) =>
-        call.admin.portals({ ...filter, limit: PAGE, ...(after !== undefined && { after }) })
+        exportedPage(call, { ...filter, limit: PAGE, ...(after !== undefined && { after }) })
       );
       const { query: { format }, reportFailure: onError } = call;
-      return exportResponse({ name: "portals", format, item: PORTAL, columns: PORTAL_COLUMNS, pages, onError });
+      return exportResponse({
+        name: "portals",
+        format,
+        item: EXPORTED_PORTAL,
+        columns: PORTAL_COLUMNS,
+        pages,
+        onError,
+      });
     },
   }),
-  route<ExportQuery & Pick<AuditFilter, "memberId" | "by" | "action">>({
+  route<ExportQuery & AuditMatch>({
     ...{ method: "GET", path: "/export/audit", id: "exportAudit", role: "read" },
     summary: "Streams the audit log as CSV or JSON lines, the latest entry first",
     query: exportQuery(AUDIT_MATCH),
     answer: { stream: FORMATS, item: AUDIT_ENTRY },
     run: async (call) => {
-      const filter = await note<Pick<AuditFilter, "memberId" | "by" | "action">>(call, "audit");
+      const filter = await note<AuditMatch>(call, "audit");
       const pages = pagesOf((after) =>
         call.admin.audit({ ...filter, limit: PAGE, ...(after !== undefined && { after }) })
       );

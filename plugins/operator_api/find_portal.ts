@@ -1,5 +1,5 @@
 /** Finds the portal that a path names by its member_id or its domain. */
-import type { PortalWithState } from "../../mod.ts";
+import type { Portal } from "../../mod.ts";
 import { UnknownPortalError } from "../../errors.ts";
 import { ApiError, invalid } from "./api_error.ts";
 import type { OperatorApp } from "./route.ts";
@@ -41,8 +41,8 @@ export async function findPortal({ admin, portal }: OperatorApp, named: string):
   });
 }
 
-async function portalsWith(admin: OperatorApp["admin"], domain: string): Promise<readonly PortalWithState[]> {
-  const found: PortalWithState[] = [];
+async function portalsWith(admin: OperatorApp["admin"], domain: string): Promise<readonly Portal[]> {
+  const found: Portal[] = [];
   let after: string | undefined;
   do {
     const page = await admin.portals({ domain, limit: MAX_LISTED + 1, ...(after !== undefined && { after }) });

@@ -1,6 +1,7 @@
 /** Who may call the operator API: bearer tokens, which are configured as digests. */
 import { checkOptions, digestToken, option, type OptionRules, Secret } from "../../mod.ts";
 import { ApiError } from "./api_error.ts";
+import { LINE } from "./parameters.ts";
 
 /** What the holder of a token may do: `read` everything that the API shows, or also `operate`. */
 export type OperatorRole = "read" | "operate";
@@ -9,17 +10,18 @@ export type OperatorRole = "read" | "operate";
 export interface OperatorToken {
   /** The operator: `by` in the audit log. 1 to 100 characters, none of them a control character. */
   readonly name: string;
-  /** SHA-256 of the token, in 64 lower-case hexadecimal digits. The token should be 32 random bytes. */
+  /** SHA-256 of the token, in 64 lower-case hexadecimal digits. The token is 32 random bytes; less than 43 characters are refused. */
   readonly sha256: string;
   /** What its holder may do. */
   readonly role: OperatorRole;
 }
 
+const NAME = new RegExp(LINE, "u");
+
 const TOKEN_RULES: OptionRules<OperatorToken> = {
   name: option.required(option.value(
-    "1 to 100 characters without control characters",
-    (name) =>
-      typeof name === "string" && name.trim() !== "" && name.length <= 100 && /^[^\p{Cc}\u2028\u2029]*$/u.test(name),
+    "1 to 100 characters without control characters, also of text direction",
+    (name) => typeof name === "string" && name.length <= 100 && name.isWellFormed() && NAME.test(name),
   )),
   // Somebody may have put the token itself here.
   sha256: option.required(option.value(
@@ -56,6 +58,9 @@ export function checkTokens(action: string, tokens: readonly OperatorToken[]): v
   }
 }
 
+/** The header. 32 bytes have 43 characters in base64url, 64 in hexadecimal; a password has fewer, and could be guessed. */
+const TOKEN = /^Bearer +([^\s]{43,512})$/i;
+
 /**
  * Returns the function that finds the token of a request.
  *
@@ -67,9 +72,11 @@ export function createGuard(tokens: readonly OperatorToken[]): (request: Request
   return async (request) => {
     const header = request.headers.get("authorization");
     if (header === null) throw unauthorized("no_token", "wanted the header authorization: Bearer TOKEN", "");
-    const [, presented] = /^Bearer +([^\s]{1,512})$/i.exec(header) ?? [];
+    const [, presented] = TOKEN.exec(header) ?? [];
     if (presented === undefined) {
-      throw unauthorized("invalid_token", "wanted the header authorization: Bearer TOKEN", ', error="invalid_request"');
+      const message =
+        "wanted the header authorization: Bearer TOKEN, with a token of 32 random bytes in 43 characters or more";
+      throw unauthorized("invalid_token", message, ', error="invalid_request"');
     }
     const digest = await digestToken(new Secret(presented));
     let found: OperatorToken | undefined;

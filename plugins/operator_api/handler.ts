@@ -3,11 +3,13 @@ import { type Logger, redact } from "../../mod.ts";
 import { ApiError, refusalOf } from "./api_error.ts";
 import { findPortal } from "./find_portal.ts";
 import { createGuard, type OperatorToken } from "./guard.ts";
+import { type InputLine, readLines } from "./lines.ts";
+import { REASON } from "./parameters.ts";
 import { createRefusals, type Refusals } from "./refusals.ts";
 import { readJson, readQuery } from "./request.ts";
 import type { OperatorApp, Route } from "./route.ts";
 import { createRouter, type Match } from "./router.ts";
-import { pick } from "./schema.ts";
+import { issuesOf, pick } from "./schema.ts";
 
 /** Parts of {@linkcode createHandler}. */
 export interface HandlerParts {
@@ -62,11 +64,11 @@ async function answer(
   await setUp(parts);
   if (route.role === "operate" && token.role !== "operate") return await refuse(parts, { request, url, token, match });
   const query = readQuery(url, route.query) as { readonly reason?: string };
-  const body = route.method === "POST" ? await readJson(request, route.body, bodyBytes) : {};
-  const { reason = query.reason, ...fields } = body as { readonly reason?: string };
+  const lines = route.lines === undefined ? NO_LINES : readLines(request, route.lines, bodyBytes);
+  const { reason = query.reason, ...fields } = await readBody(request, route, bodyBytes);
   const memberId = match.portal === undefined ? "" : await findPortal(app, match.portal);
   const result = await route.run({
-    ...{ app, admin: app.admin, memberId, id: match.id ?? "", query, body: fields },
+    ...{ app, admin: app.admin, memberId, id: match.id ?? "", query, body: fields, lines, token },
     reportFailure: (thrown) => void failed(thrown, logger),
     attribution: { by: token.name, reason: reason ?? `${route.method} ${route.path}` },
   });
@@ -74,20 +76,31 @@ async function answer(
   return json(route.status ?? 200, pick(route.answer, result));
 }
 
+const NO_LINES: AsyncIterable<InputLine> = { [Symbol.asyncIterator]: () => ({ next: () => DONE }) };
+const DONE = Promise.resolve({ done: true, value: undefined } as const);
+
+/** Returns the body of a route that takes one. */
+async function readBody(
+  request: Request,
+  { method, body, lines }: Route,
+  bodyBytes: number,
+): Promise<{ readonly reason?: string }> {
+  if (method !== "POST" || lines !== undefined) return {};
+  return await readJson(request, body, bodyBytes) as { readonly reason?: string };
+}
+
 /** @throws {ApiError} 403, after the attempt was recorded */
 async function refuse(
   { app, bodyBytes, refusals }: HandlerParts & { readonly refusals: Refusals },
-  { request, token, match: { route, portal, id } }: Authorized,
+  { request, url, token, match: { route, portal, id } }: Authorized,
 ): Promise<never> {
   const message = `the role of token ${JSON.stringify(token.name)} is "${token.role}", wanted "${route.role}"`;
-  const refusal = new ApiError(403, { code: "forbidden", message });
-  if (route.action === undefined) throw refusal;
   // Neither may keep the attempt out of the audit log.
-  const body = await readJson(request, route.body, bodyBytes).catch(() => ({})) as { readonly reason?: string };
+  const body = await readBody(request, route, bodyBytes).catch((): { reason?: string } => ({}));
   const memberId = portal === undefined ? undefined : await findPortal(app, portal).catch(() => undefined);
-  const { reason = "no valid reason was given", ...fields } = body;
+  const { reason = validReason(url) ?? "no valid reason was given", ...fields } = body;
   await refusals.forbidden({
-    ...{ token, action: route.action, reason, refusal: message },
+    ...{ token, route, reason, refusal: message },
     ...(memberId !== undefined && { memberId }),
     details: {
       ...fields,
@@ -95,7 +108,12 @@ async function refuse(
       ...(portal !== undefined && memberId === undefined && { portal: portal.slice(0, 253) }),
     },
   });
-  throw refusal;
+  throw new ApiError(403, { code: "forbidden", message });
+}
+
+function validReason({ searchParams }: URL): string | undefined {
+  const reason = searchParams.get("reason");
+  return reason !== null && issuesOf(REASON, reason, "reason").length === 0 ? reason : undefined;
 }
 
 /** Plugins may be needed for what the API does. On an app that is started, this is done. */
@@ -121,7 +139,8 @@ function loggable(thrown: unknown): { readonly name: string; readonly message: s
   const { name, message } = thrown instanceof Error
     ? thrown
     : { name: "Error", message: "a value that is not an error" };
-  return { name, message: redact(message) };
+  // What the vendor's code throws may quote a token that has no name there.
+  return { name, message: redact(message).replaceAll(/[\da-f]{32,}/gi, "[redacted]") };
 }
 
 function json(status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): Response {

@@ -25,13 +25,16 @@ export const AUDITED_ACTIONS: readonly AuditedAction[] = all<AuditedAction>({
   ...{ resume: true, batch: true, "outbox.retry": true, recount: true, export: true },
 });
 
-/** A string that is not empty and has no control characters. */
+/** A pattern of strings that are not blank, without control characters and those that change the direction of text. */
+export const LINE = "^(?=.*\\S)[^\\p{Cc}\\u2028\\u2029\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]*$";
+
+/** A string that is not blank and has no control characters. */
 export function line(maxLength: number, description?: string): Schema {
   return {
     type: "string",
-    ...{ minLength: 1, maxLength, pattern: "^(?=.*\\S)[^\\p{Cc}\\u2028\\u2029]*$" },
+    ...{ minLength: 1, maxLength, pattern: LINE },
     ...(description !== undefined && { description }),
-    wanted: `1 to ${maxLength} characters without control characters`,
+    wanted: `1 to ${maxLength} characters without control characters, also of text direction`,
   };
 }
 
@@ -69,8 +72,12 @@ export function limit(maximum: number): Schema {
 export const PAGE = { after: optional(AFTER), limit: optional(limit(1000)) } as const;
 
 /** Selects entries of the audit log. */
-export const AUDIT_MATCH: ObjectSchema = object<Pick<AuditFilter, "memberId" | "by" | "action">>({
+export type AuditMatch = Omit<AuditFilter, "after" | "limit">;
+
+/** Selects entries of the audit log. */
+export const AUDIT_MATCH: ObjectSchema = object<AuditMatch>({
   memberId: optional(MEMBER_ID),
   by: optional(line(100, "Only actions of this operator")),
   action: optional({ type: "string", enum: AUDITED_ACTIONS, description: "Only these actions" }),
+  batchId: optional(line(200, "Only the start, the stop and the actions of this batch operation")),
 });

@@ -12,7 +12,7 @@ import {
   HISTORY,
   pageOf,
   PLAN,
-  PORTAL,
+  PORTAL_PAGE,
   ROLLBACK,
   STORED_PORTAL,
   text,
@@ -35,7 +35,7 @@ export const PORTAL_ROUTES: readonly Route[] = [
     ...{ method: "GET", path: "/portals", id: "listPortals", role: "read" },
     summary: "Lists portals in the order of their member_id",
     query: FILTER,
-    answer: pageOf(PORTAL),
+    answer: PORTAL_PAGE,
     run: ({ admin, query }) => admin.portals(query),
   }),
   route({

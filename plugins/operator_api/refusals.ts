@@ -1,12 +1,12 @@
 /** Records refused attempts, so that neither the audit log nor the log of the program can be flooded. */
-import type { AuditedAction, Logger } from "../../mod.ts";
+import type { Logger } from "../../mod.ts";
 import type { OperatorToken } from "./guard.ts";
-import type { OperatorApp } from "./route.ts";
+import type { OperatorApp, Route } from "./route.ts";
 
 /** An attempt of the holder of a token that may not do this. */
 export interface RefusedAttempt {
   readonly token: OperatorToken;
-  readonly action: AuditedAction;
+  readonly route: Pick<Route, "id" | "action">;
   readonly reason: string;
   readonly memberId?: string;
   readonly details: Readonly<Record<string, unknown>>;
@@ -25,7 +25,7 @@ export interface RefusalsOptions {
 export interface Refusals {
   /** Logs requests without a known token: the first, then their number once a minute while they continue. */
   readonly unauthorized: () => void;
-  /** Adds an attempt to the audit log. Of each token, ten a minute are recorded. */
+  /** Logs an attempt, and adds it to the audit log if it was an action. Of each token, ten a minute are recorded. */
   readonly forbidden: (attempt: RefusedAttempt) => Promise<void>;
 }
 
@@ -47,16 +47,17 @@ export function createRefusals({ app, logger, clock }: RefusalsOptions): Refusal
       unauthorized = { since: now, count: 0 };
       logger.warn("operator API refused requests without a known token", { event: "operator.unauthorized", count });
     },
-    forbidden: async ({ token, action, reason, memberId, details, refusal }) => {
+    forbidden: async ({ token, route: { id, action }, reason, memberId, details, refusal }) => {
       const now = clock();
       const window = forbidden.get(token.name);
       const current = window !== undefined && now - window.since < MINUTE_MS ? window : { since: now, count: 0 };
       forbidden.set(token.name, current);
       if (++current.count > MAX_A_MINUTE) return;
-      const fields = { by: token.name, action, ...(memberId !== undefined && { memberId }) };
-      logger.warn("operator API refused an action", { event: "operator.forbidden", ...fields });
+      const fields = { by: token.name, ...(memberId !== undefined && { memberId }) };
+      logger.warn("operator API refused an action", { event: "operator.forbidden", ...fields, route: id });
+      if (action === undefined) return;
       const isShort = JSON.stringify(details).length <= MAX_DETAILS;
-      await app.admin.noteAction({ ...fields, reason, ...(isShort && { details }), refusal });
+      await app.admin.noteAction({ ...fields, action, reason, ...(isShort && { details }), refusal });
     },
   };
 }

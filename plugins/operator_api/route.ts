@@ -1,6 +1,7 @@
 /** A route: one row of the table of the operator API. */
 import type { Admin, App, Attribution, AuditedAction } from "../../mod.ts";
-import type { OperatorRole } from "./guard.ts";
+import type { OperatorRole, OperatorToken } from "./guard.ts";
+import type { InputLine } from "./lines.ts";
 import { REASON } from "./parameters.ts";
 import type { ObjectSchema, Schema } from "./schema.ts";
 
@@ -18,6 +19,10 @@ export interface Call<Query extends object = object, Body extends object = objec
   readonly query: Query;
   /** Without `reason`. */
   readonly body: Body;
+  /** The lines of the body, if the route takes lines; else none. */
+  readonly lines: AsyncIterable<InputLine>;
+  /** The token of the request. */
+  readonly token: Pick<OperatorToken, "name" | "role">;
   /** The holder of the token, and the reason in the body; a fixed one if the route takes none. */
   readonly attribution: Attribution;
   /** Logs what has failed after the answer has begun. */
@@ -40,6 +45,8 @@ export interface Row<Query extends object, Body extends object> {
   readonly query?: ObjectSchema;
   /** The fields of the body without `reason`; none if it is absent. Only of POST. */
   readonly body?: ObjectSchema;
+  /** The fields of a line, if the body is a list of any length as JSON lines. `reason` is then a parameter of the query. */
+  readonly lines?: ObjectSchema;
   /** Status of the answer. `@default 200` */
   readonly status?: 200 | 201;
   /** The schema of the answer, whose other fields are dropped; or the media types of a stream, by the value of `format`. */
@@ -65,12 +72,20 @@ const NOTHING: ObjectSchema = { type: "object", properties: {}, required: [] };
 
 /** Makes a route of a row. Its query and body are checked by its schemas before `run` is called. */
 export function route<Query extends object = object, Body extends object = object>(row: Row<Query, Body>): Route {
-  const { query = NOTHING, body = NOTHING, method, action } = row;
-  const withReason: ObjectSchema = {
-    ...body,
-    properties: { ...body.properties, reason: REASON },
-    required: [...body.required, "reason"],
-  };
+  const { query = NOTHING, body = NOTHING, method, action, lines } = row;
   const isAction = method === "POST" && action !== undefined;
-  return { ...row, query, body: isAction ? withReason : body } as Route;
+  const isInQuery = lines !== undefined;
+  return {
+    ...row,
+    query: isAction && isInQuery ? withReason(query) : query,
+    body: isAction && !isInQuery ? withReason(body) : body,
+  } as Route;
+}
+
+function withReason(schema: ObjectSchema): ObjectSchema {
+  return {
+    ...schema,
+    properties: { ...schema.properties, reason: REASON },
+    required: [...schema.required, "reason"],
+  };
 }

@@ -11,14 +11,15 @@ import type {
   Pause,
   Plan,
   PlannedUpgrade,
+  Portal,
   PortalBlock,
   PortalClaim,
   PortalCount,
   PortalDelivery,
   PortalFailure,
   PortalHistory,
+  PortalPage,
   PortalRun,
-  PortalWithState,
   RecordedRun,
   RecordedStep,
   RegisteredUpgrade,
@@ -108,16 +109,16 @@ const PORTAL_MEMBERS = {
 } as const;
 
 /** A portal in a list. */
-export const PORTAL: ObjectSchema = object<PortalWithState>(PORTAL_MEMBERS, "Portal");
+export const PORTAL: ObjectSchema = object<Portal>(PORTAL_MEMBERS, "Portal");
 
 /** A portal by itself. */
-export const STORED_PORTAL: ObjectSchema = object<PortalWithState & { readonly unverifiedEvents?: number }>(
+export const STORED_PORTAL: ObjectSchema = object<Portal & { readonly unverifiedEvents?: number }>(
   { ...PORTAL_MEMBERS, unverifiedEvents: optional(number) },
   "StoredPortal",
 );
 
 /** Enough of a portal to tell it from another one with its domain. */
-export const NAMED_PORTAL: ObjectSchema = object<Pick<PortalWithState, "memberId" | "domain" | "state" | "version">>({
+export const NAMED_PORTAL: ObjectSchema = object<Pick<Portal, "memberId" | "domain" | "state" | "version">>({
   memberId: text,
   domain: text,
   state: oneOf(...PORTAL_STATES),
@@ -149,6 +150,7 @@ const RUN_MEMBERS = {
   applied: list(APPLIED),
   upgrades: list(object<RecordedRun["upgrades"][number]>({ upgradeId: text, steps: list(STEP) })),
   calls: { type: "object", values: number },
+  rolledBackAt: optional(time),
 } as const;
 
 /** A run that is finished. */
@@ -263,6 +265,7 @@ export const BATCH: ObjectSchema = object<Batch>({
   done: number,
   refused: number,
   changed: number,
+  busy: optional(number),
   startedAt: time,
   endedAt: optional(time),
 }, "Batch");
@@ -302,10 +305,22 @@ export const OUTBOX_MESSAGE: ObjectSchema = object<OutboxMessage>({
   deadAt: optional(time),
 }, "OutboxMessage");
 
+const NEXT: Schema = {
+  type: "string",
+  description: "Pass it as `after` to get the next page; absent after the last one",
+};
+
 /** A page in the order of ids. */
 export function pageOf(items: Schema): ObjectSchema {
-  return page(items, {
-    type: "string",
-    description: "Pass it as `after` to get the next page; absent after the last one",
-  });
+  return page(items, NEXT);
 }
+
+/** A page of portals. */
+export const PORTAL_PAGE: ObjectSchema = object<PortalPage>({
+  items: list(PORTAL),
+  unreadable: optional({
+    ...list(text),
+    description: "The member_ids of portals on this page that newer code wrote, and this one cannot show",
+  }),
+  next: optional(NEXT),
+}, "PortalPage");

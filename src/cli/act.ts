@@ -3,7 +3,7 @@ import type { Invocation, OptionSpec } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { badAnswer, type ExitCode, usageError } from "./exit.ts";
 import type { OperatorClient } from "./operator_client.ts";
-import { safe } from "./text.ts";
+import type { Terminal } from "./terminal.ts";
 
 /** The options of all commands that change something. */
 export interface ActOptions extends ConnectOptions {
@@ -50,17 +50,23 @@ export async function act<Options extends ActOptions>(
         "nothing was done: wanted --by NAME, because the user name of the system is not known (on Deno: --allow-sys)",
       );
     }
-    const reason = checkedReason(options.reason ?? await terminal.ask("Reason, for the audit log: "));
+    const reason = checkedReason(options.reason ?? await askReason(terminal));
     return await body({
       ...{ client, reason },
       confirm: async (question) => {
         if (yes) return;
-        note(`${safe(question)} (${client.name})`);
+        note(`${question} (${client.name})`);
         if (/^y(es)?$/i.test((await terminal.ask("Go on? [y/N] ")).trim())) return;
         throw badAnswer("nothing was done");
       },
     });
   });
+}
+
+async function askReason({ ask }: Terminal): Promise<string> {
+  const reason = await ask("Reason, for the audit log: ");
+  if (reason.trim() === "") throw badAnswer("nothing was done: no reason was given");
+  return reason;
 }
 
 /** As the core refuses others. */

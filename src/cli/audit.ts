@@ -3,15 +3,15 @@ import type { AuditEntry } from "../plugin/admin_pages.ts";
 import type { PortalWithState } from "../portal/portal.ts";
 import { defineCommand, wholeNumber } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
+import { EXPORT_OPTIONS, exported, type ExportOptions } from "./export.ts";
 import { portalPath, take } from "./operator_client.ts";
 import type { Cell } from "./text.ts";
 import { table, time } from "./text.ts";
 
-interface AuditOptions extends ConnectOptions {
+interface AuditOptions extends ConnectOptions, ExportOptions {
   readonly portal?: string;
   readonly operator?: string;
   readonly action?: string;
-  readonly limit?: number;
 }
 
 const DEFAULT_LIMIT = 30;
@@ -27,6 +27,7 @@ export const audit = defineCommand<AuditOptions>({
     { flags: "--operator <name>", description: "only actions of this operator" },
     { flags: "--action <name>", description: "only these actions, such as retry" },
     { flags: "--limit <n>", description: `at most n actions (default: ${DEFAULT_LIMIT})`, parse: wholeNumber(1) },
+    ...EXPORT_OPTIONS,
     ...CONNECT_OPTIONS,
   ],
   examples: ["onappupdate audit --app ./app.ts --operator cli:ada --limit 10"],
@@ -36,7 +37,9 @@ export const audit = defineCommand<AuditOptions>({
       const memberId = portal === undefined
         ? undefined
         : (await client.get<PortalWithState>(portalPath(portal))).memberId;
-      const { items, hasMore } = await take<AuditEntry>(client, "/audit", { memberId, by: operator, action }, limit);
+      const filter = { memberId, by: operator, action };
+      if (await exported(invocation, client, "audit", filter)) return;
+      const { items, hasMore } = await take<AuditEntry>(client, "/audit", filter, limit);
       const { stdout } = terminal;
       show({ items, hasMore }, () => items.length === 0 ? "" : table(HEADS, items.map(row), stdout));
       if (items.length === 0) {

@@ -34,9 +34,11 @@ function describe(
   const paint = painter(output);
   const licence = status === undefined ? "" : `, license ${status}`;
   return [
-    `${memberId}: installed ${installed ?? "unknown"}, on ${version ?? "unknown"}, to be on ${
-      target ?? "unknown"
-    }${licence}`,
+    safe(
+      `${memberId}: installed ${installed ?? "unknown"}, on ${version ?? "unknown"}, to be on ${
+        target ?? "unknown"
+      }${licence}`,
+    ),
     ...isRaised ? ["This check has raised the target: the upgrades follow."] : [],
     ...problems.map(({ code, message }) => `${paint("red", safe(code))}: ${safe(message)}`),
     ...problems.length === 0 ? [paint("green", "no problem")] : [],

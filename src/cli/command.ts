@@ -20,7 +20,7 @@
  */
 import { Argument, type Command, InvalidArgumentError, Option } from "commander";
 import type { ExitCode } from "./exit.ts";
-import { toJson } from "./text.ts";
+import { safe, toJson } from "./text.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The headings of `onappupdate --help`, in this order. */
@@ -56,8 +56,8 @@ export interface Invocation<Options extends object> {
   readonly terminal: Terminal;
   /** Prints data on standard output: as JSON with `--json`, otherwise the lines of text. */
   readonly show: (data: unknown, text: () => string) => void;
-  /** Prints a line on standard error. */
-  readonly note: (line: string) => void;
+  /** Prints lines on standard error, without anything that a terminal obeys. */
+  readonly note: (text: string) => void;
 }
 
 /** A command as its module writes it. */
@@ -90,7 +90,7 @@ export function defineCommand<Options extends object>(spec: CommandSpec<Options>
         const show = (data: unknown, text: () => string): void => {
           terminal.stdout.write(options.json === true ? `${toJson(data)}\n` : withLineEnd(text()));
         };
-        const note = (line: string): void => terminal.stderr.write(withLineEnd(line));
+        const note = (text: string): void => terminal.stderr.write(withLineEnd(text.split("\n").map(safe).join("\n")));
         onEnd(await spec.run({ args: command.args, options, terminal, show, note }) ?? 0);
       });
     },

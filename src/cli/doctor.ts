@@ -6,7 +6,7 @@ import { machineFindings } from "./doctor_machine.ts";
 import type { Finding } from "./finding.ts";
 import { EXIT, type ExitCode } from "./exit.ts";
 import type { Output } from "./terminal.ts";
-import { painter, safe, type Style, wrapped } from "./text.ts";
+import { painter, type Style, wrapped } from "./text.ts";
 
 /** Looks for problems. */
 export const doctor = defineCommand<ConnectOptions>({
@@ -39,11 +39,17 @@ function report({ show, terminal }: Invocation<ConnectOptions>, findings: readon
   return findings.some(({ level }) => level === "problem") ? EXIT.bad : EXIT.done;
 }
 
+/** Space below a level. */
+const INDENT = " ".repeat(9);
+
 const STYLES: Readonly<Record<Finding["level"], Style>> = { ok: "green", warning: "yellow", problem: "red" };
 
 function describe({ level, about, message, todo }: Finding, output: Output): string {
   const paint = painter(output);
-  const lines = [`${paint(STYLES[level], level.padEnd(7))}  ${safe(about)}: ${safe(message)}`];
-  if (todo !== undefined) lines.push(wrapped(todo, output.isTerminal ? output.columns : 100, "         "));
+  // A pipe has whole lines.
+  const columns = output.isTerminal ? output.columns : Infinity;
+  const text = wrapped(`${about}: ${message}`, columns, INDENT).slice(INDENT.length);
+  const lines = [`${paint(STYLES[level], level.padEnd(INDENT.length - 2))}  ${text}`];
+  if (todo !== undefined) lines.push(wrapped(`→ ${todo}`, columns, INDENT));
   return lines.join("\n");
 }

@@ -73,7 +73,12 @@ function portalFindings(counts: readonly PortalCount[]): Finding[] {
   const parked = of("parked");
   if (parked === 0) return [storage];
   const todo = "onappupdate status shows the reasons; then retry, skip or rollback";
-  return [storage, { level: "problem", about: "portals", message: `${counted(parked, "portal")} parked`, todo }];
+  return [storage, {
+    level: "problem",
+    about: "portals",
+    message: `${counted(parked, "portal")} ${parked === 1 ? "is" : "are"} parked`,
+    todo,
+  }];
 }
 
 /** What ends each block. */

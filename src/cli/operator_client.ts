@@ -15,6 +15,8 @@ export interface OperatorClient {
   readonly isAnonymous: boolean;
   readonly get: <T>(path: string, query?: Query) => Promise<T>;
   readonly post: <T>(path: string, body?: object) => Promise<T>;
+  /** Passes the text of an answer on as it comes. Rejects if it breaks off. */
+  readonly stream: (path: string, query: Query, onText: (text: string) => void) => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -30,41 +32,65 @@ export interface ClientParts {
   readonly close: () => Promise<void>;
 }
 
-/** Time (ms) that an answer may take: a recount of many portals is slow. */
-const TIMEOUT_MS = 120_000;
+/** Time (ms) that an answer may take: a recount or an export of many portals is slow. */
+const TIMEOUT_MS = 600_000;
 
 /** Returns a client of the operator API. Its functions throw an `ExitError` for every answer that is not good. */
-export function createClient({ name, isLocal, isAnonymous, base, token, fetch, close }: ClientParts): OperatorClient {
+export function createClient(parts: ClientParts): OperatorClient {
+  const { name, isLocal, isAnonymous, close } = parts;
   const call = async <T>(method: string, path: string, query: Query, body?: object): Promise<T> => {
-    const url = new URL(`${base.pathname.replace(/\/+$/, "")}/api/v1${path}`, base);
-    for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, String(value));
-    const init: RequestInit = {
-      method,
-      headers: {
-        authorization: `Bearer ${token}`,
-        accept: "application/json",
-        ...body !== undefined && { "content-type": "application/json" },
-      },
-      ...body !== undefined && { body: JSON.stringify(body) },
-      redirect: "manual",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    };
-    let response: Response;
-    let text: string;
-    try {
-      response = await fetch(url, init);
-      text = await response.text();
-    } catch (error) {
-      const message = redact(error instanceof Error ? error.message : String(error));
-      throw unreachable(`${name} does not answer: ${message}`, { cause: error });
-    }
+    const { response, text } = await unlessBroken(name, async () => {
+      const response = await request(parts, method, path, query, body);
+      return { response, text: await response.text() };
+    });
     return answerOf(name, response, text) as T;
   };
   return {
     ...{ name, isLocal, isAnonymous, close },
     get: (path, query = {}) => call("GET", path, query),
     post: (path, body = {}) => call("POST", path, {}, body),
+    stream: async (path, query, onText) => {
+      const response = await unlessBroken(name, () => request(parts, "GET", path, query));
+      if (!response.ok || response.body === null) {
+        answerOf(name, response, await unlessBroken(name, () => response.text()));
+        return;
+      }
+      const chunks = response.body.pipeThrough(new TextDecoderStream());
+      await unlessBroken(`${name} broke off, so this is not all: it`, async () => {
+        for await (const text of chunks) onText(text);
+      });
+    },
   };
+}
+
+function request(
+  { base, token, fetch }: ClientParts,
+  method: string,
+  path: string,
+  query: Query,
+  body?: object,
+): Promise<Response> {
+  const url = new URL(`${base.pathname.replace(/\/+$/, "")}/api/v1${path}`, base);
+  for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, String(value));
+  return fetch(url, {
+    method,
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...body !== undefined && { "content-type": "application/json" },
+    },
+    ...body !== undefined && { body: JSON.stringify(body) },
+    redirect: "manual",
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+}
+
+async function unlessBroken<T>(name: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    const message = redact(error instanceof Error ? error.message : String(error));
+    throw unreachable(`${name} does not answer: ${message}`, { cause: error });
+  }
 }
 
 /** The error of an answer. */

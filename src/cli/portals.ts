@@ -2,17 +2,14 @@
 import type { PortalWithState } from "../portal/portal.ts";
 import { defineCommand, wholeNumber } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
-import { usageError } from "./exit.ts";
+import { EXPORT_OPTIONS, exported, type ExportOptions } from "./export.ts";
 import { take } from "./operator_client.ts";
 import { FILTER_OPTIONS, type FilterOptions, matchOf } from "./portal_filter.ts";
 import { reasonOf, stateCell } from "./portal_text.ts";
 import type { Output } from "./terminal.ts";
-import { csv, table } from "./text.ts";
+import { table, wrapped } from "./text.ts";
 
-interface PortalsOptions extends ConnectOptions, FilterOptions {
-  readonly limit?: number;
-  readonly csv?: true;
-}
+interface PortalsOptions extends ConnectOptions, FilterOptions, ExportOptions {}
 
 const DEFAULT_LIMIT = 100;
 
@@ -25,7 +22,7 @@ export const portals = defineCommand<PortalsOptions>({
   options: [
     ...FILTER_OPTIONS,
     { flags: "--limit <n>", description: `at most n portals (default: ${DEFAULT_LIMIT})`, parse: wholeNumber(1) },
-    { flags: "--csv", description: "print CSV, for spreadsheets" },
+    ...EXPORT_OPTIONS,
     ...CONNECT_OPTIONS,
   ],
   examples: [
@@ -36,49 +33,31 @@ export const portals = defineCommand<PortalsOptions>({
     withClient(invocation, async (client) => {
       const { options, terminal, show, note } = invocation;
       const { limit = DEFAULT_LIMIT } = options;
-      if (options.csv === true && options.json === true) throw usageError("saw --csv and --json, wanted one of them");
+      if (await exported(invocation, client, "portals", { ...matchOf(options) })) return;
       const { items, hasMore } = await take<PortalWithState>(client, "/portals", { ...matchOf(options) }, limit);
-      if (options.csv === true) terminal.stdout.write(csv(CSV_COLUMNS, items.map(csvRow)));
-      else show({ items, hasMore }, () => items.length === 0 ? "" : tableOf(items, terminal.now(), terminal.stdout));
+      show({ items, hasMore }, () => items.length === 0 ? "" : tableOf(items, terminal.now(), terminal.stdout));
       if (items.length === 0) note("No portals match.");
       if (hasMore) note(`More portals match: raise --limit ${limit}.`);
     }),
 });
 
+/** On a terminal, the reason has lines of its own: elsewhere, a portal is one line. */
 function tableOf(items: readonly PortalWithState[], now: number, output: Output): string {
-  const rows = items.map((portal) => [
-    ...[portal.memberId, portal.domain, stateCell(portal.state), versionsOf(portal)],
-    reasonOf(portal, now),
+  const cells = items.map((portal) => [
+    ...[portal.domain, stateCell(portal.state), versionsOf(portal), portal.memberId],
+    ...output.isTerminal ? [] : [reasonOf(portal, now)],
   ]);
-  return table(["MEMBER ID", "DOMAIN", "STATE", "VERSION", "REASON"], rows, output);
+  const heads = ["DOMAIN", "STATE", "VERSION", "MEMBER ID", ...output.isTerminal ? [] : ["REASON"]];
+  const [head, ...rows] = table(heads, cells, output).split("\n");
+  if (!output.isTerminal) return [head, ...rows].join("\n");
+  const reasons = items.map((portal) => reasonOf(portal, now));
+  return [
+    head,
+    ...rows.flatMap((row, i) => reasons[i] === "" ? [row] : [row, wrapped(reasons[i]!, output.columns, "  ")]),
+  ]
+    .join("\n");
 }
 
 function versionsOf({ version = "?", target = "?" }: PortalWithState): string {
   return version === target ? version : `${version} → ${target}`;
-}
-
-/** The columns of an export. Nothing else of a portal leaves the command line as CSV. */
-const CSV_COLUMNS = [
-  ...[
-    "member_id",
-    "domain",
-    "state",
-    "version",
-    "target",
-    "generation",
-    "blocked_on",
-    "blocked_since",
-    "failed_upgrade",
-  ],
-  ...["failed_step", "message", "fingerprint", "attempts", "failed_at", "next_try_at"],
-];
-
-function csvRow(portal: PortalWithState): (string | number | undefined)[] {
-  const { memberId, domain, state, version, target, generation, blocked, failure } = portal;
-  const iso = (ms: number | undefined): string | undefined => ms === undefined ? undefined : new Date(ms).toISOString();
-  return [
-    ...[memberId, domain, state, version, target, generation, blocked?.on, iso(blocked?.since), failure?.upgradeId],
-    ...[failure?.step, blocked?.message ?? failure?.message, failure?.fingerprint, failure?.attempts, iso(failure?.at)],
-    iso(blocked?.nextTryAt ?? failure?.retryAt),
-  ];
 }

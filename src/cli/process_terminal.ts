@@ -33,9 +33,11 @@ export function processTerminal(): Terminal {
     ask: async (question) => {
       const lines = createInterface({ input: process.stdin, output: process.stderr });
       // Ctrl+C and Ctrl+D end it without an answer.
-      const closed = new Promise<string>((resolve) => lines.once("close", () => resolve("")));
+      const closed = new Promise<undefined>((resolve) => lines.once("close", () => resolve(undefined)));
       try {
-        return await Promise.race([lines.question(question), closed]);
+        const answer = await Promise.race([lines.question(question), closed]);
+        if (answer === undefined) stderr!.write("\n");
+        return answer ?? "";
       } finally {
         lines.close();
       }

@@ -255,10 +255,21 @@ async function send({ fetch, now }: Terminal, url: URL, body: string): Promise<A
 function describe({ stdout }: Terminal, { event, status, ms, answer }: Answer): string {
   const paint = painter(stdout);
   const isGood = status >= 200 && status < 300;
-  const text = answer.trimStart().startsWith("<") ? "a page" : cut(safe(answer.trim()), 200);
-  return `${event}  ${paint(isGood ? "green" : "red", String(status))}  ${duration(ms)}${
+  const text = cut(safe(textOf(answer)), 300);
+  return `${safe(event)}  ${paint(isGood ? "green" : "red", String(status))}  ${duration(ms)}${
     text === "" ? "" : `  ${text}`
   }`;
+}
+
+/** Returns what an answer says: the detail of a problem (RFC 9457), or its text. */
+function textOf(answer: string): string {
+  if (answer.trimStart().startsWith("<")) return "a page";
+  try {
+    const { detail } = Object(JSON.parse(answer)) as { readonly detail?: unknown };
+    return typeof detail === "string" ? detail : answer.trim();
+  } catch {
+    return answer.trim();
+  }
 }
 
 /** A forged event may be refused: that is a good answer. */

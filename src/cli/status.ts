@@ -8,6 +8,7 @@ import { rateOf, type Sample } from "./rate.ts";
 import { readStatus, type Status } from "./read_status.ts";
 import { statusText } from "./status_text.ts";
 import { STATES } from "./portal_filter.ts";
+import { toJson } from "./text.ts";
 
 interface StatusOptions extends ConnectOptions {
   readonly watch?: true;
@@ -70,7 +71,7 @@ async function watch(invocation: Invocation<StatusOptions>, client: OperatorClie
       const found = await readStatus(client, terminal.now());
       const { samples: kept, rate } = rateOf(samples, found);
       const shown: Status = rate === undefined ? found : { ...found, rate };
-      if (json === true) stdout.write(`${JSON.stringify(shown)}\n`);
+      if (json === true) stdout.write(`${toJson(shown, { onOneLine: true })}\n`);
       else stdout.write(stdout.isTerminal ? redrawn(statusText(shown, stdout)) : `${statusText(shown, stdout)}\n\n`);
       samples = kept;
       const code = verdict(found, options, note);

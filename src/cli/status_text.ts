@@ -6,7 +6,10 @@ import { placeOf, stateCell, styleOf } from "./portal_text.ts";
 import type { ReasonGroup } from "./reasons.ts";
 import type { Status } from "./read_status.ts";
 import type { Output } from "./terminal.ts";
-import { bar, counted, cut, duration, painter, safe, table, time, width } from "./text.ts";
+import { bar, counted, duration, painter, safe, table, time, wrapped } from "./text.ts";
+
+/** Space before the reasons, in which their count is. */
+const INDENT = " ".repeat(9);
 
 /** Reasons that are shown of each state. */
 const MAX_GROUPS = 5;
@@ -33,14 +36,16 @@ export function statusText(status: Status, output: Output): string {
 
 function countsTable(counts: readonly PortalCount[], output: Output): string {
   const sum = counts.reduce((all, { count }) => all + count, 0);
+  const columns = Math.min(Math.max(output.columns - OTHER_COLUMNS, 10), 40);
   const rows = [...counts].sort(byVersionAndState).map(({ version, status, count }) => [
     ...[version ?? "unknown", stateCell(status), number(count)],
-    { text: bar(count / sum, BAR_COLUMNS), style: styleOf(status) },
+    { text: bar(count / sum, columns), style: styleOf(status) },
   ]);
   return table(["VERSION", "STATE", ">PORTALS", ""], rows, output);
 }
 
-const BAR_COLUMNS = 30;
+/** Columns of the table besides the bars, near enough. */
+const OTHER_COLUMNS = 40;
 
 /** The highest version first; those without one last. */
 function byVersionAndState(a: PortalCount, b: PortalCount): number {
@@ -68,13 +73,15 @@ function groupLines(title: string, groups: readonly ReasonGroup[], output: Outpu
   const paint = painter(output);
   const lines = ["", paint("bold", title)];
   for (const { count, message, fingerprint, blockedOn, example, ...failure } of groups.slice(0, MAX_GROUPS)) {
-    const head = `  ${number(count).padStart(5)}  ${blockedOn ?? placeOf(failure)}: `;
-    const room = output.isTerminal ? Math.max(output.columns - width(head), 20) : Infinity;
-    lines.push(safe(head) + cut(safe(message), room));
+    const text = `${blockedOn ?? placeOf(failure)}: ${message}`;
+    const [first = "", ...more] = wrapped(text, output.isTerminal ? output.columns - INDENT.length : Infinity).split(
+      "\n",
+    );
+    lines.push(`${number(count).padStart(INDENT.length - 2)}  ${first}`, ...more.map((line) => INDENT + line));
     const error = fingerprint === undefined ? "" : `--error ${fingerprint}, `;
-    lines.push(paint("dim", safe(`         ${error}such as ${example.domain}`)));
+    lines.push(paint("dim", safe(`${INDENT}${error}such as ${example.domain}`)));
   }
-  if (groups.length > MAX_GROUPS) lines.push(`         and ${groups.length - MAX_GROUPS} other reasons: see --json`);
+  if (groups.length > MAX_GROUPS) lines.push(`${INDENT}and ${groups.length - MAX_GROUPS} other reasons: see --json`);
   return lines;
 }
 

@@ -11,13 +11,18 @@ export function safe(text: string): string {
   return text.replace(CONTROLS, (char) => char === "\n" || char === "\t" ? " " : escaped(char));
 }
 
+/** Returns lines of others without anything that a terminal obeys. */
+export function safeLines(text: string): string {
+  return text.replace(CONTROLS, (char) => /[\t\r\n]/.test(char) ? char : escaped(char));
+}
+
 function escaped(char: string): string {
   return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-/** Returns JSON over several lines, in which a terminal obeys nothing either. */
-export function toJson(value: unknown): string {
-  const json = JSON.stringify(value, null, 2) ?? "null";
+/** Returns JSON over several lines, or on one, in which a terminal obeys nothing either. */
+export function toJson(value: unknown, { onOneLine = false }: { readonly onOneLine?: boolean } = {}): string {
+  const json = JSON.stringify(value, null, onOneLine ? 0 : 2) ?? "null";
   return json.replace(CONTROLS, (char) => char === "\n" ? char : escaped(char));
 }
 
@@ -87,20 +92,6 @@ export function wrapped(text: string, columns: number, indent = ""): string {
     } else line = line === "" ? word : `${line} ${word}`;
   }
   return [...lines, indent + line].join("\n");
-}
-
-/** Returns a table as CSV (RFC 4180). */
-export function csv(heads: readonly string[], rows: readonly (readonly (string | number | undefined)[])[]): string {
-  return [heads, ...rows].map((row) => `${row.map(csvCell).join(",")}\r\n`).join("");
-}
-
-/** A spreadsheet calculates what begins with these characters: `'` makes it text. Numbers of ours are left as they are. */
-function csvCell(value: string | number | undefined): string {
-  if (value === undefined) return "";
-  if (typeof value === "number") return String(value);
-  const shown = value.replace(CONTROLS, (char) => /[\t\r\n]/.test(char) ? char : escaped(char));
-  const text = /^[=+\-@\t\r]/.test(shown) ? `'${shown}` : shown;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** Returns a time as people read it, in UTC: `2026-11-29 16:49:03Z`. */

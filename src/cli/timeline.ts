@@ -31,9 +31,11 @@ function eventEntry({ name, receivedAt, state, doneAt, attempts, error, retryAt 
 function runEntries({ from, to, startedAt, finishedAt, applied, upgrades }: RecordedRun): TimelineEntry[] {
   const entries: TimelineEntry[] = [{ at: startedAt, what: "run", text: `${from} → ${to} began` }];
   for (const { upgradeId, steps } of upgrades) {
-    for (const { name, kind, startedAt, finishedAt, pages, attempts, undoneAt } of steps) {
+    for (const { name, kind, startedAt, finishedAt, pages, attempts = 1, undoneAt } of steps) {
       const end = finishedAt === undefined ? "under way" : `took ${duration(finishedAt - startedAt)}`;
-      const more = [pages === undefined ? "" : `, ${pages} pages`, (attempts ?? 1) > 1 ? `, attempt ${attempts}` : ""];
+      // Each page is an attempt of its own.
+      const failed = Math.max(attempts - (pages ?? 1), 0);
+      const more = [pages === undefined ? "" : `, ${pages} pages`, failed === 0 ? "" : `, ${failed} failed attempts`];
       const what = kind === "sleep" ? `sleep ${JSON.stringify(name)}` : JSON.stringify(name);
       entries.push({
         at: finishedAt ?? startedAt,

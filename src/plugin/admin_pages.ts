@@ -1,12 +1,15 @@
 /** Parameters and results of operators' functions: the operator, lists and their filters, batch operations. */
 import type { BlockedReason, ErrorCode } from "../errors.ts";
-import type { PortalState, PortalWithState } from "../portal/portal.ts";
+import type { Portal, PortalState } from "../portal/portal.ts";
 
 /** The operator of an action and the reason for it. `admin.audit()` shows both. */
 export interface Attribution {
-  /** The operator, such as a user name. 1 to 100 characters, none of them a control character. */
+  /**
+   * The operator, such as a user name. 1 to 100 characters, none of them a control character or one that changes the
+   * direction of text, such as U+202E.
+   */
   readonly by: string;
-  /** The reason, such as a ticket. 1 to 500 characters, none of them a control character. */
+  /** The reason, such as a ticket. 1 to 500 characters; the same characters are refused. */
   readonly reason: string;
 }
 
@@ -41,7 +44,12 @@ export interface PortalFilter extends PortalMatch {
 /** A page of portals. */
 export interface PortalPage {
   /** The portals that match, in the order of their `member_id`. */
-  readonly items: readonly PortalWithState[];
+  readonly items: readonly Portal[];
+  /**
+   * The `member_id`s of portals on this page whose records newer code wrote, so that this process can neither show them nor tell
+   * whether they match; absent if there are none.
+   */
+  readonly unreadable?: readonly string[];
   /** Pass it as `after` to get the next page; absent after the last one. A page may have no items and a `next`. */
   readonly next?: string;
 }
@@ -154,6 +162,8 @@ export interface AuditFilter {
   readonly by?: string;
   /** Only these actions. */
   readonly action?: AuditedAction;
+  /** Only the start, the stop and the actions of this batch operation. */
+  readonly batchId?: string;
   /** Only entries after the one with this id, which are older; pass `next` of a page to get the next page. */
   readonly after?: string;
   /**
@@ -204,13 +214,21 @@ export interface Batch extends NewBatch {
   readonly matched: number;
   /** Number of portals on which the action was done. */
   readonly done: number;
-  /** Number of portals for which the action was refused, such as `skip` of an upgrade that is not due, or failed. */
+  /**
+   * Number of portals for which the action was refused, such as `skip` of an upgrade that is not due, or failed, and of those
+   * whose records newer code wrote.
+   */
   readonly refused: number;
   /** Number of portals that no longer matched when it was their turn. Nothing was done to them. */
   readonly changed: number;
+  /**
+   * Number of portals that a worker was processing: a `rollback` of them is tried again every 30 seconds, up to 20 times, and
+   * then counts as refused. Absent if there are none.
+   */
+  readonly busy?: number;
   /** In milliseconds since 1970. */
   readonly startedAt: number;
-  /** When it ended, in milliseconds since 1970; absent while it is running. */
+  /** When it ended, in milliseconds since 1970; absent while it is running, or acting on its last portals after a stop. */
   readonly endedAt?: number;
 }
 

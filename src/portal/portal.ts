@@ -109,12 +109,6 @@ export interface ApplicationTokenDigests {
   readonly previous?: readonly { readonly digest: string; readonly replacedAt: number }[];
 }
 
-/** A portal as lists show it. */
-export interface PortalWithState extends Portal {
-  /** The state of the portal, as in `app.admin.counts`. */
-  readonly state: PortalState;
-}
-
 /** A portal as plugins and handlers see it: a snapshot, which does not follow later changes. */
 export interface Portal {
   /** Bitrix24's id of the portal. It never changes. */
@@ -128,6 +122,11 @@ export interface Portal {
   readonly clientEndpoint?: string;
   /** `uninstalled` portals are kept, so that late events can be told from forged ones. */
   readonly status: "installed" | "uninstalled";
+  /**
+   * The state by which `app.admin.portals` and `counts` find the portal. While a worker processes it, they find it by the state
+   * before.
+   */
+  readonly state: PortalState;
   /** Number of installations of the app so far. */
   readonly generation: number;
   /** Version at the start of this installation. Upgrades to it and to earlier versions do not run. */

@@ -95,7 +95,7 @@ function isCurrent({ to, upgradeId }: PortalFailure, record: PortalRecord, upgra
 }
 
 /** Returns the scopes that the upgrade requires and the portal has not granted. */
-function missingScopes({ scope, tokens = [] }: PortalRecord, upgrade: Upgrade): readonly string[] {
+export function missingScopes({ scope, tokens = [] }: PortalRecord, upgrade: Upgrade): readonly string[] {
   const granted = scope ?? tokens.flatMap(({ scope }) => scope);
   return upgrade.scope.filter((name) => !granted.includes(name));
 }

@@ -77,6 +77,8 @@ export interface World {
   readonly log: string[];
   /** Handlers, steps and storages fail. */
   hasFailures: boolean;
+  /** The last forget() ended in the middle: a further call has to erase the rest. */
+  isHalfForgotten: boolean;
   readonly record: () => Promise<PortalRecord | undefined>;
   /** Waits for a promise while time passes as needed. */
   readonly drive: <T>(work: Promise<T>) => Promise<T>;
@@ -119,6 +121,8 @@ export function createWorld(seed: number, log: string[]): World {
       mistakenInstallations: 0,
       believedRemovals: 0,
       installations: 0,
+      isForgotten: false,
+      forgottenTs: 0,
     },
     ...{ wasUnpaid: false, hasSystemUser: false, isInstalled: false, isFinished: true, isPaid: true, version: 0 },
   };
@@ -133,7 +137,11 @@ export function createWorld(seed: number, log: string[]): World {
       const result = await memory.put(key, value, options);
       if (result.ok && key[0] === "portal" && key[1] === MEMBER_ID) {
         const record = value as unknown as PortalRecord;
-        if (before?.status === "installed" && record.status === "uninstalled") removals++;
+        if (record.forgottenAt !== undefined && record.forgottenAt !== before?.forgottenAt) {
+          Object.assign(truth, { isForgotten: true, forgottenTs: record.uninstalledTs });
+          // Their events are deleted, and nothing but an installation makes the portal known again.
+          accepted.clear();
+        } else if (before?.status === "installed" && record.status === "uninstalled") removals++;
         if (before !== undefined && isMistaken(before, record, truth)) truth.mistakenInstallations++;
         if (!character.hasSecret && before !== undefined && isBelieved(before, record, truth, time.now())) {
           log.push("    a forged removal is believed");
@@ -153,7 +161,7 @@ export function createWorld(seed: number, log: string[]): World {
   };
   return {
     ...{ random, pick, character, time, bitrix24, portal, attacker, storage, truth, violations, log },
-    ...{ pending: [], accepted, seen: new Set(), told, hasFailures: true },
+    ...{ pending: [], accepted, seen: new Set(), told, hasFailures: true, isHalfForgotten: false },
     record: async () => (await memory.get<PortalRecord>(portalKey(MEMBER_ID)))?.value,
     drive: (work) => drive(time, work),
   };

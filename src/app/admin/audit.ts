@@ -179,6 +179,7 @@ const FILTER_RULES: OptionRules<AuditFilter> = {
   memberId: option.text("a member_id"),
   by: option.text("an operator"),
   action: option.oneOf(...Object.keys(ACTIONS)),
+  batchId: option.text("the id of a batch operation"),
   after: option.text("the id of an entry"),
   limit: option.number({ min: 1, isWhole: true }),
 };
@@ -189,7 +190,7 @@ const MAX_READ = 1000;
 /** Returns a page of the audit log; see `Admin.audit`. */
 export async function listAudit(storage: Storage, filter: AuditFilter = {}): Promise<AuditPage> {
   checkOptions("cannot list the audit log", filter, FILTER_RULES);
-  const { memberId, by, action, after, limit = 100 } = filter;
+  const { memberId, by, action, batchId, after, limit = 100 } = filter;
   const items: AuditEntry[] = [];
   let read = 0;
   const options = { limit: MAX_READ, ...defined({ after: after === undefined ? undefined : auditKey(after) }) };
@@ -197,7 +198,7 @@ export async function listAudit(storage: Storage, filter: AuditFilter = {}): Pro
     const entry = entryOf(stored);
     read++;
     const matches = (memberId ?? entry.memberId) === entry.memberId && (by ?? entry.by) === entry.by &&
-      (action ?? entry.action) === entry.action;
+      (action ?? entry.action) === entry.action && (batchId ?? entry.batchId) === entry.batchId;
     if (matches) items.push(entry);
     if (items.length === limit || read === MAX_READ) return { items, next: entry.id };
   }

@@ -4,6 +4,8 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { StorageError } from "@b24/onappupdate/errors";
 import { type Fetchable, toNodeHandler } from "@b24/onappupdate/node-server";
 import { operatorApi } from "@b24/onappupdate/operator";
 // @ts-types="@types/express"
@@ -12,7 +14,7 @@ import express4 from "express4";
 import { bodyKind, decodeBody, parseTree } from "../../../src/bitrix24/parse.ts";
 import { digest } from "../../../src/net/digest.ts";
 import { deliveryId } from "../../../src/portal/delivery.ts";
-import { FORM, rig } from "../../support/app.ts";
+import { FORM, quietLogger, rig } from "../../support/app.ts";
 import { describe, it } from "../../support/test.ts";
 import { type Mounted, MOUNTS } from "./_frameworks.ts";
 
@@ -143,6 +145,50 @@ describe("toNodeHandler()", () => {
     await app.close();
   });
 
+  it("does not let an export that fails look like a whole one", async () => {
+    const inner = memoryStorage();
+    let isDown = false;
+    const storage: Storage = {
+      ...inner,
+      list: (prefix, options) => {
+        if (isDown && prefix[0] !== "audit") throw new StorageError("cannot list");
+        return inner.list(prefix, options);
+      },
+    };
+    const { app } = rig({ storage });
+    const tokens = [{ name: "ada", sha256: await digest("o".repeat(43)), role: "read" }] as const;
+    const server = await listening(toNodeHandler(operatorApi({ app, tokens, logger: quietLogger })));
+    const url = `${server.url}/api/v1/export/portals?format=csv`;
+    const headers = { authorization: `Bearer ${"o".repeat(43)}` };
+    const whole = await fetch(url, { headers });
+    assert.match(await whole.text(), /^member_id,domain,/);
+    isDown = true;
+    assert.equal(await outcomeOf(url, { headers }), "failed");
+    isDown = false;
+    await server.close();
+    await app.close();
+  });
+
+  it("breaks the connection if a stream fails after its beginning was sent", async () => {
+    const app: Fetchable = {
+      fetch: () => {
+        let chunks = 0;
+        return new Response(
+          new ReadableStream({
+            pull: async (controller) => {
+              await new Promise((resolve) => setImmediate(resolve));
+              if (chunks++ < 50) controller.enqueue(new Uint8Array(1000).fill(10));
+              else controller.error(new Error("in the middle"));
+            },
+          }),
+        );
+      },
+    };
+    const server = await listening(toNodeHandler(app));
+    assert.equal(await outcomeOf(server.url), "failed");
+    await server.close();
+  });
+
   it("answers 503 and logs an error that names it, if the body was read and not kept", async () => {
     const { app, portal, lines } = rig();
     // Such as a logger of requests.
@@ -232,6 +278,17 @@ describe("toNodeHandler()", () => {
     assert.deepEqual(app.seen.map((seen) => seen.id === id), [false, true, true], "extended, not extended, raw");
   });
 });
+
+/** Returns whether a client takes an answer for a whole one. */
+async function outcomeOf(url: string, init: RequestInit = {}): Promise<"whole" | "failed"> {
+  try {
+    const response = await fetch(url, init);
+    await response.text();
+    return response.ok ? "whole" : "failed";
+  } catch {
+    return "failed";
+  }
+}
 
 async function listening(listener: Parameters<typeof createServer>[1]): Promise<Mounted> {
   const server = createServer(listener);

@@ -11,6 +11,10 @@ const BAD: readonly (readonly [unknown, RegExp])[] = [
   [{ by: "", reason: "x" }, /with by "", wanted the operator: 1 to 100 characters/],
   [{ by: "x".repeat(101), reason: "x" }, /with by "x+…", wanted the operator: 1 to 100 characters/],
   [{ by: "ada\nbob", reason: "x" }, /with by "ada\\nbob", wanted the operator: 1 to 100 characters without control/],
+  [{ by: "ada\u202ebob", reason: "x" }, /wanted the operator: 1 to 100 characters without control characters, also of/],
+  [{ by: "ada\u061c", reason: "x" }, /wanted the operator/],
+  [{ by: "ada\u200e", reason: "x" }, /wanted the operator/],
+  [{ by: "ada", reason: "ticket \u2067 17" }, /wanted the reason/],
   [{ by: "ada", reason: "x".repeat(501) }, /with reason "x+…", wanted the reason: 1 to 500 characters/],
   [{ by: "ada" }, /with reason undefined, wanted the reason/],
   [{ by: "ada", reason: "x", why: "y" }, /with the option why that does not exist, wanted by/],
@@ -92,6 +96,13 @@ describe("admin.audit()", () => {
       [3, 2, 0],
     );
     assert.deepEqual([await found({ memberId: MEMBER_ID }), await found({ memberId: OTHER_MEMBER_ID })], [6, 0]);
+    const { id } = await app.admin.batches.start({
+      ...{ action: "retry", match: { status: "current" }, expect: 1, ...OPERATOR },
+    });
+    await app.settled();
+    const ofBatch = (await app.admin.audit({ batchId: id! })).items.map(({ action, memberId }) => [action, memberId]);
+    assert.deepEqual(ofBatch.toSorted(), [["batch", undefined], ["retry", MEMBER_ID]]);
+    assert.equal(await found({ batchId: "another" }), 0);
     const ids: string[] = [];
     let after: string | undefined;
     do {

@@ -121,6 +121,20 @@ describe("admin.portals()", () => {
     assert.deepEqual(first, { items: [], next: "0999" });
     assert.deepEqual(await listPortals(storage, { status: "parked", after: first.next! }), { items: [] });
   });
+
+  it("shows pages with portals whose records newer code wrote, by their `member_id`s", async () => {
+    const storage = memoryStorage();
+    for (const id of ["a", "b", "c"]) await writeRecord(storage, id, () => ({ record: record(id) }));
+    const { value } = (await storage.get<PortalRecord>(["portal", "b"]))!;
+    await storage.put(["portal", "b"], { ...value, format: PORTAL_FORMAT + 1 });
+    for (const filter of [{}, { status: "current" }, { status: "current", version: "2.0.0" }] as const) {
+      const { items, unreadable, next } = await listPortals(storage, filter);
+      assert.deepEqual([items.map(({ memberId }) => memberId), unreadable, next], [["a", "c"], ["b"], undefined]);
+    }
+    const first = await listPortals(storage, { limit: 2 });
+    assert.deepEqual([first.items.length, first.unreadable, first.next], [1, ["b"], "b"]);
+    assert.deepEqual(Object.keys(await listPortals(storage, { after: "b" })), ["items"]);
+  });
 });
 
 describe("admin.counts()", () => {

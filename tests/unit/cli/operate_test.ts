@@ -39,7 +39,7 @@ describe("operating commands", () => {
       const args of [
         "status",
         "portals",
-        "portals --csv",
+
         `portal ${parked.domain}`,
         "audit",
         "doctor",
@@ -60,15 +60,43 @@ describe("operating commands", () => {
     );
     assert.deepEqual([items.map(({ memberId }) => memberId), hasMore], [[parked.memberId, alsoParked.memberId], false]);
     const one = await local("portals --limit 1");
-    assert.match(one.out, new RegExp(`^${current.memberId}  ${current.domain} `, "m"));
+    assert.match(one.out, new RegExp(`^${current.domain} +current +3\\.0\\.0 +${current.memberId}$`, "m"));
     assert.equal(one.err, "More portals match: raise --limit 1.\n");
-    const { out } = await local("portals --blocked-on version --csv");
-    const [head, row, end] = out.split("\r\n");
-    assert.match(head!, /^member_id,domain,state,version,target,/);
-    assert.match(row!, new RegExp(`^${blocked.memberId},${blocked.domain},blocked,,3\\.0\\.0,1,version,2023-11-14T`));
-    assert.equal(end, "");
     const none = await local("portals --version 9.0.0");
     assert.deepEqual([none.code, none.out, none.err], [0, "", "No portals match.\n"]);
+  });
+
+  test("--csv exports what matches without formulas, and the audit log shows it", async () => {
+    const own = await cliApp();
+    try {
+      const run = (args: string): Promise<Outcome> => cli([...args.split(" "), "--app", "app.ts"], own.local);
+      const { code, out, err } = await run("portals --status parked --csv --reason audit-2023");
+      assert.deepEqual([code, err], [0, ""]);
+      const [head, row, other, end] = out.split("\r\n");
+      assert.match(head!, /^member_id,domain,state,version,target,/);
+      assert.match(row!, new RegExp(`^${parked.memberId},${parked.domain},parked,1\\.0\\.0,3\\.0\\.0,`));
+      assert.match(row!, /is \\u001b\[31mempty/);
+      assert.deepEqual([other!.slice(0, 32), end], [alsoParked.memberId, ""]);
+      await run("portals --csv");
+      const audit = await run("audit --csv");
+      assert.match(audit.out, /^[^,]+,2023-11-14T22:13:20\.000Z,[^,]*,export,cli:ada,audit-2023,/m);
+      assert.match(audit.out, /,export,cli:ada,onappupdate portals --csv,/);
+      for (const wrong of ["portals --csv --json", "portals --csv --limit 5", "portals --reason x"]) {
+        assert.equal((await run(wrong)).code, 2, wrong);
+      }
+    } finally {
+      await own.close();
+    }
+  });
+
+  test("an export that breaks off exits with 3", async () => {
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(new TextEncoder().encode("member_id\r\n")),
+      pull: (controller) => controller.error(new Error("connection reset")),
+    });
+    const { code, out, err } = await remote("portals --csv", { fetch: () => Promise.resolve(new Response(body)) });
+    assert.deepEqual([code, out.length <= 11], [3, true]);
+    assert.match(err, /broke off, so this is not all/);
   });
 
   test("portal shows a timeline by member_id and by domain", async () => {
@@ -132,8 +160,8 @@ describe("operating commands", () => {
     const { code, out } = await remote(`doctor ${parked.memberId}`);
     assert.equal(code, 1);
     assert.match(out, /^ok +storage: answers, and has 5 portals$/m);
-    assert.match(out, /^problem +portals: 2 portals parked\n +onappupdate status shows the reasons/m);
-    assert.match(out, /^problem +portals: 1 portal blocked on version, .*\n +onappupdate set-initial-version/m);
+    assert.match(out, /^problem +portals: 2 portals are parked\n +→ onappupdate status shows the reasons/m);
+    assert.match(out, /^problem +portals: 1 portal blocked on version, .*\n +→ onappupdate set-initial-version/m);
     assert.match(out, /^problem +registrations and events of b{32}: configuration: /m);
     assert.doesNotMatch(out, /this machine/);
     assert.match(
@@ -146,7 +174,7 @@ describe("operating commands", () => {
     const { out } = await remote("doctor", { now: () => 1_700_000_000_000 + 2 * 3_600_000 });
     assert.match(
       out,
-      /^problem +schedule and ticks: 1 piece of work overdue, the oldest for 1 h\n +Is the app running\?/m,
+      /^problem +schedule and ticks: 1 piece of work overdue, the oldest for 1 h\n +→ Is the app running\?/m,
     );
   });
 

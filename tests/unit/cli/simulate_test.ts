@@ -127,6 +127,13 @@ describe("onappupdate simulate", () => {
     assert.equal((await simulate(["update", ...url, "--forge", "token"], recorder(500))).code, 1);
   });
 
+  test("prints the detail of a refusal", async () => {
+    const problem = { title: "Bad Request", status: 400, detail: "data.VERSION: saw \u001bx" };
+    const fetch: Terminal["fetch"] = () => Promise.resolve(Response.json(problem, { status: 400 }));
+    const { code, out } = await simulate(["update", "--url", URL_OF_APP], { fetch });
+    assert.deepEqual([code, out.replace(/\d+ ms/, "")], [1, "ONAPPUPDATE  400    data.VERSION: saw \\u001bx\n"]);
+  });
+
   test("exits with 3 if nothing answers", async () => {
     const { code, out, err } = await simulate(["update", "--url", URL_OF_APP]);
     assert.deepEqual({ code, out }, { code: 3, out: "" });

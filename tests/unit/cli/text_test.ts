@@ -1,5 +1,17 @@
 import assert from "node:assert/strict";
-import { bar, counted, csv, cut, duration, painter, safe, table, time, wrapped } from "../../../src/cli/text.ts";
+import {
+  bar,
+  counted,
+  cut,
+  duration,
+  painter,
+  safe,
+  safeLines,
+  table,
+  time,
+  toJson,
+  wrapped,
+} from "../../../src/cli/text.ts";
 import { describe, test } from "../../support/test.ts";
 
 describe("text of the command line", () => {
@@ -7,14 +19,18 @@ describe("text of the command line", () => {
     assert.equal(safe("a\u001b[2J\u009b1m\u202eb\nc\td\u2066"), "a\\u001b[2J\\u009b1m\\u202eb c d\\u2066");
   });
 
-  test("csv() makes text of formulas, and quotes", () => {
-    assert.equal(
-      csv(["a", "b"], [["=1+1", "+7"], ["-1", "@x"], ["\tx", "\ry"], ["a,b", 'say "hi"'], [-1, undefined], [
-        "x\ny",
-        "ok",
-      ]]),
-      'a,b\r\n\'=1+1,\'+7\r\n\'-1,\'@x\r\n\'\tx,"\'\ry"\r\n"a,b","say ""hi"""\r\n-1,\r\n"x\ny",ok\r\n',
-    );
+  test("safeLines() keeps lines and tabs", () => {
+    assert.equal(safeLines("a,\u001b[2J\tb\r\nc\u202e"), "a,\\u001b[2J\tb\r\nc\\u202e");
+  });
+
+  test("toJson() is JSON that a terminal does not obey, over several lines or on one", () => {
+    const value = { text: "\u009b1m\u202e\u001b[2J\n" };
+    for (const onOneLine of [false, true]) {
+      const json = toJson(value, { onOneLine });
+      assert.deepEqual(JSON.parse(json), value);
+      assert.equal(json.split("\n").length, onOneLine ? 1 : 3);
+      assert.ok(!["\u009b", "\u202e", "\u001b"].some((char) => json.includes(char)), json);
+    }
   });
 
   test("table() aligns columns, and cuts the last one", () => {

@@ -45,7 +45,8 @@ describe("operatorApi()", () => {
       () => make({ tokens: [{ ...ada, role: "admin" }] }),
     ],
     [
-      'cannot serve the operator API with tokens.0.name "a\\nb", wanted 1 to 100 characters without control characters',
+      'cannot serve the operator API with tokens.0.name "a\\nb", wanted ' +
+      "1 to 100 characters without control characters, also of text direction",
       () => make({ tokens: [{ ...ada, name: "a\nb" }] }),
     ],
     [
@@ -86,6 +87,18 @@ describe("operatorApi() access", () => {
     await app.close();
   });
 
+  it("refuses a password in place of a token, though its digest is configured", async () => {
+    const password = "correct horse battery staple".replaceAll(" ", "-");
+    const { app, call } = apiRig({}, {
+      tokens: [tokenOf("ada", password, "operate"), tokenOf("bob", "b".repeat(43), "read")],
+    });
+    const { status, body } = await call("GET /counts", undefined, { token: password });
+    assert.equal(status, 401);
+    assert.match(body.error.message, /32 random bytes/);
+    assert.equal((await call("GET /counts", undefined, { token: "b".repeat(43) })).status, 200);
+    await app.close();
+  });
+
   it("logs guesses at most once a minute, with their number", async () => {
     let now = 1_785_400_000_000;
     const { app, call, apiLines } = apiRig({}, { clock: () => now });
@@ -107,6 +120,7 @@ describe("operatorApi() access", () => {
     await send(portal.install(2));
     const read = { token: READ };
     assert.equal((await call("GET /portals", undefined, read)).status, 200);
+    assert.deepEqual((await call("GET /token", undefined, read)).body, { name: "viewer", role: "read" });
     const { status, body } = await call(`POST /portals/${portal.domain}/retry`, { reason: "ticket 17" }, read);
     assert.deepEqual([status, body.error.code], [403, "forbidden"]);
     assert.match(body.error.message, /the role of token "viewer" is "read", wanted "operate"/);

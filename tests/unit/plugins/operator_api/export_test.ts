@@ -3,6 +3,7 @@ import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { csvLine, exportResponse } from "../../../../plugins/operator_api/export.ts";
 import { PORTAL } from "../../../../plugins/operator_api/shapes.ts";
+import { portalKey } from "../../../../src/portal/keys.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";
 import { type ApiRig, apiRig, READ, requestOf } from "./_api.ts";
@@ -61,6 +62,21 @@ describe("operatorApi() exports", () => {
     assert.deepEqual((await app.admin.audit({ limit: 1 })).items[0]?.reason, "ticket 17");
     const csv = await (await fetch(requestOf("GET /export/audit?format=csv"))).text();
     assert.match(csv, /^id,at,finished_at,action,by,reason,/);
+    await app.close();
+  });
+
+  it("name portals that newer code wrote, instead of leaving them out", async () => {
+    const storage = memoryStorage();
+    const { app, call, fetch } = await twoPortals(storage);
+    const { value } = (await storage.get<object>(portalKey(MEMBER_ID)))!;
+    await storage.put(portalKey(MEMBER_ID), { ...value, format: 999 });
+    assert.deepEqual((await call("GET /portals")).body.unreadable, [MEMBER_ID]);
+    const csv = await (await fetch(requestOf("GET /export/portals?format=csv"))).text();
+    assert.match(csv, new RegExp(`^${MEMBER_ID},,unreadable,`, "m"));
+    const jsonl = await (await fetch(requestOf("GET /export/portals?format=jsonl"))).text();
+    assert.ok(jsonl.includes(`{"memberId":"${MEMBER_ID}","isUnreadable":true}\n`), jsonl);
+    const { status, body } = await call(`GET /portals/${MEMBER_ID}`);
+    assert.deepEqual([status, body.error.code], [500, "format"]);
     await app.close();
   });
 

@@ -25,6 +25,7 @@ const BAD:
     [RETRY, {}, [["reason", /nothing/, /1 to 500 characters without control characters/]]],
     [RETRY, { reason: " " }, [["reason", /" "/, /1 to 500/]]],
     [RETRY, { reason: "a\nb" }, [["reason", /"a\\nb"/, /without control characters/]]],
+    [RETRY, { reason: "a\u202eb" }, [["reason", /"a.b"/u, /also of text direction/]]],
     [RETRY, { reason: 1 }, [["reason", /1/, /1 to 500/]]],
     [RETRY, { reason: "x", by: "bob" }, [["by", /not accepted/, /the operator is the name of the token/]]],
     [RETRY, { reason: "x", force: true }, [["force", /does not exist/, /only reason/]]],

@@ -6,8 +6,8 @@ import { describe, it } from "../../../support/test.ts";
 import { type ApiRig, apiRig } from "./_api.ts";
 
 /** Returns an API of an app whose upgrade to 3 parks its portal. */
-async function parkedRig(): Promise<ApiRig> {
-  const api = apiRig({ retry: { maxAttempts: 1 } });
+async function parkedRig(storage: Storage = memoryStorage()): Promise<ApiRig> {
+  const api = apiRig({ retry: { maxAttempts: 1 }, storage });
   api.app.upgrade("3", async ({ step }) => void await step("convert", () => Promise.reject(new Error("no such list"))));
   await api.send(api.portal.install(2));
   await api.send(api.portal.update(3));
@@ -178,16 +178,26 @@ describe("operatorApi() routes", () => {
     await app.close();
   });
 
-  it("work on an app that is only set up, and leave it unstarted", async () => {
-    const { app, call, bitrix24: _ } = apiRig();
-    let isStarted = false;
-    app.use({ name: "witness", setup: () => void (isStarted = true) });
+  it("work on an app that is only set up: its plugins are, and it is not started", async () => {
+    const storage = memoryStorage();
+    const before = await parkedRig(storage);
+    const { app, call, lines } = apiRig({ storage });
+    let isSetUp = false;
+    app.use({ name: "witness", setup: () => void (isSetUp = true) });
     assert.equal((await call("GET /counts")).status, 200);
-    assert.ok(isStarted, "plugins are set up");
-    const { body } = await call(`POST /portals/${MEMBER_ID}/retry`, { reason: "x" });
-    assert.equal(body.error.code, "unknown_portal");
-    // Only an app that is not started can be changed.
-    await app.close();
+    assert.ok(isSetUp);
+    assert.equal((await call(`POST /portals/${MEMBER_ID}/retry`, { reason: "ticket 17" })).status, 200);
+    assert.equal((await app.portal(MEMBER_ID))?.state, "upgrading", "the retry is stored, and waits for a started app");
+    assert.ok(!lines.some((line) => line.includes("app.started")), lines.join());
+    await before.app.close();
+  });
+
+  it("answer 503 if the app cannot be set up, and say so in the log", async () => {
+    const { app, call, apiLines } = apiRig();
+    app.use({ name: "broken", setup: () => Promise.reject(new TypeError("no such table")) });
+    const { status, body } = await call("GET /counts");
+    assert.deepEqual([status, body.error.code], [503, "not_set_up"]);
+    assert.match(apiLines.join(), /"event":"operator.set_up_failed".*no such table/);
   });
 
   it("answer 503 while the storage is down, and without its secrets", async () => {
