@@ -35,7 +35,7 @@ const EACH_VALUE: readonly Combination[] = [
 const COMBINATIONS = process.env["TEST_PROJECTS"] === "all" ? combinations() : EACH_VALUE;
 
 const folder = mkdtempSync(join(tmpdir(), "onappupdate-new-"));
-const TOKEN = "a-token-of-this-test-0123456789abcdef";
+const TOKEN = "a-token-of-this-test-0123456789abcdef-0123456789";
 let sources: Sources;
 let redis: SharedRedis;
 let postgres: PostgresServer;
