@@ -1,11 +1,11 @@
 /** An action on one portal, or on all that match. */
 import type { NewBatch, StartedBatch } from "../plugin/admin_pages.ts";
 import type { RollbackReport } from "../plugin/admin.ts";
-import type { PortalWithState } from "../portal/portal.ts";
+import type { Portal } from "../portal/portal.ts";
 import { act, ACT_OPTIONS, type Acting, type ActOptions, whenText } from "./act.ts";
 import { type ArgumentSpec, type Invocation, type OptionSpec, wholeNumber } from "./command.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
-import { all, portalPath } from "./operator_client.ts";
+import { pagesOf, portalPath } from "./operator_client.ts";
 import { describeMatch, type FilterOptions, matchOf } from "./portal_filter.ts";
 import { counted, safe } from "./text.ts";
 
@@ -70,7 +70,7 @@ async function onOne(
   { client, reason, confirm }: Acting,
   named: string,
 ): Promise<void> {
-  const portal = await client.get<PortalWithState>(portalPath(named));
+  const portal = await client.get<Portal>(portalPath(named));
   const { memberId, domain, state, version: from = "an unknown version" } = portal;
   await confirm(`${capitalized(verb)} ${domain} (${memberId}), ${state} on ${from}?`);
   // By its member_id: what was shown is what is acted on.
@@ -99,7 +99,7 @@ async function onMany(
   match: NewBatch["match"],
 ): Promise<ExitCode> {
   let seen = 0;
-  for await (const _portal of all<PortalWithState>(client, "/portals", { ...match })) seen++;
+  for await (const { items } of pagesOf<Portal>(client, "/portals", { ...match })) seen += items.length;
   const { expect = seen } = options;
   if (seen === 0) {
     note("No portals match: nothing was done.");

@@ -1,6 +1,6 @@
 /** `onappupdate audit`: who did what. */
 import type { AuditEntry } from "../plugin/admin_pages.ts";
-import type { PortalWithState } from "../portal/portal.ts";
+import type { Portal } from "../portal/portal.ts";
 import { defineCommand, wholeNumber } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { EXPORT_OPTIONS, exported, type ExportOptions } from "./export.ts";
@@ -34,9 +34,7 @@ export const audit = defineCommand<AuditOptions>({
   run: (invocation) =>
     withClient(invocation, async (client) => {
       const { options: { portal, operator, action, limit = DEFAULT_LIMIT }, terminal, show, note } = invocation;
-      const memberId = portal === undefined
-        ? undefined
-        : (await client.get<PortalWithState>(portalPath(portal))).memberId;
+      const memberId = portal === undefined ? undefined : (await client.get<Portal>(portalPath(portal))).memberId;
       const filter = { memberId, by: operator, action };
       if (await exported(invocation, client, "audit", filter)) return;
       const { items, hasMore } = await take<AuditEntry>(client, "/audit", filter, limit);

@@ -2,7 +2,7 @@
 import type { Pause, RegisteredUpgrade } from "../plugin/admin.ts";
 import type { AuditEntry, UnverifiedEvents } from "../plugin/admin_pages.ts";
 import type { OutboxMessage } from "../plugin/outbox.ts";
-import type { PortalState, PortalWithState } from "../portal/portal.ts";
+import type { Portal, PortalState } from "../portal/portal.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
 import type { Finding } from "./finding.ts";
@@ -36,7 +36,7 @@ export async function appFindings(
   ]);
   const [upgrading, blocked] = await Promise.all(
     (["upgrading", "blocked"] as const).map(async (status) =>
-      (await take<PortalWithState>(client, "/portals", { status }, MAX_ITEMS)).items
+      (await take<Portal>(client, "/portals", { status }, MAX_ITEMS)).items
     ),
   );
   const due = [
@@ -97,7 +97,7 @@ const BLOCK_TODO: Readonly<Record<string, string>> = {
 /** Blocks that the vendor ends. */
 const OURS: ReadonlySet<string> = new Set(["configuration", "version"]);
 
-function blockedFindings(portals: readonly PortalWithState[]): Finding[] {
+function blockedFindings(portals: readonly Portal[]): Finding[] {
   const groups = Map.groupBy(portals, ({ blocked }) => blocked?.on ?? "unknown");
   return [...groups].map(([on, { length, 0: example }]) => ({
     level: OURS.has(on) ? "problem" : "warning",

@@ -1,5 +1,5 @@
 /** `onappupdate forget`: erases a portal. */
-import type { PortalWithState } from "../portal/portal.ts";
+import type { Portal } from "../portal/portal.ts";
 import { act, ACT_OPTIONS, type ActOptions } from "./act.ts";
 import { defineCommand } from "./command.ts";
 import { portalPath } from "./operator_client.ts";
@@ -18,7 +18,7 @@ export const forget = defineCommand<ActOptions>({
   run: (invocation) =>
     act(invocation, async ({ client, reason, confirm }) => {
       const { args: [named], show } = invocation;
-      const { memberId, domain, state } = await client.get<PortalWithState>(portalPath(named));
+      const { memberId, domain, state } = await client.get<Portal>(portalPath(named));
       await confirm(`Erase ${domain} (${memberId}), ${state}, for good?`);
       await client.post(portalPath(memberId, "/forget"), { reason });
       show({ memberId }, () => `Erased: ${memberId}.`);

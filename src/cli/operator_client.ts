@@ -154,37 +154,57 @@ function parsed(text: string): unknown {
 /** A page of a list. */
 export interface Page<Item> {
   readonly items: readonly Item[];
+  /** The `member_id`s of portals that newer code wrote. */
+  readonly unreadable?: readonly string[];
   readonly next?: string;
 }
 
-/** Yields the items of a list, page by page. */
-export async function* all<Item>(
+/** Yields a list page by page. */
+export async function* pagesOf<Item>(
   client: OperatorClient,
   path: string,
   query: Query,
-  pageSize = 1000,
-): AsyncGenerator<Item> {
+  pageSize = MAX_PAGE,
+): AsyncGenerator<Page<Item>> {
   let after: string | undefined;
   do {
-    const { items, next }: Page<Item> = await client.get(path, { ...query, limit: pageSize, after });
-    yield* items;
-    after = next;
+    const page: Page<Item> = await client.get(path, { ...query, limit: pageSize, after });
+    yield page;
+    after = page.next;
   } while (after !== undefined);
 }
 
-/** Returns at most `limit` items of a list, and whether there are more. */
+/** Maximum length of a page. */
+const MAX_PAGE = 1000;
+
+/** The first items of a list. */
+export interface Taken<Item> {
+  readonly items: readonly Item[];
+  /** The list has more. */
+  readonly hasMore: boolean;
+  /** The `member_id`s of portals among them that newer code wrote; absent if there are none. */
+  readonly unreadable?: readonly string[];
+}
+
+/** Returns at most `limit` items of a list. */
 export async function take<Item>(
   client: OperatorClient,
   path: string,
   query: Query,
   limit: number,
-): Promise<{ readonly items: readonly Item[]; readonly hasMore: boolean }> {
+): Promise<Taken<Item>> {
   const items: Item[] = [];
-  for await (const item of all<Item>(client, path, query, Math.min(limit + 1, 1000))) {
-    if (items.length === limit) return { items, hasMore: true };
-    items.push(item);
+  const unreadable: string[] = [];
+  for await (const page of pagesOf<Item>(client, path, query, Math.min(limit + 1, MAX_PAGE))) {
+    items.push(...page.items);
+    unreadable.push(...page.unreadable ?? []);
+    if (items.length > limit) break;
   }
-  return { items, hasMore: false };
+  return {
+    items: items.slice(0, limit),
+    hasMore: items.length > limit,
+    ...unreadable.length > 0 && { unreadable },
+  };
 }
 
 /** Returns the path of a portal's routes. @throws {ExitError} if nothing was named */

@@ -1,6 +1,6 @@
 /** `onappupdate portal`: what happened to one portal. */
 import type { PortalHistory } from "../plugin/admin_history.ts";
-import type { PortalWithState } from "../portal/portal.ts";
+import type { Portal } from "../portal/portal.ts";
 import { defineCommand, wholeNumber } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { portalPath } from "./operator_client.ts";
@@ -13,7 +13,7 @@ interface PortalOptions extends ConnectOptions {
   readonly limit?: number;
 }
 
-interface ShownPortal extends PortalWithState {
+interface ShownPortal extends Portal {
   readonly unverifiedEvents?: number;
 }
 

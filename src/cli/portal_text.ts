@@ -1,5 +1,5 @@
 /** How portals look in tables. */
-import type { PortalState, PortalWithState } from "../portal/portal.ts";
+import type { Portal, PortalState } from "../portal/portal.ts";
 import type { Cell, Style } from "./text.ts";
 import { duration, time } from "./text.ts";
 
@@ -24,7 +24,7 @@ export function placeOf({ upgradeId, step }: { readonly upgradeId?: string; read
 }
 
 /** Returns why a portal is where it is, and when it goes on; empty if there is nothing to say. */
-export function reasonOf({ state, failure, blocked, run }: PortalWithState, now: number): string {
+export function reasonOf({ state, failure, blocked, run }: Portal, now: number): string {
   if (state === "blocked" && blocked !== undefined) {
     return `${blocked.on}: ${blocked.message}${whenOf(blocked.nextTryAt, now)}`;
   }

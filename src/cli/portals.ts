@@ -1,5 +1,5 @@
 /** `onappupdate portals`: a list of portals. */
-import type { PortalWithState } from "../portal/portal.ts";
+import type { Portal } from "../portal/portal.ts";
 import { defineCommand, wholeNumber } from "./command.ts";
 import { CONNECT_OPTIONS, type ConnectOptions, withClient } from "./connect.ts";
 import { EXPORT_OPTIONS, exported, type ExportOptions } from "./export.ts";
@@ -7,7 +7,7 @@ import { take } from "./operator_client.ts";
 import { FILTER_OPTIONS, type FilterOptions, matchOf } from "./portal_filter.ts";
 import { reasonOf, stateCell } from "./portal_text.ts";
 import type { Output } from "./terminal.ts";
-import { table, wrapped } from "./text.ts";
+import { counted, table, wrapped } from "./text.ts";
 
 interface PortalsOptions extends ConnectOptions, FilterOptions, ExportOptions {}
 
@@ -34,15 +34,27 @@ export const portals = defineCommand<PortalsOptions>({
       const { options, terminal, show, note } = invocation;
       const { limit = DEFAULT_LIMIT } = options;
       if (await exported(invocation, client, "portals", { ...matchOf(options) })) return;
-      const { items, hasMore } = await take<PortalWithState>(client, "/portals", { ...matchOf(options) }, limit);
-      show({ items, hasMore }, () => items.length === 0 ? "" : tableOf(items, terminal.now(), terminal.stdout));
-      if (items.length === 0) note("No portals match.");
-      if (hasMore) note(`More portals match: raise --limit ${limit}.`);
+      const { items, hasMore, unreadable } = await take<Portal>(client, "/portals", { ...matchOf(options) }, limit);
+      show({ items, hasMore, ...unreadable && { unreadable } }, () =>
+        items.length === 0 ? "" : tableOf(items, terminal.now(), terminal.stdout));
+      if (items.length === 0) {
+        note("No portals match.");
+      }
+      if (unreadable !== undefined) {
+        note(
+          `Newer code wrote ${counted(unreadable.length, "portal")}, which this code cannot show: ${
+            unreadable.join(", ")
+          }`,
+        );
+      }
+      if (hasMore) {
+        note(`More portals match: raise --limit ${limit}.`);
+      }
     }),
 });
 
 /** On a terminal, the reason has lines of its own: elsewhere, a portal is one line. */
-function tableOf(items: readonly PortalWithState[], now: number, output: Output): string {
+function tableOf(items: readonly Portal[], now: number, output: Output): string {
   const cells = items.map((portal) => [
     ...[portal.domain, stateCell(portal.state), versionsOf(portal), portal.memberId],
     ...output.isTerminal ? [] : [reasonOf(portal, now)],
@@ -58,6 +70,6 @@ function tableOf(items: readonly PortalWithState[], now: number, output: Output)
     .join("\n");
 }
 
-function versionsOf({ version = "?", target = "?" }: PortalWithState): string {
+function versionsOf({ version = "?", target = "?" }: Portal): string {
   return version === target ? version : `${version} → ${target}`;
 }

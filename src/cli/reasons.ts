@@ -1,6 +1,6 @@
 /** Portals that are parked or blocked, grouped by the reason. */
 import { defined } from "../defined.ts";
-import type { PortalWithState } from "../portal/portal.ts";
+import type { Portal } from "../portal/portal.ts";
 import { type OperatorClient, take } from "./operator_client.ts";
 
 /** Portals with one reason. */
@@ -23,7 +23,7 @@ const MAX_PORTALS = 1000;
 
 /** Returns the groups of the first 1,000 portals in this state, the largest first. */
 export async function reasonsOf(client: OperatorClient, status: "parked" | "blocked"): Promise<readonly ReasonGroup[]> {
-  const { items } = await take<PortalWithState>(client, "/portals", { status }, MAX_PORTALS);
+  const { items } = await take<Portal>(client, "/portals", { status }, MAX_PORTALS);
   const groups = new Map<string, ReasonGroup>();
   for (const portal of items) {
     const group = groupOf(portal, status);
@@ -34,7 +34,7 @@ export async function reasonsOf(client: OperatorClient, status: "parked" | "bloc
   return [...groups.values()].sort((a, b) => b.count - a.count);
 }
 
-function groupOf({ memberId, domain, failure, blocked }: PortalWithState, status: "parked" | "blocked"): ReasonGroup {
+function groupOf({ memberId, domain, failure, blocked }: Portal, status: "parked" | "blocked"): ReasonGroup {
   const example = { memberId, domain };
   if (status === "blocked") {
     return { count: 1, message: blocked?.message ?? "", example, ...defined({ blockedOn: blocked?.on }) };

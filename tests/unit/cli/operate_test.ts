@@ -66,6 +66,13 @@ describe("operating commands", () => {
     assert.deepEqual([none.code, none.out, none.err], [0, "", "No portals match.\n"]);
   });
 
+  test("portals names those that newer code wrote", async () => {
+    const answer = { items: [], unreadable: [parked.memberId] };
+    const { code, out, err } = await remote("portals", { fetch: () => Promise.resolve(Response.json(answer)) });
+    assert.deepEqual([code, out], [0, ""]);
+    assert.match(err, new RegExp(`Newer code wrote 1 portal, which this code cannot show: ${parked.memberId}`));
+  });
+
   test("--csv exports what matches without formulas, and the audit log shows it", async () => {
     const own = await cliApp();
     try {
