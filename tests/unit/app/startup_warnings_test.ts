@@ -91,6 +91,7 @@ describe("startupWarnings() of permissions", () => {
   const app = (...oauthHosts: string[]) => ({
     ...{ storage: storageOf(MEMORY), canRefresh: true, handlers: new Map() },
     oauthHosts,
+    dev: undefined,
   });
   const denied = (...hosts: string[]): RuntimeEnvironment => ({
     ...USUAL,
