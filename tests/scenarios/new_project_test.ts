@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,10 +11,12 @@ import process from "node:process";
 import { buildNpm } from "../../scripts/build_npm.ts";
 import { findNode } from "../../scripts/npm_project.ts";
 import { type PostgresServer, startPostgres } from "../../scripts/postgres_server.ts";
+import { run } from "../../scripts/run.ts";
 import { runLine } from "../../src/cli/dev/commands.ts";
 import { serveStandIn } from "../../src/cli/dev/server.ts";
 import { createStandIn, type StandIn } from "../../src/cli/dev/stand_in.ts";
 import { type Choice, combinations, FRAMEWORKS, RUNTIMES, STORAGES } from "../../src/cli/templates/choice.ts";
+import { root } from "../support/process.ts";
 import { type SharedRedis, sharedRedis } from "../support/redis.ts";
 import { after, before, describe, it, waitFor } from "../support/test.ts";
 import { until } from "../support/until.ts";
@@ -86,7 +88,7 @@ async function isHealthy(url: string): Promise<boolean> {
 const calls = (standIn: StandIn, method: string): number =>
   standIn.transcript.entries().filter((entry) => entry.kind === "call" && entry.method === method).length;
 
-/** Installs and updates the app, and returns what \`status --json\` prints while it runs. */
+/** Installs and updates the app, and returns what `status --json` prints while it runs. */
 async function tryProject(project: Project, combination: Combination, name: string): Promise<string> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -125,6 +127,20 @@ async function tryProject(project: Project, combination: Combination, name: stri
     await server.close();
   }
 }
+
+describe("deno create", () => {
+  it("writes a project by the export ./create", async () => {
+    const here = join(folder, "created");
+    mkdirSync(here);
+    writeFileSync(join(here, "deno.json"), JSON.stringify({ links: [root] }));
+    const { version } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+    const args = ["create", "-y", `jsr:@b24/onappupdate@${version}`, "--", "rating", "--storage", "kv"];
+    const { ok, output } = await run(process.execPath, args, { cwd: here });
+    assert.ok(ok, output);
+    assert.match(readFileSync(join(here, "rating/app.ts"), "utf8"), /denoKvStorage/);
+    assert.equal((await run(process.execPath, args, { cwd: here })).code, 2); // the folder is not empty
+  });
+});
 
 describe("projects of onappupdate new", () => {
   it("have each value of its options", () => {

@@ -22,14 +22,20 @@ export function standInPage(standIn: StandIn, environment: readonly string[], no
         <header>
           <h1>Stand-in for Bitrix24</h1>
           <dl>
-            <dt>Events go to</dt>
-            <dd><code>${standIn.events}</code></dd>
-            <dt>Openings go to</dt>
-            <dd><code>${standIn.page}</code></dd>
-            <dt>Environment of the app</dt>
-            <dd>
-              <pre>${environment.join("\n")}</pre>
-            </dd>
+            <div>
+              <dt>Events go to</dt>
+              <dd><code>${standIn.events}</code></dd>
+            </div>
+            <div>
+              <dt>Openings go to</dt>
+              <dd><code>${standIn.page}</code></dd>
+            </div>
+            <div>
+              <dt>Environment of the app</dt>
+              <dd>
+                <pre>${environment.join("\n")}</pre>
+              </dd>
+            </div>
           </dl>
         </header>
         <nav aria-label="Commands">${buttons()}</nav>
@@ -127,7 +133,7 @@ function liveParts(standIn: StandIn): Html {
     ...(Object.keys(next).length === 0 ? [] : [`next event: ${Object.keys(next).join(", ")}`]),
   ];
   const entries = standIn.transcript.entries().toReversed();
-  return markup`<section aria-label="Portals"><table>
+  return markup`<section aria-label="Portals" class="portals"><table>
 <thead><tr><th>Portal</th><th>Version</th><th>State</th><th>member_id</th><th></th></tr></thead>
 <tbody>${portalRows(standIn)}</tbody>
 </table>${unusual.map((text) => markup`<p class="unusual">${text}</p>`)}</section>

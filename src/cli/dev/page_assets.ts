@@ -7,12 +7,14 @@ export const STYLE = `
   --warn: light-dark(#8a5300, #f0bb62); }
 * { box-sizing: border-box; }
 body { margin: 0; font: 15px/1.5 system-ui, sans-serif; background: light-dark(#fff, #14181d); color: light-dark(#1b2530, #e6ebf0);
-  display: grid; grid-template-columns: minmax(17rem, 21rem) 1fr; grid-template-areas: "head head" "nav main"; }
+  display: grid; grid-template-columns: minmax(17rem, 21rem) 1fr; grid-template-areas: "head head" "nav main";
+  grid-template-rows: auto 1fr; min-height: 100vh; }
 header { grid-area: head; padding: .8rem 1.2rem; border-bottom: 1px solid var(--line); }
 h1 { font-size: 1.15rem; margin: 0 0 .4rem; }
 h3 { font-size: .85rem; margin: .7rem 0 .2rem; color: var(--quiet); }
-header dl { display: flex; flex-wrap: wrap; gap: .3rem 2rem; margin: 0; align-items: baseline; }
-header dt { color: var(--quiet); margin-right: -1.4rem; }
+header dl { display: flex; flex-wrap: wrap; gap: .3rem 2rem; margin: 0; }
+header dl div { display: flex; flex-wrap: wrap; gap: 0 .6rem; align-items: baseline; }
+header dt { color: var(--quiet); }
 dd { margin: 0; }
 code, pre { font: 13px/1.5 ui-monospace, monospace; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -38,13 +40,16 @@ th[scope=row] { white-space: nowrap; font: 13px/1.5 ui-monospace, monospace; }
 .entries .note { color: var(--warn); }
 .call { padding-left: 2rem !important; font-size: .93rem; }
 summary { cursor: pointer; }
-summary span { margin-left: .5rem; }
-summary .arrow { margin-left: 0; color: var(--quiet); }
+.entries span { margin-left: .5rem; }
+.entries .arrow { margin-left: 0; color: var(--quiet); }
+.portals { overflow-x: auto; }
+.portals th, .portals td { white-space: nowrap; }
 details > :not(summary) { margin-left: 1rem; }
 details > table { width: calc(100% - 1rem); }
 time { font: 13px ui-monospace, monospace; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); } .pending { color: var(--quiet); }
-@media (max-width: 55rem) { body { grid-template-columns: 1fr; grid-template-areas: "head" "nav" "main"; }
+@media (max-width: 55rem) { body { grid-template-columns: 1fr; grid-template-areas: "head" "nav" "main";
+  grid-template-rows: auto auto 1fr; }
   nav { border-right: 0; border-bottom: 1px solid var(--line); } }
 `;
 

@@ -129,7 +129,7 @@ export function createStandIn(options: StandInOptions): StandIn {
         ...{ kind: "sent", name: event, memberId, url: events, body: "", outcome: "withheld" },
         domain: portals.find((portal) => portal.memberId === memberId)?.domain ?? "",
         ...(version === undefined ? {} : { detail: version }),
-        remark: outcome === "lost" ? "lost" : "not sent: the installation is not finished, or the app is not paid for",
+        remark: outcome === "lost" ? "lost" : "the installation is not finished, or the app is not paid for",
       });
     }
     withheld = lost.length;
