@@ -1,4 +1,5 @@
 /** All mutants. */
+import { DEV } from "./dev.ts";
 import { INTAKE } from "./intake.ts";
 import type { Mutant } from "./mutant.ts";
 import { PORTAL } from "./portal.ts";
@@ -6,4 +7,4 @@ import { UPGRADE } from "./upgrade.ts";
 import { VERIFY } from "./verify.ts";
 import { WORKER } from "./worker.ts";
 
-export const MUTANTS: readonly Mutant[] = [...PORTAL, ...WORKER, ...UPGRADE, ...VERIFY, ...INTAKE];
+export const MUTANTS: readonly Mutant[] = [...PORTAL, ...WORKER, ...UPGRADE, ...VERIFY, ...INTAKE, ...DEV];
