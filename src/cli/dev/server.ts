@@ -1,7 +1,6 @@
 /** Serves a stand-in over HTTP: the hosts of Bitrix24 for the app, and its page for the developer. */
 import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { hostname } from "node:os";
 import { ADDRESS } from "../../net/stand_in.ts";
 import { answerForwarded } from "../../testing/bitrix24/server.ts";
 import { runLine } from "./commands.ts";
@@ -102,7 +101,7 @@ export async function serveStandIn(standIn: StandIn, { port, host }: StandInServ
   const stop = standIn.transcript.listen(() => live.forEach((response) => response.write("data: changed\n\n")));
   return {
     url,
-    ...(token === undefined ? {} : { remoteUrl: shown(isWildcard ? hostname() : host) }),
+    ...(token === undefined ? {} : { remoteUrl: shown(isWildcard ? "ADDRESS-OF-THIS-MACHINE" : host) }),
     close: async () => {
       stop();
       await Promise.all(servers.map((server) =>
