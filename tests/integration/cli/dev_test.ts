@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run, type Running } from "../../support/process.ts";
 import { after, describe, test, waitFor } from "../../support/test.ts";
+import { until } from "../../support/until.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "onappupdate-dev-"));
 const started: Running[] = [];
@@ -85,9 +86,12 @@ describe("onappupdate dev", () => {
     await waitFor("the upgrade's call", dev.printed(/← profile +portal1\.example\.com +200 in/));
     await waitFor("its batch", dev.printed(/← batch [^\n]+\n +crm\.deal\.update\?id=1&fields\[UF_CRM_RATING\]=5/));
     await waitFor("the upgrade", app.printed(/"event":"portal\.upgraded".*"to":"2\.0\.0"/));
-    dev.type("open user\n");
-    await waitFor("the page", dev.printed(/→ opening user +portal1\.example\.com +200/));
-    assert.match((await ask(`${url}/`)).text, /version 2\.0\.0, admin: false/);
+    // Until the upgrade has ended, the app answers a page that waits for it.
+    await until("the page of the app", async () => {
+      dev.type("open user\n");
+      return /version 2\.0\.0, admin: false/.test((await ask(`${url}/fragment`)).text);
+    }, 200);
+    assert.match(dev.output(), /→ opening user +portal1\.example\.com +200/);
 
     dev.type("install 2 --wrong\n");
     await waitFor("the mistake", dev.printed(/unknown flag --wrong/));
