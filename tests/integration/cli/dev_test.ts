@@ -8,10 +8,11 @@ import { after, describe, test, waitFor } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "onappupdate-dev-"));
-const started: Running[] = [];
+/** Those that have not ended. */
+const started = new Set<Running>();
 after(async () => {
   for (const one of started) one.stop();
-  await Promise.all(started.map(({ exited }) => exited));
+  await Promise.all([...started].map(({ exited }) => exited));
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -27,7 +28,8 @@ async function freePort(): Promise<number> {
 
 function start(file: string, options: Parameters<typeof run>[1]): Running {
   const running = run(file, options);
-  started.push(running);
+  started.add(running);
+  void running.exited.finally(() => started.delete(running));
   return running;
 }
 
@@ -45,7 +47,7 @@ async function startBoth(
     args: ["dev", `${appUrl}/`, "--page", `${appUrl}/page`, "--port", String(port), ...args],
     hasInput: true,
   });
-  await waitFor("the stand-in", dev.printed(/CLIENT_SECRET/));
+  await waitFor("the stand-in", dev.printed(/^CLIENT_SECRET=/m));
   return { dev, app, url, appUrl };
 }
 
@@ -179,7 +181,7 @@ describe("onappupdate dev", () => {
     assert.ok(address.startsWith(url), dev.output());
     assert.equal((await ask(`${url}/`)).status, 404);
     assert.equal((await ask(address, { headers: { host: "devbox.example.org" } })).status, 200);
-    assert.match(dev.output(), new RegExp(`Web page: http://.+/${token}/`));
+    await waitFor("the address", dev.printed(new RegExp(`Web page: http://.+/${token}/`)));
     dev.type("quit\n");
     assert.equal(await waitFor("the end", dev.exited), 0);
   });
@@ -208,7 +210,7 @@ describe("onappupdate dev", () => {
   test("ends with 0 at SIGTERM, and with 2 if its port is taken", async () => {
     const port = String(await freePort());
     const dev = start("tests/integration/cli/dev_cli.ts", { args: ["dev", "--port", port], hasInput: true });
-    await waitFor("the stand-in", dev.printed(/CLIENT_SECRET/));
+    await waitFor("the stand-in", dev.printed(/^CLIENT_SECRET=/m));
     const second = start("tests/integration/cli/dev_cli.ts", { args: ["dev", "--port", port] });
     assert.equal(await waitFor("the second", second.exited), 2);
     assert.match(second.output(), /another program has this port; name another one with --port/);
