@@ -4,7 +4,7 @@ import { UnknownPortalError, VersionError } from "../../errors.ts";
 import { invalid, versionIssue } from "./api_error.ts";
 import { MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
 import { type Route, route } from "./route.ts";
-import { object, type ObjectSchema, wholeList } from "./schema.ts";
+import { object, type ObjectSchema, optional, wholeList } from "./schema.ts";
 import {
   CHECK,
   COUNT,
@@ -13,6 +13,7 @@ import {
   pageOf,
   PLAN,
   PORTAL_PAGE,
+  REHEARSAL,
   ROLLBACK,
   STORED_PORTAL,
   text,
@@ -99,6 +100,18 @@ export const PORTAL_ROUTES: readonly Route[] = [
     summary: "Asks Bitrix24 which version a portal has, and raises its target to it",
     answer: CHECK,
     run: ({ app, memberId }) => app.check(memberId),
+  }),
+  route<object, { readonly target?: string }>({
+    ...{ method: "POST", path: "/portals/{portal}/rehearse", id: "rehearsePortal", role: "operate" },
+    summary: "Runs the upgrades that are due for a portal without changing anything, and reports what they would do",
+    body: object<{ readonly target?: string }>({
+      target: optional({
+        ...VERSION,
+        description: "The version to rehearse up to; by default, the target of the portal",
+      }),
+    }),
+    answer: REHEARSAL,
+    run: ({ app, memberId, body }) => app.rehearse(memberId, body),
   }),
   route({
     ...{ method: "POST", path: "/portals/{portal}/retry", id: "retryPortal", role: "operate", action: "retry" },

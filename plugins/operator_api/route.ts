@@ -6,7 +6,7 @@ import { REASON } from "./parameters.ts";
 import type { ObjectSchema, Schema } from "./schema.ts";
 
 /** The part of an app that the API uses. */
-export type OperatorApp = Pick<App, "admin" | "check" | "plan" | "portal" | "setUp">;
+export type OperatorApp = Pick<App, "admin" | "check" | "plan" | "portal" | "rehearse" | "setUp">;
 
 /** A request that was authorized and checked. */
 export interface Call<Query extends object = object, Body extends object = object> {

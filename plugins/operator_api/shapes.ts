@@ -7,6 +7,7 @@ import type {
   FailedAttempt,
   FailedWith,
   FinishedRun,
+  NotRehearsed,
   OutboxMessage,
   Pause,
   Plan,
@@ -23,6 +24,11 @@ import type {
   RecordedRun,
   RecordedStep,
   RegisteredUpgrade,
+  RehearsalReport,
+  RehearsedCall,
+  RehearsedStep,
+  RehearsedTime,
+  RehearsedUpgrade,
   RollbackReport,
   RolledBackStep,
   RunProgress,
@@ -210,6 +216,40 @@ export const CHECK: ObjectSchema = object<CheckReport>({
   scope: optional(list(text)),
   problems: list(object<CheckReport["problems"][number]>({ code: text, message })),
 }, "CheckReport");
+
+const REHEARSED_STEP = object<RehearsedStep>({
+  name: text,
+  kind: oneOf("step", "pages", "sleep"),
+  wasDone: optional(flag),
+  pages: optional(number),
+  done: optional(number),
+  ms: optional(number),
+});
+
+const REHEARSED_UPGRADE = object<RehearsedUpgrade>({
+  id: text,
+  range: text,
+  outcome: oneOf("rehearsed", "incomplete", "failed", "blocked", "not_rehearsed", "not_reached"),
+  why: optional(message),
+  steps: list(REHEARSED_STEP),
+});
+
+/** Without what handlers have read and would write, of which `text` shows the beginning. */
+export const REHEARSAL: ObjectSchema = object<RehearsalReport>({
+  memberId: text,
+  from: optional(text),
+  to: optional(text),
+  obstacle: optional(message),
+  isComplete: flag,
+  upgrades: list(REHEARSED_UPGRADE),
+  calls: list(object<RehearsedCall>({ method: text, count: number, isRead: flag })),
+  writes: HIDDEN,
+  changes: HIDDEN,
+  notRehearsed: list(object<NotRehearsed>({ what: text, why: message })),
+  time: object<RehearsedTime>({ requests: number, rateMs: number, sleepMs: number, minMs: number }),
+  recording: HIDDEN,
+  text: { ...message, description: "The report for people, with the parameters of up to 200 writes" },
+}, "RehearsalReport");
 
 const ROLLED_BACK = list(object<RolledBackStep>({ upgradeId: text, step: text }));
 

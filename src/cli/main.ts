@@ -28,6 +28,7 @@ import { status } from "./status.ts";
 import { token } from "./token.ts";
 import { upgrades } from "./upgrades.ts";
 import { EXIT, type ExitCode } from "./exit.ts";
+import { rehearse } from "./rehearse.ts";
 import { reportError } from "./report_error.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -37,6 +38,7 @@ const COMMANDS: readonly CliCommand[] = [
   ...[status, portals, portal, plan, check, upgrades, audit, doctor],
   ...[retry, rollback, skip, setTarget, setInitialVersion, batches, pause, resume, forget, outbox, recount],
   ...[copy, token, password],
+  rehearse,
 ];
 
 /** Runs one command. Resolves to the exit code, and never rejects. */

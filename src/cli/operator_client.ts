@@ -43,7 +43,7 @@ export function createClient(parts: ClientParts): OperatorClient {
       const response = await request(parts, method, path, query, body);
       return { response, text: await response.text() };
     });
-    return answerOf(name, response, text) as T;
+    return answerOf(parts, response, text) as T;
   };
   return {
     ...{ name, isLocal, isAnonymous, close },
@@ -52,7 +52,7 @@ export function createClient(parts: ClientParts): OperatorClient {
     stream: async (path, query, onText) => {
       const response = await unlessBroken(name, () => request(parts, "GET", path, query));
       if (!response.ok || response.body === null) {
-        answerOf(name, response, await unlessBroken(name, () => response.text()));
+        answerOf(parts, response, await unlessBroken(name, () => response.text()));
         return;
       }
       const chunks = response.body.pipeThrough(new TextDecoderStream());
@@ -108,7 +108,11 @@ interface NamedPortal {
 }
 
 /** @throws {ExitError} if the answer is not good */
-function answerOf(name: string, { ok, status }: Response, text: string): unknown {
+function answerOf(
+  { name, isLocal }: Pick<ClientParts, "name" | "isLocal">,
+  { ok, status }: Response,
+  text: string,
+): unknown {
   // In Deno, a redirect that is not followed has its status; elsewhere it may be 0.
   if (status === 0 || status >= 300 && status < 400) {
     throw unreachable(`${name} answers with a redirect, which is not followed: use the address that it leads to`);
@@ -124,7 +128,7 @@ function answerOf(name: string, { ok, status }: Response, text: string): unknown
       `${name} refuses the token: ${error.message}\nWhoever runs the app can make one: onappupdate token`,
     );
   }
-  const lines = [error.message, ...(error.portals ?? []).map(described), ...hintsOf(error.code)];
+  const lines = [error.message, ...(error.portals ?? []).map(described), ...hintsOf(error.code, isLocal)];
   throw new ExitError(exitCodeOf(status), lines.join("\n"));
 }
 
@@ -132,7 +136,10 @@ function described({ memberId, state, version }: NamedPortal): string {
   return `  ${memberId}  ${state ?? ""}${version === undefined ? "" : `  ${version}`}`;
 }
 
-function hintsOf(code: string): string[] {
+function hintsOf(code: string, isLocal: boolean): string[] {
+  if (code === "failed" && isLocal) {
+    return ["The line above has the error. Does the app import the version of this package that this command is of?"];
+  }
   if (code === "expect_exceeded") return ["Nothing was done. Look at the portals again, then pass the new number."];
   if (code === "storage") return ["Is the storage of the app running, and can it be reached from there?"];
   return [];

@@ -11,10 +11,15 @@ import { loadModule } from "./load_module.ts";
 import { progressBar } from "./progress.ts";
 import type { Output, Terminal } from "./terminal.ts";
 
+/** What Deno asks permission for before it says who the user is. */
+const USER_KINDS = ["uid", "gid", "userInfo"] as const;
+
+type UserKind = typeof USER_KINDS[number];
+
 interface DenoNamespace {
   readonly noColor: boolean;
   readonly permissions: {
-    readonly querySync: (wanted: { readonly name: "sys"; readonly kind: "uid" | "gid" }) => { readonly state: string };
+    readonly querySync: (wanted: { readonly name: "sys"; readonly kind: UserKind }) => { readonly state: string };
   };
 }
 
@@ -46,10 +51,10 @@ export function processTerminal(): Terminal {
     variable,
     userName: () => {
       // Without the permission, Deno would stop and prompt for it.
-      const isAllowed = (kind: "uid" | "gid"): boolean =>
+      const isAllowed = (kind: UserKind): boolean =>
         deno === undefined || deno.permissions.querySync({ name: "sys", kind }).state === "granted";
       try {
-        return isAllowed("uid") && isAllowed("gid") ? userInfo().username : undefined;
+        return USER_KINDS.every(isAllowed) ? userInfo().username : undefined;
       } catch {
         // A user without an entry in the system's list of users, as in some containers.
         return undefined;
@@ -71,7 +76,8 @@ export function processTerminal(): Terminal {
 
 type Stream = Pick<WriteStream, "write" | "isTTY" | "columns" | "on">;
 
-function outputOf(stream: Stream, isColorless: boolean): Output {
+/** Returns an output of a stream of this process. */
+export function outputOf(stream: Stream, isColorless: boolean): Output {
   // The reader of a pipe, such as `head`, may have ended.
   stream.on("error", (error: Error & { readonly code?: string }) => {
     if (error.code !== "EPIPE") throw error;
@@ -83,7 +89,8 @@ function outputOf(stream: Stream, isColorless: boolean): Output {
     isTerminal,
     hasColor: isTerminal && !isColorless,
     get columns() {
-      return (isTerminal ? stream.columns : undefined) ?? 80;
+      // Some terminals do not know their width, which is 0 then.
+      return isTerminal && stream.columns > 0 ? stream.columns : 80;
     },
   };
 }

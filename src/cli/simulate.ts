@@ -3,39 +3,15 @@ import { defined } from "../defined.ts";
 import { parseVersion } from "../version.ts";
 import { defineCommand, invalid, type Invocation, wholeNumber } from "./command.ts";
 import { EXIT, type ExitCode, unreachable, usageError } from "./exit.ts";
-import { readInput } from "./input.ts";
-import {
-  encoded,
-  EVENT_NAMES,
-  eventFields,
-  type Fields,
-  fieldsOf,
-  forged,
-  FORGERIES,
-  type Forgery,
-  type Kind,
-  KINDS,
-  madeUp,
-  openingFields,
-  type Simulated,
-} from "./simulated_event.ts";
+import { encoded, FORGERIES, type Kind, KINDS } from "./simulated_event.ts";
+import { fieldsToSend, type RequestOptions } from "./simulated_requests.ts";
 import type { Terminal } from "./terminal.ts";
 import { cut, duration, painter, safe } from "./text.ts";
 import { isLoopback, readUrl } from "./url.ts";
 
-interface SimulateOptions {
+interface SimulateOptions extends RequestOptions {
   readonly url?: string;
   readonly page?: string;
-  readonly from?: string;
-  readonly to?: string;
-  readonly member?: string;
-  readonly domain?: string;
-  readonly token?: string;
-  readonly set?: readonly (readonly [path: string, value: string | undefined])[];
-  readonly body?: string;
-  readonly duplicate?: number;
-  readonly reorder?: true;
-  readonly forge?: Forgery;
   readonly print?: true;
   readonly remote?: true;
 }
@@ -138,66 +114,6 @@ function assertFits(kind: Kind, options: SimulateOptions): void {
     "--reorder": reorder,
   });
   for (const name of Object.keys(replaced)) refuse(`${name} and --body`, "change fields of a captured body by --set");
-}
-
-/** Returns the fields of all requests, in the order in which they are sent. */
-async function fieldsToSend(kind: Kind, options: SimulateOptions, terminal: Terminal): Promise<Fields[]> {
-  const { duplicate = 0, reorder, forge, set = [] } = options;
-  let fields: Fields;
-  let newer: Fields[] = [];
-  if (options.body === undefined) {
-    const simulated = simulatedOf(kind, options, terminal.now());
-    fields = fieldsOfKind(simulated);
-    if (reorder === true) newer = [fieldsOfKind(newerThan(simulated))];
-  } else fields = await captured(kind, options.body, terminal);
-  if (forge !== undefined) fields = forged(kind, forge, fields);
-  const changed = new Map(fields);
-  for (const [path, value] of set) {
-    if (value === undefined) changed.delete(path);
-    else changed.set(path, value);
-  }
-  return [...newer, ...Array.from({ length: duplicate + 1 }, () => changed)];
-}
-
-function simulatedOf(kind: Kind, options: SimulateOptions, now: number): Simulated {
-  const { member = madeUp("member"), domain = "example.bitrix24.com", from, to } = options;
-  const { token = madeUp(`application token of ${member}`) } = options;
-  return { kind, member, domain, token, ts: Math.floor(now / 1000), ...defined({ from, to }) };
-}
-
-function fieldsOfKind(simulated: Simulated): Fields {
-  const { kind } = simulated;
-  return kind === "open" ? openingFields(simulated) : eventFields({ ...simulated, kind });
-}
-
-/** Returns the event that a portal sends a second later: an update, or after a removal an installation. */
-function newerThan(simulated: Simulated): Simulated {
-  const { kind, to, ts } = simulated;
-  if (kind === "uninstall") return { ...simulated, kind: "install", ts: ts + 1 };
-  if (kind !== "install" && kind !== "update") return { ...simulated, ts: ts + 1 };
-  const current = to ?? (kind === "install" ? "1" : "2");
-  return { ...simulated, kind: "update", from: current, to: nextVersion(current), ts: ts + 1 };
-}
-
-function nextVersion(text: string): string {
-  const major = Number(/\d+/.exec(text)?.[0] ?? 0);
-  return String(major + 1);
-}
-
-/** @throws {ExitError} if the file is not a body of this kind */
-async function captured(kind: Kind, file: string, terminal: Terminal): Promise<Fields> {
-  let fields: Fields;
-  try {
-    fields = fieldsOf(await readInput(terminal, file));
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw usageError(`${file} is neither a form nor JSON`, { cause: error });
-  }
-  const event = fields.get("event");
-  if (kind !== "open" && event !== EVENT_NAMES[kind]) {
-    throw usageError(`${file} has the event ${JSON.stringify(event ?? "")}, wanted ${EVENT_NAMES[kind]} for ${kind}`);
-  }
-  return fields;
 }
 
 /** @throws {ExitError} if there is no address, or it is not on this machine */

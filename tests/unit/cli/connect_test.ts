@@ -111,6 +111,14 @@ describe("the connection of operating commands", () => {
     assert.match(err, /cannot set up the app of app\.ts: no templates/);
   });
 
+  test("an error of an app of another copy of this package exits with 1, and is printed", async () => {
+    const inner = createApp({ storage: memoryStorage(), logger: quietLogger }).use(trustAll);
+    const admin = { ...inner.admin, counts: () => Promise.reject(new RangeError("of another copy")) };
+    const { code, err } = await status(["--app", "app.ts"], load({ ...inner, admin }));
+    assert.equal(code, 1);
+    assert.match(err, /of another copy[^]*^error: [^]*Does the app import the version/m);
+  });
+
   test("an app whose storage is down exits with 3", async () => {
     const error = new StorageError("the storage does not answer");
     const { code, err } = await status(["--app", "app.ts"], load(create(failingPlugin(error))));

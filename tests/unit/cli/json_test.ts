@@ -45,7 +45,7 @@ const APP = ["--app", "app.ts"];
 /** Command lines whose data has a shape, in this order, on one app. */
 const OPERATING: readonly (readonly string[])[] = [
   ...[["status"], ["portals"], ["portal", parked.memberId], ["plan", parked.memberId], ["upgrades"]],
-  ...[["check", parked.memberId], ["doctor"]],
+  ...[["check", parked.memberId], ["rehearse", parked.memberId], ["doctor"]],
   ...[["pause", ...ACT], ["status", "--watch"], ["resume", ...ACT], ["recount", ...ACT]],
   ["retry", parked.memberId, ...ACT],
   ["skip", parked.memberId, "--upgrade", "prices", ...ACT],

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { AuditEntry } from "@b24/onappupdate";
+import type { Terminal } from "../../../src/cli/terminal.ts";
 import { cli, type CliOptions, type Outcome } from "../../support/cli.ts";
 import { type CliApp, cliApp, PORTALS, TOKEN } from "../../support/cli_app.ts";
 import { after, before, describe, test } from "../../support/test.ts";
@@ -152,6 +153,14 @@ describe("operating commands", () => {
     assert.match(err, /"next" is no(t a)? version|wanted a version/);
   });
 
+  test("rehearse exits with 1 if an upgrade was not rehearsed to its end", async () => {
+    const { code, out } = await local(`rehearse ${parked.memberId}`);
+    assert.equal(code, 1);
+    assert.match(out, /^Rehearsal of portal b{32} from 1\.0\.0 to 3\.0\.0: not complete$[^]*^- prices: not rehearsed/m);
+    assert.equal((await local(`rehearse ${current.memberId}`)).code, 0);
+    assert.equal((await local(`rehearse ${current.memberId} --to next`)).code, 2);
+  });
+
   test("check exits with 1 for a problem", async () => {
     const { code, out } = await local(`check ${parked.memberId}`);
     assert.equal(code, 1);
@@ -175,6 +184,20 @@ describe("operating commands", () => {
       (await local("doctor")).out,
       /^problem +host oauth\.bitrix24\.tech, from this machine: does not answer/m,
     );
+  });
+
+  test("doctor compares the clock of this machine with that of Bitrix24", async () => {
+    for (
+      const [ahead, finding] of [[0, /^ok +clock of this machine: as that of/m], [
+        ...[5 * 60_000, /^problem +clock of this machine: 5 min ahead of that of Bitrix24\n +→ synchronize it/m],
+      ]] as const
+    ) {
+      const date = new Date(1_700_000_000_000 - ahead).toUTCString();
+      const fetch: Terminal["fetch"] = () => Promise.resolve(new Response("", { status: 404, headers: { date } }));
+      const { out } = await local("doctor", { fetch });
+      assert.match(out, finding);
+      assert.match(out, /^ok +host oauth\.bitrix\.info, from this machine: answers$/m);
+    }
   });
 
   test("doctor notices that nobody ticks", async () => {
@@ -320,6 +343,16 @@ describe("commands that act", () => {
     const { code, err, audit: [entry] } = await run(`skip ${current.memberId} --upgrade prices`);
     assert.deepEqual([code, entry?.outcome], [1, "refused"]);
     assert.match(err, /^error: .*prices/);
+  });
+
+  test("a version that is none exits with 2", async () => {
+    for (
+      const args of [`set-target ${parked.memberId} --to next`, `set-initial-version ${blocked.memberId} --to next`]
+    ) {
+      const { code, err, audit } = await run(args);
+      assert.deepEqual([code, audit.filter(({ outcome }) => outcome === "done")], [2, []], err);
+      assert.match(err, /wanted a version such as/);
+    }
   });
 
   test("no output and no error has the token", async () => {

@@ -50,6 +50,24 @@ describe("operatorApi() routes", () => {
     await app.close();
   });
 
+  it("rehearse a portal, without what its handlers read and write", async () => {
+    const api = apiRig();
+    const { app, call, portal, send } = api;
+    app.upgrade("3", async ({ step }) => void await step("convert", () => 1), { rehearsal: true });
+    await send(portal.install(2));
+    const { status, body } = await call(`POST /portals/${MEMBER_ID}/rehearse`, { target: "3" });
+    assert.equal(status, 200);
+    assert.deepEqual([body.from, body.to, body.isComplete, body.upgrades], [
+      ...["2.0.0", "3.0.0", true],
+      [{ id: "3", range: "3", outcome: "rehearsed", steps: [{ name: "convert", kind: "step" }] }],
+    ]);
+    assert.match(body.text, /^Rehearsal of portal/);
+    assert.deepEqual(["writes", "changes", "recording"].filter((name) => name in body), []);
+    assert.equal((await app.portal(MEMBER_ID))?.version, "2.0.0");
+    assert.equal((await call(`POST /portals/${MEMBER_ID}/rehearse`, { target: "next" })).status, 400);
+    await app.close();
+  });
+
   it("answer 409 with both portals if two have had a domain, and act on neither", async () => {
     const { app, call, send, bitrix24, portal } = await parkedRig();
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.example" });
