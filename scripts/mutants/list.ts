@@ -1,5 +1,6 @@
 /** All mutants. */
 import { ADOPTION } from "./adoption.ts";
+import { DEV } from "./dev.ts";
 import { INTAKE } from "./intake.ts";
 import type { Mutant } from "./mutant.ts";
 import { PORTAL } from "./portal.ts";
@@ -16,4 +17,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...INTAKE,
   ...ADOPTION,
   ...REHEARSAL,
+  ...DEV,
 ];

@@ -113,7 +113,8 @@ export function createApp(options: AppOptions): App {
     hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox, admin }),
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
-    oauthHosts: options.fetch === undefined && keys.clientId !== undefined ? settings.oauthHosts : [],
+    dev: settings.dev,
+    oauthHosts: usesNetwork(options) && keys.clientId !== undefined ? settings.oauthHosts : [],
     abort: (reason) => closing.abort(reason),
   });
   const settled = createSettled({
@@ -193,6 +194,9 @@ export function createApp(options: AppOptions): App {
   };
   return app;
 }
+
+/** Whether the app calls the hosts of Bitrix24 by the `fetch` of the environment. */
+const usesNetwork = ({ fetch, dev }: AppOptions): boolean => fetch === undefined && dev === undefined;
 
 /** Returns the part of an app that a plugin uses. */
 function hostOf(

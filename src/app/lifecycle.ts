@@ -57,6 +57,8 @@ export interface LifecycleOptions {
   readonly tickEveryMs: number | false;
   /** OAuth hosts that are called by the `fetch` of the environment. */
   readonly oauthHosts: readonly string[];
+  /** Address of the stand-in for Bitrix24, if the app has one. */
+  readonly dev: string | undefined;
   /** Maximum size of a request's body; logged at start. */
   readonly bodyBytes: number;
   /** `limits.bodyBytes` as it was set, if the storage takes less. */
@@ -88,6 +90,7 @@ function findThreads({ storage, log, time }: AppRuntime): () => void {
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, hostOf, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
   const { pauseSwitch, batches, adoptions, outbox, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
+  const { dev } = options;
   const { storage, log, time } = runtime;
   let isSetUp: Promise<void> | undefined;
   let started: Promise<void> | undefined;
@@ -102,7 +105,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     registry.seal();
     assertPlugins(registry.plugins);
     assertEnvironment();
-    for (const { message, fields } of startupWarnings({ ...runtime, oauthHosts })) log.warn(message, fields);
+    for (const { message, fields } of startupWarnings({ ...runtime, oauthHosts, dev })) log.warn(message, fields);
     for (const { name, setup } of registry.plugins) await setup?.(hostOf(name));
   }
 

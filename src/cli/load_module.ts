@@ -36,11 +36,6 @@ function hintsOf(message: string, error: unknown): string[] {
   return [];
 }
 
-interface DenoServers {
-  serve?: unknown;
-  cron?: unknown;
-}
-
 /** Makes the process one in which apps and servers refuse to start. */
 function makeInert(): void {
   Object.assign(globalThis, { [Symbol.for("@b24/onappupdate.inert")]: true });
@@ -50,8 +45,13 @@ function makeInert(): void {
         "and serve it in another one, such as main.ts, that imports it",
     );
   };
-  const { Deno: deno } = globalThis as { readonly Deno?: DenoServers };
-  if (deno !== undefined) Object.assign(deno, { serve: refuse("Deno.serve()"), cron: refuse("Deno.cron()") });
+  const { Deno: deno } = globalThis as { readonly Deno?: object };
+  if (deno !== undefined) {
+    for (const name of ["serve", "cron"]) {
+      // Not by assignment: unstable features are getters.
+      Object.defineProperty(deno, name, { value: refuse(`Deno.${name}()`), configurable: true });
+    }
+  }
   for (const { prototype } of [net.Server, http.Server]) {
     Object.assign(prototype, { listen: refuse("server.listen()") });
   }

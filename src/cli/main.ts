@@ -6,8 +6,10 @@ import { batches } from "./batches.ts";
 import { check } from "./check.ts";
 import { copy } from "./copy.ts";
 import { decode } from "./decode.ts";
+import { dev } from "./dev.ts";
 import { doctor } from "./doctor.ts";
 import { forget } from "./forget.ts";
+import { newProject } from "./new.ts";
 import { outbox } from "./outbox.ts";
 import { password } from "./password.ts";
 import { pause } from "./pause.ts";
@@ -32,7 +34,7 @@ import type { Terminal } from "./terminal.ts";
 
 /** The commands, in the order of the help. */
 const COMMANDS: readonly CliCommand[] = [
-  ...[decode, simulate],
+  ...[newProject, dev, simulate, decode],
   ...[status, portals, portal, plan, check, upgrades, audit, doctor],
   ...[retry, rollback, skip, setTarget, setInitialVersion, batches, pause, resume, forget, outbox, recount],
   ...[copy, token, password],
