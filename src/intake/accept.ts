@@ -15,6 +15,7 @@ import { factsAfter, receivedAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
 import { withWork } from "../portal/schedule.ts";
+import { hasTokens } from "../portal/stored_credentials.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import type { Postponed, Verifier } from "../verify/verifier.ts";
@@ -217,7 +218,7 @@ async function storeTokens(
 /** Returns whether an event ends a block before the target, or brings the first tokens, so that checks can ask Bitrix24. */
 function isUnblocked(record: PortalRecord, next: PortalRecord): boolean {
   const canResume = record.blocked !== undefined && next.blocked === undefined && next.version !== next.target;
-  return canResume || (record.tokens === undefined && next.tokens !== undefined);
+  return canResume || (!hasTokens(record) && hasTokens(next));
 }
 
 function reportAccepted(runtime: AppRuntime, log: Logger, event: B24Event): void {

@@ -1,4 +1,5 @@
 /** Purges the data of portals that removed the app: tokens at once, the rest when its retention is over. */
+import { readCredentials } from "./credentials_record.ts";
 import { type Delivery, deliveryOf, type StoredDelivery, type WaitingDelivery } from "./delivery.ts";
 import { deleteAttempts } from "./failed_attempts.ts";
 import { withoutDelivery } from "./inbox.ts";
@@ -42,7 +43,9 @@ export async function purgeTokens(
   }
   const end = { outcome: "outdated", at: options.clock() } as const;
   for (const waiting of purged) lease.stage((record) => withoutDelivery(record, waiting, end));
-  await lease.flush();
+  // A crash came before they were deleted: a write of the removed portal's record deletes them.
+  const isLeft = await readCredentials(options.storage, memberId) !== null;
+  await (isLeft ? lease.update((record) => record) : lease.flush());
   const parked = purged.filter(({ delivery: { attempts, retryAt } }) => attempts > 0 && retryAt === undefined).length;
   return { parked, unverified: await removeUnverifiedBefore(options, memberId, time) };
 }

@@ -3,8 +3,9 @@ import { createHash } from "node:crypto";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import type { PortalRecord } from "../../src/portal/record.ts";
-import { portalKey } from "../../src/portal/keys.ts";
+
 import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
+import { openedRecord } from "../support/credentials.ts";
 import { seeded } from "../support/seeded.ts";
 import { type VirtualTime, virtualTime } from "../support/time.ts";
 import { isBelieved, isMistaken, type Truth, violationsOf } from "./_invariants.ts";
@@ -154,7 +155,7 @@ export function createWorld(seed: number, log: string[]): World {
   return {
     ...{ random, pick, character, time, bitrix24, portal, attacker, storage, truth, violations, log },
     ...{ pending: [], accepted, seen: new Set(), told, hasFailures: true },
-    record: async () => (await memory.get<PortalRecord>(portalKey(MEMBER_ID)))?.value,
+    record: async () => await openedRecord(memory, MEMBER_ID),
     drive: (work) => drive(time, work),
   };
 }

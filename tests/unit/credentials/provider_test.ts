@@ -232,9 +232,9 @@ describe("credentials.refresh()", () => {
         }),
       }).then(async (response) => {
         const { access_token, refresh_token } = await response.json();
-        const entry = (await storage.get<{ tokens: object[] }>(["portal", MEMBER_ID]))!;
+        const entry = (await storage.get<{ tokens: object[] }>(["credentials", MEMBER_ID]))!;
         const [tokens] = entry.value.tokens;
-        await storage.put(["portal", MEMBER_ID], {
+        await storage.put(["credentials", MEMBER_ID], {
           ...entry.value,
           tokens: [{ ...tokens, accessToken: access_token, refreshToken: refresh_token, expiresAt: NOW + HOUR }],
         });
@@ -347,8 +347,8 @@ describe("credentials.refresh()", () => {
     const spent = await made.app.credentials.get(MEMBER_ID).catch(() => undefined) ??
       await made.app.credentials.get(MEMBER_ID);
     made.oauth.expireAccessTokens();
-    const entry = (await made.storage.get<object>(["portal", MEMBER_ID]))!;
-    await made.storage.put(["portal", MEMBER_ID], {
+    const entry = (await made.storage.get<object>(["credentials", MEMBER_ID]))!;
+    await made.storage.put(["credentials", MEMBER_ID], {
       ...entry.value,
       refreshing: { id: "dead", until: made.now - 2 * HOUR },
     });
