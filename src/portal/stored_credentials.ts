@@ -1,6 +1,7 @@
 /** The token pairs of a portal as they are stored under a key of their own, and what the portal's record says about them. */
 import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
+import { unitHash } from "../retry.ts";
 import type { Entry } from "../storage/storage.ts";
 import { pendingApplicationTokens, type StoredTokens } from "./tokens.ts";
 
@@ -41,6 +42,8 @@ export interface CredentialsSummary {
   readonly pending?: readonly string[];
   /** Scopes of all pairs; absent if the record has those of the portal. */
   readonly scope?: readonly string[];
+  /** Fingerprints of the pairs, so that one that an event brings again is recognized. After a refresh, those before it. */
+  readonly known: readonly string[];
 }
 
 /** Raised if older code would misread credentials. */
@@ -61,12 +64,26 @@ export function summaryOf(
   const pending = pendingApplicationTokens(tokens);
   return {
     ...{ generation, sequence, expiresAt: Math.max(...tokens.map(({ expiresAt }) => expiresAt)) },
+    known: tokens.map(fingerprintOf),
     ...defined({
       isRefreshable: tokens.some(({ refreshToken }) => refreshToken !== undefined) || undefined,
       pending: pending.length === 0 ? undefined : pending,
       scope: scope === undefined ? scopesOf(tokens) : undefined,
     }),
   };
+}
+
+/** Returns whether a pair of an event is in the credentials already, and tells nothing new. */
+export function isKnownPair(credentials: CredentialsSummary | undefined, pair: StoredTokens): boolean {
+  if (credentials === undefined || pair.isVerified || pair.pending !== undefined) return false;
+  const { known } = credentials;
+  return known.includes(fingerprintOf({ ...pair, isVerified: true })) || known.includes(fingerprintOf(pair));
+}
+
+/** Returns a hash of an access token, which is too short to tell the token. The `ts` of a pair counts until it is verified. */
+function fingerprintOf({ accessToken, isVerified, ts }: StoredTokens): string {
+  const text = isVerified ? accessToken : `${accessToken} ${ts}`;
+  return [text, ` ${text}`].map((part) => Math.floor(unitHash(part) * 2 ** 32).toString(36)).join("-");
 }
 
 /** The fields of a record that say which pairs the portal has. */

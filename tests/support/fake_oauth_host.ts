@@ -170,7 +170,7 @@ export function testApp(options: Partial<AppOptions> & { readonly oauth?: FakeOA
     lines,
     settled,
     now: NOW,
-    record: async () => (await openedRecord(storage, MEMBER_ID))!,
+    record: async () => (await openedRecord(storage, MEMBER_ID)) as unknown as Awaited<ReturnType<TestApp["record"]>>,
     send: async (event, fields) => {
       const body = new URLSearchParams({
         event,

@@ -35,7 +35,7 @@ const RECORD: Required<PortalRecord> = {
   applicationToken: { current: "digest" },
   applicationTokenTs: 1,
   tokens: [{ owner: "user", accessToken: "secret", expiresAt: 1, scope: [], ts: 1 }],
-  credentials: { generation: 1, sequence: 1, expiresAt: 1 },
+  credentials: { generation: 1, sequence: 1, expiresAt: 1, known: [] },
   refreshing: { id: "1", until: 1 },
   check: { at: 1 },
   plannedChecks: { contact: 2 },
