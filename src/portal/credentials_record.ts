@@ -7,7 +7,7 @@
 import { defined } from "../defined.ts";
 import type { Entry, Storage, WriteOperation } from "../storage/storage.ts";
 import { withApplicationToken, withTokens } from "./identity.ts";
-import { credentialsKey } from "./keys.ts";
+import { credentialsKey, portalKey } from "./keys.ts";
 import type { PortalRecord } from "./record.ts";
 import {
   assertReadableCredentials,
@@ -43,14 +43,14 @@ export function rememberCredentials(storage: Storage, memberId: string, entry: C
 }
 
 /**
- * Returns the credentials that belong to a record as far as this process knows, `null` if the record says that there are none;
+ * Returns the credentials that belong to a record as far as this process knows, `null` if there are none as far as it knows;
  * `undefined` if they have to be read. Another process may have refreshed a pair since: a compare-and-set finds out.
  */
 export function knownCredentials(storage: Storage, record: PortalRecord | undefined): CredentialsEntry | undefined {
   if (record === undefined) return null;
   const known = knownOn(storage).get(record.memberId);
-  if (record.credentials === undefined) return known ?? null;
-  return known !== undefined && belongTo(record, known.value) ? known : undefined;
+  if (known === undefined) return record.credentials === undefined ? null : undefined;
+  return belongTo(record, known.value) ? known : undefined;
 }
 
 /**
@@ -66,20 +66,32 @@ export async function readCredentials(storage: Storage, memberId: string): Promi
 }
 
 /**
- * Reads the credentials of a portal while `read` reads its record. Resolves to both.
+ * Reads the record of a portal, unless it is `known`, and its credentials. If they do not belong together, others write them:
+ * then both are read until they do, or until neither changes. Resolves to both.
  *
  * @throws {FormatError} if newer code wrote the credentials
  */
 export async function readWithCredentials(
   storage: Storage,
   memberId: string,
-  read: () => Promise<Entry<PortalRecord> | null>,
+  known: Entry<PortalRecord> | null | undefined,
 ): Promise<readonly [Entry<PortalRecord> | null, CredentialsEntry]> {
-  const [entry, credentials] = await Promise.all([read(), readCredentials(storage, memberId)]);
-  const isBehind = entry !== null && entry.value.credentials !== undefined &&
-    !(credentials !== null && belongTo(entry.value, credentials.value));
-  // Both were written between the two reads.
-  return [entry, isBehind ? await readCredentials(storage, memberId) : credentials];
+  const read = (): Promise<Entry<PortalRecord> | null> => storage.get<PortalRecord>(portalKey(memberId));
+  let [entry, credentials] = await Promise.all([
+    known === undefined ? read() : known,
+    readCredentials(storage, memberId),
+  ]);
+  while (!isPair(entry, credentials)) {
+    const before = [entry?.version, credentials?.version];
+    [entry, credentials] = await Promise.all([read(), readCredentials(storage, memberId)]);
+    if (before[0] === entry?.version && before[1] === credentials?.version) break;
+  }
+  return [entry, credentials];
+}
+
+function isPair(entry: Entry<PortalRecord> | null, credentials: CredentialsEntry): boolean {
+  if (credentials === null) return entry?.value.credentials === undefined;
+  return entry !== null && belongTo(entry.value, credentials.value);
 }
 
 /** Returns whether credentials are those that the record names, or later ones of the same installation. */
@@ -151,7 +163,9 @@ export function closeRecord(
   };
   const summary = summaryOf(value, next.scope)!;
   const put = { put: credentialsKey(memberId), value, ifVersion: credentials?.version ?? null };
-  const isNamed = stored !== undefined && stored.tokens === undefined && isSameSummary(stored.credentials, summary);
+  // Otherwise the record must be written: others may be about to make it name what is replaced here.
+  const isNamed = credentials !== null && stored !== undefined && belongTo(stored, credentials.value) &&
+    stored.tokens === undefined && isSameSummary(stored.credentials, summary);
   return { record: isNamed && !isTouched ? stored : { ...rest, credentials: summary }, put };
 }
 

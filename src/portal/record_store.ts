@@ -91,8 +91,7 @@ export async function loadPortal(storage: Storage, memberId: string): Promise<Po
  * @throws {UnknownPortalError} if the portal is not stored
  */
 export async function loadOpened(storage: Storage, memberId: string): Promise<PortalRecord> {
-  const read = (): Promise<Entry<PortalRecord> | null> => storage.get<PortalRecord>(portalKey(memberId));
-  const [entry, credentials] = await readWithCredentials(storage, memberId, read);
+  const [entry, credentials] = await readWithCredentials(storage, memberId, undefined);
   const record = readRecord(entry);
   if (record === undefined) throw new UnknownPortalError(memberId);
   return openRecord(record, credentials);
@@ -213,13 +212,11 @@ async function readPortal(
   known: Entry<PortalRecord> | null | undefined,
   needsCredentials: boolean,
 ): Promise<CurrentPortal> {
-  const read = async (): Promise<Entry<PortalRecord> | null> =>
-    known === undefined ? await storage.get<PortalRecord>(portalKey(memberId)) : known;
   if (needsCredentials) {
-    const [entry, credentials] = await readWithCredentials(storage, memberId, read);
+    const [entry, credentials] = await readWithCredentials(storage, memberId, known);
     return { entry, credentials };
   }
-  const entry = await read();
+  const entry = known === undefined ? await storage.get<PortalRecord>(portalKey(memberId)) : known;
   return { entry, credentials: knownCredentials(storage, readRecord(entry)) };
 }
 
