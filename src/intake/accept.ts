@@ -6,6 +6,7 @@ import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify, type ReserveSlot } from "../plugin/runtime.ts";
 import { applyOrDefer, isOfEarlierInstallation, isStartedByOpening, tryApplyEvent } from "../portal/apply_event.ts";
+import { prefetchCredentials } from "../portal/credentials_record.ts";
 import { deliveryId } from "../portal/delivery.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
@@ -155,6 +156,8 @@ export async function acceptVerified(
     return { state: "done" };
   }
   const name = id ?? await deliveryId(event, tree, runtime.digest);
+  // While the delivery is written: the worker asks about the claim with them.
+  if (record !== undefined && next?.claims !== record.claims) prefetchCredentials(storage, record);
   const delivery = await storeDelivery(runtime, incoming, facts, { id: name, entry: known, reserve })
     .catch(async (error) => {
       if (error instanceof InboxFullError) await storeTokens(runtime, event, facts, known);

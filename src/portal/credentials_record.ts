@@ -65,6 +65,11 @@ export async function readCredentials(storage: Storage, memberId: string): Promi
   return entry;
 }
 
+/** Starts reading the credentials of a portal, which will soon be needed, unless they are in memory. Never rejects. */
+export function prefetchCredentials(storage: Storage, record: PortalRecord): void {
+  if (knownCredentials(storage, record) === undefined) readCredentials(storage, record.memberId).catch(() => {});
+}
+
 /**
  * Reads the record of a portal, unless it is `known`, and its credentials. If they do not belong together, others write them:
  * then both are read until they do, or until neither changes. Resolves to both.

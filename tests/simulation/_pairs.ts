@@ -7,7 +7,7 @@ import { MEMBER_ID } from "../support/app.ts";
 import type { FakeOAuthHost } from "../support/fake_oauth_host.ts";
 import type { EventName } from "./_events.ts";
 import { Violation } from "./_history.ts";
-import { holdsPairs, valueOf } from "./_layout.ts";
+import { doneEvents, holdsPairs, valueOf } from "./_layout.ts";
 import type { AppliedWrite, Entries } from "./_storage.ts";
 
 type Pair = ReturnType<FakeOAuthHost["issueTokens"]>;
@@ -53,14 +53,18 @@ export class Pairs {
     const [was, is] = [this.#before, this.#opened()];
     this.#before = is;
     if (is === undefined) return;
-    if (is.status === "uninstalled" && is.tokens !== undefined) throw new Violation(`${writer} put a pair back`);
+    const isRemoved = is.status === "uninstalled";
+    if (isRemoved && is.tokens !== undefined) throw new Violation(`${writer} put a pair back`);
+    if (isRemoved && doneEvents(this.#entries, MEMBER_ID).has("removal") && this.left().length > 0) {
+      throw new Violation("the removal is handled, and pairs are left");
+    }
     for (const { accessToken } of is.generation > 1 ? is.tokens ?? [] : []) {
       const event = this.#events.get(accessToken);
       if (event !== undefined && !LATER.includes(event)) {
         throw new Violation(`${writer} believes the pair of ${event} in installation ${is.generation}`);
       }
     }
-    if (was === undefined || was.generation !== is.generation || is.status === "uninstalled") return;
+    if (was === undefined || was.generation !== is.generation || isRemoved) return;
     for (const pair of was.tokens ?? []) {
       if (pair.isVerified && !this.#spent.has(pair.refreshToken!) && !isKept(pair, is)) {
         throw new Violation(`${writer} lost ${pair.accessToken}`);

@@ -223,7 +223,7 @@ class World {
     for (let round = 0;; round++) {
       const left = this.#pairs.left();
       if (left.length === 0) return;
-      if (round === MAX_ROUNDS) throw new Violation(`pairs of the removed portal are left in ${left.join()}`);
+      if (round === MAX_ROUNDS) throw new Violation(`pairs are left of the removed portal: ${left.join()}`);
       await this.#scheduler.settle([this.#tick(0)], 600_000);
       this.#assert();
     }
