@@ -281,8 +281,8 @@ async function forEach<T>(items: readonly T[], work: (item: T) => Promise<void>)
  * storage that does not write several entries at once: it did not come to the record, which would have been refused.
  */
 async function deleteLeftCredentials({ storage, log }: AppRuntime, record: PortalRecord): Promise<void> {
-  const { memberId, status, purgeAt } = record;
-  if (status !== "uninstalled" || purgeAt === undefined) return;
+  const { memberId, status, purgeAt, forgottenAt } = record;
+  if (status !== "uninstalled" || (purgeAt === undefined && forgottenAt === undefined)) return;
   if (await readCredentials(storage, memberId) === null) return;
   // The write of a removed portal's record deletes the credentials that were read.
   const isRemoved = (current: PortalRecord | undefined): boolean => current?.status === "uninstalled";

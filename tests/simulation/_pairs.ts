@@ -55,7 +55,9 @@ export class Pairs {
     if (is === undefined) return;
     const isRemoved = is.status === "uninstalled";
     if (isRemoved && is.tokens !== undefined) throw new Violation(`${writer} put a pair back`);
-    if (isRemoved && doneEvents(this.#entries, MEMBER_ID).has("removal") && this.left().length > 0) {
+    const generation = this.#stored()?.generation ?? Infinity;
+    // A new installation puts its pairs before its record.
+    if (isRemoved && generation <= is.generation && doneEvents(this.#entries, MEMBER_ID).has("removal")) {
       throw new Violation("the removal is handled, and pairs are left");
     }
     for (const { accessToken } of is.generation > 1 ? is.tokens ?? [] : []) {
@@ -79,14 +81,16 @@ export class Pairs {
     return left.map(({ key }) => key.join("/"));
   }
 
+  #stored(): StoredCredentials | undefined {
+    const credentials = this.#entries.get(["credentials", MEMBER_ID]);
+    return credentials && valueOf<StoredCredentials>(credentials);
+  }
+
   #opened(): PortalRecord | undefined {
-    const [record, credentials] = [
-      this.#entries.get(["portal", MEMBER_ID]),
-      this.#entries.get(["credentials", MEMBER_ID]),
-    ];
+    const record = this.#entries.get(["portal", MEMBER_ID]);
     if (record === undefined) return undefined;
-    const value = credentials && valueOf<StoredCredentials>(credentials);
-    return openRecord(valueOf<PortalRecord>(record), value ? { key: credentials!.key, value, version: "" } : null);
+    const value = this.#stored();
+    return openRecord(valueOf<PortalRecord>(record), value ? { key: ["credentials"], value, version: "" } : null);
   }
 }
 
