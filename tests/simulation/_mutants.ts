@@ -188,7 +188,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/portal/credentials_record.ts",
     changes: [["while (!isPair(entry, credentials)) {", "while (false) {"]],
     scenarios: ["a refresh and a reinstallation", "a refresh and new tokens"],
-    violation: /believes the pair|lost access/,
+    violation: /believes the pair|lost access|pairs are left/,
   },
   {
     name: "the credentials of a removed portal are kept",
