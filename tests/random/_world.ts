@@ -4,11 +4,12 @@ import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import type { PortalRecord } from "../../src/portal/record.ts";
 
+import type { StoredCredentials } from "../../src/portal/stored_credentials.ts";
 import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
 import { openedRecord } from "../support/credentials.ts";
 import { seeded } from "../support/seeded.ts";
 import { type VirtualTime, virtualTime } from "../support/time.ts";
-import { isBelieved, isMistaken, type Truth, violationsOf } from "./_invariants.ts";
+import { isBelieved, isMistaken, pairViolationsOf, type Truth, violationsOf } from "./_invariants.ts";
 import { createTold, type Told } from "../support/told.ts";
 import { withoutWrite } from "../support/without_write.ts";
 
@@ -128,10 +129,19 @@ export function createWorld(seed: number, log: string[]): World {
   const told = createTold();
   let before: PortalRecord | undefined;
   let removals = 0;
+  const note = (found: readonly string[]): void => {
+    for (const violation of found) {
+      if (!violations.includes(violation)) log.push(`    VIOLATION: ${violation}`);
+      violations.push(violation);
+    }
+  };
   const storage: Storage = {
     ...withoutWrite(memory),
     put: async (key, value, options) => {
       const result = await memory.put(key, value, options);
+      if (result.ok && key[0] === "credentials" && key[1] === MEMBER_ID) {
+        note(pairViolationsOf(value as unknown as StoredCredentials, truth));
+      }
       if (result.ok && key[0] === "portal" && key[1] === MEMBER_ID) {
         const record = value as unknown as PortalRecord;
         if (before?.status === "installed" && record.status === "uninstalled") removals++;
@@ -142,10 +152,7 @@ export function createWorld(seed: number, log: string[]): World {
           // What waited belongs to an installation that counts as over.
           accepted.clear();
         }
-        for (const violation of violationsOf(record, truth, removals)) {
-          if (!violations.includes(violation)) log.push(`    VIOLATION: ${violation}`);
-          violations.push(violation);
-        }
+        note(violationsOf(record, truth, removals));
         told.note(before, record);
         before = record;
       }

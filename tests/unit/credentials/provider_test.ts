@@ -202,6 +202,24 @@ describe("credentials.refresh()", () => {
     assert.equal((await made.record()).refreshing, undefined);
   });
 
+  it("writes the token pairs, and not the record", async () => {
+    const memory = memoryStorage();
+    const written: string[] = [];
+    const storage: Storage = {
+      ...withoutWrite(memory),
+      put: (key, value, options) => (written.push(key[0]), memory.put(key, value, options)),
+      delete: (key, options) => (written.push(key[0]), memory.delete(key, options)),
+    };
+    const made = await installed({ storage });
+    const spent = await made.app.credentials.get(MEMBER_ID);
+    const before = await memory.get(["portal", MEMBER_ID]);
+    written.length = 0;
+    const { accessToken } = await made.app.credentials.refresh(MEMBER_ID, spent);
+    assert.deepEqual(written, ["credentials", "credentials"], "the lock, and the new pair");
+    assert.deepEqual(await memory.get(["portal", MEMBER_ID]), before);
+    assert.deepEqual((await made.record()).tokens?.map((pair) => pair.accessToken), [accessToken.reveal()]);
+  });
+
   it("returns the same user's token, also if another user is preferred", async () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
