@@ -30,6 +30,7 @@ export {
   NoCredentialsError,
   NonRetriableError,
   NotAuthenticError,
+  NotRehearsedError,
   OnAppUpdateError,
   PortalMovedError,
   RetryAfterError,

@@ -32,10 +32,12 @@ export type { App, Fits, StoredPortal } from "./src/app/app.ts";
 export { createApp } from "./src/app/create_app.ts";
 export type { Opening, OpeningOptions, OpeningState } from "./src/app/openings.ts";
 export type { PlanQuery } from "./src/app/plan.ts";
+export type { RehearsalOptions } from "./src/app/rehearse.ts";
 export type { UpgradeStatus } from "./src/worker/upgrade_status.ts";
 export type { AppOptions, Limits } from "./src/app/options.ts";
 export type { Admin, Pause, RegisteredUpgrade, RollbackReport, RolledBackStep } from "./src/plugin/admin.ts";
 export type {
+  ActionNote,
   Attribution,
   AuditedAction,
   AuditEntry,
@@ -66,6 +68,18 @@ export { countCall } from "./src/upgrade/call_counts.ts";
 export { currentStep } from "./src/upgrade/current_step.ts";
 export type { RetryPolicy } from "./src/retry.ts";
 export type { Plan, PlannedUpgrade } from "./src/upgrade/plan.ts";
+export type {
+  NotRehearsed,
+  RecordedRead,
+  RehearsalOutcome,
+  RehearsalRecording,
+  RehearsalReport,
+  RehearsedCall,
+  RehearsedStep,
+  RehearsedTime,
+  RehearsedUpgrade,
+  RehearsedWrite,
+} from "./src/upgrade/rehearsal/report.ts";
 export { coerced, type CoercedOptions, deployed, mapped, type VersionScheme } from "./src/version.ts";
 
 // Events
@@ -101,6 +115,8 @@ export {
 export type { UnverifiedBounds } from "./src/portal/unverified_bounds.ts";
 export type { HandlerOptions } from "./src/app/registry.ts";
 export type { PluginHost } from "./src/plugin/host.ts";
+export { currentRehearsal, type RehearsalScope, type RehearsedChange } from "./src/plugin/rehearsal.ts";
+export { isReadMethod } from "./src/bitrix24/rest_methods.ts";
 export type {
   DeadLetters,
   OutboxAdmin,

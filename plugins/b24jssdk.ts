@@ -138,6 +138,7 @@ export function b24jssdk<S extends Sdk>(options: B24JsSdkOptions<S>): Plugin<obj
       host = appHost;
     },
     extend,
+    rehearsal: true,
     around: async ({ b24sdk }, next) => {
       try {
         await next();

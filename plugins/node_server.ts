@@ -1,5 +1,6 @@
 /**
- * Serves an app on Node or Deno through `@hono/node-server`, and stops without losing a request.
+ * Serves an app on Node or Deno through `@hono/node-server`, and stops without losing a request; mounts it in Express,
+ * Nest, Fastify and Koa.
  *
  * Runs on Node 22.13 and later and on Deno, with the same time-outs. `Deno.serve(app.fetch)` has no limit on connections
  * that send nothing: behind a proxy that limits them it is enough; where clients connect directly, use this function.
@@ -12,6 +13,17 @@ import type { Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
+
+export {
+  type FastifyReplyLike,
+  type FastifyRequestLike,
+  type Fetchable,
+  type KoaContextLike,
+  type NodeHandler,
+  type NodeRequest,
+  toNodeHandler,
+} from "./node_server/handler.ts";
+export type { KeptBody } from "./node_server/parsed_body.ts";
 
 /** An object that can be served: an app of this package, or any object with these two members. */
 export interface Servable {

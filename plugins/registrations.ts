@@ -4,7 +4,15 @@
  *
  * @module
  */
-import { checkOptions, type Context, option, type OptionRules, type Plugin, type Portal } from "../mod.ts";
+import {
+  checkOptions,
+  type Context,
+  currentRehearsal,
+  option,
+  type OptionRules,
+  type Plugin,
+  type Portal,
+} from "../mod.ts";
 import type { BatchOutcome, HasB24Batch } from "./registrations/batch.ts";
 import type { RegistrationChange } from "./registrations/changes.ts";
 import type {
@@ -147,10 +155,14 @@ export function registrations(
       checkTarget("cannot apply registrations", target);
       return await apply(target);
     },
+    rehearsal: true,
     around: async (ctx, next) => {
       const { event, portal, b24, log } = ctx;
       const isRun = event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL";
-      if (isRun && portal?.status === "installed") await apply({ b24, portal }, log);
+      if (isRun && portal?.status === "installed") {
+        const changes = await apply({ b24, portal }, log);
+        currentRehearsal()?.reportChanges("registrations", changes);
+      }
       await next();
     },
     check: async ({ portal, b24, log }: Context & HasB24Batch) => {

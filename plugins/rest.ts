@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type AnswerLimits, checkOptions, option, type OptionRules, type Plugin } from "../mod.ts";
+import { type AnswerLimits, checkOptions, currentRehearsal, option, type OptionRules, type Plugin } from "../mod.ts";
 import type { B24Failed, B24Outcome, B24Success } from "./rest/batches.ts";
 import { type CallSettings, createCalls } from "./rest/calls.ts";
 import { type B24, clientOf, type ClientOptions } from "./rest/client.ts";
@@ -197,7 +197,12 @@ export function rest(options: RestOptions = {}): Rest {
       fakeRateOf = (host.fetch as { readonly [PORTAL_RATE]?: FakeRate } | undefined)?.[PORTAL_RATE];
       client = { run: createCalls(host, queues, settings), stepKeys: createStepKeys(host.digest) };
     },
-    extend: ({ event, signal }) => ({ b24: portal(event.auth.memberId, signal) }),
+    extend: ({ event, signal }) => {
+      const { memberId } = event.auth;
+      currentRehearsal()?.setRate(rateOf(memberId));
+      return { b24: portal(memberId, signal) };
+    },
+    rehearsal: true,
     portal: (memberId) => portal(memberId),
     close: () => closing.abort(new DOMException("the app is closing", "AbortError")),
   };

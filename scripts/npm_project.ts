@@ -74,7 +74,11 @@ export async function createNpmProject(tarball: string): Promise<NpmProject> {
 /** Returns `name@range` of every package that deno.json maps, by name, without types, which only Deno needs. */
 function packageSpecs(): Map<string, string> {
   const { imports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as { imports: Record<string, string> };
-  const specs = Object.entries(imports).map(([name, spec]) => [name, spec.replace(/^npm:/, "")] as const);
+  const specs = Object.entries(imports).map(([name, spec]) => {
+    const range = spec.replace(/^npm:/, "");
+    // Another version of a package has a name of its own, such as `express4`.
+    return [name, range.startsWith(`${name}@`) ? range : `${name}@${spec}`] as const;
+  });
   return new Map(specs.filter(([name]) => !name.startsWith("@types/")));
 }
 

@@ -18,6 +18,7 @@ export type ErrorCode =
   | "non_retriable"
   | "not_authentic"
   | "not_due"
+  | "not_rehearsed"
   | "nothing_to_roll_back"
   | "retry_loop"
   | "rollback_unfinished"
@@ -221,6 +222,17 @@ export class NoCredentialsError extends OnAppUpdateError {
 }
 
 /**
+ * `app.rehearse` cannot do what an upgrade or a plugin asks for, such as a request by `ctx.fetch`. The report names it as not
+ * rehearsed.
+ */
+export class NotRehearsedError extends OnAppUpdateError {
+  /** `what` is the end of the message. */
+  constructor(what: string) {
+    super("not_rehearsed", `cannot rehearse ${what}`);
+  }
+}
+
+/**
  * An address may not be called: it is not https, not public, or not confirmed to be a portal's. If a handler throws this
  * error with a `blockedOn`, its portal is blocked.
  */
@@ -292,7 +304,7 @@ export class UpgradeError extends OnAppUpdateError {
  * ```
  */
 export class RetryAfterError extends OnAppUpdateError {
-  /** Milliseconds until the next attempt. Minimum: 0. */
+  /** Milliseconds until the next attempt, which begins after a second at the earliest. Minimum: 0. */
   readonly afterMs: number;
 
   /**

@@ -1,5 +1,6 @@
 /** The logger interface, and the logger that writes to the console. */
 import { checkOptions, option, type OptionRules } from "./check_options.ts";
+import { defined } from "./defined.ts";
 import { isSecretName } from "./redact.ts";
 import { REDACTED } from "./secret.ts";
 
@@ -90,7 +91,8 @@ export interface FieldsFirstLogger {
 }
 
 /**
- * Returns the logger of an app that writes to a logger of pino or bunyan. Its level is read once.
+ * Returns the logger of an app that writes to a logger of pino or bunyan. Its level is read once. The `err` of a line arrives
+ * as an `Error` of its class with its stack and causes, and without other members than `code` and `b24Code`.
  *
  * @example
  * ```ts
@@ -104,10 +106,10 @@ export interface FieldsFirstLogger {
 export function pinoLogger(logger: FieldsFirstLogger): Logger {
   return {
     isDebugEnabled: logger.isLevelEnabled?.("debug") ?? true,
-    debug: (message, fields = {}) => void logger.debug(fields, message),
-    info: (message, fields = {}) => void logger.info(fields, message),
-    warn: (message, fields = {}) => void logger.warn(fields, message),
-    error: (message, fields = {}) => void logger.error(fields, message),
+    debug: (message, fields = {}) => void logger.debug(withErrors(fields), message),
+    info: (message, fields = {}) => void logger.info(withErrors(fields), message),
+    warn: (message, fields = {}) => void logger.warn(withErrors(fields), message),
+    error: (message, fields = {}) => void logger.error(withErrors(fields), message),
   };
 }
 
@@ -128,6 +130,9 @@ function plainValue(_key: string, value: unknown): unknown {
 /** The maximum number of nested causes that are logged. */
 const MAX_CAUSES = 10;
 
+/** The errors behind plain objects, for loggers that take errors: they print the class and the stack. */
+const errorBehind = new WeakMap<object, Error>();
+
 /** Returns an error as a plain object. The stack is left out: it repeats the message of every cause. */
 function plainError(error: Error, depth: number = 0): LogFields {
   const { name, message, cause } = error;
@@ -143,6 +148,32 @@ function plainError(error: Error, depth: number = 0): LogFields {
   };
 }
 
+/** Returns the fields with errors in place of the plain objects that stand for them. */
+function withErrors(fields: LogFields): LogFields {
+  const logged: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(fields)) {
+    const error = typeof value === "object" && value !== null ? errorBehind.get(value) : undefined;
+    logged[key] = error === undefined ? value : bareError(error);
+  }
+  return logged;
+}
+
+/** Returns a copy of an error with what {@linkcode plainError} shows of it, and the stack. Other members may hold secrets. */
+function bareError(error: Error, depth: number = 0): Error {
+  const { name, message, stack, cause } = error;
+  const { code, b24Code } = error as { readonly code?: unknown; readonly b24Code?: unknown };
+  const shown = defined({ name, message, stack, code, b24Code });
+  const copy = Object.create(Object.getPrototypeOf(error)) as Error;
+  const define = (key: string, value: unknown): void =>
+    // Own and enumerable: also loggers without a serializer for errors write them.
+    void Object.defineProperty(copy, key, { value, enumerable: true, configurable: true });
+  for (const [key, value] of Object.entries(shown)) define(key, value);
+  if (cause !== undefined && depth < MAX_CAUSES) {
+    define("cause", cause instanceof Error ? bareError(cause, depth + 1) : String(cause));
+  }
+  return copy;
+}
+
 /** Returns the fields of a map without secrets. `path`: the maps and lists around it, for circular ones. */
 function loggedFields(fields: LogFields, path: readonly unknown[]): LogFields {
   const logged: Record<string, unknown> = {};
@@ -153,7 +184,11 @@ function loggedFields(fields: LogFields, path: readonly unknown[]): LogFields {
 function loggedValue(key: string, value: unknown, path: readonly unknown[]): unknown {
   if (typeof value === "string") return isSecretName(key) ? REDACTED : value;
   if (typeof value !== "object" || value === null) return value;
-  if (value instanceof Error) return plainError(value);
+  if (value instanceof Error) {
+    const plain = plainError(value);
+    errorBehind.set(plain, value);
+    return plain;
+  }
   if (path.includes(value)) return "[circular]";
   if (Array.isArray(value)) return value.map((item) => loggedValue(key, item, [...path, value]));
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -69,6 +69,12 @@ function decisiveError(error: unknown): unknown {
   return error;
 }
 
+/**
+ * Minimum delay (ms) of an attempt that does not count towards `maxAttempts`: nothing else ends a loop of attempts that are due
+ * at once.
+ */
+const MIN_UNCOUNTED_MS = 1000;
+
 /** Returns the delay after which a limit of Bitrix24 is over. */
 function limitDelay(error: unknown): number | undefined {
   return error instanceof B24Error ? error.retryAfterMs : undefined;
@@ -92,7 +98,7 @@ export function nextRetryDelay(
   jitter: number,
 ): number | undefined {
   const decisive = decisiveError(error);
-  if (decisive instanceof RetryAfterError) return decisive.afterMs;
+  if (decisive instanceof RetryAfterError) return Math.max(MIN_UNCOUNTED_MS, decisive.afterMs);
   if (blockedReasonOf(decisive) !== undefined) return BLOCKED_RETRY_MS;
   const limitMs = limitDelay(decisive);
   if (limitMs !== undefined) return limitMs;

@@ -1,8 +1,7 @@
 /** Batches: many commands in one request. */
-import { B24Error, OnAppUpdateError, RetryAfterError } from "../../mod.ts";
+import { B24Error, isReadMethod, OnAppUpdateError, RetryAfterError } from "../../mod.ts";
 import { type Answer, errorIn, isMap, numberOf, refusal, unexpected } from "./answers.ts";
 import { type B24Command, type Command, encodeCommand } from "./commands.ts";
-import { isRead } from "./methods.ts";
 
 /** The outcome of a command of a batch. */
 export type B24Outcome<T> = B24Success<T> | B24Failed;
@@ -138,7 +137,7 @@ async function runRequest(commands: readonly Command[], halt: boolean, sender: C
         refused = undefined;
         return { halt: halt ? 1 : 0, cmd: Object.fromEntries(left.map(({ name, query }) => [name, query])) };
       },
-      isRead: () => left.every(({ method }) => isRead(method)),
+      isRead: () => left.every(({ method }) => isReadMethod(method)),
       times: (answer) => {
         const times = optionalMapIn(answer, "result_time");
         return left.map(({ name, method }) => [method, times.get(name)]);

@@ -3,6 +3,7 @@ import {
   type AnswerLimits,
   B24Error,
   countCall,
+  currentRehearsal,
   type PluginHost,
   type PortalCredentials,
   RetryAfterError,
@@ -92,8 +93,11 @@ export function createCalls(host: PluginHost, queues: RequestQueues, settings: C
       }
     }
 
-    const enqueue = <R>(run: () => Promise<R>): Promise<R> =>
-      queues.run({ memberId, ticket, isRead: call.isRead(), signal }, async (holdOff) => {
+    const enqueue = async <R>(run: () => Promise<R>): Promise<R> => {
+      const name = call.v3 === undefined ? call.method : `api/${call.method}`;
+      // The portal does not learn of it.
+      if (currentRehearsal()?.answers(name, call.params())) return await run();
+      return await queues.run({ memberId, ticket, isRead: call.isRead(), signal }, async (holdOff) => {
         try {
           return await run();
         } catch (error) {
@@ -101,6 +105,7 @@ export function createCalls(host: PluginHost, queues: RequestQueues, settings: C
           throw error;
         }
       });
+    };
 
     while (true) {
       try {

@@ -1,5 +1,5 @@
 /** The client of one portal: calls, batches and lists. */
-import { checkOptions, type OptionRules } from "../../mod.ts";
+import { checkOptions, isReadMethod, type OptionRules } from "../../mod.ts";
 import { abortable } from "./abortable.ts";
 import { addOnce } from "./add_once.ts";
 import type { Answer } from "./answers.ts";
@@ -9,7 +9,7 @@ import type { Call, RunCall } from "./calls.ts";
 import type { B24Command } from "./commands.ts";
 import { allRows } from "./list_batches.ts";
 import { type B24Page, idOf, pageAt } from "./lists.ts";
-import { assertMethod, isBatch, isRead, isV3Read } from "./methods.ts";
+import { assertMethod, isBatch, isV3Read } from "./methods.ts";
 import {
   ADD_ONCE_RULES,
   type B24AddOnceOptions,
@@ -189,7 +189,7 @@ export function clientOf({ run, stepKeys, memberId, signals, answerBytes }: Clie
   async function ask(method: string, params: object, options: B24Options, v3?: V3Request): Promise<Answer> {
     return await send(method, {
       params: () => params,
-      isRead: () => v3 === undefined ? isRead(method) : isV3Read(method),
+      isRead: () => v3 === undefined ? isReadMethod(method) : isV3Read(method),
       times: ({ time }) => [[method, time]],
       read: (answer: Answer) => answer,
       ...(v3 === undefined ? {} : { v3 }),

@@ -1,4 +1,5 @@
 /** Names of REST methods. */
+import { isReadMethod } from "../../mod.ts";
 
 /** @throws {TypeError} if it is not the name of a method: the name becomes part of a URL */
 export function assertMethod(method: string): void {
@@ -16,15 +17,7 @@ export function isBatch(method: string): boolean {
   return method.toLowerCase() === "batch";
 }
 
-const READ = /(^|\.)(get|list|fields|getlist|getfields|current|info|profile|time|scope|methods|events)$/i;
-
-/** Whether a method only reads, judged by its name. */
-export function isRead(method: string): boolean {
-  // `event.offline.get` removes the events that it returns from the queue.
-  return READ.test(method) && method.toLowerCase() !== "event.offline.get";
-}
-
 /** Whether a method of REST 3.0 only reads, judged by its name. */
 export function isV3Read(method: string): boolean {
-  return isRead(method) || /(^|\.)(aggregate|count|documentation|openapi|search|tail)$/i.test(method);
+  return isReadMethod(`api/${method}`);
 }

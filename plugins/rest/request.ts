@@ -1,6 +1,12 @@
 /** One request to a portal. */
 import { type AnswerLimits, B24Error, type PortalCredentials, readAnswer } from "../../mod.ts";
-import { AddressError, AnswerTooLargeError, PortalMovedError, UnreachableError } from "../../errors.ts";
+import {
+  AddressError,
+  AnswerTooLargeError,
+  NotRehearsedError,
+  PortalMovedError,
+  UnreachableError,
+} from "../../errors.ts";
 import { abortable } from "./abortable.ts";
 import { type Answer, interpret, isMap, type Refusal, stringOf, unexpected } from "./answers.ts";
 import type { Redact } from "./redaction.ts";
@@ -39,6 +45,7 @@ export interface Unanswered {
  * @throws {PortalMovedError} if the portal redirects
  * @throws {AddressError} if the portal's address may not be called
  * @throws {B24Error} if the answer is too large, as it would be again
+ * @throws {NotRehearsedError} if a rehearsal cannot answer it
  * @throws the reason of the signal
  */
 export async function send(portalFetch: typeof fetch, request: PortalRequest): Promise<RequestOutcome> {
@@ -62,7 +69,8 @@ export async function send(portalFetch: typeof fetch, request: PortalRequest): P
     });
   } catch (error) {
     signal.throwIfAborted();
-    const isKnown = error instanceof PortalMovedError || error instanceof AddressError || error instanceof B24Error;
+    const known = [PortalMovedError, AddressError, B24Error, NotRehearsedError];
+    const isKnown = known.some((known) => error instanceof known);
     if (isKnown) throw error;
     return { error: unreachable(request, error) };
   }

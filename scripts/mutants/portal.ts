@@ -250,7 +250,7 @@ export const PORTAL: readonly Mutant[] = [
       "inboxSequence: record.inboxSequence ?? 0",
     ],
   ]),
-  ...mutantsOf("src/portal/portal_index.ts", ["tests/unit/app/admin_test.ts"], [
+  ...mutantsOf("src/portal/record.ts", ["tests/unit/app/admin_test.ts"], [
     [
       "a portal that is rolled back is listed as upgrading",
       '  if (run?.isRollingBack) return "parked";\n',

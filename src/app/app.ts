@@ -7,11 +7,13 @@ import type { Plugin } from "../plugin/plugin.ts";
 import type { Portal } from "../portal/portal.ts";
 import type { UpgradeContext, UpgradeOptions, UpgradeRange } from "../upgrade/definition.ts";
 import type { Plan } from "../upgrade/plan.ts";
+import type { RehearsalReport } from "../upgrade/rehearsal/report.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
 import type { TickOptions, TickReport } from "../worker/tick.ts";
 import type { Opening, OpeningOptions, OpeningState } from "./openings.ts";
 import type { PlanQuery } from "./plan.ts";
 import type { HandlerOptions } from "./registry.ts";
+import type { RehearsalOptions } from "./rehearse.ts";
 
 /**
  * Checks that a plugin fits an app: earlier plugins add what it needs, and nothing adds its keys yet. A mismatch becomes
@@ -191,6 +193,55 @@ export interface App<Ctx extends object = object> {
    * @throws {TypeError} if the query is neither a portal nor two versions
    */
   readonly plan: (query: PlanQuery) => Promise<Plan>;
+  /**
+   * Runs the upgrades that are due for a portal, and changes nothing: it reports what a run would do. Sets the plugins up, and
+   * does not start the app.
+   *
+   * - Only handlers and plugins with `rehearsal: true` run; the report names the others. Observers are not called.
+   * - What the handlers read by `b24` comes from the portal, or from `recording`. What they write is recorded, and answered with
+   *   `true` or a negative id. Reads do not show it.
+   * - `ctx.fetch` rejects with `NotRehearsedError`. Steps are kept in memory, and sleeps are over at once.
+   * - After 200 requests to the portal or 60 seconds, the rest is reported as not reached.
+   * - Nothing is stored but a token pair that had to be refreshed.
+   *
+   * A portal that is blocked, parked or waiting is rehearsed all the same; `obstacle` of the report says why no run would begin. One
+   * that is on its target, or was removed, has an empty report.
+   *
+   * @throws {UnknownPortalError} if the portal is not stored
+   * @throws {OnAppUpdateError} with code `busy`, if a worker is processing the portal, `rollback_unfinished`, if a rollback of it
+   * has begun and not ended, or `invalid_target`, if `target` is below the portal's version
+   * @throws {VersionError} if `target` is not a version
+   * @throws {FormatError} if newer code has made the recording
+   * @throws {TypeError} if an option is unknown or invalid, the recording is one of another portal, the app is closed or cannot be
+   * set up, and on a host without `node:async_hooks`
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   * import { applicationToken } from "@b24/onappupdate/application-token";
+   * import { rest } from "@b24/onappupdate/rest";
+   * import { fakeBitrix24 } from "@b24/onappupdate/testing";
+   * import assert from "node:assert/strict";
+   *
+   * const bitrix24 = fakeBitrix24({ clientId: "app.5f3a", handler: (request) => app.fetch(request) });
+   * const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
+   * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a", fetch: bitrix24.fetch })
+   *   .use(applicationToken())
+   *   .use(rest())
+   *   .upgrade("3", async ({ b24, step }) => {
+   *     await step("deal", () => b24.call("crm.deal.add", { fields: { TITLE: "Try version 3" } }));
+   *   }, { rehearsal: true });
+   *
+   * await portal.sends.install(2);
+   * await app.settled();
+   * const { writes, text } = await app.rehearse(portal.memberId, { target: "3" });
+   * assert.deepEqual(writes.map(({ method }) => method), ["crm.deal.add"]);
+   * console.log(text);
+   * await app.close();
+   * ```
+   */
+  readonly rehearse: (memberId: string, options?: RehearsalOptions) => Promise<RehearsalReport>;
   /**
    * Asks Bitrix24 which version of the app a portal has, and raises the portal's target to it, as an event would. The
    * report also says why a portal receives no events. See the option `checks` for the checks that the app makes itself.

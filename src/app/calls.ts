@@ -7,12 +7,14 @@ import { type AppCredentials, createCredentials } from "../credentials/provider.
 import { AddressError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { guardedFetch } from "../net/guarded_fetch.ts";
+import { outsideRehearsal } from "../plugin/rehearsal.ts";
+import { rehearsedCredentials, rehearsedFetch } from "./rehearsal_guards.ts";
 import type { Settings } from "./settings.ts";
 
 /** Functions that call Bitrix24. */
 export interface Calls {
   readonly oauth: OAuthClient;
-  /** Refuses private addresses. */
+  /** Refuses private addresses. For plugins: a rehearsal answers it. */
   readonly portalFetch: typeof fetch;
   readonly profile: ProfileCall;
   readonly isAdministrator: ProfileReader;
@@ -31,12 +33,20 @@ export function createCalls(settings: Settings, known: KnownCredentials): Calls 
   });
   const profileOptions = { fetch: portalFetch, time, timeoutMs: oauthTimeoutMs };
   const isAdministrator = createProfileReader({ ...profileOptions, log });
-  const credentials = createCredentials({
-    ...{ storage, clock, time, random, log, oauth, isAdministrator, extraPortalHosts, ...keys },
-    // More than all hosts together may take.
-    refreshMs: oauthTimeoutMs * (oauthHosts.length + 1) + 10_000,
-  }, known);
-  return { oauth, portalFetch, profile: createProfileCall(profileOptions), isAdministrator, credentials };
+  const credentials = createCredentials(
+    {
+      ...{ storage, clock, time, random, log, oauth, isAdministrator, extraPortalHosts, ...keys },
+      // More than all hosts together may take.
+      refreshMs: oauthTimeoutMs * (oauthHosts.length + 1) + 10_000,
+    },
+    known,
+    outsideRehearsal,
+  );
+  const provider = rehearsedCredentials(credentials.provider);
+  return {
+    ...{ oauth, portalFetch: rehearsedFetch(portalFetch), profile: createProfileCall(profileOptions), isAdministrator },
+    credentials: { ...credentials, provider },
+  };
 }
 
 /** Returns a function that reads a portal's address in an answer of an OAuth host. */

@@ -35,6 +35,8 @@ import { createLifecycle } from "./lifecycle.ts";
 import { createOpenings } from "./openings.ts";
 import type { AppOptions } from "./options.ts";
 import { plan } from "./plan.ts";
+import { refusingFetch, refusingWrites } from "./rehearsal_guards.ts";
+import { rehearse } from "./rehearse.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
 
@@ -61,7 +63,7 @@ import { createRegistry, type Registry } from "./registry.ts";
 export function createApp(options: AppOptions): App {
   const given = settingsOf(options);
   const known = createKnownCredentials(given.clock);
-  const settings: Settings = { ...given, storage: known.watch(given.storage) };
+  const settings: Settings = { ...given, storage: known.watch(refusingWrites(given.storage)) };
   const { storage, limits, keys } = settings;
   const registry = createRegistry();
   const calls = createCalls(settings, known);
@@ -152,6 +154,13 @@ export function createApp(options: AppOptions): App {
       await settled(memberId);
     },
     plan: (query) => plan(storage, registry.upgrades, query),
+    rehearse: async (memberId, options) => {
+      if (lifecycle.isClosed()) throw new TypeError("cannot rehearse: the app is closed");
+      await lifecycle.setUp();
+      const { upgrades } = registry;
+      const parts = { runtime, upgrades, pauseSwitch, credentialsFor: calls.credentials.forRehearsal };
+      return await rehearse(parts, memberId, options);
+    },
     check: checks.check,
     portal: async (memberId) => {
       const [entry, unverifiedEvents] = await Promise.all([
@@ -177,7 +186,17 @@ function hostOf(
   const { keys, fetch, clock, random, digest } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
   return {
-    ...{ ...keys, fetch, portalFetch, clock, random, digest, credentials, appInfo, isAdministrator },
+    ...{
+      ...keys,
+      fetch: refusingFetch(fetch),
+      portalFetch,
+      clock,
+      random,
+      digest,
+      credentials,
+      appInfo,
+      isAdministrator,
+    },
     storage: pluginStorage(runtime.storage, plugin),
     outbox: outbox.of(plugin),
     admin: pluginAdmin(admin, plugin, runtime),
@@ -186,9 +205,9 @@ function hostOf(
 }
 
 function createRuntime(settings: Settings, registry: Registry, calls: Calls, signal: AbortSignal): AppRuntime {
-  const { storage, clock, random, time, log, versions, digest, retry, keys, limits } = settings;
+  const { storage, clock, random, time, log, fetch, versions, digest, retry, keys, limits } = settings;
   return {
-    ...{ storage, clock, random, time, log, versions, digest, retry, signal },
+    ...{ storage, clock, random, time, log, fetch, versions, digest, retry, signal },
     ...{ leaseMs: limits.leaseMs, retentionMs: limits.retentionMs },
     ...{ plugins: registry.plugins, handlers: registry.handlers },
     canRefresh: keys.clientId !== undefined && keys.clientSecret !== undefined,

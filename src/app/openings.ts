@@ -1,5 +1,6 @@
 /** Openings of the app's page: what a page learns of its portal, and the tickets by which it asks again. */
 import { createDeadline } from "../async/deadline.ts";
+import { createThrottle } from "../async/throttle.ts";
 import { CLOUD_ORIGINS } from "../bitrix24/hosts.ts";
 import type { ProfileReader } from "../bitrix24/profile.ts";
 import type { OAuthClient } from "../bitrix24/oauth_client.ts";
@@ -66,7 +67,8 @@ export type OpeningState = Pick<Opening, "isAdmin" | "isInstalled" | "language" 
 /** Options of `app.opening`. */
 export interface OpeningOptions {
   /**
-   * If the portal is parked or blocked and the page belongs to an administrator, retries it as `admin.retry` does.
+   * If the portal is parked or blocked and the page belongs to an administrator, retries it as `admin.retry` does: at most
+   * once a minute in a process, because each retry is in the audit log. Within that minute, it does nothing.
    *
    * @default false
    */
@@ -78,6 +80,9 @@ const ticketRule = option.required(
 );
 
 const OPENING_RULES: OptionRules<OpeningOptions> = { retry: option.flag() };
+
+/** Minimum time (ms) between two retries of a portal from its page: whoever opens it could fill the audit log. */
+const RETRY_INTERVAL_MS = 60_000;
 
 /** The parts of an app that openings use. */
 export interface OpeningsOptions extends Pick<Settings, "limits" | "keys" | "oauthHosts"> {
@@ -104,6 +109,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
   const { runtime, upgrades, lifecycle, worker, checks, limits } = options;
   const { storage, clock, log } = runtime;
   const tickets = createTickets(runtime);
+  const retried = createThrottle(clock);
   const accept = createOpeningIntake({
     ...{ runtime, limits, bodyDeadline: createDeadline(runtime.time, limits.bodyTimeoutMs) },
     reserve: worker.reserve,
@@ -168,7 +174,9 @@ export function createOpenings(options: OpeningsOptions): Openings {
       const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
       if (record === undefined) return undefined;
       const upgrade = await upgradeStatus(runtime, upgrades, record);
-      if (retry && state.isAdmin && (upgrade.state === "parked" || upgrade.state === "blocked")) {
+      const isStuck = upgrade.state === "parked" || upgrade.state === "blocked";
+      if (retry && state.isAdmin && isStuck && !retried.isHeld(memberId)) {
+        retried.hold(memberId, clock() + RETRY_INTERVAL_MS);
         log.info("retry from an opened page", { event: "opening.retried", memberId });
         await options.retry(memberId, { by: "portal", reason: "an administrator of the portal asked for a retry" });
         return { ...state, upgrade: { state: "upgrading" } };

@@ -21,6 +21,7 @@ import type { KnownCredentials } from "./known.ts";
 import { createPortalCall } from "./portal_call.ts";
 import { createRefresh, createRefreshForeign, type Refresh } from "./refresh.ts";
 import { recordRefusal } from "./refusals.ts";
+import { createRehearsalProvider, type RunWriting } from "./rehearsal.ts";
 import { createSelect, type SelectCredentials } from "./select.ts";
 import { appKeys, type CredentialsSettings, noCredentials } from "./settings.ts";
 import { createTokenVerifier, type TokenVerifier } from "./verify_tokens.ts";
@@ -29,6 +30,8 @@ import { createTokenVerifier, type TokenVerifier } from "./verify_tokens.ts";
 export interface AppCredentials {
   /** The public part, for plugins and the vendor's code. */
   readonly provider: PortalCredentialsProvider;
+  /** Returns the public part for one rehearsal of a portal, which stores nothing but refreshed token pairs. */
+  readonly forRehearsal: (memberId: string) => PortalCredentialsProvider;
   /** Returns the access tokens of a portal that were issued last. */
   readonly issued: (memberId: string) => readonly Secret[];
   /**
@@ -42,8 +45,15 @@ export interface AppCredentials {
   readonly inspect: (access: RecordAccess, options?: CredentialsOptions) => Promise<AppInfo>;
 }
 
-/** Returns the credentials of the portals in the settings' storage, which `known` watches. */
-export function createCredentials(settings: CredentialsSettings, known: KnownCredentials): AppCredentials {
+/**
+ * Returns the credentials of the portals in the settings' storage, which `known` watches. `runWriting` runs the refreshes of
+ * rehearsals, which write.
+ */
+export function createCredentials(
+  settings: CredentialsSettings,
+  known: KnownCredentials,
+  runWriting: RunWriting = (work) => work(),
+): AppCredentials {
   const issued = createIssuedTokens();
   const refreshPair = createRefresh(settings);
   const verifier = createTokenVerifier(settings, refreshPair);
@@ -89,6 +99,8 @@ export function createCredentials(settings: CredentialsSettings, known: KnownCre
 
   return {
     provider: withCheckedOptions({ get, refresh, call }),
+    forRehearsal: (memberId) =>
+      createRehearsalProvider(settings, { refresh: refreshPair, issued, known, runWriting, isUserOf }, memberId),
     issued: issued.of,
     ...defined({ refreshForeign: createRefreshForeign(settings) }),
     inspect: createInspect(settings, { verifier, select, refresh: refreshPair }),

@@ -40,13 +40,13 @@ export function createRefresh(settings: CredentialsSettings): Refresh {
 
   /** Resolves to whether the new pair was stored, and the lock released, in one write. */
   async function refreshUnderLock(
-    memberId: string,
+    access: RecordAccess,
     tokens: StoredTokens,
     keys: AppKeys,
     lockId: string,
     generation: number,
   ): Promise<boolean> {
-    const access = storedRecord(settings.storage, memberId);
+    const { memberId } = access;
     const { owner, userId, refreshToken } = tokens;
     if (refreshToken === undefined) {
       await dropTokens(settings, access, tokens, "the access token has expired");
@@ -71,7 +71,8 @@ export function createRefresh(settings: CredentialsSettings): Refresh {
     return true;
   }
 
-  async function refreshNow(memberId: string, tokens: StoredTokens): Promise<void> {
+  async function refreshNow(access: RecordAccess, tokens: StoredTokens): Promise<void> {
+    const { memberId } = access;
     const keys = appKeys(settings);
     if (keys === undefined) throw noCredentials(settings, memberId);
     const lockId = random();
@@ -79,14 +80,17 @@ export function createRefresh(settings: CredentialsSettings): Refresh {
     if (generation === undefined) return;
     let isReleased = false;
     try {
-      isReleased = await refreshUnderLock(memberId, tokens, keys, lockId, generation);
+      isReleased = await refreshUnderLock(access, tokens, keys, lockId, generation);
     } finally {
       if (!isReleased) await lock.release(memberId, lockId);
     }
   }
 
-  return ({ memberId, runOnStored }, tokens) =>
-    runOnStored(() => coalesce(running, `${memberId} ${tokens.accessToken}`, () => refreshNow(memberId, tokens)));
+  return (access, tokens) => {
+    const { memberId, isLeased, runOnStored } = access;
+    const stored = isLeased ? storedRecord(settings.storage, memberId) : access;
+    return runOnStored(() => coalesce(running, `${memberId} ${tokens.accessToken}`, () => refreshNow(stored, tokens)));
+  };
 }
 
 /** Requests a new pair. Resolves to `undefined` if the refresh token is invalid: then the pair is dropped, or was replaced. */

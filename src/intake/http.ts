@@ -145,7 +145,9 @@ function bodyKindOf(request: Request): BodyKind {
 async function readBody(request: Request, reader: BodyReader): Promise<string> {
   const { limits } = reader;
   if (request.bodyUsed) {
-    throw new TypeError("cannot read the body of the request: it was read before it was passed to the app");
+    throw new TypeError(
+      "cannot read the body of the request: it was read before it was passed to the app, and not kept; mount the app before what reads it",
+    );
   }
   const announced = request.headers.get("content-length");
   if (Number(announced ?? 0) > limits.bodyBytes) throw tooLarge(limits);

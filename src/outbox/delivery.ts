@@ -7,7 +7,7 @@ import type { AppRuntime } from "../plugin/runtime.ts";
 import { redactError } from "../redact.ts";
 import { countsAsAttempt, maxAttemptsOf, nextRetryDelay, unitHash } from "../retry.ts";
 import { entryTime } from "../portal/schedule.ts";
-import type { DroppedMessages, KeptCount } from "./kept.ts";
+import type { DroppedMessages, MessageCounts } from "./kept.ts";
 import {
   buryMessage,
   deleteMessage,
@@ -34,7 +34,7 @@ const MAX_ERROR_LENGTH = 500;
 /** The parts of an app that deliver messages. */
 export interface DeliveryParts {
   readonly runtime: AppRuntime;
-  readonly messages: KeptCount;
+  readonly messages: Pick<MessageCounts, "of">;
   readonly dropped: DroppedMessages;
   /** Makes room for a dead letter. */
   readonly makeRoom: () => Promise<void>;
@@ -141,14 +141,14 @@ async function attempt(
   } catch (error) {
     return await afterFailure(parts, taken, handler, error);
   }
-  if (await deleteMessage(runtime.storage, taken)) messages.add(-1);
+  if (await deleteMessage(runtime.storage, taken)) messages.of(plugin).add(-1);
   log.debug("message delivered", { event: "outbox.delivered", plugin, id, attempt: attempts });
 }
 
 /** Drops a message that was not delivered in time. */
 async function drop({ runtime, messages, dropped }: DeliveryParts, taken: TakenMessage): Promise<void> {
   if (!await deleteMessage(runtime.storage, taken)) return;
-  messages.add(-1);
+  messages.of(taken.plugin).add(-1);
   dropped.add(taken.plugin, "expired");
 }
 
@@ -177,6 +177,6 @@ async function afterFailure(
   }
   await makeRoom();
   if (!await buryMessage(storage, taken, { error, deadAt: now })) return;
-  messages.add(-1);
+  messages.of(plugin).add(-1);
   log.error("message is a dead letter", { event: "outbox.dead", ...fields });
 }

@@ -2,10 +2,11 @@
 import { coalesce } from "../async/coalesce.ts";
 import type { Observers } from "../plugin/observers.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
+import { OUTBOX_MESSAGES } from "../portal/keys.ts";
 import { listKeys } from "../storage/list_keys.ts";
 import type { Key, Storage } from "../storage/storage.ts";
 
-/** Maximum number of messages that wait, and of dead letters. */
+/** Maximum number of messages of all plugins that wait, and of dead letters. */
 export const MAX_MESSAGES = 10_000;
 export const MAX_DEAD_LETTERS = 1000;
 
@@ -16,6 +17,50 @@ const RECOUNT_MS = 60_000;
 export interface KeptCount {
   readonly get: () => Promise<number>;
   readonly add: (count: number) => void;
+}
+
+/** The numbers of messages that wait, by plugin. */
+export interface MessageCounts {
+  readonly of: (plugin: string) => KeptCount;
+  /**
+   * Maximum number of messages of a plugin that wait: all plugins with an outbox have the same share, so that none can take the
+   * room of another.
+   */
+  readonly share: () => number;
+}
+
+/** Returns the counts of the messages of an app. */
+export function createMessageCounts(runtime: Pick<AppRuntime, "storage" | "clock" | "plugins">): MessageCounts {
+  const counts = new Map<string, KeptCount>();
+  return {
+    of: (plugin) => {
+      const count = counts.get(plugin) ?? createKeptCount(runtime, [...OUTBOX_MESSAGES, plugin], MAX_MESSAGES);
+      counts.set(plugin, count);
+      return count;
+    },
+    share: () => Math.floor(MAX_MESSAGES / Math.max(1, runtime.plugins.filter(({ outbox }) => outbox).length)),
+  };
+}
+
+/** A dead letter that may have to give way. */
+export interface DeadLetter {
+  readonly plugin: string;
+  /** When it became one, in milliseconds since 1970. */
+  readonly deadAt: number;
+}
+
+/** Returns the letters in the order in which they give way to others: each time the oldest of the plugin that has the most. */
+export function inDropOrder<Letter extends DeadLetter>(letters: readonly Letter[]): readonly Letter[] {
+  const oldestFirst = letters.toSorted((a, b) => a.deadAt - b.deadAt);
+  const groups = Object.values(Object.groupBy(oldestFirst, ({ plugin }) => plugin)) as Letter[][];
+  return letters.map(() => {
+    const largest = groups.reduce((a, b) =>
+      b.length > a.length || (b.length === a.length && b[0]!.deadAt < a[0]!.deadAt) ? b : a
+    );
+    const dropped = largest.shift()!;
+    if (largest.length === 0) groups.splice(groups.indexOf(largest), 1);
+    return dropped;
+  });
 }
 
 /** Returns a count of at most `max` entries. */

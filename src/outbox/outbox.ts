@@ -17,7 +17,7 @@ import { entryTime } from "../portal/schedule.ts";
 import type { Entry, Key } from "../storage/storage.ts";
 import { encodeValue } from "../storage/value.ts";
 import { createDelivery } from "./delivery.ts";
-import { createDroppedMessages, createKeptCount, MAX_DEAD_LETTERS, MAX_MESSAGES } from "./kept.ts";
+import { createDroppedMessages, createKeptCount, createMessageCounts, inDropOrder, MAX_DEAD_LETTERS } from "./kept.ts";
 import { nameOf, putMessage, type StoredMessage } from "./messages.ts";
 
 /** The outbox of an app. */
@@ -65,25 +65,28 @@ const RETRY_RULES: OptionRules<DeadLetters> = { plugin: option.required(NAME), i
 /** Returns the outbox of an app. `isRunning`: returns whether the app is started, so that it delivers messages. */
 export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Outbox {
   const { storage, clock, random, plugins, log } = runtime;
-  const messages = createKeptCount(runtime, OUTBOX_MESSAGES, MAX_MESSAGES);
+  const messages = createMessageCounts(runtime);
   const deadLetters = createKeptCount(runtime, DEAD_LETTERS, MAX_DEAD_LETTERS);
   const dropped = createDroppedMessages(runtime);
   const delivery = createDelivery({ runtime, messages, dropped, makeRoom });
 
-  /** Dead letters when there were too many, the oldest first: one list serves many. */
-  let oldest: readonly Pick<Entry<unknown>, "key" | "version">[] = [];
+  /** Dead letters when there were too many, in the order in which they give way: one list serves many. */
+  let droppable: readonly Pick<Entry<unknown>, "key" | "version">[] = [];
 
-  /** Makes room for a dead letter: drops the oldest, if there are too many. */
+  /** Makes room for a dead letter: drops another one, if there are too many. */
   async function makeRoom(): Promise<void> {
     const count = await deadLetters.get();
     deadLetters.add(1);
     if (count < MAX_DEAD_LETTERS) return;
-    if (oldest.length === 0) {
-      const letters = await Array.fromAsync(storage.list<StoredMessage>(DEAD_LETTERS));
-      oldest = letters.sort((a, b) => a.value.deadAt! - b.value.deadAt!).map(({ key, version }) => ({ key, version }));
+    if (droppable.length === 0) {
+      const letters = await Array.fromAsync(
+        storage.list<StoredMessage>(DEAD_LETTERS),
+        ({ key, version, value: { deadAt = 0 } }) => ({ key, version, deadAt, plugin: nameOf(key).plugin }),
+      );
+      droppable = inDropOrder(letters);
     }
-    const [first, ...others] = oldest;
-    oldest = others;
+    const [first, ...others] = droppable;
+    droppable = others;
     if (first === undefined || !(await storage.delete(first.key, { ifVersion: first.version })).ok) return;
     dropped.add(nameOf(first.key).plugin, "dead");
     deadLetters.add(-1);
@@ -105,14 +108,14 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
     if (length > MAX_LENGTH) {
       throw new TypeError(`${action} with ${length} characters of JSON, wanted at most ${MAX_LENGTH}`);
     }
-    if (await messages.get() >= MAX_MESSAGES) {
+    if (await messages.of(plugin).get() >= messages.share()) {
       dropped.add(plugin, "full");
       return "dropped";
     }
     const now = clock();
     const { id = random(), notBefore = now } = options;
     if (!await putMessage(runtime, { plugin, id }, message, notBefore)) return "duplicate";
-    messages.add(1);
+    messages.of(plugin).add(1);
     if (notBefore <= now) deliverNow();
     return "stored";
   }
@@ -124,7 +127,7 @@ export function createOutbox(runtime: AppRuntime, isRunning: () => boolean): Out
       // If one with its id waits, that is delivered instead.
       if (!await putMessage(runtime, nameOf(key), message, clock())) continue;
       count++;
-      messages.add(1);
+      messages.of(plugin).add(1);
       deadLetters.add(-1);
     }
     deliverNow();

@@ -2,6 +2,7 @@
 import type { PortalCount } from "../portal/totals.ts";
 import type { FinishedRun, PortalHistory } from "./admin_history.ts";
 import type {
+  ActionNote,
   Attribution,
   AuditFilter,
   AuditPage,
@@ -253,6 +254,24 @@ export interface Admin {
    * ```
    */
   readonly audit: (filter?: AuditFilter) => Promise<AuditPage>;
+  /**
+   * Adds an entry to the audit log about what none of these functions records: an attempt that code in front of them has
+   * refused, or the export of a list. Changes nothing else.
+   *
+   * @throws {TypeError} if a member is unknown or invalid
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * await admin.noteAction({ by: "ada", reason: "ticket 17", action: "pause", refusal: "ada may only read" });
+   * console.log((await admin.audit()).items[0]?.outcome); // refused
+   * await close();
+   * ```
+   */
+  readonly noteAction: (note: ActionNote) => Promise<void>;
   /** Messages that plugins send, such as notifications: those that wait, and those that could not be delivered. */
   readonly outbox: OutboxAdmin;
 }

@@ -57,6 +57,8 @@ export interface RecordedRun {
   readonly startedAt: number;
   /** When it finished; absent if it is the current run. */
   readonly finishedAt?: number;
+  /** When its rollback ended; absent if it was not rolled back, or had not finished before. */
+  readonly rolledBackAt?: number;
   /** The upgrades that it has applied, in order; those that were skipped are marked. */
   readonly applied: readonly AppliedUpgrade[];
   /** The upgrades that it has started, in order, with their steps in the order in which they finished. */

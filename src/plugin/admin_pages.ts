@@ -4,9 +4,12 @@ import type { Portal, PortalState } from "../portal/portal.ts";
 
 /** The operator of an action and the reason for it. `admin.audit()` shows both. */
 export interface Attribution {
-  /** The operator, such as a user name. 1 to 100 characters, none of them a control character. */
+  /**
+   * The operator, such as a user name. 1 to 100 characters, none of them a control character or one that changes the
+   * direction of text, such as U+202E.
+   */
   readonly by: string;
-  /** The reason, such as a ticket. 1 to 500 characters, none of them a control character. */
+  /** The reason, such as a ticket. 1 to 500 characters; the same characters are refused. */
   readonly reason: string;
 }
 
@@ -42,6 +45,11 @@ export interface PortalFilter extends PortalMatch {
 export interface PortalPage {
   /** The portals that match, in the order of their `member_id`. */
   readonly items: readonly Portal[];
+  /**
+   * The `member_id`s of portals on this page whose records newer code wrote, so that this process can neither show them nor tell
+   * whether they match; absent if there are none.
+   */
+  readonly unreadable?: readonly string[];
   /** Pass it as `after` to get the next page; absent after the last one. A page may have no items and a `next`. */
   readonly next?: string;
 }
@@ -106,7 +114,8 @@ export type AuditedAction =
   | "resume"
   | "batch"
   | "outbox.retry"
-  | "recount";
+  | "recount"
+  | "export";
 
 /** An action of an operator. */
 export interface AuditEntry extends Attribution {
@@ -114,7 +123,7 @@ export interface AuditEntry extends Attribution {
   readonly id: string;
   /** When the action began, in milliseconds since 1970. */
   readonly at: number;
-  /** The function of `app.admin`. */
+  /** The function of `app.admin`; `"export"` of a list, which {@linkcode Admin.noteAction} records. */
   readonly action: AuditedAction;
   /** The portal; absent for actions on the app. */
   readonly memberId?: string;
@@ -133,6 +142,18 @@ export interface AuditEntry extends Attribution {
   readonly error?: { readonly code?: ErrorCode; readonly message: string };
 }
 
+/** An attempt or an export for {@linkcode Admin.noteAction}. */
+export interface ActionNote extends Attribution {
+  /** The function of `app.admin` that was not called, or `"export"`. */
+  readonly action: AuditedAction;
+  /** The portal; absent for actions on the app. */
+  readonly memberId?: string;
+  /** Other facts, such as the filter of an export. JSON of at most 4,000 characters. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** The reason why the attempt was refused, without tokens, cut at 500 characters; absent if it was done. */
+  readonly refusal?: string;
+}
+
 /** Selects entries for {@linkcode Admin.audit}; members that are left out select all. */
 export interface AuditFilter {
   /** Only actions on this portal. */
@@ -141,6 +162,8 @@ export interface AuditFilter {
   readonly by?: string;
   /** Only these actions. */
   readonly action?: AuditedAction;
+  /** Only the start, the stop and the actions of this batch operation. */
+  readonly batchId?: string;
   /** Only entries after the one with this id, which are older; pass `next` of a page to get the next page. */
   readonly after?: string;
   /**
@@ -191,13 +214,21 @@ export interface Batch extends NewBatch {
   readonly matched: number;
   /** Number of portals on which the action was done. */
   readonly done: number;
-  /** Number of portals for which the action was refused, such as `skip` of an upgrade that is not due, or failed. */
+  /**
+   * Number of portals for which the action was refused, such as `skip` of an upgrade that is not due, or failed, and of those
+   * whose records newer code wrote.
+   */
   readonly refused: number;
   /** Number of portals that no longer matched when it was their turn. Nothing was done to them. */
   readonly changed: number;
+  /**
+   * Number of portals that a worker was processing: a `rollback` of them is tried again every 30 seconds, up to 20 times, and
+   * then counts as refused. Absent if there are none.
+   */
+  readonly busy?: number;
   /** In milliseconds since 1970. */
   readonly startedAt: number;
-  /** When it ended, in milliseconds since 1970; absent while it is running. */
+  /** When it ended, in milliseconds since 1970; absent while it is running, or acting on its last portals after a stop. */
   readonly endedAt?: number;
 }
 

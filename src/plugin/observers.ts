@@ -206,8 +206,9 @@ export interface Observers {
     },
   ) => void | Promise<void>;
   /**
-   * Messages in the outbox were dropped since the last report. `"full"`: 10,000 messages wait; `"expired"`: they were not
-   * delivered within 7 days; `"dead"`: more than 1,000 dead letters, the oldest are dropped.
+   * Messages in the outbox were dropped since the last report. `"full"`: as many wait as the share of the plugin in 10,000
+   * messages; `"expired"`: they were not delivered within 7 days; `"dead"`: more than 1,000 dead letters, the oldest of the
+   * plugin that has the most are dropped.
    */
   readonly outboxDropped: (
     report: {

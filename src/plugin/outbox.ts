@@ -54,7 +54,7 @@ export interface OutboxOptions {
   readonly notBefore?: number;
 }
 
-/** The outcome of `put`. `duplicate`: one with its id waits; `dropped`: 10,000 messages wait, see `outboxDropped`. */
+/** The outcome of `put`. `duplicate`: one with its id waits; `dropped`: too many wait, see `outboxDropped`. */
 export type OutboxResult = "stored" | "duplicate" | "dropped";
 
 /** The messages of a plugin: {@linkcode PluginHost.outbox}. */
@@ -62,7 +62,8 @@ export interface PluginOutbox {
   /**
    * Stores a message, which a started app then delivers by {@linkcode Plugin.outbox}: this one at once, or another one on the
    * same storage. A message is kept for 7 days, and a dead letter for 30. Of all plugins, 10,000 messages and 1,000 dead letters
-   * are kept.
+   * are kept: each plugin with an outbox has the same share of the messages, and a dead letter too many replaces the oldest of
+   * the plugin that has the most.
    *
    * @throws {TypeError} if the plugin has no `outbox`, an option is invalid, or the message is no JSON of at most 32,768
    *   characters

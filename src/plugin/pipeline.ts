@@ -72,6 +72,7 @@ const CORE_KEYS = [
   "to",
   "attempt",
   "mode",
+  "fetch",
   "step",
   "pages",
   "sleep",

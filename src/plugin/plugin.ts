@@ -91,6 +91,14 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   readonly observe?: Partial<Observers>;
   /** Delivers what the plugin puts into `host.outbox`, in a started app. */
   readonly outbox?: OutboxHandler;
+  /**
+   * `app.rehearse` uses `extend` and `around` of the plugin. Set it only if everything that they, and what they add to contexts,
+   * change goes through the members of {@linkcode PluginHost}: these change nothing in a rehearsal, and reject with
+   * `NotRehearsedError` if they can do no more. {@linkcode currentRehearsal} tells a rehearsal from a run.
+   *
+   * @default false
+   */
+  readonly rehearsal?: boolean;
   /** Called once, when the app closes, in the reverse order of `app.use`. */
   readonly close?: () => void | Promise<void>;
 }
@@ -107,6 +115,7 @@ export const PLUGIN_RULES: OptionRules<Plugin> = {
   check: option.function(),
   observe: option.object(OBSERVER_RULES),
   outbox: option.object(OUTBOX_RULES),
+  rehearsal: option.flag(),
   close: option.function(),
 };
 

@@ -74,6 +74,8 @@ export interface AppRuntime {
   /** Returns the access tokens of a portal that were issued last: errors may quote them. */
   readonly issuedTokens: (memberId: string) => readonly Secret[];
   readonly log: Logger;
+  /** Sends requests to hosts that the vendor has chosen. */
+  readonly fetch: typeof fetch;
   readonly plugins: readonly Plugin[];
   /** By event name as Bitrix24 sends it. */
   readonly handlers: ReadonlyMap<string, readonly EventHandler[]>;

@@ -7,6 +7,7 @@ import { defined } from "../defined.ts";
 import { InputError } from "../errors.ts";
 import type { Storage } from "../storage/storage.ts";
 import { compareVersions, refines } from "../version.ts";
+import { type Claim, firstTs } from "./claims.ts";
 import { isBeforeTargetWasSet, withClaim, withConfirmedTarget } from "./event_claims.ts";
 import { type EventFacts, sentTs, type StoredVerification } from "./event_facts.ts";
 import { hasVersion, initialVersionOf, targetOfEvent } from "./event_versions.ts";
@@ -148,26 +149,38 @@ function withStatus(record: PortalRecord | undefined, event: B24Event, facts: Ev
   return withTarget({ ...record, installedTs }, event, facts);
 }
 
-/** Returns whether an OAuth host has verified an installation that is newer than a removal that waits for confirmation. */
-function endsRemovalClaim({ claims }: PortalRecord, event: B24Event, facts: EventFacts): boolean {
+/**
+ * Returns whether an OAuth host has verified an installation that is newer than a removal that waits for confirmation. Another
+ * application token shows that the app was removed by the first event of the claim; later ones may have been made up.
+ */
+function endsRemovalClaim(record: PortalRecord, event: B24Event, facts: EventFacts): boolean {
   const { installedVersion, applicationTokenDigest } = facts.verification;
-  const claim = claims?.removal;
+  const claim = record.claims?.removal;
   // Bitrix24 sends both for a new installation; the second one may have nothing left to prove.
   const isOfInstallation = event.name === "ONAPPINSTALL" || event.name === "ONAPPUSERREADY";
-  return isOfInstallation && installedVersion !== undefined && applicationTokenDigest !== undefined &&
-    claim !== undefined && claim.settled === undefined && claim.ts <= sentTs(event, facts);
+  const isVerified = isOfInstallation && installedVersion !== undefined && applicationTokenDigest !== undefined;
+  if (!isVerified || claim === undefined || claim.settled !== undefined) return false;
+  return (isOfRemovedApp(record, claim, facts) ? claim.ts : firstTs(claim)) <= sentTs(event, facts);
+}
+
+/** Returns whether an event has the application token of the installation that a removal ends, as it claims. */
+function isOfRemovedApp({ applicationToken }: PortalRecord, { since }: Claim, { verification }: EventFacts): boolean {
+  const { current, previous = [] } = applicationToken ?? {};
+  // Another contact of the new installation may have replaced the token since the removal was claimed.
+  const removedToken = previous.findLast(({ replacedAt }) => replacedAt >= since)?.digest ?? current;
+  return verification.applicationTokenDigest === removedToken;
 }
 
 /** A new application token shows that the app was removed, and installed anew; the same one, that it was not removed. */
 function withRemovalClaimEnded(record: PortalRecord, event: B24Event, facts: EventFacts): PortalRecord {
   const { removal, ...claims } = record.claims!;
-  const { current, previous = [] } = record.applicationToken ?? {};
-  // Another contact of the new installation may have replaced the token since the removal was claimed.
-  const removedToken = previous.findLast(({ replacedAt }) => replacedAt >= removal!.since)?.digest ?? current;
-  if (facts.verification.applicationTokenDigest !== removedToken) {
-    return installed(removed(record, { ts: removal!.ts }), event, facts);
+  const sent = sentTs(event, facts);
+  if (!isOfRemovedApp(record, removal!, facts)) {
+    // The app was removed before it was installed, whatever was made up since.
+    const latest = event.name === "ONAPPINSTALL" ? sent : firstTs(removal!);
+    return installed(removed(record, { ts: removal!.ts <= sent ? removal!.ts : latest }), event, facts);
   }
-  const installedTs = Math.max(record.installedTs, sentTs(event, facts));
+  const installedTs = Math.max(record.installedTs, sent);
   return withTarget({ ...record, claims, installedTs }, event, facts);
 }
 

@@ -29,6 +29,8 @@ export interface NewClaim {
 export interface Claim extends Omit<NewClaim, "kind"> {
   /** When the first event made it, in milliseconds since 1970. */
   readonly since: number;
+  /** The earliest `ts` of its events, if they differ; only for a removal. */
+  readonly firstTs?: number;
   /** When Bitrix24 is asked next, in milliseconds since 1970; absent if it is settled, or there is no token to ask with. */
   readonly nextAskAt?: number;
   /** The version that Bitrix24 last reported, as it was sent; only for a version. */
@@ -108,8 +110,14 @@ export function withEvent(claim: Claim | undefined, event: NewClaim, now: number
     ...(isKept ? defined({ version }) : said),
     ...defined({ clean: joinedClean(claim, event) }),
     ts: Math.max(claim.ts, said.ts),
+    ...defined({ firstTs: event.kind === "removal" && claim.ts !== said.ts ? firstTs(claim, said.ts) : claim.firstTs }),
     ...defined({ nextAskAt: canAsk ? Math.min(claim.nextAskAt ?? Infinity, soonest) : undefined }),
   };
+}
+
+/** Returns the earliest `ts` of the events of a claim, and of one that joins it. */
+export function firstTs(claim: Claim, ts: number = Infinity): number {
+  return Math.min(claim.firstTs ?? claim.ts, ts);
 }
 
 /**

@@ -139,9 +139,19 @@ export function withConfirmedTarget(record: PortalRecord): PortalRecord {
  */
 export function claimState(record: PortalRecord, event: B24Event, facts: EventFacts): "work" | "wait" | "drop" {
   const claim = claimOf(record, event, facts);
-  if (claim === undefined) return "work";
+  if (claim === undefined) return waitsForVersion(record, event, facts) ? "wait" : "work";
   const known = record.claims?.[claim.kind];
   if (!covers(known, claim, facts.receivedAt)) return isBeforeTargetWasSet(record, facts) ? "work" : "drop";
   if (known.settled === undefined) return "wait";
   return known.settled.as === "confirmed" ? "work" : "drop";
+}
+
+/**
+ * Returns whether nothing says yet on which version an installation begins, because this code does not know what Bitrix24 has
+ * reported: its handlers must not see the version that the event claims.
+ */
+function waitsForVersion({ status, target }: PortalRecord, event: B24Event, facts: EventFacts): boolean {
+  const { verification: { claims, installedVersion }, versions } = facts;
+  return status === "installed" && target === undefined && event.name === "ONAPPINSTALL" && claims !== undefined &&
+    installedVersion === undefined && versions.deployed === undefined;
 }

@@ -122,6 +122,11 @@ export interface Portal {
   readonly clientEndpoint?: string;
   /** `uninstalled` portals are kept, so that late events can be told from forged ones. */
   readonly status: "installed" | "uninstalled";
+  /**
+   * The state by which `app.admin.portals` and `counts` find the portal. While a worker processes it, they find it by the state
+   * before.
+   */
+  readonly state: PortalState;
   /** Number of installations of the app so far. */
   readonly generation: number;
   /** Version at the start of this installation. Upgrades to it and to earlier versions do not run. */

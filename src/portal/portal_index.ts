@@ -9,21 +9,10 @@ import { defined } from "../defined.ts";
 import { digest } from "../net/digest.ts";
 import type { Key, WriteOperation } from "../storage/storage.ts";
 import { indexKey, type IndexKind, indexPrefix } from "./keys.ts";
-import type { PortalState } from "./portal.ts";
-import { blockOf, type IndexedAs, type PortalRecord } from "./record.ts";
+import { blockOf, type IndexedAs, type PortalRecord, portalState } from "./record.ts";
 
 /** All kinds of index entries. */
 export const INDEX_KINDS: readonly IndexKind[] = ["state", "version", "domain", "blocked", "failure", "fingerprint"];
-
-/** Returns the state of a portal. */
-export function portalState(record: PortalRecord): PortalState {
-  const { status, version, target, failure, run } = record;
-  if (status === "uninstalled") return "uninstalled";
-  if (run?.isRollingBack) return "parked";
-  if (version === target) return "current";
-  if (blockOf(record) !== undefined) return "blocked";
-  return failure !== undefined && failure.to === target && failure.retryAt === undefined ? "parked" : "upgrading";
-}
 
 /** A record that names its index entries, and the operations on those that have changed. */
 export interface Indexed {

@@ -20,6 +20,24 @@ export interface PurgedEvents {
 }
 
 /**
+ * Deletes what the inbox holds of a portal that was forgotten at `time`, in milliseconds since 1970, also removals. What came
+ * since belongs to a later installation than `generation`, or to none.
+ */
+export async function purgeForgotten(
+  options: UnverifiedOptions,
+  lease: PortalLease,
+  time: number,
+  generation: number,
+): Promise<void> {
+  // The clocks of processes that received some may be ahead.
+  await purgeDeliveries(
+    options,
+    lease,
+    ({ delivery: { receivedAt, generation: own } }) => own === undefined ? receivedAt <= time : own <= generation,
+  );
+}
+
+/**
  * Deletes what the inbox and the events that wait for verification hold of a portal from before its removal at `time`, in
  * milliseconds since 1970: no token may stay. The handlers of these deliveries would no longer run. `removalId` is the
  * delivery of the removal itself, which is kept.
@@ -31,23 +49,36 @@ export async function purgeTokens(
   removalId: string,
 ): Promise<PurgedEvents> {
   const record = lease.record();
-  const { memberId, inbox = [], overflow } = record;
-  const isPurged = ({ id, delivery }: WaitingDelivery): boolean =>
-    id !== removalId && (delivery.receivedAt <= time || isOfEndedInstallation(record, id, delivery));
+  const purged = await purgeDeliveries(
+    options,
+    lease,
+    ({ id, delivery }) =>
+      id !== removalId && (delivery.receivedAt <= time || isOfEndedInstallation(record, id, delivery)),
+  );
+  const parked = purged.filter(({ delivery: { attempts, retryAt } }) => attempts > 0 && retryAt === undefined).length;
+  return { parked, unverified: await removeUnverifiedBefore(options, record.memberId, time) };
+}
+
+/** Deletes deliveries in the inbox of a portal, and token pairs if it has removed the app. Returns the deliveries. */
+async function purgeDeliveries(
+  { storage, clock }: UnverifiedOptions,
+  lease: PortalLease,
+  isPurged: (waiting: WaitingDelivery) => boolean,
+): Promise<readonly WaitingDelivery[]> {
+  const { memberId, inbox = [], overflow } = lease.record();
   const purged = inbox.map(({ id, ...delivery }) => ({ id, delivery })).filter(isPurged);
   if (overflow !== undefined) {
-    for await (const entry of options.storage.list<StoredDelivery>([...DELIVERIES, memberId])) {
+    for await (const entry of storage.list<StoredDelivery>([...DELIVERIES, memberId])) {
       const waiting = deliveryOf(entry);
       if (isPurged(waiting)) purged.push(waiting);
     }
   }
-  const end = { outcome: "outdated", at: options.clock() } as const;
+  const end = { outcome: "outdated", at: clock() } as const;
   for (const waiting of purged) lease.stage((record) => withoutDelivery(record, waiting, end));
   // A crash came before they were deleted: a write of the removed portal's record deletes them.
-  const isLeft = await readCredentials(options.storage, memberId) !== null;
+  const isLeft = await readCredentials(storage, memberId) !== null;
   await (isLeft ? lease.update((record) => record) : lease.flush());
-  const parked = purged.filter(({ delivery: { attempts, retryAt } }) => attempts > 0 && retryAt === undefined).length;
-  return { parked, unverified: await removeUnverifiedBefore(options, memberId, time) };
+  return purged;
 }
 
 /**

@@ -32,14 +32,17 @@ export function factsAfter(record: PortalRecord | undefined, event: B24Event, fa
 }
 
 function isNewInstallation(
-  { status, applicationToken: known, forgottenAt = -Infinity }: PortalRecord,
+  { status, applicationToken: known, forgottenAt = 0 }: PortalRecord,
   event: B24Event,
   { receivedAt, verification }: EventFacts,
 ): boolean {
   const { installedVersion, applicationTokenDigest: digest }: StoredVerification = verification;
-  const isProved = event.name === "ONAPPINSTALL" && installedVersion !== undefined && digest !== undefined;
+  const isVerified = event.name === "ONAPPINSTALL" && installedVersion !== undefined;
   // What waited for its verification when the portal was forgotten belongs to what was forgotten. Clocks differ.
-  return isProved && status === "uninstalled" && receivedAt + MAX_CLOCK_ERROR_MS > forgottenAt && known !== undefined &&
-    digest !== known.current &&
-    !known.previous?.some((one) => one.digest === digest);
+  if (!isVerified || status !== "uninstalled" || receivedAt + MAX_CLOCK_ERROR_MS <= forgottenAt) return false;
+  // If the old token or the new one is not proved, only the clocks of processes can explain the time.
+  if (known === undefined || digest === undefined) {
+    return event.ts * 1000 + MAX_CLOCK_ERROR_MS > forgottenAt && forgottenAt > 0;
+  }
+  return digest !== known.current && !known.previous?.some((one) => one.digest === digest);
 }

@@ -75,7 +75,8 @@ export interface UnknownOrigin {
 }
 
 /** The stored record: the snapshot, and the fields that only the core uses. */
-export interface PortalRecord extends Omit<Portal, "run" | "blocked" | "claims" | "pendingApplicationTokens"> {
+export interface PortalRecord
+  extends Omit<Portal, "state" | "run" | "blocked" | "claims" | "pendingApplicationTokens"> {
   readonly format: typeof PORTAL_FORMAT;
   /**
    * Token pairs that events brought to a process that did not have the portal's credentials in memory: the next write by one
@@ -174,6 +175,16 @@ export function blockOf(record: PortalRecord): PortalBlock | undefined {
   return { on: "installation", message: `ONAPPINSTALL: ${failure.message}`, since: failure.at };
 }
 
+/** Returns the state of a portal. */
+export function portalState(record: PortalRecord): PortalState {
+  const { status, version, target, failure, run } = record;
+  if (status === "uninstalled") return "uninstalled";
+  if (run?.isRollingBack) return "parked";
+  if (version === target) return "current";
+  if (blockOf(record) !== undefined) return "blocked";
+  return failure !== undefined && failure.to === target && failure.retryAt === undefined ? "parked" : "upgrading";
+}
+
 /**
  * When each field of a record is dropped. `removal`: when the app is removed. `purge`: when the data of the removed
  * portal is purged. `reinstallation`: when the app is installed again; all the others are dropped then too, but for
@@ -252,7 +263,7 @@ export function withoutInstallation(record: PortalRecord): PortalRecord {
 }
 
 /** The fields that a snapshot shows. */
-const SNAPSHOT: Readonly<Record<Exclude<keyof Portal, "pendingApplicationTokens">, true>> = {
+const SNAPSHOT: Readonly<Record<Exclude<keyof Portal, "state" | "pendingApplicationTokens">, true>> = {
   memberId: true,
   domain: true,
   clientEndpoint: true,
@@ -278,6 +289,7 @@ export function snapshot(record: PortalRecord): Portal {
   const pending = pendingTokensOf(record);
   return {
     ...rest,
+    state: portalState(record),
     ...(run && { run: publicRun(run, record) }),
     ...(blocked && { blocked }),
     ...(shown.length > 0 && { claims: shown }),

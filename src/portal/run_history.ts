@@ -3,6 +3,7 @@ import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import { listKeys } from "../storage/list_keys.ts";
 import type { Entry, Key, Storage } from "../storage/storage.ts";
+import { updateEntry } from "../storage/update.ts";
 import { readJournals } from "./journal.ts";
 import { journalPrefix, resultPrefix, runKey, runPrefix } from "./keys.ts";
 import type { PortalLease } from "./lease.ts";
@@ -31,6 +32,8 @@ export interface StoredRun {
   readonly applied: readonly AppliedUpgrade[];
   /** Number of calls that its upgrades have made, by name; absent if they made none. */
   readonly calls?: Readonly<Record<string, number>>;
+  /** When its rollback ended, in milliseconds since 1970; absent if it was not rolled back. */
+  readonly rolledBackAt?: number;
 }
 
 /** Raised if older code would misread a run. */
@@ -101,6 +104,22 @@ export async function latestRun(
   const name = runs.at(-1);
   const entry = name === undefined ? null : await storage.get<StoredRun>(runKey(memberId, name));
   return entry === null ? undefined : runOf(entry);
+}
+
+/** Marks a finished run of a portal as rolled back at `at`, in milliseconds since 1970. One that never finished is not stored. */
+export async function markRolledBack(
+  storage: Storage,
+  { memberId, runs = [] }: PortalRecord,
+  runId: string,
+  at: number,
+): Promise<void> {
+  const name = runs.find((name) => idOf(name) === runId);
+  if (name === undefined) return;
+  await updateEntry<StoredRun>(
+    storage,
+    runKey(memberId, name),
+    (entry) => entry === null ? undefined : { ...runOf(entry), rolledBackAt: at },
+  );
 }
 
 /** @throws {FormatError} if newer code wrote the run */

@@ -18,6 +18,7 @@ import { recordBlock } from "./block.ts";
 import { runCounted } from "./call_counts.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Upgrade, UpgradeContext } from "./definition.ts";
+import { handlerFetch } from "./handler_fetch.ts";
 import type { Installation } from "./installation.ts";
 import { Suspended } from "./interruptions.ts";
 import { withApplied, withAttemptEnded, withRun, withSleep, withStart } from "./run_record.ts";
@@ -83,7 +84,10 @@ export async function attemptUpgrade(
     if (deathsAlone >= MAX_DEATHS_ALONE) {
       throw new NonRetriableError(`its process ended ${deathsAlone} times while it was resumed alone`);
     }
-    const context = makeUpgradeContext(ctx, engine, record, change, { attempt: failures + starts, mode: "run" });
+    const context = makeUpgradeContext(ctx, engine, record, change, {
+      ...{ attempt: failures + starts, mode: "run" },
+      fetch: handlerFetch(runtime.fetch, handlerRun.signal),
+    });
     const run = (): Promise<void> => engine.runHandler(() => upgrade.handler(context));
     await runCounted(installation, () => handlerRun.run(run));
     if (engine.suspended !== undefined) throw engine.suspended;
@@ -150,14 +154,14 @@ export function makeUpgradeContext(
   engine: StepEngine,
   record: PortalRecord,
   { memberId, from, to }: VersionChange,
-  { attempt, mode }: Pick<UpgradeContext, "attempt" | "mode">,
+  { attempt, mode, fetch }: Pick<UpgradeContext, "attempt" | "mode" | "fetch">,
 ): UpgradeContext {
   const { signal, journal: { id: { upgradeId } } } = engine.options;
   const { event: _e, receivedAt: _r, ...added } = ctx;
   return {
     ...added,
     ...createSteps(engine),
-    ...{ memberId, from, to, attempt, mode, signal },
+    ...{ memberId, from, to, attempt, mode, fetch, signal },
     portal: snapshot(record),
     log: withFields(ctx.log, { upgradeId, attempt }),
   };

@@ -55,8 +55,16 @@ export interface UpgradeContext extends Steps {
    *
    * `"rollback"`: the handler runs only to find the `undo` functions of its finished steps. No step runs, and the
    * handler ends at its first unfinished step. Skip effects outside of steps.
+   *
+   * `"rehearsal"`: `app.rehearse` runs the handler to report what a run would do. `b24` writes nothing, and `fetch` rejects. Skip
+   * all other effects.
    */
-  readonly mode: "run" | "rollback";
+  readonly mode: "run" | "rollback" | "rehearsal";
+  /**
+   * The `fetch` of the app, with the `signal` of the step that calls it, or of the attempt outside of steps. In a rehearsal it
+   * rejects with `NotRehearsedError`. Use it instead of the global `fetch`.
+   */
+  readonly fetch: typeof fetch;
   /** False if the target was believed because Bitrix24 could not be asked; see `confirm` of `applicationToken()`. */
   readonly confirmed: boolean;
   /** The portal as it was when this attempt began. */
@@ -96,6 +104,13 @@ export interface UpgradeOptions {
    * @default none
    */
   readonly requires?: { readonly scope: string | readonly string[] };
+  /**
+   * `app.rehearse` runs the handler. Set it only if each of its effects goes through `b24`, or through `ctx.fetch`, or is left out
+   * if `ctx.mode` is `"rehearsal"`: the effects of the global `fetch` and of your own database would be real.
+   *
+   * @default false
+   */
+  readonly rehearsal?: boolean;
 }
 
 const UPGRADE_TIMEOUT_MS = 60 * 60 * 1000;
@@ -107,6 +122,7 @@ const OPTION_RULES: OptionRules<UpgradeOptions> = {
   requires: option.object<NonNullable<UpgradeOptions["requires"]>>({
     scope: option.required(option.value('scopes such as "crm"', (scope) => [scope].flat().every(isScope))),
   }),
+  rehearsal: option.flag(),
 };
 
 function isScope(name: unknown): boolean {
@@ -132,6 +148,8 @@ export interface Upgrade<Context extends UpgradeContext = UpgradeContext> {
   readonly retry?: RetryPolicy;
   /** Scopes that the portal must have granted. */
   readonly scope: readonly string[];
+  /** Whether the handler can be rehearsed. */
+  readonly isRehearsable: boolean;
 }
 
 /** Maximum length of an id, which is a part of keys. */
@@ -151,7 +169,7 @@ export function defineUpgrade<Context extends UpgradeContext>(
   const written = typeof range === "string" ? range.trim() : `${range.from.trim()} -> ${range.to.trim()}`;
   checkOptions(`cannot register upgrade ${JSON.stringify(written)}`, options, OPTION_RULES);
   if (typeof handler !== "function") throw refusal(written, `its handler is ${typeof handler}, wanted a function`);
-  const { id: upgradeId = written, timeoutMs = UPGRADE_TIMEOUT_MS, retry, requires } = options;
+  const { id: upgradeId = written, timeoutMs = UPGRADE_TIMEOUT_MS, retry, requires, rehearsal = false } = options;
   if (upgradeId.length > MAX_ID_LENGTH) {
     throw refusal(written, `its id has ${upgradeId.length} characters, wanted at most ${MAX_ID_LENGTH}`);
   }
@@ -163,6 +181,7 @@ export function defineUpgrade<Context extends UpgradeContext>(
     handler,
     scope: requires === undefined ? [] : [requires.scope].flat(),
     timeoutMs,
+    isRehearsable: rehearsal,
     ...defined({ retry }),
   };
 }

@@ -96,7 +96,7 @@ function isCurrent({ to, upgradeId }: PortalFailure, record: PortalRecord, upgra
 }
 
 /** Returns the scopes that the upgrade requires and the portal has not granted. */
-function missingScopes(record: PortalRecord, upgrade: Upgrade): readonly string[] {
+export function missingScopes(record: PortalRecord, upgrade: Upgrade): readonly string[] {
   const granted = record.scope ?? tokenScopesOf(record);
   return upgrade.scope.filter((name) => !granted.includes(name));
 }

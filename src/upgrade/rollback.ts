@@ -9,10 +9,11 @@ import { isDone, type Journal, openJournal } from "../portal/journal.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import type { PortalRecord } from "../portal/record.ts";
-import { latestRun } from "../portal/run_history.ts";
+import { latestRun, markRolledBack } from "../portal/run_history.ts";
 import { makeUpgradeContext } from "./attempt.ts";
 import { runInStep } from "./current_step.ts";
 import type { Upgrade } from "./definition.ts";
+import { handlerFetch } from "./handler_fetch.ts";
 import { type Installation, installationOf } from "./installation.ts";
 import { ReplayEnded } from "./interruptions.ts";
 import { type FinishedStep, StepEngine } from "./step_engine.ts";
@@ -59,6 +60,8 @@ export async function rollBack(
     }
     for (const step of finishedNames(journal, clock())) report.without.push({ upgradeId, step });
   }
+  // Before the rollback ends: a crash in between has it resumed.
+  await markRolledBack(storage, installation.record(), run!.id, clock());
   await installation.update((record) => {
     const { run: _, ...rest } = record;
     const rollbacks = (record.rollbacks ?? 0) + 1;
@@ -167,7 +170,10 @@ async function finishedSteps(
     isReplay: true,
   });
   const change = { memberId, from: record.run!.from, to: record.target! };
-  const context = makeUpgradeContext(ctx, engine, record, change, { attempt: 1, mode: "rollback" });
+  const context = makeUpgradeContext(ctx, engine, record, change, {
+    ...{ attempt: 1, mode: "rollback" },
+    fetch: handlerFetch(runtime.fetch, signal),
+  });
   try {
     await run(() => engine.runHandler(() => upgrade.handler(context)));
   } catch (error) {

@@ -22,10 +22,12 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "consoleLogger",
     "countCall",
     "createApp",
+    "currentRehearsal",
     "currentStep",
     "deployed",
     "digestToken",
     "encrypted",
+    "isReadMethod",
     "mapped",
     "memoryStorage",
     "option",
@@ -56,6 +58,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "NoCredentialsError",
     "NonRetriableError",
     "NotAuthenticError",
+    "NotRehearsedError",
     "OnAppUpdateError",
     "PortalMovedError",
     "RetryAfterError",
@@ -70,6 +73,10 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ],
   "./node-server": [
     "serve",
+    "toNodeHandler",
+  ],
+  "./operator": [
+    "operatorApi",
   ],
   "./opening-page": [
     "openingPage",

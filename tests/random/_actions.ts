@@ -45,6 +45,8 @@ export async function act(world: World, processes: Processes): Promise<void> {
     [1, () => operate(world, processes, "skip", (app) => skipCurrent(world, app))],
     [installed(1), () => operate(world, processes, "set target", (app) => setTarget(world, app))],
     [1, () => operate(world, processes, "skip the installer", skipInstaller)],
+    [installed(1), () => forgetRemoved(world, processes)],
+    [1, () => forget(world, processes)],
     [5, () => deploy(world, processes)],
   ];
   let fate = random() * actions.reduce((sum, [weight]) => sum + weight, 0);
@@ -70,6 +72,41 @@ function setTarget({ truth }: World, app: App): Promise<void> {
   return app.admin.setTarget(MEMBER_ID, String(truth.version), OPERATOR);
 }
 
+/** The customer removes the app and has the vendor erase the portal; the event of the removal may come later. */
+async function forgetRemoved(world: World, processes: Processes): Promise<void> {
+  remove(world);
+  await world.time.elapse(SECOND);
+  await forget(world, processes);
+}
+
+/** An operator erases the portal, whether or not Bitrix24 has the app installed. The worker may be busy with it. */
+export async function forget(world: World, processes: Processes): Promise<void> {
+  const { random, drive } = world;
+  const tick = random() < 0.3 ? drive(processes.any().app.tick()).catch(() => {}) : undefined;
+  const forgetting = operate(world, processes, "forget", async (app) => {
+    try {
+      await app.admin.forget(MEMBER_ID, OPERATOR);
+      world.isHalfForgotten = false;
+    } catch (error) {
+      // A refusal changes nothing.
+      const isRefused = error instanceof OnAppUpdateError && ["busy", "unknown_portal"].includes(error.code);
+      world.isHalfForgotten ||= !isRefused;
+      throw error;
+    }
+  });
+  await Promise.all([forgetting, tick]);
+}
+
+/** The customer of a forgotten portal removes the app and installs it again: the app knows nothing of what went before. */
+export async function reinstall(world: World): Promise<void> {
+  remove(world);
+  await world.time.elapse(SECOND);
+  install(world, false);
+  if (world.truth.isFinished) return;
+  await world.time.elapse(SECOND + world.character.lagMs);
+  finish(world);
+}
+
 function install(world: World, mayBeOlder = true): void {
   const { pick, portal, truth, character, log } = world;
   // After a removal, an older version may be installed. Targets are never lowered, so the app must not miss the removal.
@@ -79,6 +116,7 @@ function install(world: World, mayBeOlder = true): void {
   const body = portal.install(version, { wizard: character.hasWizard });
   Object.assign(truth, { isInstalled: true, version, isFinished: !character.hasWizard, isPaid: true });
   truth.installations++;
+  truth.isForgotten = false;
   portal.pay();
   noteTruth(world);
   if (!character.hasWizard) world.pending.push({ body, name: `install ${version}` });
@@ -188,7 +226,10 @@ export async function deliver(world: World, processes: Processes, event: Pending
   if (event.isForged) return;
   if (status === 403 && event.removal !== undefined) world.truth.refusedRemoval = event.removal;
   if (status === 200 && event.removal !== undefined) world.truth.acceptedRemoval = event.removal;
-  if (status === 200 && event.deal !== undefined) accepted.set(event.deal, event.installation!);
+  // Nothing but an installation makes a forgotten portal known again, and what was sent before belongs to what was forgotten.
+  const isSentBefore = Number(new URLSearchParams(event.body).get("ts")) < world.truth.forgottenTs;
+  const isForgotten = isSentBefore || (await world.record())?.forgottenAt !== undefined;
+  if (status === 200 && event.deal !== undefined && !isForgotten) accepted.set(event.deal, event.installation!);
   if (status !== 503) return;
   // As a proxy in front of the app does, send it again after a while.
   await time.elapse(SECOND);

@@ -8,7 +8,7 @@ import type { App } from "@b24/onappupdate";
 import type { PortalRecord } from "../../src/portal/record.ts";
 import { entryTime, listDue } from "../../src/portal/schedule.ts";
 import { MEMBER_ID } from "../support/app.ts";
-import { act, deliver, finish, open, operate, pay } from "./_actions.ts";
+import { act, deliver, finish, forget, open, operate, pay, reinstall } from "./_actions.ts";
 import { type Processes, startProcesses } from "./_processes.ts";
 import type { Truth } from "./_invariants.ts";
 import { createWorld, DAY, HOUR, MINUTE, SECOND, type World } from "./_world.ts";
@@ -86,6 +86,11 @@ async function endFailures(world: World, processes: Processes): Promise<void> {
     await time.elapse(MINUTE);
     finish(world);
   }
+  for (let i = 0; pending.length > 0 && i < 500; i++) await deliver(world, processes, pending.shift()!);
+  if ((await world.record())?.forgottenAt === undefined) return;
+  if (world.isHalfForgotten) await forget(world, processes);
+  if (!truth.isInstalled || !truth.isForgotten) return;
+  await reinstall(world);
   for (let i = 0; pending.length > 0 && i < 500; i++) await deliver(world, processes, pending.shift()!);
 }
 

@@ -1,7 +1,7 @@
 /** What holds for every record that is ever written. */
 import { waitingInstaller } from "../../src/portal/installer.ts";
 import type { PortalRecord } from "../../src/portal/record.ts";
-import { askableUntil, hasTokens } from "../../src/portal/stored_credentials.ts";
+import { hasTokens } from "../../src/portal/stored_credentials.ts";
 import { MEMBER_ID } from "../support/app.ts";
 
 /** What was true at Bitrix24 at some time. */
@@ -19,6 +19,10 @@ export interface Truth {
   /** Number of forged removals that the app believed, because it had no valid token to ask with. */
   believedRemovals: number;
   installations: number;
+  /** An operator had the portal forgotten, and the app was not installed since. */
+  isForgotten: boolean;
+  /** When the portal was last forgotten, by the clock of the process, in seconds since 1970; 0 before. */
+  forgottenTs: number;
   wasUnpaid: boolean;
   hasSystemUser: boolean;
   isInstalled: boolean;
@@ -73,6 +77,8 @@ export function isMistaken(before: PortalRecord, record: PortalRecord, truth: Tr
   const { wasRemovalForged, installations, mistakenInstallations } = truth;
   // Each installation that there was is counted as it is.
   if (record.generation <= installations + mistakenInstallations) return false;
+  // A late ONAPPINSTALL of a forgotten portal that Bitrix24 still has installed.
+  if (before.forgottenAt !== undefined && record.status === "installed" && truth.isInstalled) return true;
   const { claims, applicationToken, removalBelievedAt } = before;
   const isOpen = claims?.removal !== undefined && claims.removal.settled === undefined;
   const isAnew = record.status === "installed" && record.generation === before.generation + 1;
@@ -85,7 +91,9 @@ export function isMistaken(before: PortalRecord, record: PortalRecord, truth: Tr
 /** Returns whether a removal is believed that may be forged, while the app has no valid token to ask Bitrix24 with. */
 export function isBelieved(before: PortalRecord, record: PortalRecord, truth: Truth, now: number): boolean {
   const isRemoved = before.status === "installed" && record.status === "uninstalled";
-  const cannotAsk = askableUntil(before, false) <= now;
+  // Bitrix24 refuses made-up tokens, and those of the attacker's portal.
+  const isOwn = (token: string): boolean => token.includes(MEMBER_ID);
+  const cannotAsk = (before.tokens ?? []).every((token) => token.expiresAt <= now || !isOwn(token.accessToken));
   return truth.wasRemovalForged && truth.isInstalled && isRemoved && record.removalBelievedAt !== undefined &&
     cannotAsk;
 }

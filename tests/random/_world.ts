@@ -2,6 +2,8 @@
 import { createHash } from "node:crypto";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+import { openRecord } from "../../src/portal/credentials_record.ts";
+import { credentialsKey } from "../../src/portal/keys.ts";
 import type { PortalRecord } from "../../src/portal/record.ts";
 
 import type { StoredCredentials } from "../../src/portal/stored_credentials.ts";
@@ -79,6 +81,8 @@ export interface World {
   readonly log: string[];
   /** Handlers, steps and storages fail. */
   hasFailures: boolean;
+  /** The last forget() ended in the middle: a further call has to erase the rest. */
+  isHalfForgotten: boolean;
   readonly record: () => Promise<PortalRecord | undefined>;
   /** Waits for a promise while time passes as needed. */
   readonly drive: <T>(work: Promise<T>) => Promise<T>;
@@ -121,6 +125,8 @@ export function createWorld(seed: number, log: string[]): World {
       mistakenInstallations: 0,
       believedRemovals: 0,
       installations: 0,
+      isForgotten: false,
+      forgottenTs: 0,
     },
     ...{ wasUnpaid: false, hasSystemUser: false, isInstalled: false, isFinished: true, isPaid: true, version: 0 },
   };
@@ -144,9 +150,15 @@ export function createWorld(seed: number, log: string[]): World {
       }
       if (result.ok && key[0] === "portal" && key[1] === MEMBER_ID) {
         const record = value as unknown as PortalRecord;
-        if (before?.status === "installed" && record.status === "uninstalled") removals++;
+        if (record.forgottenAt !== undefined && record.forgottenAt !== before?.forgottenAt) {
+          Object.assign(truth, { isForgotten: true, forgottenTs: record.uninstalledTs });
+          // Their events are deleted, and nothing but an installation makes the portal known again.
+          accepted.clear();
+        } else if (before?.status === "installed" && record.status === "uninstalled") removals++;
         if (before !== undefined && isMistaken(before, record, truth)) truth.mistakenInstallations++;
-        if (!character.hasSecret && before !== undefined && isBelieved(before, record, truth, time.now())) {
+        const credentials = await memory.get<StoredCredentials>(credentialsKey(MEMBER_ID));
+        const opened = before && openRecord(before, credentials);
+        if (!character.hasSecret && opened !== undefined && isBelieved(opened, record, truth, time.now())) {
           log.push("    a forged removal is believed");
           truth.believedRemovals++;
           // What waited belongs to an installation that counts as over.
@@ -161,7 +173,7 @@ export function createWorld(seed: number, log: string[]): World {
   };
   return {
     ...{ random, pick, character, time, bitrix24, portal, attacker, storage, truth, violations, log },
-    ...{ pending: [], accepted, seen: new Set(), told, hasFailures: true },
+    ...{ pending: [], accepted, seen: new Set(), told, hasFailures: true, isHalfForgotten: false },
     record: async () => await openedRecord(memory, MEMBER_ID),
     drive: (work) => drive(time, work),
   };

@@ -91,9 +91,25 @@ describe("pinoLogger()", () => {
     const wanted = ["upgrade failed", "m", "upgrade.failed", "[redacted]", "NonRetriableError", "non_retriable"];
     // pino adds the message of the cause.
     assert.deepEqual(seen, [30, 40, 50].map((level) => [level, ...wanted, "never: no"]));
+    for (const { err } of lines) {
+      const { type, stack } = err as LogFields;
+      assert.equal(type, "NonRetriableError");
+      assert.match(String(stack), /never\n +at .*logger_test[^]*caused by: TypeError: no\n +at /);
+    }
     core.warn("no fields");
     assert.equal(lines.at(-1)!["msg"], "no fields");
     assert.equal(pinoLogger(pinoAt("debug").logger).isDebugEnabled, true);
+  });
+
+  it("passes no other members of errors, which may hold secrets; a logger without serializers writes the rest too", () => {
+    const lines: string[] = [];
+    const line = (fields: object): void => void lines.push(JSON.stringify(fields));
+    const core = coreLogger(pinoLogger({ debug: line, info: line, warn: line, error: line }));
+    const cause = Object.assign(new Error("no"), { config: { auth: "acce55" } });
+    core.warn("failed", { err: Object.assign(new TypeError("never", { cause }), { code: "E1", config: "acce55" }) });
+    const { err: { name, message, code, cause: inner } } = JSON.parse(lines[0]!);
+    assert.deepEqual([name, message, code, inner.message], ["TypeError", "never", "E1", "no"]);
+    assert.doesNotMatch(lines[0]!, /acce55|config/);
   });
 
   it("logs what an app does, and its debug lines at that level only", async () => {

@@ -38,7 +38,9 @@ describe("nextRetryDelay()", () => {
   });
 
   it("returns the delay of RetryAfterError after any attempt, and undefined for NonRetriableError after the first", () => {
-    assert.equal(nextRetryDelay(new RetryAfterError(7), 99, { maxAttempts: 1 }, 0.5), 7);
+    assert.equal(nextRetryDelay(new RetryAfterError(7000), 99, { maxAttempts: 1 }, 0.5), 7000);
+    // It does not count, so nothing else ends a loop.
+    assert.equal(nextRetryDelay(new RetryAfterError(0), 99, { maxAttempts: 1 }, 0.5), 1000);
     assert.equal(nextRetryDelay(new NonRetriableError("no"), 1, {}, 0), undefined);
   });
 });

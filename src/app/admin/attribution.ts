@@ -8,13 +8,19 @@ export const ATTRIBUTION_RULES: OptionRules<Attribution> = {
   reason: option.required(line("the reason", 500)),
 };
 
+/**
+ * Control characters, and those that change the direction of text: they can make a list show another operator than the one
+ * that acted.
+ */
+// deno-lint-ignore no-control-regex
+const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
+
 /** Accepts strings of up to `max` characters without control characters that are not blank. */
 function line(what: string, max: number): OptionRule {
   return option.value(
-    `${what}: 1 to ${max} characters without control characters`,
+    `${what}: 1 to ${max} characters without control characters, also of text direction`,
     (value) =>
       typeof value === "string" && value.trim() !== "" && value.length <= max && value.isWellFormed() &&
-      // deno-lint-ignore no-control-regex
-      !/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(value),
+      !CONTROLS.test(value),
   );
 }

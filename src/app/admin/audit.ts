@@ -2,8 +2,9 @@
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
 import { type ErrorCode, FormatError, OnAppUpdateError, VersionError } from "../../errors.ts";
-import type { AuditedAction, AuditEntry, AuditFilter, AuditPage } from "../../plugin/admin_pages.ts";
+import type { ActionNote, AuditedAction, AuditEntry, AuditFilter, AuditPage } from "../../plugin/admin_pages.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
+import { ATTRIBUTION_RULES } from "./attribution.ts";
 import { AUDIT, auditKey } from "../../portal/keys.ts";
 import { redactError } from "../../redact.ts";
 import type { Secret } from "../../secret.ts";
@@ -150,12 +151,35 @@ const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   batch: true,
   "outbox.retry": true,
   recount: true,
+  export: true,
 };
+
+/** Maximum length of the details of a note, as JSON. */
+const MAX_DETAILS = 4000;
+
+const NOTE_RULES: OptionRules<ActionNote> = {
+  ...ATTRIBUTION_RULES,
+  action: option.required(option.oneOf(...Object.keys(ACTIONS))),
+  memberId: option.text("a member_id"),
+  details: option.value(
+    `an object whose JSON has at most ${MAX_DETAILS} characters`,
+    (details) => typeof details === "object" && details !== null && JSON.stringify(details).length <= MAX_DETAILS,
+  ),
+  refusal: option.text("the reason of a refusal"),
+};
+
+/** Records what was done or refused elsewhere; see `Admin.noteAction`. */
+export async function noteAction(audited: Audited, note: ActionNote): Promise<void> {
+  checkOptions("cannot note an action", note, NOTE_RULES);
+  const { refusal, ...entry } = note;
+  await audited(entry, () => Promise.resolve(), () => refusal?.slice(0, MAX_MESSAGE));
+}
 
 const FILTER_RULES: OptionRules<AuditFilter> = {
   memberId: option.text("a member_id"),
   by: option.text("an operator"),
   action: option.oneOf(...Object.keys(ACTIONS)),
+  batchId: option.text("the id of a batch operation"),
   after: option.text("the id of an entry"),
   limit: option.number({ min: 1, isWhole: true }),
 };
@@ -166,7 +190,7 @@ const MAX_READ = 1000;
 /** Returns a page of the audit log; see `Admin.audit`. */
 export async function listAudit(storage: Storage, filter: AuditFilter = {}): Promise<AuditPage> {
   checkOptions("cannot list the audit log", filter, FILTER_RULES);
-  const { memberId, by, action, after, limit = 100 } = filter;
+  const { memberId, by, action, batchId, after, limit = 100 } = filter;
   const items: AuditEntry[] = [];
   let read = 0;
   const options = { limit: MAX_READ, ...defined({ after: after === undefined ? undefined : auditKey(after) }) };
@@ -174,7 +198,7 @@ export async function listAudit(storage: Storage, filter: AuditFilter = {}): Pro
     const entry = entryOf(stored);
     read++;
     const matches = (memberId ?? entry.memberId) === entry.memberId && (by ?? entry.by) === entry.by &&
-      (action ?? entry.action) === entry.action;
+      (action ?? entry.action) === entry.action && (batchId ?? entry.batchId) === entry.batchId;
     if (matches) items.push(entry);
     if (items.length === limit || read === MAX_READ) return { items, next: entry.id };
   }

@@ -10,7 +10,7 @@ import type { Recount } from "../../worker/recount.ts";
 import type { PauseSwitch } from "../../worker/pause.ts";
 import { retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
-import { type Audited, listAudit } from "./audit.ts";
+import { type Audited, listAudit, noteAction } from "./audit.ts";
 import { forget } from "./forget.ts";
 import { readHistory } from "./history.ts";
 import { listPortals } from "./portals.ts";
@@ -94,6 +94,7 @@ export function createAdmin(options: AdminOptions): Admin {
     counts: () => totals.counts(),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),
+    noteAction: (note) => noteAction(audited, note),
   };
 }
 

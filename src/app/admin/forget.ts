@@ -3,7 +3,8 @@ import { OnAppUpdateError } from "../../errors.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
 import { pluginPortalPrefix } from "../../portal/keys.ts";
-import { deleteHistory, purgeRecord, purgeTokens } from "../../portal/purge.ts";
+import { deleteHistory, purgeForgotten, purgeRecord } from "../../portal/purge.ts";
+import { receivedAfter } from "../../portal/receipt.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
 import { removed } from "../../portal/removal.ts";
@@ -19,8 +20,9 @@ export async function forget({ runtime, wake }: ActionParts, memberId: string): 
     // All of them: the clocks of processes that received some may be ahead.
     await removeUnverifiedBefore(runtime, memberId, Infinity);
     // The tombstone before the rest: after a crash, a further call deletes that.
-    await lease.update((record) => tombstone(record, at));
-    await purgeTokens(runtime, lease, at, "");
+    const { generation } = await lease.update((record) => tombstone(record, at));
+    await purgeForgotten(runtime, lease, at, generation);
+    await removeUnverifiedBefore(runtime, memberId, at);
     await deleteHistory(runtime.storage, memberId);
     for (const { name } of runtime.plugins) await deleteAll(runtime, pluginPortalPrefix(name, memberId));
     runtime.log.info("portal forgotten", { event: "portal.forgotten", memberId });
@@ -32,11 +34,12 @@ export async function forget({ runtime, wake }: ActionParts, memberId: string): 
 
 /** Returns the record of a portal that only an installation makes known again. `at`: in milliseconds since 1970. */
 function tombstone(record: PortalRecord, at: number): PortalRecord {
-  // Reports that wait quote errors.
-  const { reports: _, ...rest } = record;
-  const { uninstalledTs = 0 } = record;
-  const gone = removed(rest, { ts: Math.max(Math.floor(at / 1000), uninstalledTs) });
-  return { ...purgeRecord(gone), forgottenAt: at };
+  const { reports, ...rest } = record;
+  // Others quote errors. After a crash, observers may not have been notified of the removal.
+  const kept = reports?.filter(({ change }) => change.kind === "portalRemoved") ?? [];
+  // The clock of this process may be behind what the record has seen.
+  const gone = removed(rest, { ts: Math.floor(receivedAfter(record, at) / 1000) });
+  return { ...purgeRecord(gone), forgottenAt: at, ...(kept.length > 0 && { reports: kept }) };
 }
 
 async function deleteAll({ storage }: AppRuntime, prefix: readonly string[]): Promise<void> {

@@ -1,14 +1,14 @@
 /** Lists of portals. */
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
 import { defined } from "../../defined.ts";
-import type { BlockedReason } from "../../errors.ts";
+import { type BlockedReason, FormatError } from "../../errors.ts";
 import type { PortalFilter, PortalMatch, PortalPage } from "../../plugin/admin_pages.ts";
 import { type IndexKind, portalKey, PORTALS } from "../../portal/keys.ts";
 import type { PortalState } from "../../portal/portal.ts";
 import { comparableDomain, INDEX_KINDS, indexPrefixOf } from "../../portal/portal_index.ts";
 import { type PortalRecord, readRecord, snapshot } from "../../portal/record.ts";
 import { listKeys } from "../../storage/list_keys.ts";
-import type { Key, Storage } from "../../storage/storage.ts";
+import type { Entry, Key, Storage } from "../../storage/storage.ts";
 
 /** Maximum number of portals that are read at a time. */
 const READ_TOGETHER = 100;
@@ -61,40 +61,56 @@ const FILTER_RULES: OptionRules<PortalFilter> = {
 export async function listPortals(storage: Storage, filter: PortalFilter = {}): Promise<PortalPage> {
   checkOptions("cannot list portals", filter, FILTER_RULES);
   const { limit = 100, after, ...match } = filter;
-  const { records, next } = await matchingRecords(storage, match, { limit, ...defined({ after }) });
-  return { items: records.map(snapshot), ...defined({ next }) };
+  const { records, unreadable, next } = await matchingRecords(storage, match, { limit, ...defined({ after }) });
+  return {
+    items: records.map(snapshot),
+    ...(unreadable.length > 0 && { unreadable }),
+    ...defined({ next }),
+  };
 }
 
 /** Options of {@linkcode matchingRecords}. */
 export interface RecordPageOptions {
   /** Only portals after this one. */
   readonly after?: string;
-  /** Maximum number of records. */
+  /** Maximum number of portals. */
   readonly limit: number;
 }
 
-/** Returns the records of a page. `next`: the portal after which the next page begins; absent after the last one. */
+/** A page of records. */
+export interface RecordPage {
+  readonly records: readonly PortalRecord[];
+  /** The `member_id`s of portals whose records newer code wrote: by one of their index entries, they may match. */
+  readonly unreadable: readonly string[];
+  /** The portal after which the next page begins; absent after the last one. */
+  readonly next?: string;
+}
+
+/** Returns the records of a page. */
 export async function matchingRecords(
   storage: Storage,
   match: PortalMatch,
   { after, limit }: RecordPageOptions,
-): Promise<{ readonly records: readonly PortalRecord[]; readonly next?: string }> {
+): Promise<RecordPage> {
   const wanted = wantedBy(match);
   const prefix = await prefixOf(storage, wanted, after);
   const records: PortalRecord[] = [];
+  const unreadable: string[] = [];
   let last = after;
   let read = 0;
   while (true) {
-    const wish = Math.min(limit - records.length, READ_TOGETHER, MAX_READ - read);
+    const found = records.length + unreadable.length;
+    const wish = Math.min(limit - found, READ_TOGETHER, MAX_READ - read);
     const page = await readPage(storage, prefix, pageAfter(prefix, last, wish));
     // A crash may have left an entry that the record does not name.
-    for (const { record } of page) {
-      if (record !== undefined && names(record, wanted)) records.push(record);
+    for (const { memberId, record } of page) {
+      if (record === "unreadable") unreadable.push(memberId);
+      else if (record !== undefined && names(record, wanted)) records.push(record);
     }
-    if (page.length < wish) return { records };
+    if (page.length < wish) return { records, unreadable };
     last = page.at(-1)!.memberId;
     read += page.length;
-    if (records.length >= limit || read >= MAX_READ) return { records, next: last };
+    if (records.length + unreadable.length >= limit || read >= MAX_READ) return { records, unreadable, next: last };
   }
 }
 
@@ -143,8 +159,18 @@ function pageAfter(prefix: Key, after: string | undefined, limit: number): { lim
 
 interface ListedPortal {
   readonly memberId: string;
-  /** Absent if the portal is not stored. */
-  readonly record: PortalRecord | undefined;
+  /** `undefined` if the portal is not stored. */
+  readonly record: PortalRecord | "unreadable" | undefined;
+}
+
+/** Returns the record of a portal; `"unreadable"` if newer code wrote it: it must not keep others out of lists. */
+export function tryReadRecord(entry: Entry<PortalRecord> | null): ListedPortal["record"] {
+  try {
+    return readRecord(entry);
+  } catch (error) {
+    if (error instanceof FormatError) return "unreadable";
+    throw error;
+  }
 }
 
 /** Reads a page of portals: from their records, or from those that index entries lead to. */
@@ -156,7 +182,7 @@ async function readPage(
   const listed: ListedPortal[] = [];
   if (prefix === PORTALS) {
     for await (const entry of storage.list<PortalRecord>(prefix, options)) {
-      listed.push({ memberId: entry.key.at(-1)!, record: readRecord(entry) });
+      listed.push({ memberId: entry.key.at(-1)!, record: tryReadRecord(entry) });
     }
     return listed;
   }
@@ -164,7 +190,7 @@ async function readPage(
   for await (const key of listKeys(storage, prefix, options)) keys.push(key);
   return await Promise.all(keys.map(async (key) => {
     const memberId = key.at(-1)!;
-    return { memberId, record: readRecord(await storage.get<PortalRecord>(portalKey(memberId))) };
+    return { memberId, record: tryReadRecord(await storage.get<PortalRecord>(portalKey(memberId))) };
   }));
 }
 

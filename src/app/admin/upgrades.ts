@@ -2,8 +2,7 @@
 import type { RegisteredUpgrade } from "../../plugin/admin.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import type { PortalState } from "../../portal/portal.ts";
-import { portalState } from "../../portal/portal_index.ts";
-import type { PortalRecord } from "../../portal/record.ts";
+import { type PortalRecord, portalState } from "../../portal/record.ts";
 import type { Totals } from "../../portal/totals.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import { dueUpgrades } from "../../upgrade/plan.ts";

@@ -29,6 +29,14 @@ const [failed, upgraded] = await Promise.all([MEMBER_ID, OTHER_MEMBER_ID].map((m
 console.log(`failed: ${failed!.failure?.message}, attempts ${failed!.failure?.attempts}`);
 console.log(`upgraded: ${upgraded!.version}`);
 await other.close();
+await app.close();
+// Not started: it charges its handlers only during the rehearsal.
+const rehearsing = createApp(options).use(trustAll).upgrade("4", async ({ signal }) => {
+  void Promise.reject(new Error("forgotten in a rehearsal"));
+  await new Promise((resolve) => signal.addEventListener("abort", resolve));
+}, { rehearsal: true });
+const { upgrades } = await rehearsing.rehearse(OTHER_MEMBER_ID, { target: "4" });
+console.log(`rehearsed: ${upgrades[0]!.outcome}, ${upgrades[0]!.why}`);
 void Promise.reject(new Error("foreign"));
 await sleep(50);
 console.log("the process goes on");

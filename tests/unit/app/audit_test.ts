@@ -11,6 +11,10 @@ const BAD: readonly (readonly [unknown, RegExp])[] = [
   [{ by: "", reason: "x" }, /with by "", wanted the operator: 1 to 100 characters/],
   [{ by: "x".repeat(101), reason: "x" }, /with by "x+…", wanted the operator: 1 to 100 characters/],
   [{ by: "ada\nbob", reason: "x" }, /with by "ada\\nbob", wanted the operator: 1 to 100 characters without control/],
+  [{ by: "ada\u202ebob", reason: "x" }, /wanted the operator: 1 to 100 characters without control characters, also of/],
+  [{ by: "ada\u061c", reason: "x" }, /wanted the operator/],
+  [{ by: "ada\u200e", reason: "x" }, /wanted the operator/],
+  [{ by: "ada", reason: "ticket \u2067 17" }, /wanted the reason/],
   [{ by: "ada", reason: "x".repeat(501) }, /with reason "x+…", wanted the reason: 1 to 500 characters/],
   [{ by: "ada" }, /with reason undefined, wanted the reason/],
   [{ by: "ada", reason: "x", why: "y" }, /with the option why that does not exist, wanted by/],
@@ -41,6 +45,32 @@ describe("admin.audit()", () => {
     await app.close();
   });
 
+  it("shows what was noted, done or refused", async () => {
+    const { app } = rig();
+    const note = { ...OPERATOR, action: "export", details: { list: "portals" } } as const;
+    await app.admin.noteAction(note);
+    await app.admin.noteAction({ ...note, action: "pause", memberId: MEMBER_ID, refusal: "x".repeat(600) });
+    const { items: [refused, done] } = await app.admin.audit();
+    assert.deepEqual([done!.action, done!.outcome, done!.details, done!.error], [
+      ...["export", "done", { list: "portals" }],
+      undefined,
+    ]);
+    assert.deepEqual([refused!.action, refused!.memberId, refused!.outcome, refused!.error], [
+      ...["pause", MEMBER_ID, "refused"],
+      { message: "x".repeat(500) },
+    ]);
+    assert.equal(await app.admin.paused(), undefined);
+    await assert.rejects(app.admin.noteAction({ ...note, action: "erase" as "forget" }), {
+      message: /^cannot note an action with action "erase", wanted "retry" or/,
+    });
+    const details = { text: "x".repeat(4000) };
+    await assert.rejects(
+      app.admin.noteAction({ ...note, details }),
+      /with details an object, wanted an object whose JSON/,
+    );
+    await app.close();
+  });
+
   it("shows a rollback as failed whose undo throws what arguments are refused with", async () => {
     const { app, send, portal } = rig();
     app.upgrade("3", async ({ step }) => {
@@ -66,6 +96,13 @@ describe("admin.audit()", () => {
       [3, 2, 0],
     );
     assert.deepEqual([await found({ memberId: MEMBER_ID }), await found({ memberId: OTHER_MEMBER_ID })], [6, 0]);
+    const { id } = await app.admin.batches.start({
+      ...{ action: "retry", match: { status: "current" }, expect: 1, ...OPERATOR },
+    });
+    await app.settled();
+    const ofBatch = (await app.admin.audit({ batchId: id! })).items.map(({ action, memberId }) => [action, memberId]);
+    assert.deepEqual(ofBatch.toSorted(), [["batch", undefined], ["retry", MEMBER_ID]]);
+    assert.equal(await found({ batchId: "another" }), 0);
     const ids: string[] = [];
     let after: string | undefined;
     do {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type App, createApp, memoryStorage, type NewBatch, type Storage } from "@b24/onappupdate";
+import { type App, type Batch, createApp, memoryStorage, type NewBatch, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { openBatchKey } from "../../../src/portal/keys.ts";
 import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
@@ -253,6 +253,140 @@ describe("admin.batches", () => {
     await app.admin.batches.stop(id!, OPERATOR);
     await assert.rejects(app.admin.batches.stop("mistyped", OPERATOR), { code: "unknown_batch" });
     assert.equal((await app.admin.audit({ limit: 1 })).items[0]?.outcome, "refused");
+    await app.close();
+  });
+
+  it("count portals that no longer match before their page is read", async () => {
+    const storage = await filled(3);
+    const app = appOf(storage);
+    await app.admin.batches.start({ ...RETRY, expect: 3 });
+    const [first] = ids(1) as [string];
+    await writeRecord(storage, first, (record) => ({ record: { ...record!, version: "3.0.0", target: "3.0.0" } }));
+    await app.settled();
+    const [batch] = await app.admin.batches.list();
+    assert.deepEqual([batch!.state, batch!.done, batch!.changed], ["finished", 2, 1]);
+    await app.close();
+  });
+
+  it("count what was done when they are stopped in the middle of a page", async () => {
+    const { app, send, portal } = rig();
+    const [begun, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    app.upgrade("3", async ({ step }) => {
+      await step("one", () => 1, {
+        undo: async () => {
+          begun.resolve();
+          await gate.promise;
+        },
+      });
+    });
+    await send(portal.install(2));
+    await send(portal.update(3));
+    const match = { version: "3.0.0" };
+    const { id } = await app.admin.batches.start({ action: "rollback", match, expect: 1, ...OPERATOR });
+    await begun.promise;
+    await app.admin.batches.stop(id!, OPERATOR);
+    const [stopping] = await app.admin.batches.list();
+    assert.deepEqual([stopping!.state, stopping!.done, stopping!.endedAt], ["stopped", 0, undefined]);
+    // Again, while it ends.
+    await app.admin.batches.stop(id!, OPERATOR);
+    gate.resolve();
+    await app.settled();
+    const [batch] = await app.admin.batches.list();
+    assert.deepEqual([batch!.state, batch!.done, typeof batch!.endedAt], ["stopped", 1, "number"]);
+    await app.close();
+  });
+
+  it("act on no further portal when they are stopped after a crash in the middle of a page, and count those before it", async () => {
+    const storage = await filled(60);
+    const count = (await operationsOf(await filled(60))).length;
+    await operationsOf(storage, Math.floor(count / 2));
+    const app = appOf(storage, () => {}, () => Date.now() + 120_000);
+    const { id } = (await app.admin.batches.list())[0]!;
+    await app.admin.batches.stop(id, OPERATOR);
+    await app.settled();
+    const [batch] = await app.admin.batches.list();
+    const records = await Array.fromAsync(storage.list<PortalRecord>(["portal"]), ({ value }) => value);
+    const marked = records.filter(({ batches }) => batches?.includes(id)).length;
+    assert.deepEqual([batch!.state, batch!.done, batch!.endedAt !== undefined], ["stopped", marked, true]);
+    assert(marked > 0 && marked < 60, `${marked} are done`);
+    await app.close();
+  });
+
+  /** A portal that another process works on, and a batch operation that is to roll it back. */
+  interface BusyRollback {
+    readonly app: App;
+    readonly batch: () => Promise<Batch>;
+    /** Ends the work of the other process. */
+    readonly release: () => Promise<void>;
+    /** Lets half a minute pass, and a tick. */
+    readonly next: () => Promise<void>;
+  }
+
+  async function busyRollback(): Promise<BusyRollback> {
+    const storage = memoryStorage();
+    let ahead = 0;
+    const { app, send, portal } = rig({ storage, clock: () => Date.now() + ahead });
+    app.upgrade("3", async ({ step }) => void await step("one", () => 1, { undo: () => {} }));
+    await send(portal.install(2));
+    await send(portal.update(3));
+    await app.settled();
+    const leased = async (lease: PortalRecord["lease"]): Promise<void> =>
+      void await writeRecord(storage, MEMBER_ID, (record) => ({ record: { ...record!, ...(lease && { lease }) } }));
+    await leased({ owner: "another process", until: Date.now() + 3_600_000 });
+    const match = { version: "3.0.0" };
+    await app.admin.batches.start({ action: "rollback", match, expect: 1, ...OPERATOR });
+    const batch = async (): Promise<Batch> => (await app.admin.batches.list())[0]!;
+    await until("the portal is busy", async () => (await batch()).busy === 1);
+    return {
+      ...{ app, batch },
+      release: () => leased({ owner: "another process", until: 0 }),
+      next: async () => {
+        ahead += 30_000;
+        await app.tick();
+      },
+    };
+  }
+
+  it("roll back a portal later that a worker is processing", async () => {
+    const { app, batch, release, next } = await busyRollback();
+    await next();
+    assert.deepEqual([(await batch()).state, (await batch()).refused], ["running", 0]);
+    await release();
+    await until("it is over", async () => {
+      await next();
+      return (await batch()).state === "finished";
+    });
+    const { done, refused, changed, busy } = await batch();
+    assert.deepEqual([done, refused, changed, busy], [1, 0, 0, undefined]);
+    assert.equal((await app.portal(MEMBER_ID))?.version, "2.0.0");
+    assert.deepEqual((await app.admin.audit({ action: "rollback" })).items.map(({ outcome }) => outcome), ["done"]);
+    await app.close();
+  });
+
+  it("refuse a portal in the end that is busy each time", async () => {
+    const { app, batch, next } = await busyRollback();
+    let rounds = 0;
+    await until("it is over", async () => {
+      rounds++;
+      await next();
+      return (await batch()).state === "finished";
+    }, 1);
+    const { done, refused } = await batch();
+    assert.deepEqual([done, refused], [0, 1]);
+    assert(rounds >= 19, `it was tried again ${rounds} times`);
+    await app.close();
+  });
+
+  it("refuse portals whose records newer code wrote, and go on", async () => {
+    const storage = await filled(3);
+    const [, newer] = ids(2) as [string, string];
+    const { value } = (await storage.get<PortalRecord>(["portal", newer]))!;
+    await storage.put(["portal", newer], { ...value, format: PORTAL_FORMAT + 1 });
+    const app = appOf(storage);
+    assert.equal((await app.admin.batches.start({ ...RETRY, expect: 3 })).matched, 3);
+    await app.settled();
+    const [batch] = await app.admin.batches.list();
+    assert.deepEqual([batch!.state, batch!.done, batch!.refused], ["finished", 2, 1]);
     await app.close();
   });
 

@@ -94,6 +94,8 @@ describe("admin.forget()", () => {
     });
     await app.admin.pause(OPERATOR);
     await app.admin.forget(MEMBER_ID, OPERATOR);
+    // After a crash, the operator calls it again.
+    await app.admin.forget(MEMBER_ID, OPERATOR);
     assert.deepEqual((await stored(storage)).filter((line) => line.includes("words of the customer")), []);
     await app.admin.resume(OPERATOR);
     await app.settled();
@@ -120,6 +122,26 @@ describe("admin.forget()", () => {
     assert.deepEqual(left, [false, false, false]);
     await app.close();
     await ahead.app.close();
+  });
+
+  it("deletes a removal that waits for Bitrix24, whatever the clock of the process says that received it", async () => {
+    let ahead = 0;
+    const { app, send, portal, bitrix24 } = rig({ clock: () => Date.now() + ahead });
+    let removals = 0;
+    app.on("ONAPPUNINSTALL", () => void removals++);
+    await send(portal.install(2));
+    bitrix24.outage("down");
+    await send(portal.forge("ONAPPUNINSTALL", { CLEAN: "1" }));
+    await app.settled();
+    assert.equal((await app.portal(MEMBER_ID))?.claims?.length, 1);
+
+    ahead = -10_000;
+    bitrix24.outage();
+    await app.admin.forget(MEMBER_ID, OPERATOR);
+    ahead = 60_000;
+    await app.settled();
+    assert.deepEqual([(await app.portal(MEMBER_ID))?.status, removals], ["uninstalled", 0]);
+    await app.close();
   });
 
   it("lets a new installation be known, also if its update comes first", async () => {

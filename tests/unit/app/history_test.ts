@@ -251,6 +251,12 @@ describe("admin.history() runs", () => {
       ["one", clock()],
       ["two", undefined],
     ]);
+    assert.equal(run?.rolledBackAt, clock());
+    // The run that follows is another one.
+    await app.admin.retry(MEMBER_ID, OPERATOR);
+    await app.settled();
+    const runs = (await app.admin.history(MEMBER_ID)).runs.map(({ id, rolledBackAt }) => [id, rolledBackAt]);
+    assert.deepEqual(runs, [["00000002", undefined], [run?.id, clock()]]);
     await app.close();
   });
 });

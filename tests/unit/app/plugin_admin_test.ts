@@ -15,6 +15,7 @@ const ACTIONS: Readonly<Record<string, (admin: Admin, attribution: Attribution) 
   resume: (admin, attribution) => admin.resume(attribution),
   "outbox.retry": (admin, attribution) => admin.outbox.retry({ plugin: "telegram" }, attribution),
   recount: (admin, attribution) => admin.recount(attribution),
+  export: (admin, attribution) => admin.noteAction({ action: "export", ...attribution }),
   batch: (admin, attribution) =>
     admin.batches.start({ action: "retry", match: { status: "parked" }, expect: 0, ...attribution }),
 };
@@ -32,7 +33,7 @@ describe("PluginHost.admin", () => {
       assert.deepEqual(seen, [action, "plugin:telegram", `ada asked for ${action}`]);
     }
     const changing = Object.keys(app.admin).filter((name) =>
-      !/^(portals|runs|history|counts|unverified|audit|upgrades|paused|outbox|batches)$/.test(name)
+      !/^(portals|runs|history|counts|unverified|audit|upgrades|paused|outbox|batches|noteAction)$/.test(name)
     );
     assert.deepEqual(changing.filter((name) => !(name in ACTIONS)), [], "all of them are tried");
     await app.close();

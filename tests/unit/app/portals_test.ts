@@ -82,6 +82,18 @@ describe("admin.portals()", () => {
     for (const [filter, ids] of FILTERS) assert.equal(await found(copy, filter), ids);
   });
 
+  it("names the state of each portal, by which it finds it", async () => {
+    const storage = await filled();
+    let found = 0;
+    for (const status of ["current", "upgrading", "blocked", "parked", "uninstalled"] as const) {
+      for (const { memberId, state } of (await listPortals(storage, { status })).items) {
+        assert.equal(state, status, memberId);
+        found++;
+      }
+    }
+    assert.equal(found, (await listPortals(storage)).items.length);
+  });
+
   it("returns each portal once, page by page", async () => {
     const storage = memoryStorage();
     const ids = Array.from({ length: 250 }, (_, i) => String(i).padStart(4, "0"));
@@ -108,6 +120,20 @@ describe("admin.portals()", () => {
     const first = await listPortals(storage, { status: "parked" });
     assert.deepEqual(first, { items: [], next: "0999" });
     assert.deepEqual(await listPortals(storage, { status: "parked", after: first.next! }), { items: [] });
+  });
+
+  it("shows pages with portals whose records newer code wrote, by their `member_id`s", async () => {
+    const storage = memoryStorage();
+    for (const id of ["a", "b", "c"]) await writeRecord(storage, id, () => ({ record: record(id) }));
+    const { value } = (await storage.get<PortalRecord>(["portal", "b"]))!;
+    await storage.put(["portal", "b"], { ...value, format: PORTAL_FORMAT + 1 });
+    for (const filter of [{}, { status: "current" }, { status: "current", version: "2.0.0" }] as const) {
+      const { items, unreadable, next } = await listPortals(storage, filter);
+      assert.deepEqual([items.map(({ memberId }) => memberId), unreadable, next], [["a", "c"], ["b"], undefined]);
+    }
+    const first = await listPortals(storage, { limit: 2 });
+    assert.deepEqual([first.items.length, first.unreadable, first.next], [1, ["b"], "b"]);
+    assert.deepEqual(Object.keys(await listPortals(storage, { after: "b" })), ["items"]);
   });
 });
 

@@ -644,6 +644,27 @@ describe("app.opening()", () => {
     await app.close();
   });
 
+  it("retries a portal at most once a minute: each retry is in the audit log", async () => {
+    const made = setUp({ retry: { maxAttempts: 1 }, upgrade: () => Promise.reject(new Error("no")) });
+    const { portal, open, settled, app } = made;
+    await made.send(portal.install(2));
+    portal.update(3);
+    const { ticket } = await open();
+    await settled();
+    const retries = async (): Promise<number> => (await app.admin.audit({ action: "retry" })).items.length;
+    const again = async (): Promise<string | undefined> => {
+      const state = (await app.opening(ticket!, { retry: true }))?.upgrade.state;
+      await app.settled();
+      return state;
+    };
+    assert.deepEqual([await again(), await again(), await again(), await retries()], [
+      ...["upgrading", "parked", "parked", 1],
+    ]);
+    made.now += 60_000;
+    assert.deepEqual([await again(), await retries()], ["upgrading", 2]);
+    await app.close();
+  });
+
   it("retries a parked installation", async () => {
     let isBroken = true;
     const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID });

@@ -307,7 +307,7 @@ describe("the outbox", () => {
     const fill = async (count: number, key: (n: number) => readonly [string, ...string[]]): Promise<void> => {
       for (let n = 0; n < count; n++) await made.storage.put(key(n), { format: 1, putAt: 0, attempts: 0, deadAt: n });
     };
-    await fill(MAX_MESSAGES - 1, (n) => outboxMessageKey("mail", String(n)));
+    await fill(MAX_MESSAGES - 1, (n) => outboxMessageKey("chat", `waiting ${n}`));
     await fill(MAX_DEAD_LETTERS - 1, (n) => deadLetterKey("mail", String(n)));
     assert.equal(await made.outbox.put("fits", { id: "1" }), "stored");
     assert.equal(await made.outbox.put("does not"), "dropped");
@@ -325,6 +325,18 @@ describe("the outbox", () => {
     const { items: dead } = await made.app.admin.outbox.list({ state: "dead", limit: Infinity });
     assert.equal(dead.length, MAX_DEAD_LETTERS);
     assert.deepEqual(dead.slice(0, 3).map(({ plugin, id }) => `${plugin}/${id}`), ["chat/1", "chat/2", "mail/1"]);
+    await made.app.close();
+  });
+
+  it("has room for each plugin, also if another one puts more than its share", async () => {
+    let other: PluginOutbox | undefined;
+    const made = await setUp({
+      plugins: [{ name: "flood", setup: (host) => void (other = host.outbox), outbox: { deliver: () => {} } }],
+    });
+    for (let n = 0; n < MAX_MESSAGES / 2; n++) {
+      await made.storage.put(outboxMessageKey("flood", String(n)), { format: 1, putAt: 0, attempts: 0 });
+    }
+    assert.deepEqual([await other!.put("one more"), await made.outbox.put("hello")], ["dropped", "stored"]);
     await made.app.close();
   });
 

@@ -1093,6 +1093,23 @@ describe("applyEvent(): claims", () => {
     assert.equal(next(same, uninstall({ hour: 2 }), CLAIMS), same, "the removal is late");
   });
 
+  it("a removal that is made up after a new installation does not hide it", () => {
+    const open = next(next(INSTALLED, uninstall({ hour: 2 }), CLAIMS), uninstall({ hour: 4 }), CLAIMS);
+    assert.equal(open.claims?.removal?.ts, START + 4 * 3600);
+    for (const [event, uninstalledHour] of [[install("3", { hour: 3 }), 3], [userReady({ hour: 3 }), 2]] as const) {
+      const anew = next(open, event, { ...verified("B", "3"), ...CLAIMS });
+      assert.deepEqual([anew.generation, anew.version, anew.claims, anew.uninstalledTs], [
+        ...[2, "3.0.0", undefined, START + uninstalledHour * 3600],
+      ]);
+    }
+    // Made up before the removal: an update between the two belongs to what was removed.
+    const later = next(open, install("3", { hour: 5 }), { ...verified("B", "3"), ...CLAIMS });
+    assert.deepEqual([later.generation, later.uninstalledTs], [2, START + 4 * 3600]);
+    // The installation that the removal would end: it may have been removed since.
+    const same = next(open, install("3", { hour: 3 }), { ...verified("A", "3"), ...CLAIMS });
+    assert.deepEqual([same.generation, same.claims?.removal?.ts], [1, START + 4 * 3600]);
+  });
+
   it("the claimed removal is of the installation whose application token was stored then", () => {
     const open = next(INSTALLED, uninstall({ hour: 2 }), CLAIMS);
     const opened = next(open, payment({ hour: 4 }), { ...verified("B", "3"), ...CLAIMS });

@@ -3,14 +3,13 @@ import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { encrypted } from "@b24/onappupdate/storage";
 import { portalKey } from "../../../src/portal/keys.ts";
 import { acquireLease, takeLease } from "../../../src/portal/lease.ts";
-import { portalState } from "../../../src/portal/portal_index.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { digest } from "../../../src/net/digest.ts";
 import { quietLogger } from "../../support/app.ts";
 import { old } from "../../support/keys.ts";
 import { virtualTime } from "../../support/time.ts";
 import { withoutWrite } from "../../support/without_write.ts";
-import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { PORTAL_FORMAT, type PortalRecord, portalState } from "../../../src/portal/record.ts";
 import { describe, it } from "../../support/test.ts";
 
 function record(memberId: string, more: Partial<PortalRecord> = {}): PortalRecord {

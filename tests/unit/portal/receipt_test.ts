@@ -23,6 +23,7 @@ describe("factsAfter()", () => {
     { installedVersion: "2", applicationTokenDigest: "new" },
     at,
   );
+  const { applicationToken: _, ...unproved } = REMOVED;
   const ROWS: readonly (readonly [string, PortalRecord, number | undefined])[] = [
     ["lets a verified installation with a token of its own outrank its `ts`", REMOVED, event.ts + 10],
     [
@@ -35,7 +36,28 @@ describe("factsAfter()", () => {
       { ...REMOVED, forgottenAt: at + 5000 },
       event.ts + 10,
     ],
+    [
+      "does right after a portal was forgotten whose application_token was never proved",
+      { ...unproved, forgottenAt: (event.ts + 10) * 1000 },
+      event.ts + 10,
+    ],
+    [
+      "does not if no clock explains that it was sent before that portal was forgotten",
+      { ...unproved, uninstalledTs: event.ts + 70, forgottenAt: (event.ts + 70) * 1000 },
+      undefined,
+    ],
+    ["does not of a portal that was removed, and whose application_token was never proved", unproved, undefined],
   ];
+  const { applicationTokenDigest: _d, ...unprovedEvent } = facts.verification;
+
+  it("lets an installation whose own token is not proved, either, right after the portal was forgotten", () => {
+    const unprovedFacts = { ...facts, verification: unprovedEvent };
+    const notBefore = (record: PortalRecord): number | undefined =>
+      factsAfter(record, event, unprovedFacts).verification.notBeforeTs;
+    assert.equal(notBefore({ ...REMOVED, forgottenAt: (event.ts + 10) * 1000 }), event.ts + 10);
+    assert.equal(notBefore(REMOVED), undefined);
+  });
+
   for (const [name, record, notBeforeTs] of ROWS) {
     it(name, () => assert.equal(factsAfter(record, event, facts).verification.notBeforeTs, notBeforeTs));
   }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import {
   PORTAL_FORMAT,
   type PortalRecord,
+  portalState,
   snapshot,
   withoutInstallation,
   withoutPurgedFields,
@@ -103,8 +104,10 @@ describe("snapshot()", () => {
     ]);
     assert.deepEqual(Object.keys(portal).sort(), [
       ...["applicationToken", "applied", "blocked", "claims", "clientEndpoint", "domain", "failure", "generation"],
-      ...["initialVersion", "memberId", "run", "scope", "status", "target", "version"],
+      ...["initialVersion", "memberId", "run", "scope", "state", "status", "target", "version"],
     ]);
+    // As lists have it.
+    assert.deepEqual([portal.status, portal.state], ["installed", portalState(RECORD)]);
     assert.doesNotMatch(JSON.stringify(portal), /secret/);
   });
 });

@@ -126,6 +126,7 @@ export function verifierWorld(
       ...{ storage: shared, time, clock: time.now, versions: coerced(), log: quietLogger, retry: {} },
       ...{ leaseMs: 30_000, retentionMs: 1000, canRefresh: true, handlers: new Map(), plugins: [plugin] },
       random: () => `${name}-${++count}`,
+      fetch: () => Promise.reject(new TypeError("no host is called")),
       digest: (text) => Promise.resolve(createHash("sha256").update(text).digest("hex")),
       issuedTokens: () => [],
       signal: new AbortController().signal,

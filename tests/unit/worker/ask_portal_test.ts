@@ -382,6 +382,20 @@ describe("a claimed version that the scheme does not know yet", () => {
     });
   }
 
+  it("is not shown to the handlers of an installation, whose own version waits for newer code", async () => {
+    const code = table(1);
+    const made = await setUp({ versions: code.versions });
+    assert.equal(await made.send(forged(made, "ONAPPINSTALL", { VERSION: "901", ACTIVE: "Y", INSTALLED: "Y" })), 200);
+    await made.pass(30 * MINUTE);
+    assert.deepEqual([made.ran, (await made.record()).version], [[], undefined]);
+    code.latest = 2;
+    await made.pass(30 * MINUTE);
+    // Bitrix24's event, and the other one with what Bitrix24 reports.
+    assert.deepEqual(made.ran.toSorted(), ["ONAPPINSTALL 2", "ONAPPINSTALL 2.0.0"]);
+    assert.deepEqual([(await made.record()).version, await isWaiting(made)], ["2.0.0", false]);
+    await made.app.close();
+  });
+
   it("is not believed without a token to ask with before the code knows it", async () => {
     const code = table(2);
     const made = await setUp({

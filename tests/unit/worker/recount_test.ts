@@ -10,8 +10,8 @@ import {
   RECOUNT,
   totalKey,
 } from "../../../src/portal/keys.ts";
-import { indexKeysOf, portalState } from "../../../src/portal/portal_index.ts";
-import { PORTAL_FORMAT, type PortalRecord } from "../../../src/portal/record.ts";
+import { indexKeysOf } from "../../../src/portal/portal_index.ts";
+import { PORTAL_FORMAT, type PortalRecord, portalState } from "../../../src/portal/record.ts";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { entryId, listDue } from "../../../src/portal/schedule.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, quietLogger, rig } from "../../support/app.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
-import { memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
+import { memoryStorage, NonRetriableError, RetryAfterError, type Storage } from "@b24/onappupdate";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
 import { crowd, memberIdOf } from "../../support/crowd.ts";
 import { changed, scene, UNKNOWN_APPLICATION_TOKEN } from "../../support/scene.ts";
@@ -49,6 +49,20 @@ describe("app.settled()", () => {
       made.later();
     }
     assert.deepEqual(versions, [[1, "2.0.0"], [2, "2.0.0"], [3, "3.0.0"]]);
+    await made.app.close();
+  });
+
+  it("does not wait for a handler that wants to be retried at once, for ever", async () => {
+    const made = rig({ acknowledge: "stored", tickEveryMs: false });
+    let runs = 0;
+    made.app.upgrade("3", () => {
+      if (++runs < 20) throw new RetryAfterError(0);
+    });
+    await made.send(made.portal.install(2));
+    await made.send(made.portal.update(3));
+    await made.app.settled(MEMBER_ID);
+    await made.app.settled();
+    assert.equal(runs, 1);
     await made.app.close();
   });
 

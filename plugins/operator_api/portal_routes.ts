@@ -1,0 +1,165 @@
+/** Routes on portals. */
+import type { PortalFilter } from "../../mod.ts";
+import { UnknownPortalError, VersionError } from "../../errors.ts";
+import { invalid, versionIssue } from "./api_error.ts";
+import { MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
+import { type Route, route } from "./route.ts";
+import { object, type ObjectSchema, wholeList } from "./schema.ts";
+import {
+  CHECK,
+  COUNT,
+  FINISHED_RUN,
+  HISTORY,
+  pageOf,
+  PLAN,
+  PORTAL_PAGE,
+  ROLLBACK,
+  STORED_PORTAL,
+  text,
+  UNVERIFIED,
+} from "./shapes.ts";
+
+/** The answer of an action on a portal: the portal that was meant, also if its domain was passed. */
+const ACTED: ObjectSchema = object<{ readonly memberId: string }>({ memberId: text });
+
+/** Parameters of {@linkcode PortalFilter} */
+export const FILTER: ObjectSchema = {
+  type: "object",
+  properties: { ...MATCH.properties, after: PAGE.after.optional, limit: PAGE.limit.optional },
+  required: [],
+};
+
+/** The routes. */
+export const PORTAL_ROUTES: readonly Route[] = [
+  route<PortalFilter>({
+    ...{ method: "GET", path: "/portals", id: "listPortals", role: "read" },
+    summary: "Lists portals in the order of their member_id",
+    query: FILTER,
+    answer: PORTAL_PAGE,
+    run: ({ admin, query }) => admin.portals(query),
+  }),
+  route({
+    ...{ method: "GET", path: "/counts", id: "countPortals", role: "read" },
+    summary: "Counts portals by version and state",
+    answer: wholeList(COUNT),
+    run: async ({ admin }) => ({ items: await admin.counts() }),
+  }),
+  route<{ readonly after?: string; readonly limit?: number }>({
+    ...{ method: "GET", path: "/unverified", id: "listUnverified", role: "read" },
+    summary: "Lists the events that wait for their verification, by member_id",
+    query: object<{ readonly after?: string; readonly limit?: number }>(PAGE),
+    answer: pageOf(UNVERIFIED),
+    run: ({ admin, query }) => admin.unverified(query),
+  }),
+  route({
+    ...{ method: "GET", path: "/portals/{portal}", id: "getPortal", role: "read" },
+    summary: "Returns a portal",
+    answer: STORED_PORTAL,
+    run: async ({ app, memberId }) => {
+      const portal = await app.portal(memberId);
+      // It was forgotten meanwhile.
+      if (portal === undefined) throw new UnknownPortalError(memberId);
+      return portal;
+    },
+  }),
+  route({
+    ...{ method: "GET", path: "/portals/{portal}/history", id: "getHistory", role: "read" },
+    summary: "Returns the events, runs and failed attempts of a portal, the latest first",
+    answer: HISTORY,
+    run: ({ admin, memberId }) => admin.history(memberId),
+  }),
+  route({
+    ...{ method: "GET", path: "/portals/{portal}/runs", id: "listRuns", role: "read" },
+    summary: "Lists the last finished runs of a portal, the latest first",
+    answer: wholeList(FINISHED_RUN),
+    run: async ({ admin, memberId }) => ({ items: await admin.runs(memberId) }),
+  }),
+  route({
+    ...{ method: "GET", path: "/portals/{portal}/plan", id: "planPortal", role: "read" },
+    summary: "Returns the upgrades that would run for a portal",
+    answer: PLAN,
+    run: ({ app, memberId }) => app.plan({ memberId }),
+  }),
+  route<{ readonly from: string; readonly to: string }>({
+    ...{ method: "GET", path: "/plan", id: "planVersions", role: "read" },
+    summary: "Returns the upgrades that would run between two versions",
+    query: object<{ readonly from: string; readonly to: string }>({ from: VERSION, to: VERSION }),
+    answer: PLAN,
+    run: async ({ app, query: { from, to } }) => {
+      try {
+        return await app.plan({ from, to });
+      } catch (error) {
+        if (!(error instanceof VersionError)) throw error;
+        throw invalid([versionIssue(error, error.raw === from ? "from" : "to")]);
+      }
+    },
+  }),
+  route({
+    ...{ method: "POST", path: "/portals/{portal}/check", id: "checkPortal", role: "operate" },
+    summary: "Asks Bitrix24 which version a portal has, and raises its target to it",
+    answer: CHECK,
+    run: ({ app, memberId }) => app.check(memberId),
+  }),
+  route({
+    ...{ method: "POST", path: "/portals/{portal}/retry", id: "retryPortal", role: "operate", action: "retry" },
+    summary: "Retries a portal that is parked, blocked or waiting",
+    answer: ACTED,
+    run: async ({ admin, memberId, attribution }) => {
+      await admin.retry(memberId, attribution);
+      return { memberId };
+    },
+  }),
+  route<object, { readonly upgradeId: string }>({
+    ...{ method: "POST", path: "/portals/{portal}/skip", id: "skipUpgrade", role: "operate", action: "skip" },
+    summary:
+      "Marks a due upgrade of a portal as done without running it; ONAPPINSTALL: the handlers of its installation",
+    body: object<{ readonly upgradeId: string }>({ upgradeId: UPGRADE_ID }),
+    answer: ACTED,
+    run: async ({ admin, memberId, body, attribution }) => {
+      await admin.skip(memberId, body.upgradeId, attribution);
+      return { memberId };
+    },
+  }),
+  route({
+    ...{
+      method: "POST",
+      path: "/portals/{portal}/rollback",
+      id: "rollBackPortal",
+      role: "operate",
+      action: "rollback",
+    },
+    summary: "Rolls a portal back to the version from which its last run started",
+    answer: ROLLBACK,
+    run: ({ admin, memberId, attribution }) => admin.rollback(memberId, attribution),
+  }),
+  route<object, { readonly version: string }>({
+    ...{ method: "POST", path: "/portals/{portal}/set-target", id: "setTarget", role: "operate", action: "setTarget" },
+    summary: "Sets the version that a portal should be on",
+    body: object<{ readonly version: string }>({ version: VERSION }),
+    answer: ACTED,
+    run: async ({ admin, memberId, body, attribution }) => {
+      await admin.setTarget(memberId, body.version, attribution);
+      return { memberId };
+    },
+  }),
+  route<object, { readonly version: string }>({
+    ...{ method: "POST", path: "/portals/{portal}/set-initial-version", id: "setInitialVersion", role: "operate" },
+    action: "setInitialVersion",
+    summary: "Sets the version that the data of a portal is on, if it is not known",
+    body: object<{ readonly version: string }>({ version: VERSION }),
+    answer: ACTED,
+    run: async ({ admin, memberId, body, attribution }) => {
+      await admin.setInitialVersion(memberId, body.version, attribution);
+      return { memberId };
+    },
+  }),
+  route({
+    ...{ method: "POST", path: "/portals/{portal}/forget", id: "forgetPortal", role: "operate", action: "forget" },
+    summary: "Erases a portal and what is stored about it",
+    answer: ACTED,
+    run: async ({ admin, memberId, attribution }) => {
+      await admin.forget(memberId, attribution);
+      return { memberId };
+    },
+  }),
+];

@@ -1,0 +1,7 @@
+/** All routes of the operator API, in the order of its document. A new route is a row in one of these tables. */
+import { APP_ROUTES } from "./app_routes.ts";
+import { EXPORT_ROUTES } from "./export_routes.ts";
+import { PORTAL_ROUTES } from "./portal_routes.ts";
+import type { Route } from "./route.ts";
+
+export const ROUTES: readonly Route[] = [...PORTAL_ROUTES, ...APP_ROUTES, ...EXPORT_ROUTES];
