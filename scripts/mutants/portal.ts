@@ -280,8 +280,8 @@ export const PORTAL: readonly Mutant[] = [
     ],
     [
       "a refresh writes the record",
-      "record: isNamed && !isTouched ? stored :",
-      "record: isNamed && isTouched ? stored :",
+      "record: isKept ? stored :",
+      "record: isKept && isTouched ? stored :",
     ],
     [
       "token pairs that the record does not name are replaced without the record",

@@ -6,7 +6,7 @@ import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify, type ReserveSlot } from "../plugin/runtime.ts";
 import { applyOrDefer, isOfEarlierInstallation, isStartedByOpening, tryApplyEvent } from "../portal/apply_event.ts";
-import { prefetchCredentials } from "../portal/credentials_record.ts";
+import { openKnown, prefetchCredentials } from "../portal/credentials_record.ts";
 import { deliveryId } from "../portal/delivery.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
@@ -137,7 +137,9 @@ export async function acceptVerified(
   const { tree, event, receivedAt } = incoming;
   const log = eventLog(runtime, event);
   const { id, entry: known } = stored ?? await readStored(runtime, incoming);
-  const record = readRecord(known);
+  const storedRecord = readRecord(known);
+  // As it is when it is written: then the event is applied once.
+  const record = storedRecord && openKnown(storage, storedRecord);
   log.debug("event verified", {
     event: "event.verified",
     ...defined({ installedVersion: verification.installedVersion }),
@@ -157,7 +159,7 @@ export async function acceptVerified(
   }
   const name = id ?? await deliveryId(event, tree, runtime.digest);
   // While the delivery is written: the worker asks about the claim with them.
-  if (record !== undefined && next?.claims !== record.claims) prefetchCredentials(storage, record);
+  if (storedRecord !== undefined && next?.claims !== storedRecord.claims) prefetchCredentials(storage, storedRecord);
   const delivery = await storeDelivery(runtime, incoming, facts, { id: name, entry: known, reserve })
     .catch(async (error) => {
       if (error instanceof InboxFullError) await storeTokens(runtime, event, facts, known);

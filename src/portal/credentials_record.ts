@@ -132,6 +132,11 @@ export function openRecord(record: PortalRecord, credentials: CredentialsEntry |
   return opened;
 }
 
+/** Returns the record with all pairs of the portal if this process has them in memory; otherwise the record itself. */
+export function openKnown(storage: Storage, record: PortalRecord): PortalRecord {
+  return openRecord(record, knownCredentials(storage, record));
+}
+
 /** A record to store, and what is written with it. */
 export interface ClosedRecord {
   /** The stored record itself if it is not written. */
@@ -160,7 +165,7 @@ export function closeRecord(
   const opened = stored && openRecord(stored, credentials);
   const isSame = stored?.credentials !== undefined && stored.tokens === undefined &&
     opened!.tokens === tokens && opened!.refreshing === refreshing && stored.credentials.generation === generation;
-  if (isSame) return { record: isTouched ? { ...rest, credentials: stored.credentials } : stored };
+  if (isSame) return { record: isTouched ? Object.assign(rest, { credentials: stored.credentials }) : stored };
   const sequence = Math.max(credentials?.value.sequence ?? 0, stored?.credentials?.sequence ?? 0) + 1;
   const value: StoredCredentials = {
     ...{ format: CREDENTIALS_FORMAT, generation, sequence, tokens },
@@ -169,9 +174,9 @@ export function closeRecord(
   const summary = summaryOf(value, next.scope)!;
   const put = { put: credentialsKey(memberId), value, ifVersion: credentials?.version ?? null };
   // Otherwise the record must be written: others may be about to make it name what is replaced here.
-  const isNamed = credentials !== null && stored !== undefined && belongTo(stored, credentials.value) &&
+  const isKept = !isTouched && credentials !== null && stored !== undefined && belongTo(stored, credentials.value) &&
     stored.tokens === undefined && isSameSummary(stored.credentials, summary);
-  return { record: isNamed && !isTouched ? stored : { ...rest, credentials: summary }, put };
+  return { record: isKept ? stored : Object.assign(rest, { credentials: summary }), put };
 }
 
 /** Returns the application_token that a change proves. */
@@ -205,11 +210,17 @@ export function changesRecord(before: PortalRecord | undefined, after: PortalRec
 
 /** Compares field by field: fields that did not change are the same objects. */
 export function differsBesidesPairs(before: PortalRecord, after: PortalRecord): boolean {
-  const fields = (record: PortalRecord): (keyof PortalRecord)[] =>
-    (Object.keys(record) as (keyof PortalRecord)[]).filter((field) => !PAIR_FIELDS.includes(field));
-  const names = fields(before);
-  return names.length !== fields(after).length || names.some((name) => before[name] !== after[name]);
+  let fields = 0;
+  for (const name in before) {
+    if (isPairField(name)) continue;
+    fields++;
+    if (before[name as keyof PortalRecord] !== after[name as keyof PortalRecord]) return true;
+  }
+  for (const name in after) if (!isPairField(name)) fields--;
+  return fields !== 0;
 }
 
-/** The fields that differ between a stored record and an opened one. */
-const PAIR_FIELDS: readonly (keyof PortalRecord)[] = ["tokens", "refreshing", "credentials"];
+/** Returns whether a field differs between a stored record and an opened one. */
+function isPairField(name: string): boolean {
+  return name === "tokens" || name === "refreshing" || name === "credentials";
+}

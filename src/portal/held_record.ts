@@ -3,7 +3,7 @@
  * `lease.ts` sees to it that only the holder writes, one write after the other.
  */
 import type { Entry, Storage } from "../storage/storage.ts";
-import { knownCredentials, openRecord, readCredentials } from "./credentials_record.ts";
+import { knownCredentials, openKnown, readCredentials } from "./credentials_record.ts";
 import { type PortalRecord, readRecord } from "./record.ts";
 import { inOrder, type RecordChange, writeRecord } from "./record_store.ts";
 
@@ -52,7 +52,7 @@ export function createHeldRecord(storage: Storage, acquired: Entry<PortalRecord>
   let view = opened(entry.value);
 
   function opened(record: PortalRecord): PortalRecord {
-    return openRecord(record, knownCredentials(storage, record));
+    return openKnown(storage, record);
   }
 
   /** Returns the staged changes that a record lacks: the reply of a write may have been lost. */

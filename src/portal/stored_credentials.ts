@@ -80,10 +80,18 @@ export function isKnownPair(credentials: CredentialsSummary | undefined, pair: S
   return known.includes(fingerprintOf({ ...pair, isVerified: true })) || known.includes(fingerprintOf(pair));
 }
 
+/** The fingerprints of pairs: most stay the same when a pair is added. */
+const fingerprints = new WeakMap<StoredTokens, string>();
+
 /** Returns a hash of an access token, which is too short to tell the token. The `ts` of a pair counts until it is verified. */
-function fingerprintOf({ accessToken, isVerified, ts }: StoredTokens): string {
+function fingerprintOf(pair: StoredTokens): string {
+  const known = fingerprints.get(pair);
+  if (known !== undefined) return known;
+  const { accessToken, isVerified, ts } = pair;
   const text = isVerified ? accessToken : `${accessToken} ${ts}`;
-  return [text, ` ${text}`].map((part) => Math.floor(unitHash(part) * 2 ** 32).toString(36)).join("-");
+  const fingerprint = [text, ` ${text}`].map((part) => Math.floor(unitHash(part) * 2 ** 32).toString(36)).join("-");
+  fingerprints.set(pair, fingerprint);
+  return fingerprint;
 }
 
 /** The fields of a record that say which pairs the portal has. */

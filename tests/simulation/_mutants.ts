@@ -200,7 +200,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "credentials that a crash left are not deleted at a removal",
     file: "src/portal/purge.ts",
-    changes: [["await readCredentials(options.storage, memberId) !== null", "false"]],
+    changes: [["await readCredentials(storage, memberId) !== null", "false"]],
     scenarios: ["a refresh and a removal"],
     violation: /pairs are left/,
   },
