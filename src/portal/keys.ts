@@ -22,6 +22,14 @@ export function portalKey(memberId: string): Key {
   return [...PORTALS, memberId];
 }
 
+/** Prefix of the token pairs of portals. Owner: `credentials_record.ts`. Deleted when the app is removed. */
+export const CREDENTIALS = ["credentials"] as const;
+
+/** Key of a portal's token pairs. */
+export function credentialsKey(memberId: string): Key {
+  return [...CREDENTIALS, memberId];
+}
+
 /** Prefix of the deliveries that do not fit portals' records. Owner: `inbox.ts`. Deleted when their work is done. */
 export const DELIVERIES = ["delivery"] as const;
 
