@@ -56,6 +56,14 @@ export type {
   UnverifiedFilter,
   UnverifiedPage,
 } from "./src/plugin/admin_pages.ts";
+export type {
+  AdoptionLine,
+  AdoptionReason,
+  AdoptionReport,
+  AdoptOptions,
+  PortalSource,
+  PortalToAdopt,
+} from "./src/plugin/adoption.ts";
 export type { FinishedRun, PortalDelivery, PortalHistory, RecordedRun } from "./src/plugin/admin_history.ts";
 export type { TickOptions, TickReport } from "./src/worker/tick.ts";
 

@@ -13,7 +13,7 @@ export type { OperatorRole, OperatorToken };
 /** Options of {@linkcode operatorApi}. */
 export interface OperatorApiOptions {
   /** The app. It may be started, or only set up: the API sets it up if need be, and never starts it. */
-  readonly app: Pick<App, "admin" | "check" | "plan" | "portal" | "setUp">;
+  readonly app: Pick<App, "admin" | "check" | "plan" | "portal" | "rehearse" | "setUp">;
   /**
    * The tokens that may call the API. At least one; each with a name and a digest of its own. Keep them out of the code: a
    * digest is useless to a thief of 32 random bytes, but not of a password.
@@ -50,8 +50,8 @@ const isFunction = (value: unknown): boolean => typeof value === "function";
 
 const OPTION_RULES: OptionRules<OperatorApiOptions> = {
   app: option.required(option.value("an app of createApp()", (app) => {
-    const { admin, check, plan, portal, setUp } = Object(app) as Partial<App>;
-    return typeof admin === "object" && [check, plan, portal, setUp].every(isFunction);
+    const { admin, check, plan, portal, rehearse, setUp } = Object(app) as Partial<App>;
+    return typeof admin === "object" && [check, plan, portal, rehearse, setUp].every(isFunction);
   })),
   tokens: TOKENS_RULE,
   base: option.value(

@@ -21,7 +21,7 @@ const overlay = {
   repository: { type: "git", url: "git+https://github.com/b24/onappupdate.git" },
   bin: { onappupdate: "src/cli/cli.js" },
   engines: { node: ">=22.13" },
-  sideEffects: ["./src/cli/cli.js"],
+  sideEffects: ["./src/cli/cli.js", "./src/cli/create.js"],
   publishConfig: { access: "public" },
 };
 

@@ -1,4 +1,4 @@
-/** Lint rules for `src/`: the core knows no runtime, and takes time and randomness from its `AppRuntime`. */
+/** Lint rules for what ships: the core knows no runtime, and takes time and randomness from its `AppRuntime`. */
 
 const RUNTIME = new Set(["Deno", "process", "Buffer", "require", "__dirname", "__filename"]);
 const MEMBERS = new Set(["performance.now", "Date.now", "Math.random", "crypto.randomUUID", "crypto.subtle"]);
@@ -16,6 +16,10 @@ const RUNTIME_ALLOWED = /\/src\/(cli|testing)\/|\/src\/net\/runtime\.ts$/;
 /** Modules that may use the system's time, timers, randomness or digests: the defaults of options and what implements them. */
 const SYSTEM_ALLOWED =
   /\/src\/(cli|testing|storage)\/|\/src\/(async\/time|app\/settings|net\/runtime|logger|bitrix24\/parse)\.ts$/;
+
+/** What ships, and the one module of it that may import by an expression. */
+const SHIPPED = /\/(src|plugins)\//;
+const COMPUTED_IMPORT_ALLOWED = /\/src\/cli\/load_module\.ts$/;
 
 /** A node of the syntax tree, as far as the rules look at it. */
 interface Named {
@@ -54,6 +58,18 @@ const plugin: Deno.lint.Plugin = {
           Literal: (node) => {
             if (typeof node.value !== "string" || !node.value.startsWith("node:")) return;
             context.report({ node, message: `names ${node.value}: the core knows no runtime` });
+          },
+        };
+      },
+    },
+    "no-computed-import": {
+      create: (context) => {
+        const path = context.filename.replaceAll("\\", "/");
+        if (!SHIPPED.test(path) || COMPUTED_IMPORT_ALLOWED.test(path)) return {};
+        return {
+          ImportExpression: (node) => {
+            if (node.source.type === "Literal") return;
+            context.report({ node, message: "imports by an expression, which publishers and bundlers cannot follow" });
           },
         };
       },

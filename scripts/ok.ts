@@ -41,8 +41,13 @@ const CHECKS: readonly Check[] = [
   { name: "imports", args: ["run", "-A", "scripts/check_imports.ts"] },
   { name: "types", args: ["check"] },
   { name: "doc comments", args: ["doc", "--lint", ...Object.values(exports)] },
-  // Slow types are errors; a warning would lower the score on JSR.
-  { name: "publish", args: ["publish", "--dry-run", "--allow-dirty"], forbidden: /\bwarning\b/i },
+  // Slow types are errors; a warning would lower the score on JSR. The lint rule core/no-computed-import says which module may
+  // import what the publisher cannot see: the command line, which loads the module of its user.
+  {
+    name: "publish",
+    args: ["publish", "--dry-run", "--allow-dirty"],
+    forbidden: /\bwarning\b(?!\[unanalyzable-dynamic-import\])/i,
+  },
 ];
 
 /** The tiers that run on Deno alone, after those of `deno task test`. */

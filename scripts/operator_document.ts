@@ -9,7 +9,7 @@ import { LINES_TYPE } from "../plugins/operator_api/lines.ts";
 import { ROUTES } from "../plugins/operator_api/routes.ts";
 import type { Route } from "../plugins/operator_api/route.ts";
 import type { ObjectSchema, Schema } from "../plugins/operator_api/schema.ts";
-import { NAMED_PORTAL } from "../plugins/operator_api/shapes.ts";
+import { NAMED_PORTAL } from "../plugins/operator_api/portal_shapes.ts";
 import { ANSWERS, BODIES } from "./operator_examples.ts";
 import { read } from "./run.ts";
 
@@ -80,7 +80,7 @@ const ERRORS: readonly (readonly [status: number, description: string, applies: 
   [413, "The body is too large", isPost],
   [415, "The body is not JSON in UTF-8", isPost],
   [500, "The app, or a handler of the vendor, has failed: its log has the error", () => true],
-  [502, "Bitrix24 did not answer", ({ id }) => id === "checkPortal"],
+  [502, "Bitrix24 did not answer", ({ id }) => ["checkPortal", "rehearsePortal"].includes(id)],
   [503, "The storage is down, or the app cannot be set up", () => true],
 ];
 

@@ -82,6 +82,14 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
     ...{ memberId: MEMBER_ID, installed: "3.0.0", version: "2.0.0", target: "3.0.0", isRaised: true, status: "P" },
     ...{ scope: ["crm"], problems: [] },
   },
+  rehearsePortal: {
+    ...{ memberId: MEMBER_ID, from: "2.0.0", to: "3.0.0", isComplete: true },
+    upgrades: [{ id: "3", range: "3.0.0", outcome: "rehearsed", steps: [{ name: "deal", kind: "step" }] }],
+    calls: [{ method: "crm.deal.add", count: 1, isRead: false }],
+    writes: [{ method: "crm.deal.add", params: { fields: { TITLE: "Try version 3" } }, upgradeId: "3", step: "deal" }],
+    ...{ changes: {}, notRehearsed: [], time: { requests: 1, rateMs: 0, sleepMs: 0, minMs: 0 } },
+    text: "upgrade 3: rehearsed",
+  },
   retryPortal: ACTED,
   skipUpgrade: ACTED,
   rollBackPortal: { undone: [{ upgradeId: "3", step: "convert" }], without: [] },
@@ -118,6 +126,7 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
 /** Bodies of requests. */
 export const BODIES: Readonly<Record<string, unknown>> = {
   checkPortal: {},
+  rehearsePortal: { target: "3" },
   retryPortal: { reason: REASON },
   skipUpgrade: { upgradeId: "3", reason: REASON },
   rollBackPortal: { reason: REASON },

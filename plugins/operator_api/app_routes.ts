@@ -6,7 +6,8 @@ import type { OperatorToken } from "./guard.ts";
 import { AUDIT_MATCH, BATCH_ACTIONS, limit, line, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
 import { type Route, route } from "./route.ts";
 import { object, type ObjectSchema, optional, page, wholeList } from "./schema.ts";
-import { AUDIT_ENTRY, BATCH, number, OUTBOX_MESSAGE, pageOf, PAUSE, STARTED_BATCH, text, UPGRADE } from "./shapes.ts";
+import { AUDIT_ENTRY, BATCH, OUTBOX_MESSAGE, PAUSE, STARTED_BATCH, UPGRADE } from "./app_shapes.ts";
+import { number, pageOf, text } from "./values.ts";
 
 /** The answer of an action that has no result. */
 const DONE: ObjectSchema = { type: "object", properties: {}, required: [] };

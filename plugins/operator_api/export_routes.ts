@@ -4,7 +4,9 @@ import { AUDIT_MATCH, type AuditMatch, MATCH, REASON } from "./parameters.ts";
 import { type Cell, type ExportFormat, exportResponse, FORMATS, pagesOf, timeCell } from "./export.ts";
 import { type Call, type Route, route } from "./route.ts";
 import type { ObjectSchema } from "./schema.ts";
-import { AUDIT_ENTRY, flag, PORTAL } from "./shapes.ts";
+import { AUDIT_ENTRY } from "./app_shapes.ts";
+import { PORTAL } from "./portal_shapes.ts";
+import { flag } from "./values.ts";
 
 interface ExportQuery {
   readonly format: ExportFormat;

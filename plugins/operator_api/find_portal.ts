@@ -4,7 +4,7 @@ import { UnknownPortalError } from "../../errors.ts";
 import { ApiError, invalid } from "./api_error.ts";
 import type { OperatorApp } from "./route.ts";
 import { pick } from "./schema.ts";
-import { NAMED_PORTAL } from "./shapes.ts";
+import { NAMED_PORTAL } from "./portal_shapes.ts";
 
 const MEMBER_ID = /^[0-9a-f]{32}$/i;
 /** A host, possibly with a port. */

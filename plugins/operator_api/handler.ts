@@ -38,13 +38,20 @@ export function createHandler(parts: HandlerParts): (request: Request) => Promis
       const url = new URL(request.url);
       return await answer({ ...parts, refusals }, { request, url, token, match: find(request, url) });
     } catch (thrown) {
-      const refusal = refusalOf(thrown) ?? failed(thrown, logger);
+      // Nobody reads the answer to a client that went away, which is no failure.
+      const refusal = refusalOf(thrown) ?? (isGone(request, thrown) ? GONE : failed(thrown, logger));
       if (refusal.status === 401) refusals.unauthorized();
       return json(refusal.status, { error: refusal.body }, refusal.headers);
     } finally {
       discard(request);
     }
   };
+}
+
+const GONE = new ApiError(500, { code: "failed", message: "the client went away" });
+
+function isGone({ signal }: Request, thrown: unknown): boolean {
+  return signal.aborted && thrown === signal.reason;
 }
 
 /** A request whose token is known. */
@@ -69,6 +76,7 @@ async function answer(
   const memberId = match.portal === undefined ? "" : await findPortal(app, match.portal);
   const result = await route.run({
     ...{ app, admin: app.admin, memberId, id: match.id ?? "", query, body: fields, lines, token },
+    signal: request.signal,
     reportFailure: (thrown) => void failed(thrown, logger),
     attribution: { by: token.name, reason: reason ?? `${route.method} ${route.path}` },
   });

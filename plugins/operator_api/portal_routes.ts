@@ -4,20 +4,10 @@ import { UnknownPortalError, VersionError } from "../../errors.ts";
 import { invalid, versionIssue } from "./api_error.ts";
 import { MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
 import { type Route, route } from "./route.ts";
-import { object, type ObjectSchema, wholeList } from "./schema.ts";
-import {
-  CHECK,
-  COUNT,
-  FINISHED_RUN,
-  HISTORY,
-  pageOf,
-  PLAN,
-  PORTAL_PAGE,
-  ROLLBACK,
-  STORED_PORTAL,
-  text,
-  UNVERIFIED,
-} from "./shapes.ts";
+import { object, type ObjectSchema, optional, wholeList } from "./schema.ts";
+import { CHECK, COUNT, PORTAL_PAGE, STORED_PORTAL, UNVERIFIED } from "./portal_shapes.ts";
+import { FINISHED_RUN, HISTORY, PLAN, REHEARSAL, ROLLBACK } from "./run_shapes.ts";
+import { pageOf, text } from "./values.ts";
 
 /** The answer of an action on a portal: the portal that was meant, also if its domain was passed. */
 const ACTED: ObjectSchema = object<{ readonly memberId: string }>({ memberId: text });
@@ -99,6 +89,19 @@ export const PORTAL_ROUTES: readonly Route[] = [
     summary: "Asks Bitrix24 which version a portal has, and raises its target to it",
     answer: CHECK,
     run: ({ app, memberId }) => app.check(memberId),
+  }),
+  route<object, { readonly target?: string }>({
+    ...{ method: "POST", path: "/portals/{portal}/rehearse", id: "rehearsePortal", role: "operate" },
+    summary: "Runs the upgrades that are due for a portal, and changes nothing; answers within about a minute",
+    body: object<{ readonly target?: string }>({ target: optional(VERSION) }),
+    answer: REHEARSAL,
+    run: async ({ app, memberId, body, signal }) => {
+      try {
+        return await app.rehearse(memberId, { ...body, signal });
+      } catch (error) {
+        throw error instanceof VersionError ? invalid([versionIssue(error, "target")]) : error;
+      }
+    },
   }),
   route({
     ...{ method: "POST", path: "/portals/{portal}/retry", id: "retryPortal", role: "operate", action: "retry" },

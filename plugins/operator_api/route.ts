@@ -6,7 +6,7 @@ import { REASON } from "./parameters.ts";
 import type { ObjectSchema, Schema } from "./schema.ts";
 
 /** The part of an app that the API uses. */
-export type OperatorApp = Pick<App, "admin" | "check" | "plan" | "portal" | "setUp">;
+export type OperatorApp = Pick<App, "admin" | "check" | "plan" | "portal" | "rehearse" | "setUp">;
 
 /** A request that was authorized and checked. */
 export interface Call<Query extends object = object, Body extends object = object> {
@@ -25,6 +25,8 @@ export interface Call<Query extends object = object, Body extends object = objec
   readonly token: Pick<OperatorToken, "name" | "role">;
   /** The holder of the token, and the reason in the body; a fixed one if the route takes none. */
   readonly attribution: Attribution;
+  /** Aborted if the client goes away. */
+  readonly signal: AbortSignal;
   /** Logs what has failed after the answer has begun. */
   readonly reportFailure: (thrown: unknown) => void;
 }

@@ -1,9 +1,21 @@
 /** All mutants. */
+import { ADOPTION } from "./adoption.ts";
+import { DEV } from "./dev.ts";
 import { INTAKE } from "./intake.ts";
 import type { Mutant } from "./mutant.ts";
 import { PORTAL } from "./portal.ts";
+import { REHEARSAL } from "./rehearsal.ts";
 import { UPGRADE } from "./upgrade.ts";
 import { VERIFY } from "./verify.ts";
 import { WORKER } from "./worker.ts";
 
-export const MUTANTS: readonly Mutant[] = [...PORTAL, ...WORKER, ...UPGRADE, ...VERIFY, ...INTAKE];
+export const MUTANTS: readonly Mutant[] = [
+  ...PORTAL,
+  ...WORKER,
+  ...UPGRADE,
+  ...VERIFY,
+  ...INTAKE,
+  ...ADOPTION,
+  ...REHEARSAL,
+  ...DEV,
+];

@@ -23,7 +23,18 @@ export interface Calls {
 
 /** Returns the calls of an app with these settings, whose storage `known` watches. */
 export function createCalls(settings: Settings, known: KnownCredentials): Calls {
-  const { storage, clock, random, time, log, fetch, keys, oauthHosts, oauthTimeoutMs, extraPortalHosts } = settings;
+  const {
+    storage,
+    clock,
+    random,
+    time,
+    log,
+    bitrix24Fetch: fetch,
+    keys,
+    oauthHosts,
+    oauthTimeoutMs,
+    extraPortalHosts,
+  } = settings;
   const oauth = createOAuthClient({
     ...{ fetch, clock, time, hosts: oauthHosts, timeoutMs: oauthTimeoutMs },
     endpointOf: endpointReader(extraPortalHosts, log),

@@ -25,6 +25,7 @@ import { createRecount } from "../worker/recount.ts";
 import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
+import { createAdopt } from "./admin/adopt.ts";
 import { createAdmin } from "./admin/create_admin.ts";
 import { createAudited } from "./admin/audit.ts";
 import { createBatches } from "./admin/batches.ts";
@@ -102,6 +103,10 @@ export function createApp(options: AppOptions): App {
   const outbox = createOutbox(runtime, () => lifecycle.isRunning());
   const audited = createAudited(runtime);
   const batches = createBatches({ runtime, upgrades: registry.upgrades, wake }, audited, () => lifecycle.isRunning());
+  const adoptions = createAdopt({
+    ...{ runtime, checks, audited, pairs: calls.credentials.adoptedPairs },
+    ...{ oauthHosts: settings.oauthHosts, hasClientId: keys.clientId !== undefined },
+  });
   const recount = createRecount(runtime);
   const ticker = createTicker(runtime, {
     ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, ...defined({ rollout }) },
@@ -109,13 +114,27 @@ export function createApp(options: AppOptions): App {
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const requests = createInFlight();
   const lifecycle = createLifecycle({
-    ...{ runtime, registry, requests, verifier, worker, checks, totals, ticker, pauseSwitch, batches, outbox },
+    ...{
+      runtime,
+      registry,
+      requests,
+      verifier,
+      worker,
+      checks,
+      totals,
+      ticker,
+      pauseSwitch,
+      batches,
+      outbox,
+      adoptions,
+    },
     ...defined({ rollout }),
     assertDeployment: () => assertDeployment(runtime, options),
     hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox, admin }),
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
-    oauthHosts: options.fetch === undefined && keys.clientId !== undefined ? settings.oauthHosts : [],
+    dev: settings.dev,
+    oauthHosts: usesNetwork(options) && keys.clientId !== undefined ? settings.oauthHosts : [],
     abort: (reason) => closing.abort(reason),
   });
   const settled = createSettled({
@@ -131,6 +150,7 @@ export function createApp(options: AppOptions): App {
       pauseSwitch,
       audited,
       batches,
+      adopt: adoptions.adopt,
       outbox: outbox.admin,
       rollout: control,
       wake,
@@ -204,6 +224,9 @@ export function createApp(options: AppOptions): App {
   };
   return app;
 }
+
+/** Whether the app calls the hosts of Bitrix24 by the `fetch` of the environment. */
+const usesNetwork = ({ fetch, dev }: AppOptions): boolean => fetch === undefined && dev === undefined;
 
 /** Returns the part of an app that a plugin uses. */
 function hostOf(

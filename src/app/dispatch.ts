@@ -15,6 +15,7 @@ import type { Checks } from "../worker/checks.ts";
 import type { FirstAttempt } from "../verify/first_attempts.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
+import { assertMayStart } from "./inert.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Settings } from "./settings.ts";
 
@@ -123,6 +124,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
 
   return async (request, ...platform) => {
     assertRequest("cannot answer", request);
+    assertMayStart("answer a request");
     const answer = (): Promise<Response> => respond(dispatcher, request, platform);
     return await (lifecycle.isRunning() ? requests.track(answer()) : startAndRespond(request, platform));
   };

@@ -6,6 +6,7 @@ import { findOtherThreads } from "../net/runtime.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { PluginHost } from "../plugin/host.ts";
 import { assertPlugins } from "../plugin/pipeline.ts";
+import { outsideRehearsal } from "../plugin/rehearsal.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { chargeUnhandledRejections } from "../plugin/unhandled_rejections.ts";
 import type { Totals } from "../portal/totals.ts";
@@ -15,7 +16,9 @@ import type { PauseSwitch } from "../worker/pause.ts";
 import { type Ticker, tickEvery } from "../worker/tick.ts";
 import type { Verifier } from "../verify/verifier.ts";
 import type { Worker } from "../worker/worker.ts";
+import type { Adopt } from "./admin/adopt.ts";
 import type { Registry } from "./registry.ts";
+import { assertMayStart, assertStorageIsShared } from "./inert.ts";
 import { assertEnvironment, startupWarnings, threadsWarning } from "./startup_warnings.ts";
 
 /** The state of an app, and the transitions between its states. */
@@ -49,6 +52,7 @@ export interface LifecycleOptions {
   readonly totals: Totals;
   readonly pauseSwitch: Pick<PauseSwitch, "current">;
   readonly batches: { readonly idle: () => Promise<void> };
+  readonly adoptions: Pick<Adopt, "stop" | "idle">;
   readonly outbox: Pick<Outbox, "idle" | "stop">;
   readonly ticker: Ticker;
   /** Absent without the option `rollout`. */
@@ -58,6 +62,8 @@ export interface LifecycleOptions {
   readonly tickEveryMs: number | false;
   /** OAuth hosts that are called by the `fetch` of the environment. */
   readonly oauthHosts: readonly string[];
+  /** Address of the stand-in for Bitrix24, if the app has one. */
+  readonly dev: string | undefined;
   /** Maximum size of a request's body; logged at start. */
   readonly bodyBytes: number;
   /** `limits.bodyBytes` as it was set, if the storage takes less. */
@@ -88,17 +94,9 @@ function findThreads({ storage, log, time }: AppRuntime): () => void {
 /** Returns the lifecycle of an app that has not started. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, hostOf, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
-  const {
-    assertDeployment,
-    rollout,
-    pauseSwitch,
-    batches,
-    outbox,
-    requests,
-    bodyBytes,
-    bodyBytesLoweredFrom,
-    oauthHosts,
-  } = options;
+  const { pauseSwitch, batches, adoptions, outbox, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
+  const { dev } = options;
+  const { assertDeployment, rollout } = options;
   const { storage, log, time } = runtime;
   let isSetUp: Promise<void> | undefined;
   let started: Promise<void> | undefined;
@@ -109,16 +107,19 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   let stopFinding = (): void => {};
 
   async function setUp(): Promise<void> {
+    assertStorageIsShared(storage);
     registry.seal();
     assertPlugins(registry.plugins);
     assertEnvironment();
-    for (const { message, fields } of startupWarnings({ ...runtime, oauthHosts })) log.warn(message, fields);
+    for (const { message, fields } of startupWarnings({ ...runtime, oauthHosts, dev })) log.warn(message, fields);
     for (const { name, setup } of registry.plugins) await setup?.(hostOf(name));
   }
 
-  const setUpOnce = (): Promise<void> => isSetUp ??= setUp();
+  // Even if a handler calls it in a rehearsal: what the app starts must be able to write later.
+  const setUpOnce = (): Promise<void> => isSetUp ??= outsideRehearsal(setUp);
 
   async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
+    assertMayStart("start the app");
     await setUpOnce();
     await assertDeployment();
     // Logs a warning if the app is paused.
@@ -147,10 +148,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     worker.stop();
     rollout?.stop();
     outbox.stop();
+    adoptions.stop();
     // An event that is being stored must not be lost; verified ones become work of the worker.
     const idle = requests.idle().then(() => verifier.idle())
       .then(() => Promise.all([worker.idle(), checks.idle(), batches.idle()]));
-    await settlesWithin(time, Promise.all([idle, outbox.idle()]), closeMs);
+    await settlesWithin(time, Promise.all([idle, outbox.idle(), adoptions.idle()]), closeMs);
     abort(new DOMException("the app is closing", "AbortError"));
     // Handlers that heed their signal end now. The work of the others stays in the inbox.
     await settlesWithin(time, Promise.all([worker.idle(), outbox.idle()]), ABORT_MS);
@@ -168,7 +170,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
 
   return {
     setUp: setUpOnce,
-    start: (options) => started ??= start(options),
+    start: (options) => started ??= outsideRehearsal(() => start(options)),
     close: () => closed ??= close(),
     isRunning: () => isRunning,
     isClosed: () => closed !== undefined,

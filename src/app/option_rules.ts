@@ -1,6 +1,7 @@
 /** The rules of an app's options. */
 import { hasFunctions, option, type OptionRule, type OptionRules } from "../check_options.ts";
 import { isFieldsFirst } from "../logger.ts";
+import { isStandInUrl } from "../net/stand_in.ts";
 import { RETRY_RULES } from "../retry.ts";
 import { rolloutRule } from "../rollout/options.ts";
 import { Secret } from "../secret.ts";
@@ -81,6 +82,10 @@ export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
   },
   clock: option.function(),
   fetch: option.function(),
+  dev: option.value(
+    'the address that "onappupdate dev" prints, such as "http://127.0.0.1:4024": http, on this machine',
+    (value) => typeof value === "string" && isStandInUrl(value),
+  ),
   lookup: option.function(),
   random: option.function(),
   time: option.value("a source of time", hasFunctions("setTimer")),

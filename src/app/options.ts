@@ -154,6 +154,17 @@ export interface AppOptions {
    */
   readonly fetch?: typeof fetch;
   /**
+   * Address of the stand-in for Bitrix24 that `onappupdate dev` serves on this machine, such as `"http://127.0.0.1:4024"`, for
+   * development. All requests for OAuth hosts and portals go there instead of to Bitrix24, and it says which events are
+   * authentic. Must be http on `127.0.0.1`, `localhost` or `[::1]`. Not together with `fetch`.
+   *
+   * Refused on known hosts (Deno Deploy, AWS Lambda, Kubernetes and others) and if `NODE_ENV` is `production`, as far as the
+   * environment can be read. The app logs a warning at every start. `undefined`: the real Bitrix24.
+   *
+   * @default undefined
+   */
+  readonly dev?: string | undefined;
+  /**
    * Resolves to the IP addresses of a host, before a portal outside of the cloud is called, or to `undefined` if lookups
    * are not possible. Should reject if the host is unknown. By default, it asks the resolver of the runtime.
    */

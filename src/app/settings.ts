@@ -1,6 +1,6 @@
 /** The settings of an app: its options, checked and with their defaults. */
 import { systemTime, type Time } from "../async/time.ts";
-import { oauthOrigin, portalHost } from "../bitrix24/hosts.ts";
+import { isCloudHost, oauthOrigin, portalHost } from "../bitrix24/hosts.ts";
 import { DECODE_LIMITS } from "../bitrix24/tree.ts";
 import { checkOptions } from "../check_options.ts";
 import { defined } from "../defined.ts";
@@ -8,6 +8,7 @@ import { connectionAddress } from "../intake/client_address.ts";
 import { consoleLogger, coreLogger, type Logger } from "../logger.ts";
 import { digest } from "../net/digest.ts";
 import { addressesOf } from "../net/runtime.ts";
+import { standInFetch } from "../net/stand_in.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { Secret } from "../secret.ts";
 import { coerced } from "../version.ts";
@@ -15,7 +16,7 @@ import type { CheckPolicy } from "../worker/checks.ts";
 import { bodyLimit } from "./body_limit.ts";
 import { OPTION_RULES } from "./option_rules.ts";
 import type { AppOptions, Limits, Simulation } from "./options.ts";
-import { defaultCloseMs, isLongLived } from "./startup_warnings.ts";
+import { assertDevelopment, defaultCloseMs, isLongLived } from "./startup_warnings.ts";
 
 /** Validated options with all defaults. */
 export interface Settings extends
@@ -54,6 +55,10 @@ export interface Settings extends
   readonly keys: { readonly clientId?: string; readonly clientSecret?: Secret };
   /** Absent: only `app.check` checks portals. */
   readonly checks: CheckPolicy | undefined;
+  /** Calls OAuth hosts and portals. The same as `fetch`, unless a stand-in takes their place. */
+  readonly bitrix24Fetch: typeof fetch;
+  /** Address of the stand-in for Bitrix24, if the app has one. */
+  readonly dev: string | undefined;
 }
 
 const TICK_EVERY_MS = 30_000;
@@ -80,6 +85,7 @@ export function settingsOf(options: AppOptions & Simulation): Settings {
   const { storage, retry = {}, acknowledge = "stored", versions = coerced(), oauthTimeoutMs = 5000 } = options;
   const { concurrency = 64 } = options;
   const oauthHosts = (options.oauthHosts ?? OAUTH_HOSTS).map(oauthOrigin);
+  const extraPortalHosts = (options.extraPortalHosts ?? []).map(portalHost);
   const tickEveryMs = options.tickEveryMs ?? (isLongLived() ? TICK_EVERY_MS : false);
   const { bodyBytes, loweredFrom } = bodyLimit(storage.capabilities, options.limits?.bodyBytes);
   return {
@@ -88,21 +94,44 @@ export function settingsOf(options: AppOptions & Simulation): Settings {
     ...defined({ bodyBytesLoweredFrom: loweredFrom, initialVersion: initialVersionOf(options) }),
     keys: keysOf(options),
     checks: checksOf(options),
-    extraPortalHosts: (options.extraPortalHosts ?? []).map(portalHost),
+    extraPortalHosts,
     clientAddress: options.clientAddress ?? connectionAddress,
     healthPath: options.healthPath ?? "/health",
     log: coreLogger(options.logger ?? consoleLogger()),
     clock: options.clock ?? Date.now,
-    // A function of its own: the fetch of some hosts must not be called as a member of another object. With what the fetch of
-    // a fake Bitrix24 tells plugins.
-    fetch: Object.assign<typeof fetch, object | undefined>(
-      (...args) => (options.fetch ?? globalThis.fetch)(...args),
-      options.fetch,
-    ),
-    lookup: options.lookup ?? addressesOf,
+    ...networkOf(options, oauthHosts, extraPortalHosts),
     random: options.random ?? (() => crypto.randomUUID()),
     time: options.time ?? systemTime,
     digest,
+  };
+}
+
+/** Returns how the app calls hosts. Without the option `dev`, nothing but the options `fetch` and `lookup` decides. */
+function networkOf(
+  options: AppOptions,
+  oauthHosts: readonly string[],
+  extraPortalHosts: readonly string[],
+): Pick<Settings, "fetch" | "bitrix24Fetch" | "lookup" | "dev"> {
+  const { dev } = options;
+  // A function of its own: the fetch of some hosts must not be called as a member of another object. With what the fetch of
+  // a fake Bitrix24 tells plugins.
+  const fetch = Object.assign<typeof globalThis.fetch, object | undefined>(
+    (...args) => (options.fetch ?? globalThis.fetch)(...args),
+    options.fetch,
+  );
+  if (dev === undefined) return { fetch, bitrix24Fetch: fetch, lookup: options.lookup ?? addressesOf, dev };
+  if (options.fetch !== undefined) {
+    throw new TypeError("cannot create an app with both dev and fetch, wanted one of them: each replaces Bitrix24");
+  }
+  assertDevelopment();
+  const isBitrix24 = ({ origin, host, hostname }: URL): boolean =>
+    oauthHosts.includes(origin) || isCloudHost(hostname) || extraPortalHosts.includes(host);
+  return {
+    fetch: standInFetch(dev, isBitrix24, fetch),
+    bitrix24Fetch: standInFetch(dev, () => true, fetch),
+    // No portal is called but the stand-in, whose portals have names that nobody can resolve.
+    lookup: () => Promise.resolve(undefined),
+    dev,
   };
 }
 

@@ -43,15 +43,43 @@ export function assertEnvironment(environment: RuntimeEnvironment = runtimeEnvir
   );
 }
 
+/** Environment variables that are set on other hosts, and nowhere else. */
+const OTHER_HOSTS: readonly (readonly [variable: string, name: string])[] = [
+  ["VERCEL", "Vercel"],
+  ["NETLIFY", "Netlify"],
+  ["FLY_APP_NAME", "Fly.io"],
+  ["RENDER", "Render"],
+  ["RAILWAY_ENVIRONMENT_NAME", "Railway"],
+  ["WEBSITE_INSTANCE_ID", "Azure App Service"],
+  ["GAE_ENV", "Google App Engine"],
+  ["ECS_CONTAINER_METADATA_URI_V4", "Amazon ECS"],
+];
+
+/** @throws {TypeError} if the environment is one in which no stand-in may take the place of Bitrix24 */
+export function assertDevelopment({ variable }: RuntimeEnvironment = runtimeEnvironment()): void {
+  const host = [...HOSTS.map(({ variable, name }) => [variable, name] as const), ...OTHER_HOSTS]
+    .find(([name]) => variable(name))?.[1];
+  const where = host === undefined && variable("NODE_ENV") === "production" ? "with NODE_ENV production" : host;
+  if (where === undefined) return;
+  throw new TypeError(
+    `cannot create an app with the option dev ${
+      host === undefined ? where : `on ${where}`
+    }: a stand-in would decide which ` +
+      "events are authentic; remove the option, or the environment variable that it is read from",
+  );
+}
+
 /** The parts of an app that {@linkcode startupWarnings} looks at. */
 export interface WarnedApp extends Pick<AppRuntime, "storage" | "canRefresh" | "handlers"> {
   /** Origins of the OAuth hosts that the app calls by the `fetch` of the environment; empty if it calls none. */
   readonly oauthHosts: readonly string[];
+  /** Address of the stand-in for Bitrix24, if the app has one. */
+  readonly dev: string | undefined;
 }
 
 /** Returns the warnings for an app in an environment; empty if there are none or the environment is not recognized. */
 export function startupWarnings(
-  { storage, canRefresh, handlers, oauthHosts }: WarnedApp,
+  { storage, canRefresh, handlers, oauthHosts, dev }: WarnedApp,
   environment: RuntimeEnvironment = runtimeEnvironment(),
 ): StartupWarning[] {
   const { durable, scope, encrypted } = storage.capabilities;
@@ -59,6 +87,14 @@ export function startupWarnings(
   const warnings: StartupWarning[] = [];
   const warn = (message: string, fields: LogFields): number =>
     warnings.push({ message, fields: { storage: storage.name, ...fields } });
+  if (dev !== undefined) {
+    warn("the app uses a stand-in for Bitrix24", {
+      ...{ event: "dev.enabled", standIn: dev },
+      hint:
+        "for development only: events of the stand-in count as authentic, and the tokens of all portals in the storage go " +
+        "to it; remove the option dev in production",
+    });
+  }
   if (scope === "process" && host !== undefined) {
     warn("storage is not shared between processes", {
       event: "storage.not_shared",

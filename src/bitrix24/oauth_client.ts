@@ -22,6 +22,8 @@ export interface AppInfo {
   readonly userId?: number;
   /** Scopes of the token. */
   readonly tokenScope: readonly string[];
+  /** Expiry of the token, in milliseconds since 1970 by the host's clock; absent if Bitrix24 does not say. */
+  readonly expiresAt?: number;
   /** Address of the portal's REST API, with a slash at its end; absent if the host sent none that may be called. */
   readonly clientEndpoint?: string;
   /** Why the address that the host sent may not be called; absent if it may, or the host sent none. */
@@ -242,6 +244,7 @@ function infoFrom(answer: Answer<typeof APP_INFO>, endpointOf: EndpointOf): AppI
   const result: Answer<typeof RESULT> = answer.result;
   const install: Answer<typeof INSTALL> = result.install;
   const { installed, status, client_endpoint: endpoint } = install;
+  const expires = numberOf(result["expires"]);
   return {
     clientId: result.client_id,
     memberId: install.member_id.toLowerCase(),
@@ -250,6 +253,7 @@ function infoFrom(answer: Answer<typeof APP_INFO>, endpointOf: EndpointOf): AppI
     scope: scopeOf(install["scope"]),
     ...defined({
       userId: numberOf(result["user_id"]),
+      expiresAt: expires === undefined ? undefined : expires * 1000,
       ...readEndpoint(endpoint, endpointOf),
       version: textOf(install.version),
       status: typeof status === "string" ? status : undefined,

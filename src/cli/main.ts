@@ -1,54 +1,81 @@
 /** The command line, independent of the process. */
-import { InputError } from "../errors.ts";
-import { parseVersion } from "../version.ts";
-import { parseEvent } from "../bitrix24/parse.ts";
+import { Command, CommanderError } from "commander";
+import type { CliCommand } from "./command.ts";
+import { audit } from "./audit.ts";
+import { batches } from "./batches.ts";
+import { check } from "./check.ts";
+import { copy } from "./copy.ts";
+import { decode } from "./decode.ts";
+import { dev } from "./dev.ts";
+import { doctor } from "./doctor.ts";
+import { forget } from "./forget.ts";
+import { newProject } from "./new.ts";
+import { outbox } from "./outbox.ts";
+import { password } from "./password.ts";
+import { pause } from "./pause.ts";
+import { plan } from "./plan.ts";
+import { portal } from "./portal.ts";
+import { portals } from "./portals.ts";
+import { recount } from "./recount.ts";
+import { resume } from "./resume.ts";
+import { retry } from "./retry.ts";
+import { rollback } from "./rollback.ts";
+import { setInitialVersion } from "./set_initial_version.ts";
+import { setTarget } from "./set_target.ts";
+import { simulate } from "./simulate.ts";
+import { skip } from "./skip.ts";
+import { status } from "./status.ts";
+import { token } from "./token.ts";
+import { upgrades } from "./upgrades.ts";
+import { EXIT, type ExitCode } from "./exit.ts";
+import { rehearse } from "./rehearse.ts";
+import { reportError } from "./report_error.ts";
+import type { Terminal } from "./terminal.ts";
 
-/** The input and output of the command line. */
-export interface Terminal {
-  /** Returns the content of a file, or of standard input for `-`. */
-  readonly read: (path: string) => Promise<string>;
-  readonly out: (line: string) => void;
-  readonly err: (line: string) => void;
-}
+/** The commands, in the order of the help. */
+const COMMANDS: readonly CliCommand[] = [
+  ...[newProject, dev, simulate, decode],
+  ...[status, portals, portal, plan, check, upgrades, audit, doctor],
+  ...[retry, rollback, skip, setTarget, setInitialVersion, batches, pause, resume, forget, outbox, recount],
+  ...[copy, token, password],
+  rehearse,
+];
 
-const USAGE = `Usage: onappupdate decode [FILE]
-
-Reads the body of a request of Bitrix24 (form or JSON) from FILE, or from standard
-input, and prints its event as handlers receive it. Tokens are not printed.
-
-Exit codes: 0 the body is an event, 1 it is not, 2 the command is invalid or FILE
-cannot be read.`;
-
-/** Runs one command. Resolves to the exit code. */
+/** Runs one command. Resolves to the exit code, and never rejects. */
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
-  const [command, file = "-", ...rest] = args;
-  if (command === "--help" || command === "-h") {
-    terminal.out(USAGE);
-    return 0;
-  }
-  if (command !== "decode" || rest.length > 0) {
-    terminal.err(USAGE);
-    return 2;
-  }
-  let body: string;
+  let code: ExitCode = EXIT.done;
+  const program = createProgram(terminal, (ended) => void (code = ended));
   try {
-    body = (await terminal.read(file)).trim();
+    await program.parseAsync([...args], { from: "user" });
+    return code;
   } catch (error) {
-    terminal.err(`cannot read ${file}: ${error instanceof Error ? error.message : error}`);
-    return 2;
-  }
-  try {
-    const event = parseEvent(body, body.startsWith("{") ? "json" : "form");
-    terminal.out(JSON.stringify(event, null, 2));
-    if (event.name === "ONAPPUPDATE" || event.name === "ONAPPINSTALL") {
-      terminal.out(`VERSION ${event.data.version} is ${parseVersion(event.data.version)}`);
-    }
-    return 0;
-  } catch (error) {
-    const lines = error instanceof InputError
-      ? error.issues.map(({ path, saw, wanted }) => `${path || "body"}: saw ${saw}, wanted ${wanted}`)
-      : [error instanceof Error ? error.message : String(error)];
-    for (const line of lines) terminal.err(line);
-    return 1;
+    // commander has printed its errors. It exits with 1 for what is a mistake in the command.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    return reportError(error, terminal);
   }
 }
+
+function createProgram(terminal: Terminal, onEnd: (code: ExitCode) => void): Command {
+  const program = new Command("onappupdate").description(DESCRIPTION).exitOverride().configureOutput({
+    writeOut: terminal.stdout.write,
+    writeErr: terminal.stderr.write,
+    getOutHelpWidth: () => HELP_COLUMNS,
+    getErrHelpWidth: () => HELP_COLUMNS,
+    getOutHasColors: () => terminal.stdout.hasColor,
+    getErrHasColors: () => terminal.stderr.hasColor,
+  });
+  program.configureHelp({ subcommandTerm: (command) => command.name() });
+  program.showHelpAfterError("Run the command with --help to see what it takes.").addHelpText("after", EPILOGUE)
+    .helpCommand(false);
+  for (const command of COMMANDS) command.register(program, terminal, onEnd);
+  return program;
+}
+
+const HELP_COLUMNS = 79;
+
+const DESCRIPTION = "Tries a Bitrix24 app without a portal, shows its rollout, and acts on it.";
+
+const EPILOGUE = `
+Exit codes: 0 done, 1 asked and the answer is bad, 2 the command is invalid,
+3 the app, the operator API or the storage does not answer.
+Data goes to standard output, everything else to standard error.`;

@@ -6,6 +6,7 @@ import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
 import { defined } from "../defined.ts";
 import { NoCredentialsError } from "../errors.ts";
 import { type RecordAccess, storedRecord } from "../portal/record_access.ts";
+import { type AdoptedPairs, createAdoptedPairs } from "./adopted_pairs.ts";
 import { isSettled, rankTokens, type StoredTokens } from "../portal/tokens.ts";
 import type { Secret } from "../secret.ts";
 import {
@@ -41,6 +42,8 @@ export interface AppCredentials {
    * @throws {UnreachableError} if no complete pair was received
    */
   readonly refreshForeign?: (refreshToken: Secret, serverEndpoint: string | undefined) => Promise<RefreshedTokens>;
+  /** Token pairs of portals that are not adopted yet. */
+  readonly adoptedPairs: AdoptedPairs;
   /** Calls `app.info` with a token of the portal, and applies the answer to its record. */
   readonly inspect: (access: RecordAccess, options?: CredentialsOptions) => Promise<AppInfo>;
 }
@@ -103,6 +106,7 @@ export function createCredentials(
       createRehearsalProvider(settings, { refresh: refreshPair, issued, known, runWriting, isUserOf }, memberId),
     issued: issued.of,
     ...defined({ refreshForeign: createRefreshForeign(settings) }),
+    adoptedPairs: createAdoptedPairs(settings),
     inspect: createInspect(settings, { verifier, select, refresh: refreshPair }),
   };
 }

@@ -62,10 +62,11 @@ export function createRefresh(settings: CredentialsSettings): Refresh {
       return false;
     }
     unstored.set(refreshToken, refreshed);
-    await storeChange(settings, memberId, (record) => {
+    const change = (record: PortalRecord): PortalRecord => {
       const { refreshing, ...rest } = withRefreshed(record, generation, tokens, refreshed, clock());
       return refreshing === undefined || refreshing.id === lockId ? rest : { ...rest, refreshing };
-    });
+    };
+    await storePair(settings, () => changePortal(settings.storage, memberId, change));
     unstored.delete(refreshToken);
     log.info("token pair refreshed", { event: "credentials.refreshed", memberId, owner, userId });
     return true;
@@ -138,31 +139,33 @@ export function createRefreshForeign(
   };
 }
 
-/** Stores a pair that was refreshed by mistake for the portal that owns it: the refresh has invalidated the stored pair. */
-async function passToOwner(
+/**
+ * Stores a pair that was refreshed by mistake for the portal that owns it: the refresh has invalidated the stored pair.
+ * Resolves to whether the portal had that pair.
+ */
+export async function passToOwner(
   { storage, clock }: CredentialsSettings,
   refreshToken: string,
   refreshed: RefreshedTokens,
-): Promise<void> {
+): Promise<boolean> {
+  let isOwned = false;
   try {
     await changePortal(storage, refreshed.memberId, (record) => {
       const own = record.tokens?.find((tokens) => tokens.refreshToken === refreshToken);
+      isOwned = own !== undefined;
       return own === undefined ? record : withRefreshed(record, record.generation, own, refreshed, clock());
     });
   } catch (error) {
     if (!(error instanceof UnknownPortalError)) throw error;
   }
+  return isOwned;
 }
 
-/** Changes a record, and tries again if the storage is down. */
-async function storeChange(
-  { storage, time }: CredentialsSettings,
-  memberId: string,
-  change: (record: PortalRecord) => PortalRecord,
-): Promise<void> {
+/** Runs a write of a new pair, and again if the storage is down. */
+export async function storePair({ time }: CredentialsSettings, write: () => Promise<unknown>): Promise<void> {
   for (let attempt = 1;; attempt++) {
     try {
-      return void await changePortal(storage, memberId, change);
+      return void await write();
     } catch (error) {
       if (!(error instanceof StorageError) || attempt === STORE_ATTEMPTS) throw error;
       await delay(time, STORE_DELAY_MS * 2 ** (attempt - 1));

@@ -203,3 +203,11 @@ export function onUnhandledRejection(
   runtime.addEventListener?.("unhandledrejection", listener);
   return () => runtime.removeEventListener?.("unhandledrejection", listener);
 }
+
+/** The flag that the command line sets before it imports a module with an app, which must then do nothing by itself. */
+const INERT = Symbol.for("@b24/onappupdate.inert");
+
+/** Returns whether the command line has loaded this program, to look at its app. */
+export function isInert(runtime: object = globalThis): boolean {
+  return (runtime as { readonly [INERT]?: unknown })[INERT] === true;
+}

@@ -12,6 +12,7 @@ import type {
   UnverifiedFilter,
   UnverifiedPage,
 } from "./admin_pages.ts";
+import type { AdoptionReport, AdoptOptions, PortalSource } from "./adoption.ts";
 import type { OutboxAdmin } from "./outbox.ts";
 import type { RolloutAdmin } from "./rollout.ts";
 
@@ -182,6 +183,48 @@ export interface Admin {
    * @throws {StorageError} if the storage fails
    */
   readonly unverified: (filter?: UnverifiedFilter) => Promise<UnverifiedPage>;
+  /**
+   * Adopts the portals of customers that another program of the vendor has: reads them as JSON lines or objects, asks
+   * Bitrix24 about each by `app.info`, and stores it with its version, so that its next update runs the upgrades above it.
+   * `docs/adoption.md` is the guide.
+   *
+   * A known portal only gets what it lacks: tokens if it has none, an application_token, or a version. Its version and target
+   * are never changed. A call can be repeated, also after a process was killed: what is adopted is skipped without a request,
+   * so adopt the same file again until nothing is left. A portal whose version is below its target is scheduled, so its
+   * upgrades run: call `pause` before if they should wait.
+   *
+   * No token is refreshed without `refresh: true`. But an app with `clientSecret` refreshes the tokens that it has adopted when
+   * it needs to, which ends those of the other program: leave `clientSecret` out while that program is at work.
+   *
+   * Resolves when all lines are done; memory does not depend on their number. Calls OAuth hosts at most 8 at a time and
+   * `perMinute`, and waits while none answers. One entry in the audit log stands for the whole call.
+   *
+   * @throws {TypeError} if an option or the source is invalid, the app has no `clientId`, or `refresh` is true and it has no
+   * `clientSecret`
+   * @throws {B24Error} if Bitrix24 refuses the app's keys
+   * @throws {UnreachableError} if no OAuth host answers for long, about eight lines in a row
+   * @throws {StorageError} if the storage fails
+   * @throws the reason of `signal`, or the error of the source or of `onLine`
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage, type PortalToAdopt } from "@b24/onappupdate";
+   * import { fakeBitrix24 } from "@b24/onappupdate/testing";
+   * import assert from "node:assert/strict";
+   *
+   * const bitrix24 = fakeBitrix24({ clientId: "app.5f3a" });
+   * const portal = bitrix24.portal({ memberId: "a223c6b3710f85df22e9377d6c4f7553" });
+   * portal.install(2);
+   * const rows: PortalToAdopt[] = [{ memberId: portal.memberId, version: "2", ...portal.tokens() }];
+   *
+   * const app = createApp({ storage: memoryStorage(), clientId: "app.5f3a", fetch: bitrix24.fetch });
+   * const { adopted, problems } = await app.admin.adopt(rows, { by: "ada", reason: "ticket 17: the move" });
+   * assert.deepEqual([adopted, problems], [1, []]);
+   * assert.equal((await app.portal(portal.memberId))?.version, "2.0.0");
+   * await app.close();
+   * ```
+   */
+  readonly adopt: (portals: PortalSource, options: AdoptOptions) => Promise<AdoptionReport>;
   /**
    * Erases a portal: deletes its tokens, events, runs, results, failed attempts and index entries, what plugins store about
    * it, and its record but for a tombstone. The tombstone has the `member_id`, the time, digests of application tokens, and the

@@ -113,6 +113,7 @@ export type AuditedAction =
   | "pause"
   | "resume"
   | "batch"
+  | "adopt"
   | "outbox.retry"
   | "recount"
   | "rollout.set"

@@ -22,6 +22,14 @@ export function portalKey(memberId: string): Key {
   return [...PORTALS, memberId];
 }
 
+/** Prefix of the token pairs of portals. Owner: `credentials_record.ts`. Deleted when the app is removed. */
+export const CREDENTIALS = ["credentials"] as const;
+
+/** Key of a portal's token pairs. */
+export function credentialsKey(memberId: string): Key {
+  return [...CREDENTIALS, memberId];
+}
+
 /** Prefix of the deliveries that do not fit portals' records. Owner: `inbox.ts`. Deleted when their work is done. */
 export const DELIVERIES = ["delivery"] as const;
 
@@ -111,6 +119,14 @@ export const DEPLOY_SWEEP: Key = ["deployed"];
 /** Prefix of what a plugin stores about a portal. Owner: the plugin. Deleted by `admin.forget`. */
 export function pluginPortalPrefix(plugin: string, memberId: string): Key {
   return [...pluginPrefix(plugin), "portal", memberId];
+}
+
+/**
+ * Key of a token pair that an adoption has refreshed. Owner: `credentials/adopted_pairs.ts`. Deleted when the portal is adopted
+ * or removed. TTL: 180 days.
+ */
+export function adoptedPairKey(memberId: string): Key {
+  return ["adopt", memberId];
 }
 
 /** Key of the ticket of an opened page, by the digest of the ticket. Owner: `app/tickets.ts`. TTL: 1 hour. */

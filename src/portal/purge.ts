@@ -1,8 +1,9 @@
 /** Purges the data of portals that removed the app: tokens at once, the rest when its retention is over. */
+import { readCredentials } from "./credentials_record.ts";
 import { type Delivery, deliveryOf, type StoredDelivery, type WaitingDelivery } from "./delivery.ts";
 import { deleteAttempts } from "./failed_attempts.ts";
 import { withoutDelivery } from "./inbox.ts";
-import { DELIVERIES } from "./keys.ts";
+import { adoptedPairKey, DELIVERIES } from "./keys.ts";
 import type { PortalLease } from "./lease.ts";
 import type { Storage } from "../storage/storage.ts";
 import { type PortalRecord, withoutPurgedFields } from "./record.ts";
@@ -19,7 +20,7 @@ export interface PurgedEvents {
 }
 
 /**
- * Deletes what the inbox holds of a portal that was forgotten at `time`, in milliseconds since 1970, also removals. What came
+ * Deletes what the inbox and an adoption hold of a portal that was forgotten at `time`, in milliseconds since 1970, also removals. What came
  * since belongs to a later installation than `generation`, or to none.
  */
 export async function purgeForgotten(
@@ -28,6 +29,7 @@ export async function purgeForgotten(
   time: number,
   generation: number,
 ): Promise<void> {
+  await options.storage.delete(adoptedPairKey(lease.record().memberId));
   // The clocks of processes that received some may be ahead.
   await purgeDeliveries(
     options,
@@ -37,8 +39,8 @@ export async function purgeForgotten(
 }
 
 /**
- * Deletes what the inbox and the events that wait for verification hold of a portal from before its removal at `time`, in
- * milliseconds since 1970: no token may stay. The handlers of these deliveries would no longer run. `removalId` is the
+ * Deletes what the inbox, the events that wait for verification and an adoption hold of a portal from before its removal at
+ * `time`, in milliseconds since 1970: no token may stay. The handlers of these deliveries would no longer run. `removalId` is the
  * delivery of the removal itself, which is kept.
  */
 export async function purgeTokens(
@@ -55,10 +57,11 @@ export async function purgeTokens(
       id !== removalId && (delivery.receivedAt <= time || isOfEndedInstallation(record, id, delivery)),
   );
   const parked = purged.filter(({ delivery: { attempts, retryAt } }) => attempts > 0 && retryAt === undefined).length;
+  await options.storage.delete(adoptedPairKey(record.memberId));
   return { parked, unverified: await removeUnverifiedBefore(options, record.memberId, time) };
 }
 
-/** Deletes deliveries in the inbox of a portal, and returns them. */
+/** Deletes deliveries in the inbox of a portal, and token pairs if it has removed the app. Returns the deliveries. */
 async function purgeDeliveries(
   { storage, clock }: UnverifiedOptions,
   lease: PortalLease,
@@ -74,7 +77,9 @@ async function purgeDeliveries(
   }
   const end = { outcome: "outdated", at: clock() } as const;
   for (const waiting of purged) lease.stage((record) => withoutDelivery(record, waiting, end));
-  await lease.flush();
+  // A crash came before they were deleted: a write of the removed portal's record deletes them.
+  const isLeft = await readCredentials(storage, memberId) !== null;
+  await (isLeft ? lease.update((record) => record) : lease.flush());
   return purged;
 }
 

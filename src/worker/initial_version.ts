@@ -33,8 +33,16 @@ export async function findVersion(runtime: AppRuntime, lease: PortalLease): Prom
   await recordBlock(runtime, lease, "version", message);
 }
 
-/** @throws the error of the option, if it is a function, a TypeError if that returns no string, or a VersionError for its result */
-function versionByOption({ initialVersion }: AppRuntime, record: PortalRecord, now: number): string | undefined {
+/**
+ * Returns the version that the option `initialVersion` says, at most `record.target`; `undefined` if it says none.
+ *
+ * @throws the error of the option, if it is a function, a TypeError if that returns no string, or a VersionError for its result
+ */
+export function versionByOption(
+  { initialVersion }: Pick<AppRuntime, "initialVersion">,
+  record: Pick<PortalRecord, "memberId" | "domain" | "version" | "target">,
+  now: number,
+): string | undefined {
   const target = record.target!;
   const given: unknown = initialVersion?.(syntheticUpdateEvent(record, target, now));
   if (given === undefined) return undefined;

@@ -13,7 +13,11 @@ import { schedulePortal } from "../portal/schedule.ts";
 import { compareVersions } from "../version.ts";
 
 /** Returns the event that an update to `version` would have caused, without tokens. `at`: milliseconds since 1970. */
-export function syntheticUpdateEvent(record: PortalRecord, version: string, at: number): UpdateEvent {
+export function syntheticUpdateEvent(
+  record: Pick<PortalRecord, "memberId" | "domain" | "version">,
+  version: string,
+  at: number,
+): UpdateEvent {
   const { memberId, domain, version: previousVersion } = record;
   return {
     name: "ONAPPUPDATE",

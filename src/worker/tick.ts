@@ -3,7 +3,7 @@ import { MAX_TIMER_MS } from "../async/time.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
-import { portalKey } from "../portal/keys.ts";
+import { credentialsKey, portalKey } from "../portal/keys.ts";
 import { entryTime, listDuePortals, type ScheduleEntry } from "../portal/schedule.ts";
 import type { Totals } from "../portal/totals.ts";
 import type { Rollout } from "../rollout/rollout.ts";
@@ -242,6 +242,8 @@ async function deleteStale(
   if (released !== undefined) {
     if (released.due !== due) await storage.delete(key);
   } else if (entryTime(due) <= clock() - ORPHANED_MS && await storage.get(portalKey(memberId)) === null) {
+    // A crash came before the record of a new portal.
+    await storage.delete(credentialsKey(memberId));
     await storage.delete(key);
   }
 }

@@ -39,6 +39,10 @@ after(() => {
 
 test("every example is run by these tests", () => {
   assert.deepEqual(readdirSync(join(root, "examples")).sort(), [
+    "adopt.ts", // run by adoption_examples_test.ts, with the next three
+    "adopt_b24jssdk.ts",
+    "adopt_b24phpsdk.ts",
+    "adopt_crest.ts",
     "app.ts", // served by deno.ts, node.ts and hono.ts
     "crash_everywhere.ts",
     "deals_app.ts", // tested by crash_everywhere.ts

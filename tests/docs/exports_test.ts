@@ -123,7 +123,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 /** Importing the command line runs it; it exports nothing. */
-const RUNS = ["./cli"];
+const RUNS = ["./cli", "./create"];
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));

@@ -12,6 +12,8 @@ export const root: string = fileURLToPath(new URL("../../", import.meta.url));
 export interface RunOptions {
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Standard input is a pipe, which `type` writes to. */
+  readonly hasInput?: boolean;
   /** Runtime to use instead of the current one, and the folder that `file` is relative to. */
   readonly on?: { readonly command: string; readonly cwd: string };
 }
@@ -21,6 +23,8 @@ export interface Running {
   readonly output: () => string;
   /** Resolves to the first match of `pattern` in the output; rejects if the process exits before it. */
   readonly printed: (pattern: RegExp) => Promise<RegExpExecArray>;
+  /** Writes to standard input. */
+  readonly type: (text: string) => void;
   /** Sends SIGTERM. */
   readonly stop: () => void;
   /** Resolves to the exit code, or to null after a signal. */
@@ -28,11 +32,11 @@ export interface Running {
 }
 
 /** Starts `file`, a path relative to the root. */
-export function run(file: string, { args = [], env = {}, on }: RunOptions = {}): Running {
+export function run(file: string, { args = [], env = {}, hasInput = false, on }: RunOptions = {}): Running {
   const child = spawn(on?.command ?? process.execPath, [...(on === undefined ? runArgs : []), file, ...args], {
     cwd: on?.cwd ?? root,
     env: { ...process.env, NO_COLOR: "1", ...env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: [hasInput ? "pipe" : "ignore", "pipe", "pipe"],
   });
   let output = "";
   let changed = Promise.withResolvers<void>();
@@ -66,6 +70,7 @@ export function run(file: string, { args = [], env = {}, on }: RunOptions = {}):
         await changed.promise;
       }
     },
+    type: (text) => void child.stdin!.write(text),
     // Not `child.kill()`: on Deno, it loses the exit code of a child that exits by itself after the signal.
     stop: () => void process.kill(child.pid!, "SIGTERM"),
     exited,

@@ -80,8 +80,18 @@ describe("npm tarball", () => {
     }
   });
 
-  it("asks for two packages, and for two others where they are used", () => {
-    assert.deepEqual(Object.keys(manifest.dependencies).sort(), ["semver", "zod"]);
+  it("loads the packages of the command line in the command line only", async () => {
+    const modules = files.filter((file) => file.endsWith(".js") && !file.startsWith("src/cli/"));
+    for (const { file, imports } of await moduleGraph(unpacked, modules)) {
+      if (file.startsWith("src/cli/")) continue;
+      for (const { specifier } of imports) {
+        assert.doesNotMatch(specifier, /^(commander|cli-progress)$|src\/cli\//, file);
+      }
+    }
+  });
+
+  it("asks for two packages and two of the command line, and for two others where they are used", () => {
+    assert.deepEqual(Object.keys(manifest.dependencies).sort(), ["cli-progress", "commander", "semver", "zod"]);
     assert.deepEqual(manifest.peerDependencies, { "@bitrix24/b24jssdk": "^2.2.0", "@hono/node-server": "^2.0.0" });
     assert.deepEqual(manifest.peerDependenciesMeta, {
       "@bitrix24/b24jssdk": { optional: true },

@@ -9,7 +9,10 @@ import { describe, it } from "../support/test.ts";
 async function problems(files: Readonly<Record<string, string>>): Promise<string[]> {
   const root = mkdtempSync(join(tmpdir(), "onappupdate-imports-"));
   const all = {
-    "deno.json": JSON.stringify({ name: "@b24/onappupdate", imports: { semver: "npm:semver", redis: "npm:redis" } }),
+    "deno.json": JSON.stringify({
+      name: "@b24/onappupdate",
+      imports: { semver: "npm:semver", redis: "npm:redis", commander: "npm:commander" },
+    }),
     "mod.ts": `export { a } from "./src/errors.ts";`,
     "errors.ts": `export { a } from "./src/errors.ts";`,
     "src/errors.ts": "export const a = 1;",
@@ -45,7 +48,12 @@ describe("checkImports() accepts", () => {
       "plugins/a1/b.ts": `import "./c.ts"; import "../../mod.ts";`,
       "plugins/a1/c.ts": "",
     },
-    "the command line": { "src/cli/cli.ts": `import process from "node:process"; import "../../mod.ts";` },
+    "the command line": {
+      "src/cli/cli.ts": `import process from "node:process"; import "../../mod.ts"; import "commander";
+import "../../plugins/operator_api.ts"; import "../testing/mod.ts";`,
+      "plugins/operator_api.ts": "",
+      "src/testing/mod.ts": "",
+    },
     "tests of internals, scripts and the package by its name": {
       "tests/app_test.ts": `import "../src/errors.ts"; import "../scripts/run.ts"; import "@b24/onappupdate/cli";`,
       "scripts/run.ts": "",
@@ -124,6 +132,18 @@ describe("checkImports() refuses", () => {
     "a plugin's library in the core": [
       { "src/app/app.ts": `import "redis";` },
       /^src\/app\/app\.ts:1: imports redis, wanted/,
+    ],
+    "a plugin but the operator API in the command line, and its packages elsewhere": [
+      { "src/cli/cli.ts": `import "../../plugins/a.ts"; import "redis";`, "plugins/a.ts": "" },
+      /^src\/cli\/cli\.ts:1: imports plugins\/a\.ts, wanted/,
+    ],
+    "a package of the command line elsewhere": [
+      { "src/testing/mod.ts": `import "commander";` },
+      /^src\/testing\/mod\.ts:1: imports commander, wanted/,
+    ],
+    "the command line in a plugin": [
+      { "plugins/a.ts": `import "../src/cli/main.ts";`, "src/cli/main.ts": "" },
+      /^plugins\/a\.ts:1: imports src\/cli\/main\.ts, wanted/,
     ],
     "a package that deno.json does not name": [
       { "plugins/a.ts": `import "left-pad";` },

@@ -5,7 +5,7 @@ import type { RollbackReport } from "../../plugin/admin.ts";
 import { compareVersions, parseVersion } from "../../version.ts";
 import { withExtensions } from "../../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";
-import { askNow, canAsk } from "../../portal/claims.ts";
+import { askNow } from "../../portal/claims.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
 import { inRecord, withHandled } from "../../portal/inbox.ts";
 import type { Delivery, StoredDelivery } from "../../portal/delivery.ts";
@@ -16,6 +16,7 @@ import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
 import { isMarked, withMark } from "../../portal/batch_marks.ts";
 import { schedulePortal } from "../../portal/schedule.ts";
+import { askableUntil } from "../../portal/stored_credentials.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
 import { isBelowTarget } from "../../upgrade/next_action.ts";
 import { isUpgradeDue } from "../../upgrade/plan.ts";
@@ -198,9 +199,9 @@ async function changeAndWake(
 
 /** Returns the record with its open claims asked about now, if there is a token to ask with. */
 function askedNow(record: PortalRecord, { clock, canRefresh }: AppRuntime): PortalRecord {
-  const { claims, tokens } = record;
+  const { claims } = record;
   const now = clock();
-  if (claims === undefined || !canAsk(tokens, now, canRefresh)) return record;
+  if (claims === undefined || askableUntil(record, canRefresh) <= now) return record;
   return { ...record, claims: askNow(claims, now, { all: true }) };
 }
 
@@ -210,9 +211,9 @@ function askedNow(record: PortalRecord, { clock, canRefresh }: AppRuntime): Port
  */
 function withoutAttempts(record: PortalRecord, { clock, canRefresh }: AppRuntime): PortalRecord {
   const { failure: _failure, blocked, endedBlock: _ended, ...others } = withInstallerRetried(record);
-  const { run, tokens } = record;
+  const { run } = record;
   const now = clock();
-  const isKept = blocked?.on === "installation" && canAsk(tokens, now, canRefresh);
+  const isKept = blocked?.on === "installation" && askableUntil(record, canRefresh) > now;
   const rest = { ...others, ...(isKept ? { blocked: { ...blocked, nextTryAt: now } } : {}) };
   if (run === undefined) return rest;
   const { wakeAt: _wakeAt, underWay, ...kept } = run;

@@ -152,6 +152,7 @@ const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   pause: true,
   resume: true,
   batch: true,
+  adopt: true,
   "outbox.retry": true,
   recount: true,
   "rollout.set": true,

@@ -12,6 +12,7 @@ import type { Recount } from "../../worker/recount.ts";
 import type { PauseSwitch } from "../../worker/pause.ts";
 import { retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
 import { ATTRIBUTION_RULES, BY_PORTAL } from "./attribution.ts";
+import type { Adopt } from "./adopt.ts";
 import { type Audited, listAudit, noteAction } from "./audit.ts";
 import { forget } from "./forget.ts";
 import { readHistory } from "./history.ts";
@@ -30,6 +31,7 @@ export interface AdminOptions {
   readonly pauseSwitch: PauseSwitch;
   readonly audited: Audited;
   readonly batches: Batches;
+  readonly adopt: Adopt["adopt"];
   readonly outbox: Outbox["admin"];
   /** Rollouts of apps without the option `rollout` can be looked at, too. */
   readonly rollout: Rollout;
@@ -78,6 +80,7 @@ export function createAdmin(options: AdminOptions): Admin {
       ),
     setTarget: (memberId, version, attribution) =>
       act("setTarget", attribution, { memberId, details: { version } }, () => setTarget(options, memberId, version)),
+    adopt: options.adopt,
     forget: (memberId, attribution) => act("forget", attribution, { memberId }, () => forget(options, memberId)),
     pause: (attribution) =>
       act("pause", attribution, {}, () => {

@@ -59,6 +59,7 @@ export function pluginAdmin(admin: Admin, plugin: string, { storage, clock }: Pl
     rollback: (memberId, attribution) => admin.rollback(memberId, own(attribution)),
     setInitialVersion: (memberId, version, attribution) => admin.setInitialVersion(memberId, version, own(attribution)),
     setTarget: (memberId, version, attribution) => admin.setTarget(memberId, version, own(attribution)),
+    adopt: (portals, options) => admin.adopt(portals, own(options)),
     forget: (memberId, attribution) => admin.forget(memberId, own(attribution)),
     pause: (attribution) => admin.pause(own(attribution)),
     resume: (attribution) => admin.resume(own(attribution)),

@@ -10,7 +10,7 @@ import type { FakePortal, FakePortalOptions } from "./portal.ts";
 import { decodeRequest, followRedirects } from "./request.ts";
 import { answerRest } from "./rest.ts";
 import { answerRestV3, isV3 } from "./rest_v3.ts";
-import { createSender, type FakeHandler, type FakeSent, HANDLER_RULES } from "./sender.ts";
+import { createSender, type FakeHandler, type FakeSent, HANDLER_RULES, type Sender } from "./sender.ts";
 import { type FakeServer, startServer } from "./server.ts";
 import { type FakeCall, type FakeOutage, type FakeRateLimit, RATE_LIMIT_RULE, type World } from "./state.ts";
 import { withoutPace } from "./unpaced.ts";
@@ -156,6 +156,13 @@ export interface FakeBitrix24 {
  * ```
  */
 export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
+  return createFake(options).fake;
+}
+
+/** Creates a fake Bitrix24, and returns its state besides, so that it can be saved and restored. */
+export function createFake(
+  options: FakeBitrix24Options,
+): { readonly fake: FakeBitrix24; readonly world: World; readonly sender: Sender } {
   checkOptions("cannot create a fake Bitrix24", options, OPTION_RULES);
   const { oauthHost = OAUTH_HOSTS[0], clock, rateLimit } = options;
   const sender = createSender(options.handler);
@@ -192,7 +199,7 @@ export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
       followRedirects(new Request(input, init), (request) => raceAbort(request, answer(world, request))),
     (memberId) => world.portals.some((portal) => portal.memberId === memberId && portal.rateLimit !== undefined),
   );
-  return {
+  const fake: FakeBitrix24 = {
     fetch,
     requests: () => world.requests,
     portal: (options) => createPortal(world, sender, { ...(rateLimit === undefined ? {} : { rateLimit }), ...options }),
@@ -213,6 +220,7 @@ export function fakeBitrix24(options: FakeBitrix24Options): FakeBitrix24 {
     },
     serve: () => startServer(fetch),
   };
+  return { fake, world, sender };
 }
 
 const OAUTH_HOSTS = ["https://oauth.bitrix24.tech", "https://oauth.bitrix.info"] as const;

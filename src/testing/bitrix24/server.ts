@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Readable } from "node:stream";
+import { ADDRESS, BROKEN, forwardTo } from "../../net/stand_in.ts";
 import { followRedirects } from "./request.ts";
 
 /** A running server. */
@@ -12,21 +13,11 @@ export interface FakeServer {
   readonly close: () => Promise<void>;
 }
 
-/** Header with the URL of the original request. */
-const ADDRESS = "x-fake-bitrix24-address";
-/** Header of an answer that stands for a broken connection. Some clients would repeat requests of one that really breaks. */
-const BROKEN = "x-fake-bitrix24-broken";
-
 type Fetch = (request: Request) => Promise<Response>;
 
 /** Serves `answer` on a free loopback port. */
 export async function startServer(answer: Fetch): Promise<FakeServer> {
-  const server = createServer((request, response) => {
-    forwardRequest(request, response, answer).catch(() => {
-      if (request.headers[ADDRESS] === undefined || response.headersSent) response.destroy();
-      else response.writeHead(502, { [BROKEN]: "1" }).end();
-    });
-  });
+  const server = createServer((request, response) => answerForwarded(request, response, answer));
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(0, "127.0.0.1", resolve);
@@ -41,6 +32,14 @@ export async function startServer(answer: Fetch): Promise<FakeServer> {
         server.closeAllConnections();
       }),
   };
+}
+
+/** Answers a request that {@linkcode forwardTo} has sent by `answer`, or as a broken connection if that throws. */
+export function answerForwarded(request: IncomingMessage, response: ServerResponse, answer: Fetch): void {
+  forwardRequest(request, response, answer).catch(() => {
+    if (request.headers[ADDRESS] === undefined || response.headersSent) response.destroy();
+    else response.writeHead(502, { [BROKEN]: "1" }).end();
+  });
 }
 
 /** @throws {unknown} the error of `answer`: the connection broke, or there is no such host */
@@ -94,19 +93,6 @@ async function forwardRequest(request: IncomingMessage, response: ServerResponse
  * ```
  */
 export function forwardingFetch(url: string): typeof fetch {
-  const forward = async (request: Request): Promise<Response> => {
-    const headers = new Headers(request.headers);
-    headers.set(ADDRESS, request.url);
-    const response = await fetch(url, {
-      method: request.method,
-      headers,
-      redirect: "manual",
-      signal: request.signal,
-      ...(request.body === null ? {} : { body: await request.arrayBuffer() }),
-    });
-    if (!response.headers.has(BROKEN)) return response;
-    await response.body?.cancel();
-    throw new TypeError(`fetch failed: ${new URL(request.url).host} does not answer`);
-  };
+  const forward = (request: Request): Promise<Response> => forwardTo(url, request, fetch);
   return (input, init) => followRedirects(new Request(input, init), forward);
 }

@@ -5,11 +5,11 @@ import type { HandlerContext } from "../../plugin/context.ts";
 import { createHandlerRun } from "../../plugin/handler_run.ts";
 import type { VersionChange } from "../../plugin/observers.ts";
 import { type AppRuntime, safeError } from "../../plugin/runtime.ts";
-import type { JournalEntry } from "../../portal/journal.ts";
+import { isDone, type JournalEntry } from "../../portal/journal.ts";
 import { failedAttempts } from "../../portal/record.ts";
 import { blockedReasonOf } from "../../retry.ts";
 import { makeUpgradeContext } from "../attempt.ts";
-import type { Upgrade } from "../definition.ts";
+import type { Upgrade, UpgradeContext } from "../definition.ts";
 import type { Installation } from "../installation.ts";
 import { missingScopes } from "../next_action.ts";
 import { withApplied, withRun, withStart } from "../run_record.ts";
@@ -71,12 +71,14 @@ export async function rehearseUpgrade(rehearsal: UpgradeRehearsal, upgrade: Upgr
   } finally {
     recorder.enterUpgrade(undefined);
   }
-  const done = new Set(recorded.map(([name]) => name));
-  const steps: RehearsedStep[] = journal.entries().filter((entry) => entry[2] !== "undone")
-    .map((entry) => ({ ...stepOf(entry), ...(done.has(entry[0]) && { wasDone: true }) }));
+  const begun = new Map(recorded.map((entry) => [entry[0], entry]));
+  const steps: RehearsedStep[] = journal.entries().filter((entry) => entry[2] !== "undone").map((entry) => {
+    const before = begun.get(entry[0]);
+    return { ...stepOf(entry), ...(before !== undefined && isDone(before, now) && { wasDone: true }) };
+  });
   const unfinished = attempts.unfinishedStep();
-  if (unfinished !== undefined && journal.get(unfinished) === undefined) steps.push({ name: unfinished, kind: "step" });
-  return { upgrade: { id, range, ...end, steps }, sleepMs: sleepMsOf(journal.entries(), done, now) };
+  if (unfinished !== undefined && journal.get(unfinished.name) === undefined) steps.push(unfinished);
+  return { upgrade: { id, range, ...end, steps }, sleepMs: sleepMsOf(journal.entries(), begun, now) };
 }
 
 /** Runs the handler of an upgrade until it returns: again after each sleep, as a run does. */
@@ -87,10 +89,12 @@ function createAttempts(
   large: LargeResults,
 ): {
   readonly run: () => Promise<void>;
-  readonly unfinishedStep: () => string | undefined;
+  readonly unfinishedStep: () => RehearsedStep | undefined;
 } {
   let sleptMs = 0;
-  let unfinished: string | undefined;
+  let unfinished: RehearsedStep | undefined;
+  /** Names of the steps that `pages` runs. */
+  const paged = new Set<string>();
   const { turn: _, ...rest } = runtime;
   const ahead: AppRuntime = {
     ...{ ...rest, storage: withLargeResults(runtime.storage, large) },
@@ -106,7 +110,7 @@ function createAttempts(
       ...{ runtime: ahead, installation, journal, retry: upgrade.retry ?? runtime.retry },
       ...{ signal, abort, cutOff: outer, failure: record.failure },
       onStepStarted: (step) => {
-        unfinished = step;
+        unfinished = { name: step, kind: paged.has(step) ? "pages" : "step" };
         recorder.enterStep(step);
       },
       onStepFinished: () => {
@@ -115,7 +119,12 @@ function createAttempts(
       },
     });
     const attempt = failedAttempts(record, upgrade.id) + 1;
-    const context = makeUpgradeContext(ctx, engine, record, change, { attempt, mode: "rehearsal", fetch });
+    const made = makeUpgradeContext(ctx, engine, record, change, { attempt, mode: "rehearsal", fetch });
+    const pages: UpgradeContext["pages"] = (name, ...rest) => {
+      paged.add(name);
+      return made.pages(name, ...rest);
+    };
+    const context = { ...made, pages };
     extendContext(context);
     try {
       await run(() => engine.runHandler(() => upgrade.handler(context)));
@@ -159,7 +168,7 @@ function endOf(
 }
 
 /** Returns the time of all sleeps, and of those that had begun before, what is left of them at `now`. */
-function sleepMsOf(entries: readonly JournalEntry[], begunBefore: ReadonlySet<string>, now: number): number {
+function sleepMsOf(entries: readonly JournalEntry[], begunBefore: ReadonlyMap<string, unknown>, now: number): number {
   let sum = 0;
   for (const entry of entries) {
     if (entry[2] === "sleep") sum += Math.max(0, entry[3] - (begunBefore.has(entry[0]) ? now : entry[1]));

@@ -36,9 +36,9 @@ export interface RehearsedStep {
   readonly kind: "step" | "pages" | "sleep";
   /** The current run of the portal has finished it before: it was not rehearsed, and its recorded result was returned. */
   readonly wasDone?: true;
-  /** Number of pages; absent unless `kind` is `pages`. */
+  /** Number of finished pages; absent unless `kind` is `pages`. */
   readonly pages?: number;
-  /** Number of items of all pages; absent unless `kind` is `pages`. */
+  /** Number of items of these pages; absent unless `kind` is `pages`. */
   readonly done?: number;
   /** Length in milliseconds, which the rehearsal has not waited for; absent unless `kind` is `sleep`. */
   readonly ms?: number;

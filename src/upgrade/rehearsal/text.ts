@@ -44,12 +44,12 @@ function upgradeLines({ id, outcome, why, steps }: RehearsedUpgrade): string[] {
 }
 
 function stepLine({ name, kind, wasDone, pages, done, ms }: RehearsedStep): string {
-  const what = kind === "pages"
-    ? `: ${counted(pages!, "page")}, ${counted(done!, "item")}`
-    : kind === "sleep"
-    ? `: ${seconds(ms!)}`
-    : "";
-  return `  ${kind} ${JSON.stringify(name)}${what}${wasDone ? ", done before" : ""}`;
+  const what = [
+    ...(pages === undefined ? [] : [counted(pages, "page")]),
+    ...(done === undefined ? [] : [counted(done, "item")]),
+    ...(ms === undefined ? [] : [seconds(ms)]),
+  ].join(", ");
+  return `  ${kind} ${JSON.stringify(name)}${what === "" ? "" : `: ${what}`}${wasDone ? ", done before" : ""}`;
 }
 
 function writeLine({ method, params, upgradeId, step, isUnknown }: RehearsedWrite): string {
@@ -58,10 +58,9 @@ function writeLine({ method, params, upgradeId, step, isUnknown }: RehearsedWrit
 }
 
 function timeLine({ time: { requests, rateMs, sleepMs, minMs } }: Omit<RehearsalReport, "text">): string {
-  return `Time: at least ${seconds(minMs)}: ${counted(requests, "request")} in ${
-    seconds(rateMs)
-  } at the portal's rate, ` +
-    `and ${seconds(sleepMs)} of sleeps`;
+  const [atRate, asleep] = [seconds(rateMs), seconds(sleepMs)];
+  return `Time: at least ${seconds(minMs)}: ${counted(requests, "request")} in ${atRate} at the portal's rate, ` +
+    `and ${asleep} of sleeps`;
 }
 
 function counted(count: number, what: string): string {

@@ -10,6 +10,7 @@ const ACTIONS: Readonly<Record<string, (admin: Admin, attribution: Attribution) 
   rollback: (admin, attribution) => admin.rollback(MEMBER_ID, attribution),
   setInitialVersion: (admin, attribution) => admin.setInitialVersion(MEMBER_ID, "1", attribution),
   setTarget: (admin, attribution) => admin.setTarget(MEMBER_ID, "1", attribution),
+  adopt: (admin, attribution) => admin.adopt([], attribution),
   forget: (admin, attribution) => admin.forget(MEMBER_ID, attribution),
   pause: (admin, attribution) => admin.pause(attribution),
   resume: (admin, attribution) => admin.resume(attribution),

@@ -25,7 +25,13 @@ function storageOf(capabilities: StorageCapabilities): Storage {
 /** Returns the warnings as `event` or `event: environment`. */
 function warned(capabilities: StorageCapabilities, variables: Record<string, string> = {}, isWorker = false): string[] {
   const variable = (name: string): string | undefined => variables[name];
-  const app = { storage: storageOf(capabilities), canRefresh: true, handlers: new Map(), oauthHosts: [] };
+  const app = {
+    storage: storageOf(capabilities),
+    canRefresh: true,
+    handlers: new Map(),
+    oauthHosts: [],
+    dev: undefined,
+  };
   return startupWarnings(app, { ...USUAL, variable, isWorker }).map(({ fields }) => {
     assert.equal(fields["storage"], "mine");
     return [fields["event"], fields["environment"]].filter(Boolean).join(": ");
@@ -85,6 +91,7 @@ describe("startupWarnings() of permissions", () => {
   const app = (...oauthHosts: string[]) => ({
     ...{ storage: storageOf(MEMORY), canRefresh: true, handlers: new Map() },
     oauthHosts,
+    dev: undefined,
   });
   const denied = (...hosts: string[]): RuntimeEnvironment => ({
     ...USUAL,

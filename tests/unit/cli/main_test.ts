@@ -1,70 +1,47 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { main } from "../../../src/cli/main.ts";
+import { cli } from "../../support/cli.ts";
 import { describe, test } from "../../support/test.ts";
 
-const fixtures = fileURLToPath(new URL("../../fixtures/", import.meta.url));
-
-async function run(args: readonly string[], stdin = ""): Promise<{ code: number; out: string; err: string }> {
-  let out = "";
-  let err = "";
-  const code = await main(args, {
-    read: (path) => Promise.resolve(path === "-" ? stdin : readFileSync(path, "utf8")),
-    out: (line) => void (out += `${line}\n`),
-    err: (line) => void (err += `${line}\n`),
-  });
-  return { code, out, err };
+/** The names of all commands, as the help lists them. */
+async function commandNames(): Promise<string[]> {
+  const { out } = await cli(["--help"]);
+  return [...out.matchAll(/^ {2}([a-z][a-z-]*) {2,}\S/gm)].map(([, name]) => name!);
 }
 
-describe("onappupdate decode", () => {
-  test("prints the event of a form and of JSON without its tokens", async () => {
-    for (const file of ["update-documented.form", "update-documented.json"]) {
-      const { code, out, err } = await run(["decode", `${fixtures}${file}`]);
-      assert.equal(code, 0, err);
-      assert.match(out, /"name": "ONAPPUPDATE"/);
-      assert.match(out, /"accessToken": "\[redacted\]"/);
-      assert.match(out, /VERSION 2\.1\.0 is 2\.1\.0/);
-      assert.doesNotMatch(out, /lh8ze36o|5f1ih5ts|c917d38f/);
-    }
-  });
-
-  test("prints no secret among the fields of an event that it does not know", async () => {
-    const auth = "auth[member_id]=a223c6b3710f85df22e9377d6c4f7553&auth[domain]=a.bitrix24.de&auth[client_secret]=s1";
-    const data = "data[AUTH_ID]=s2&data[auth][refresh_token]=s3&data[X][auth]=s4&data[AUTHOR_ID]=7&data[TEXT]=hello";
-    const { code, out } = await run(["decode"], `event=ONIMBOTMESSAGEADD&ts=1&APP_SID=s5&${auth}&${data}`);
-    assert.equal(code, 0);
-    assert.doesNotMatch(out, /"s\d"/);
-    assert.match(out, /"AUTHOR_ID": "7",\n.*"TEXT": "hello"/);
-    const wrong = await run(["decode"], "event=ONAPPUPDATE&ts=1&data[VERSION]=3&auth=s6");
-    assert.match(wrong.err, /^auth: saw a string of 2 characters, wanted an object/m);
-  });
-
-  test("reads standard input, and prints what is wrong with a body", async () => {
-    const { code, out, err } = await run(["decode"], "event=ONAPPUPDATE&ts=1&data[LANGUAGE_ID]=de");
-    assert.equal(code, 1);
-    assert.equal(out, "");
-    assert.match(err, /^data\.VERSION: saw nothing, wanted a version/m);
-    assert.match(err, /^auth: saw nothing, wanted an object/m);
-  });
-
-  test("prints an error if a file cannot be read", async () => {
-    const { code, err } = await run(["decode", `${fixtures}none`]);
-    assert.equal(code, 2);
-    assert.match(err, /^cannot read .*none: /);
-  });
-
-  for (const args of [[], ["encode"], ["decode", "a", "b"]]) {
-    test(`prints its usage for ${JSON.stringify(args)}`, async () => {
-      const { code, err } = await run(args);
-      assert.equal(code, 2);
-      assert.match(err, /^Usage: onappupdate decode/);
+describe("onappupdate", () => {
+  for (const args of [[], ["nope"], ["decode", "--nope"], ["decode", "a", "b"], ["token"]]) {
+    test(`exits with 2 and says why on standard error for ${JSON.stringify(args)}`, async () => {
+      const { code, out, err } = await cli(args);
+      assert.deepEqual({ code, out }, { code: 2, out: "" });
+      assert.match(err, args.length === 0 ? /^Usage: onappupdate/ : /^error: [^]*--help/);
     });
   }
 
-  test("--help prints the usage", async () => {
-    const { out } = await run(["--help"]);
-    assert.match(out, /^Usage/);
-    assert.match(out, /2 the command is invalid or FILE\ncannot be read/);
+  test("--help exits with 0 and prints the commands and exit codes", async () => {
+    const { code, out, err } = await cli(["--help"]);
+    assert.deepEqual({ code, err }, { code: 0, err: "" });
+    assert.match(out, /^Usage: onappupdate/);
+    assert.match(
+      out,
+      /3 the app, the operator API or\s+the storage does not answer|3 the app, the operator API or the storage/,
+    );
+  });
+
+  test("each command has help of less than 80 columns, with examples and --json", async () => {
+    const names = await commandNames();
+    assert.ok(names.length >= 24, names.join());
+    for (const name of ["", ...names]) {
+      const { code, out } = await cli([...name === "" ? [] : [name], "--help"]);
+      assert.equal(code, 0);
+      for (const line of out.split("\n")) assert.ok(line.length < 80, `${name}: ${line}`);
+      if (name === "" || /^Commands:/m.test(out)) continue;
+      assert.match(out, new RegExp(`^Examples:\\n {2}\\$ .*onappupdate ${name}\\b`, "m"), name);
+      assert.match(out, /^ {2}--json /m, name);
+    }
+  });
+
+  test("colors errors on a terminal only", async () => {
+    assert.ok((await cli(["decode", "/none"], { isTerminal: true })).err.startsWith("\u001b[31merror:\u001b"));
+    assert.match((await cli(["decode", "/none"])).err, /^error: cannot read \/none/);
   });
 });

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { createApp, type Plugin } from "@b24/onappupdate";
+import { createApp, currentRehearsal, type Plugin } from "@b24/onappupdate";
 import { applicationToken } from "@b24/onappupdate/application-token";
 import { rest } from "@b24/onappupdate/rest";
 import { CLIENT_ID, MEMBER_ID, quietLogger, trustAll } from "../../../support/app.ts";
 import { CLIENT_SECRET } from "../../../support/fake.ts";
 import { OPERATOR } from "../../../support/operator.ts";
 import { describe, it } from "../../../support/test.ts";
+import { systemTime, type Time } from "../../../../src/async/time.ts";
+import { until } from "../../../support/until.ts";
 import { world } from "./_world.ts";
 
 const REHEARSAL = { rehearsal: true } as const;
@@ -81,6 +83,33 @@ describe("the life of a rehearsal", () => {
     await made.close();
   });
 
+  it("does not spread to the ticks of the app, if a handler starts it", async () => {
+    const made = await world(() => {});
+    const inRehearsal: boolean[] = [];
+    const time: Time = {
+      ...systemTime,
+      setTimer: (run, ms, options) =>
+        systemTime.setTimer(
+          () => {
+            inRehearsal.push(currentRehearsal() !== undefined);
+            run();
+          },
+          ms,
+          options,
+        ),
+    };
+    const app = createApp({
+      ...{ storage: made.storage, fetch: made.bitrix24.fetch, logger: quietLogger, tickEveryMs: 5, checks: false },
+      ...{ time },
+    }).use(trustAll).upgrade("3", () => app.start(), REHEARSAL);
+    const { isComplete } = await app.rehearse(MEMBER_ID, TO_3);
+    assert.equal(isComplete, true);
+    await until("a tick", () => inRehearsal.length >= 3);
+    assert.deepEqual(inRehearsal.filter(Boolean), []);
+    await app.close();
+    await made.close();
+  });
+
   it("says what keeps a run from beginning now", async () => {
     const made = await world((app) => app.upgrade("3", () => {}, REHEARSAL));
     await made.app.admin.pause(OPERATOR);
@@ -131,9 +160,9 @@ describe("the life of a rehearsal", () => {
         await b24.call("server.time");
       }, REHEARSAL)
     );
-    const entry = await made.storage.get<{ readonly tokens: readonly object[] }>(["portal", MEMBER_ID]);
+    const entry = await made.storage.get<{ readonly tokens: readonly object[] }>(["credentials", MEMBER_ID]);
     const tokens = entry!.value.tokens.map((pair) => ({ ...pair, isVerified: undefined }));
-    await made.storage.put(["portal", MEMBER_ID], JSON.parse(JSON.stringify({ ...entry!.value, tokens })));
+    await made.storage.put(["credentials", MEMBER_ID], JSON.parse(JSON.stringify({ ...entry!.value, tokens })));
     made.written();
     made.calls();
     const { calls, upgrades: [upgrade] } = await made.app.rehearse(MEMBER_ID, TO_3);

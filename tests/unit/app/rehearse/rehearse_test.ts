@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { isReadMethod, NonRetriableError, type Plugin, RetryAfterError } from "@b24/onappupdate";
 import { registrations } from "@b24/onappupdate/registrations";
 import { MEMBER_ID } from "../../../support/app.ts";
-import { describe, it } from "../../../support/test.ts";
+import { describe, it, mock } from "../../../support/test.ts";
 import { countsOf, type World, world } from "./_world.ts";
 
 const REHEARSAL = { rehearsal: true } as const;
@@ -120,13 +120,15 @@ Time: at least 0 s: 2 requests in 0 s at the portal's rate, and 0 s of sleeps`,
     };
     const made = await world((app) =>
       app.use(database)
-        .upgrade("2.5", () => void effects++)
+        .upgrade("2.5", async () => void await globalThis.fetch("https://vendor.example/mails"))
         .upgrade("3", ({ database }) => database(), REHEARSAL)
         .on("ONAPPUPDATE", () => void effects++)
     );
     const before = effects;
+    const fetched = mock.method(globalThis, "fetch", () => Promise.reject(new Error("no network")));
     const { upgrades, notRehearsed, isComplete } = await made.app.rehearse(MEMBER_ID, { target: "3" });
-    assert.equal(effects, before);
+    fetched.mock.restore();
+    assert.deepEqual([effects, fetched.mock.callCount()], [before, 0]);
     assert.equal(isComplete, false);
     assert.deepEqual(upgrades.map(({ id, outcome }) => [id, outcome]), [["2.5", "not_rehearsed"], ["3", "incomplete"]]);
     assert.deepEqual(notRehearsed, [
@@ -234,6 +236,55 @@ Time: at least 0 s: 2 requests in 0 s at the portal's rate, and 0 s of sleeps`,
     assert.equal((await made.app.rehearse(MEMBER_ID)).upgrades[0]?.outcome, "rehearsed");
     assert.deepEqual(ran, ["one", "two after 1", "two after 1", "two after 1"]);
     assert.deepEqual(made.written(), []);
+    await made.close();
+  });
+
+  it("continues pages and sleeps where the run is", async () => {
+    let now = Date.UTC(2027, 0, 1);
+    let isBroken = true;
+    const cursors: number[] = [];
+    const made = await world((app) =>
+      app.upgrade("3", async ({ pages, sleep }) => {
+        await pages("all", 0, (cursor) => {
+          cursors.push(cursor);
+          if (isBroken && cursor === 1) throw new NonRetriableError("broken");
+          return { next: cursor < 2 ? cursor + 1 : null, done: 10 };
+        });
+        await sleep("an hour", 3_600_000);
+      }, REHEARSAL), { clock: () => now });
+    await made.send(made.portal.update(3));
+    const broken = await made.app.rehearse(MEMBER_ID);
+    assert.deepEqual(broken.upgrades[0]?.steps, [{ name: "all", kind: "pages", pages: 1, done: 10 }]);
+    isBroken = false;
+    const repaired = await made.app.rehearse(MEMBER_ID);
+    assert.deepEqual(repaired.upgrades[0]?.steps, [
+      { name: "all", kind: "pages", pages: 3, done: 30 },
+      { name: "an hour", kind: "sleep", ms: 3_600_000 },
+    ]);
+    assert.deepEqual(cursors, [0, 1, 1, 1, 2]);
+    await made.app.admin.retry(MEMBER_ID, { by: "ada", reason: "test" });
+    await made.app.settled(MEMBER_ID);
+    now += 600_000;
+    const asleep = await made.app.rehearse(MEMBER_ID);
+    assert.equal(asleep.obstacle, "an upgrade sleeps until 2027-01-01T01:00:00.000Z");
+    assert.deepEqual(asleep.upgrades[0]?.steps, [
+      { name: "all", kind: "pages", pages: 3, done: 30, wasDone: true },
+      { name: "an hour", kind: "sleep", ms: 3_600_000 },
+    ]);
+    assert.equal(asleep.time.sleepMs, 3_000_000);
+    await made.close();
+  });
+
+  it("names a step of pages whose first page fails", async () => {
+    const made = await world((app) =>
+      app.upgrade("3", async ({ pages }) => {
+        await pages("all", 0, () => {
+          throw new Error("broken");
+        });
+      }, REHEARSAL)
+    );
+    const { upgrades: [upgrade] } = await made.app.rehearse(MEMBER_ID, { target: "3" });
+    assert.deepEqual([upgrade?.outcome, upgrade?.steps], ["failed", [{ name: "all", kind: "pages" }]]);
     await made.close();
   });
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { StorageError } from "@b24/onappupdate/errors";
 import { csvLine, exportResponse } from "../../../../plugins/operator_api/export.ts";
-import { PORTAL } from "../../../../plugins/operator_api/shapes.ts";
+import { PORTAL } from "../../../../plugins/operator_api/portal_shapes.ts";
 import { portalKey } from "../../../../src/portal/keys.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID } from "../../../support/app.ts";
 import { describe, it } from "../../../support/test.ts";

@@ -120,6 +120,26 @@ describe("operatorApi() routes", () => {
     await app.close();
   });
 
+  it("rehearse the upgrades of a portal, and return neither what was read nor answers", async () => {
+    const { app, call, send, portal } = apiRig();
+    let runs = 0;
+    app.upgrade("3", async ({ step }) => void await step("count", () => void runs++), { rehearsal: true });
+    await send(portal.install(2));
+    const { status, body } = await call(`POST /portals/${MEMBER_ID}/rehearse`, { target: "3" });
+    assert.deepEqual([status, body.to, body.isComplete, runs], [200, "3.0.0", true, 1]);
+    assert.deepEqual(body.upgrades.map(({ id, outcome }: Record<string, string>) => [id, outcome]), [[
+      "3",
+      "rehearsed",
+    ]]);
+    assert.ok(!("recording" in body));
+    assert.equal((await app.portal(MEMBER_ID))?.target, "2.0.0");
+    const wrong = await call(`POST /portals/${MEMBER_ID}/rehearse`, { target: "x" });
+    assert.deepEqual([wrong.status, wrong.body.error.issues[0].path], [400, "target"]);
+    const below = await call(`POST /portals/${MEMBER_ID}/rehearse`, { target: "1" });
+    assert.deepEqual([below.status, below.body.error.code], [409, "invalid_target"]);
+    await app.close();
+  });
+
   it("start batch operations, and none if more portals match than were expected", async () => {
     const { app, call } = await parkedRig();
     const batch = { action: "retry", match: { status: "parked" }, reason: "ticket 17" };

@@ -1,0 +1,17 @@
+/**
+ * Writes a new project: what `deno create jsr:@b24/onappupdate -- DIR` runs. The same as the command `onappupdate new DIR`.
+ * Importing this module runs it.
+ *
+ * ```sh
+ * deno create jsr:@b24/onappupdate -- rating --storage kv --framework hono
+ * ```
+ *
+ * @module
+ */
+import process from "node:process";
+import { main } from "./main.ts";
+import { processTerminal } from "./process_terminal.ts";
+
+main(["new", ...process.argv.slice(2)], processTerminal()).then((code) => {
+  process.exitCode = code;
+});

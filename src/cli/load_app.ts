@@ -1,0 +1,36 @@
+/** The app of `--app`: loaded, set up, and never started. */
+import type { App } from "../app/app.ts";
+import { hasFunctions } from "../check_options.ts";
+import { redact } from "../redact.ts";
+import { EXIT, ExitError, usageError } from "./exit.ts";
+import { exitCodeOf } from "./report_error.ts";
+import type { Terminal } from "./terminal.ts";
+
+const isApp = hasFunctions("setUp", "start", "fetch", "check", "plan", "portal", "close");
+
+/**
+ * Loads the app that a module exports by default, and sets it up. The caller closes it.
+ *
+ * @throws {ExitError} if there is no such app, or it cannot be set up
+ */
+export async function loadApp({ load }: Pick<Terminal, "load">, path: string): Promise<App> {
+  const found = await load(path);
+  if (!isApp(found)) {
+    throw usageError(
+      `cannot use ${path}: its default export is no app\n` +
+        "Write: export default createApp({ … }).use(…).upgrade(…)",
+    );
+  }
+  const app = found as App;
+  try {
+    await app.setUp();
+    return app;
+  } catch (error) {
+    await app.close().catch(() => {});
+    const code = exitCodeOf(error);
+    const message = redact(error instanceof Error ? error.message : String(error));
+    throw new ExitError(code === EXIT.unreachable ? code : EXIT.usage, `cannot set up the app of ${path}: ${message}`, {
+      cause: error,
+    });
+  }
+}

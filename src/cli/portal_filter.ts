@@ -1,0 +1,66 @@
+/** The options that select portals, in lists and for actions on many. */
+import type { BlockedReason } from "../errors.ts";
+import type { PortalMatch } from "../plugin/admin_pages.ts";
+import { defined } from "../defined.ts";
+import type { PortalState } from "../portal/portal.ts";
+import type { PortalCount } from "../portal/totals.ts";
+import type { OptionSpec } from "./command.ts";
+
+/** The options by which portals are selected. */
+export interface FilterOptions {
+  readonly status?: PortalState;
+  readonly version?: string;
+  readonly domain?: string;
+  readonly blockedOn?: BlockedReason;
+  readonly upgrade?: string;
+  readonly error?: string;
+}
+
+/** Returns the members of a union, all of which the compiler wants. */
+function all<Name extends string>(names: Readonly<Record<Name, true>>): readonly Name[] {
+  return Object.keys(names) as Name[];
+}
+
+/** The states of a portal, in the order in which they are shown. */
+export const STATES: readonly PortalState[] = all<PortalState>({
+  ...{ current: true, upgrading: true, blocked: true, parked: true, uninstalled: true },
+});
+
+const BLOCKED_REASONS = all<BlockedReason>({
+  ...{ scope: true, payment: true, confirmation: true, administrator: true, authorization: true, installation: true },
+  ...{ configuration: true, version: true, rollout: true },
+});
+
+/** The states that portals are counted by, in the order in which they are shown. */
+export const COUNTED_STATES: readonly PortalCount["status"][] = all<PortalCount["status"]>({
+  ...{ current: true, held: true, upgrading: true, blocked: true, parked: true, uninstalled: true },
+});
+
+/** Without the upgrade, which `skip` has a use of its own for. */
+export const SKIP_FILTER_OPTIONS: readonly OptionSpec[] = [
+  { flags: "--status <state>", description: "only portals in this state", choices: STATES },
+  { flags: "--version <version>", description: "only portals on this version, such as 2.0.0" },
+  { flags: "--domain <host>", description: "only portals with this domain" },
+  { flags: "--blocked-on <reason>", description: "only portals blocked on it", choices: BLOCKED_REASONS },
+  { flags: "--error <fingerprint>", description: "only portals whose last failure has it" },
+];
+
+/** The flags of {@linkcode FilterOptions}. */
+export const FILTER_OPTIONS: readonly OptionSpec[] = [
+  ...SKIP_FILTER_OPTIONS,
+  { flags: "--upgrade <id>", description: "only portals whose last failure was in it" },
+];
+
+/** Returns the filter of the operator API; empty if no option selects. */
+export function matchOf({ status, version, domain, blockedOn, upgrade, error }: FilterOptions): PortalMatch {
+  return defined({ status, version, domain, blockedOn, upgradeId: upgrade, fingerprint: error });
+}
+
+/** Returns the filter as people read it: `status parked, upgrade 3`. */
+export function describeMatch(match: PortalMatch): string {
+  const names: Readonly<Record<keyof PortalMatch, string>> = {
+    ...{ status: "status", version: "version", domain: "domain", blockedOn: "blocked on", upgradeId: "upgrade" },
+    fingerprint: "error",
+  };
+  return (Object.keys(match) as (keyof PortalMatch)[]).map((name) => `${names[name]} ${match[name]}`).join(", ");
+}

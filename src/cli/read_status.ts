@@ -1,0 +1,43 @@
+/** The state of all portals of an app. */
+import type { Pause } from "../plugin/admin.ts";
+import type { PortalCount } from "../portal/totals.ts";
+import type { OperatorClient } from "./operator_client.ts";
+import { COUNTED_STATES } from "./portal_filter.ts";
+import type { Rate } from "./rate.ts";
+import { type ReasonGroup, reasonsOf } from "./reasons.ts";
+
+/** The state of all portals of an app. */
+export interface Status {
+  readonly app: string;
+  readonly at: number;
+  readonly counts: readonly PortalCount[];
+  readonly totals: Readonly<Record<PortalCount["status"], number>>;
+  readonly pause?: Pause;
+  /** Portals by what stops them, the most frequent first. */
+  readonly parked: readonly ReasonGroup[];
+  readonly blocked: readonly ReasonGroup[];
+  /** While it is watched. */
+  readonly rate?: Rate;
+}
+
+/** Reads it. `at` is the present time. */
+export async function readStatus(client: OperatorClient, at: number): Promise<Status> {
+  const [{ items: counts }, { pause }] = await Promise.all([
+    client.get<{ readonly items: readonly PortalCount[] }>("/counts"),
+    client.get<{ readonly pause?: Pause }>("/pause"),
+  ]);
+  const totals = Object.fromEntries(COUNTED_STATES.map((state) => [state, 0])) as Record<PortalCount["status"], number>;
+  for (const { status, count } of counts) totals[status] += count;
+  const [parked, blocked] = await Promise.all(
+    (["parked", "blocked"] as const).map((state) => reasonsOf(client, state)),
+  );
+  return {
+    app: client.name,
+    at,
+    counts,
+    totals,
+    ...pause !== undefined && { pause },
+    parked: parked!,
+    blocked: blocked!,
+  };
+}

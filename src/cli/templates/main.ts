@@ -1,0 +1,149 @@
+/** `main.ts` of a new project: serves the app. */
+import { type Choice, EVENTS_PATH, variable } from "./choice.ts";
+
+/** Returns `main.ts`. */
+export function mainFile(choice: Choice): string {
+  const { runtime, framework } = choice;
+  const source = runtime === "deno" ? DENO[framework === "hono" ? "hono" : "none"] : NODE[framework];
+  const env = (name: string): string => variable(choice, name);
+  const nodeProcess = runtime === "node" ? [`import process from "node:process";`] : [];
+  const imports = [
+    `import { operatorApi } from "@b24/onappupdate/operator";`,
+    ...source.imports,
+    ...nodeProcess,
+    `import app from "./app.ts";`,
+  ];
+  return `/** Serves the app. Bitrix24 posts events to ${EVENTS_PATH}. */
+${imports.join("\n")}
+
+${runtime === "deno" ? CRON : ""}await app.start();
+
+// For "onappupdate status --url …": the digest that "onappupdate token" prints. Without it, there is no operator API.
+const sha256 = ${env("OPERATOR_SHA256")};
+const operator = sha256 ? operatorApi({ app, tokens: [{ name: "operator", role: "operate", sha256 }] }) : undefined;
+
+const port = Number(${env("PORT")} ?? 8000);
+const hostname = ${env("HOST")} ?? "127.0.0.1"; // "0.0.0.0" in a container
+
+${source.code}`;
+}
+
+const CRON =
+  `// Deno Deploy suspends programs that answer no request: this wakes the app. It must stand before Deno.serve().
+Deno.cron("onappupdate", "* * * * *", async () => void await app.tick());
+
+`;
+
+interface MainSource {
+  readonly imports: readonly string[];
+  /** What follows the definitions of `app`, `operator`, `port` and `hostname`. */
+  readonly code: string;
+}
+
+const DENO_SHUTDOWN = `
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, async () => {
+    await Promise.all([server.shutdown(), app.close()]);
+    Deno.exit(0);
+  });
+}
+`;
+
+const ROUTE = `function isOperator(request: Request): boolean {
+  return new URL(request.url).pathname.startsWith("/api/v1/");
+}
+`;
+
+const HONO_SITE = `const site = new Hono();
+site.get("/", (c) => c.text("The pages of the app"));
+site.all("${EVENTS_PATH}", (c) => app.fetch(c.req.raw, c.env));
+site.get("/health", (c) => app.fetch(c.req.raw));
+if (operator) site.all("/api/v1/*", (c) => operator.fetch(c.req.raw));
+`;
+
+const DENO: Readonly<Record<"none" | "hono", MainSource>> = {
+  none: {
+    imports: [],
+    code: `const server = Deno.serve({ port, hostname }, (request, info) => {
+  if (operator && isOperator(request)) return operator.fetch(request);
+  return app.fetch(request, info);
+});
+${DENO_SHUTDOWN}
+${ROUTE}`,
+  },
+  hono: {
+    imports: [`import { Hono } from "hono";`],
+    code: `${HONO_SITE}
+const server = Deno.serve({ port, hostname }, site.fetch);
+${DENO_SHUTDOWN}`,
+  },
+};
+
+const SERVE = `// Stops at SIGINT and SIGTERM without losing a request, and closes the app.
+const server = await serve({ fetch, close: app.close }, { port, hostname });
+console.log(\`listening on \${server.url}\`);
+`;
+
+const NODE_SHUTDOWN = (stop: string): string => `
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, async () => {
+    ${stop}
+    await app.close();
+  });
+}
+`;
+
+const NODE: Readonly<Record<Choice["framework"], MainSource>> = {
+  none: {
+    imports: [`import { serve } from "@b24/onappupdate/node-server";`],
+    code: `const fetch = async (request: Request, ...platform: unknown[]): Promise<Response> => {
+  if (operator && isOperator(request)) return await operator.fetch(request);
+  return await app.fetch(request, ...platform);
+};
+${SERVE}
+${ROUTE}`,
+  },
+  hono: {
+    imports: [`import { serve } from "@b24/onappupdate/node-server";`, `import { Hono } from "hono";`],
+    code: `${HONO_SITE}
+const fetch = async (request: Request, env: unknown): Promise<Response> => await site.fetch(request, env as object);
+${SERVE}`,
+  },
+  express: {
+    imports: [`import { toNodeHandler } from "@b24/onappupdate/node-server";`, `import express from "express";`],
+    code: `const site = express();
+const handler = toNodeHandler(app);
+// Before any body parser: the app has limits of its own.
+site.all(["${EVENTS_PATH}", "/health"], handler);
+if (operator) site.all("/api/v1/{*path}", toNodeHandler(operator));
+site.get("/", (_request, response) => void response.send("The pages of the app"));
+
+const server = site.listen(port, hostname, () => console.log(\`listening on http://\${hostname}:\${port}\`));
+${
+      NODE_SHUTDOWN(`// Waits for requests in flight.
+    await new Promise((resolve) => {
+      server.close(resolve);
+      server.closeIdleConnections();
+    });`)
+    }`,
+  },
+  fastify: {
+    imports: [`import { toNodeHandler } from "@b24/onappupdate/node-server";`, `import fastify from "fastify";`],
+    code: `const site = fastify();
+await site.register((routes, _options, done) => {
+  // No body parsers on these routes: the app has limits of its own.
+  routes.removeAllContentTypeParsers();
+  routes.addContentTypeParser("*", (_request, _payload, done) => done(null));
+  const handler = toNodeHandler(app);
+  routes.all("${EVENTS_PATH}", handler);
+  routes.get("/health", handler);
+  if (operator) routes.all("/api/v1/*", toNodeHandler(operator));
+  done();
+});
+site.get("/", () => "The pages of the app");
+
+await site.listen({ port, host: hostname });
+console.log(\`listening on http://\${hostname}:\${port}\`);
+${NODE_SHUTDOWN("await site.close(); // waits for requests in flight")}`,
+  },
+};

@@ -1,0 +1,2 @@
+/** Runs the command line. */
+import "../../../src/cli/cli.ts";

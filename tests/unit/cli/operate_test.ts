@@ -1,0 +1,365 @@
+import assert from "node:assert/strict";
+import type { AuditEntry } from "@b24/onappupdate";
+import type { Terminal } from "../../../src/cli/terminal.ts";
+import { cli, type CliOptions, type Outcome } from "../../support/cli.ts";
+import { type CliApp, cliApp, PORTALS, TOKEN } from "../../support/cli_app.ts";
+import { after, before, describe, test } from "../../support/test.ts";
+
+const { current, parked, alsoParked, uninstalled, blocked } = PORTALS;
+
+describe("operating commands", () => {
+  let app: CliApp;
+  before(async () => void (app = await cliApp()));
+  after(() => app.close());
+
+  const local = (args: string, options: CliOptions = {}): Promise<Outcome> =>
+    cli([...args.split(" "), "--app", "app.ts"], { ...app.local, ...options });
+  const remote = (args: string, options: CliOptions = {}): Promise<Outcome> =>
+    cli([...args.split(" "), "--url", "https://ops.example"], { ...app.remote, ...options });
+  const json = async <T>(args: string): Promise<T> => JSON.parse((await local(`${args} --json`)).out);
+
+  test("status shows portals by version and state, and what stops them", async () => {
+    const { code, out, err } = await local("status");
+    assert.deepEqual({ code, err }, { code: 0, err: "" });
+    assert.match(out, /^3\.0\.0 +current +1 +█+░+$/m);
+    assert.match(out, /^1\.0\.0 +parked +2 +█+░+$/m);
+    assert.match(out, /^4 portals: 1 current, 1 blocked, 2 parked; 1 uninstalled$/m);
+    assert.match(out, /^ +2 {2}upgrade prices: price list of parked\.bitrix24\.de is \\u001b\[31mempty/m);
+    assert.match(out, /^ +1 {2}version: the version of the portal's data is not known/m);
+  });
+
+  test("status --fail-on exits with 1 if a portal is in the state", async () => {
+    const { code, err } = await local("status --fail-on upgrading --fail-on parked");
+    assert.deepEqual({ code, err }, { code: 1, err: "failed: 2 parked\n" });
+    assert.equal((await local("status --fail-on upgrading")).code, 0);
+    assert.equal((await local("status --fail-on broken")).code, 2);
+  });
+
+  test("nothing has escape sequences in a pipe, also if a message has, and a terminal shows colors", async () => {
+    for (
+      const args of [
+        "status",
+        "portals",
+
+        `portal ${parked.domain}`,
+        "audit",
+        "doctor",
+        "status --json",
+      ]
+    ) {
+      const { out, err } = await local(args);
+      assert.ok(!["\u001b", "\u009b"].some((escape) => (out + err).includes(escape)), args);
+    }
+    const { out } = await local("status", { isTerminal: true });
+    assert.ok(out.includes("\u001b[31mparked\u001b[39m"), out);
+    assert.ok(!out.includes("\u001b[31mempty"), out);
+  });
+
+  test("portals filters, limits and exports", async () => {
+    const { items, hasMore } = await json<{ items: { memberId: string }[]; hasMore: boolean }>(
+      "portals --status parked",
+    );
+    assert.deepEqual([items.map(({ memberId }) => memberId), hasMore], [[parked.memberId, alsoParked.memberId], false]);
+    const one = await local("portals --limit 1");
+    assert.match(one.out, new RegExp(`^${current.domain} +current +3\\.0\\.0 +${current.memberId}$`, "m"));
+    assert.equal(one.err, "More portals match: raise --limit 1.\n");
+    const none = await local("portals --version 9.0.0");
+    assert.deepEqual([none.code, none.out, none.err], [0, "", "No portals match.\n"]);
+  });
+
+  test("portals names those that newer code wrote", async () => {
+    const answer = { items: [], unreadable: [parked.memberId] };
+    const { code, out, err } = await remote("portals", { fetch: () => Promise.resolve(Response.json(answer)) });
+    assert.deepEqual([code, out], [0, ""]);
+    assert.match(err, new RegExp(`Newer code wrote 1 portal, which this code cannot show: ${parked.memberId}`));
+  });
+
+  test("--csv exports what matches without formulas, and the audit log shows it", async () => {
+    const own = await cliApp();
+    try {
+      const run = (args: string): Promise<Outcome> => cli([...args.split(" "), "--app", "app.ts"], own.local);
+      const { code, out, err } = await run("portals --status parked --csv --reason audit-2023");
+      assert.deepEqual([code, err], [0, ""]);
+      const [head, row, other, end] = out.split("\r\n");
+      assert.match(head!, /^member_id,domain,state,version,target,/);
+      assert.match(row!, new RegExp(`^${parked.memberId},${parked.domain},parked,1\\.0\\.0,3\\.0\\.0,`));
+      assert.match(row!, /is \\u001b\[31mempty/);
+      assert.deepEqual([other!.slice(0, 32), end], [alsoParked.memberId, ""]);
+      await run("portals --csv");
+      const audit = await run("audit --csv");
+      assert.match(audit.out, /^[^,]+,2023-11-14T22:13:20\.000Z,[^,]*,export,cli:ada,audit-2023,/m);
+      assert.match(audit.out, /,export,cli:ada,onappupdate portals --csv,/);
+      for (const wrong of ["portals --csv --json", "portals --csv --limit 5", "portals --reason x"]) {
+        assert.equal((await run(wrong)).code, 2, wrong);
+      }
+    } finally {
+      await own.close();
+    }
+  });
+
+  test("an export that breaks off exits with 3", async () => {
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(new TextEncoder().encode("member_id\r\n")),
+      pull: (controller) => controller.error(new Error("connection reset")),
+    });
+    const { code, out, err } = await remote("portals --csv", { fetch: () => Promise.resolve(new Response(body)) });
+    assert.deepEqual([code, out.length <= 11], [3, true]);
+    assert.match(err, /broke off, so this is not all/);
+  });
+
+  test("portal shows a timeline by member_id and by domain", async () => {
+    for (const name of [parked.memberId, parked.domain]) {
+      const { code, out } = await local(`portal ${name}`);
+      assert.equal(code, 0);
+      assert.match(out, /^parked on 1\.0\.0, to be on 3\.0\.0$/m);
+      assert.match(out, /event +ONAPPINSTALL: handled/);
+      assert.match(out, /step +upgrade 2: "settings" took 0 ms/);
+      assert.match(out, /failure +upgrade prices, attempt 1, parked: price list/);
+    }
+  });
+
+  test("a domain that two portals have had exits with 1, names both and acts on neither", async () => {
+    for (const run of [local, remote]) {
+      for (const args of ["portal", "retry --yes --reason x", "forget --yes --reason x", "plan", "check"]) {
+        const { code, out, err } = await run(`${args} ${uninstalled.domain}`);
+        assert.deepEqual({ code, out }, { code: 1, out: "" }, args);
+        assert.match(
+          err,
+          new RegExp(`${alsoParked.memberId}  parked  1\\.0\\.0\\n  ${uninstalled.memberId}  uninstalled`),
+        );
+      }
+    }
+    assert.deepEqual((await json<{ items: [] }>("audit")).items, []);
+  });
+
+  test("an unknown portal exits with 1", async () => {
+    for (const name of ["f".repeat(32), "none.bitrix24.de"]) {
+      const { code, out, err } = await local(`portal ${name}`);
+      assert.deepEqual({ code, out }, { code: 1, out: "" });
+      assert.match(err, /^error: no portal .*stored/);
+    }
+  });
+
+  test("plan shows what would run for a portal, or between versions", async () => {
+    assert.match(
+      (await local(`plan ${parked.domain}`)).out,
+      /^1\.0\.0 → 3\.0\.0\n {2}1\. prices {2}\(3\)\n {2}done: 2\n$/,
+    );
+    assert.match((await local("plan --from 1 --to 3")).out, /1\. 2\n {2}2\. prices/);
+    assert.match((await local("plan --from 3 --to 1")).out, /downgrade runs no upgrade/);
+    assert.equal((await local("plan --from 1")).code, 2);
+    const { code, err } = await local("plan --from 1 --to next");
+    assert.equal(code, 2);
+    assert.match(err, /"next" is no(t a)? version|wanted a version/);
+  });
+
+  test("rehearse exits with 1 if an upgrade was not rehearsed to its end", async () => {
+    const { code, out } = await local(`rehearse ${parked.memberId}`);
+    assert.equal(code, 1);
+    assert.match(out, /^Rehearsal of portal b{32} from 1\.0\.0 to 3\.0\.0: not complete$[^]*^- prices: not rehearsed/m);
+    assert.equal((await local(`rehearse ${current.memberId}`)).code, 0);
+    assert.equal((await local(`rehearse ${current.memberId} --to next`)).code, 2);
+  });
+
+  test("check exits with 1 for a problem", async () => {
+    const { code, out } = await local(`check ${parked.memberId}`);
+    assert.equal(code, 1);
+    assert.match(out, /^configuration: .*clientSecret/m);
+  });
+
+  test("upgrades and audit list what there is", async () => {
+    assert.match((await local("upgrades")).out, /^prices +3 +2 +0 +0 +2$/m);
+    assert.equal((await local("audit")).err, "No action is recorded.\n");
+  });
+
+  test("doctor says what to do about each problem, and asks Bitrix24 about a portal", async () => {
+    const { code, out } = await remote(`doctor ${parked.memberId}`);
+    assert.equal(code, 1);
+    assert.match(out, /^ok +storage: answers, and has 5 portals$/m);
+    assert.match(out, /^problem +portals: 2 portals are parked\n +→ onappupdate status shows the reasons/m);
+    assert.match(out, /^problem +portals: 1 portal blocked on version, .*\n +→ onappupdate set-initial-version/m);
+    assert.match(out, /^problem +registrations and events of b{32}: configuration: /m);
+    assert.doesNotMatch(out, /this machine/);
+    assert.match(
+      (await local("doctor")).out,
+      /^problem +host oauth\.bitrix24\.tech, from this machine: does not answer/m,
+    );
+  });
+
+  test("doctor compares the clock of this machine with that of Bitrix24", async () => {
+    for (
+      const [ahead, finding] of [[0, /^ok +clock of this machine: as that of/m], [
+        ...[5 * 60_000, /^problem +clock of this machine: 5 min ahead of that of Bitrix24\n +→ synchronize it/m],
+      ]] as const
+    ) {
+      const date = new Date(1_700_000_000_000 - ahead).toUTCString();
+      const fetch: Terminal["fetch"] = () => Promise.resolve(new Response("", { status: 404, headers: { date } }));
+      const { out } = await local("doctor", { fetch });
+      assert.match(out, finding);
+      assert.match(out, /^ok +host oauth\.bitrix\.info, from this machine: answers$/m);
+    }
+  });
+
+  test("doctor notices that nobody ticks", async () => {
+    const { out } = await remote("doctor", { now: () => 1_700_000_000_000 + 2 * 3_600_000 });
+    assert.match(
+      out,
+      /^problem +schedule and ticks: 1 piece of work overdue, the oldest for 1 h\n +→ Is the app running\?/m,
+    );
+  });
+
+  test("without a terminal, nothing is done without --yes and --reason, and a filter needs --expect", async () => {
+    const refused = {
+      "retry X": /needs --yes/,
+      "retry X --yes": /needs --reason/,
+      "retry --status parked --yes --reason x": /needs --expect N/,
+      "retry --yes --reason x": /wanted a portal, or a filter/,
+      "retry X --status parked --yes --reason x": /a portal and a filter/,
+      "retry X --expect 1 --yes --reason x": /--expect is for filters/,
+      "skip X --yes --reason x": /wanted --upgrade ID/,
+      "set-target X --yes --reason x": /wanted --to VERSION/,
+      "pause --reason x": /needs --yes/,
+      "outbox retry --yes --reason x": /wanted --plugin/,
+      "batches stop --yes --reason x": /batches stop ID/,
+    };
+    for (const [args, reason] of Object.entries(refused)) {
+      const { code, out, err } = await local(args.replace("X", parked.memberId));
+      assert.deepEqual({ code, out }, { code: 2, out: "" }, args);
+      assert.match(err, reason, args);
+    }
+    const long = await cli(["pause", "--yes", "--reason", "a\nb", "--app", "app.ts"], app.local);
+    assert.equal(long.code, 2);
+    assert.deepEqual((await json<{ items: [] }>("audit")).items, []);
+  });
+
+  test("on a terminal it asks for the reason and whether to act, and no is an answer", async () => {
+    const questions: string[] = [];
+    const answers = ["ticket 17", "n"];
+    const ask = (question: string): Promise<string> => {
+      questions.push(question);
+      return Promise.resolve(answers.shift()!);
+    };
+    const { code, out, err } = await local(`retry ${parked.domain}`, { isTerminal: true, ask });
+    assert.deepEqual({ code, out }, { code: 1, out: "" });
+    assert.match(
+      err,
+      /Retry parked\.bitrix24\.de \(b{32}\), parked on 1\.0\.0\? \(the app of app\.ts\)\n.*nothing was done/,
+    );
+    assert.deepEqual(questions, ["Reason, for the audit log: ", "Go on? [y/N] "]);
+    assert.deepEqual((await json<{ items: [] }>("audit")).items, []);
+  });
+
+  test("a filter that matches more than --expect does nothing", async () => {
+    for (const run of [local, remote]) {
+      const { code, out, err } = await run("retry --status parked --expect 1 --yes --reason x");
+      assert.deepEqual({ code, out }, { code: 1, out: "" });
+      assert.match(err, /^error: 2 portals match, wanted at most 1/);
+    }
+    assert.deepEqual((await json<{ items: [] }>("batches")).items, []);
+  });
+});
+
+describe("commands that act", () => {
+  const run = async (
+    args: string,
+    how: "local" | "remote" = "local",
+    options: CliOptions = {},
+  ): Promise<Outcome & { readonly audit: readonly AuditEntry[] }> => {
+    const app = await cliApp();
+    try {
+      const to = how === "local" ? ["--app", "app.ts"] : ["--url", "https://ops.example"];
+      const outcome = await cli([...args.split(" "), "--yes", "--reason", "ticket 17", ...to], {
+        ...app[how],
+        ...options,
+      });
+      const admin = app.load().admin;
+      return { ...outcome, audit: (await admin.audit()).items };
+    } finally {
+      await app.close();
+    }
+  };
+
+  const actions: Readonly<Record<string, readonly [action: string, details?: object]>> = {
+    [`retry ${parked.domain}`]: ["retry"],
+    [`skip ${parked.memberId} --upgrade prices`]: ["skip", { upgradeId: "prices" }],
+    [`rollback ${parked.memberId}`]: ["rollback"],
+    [`set-target ${parked.memberId} --to 2`]: ["setTarget", { version: "2" }],
+    [`set-initial-version ${blocked.memberId} --to 2`]: ["setInitialVersion", { version: "2" }],
+    [`forget ${current.memberId}`]: ["forget"],
+    "pause": ["pause"],
+    "resume": ["resume"],
+    "recount": ["recount"],
+  };
+  for (const [args, [action, details]] of Object.entries(actions)) {
+    test(`${args.split(" ")[0]} is done, and audited`, async () => {
+      const { code, out, err, audit: [entry] } = await run(args);
+      assert.deepEqual([code, err], [0, ""]);
+      assert.notEqual(out, "");
+      assert.deepEqual([entry?.action, entry?.outcome, entry?.by, entry?.reason], [
+        action,
+        "done",
+        "cli:ada",
+        "ticket 17",
+      ]);
+      if (details !== undefined) assert.deepEqual(entry?.details, details);
+    });
+  }
+
+  test("--by names the operator; over the network it is the token's name", async () => {
+    assert.equal((await run(`retry ${parked.domain} --by grace`)).audit[0]?.by, "grace");
+    assert.equal((await run(`retry ${parked.domain}`, "remote")).audit[0]?.by, "ada");
+    const refused = await run(`retry ${parked.domain} --by grace`, "remote");
+    assert.deepEqual([refused.code, refused.audit.length], [2, 0]);
+    assert.match(refused.err, /--by has no effect with --url/);
+    const none = await cli(["pause", "--yes", "--reason", "x", "--app", "app.ts", "--by", " "]);
+    assert.deepEqual([none.code, none.err], [
+      2,
+      "error: --by: wanted 1 to 100 characters without control characters\n",
+    ]);
+  });
+
+  test("an action without a name of the user needs --by", async () => {
+    const { code, err, audit } = await run("pause", "local", { userName: () => undefined });
+    assert.deepEqual([code, audit.length], [2, 0]);
+    assert.match(err, /wanted --by NAME/);
+  });
+
+  test("rollback lists what was undone, and what cannot be", async () => {
+    assert.match((await run(`rollback ${parked.memberId}`)).out, /no undo: upgrade prices, step "prices"/);
+  });
+
+  test("an action on many becomes a batch operation", async () => {
+    for (const how of ["local", "remote"] as const) {
+      const { code, out, audit } = await run("retry --status parked --upgrade prices --expect 2", how);
+      assert.equal(code, 0);
+      assert.match(out, /^Batch operation \S+: retry 2 portals\.\n/);
+      assert.deepEqual(audit.at(-1)?.details?.["match"], { status: "parked", upgradeId: "prices" });
+    }
+    const { audit } = await run("skip --status parked --upgrade prices --expect 2");
+    assert.deepEqual(audit.at(-1)?.details?.["match"], { status: "parked" });
+  });
+
+  test("a refusal of the app exits with 1", async () => {
+    const { code, err, audit: [entry] } = await run(`skip ${current.memberId} --upgrade prices`);
+    assert.deepEqual([code, entry?.outcome], [1, "refused"]);
+    assert.match(err, /^error: .*prices/);
+  });
+
+  test("a version that is none exits with 2", async () => {
+    for (
+      const args of [`set-target ${parked.memberId} --to next`, `set-initial-version ${blocked.memberId} --to next`]
+    ) {
+      const { code, err, audit } = await run(args);
+      assert.deepEqual([code, audit.filter(({ outcome }) => outcome === "done")], [2, []], err);
+      assert.match(err, /wanted a version such as/);
+    }
+  });
+
+  test("no output and no error has the token", async () => {
+    for (const env of [{ ONAPPUPDATE_TOKEN: `${TOKEN}-wrong` }, { ONAPPUPDATE_TOKEN: `${TOKEN}-read` }]) {
+      const { code, out, err } = await run("pause", "remote", { env });
+      assert.equal(code, 1);
+      assert.doesNotMatch(out + err, /operator-token/);
+    }
+  });
+});
