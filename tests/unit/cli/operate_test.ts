@@ -63,6 +63,13 @@ describe("operating commands", () => {
     const one = await local("portals --limit 1");
     assert.match(one.out, new RegExp(`^${current.domain} +current +3\\.0\\.0 +${current.memberId}$`, "m"));
     assert.equal(one.err, "More portals match: raise --limit 1.\n");
+    const short = await local("portals --version 3");
+    assert.match(short.out, new RegExp(`^${current.domain} +current +3\\.0\\.0 `, "m"));
+    for (const version of ["unknown", "3.x"]) {
+      const { code, err } = await local(`portals --version ${version}`);
+      assert.equal(code, 2);
+      assert.match(err, /wanted a version such as 2 or 2\.1\.0; .* use --blocked-on version/i);
+    }
     const none = await local("portals --version 9.0.0");
     assert.deepEqual([none.code, none.out, none.err], [0, "", "No portals match.\n"]);
   });
