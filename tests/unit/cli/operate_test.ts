@@ -193,6 +193,26 @@ describe("operating commands", () => {
     );
   });
 
+  test("doctor looks at the stand-in during development, and at no host of Bitrix24", async () => {
+    const env = { ONAPPUPDATE_DEV: "http://127.0.0.1:4024" };
+    const asked: string[] = [];
+    const fetch: Terminal["fetch"] = (url) => {
+      asked.push(String(url));
+      return Promise.resolve(new Response("<h1>"));
+    };
+    const { out } = await local("doctor", { env, fetch });
+    assert.match(
+      out,
+      /^warning +stand-in for Bitrix24: ONAPPUPDATE_DEV is set, and http:\/\/127\.0\.0\.1:4024 answers/m,
+    );
+    assert.deepEqual(asked, [env.ONAPPUPDATE_DEV]);
+    const down = await local("doctor", { env });
+    assert.match(
+      down.out,
+      /^problem +stand-in for Bitrix24: .* does not answer: .*\n +→ start it with onappupdate dev;/m,
+    );
+  });
+
   test("doctor compares the clock of this machine with that of Bitrix24", async () => {
     for (
       const [ahead, finding] of [[0, /^ok +clock of this machine: as that of/m], [
