@@ -1,7 +1,7 @@
 /** Mutants of rehearsals: each would let one have an effect, or report what a run does not do. */
 import { type Mutant, mutantsOf } from "./mutant.ts";
 
-const TESTS = ["answers", "context", "life", "refusals", "rehearse"].map((name) =>
+const TESTS = ["answers", "context", "life", "raw_batches", "refusals", "rehearse"].map((name) =>
   `tests/unit/app/rehearse/${name}_test.ts`
 );
 
@@ -53,6 +53,7 @@ export const REHEARSAL: readonly Mutant[] = [
     ["the refusal of an expired token is recorded", "if (!isRefused) tape.add", "tape.add"],
   ]),
   ...mutantsOf("src/upgrade/rehearsal/batch_answers.ts", TESTS, [
+    ["a batch with two lists of commands is sent", "if (new Set(names).size < names.length) return undefined;", ""],
     ["a halted batch goes on to its writes", "if (halts && answered.result_error.size > 0) break;", ""],
     [
       "a batch sends its writes",
