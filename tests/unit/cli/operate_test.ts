@@ -338,11 +338,11 @@ describe("commands that act", () => {
     const refused = await run(`retry ${parked.domain} --by grace`, "remote");
     assert.deepEqual([refused.code, refused.audit.length], [2, 0]);
     assert.match(refused.err, /--by has no effect with --url/);
-    const none = await cli(["pause", "--yes", "--reason", "x", "--app", "app.ts", "--by", " "]);
-    assert.deepEqual([none.code, none.err], [
-      2,
-      "error: --by: wanted 1 to 100 characters without control characters\n",
-    ]);
+    for (const by of [" ", "a\u202eb", "a\nb"]) {
+      const none = await cli(["pause", "--yes", "--reason", "x", "--app", "app.ts", "--by", by]);
+      const wanted = "1 to 100 characters without control characters, also of text direction";
+      assert.deepEqual([none.code, none.err], [2, `error: --by: wanted ${wanted}\n`]);
+    }
   });
 
   test("an action without a name of the user needs --by", async () => {
