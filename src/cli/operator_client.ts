@@ -114,8 +114,8 @@ function answerOf(
   { ok, status }: Response,
   answer: string,
 ): unknown {
-  // Whatever answers there may repeat the request.
-  const text = answer.replaceAll(token, REDACTED);
+  // Whatever answers there may repeat the request. Less than 8 characters are no token, and may be anywhere.
+  const text = token.length < 8 ? answer : answer.replaceAll(token, REDACTED);
   // In Deno, a redirect that is not followed has its status; elsewhere it may be 0.
   if (status === 0 || status >= 300 && status < 400) {
     throw unreachable(`${name} answers with a redirect, which is not followed: use the address that it leads to`);
