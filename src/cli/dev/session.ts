@@ -1,5 +1,6 @@
 /** A stand-in at a terminal: prints what happens, and runs what is typed. */
 import process from "node:process";
+import { setTimeout } from "node:timers";
 import type { Terminal } from "../terminal.ts";
 import { painter, safe } from "../text.ts";
 import { createKeyReader, type KeyAction } from "./keys.ts";
@@ -26,13 +27,33 @@ export interface SessionOptions {
   readonly json: boolean;
   /** @default standard input */
   readonly input?: SessionInput;
+  /** @default 5000 */
+  readonly patienceMs?: number;
 }
+
+/**
+ * Time (ms) for which a change of the OAuth hosts waits for the commands before it, in a pipe. An outage must end while a
+ * command waits for an app that waits for the OAuth hosts.
+ */
+const PATIENCE_MS = 5000;
 
 /** Clears the line of the cursor. */
 const CLEAR = "\r\x1b[2K";
 
-/** Runs until `quit`, Ctrl+C or a signal. Commands run one after the other. The end of the input does not end it. */
-export async function runSession({ standIn, terminal, json, input = process.stdin }: SessionOptions): Promise<void> {
+/** Commands that a person sees done at once. */
+const INSTANT = /^(oauth|slow|expire|duplicate|reorder|lose|fail|portal|rename)\b/;
+
+/** Resolves after this time, without keeping the process alive. */
+function passed(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms).unref());
+}
+
+/**
+ * Runs until `quit`, Ctrl+C or a signal. Commands run one after the other: in a pipe all of them, at a terminal those that
+ * send an event. The end of the input does not end it.
+ */
+export async function runSession(options: SessionOptions): Promise<void> {
+  const { standIn, terminal, json, input = process.stdin, patienceMs = PATIENCE_MS } = options;
   const { stdout, stderr } = terminal;
   const { promise: ended, resolve: end } = Promise.withResolvers<void>();
   const paint = painter(stdout);
@@ -56,12 +77,12 @@ export async function runSession({ standIn, terminal, json, input = process.stdi
   const help = (): void => print(() => stderr.write(`${helpLines().join("\n")}\n`));
 
   function run(line: string): void {
-    if (["quit", "exit"].includes(line)) return end();
     if (line === "help") return help();
-    // An outage must end while a command waits for an app that waits for the OAuth hosts.
-    const isInstant = /^(oauth|slow|expire|duplicate|reorder|lose|fail|portal|rename)\b/.test(line);
-    if (isInstant) void runNoted(standIn, line);
-    else queue = queue.then(() => runNoted(standIn, line));
+    const isQuit = ["quit", "exit"].includes(line);
+    const start = (): void | Promise<void> => isQuit ? end() : runNoted(standIn, line);
+    if (usesKeys && (isQuit || INSTANT.test(line))) return void start();
+    const before = !usesKeys && /^(oauth|slow)\b/.test(line) ? Promise.race([queue, passed(patienceMs)]) : queue;
+    queue = before.then(start);
   }
 
   function act(action: KeyAction): void {
