@@ -75,7 +75,7 @@ const ERRORS: readonly (readonly [status: number, description: string, applies: 
     409,
     "The state of the portal does not allow this, several portals have had the domain (`portals`), or more portals match " +
     "than were expected (`matched`)",
-    ({ path }) => path.includes("{portal}") || path === "/batches",
+    ({ path }) => path.includes("{portal}") || ["/batches", "/adopt"].includes(path),
   ],
   [413, "The body is too large", isPost],
   [415, "The body is not JSON in UTF-8", isPost],
@@ -125,7 +125,10 @@ function answerOf(route: Route, conversion: Conversion): Json {
   const example = ANSWERS[id];
   if ("stream" in answer) {
     const content = Object.fromEntries(
-      Object.values(answer.stream).map((type) => [type.split(";")[0]!, { schema: { type: "string" } }]),
+      Object.values(answer.stream).map((type) => type.split(";")[0]!).map((type) => [type, {
+        schema: { type: "string" },
+        ...(type === LINES_TYPE && { "x-line": schemaOf(answer.item, conversion) }),
+      }]),
     );
     return { description: "One item a line", content };
   }

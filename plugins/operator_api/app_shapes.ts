@@ -18,6 +18,7 @@ const DETAILS: ObjectSchema = {
   type: "object",
   properties: {
     ...{ upgradeId: text, version: text, action: text, match: MATCH, expect: number, stopped: flag },
+    ...{ dryRun: flag, refresh: flag },
     ...{ plugin: text, id: text, portal: text, list: text, format: text, filter: { type: "object", values: text } },
   },
   required: [],
