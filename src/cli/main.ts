@@ -1,6 +1,7 @@
 /** The command line, independent of the process. */
 import { Command, CommanderError } from "commander";
 import type { CliCommand } from "./command.ts";
+import { adopt } from "./adopt.ts";
 import { audit } from "./audit.ts";
 import { batches } from "./batches.ts";
 import { check } from "./check.ts";
@@ -36,7 +37,7 @@ import type { Terminal } from "./terminal.ts";
 const COMMANDS: readonly CliCommand[] = [
   ...[newProject, dev, simulate, decode],
   ...[status, portals, portal, plan, check, upgrades, audit, doctor],
-  ...[retry, rollback, skip, setTarget, setInitialVersion, batches, pause, resume, forget, outbox, recount],
+  ...[retry, rollback, skip, setTarget, setInitialVersion, batches, pause, resume, forget, outbox, recount, adopt],
   ...[copy, token, password],
   rehearse,
 ];

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { memoryStorage } from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { oldProgram } from "../../support/adoption.ts";
 import { cli, type CliOptions } from "../../support/cli.ts";
 import { cliApp, PORTALS } from "../../support/cli_app.ts";
 import { describe, test } from "../../support/test.ts";
@@ -62,7 +63,15 @@ const OPERATING: readonly (readonly string[])[] = [
 
 const shared = (): object => ({ ...memoryStorage(), capabilities: { durable: true, scope: "host" } });
 
-/** Command lines that need no app. */
+/** Returns the options of an adoption, whose second line has a problem. */
+function adoption(): CliOptions {
+  const old = oldProgram();
+  const { row } = old.add(1);
+  const lines = `${JSON.stringify(row)}\n${JSON.stringify(row)}`;
+  return { stdin: lines, load: () => Promise.resolve(old.app({ storage: shared() as Storage })) };
+}
+
+/** Command lines that need no app, or one of their own. */
 const OTHERS: Readonly<Record<string, CliOptions>> = {
   "token ada --role read": {},
   "password": { stdin: "correct horse battery" },
@@ -73,6 +82,7 @@ const OTHERS: Readonly<Record<string, CliOptions>> = {
   },
   "simulate open --print": {},
   "simulate update --url http://localhost/": { fetch: () => Promise.resolve(new Response("ok")) },
+  "adopt - --app app.ts": adoption(),
   "copy a.ts b.ts": { load: () => Promise.resolve(shared()) },
 };
 
@@ -100,9 +110,13 @@ describe("--json", () => {
     await app.close();
     for (const [line, others] of Object.entries(OTHERS)) {
       const args = line.split(" ");
-      const { code, out, err } = await cli([...args, "--json"], others);
-      assert.equal(code, 0, `${line}: ${err}`);
+      const acts = args.includes("--app") ? ACT : [];
+      const { code, out, err } = await cli([...args, ...acts, "--json"], others);
+      // A line of it has a problem.
+      assert.equal(code, args[0] === "adopt" ? 1 : 0, `${line}: ${err}`);
       record(args, out);
+    }
+      (await import("node:fs")).writeFileSync("/tmp/cli2-shapes.json", JSON.stringify(shapes, null, 2));
     }
     assert.deepEqual(shapes, SHAPES);
   });
