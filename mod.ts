@@ -137,6 +137,20 @@ export type {
   OutboxResult,
   PluginOutbox,
 } from "./src/plugin/outbox.ts";
+export type {
+  PauseWhen,
+  RolloutAdmin,
+  RolloutBreaker,
+  RolloutChanges,
+  RolloutFailure,
+  RolloutOptions,
+  RolloutStage,
+  RolloutStageStatus,
+  RolloutState,
+  RolloutStatus,
+  RolloutWait,
+  RolloutWindow,
+} from "./src/plugin/rollout.ts";
 export type { DurableReport, Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {
   ApplicationTokenDigests,

@@ -25,7 +25,8 @@ export interface OpeningPageOptions {
   readonly app: Pick<App, "open" | "opening">;
   /**
    * Returns the app's own page. Called with a copy of the browser's request, whose body is unread, once the portal is on its
-   * target and its installation is finished. With `openWhenStuck`, also for stuck portals: `opening.upgrade` says why.
+   * target and its installation is finished, and while it waits for the rollout of a new version: `opening.upgrade.state` is
+   * `"held"` then. With `openWhenStuck`, also for stuck portals: `opening.upgrade` says why.
    */
   readonly page: (request: Request, opening: Opening) => Response | Promise<Response>;
   /**

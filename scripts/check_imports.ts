@@ -27,6 +27,7 @@ const RANKS: readonly (readonly string[])[] = [
   ["src/plugin"],
   ["src/verify"],
   ["src/upgrade", "src/intake", "src/outbox"],
+  ["src/rollout"],
   ["src/worker"],
   ["src/app"],
   ["mod.ts", "storage.ts", "errors.ts"],

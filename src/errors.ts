@@ -14,20 +14,24 @@ export type ErrorCode =
   | "input"
   | "invalid_target"
   | "invalid_version"
+  | "last_stage"
   | "no_credentials"
   | "non_retriable"
   | "not_authentic"
   | "not_due"
   | "not_rehearsed"
   | "nothing_to_roll_back"
+  | "other_deployment"
   | "retry_loop"
   | "rollback_unfinished"
+  | "rollout_over"
   | "portal_moved"
   | "removed"
   | "retry_after"
   | "storage"
   | "unknown_batch"
   | "unknown_portal"
+  | "unknown_rollout"
   | "unreachable"
   | "upgrade"
   | "version";
@@ -168,7 +172,8 @@ export class CopyError extends OnAppUpdateError {
  * From the customer: a `scope`, a `payment`, an administrator's `confirmation` of a method, the token of an
  * `administrator`, a new `authorization`, or the `installation` of the app, for which the vendor's own handlers of
  * ONAPPINSTALL are needed too. From the vendor: a valid `configuration`, such as `clientId`, `clientSecret` and
- * `extraPortalHosts`, or the `version` that the data of a portal is on that had the app before.
+ * `extraPortalHosts`, or the `version` that the data of a portal is on that had the app before; or the vendor's `rollout` has not
+ * come to the portal, or is paused.
  */
 export type BlockedReason =
   | "scope"
@@ -178,7 +183,8 @@ export type BlockedReason =
   | "authorization"
   | "installation"
   | "configuration"
-  | "version";
+  | "version"
+  | "rollout";
 
 /** A host of Bitrix24 did not answer, or its answer cannot be read. The request may have taken effect all the same. */
 export class UnreachableError extends OnAppUpdateError {

@@ -35,6 +35,8 @@ export function viewOf(
   if (state === "current" || (state === "parked" && !isInstalled && finishWhenParked)) {
     return { ...common, state: "ready", status: texts.ready };
   }
+  // Nobody on the portal can change that, and the data of the earlier version is whole.
+  if (state === "held") return { ...common, state: "ready", status: texts.ready, finishes: false };
   const isStuck = state === "parked" || state === "blocked";
   if (isStuck && openWhenStuck && (isInstalled || isUpdate)) {
     return { ...common, state: "ready", status: texts.ready, finishes: false };

@@ -13,7 +13,7 @@ export const PORTAL_STATES: readonly PortalState[] = all<PortalState>({
 
 export const BLOCKED_REASONS: readonly BlockedReason[] = all<BlockedReason>({
   ...{ scope: true, payment: true, confirmation: true, administrator: true, authorization: true, installation: true },
-  ...{ configuration: true, version: true },
+  ...{ configuration: true, version: true, rollout: true },
 });
 
 export const BATCH_ACTIONS: readonly NewBatch["action"][] = all<NewBatch["action"]>({
@@ -23,6 +23,8 @@ export const BATCH_ACTIONS: readonly NewBatch["action"][] = all<NewBatch["action
 export const AUDITED_ACTIONS: readonly AuditedAction[] = all<AuditedAction>({
   ...{ retry: true, skip: true, rollback: true, setInitialVersion: true, setTarget: true, forget: true, pause: true },
   ...{ resume: true, batch: true, adopt: true, "outbox.retry": true, recount: true, export: true },
+  ...{ "rollout.set": true, "rollout.pause": true, "rollout.resume": true, "rollout.promote": true },
+  ...{ "rollout.abort": true },
 });
 
 /** A pattern of strings that are not blank, without control characters and those that change the direction of text. */

@@ -107,7 +107,7 @@ export const NAMED_PORTAL: ObjectSchema = object<Pick<Portal, "memberId" | "doma
 
 export const COUNT: ObjectSchema = object<PortalCount>({
   version: optional(text),
-  status: oneOf(...PORTAL_STATES),
+  status: oneOf(...PORTAL_STATES, "held"),
   count: number,
 }, "PortalCount");
 

@@ -257,6 +257,70 @@ export const PORTAL: readonly Mutant[] = [
       "  void run;\n",
     ],
   ]),
+  ...mutantsOf("src/portal/credentials_record.ts", ["tests/unit/portal/credentials_record_test.ts"], [
+    [
+      "token pairs of an installation that is over are used",
+      "generation === named.generation && sequence >= named.sequence",
+      "sequence >= named.sequence || generation > named.generation * 0",
+    ],
+    [
+      "a refreshed token pair is overwritten by an older one of another process",
+      ", ifVersion: credentials?.version ?? null };",
+      " };",
+    ],
+    [
+      "the token pairs of a removed portal are kept",
+      "return credentials === null ? {} :",
+      "return credentials !== undefined ? {} :",
+    ],
+    [
+      "a crash loses an application_token that was just proved",
+      "if (proved !== undefined && sequence > record.credentials.sequence)",
+      "if (proved !== undefined && sequence > Infinity)",
+    ],
+    [
+      "a refresh writes the record",
+      "record: isKept ? stored :",
+      "record: isKept && isTouched ? stored :",
+    ],
+    [
+      "token pairs that the record does not name are replaced without the record",
+      "belongTo(stored, credentials.value) &&\n    stored.tokens",
+      "stored.memberId === memberId &&\n    stored.tokens",
+    ],
+    [
+      "the credentials of a claim are read after its delivery is written",
+      "if (knownCredentials(storage, record) === undefined) readCredentials",
+      "if (knownCredentials(storage, record) === null) readCredentials",
+      { tests: ["tests/unit/costs_test.ts"] },
+    ],
+  ]),
+  ...mutantsOf("src/portal/record_store.ts", ["tests/unit/portal/credentials_record_test.ts"], [
+    [
+      "token pairs that a refused write left on a removed portal are kept",
+      "mustWrite: isAboutCredentials && isRemoved && isLeft",
+      "mustWrite: isAboutCredentials && isRemoved && !isLeft",
+    ],
+    [
+      "token pairs in memory are written again after another process has changed them",
+      "needsCredentials || isAboutCredentials)",
+      "needsCredentials)",
+    ],
+  ]),
+  ...mutantsOf("src/portal/record_change.ts", ["tests/unit/portal/credentials_record_test.ts"], [
+    [
+      "token pairs are written before the schedule entry",
+      "before.splice(before.findLastIndex(isFirst) + 1, 0,",
+      "before.splice(before.findIndex(isFirst) * 0, 0,",
+    ],
+  ]),
+  ...mutantsOf("src/portal/stored_credentials.ts", ["tests/unit/portal/credentials_record_test.ts"], [
+    [
+      "a token pair that the portal has is stored in its record again",
+      "known.includes(fingerprintOf({ ...pair, isVerified: true })) ||",
+      "known.includes(fingerprintOf({ ...pair, ts: 0 })) ||",
+    ],
+  ]),
   ...mutantsOf("src/portal/purge.ts", ["tests/unit/worker/claims_crash_test.ts"], [
     [
       "tokens of a removed portal stay in parked events",

@@ -4,6 +4,12 @@ import { type Mutant, mutantsOf } from "./mutant.ts";
 export const WORKER: readonly Mutant[] = [
   ...mutantsOf("src/worker/release.ts", ["tests/unit/worker/ask_portal_test.ts"], [
     [
+      "token pairs that a crash has left survive the purge",
+      "    await readCredentials(runtime.storage, memberId);\n",
+      "    void readCredentials;\n",
+      { tests: ["tests/unit/worker/left_credentials_test.ts"] },
+    ],
+    [
       "the check on arrivals is removed",
       "record.inboxSequence === inboxSequence && record.reports === undefined",
       "record.reports === undefined",
@@ -56,6 +62,12 @@ export const WORKER: readonly Mutant[] = [
     ],
   ]),
   ...mutantsOf("src/worker/tick.ts", ["tests/unit/worker/tick_test.ts"], [
+    [
+      "token pairs of a portal that was never stored are kept",
+      "    await storage.delete(credentialsKey(memberId));\n",
+      "    void credentialsKey;\n",
+      { tests: ["tests/unit/worker/left_credentials_test.ts"] },
+    ],
     [
       "the entry that a tick found is deleted although the record names it",
       "if (released.due !== due) await storage.delete(key);",
@@ -182,6 +194,12 @@ export const WORKER: readonly Mutant[] = [
     ],
   ]),
   ...mutantsOf("src/worker/recount.ts", ["tests/unit/worker/recount_test.ts"], [
+    [
+      "token pairs that a crash has left on a removed portal are kept until the purge",
+      "  await forEach(records, (record) => deleteLeftCredentials(runtime, record));\n",
+      "  void deleteLeftCredentials;\n",
+      { tests: ["tests/unit/worker/left_credentials_test.ts"] },
+    ],
     [
       "the recount deletes entries of a write under way",
       "if (!isIndexedAs(written?.value.indexedAs, record?.indexedAs)) return;",

@@ -19,6 +19,7 @@ import { countUnverified } from "../portal/unverified.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
 import { createVerifier, type Verifier } from "../verify/verifier.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
+import { createRollout } from "../rollout/rollout.ts";
 import { createPauseSwitch, type PauseSwitch } from "../worker/pause.ts";
 import { createRecount } from "../worker/recount.ts";
 import { createSettled } from "../worker/settled.ts";
@@ -31,6 +32,7 @@ import { createBatches } from "./admin/batches.ts";
 import { pluginAdmin } from "./admin/plugin_admin.ts";
 import type { App } from "./app.ts";
 import { type Calls, createCalls } from "./calls.ts";
+import { assertDeployment } from "./deployment.ts";
 import { createDispatch } from "./dispatch.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { createOpenings } from "./openings.ts";
@@ -69,7 +71,21 @@ export function createApp(options: AppOptions): App {
   const registry = createRegistry();
   const calls = createCalls(settings, known);
   const closing = new AbortController();
-  const runtime = createRuntime(settings, registry, calls, closing.signal);
+  const base = createRuntime(settings, registry, calls, closing.signal);
+  const control = createRollout({
+    ...{
+      runtime: base,
+      upgrades: registry.upgrades,
+      options: options.rollout ?? {},
+      concurrency: settings.concurrency,
+    },
+    start: (memberId) => void worker.process(memberId),
+    isObserved: (name) => registry.plugins.some(({ observe }) => observe?.[name] !== undefined),
+    isPaused: () => pauseSwitch.wasPaused(),
+  });
+  // Operators can look at rollouts that other code has made.
+  const rollout = options.rollout === undefined ? undefined : control;
+  const runtime: AppRuntime = { ...base, ...defined({ rollout }) };
 
   const wake = async (memberId: string): Promise<void> => {
     if (lifecycle.isRunning()) await worker.wake(memberId);
@@ -92,7 +108,9 @@ export function createApp(options: AppOptions): App {
     ...{ oauthHosts: settings.oauthHosts, hasClientId: keys.clientId !== undefined },
   });
   const recount = createRecount(runtime);
-  const ticker = createTicker(runtime, { worker, verifier, totals, pauseSwitch, batches, outbox, recount });
+  const ticker = createTicker(runtime, {
+    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, ...defined({ rollout }) },
+  });
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const requests = createInFlight();
   const lifecycle = createLifecycle({
@@ -110,6 +128,8 @@ export function createApp(options: AppOptions): App {
       outbox,
       adoptions,
     },
+    ...defined({ rollout }),
+    assertDeployment: () => assertDeployment(runtime, options),
     hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox, admin }),
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
@@ -118,7 +138,7 @@ export function createApp(options: AppOptions): App {
     abort: (reason) => closing.abort(reason),
   });
   const settled = createSettled({
-    ...{ runtime, verifier, checks, worker, ticker, totals, pauseSwitch, batches },
+    ...{ runtime, verifier, checks, worker, ticker, totals, pauseSwitch, batches, ...defined({ rollout }) },
     isRunning: lifecycle.isRunning,
   });
   const admin = createAdmin({
@@ -132,7 +152,11 @@ export function createApp(options: AppOptions): App {
       batches,
       adopt: adoptions.adopt,
       outbox: outbox.admin,
+      rollout: control,
       wake,
+    },
+    wakeRollout: async () => {
+      if (rollout !== undefined && lifecycle.isRunning()) await rollout.wake();
     },
     wakeAll: () => {
       if (lifecycle.isRunning()) void tickNow(runtime, ticker.tickInBackground);
@@ -188,7 +212,13 @@ export function createApp(options: AppOptions): App {
         countUnverified({ storage }, memberId),
       ]);
       const record = readRecord(entry);
-      return record && { ...snapshot(record), ...(unverifiedEvents > 0 && { unverifiedEvents }) };
+      const blocked = record && await rollout?.heldBlock(record);
+      return record &&
+        {
+          ...snapshot(record),
+          ...(blocked && { state: "blocked", blocked }),
+          ...(unverifiedEvents > 0 && { unverifiedEvents }),
+        };
     },
     close: lifecycle.close,
   };

@@ -10,6 +10,7 @@ import { outsideRehearsal } from "../plugin/rehearsal.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { chargeUnhandledRejections } from "../plugin/unhandled_rejections.ts";
 import type { Totals } from "../portal/totals.ts";
+import type { Rollout } from "../rollout/rollout.ts";
 import type { Checks } from "../worker/checks.ts";
 import type { PauseSwitch } from "../worker/pause.ts";
 import { type Ticker, tickEvery } from "../worker/tick.ts";
@@ -54,6 +55,10 @@ export interface LifecycleOptions {
   readonly adoptions: Pick<Adopt, "stop" | "idle">;
   readonly outbox: Pick<Outbox, "idle" | "stop">;
   readonly ticker: Ticker;
+  /** Absent without the option `rollout`. */
+  readonly rollout?: Pick<Rollout, "stop" | "idle">;
+  /** Rejects if the storage belongs to another deployment. */
+  readonly assertDeployment: () => Promise<void>;
   readonly tickEveryMs: number | false;
   /** OAuth hosts that are called by the `fetch` of the environment. */
   readonly oauthHosts: readonly string[];
@@ -91,6 +96,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { runtime, registry, hostOf, verifier, worker, checks, totals, ticker, tickEveryMs, closeMs, abort } = options;
   const { pauseSwitch, batches, adoptions, outbox, requests, bodyBytes, bodyBytesLoweredFrom, oauthHosts } = options;
   const { dev } = options;
+  const { assertDeployment, rollout } = options;
   const { storage, log, time } = runtime;
   let isSetUp: Promise<void> | undefined;
   let started: Promise<void> | undefined;
@@ -115,6 +121,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   async function start({ callerTicks = false }: { readonly callerTicks?: boolean } = {}): Promise<void> {
     assertMayStart("start the app");
     await setUpOnce();
+    await assertDeployment();
     // Logs a warning if the app is paused.
     await pauseSwitch.current();
     isRunning = closed === undefined;
@@ -139,6 +146,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     stopFinding();
     ticker.stop();
     worker.stop();
+    rollout?.stop();
     outbox.stop();
     adoptions.stop();
     // An event that is being stored must not be lost; verified ones become work of the worker.
@@ -156,7 +164,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       }
     }
     stopCharging();
-    await settlesWithin(time, totals.close(), ABORT_MS);
+    await settlesWithin(time, Promise.all([totals.close(), rollout?.idle()]), ABORT_MS);
     await storage.close?.();
   }
 

@@ -23,6 +23,7 @@ import type { Checks } from "../worker/checks.ts";
 import { raiseTarget } from "../worker/missed_updates.ts";
 import { type UpgradeStatus, upgradeStatus } from "../worker/upgrade_status.ts";
 import type { Worker } from "../worker/worker.ts";
+import { BY_PORTAL } from "./admin/attribution.ts";
 import { assertRequest, keepAlive } from "./dispatch.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { createTickets } from "./tickets.ts";
@@ -156,7 +157,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
       else if (found.hasWork) keepAlive(platform, worker.process(memberId));
       const upgrade = isInstalled || isAdmin ? await upgradeStatus(runtime, upgrades, record) : WAITS_FOR_ADMINISTRATOR;
       if (isInstalled && upgrade.state !== "upgrading") keepAlive(platform, checks.afterOpening(memberId));
-      const hasToWait = !isInstalled || upgrade.state !== "current";
+      const hasToWait = !isInstalled || !(upgrade.state === "current" || upgrade.state === "held");
       const ticket = hasToWait
         ? await tickets.issue({ memberId, isAdmin, isInstalled, ...defined({ language }) }, accessToken)
         : undefined;
@@ -178,7 +179,7 @@ export function createOpenings(options: OpeningsOptions): Openings {
       if (retry && state.isAdmin && isStuck && !retried.isHeld(memberId)) {
         retried.hold(memberId, clock() + RETRY_INTERVAL_MS);
         log.info("retry from an opened page", { event: "opening.retried", memberId });
-        await options.retry(memberId, { by: "portal", reason: "an administrator of the portal asked for a retry" });
+        await options.retry(memberId, BY_PORTAL);
         return { ...state, upgrade: { state: "upgrading" } };
       }
       // Hosts without timers continue the work when the page asks.

@@ -3,6 +3,7 @@ import { hasFunctions, option, type OptionRule, type OptionRules } from "../chec
 import { isFieldsFirst } from "../logger.ts";
 import { isStandInUrl } from "../net/stand_in.ts";
 import { RETRY_RULES } from "../retry.ts";
+import { rolloutRule } from "../rollout/options.ts";
 import { Secret } from "../secret.ts";
 import { isVersion, schemeRule } from "../version.ts";
 import type { CheckPolicy } from "../worker/checks.ts";
@@ -54,6 +55,10 @@ export const OPTION_RULES: OptionRules<AppOptions & Simulation> = {
   limits: option.object(LIMIT_RULES),
   retry: option.object(RETRY_RULES),
   concurrency: option.number({ min: 1, isWhole: true }),
+  rollout: rolloutRule,
+  environment: option.text('the name of an environment, such as "production"'),
+  preview: option.flag(),
+  allowOther: option.flag(),
   tickEveryMs: orFalse(duration),
   checks: orFalse(option.object(CHECK_RULES)),
   oauthHosts: (value, path) =>

@@ -3,6 +3,7 @@ import type { Time } from "../async/time.ts";
 import type { UpdateEvent } from "../bitrix24/events.ts";
 import type { RequestLimits } from "../intake/http.ts";
 import type { Logger } from "../logger.ts";
+import type { RolloutOptions } from "../plugin/rollout.ts";
 import type { RetryPolicy } from "../retry.ts";
 import type { Secret } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -56,6 +57,32 @@ export interface AppOptions {
    * @default 64
    */
   readonly concurrency?: number;
+  /**
+   * Rollout control: new versions reach portals in stages, and a rollout whose upgrades fail pauses by itself. Without it, all
+   * portals are upgraded at once. `docs/rollout.md` leads through one release.
+   */
+  readonly rollout?: RolloutOptions;
+  /**
+   * Name of the environment that the app is deployed to. The first app that starts on a storage stores it, with its `clientId`;
+   * another environment or another `clientId` is refused at its start, with an `OnAppUpdateError` of code `other_deployment`.
+   *
+   * @default "production"; with `preview`, what the host says, such as `git-branch/main`, otherwise "preview"
+   */
+  readonly environment?: string;
+  /**
+   * The app is a preview deployment, on a storage with a prefix or a database of its own. Without it, the app does not start
+   * where Deno Deploy or Vercel says that it is a preview, unless `environment` says something else or its storage is one in
+   * memory.
+   *
+   * @default false
+   */
+  readonly preview?: boolean;
+  /**
+   * Starts also on a storage that belongs to another `clientId` or environment: both would work on the same portals.
+   *
+   * @default false
+   */
+  readonly allowOther?: boolean;
   /**
    * Milliseconds between two ticks that the app makes by itself while it runs, the first one at its start, or `false` for
    * none. Minimum: 1.

@@ -3,6 +3,7 @@ import type { BlockedReason } from "../errors.ts";
 import type { PortalMatch } from "../plugin/admin_pages.ts";
 import { defined } from "../defined.ts";
 import type { PortalState } from "../portal/portal.ts";
+import type { PortalCount } from "../portal/totals.ts";
 import type { OptionSpec } from "./command.ts";
 
 /** The options by which portals are selected. */
@@ -27,7 +28,12 @@ export const STATES: readonly PortalState[] = all<PortalState>({
 
 const BLOCKED_REASONS = all<BlockedReason>({
   ...{ scope: true, payment: true, confirmation: true, administrator: true, authorization: true, installation: true },
-  ...{ configuration: true, version: true },
+  ...{ configuration: true, version: true, rollout: true },
+});
+
+/** The states that portals are counted by, in the order in which they are shown. */
+export const COUNTED_STATES: readonly PortalCount["status"][] = all<PortalCount["status"]>({
+  ...{ current: true, held: true, upgrading: true, blocked: true, parked: true, uninstalled: true },
 });
 
 /** Without the upgrade, which `skip` has a use of its own for. */

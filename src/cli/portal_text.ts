@@ -1,19 +1,20 @@
 /** How portals look in tables. */
-import type { Portal, PortalState } from "../portal/portal.ts";
+import type { Portal } from "../portal/portal.ts";
+import type { PortalCount } from "../portal/totals.ts";
 import type { Cell, Style } from "./text.ts";
 import { duration, time } from "./text.ts";
 
-const STYLES: Readonly<Record<PortalState, Style>> = {
-  ...{ current: "green", upgrading: "cyan", blocked: "yellow", parked: "red", uninstalled: "dim" },
+const STYLES: Readonly<Record<PortalCount["status"], Style>> = {
+  ...{ current: "green", upgrading: "cyan", blocked: "yellow", parked: "red", uninstalled: "dim", held: "dim" },
 };
 
 /** Returns the color of a state. */
-export function styleOf(state: PortalState): Style {
+export function styleOf(state: PortalCount["status"]): Style {
   return STYLES[state];
 }
 
 /** Returns the cell of a state. */
-export function stateCell(state: PortalState): Cell {
+export function stateCell(state: PortalCount["status"]): Cell {
   return { text: state, style: STYLES[state] };
 }
 

@@ -1,9 +1,8 @@
 /** The state of all portals of an app. */
 import type { Pause } from "../plugin/admin.ts";
-import type { PortalState } from "../portal/portal.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { OperatorClient } from "./operator_client.ts";
-import { STATES } from "./portal_filter.ts";
+import { COUNTED_STATES } from "./portal_filter.ts";
 import type { Rate } from "./rate.ts";
 import { type ReasonGroup, reasonsOf } from "./reasons.ts";
 
@@ -12,7 +11,7 @@ export interface Status {
   readonly app: string;
   readonly at: number;
   readonly counts: readonly PortalCount[];
-  readonly totals: Readonly<Record<PortalState, number>>;
+  readonly totals: Readonly<Record<PortalCount["status"], number>>;
   readonly pause?: Pause;
   /** Portals by what stops them, the most frequent first. */
   readonly parked: readonly ReasonGroup[];
@@ -27,7 +26,7 @@ export async function readStatus(client: OperatorClient, at: number): Promise<St
     client.get<{ readonly items: readonly PortalCount[] }>("/counts"),
     client.get<{ readonly pause?: Pause }>("/pause"),
   ]);
-  const totals = Object.fromEntries(STATES.map((state) => [state, 0])) as Record<PortalState, number>;
+  const totals = Object.fromEntries(COUNTED_STATES.map((state) => [state, 0])) as Record<PortalCount["status"], number>;
   for (const { status, count } of counts) totals[status] += count;
   const [parked, blocked] = await Promise.all(
     (["parked", "blocked"] as const).map((state) => reasonsOf(client, state)),

@@ -1,7 +1,7 @@
 /** The screen of `onappupdate status`. */
 import type { PortalCount } from "../portal/totals.ts";
 import { compareVersions } from "../version.ts";
-import { STATES } from "./portal_filter.ts";
+import { COUNTED_STATES } from "./portal_filter.ts";
 import { placeOf, stateCell, styleOf } from "./portal_text.ts";
 import type { ReasonGroup } from "./reasons.ts";
 import type { Status } from "./read_status.ts";
@@ -49,13 +49,13 @@ const OTHER_COLUMNS = 40;
 
 /** The highest version first; those without one last. */
 function byVersionAndState(a: PortalCount, b: PortalCount): number {
-  if (a.version === b.version) return STATES.indexOf(a.status) - STATES.indexOf(b.status);
+  if (a.version === b.version) return COUNTED_STATES.indexOf(a.status) - COUNTED_STATES.indexOf(b.status);
   if (a.version === undefined || b.version === undefined) return a.version === undefined ? 1 : -1;
   return compareVersions(b.version, a.version);
 }
 
 function summaryOf(totals: Status["totals"]): string {
-  const installed = STATES.filter((state) => state !== "uninstalled");
+  const installed = COUNTED_STATES.filter((state) => state !== "uninstalled");
   const sum = installed.reduce((all, state) => all + totals[state], 0);
   const states = installed.filter((state) => totals[state] > 0).map((state) => `${number(totals[state])} ${state}`);
   const gone = totals.uninstalled === 0 ? "" : `; ${number(totals.uninstalled)} uninstalled`;

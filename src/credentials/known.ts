@@ -1,6 +1,7 @@
 /** Credentials in memory: a call of a portal reads the storage once a minute, and when a token was refused. */
-import { PORTALS } from "../portal/keys.ts";
+import { CREDENTIALS, PORTALS } from "../portal/keys.ts";
 import type { PortalRecord } from "../portal/record.ts";
+import type { StoredCredentials } from "../portal/stored_credentials.ts";
 import type { Key, Storage, WriteOperation, WriteOptions } from "../storage/storage.ts";
 import type { PortalCredentials } from "./contract.ts";
 
@@ -8,12 +9,12 @@ import type { PortalCredentials } from "./contract.ts";
 export interface KnownCredentials {
   /** Returns the credentials of a portal, or `undefined` if none are known to be good. */
   readonly get: (memberId: string) => PortalCredentials | undefined;
-  /** Remembers the best credentials of the portal that has `record`, which was just read. */
+  /** Remembers the best credentials of the portal that has `record`, which was just read and opened. */
   readonly keep: (record: PortalRecord, credentials: PortalCredentials) => void;
   /**
-   * Returns the storage, which compares the records that are read and written through it with what is known: once this
-   * process sees a removal, another address or other tokens in a portal's record, the portal's credentials are forgotten.
-   * A refused token needs no more than that, for what follows a refusal reads the record.
+   * Returns the storage, which compares what is read and written through it with what is known: once this process sees a
+   * removal or another address in a portal's record, or other tokens, the portal's credentials are forgotten. A refused token
+   * needs no more than that, for what follows a refusal reads the record and the tokens.
    */
   readonly watch: (storage: Storage) => Storage;
 }
@@ -33,8 +34,10 @@ const MAX_PORTALS = 10_000;
 /** What is known about a portal. */
 interface Kept {
   readonly credentials: PortalCredentials;
-  /** The part of the record that the credentials were selected by. */
-  readonly basis: string;
+  /** The parts of the record and the tokens that the credentials were selected by. */
+  readonly recordBasis: string;
+  readonly tokens: string;
+  readonly accessTokens: ReadonlySet<string>;
   /** Milliseconds since 1970. */
   readonly keptAt: number;
 }
@@ -56,25 +59,43 @@ export function createKnownCredentials(clock: () => number): KnownCredentials {
       known.delete(memberId);
       const [first] = known.keys();
       if (first !== undefined && known.size >= MAX_PORTALS) known.delete(first);
-      known.set(memberId, { credentials, basis: basisOf(record), keptAt: clock() });
+      const { tokens = [] } = record;
+      known.set(memberId, {
+        ...{ credentials, recordBasis: basisOf(record), keptAt: clock() },
+        ...{ tokens: JSON.stringify(tokens), accessTokens: new Set(tokens.map(({ accessToken }) => accessToken)) },
+      });
     },
     watch: (storage) =>
-      watched(storage, (memberId, record) => {
+      watched(storage, (memberId, isSame) => {
         const kept = known.get(memberId);
-        if (kept !== undefined && (record === undefined || kept.basis !== basisOf(record))) known.delete(memberId);
+        if (kept !== undefined && !isSame(kept)) known.delete(memberId);
       }),
   };
 }
 
-/** Returns the part of a record that the choice of credentials depends on. */
-function basisOf({ status, clientEndpoint, tokens }: PortalRecord): string {
-  return JSON.stringify([status, clientEndpoint, tokens]);
+/** Returns the part of a record that the choice of credentials depends on, besides the tokens. */
+function basisOf({ status, clientEndpoint }: PortalRecord): string {
+  return JSON.stringify([status, clientEndpoint]);
 }
 
-/** Returns the storage with `seen` called for each portal's record that is read, written or deleted. */
-function watched(storage: Storage, seen: (memberId: string, record: PortalRecord | undefined) => void): Storage {
+/** Returns whether a stored record leaves the choice of credentials as it is: also by tokens that are only in the record. */
+function isBasis({ recordBasis, accessTokens }: Kept, record: PortalRecord): boolean {
+  return recordBasis === basisOf(record) &&
+    (record.tokens ?? []).every(({ accessToken }) => accessTokens.has(accessToken));
+}
+
+/** Called when an entry of a portal is read, written or deleted. `isSame`: whether what is known agrees with it. */
+type Seen = (memberId: string, isSame: (kept: Kept) => boolean) => void;
+
+/** Returns the storage with `seen` called for the records and the tokens of portals. */
+function watched(storage: Storage, seen: Seen): Storage {
   const see = ([part, memberId]: Key, value: unknown): void => {
-    if (part === PORTALS[0] && memberId !== undefined) seen(memberId, value as PortalRecord | undefined);
+    if (memberId === undefined) return;
+    if (part === PORTALS[0]) seen(memberId, (kept) => value !== undefined && isBasis(kept, value as PortalRecord));
+    if (part === CREDENTIALS[0]) {
+      const { tokens } = value as StoredCredentials | undefined ?? {};
+      seen(memberId, (kept) => tokens !== undefined && kept.tokens === JSON.stringify(tokens));
+    }
   };
 
   async function apply<Result extends { readonly ok: boolean }>(

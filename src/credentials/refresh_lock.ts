@@ -1,4 +1,4 @@
-/** The lock on the token pairs of a portal: one process at a time refreshes them. It is a field of the portal's record. */
+/** The lock on the token pairs of a portal: one process at a time refreshes them. It is stored with them. */
 import { delay } from "../async/time.ts";
 import { changePortal } from "../portal/record_store.ts";
 import type { StoredTokens } from "../portal/tokens.ts";
@@ -31,18 +31,21 @@ export function createRefreshLock({ storage, clock, time, log, refreshMs }: Cred
       let holderSeenAt = 0;
       while (true) {
         let isGone = false;
-        const record = await changePortal(storage, memberId, (record) => {
+        let found: { readonly generation: number; readonly holder: string | undefined } | undefined;
+        await changePortal(storage, memberId, (record) => {
           isGone = !isCurrent(record, tokens);
           const other = record.refreshing;
+          found = { generation: record.generation, holder: other?.id };
           // A holder that crashed is timed by the clock of this process: that of the holder may be wrong.
           const isHeld = other !== undefined && !released.has(other.id) && clock() < other.until + BLOCKED_RETRY_MS &&
             !(other.id === holder && time.monotonic() - holderSeenAt > refreshMs);
           if (isGone || isHeld) return record;
+          found = { ...found, holder: id };
           return { ...record, refreshing: { id, until: clock() + refreshMs } };
         });
         if (isGone) return undefined;
-        if (record.refreshing?.id === id) return record.generation;
-        if (record.refreshing?.id !== holder) [holder, holderSeenAt] = [record.refreshing?.id, time.monotonic()];
+        if (found?.holder === id) return found.generation;
+        if (found?.holder !== holder) [holder, holderSeenAt] = [found?.holder, time.monotonic()];
         await delay(time, POLL_MS);
       }
     },

@@ -6,6 +6,7 @@ import { CannotVerifyError, InboxFullError, InputError, NotAuthenticError } from
 import type { Logger } from "../logger.ts";
 import { type AppRuntime, eventLog, notify, type ReserveSlot } from "../plugin/runtime.ts";
 import { applyOrDefer, isOfEarlierInstallation, isStartedByOpening, tryApplyEvent } from "../portal/apply_event.ts";
+import { openKnown, prefetchCredentials } from "../portal/credentials_record.ts";
 import { deliveryId } from "../portal/delivery.ts";
 import { type EventFacts, factsOf, type StoredVerification } from "../portal/event_facts.ts";
 import { targetOfEvent, versionInEvent } from "../portal/event_versions.ts";
@@ -15,6 +16,7 @@ import { factsAfter, receivedAfter } from "../portal/receipt.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
 import { withWork } from "../portal/schedule.ts";
+import { hasTokens } from "../portal/stored_credentials.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { compareVersions } from "../version.ts";
 import type { Postponed, Verifier } from "../verify/verifier.ts";
@@ -135,7 +137,9 @@ export async function acceptVerified(
   const { tree, event, receivedAt } = incoming;
   const log = eventLog(runtime, event);
   const { id, entry: known } = stored ?? await readStored(runtime, incoming);
-  const record = readRecord(known);
+  const storedRecord = readRecord(known);
+  // As it is when it is written: then the event is applied once.
+  const record = storedRecord && openKnown(storage, storedRecord);
   log.debug("event verified", {
     event: "event.verified",
     ...defined({ installedVersion: verification.installedVersion }),
@@ -154,6 +158,8 @@ export async function acceptVerified(
     return { state: "done" };
   }
   const name = id ?? await deliveryId(event, tree, runtime.digest);
+  // While the delivery is written: the worker asks about the claim with them.
+  if (storedRecord !== undefined && next?.claims !== storedRecord.claims) prefetchCredentials(storage, storedRecord);
   const delivery = await storeDelivery(runtime, incoming, facts, { id: name, entry: known, reserve })
     .catch(async (error) => {
       if (error instanceof InboxFullError) await storeTokens(runtime, event, facts, known);
@@ -217,7 +223,7 @@ async function storeTokens(
 /** Returns whether an event ends a block before the target, or brings the first tokens, so that checks can ask Bitrix24. */
 function isUnblocked(record: PortalRecord, next: PortalRecord): boolean {
   const canResume = record.blocked !== undefined && next.blocked === undefined && next.version !== next.target;
-  return canResume || (record.tokens === undefined && next.tokens !== undefined);
+  return canResume || (!hasTokens(record) && hasTokens(next));
 }
 
 function reportAccepted(runtime: AppRuntime, log: Logger, event: B24Event): void {

@@ -14,6 +14,7 @@ import type {
 } from "./admin_pages.ts";
 import type { AdoptionReport, AdoptOptions, PortalSource } from "./adoption.ts";
 import type { OutboxAdmin } from "./outbox.ts";
+import type { RolloutAdmin } from "./rollout.ts";
 
 /**
  * Operators' functions. They have no authentication: protect the routes that call them.
@@ -166,7 +167,7 @@ export interface Admin {
   readonly history: (memberId: string) => Promise<PortalHistory>;
   /**
    * Counts portals by version and state, as they were at the end of the last work on each. Reads kept totals, at most 256
-   * entries, whatever the number of portals.
+   * entries, whatever the number of portals. Portals that wait for the rollout of a deployed version count as `held`.
    *
    * Other processes add their changes within about a second. A process that crashes before it does so leaves counts that
    * are wrong by these changes; `app.tick()` recounts all portals, 256 a tick and at most once an hour, and repairs that.
@@ -261,6 +262,8 @@ export interface Admin {
   readonly paused: () => Promise<Pause | undefined>;
   /** Actions on all portals that match. */
   readonly batches: Batches;
+  /** Rollouts of the app: see the option `rollout` of `createApp`. */
+  readonly rollout: RolloutAdmin;
   /**
    * Counts all portals anew, and repairs what crashes have left wrong in lists and counts. `app.tick()` does the same, 256
    * portals at a time. Resolves when it is done, however many portals there are.

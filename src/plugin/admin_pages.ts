@@ -116,6 +116,11 @@ export type AuditedAction =
   | "adopt"
   | "outbox.retry"
   | "recount"
+  | "rollout.set"
+  | "rollout.pause"
+  | "rollout.resume"
+  | "rollout.promote"
+  | "rollout.abort"
   | "export";
 
 /** An action of an operator. */

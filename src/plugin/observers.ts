@@ -53,7 +53,8 @@ export interface DurableReport {
  * The functions that a plugin can register to be notified. Tokens in reports are wrapped in `Secret` or redacted.
  *
  * **Durable reports** tell of changes of a stored portal's state: `portalUpgraded`, `portalParked`, `portalResumed`,
- * `portalBlocked`, `portalUnblocked`, `portalRemoved` and `claimDropped`. If a plugin of the app has the observer, the report is
+ * `portalBlocked`, `portalUnblocked`, `portalRemoved` and `claimDropped`, and of changes of rollouts: `rolloutPaused`,
+ * `rolloutResumed` and `rolloutFinished`. If a plugin of the app has the observer, the report is
  * stored in the same write as the change, and removed once all observers have been notified, which is one more write at most.
  * So a crash loses none: each is notified at least once, with the same `id` each time, in order, by the process that works on
  * the portal. The work of the portal waits for the observer, up to 10 seconds: pass what takes longer to `host.outbox`, with
@@ -206,6 +207,27 @@ export interface Observers {
     },
   ) => void | Promise<void>;
   /**
+   * Durable. A rollout has paused. `by` and `reason`: an operator has paused it. `upgradeId`, `failed` and `finished`: so many
+   * portals have failed in this upgrade (`"-"`: before one), and so many have finished.
+   */
+  readonly rolloutPaused: (
+    report: DurableReport & {
+      /** The version that portals are to reach. */
+      readonly target: string;
+      readonly by?: string;
+      readonly reason?: string;
+      readonly upgradeId?: string;
+      readonly failed?: number;
+      readonly finished?: number;
+    },
+  ) => void | Promise<void>;
+  /** Durable. An operator has resumed a rollout. */
+  readonly rolloutResumed: (
+    report: DurableReport & { readonly target: string; readonly by: string; readonly reason: string },
+  ) => void | Promise<void>;
+  /** Durable. The portals of the last stage of a rollout, which has all portals, are done. */
+  readonly rolloutFinished: (report: DurableReport & { readonly target: string }) => void | Promise<void>;
+  /**
    * Messages in the outbox were dropped since the last report. `"full"`: as many wait as the share of the plugin in 10,000
    * messages; `"expired"`: they were not delivered within 7 days; `"dead"`: more than 1,000 dead letters, the oldest of the
    * plugin that has the most are dropped.
@@ -247,6 +269,9 @@ export const OBSERVER_RULES: OptionRules<Partial<Observers>> = {
   portalUpgraded: option.function(),
   downgradeIgnored: option.function(),
   eventFailed: option.function(),
+  rolloutPaused: option.function(),
+  rolloutResumed: option.function(),
+  rolloutFinished: option.function(),
   outboxDropped: option.function(),
   tickFinished: option.function(),
   eventHandled: option.function(),

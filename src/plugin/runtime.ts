@@ -5,6 +5,8 @@ import { type B24Event, type UpdateEvent, wireName } from "../bitrix24/events.ts
 import { defined } from "../defined.ts";
 import { StorageError } from "../errors.ts";
 import { type Logger, withFields } from "../logger.ts";
+import type { PortalBlock } from "../portal/portal.ts";
+import type { PortalLease } from "../portal/lease.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
 import { redactError } from "../redact.ts";
 import type { RetryPolicy } from "../retry.ts";
@@ -49,6 +51,38 @@ export interface ReservedSlot {
 /** Reserves a slot for a portal. Returns `undefined` if none is free, or the portal has one. */
 export type ReserveSlot = (memberId: string) => ReservedSlot | undefined;
 
+/**
+ * Whether a portal passes the gate of its rollout. `waits`: the record says so, and the portal is tried again at `nextAt`, in
+ * milliseconds since 1970. `lowered`: it has its former target again, so nothing is due.
+ */
+export type Admission =
+  | { readonly state: "admitted" }
+  | { readonly state: "waits"; readonly nextAt: number }
+  | { readonly state: "lowered" };
+
+/** The lease of a portal that asks whether it passes the gate. */
+export type GatedLease = Pick<PortalLease, "record" | "update" | "stage" | "fencingToken">;
+
+/** Rollout control, as upgrades and worker see it. */
+export interface RolloutGate {
+  /**
+   * Asks whether a portal may begin its next upgrade, or go on with it. The answer holds under this lease.
+   *
+   * @throws {StorageError} if the storage fails
+   * @throws {LeaseLostError} if another worker has taken the lease
+   */
+  readonly admit: (lease: GatedLease) => Promise<Admission>;
+  /** Notes that the worker has released a portal, with this record. */
+  readonly release: (record: PortalRecord) => void;
+  /** Returns whether only the rollout raises the target of a portal to the deployed version. */
+  readonly holdsBack: (memberId: string) => boolean;
+  /**
+   * Resolves to the block of a portal whose target the rollout has not raised: it is not stored. `undefined` if it is on the
+   * deployed version, or on its way there.
+   */
+  readonly heldBlock: (record: PortalRecord) => Promise<PortalBlock | undefined>;
+}
+
 /** The settings and services of one app. */
 export interface AppRuntime {
   readonly storage: Storage;
@@ -79,6 +113,8 @@ export interface AppRuntime {
   readonly plugins: readonly Plugin[];
   /** By event name as Bitrix24 sends it. */
   readonly handlers: ReadonlyMap<string, readonly EventHandler[]>;
+  /** Absent without the option `rollout`. */
+  readonly rollout?: RolloutGate;
   /** Aborted when the app closes and `limits.closeMs` has passed. */
   readonly signal: AbortSignal;
   /** The turn of the portal that is being processed; absent outside of the worker. */

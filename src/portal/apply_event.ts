@@ -7,6 +7,7 @@ import { defined } from "../defined.ts";
 import { InputError } from "../errors.ts";
 import type { Storage } from "../storage/storage.ts";
 import { compareVersions, refines } from "../version.ts";
+import { withoutRolloutBlock } from "./block.ts";
 import { type Claim, firstTs } from "./claims.ts";
 import { isBeforeTargetWasSet, withClaim, withConfirmedTarget } from "./event_claims.ts";
 import { type EventFacts, sentTs, type StoredVerification } from "./event_facts.ts";
@@ -189,9 +190,12 @@ function withTarget(record: PortalRecord, event: B24Event, facts: EventFacts): P
   if (isBeforeTargetWasSet(record, facts)) return record;
   // What an event only claims is no start either: see withInstalledVersion() in settle.ts.
   if (target === undefined) return withClaimedInstallation(record, event, facts);
+  const isKnown = record.version !== undefined && record.target !== undefined;
+  if (isKnown && facts.holdsBack?.(record.memberId)) return record;
   const isRaised = record.target === undefined || compareVersions(target, record.target) > 0;
   const located = record.version === undefined ? withOrigin(record, target, event, facts) : record;
-  if (isRaised) return withConfirmedTarget({ ...located, target });
+  // It may have waited for the rollout of another target.
+  if (isRaised) return withConfirmedTarget({ ...withoutRolloutBlock(located), target });
   return target === record.target ? withConfirmedTarget(located) : located;
 }
 

@@ -27,3 +27,9 @@ export function withoutBlock(record: PortalRecord, now: number): PortalRecord {
   if (blocked === undefined) return record;
   return { ...rest, endedBlock: { on: blocked.on, since: blocked.since, endedAt: now } };
 }
+
+/** Returns the record of a portal that no longer waits for its rollout. */
+export function withoutRolloutBlock(record: PortalRecord): PortalRecord {
+  const { blocked, ...rest } = record;
+  return blocked?.on === "rollout" ? rest : record;
+}

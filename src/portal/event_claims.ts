@@ -1,12 +1,13 @@
 /** The claims that events make: how they change a portal's record, and what becomes of an event whose claim is open. */
 import type { B24Event } from "../bitrix24/events.ts";
 import { compareVersions, refines } from "../version.ts";
-import { askNow, canAsk, type Claims, contradicted, covers, type NewClaim, settled, withEvent } from "./claims.ts";
+import { askNow, type Claims, contradicted, covers, type NewClaim, settled, withEvent } from "./claims.ts";
 import { type EventFacts, sentTs } from "./event_facts.ts";
 import { hasVersion, type NamedVersion, versionInEvent } from "./event_versions.ts";
 import { withOrigin } from "./origin.ts";
 import type { PortalRecord } from "./record.ts";
 import { removed } from "./removal.ts";
+import { askableUntil } from "./stored_credentials.ts";
 
 /**
  * Returns what the event claims about the portal; `undefined` if it claims nothing, or nothing that the record does not
@@ -49,7 +50,7 @@ export function withClaim(
   if (record.status === "uninstalled") return record;
   const { receivedAt, canRefresh } = facts;
   const next = withSettledByEvent(record, event, facts);
-  const canBeAsked = canAsk(next.tokens, receivedAt, canRefresh);
+  const canBeAsked = askableUntil(next, canRefresh) > receivedAt;
   const { claims = {} } = next;
   const current = canBeAsked && hasNewTokens ? askNow(claims, receivedAt) : claims;
   const claim = claimOf(next, event, facts);

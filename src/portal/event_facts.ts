@@ -10,15 +10,22 @@ export interface EventFacts {
   readonly receivedAt: number;
   /** The app has a client secret, so tokens that have expired can be refreshed. */
   readonly canRefresh: boolean;
+  /** Returns whether only a rollout raises the target of a portal to the deployed version. Absent without a rollout. */
+  readonly holdsBack?: (memberId: string) => boolean;
+}
+
+/** The parts of an app that {@linkcode factsOf} uses. */
+export interface FactsSource extends Pick<EventFacts, "versions" | "canRefresh"> {
+  readonly rollout?: Required<Pick<EventFacts, "holdsBack">>;
 }
 
 /** Returns the facts about an event of an app. `receivedAt`: in milliseconds since 1970. */
 export function factsOf(
-  { versions, canRefresh }: Pick<EventFacts, "versions" | "canRefresh">,
+  { versions, canRefresh, rollout }: FactsSource,
   verification: StoredVerification,
   receivedAt: number,
 ): EventFacts {
-  return { verification, versions, receivedAt, canRefresh };
+  return { verification, versions, receivedAt, canRefresh, ...(rollout && { holdsBack: rollout.holdsBack }) };
 }
 
 /**

@@ -3,6 +3,7 @@
  * `lease.ts` sees to it that only the holder writes, one write after the other.
  */
 import type { Entry, Storage } from "../storage/storage.ts";
+import { knownCredentials, openKnown, readCredentials } from "./credentials_record.ts";
 import { type PortalRecord, readRecord } from "./record.ts";
 import { inOrder, type RecordChange, writeRecord } from "./record_store.ts";
 
@@ -18,6 +19,8 @@ export interface HeldRecord {
   /** Applies `change` with the next write. `onStored` is called once it is stored. */
   readonly stage: (change: ChangeHeld, onStored?: () => void) => void;
   readonly hasStaged: () => boolean;
+  /** Opens the record: reads the portal's credentials if they are not in memory. Resolves to it with the staged changes. */
+  readonly open: () => Promise<PortalRecord>;
   /**
    * Writes the staged changes and `change`. `check` is called with the record before each attempt, and may throw. Resolves to
    * a function that calls the `onStored` of the staged changes. One call at a time.
@@ -43,16 +46,23 @@ export function createHeldRecord(storage: Storage, acquired: Entry<PortalRecord>
   let writes = 0;
   /** The last writes, if they failed: how many of the staged changes they had, by number. */
   const tried = new Map<number, number>();
-  /** The record of `entry` with the staged changes. */
-  let view = entry.value;
+  /** Something relies on it that the record is opened. */
+  let isOpened = false;
+  /** The record of `entry` with the staged changes, opened if the credentials are in memory. */
+  let view = opened(entry.value);
+
+  function opened(record: PortalRecord): PortalRecord {
+    return openKnown(storage, record);
+  }
 
   /** Returns the staged changes that a record lacks: the reply of a write may have been lost. */
   function unstored({ lease }: PortalRecord): readonly Staged[] {
     return staged.slice(tried.get(lease?.writes ?? 0) ?? 0);
   }
 
-  function withStaged(record: PortalRecord): PortalRecord {
-    return inOrder(record, unstored(record).map(({ change }) => change))?.record ?? record;
+  function withStaged(stored: PortalRecord): PortalRecord {
+    const record = opened(stored);
+    return inOrder(record, unstored(stored).map(({ change }) => change))?.record ?? record;
   }
 
   return {
@@ -63,15 +73,26 @@ export function createHeldRecord(storage: Storage, acquired: Entry<PortalRecord>
       view = change(view).record;
     },
     hasStaged: () => staged.length > 0,
+    open: async () => {
+      if (knownCredentials(storage, entry.value) === undefined) await readCredentials(storage, entry.value.memberId);
+      isOpened = true;
+      return view = withStaged(entry.value);
+    },
     write: async (change, check) => {
       const number = ++writes;
       let written: readonly Staged[] = [];
       try {
-        entry = (await writeRecord(storage, acquired.value.memberId, (record) => {
-          check(record);
-          written = staged;
-          return numbered(inOrder(record!, [...unstored(record!).map(({ change }) => change), change]), number);
-        }, entry))!;
+        entry = (await writeRecord(
+          storage,
+          acquired.value.memberId,
+          (record) => {
+            check(record);
+            written = staged;
+            return numbered(inOrder(record!, [...unstored(record!).map(({ change }) => change), change]), number);
+          },
+          entry,
+          isOpened ? "opened" : undefined,
+        ))!;
       } catch (error) {
         tried.set(number, written.length);
         throw error;

@@ -6,6 +6,7 @@ import { defined } from "../defined.ts";
 import { isUnanswered } from "./claims.ts";
 import type { ApplicationTokenDigests } from "./portal.ts";
 import type { PortalRecord } from "./record.ts";
+import { isKnownPair } from "./stored_credentials.ts";
 import { mergeTokens, type StoredTokens } from "./tokens.ts";
 
 /** Number of earlier application_tokens of an installation that are remembered. */
@@ -16,6 +17,7 @@ const MAX_PREVIOUS = 4;
  * forgotten if not, and stays with the pair until the portal has said. `now` in milliseconds since 1970.
  */
 export function withTokens(record: PortalRecord, tokens: StoredTokens, now: number): PortalRecord {
+  if (isKnownPair(record.credentials, tokens)) return record;
   const next = asKnown(record, tokens);
   if (next.isVerified !== true) return withUnverifiedPair(record, next, now);
   if (next.isAdmin === undefined) return withPair(record, next);

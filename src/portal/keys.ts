@@ -22,6 +22,14 @@ export function portalKey(memberId: string): Key {
   return [...PORTALS, memberId];
 }
 
+/** Prefix of the token pairs of portals. Owner: `credentials_record.ts`. Deleted when the app is removed. */
+export const CREDENTIALS = ["credentials"] as const;
+
+/** Key of a portal's token pairs. */
+export function credentialsKey(memberId: string): Key {
+  return [...CREDENTIALS, memberId];
+}
+
 /** Prefix of the deliveries that do not fit portals' records. Owner: `inbox.ts`. Deleted when their work is done. */
 export const DELIVERIES = ["delivery"] as const;
 
@@ -202,3 +210,22 @@ export function openBatchKey(id: string): Key {
 export function endedBatchKey(id: string): Key {
   return [...ENDED_BATCHES, id];
 }
+
+/** Prefix of the rollouts of targets. */
+export const ROLLOUT_TARGETS = ["rollout", "target"] as const;
+
+/** Key of the rollout of a target. Owner: `rollout/targets.ts`. Kept forever. */
+export function rolloutTargetKey(version: string): Key {
+  return [...ROLLOUT_TARGETS, version];
+}
+
+/** Prefix of the breakers of upgrades. */
+export const ROLLOUT_UPGRADES = ["rollout", "upgrade"] as const;
+
+/** Key of the breaker of an upgrade. Owner: `rollout/breakers.ts`. Kept forever. */
+export function rolloutUpgradeKey(upgradeId: string): Key {
+  return [...ROLLOUT_UPGRADES, upgradeId];
+}
+
+/** Key of the app that uses the storage. Owner: `app/deployment.ts`. One entry. */
+export const APP: Key = ["app"];

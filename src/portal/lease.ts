@@ -44,6 +44,12 @@ const HELD_PART = 2 / 3;
 export interface PortalLease {
   /** Returns the record as this holder last read or wrote it, with the staged changes. */
   readonly record: () => PortalRecord;
+  /**
+   * Resolves to the same with all token pairs of the portal, which are read if this process does not have them in memory.
+   *
+   * @throws {LeaseLostError} if the lease is lost
+   */
+  readonly open: () => Promise<PortalRecord>;
   /** Returns the record as this holder last read or wrote it. */
   readonly stored: () => PortalRecord;
   /** Fencing token: higher than that of every earlier lease of the portal, so that a write of an earlier holder can be told. */
@@ -266,6 +272,7 @@ export function holdLease(
   let isReleased = false;
   return {
     record: held.record,
+    open: () => abortable(mutex(held.open), lost.signal),
     stored: held.stored,
     fencingToken: fencingToken!,
     signal: lost.signal,

@@ -1,4 +1,5 @@
 /** Purges the data of portals that removed the app: tokens at once, the rest when its retention is over. */
+import { readCredentials } from "./credentials_record.ts";
 import { type Delivery, deliveryOf, type StoredDelivery, type WaitingDelivery } from "./delivery.ts";
 import { deleteAttempts } from "./failed_attempts.ts";
 import { withoutDelivery } from "./inbox.ts";
@@ -60,7 +61,7 @@ export async function purgeTokens(
   return { parked, unverified: await removeUnverifiedBefore(options, record.memberId, time) };
 }
 
-/** Deletes deliveries in the inbox of a portal, and returns them. */
+/** Deletes deliveries in the inbox of a portal, and token pairs if it has removed the app. Returns the deliveries. */
 async function purgeDeliveries(
   { storage, clock }: UnverifiedOptions,
   lease: PortalLease,
@@ -76,7 +77,9 @@ async function purgeDeliveries(
   }
   const end = { outcome: "outdated", at: clock() } as const;
   for (const waiting of purged) lease.stage((record) => withoutDelivery(record, waiting, end));
-  await lease.flush();
+  // A crash came before they were deleted: a write of the removed portal's record deletes them.
+  const isLeft = await readCredentials(storage, memberId) !== null;
+  await (isLeft ? lease.update((record) => record) : lease.flush());
   return purged;
 }
 

@@ -7,8 +7,9 @@ import type { DoneDelivery, InboxItem, Overflow } from "./delivery.ts";
 import type { IndexKind } from "./keys.ts";
 import type { Check, PlannedChecks } from "./planned_checks.ts";
 import type { FailedWith, Portal, PortalBlock, PortalRun, PortalState } from "./portal.ts";
+import { type CredentialsSummary, pendingTokensOf, type RefreshHolder } from "./stored_credentials.ts";
 import type { StoredReport } from "./stored_report.ts";
-import { pendingApplicationTokens, type StoredTokens } from "./tokens.ts";
+import type { StoredTokens } from "./tokens.ts";
 
 /** The run of a record. Its steps are not in the record, but in the journals of its upgrades: see `journal.ts`. */
 export interface OpenRun extends Omit<PortalRun, "current"> {
@@ -73,16 +74,21 @@ export interface UnknownOrigin {
   readonly since: number;
 }
 
-/** The stored record: the snapshot, the tokens, and the fields that only the core uses. */
+/** The stored record: the snapshot, and the fields that only the core uses. */
 export interface PortalRecord
   extends Omit<Portal, "state" | "run" | "blocked" | "claims" | "pendingApplicationTokens"> {
   readonly format: typeof PORTAL_FORMAT;
-  /** Absent until an event brings some, and after a removal. */
+  /**
+   * Token pairs that events brought to a process that did not have the portal's credentials in memory: the next write by one
+   * that has moves them there. In an opened record (see `credentials_record.ts`), all pairs of the portal.
+   */
   readonly tokens?: readonly StoredTokens[];
+  /** The portal's credentials, which are stored under a key of their own. Absent if there are none, and in an opened record. */
+  readonly credentials?: CredentialsSummary;
   /** `ts` of the newest event with the current application token that an administrator proved. */
   readonly applicationTokenTs?: number;
-  /** The process that refreshes tokens of this portal: one at a time. */
-  readonly refreshing?: { readonly id: string; readonly until: number };
+  /** The process that refreshes tokens of this portal. Only in an opened record: it is stored with the credentials. */
+  readonly refreshing?: RefreshHolder;
   /** The last block, if an event or an answer has ended it and no upgrade was applied since. */
   readonly endedBlock?: Pick<PortalBlock, "on" | "since"> & { readonly endedAt: number };
   /** Absent until the first check. */
@@ -127,6 +133,8 @@ export interface PortalRecord
   readonly overflow?: Overflow;
   /** The last deliveries of life-cycle events that are done, the latest last. */
   readonly handled?: readonly DoneDelivery[];
+  /** An operator has retried the portal: it passes a pause of its rollout until an attempt fails or the run is finished. */
+  readonly mayPassPause?: true;
   /** Number of runs so far, also of those that were abandoned. It is the id of the last one. */
   readonly runCount?: number;
   /** Ids of the last batch operations that have acted on the portal. */
@@ -207,6 +215,7 @@ const DROPPED_AT: Readonly<
   applicationToken: "reinstallation",
   applicationTokenTs: "reinstallation",
   tokens: "removal",
+  credentials: "removal",
   refreshing: "removal",
   check: "removal",
   plannedChecks: "removal",
@@ -227,6 +236,7 @@ const DROPPED_AT: Readonly<
   handled: "never",
   batches: "purge",
   forgottenAt: "reinstallation",
+  mayPassPause: "removal",
   runCount: "never",
   runs: "only_purge",
   lastAttempt: "only_purge",
@@ -279,7 +289,7 @@ export function snapshot(record: PortalRecord): Portal {
   const { run, claims, blocked: _, ...rest } = pick(record, (field) => field in SNAPSHOT) as PortalRecord;
   const shown = describeClaims(claims ?? {});
   const blocked = blockOf(record);
-  const pending = pendingApplicationTokens(record.tokens);
+  const pending = pendingTokensOf(record);
   return {
     ...rest,
     state: portalState(record),

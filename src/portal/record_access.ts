@@ -4,12 +4,12 @@ import type { Storage } from "../storage/storage.ts";
 import type { ChangeHeld } from "./held_record.ts";
 import type { PortalLease } from "./lease.ts";
 import type { PortalRecord } from "./record.ts";
-import { loadPortal, writeRecord } from "./record_store.ts";
+import { type ChangeRecord, loadOpened, writeRecord } from "./record_store.ts";
 
-/** Reads and changes the record of one portal. Every function rejects with `UnknownPortalError` if it is not stored. */
+/** Reads and changes the opened record of one portal. Every function rejects with `UnknownPortalError` if it is not stored. */
 export interface RecordAccess {
   readonly memberId: string;
-  /** The caller holds the lease: nothing is read, and changes ride with the next write of the lease. */
+  /** The caller holds the lease: the record is not read, and changes ride with the next write of the lease. */
   readonly isLeased: boolean;
   readonly load: () => Promise<PortalRecord>;
   /** Applies `change`, which may be called several times. `onStored` is called once it is stored. */
@@ -23,12 +23,14 @@ export function storedRecord(storage: Storage, memberId: string): RecordAccess {
   return {
     memberId,
     isLeased: false,
-    load: () => loadPortal(storage, memberId),
+    load: () => loadOpened(storage, memberId),
     change: async (change, onStored) => {
-      await writeRecord(storage, memberId, (record) => {
+      const known = undefined;
+      const changed: ChangeRecord = (record) => {
         if (record === undefined) throw new UnknownPortalError(memberId);
         return change(record);
-      });
+      };
+      await writeRecord(storage, memberId, changed, known, "reread");
       onStored?.();
     },
     runOnStored: (work) => work(),
@@ -40,8 +42,11 @@ export function leasedRecord(lease: PortalLease): RecordAccess {
   return {
     memberId: lease.record().memberId,
     isLeased: true,
-    load: () => Promise.resolve(lease.record()),
-    change: (change, onStored) => Promise.resolve(lease.stage(change, onStored)),
+    load: lease.open,
+    change: async (change, onStored) => {
+      await lease.open();
+      lease.stage(change, onStored);
+    },
     runOnStored: async (work) => {
       await lease.flush();
       try {

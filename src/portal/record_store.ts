@@ -3,28 +3,30 @@
  * portal that come while this process writes its record are written together by the next write.
  */
 import { StorageError, UnknownPortalError } from "../errors.ts";
-import { encodeKey } from "../storage/key.ts";
-import type { Entry, Key, Storage, WriteOperation } from "../storage/storage.ts";
+import type { Entry, Key, Storage, WriteResult } from "../storage/storage.ts";
 import { writeInOrder } from "../storage/write.ts";
+import {
+  type CredentialsEntry,
+  knownCredentials,
+  openRecord,
+  readWithCredentials,
+  rememberCredentials,
+} from "./credentials_record.ts";
 import { portalKey } from "./keys.ts";
-import { indexed } from "./portal_index.ts";
 import { type PortalRecord, readRecord } from "./record.ts";
+import {
+  type ChangeRecord,
+  compose,
+  type Composed,
+  type CurrentPortal,
+  type Imply,
+  keyOf,
+  withRecord,
+} from "./record_change.ts";
+import type { StoredCredentials } from "./stored_credentials.ts";
 import { noteIndexed } from "./totals.ts";
 
-/** A changed record, and what is written with it. */
-export interface RecordChange {
-  readonly record: PortalRecord;
-  /** Written before the record: what it refers to. A crash in between leaves entries that no record names. */
-  readonly before?: readonly WriteOperation[];
-  /** Written after the record: what it no longer refers to. Without conditions, which would come too late. */
-  readonly after?: readonly WriteOperation[];
-}
-
-/**
- * Returns the change; `undefined` if there is nothing to write. May be called several times, so it must have no effects. The
- * record is `undefined` if the portal is not stored.
- */
-export type ChangeRecord = (record: PortalRecord | undefined) => RecordChange | undefined;
+export { type ChangeRecord, type ImpliedChange, inOrder, type RecordChange } from "./record_change.ts";
 
 /**
  * An operation in {@linkcode RecordChange.before} has a condition that does not hold, also if an attempt of the same call
@@ -37,21 +39,18 @@ export class ConditionError extends StorageError {
   }
 }
 
-/** What a change of a record implies. */
-export interface ImpliedChange extends RecordChange {
-  /** Called once it is stored. */
-  readonly onStored?: () => void;
-}
-
-/** Returns what a write of a record implies, from what is stored and what is to be; `undefined` if nothing. Has no effects. */
-export type Imply = (before: PortalRecord | undefined, after: PortalRecord) => ImpliedChange | undefined;
-
 const impliedByStorage = new WeakMap<Storage, Imply>();
 
 /** Adds what it implies to each write of a record through `storage`, an object that each app has its own of. */
 export function implyOn(storage: Storage, imply: Imply): void {
   impliedByStorage.set(storage, imply);
 }
+
+/**
+ * Whether a change needs the opened record: `"opened"`: with credentials that this process has in memory, or reads; `"reread"`:
+ * with those that are stored now, as far as it decides without a write. Otherwise the record is opened if it costs no read.
+ */
+export type CredentialsNeed = "opened" | "reread" | undefined;
 
 /**
  * Changes the record of a portal. `known` is the record if the caller has read it, which saves a read. It may be stale.
@@ -67,10 +66,11 @@ export function writeRecord(
   memberId: string,
   change: ChangeRecord,
   known?: Entry<PortalRecord> | null,
+  need?: CredentialsNeed,
 ): Promise<Entry<PortalRecord> | null> {
   const queues = queuesOf(storage);
   return new Promise((resolve, reject) => {
-    const caller: Caller = { change, known, resolve, reject };
+    const caller: Caller = { change, known, need, resolve, reject };
     const queue = queues.get(memberId);
     if (queue !== undefined) return void queue.push(caller);
     queues.set(memberId, []);
@@ -86,7 +86,20 @@ export async function loadPortal(storage: Storage, memberId: string): Promise<Po
 }
 
 /**
- * Applies `change`, which may run several times, and resolves to the changed record.
+ * Reads the record of a portal with all its token pairs.
+ *
+ * @throws {UnknownPortalError} if the portal is not stored
+ */
+export async function loadOpened(storage: Storage, memberId: string): Promise<PortalRecord> {
+  const [entry, credentials] = await readWithCredentials(storage, memberId, undefined);
+  const record = readRecord(entry);
+  if (record === undefined) throw new UnknownPortalError(memberId);
+  return openRecord(record, credentials);
+}
+
+/**
+ * Applies `change`, which may run several times, to the opened record. If it changes only token pairs, the record is not
+ * written.
  *
  * @throws {UnknownPortalError} if the portal is not stored
  */
@@ -94,38 +107,25 @@ export async function changePortal(
   storage: Storage,
   memberId: string,
   change: (record: PortalRecord) => PortalRecord,
-): Promise<PortalRecord> {
-  const written = await writeRecord(storage, memberId, (record) => {
-    if (record === undefined) throw new UnknownPortalError(memberId);
-    return { record: change(record) };
-  });
-  return written!.value;
+): Promise<void> {
+  const known = undefined;
+  await writeRecord(
+    storage,
+    memberId,
+    (record) => {
+      if (record === undefined) throw new UnknownPortalError(memberId);
+      return { record: change(record) };
+    },
+    known,
+    "reread",
+  );
 }
-
-/** Returns several changes as one; `undefined` if none of them changes anything. */
-export function inOrder(
-  record: PortalRecord,
-  changes: readonly ((record: PortalRecord) => RecordChange | undefined)[],
-): RecordChange | undefined {
-  const composed: Required<Mutable<RecordChange>> = { record, before: [], after: [] };
-  let isChanged = false;
-  for (const change of changes) {
-    const next = change(composed.record);
-    if (next === undefined) continue;
-    isChanged = true;
-    composed.record = next.record;
-    composed.before = [...composed.before, ...next.before ?? []];
-    composed.after = [...composed.after, ...next.after ?? []];
-  }
-  return isChanged ? composed : undefined;
-}
-
-type Mutable<T> = { -readonly [Member in keyof T]: T[Member] };
 
 /** A caller of {@linkcode writeRecord} that waits. */
 interface Caller {
   readonly change: ChangeRecord;
   readonly known: Entry<PortalRecord> | null | undefined;
+  readonly need: CredentialsNeed;
   readonly resolve: (entry: Entry<PortalRecord> | null) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -154,7 +154,7 @@ async function writeAll(storage: Storage, memberId: string, first: Caller): Prom
   while (callers.length > 0) {
     const waiting = new Set(callers);
     try {
-      known = await writeTogether(storage, portalKey(memberId), waiting, known);
+      known = await writeTogether(storage, memberId, waiting, known);
     } catch (error) {
       for (const { reject } of waiting) reject(error);
       known = undefined;
@@ -170,112 +170,99 @@ async function writeAll(storage: Storage, memberId: string, first: Caller): Prom
  */
 async function writeTogether(
   storage: Storage,
-  key: Key,
+  memberId: string,
   callers: Set<Caller>,
   known: Entry<PortalRecord> | null | undefined,
 ): Promise<Entry<PortalRecord> | null | undefined> {
-  let entry = known === undefined ? await storage.get<PortalRecord>(key) : known;
+  const needs = (wanted: CredentialsNeed): boolean => [...callers].some(({ need }) => need === wanted);
+  let current = await readPortal(storage, memberId, known, needs("reread"));
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-    const changed = compose(entry, callers, impliedByStorage.get(storage));
-    const composed = changed && await withRecord(key, entry, changed);
-    const result = composed === undefined ? undefined : await writeInOrder(storage, composed.operations);
+    const { entry, credentials } = current;
+    const isUnread = credentials === undefined && needs("opened");
+    const changed = isUnread ? "unread" : compose(current, callers, impliedByStorage.get(storage));
+    if (changed === "unread") {
+      current = await readPortal(storage, memberId, entry, true);
+      continue;
+    }
+    const composed = changed && await withRecord(entry, changed);
+    const result = composed === undefined ? undefined : await writeComposed(storage, memberId, composed);
     if (composed === undefined || result?.ok) {
-      if (composed !== undefined && result?.ok) {
-        const { record } = composed;
-        noteIndexed(storage, record.memberId, entry?.value.indexedAs, record.indexedAs);
-        entry = { key, value: record, version: result.versions[composed.recordAt]! };
-      }
+      const after = composed === undefined || !result?.ok ? entry : stored(storage, entry, composed, result.versions);
       if (result?.ok) changed!.onStored?.();
-      for (const { resolve } of callers) resolve(entry);
-      return entry === known ? undefined : entry;
+      for (const { resolve } of callers) resolve(after);
+      return after === known ? undefined : after;
     }
     const refused = composed.owners[result!.failedAt];
     if (refused === undefined) {
-      entry = await storage.get<PortalRecord>(key);
+      current = await readAgain(storage, memberId, composed, needs("reread"));
       continue;
     }
     callers.delete(refused);
     refused.reject(new ConditionError(keyOf(composed.operations[result!.failedAt]!)));
   }
   throw new StorageError(
-    `cannot write ${JSON.stringify(key)}: ${storage.name} refused ${MAX_ATTEMPTS} writes in a row`,
+    `cannot write ${JSON.stringify(portalKey(memberId))}: ${storage.name} refused ${MAX_ATTEMPTS} writes in a row`,
   );
 }
 
-/** The changes of several callers as one ordered write. */
-interface Composed {
-  readonly record: PortalRecord;
-  readonly operations: readonly WriteOperation[];
-  /** The caller of each operation; `undefined` for the record and its index entries. */
-  readonly owners: readonly (Caller | undefined)[];
-  /** Index of the record. */
-  readonly recordAt: number;
-}
-
-/** An operation of an ordered write, and its caller. */
-type OwnedOperation = readonly [WriteOperation, Caller | undefined];
-
-/** The changes of several callers: the record, and what is written before and after it. */
-interface Changed {
-  readonly record: PortalRecord;
-  readonly before: Iterable<OwnedOperation>;
-  readonly after: Iterable<OwnedOperation>;
-  readonly onStored: (() => void) | undefined;
-}
-
-/** Applies the changes one after the other; `undefined` if there is nothing to write. */
-function compose(
-  entry: Entry<PortalRecord> | null,
-  callers: Set<Caller>,
-  imply: Imply | undefined,
-): Changed | undefined {
-  // A later change decides about a key: what it deletes must not be put, and the other way round.
-  const before = new Map<string, OwnedOperation>();
-  const after = new Map<string, OwnedOperation>();
-  const stored = readRecord(entry);
-  let record = stored;
-  let isChanged = false;
-  const apply = (change: RecordChange, caller: Caller | undefined): void => {
-    for (const [operations, own, other] of [[change.before, before, after], [change.after, after, before]] as const) {
-      for (const operation of operations ?? []) {
-        const encoded = encodeKey(keyOf(operation));
-        other.delete(encoded);
-        own.set(encoded, [operation, caller]);
-      }
-    }
-    isChanged ||= change.record !== record;
-    record = change.record;
-  };
-  for (const caller of callers) {
-    try {
-      const change = caller.change(record);
-      if (change !== undefined) apply(change, caller);
-    } catch (error) {
-      callers.delete(caller);
-      caller.reject(error);
-    }
+/** Reads the record of a portal, unless it is `known`, and its credentials if they are needed. */
+async function readPortal(
+  storage: Storage,
+  memberId: string,
+  known: Entry<PortalRecord> | null | undefined,
+  needsCredentials: boolean,
+): Promise<CurrentPortal> {
+  if (needsCredentials) {
+    const [entry, credentials] = await readWithCredentials(storage, memberId, known);
+    return { entry, credentials };
   }
-  if (record === undefined || (!isChanged && before.size === 0 && after.size === 0)) return undefined;
-  const implied = imply?.(stored, record);
-  if (implied !== undefined) apply(implied, undefined);
-  return { record, before: before.values(), after: after.values(), onStored: implied?.onStored };
+  const entry = known === undefined ? await storage.get<PortalRecord>(portalKey(memberId)) : known;
+  return { entry, credentials: knownCredentials(storage, readRecord(entry)) };
 }
 
-/** Returns the operations on the record, its index entries, and all that is written with it, in order. */
-async function withRecord(key: Key, entry: Entry<PortalRecord> | null, changed: Changed): Promise<Composed> {
-  const { record, added, removed } = await indexed(changed.record);
-  const own = (operation: WriteOperation): OwnedOperation => [operation, undefined];
-  const before = [...changed.before, ...added.map(own)];
-  const put = own({ put: key, value: record, ifVersion: entry?.version ?? null });
-  const all = [...before, put, ...changed.after, ...removed.map(own)];
-  return {
-    record,
-    operations: all.map(([operation]) => operation),
-    owners: all.map(([, caller]) => caller),
-    recordAt: before.length,
-  };
+/** Reads a portal after a refused write. Credentials of a removed portal that the write may have left are deleted by the next. */
+async function readAgain(
+  storage: Storage,
+  memberId: string,
+  { credentialsAt }: Composed<Caller>,
+  needsCredentials: boolean,
+): Promise<CurrentPortal> {
+  const isAboutCredentials = credentialsAt !== undefined;
+  const current = await readPortal(storage, memberId, undefined, needsCredentials || isAboutCredentials);
+  const isRemoved = readRecord(current.entry)?.status === "uninstalled";
+  const isLeft = current.credentials !== undefined && current.credentials !== null;
+  return { ...current, mustWrite: isAboutCredentials && isRemoved && isLeft };
 }
 
-function keyOf(operation: WriteOperation): Key {
-  return "put" in operation ? operation.put : operation.delete;
+/** Writes the operations, and remembers the credentials that were written. */
+async function writeComposed(
+  storage: Storage,
+  memberId: string,
+  { operations, credentialsAt }: Composed<Caller>,
+): Promise<WriteResult> {
+  let written: CredentialsEntry = null;
+  try {
+    const result = await writeInOrder(storage, operations);
+    const operation = credentialsAt === undefined ? undefined : operations[credentialsAt]!;
+    if (result.ok && operation !== undefined && "put" in operation) {
+      const version = result.versions[credentialsAt!]!;
+      written = { key: operation.put, value: operation.value as StoredCredentials, version };
+    }
+    return result;
+  } finally {
+    // After a failure, only a read shows what is stored.
+    if (credentialsAt !== undefined) rememberCredentials(storage, memberId, written);
+  }
+}
+
+/** Returns the record after a write. */
+function stored(
+  storage: Storage,
+  before: Entry<PortalRecord> | null,
+  { record, recordAt }: Composed<Caller>,
+  versions: readonly (string | undefined)[],
+): Entry<PortalRecord> | null {
+  if (recordAt === undefined) return before;
+  noteIndexed(storage, record.memberId, before?.value.indexedAs, record.indexedAs);
+  return { key: portalKey(record.memberId), value: record, version: versions[recordAt]! };
 }

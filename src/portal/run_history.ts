@@ -44,7 +44,7 @@ const MAX_RUNS = 20;
 
 /** Returns the change that moves the version to `version`, the target of the run, and the run to the history. */
 export function withRunFinished(record: PortalRecord, version: string, finishedAt: number): RecordChange {
-  const { failure: _f, run, blocked: _b, ...rest } = record;
+  const { failure: _f, run, blocked: _b, mayPassPause: _p, ...rest } = record;
   // Upgrades up to the version are not due, so which of them were applied decides nothing.
   const finished = { ...rest, version, applied: [] };
   if (run === undefined) return { record: finished };

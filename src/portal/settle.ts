@@ -12,7 +12,7 @@ import {
   unanswered,
   withoutTokens,
 } from "./claims.ts";
-import { UNPAID, withBlock } from "./block.ts";
+import { UNPAID, withBlock, withoutRolloutBlock } from "./block.ts";
 import { withClaims, withConfirmedTarget } from "./event_claims.ts";
 import { reportedBefore, withInitialVersion } from "./origin.ts";
 import type { PortalRecord } from "./record.ts";
@@ -22,9 +22,15 @@ import { removed } from "./removal.ts";
 export type Answer =
   /**
    * The app is installed. `raw`: the version as Bitrix24 reports it; `version`: as the app reads it, absent if it cannot.
-   * `isPaid`: absent if the portal did not say.
+   * `isPaid`: absent if the portal did not say. `isHeldBack`: only a rollout raises the target.
    */
-  | { readonly state: "installed"; readonly raw?: string; readonly version?: string; readonly isPaid?: boolean }
+  | {
+    readonly state: "installed";
+    readonly raw?: string;
+    readonly version?: string;
+    readonly isPaid?: boolean;
+    readonly isHeldBack?: boolean;
+  }
   /** An OAuth host says that the app is not installed. */
   | { readonly state: "not_installed" }
   /** The portal, or the app on it, is not paid for. */
@@ -133,7 +139,10 @@ function isExacter({ raw: claimed }: Claim, raw: string | undefined): boolean {
 }
 
 /** Returns the record with its target raised to the installed version, or lowered to it if it was only believed. */
-function withInstalledVersion(record: PortalRecord, { raw, version: installed }: Installed): PortalRecord {
+function withInstalledVersion(
+  record: PortalRecord,
+  { raw, version: installed, isHeldBack = false }: Installed,
+): PortalRecord {
   const { target, version, claims, run, isTargetUnconfirmed } = record;
   const reference = target ?? version;
   if (installed === undefined) return record;
@@ -152,7 +161,8 @@ function withInstalledVersion(record: PortalRecord, { raw, version: installed }:
   // The version of a local app's code says nothing about the portal: it comes without `raw`.
   const initial = raw === undefined ? undefined : reportedBefore(record, reported);
   const located = initial === undefined ? record : withInitialVersion(record, initial);
-  if (order > 0) return withConfirmedTarget({ ...located, target: reported });
+  if (order > 0 && isHeldBack) return record;
+  if (order > 0) return withConfirmedTarget({ ...withoutRolloutBlock(located), target: reported });
   if (isTargetUnconfirmed === undefined) return record;
   if (order === 0) return withConfirmedTarget(record);
   if (run !== undefined || version === undefined) return record;

@@ -43,13 +43,19 @@ function removal(before: PortalRecord, after: PortalRecord): StateChange | undef
 
 /** Returns the begins and ends of a block and of a parking. `before`: of the same installation. */
 function standstill(before: PortalRecord | undefined, after: PortalRecord): readonly (StateChange | undefined)[] {
-  const [was, is] = [before && blockOf(before), blockOf(after)];
+  const [was, is] = [before && toldBlockOf(before), toldBlockOf(after)];
   return [
     was !== undefined && is === undefined ? { kind: "portalUnblocked", on: was.on, since: was.since } : undefined,
     before !== undefined && isParked(before) && !isParked(after) ? resumed(after) : undefined,
     is !== undefined && is.on !== was?.on ? blocked(is) : undefined,
     isParked(after) && !(before !== undefined && isParked(before)) ? parked(after) : undefined,
   ];
+}
+
+/** A portal that waits for its rollout is not told: thousands may. */
+function toldBlockOf(record: PortalRecord): PortalBlock | undefined {
+  const block = blockOf(record);
+  return block?.on === "rollout" ? undefined : block;
 }
 
 /** Returns whether an operator has to act before the portal can reach its target. */

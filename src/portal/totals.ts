@@ -18,8 +18,8 @@ import type { IndexedAs } from "./record.ts";
 export interface PortalCount {
   /** Absent for portals whose version is not known. */
   readonly version?: string;
-  /** The state of these portals. */
-  readonly status: PortalState;
+  /** The state of these portals. `"held"`: they are on an earlier target, and a rollout has not raised it yet. */
+  readonly status: PortalState | "held";
   /** At least 1. */
   readonly count: number;
 }

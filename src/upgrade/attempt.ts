@@ -220,7 +220,7 @@ async function recordFailure(
   await installation.update((record) => {
     const next = withAttemptEnded(record, engine.options.journal.finished());
     if (blockedOn !== undefined) return next;
-    const { blocked: _, ...rest } = next;
+    const { blocked: _b, mayPassPause: _p, ...rest } = next;
     return { ...rest, failure };
   });
   if (step !== undefined) notify(runtime, "stepFailed", { ...change, upgradeId, step, attempt: attempts, error });

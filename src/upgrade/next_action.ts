@@ -3,6 +3,7 @@ import { waitingInstaller } from "../portal/installer.ts";
 import type { PortalFailure } from "../portal/portal.ts";
 import { blockedFrom, isVersionUnknown } from "../portal/origin.ts";
 import type { PortalRecord } from "../portal/record.ts";
+import { tokenScopesOf } from "../portal/stored_credentials.ts";
 import { compareVersions } from "../version.ts";
 import type { Upgrade } from "./definition.ts";
 import { dueUpgrades, isUpgradeDue } from "./plan.ts";
@@ -95,7 +96,7 @@ function isCurrent({ to, upgradeId }: PortalFailure, record: PortalRecord, upgra
 }
 
 /** Returns the scopes that the upgrade requires and the portal has not granted. */
-export function missingScopes({ scope, tokens = [] }: PortalRecord, upgrade: Upgrade): readonly string[] {
-  const granted = scope ?? tokens.flatMap(({ scope }) => scope);
+export function missingScopes(record: PortalRecord, upgrade: Upgrade): readonly string[] {
+  const granted = record.scope ?? tokenScopesOf(record);
   return upgrade.scope.filter((name) => !granted.includes(name));
 }

@@ -38,6 +38,9 @@ export async function runUpgrades(
       notify(runtime, "runPlanned", { memberId, from, to, upgradeIds });
       plannedGeneration = generation;
     }
+    const admission = await runtime.rollout?.admit(lease);
+    if (admission?.state === "waits") throw new Suspended(admission.nextAt);
+    if (admission?.state === "lowered") return;
     try {
       await takeAction(runtime, installationOf(lease), ctx, next, { memberId, from, to });
     } catch (error) {

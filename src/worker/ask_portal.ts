@@ -53,6 +53,7 @@ export async function askBitrix24(options: AskOptions, access: RecordAccess): Pr
         // VERSION of a local app never changes.
         raw: runtime.versions.deployed === undefined ? info.version : undefined,
         version: installed,
+        isHeldBack: runtime.rollout?.holdsBack(access.memberId),
         isPaid: await isPaid(options, access),
       }),
     };

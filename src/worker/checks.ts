@@ -14,6 +14,7 @@ import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { leasedRecord, type RecordAccess } from "../portal/record_access.ts";
 import { writeRecord } from "../portal/record_store.ts";
 import { schedulePortal } from "../portal/schedule.ts";
+import { askableUntil } from "../portal/stored_credentials.ts";
 import { redactError } from "../redact.ts";
 import { unitHash } from "../retry.ts";
 import type { Budget } from "../verify/budget.ts";
@@ -212,10 +213,8 @@ function ifNew(plan: (record: PortalRecord) => PortalRecord): (record: PortalRec
 }
 
 /** Returns until when the app has a token to ask with: `Infinity` if it can refresh one, `-Infinity` if it has none. */
-function askableUntilOf({ runtime }: ChecksOptions, { status, tokens = [] }: PortalRecord): number {
-  if (status === "uninstalled") return -Infinity;
-  const isRefreshable = runtime.canRefresh && tokens.some(({ refreshToken }) => refreshToken !== undefined);
-  return isRefreshable ? Infinity : Math.max(...tokens.map(({ expiresAt }) => expiresAt));
+function askableUntilOf({ runtime: { canRefresh } }: ChecksOptions, record: PortalRecord): number {
+  return record.status === "uninstalled" ? -Infinity : askableUntil(record, canRefresh);
 }
 
 /** Returns when the portal is to be checked: as planned, or after a long silence. */

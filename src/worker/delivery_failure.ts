@@ -109,7 +109,7 @@ async function keepWithFailure(
     (record) =>
       isBelowTarget(record)
         ? {
-          ...record,
+          ...withoutPass(record),
           failure: {
             to: record.target,
             message: storedText(error.message),
@@ -120,6 +120,11 @@ async function keepWithFailure(
         }
         : record,
   );
+}
+
+/** Returns the record of a portal that no longer passes a pause of its rollout. */
+function withoutPass({ mayPassPause: _, ...record }: PortalRecord): PortalRecord {
+  return record;
 }
 
 /**

@@ -72,7 +72,7 @@ export function enqueueOwedRemoval({ clock }: AppRuntime, lease: PortalLease): v
 export async function raiseTarget(runtime: AppRuntime, memberId: string, version: string): Promise<boolean> {
   const entry = await runtime.storage.get<PortalRecord>(portalKey(memberId));
   const record = readRecord(entry);
-  if (record === undefined || !isTargetBelow(record, version)) return false;
+  if (record === undefined || !isTargetBelow(record, version) || runtime.rollout?.holdsBack(memberId)) return false;
   await schedulePortal(runtime, memberId, {
     at: runtime.clock(),
     change: (current) => {

@@ -24,7 +24,7 @@ import { purgeTokens } from "../portal/purge.ts";
 import { type PortalRecord, snapshot } from "../portal/record.ts";
 import type { Upgrade } from "../upgrade/definition.ts";
 import { Suspended } from "../upgrade/interruptions.ts";
-import { NEWER_CODE_RETRY_MS, nextAction } from "../upgrade/next_action.ts";
+import { isDue, NEWER_CODE_RETRY_MS, nextAction } from "../upgrade/next_action.ts";
 import { runUpgrades } from "../upgrade/run.ts";
 import { recordFailure } from "./delivery_failure.ts";
 import { tell } from "./tell.ts";
@@ -99,7 +99,7 @@ export async function processDelivery(
       remove(work, "unconfirmed");
       return { result: "handled" };
     }
-    const waits = waitForUpgrades(work);
+    const waits = await waitForUpgrades(work);
     if (waits !== undefined) return waits;
     log.debug("delivery started", { event: "delivery.started", memberId, deliveryId });
     finish(work, event, await runHandlers(work, withConfirmedVersion(event, lease.record(), facts)));
@@ -170,13 +170,21 @@ function whenNewerCodeMayKnow(
   return isKnown || waitsForToken ? {} : { nextAt: runtime.clock() + NEWER_CODE_RETRY_MS };
 }
 
-/** Returns an outcome if the delivery has to wait for upgrades of its portal that cannot run now. */
-function waitForUpgrades({ runtime, upgrades, lease, waiting }: DeliveryWork): Outcome | undefined {
+/** Returns an outcome if the delivery has to wait for upgrades of its portal that cannot run now, or must not. */
+async function waitForUpgrades(work: DeliveryWork): Promise<Outcome | undefined> {
+  const { runtime, upgrades, lease, waiting } = work;
   if (!runsUpgrades(waiting.id)) return undefined;
   const next = nextAction(lease.record(), upgrades, runtime.clock(), runtime.versions.latest);
   if (next.action === "parked") return { result: "deferred" };
   if (next.action === "install") return isInstaller(lease.record(), waiting.id) ? undefined : { result: "deferred" };
-  return next.action === "wait" ? { result: "deferred", nextAt: next.until } : undefined;
+  if (next.action === "wait") return { result: "deferred", nextAt: next.until };
+  // Before plugins and handlers: what they do is a part of the run.
+  const admission = isDue(next) ? await runtime.rollout?.admit(lease) : undefined;
+  if (admission?.state === "waits") return { result: "deferred", nextAt: admission.nextAt };
+  // The rollout does not let the portal go on: there is nothing to run, and nothing to notify handlers of.
+  if (admission?.state !== "lowered" || waiting.delivery.body !== undefined) return undefined;
+  remove(work, "outdated");
+  return { result: "handled" };
 }
 
 /** Runs plugins around the portal's upgrades and the handlers of the event. Resolves to what became of the delivery. */

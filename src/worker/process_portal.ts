@@ -94,6 +94,7 @@ export async function processPortal(
       settle(deliveryId, result);
     });
     released = { due };
+    runtime.rollout?.release(lease.record());
   } catch (error) {
     hasFailed = reportStop(runtime, memberId, error);
     // Otherwise the portal would wait until the lease expires.
@@ -315,7 +316,7 @@ function needsCheck({ runtime, upgrades, checks }: WorkerOptions, record: Portal
   if ((checks.dueAt(record) ?? Infinity) <= now) return true;
   const { blocked, check } = record;
   // A missing scope may have been granted, and any other cause may be over.
-  const mayBeUnblocked = blocked === undefined
+  const mayBeUnblocked = blocked === undefined || blocked.on === "rollout"
     ? nextAction(record, upgrades, now, runtime.versions.latest).action === "block"
     : blocked.nextTryAt <= now;
   return mayBeUnblocked && now - (check?.at ?? -Infinity) >= BLOCKED_CHECK_INTERVAL_MS;

@@ -9,6 +9,7 @@ import { FormatError } from "../errors.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { DELIVERIES, dueKey, INDEX, portalKey, PORTALS, RECOUNT, SCHEDULE } from "../portal/keys.ts";
 import { indexKeysOf, isIndexedAs } from "../portal/portal_index.ts";
+import { readCredentials } from "../portal/credentials_record.ts";
 import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { type ChangeRecord, writeRecord } from "../portal/record_store.ts";
 import { entryId, type ScheduleEntry, scheduleEntryOf } from "../portal/schedule.ts";
@@ -218,6 +219,7 @@ async function checkPortals(runtime: AppRuntime, after: Key, started: Counted | 
     records.push(readRecord(entry)!);
   }
   await forEach(records, (record) => putMissing(runtime, record));
+  await forEach(records, (record) => deleteLeftCredentials(runtime, record));
 
   const differing: Counted[] = [];
   let counting = started;
@@ -272,4 +274,18 @@ function isSame(a: Counts, b: Counts): boolean {
 /** Calls `work` for all items, some at a time. */
 async function forEach<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   for (let i = 0; i < items.length; i += CONCURRENCY) await Promise.all(items.slice(i, i + CONCURRENCY).map(work));
+}
+
+/**
+ * Deletes the credentials of a removed portal. A process that crashed may have put them after the removal was handled, on a
+ * storage that does not write several entries at once: it did not come to the record, which would have been refused.
+ */
+async function deleteLeftCredentials({ storage, log }: AppRuntime, record: PortalRecord): Promise<void> {
+  const { memberId, status, purgeAt, forgottenAt } = record;
+  if (status !== "uninstalled" || (purgeAt === undefined && forgottenAt === undefined)) return;
+  if (await readCredentials(storage, memberId) === null) return;
+  // The write of a removed portal's record deletes the credentials that were read.
+  const isRemoved = (current: PortalRecord | undefined): boolean => current?.status === "uninstalled";
+  await writeRecord(storage, memberId, (current) => isRemoved(current) ? { record: { ...current! } } : undefined);
+  log.info("credentials of a removed portal deleted", { event: "recount.credentials_deleted", memberId });
 }

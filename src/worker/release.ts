@@ -1,5 +1,6 @@
 /** Releases the lease of a portal: with its next schedule entry, or unfinished. */
 import type { AppRuntime } from "../plugin/runtime.ts";
+import { readCredentials } from "../portal/credentials_record.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import { deleteHistory, purgeRecord } from "../portal/purge.ts";
 import { UNDO_MS } from "../portal/removal.ts";
@@ -44,6 +45,8 @@ export async function purgeIfExpired(runtime: AppRuntime, lease: PortalLease): P
   const at = purgeAt ?? runtime.clock() + retentionMs;
   if (at <= runtime.clock()) {
     await deleteHistory(runtime.storage, memberId);
+    // If there are any, the write of the record deletes them.
+    await readCredentials(runtime.storage, memberId);
     await lease.update(purgeRecord);
     runtime.log.info("portal purged", { event: "portal.purged", memberId });
     return undefined;

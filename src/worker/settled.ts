@@ -8,6 +8,7 @@ import { type PortalRecord, readRecord } from "../portal/record.ts";
 import { entryTime, listDue } from "../portal/schedule.ts";
 import type { Totals } from "../portal/totals.ts";
 import type { Verifier } from "../verify/verifier.ts";
+import type { Rollout } from "../rollout/rollout.ts";
 import type { Checks } from "./checks.ts";
 import type { PauseSwitch } from "./pause.ts";
 import type { Ticker } from "./tick.ts";
@@ -23,6 +24,8 @@ export interface SettledParts {
   readonly totals: Pick<Totals, "flush">;
   readonly pauseSwitch: Pick<PauseSwitch, "current">;
   readonly batches: { readonly goOn: () => Promise<void> };
+  /** Absent without the option `rollout`. */
+  readonly rollout?: Pick<Rollout, "idle">;
   readonly isRunning: () => boolean;
 }
 
@@ -55,11 +58,12 @@ interface Work {
   readonly isDue: () => Promise<boolean>;
 }
 
-function ofAll({ runtime, worker, ticker }: SettledParts): Work {
+function ofAll({ runtime, worker, ticker, rollout }: SettledParts): Work {
   return {
     work: async () => {
       await ticker.tickInBackground();
-      await worker.idle();
+      // A portal that is done may let others begin.
+      do await worker.idle(); while (await rollout?.idle());
     },
     isDue: async () => {
       for await (const { memberId, due } of listDue(runtime.storage, runtime.clock())) {

@@ -3,9 +3,10 @@ import { MAX_TIMER_MS } from "../async/time.ts";
 import { settlesWithin } from "../async/with_timeout.ts";
 import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
-import { portalKey } from "../portal/keys.ts";
+import { credentialsKey, portalKey } from "../portal/keys.ts";
 import { entryTime, listDuePortals, type ScheduleEntry } from "../portal/schedule.ts";
 import type { Totals } from "../portal/totals.ts";
+import type { Rollout } from "../rollout/rollout.ts";
 import { createDeploySweep } from "./deploy_sweep.ts";
 import type { ProcessedPortal } from "./process_portal.ts";
 import type { PauseSwitch } from "./pause.ts";
@@ -77,15 +78,17 @@ export interface TickerParts {
   readonly batches: { readonly goOn: () => Promise<void> };
   readonly outbox: Pick<Outbox, "tick" | "idle">;
   readonly recount: Pick<Recount, "page">;
+  /** Absent without the option `rollout`. */
+  readonly rollout?: Pick<Rollout, "tick">;
 }
 
 /** Returns the ticker of an app. */
 export function createTicker(
   runtime: AppRuntime,
-  { worker, verifier, totals, pauseSwitch, batches, outbox, recount }: TickerParts,
+  { worker, verifier, totals, pauseSwitch, batches, outbox, recount, rollout }: TickerParts,
 ): Ticker {
   const { time, log } = runtime;
-  const sweep = createDeploySweep(runtime);
+  const sweep = rollout === undefined ? createDeploySweep(runtime) : undefined;
   let isStopped = false;
 
   // A list that cannot be read must not keep portals from their work.
@@ -103,6 +106,17 @@ export function createTicker(
   const deliver = (): Promise<void> =>
     outbox.tick().catch((err) => log.warn("failed to look for messages", { event: "outbox.tick_failed", err }));
 
+  /** Passes what is due to the worker, and waits for it, until the rollout begins no further portal. */
+  async function workThrough(round: Round, limit: number, isOver: () => boolean): Promise<void> {
+    do {
+      await round.passDue();
+      await round.ended();
+    } while (
+      rollout !== undefined && !isOver() && round.counts().portals < limit &&
+      await rollout.tick(limit - round.counts().portals, { goesOn: false })
+    );
+  }
+
   function report(round: Round): TickReport {
     const { handled, failed, portals } = round.counts();
     log.debug("tick finished", { event: "tick.finished", portals, handled, failed });
@@ -115,11 +129,12 @@ export function createTicker(
       checkOptions("cannot tick", options, OPTION_RULES);
       const { limit = 100, concurrency = limit, budgetMs = 30_000 } = options;
       const endAt = time.monotonic() + budgetMs;
-      const round = createRound(runtime, worker, { limit, concurrency, isOver: () => time.monotonic() >= endAt });
+      const isOver = (): boolean => time.monotonic() >= endAt;
+      const round = createRound(runtime, worker, { limit, concurrency, isOver });
       const work = async (): Promise<void> => {
-        await sweep(limit);
+        await (sweep?.(limit) ?? rollout?.tick(limit, { goesOn: false }));
         const verified = verify().then(() => verifier.settled());
-        const worked = isPaused().then((isPaused) => isPaused ? undefined : round.passDue().then(() => round.ended()));
+        const worked = isPaused().then((isPaused) => isPaused ? undefined : workThrough(round, limit, isOver));
         await Promise.all([verified, worked, recountPage(), batches.goOn()]);
         // What observers of the round have put, too.
         await deliver().then(() => outbox.idle());
@@ -138,7 +153,7 @@ export function createTicker(
       const round = createRound(runtime, worker, { limit: Infinity, concurrency: Infinity, isOver: () => isStopped });
       let isSwept: boolean;
       do {
-        isSwept = await sweep(SWEEP_PAGE);
+        isSwept = await (sweep?.(SWEEP_PAGE) ?? rollout?.tick(Infinity, { goesOn: true }).then(() => true)) ?? true;
         if (!await isPaused()) await round.passDue();
       } while (!isSwept && !isStopped);
       await recounting;
@@ -227,6 +242,8 @@ async function deleteStale(
   if (released !== undefined) {
     if (released.due !== due) await storage.delete(key);
   } else if (entryTime(due) <= clock() - ORPHANED_MS && await storage.get(portalKey(memberId)) === null) {
+    // A crash came before the record of a new portal.
+    await storage.delete(credentialsKey(memberId));
     await storage.delete(key);
   }
 }

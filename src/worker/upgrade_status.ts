@@ -16,14 +16,15 @@ export interface UpgradeStatus {
   /**
    * `current`: the portal is on its target, and the handlers of its installation or update have succeeded. `upgrading`:
    * work is under way, or due. `blocked`: something has to happen on the portal first. `parked`: it has failed
-   * permanently and waits for an operator.
+   * permanently and waits for an operator. `held`: the rollout of a new version has not reached the portal, or is paused; it has
+   * the data of an earlier version.
    */
-  readonly state: "current" | "upgrading" | "blocked" | "parked";
+  readonly state: "current" | "upgrading" | "blocked" | "parked" | "held";
   /** The progress that the running upgrade reports; absent if it reports none. */
   readonly progress?: RunProgress;
-  /** Why the portal is blocked or parked, for operators, without tokens. */
+  /** Why the portal is blocked, parked or held, for operators, without tokens. */
   readonly message?: string;
-  /** An update of the app is blocked or parked, and not its installation: the portal has the data of an earlier version. */
+  /** An update of the app is blocked, parked or held, and not its installation: the portal has the data of an earlier version. */
   readonly isUpdate?: true;
 }
 
@@ -37,6 +38,8 @@ export async function upgradeStatus(
   if (record.status === "uninstalled") return { state: "blocked", message: "the app was removed from the portal" };
   const { version, target } = record;
   const isUpdate = version !== target ? { isUpdate: true as const } : {};
+  const held = blocked?.on === "rollout" ? blocked : await runtime.rollout?.heldBlock(record);
+  if (held !== undefined) return { state: "held", message: held.message, isUpdate: true };
   if (blocked !== undefined) return { state: "blocked", message: blocked.message, ...isUpdate };
   const upgrading: UpgradeStatus = { state: "upgrading", ...defined({ progress: run?.progress }) };
   const next = nextAction(record, upgrades, runtime.clock(), runtime.versions.latest);

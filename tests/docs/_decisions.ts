@@ -7,6 +7,7 @@ import { applicationToken } from "@b24/onappupdate/application-token";
 import type { Key, Storage } from "@b24/onappupdate/storage";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
 import { backgroundWork, CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID, post, quietLogger } from "../support/app.ts";
+import { openedRecord } from "../support/credentials.ts";
 import { root } from "../support/process.ts";
 import { withoutWrite } from "../support/without_write.ts";
 
@@ -186,7 +187,7 @@ function appOf(world: World, storage: Storage): RunningApp {
     runs: () => runs,
     hasClaimed: () => hasClaimed,
     wasUnpaid: () => wasUnpaid,
-    record: async () => (await storage.get<StoredPortal>(["portal", MEMBER_ID]))?.value,
+    record: async () => await openedRecord(storage, MEMBER_ID),
     send: async (body) => {
       const { status } = await app.fetch(post(body), platform);
       await settled();

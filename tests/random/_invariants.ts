@@ -1,6 +1,7 @@
 /** What holds for every record that is ever written. */
 import { waitingInstaller } from "../../src/portal/installer.ts";
 import type { PortalRecord } from "../../src/portal/record.ts";
+import { hasTokens } from "../../src/portal/stored_credentials.ts";
 import { MEMBER_ID } from "../support/app.ts";
 
 /** What was true at Bitrix24 at some time. */
@@ -52,7 +53,15 @@ export function violationsOf(record: PortalRecord, truth: Truth, removals: numbe
   // A rollback opens a run again that began before a late ONAPPINSTALL.
   const hasBegun = !record.run?.isRollingBack && (applied.length > 0 || (record.run?.upgrades.length ?? 0) > 0);
   check(waitingInstaller(record) === undefined || !hasBegun, "an upgrade began before the installer had succeeded");
-  for (const { owner, userId, accessToken, isVerified, isAdmin } of record.tokens ?? []) {
+  check(record.status === "installed" || !hasTokens(record), "tokens of a removed portal");
+  return [...found, ...pairViolationsOf(record, truth)];
+}
+
+/** Returns what token pairs, in a record or apart from it, say and was never true. */
+export function pairViolationsOf({ tokens = [] }: Pick<PortalRecord, "tokens">, truth: Truth): string[] {
+  const found: string[] = [];
+  const check = (holds: boolean, what: string): void => void (holds || found.push(what));
+  for (const { owner, userId, accessToken, isVerified, isAdmin } of tokens) {
     const isOwn = accessToken.includes(MEMBER_ID);
     check(isVerified !== true || isOwn, "verified tokens of another portal");
     check(isAdmin !== true || (isOwn && (userId === 1 || userId === SYSTEM_USER)), `administrator ${userId}`);

@@ -2,12 +2,16 @@
 import { createHash } from "node:crypto";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
 import { type FakeBitrix24, fakeBitrix24, type FakePortal } from "@b24/onappupdate/testing";
+import { openRecord } from "../../src/portal/credentials_record.ts";
+import { credentialsKey } from "../../src/portal/keys.ts";
 import type { PortalRecord } from "../../src/portal/record.ts";
-import { portalKey } from "../../src/portal/keys.ts";
+
+import type { StoredCredentials } from "../../src/portal/stored_credentials.ts";
 import { CLIENT_ID, MEMBER_ID } from "../support/app.ts";
+import { openedRecord } from "../support/credentials.ts";
 import { seeded } from "../support/seeded.ts";
 import { type VirtualTime, virtualTime } from "../support/time.ts";
-import { isBelieved, isMistaken, type Truth, violationsOf } from "./_invariants.ts";
+import { isBelieved, isMistaken, pairViolationsOf, type Truth, violationsOf } from "./_invariants.ts";
 import { createTold, type Told } from "../support/told.ts";
 import { withoutWrite } from "../support/without_write.ts";
 
@@ -131,10 +135,19 @@ export function createWorld(seed: number, log: string[]): World {
   const told = createTold();
   let before: PortalRecord | undefined;
   let removals = 0;
+  const note = (found: readonly string[]): void => {
+    for (const violation of found) {
+      if (!violations.includes(violation)) log.push(`    VIOLATION: ${violation}`);
+      violations.push(violation);
+    }
+  };
   const storage: Storage = {
     ...withoutWrite(memory),
     put: async (key, value, options) => {
       const result = await memory.put(key, value, options);
+      if (result.ok && key[0] === "credentials" && key[1] === MEMBER_ID) {
+        note(pairViolationsOf(value as unknown as StoredCredentials, truth));
+      }
       if (result.ok && key[0] === "portal" && key[1] === MEMBER_ID) {
         const record = value as unknown as PortalRecord;
         if (record.forgottenAt !== undefined && record.forgottenAt !== before?.forgottenAt) {
@@ -143,16 +156,15 @@ export function createWorld(seed: number, log: string[]): World {
           accepted.clear();
         } else if (before?.status === "installed" && record.status === "uninstalled") removals++;
         if (before !== undefined && isMistaken(before, record, truth)) truth.mistakenInstallations++;
-        if (!character.hasSecret && before !== undefined && isBelieved(before, record, truth, time.now())) {
+        const credentials = await memory.get<StoredCredentials>(credentialsKey(MEMBER_ID));
+        const opened = before && openRecord(before, credentials);
+        if (!character.hasSecret && opened !== undefined && isBelieved(opened, record, truth, time.now())) {
           log.push("    a forged removal is believed");
           truth.believedRemovals++;
           // What waited belongs to an installation that counts as over.
           accepted.clear();
         }
-        for (const violation of violationsOf(record, truth, removals)) {
-          if (!violations.includes(violation)) log.push(`    VIOLATION: ${violation}`);
-          violations.push(violation);
-        }
+        note(violationsOf(record, truth, removals));
         told.note(before, record);
         before = record;
       }
@@ -162,7 +174,7 @@ export function createWorld(seed: number, log: string[]): World {
   return {
     ...{ random, pick, character, time, bitrix24, portal, attacker, storage, truth, violations, log },
     ...{ pending: [], accepted, seen: new Set(), told, hasFailures: true, isHalfForgotten: false },
-    record: async () => (await memory.get<PortalRecord>(portalKey(MEMBER_ID)))?.value,
+    record: async () => await openedRecord(memory, MEMBER_ID),
     drive: (work) => drive(time, work),
   };
 }

@@ -36,7 +36,8 @@ type JournalEntry = readonly [name: string, at: number, kind: string, ...rest: r
 /** Parsed values: entries never change. */
 const parsed = new WeakMap<StoredEntry, unknown>();
 
-function valueOf<T>(entry: StoredEntry): T {
+/** Returns the parsed value of an entry. */
+export function valueOf<T>(entry: StoredEntry): T {
   if (!parsed.has(entry)) parsed.set(entry, JSON.parse(entry.json));
   return parsed.get(entry) as T;
 }
@@ -49,6 +50,11 @@ function recordOf(entries: Entries, memberId: string): PortalRecord | undefined 
 /** Returns whether an entry is the record of a portal. */
 export function isRecord({ key }: StoredEntry): boolean {
   return key[0] === "portal";
+}
+
+/** Returns whether an entry can have token pairs that the app relies on. */
+export function holdsPairs({ key }: StoredEntry): boolean {
+  return key[0] === "portal" || key[0] === "credentials";
 }
 
 /** Returns the record of a portal, for a comparison with what observers are told. */

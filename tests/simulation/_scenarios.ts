@@ -9,7 +9,9 @@ const SKEW_MS = 5000;
 
 const toA = (send: EventName): Happening => ({ send, at: 0 });
 const toB = (send: EventName): Happening => ({ send, at: 1 });
+const refreshAt = (at: number): Happening => ({ refresh: true, at });
 const basic = { skewsMs: [0, 0], writes: "none", script: [toA("update 2"), toB("update 3")] } as const;
+const withTokens = { ...basic, isVerified: true, isRemovalTrue: true } as const;
 
 /** Scenarios of two processes, of which all schedules within a bound run. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -37,6 +39,14 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   { ...basic, name: "a large result", hasLargeResult: true, script: [toA("update 2")] },
   { ...basic, name: "a verified update", isVerified: true, script: [toA("update 2")] },
+  { ...withTokens, name: "two refreshes", script: [refreshAt(0), refreshAt(1)] },
+  { ...withTokens, name: "a refresh and new tokens", script: [refreshAt(0), toB("update 2")] },
+  { ...withTokens, name: "a refresh and a removal", script: [refreshAt(0), toB("removal")] },
+  {
+    ...withTokens,
+    name: "a refresh and a reinstallation",
+    script: [refreshAt(0), toB("removal"), toB("reinstallation"), refreshAt(1)],
+  },
 ];
 
 /** Returns the scenario with a name: one of {@linkcode SCENARIOS}, or `random` and a seed: `random 17`. */
@@ -59,7 +69,16 @@ export function randomScenario(seed: number): Scenario {
     { length: pick([2, 3, 4]) },
     (): Happening => random() < 0.2 ? { tick: true, at: at() } : { send: pick(events), at: at() },
   );
-  return {
+  // Drawn last, so that the other schedules stay as they are.
+  const withRefresh = (scenario: Scenario): Scenario => {
+    if (scenario.isVerified !== true) return scenario;
+    const isInOrder = orderOf(script, "reinstallation") > orderOf(script, "removal");
+    return {
+      ...{ ...scenario, ...isInOrder && { isRemovalTrue: true as const } },
+      script: random() < 0.7 ? script.toSpliced(Math.floor(random() * 4), 0, refreshAt(at())) : script,
+    };
+  };
+  return withRefresh({
     name: `random ${seed}`,
     skewsMs: Array.from({ length: processes }, () => pick([0, 0, 0, -SKEW_MS, SKEW_MS])),
     writes: pick<Writes>(["none", "atomic", "prefix"]),
@@ -71,5 +90,11 @@ export function randomScenario(seed: number): Scenario {
     ...random() < 0.5 && { hasShortPauses: true },
     ...random() < 0.3 && { isObserved: true },
     script,
-  };
+  });
+}
+
+/** Returns the place of the last event with this name; `Infinity` if there is none. */
+function orderOf(script: readonly Happening[], name: EventName): number {
+  const place = script.findLastIndex((happening) => "send" in happening && happening.send === name);
+  return place === -1 ? Infinity : place;
 }

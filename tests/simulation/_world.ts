@@ -9,6 +9,7 @@ import { EVENT_NAMES, eventBody, type EventName, nameOf, versionOf } from "./_ev
 import type { Subject } from "./_explore.ts";
 import { History, Violation } from "./_history.ts";
 import { indexEntries, isRecord, leftovers, recordIn } from "./_layout.ts";
+import { Pairs } from "./_pairs.ts";
 import type { SimulatedProcess } from "./_process.ts";
 import { type Action, type Chooser, Scheduler } from "./_scheduler.ts";
 import { Entries, simulatedStorage, type Writes } from "./_storage.ts";
@@ -18,6 +19,10 @@ export type Happening = { readonly send: EventName; readonly at: number } | {
   readonly tick: true;
   readonly at: number;
   readonly afterMs?: number;
+} | {
+  /** Code of the app has the portal's token refreshed. */
+  readonly refresh: true;
+  readonly at: number;
 };
 
 /** What happens in a schedule, before the scheduler chooses the order. */
@@ -28,6 +33,8 @@ export interface Scenario {
   readonly writes: Writes;
   /** Events are verified and confirmed by the OAuth host and the portal; otherwise every event is believed. */
   readonly isVerified?: true;
+  /** The OAuth host confirms the removal, until the reinstallation. */
+  readonly isRemovalTrue?: true;
   /** The result of one step is too large for its journal. */
   readonly hasLargeResult?: true;
   /** The events are too large for the portal's record. */
@@ -92,6 +99,7 @@ class World {
   readonly #trace: ((line: string) => void) | undefined;
   readonly #bodies = new Map<EventName, string>();
   readonly #told: Told = createTold();
+  readonly #pairs: Pairs;
   #violation: unknown;
   #values = 0;
 
@@ -101,9 +109,11 @@ class World {
     this.entries = new Entries(entries);
     const clocks = scenario.skewsMs.map((_, place) => ["ABC"[place]!, () => this.#now(place)] as const);
     this.#history = new History(this.entries, new Map(clocks));
+    this.#pairs = new Pairs(this.entries);
     const { onWrite } = this.entries;
     this.entries.onWrite = (write) => {
       onWrite(write);
+      this.#pairs.checkWrite(write);
       if (scenario.isObserved !== true || write.after === undefined || !isRecord(write.after)) return;
       this.#told.note(write.before && recordIn(write.before), recordIn(write.after));
     };
@@ -117,7 +127,9 @@ class World {
     });
     // The same token pair in each schedule.
     for (const name of EVENT_NAMES) {
-      const tokens = scenario.isVerified === true ? tokenFields(this.#oauth.issueTokens()) : {};
+      const pair = scenario.isVerified === true ? this.#oauth.issueTokens() : undefined;
+      if (pair !== undefined) this.#pairs.sent(name, pair);
+      const tokens = pair === undefined ? {} : tokenFields(pair);
       const filler = scenario.hasLargeEvents === true ? { filler: ".".repeat(5000) } : {};
       this.#bodies.set(name, eventBody(name, { ...tokens, ...filler }));
     }
@@ -137,6 +149,7 @@ class World {
     await this.#rest();
     await this.#checkRest();
     await this.#checkIndex();
+    await this.#checkPairs();
     await this.#checkDuplicates();
     this.#checkTold();
   }
@@ -205,6 +218,17 @@ class World {
     }
   }
 
+  /** Checks that no pair of a removed portal is left. A recount deletes what a crash has left. */
+  async #checkPairs(): Promise<void> {
+    for (let round = 0;; round++) {
+      const left = this.#pairs.left();
+      if (left.length === 0) return;
+      if (round === MAX_ROUNDS) throw new Violation(`pairs are left of the removed portal: ${left.join()}`);
+      await this.#scheduler.settle([this.#tick(0)], 600_000);
+      this.#assert();
+    }
+  }
+
   /** Checks that observers were told of each change, under one id. */
   #checkTold(): void {
     const { changes, ids } = this.#told;
@@ -252,9 +276,15 @@ class World {
 
   #action(happening: Happening): Action {
     if ("tick" in happening) return this.#tick(happening.at, happening.afterMs);
+    if ("refresh" in happening) return this.#refresh(happening.at);
     const { send, at } = happening;
     const run = (): void => {
       this.#oauth.version = Math.max(this.#oauth.version, versionOf(send) ?? 1);
+      if (this.#scenario.isRemovalTrue === true && (send === "removal" || send === "reinstallation")) {
+        const isRemoved = send === "removal";
+        const refusal = (): Response => Response.json({ error: "NOT_INSTALLED" }, { status: 403 });
+        this.#oauth.answer = ({ kind }) => isRemoved && kind === "app.info" ? refusal() : undefined;
+      }
       const app = this.#app(this.#scheduler.process(at));
       this.#watch(
         app.fetch(post(this.#bodies.get(send)!)).then(({ status }) => {
@@ -272,6 +302,14 @@ class World {
       this.#watch(this.#app(this.#scheduler.process(place)).tick().catch(() => {}));
     };
     return { label: `${"ABC"[place]} ticks`, place, run };
+  }
+
+  #refresh(place: number): Action {
+    const refresh = async ({ credentials }: App): Promise<void> => {
+      await credentials.refresh(MEMBER_ID, await credentials.get(MEMBER_ID));
+    };
+    const run = (): void => this.#watch(refresh(this.#app(this.#scheduler.process(place))).catch(() => {}));
+    return { label: `${"ABC"[place]} refreshes`, place, run };
   }
 
   /** Reports what a promise rejects with at the next check. */
@@ -369,6 +407,6 @@ class World {
 
   async #fetch(process: SimulatedProcess, input: Request | URL | string, init?: RequestInit): Promise<Response> {
     const url = new URL(input instanceof Request ? input.url : input);
-    return await this.#call(process, `${url.host}${url.pathname}`, () => this.#oauth.fetch(input, init));
+    return await this.#call(process, `${url.host}${url.pathname}`, () => this.#pairs.fetch(this.#oauth, input, init));
   }
 }

@@ -42,24 +42,30 @@ interface Work {
   readonly resultLength?: number;
   /** @default applicationToken() */
   readonly verification?: Plugin;
+  /** Another process has received all earlier events of the portal, and the event brings a new token pair. */
+  readonly isColdProcess?: true;
 }
 
 /** Sends an update to an app on which the portal has version 2, and counts. */
-async function eventCost({ to, steps, resultLength = 0, verification = applicationToken() }: Work): Promise<EventCost> {
-  const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, accessTokenSeconds: 86_400 });
+async function eventCost(
+  { to, steps, resultLength = 0, verification = applicationToken(), isColdProcess }: Work,
+): Promise<EventCost> {
+  let now = Date.now();
+  const bitrix24 = fakeBitrix24({ clientId: CLIENT_ID, accessTokenSeconds: 86_400, clock: () => now });
   const portal = bitrix24.portal({ memberId: MEMBER_ID });
   const counting = countingStorage(memoryStorage());
-  const app = createApp({
-    ...{ storage: counting.storage, clientId: CLIENT_ID, fetch: bitrix24.fetch, logger: quietLogger },
-    ...{ checks: false, tickEveryMs: false, ...simulated(systemTime) },
-  }).use(verification);
-  if (steps !== undefined) {
-    app.upgrade("3", async ({ step }) => {
+  const start = (): App => {
+    const app = createApp({
+      ...{ storage: counting.storage, clientId: CLIENT_ID, fetch: bitrix24.fetch, logger: quietLogger },
+      ...{ checks: false, tickEveryMs: false, ...simulated({ ...systemTime, now: () => now }) },
+    }).use(verification);
+    return steps === undefined ? app : app.upgrade("3", async ({ step }) => {
       for (let n = 1; n <= steps; n++) {
         await step(`step ${n}`, () => resultLength === 0 ? undefined : "x".repeat(resultLength));
       }
     });
-  }
+  };
+  let app = start();
   const { platform, settled } = backgroundWork();
   const send = async (body: string): Promise<number> => {
     const { status } = await app.fetch(post(body), platform);
@@ -70,6 +76,13 @@ async function eventCost({ to, steps, resultLength = 0, verification = applicati
   await settled();
   // An event that waited for its verification is deleted after its work.
   await counting.idle();
+  if (isColdProcess === true) {
+    await app.close();
+    app = start();
+    await app.start();
+    await counting.idle();
+    now += 12 * 3_600_000;
+  }
   const body = portal.update(to);
   counting.reset();
   const untilAnswer = await send(body);
@@ -90,6 +103,8 @@ export async function storageCosts(): Promise<Cost[]> {
   const claimedUpdate = await eventCost({ to: 3 });
   const upgrade = await eventCost({ to: 3, steps: 0, verification: trustAll });
   const claimedUpgrade = await eventCost({ to: 3, steps: 0 });
+  const coldNothing = await eventCost({ to: 2, isColdProcess: true });
+  const coldUpgrade = await eventCost({ to: 3, steps: 0, isColdProcess: true });
   const manySteps = await eventCost({ to: 3, steps: MANY_STEPS, verification: trustAll });
   const [hundred, fourHundred, large] = [
     await eventCost({ to: 3, steps: 100 }),
@@ -103,6 +118,8 @@ export async function storageCosts(): Promise<Cost[]> {
     ...inSequence("update without an upgrade, confirmed at Bitrix24", claimedUpdate, 3),
     ...inSequence("upgrade without steps", upgrade, 4),
     ...inSequence("upgrade without steps, confirmed at Bitrix24", claimedUpgrade, 4),
+    ...inSequence("event with nothing to do, tokens not in memory", coldNothing, 2),
+    ...inSequence("upgrade without steps, confirmed at Bitrix24, tokens not in memory", coldUpgrade, 4),
     { name: "storage operations of each step", count: perStep, atMost: 1 },
     { name: "bytes written for 100 steps", count: hundred.bytes, atMost: 60_000, unit: "bytes" },
     { name: "bytes written for 400 steps", count: fourHundred.bytes, atMost: 240_000, unit: "bytes" },

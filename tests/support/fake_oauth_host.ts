@@ -9,6 +9,7 @@ import {
   type Storage,
 } from "@b24/onappupdate";
 import { backgroundWork, CLIENT_ID, MEMBER_ID, post, recordingLogger, trustAll } from "./app.ts";
+import { openedRecord } from "./credentials.ts";
 
 export const CLIENT_SECRET = "secret-of-the-app-0123456789";
 export const NOW = 1_785_300_000_000;
@@ -169,7 +170,7 @@ export function testApp(options: Partial<AppOptions> & { readonly oauth?: FakeOA
     lines,
     settled,
     now: NOW,
-    record: async () => (await storage.get<Awaited<ReturnType<TestApp["record"]>>>(["portal", MEMBER_ID]))!.value,
+    record: async () => (await openedRecord(storage, MEMBER_ID)) as unknown as Awaited<ReturnType<TestApp["record"]>>,
     send: async (event, fields) => {
       const body = new URLSearchParams({
         event,

@@ -5,7 +5,7 @@ import type { RollbackReport } from "../../plugin/admin.ts";
 import { compareVersions, parseVersion } from "../../version.ts";
 import { withExtensions } from "../../plugin/pipeline.ts";
 import { type AppRuntime, makeHandlerContext } from "../../plugin/runtime.ts";
-import { askNow, canAsk } from "../../portal/claims.ts";
+import { askNow } from "../../portal/claims.ts";
 import { withPortalLease } from "../../portal/exclusive.ts";
 import { inRecord, withHandled } from "../../portal/inbox.ts";
 import type { Delivery, StoredDelivery } from "../../portal/delivery.ts";
@@ -16,7 +16,9 @@ import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
 import { isMarked, withMark } from "../../portal/batch_marks.ts";
 import { schedulePortal } from "../../portal/schedule.ts";
+import { askableUntil } from "../../portal/stored_credentials.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
+import { isBelowTarget } from "../../upgrade/next_action.ts";
 import { isUpgradeDue } from "../../upgrade/plan.ts";
 import { withRun } from "../../upgrade/run_record.ts";
 import { rollBack } from "../../upgrade/rollback.ts";
@@ -34,6 +36,8 @@ export interface ActionParts {
 export interface ActionOptions {
   /** The batch operation that the action is a part of. It marks the record, and nothing is done to a record that is marked. */
   readonly batchId?: string;
+  /** An operator has retried this portal: it passes a pause of its rollout. */
+  readonly passesPause?: boolean;
 }
 
 /** Retries a portal and its events now; see `Admin.retry`. */
@@ -46,7 +50,12 @@ export async function retry(parts: ActionParts, memberId: string, options: Actio
   await changeAndWake(parts, memberId, options, (record) => {
     assertNotRollingBack(record);
     const { inbox, ...rest } = withoutAttempts(askedNow(record, parts.runtime), parts.runtime);
-    return { ...rest, ...defined({ inbox: inbox?.map((item) => hasFailed(item) ? untried(item) : item) }) };
+    const passes = parts.runtime.rollout !== undefined && options.passesPause === true && isBelowTarget(record);
+    return {
+      ...rest,
+      ...(passes && { mayPassPause: true }),
+      ...defined({ inbox: inbox?.map((item) => hasFailed(item) ? untried(item) : item) }),
+    };
   });
 }
 
@@ -190,9 +199,9 @@ async function changeAndWake(
 
 /** Returns the record with its open claims asked about now, if there is a token to ask with. */
 function askedNow(record: PortalRecord, { clock, canRefresh }: AppRuntime): PortalRecord {
-  const { claims, tokens } = record;
+  const { claims } = record;
   const now = clock();
-  if (claims === undefined || !canAsk(tokens, now, canRefresh)) return record;
+  if (claims === undefined || askableUntil(record, canRefresh) <= now) return record;
   return { ...record, claims: askNow(claims, now, { all: true }) };
 }
 
@@ -202,9 +211,9 @@ function askedNow(record: PortalRecord, { clock, canRefresh }: AppRuntime): Port
  */
 function withoutAttempts(record: PortalRecord, { clock, canRefresh }: AppRuntime): PortalRecord {
   const { failure: _failure, blocked, endedBlock: _ended, ...others } = withInstallerRetried(record);
-  const { run, tokens } = record;
+  const { run } = record;
   const now = clock();
-  const isKept = blocked?.on === "installation" && canAsk(tokens, now, canRefresh);
+  const isKept = blocked?.on === "installation" && askableUntil(record, canRefresh) > now;
   const rest = { ...others, ...(isKept ? { blocked: { ...blocked, nextTryAt: now } } : {}) };
   if (run === undefined) return rest;
   const { wakeAt: _wakeAt, underWay, ...kept } = run;

@@ -5,11 +5,13 @@ import { defined } from "../../defined.ts";
 import { UnreachableError } from "../../errors.ts";
 import type { AdoptionLine } from "../../plugin/adoption.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
-import { adoptedPairKey, portalKey } from "../../portal/keys.ts";
+import { openRecord, readWithCredentials } from "../../portal/credentials_record.ts";
+import { adoptedPairKey } from "../../portal/keys.ts";
 import { type PortalRecord, readRecord } from "../../portal/record.ts";
 import { type RecordChange, writeRecord } from "../../portal/record_store.ts";
 import { scheduled, withWork } from "../../portal/schedule.ts";
 import type { StoredTokens } from "../../portal/tokens.ts";
+import type { Entry, Storage } from "../../storage/storage.ts";
 import type { Checks } from "../../worker/checks.ts";
 import type { OfferedPortal } from "./adopt_line.ts";
 import {
@@ -54,25 +56,36 @@ export async function adoptPortal(
   const { memberId, applicationToken } = offered;
   const lacksPair = (record: PortalRecord | undefined): boolean =>
     refusalOf(record) === undefined && (record === undefined || !hasPair(record, clock()));
-  let entry = await storage.get<PortalRecord>(portalKey(memberId));
+  let { entry, record } = await load(storage, memberId);
   let pair: Adoption["pair"];
-  if (lacksPair(readRecord(entry))) {
+  if (lacksPair(record)) {
     const answer = await verify(parts, offered, options);
-    entry = await storage.get<PortalRecord>(portalKey(memberId));
+    ({ entry, record } = await load(storage, memberId));
     if (!("reason" in answer)) pair = answer;
     // Another process may have adopted it meanwhile, with the pair that was refreshed.
-    else if (lacksPair(readRecord(entry))) return notAdopted(memberId, answer);
+    else if (lacksPair(record)) return notAdopted(memberId, answer);
   }
   const applicationTokenDigest = applicationToken === undefined ? undefined : await digest(applicationToken);
   const adoption = { memberId, ...defined({ applicationTokenDigest, pair }) };
-  if (options.dryRun) return decide(parts, readRecord(entry), offered, adoption).outcome;
+  if (options.dryRun) return decide(parts, record, offered, adoption).outcome;
   let outcome: PortalOutcome | undefined;
-  await writeRecord(storage, memberId, (current) => {
+  const change = (current: PortalRecord | undefined): RecordChange | undefined => {
     const decision = decide(parts, current, offered, adoption);
     outcome = decision.outcome;
     return decision.change;
-  }, entry);
+  };
+  await writeRecord(storage, memberId, change, entry, "opened");
   return outcome!;
+}
+
+/** Reads the record of a portal, and returns it as it is stored and with all its token pairs. */
+async function load(
+  storage: Storage,
+  memberId: string,
+): Promise<{ readonly entry: Entry<PortalRecord> | null; readonly record: PortalRecord | undefined }> {
+  const [entry, credentials] = await readWithCredentials(storage, memberId, undefined);
+  const stored = readRecord(entry);
+  return { entry, record: stored && openRecord(stored, credentials) };
 }
 
 /** Verifies the pair of a line, and that its portal can be called. */

@@ -24,3 +24,6 @@ function line(what: string, max: number): OptionRule {
       !CONTROLS.test(value),
   );
 }
+
+/** An administrator of a portal has asked for a retry on the app's page. It does not pass a pause of a rollout. */
+export const BY_PORTAL: Attribution = { by: "portal", reason: "an administrator of the portal asked for a retry" };

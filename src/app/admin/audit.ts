@@ -137,6 +137,9 @@ const REFUSALS: readonly ErrorCode[] = [
   "rollback_unfinished",
   "invalid_target",
   "invalid_version",
+  "unknown_rollout",
+  "rollout_over",
+  "last_stage",
 ];
 
 const ACTIONS: Readonly<Record<AuditedAction, true>> = {
@@ -152,6 +155,11 @@ const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   adopt: true,
   "outbox.retry": true,
   recount: true,
+  "rollout.set": true,
+  "rollout.pause": true,
+  "rollout.resume": true,
+  "rollout.promote": true,
+  "rollout.abort": true,
   export: true,
 };
 

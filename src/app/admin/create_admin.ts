@@ -4,17 +4,20 @@ import type { Outbox } from "../../outbox/outbox.ts";
 import type { Admin } from "../../plugin/admin.ts";
 import type { Attribution, AuditedAction, Batches } from "../../plugin/admin_pages.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
-import type { Totals } from "../../portal/totals.ts";
+import type { PortalCount, Totals } from "../../portal/totals.ts";
+import type { Rollout } from "../../rollout/rollout.ts";
 import type { Upgrade } from "../../upgrade/definition.ts";
+import { compareVersions } from "../../version.ts";
 import type { Recount } from "../../worker/recount.ts";
 import type { PauseSwitch } from "../../worker/pause.ts";
 import { retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
-import { ATTRIBUTION_RULES } from "./attribution.ts";
+import { ATTRIBUTION_RULES, BY_PORTAL } from "./attribution.ts";
 import type { Adopt } from "./adopt.ts";
 import { type Audited, listAudit, noteAction } from "./audit.ts";
 import { forget } from "./forget.ts";
 import { readHistory } from "./history.ts";
 import { listPortals } from "./portals.ts";
+import { createRolloutAdmin } from "./rollout.ts";
 import { listFinishedRuns } from "./runs.ts";
 import { listUnverifiedEvents } from "./unverified.ts";
 import { registeredUpgrades } from "./upgrades.ts";
@@ -30,6 +33,10 @@ export interface AdminOptions {
   readonly batches: Batches;
   readonly adopt: Adopt["adopt"];
   readonly outbox: Outbox["admin"];
+  /** Rollouts of apps without the option `rollout` can be looked at, too. */
+  readonly rollout: Rollout;
+  /** Does at once what an action on a rollout causes, if the app is running. */
+  readonly wakeRollout: () => Promise<void>;
   /** Starts the work of a portal in this process, if the app is running. Resolves once it is under way. */
   readonly wake: (memberId: string) => Promise<void>;
   /** Starts the work that is due in this process, if the app is running. */
@@ -54,7 +61,13 @@ export function createAdmin(options: AdminOptions): Admin {
   }
 
   return {
-    retry: (memberId, attribution) => act("retry", attribution, { memberId }, () => retry(options, memberId)),
+    retry: (memberId, attribution) =>
+      act(
+        "retry",
+        attribution,
+        { memberId },
+        () => retry(options, memberId, { passesPause: attribution !== BY_PORTAL }),
+      ),
     skip: (memberId, upgradeId, attribution) =>
       act("skip", attribution, { memberId, details: { upgradeId } }, () => skip(options, memberId, upgradeId)),
     rollback: (memberId, attribution) => act("rollback", attribution, { memberId }, () => rollback(options, memberId)),
@@ -85,6 +98,7 @@ export function createAdmin(options: AdminOptions): Admin {
         act("outbox.retry", attribution, { details: { ...letters } }, () => outbox.retry(letters)),
     },
     batches: { start, list, stop },
+    rollout: createRolloutAdmin({ ...options, counts: totals.counts }),
     recount: (attribution) =>
       act("recount", attribution, {}, async () => {
         await totals.flush();
@@ -94,11 +108,21 @@ export function createAdmin(options: AdminOptions): Admin {
     portals: (filter) => listPortals(storage, filter),
     runs: (memberId) => listFinishedRuns(storage, memberId),
     history: (memberId) => readHistory(runtime.storage, memberId),
-    counts: () => totals.counts(),
+    counts: async () => withHeld(await totals.counts(), await options.rollout.waitingFor()),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),
     noteAction: (note) => noteAction(audited, note),
   };
+}
+
+/** Returns the counts with those portals as held that are on a version below the target of a rollout. */
+function withHeld(counts: readonly PortalCount[], target: string | undefined): readonly PortalCount[] {
+  if (target === undefined) return counts;
+  return counts.map((one) =>
+    one.status === "current" && one.version !== undefined && compareVersions(one.version, target) < 0
+      ? { ...one, status: "held" }
+      : one
+  );
 }
 
 /** The actions whose names are no words. */

@@ -66,6 +66,14 @@ export function pluginAdmin(admin: Admin, plugin: string, { storage, clock }: Pl
     noteAction: (note) => admin.noteAction(own(note)),
     recount: (attribution) => admin.recount(own(attribution)),
     outbox: { ...admin.outbox, retry: (letters, attribution) => admin.outbox.retry(letters, own(attribution)) },
+    rollout: {
+      ...admin.rollout,
+      set: (target, changes, attribution) => admin.rollout.set(target, changes, own(attribution)),
+      pause: (target, attribution) => admin.rollout.pause(target, own(attribution)),
+      resume: (target, options) => admin.rollout.resume(target, own(options)),
+      promote: (target, attribution) => admin.rollout.promote(target, own(attribution)),
+      abort: (target, attribution) => admin.rollout.abort(target, own(attribution)),
+    },
     batches: {
       ...admin.batches,
       start: (batch) => admin.batches.start(own(batch)),

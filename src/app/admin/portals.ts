@@ -33,6 +33,7 @@ const REASONS: Readonly<Record<BlockedReason, true>> = {
   installation: true,
   configuration: true,
   version: true,
+  rollout: true,
 };
 
 /** The rules of {@linkcode PortalMatch}. */

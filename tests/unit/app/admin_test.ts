@@ -3,6 +3,7 @@ import { B24Error, deployed, memoryStorage, NonRetriableError, RetryAfterError, 
 import { StorageError, UnknownPortalError } from "@b24/onappupdate/errors";
 import { fakeBitrix24 } from "@b24/onappupdate/testing";
 import { appliedUpgrades, CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import { openedRecord } from "../../support/credentials.ts";
 import { scene } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
 import { until } from "../../support/until.ts";
@@ -532,7 +533,7 @@ describe("data of a removed portal", () => {
     for (const kind of ["run", "journal", "result"]) assert((await keys()).includes(kind), kind);
     now += 1000;
     await made.app.tick();
-    assert.deepEqual(await keys(), ["index", "portal", "recount", "total"]);
+    assert.deepEqual(await keys(), ["app", "index", "portal", "recount", "total"]);
     const { status, generation, applied, applicationToken } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([status, generation, applied], ["uninstalled", 1, []]);
     assert(applicationToken?.current);
@@ -580,7 +581,7 @@ describe("data of a removed portal", () => {
     const { status, generation, version, domain } = (await made.app.portal(MEMBER_ID))!;
     assert.deepEqual([status, generation, version, domain], ["installed", 2, "3.0.0", "example.bitrix24.de"]);
     assert.deepEqual(stripped, []);
-    assert.equal((await storage.get<{ tokens: unknown[] }>(["portal", MEMBER_ID]))?.value.tokens.length, 1);
+    assert.equal((await openedRecord(storage, MEMBER_ID))?.tokens?.length, 1);
   });
 });
 

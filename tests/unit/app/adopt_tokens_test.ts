@@ -73,7 +73,7 @@ describe("admin.adopt() and the tokens of the old program", () => {
     assert.equal(await app.portal(portal.memberId), undefined);
     assert.deepEqual(briefly(await adopted(app, [row])), [["adopted", undefined]]);
     assert.equal(old.bitrix24.refreshes(), 1);
-    assert.deepEqual(await entriesOf(storage, ["audit", "portal", "index", "total"]), []);
+    assert.deepEqual(await entriesOf(storage, ["audit", "credentials", "portal", "index", "total"]), []);
     old.now += 2 * 60 * 60 * 1000;
     assert.equal((await app.credentials.get(portal.memberId)).userId, 1);
     await app.close();

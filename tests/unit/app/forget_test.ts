@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { memoryStorage, type Storage } from "@b24/onappupdate";
-import { UnknownPortalError } from "@b24/onappupdate/errors";
+import { StorageError, UnknownPortalError } from "@b24/onappupdate/errors";
 import { writeRecord } from "../../../src/portal/record_store.ts";
 import { MEMBER_ID, OTHER_MEMBER_ID, rig } from "../../support/app.ts";
+import { openedRecord } from "../../support/credentials.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import { describe, it } from "../../support/test.ts";
+import { withoutWrite } from "../../support/without_write.ts";
 
 /** Returns everything that is stored, as JSON lines, without totals. */
 async function stored(storage: Storage): Promise<string[]> {
@@ -186,5 +188,39 @@ describe("admin.forget()", () => {
     await app.admin.forget(MEMBER_ID, OPERATOR);
     assert.equal((await app.portal(MEMBER_ID))?.status, "uninstalled");
     await app.close();
+  });
+});
+
+describe("admin.forget() and a crash at any write", () => {
+  it("leave no pair once it is called again", async () => {
+    let isWhole = false;
+    for (let crashAt = 0; !isWhole; crashAt++) {
+      assert(crashAt < 100);
+      const inner = memoryStorage();
+      let left = Infinity;
+      const failing = <T>(run: () => Promise<T>): Promise<T> =>
+        left-- > 0 ? run() : Promise.reject(new StorageError("crash"));
+      const storage: Storage = {
+        ...withoutWrite(inner),
+        put: (...args) => failing(() => inner.put(...args)),
+        delete: (...args) => failing(() => inner.delete(...args)),
+      };
+      const first = rig({ storage });
+      await first.send(first.portal.install(2));
+      assert.equal((await openedRecord(inner, MEMBER_ID))?.tokens?.length, 1);
+      left = crashAt;
+      isWhole = await first.app.admin.forget(MEMBER_ID, OPERATOR).then(() => true, () => false);
+      left = Infinity;
+      await first.app.close();
+      const second = rig({ storage: withoutWrite(inner), clock: () => Date.now() + 3_600_000 });
+      await second.app.admin.forget(MEMBER_ID, OPERATOR);
+      const lines = await Array.fromAsync(inner.list([]), ({ key, value }) => JSON.stringify([key, value]));
+      assert.deepEqual(
+        lines.filter((line) => /accessToken|acce55|fe5fe5/.test(line)),
+        [],
+        `a crash after ${crashAt} writes`,
+      );
+      await second.app.close();
+    }
   });
 });

@@ -16,6 +16,11 @@ const ACTIONS: Readonly<Record<string, (admin: Admin, attribution: Attribution) 
   resume: (admin, attribution) => admin.resume(attribution),
   "outbox.retry": (admin, attribution) => admin.outbox.retry({ plugin: "telegram" }, attribution),
   recount: (admin, attribution) => admin.recount(attribution),
+  "rollout.set": (admin, attribution) => admin.rollout.set("2.0.0", {}, attribution),
+  "rollout.pause": (admin, attribution) => admin.rollout.pause("2.0.0", attribution),
+  "rollout.resume": (admin, attribution) => admin.rollout.resume("2.0.0", attribution),
+  "rollout.promote": (admin, attribution) => admin.rollout.promote("2.0.0", attribution),
+  "rollout.abort": (admin, attribution) => admin.rollout.abort("2.0.0", attribution),
   export: (admin, attribution) => admin.noteAction({ action: "export", ...attribution }),
   batch: (admin, attribution) =>
     admin.batches.start({ action: "retry", match: { status: "parked" }, expect: 0, ...attribution }),
@@ -33,8 +38,10 @@ describe("PluginHost.admin", () => {
       const seen = [entry?.action, entry?.by, entry?.reason];
       assert.deepEqual(seen, [action, "plugin:telegram", `ada asked for ${action}`]);
     }
-    const changing = Object.keys(app.admin).filter((name) =>
-      !/^(portals|runs|history|counts|unverified|audit|upgrades|paused|outbox|batches|noteAction)$/.test(name)
+    const names = [...Object.keys(app.admin), ...Object.keys(app.admin.rollout).map((name) => `rollout.${name}`)];
+    const changing = names.filter((name) =>
+      !/^(portals|runs|history|counts|unverified|audit|upgrades|paused|outbox|batches|noteAction|rollout(\.status)?)$/
+        .test(name)
     );
     assert.deepEqual(changing.filter((name) => !(name in ACTIONS)), [], "all of them are tried");
     await app.close();

@@ -4,6 +4,7 @@ import { NonRetriableError } from "@b24/onappupdate/errors";
 import type { FakePortal } from "@b24/onappupdate/testing";
 import type { PortalRecord } from "../../../src/portal/record.ts";
 import { MEMBER_ID } from "../../support/app.ts";
+import { openedRecord } from "../../support/credentials.ts";
 import { assertRefused, changed, installPortal, type Scene, scene, TOKENLESS } from "../../support/scene.ts";
 import { describe, it } from "../../support/test.ts";
 
@@ -27,7 +28,7 @@ function atEvents(made: Scene): Scene {
 }
 
 async function recordOf({ storage }: Scene): Promise<PortalRecord> {
-  return (await storage.get<PortalRecord>(["portal", MEMBER_ID]))!.value;
+  return (await openedRecord(storage, MEMBER_ID))!;
 }
 
 /** Returns who the stored pairs belong to, as far as the app knows. */

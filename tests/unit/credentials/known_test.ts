@@ -199,6 +199,8 @@ describe("createKnownCredentials()", () => {
   }
 
   const PORTAL = ["portal", "a"] as const;
+  const CREDENTIALS = ["credentials", "a"] as const;
+  const PAIR = { accessToken: "other" };
 
   it("keeps credentials through writes that do not concern them", async () => {
     const { storage, isKnown } = watched();
@@ -207,13 +209,23 @@ describe("createKnownCredentials()", () => {
     await storage.get(["portal", "b"]);
     await storage.get(PORTAL);
     await storage.write!([{ put: ["run", "a"], value: {} }, { put: PORTAL, value: record("a", { version: "2" }) }]);
+    await storage.put(CREDENTIALS, { tokens: [], refreshing: { id: "1", until: 1 } });
+    await storage.get(CREDENTIALS);
+    await storage.put(["credentials", "b"], { tokens: [PAIR] });
     assert(isKnown());
   });
 
   const CHANGES: Readonly<Record<string, (made: ReturnType<typeof watched>) => Promise<unknown>>> = {
     "a put of a removal": ({ storage }) => storage.put(PORTAL, record("a", { status: "uninstalled" })),
     "an ordered write of other tokens": ({ storage }) =>
-      storage.write!([{ delete: ["due", "1", "a"] }, { put: PORTAL, value: record("a", { tokens: undefined }) }]),
+      storage.write!([{ put: CREDENTIALS, value: { tokens: [PAIR] } }, { put: PORTAL, value: record("a") }]),
+    "a put of a record with a new pair": ({ storage }) => storage.put(PORTAL, record("a", { tokens: [PAIR] })),
+    "a get of other tokens": async ({ storage, inner }) => {
+      await inner.put(CREDENTIALS, { tokens: [PAIR] });
+      await storage.get(CREDENTIALS);
+    },
+    "a get of no tokens": ({ storage }) => storage.get(CREDENTIALS),
+    "a delete of the tokens": ({ storage }) => storage.write!([{ delete: CREDENTIALS }]),
     "a get of another address": async ({ storage, inner }) => {
       await inner.put(PORTAL, record("a", { clientEndpoint: "https://b.example/rest/" }));
       await storage.get(PORTAL);

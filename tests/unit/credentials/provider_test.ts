@@ -202,6 +202,24 @@ describe("credentials.refresh()", () => {
     assert.equal((await made.record()).refreshing, undefined);
   });
 
+  it("writes the token pairs, and not the record", async () => {
+    const memory = memoryStorage();
+    const written: string[] = [];
+    const storage: Storage = {
+      ...withoutWrite(memory),
+      put: (key, value, options) => (written.push(key[0]), memory.put(key, value, options)),
+      delete: (key, options) => (written.push(key[0]), memory.delete(key, options)),
+    };
+    const made = await installed({ storage });
+    const spent = await made.app.credentials.get(MEMBER_ID);
+    const before = await memory.get(["portal", MEMBER_ID]);
+    written.length = 0;
+    const { accessToken } = await made.app.credentials.refresh(MEMBER_ID, spent);
+    assert.deepEqual(written, ["credentials", "credentials"], "the lock, and the new pair");
+    assert.deepEqual(await memory.get(["portal", MEMBER_ID]), before);
+    assert.deepEqual((await made.record()).tokens?.map((pair) => pair.accessToken), [accessToken.reveal()]);
+  });
+
   it("returns the same user's token, also if another user is preferred", async () => {
     const made = await installed();
     await made.app.credentials.get(MEMBER_ID);
@@ -232,9 +250,9 @@ describe("credentials.refresh()", () => {
         }),
       }).then(async (response) => {
         const { access_token, refresh_token } = await response.json();
-        const entry = (await storage.get<{ tokens: object[] }>(["portal", MEMBER_ID]))!;
+        const entry = (await storage.get<{ tokens: object[] }>(["credentials", MEMBER_ID]))!;
         const [tokens] = entry.value.tokens;
-        await storage.put(["portal", MEMBER_ID], {
+        await storage.put(["credentials", MEMBER_ID], {
           ...entry.value,
           tokens: [{ ...tokens, accessToken: access_token, refreshToken: refresh_token, expiresAt: NOW + HOUR }],
         });
@@ -347,8 +365,8 @@ describe("credentials.refresh()", () => {
     const spent = await made.app.credentials.get(MEMBER_ID).catch(() => undefined) ??
       await made.app.credentials.get(MEMBER_ID);
     made.oauth.expireAccessTokens();
-    const entry = (await made.storage.get<object>(["portal", MEMBER_ID]))!;
-    await made.storage.put(["portal", MEMBER_ID], {
+    const entry = (await made.storage.get<object>(["credentials", MEMBER_ID]))!;
+    await made.storage.put(["credentials", MEMBER_ID], {
       ...entry.value,
       refreshing: { id: "dead", until: made.now - 2 * HOUR },
     });

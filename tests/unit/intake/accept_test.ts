@@ -9,6 +9,7 @@ import { MAX_WAITING } from "../../../src/portal/waiting.ts";
 import type { Entry } from "../../../src/storage/storage.ts";
 import { appliedUpgrades, MEMBER_ID, rig } from "../../support/app.ts";
 import { changed, type Scene, scene, UNKNOWN_APPLICATION_TOKEN } from "../../support/scene.ts";
+import { openedRecord } from "../../support/credentials.ts";
 import { describe, it } from "../../support/test.ts";
 import { waitingDeliveries } from "../../support/waiting.ts";
 import { until } from "../../support/until.ts";
@@ -276,7 +277,7 @@ describe("the inbox of a portal", () => {
     const deal = changed(portal.event("ONCRMDEALADD", { ID: "1" }), UNKNOWN_APPLICATION_TOKEN);
     assert.equal(await send(deal), 200);
     await made.settled();
-    const { tokens, applicationToken, overflow } = (await stored(made)).value;
+    const { tokens, applicationToken, overflow } = (await openedRecord(made.storage, MEMBER_ID))!;
     const accessToken = new URLSearchParams(deal).get("auth[access_token]");
     assert.equal(tokens?.some((pair) => pair.accessToken === accessToken), true);
     assert.notEqual(applicationToken?.current, before.applicationToken?.current);

@@ -23,6 +23,7 @@ import {
   recorder,
   recordingLogger,
 } from "../../support/app.ts";
+import { openedRecord } from "../../support/credentials.ts";
 import { describe, it, test } from "../../support/test.ts";
 
 const NOW = Date.UTC(2027, 0, 1);
@@ -77,7 +78,7 @@ function setUp(
     now: NOW,
     open: (request = made.portal.open()) => app.open(request, platform),
     send: async (body) => (await app.fetch(post(body), platform)).status,
-    record: async () => (await storage.get<PortalRecord>(["portal", MEMBER_ID]))!.value,
+    record: async () => (await openedRecord(storage, MEMBER_ID))!,
   };
   return made;
 }
@@ -249,7 +250,7 @@ describe("app.open()", () => {
       });
     }
     const keys = await Array.fromAsync(storage.list([]), ({ key }) => key.join());
-    assert.deepEqual(keys, []);
+    assert.deepEqual(keys, ["app"]);
     assert.doesNotMatch(lines.join(), TOKENS);
     await app.close();
   });

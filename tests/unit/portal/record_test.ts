@@ -36,6 +36,7 @@ const RECORD: Required<PortalRecord> = {
   applicationToken: { current: "digest" },
   applicationTokenTs: 1,
   tokens: [{ owner: "user", accessToken: "secret", expiresAt: 1, scope: [], ts: 1 }],
+  credentials: { generation: 1, sequence: 1, expiresAt: 1, known: [] },
   refreshing: { id: "1", until: 1 },
   check: { at: 1 },
   plannedChecks: { contact: 2 },
@@ -56,6 +57,7 @@ const RECORD: Required<PortalRecord> = {
   handled: [["ONAPPINSTALL:2:1", 1, 1]],
   batches: ["1"],
   forgottenAt: 1,
+  mayPassPause: true,
   runCount: 1,
   runs: ["1-1"],
   lastAttempt: "1-1",
@@ -70,7 +72,8 @@ const RECORD: Required<PortalRecord> = {
 describe("withoutRemovedFields()", () => {
   it("drops tokens, and everything that waits for Bitrix24 or a retry", () => {
     const { failure: _f, blocked: _b, tokens: _t, refreshing: _r, check: _c, openedVersion: _o, ...others } = RECORD;
-    const { claims: _, plannedChecks: _p, installer: _i, endedBlock: _e, ...rest } = others;
+    const { claims: _, plannedChecks: _p, installer: _i, endedBlock: _e, credentials: _k, ...more } = others;
+    const { mayPassPause: _m, ...rest } = more;
     assert.deepEqual(withoutRemovedFields(RECORD), rest);
   });
 });

@@ -160,9 +160,9 @@ describe("the life of a rehearsal", () => {
         await b24.call("server.time");
       }, REHEARSAL)
     );
-    const entry = await made.storage.get<{ readonly tokens: readonly object[] }>(["portal", MEMBER_ID]);
+    const entry = await made.storage.get<{ readonly tokens: readonly object[] }>(["credentials", MEMBER_ID]);
     const tokens = entry!.value.tokens.map((pair) => ({ ...pair, isVerified: undefined }));
-    await made.storage.put(["portal", MEMBER_ID], JSON.parse(JSON.stringify({ ...entry!.value, tokens })));
+    await made.storage.put(["credentials", MEMBER_ID], JSON.parse(JSON.stringify({ ...entry!.value, tokens })));
     made.written();
     made.calls();
     const { calls, upgrades: [upgrade] } = await made.app.rehearse(MEMBER_ID, TO_3);

@@ -1,0 +1,157 @@
+/** Operators' functions for rollouts. */
+import { checkOptions, option, type OptionRules } from "../../check_options.ts";
+import { OnAppUpdateError } from "../../errors.ts";
+import type { Attribution, AuditedAction } from "../../plugin/admin_pages.ts";
+import type { RolloutAdmin } from "../../plugin/rollout.ts";
+import type { PortalRecord } from "../../portal/record.ts";
+import { loadPortal } from "../../portal/record_store.ts";
+import type { PortalCount } from "../../portal/totals.ts";
+import { resumed } from "../../rollout/breaker.ts";
+import { indexedRecords } from "../../rollout/candidates.ts";
+import { changedOptions, checkChanges } from "../../rollout/options.ts";
+import { type RolloutChange, withRolloutReport } from "../../rollout/report.ts";
+import type { Rollout } from "../../rollout/rollout.ts";
+import { rolloutStatus } from "../../rollout/status.ts";
+import { assertChangeable, type TargetState, withNextStage } from "../../rollout/target.ts";
+import { parseVersion } from "../../version.ts";
+import { type ActionParts, retry } from "./actions.ts";
+import { ATTRIBUTION_RULES } from "./attribution.ts";
+import type { Audited } from "./audit.ts";
+
+/** The parts of an app that operate rollouts. */
+export interface RolloutAdminParts extends ActionParts {
+  readonly audited: Audited;
+  readonly counts: () => Promise<readonly PortalCount[]>;
+  readonly rollout: Pick<Rollout, "targets" | "breakers" | "uncounted" | "isObserved">;
+  /** Does at once what an action causes, if the app is running. */
+  readonly wakeRollout: () => Promise<void>;
+}
+
+type ResumeOptions = Parameters<RolloutAdmin["resume"]>[1];
+
+const RESUME_RULES: OptionRules<ResumeOptions> = { ...ATTRIBUTION_RULES, retryParked: option.flag() };
+
+/** Returns the operators' functions for rollouts. */
+export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
+  const { runtime, audited, rollout: { targets, breakers, uncounted, isObserved }, counts, wakeRollout } = parts;
+  const { clock, random, storage } = runtime;
+
+  /** Changes a rollout, audited. `change` throws if it must not be changed. */
+  async function act(
+    name: "set" | "pause" | "resume" | "promote" | "abort",
+    target: string,
+    { by, reason }: Attribution,
+    details: Readonly<Record<string, unknown>>,
+    run: (target: string) => Promise<void>,
+  ): Promise<void> {
+    const action: AuditedAction = `rollout.${name}`;
+    await audited({ action, by, reason, details: { target, ...details } }, async () => {
+      targets.forget();
+      await run(parseVersion(target));
+    });
+    await wakeRollout();
+  }
+
+  function check(name: string, attribution: Attribution): void {
+    checkOptions(`cannot ${name} a rollout`, attribution, ATTRIBUTION_RULES);
+  }
+
+  function reported(state: TargetState, change: RolloutChange): TargetState {
+    return isObserved(change.kind) ? withRolloutReport(state, { id: random(), changedAt: clock(), change }) : state;
+  }
+
+  async function resetBreakers(target: string): Promise<boolean> {
+    let isAnyTripped = false;
+    for (const { upgradeId, targets, trippedAt } of await breakers.all()) {
+      if (!targets.includes(target)) continue;
+      isAnyTripped ||= trippedAt !== undefined;
+      await breakers.change(upgradeId, (breaker) => resumed(breaker, clock()));
+    }
+    return isAnyTripped;
+  }
+
+  async function retryParked(target: string): Promise<void> {
+    const batchId = `rollout-${random()}`;
+    const isOfRollout = ({ target: to, failure, run }: PortalRecord): boolean =>
+      to === target && failure?.to === target && failure.retryAt === undefined && failure.attempts > 0 &&
+      !run?.isRollingBack;
+    for await (const record of indexedRecords(runtime, "state", "parked")) {
+      if (isOfRollout(record)) await retry(parts, record.memberId, { batchId });
+    }
+  }
+
+  return {
+    status: async (target) => {
+      targets.forget();
+      const all = await targets.all();
+      const wanted = target === undefined ? undefined : parseVersion(target);
+      const state = all.findLast((one) => wanted === undefined ? one.state !== "aborted" : one.target === wanted);
+      return state && await rolloutStatus({ runtime, breakers, counts, uncounted }, state);
+    },
+    set: async (target, changes, attribution) => {
+      check("change", attribution);
+      await act("set", target, attribution, { changes }, async (version) => {
+        const state = await targets.get(version);
+        assertChangeable(state, "change", version);
+        checkChanges(changes, state.options, state.stage);
+        for (const memberId of [...changes.first ?? [], ...changes.hold ?? []]) await loadPortal(storage, memberId);
+        await targets.change(version, (state) => {
+          assertChangeable(state, "change", version);
+          checkChanges(changes, state.options, state.stage);
+          const { isPassed: _p, doneSince: _d, ...rest } = state;
+          return { ...rest, state: "running", options: changedOptions(state.options, changes) };
+        });
+      });
+    },
+    pause: async (target, attribution) => {
+      check("pause", attribution);
+      const { by, reason } = attribution;
+      await act("pause", target, attribution, {}, async (version) => {
+        await targets.change(version, (state) => {
+          assertChangeable(state, "pause", version);
+          const paused: TargetState = { ...state, paused: { by, reason, since: clock() } };
+          return reported(paused, { kind: "rolloutPaused", target: version, by, reason });
+        });
+      });
+    },
+    resume: async (target, options) => {
+      checkOptions("cannot resume a rollout", options, RESUME_RULES);
+      const { by, reason, retryParked: retries = false } = options;
+      await act("resume", target, options, { retryParked: retries }, async (version) => {
+        assertChangeable(await targets.get(version), "resume", version);
+        const isAnyTripped = await resetBreakers(version);
+        await targets.change(version, (state) => {
+          assertChangeable(state, "resume", version);
+          const { paused, ...running } = state;
+          if (paused === undefined && !isAnyTripped) return state;
+          return reported(running, { kind: "rolloutResumed", target: version, by, reason });
+        });
+        if (retries) await retryParked(version);
+      });
+    },
+    promote: async (target, attribution) => {
+      check("promote", attribution);
+      await act("promote", target, attribution, {}, async (version) => {
+        await targets.change(version, (state) => {
+          assertChangeable(state, "promote", version);
+          const next = state.kind === "breaker" ? undefined : withNextStage(state, clock());
+          if (next !== undefined && next.state === "running") return next;
+          throw new OnAppUpdateError(
+            "last_stage",
+            `cannot promote the rollout of ${version}: stage ${state.stage + 1} is the last one`,
+          );
+        });
+      });
+    },
+    abort: async (target, attribution) => {
+      check("abort", attribution);
+      await act("abort", target, attribution, {}, async (version) => {
+        await targets.change(version, (state) => {
+          assertChangeable(state, "abort", version);
+          const { paused: _, ...rest } = state;
+          return { ...rest, state: "aborted" };
+        });
+      });
+    },
+  };
+}

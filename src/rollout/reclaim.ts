@@ -1,0 +1,35 @@
+/** Looks after the slots of processes that have ended: what has become of a portal is in its record. */
+import type { AppRuntime } from "../plugin/runtime.ts";
+import { portalKey } from "../portal/keys.ts";
+import { type PortalRecord, readRecord } from "../portal/record.ts";
+import { type Breaker, breakerOf, draftOf, endSlot, withRenewed } from "./breaker.ts";
+import type { Breakers } from "./breakers.ts";
+import { slotOutcome } from "./slot_outcome.ts";
+
+/** Minimum time (ms) between two looks at the record of a portal that has a slot. */
+const LOOK_MS = 60_000;
+
+/** Frees the slots of portals whose work is over, and counts their outcomes. */
+export async function reclaimSlots(runtime: AppRuntime, breakers: Breakers): Promise<void> {
+  const { storage, clock, leaseMs } = runtime;
+  for (const { upgradeId, slots, resumedAt } of await breakers.all()) {
+    const now = clock();
+    const renewed: string[] = [];
+    for (const [memberId, { until, to }] of Object.entries(slots)) {
+      // A time far ahead is of a clock that was wrong.
+      if (until > now && until <= now + 2 * Math.max(leaseMs, LOOK_MS)) continue;
+      const record = readRecord(await storage.get<PortalRecord>(portalKey(memberId)));
+      const outcome = slotOutcome(record, { upgradeId, to, now, resumedAt });
+      await breakers.change(upgradeId, (breaker: Breaker): Breaker => {
+        // Another process may have taken the slot since.
+        if (breaker.slots[memberId]?.until !== until) return breaker;
+        const draft = draftOf(breaker);
+        endSlot(draft, memberId, outcome, now);
+        return breakerOf(draft);
+      });
+      if (outcome === "running" || outcome === "failing") renewed.push(memberId);
+    }
+    if (renewed.length === 0) continue;
+    await breakers.change(upgradeId, (breaker) => withRenewed(breaker, renewed, now + Math.max(leaseMs, LOOK_MS)));
+  }
+}

@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { memoryStorage, NonRetriableError, type Storage } from "@b24/onappupdate";
+import { codeAt, inOrderOf, memberIds, storeInstalled, tickOut, versionsOf } from "../../support/rollout.ts";
+import { movableClock } from "../../support/app.ts";
+import { describe, it } from "../../support/test.ts";
+
+const DAY = 24 * 60 * 60 * 1000;
+const IDS = memberIds(100);
+const STAGES = [{ portals: 5 }, { percent: 20, forMs: DAY }, { percent: 100 }];
+
+async function installed(): Promise<Storage> {
+  const storage = memoryStorage();
+  await storeInstalled(storage, IDS, "1.0.0");
+  return storage;
+}
+
+/** Returns the storage with all keys of puts and deletes recorded. */
+function watched(storage: Storage): { readonly storage: Storage; readonly touched: Set<string> } {
+  const touched = new Set<string>();
+  return {
+    touched,
+    storage: {
+      ...storage,
+      put: (key, ...rest) => (touched.add(key.join("/")), storage.put(key, ...rest)),
+      delete: (key, ...rest) => (touched.add(key.join("/")), storage.delete(key, ...rest)),
+      write: (operations, ...rest) => {
+        for (const one of operations) touched.add(("put" in one ? one.put : one.delete).join("/"));
+        return storage.write!(operations, ...rest);
+      },
+    },
+  };
+}
+
+describe("a rollout of a deployed version", () => {
+  it("reaches portals in stages, the lowest hashes first", async () => {
+    const storage = await installed();
+    let now = Date.now();
+    const { app, begun } = codeAt("2.0.0", { storage, rollout: { stages: STAGES }, clock: () => now });
+    const by = { by: "ada", reason: "looks good" };
+    await tickOut(app);
+    const order = inOrderOf("2.0.0", IDS);
+    assert.deepEqual(begun.sort(), order.slice(0, 5).sort());
+    assert.equal((await app.admin.rollout.status())?.waitsFor?.on, "promote");
+    await app.admin.rollout.promote("2.0.0", by);
+    await tickOut(app);
+    const second = begun.length;
+    assert(second >= 10 && second <= 35, `${second} portals`);
+    assert.deepEqual([...begun].sort(), order.slice(0, second).sort());
+    now += DAY - 1000;
+    await tickOut(app);
+    assert.equal(begun.length, second);
+    now += 2000;
+    await tickOut(app);
+    assert.equal(begun.length, 100);
+    assert.deepEqual(await versionsOf(storage, IDS), { "2.0.0": 100 });
+    assert.equal((await app.admin.rollout.status())?.state, "finished");
+    await app.close();
+  });
+
+  it("does not write portals that it holds", async () => {
+    const inner = await installed();
+    const { storage, touched } = watched(inner);
+    const { app, begun } = codeAt("2.0.0", { storage, rollout: { stages: STAGES } });
+    await tickOut(app);
+    const held = IDS.filter((id) => !begun.includes(id));
+    assert.equal(held.length, 95);
+    assert.deepEqual([...touched].filter((key) => held.some((id) => key.includes(id))), []);
+    await app.close();
+  });
+
+  it("pauses at the third failed portal, and touches no other", async () => {
+    const inner = await installed();
+    const { storage, touched } = watched(inner);
+    const fail = (): never => {
+      throw new NonRetriableError("no");
+    };
+    const { app, begun } = codeAt("2.0.0", { storage, rollout: { stages: STAGES }, upgrade: fail });
+    for (let i = 0; i < 5; i++) await app.tick();
+    assert.equal(begun.length, 3);
+    const others = IDS.filter((id) => !begun.includes(id));
+    assert.deepEqual([...touched].filter((key) => others.some((id) => key.includes(id))), []);
+    const status = (await app.admin.rollout.status())!;
+    assert.equal(status.waitsFor?.on, "failures");
+    assert.deepEqual(status.failures.map(({ count, message, upgradeId }) => [count, message, upgradeId]), [
+      [3, "no", "2.0.0"],
+    ]);
+    await app.close();
+  });
+
+  it("goes on after a resume, with the parked portals if that is said", async () => {
+    const storage = await installed();
+    let isBroken = true;
+    const upgrade = (): void => {
+      if (isBroken) throw new NonRetriableError("no");
+    };
+    const { app } = codeAt("2.0.0", { storage, rollout: { stages: [{ percent: 100 }] }, upgrade });
+    await tickOut(app);
+    isBroken = false;
+    await app.admin.rollout.resume("2.0.0", { by: "ada", reason: "repaired", retryParked: true });
+    await app.settled();
+    await tickOut(app);
+    assert.deepEqual(await versionsOf(storage, IDS), { "2.0.0": 100 });
+    await app.close();
+  });
+
+  it("lets a lower version take effect after abort", async () => {
+    const storage = await installed();
+    const upgrade = (): never => {
+      throw new NonRetriableError("no");
+    };
+    const bad = codeAt("2.0.0", { storage, rollout: { stages: [{ percent: 100 }] }, upgrade });
+    await tickOut(bad.app);
+    await bad.app.admin.rollout.abort("2.0.0", { by: "ada", reason: "wrong prices" });
+    for (const memberId of [...bad.begun]) {
+      await bad.app.admin.rollback(memberId, { by: "ada", reason: "wrong prices" });
+    }
+    await tickOut(bad.app);
+    await bad.app.close();
+    const fixed = codeAt("1.9.1", { storage, rollout: { stages: [{ percent: 100 }] } });
+    await tickOut(fixed.app);
+    assert.deepEqual(await versionsOf(storage, IDS), { "1.9.1": 100 });
+    await fixed.app.close();
+  });
+
+  it("does not retry what failed while it is paused", async () => {
+    const storage = await installed();
+    const { clock, later } = movableClock();
+    const upgrade = (): never => {
+      throw new Error("no");
+    };
+    const rollout = { stages: [{ percent: 100 }] };
+    const { app, begun } = codeAt("2.0.0", { storage, rollout, upgrade, clock });
+    for (let i = 0; i < 10; i++) {
+      await app.tick();
+      later();
+    }
+    assert.deepEqual([new Set(begun).size, begun.length], [3, 6]);
+    await app.close();
+  });
+
+  it("finishes at once if all portals are on the version", async () => {
+    const storage = await installed();
+    const { app, begun } = codeAt("1.0.0", { storage, rollout: { stages: STAGES } });
+    await tickOut(app);
+    await app.tick();
+    assert.deepEqual([begun, (await app.admin.rollout.status())?.state], [[], "finished"]);
+    await app.close();
+  });
+});
