@@ -116,8 +116,6 @@ describe("--json", () => {
       assert.equal(code, args[0] === "adopt" ? 1 : 0, `${line}: ${err}`);
       record(args, out);
     }
-      (await import("node:fs")).writeFileSync("/tmp/cli2-shapes.json", JSON.stringify(shapes, null, 2));
-    }
     assert.deepEqual(shapes, SHAPES);
   });
 });
