@@ -3,6 +3,13 @@ import { ADOPT_ROUTES } from "./adopt_route.ts";
 import { APP_ROUTES } from "./app_routes.ts";
 import { EXPORT_ROUTES } from "./export_routes.ts";
 import { PORTAL_ROUTES } from "./portal_routes.ts";
+import { ROLLOUT_ROUTES } from "./rollout_routes.ts";
 import type { Route } from "./route.ts";
 
-export const ROUTES: readonly Route[] = [...PORTAL_ROUTES, ...APP_ROUTES, ...ADOPT_ROUTES, ...EXPORT_ROUTES];
+export const ROUTES: readonly Route[] = [
+  ...PORTAL_ROUTES,
+  ...APP_ROUTES,
+  ...ROLLOUT_ROUTES,
+  ...ADOPT_ROUTES,
+  ...EXPORT_ROUTES,
+];
