@@ -15,8 +15,8 @@ const project = new URL("../", import.meta.url);
 const require = createRequire(import.meta.url);
 const manifest = JSON.parse(readFileSync(new URL("node_modules/@b24/onappupdate/package.json", project), "utf8"));
 
-// Not the command line, which runs when it is imported.
-const paths = Object.keys(manifest.exports).filter((path) => path !== "./cli");
+// Not the command line and what writes a project, which run when they are imported.
+const paths = Object.keys(manifest.exports).filter((path) => path !== "./cli" && path !== "./create");
 
 // Before the import() of the same module, after which require() would return the loaded one.
 for (const path of paths) {
