@@ -30,7 +30,7 @@ async function readRollout(client: OperatorClient, target: string | undefined): 
 
 const status = defineCommand<StatusOptions>({
   usage: "status",
-  summary: "show stages, counts, pace, failures, and what it waits for",
+  summary: "show its stages, counts, pace, failures, and what it waits for",
   group: "See:",
   arguments: [VERSION_ARGUMENT],
   options: [
@@ -103,31 +103,39 @@ export const rollout = defineGroup({
 }, [
   status,
   action({
-    ...{ name: "pause", summary: "pause it", example: '--reason "prices are wrong"' },
+    ...{ name: "pause", summary: "pause a rollout", example: '--reason "prices are wrong"' },
     description: "No upgrade begins and none is retried. What runs goes on to its end.",
     done: "is paused. It goes on with: onappupdate rollout resume",
   }),
   action<ActOptions & { readonly retryParked?: true }>({
-    ...{ name: "resume", summary: "end its pause", example: '--retry-parked --reason "3.0.1 is deployed"' },
+    ...{
+      name: "resume",
+      summary: "end the pause of a rollout",
+      example: '--retry-parked --reason "3.0.1 is deployed"',
+    },
     description: "Ends a pause of an operator or of failures. Failures are counted from zero.",
-    options: [{ flags: "--retry-parked", description: "also retry its parked portals" }],
+    options: [{ flags: "--retry-parked", description: "also retry the parked portals of the rollout" }],
     done: "goes on.",
     bodyOf: ({ retryParked = false }) => ({ retryParked }),
   }),
   action({
-    ...{ name: "promote", summary: "begin its next stage", example: '--reason "five portals look good"' },
+    ...{ name: "promote", summary: "begin the next stage of a rollout", example: '--reason "five portals look good"' },
     description: "Whether or not the portals of the present stage are done.",
     done: "is in its next stage.",
   }),
   action({
-    ...{ name: "abort", summary: "end it for good", example: '--reason "prices are wrong"' },
+    ...{ name: "abort", summary: "end a rollout for good", example: '--reason "prices are wrong"' },
     description:
       "No portal goes on to the version. Portals that have not begun go back to the version they had; those that have " +
       "begun wait: roll them back, or deploy a higher version.",
     done: "is aborted.",
   }),
   action<ActOptions & ChangeOptions>({
-    ...{ name: "set", summary: "change its options", example: '--failed 10 --any-time --reason "ticket 17"' },
+    ...{
+      name: "set",
+      summary: "change the options of a rollout",
+      example: '--failed 10 --any-time --reason "ticket 17"',
+    },
     description: "Options that are left out stay as they are. The present stage stays the one with its number.",
     options: CHANGE_OPTIONS,
     done: "has the new options.",

@@ -30,10 +30,11 @@ export function rolloutLine(rollout: RolloutStatus, now: number): string {
   return safe(`${headOf(rollout)}${wait}`);
 }
 
-function headOf({ target, state, stages }: RolloutStatus): string {
+function headOf(rollout: RolloutStatus): string {
+  const { target, state, stages } = rollout;
   const present = stages.findIndex((stage) => stage.state === "present");
   const stage = present < 0 ? "" : `, stage ${present + 1} of ${stages.length}`;
-  return `Rollout of ${target} is ${state}${stage}`;
+  return `Rollout of ${target} is ${isStopped(rollout) ? "paused" : state}${stage}`;
 }
 
 /** Returns whether somebody has to act before it goes on. */
@@ -53,11 +54,10 @@ function waitText(wait: RolloutWait, now: number): string {
   const until = (at: number): string => `${time(at)}${at > now ? `, in ${duration(at - now)}` : ""}`;
   switch (wait.on) {
     case "resume":
-      return `paused since ${
-        time(wait.since)
-      }, by ${wait.by}: ${wait.reason}. It goes on with: onappupdate rollout resume`;
+      return `${wait.by} has paused it since ${time(wait.since)}: ${wait.reason}. ` +
+        "It goes on with: onappupdate rollout resume";
     case "failures":
-      return `paused by failures of upgrade ${wait.upgradeIds.join(", ")} since ${time(wait.since)}. Next: ` +
+      return `failures of upgrade ${wait.upgradeIds.join(", ")} have paused it since ${time(wait.since)}. Next: ` +
         "onappupdate rollout resume, or abort";
     case "window":
       return `waits for its window at ${until(wait.until)}`;

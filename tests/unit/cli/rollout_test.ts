@@ -65,7 +65,10 @@ describe("onappupdate rollout", () => {
       throw new Error("price list is \u001b[31mempty");
     });
     const { out } = await run("rollout status");
-    assert.match(out, /^paused by failures of upgrade 2\.0\.0 since .*Next: onappupdate rollout resume, or abort$/m);
+    assert.match(
+      out,
+      /^failures of upgrade 2\.0\.0 have paused it since .*Next: onappupdate rollout resume, or abort$/m,
+    );
     assert.match(out, /^40 portals: 3 parked, 37 held$/m);
     assert.match(
       out,
@@ -75,6 +78,12 @@ describe("onappupdate rollout", () => {
     const screen = await run("rollout status", APP, { isTerminal: true });
     assert.ok(screen.out.split("\n").every((line) => line.replaceAll(/\u001b\[\d+m/g, "").length <= 80), screen.out);
     assert.match((await run("rollout status --fail-on failures")).err, /failed: failures/);
+    const doctor = await run("doctor");
+    assert.equal(doctor.code, 1);
+    assert.match(
+      doctor.out,
+      /^problem +rollout: .* is paused.*: failures of upgrade 2\.0\.0 have paused it.*\n +→ onappupdate rollout status/m,
+    );
     await app.close();
   });
 
@@ -87,7 +96,10 @@ describe("onappupdate rollout", () => {
       out: "The rollout of 2.0.0 is paused. It goes on with: onappupdate rollout resume\n",
     });
     assert.equal(await waitsFor(), "resume");
-    assert.match((await run("rollout status")).out, /paused since .*, by cli:ada: ticket 17\. It goes on with/);
+    assert.match(
+      (await run("rollout status")).out,
+      /^Rollout of 2\.0\.0 is paused, .*\n.*\ncli:ada has paused it since .*: ticket 17\. It goes on with/,
+    );
     assert.equal((await run("rollout resume 2 --retry-parked", ACT)).code, 0);
     assert.equal(await waitsFor(), "promote");
     assert.equal((await run("rollout promote", ACT)).code, 0);
