@@ -50,13 +50,13 @@ function schemaOf(schema: Schema, conversion: Conversion): Json {
   }
 }
 
-function described({ description }: Schema, json: Json): Json {
+function described({ description }: Pick<Schema, "description">, json: Json): Json {
   return { ...(description !== undefined && { description }), ...json };
 }
 
-function objectOf({ properties, required }: ObjectSchema, conversion: Conversion): Json {
+function objectOf({ properties, required, isNullable, ...schema }: ObjectSchema, conversion: Conversion): Json {
   return {
-    type: "object",
+    ...described(schema, { type: isNullable === true ? ["object", "null"] : "object" }),
     properties: Object.fromEntries(
       Object.entries(properties).map(([name, schema]) => [name, schemaOf(schema, conversion)]),
     ),
@@ -70,12 +70,12 @@ const ERRORS: readonly (readonly [status: number, description: string, applies: 
   [400, "A parameter or field is wrong: `issues` names each", (route) => takesParameters(route)],
   [401, "No known token came with the request", () => true],
   [403, "The role of the token does not allow this. Actions are recorded in the audit log", isOperate],
-  [404, "No portal, or no batch operation, is stored under this name", ({ path }) => path.includes("{")],
+  [404, "No portal, batch operation or rollout is stored under this name", ({ path }) => path.includes("{")],
   [
     409,
     "The state of the portal does not allow this, several portals have had the domain (`portals`), or more portals match " +
     "than were expected (`matched`)",
-    ({ path }) => path.includes("{portal}") || path === "/batches",
+    ({ path }) => path.includes("{portal}") || path.includes("{target}") || ["/batches", "/adopt"].includes(path),
   ],
   [413, "The body is too large", isPost],
   [415, "The body is not JSON in UTF-8", isPost],
@@ -103,6 +103,11 @@ const PATH_PARAMETERS: Readonly<Record<string, Json>> = {
     example: "a223c6b3710f85df22e9377d6c4f7553",
   },
   id: { description: "The id of a batch operation", schema: { type: "string", minLength: 1 } },
+  target: {
+    description: "The version that portals are to reach",
+    schema: { type: "string", minLength: 1 },
+    example: "3.0.0",
+  },
 };
 
 function parametersOf({ path, query }: Route, conversion: Conversion): Json[] {
@@ -125,7 +130,10 @@ function answerOf(route: Route, conversion: Conversion): Json {
   const example = ANSWERS[id];
   if ("stream" in answer) {
     const content = Object.fromEntries(
-      Object.values(answer.stream).map((type) => [type.split(";")[0]!, { schema: { type: "string" } }]),
+      Object.values(answer.stream).map((type) => type.split(";")[0]!).map((type) => [type, {
+        schema: { type: "string" },
+        ...(type === LINES_TYPE && { "x-line": schemaOf(answer.item, conversion) }),
+      }]),
     );
     return { description: "One item a line", content };
   }

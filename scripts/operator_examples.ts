@@ -37,6 +37,21 @@ const PLAN = {
 };
 const BATCH_ID = "98214599999999-999999-4b1d";
 
+const STAGES = [{ portals: 5 }, { percent: 10, forMs: 86_400_000 }, { percent: 100 }];
+
+const ROLLOUT = {
+  ...{ target: "3.0.0", state: "running", startedAt: AT - 600_000, stageSince: AT - 300_000 },
+  stages: STAGES.map((stage, i) => ({ ...stage, state: ["over", "present", "later"][i] })),
+  options: { stages: STAGES, first: [], hold: [], pauseWhen: { failed: 3, percent: 5 }, concurrency: 300 },
+  waitsFor: { on: "failures", upgradeIds: ["3"], since: AT },
+  ...{ counts: { current: 28, upgrading: 2, blocked: 1, parked: 3, held: 86 }, perMinute: 2.8, remainingMs: 1_885_714 },
+  breakers: [{ upgradeId: "3", inFlight: 2, finished: 31, failed: 3, pausesAt: 3, trippedAt: AT }],
+  failures: [{
+    ...{ fingerprint: "52a1b0c4e38d97f6", upgradeId: "3", message: "no such list", count: 3 },
+    memberIds: [MEMBER_ID],
+  }],
+};
+
 /** Answers. */
 export const ANSWERS: Readonly<Record<string, unknown>> = {
   listPortals: { items: [PORTAL], next: MEMBER_ID },
@@ -121,6 +136,12 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
     next: { plugin: "notifications", id: "m1" },
   },
   retryOutbox: { count: 3 },
+  getRollout: { rollout: ROLLOUT },
+  setRollout: { target: "3.0.0" },
+  pauseRollout: { target: "3.0.0" },
+  resumeRollout: { target: "3.0.0" },
+  promoteRollout: { target: "3.0.0" },
+  abortRollout: { target: "3.0.0" },
 };
 
 /** Bodies of requests. */
@@ -141,4 +162,9 @@ export const BODIES: Readonly<Record<string, unknown>> = {
   resume: { reason: "version 5 is deployed" },
   recount: { reason: "after the crash of 3 August" },
   retryOutbox: { plugin: "notifications", reason: REASON },
+  setRollout: { pauseWhen: { failed: 10 }, window: null, reason: REASON },
+  pauseRollout: { reason: "prices are wrong" },
+  resumeRollout: { retryParked: true, reason: REASON },
+  promoteRollout: { reason: "the five portals look good" },
+  abortRollout: { reason: "version 4 corrects it" },
 };

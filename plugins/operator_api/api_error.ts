@@ -61,8 +61,11 @@ export function versionIssue({ raw }: VersionError, path: string): InputIssue {
 /** Codes of errors that the state of a portal causes. The same request may succeed later. */
 const CONFLICTS: ReadonlySet<string> = new Set([
   ...["busy", "invalid_target", "invalid_version", "not_due", "nothing_to_roll_back", "retry_loop"],
-  "rollback_unfinished",
+  ...["last_stage", "rollback_unfinished", "rollout_over"],
 ]);
+
+/** Codes of errors about something that is not stored. */
+const UNKNOWN: ReadonlySet<string> = new Set(["unknown_batch", "unknown_rollout"]);
 
 /** Returns what a thrown value is answered with; `undefined` if this program, or code of the vendor, has failed. */
 export function refusalOf(thrown: unknown): ApiError | undefined {
@@ -70,7 +73,7 @@ export function refusalOf(thrown: unknown): ApiError | undefined {
   if (!(thrown instanceof OnAppUpdateError)) return undefined;
   const body: ErrorBody = { code: thrown.code, message: redact(thrown.message) };
   if (thrown instanceof VersionError) return invalid([versionIssue(thrown, "version")]);
-  if (thrown instanceof UnknownPortalError || thrown.code === "unknown_batch") return new ApiError(404, body);
+  if (thrown instanceof UnknownPortalError || UNKNOWN.has(thrown.code)) return new ApiError(404, body);
   if (CONFLICTS.has(thrown.code)) return new ApiError(409, body);
   if (thrown instanceof StorageError) return new ApiError(503, body, { "retry-after": "5" });
   if (thrown instanceof FormatError) return new ApiError(500, body);

@@ -2,6 +2,7 @@
 import type { AuditEntry, Batch, OutboxMessage, Pause, RegisteredUpgrade, StartedBatch } from "../../mod.ts";
 import { BATCH_ACTIONS, MATCH } from "./parameters.ts";
 import { flag, message, number, oneOf, text, time } from "./values.ts";
+import { CHANGES } from "./rollout_shapes.ts";
 import { HIDDEN, object, type ObjectSchema, optional } from "./schema.ts";
 
 export const UPGRADE: ObjectSchema = object<RegisteredUpgrade>({
@@ -18,6 +19,7 @@ const DETAILS: ObjectSchema = {
   type: "object",
   properties: {
     ...{ upgradeId: text, version: text, action: text, match: MATCH, expect: number, stopped: flag },
+    ...{ dryRun: flag, refresh: flag, target: text, changes: CHANGES, retryParked: flag },
     ...{ plugin: text, id: text, portal: text, list: text, format: text, filter: { type: "object", values: text } },
   },
   required: [],

@@ -75,7 +75,17 @@ async function answer(
   const { reason = query.reason, ...fields } = await readBody(request, route, bodyBytes);
   const memberId = match.portal === undefined ? "" : await findPortal(app, match.portal);
   const result = await route.run({
-    ...{ app, admin: app.admin, memberId, id: match.id ?? "", query, body: fields, lines, token },
+    ...{
+      app,
+      admin: app.admin,
+      memberId,
+      id: match.id ?? "",
+      target: match.target ?? "",
+      query,
+      body: fields,
+      lines,
+      token,
+    },
     signal: request.signal,
     reportFailure: (thrown) => void failed(thrown, logger),
     attribution: { by: token.name, reason: reason ?? `${route.method} ${route.path}` },
@@ -100,7 +110,7 @@ async function readBody(
 /** @throws {ApiError} 403, after the attempt was recorded */
 async function refuse(
   { app, bodyBytes, refusals }: HandlerParts & { readonly refusals: Refusals },
-  { request, url, token, match: { route, portal, id } }: Authorized,
+  { request, url, token, match: { route, portal, id, target } }: Authorized,
 ): Promise<never> {
   const message = `the role of token ${JSON.stringify(token.name)} is "${token.role}", wanted "${route.role}"`;
   // Neither may keep the attempt out of the audit log.
@@ -113,6 +123,7 @@ async function refuse(
     details: {
       ...fields,
       ...(id !== undefined && { id: id.slice(0, 200) }),
+      ...(target !== undefined && { target: target.slice(0, 100) }),
       ...(portal !== undefined && memberId === undefined && { portal: portal.slice(0, 253) }),
     },
   });

@@ -8,6 +8,8 @@ import { issuesOf, type ObjectSchema } from "./schema.ts";
 export interface InputLine {
   /** 1 for the first line. */
   readonly number: number;
+  /** The line as it was sent, without its line break. */
+  readonly text: string;
   /** The JSON of the line; absent if there are issues. */
   readonly value?: unknown;
   /** What is wrong with the line; empty if it is valid. */
@@ -39,7 +41,7 @@ async function* linesIn(
   for await (const text of textLines(body, maxBytes)) {
     number++;
     if (text.trim() === "") continue;
-    yield { number, ...parsedLine(text, schema) };
+    yield { number, text: text.replace(/\r$/, ""), ...parsedLine(text, schema) };
   }
 }
 

@@ -3,7 +3,7 @@ import type { AuditedAction, AuditFilter, BlockedReason, NewBatch, PortalMatch, 
 import { object, type ObjectSchema, optional, type Schema } from "./schema.ts";
 
 /** Returns the members of a union, all of which the compiler wants. */
-function all<Name extends string>(names: Readonly<Record<Name, true>>): readonly Name[] {
+export function all<Name extends string>(names: Readonly<Record<Name, true>>): readonly Name[] {
   return Object.keys(names) as Name[];
 }
 

@@ -16,6 +16,8 @@ export interface Call<Query extends object = object, Body extends object = objec
   readonly memberId: string;
   /** The id of `{id}` in the path; empty if the path has none. */
   readonly id: string;
+  /** The version of `{target}` in the path; empty if the path has none. */
+  readonly target: string;
   readonly query: Query;
   /** Without `reason`. */
   readonly body: Body;
@@ -34,7 +36,7 @@ export interface Call<Query extends object = object, Body extends object = objec
 /** One row of the table. */
 export interface Row<Query extends object, Body extends object> {
   readonly method: "GET" | "POST";
-  /** Path below `/api/v1`. `{portal}` is a `member_id` or a domain, and must be known; `{id}` is any string. */
+  /** Path below `/api/v1`. `{portal}` is a `member_id` or a domain, and must be known; `{id}` and `{target}` are any strings. */
   readonly path: string;
   /** Unique: `operationId` of the document. */
   readonly id: string;

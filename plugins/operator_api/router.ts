@@ -9,6 +9,8 @@ export interface Match {
   readonly portal?: string;
   /** `{id}` of the path; absent if it has none. */
   readonly id?: string;
+  /** `{target}` of the path; absent if it has none. */
+  readonly target?: string;
 }
 
 /** Returns the function that finds the route of a request below `prefix`. It throws {@linkcode ApiError} 404 and 405. */

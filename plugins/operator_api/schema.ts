@@ -48,6 +48,8 @@ export interface ObjectSchema {
   readonly name?: string;
   readonly properties: Readonly<Record<string, Schema>>;
   readonly required: readonly string[];
+  /** `null` is valid, too. */
+  readonly isNullable?: true;
 }
 
 /** An object with any members. */
@@ -135,6 +137,7 @@ export function issuesOf(schema: Schema, value: unknown, path: string): InputIss
       if (!Array.isArray(value)) return issue("a list");
       return value.flatMap((item, i) => issuesOf(schema.items, item, `${path}[${i}]`));
     case "object":
+      if (value === null && "isNullable" in schema) return [];
       if (typeof value !== "object" || value === null || Array.isArray(value)) return issue("an object");
       return "values" in schema ? [] : memberIssues(schema, value, path);
     case "any":

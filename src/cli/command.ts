@@ -105,7 +105,7 @@ export function defineGroup(
   return {
     register: (program, terminal, onEnd) => {
       const group = program.command(spec.usage).summary(spec.summary).description(sentence(spec.summary))
-        .helpGroup(spec.group);
+        .helpGroup(spec.group).helpCommand(false);
       for (const command of commands) command.register(group, terminal, onEnd);
     },
   };

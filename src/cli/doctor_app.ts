@@ -2,11 +2,13 @@
 import type { Pause, RegisteredUpgrade } from "../plugin/admin.ts";
 import type { AuditEntry, UnverifiedEvents } from "../plugin/admin_pages.ts";
 import type { OutboxMessage } from "../plugin/outbox.ts";
+import type { RolloutStatus } from "../plugin/rollout.ts";
 import type { Portal, PortalState } from "../portal/portal.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { CheckReport } from "../worker/portal_check.ts";
 import type { Finding } from "./finding.ts";
 import { type OperatorClient, portalPath, take } from "./operator_client.ts";
+import { isStopped, rolloutLine } from "./rollout_text.ts";
 import { counted, duration, time } from "./text.ts";
 
 /** Portals, events and messages that are looked at of each list. */
@@ -27,6 +29,7 @@ export async function appFindings(
 ): Promise<readonly Finding[]> {
   const { items: counts } = await client.get<List<PortalCount>>("/counts");
   const { pause } = await client.get<{ readonly pause?: Pause }>("/pause");
+  const { rollout } = await client.get<{ readonly rollout?: RolloutStatus }>("/rollout");
   const [unverified, upgrades, dead, waiting, audit] = await Promise.all([
     take<UnverifiedEvents>(client, "/unverified", {}, MAX_ITEMS),
     client.get<List<RegisteredUpgrade>>("/upgrades"),
@@ -49,6 +52,7 @@ export async function appFindings(
   return [
     ...portalFindings(counts),
     ...blockedFindings(blocked!),
+    ...rolloutFindings(rollout, now),
     scheduleFinding(due, pause, now),
     ...unverifiedFindings(unverified.items),
     ...upgradeFindings(upgrades.items),
@@ -92,6 +96,7 @@ const BLOCK_TODO: Readonly<Record<string, string>> = {
     "the installation is finished, or its handlers succeed: onappupdate portal shows which; then retry or skip",
   configuration: "correct clientId, clientSecret or extraPortalHosts of createApp()",
   version: "onappupdate set-initial-version, or initialVersion of createApp()",
+  rollout: "onappupdate rollout status shows what it waits for",
 };
 
 /** Blocks that the vendor ends. */
@@ -107,6 +112,13 @@ function blockedFindings(portals: readonly Portal[]): Finding[] {
     }`,
     ...BLOCK_TODO[on] !== undefined && { todo: BLOCK_TODO[on] },
   }));
+}
+
+function rolloutFindings(rollout: RolloutStatus | undefined, now: number): Finding[] {
+  if (rollout === undefined || !isStopped(rollout)) return [];
+  const level = rollout.waitsFor?.on === "failures" ? "problem" : "warning";
+  const todo = "onappupdate rollout status shows the failures; then rollout resume or rollout abort";
+  return [{ level, about: "rollout", message: rolloutLine(rollout, now), todo }];
 }
 
 function scheduleFinding(due: readonly (number | undefined)[], pause: Pause | undefined, now: number): Finding {

@@ -1,6 +1,7 @@
 /** The command line, independent of the process. */
 import { Command, CommanderError } from "commander";
 import type { CliCommand } from "./command.ts";
+import { adopt } from "./adopt.ts";
 import { audit } from "./audit.ts";
 import { batches } from "./batches.ts";
 import { check } from "./check.ts";
@@ -20,6 +21,7 @@ import { recount } from "./recount.ts";
 import { resume } from "./resume.ts";
 import { retry } from "./retry.ts";
 import { rollback } from "./rollback.ts";
+import { rollout } from "./rollout.ts";
 import { setInitialVersion } from "./set_initial_version.ts";
 import { setTarget } from "./set_target.ts";
 import { simulate } from "./simulate.ts";
@@ -36,7 +38,21 @@ import type { Terminal } from "./terminal.ts";
 const COMMANDS: readonly CliCommand[] = [
   ...[newProject, dev, simulate, decode],
   ...[status, portals, portal, plan, check, upgrades, audit, doctor],
-  ...[retry, rollback, skip, setTarget, setInitialVersion, batches, pause, resume, forget, outbox, recount],
+  ...[
+    retry,
+    rollback,
+    skip,
+    setTarget,
+    setInitialVersion,
+    batches,
+    rollout,
+    pause,
+    resume,
+    forget,
+    outbox,
+    recount,
+    adopt,
+  ],
   ...[copy, token, password],
   rehearse,
 ];

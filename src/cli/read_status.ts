@@ -1,5 +1,6 @@
 /** The state of all portals of an app. */
 import type { Pause } from "../plugin/admin.ts";
+import type { RolloutStatus } from "../plugin/rollout.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { OperatorClient } from "./operator_client.ts";
 import { COUNTED_STATES } from "./portal_filter.ts";
@@ -13,6 +14,8 @@ export interface Status {
   readonly counts: readonly PortalCount[];
   readonly totals: Readonly<Record<PortalCount["status"], number>>;
   readonly pause?: Pause;
+  /** The rollout of the highest version that is not aborted; absent if there is none. */
+  readonly rollout?: RolloutStatus;
   /** Portals by what stops them, the most frequent first. */
   readonly parked: readonly ReasonGroup[];
   readonly blocked: readonly ReasonGroup[];
@@ -22,9 +25,10 @@ export interface Status {
 
 /** Reads it. `at` is the present time. */
 export async function readStatus(client: OperatorClient, at: number): Promise<Status> {
-  const [{ items: counts }, { pause }] = await Promise.all([
+  const [{ items: counts }, { pause }, { rollout }] = await Promise.all([
     client.get<{ readonly items: readonly PortalCount[] }>("/counts"),
     client.get<{ readonly pause?: Pause }>("/pause"),
+    client.get<{ readonly rollout?: RolloutStatus }>("/rollout"),
   ]);
   const totals = Object.fromEntries(COUNTED_STATES.map((state) => [state, 0])) as Record<PortalCount["status"], number>;
   for (const { status, count } of counts) totals[status] += count;
@@ -37,6 +41,7 @@ export async function readStatus(client: OperatorClient, at: number): Promise<St
     counts,
     totals,
     ...pause !== undefined && { pause },
+    ...rollout !== undefined && { rollout },
     parked: parked!,
     blocked: blocked!,
   };

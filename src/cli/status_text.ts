@@ -5,6 +5,7 @@ import { COUNTED_STATES } from "./portal_filter.ts";
 import { placeOf, stateCell, styleOf } from "./portal_text.ts";
 import type { ReasonGroup } from "./reasons.ts";
 import type { Status } from "./read_status.ts";
+import { isStopped, rolloutLine } from "./rollout_text.ts";
 import type { Output } from "./terminal.ts";
 import { bar, counted, duration, painter, safe, table, time, wrapped } from "./text.ts";
 
@@ -22,6 +23,10 @@ export function statusText(status: Status, output: Output): string {
   if (pause !== undefined) {
     const since = `since ${time(pause.since)}, by ${pause.by}: ${pause.reason}`;
     lines.push(paint("yellow", safe(`All work is paused ${since}. It goes on with: onappupdate resume`)), "");
+  }
+  if (status.rollout !== undefined) {
+    const text = wrapped(rolloutLine(status.rollout, at), output.isTerminal ? output.columns : Infinity);
+    lines.push(paint(isStopped(status.rollout) ? "yellow" : "cyan", text), "");
   }
   if (counts.length === 0) {
     lines.push("No portal is known yet: no installation has been received.");

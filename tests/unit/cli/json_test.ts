@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { memoryStorage } from "@b24/onappupdate";
+import { memoryStorage, type Storage } from "@b24/onappupdate";
+import { oldProgram } from "../../support/adoption.ts";
 import { cli, type CliOptions } from "../../support/cli.ts";
 import { cliApp, PORTALS } from "../../support/cli_app.ts";
+import { codeAt, memberIds, storeInstalled, tickOut } from "../../support/rollout.ts";
 import { describe, test } from "../../support/test.ts";
 
 /** The shapes of all data that `--json` prints, by command line. Programs rely on them: a change is a change for them. */
@@ -62,7 +64,46 @@ const OPERATING: readonly (readonly string[])[] = [
 
 const shared = (): object => ({ ...memoryStorage(), capabilities: { durable: true, scope: "host" } });
 
-/** Command lines that need no app. */
+/** Returns the options of an adoption, whose second line has a problem. */
+function adoption(): CliOptions {
+  const old = oldProgram();
+  const { row } = old.add(1);
+  const lines = `${JSON.stringify(row)}\n${JSON.stringify(row)}`;
+  return { stdin: lines, load: () => Promise.resolve(old.app({ storage: shared() as Storage })) };
+}
+
+/** Returns the options of command lines about a rollout that failures have paused. */
+function rollout(): CliOptions {
+  const storage = { ...memoryStorage(), ...{ capabilities: { durable: true, scope: "host" } } } as Storage;
+  const kept: Storage = { ...storage, close: () => Promise.resolve() };
+  const upgrade = (): void => {
+    throw new Error("no such list");
+  };
+  const stages = [{ portals: 5 }, { percent: 50, forMs: 1000 }, { percent: 100 }];
+  const window = { from: "00:00", to: "23:59", days: [1, 2, 3, 4, 5, 6, 7], timeZone: "UTC" };
+  return {
+    load: async () => {
+      const { app } = codeAt("2.0.0", {
+        ...{ storage: kept, upgrade, retry: { maxAttempts: 1 }, clock: () => 1_700_000_000_000 },
+        rollout: { stages, window },
+      });
+      if (await app.admin.rollout.status() === undefined) {
+        await storeInstalled(kept, memberIds(10), "1.0.0");
+        await tickOut(app);
+      }
+      return app;
+    },
+  };
+}
+
+const released = rollout();
+const ROLLOUT: Readonly<Record<string, CliOptions>> = {
+  "status --app app.ts": released,
+  "rollout status --app app.ts": released,
+  "rollout resume --app app.ts": released,
+};
+
+/** Command lines that need no app, or one of their own. */
 const OTHERS: Readonly<Record<string, CliOptions>> = {
   "token ada --role read": {},
   "password": { stdin: "correct horse battery" },
@@ -73,6 +114,8 @@ const OTHERS: Readonly<Record<string, CliOptions>> = {
   },
   "simulate open --print": {},
   "simulate update --url http://localhost/": { fetch: () => Promise.resolve(new Response("ok")) },
+  "adopt - --app app.ts": adoption(),
+  ...ROLLOUT,
   "copy a.ts b.ts": { load: () => Promise.resolve(shared()) },
 };
 
@@ -100,8 +143,10 @@ describe("--json", () => {
     await app.close();
     for (const [line, others] of Object.entries(OTHERS)) {
       const args = line.split(" ");
-      const { code, out, err } = await cli([...args, "--json"], others);
-      assert.equal(code, 0, `${line}: ${err}`);
+      const acts = args.includes("--app") && !args.includes("status") ? ACT : [];
+      const { code, out, err } = await cli([...args, ...acts, "--json"], others);
+      // A line of it has a problem.
+      assert.equal(code, args[0] === "adopt" ? 1 : 0, `${line}: ${err}`);
       record(args, out);
     }
     assert.deepEqual(shapes, SHAPES);

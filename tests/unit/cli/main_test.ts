@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { cli } from "../../support/cli.ts";
 import { describe, test } from "../../support/test.ts";
 
-/** The names of all commands, as the help lists them. */
-async function commandNames(): Promise<string[]> {
-  const { out } = await cli(["--help"]);
+/** The names of all commands, or of those of a group, as the help lists them. */
+async function commandNames(group: readonly string[] = []): Promise<string[]> {
+  const { out } = await cli([...group, "--help"]);
   return [...out.matchAll(/^ {2}([a-z][a-z-]*) {2,}\S/gm)].map(([, name]) => name!);
 }
 
@@ -30,11 +30,13 @@ describe("onappupdate", () => {
   test("each command has help of less than 80 columns, with examples and --json", async () => {
     const names = await commandNames();
     assert.ok(names.length >= 24, names.join());
-    for (const name of ["", ...names]) {
-      const { code, out } = await cli([...name === "" ? [] : [name], "--help"]);
+    const ofRollout = (await commandNames(["rollout"])).map((name) => `rollout ${name}`);
+    assert.equal(ofRollout.length, 6, ofRollout.join());
+    for (const name of ["", ...names, ...ofRollout]) {
+      const { code, out } = await cli([...name === "" ? [] : name.split(" "), "--help"]);
       assert.equal(code, 0);
       for (const line of out.split("\n")) assert.ok(line.length < 80, `${name}: ${line}`);
-      if (name === "" || /^Commands:/m.test(out)) continue;
+      if (name === "" || name === "rollout") continue;
       assert.match(out, new RegExp(`^Examples:\\n {2}\\$ .*onappupdate ${name}\\b`, "m"), name);
       assert.match(out, /^ {2}--json /m, name);
     }
