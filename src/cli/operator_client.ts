@@ -108,14 +108,17 @@ interface NamedPortal {
   readonly version?: string;
 }
 
+/** Minimum length of a token in characters: 32 bytes in base64url. */
+const MIN_TOKEN_LENGTH = 43;
+
 /** @throws {ExitError} if the answer is not good */
 function answerOf(
   { name, isLocal, token }: Pick<ClientParts, "name" | "isLocal" | "token">,
   { ok, status }: Response,
   answer: string,
 ): unknown {
-  // Whatever answers there may repeat the request.
-  const text = answer.replaceAll(token, REDACTED);
+  // Whatever answers there may repeat the request. No API accepts a shorter token, which may be a part of any word.
+  const text = token.length < MIN_TOKEN_LENGTH ? answer : answer.replaceAll(token, REDACTED);
   // In Deno, a redirect that is not followed has its status; elsewhere it may be 0.
   if (status === 0 || status >= 300 && status < 400) {
     throw unreachable(`${name} answers with a redirect, which is not followed: use the address that it leads to`);
