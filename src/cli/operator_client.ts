@@ -18,18 +18,7 @@ export interface OperatorClient {
   readonly post: <T>(path: string, body?: object) => Promise<T>;
   /** Passes the text of an answer on as it comes. Rejects if it breaks off. */
   readonly stream: (path: string, query: Query, onText: (text: string) => void) => Promise<void>;
-  /** Posts JSON lines, and passes the values of the lines of the answer on as they come. Has no time limit. */
-  readonly exchange: (path: string, exchange: Exchange) => Promise<void>;
   readonly close: () => Promise<void>;
-}
-
-/** JSON lines that are posted, and those of the answer. */
-export interface Exchange {
-  readonly query: Query;
-  readonly lines: string;
-  readonly onLine: (value: unknown) => void;
-  /** Ends it. */
-  readonly signal: AbortSignal;
 }
 
 /** Parts of {@linkcode createClient}. */
@@ -47,9 +36,6 @@ export interface ClientParts {
 /** Time (ms) that an answer may take: a recount or an export of many portals is slow. */
 const TIMEOUT_MS = 600_000;
 
-/** The media type of JSON lines. */
-const LINES = "application/jsonl";
-
 /** Returns a client of the operator API. Its functions throw an `ExitError` for every answer that is not good. */
 export function createClient(parts: ClientParts): OperatorClient {
   const { name, isLocal, isAnonymous, close } = parts;
@@ -66,31 +52,16 @@ export function createClient(parts: ClientParts): OperatorClient {
     post: (path, body = {}) => call("POST", path, {}, body),
     stream: async (path, query, onText) => {
       const response = await unlessBroken(name, () => request(parts, "GET", path, query));
-      await readStream(parts, response, onText);
-    },
-    exchange: async (path, { query, lines, onLine, signal }) => {
-      const response = await unlessBroken(name, () => request(parts, "POST", path, query, lines, signal));
-      let rest = "";
-      await readStream(parts, response, (text) => {
-        const whole = (rest + text).split("\n");
-        rest = whole.pop()!;
-        for (const line of whole) onLine(JSON.parse(line));
+      if (!response.ok || response.body === null) {
+        answerOf(parts, response, await unlessBroken(name, () => response.text()));
+        return;
+      }
+      const chunks = response.body.pipeThrough(new TextDecoderStream());
+      await unlessBroken(`${name} broke off, so this is not all: it`, async () => {
+        for await (const text of chunks) onText(text);
       });
     },
   };
-}
-
-/** Passes the text of an answer on. @throws {ExitError} if the answer is not good, or breaks off */
-async function readStream(parts: ClientParts, response: Response, onText: (text: string) => void): Promise<void> {
-  const { name } = parts;
-  if (!response.ok || response.body === null) {
-    answerOf(parts, response, await unlessBroken(name, () => response.text()));
-    return;
-  }
-  const chunks = response.body.pipeThrough(new TextDecoderStream());
-  await unlessBroken(`${name} broke off, so this is not all: it`, async () => {
-    for await (const text of chunks) onText(text);
-  });
 }
 
 function request(
@@ -98,8 +69,7 @@ function request(
   method: string,
   path: string,
   query: Query,
-  body?: object | string,
-  signal: AbortSignal = AbortSignal.timeout(TIMEOUT_MS),
+  body?: object,
 ): Promise<Response> {
   const url = new URL(`${base.pathname.replace(/\/+$/, "")}/api/v1${path}`, base);
   for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, String(value));
@@ -107,11 +77,11 @@ function request(
     method,
     headers: {
       authorization: `Bearer ${token}`,
-      ...body !== undefined && { "content-type": typeof body === "string" ? LINES : "application/json" },
+      ...body !== undefined && { "content-type": "application/json" },
     },
-    ...body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) },
+    ...body !== undefined && { body: JSON.stringify(body) },
     redirect: "manual",
-    signal,
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   });
 }
 
@@ -138,14 +108,17 @@ interface NamedPortal {
   readonly version?: string;
 }
 
+/** Minimum length of a token in characters: 32 bytes in base64url. */
+const MIN_TOKEN_LENGTH = 43;
+
 /** @throws {ExitError} if the answer is not good */
 function answerOf(
   { name, isLocal, token }: Pick<ClientParts, "name" | "isLocal" | "token">,
   { ok, status }: Response,
   answer: string,
 ): unknown {
-  // Whatever answers there may repeat the request. Less than 8 characters are no token, and may be anywhere.
-  const text = token.length < 8 ? answer : answer.replaceAll(token, REDACTED);
+  // Whatever answers there may repeat the request. No API accepts a shorter token, which may be a part of any word.
+  const text = token.length < MIN_TOKEN_LENGTH ? answer : answer.replaceAll(token, REDACTED);
   // In Deno, a redirect that is not followed has its status; elsewhere it may be 0.
   if (status === 0 || status >= 300 && status < 400) {
     throw unreachable(`${name} answers with a redirect, which is not followed: use the address that it leads to`);
