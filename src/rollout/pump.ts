@@ -128,7 +128,10 @@ export function createPump(options: PumpOptions): Pump {
       source,
       limit,
       ({ state: { target } }) => (record) =>
-        isRaisable(record, target, isAborted) ? { ...withConfirmedTarget(record), target } : undefined,
+        isRaisable(record, target, isAborted)
+          // It may have waited for the rollout of another target.
+          ? { ...withConfirmedTarget(withoutRolloutBlock(record)), target }
+          : undefined,
       async () => {
         const now = await leading();
         return keyOf(now) === key && mayBegin(now!, clock());
