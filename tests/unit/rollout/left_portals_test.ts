@@ -121,6 +121,21 @@ describe("a held portal", () => {
     await app.close();
   });
 
+  it("says so in its plan and rehearsal, until its stage comes", async () => {
+    const { app, storage } = await release({ stages: STAGES });
+    await tickOut(app);
+    const why = "the rollout of 2.0.0 has not reached the portal";
+    const { from, to, upgrades, held: hold } = await app.plan({ memberId: held });
+    assert.deepEqual([from, to, upgrades.map(({ id }) => id), hold], ["1.0.0", "2.0.0", ["2.0.0"], why]);
+    assert.equal((await app.rehearse(held)).obstacle, `the portal is blocked on rollout: ${why}`);
+    assert.equal((await storage.get<PortalRecord>(["portal", held]))?.value.target, "1.0.0");
+    await app.admin.rollout.promote("2.0.0", OPERATOR);
+    await tickOut(app);
+    const after = await app.plan({ memberId: held });
+    assert.deepEqual([after.from, after.upgrades, after.held], ["2.0.0", [], undefined]);
+    await app.close();
+  });
+
   it("joins its stage if it is stored meanwhile, and does not overtake", async () => {
     const { app, begun, storage } = await release({ stages: STAGES });
     await tickOut(app);
