@@ -103,6 +103,25 @@ describe("a portal in flight that is left", () => {
   });
 });
 
+describe("a stage", () => {
+  it("does not end while one of its portals waits for a retry", async () => {
+    let isBroken = true;
+    const upgrade = (): void => {
+      if (isBroken) throw new Error("not now");
+    };
+    const stages = [{ portals: 1, forMs: 0 }, { percent: 100 }];
+    const { app, begun, later } = await release({ stages }, { upgrade });
+    await tickOut(app);
+    await app.tick();
+    assert.deepEqual([begun, (await app.admin.rollout.status())?.waitsFor?.on], [[FIRST], "portals"]);
+    isBroken = false;
+    later(HOUR);
+    await tickOut(app);
+    assert.equal(new Set(begun).size, 12);
+    await app.close();
+  });
+});
+
 describe("a held portal", () => {
   const STAGES = [{ portals: 3 }, { percent: 100 }];
   const held = inOrderOf("2.0.0", IDS).at(-1)!;
@@ -170,6 +189,23 @@ describe("a held portal", () => {
   });
 });
 
+describe("a portal that waits for a pause to end", () => {
+  it("is taken over by a higher version at once", async () => {
+    const storage = memoryStorage();
+    await storeInstalled(storage, IDS, "1.0.0");
+    const before = codeAt("1.5.0", { storage, rollout: { hold: IDS } });
+    await tickOut(before.app);
+    await before.app.admin.rollout.pause("1.5.0", OPERATOR);
+    const blocked = { on: "rollout", message: "paused", since: 1, nextTryAt: Date.now() + HOUR } as const;
+    await writeRecord(storage, FIRST, (record) => ({ record: { ...record!, target: "1.5.0", blocked } }));
+    const next = codeAt("2.0.0", { storage, rollout: {} });
+    await tickOut(next.app);
+    assert.deepEqual(await versionsOf(storage, IDS), { "2.0.0": 12 });
+    await before.app.close();
+    await next.app.close();
+  });
+});
+
 describe("the event of a customer", () => {
   it("does not take a held portal past its stage", async () => {
     const storage = memoryStorage();
@@ -214,6 +250,7 @@ describe("an abort", () => {
     for (const id of inOrderOf("2.0.0", IDS).slice(0, 2)) {
       assert.match((await sleeping.portal(id))!.blocked!.message, /the rollout of 2.0.0 was aborted/);
       await sleeping.admin.rollback(id, OPERATOR);
+      assert.equal((await sleeping.portal(id))!.state, "parked");
     }
     await sleeping.close();
     const fixed = codeAt("1.9.1", { storage, rollout: {}, clock: () => now });

@@ -172,6 +172,8 @@ describe("app.admin.rollout", () => {
       until: Date.parse("2026-01-07T22:00:00Z"),
     });
     assert.match((await app.portal(IDS[0]!))!.blocked!.message, /waits for its window/);
+    // They are not written, either.
+    for (const id of IDS) assert.equal((await app.portal(id))!.target, "1.0.0");
     now = Date.parse("2026-01-07T22:00:00Z");
     await app.close();
     const night = codeAt("2.0.0", { storage, rollout: { window }, clock: () => now });
