@@ -206,6 +206,19 @@ describe("a portal that waits for a pause to end", () => {
   });
 });
 
+describe("code without rollout control", () => {
+  it("upgrades a portal at once that waited for a rollout", async () => {
+    const storage = memoryStorage();
+    await storeInstalled(storage, [FIRST], "1.0.0");
+    const blocked = { on: "rollout", message: "paused", since: 1, nextTryAt: Date.now() + HOUR } as const;
+    await writeRecord(storage, FIRST, (record) => ({ record: { ...record!, target: "1.5.0", blocked } }));
+    const { app } = codeAt("2.0.0", { storage });
+    await tickOut(app);
+    assert.equal((await app.portal(FIRST))?.version, "2.0.0");
+    await app.close();
+  });
+});
+
 describe("the event of a customer", () => {
   it("does not take a held portal past its stage", async () => {
     const storage = memoryStorage();
