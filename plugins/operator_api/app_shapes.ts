@@ -49,6 +49,7 @@ export const BATCH: ObjectSchema = object<Batch>({
   match: MATCH,
   expect: number,
   state: oneOf("running", "finished", "stopped"),
+  rollout: optional(text),
   matched: number,
   done: number,
   refused: number,

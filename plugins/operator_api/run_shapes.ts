@@ -91,6 +91,7 @@ export const PLAN: ObjectSchema = object<Plan>({
   direction: oneOf("up", "none", "down"),
   upgrades: list(PLANNED),
   skipped: list(PLANNED),
+  held: optional(message),
 }, "Plan");
 
 const ANY: Schema = { type: "any" };

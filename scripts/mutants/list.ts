@@ -5,6 +5,7 @@ import { INTAKE } from "./intake.ts";
 import type { Mutant } from "./mutant.ts";
 import { PORTAL } from "./portal.ts";
 import { REHEARSAL } from "./rehearsal.ts";
+import { ROLLOUT } from "./rollout.ts";
 import { UPGRADE } from "./upgrade.ts";
 import { VERIFY } from "./verify.ts";
 import { WORKER } from "./worker.ts";
@@ -17,5 +18,6 @@ export const MUTANTS: readonly Mutant[] = [
   ...INTAKE,
   ...ADOPTION,
   ...REHEARSAL,
+  ...ROLLOUT,
   ...DEV,
 ];

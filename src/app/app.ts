@@ -186,7 +186,7 @@ export interface App<Ctx extends object = object> {
   readonly settled: (memberId?: string) => Promise<void>;
   /**
    * Returns the upgrades that would run for a stored portal, or between any two versions, without running them. A removed
-   * portal has none. `from` and `to` are read as `coerced()` reads versions.
+   * portal has none. For a portal that a rollout holds, these are those that run once it has reached it: see `held`. `from` and `to` are read as `coerced()` reads versions.
    *
    * @throws {UnknownPortalError} if the portal is not stored
    * @throws {VersionError} if `from` or `to` is not a version

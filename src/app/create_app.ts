@@ -197,7 +197,7 @@ export function createApp(options: AppOptions): App {
       await lifecycle.start({ callerTicks: true });
       await settled(memberId);
     },
-    plan: (query) => plan(storage, registry.upgrades, query),
+    plan: (query) => plan(storage, registry.upgrades, query, rollout),
     rehearse: async (memberId, options) => {
       if (lifecycle.isClosed()) throw new TypeError("cannot rehearse: the app is closed");
       await lifecycle.setUp();

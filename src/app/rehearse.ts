@@ -87,7 +87,10 @@ export async function rehearse(
   const limit = new AbortController();
   const recorder = createRecorder(secrets, (why) => limit.abort(new DOMException(why, "AbortError")));
   const due = record.status === "installed" ? dueUpgrades(upgrades, record) : [];
-  const obstacle = await obstacleOf(parts, record);
+  const held = await runtime.rollout?.heldBlock(stored);
+  const obstacle = held === undefined
+    ? await obstacleOf(parts, record)
+    : `the portal is blocked on rollout: ${held.message}`;
   const report = (run: RehearsedRun): RehearsalReport => makeReport(record, obstacle, run, { recorder, tape });
   if (!isLocated(record) || record.status !== "installed" || compareVersions(record.version, record.target) >= 0) {
     return report({ upgrades: [], sleepMs: 0 });

@@ -54,12 +54,27 @@ function list(invocation: Invocation<BatchesOptions>): Promise<void> {
 }
 
 function describe(batch: Batch, output: Output): string {
-  const { id, state, action, upgradeId, version, match, matched, done, refused, changed, startedAt, by, reason } =
-    batch;
+  const {
+    id,
+    state,
+    action,
+    upgradeId,
+    version,
+    match,
+    rollout,
+    matched,
+    done,
+    refused,
+    changed,
+    startedAt,
+    by,
+    reason,
+  } = batch;
   const what = [action, upgradeId ?? version].filter((part) => part !== undefined).join(" ");
+  const ofRollout = rollout === undefined ? "" : `, in the rollout of ${safe(rollout)}`;
   const paint = painter(output);
   return [
-    `${paint(state === "running" ? "cyan" : "dim", state)}  ${safe(what)}: ${safe(describeMatch(match))}`,
+    `${paint(state === "running" ? "cyan" : "dim", state)}  ${safe(what)}: ${safe(describeMatch(match))}${ofRollout}`,
     `  ${counted(matched, "portal")} matched: ${done} done, ${refused} refused, ${changed} changed meanwhile`,
     `  ${time(startedAt)} by ${safe(by)}: ${safe(reason)}`,
     paint("dim", `  ${safe(id)}`),

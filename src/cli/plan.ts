@@ -42,7 +42,7 @@ async function ask(client: OperatorClient, named: string | undefined, { from, to
 }
 
 function describe(
-  { from = "an unknown version", to = "an unknown version", direction, upgrades, skipped }: Plan,
+  { from = "an unknown version", to = "an unknown version", direction, upgrades, skipped, held }: Plan,
 ): string {
   const lines = [`${from} → ${to}`];
   if (direction === "down") lines.push("A downgrade runs no upgrade: the portal stays on its version.");
@@ -51,5 +51,6 @@ function describe(
     lines.push(`  ${i + 1}. ${id}${id === range ? "" : `  (${range})`}`);
   }
   for (const { id } of skipped) lines.push(`  done: ${id}`);
+  if (held !== undefined) lines.push(`Held: ${held}`);
   return lines.map(safe).join("\n");
 }

@@ -216,6 +216,8 @@ export interface Batch extends NewBatch {
   readonly id: string;
   /** `"stopped"`: an operator ended it. */
   readonly state: "running" | "finished" | "stopped";
+  /** The target of a rollout: `rollout.resume()` has started it to retry only the parked portals of that rollout. */
+  readonly rollout?: string;
   /** Number of portals that matched when it was started. */
   readonly matched: number;
   /** Number of portals on which the action was done. */

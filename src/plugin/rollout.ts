@@ -269,7 +269,7 @@ export interface RolloutAdmin {
   readonly pause: (target: string, attribution: Attribution) => Promise<void>;
   /**
    * Ends a pause, whether an operator has made it or failures have. Failures are counted from zero. `retryParked`: also
-   * retries the parked portals of the rollout, by a batch operation.
+   * retries the parked portals of the rollout, by a batch operation that is stored: see `app.admin.batches`.
    *
    * @throws {TypeError} if `by` or `reason` is invalid
    * @throws {StorageError} if the storage fails

@@ -57,6 +57,8 @@ export function createPump(options: PumpOptions): Pump {
   let raising: { readonly key: string; readonly source: Source; readonly survey: Survey } | undefined;
   let waiting: { readonly key: string; readonly at: number; readonly source: Source } | undefined;
   let hasWaiting = true;
+  /** A tick has asked for portals that have begun to wait: those that were listed before come first. */
+  let isAsked = false;
 
   /** Begins portals of a source. Resolves to those that have begun. */
   async function drain(
@@ -126,7 +128,10 @@ export function createPump(options: PumpOptions): Pump {
       source,
       limit,
       ({ state: { target } }) => (record) =>
-        isRaisable(record, target, isAborted) ? { ...withConfirmedTarget(record), target } : undefined,
+        isRaisable(record, target, isAborted)
+          // It may have waited for the rollout of another target.
+          ? { ...withConfirmedTarget(withoutRolloutBlock(record)), target }
+          : undefined,
       async () => {
         const now = await leading();
         return keyOf(now) === key && mayBegin(now!, clock());
@@ -157,9 +162,10 @@ export function createPump(options: PumpOptions): Pump {
     const isSame = waiting !== undefined && waiting.key === key && !waiting.source.isBroken &&
       time.monotonic() - waiting.at < LOOK_AGAIN_MS;
     const isRead = isSame && isEmpty(waiting!.source);
-    const isStale = !isSame || (isRead && ((isTick && hasWaiting) || await isReset(waiting!.source)));
+    isAsked ||= isTick && hasWaiting;
+    const isStale = !isSame || (isRead && (isAsked || await isReset(waiting!.source)));
     if (isStale) {
-      hasWaiting = false;
+      hasWaiting = isAsked = false;
       waiting = { key, at: time.monotonic(), source: newSource(waitingPortals(options)) };
     }
     const { source } = waiting!;

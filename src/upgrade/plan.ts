@@ -23,6 +23,8 @@ export interface Plan {
   readonly upgrades: readonly PlannedUpgrade[];
   /** Upgrades that are not repeated because the current run has applied them. */
   readonly skipped: readonly PlannedUpgrade[];
+  /** Why the rollout of a new version holds the portal: the upgrades to `to` run once it has reached it. Absent otherwise. */
+  readonly held?: string;
 }
 
 /** The part of a portal's record that decides which upgrades it needs. */

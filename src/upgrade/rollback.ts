@@ -5,6 +5,7 @@ import type { HandlerContext } from "../plugin/context.ts";
 import { createHandlerRun } from "../plugin/handler_run.ts";
 import { type AppRuntime, safeError } from "../plugin/runtime.ts";
 import { withMark } from "../portal/batch_marks.ts";
+import { withoutRolloutBlock } from "../portal/block.ts";
 import { isDone, type Journal, openJournal } from "../portal/journal.ts";
 import type { PortalLease } from "../portal/lease.ts";
 import type { PortalFailure } from "../portal/portal.ts";
@@ -63,7 +64,7 @@ export async function rollBack(
   // Before the rollback ends: a crash in between has it resumed.
   await markRolledBack(storage, installation.record(), run!.id, clock());
   await installation.update((record) => {
-    const { run: _, ...rest } = record;
+    const { run: _, ...rest } = withoutRolloutBlock(record);
     const rollbacks = (record.rollbacks ?? 0) + 1;
     const next = { ...rest, rollbacks, failure: rollbackFailure(record, "rolled back", clock()) };
     // In this write: another rollback would roll back the run before.

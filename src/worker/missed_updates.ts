@@ -2,6 +2,7 @@
 import type { UninstallEvent, UpdateEvent } from "../bitrix24/events.ts";
 import { defined } from "../defined.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
+import { withoutRolloutBlock } from "../portal/block.ts";
 import { withConfirmedTarget } from "../portal/event_claims.ts";
 import type { Delivery, WaitingDelivery } from "../portal/delivery.ts";
 import { withSmallDelivery } from "../portal/inbox.ts";
@@ -80,7 +81,8 @@ export async function raiseTarget(runtime: AppRuntime, memberId: string, version
       // With deployed(), the versions that Bitrix24 reports say nothing about the portal's data.
       const initial = runtime.versions.deployed === undefined ? reportedBefore(current, version) : undefined;
       const located = initial === undefined ? current : withInitialVersion(current, initial);
-      return withConfirmedTarget({ ...located, target: version });
+      // It may have waited for the rollout of another target.
+      return withConfirmedTarget({ ...withoutRolloutBlock(located), target: version });
     },
     entry,
   });

@@ -11,6 +11,7 @@ import { inRecord, withHandled } from "../../portal/inbox.ts";
 import type { Delivery, StoredDelivery } from "../../portal/delivery.ts";
 import { waitingInstaller, withInstallerRetried } from "../../portal/installer.ts";
 import { DELIVERIES, portalKey } from "../../portal/keys.ts";
+import { withoutRolloutBlock } from "../../portal/block.ts";
 import { withInitialVersion } from "../../portal/origin.ts";
 import type { PortalRecord } from "../../portal/record.ts";
 import { loadPortal } from "../../portal/record_store.ts";
@@ -117,7 +118,8 @@ export async function setTarget(
   if (versions.deployed !== undefined) throw refused("with deployed(), the version of the code is the target");
   let from: string | undefined;
   await changeAndWake(parts, memberId, options, (record) => {
-    const { isTargetUnconfirmed: _, ...rest } = record;
+    // It may have waited for the rollout of another target.
+    const { isTargetUnconfirmed: _, ...rest } = withoutRolloutBlock(record);
     if (record.status === "uninstalled") throw refused("the app was removed from it");
     if (record.version === undefined) throw refused("its version is not known; see admin.setInitialVersion()");
     if (compareVersions(target, record.version) < 0) {

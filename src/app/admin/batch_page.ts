@@ -13,7 +13,8 @@ import { redactError } from "../../redact.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { type ActionParts, retry, rollback, setInitialVersion, setTarget, skip } from "./actions.ts";
 import { type Audited, completeAudit, hasBegun, type NewAuditEntry } from "./audit.ts";
-import { isMatch, matchingRecords, tryReadRecord } from "./portals.ts";
+import { isOfBatch, recordsOfBatch } from "./batch_match.ts";
+import { tryReadRecord } from "./portals.ts";
 import { type BusyPortal, endBatch, readBatch, type StoredBatch } from "./stored_batch.ts";
 
 /** Number of portals in a page. */
@@ -70,7 +71,7 @@ export async function actOnPage(runner: PageParts, id: string): Promise<boolean>
 /** Returns the next page of a batch operation; `undefined` if the portals that are left are busy. */
 async function nextPage(
   storage: Storage,
-  { page, isRead, busy = [], match, after }: StoredBatch,
+  { page, isRead, busy = [], after, ...batch }: StoredBatch,
   now: number,
 ): Promise<Pick<StoredBatch, "after" | "isRead"> & { readonly page: readonly string[] } | undefined> {
   if (page !== undefined) return { page };
@@ -78,7 +79,7 @@ async function nextPage(
     const due = busy.filter(({ at }) => at <= now || at > now + 2 * BUSY_RETRY_MS).slice(0, PAGE);
     return due.length === 0 ? undefined : { page: due.map(({ memberId }) => memberId) };
   }
-  const found = await matchingRecords(storage, match, { limit: PAGE, ...defined({ after }) });
+  const found = await recordsOfBatch(storage, batch, { limit: PAGE, ...defined({ after }) });
   return {
     page: [...found.records.map(({ memberId }) => memberId), ...found.unreadable],
     ...(found.next === undefined ? { isRead: true } : { after: found.next }),
@@ -139,7 +140,7 @@ async function actOn(
   if (record === undefined) return "changed";
   // A rollback that has begun changes what the portal matches.
   const isBegun = batch.action === "rollback" && await hasBegun(parts.runtime.storage, auditId);
-  if (!isBegun && !isMatch(record, batch.match)) return "changed";
+  if (!isBegun && !isOfBatch(record, batch)) return "changed";
   const { by, reason, action, upgradeId, version } = batch;
   const entry: NewAuditEntry = {
     ...{ action, by, reason, memberId, batchId: id, id: auditId },

@@ -7,11 +7,11 @@ import { defined } from "../../defined.ts";
 import { OnAppUpdateError } from "../../errors.ts";
 import type { LogFields } from "../../logger.ts";
 import type {
+  Attribution,
   Batch,
   Batches,
   BatchListOptions,
   NewBatch,
-  PortalMatch,
   StartedBatch,
 } from "../../plugin/admin_pages.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
@@ -22,7 +22,8 @@ import type { ActionParts } from "./actions.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
 import { type Audited, createIds } from "./audit.ts";
 import { actOnPage } from "./batch_page.ts";
-import { MATCH_RULES, matchingRecords } from "./portals.ts";
+import { type BatchMatch, recordsOfBatch } from "./batch_match.ts";
+import { MATCH_RULES } from "./portals.ts";
 import { BATCH_FORMAT, batchOf, endBatch, readBatch, type StoredBatch } from "./stored_batch.ts";
 
 const NEW_RULES: OptionRules<NewBatch> = {
@@ -47,6 +48,10 @@ const LIST_RULES: OptionRules<BatchListOptions> = { limit: option.number({ min: 
 
 /** Batch operations, and the function with which this process goes on with them. */
 export interface BatchRunner extends Batches {
+  /** Returns the id of a batch operation that is to be started. */
+  readonly newId: () => string;
+  /** Starts a batch operation under `id` that retries the parked portals of a rollout. Resolves once it is stored. */
+  readonly retryRollout: (id: string, rollout: string, attribution: Attribution) => Promise<void>;
   /** Goes on with the batch operations that no other process works on. Never rejects. */
   readonly goOn: () => Promise<void>;
   /** Resolves when this process acts on no portal for them. */
@@ -90,7 +95,21 @@ export function createBatches(
 
   const goOn = (): Promise<void> => running ??= goOnWithAll().finally(() => running = undefined);
 
+  async function store(id: string, batch: NewBatch & Pick<StoredBatch, "matched" | "rollout">): Promise<void> {
+    await storage.put<StoredBatch>(openBatchKey(id), {
+      ...{ format: BATCH_FORMAT, ...batch },
+      ...{ state: "running", done: 0, refused: 0, changed: 0, startedAt: clock() },
+    });
+  }
+
   return {
+    newId,
+    retryRollout: async (id, rollout, { by, reason }) => {
+      const match = { status: "parked" } as const;
+      const matched = await countMatching(runtime, { match, rollout });
+      await store(id, { action: "retry", by, reason, match, rollout, expect: matched, matched });
+      if (isRunning()) void goOn();
+    },
     start: async (batch) => {
       checkOptions("cannot start a batch operation", batch, NEW_RULES);
       checkAction(batch);
@@ -100,12 +119,9 @@ export function createBatches(
       const refusal = (started: StartedBatch): string | undefined =>
         started.id === undefined ? `portals that match: ${started.matched}, wanted at most ${expect}` : undefined;
       const started = await audited({ action: "batch", by, reason, details, batchId: id }, async () => {
-        const matched = await countMatching(runtime, match);
+        const matched = await countMatching(runtime, { match });
         if (matched > expect) return { matched };
-        await storage.put<StoredBatch>(openBatchKey(id), {
-          ...{ format: BATCH_FORMAT, action, by, reason, match, expect, ...defined({ upgradeId, version }) },
-          ...{ state: "running", matched, done: 0, refused: 0, changed: 0, startedAt: clock() },
-        });
+        await store(id, { action, by, reason, match, expect, matched, ...defined({ upgradeId, version }) });
         return { matched, id };
       }, refusal);
       if (started.id !== undefined && isRunning()) void goOn();
@@ -173,11 +189,11 @@ async function stopped(runtime: AppRuntime, id: string, entry: Entry<StoredBatch
 }
 
 /** Counts the portals that match, by the index. */
-async function countMatching({ storage }: AppRuntime, match: PortalMatch): Promise<number> {
+async function countMatching({ storage }: AppRuntime, match: BatchMatch): Promise<number> {
   let count = 0;
   let after: string | undefined;
   do {
-    const page = await matchingRecords(storage, match, { limit: 1000, ...defined({ after }) });
+    const page = await recordsOfBatch(storage, match, { limit: 1000, ...defined({ after }) });
     count += page.records.length + page.unreadable.length;
     after = page.next;
   } while (after !== undefined);

@@ -2,7 +2,7 @@
 import { checkOptions } from "../../check_options.ts";
 import type { Outbox } from "../../outbox/outbox.ts";
 import type { Admin } from "../../plugin/admin.ts";
-import type { Attribution, AuditedAction, Batches } from "../../plugin/admin_pages.ts";
+import type { Attribution, AuditedAction } from "../../plugin/admin_pages.ts";
 import type { AppRuntime } from "../../plugin/runtime.ts";
 import type { PortalCount, Totals } from "../../portal/totals.ts";
 import type { Rollout } from "../../rollout/rollout.ts";
@@ -14,6 +14,7 @@ import { retry, rollback, setInitialVersion, setTarget, skip } from "./actions.t
 import { ATTRIBUTION_RULES, BY_PORTAL } from "./attribution.ts";
 import type { Adopt } from "./adopt.ts";
 import { type Audited, listAudit, noteAction } from "./audit.ts";
+import type { BatchRunner } from "./batches.ts";
 import { forget } from "./forget.ts";
 import { readHistory } from "./history.ts";
 import { listPortals } from "./portals.ts";
@@ -30,7 +31,7 @@ export interface AdminOptions {
   readonly recount: Pick<Recount, "all">;
   readonly pauseSwitch: PauseSwitch;
   readonly audited: Audited;
-  readonly batches: Batches;
+  readonly batches: BatchRunner;
   readonly adopt: Adopt["adopt"];
   readonly outbox: Outbox["admin"];
   /** Rollouts of apps without the option `rollout` can be looked at, too. */

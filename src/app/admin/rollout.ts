@@ -1,25 +1,27 @@
 /** Operators' functions for rollouts. */
 import { checkOptions, option, type OptionRules } from "../../check_options.ts";
+import { defined } from "../../defined.ts";
 import { OnAppUpdateError } from "../../errors.ts";
 import type { Attribution, AuditedAction } from "../../plugin/admin_pages.ts";
 import type { RolloutAdmin } from "../../plugin/rollout.ts";
-import type { PortalRecord } from "../../portal/record.ts";
+import type { AppRuntime } from "../../plugin/runtime.ts";
 import { loadPortal } from "../../portal/record_store.ts";
 import type { PortalCount } from "../../portal/totals.ts";
 import { resumed } from "../../rollout/breaker.ts";
-import { indexedRecords } from "../../rollout/candidates.ts";
 import { changedOptions, checkChanges } from "../../rollout/options.ts";
 import { type RolloutChange, withRolloutReport } from "../../rollout/report.ts";
 import type { Rollout } from "../../rollout/rollout.ts";
 import { rolloutStatus } from "../../rollout/status.ts";
 import { assertChangeable, type TargetState, withNextStage } from "../../rollout/target.ts";
 import { parseVersion } from "../../version.ts";
-import { type ActionParts, retry } from "./actions.ts";
 import { ATTRIBUTION_RULES } from "./attribution.ts";
 import type { Audited } from "./audit.ts";
+import type { BatchRunner } from "./batches.ts";
 
 /** The parts of an app that operate rollouts. */
-export interface RolloutAdminParts extends ActionParts {
+export interface RolloutAdminParts {
+  readonly runtime: AppRuntime;
+  readonly batches: Pick<BatchRunner, "newId" | "retryRollout">;
   readonly audited: Audited;
   readonly counts: () => Promise<readonly PortalCount[]>;
   readonly rollout: Pick<Rollout, "targets" | "breakers" | "uncounted" | "isObserved">;
@@ -33,7 +35,8 @@ const RESUME_RULES: OptionRules<ResumeOptions> = { ...ATTRIBUTION_RULES, retryPa
 
 /** Returns the operators' functions for rollouts. */
 export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
-  const { runtime, audited, rollout: { targets, breakers, uncounted, isObserved }, counts, wakeRollout } = parts;
+  const { runtime, audited, batches, rollout: { targets, breakers, uncounted, isObserved }, counts, wakeRollout } =
+    parts;
   const { clock, random, storage } = runtime;
 
   /** Changes a rollout, audited. `change` throws if it must not be changed. */
@@ -41,11 +44,15 @@ export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
     name: "set" | "pause" | "resume" | "promote" | "abort",
     target: string,
     { by, reason }: Attribution,
-    details: Readonly<Record<string, unknown>>,
+    { details, batchId }: {
+      readonly details?: Readonly<Record<string, unknown>>;
+      readonly batchId?: string | undefined;
+    },
     run: (target: string) => Promise<void>,
   ): Promise<void> {
     const action: AuditedAction = `rollout.${name}`;
-    await audited({ action, by, reason, details: { target, ...details } }, async () => {
+    const entry = { action, by, reason, details: { target, ...details }, ...defined({ batchId }) };
+    await audited(entry, async () => {
       targets.forget();
       await run(parseVersion(target));
     });
@@ -70,16 +77,6 @@ export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
     return isAnyTripped;
   }
 
-  async function retryParked(target: string): Promise<void> {
-    const batchId = `rollout-${random()}`;
-    const isOfRollout = ({ target: to, failure, run }: PortalRecord): boolean =>
-      to === target && failure?.to === target && failure.retryAt === undefined && failure.attempts > 0 &&
-      !run?.isRollingBack;
-    for await (const record of indexedRecords(runtime, "state", "parked")) {
-      if (isOfRollout(record)) await retry(parts, record.memberId, { batchId });
-    }
-  }
-
   return {
     status: async (target) => {
       targets.forget();
@@ -90,7 +87,7 @@ export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
     },
     set: async (target, changes, attribution) => {
       check("change", attribution);
-      await act("set", target, attribution, { changes }, async (version) => {
+      await act("set", target, attribution, { details: { changes } }, async (version) => {
         const state = await targets.get(version);
         assertChangeable(state, "change", version);
         checkChanges(changes, state.options, state.stage);
@@ -117,7 +114,8 @@ export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
     resume: async (target, options) => {
       checkOptions("cannot resume a rollout", options, RESUME_RULES);
       const { by, reason, retryParked: retries = false } = options;
-      await act("resume", target, options, { retryParked: retries }, async (version) => {
+      const batchId = retries ? batches.newId() : undefined;
+      await act("resume", target, { by, reason }, { details: { retryParked: retries }, batchId }, async (version) => {
         assertChangeable(await targets.get(version), "resume", version);
         const isAnyTripped = await resetBreakers(version);
         await targets.change(version, (state) => {
@@ -126,7 +124,7 @@ export function createRolloutAdmin(parts: RolloutAdminParts): RolloutAdmin {
           if (paused === undefined && !isAnyTripped) return state;
           return reported(running, { kind: "rolloutResumed", target: version, by, reason });
         });
-        if (retries) await retryParked(version);
+        if (batchId !== undefined) await batches.retryRollout(batchId, version, { by, reason });
       });
     },
     promote: async (target, attribution) => {

@@ -150,6 +150,20 @@ describe("a rollout of versions that customers raise", () => {
     await app.close();
   });
 
+  it("lets a portal go at once if an operator sets another target", async () => {
+    const { app, portals, send } = await customers({});
+    await send(portals[0]!.update(3));
+    await app.admin.rollout.pause("3", OPERATOR);
+    await send(portals[1]!.update(3));
+    const [, waiting] = IDS as [string, string];
+    assert.equal((await app.portal(waiting))?.blocked?.on, "rollout");
+    await app.admin.setTarget(waiting, "2.5.0", OPERATOR);
+    await app.settled(waiting);
+    const { version, blocked } = (await app.portal(waiting))!;
+    assert.deepEqual([version, blocked], ["2.5.0", undefined]);
+    await app.close();
+  });
+
   it("waits with customers' updates after abort", async () => {
     const { app, begun, behavior, updateAll, portals, send } = await customers({});
     behavior.fail = true;

@@ -43,6 +43,14 @@ describe("isMember()", () => {
     for (const [i, ids] of all.slice(1).entries()) assert(all[i]!.every((id) => ids.includes(id)));
   });
 
+  it("keeps the portals of a number in a stage of few percent", () => {
+    const few = members.slice(0, 20);
+    const lowest = createLowest("2.0.0", 5);
+    for (const id of few) lowest.add(id);
+    const small = { ...plan, stages: [{ portals: 5 }, { percent: 1 }], lowest: lowest.memberIds() };
+    assert.deepEqual(few.filter((id) => isMember(small, 1, id)).sort(), [...lowest.memberIds()].sort());
+  });
+
   it("takes the portals with the lowest hashes", () => {
     const sorted = [...members].sort((a, b) => rolloutHash("2.0.0", a) - rolloutHash("2.0.0", b));
     assert.deepEqual(lowest.memberIds(), sorted.slice(0, 5));

@@ -3,10 +3,12 @@ import {
   createApp,
   deployed,
   memoryStorage,
+  NonRetriableError,
   type RolloutChanges,
   type RolloutOptions,
   type Storage,
 } from "@b24/onappupdate";
+import { writeRecord } from "../../../src/portal/record_store.ts";
 import { quietLogger, recordingLogger, trustAll } from "../../support/app.ts";
 import { OPERATOR } from "../../support/operator.ts";
 import {
@@ -170,6 +172,8 @@ describe("app.admin.rollout", () => {
       until: Date.parse("2026-01-07T22:00:00Z"),
     });
     assert.match((await app.portal(IDS[0]!))!.blocked!.message, /waits for its window/);
+    // They are not written, either.
+    for (const id of IDS) assert.equal((await app.portal(id))!.target, "1.0.0");
     now = Date.parse("2026-01-07T22:00:00Z");
     await app.close();
     const night = codeAt("2.0.0", { storage, rollout: { window }, clock: () => now });
@@ -267,6 +271,46 @@ describe("app.admin.rollout", () => {
     await app.tick();
     assert.deepEqual(finished, ["2.0.0"]);
     await app.close();
+  });
+});
+
+describe("resume with retryParked", () => {
+  it("stores a batch operation, which another process goes on with, and which retries no other portal", async () => {
+    let isBroken = true;
+    const upgrade = (): void => {
+      if (isBroken) throw new NonRetriableError("no");
+    };
+    const { app, storage, begun } = await release({}, { upgrade });
+    await tickOut(app);
+    assert.equal(begun.length, 3);
+    // One that was parked on its way to another version.
+    const other = IDS.find((id) => !begun.includes(id))!;
+    await writeRecord(storage, other, (record) => ({
+      record: {
+        ...record!,
+        target: "1.5.0",
+        failure: { upgradeId: "1.5.0", to: "1.5.0", message: "no", attempts: 1, at: 1 },
+      },
+    }));
+    await app.close();
+    isBroken = false;
+    // A process that ends before it has retried one.
+    const operators = codeAt("2.0.0", { storage, rollout: {} });
+    await operators.app.admin.rollout.resume("2.0.0", { ...OPERATOR, retryParked: true });
+    const [batch] = await operators.app.admin.batches.list();
+    const { action, rollout, state, matched, done, by } = batch!;
+    assert.deepEqual([action, rollout, state, matched, done, by], ["retry", "2.0.0", "running", 3, 0, OPERATOR.by]);
+    const { items: [resumed] } = await operators.app.admin.audit();
+    assert.deepEqual([resumed?.action, resumed?.batchId], ["rollout.resume", batch!.id]);
+    await operators.app.close();
+    const next = codeAt("2.0.0", { storage, rollout: { hold: [other] } });
+    await next.app.admin.rollout.set("2.0.0", { hold: [other] }, OPERATOR);
+    await tickOut(next.app);
+    const [ended] = await next.app.admin.batches.list();
+    assert.deepEqual([ended?.state, ended?.done, ended?.refused, ended?.changed], ["finished", 3, 0, 0]);
+    for (const id of begun) assert.equal((await next.app.portal(id))?.version, "2.0.0");
+    assert.equal((await next.app.portal(other))?.failure?.attempts, 1);
+    await next.app.close();
   });
 });
 
