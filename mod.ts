@@ -123,7 +123,12 @@ export {
 export type { UnverifiedBounds } from "./src/portal/unverified_bounds.ts";
 export type { HandlerOptions } from "./src/app/registry.ts";
 export type { PluginHost } from "./src/plugin/host.ts";
-export { currentRehearsal, type RehearsalScope, type RehearsedChange } from "./src/plugin/rehearsal.ts";
+export {
+  currentRehearsal,
+  type RehearsalScope,
+  rehearsalSnapshot,
+  type RehearsedChange,
+} from "./src/plugin/rehearsal.ts";
 export { isReadMethod } from "./src/bitrix24/rest_methods.ts";
 export type {
   DeadLetters,

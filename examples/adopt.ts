@@ -9,7 +9,7 @@
  * `VERSION` say what the file of one portal does not. Prints each line that was not adopted, and exits with 1 if there is one.
  */
 // deno-lint-ignore-file no-console
-import { createReadStream } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { createApp, type PortalSource, type PortalToAdopt } from "@b24/onappupdate";
@@ -18,7 +18,8 @@ import { fromOAuthStore } from "./adopt_b24jssdk.ts";
 import { fromLocalAppAuth } from "./adopt_b24phpsdk.ts";
 import { fromCRest } from "./adopt_crest.ts";
 
-const { CLIENT_ID = "", CLIENT_SECRET, DATABASE = "portals.db", OAUTH_HOST, MEMBER_ID, VERSION, USER } = process.env;
+const { CLIENT_ID = "", CLIENT_SECRET, DATABASE = "portals.db", MEMBER_ID, VERSION, USER } = process.env;
+const { OAUTH_HOST, ONAPPUPDATE_DEV } = process.env;
 const [store = "", file = "", ...flags] = process.argv.slice(2);
 const known = { ...(MEMBER_ID && { memberId: MEMBER_ID }), ...(VERSION && { version: VERSION }) };
 
@@ -33,7 +34,8 @@ const STORES: Readonly<Record<string, () => Promise<PortalSource>>> = {
 };
 
 const open = STORES[store];
-if (open === undefined || file === "") {
+if (open === undefined || file === "" || !existsSync(file)) {
+  if (file !== "" && !existsSync(file)) console.error(`cannot read ${file}: there is no such file`);
   console.error(`usage: adopt.ts ${Object.keys(STORES).join("|")} FILE [--dry-run] [--refresh]`);
   process.exit(2);
 }
@@ -42,8 +44,9 @@ const app = createApp({
   storage: fileStorage({ path: DATABASE }),
   clientId: CLIENT_ID,
   ...(CLIENT_SECRET === undefined ? {} : { clientSecret: CLIENT_SECRET }),
-  // For trying it with a fake OAuth host.
+  // For trying it with a fake OAuth host, or with `onappupdate dev`.
   ...(OAUTH_HOST === undefined ? {} : { oauthHosts: [OAUTH_HOST] }),
+  ...(ONAPPUPDATE_DEV === undefined ? {} : { dev: ONAPPUPDATE_DEV }),
 });
 const { problems: _, ...totals } = await app.admin.adopt(await open(), {
   by: USER ?? "examples/adopt.ts",

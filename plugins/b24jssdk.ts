@@ -4,7 +4,15 @@
  *
  * @module
  */
-import { type AnswerLimits, checkOptions, type Context, option, type Plugin, type PluginHost } from "../mod.ts";
+import {
+  type AnswerLimits,
+  checkOptions,
+  type Context,
+  option,
+  type Plugin,
+  type PluginHost,
+  rehearsalSnapshot,
+} from "../mod.ts";
 import { signedFetch } from "./b24jssdk/fetch.ts";
 import {
   assertClass,
@@ -96,13 +104,14 @@ export function b24jssdk<S extends Sdk>(options: B24JsSdkOptions<S>): Plugin<obj
   let host: PluginHost | undefined;
   const destroyers = new WeakMap<HasB24Sdk<S>["b24sdk"], () => Promise<void>>();
 
-  async function create(memberId: string, signal: AbortSignal): Promise<S> {
+  async function create(memberId: string, signal: AbortSignal, here: ReturnType<typeof rehearsalSnapshot>): Promise<S> {
     const credentials = await host!.credentials.get(memberId, { signal });
     const secret = { clientId: PLACEHOLDER, clientSecret: PLACEHOLDER };
     const sdk = new B24OAuth(authOf(memberId, credentials), secret, SDK_SETTINGS);
     sdk.setLogger(SILENT);
     const root = new URL(credentials.clientEndpoint).href;
-    takeOver(sdk, signedFetch({ host: host!, memberId, root, over: signal, limits: options }), signal);
+    const signed = signedFetch({ host: host!, memberId, root, over: signal, limits: options });
+    takeOver(sdk, (...request) => here(() => signed(...request)), signal);
     await configure?.(sdk, memberId);
     return sdk;
   }
@@ -110,12 +119,13 @@ export function b24jssdk<S extends Sdk>(options: B24JsSdkOptions<S>): Plugin<obj
   function extend({ event, signal }: Context): HasB24Sdk<S> {
     const { memberId } = event.auth;
     const over = new AbortController();
+    const here = rehearsalSnapshot();
     const either = AbortSignal.any([signal, over.signal]);
     let created: Promise<S> | undefined;
     const b24sdk = (): Promise<S> => {
       if (created !== undefined) return created;
       if (either.aborted) return Promise.reject(either.reason);
-      const creating = created = create(memberId, either);
+      const creating = created = here(() => create(memberId, either, here));
       // The next call tries again.
       creating.catch(() => created = undefined);
       return creating;

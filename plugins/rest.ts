@@ -4,7 +4,15 @@
  *
  * @module
  */
-import { type AnswerLimits, checkOptions, currentRehearsal, option, type OptionRules, type Plugin } from "../mod.ts";
+import {
+  type AnswerLimits,
+  checkOptions,
+  currentRehearsal,
+  option,
+  type OptionRules,
+  type Plugin,
+  rehearsalSnapshot,
+} from "../mod.ts";
 import type { B24Failed, B24Outcome, B24Success } from "./rest/batches.ts";
 import { type CallSettings, createCalls } from "./rest/calls.ts";
 import { type B24, clientOf, type ClientOptions } from "./rest/client.ts";
@@ -179,12 +187,14 @@ export function rest(options: RestOptions = {}): Rest {
   let client: Pick<ClientOptions, "run" | "stepKeys"> | undefined;
   let fakeRateOf: FakeRate | undefined;
 
-  function portal(memberId: string, signal?: AbortSignal): B24 {
+  function portal(memberId: string, signal?: AbortSignal, here?: ReturnType<typeof rehearsalSnapshot>): B24 {
     if (client === undefined) {
       throw new TypeError(`cannot call portal ${memberId} before the app has started; await app.start() first`);
     }
     const signals = signal === undefined ? [closing.signal] : [closing.signal, signal];
-    return clientOf({ ...client, memberId, signals, answerBytes });
+    const { run, stepKeys } = client;
+    const runHere: typeof run = here === undefined ? run : (call) => here(() => run(call));
+    return clientOf({ run: runHere, stepKeys, memberId, signals, answerBytes });
   }
 
   return {
@@ -200,7 +210,7 @@ export function rest(options: RestOptions = {}): Rest {
     extend: ({ event, signal }) => {
       const { memberId } = event.auth;
       currentRehearsal()?.setRate(rateOf(memberId));
-      return { b24: portal(memberId, signal) };
+      return { b24: portal(memberId, signal, rehearsalSnapshot()) };
     },
     rehearsal: true,
     portal: (memberId) => portal(memberId),

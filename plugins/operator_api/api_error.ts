@@ -38,8 +38,17 @@ export class ApiError extends Error {
   }
 }
 
-/** Returns the error of mistakes in a request. `issues` has at least one element. */
-export function invalid(issues: readonly InputIssue[]): ApiError {
+/** Maximum number of mistakes that an answer lists: a request can have many thousands. */
+const MAX_ISSUES = 20;
+
+/** Returns the error of mistakes in a request, with the first one at each path. `all` has at least one element. */
+export function invalid(all: readonly InputIssue[]): ApiError {
+  const byPath = new Map<string, InputIssue>();
+  for (const issue of all) {
+    if (byPath.size === MAX_ISSUES) break;
+    if (!byPath.has(issue.path)) byPath.set(issue.path, issue);
+  }
+  const issues = [...byPath.values()];
   const message = issues.map(({ path, saw, wanted }) => `${path || "body"}: saw ${saw}, wanted ${wanted}`).join("; ");
   return new ApiError(400, { code: "invalid", message, issues });
 }

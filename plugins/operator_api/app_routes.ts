@@ -120,7 +120,9 @@ export const APP_ROUTES: readonly Route[] = [
       checkBatch(body);
       const { id, matched } = await admin.batches.start({ ...body, ...attribution });
       if (id !== undefined) return { id, matched };
-      const message = `${matched} portals match, wanted at most ${body.expect}: look at them again`;
+      const message = `${matched} ${
+        matched === 1 ? "portal matches" : "portals match"
+      }, wanted at most ${body.expect}: look at them again`;
       throw new ApiError(409, { code: "expect_exceeded", message, matched });
     },
   }),

@@ -69,6 +69,17 @@ export function csvLine(cells: readonly Cell[]): string {
   return `${cells.map(csvCell).join(",")}\r\n`;
 }
 
+/** The beginning of a formula. Some spreadsheets drop spaces before it, and some take the wide forms of its signs for them. */
+const FORMULA = '[\\p{Z}\\s"]*[=+\\-@＝＋－＠]';
+
+const AT_START = new RegExp(`^(?=${FORMULA}|[\\t\\r\\n])`, "u");
+
+/**
+ * What begins another cell within a text: spreadsheets in countries with a decimal comma separate cells at semicolons, and then
+ * take a quote in the middle of a line for a part of the text.
+ */
+const WITHIN = new RegExp(`([\\n\\r\\t;])(?=${FORMULA})`, "gu");
+
 /**
  * Returns a cell of CSV. A spreadsheet would run text that begins like a formula, and customers and errors choose some of the
  * texts: they get an apostrophe.
@@ -76,8 +87,8 @@ export function csvLine(cells: readonly Cell[]): string {
 function csvCell(cell: Cell): string {
   if (cell === undefined) return "";
   if (typeof cell === "number") return String(cell);
-  const text = /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const text = cell.replaceAll(WITHIN, "$1'").replace(AT_START, "'");
+  return /[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** Returns a time as a cell: ISO 8601, in UTC. */

@@ -42,9 +42,7 @@ export async function readJson(request: Request, schema: ObjectSchema, maxBytes:
     throw invalid([{ path: "", saw: text === "" ? "no body" : "a body that is not JSON", wanted: "JSON" }]);
   }
   const issues = [...operatorIssues(schema, value), ...issuesOf(schema, value, "")];
-  if (issues.length > 0) {
-    throw invalid(issues.filter(({ path }, i) => issues.findIndex((one) => one.path === path) === i));
-  }
+  if (issues.length > 0) throw invalid(issues);
   return value;
 }
 

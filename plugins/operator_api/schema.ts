@@ -148,9 +148,9 @@ export function issuesOf(schema: Schema, value: unknown, path: string): InputIss
 function memberIssues({ properties, required }: ObjectSchema, value: object, path: string): InputIssue[] {
   const at = (name: string): string => path === "" ? name : `${path}.${name}`;
   const known = Object.keys(properties);
+  const wanted = known.length === 0 ? "no fields" : `only ${known.join(", ")}`;
   const unknown = Object.keys(value).filter((name) => !Object.hasOwn(properties, name)).map((name) => ({
-    ...{ path: at(shortened(name)), saw: "a field that does not exist" },
-    wanted: known.length === 0 ? "no fields" : `only ${known.join(", ")}`,
+    ...{ path: at(shortened(name)), saw: "a field that does not exist", wanted },
   }));
   const absent = required.filter((name) => !Object.hasOwn(value, name)).map((name) => ({
     ...{ path: at(name), saw: "nothing", wanted: wantedBy(properties[name]!) },

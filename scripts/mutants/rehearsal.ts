@@ -1,7 +1,9 @@
 /** Mutants of rehearsals: each would let one have an effect, or report what a run does not do. */
 import { type Mutant, mutantsOf } from "./mutant.ts";
 
-const TESTS = ["answers", "life", "refusals", "rehearse"].map((name) => `tests/unit/app/rehearse/${name}_test.ts`);
+const TESTS = ["answers", "context", "life", "raw_batches", "refusals", "rehearse"].map((name) =>
+  `tests/unit/app/rehearse/${name}_test.ts`
+);
 
 export const REHEARSAL: readonly Mutant[] = [
   ...mutantsOf("src/app/rehearsal_guards.ts", TESTS, [
@@ -21,6 +23,11 @@ export const REHEARSAL: readonly Mutant[] = [
       "a refreshed token pair is not stored by a rehearsal",
       "return running === 0 ? work() : rehearsals.run(undefined, work);",
       "return work();",
+    ],
+    [
+      "calls that a queue makes leave their rehearsal, or enter another one",
+      "runningRehearsal() === here ? work() : rehearsals.run(here, work)",
+      "work()",
     ],
   ]),
   ...mutantsOf("src/credentials/rehearsal.ts", TESTS, [
@@ -46,6 +53,7 @@ export const REHEARSAL: readonly Mutant[] = [
     ["the refusal of an expired token is recorded", "if (!isRefused) tape.add", "tape.add"],
   ]),
   ...mutantsOf("src/upgrade/rehearsal/batch_answers.ts", TESTS, [
+    ["a batch with two lists of commands is sent", "if (new Set(names).size < names.length) return undefined;", ""],
     ["a halted batch goes on to its writes", "if (halts && answered.result_error.size > 0) break;", ""],
     [
       "a batch sends its writes",

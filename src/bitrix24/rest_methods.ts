@@ -25,6 +25,8 @@ const V3_READ = /(^|[./])(aggregate|count|documentation|openapi|search|tail)$/;
  */
 export function isReadMethod(method: string): boolean {
   const name = method.toLowerCase();
+  // Bitrix24 reads the commands of a batch as URLs: `crm.deal.add#x.list` is `crm.deal.add`.
+  if (!/^[\w.]+(\/[\w.]+)*$/.test(name)) return false;
   if (name.startsWith(V3_PREFIX)) return READ.test(name.slice(V3_PREFIX.length)) || V3_READ.test(name);
   // `event.offline.get` removes the events that it returns from the queue.
   return (READ.test(name) && name !== "event.offline.get") || OTHER_READS.test(name);

@@ -11,10 +11,7 @@
  * @module
  */
 import process from "node:process";
-import { main } from "./main.ts";
-import { processTerminal } from "./process_terminal.ts";
+import { runProcess } from "./run_process.ts";
 
 // No top-level await: CommonJS could not require the module.
-main(process.argv.slice(2), processTerminal()).then((code) => {
-  process.exitCode = code;
-});
+void runProcess(process.argv.slice(2));

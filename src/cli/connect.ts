@@ -119,8 +119,8 @@ async function connectLocally(file: string, options: ConnectOptions, terminal: T
 /** Returns the operator's name for the audit log; `undefined` if it is not known. */
 function operatorOf({ by }: ConnectOptions, { userName }: Terminal): string | undefined {
   if (by !== undefined) {
-    if (/^(?=.*\S)[^\p{Cc}\u2028\u2029]{1,100}$/u.test(by)) return by;
-    throw usageError("--by: wanted 1 to 100 characters without control characters");
+    if (by.length <= 100 && by.isWellFormed() && by.trim() !== "" && safe(by) === by) return by;
+    throw usageError("--by: wanted 1 to 100 characters without control characters, also of text direction");
   }
   const name = userName();
   return name === undefined ? undefined : `cli:${safe(name).slice(0, 90)}`;

@@ -9,9 +9,6 @@
  * @module
  */
 import process from "node:process";
-import { main } from "./main.ts";
-import { processTerminal } from "./process_terminal.ts";
+import { runProcess } from "./run_process.ts";
 
-main(["new", ...process.argv.slice(2)], processTerminal()).then((code) => {
-  process.exitCode = code;
-});
+void runProcess(["new", ...process.argv.slice(2)]);

@@ -12,15 +12,40 @@ const TIMEOUT_MS = 5000;
 /** Difference (ms) of clocks that matters: tokens expire by them. */
 const MAX_CLOCK_DIFFERENCE_MS = 60_000;
 
+const CONFIGURATION: Finding = {
+  level: "ok",
+  about: "configuration",
+  message: "the app loads, and its plugins are set up",
+};
+
 /** Looks at this machine, which may not be the server. */
 export async function machineFindings(terminal: Terminal): Promise<readonly Finding[]> {
+  const standIn = terminal.variable("ONAPPUPDATE_DEV");
+  if (standIn) return [CONFIGURATION, await standInFinding(standIn, terminal)];
   const found = await Promise.all(OAUTH_HOSTS.map((host) => askHost(host, terminal)));
   const dates = found.flatMap(({ difference }) => difference === undefined ? [] : [difference]);
   return [
-    { level: "ok", about: "configuration", message: "the app loads, and its plugins are set up" },
+    CONFIGURATION,
     ...found.map(({ finding }) => finding),
     ...dates.slice(0, 1).map(clockFinding),
   ];
+}
+
+/** During development, the app asks no host of Bitrix24. */
+async function standInFinding(url: string, { fetch }: Terminal): Promise<Finding> {
+  const about = "stand-in for Bitrix24";
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: "manual" });
+    await response.body?.cancel();
+    const message = `ONAPPUPDATE_DEV is set, and ${url} answers: hosts and clock of Bitrix24 are not looked at`;
+    return { level: "warning", about, message, todo: "leave ONAPPUPDATE_DEV out in production" };
+  } catch (error) {
+    const message = `ONAPPUPDATE_DEV is set, and ${url} does not answer: ${
+      error instanceof Error ? error.message : error
+    }`;
+    const todo = "start it with onappupdate dev; in production, leave ONAPPUPDATE_DEV out";
+    return { level: "problem", about, message, todo };
+  }
 }
 
 interface Asked {

@@ -1,5 +1,6 @@
 /** Calls of the operator API, over the network or in this process: all operating commands go through here. */
 import { redact } from "../redact.ts";
+import { REDACTED } from "../secret.ts";
 import { badAnswer, EXIT, ExitError, unreachable, usageError } from "./exit.ts";
 
 /** Parameters of a query. */
@@ -139,10 +140,12 @@ interface NamedPortal {
 
 /** @throws {ExitError} if the answer is not good */
 function answerOf(
-  { name, isLocal }: Pick<ClientParts, "name" | "isLocal">,
+  { name, isLocal, token }: Pick<ClientParts, "name" | "isLocal" | "token">,
   { ok, status }: Response,
-  text: string,
+  answer: string,
 ): unknown {
+  // Whatever answers there may repeat the request.
+  const text = answer.replaceAll(token, REDACTED);
   // In Deno, a redirect that is not followed has its status; elsewhere it may be 0.
   if (status === 0 || status >= 300 && status < 400) {
     throw unreachable(`${name} answers with a redirect, which is not followed: use the address that it leads to`);

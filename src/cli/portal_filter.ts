@@ -4,7 +4,8 @@ import type { PortalMatch } from "../plugin/admin_pages.ts";
 import { defined } from "../defined.ts";
 import type { PortalState } from "../portal/portal.ts";
 import type { PortalCount } from "../portal/totals.ts";
-import type { OptionSpec } from "./command.ts";
+import { parseVersion } from "../version.ts";
+import { invalid, type OptionSpec } from "./command.ts";
 
 /** The options by which portals are selected. */
 export interface FilterOptions {
@@ -36,10 +37,19 @@ export const COUNTED_STATES: readonly PortalCount["status"][] = all<PortalCount[
   ...{ current: true, held: true, upgrading: true, blocked: true, parked: true, uninstalled: true },
 });
 
+/** Returns the version as portals have it: `2` is `2.0.0`. */
+function version(text: string): string {
+  try {
+    return parseVersion(text);
+  } catch {
+    throw invalid("a version such as 2 or 2.1.0; for portals whose version is unknown, use --blocked-on version");
+  }
+}
+
 /** Without the upgrade, which `skip` has a use of its own for. */
 export const SKIP_FILTER_OPTIONS: readonly OptionSpec[] = [
   { flags: "--status <state>", description: "only portals in this state", choices: STATES },
-  { flags: "--version <version>", description: "only portals on this version, such as 2.0.0" },
+  { flags: "--version <version>", description: "only portals on this version, such as 2 or 2.0.0", parse: version },
   { flags: "--domain <host>", description: "only portals with this domain" },
   { flags: "--blocked-on <reason>", description: "only portals blocked on it", choices: BLOCKED_REASONS },
   { flags: "--error <fingerprint>", description: "only portals whose last failure has it" },

@@ -7,6 +7,7 @@ import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import type { WriteStream } from "node:tty";
 import { runtimeEnvironment } from "../net/runtime.ts";
+import { loadInTime } from "./load_in_time.ts";
 import { loadModule } from "./load_module.ts";
 import { progressBar } from "./progress.ts";
 import type { Output, Terminal } from "./terminal.ts";
@@ -60,7 +61,7 @@ export function processTerminal(): Terminal {
         return undefined;
       }
     },
-    load: loadModule,
+    load: (path) => loadInTime(loadModule(path), path),
     fetch: (url, init) => fetch(url, init),
     now: Date.now,
     wait: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => {}),

@@ -1,9 +1,9 @@
 /** Addresses that a command calls. */
 import { usageError } from "./exit.ts";
 
-/** Returns whether a host is this machine. */
+/** Returns whether a host is this machine. Names below `localhost` may be resolved by a name server. */
 export function isLoopback(hostname: string): boolean {
-  return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(hostname);
+  return /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(hostname);
 }
 
 /**

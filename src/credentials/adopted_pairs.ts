@@ -7,6 +7,7 @@ import { B24Error } from "../bitrix24/b24_error.ts";
 import { meaningOf } from "../bitrix24/error_codes.ts";
 import { originOf } from "../bitrix24/hosts.ts";
 import type { AppInfo, RefreshedTokens } from "../bitrix24/oauth_client.ts";
+import { MEMBER_ID } from "../bitrix24/schemas.ts";
 import { defined } from "../defined.ts";
 import { FormatError } from "../errors.ts";
 import { adoptedPairKey } from "../portal/keys.ts";
@@ -132,7 +133,8 @@ export function createAdoptedPairs(settings: CredentialsSettings): AdoptedPairs 
       const isOther = refreshed.memberId !== memberId;
       if (isOther && await passToOwner(settings, refreshToken, refreshed)) return;
       const stored: StoredPair = { format: FORMAT, tokens };
-      await storage.put(adoptedPairKey(refreshed.memberId), stored, { ttlMs: KEPT_MS });
+      const owner = MEMBER_ID.accepts(refreshed.memberId) ? refreshed.memberId : memberId;
+      await storage.put(adoptedPairKey(owner), stored, { ttlMs: KEPT_MS });
     });
     unstored.delete(refreshToken);
     return refreshed.memberId === memberId ? tokens : otherPortal(refreshed.memberId);
@@ -174,8 +176,10 @@ const EXPIRED: Refused = {
   message: "unverified: expired: its access token is no longer valid",
 };
 
+/** An answer whose member_id is none may have a token in its place. */
 function otherPortal(memberId: string): Refused {
-  return { problem: "other_portal", message: `its tokens belong to portal ${memberId}` };
+  const whose = MEMBER_ID.accepts(memberId) ? `portal ${memberId}` : "another portal";
+  return { problem: "other_portal", message: `its tokens belong to ${whose}` };
 }
 
 /** @throws {B24Error} if the refusal is about the keys of the app: those of all other lines would be refused, too */

@@ -62,6 +62,51 @@ export function outsideRehearsal<T>(work: () => T): T {
   return running === 0 ? work() : rehearsals.run(undefined, work);
 }
 
+/**
+ * Returns a function that runs work where this function was called: in the same rehearsal, or outside of any. For members of a
+ * context that call portals: a queue or an event emitter of a handler may call them where other work began, such as a
+ * rehearsal from a run. They must neither write in a rehearsal, nor take its answers for those of the portal in a run.
+ *
+ * @example
+ * ```ts
+ * import { type Plugin, type PluginHost, rehearsalSnapshot } from "@b24/onappupdate";
+ *
+ * export function profile(): Plugin<object, { profile: () => Promise<Response> }> {
+ *   let host: PluginHost;
+ *   const send = (memberId: string): Promise<Response> =>
+ *     host.credentials.call(memberId, ({ accessToken, clientEndpoint }) =>
+ *       host.portalFetch(`${clientEndpoint}profile`, {
+ *         method: "POST",
+ *         headers: { "content-type": "application/json" },
+ *         body: JSON.stringify({ auth: accessToken.reveal() }),
+ *       }));
+ *   return {
+ *     name: "profile",
+ *     adds: ["profile"],
+ *     setup: (appHost) => {
+ *       host = appHost;
+ *     },
+ *     extend: ({ event }) => {
+ *       const here = rehearsalSnapshot();
+ *       return { profile: () => here(() => send(event.auth.memberId)) };
+ *     },
+ *     rehearsal: true,
+ *   };
+ * }
+ * ```
+ */
+export function rehearsalSnapshot(): <T>(work: () => T) => T {
+  const here = runningRehearsal();
+  return (work) => runningRehearsal() === here ? work() : rehearsals.run(here, work);
+}
+
+/** Returns functions that run where this function was called; see {@linkcode rehearsalSnapshot}. */
+export function boundHere<T extends Readonly<Record<string, (...args: never[]) => unknown>>>(functions: T): T {
+  const here = rehearsalSnapshot();
+  const bound = Object.entries(functions).map(([name, run]) => [name, (...args: never[]) => here(() => run(...args))]);
+  return Object.fromEntries(bound) as T;
+}
+
 /** Returns whether this runtime environment can tell what runs in a rehearsal. */
 export function canRehearse(): boolean {
   const probe = {} as RunningRehearsal;

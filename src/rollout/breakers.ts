@@ -2,7 +2,6 @@
  * The breakers of all upgrades, as one process knows and changes them. All portals of an upgrade compete for one key, so the
  * requests of this process that come while it is written are applied together by the next write.
  */
-import { delay } from "../async/time.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { ROLLOUT_UPGRADES, rolloutUpgradeKey } from "../portal/keys.ts";
 import { StorageError } from "../errors.ts";
@@ -78,7 +77,7 @@ interface Book {
 
 /** Returns the breakers of a storage. */
 export function createBreakers(
-  { storage, time, clock, random, log }: Pick<AppRuntime, "storage" | "time" | "clock" | "random" | "log">,
+  { storage, clock, random, log }: Pick<AppRuntime, "storage" | "clock" | "random" | "log">,
   { onTripped, onFreed, isObserved }: BreakerEvents,
 ): Breakers {
   const books = new Map<string, Book>();

@@ -5,6 +5,7 @@ import { withFields } from "../logger.ts";
 import type { HandlerContext } from "../plugin/context.ts";
 import { createHandlerRun } from "../plugin/handler_run.ts";
 import type { UpgradeFailure, VersionChange } from "../plugin/observers.ts";
+import { boundHere } from "../plugin/rehearsal.ts";
 import { type AppRuntime, notify, safeError } from "../plugin/runtime.ts";
 import { waitingInstaller } from "../portal/installer.ts";
 import { fingerprintOf } from "../portal/fingerprint.ts";
@@ -160,8 +161,9 @@ export function makeUpgradeContext(
   const { event: _e, receivedAt: _r, ...added } = ctx;
   return {
     ...added,
-    ...createSteps(engine),
-    ...{ memberId, from, to, attempt, mode, fetch, signal },
+    // A queue of the vendor's may call them where another run, or a rehearsal, has begun.
+    ...boundHere({ ...createSteps(engine), fetch }),
+    ...{ memberId, from, to, attempt, mode, signal },
     portal: snapshot(record),
     log: withFields(ctx.log, { upgradeId, attempt }),
   };

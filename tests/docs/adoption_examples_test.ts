@@ -9,6 +9,8 @@ import { fakeBitrix24, type FakePortal, type FakeServer } from "@b24/onappupdate
 import { fromOAuthStore } from "../../examples/adopt_b24jssdk.ts";
 import { fromAccountRow, fromLocalAppAuth } from "../../examples/adopt_b24phpsdk.ts";
 import { fromCRest } from "../../examples/adopt_crest.ts";
+import { serveStandIn } from "../../src/cli/dev/server.ts";
+import { createStandIn } from "../../src/cli/dev/stand_in.ts";
 import { CLIENT_ID, MEMBER_ID, OTHER_MEMBER_ID, quietLogger } from "../support/app.ts";
 import { run } from "../support/process.ts";
 import { after, before, describe, it } from "../support/test.ts";
@@ -87,6 +89,28 @@ describe("examples/adopt_crest.ts", () => {
     assert.match(output, /^line 1 : invalid: memberId is missing, wanted 32 hexadecimal digits$/m);
     const { portal } = await adopt("crest", settings, { env: { MEMBER_ID, VERSION: "1" } });
     assert.deepEqual([portal?.version, portal?.target, portal?.applicationToken], ["1.0.0", "2.0.0", undefined]);
+  });
+});
+
+describe("examples/adopt.ts", () => {
+  it("adopts portals of the stand-in of ONAPPUPDATE_DEV", async () => {
+    const standIn = createStandIn({ clientId: CLIENT_ID, events: "http://127.0.0.1:9/", page: "http://127.0.0.1:9/" });
+    const { url, close } = await serveStandIn(standIn, { port: 0, host: "127.0.0.1" });
+    try {
+      const { memberId, install, tokens } = standIn.selected();
+      install(2);
+      const settings = { access_token: tokens().accessToken, member_id: memberId };
+      const { portal } = await adopt("crest", settings, { env: { ONAPPUPDATE_DEV: url }, memberId });
+      assert.equal(portal?.version, "2.0.0");
+    } finally {
+      await close();
+    }
+  });
+
+  it("names a file that does not exist", async () => {
+    const { exited, output } = run("examples/adopt.ts", { args: ["jsonl", join(folder, "nowhere.jsonl")] });
+    assert.equal(await exited, 2);
+    assert.match(output(), /cannot read .*nowhere\.jsonl: there is no such file/);
   });
 });
 

@@ -35,6 +35,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "pinoLogger",
     "readAnswer",
     "redact",
+    "rehearsalSnapshot",
     "verificationRules",
   ],
   "./application-token": [

@@ -87,8 +87,39 @@ describe("redact() and fields", () => {
   }
 
   // If it took quadratic time, the test would miss its deadline.
+  const token = "kJ3x9_aB-7QmZp0LwErTy12UiOpAsDfGhJkLzXcVbNm";
+  const headers: readonly (readonly [text: string, redacted: string])[] = [
+    [`refused: Bearer ${token}`, "refused: [redacted]"],
+    [`authorization: bearer  ${token}, then`, "authorization: [redacted], then"],
+    [`{"authorization":"Bearer ${token}"}`, '{"authorization":"[redacted]"}'],
+    [`{\\"Authorization\\":\\"Bearer ${token}\\"}`, '{\\"Authorization\\":\\"[redacted]\\"}'],
+    [`-H "Authorization: Basic YWRhOnNlY3JldA=="`, '-H "Authorization: [redacted]"'],
+    ['{"proxy-authorization":"Basic YWRhOnNlY3JldA=="}', '{"proxy-authorization":"[redacted]"}'],
+    ["wanted the header authorization: Bearer TOKEN", "wanted the header authorization: Bearer TOKEN"],
+    ["Basic functionality, by Bearer authentication", "Basic functionality, by Bearer authentication"],
+  ];
+  for (const [text, redacted] of headers) {
+    it(`turns ${text} into ${redacted}`, () => assert.equal(redact(text), redacted));
+  }
+
   it("takes time that is linear in the text", () => {
-    for (const part of ["a", "a-", 'a"', "auth ", "%5B", "auth]]]]", "=", "token='", "://", "//a"]) {
+    for (
+      const part of [
+        "Bearer ",
+        "Bearer",
+        "authorization Basic ",
+        "a",
+        "a-",
+        'a"',
+        "auth ",
+        "%5B",
+        "auth]]]]",
+        "=",
+        "token='",
+        "://",
+        "//a",
+      ]
+    ) {
       redact(part.repeat(200_000));
     }
   });

@@ -32,7 +32,7 @@ function sentLines(entry: SentEntry & { readonly id: number }, time: string, pai
     paint("dim", `#${id}`)
   }${suffix}`;
   const isWorthReading = outcome === "failed" || (outcome === "answered" && !isGood);
-  return isWorthReading && answer !== "" ? [line, `           ${paint("dim", firstLine(answer))}`] : [line];
+  return isWorthReading && answer !== "" ? [line, `           ${paint("dim", reasonOf(answer))}`] : [line];
 }
 
 function callLines(
@@ -82,6 +82,16 @@ export function helpLines(): string[] {
 export function timeOf(at: number): string {
   const date = new Date(at);
   return [date.getHours(), date.getMinutes(), date.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
+}
+
+/** Returns what an app says about a refusal: the `detail` of a body of RFC 9457, otherwise the begin of the body. */
+function reasonOf(answer: string): string {
+  try {
+    const { detail } = Object(JSON.parse(answer)) as { readonly detail?: unknown };
+    return typeof detail === "string" && detail !== "" ? cut(safe(detail), 300) : firstLine(answer);
+  } catch {
+    return firstLine(answer);
+  }
 }
 
 function firstLine(text: string): string {

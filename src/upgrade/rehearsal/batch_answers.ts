@@ -15,6 +15,21 @@ interface Command {
 
 const LIMITS = { fields: Infinity, depth: 64, keyLength: Infinity, valueLength: Infinity };
 
+/** Whether it is the method `batch`. */
+export function isBatch(method: string): boolean {
+  return method.toLowerCase() === "batch";
+}
+
+/**
+ * Returns the parameters of a batch with `cmd` and `halt` in lower case: Bitrix24 ignores their case. `undefined` if one of them
+ * is there twice, of which Bitrix24 takes the last.
+ */
+export function batchParams(params: Params): Params | undefined {
+  const names = Object.keys(params).map((name) => /^(cmd|halt)$/i.test(name) ? name.toLowerCase() : name);
+  if (new Set(names).size < names.length) return undefined;
+  return Object.fromEntries(Object.values(params).map((value, i) => [names[i]!, value]));
+}
+
 /** Returns the commands in the parameters of a batch. */
 export function commandsIn({ cmd }: Params): readonly Command[] {
   return Object.entries(Object(cmd) as Params).map(([name, written]) => {

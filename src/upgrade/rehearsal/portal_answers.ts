@@ -5,7 +5,7 @@ import { isReadMethod } from "../../bitrix24/rest_methods.ts";
 import { NotRehearsedError } from "../../errors.ts";
 import type { RunningRehearsal } from "../../plugin/rehearsal.ts";
 import { type AnswerParts, noTime, type Params, type ReadAnswer, writeOf } from "./answer_parts.ts";
-import { answerBatch, commandsIn } from "./batch_answers.ts";
+import { answerBatch, batchParams, commandsIn, isBatch } from "./batch_answers.ts";
 import type { Recorder } from "./recorder.ts";
 
 /** A request to the portal's REST. */
@@ -39,7 +39,7 @@ export function createPortalAnswers(parts: AnswerParts): Pick<RunningRehearsal, 
           { method, params: next },
           async () => await send(next === params ? request : await withParams(request, next), undefined),
         );
-      if (method.toLowerCase() === "batch") return await answerBatch(parts, params, read);
+      if (isBatch(method)) return await answerBatch(parts, params, read);
       if (isReadMethod(method)) {
         const { response, isRefused } = await read(params);
         if (!isRefused) recorder.countRequest([{ method, isRead: true }]);
@@ -58,9 +58,12 @@ export function createPortalAnswers(parts: AnswerParts): Pick<RunningRehearsal, 
         );
       }),
     answers: (method, given) => {
-      const params: Params = JSON.parse(JSON.stringify(given));
+      const params = isBatch(method)
+        ? batchParams(JSON.parse(JSON.stringify(given)))
+        : JSON.parse(JSON.stringify(given));
+      if (params === undefined) return true;
       if (tape.find(method, params) !== undefined) return true;
-      if (method.toLowerCase() !== "batch") return !isReadMethod(method);
+      if (!isBatch(method)) return !isReadMethod(method);
       return commandsIn(params).every(({ method }) => !isReadMethod(method));
     },
   };
@@ -111,13 +114,18 @@ function isRefusal({ error }: Params, method: string, status: number): boolean {
 
 /** Returns the call that a request makes; `undefined` if it is none. */
 async function readRequest(request: Request): Promise<RestRequest | undefined> {
-  const path = /\/rest\/((?:api\/)?[\w.]+)$/.exec(new URL(request.url).pathname)?.[1];
+  const { pathname, searchParams } = new URL(request.url);
+  const path = /\/rest\/((?:api\/)?[\w.]+)$/.exec(pathname)?.[1];
   if (path === undefined || request.method !== "POST") return undefined;
   try {
     const body: unknown = JSON.parse(await request.text());
     if (typeof body !== "object" || body === null || Array.isArray(body)) return undefined;
     const { auth: _, ...params } = body as Params;
-    return { method: path, params };
+    if (!isBatch(path)) return { method: path, params };
+    // Bitrix24 adds the parameters of the query to those of the body.
+    const isInQuery = [...searchParams.keys()].some((name) => /^(cmd|halt)(\[|$)/i.test(name));
+    const inBody = isInQuery ? undefined : batchParams(params);
+    return inBody && { method: path, params: inBody };
   } catch {
     return undefined;
   }

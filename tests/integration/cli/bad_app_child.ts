@@ -9,5 +9,7 @@ const what = process.env["TEST_MISTAKE"];
 if (what === "starts") await app.start();
 if (what === "listens") createServer().listen(0);
 if (what === "serves on Deno") "Deno" in globalThis ? Deno.serve({ port: 0 }, app.fetch) : createServer().listen(0);
-if (what === "throws") throw new Error("CLIENT_SECRET is not set");
+// As a client whose connection nobody closes.
+if (what === "throws with a connection open") setInterval(() => {}, 60_000);
+if (what?.startsWith("throws")) throw new Error("CLIENT_SECRET is not set");
 export default app;

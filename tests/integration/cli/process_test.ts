@@ -111,6 +111,7 @@ describe("the command onappupdate", () => {
       "listens": /the module calls server\.listen\(\).*main\.ts/,
       "serves on Deno": /the module calls (Deno\.serve|server\.listen)\(\).*main\.ts/,
       "throws": /cannot load .*: CLIENT_SECRET is not set/,
+      "throws with a connection open": /cannot load .*: CLIENT_SECRET is not set/,
       "nothing but a memory storage": /the storage "memory" belongs to one process.*use --url/,
     };
     for (const [mistake, reason] of Object.entries(mistakes)) {

@@ -132,4 +132,25 @@ describe("admin.adopt() and the tokens of the old program", () => {
     assert.equal((await app.admin.audit()).items[0]?.outcome, "failed");
     await app.close();
   });
+
+  it("are not quoted if an OAuth host answers with them as the member_id, nor part of a key", async () => {
+    const old = oldProgram();
+    const { row } = old.add(2);
+    const fetch: typeof globalThis.fetch = async (input, init) => {
+      const request = new Request(input, init);
+      const sent = new URLSearchParams(await request.clone().text());
+      const token = sent.get("auth") ?? sent.get("refresh_token") ?? "";
+      const answer = await (await old.bitrix24.fetch(request)).text();
+      return new Response(answer.replace(/"member_id":"\w+"/, `"member_id":"${token}"`));
+    };
+    const storage = memoryStorage();
+    const app = old.app({ storage, fetch });
+    const lines = [...await adopted(app, [row])];
+    old.now += 2 * 60 * 60 * 1000;
+    lines.push(...await adopted(app, [row], { refresh: true }));
+    assert.deepEqual(briefly(lines), [["not_adopted", "other_portal"], ["not_adopted", "other_portal"]]);
+    assertNoTokens([lines, await app.admin.audit(), old.lines]);
+    for await (const { key } of storage.list([])) assertNoTokens(key);
+    await app.close();
+  });
 });

@@ -75,6 +75,16 @@ describe("the connection of operating commands", () => {
     });
   }
 
+  test("an answer that repeats the token is printed without it", async () => {
+    const token = "operator-token-".padEnd(43, "x");
+    const message = `refused: Bearer ${token}`;
+    for (const httpStatus of [401, 409]) {
+      const fetch = () => Promise.resolve(Response.json({ error: { code: "busy", message } }, { status: httpStatus }));
+      const { err } = await status(URL_OPTION, { ...app.remote, fetch, env: { ONAPPUPDATE_TOKEN: token } });
+      assert.match(err, /refused: Bearer \[redacted\]/);
+    }
+  });
+
   const invalid: Readonly<Record<string, readonly [args: readonly string[], options: CliOptions, message: RegExp]>> = {
     "no app": [[], {}, /wanted --app FILE or --url URL/],
     "two apps": [["--app", "a.ts", ...URL_OPTION], {}, /--app and --url, wanted one/],
@@ -83,6 +93,17 @@ describe("the connection of operating commands", () => {
     "an empty token file": [[...URL_OPTION, "--token-file", "t"], { files: { t: "\n" } }, /wanted a token/],
     "a file without a token": [[...URL_OPTION, "--token-file", "t"], { files: { t: "a b\nc" } }, /t has no token/],
     "http to another machine": [["--url", "http://ops.example"], { env: { ONAPPUPDATE_TOKEN: TOKEN } }, /wanted https/],
+    // Not every machine resolves it by itself: a name server could answer, and have the token.
+    "http to a name below localhost": [
+      ["--url", "http://ops.localhost"],
+      { env: { ONAPPUPDATE_TOKEN: TOKEN } },
+      /wanted https/,
+    ],
+    "http to a name that begins like this machine": [
+      ["--url", "http://127.0.0.1.evil.example"],
+      { env: { ONAPPUPDATE_TOKEN: TOKEN } },
+      /wanted https/,
+    ],
     "a password in the address": [["--url", "https://a:b@ops.example"], {}, /a user or a password/],
     "a token file for --app": [["--app", "a.ts", "--token-file", "t"], {}, /--token-file has no effect/],
   };

@@ -63,6 +63,13 @@ describe("operating commands", () => {
     const one = await local("portals --limit 1");
     assert.match(one.out, new RegExp(`^${current.domain} +current +3\\.0\\.0 +${current.memberId}$`, "m"));
     assert.equal(one.err, "More portals match: raise --limit 1.\n");
+    const short = await local("portals --version 3");
+    assert.match(short.out, new RegExp(`^${current.domain} +current +3\\.0\\.0 `, "m"));
+    for (const version of ["unknown", "3.x"]) {
+      const { code, err } = await local(`portals --version ${version}`);
+      assert.equal(code, 2);
+      assert.match(err, /wanted a version such as 2 or 2\.1\.0; .* use --blocked-on version/i);
+    }
     const none = await local("portals --version 9.0.0");
     assert.deepEqual([none.code, none.out, none.err], [0, "", "No portals match.\n"]);
   });
@@ -183,6 +190,26 @@ describe("operating commands", () => {
     assert.match(
       (await local("doctor")).out,
       /^problem +host oauth\.bitrix24\.tech, from this machine: does not answer/m,
+    );
+  });
+
+  test("doctor looks at the stand-in during development, and at no host of Bitrix24", async () => {
+    const env = { ONAPPUPDATE_DEV: "http://127.0.0.1:4024" };
+    const asked: string[] = [];
+    const fetch: Terminal["fetch"] = (url) => {
+      asked.push(String(url));
+      return Promise.resolve(new Response("<h1>"));
+    };
+    const { out } = await local("doctor", { env, fetch });
+    assert.match(
+      out,
+      /^warning +stand-in for Bitrix24: ONAPPUPDATE_DEV is set, and http:\/\/127\.0\.0\.1:4024 answers/m,
+    );
+    assert.deepEqual(asked, [env.ONAPPUPDATE_DEV]);
+    const down = await local("doctor", { env });
+    assert.match(
+      down.out,
+      /^problem +stand-in for Bitrix24: .* does not answer: .*\n +→ start it with onappupdate dev;/m,
     );
   });
 
@@ -311,11 +338,11 @@ describe("commands that act", () => {
     const refused = await run(`retry ${parked.domain} --by grace`, "remote");
     assert.deepEqual([refused.code, refused.audit.length], [2, 0]);
     assert.match(refused.err, /--by has no effect with --url/);
-    const none = await cli(["pause", "--yes", "--reason", "x", "--app", "app.ts", "--by", " "]);
-    assert.deepEqual([none.code, none.err], [
-      2,
-      "error: --by: wanted 1 to 100 characters without control characters\n",
-    ]);
+    for (const by of [" ", "a\u202eb", "a\nb"]) {
+      const none = await cli(["pause", "--yes", "--reason", "x", "--app", "app.ts", "--by", by]);
+      const wanted = "1 to 100 characters without control characters, also of text direction";
+      assert.deepEqual([none.code, none.err], [2, `error: --by: wanted ${wanted}\n`]);
+    }
   });
 
   test("an action without a name of the user needs --by", async () => {

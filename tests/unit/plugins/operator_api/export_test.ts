@@ -136,8 +136,12 @@ describe("operatorApi() exports", () => {
 describe("csvLine()", () => {
   for (
     const [cell, written] of [
-      ...[["=1+1", "'=1+1"], ["+1", "'+1"], ["-1", "'-1"], ["@A1", "'@A1"], ["\tx", "'\tx"], ["\rx", `"'\rx"`]],
+      ...[["=1+1", "'=1+1"], ["+1", "'+1"], ["-1", "'-1"], ["@A1", "'@A1"], ["\tx", `"'\tx"`], ["\rx", `"'\rx"`]],
       ...[["a,b", '"a,b"'], ['a"b', '"a""b"'], ["a\nb", '"a\nb"'], ["1=1", "1=1"], ["", ""], ["'x", "'x"]],
+      ...[[" =1", "' =1"], ["\u00a0=1", "'\u00a0=1"], ["＝1", "'＝1"], ["\nx", `"'\nx"`], ['"=1', `"'""=1"`]],
+      // A spreadsheet in German or Russian separates cells at semicolons, and knows no quotes in the middle of a line.
+      ...[["a;=1", `"a;'=1"`], ["a; @x", `"a;' @x"`], ["a\n=1", `"a\n'=1"`], ["a\t+1", `"a\t'+1"`]],
+      ...[["a;b", '"a;b"'], ["a\nb - c", '"a\nb - c"'], ['a;"=1', `"a;'""=1"`], ["\t=1", `"'\t'=1"`]],
     ] as const
   ) {
     it(`writes ${JSON.stringify(cell)} as ${JSON.stringify(written)}`, () => {

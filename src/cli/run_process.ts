@@ -1,0 +1,22 @@
+/** Runs the command line as this process, and ends the process. */
+import process from "node:process";
+import type { Writable } from "node:stream";
+import { EXIT } from "./exit.ts";
+import { main } from "./main.ts";
+import { nodeProblem } from "./node_version.ts";
+import { processTerminal } from "./process_terminal.ts";
+
+/** Runs one command, and exits with its code. */
+export async function runProcess(args: readonly string[]): Promise<void> {
+  const problem = nodeProblem(process.versions.node);
+  if (problem !== undefined) process.stderr.write(`error: ${problem}\n`);
+  const code = problem === undefined ? await main(args, processTerminal()) : EXIT.usage;
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+  // A module of the user that failed may have left connections open, which would keep the process alive.
+  process.exit(code);
+}
+
+/** Resolves once everything that was written has left this process. */
+function flushed(stream: Pick<Writable, "write">): Promise<void> {
+  return new Promise((resolve) => void stream.write("", () => resolve()));
+}
