@@ -73,7 +73,7 @@ export const ADOPTION: readonly Mutant[] = [
     ["tokens are refreshed without being told to", "if (!isExpired || !options.refresh ||", "if (!isExpired ||"],
     [
       "a refreshed pair is not stored before its portal is adopted",
-      "await storage.put(adoptedPairKey(refreshed.memberId), stored, { ttlMs: KEPT_MS });",
+      "await storage.put(adoptedPairKey(owner), stored, { ttlMs: KEPT_MS });",
       "void stored;",
     ],
     [

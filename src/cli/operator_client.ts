@@ -74,7 +74,7 @@ export function createClient(parts: ClientParts): OperatorClient {
       await readStream(parts, response, (text) => {
         const whole = (rest + text).split("\n");
         rest = whole.pop()!;
-        for (const line of whole) onLine(JSON.parse(line));
+        for (const line of whole) onLine(JSON.parse(line.replaceAll(parts.token, REDACTED)));
       });
     },
   };
