@@ -134,11 +134,20 @@ async function* textsOf(lines: AsyncIterable<InputLine>): AsyncGenerator<string>
 }
 
 function readAhead(texts: AsyncGenerator<string>): ReadableStream<string> {
+  const read = (): Promise<IteratorResult<string>> => {
+    const next = texts.next();
+    // The stream reports it once it is pulled.
+    next.catch(() => {});
+    return next;
+  };
+  // Begins at once: a body that nobody reads is discarded after the answer.
+  let next = read();
   return new ReadableStream({
     pull: async (controller) => {
-      const { value, done } = await texts.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
+      const { value, done } = await next;
+      if (done) return controller.close();
+      controller.enqueue(value);
+      next = read();
     },
     cancel: async () => void await texts.return(undefined),
   }, { highWaterMark: MAX_AHEAD, size: (text) => text.length + 1 });

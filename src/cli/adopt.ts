@@ -57,7 +57,7 @@ async function adoptLines(
   acting: Acting,
   { file, lines }: { readonly file: string; readonly lines: string },
 ): Promise<ExitCode> {
-  const { options: { dryRun, refresh, perMinute }, terminal, show, note } = invocation;
+  const { options: { dryRun, refresh, perMinute }, show, note } = invocation;
   const { client, reason, confirm } = acting;
   const total = lines.split("\n").filter((line) => line.trim() !== "").length;
   if (dryRun !== true) {

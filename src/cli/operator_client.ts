@@ -52,13 +52,15 @@ export function createClient(parts: ClientParts): OperatorClient {
     post: (path, body = {}) => call("POST", path, {}, body),
     stream: async (path, query, onText) => {
       const response = await unlessBroken(name, () => request(parts, "GET", path, query));
-      if (!response.ok || response.body === null) {
-        answerOf(parts, response, await unlessBroken(name, () => response.text()));
-        return;
-      }
-      const chunks = response.body.pipeThrough(new TextDecoderStream());
-      await unlessBroken(`${name} broke off, so this is not all: it`, async () => {
-        for await (const text of chunks) onText(text);
+      await readStream(parts, response, onText);
+    },
+    exchange: async (path, { query, lines, onLine, signal }) => {
+      const response = await unlessBroken(name, () => request(parts, "POST", path, query, lines, signal));
+      let rest = "";
+      await readStream(parts, response, (text) => {
+        const whole = (rest + text).split("\n");
+        rest = whole.pop()!;
+        for (const line of whole) onLine(JSON.parse(withoutToken(line, parts.token)));
       });
     },
   };
@@ -111,14 +113,18 @@ interface NamedPortal {
 /** Minimum length of a token in characters: 32 bytes in base64url. */
 const MIN_TOKEN_LENGTH = 43;
 
+/** Whatever answers may repeat the request. No API accepts a shorter token, which may be a part of any word. */
+function withoutToken(text: string, token: string): string {
+  return token.length < MIN_TOKEN_LENGTH ? text : text.replaceAll(token, REDACTED);
+}
+
 /** @throws {ExitError} if the answer is not good */
 function answerOf(
   { name, isLocal, token }: Pick<ClientParts, "name" | "isLocal" | "token">,
   { ok, status }: Response,
   answer: string,
 ): unknown {
-  // Whatever answers there may repeat the request. No API accepts a shorter token, which may be a part of any word.
-  const text = token.length < MIN_TOKEN_LENGTH ? answer : answer.replaceAll(token, REDACTED);
+  const text = withoutToken(answer, token);
   // In Deno, a redirect that is not followed has its status; elsewhere it may be 0.
   if (status === 0 || status >= 300 && status < 400) {
     throw unreachable(`${name} answers with a redirect, which is not followed: use the address that it leads to`);

@@ -56,8 +56,10 @@ export function scene(token: ApplicationTokenOptions = {}, options: Partial<AppO
     now: Date.UTC(2027, 0, 1),
     stored: async () => {
       const all: unknown[] = [];
-      // Totals are added within a second.
-      for await (const { key, value } of storage.list([])) if (key[0] !== "total") all.push([key, value]);
+      // Totals are added within a second, and the start stores whose storage it is.
+      for await (const { key, value } of storage.list([])) {
+        if (key[0] !== "total" && key[0] !== "app") all.push([key, value]);
+      }
       return all;
     },
     forget: () => {

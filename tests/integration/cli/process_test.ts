@@ -29,10 +29,11 @@ interface Outcome {
 /** Runs a command of a shell, in which `onappupdate` is the command line with these arguments of the runtime. */
 async function shell(command: string, env: Readonly<Record<string, string>> = {}, args = runArgs): Promise<Outcome> {
   const quoted = [process.execPath, ...args, CLI].map((word) => `'${word}'`).join(" ");
+  const { NO_COLOR: _, ...inherited } = process.env;
   const child = spawn("/bin/sh", ["-c", `onappupdate() { ${quoted} "$@"; }; ${command}`], {
     cwd: root,
-    // Colors are a matter of the terminal alone.
-    env: { ...process.env, FORCE_COLOR: "1", ...env },
+    // Colors are a matter of the terminal alone. With NO_COLOR, too, Node would print a warning.
+    env: { ...inherited, FORCE_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const code = new Promise<number | null>((resolve, reject) => child.on("error", reject).on("close", resolve));

@@ -102,6 +102,8 @@ describe("onappupdate adopt", () => {
         ...{ stdin, env: { ONAPPUPDATE_TOKEN: "t".repeat(43) }, fetch: () => Promise.resolve(new Response(body)) },
       });
     const line = `${JSON.stringify({ line: { line: 1, outcome: "adopted" } })}\n`;
+    const repeated = await remote(`{"error":{"code":"failed","message":"saw ${"t".repeat(43)}"}}\n`);
+    assert.match(repeated.err, /^error: saw \[/);
     const broken = await remote(line);
     assert.deepEqual([broken.code, broken.out], [3, ""]);
     assert.match(broken.err, /broke off after 1 line: run the command again/);

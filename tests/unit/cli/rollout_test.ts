@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { stripVTControlCharacters } from "node:util";
 import { type App, memoryStorage, type RolloutOptions } from "@b24/onappupdate";
 import type { Storage } from "@b24/onappupdate/storage";
 import { cli, type CliOptions, type Outcome } from "../../support/cli.ts";
@@ -76,7 +77,7 @@ describe("onappupdate rollout", () => {
     );
     assert.ok(!out.includes("\u001b"));
     const screen = await run("rollout status", APP, { isTerminal: true });
-    assert.ok(screen.out.split("\n").every((line) => line.replaceAll(/\u001b\[\d+m/g, "").length <= 80), screen.out);
+    assert.ok(screen.out.split("\n").every((line) => stripVTControlCharacters(line).length <= 80), screen.out);
     assert.match((await run("rollout status --fail-on failures")).err, /failed: failures/);
     const doctor = await run("doctor");
     assert.equal(doctor.code, 1);

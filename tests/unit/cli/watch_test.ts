@@ -35,7 +35,7 @@ async function watch(
   let now = 1_700_000_000_000;
   let left = waits;
   return await cli(["status", "--watch", "--url", "https://ops.example", ...args], {
-    env: { ONAPPUPDATE_TOKEN: "t" },
+    env: { ONAPPUPDATE_TOKEN: "t".repeat(43) },
     now: () => now,
     interrupted: () => interruption.signal,
     wait: () => {
