@@ -18,7 +18,18 @@ export interface OperatorClient {
   readonly post: <T>(path: string, body?: object) => Promise<T>;
   /** Passes the text of an answer on as it comes. Rejects if it breaks off. */
   readonly stream: (path: string, query: Query, onText: (text: string) => void) => Promise<void>;
+  /** Posts JSON lines, and passes the values of the lines of the answer on as they come. Has no time limit. */
+  readonly exchange: (path: string, exchange: Exchange) => Promise<void>;
   readonly close: () => Promise<void>;
+}
+
+/** JSON lines that are posted, and those of the answer. */
+export interface Exchange {
+  readonly query: Query;
+  readonly lines: string;
+  readonly onLine: (value: unknown) => void;
+  /** Ends it. */
+  readonly signal: AbortSignal;
 }
 
 /** Parts of {@linkcode createClient}. */
@@ -35,6 +46,9 @@ export interface ClientParts {
 
 /** Time (ms) that an answer may take: a recount or an export of many portals is slow. */
 const TIMEOUT_MS = 600_000;
+
+/** The media type of JSON lines. */
+const LINES = "application/jsonl";
 
 /** Returns a client of the operator API. Its functions throw an `ExitError` for every answer that is not good. */
 export function createClient(parts: ClientParts): OperatorClient {
@@ -66,12 +80,26 @@ export function createClient(parts: ClientParts): OperatorClient {
   };
 }
 
+/** Passes the text of an answer on. @throws {ExitError} if the answer is not good, or breaks off */
+async function readStream(parts: ClientParts, response: Response, onText: (text: string) => void): Promise<void> {
+  const { name } = parts;
+  if (!response.ok || response.body === null) {
+    answerOf(parts, response, await unlessBroken(name, () => response.text()));
+    return;
+  }
+  const chunks = response.body.pipeThrough(new TextDecoderStream());
+  await unlessBroken(`${name} broke off, so this is not all: it`, async () => {
+    for await (const text of chunks) onText(text);
+  });
+}
+
 function request(
   { base, token, fetch }: ClientParts,
   method: string,
   path: string,
   query: Query,
-  body?: object,
+  body?: object | string,
+  signal: AbortSignal = AbortSignal.timeout(TIMEOUT_MS),
 ): Promise<Response> {
   const url = new URL(`${base.pathname.replace(/\/+$/, "")}/api/v1${path}`, base);
   for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, String(value));
@@ -79,11 +107,11 @@ function request(
     method,
     headers: {
       authorization: `Bearer ${token}`,
-      ...body !== undefined && { "content-type": "application/json" },
+      ...body !== undefined && { "content-type": typeof body === "string" ? LINES : "application/json" },
     },
-    ...body !== undefined && { body: JSON.stringify(body) },
+    ...body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) },
     redirect: "manual",
-    signal: AbortSignal.timeout(TIMEOUT_MS),
+    signal,
   });
 }
 
