@@ -3,10 +3,11 @@
  * that starts stores its identity.
  */
 import { defined } from "../defined.ts";
-import { FormatError, OnAppUpdateError, StorageError } from "../errors.ts";
+import { FormatError, OnAppUpdateError } from "../errors.ts";
 import { type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { APP } from "../portal/keys.ts";
+import { redactError } from "../redact.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 
 /** The identity of a deployment. */
@@ -78,9 +79,8 @@ export async function assertDeployment(
   // It must not keep out the app to which the storage belongs, should that start later.
   if (allowOther) return;
   const entry = await identityOf(storage, own).catch((err) => {
-    if (!(err instanceof StorageError)) throw err;
     // An outage at the start must not end the app: it goes on by itself afterwards.
-    log.warn("failed to check whose the storage is", { event: "deployment.check_failed", err });
+    log.warn("failed to check whose the storage is", { event: "deployment.check_failed", err: redactError(err, []) });
     return null;
   });
   if (entry === null) return;

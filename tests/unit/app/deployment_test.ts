@@ -49,6 +49,14 @@ describe("a storage belongs to the app that starts on it first", () => {
     assert.equal(lines.filter((line) => line.includes("deployment.check_failed")).length, 1);
   });
 
+  it("and starts if the storage throws any other error, which is logged without secrets", async () => {
+    const get = (): Promise<never> => Promise.reject(new TypeError("https://user:secret@host is down"));
+    const { logger, lines } = recordingLogger();
+    assert.equal(await start({ ...memoryStorage(), get }, { logger }), undefined);
+    assert.ok(lines.some((line) => line.includes("deployment.check_failed")));
+    assert.ok(!lines.join().includes("secret@"));
+  });
+
   it("but is not taken by an app with allowOther", async () => {
     const storage = memoryStorage();
     await start(storage, { clientId: "app.2", allowOther: true });
