@@ -48,7 +48,11 @@ export const UPGRADE_ID: Schema = line(1000, "The id of an upgrade");
 
 /** Describes portals: the same as `PortalMatch`. */
 export const MATCH: ObjectSchema = object<PortalMatch>({
-  version: optional(line(100, "Only portals on this version, spelled as in `portal.version`")),
+  version: optional({
+    ...{ type: "string", maxLength: 100, pattern: "^\\d+\\.\\d+\\.\\d+([-+][0-9A-Za-z.+-]+)?$" },
+    description: "Only portals on this version, spelled as in `portal.version`",
+    wanted: 'a version as portals have it, such as "2.0.0"',
+  }),
   status: optional({ type: "string", enum: PORTAL_STATES, description: "Only portals in this state" }),
   domain: optional(line(253, "Only portals with this domain")),
   blockedOn: optional({ type: "string", enum: BLOCKED_REASONS, description: "Only portals that are blocked on this" }),

@@ -50,6 +50,17 @@ describe("operatorApi() routes", () => {
     await app.close();
   });
 
+  it("answer 400 to a filter by what is no version of a portal, which would match none", async () => {
+    const { app, call } = apiRig();
+    for (const version of ["banana", "2", ""]) {
+      const { status, body } = await call(`GET /portals?version=${version}`);
+      assert.equal(status, 400, version);
+      assert.match(body.error.message, /version/);
+    }
+    assert.equal((await call("GET /portals?version=2.0.0")).status, 200);
+    await app.close();
+  });
+
   it("answer 409 with both portals if two have had a domain, and act on neither", async () => {
     const { app, call, send, bitrix24, portal } = await parkedRig();
     const other = bitrix24.portal({ memberId: OTHER_MEMBER_ID, domain: "other.bitrix24.example" });
