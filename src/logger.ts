@@ -1,7 +1,7 @@
 /** The logger interface, and the logger that writes to the console. */
 import { checkOptions, option, type OptionRules } from "./check_options.ts";
 import { defined } from "./defined.ts";
-import { isSecretName } from "./redact.ts";
+import { isSecretName, redactError } from "./redact.ts";
 import { REDACTED } from "./secret.ts";
 
 /**
@@ -185,8 +185,10 @@ function loggedValue(key: string, value: unknown, path: readonly unknown[]): unk
   if (typeof value === "string") return isSecretName(key) ? REDACTED : value;
   if (typeof value !== "object" || value === null) return value;
   if (value instanceof Error) {
-    const plain = plainError(value);
-    errorBehind.set(plain, value);
+    // A storage or a plugin may quote the address of a server with its password.
+    const safe = redactError(value, []);
+    const plain = plainError(safe);
+    errorBehind.set(plain, safe);
     return plain;
   }
   if (path.includes(value)) return "[circular]";
