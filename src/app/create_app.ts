@@ -14,6 +14,7 @@ import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
 import { reportChanges } from "../portal/reports.ts";
+import { createSnapshots } from "../portal/count_snapshots.ts";
 import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
@@ -26,7 +27,7 @@ import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
 import { createAdopt } from "./admin/adopt.ts";
-import { createAdmin } from "./admin/create_admin.ts";
+import { createAdmin, createCounts } from "./admin/create_admin.ts";
 import { createAudited } from "./admin/audit.ts";
 import { createBatches } from "./admin/batches.ts";
 import { pluginAdmin } from "./admin/plugin_admin.ts";
@@ -108,8 +109,10 @@ export function createApp(options: AppOptions): App {
     ...{ oauthHosts: settings.oauthHosts, hasClientId: keys.clientId !== undefined },
   });
   const recount = createRecount(runtime);
+  const counts = createCounts(totals, control);
+  const snapshots = createSnapshots(runtime, counts);
   const ticker = createTicker(runtime, {
-    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, ...defined({ rollout }) },
+    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, snapshots, ...defined({ rollout }) },
   });
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const requests = createInFlight();
@@ -146,6 +149,7 @@ export function createApp(options: AppOptions): App {
       runtime,
       upgrades: registry.upgrades,
       totals,
+      counts,
       recount,
       pauseSwitch,
       audited,
