@@ -21,6 +21,7 @@ import { createVerifier, type Verifier } from "../verify/verifier.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
 import { createRollout } from "../rollout/rollout.ts";
 import { createPauseSwitch, type PauseSwitch } from "../worker/pause.ts";
+import { createPluginTicks } from "../worker/plugin_ticks.ts";
 import { createRecount } from "../worker/recount.ts";
 import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
@@ -108,8 +109,9 @@ export function createApp(options: AppOptions): App {
     ...{ oauthHosts: settings.oauthHosts, hasClientId: keys.clientId !== undefined },
   });
   const recount = createRecount(runtime);
+  const tickPlugins = createPluginTicks(runtime);
   const ticker = createTicker(runtime, {
-    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, ...defined({ rollout }) },
+    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, tickPlugins, ...defined({ rollout }) },
   });
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const requests = createInFlight();
