@@ -72,8 +72,9 @@ async function connectRemotely(text: string, options: ConnectOptions, terminal: 
   }
   const token = await readToken(options, terminal);
   url.pathname = url.pathname.replace(/\/api\/v1\/?$/, "");
+  const name = url.origin + url.pathname.replace(/\/+$/, "");
   return createClient({
-    ...{ name: url.origin, isLocal: false, isAnonymous: false, base: url, token, fetch: terminal.fetch },
+    ...{ name, isLocal: false, isAnonymous: false, base: url, token, fetch: terminal.fetch },
     close: () => Promise.resolve(),
   });
 }
