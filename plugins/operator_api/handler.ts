@@ -6,6 +6,7 @@ import { createGuard, type OperatorToken } from "./guard.ts";
 import { type InputLine, readLines } from "./lines.ts";
 import { REASON } from "./parameters.ts";
 import { createRefusals, type Refusals } from "./refusals.ts";
+import { createRateLimit, type RateLimit } from "./rate_limit.ts";
 import { readJson, readQuery } from "./request.ts";
 import type { OperatorApp, Route } from "./route.ts";
 import { createRouter, type Match } from "./router.ts";
@@ -32,11 +33,12 @@ export function createHandler(parts: HandlerParts): (request: Request) => Promis
   const authorize = createGuard(tokens);
   const find = createRouter(routes, prefix);
   const refusals = createRefusals(parts);
+  const limitRate = createRateLimit(parts);
   return async (request) => {
     try {
       const token = await authorize(request);
       const url = new URL(request.url);
-      return await answer({ ...parts, refusals }, { request, url, token, match: find(request, url) });
+      return await answer({ ...parts, refusals, limitRate }, { request, url, token, match: find(request, url) });
     } catch (thrown) {
       // Nobody reads the answer to a client that went away, which is no failure.
       const refusal = refusalOf(thrown) ?? (isGone(request, thrown) ? GONE : failed(thrown, logger));
@@ -63,10 +65,10 @@ interface Authorized {
 }
 
 async function answer(
-  parts: HandlerParts & { readonly refusals: Refusals },
+  parts: HandlerParts & { readonly refusals: Refusals; readonly limitRate: RateLimit },
   { request, url, token, match }: Authorized,
 ): Promise<Response> {
-  const { app, bodyBytes, logger } = parts;
+  const { app, bodyBytes, logger, limitRate } = parts;
   const { route } = match;
   await setUp(parts);
   if (route.role === "operate" && token.role !== "operate") return await refuse(parts, { request, url, token, match });
@@ -74,6 +76,7 @@ async function answer(
   const lines = route.lines === undefined ? NO_LINES : readLines(request, route.lines, bodyBytes);
   const { reason = query.reason, ...fields } = await readBody(request, route, bodyBytes);
   const memberId = match.portal === undefined ? "" : await findPortal(app, match.portal);
+  limitRate(token, route);
   const result = await route.run({
     ...{
       app,

@@ -21,6 +21,8 @@ const ACTIONS: Readonly<Record<string, (admin: Admin, attribution: Attribution) 
   "rollout.resume": (admin, attribution) => admin.rollout.resume("2.0.0", attribution),
   "rollout.promote": (admin, attribution) => admin.rollout.promote("2.0.0", attribution),
   "rollout.abort": (admin, attribution) => admin.rollout.abort("2.0.0", attribution),
+  check: (admin, attribution) => admin.noteAction({ action: "check", ...attribution }, () => Promise.resolve()),
+  rehearse: (admin, attribution) => admin.noteAction({ action: "rehearse", ...attribution }),
   export: (admin, attribution) => admin.noteAction({ action: "export", ...attribution }),
   batch: (admin, attribution) =>
     admin.batches.start({ action: "retry", match: { status: "parked" }, expect: 0, ...attribution }),
