@@ -1,17 +1,16 @@
-/** Limits how often the holder of a token may call a route. */
+/** Limits how often an operator may call a route. */
 import { ApiError } from "./api_error.ts";
-import type { OperatorToken } from "./guard.ts";
-import type { Route } from "./route.ts";
+import type { RouteCall } from "./run_route.ts";
 
 const HOUR_MS = 60 * 60_000;
 
-/** @throws {ApiError} 429, if the token has called the route too often */
-export type RateLimit = (token: Pick<OperatorToken, "name">, route: Pick<Route, "id" | "maxPerHour">) => void;
+/** @throws {ApiError} 429, if the operator has called the route too often */
+export type RateLimit = (call: Pick<RouteCall, "match" | "operator" | "holder">) => void;
 
-/** Returns the function that counts the requests of this process. `clock` returns milliseconds since 1970. */
+/** Returns the function that counts the calls in this process. `clock` returns milliseconds since 1970. */
 export function createRateLimit({ clock }: { readonly clock: () => number }): RateLimit {
   const counted = new Map<string, { readonly since: number; count: number }>();
-  return ({ name }, { id, maxPerHour }) => {
+  return ({ match: { route: { id, maxPerHour } }, operator: { name }, holder }) => {
     if (maxPerHour === undefined) return;
     const now = clock();
     const key = JSON.stringify([name, id]);
@@ -20,8 +19,8 @@ export function createRateLimit({ clock }: { readonly clock: () => number }): Ra
     counted.set(key, hour);
     if (++hour.count <= maxPerHour) return;
     const seconds = Math.ceil((hour.since + HOUR_MS - now) / 1000);
-    const message = `the token ${JSON.stringify(name)} may call this route ${maxPerHour} times an hour, ` +
-      `wanted the next request in ${seconds} s`;
+    const message =
+      `${holder} may call this route ${maxPerHour} times an hour, wanted the next request in ${seconds} s or later`;
     throw new ApiError(429, { code: "too_many_requests", message }, { "retry-after": String(seconds) });
   };
 }
