@@ -1,16 +1,16 @@
 /** Limits how often an operator may call a route. */
 import { ApiError } from "./api_error.ts";
-import type { RouteCall } from "./run_route.ts";
+import type { Operator, Route } from "./route.ts";
 
 const HOUR_MS = 60 * 60_000;
 
-/** @throws {ApiError} 429, if the operator has called the route too often */
-export type RateLimit = (call: Pick<RouteCall, "match" | "operator" | "holder">) => void;
+/** @throws {ApiError} 429, if the operator has called the route too often. `holder` names the operator to people. */
+export type RateLimit = (route: Route, operator: Operator, holder: string) => void;
 
 /** Returns the function that counts the calls in this process. `clock` returns milliseconds since 1970. */
 export function createRateLimit({ clock }: { readonly clock: () => number }): RateLimit {
   const counted = new Map<string, { readonly since: number; count: number }>();
-  return ({ match: { route: { id, maxPerHour } }, operator: { name }, holder }) => {
+  return ({ id, maxPerHour }, { name }, holder) => {
     if (maxPerHour === undefined) return;
     const now = clock();
     const key = JSON.stringify([name, id]);

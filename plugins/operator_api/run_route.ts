@@ -62,7 +62,7 @@ export function createRouteRunner(parts: RouteRunnerParts): RouteRunner {
     const lines = route.lines === undefined ? NO_LINES : call.readLines();
     const { reason = query.reason, ...body } = await bodyOf(call);
     const memberId = portal === undefined ? "" : await findPortal(app, portal);
-    limitRate(call);
+    limitRate(route, operator, call.holder);
     const result = await route.run({
       ...{ app, admin: app.admin, memberId, id, target, query, body, lines, operator, signal },
       reportFailure: (thrown) => void failed(thrown),
