@@ -108,12 +108,22 @@ describe("npm tarball", () => {
     }
   });
 
-  it("asks for two packages and two of the command line, and for two others where they are used", () => {
-    assert.deepEqual(Object.keys(manifest.dependencies).sort(), ["cli-progress", "commander", "semver", "zod"]);
-    assert.deepEqual(manifest.peerDependencies, { "@bitrix24/b24jssdk": "^2.2.0", "@hono/node-server": "^2.0.0" });
+  it("asks for three packages and two of the command line, and for four others where they are used", () => {
+    assert.deepEqual(
+      Object.keys(manifest.dependencies).sort(),
+      ["cli-progress", "commander", "semver", "standardwebhooks", "zod"],
+    );
+    assert.deepEqual(manifest.peerDependencies, {
+      "@bitrix24/b24jssdk": "^2.2.0",
+      "@hono/node-server": "^2.0.0",
+      "hono": "^4.0.0",
+      "nodemailer": "^10.0.0",
+    });
     assert.deepEqual(manifest.peerDependenciesMeta, {
       "@bitrix24/b24jssdk": { optional: true },
       "@hono/node-server": { optional: true },
+      "hono": { optional: true },
+      "nodemailer": { optional: true },
     });
   });
 
