@@ -123,6 +123,8 @@ export type AuditedAction =
   | "rollout.abort"
   | "check"
   | "rehearse"
+  | "silence.add"
+  | "silence.remove"
   | "export";
 
 /** An action of an operator. */

@@ -138,6 +138,7 @@ const REFUSALS: readonly ErrorCode[] = [
   "invalid_target",
   "invalid_version",
   "unknown_rollout",
+  "unknown_silence",
   "rollout_over",
   "last_stage",
 ];
@@ -162,6 +163,8 @@ const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   "rollout.abort": true,
   check: true,
   rehearse: true,
+  "silence.add": true,
+  "silence.remove": true,
   export: true,
 };
 
