@@ -114,7 +114,7 @@ export function createAdmin(options: AdminOptions): Admin {
     counts: async () => withHeld(await totals.counts(), await options.rollout.waitingFor()),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),
-    noteAction: (note) => noteAction(audited, note),
+    noteAction: (note, act) => noteAction(audited, note, act),
   };
 }
 
