@@ -120,7 +120,7 @@ export function createAdmin(options: AdminOptions): Admin {
     snapshots: (filter) => listCountSnapshots(runtime, filter),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),
-    noteAction: (note) => noteAction(audited, note),
+    noteAction: (note, act) => noteAction(audited, note, act),
   };
 }
 
