@@ -76,8 +76,20 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "serve",
     "toNodeHandler",
   ],
+  "./notifications": [
+    "consoleChannel",
+    "emailChannel",
+    "portalMessageChannel",
+    "renderText",
+    "slackChannel",
+    "telegramChannel",
+    "webhookChannel",
+  ],
   "./operator": [
     "operatorApi",
+  ],
+  "./operator-console": [
+    "operatorConsole",
   ],
   "./opening-page": [
     "openingPage",
