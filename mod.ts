@@ -160,6 +160,7 @@ export type {
   RolloutWait,
   RolloutWindow,
 } from "./src/plugin/rollout.ts";
+export type { StorageReport, TracedWork, Tracing, WorkEnd, WorkOutcome, WorkSpan } from "./src/plugin/tracing.ts";
 export type { DurableReport, Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {
   ApplicationTokenDigests,
