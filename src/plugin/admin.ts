@@ -15,6 +15,7 @@ import type {
 import type { AdoptionReport, AdoptOptions, PortalSource } from "./adoption.ts";
 import type { OutboxAdmin } from "./outbox.ts";
 import type { RolloutAdmin } from "./rollout.ts";
+import type { Silences } from "./silences.ts";
 
 /**
  * Operators' functions. They have no authentication: protect the routes that call them.
@@ -320,6 +321,8 @@ export interface Admin {
   readonly noteAction: (note: ActionNote) => Promise<void>;
   /** Messages that plugins send, such as notifications: those that wait, and those that could not be delivered. */
   readonly outbox: OutboxAdmin;
+  /** Silences of notifications. */
+  readonly silences: Silences;
 }
 
 /** A pause of all work on portals. */

@@ -121,6 +121,8 @@ export type AuditedAction =
   | "rollout.resume"
   | "rollout.promote"
   | "rollout.abort"
+  | "silence.add"
+  | "silence.remove"
   | "export";
 
 /** An action of an operator. */

@@ -138,6 +138,7 @@ const REFUSALS: readonly ErrorCode[] = [
   "invalid_target",
   "invalid_version",
   "unknown_rollout",
+  "unknown_silence",
   "rollout_over",
   "last_stage",
 ];
@@ -160,6 +161,8 @@ const ACTIONS: Readonly<Record<AuditedAction, true>> = {
   "rollout.resume": true,
   "rollout.promote": true,
   "rollout.abort": true,
+  "silence.add": true,
+  "silence.remove": true,
   export: true,
 };
 

@@ -66,6 +66,11 @@ export function pluginAdmin(admin: Admin, plugin: string, { storage, clock }: Pl
     noteAction: (note) => admin.noteAction(own(note)),
     recount: (attribution) => admin.recount(own(attribution)),
     outbox: { ...admin.outbox, retry: (letters, attribution) => admin.outbox.retry(letters, own(attribution)) },
+    silences: {
+      ...admin.silences,
+      add: (silence) => admin.silences.add(own(silence)),
+      remove: (id, attribution) => admin.silences.remove(id, own(attribution)),
+    },
     rollout: {
       ...admin.rollout,
       set: (target, changes, attribution) => admin.rollout.set(target, changes, own(attribution)),

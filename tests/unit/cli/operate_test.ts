@@ -55,6 +55,24 @@ describe("operating commands", () => {
     assert.ok(!out.includes("\u001b[31mempty"), out);
   });
 
+  test("silences are added, listed and removed", async () => {
+    const app = await cliApp();
+    const local = (args: string): Promise<Outcome> => cli([...args.split(" "), "--app", "app.ts"], app.local);
+    const remote = (args: string): Promise<Outcome> =>
+      cli([...args.split(" "), "--url", "https://ops.example"], app.remote);
+    const none = await local("silences");
+    assert.deepEqual([none.code, none.out, none.err], [0, "", "No silence holds.\n"]);
+    const added = await local("silences add --kind portal_parked --upgrade prices --for 2h --yes --reason fix");
+    const [head, id] = added.out.trim().split("\n");
+    assert.match(head!, /^Silenced until .*: portal_parked, upgrade prices$/);
+    const { out } = await remote("silences");
+    assert.match(out, new RegExp(`^${id} +portal_parked, upgrade prices +.* +cli:.* +fix$`, "m"));
+    assert.equal((await local(`silences remove ${id} --yes --reason done`)).out, "Removed.\n");
+    assert.equal((await local(`silences remove ${id} --yes --reason done`)).code, 1);
+    assert.equal((await local("silences")).out, "");
+    await app.close();
+  });
+
   test("portals filters, limits and exports", async () => {
     const { items, hasMore } = await json<{ items: { memberId: string }[]; hasMore: boolean }>(
       "portals --status parked",
@@ -247,6 +265,11 @@ describe("operating commands", () => {
       "set-target X --yes --reason x": /wanted --to VERSION/,
       "pause --reason x": /needs --yes/,
       "outbox retry --yes --reason x": /wanted --plugin/,
+      "silences --kind portal_parked": /--for are for silences add/,
+      "silences remove --yes --reason x": /wanted silences, silences add, or silences remove ID/,
+      "silences add --kind a --yes --reason x": /wanted --for TIME/,
+      "silences add --for 2h --yes --reason x": /wanted at least one of --kind/,
+      "silences add --for 2w --yes --reason x": /minutes, hours or days/,
       "batches stop --yes --reason x": /batches stop ID/,
     };
     for (const [args, reason] of Object.entries(refused)) {
