@@ -50,7 +50,10 @@ export type {
   PortalFilter,
   PortalMatch,
   PortalPage,
+  SnapshotFilter,
   StartedBatch,
+  StuckFilter,
+  StuckGroup,
   UnverifiedEvent,
   UnverifiedEvents,
   UnverifiedFilter,
@@ -169,6 +172,7 @@ export type {
   PortalState,
   RunProgress,
 } from "./src/portal/portal.ts";
+export type { CountSnapshot } from "./src/portal/count_snapshots.ts";
 export type { PortalCount } from "./src/portal/totals.ts";
 export type { ClaimKind, PortalClaim } from "./src/portal/claims.ts";
 export type { ConfirmMode } from "./src/portal/event_facts.ts";

@@ -14,6 +14,7 @@ import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
 import { reportChanges } from "../portal/reports.ts";
+import { createSnapshots } from "../portal/count_snapshots.ts";
 import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
@@ -27,7 +28,7 @@ import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
 import { createAdopt } from "./admin/adopt.ts";
-import { createAdmin } from "./admin/create_admin.ts";
+import { createAdmin, createCounts } from "./admin/create_admin.ts";
 import { createAudited } from "./admin/audit.ts";
 import { createBatches } from "./admin/batches.ts";
 import { pluginAdmin } from "./admin/plugin_admin.ts";
@@ -110,8 +111,11 @@ export function createApp(options: AppOptions): App {
   });
   const recount = createRecount(runtime);
   const tickPlugins = createPluginTicks(runtime);
+  const counts = createCounts(totals, control);
+  const snapshots = createSnapshots(runtime, counts);
   const ticker = createTicker(runtime, {
-    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, tickPlugins, ...defined({ rollout }) },
+    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, snapshots, tickPlugins },
+    ...defined({ rollout }),
   });
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
   const portal = (memberId: string): Promise<StoredPortal | undefined> => readPortal(runtime, memberId);
@@ -149,6 +153,7 @@ export function createApp(options: AppOptions): App {
       runtime,
       upgrades: registry.upgrades,
       totals,
+      counts,
       recount,
       pauseSwitch,
       audited,
