@@ -143,6 +143,7 @@ export type {
   OutboxResult,
   PluginOutbox,
 } from "./src/plugin/outbox.ts";
+export type { NewSilence, Silence, SilenceMatch, Silences } from "./src/plugin/silences.ts";
 export type {
   PauseWhen,
   RolloutAdmin,

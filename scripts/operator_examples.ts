@@ -52,6 +52,10 @@ const ROLLOUT = {
   }],
 };
 
+const SILENCED = { kinds: ["portal_parked"], upgradeId: "3" };
+
+const SILENCE = { id: "7b1e", ...SILENCED, by: "ada", reason: REASON, since: AT, until: AT + 7_200_000 };
+
 /** Answers. */
 export const ANSWERS: Readonly<Record<string, unknown>> = {
   listPortals: { items: [PORTAL], next: MEMBER_ID },
@@ -143,10 +147,15 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
   resumeRollout: { target: "3.0.0" },
   promoteRollout: { target: "3.0.0" },
   abortRollout: { target: "3.0.0" },
+  listSilences: { items: [SILENCE] },
+  addSilence: SILENCE,
+  removeSilence: {},
 };
 
 /** Bodies of requests. */
 export const BODIES: Readonly<Record<string, unknown>> = {
+  addSilence: { ...SILENCED, until: AT + 7_200_000, reason: REASON },
+  removeSilence: { reason: "the fix is deployed" },
   checkPortal: {},
   rehearsePortal: { target: "3" },
   retryPortal: { reason: REASON },

@@ -85,19 +85,31 @@ export const PORTAL_ROUTES: readonly Route[] = [
     },
   }),
   route({
-    ...{ method: "POST", path: "/portals/{portal}/check", id: "checkPortal", role: "operate" },
+    ...{ method: "POST", path: "/portals/{portal}/check", id: "checkPortal", role: "operate", action: "check" },
+    ...{ isReasonOptional: true },
     summary: "Asks Bitrix24 which version a portal has, and raises its target to it",
     answer: CHECK,
-    run: ({ app, memberId }) => app.check(memberId),
+    run: ({ app, admin, memberId, attribution }) =>
+      admin.noteAction({ ...attribution, action: "check", memberId }, () => app.check(memberId)),
   }),
   route<object, { readonly target?: string }>({
-    ...{ method: "POST", path: "/portals/{portal}/rehearse", id: "rehearsePortal", role: "operate" },
+    ...{
+      method: "POST",
+      path: "/portals/{portal}/rehearse",
+      id: "rehearsePortal",
+      role: "operate",
+      action: "rehearse",
+      isReasonOptional: true,
+    },
     summary: "Runs the upgrades that are due for a portal, and changes nothing; answers within about a minute",
     body: object<{ readonly target?: string }>({ target: optional(VERSION) }),
     answer: REHEARSAL,
-    run: async ({ app, memberId, body, signal }) => {
+    run: async ({ app, admin, memberId, body, signal, attribution }) => {
       try {
-        return await app.rehearse(memberId, { ...body, signal });
+        return await admin.noteAction(
+          { ...attribution, action: "rehearse", memberId, details: body },
+          () => app.rehearse(memberId, { ...body, signal }),
+        );
       } catch (error) {
         throw error instanceof VersionError ? invalid([versionIssue(error, "target")]) : error;
       }

@@ -21,6 +21,7 @@ import { createVerifier, type Verifier } from "../verify/verifier.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
 import { createRollout } from "../rollout/rollout.ts";
 import { createPauseSwitch, type PauseSwitch } from "../worker/pause.ts";
+import { createPluginTicks } from "../worker/plugin_ticks.ts";
 import { createRecount } from "../worker/recount.ts";
 import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
@@ -30,7 +31,7 @@ import { createAdmin } from "./admin/create_admin.ts";
 import { createAudited } from "./admin/audit.ts";
 import { createBatches } from "./admin/batches.ts";
 import { pluginAdmin } from "./admin/plugin_admin.ts";
-import type { App } from "./app.ts";
+import type { App, StoredPortal } from "./app.ts";
 import { type Calls, createCalls } from "./calls.ts";
 import { assertDeployment } from "./deployment.ts";
 import { createDispatch } from "./dispatch.ts";
@@ -108,10 +109,12 @@ export function createApp(options: AppOptions): App {
     ...{ oauthHosts: settings.oauthHosts, hasClientId: keys.clientId !== undefined },
   });
   const recount = createRecount(runtime);
+  const tickPlugins = createPluginTicks(runtime);
   const ticker = createTicker(runtime, {
-    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, ...defined({ rollout }) },
+    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, tickPlugins, ...defined({ rollout }) },
   });
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
+  const portal = (memberId: string): Promise<StoredPortal | undefined> => readPortal(runtime, memberId);
   const requests = createInFlight();
   const lifecycle = createLifecycle({
     ...{
@@ -130,7 +133,7 @@ export function createApp(options: AppOptions): App {
     },
     ...defined({ rollout }),
     assertDeployment: () => assertDeployment(runtime, options),
-    hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox, admin }),
+    hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox, admin, portal }),
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     dev: settings.dev,
@@ -206,23 +209,26 @@ export function createApp(options: AppOptions): App {
       return await rehearse(parts, memberId, options);
     },
     check: checks.check,
-    portal: async (memberId) => {
-      const [entry, unverifiedEvents] = await Promise.all([
-        storage.get<PortalRecord>(portalKey(memberId)),
-        countUnverified({ storage }, memberId),
-      ]);
-      const record = readRecord(entry);
-      const blocked = record && await rollout?.heldBlock(record);
-      return record &&
-        {
-          ...snapshot(record),
-          ...(blocked && { state: "blocked", blocked }),
-          ...(unverifiedEvents > 0 && { unverifiedEvents }),
-        };
-    },
+    portal,
     close: lifecycle.close,
   };
   return app;
+}
+
+/** Reads a portal, with what is not in its record. */
+async function readPortal({ storage, rollout }: AppRuntime, memberId: string): Promise<StoredPortal | undefined> {
+  const [entry, unverifiedEvents] = await Promise.all([
+    storage.get<PortalRecord>(portalKey(memberId)),
+    countUnverified({ storage }, memberId),
+  ]);
+  const record = readRecord(entry);
+  const blocked = record && await rollout?.heldBlock(record);
+  return record &&
+    {
+      ...snapshot(record),
+      ...(blocked && { state: "blocked", blocked }),
+      ...(unverifiedEvents > 0 && { unverifiedEvents }),
+    };
 }
 
 /** Whether the app calls the hosts of Bitrix24 by the `fetch` of the environment. */
@@ -231,10 +237,13 @@ const usesNetwork = ({ fetch, dev }: AppOptions): boolean => fetch === undefined
 /** Returns the part of an app that a plugin uses. */
 function hostOf(
   plugin: string,
-  { settings, calls, runtime, outbox, admin }: Pick<PartsOptions, "settings" | "calls" | "runtime"> & {
-    readonly outbox: Outbox;
-    readonly admin: Admin;
-  },
+  { settings, calls, runtime, outbox, admin, portal }:
+    & Pick<PartsOptions, "settings" | "calls" | "runtime">
+    & Pick<PluginHost, "portal">
+    & {
+      readonly outbox: Outbox;
+      readonly admin: Admin;
+    },
 ): PluginHost {
   const { keys, fetch, clock, random, digest } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
@@ -249,6 +258,7 @@ function hostOf(
       credentials,
       appInfo,
       isAdministrator,
+      portal,
     },
     storage: pluginStorage(runtime.storage, plugin),
     outbox: outbox.of(plugin),

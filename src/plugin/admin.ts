@@ -15,6 +15,7 @@ import type {
 import type { AdoptionReport, AdoptOptions, PortalSource } from "./adoption.ts";
 import type { OutboxAdmin } from "./outbox.ts";
 import type { RolloutAdmin } from "./rollout.ts";
+import type { Silences } from "./silences.ts";
 
 /**
  * Operators' functions. They have no authentication: protect the routes that call them.
@@ -302,7 +303,9 @@ export interface Admin {
   readonly audit: (filter?: AuditFilter) => Promise<AuditPage>;
   /**
    * Adds an entry to the audit log about what none of these functions records: an attempt that code in front of them has
-   * refused, or the export of a list. Changes nothing else.
+   * refused, the export of a list, or `app.check` and `app.rehearse` for an operator. Changes nothing else.
+   *
+   * With `act`, the entry is stored before `act` is called and completed after it, and the promise settles as that of `act`.
    *
    * @throws {TypeError} if a member is unknown or invalid
    * @throws {StorageError} if the storage fails
@@ -317,9 +320,11 @@ export interface Admin {
    * await close();
    * ```
    */
-  readonly noteAction: (note: ActionNote) => Promise<void>;
+  readonly noteAction: <T = void>(note: ActionNote, act?: () => Promise<T>) => Promise<T>;
   /** Messages that plugins send, such as notifications: those that wait, and those that could not be delivered. */
   readonly outbox: OutboxAdmin;
+  /** Silences of notifications. */
+  readonly silences: Silences;
 }
 
 /** A pause of all work on portals. */

@@ -121,6 +121,10 @@ export type AuditedAction =
   | "rollout.resume"
   | "rollout.promote"
   | "rollout.abort"
+  | "check"
+  | "rehearse"
+  | "silence.add"
+  | "silence.remove"
   | "export";
 
 /** An action of an operator. */
@@ -129,7 +133,10 @@ export interface AuditEntry extends Attribution {
   readonly id: string;
   /** When the action began, in milliseconds since 1970. */
   readonly at: number;
-  /** The function of `app.admin`; `"export"` of a list, which {@linkcode Admin.noteAction} records. */
+  /**
+   * The function of `app.admin`; or `"check"` or `"rehearse"` of the app or `"export"` of a list, which
+   * {@linkcode Admin.noteAction} records.
+   */
   readonly action: AuditedAction;
   /** The portal; absent for actions on the app. */
   readonly memberId?: string;
@@ -148,9 +155,9 @@ export interface AuditEntry extends Attribution {
   readonly error?: { readonly code?: ErrorCode; readonly message: string };
 }
 
-/** An attempt or an export for {@linkcode Admin.noteAction}. */
+/** An attempt, or an action that is no function of `app.admin`, for {@linkcode Admin.noteAction}. */
 export interface ActionNote extends Attribution {
-  /** The function of `app.admin` that was not called, or `"export"`. */
+  /** The function of `app.admin` that was not called, or `"check"`, `"rehearse"` or `"export"`. */
   readonly action: AuditedAction;
   /** The portal; absent for actions on the app. */
   readonly memberId?: string;

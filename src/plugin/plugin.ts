@@ -9,8 +9,8 @@ import { OUTBOX_RULES, type OutboxHandler } from "./outbox.ts";
 import { type VerificationPolicy, verificationRules } from "./verification_policy.ts";
 
 /**
- * A plugin verifies events, extends the context of handlers, wraps the work on events, checks portals, or observes. All
- * members except `name` are optional.
+ * A plugin verifies events, extends the context of handlers, wraps the work on events, checks portals, observes, delivers
+ * messages, or works from time to time. All members except `name` are optional.
  *
  * `Needs` is what earlier plugins must add to the context, and `Adds` is what this plugin adds. `app.use` checks both at
  * compile time. `app.use` also checks the members of the plugin. A plugin may have members of its own, and be an instance
@@ -92,6 +92,12 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   /** Delivers what the plugin puts into `host.outbox`, in a started app. */
   readonly outbox?: OutboxHandler;
   /**
+   * Called in every tick of a started app, in each process, beside the work on portals: every `tickEveryMs` milliseconds, and by
+   * `app.tick()`, which waits for it. One call at a time in a process. A call that takes longer than a minute has failed, and
+   * its `signal` is aborted, as it is when the app closes. An error that it throws is logged.
+   */
+  readonly tick?: (context: { readonly signal: AbortSignal }) => void | Promise<void>;
+  /**
    * `app.rehearse` uses `extend` and `around` of the plugin. Set it only if everything that they, and what they add to contexts,
    * change goes through the members of {@linkcode PluginHost}: these change nothing in a rehearsal, and reject with
    * `NotRehearsedError` if they can do no more. {@linkcode currentRehearsal} tells a rehearsal from a run.
@@ -115,6 +121,7 @@ export const PLUGIN_RULES: OptionRules<Plugin> = {
   check: option.function(),
   observe: option.object(OBSERVER_RULES),
   outbox: option.object(OUTBOX_RULES),
+  tick: option.function(),
   rehearsal: option.flag(),
   close: option.function(),
 };

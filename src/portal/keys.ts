@@ -227,5 +227,13 @@ export function rolloutUpgradeKey(upgradeId: string): Key {
   return [...ROLLOUT_UPGRADES, upgradeId];
 }
 
+/** Prefix of the silences of notifications. */
+export const SILENCES = ["silence"] as const;
+
+/** Key of a silence. Owner: `app/admin/silences.ts`. Kept until it ends. */
+export function silenceKey(id: string): Key {
+  return [...SILENCES, id];
+}
+
 /** Key of the app that uses the storage. Owner: `app/deployment.ts`. One entry. */
 export const APP: Key = ["app"];

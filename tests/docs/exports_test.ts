@@ -77,6 +77,15 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "serve",
     "toNodeHandler",
   ],
+  "./notifications": [
+    "consoleChannel",
+    "emailChannel",
+    "portalMessageChannel",
+    "renderText",
+    "slackChannel",
+    "telegramChannel",
+    "webhookChannel",
+  ],
   "./operator": [
     "operatorApi",
   ],

@@ -20,6 +20,7 @@ import { readHistory } from "./history.ts";
 import { listPortals } from "./portals.ts";
 import { createRolloutAdmin } from "./rollout.ts";
 import { listFinishedRuns } from "./runs.ts";
+import { createSilences } from "./silences.ts";
 import { listUnverifiedEvents } from "./unverified.ts";
 import { registeredUpgrades } from "./upgrades.ts";
 
@@ -99,6 +100,7 @@ export function createAdmin(options: AdminOptions): Admin {
         act("outbox.retry", attribution, { details: { ...letters } }, () => outbox.retry(letters)),
     },
     batches: { count, start, list, stop },
+    silences: createSilences(runtime, audited),
     rollout: createRolloutAdmin({ ...options, counts: totals.counts }),
     recount: (attribution) =>
       act("recount", attribution, {}, async () => {
@@ -112,7 +114,7 @@ export function createAdmin(options: AdminOptions): Admin {
     counts: async () => withHeld(await totals.counts(), await options.rollout.waitingFor()),
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),
-    noteAction: (note) => noteAction(audited, note),
+    noteAction: (note, act) => noteAction(audited, note, act),
   };
 }
 
