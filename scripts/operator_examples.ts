@@ -60,6 +60,13 @@ const SILENCE = { id: "7b1e", ...SILENCED, by: "ada", reason: REASON, since: AT,
 export const ANSWERS: Readonly<Record<string, unknown>> = {
   listPortals: { items: [PORTAL], next: MEMBER_ID },
   countPortals: { items: [{ version: "2.0.0", status: "parked", count: 1 }] },
+  listStuck: {
+    items: [{
+      ...{ status: "parked", count: 3, fingerprint: "52a1b0c4e38d97f6", upgradeId: "3", step: "convert" },
+      ...{ message: "no such list", example: { memberId: MEMBER_ID, domain: "example.bitrix24.de" } },
+    }],
+  },
+  listSnapshots: { items: [{ at: AT, counts: [{ version: "2.0.0", status: "parked", count: 1 }] }] },
   listUnverified: {
     items: [{
       ...{ memberId: MEMBER_ID, isKnown: true },
