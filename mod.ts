@@ -113,6 +113,7 @@ export type {
   UserReadyEvent,
 } from "./src/bitrix24/events.ts";
 export type { DecodeLimits, WireTree, WireValue } from "./src/bitrix24/tree.ts";
+export { connectionAddress } from "./src/intake/client_address.ts";
 export type { RequestLimits } from "./src/intake/http.ts";
 
 // Plugins and handlers
@@ -160,6 +161,7 @@ export type {
   RolloutWait,
   RolloutWindow,
 } from "./src/plugin/rollout.ts";
+export type { StorageReport, TracedWork, Tracing, WorkEnd, WorkOutcome, WorkSpan } from "./src/plugin/tracing.ts";
 export type { DurableReport, Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {
   ApplicationTokenDigests,

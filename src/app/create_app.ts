@@ -11,6 +11,8 @@ import type { PluginHost } from "../plugin/host.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import { pluginStorage } from "../plugin/plugin_storage.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
+import { tracedLogger, tracedStorage } from "../plugin/traced.ts";
+import { createTracer, type Tracer } from "../plugin/tracer.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
 import { reportChanges } from "../portal/reports.ts";
@@ -68,12 +70,17 @@ import { createRegistry, type Registry } from "./registry.ts";
 export function createApp(options: AppOptions): App {
   const given = settingsOf(options);
   const known = createKnownCredentials(given.clock);
-  const settings: Settings = { ...given, storage: known.watch(refusingWrites(given.storage)) };
-  const { storage, limits, keys } = settings;
   const registry = createRegistry();
-  const calls = createCalls(settings, known);
+  const tracer = createTracer(registry.plugins, given.log);
+  const settings: Settings = {
+    ...given,
+    storage: known.watch(refusingWrites(tracedStorage(given.storage, tracer, given.time.monotonic))),
+    log: tracedLogger(given.log, tracer),
+  };
+  const { storage, limits, keys } = settings;
+  const calls = createCalls(settings, known, tracer);
   const closing = new AbortController();
-  const base = createRuntime(settings, registry, calls, closing.signal);
+  const base = createRuntime(settings, registry, calls, tracer, closing.signal);
   const control = createRollout({
     ...{
       runtime: base,
@@ -272,10 +279,16 @@ function hostOf(
   };
 }
 
-function createRuntime(settings: Settings, registry: Registry, calls: Calls, signal: AbortSignal): AppRuntime {
+function createRuntime(
+  settings: Settings,
+  registry: Registry,
+  calls: Calls,
+  tracer: Tracer,
+  signal: AbortSignal,
+): AppRuntime {
   const { storage, clock, random, time, log, fetch, versions, digest, retry, keys, limits } = settings;
   return {
-    ...{ storage, clock, random, time, log, fetch, versions, digest, retry, signal },
+    ...{ storage, clock, random, time, log, tracer, fetch, versions, digest, retry, signal },
     ...{ leaseMs: limits.leaseMs, retentionMs: limits.retentionMs },
     ...{ plugins: registry.plugins, handlers: registry.handlers },
     canRefresh: keys.clientId !== undefined && keys.clientSecret !== undefined,
