@@ -113,6 +113,7 @@ export type {
   UserReadyEvent,
 } from "./src/bitrix24/events.ts";
 export type { DecodeLimits, WireTree, WireValue } from "./src/bitrix24/tree.ts";
+export { connectionAddress } from "./src/intake/client_address.ts";
 export type { RequestLimits } from "./src/intake/http.ts";
 
 // Plugins and handlers

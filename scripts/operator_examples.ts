@@ -136,6 +136,7 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
       ...{ state: "running", matched: 40, done: 12, refused: 0, changed: 1, startedAt: AT },
     }],
   },
+  countMatching: { matched: 40 },
   startBatch: { id: BATCH_ID, matched: 40 },
   stopBatch: {},
   getPause: { pause: { by: "ada", reason: "wrong prices after version 4", since: AT } },

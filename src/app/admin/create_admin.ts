@@ -52,7 +52,7 @@ export interface AdminOptions {
 /** Returns the admin of an app. */
 export function createAdmin(options: AdminOptions): Admin {
   const { runtime, upgrades, totals, recount, pauseSwitch, audited, outbox, wakeAll } = options;
-  const { batches: { start, list, stop } } = options;
+  const { batches: { count, start, list, stop } } = options;
   const { storage, clock } = runtime;
 
   async function act<T>(
@@ -103,7 +103,7 @@ export function createAdmin(options: AdminOptions): Admin {
       retry: (letters, attribution) =>
         act("outbox.retry", attribution, { details: { ...letters } }, () => outbox.retry(letters)),
     },
-    batches: { start, list, stop },
+    batches: { count, start, list, stop },
     silences: createSilences(runtime, audited),
     rollout: createRolloutAdmin({ ...options, counts: totals.counts }),
     recount: (attribution) =>

@@ -180,6 +180,9 @@ describe("operatorApi() routes", () => {
     const { items: [entry] } = await app.admin.audit();
     assert.deepEqual([entry?.action, entry?.by, entry?.outcome], ["batch", "ada", "refused"]);
 
+    assert.deepEqual((await call("GET /batches/count?status=parked")).body, { matched: 1 });
+    assert.deepEqual((await call("GET /batches/count?status=parked&version=9.0.0")).body, { matched: 0 });
+    assert.equal((await call("GET /batches/count")).status, 400);
     const started = await call("POST /batches", { ...batch, expect: 1 });
     assert.deepEqual([started.status, started.body.matched], [201, 1]);
     const stopped = await call(`POST /batches/${started.body.id}/stop`, { reason: "enough" });
