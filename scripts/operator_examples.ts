@@ -56,6 +56,12 @@ const ROLLOUT = {
 export const ANSWERS: Readonly<Record<string, unknown>> = {
   listPortals: { items: [PORTAL], next: MEMBER_ID },
   countPortals: { items: [{ version: "2.0.0", status: "parked", count: 1 }] },
+  getHealth: {
+    ...{ isRunning: true, tickedAt: AT },
+    due: { entries: 2, lagMs: 340 },
+    unverified: { events: 1, portals: 1, oldestMs: 62_000 },
+    outbox: { waiting: 3, dead: 0 },
+  },
   listUnverified: {
     items: [{
       ...{ memberId: MEMBER_ID, isKnown: true },

@@ -12,6 +12,7 @@ import type { CheckReport } from "../worker/portal_check.ts";
 import type { TickOptions, TickReport } from "../worker/tick.ts";
 import type { Opening, OpeningOptions, OpeningState } from "./openings.ts";
 import type { PlanQuery } from "./plan.ts";
+import type { Readiness } from "./readiness.ts";
 import type { HandlerOptions } from "./registry.ts";
 import type { RehearsalOptions } from "./rehearse.ts";
 
@@ -260,6 +261,12 @@ export interface App<Ctx extends object = object> {
    * @throws {StorageError} if the storage fails
    */
   readonly portal: (memberId: string) => Promise<StoredPortal | undefined>;
+  /**
+   * Resolves to whether the app takes events now. `health()` of `./health` serves it to load balancers; never rejects.
+   *
+   * Reads one entry of the storage, at most once in 5 seconds, and gives up after 2 seconds. It does not start the app.
+   */
+  readonly readiness: () => Promise<Readiness>;
   /**
    * Closes the app, its plugins and its storage. Every call returns the same promise.
    *

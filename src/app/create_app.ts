@@ -39,6 +39,7 @@ import { createOpenings } from "./openings.ts";
 import type { AppOptions } from "./options.ts";
 import { plan } from "./plan.ts";
 import { refusingFetch, refusingWrites } from "./rehearsal_guards.ts";
+import { createReadiness } from "./readiness.ts";
 import { rehearse } from "./rehearse.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
@@ -161,6 +162,7 @@ export function createApp(options: AppOptions): App {
     wakeAll: () => {
       if (lifecycle.isRunning()) void tickNow(runtime, ticker.tickInBackground);
     },
+    processState: () => ({ isRunning: lifecycle.isRunning(), tickedAt: ticker.tickedAt() }),
   });
   const { open, opening } = createOpenings({
     ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator, appInfo },
@@ -187,6 +189,7 @@ export function createApp(options: AppOptions): App {
       ...{ verifier, worker, checks, lifecycle, requests, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
+    readiness: createReadiness(runtime, lifecycle),
     setUp: () => lifecycle.setUp(),
     start: () => lifecycle.start(),
     tick: async (options) => {

@@ -59,6 +59,8 @@ export interface Ticker {
   readonly tickInBackground: () => Promise<void>;
   /** Ends ticks in the background. */
   readonly stop: () => void;
+  /** Returns when the last tick that did not fail ended, in milliseconds since 1970; `undefined` before the first. */
+  readonly tickedAt: () => number | undefined;
 }
 
 /** Time (ms) that `tickFinished` waits for the work of a tick in the background. */
@@ -87,9 +89,10 @@ export function createTicker(
   runtime: AppRuntime,
   { worker, verifier, totals, pauseSwitch, batches, outbox, recount, rollout }: TickerParts,
 ): Ticker {
-  const { time, log } = runtime;
+  const { time, clock, log } = runtime;
   const sweep = rollout === undefined ? createDeploySweep(runtime) : undefined;
   let isStopped = false;
+  let tickedAt: number | undefined;
 
   // A list that cannot be read must not keep portals from their work.
   const verify = (): Promise<void> =>
@@ -142,6 +145,7 @@ export function createTicker(
         await totals.flush();
       };
       await settlesWithin(time, work(), Math.min(budgetMs, MAX_TIMER_MS));
+      tickedAt = clock();
       return report(round);
     },
     tickInBackground: async () => {
@@ -157,11 +161,13 @@ export function createTicker(
         if (!await isPaused()) await round.passDue();
       } while (!isSwept && !isStopped);
       await recounting;
+      tickedAt = clock();
       void settlesWithin(time, round.ended(), BACKGROUND_REPORT_MS).then(() => report(round));
     },
     stop: () => {
       isStopped = true;
     },
+    tickedAt: () => tickedAt,
   };
 }
 
