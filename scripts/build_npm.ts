@@ -18,17 +18,21 @@ const overlay = {
   description: "Bring every customer's Bitrix24 portal to the current version of your app: " +
     "verified ONAPPUPDATE events, upgrade handlers chosen by semver range, once each, in order",
   keywords: ["bitrix24", "onappupdate", "webhook", "middleware", "upgrade", "migration", "semver", "deno", "hono"],
+  homepage: "https://github.com/b24/onappupdate#readme",
+  bugs: "https://github.com/b24/onappupdate/issues",
+  author: "The @b24/onappupdate authors",
   repository: { type: "git", url: "git+https://github.com/b24/onappupdate.git" },
   bin: { onappupdate: "src/cli/cli.js" },
   engines: { node: ">=22.13" },
   sideEffects: ["./src/cli/cli.js", "./src/cli/create.js"],
-  publishConfig: { access: "public" },
+  publishConfig: { access: "public", provenance: true },
 };
 
 /** Optional peers: only some export paths need them, and only users of those install them. */
 const optionalPeers: Readonly<Record<string, string>> = {
   "@bitrix24/b24jssdk": "^2.2.0",
   "@hono/node-server": "^2.0.0",
+  "hono": "^4.0.0",
 };
 
 interface Manifest {

@@ -2,9 +2,8 @@
 import type { Attribution, AuditFilter, NewBatch, OutboxFilter } from "../../mod.ts";
 import type { InputIssue } from "../../errors.ts";
 import { ApiError, invalid } from "./api_error.ts";
-import type { OperatorToken } from "./guard.ts";
 import { AUDIT_MATCH, BATCH_ACTIONS, limit, line, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
-import { type Route, route } from "./route.ts";
+import { type Operator, type Route, route } from "./route.ts";
 import { object, type ObjectSchema, optional, page, wholeList } from "./schema.ts";
 import { AUDIT_ENTRY, BATCH, HEALTH, OUTBOX_MESSAGE, PAUSE, STARTED_BATCH, UPGRADE } from "./app_shapes.ts";
 import { number, pageOf, text } from "./values.ts";
@@ -85,11 +84,11 @@ export const APP_ROUTES: readonly Route[] = [
   route({
     ...{ method: "GET", path: "/token", id: "getToken", role: "read" },
     summary: "Returns the name and the role of the token that came with the request",
-    answer: object<Pick<OperatorToken, "name" | "role">>({
+    answer: object<Operator>({
       name: text,
       role: { type: "string", enum: ["read", "operate"] },
     }),
-    run: ({ token }) => Promise.resolve(token),
+    run: ({ operator }) => Promise.resolve(operator),
   }),
   route({
     ...{ method: "GET", path: "/health", id: "getHealth", role: "read" },

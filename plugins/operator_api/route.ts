@@ -8,6 +8,9 @@ import type { ObjectSchema, Schema } from "./schema.ts";
 /** The part of an app that the API uses. */
 export type OperatorApp = Pick<App, "admin" | "check" | "plan" | "portal" | "rehearse" | "setUp">;
 
+/** Who calls: the name in the audit log, and what it may do. */
+export type Operator = Pick<OperatorToken, "name" | "role">;
+
 /** A request that was authorized and checked. */
 export interface Call<Query extends object = object, Body extends object = object> {
   readonly app: OperatorApp;
@@ -23,9 +26,8 @@ export interface Call<Query extends object = object, Body extends object = objec
   readonly body: Body;
   /** The lines of the body, if the route takes lines; else none. */
   readonly lines: AsyncIterable<InputLine>;
-  /** The token of the request. */
-  readonly token: Pick<OperatorToken, "name" | "role">;
-  /** The holder of the token, and the reason in the body; a fixed one if the route takes none. */
+  readonly operator: Operator;
+  /** The name of the operator, and the reason in the body; a fixed one if the route takes none. */
   readonly attribution: Attribution;
   /** Aborted if the client goes away. */
   readonly signal: AbortSignal;

@@ -82,6 +82,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./operator": [
     "operatorApi",
   ],
+  "./operator-console": [
+    "operatorConsole",
+  ],
   "./opening-page": [
     "openingPage",
   ],

@@ -18,6 +18,10 @@ interface Manifest {
   readonly bin: Readonly<Record<string, string>>;
   readonly engines: unknown;
   readonly repository: unknown;
+  readonly homepage: unknown;
+  readonly bugs: unknown;
+  readonly author: unknown;
+  readonly publishConfig: unknown;
 }
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -102,6 +106,10 @@ describe("npm tarball", () => {
   it("says what deno pack cannot say", () => {
     assert.deepEqual(manifest.engines, { node: ">=22.13" });
     assert.deepEqual(manifest.repository, { type: "git", url: "git+https://github.com/b24/onappupdate.git" });
+    assert.equal(manifest.homepage, "https://github.com/b24/onappupdate#readme");
+    assert.equal(manifest.bugs, "https://github.com/b24/onappupdate/issues");
+    assert.equal(manifest.author, "The @b24/onappupdate authors");
+    assert.deepEqual(manifest.publishConfig, { access: "public", provenance: true });
     assert.deepEqual(manifest.bin, { onappupdate: "src/cli/cli.js" });
     assert.match(read("src/cli/cli.js"), /^#!\/usr\/bin\/env node\n/);
   });
