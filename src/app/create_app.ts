@@ -176,7 +176,7 @@ export function createApp(options: AppOptions): App {
       return app as never;
     },
     on: (events, handler, options) => {
-      registry.addHandler([events].flat() as string[], handler as AnyHandler, options);
+      registry.addHandler(events, handler as AnyHandler, options);
       return app;
     },
     upgrade: (range, handler, options) => {

@@ -83,8 +83,9 @@ ${DENO_SHUTDOWN}`,
   },
 };
 
-const SERVE = `// Stops at SIGINT and SIGTERM without losing a request, and closes the app.
-const server = await serve({ fetch, close: app.close }, { port, hostname });
+const serve = (fetch: string): string =>
+  `// Stops at SIGINT and SIGTERM without losing a request, and closes the app.
+const server = await serve({ fetch${fetch === "fetch" ? "" : `: ${fetch}`}, close: app.close }, { port, hostname });
 console.log(\`listening on \${server.url}\`);
 `;
 
@@ -104,14 +105,13 @@ const NODE: Readonly<Record<Choice["framework"], MainSource>> = {
   if (operator && isOperator(request)) return await operator.fetch(request);
   return await probes.fetch(request, ...platform);
 };
-${SERVE}
+${serve("fetch")}
 ${ROUTE}`,
   },
   hono: {
     imports: [`import { serve } from "@b24/onappupdate/node-server";`, `import { Hono } from "hono";`],
     code: `${HONO_SITE}
-const fetch = async (request: Request, env: unknown): Promise<Response> => await site.fetch(request, env as object);
-${SERVE}`,
+${serve("site.fetch")}`,
   },
   express: {
     imports: [`import { toNodeHandler } from "@b24/onappupdate/node-server";`, `import express from "express";`],
