@@ -52,6 +52,10 @@ const ROLLOUT = {
   }],
 };
 
+const SILENCED = { kinds: ["portal_parked"], upgradeId: "3" };
+
+const SILENCE = { id: "7b1e", ...SILENCED, by: "ada", reason: REASON, since: AT, until: AT + 7_200_000 };
+
 /** Answers. */
 export const ANSWERS: Readonly<Record<string, unknown>> = {
   listPortals: { items: [PORTAL], next: MEMBER_ID },
@@ -62,6 +66,13 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
     unverified: { events: 1, portals: 1, oldestMs: 62_000 },
     outbox: { waiting: 3, dead: 0 },
   },
+  listStuck: {
+    items: [{
+      ...{ status: "parked", count: 3, fingerprint: "52a1b0c4e38d97f6", upgradeId: "3", step: "convert" },
+      ...{ message: "no such list", example: { memberId: MEMBER_ID, domain: "example.bitrix24.de" } },
+    }],
+  },
+  listSnapshots: { items: [{ at: AT, counts: [{ version: "2.0.0", status: "parked", count: 1 }] }] },
   listUnverified: {
     items: [{
       ...{ memberId: MEMBER_ID, isKnown: true },
@@ -131,6 +142,7 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
       ...{ state: "running", matched: 40, done: 12, refused: 0, changed: 1, startedAt: AT },
     }],
   },
+  countMatching: { matched: 40 },
   startBatch: { id: BATCH_ID, matched: 40 },
   stopBatch: {},
   getPause: { pause: { by: "ada", reason: "wrong prices after version 4", since: AT } },
@@ -148,10 +160,15 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
   resumeRollout: { target: "3.0.0" },
   promoteRollout: { target: "3.0.0" },
   abortRollout: { target: "3.0.0" },
+  listSilences: { items: [SILENCE] },
+  addSilence: SILENCE,
+  removeSilence: {},
 };
 
 /** Bodies of requests. */
 export const BODIES: Readonly<Record<string, unknown>> = {
+  addSilence: { ...SILENCED, until: AT + 7_200_000, reason: REASON },
+  removeSilence: { reason: "the fix is deployed" },
   checkPortal: {},
   rehearsePortal: { target: "3" },
   retryPortal: { reason: REASON },

@@ -1,4 +1,5 @@
 /** A notification, before a channel renders it. */
+import type { BlockedReason } from "../../mod.ts";
 
 /** The kind of a notification. */
 export type NotificationKind =
@@ -46,6 +47,8 @@ export interface NotificationMessage {
     /** The number of all portals, those that are not named included. */
     readonly total: number;
   };
+  /** The need of the portals, if they are blocked. */
+  readonly blockedOn?: BlockedReason;
   /** The address where an operator sees more. */
   readonly link?: string;
   /**

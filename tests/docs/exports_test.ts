@@ -19,6 +19,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "Secret",
     "checkOptions",
     "coerced",
+    "connectionAddress",
     "consoleLogger",
     "countCall",
     "createApp",
@@ -78,6 +79,15 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./node-server": [
     "serve",
     "toNodeHandler",
+  ],
+  "./notifications": [
+    "consoleChannel",
+    "emailChannel",
+    "portalMessageChannel",
+    "renderText",
+    "slackChannel",
+    "telegramChannel",
+    "webhookChannel",
   ],
   "./operator": [
     "operatorApi",

@@ -41,6 +41,8 @@ const INSTEAD: Readonly<Record<string, string>> = {
   ".ci/run": "test -x .ci/run && bash -n .ci/run",
   // The gate runs the tests on all versions of Node; this is the shortest run of the command.
   "deno task test:npm ${{ matrix.runtime }}": "deno task test:npm bun",
+  // Another test builds the site.
+  "deno task site": "deno task | grep -q '^- site'",
   "deno publish": "deno publish --dry-run --allow-dirty",
   "npm install --global npm@11": "npm install --global --prefix global npm@11",
   "npm publish ./npm/b24-onappupdate-*.tgz --provenance":
@@ -54,7 +56,11 @@ describe("workflows", () => {
   const { version } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
 
   before(() => {
-    const left = new Set([".git", "npm", "node_modules", "cov", "data"].map((name) => join(root, name)));
+    const left = new Set(
+      [".git", "npm", "node_modules", "cov", "data", "site/dist", "site/generated", "site/node_modules"].map((name) =>
+        join(root, name)
+      ),
+    );
     cpSync(root, copy, { recursive: true, filter: (path) => !left.has(path) });
   });
   after(() => rmSync(copy, { recursive: true, force: true }));
