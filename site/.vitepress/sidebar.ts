@@ -25,6 +25,7 @@ export const GROUPS: readonly Group[] = [
     ru: "Обновления",
     pages: [
       ["upgrades", "Upgrades", "Обработчики обновлений"],
+      ["events", "Events and answers", "События и ответы"],
       ["rest", "Calling the portal", "Вызовы портала"],
       ["registrations", "Registrations", "Регистрации"],
       ["openings", "Openings and install wizards", "Открытия и мастер установки"],
@@ -84,6 +85,7 @@ export const GROUPS: readonly Group[] = [
     en: "Reference",
     ru: "Справочник",
     pages: [
+      ["guarantees", "Guarantees and limits", "Гарантии и пределы"],
       ["options", "Options", "Параметры"],
       ["security", "Security", "Безопасность"],
       ["changelog", "Changelog", "Изменения"],
