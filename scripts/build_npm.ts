@@ -1,14 +1,15 @@
 /**
- * Builds the npm package: `deno pack`, then what `deno pack` cannot say (bin, engines, description, peers), then
- * `npm pack`. Prints the path of the tarball.
+ * Builds the npm package: `deno pack`, then what `deno pack` cannot say (bin, engines, description, peers), then shorter
+ * modules, then `npm pack`. Prints the path of the tarball.
  *
  *     deno run -A scripts/build_npm.ts [folder]
  */
 // deno-lint-ignore-file no-console
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { minify } from "terser";
 import { read, run } from "./run.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -18,17 +19,22 @@ const overlay = {
   description: "Bring every customer's Bitrix24 portal to the current version of your app: " +
     "verified ONAPPUPDATE events, upgrade handlers chosen by semver range, once each, in order",
   keywords: ["bitrix24", "onappupdate", "webhook", "middleware", "upgrade", "migration", "semver", "deno", "hono"],
+  homepage: "https://github.com/b24/onappupdate#readme",
+  bugs: "https://github.com/b24/onappupdate/issues",
+  author: "The @b24/onappupdate authors",
   repository: { type: "git", url: "git+https://github.com/b24/onappupdate.git" },
   bin: { onappupdate: "src/cli/cli.js" },
   engines: { node: ">=22.13" },
   sideEffects: ["./src/cli/cli.js", "./src/cli/create.js"],
-  publishConfig: { access: "public" },
+  publishConfig: { access: "public", provenance: true },
 };
 
 /** Optional peers: only some export paths need them, and only users of those install them. */
 const optionalPeers: Readonly<Record<string, string>> = {
   "@bitrix24/b24jssdk": "^2.2.0",
   "@hono/node-server": "^2.0.0",
+  "hono": "^4.0.0",
+  "nodemailer": "^10.0.0",
 };
 
 interface Manifest {
@@ -65,10 +71,31 @@ export async function buildNpm(folder: string = join(root, "npm")): Promise<stri
     (manifest.peerDependenciesMeta ??= {})[name] = { optional: true };
   }
   writeFileSync(join(unpacked, "package.json"), JSON.stringify(manifest, null, 2) + "\n");
+  await shorten(unpacked);
 
   const packed = await read("npm", ["pack", "--silent", "--json", "./package"], { cwd: folder });
   const [{ filename }] = JSON.parse(packed);
   return join(folder, filename);
+}
+
+/**
+ * Drops the comments and spaces of all modules, and shortens the names of variables. Functions and classes keep their names,
+ * which stack traces have, and editors show the comments of the types.
+ */
+async function shorten(folder: string): Promise<void> {
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || !entry.name.endsWith(".js")) continue;
+    const file = join(entry.parentPath, entry.name);
+    const { code } = await minify(readFileSync(file, "utf8"), {
+      module: true,
+      compress: false,
+      keep_fnames: true,
+      keep_classnames: true,
+      format: { comments: false },
+    });
+    if (code === undefined) throw new Error(`terser failed on ${file}`);
+    writeFileSync(file, code);
+  }
 }
 
 if (import.meta.main) console.log(await buildNpm(...process.argv.slice(2, 3).map((folder) => resolve(folder))));

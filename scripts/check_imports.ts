@@ -65,7 +65,8 @@ const AREAS: readonly Area[] = [
     files: /^plugins\//,
     local: /^(mod|storage|errors)\.ts$/,
     packages: /^(?!@b24\/)/,
-    unit: /^plugins\/(\w+)[./]/,
+    // The console shows what the operator API answers.
+    unit: /^plugins\/(operator(?=_(?:api|console)[./])|\w+(?=[./]))/,
     shipped: true,
   },
   { files: /^examples\//, local: /^examples\//, packages: /./ },

@@ -13,7 +13,7 @@ const COPIED = ["tests/unit", "tests/integration", "tests/postgres", "tests/supp
 
 /** Packages that only the benchmarks import. They are large, so that tests do without them. */
 const BENCH_PACKAGES: ReadonlySet<string> = new Set([
-  ...["@octokit/webhooks", "@shopify/shopify-api", "@slack/bolt", "bullmq", "standardwebhooks", "umzug"],
+  ...["@octokit/webhooks", "@shopify/shopify-api", "@slack/bolt", "bullmq", "umzug"],
 ]);
 
 /** One Node to run things on. */

@@ -19,7 +19,7 @@ import { createNpmProject, findNode, type NpmProject } from "./npm_project.ts";
 import { ensurePostgres } from "./postgres_binary.ts";
 import { run } from "./run.ts";
 import { reported, testOnDeno, TIERS, withRedis } from "./test.ts";
-import { NODES, smokeTest, testOnNode } from "./test_npm.ts";
+import { NODES, smokeTest, smokeTestOnBun, testOnNode } from "./test_npm.ts";
 import { missingIn, type TestReport } from "./test_report.ts";
 import { describe, type TestRun, total, verdict } from "./test_run.ts";
 
@@ -110,6 +110,7 @@ async function main(withTest: boolean): Promise<TestReport[]> {
   const project = await createNpmProject(tarball);
   try {
     for (const version of NODES) results.push(report(await smokeTest(await findNode(version), project)));
+    results.push(report(await smokeTestOnBun(project)));
     await project.installTestPackages();
     const env = {
       TEST_TARBALL: tarball,

@@ -52,10 +52,21 @@ const ROLLOUT = {
   }],
 };
 
+const SILENCED = { kinds: ["portal_parked"], upgradeId: "3" };
+
+const SILENCE = { id: "7b1e", ...SILENCED, by: "ada", reason: REASON, since: AT, until: AT + 7_200_000 };
+
 /** Answers. */
 export const ANSWERS: Readonly<Record<string, unknown>> = {
   listPortals: { items: [PORTAL], next: MEMBER_ID },
   countPortals: { items: [{ version: "2.0.0", status: "parked", count: 1 }] },
+  listStuck: {
+    items: [{
+      ...{ status: "parked", count: 3, fingerprint: "52a1b0c4e38d97f6", upgradeId: "3", step: "convert" },
+      ...{ message: "no such list", example: { memberId: MEMBER_ID, domain: "example.bitrix24.de" } },
+    }],
+  },
+  listSnapshots: { items: [{ at: AT, counts: [{ version: "2.0.0", status: "parked", count: 1 }] }] },
   listUnverified: {
     items: [{
       ...{ memberId: MEMBER_ID, isKnown: true },
@@ -125,6 +136,7 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
       ...{ state: "running", matched: 40, done: 12, refused: 0, changed: 1, startedAt: AT },
     }],
   },
+  countMatching: { matched: 40 },
   startBatch: { id: BATCH_ID, matched: 40 },
   stopBatch: {},
   getPause: { pause: { by: "ada", reason: "wrong prices after version 4", since: AT } },
@@ -142,10 +154,15 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
   resumeRollout: { target: "3.0.0" },
   promoteRollout: { target: "3.0.0" },
   abortRollout: { target: "3.0.0" },
+  listSilences: { items: [SILENCE] },
+  addSilence: SILENCE,
+  removeSilence: {},
 };
 
 /** Bodies of requests. */
 export const BODIES: Readonly<Record<string, unknown>> = {
+  addSilence: { ...SILENCED, until: AT + 7_200_000, reason: REASON },
+  removeSilence: { reason: "the fix is deployed" },
   checkPortal: {},
   rehearsePortal: { target: "3" },
   retryPortal: { reason: REASON },

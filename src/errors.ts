@@ -32,6 +32,7 @@ export type ErrorCode =
   | "unknown_batch"
   | "unknown_portal"
   | "unknown_rollout"
+  | "unknown_silence"
   | "unreachable"
   | "upgrade"
   | "version";

@@ -65,7 +65,7 @@ const CONFLICTS: ReadonlySet<string> = new Set([
 ]);
 
 /** Codes of errors about something that is not stored. */
-const UNKNOWN: ReadonlySet<string> = new Set(["unknown_batch", "unknown_rollout"]);
+const UNKNOWN: ReadonlySet<string> = new Set(["unknown_batch", "unknown_rollout", "unknown_silence"]);
 
 /** Returns what a thrown value is answered with; `undefined` if this program, or code of the vendor, has failed. */
 export function refusalOf(thrown: unknown): ApiError | undefined {

@@ -1,10 +1,9 @@
 /** Routes on the whole app: upgrades, audit log, batch operations, pause, outbox. */
-import type { Attribution, AuditFilter, NewBatch, OutboxFilter } from "../../mod.ts";
+import type { Attribution, AuditFilter, NewBatch, OutboxFilter, PortalMatch } from "../../mod.ts";
 import type { InputIssue } from "../../errors.ts";
 import { ApiError, invalid } from "./api_error.ts";
-import type { OperatorToken } from "./guard.ts";
 import { AUDIT_MATCH, BATCH_ACTIONS, limit, line, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
-import { type Route, route } from "./route.ts";
+import { type Operator, type Route, route } from "./route.ts";
 import { object, type ObjectSchema, optional, page, wholeList } from "./schema.ts";
 import { AUDIT_ENTRY, BATCH, OUTBOX_MESSAGE, PAUSE, STARTED_BATCH, UPGRADE } from "./app_shapes.ts";
 import { number, pageOf, text } from "./values.ts";
@@ -85,11 +84,11 @@ export const APP_ROUTES: readonly Route[] = [
   route({
     ...{ method: "GET", path: "/token", id: "getToken", role: "read" },
     summary: "Returns the name and the role of the token that came with the request",
-    answer: object<Pick<OperatorToken, "name" | "role">>({
+    answer: object<Operator>({
       name: text,
       role: { type: "string", enum: ["read", "operate"] },
     }),
-    run: ({ token }) => Promise.resolve(token),
+    run: ({ operator }) => Promise.resolve(operator),
   }),
   route({
     ...{ method: "GET", path: "/upgrades", id: "listUpgrades", role: "read" },
@@ -124,6 +123,18 @@ export const APP_ROUTES: readonly Route[] = [
         matched === 1 ? "portal matches" : "portals match"
       }, wanted at most ${body.expect}: look at them again`;
       throw new ApiError(409, { code: "expect_exceeded", message, matched });
+    },
+  }),
+  route<PortalMatch>({
+    ...{ method: "GET", path: "/batches/count", id: "countMatching", role: "read" },
+    summary: "Counts the portals on which a batch operation would act",
+    query: MATCH,
+    answer: object<{ readonly matched: number }>({ matched: number }),
+    run: async ({ admin, query }) => {
+      if (Object.keys(query).length === 0) {
+        throw invalid([{ path: "query", saw: "one that matches all portals", wanted: "at least one parameter" }]);
+      }
+      return { matched: await admin.batches.count(query) };
     },
   }),
   route({

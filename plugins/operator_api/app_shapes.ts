@@ -20,6 +20,7 @@ const DETAILS: ObjectSchema = {
   properties: {
     ...{ upgradeId: text, version: text, action: text, match: MATCH, expect: number, stopped: flag },
     ...{ dryRun: flag, refresh: flag, target: text, changes: CHANGES, retryParked: flag },
+    ...{ kinds: { type: "array", items: text }, fingerprint: text, until: time },
     ...{ plugin: text, id: text, portal: text, list: text, format: text, filter: { type: "object", values: text } },
   },
   required: [],

@@ -31,7 +31,7 @@ function parsed(schema: Schema | undefined, text: string): unknown {
  * @throws {ApiError} 400, 413 or 415
  */
 export async function readJson(request: Request, schema: ObjectSchema, maxBytes: number): Promise<unknown> {
-  const text = await readText(request, maxBytes);
+  const text = await readText(request, maxBytes, "JSON in UTF-8");
   // So that an action without parameters needs no body.
   if (text === "" && schema.required.length === 0) return {};
   assertMediaType(request, "application/json");
@@ -66,7 +66,12 @@ export function assertMediaType(request: Request, wanted: string): void {
   throw new ApiError(415, { code: "media_type", message: `wanted content-type ${wanted}, in UTF-8 and uncompressed` });
 }
 
-async function readText(request: Request, maxBytes: number): Promise<string> {
+/**
+ * Returns the body. `wanted`: for the error.
+ *
+ * @throws {ApiError} 400 or 413
+ */
+export async function readText(request: Request, maxBytes: number, wanted: string): Promise<string> {
   if (request.bodyUsed) {
     throw new TypeError("cannot read the body of the request: it was read before it was passed to the operator API");
   }
@@ -87,6 +92,6 @@ async function readText(request: Request, maxBytes: number): Promise<string> {
     return text + decoder.decode();
   } catch (error) {
     if (error instanceof ApiError) throw error;
-    throw invalid([{ path: "", saw: "a body that is incomplete or not UTF-8", wanted: "JSON in UTF-8" }]);
+    throw invalid([{ path: "", saw: "a body that is incomplete or not UTF-8", wanted }]);
   }
 }

@@ -5,11 +5,13 @@ import { EXPORT_ROUTES } from "./export_routes.ts";
 import { PORTAL_ROUTES } from "./portal_routes.ts";
 import { ROLLOUT_ROUTES } from "./rollout_routes.ts";
 import type { Route } from "./route.ts";
+import { SILENCE_ROUTES } from "./silence_routes.ts";
 
 export const ROUTES: readonly Route[] = [
   ...PORTAL_ROUTES,
   ...APP_ROUTES,
   ...ROLLOUT_ROUTES,
+  ...SILENCE_ROUTES,
   ...ADOPT_ROUTES,
   ...EXPORT_ROUTES,
 ];

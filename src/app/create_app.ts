@@ -11,9 +11,12 @@ import type { PluginHost } from "../plugin/host.ts";
 import type { Plugin } from "../plugin/plugin.ts";
 import { pluginStorage } from "../plugin/plugin_storage.ts";
 import type { AnyHandler, AppRuntime } from "../plugin/runtime.ts";
+import { tracedLogger, tracedStorage } from "../plugin/traced.ts";
+import { createTracer, type Tracer } from "../plugin/tracer.ts";
 import { portalKey } from "../portal/keys.ts";
 import { type PortalRecord, readRecord, snapshot } from "../portal/record.ts";
 import { reportChanges } from "../portal/reports.ts";
+import { createSnapshots } from "../portal/count_snapshots.ts";
 import { createTotals } from "../portal/totals.ts";
 import { countUnverified } from "../portal/unverified.ts";
 import { maxAttemptMs } from "../verify/attempt.ts";
@@ -21,16 +24,17 @@ import { createVerifier, type Verifier } from "../verify/verifier.ts";
 import { type Checks, createChecks } from "../worker/checks.ts";
 import { createRollout } from "../rollout/rollout.ts";
 import { createPauseSwitch, type PauseSwitch } from "../worker/pause.ts";
+import { createPluginTicks } from "../worker/plugin_ticks.ts";
 import { createRecount } from "../worker/recount.ts";
 import { createSettled } from "../worker/settled.ts";
 import { createTicker, tickNow } from "../worker/tick.ts";
 import { createWorker, type Worker } from "../worker/worker.ts";
 import { createAdopt } from "./admin/adopt.ts";
-import { createAdmin } from "./admin/create_admin.ts";
+import { createAdmin, createCounts } from "./admin/create_admin.ts";
 import { createAudited } from "./admin/audit.ts";
 import { createBatches } from "./admin/batches.ts";
 import { pluginAdmin } from "./admin/plugin_admin.ts";
-import type { App } from "./app.ts";
+import type { App, StoredPortal } from "./app.ts";
 import { type Calls, createCalls } from "./calls.ts";
 import { assertDeployment } from "./deployment.ts";
 import { createDispatch } from "./dispatch.ts";
@@ -66,12 +70,17 @@ import { createRegistry, type Registry } from "./registry.ts";
 export function createApp(options: AppOptions): App {
   const given = settingsOf(options);
   const known = createKnownCredentials(given.clock);
-  const settings: Settings = { ...given, storage: known.watch(refusingWrites(given.storage)) };
-  const { storage, limits, keys } = settings;
   const registry = createRegistry();
-  const calls = createCalls(settings, known);
+  const tracer = createTracer(registry.plugins, given.log);
+  const settings: Settings = {
+    ...given,
+    storage: known.watch(refusingWrites(tracedStorage(given.storage, tracer, given.time.monotonic))),
+    log: tracedLogger(given.log, tracer),
+  };
+  const { storage, limits, keys } = settings;
+  const calls = createCalls(settings, known, tracer);
   const closing = new AbortController();
-  const base = createRuntime(settings, registry, calls, closing.signal);
+  const base = createRuntime(settings, registry, calls, tracer, closing.signal);
   const control = createRollout({
     ...{
       runtime: base,
@@ -108,10 +117,15 @@ export function createApp(options: AppOptions): App {
     ...{ oauthHosts: settings.oauthHosts, hasClientId: keys.clientId !== undefined },
   });
   const recount = createRecount(runtime);
+  const tickPlugins = createPluginTicks(runtime);
+  const counts = createCounts(totals, control);
+  const snapshots = createSnapshots(runtime, counts);
   const ticker = createTicker(runtime, {
-    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, ...defined({ rollout }) },
+    ...{ worker, verifier, totals, pauseSwitch, batches, outbox, recount, snapshots, tickPlugins },
+    ...defined({ rollout }),
   });
   const { credentials: { provider: credentials }, oauth: { appInfo }, isAdministrator } = calls;
+  const portal = (memberId: string): Promise<StoredPortal | undefined> => readPortal(runtime, memberId);
   const requests = createInFlight();
   const lifecycle = createLifecycle({
     ...{
@@ -130,7 +144,7 @@ export function createApp(options: AppOptions): App {
     },
     ...defined({ rollout }),
     assertDeployment: () => assertDeployment(runtime, options),
-    hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox, admin }),
+    hostOf: (plugin) => hostOf(plugin, { settings, calls, runtime, outbox, admin, portal }),
     ...{ tickEveryMs: settings.tickEveryMs, closeMs: limits.closeMs, bodyBytes: limits.bodyBytes },
     bodyBytesLoweredFrom: settings.bodyBytesLoweredFrom,
     dev: settings.dev,
@@ -146,6 +160,7 @@ export function createApp(options: AppOptions): App {
       runtime,
       upgrades: registry.upgrades,
       totals,
+      counts,
       recount,
       pauseSwitch,
       audited,
@@ -206,23 +221,26 @@ export function createApp(options: AppOptions): App {
       return await rehearse(parts, memberId, options);
     },
     check: checks.check,
-    portal: async (memberId) => {
-      const [entry, unverifiedEvents] = await Promise.all([
-        storage.get<PortalRecord>(portalKey(memberId)),
-        countUnverified({ storage }, memberId),
-      ]);
-      const record = readRecord(entry);
-      const blocked = record && await rollout?.heldBlock(record);
-      return record &&
-        {
-          ...snapshot(record),
-          ...(blocked && { state: "blocked", blocked }),
-          ...(unverifiedEvents > 0 && { unverifiedEvents }),
-        };
-    },
+    portal,
     close: lifecycle.close,
   };
   return app;
+}
+
+/** Reads a portal, with what is not in its record. */
+async function readPortal({ storage, rollout }: AppRuntime, memberId: string): Promise<StoredPortal | undefined> {
+  const [entry, unverifiedEvents] = await Promise.all([
+    storage.get<PortalRecord>(portalKey(memberId)),
+    countUnverified({ storage }, memberId),
+  ]);
+  const record = readRecord(entry);
+  const blocked = record && await rollout?.heldBlock(record);
+  return record &&
+    {
+      ...snapshot(record),
+      ...(blocked && { state: "blocked", blocked }),
+      ...(unverifiedEvents > 0 && { unverifiedEvents }),
+    };
 }
 
 /** Whether the app calls the hosts of Bitrix24 by the `fetch` of the environment. */
@@ -231,10 +249,13 @@ const usesNetwork = ({ fetch, dev }: AppOptions): boolean => fetch === undefined
 /** Returns the part of an app that a plugin uses. */
 function hostOf(
   plugin: string,
-  { settings, calls, runtime, outbox, admin }: Pick<PartsOptions, "settings" | "calls" | "runtime"> & {
-    readonly outbox: Outbox;
-    readonly admin: Admin;
-  },
+  { settings, calls, runtime, outbox, admin, portal }:
+    & Pick<PartsOptions, "settings" | "calls" | "runtime">
+    & Pick<PluginHost, "portal">
+    & {
+      readonly outbox: Outbox;
+      readonly admin: Admin;
+    },
 ): PluginHost {
   const { keys, fetch, clock, random, digest } = settings;
   const { credentials: { provider: credentials }, oauth: { appInfo }, portalFetch, isAdministrator } = calls;
@@ -249,6 +270,7 @@ function hostOf(
       credentials,
       appInfo,
       isAdministrator,
+      portal,
     },
     storage: pluginStorage(runtime.storage, plugin),
     outbox: outbox.of(plugin),
@@ -257,10 +279,16 @@ function hostOf(
   };
 }
 
-function createRuntime(settings: Settings, registry: Registry, calls: Calls, signal: AbortSignal): AppRuntime {
+function createRuntime(
+  settings: Settings,
+  registry: Registry,
+  calls: Calls,
+  tracer: Tracer,
+  signal: AbortSignal,
+): AppRuntime {
   const { storage, clock, random, time, log, fetch, versions, digest, retry, keys, limits } = settings;
   return {
-    ...{ storage, clock, random, time, log, fetch, versions, digest, retry, signal },
+    ...{ storage, clock, random, time, log, tracer, fetch, versions, digest, retry, signal },
     ...{ leaseMs: limits.leaseMs, retentionMs: limits.retentionMs },
     ...{ plugins: registry.plugins, handlers: registry.handlers },
     canRefresh: keys.clientId !== undefined && keys.clientSecret !== undefined,

@@ -137,7 +137,15 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       bodyBytes,
       ...defined({ bodyBytesLoweredFrom }),
     });
-    if (tickEveryMs !== false) stopTicking = tickEvery(runtime, tickEveryMs, !callerTicks, ticker.tickInBackground);
+    if (tickEveryMs !== false) stopTicking = tickAll(tickEveryMs, !callerTicks);
+  }
+
+  function tickAll(ms: number, atOnce: boolean): () => void {
+    const stops = [tickEvery(runtime, ms, atOnce, ticker.tickInBackground)];
+    if (registry.plugins.some(({ tick, outbox }) => (tick ?? outbox) !== undefined)) {
+      stops.push(tickEvery(runtime, ms, atOnce, ticker.tickPluginsInBackground));
+    }
+    return () => stops.forEach((stop) => stop());
   }
 
   async function close(): Promise<void> {

@@ -25,6 +25,7 @@ import { rollout } from "./rollout.ts";
 import { setInitialVersion } from "./set_initial_version.ts";
 import { setTarget } from "./set_target.ts";
 import { simulate } from "./simulate.ts";
+import { silences } from "./silences.ts";
 import { skip } from "./skip.ts";
 import { status } from "./status.ts";
 import { token } from "./token.ts";
@@ -50,6 +51,7 @@ const COMMANDS: readonly CliCommand[] = [
     resume,
     forget,
     outbox,
+    silences,
     recount,
     adopt,
   ],

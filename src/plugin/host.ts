@@ -4,6 +4,7 @@ import type { PortalCredentialsProvider } from "../credentials/contract.ts";
 import type { Logger } from "../logger.ts";
 import type { Secret } from "../secret.ts";
 import type { Storage } from "../storage/storage.ts";
+import type { Portal } from "../portal/portal.ts";
 import type { Admin } from "./admin.ts";
 import type { PluginOutbox } from "./outbox.ts";
 
@@ -38,6 +39,12 @@ export interface PluginHost {
    * rejects with code `retry_loop`: an observer of `portalParked` that retries must not go on for ever.
    */
   readonly admin: Admin;
+  /**
+   * Returns a stored portal, as `app.portal` does; `undefined` if it is not stored.
+   *
+   * Rejects with a `StorageError` if the storage fails.
+   */
+  readonly portal: (memberId: string) => Promise<Portal | undefined>;
   /** Access tokens and addresses of portals. */
   readonly credentials: PortalCredentialsProvider;
   /**

@@ -6,11 +6,12 @@ import type { Context } from "./context.ts";
 import type { PluginHost } from "./host.ts";
 import { OBSERVER_RULES, type Observers } from "./observers.ts";
 import { OUTBOX_RULES, type OutboxHandler } from "./outbox.ts";
+import { type Tracing, TRACING_RULES } from "./tracing.ts";
 import { type VerificationPolicy, verificationRules } from "./verification_policy.ts";
 
 /**
- * A plugin verifies events, extends the context of handlers, wraps the work on events, checks portals, or observes. All
- * members except `name` are optional.
+ * A plugin verifies events, extends the context of handlers, wraps the work on events, checks portals, observes, delivers
+ * messages, or works from time to time. All members except `name` are optional.
  *
  * `Needs` is what earlier plugins must add to the context, and `Adds` is what this plugin adds. `app.use` checks both at
  * compile time. `app.use` also checks the members of the plugin. A plugin may have members of its own, and be an instance
@@ -89,8 +90,16 @@ export interface Plugin<Needs extends object = object, Adds extends object = obj
   readonly check?: (ctx: Context & Needs & Adds) => Promise<readonly string[]>;
   /** Functions that are notified, and that change nothing: an error that they throw is logged. */
   readonly observe?: Partial<Observers>;
+  /** Functions that follow the work of the app. Only one plugin of an app may have them. */
+  readonly tracing?: Tracing;
   /** Delivers what the plugin puts into `host.outbox`, in a started app. */
   readonly outbox?: OutboxHandler;
+  /**
+   * Called in every tick of a started app, in each process, beside the work on portals: every `tickEveryMs` milliseconds, and by
+   * `app.tick()`, which waits for it. One call at a time in a process. A call that takes longer than a minute has failed, and
+   * its `signal` is aborted, as it is when the app closes. An error that it throws is logged.
+   */
+  readonly tick?: (context: { readonly signal: AbortSignal }) => void | Promise<void>;
   /**
    * `app.rehearse` uses `extend` and `around` of the plugin. Set it only if everything that they, and what they add to contexts,
    * change goes through the members of {@linkcode PluginHost}: these change nothing in a rehearsal, and reject with
@@ -114,7 +123,9 @@ export const PLUGIN_RULES: OptionRules<Plugin> = {
   around: option.function(),
   check: option.function(),
   observe: option.object(OBSERVER_RULES),
+  tracing: option.object(TRACING_RULES),
   outbox: option.object(OUTBOX_RULES),
+  tick: option.function(),
   rehearsal: option.flag(),
   close: option.function(),
 };

@@ -94,12 +94,22 @@ export function indexKey(kind: IndexKind, value: string, memberId: string): Key 
   return [...indexPrefix(kind, value), memberId];
 }
 
-/** Prefix of the totals by version and state. Owner: `totals.ts`. At most 256 entries, kept forever. */
+/** Prefix of the totals by version and state, and by cause. Owner: `totals.ts`. At most 256 entries, kept forever. */
 export const TOTALS = ["total"] as const;
 
 /** Key of the total of the portals of a shard. */
 export function totalKey(shard: string): Key {
   return [...TOTALS, shard];
+}
+
+/** Prefix of the snapshots of an interval. Owner: `count_snapshots.ts`. TTL: 90 days for `hour`, two years for `day`. */
+export function snapshotPrefix(interval: "hour" | "day"): Key {
+  return ["snapshot", interval];
+}
+
+/** Key of a snapshot. Later snapshots have greater names. */
+export function snapshotKey(interval: "hour" | "day", name: string): Key {
+  return [...snapshotPrefix(interval), name];
 }
 
 /** Key of the progress of the recount. Owner: `worker/recount.ts`. One entry. */
@@ -225,6 +235,14 @@ export const ROLLOUT_UPGRADES = ["rollout", "upgrade"] as const;
 /** Key of the breaker of an upgrade. Owner: `rollout/breakers.ts`. Kept forever. */
 export function rolloutUpgradeKey(upgradeId: string): Key {
   return [...ROLLOUT_UPGRADES, upgradeId];
+}
+
+/** Prefix of the silences of notifications. */
+export const SILENCES = ["silence"] as const;
+
+/** Key of a silence. Owner: `app/admin/silences.ts`. Kept until it ends. */
+export function silenceKey(id: string): Key {
+  return [...SILENCES, id];
 }
 
 /** Key of the app that uses the storage. Owner: `app/deployment.ts`. One entry. */

@@ -5,6 +5,7 @@ import { checkOptions, option, type OptionRules } from "../check_options.ts";
 import { type AppRuntime, notify } from "../plugin/runtime.ts";
 import { credentialsKey, portalKey } from "../portal/keys.ts";
 import { entryTime, listDuePortals, type ScheduleEntry } from "../portal/schedule.ts";
+import type { Snapshots } from "../portal/count_snapshots.ts";
 import type { Totals } from "../portal/totals.ts";
 import type { Rollout } from "../rollout/rollout.ts";
 import { createDeploySweep } from "./deploy_sweep.ts";
@@ -57,6 +58,11 @@ export interface Ticker {
    * it. Resolves once all of it is passed, whenever its work ends.
    */
   readonly tickInBackground: () => Promise<void>;
+  /**
+   * The tick of plugins in the background: calls their `tick`, and delivers messages. A tick of portals lasts as long as some that
+   * are due find no free slot.
+   */
+  readonly tickPluginsInBackground: () => Promise<void>;
   /** Ends ticks in the background. */
   readonly stop: () => void;
 }
@@ -78,6 +84,9 @@ export interface TickerParts {
   readonly batches: { readonly goOn: () => Promise<void> };
   readonly outbox: Pick<Outbox, "tick" | "idle">;
   readonly recount: Pick<Recount, "page">;
+  readonly snapshots: Snapshots;
+  /** Calls `tick` of all plugins. Never rejects. */
+  readonly tickPlugins: () => Promise<void>;
   /** Absent without the option `rollout`. */
   readonly rollout?: Pick<Rollout, "tick">;
 }
@@ -85,7 +94,7 @@ export interface TickerParts {
 /** Returns the ticker of an app. */
 export function createTicker(
   runtime: AppRuntime,
-  { worker, verifier, totals, pauseSwitch, batches, outbox, recount, rollout }: TickerParts,
+  { worker, verifier, totals, pauseSwitch, batches, outbox, recount, snapshots, tickPlugins, rollout }: TickerParts,
 ): Ticker {
   const { time, log } = runtime;
   const sweep = rollout === undefined ? createDeploySweep(runtime) : undefined;
@@ -100,6 +109,11 @@ export function createTicker(
   // Lists and counts that are wrong must not keep portals from their work either.
   const recountPage = (): Promise<void> =>
     recount.page().catch((err) => log.warn("recount failed", { event: "recount.failed", err }));
+
+  const takeSnapshot = (): Promise<void> =>
+    snapshots.take().catch((err) =>
+      log.warn("failed to store the hourly counts", { event: "counts.snapshot_failed", err })
+    );
 
   const isPaused = async (): Promise<boolean> => await pauseSwitch.current() !== undefined;
 
@@ -131,15 +145,18 @@ export function createTicker(
       const endAt = time.monotonic() + budgetMs;
       const isOver = (): boolean => time.monotonic() >= endAt;
       const round = createRound(runtime, worker, { limit, concurrency, isOver });
+      // Not after the rest: that may fail, or take all of the budget.
+      const pluginsTicked = tickPlugins();
       const work = async (): Promise<void> => {
         await (sweep?.(limit) ?? rollout?.tick(limit, { goesOn: false }));
         const verified = verify().then(() => verifier.settled());
         const worked = isPaused().then((isPaused) => isPaused ? undefined : workThrough(round, limit, isOver));
-        await Promise.all([verified, worked, recountPage(), batches.goOn()]);
+        await Promise.all([verified, worked, recountPage(), batches.goOn(), pluginsTicked]);
         // What observers of the round have put, too.
         await deliver().then(() => outbox.idle());
         // Some hosts stop a program between ticks.
         await totals.flush();
+        await takeSnapshot();
       };
       await settlesWithin(time, work(), Math.min(budgetMs, MAX_TIMER_MS));
       return report(round);
@@ -148,7 +165,7 @@ export function createTicker(
       // Not awaited: a silent OAuth host must not delay the portals that are due.
       void verify();
       void batches.goOn();
-      void deliver();
+      void takeSnapshot();
       const recounting = recountPage();
       const round = createRound(runtime, worker, { limit: Infinity, concurrency: Infinity, isOver: () => isStopped });
       let isSwept: boolean;
@@ -158,6 +175,10 @@ export function createTicker(
       } while (!isSwept && !isStopped);
       await recounting;
       void settlesWithin(time, round.ended(), BACKGROUND_REPORT_MS).then(() => report(round));
+    },
+    tickPluginsInBackground: async () => {
+      await tickPlugins();
+      await deliver();
     },
     stop: () => {
       isStopped = true;

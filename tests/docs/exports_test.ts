@@ -19,6 +19,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "Secret",
     "checkOptions",
     "coerced",
+    "connectionAddress",
     "consoleLogger",
     "countCall",
     "createApp",
@@ -76,8 +77,20 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "serve",
     "toNodeHandler",
   ],
+  "./notifications": [
+    "consoleChannel",
+    "emailChannel",
+    "portalMessageChannel",
+    "renderText",
+    "slackChannel",
+    "telegramChannel",
+    "webhookChannel",
+  ],
   "./operator": [
     "operatorApi",
+  ],
+  "./operator-console": [
+    "operatorConsole",
   ],
   "./opening-page": [
     "openingPage",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join, posix } from "node:path";
 import process from "node:process";
@@ -18,11 +18,16 @@ interface Manifest {
   readonly bin: Readonly<Record<string, string>>;
   readonly engines: unknown;
   readonly repository: unknown;
+  readonly homepage: unknown;
+  readonly bugs: unknown;
+  readonly author: unknown;
+  readonly publishConfig: unknown;
 }
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "onappupdate-tarball-"));
 const unpacked = join(folder, "package");
+let tarball: string;
 let files: string[] = [];
 let manifest: Manifest;
 
@@ -30,7 +35,7 @@ const read = (file: string): string => readFileSync(join(unpacked, file), "utf8"
 
 before(async () => {
   // The gate builds it once.
-  const tarball = process.env["TEST_TARBALL"] ?? await buildNpm(join(folder, "npm"));
+  tarball = process.env["TEST_TARBALL"] ?? await buildNpm(join(folder, "npm"));
   execFileSync("tar", ["xzf", tarball, "-C", folder]);
   files = readdirSync(unpacked, { recursive: true, withFileTypes: true, encoding: "utf8" })
     .filter((entry) => entry.isFile())
@@ -45,6 +50,19 @@ describe("npm tarball", () => {
     const modules = files.filter((file) => /^(mod|storage|errors|src\/.+|plugins\/.+)(\.js|\.d\.ts)$/.test(file));
     assert.deepEqual(files.filter((file) => !modules.includes(file)), texts);
     assert.ok(modules.includes("mod.js") && modules.includes("mod.d.ts"));
+  });
+
+  it("has at most 500 kB", () => {
+    const { size } = statSync(tarball);
+    assert.ok(size <= 500_000, `${size} bytes: see shorten() of scripts/build_npm.ts`);
+  });
+
+  it("keeps comments in the types, and the names of functions and classes in the modules", () => {
+    const types = read("src/app/app.d.ts");
+    assert.match(types, /@throws \{TypeError\} if the range or an option is invalid/);
+    assert.doesNotMatch(read("src/app/app.js"), /\/\*\*/);
+    assert.match(read("src/app/create_app.js"), /export function createApp\(/);
+    assert.match(read("src/errors.js"), /class StorageError extends OnAppUpdateError/);
   });
 
   it("names no path of this machine, no source map and no registry", () => {
@@ -75,7 +93,10 @@ describe("npm tarball", () => {
     for (const { file, imports } of await moduleGraph(unpacked, files.filter((file) => file.endsWith(".js")))) {
       for (const { specifier } of imports) {
         if (specifier.startsWith(".")) assert.ok(files.includes(posix.join(posix.dirname(file), specifier)), specifier);
-        else assert.ok(specifier.startsWith("node:") || named.includes(specifier), `${file} imports ${specifier}`);
+        else {
+          const [name] = /^(@[^/]+\/)?[^/]+/.exec(specifier)!;
+          assert.ok(specifier.startsWith("node:") || named.includes(name), `${file} imports ${specifier}`);
+        }
       }
     }
   });
@@ -90,18 +111,32 @@ describe("npm tarball", () => {
     }
   });
 
-  it("asks for two packages and two of the command line, and for two others where they are used", () => {
-    assert.deepEqual(Object.keys(manifest.dependencies).sort(), ["cli-progress", "commander", "semver", "zod"]);
-    assert.deepEqual(manifest.peerDependencies, { "@bitrix24/b24jssdk": "^2.2.0", "@hono/node-server": "^2.0.0" });
+  it("asks for three packages and two of the command line, and for four others where they are used", () => {
+    assert.deepEqual(
+      Object.keys(manifest.dependencies).sort(),
+      ["cli-progress", "commander", "semver", "standardwebhooks", "zod"],
+    );
+    assert.deepEqual(manifest.peerDependencies, {
+      "@bitrix24/b24jssdk": "^2.2.0",
+      "@hono/node-server": "^2.0.0",
+      "hono": "^4.0.0",
+      "nodemailer": "^10.0.0",
+    });
     assert.deepEqual(manifest.peerDependenciesMeta, {
       "@bitrix24/b24jssdk": { optional: true },
       "@hono/node-server": { optional: true },
+      "hono": { optional: true },
+      "nodemailer": { optional: true },
     });
   });
 
   it("says what deno pack cannot say", () => {
     assert.deepEqual(manifest.engines, { node: ">=22.13" });
     assert.deepEqual(manifest.repository, { type: "git", url: "git+https://github.com/b24/onappupdate.git" });
+    assert.equal(manifest.homepage, "https://github.com/b24/onappupdate#readme");
+    assert.equal(manifest.bugs, "https://github.com/b24/onappupdate/issues");
+    assert.equal(manifest.author, "The @b24/onappupdate authors");
+    assert.deepEqual(manifest.publishConfig, { access: "public", provenance: true });
     assert.deepEqual(manifest.bin, { onappupdate: "src/cli/cli.js" });
     assert.match(read("src/cli/cli.js"), /^#!\/usr\/bin\/env node\n/);
   });

@@ -180,6 +180,13 @@ describe("coreLogger()", () => {
     }]]);
   });
 
+  it("passes a DOMException on, whose redacted copy has no code", () => {
+    const { logger, lines } = recording();
+    coreLogger(logger).error("x", { event: "x.failed", err: new DOMException("it took too long", "TimeoutError") });
+    const err = { name: "TimeoutError", message: "it took too long" };
+    assert.deepEqual(lines, [["error", "x", { event: "x.failed", err }]]);
+  });
+
   it("ends a circle of causes", () => {
     const { logger, lines } = recording();
     const err = new Error("round");

@@ -63,9 +63,14 @@ export function pluginAdmin(admin: Admin, plugin: string, { storage, clock }: Pl
     forget: (memberId, attribution) => admin.forget(memberId, own(attribution)),
     pause: (attribution) => admin.pause(own(attribution)),
     resume: (attribution) => admin.resume(own(attribution)),
-    noteAction: (note) => admin.noteAction(own(note)),
+    noteAction: (note, act) => admin.noteAction(own(note), act),
     recount: (attribution) => admin.recount(own(attribution)),
     outbox: { ...admin.outbox, retry: (letters, attribution) => admin.outbox.retry(letters, own(attribution)) },
+    silences: {
+      ...admin.silences,
+      add: (silence) => admin.silences.add(own(silence)),
+      remove: (id, attribution) => admin.silences.remove(id, own(attribution)),
+    },
     rollout: {
       ...admin.rollout,
       set: (target, changes, attribution) => admin.rollout.set(target, changes, own(attribution)),

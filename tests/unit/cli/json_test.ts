@@ -60,6 +60,8 @@ const OPERATING: readonly (readonly string[])[] = [
   ["skip", current.memberId, "--upgrade", "prices", ...ACT],
   ["audit"],
   ["outbox"],
+  ["silences", "add", "--kind", "portal_parked", "--upgrade", "prices", "--for", "2h", ...ACT],
+  ["silences"],
 ];
 
 const shared = (): object => ({ ...memoryStorage(), capabilities: { durable: true, scope: "host" } });
