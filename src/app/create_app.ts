@@ -43,6 +43,7 @@ import { createOpenings } from "./openings.ts";
 import type { AppOptions } from "./options.ts";
 import { plan } from "./plan.ts";
 import { refusingFetch, refusingWrites } from "./rehearsal_guards.ts";
+import { createReadiness } from "./readiness.ts";
 import { rehearse } from "./rehearse.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
@@ -176,6 +177,7 @@ export function createApp(options: AppOptions): App {
     wakeAll: () => {
       if (lifecycle.isRunning()) void tickNow(runtime, ticker.tickInBackground);
     },
+    processState: () => ({ isRunning: lifecycle.isRunning(), tickedAt: ticker.tickedAt() }),
   });
   const { open, opening } = createOpenings({
     ...{ runtime, limits, keys, lifecycle, verifier, worker, checks, isAdministrator, appInfo },
@@ -189,7 +191,7 @@ export function createApp(options: AppOptions): App {
       return app as never;
     },
     on: (events, handler, options) => {
-      registry.addHandler([events].flat() as string[], handler as AnyHandler, options);
+      registry.addHandler(events, handler as AnyHandler, options);
       return app;
     },
     upgrade: (range, handler, options) => {
@@ -202,6 +204,7 @@ export function createApp(options: AppOptions): App {
       ...{ verifier, worker, checks, lifecycle, requests, logFullInbox },
     }),
     ...{ open, opening, admin, credentials },
+    readiness: createReadiness(runtime, lifecycle),
     setUp: () => lifecycle.setUp(),
     start: () => lifecycle.start(),
     tick: async (options) => {

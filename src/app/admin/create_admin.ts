@@ -16,6 +16,7 @@ import type { Adopt } from "./adopt.ts";
 import { type Audited, listAudit, noteAction } from "./audit.ts";
 import type { BatchRunner } from "./batches.ts";
 import { forget } from "./forget.ts";
+import { type ProcessState, readHealth } from "./health.ts";
 import { readHistory } from "./history.ts";
 import { listPortals } from "./portals.ts";
 import { createRolloutAdmin } from "./rollout.ts";
@@ -47,6 +48,8 @@ export interface AdminOptions {
   readonly wake: (memberId: string) => Promise<void>;
   /** Starts the work that is due in this process, if the app is running. */
   readonly wakeAll: () => void;
+  /** Returns the state of this process. */
+  readonly processState: () => ProcessState;
 }
 
 /** Returns the admin of an app. */
@@ -121,6 +124,7 @@ export function createAdmin(options: AdminOptions): Admin {
     unverified: (filter) => listUnverifiedEvents(storage, filter),
     audit: (filter) => listAudit(storage, filter),
     noteAction: (note, act) => noteAction(audited, note, act),
+    health: () => readHealth(runtime, options.processState()),
   };
 }
 
