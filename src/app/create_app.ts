@@ -5,6 +5,7 @@ import { defined } from "../defined.ts";
 import { acceptVerified } from "../intake/accept.ts";
 import { createFullInboxLog, type LogFullInbox } from "../intake/full_inbox.ts";
 import { withFields } from "../logger.ts";
+import { isInert } from "../net/runtime.ts";
 import { createOutbox, type Outbox } from "../outbox/outbox.ts";
 import type { Admin } from "../plugin/admin.ts";
 import type { PluginHost } from "../plugin/host.ts";
@@ -34,6 +35,7 @@ import { pluginAdmin } from "./admin/plugin_admin.ts";
 import type { App, StoredPortal } from "./app.ts";
 import { type Calls, createCalls } from "./calls.ts";
 import { assertDeployment } from "./deployment.ts";
+import { createDiagnose } from "./diagnose.ts";
 import { createDispatch } from "./dispatch.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { createOpenings } from "./openings.ts";
@@ -43,6 +45,7 @@ import { refusingFetch, refusingWrites } from "./rehearsal_guards.ts";
 import { rehearse } from "./rehearse.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { createRegistry, type Registry } from "./registry.ts";
+import { startupWarnings } from "./startup_warnings.ts";
 
 /**
  * Creates an app. It needs a plugin of phase `verify` before it accepts events.
@@ -140,6 +143,11 @@ export function createApp(options: AppOptions): App {
     oauthHosts: usesNetwork(options) && keys.clientId !== undefined ? settings.oauthHosts : [],
     abort: (reason) => closing.abort(reason),
   });
+  const diagnose = createDiagnose({
+    ...{ runtime, fetch: settings.bitrix24Fetch, oauthHosts: settings.oauthHosts, dev: settings.dev },
+    warnings: () => startupWarnings({ ...runtime, oauthHosts: [], dev: undefined }),
+    ...{ isRunning: lifecycle.isRunning, isInert, tickEveryMs: settings.tickEveryMs, lastTickAt: ticker.lastTickAt },
+  });
   const settled = createSettled({
     ...{ runtime, verifier, checks, worker, ticker, totals, pauseSwitch, batches, ...defined({ rollout }) },
     isRunning: lifecycle.isRunning,
@@ -157,6 +165,7 @@ export function createApp(options: AppOptions): App {
       outbox: outbox.admin,
       rollout: control,
       wake,
+      diagnose,
     },
     wakeRollout: async () => {
       if (rollout !== undefined && lifecycle.isRunning()) await rollout.wake();

@@ -62,6 +62,8 @@ export interface Ticker {
    * are due find no free slot.
    */
   readonly tickPluginsInBackground: () => Promise<void>;
+  /** Returns when the last tick of this process began, in milliseconds since 1970; `undefined` if there was none. */
+  readonly lastTickAt: () => number | undefined;
   /** Ends ticks in the background. */
   readonly stop: () => void;
 }
@@ -94,9 +96,10 @@ export function createTicker(
   runtime: AppRuntime,
   { worker, verifier, totals, pauseSwitch, batches, outbox, recount, tickPlugins, rollout }: TickerParts,
 ): Ticker {
-  const { time, log } = runtime;
+  const { time, log, clock } = runtime;
   const sweep = rollout === undefined ? createDeploySweep(runtime) : undefined;
   let isStopped = false;
+  let lastTickAt: number | undefined;
 
   // A list that cannot be read must not keep portals from their work.
   const verify = (): Promise<void> =>
@@ -135,6 +138,7 @@ export function createTicker(
     tick: async (options = {}) => {
       checkOptions("cannot tick", options, OPTION_RULES);
       const { limit = 100, concurrency = limit, budgetMs = 30_000 } = options;
+      lastTickAt = clock();
       const endAt = time.monotonic() + budgetMs;
       const isOver = (): boolean => time.monotonic() >= endAt;
       const round = createRound(runtime, worker, { limit, concurrency, isOver });
@@ -154,6 +158,7 @@ export function createTicker(
       return report(round);
     },
     tickInBackground: async () => {
+      lastTickAt = clock();
       // Not awaited: a silent OAuth host must not delay the portals that are due.
       void verify();
       void batches.goOn();
@@ -171,6 +176,7 @@ export function createTicker(
       await tickPlugins();
       await deliver();
     },
+    lastTickAt: () => lastTickAt,
     stop: () => {
       isStopped = true;
     },
