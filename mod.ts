@@ -50,7 +50,10 @@ export type {
   PortalFilter,
   PortalMatch,
   PortalPage,
+  SnapshotFilter,
   StartedBatch,
+  StuckFilter,
+  StuckGroup,
   UnverifiedEvent,
   UnverifiedEvents,
   UnverifiedFilter,
@@ -110,6 +113,7 @@ export type {
   UserReadyEvent,
 } from "./src/bitrix24/events.ts";
 export type { DecodeLimits, WireTree, WireValue } from "./src/bitrix24/tree.ts";
+export { connectionAddress } from "./src/intake/client_address.ts";
 export type { RequestLimits } from "./src/intake/http.ts";
 
 // Plugins and handlers
@@ -158,6 +162,7 @@ export type {
   RolloutWait,
   RolloutWindow,
 } from "./src/plugin/rollout.ts";
+export type { StorageReport, TracedWork, Tracing, WorkEnd, WorkOutcome, WorkSpan } from "./src/plugin/tracing.ts";
 export type { DurableReport, Observers, StepReport, UpgradeFailure, VersionChange } from "./src/plugin/observers.ts";
 export type {
   ApplicationTokenDigests,
@@ -170,6 +175,7 @@ export type {
   PortalState,
   RunProgress,
 } from "./src/portal/portal.ts";
+export type { CountSnapshot } from "./src/portal/count_snapshots.ts";
 export type { PortalCount } from "./src/portal/totals.ts";
 export type { ClaimKind, PortalClaim } from "./src/portal/claims.ts";
 export type { ConfirmMode } from "./src/portal/event_facts.ts";

@@ -70,6 +70,13 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
       },
     ],
   },
+  listStuck: {
+    items: [{
+      ...{ status: "parked", count: 3, fingerprint: "52a1b0c4e38d97f6", upgradeId: "3", step: "convert" },
+      ...{ message: "no such list", example: { memberId: MEMBER_ID, domain: "example.bitrix24.de" } },
+    }],
+  },
+  listSnapshots: { items: [{ at: AT, counts: [{ version: "2.0.0", status: "parked", count: 1 }] }] },
   listUnverified: {
     items: [{
       ...{ memberId: MEMBER_ID, isKnown: true },
@@ -139,6 +146,7 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
       ...{ state: "running", matched: 40, done: 12, refused: 0, changed: 1, startedAt: AT },
     }],
   },
+  countMatching: { matched: 40 },
   startBatch: { id: BATCH_ID, matched: 40 },
   stopBatch: {},
   getPause: { pause: { by: "ada", reason: "wrong prices after version 4", since: AT } },

@@ -1,5 +1,5 @@
 /** Routes on the whole app: upgrades, audit log, batch operations, pause, outbox. */
-import type { Attribution, AuditFilter, NewBatch, OutboxFilter } from "../../mod.ts";
+import type { Attribution, AuditFilter, NewBatch, OutboxFilter, PortalMatch } from "../../mod.ts";
 import type { InputIssue } from "../../errors.ts";
 import { ApiError, invalid } from "./api_error.ts";
 import { AUDIT_MATCH, BATCH_ACTIONS, limit, line, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
@@ -137,6 +137,18 @@ export const APP_ROUTES: readonly Route[] = [
         matched === 1 ? "portal matches" : "portals match"
       }, wanted at most ${body.expect}: look at them again`;
       throw new ApiError(409, { code: "expect_exceeded", message, matched });
+    },
+  }),
+  route<PortalMatch>({
+    ...{ method: "GET", path: "/batches/count", id: "countMatching", role: "read" },
+    summary: "Counts the portals on which a batch operation would act",
+    query: MATCH,
+    answer: object<{ readonly matched: number }>({ matched: number }),
+    run: async ({ admin, query }) => {
+      if (Object.keys(query).length === 0) {
+        throw invalid([{ path: "query", saw: "one that matches all portals", wanted: "at least one parameter" }]);
+      }
+      return { matched: await admin.batches.count(query) };
     },
   }),
   route({

@@ -1,4 +1,5 @@
 /** Operators' functions, as apps and plugins have them. `app/admin/` implements them. */
+import type { CountSnapshot } from "../portal/count_snapshots.ts";
 import type { PortalCount } from "../portal/totals.ts";
 import type { FinishedRun, PortalHistory } from "./admin_history.ts";
 import type {
@@ -9,6 +10,9 @@ import type {
   Batches,
   PortalFilter,
   PortalPage,
+  SnapshotFilter,
+  StuckFilter,
+  StuckGroup,
   UnverifiedFilter,
   UnverifiedPage,
 } from "./admin_pages.ts";
@@ -177,6 +181,43 @@ export interface Admin {
    * @throws {StorageError} if the storage fails
    */
   readonly counts: () => Promise<readonly PortalCount[]>;
+  /**
+   * Lists the causes for which portals are parked, blocked or tried again, with the number of portals and an example, the most
+   * frequent first. Reads kept totals as `counts` does, and one portal a group, whatever the number of portals.
+   *
+   * @throws {TypeError} if an option is unknown or invalid
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * for (const { status, count, message, example } of await admin.stuck()) {
+   *   console.log(`${count} ${status}: ${message}, such as ${example?.domain}`);
+   * }
+   * await close();
+   * ```
+   */
+  readonly stuck: (filter?: StuckFilter) => Promise<readonly StuckGroup[]>;
+  /**
+   * Lists the counts of past hours or days, the oldest first. One process stores those of an hour, with its first tick; hours
+   * without a tick, and those in which no portal was known, are missing.
+   *
+   * @throws {TypeError} if a member of the filter is unknown or invalid
+   * @throws {StorageError} if the storage fails
+   *
+   * @example
+   * ```ts
+   * import { createApp, memoryStorage } from "@b24/onappupdate";
+   *
+   * const { admin, close } = createApp({ storage: memoryStorage() });
+   * const monthAgo = Date.now() - 30 * 24 * 60 * 60 * 1000;
+   * for (const { at, counts } of await admin.snapshots({ every: "day", from: monthAgo })) console.log(new Date(at), counts);
+   * await close();
+   * ```
+   */
+  readonly snapshots: (filter?: SnapshotFilter) => Promise<readonly CountSnapshot[]>;
   /**
    * Lists the events that wait for their verification, by `member_id` in its order, also those of unknown portals. Returns
    * neither their bodies nor tokens.

@@ -19,6 +19,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     "Secret",
     "checkOptions",
     "coerced",
+    "connectionAddress",
     "consoleLogger",
     "countCall",
     "createApp",

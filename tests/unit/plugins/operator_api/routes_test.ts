@@ -70,6 +70,24 @@ describe("operatorApi() routes", () => {
     await app.close();
   });
 
+  it("show what stops portals, and the counts of past hours", async () => {
+    const { app, call, portal } = await parkedRig();
+    const { body: { items: [group] } } = await call("GET /stuck?limit=1");
+    assert.deepEqual([group.status, group.count, group.upgradeId, group.step], ["parked", 1, "3", "convert"]);
+    assert.deepEqual([group.message, group.example], ["no such list", { memberId: MEMBER_ID, domain: portal.domain }]);
+    await app.tick();
+    const { body: { items } } = await call("GET /snapshots");
+    assert.deepEqual(items.map(({ counts }: { counts: unknown }) => counts), [
+      [{ version: "2.0.0", status: "parked", count: 1 }],
+    ]);
+    assert.equal((await call("GET /snapshots?every=day&from=0")).body.items.length, 1);
+    assert.deepEqual((await call("GET /snapshots?from=0&to=1")).body.items, []);
+    for (const query of ["stuck?limit=101", "snapshots?every=week", "snapshots?from=-1", "snapshots?to=1e99"]) {
+      assert.equal((await call(`GET /${query}`)).status, 400, query);
+    }
+    await app.close();
+  });
+
   it("answer 400 to a filter by what is no version of a portal, which would match none", async () => {
     const { app, call } = apiRig();
     for (const version of ["banana", "2", ""]) {
@@ -182,6 +200,9 @@ describe("operatorApi() routes", () => {
     const { items: [entry] } = await app.admin.audit();
     assert.deepEqual([entry?.action, entry?.by, entry?.outcome], ["batch", "ada", "refused"]);
 
+    assert.deepEqual((await call("GET /batches/count?status=parked")).body, { matched: 1 });
+    assert.deepEqual((await call("GET /batches/count?status=parked&version=9.0.0")).body, { matched: 0 });
+    assert.equal((await call("GET /batches/count")).status, 400);
     const started = await call("POST /batches", { ...batch, expect: 1 });
     assert.deepEqual([started.status, started.body.matched], [201, 1]);
     const stopped = await call(`POST /batches/${started.body.id}/stop`, { reason: "enough" });
