@@ -5,15 +5,7 @@ import { ApiError, invalid } from "./api_error.ts";
 import { AUDIT_MATCH, BATCH_ACTIONS, limit, line, MATCH, PAGE, UPGRADE_ID, VERSION } from "./parameters.ts";
 import { type Operator, type Route, route } from "./route.ts";
 import { object, type ObjectSchema, optional, page, wholeList } from "./schema.ts";
-import {
-  AUDIT_ENTRY,
-  BATCH,
-  DIAGNOSIS,
-  OUTBOX_MESSAGE,
-  PAUSE,
-  STARTED_BATCH,
-  UPGRADE,
-} from "./app_shapes.ts";
+import { AUDIT_ENTRY, BATCH, DIAGNOSIS, OUTBOX_MESSAGE, PAUSE, STARTED_BATCH, UPGRADE } from "./app_shapes.ts";
 import { number, pageOf, text } from "./values.ts";
 
 /** The answer of an action that has no result. */

@@ -16,5 +16,6 @@ export interface Finding {
 export interface Diagnosis {
   /** When the app looked, in milliseconds since 1970. */
   readonly at: number;
+  /** In the order in which they are shown. */
   readonly findings: readonly Finding[];
 }
