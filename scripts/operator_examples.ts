@@ -70,6 +70,12 @@ export const ANSWERS: Readonly<Record<string, unknown>> = {
       },
     ],
   },
+  getHealth: {
+    ...{ isRunning: true, tickedAt: AT },
+    due: { entries: 2, lagMs: 340 },
+    unverified: { events: 1, portals: 1, oldestMs: 62_000 },
+    outbox: { waiting: 3, dead: 0 },
+  },
   listStuck: {
     items: [{
       ...{ status: "parked", count: 3, fingerprint: "52a1b0c4e38d97f6", upgradeId: "3", step: "convert" },

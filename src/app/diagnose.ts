@@ -1,12 +1,15 @@
 /** Looks at the process of an app and at its machine: configuration, storage, hosts, clock, permissions, ticks. */
 import { withTimeout } from "../async/with_timeout.ts";
 import { defined } from "../defined.ts";
-import { type Permission, type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
+import { isInert, type Permission, type RuntimeEnvironment, runtimeEnvironment } from "../net/runtime.ts";
 import type { Diagnosis, Finding } from "../plugin/diagnosis.ts";
 import type { AppRuntime } from "../plugin/runtime.ts";
 import { APP } from "../portal/keys.ts";
 import { redact } from "../redact.ts";
-import { hostAndPort, type StartupWarning } from "./startup_warnings.ts";
+import type { Ticker } from "../worker/tick.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import type { Settings } from "./settings.ts";
+import { hostAndPort, type StartupWarning, startupWarnings } from "./startup_warnings.ts";
 
 /** Dependencies of {@linkcode createDiagnose}. */
 export interface DiagnoseOptions {
@@ -22,8 +25,8 @@ export interface DiagnoseOptions {
   readonly isRunning: () => boolean;
   readonly isInert: () => boolean;
   readonly tickEveryMs: number | false;
-  /** When the last tick of this process began; `undefined` if there was none. */
-  readonly lastTickAt: () => number | undefined;
+  /** When the last tick of this process that did not fail ended; `undefined` before the first. */
+  readonly tickedAt: () => number | undefined;
   /** `@default` that of the process */
   readonly environment?: RuntimeEnvironment;
 }
@@ -36,6 +39,22 @@ const TIMEOUT_MS = 5000;
 
 /** Difference (ms) of clocks that matters: tokens expire by them. */
 const MAX_CLOCK_DIFFERENCE_MS = 60_000;
+
+/** Returns `admin.diagnose` of an app. */
+export function diagnoseApp({ settings, runtime, lifecycle, ticker }: {
+  readonly settings: Pick<Settings, "bitrix24Fetch" | "oauthHosts" | "dev" | "tickEveryMs">;
+  readonly runtime: AppRuntime;
+  readonly lifecycle: Pick<Lifecycle, "isRunning">;
+  readonly ticker: Pick<Ticker, "tickedAt">;
+}): () => Promise<Diagnosis> {
+  const { bitrix24Fetch: fetch, oauthHosts, dev, tickEveryMs } = settings;
+  return createDiagnose({
+    ...{ runtime, fetch, oauthHosts, dev, tickEveryMs, isInert },
+    ...{ isRunning: lifecycle.isRunning, tickedAt: ticker.tickedAt },
+    // Hosts and stand-in are looked at.
+    warnings: () => startupWarnings({ ...runtime, oauthHosts: [], dev: undefined }),
+  });
+}
 
 /** Returns the function that looks; see `Admin.diagnose`. */
 export function createDiagnose(options: DiagnoseOptions): () => Promise<Diagnosis> {
@@ -163,7 +182,7 @@ function permissionFinding(permissions: readonly Permission[] | undefined): Find
   return { level: "ok", about, message: parts.filter((part) => part !== "").join("; ") };
 }
 
-function tickFindings({ runtime, isRunning, isInert, tickEveryMs, lastTickAt }: DiagnoseOptions): Finding[] {
+function tickFindings({ runtime, isRunning, isInert, tickEveryMs, tickedAt }: DiagnoseOptions): Finding[] {
   const about = "ticks";
   // The command line has loaded the app: others tick.
   if (isInert()) return [];
@@ -171,8 +190,10 @@ function tickFindings({ runtime, isRunning, isInert, tickEveryMs, lastTickAt }: 
     const todo = "call app.start() or app.tick(), or send it an event";
     return [{ level: "warning", about, message: "this process has not started the app", todo }];
   }
-  const last = lastTickAt();
-  const when = last === undefined ? "none yet" : `the last one ${Math.round((runtime.clock() - last) / 1000)} s ago`;
+  const last = tickedAt();
+  const when = last === undefined
+    ? "none yet"
+    : `the last one ended ${Math.round((runtime.clock() - last) / 1000)} s ago`;
   const every = tickEveryMs === false ? "only when app.tick() is called" : `every ${tickEveryMs / 1000} s`;
   return [{ level: "ok", about, message: `this process ticks ${every}: ${when}` }];
 }

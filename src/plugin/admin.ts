@@ -17,6 +17,7 @@ import type {
   UnverifiedPage,
 } from "./admin_pages.ts";
 import type { AdoptionReport, AdoptOptions, PortalSource } from "./adoption.ts";
+import type { AppHealth } from "./app_health.ts";
 import type { Diagnosis } from "./diagnosis.ts";
 import type { OutboxAdmin } from "./outbox.ts";
 import type { RolloutAdmin } from "./rollout.ts";
@@ -383,6 +384,12 @@ export interface Admin {
   readonly diagnose: () => Promise<Diagnosis>;
   /** Messages that plugins send, such as notifications: those that wait, and those that could not be delivered. */
   readonly outbox: OutboxAdmin;
+  /**
+   * Returns figures for monitoring: how late the work is, and what waits. Read it every minute or so: it lists what it counts.
+   *
+   * @throws {StorageError} if the storage fails
+   */
+  readonly health: () => Promise<AppHealth>;
   /** Silences of notifications. */
   readonly silences: Silences;
 }

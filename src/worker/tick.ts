@@ -63,10 +63,10 @@ export interface Ticker {
    * are due find no free slot.
    */
   readonly tickPluginsInBackground: () => Promise<void>;
-  /** Returns when the last tick of this process began, in milliseconds since 1970; `undefined` if there was none. */
-  readonly lastTickAt: () => number | undefined;
   /** Ends ticks in the background. */
   readonly stop: () => void;
+  /** Returns when the last tick that did not fail ended, in milliseconds since 1970; `undefined` before the first. */
+  readonly tickedAt: () => number | undefined;
 }
 
 /** Time (ms) that `tickFinished` waits for the work of a tick in the background. */
@@ -98,10 +98,10 @@ export function createTicker(
   runtime: AppRuntime,
   { worker, verifier, totals, pauseSwitch, batches, outbox, recount, snapshots, tickPlugins, rollout }: TickerParts,
 ): Ticker {
-  const { time, log, clock } = runtime;
+  const { time, clock, log } = runtime;
   const sweep = rollout === undefined ? createDeploySweep(runtime) : undefined;
   let isStopped = false;
-  let lastTickAt: number | undefined;
+  let tickedAt: number | undefined;
 
   // A list that cannot be read must not keep portals from their work.
   const verify = (): Promise<void> =>
@@ -145,7 +145,6 @@ export function createTicker(
     tick: async (options = {}) => {
       checkOptions("cannot tick", options, OPTION_RULES);
       const { limit = 100, concurrency = limit, budgetMs = 30_000 } = options;
-      lastTickAt = clock();
       const endAt = time.monotonic() + budgetMs;
       const isOver = (): boolean => time.monotonic() >= endAt;
       const round = createRound(runtime, worker, { limit, concurrency, isOver });
@@ -163,10 +162,10 @@ export function createTicker(
         await takeSnapshot();
       };
       await settlesWithin(time, work(), Math.min(budgetMs, MAX_TIMER_MS));
+      tickedAt = clock();
       return report(round);
     },
     tickInBackground: async () => {
-      lastTickAt = clock();
       // Not awaited: a silent OAuth host must not delay the portals that are due.
       void verify();
       void batches.goOn();
@@ -179,16 +178,17 @@ export function createTicker(
         if (!await isPaused()) await round.passDue();
       } while (!isSwept && !isStopped);
       await recounting;
+      tickedAt = clock();
       void settlesWithin(time, round.ended(), BACKGROUND_REPORT_MS).then(() => report(round));
     },
     tickPluginsInBackground: async () => {
       await tickPlugins();
       await deliver();
     },
-    lastTickAt: () => lastTickAt,
     stop: () => {
       isStopped = true;
     },
+    tickedAt: () => tickedAt,
   };
 }
 

@@ -17,6 +17,7 @@ import type { Adopt } from "./adopt.ts";
 import { type Audited, listAudit, noteAction } from "./audit.ts";
 import type { BatchRunner } from "./batches.ts";
 import { forget } from "./forget.ts";
+import { type ProcessState, readHealth } from "./health.ts";
 import { readHistory } from "./history.ts";
 import { listPortals } from "./portals.ts";
 import { createRolloutAdmin } from "./rollout.ts";
@@ -50,6 +51,8 @@ export interface AdminOptions {
   readonly diagnose: () => Promise<Diagnosis>;
   /** Starts the work that is due in this process, if the app is running. */
   readonly wakeAll: () => void;
+  /** Returns the state of this process. */
+  readonly processState: () => ProcessState;
 }
 
 /** Returns the admin of an app. */
@@ -125,6 +128,7 @@ export function createAdmin(options: AdminOptions): Admin {
     audit: (filter) => listAudit(storage, filter),
     diagnose: options.diagnose,
     noteAction: (note, act) => noteAction(audited, note, act),
+    health: () => readHealth(runtime, options.processState()),
   };
 }
 

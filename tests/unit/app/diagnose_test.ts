@@ -28,7 +28,7 @@ function optionsOf(more: Partial<DiagnoseOptions> = {}, storage = memoryStorage(
       isRunning: () => true,
       isInert: () => false,
       tickEveryMs: false,
-      lastTickAt: () => undefined,
+      tickedAt: () => undefined,
     },
     environment: ENVIRONMENT,
     ...more,
@@ -165,8 +165,8 @@ describe("createDiagnose()", () => {
 
   it("says when this process has ticked, or that it has not started the app", async () => {
     assert.equal(
-      (await finding("ticks", { tickEveryMs: 30_000, lastTickAt: () => NOW - 12_000 }))?.message,
-      "this process ticks every 30 s: the last one 12 s ago",
+      (await finding("ticks", { tickEveryMs: 30_000, tickedAt: () => NOW - 12_000 }))?.message,
+      "this process ticks every 30 s: the last one ended 12 s ago",
     );
     assert.equal((await finding("ticks"))?.message, "this process ticks only when app.tick() is called: none yet");
     assert.equal((await finding("ticks", { isRunning: () => false }))?.level, "warning");
@@ -191,7 +191,9 @@ describe("app.admin.diagnose()", () => {
     assert.deepEqual(await of("ticks"), ["this process has not started the app"]);
     await app.tick();
     now += 45_000;
-    assert.deepEqual(await of("ticks"), ["this process ticks only when app.tick() is called: the last one 45 s ago"]);
+    assert.deepEqual(await of("ticks"), [
+      "this process ticks only when app.tick() is called: the last one ended 45 s ago",
+    ]);
     const [first, ...warnings] = await of("configuration");
     assert.match(first!, /^the app is set up: versions .+, plugins /);
     assert.deepEqual(warnings, ["access tokens cannot be refreshed without clientSecret"]);

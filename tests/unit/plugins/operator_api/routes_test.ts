@@ -229,6 +229,13 @@ describe("operatorApi() routes", () => {
       { id: "3", range: "3", due: 1, running: 0, blocked: 0, parked: 1 },
     ]);
     assert.deepEqual((await call("GET /unverified")).body, { items: [] });
+    const { body: health } = await call("GET /health", undefined, { token: READ });
+    assert.deepEqual([health.isRunning, health.unverified, health.outbox], [
+      true,
+      { events: 0, portals: 0, oldestMs: 0 },
+      { waiting: 0, dead: 0 },
+    ]);
+    assert.equal((await call("GET /health", undefined, { token: null })).status, 401);
     assert.deepEqual((await call("GET /outbox?state=dead")).body, { items: [] });
     assert.deepEqual((await call("POST /outbox/retry", { plugin: "telegram", reason: "again" })).body, { count: 0 });
     await app.close();
