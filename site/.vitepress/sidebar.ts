@@ -49,6 +49,7 @@ export const GROUPS: readonly Group[] = [
       ["frameworks", "In your framework", "В вашем фреймворке"],
       ["deno-deploy", "Deno Deploy", "Deno Deploy"],
       ["node-server", "Node on a server", "Node на сервере"],
+      ["health", "Health checks", "Проверки работоспособности"],
       ["storage", "Storage", "Хранилище"],
       ["verification", "Verification", "Проверка подлинности"],
       ["permissions", "Permissions on Deno", "Разрешения Deno"],
