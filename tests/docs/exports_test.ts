@@ -73,6 +73,9 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   "./file-storage": [
     "fileStorage",
   ],
+  "./health": [
+    "health",
+  ],
   "./node-server": [
     "serve",
     "toNodeHandler",
